@@ -1,0 +1,90 @@
+"""What a record is. A record is a JSON document plus the columns that lists filter and sort by (design.md 3).
+
+A new kind of resource is a row in `KINDS`, not a table. Nothing here knows SQL, HTTP or a clock.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+Document = Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Scope:
+    """A namespace: every account and region is its own."""
+
+    account: str
+    region: str
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """A row of the kinds table. `tail` is what stands before the name in the ARN; `global_` kinds live in region ''."""
+
+    name: str
+    service: str
+    tail: str
+    label: str  # as AWS's messages call it: 'Could not find endpoint configuration "ARN".'
+    global_: bool = False
+
+
+KINDS: Mapping[str, Kind] = {
+    kind.name: kind
+    for kind in (
+        Kind("model", "sagemaker", "model", "model"),
+        Kind("endpoint-config", "sagemaker", "endpoint-config", "endpoint configuration"),
+        Kind("endpoint", "sagemaker", "endpoint", "endpoint"),
+        Kind("training-job", "sagemaker", "training-job", "training job"),
+        Kind("role", "iam", "role", "role", global_=True),
+    )
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """One resource as stored. `document` keys: `request` (the Create call's params as given), `tags`
+    ([{"Key", "Value"}]) and whatever the kind's own domain module defines. JSON values only; times are epoch seconds."""
+
+    kind: str
+    scope: Scope
+    name: str
+    arn: str
+    status: str  # "" for kinds without one
+    created: float  # epoch seconds
+    modified: float  # epoch seconds
+    document: Document
+    version: int = 0  # 0: not stored yet; every save adds one
+
+
+@dataclass(frozen=True, slots=True)
+class Query:
+    """One page of a list: filters, order, and where the page before ended.
+
+    `after` is the (sort value, name) of the last record seen. `statuses` empty means any. Matches of `where` are equality on
+    top-level keys of the document (for the rarer filters)."""
+
+    kind: str
+    scope: Scope
+    name_contains: str = ""
+    created_after: float | None = None
+    created_before: float | None = None
+    modified_after: float | None = None
+    modified_before: float | None = None
+    statuses: tuple[str, ...] = ()
+    where: Mapping[str, str] = field(default_factory=dict)
+    sort_by: str = "created"  # created | modified | name | status
+    descending: bool = True
+    limit: int = 10
+    after: tuple[float | str, str] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Lease:
+    """A claim on a record: whoever holds it may save; a save with a lost lease is refused (Stale)."""
+
+    record: Record
+    owner: str
+    until: float  # epoch seconds

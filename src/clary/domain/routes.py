@@ -1,0 +1,112 @@
+"""What the fronts are told about an endpoint, and what they tell about it. Values with JSON forms; nothing here acts.
+
+The control plane's endpoint loop makes an `EndpointRoute` from records; the `Fronts` port carries it to the endpoint's home
+front. A front keeps the last route on disk, so it serves without the control plane.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+
+@dataclass(frozen=True, slots=True)
+class ReplicaRoute:
+    """A replica that may serve. Its workers dial in with the token whose SHA-256 (hex) is here."""
+
+    id: str
+    token_sha256: str
+    allowance: int = 1  # workers that may be busy at once (boost ceiling)
+    draining: bool = False  # finish what it has, get nothing new
+
+
+@dataclass(frozen=True, slots=True)
+class VariantRoute:
+    """One variant: its share of traffic and its replicas. Sizes in bytes, times in seconds."""
+
+    name: str
+    weight: float
+    replicas: tuple[ReplicaRoute, ...] = ()
+    container: str = "primary"
+    timeout: float = 60.0  # deadline of one prediction
+    batch: int = 64  # most requests in one worker batch; 1 = one by one
+    queue_requests: int = 2048
+    queue_bytes: int = 256 << 20
+    environment: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class EndpointRoute:
+    """Everything a front needs to serve an endpoint. A higher `revision` replaces a lower one."""
+
+    account: str
+    region: str
+    name: str
+    revision: int
+    variants: tuple[VariantRoute, ...]
+    max_payload: int = 25 << 20
+
+    def to_json(self) -> dict[str, Any]:
+        return asdict(self)
+
+    @staticmethod
+    def from_json(data: Mapping[str, Any]) -> EndpointRoute:
+        variants = tuple(
+            VariantRoute(**{**v, "replicas": tuple(ReplicaRoute(**r) for r in v["replicas"])}) for v in data["variants"]
+        )
+        return EndpointRoute(**{**data, "variants": variants})
+
+
+@dataclass(frozen=True, slots=True)
+class ReplicaView:
+    """What the front sees of a replica. `state`: absent (nobody dialled) | loading | ready | failed.
+
+    `failure` carries the user's traceback when the model did not load."""
+
+    id: str
+    state: str
+    workers: int = 0
+    busy: int = 0
+    in_flight: int = 0
+    failure: str = ""
+    load_seconds: float = 0.0
+    load_mode: str = ""  # fork | per-worker
+
+
+@dataclass(frozen=True, slots=True)
+class VariantView:
+    """Counters since the front started (monotone) and gauges. Latencies in seconds."""
+
+    name: str
+    replicas: tuple[ReplicaView, ...] = ()
+    arrivals: int = 0
+    completed: int = 0
+    errors_4xx: int = 0
+    errors_5xx: int = 0
+    model_errors: int = 0
+    queued: int = 0
+    in_flight: int = 0
+    model_seconds: float = 0.0  # sum over completions
+    overhead_seconds: float = 0.0
+    p50: float = 0.0  # of the last few thousand
+    p99: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class EndpointView:
+    account: str
+    region: str
+    name: str
+    revision: int
+    variants: tuple[VariantView, ...] = ()
+
+    def to_json(self) -> dict[str, Any]:
+        return asdict(self)
+
+    @staticmethod
+    def from_json(data: Mapping[str, Any]) -> EndpointView:
+        variants = tuple(
+            VariantView(**{**v, "replicas": tuple(ReplicaView(**r) for r in v["replicas"])}) for v in data["variants"]
+        )
+        return EndpointView(**{**data, "variants": variants})

@@ -1,0 +1,90 @@
+"""What a backend is asked to run: one sandboxed process group, and what it tells of it. Values only."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+
+class Feature(StrEnum):
+    """What a backend can do beyond running a process."""
+
+    GPU = "gpu"
+    RESIZE = "resize"
+    LOGS = "logs"
+    MULTI_NODE = "multi-node"
+
+
+class MountMode(StrEnum):
+    READ_ONLY = "ro"
+    READ_WRITE = "rw"
+    OVERLAY = "overlay"  # source is the lower layer, writes go to a tmpfs that dies with the sandbox
+
+
+@dataclass(frozen=True, slots=True)
+class Mount:
+    """A host folder or file inside the sandbox. `target` is absolute. FIFO folders (Pipe mode) are plain READ_WRITE mounts."""
+
+    source: str
+    target: str
+    mode: MountMode = MountMode.READ_ONLY
+
+
+@dataclass(frozen=True, slots=True)
+class Workload:
+    """A process group in a sandbox. `key` is chosen before starting: starting the same key twice is one run.
+
+    `environment` reaches the process by inheritance, never on a command line. Memory is in bytes, cpu in vCPU (weight, and
+    ceiling), times in seconds. The writable contents of READ_WRITE mounts are made accessible to the sandbox's user by the
+    backend. `root` is the workload's own folder on the host (spec, shim state); the backend keeps its files there.
+    """
+
+    key: str
+    root: str
+    command: tuple[str, ...]
+    environment: Mapping[str, str]
+    mounts: tuple[Mount, ...]
+    log_path: str | None  # stdout and stderr, line by line: "<epoch ms>\t<text>\n"
+    cpu: float = 1.0
+    memory: int = 1 << 30
+    pids: int = 4096
+    disk: int | None = None  # bytes that READ_WRITE mounts may grow to together
+    network: bool = True
+    hostname: str = "algo-1"
+    hosts: Mapping[str, str] = field(default_factory=dict)  # name -> address, for /etc/hosts
+    cwd: str = "/"
+    stop_grace: float = 120.0  # SIGTERM, then this long, then SIGKILL
+    gpus: int = 0
+    max_runtime: float | None = (
+        None  # the shim ends it after this (SIGTERM, grace, SIGKILL), even without a control plane
+    )
+
+
+class RunState(StrEnum):
+    STARTING = "starting"
+    RUNNING = "running"
+    EXITED = "exited"
+    LOST = "lost"  # the shim died without a word; how it ended is not known
+
+    @property
+    def is_terminal(self) -> bool:
+        return self in (RunState.EXITED, RunState.LOST)
+
+
+@dataclass(frozen=True, slots=True)
+class Observation:
+    """How a run is. Times are epoch seconds. `exit_code` is the command's, 128 + signal when a signal ended it."""
+
+    state: RunState
+    started_at: float | None = None
+    ended_at: float | None = None
+    exit_code: int | None = None
+    oom_killed: bool = False
+    timed_out: bool = False  # max_runtime ended it
+    stopped: bool = False  # stop() ended it
+    cpu_seconds: float = 0.0
+    memory_bytes: int = 0
+    memory_peak_bytes: int = 0
+    pid: int | None = None
+    detail: str = ""  # why it could not start, in words for the user

@@ -1,0 +1,241 @@
+"""The doors between the control plane and the world: Protocols only. Every port has one conformance class in `clary.testing`
+that each implementation's test inherits.
+
+`Store` records, `Backend` processes, `Fronts` the data plane, `Artifacts` files between the object store and workloads,
+`Runtimes` environments behind image names, `Logs` lines, `Datapoints` metrics, `Keys` credentials, `Clock` time.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Protocol, TypeVar
+
+from clary.domain.resources import Lease, Query, Record, Scope
+from clary.domain.routes import EndpointRoute, EndpointView
+from clary.domain.workload import Feature, Observation, Workload
+
+R = TypeVar("R")
+
+
+class Clock(Protocol):
+    """`now` for records and answers (wall, epoch seconds); `monotonic` for deadlines and intervals."""
+
+    def now(self) -> float: ...
+    def monotonic(self) -> float: ...
+
+
+class Store(Protocol):
+    """Records. Answered means durable. Reads see every write answered before."""
+
+    async def get(self, kind: str, scope: Scope, name: str) -> Record | None: ...
+    async def by_arn(self, arn: str) -> Record | None: ...
+    async def add(self, record: Record) -> Record:
+        """Store a new record (version becomes 1). AlreadyExists when (kind, scope, name) is taken."""
+        ...
+
+    async def save(self, record: Record, lease: Lease | None = None) -> Record:
+        """Replace the record when its stored version equals `record.version` (and, if given, the lease is still held);
+        answers it with the next version. Stale otherwise."""
+        ...
+
+    async def remove(self, record: Record, lease: Lease | None = None) -> None:
+        """Delete under the same guard as `save`."""
+        ...
+
+    async def list(self, query: Query) -> list[Record]: ...
+    async def count(self, query: Query) -> int: ...
+    async def claim(
+        self, kind: str, owner: str, now: float, lease_seconds: float, statuses: Sequence[str], limit: int
+    ) -> list[Lease]:
+        """Lease up to `limit` records of the kind in any scope and one of these statuses that no other owner holds.
+        Claiming does not change a record's version; an owner's own leases are renewed."""
+        ...
+
+    async def release(self, lease: Lease) -> None: ...
+    def watch(self, listener: Callable[[Record], None]) -> Callable[[], None]:
+        """Call `listener` after every add, save and remove made through this object; answers the way to stop."""
+        ...
+
+    async def close(self) -> None: ...
+
+
+class Backend(Protocol[R]):
+    """Runs workloads. Pure `plan`, idempotent `start` and `stop`, `None` for what it never heard of."""
+
+    name: str
+    features: frozenset[Feature]
+
+    def plan(self, workload: Workload) -> R:
+        """The backend's own frozen, printable request. Unschedulable says what is missing."""
+        ...
+
+    async def start(self, request: R) -> str:
+        """Start it, or find it: the same workload key gives the same handle. The handle is a string that can be stored."""
+        ...
+
+    async def observe(self, handle: str) -> Observation | None: ...
+    async def stop(self, handle: str, grace: float | None = None) -> None:
+        """SIGTERM, `grace` (default: the workload's), SIGKILL. Returns at once; observe tells. Idempotent; unknown is fine."""
+        ...
+
+    async def resize(self, handle: str, cpu: float, memory: int) -> None: ...
+    async def forget(self, handle: str) -> None:
+        """Remove what the backend keeps of an ended run. Idempotent."""
+        ...
+
+    async def handles(self) -> list[str]:
+        """Every run that it knows of, ended ones too: how a successor finds orphans."""
+        ...
+
+    def watch(self, listener: Callable[[str], None]) -> Callable[[], None]:
+        """Call `listener(handle)` when a run's state changes (best effort: loops also look by themselves)."""
+        ...
+
+
+class Fronts(Protocol):
+    """The data plane as the control plane sees it. All calls are idempotent; unreachable fronts get the news when they are back."""
+
+    async def put(self, route: EndpointRoute) -> None: ...
+    async def drop(self, account: str, region: str, name: str) -> None: ...
+    async def observe(self, account: str, region: str, name: str) -> EndpointView | None:
+        """None: the home front is not reachable, or never heard of it."""
+        ...
+
+    async def revoke(self, access_key_id: str) -> None: ...
+    def watch(self, listener: Callable[[str, str, str], None]) -> Callable[[], None]:
+        """Call `listener(account, region, name)` when a replica of that endpoint dialled, became ready, failed or left."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class StoredObject:
+    """An object as listed: key, size in bytes, ETag without quotes, Content-Type (may be '' in listings)."""
+
+    key: str
+    size: int
+    etag: str
+    content_type: str = ""
+
+
+class Artifacts(Protocol):
+    """Files between the object store and workload folders. Paths are host paths; never given to user code by name.
+
+    URIs are `s3://bucket/key` (domain code normalises https forms first). Errors: NotFound (bucket or object), Invalid (a key
+    that cannot be a file name), both in words for the user."""
+
+    async def list(self, bucket: str, prefix: str) -> list[StoredObject]: ...
+    async def exists(self, bucket: str) -> bool: ...
+    async def place(self, bucket: str, keys: Mapping[str, str], folder: str) -> None:
+        """Put objects (key -> path relative to `folder`) as read-only files: hard links of blobs when the store is ours on this
+        filesystem, copies otherwise. All or nothing."""
+        ...
+
+    async def read(self, bucket: str, key: str, limit: int) -> bytes:
+        """A small object's content; Invalid when it is larger than `limit` bytes."""
+        ...
+
+    async def store_file(self, path: str, bucket: str, key: str, content_type: str = "", move: bool = False) -> str:
+        """Store a file (ETag back). `move` lets the store take the file itself instead of a copy."""
+        ...
+
+    async def delete(self, bucket: str, key: str) -> None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Runtime:
+    """What stands behind an image name. `name` such as "xgboost", "sklearn", "python", "pytorch"; `framework` picks toolkit
+    defaults; `requirements` is the pinned requirement text its environment is built from."""
+
+    name: str
+    framework: str  # xgboost | sklearn | pytorch | python
+    algorithm: str = ""  # built-in algorithm that runs when no user code is given ("xgboost")
+    repositories: tuple[str, ...] = ()  # image repository names that map here
+    requirements: str = ""
+    version: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Environment:
+    """A built environment: `path` on the host, mounted read-only at the same path in the sandbox; `python` its interpreter there.
+    `mounts` lists every further host folder it needs (its base interpreter)."""
+
+    path: str
+    python: str
+    mounts: tuple[str, ...] = ()
+
+
+class Runtimes(Protocol):
+    def resolve(self, image: str) -> Runtime | None:
+        """By the image URI's repository name and tag; registry account and region never matter. None: unknown."""
+        ...
+
+    def all(self) -> Sequence[Runtime]: ...
+    def built(self, runtime: Runtime, extra: str = "") -> Environment | None: ...
+    async def ensure(self, runtime: Runtime, extra: str = "", log: Callable[[str], None] | None = None) -> Environment:
+        """Build (once, cached by content hash) the runtime plus the user's requirement text. Invalid carries uv's own words."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class LogEvent:
+    timestamp: int  # ms
+    message: str
+    ingestion: int  # ms
+    position: int  # byte offset in the stream's file: the order within a millisecond
+
+
+class Logs(Protocol):
+    """CloudWatch-like groups and streams over plain files. Lines: `<epoch ms>\\t<text>\\n`."""
+
+    def open(self, scope: Scope, group: str, stream: str, now: float) -> str:
+        """Make the stream (and group) known and answer the host path of its file, which a shim appends to."""
+        ...
+
+    def append(self, scope: Scope, group: str, stream: str, lines: Sequence[tuple[int, str]]) -> None: ...
+    def tail(self, scope: Scope, group: str, stream: str, lines: int) -> list[str]: ...
+    def read(self, path: str, offset: int, limit: int) -> tuple[list[tuple[int, str]], int]:
+        """Whole lines from a byte offset: ([(ms, text)], next offset). For metric regexes as lines arrive."""
+        ...
+
+
+class Datapoints(Protocol):
+    """Metric samples. The scaling issue makes this a time-series store; here it keeps what jobs and fronts report."""
+
+    def put(
+        self, scope: Scope, namespace: str, metric: str, dimensions: Mapping[str, str], value: float, at: float
+    ) -> None: ...
+    def get(
+        self, scope: Scope, namespace: str, metric: str, dimensions: Mapping[str, str], start: float, end: float
+    ) -> list[tuple[float, float]]: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Credential:
+    """A key pair and whom it speaks for. `session_token` and `expires` (epoch seconds) belong to temporary ones."""
+
+    access_key_id: str
+    secret: str
+    account: str
+    principal: str  # ARN of the caller: arn:aws:iam::ACCOUNT:user/clary or an assumed role's
+    session_token: str = ""
+    expires: float | None = None
+    tags: Mapping[str, str] = field(default_factory=dict)
+
+
+class Keys(Protocol):
+    """Credentials. Permanent ones are files in `keys/`; temporary ones are self-contained (sealed in the session token), so every
+    process that can read `keys/` verifies them alone."""
+
+    def find(self, access_key_id: str, session_token: str = "") -> Credential | None: ...
+    def issue(self, account: str, principal: str, seconds: float, now: float) -> Credential: ...
+    def create(self, account: str, name: str) -> Credential: ...
+    def revoke(self, access_key_id: str) -> None: ...
+    def all(self) -> Sequence[Credential]: ...
+
+
+class Events(Protocol):
+    """Wake-ups inside one process: a loop waits for its subject instead of polling."""
+
+    def wake(self, subject: str) -> None: ...
+    def stream(self, subject: str) -> AsyncIterator[None]: ...
