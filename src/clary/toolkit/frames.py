@@ -1,0 +1,402 @@
+"""The worker protocol: what a front and the processes of a replica say to each other over a unix socket.
+
+Owns the bytes: framing, the two hot messages (PREDICT, RESULT), the JSON of all others, a blocking channel for workers and an
+incremental parser for the front. Refuses to know models, HTTP and asyncio. Standard library only, Python 3.9 or newer: it is
+mounted into every runtime.
+
+**A frame** is an 8 byte header `<IBBH` (little endian: payload length, kind, flags, count) and the payload. Flags are 0 in
+version 1. `count` is the number of entries of PREDICT and RESULT, else 0. All other payloads are a JSON object (UTF-8) or empty.
+
+**Who dials.** Every process of a replica dials each front socket named in its spec. One connection per process:
+ - the *zygote* (role "zygote") speaks for the replica: it loads the model, forks, kills and reaps;
+ - each *worker* (role "worker") predicts, one PREDICT frame at a time.
+The first frame is HELLO; until WELCOME came nothing else may be sent, except READY or FAILED which follow it. On REFUSED, EOF or
+a refused connection: close, wait (0.05 s, doubling to 1 s, with jitter), dial again; for ever, since a front may restart at any time.
+
+**Frames** (who to whom; payload; meaning):
+
+HELLO (both -> front) `{"version": 1, "role": "zygote" | "worker", "replica": id, "token": secret, "pid": n}`. The pid is as the
+  zygote sees it, inside the sandbox's pid namespace: KILL names it.
+WELCOME (front -> both) `{"version": 1, "workers": n, "threads": n}`. For the zygote: how many workers to keep alive (0: what its
+  spec says). Threads that a worker's libraries may use (0: as in the spec).
+REFUSED (front -> both) `{"reason": text}`. The front closes; dial again with back-off.
+READY (zygote -> front) `{"seconds": load time, "mode": "fork" | "per-worker", "batch": most requests that one predict call takes,
+  1 without batching}`. Sent once the model is loaded and a probe answered, and again after each new dial.
+FAILED (zygote -> front) `{"message": the user's traceback, "kind": "load" | "probe" | "workers"}`. The model cannot be served. The
+  zygote then exits with status 1, once the front has closed, or after 1 s.
+PREDICT (front -> worker) `count` requests, see below.
+RESULT (worker -> front) `count` results. Several RESULT frames may answer one PREDICT, in any order; the worker is free again when
+  all its ids were answered.
+CHUNK (worker -> front) reserved for streaming (version 2): `<IB` id, last, then bytes.
+CANCEL (front -> worker) `{"ids": [..]}`. Nobody waits for these any more: those not begun may be answered with status 499 and no
+  body. A worker that reads only between batches may ignore it: KILL follows at a deadline.
+PING, PONG (any) empty. Answer PING by PONG; a worker does so between batches only.
+SPAWN (front -> zygote) `{"workers": n}`. Keep n workers alive from now on. More: fork. Fewer: no respawn of those that leave (the
+  front drains the surplus itself).
+KILL (front -> zygote) `{"pid": n}`. SIGKILL that worker at once, reap it, fork another if fewer than wanted are left. Unknown pids
+  are ignored.
+RESIZE (front -> both) `{"threads": n}`. A worker sets its libraries' threads before its next batch; the zygote remembers it for
+  later forks.
+DRAIN (front -> both) empty. Worker: answer what you have, then exit 0 (not respawned). Zygote: respawn nothing any more, exit 0
+  when no worker is left.
+REDIAL (front -> both) empty. The front leaves in good order and nothing is in flight here: close, dial again.
+EXITED (zygote -> front) `{"pid": n, "status": exit code, or minus the signal}`. A worker ended without DRAIN (crash, out of memory,
+  KILL).
+
+**A front that dies** (EOF without REDIAL): a prediction must not go on at the model while the client's retry runs again. So when the
+*zygote's* connection ends without REDIAL it first SIGKILLs and reaps every worker that is busy (each worker marks a byte of
+shared memory while it predicts), then dials again; idle workers see EOF themselves and dial again, unharmed.
+
+**PREDICT entry**: `<IIH` id, body length, meta length; then meta, then body. Meta is `content_type NUL accept (NUL name NUL value)*`
+in Latin-1 with header names lower-case; ids are unique per connection while unanswered. **RESULT entry**: `<IIHH` id, body length,
+meta length, status; then meta, then body; meta is `content_type (NUL name NUL value)*`. Metas repeat, so both sides decode each
+distinct one once (a bounded cache): treat the header mappings as read-only. Status is the container's HTTP status (200, 204, 400,
+415, 500 ...).
+
+**Speed**: a worker writes one RESULT per PREDICT in one send; the front gathers what waits into one PREDICT in one write.
+"""
+
+from __future__ import annotations
+
+import json
+import socket
+import struct
+from typing import Any, Dict, Iterable, List, Mapping, NamedTuple, Optional, Tuple, Union
+
+VERSION = 1
+
+HELLO = 1
+WELCOME = 2
+REFUSED = 3
+READY = 4
+FAILED = 5
+PREDICT = 6
+RESULT = 7
+CHUNK = 8
+CANCEL = 9
+PING = 10
+PONG = 11
+SPAWN = 12
+KILL = 13
+RESIZE = 14
+DRAIN = 15
+REDIAL = 16
+EXITED = 17
+
+NAMES = {
+    HELLO: "HELLO",
+    WELCOME: "WELCOME",
+    REFUSED: "REFUSED",
+    READY: "READY",
+    FAILED: "FAILED",
+    PREDICT: "PREDICT",
+    RESULT: "RESULT",
+    CHUNK: "CHUNK",
+    CANCEL: "CANCEL",
+    PING: "PING",
+    PONG: "PONG",
+    SPAWN: "SPAWN",
+    KILL: "KILL",
+    RESIZE: "RESIZE",
+    DRAIN: "DRAIN",
+    REDIAL: "REDIAL",
+    EXITED: "EXITED",
+}
+
+HEADER = struct.Struct("<IBBH")
+REQUEST = struct.Struct("<IIH")
+ANSWER = struct.Struct("<IIHH")
+
+MAX_COUNT = 0xFFFF
+MAX_FRAME = 1 << 30  # bytes of one payload: a batch of bodies stays far below
+MAX_CONTROL = 1 << 20  # bytes of a JSON payload; a traceback is cut before
+MAX_META = 0xFFFF
+_CACHE = 1024
+
+Frame = Tuple[int, int, bytes]  # kind, count, payload
+
+
+class FrameError(Exception):
+    """The other side does not speak this protocol: close the connection."""
+
+
+class Closed(Exception):
+    """The other side is gone (EOF, reset, broken pipe)."""
+
+
+class Request(NamedTuple):
+    """One prediction asked for. `headers` has lower-case names and is shared between requests: read only."""
+
+    id: int
+    body: bytes
+    content_type: str
+    accept: str
+    headers: Mapping[str, str]
+
+
+class Result(NamedTuple):
+    """One answer of the model."""
+
+    id: int
+    status: int
+    body: bytes
+    content_type: str
+    headers: Mapping[str, str]
+
+
+def control(kind: int, message: Optional[Mapping[str, Any]] = None) -> bytes:
+    """A whole frame of any kind but PREDICT and RESULT."""
+    payload = json.dumps(message).encode() if message else b""
+    return HEADER.pack(len(payload), kind, 0, 0) + payload
+
+
+def message(payload: bytes) -> Dict[str, Any]:
+    """The JSON object of a control frame; FrameError for anything else."""
+    if not payload:
+        return {}
+    try:
+        value = json.loads(payload)
+    except (ValueError, RecursionError) as error:
+        raise FrameError("control frame is not JSON") from error
+    if not isinstance(value, dict):
+        raise FrameError("control frame is not a JSON object")
+    return value
+
+
+def request_meta(content_type: str, accept: str, headers: Iterable[Tuple[str, str]] = ()) -> bytes:
+    """Encode what goes with a request. FrameError when it is too long or holds NUL or non Latin-1 characters."""
+    return _meta([content_type, accept], headers)
+
+
+def result_meta(content_type: str, headers: Iterable[Tuple[str, str]] = ()) -> bytes:
+    """Encode what goes with a result."""
+    return _meta([content_type], headers)
+
+
+def _meta(fixed: List[str], headers: Iterable[Tuple[str, str]]) -> bytes:
+    for name, value in headers:
+        fixed.append(name)
+        fixed.append(value)
+    text = "\0".join(fixed)
+    if text.count("\0") != len(fixed) - 1:
+        raise FrameError("NUL in a header")
+    try:
+        encoded = text.encode("latin-1")
+    except UnicodeEncodeError as error:
+        raise FrameError("header is not Latin-1") from error
+    if len(encoded) > MAX_META:
+        raise FrameError("headers are too long")
+    return encoded
+
+
+def predict(entries: Iterable[Tuple[int, bytes, bytes]]) -> List[bytes]:
+    """A PREDICT frame for `(id, meta, body)` entries, as pieces to be written one after the other."""
+    pieces: List[bytes] = [b""]
+    add = pieces.append
+    pack = REQUEST.pack
+    count = size = 0
+    for number, meta, body in entries:
+        add(pack(number, len(body), len(meta)))
+        add(meta)
+        add(body)
+        size += 10 + len(meta) + len(body)
+        count += 1
+    if count > MAX_COUNT or size > MAX_FRAME:
+        raise FrameError("batch is too large")
+    pieces[0] = HEADER.pack(size, PREDICT, 0, count)
+    return pieces
+
+
+def requests(payload: bytes, count: int) -> List[Request]:
+    """Decode a PREDICT payload (worker side)."""
+    out: List[Request] = []
+    add = out.append
+    unpack = REQUEST.unpack_from
+    known = _REQUEST_METAS
+    make = tuple.__new__
+    place = 0
+    try:
+        for _ in range(count):
+            number, size, length = unpack(payload, place)
+            start = place + 10
+            middle = start + length
+            place = middle + size
+            meta = payload[start:middle]
+            decoded = known.get(meta)
+            if decoded is None:
+                decoded = _decode_request_meta(meta)
+            add(make(Request, (number, payload[middle:place], decoded[0], decoded[1], decoded[2])))
+    except (struct.error, IndexError, ValueError) as error:
+        raise FrameError("PREDICT is malformed") from error
+    if place != len(payload):
+        raise FrameError("PREDICT is malformed")
+    return out
+
+
+def results(answers: Iterable[Tuple[int, int, bytes, bytes]]) -> bytes:
+    """A RESULT frame for `(id, status, meta, body)` answers, whole."""
+    pieces: List[bytes] = [b""]
+    add = pieces.append
+    pack = ANSWER.pack
+    count = size = 0
+    for number, status, meta, body in answers:
+        add(pack(number, len(body), len(meta), status))
+        add(meta)
+        add(body)
+        size += 12 + len(meta) + len(body)
+        count += 1
+    if count > MAX_COUNT or size > MAX_FRAME:
+        raise FrameError("batch is too large")
+    pieces[0] = HEADER.pack(size, RESULT, 0, count)
+    return b"".join(pieces)
+
+
+def answers(payload: bytes, count: int) -> List[Tuple[int, int, bytes, bytes]]:
+    """Decode a RESULT payload (front side): `(id, status, meta, body)`; the meta stays encoded, `decode_result_meta` reads it."""
+    out: List[Tuple[int, int, bytes, bytes]] = []
+    add = out.append
+    unpack = ANSWER.unpack_from
+    place = 0
+    try:
+        for _ in range(count):
+            number, size, length, status = unpack(payload, place)
+            start = place + 12
+            middle = start + length
+            place = middle + size
+            add((number, status, payload[start:middle], payload[middle:place]))
+    except struct.error as error:
+        raise FrameError("RESULT is malformed") from error
+    if place != len(payload):
+        raise FrameError("RESULT is malformed")
+    return out
+
+
+_RequestMeta = Tuple[str, str, Dict[str, str]]
+_REQUEST_METAS: Dict[bytes, _RequestMeta] = {}
+
+
+def _decode_request_meta(meta: bytes) -> _RequestMeta:
+    parts = meta.decode("latin-1").split("\0")
+    if len(parts) < 2 or len(parts) % 2:
+        raise FrameError("request meta is malformed")
+    decoded = (parts[0], parts[1], dict(zip(parts[2::2], parts[3::2])))
+    if len(_REQUEST_METAS) >= _CACHE:
+        _REQUEST_METAS.clear()
+    _REQUEST_METAS[meta] = decoded
+    return decoded
+
+
+def decode_result_meta(meta: bytes) -> Tuple[str, Dict[str, str]]:
+    """Content type and headers of a result (uncached: the front keeps its own cache of rendered heads)."""
+    parts = meta.decode("latin-1").split("\0")
+    if not len(parts) % 2:
+        raise FrameError("result meta is malformed")
+    return parts[0], dict(zip(parts[1::2], parts[2::2]))
+
+
+class Parser:
+    """Frames out of pieces of bytes, without I/O: the front's side. `limit` bounds a payload (raise it after HELLO)."""
+
+    __slots__ = ("_have", "_need", "_parts", "limit")
+
+    def __init__(self, limit: int = MAX_FRAME) -> None:
+        self.limit = limit
+        self._parts: List[bytes] = []
+        self._have = 0
+        self._need = 0
+
+    def feed(self, data: bytes) -> List[Frame]:
+        """The frames that are complete now, in order. FrameError for a payload over the limit or an unknown kind."""
+        if self._need:
+            self._parts.append(data)
+            self._have += len(data)
+            if self._have < self._need:
+                return []
+            data = b"".join(self._parts)
+        frames: List[Frame] = []
+        place = 0
+        end = len(data)
+        need = 8
+        while end - place >= 8:
+            length, kind, _flags, count = HEADER.unpack_from(data, place)
+            if length > self.limit or kind not in NAMES:
+                raise FrameError("unknown or oversize frame")
+            stop = place + 8 + length
+            if stop > end:
+                need = 8 + length
+                break
+            frames.append((kind, count, data[place + 8 : stop]))
+            place = stop
+        if place < end:
+            rest = data[place:] if place else data
+            self._parts = [rest]
+            self._have = len(rest)
+            self._need = need
+        elif self._need:
+            self._parts = []
+            self._have = self._need = 0
+        return frames
+
+
+class Channel:
+    """A blocking connection for the processes of a replica. Not for several threads at once, except that one may send while
+    another reads."""
+
+    def __init__(self, sock: socket.socket, limit: int = MAX_FRAME) -> None:
+        self.sock = sock
+        self._parser = Parser(limit)
+        self._frames: List[Frame] = []
+
+    @classmethod
+    def dial(cls, path: str, timeout: float = 5.0) -> Channel:
+        """Connect to a front's socket. OSError when nobody listens there."""
+        sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        try:
+            sock.settimeout(timeout)
+            sock.connect(path)
+            sock.settimeout(None)
+        except OSError:
+            sock.close()
+            raise
+        return cls(sock)
+
+    def fileno(self) -> int:
+        return self.sock.fileno()
+
+    def send(self, frame: Union[bytes, bytearray, memoryview]) -> None:
+        """Write a whole frame; Closed when the front is gone."""
+        try:
+            self.sock.sendall(frame)
+        except OSError as error:
+            raise Closed(str(error)) from error
+
+    def read(self) -> Frame:
+        """The next frame; waits for it. Closed at the end; FrameError on nonsense."""
+        while not self._frames:
+            try:
+                data = self.sock.recv(262144)
+            except OSError as error:
+                raise Closed(str(error)) from error
+            if not data:
+                raise Closed("end of stream")
+            self._frames = self._parser.feed(data)
+            self._frames.reverse()
+        return self._frames.pop()
+
+    def pending(self) -> bool:
+        """Whether `read` would answer without touching the socket."""
+        return bool(self._frames)
+
+    def greet(self, role: str, replica: str, token: str, pid: int, timeout: float = 30.0) -> Dict[str, Any]:
+        """Send HELLO, wait for WELCOME and answer its message. Closed when refused or silent for `timeout` seconds."""
+        hello = {"version": VERSION, "role": role, "replica": replica, "token": token, "pid": pid}
+        self.sock.settimeout(timeout)
+        self.send(control(HELLO, hello))
+        kind, _, payload = self.read()
+        self.sock.settimeout(None)
+        if kind == WELCOME:
+            return message(payload)
+        raise Closed(str(message(payload).get("reason", "refused")) if kind == REFUSED else "no welcome")
+
+    def close(self) -> None:
+        self.sock.close()

@@ -1,0 +1,113 @@
+"""The worker protocol, both directions, without sockets where none is needed."""
+
+from __future__ import annotations
+
+import socket
+import threading
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from clary.toolkit import frames
+
+
+def joined(pieces: list[bytes]) -> bytes:
+    return b"".join(pieces)
+
+
+def test_requests_come_back_as_they_went() -> None:
+    plain = frames.request_meta("text/csv", "application/json")
+    rich = frames.request_meta("text/csv", "", [("x-amzn-sagemaker-custom-attributes", "a=b")])
+    frame = joined(frames.predict([(1, plain, b"1,2"), (2, rich, b""), (4_000_000_000, plain, b"x" * 100_000)]))
+    [(kind, count, payload)] = frames.Parser().feed(frame)
+    assert (kind, count) == (frames.PREDICT, 3)
+    first, second, third = frames.requests(payload, count)
+    assert first == (1, b"1,2", "text/csv", "application/json", {})
+    assert second.headers == {"x-amzn-sagemaker-custom-attributes": "a=b"}
+    assert second.body == b""
+    assert third.id == 4_000_000_000
+    assert len(third.body) == 100_000
+
+
+def test_results_come_back_as_they_went() -> None:
+    meta = frames.result_meta("text/csv", [("x-a", "1")])
+    [(kind, count, payload)] = frames.Parser().feed(frames.results([(7, 200, meta, b"0.5"), (8, 415, b"", b"")]))
+    assert (kind, count) == (frames.RESULT, 2)
+    assert frames.answers(payload, count) == [(7, 200, meta, b"0.5"), (8, 415, b"", b"")]
+    assert frames.decode_result_meta(meta) == ("text/csv", {"x-a": "1"})
+    assert frames.decode_result_meta(b"") == ("", {})
+
+
+@given(st.lists(st.binary(max_size=300), max_size=8), st.lists(st.integers(1, 40), min_size=1, max_size=50))
+def test_any_cutting_of_the_stream_gives_the_same_frames(bodies: list[bytes], cuts: list[int]) -> None:
+    stream = b"".join(frames.results([(i, 200, b"", body)]) for i, body in enumerate(bodies)) + frames.control(
+        frames.PING
+    )
+    parser = frames.Parser()
+    got = []
+    place = turn = 0
+    while place < len(stream):
+        step = cuts[turn % len(cuts)]
+        got += parser.feed(stream[place : place + step])
+        place += step
+        turn += 1
+    assert [frames.answers(p, n)[0][3] for k, n, p in got if k == frames.RESULT] == bodies
+    assert got[-1][0] == frames.PING
+
+
+@given(st.binary(max_size=200))
+def test_noise_raises_only_frame_errors(noise: bytes) -> None:
+    parser = frames.Parser(limit=1000)
+    try:
+        for kind, count, payload in parser.feed(noise):
+            if kind == frames.PREDICT:
+                frames.requests(payload, count)
+            elif kind == frames.RESULT:
+                for answer in frames.answers(payload, count):
+                    frames.decode_result_meta(answer[2])
+            else:
+                frames.message(payload)
+    except frames.FrameError:
+        pass
+
+
+@pytest.mark.parametrize("headers", [[("a", "x\0y")], [("a", "ā")], [("a", "x" * 70_000)]])
+def test_meta_refuses_what_it_cannot_carry(headers: list[tuple[str, str]]) -> None:
+    with pytest.raises(frames.FrameError):
+        frames.request_meta("text/csv", "", headers)
+
+
+def test_an_oversize_frame_is_refused_before_it_is_read() -> None:
+    with pytest.raises(frames.FrameError):
+        frames.Parser(limit=10).feed(frames.HEADER.pack(11, frames.HELLO, 0, 0))
+
+
+def test_a_worker_is_welcomed_and_told_of_the_end() -> None:
+    ours, theirs = socket.socketpair()
+    worker, front = frames.Channel(ours), frames.Channel(theirs)
+
+    def answer() -> None:
+        kind, _, payload = front.read()
+        assert kind == frames.HELLO
+        assert frames.message(payload)["replica"] == "r1"
+        front.send(frames.control(frames.WELCOME, {"version": 1, "workers": 2, "threads": 0}))
+        front.close()
+
+    thread = threading.Thread(target=answer)
+    thread.start()
+    assert worker.greet("worker", "r1", "secret", 12, timeout=5)["workers"] == 2
+    thread.join(timeout=5)
+    with pytest.raises(frames.Closed):
+        worker.read()
+    worker.close()
+
+
+def test_a_refused_worker_learns_why() -> None:
+    ours, theirs = socket.socketpair()
+    worker, front = frames.Channel(ours), frames.Channel(theirs)
+    front.send(frames.control(frames.REFUSED, {"reason": "no such replica"}))
+    with pytest.raises(frames.Closed, match="no such replica"):
+        worker.greet("worker", "r1", "secret", 12, timeout=5)
+    worker.close()
+    front.close()
