@@ -1,0 +1,115 @@
+"""What an instance type is worth: vCPU, memory and accelerators as AWS publishes them.
+
+General-purpose families follow a rule (vCPU by size, GiB per vCPU by family); accelerated ones and the odd sizes are written
+out. It knows nothing of the machine Clary runs on: `capacity` fits a size to that.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+GIB = 1 << 30
+
+
+@dataclass(frozen=True, slots=True)
+class Size:
+    """`vcpu` as a count, `memory` in bytes. `accelerators` of `accelerator`: gpu | neuron | gaudi | ''. `exact` is false where
+    the figure comes from the family's rule because AWS's own page was not at hand."""
+
+    name: str
+    vcpu: int
+    memory: int
+    accelerators: int = 0
+    accelerator: str = ""
+    exact: bool = True
+
+    @property
+    def gpus(self) -> int:
+        return self.accelerators if self.accelerator == "gpu" else 0
+
+
+# GiB per vCPU of families that follow the rule. ml.c4 and ml.c5n have AWS's odd ratios.
+_PER_VCPU: Mapping[str, float] = {
+    **dict.fromkeys(
+        ("m4", "m5", "m5d", "m6i", "m6g", "m6gd", "m7i", "m7i-flex", "m8g", "m8i", "m8i-flex", "t2", "t3"), 4.0
+    ),
+    **dict.fromkeys(("c5", "c5d", "c6i", "c6in", "c6g", "c6gd", "c6gn", "c7g", "c7i", "c7i-flex"), 2.0),
+    **dict.fromkeys(("c8g", "c8i", "c8i-flex"), 2.0),
+    **dict.fromkeys(("r5", "r5d", "r6i", "r6g", "r6gd", "r7i", "r7gd", "r8g", "r8i", "r8i-flex"), 8.0),
+    "c4": 1.875,
+    "c5n": 2.625,
+}
+
+# type -> (vCPU, GiB[, accelerators, kind]); these win over the rule.
+_STATED: Mapping[str, tuple[int, float, int, str]] = {
+    "t2.medium": (2, 4, 0, ""),
+    "t2.large": (2, 8, 0, ""),
+    "t3.medium": (2, 4, 0, ""),
+    "t3.large": (2, 8, 0, ""),
+    "c4.8xlarge": (36, 60, 0, ""),
+    "c5n.18xlarge": (72, 192, 0, ""),
+    "p2.xlarge": (4, 61, 1, "gpu"),
+    "p2.8xlarge": (32, 488, 8, "gpu"),
+    "p2.16xlarge": (64, 732, 16, "gpu"),
+    "p3.2xlarge": (8, 61, 1, "gpu"),
+    "p3.8xlarge": (32, 244, 4, "gpu"),
+    "p3.16xlarge": (64, 488, 8, "gpu"),
+    "p3dn.24xlarge": (96, 768, 8, "gpu"),
+    "p4d.24xlarge": (96, 1152, 8, "gpu"),
+    "p4de.24xlarge": (96, 1152, 8, "gpu"),
+    "p5.4xlarge": (16, 256, 1, "gpu"),
+    "p5.48xlarge": (192, 2048, 8, "gpu"),
+    "p5e.48xlarge": (192, 2048, 8, "gpu"),
+    "p5en.48xlarge": (192, 2048, 8, "gpu"),
+    "p6-b200.48xlarge": (192, 2048, 8, "gpu"),
+    "p6-b300.48xlarge": (192, 4096, 8, "gpu"),
+    "p6e-gb200.36xlarge": (144, 960, 4, "gpu"),
+    "g7e.12xlarge": (48, 512, 2, "gpu"),
+    "g7e.24xlarge": (96, 1024, 4, "gpu"),
+    "g7e.48xlarge": (192, 2048, 8, "gpu"),
+    "trn1.2xlarge": (8, 32, 1, "neuron"),
+    "trn1.32xlarge": (128, 512, 16, "neuron"),
+    "trn1n.32xlarge": (128, 512, 16, "neuron"),
+    "trn2.48xlarge": (192, 2048, 16, "neuron"),
+    "inf1.xlarge": (4, 8, 1, "neuron"),
+    "inf1.2xlarge": (8, 16, 1, "neuron"),
+    "inf1.6xlarge": (24, 48, 4, "neuron"),
+    "inf1.24xlarge": (96, 192, 16, "neuron"),
+    "inf2.xlarge": (4, 16, 1, "neuron"),
+    "inf2.8xlarge": (32, 128, 1, "neuron"),
+    "inf2.24xlarge": (96, 384, 6, "neuron"),
+    "inf2.48xlarge": (192, 768, 12, "neuron"),
+    "dl1.24xlarge": (96, 768, 8, "gaudi"),
+}
+
+# GPU families with a regular ladder: GiB per vCPU, GPUs by size (1 where a size is not named), exact?
+_GPU_LADDERS: Mapping[str, tuple[float, Mapping[str, int], bool]] = {
+    "g4dn": (4.0, {"12xlarge": 4}, True),
+    "g5": (4.0, {"12xlarge": 4, "24xlarge": 4, "48xlarge": 8}, True),
+    "g6": (4.0, {"12xlarge": 4, "24xlarge": 4, "48xlarge": 8}, True),
+    "g6e": (8.0, {"12xlarge": 4, "24xlarge": 4, "48xlarge": 8}, True),
+    "g7": (4.0, {"12xlarge": 2, "24xlarge": 4, "48xlarge": 8}, False),
+    "g7e": (8.0, {}, True),
+}
+
+_TYPE = re.compile(r"^ml\.(?P<family>[a-z0-9-]+)\.(?P<size>medium|large|(?P<times>\d*)xlarge)$")
+
+
+def find(name: str) -> Size | None:
+    """The size behind `ml.FAMILY.SIZE`; None for a family that is not in the tables."""
+    match = _TYPE.match(name)
+    if match is None:
+        return None
+    family, size = match["family"], match["size"]
+    stated = _STATED.get(f"{family}.{size}")
+    if stated is not None:
+        return Size(name, stated[0], round(stated[1] * GIB), stated[2], stated[3])
+    vcpu = {"medium": 1, "large": 2}.get(size) or 4 * int(match["times"] or 1)
+    if family in _GPU_LADDERS:
+        ratio, gpus, exact = _GPU_LADDERS[family]
+        return Size(name, vcpu, round(vcpu * ratio * GIB), gpus.get(size, 1), "gpu", exact)
+    if family in _PER_VCPU:
+        return Size(name, vcpu, round(vcpu * _PER_VCPU[family] * GIB))
+    return None

@@ -1,0 +1,45 @@
+from __future__ import annotations
+
+import botocore.session
+import pytest
+
+from clary.domain.instances import GIB, find
+
+_MODEL = botocore.session.get_session().get_service_model("sagemaker")
+_TYPES = sorted(
+    {t for shape in ("TrainingInstanceType", "ProductionVariantInstanceType") for t in _MODEL.shape_for(shape).enum}
+)
+
+
+def test_every_type_that_botocore_knows_has_figures() -> None:
+    assert [t for t in _TYPES if find(t) is None] == []
+
+
+@pytest.mark.parametrize(
+    ("name", "vcpu", "gib", "gpus"),
+    [
+        ("ml.m5.large", 2, 8, 0),
+        ("ml.m5.xlarge", 4, 16, 0),
+        ("ml.c5.9xlarge", 36, 72, 0),
+        ("ml.c4.8xlarge", 36, 60, 0),
+        ("ml.c5n.4xlarge", 16, 42, 0),
+        ("ml.m4.10xlarge", 40, 160, 0),
+        ("ml.r5.24xlarge", 96, 768, 0),
+        ("ml.t3.medium", 2, 4, 0),
+        ("ml.r8g.medium", 1, 8, 0),
+        ("ml.g4dn.12xlarge", 48, 192, 4),
+        ("ml.g5.48xlarge", 192, 768, 8),
+        ("ml.p3.2xlarge", 8, 61, 1),
+        ("ml.p4d.24xlarge", 96, 1152, 8),
+        ("ml.inf2.24xlarge", 96, 384, 0),
+    ],
+)
+def test_figures_are_aws_own(name: str, vcpu: int, gib: float, gpus: int) -> None:
+    size = find(name)
+    assert size is not None
+    assert (size.vcpu, size.memory / GIB, size.gpus) == (vcpu, gib, gpus)
+
+
+@pytest.mark.parametrize("name", ["", "m5.large", "ml.m5", "ml.x9.large", "ml.m5.huge", "local"])
+def test_what_is_no_type_has_none(name: str) -> None:
+    assert find(name) is None
