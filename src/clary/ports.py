@@ -46,10 +46,18 @@ class Store(Protocol):
     async def page(self, query: Query) -> list[Record]: ...
     async def count(self, query: Query) -> int: ...
     async def claim(
-        self, kind: str, owner: str, now: float, lease_seconds: float, statuses: Sequence[str], limit: int
+        self,
+        kind: str,
+        owner: str,
+        now: float,
+        lease_seconds: float,
+        statuses: Sequence[str],
+        limit: int,
+        arns: Sequence[str] = (),
     ) -> list[Lease]:
-        """Lease up to `limit` records of the kind in any scope and one of these statuses that no other owner holds.
-        Claiming does not change a record's version; an owner's own leases are renewed."""
+        """Lease up to `limit` records of the kind in any scope and one of these statuses that no other owner holds; with
+        `arns`, only those. Longest unclaimed first. Claiming does not change a record's version; an owner's own leases are
+        renewed."""
         ...
 
     async def release(self, lease: Lease) -> None: ...
@@ -185,17 +193,113 @@ class LogEvent:
     position: int  # byte offset in the stream's file: the order within a millisecond
 
 
+@dataclass(frozen=True, slots=True)
+class LogGroup:
+    """A group as listed. `created` in ms; `retention` in days, None keeps for ever; `stored` in bytes."""
+
+    name: str
+    created: int
+    retention: int | None = None
+    tags: Mapping[str, str] = field(default_factory=dict)
+    stored: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class LogStream:
+    """A stream as listed. Times in ms (None: no event yet), `stored` in bytes."""
+
+    name: str
+    created: int
+    first: int | None = None
+    last: int | None = None
+    ingested: int | None = None
+    stored: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class LogPage:
+    """Events in order of time; the page covers the stream from byte `start` up to byte `end`."""
+
+    events: Sequence[LogEvent]
+    start: int
+    end: int
+
+
+@dataclass(frozen=True, slots=True)
+class LogMatches:
+    """Events of several streams, merged by time: (stream, event). `after`, when more may follow, resumes the search."""
+
+    events: Sequence[tuple[str, LogEvent]]
+    after: tuple[int, str, int] | None = None  # (ms, stream, position) of the last event looked at
+
+
 class Logs(Protocol):
-    """CloudWatch-like groups and streams over plain files. Lines: `<epoch ms>\\t<text>\\n`."""
+    """CloudWatch-like groups and streams over plain files. Lines: `<epoch ms>\\t<text>\\n`, times never falling within a file.
+
+    NotFound names a missing group or stream, AlreadyExists a taken name."""
 
     def open(self, scope: Scope, group: str, stream: str, now: float) -> str:
         """Make the stream (and group) known and answer the host path of its file, which a shim appends to."""
         ...
 
-    def append(self, scope: Scope, group: str, stream: str, lines: Sequence[tuple[int, str]]) -> None: ...
+    def append(self, scope: Scope, group: str, stream: str, lines: Sequence[tuple[int, str]]) -> int:
+        """Add events (ms, text) to a stream, which must be known. Answers how many leading ones were refused because the stream
+        already holds later events and a workload is writing it (its file cannot be reordered)."""
+        ...
+
     def tail(self, scope: Scope, group: str, stream: str, lines: int) -> list[str]: ...
     def read(self, path: str, offset: int, limit: int) -> tuple[list[tuple[int, str]], int]:
         """Whole lines from a byte offset: ([(ms, text)], next offset). For metric regexes as lines arrive."""
+        ...
+
+    def add_group(self, scope: Scope, group: str, now: float, tags: Mapping[str, str]) -> None: ...
+    def add_stream(self, scope: Scope, group: str, stream: str, now: float) -> None: ...
+    def drop_group(self, scope: Scope, group: str) -> None: ...
+    def drop_stream(self, scope: Scope, group: str, stream: str) -> None: ...
+    def groups(self, scope: Scope, prefix: str = "") -> list[LogGroup]:
+        """By name. `group` is the same for one of exactly that name."""
+        ...
+
+    def group(self, scope: Scope, group: str) -> LogGroup: ...
+    def set_group(self, scope: Scope, group: str, retention: int | None, tags: Mapping[str, str]) -> None: ...
+    def streams(self, scope: Scope, group: str, prefix: str = "") -> list[LogStream]:
+        """By name."""
+        ...
+
+    def page(
+        self,
+        scope: Scope,
+        group: str,
+        stream: str,
+        *,
+        limit: int,
+        position: int | None = None,
+        backward: bool = False,
+        start: int = 0,
+        end: int | None = None,
+    ) -> LogPage:
+        """Up to `limit` events, and up to 1 MiB, with start <= ms < end: those from byte `position` on, or, `backward`, the last
+        ones before it. No position: from the first (backward: from the last) event."""
+        ...
+
+    def search(
+        self,
+        scope: Scope,
+        group: str,
+        streams: Sequence[str],
+        *,
+        matches: Callable[[str], bool],
+        limit: int,
+        after: tuple[int, str, int] | None = None,
+        start: int = 0,
+        end: int | None = None,
+    ) -> LogMatches:
+        """Events of these streams that match, merged by time. Stops at `limit`, at 1 MiB of answer, or after looking through a
+        bounded part of the files."""
+        ...
+
+    def sweep(self, now: float) -> None:
+        """Give back the space of events that are past their group's retention or beyond a stream's largest size."""
         ...
 
 

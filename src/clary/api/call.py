@@ -1,0 +1,81 @@
+"""What a handler gets: who asks, where, when, and the ports. Nothing of HTTP.
+
+A handler is `async def create_endpoint(call: Call, params: Params) -> Params`: it reads and writes records and answers, and
+never starts anything (loops do).
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass, field
+from typing import Any
+
+from clary.domain.ids import arn as make_arn
+from clary.domain.ids import uuid7
+from clary.domain.resources import KINDS, Scope
+from clary.ports import Artifacts, Clock, Datapoints, Fronts, Keys, Logs, Runtimes, Store
+
+Params = dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class ApiSettings:
+    """What of the settings handlers may know.
+
+    `page_key` seals NextTokens (the same in every control plane of one installation). `hold_seconds` is how long a Describe
+    from a waiting client is held at most (0 turns holding off)."""
+
+    page_key: bytes = b"clary"
+    hold_seconds: float = 20.0
+    strict_fields: bool = False  # refuse fields that are only recorded
+    capacity: str = "fit"  # fit | strict
+
+
+@dataclass(frozen=True, slots=True)
+class Ports:
+    """The world as handlers see it: one bundle per process, made in app/wiring."""
+
+    store: Store
+    artifacts: Artifacts
+    runtimes: Runtimes
+    logs: Logs
+    datapoints: Datapoints
+    keys: Keys
+    fronts: Fronts
+    clock: Clock
+    settings: ApiSettings = field(default_factory=ApiSettings)
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """One request for one operation. `now` is wall time (epoch seconds), read once when the call arrived."""
+
+    ports: Ports
+    service: str
+    operation: str
+    scope: Scope
+    principal: str  # ARN of the caller
+    request_id: str = ""
+    user_agent: str = ""
+    now: float = 0.0
+
+    @property
+    def store(self) -> Store:
+        return self.ports.store
+
+    @property
+    def settings(self) -> ApiSettings:
+        return self.ports.settings
+
+    def scope_of(self, kind: str) -> Scope:
+        """Where records of that kind live for this caller: the account's region, or region '' for global kinds."""
+        return Scope(self.scope.account, "") if KINDS[kind].global_ else self.scope
+
+    def arn(self, kind: str, name: str) -> str:
+        """The ARN that a record of that kind and name has (or would have) in the caller's account and region."""
+        row = KINDS[kind]
+        return make_arn(row.service, self.scope_of(kind).region, self.scope.account, f"{row.tail}/{name}")
+
+    def new_id(self) -> str:
+        """A fresh UUIDv7, as text."""
+        return str(uuid7(int(self.now * 1000), os.urandom(10)))

@@ -1,0 +1,91 @@
+"""Lists: AWS's common filters and sorts as a `Query`, and NextTokens that are opaque, tamper-evident and bound to the filters
+they were made with. Owns the token's form; knows no kind of record.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import hmac
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from clary.api.call import Call, Params
+from clary.domain.errors import Invalid
+from clary.domain.resources import Query, Record
+
+After = tuple[float | str, str]
+
+_SORTS: Mapping[str, str] = {
+    "Name": "name",
+    "CreationTime": "created",
+    "LastModifiedTime": "modified",
+    "Status": "status",
+}
+_MAC = 16
+
+
+def _seal(call: Call, params: Params, body: bytes) -> bytes:
+    """A code over the position and everything it belongs to: operation, account, region, filters, order."""
+    bound = {k: v for k, v in params.items() if k not in ("NextToken", "MaxResults")}
+    where = [call.service, call.operation, call.scope.account, call.scope.region, bound]
+    text = json.dumps(where, sort_keys=True, default=str).encode()
+    return hmac.digest(call.settings.page_key, hashlib.sha256(text).digest() + body, "sha256")[:_MAC]
+
+
+def token(call: Call, params: Params, after: After) -> str:
+    """The NextToken of a page that ended at `after` (sort value, name)."""
+    body = json.dumps(after).encode()
+    return base64.urlsafe_b64encode(_seal(call, params, body) + body).decode()
+
+
+def resume(call: Call, params: Params) -> After | None:
+    """Where the page before ended. None: the first page. Invalid: not our token, or one of another list."""
+    given = params.get("NextToken")
+    if not given:
+        return None
+    try:
+        raw = base64.urlsafe_b64decode(given.encode())
+    except ValueError:
+        raw = b""
+    mac, body = raw[:_MAC], raw[_MAC:]
+    if not body or not hmac.compare_digest(mac, _seal(call, params, body)):
+        raise Invalid("Invalid NextToken: it is altered, or was made by a request with other filters.")
+    value, name = json.loads(body)
+    return value, name
+
+
+def position(record: Record, sort_by: str) -> After:
+    """(sort value, name) of a record, the order in which stores list."""
+    value: float | str = getattr(record, sort_by)
+    return value, record.name
+
+
+def query(call: Call, params: Params, kind: str, *, sort: str = "CreationTime", order: str = "Descending") -> Query:
+    """SageMaker's common list parameters as a Query. `sort` and `order` are the list's defaults."""
+    statuses = (params["StatusEquals"],) if params.get("StatusEquals") else ()
+    return Query(
+        kind=kind,
+        scope=call.scope_of(kind),
+        name_contains=params.get("NameContains", ""),
+        created_after=params.get("CreationTimeAfter"),
+        created_before=params.get("CreationTimeBefore"),
+        modified_after=params.get("LastModifiedTimeAfter"),
+        modified_before=params.get("LastModifiedTimeBefore"),
+        statuses=statuses,
+        sort_by=_SORTS[params.get("SortBy", sort)],
+        descending=params.get("SortOrder", order) == "Descending",
+        limit=params.get("MaxResults", 10),
+        after=resume(call, params),
+    )
+
+
+async def page(call: Call, params: Params, wanted: Query) -> tuple[list[Record], dict[str, Any]]:
+    """The records of one page, and `{"NextToken": ...}` when there are more (else `{}`)."""
+    more = Query(**{name: getattr(wanted, name) for name in wanted.__dataclass_fields__} | {"limit": wanted.limit + 1})
+    records = await call.store.page(more)
+    if len(records) <= wanted.limit:
+        return records, {}
+    records = records[: wanted.limit]
+    return records, {"NextToken": token(call, params, position(records[-1], wanted.sort_by))}

@@ -1,0 +1,71 @@
+"""Which function answers which operation. A registration names an operation of botocore's model and fails at import when
+botocore has no such operation or when it is taken already.
+
+Owns the table; knows nothing of HTTP, records or what the operations do.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+
+from botocore.loaders import Loader
+from botocore.model import OperationModel, ServiceModel
+
+from clary.api.call import Call, Params
+
+Handler = Callable[[Call, Params], Awaitable[Params]]
+
+
+@dataclass(frozen=True, slots=True)
+class Operation:
+    """A registered operation: botocore's service and operation names, and the function."""
+
+    service: str
+    name: str
+    handler: Handler
+
+
+_OPERATIONS: dict[tuple[str, str], Operation] = {}
+
+
+@functools.cache
+def model(service: str) -> ServiceModel:
+    """botocore's model of a service (its client name, "sagemaker"), loaded once."""
+    return ServiceModel(Loader().load_service_model(service, "service-2"), service)
+
+
+@functools.lru_cache(maxsize=4096)
+def operation_model(service: str, name: str) -> OperationModel:
+    """botocore's model of one operation."""
+    return model(service).operation_model(name)
+
+
+def operation(service: str, name: str) -> Callable[[Handler], Handler]:
+    """Register the decorated function as the answer to `service`'s operation `name`. ValueError at import otherwise."""
+    if name not in model(service).operation_names:
+        raise ValueError(f"botocore's model of {service} has no operation {name}")
+
+    def register(handler: Handler) -> Handler:
+        taken = _OPERATIONS.get((service, name))
+        if taken is not None and taken.handler is not handler:
+            raise ValueError(f"{service}.{name} is answered by {taken.handler.__module__}.{taken.handler.__qualname__}")
+        _OPERATIONS[service, name] = Operation(service, name, handler)
+        return handler
+
+    return register
+
+
+def find(service: str, name: str) -> Operation | None:
+    return _OPERATIONS.get((service, name))
+
+
+def registered() -> Mapping[tuple[str, str], Operation]:
+    """All operations by (service, name). Complete once `clary.api.handlers.load()` ran."""
+    return dict(_OPERATIONS)
+
+
+def missing(service: str) -> tuple[str, ...]:
+    """Operations that botocore models and Clary does not answer yet, sorted."""
+    return tuple(sorted(name for name in model(service).operation_names if (service, name) not in _OPERATIONS))
