@@ -1,0 +1,346 @@
+"""The one extractor: a tar (plain or gzip) whose every byte is untrusted, into a folder that appears whole or not at all.
+
+Owns the reading of gzip and tar. Refuses to know what the files mean, and everything in a tar that is not a regular file or
+a folder: links, devices, FIFOs, sparse files, absolute paths, `..`, backslashes, NUL. The standard library's `tarfile` is not
+used: its filters have been bypassed (CVE-2025-4517 and relatives), and it reads headers of any size into memory.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import zlib
+from dataclasses import dataclass
+from typing import BinaryIO, Dict, Iterator, Optional, Tuple
+
+BLOCK = 512
+CHUNK = 1 << 18
+HEADER_LIMIT = 1 << 20  # bytes of one pax or long-name header
+RATIO_FLOOR = 256 << 20  # the ratio is only judged above this many bytes: small things may compress well
+
+_KINDS = {
+    b"1": "a hard link",
+    b"2": "a symbolic link",
+    b"3": "a character device",
+    b"4": "a block device",
+    b"6": "a FIFO",
+    b"S": "a sparse file",
+}
+
+
+class ArchiveError(Exception):
+    """The archive is refused; the text is one line for the user and names the member where there is one."""
+
+
+@dataclass(frozen=True)
+class Limits:
+    """Caps on what an archive may become: bytes in all, entries, and bytes out per byte in."""
+
+    bytes: int = 200 << 30
+    entries: int = 500_000
+    ratio: int = 500
+
+    @staticmethod
+    def from_json(data: Optional[Dict[str, int]]) -> Limits:
+        known = {k: int(v) for k, v in (data or {}).items() if k in ("bytes", "entries", "ratio")}
+        return Limits(**known)
+
+
+@dataclass(frozen=True)
+class Member:
+    """A regular file or folder: its clean relative path ('' is the root), size in bytes, permission bits, mtime."""
+
+    path: str
+    is_folder: bool
+    size: int
+    mode: int
+    mtime: float
+
+
+def extract(archive: str, target: str, limits: Optional[Limits] = None) -> Tuple[int, int]:
+    """Extract the file `archive` into the folder `target`, which must be absent or an empty folder; answers (files, bytes).
+
+    Works in a sibling folder that is renamed at the end; after an error nothing of it is left. Raises ArchiveError."""
+    limits = limits or Limits()
+    staging = "{}.part-{}".format(target.rstrip("/"), os.getpid())
+    shutil.rmtree(staging, ignore_errors=True)
+    os.makedirs(staging)
+    try:
+        with open(archive, "rb") as file:
+            counted = _extract_into(file, staging, limits)
+        os.rename(staging, target)
+    except BaseException:
+        shutil.rmtree(staging, ignore_errors=True)
+        raise
+    return counted
+
+
+def _extract_into(file: BinaryIO, root: str, limits: Limits) -> Tuple[int, int]:
+    reader = _Reader(file, limits)
+    files = total = 0
+    for number, member in enumerate(_members(reader), 1):
+        if number > limits.entries:
+            raise ArchiveError("the archive has more than {} entries".format(limits.entries))
+        if member.size > limits.bytes - total:
+            raise ArchiveError(
+                'member "{}" takes the archive over the limit of {} bytes'.format(_shown(member.path), limits.bytes)
+            )
+        where = os.path.join(root, member.path) if member.path else root
+        try:
+            if member.is_folder:
+                os.makedirs(where, exist_ok=True)
+            else:
+                _write(where, member, reader)
+                files += 1
+        except (FileExistsError, NotADirectoryError, IsADirectoryError):
+            raise ArchiveError('member "{}" is both a file and a folder'.format(_shown(member.path))) from None
+        total += member.size
+    return files, total
+
+
+def _write(where: str, member: Member, reader: _Reader) -> None:
+    os.makedirs(os.path.dirname(where), exist_ok=True)
+    if os.path.isfile(where):  # a later member of the same name replaces the earlier one, as in every tar
+        os.unlink(where)
+    mode = 0o755 if member.mode & 0o100 else 0o644
+    descriptor = os.open(where, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, mode)
+    try:
+        left = member.size
+        while left:
+            data = reader.read(min(left, CHUNK))
+            left -= len(data)
+            while data:
+                data = data[os.write(descriptor, data) :]
+        reader.skip(-member.size % BLOCK)
+        os.utime(descriptor, (member.mtime, member.mtime))
+    finally:
+        os.close(descriptor)
+
+
+class _Reader:
+    """Exact reads from a plain or gzip stream (of one or several gzip members), under the byte and ratio caps."""
+
+    def __init__(self, file: BinaryIO, limits: Limits) -> None:
+        self._file = file
+        self._limit = limits.bytes + limits.entries * 4 * BLOCK  # headers and padding come on top
+        self._ratio = limits.ratio
+        self._in = self._out = 0
+        head = file.read(2)
+        file.seek(0)
+        if not head:
+            raise ArchiveError("the archive is empty")
+        self._zip = zlib.decompressobj(31) if head == b"\x1f\x8b" else None
+        self._raw = b""
+        self._buffer = b""
+        self._at = 0
+
+    def read(self, size: int) -> bytes:
+        """Exactly `size` bytes; ArchiveError when the stream ends before."""
+        data = self.some(size)
+        if len(data) < size:
+            raise ArchiveError("the archive is truncated")
+        return data
+
+    def some(self, size: int) -> bytes:
+        """Up to `size` bytes; fewer only at the end of the stream."""
+        have = len(self._buffer) - self._at
+        if have >= size:
+            data = self._buffer[self._at : self._at + size]
+            self._at += size
+            return data
+        parts = [self._buffer[self._at :]]
+        self._buffer, self._at = b"", 0
+        while have < size:
+            more = self._fill()
+            if not more:
+                break
+            parts.append(more)
+            have += len(more)
+        whole = b"".join(parts)
+        self._buffer, self._at = whole, min(size, len(whole))
+        return whole[:size]
+
+    def skip(self, size: int) -> None:
+        if size:
+            self.read(size)
+
+    def _fill(self) -> bytes:
+        if self._zip is None:
+            data = self._file.read(CHUNK)
+            self._in += len(data)
+        else:
+            data = self._inflate()
+        self._out += len(data)
+        if self._out > self._limit:
+            raise ArchiveError("the archive becomes larger than the limit")
+        if self._out > RATIO_FLOOR and self._out > self._in * self._ratio:
+            raise ArchiveError("the archive expands more than {} times: refused as a bomb".format(self._ratio))
+        return data
+
+    def _inflate(self) -> bytes:
+        while True:
+            if not self._raw:
+                self._raw = self._file.read(CHUNK)
+                self._in += len(self._raw)
+            assert self._zip is not None
+            if self._zip.eof:
+                if not self._next_gzip_member():
+                    return b""
+            if not self._raw:
+                raise ArchiveError("the archive is truncated")
+            try:
+                data = self._zip.decompress(self._raw, CHUNK)
+            except zlib.error as error:
+                raise ArchiveError("the archive is not sound gzip data: {}".format(error)) from None
+            self._raw = self._zip.unconsumed_tail or self._zip.unused_data
+            if data:
+                return data
+
+    def _next_gzip_member(self) -> bool:
+        """After a gzip member: zero padding, the end, or another member (pigz and bgzip write several)."""
+        while True:
+            self._raw = self._raw.lstrip(b"\0")
+            if self._raw:
+                break
+            self._raw = self._file.read(CHUNK)
+            self._in += len(self._raw)
+            if not self._raw:
+                return False
+        if not self._raw.startswith(b"\x1f"):
+            raise ArchiveError("the archive has garbage after its end")
+        self._zip = zlib.decompressobj(31)
+        return True
+
+
+def _members(reader: _Reader) -> Iterator[Member]:
+    """The archive's files and folders in order; the consumer reads each file's data (and padding) before the next."""
+    overrides: Dict[str, bytes] = {}
+    first = True
+    while True:
+        header = reader.read(BLOCK) if first else reader.some(BLOCK)
+        if not header and not first:
+            return  # some writers leave the two zero blocks out
+        if len(header) < BLOCK:
+            raise ArchiveError("the archive is truncated")
+        if not header.strip(b"\0"):
+            _expect_end(reader)
+            return
+        if not _checksum_holds(header):
+            raise ArchiveError("the archive is not a tar" if first else "a header of the archive is damaged")
+        first = False
+        size, kind = _number(header[124:136]), header[156:157]
+        if kind in (b"L", b"K", b"x", b"g"):
+            _read_override(reader, kind, size, overrides)
+            continue
+        yield _member(header, kind, size, overrides)
+        overrides = {}
+
+
+def _read_override(reader: _Reader, kind: bytes, size: int, overrides: Dict[str, bytes]) -> None:
+    """GNU long names and pax records, for the member that follows (global pax records say nothing that matters here)."""
+    if size > HEADER_LIMIT:
+        raise ArchiveError("a header of the archive is larger than {} bytes".format(HEADER_LIMIT))
+    data = reader.read(size)
+    reader.skip(-size % BLOCK)
+    if kind == b"L":
+        overrides["path"] = data.rstrip(b"\0")
+    elif kind == b"x":
+        overrides.update(_pax(data))
+
+
+def _member(header: bytes, kind: bytes, size: int, overrides: Dict[str, bytes]) -> Member:
+    name = overrides.get("path")
+    if name is None:
+        name = header[:100].split(b"\0", 1)[0]
+        prefix = header[345:500].split(b"\0", 1)[0]
+        if prefix and header[257:262] == b"ustar" and header[262:263] == b"\0":
+            name = prefix + b"/" + name
+    if "size" in overrides:
+        size = _decimal(overrides["size"])
+    shown = _shown(name.decode("utf-8", "replace"))
+    if kind in _KINDS or any(key.startswith("GNU.sparse") for key in overrides):
+        raise ArchiveError('member "{}" is {}: not allowed'.format(shown, _KINDS.get(kind, "a sparse file")))
+    if kind not in (b"0", b"\0", b"7", b"5"):
+        raise ArchiveError('member "{}" is neither a file nor a folder: not allowed'.format(shown))
+    is_folder = kind == b"5" or (kind in (b"0", b"\0") and name.endswith(b"/"))
+    path = _clean(name, shown)
+    if not path and not is_folder:
+        raise ArchiveError('member "{}" has no name'.format(shown))
+    mtime = float(_number(header[136:148]) & 0xFFFFFFFF)
+    return Member(path, is_folder, 0 if is_folder else size, _number(header[100:108]) & 0o777, mtime)
+
+
+def _clean(name: bytes, shown: str) -> str:
+    if b"\0" in name:
+        raise ArchiveError('member "{}" has a NUL in its name'.format(shown))
+    if b"\\" in name:
+        raise ArchiveError('member "{}" has a backslash in its name'.format(shown))
+    if name.startswith(b"/"):
+        raise ArchiveError('member "{}" has an absolute path'.format(shown))
+    segments = [s for s in name.split(b"/") if s not in (b"", b".")]
+    if b".." in segments:
+        raise ArchiveError('member "{}" leads out of the archive'.format(shown))
+    if any(len(s) > 255 for s in segments) or len(segments) > 64 or len(name) > 3072:
+        raise ArchiveError('member "{}" has a name that is too long or too deep'.format(shown))
+    return os.fsdecode(b"/".join(segments))
+
+
+def _pax(data: bytes) -> Dict[str, bytes]:
+    """`<length> <key>=<value>\\n` records."""
+    found: Dict[str, bytes] = {}
+    at = 0
+    while at < len(data):
+        space = data.find(b" ", at, at + 20)
+        length = _decimal(data[at:space]) if space > 0 else 0
+        record = data[space + 1 : at + length]
+        key, equals, value = record.partition(b"=")
+        if length <= space - at + 1 or at + length > len(data) or not equals or not value.endswith(b"\n"):
+            raise ArchiveError("a pax header of the archive is damaged")
+        found[key.decode("utf-8", "replace")] = value[:-1]
+        at += length
+    return found
+
+
+def _decimal(text: bytes) -> int:
+    if not text.isdigit() or len(text) > 20:
+        raise ArchiveError("a number in the archive's headers is damaged")
+    return int(text)
+
+
+def _number(field: bytes) -> int:
+    """An octal field, or GNU's base-256 when its top bit is set."""
+    if field[0] & 0x80:
+        value = int.from_bytes(field, "big") & ((1 << (8 * len(field) - 1)) - 1)
+        if field[0] & 0x40:
+            return 0  # negative: only times are, and they do not matter
+        return value
+    text = field.split(b"\0", 1)[0].strip()
+    if not text:
+        return 0
+    try:
+        return int(text, 8)
+    except ValueError:
+        raise ArchiveError("a number in the archive's headers is damaged") from None
+
+
+def _checksum_holds(header: bytes) -> bool:
+    try:
+        stored = int(header[148:156].split(b"\0", 1)[0].strip() or b"x", 8)
+    except ValueError:
+        return False
+    rest = header[:148] + b" " * 8 + header[156:]
+    return stored in (sum(rest), sum(b - 256 if b > 127 else b for b in rest))
+
+
+def _expect_end(reader: _Reader) -> None:
+    """After a zero block only zeros may follow: `cat a.tar b.tar` is refused, not half read. Reads to the gzip's checksum."""
+    while True:
+        data = reader.some(CHUNK)
+        if not data:
+            return
+        if data.strip(b"\0"):
+            raise ArchiveError("the archive has garbage after its end")
+
+
+def _shown(name: str) -> str:
+    return "".join(c if c.isprintable() else "\\x{:02x}".format(ord(c)) for c in name)[:200]
