@@ -44,6 +44,9 @@ class Settings:
     account: str = _setting("000000000000", "account of the first key pair")
     region: str = _setting("us-east-1", "region that `clary env` prints; requests may use any")
     bucket: str = _setting("", "default bucket of the SDKs; default sagemaker-<region>-<account>")
+    environments: str = _setting(
+        "", "folder of built runtimes, which several state folders may share; default environments in dir"
+    )
     database: str = _setting(
         "", "records: SQLAlchemy URL of a PostgreSQL server; default records.db in the state folder"
     )
@@ -82,6 +85,10 @@ class Settings:
     @property
     def root(self) -> Path:
         return Path(self.dir)
+
+    @property
+    def environments_folder(self) -> Path:
+        return Path(self.environments) if self.environments else self.root / "environments"
 
     @property
     def run(self) -> Path:
@@ -146,9 +153,10 @@ class Settings:
 
     @staticmethod
     def read(path: Path) -> Settings:
-        data = json.loads(path.read_text())
+        data: dict[str, Any] = json.loads(path.read_text())
         hints = get_type_hints(Settings)
-        return Settings(**{k: tuple(v) if hints[k] == tuple[str, ...] else v for k, v in data.items()})
+        values: dict[str, Any] = {k: tuple(v) if hints[k] == tuple[str, ...] else v for k, v in data.items()}
+        return Settings(**values)
 
 
 NAMES = tuple(f.name for f in fields(Settings) if f.metadata["doc"])
@@ -171,7 +179,7 @@ def load(flags: Mapping[str, Any] | None = None, environment: Mapping[str, str] 
     folder = given.get("dir") or environment.get("CLARY_DIR") or default_dir(environment)
     folder = os.path.abspath(os.path.expanduser(str(folder)))
     values: dict[str, Any] = {}
-    sources: dict[str, str] = {name: "default" for name in NAMES}
+    sources: dict[str, str] = dict.fromkeys(NAMES, "default")
     for origin, layer in (
         (os.path.join(folder, "clary.toml"), _toml(os.path.join(folder, "clary.toml"))),
         ("environment", {n: environment[f"CLARY_{n.upper()}"] for n in NAMES if f"CLARY_{n.upper()}" in environment}),

@@ -1,0 +1,62 @@
+# Sourced by the scripts: find a Python, bootstrap uv, make virtual environments. Needs Python 3.11+ with venv, and a shell.
+
+say() { printf '%s\n' "$*" >&2; }
+
+# The newest fitting interpreter, or $PYTHON.
+find_python() {
+    local name
+    for name in ${PYTHON:-} python3.11 python3.12 python3.13 python3; do
+        if command -v "$name" >/dev/null 2>&1 &&
+            "$name" -c 'import sys, venv; sys.exit(not (3, 11) <= sys.version_info[:2] < (3, 14))' >/dev/null 2>&1; then
+            command -v "$name"
+            return
+        fi
+    done
+    say "Clary needs Python 3.11, 3.12 or 3.13 with its venv module (Debian: apt install python3-venv)."
+    exit 1
+}
+
+# $UV: a pinned uv in .venv-uv, made once.
+bootstrap_uv() {
+    UV=$PWD/.venv-uv/bin/uv
+    local want
+    want=$(sed -n 's/^\(uv==[0-9.]*\).*/\1/p' requirements/uv.txt 2>/dev/null | head -n 1 || true)
+    if [ ! -x "$UV" ] || [ "$(cat .venv-uv/wanted 2>/dev/null)" != "$want" ]; then
+        local python
+        python=$(find_python) || exit 1
+        say "making .venv-uv with $want ..."
+        rm -rf .venv-uv
+        "$python" -m venv .venv-uv
+        if [ -n "$want" ]; then
+            .venv-uv/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/uv.txt
+        else
+            .venv-uv/bin/python -m pip install --quiet --disable-pip-version-check uv
+        fi
+        echo "$want" >.venv-uv/wanted
+    fi
+    export UV
+}
+
+# environment FOLDER MODE REQUIREMENTS...: a venv that holds exactly (MODE sync) or at least (MODE add) these files' packages.
+# A stamp of the files' hashes makes the second call free.
+environment() {
+    local folder=$1 mode=$2 stamp python
+    shift 2
+    stamp=$(cat "$@" pyproject.toml | cksum)
+    [ "$(cat "$folder/.stamp" 2>/dev/null)" = "$stamp $*" ] && return
+    python=$(find_python) || exit 1
+    say "making $folder from $* ..."
+    [ -x "$folder/bin/python" ] || "$UV" venv --quiet --python "$python" "$folder"
+    if [ "$mode" = sync ]; then
+        "$UV" pip sync --quiet --require-hashes --python "$folder" "$@"
+    else
+        "$UV" pip install --quiet --require-hashes --python "$folder" $(printf -- '-r %s ' "$@")
+    fi
+    case $folder in
+        .venv | .venv-py*)
+            "$UV" pip install --quiet --python "$folder" --require-hashes -r requirements/build.txt
+            "$UV" pip install --quiet --python "$folder" --no-deps --no-build-isolation --editable .
+            ;;
+    esac
+    echo "$stamp $*" >"$folder/.stamp"
+}

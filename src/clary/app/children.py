@@ -1,0 +1,189 @@
+"""The child processes of `clary up`: started, watched, started again with back-off, ended in order.
+
+A child has its own session and dies with the supervisor (PDEATHSIG). It says that it is ready by writing to an inherited pipe,
+or is asked by a probe. Knows nothing of what the children are for.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import ctypes
+import os
+import signal
+import subprocess
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+
+PR_SET_PDEATHSIG = 1
+STABLE_AFTER = 30.0  # seconds of life after which an earlier failure no longer counts
+LONGEST_DELAY = 10.0
+_libc = ctypes.CDLL(None, use_errno=True)
+
+
+@dataclass(frozen=True, slots=True)
+class Spec:
+    """How to start a child. `pass_fds` are inherited at the same numbers; `{ready}` in argv becomes the readiness pipe's number."""
+
+    name: str
+    argv: Sequence[str]
+    log: Path
+    pass_fds: Sequence[int] = ()
+    environment: dict[str, str] | None = None
+    death_signal: int = signal.SIGKILL
+    before: Callable[[], None] = lambda: None  # runs before every start
+    stop_signal: int = signal.SIGTERM
+
+
+def delay_after(failures: int) -> float:
+    """Seconds to wait before the next start: none after a first death, then 0.5, 1, 2 ... up to 10."""
+    return 0.0 if failures <= 1 else min(LONGEST_DELAY, 0.5 * 2 ** (failures - 2))
+
+
+def ending(status: int) -> str:
+    """A wait status in words: 'ended by SIGKILL', 'ended with exit code 3'."""
+    code = os.waitstatus_to_exitcode(status)
+    if code < 0:
+        try:
+            return f"ended by {signal.Signals(-code).name}"
+        except ValueError:
+            return f"ended by signal {-code}"
+    return f"ended with exit code {code}"
+
+
+@dataclass(slots=True)
+class Child:
+    """One running child and its history."""
+
+    spec: Spec
+    report: Callable[[str, str], None]  # (name, sentence)
+    pid: int = 0
+    started: float = 0.0  # the loop's monotonic time
+    failures: int = 0
+    restarts: int = 0
+    ready: asyncio.Event = field(default_factory=asyncio.Event)
+    ended: asyncio.Event = field(default_factory=asyncio.Event)
+    _stopping: bool = False
+    _task: asyncio.Task[None] | None = None
+
+    def start(self) -> None:
+        self._task = asyncio.get_running_loop().create_task(self._keep(), name=f"child {self.spec.name}")
+
+    async def _keep(self) -> None:
+        loop = asyncio.get_running_loop()
+        while not self._stopping:
+            self.spec.before()
+            self.started = loop.time()
+            status = await self._run_once()
+            self.ready.clear()
+            self.ended.set()
+            if self._stopping:
+                return
+            self.failures = 1 if loop.time() - self.started > STABLE_AFTER else self.failures + 1
+            self.restarts += 1
+            pause = delay_after(self.failures)
+            last = self.last_line()
+            self.report(
+                self.spec.name,
+                ending(status)
+                + (f" ({last})" if last else "")
+                + (f"; again in {pause:g} s" if pause else "; started again"),
+            )
+            await asyncio.sleep(pause)
+
+    async def _run_once(self) -> int:
+        loop = asyncio.get_running_loop()
+        ready_read, ready_write = os.pipe()
+        process = _spawn(self.spec, ready_write)
+        os.close(ready_write)
+        self.pid = process.pid
+        self.ended.clear()
+        pidfd = os.pidfd_open(process.pid)
+        gone: asyncio.Future[None] = loop.create_future()
+
+        def on_ready() -> None:
+            with suppress(OSError):
+                if os.read(ready_read, 64):
+                    self.ready.set()
+            loop.remove_reader(ready_read)
+
+        def on_exit() -> None:
+            loop.remove_reader(pidfd)
+            if not gone.done():
+                gone.set_result(None)
+
+        loop.add_reader(ready_read, on_ready)
+        loop.add_reader(pidfd, on_exit)
+        try:
+            await gone
+            return _reap(process)
+        finally:
+            loop.remove_reader(ready_read)
+            loop.remove_reader(pidfd)
+            os.close(ready_read)
+            os.close(pidfd)
+            self.pid = 0
+
+    def signal(self, number: int) -> None:
+        if self.pid:
+            with suppress(ProcessLookupError):
+                os.kill(self.pid, number)
+
+    async def stop(self, patience: float) -> None:
+        """Ask it to end, wait that many seconds, then end its whole session."""
+        self._stopping = True
+        if not self.pid:
+            if self._task:
+                self._task.cancel()
+            return
+        session = self.pid
+        self.signal(self.spec.stop_signal)
+        try:
+            await asyncio.wait_for(self.ended.wait(), patience)
+        except TimeoutError:
+            end_session(session)
+            await self.ended.wait()
+
+    def last_line(self) -> str:
+        """The last thing it wrote, for the reason of a restart."""
+        with suppress(OSError), open(self.spec.log, "rb") as file:
+            file.seek(max(0, os.fstat(file.fileno()).st_size - 4096))
+            lines = [line.strip() for line in file.read().decode(errors="replace").splitlines() if line.strip()]
+            return lines[-1][:200] if lines else ""
+        return ""
+
+
+def _spawn(spec: Spec, ready_write: int) -> subprocess.Popen[bytes]:
+    def before_exec() -> None:
+        _libc.prctl(PR_SET_PDEATHSIG, spec.death_signal)
+
+    with open(spec.log, "ab") as log:
+        return subprocess.Popen(
+            [word.replace("{ready}", str(ready_write)) for word in spec.argv],
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
+            pass_fds=(*spec.pass_fds, ready_write),
+            env=spec.environment,
+            start_new_session=True,
+            preexec_fn=before_exec,
+        )
+
+
+def _reap(process: subprocess.Popen[bytes]) -> int:
+    """The wait status of a child that has ended (its pidfd said so)."""
+    _, status = os.waitpid(process.pid, 0)
+    process.returncode = os.waitstatus_to_exitcode(status)
+    return status
+
+
+def end_session(leader: int) -> None:
+    """SIGKILL every process whose session was led by `leader`: the workers of a dead nginx master among them."""
+    for entry in os.listdir("/proc"):
+        if entry.isdigit():
+            with suppress(OSError, ValueError, IndexError):
+                with open(f"/proc/{entry}/stat", "rb") as file:
+                    fields = file.read().rpartition(b")")[2].split()
+                if int(fields[3]) == leader:
+                    os.kill(int(entry), signal.SIGKILL)

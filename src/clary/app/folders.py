@@ -1,0 +1,155 @@
+"""The state folder and the folder of sockets: who owns them, how they are made, and the lock that keeps a second Clary out."""
+
+from __future__ import annotations
+
+import fcntl
+import grp
+import json
+import os
+import pwd
+import shutil
+import socket
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from clary.app.settings import Settings
+from clary.domain.errors import Unavailable
+
+STATE = ("keys", "objects", "run", "replicas", "jobs", "environments", "datapoints", "logs", "logs/clary", "edge")
+BACKLOG = 4096
+
+
+@dataclass(frozen=True, slots=True)
+class Edge:
+    """Whom nginx's workers run as. Not root: they parse what strangers send."""
+
+    user: str
+    uid: int
+    gid: int
+
+
+def edge_user() -> Edge | None:
+    """None when Clary is not root: nginx then runs as the same user."""
+    if os.geteuid() != 0:
+        return None
+    for name in ("www-data", "nginx", "nobody"):
+        with suppress(KeyError):
+            entry = pwd.getpwnam(name)
+            return Edge(f"{name} {grp.getgrgid(entry.pw_gid).gr_name}", entry.pw_uid, entry.pw_gid)
+    raise Unavailable("no user for nginx's workers: make one, such as 'nobody'")
+
+
+def make(settings: Settings) -> None:
+    """The state folder (0700, but for what sandboxes must reach) and the socket folder, empty."""
+    settings.root.mkdir(parents=True, exist_ok=True)
+    settings.root.chmod(0o700)
+    for name in STATE:
+        (settings.root / name).mkdir(exist_ok=True)
+    (settings.root / "keys").chmod(0o700)
+    run, edge = settings.run, edge_user()
+    shutil.rmtree(run, ignore_errors=True)
+    run.mkdir(parents=True)
+    for folder, mode in ((run / "workers", 0o755), (run / "ctl", 0o700)):
+        folder.mkdir()
+        folder.chmod(mode)
+    if edge is None:
+        run.chmod(0o700)
+        return
+    # Set-group-id: the sockets that control plane and objects bind themselves get nginx's group too.
+    os.chown(run, 0, edge.gid)
+    run.chmod(0o2710)
+    os.chown(settings.root / "edge", edge.uid, edge.gid)
+
+
+class Lock:
+    """One Clary per state folder. The file tells who holds it; the kernel's lock, not the file, decides."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._path = settings.root / "clary.lock"
+        self._file: int | None = None
+
+    def take(self, facts: dict[str, object]) -> None:
+        """Unavailable when another process holds it; names that process."""
+        self._path.parent.mkdir(parents=True, exist_ok=True)
+        file = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            os.close(file)
+            holder = holding(self._path)
+            who = f"pid {holder['pid']} at {holder['endpoint']}" if holder else "another process"
+            raise Unavailable(
+                f"{self._path.parent} is in use by {who}: `clary down` ends it, --dir names another folder"
+            ) from None
+        self._file = file
+        self.tell(facts)
+
+    def tell(self, facts: dict[str, object]) -> None:
+        """What `clary status` and `clary down` read: pid, endpoint."""
+        assert self._file is not None
+        os.ftruncate(self._file, 0)
+        os.pwrite(self._file, json.dumps(facts).encode(), 0)
+
+    def drop(self) -> None:
+        if self._file is not None:
+            os.ftruncate(self._file, 0)
+            os.close(self._file)
+            self._file = None
+
+
+def holding(path: Path) -> dict[str, object] | None:
+    """Facts of the Clary that holds the lock file, or None when nobody does."""
+    try:
+        file = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return None
+    try:
+        fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        with suppress(ValueError):
+            return dict(json.loads(os.pread(file, 65536, 0)))
+        return None
+    finally:
+        os.close(file)
+    return None
+
+
+def listen_tcp(host: str, port: int) -> socket.socket:
+    """The edge's listener, handed to nginx. Unavailable names who has the port."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    listener = socket.socket(family, socket.SOCK_STREAM)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listener.bind((host.strip("[]"), port))
+        listener.listen(BACKLOG)
+    except OSError as error:
+        listener.close()
+        raise Unavailable(
+            f"cannot listen on {host}:{port}: {error.strerror}{_holder(port)}; --port takes another, 0 picks a free one"
+        ) from None
+    return listener
+
+
+def _holder(port: int) -> str:
+    import psutil
+
+    with suppress(psutil.Error, OSError):
+        for connection in psutil.net_connections(kind="tcp"):
+            if (
+                connection.status == psutil.CONN_LISTEN
+                and connection.laddr
+                and connection.laddr[1] == port
+                and connection.pid
+            ):
+                return f" by {psutil.Process(connection.pid).name()} (pid {connection.pid})"
+    return ""
+
+
+def listen_unix(path: Path, mode: int) -> socket.socket:
+    """A socket that the supervisor keeps: while its reader restarts, connections wait in the backlog."""
+    listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    listener.bind(str(path))
+    path.chmod(mode)
+    listener.listen(BACKLOG)
+    return listener

@@ -1,0 +1,203 @@
+"""`clary up`: owns the port and the fronts' sockets, starts nginx, fronts, object store and control plane, keeps them running.
+
+Order of a start: lock, folders, keys, sockets, children; ready when every child said so and a request goes through the edge.
+Order of an end: nginx (finishes what it has), fronts (drain), control plane, objects, then whatever still runs in a sandbox.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import os
+import shutil
+import signal
+import socket
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+from clary.app import edge, folders
+from clary.app.children import Child, Spec, end_session
+from clary.app.settings import Settings
+from clary.domain.errors import Unavailable
+
+READY_WITHIN = 60.0
+PATIENCE = 15.0
+
+
+class Supervisor:
+    """One run of `clary up`."""
+
+    def __init__(self, settings: Settings, report: Callable[[str], None]) -> None:
+        self.settings = settings
+        self.children: dict[str, Child] = {}
+        self._report = report
+        self._lock = folders.Lock(settings)
+        self._sockets: list[socket.socket] = []
+        self._stop = asyncio.Event()
+        self._keep_jobs = False
+
+    async def run(self, on_ready: Callable[[], None] = lambda: None) -> None:
+        """Until SIGTERM or SIGINT (or `stop`). Unavailable when it cannot start."""
+        began = time.monotonic()
+        self._lock.take({"pid": os.getpid(), "endpoint": self.settings.endpoint})
+        try:
+            self._prepare()
+            loop = asyncio.get_running_loop()
+            for number in (signal.SIGTERM, signal.SIGINT):
+                loop.add_signal_handler(number, self._stop.set)
+            loop.add_signal_handler(signal.SIGUSR2, self._stop_keeping_jobs)
+            loop.add_signal_handler(signal.SIGHUP, self._reload_edge)
+            for child in self.children.values():
+                child.start()
+            await self._until_ready()
+            self._report(f"ready at {self.settings.endpoint} after {time.monotonic() - began:.1f} s")
+            self._note()
+            on_ready()
+            await self._stop.wait()
+        finally:
+            await self._end()
+
+    # -- starting -------------------------------------------------------------------------------------------------------------
+
+    def _prepare(self) -> None:
+        folders.make(self.settings)
+        listener = folders.listen_tcp(self.settings.host, self.settings.port)
+        self._sockets.append(listener)
+        # With port 0 the system chose one: everything from here on knows the real number.
+        self.settings = replace(self.settings, port=listener.getsockname()[1])
+        self._lock.tell({"pid": os.getpid(), "endpoint": self.settings.endpoint, "dir": self.settings.dir})
+        path = self.settings.run / "settings.json"
+        self.settings.write(path)
+        self._add_python("objects", path)
+        self._add_python("control", path)
+        front_mode = 0o660 if folders.edge_user() else 0o600
+        for index in range(self.settings.front_count):
+            sockets = [
+                folders.listen_unix(self.settings.front_http(index), front_mode),
+                folders.listen_unix(self.settings.front_workers(index), 0o666),
+                folders.listen_unix(self.settings.front_ctl(index), 0o600),
+            ]
+            self._sockets += sockets
+            self._add_python(f"front-{index}", path, sockets, index)
+        self._add_edge(listener)
+
+    def _add_python(
+        self, name: str, settings: Path, sockets: list[socket.socket] | None = None, index: int = 0
+    ) -> None:
+        numbers = [s.fileno() for s in sockets or []]
+        argv = [sys.executable, "-m", f"clary.app.{name.partition('-')[0]}", "--settings", str(settings)]
+        argv += ["--index", str(index), "--ready-fd", "{ready}", "--sockets", ",".join(map(str, numbers))]
+        self._add(Spec(name, argv, self._log(name), numbers))
+
+    def _add_edge(self, listener: socket.socket) -> None:
+        config = edge.write(self.settings, folders.edge_user())
+        binary = edge.binary(self.settings)
+        fd = listener.fileno()
+        spec = Spec(
+            "nginx",
+            [binary, "-c", str(config), "-p", str(self.settings.root / "edge"), "-e", str(self._log("nginx"))],
+            self._log("nginx"),
+            [fd],
+            {**os.environ, "NGINX": f"{fd};"},
+            death_signal=signal.SIGTERM,  # a killed master would leave its workers serving
+            before=self._end_old_edge,
+            stop_signal=signal.SIGQUIT,
+        )
+        self._add(spec)
+
+    def _add(self, spec: Spec) -> None:
+        self.children[spec.name] = Child(spec, self._child_report)
+
+    def _log(self, name: str) -> Path:
+        return self.settings.root / "logs" / "clary" / f"{name}.log"
+
+    def _end_old_edge(self) -> None:
+        """Workers outlive a killed master and would go on accepting from the shared socket."""
+        session = self.settings.run / "nginx.session"
+        with contextlib.suppress(OSError, ValueError):
+            end_session(int(session.read_text()))
+
+    def _child_report(self, name: str, sentence: str) -> None:
+        self._report(f"{name} {sentence}")
+        self._note()
+
+    async def _until_ready(self) -> None:
+        waits = [c.ready.wait() for n, c in self.children.items() if n != "nginx"]
+        stop = asyncio.create_task(self._stop.wait())
+        ready = asyncio.ensure_future(asyncio.wait_for(asyncio.gather(*waits, self._edge_answers()), READY_WITHIN))
+        await asyncio.wait({stop, ready}, return_when=asyncio.FIRST_COMPLETED)
+        stop.cancel()
+        if not ready.done():
+            ready.cancel()
+            return
+        try:
+            ready.result()
+        except TimeoutError:
+            missing = ", ".join(n for n, c in self.children.items() if n != "nginx" and not c.ready.is_set()) or "nginx"
+            raise Unavailable(
+                f"{missing} did not become ready within {READY_WITHIN:g} s; see {self.settings.root / 'logs' / 'clary'}"
+            ) from None
+
+    async def _edge_answers(self) -> None:
+        """Until a request through the edge gets an answer of a process behind it, not the edge's own 502 or 503."""
+        nginx = self.children["nginx"]
+        while True:
+            status = await edge.probe(self.settings)
+            if status and status < 500:
+                (self.settings.run / "nginx.session").write_text(str(nginx.pid))
+                nginx.ready.set()
+                return
+            await asyncio.sleep(0.02)
+
+    def _note(self) -> None:
+        """What `clary ps` reads about Clary's own processes."""
+        rows = {
+            name: {"pid": child.pid, "restarts": child.restarts, "ready": child.ready.is_set()}
+            for name, child in self.children.items()
+        }
+        path = self.settings.run / "processes.json"
+        path.with_suffix(".new").write_text(json.dumps(rows))
+        path.with_suffix(".new").replace(path)
+
+    # -- ending ---------------------------------------------------------------------------------------------------------------
+
+    def _stop_keeping_jobs(self) -> None:
+        self._keep_jobs = True
+        self._stop.set()
+
+    def _reload_edge(self) -> None:
+        """SIGHUP: nginx reads its certificate again."""
+        self._report("nginx reloads its certificate")
+        self.children["nginx"].signal(signal.SIGHUP)
+
+    def stop(self) -> None:
+        self._stop.set()
+
+    async def _end(self) -> None:
+        self._report("stopping")
+        if "nginx" in self.children:
+            await self.children["nginx"].stop(PATIENCE)
+        await asyncio.gather(*(c.stop(PATIENCE) for n, c in self.children.items() if n.startswith("front")))
+        for name in ("control", "objects"):
+            if name in self.children:
+                await self.children[name].stop(PATIENCE)
+        if self.children:
+            await edge.end_workloads(self.settings, keep_jobs=self._keep_jobs)
+        for listener in self._sockets:
+            listener.close()
+        shutil.rmtree(self.settings.run, ignore_errors=True)
+        self._lock.drop()
+        if self.settings.ephemeral:
+            shutil.rmtree(self.settings.root, ignore_errors=True)
+
+
+async def supervise(
+    settings: Settings, report: Callable[[str], None], on_ready: Callable[[Settings], None] = lambda settings: None
+) -> None:
+    """Run Clary until it is told to stop. `on_ready` gets the effective settings (the real port)."""
+    supervisor = Supervisor(settings, report)
+    await supervisor.run(lambda: on_ready(supervisor.settings))
