@@ -40,13 +40,18 @@ def edge_user() -> Edge | None:
     raise Unavailable("no user for nginx's workers: make one, such as 'nobody'")
 
 
-def make(settings: Settings) -> None:
-    """The state folder (0700, but for what sandboxes must reach) and the socket folder, empty."""
+def prepare_root(settings: Settings) -> None:
+    """The state folder (0700) and what is in it. Idempotent."""
     settings.root.mkdir(parents=True, exist_ok=True)
     settings.root.chmod(0o700)
     for name in STATE:
         (settings.root / name).mkdir(exist_ok=True)
     (settings.root / "keys").chmod(0o700)
+
+
+def make(settings: Settings) -> None:
+    """The state folder, and the folder of sockets made anew."""
+    prepare_root(settings)
     run, edge = settings.run, edge_user()
     shutil.rmtree(run, ignore_errors=True)
     run.mkdir(parents=True)

@@ -1,0 +1,128 @@
+"""Starting and ending Clary from a terminal or a program: in the foreground, detached, and down.
+
+`foreground` runs the supervisor here; `detached` runs it in a session of its own and answers when it is ready; `down` ends the
+one that holds the state folder. As a module (`python -m clary.app.up --settings FILE --ready-fd N`) it is the detached process.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import select
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+
+from clary.app import folders
+from clary.app.settings import Settings
+from clary.domain.errors import ClaryError, Unavailable
+
+START_WITHIN = 90.0
+
+
+def foreground(
+    settings: Settings,
+    report: Callable[[str], None],
+    on_ready: Callable[[Settings], None] = lambda settings: None,
+) -> None:
+    """Until SIGTERM or Ctrl-C. Unavailable when it cannot start."""
+    from clary.app.supervisor import supervise
+
+    asyncio.run(supervise(settings, report, on_ready))
+
+
+def detached(settings: Settings) -> Settings:
+    """Start Clary in the background and wait until it is ready; the effective settings (real port) back."""
+    folders.prepare_root(settings)
+    given = settings.root / "run" / "up.json"
+    settings.write(given)
+    read, write = os.pipe()
+    log = settings.root / "logs" / "clary" / "up.log"
+    with open(log, "ab") as out:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "clary.app.up", "--settings", str(given), "--ready-fd", str(write)],
+            stdin=subprocess.DEVNULL,
+            stdout=out,
+            stderr=out,
+            pass_fds=(write,),
+            start_new_session=True,
+            cwd="/",
+        )
+    os.close(write)
+    told = _read_within(read, START_WITHIN)
+    os.close(read)
+    if not told:
+        process.poll()
+        raise Unavailable(f"clary did not start; see {log}")
+    answer = json.loads(told)
+    if "error" in answer:
+        process.wait(timeout=START_WITHIN)
+        raise Unavailable(answer["error"])
+    return Settings.read(Path(answer["settings"]))
+
+
+def _read_within(descriptor: int, seconds: float) -> bytes:
+    """Everything written to the pipe until it is closed, or b'' when that takes too long."""
+    deadline, parts = time.monotonic() + seconds, b""
+    while (left := deadline - time.monotonic()) > 0:
+        if not select.select([descriptor], [], [], left)[0]:
+            break
+        part = os.read(descriptor, 65536)
+        if not part:
+            return parts
+        parts += part
+    return b""
+
+
+def down(settings: Settings, keep_jobs: bool = False, within: float = 60.0) -> bool:
+    """End the Clary of this state folder and wait for it; False when none runs."""
+    holder = folders.holding(settings.root / "clary.lock")
+    if not holder:
+        return False
+    pid = int(str(holder["pid"]))
+    with suppress(ProcessLookupError):
+        pidfd = os.pidfd_open(pid)
+        try:
+            os.kill(pid, signal.SIGUSR2 if keep_jobs else signal.SIGTERM)
+            if not select.select([pidfd], [], [], within)[0]:
+                raise Unavailable(f"pid {pid} did not end within {within:g} s; kill -9 {pid} ends it at once")
+        finally:
+            os.close(pidfd)
+    return True
+
+
+def _main(argv: list[str]) -> int:
+    import argparse
+
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--settings", type=Path, required=True)
+    parser.add_argument("--ready-fd", type=int, required=True)
+    given = parser.parse_args(argv)
+    settings = Settings.read(given.settings)
+    channel = os.fdopen(given.ready_fd, "w")
+
+    def report(sentence: str) -> None:
+        print(time.strftime("%Y-%m-%dT%H:%M:%S"), sentence, flush=True)
+
+    def on_ready(effective: Settings) -> None:
+        channel.write(json.dumps({"settings": str(effective.run / "settings.json")}))
+        channel.close()
+
+    try:
+        foreground(settings, report, on_ready)
+    except ClaryError as error:
+        report(error.message)
+        if not channel.closed:
+            channel.write(json.dumps({"error": error.message}))
+            channel.close()
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(_main(sys.argv[1:]))
