@@ -1,0 +1,26 @@
+"""What every `decide` answers: the record as it shall be, and commands for the world. Values only.
+
+`decide(record, observation, now) -> Decision` is pure; `clary.loops.loop` runs the commands and saves the record, in that
+order. Commands are frozen dataclasses of the kind's own module; each is idempotent by what it names.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Generic, TypeVar
+
+from clary.domain.resources import Record
+
+C = TypeVar("C", covariant=True)
+
+
+@dataclass(frozen=True, slots=True)
+class Decision(Generic[C]):
+    """`again`: look at this record again after so many seconds, event or not (None: only events wake it).
+
+    `remove`: delete the record instead of saving it, after the commands."""
+
+    record: Record
+    commands: tuple[C, ...] = ()
+    again: float | None = None
+    remove: bool = False

@@ -1,0 +1,110 @@
+"""How statuses move: tables of (status, fact) -> status, and the only function that reads them.
+
+Rule: a status changes here or nowhere. Facts come from handlers (what the user asked) and from `decide` functions (what
+happened); they never name a target status. An illegal pair raises and changes nothing. `docs/lifecycle.svg` is drawn from the
+same tables.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from enum import StrEnum
+from typing import TypeVar
+
+from clary.domain.errors import IllegalTransition
+
+
+class EndpointStatus(StrEnum):
+    """botocore's EndpointStatus."""
+
+    CREATING = "Creating"
+    IN_SERVICE = "InService"
+    UPDATING = "Updating"
+    ROLLING_BACK = "RollingBack"
+    UPDATE_ROLLBACK_FAILED = "UpdateRollbackFailed"
+    SYSTEM_UPDATING = "SystemUpdating"  # AWS's own maintenance; Clary never enters it
+    OUT_OF_SERVICE = "OutOfService"
+    FAILED = "Failed"
+    DELETING = "Deleting"
+
+
+class EndpointFact(StrEnum):
+    UPDATE_ASKED = "update asked"  # UpdateEndpoint, UpdateEndpointWeightsAndCapacities
+    DELETE_ASKED = "delete asked"
+    ALL_READY = "all ready"  # every replica that is wanted serves
+    GAVE_UP = "gave up"  # what is wanted cannot be reached
+    ALL_LOST = "all lost"  # no replica is left and none comes up
+
+
+class JobStatus(StrEnum):
+    """botocore's TrainingJobStatus (processing and transform jobs have the same without Deleting)."""
+
+    IN_PROGRESS = "InProgress"
+    STOPPING = "Stopping"
+    COMPLETED = "Completed"
+    FAILED = "Failed"
+    STOPPED = "Stopped"
+    DELETING = "Deleting"
+
+
+class JobFact(StrEnum):
+    STOP_ASKED = "stop asked"
+    DELETE_ASKED = "delete asked"
+    SUCCEEDED = "succeeded"
+    GAVE_UP = "gave up"
+    TIME_UP = "time up"  # a stopping condition was reached and the outputs are stored
+    ENDED = "ended"  # it ended after a stop was asked, and the outputs are stored
+
+
+_E, _EF, _J, _JF = EndpointStatus, EndpointFact, JobStatus, JobFact
+
+ENDPOINT: Mapping[tuple[EndpointStatus, EndpointFact], EndpointStatus] = {
+    (_E.CREATING, _EF.ALL_READY): _E.IN_SERVICE,
+    (_E.CREATING, _EF.GAVE_UP): _E.FAILED,
+    (_E.IN_SERVICE, _EF.UPDATE_ASKED): _E.UPDATING,
+    (_E.IN_SERVICE, _EF.ALL_LOST): _E.OUT_OF_SERVICE,
+    (_E.IN_SERVICE, _EF.DELETE_ASKED): _E.DELETING,
+    (_E.UPDATING, _EF.ALL_READY): _E.IN_SERVICE,
+    (_E.UPDATING, _EF.GAVE_UP): _E.ROLLING_BACK,
+    (_E.ROLLING_BACK, _EF.ALL_READY): _E.IN_SERVICE,
+    (_E.ROLLING_BACK, _EF.GAVE_UP): _E.UPDATE_ROLLBACK_FAILED,
+    (_E.UPDATE_ROLLBACK_FAILED, _EF.UPDATE_ASKED): _E.UPDATING,
+    (_E.UPDATE_ROLLBACK_FAILED, _EF.DELETE_ASKED): _E.DELETING,
+    (_E.OUT_OF_SERVICE, _EF.ALL_READY): _E.IN_SERVICE,
+    (_E.OUT_OF_SERVICE, _EF.UPDATE_ASKED): _E.UPDATING,
+    (_E.OUT_OF_SERVICE, _EF.DELETE_ASKED): _E.DELETING,
+    (_E.SYSTEM_UPDATING, _EF.ALL_READY): _E.IN_SERVICE,
+    (_E.FAILED, _EF.DELETE_ASKED): _E.DELETING,
+}
+"""Deleting leads to no status: the record goes."""
+
+JOB: Mapping[tuple[JobStatus, JobFact], JobStatus] = {
+    (_J.IN_PROGRESS, _JF.STOP_ASKED): _J.STOPPING,
+    (_J.IN_PROGRESS, _JF.SUCCEEDED): _J.COMPLETED,
+    (_J.IN_PROGRESS, _JF.GAVE_UP): _J.FAILED,
+    (_J.IN_PROGRESS, _JF.TIME_UP): _J.STOPPED,
+    (_J.STOPPING, _JF.ENDED): _J.STOPPED,
+    (_J.STOPPING, _JF.SUCCEEDED): _J.COMPLETED,  # it was done before the signal arrived
+    (_J.STOPPING, _JF.GAVE_UP): _J.FAILED,
+    (_J.STOPPING, _JF.TIME_UP): _J.STOPPED,
+    (_J.COMPLETED, _JF.DELETE_ASKED): _J.DELETING,
+    (_J.FAILED, _JF.DELETE_ASKED): _J.DELETING,
+    (_J.STOPPED, _JF.DELETE_ASKED): _J.DELETING,
+}
+
+S = TypeVar("S", bound=StrEnum)
+F = TypeVar("F", bound=StrEnum)
+
+
+def advance(table: Mapping[tuple[S, F], S], status: str, fact: F) -> S:
+    """The status that follows. IllegalTransition when the table has no such row."""
+    kind = type(next(iter(table))[0])
+    to = table.get((kind(status), fact))
+    if to is None:
+        raise IllegalTransition(f"status {status} does not admit: {fact}")
+    return to
+
+
+def admits(table: Mapping[tuple[S, F], S], status: str, fact: F) -> bool:
+    """Whether `advance` would answer."""
+    return (type(next(iter(table))[0])(status), fact) in table

@@ -1,0 +1,191 @@
+"""The loop with a kind of its own: it counts down, one command a turn."""
+
+import asyncio
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from clary.domain.decisions import Decision
+from clary.domain.errors import Stale
+from clary.domain.resources import Record, Scope
+from clary.loops.loop import Loop
+from clary.loops.tasks import Done, Failed, Running, Tasks
+from clary.testing.clock import FakeClock
+from clary.testing.store import MemoryStore
+
+SCOPE = Scope("000000000000", "us-east-1")
+
+
+def record(name: str = "a", n: int = 3, status: str = "Creating") -> Record:
+    return Record("endpoint", SCOPE, name, f"arn:{name}", status, 1.0, 1.0, {"n": n})
+
+
+@dataclass(frozen=True)
+class Step:
+    n: int
+
+
+class Countdown:
+    kind = "endpoint"
+    statuses = ("Creating", "Deleting")
+
+    def __init__(self) -> None:
+        self.ran: list[int] = []
+        self.broken: set[str] = set()
+        self.interfere: Any = None
+
+    async def observe(self, record: Record) -> int:
+        return record.document["n"]
+
+    def decide(self, record: Record, observation: int, now: float) -> Decision[Step]:
+        if record.name in self.broken:
+            raise RuntimeError("boom")
+        if record.status == "Deleting":
+            return Decision(record, remove=True)
+        if observation == 0:
+            return Decision(replace(record, status="InService"))
+        return Decision(replace(record, document={"n": observation - 1}), (Step(observation),))
+
+    async def run(self, command: Step, record: Record) -> str:
+        self.ran.append(command.n)
+        if self.interfere is not None:
+            await self.interfere()
+        return f"did {command.n}"
+
+    def absorb(self, record: Record, outcomes: Sequence[tuple[Step, Any]]) -> Record:
+        return replace(record, document={**record.document, "last": outcomes[-1][1]})
+
+
+async def until(condition: Any) -> None:
+    async with asyncio.timeout(5):
+        while not condition():
+            await asyncio.sleep(0.001)
+
+
+def make(store: MemoryStore, subject: Countdown, owner: str = "me") -> Loop[Step, int]:
+    return Loop(subject, store, FakeClock(), owner, sweep_seconds=0.01)
+
+
+async def test_converges_on_its_own_and_absorbs_outcomes() -> None:
+    store, subject = MemoryStore(), Countdown()
+    loop = make(store, subject)
+    task = asyncio.create_task(loop.run())
+    await asyncio.sleep(0)
+    await store.add(record())
+
+    async def status() -> str:
+        found = await store.get("endpoint", SCOPE, "a")
+        assert found is not None
+        return found.status
+
+    async with asyncio.timeout(5):
+        while await status() != "InService":
+            await asyncio.sleep(0.001)
+    found = await store.get("endpoint", SCOPE, "a")
+    assert found is not None
+    assert found.document["last"] == "did 1"
+    assert subject.ran == [3, 2, 1]
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
+    assert await store.claim("endpoint", "other", FakeClock().now(), 30, ("InService",), 1)  # given back
+
+
+async def test_finds_what_was_there_before_it() -> None:
+    store, subject = MemoryStore(), Countdown()
+    await store.add(record(n=1))
+    task = asyncio.create_task(make(store, subject).run())
+    await until(lambda: subject.ran == [1])
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
+
+
+async def test_one_broken_record_stops_nobody(caplog: Any) -> None:
+    store, subject = MemoryStore(), Countdown()
+    subject.broken.add("bad")
+    await store.add(record("bad"))
+    await store.add(record("good", 1))
+    with caplog.at_level(logging.ERROR):
+        task = asyncio.create_task(make(store, subject).run())
+        await until(lambda: subject.ran == [1] and "arn:bad" in caplog.text)
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
+
+
+async def test_a_lost_save_runs_the_same_command_again() -> None:
+    store, subject = MemoryStore(), Countdown()
+    await store.add(record(n=2))
+    raced: list[int] = []
+
+    async def interfere() -> None:
+        if not raced:
+            raced.append(1)
+            found = await store.get("endpoint", SCOPE, "a")
+            assert found is not None
+            await store.save(replace(found, document={**found.document, "tags": []}))
+
+    subject.interfere = interfere
+    loop = make(store, subject)
+    try:
+        await loop.turn("arn:a")
+        raise AssertionError("saved over another writer")
+    except Stale:
+        pass
+    await loop.turn("arn:a")
+    assert subject.ran == [2, 2]
+
+
+async def test_a_record_leased_by_another_is_left_alone() -> None:
+    store, subject = MemoryStore(), Countdown()
+    await store.add(record())
+    await store.claim("endpoint", "other", FakeClock().now(), 30, ("Creating",), 1)
+    assert await make(store, subject).turn("arn:a") is None
+    assert subject.ran == []
+
+
+async def test_a_successor_of_the_same_name_goes_on_at_once() -> None:
+    store = MemoryStore()
+    await store.add(record())
+    await make(store, Countdown()).turn("arn:a")
+    successor = Countdown()
+    assert await make(store, successor).turn("arn:a") is not None
+    assert successor.ran == [2]
+
+
+async def test_removal() -> None:
+    store, subject = MemoryStore(), Countdown()
+    await store.add(record(status="Deleting"))
+    await make(store, subject).turn("arn:a")
+    assert await store.get("endpoint", SCOPE, "a") is None
+
+
+async def test_tasks_keep_outcomes_until_forgotten() -> None:
+    tasks = Tasks()
+    woken: list[str] = []
+    tasks.watch(woken.append)
+    gate = asyncio.Event()
+
+    async def work() -> int:
+        await gate.wait()
+        return 7
+
+    async def broken() -> None:
+        raise Stale("words")
+
+    tasks.start("a", work, "arn:a")
+    tasks.start("a", work, "arn:a")
+    assert tasks.state("a") == Running()
+    gate.set()
+    await until(lambda: woken == ["arn:a"])
+    assert tasks.state("a") == Done(7)
+    tasks.start("b", broken, "arn:b")
+    await until(lambda: woken == ["arn:a", "arn:b"])
+    state = tasks.state("b")
+    assert isinstance(state, Failed)
+    assert (state.message, state.known) == ("words", True)
+    tasks.forget("a")
+    assert tasks.state("a") is None
+    gate.clear()
+    tasks.start("c", work, "arn:c")
+    await tasks.close()
+    assert tasks.state("c") is None
