@@ -40,9 +40,9 @@ PROCESSES = (
     Process("shim", "one per replica or job; outlives clary up", 3, (("worker", "bwrap"),), supervised=False),
 )
 
-_WIDTH, _HEIGHT, _GAP_X, _GAP_Y, _MARGIN = 250, 56, 70, 84, 30
+_WIDTH, _HEIGHT, _GAP_X, _GAP_Y, _MARGIN = 286, 56, 70, 84, 30
 _STYLE = (
-    "text{font:13px system-ui,sans-serif;fill:#1d2733}.n{font-weight:600}.s{font-size:11px;fill:#5b6875}"
+    "text{font:13px system-ui,sans-serif;fill:#1d2733}.n{font-weight:600}.s{font-size:11px;fill:#5b6875}.e{paint-order:stroke;stroke:#fff;stroke-width:4px}"
     "rect{fill:#f6f8fa;stroke:#8795a1;rx:6}rect.u{fill:#fff;stroke-dasharray:4 3}"
     "path{stroke:#5b6875;fill:none;marker-end:url(#a)}"
 )
@@ -54,7 +54,7 @@ def _places() -> dict[str, tuple[float, float]]:
         rows.setdefault(process.row, []).append(process.name)
     widest = max(len(names) for names in rows.values())
     full = widest * _WIDTH + (widest - 1) * _GAP_X
-    places = {}
+    places: dict[str, tuple[float, float]] = {}
     for row, names in rows.items():
         taken = len(names) * _WIDTH + (len(names) - 1) * _GAP_X
         for column, name in enumerate(names):
@@ -76,7 +76,7 @@ def _edge(start: tuple[float, float], end: tuple[float, float], label: str) -> s
     middle = ((a + c) / 2, (b + d) / 2)
     return (
         f'<path d="M{a:.0f} {b:.0f} L{c:.0f} {d:.0f}"/>'
-        f'<text class="s" x="{middle[0]:.0f}" y="{middle[1] - 4:.0f}" text-anchor="middle">{escape(label)}</text>'
+        f'<text class="s e" x="{middle[0]:.0f}" y="{middle[1] - 4:.0f}" text-anchor="middle">{escape(label)}</text>'
     )
 
 
@@ -90,15 +90,15 @@ def render_svg() -> str:
         "<title>The processes of Clary</title>",
         f"<style>{_STYLE}</style>",
         '<defs><marker id="a" viewBox="0 0 8 8" refX="7" refY="4" markerWidth="7" markerHeight="7" orient="auto">'
-        '<path d="M0 0 L8 4 L0 8 z" style="fill:#5b6875;stroke:none"/></marker></defs>',
+        '<path d="M0 0 L8 4 L0 8 z" style="fill:#5b6875;stroke:none;marker-end:none"/></marker></defs>',
         f'<rect width="{width:.0f}" height="{height:.0f}" style="fill:#fff;stroke:none"/>',
     ]
-    for process in PROCESSES:
-        parts += [_edge(places[process.name], places[other], label) for other, label in process.talks_to]
     for process in PROCESSES:
         x, y = places[process.name]
         kind = "" if process.supervised else ' class="u"'
         parts.append(f'<rect{kind} x="{x:.0f}" y="{y:.0f}" width="{_WIDTH}" height="{_HEIGHT}" rx="6"/>')
         parts.append(f'<text class="n" x="{x + 12:.0f}" y="{y + 23:.0f}">{escape(process.name)}</text>')
         parts.append(f'<text class="s" x="{x + 12:.0f}" y="{y + 42:.0f}">{escape(process.does)}</text>')
+    for process in PROCESSES:
+        parts += [_edge(places[process.name], places[other], label) for other, label in process.talks_to]
     return "\n".join([*parts, "</svg>"]) + "\n"
