@@ -87,12 +87,16 @@ def parse_query(places: Places, query: str, found: dict[str, Any]) -> None:
             found[name] = [parse_scalar(shape.member, text, "iso8601") for text in texts]
         else:
             found[name] = parse_scalar(shape, texts[0], "iso8601")
-    if places.query_map is not None:
-        taken = {member.wire for member in places.query}
-        many = places.query_map.shape.value.type_name == "list"
-        rest = {name: texts if many else texts[0] for name, texts in values.items() if name not in taken}
-        if rest:
-            found[places.query_map.name] = rest
+    if places.query_map is not None and values:
+        # By Smithy a server's query map holds every parameter; a client's map of plain strings holds only those that no
+        # member names. botocore's published cases want the first of maps of lists and the second of maps of strings.
+        if places.query_map.shape.value.type_name == "list":
+            found[places.query_map.name] = values
+        else:
+            taken = {member.wire for member in places.query}
+            rest = {name: texts[0] for name, texts in values.items() if name not in taken}
+            if rest:
+                found[places.query_map.name] = rest
 
 
 def parse_headers(places: Places, headers: Headers, found: dict[str, Any]) -> None:

@@ -202,21 +202,22 @@ def _protocol(operation: OperationModel) -> str:
 
 def _event_payload(protocol: str, shape: Any, value: Mapping[str, Any], headers: dict[str, Any]) -> tuple[bytes, str]:
     rest: list[Member] = []
+    payload: Member | None = None
     for member in members(shape):
         item = value.get(member.name)
         if member.shape.serialization.get("eventheader"):
             if item is not None:
                 headers[member.name] = aware(item) if member.shape.type_name == "timestamp" else item
         elif member.shape.serialization.get("eventpayload"):
-            kind = member.shape.type_name
-            if kind == "blob":
-                return as_bytes(item or b""), "application/octet-stream"
-            if kind == "string":
-                return as_bytes(item or ""), "text/plain"
-            return _structure(protocol, member.shape, item or {})
+            payload = member
         else:
             rest.append(member)
-    return _structure(protocol, shape, value, tuple(rest)) if rest else (b"", "")
+    if payload is None:
+        return _structure(protocol, shape, value, tuple(rest)) if rest else (b"", "")
+    item = value.get(payload.name)
+    if payload.shape.type_name in ("blob", "string"):
+        return as_bytes(item or b""), "application/octet-stream" if payload.shape.type_name == "blob" else "text/plain"
+    return _structure(protocol, payload.shape, item or {})
 
 
 def _structure(

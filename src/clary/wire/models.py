@@ -47,4 +47,4 @@ def speaking(service_model: ServiceModel, protocol: str) -> ServiceModel:
         return service_model
     description = dict(service_model._service_description)
     description["metadata"] = {**service_model.metadata, "protocol": protocol, "protocols": [protocol]}
-    return ServiceModel(description, service_model.service_name)
+    return ServiceModel(description, service_model._service_name)

@@ -6,7 +6,9 @@ to know: any one protocol, HTTP servers, and whether an operation is implemented
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 from botocore.model import OperationModel, ServiceModel
@@ -32,6 +34,7 @@ _PROTOCOLS = {
     "query": _Protocol(query.parse, query.respond, query.fail),
     RPC_V2: _Protocol(cbor.parse, cbor.respond, cbor.fail),
 }
+_MAX_INFLATED = 16 * 1024 * 1024
 _ID_IN_BODY = ("query", "rest-xml")
 
 
@@ -52,10 +55,26 @@ def parse_request(service_model: ServiceModel, request: Any) -> tuple[OperationM
         raise SerializationError(f"The protocol {protocol} is not spoken here")
     name, labels = operation_of(service_model, message, protocol)
     operation = speaking(service_model, protocol).operation_model(name)
+    if operation.request_compression and "gzip" in message.headers.get("content-encoding", ""):
+        message = replace(message, body=_inflate(message.body))
     try:
         return operation, _PROTOCOLS[protocol].parse(operation, message, labels)
     except RecursionError as error:
         raise SerializationError("The request is nested too deep") from error
+
+
+def _inflate(body: bytes) -> bytes:
+    """The body of an operation that its model lets clients compress (PutMetricData), within a cap."""
+    if not body.startswith(b"\x1f\x8b"):
+        return body
+    unpacker = zlib.decompressobj(31)
+    try:
+        plain = unpacker.decompress(body, _MAX_INFLATED)
+    except zlib.error as error:
+        raise SerializationError("The body is not valid gzip") from error
+    if not unpacker.eof or unpacker.unused_data:
+        raise SerializationError(f"The body is not one gzip stream of at most {_MAX_INFLATED} bytes")
+    return plain
 
 
 def serialize_response(

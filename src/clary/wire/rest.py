@@ -19,7 +19,7 @@ from clary.wire.bindings import label_members, parse_headers, parse_query, write
 from clary.wire.errors import SerializationError
 from clary.wire.http import Request, Response
 from clary.wire.scalars import as_bytes
-from clary.wire.shapes import Member, Places, places
+from clary.wire.shapes import Member, Places, answer_places, places
 
 
 class Body(Protocol):
@@ -67,9 +67,7 @@ def _parse_payload(payload: Member, request: Request, body: Body, found: dict[st
     if not request.body:
         return
     kind = payload.shape.type_name
-    if payload.shape.serialization.get("eventstream"):
-        found[payload.name] = request.body
-    elif kind == "blob":
+    if payload.shape.serialization.get("eventstream") or kind == "blob":
         found[payload.name] = request.body
     elif kind == "string":
         try:
@@ -88,7 +86,7 @@ def respond(operation: OperationModel, result: Mapping[str, Any], body: Body) ->
     status = int(operation.http.get("responseCode", 200))
     if shape is None:
         return Response(status, [], b"")
-    where = places(shape)
+    where = answer_places(shape)
     if where.status is not None and result.get(where.status.name) is not None:
         status = int(result[where.status.name])
     headers = write_headers(where, result)

@@ -15,7 +15,7 @@ from clary.wire.bindings import write_headers
 from clary.wire.errors import SerializationError
 from clary.wire.http import Request, Response
 from clary.wire.json_rpc import error_members
-from clary.wire.shapes import Member, Places, places
+from clary.wire.shapes import Member, Places, answer_places
 
 
 class _Json:
@@ -29,11 +29,11 @@ class _Json:
 
     def parse_payload(self, member: Member, body: bytes) -> Any:
         value = json_body.parse(member.shape, json_body.load(body))
-        # "{}" is what clients send for an unset structure; a union cannot be empty at all.
-        return None if value == {} and member.shape.metadata.get("union") else value
+        # "{}" is what clients send for an unset structure.
+        return None if value == {} and not member.shape.metadata.get("document") else value
 
     def write_members(self, operation: OperationModel, shape: Any, result: Mapping[str, Any], found: Places) -> bytes:
-        return json_body.dump(json_body.serialize_members(shape, result, found.body))
+        return json_body.dump(json_body.serialize_members(shape, result, found.body)) if found.body else b""
 
     def write_payload(self, member: Member, value: Any) -> bytes:
         return json_body.dump(json_body.serialize(member.shape, value))
@@ -67,7 +67,7 @@ def fail(
     headers = [("Content-Type", "application/json"), ("x-amzn-errortype", shape.name if shape is not None else code)]
     inside = dict(members)
     if shape is not None:
-        where = places(shape)
+        where = answer_places(shape)
         headers += write_headers(where, members)
         for member in where.header:
             inside.pop(member.name, None)

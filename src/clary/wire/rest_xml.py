@@ -15,7 +15,7 @@ from clary.wire.bindings import write_headers
 from clary.wire.errors import SerializationError
 from clary.wire.http import Request, Response
 from clary.wire.json_rpc import fault
-from clary.wire.shapes import Member, Places, message_member, places
+from clary.wire.shapes import Member, Places, answer_places, message_member
 
 _PROLOG = '<?xml version="1.0" encoding="UTF-8"?>\n'
 _S3_NAMESPACE = "http://s3.amazonaws.com/doc/2006-03-01/"
@@ -64,8 +64,9 @@ class _Xml:
             return _location(result.get("LocationConstraint"))
         name = shape.serialization.get("name") or _root(operation, shape)
         metadata = operation.service_model.metadata
-        space = shape.serialization.get("xmlNamespace") or metadata.get("xmlNamespace") or _own_namespace(operation)
-        out = [_PROLOG, f"<{name}{xml_body.namespace(space)}>"]
+        space = metadata.get("xmlNamespace") or (_S3_NAMESPACE if _is_s3(operation.service_model) else None)
+        own = xml_body.attributes(shape, result)
+        out = [_PROLOG, f"<{name}{own if 'xmlns' in own else xml_body.namespace(space) + own}>"]
         xml_body.write_members(out, shape, result, found.body)
         out.append(f"</{name}>")
         return "".join(out).encode()
@@ -89,12 +90,8 @@ def _is_s3(service_model: ServiceModel) -> bool:
 
 def _root(operation: OperationModel, shape: Any) -> str:
     if _is_s3(operation.service_model):
-        return _S3_ROOTS.get(operation.name, shape.name.removesuffix("Output"))
+        return _S3_ROOTS.get(operation.name, str(shape.name).removesuffix("Output"))
     return str(shape.name)
-
-
-def _own_namespace(operation: OperationModel) -> str | None:
-    return _S3_NAMESPACE if _is_s3(operation.service_model) else None
 
 
 def _location(constraint: Any) -> bytes:
@@ -129,7 +126,7 @@ def fail(
     rest_members = dict(members)
     request_id = str(rest_members.pop("RequestId", ""))
     if shape is not None:
-        where = places(shape)
+        where = answer_places(shape)
         headers += write_headers(where, members)
         for member in where.header:
             rest_members.pop(member.name, None)

@@ -63,6 +63,12 @@ def protocols_of(service_model: ServiceModel) -> list[str]:
     return list(service_model.metadata.get("protocols") or [service_model.metadata["protocol"]])
 
 
+def name_of(service_model: ServiceModel) -> str | None:
+    """The service's name; models made by hand may lack one, and botocore's own attribute then never returns."""
+    name = service_model._service_name or service_model.metadata.get("endpointPrefix")
+    return None if name is None else str(name)
+
+
 def spoken(service_model: ServiceModel, request: Request) -> str:
     """The protocol a request speaks, among those its service knows; the model's preferred one when nothing tells."""
     known = protocols_of(service_model)
@@ -81,23 +87,25 @@ def spoken(service_model: ServiceModel, request: Request) -> str:
 def operation_of(service_model: ServiceModel, request: Request, protocol: str) -> tuple[str, dict[str, str]]:
     """The operation's name and its path labels; raises UnknownOperation with what the request called it."""
     table = _table(service_model)
+    if protocol == "json" and len(table.targets) == 1 and "x-amz-target" not in request.headers:
+        return next(iter(table.targets)), {}  # a model of one operation needs no name
     if protocol == "json":
         target = str(request.headers.get("x-amz-target", ""))
         name = table.targets.get(target.rpartition(".")[2])
         if name is None:
-            raise UnknownOperation(target or f"{request.method} {request.path:.200}", service_model.service_name)
+            raise UnknownOperation(target or f"{request.method} {request.path:.200}", name_of(service_model))
         return name, {}
     if protocol == RPC_V2:
         parts = _rpc_v2(request.path)
         name = table.targets.get(parts[1]) if parts else None
         if name is None:
-            raise UnknownOperation(parts[1] if parts else request.path[:200], service_model.service_name)
+            raise UnknownOperation(parts[1] if parts else request.path[:200], name_of(service_model))
         return name, {}
     if protocol == "query":
         action = action_of(request) or ""
         name = table.actions.get(action)
         if name is None:
-            raise UnknownOperation(action or f"{request.method} {request.path:.200}", service_model.service_name)
+            raise UnknownOperation(action or f"{request.method} {request.path:.200}", name_of(service_model))
         return name, {}
     match = match_path(service_model, request)
     return match.operation, match.labels
@@ -118,7 +126,7 @@ def match_path(service_model: ServiceModel, request: Request) -> Match:
         # Nothing asks for less: let validation tell what is missing rather than "no such operation".
         fallback = Match(route.operation, labels)
     if fallback is None:
-        raise UnknownOperation(f"{request.method} {request.path:.200}", service_model.service_name)
+        raise UnknownOperation(f"{request.method} {request.path:.200}", name_of(service_model))
     return fallback
 
 
@@ -132,10 +140,10 @@ def _fit(route: Route, segments: list[str]) -> dict[str, str] | None:
     count = len(wanted)
     if len(segments) < count:
         return None
-    if len(segments) > count and not route.greedy:
-        # A trailing slash after the last segment names the same thing ("/bucket/").
-        if len(segments) != count + 1 or segments[-1] or not segments[-2]:
-            return None
+    # A trailing slash after the last segment names the same thing ("/bucket/").
+    slash = len(segments) == count + 1 and not segments[-1] and bool(segments[-2])
+    if len(segments) > count and not route.greedy and not slash:
+        return None
     found: list[str] = []
     last = count - 1
     for at, fixed in enumerate(wanted):
@@ -229,7 +237,7 @@ class Router:
             prefix = model.metadata.get("targetPrefix")
             if prefix:
                 self._by_prefix[prefix] = name
-            self._by_scope.setdefault(model.signing_name, []).append(name)
+            self._by_scope.setdefault(str(model.metadata.get("signingName") or name_of(model)), []).append(name)
             if "query" in protocols_of(model):
                 for action in model.operation_names:
                     self._by_action.setdefault((action, str(model.metadata.get("apiVersion"))), name)
@@ -271,4 +279,4 @@ class Router:
         if action is None:
             return None
         knowing = [name for name in able if action in _table(self._services[name]).actions]
-        return (knowing or able or [None])[0]
+        return next(iter(knowing or able), None)

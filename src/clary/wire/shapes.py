@@ -37,6 +37,7 @@ class Places(NamedTuple):
 _members: WeakKeyDictionary[Shape, tuple[Member, ...]] = WeakKeyDictionary()
 _by_wire: WeakKeyDictionary[Shape, dict[str, Member]] = WeakKeyDictionary()
 _places: WeakKeyDictionary[Shape, Places] = WeakKeyDictionary()
+_answer_places: WeakKeyDictionary[Shape, Places] = WeakKeyDictionary()
 
 
 def members(shape: Any) -> tuple[Member, ...]:
@@ -66,7 +67,15 @@ def places(shape: Any) -> Places:
     return found
 
 
-def _sort(shape: Any) -> Places:
+def answer_places(shape: Any) -> Places:
+    """The same for a rest output, where a path or query location means nothing and the member is in the body."""
+    found = _answer_places.get(shape)
+    if found is None:
+        found = _answer_places[shape] = _sort(shape, output=True)
+    return found
+
+
+def _sort(shape: Any, output: bool = False) -> Places:
     uri: dict[str, Member] = {}
     query: list[Member] = []
     query_map: Member | None = None
@@ -76,6 +85,8 @@ def _sort(shape: Any) -> Places:
     body: list[Member] = []
     for member in members(shape):
         location = member.shape.serialization.get("location")
+        if output and location in ("uri", "querystring"):
+            location = None
         if location == "uri":
             uri[member.wire] = member
         elif location == "querystring" and member.shape.type_name == "map":

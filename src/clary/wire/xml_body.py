@@ -36,9 +36,12 @@ class _NoDocumentTypes(ElementTree.TreeBuilder):
         raise SerializationError("XML with a document type is not accepted", "MalformedXML")
 
 
+_document: Callable[[], Any] = _NoDocumentTypes
+
+
 def load(body: bytes) -> ElementTree.Element:
     """The root element; malformed text, document types and entities are refused."""
-    parser = ElementTree.XMLParser(target=_NoDocumentTypes())
+    parser = ElementTree.XMLParser(target=_document())
     try:
         parser.feed(body)
         root: ElementTree.Element = parser.close()
@@ -59,8 +62,12 @@ def parse(shape: Any, node: ElementTree.Element) -> Any:
     reader = _READERS.get(shape.type_name)
     if reader is not None:
         return reader(shape, node)
-    text = _TEXT_READERS.get(shape.type_name, lambda shape, text: text)
-    return text(shape, node.text or "")
+    return _from_text(shape, node.text or "")
+
+
+def _from_text(shape: Any, text: str) -> Any:
+    reader = _TEXT_READERS.get(shape.type_name)
+    return text if reader is None else reader(shape, text)
 
 
 def parse_members(shape: Any, node: ElementTree.Element, wanted: Any = None) -> dict[str, Any]:
@@ -88,7 +95,7 @@ def _parse_attribute(member: Member, node: ElementTree.Element, found: dict[str,
     wanted = member.wire.rpartition(":")[2]
     for name, text in node.attrib.items():
         if _local(name) == wanted:
-            found[member.name] = _TEXT_READERS.get(member.shape.type_name, lambda shape, text: text)(member.shape, text)
+            found[member.name] = _from_text(member.shape, text)
 
 
 def _element_name(member: Member) -> str:
