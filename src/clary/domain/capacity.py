@@ -1,0 +1,139 @@
+"""How sizes meet the machine: what a job may use, and when it may start. Pure; figures are measured by the caller.
+
+`fit`: a size is a ceiling and a weight. It is clamped to the machine, CPU is shared, and the machine is full when its memory is
+(measured) or when as many hosts of jobs run as there are slots. `strict`: a size is a reservation; what can never be reserved is
+LimitExceeded, what cannot be now waits. First come, first served in both.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from clary.domain.errors import LimitExceeded
+from clary.domain.instances import GIB, Size
+
+FLOOR = 256 << 20  # bytes that a new host needs free, beyond what the young ones may still take
+YOUNG = 20.0  # seconds in which a host has not shown yet what it needs
+
+
+@dataclass(frozen=True, slots=True)
+class Machine:
+    """`memory` and `available` in bytes, as the kernel tells them; `gpus` that the backend can hand out; `slots` is how many hosts
+    of jobs may run at once (0: as many as there are cores)."""
+
+    cpus: int
+    memory: int
+    available: int
+    gpus: int = 0
+    slots: int = 0
+
+    @property
+    def usable(self) -> int:
+        """Memory that workloads may have: what is there, less a tenth (at most 2 GiB) for the system and Clary."""
+        return self.memory - min(self.memory // 10, 2 * GIB)
+
+
+@dataclass(frozen=True, slots=True)
+class Fit:
+    """What one host gets: vCPU as ceiling and weight, memory in bytes. `notes` say what was clamped, for record and log."""
+
+    cpu: float
+    memory: int
+    gpus: int
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """Hosts that hold a place. `since` is when they got it (epoch seconds), `used` their measured bytes together."""
+
+    key: str
+    hosts: int
+    fit: Fit
+    since: float
+    used: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Admission:
+    granted: bool
+    reason: str = ""
+
+
+def fit(size: Size, machine: Machine, policy: str) -> Fit:
+    """One host of that size on this machine. `strict` raises LimitExceeded (AWS's text) when it could never be reserved."""
+    if policy == "strict":
+        if size.vcpu > machine.cpus or size.memory > machine.memory or size.gpus > machine.gpus:
+            raise LimitExceeded(_limit_text(size, machine))
+        return Fit(float(size.vcpu), size.memory, size.gpus)
+    notes: list[str] = []
+    cpu, memory = min(size.vcpu, machine.cpus), min(size.memory, machine.usable)
+    if cpu < size.vcpu or memory < size.memory:
+        notes.append(
+            f"{size.name} has {size.vcpu} vCPU and {_gib(size.memory)} GiB; this machine gives at most {cpu} vCPU and "
+            f"{_gib(memory)} GiB"
+        )
+    gpus = min(size.gpus, machine.gpus)
+    if size.accelerators and gpus < size.accelerators:
+        kind = {"gpu": "GPU", "neuron": "Neuron device", "gaudi": "Gaudi device"}[size.accelerator]
+        have = f"{gpus} of its {size.accelerators} are" if gpus else "none is"
+        notes.append(f"{size.name} has {size.accelerators} {kind}(s), {have} on this machine: the job runs on CPU" if not gpus
+                     else f"{size.name} has {size.accelerators} {kind}(s), {have} on this machine")  # fmt: skip
+    return Fit(float(cpu), memory, gpus, tuple(notes))
+
+
+def _limit_text(size: Size, machine: Machine) -> str:
+    return (
+        f"The account-level service limit '{size.name} for training job usage' is 0 Instances, with current utilization of 0 "
+        f"Instances and a request delta of 1 Instances. This machine has {machine.cpus} vCPU, {_gib(machine.memory)} GiB and "
+        f"{machine.gpus} GPU(s), and the capacity policy is 'strict'; choose a smaller type or set capacity to 'fit'."
+    )
+
+
+def admit(
+    wanted: Fit, hosts: int, running: Sequence[Claim], ahead: int, machine: Machine, policy: str, now: float
+) -> Admission:
+    """May `hosts` hosts of that fit start now? `ahead` jobs that came earlier still wait: they go first.
+
+    A job that finds nothing running always starts: it gets what there is."""
+    if ahead:
+        return Admission(False, f"Waiting for capacity: {ahead} training job(s) came earlier")
+    if policy == "strict":
+        return _reserve(wanted, hosts, running, machine)
+    if not running:
+        return Admission(True)
+    slots = machine.slots or machine.cpus
+    busy = sum(claim.hosts for claim in running)
+    if busy + hosts > slots:
+        return Admission(False, f"Waiting for capacity: {busy} of {slots} places for hosts are taken, {hosts} needed")
+    young = sum(max(0, FLOOR * c.hosts - c.used) for c in running if now - c.since < YOUNG)
+    free = machine.available - young
+    need = min(FLOOR, wanted.memory) * hosts
+    if free < need:
+        return Admission(
+            False, f"Waiting for capacity: {max(0, free) >> 20} MiB of memory are free, {need >> 20} MiB needed"
+        )
+    return Admission(True)
+
+
+def _reserve(wanted: Fit, hosts: int, running: Sequence[Claim], machine: Machine) -> Admission:
+    for what, need, taken, limit in (
+        ("vCPU", wanted.cpu * hosts, sum(c.fit.cpu * c.hosts for c in running), float(machine.cpus)),
+        (
+            "GiB of memory",
+            wanted.memory * hosts / GIB,
+            sum(c.fit.memory * c.hosts for c in running) / GIB,
+            machine.memory / GIB,
+        ),
+        ("GPU", float(wanted.gpus * hosts), float(sum(c.fit.gpus * c.hosts for c in running)), float(machine.gpus)),
+    ):
+        if need + taken > limit:
+            return Admission(
+                False, f"Waiting for capacity: {taken:g} of {limit:.4g} {what} are reserved, {need:g} needed"
+            )
+    return Admission(True)
+
+
+def _gib(size: int) -> str:
+    return f"{size / GIB:.4g}"
