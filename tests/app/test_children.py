@@ -1,0 +1,97 @@
+"""Children are watched, started again with back-off, and ended with all that they started."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import sys
+from contextlib import suppress
+from pathlib import Path
+
+import pytest
+
+from clary.app.children import Child, Spec, delay_after, ending
+
+READY_THEN_WAIT = "import os,sys,time; os.write(int(sys.argv[1]), b'ready'); time.sleep(60)"
+
+
+def child(tmp_path: Path, code: str, said: list[str], **options: object) -> Child:
+    argv = [sys.executable, "-c", code, "{ready}"]
+    spec = Spec("part", argv, tmp_path / "part.log", **options)  # type: ignore[arg-type]
+    return Child(spec, lambda name, sentence: said.append(sentence))
+
+
+async def until(condition: object, seconds: float = 20) -> None:
+    async with asyncio.timeout(seconds):
+        while not condition():  # type: ignore[operator]
+            await asyncio.sleep(0.01)
+
+
+def alive(pid: int) -> bool:
+    with suppress(ProcessLookupError, FileNotFoundError):
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    return False
+
+
+@pytest.mark.parametrize(
+    ("failures", "seconds"), [(0, 0.0), (1, 0.0), (2, 0.5), (3, 1.0), (4, 2.0), (6, 8.0), (7, 10.0), (99, 10.0)]
+)
+def test_back_off_starts_at_nothing_and_is_bounded(failures: int, seconds: float) -> None:
+    assert delay_after(failures) == seconds
+
+
+@pytest.mark.parametrize(
+    ("status", "words"), [(9, "ended by SIGKILL"), (3 << 8, "ended with exit code 3"), (0, "ended with exit code 0")]
+)
+def test_endings_in_words(status: int, words: str) -> None:
+    assert ending(status) == words
+
+
+async def test_a_killed_child_is_started_again_and_the_reason_said(tmp_path: Path) -> None:
+    said: list[str] = []
+    part = child(tmp_path, READY_THEN_WAIT, said)
+    part.start()
+    await asyncio.wait_for(part.ready.wait(), 20)
+    first = part.pid
+    os.kill(first, signal.SIGKILL)
+    await until(lambda: part.ready.is_set() and part.pid not in (0, first))
+    assert said == ["ended by SIGKILL; started again"]
+    assert part.restarts == 1
+    await part.stop(5)
+    assert not alive(first)
+    assert part.pid == 0
+
+
+async def test_what_a_failing_child_wrote_last_is_in_the_report(tmp_path: Path) -> None:
+    said: list[str] = []
+    part = child(tmp_path, "import sys; sys.exit('no disk left')", said)
+    part.start()
+    await until(lambda: len(said) >= 2)
+    assert said[0] == "ended with exit code 1 (no disk left); started again"
+    assert said[1] == "ended with exit code 1 (no disk left); again in 0.5 s"
+    await part.stop(5)
+
+
+async def test_a_child_that_ignores_its_end_is_killed_with_its_session(tmp_path: Path) -> None:
+    stubborn = (
+        "import os,signal,subprocess,sys,time; signal.signal(signal.SIGTERM, signal.SIG_IGN);"
+        "p = subprocess.Popen([sys.executable, '-c', 'import signal,time; signal.pause()']);"
+        "os.write(int(sys.argv[1]), str(p.pid).encode()); time.sleep(60)"
+    )
+    part = child(tmp_path, stubborn, [])
+    part.start()
+    await asyncio.wait_for(part.ready.wait(), 20)
+    (grandchild,) = [int(p) for p in Path(f"/proc/{part.pid}/task/{part.pid}/children").read_text().split()]
+    await part.stop(0.2)
+    await until(lambda: not alive(grandchild))
+
+
+async def test_before_runs_before_every_start(tmp_path: Path) -> None:
+    runs: list[int] = []
+    part = child(tmp_path, READY_THEN_WAIT, [], before=lambda: runs.append(1))
+    part.start()
+    await asyncio.wait_for(part.ready.wait(), 20)
+    os.kill(part.pid, signal.SIGKILL)
+    await until(lambda: len(runs) == 2 and part.ready.is_set())
+    await part.stop(5)

@@ -1,0 +1,76 @@
+"""Where a setting's value comes from, and what is refused."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from clary.app.settings import NAMES, SettingError, Settings, describe, load
+
+
+def test_a_flag_beats_the_environment_which_beats_the_file(tmp_path: Path) -> None:
+    (tmp_path / "clary.toml").write_text('port = 1\nhost = "0.0.0.0"\nregion = "eu-west-1"\n')
+    settings = load({"dir": str(tmp_path), "port": 3}, {"CLARY_PORT": "2", "CLARY_HOST": "::1"})
+    assert (settings.port, settings.host, settings.region) == (3, "::1", "eu-west-1")
+    assert settings.sources["port"] == "flag"
+    assert settings.sources["host"] == "CLARY_HOST"
+    assert settings.sources["region"] == str(tmp_path / "clary.toml")
+    assert settings.sources["account"] == "default"
+
+
+@pytest.mark.parametrize(
+    ("flags", "environment", "words"),
+    [
+        ({}, {"CLARY_PORT": "many"}, "'port' takes a whole number"),
+        ({}, {"CLARY_STRICT_FIELDS": "perhaps"}, "'strict_fields' takes true or false"),
+        ({"capacity": "elastic"}, {}, "'capacity' is one of fit, strict"),
+        ({"tls_cert": "x.pem"}, {}, "go together"),
+        ({"port": 70000}, {}, "from 0 to 65535"),
+        ({"s3_endpoint": "http://other"}, {}, "needs 's3_access_key'"),
+        ({"account": "12"}, {}, "12 digits"),
+        ({"colour": "red"}, {}, "there is no setting 'colour'"),
+    ],
+)
+def test_bad_settings_are_refused_with_their_name(
+    tmp_path: Path, flags: dict[str, object], environment: dict[str, str], words: str
+) -> None:
+    with pytest.raises(SettingError, match=words):
+        load({"dir": str(tmp_path), **flags}, environment)
+
+
+def test_a_broken_file_names_itself(tmp_path: Path) -> None:
+    (tmp_path / "clary.toml").write_text("port = \n")
+    with pytest.raises(SettingError, match=r"clary\.toml: not valid TOML"):
+        load({"dir": str(tmp_path)}, {})
+
+
+def test_child_processes_read_back_what_was_written(tmp_path: Path) -> None:
+    settings = load({"dir": str(tmp_path), "allowed_hosts": "a.example,b.example"}, {"PIP_CERT": "/c.pem"})
+    settings.write(tmp_path / "settings.json")
+    assert Settings.read(tmp_path / "settings.json") == settings
+    assert Settings.read(tmp_path / "settings.json").passed == {"PIP_CERT": "/c.pem"}
+    assert (tmp_path / "settings.json").stat().st_mode & 0o777 == 0o600
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_every_setting_has_its_sentence(name: str) -> None:
+    assert len(describe(name)) > 10
+
+
+@pytest.mark.parametrize(
+    ("flags", "endpoint"),
+    [
+        ({}, "http://127.0.0.1:4600"),
+        ({"host": "0.0.0.0", "port": 80}, "http://127.0.0.1:80"),
+        ({"host": "::1"}, "http://[::1]:4600"),
+        ({"tls_cert": "a", "tls_key": "b", "host": "clary.example"}, "https://clary.example:4600"),
+    ],
+)
+def test_the_endpoint_is_one_that_a_client_here_can_reach(flags: dict[str, object], endpoint: str) -> None:
+    assert load({"dir": "/nowhere", **flags}, {}).endpoint == endpoint
+
+
+def test_socket_paths_fit_whatever_the_state_folder_is_called(tmp_path: Path) -> None:
+    settings = load({"dir": str(tmp_path / ("x" * 200))}, {})
+    assert len(str(settings.front_workers(999))) < 108
