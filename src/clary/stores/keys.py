@@ -1,0 +1,218 @@
+"""Credentials as files: the `Keys` port over the folder `keys/`.
+
+Owns the master secret, permanent key pairs (one file each) and the list of revoked temporary ones. A temporary credential is
+stored nowhere: its session token carries whom it speaks for and until when, under a MAC, and its secret is derived from the
+master secret, so that every process that can read the folder verifies it alone. Nothing secret is in the token.
+
+Refuses to know HTTP and signatures (`wire.sigv4`), and whether a credential has expired: callers compare `expires` with their
+clock, because AWS answers an expired token differently from an unknown one.
+"""
+
+from __future__ import annotations
+
+import base64
+import fcntl
+import hmac
+import json
+import os
+import secrets
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from clary.domain.errors import Invalid, NotFound
+from clary.ports import Credential
+
+MASTER = "master"
+REVOKED = "revoked.json"
+LOCK = "lock"
+MAC_BYTES = 32
+CACHE_ENTRIES = 8192
+# A folder's mtime moves in ticks of the kernel's clock (up to 10 ms): what was read within a tick of a change may be older.
+SETTLED_NS = 100_000_000
+
+
+class FileKeys:
+    """`ports.Keys` over a folder (0700, files 0600). Several processes may use the same folder."""
+
+    def __init__(self, folder: str | os.PathLike[str], random: Callable[[int], bytes] = secrets.token_bytes) -> None:
+        self._folder = Path(folder)
+        self._random = random
+        self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self._path = str(self._folder)
+        self._master = self._load_master()
+        self._mtime = -1
+        self._permanent: dict[str, Credential] = {}
+        self._revoked: dict[str, float] = {}
+        self._temporary: dict[str, Credential] = {}
+
+    # -- Keys ------------------------------------------------------------------------------------------------------------------
+
+    def find(self, access_key_id: str, session_token: str = "") -> Credential | None:
+        """The credential of this key id and token; None when unknown, revoked, or not matching each other."""
+        if os.stat(self._path).st_mtime_ns != self._mtime:
+            self._reload()
+        if not session_token:
+            return self._permanent.get(access_key_id)
+        credential = self._temporary.get(session_token)
+        if credential is None:
+            credential = self._open(session_token)
+            if credential is None:
+                return None
+            if len(self._temporary) >= CACHE_ENTRIES:
+                self._temporary.clear()
+            self._temporary[session_token] = credential
+        if credential.access_key_id != access_key_id or access_key_id in self._revoked:
+            return None
+        return credential
+
+    def issue(self, account: str, principal: str, seconds: float, now: float) -> Credential:
+        """Temporary credentials of `principal`, an ARN, that end `seconds` after `now`."""
+        expires = int(now + seconds)
+        # The key id carries when it ends: a revocation then need not be remembered for longer.
+        unique = expires.to_bytes(5, "big") + self._random(5)
+        access_key_id = "ASIA" + base64.b32encode(unique).decode()
+        payload = json.dumps([access_key_id, account, principal, expires], separators=(",", ":")).encode()
+        token = base64.b64encode(_mac(self._master, b"token", payload) + payload).decode()
+        return self._credential(payload, token)
+
+    def create(self, account: str, name: str) -> Credential:
+        """A new permanent key pair of the account's user `name`."""
+        if not (account.isdigit() and len(account) == 12):
+            raise Invalid(f"An account is 12 digits, not {account!r}.")
+        access_key_id = "AKIA" + base64.b32encode(self._random(10)).decode()
+        secret = base64.b64encode(self._random(30)).decode()
+        credential = Credential(access_key_id, secret, account, f"arn:aws:iam::{account}:user/{name}")
+        document = {
+            "access_key_id": access_key_id,
+            "secret": secret,
+            "account": account,
+            "principal": credential.principal,
+            "created": time.time(),
+        }
+        _write(self._folder / f"{access_key_id}.json", json.dumps(document).encode())
+        return credential
+
+    def ensure(self, account: str, name: str) -> Credential:
+        """The account's first permanent pair, made when there is none (first start)."""
+        with self._locked():
+            mine = [credential for credential in self.all() if credential.account == account]
+            return mine[0] if mine else self.create(account, name)
+
+    def revoke(self, access_key_id: str) -> None:
+        """A permanent pair is removed; a temporary one is refused until it would have ended. NotFound for no such pair."""
+        if access_key_id.startswith("ASIA"):
+            expires = _expiry(access_key_id)
+            with self._locked():
+                self._reload()
+                revoked = {key: until for key, until in self._revoked.items() if until > time.time()}
+                revoked[access_key_id] = expires
+                _write(self._folder / REVOKED, json.dumps(revoked).encode())
+            self._mtime = -1
+            return
+        if not access_key_id.isalnum():
+            raise NotFound(f"The access key with id {access_key_id} cannot be found.")
+        try:
+            os.unlink(self._folder / f"{access_key_id}.json")
+        except FileNotFoundError:
+            raise NotFound(f"The access key with id {access_key_id} cannot be found.") from None
+        _sync_folder(self._folder)
+        self._mtime = -1
+
+    def all(self) -> Sequence[Credential]:
+        """Every permanent pair, oldest first."""
+        self._reload()
+        return list(self._permanent.values())
+
+    # -- inside ----------------------------------------------------------------------------------------------------------------
+
+    def _load_master(self) -> bytes:
+        path = self._folder / MASTER
+        with self._locked():
+            if not path.exists():
+                _write(path, self._random(32).hex().encode())
+            master = bytes.fromhex(path.read_text())
+        if len(master) != 32:
+            raise Invalid(f"{path} is damaged: it must hold 64 hexadecimal digits.")
+        return master
+
+    def _reload(self) -> None:
+        mtime = os.stat(self._path).st_mtime_ns
+        found: list[tuple[float, Credential]] = []
+        for entry in os.scandir(self._path):
+            if entry.name.endswith(".json") and entry.name != REVOKED:
+                document = _read_json(entry.path)
+                if document is not None:
+                    names = ("access_key_id", "secret", "account", "principal")
+                    found.append((document.get("created", 0.0), Credential(*(document[name] for name in names))))
+        found.sort(key=lambda pair: (pair[0], pair[1].access_key_id))
+        self._permanent = {credential.access_key_id: credential for _, credential in found}
+        self._revoked = _read_json(os.path.join(self._path, REVOKED)) or {}
+        self._mtime = mtime if time.time_ns() - mtime > SETTLED_NS else -1
+
+    def _open(self, token: str) -> Credential | None:
+        try:
+            raw = base64.b64decode(token, validate=True)
+        except ValueError:
+            return None
+        mac, payload = raw[:MAC_BYTES], raw[MAC_BYTES:]
+        if not hmac.compare_digest(mac, _mac(self._master, b"token", payload)):
+            return None
+        return self._credential(payload, token)
+
+    def _credential(self, payload: bytes, token: str) -> Credential:
+        access_key_id, account, principal, expires = json.loads(payload)
+        secret = base64.b64encode(_mac(self._master, b"secret", payload)[:30]).decode()
+        return Credential(access_key_id, secret, account, principal, token, float(expires))
+
+    @contextmanager
+    def _locked(self) -> Iterator[None]:
+        descriptor = os.open(self._folder / LOCK, os.O_RDWR | os.O_CREAT, 0o600)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+            yield
+        finally:
+            os.close(descriptor)
+
+
+def _mac(master: bytes, purpose: bytes, payload: bytes) -> bytes:
+    return hmac.digest(master, purpose + b"\0" + payload, "sha256")
+
+
+def _expiry(access_key_id: str) -> float:
+    try:
+        return float(int.from_bytes(base64.b32decode(access_key_id[4:])[:5], "big"))
+    except ValueError:
+        raise NotFound(f"The access key with id {access_key_id} cannot be found.") from None
+
+
+def _read_json(path: str) -> dict[str, Any] | None:
+    try:
+        with open(path, "rb") as file:
+            document: dict[str, Any] = json.load(file)
+            return document
+    except FileNotFoundError:
+        return None
+
+
+def _write(path: Path, content: bytes) -> None:
+    """Whole or not at all, and on disk when this returns."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.{secrets.token_hex(4)}")
+    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    try:
+        os.write(descriptor, content)
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+    os.rename(temporary, path)
+    _sync_folder(path.parent)
+
+
+def _sync_folder(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
