@@ -1,0 +1,195 @@
+"""A training job's record: its document, the commands its life needs, and what is observed of it. Values and small steps; what
+happens next is decided in `job_life.py`.
+
+Phases: starting (waits for capacity) -> downloading -> training -> uploading -> closing -> (final). A phase is where the work is;
+the status that users see moves only through `lifecycle.JOB`, the secondary status through `enter`. Long work (placing channels,
+preparing code, building environments, packing and uploading) is named by commands and observed as `Work`; processes are named by
+`StartHost` and observed as runs. Refuses to know paths, mounts, S3 calls: `loops/jobs.py` does these.
+
+The document, beside `request` and `tags`: `id`, `phase`, `attempt`, `transitions`, `fit`, `handles`, `started` and `ended`
+(TrainingStartTime and -EndTime), `run_started`, `spent` (seconds of earlier attempts), `work` (results of done work), `outcome`,
+`failure`, `artifacts`, `metrics`, `offsets`, `notes`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, TypeAlias
+
+from clary.domain.capacity import Claim, Machine
+from clary.domain.lifecycle import JOB, JobFact, JobStatus, advance
+from clary.domain.metrics import Sample
+from clary.domain.resources import Record
+from clary.domain.workload import Observation
+
+KIND = "training-job"
+ACTIVE = (JobStatus.IN_PROGRESS.value, JobStatus.STOPPING.value)
+
+# -- commands -----------------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Reserve:
+    """Take the place that was granted (in memory; the record says the same)."""
+
+    claim: Claim
+
+
+@dataclass(frozen=True, slots=True)
+class Announce:
+    """Open the hosts' log streams and write Clary's own lines to them, once per attempt."""
+
+    attempt: int
+    lines: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Begin:
+    """Begin a piece of background work: channels | code | environment | syncs | upload. Idempotent by (job, attempt, name)."""
+
+    name: str
+    attempt: int
+    requirements: str = ""  # environment: the user's own
+    keep_model: bool = True  # upload: model and output data too, or the synced folders alone
+
+
+@dataclass(frozen=True, slots=True)
+class StartHost:
+    """Start one host's workload. `max_runtime` in seconds. Answers its handle (or why not, as `Unstartable`)."""
+
+    host: str
+    attempt: int
+    max_runtime: float
+
+
+@dataclass(frozen=True, slots=True)
+class StopHosts:
+    handles: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class SyncOut:
+    """Copy what changed in the synced folders to S3, beside the run."""
+
+    attempt: int
+
+
+@dataclass(frozen=True, slots=True)
+class Discard:
+    """Forget an attempt's runs and background work; `folder`: and remove the job's folder and give its place back."""
+
+    attempt: int
+    handles: tuple[str, ...]
+    folder: bool
+
+
+Command: TypeAlias = Reserve | Announce | Begin | StartHost | StopHosts | SyncOut | Discard
+
+
+# -- observations -------------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Work:
+    """Background work as it stands. `state`: running | done | failed. `client`: the failure is the caller's fault."""
+
+    state: str
+    result: Mapping[str, Any] = field(default_factory=dict)
+    message: str = ""
+    client: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Unstartable:
+    """What StartHost answers instead of a handle."""
+
+    message: str
+    client: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """What the world says. `runs` by host, for hosts with a handle (None: the backend never heard of it); `failures` by host:
+    (text of output/failure, last lines of the log), of hosts that ended badly. `samples` and `offsets` are what the log grew by."""
+
+    machine: Machine
+    policy: str = "fit"
+    claims: tuple[Claim, ...] = ()
+    ahead: int = 0
+    work: Mapping[str, Work] = field(default_factory=dict)
+    runs: Mapping[str, Observation | None] = field(default_factory=dict)
+    failures: Mapping[str, tuple[str, tuple[str, ...]]] = field(default_factory=dict)
+    samples: tuple[Sample, ...] = ()
+    offsets: Mapping[str, int] = field(default_factory=dict)
+    unmatched: tuple[str, ...] = ()  # metric names whose expression matched no line, once the run has ended
+    sync_due: bool = False
+
+
+# -- the document -------------------------------------------------------------------------------------------------------------
+
+
+def document(
+    request: Mapping[str, Any], tags: Sequence[Mapping[str, str]], job_id: str, notes: Sequence[str], now: float
+) -> dict[str, Any]:
+    """A new job's document. `notes` are lines for the job's log (recorded fields)."""
+    return {
+        "request": dict(request),
+        "tags": [dict(tag) for tag in tags],
+        "id": job_id,
+        "phase": "starting",
+        "attempt": 0,
+        "transitions": [{"Status": "Starting", "StartTime": now, "StatusMessage": "Starting the training job"}],
+        "handles": {},
+        "work": {},
+        "metrics": [],
+        "offsets": {},
+        "notes": list(notes),
+        "spent": 0.0,
+    }
+
+
+def secondary(document: Mapping[str, Any]) -> str:
+    return str(document["transitions"][-1]["Status"])
+
+
+def entered(document: Mapping[str, Any], status: str, message: str, now: float) -> dict[str, Any]:
+    """The document with another secondary status (or another message of the same one). One entry is open at a time."""
+    *before, last = document["transitions"]
+    if last["Status"] == status:
+        transitions = [*before, {**last, "StatusMessage": message}]
+    else:
+        transitions = [
+            *before,
+            {**last, "EndTime": now},
+            {"Status": status, "StartTime": now, "StatusMessage": message},
+        ]
+    return {**document, "transitions": transitions}
+
+
+def ended(document: Mapping[str, Any], status: str, message: str, now: float) -> dict[str, Any]:
+    """`entered` for a final secondary status, whose entry is closed at once."""
+    there = entered(document, status, message, now)
+    *before, last = there["transitions"]
+    return {**there, "transitions": [*before, {**last, "EndTime": now}]}
+
+
+def stop_asked(record: Record, now: float) -> Record:
+    """StopTrainingJob. IllegalTransition when the job has ended."""
+    status = advance(JOB, record.status, JobFact.STOP_ASKED)
+    changed = entered(record.document, "Stopping", "Stopping the training job", now)
+    return replace(record, status=status, modified=now, document=changed)
+
+
+def absorb(record: Record, outcomes: Sequence[tuple[Command, Any]]) -> Record:
+    """Handles that StartHost answered, or why a host could not be started."""
+    handles = dict(record.document["handles"])
+    document = dict(record.document)
+    for command, answer in outcomes:
+        if isinstance(command, StartHost):
+            if isinstance(answer, Unstartable):
+                document["unstartable"] = {"message": answer.message, "client": answer.client}
+            else:
+                handles[command.host] = str(answer)
+    document["handles"] = handles
+    return record if document == record.document else replace(record, document=document)
