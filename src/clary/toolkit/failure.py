@@ -1,0 +1,85 @@
+"""How a run that failed tells why, in the 1,024 characters that FailureReason shows.
+
+Owns the shape of `/opt/ml/output/failure` and the search for the line that matters in a script's last words: the line with the
+exception, then the end of the user's own traceback (with XGBoost the last lines of a log are only a C++ stack trace). Pure.
+"""
+
+from __future__ import annotations
+
+import re
+import traceback
+from datetime import datetime
+from types import TracebackType
+from typing import List, Optional, Sequence, Type
+
+
+class UserError(Exception):
+    """The job as asked for cannot run; the text is for the user and stands alone (no traceback)."""
+
+
+def log(text: str) -> None:
+    """A line in the form of the containers' own log lines."""
+    print("[{}:INFO] {}".format(datetime.now().strftime("%Y-%m-%d:%H:%M:%S"), text), flush=True)
+
+
+LIMIT = 960  # characters: the service puts `AlgorithmError: ` before and `, exit code: N` after, within 1,024
+_HEAD = "Traceback (most recent call last):"
+_EXCEPTION = re.compile(r"^[A-Za-z_][\w.]*(?::|$)")
+
+
+def script_failure(exit_code: int, stderr: str, command: str) -> str:
+    """The toolkit's text for a user script that ended with a code other than 0."""
+    closing = '"\nCommand "{}"'.format(shorten(command, 180))
+    opening = 'ExecuteUserScriptError:\nExitCode {}\nErrorMessage "'.format(exit_code)
+    return opening + essence(stderr, LIMIT - len(opening) - len(closing)) + closing
+
+
+def essence(stderr: str, limit: int) -> str:
+    """The exception's line and the tail of its traceback; without a traceback the last lines."""
+    lines = [line.rstrip() for line in stderr.replace("\r", "\n").split("\n")]
+    starts = [i for i, line in enumerate(lines) if line.strip() == _HEAD]
+    if not starts:
+        return tail([line for line in lines if line.strip()], limit)
+    block = lines[starts[-1] + 1 :]
+    end = next(
+        (i for i, line in enumerate(block) if line and not line.startswith(" ") and _EXCEPTION.match(line)), None
+    )
+    if end is None:
+        return tail([_HEAD, *block], limit)
+    message = [block[end]]
+    for line in block[end + 1 :]:  # the message's further lines, as long as they look like one
+        if not line.strip() or line.startswith(("Stack trace", "  [bt]", "[bt]")):
+            break
+        message.append(line)
+    text = shorten("\n".join(message), max(200, limit // 2))
+    frames = tail(block[:end], limit - len(text) - len(_HEAD) - 2)
+    return "{}\n{}\n{}".format(text, _HEAD, frames) if frames else text
+
+
+def tail(lines: Sequence[str], limit: int) -> str:
+    """The last whole lines that fit."""
+    kept: List[str] = []
+    room = limit
+    for line in reversed(lines):
+        if len(line) + 1 > room:
+            if not kept:
+                kept.append(line[-limit:] if limit > 0 else "")
+            break
+        kept.append(line)
+        room -= len(line) + 1
+    return "\n".join(reversed(kept))
+
+
+def shorten(text: str, limit: int) -> str:
+    return text if len(text) <= limit else text[: limit - 3] + "..."
+
+
+def user_traceback(
+    kind: Type[BaseException], error: BaseException, trace: Optional[TracebackType], own: str, skip_all: bool = False
+) -> str:
+    """A traceback without the frames of the toolkit (files under the folder `own`) above the user's first one."""
+    while trace is not None and trace.tb_frame.f_code.co_filename.startswith(own):
+        trace = trace.tb_next
+    if trace is None and skip_all:
+        return "".join(traceback.format_exception_only(kind, error))
+    return "".join(traceback.format_exception(kind, error, trace))

@@ -1,0 +1,199 @@
+"""`python -m clary.toolkit.train`: the training container's `train`.
+
+Owns the run of one host of a training job: the user's script (script mode, `sagemaker_program`) as a child with the SM_*
+environment, or the built-in algorithm that `CLARY_ALGORITHM` names. Afterwards the exit code and `/opt/ml/output/failure` say how
+it went, as the open training toolkit's do: a script's own code; else the exception's errno, else 1. Code is already unpacked in
+`/opt/ml/code` and its requirements are already in the environment (`clary.toolkit.prepare` and the planner did that).
+"""
+
+from __future__ import annotations
+
+import importlib
+import json
+import os
+import shlex
+import signal
+import subprocess
+import sys
+import threading
+import traceback
+from collections import deque
+from typing import Any, Deque, Dict, List, Mapping, Tuple
+
+from clary.toolkit import environment, failure
+from clary.toolkit.failure import UserError, log
+
+ALGORITHMS = {"xgboost": "clary.toolkit.algorithms.xgboost"}
+_TAIL = 64 << 10  # bytes of standard error that are kept for the failure text
+
+
+def main() -> int:
+    base = os.environ.get("SAGEMAKER_BASE_DIR") or "/opt/ml"
+    path = os.path.join(base, "output", "failure")
+    try:
+        env = environment.load(os.environ)
+        code, text = run_script(env) if env.program else (run_algorithm(env), "")
+    except UserError as error:
+        code, text = 1, str(error)
+    except SystemExit:
+        raise
+    except Exception as error:
+        traceback.print_exc()
+        code = getattr(error, "errno", None) or 1
+        summary = failure.essence(traceback.format_exc(), failure.LIMIT - 20)
+        text = "Framework Error: \n" + summary
+    if code:
+        print("Training failed with exit code {}.".format(code), file=sys.stderr, flush=True)
+        if text:
+            print(text, file=sys.stderr, flush=True)
+            _write(path, text)
+        return code
+    _write(os.path.join(base, "output", "success"), "")
+    return 0
+
+
+def run_algorithm(env: environment.TrainingEnvironment) -> int:
+    """Run the built-in algorithm in this process; it raises UserError for what the user asked wrongly."""
+    name = os.environ.get("CLARY_ALGORITHM", "")
+    if name not in ALGORITHMS:
+        raise UserError(
+            "This image has no built-in algorithm: set the hyperparameter sagemaker_program (script mode) or a container entrypoint."
+        )
+    # Libraries read these when they are imported.
+    os.environ.setdefault("OMP_NUM_THREADS", str(env.cpus))
+    module = importlib.import_module(ALGORITHMS[name])
+    return int(module.train(env) or 0)
+
+
+def run_script(env: environment.TrainingEnvironment) -> Tuple[int, str]:
+    """Run the user's script as a child; answers its exit code and the failure text."""
+    command = script_command(env)
+    variables = {**os.environ, **environment.variables(env)}
+    variables["PYTHONPATH"] = os.pathsep.join(_python_path(env, os.environ))
+    _announce(env, command)
+    code, stderr = _run(command, variables, env.code_dir)
+    if code:
+        shown = " ".join(shlex.quote(part) for part in command)
+        return code, failure.script_failure(code, stderr, shown)
+    return 0, ""
+
+
+def script_command(env: environment.TrainingEnvironment) -> List[str]:
+    """The command for what `sagemaker_program` names: a Python file, a module of a package with setup.py, or any executable."""
+    program = env.program
+    _refuse_distributions(env)
+    arguments = environment.arguments(env.hyperparameters)
+    packaged = os.path.exists(os.path.join(env.code_dir, "setup.py"))
+    if not packaged and not os.path.isfile(os.path.join(env.code_dir, program)):
+        found = sorted(os.listdir(env.code_dir)) if os.path.isdir(env.code_dir) else []
+        raise UserError(
+            "ImportModuleError: {} is not in the source directory, which holds: {}".format(
+                program, ", ".join(found)[:500]
+            )
+        )
+    python = [sys.executable]
+    if env.framework.get("sagemaker_torch_distributed_enabled"):
+        python += _torchrun(env)
+    if packaged:
+        _install_package(env)
+        return [*python, "-m", environment.module_name(program), *arguments]
+    if program.endswith(".py"):
+        return [*python, program, *arguments]
+    quoted = " ".join([shlex.quote("./" + program), *(shlex.quote(a) for a in arguments)])
+    return ["/bin/sh", "-c", "exec " + quoted]
+
+
+def _torchrun(env: environment.TrainingEnvironment) -> List[str]:
+    """PyTorch's own launcher, one process per GPU (one without), as `torch_distributed` does on AWS."""
+    hosts = env.hosts
+    return [
+        "-m",
+        "torch.distributed.run",
+        "--nnodes={}".format(len(hosts)),
+        "--node_rank={}".format(hosts.index(env.host)),
+        "--nproc_per_node={}".format(max(1, env.gpus)),
+        "--master_addr={}".format(hosts[0]),
+        "--master_port=7777",
+    ]
+
+
+def _refuse_distributions(env: environment.TrainingEnvironment) -> None:
+    for key in (
+        "sagemaker_mpi_enabled",
+        "sagemaker_distributed_dataparallel_enabled",
+        "sagemaker_parameter_server_enabled",
+    ):
+        if env.framework.get(key):
+            raise UserError(
+                "ClientError: the distribution asked for by {} is not available here; torch_distributed is.".format(key)
+            )
+
+
+def _install_package(env: environment.TrainingEnvironment) -> None:
+    """`pip install .` of the user's package (its requirements are in the environment already)."""
+    command = [sys.executable, "-m", "pip", "install", ".", "--no-deps", "--no-build-isolation", "--no-index", "-q"]
+    done = subprocess.run(command, cwd=env.code_dir, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    if done.returncode:
+        log(
+            "pip could not install the package ({}): it runs from its folder.".format(
+                failure.tail(done.stdout.split("\n"), 300)
+            )
+        )
+
+
+def _python_path(env: environment.TrainingEnvironment, environ: Mapping[str, str]) -> List[str]:
+    """The user's code first, and the toolkit's own folder not at all: user code must not see it."""
+    own = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+    given = [p for p in environ.get("PYTHONPATH", "").split(os.pathsep) if p and os.path.abspath(p) != own]
+    return [env.code_dir, *given]
+
+
+def _announce(env: environment.TrainingEnvironment, command: List[str]) -> None:
+    shown = json.loads(environment.variables(env)["SM_TRAINING_ENV"])
+    log("Invoking user script")
+    print("\nTraining Env:\n\n{}\n".format(json.dumps(shown, indent=4, sort_keys=True)))
+    print(
+        "Invoking script with the following command:\n\n{}\n".format(" ".join(shlex.quote(c) for c in command)),
+        flush=True,
+    )
+
+
+def _run(command: List[str], variables: Dict[str, str], folder: str) -> Tuple[int, str]:
+    """Run the child with its output as ours; keep the tail of its standard error; hand SIGTERM on to it."""
+    child = subprocess.Popen(command, env=variables, cwd=folder, stderr=subprocess.PIPE)
+
+    def hand_on(number: int, _frame: Any) -> None:
+        child.send_signal(number)
+
+    previous = signal.signal(signal.SIGTERM, hand_on)
+    kept: Deque[bytes] = deque()
+    reader = threading.Thread(target=_copy, args=(child.stderr, kept), daemon=True)
+    reader.start()
+    code = child.wait()
+    reader.join(timeout=5)  # a grandchild may hold the pipe open: its words are not waited for
+    signal.signal(signal.SIGTERM, previous)
+    return (128 - code if code < 0 else code), b"".join(list(kept)).decode("utf-8", "replace")
+
+
+def _copy(source: Any, kept: Deque[bytes]) -> None:
+    size = 0
+    while True:
+        data = os.read(source.fileno(), 65536)
+        if not data:
+            return
+        kept.append(data)
+        size += len(data)
+        while size - len(kept[0]) > _TAIL:
+            size -= len(kept.popleft())
+        while data:
+            data = data[os.write(2, data) :]
+
+
+def _write(path: str, text: str) -> None:
+    os.makedirs(os.path.dirname(path), exist_ok=True)
+    with open(path, "w", encoding="utf-8", errors="replace") as file:
+        file.write(text)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
