@@ -81,7 +81,7 @@ def parse_members(shape: Any, node: ElementTree.Element, wanted: Any = None) -> 
             _parse_attribute(member, node, found)
             continue
         # botocore's serializer names a flattened list's elements by the list, its parser by the list's member.
-        nodes = children.get(_element_name(member)) or children.get(member.wire)
+        nodes = children.get(_element_name(member)) or children.get(member.wire) or children.get(member.name)
         if nodes is None:
             continue
         if is_flattened(member.shape):
