@@ -47,12 +47,12 @@ def test_recorded_fields_are_told_topmost_and_only_when_they_carry_something() -
         "ProfilerRuleConfigurations": [],
     }
     paths = [field.path for field in check("CreateTrainingJob", params)]
-    assert paths == ["VpcConfig", "ResourceConfig.VolumeSizeInGB", "DebugHookConfig"]
+    assert paths == ["VpcConfig", "DebugHookConfig"]
 
 
 def test_strict_fields_refuses_what_is_only_recorded() -> None:
-    with pytest.raises(Invalid, match=r"strict_fields refuses them: ResourceConfig\.VolumeSizeInGB"):
-        check("CreateTrainingJob", {"ResourceConfig": {"VolumeSizeInGB": 30}}, strict=True)
+    with pytest.raises(Invalid, match=r"strict_fields refuses them: VpcConfig"):
+        check("CreateTrainingJob", {"VpcConfig": {"Subnets": ["s-1"]}}, strict=True)
 
 
 @pytest.mark.parametrize(

@@ -121,7 +121,7 @@ CREATE_TRAINING_JOB = _table(
         ResourceConfig.InstanceGroups[].InstanceType ResourceConfig.InstanceGroups[].InstanceCount
         ResourceConfig.InstanceGroups[].InstanceGroupName""",
     ),
-    (_RECORDED, "jobs share this machine's disk", "ResourceConfig.VolumeSizeInGB"),
+    (_HONOURED, "as a quota on what a host may write", "ResourceConfig.VolumeSizeInGB"),
     (_RECORDED, "there is no KMS here; data rests in Clary's own folder", "ResourceConfig.VolumeKmsKeyId"),
     (
         _RECORDED,

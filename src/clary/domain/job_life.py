@@ -19,7 +19,9 @@ from clary.domain.jobs import (
     Begin,
     Command,
     Discard,
+    Report,
     Reserve,
+    Say,
     Seen,
     StartHost,
     StopHosts,
@@ -144,6 +146,13 @@ def _work_failed(record: Record, work: Work, now: float) -> Decision[Command]:
 
 
 def _training(record: Record, seen: Seen, now: float) -> Decision[Command]:
+    decision = _run(record, seen, now)
+    if not seen.samples:
+        return decision
+    return replace(decision, commands=(Report(seen.samples), *decision.commands))
+
+
+def _run(record: Record, seen: Seen, now: float) -> Decision[Command]:
     document = {
         **record.document,
         "metrics": latest(record.document["metrics"], seen.samples),
@@ -182,11 +191,21 @@ def _ran(record: Record, runs: Mapping[str, Observation], seen: Seen, now: float
     if outcome is None:
         return _internal(record, "The process that ran the training job was lost", now)
     keep = outcome["fact"] != JobFact.GAVE_UP
-    moved = {**document, "phase": "uploading", "outcome": outcome, "unmatched": list(seen.unmatched)}
+    moved = {**document, "phase": "uploading", "outcome": outcome}
     if keep or training.syncs(document["request"]):
         moved = entered(moved, "Uploading", "Uploading generated training model", now)
     upload = Begin("upload", int(document["attempt"]), keep_model=keep)
-    return Decision(replace(record, modified=now, document=moved), (upload,))
+    return Decision(replace(record, modified=now, document=moved), (*_unmatched(document), upload))
+
+
+def _unmatched(document: Mapping[str, Any]) -> tuple[Say, ...]:
+    """A metric whose expression matched nothing is a mistake that a tuning job would suffer from in silence: say it."""
+    definitions = document["request"]["AlgorithmSpecification"].get("MetricDefinitions") or []
+    found = {entry["MetricName"] for entry in document["metrics"]}
+    missing = [entry for entry in definitions if entry["Name"] not in found]
+    if not missing:
+        return ()
+    return (Say(tuple(f"Warning: no line matched metric {e['Name']!r}, expression {e['Regex']!r}" for e in missing)),)
 
 
 def _outcome(record: Record, runs: Mapping[str, Observation], seen: Seen) -> dict[str, Any] | None:

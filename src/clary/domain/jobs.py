@@ -45,6 +45,20 @@ class Announce:
 
 
 @dataclass(frozen=True, slots=True)
+class Say:
+    """Write Clary's own lines to the first host's log stream."""
+
+    lines: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """Hand samples to the datapoints."""
+
+    samples: tuple[Sample, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Begin:
     """Begin a piece of background work: channels | code | environment | syncs | upload. Idempotent by (job, attempt, name)."""
 
@@ -84,7 +98,7 @@ class Discard:
     folder: bool
 
 
-Command: TypeAlias = Reserve | Announce | Begin | StartHost | StopHosts | SyncOut | Discard
+Command: TypeAlias = Reserve | Announce | Say | Report | Begin | StartHost | StopHosts | SyncOut | Discard
 
 
 # -- observations -------------------------------------------------------------------------------------------------------------
@@ -122,7 +136,6 @@ class Seen:
     failures: Mapping[str, tuple[str, tuple[str, ...]]] = field(default_factory=dict)
     samples: tuple[Sample, ...] = ()
     offsets: Mapping[str, int] = field(default_factory=dict)
-    unmatched: tuple[str, ...] = ()  # metric names whose expression matched no line, once the run has ended
     sync_due: bool = False
 
 

@@ -1,0 +1,65 @@
+"""Reading what a job wrote, from outside its sandbox: no symbolic link is ever followed, nothing but regular files is opened.
+
+A job owns the folders that are mounted writable for it and may put anything there, links and FIFOs included.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+_FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+_FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+
+
+@contextmanager
+def opened(root: str, relative: str) -> Iterator[int]:
+    """A descriptor of the regular file `relative` below `root`. OSError (ELOOP, ENOTDIR, ENOENT, EINVAL) for anything else."""
+    *folders, name = relative.split("/")
+    here = os.open(root, _FOLDER)
+    try:
+        for folder in folders:
+            below = os.open(folder, _FOLDER, dir_fd=here)
+            os.close(here)
+            here = below
+        descriptor = os.open(name, _FILE, dir_fd=here)
+    finally:
+        os.close(here)
+    try:
+        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+            raise OSError(f"{relative} is not a regular file")
+        yield descriptor
+    finally:
+        os.close(descriptor)
+
+
+def read_text(root: str, relative: str, limit: int) -> str:
+    """At most `limit` bytes of it, invalid UTF-8 replaced; '' when it is not there or no regular file."""
+    try:
+        with opened(root, relative) as descriptor:
+            return os.read(descriptor, limit).decode("utf-8", "replace")
+    except OSError:
+        return ""
+
+
+def walk(root: str) -> Iterator[tuple[str, os.stat_result]]:
+    """(relative path, lstat) of every regular file below `root`. What vanishes meanwhile is passed over."""
+    for folder, _, names, descriptor in os.fwalk(root, follow_symlinks=False):
+        below = os.path.relpath(folder, root)
+        for name in names:
+            try:
+                found = os.stat(name, dir_fd=descriptor, follow_symlinks=False)
+            except FileNotFoundError:
+                continue
+            if stat.S_ISREG(found.st_mode):
+                yield (name if below == "." else f"{below}/{name}"), found
+
+
+def copy(root: str, relative: str, target: str) -> None:
+    """Copy a file out, to a path of our own."""
+    with opened(root, relative) as descriptor, open(target, "wb") as to:
+        while True:
+            if os.sendfile(to.fileno(), descriptor, None, 1 << 24) == 0:
+                return
