@@ -1,0 +1,126 @@
+"""What the endpoint loop can be told to do, and what it can see. Values only: frozen commands, each idempotent by what it
+names, and the observation `Seen`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from clary.domain.containers import Container
+from clary.domain.routes import EndpointRoute, EndpointView, ReplicaView
+from clary.domain.workload import Observation
+
+
+@dataclass(frozen=True, slots=True)
+class PrepareModel:
+    """Bring the container's model and code into a folder that replicas mount (download, unpack in a sandbox). Long: its
+    outcome is `Seen.prepared[key]`."""
+
+    key: str
+    container: Container
+    seconds: float  # ModelDataDownloadTimeoutInSeconds
+
+
+@dataclass(frozen=True, slots=True)
+class EnsureEnvironment:
+    """Build the runtime behind `image` with the user's requirements. Long: its outcome is `Seen.environments[key]`."""
+
+    key: str
+    image: str
+    requirements: str
+
+
+@dataclass(frozen=True, slots=True)
+class StartReplica:
+    """Start (or find) the replica's process group. Answers `Started`."""
+
+    id: str
+    token: str
+    endpoint: str
+    variant: str
+    container: Container
+    prepared: Mapping[str, Any]
+    instance_type: str
+    workers: int
+    timeout: float
+
+
+@dataclass(frozen=True, slots=True)
+class Started:
+    """What StartReplica answers: the backend's handle, or why there will be none (in words for the user)."""
+
+    handle: str = ""
+    refused: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class StopReplica:
+    """SIGTERM, 30 s, SIGKILL (reference/sagemaker.md 3.1)."""
+
+    id: str
+    handle: str
+    grace: float = 30.0
+
+
+@dataclass(frozen=True, slots=True)
+class ForgetReplica:
+    """Remove what is left of an ended replica on disk; its log stays."""
+
+    id: str
+    handle: str
+
+
+@dataclass(frozen=True, slots=True)
+class PutRoute:
+    route: EndpointRoute
+
+
+@dataclass(frozen=True, slots=True)
+class DropRoute:
+    account: str
+    region: str
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class ForgetWork:
+    """Forget outcomes of PrepareModel and EnsureEnvironment (they may be tried again, or are no longer wanted)."""
+
+    keys: tuple[str, ...]
+
+
+Command = (
+    PrepareModel | EnsureEnvironment | StartReplica | StopReplica | ForgetReplica | PutRoute | DropRoute | ForgetWork
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """How long work stands: running, or `done` with a value, or `failed` with a message for the user.
+
+    `transient`: not the user's fault, worth another try."""
+
+    state: str  # running | done | failed
+    value: Any = None
+    message: str = ""
+    transient: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """The world as far as one endpoint goes. `runs` has every replica that has a handle (None: the backend never heard of it).
+
+    `view` is None when the home front cannot be asked or does not know the endpoint."""
+
+    runs: Mapping[str, Observation | None] = field(default_factory=dict)
+    view: EndpointView | None = None
+    prepared: Mapping[str, Outcome] = field(default_factory=dict)
+    environments: Mapping[str, Outcome] = field(default_factory=dict)
+    cpus: int = 1  # of the machine: more workers than that are of no use
+
+    def replica(self, replica: str) -> ReplicaView | None:
+        if self.view is None:
+            return None
+        return next((r for v in self.view.variants for r in v.replicas if r.id == replica), None)

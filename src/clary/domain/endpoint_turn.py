@@ -1,0 +1,219 @@
+"""One decision in the making, and what it does to fleets: start what is missing, drain what is too much, stop what retires.
+
+`endpoints.decide` steers; this module knows how a variant gets from a wanted count to replicas. Pure.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+
+from clary.domain.endpoint_commands import (
+    Command,
+    EnsureEnvironment,
+    ForgetWork,
+    PrepareModel,
+    Seen,
+    StartReplica,
+)
+from clary.domain.endpoint_routes import workers_of
+from clary.domain.errors import IllegalTransition
+from clary.domain.fleets import (
+    DRAINING,
+    LIVE,
+    PLANNED,
+    READY,
+    STOPPING,
+    Fleet,
+    Plant,
+    Replica,
+    Variant,
+    replica_id,
+)
+from clary.domain.lifecycle import ENDPOINT, EndpointFact, advance
+from clary.domain.replicas import REASON_LENGTH, stop
+from clary.domain.resources import Record
+
+_IN_PROGRESS = ("Creating", "Updating", "RollingBack", "SystemUpdating", "Deleting")
+
+
+def plant_of(record: Record) -> Plant:
+    return Plant.from_json(record.document["plant"])
+
+
+def with_plant(record: Record, plant: Plant) -> Record:
+    return replace(record, document={**record.document, "plant": plant.to_json()})
+
+
+def moved(record: Record, fact: EndpointFact, now: float) -> Record:
+    """The record with the status that follows. IllegalTransition in AWS's words (reference/sagemaker.md 1.3)."""
+    try:
+        status = advance(ENDPOINT, record.status, fact)
+    except IllegalTransition:
+        if record.status in _IN_PROGRESS:
+            raise IllegalTransition(f'Cannot update in-progress endpoint "{record.arn}".') from None
+        raise IllegalTransition(
+            f'Cannot update endpoint "{record.arn}" in status {record.status}; delete it and create it again.'
+        ) from None
+    return replace(record, status=status, modified=now)
+
+
+@dataclass(slots=True)
+class Turn:
+    """`plant` is taken from the record at the start and put back by `finished`. Commands run in order; `starts` after them (so
+    that the front knows a replica before it dials)."""
+
+    record: Record
+    plant: Plant
+    seen: Seen
+    now: float
+    commands: list[Command] = field(default_factory=list)
+    starts: list[StartReplica] = field(default_factory=list)
+
+    def move(self, fact: EndpointFact) -> None:
+        self.record = moved(self.record, fact, self.now)
+
+    def finished(self) -> Record:
+        return with_plant(self.record, self.plant)
+
+
+def died(variant: Variant, failure: str, fatal: bool, now: float) -> Variant:
+    """One more death in a row; the next start waits 0.5 s, doubling to a minute."""
+    deaths = variant.deaths + 1
+    return replace(
+        variant,
+        deaths=deaths,
+        failure=failure[-4 * REASON_LENGTH :],
+        fatal=fatal,
+        retry=now + min(60.0, 0.25 * 2 ** min(deaths, 10)),
+    )
+
+
+def map_fleets(plant: Plant, change: Callable[[Fleet], Fleet]) -> Plant:
+    return replace(
+        plant,
+        serving=change(plant.serving) if plant.serving else None,
+        incoming=change(plant.incoming) if plant.incoming else None,
+        retiring=tuple(change(f) for f in plant.retiring),
+    )
+
+
+def fill(turn: Turn, fleet: Fleet) -> Fleet:
+    """Start what is missing, drain what is too much."""
+    for variant in fleet.variants:
+        live = variant.live
+        if len(live) > variant.count:
+            fleet = fleet.with_variant(_shrink(turn, variant, len(live) - variant.count))
+        elif len(live) < variant.count or any(r.phase == PLANNED for r in live):
+            fleet = fleet.with_variant(_grow(turn, fleet, variant))
+    return fleet
+
+
+def _shrink(turn: Turn, variant: Variant, surplus: int) -> Variant:
+    """Take the least useful first: not started, not ready, then the newest. What serves drains; the rest just stops."""
+    order = sorted(variant.live, key=lambda r: (LIVE.index(r.phase), -r.since))
+    leaving = {r.id for r in order[:surplus]}
+    return replace(variant, replicas=leave(turn, variant.replicas, leaving))
+
+
+def leave(turn: Turn, replicas: Sequence[Replica], leaving: set[str]) -> tuple[Replica, ...]:
+    kept: list[Replica] = []
+    for replica in replicas:
+        if replica.id not in leaving or replica.phase in (DRAINING, STOPPING):
+            kept.append(replica)
+        elif replica.phase == READY:
+            kept.append(replace(replica, phase=DRAINING, since=turn.now))
+        else:
+            verdict = stop(replica, turn.now)
+            turn.commands.extend(verdict.commands)
+            if verdict.replica is not None:
+                kept.append(verdict.replica)
+    return tuple(kept)
+
+
+def stop_fleet(turn: Turn, fleet: Fleet) -> Fleet:
+    for variant in fleet.variants:
+        kept: list[Replica] = []
+        for replica in variant.replicas:
+            verdict = stop(replica, turn.now)
+            turn.commands.extend(verdict.commands)
+            if verdict.replica is not None:
+                kept.append(verdict.replica)
+        fleet = fleet.with_variant(replace(variant, replicas=tuple(kept)))
+    return fleet
+
+
+def sweep_retired(turn: Turn) -> None:
+    """Retiring fleets: drained when their time has come; when the last is empty, an update that waits for it is done."""
+    left: list[Fleet] = []
+    for fleet in turn.plant.retiring:
+        if turn.now >= fleet.keep_until:
+            everyone = {r.id for r in fleet.replicas}
+            for variant in fleet.variants:
+                fleet = fleet.with_variant(replace(variant, replicas=leave(turn, variant.replicas, everyone)))
+        if fleet.replicas:
+            left.append(fleet)
+        else:
+            keys = tuple(k for v in fleet.variants for k in work_keys(turn.record, fleet, v))
+            turn.commands.append(ForgetWork(keys))
+    turn.plant = replace(turn.plant, retiring=tuple(left))
+
+
+def work_keys(record: Record, fleet: Fleet, variant: Variant) -> tuple[str, str]:
+    """Keys of a variant's long work: (PrepareModel's, EnsureEnvironment's)."""
+    return f"{record.arn} model {fleet.id}/{variant.name}", f"{record.arn} environment {fleet.id}/{variant.name}"
+
+
+def _grow(turn: Turn, fleet: Fleet, variant: Variant) -> Variant:
+    """Model, then environment, then processes."""
+    if turn.now < variant.retry:
+        return variant
+    model_key, environment_key = work_keys(turn.record, fleet, variant)
+    if variant.prepared is None:
+        work = turn.seen.prepared.get(model_key)
+        if work is None:
+            seconds = float(variant.config.get("ModelDataDownloadTimeoutInSeconds", 3600))
+            turn.commands.append(PrepareModel(model_key, variant.container, seconds))
+            return variant
+        if work.state == "failed":
+            turn.commands.append(ForgetWork((model_key,)))
+            return died(variant, work.message, not work.transient, turn.now)
+        if work.state != "done":
+            return variant
+        variant = replace(variant, prepared=dict(work.value))
+    work = turn.seen.environments.get(environment_key)
+    if work is None:
+        turn.commands.append(EnsureEnvironment(environment_key, variant.container.image, variant.requirements))
+        return variant
+    if work.state == "failed":
+        turn.commands.append(ForgetWork((environment_key,)))
+        return died(variant, work.message, not work.transient, turn.now)
+    if work.state != "done":
+        return variant
+    return _start_missing(turn, fleet, variant)
+
+
+def _start_missing(turn: Turn, fleet: Fleet, variant: Variant) -> Variant:
+    missing = variant.count - len(variant.live)
+    made = variant.made
+    replicas = list(variant.replicas)
+    for _ in range(max(0, missing)):
+        replicas.append(Replica(replica_id(fleet.id, variant.name, made), since=turn.now))
+        made += 1
+    variant = replace(variant, replicas=tuple(replicas), made=made)
+    for replica in variant.replicas:
+        if replica.phase == PLANNED:
+            turn.starts.append(
+                StartReplica(
+                    id=replica.id,
+                    token=turn.plant.token(replica.id),
+                    endpoint=turn.record.name,
+                    variant=variant.name,
+                    container=variant.container,
+                    prepared=variant.prepared or {},
+                    instance_type=variant.instance_type,
+                    workers=workers_of(variant, turn.seen.cpus),
+                    timeout=variant.container.timeout,
+                )
+            )
+    return variant

@@ -1,0 +1,186 @@
+"""The parts of an endpoint as its record keeps them: fleets of variants of replicas. Values with JSON forms; nothing decides here.
+
+A *fleet* is what one endpoint config asked for. An endpoint has one that serves, while it is created or updated one that comes
+in, and those that retire. Replica ids and tokens follow from the record alone (its fleet's id, the endpoint's seed), so a
+decision that is taken twice names the same replicas.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, replace
+from typing import Any
+
+from clary.domain.containers import Container
+
+PLANNED, STARTED, READY, DRAINING, STOPPING = "planned", "started", "ready", "draining", "stopping"
+LIVE = (PLANNED, STARTED, READY)
+
+
+@dataclass(frozen=True, slots=True)
+class Replica:
+    """`phase`: planned (to be started) -> started -> ready -> draining (no new work) -> stopping -> gone from the list.
+
+    `since` is when the phase began; `unseen` when the front last stopped seeing a ready replica (0: it sees it)."""
+
+    id: str
+    phase: str = PLANNED
+    handle: str = ""
+    since: float = 0.0
+    unseen: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Variant:
+    """`config` is its row of the endpoint config. `prepared`: where the model lies once it was unpacked (see loops/models).
+    `made` counts replicas ever named; `deaths` those that died in a row without one becoming ready, `failure` how the last did;
+    `fatal`: trying again is pointless; `retry` when the next may start. `routed` is the weight the front was told last."""
+
+    name: str
+    container: Container
+    config: Mapping[str, Any]
+    count: int
+    weight: float
+    routed: float = 0.0
+    prepared: Mapping[str, Any] | None = None
+    replicas: tuple[Replica, ...] = ()
+    made: int = 0
+    deaths: int = 0
+    failure: str = ""
+    fatal: bool = False
+    retry: float = 0.0
+
+    @property
+    def instance_type(self) -> str:
+        return str(self.config.get("InstanceType", ""))
+
+    @property
+    def live(self) -> tuple[Replica, ...]:
+        return tuple(r for r in self.replicas if r.phase in LIVE)
+
+    @property
+    def ready(self) -> int:
+        return sum(r.phase == READY for r in self.replicas)
+
+    @property
+    def settled(self) -> bool:
+        """Exactly what is wanted serves; nothing is on its way in or out."""
+        return self.ready == self.count == len(self.replicas)
+
+    @property
+    def requirements(self) -> str:
+        return str((self.prepared or {}).get("requirements", ""))
+
+    @staticmethod
+    def from_json(data: Mapping[str, Any]) -> Variant:
+        return Variant(
+            **{
+                **data,
+                "container": Container.from_json(data["container"]),
+                "replicas": tuple(Replica(**r) for r in data["replicas"]),
+            }
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Fleet:
+    """`id` is new with every fleet. `keep_until`: a retiring fleet works on till then (bake and termination waits)."""
+
+    id: str
+    config: str  # endpoint config's name
+    variants: tuple[Variant, ...]
+    created: float
+    keep_until: float = 0.0
+
+    @property
+    def replicas(self) -> tuple[Replica, ...]:
+        return tuple(r for v in self.variants for r in v.replicas)
+
+    @property
+    def settled(self) -> bool:
+        return all(v.settled for v in self.variants)
+
+    @property
+    def reachable(self) -> bool:
+        """Every variant has all the replicas it wants ready (some may still be on their way out)."""
+        return all(v.ready >= v.count for v in self.variants)
+
+    def with_variant(self, variant: Variant) -> Fleet:
+        return replace(self, variants=tuple(variant if v.name == variant.name else v for v in self.variants))
+
+    @staticmethod
+    def from_json(data: Mapping[str, Any]) -> Fleet:
+        return Fleet(**{**data, "variants": tuple(Variant.from_json(v) for v in data["variants"])})
+
+
+@dataclass(frozen=True, slots=True)
+class Plant:
+    """All of an endpoint's machinery: what its record keeps under "plant".
+
+    `seed` makes the replicas' tokens and is never shown. `revision` and `mark` (a hash of the content) are of the route last put.
+    `failure` is FailureReason. `before` holds counts and weights to go back to when a change of capacity fails.
+    `deployment` is the DeploymentConfig in force, `changed` when the change under way was asked."""
+
+    seed: str
+    serving: Fleet | None = None
+    incoming: Fleet | None = None
+    retiring: tuple[Fleet, ...] = ()
+    revision: int = 0
+    mark: str = ""
+    failure: str = ""
+    before: Mapping[str, Any] = field(default_factory=dict)
+    deployment: Mapping[str, Any] = field(default_factory=dict)
+    changed: float = 0.0
+
+    @property
+    def fleets(self) -> tuple[Fleet, ...]:
+        return tuple(f for f in (self.serving, self.incoming) if f is not None) + self.retiring
+
+    @property
+    def replicas(self) -> tuple[Replica, ...]:
+        return tuple(r for f in self.fleets for r in f.replicas)
+
+    def token(self, replica: str) -> str:
+        """The secret by which the replica's processes prove who they are."""
+        return hmac.new(self.seed.encode(), replica.encode(), hashlib.sha256).hexdigest()
+
+    def to_json(self) -> dict[str, Any]:
+        return asdict(self)
+
+    @staticmethod
+    def from_json(data: Mapping[str, Any]) -> Plant:
+        def fleet(value: Mapping[str, Any] | None) -> Fleet | None:
+            return Fleet.from_json(value) if value is not None else None
+
+        return Plant(
+            **{
+                **data,
+                "serving": fleet(data["serving"]),
+                "incoming": fleet(data["incoming"]),
+                "retiring": tuple(Fleet.from_json(f) for f in data["retiring"]),
+            }
+        )
+
+
+def replica_id(fleet: str, variant: str, number: int) -> str:
+    """Looks like an instance id, as in AWS's log streams: `i-` and 17 hex digits, the same for the same arguments."""
+    return "i-" + hashlib.sha256(f"{fleet}/{variant}/{number}".encode()).hexdigest()[:17]
+
+
+def new_fleet(
+    id_: str, config: str, rows: list[Mapping[str, Any]], containers: Mapping[str, Container], at: float
+) -> Fleet:
+    """A fleet as an endpoint config asks for it; `containers` by model name."""
+    variants = tuple(
+        Variant(
+            name=row["VariantName"],
+            container=containers[row["ModelName"]],
+            config=dict(row),
+            count=int(row.get("InitialInstanceCount", 1)),
+            weight=float(row.get("InitialVariantWeight", 1.0)),
+        )
+        for row in rows
+    )
+    return Fleet(id_, config, variants, at)
