@@ -1,0 +1,7 @@
+"""Backends by name: one row each. A backend's module is imported when it is chosen and offers `create(...)`."""
+
+from __future__ import annotations
+
+from types import MappingProxyType
+
+BACKENDS = MappingProxyType({"local": "clary.backends.local"})

@@ -1,0 +1,55 @@
+"""Starts a shim: a python of its own session that inherits the run's lock and says when it can be spoken to."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import select
+import signal
+import sys
+from pathlib import Path
+
+from clary.domain.errors import Unschedulable
+
+_SHIM = "import sys; sys.path.insert(0, sys.argv[1]); from clary.backends.shim.run import main; main(sys.argv[2], 4)"
+_READY_SECONDS = 20.0
+
+
+def spawn(folder: Path, lock: int) -> None:
+    """Start the shim and wait until it can be spoken to. The lock is handed over by inheritance."""
+    ready, told = os.pipe()
+    try:
+        high = fcntl.fcntl(told, fcntl.F_DUPFD_CLOEXEC, 10)  # clear of the numbers that the shim is given
+        root = str(Path(__file__).resolve().parents[2])
+        argv = [sys.executable, "-I", "-S", "-c", _SHIM, root, str(folder)]
+        log = str(folder / "shim.log")
+        actions = [
+            (os.POSIX_SPAWN_OPEN, 0, "/dev/null", os.O_RDONLY, 0),
+            (os.POSIX_SPAWN_OPEN, 1, log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600),
+            (os.POSIX_SPAWN_DUP2, 1, 2),
+            (os.POSIX_SPAWN_DUP2, lock, 3),
+            (os.POSIX_SPAWN_DUP2, high, 4),
+        ]
+        # Signals stay blocked until the shim has its handlers: one that comes early waits instead of killing it.
+        blocked = [signal.SIGTERM, signal.SIGUSR1, signal.SIGHUP, signal.SIGINT]
+        pid = os.posix_spawn(
+            sys.executable, argv, {"LC_ALL": "C.UTF-8"}, file_actions=actions, setsid=True, setsigmask=blocked
+        )
+        os.close(high)
+    finally:
+        os.close(told)
+    try:
+        waiting = select.poll()
+        waiting.register(ready, select.POLLIN | select.POLLHUP)
+        if waiting.poll(_READY_SECONDS * 1000) and os.read(ready, 1):
+            return
+    finally:
+        os.close(ready)
+    os.kill(pid, signal.SIGKILL)
+    os.waitpid(pid, 0)
+    raise Unschedulable("the shim did not start: " + _words(folder / "shim.log"))
+
+
+def _words(log: Path) -> str:
+    lines = log.read_text(errors="replace").strip().splitlines() if log.exists() else []
+    return lines[-1] if lines else "no word from it"

@@ -1,0 +1,354 @@
+"""The local backend: workloads in sandboxes on this machine, each under a shim that outlives this process.
+
+Owns starting, finding again, stopping and resizing of runs, and the user ids and GPUs that they occupy. Refuses to know what runs
+(a job or a replica) and whether it should run again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import math
+import os
+import signal
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from clary.backends import access, cgroups, host, launch, sandbox, state
+from clary.backends.cgroups import Cgroups, Group, Limits
+from clary.backends.claims import Claims
+from clary.backends.host import Host
+from clary.backends.shim.proc import counter, family, resident
+from clary.backends.state import Folder, Index
+from clary.domain.errors import InUse, NotFound, Unavailable
+from clary.domain.workload import Feature, Observation, RunState, Workload
+
+_LOG_BYTES = 1 << 30
+_FILES = 65_536
+
+
+@dataclass(frozen=True, slots=True)
+class Spawn:
+    """What will be run: bwrap's options and what it executes. `@uid@`, `@files@` and `@gpu@N` are filled in at the start."""
+
+    workload: Workload = field(repr=False)
+    options: tuple[str, ...]
+    command: tuple[str, ...]
+    environment: tuple[str, ...] = field(repr=False)
+
+    def __str__(self) -> str:
+        return sandbox.printable(("bwrap", *self.options, "--", *self.command))
+
+
+class LocalBackend:
+    """See ports.Backend. `state` is a folder of the backend's own; a handle is the workload's key."""
+
+    name = "local"
+
+    def __init__(self, folder: Path, facts: Host, groups: Cgroups, uids: Claims) -> None:
+        self.host = facts
+        self.groups = groups
+        self.features = frozenset({Feature.RESIZE, Feature.LOGS, *((Feature.GPU,) if facts.gpus else ())})
+        self._index = Index(folder / "runs")
+        self._uids = uids
+        self._gpus = Claims(folder / "gpus", 0, max(0, len(facts.gpus) - 1))
+        self._starting: dict[str, asyncio.Lock] = {}
+        self._watched: dict[str, int] = {}
+        self._listeners: list[Callable[[str], None]] = []
+
+    def plan(self, workload: Workload) -> Spawn:
+        options = sandbox.arguments(workload, self.host)
+        return Spawn(workload, options, sandbox.command(workload, self.host), sandbox.environment(workload))
+
+    async def start(self, request: Spawn) -> str:
+        key = request.workload.key
+        async with self._starting.setdefault(key, asyncio.Lock()):
+            root = self._index.root(key)
+            if root is None or Folder.of(root).read("run.json") is None:
+                await asyncio.to_thread(self._start, request)
+                self._tell(key)
+        self._starting.pop(key, None)
+        self._attach(key)
+        return key
+
+    async def observe(self, handle: str) -> Observation | None:
+        root = self._index.root(handle)
+        if root is None:
+            return None
+        folder = Folder.of(root)
+        said = folder.read("run.json")
+        if said is None:
+            return Observation(RunState.STARTING) if folder.alive() else None
+        ended = folder.read("exit.json")
+        if ended is None and not folder.alive():
+            ended = folder.read("exit.json") or await asyncio.to_thread(self._lost, folder, said)
+        if ended is not None:
+            return _ended(ended)
+        self._attach(handle)
+        return self._running(folder, said)
+
+    async def stop(self, handle: str, grace: float | None = None) -> None:
+        root = self._index.root(handle)
+        spec = Folder.of(root).read("spec.json") if root else None
+        if root is None or spec is None:
+            return
+        folder = Folder.of(root)
+        if folder.read("exit.json") is None:
+            # Written first, told second: a shim that is just starting looks for it when it can be told.
+            await asyncio.to_thread(folder.write, "stop.json", {"grace": spec["grace"] if grace is None else grace})
+            folder.tell(signal.SIGTERM)
+
+    async def resize(self, handle: str, cpu: float, memory: int) -> None:
+        """NotFound for a run that is not there or has ended; Unschedulable when the kernel refuses the new size."""
+        root = self._index.root(handle)
+        folder = Folder.of(root) if root else None
+        spec = folder.read("spec.json") if folder else None
+        if folder is None or spec is None or folder.read("exit.json") is not None:
+            raise NotFound(f"no run {handle!r} to resize")
+        await asyncio.to_thread(self._resize, folder, spec, Limits(cpu, memory, spec["pids"]))
+
+    async def forget(self, handle: str) -> None:
+        root = self._index.root(handle)
+        if root is None:
+            return
+        folder = Folder.of(root)
+        if folder.alive():
+            raise InUse(f"the run {handle!r} has not ended")
+        await asyncio.to_thread(self._forget, handle, root, folder)
+
+    async def handles(self) -> list[str]:
+        return await asyncio.to_thread(self._index.keys)
+
+    def watch(self, listener: Callable[[str], None]) -> Callable[[], None]:
+        self._listeners.append(listener)
+
+        def leave() -> None:
+            if listener in self._listeners:
+                self._listeners.remove(listener)
+
+        return leave
+
+    def close(self) -> None:
+        """Stop listening for ends; the runs go on."""
+        for handle in list(self._watched):
+            self._detach(handle)
+
+    # Starting: in a thread, since it waits for the disk and for the shim.
+
+    def _start(self, request: Spawn) -> None:
+        workload = request.workload
+        folder = Folder.of(workload.root)
+        folder.path.mkdir(parents=True, exist_ok=True, mode=0o700)
+        lock = folder.lock()
+        if lock is None:
+            raise Unavailable(f"another process is starting {workload.key!r}")
+        try:
+            self._index.add(workload.key, workload.root)
+            uid = self._uid(workload)
+            if self.host.root:
+                access.give(workload, uid)
+            self._prepare(request, folder, uid)
+            launch.spawn(folder.path, lock)
+        finally:
+            os.close(lock)
+
+    def _uid(self, workload: Workload) -> int:
+        if not self.host.root:
+            return self.host.uid
+        owned = self._uids.owned(workload.root)
+        return owned[0] if owned else self._uids.take(workload.root)
+
+    def _prepare(self, request: Spawn, folder: Folder, uid: int) -> None:
+        workload = request.workload
+        etc = folder.path / "etc"
+        etc.mkdir(exist_ok=True, mode=0o755)
+        for name, text in sandbox.files(workload, uid, uid if self.host.root else self.host.gid).items():
+            (etc / name).write_text(text)
+            (etc / name).chmod(0o644)
+        filled = {sandbox.UID: str(uid), sandbox.FILES: str(etc), **self._take_gpus(workload)}
+        arguments = [*_fill(request.options, filled), *request.environment]
+        _secret(folder.path / "bwrap.args", "".join(item + "\0" for item in arguments).encode())
+        limits = Limits(workload.cpu, workload.memory, workload.pids)
+        group = self.groups.create(hashlib.sha256(workload.key.encode()).hexdigest()[:40], limits)
+        folder.write("spec.json", self._spec(request, folder, group, _fill(request.command, filled)))
+
+    def _spec(self, request: Spawn, folder: Folder, group: Group, command: list[str]) -> dict[str, Any]:
+        workload = request.workload
+        counted = "memory" in self.groups
+        return {
+            "bwrap": self.host.bwrap,
+            "args": str(folder.path / "bwrap.args"),
+            "seccomp": self.host.seccomp,
+            "command": command,
+            "log": workload.log_path,
+            "log_limit": _LOG_BYTES,
+            "grace": workload.stop_grace,
+            "max_runtime": workload.max_runtime,
+            "join": group.join,
+            "groups": group.paths,
+            "folders": {name: list(where) for name, where in group.folders.items()},
+            "counters": group.counters(),
+            "memory": None if counted else workload.memory,
+            "pids": workload.pids,
+            "disk": workload.disk,
+            "disk_paths": [mount.source for mount in workload.mounts if mount.mode == "rw"],
+            "rlimits": self._rlimits(workload),
+            "affinity": None if "cpu" in self.groups else self._affinity(workload.cpu),
+            "nice": 0 if "cpu" in self.groups else 5,
+        }
+
+    def _rlimits(self, workload: Workload) -> dict[str, int]:
+        limits = {"CORE": 0, "NOFILE": _FILES}
+        if workload.disk is not None:
+            limits["FSIZE"] = workload.disk  # one file can never pass what all together may take
+        if self.host.root:
+            limits["NPROC"] = workload.pids  # counts per user id, and each sandbox has its own
+        return limits
+
+    def _affinity(self, cpu: float) -> list[int]:
+        available = sorted(os.sched_getaffinity(0))
+        wanted = min(len(available), max(1, math.ceil(cpu)))
+        offset = os.urandom(1)[0] % len(available)
+        return sorted((available[offset:] + available[:offset])[:wanted])
+
+    def _take_gpus(self, workload: Workload) -> dict[str, str]:
+        owned = self._gpus.owned(workload.root) if workload.gpus else []
+        while len(owned) < workload.gpus:
+            owned.append(self._gpus.take(workload.root))
+        return {f"{sandbox.GPU}{index}": self.host.gpus[number] for index, number in enumerate(owned)}
+
+    # What became of a run.
+
+    def _running(self, folder: Folder, said: Mapping[str, Any]) -> Observation:
+        spec = folder.read("spec.json") or {}
+        counters = spec.get("counters", {})
+        memory = _group(spec).memory() if "memory" in spec.get("folders", {}) else resident(family(said["pid"])[1:])
+        return Observation(
+            RunState.RUNNING,
+            started_at=said["started_at"],
+            cpu_seconds=counter(counters.get("cpu")) or 0.0,
+            memory_bytes=memory,
+            memory_peak_bytes=int(counter(counters.get("peak")) or memory),
+            oom_killed=bool(counter(counters.get("oom"))),
+            pid=said["pid"],
+        )
+
+    def _lost(self, folder: Folder, said: Mapping[str, Any]) -> Mapping[str, Any]:
+        """The shim died without a word. The kernel ends its sandbox; see to the rest, and write down that it is over."""
+        with folder.locked() as ours:
+            ended = folder.read("exit.json")
+            if ended is None and ours:
+                spec = folder.read("spec.json") or {}
+                _group(spec).end()
+                ended = {"state": "lost", "started_at": said["started_at"], "ended_at": time.time()}
+                folder.write("exit.json", ended)
+        return ended or {"state": "lost", "started_at": said["started_at"], "ended_at": None}
+
+    def _resize(self, folder: Folder, spec: Mapping[str, Any], limits: Limits) -> None:
+        _group(spec).impose(limits)
+        if "memory" not in spec["folders"]:
+            folder.write("limits.json", {"memory": limits.memory})
+            folder.tell(signal.SIGUSR1)
+        said = folder.read("run.json")
+        if "cpu" not in spec["folders"] and said:
+            cores = self._affinity(limits.cpu)
+            for pid in family(said["pid"])[1:]:
+                try:
+                    os.sched_setaffinity(pid, cores)
+                except ProcessLookupError:
+                    continue
+
+    def _forget(self, handle: str, root: str, folder: Folder) -> None:
+        _group(folder.read("spec.json") or {}).end()
+        for claims in (self._uids, self._gpus):
+            for number in claims.owned(root):
+                claims.release(number, root)
+        state.remove(folder)
+        self._index.remove(handle)
+
+    # Hearing of an end: a pidfd of the shim is readable when it has exited.
+
+    def _attach(self, handle: str) -> None:
+        root = self._index.root(handle)
+        if handle in self._watched or root is None:
+            return
+        fd = Folder.of(root).shim()
+        if fd is None:
+            return
+        self._watched[handle] = fd
+        asyncio.get_running_loop().add_reader(fd, self._left, handle)
+
+    def _left(self, handle: str) -> None:
+        root = self._index.root(handle)
+        said = Folder.of(root).read("run.json") if root else None
+        self._detach(handle)
+        if said:
+            try:
+                os.waitpid(said["pid"], os.WNOHANG)
+            except ChildProcessError:
+                pass  # a predecessor's child
+        self._tell(handle)
+
+    def _detach(self, handle: str) -> None:
+        fd = self._watched.pop(handle, None)
+        if fd is not None:
+            asyncio.get_running_loop().remove_reader(fd)
+            os.close(fd)
+
+    def _tell(self, handle: str) -> None:
+        for listener in list(self._listeners):
+            listener(handle)
+
+
+def create(
+    folder: str,
+    *,
+    uid_range: tuple[int, int] = (210_000, 214_095),
+    control_groups: bool = True,
+    facts: Host | None = None,
+) -> LocalBackend:
+    """The backend that keeps its state in `folder` (absolute; made if need be, mode 0700).
+
+    `uid_range`: first and last user id for sandboxes when Clary runs as root. `control_groups` False: do without them, as on a host
+    where they cannot be written."""
+    path = Path(folder).resolve()
+    path.mkdir(parents=True, exist_ok=True, mode=0o700)
+    name = "clary-" + hashlib.sha256(str(path).encode()).hexdigest()[:12]
+    groups = cgroups.find(name) if control_groups else Cgroups({})
+    return LocalBackend(path, facts or host.find(), groups, Claims(path / "uids", *uid_range))
+
+
+def _fill(argv: tuple[str, ...], values: Mapping[str, str]) -> list[str]:
+    """Put what is known only now into a plan's options: whole words, and the folder at the start of a path."""
+    etc = values[sandbox.FILES] + "/"
+    return [values.get(item, item).replace(sandbox.FILES + "/", etc) for item in argv]
+
+
+def _secret(path: Path, data: bytes) -> None:
+    fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+    with os.fdopen(fd, "wb") as file:
+        file.write(data)
+
+
+def _group(spec: Mapping[str, Any]) -> Group:
+    return Group({name: (int(version), str(folder)) for name, (version, folder) in spec.get("folders", {}).items()})
+
+
+def _ended(said: Mapping[str, Any]) -> Observation:
+    if said["state"] == "lost":
+        return Observation(RunState.LOST, started_at=said["started_at"], ended_at=said["ended_at"])
+    return Observation(
+        RunState.EXITED,
+        started_at=said["started_at"],
+        ended_at=said["ended_at"],
+        exit_code=said["exit_code"],
+        oom_killed=said["oom"],
+        timed_out=said["timed_out"],
+        stopped=said["stopped"],
+        cpu_seconds=said["cpu_seconds"],
+        memory_peak_bytes=said["memory_peak"],
+        detail=said["detail"],
+    )

@@ -1,0 +1,135 @@
+"""What the kernel tells of processes, control groups and folders."""
+
+from __future__ import annotations
+
+import os
+import time
+
+TYPE_CHECKING = False  # typing itself takes longer to import than all the rest
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+    from typing import Any
+
+DISK_SLICE = 2000  # entries looked at between two looks at the log pipe
+
+
+def counter(where: Sequence[Any] | None) -> float | None:
+    """A number out of a control file: [path, key, divisor]; key "" means that the file is the number. None: not readable."""
+    if not where:
+        return None
+    path, key, divisor = where
+    try:
+        with open(path) as file:
+            text = file.read()
+    except OSError:
+        return None
+    for line in text.splitlines():
+        words = line.split()
+        if words and not key:
+            return float(int(words[0]) / divisor)
+        if len(words) == 2 and words[0] == key:
+            return float(int(words[1]) / divisor)
+    return None
+
+
+def started_ticks(pid: int) -> int | None:
+    """Start time of a process in clock ticks since boot: with the pid, a name that is never used twice."""
+    try:
+        with open(f"/proc/{pid}/stat") as file:
+            return int(file.read().rpartition(")")[2].split()[19])
+    except (OSError, IndexError, ValueError):
+        return None
+
+
+def parents() -> dict[int, int]:
+    """pid -> parent of every process."""
+    found = {}
+    for name in os.listdir("/proc"):
+        if name.isdigit():
+            try:
+                with open(f"/proc/{name}/stat") as file:
+                    found[int(name)] = int(file.read().rpartition(")")[2].split()[1])
+            except (OSError, IndexError, ValueError):
+                continue
+    return found
+
+
+def family(pid: int) -> list[int]:
+    """All descendants of `pid`, itself first, parents before children."""
+    children: dict[int, list[int]] = {}
+    for child, parent in parents().items():
+        children.setdefault(parent, []).append(child)
+    found = [pid]
+    for member in found:
+        found.extend(sorted(children.get(member, ())))
+    return found
+
+
+def resident(pids: list[int]) -> int:
+    """Bytes of memory that processes hold together: pages shared by several are counted by their share."""
+    total = 0
+    for pid in pids:
+        try:
+            with open(f"/proc/{pid}/smaps_rollup", "rb") as file:
+                text = file.read()
+        except OSError:
+            continue
+        for line in text.splitlines():
+            if line.startswith((b"Pss:", b"SwapPss:")):
+                total += int(line.split()[1]) * 1024
+    return total
+
+
+def disk_use(paths: list[str]) -> Iterator[int | None]:
+    """Yields None now and then while it walks, at last the bytes that the folders occupy on disk."""
+    total = seen = 0
+    pending = list(paths)
+    while pending:
+        try:
+            entries = os.scandir(pending.pop())
+        except OSError:
+            continue
+        with entries:
+            for entry in entries:
+                seen += 1
+                if seen % DISK_SLICE == 0:
+                    yield None
+                try:
+                    total += entry.stat(follow_symlinks=False).st_blocks * 512
+                    if entry.is_dir(follow_symlinks=False):
+                        pending.append(entry.path)
+                except OSError:
+                    continue
+    yield total
+
+
+def pidfd(pid: int) -> int | None:
+    """A handle of the process that no other can take over; None when it is gone."""
+    try:
+        return os.pidfd_open(pid)
+    except OSError:
+        return None
+
+
+def signal_quietly(pid: int, number: int) -> None:
+    try:
+        os.kill(pid, number)
+    except OSError:
+        pass
+
+
+def remove_groups(folders: list[str]) -> None:
+    """Control groups of a run that ended; a group stays busy for a moment after its last process."""
+    until = time.monotonic() + 1.0
+    for folder in folders:
+        while True:
+            try:
+                os.rmdir(folder)
+            except FileNotFoundError:
+                break
+            except OSError:
+                if time.monotonic() > until:
+                    break
+                time.sleep(0.002)
+                continue
+            break

@@ -1,0 +1,326 @@
+"""Runs one workload in its sandbox, writes its log, ends it in time, records how it ended.
+
+Started as `run(FOLDER, READY)` in a python of its own, with the run's lock as file descriptor 3. It outlives the control plane and
+holds the lock as long as it lives; the kernel ends the sandbox when the shim dies.
+
+Owns FOLDER/run.json (while it runs) and FOLDER/exit.json (how it ended). Reads FOLDER/spec.json, FOLDER/stop.json (a wish to end,
+announced by SIGTERM) and FOLDER/limits.json (limits that it enforces itself, announced by SIGUSR1). Refuses to know what a workload is.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import resource
+import select
+import signal
+import sys
+import time
+
+from clary.backends.shim.log import Log
+from clary.backends.shim.proc import (
+    counter,
+    disk_use,
+    family,
+    parents,
+    pidfd,
+    remove_groups,
+    resident,
+    signal_quietly,
+    started_ticks,
+)
+from clary.backends.shim.records import load, parse, reserve, save
+
+TYPE_CHECKING = False  # typing itself takes longer to import than all the rest
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from typing import NoReturn
+
+    from clary.backends.shim.records import Record
+
+READ_BYTES = 256 * 1024
+LOCK_FD = 3
+POLL_SECONDS = 0.25
+DISK_SECONDS = 2.0
+EXIT_BYTES = 8192  # set aside at the start, so that a full disk cannot keep the end from being recorded
+
+
+def enter(spec: Record, fds: dict[str, int], pipe: int, status: int) -> NoReturn:
+    """In the child: become bwrap. Never returns."""
+    try:
+        for path in spec["join"]:
+            with open(path, "w") as file:
+                file.write("0")
+        with open("/proc/self/oom_score_adj", "w") as file:
+            file.write("500")  # the machine runs out of memory: a workload goes before Clary
+        if spec.get("affinity"):
+            os.sched_setaffinity(0, spec["affinity"])
+        if spec.get("nice"):
+            os.nice(spec["nice"])
+        for name, value in spec["rlimits"].items():
+            number = getattr(resource, "RLIMIT_" + name)
+            hard = resource.getrlimit(number)[1]
+            value = value if hard == resource.RLIM_INFINITY else min(value, hard)
+            resource.setrlimit(number, (value, value))
+        null = os.open("/dev/null", os.O_RDONLY)
+        os.dup2(null, 0)
+        os.dup2(pipe, 1)
+        os.dup2(pipe, 2)
+        for fd in [status, *fds.values()]:
+            os.set_inheritable(fd, True)
+        for number in (signal.SIGPIPE, signal.SIGXFSZ, signal.SIGHUP, signal.SIGINT, signal.SIGTERM, signal.SIGUSR1):
+            signal.signal(number, signal.SIG_DFL)
+        signal.pthread_sigmask(signal.SIG_SETMASK, ())
+        argv = [
+            spec["bwrap"],
+            "--json-status-fd",
+            str(status),
+            "--seccomp",
+            str(fds["seccomp"]),
+            "--args",
+            str(fds["args"]),
+        ]
+        os.execve(spec["bwrap"], [*argv, "--", *spec["command"]], {})
+    except OSError as error:
+        os.write(pipe, b"clary: cannot start the sandbox: %s\n" % str(error).encode())
+    finally:
+        os._exit(126)
+
+
+class Run:
+    """One workload from start to end."""
+
+    def __init__(self, folder: str, spec: Record, now: float) -> None:
+        self.folder = folder
+        self.spec = spec
+        self.log = Log(spec["log"], spec["log_limit"])
+        self.started_at = now
+        self.ending: Record = {}  # what of oom, timed_out, stopped, detail is known
+        self.init: int | None = None  # process 1 of the sandbox, as seen from outside
+        self.init_fd: int | None = None
+        self.status_text = b""
+        self.executed = False  # bwrap told how the command ended: the sandbox had been made
+        self.status: int | None = None  # wait status of bwrap
+        self.cpu_seconds = 0.0
+        self.term_due: float | None = None  # these are monotonic
+        self.kill_due: float | None = None
+        self.runtime_due: float | None = None
+        self.memory: int | None = spec["memory"]
+        self.peak = 0
+        self.poll_due = time.monotonic() if self.memory else None
+        self.disk_due = time.monotonic() + DISK_SECONDS if spec["disk"] else None
+        self.disk_walk: Iterator[int | None] | None = None
+
+    def start(self) -> None:
+        spec = self.spec
+        fds = {
+            "args": os.open(spec["args"], os.O_RDONLY | os.O_CLOEXEC),
+            "seccomp": os.open(spec["seccomp"], os.O_RDONLY | os.O_CLOEXEC),
+        }
+        self.pipe, pipe = os.pipe()
+        self.status_pipe, status = os.pipe()
+        os.set_blocking(self.pipe, False)
+        os.set_blocking(self.status_pipe, False)
+        self.child = os.fork()
+        if self.child == 0:
+            enter(spec, fds, pipe, status)
+        for fd in [pipe, status, *fds.values()]:
+            os.close(fd)
+        if spec["max_runtime"] is not None:
+            self.runtime_due = time.monotonic() + spec["max_runtime"]
+
+    def loop(self, wake: int) -> None:
+        poll = select.poll()
+        for fd in (self.pipe, self.status_pipe, wake):
+            poll.register(fd, select.POLLIN)
+        while self.status is None:
+            for fd, _ in poll.poll(self.patience()):
+                if fd == self.pipe:
+                    if not self.read_log():
+                        poll.unregister(fd)
+                elif fd == self.status_pipe:
+                    if not self.read_status():
+                        poll.unregister(fd)
+                else:
+                    self.heed(os.read(wake, 512))
+            self.tick(time.monotonic())
+            self.reap()
+
+    def patience(self) -> float | None:
+        """Milliseconds until something is due, None for ever."""
+        if self.disk_walk is not None:
+            return 0
+        due = [
+            at
+            for at in (self.term_due, self.kill_due, self.runtime_due, self.poll_due, self.disk_due)
+            if at is not None
+        ]
+        return max(0, min(due) - time.monotonic()) * 1000 + 1 if due else None
+
+    def read_log(self) -> bool:
+        try:
+            data = os.read(self.pipe, READ_BYTES)
+        except BlockingIOError:
+            return True
+        self.log.feed(data)
+        return bool(data)
+
+    def read_status(self) -> bool:
+        try:
+            data = os.read(self.status_pipe, 65536)
+        except BlockingIOError:
+            return True
+        *lines, self.status_text = (self.status_text + data).split(b"\n")
+        for line in lines:
+            said = parse(line)
+            if "child-pid" in said and self.init is None:
+                self.init = int(said["child-pid"])
+                self.init_fd = pidfd(self.init)
+            self.executed = self.executed or "exit-code" in said
+        return bool(data)
+
+    def heed(self, signals: bytes) -> None:
+        if signal.SIGUSR1 in signals:
+            limits = load(self.folder, "limits.json") or {}
+            self.memory = limits.get("memory", self.memory) if self.memory else None
+        if signal.SIGTERM in signals:
+            wish = load(self.folder, "stop.json") or {"grace": self.spec["grace"]}
+            self.ending["stopped"] = True
+            self.end(float(wish["grace"]))
+
+    def end(self, grace: float) -> None:
+        """SIGTERM to the command now, SIGKILL to everything after `grace` seconds. A second wish can only hasten it."""
+        now = time.monotonic()
+        if self.kill_due is None:
+            self.term_due = now
+        self.kill_due = min(now + grace, self.kill_due or now + grace)
+
+    def kill(self, detail: str, **ending: bool) -> None:
+        self.ending.update(ending)
+        if detail:
+            self.ending.setdefault("detail", detail)
+            self.log.note("clary: " + detail)
+        self.runtime_due = self.poll_due = self.disk_due = self.disk_walk = None
+        self.end(0)
+
+    def tick(self, now: float) -> None:
+        if self.runtime_due is not None and now >= self.runtime_due:
+            self.runtime_due = None
+            self.ending["timed_out"] = True
+            self.end(self.spec["grace"])
+        if self.term_due is not None and now >= self.term_due:
+            command = self.command()
+            self.term_due = None if command else now + 0.005
+            if command:
+                signal_quietly(command, signal.SIGTERM)
+        if self.kill_due is not None and now >= self.kill_due:
+            self.term_due, self.kill_due = None, now + 1.0  # again, should it take longer
+            signal_quietly(self.init or self.child, signal.SIGKILL)
+        if self.poll_due is not None and now >= self.poll_due:
+            self.poll_due = now + POLL_SECONDS
+            self.watch_memory()
+        if self.disk_due is not None and now >= self.disk_due:
+            self.disk_due, self.disk_walk = None, disk_use(self.spec["disk_paths"])
+        if self.disk_walk is not None:
+            self.watch_disk(now, self.disk_walk)
+
+    def command(self) -> int | None:
+        """The pid, seen from outside, of the command: the first child of the sandbox's process 1."""
+        if self.init is None:
+            return None
+        children = [pid for pid, parent in parents().items() if parent == self.init]
+        return min(children, key=lambda pid: (started_ticks(pid) or 0, pid), default=None)
+
+    def watch_memory(self) -> None:
+        """Where no control group counts memory, the shim does, several times a second."""
+        used = resident(family(self.child))
+        self.peak = max(self.peak, used)
+        if self.memory and used > self.memory:
+            self.kill(f"the workload used more than its {self.memory} bytes of memory", oom=True)
+
+    def watch_disk(self, now: float, walk: Iterator[int | None]) -> None:
+        used = next(walk, 0)
+        if used is None:
+            return
+        self.disk_walk, self.disk_due = None, now + DISK_SECONDS
+        if used > self.spec["disk"]:
+            self.kill(f"the workload wrote more than the {self.spec['disk']} bytes of disk that it may use")
+
+    def reap(self) -> None:
+        pid, status, usage = os.wait4(self.child, os.WNOHANG)
+        if pid == self.child:
+            self.status = status
+            self.cpu_seconds = usage.ru_utime + usage.ru_stime
+            self.peak = max(self.peak, usage.ru_maxrss * 1024)
+
+    def finish(self) -> Record:
+        """bwrap is gone: see that everything in the sandbox is, take the last lines and figures."""
+        self.read_status()
+        if self.init_fd is not None:
+            gone = select.poll()
+            gone.register(self.init_fd, select.POLLIN)
+            try:
+                signal.pidfd_send_signal(self.init_fd, signal.SIGKILL)
+            except OSError:
+                pass
+            gone.poll(5000)
+        until = time.monotonic() + 2.0
+        drained = select.poll()
+        drained.register(self.pipe, select.POLLIN)
+        while time.monotonic() < until and drained.poll(max(0.0, until - time.monotonic()) * 1000):
+            if not self.read_log():
+                break
+        self.log.close()
+        return self.record()
+
+    def record(self) -> Record:
+        files = self.spec["counters"]
+        code = os.waitstatus_to_exitcode(self.status or 0)
+        code = code if code >= 0 else 128 - code
+        measured = counter(files.get("cpu"))
+        record: Record = {
+            "state": "exited",
+            "started_at": self.started_at,
+            "ended_at": time.time(),
+            "exit_code": code,
+            "oom": bool(counter(files.get("oom"))) and code != 0,
+            "timed_out": False,
+            "stopped": False,
+            "cpu_seconds": self.cpu_seconds if measured is None else measured,
+            "memory_peak": int(counter(files.get("peak")) or self.peak),
+            "detail": "",
+        }
+        record.update(self.ending)
+        if not self.executed and not self.ending:
+            words = self.log.tail.decode("utf-8", "replace").strip().splitlines()
+            record["detail"] = words[-1] if words else "the sandbox could not be made"
+        return record
+
+
+def main(folder: str, ready: int) -> None:
+    """From a prepared folder to exit.json. `ready`: a file descriptor that gets one byte when stop.json is heeded."""
+    fcntl.fcntl(LOCK_FD, fcntl.F_SETFD, fcntl.FD_CLOEXEC)
+    fcntl.fcntl(ready, fcntl.F_SETFD, fcntl.FD_CLOEXEC)
+    wake, waker = os.pipe()
+    os.set_blocking(waker, False)
+    signal.set_wakeup_fd(waker, warn_on_full_buffer=False)
+    for number in (signal.SIGTERM, signal.SIGCHLD, signal.SIGUSR1):
+        signal.signal(number, lambda *_: None)
+    for number in (signal.SIGHUP, signal.SIGINT, signal.SIGXFSZ):
+        signal.signal(number, signal.SIG_IGN)
+    signal.pthread_sigmask(signal.SIG_SETMASK, ())
+    spec = load(folder, "spec.json")
+    if spec is None:
+        sys.exit("clary: no readable spec.json in " + folder)
+    reserve(folder, "exit.json", EXIT_BYTES)
+    run = Run(folder, spec, time.time())
+    save(folder, "run.json", {"pid": os.getpid(), "ticks": started_ticks(os.getpid()), "started_at": run.started_at})
+    os.write(ready, b"r")
+    os.close(ready)
+    if load(folder, "stop.json") is not None:
+        os.kill(os.getpid(), signal.SIGTERM)
+    run.start()
+    run.loop(wake)
+    record = run.finish()
+    remove_groups(run.spec["groups"])
+    save(folder, "exit.json", record, EXIT_BYTES)

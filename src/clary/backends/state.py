@@ -1,0 +1,124 @@
+"""What the local backend keeps of a run on disk: an index from keys to folders, and the files of one run.
+
+The lock tells whether a run's shim lives: the backend takes it, the shim inherits it and keeps it as long as it lives. So a successor
+needs no memory of its predecessor, and a reused process id deceives nobody.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import os
+import shutil
+import signal
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from clary.backends.shim.proc import pidfd, started_ticks
+from clary.backends.shim.records import load, save
+
+
+@dataclass(frozen=True, slots=True)
+class Folder:
+    """`ROOT/shim`: spec.json, run.json, exit.json, stop.json, limits.json, lock, shim.log, bwrap.args, etc/."""
+
+    path: Path
+
+    @classmethod
+    def of(cls, root: str) -> Folder:
+        return cls(Path(root) / "shim")
+
+    def read(self, name: str) -> Mapping[str, Any] | None:
+        return load(str(self.path), name)
+
+    def write(self, name: str, value: Mapping[str, Any]) -> None:
+        save(str(self.path), name, dict(value))
+
+    def lock(self) -> int | None:
+        """A file descriptor (above those that a shim is given) that holds the run's lock; None while a shim or a starter has it."""
+        fd = os.open(self.path / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, 10)
+        except BlockingIOError:
+            return None
+        finally:
+            os.close(fd)
+
+    @contextmanager
+    def locked(self) -> Iterator[bool]:
+        """Whether we hold the lock inside."""
+        try:
+            fd = self.lock()
+        except FileNotFoundError:
+            fd = None
+        try:
+            yield fd is not None
+        finally:
+            if fd is not None:
+                os.close(fd)
+
+    def alive(self) -> bool:
+        """A shim (or a starter) holds the lock."""
+        if not (self.path / "lock").exists():
+            return False
+        with self.locked() as ours:
+            return not ours
+
+    def shim(self) -> int | None:
+        """A pidfd of the living shim, certainly of this one; the caller closes it."""
+        said = self.read("run.json")
+        fd = pidfd(said["pid"]) if said else None
+        if said is None or fd is None:
+            return None
+        if started_ticks(said["pid"]) == said["ticks"]:
+            return fd
+        os.close(fd)
+        return None
+
+    def tell(self, number: signal.Signals) -> None:
+        """Signal the shim, if it lives."""
+        fd = self.shim()
+        if fd is None:
+            return
+        try:
+            signal.pidfd_send_signal(fd, number)
+        except ProcessLookupError:
+            pass
+        finally:
+            os.close(fd)
+
+
+class Index:
+    """`folder/<hash of key>.json` -> key and root. Entries are made before anything of a run, and removed last."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+
+    def add(self, key: str, root: str) -> None:
+        self._folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        save(str(self._folder), self._name(key), {"key": key, "root": root})
+
+    def root(self, key: str) -> str | None:
+        said = load(str(self._folder), self._name(key))
+        return said["root"] if said else None
+
+    def keys(self) -> list[str]:
+        if not self._folder.is_dir():
+            return []
+        said = [load(str(self._folder), path.name) for path in sorted(self._folder.glob("*.json"))]
+        return [item["key"] for item in said if item]
+
+    def remove(self, key: str) -> None:
+        (self._folder / self._name(key)).unlink(missing_ok=True)
+
+    @staticmethod
+    def _name(key: str) -> str:
+        return hashlib.sha256(key.encode()).hexdigest()[:40] + ".json"
+
+
+def remove(folder: Folder) -> None:
+    shutil.rmtree(folder.path, ignore_errors=True)
