@@ -6,6 +6,10 @@ import importlib
 from pathlib import Path
 
 MODULES: tuple[str, ...] = (
+    "clary.api.iam",
+    "clary.api.iam_policies",
+    "clary.api.logs",
+    "clary.api.sts",
     "clary.api.sagemaker.models",
     "clary.api.sagemaker.endpoint_configs",
     "clary.api.sagemaker.endpoints",

@@ -39,6 +39,7 @@ KINDS: Mapping[str, Kind] = {
         Kind("endpoint", "sagemaker", "endpoint", "endpoint"),
         Kind("training-job", "sagemaker", "training-job", "training job"),
         Kind("role", "iam", "role", "role", global_=True),
+        Kind("policy", "iam", "policy", "policy", global_=True),
     )
 }
 

@@ -18,20 +18,18 @@ import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote, unquote
 
 from clary.domain.errors import AlreadyExists, NotFound
 from clary.domain.resources import Scope
 from clary.ports import LogEvent, LogGroup, LogMatches, LogPage, LogStream
 from clary.stores import logfile
 from clary.stores.logfile import Line
+from clary.stores.lognames import SUFFIX, Births, encode_name, file_name
 
 PAGE_BYTES = 1 << 20  # of answer, as AWS
 EVENT_OVERHEAD = 26  # bytes that AWS counts for an event beside its text
 SEARCH_BYTES = 64 << 20  # of file looked through in one search
 REORDER_BYTES = 64 << 20  # a larger file takes no events older than its last
-LONGEST_NAME = 240  # bytes of an encoded name; longer ones become a hash
-SUFFIX = ".log"
 DAY_MS = 86_400_000
 
 
@@ -43,7 +41,7 @@ class FileLogs:
         self._root.mkdir(mode=0o700, parents=True, exist_ok=True)
         self._limit = stream_limit
         self._lock = threading.RLock()
-        self._births: dict[Path, _Births] = {}
+        self._births: dict[Path, Births] = {}
         self._ends: dict[str, tuple[int, int, int | None, int | None]] = {}  # path -> size, mtime, first ms, last ms
 
     # -- writing ---------------------------------------------------------------------------------------------------------------
@@ -53,7 +51,7 @@ class FileLogs:
             folder = self._folder(scope, group)
             if not folder.exists():
                 self.add_group(scope, group, now, {})
-            path = folder / _file_name(stream)
+            path = folder / file_name(stream)
             self._make_stream(folder, stream, now, written=True)
             return str(path)
 
@@ -84,7 +82,7 @@ class FileLogs:
     def add_stream(self, scope: Scope, group: str, stream: str, now: float) -> None:
         with self._lock:
             folder = self._known(scope, group)
-            if (folder / _file_name(stream)).exists():
+            if (folder / file_name(stream)).exists():
                 raise AlreadyExists("The specified log stream already exists")
             self._make_stream(folder, stream, now, written=False)
 
@@ -234,14 +232,14 @@ class FileLogs:
         """Lines of these streams by (ms, stream, position). A stream is read only when its time has come."""
         heap: list[tuple[int, str, int, Iterator[Line] | None, Line | None]] = []
         for stream in streams:
-            first, last = self._edges(folder / _file_name(stream))
+            first, last = self._edges(folder / file_name(stream))
             if first is not None and last is not None and last >= start and (end is None or first < end):
                 heap.append((max(first, start), stream, -1, None, None))
         heapq.heapify(heap)
         while heap:
             _, stream, _, lines, line = heapq.heappop(heap)
             if lines is None:
-                path = str(folder / _file_name(stream))
+                path = str(folder / file_name(stream))
                 lines = logfile.forward(path, logfile.seek(path, start))
             elif line is not None:
                 yield stream, line
@@ -252,10 +250,10 @@ class FileLogs:
     # -- names and folders -----------------------------------------------------------------------------------------------------
 
     def _region(self, scope: Scope) -> Path:
-        return self._root / _encode(scope.account) / _encode(scope.region)
+        return self._root / encode_name(scope.account) / encode_name(scope.region)
 
     def _folder(self, scope: Scope, group: str) -> Path:
-        return self._region(scope) / _encode(group)
+        return self._region(scope) / encode_name(group)
 
     def _known(self, scope: Scope, group: str) -> Path:
         folder = self._folder(scope, group)
@@ -264,22 +262,22 @@ class FileLogs:
         return folder
 
     def _stream(self, scope: Scope, group: str, stream: str) -> Path:
-        path = self._known(scope, group) / _file_name(stream)
+        path = self._known(scope, group) / file_name(stream)
         if not path.exists():
             raise NotFound("The specified log stream does not exist.")
         return path
 
     def _make_stream(self, folder: Path, stream: str, now: float, *, written: bool) -> None:
-        path = folder / _file_name(stream)
+        path = folder / file_name(stream)
         if path.exists() and (not written or self._births_of(folder).written(stream)):
             return
         self._births_of(folder).add(stream, int(now * 1000), written)
         os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600))
 
-    def _births_of(self, folder: Path) -> _Births:
+    def _births_of(self, folder: Path) -> Births:
         births = self._births.get(folder)
         if births is None:
-            births = self._births[folder] = _Births(folder / "streams")
+            births = self._births[folder] = Births(folder / "streams")
         births.refresh()
         return births
 
@@ -298,68 +296,6 @@ class FileLogs:
             kept = (state.st_size, state.st_mtime_ns, first.ms if first else None, last.ms if last else None)
             self._ends[name] = kept
         return kept[2], kept[3]
-
-
-class _Births:
-    """A group's `streams` file: `<created ms>\\t<encoded name>\\t<w>\\n`, the last line of a name counts. w: a workload writes it."""
-
-    def __init__(self, path: Path) -> None:
-        self._path = path
-        self._read = 0
-        self._known: dict[str, tuple[int, bool]] = {}
-        self._hashed: dict[str, str] = {}
-
-    def refresh(self) -> None:
-        size = logfile.size(str(self._path))
-        if size == self._read:
-            return
-        with open(self._path, "rb") as file:
-            file.seek(self._read)
-            for line in file.read(size - self._read).splitlines():
-                created, _, rest = line.decode().partition("\t")
-                encoded, _, mark = rest.partition("\t")
-                name = unquote(encoded)
-                self._known[name] = (int(created), mark == "w")
-                if _file_name(name).startswith("~"):
-                    self._hashed[_file_name(name)] = name
-        self._read = size
-
-    def add(self, name: str, created: int, written: bool) -> None:
-        known = self._known.get(name)
-        created = known[0] if known and (self._path.parent / _file_name(name)).exists() else created
-        line = f"{created}\t{quote(name, safe='')}\t{'w' if written else ''}\n".encode()
-        descriptor = os.open(self._path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
-        try:
-            os.write(descriptor, line)
-            os.fdatasync(descriptor)
-        finally:
-            os.close(descriptor)
-        self.refresh()
-
-    def name(self, file_name: str) -> str | None:
-        return self._hashed.get(file_name) if file_name.startswith("~") else unquote(file_name.removesuffix(SUFFIX))
-
-    def created(self, name: str) -> int | None:
-        known = self._known.get(name)
-        return known[0] if known else None
-
-    def written(self, name: str) -> bool:
-        known = self._known.get(name)
-        return bool(known and known[1])
-
-
-def _encode(name: str) -> str:
-    """A folder's or file's name for any text: no separators, no leading dot, never empty, never too long."""
-    encoded = quote(name, safe="")
-    if encoded[:1] in (".", "~"):
-        encoded = f"%{ord(encoded[0]):02X}{encoded[1:]}"
-    if len(encoded) > LONGEST_NAME:
-        return "~" + hashlib.sha256(name.encode()).hexdigest()
-    return encoded or "%"
-
-
-def _file_name(stream: str) -> str:
-    return _encode(stream) + SUFFIX
 
 
 def _load(folder: Path) -> dict[str, Any]:

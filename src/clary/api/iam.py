@@ -1,0 +1,293 @@
+"""Roles and users as IAM shows them. Roles are records; users are whoever has a key pair. Source: IAM API reference.
+
+What a policy says is kept and shown, and restricts nothing (`domain/roles.py`). Managed policies: `api/iam_policies.py`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+from urllib.parse import quote
+
+from clary.api import paging
+from clary.api.call import Call, Params
+from clary.api.errors import ApiError
+from clary.api.registry import operation
+from clary.domain.errors import AlreadyExists, InUse, Invalid, NotFound
+from clary.domain.resources import Query, Record
+from clary.domain.roles import check_policy, new_role, parse_policy, parse_role, simulate, unique_id
+
+PAGE = 100
+
+# -- roles -------------------------------------------------------------------------------------------------------------------------
+
+
+@operation("iam", "CreateRole")
+async def create_role(call: Call, params: Params) -> Params:
+    document_of(params["AssumeRolePolicyDocument"], trust=True)
+    try:
+        record = await call.store.add(new_role(call.scope.account, params, call.now))
+    except AlreadyExists:
+        raise AlreadyExists(f"Role with name {params['RoleName']} already exists.") from None
+    return {"Role": _role_words(record)}
+
+
+@operation("iam", "GetRole")
+async def get_role(call: Call, params: Params) -> Params:
+    return {"Role": _role_words(await _role(call, params))}
+
+
+@operation("iam", "ListRoles")
+async def list_roles(call: Call, params: Params) -> Params:
+    records, more = await listed(call, params, "role")
+    shown = [
+        record for record in records if record.document["request"]["Path"].startswith(params.get("PathPrefix", "/"))
+    ]
+    return {"Roles": [_role_words(record, brief=True) for record in shown], **more}
+
+
+@operation("iam", "DeleteRole")
+async def delete_role(call: Call, params: Params) -> Params:
+    record = await _role(call, params)
+    if record.document["attached"]:
+        raise InUse("Cannot delete entity, must detach all policies first.")
+    if record.document["inline"]:
+        raise InUse("Cannot delete entity, must delete policies first.")
+    await call.store.remove(record)
+    return {}
+
+
+@operation("iam", "UpdateRole")
+async def update_role(call: Call, params: Params) -> Params:
+    record = await _role(call, params)
+    changed = {name: params[name] for name in ("Description", "MaxSessionDuration") if name in params}
+    await _save(call, record, request={**record.document["request"], **changed})
+    return {}
+
+
+@operation("iam", "UpdateAssumeRolePolicy")
+async def update_assume_role_policy(call: Call, params: Params) -> Params:
+    document_of(params["PolicyDocument"], trust=True)
+    record = await _role(call, params)
+    changed = {**record.document["request"], "AssumeRolePolicyDocument": params["PolicyDocument"]}
+    await _save(call, record, request=changed)
+    return {}
+
+
+@operation("iam", "TagRole")
+async def tag_role(call: Call, params: Params) -> Params:
+    record = await _role(call, params)
+    tags = {tag["Key"]: tag for tag in (*record.document["tags"], *params["Tags"])}
+    await _save(call, record, tags=list(tags.values()))
+    return {}
+
+
+@operation("iam", "UntagRole")
+async def untag_role(call: Call, params: Params) -> Params:
+    record = await _role(call, params)
+    await _save(call, record, tags=[tag for tag in record.document["tags"] if tag["Key"] not in params["TagKeys"]])
+    return {}
+
+
+@operation("iam", "ListRoleTags")
+async def list_role_tags(call: Call, params: Params) -> Params:
+    return {"Tags": list((await _role(call, params)).document["tags"]), "IsTruncated": False}
+
+
+@operation("iam", "ListInstanceProfilesForRole")
+async def list_instance_profiles_for_role(call: Call, params: Params) -> Params:
+    await _role(call, params)
+    return {"InstanceProfiles": [], "IsTruncated": False}
+
+
+# -- policies of a role ------------------------------------------------------------------------------------------------------------
+
+
+@operation("iam", "AttachRolePolicy")
+async def attach_role_policy(call: Call, params: Params) -> Params:
+    """AWS's own policies are known by name; a customer's must have been created."""
+    record, arn = await _role(call, params), params["PolicyArn"]
+    policy = parse_policy(arn)
+    if policy is None:
+        raise Invalid(f"ARN {arn} is not valid.")
+    owner, _, name = policy
+    mine = owner == call.scope.account and await call.store.get("policy", call.scope_of("policy"), name)
+    if owner != "aws" and not mine:
+        raise NotFound(f"Policy {arn} does not exist or is not attachable.")
+    if arn not in record.document["attached"]:
+        await _save(call, record, attached=[*record.document["attached"], arn])
+    return {}
+
+
+@operation("iam", "DetachRolePolicy")
+async def detach_role_policy(call: Call, params: Params) -> Params:
+    record, arn = await _role(call, params), params["PolicyArn"]
+    if arn not in record.document["attached"]:
+        raise NotFound(f"Policy {arn} was not found.")
+    await _save(call, record, attached=[known for known in record.document["attached"] if known != arn])
+    return {}
+
+
+@operation("iam", "ListAttachedRolePolicies")
+async def list_attached_role_policies(call: Call, params: Params) -> Params:
+    record, prefix = await _role(call, params), params.get("PathPrefix", "/")
+    found = []
+    for arn in record.document["attached"]:
+        policy = parse_policy(arn)
+        if policy is not None and policy[1].startswith(prefix):
+            found.append({"PolicyName": policy[2], "PolicyArn": arn})
+    return {"AttachedPolicies": found, "IsTruncated": False}
+
+
+@operation("iam", "PutRolePolicy")
+async def put_role_policy(call: Call, params: Params) -> Params:
+    document_of(params["PolicyDocument"], trust=False)
+    record = await _role(call, params)
+    await _save(call, record, inline={**record.document["inline"], params["PolicyName"]: params["PolicyDocument"]})
+    return {}
+
+
+@operation("iam", "GetRolePolicy")
+async def get_role_policy(call: Call, params: Params) -> Params:
+    record, name = await _role(call, params), params["PolicyName"]
+    if name not in record.document["inline"]:
+        raise NotFound(f"The role policy with name {name} cannot be found.")
+    return {"RoleName": record.name, "PolicyName": name, "PolicyDocument": encoded(record.document["inline"][name])}
+
+
+@operation("iam", "ListRolePolicies")
+async def list_role_policies(call: Call, params: Params) -> Params:
+    return {"PolicyNames": sorted((await _role(call, params)).document["inline"]), "IsTruncated": False}
+
+
+@operation("iam", "DeleteRolePolicy")
+async def delete_role_policy(call: Call, params: Params) -> Params:
+    record, name = await _role(call, params), params["PolicyName"]
+    if name not in record.document["inline"]:
+        raise NotFound(f"The role policy with name {name} cannot be found.")
+    await _save(call, record, inline={key: text for key, text in record.document["inline"].items() if key != name})
+    return {}
+
+
+@operation("iam", "SimulatePrincipalPolicy")
+async def simulate_principal_policy(call: Call, params: Params) -> Params:
+    """What Clary would answer such a request: any role ARN of the account may be asked about, created or not."""
+    source = params["PolicySourceArn"]
+    role, user = parse_role(source), source.partition(f"arn:aws:iam::{call.scope.account}:user/")
+    if role is None and not user[2]:
+        raise Invalid(f"Invalid Entity Arn: {source} does not clearly define entity type and name.")
+    if role is not None and role[0] != call.scope.account:
+        raise NotFound(f"The role with name {role[2]} cannot be found.")
+    results = [
+        {
+            "EvalActionName": action,
+            "EvalResourceName": resource,
+            "EvalDecision": "allowed" if simulate(call.scope.account, resource) else "implicitDeny",
+            "MatchedStatements": [],
+            "MissingContextValues": [],
+        }
+        for action in params["ActionNames"]
+        for resource in params.get("ResourceArns") or ["*"]
+    ]
+    return {"EvaluationResults": results, "IsTruncated": False}
+
+
+# -- users -------------------------------------------------------------------------------------------------------------------------
+
+
+@operation("iam", "GetUser")
+async def get_user(call: Call, params: Params) -> Params:
+    own = call.principal.partition(":user/")[2]
+    name = params.get("UserName") or own
+    if not name:
+        raise Invalid("Must specify userName when calling with non-User credentials")
+    if name != own and name not in await _users(call):
+        raise NotFound(f"The user with name {name} cannot be found.")
+    return {"User": _user_words(call, name)}
+
+
+@operation("iam", "ListUsers")
+async def list_users(call: Call, params: Params) -> Params:
+    return {"Users": [_user_words(call, name) for name in sorted(await _users(call))], "IsTruncated": False}
+
+
+async def _users(call: Call) -> set[str]:
+    prefix = f"arn:aws:iam::{call.scope.account}:user/"
+    everyone = await asyncio.to_thread(call.ports.keys.all)
+    return {known.principal.removeprefix(prefix) for known in everyone if known.principal.startswith(prefix)}
+
+
+def _user_words(call: Call, name: str) -> Params:
+    arn = f"arn:aws:iam::{call.scope.account}:user/{name}"
+    return {"Path": "/", "UserName": name, "UserId": unique_id("AIDA", arn), "Arn": arn, "CreateDate": 0.0}
+
+
+# -- words -------------------------------------------------------------------------------------------------------------------------
+
+
+def document_of(text: str, *, trust: bool) -> Mapping[str, Any]:
+    """A policy document, parsed; IAM has a code of its own for a bad one."""
+    try:
+        return check_policy(text, trust=trust)
+    except Invalid as error:
+        raise ApiError("MalformedPolicyDocument", error.message) from error
+
+
+def encoded(document: str) -> str:
+    """Policy documents are URL-encoded in answers (RFC 3986); SDKs decode them."""
+    return quote(document, safe="")
+
+
+async def listed(call: Call, params: Params, kind: str) -> tuple[list[Record], Params]:
+    """A page of records by name, with IAM's Marker."""
+    bound = {key: value for key, value in params.items() if key not in ("Marker", "MaxItems")}
+    bound["NextToken"] = params.get("Marker")
+    query = Query(
+        kind,
+        call.scope_of(kind),
+        sort_by="name",
+        descending=False,
+        limit=params.get("MaxItems", PAGE),
+        after=paging.resume(call, bound),
+    )
+    records, more = await paging.page(call, bound, query)
+    if not more:
+        return records, {"IsTruncated": False}
+    return records, {"IsTruncated": True, "Marker": more["NextToken"]}
+
+
+async def _role(call: Call, params: Params) -> Record:
+    record = await call.store.get("role", call.scope_of("role"), params["RoleName"])
+    if record is None:
+        raise NotFound(f"The role with name {params['RoleName']} cannot be found.")
+    return record
+
+
+async def _save(call: Call, record: Record, **changes: Any) -> None:
+    await call.store.save(replace(record, modified=call.now, document={**record.document, **changes}))
+
+
+def _role_words(record: Record, *, brief: bool = False) -> Params:
+    """`brief`: lists leave the tags and the boundary out."""
+    request = record.document["request"]
+    words = {
+        "Path": request["Path"],
+        "RoleName": record.name,
+        "RoleId": unique_id("AROA", record.arn),
+        "Arn": record.arn,
+        "CreateDate": record.created,
+        "AssumeRolePolicyDocument": encoded(request["AssumeRolePolicyDocument"]),
+        "MaxSessionDuration": request["MaxSessionDuration"],
+    }
+    if "Description" in request:
+        words["Description"] = request["Description"]
+    if brief:
+        return words
+    if request.get("PermissionsBoundary"):
+        words["PermissionsBoundary"] = {
+            "PermissionsBoundaryType": "PermissionsBoundaryPolicy",
+            "PermissionsBoundaryArn": request["PermissionsBoundary"],
+        }
+    return {**words, "Tags": list(record.document["tags"]), "RoleLastUsed": {}}
