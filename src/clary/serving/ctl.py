@@ -1,0 +1,180 @@
+"""The control channel at a front: what the control plane tells it and asks it, and what it asks back.
+
+Owns both directions' messages: 4 byte little-endian length, then a JSON object. Control to front: `{"id", "op", ...}` with op put
+(route), drop (account, region, name), observe (the same), revoke (access_key_id), ping; answered `{"id", "ok": true, ...}` or
+`{"id", "error": text}`. Front to control: `{"event": "changed", account, region, name}` and `{"ask": n, access_key_id,
+session_token, date, region}`, answered `{"op": "key", "ask": n, "key": {...} or null}`. Refuses to know who may connect (file modes
+do). Both ends are in `serving`: `client.py` is the other.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import logging
+import time
+from typing import Any
+
+import orjson
+
+from clary.domain.routes import EndpointRoute
+from clary.serving.front import Front
+from clary.serving.keys import KeyQuestion, SigningKey
+
+log = logging.getLogger(__name__)
+
+MOST = 64 << 20  # bytes of one message
+
+
+def pack(message: dict[str, Any]) -> bytes:
+    """A message as it travels."""
+    data = orjson.dumps(message)
+    return len(data).to_bytes(4, "little") + data
+
+
+class Unpacker:
+    """Messages out of pieces of bytes. ValueError for nonsense."""
+
+    __slots__ = ("_buffer",)
+
+    def __init__(self) -> None:
+        self._buffer = bytearray()
+
+    def feed(self, data: bytes) -> list[dict[str, Any]]:
+        buffer = self._buffer
+        buffer += data
+        messages = []
+        while len(buffer) >= 4:
+            size = int.from_bytes(buffer[:4], "little")
+            if size > MOST:
+                raise ValueError("message is too large")
+            if len(buffer) < 4 + size:
+                break
+            message = orjson.loads(buffer[4 : 4 + size])
+            if not isinstance(message, dict):
+                raise ValueError("message is not an object")
+            messages.append(message)
+            del buffer[: 4 + size]
+        return messages
+
+
+class ControlChannel:
+    """Every control plane that is connected to this front."""
+
+    def __init__(self, front: Front) -> None:
+        self.front = front
+        self.sessions: set[Session] = set()
+        self.questions: dict[int, KeyQuestion] = {}
+        self._numbers = itertools.count(1)
+        self._told: set[tuple[str, str, str]] = set()
+        front.changed = self._changed
+        front.ask = self._ask
+
+    def protocol(self) -> Session:
+        return Session(self)
+
+    def joined(self, session: Session) -> None:
+        self.sessions.add(session)
+        self.questions.clear()
+        self.front.keys.ask_again()
+
+    def left(self, session: Session) -> None:
+        self.sessions.discard(session)
+
+    def _ask(self, question: KeyQuestion) -> None:
+        number = next(self._numbers)
+        self.questions[number] = question
+        for session in self.sessions:
+            session.send({"ask": number, **question._asdict()})
+            return
+        # nobody there: `joined` asks again
+
+    def _changed(self, route: EndpointRoute) -> None:
+        """One event per endpoint and turn of the loop, however much changed."""
+        if not self._told:
+            self.front.loop.call_soon(self._flush)
+        self._told.add((route.account, route.region, route.name))
+
+    def _flush(self) -> None:
+        told, self._told = self._told, set()
+        for account, region, name in told:
+            for session in self.sessions:
+                session.send({"event": "changed", "account": account, "region": region, "name": name})
+
+    # -- what control planes say --------------------------------------------------------------------------------------------------
+
+    async def execute(self, message: dict[str, Any]) -> dict[str, Any]:
+        """Do one operation and say how it went."""
+        front = self.front
+        op = message.get("op")
+        where = (str(message.get("account")), str(message.get("region")), str(message.get("name")))
+        try:
+            if op == "put":
+                await front.put(EndpointRoute.from_json(message["route"]))
+            elif op == "drop":
+                await front.drop(*where)
+            elif op == "observe":
+                view = front.view(*where)
+                return {"ok": True, "view": None if view is None else view.to_json()}
+            elif op == "revoke":
+                front.keys.revoke(str(message["access_key_id"]))
+            elif op != "ping":
+                return {"error": f"unknown operation {op}"}
+        except (KeyError, TypeError, ValueError, OSError) as error:
+            log.warning("%s failed: %s", op, error)
+            return {"error": f"{op}: {error}"}
+        return {"ok": True}
+
+    def key(self, message: dict[str, Any]) -> None:
+        """The answer to a question for a key."""
+        question = self.questions.pop(int(message["ask"]), None)
+        if question is None:
+            return
+        told = message.get("key")
+        key = None
+        if told is not None:
+            key = SigningKey(bytes.fromhex(told["key"]), told["account"], told["principal"], told.get("expires"))
+        self.front.keys.answer(question, key, time.monotonic())
+
+
+class Session(asyncio.Protocol):
+    """One connection of a control plane."""
+
+    def __init__(self, channel: ControlChannel) -> None:
+        self.channel = channel
+        self.transport: asyncio.Transport | None = None
+        self._unpacker = Unpacker()
+        self._running: set[asyncio.Task[None]] = set()
+        self._order = asyncio.Lock()
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        assert isinstance(transport, asyncio.Transport)
+        self.transport = transport
+        self.channel.joined(self)
+
+    def data_received(self, data: bytes) -> None:
+        try:
+            for message in self._unpacker.feed(data):
+                if message.get("op") == "key":
+                    self.channel.key(message)
+                else:
+                    task = self.channel.front.loop.create_task(self._run(message))
+                    self._running.add(task)
+                    task.add_done_callback(self._running.discard)
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            log.warning("control channel: %s", error)
+            if self.transport is not None:
+                self.transport.close()
+
+    async def _run(self, message: dict[str, Any]) -> None:
+        async with self._order:  # a put and the drop after it take effect in the order sent
+            answer = await self.channel.execute(message)
+        self.send({"id": message.get("id"), **answer})
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self.transport = None
+        self.channel.left(self)
+
+    def send(self, message: dict[str, Any]) -> None:
+        if self.transport is not None:
+            self.transport.write(pack(message))

@@ -1,0 +1,127 @@
+"""An endpoint at its home front: its variants, whose turn it is, and the passage from one route to the next.
+
+Owns applying an `EndpointRoute` to what runs: replicas come, drain and leave, queued requests of a variant that went away move to
+another. Refuses to know HTTP, files and the control channel.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from clary.domain.routes import EndpointRoute, EndpointView
+from clary.serving.answers import ModelErrors, not_found
+from clary.serving.prediction import Prediction
+from clary.serving.queue import Variant
+from clary.serving.replicas import Replica
+from clary.serving.routing import Shares
+
+
+class Endpoint:
+    """One endpoint. `replicas` is the front's register of replicas by id, which this keeps true for its own."""
+
+    def __init__(
+        self,
+        route: EndpointRoute,
+        replicas: dict[str, Replica],
+        request_id: Callable[[], bytes],
+        soon: Callable[[Callable[[], None]], object],
+        arm: Callable[[Variant], None],
+        changed: Callable[[EndpointRoute], None],
+    ) -> None:
+        self.route = route
+        self.key = (route.account, route.region, route.name)
+        self.variants: dict[str, Variant] = {}
+        self.leaving: list[Variant] = []
+        self._replicas = replicas
+        self._request_id = request_id
+        self._soon = soon
+        self._arm = arm
+        self._changed = changed
+        self._shares = Shares({})
+        self.apply(route)
+
+    # -- requests -----------------------------------------------------------------------------------------------------------------
+
+    def choose(self) -> Variant | None:
+        """The variant of the next request, by weights; None when no variant has any."""
+        name = self._shares.choose()
+        return None if name is None else self.variants[name]
+
+    # -- routes -------------------------------------------------------------------------------------------------------------------
+
+    def apply(self, route: EndpointRoute) -> None:
+        """Make the route true. Nothing that was let in is refused because of it, except what has nowhere to go."""
+        self.route = route
+        before = self.variants
+        self.variants = {}
+        for wanted in route.variants:
+            variant = before.pop(wanted.name, None)
+            if variant is None:
+                errors = ModelErrors(route.account, route.region, route.name, wanted.container)
+                variant = Variant(wanted, errors, self._request_id, self._soon, self._arm)
+            variant.route = wanted
+            self.variants[wanted.name] = variant
+            self._apply_replicas(variant)
+        self._shares = Shares({variant.name: variant.weight for variant in route.variants})
+        stranded: list[Prediction] = []
+        for variant in before.values():
+            for replica in list(variant.replicas.values()):
+                self._retire(variant, replica)
+            stranded += variant.empty()
+            self.leaving.append(variant)
+        self.leaving = [variant for variant in self.leaving if variant.busy()]
+        for prediction in stranded:
+            self._move(prediction)
+
+    def _apply_replicas(self, variant: Variant) -> None:
+        wanted = {replica.id: replica for replica in variant.route.replicas}
+        for replica in list(variant.replicas.values()):
+            if replica.route.id not in wanted:
+                self._retire(variant, replica)
+        for replica_route in wanted.values():
+            known = variant.replicas.get(replica_route.id)
+            if known is not None:
+                known.update(replica_route)
+            else:
+                made = Replica(replica_route, variant, self.tell)
+                variant.replicas[replica_route.id] = made
+                self._replicas[replica_route.id] = made
+        variant.pump()
+
+    def _retire(self, variant: Variant, replica: Replica) -> None:
+        variant.retire(replica)
+        if self._replicas.get(replica.route.id) is replica:
+            del self._replicas[replica.route.id]
+
+    def _move(self, prediction: Prediction) -> None:
+        variant = None if prediction.pinned else self.choose()
+        if variant is None:
+            prediction.settle(self.gone(), False)
+        else:
+            variant.accept(prediction)
+
+    def close(self) -> None:
+        """The endpoint was deleted: running predictions finish, queued ones learn that it is gone."""
+        for variant in self.variants.values():
+            for replica in list(variant.replicas.values()):
+                self._retire(variant, replica)
+            for prediction in variant.empty():
+                prediction.settle(self.gone(), False)
+
+    def gone(self) -> bytes:
+        """AWS's answer for an endpoint that is not there."""
+        return not_found(self.route.name, self.route.account, self._request_id())
+
+    # -- views --------------------------------------------------------------------------------------------------------------------
+
+    def tell(self) -> None:
+        """A replica of this endpoint changed."""
+        self._changed(self.route)
+
+    def busy(self) -> bool:
+        return any(v.queue or v.busy() for v in (*self.variants.values(), *self.leaving))
+
+    def view(self) -> EndpointView:
+        route = self.route
+        views = tuple(variant.view() for variant in self.variants.values())
+        return EndpointView(route.account, route.region, route.name, route.revision, views)

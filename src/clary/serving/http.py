@@ -1,0 +1,212 @@
+"""HTTP/1.1 between the edge and a front: one connection, requests in, answers out in order.
+
+Owns parsing (httptools), the caps on heads and bodies, pipelining and closing. Refuses to know signatures, endpoints and queues: a
+whole request goes to the `Plane`, which answers through `Connection.answer` at any later time.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from typing import Protocol
+
+import httptools
+
+from clary.serving.answers import error
+
+HEAD_LIMIT = 1 << 17  # bytes of URL and header fields
+FIELD_LIMIT = 200
+PIPELINED = 8  # requests read ahead of an unanswered one before reading stops
+DISCARDED = 1 << 30  # an oversize body is read and thrown away up to this, so that the other side reads the answer
+
+
+_NAMES: dict[bytes, str] = {}  # header names as sent, in lower case
+
+
+def _lower(name: bytes) -> str:
+    if len(_NAMES) >= 512:
+        _NAMES.clear()  # only a client that makes up names gets here
+    lower = _NAMES[name] = name.decode("latin-1").lower()
+    return lower
+
+
+class Incoming:
+    """A whole request, in the form that `wire.sigv4` checks: raw path and query, lower-case header names, fields sent twice joined
+    with a comma. `size` is the body's length even where the body was too large to be kept (then `body` is empty and `oversize`
+    set)."""
+
+    __slots__ = ("body", "headers", "method", "oversize", "path", "query", "size")
+
+    def __init__(self) -> None:
+        self.method = ""
+        self.path = ""
+        self.query = ""
+        self.headers: dict[str, str] = {}
+        self.body = b""
+        self.size = 0
+        self.oversize = False
+
+
+class Plane(Protocol):
+    """Who answers requests."""
+
+    draining: bool
+    body_limit: int
+    connections: set[Connection]
+
+    def handle(self, connection: Connection, request: Incoming) -> None: ...
+    def request_id(self) -> bytes: ...
+
+
+class Connection(asyncio.Protocol):
+    """One connection. It has at most one request at the plane; further ones wait for its answer."""
+
+    __slots__ = (
+        "_chunks",
+        "_close",
+        "_head",
+        "_parser",
+        "_request",
+        "_url",
+        "_waiting",
+        "busy",
+        "fresh",
+        "gone",
+        "plane",
+        "served",
+        "transport",
+    )
+
+    def __init__(self, plane: Plane) -> None:
+        self.plane = plane
+        self.gone = False
+        self.busy = False
+        self.fresh = True  # nothing was read yet: whoever dialled is about to ask
+        self.served = False  # an answer was sent with `Connection: close`, or is about to be
+        self.transport: asyncio.Transport | None = None
+        self._parser = httptools.HttpRequestParser(self)
+        self._request = Incoming()
+        self._chunks: list[bytes] = []
+        self._url = b""
+        self._head = 0
+        self._close = False
+        self._waiting: deque[Incoming] = deque()
+
+    # -- asyncio ------------------------------------------------------------------------------------------------------------------
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        assert isinstance(transport, asyncio.Transport)
+        self.transport = transport
+        self.plane.connections.add(self)
+
+    def data_received(self, data: bytes) -> None:
+        self.fresh = False
+        if self.served:
+            return  # nothing follows an answer that closes
+        try:
+            self._parser.feed_data(data)
+        except httptools.HttpParserUpgrade:
+            self._refuse(400, "Upgrades are not supported.")
+        except httptools.HttpParserError:
+            # also what a callback raised (_TooLarge)
+            self._refuse(400, "The request is not well-formed HTTP, or its head is too large.")
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self.gone = True
+        self.transport = None
+        self._waiting.clear()
+        self.plane.connections.discard(self)
+
+    # -- httptools ----------------------------------------------------------------------------------------------------------------
+
+    def on_message_begin(self) -> None:
+        self._request = Incoming()
+        self._head = 0
+        self._url = b""
+
+    def on_url(self, url: bytes) -> None:
+        self._url += url
+        self._head += len(url)
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        self._head += len(name) + len(value)
+        if self._head > HEAD_LIMIT:
+            raise _TooLarge("head")
+        headers = self._request.headers
+        key = _NAMES.get(name) or _lower(name)
+        text = value.decode("latin-1")
+        if key in headers:
+            if key == "host":
+                raise _TooLarge("two Host fields")
+            text = f"{headers[key]},{text}"
+        elif len(headers) >= FIELD_LIMIT:
+            raise _TooLarge("too many fields")
+        headers[key] = text
+
+    def on_headers_complete(self) -> None:
+        if "expect" in self._request.headers and self.transport is not None and not self.busy:
+            self.transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+
+    def on_body(self, body: bytes) -> None:
+        request = self._request
+        request.size += len(body)
+        if request.size > self.plane.body_limit:
+            request.oversize = True
+            self._chunks.clear()
+            if request.size > DISCARDED:
+                raise _TooLarge("body")
+        elif not request.oversize:
+            self._chunks.append(body)
+
+    def on_message_complete(self) -> None:
+        request = self._request
+        chunks = self._chunks
+        if chunks:
+            request.body = chunks[0] if len(chunks) == 1 else b"".join(chunks)
+            self._chunks = []
+        request.method = self._parser.get_method().decode("latin-1")
+        request.path, _, request.query = self._url.decode("latin-1").partition("?")
+        if not self._parser.should_keep_alive():
+            self._close = True
+        if self.busy:
+            self._waiting.append(request)
+            if len(self._waiting) >= PIPELINED and self.transport is not None:
+                self.transport.pause_reading()
+            return
+        self.busy = True
+        self.plane.handle(self, request)
+
+    # -- answering ----------------------------------------------------------------------------------------------------------------
+
+    def answer(self, response: bytes) -> None:
+        """Send the answer to the request that this connection has at the plane."""
+        if self.gone or self.transport is None:
+            return
+        self.busy = False
+        if (self._close and not self._waiting) or self.plane.draining:
+            self._last(response)
+            return
+        self.transport.write(response)
+        if self._waiting:
+            self.transport.resume_reading()
+            request = self._waiting.popleft()
+            self.busy = True
+            self.plane.handle(self, request)
+
+    def _last(self, response: bytes) -> None:
+        """Send an answer after which the connection closes, and say so."""
+        if self.transport is None:
+            return
+        self.served = True
+        self.transport.write(response.replace(b"\r\n", b"\r\nConnection: close\r\n", 1))
+        self.transport.close()
+
+    def _refuse(self, status: int, message: str) -> None:
+        if self.busy:
+            self._close = True  # after the answer that is due
+        else:
+            self._last(error(status, "ValidationError", message, self.plane.request_id()))
+
+
+class _TooLarge(Exception):
+    """Raised inside a parser's callback: httptools turns it into HttpParserCallbackError."""

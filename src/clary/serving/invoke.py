@@ -1,0 +1,159 @@
+"""What a request to the data plane means: which endpoint, which variant, what goes on to the model.
+
+Owns the reading of InvokeEndpoint's path and headers and AWS's refusals of them (service model of sagemaker-runtime). Refuses to know
+who asks and where the endpoint runs. Pure.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import NamedTuple
+
+from clary.toolkit import frames
+
+PREFIX = "/endpoints/"
+SUFFIX = "/invocations"
+LATER = {  # paths of the service model that are not served yet
+    "/async-invocations": "InvokeEndpointAsync",
+    "/invocations-response-stream": "InvokeEndpointWithResponseStream",
+    "/invocations-bidirectional-stream": "InvokeEndpointWithBidirectionalStream",
+}
+_PLAIN = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-")
+_VISIBLE = frozenset(chr(c) for c in range(0x20, 0x7F))
+
+PASSED = (  # request headers that the model sees beside Content-Type and Accept
+    "x-amzn-sagemaker-custom-attributes",
+    "x-amzn-sagemaker-inference-id",
+    "x-amzn-sagemaker-session-id",
+)
+_LIMITS = {
+    "x-amzn-sagemaker-custom-attributes": ("customAttributes", 1024),
+    "x-amzn-sagemaker-inference-id": ("inferenceId", 64),
+    "x-amzn-sagemaker-session-id": ("sessionId", 256),
+    "x-amzn-sagemaker-target-variant": ("targetVariant", 63),
+    "accept": ("accept", 1024),
+    "content-type": ("contentType", 1024),
+}
+_REFUSED = {  # header -> why this endpoint cannot honour it
+    "x-amzn-sagemaker-target-model": "TargetModel is only allowed for multi-model endpoints, and {name} is not one.",
+    "x-amzn-sagemaker-target-container-hostname": (
+        "TargetContainerHostname is only allowed for multi-container endpoints with direct invocation, and {name} is not one."
+    ),
+    "x-amzn-sagemaker-inference-component": (
+        "Inference Component Name header is not allowed for endpoints to which no inference component was deployed, such as {name}."
+    ),
+    "x-amzn-sagemaker-enable-explanations": "EnableExplanations needs an endpoint with an ExplainerConfig, and {name} has none.",
+}
+
+
+class Refusal(Exception):
+    """An answer other than a prediction."""
+
+    def __init__(self, status: int, code: str, message: str) -> None:
+        super().__init__(message)
+        self.status = status
+        self.code = code
+        self.message = message
+
+
+class Target(NamedTuple):
+    """What a request asks of the model: the endpoint's name and the encoded meta of the worker protocol."""
+
+    name: str
+    variant: str | None
+    meta: bytes
+
+
+def endpoint_name(method: str, path: str) -> str:
+    """The endpoint of an InvokeEndpoint path; Refusal for every other path and verb."""
+    if path.startswith(PREFIX) and method == "POST":
+        if path.endswith(SUFFIX):
+            name = path[len(PREFIX) : -len(SUFFIX)]
+            if name and _PLAIN.issuperset(name) and len(name) <= 63:
+                return name
+            raise Refusal(
+                400,
+                "ValidationError",
+                f"1 validation error detected: Value '{name[:80]}' at 'endpointName' failed to satisfy constraint: Member must "
+                "satisfy regular expression pattern: ^[a-zA-Z0-9](-*[a-zA-Z0-9])*",
+            )
+        for suffix, operation in LATER.items():
+            if path.endswith(suffix):
+                raise Refusal(
+                    400,
+                    "UnknownOperationException",
+                    f"Clary does not implement {operation} yet. docs/operations.md lists what it does.",
+                )
+    raise Refusal(
+        404, "UnknownOperationException", f"There is no operation {method} {path[:200]} on the inference endpoint."
+    )
+
+
+_METAS: dict[tuple[str | None, str | None], bytes] = {}
+
+
+def target(name: str, headers: Mapping[str, str]) -> Target:
+    """Check the headers of InvokeEndpoint and encode what the model gets of them."""
+    content_type = headers.get("content-type")
+    accept = headers.get("accept")
+    for header in headers:
+        if header.startswith("x-amzn-sagemaker-"):
+            break
+    else:
+        # nearly every request: nothing but Content-Type and Accept, in a handful of combinations
+        meta = _METAS.get((content_type, accept))
+        if meta is None:
+            meta = _remember(content_type, accept)
+        return Target(name, None, meta)
+    for header, reason in _REFUSED.items():
+        if header in headers:
+            raise Refusal(400, "ValidationError", reason.format(name=name))
+    _check_limits(headers)
+    passed = [(header, headers[header]) for header in PASSED if header in headers]
+    meta = _encoded(content_type or "", accept or "", passed)
+    return Target(name, headers.get("x-amzn-sagemaker-target-variant"), meta)
+
+
+def _remember(content_type: str | None, accept: str | None) -> bytes:
+    _check_limits({"content-type": content_type or "", "accept": accept or ""})
+    if len(_METAS) >= 1024:
+        _METAS.clear()
+    meta = _METAS[content_type, accept] = _encoded(content_type or "", accept or "", [])
+    return meta
+
+
+def _encoded(content_type: str, accept: str, passed: list[tuple[str, str]]) -> bytes:
+    try:
+        return frames.request_meta(content_type, accept, passed)
+    except frames.FrameError as error:
+        raise Refusal(400, "ValidationError", f"A header of the request cannot be passed on: {error}.") from error
+
+
+def _check_limits(headers: Mapping[str, str]) -> None:
+    for header, (member, limit) in _LIMITS.items():
+        value = headers.get(header)
+        if value is None:
+            continue
+        if len(value) > limit:
+            constraint = f"Member must have length less than or equal to {limit}"
+        elif not _VISIBLE.issuperset(value):
+            constraint = "Member must satisfy regular expression pattern: \\p{ASCII}*"
+        else:
+            continue
+        raise Refusal(
+            400,
+            "ValidationError",
+            f"1 validation error detected: Value at '{member}' failed to satisfy constraint: {constraint}",
+        )
+
+
+def may_retry(headers: Mapping[str, str]) -> bool:
+    """Whether the client has attempts left under the same invocation id (`amz-sdk-request: attempt=1; max=3`).
+
+    boto3 in legacy mode tells no `max`: it makes up to five."""
+    attempts: dict[str, int] = {}
+    for part in headers.get("amz-sdk-request", "").split(";"):
+        name, _, value = part.strip().partition("=")
+        if value.isdecimal():
+            attempts[name] = int(value[:6])
+    return attempts.get("attempt", 1) < attempts.get("max", 5)

@@ -1,0 +1,86 @@
+"""A front's life as a process: three inherited listening sockets, readiness, the drain on SIGTERM.
+
+Owns the order of start and end. Start: routes from disk, worker and control sockets, then (when the replicas that were known have
+dialled again, so that no worker of a dead predecessor still predicts; at most `GREETING` seconds) the HTTP socket. End: every answer
+closes its connection, the edge lets go of the connections it kept, then nothing is accepted any more, what runs is answered, workers
+are sent to the successor. Connections that come meanwhile wait in the backlog, which the supervisor keeps open.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import signal
+import socket
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from clary.serving.ctl import ControlChannel
+from clary.serving.front import Front
+from clary.serving.homes import home
+from clary.serving.routefiles import RouteFiles
+
+BACKLOG = 4096
+GREETING = 0.5
+EDGE_KEEPS = 2.0  # seconds an idle connection of the edge lives (upstream keepalive_timeout in edge.py)
+STEP = 0.01
+
+
+@dataclass(frozen=True, slots=True)
+class FrontSettings:
+    """What a front is told: its place among `count` fronts, its sockets, where its routes are kept, the default body limit."""
+
+    index: int
+    count: int
+    http: socket.socket
+    workers: socket.socket
+    ctl: socket.socket
+    routes: Path
+    max_payload: int = 25 << 20
+
+
+async def serve(settings: FrontSettings, ready: Callable[[], None], stop: asyncio.Event) -> None:
+    """Run a front until `stop` is set (SIGTERM sets it), drain, return."""
+    loop = asyncio.get_running_loop()
+    front = Front(loop, RouteFiles(settings.routes), settings.max_payload)
+    front.load(lambda name: home(name, settings.count) == settings.index)
+    loop.add_signal_handler(signal.SIGTERM, stop.set)
+    workers = await loop.create_unix_server(front.link, sock=settings.workers, backlog=BACKLOG)
+    channel = ControlChannel(front)
+    ctl = await loop.create_unix_server(channel.protocol, sock=settings.ctl, backlog=BACKLOG)
+    await _until(front.greeted, GREETING)
+    http = await loop.create_unix_server(front.connection, sock=settings.http, backlog=BACKLOG)
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(50_000, 50, 50)  # requests make no cycles; a full collection costs milliseconds
+    ready()
+    await stop.wait()
+    await drain(front, http)
+    for server in (workers, ctl):
+        server.close()
+
+
+async def drain(front: Front, http: asyncio.Server) -> None:
+    """Answer everything that was read, without losing a request that is on its way over a connection that the edge keeps."""
+    front.draining = True
+    # an idle connection must not be closed here: the edge may be writing to it. It closes them itself.
+    await _until(lambda: all(connection.busy or connection.fresh for connection in front.connections), EDGE_KEEPS + 1)
+    http.close()
+    while front.busy() or any(connection.fresh for connection in front.connections):
+        await asyncio.sleep(STEP)
+    front.redial()
+    for connection in list(front.connections):
+        if connection.transport is not None:
+            connection.transport.close()
+    await _until(lambda: not front.links and not front.connections, 1.0)
+
+
+async def _until(condition: Callable[[], bool], seconds: float) -> bool:
+    loop = asyncio.get_running_loop()
+    end = loop.time() + seconds
+    while not condition():
+        if loop.time() >= end:
+            return False
+        await asyncio.sleep(STEP)
+    return True

@@ -1,0 +1,244 @@
+"""One variant of one endpoint: its queue, its replicas, and who gets what.
+
+Owns the common queue, natural micro-batching (a free worker takes what is there), the queue's caps, deadlines, and the counters of
+the variant. Refuses to know HTTP, sockets and the control plane: those who wait are `Waiter`s (prediction.py), workers are `Worker`s
+(replicas.py).
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterable
+from time import perf_counter
+
+from clary.domain.routes import VariantRoute, VariantView
+from clary.serving.answers import ModelErrors, success_head
+from clary.serving.counters import Counters
+from clary.serving.prediction import Prediction
+from clary.serving.replicas import Replica, Worker
+
+BATCH_BYTES = 8 << 20  # bodies of one batch, unless it is a single one
+SMALL_BATCH = 8  # a batch is not cut below this to keep more workers busy: a batch costs less than two
+HEADS = 256  # distinct answer heads remembered
+
+
+class Variant:
+    """The queue of one variant and the workers behind it. Every method is called on the front's event loop."""
+
+    def __init__(
+        self,
+        route: VariantRoute,
+        errors: ModelErrors,
+        request_id: Callable[[], bytes],
+        soon: Callable[[Callable[[], None]], object],
+        arm: Callable[[Variant], None],
+    ) -> None:
+        self.route = route
+        self.errors = errors
+        self.counters = Counters()
+        self.replicas: dict[str, Replica] = {}
+        self.queue: deque[Prediction] = deque()
+        self.queued_bytes = 0
+        self._request_id = request_id
+        self._soon = soon
+        self._arm = arm
+        self._scheduled = False
+        self.armed = False
+        self.leaving: list[Replica] = []
+        self._heads: dict[bytes, bytes] = {}
+
+    # -- arrivals -----------------------------------------------------------------------------------------------------------------
+
+    def offer(self, prediction: Prediction) -> bool:
+        """Take a request in; False when the queue is full (a count and a size cap, both from the route)."""
+        route = self.route
+        queue = self.queue
+        if len(queue) >= route.queue_requests or self.queued_bytes > route.queue_bytes:
+            return False
+        prediction.arrived = now = perf_counter()
+        prediction.deadline = now + route.timeout
+        self.accept(prediction)
+        self.counters.arrivals += 1
+        if not self.armed:
+            self.armed = True
+            self._arm(self)
+        return True
+
+    def accept(self, prediction: Prediction) -> None:
+        """Queue a request that was let in already (by this variant, or by one that is gone)."""
+        self.queue.append(prediction)
+        self.queued_bytes += len(prediction.body)
+        if not self._scheduled:
+            # after every request that this turn of the loop reads: what came together goes together
+            self._scheduled = True
+            self._soon(self.pump)
+
+    def hopeless(self) -> bool:
+        """Whether no replica that may serve can ever become ready by itself: every one of them failed, or there is none."""
+        return all(replica.draining or replica.failure for replica in self.replicas.values())
+
+    # -- dispatch -----------------------------------------------------------------------------------------------------------------
+
+    def pump(self) -> None:
+        """Give queued requests to free workers until one side is empty."""
+        self._scheduled = False
+        queue = self.queue
+        while queue:
+            replica = self._pick()
+            if replica is None:
+                return
+            batch = self._take(replica.batch)
+            if not batch:
+                return
+            replica.take_idle().give(batch)
+
+    def _pick(self) -> Replica | None:
+        """The replica with the smallest busy share that has a worker to spare."""
+        best: Replica | None = None
+        least = 2.0
+        for replica in self.replicas.values():
+            if replica.spare():
+                share = replica.busy / replica.allowed
+                if share < least:
+                    best, least = replica, share
+        return best
+
+    def _take(self, limit: int) -> list[Prediction]:
+        queue = self.queue
+        limit = min(limit, self.route.batch)
+        waiting = len(queue)
+        if limit > SMALL_BATCH and waiting > SMALL_BATCH:
+            free = sum(replica.spare() for replica in self.replicas.values())
+            limit = min(limit, max(SMALL_BATCH, -(-waiting // free)))
+        batch: list[Prediction] = []
+        size = 0
+        while queue and len(batch) < limit:
+            prediction = queue[0]
+            if prediction.done or prediction.abandoned():
+                queue.popleft()
+                self.queued_bytes -= len(prediction.body)
+                prediction.settle(b"", False)
+                continue
+            size += len(prediction.body)
+            if batch and size > BATCH_BYTES:
+                break
+            queue.popleft()
+            self.queued_bytes -= len(prediction.body)
+            batch.append(prediction)
+        return batch
+
+    # -- answers ------------------------------------------------------------------------------------------------------------------
+
+    def finish(self, prediction: Prediction, status: int, meta: bytes, body: bytes, now: float) -> None:
+        """The model answered."""
+        if prediction.done:
+            return
+        counters = self.counters
+        if 200 <= status < 300:
+            head = self._heads.get(meta)
+            if head is None:
+                head = self._head(meta)
+            response = b"%b%b\r\nContent-Length: %d\r\n\r\n%b" % (head, self._request_id(), len(body), body)
+        else:
+            counters.model_errors += 1
+            if 400 <= status < 500:
+                counters.errors_4xx += 1
+            else:
+                counters.errors_5xx += 1
+            response = self.errors.answered(status, body, self._request_id())
+        counters.record(now - prediction.arrived, now - prediction.sent)
+        prediction.settle(response, True)
+
+    def _head(self, meta: bytes) -> bytes:
+        if len(self._heads) >= HEADS:
+            self._heads.clear()
+        head = self._heads[meta] = success_head(self.route.name, meta)
+        return head
+
+    def lost(self, predictions: Iterable[Prediction]) -> None:
+        """The worker that had these died: they were sent to the model once and are not sent again."""
+        for prediction in predictions:
+            if not prediction.done:
+                self.counters.errors_5xx += 1
+                self.counters.model_errors += 1
+                prediction.settle(self.errors.no_answer(self._request_id()), True)
+
+    def again(self, predictions: Iterable[Prediction]) -> None:
+        """The worker died before it read these: they go first to the next one."""
+        for prediction in reversed(list(predictions)):
+            if not prediction.done:
+                prediction.sent = 0.0
+                self.queue.appendleft(prediction)
+                self.queued_bytes += len(prediction.body)
+        self.pump()
+
+    def expire(self, now: float) -> bool:
+        """Answer what met its deadline and kill the workers that hold it; False when nothing is left to wait for."""
+        queue = self.queue
+        while queue and (queue[0].deadline <= now or queue[0].done):
+            prediction = queue.popleft()
+            self.queued_bytes -= len(prediction.body)
+            self._time_out(prediction)
+        waiting = bool(queue)
+        self.leaving = [replica for replica in self.leaving if replica.workers]
+        for replica in (*self.replicas.values(), *self.leaving):
+            for worker in list(replica.workers):
+                if worker.flight:
+                    waiting = True
+                    self._expire_worker(worker, now)
+        self.armed = waiting
+        return waiting
+
+    def _expire_worker(self, worker: Worker, now: float) -> None:
+        late = [p for p in worker.flight.values() if p.deadline <= now]
+        if late:
+            for prediction in late:
+                self._time_out(prediction)
+            worker.kill()
+
+    def _time_out(self, prediction: Prediction) -> None:
+        if not prediction.done:
+            self.counters.errors_5xx += 1
+            self.counters.model_errors += 1
+            prediction.settle(self.errors.timed_out(self._request_id()), True)
+
+    # -- changes of the route -------------------------------------------------------------------------------------------------
+
+    def retire(self, replica: Replica) -> None:
+        """The replica left the route; it finishes what it has."""
+        del self.replicas[replica.route.id]
+        self.leaving.append(replica)
+        replica.retire()
+
+    def empty(self) -> list[Prediction]:
+        """Take everything out of the queue."""
+        taken = [prediction for prediction in self.queue if not prediction.done]
+        self.queue.clear()
+        self.queued_bytes = 0
+        return taken
+
+    def busy(self) -> bool:
+        """Whether any worker, of a replica in the route or of one that left it, holds a request."""
+        return any(worker.flight for r in (*self.replicas.values(), *self.leaving) for worker in r.workers)
+
+    # -- views --------------------------------------------------------------------------------------------------------------------
+
+    def view(self) -> VariantView:
+        """Counters and gauges as the control plane reads them."""
+        counters = self.counters
+        p50, p99 = counters.quantiles(0.5, 0.99)
+        return VariantView(
+            name=self.route.name,
+            replicas=tuple(replica.view() for replica in self.replicas.values()),
+            arrivals=counters.arrivals,
+            completed=counters.completed,
+            errors_4xx=counters.errors_4xx,
+            errors_5xx=counters.errors_5xx,
+            model_errors=counters.model_errors,
+            queued=len(self.queue),
+            in_flight=sum(len(worker.flight) for replica in self.replicas.values() for worker in replica.workers),
+            model_seconds=counters.model_seconds,
+            overhead_seconds=counters.overhead_seconds,
+            p50=p50,
+            p99=p99,
+        )

@@ -1,0 +1,299 @@
+"""A replica as its home front sees it: the zygote's connection, its workers, what they hold.
+
+Owns the front's side of the worker protocol (`toolkit/frames.py`): who may dial, what state a replica is in, sending batches and
+taking results. Refuses to know HTTP and which request goes where (`queue.py` decides).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import hmac
+from collections.abc import Callable
+from time import perf_counter
+from typing import Protocol
+
+from clary.domain.routes import ReplicaRoute, ReplicaView
+from clary.serving.boost import allowed
+from clary.serving.prediction import Prediction
+from clary.toolkit import frames
+
+JOINED = 1 << 16  # a batch up to this many bytes is written as one piece
+FAILURE_LIMIT = 1 << 16  # characters of a traceback that are kept
+HELLO_LIMIT = 1 << 16  # bytes of a frame before the other side said who it is
+DYING = 5.0  # seconds until a killed worker must be gone
+
+
+class Owner(Protocol):
+    """The variant a replica belongs to."""
+
+    def pump(self) -> None: ...
+    def finish(self, prediction: Prediction, status: int, meta: bytes, body: bytes, now: float) -> None: ...
+    def lost(self, predictions: list[Prediction]) -> None: ...
+    def again(self, predictions: list[Prediction]) -> None: ...
+
+
+class Replica:
+    """One replica: its route, its processes' connections, its state (absent, loading, ready, failed)."""
+
+    def __init__(self, route: ReplicaRoute, owner: Owner, changed: Callable[[], None]) -> None:
+        self.route = route
+        self.owner = owner
+        self.changed = changed
+        self.zygote: Link | None = None
+        self.workers: list[Worker] = []
+        self.idle: list[Worker] = []
+        self.busy = 0
+        self.allowed = 1
+        self.batch = 1
+        self.loaded = False
+        self.draining = False
+        self.retired = False
+        self.failure = ""
+        self.load_seconds = 0.0
+        self.load_mode = ""
+        self.update(route)
+
+    def update(self, route: ReplicaRoute) -> None:
+        """A newer route: allowance and draining may have changed."""
+        grown = route.allowance != self.route.allowance
+        self.route = route
+        self.draining = route.draining
+        self.allowed = allowed(self.busy, 0.0, 0.0, 0, 1, max(1, route.allowance))
+        if grown and self.zygote is not None:
+            self.zygote.send(frames.control(frames.SPAWN, {"workers": self.allowed}))
+
+    def spare(self) -> int:
+        """How many workers could be given work now."""
+        if self.draining:
+            return 0
+        return min(len(self.idle), self.allowed - self.busy)
+
+    def take_idle(self) -> Worker:
+        """The worker used last (its caches are warm, the others stay parked)."""
+        self.busy += 1
+        return self.idle.pop()
+
+    def state(self) -> str:
+        if self.failure:
+            return "failed"
+        if self.zygote is None and not self.workers:
+            return "absent"
+        return "ready" if self.loaded and self.workers else "loading"
+
+    def admits(self, token: str) -> bool:
+        digest = hashlib.sha256(token.encode()).hexdigest()
+        return hmac.compare_digest(digest, self.route.token_sha256)
+
+    def retire(self) -> None:
+        """The replica left the route: no new work; its processes are told to go once they answered what they have."""
+        self.draining = self.retired = True
+        for worker in list(self.workers):
+            worker.link.send(frames.control(frames.DRAIN))
+        if self.zygote is not None:
+            self.zygote.send(frames.control(frames.DRAIN))
+
+    def redial(self) -> None:
+        """The front leaves in good order: nothing is in flight, everybody dials its successor."""
+        links = [worker.link for worker in self.workers] + ([self.zygote] if self.zygote else [])
+        for link in links:
+            link.send(frames.control(frames.REDIAL))
+            link.close()
+
+    def view(self) -> ReplicaView:
+        return ReplicaView(
+            id=self.route.id,
+            state=self.state(),
+            workers=len(self.workers),
+            busy=self.busy,
+            in_flight=sum(len(worker.flight) for worker in self.workers),
+            failure=self.failure,
+            load_seconds=self.load_seconds,
+            load_mode=self.load_mode,
+        )
+
+    # -- what the zygote says -----------------------------------------------------------------------------------------------------
+
+    def on_zygote(self, kind: int, payload: bytes) -> None:
+        said = frames.message(payload)
+        if kind == frames.READY:
+            self.loaded = True
+            self.failure = ""
+            self.batch = max(1, min(int(said.get("batch", 1)), frames.MAX_COUNT))
+            self.load_seconds = float(said.get("seconds", 0.0))
+            self.load_mode = str(said.get("mode", ""))
+        elif kind == frames.FAILED:
+            self.failure = str(said.get("message", ""))[-FAILURE_LIMIT:] or "the model could not be loaded"
+        else:
+            return  # EXITED: the worker's own connection tells it too
+        self.changed()
+
+    def zygote_left(self, link: Link) -> None:
+        if self.zygote is link:
+            self.zygote = None
+            self.loaded = False
+            self.changed()
+
+
+class Worker:
+    """One worker: the batch it holds, its connection."""
+
+    __slots__ = ("dying", "flight", "link", "pid", "replica")
+
+    def __init__(self, link: Link, replica: Replica, pid: int) -> None:
+        self.link = link
+        self.replica = replica
+        self.pid = pid
+        self.flight: dict[int, Prediction] = {}
+        self.dying = False
+
+    def give(self, batch: list[Prediction]) -> None:
+        """Send a batch. The caller made the worker busy (`Replica.take_idle`)."""
+        now = perf_counter()
+        flight = self.flight
+        entries = []
+        for number, prediction in enumerate(batch):
+            prediction.sent = now
+            flight[number] = prediction
+            entries.append((number, prediction.meta, prediction.body))
+        pieces = frames.predict(entries)
+        self.link.write(pieces)
+
+    def on_results(self, payload: bytes, count: int) -> None:
+        """Take answers; when the batch is whole, the worker gets the next before anybody is answered."""
+        now = perf_counter()
+        flight = self.flight
+        finished = []
+        for number, status, meta, body in frames.answers(payload, count):
+            prediction = flight.pop(number, None)
+            if prediction is not None:
+                finished.append((prediction, status, meta, body))
+        owner = self.replica.owner
+        if finished and not flight and not self.dying:
+            replica = self.replica
+            replica.busy -= 1
+            replica.idle.append(self)
+            owner.pump()
+            if replica.draining and not replica.busy:
+                replica.changed()
+        for prediction, status, meta, body in finished:
+            owner.finish(prediction, status, meta, body, now)
+
+    def kill(self) -> None:
+        """It holds a request past its deadline: the zygote kills and reaps it, and forks another. The rest of its batch is lost."""
+        if self.dying:
+            return
+        self.dying = True
+        self.replica.owner.lost(list(self.flight.values()))
+        zygote = self.replica.zygote
+        if zygote is None:
+            self.link.close()
+            return
+        zygote.send(frames.control(frames.KILL, {"pid": self.pid}))
+        self.link.loop.call_later(DYING, self.link.close)
+
+    def left(self, unread: bool) -> None:
+        """Its connection ended. `unread`: it had not read all that was sent to it, so its batch never reached the model."""
+        replica = self.replica
+        replica.workers.remove(self)
+        if self in replica.idle:
+            replica.idle.remove(self)
+        else:
+            replica.busy -= 1
+        lost = list(self.flight.values())
+        self.flight.clear()
+        if unread and not self.dying:
+            replica.owner.again(lost)
+        else:
+            replica.owner.lost(lost)
+        replica.changed()
+
+
+class Link(asyncio.Protocol):
+    """One connection of a process of a replica. `find` answers the replica of an id, or None."""
+
+    __slots__ = ("_find", "_links", "loop", "parser", "replica", "transport", "worker")
+
+    def __init__(
+        self, loop: asyncio.AbstractEventLoop, find: Callable[[str], Replica | None], links: set[Link]
+    ) -> None:
+        self.loop = loop
+        self.parser = frames.Parser(HELLO_LIMIT)
+        self.replica: Replica | None = None
+        self.worker: Worker | None = None
+        self.transport: asyncio.Transport | None = None
+        self._find = find
+        self._links = links
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        assert isinstance(transport, asyncio.Transport)
+        self.transport = transport
+        self._links.add(self)
+
+    def data_received(self, data: bytes) -> None:
+        try:
+            for kind, count, payload in self.parser.feed(data):
+                if kind == frames.RESULT and self.worker is not None:
+                    self.worker.on_results(payload, count)
+                else:
+                    self._on_control(kind, payload)
+        except (frames.FrameError, ValueError, TypeError):
+            self.close()
+
+    def _on_control(self, kind: int, payload: bytes) -> None:
+        if self.replica is None:
+            self._on_hello(kind, frames.message(payload))
+        elif kind == frames.PING:
+            self.send(frames.control(frames.PONG))
+        elif self.worker is None:
+            self.replica.on_zygote(kind, payload)
+
+    def _on_hello(self, kind: int, hello: dict[str, object]) -> None:
+        replica = self._find(str(hello.get("replica", ""))) if kind == frames.HELLO else None
+        if replica is None or replica.retired or not replica.admits(str(hello.get("token", ""))):
+            # one answer for the unknown and the wrong: the one who dials tries again, its route may be on the way
+            self.send(frames.control(frames.REFUSED, {"reason": "no such replica here"}))
+            self.close()
+            return
+        self.parser.limit = frames.MAX_FRAME
+        self.replica = replica
+        welcome = {"version": frames.VERSION, "workers": replica.allowed, "threads": 0}
+        self.send(frames.control(frames.WELCOME, welcome))
+        if hello.get("role") == "zygote":
+            if replica.zygote is not None:
+                replica.zygote.close()
+            replica.zygote = self
+        else:
+            pid = hello.get("pid", 0)
+            self.worker = Worker(self, replica, pid if isinstance(pid, int) else 0)
+            replica.workers.append(self.worker)
+            replica.idle.append(self.worker)
+            replica.owner.pump()
+        replica.changed()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self.transport = None
+        self._links.discard(self)
+        if self.worker is not None:
+            # Linux resets a unix socket whose other end closed with bytes unread; an end that had read everything is a plain EOF
+            self.worker.left(isinstance(exc, (ConnectionResetError, BrokenPipeError)))
+        elif self.replica is not None:
+            self.replica.zygote_left(self)
+
+    def send(self, frame: bytes) -> None:
+        if self.transport is not None and not self.transport.is_closing():
+            self.transport.write(frame)
+
+    def write(self, pieces: list[bytes]) -> None:
+        """A frame in pieces: small ones joined, large ones as they are."""
+        transport = self.transport
+        if transport is None:
+            return  # connection_lost follows, or was: the batch is lost there
+        if sum(map(len, pieces)) <= JOINED:
+            transport.write(b"".join(pieces))
+        else:
+            transport.writelines(pieces)
+
+    def close(self) -> None:
+        if self.transport is not None:
+            self.transport.close()
