@@ -32,13 +32,17 @@ class Route(NamedTuple):
     literals: tuple[tuple[str, str], ...]
     wanted_query: frozenset[str]
     wanted_headers: frozenset[str]
+    deprecated: bool
 
     @property
-    def weight(self) -> tuple[int, bool, int, int, int]:
-        """More specific first: literal segments, no greedy label, length, literal queries, what must be given."""
+    def weight(self) -> tuple[int, bool, int, int, int, bool]:
+        """More specific first: literal segments, no greedy label, length, literal queries, what must be given.
+
+        S3 has deprecated operations on the very path of their successors.
+        """
         fixed = sum(segment is not None for segment in self.segments)
         needs = len(self.wanted_query) + len(self.wanted_headers)
-        return fixed, not self.greedy, len(self.segments), len(self.literals), needs
+        return fixed, not self.greedy, len(self.segments), len(self.literals), needs, not self.deprecated
 
 
 class Match(NamedTuple):
@@ -211,7 +215,16 @@ def _route(operation: OperationModel) -> Route:
         segments.pop()
     wanted_query, wanted_headers = _must_be_given(operation)
     literals = tuple(query_pairs(query))
-    return Route(operation.name, tuple(segments), tuple(labels), greedy, literals, wanted_query, wanted_headers)
+    return Route(
+        operation.name,
+        tuple(segments),
+        tuple(labels),
+        greedy,
+        literals,
+        wanted_query,
+        wanted_headers,
+        bool(operation.deprecated),
+    )
 
 
 def _must_be_given(operation: OperationModel) -> tuple[frozenset[str], frozenset[str]]:
