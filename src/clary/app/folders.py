@@ -16,7 +16,20 @@ from pathlib import Path
 from clary.app.settings import Settings
 from clary.domain.errors import Unavailable
 
-STATE = ("keys", "objects", "run", "replicas", "jobs", "environments", "datapoints", "logs", "logs/clary", "edge")
+STATE = (
+    "keys",
+    "objects",
+    "run",
+    "replicas",
+    "jobs",
+    "environments",
+    "datapoints",
+    "logs",
+    "logs/clary",
+    "edge",
+    "fronts",
+    "backend",
+)
 BACKLOG = 4096
 
 
@@ -73,6 +86,10 @@ class Lock:
     def __init__(self, settings: Settings) -> None:
         self._path = settings.root / "clary.lock"
         self._file: int | None = None
+
+    @property
+    def held(self) -> bool:
+        return self._file is not None
 
     def take(self, facts: dict[str, object]) -> None:
         """Unavailable when another process holds it; names that process."""

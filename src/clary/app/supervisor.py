@@ -19,7 +19,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
-from clary.app import edge, folders
+from clary.app import edge, folders, workloads
 from clary.app.children import Child, Spec, end_session
 from clary.app.settings import Settings
 from clary.domain.errors import Unavailable
@@ -39,13 +39,13 @@ class Supervisor:
         self._sockets: list[socket.socket] = []
         self._stop = asyncio.Event()
         self._keep_jobs = False
+        self._facts: dict[str, object] = {}
 
     async def run(self, on_ready: Callable[[], None] = lambda: None) -> None:
         """Until SIGTERM or SIGINT (or `stop`). Unavailable when it cannot start."""
         began = time.monotonic()
-        self._lock.take({"pid": os.getpid(), "endpoint": self.settings.endpoint})
         try:
-            self._prepare()
+            self.prepare()
             loop = asyncio.get_running_loop()
             for number in (signal.SIGTERM, signal.SIGINT):
                 loop.add_signal_handler(number, self._stop.set)
@@ -63,13 +63,16 @@ class Supervisor:
 
     # -- starting -------------------------------------------------------------------------------------------------------------
 
-    def _prepare(self) -> None:
+    def prepare(self) -> None:
+        """Lock, folders, sockets, and what each child is started with. Unavailable when folder or port is taken."""
+        self._lock.take({"pid": os.getpid(), "endpoint": self.settings.endpoint})
         folders.make(self.settings)
         listener = folders.listen_tcp(self.settings.host, self.settings.port)
         self._sockets.append(listener)
         # With port 0 the system chose one: everything from here on knows the real number.
         self.settings = replace(self.settings, port=listener.getsockname()[1])
-        self._lock.tell({"pid": os.getpid(), "endpoint": self.settings.endpoint, "dir": self.settings.dir})
+        self._facts = {"pid": os.getpid(), "endpoint": self.settings.endpoint, "dir": self.settings.dir}
+        self._lock.tell(self._facts)
         path = self.settings.run / "settings.json"
         self.settings.write(path)
         self._add_python("objects", path)
@@ -178,7 +181,8 @@ class Supervisor:
         self._stop.set()
 
     async def _end(self) -> None:
-        self._report("stopping")
+        if self.children:
+            self._report("stopping")
         if "nginx" in self.children:
             await self.children["nginx"].stop(PATIENCE)
         await asyncio.gather(*(c.stop(PATIENCE) for n, c in self.children.items() if n.startswith("front")))
@@ -186,13 +190,19 @@ class Supervisor:
             if name in self.children:
                 await self.children[name].stop(PATIENCE)
         if self.children:
-            await edge.end_workloads(self.settings, keep_jobs=self._keep_jobs)
+            await workloads.end(self.settings, keep_jobs=self._keep_jobs)
+        self.close()
+        if self.settings.ephemeral and self.children:
+            shutil.rmtree(self.settings.root, ignore_errors=True)
+
+    def close(self) -> None:
+        """Give back the sockets, the folder of sockets and the lock. Touches nothing that another Clary holds."""
+        if not self._lock.held:
+            return
         for listener in self._sockets:
             listener.close()
         shutil.rmtree(self.settings.run, ignore_errors=True)
         self._lock.drop()
-        if self.settings.ephemeral:
-            shutil.rmtree(self.settings.root, ignore_errors=True)
 
 
 async def supervise(

@@ -1,0 +1,33 @@
+"""What runs in sandboxes when Clary ends: shims outlive the supervisor, so an orderly end stops them here.
+
+The one place outside the control plane that reaches the backend, after the control plane is gone.
+"""
+
+from __future__ import annotations
+
+import asyncio
+
+from clary.app.settings import Settings
+from clary.backends import local
+from clary.backends.local import LocalBackend
+
+GRACE = 10.0  # seconds between SIGTERM and SIGKILL at an orderly end
+
+
+def backend(settings: Settings) -> LocalBackend:
+    """The local backend of this state folder, as the control plane and an orderly end both see it."""
+    last = settings.uid_first + settings.uid_count - 1
+    return local.create(str(settings.root / "backend"), uid_range=(settings.uid_first, last))
+
+
+async def end(settings: Settings, keep_jobs: bool) -> None:
+    """Stop every replica, and every job too unless `keep_jobs`; return when they are gone."""
+    runs = backend(settings)
+    waiting = [handle for handle in await runs.handles() if not (keep_jobs and handle.startswith("job"))]
+    for handle in waiting:
+        await runs.stop(handle, GRACE)
+    deadline = asyncio.get_running_loop().time() + GRACE + 5
+    while waiting and asyncio.get_running_loop().time() < deadline:
+        seen = [(handle, await runs.observe(handle)) for handle in waiting]
+        waiting = [handle for handle, run in seen if run is not None and not run.state.is_terminal]
+        await asyncio.sleep(0.02)
