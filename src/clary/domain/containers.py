@@ -112,6 +112,8 @@ def check_request(request: Mapping[str, Any]) -> Mapping[str, Any]:
             f"Containers with {len(given)} members (inference pipelines) are not available in Clary yet; give one container."
         )
     definition = given[0]
+    if definition.get("Mode") == "MultiModel":
+        raise Invalid("Mode MultiModel is not available in Clary yet; SingleModel is.")
     if definition.get("ModelDataUrl") and definition.get("ModelDataSource"):
         raise Invalid("Please provide either ModelDataUrl or ModelDataSource, not both.")
     if not definition.get("Image"):

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -27,7 +27,7 @@ from clary.domain.endpoint_turn import (
     with_plant,
     work_keys,
 )
-from clary.domain.errors import IllegalTransition
+from clary.domain.errors import IllegalTransition, Invalid
 from clary.domain.fleets import PLANNED, READY, STARTED, Fleet, Plant, Replica, Variant, replica_id
 from clary.domain.lifecycle import EndpointFact, EndpointStatus
 from clary.domain.replicas import REASON_LENGTH, judge, ping_failure
@@ -58,7 +58,11 @@ def asked_capacity(record: Record, wanted: Sequence[Mapping[str, Any]], now: flo
     fleet = plant.serving
     before = {v.name: {"count": v.count, "weight": v.weight} for v in fleet.variants}
     for row in wanted:
-        variant = next(v for v in fleet.variants if v.name == row["VariantName"])
+        variant = next((v for v in fleet.variants if v.name == row["VariantName"]), None)
+        if variant is None:
+            raise Invalid(
+                f'The variant name "{row["VariantName"]}" is not a production variant of endpoint "{record.arn}".'
+            )
         fleet = fleet.with_variant(
             replace(
                 variant,
@@ -71,6 +75,28 @@ def asked_capacity(record: Record, wanted: Sequence[Mapping[str, Any]], now: flo
             )
         )
     return with_plant(record, replace(plant, serving=fleet, before=before, failure="", changed=now))
+
+
+def retained(fleet: Fleet, serving: Fleet, excluded: Collection[str]) -> Fleet:
+    """RetainAllVariantProperties: variants of the same name keep count and weight, apart from the excluded properties."""
+    for old in serving.variants:
+        new = next((v for v in fleet.variants if v.name == old.name), None)
+        if new is not None:
+            count = new.count if "DesiredInstanceCount" in excluded else old.count
+            weight = new.weight if "DesiredWeight" in excluded else old.weight
+            fleet = fleet.with_variant(replace(new, count=count, weight=weight))
+    return fleet
+
+
+def check_deployment(deployment: Mapping[str, Any] | None) -> None:
+    """Invalid for kinds of deployment that are not available yet; they must not be taken for another kind."""
+    policy = (deployment or {}).get("BlueGreenUpdatePolicy") or {}
+    kind = (policy.get("TrafficRoutingConfiguration") or {}).get("Type", "ALL_AT_ONCE")
+    if kind != "ALL_AT_ONCE":
+        raise Invalid(
+            f"DeploymentConfig.BlueGreenUpdatePolicy.TrafficRoutingConfiguration.Type {kind} is not available in Clary yet; "
+            "ALL_AT_ONCE is."
+        )
 
 
 def asked_delete(record: Record, now: float) -> Record:

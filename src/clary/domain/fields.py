@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
+from clary.domain import fields_serving
 from clary.domain.errors import Invalid
 
 
@@ -30,14 +31,14 @@ class Field:
     why: str = ""
 
 
-def _table(*rows: tuple[Use, str, str]) -> Mapping[str, Field]:
+def _table(*rows: tuple[str, str, str]) -> Mapping[str, Field]:
     """Rows are (use, why, paths separated by blanks); a path twice is a mistake in the table."""
     fields: dict[str, Field] = {}
     for use, why, paths in rows:
         for path in paths.split():
             if path in fields:
                 raise ValueError(f"{path} is classified twice")
-            fields[path] = Field(path, use, why)
+            fields[path] = Field(path, Use(use), why)
     return fields
 
 
@@ -221,7 +222,10 @@ CREATE_TRAINING_JOB = _table(
     ),
 )
 
-OPERATIONS: Mapping[str, Mapping[str, Field]] = {"CreateTrainingJob": CREATE_TRAINING_JOB}
+OPERATIONS: Mapping[str, Mapping[str, Field]] = {
+    "CreateTrainingJob": CREATE_TRAINING_JOB,
+    **{name: _table(*rows) for name, rows in fields_serving.ROWS.items()},
+}
 
 
 def given(params: Mapping[str, Any], table: Mapping[str, Field]) -> Iterator[str]:

@@ -1,0 +1,45 @@
+"""From an operation and its parameters to an answer: finds the handler, makes the `Call`, leaves errors to `errors.translate`."""
+
+from __future__ import annotations
+
+from clary.api import registry
+from clary.api.call import Call, Params, Ports
+from clary.api.errors import ApiError
+from clary.domain.resources import Scope
+
+
+def unknown(service: str, operation: str) -> ApiError:
+    """The answer to an operation that AWS has and Clary lacks."""
+    return ApiError(
+        "UnknownOperationException",
+        f"Clary does not implement {service} {operation} yet. docs/operations.md lists what it does.",
+    )
+
+
+async def answer(
+    ports: Ports,
+    service: str,
+    operation: str,
+    params: Params,
+    *,
+    account: str,
+    region: str,
+    principal: str,
+    request_id: str = "",
+    user_agent: str = "",
+) -> Params:
+    """Run the operation. ClaryError for everything a client can be told (see `errors.translate`)."""
+    found = registry.find(service, operation)
+    if found is None:
+        raise unknown(service, operation)
+    call = Call(
+        ports=ports,
+        service=service,
+        operation=operation,
+        scope=Scope(account, region),
+        principal=principal,
+        request_id=request_id,
+        user_agent=user_agent,
+        now=ports.clock.now(),
+    )
+    return await found.handler(call, params)

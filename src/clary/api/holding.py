@@ -1,0 +1,53 @@
+"""Held Describes: clients that wait for a state sleep for 5 to 120 s between looks, so a look from one of them is answered when
+the state changes, at most after `hold_seconds` (reference/sdk.md 2). A plain Describe is answered at once, always.
+
+Who waits is told by `User-Agent`: both SageMaker SDKs name themselves, and botocore's waiters add feature id `B` to `m/`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from collections.abc import Container
+
+from clary.api.call import Call
+from clary.domain.resources import Record
+
+_SDKS = ("lib/AWS-SageMaker-Python-SDK", "lib/AWS-SageMakerCore", "AWS-SageMaker-Python-SDK/", "AWS-SageMakerCore/")
+_FEATURES = re.compile(r"(?:^|\s)m/([A-Za-z0-9,+\-]+)")
+
+
+def waits(user_agent: str) -> bool:
+    """Whether this client will look again and again until the state changes."""
+    if any(name in user_agent for name in _SDKS):
+        return True
+    features = _FEATURES.search(user_agent)
+    return features is not None and "B" in features[1].split(",")
+
+
+async def settled(call: Call, record: Record, transient: Container[str]) -> Record | None:
+    """The record once its status is another, or as it is after the hold. None: it was deleted meanwhile.
+
+    Answers at once unless the status is transient and the client waits."""
+    hold = call.settings.hold_seconds
+    if record.status not in transient or hold <= 0 or not waits(call.user_agent):
+        return record
+    changed = asyncio.Event()
+
+    def listener(other: Record) -> None:
+        if other.arn == record.arn:
+            changed.set()
+
+    unwatch = call.store.watch(listener)
+    try:
+        async with asyncio.timeout(hold):
+            while True:
+                current = await call.store.get(record.kind, record.scope, record.name)
+                if current is None or current.status != record.status:
+                    return current
+                await changed.wait()
+                changed.clear()
+    except TimeoutError:
+        return await call.store.get(record.kind, record.scope, record.name)
+    finally:
+        unwatch()

@@ -1,0 +1,56 @@
+"""Looking records up and changing them, with AWS's words when they are not there (reference/sagemaker.md 1.3)."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping
+
+from clary.api.call import Call
+from clary.domain.errors import AlreadyExists, NotFound, Stale
+from clary.domain.resources import KINDS, Record
+
+_TRIES = 20
+
+
+async def find(call: Call, kind: str, name: str) -> Record:
+    """The caller's record of that kind and name. NotFound: `Could not find endpoint "ARN".`"""
+    record = await call.store.get(kind, call.scope_of(kind), name)
+    if record is None:
+        raise NotFound(f'Could not find {KINDS[kind].label} "{call.arn(kind, name)}".')
+    return record
+
+
+async def add(call: Call, record: Record) -> Record:
+    """Store a new record. AlreadyExists: `Cannot create already existing endpoint "ARN".`"""
+    try:
+        return await call.store.add(record)
+    except AlreadyExists:
+        raise AlreadyExists(f'Cannot create already existing {KINDS[record.kind].label} "{record.arn}".') from None
+
+
+def new(call: Call, kind: str, name: str, document: Mapping[str, object], status: str = "") -> Record:
+    """A record of this call's account, region and time, not stored yet."""
+    return Record(kind, call.scope_of(kind), name, call.arn(kind, name), status, call.now, call.now, document)
+
+
+async def amend(call: Call, read: Callable[[], Awaitable[Record]], change: Callable[[Record], Record]) -> Record:
+    """Read, change, save; again when another writer was first. `read` is an async function that answers the record or raises."""
+    for _ in range(_TRIES):
+        record = await read()
+        changed = change(record)
+        try:
+            return await call.store.save(changed)
+        except Stale:
+            continue
+    raise Stale("The record is being changed by others at the moment; try again.")
+
+
+async def drop(call: Call, kind: str, name: str) -> Record:
+    """Delete a record that nothing has to be undone for."""
+    for _ in range(_TRIES):
+        record = await find(call, kind, name)
+        try:
+            await call.store.remove(record)
+        except Stale:
+            continue
+        return record
+    raise Stale("The record is being changed by others at the moment; try again.")

@@ -1,0 +1,66 @@
+"""CreateEndpointConfig, DescribeEndpointConfig, ListEndpointConfigs, DeleteEndpointConfig. A config is a record."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from clary.api import paging, records, tagging
+from clary.api.call import Call, Params
+from clary.api.registry import operation
+from clary.domain import fields
+from clary.domain.errors import Invalid
+
+
+@operation("sagemaker", "CreateEndpointConfig")
+async def create_endpoint_config(call: Call, params: Params) -> Params:
+    """Record the config; every model it names must be there."""
+    fields.check("CreateEndpointConfig", params, call.settings.strict_fields)
+    _check_variants(params["ProductionVariants"])
+    for variant in params["ProductionVariants"]:
+        await records.find(call, "model", variant["ModelName"])
+    request = {name: value for name, value in params.items() if name != "Tags"}
+    request["ProductionVariants"] = [{"InitialVariantWeight": 1.0, **v} for v in params["ProductionVariants"]]
+    tags = tagging.checked(params.get("Tags"))
+    config = await records.add(
+        call, records.new(call, "endpoint-config", params["EndpointConfigName"], {"request": request, "tags": tags})
+    )
+    return {"EndpointConfigArn": config.arn}
+
+
+def _check_variants(variants: Sequence[Mapping[str, Any]]) -> None:
+    names = [variant["VariantName"] for variant in variants]
+    for name in names:
+        if names.count(name) > 1:
+            raise Invalid(f"Production variant names must be unique; '{name}' is given more than once.")
+    for variant in variants:
+        for member in ("ModelName", "InstanceType", "InitialInstanceCount"):
+            if variant.get(member) in (None, ""):
+                raise Invalid(f"Production variant '{variant['VariantName']}' needs {member}.")
+    if len(variants) > 1 and all(float(v.get("InitialVariantWeight", 1.0)) == 0 for v in variants):
+        raise Invalid("At least one production variant must have an InitialVariantWeight above 0.")
+
+
+@operation("sagemaker", "DescribeEndpointConfig")
+async def describe_endpoint_config(call: Call, params: Params) -> Params:
+    config = await records.find(call, "endpoint-config", params["EndpointConfigName"])
+    return {
+        "EnableNetworkIsolation": False,
+        **config.document["request"],
+        "EndpointConfigArn": config.arn,
+        "CreationTime": config.created,
+    }
+
+
+@operation("sagemaker", "ListEndpointConfigs")
+async def list_endpoint_configs(call: Call, params: Params) -> Params:
+    found, more = await paging.page(call, params, paging.query(call, params, "endpoint-config"))
+    configs = [{"EndpointConfigName": c.name, "EndpointConfigArn": c.arn, "CreationTime": c.created} for c in found]
+    return {"EndpointConfigs": configs, **more}
+
+
+@operation("sagemaker", "DeleteEndpointConfig")
+async def delete_endpoint_config(call: Call, params: Params) -> Params:
+    """Allowed while endpoints use it: they keep what they need (sdk.md 4)."""
+    await records.drop(call, "endpoint-config", params["EndpointConfigName"])
+    return {}

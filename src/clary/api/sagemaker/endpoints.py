@@ -1,0 +1,172 @@
+"""Endpoints: create, describe, list, update, delete. Handlers record what is asked; the endpoint loop does it."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+from clary.api import holding, paging, records, tagging
+from clary.api.call import Call, Params
+from clary.api.registry import operation
+from clary.domain import endpoints, fields
+from clary.domain.containers import container_of
+from clary.domain.errors import Invalid, NotFound
+from clary.domain.fleets import Fleet, Plant, Variant, new_fleet
+from clary.domain.lifecycle import EndpointStatus
+from clary.domain.resources import Record
+
+TRANSIENT = (
+    EndpointStatus.CREATING,
+    EndpointStatus.UPDATING,
+    EndpointStatus.ROLLING_BACK,
+    EndpointStatus.DELETING,
+)
+
+
+@operation("sagemaker", "CreateEndpoint")
+async def create_endpoint(call: Call, params: Params) -> Params:
+    """Record the endpoint as Creating; the endpoint loop starts its replicas."""
+    fields.check("CreateEndpoint", params, call.settings.strict_fields)
+    endpoints.check_deployment(params.get("DeploymentConfig"))
+    fleet = await _fleet(call, params["EndpointConfigName"])
+    plant = Plant(
+        seed=secrets.token_hex(32), incoming=fleet, changed=call.now, deployment=params.get("DeploymentConfig") or {}
+    )
+    request = {name: value for name, value in params.items() if name != "Tags"}
+    document = {"request": request, "tags": tagging.checked(params.get("Tags")), "plant": plant.to_json()}
+    record = records.new(call, "endpoint", params["EndpointName"], document, EndpointStatus.CREATING)
+    return {"EndpointArn": (await records.add(call, record)).arn}
+
+
+async def _fleet(call: Call, config_name: str) -> Fleet:
+    """What that config asks for, with everything of its models that serving needs."""
+    config = await records.find(call, "endpoint-config", config_name)
+    rows = config.document["request"]["ProductionVariants"]
+    models = {row["ModelName"]: await records.find(call, "model", row["ModelName"]) for row in rows}
+    containers = {name: container_of(model) for name, model in models.items()}
+    if config.document["request"].get("EnableNetworkIsolation"):
+        containers = {name: replace(container, isolated=True) for name, container in containers.items()}
+    return new_fleet(call.new_id(), config_name, rows, containers, call.now)
+
+
+@operation("sagemaker", "DescribeEndpoint")
+async def describe_endpoint(call: Call, params: Params) -> Params:
+    """Held for clients that wait, while the endpoint changes."""
+    record = await records.find(call, "endpoint", params["EndpointName"])
+    settled = await holding.settled(call, record, TRANSIENT)
+    if settled is None:
+        raise NotFound(f'Could not find endpoint "{record.arn}".')
+    return _described(settled)
+
+
+def _described(record: Record) -> Params:
+    plant = endpoints.plant_of(record)
+    shown = plant.serving or plant.incoming
+    answer: Params = {
+        "EndpointName": record.name,
+        "EndpointArn": record.arn,
+        "EndpointConfigName": shown.config if shown else record.document["request"]["EndpointConfigName"],
+        "EndpointStatus": record.status,
+        "CreationTime": record.created,
+        "LastModifiedTime": record.modified,
+    }
+    if shown is not None:
+        answer["ProductionVariants"] = [_summary(record, shown, variant) for variant in shown.variants]
+    if plant.serving is not None and plant.incoming is not None:
+        answer["PendingDeploymentSummary"] = {
+            "EndpointConfigName": plant.incoming.config,
+            "StartTime": plant.incoming.created,
+            "ProductionVariants": [_summary(record, plant.incoming, variant) for variant in plant.incoming.variants],
+        }
+    if plant.failure:
+        answer["FailureReason"] = plant.failure
+    if plant.deployment and plant.incoming is None:
+        answer["LastDeploymentConfig"] = dict(plant.deployment)
+    return answer
+
+
+def _summary(record: Record, fleet: Fleet, variant: Variant) -> Params:
+    image = variant.container.image
+    summary: Params = {
+        "VariantName": variant.name,
+        "DeployedImages": [{"SpecifiedImage": image, "ResolvedImage": image, "ResolutionTime": fleet.created}],
+        "CurrentWeight": variant.routed,
+        "DesiredWeight": variant.weight,
+        "CurrentInstanceCount": variant.ready,
+        "DesiredInstanceCount": variant.count,
+    }
+    for member in ("ManagedInstanceScaling", "RoutingConfig"):
+        if member in variant.config:
+            summary[member] = variant.config[member]
+    if record.status in TRANSIENT:
+        status = {"Creating": "Creating", "Deleting": "Deleting"}.get(record.status, "Updating")
+        summary["VariantStatus"] = [{"Status": status, "StartTime": fleet.created}]
+    return summary
+
+
+@operation("sagemaker", "ListEndpoints")
+async def list_endpoints(call: Call, params: Params) -> Params:
+    found, more = await paging.page(call, params, paging.query(call, params, "endpoint"))
+    rows = [
+        {
+            "EndpointName": e.name,
+            "EndpointArn": e.arn,
+            "CreationTime": e.created,
+            "LastModifiedTime": e.modified,
+            "EndpointStatus": e.status,
+        }
+        for e in found
+    ]
+    return {"Endpoints": rows, **more}
+
+
+@operation("sagemaker", "UpdateEndpoint")
+async def update_endpoint(call: Call, params: Params) -> Params:
+    """Record the fleet that shall take over; the endpoint loop brings it up beside the one that serves."""
+    fields.check("UpdateEndpoint", params, call.settings.strict_fields)
+    endpoints.check_deployment(params.get("DeploymentConfig"))
+    await records.find(call, "endpoint", params["EndpointName"])
+    fleet = await _fleet(call, params["EndpointConfigName"])
+    excluded = {row["VariantPropertyType"] for row in params.get("ExcludeRetainedVariantProperties") or ()}
+    if excluded and not params.get("RetainAllVariantProperties"):
+        raise Invalid("ExcludeRetainedVariantProperties needs RetainAllVariantProperties to be true.")
+    if params.get("RetainDeploymentConfig") and params.get("DeploymentConfig"):
+        raise Invalid("Please provide either DeploymentConfig or RetainDeploymentConfig, not both.")
+
+    def change(record: Record) -> Record:
+        plant = endpoints.plant_of(record)
+        wanted = fleet
+        if params.get("RetainAllVariantProperties") and plant.serving is not None:
+            wanted = endpoints.retained(fleet, plant.serving, excluded)
+        deployment: Mapping[str, Any] = params.get("DeploymentConfig") or {}
+        if params.get("RetainDeploymentConfig"):
+            deployment = plant.deployment
+        return endpoints.asked_update(record, wanted, deployment, call.now)
+
+    record = await records.amend(call, lambda: records.find(call, "endpoint", params["EndpointName"]), change)
+    return {"EndpointArn": record.arn}
+
+
+@operation("sagemaker", "UpdateEndpointWeightsAndCapacities")
+async def update_weights_and_capacities(call: Call, params: Params) -> Params:
+    """Record weights and counts; no replica that stays is restarted."""
+    fields.check("UpdateEndpointWeightsAndCapacities", params, call.settings.strict_fields)
+    record = await records.amend(
+        call,
+        lambda: records.find(call, "endpoint", params["EndpointName"]),
+        lambda old: endpoints.asked_capacity(old, params["DesiredWeightsAndCapacities"], call.now),
+    )
+    return {"EndpointArn": record.arn}
+
+
+@operation("sagemaker", "DeleteEndpoint")
+async def delete_endpoint(call: Call, params: Params) -> Params:
+    """Record that it shall go; the endpoint loop stops its replicas and removes the record. Model and config stay."""
+    await records.amend(
+        call,
+        lambda: records.find(call, "endpoint", params["EndpointName"]),
+        lambda old: endpoints.asked_delete(old, call.now),
+    )
+    return {}

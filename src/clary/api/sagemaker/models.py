@@ -1,0 +1,72 @@
+"""CreateModel, DescribeModel, ListModels, DeleteModel. A model is a record; what it serves is looked at by endpoints."""
+
+from __future__ import annotations
+
+from clary.api import paging, records, tagging
+from clary.api.call import Call, Params
+from clary.api.registry import operation
+from clary.domain import containers, fields
+from clary.domain.errors import Invalid
+
+
+@operation("sagemaker", "CreateModel")
+async def create_model(call: Call, params: Params) -> Params:
+    """Record the model. The image must be one that stands for a runtime; data is looked at when an endpoint needs it."""
+    fields.check("CreateModel", params, call.settings.strict_fields)
+    definition = containers.check_request(params)
+    check_image(call, definition["Image"])
+    model = records.new(
+        call, "model", params["ModelName"], {"request": _request(params), "tags": tagging.checked(params.get("Tags"))}
+    )
+    containers.container_of(model)  # its numbers must be numbers
+    model = await records.add(call, model)
+    return {"ModelArn": model.arn}
+
+
+def check_image(call: Call, image: str) -> None:
+    """Invalid unless the image's repository name and tag stand for a runtime."""
+    if call.ports.runtimes.resolve(image) is None:
+        known = ", ".join(sorted({name for runtime in call.ports.runtimes.all() for name in runtime.repositories}))
+        raise Invalid(
+            f"Image '{image}' stands for no runtime of Clary. Image repositories that do (registry and region are ignored): {known}."
+        )
+
+
+def _request(params: Params) -> Params:
+    return {name: value for name, value in params.items() if name != "Tags"}
+
+
+@operation("sagemaker", "DescribeModel")
+async def describe_model(call: Call, params: Params) -> Params:
+    model = await records.find(call, "model", params["ModelName"])
+    request = dict(model.document["request"])
+    answer = {
+        **request,
+        "ModelArn": model.arn,
+        "CreationTime": model.created,
+        "EnableNetworkIsolation": request.get("EnableNetworkIsolation", False),
+    }
+    if "PrimaryContainer" in request:
+        answer["PrimaryContainer"] = _shown(request["PrimaryContainer"])
+    if request.get("Containers"):
+        answer["Containers"] = [_shown(container) for container in request["Containers"]]
+    return answer
+
+
+def _shown(container: Params) -> Params:
+    """As AWS shows it: Mode and Environment are there even when they were not given."""
+    return {"Mode": "SingleModel", "Environment": {}, **container}
+
+
+@operation("sagemaker", "ListModels")
+async def list_models(call: Call, params: Params) -> Params:
+    found, more = await paging.page(call, params, paging.query(call, params, "model"))
+    models = [{"ModelName": m.name, "ModelArn": m.arn, "CreationTime": m.created} for m in found]
+    return {"Models": models, **more}
+
+
+@operation("sagemaker", "DeleteModel")
+async def delete_model(call: Call, params: Params) -> Params:
+    """Allowed while endpoints serve it: they keep what they need (sdk.md 4)."""
+    await records.drop(call, "model", params["ModelName"])
+    return {}

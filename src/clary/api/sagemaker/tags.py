@@ -1,0 +1,58 @@
+"""AddTags, ListTags, DeleteTags: on every kind of record, by ARN."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from clary.api import records, tagging
+from clary.api.call import Call, Params
+from clary.api.registry import operation
+from clary.domain.errors import Denied, Invalid, NotFound
+from clary.domain.resources import KINDS, Record
+
+
+async def _find(call: Call, arn: str) -> Record:
+    """By ARN, in the caller's account; the resource's name may be written as given or in lower case."""
+    parts = arn.split(":", 5)
+    if len(parts) < 6 or parts[0] != "arn":
+        raise Invalid(f"Invalid ARN: {arn}")
+    _, partition, service, region, account, tail = parts
+    if account != call.scope.account:
+        raise Denied(
+            f"User: {call.principal} is not authorized to perform: sagemaker:{call.operation} on resource: {arn} because no "
+            f"identity-based policy allows the sagemaker:{call.operation} action"
+        )
+    record = await call.store.by_arn(f"arn:{partition}:{service}:{region}:{account}:{tail.lower()}")
+    if record is None or service != "sagemaker":
+        kind = next((k for k in KINDS.values() if k.tail == tail.split("/")[0]), None)
+        raise NotFound(f'Could not find {kind.label if kind else "resource"} "{arn}".')
+    return record
+
+
+@operation("sagemaker", "AddTags")
+async def add_tags(call: Call, params: Params) -> Params:
+    """Add or overwrite; answers all tags of the resource."""
+    record = await records.amend(
+        call,
+        lambda: _find(call, params["ResourceArn"]),
+        lambda old: replace(old, document={**old.document, "tags": tagging.merged(old.document, params["Tags"])}),
+    )
+    return {"Tags": record.document["tags"]}
+
+
+@operation("sagemaker", "ListTags")
+async def list_tags(call: Call, params: Params) -> Params:
+    """All of them in one page: MaxResults is 50 at least, and so is the most a resource can have."""
+    record = await _find(call, params["ResourceArn"])
+    return {"Tags": list(record.document.get("tags", []))}
+
+
+@operation("sagemaker", "DeleteTags")
+async def delete_tags(call: Call, params: Params) -> Params:
+    """Keys that are not there are ignored."""
+    await records.amend(
+        call,
+        lambda: _find(call, params["ResourceArn"]),
+        lambda old: replace(old, document={**old.document, "tags": tagging.without(old.document, params["TagKeys"])}),
+    )
+    return {}

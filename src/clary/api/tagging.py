@@ -1,0 +1,42 @@
+"""Tags of any record: rules of the service (reference/sagemaker.md 1.6) and the list that a record keeps under "tags"."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from clary.domain.errors import Invalid
+
+LIMIT = 50
+
+Tag = Mapping[str, str]
+
+
+def checked(tags: Sequence[Tag] | None) -> list[dict[str, str]]:
+    """Tags of a Create request. Invalid: a key twice, a key of AWS's own, more than 50."""
+    found: dict[str, str] = {}
+    for tag in tags or ():
+        key = tag["Key"]
+        if key.lower().startswith("aws:"):
+            raise Invalid(f"Tag keys starting with 'aws:' are reserved for system use: '{key}'.")
+        if key in found:
+            raise Invalid(f"Duplicate tag key found: '{key}'.")
+        found[key] = tag.get("Value", "")
+    return _listed(found)
+
+
+def merged(document: Mapping[str, Any], tags: Sequence[Tag]) -> list[dict[str, str]]:
+    """The record's tags with these added; equal keys are overwritten."""
+    found = {tag["Key"]: tag["Value"] for tag in document.get("tags", ())}
+    found |= {tag["Key"]: tag["Value"] for tag in checked(tags)}
+    return _listed(found)
+
+
+def without(document: Mapping[str, Any], keys: Sequence[str]) -> list[dict[str, str]]:
+    return [dict(tag) for tag in document.get("tags", ()) if tag["Key"] not in keys]
+
+
+def _listed(tags: Mapping[str, str]) -> list[dict[str, str]]:
+    if len(tags) > LIMIT:
+        raise Invalid(f"A resource can have at most {LIMIT} tags; this request would make it {len(tags)}.")
+    return [{"Key": key, "Value": value} for key, value in tags.items()]

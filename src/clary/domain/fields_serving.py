@@ -1,0 +1,258 @@
+"""The rows of `fields` for models, endpoint configs and endpoints: (use, why, paths separated by blanks).
+
+What the deployment work makes available becomes "honoured" here and nowhere else.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+Row = tuple[str, str, str]
+_HONOURED, _RECORDED, _REFUSED = "honoured", "recorded", "refused"
+
+_NO_VPC = "there is no VPC here; EnableNetworkIsolation cuts the network"
+_NO_KMS = "there is no KMS here; data rests in Clary's own folder"
+
+
+def _under(prefix: str, *names: str) -> str:
+    """The paths `prefix` and `prefix.name` for every name (which may be dotted)."""
+    return " ".join([prefix, *(f"{prefix}.{name}" for name in " ".join(names).split())])
+
+
+def _below(prefix: str, names: str) -> str:
+    return " ".join(f"{prefix}.{name}" for name in names.split())
+
+
+_S3_SOURCE = "S3DataSource S3DataSource.S3Uri S3DataSource.S3DataType S3DataSource.CompressionType"
+_S3_LICENCE = "S3DataSource.ModelAccessConfig S3DataSource.ModelAccessConfig.AcceptEula"
+_S3_OTHER = """S3DataSource.HubAccessConfig S3DataSource.HubAccessConfig.HubContentArn S3DataSource.ManifestS3Uri
+    S3DataSource.ETag S3DataSource.ManifestEtag"""
+
+
+def _container(prefix: str) -> tuple[Row, ...]:
+    return (
+        (_HONOURED, "", _under(prefix, "Image ModelDataUrl Environment ModelDataSource")),
+        (_HONOURED, "", _below(f"{prefix}.ModelDataSource", _S3_SOURCE)),
+        (_RECORDED, "there is no licence to accept here", _below(f"{prefix}.ModelDataSource", _S3_LICENCE)),
+        (
+            _REFUSED,
+            "hubs, manifests and pinned ETags are not available",
+            _below(f"{prefix}.ModelDataSource", _S3_OTHER),
+        ),
+        (_HONOURED, "SingleModel; MultiModel is not available yet", f"{prefix}.Mode"),
+        (_RECORDED, "the one container of a model needs no name", f"{prefix}.ContainerHostname"),
+        (
+            _RECORDED,
+            "images are names of runtimes here; no registry is asked",
+            _under(
+                f"{prefix}.ImageConfig",
+                "RepositoryAccessMode RepositoryAuthConfig RepositoryAuthConfig.RepositoryCredentialsProviderArn",
+            ),
+        ),
+        (
+            _REFUSED,
+            "several model data sources are not available yet",
+            f"{prefix}.AdditionalModelDataSources "
+            + _below(f"{prefix}.AdditionalModelDataSources[]", f"ChannelName {_S3_SOURCE} {_S3_LICENCE} {_S3_OTHER}"),
+        ),
+        (
+            _REFUSED,
+            "model packages are not available yet",
+            f"{prefix}.ModelPackageName {prefix}.InferenceSpecificationName",
+        ),
+        (
+            _REFUSED,
+            "multi-model endpoints are not available yet",
+            _under(f"{prefix}.MultiModelConfig", "ModelCacheSetting"),
+        ),
+        (
+            _REFUSED,
+            "a container's own metrics are not collected",
+            _under(
+                f"{prefix}.ContainerMetricsConfig",
+                "MetricsEndpoints MetricsEndpoints[].MetricsEndpointPath MetricsEndpoints[].MetricPublishFrequencyInSeconds",
+            ),
+        ),
+    )
+
+
+CREATE_MODEL: tuple[Row, ...] = (
+    (_HONOURED, "", "ModelName ExecutionRoleArn Tags Tags[].Key Tags[].Value EnableNetworkIsolation"),
+    *_container("PrimaryContainer"),
+    (_HONOURED, "one container; inference pipelines are not available yet", "Containers"),
+    *((use, why, paths.removeprefix("Containers[] ")) for use, why, paths in _container("Containers[]")),
+    (
+        _REFUSED,
+        "inference pipelines and multi-container models are not available yet",
+        "InferenceExecutionConfig InferenceExecutionConfig.Mode",
+    ),
+    (_RECORDED, _NO_VPC, "VpcConfig VpcConfig.SecurityGroupIds VpcConfig.Subnets"),
+)
+
+_SERVERLESS = "ServerlessConfig ServerlessConfig.MemorySizeInMB ServerlessConfig.MaxConcurrency ServerlessConfig.ProvisionedConcurrency"
+_MANAGED = """ManagedInstanceScaling ManagedInstanceScaling.Status ManagedInstanceScaling.MinInstanceCount
+    ManagedInstanceScaling.MaxInstanceCount ManagedInstanceScaling.ScaleInPolicy ManagedInstanceScaling.ScaleInPolicy.Strategy
+    ManagedInstanceScaling.ScaleInPolicy.MaximumStepSize ManagedInstanceScaling.ScaleInPolicy.CooldownInMinutes"""
+_PREFIX_ROUTING = """RoutingConfig.PrefixAwareRoutingConfig RoutingConfig.PrefixAwareRoutingConfig.PrefixLength
+    RoutingConfig.PrefixAwareRoutingConfig.ConcurrencyThreshold"""
+_POOLS = """InstancePools InstancePools[].InstanceType InstancePools[].ModelNameOverride InstancePools[].Priority
+    VariantInstanceProvisionTimeoutInSeconds"""
+
+_VARIANT: tuple[Row, ...] = (
+    (
+        _HONOURED,
+        "",
+        """VariantName ModelName InitialInstanceCount InstanceType InitialVariantWeight ModelDataDownloadTimeoutInSeconds
+        ContainerStartupHealthCheckTimeoutInSeconds""",
+    ),
+    (_REFUSED, "instance pools are not available; name an InstanceType", _POOLS),
+    (_REFUSED, "accelerators and their partitions are not available", "AcceleratorType"),
+    (
+        _REFUSED,
+        "accelerators and their partitions are not available",
+        "AcceleratorPartitionLayouts AcceleratorPartitionLayouts[].AcceleratorPartitionTypes",
+    ),
+    (_RECORDED, "no core dumps are kept", "CoreDumpConfig CoreDumpConfig.DestinationS3Uri CoreDumpConfig.KmsKeyId"),
+    (_REFUSED, "serverless endpoints are not available yet", _SERVERLESS),
+    (_RECORDED, "replicas share this machine's disk", "VolumeSizeInGB"),
+    (_RECORDED, "log in to the machine instead", "EnableSSMAccess"),
+    (_REFUSED, "managed instance scaling is not available yet", _MANAGED),
+    (
+        _RECORDED,
+        "one queue per variant is exact least-outstanding-requests routing, whatever is asked",
+        f"RoutingConfig RoutingConfig.RoutingStrategy {_PREFIX_ROUTING}",
+    ),
+    (_RECORDED, "there is no AMI behind a replica", "InferenceAmiVersion"),
+    (
+        _RECORDED,
+        "there are no capacity reservations here",
+        """CapacityReservationConfig CapacityReservationConfig.CapacityReservationPreference
+        CapacityReservationConfig.MlReservationArn""",
+    ),
+)
+
+_EXPLAINER = """EnableExplanations InferenceConfig ShapConfig ShapConfig.ShapBaselineConfig ShapConfig.ShapBaselineConfig.MimeType
+    ShapConfig.ShapBaselineConfig.ShapBaseline ShapConfig.ShapBaselineConfig.ShapBaselineUri ShapConfig.NumberOfSamples
+    ShapConfig.UseLogit ShapConfig.Seed ShapConfig.TextConfig ShapConfig.TextConfig.Language ShapConfig.TextConfig.Granularity"""
+_EXPLAINER_INFERENCE = """FeaturesAttribute ContentTemplate MaxRecordCount MaxPayloadInMB ProbabilityIndex LabelIndex
+    ProbabilityAttribute LabelAttribute LabelHeaders FeatureHeaders FeatureTypes"""
+
+CREATE_ENDPOINT_CONFIG: tuple[Row, ...] = (
+    (_HONOURED, "", "EndpointConfigName ProductionVariants Tags Tags[].Key Tags[].Value EnableNetworkIsolation"),
+    *((use, why, _below("ProductionVariants[]", paths)) for use, why, paths in _VARIANT),
+    (_REFUSED, "shadow variants are not available yet", "ShadowProductionVariants"),
+    *(
+        (_REFUSED, "shadow variants are not available yet", _below("ShadowProductionVariants[]", paths))
+        for _, _, paths in _VARIANT
+    ),
+    (
+        _REFUSED,
+        "data capture is not available yet",
+        _under(
+            "DataCaptureConfig",
+            """EnableCapture InitialSamplingPercentage DestinationS3Uri KmsKeyId CaptureOptions CaptureOptions[].CaptureMode
+            CaptureContentTypeHeader CaptureContentTypeHeader.CsvContentTypes CaptureContentTypeHeader.JsonContentTypes""",
+        ),
+    ),
+    (
+        _REFUSED,
+        "asynchronous endpoints are not available yet",
+        _under(
+            "AsyncInferenceConfig",
+            """ClientConfig ClientConfig.MaxConcurrentInvocationsPerInstance OutputConfig OutputConfig.KmsKeyId
+            OutputConfig.S3OutputPath OutputConfig.S3FailurePath OutputConfig.NotificationConfig
+            OutputConfig.NotificationConfig.SuccessTopic OutputConfig.NotificationConfig.ErrorTopic
+            OutputConfig.NotificationConfig.IncludeInferenceResponseIn""",
+        ),
+    ),
+    (
+        _REFUSED,
+        "online explanations are not available yet",
+        "ExplainerConfig "
+        + _under("ExplainerConfig.ClarifyExplainerConfig", _EXPLAINER)
+        + " "
+        + _below("ExplainerConfig.ClarifyExplainerConfig.InferenceConfig", _EXPLAINER_INFERENCE),
+    ),
+    (_RECORDED, _NO_KMS, "KmsKeyId"),
+    (_RECORDED, "models carry their own role", "ExecutionRoleArn"),
+    (_RECORDED, _NO_VPC, "VpcConfig VpcConfig.SecurityGroupIds VpcConfig.Subnets"),
+    (
+        _RECORDED,
+        "all metrics of an endpoint are kept, asked for or not",
+        _under("MetricsConfig", "EnableEnhancedMetrics EnableDetailedObservability MetricPublishFrequencyInSeconds"),
+    ),
+    (
+        _RECORDED,
+        "regions share this machine",
+        _under("CrossRegionTrafficConfig", "MaxInvocationsPerSecondPerInstance MaxCrossRegionPercentPerEndpoint"),
+    ),
+)
+
+_BLUE_GREEN = "DeploymentConfig.BlueGreenUpdatePolicy"
+_SHIFT = f"{_BLUE_GREEN}.TrafficRoutingConfiguration"
+_ROLLING = "DeploymentConfig.RollingUpdatePolicy"
+_DEPLOYMENT: tuple[Row, ...] = (
+    (
+        _HONOURED,
+        "",
+        f"""DeploymentConfig {_BLUE_GREEN} {_SHIFT} {_SHIFT}.WaitIntervalInSeconds {_BLUE_GREEN}.TerminationWaitInSeconds
+        {_BLUE_GREEN}.MaximumExecutionTimeoutInSeconds""",
+    ),
+    (_HONOURED, "ALL_AT_ONCE; CANARY and LINEAR are not available yet", f"{_SHIFT}.Type"),
+    (
+        _REFUSED,
+        "canary and linear deployments are not available yet",
+        _under(f"{_SHIFT}.CanarySize", "Type Value") + " " + _under(f"{_SHIFT}.LinearStepSize", "Type Value"),
+    ),
+    (
+        _REFUSED,
+        "rolling deployments are not available yet",
+        _under(
+            _ROLLING,
+            """MaximumBatchSize MaximumBatchSize.Type MaximumBatchSize.Value WaitIntervalInSeconds MaximumExecutionTimeoutInSeconds
+            RollbackMaximumBatchSize RollbackMaximumBatchSize.Type RollbackMaximumBatchSize.Value""",
+        ),
+    ),
+    (
+        _REFUSED,
+        "rollback on alarms is not available yet",
+        _under("DeploymentConfig.AutoRollbackConfiguration", "Alarms Alarms[].AlarmName"),
+    ),
+)
+
+CREATE_ENDPOINT: tuple[Row, ...] = (
+    (_HONOURED, "", "EndpointName EndpointConfigName Tags Tags[].Key Tags[].Value"),
+    *_DEPLOYMENT,
+)
+
+UPDATE_ENDPOINT: tuple[Row, ...] = (
+    (
+        _HONOURED,
+        "",
+        """EndpointName EndpointConfigName RetainAllVariantProperties ExcludeRetainedVariantProperties
+        ExcludeRetainedVariantProperties[].VariantPropertyType RetainDeploymentConfig""",
+    ),
+    *_DEPLOYMENT,
+)
+
+UPDATE_WEIGHTS: tuple[Row, ...] = (
+    (
+        _HONOURED,
+        "",
+        "EndpointName DesiredWeightsAndCapacities "
+        + _below("DesiredWeightsAndCapacities[]", "VariantName DesiredWeight DesiredInstanceCount"),
+    ),
+    (
+        _REFUSED,
+        "serverless endpoints are not available yet",
+        _under("DesiredWeightsAndCapacities[].ServerlessUpdateConfig", "MaxConcurrency ProvisionedConcurrency"),
+    ),
+)
+
+ROWS: Mapping[str, tuple[Row, ...]] = {
+    "CreateModel": CREATE_MODEL,
+    "CreateEndpointConfig": CREATE_ENDPOINT_CONFIG,
+    "CreateEndpoint": CREATE_ENDPOINT,
+    "UpdateEndpoint": UPDATE_ENDPOINT,
+    "UpdateEndpointWeightsAndCapacities": UPDATE_WEIGHTS,
+}
