@@ -100,6 +100,11 @@ def container_of(model: Record) -> Container:
     return container
 
 
+def check_numbers(container: Container) -> None:
+    """Invalid when a variable that Clary reads as a number is none."""
+    _ = container.timeout, container.workers
+
+
 def check_request(request: Mapping[str, Any]) -> Mapping[str, Any]:
     """The one container definition of a CreateModel request; Invalid where it has none, two, or contradicts itself."""
     given = definitions(request)

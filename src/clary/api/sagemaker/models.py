@@ -18,7 +18,7 @@ async def create_model(call: Call, params: Params) -> Params:
     model = records.new(
         call, "model", params["ModelName"], {"request": _request(params), "tags": tagging.checked(params.get("Tags"))}
     )
-    containers.container_of(model)  # its numbers must be numbers
+    containers.check_numbers(containers.container_of(model))
     model = await records.add(call, model)
     return {"ModelArn": model.arn}
 

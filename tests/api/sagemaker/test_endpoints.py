@@ -1,0 +1,152 @@
+from __future__ import annotations
+
+import asyncio
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from clary.api.call import Ports
+from clary.domain import endpoints
+from clary.domain.errors import AlreadyExists, IllegalTransition, Invalid, NotFound
+from clary.domain.resources import Record, Scope
+
+ARN = "arn:aws:sagemaker:eu-west-1:000000000000:endpoint/e"
+SCOPE = Scope("000000000000", "eu-west-1")
+SDK = "Boto3/1.42 lib/AWS-SageMaker-Python-SDK#2.257.7"
+
+
+@pytest.fixture
+async def endpoint(ask: Any, config: str) -> str:
+    await ask("CreateEndpoint", EndpointName="e", EndpointConfigName=config)
+    return "e"
+
+
+async def status(ports: Ports, to: str) -> None:
+    """What the loop would do: the first fleet takes over and the status moves."""
+    record = await ports.store.get("endpoint", SCOPE, "e")
+    assert record is not None
+    plant = endpoints.plant_of(record)
+    plant = replace(plant, serving=plant.serving or plant.incoming, incoming=None)
+    await ports.store.save(replace(endpoints.with_plant(record, plant), status=to))
+
+
+async def test_a_new_endpoint(ask: Any, endpoint: str, clock: Any) -> None:
+    described = await ask("DescribeEndpoint", EndpointName=endpoint)
+    variant = described.pop("ProductionVariants")[0]
+    assert described == {
+        "EndpointName": "e",
+        "EndpointArn": ARN,
+        "EndpointConfigName": "c",
+        "EndpointStatus": "Creating",
+        "CreationTime": clock.now(),
+        "LastModifiedTime": clock.now(),
+    }
+    assert variant["CurrentInstanceCount"] == 0
+    assert variant["DesiredInstanceCount"] == 1
+    assert variant["VariantStatus"][0]["Status"] == "Creating"
+    with pytest.raises(AlreadyExists, match=f'Cannot create already existing endpoint "{ARN}".'):
+        await ask("CreateEndpoint", EndpointName="e", EndpointConfigName="c")
+    assert (await ask("ListEndpoints", StatusEquals="Creating"))["Endpoints"][0]["EndpointName"] == "e"
+    assert (await ask("ListEndpoints", StatusEquals="InService"))["Endpoints"] == []
+
+
+async def test_missing_things(ask: Any, config: str) -> None:
+    with pytest.raises(NotFound, match=r'Could not find endpoint configuration "arn:.*/x"'):
+        await ask("CreateEndpoint", EndpointName="e", EndpointConfigName="x")
+    for operation, further in (
+        ("DescribeEndpoint", {}),
+        ("DeleteEndpoint", {}),
+        ("UpdateEndpoint", {"EndpointConfigName": "c"}),
+        ("UpdateEndpointWeightsAndCapacities", {"DesiredWeightsAndCapacities": [{"VariantName": "AllTraffic"}]}),
+    ):
+        with pytest.raises(NotFound, match=f'Could not find endpoint "{ARN}".'):
+            await ask(operation, EndpointName="e", **further)
+
+
+async def test_nothing_changes_an_endpoint_in_progress(ask: Any, ports: Ports, endpoint: str) -> None:
+    for now in ("Creating", "Updating", "RollingBack", "Deleting"):
+        await status(ports, now)
+        for operation, further in (
+            ("DeleteEndpoint", {}),
+            ("UpdateEndpoint", {"EndpointConfigName": "c"}),
+            ("UpdateEndpointWeightsAndCapacities", {"DesiredWeightsAndCapacities": [{"VariantName": "AllTraffic"}]}),
+        ):
+            with pytest.raises(IllegalTransition, match=f'Cannot update in-progress endpoint "{ARN}".'):
+                await ask(operation, EndpointName="e", **further)
+
+
+async def test_update_keeps_the_old_config_in_sight_until_it_is_done(ask: Any, ports: Ports, endpoint: str) -> None:
+    await status(ports, "InService")
+    rows = (await ask("DescribeEndpointConfig", EndpointConfigName="c"))["ProductionVariants"]
+    rows[0]["InitialInstanceCount"] = 3
+    await ask("CreateEndpointConfig", EndpointConfigName="c2", ProductionVariants=rows)
+    assert await ask("UpdateEndpoint", EndpointName="e", EndpointConfigName="c2") == {"EndpointArn": ARN}
+    described = await ask("DescribeEndpoint", EndpointName="e")
+    assert described["EndpointStatus"] == "Updating"
+    assert described["EndpointConfigName"] == "c"
+    assert described["PendingDeploymentSummary"]["EndpointConfigName"] == "c2"
+    assert described["PendingDeploymentSummary"]["ProductionVariants"][0]["DesiredInstanceCount"] == 3
+
+
+async def test_retained_properties(ask: Any, ports: Ports, endpoint: str) -> None:
+    await status(ports, "InService")
+    change = {"VariantName": "AllTraffic", "DesiredInstanceCount": 4, "DesiredWeight": 0.5}
+    await ask("UpdateEndpointWeightsAndCapacities", EndpointName="e", DesiredWeightsAndCapacities=[change])
+    await status(ports, "InService")
+    await ask(
+        "UpdateEndpoint",
+        EndpointName="e",
+        EndpointConfigName="c",
+        RetainAllVariantProperties=True,
+        ExcludeRetainedVariantProperties=[{"VariantPropertyType": "DesiredWeight"}],
+    )
+    pending = (await ask("DescribeEndpoint", EndpointName="e"))["PendingDeploymentSummary"]["ProductionVariants"][0]
+    assert (pending["DesiredInstanceCount"], pending["DesiredWeight"]) == (4, 1.0)
+
+
+@pytest.mark.parametrize(
+    ("deployment", "words"),
+    [
+        (
+            {"BlueGreenUpdatePolicy": {"TrafficRoutingConfiguration": {"Type": "CANARY", "WaitIntervalInSeconds": 0}}},
+            "CANARY is not available",
+        ),
+        ({"RollingUpdatePolicy": {"WaitIntervalInSeconds": 0}}, "RollingUpdatePolicy .*not available yet"),
+        ({"AutoRollbackConfiguration": {"Alarms": [{"AlarmName": "a"}]}}, "AutoRollbackConfiguration"),
+    ],
+)
+async def test_deployments_that_are_refused(ask: Any, ports: Ports, endpoint: str, deployment: Any, words: str) -> None:
+    await status(ports, "InService")
+    with pytest.raises(Invalid, match=words):
+        await ask("UpdateEndpoint", EndpointName="e", EndpointConfigName="c", DeploymentConfig=deployment)
+
+
+async def test_an_unknown_variant(ask: Any, ports: Ports, endpoint: str) -> None:
+    await status(ports, "InService")
+    with pytest.raises(Invalid, match='variant name "Other"'):
+        await ask(
+            "UpdateEndpointWeightsAndCapacities",
+            EndpointName="e",
+            DesiredWeightsAndCapacities=[{"VariantName": "Other"}],
+        )
+
+
+async def test_a_waiting_client_hears_at_once_when_the_state_changes(ask: Any, ports: Ports, endpoint: str) -> None:
+    waiting = asyncio.create_task(ask("DescribeEndpoint", EndpointName="e", _agent=SDK))
+    await asyncio.sleep(0.02)
+    assert not waiting.done()
+    await status(ports, "InService")
+    async with asyncio.timeout(1):
+        assert (await waiting)["EndpointStatus"] == "InService"
+
+
+async def test_a_waiting_client_hears_of_a_deletion(ask: Any, ports: Ports, endpoint: str) -> None:
+    await status(ports, "Deleting")
+    waiting = asyncio.create_task(ask("DescribeEndpoint", EndpointName="e", _agent="aws-cli/2 m/B,E"))
+    await asyncio.sleep(0.02)
+    record: Record | None = await ports.store.get("endpoint", SCOPE, "e")
+    assert record is not None
+    await ports.store.remove(record)
+    with pytest.raises(NotFound):
+        await waiting

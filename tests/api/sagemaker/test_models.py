@@ -1,0 +1,61 @@
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from clary.domain.errors import AlreadyExists, Invalid, NotFound
+
+ARN = "arn:aws:sagemaker:eu-west-1:000000000000:model/my-model"
+
+
+async def test_create_describe_delete(ask: Any, image: str, clock: Any) -> None:
+    request = {
+        "PrimaryContainer": {"Image": image, "ModelDataUrl": "s3://b/model.tar.gz", "Environment": {"A": "1"}},
+        "ExecutionRoleArn": "arn:aws:iam::000000000000:role/r",
+        "VpcConfig": {"SecurityGroupIds": ["sg-1"], "Subnets": ["subnet-1"]},
+    }
+    created = await ask("CreateModel", ModelName="My-Model", Tags=[{"Key": "k", "Value": "v"}], **request)
+    assert created == {"ModelArn": ARN}
+    described = await ask("DescribeModel", ModelName="My-Model")
+    assert described == {
+        **request,
+        "PrimaryContainer": {"Mode": "SingleModel", **request["PrimaryContainer"]},
+        "ModelName": "My-Model",
+        "ModelArn": ARN,
+        "CreationTime": clock.now(),
+        "EnableNetworkIsolation": False,
+    }
+    with pytest.raises(AlreadyExists, match=f'Cannot create already existing model "{ARN}".'):
+        await ask("CreateModel", ModelName="My-Model", **request)
+    assert await ask("DeleteModel", ModelName="My-Model") == {}
+    for operation in ("DescribeModel", "DeleteModel"):
+        with pytest.raises(NotFound, match=f'Could not find model "{ARN}".'):
+            await ask(operation, ModelName="My-Model")
+
+
+@pytest.mark.parametrize(
+    ("params", "words"),
+    [
+        ({}, "provide either PrimaryContainer or Containers"),
+        ({"PrimaryContainer": {"ModelDataUrl": "s3://b/k"}}, "provide Image"),
+        ({"PrimaryContainer": {"Image": "my/own:1"}}, "stands for no runtime.*sagemaker-xgboost"),
+        ({"Containers": [{"Image": "xgboost:1"}, {"Image": "xgboost:1"}]}, "inference pipelines"),
+        ({"PrimaryContainer": {"Image": "xgboost:1", "Mode": "MultiModel"}}, "MultiModel is not available"),
+        ({"PrimaryContainer": {"ModelPackageName": "arn"}}, "PrimaryContainer.ModelPackageName"),
+        (
+            {"PrimaryContainer": {"Image": "xgboost:1", "Environment": {"SAGEMAKER_MODEL_SERVER_TIMEOUT": "soon"}}},
+            "SAGEMAKER_MODEL_SERVER_TIMEOUT must be a number",
+        ),
+        ({"PrimaryContainer": {"Image": "xgboost:1"}, "Tags": [{"Key": "aws:x", "Value": ""}]}, "reserved"),
+    ],
+)
+async def test_refusals_name_their_reason(ask: Any, params: dict[str, Any], words: str) -> None:
+    with pytest.raises(Invalid, match=words):
+        await ask("CreateModel", ModelName="m", **params)
+
+
+async def test_accounts_and_regions_are_namespaces(ask: Any, image: str) -> None:
+    for where in ({}, {"_account": "111111111111"}, {"_region": "ap-south-1"}):
+        await ask("CreateModel", ModelName="m", PrimaryContainer={"Image": image}, **where)
+    assert len((await ask("ListModels"))["Models"]) == 1
