@@ -96,6 +96,8 @@ def value(draw: Draw, shape: Any, depth: int) -> Any:
         keys = ["x-a", "b"][: draw(st.integers(1, 2))] if location else [draw(_HEADER_TEXT)]
         return {key: draw(_HEADER_TEXT) if location else value(draw, shape.value, depth + 1) for key in keys}
     if kind == "string":
+        if shape.serialization.get("hostLabel"):
+            return draw(st.text(_PLAIN, min_size=1, max_size=6))
         if shape.metadata.get("enum"):
             return draw(st.sampled_from(shape.metadata["enum"]))
         return draw(_LABEL if location == "uri" else _HEADER_TEXT if location in ("header", "querystring") else _TEXT)
