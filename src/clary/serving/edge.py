@@ -1,0 +1,303 @@
+"""nginx's configuration, rendered once at start: the only network listener, and static.
+
+Owns which request goes where (credential scope, then `X-Amz-Target`, then known paths, else S3), limits, timeouts, the edge's own error
+bodies in the protocol of the request, the access log. Refuses to know endpoints: their home is a hash of their name (`homes.py`).
+Pure: text out of settings; `app` writes it and starts nginx. Works with nginx 1.22 and newer.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from clary.serving.edgeerrors import locations
+from clary.serving.homes import home, shares
+
+__all__ = ["EdgeSettings", "home", "render"]
+
+SLACK = 1 << 20  # bytes over max_payload that still reach the front, whose answer names the size
+KEEPS = 2  # seconds an idle connection to a front is kept; a front that drains waits for it (process.py)
+
+
+@dataclass(frozen=True, slots=True)
+class EdgeSettings:
+    """What the edge is told. `listen` is the address of the inherited socket as nginx writes it (`127.0.0.1:4600`, `[::1]:4600`);
+    `hosts` are the Host names allowed (`*.name` allows its sub-domains); paths are absolute; `folder` is writable by nginx's workers."""
+
+    listen: str
+    fronts: tuple[str, ...]
+    control: str
+    objects: str
+    folder: str
+    pid: str
+    access_log: str
+    error_log: str
+    hosts: tuple[str, ...] = ("localhost", "127.0.0.1")
+    tls_cert: str = ""
+    tls_key: str = ""
+    user: str = ""
+    workers: int = 1
+    connections: int = 16384  # per worker process; a proxied request takes two
+    open_files: int = 0  # RLIMIT_NOFILE of the workers; 0: as inherited
+    max_payload: int = 25 << 20
+    max_control: int = 8 << 20
+    max_object: int = 5 << 30  # AWS's largest single PUT or part
+    control_paths: tuple[str, ...] = ("/console", "/metrics")
+
+
+def render(settings: EdgeSettings) -> str:
+    """The whole nginx.conf. ValueError for a path or name that cannot stand in it."""
+    blocks = (
+        _main(settings),
+        "http {",
+        _http(settings),
+        _maps(settings),
+        _upstreams(settings),
+        _stranger(settings),
+        _server(settings),
+        "}",
+    )
+    return "\n".join(blocks) + "\n"
+
+
+def _quoted(text: str) -> str:
+    if any(c in text for c in "\"'\\$;{}\n\r\0") or not text:
+        raise ValueError(f"{text!r} cannot stand in nginx's configuration")
+    return f'"{text}"'
+
+
+def _main(settings: EdgeSettings) -> str:
+    user = f"user {settings.user};\n" if settings.user else ""
+    files = f"worker_rlimit_nofile {settings.open_files};\n" if settings.open_files else ""
+    return f"""\
+# Made by Clary at every start. Changes here are lost.
+daemon off;
+{user}worker_processes {settings.workers};
+{files}pid {_quoted(settings.pid)};
+error_log {_quoted(settings.error_log)} warn;
+worker_shutdown_timeout 3700s;
+events {{
+    worker_connections {settings.connections};
+    multi_accept on;
+}}"""
+
+
+def _http(settings: EdgeSettings) -> str:
+    temp = "\n".join(
+        f"    {kind}_temp_path {_quoted(f'{settings.folder}/{kind}')};"
+        for kind in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
+    )
+    return f"""\
+{temp}
+    default_type application/octet-stream;
+    server_tokens off;
+    merge_slashes off;
+    absolute_redirect off;
+    underscores_in_headers on;
+    ignore_invalid_headers off;
+    large_client_header_buffers 4 32k;
+    client_header_buffer_size 4k;
+    client_header_timeout 20s;
+    client_body_timeout 30s;
+    send_timeout 60s;
+    reset_timedout_connection on;
+    keepalive_timeout 75s;
+    keepalive_requests 1000000;
+    lingering_time 10s;
+    tcp_nodelay on;
+    sendfile on;
+    server_names_hash_bucket_size 256;
+    server_names_hash_max_size 4096;
+    map_hash_bucket_size 256;
+    limit_conn_zone $server_port zone=open:1m;
+    limit_conn_status 503;
+
+    proxy_http_version 1.1;
+    proxy_set_header Host $http_host;
+    proxy_set_header Connection "";
+    proxy_set_header X-Forwarded-For $remote_addr;
+    proxy_set_header X-Forwarded-Proto $scheme;
+    proxy_next_upstream off;
+    proxy_connect_timeout 75s;
+    proxy_send_timeout 300s;
+    proxy_read_timeout 3700s;
+    proxy_max_temp_file_size 0;
+    proxy_buffer_size 16k;
+    proxy_buffers 16 32k;
+    proxy_busy_buffers_size 64k;
+    proxy_redirect off;
+    proxy_ignore_headers X-Accel-Redirect X-Accel-Expires X-Accel-Limit-Rate X-Accel-Charset;
+
+    log_format clary escape=json '{{"time":"$time_iso8601","client":"$remote_addr","method":"$request_method","host":"$http_host",'
+        '"path":"$clary_path","to":"$clary_to","scope":"$clary_scope","status":$status,"received":$request_length,"sent":$bytes_sent,'
+        '"seconds":$request_time,"upstream":"$upstream_response_time","request":"$upstream_http_x_amzn_requestid",'
+        '"agent":"$http_user_agent"}}';
+    access_log {_quoted(settings.access_log)} clary buffer=64k flush=1s;
+"""
+
+
+def _maps(settings: EdgeSettings) -> str:
+    known = "|".join(path.strip("/").replace(".", r"\.") for path in settings.control_paths)
+    slash = "(?:%2F|/)"
+    return f"""\
+    # 1. The credential scope's service: in the Authorization header, or in a presigned query. S3's older signatures have no scope.
+    map $http_authorization $clary_header_scope {{
+        default "";
+        "~^AWS4-HMAC-SHA256 .*Credential=[^/,]+/[0-9]+/[^/,]+/([a-z0-9-]+)/aws4_request" $1;
+        "~^AWS " s3;
+    }}
+    map $args $clary_query_scope {{
+        default "";
+        "~*(?:^|&)X-Amz-Credential=[^&/%]+{slash}[0-9]+{slash}[^&/%]+{slash}([a-z0-9-]+){slash}aws4_request" $1;
+        "~(?:^|&)AWSAccessKeyId=" s3;
+    }}
+    map $clary_header_scope $clary_scope {{
+        default $clary_header_scope;
+        "" $clary_query_scope;
+    }}
+    # 2. X-Amz-Target.  3. Known paths, as sent.
+    map $http_x_amz_target $clary_target {{
+        default target;
+        "" -;
+    }}
+    map $request_uri $clary_known {{
+        default -;
+        "~^/endpoints/[^/?]+/" endpoint;
+        "~^/service/[^/?]+/operation/" control;
+        "~^/(?:{known})(?:[/?]|$)" control;
+    }}
+    map $request_uri $clary_endpoint {{
+        default "";
+        "~^/endpoints/([^/?]+)/" $1;
+    }}
+    map $request_uri $clary_path {{
+        default $request_uri;
+        "~^([^?]*)" $1;
+    }}
+    map "$request_method $clary_known $content_type" $clary_form {{
+        default -;
+        "~^POST - application/x-www-form-urlencoded" form;
+    }}
+    map "$clary_scope $clary_target $clary_known $clary_form" $clary_to {{
+        default objects;
+        "~^s3 " objects;
+        "~^sagemaker - endpoint " front;
+        "~^(?:sts|iam|sns) " query;
+        "~^[^ ]+ - - form$" query;
+        "~^[^ ]+ " control;
+        "~^ target " control;
+        "~^ - endpoint " front;
+        "~^ - control " control;
+    }}
+    split_clients $clary_endpoint $clary_home {{
+{_homes(len(settings.fronts))}
+    }}
+"""
+
+
+def _homes(count: int) -> str:
+    return "\n".join(f"        {share} clary_front_{index};" for index, share in enumerate(shares(count)))
+
+
+def _upstreams(settings: EdgeSettings) -> str:
+    def upstream(name: str, path: str, keep: int, seconds: int) -> str:
+        return f"""\
+    upstream {name} {{
+        server {_quoted("unix:" + path)} max_fails=0;
+        keepalive {keep};
+        keepalive_requests 100000000;
+        keepalive_timeout {seconds}s;
+    }}"""
+
+    fronts = [upstream(f"clary_front_{index}", path, 512, KEEPS) for index, path in enumerate(settings.fronts)]
+    others = [
+        upstream("clary_control", settings.control, 64, KEEPS),
+        upstream("clary_objects", settings.objects, 64, KEEPS),
+    ]
+    return "\n".join([*fronts, *others]) + "\n"
+
+
+def _listener(settings: EdgeSettings, more: str = "") -> str:
+    if not settings.tls_cert:
+        return f"        listen {settings.listen}{more};"
+    return f"""\
+        listen {settings.listen} ssl{more};
+        ssl_certificate {_quoted(settings.tls_cert)};
+        ssl_certificate_key {_quoted(settings.tls_key)};
+        ssl_protocols TLSv1.2 TLSv1.3;
+        ssl_session_cache shared:tls:4m;"""
+
+
+def _stranger(settings: EdgeSettings) -> str:
+    """Requests whose Host is not one of ours: DNS rebinding ends here."""
+    return f"""\
+    server {{
+{_listener(settings, " default_server")}
+        server_name "";
+        default_type application/json;
+        access_log {_quoted(settings.access_log)} clary buffer=64k flush=1s;
+{_pages("control", "        ")}
+{locations({"control": settings.max_control})}
+        location / {{
+            add_header x-amzn-ErrorType ValidationException always;
+            return 421 '{{"__type":"ValidationException","message":"This Host name is not allowed here: see the setting allowed_hosts."}}';
+        }}
+    }}
+"""
+
+
+def _server(settings: EdgeSettings) -> str:
+    names = " ".join(_quoted(host) for host in settings.hosts)
+    limits = {
+        "front": settings.max_payload,
+        "control": settings.max_control,
+        "query": settings.max_control,
+        "objects": settings.max_object,
+    }
+    return f"""\
+    server {{
+{_listener(settings)}
+        server_name {names};
+        limit_conn open {settings.connections * settings.workers // 2 - 256};
+
+{_pages("control", "        ")}
+
+        # Before any location is looked for: each has its own body limit. $request_uri stays as it was sent.
+        rewrite ^ /-/$clary_to last;
+
+        location = /-/front {{
+            internal;
+            client_max_body_size {settings.max_payload + SLACK};
+            client_body_buffer_size 1m;
+            proxy_pass http://$clary_home$request_uri;
+{_pages("front")}
+        }}
+        location = /-/control {{
+            internal;
+            client_max_body_size {settings.max_control};
+            client_body_buffer_size 256k;
+            proxy_pass http://clary_control$request_uri;
+{_pages("control")}
+        }}
+        location = /-/query {{
+            internal;
+            client_max_body_size {settings.max_control};
+            client_body_buffer_size 256k;
+            proxy_pass http://clary_control$request_uri;
+{_pages("query")}
+        }}
+        location = /-/objects {{
+            internal;
+            client_max_body_size {settings.max_object};
+            proxy_request_buffering off;
+            proxy_pass http://clary_objects$request_uri;
+{_pages("objects")}
+        }}
+{locations(limits)}
+    }}
+"""
+
+
+def _pages(where: str, indent: str = "            ") -> str:
+    """Which named location answers which error of the edge's own."""
+    pages = (("400 494", 400), ("408", 408), ("413", 413), ("414", 414), ("500", 500), ("502 503 504", 503))
+    return "\n".join(f"{indent}error_page {statuses} @{where}_{page};" for statuses, page in pages)
