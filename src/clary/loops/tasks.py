@@ -82,6 +82,12 @@ class Tasks:
         text = error.message if isinstance(error, ClaryError) else f"{type(error).__name__}: {error}"
         return Failed(text, known, error)
 
+    async def settled(self, key: str) -> None:
+        """Wait until that work has ended, however it did. Unknown is fine."""
+        task = self._tasks.get(key)
+        if task is not None:
+            await asyncio.wait([task])
+
     def forget(self, key: str) -> None:
         """Drop an outcome (the work may be started again), or cancel what still runs. Unknown is fine."""
         task = self._tasks.pop(key, None)

@@ -1,0 +1,213 @@
+"""The background work of training jobs: channels, code, environments, synced folders, results; and its end.
+
+`JobWork` starts each piece under the key of (job, attempt, name), so that nothing is done twice at once, and every piece can be done
+again from its beginning. `jobs.py` observes it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import shutil
+from collections.abc import Callable, Coroutine, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from clary.domain import channels, training
+from clary.domain.capacity import Machine
+from clary.domain.errors import Invalid, NotFound, Unschedulable
+from clary.domain.jobs import Begin, Discard, Work
+from clary.domain.resources import Record
+from clary.loops import job_places, untrusted
+from clary.loops.channels import ChannelPlacer
+from clary.loops.job_places import JobSettings
+from clary.loops.outputs import Outputs
+from clary.loops.short_runs import end, run_to_end
+from clary.loops.tasks import Done, Failed, Running, Tasks
+from clary.ports import Artifacts, Backend, Clock, Datapoints, Environment, Keys, Logs, Runtime, Runtimes, Store
+
+NAMES = ("channels", "code", "environment", "syncs", "upload")
+_KILL_SECONDS = 30.0
+
+
+@dataclass(frozen=True, slots=True)
+class JobPorts:
+    """The world of the job loop. `measure` tells the machine as it is now."""
+
+    store: Store
+    backend: Backend[Any]
+    artifacts: Artifacts
+    runtimes: Runtimes
+    logs: Logs
+    datapoints: Datapoints
+    keys: Keys
+    clock: Clock
+    measure: Callable[[], Machine]
+
+
+class JobWork:
+    """See the module. One per process; call it from the event loop's thread only."""
+
+    def __init__(self, ports: JobPorts, settings: JobSettings) -> None:
+        self._ports = ports
+        self._settings = settings
+        self._synced: dict[str, float] = {}  # ARN -> monotonic time of the last sync's begin
+        self.tasks = Tasks()
+
+    def state(self, record: Record) -> dict[str, Work]:
+        """All that was begun for the record's attempt, by name."""
+        return {name: work for name in NAMES if (work := self._state(record, name)) is not None}
+
+    def _state(self, record: Record, name: str) -> Work | None:
+        state = self.tasks.state(_key(record, name))
+        if state is None:
+            return None
+        if isinstance(state, Done):
+            return Work("done", state.result or {})
+        if isinstance(state, Failed):
+            return Work("failed", message=state.message, client=isinstance(state.error, (Invalid, NotFound)))
+        return Work("running")
+
+    def begin(self, command: Begin, record: Record) -> None:
+        self.tasks.start(_key(record, command.name), lambda: self._coroutine(command, record), record.arn)
+
+    def _coroutine(self, command: Begin, record: Record) -> Coroutine[Any, Any, Any]:
+        match command.name:
+            case "channels":
+                return self._place_channels(record)
+            case "code":
+                return self._prepare_code(record)
+            case "environment":
+                return self._build(record, command.requirements)
+            case "syncs":
+                return self._outputs(record).restore()
+            case "upload":
+                return self._upload(record, command.keep_model)
+        raise ValueError(f"no such work: {command.name}")
+
+    # -- what the log says --------------------------------------------------------------------------------------------------------
+
+    def log(self, record: Record, host: str) -> str:
+        """The path of the host's log file; the stream is made known."""
+        stream = job_places.stream(record, host)
+        return self._ports.logs.open(record.scope, training.LOG_GROUP, stream, self._ports.clock.now())
+
+    def say(self, record: Record, lines: Sequence[str]) -> None:
+        """Clary's own lines, in the first host's stream."""
+        self.log(record, "algo-1")
+        ms = int(self._ports.clock.now() * 1000)
+        stream = job_places.stream(record, "algo-1")
+        self._ports.logs.append(record.scope, training.LOG_GROUP, stream, [(ms, f"[clary] {line}") for line in lines])
+
+    def _progress(self, record: Record) -> Callable[[str], None]:
+        return lambda line: self.say(record, (line,))
+
+    # -- before the run -----------------------------------------------------------------------------------------------------------
+
+    async def _place_channels(self, record: Record) -> None:
+        where = job_places.places(self._settings, record)
+        inputs = channels.channels(record.document["request"])
+        await ChannelPlacer(self._ports.artifacts, record, where).place(inputs)
+
+    async def _prepare_code(self, record: Record) -> dict[str, Any]:
+        """The user's code, extracted in a sandbox; answers its requirements."""
+        source = training.submit_directory(record.document["request"])
+        assert source is not None
+        where = job_places.places(self._settings, record)
+        environment = await self._ports.runtimes.ensure(self.runtime(record), log=self._progress(record))
+        await asyncio.to_thread(_fresh, where.code_in, where.code_out)
+        await self._ports.artifacts.place(source.bucket, {source.key: "sourcedir.tar.gz"}, str(where.code_in))
+        await asyncio.to_thread((Path(where.code_in) / "spec.json").write_text, job_places.prepare_spec(str(source)))
+        run = await run_to_end(
+            self._ports.backend, job_places.prepare(record, where, environment, self.log(record, "algo-1"))
+        )
+        if run.exit_code != 0:
+            why = untrusted.read_text(str(where.code_out), "prepare-error", 1024)
+            if why:
+                raise Invalid(why)
+            raise Unschedulable(f"extracting the code ended with exit code {run.exit_code} {run.detail}".strip())
+        code = where.code_out / "code"
+        await asyncio.to_thread(_open_folders, str(code))
+        text = await asyncio.to_thread(untrusted.read_text, str(code), "requirements.txt", training.REQUIREMENTS_LIMIT)
+        return {"requirements": training.check_requirements(text)}
+
+    async def _build(self, record: Record, requirements: str) -> dict[str, Any]:
+        built = await self._ports.runtimes.ensure(self.runtime(record), requirements, self._progress(record))
+        return {"path": built.path, "python": built.python, "mounts": list(built.mounts)}
+
+    def runtime(self, record: Record) -> Runtime:
+        image = record.document["request"]["AlgorithmSpecification"]["TrainingImage"]
+        runtime = self._ports.runtimes.resolve(image)
+        if runtime is None:
+            raise Invalid(f"No runtime stands behind the image {image}.")
+        return runtime
+
+    # -- beside and after the run -----------------------------------------------------------------------------------------------
+
+    def _outputs(self, record: Record) -> Outputs:
+        return Outputs(self._ports.backend, self._ports.artifacts, self._settings, record)
+
+    async def _upload(self, record: Record, keep_model: bool) -> dict[str, Any]:
+        key = _key(record, "sync-out")
+        await self.tasks.settled(key)  # two syncs at once would mix up their notes
+        self.tasks.forget(key)
+        built = environment(record) if "environment" in record.document["work"] else None
+        log_path = self.log(record, "algo-1")
+        return await self._outputs(record).upload(built, keep_model, log_path, self._ports.clock.now())
+
+    def sync_due(self, record: Record) -> bool:
+        if record.document["phase"] != "training" or not training.syncs(record.document["request"]):
+            return False
+        last = self._synced.get(record.arn)
+        return last is None or self._ports.clock.monotonic() - last >= self._settings.sync_seconds
+
+    def sync(self, record: Record) -> None:
+        """Begin a sync of the synced folders unless one is under way."""
+        key = _key(record, "sync-out")
+        state = self.tasks.state(key)
+        if isinstance(state, Running):
+            return
+        if isinstance(state, Failed):
+            self.say(record, (f"Warning: copying to S3 failed: {state.message}",))
+        self.tasks.forget(key)
+        self._synced[record.arn] = self._ports.clock.monotonic()
+        now = self._ports.clock.now()
+        self.tasks.start(key, lambda: self._outputs(record).sync_out(now), record.arn)
+
+    # -- the end ------------------------------------------------------------------------------------------------------------------
+
+    async def discard(self, command: Discard, record: Record) -> None:
+        """End what runs of the attempt and remove its folders (`folder`: all of the job's)."""
+        prefix = f"{record.arn}#{command.attempt}/"
+        self.tasks.forget_all(prefix)
+        shorts = (f"{record.document['id']}-{command.attempt}-{what}" for what in ("prepare", "pack"))
+        for handle in (*command.handles, *shorts):
+            await end(self._ports.backend, handle, _KILL_SECONDS)
+        job = job_places.places(self._settings, record).job
+        await asyncio.to_thread(shutil.rmtree, str(job if command.folder else job / str(command.attempt)), True)
+        if command.folder:
+            self._synced.pop(record.arn, None)
+
+
+def environment(record: Record) -> Environment:
+    """The environment that was built for the job's attempt."""
+    built = record.document["work"]["environment"]
+    return Environment(built["path"], built["python"], tuple(built["mounts"]))
+
+
+def _key(record: Record, name: str) -> str:
+    return f"{record.arn}#{record.document['attempt']}/{name}"
+
+
+def _fresh(*folders: os.PathLike[str]) -> None:
+    for folder in folders:
+        shutil.rmtree(folder, ignore_errors=True)
+        os.makedirs(folder)
+        os.chmod(folder, 0o755)  # whatever the umask is: the sandbox's user must read it
+
+
+def _open_folders(top: str) -> None:
+    """Extracted code lies under an overlay: scripts may write beside their files, whichever user they run as."""
+    for folder, _, _ in os.walk(top):
+        os.chmod(folder, 0o777)
