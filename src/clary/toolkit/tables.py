@@ -44,8 +44,8 @@ class Sparse(NamedTuple):
         return out
 
 
-def csv(data: bytes) -> Matrix:
-    """Rows of numbers. The delimiter is a comma, or `;`, tab, `|`, or blanks when the first line has no comma."""
+def csv(data: bytes, dtype: Any = np.float32) -> Matrix:
+    """Rows of numbers (float32 unless told). The delimiter is a comma, or `;`, tab, `|`, or blanks when the first line has no comma."""
     data = data.strip(b"\n\r")
     if b"\r" in data:
         data = data.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
@@ -65,7 +65,7 @@ def csv(data: bytes) -> Matrix:
             if line.count(b",") + 1 != width:
                 raise ParseError("row {} has {} columns, the first has {}".format(number, line.count(b",") + 1, width))
         data = b"\n".join(lines)
-    flat = _numbers(data, len(lines) * width)
+    flat = _numbers(data, len(lines) * width, dtype)
     return flat.reshape(len(lines), width)
 
 
@@ -104,13 +104,13 @@ def _scan(data: bytes, expected: int, sep: str = ",", dtype: Any = np.float32) -
     return flat if flat.size == expected else None
 
 
-def _numbers(data: bytes, expected: int) -> Matrix:
+def _numbers(data: bytes, expected: int, dtype: Any) -> Matrix:
     joined = data.replace(b"\n", b",")
-    flat = _scan(joined, expected)
+    flat = _scan(joined, expected, dtype=dtype)
     if flat is not None:
         return flat
     fields = joined.split(b",")  # empty fields are missing values; anything else that is no number is an error
-    out = np.empty(expected, dtype=np.float32)
+    out = np.empty(expected, dtype=dtype)
     for place, field in enumerate(fields):
         try:
             out[place] = float(field) if field.strip() else np.nan

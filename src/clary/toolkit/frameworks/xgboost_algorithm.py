@@ -1,0 +1,282 @@
+"""The built-in XGBoost's server: `xgboost-model` files, SageMaker's content rules, a whole batch in one call.
+
+Owns status codes and texts of the container's algorithm mode (204 for an empty body, 415 for what cannot be read, 406 for what
+cannot be written, 400 for what the model refuses), ensembles, selectable inference content, and the hot path: one CSV parse and
+one C call for all single-row requests of a batch. Model files load here, inside the sandbox, pickles of old containers too.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import json
+import os
+import pickle
+from typing import Any, Callable, Dict, List, Mapping, Optional, Sequence, Tuple
+
+import numpy as np
+import xgboost
+
+from clary.toolkit import content, tables
+from clary.toolkit.frames import Request
+from clary.toolkit.frameworks import xgboost_answers as answers
+from clary.toolkit.inference import Handler, LoadError, Response, environment_flag
+
+_KINDS = {
+    "text/csv": "csv",
+    "text/libsvm": "libsvm",
+    "text/x-libsvm": "libsvm",
+    "libsvm": "libsvm",
+    "csv": "csv",
+    "application/x-recordio-protobuf": "recordio-protobuf",
+    "application/json": "json",
+    "application/jsonlines": "jsonlines",
+}
+OFFERED = (content.CSV, content.JSON, content.JSON_LINES, content.RECORDIO)
+
+
+class _Refused(Exception):
+    """This request gets that answer."""
+
+    def __init__(self, response: Response) -> None:
+        super().__init__()
+        self.response = response
+
+
+def load(spec: Mapping[str, Any]) -> Handler:
+    """Load every model file of `model_dir` (or the first one, without ensembles)."""
+    folder = str(spec["model_dir"])
+    names = sorted(n for n in os.listdir(folder) if not n.startswith(".") and os.path.isfile(os.path.join(folder, n)))
+    if not names:
+        raise LoadError("Failed to load model: no model file in {}.".format(folder))
+    preferred = [n for n in names if n.startswith("xgboost-model")]
+    names = preferred or names
+    if not environment_flag(os.environ, "SAGEMAKER_INFERENCE_ENSEMBLE", "true"):
+        names = names[:1]
+    return XGBoostHandler([read_booster(os.path.join(folder, name)) for name in names])
+
+
+def read_booster(path: str) -> xgboost.Booster:
+    """A booster out of JSON, UBJSON or (containers before 1.3) a pickle."""
+    with open(path, "rb") as file:
+        data = file.read()
+    try:
+        if data[:1] == b"\x80":
+            model = pickle.loads(data)  # noqa: S301  (in the sandbox)
+            return model.get_booster() if hasattr(model, "get_booster") else model
+        booster = xgboost.Booster()
+        booster.load_model(bytearray(data))
+        return booster
+    except Exception as error:
+        first = str(error).split("Stack trace:", 1)[0].strip()
+        raise LoadError("Failed to load model {}: {}".format(os.path.basename(path), first)) from error
+
+
+class _Model:
+    """One booster and the quickest right way to call it."""
+
+    def __init__(self, booster: xgboost.Booster) -> None:
+        self.booster = booster
+        booster.set_param({"nthread": 1})
+        self.width = booster.num_features()
+        config = json.loads(booster.save_config())["learner"]
+        self.objective = str(config["objective"]["name"])
+        self.linear = config["gradient_booster"]["name"] == "gblinear"
+        # The booster knows its best iteration when early stopping did not cut it there.
+        best = booster.attributes().get("best_iteration")
+        self.rounds = (0, int(best) + 1) if best is not None else (0, 0)
+        self.direct = None if self.linear else _direct(booster, self.rounds)
+        if self.direct is not None and not self._agrees(self.direct):
+            self.direct = None
+
+    def predict(self, rows: Any) -> Any:
+        """Predictions of float32 rows as wide as the model."""
+        if self.direct is not None:
+            return self.direct(rows)
+        if self.linear:
+            return self.booster.predict(xgboost.DMatrix(rows), iteration_range=self.rounds, validate_features=False)
+        return self.booster.inplace_predict(rows, iteration_range=self.rounds, validate_features=False)
+
+    def _agrees(self, direct: Callable[[Any], Any]) -> bool:
+        rows = np.linspace(-1, 1, 3 * self.width, dtype=np.float32).reshape(3, self.width)
+        expected = self.booster.inplace_predict(rows, iteration_range=self.rounds, validate_features=False)
+        return bool(np.array_equal(direct(rows), expected))
+
+
+def _direct(booster: xgboost.Booster, rounds: Tuple[int, int]) -> Optional[Callable[[Any], Any]]:
+    """`XGBoosterPredictFromDense` of the public C API without the Python package's checks: they cost half of a small batch."""
+    library = getattr(xgboost.core, "_LIB", None)
+    if library is None or not hasattr(library, "XGBoosterPredictFromDense") or not hasattr(booster, "handle"):
+        return None
+    settings = {
+        "type": 0,
+        "training": False,
+        "iteration_begin": rounds[0],
+        "iteration_end": rounds[1],
+        "strict_shape": False,
+    }
+    config = json.dumps({**settings, "missing": float("nan"), "cache_id": 0}).encode()
+    shape, sizes = ctypes.POINTER(ctypes.c_uint64)(), ctypes.c_uint64()
+    values = ctypes.POINTER(ctypes.c_float)()
+    by_shape, by_sizes, by_values = ctypes.byref(shape), ctypes.byref(sizes), ctypes.byref(values)
+    call, handle, as_array = library.XGBoosterPredictFromDense, booster.handle, np.ctypeslib.as_array
+    library.XGBGetLastError.restype = ctypes.c_char_p
+
+    def predict(rows: Any) -> Any:
+        data = rows.__array_interface__["data"][0]
+        interface = b'{"data": [%d, true], "shape": [%d, %d], "typestr": "<f4", "version": 3}' % (data, *rows.shape)
+        if call(handle, interface, config, None, by_shape, by_sizes, by_values):
+            raise xgboost.core.XGBoostError(library.XGBGetLastError().decode("utf-8", "replace"))
+        return as_array(values, tuple(shape[: sizes.value])).copy()
+
+    return predict
+
+
+class XGBoostHandler(Handler):
+    """Boosters behind SageMaker's content rules."""
+
+    batchable = True
+
+    def __init__(self, boosters: Sequence[xgboost.Booster]) -> None:
+        self._models = [_Model(booster) for booster in boosters]
+        self._width = self._models[0].width
+        self._objective = self._models[0].objective
+        self._default = os.environ.get("SAGEMAKER_DEFAULT_INVOCATIONS_ACCEPT") or content.CSV
+        selected = os.environ.get("SAGEMAKER_INFERENCE_OUTPUT", "")
+        self._selected = [name.strip() for name in selected.split(",") if name.strip()]
+        self._write = answers.writer(self._objective, self._selected, environment_flag(os.environ, "SAGEMAKER_BATCH"))
+        self._accepts: Dict[str, Optional[str]] = {}
+
+    def predict(self, requests: Sequence[Request]) -> List[Response]:
+        if len(requests) > 1:
+            quick = self._single_rows(requests)
+            if quick is not None:
+                return quick
+        found: List[Any] = []
+        for request in requests:
+            try:
+                found.append((self._accept(request.accept), self._rows(request)))
+            except _Refused as refused:
+                found.append(refused.response)
+        return self._answer(found)
+
+    def _single_rows(self, requests: Sequence[Request]) -> Optional[List[Response]]:
+        """The hot path: CSV of one row each. None when a request is anything else."""
+        kinds, accepts = _KINDS, self._accepts
+        bodies: List[bytes] = []
+        for _, body, content_type, accept, _ in requests:
+            if kinds.get(content_type) != "csv" or accepts.get(accept) is None:
+                return None
+            bodies.append(body)
+        rows = tables.csv_batch(bodies)
+        if rows is None or rows.shape[1] != self._width:
+            return None
+        try:
+            values = self._values(rows)
+        except xgboost.core.XGBoostError:
+            return None
+        write = self._write
+        if values.ndim == 1 and write is answers.plain_scores and all(accepts[r[3]] == content.CSV for r in requests):
+            return [Response(200, str(value).encode(), answers.CSV_REPLY) for value in values.tolist()]
+        return [write(values[i : i + 1], accepts[request[3]] or self._default) for i, request in enumerate(requests)]
+
+    def _answer(self, found: List[Any]) -> List[Response]:
+        """One call for all that could be read; when it fails, one call each, so that a failure concerns its own request."""
+        good = [item[1] for item in found if isinstance(item, tuple) and not isinstance(item, Response)]
+        if not good:
+            return found
+        try:
+            values = self._values(good[0] if len(good) == 1 else np.concatenate(good))
+        except xgboost.core.XGBoostError:
+            return [item if isinstance(item, Response) else self._alone(*item) for item in found]
+        responses: List[Response] = []
+        place = 0
+        for item in found:
+            if isinstance(item, Response):
+                responses.append(item)
+                continue
+            accept, rows = item
+            responses.append(self._write(values[place : place + len(rows)], accept))
+            place += len(rows)
+        return responses
+
+    def _alone(self, accept: str, rows: Any) -> Response:
+        try:
+            return self._write(self._values(rows), accept)
+        except xgboost.core.XGBoostError as error:
+            return _unable(str(error).split("Stack trace:", 1)[0].strip())
+
+    def _values(self, rows: Any) -> Any:
+        models = self._models
+        if len(models) == 1:
+            return models[0].predict(rows)
+        return answers.combine([model.predict(rows) for model in models], self._objective)
+
+    def _accept(self, accept: str) -> str:
+        chosen = self._accepts.get(accept)
+        if chosen is None:
+            chosen = content.choose(accept, OFFERED, self._default)
+            if chosen is None:
+                raise _Refused(Response(406, "Accept type {} is not supported".format(accept).encode()))
+            if len(self._accepts) < 256:
+                self._accepts[accept] = chosen
+        return chosen
+
+    def _rows(self, request: Request) -> Any:
+        if not request.body:
+            raise _Refused(Response(204, b""))
+        kind = _KINDS.get(content.base(request.content_type))
+        if kind is None:
+            raise _Refused(_unreadable("Content type {} is not supported".format(request.content_type or "''")))
+        try:
+            rows = self._parse(kind, request.body)
+        except tables.ParseError as error:
+            raise _Refused(
+                _unreadable(
+                    "Loading {} data failed with Exception, please ensure data is in {} format: {}".format(
+                        kind, kind, error
+                    )
+                )
+            ) from None
+        width = rows.shape[1]
+        if width != self._width:
+            raise _Refused(
+                _unable(
+                    "Feature size of {} inference data {} is not consistent with feature size of trained model {}.".format(
+                        kind, width, self._width
+                    )
+                )
+            )
+        return rows
+
+    def _parse(self, kind: str, body: bytes) -> Any:
+        if kind == "csv":
+            return tables.csv(body)
+        if kind == "libsvm":
+            sparse = tables.libsvm(body, labelled=False)
+            if sparse.width > self._width:
+                raise _Refused(
+                    _unable(
+                        "Feature size of libsvm inference data {} is larger than feature size of trained model {}.".format(
+                            sparse.width, self._width
+                        )
+                    )
+                )
+            return sparse.dense(self._width)
+        if kind == "recordio-protobuf":
+            return tables.records(body)[0]
+        return tables.instances(body, lines=kind == "jsonlines")
+
+    def probe(self) -> None:
+        self._values(np.zeros((1, self._width), dtype=np.float32))
+
+    def set_threads(self, count: int) -> None:
+        for model in self._models:
+            model.booster.set_param({"nthread": count})
+
+
+def _unreadable(text: str) -> Response:
+    return Response(415, text.encode("utf-8", "replace"))
+
+
+def _unable(text: str) -> Response:
+    return Response(400, "Unable to evaluate payload provided: {}".format(text).encode("utf-8", "replace"))

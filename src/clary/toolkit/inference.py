@@ -1,0 +1,123 @@
+"""The handler of a model inside a worker: `load(spec)` makes it, `predict` answers a batch.
+
+Owns the interface between the worker loop and the frameworks, and the answers of things gone wrong that all share. A handler
+never raises for what a request or the user's code did: that request's Response says it. Everything it needs is in the spec (a
+replica's JSON file) and the process's environment.
+"""
+
+from __future__ import annotations
+
+import importlib
+import os
+import sys
+import traceback
+from typing import Any, Dict, List, Mapping, NamedTuple, Sequence, Tuple
+
+from clary.toolkit.failure import user_traceback
+from clary.toolkit.frames import Request
+
+OWN = os.path.dirname(os.path.abspath(__file__))
+
+
+class Response(NamedTuple):
+    """One answer: HTTP status as the container would give it, body, content type, further headers (lower-case names)."""
+
+    status: int
+    body: bytes
+    content_type: str = "text/plain"
+    headers: Tuple[Tuple[str, str], ...] = ()
+
+
+class LoadError(Exception):
+    """The model cannot be loaded as asked; the text is for the user and stands alone (no traceback)."""
+
+
+class Handler:
+    """A loaded model. `batchable`: `predict` may get several requests at once and gains by it."""
+
+    batchable = False
+
+    def predict(self, requests: Sequence[Request]) -> List[Response]:
+        """Answer each request, in order."""
+        raise NotImplementedError
+
+    def probe(self) -> None:
+        """Predict something, or do nothing where only the user knows what could be predicted."""
+
+    def set_threads(self, count: int) -> None:
+        """Let the model's library use this many threads; called in workers only."""
+
+
+_FRAMEWORKS = {
+    "xgboost": "clary.toolkit.frameworks.xgboost_script",
+    "sklearn": "clary.toolkit.frameworks.sklearn",
+    "pytorch": "clary.toolkit.frameworks.pytorch",
+    "python": "clary.toolkit.frameworks.generic",
+}
+_ALGORITHMS = {"xgboost": "clary.toolkit.frameworks.xgboost_algorithm"}
+
+
+def preload(spec: Mapping[str, Any]) -> None:
+    """Import the framework, without the model and without user code: what a zygote does before it forks or loads."""
+    importlib.import_module(_module(spec))
+
+
+def load(spec: Mapping[str, Any]) -> Handler:
+    """Load the model. LoadError for what the user can mend without a traceback; user code's own exceptions go through."""
+    if spec.get("program") or not spec.get("algorithm"):
+        from clary.toolkit.frameworks import script
+
+        framework = importlib.import_module(_FRAMEWORKS[str(spec.get("framework") or "python")])
+        return script.load(spec, framework.DEFAULTS)
+    handler = importlib.import_module(_module(spec)).load(spec)
+    assert isinstance(handler, Handler)
+    return handler
+
+
+def _module(spec: Mapping[str, Any]) -> str:
+    algorithm, framework = str(spec.get("algorithm") or ""), str(spec.get("framework") or "python")
+    if algorithm and not spec.get("program"):
+        if algorithm not in _ALGORITHMS:
+            raise LoadError("This runtime has no built-in algorithm named {}.".format(algorithm))
+        return _ALGORITHMS[algorithm]
+    if framework not in _FRAMEWORKS:
+        raise LoadError("This runtime has no framework named {}.".format(framework))
+    return _FRAMEWORKS[framework]
+
+
+def broken(error: BaseException) -> Response:
+    """500 for an exception of user code: its message, then the traceback from the user's first frame on."""
+    trace = user_traceback(type(error), error, error.__traceback__, OWN)
+    return Response(500, "{}\n{}".format(error, trace).encode("utf-8", "replace"))
+
+
+def load_failure(error: BaseException) -> str:
+    """What FAILED carries: the user's own traceback, or a LoadError's text."""
+    if isinstance(error, LoadError):
+        return str(error)
+    if isinstance(error, SystemExit):
+        return "The model's code called sys.exit({!r}) while it was loaded.".format(error.code)
+    return user_traceback(type(error), error, error.__traceback__, OWN)
+
+
+def in_turn(requests: Sequence[Request], answer: Any) -> List[Response]:
+    """Answer requests one by one through `answer(request)`; an exception concerns its own request only."""
+    responses: List[Response] = []
+    for request in requests:
+        try:
+            responses.append(answer(request))
+        except Exception as error:
+            traceback.print_exc(file=sys.stderr)
+            responses.append(broken(error))
+    return responses
+
+
+def header(headers: Mapping[str, str], name: str) -> str:
+    return headers.get(name.lower(), "")
+
+
+def environment_flag(environ: Mapping[str, str], name: str, default: str = "") -> bool:
+    return environ.get(name, default).strip().lower() in ("1", "true", "yes")
+
+
+Spec = Dict[str, Any]

@@ -1,0 +1,207 @@
+"""The workers of a replica, as their zygote sees them: forks, slots, deaths, back-off.
+
+Owns the table of worker processes and the shared byte by which each says that it predicts. Refuses to speak to fronts."""
+
+from __future__ import annotations
+
+import json
+import mmap
+import os
+import select
+import signal
+import sys
+import time
+import traceback
+from typing import Any, Callable, Dict, Iterator, List, Mapping, NamedTuple, Optional, Tuple
+
+from clary.toolkit import inference
+from clary.toolkit.worker import Worker, die_with_parent
+
+SLOTS = 4096
+DRAIN_SECONDS = 25.0  # after SIGTERM workers may finish; the service allows 30 s in all
+_EARLY = 1.0  # a worker that died younger than this was born in vain
+_FIRST_PAUSE, _LONGEST_PAUSE = 0.1, 10.0
+
+
+class Member(NamedTuple):
+    """A worker that runs: its slot, the front it serves, its birth, and the pipe on which it reports its load."""
+
+    slot: int
+    socket: str
+    born: float
+    report: int  # descriptor, -1: none
+
+
+class Staff:
+    """Keeps `wanted` workers alive. `handler` is the loaded model they inherit; without one each loads for itself."""
+
+    def __init__(self, spec: Mapping[str, Any], sockets: List[str], after_fork: Callable[[], None]) -> None:
+        self.wanted = max(1, int(spec.get("workers") or 1))
+        self.threads = int(spec.get("threads") or 1)
+        self.handler: Optional[inference.Handler] = None
+        self._spec = spec
+        self._sockets = sockets
+        self._after_fork = after_fork
+        self._members: Dict[int, Member] = {}
+        self._killed: Dict[int, bool] = {}
+        self._busy = mmap.mmap(-1, SLOTS)
+        self._failures = 0
+        self._not_before = 0.0
+        self._deadline = float("inf")  # when a drain stops being patient
+        self._reports: List[Dict[str, Any]] = []
+
+    def count(self) -> int:
+        return len(self._members)
+
+    def fill(self) -> None:
+        """Fork what is missing, unless the last ones died young a moment ago."""
+        while len(self._members) < min(self.wanted, SLOTS) and time.monotonic() >= self._not_before:
+            self._fork()
+
+    def wait(self) -> float:
+        """Seconds until something is due: a respawn, or the end of patience; infinite for nothing."""
+        now = time.monotonic()
+        due = self._deadline
+        if len(self._members) < self.wanted and self._deadline == float("inf"):
+            due = min(due, self._not_before)
+        return max(0.0, due - now)
+
+    def _fork(self) -> None:
+        taken = {member.slot for member in self._members.values()}
+        slot = next(i for i in range(SLOTS) if i not in taken)
+        socket = self._sockets[slot % len(self._sockets)]
+        read = write = -1
+        if self.handler is None:
+            read, write = os.pipe()
+        self._busy[slot] = 0
+        sys.stdout.flush()
+        sys.stderr.flush()
+        parent = os.getpid()
+        pid = os.fork()
+        if pid == 0:
+            code = 1
+            try:
+                die_with_parent(parent)
+                self._after_fork()
+                code = self._work(slot, socket, read, write)
+            except BaseException:
+                traceback.print_exc()
+            finally:
+                sys.stdout.flush()
+                sys.stderr.flush()
+                os._exit(code)
+        if write >= 0:
+            os.close(write)
+        self._members[pid] = Member(slot, socket, time.monotonic(), read)
+
+    def _work(self, slot: int, socket: str, read: int, write: int) -> int:
+        """A worker's life, in the child."""
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        handler = self.handler
+        if handler is None:
+            os.close(read)
+            handler = self._load(write)
+            if handler is None:
+                return 1
+        return Worker(self._spec, socket, self._busy, slot, self.threads).run(handler)
+
+    def _load(self, write: int) -> Optional[inference.Handler]:
+        started = time.monotonic()
+        try:
+            handler = inference.load(self._spec)
+        except BaseException as error:
+            _say(write, {"error": inference.load_failure(error)})
+            return None
+        _say(write, {"seconds": time.monotonic() - started, "batchable": handler.batchable})
+        return handler
+
+    def loading(self) -> List[int]:
+        """Descriptors of workers that have not reported their load."""
+        return [member.report for member in self._members.values() if member.report >= 0]
+
+    def reports(self) -> Iterator[Dict[str, Any]]:
+        """What workers said of their loads since the last call: `{"error"}` or `{"seconds", "batchable"}`."""
+        for pid, member in list(self._members.items()):
+            if member.report >= 0 and select.select([member.report], [], [], 0)[0]:
+                self._collect(pid, member)
+        found, self._reports = self._reports, []
+        return iter(found)
+
+    def _collect(self, pid: int, member: Member) -> None:
+        said = b""
+        while True:
+            piece = os.read(member.report, 65536)
+            if not piece:
+                break
+            said += piece
+        os.close(member.report)
+        self._members[pid] = member._replace(report=-1)
+        if said:
+            self._reports.append(json.loads(said))
+
+    def reap(self) -> List[Tuple[int, int, bool]]:
+        """Workers that ended: `(pid, exit code or minus the signal, whether it left as it was told)`."""
+        ended: List[Tuple[int, int, bool]] = []
+        if time.monotonic() >= self._deadline:
+            self.kill_all()
+        while True:
+            try:
+                pid, status = os.waitpid(-1, os.WNOHANG)
+            except ChildProcessError:
+                break
+            if pid == 0:
+                break
+            member = self._members.get(pid)
+            if member is None:
+                continue  # a process that the model's code left behind
+            if member.report >= 0:
+                self._collect(pid, member)
+            del self._members[pid]
+            code = -os.WTERMSIG(status) if os.WIFSIGNALED(status) else os.WEXITSTATUS(status)
+            self._note(pid, code, time.monotonic() - member.born)
+            ended.append((pid, code, code == 0))
+        return ended
+
+    def _note(self, pid: int, code: int, age: float) -> None:
+        """Who dies young by itself is replaced ever more slowly; who was killed at a deadline or left is replaced at once."""
+        if self._killed.pop(pid, False) or code == 0:
+            return
+        print(
+            "A worker (pid {}) ended with status {} after {:.1f} s.".format(pid, code, age), file=sys.stderr, flush=True
+        )
+        if age < _EARLY:
+            self._failures += 1
+            pause = min(_FIRST_PAUSE * 2 ** (self._failures - 1), _LONGEST_PAUSE)
+            self._not_before = time.monotonic() + pause
+        else:
+            self._failures = 0
+
+    def kill(self, pid: int) -> None:
+        """SIGKILL one of ours; unknown pids are ignored."""
+        if pid in self._members:
+            self._killed[pid] = True
+            os.kill(pid, signal.SIGKILL)
+
+    def kill_busy(self, socket: str) -> None:
+        """SIGKILL those that predict for this front right now, and wait until they are gone."""
+        for pid, member in list(self._members.items()):
+            if member.socket == socket and self._busy[member.slot]:
+                self.kill(pid)
+                os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT)  # `reap` still finds it
+
+    def kill_all(self) -> None:
+        for pid in self._members:
+            self.kill(pid)
+
+    def dismiss(self) -> None:
+        """SIGTERM: each finishes what it has and ends; after DRAIN_SECONDS they are killed."""
+        self._deadline = time.monotonic() + DRAIN_SECONDS
+        for pid in list(self._members):
+            os.kill(pid, signal.SIGTERM)
+
+
+def _say(descriptor: int, message: Dict[str, Any]) -> None:
+    data = json.dumps(message).encode()
+    while data:
+        data = data[os.write(descriptor, data) :]
+    os.close(descriptor)

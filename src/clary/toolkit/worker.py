@@ -1,0 +1,168 @@
+"""A worker: one process that predicts. Dials its front, answers PREDICT frames until told to leave.
+
+Owns the worker's side of the protocol (`frames.py`) and the dialling again when a front restarts. Refuses to know how it was
+forked and what its handler loads. Blocking on purpose: an idle worker sleeps in `recv` and costs memory only.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import random
+import signal
+import socket
+import sys
+import time
+import traceback
+from typing import Any, Dict, List, Mapping, Optional, Sequence, Tuple
+
+from clary.toolkit import frames
+from clary.toolkit.inference import Handler, Response, broken
+
+FIRST_WAIT, LONGEST_WAIT = 0.05, 1.0
+_PR_SET_PDEATHSIG = 1
+
+
+class Backoff:
+    """Waits between dials: doubling from 50 ms to 1 s, with jitter."""
+
+    def __init__(self) -> None:
+        self._wait = FIRST_WAIT
+
+    def next(self) -> float:
+        wait = self._wait * random.uniform(0.7, 1.3)
+        self._wait = min(self._wait * 2, LONGEST_WAIT)
+        return wait
+
+    def reset(self) -> None:
+        self._wait = FIRST_WAIT
+
+
+class Worker:
+    """The loop of one worker process. `busy[slot]` (shared memory) is 1 while it predicts: the zygote reads it when a front dies."""
+
+    def __init__(self, spec: Mapping[str, Any], socket_path: str, busy: Any, slot: int, threads: int) -> None:
+        self._spec = spec
+        self._path = socket_path
+        self._busy = busy
+        self._slot = slot
+        self._threads = threads
+        self._handler: Optional[Handler] = None
+        self._metas: Dict[Tuple[str, Tuple[Tuple[str, str], ...]], bytes] = {}
+        self._leaving = False
+        self._channel: Optional[frames.Channel] = None
+        self._limits: Any = None  # threadpoolctl's, kept alive: its end would restore the old numbers
+
+    def run(self, handler: Handler) -> int:
+        """Serve until DRAIN or SIGTERM; answers the exit code."""
+        self._handler = handler
+        signal.signal(signal.SIGTERM, self._on_term)
+        self._set_threads(self._threads)
+        backoff = Backoff()
+        while not self._leaving:
+            try:
+                channel = self._dial()
+            except (OSError, frames.Closed, frames.FrameError):
+                if not self._leaving:
+                    time.sleep(backoff.next())
+                continue
+            backoff.reset()
+            if self._serve(channel):
+                break
+        return 0
+
+    def _dial(self) -> frames.Channel:
+        channel = self._channel = frames.Channel.dial(self._path)
+        try:
+            if self._leaving:
+                raise frames.Closed("leaving")
+            welcome = channel.greet("worker", str(self._spec["replica"]), str(self._spec["token"]), os.getpid())
+        except (frames.Closed, frames.FrameError, OSError):
+            channel.close()
+            raise
+        threads = int(welcome.get("threads") or 0)
+        if threads:
+            self._set_threads(threads)
+        return channel
+
+    def _serve(self, channel: frames.Channel) -> bool:
+        """Answer one front until its connection ends; whether the worker shall end too."""
+        try:
+            while True:
+                kind, count, payload = channel.read()
+                if kind == frames.PREDICT:
+                    self._predict(channel, frames.requests(payload, count))
+                elif kind == frames.RESIZE:
+                    self._set_threads(int(frames.message(payload).get("threads") or 0))
+                elif kind == frames.PING:
+                    channel.send(frames.control(frames.PONG))
+                elif kind == frames.DRAIN:
+                    return True
+                elif kind == frames.REDIAL:
+                    return False
+        except (frames.Closed, frames.FrameError, OSError):
+            return self._leaving
+        finally:
+            self._busy[self._slot] = 0
+            channel.close()
+
+    def _predict(self, channel: frames.Channel, requests: List[frames.Request]) -> None:
+        assert self._handler is not None
+        self._busy[self._slot] = 1
+        try:
+            responses: Sequence[Response] = self._handler.predict(requests)
+        except Exception as error:  # a handler answers what users do wrong: this is ours, or a MemoryError
+            traceback.print_exc(file=sys.stderr)
+            responses = [broken(error)] * len(requests)
+        channel.send(self._packed(requests, responses))
+        self._busy[self._slot] = 0
+
+    def _packed(self, requests: List[frames.Request], responses: Sequence[Response]) -> bytes:
+        metas = self._metas
+        answers = []
+        for request, (status, body, content_type, headers) in zip(requests, responses):
+            meta = metas.get((content_type, headers))
+            if meta is None:
+                try:
+                    meta = frames.result_meta(content_type, headers)
+                except frames.FrameError as error:
+                    text = "The answer's headers cannot be sent: {}.".format(error)
+                    status, body, meta = 500, text.encode(), frames.result_meta("text/plain")
+                else:
+                    if len(metas) > 512:
+                        metas.clear()
+                    metas[content_type, headers] = meta
+            answers.append((request.id, status, meta, body))
+        try:
+            return frames.results(answers)
+        except frames.FrameError:
+            note = b"The answers of this batch are larger than one frame may be."
+            return frames.results((number, 500, frames.result_meta("text/plain"), note) for number, _, _, _ in answers)
+
+    def _set_threads(self, count: int) -> None:
+        """Only ever in a worker: a zygote with threads could not fork. threadpoolctl first, then the library's parameter."""
+        if count < 1 or self._handler is None:
+            return
+        try:
+            import threadpoolctl
+        except ImportError:
+            pass
+        else:
+            self._limits = threadpoolctl.threadpool_limits(limits=count)
+        self._handler.set_threads(count)
+
+    def _on_term(self, _number: int, _frame: Any) -> None:
+        """End in good order: what was already sent here is still read and answered, then the connection reads as closed."""
+        self._leaving = True
+        if self._channel is not None:
+            try:
+                self._channel.sock.shutdown(socket.SHUT_RD)
+            except OSError:
+                pass  # it is closed already
+
+
+def die_with_parent(parent: int) -> None:
+    """Linux sends SIGKILL when the zygote is gone, however it went; `parent` closes the race with a parent that already is."""
+    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+    if os.getppid() != parent:
+        os._exit(1)
