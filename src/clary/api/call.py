@@ -10,6 +10,7 @@ import os
 from dataclasses import dataclass, field
 from typing import Any
 
+from clary.domain.capacity import Machine
 from clary.domain.ids import arn as make_arn
 from clary.domain.ids import uuid7
 from clary.domain.resources import KINDS, Scope
@@ -29,6 +30,7 @@ class ApiSettings:
     hold_seconds: float = 20.0
     strict_fields: bool = False  # refuse fields that are only recorded
     capacity: str = "fit"  # fit | strict
+    machine: Machine | None = None  # what `strict` may reserve
 
 
 @dataclass(frozen=True, slots=True)

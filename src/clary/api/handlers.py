@@ -14,6 +14,7 @@ MODULES: tuple[str, ...] = (
     "clary.api.sagemaker.endpoint_configs",
     "clary.api.sagemaker.endpoints",
     "clary.api.sagemaker.tags",
+    "clary.api.sagemaker.training_jobs",
 )
 
 

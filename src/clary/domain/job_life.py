@@ -29,6 +29,7 @@ from clary.domain.jobs import (
     Work,
     ended,
     entered,
+    secondary,
 )
 from clary.domain.lifecycle import JOB, JobFact, JobStatus, advance
 from clary.domain.metrics import latest
@@ -81,7 +82,9 @@ def _starting(record: Record, seen: Seen, now: float) -> Decision[Command]:
         return _waiting(record, admission, now)
     claim = Claim(record.arn, len(of), fit, now)
     fitted = {"cpu": fit.cpu, "memory": fit.memory, "gpus": fit.gpus, "notes": list(fit.notes)}
-    moved = {**entered(document, "Downloading", "Downloading input data", now), "phase": "downloading", "fit": fitted}
+    told = " ".join(["Preparing the instances for training.", *(f"{note}." for note in fit.notes)])
+    begun_at = entered(document, secondary(document) if document["attempt"] else "Starting", told, now)
+    moved = {**entered(begun_at, "Downloading", "Downloading input data", now), "phase": "downloading", "fit": fitted}
     moved.setdefault("started", now)
     lines = (*document["notes"], *fit.notes) if document["attempt"] == 0 else (f"Attempt {document['attempt'] + 1}.",)
     begun = tuple(Begin(name, document["attempt"]) for name in _wanted(request))

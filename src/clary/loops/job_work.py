@@ -141,7 +141,11 @@ class JobWork:
         runtime = self._ports.runtimes.resolve(image)
         if runtime is None:
             raise Invalid(f"No runtime stands behind the image {image}.")
-        return runtime
+        request = record.document["request"]
+        if not training.program(request) and not training.entrypoint(request):
+            return runtime
+        # A built-in algorithm's environment is bare for speed; the user's code gets the richer one of the same name.
+        return next((each for each in self._ports.runtimes.all() if each.name == f"{runtime.name}-script"), runtime)
 
     # -- beside and after the run -----------------------------------------------------------------------------------------------
 

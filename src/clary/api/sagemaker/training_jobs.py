@@ -1,0 +1,243 @@
+"""Training jobs: create, describe, list, stop, delete. Handlers record what is asked; the job loop does it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+from clary.api import holding, paging, records, tagging
+from clary.api.call import Call, Params
+from clary.api.registry import operation
+from clary.domain import capacity, channels, fields, jobs, metrics, training
+from clary.domain.errors import AlreadyExists, IllegalTransition, InUse, Invalid, LimitExceeded, NotFound
+from clary.domain.lifecycle import JOB, JobFact, JobStatus, admits
+from clary.domain.resources import Record
+from clary.domain.roles import parse_role
+
+_ECHOED = (
+    "HyperParameters",
+    "RoleArn",
+    "VpcConfig",
+    "CheckpointConfig",
+    "DebugHookConfig",
+    "DebugRuleConfigurations",
+    "TensorBoardOutputConfig",
+    "ExperimentConfig",
+    "ProfilerConfig",
+    "ProfilerRuleConfigurations",
+    "Environment",
+    "RetryStrategy",
+    "RemoteDebugConfig",
+    "InfraCheckConfig",
+)
+_FLAGS = ("EnableNetworkIsolation", "EnableInterContainerTrafficEncryption", "EnableManagedSpotTraining")
+
+
+@operation("sagemaker", "CreateTrainingJob")
+async def create_training_job(call: Call, params: Params) -> Params:
+    """Record the job as InProgress; the job loop starts it."""
+    recorded = fields.check("CreateTrainingJob", params, call.settings.strict_fields)
+    _check_image(call, params)
+    _check_role(call, params["RoleArn"])
+    _check_size(call, params)
+    await _check_places(call, params)
+    names = ", ".join(field.path for field in recorded)
+    notes = [f"No effect here, only recorded: {names}. See docs/fields.md."] if names else []
+    request = {name: value for name, value in params.items() if name != "Tags"}
+    document = jobs.document(request, tagging.checked(params.get("Tags")), call.new_id(), notes, call.now)
+    record = records.new(call, jobs.KIND, params["TrainingJobName"], document, JobStatus.IN_PROGRESS)
+    try:
+        record = await call.store.add(record)
+    except AlreadyExists:
+        raise AlreadyExists(
+            "Training job names must be unique within an AWS account and region, and a training job with this name already "
+            f"exists ({record.arn})"
+        ) from None
+    return {"TrainingJobArn": record.arn}
+
+
+def _check_image(call: Call, params: Params) -> None:
+    image = params["AlgorithmSpecification"].get("TrainingImage")
+    if not image:
+        raise Invalid("AlgorithmSpecification needs a TrainingImage.")
+    if call.ports.runtimes.resolve(image) is None:
+        known = ", ".join(sorted({name for runtime in call.ports.runtimes.all() for name in runtime.repositories}))
+        raise Invalid(f"Clary has no runtime for the image {image}. It knows images of these repositories: {known}.")
+    metrics.compile_definitions(params["AlgorithmSpecification"].get("MetricDefinitions") or [])
+
+
+def _check_role(call: Call, arn: str) -> None:
+    role = parse_role(arn)
+    if role is None or role[0] != call.scope.account:
+        raise Invalid(
+            f"Could not assume role {arn}. Please ensure that the role exists and allows principal 'sagemaker.amazonaws.com' to "
+            "assume the role."
+        )
+
+
+def _check_size(call: Call, params: Params) -> None:
+    """Types that have figures; under the policy `strict` also that the machine could ever reserve them all at once."""
+    training.check_stopping(params)
+    training.syncs(params)
+    of = training.hosts(params)
+    sizes = [training.size_of(host) for host in of]
+    machine = call.settings.machine
+    if call.settings.capacity != "strict" or machine is None:
+        return
+    fits = [capacity.fit(size, machine, "strict") for size in sizes]
+    for fit in fits[:1]:
+        granted = capacity.admit(fit, len(of), (), 0, machine, "strict", call.now)
+        if not granted.granted:
+            raise LimitExceeded(
+                f"The account-level service limit '{of[0].instance_type} for training job usage' cannot hold {len(of)} Instances "
+                f"on this machine ({granted.reason}), and the capacity policy is 'strict'."
+            )
+
+
+async def _check_places(call: Call, params: Params) -> None:
+    """Buckets that exist: where the data is missing, AWS's own text says so."""
+    of = training.hosts(params)
+    for channel in channels.channels(params):
+        training.receivers(channel, of)
+        if not await call.ports.artifacts.exists(channel.location.bucket):
+            raise Invalid(channels.no_objects(channel, call.scope.region, params["RoleArn"]))
+    training.submit_directory(params)
+    output = training.results(params).model
+    if not await call.ports.artifacts.exists(output.bucket):
+        raise Invalid(
+            f'The bucket "{output.bucket}" of OutputDataConfig.S3OutputPath does not exist in the selected region '
+            f"({call.scope.region})."
+        )
+
+
+# -- describe -----------------------------------------------------------------------------------------------------------------
+
+
+@operation("sagemaker", "DescribeTrainingJob")
+async def describe_training_job(call: Call, params: Params) -> Params:
+    """Held for clients that wait, until the job ends."""
+    record = await _find(call, params["TrainingJobName"])
+    settled = await holding.settled(call, record, jobs.ACTIVE)
+    if settled is None:
+        raise NotFound("Requested resource not found.")
+    return described(settled)
+
+
+async def _find(call: Call, name: str) -> Record:
+    record = await call.store.get(jobs.KIND, call.scope, name)
+    if record is None:
+        raise NotFound("Requested resource not found.")
+    return record
+
+
+def described(record: Record) -> Params:
+    """DescribeTrainingJob's answer: what was asked with its defaults, and what became of it."""
+    document = record.document
+    request = document["request"]
+    answer: Params = {
+        "TrainingJobName": record.name,
+        "TrainingJobArn": record.arn,
+        "TrainingJobStatus": record.status,
+        "SecondaryStatus": jobs.secondary(document),
+        "SecondaryStatusTransitions": [dict(entry) for entry in document["transitions"]],
+        "AlgorithmSpecification": {"EnableSageMakerMetricsTimeSeries": False, **request["AlgorithmSpecification"]},
+        # The SDK reads KmsKeyId unasked (reference/sdk.md 4).
+        "OutputDataConfig": {"KmsKeyId": "", "CompressionType": "GZIP", **request["OutputDataConfig"]},
+        "ResourceConfig": dict(request.get("ResourceConfig") or {}),
+        "StoppingCondition": {
+            "MaxRuntimeInSeconds": training.max_runtime(request),
+            **(request.get("StoppingCondition") or {}),
+        },
+        "CreationTime": record.created,
+        "LastModifiedTime": record.modified,
+        "ProfilingStatus": "Disabled",
+        **{name: bool(request.get(name, False)) for name in _FLAGS},
+        **{name: request[name] for name in _ECHOED if name in request},
+    }
+    if request.get("InputDataConfig"):
+        answer["InputDataConfig"] = [_channel(entry) for entry in request["InputDataConfig"]]
+    if document.get("artifacts"):
+        answer["ModelArtifacts"] = {"S3ModelArtifacts": document["artifacts"]}
+    if document.get("failure"):
+        answer["FailureReason"] = document["failure"]
+    if document["metrics"]:
+        answer["FinalMetricDataList"] = [dict(entry) for entry in document["metrics"]]
+    return {**answer, **_times(document)}
+
+
+def _channel(entry: Mapping[str, Any]) -> Params:
+    source = entry["DataSource"].get("S3DataSource") or {}
+    return {
+        "CompressionType": "None",
+        "RecordWrapperType": "None",
+        **entry,
+        "DataSource": {"S3DataSource": {"S3DataDistributionType": "FullyReplicated", **source}},
+    }
+
+
+def _times(document: Mapping[str, Any]) -> Params:
+    """Seconds are whole and at least 1, as AWS bills them."""
+    if "started" not in document:
+        return {}
+    times: Params = {"TrainingStartTime": document["started"]}
+    if "ended" in document:
+        seconds = max(1, round(document["ended"] - document["started"]))
+        times |= {
+            "TrainingEndTime": document["ended"],
+            "TrainingTimeInSeconds": seconds,
+            "BillableTimeInSeconds": seconds,
+        }
+    return times
+
+
+# -- list, stop, delete -------------------------------------------------------------------------------------------------------
+
+
+@operation("sagemaker", "ListTrainingJobs")
+async def list_training_jobs(call: Call, params: Params) -> Params:
+    """No job of Clary's keeps a warm pool or belongs to a training plan: such filters find none."""
+    if params.get("WarmPoolStatusEquals") or params.get("TrainingPlanArnEquals"):
+        return {"TrainingJobSummaries": []}
+    found, more = await paging.page(call, params, paging.query(call, params, jobs.KIND))
+    return {"TrainingJobSummaries": [_summary(record) for record in found], **more}
+
+
+def _summary(record: Record) -> Params:
+    summary: Params = {
+        "TrainingJobName": record.name,
+        "TrainingJobArn": record.arn,
+        "CreationTime": record.created,
+        "LastModifiedTime": record.modified,
+        "TrainingJobStatus": record.status,
+        "SecondaryStatus": jobs.secondary(record.document),
+    }
+    if "ended" in record.document:
+        summary["TrainingEndTime"] = record.document["ended"]
+    return summary
+
+
+@operation("sagemaker", "StopTrainingJob")
+async def stop_training_job(call: Call, params: Params) -> Params:
+    """Record that it shall stop. A job that is stopping already stays so."""
+
+    def change(record: Record) -> Record:
+        if record.status == JobStatus.STOPPING:
+            return record
+        try:
+            return jobs.stop_asked(record, call.now)
+        except IllegalTransition:
+            raise Invalid(f"The request was rejected because the training job is in status {record.status}.") from None
+
+    await records.amend(call, lambda: _find(call, params["TrainingJobName"]), change)
+    return {}
+
+
+@operation("sagemaker", "DeleteTrainingJob")
+async def delete_training_job(call: Call, params: Params) -> Params:
+    """Only an ended job: nothing is left of it but its record, its logs and its results. The name is free then."""
+    record = await _find(call, params["TrainingJobName"])
+    if not admits(JOB, record.status, JobFact.DELETE_ASKED):
+        raise InUse(f"The request was rejected because the training job is in status {record.status}.")
+    await call.store.remove(replace(record))
+    return {}
