@@ -38,7 +38,8 @@ class UnknownOperation(ServiceError):
     """No such operation among the services asked; ``name`` is what the request called it, ``service`` where known."""
 
     def __init__(self, name: str, service: str | None = None) -> None:
-        super().__init__("UnknownOperationException", f"Unknown operation {name}.", 400)
+        message = f"Clary does not know the operation {name:.200}; docs/operations.md lists what it does."
+        super().__init__("UnknownOperationException", message, 400)
         self.name = name
         self.service = service
 

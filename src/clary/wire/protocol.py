@@ -77,6 +77,12 @@ def _inflate(body: bytes) -> bytes:
     return plain
 
 
+def stand_in(service_model: ServiceModel, request: Request) -> OperationModel:
+    """Some operation model that answers in the protocol of a request, for errors before the operation is known."""
+    model = speaking(service_model, spoken(service_model, request))
+    return model.operation_model(model.operation_names[0])
+
+
 def serialize_response(
     service_model: ServiceModel, operation_model: OperationModel, result: Mapping[str, Any] | None, request_id: str = ""
 ) -> Response:

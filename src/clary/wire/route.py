@@ -73,6 +73,11 @@ def name_of(service_model: ServiceModel) -> str | None:
     return None if name is None else str(name)
 
 
+def signing_name(service_model: ServiceModel) -> str:
+    """The service's name in credential scopes."""
+    return str(service_model.metadata.get("signingName") or service_model.metadata.get("endpointPrefix"))
+
+
 def spoken(service_model: ServiceModel, request: Request) -> str:
     """The protocol a request speaks, among those its service knows; the model's preferred one when nothing tells."""
     known = protocols_of(service_model)
@@ -167,7 +172,7 @@ def action_of(request: Request) -> str | None:
     """The ``Action`` of a query request, from its form or its query string."""
     body = request.body[:65536]
     at = 7 if body.startswith(b"Action=") else body.find(b"&Action=") + 8
-    if at >= 7:
+    if at > 7 or body.startswith(b"Action="):
         return body[at:].partition(b"&")[0].decode("latin-1")
     return next((value for name, value in query_pairs(request.query) if name == "Action"), None)
 
@@ -250,7 +255,7 @@ class Router:
             prefix = model.metadata.get("targetPrefix")
             if prefix:
                 self._by_prefix[prefix] = name
-            self._by_scope.setdefault(str(model.metadata.get("signingName") or name_of(model)), []).append(name)
+            self._by_scope.setdefault(signing_name(model), []).append(name)
             if "query" in protocols_of(model):
                 for action in model.operation_names:
                     self._by_action.setdefault((action, str(model.metadata.get("apiVersion"))), name)
