@@ -90,6 +90,11 @@ class Settings:
     def environments_folder(self) -> Path:
         return Path(self.environments) if self.environments else self.root / "environments"
 
+    def build_environment(self) -> dict[str, str]:
+        """What uv sees when it builds an environment: where programs and caches are, and how the index is reached."""
+        names = ("PATH", "HOME", "XDG_CACHE_HOME", "UV_CACHE_DIR")
+        return {**{name: os.environ[name] for name in names if name in os.environ}, **self.passed}
+
     @property
     def run(self) -> Path:
         """The folder of sockets: in the state folder when it is short enough and others need not reach it, else a short one.
@@ -165,6 +170,11 @@ NAMES = tuple(f.name for f in fields(Settings) if f.metadata["doc"])
 def describe(name: str) -> str:
     """One line of what the setting is for."""
     return next(str(f.metadata["doc"]) for f in fields(Settings) if f.name == name)
+
+
+def environment() -> dict[str, str]:
+    """A copy of the whole environment, for what hands it on to a user's own process (`clary shell`) or completes it (`clary env`)."""
+    return dict(os.environ)
 
 
 def default_dir(environment: Mapping[str, str]) -> str:

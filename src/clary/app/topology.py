@@ -42,9 +42,9 @@ PROCESSES = (
 
 _WIDTH, _HEIGHT, _GAP_X, _GAP_Y, _MARGIN = 286, 56, 70, 84, 30
 _STYLE = (
-    "text{font:13px system-ui,sans-serif;fill:#1d2733}.n{font-weight:600}.s{font-size:11px;fill:#5b6875}.e{paint-order:stroke;stroke:#fff;stroke-width:4px}"
-    "rect{fill:#f6f8fa;stroke:#8795a1;rx:6}rect.u{fill:#fff;stroke-dasharray:4 3}"
-    "path{stroke:#5b6875;fill:none;marker-end:url(#a)}"
+    "text{font:13px system-ui,sans-serif;fill:#1d2733}.n{font-weight:600}.s{font-size:11px;fill:#5b6875}"
+    ".e{paint-order:stroke;stroke:#fff;stroke-width:4px}rect{fill:#f6f8fa;stroke:#8795a1;rx:6}"
+    "rect.u{fill:#fff;stroke-dasharray:4 3}path{stroke:#5b6875;fill:none;marker-end:url(#a)}"
 )
 
 

@@ -101,6 +101,10 @@ class FileKeys:
             mine = [credential for credential in self.all() if credential.account == account]
             return mine[0] if mine else self.create(account, name)
 
+    def derive(self, purpose: bytes) -> bytes:
+        """32 bytes for another use inside Clary (sealing page tokens, the object store's own door), the same in each process."""
+        return _mac(self._master, b"derive " + purpose, b"")
+
     def revoke(self, access_key_id: str) -> None:
         """A permanent pair is removed; a temporary one is refused until it would have ended. NotFound for no such pair."""
         if access_key_id.startswith("ASIA"):

@@ -1,0 +1,77 @@
+"""The control plane's process: the API over records, and the loops that make them true, on one event loop.
+
+`python -m clary.app.control --settings FILE --ready-fd N`. Order of a start: ports, fronts, loops, then the socket: what is answered
+is looked after. Order of an end: the socket, the loops (leases given back), the ports.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import sys
+from collections.abc import Sequence
+from contextlib import AsyncExitStack
+from pathlib import Path
+
+import uvloop
+from granian.constants import Interfaces, TaskImpl
+from granian.server.embed import Server
+
+from clary.app import wiring
+from clary.app.process import Start, begin
+
+
+async def serve(start: Start) -> None:
+    """Run until SIGTERM."""
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    async with AsyncExitStack() as stack:
+        control = await stack.enter_async_context(wiring.control(start.settings))
+        path = start.settings.control_socket
+        path.unlink(missing_ok=True)
+        server = Server(
+            control.application,
+            uds=Path(path),
+            interface=Interfaces.ASGINL,
+            task_impl=TaskImpl.asyncio,
+            websockets=False,
+            log_access=False,
+            backlog=4096,
+        )
+        serving = loop.create_task(server.serve())
+        await _bound(path, serving)
+        path.chmod(0o660)
+        start.ready()
+        waits = [serving, loop.create_task(stop.wait()), *control.tasks]
+        done, _ = await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+        server.stop()
+        await asyncio.wait([serving], timeout=10)
+        for task in done:
+            task.result()  # a loop that ended by itself is a bug: its traceback belongs into the log
+
+
+async def _bound(path: Path, serving: asyncio.Task[None]) -> None:
+    """Until the socket takes connections, or the server has failed."""
+    while not serving.done():
+        try:
+            _, writer = await asyncio.open_unix_connection(str(path))
+        except (FileNotFoundError, ConnectionRefusedError):
+            await asyncio.sleep(0.002)
+        else:
+            writer.close()
+            return
+    serving.result()
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the control plane until SIGTERM."""
+    start = begin("control", argv)
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(serve(start))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,200 @@
+"""The control plane put together: one function builds its ports, its loops and its application from the settings.
+
+Nothing else in Clary makes these objects; nothing here decides anything.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import psutil
+
+from clary.api import dispatch, handlers
+from clary.api.call import ApiSettings, Ports
+from clary.api.errors import translate
+from clary.api.identity import Identity
+from clary.app import workloads
+from clary.app.clock import SystemClock
+from clary.app.settings import Settings
+from clary.backends import runtimes
+from clary.domain import extensions
+from clary.domain.capacity import Machine
+from clary.domain.errors import AlreadyExists, ClaryError
+from clary.domain.roles import default_role
+from clary.loops import endpoints, jobs
+from clary.loops.endpoint_places import EndpointSettings
+from clary.loops.job_places import JobSettings
+from clary.loops.job_work import JobPorts
+from clary.loops.loop import Loop
+from clary.objects.client import OwnArtifacts
+from clary.objects.external import ExternalArtifacts
+from clary.ports import Artifacts, Store
+from clary.serving.client import FrontClient
+from clary.stores import sql
+from clary.stores.datapoints import FileDatapoints
+from clary.stores.keys import FileKeys
+from clary.stores.logs import FileLogs
+from clary.wire.asgi import Application, Invocation, Limits
+from clary.wire.errors import ServiceError
+
+# Services whose requests are understood; what of them is answered, docs/operations.md says.
+SERVICES = (
+    "sagemaker",
+    "sagemaker-runtime",
+    "sagemaker-featurestore-runtime",
+    "sagemaker-metrics",
+    "application-autoscaling",
+    "cloudwatch",
+    "ecr",
+    "iam",
+    "logs",
+    "sts",
+)
+FIRST_USER = "clary"
+
+
+@dataclass(frozen=True, slots=True)
+class Control:
+    """A control plane that runs: its ASGI application and the tasks that must not end."""
+
+    application: Application
+    tasks: tuple[asyncio.Task[Any], ...]
+
+
+@asynccontextmanager
+async def control(settings: Settings) -> AsyncIterator[Control]:
+    """Everything started; ended in the opposite order on the way out."""
+    clock = SystemClock()
+    keys = FileKeys(settings.root / "keys")
+    store = await sql.open_store(settings.database_url)
+    fronts = FrontClient([str(settings.front_ctl(index)) for index in range(settings.front_count)], keys)
+    backend = workloads.backend(settings)
+    built = runtimes.create(str(settings.environments_folder), backend, environment=settings.build_environment())
+    logs, datapoints = FileLogs(settings.root / "logs"), FileDatapoints(settings.root / "datapoints")
+    artifacts = make_artifacts(settings, keys)
+    await first_role(store, settings.account, clock.now())
+    await fronts.start()
+    job_ports = JobPorts(
+        store, backend, artifacts, built, logs, datapoints, keys, clock, lambda: measure(settings, backend)
+    )
+    endpoint_ports = endpoints.EndpointPorts(store, backend, fronts, artifacts, built, logs, keys, clock)
+    job_subject = jobs.JobSubject(job_ports, job_settings(settings))
+    endpoint_subject = endpoints.EndpointSubject(endpoint_ports, endpoint_settings(settings))
+    owner = owner_of(settings)
+    job_loop = Loop(job_subject, store, clock, owner)
+    endpoint_loop = Loop(endpoint_subject, store, clock, owner)
+    undo = (
+        jobs.attach(job_subject, job_loop, job_ports),
+        endpoints.attach(endpoint_subject, endpoint_loop, endpoint_ports),
+    )
+    tasks = tuple(asyncio.create_task(loop.run()) for loop in (job_loop, endpoint_loop))
+    handlers.load()
+    ports = Ports(store, artifacts, built, logs, datapoints, keys, fronts, clock, api_settings(settings, keys))
+    try:
+        yield Control(application(settings, ports), tasks)
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        for each in undo:
+            each()
+        await fronts.close()
+        await store.close()
+
+
+def application(settings: Settings, ports: Ports) -> Application:
+    """The API as an ASGI application."""
+
+    async def invoke(invocation: Invocation) -> Mapping[str, Any]:
+        return await dispatch.answer(
+            ports,
+            invocation.service,
+            invocation.operation,
+            invocation.params,
+            account=invocation.principal.account,
+            region=invocation.region,
+            principal=invocation.principal.principal,
+            request_id=invocation.request_id,
+            user_agent=invocation.user_agent,
+        )
+
+    def explain(error: Exception, invocation: Invocation) -> ServiceError | None:
+        if not isinstance(error, ClaryError):
+            return None
+        code, message, status, members = translate(invocation.service, invocation.operation, error)
+        return ServiceError(code, message, status, members)
+
+    return Application(
+        SERVICES,
+        authenticate=Identity(ports.keys, ports.clock),
+        dispatch=invoke,
+        translate=explain,
+        limits=Limits(),
+        extra_values=extensions.VALUES,
+    )
+
+
+def make_artifacts(settings: Settings, keys: FileKeys) -> Artifacts:
+    """Files from our own object store, or from the S3 that the user named."""
+    if settings.s3_endpoint:
+        return ExternalArtifacts(
+            settings.s3_endpoint, settings.s3_access_key, settings.s3_secret_key, settings.s3_region
+        )
+    return OwnArtifacts(str(settings.objects_socket), keys.derive(b"objects"), settings.account)
+
+
+def owner_of(settings: Settings) -> str:
+    """The name in leases: a successor on the same state folder has the same, and goes on at once."""
+    return f"{os.uname().nodename}:{settings.root}"
+
+
+def api_settings(settings: Settings, keys: FileKeys) -> ApiSettings:
+    return ApiSettings(
+        page_key=keys.derive(b"pages"),
+        hold_seconds=20.0 if settings.hold_describes else 0.0,
+        strict_fields=settings.strict_fields,
+        capacity=settings.capacity,
+    )
+
+
+def job_settings(settings: Settings) -> JobSettings:
+    return JobSettings(
+        folder=str(settings.root / "jobs"),
+        owner=owner_of(settings),
+        endpoint=settings.endpoint,
+        policy=settings.capacity,
+        slots=settings.max_jobs,
+        disk=settings.job_disk,
+        passed=settings.passed,
+        ca_bundle=settings.tls_cert and os.path.abspath(settings.tls_cert),
+    )
+
+
+def endpoint_settings(settings: Settings) -> EndpointSettings:
+    return EndpointSettings(
+        folder=str(settings.root / "replicas"),
+        owner=owner_of(settings),
+        endpoint=settings.endpoint,
+        workers=str(settings.run / "workers"),
+        fronts=settings.front_count,
+    )
+
+
+def measure(settings: Settings, backend: workloads.LocalBackend) -> Machine:
+    """The machine as it is now."""
+    memory = psutil.virtual_memory()
+    cores = len(os.sched_getaffinity(0))
+    return Machine(cores, memory.total, memory.available, len(backend.host.gpus), settings.max_jobs)
+
+
+async def first_role(store: Store, account: str, now: float) -> None:
+    """The role that `clary env` names exists from the first start on."""
+    try:
+        await store.add(default_role(account, now))
+    except AlreadyExists:
+        return
