@@ -12,7 +12,7 @@ from pathlib import Path
 from clary.domain.errors import Unschedulable
 
 _SHIM = "import sys; sys.path.insert(0, sys.argv[1]); from clary.backends.shim.run import main; main(sys.argv[2], 4)"
-_READY_SECONDS = 20.0
+READY_SECONDS = 20.0
 
 
 def spawn(folder: Path, lock: int) -> None:
@@ -41,7 +41,7 @@ def spawn(folder: Path, lock: int) -> None:
     try:
         waiting = select.poll()
         waiting.register(ready, select.POLLIN | select.POLLHUP)
-        if waiting.poll(_READY_SECONDS * 1000) and os.read(ready, 1):
+        if waiting.poll(READY_SECONDS * 1000) and os.read(ready, 1):
             return
     finally:
         os.close(ready)

@@ -56,7 +56,7 @@ class LocalBackend:
         self._uids = uids
         self._gpus = Claims(folder / "gpus", 0, max(0, len(facts.gpus) - 1))
         self._starting: dict[str, asyncio.Lock] = {}
-        self._watched: dict[str, int] = {}
+        self._watched: dict[str, tuple[int, int]] = {}  # handle -> (pidfd of the shim, its pid)
         self._listeners: list[Callable[[str], None]] = []
 
     def plan(self, workload: Workload) -> Spawn:
@@ -115,7 +115,7 @@ class LocalBackend:
         if root is None:
             return
         folder = Folder.of(root)
-        if folder.alive():
+        if folder.read("exit.json") is None and folder.alive():
             raise InUse(f"the run {handle!r} has not ended")
         await asyncio.to_thread(self._forget, handle, root, folder)
 
@@ -144,7 +144,8 @@ class LocalBackend:
         folder.path.mkdir(parents=True, exist_ok=True, mode=0o700)
         lock = folder.lock()
         if lock is None:
-            raise Unavailable(f"another process is starting {workload.key!r}")
+            _await_start(folder, workload.key)
+            return
         try:
             self._index.add(workload.key, workload.root)
             uid = self._uid(workload)
@@ -273,30 +274,27 @@ class LocalBackend:
 
     def _attach(self, handle: str) -> None:
         root = self._index.root(handle)
-        if handle in self._watched or root is None:
+        said = Folder.of(root).read("run.json") if root and handle not in self._watched else None
+        fd = Folder.of(root).shim() if root and said else None
+        if said is None or fd is None:
             return
-        fd = Folder.of(root).shim()
-        if fd is None:
-            return
-        self._watched[handle] = fd
+        self._watched[handle] = (fd, said["pid"])
         asyncio.get_running_loop().add_reader(fd, self._left, handle)
 
     def _left(self, handle: str) -> None:
-        root = self._index.root(handle)
-        said = Folder.of(root).read("run.json") if root else None
         self._detach(handle)
-        if said:
-            try:
-                os.waitpid(said["pid"], os.WNOHANG)
-            except ChildProcessError:
-                pass  # a predecessor's child
         self._tell(handle)
 
     def _detach(self, handle: str) -> None:
-        fd = self._watched.pop(handle, None)
-        if fd is not None:
-            asyncio.get_running_loop().remove_reader(fd)
-            os.close(fd)
+        fd, pid = self._watched.pop(handle, (-1, 0))
+        if fd < 0:
+            return
+        asyncio.get_running_loop().remove_reader(fd)
+        os.close(fd)
+        try:
+            os.waitpid(pid, os.WNOHANG)
+        except ChildProcessError:
+            pass  # a predecessor's child
 
     def _tell(self, handle: str) -> None:
         for listener in list(self._listeners):
@@ -319,6 +317,15 @@ def create(
     name = "clary-" + hashlib.sha256(str(path).encode()).hexdigest()[:12]
     groups = cgroups.find(name) if control_groups else Cgroups({})
     return LocalBackend(path, facts or host.find(), groups, Claims(path / "uids", *uid_range))
+
+
+def _await_start(folder: Folder, key: str) -> None:
+    """Another process is starting the same run."""
+    until = time.monotonic() + launch.READY_SECONDS
+    while folder.read("run.json") is None:
+        if time.monotonic() > until or not folder.alive():
+            raise Unavailable(f"another process failed to start {key!r}; try again")
+        time.sleep(0.005)
 
 
 def _fill(argv: tuple[str, ...], values: Mapping[str, str]) -> list[str]:

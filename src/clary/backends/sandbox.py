@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import re
 import shlex
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 from clary.backends.host import Host
 from clary.domain.errors import Unschedulable
@@ -30,6 +30,7 @@ HOME = "/tmp/home"
 PATH = "/usr/local/bin:/usr/bin:/bin"
 CARRIED = "CLARY_CARRIED_"
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*\Z")
+_SCRATCH = ("/dev/shm", "/tmp", "/var/tmp")  # each may hold as much as the workload has memory, where it is counted
 _ROOT_BYTES = 64 << 20
 _RIGHTS = ("cap_setuid", "cap_setgid", "cap_setpcap")
 
@@ -51,14 +52,17 @@ def arguments(workload: Workload, host: Host) -> tuple[str, ...]:
     if not workload.network:
         argv.append("--unshare-net")
     argv += ["--size", str(_ROOT_BYTES), "--perms", "0755", "--tmpfs", "/"]
-    argv += _parents(workload, host)
+    system = [*host.folders, *(link for link, _ in host.links)]
+    argv += _parents(["/etc/hosts", *_SCRATCH, *(target for _, target in host.files)], [*system, "/dev"])
     argv += _system(host)
     argv += ["--proc", "/proc", "--dev", "/dev"]
     argv += _devices(workload, host)
-    for folder in ("/dev/shm", "/tmp", "/var/tmp"):
+    for folder in _SCRATCH:
         argv += ["--size", str(workload.memory), "--perms", "1777", "--tmpfs", folder]
-    argv += ["--perms", "0777", "--dir", HOME]
-    argv += ["--perms", "1777", "--dir", "/run/lock"]
+    targets = [mount.target for mount in workload.mounts]
+    argv += _parents([f"{LIBRARY}/clary/toolkit", "/run/lock", *targets], [*system, *targets, "/tmp", "/dev", "/proc"])
+    argv += ["--perms", "0777", "--dir", HOME, "--perms", "1777", "--dir", "/run/lock"]
+    argv += _parents([target for target in targets if target.startswith("/tmp/")], targets)
     argv += ["--ro-bind", host.toolkit, f"{LIBRARY}/clary/toolkit"]
     for mount in sorted(workload.mounts, key=lambda item: item.target.count("/")):
         argv += _mount(mount)
@@ -131,18 +135,16 @@ def _naming(workload: Workload) -> list[str]:
     return ["/bin/sh", "-c", f'export {assigned}; unset {unset}; exec "$@"', "sh"]
 
 
-def _parents(workload: Workload, host: Host) -> list[str]:
-    """Folders on the way to a mount: those that bwrap makes by itself may be closed to the sandbox's user."""
-    targets = [f"{LIBRARY}/clary/toolkit", "/etc/hosts", "/var/tmp", "/run/lock", *(target for _, target in host.files)]
-    targets += [mount.target for mount in workload.mounts]
+def _parents(targets: Iterable[str], ready: Iterable[str]) -> list[str]:
+    """Folders on the way to mounts, but for those below a folder that is there by then. Those that bwrap would make by itself are
+    closed to the sandbox's user."""
     above = {
         "/".join(parts[:depth]) for parts in (target.split("/") for target in targets) for depth in range(2, len(parts))
     }
-    own = {"/tmp", "/dev", "/proc", *(mount.target for mount in workload.mounts)}
-    ready = tuple(f"{folder}/" for folder in (*host.folders, *(link for link, _ in host.links), *own))
+    within = tuple(folder + "/" for folder in ready)
     argv: list[str] = []
     for folder in sorted(above):
-        if not (folder + "/").startswith(ready):
+        if not (folder + "/").startswith(within):
             argv += ["--perms", "0755", "--dir", folder]
     return argv
 

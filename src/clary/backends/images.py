@@ -1,0 +1,54 @@
+"""Image URIs -> runtimes, by the repository's name: registry, account, region and tag never matter. Pure tables.
+
+The repositories are those of the SageMaker SDK's image lists. One version of each framework stands for all tags; which one, the
+requirement files beside this module say.
+"""
+
+from __future__ import annotations
+
+import re
+from importlib import resources
+
+from clary.ports import Runtime
+
+# name, framework, built-in algorithm, image repositories. Script mode of an XGBoost image needs more than the algorithm alone, whose
+# environment stays small because its import is waited for: hence two.
+_TABLE = (
+    ("xgboost", "xgboost", "xgboost", ("sagemaker-xgboost", "xgboost")),
+    ("xgboost-script", "xgboost", "", ()),
+    ("sklearn", "sklearn", "", ("sagemaker-scikit-learn",)),
+    ("pytorch", "pytorch", "", ("pytorch-training", "pytorch-inference")),
+    ("python", "python", "", ("sagemaker-base-python", "sagemaker-base-python-38", "sagemaker-base-python-310")),
+)
+_MAIN = {
+    "xgboost": "xgboost-cpu",
+    "xgboost-script": "xgboost-cpu",
+    "sklearn": "scikit-learn",
+    "pytorch": "torch",
+    "python": "pip",
+}
+
+
+def runtimes() -> tuple[Runtime, ...]:
+    """All runtimes that Clary ships, with their pinned requirements."""
+    folder = resources.files("clary.backends") / "environments"
+    found = []
+    for name, framework, algorithm, repositories in _TABLE:
+        text = (folder / f"{name}.txt").read_text()
+        found.append(Runtime(name, framework, algorithm, repositories, text, pinned(text, _MAIN[name])))
+    return tuple(found)
+
+
+def repository(image: str) -> str:
+    """`683313688378.dkr.ecr.us-east-1.amazonaws.com/sagemaker-xgboost:1.7-1` -> `sagemaker-xgboost`; "" when there is none."""
+    path = image.partition("@")[0]
+    first, slash, rest = path.partition("/")
+    if slash and ("." in first or ":" in first or first == "localhost"):
+        path = rest
+    return path.rpartition("/")[2].partition(":")[0]
+
+
+def pinned(requirements: str, package: str) -> str:
+    """The version of a package in a requirement file (the first, where it depends on the Python), "" without one."""
+    found = re.search(rf"^{re.escape(package)}==([^\s;\\]+)", requirements, re.MULTILINE)
+    return found[1] if found else ""

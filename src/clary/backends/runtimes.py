@@ -1,0 +1,312 @@
+"""Environments behind image names: built by uv from pinned, hashed wheels, kept by the hash of all that decides their content.
+
+A build happens in a staging folder and is renamed when it is whole; whoever asks for the same one meanwhile waits for it. What Clary
+ships is installed from wheels only, which run no code. A user's own requirements may run code (a source distribution's build), so
+they are installed inside a sandbox, on top.
+
+    FOLDER/<hash>/         the environment (relocatable: it has no absolute path of its own)
+    FOLDER/<hash>.json     it is whole; what it was made of
+    FOLDER/.<hash>.lock    held while one process builds it
+    FOLDER/.<hash>/        staging
+"""
+
+from __future__ import annotations
+
+import asyncio
+import fcntl
+import hashlib
+import os
+import platform
+import shutil
+import stat
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from pathlib import Path
+
+from clary.backends.images import repository, runtimes
+from clary.backends.shim.records import load, save
+from clary.domain.errors import Invalid
+from clary.domain.workload import Mount, MountMode, Workload
+from clary.ports import Backend, Environment, Runtime
+
+_RECIPE = "1"  # part of every hash: raise it when the way of building changes
+_UV = "/opt/clary/uv"
+_REQUIREMENTS = "/opt/clary/requirements"
+_CACHE = "/opt/clary/cache"
+_ON_DISK = {"UV_CACHE_DIR": _CACHE, "TMPDIR": _CACHE}  # a large wheel in a tmpfs would count as memory
+_BUILD_SECONDS = 1800.0
+_BUILD_MEMORY = 4 << 30
+_BUILD_DISK = 20 << 30
+_POLL_SECONDS = 0.2
+_WORDS = 4000  # of uv's, kept in an error
+
+Log = Callable[[str], None]
+
+
+class UvRuntimes:
+    """See ports.Runtimes. Environments lie in `folder`; `backend` runs the builds of users' requirements."""
+
+    def __init__(
+        self,
+        folder: Path,
+        backend: Backend[object],
+        uv: str,
+        environment: Mapping[str, str],
+        python: str,
+        known: Sequence[Runtime],
+    ) -> None:
+        self._folder = folder
+        self._backend = backend
+        self._uv = uv
+        self._environment = dict(environment)
+        self._python = python
+        self._known = tuple(known)
+        self._building: dict[str, asyncio.Task[Environment]] = {}
+        self._listening: dict[str, list[Log]] = {}
+
+    def resolve(self, image: str) -> Runtime | None:
+        name = repository(image)
+        return next((runtime for runtime in self._known if name and name in runtime.repositories), None)
+
+    def all(self) -> Sequence[Runtime]:
+        return self._known
+
+    def built(self, runtime: Runtime, extra: str = "") -> Environment | None:
+        name = self.hash(runtime, extra)
+        whole = load(str(self._folder), f"{name}.json") and (self._folder / name).is_dir()
+        return self._at(name) if whole else None
+
+    async def ensure(self, runtime: Runtime, extra: str = "", log: Log | None = None) -> Environment:
+        name = self.hash(runtime, extra)
+        found = self.built(runtime, extra)
+        if found is not None:
+            return found
+        listening = self._listening.setdefault(name, [])
+        if log is not None:
+            listening.append(log)
+        task = self._building.get(name)
+        if task is None:
+            task = asyncio.create_task(self._build(name, runtime, extra, partial(_to_all, listening)))
+            self._building[name] = task
+            task.add_done_callback(lambda _: self._ended(name))
+        # Shielded: one of several waiters may go away, the build goes on for the others.
+        return await asyncio.shield(task)
+
+    def _ended(self, name: str) -> None:
+        self._building.pop(name, None)
+        self._listening.pop(name, None)
+
+    def hash(self, runtime: Runtime, extra: str = "") -> str:
+        parts = [_RECIPE, runtime.requirements, _normal(extra), self._python, sys.version, platform.machine()]
+        return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:40]
+
+    def mounts(self) -> tuple[str, ...]:
+        """Host folders of the base interpreter that are not part of the system that every sandbox has."""
+        prefixes = dict.fromkeys((sys.base_prefix, os.path.realpath(sys.base_prefix), _prefix(self._python)))
+        return tuple(path for path in prefixes if not (path + "/").startswith("/usr/"))
+
+    def _at(self, name: str) -> Environment:
+        path = self._folder / name
+        return Environment(str(path), str(path / "bin/python"), self.mounts())
+
+    async def _build(self, name: str, runtime: Runtime, extra: str, log: Log) -> Environment:
+        self._folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        lock = os.open(self._folder / f".{name}.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            await asyncio.to_thread(fcntl.flock, lock, fcntl.LOCK_EX)
+            if self.built(runtime, extra) is None:
+                await self._make(name, runtime, _normal(extra), log)
+        finally:
+            os.close(lock)
+        return self._at(name)
+
+    async def _make(self, name: str, runtime: Runtime, extra: str, log: Log) -> None:
+        staging, final = self._folder / f".{name}", self._folder / name
+        for leftover in (staging, final):
+            await asyncio.to_thread(shutil.rmtree, leftover, True)
+        staging.mkdir(mode=0o755)
+        try:
+            await self._install(staging, runtime, log)
+            if extra:
+                await self._install_extra(staging, extra, log)
+            await asyncio.to_thread(_settle, staging)
+            os.rename(staging, final)
+        finally:
+            await asyncio.to_thread(shutil.rmtree, staging, True)
+        save(str(self._folder), f"{name}.json", {"runtime": runtime.name, "version": runtime.version, "extra": extra})
+
+    async def _install(self, staging: Path, runtime: Runtime, log: Log) -> None:
+        """What Clary ships: wheels with known hashes, so nothing of it runs here."""
+        requirements = self._folder / f"{staging.name}.txt"
+        requirements.write_text(runtime.requirements)
+        try:
+            await self._run(
+                ["venv", "--quiet", "--relocatable", "--allow-existing", "--python", self._python, str(staging)], log
+            )
+            options = ["--require-hashes", "--no-build", "--compile-bytecode", "--python", str(staging / "bin/python")]
+            await self._run(["pip", "sync", *options, str(requirements)], log)
+        finally:
+            requirements.unlink(missing_ok=True)
+
+    async def _run(self, arguments: list[str], log: Log) -> None:
+        process = await asyncio.create_subprocess_exec(
+            self._uv,
+            *arguments,
+            env={**self._environment, "UV_NO_PROGRESS": "1", "UV_NO_CONFIG": "1"},
+            stdin=asyncio.subprocess.DEVNULL,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.STDOUT,
+        )
+        assert process.stdout is not None
+        words: list[str] = []
+        try:
+            async for line in process.stdout:
+                words.append(line.decode("utf-8", "replace").rstrip())
+                log(words[-1])
+            code = await asyncio.wait_for(process.wait(), _BUILD_SECONDS)
+        finally:
+            if process.returncode is None:
+                process.kill()
+                await process.wait()
+        if code != 0:
+            raise Invalid(_said(words))
+
+    async def _install_extra(self, staging: Path, extra: str, log: Log) -> None:
+        """A user's requirements, in a sandbox that has the network and may write this one environment."""
+        root = self._folder / f"{staging.name}.build"
+        root.mkdir(exist_ok=True, mode=0o700)
+        (root / "requirements.txt").write_text(extra)
+        (root / "requirements.txt").chmod(0o644)
+        (root / "cache").mkdir(exist_ok=True)
+        key = f"environment/{staging.name}"
+        try:
+            await self._clear(key)
+            handle = await self._backend.start(self._backend.plan(self._workload(key, root, staging)))
+            await self._follow(handle, root / "log", log)
+        finally:
+            await asyncio.to_thread(shutil.rmtree, root, True)
+
+    async def _clear(self, key: str) -> None:
+        """A build that a predecessor left running: its staging folder is gone."""
+        await self._backend.stop(key, 0)
+        while (seen := await self._backend.observe(key)) is not None and not seen.state.is_terminal:
+            await asyncio.sleep(_POLL_SECONDS)
+        await self._backend.forget(key)
+
+    def _workload(self, key: str, root: Path, staging: Path) -> Workload:
+        options = ["--compile-bytecode", "--python", str(staging / "bin/python")]
+        mounts = [
+            Mount(self._uv, _UV),
+            Mount(str(root / "requirements.txt"), f"{_REQUIREMENTS}/requirements.txt"),
+            Mount(str(root / "cache"), _CACHE, MountMode.READ_WRITE),
+            Mount(str(staging), str(staging), MountMode.READ_WRITE),
+            *(Mount(path, path) for path in self.mounts()),
+        ]
+        return Workload(
+            key=key,
+            root=str(root),
+            command=(_UV, "pip", "install", *options, "-r", f"{_REQUIREMENTS}/requirements.txt"),
+            environment={**_public(self._environment), **_ON_DISK, "UV_NO_PROGRESS": "1", "UV_LINK_MODE": "copy"},
+            mounts=tuple(mounts),
+            log_path=str(root / "log"),
+            cpu=float(os.cpu_count() or 1),
+            memory=_BUILD_MEMORY,
+            disk=_BUILD_DISK,
+            max_runtime=_BUILD_SECONDS,
+            stop_grace=2.0,
+        )
+
+    async def _follow(self, handle: str, path: Path, log: Log) -> None:
+        """Hand over the build's lines as they come, until it has ended."""
+        words: list[str] = []
+        ended = asyncio.Event()
+        leave = self._backend.watch(lambda changed: ended.set() if changed == handle else None)
+        try:
+            while True:
+                seen = await self._backend.observe(handle)
+                lines = path.read_text(errors="replace").splitlines() if path.exists() else []
+                for line in lines[len(words) :]:
+                    words.append(line.partition("\t")[2])
+                    log(words[-1])
+                if seen is None or seen.state.is_terminal:
+                    break
+                ended.clear()
+                await _wait(ended, _POLL_SECONDS)
+        finally:
+            leave()
+            await self._backend.stop(handle, 0)
+        if seen is None or seen.exit_code != 0:
+            raise Invalid(_said(words) if words else (seen.detail if seen and seen.detail else "the build was lost"))
+        await self._backend.forget(handle)
+
+
+def create(
+    folder: str, backend: Backend[object], *, environment: Mapping[str, str], python: str = "", uv: str = ""
+) -> UvRuntimes:
+    """Environments in `folder`. `environment`: PATH, HOME and what of the host's variables uv needs (index, certificates, proxy).
+    `python`: base interpreter (default: the one that Clary's own environment was made from); `uv`: default the wheel's."""
+    return UvRuntimes(Path(folder).resolve(), backend, uv or _find_uv(), environment, python or _base(), runtimes())
+
+
+def _find_uv() -> str:
+    from uv import find_uv_bin
+
+    return os.fspath(find_uv_bin())
+
+
+def _base() -> str:
+    return os.path.realpath(getattr(sys, "_base_executable", sys.executable))
+
+
+def _prefix(python: str) -> str:
+    return os.path.dirname(os.path.dirname(os.path.realpath(python)))
+
+
+def _normal(extra: str) -> str:
+    """The same requirements, the same text: comments, blank lines and line ends do not matter."""
+    lines = [line.split(" #")[0].strip() for line in extra.splitlines()]
+    return "".join(line + "\n" for line in lines if line and not line.startswith("#"))
+
+
+def _public(environment: Mapping[str, str]) -> dict[str, str]:
+    """What of the host's variables a build in a sandbox gets: all but its paths."""
+    return {
+        name: value for name, value in environment.items() if name not in ("HOME", "PATH", "UV_CACHE_DIR", "TMPDIR")
+    }
+
+
+def _said(words: Sequence[str]) -> str:
+    return "the environment could not be built: " + "\n".join(words).strip()[-_WORDS:]
+
+
+def _settle(staging: Path) -> None:
+    """Folders get open to every user, so that an overlay of the environment can be written by the sandbox's (a job may pip-install);
+    nobody else reaches them, for the folder above is closed. What a sandboxed build left is ours again."""
+    root = os.geteuid() == 0
+    for path, folders, files in os.walk(staging):
+        if root:
+            os.chmod(path, 0o777)
+            for name in (*folders, *files):
+                _publish(os.path.join(path, name))
+
+
+def _publish(path: str) -> None:
+    status = os.lstat(path)
+    if status.st_uid != 0:
+        os.chown(path, 0, 0, follow_symlinks=False)
+    readable = status.st_mode | 0o444 | (0o111 if status.st_mode & 0o100 else 0)
+    if stat.S_ISREG(status.st_mode) and readable != status.st_mode:
+        os.chmod(path, stat.S_IMODE(readable) & 0o777)
+
+
+async def _wait(event: asyncio.Event, seconds: float) -> None:
+    try:
+        await asyncio.wait_for(event.wait(), seconds)
+    except TimeoutError:
+        pass
+
+
+def _to_all(listening: list[Log], line: str) -> None:
+    for each in listening:
+        each(line)

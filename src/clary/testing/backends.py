@@ -1,0 +1,243 @@
+"""The conformance class of the `Backend` port, and the fake in memory."""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from clary.domain.errors import InUse, NotFound
+from clary.domain.workload import Feature, Observation, RunState, Workload
+from clary.ports import Backend
+
+WAIT_SECONDS = 30.0
+
+
+class MemoryBackend:
+    """`ports.Backend` that runs nothing: a run goes on until `finish` or `lose` says how it ended, or `stop` ends it at once.
+
+    `workloads` is what was started, by key; `stops` the (handle, grace) asked for; `sizes` the (cpu, memory) last set."""
+
+    name = "memory"
+
+    def __init__(self, features: frozenset[Feature] = frozenset(Feature)) -> None:
+        self.features = features
+        self.workloads: dict[str, Workload] = {}
+        self.stops: list[tuple[str, float | None]] = []
+        self.sizes: dict[str, tuple[float, int]] = {}
+        self.stubborn = False  # True: stop alone ends nothing
+        self._runs: dict[str, Observation] = {}
+        self._listeners: list[Callable[[str], None]] = []
+
+    def plan(self, workload: Workload) -> Workload:
+        return workload
+
+    async def start(self, request: Workload) -> str:
+        if request.key not in self._runs:
+            self.workloads[request.key] = request
+            self.sizes[request.key] = (request.cpu, request.memory)
+            self._change(request.key, Observation(RunState.RUNNING, started_at=0.0, pid=1))
+        return request.key
+
+    async def observe(self, handle: str) -> Observation | None:
+        return self._runs.get(handle)
+
+    async def stop(self, handle: str, grace: float | None = None) -> None:
+        self.stops.append((handle, grace))
+        if handle in self._runs and not self.stubborn:
+            self.finish(handle, 143, stopped=True)
+
+    async def resize(self, handle: str, cpu: float, memory: int) -> None:
+        if handle not in self._runs or self._runs[handle].state.is_terminal:
+            raise NotFound(f"no run {handle!r} to resize")
+        self.sizes[handle] = (cpu, memory)
+
+    async def forget(self, handle: str) -> None:
+        if handle in self._runs and not self._runs[handle].state.is_terminal:
+            raise InUse(f"the run {handle!r} has not ended")
+        self._runs.pop(handle, None)
+
+    async def handles(self) -> list[str]:
+        return sorted(self._runs)
+
+    def watch(self, listener: Callable[[str], None]) -> Callable[[], None]:
+        self._listeners.append(listener)
+        return lambda: self._listeners.remove(listener) if listener in self._listeners else None
+
+    def finish(self, handle: str, exit_code: int = 0, at: float = 1.0, **more: Any) -> None:
+        """End a run: `more` are further fields of its Observation (oom_killed, timed_out, stopped, detail ...)."""
+        seen = self._runs[handle]
+        if not seen.state.is_terminal:
+            ended = dataclasses.replace(seen, state=RunState.EXITED, ended_at=at, exit_code=exit_code, pid=None, **more)
+            self._change(handle, ended)
+
+    def lose(self, handle: str, at: float = 1.0) -> None:
+        self._change(handle, dataclasses.replace(self._runs[handle], state=RunState.LOST, ended_at=at, pid=None))
+
+    def update(self, handle: str, **changes: Any) -> None:
+        """Change what is observed of a run: memory_bytes, cpu_seconds ..."""
+        self._change(handle, dataclasses.replace(self._runs[handle], **changes))
+
+    def _change(self, handle: str, seen: Observation) -> None:
+        self._runs[handle] = seen
+        for listener in list(self._listeners):
+            listener(handle)
+
+
+class BackendConformance:
+    """What every backend does. A test module inherits it and says how to make a backend; `again` makes a second one over the same
+    state, as the successor of a process that was killed."""
+
+    def backend(self, folder: Path) -> Backend[Any]:
+        raise NotImplementedError
+
+    def again(self, backend: Backend[Any], folder: Path) -> Backend[Any]:
+        return self.backend(folder)
+
+    async def let(self, backend: Backend[Any], handle: str, exit_code: int) -> None:
+        """Only for backends that run nothing: end the run as its command would have."""
+
+    def workload(
+        self, folder: Path, script: str, environment: Mapping[str, str] | None = None, **more: Any
+    ) -> Workload:
+        """A run of a shell script, in a folder of its own."""
+        key = more.pop("key", f"run/{script[:20]}")
+        root = folder / "roots" / "".join(letter if letter.isalnum() else "-" for letter in key)
+        root.mkdir(parents=True, exist_ok=True)
+        return Workload(
+            key=key,
+            root=str(root),
+            command=("/bin/sh", "-c", script),
+            environment=dict(environment or {}),
+            mounts=more.pop("mounts", ()),
+            log_path=str(root / "log"),
+            memory=more.pop("memory", 256 << 20),
+            stop_grace=more.pop("stop_grace", 5.0),
+            **more,
+        )
+
+    async def begin(self, backend: Backend[Any], workload: Workload) -> str:
+        return await backend.start(backend.plan(workload))
+
+    async def ended(self, backend: Backend[Any], handle: str) -> Observation:
+        """How it ended, woken by the backend's own word."""
+        changed = asyncio.Event()
+        leave = backend.watch(lambda which: changed.set() if which == handle else None)
+        try:
+            async with asyncio.timeout(WAIT_SECONDS):
+                while True:
+                    changed.clear()
+                    seen = await backend.observe(handle)
+                    assert seen is not None
+                    if seen.state.is_terminal:
+                        return seen
+                    await changed.wait()
+        finally:
+            leave()
+
+    async def test_a_plan_is_a_value(self, tmp_path: Path) -> None:
+        backend = self.backend(tmp_path)
+        workload = self.workload(tmp_path, "exit 0")
+        assert backend.plan(workload) == backend.plan(workload)
+        assert str(backend.plan(workload))
+
+    async def test_the_same_key_is_one_run(self, tmp_path: Path) -> None:
+        backend = self.backend(tmp_path)
+        workload = self.workload(tmp_path, "sleep 60")
+        first, second = await asyncio.gather(self.begin(backend, workload), self.begin(backend, workload))
+        third = await self.begin(backend, workload)
+        assert first == second == third
+        assert await backend.handles() == [first]
+        await backend.stop(first, 0)
+        await self.ended(backend, first)
+        assert await self.begin(backend, workload) == first
+        seen = await backend.observe(first)
+        assert seen is not None
+        assert seen.state.is_terminal
+
+    async def test_what_it_never_heard_of(self, tmp_path: Path) -> None:
+        backend = self.backend(tmp_path)
+        assert await backend.observe("never") is None
+        await backend.stop("never")
+        await backend.forget("never")
+        assert await backend.handles() == []
+
+    async def test_exit_codes_are_told(self, tmp_path: Path) -> None:
+        backend = self.backend(tmp_path)
+        for code in (0, 3):
+            handle = await self.begin(backend, self.workload(tmp_path, f"exit {code}"))
+            await self.let(backend, handle, code)
+            seen = await self.ended(backend, handle)
+            assert (seen.state, seen.exit_code, seen.stopped) == (RunState.EXITED, code, False)
+            assert seen.started_at is not None
+            assert seen.ended_at is not None
+            assert seen.ended_at >= seen.started_at
+
+    async def test_stop_ends_it_and_may_be_repeated(self, tmp_path: Path) -> None:
+        backend = self.backend(tmp_path)
+        handle = await self.begin(backend, self.workload(tmp_path, "sleep 60"))
+        seen = await backend.observe(handle)
+        assert seen is not None
+        assert not seen.state.is_terminal
+        await backend.stop(handle)
+        await backend.stop(handle)
+        seen = await self.ended(backend, handle)
+        assert (seen.state, seen.stopped) == (RunState.EXITED, True)
+        await backend.stop(handle)
+        assert await backend.observe(handle) == seen
+
+    async def test_a_successor_finds_it(self, tmp_path: Path) -> None:
+        first = self.backend(tmp_path)
+        handle = await self.begin(first, self.workload(tmp_path, "sleep 60"))
+        second = self.again(first, tmp_path)
+        assert await second.handles() == [handle]
+        seen = await second.observe(handle)
+        assert seen is not None
+        assert seen.state is RunState.RUNNING
+        await second.stop(handle, 0)
+        assert (await self.ended(second, handle)).stopped
+
+    async def test_resize_a_running_one_only(self, tmp_path: Path) -> None:
+        backend = self.backend(tmp_path)
+        handle = await self.begin(backend, self.workload(tmp_path, "sleep 60"))
+        await backend.resize(handle, 0.5, 128 << 20)
+        seen = await backend.observe(handle)
+        assert seen is not None
+        assert seen.state is RunState.RUNNING
+        await backend.stop(handle, 0)
+        await self.ended(backend, handle)
+        for gone in (handle, "never"):
+            try:
+                await backend.resize(gone, 1.0, 256 << 20)
+            except NotFound:
+                continue
+            raise AssertionError("an ended run was resized")
+
+    async def test_forget_ends_all_memory_of_it(self, tmp_path: Path) -> None:
+        backend = self.backend(tmp_path)
+        handle = await self.begin(backend, self.workload(tmp_path, "sleep 60"))
+        try:
+            await backend.forget(handle)
+        except InUse:
+            pass
+        else:
+            raise AssertionError("a running one was forgotten")
+        await backend.stop(handle, 0)
+        await self.ended(backend, handle)
+        await backend.forget(handle)
+        await backend.forget(handle)
+        assert await backend.observe(handle) is None
+        assert await backend.handles() == []
+
+    async def test_watchers_leave(self, tmp_path: Path) -> None:
+        backend = self.backend(tmp_path)
+        heard: list[str] = []
+        leave = backend.watch(heard.append)
+        leave()
+        leave()
+        handle = await self.begin(backend, self.workload(tmp_path, "exit 0"))
+        await self.let(backend, handle, 0)
+        await self.ended(backend, handle)
+        assert heard == []

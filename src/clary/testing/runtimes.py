@@ -1,0 +1,49 @@
+"""A fake of the `Runtimes` port in memory: environments that exist by name only."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from clary.domain.errors import Invalid
+from clary.ports import Environment, Runtime
+
+XGBOOST = Runtime("xgboost", "xgboost", "xgboost", ("sagemaker-xgboost", "xgboost"), "", "3.2.0")
+XGBOOST_SCRIPT = Runtime("xgboost-script", "xgboost", "", (), "", "3.2.0")
+SKLEARN = Runtime("sklearn", "sklearn", "", ("sagemaker-scikit-learn",), "", "1.9.1")
+PYTORCH = Runtime("pytorch", "pytorch", "", ("pytorch-training", "pytorch-inference"), "", "2.15.0")
+PYTHON = Runtime("python", "python", "", ("sagemaker-base-python",), "", "26.0")
+
+
+class MemoryRuntimes:
+    """`ports.Runtimes`. `builds` lists what was asked to be built, as (runtime's name, extra); `broken` maps an extra text to the words
+    with which its build fails."""
+
+    def __init__(self, known: Sequence[Runtime] = (XGBOOST, XGBOOST_SCRIPT, SKLEARN, PYTORCH, PYTHON)) -> None:
+        self._known = tuple(known)
+        self._built: set[tuple[str, str]] = set()
+        self.builds: list[tuple[str, str]] = []
+        self.broken: dict[str, str] = {}
+
+    def resolve(self, image: str) -> Runtime | None:
+        name = image.partition("@")[0].rpartition("/")[2].partition(":")[0]
+        return next((runtime for runtime in self._known if name in runtime.repositories), None)
+
+    def all(self) -> Sequence[Runtime]:
+        return self._known
+
+    def built(self, runtime: Runtime, extra: str = "") -> Environment | None:
+        return _environment(runtime, extra) if (runtime.name, extra) in self._built else None
+
+    async def ensure(self, runtime: Runtime, extra: str = "", log: Callable[[str], None] | None = None) -> Environment:
+        self.builds.append((runtime.name, extra))
+        if log is not None:
+            log(f"building {runtime.name}")
+        if extra in self.broken:
+            raise Invalid(self.broken[extra])
+        self._built.add((runtime.name, extra))
+        return _environment(runtime, extra)
+
+
+def _environment(runtime: Runtime, extra: str) -> Environment:
+    path = f"/environments/{runtime.name}" + (f"-{len(extra)}" if extra else "")
+    return Environment(path, f"{path}/bin/python")

@@ -1,0 +1,247 @@
+"""Workloads run, end, are stopped, resized and adopted on this machine."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from clary.backends import host, local
+from clary.backends.local import LocalBackend
+from clary.domain.workload import Mount, MountMode, Observation, RunState, Workload
+from clary.ports import Backend
+from clary.testing.backends import BackendConformance
+
+FACTS = host.find()
+pytestmark = pytest.mark.skipif(bool(FACTS.problem), reason=f"NO SANDBOX ON THIS MACHINE: {FACTS.problem}")
+
+
+def log_lines(workload: Workload) -> list[str]:
+    assert workload.log_path is not None
+    return [line.partition("\t")[2] for line in Path(workload.log_path).read_text().splitlines()]
+
+
+class TestLocalBackend(BackendConformance):
+    @pytest.fixture(autouse=True)
+    def _made(self) -> Iterator[None]:
+        self.made: list[LocalBackend] = []
+        yield
+        for backend in self.made:
+            asyncio.run(_end_all(backend))
+
+    def backend(self, folder: Path) -> Backend[Any]:
+        made = local.create(str(folder / "backend"), facts=FACTS)
+        self.made.append(made)
+        return made
+
+    async def run(self, folder: Path, script: str, **more: Any) -> tuple[Observation, list[str]]:
+        backend = self.backend(folder)
+        workload = self.workload(folder, script, **more)
+        seen = await self.ended(backend, await self.begin(backend, workload))
+        return seen, log_lines(workload)
+
+    async def up(self, backend: Backend[Any], workload: Workload, mark: str = "up") -> str:
+        """Start it, and wait until it has written `mark`."""
+        handle = await self.begin(backend, workload)
+        async with asyncio.timeout(30):
+            while mark not in log_lines(workload):
+                await asyncio.sleep(0.01)
+        return handle
+
+    async def test_quick(self, tmp_path: Path) -> None:
+        backend = self.backend(tmp_path)
+        best = 1.0
+        for number in range(5):
+            before = time.perf_counter()
+            handle = await self.begin(backend, self.workload(tmp_path, "exit 0", key=f"quick-{number}"))
+            await self.ended(backend, handle)
+            best = min(best, time.perf_counter() - before)
+        assert best < 0.1
+
+    async def test_logs_keep_order_and_time(self, tmp_path: Path) -> None:
+        script = "i=0; while [ $i -lt 500 ]; do echo out $i; echo err $i >&2; i=$((i+1)); done; printf last"
+        before = time.time() * 1000
+        seen, lines = await self.run(tmp_path, script, key="logs")
+        assert seen.exit_code == 0
+        assert lines == [f"{name} {index}" for index in range(500) for name in ("out", "err")] + ["last"]
+        raw = (tmp_path / "roots/logs/log").read_text().splitlines()
+        stamps = [int(line.split("\t")[0]) for line in raw]
+        assert stamps == sorted(stamps)
+        assert before - 1 <= stamps[0] <= stamps[-1] <= time.time() * 1000
+
+    async def test_environment_arrives_as_it_is(self, tmp_path: Path) -> None:
+        odd = {
+            "A": "a 'b' \"c\" $HOME `id` \\ \n two",
+            "LD_LIBRARY_PATH": "/nowhere",
+            "PATH": "/bin:/usr/bin",
+            "EMPTY": "",
+        }
+        seen, lines = await self.run(tmp_path, 'env -0 | tr "\\0" "\\1"; exit 7', environment=odd, key="env")
+        assert seen.exit_code == 7
+        pairs = dict(item.split("=", 1) for item in "\n".join(lines).split("\1") if "=" in item)
+        assert {name: pairs[name] for name in odd} == odd
+        assert pairs["HOME"] == "/tmp/home"
+        assert pairs["LANG"] == "C.UTF-8"
+        assert set(pairs) <= {*odd, "HOME", "LANG", "PWD", "_", "SHLVL", "OLDPWD"}
+
+    async def test_no_secret_on_a_command_line(self, tmp_path: Path) -> None:
+        backend = self.backend(tmp_path)
+        workload = self.workload(tmp_path, "echo up; sleep 60", environment={"TOKEN": "tk-8d1f"}, key="secret")
+        assert "tk-8d1f" not in repr(backend.plan(workload)) + str(backend.plan(workload))
+        handle = await self.up(backend, workload)
+        lines = [_read(path) for path in Path("/proc").glob("[0-9]*/cmdline")]
+        assert not any(b"tk-8d1f" in line for line in lines)
+        await backend.stop(handle, 0)
+
+    async def test_sigterm_reaches_the_command(self, tmp_path: Path) -> None:
+        backend = self.backend(tmp_path)
+        workload = self.workload(
+            tmp_path, 'trap "echo bye; exit 9" TERM; echo up; while :; do sleep 0.05; done', key="term"
+        )
+        handle = await self.up(backend, workload)
+        await backend.stop(handle)
+        seen = await self.ended(backend, handle)
+        assert (seen.exit_code, seen.stopped) == (9, True)
+        assert log_lines(workload)[-1] == "bye"
+
+    async def test_what_ignores_sigterm_is_killed_after_its_grace(self, tmp_path: Path) -> None:
+        backend = self.backend(tmp_path)
+        script = 'trap "" TERM; (trap "" TERM; sleep 60) & echo up; while :; do sleep 1; done'
+        handle = await self.up(backend, self.workload(tmp_path, script, key="stubborn"))
+        before = time.monotonic()
+        await backend.stop(handle, 0.3)
+        seen = await self.ended(backend, handle)
+        assert seen.exit_code == 137
+        assert 0.3 <= time.monotonic() - before < 3
+
+    async def test_a_second_stop_can_hasten_the_end(self, tmp_path: Path) -> None:
+        backend = self.backend(tmp_path)
+        handle = await self.up(
+            backend, self.workload(tmp_path, 'trap "" TERM; echo up; while :; do sleep 1; done', key="haste")
+        )
+        await backend.stop(handle, 600)
+        await backend.stop(handle, 0)
+        assert (await self.ended(backend, handle)).exit_code == 137
+
+    async def test_a_stopped_process_is_ended_too(self, tmp_path: Path) -> None:
+        backend = self.backend(tmp_path)
+        handle = await self.up(backend, self.workload(tmp_path, "echo up; kill -STOP $$", key="frozen"))
+        await backend.stop(handle, 0.1)
+        assert (await self.ended(backend, handle)).exit_code == 137
+
+    async def test_nothing_outlives_the_command(self, tmp_path: Path) -> None:
+        mark = f"4{os.getpid()}"
+        seen, _ = await self.run(tmp_path, f"setsid sleep {mark} & nohup sleep {mark} & exit 4", key="leftover")
+        assert seen.exit_code == 4
+        assert not _running(["sleep", mark])
+
+    async def test_max_runtime_is_the_shims_business(self, tmp_path: Path) -> None:
+        seen, _ = await self.run(
+            tmp_path, 'trap "exit 0" TERM; while :; do sleep 0.05; done', max_runtime=0.3, key="long"
+        )
+        assert (seen.timed_out, seen.stopped, seen.exit_code) == (True, False, 0)
+        assert seen.started_at is not None
+        assert seen.ended_at is not None
+        assert 0.3 <= seen.ended_at - seen.started_at < 3
+
+    async def test_a_sandbox_that_cannot_be_made_says_why(self, tmp_path: Path) -> None:
+        seen, _ = await self.run(tmp_path, "exit 0", mounts=(Mount("/nowhere/at/all", "/data"),), key="unmade")
+        assert seen.state is RunState.EXITED
+        assert seen.exit_code != 0
+        assert "/nowhere/at/all" in seen.detail
+
+    async def test_mounts(self, tmp_path: Path) -> None:
+        blob = tmp_path / "blob"
+        blob.write_text("blob\n")
+        blob.chmod(0o444)
+        farm, shared, output = (tmp_path / name for name in ("roots/mounts/farm", "shared", "roots/mounts/output"))
+        for folder in (farm / "sub", shared, output):
+            folder.mkdir(parents=True)
+        os.link(blob, farm / "sub/data")
+        (shared / "file").write_text("shared\n")
+        mounts = (
+            Mount(str(farm), "/opt/ml/input/data/train", MountMode.OVERLAY),
+            Mount(str(shared), "/opt/ml/model"),
+            Mount(str(output), "/opt/ml/output", MountMode.READ_WRITE),
+        )
+        script = """
+            cd /opt/ml/input/data/train && cat sub/data && touch new sub/new && rm sub/data && ls sub || exit 1
+            cat /opt/ml/model/file || exit 2
+            touch /opt/ml/model/new && exit 3
+            echo result > /opt/ml/output/result
+        """
+        seen, lines = await self.run(tmp_path, script, mounts=mounts, key="mounts")
+        assert seen.exit_code == 0, lines
+        assert lines[0] == "blob"
+        assert (output / "result").read_text() == "result\n"
+        assert [path.name for path in farm.rglob("*")] == ["sub", "data"]
+        assert blob.read_text() == "blob\n"
+        assert blob.stat().st_uid == os.geteuid()
+
+    async def test_the_shims_death_ends_the_sandbox(self, tmp_path: Path) -> None:
+        backend = self.backend(tmp_path)
+        mark = f"5{os.getpid()}"
+        handle = await self.up(backend, self.workload(tmp_path, f"sleep {mark} & echo up; sleep {mark}", key="orphan"))
+        seen = await backend.observe(handle)
+        assert seen is not None
+        assert seen.pid is not None
+        assert _running(["sleep", mark])
+        os.kill(seen.pid, signal.SIGKILL)
+        seen = await self.ended(backend, handle)
+        assert (seen.state, seen.exit_code) == (RunState.LOST, None)
+        async with asyncio.timeout(5):
+            while _running(["sleep", mark]):
+                await asyncio.sleep(0.01)
+        assert await backend.observe(handle) == seen
+
+    async def test_a_reused_process_id_deceives_nobody(self, tmp_path: Path) -> None:
+        backend = self.backend(tmp_path)
+        workload = self.workload(tmp_path, "exit 0", key="reused")
+        handle = await self.begin(backend, workload)
+        await self.ended(backend, handle)
+        folder = Path(workload.root) / "shim"
+        (folder / "exit.json").unlink()
+        (folder / "run.json").write_text(f'{{"pid": {os.getpid()}, "ticks": 1, "started_at": 1.0}}')
+        successor = self.backend(tmp_path)
+        await successor.stop(handle, 0)  # were it believed, this would end us
+        seen = await successor.observe(handle)
+        assert seen is not None
+        assert seen.state is RunState.LOST
+
+    async def test_starters_that_race_make_one_run(self, tmp_path: Path) -> None:
+        """Two control planes for a moment: the lock on disk lets one start it."""
+        backends = [self.backend(tmp_path) for _ in range(3)]
+        workload = self.workload(tmp_path, "echo up; sleep 60", key="race")
+        done = await asyncio.gather(*(self.begin(each, workload) for each in backends))
+        assert done == ["race"] * 3
+        handle = await self.up(backends[0], workload)
+        assert log_lines(workload) == ["up"]
+        await backends[0].stop(handle, 0)
+
+
+async def _end_all(backend: LocalBackend) -> None:
+    backend._watched.clear()
+    for handle in await backend.handles():
+        await backend.stop(handle, 0)
+        async with asyncio.timeout(30):
+            while (seen := await backend.observe(handle)) is not None and not seen.state.is_terminal:
+                await asyncio.sleep(0.01)
+        await backend.forget(handle)
+
+
+def _read(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError:
+        return b""
+
+
+def _running(argv: list[str]) -> bool:
+    line = "\0".join(argv).encode() + b"\0"
+    return any(_read(path) == line for path in Path("/proc").glob("[0-9]*/cmdline"))

@@ -1,0 +1,28 @@
+"""The fake in memory keeps the contract that the real backends keep."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from clary.domain.workload import RunState
+from clary.ports import Backend
+from clary.testing.backends import BackendConformance, MemoryBackend
+
+
+class TestMemoryBackend(BackendConformance):
+    def backend(self, folder: Path) -> Backend[Any]:
+        return MemoryBackend()
+
+    def again(self, backend: Backend[Any], folder: Path) -> Backend[Any]:
+        return backend
+
+    async def let(self, backend: Backend[Any], handle: str, exit_code: int) -> None:
+        assert isinstance(backend, MemoryBackend)
+        backend.finish(handle, exit_code)
+
+    async def test_it_can_lose_a_run(self, tmp_path: Path) -> None:
+        backend = MemoryBackend()
+        handle = await self.begin(backend, self.workload(tmp_path, "sleep 60"))
+        backend.lose(handle)
+        assert (await self.ended(backend, handle)).state is RunState.LOST
