@@ -94,9 +94,9 @@ def stream(record: Record, host: str) -> str:
     return f"{record.name}/{host}-{int(record.document['started'])}"
 
 
-def key(record: Record, what: str) -> str:
-    """The key of one of the job's workloads in this attempt."""
-    return f"{record.document['id']}-{record.document['attempt']}-{what}"
+def key(record: Record, what: str, attempt: int | None = None) -> str:
+    """The key of one of the job's workloads, in this attempt or another. Keys of jobs begin with `job-`, then comes the job's id."""
+    return f"job-{record.document['id']}-{record.document['attempt'] if attempt is None else attempt}-{what}"
 
 
 # -- the short workloads ------------------------------------------------------------------------------------------------------

@@ -185,7 +185,7 @@ class JobWork:
         """End what runs of the attempt and remove its folders (`folder`: all of the job's)."""
         prefix = f"{record.arn}#{command.attempt}/"
         self.tasks.forget_all(prefix)
-        shorts = (f"{record.document['id']}-{command.attempt}-{what}" for what in ("prepare", "pack"))
+        shorts = (job_places.key(record, what, command.attempt) for what in ("prepare", "pack"))
         for handle in (*command.handles, *shorts):
             await end(self._ports.backend, handle, _KILL_SECONDS)
         job = job_places.places(self._settings, record).job

@@ -123,8 +123,8 @@ class JobSubject:
         return self._ledger.waiting()
 
     def arn_of(self, handle: str) -> str | None:
-        """Whose workload that is: handles begin with the job's id."""
-        return next((arn for job, arn in self._arns.items() if handle.startswith(job)), None)
+        """Whose workload that is. None: no training job's, or none of an active one."""
+        return next((arn for job, arn in self._arns.items() if handle.startswith(f"job-{job}-")), None)
 
     def _definitions(self, record: Record) -> Definitions:
         request = record.document["request"]
