@@ -1,0 +1,151 @@
+"""The database of records: how to connect, and whether its schema is one that this Clary may write.
+
+Owns settings of the connection (durability) and the schema's version; refuses to know records. A newer schema is refused, an
+older one is migrated after a copy of the file, a damaged file is refused before anything is written.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import Engine, create_engine, event, inspect, make_url, select
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.pool import NullPool
+
+from clary.domain.errors import ClaryError
+from clary.stores.schema import ALEMBIC, METADATA, VERSION
+
+CHECKED = 256 << 20  # bytes; a larger file is not checked whole at start
+MIGRATIONS = Path(__file__).parent / "migrations"
+_BUSY_MS = 10_000
+
+
+class StoreUnusable(ClaryError):
+    """The records are damaged, out of reach, or of a newer Clary. Refuse to start; nothing was changed."""
+
+
+class Database:
+    """One SQLAlchemy URL. `connect` gives raw driver connections, for one thread each, outside any pool."""
+
+    def __init__(self, url: str) -> None:
+        self.url = make_url(url)
+        self.lite = self.url.get_backend_name() == "sqlite"
+        if not self.lite and self.url.get_backend_name() != "postgresql":
+            raise StoreUnusable(f"Records can be kept in SQLite or PostgreSQL, not in {self.url.get_backend_name()}.")
+        if not self.lite and self.url.drivername == "postgresql":
+            self.url = self.url.set(drivername="postgresql+psycopg")
+        try:
+            self.engine: Engine = create_engine(self.url, poolclass=NullPool)
+        except ModuleNotFoundError as error:
+            raise StoreUnusable(f"PostgreSQL needs the driver {error.name}: install clary[postgres].") from error
+        if self.lite:
+            event.listen(self.engine, "connect", _set_up_sqlite)
+        self.dialect = self.engine.dialect
+        self.error: type[Exception] = self.engine.dialect.loaded_dbapi.Error
+        self.begin = ("BEGIN IMMEDIATE",) if self.lite else ("BEGIN",)
+
+    @property
+    def where(self) -> str:
+        return self.url.render_as_string(hide_password=True)
+
+    def connect(self) -> Any:
+        """A raw connection in autocommit, ours alone."""
+        connection = self.engine.raw_connection()
+        raw = connection.dbapi_connection
+        connection.detach()
+        if not self.lite:
+            raw.autocommit = True  # type: ignore[union-attr]
+        return raw
+
+    def close(self) -> None:
+        self.engine.dispose()
+
+    def prepare(self) -> None:
+        """Make the schema, or check and migrate it. StoreUnusable names what is wrong and what to do."""
+        try:
+            if self.lite:
+                self._check_file()
+            found = self._version()
+            if found is None:
+                self._create()
+            elif found != VERSION:
+                self._migrate(found)
+        except (DBAPIError, sqlite3.Error) as error:
+            reason = getattr(error, "orig", None) or error
+            raise StoreUnusable(f"The records at {self.where} cannot be opened: {reason}. {_ADVICE}") from error
+
+    def _check_file(self) -> None:
+        file = Path(self.url.database or "")
+        if file.is_file() and file.stat().st_size <= CHECKED:
+            raw = self.connect()
+            answer = raw.execute("PRAGMA quick_check(1)").fetchone()[0]
+            raw.close()
+            if answer != "ok":
+                raise StoreUnusable(f"The records at {self.where} are damaged: {answer}. {_ADVICE}")
+
+    def _version(self) -> str | None:
+        """The schema's version; None for an empty database."""
+        with self.engine.connect() as connection:
+            tables = inspect(connection).get_table_names()
+            if ALEMBIC.name not in tables:
+                if "resources" in tables:
+                    raise StoreUnusable(f"The records at {self.where} have no schema version. {_ADVICE}")
+                return None
+            row = connection.execute(select(ALEMBIC.c.version_num)).first()
+            return row[0] if row is not None else None
+
+    def _create(self) -> None:
+        with self.engine.begin() as connection:
+            if not self.lite:  # of several control planes that start at once, one makes the tables
+                connection.exec_driver_sql("SELECT pg_advisory_xact_lock(7235)")
+            METADATA.create_all(connection)
+            if connection.execute(select(ALEMBIC.c.version_num)).first() is None:
+                connection.execute(ALEMBIC.insert().values(version_num=VERSION))
+
+    def _migrate(self, found: str) -> None:
+        """To this Clary's version, by Alembic; a SQLite file is copied first."""
+        from alembic.script import ScriptDirectory  # only an old database pays for Alembic
+
+        scripts = ScriptDirectory(str(MIGRATIONS))
+        if found not in {script.revision for script in scripts.walk_revisions()}:
+            raise StoreUnusable(
+                f"The records at {self.where} have schema {found}; this Clary knows {VERSION} and older. They were written by a newer "
+                "Clary: use that one, or restore the copy that it made before it migrated."
+            )
+        if self.lite:
+            self._copy(found)
+        from alembic.migration import MigrationContext
+        from alembic.operations import Operations
+
+        with self.engine.begin() as connection:
+            context = MigrationContext.configure(
+                connection, opts={"fn": lambda rev, _: scripts._upgrade_revs("head", rev)}
+            )
+            with Operations.context(context):
+                context.run_migrations()
+
+    def _copy(self, found: str) -> None:
+        """A copy that is whole whatever the journal holds: `records.db.schema-0001`."""
+        target = Path(f"{self.url.database}.schema-{found}")
+        target.unlink(missing_ok=True)
+        source = self.connect()
+        copy = sqlite3.connect(target)
+        source.backup(copy)
+        copy.close()
+        source.close()
+
+
+_ADVICE = "Restore records.db from a copy, or move it away to start with no records."
+
+
+def _set_up_sqlite(connection: Any, _: Any) -> None:
+    """WAL and FULL: a commit that was answered is on the disk. Transactions are begun by hand."""
+    connection.isolation_level = None
+    cursor = connection.cursor()
+    cursor.execute(f"PRAGMA busy_timeout={_BUSY_MS}")
+    cursor.execute("PRAGMA journal_mode=WAL")
+    cursor.execute("PRAGMA synchronous=FULL")
+    cursor.execute("PRAGMA cache_size=-32000")
+    cursor.close()

@@ -1,0 +1,118 @@
+"""Group commit: one thread runs the writes that wait as one transaction, so that they share its fsync.
+
+Owns the gathering, the transaction and what happens when it fails. Refuses to know what a write does. No timer: while a
+transaction runs, writes gather; a lone write goes at once.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, TypeVar
+
+from clary.domain.errors import ClaryError, Unavailable
+
+T = TypeVar("T")
+Work = Callable[[Any], Any]
+BATCH = 256  # more would only make the first of them wait longer
+
+
+class Writer:
+    """`run(work)` answers what `work(cursor)` answered, once that is committed.
+
+    `work` checks before it changes anything and says no by a ClaryError; it may run twice (a failed transaction is tried again,
+    one write at a time, so that a write that the database refuses fails alone). `settle` runs before each transaction: it makes
+    durable whatever the rows will name."""
+
+    def __init__(
+        self,
+        connect: Callable[[], Any],
+        database_error: type[Exception],
+        begin: Sequence[str],
+        settle: Callable[[], None],
+        what: str = "object index",
+    ) -> None:
+        self._what = what
+        self._connect, self._database_error, self._begin, self._settle = connect, database_error, tuple(begin), settle
+        self._connection: Any = None
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix=f"{what}-writer")
+        self._waiting: list[tuple[Work, asyncio.Future[Any]]] = []
+        self._running = False
+
+    async def run(self, work: Callable[[Any], T]) -> T:
+        future: asyncio.Future[T] = asyncio.get_running_loop().create_future()
+        self._waiting.append((work, future))
+        if not self._running:
+            self._next()
+        return await future
+
+    def close(self) -> None:
+        self._thread.shutdown(wait=True)
+        if self._connection is not None:
+            self._connection.close()
+            self._connection = None
+
+    def _next(self) -> None:
+        batch, self._waiting = self._waiting[:BATCH], self._waiting[BATCH:]
+        self._running = bool(batch)
+        if batch:
+            task = asyncio.get_running_loop().run_in_executor(self._thread, self._transact, [work for work, _ in batch])
+            task.add_done_callback(lambda done: self._answer(batch, done))
+
+    def _answer(self, batch: list[tuple[Work, asyncio.Future[Any]]], done: asyncio.Future[list[Any]]) -> None:
+        self._next()
+        error = done.exception()
+        results = [error] * len(batch) if error is not None else done.result()
+        for (_, future), result in zip(batch, results, strict=True):
+            if future.cancelled():
+                continue
+            if isinstance(result, BaseException):
+                future.set_exception(result)
+            else:
+                future.set_result(result)
+
+    def _transact(self, works: list[Work]) -> list[Any]:
+        """Results in order; a ClaryError stands for a write that said no. OSError (of settle) fails the whole batch."""
+        self._settle()
+        try:
+            return self._attempt(works)
+        except self._database_error as error:
+            if len(works) > 1:
+                return [result for work in works for result in self._alone(work)]
+            return [Unavailable(f"The {self._what} cannot be written: {error}")]
+
+    def _alone(self, work: Work) -> list[Any]:
+        try:
+            return self._attempt([work])
+        except self._database_error as error:
+            return [Unavailable(f"The {self._what} cannot be written: {error}")]
+
+    def _attempt(self, works: list[Work]) -> list[Any]:
+        if self._connection is None:
+            self._connection = self._connect()
+        cursor = self._connection.cursor()
+        done = False
+        try:
+            for statement in self._begin:
+                cursor.execute(statement)
+            results: list[Any] = []
+            for work in works:
+                try:
+                    results.append(work(cursor))
+                except ClaryError as error:
+                    results.append(error)
+            cursor.execute("COMMIT")
+            done = True
+            return results
+        finally:
+            if not done:
+                self._abandon()
+
+    def _abandon(self) -> None:
+        """Roll back by leaving the connection: right whatever state the failure left it in."""
+        connection, self._connection = self._connection, None
+        try:
+            connection.close()
+        except self._database_error:
+            pass

@@ -1,0 +1,45 @@
+"""The table of records: one for all kinds (design.md 3). Owns columns, indexes and the schema's version.
+
+The document is JSON text; the columns beside it are what lists filter and sort by. Each index of a list holds every column that
+lists filter by, so that a page is found without reading documents: 100,000 records are gone through in milliseconds. Names and
+ARNs compare by bytes, in both databases.
+"""
+
+from __future__ import annotations
+
+from sqlalchemy import BigInteger, Column, Float, Index, Integer, MetaData, Table, Text, UniqueConstraint
+
+VERSION = "0001"  # the newest migration (stores/migrations/versions)
+
+METADATA = MetaData()
+
+_TEXT = Text().with_variant(Text(collation="C"), "postgresql")
+_ID = BigInteger().with_variant(Integer(), "sqlite")
+
+RESOURCES = Table(
+    "resources",
+    METADATA,
+    Column("id", _ID, primary_key=True, autoincrement=True),
+    Column("kind", _TEXT, nullable=False),
+    Column("account", _TEXT, nullable=False),
+    Column("region", _TEXT, nullable=False),
+    Column("name", _TEXT, nullable=False),
+    Column("arn", _TEXT, nullable=False),
+    Column("status", _TEXT, nullable=False),
+    Column("created", Float(53), nullable=False),
+    Column("modified", Float(53), nullable=False),
+    Column("version", Integer, nullable=False),
+    Column("claimed_by", _TEXT, nullable=False, server_default=""),
+    Column("claimed_until", Float(53), nullable=False, server_default="0"),
+    Column("document", Text, nullable=False),
+    UniqueConstraint("kind", "account", "region", "name", name="resources_name"),
+    UniqueConstraint("arn", name="resources_arn"),
+    Index("resources_by_created", "kind", "account", "region", "created", "name", "status", "modified"),
+    Index("resources_by_modified", "kind", "account", "region", "modified", "name", "status", "created"),
+    Index("resources_by_name", "kind", "account", "region", "name", "status", "created", "modified"),
+    Index("resources_by_status", "kind", "account", "region", "status", "name", "created", "modified"),
+    Index("resources_to_claim", "kind", "status", "claimed_until"),
+)
+
+# Alembic's own bookkeeping, made with the schema so that a new database needs no Alembic.
+ALEMBIC = Table("alembic_version", METADATA, Column("version_num", Text, primary_key=True))

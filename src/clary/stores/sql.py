@@ -1,0 +1,185 @@
+"""The record store in SQL: `ports.Store` on SQLite by file, or PostgreSQL by URL (then several control planes may share it).
+
+Owns the connections, durability and what changes are told to whom. Writes go through one gathering thread (group commit); with
+SQLite single reads run where they are called, since a row costs less than handing it to a thread, and lists run in a thread of
+their own. Refuses to know what records mean.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from typing import Any, TypeVar
+
+import orjson
+
+from clary.domain.errors import AlreadyExists, Stale
+from clary.domain.resources import Lease, Query, Record, Scope
+from clary.stores.database import Database
+from clary.stores.index_writer import Writer
+from clary.stores.statements import Statements
+
+T = TypeVar("T")
+Row = Sequence[Any]
+READERS = 4  # connections for reads with PostgreSQL, and for lists
+
+
+class SqlStore:
+    """See `ports.Store`. Make it with `open_store` on the event loop's thread; it belongs to that loop."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._sql = Statements(database.dialect)
+        self._writer = Writer(database.connect, database.error, database.begin, lambda: None, what="record store")
+        self._readers = ThreadPoolExecutor(READERS, thread_name_prefix="record-reader")
+        self._free: list[Any] = []
+        self._reader: Any = database.connect().cursor() if database.lite else None
+        self._listeners: list[Callable[[Record], None]] = []
+
+    # -- reads -------------------------------------------------------------------------------------------------------------------
+
+    async def get(self, kind: str, scope: Scope, name: str) -> Record | None:
+        return await self._one("get", k=kind, a=scope.account, r=scope.region, n=name)
+
+    async def by_arn(self, arn: str) -> Record | None:
+        return await self._one("by_arn", arn=arn)
+
+    async def page(self, query: Query) -> list[Record]:
+        rows = await self._apart(lambda cursor: self._sql.page(cursor, query).fetchall())
+        return [_record(row) for row in rows]
+
+    async def count(self, query: Query) -> int:
+        row = await self._apart(lambda cursor: self._sql.count(cursor, query).fetchone())
+        return int(row[0])
+
+    # -- writes ------------------------------------------------------------------------------------------------------------------
+
+    async def add(self, record: Record) -> Record:
+        text = _text(record)
+        values = {
+            "new_kind": record.kind,
+            "new_account": record.scope.account,
+            "new_region": record.scope.region,
+            "new_name": record.name,
+            "new_arn": record.arn,
+            "new_status": record.status,
+            "new_created": record.created,
+            "new_modified": record.modified,
+            "new_document": text,
+            "new_version": 1,
+        }
+        if not await self._writer.run(lambda cursor: self._sql.run(cursor, "add", **values).rowcount):
+            raise AlreadyExists(f"{record.kind} {record.name} exists")
+        return self._tell(replace(record, document=orjson.loads(text), version=1))
+
+    async def save(self, record: Record, lease: Lease | None = None) -> Record:
+        text = _text(record)
+        values = {
+            **_guard(record, lease),
+            "new_status": record.status,
+            "new_modified": record.modified,
+            "new_document": text,
+        }
+        name = "save" if lease is None else "save_held"
+        if not await self._writer.run(lambda cursor: self._sql.run(cursor, name, **values).rowcount):
+            raise Stale(f"{record.arn} changed since it was read, or the lease on it is gone")
+        return self._tell(replace(record, document=orjson.loads(text), version=record.version + 1))
+
+    async def remove(self, record: Record, lease: Lease | None = None) -> None:
+        name, values = "remove" if lease is None else "remove_held", _guard(record, lease)
+        if not await self._writer.run(lambda cursor: self._sql.run(cursor, name, **values).rowcount):
+            raise Stale(f"{record.arn} changed since it was read, or the lease on it is gone")
+        self._tell(replace(record, version=record.version + 1))
+
+    async def claim(
+        self,
+        kind: str,
+        owner: str,
+        now: float,
+        lease_seconds: float,
+        statuses: Sequence[str],
+        limit: int,
+        arns: Sequence[str] = (),
+    ) -> list[Lease]:
+        until = now + lease_seconds
+        rows = await self._writer.run(
+            lambda cursor: self._sql.claim(
+                cursor, kind, owner, now, until, tuple(statuses), limit, tuple(arns)
+            ).fetchall()
+        )
+        return [Lease(_record(row), owner, until) for row in rows]
+
+    async def release(self, lease: Lease) -> None:
+        record = lease.record
+        values = {"k": record.kind, "a": record.scope.account, "r": record.scope.region, "n": record.name}
+        await self._writer.run(lambda cursor: self._sql.run(cursor, "release", **values, owner=lease.owner).rowcount)
+
+    # -- listeners and end -------------------------------------------------------------------------------------------------------
+
+    def watch(self, listener: Callable[[Record], None]) -> Callable[[], None]:
+        self._listeners.append(listener)
+        return lambda: self._listeners.remove(listener) if listener in self._listeners else None
+
+    async def close(self) -> None:
+        self._listeners.clear()
+        loop = asyncio.get_running_loop()
+        await loop.run_in_executor(None, self._writer.close)
+        await loop.run_in_executor(None, self._readers.shutdown)
+        for raw in self._free:
+            raw.close()
+        self._free.clear()
+        if self._reader is not None:
+            self._reader.connection.close()
+        self._database.close()
+
+    def _tell(self, record: Record) -> Record:
+        for listener in list(self._listeners):
+            listener(record)
+        return record
+
+    async def _one(self, name: str, **values: Any) -> Record | None:
+        if self._reader is not None:
+            row = self._sql.run(self._reader, name, **values).fetchone()
+        else:
+            row = await self._apart(lambda cursor: self._sql.run(cursor, name, **values).fetchone())
+        return _record(row) if row is not None else None
+
+    async def _apart(self, read: Callable[[Any], T]) -> T:
+        return await asyncio.get_running_loop().run_in_executor(self._readers, self._read, read)
+
+    def _read(self, read: Callable[[Any], T]) -> T:
+        raw = self._free.pop() if self._free else self._database.connect()
+        cursor = raw.cursor()
+        answer = read(cursor)
+        cursor.close()
+        self._free.append(raw)  # after an error the connection is left behind: it may be broken
+        return answer
+
+
+def open_store(url: str) -> SqlStore:
+    """The store behind a SQLAlchemy URL, its schema made or brought up to date. StoreUnusable says why not and what to do."""
+    database = Database(url)
+    database.prepare()
+    return SqlStore(database)
+
+
+def _text(record: Record) -> str:
+    return orjson.dumps(record.document).decode()
+
+
+def _guard(record: Record, lease: Lease | None) -> dict[str, Any]:
+    values: dict[str, Any] = {
+        "k": record.kind,
+        "a": record.scope.account,
+        "r": record.scope.region,
+        "n": record.name,
+        "v": record.version,
+    }
+    return values if lease is None else {**values, "owner": lease.owner}
+
+
+def _record(row: Row) -> Record:
+    kind, account, region, name, arn, status, created, modified, document, version = row
+    return Record(kind, Scope(account, region), name, arn, status, created, modified, orjson.loads(document), version)

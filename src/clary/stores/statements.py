@@ -1,0 +1,203 @@
+"""The statements of the record store, each compiled once per database to the driver's own text.
+
+SQLAlchemy writes the SQL (so that SQLite and PostgreSQL are both right) but does not run it: a hot read costs its driver
+call and nothing else.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from sqlalchemy import ColumnElement, Dialect, bindparam, delete, func, literal_column, select, tuple_, update
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.sql import ClauseElement
+
+from clary.domain.resources import Query
+from clary.stores.schema import RESOURCES
+
+C = RESOURCES.c
+COLUMNS = (C.kind, C.account, C.region, C.name, C.arn, C.status, C.created, C.modified, C.document, C.version)
+
+_KEY = (C.kind == bindparam("k"), C.account == bindparam("a"), C.region == bindparam("r"), C.name == bindparam("n"))
+_GUARD = (*_KEY, C.version == bindparam("v"))
+_HELD = C.claimed_by == bindparam("owner")
+_CHANGES = {
+    C.status: bindparam("new_status"),
+    C.modified: bindparam("new_modified"),
+    C.document: bindparam("new_document"),
+    C.version: C.version + 1,
+}
+
+_FIXED: Mapping[str, ClauseElement] = {
+    "get": select(*COLUMNS).where(*_KEY),
+    "by_arn": select(*COLUMNS).where(C.arn == bindparam("arn")),
+    "save": update(RESOURCES).where(*_GUARD).values(_CHANGES),
+    "save_held": update(RESOURCES).where(*_GUARD, _HELD).values(_CHANGES),
+    "remove": delete(RESOURCES).where(*_GUARD),
+    "remove_held": delete(RESOURCES).where(*_GUARD, _HELD),
+    "release": update(RESOURCES).where(*_KEY, _HELD).values(claimed_by="", claimed_until=0.0),
+}
+
+Text = tuple[str, tuple[str, ...] | None, Mapping[str, Any]]  # SQL, order of parameters (None: by name), constants
+
+
+class Statements:
+    """Texts for one database."""
+
+    def __init__(self, dialect: Dialect) -> None:
+        self._dialect = dialect
+        self._lite = dialect.name == "sqlite"
+        self._texts: dict[Any, Text] = {name: self._compiled(statement) for name, statement in _FIXED.items()}
+        insert = sqlite.insert if self._lite else postgresql.insert
+        row: dict[Any, Any] = {column: bindparam(f"new_{column.name}") for column in COLUMNS}
+        # A name that is taken is no error inside the transaction, which others share: no row is the answer.
+        self._texts["add"] = self._compiled(insert(RESOURCES).values(row).on_conflict_do_nothing())
+
+    def run(self, cursor: Any, name: str, **values: Any) -> Any:
+        """Execute a fixed statement; its cursor back."""
+        return self._run(cursor, self._texts[name], values)
+
+    def page(self, cursor: Any, query: Query) -> Any:
+        """The rows of one page, in order."""
+        shape = ("page", _shape(query))
+        if shape not in self._texts:
+            self._texts[shape] = self._compiled(self._page(query))
+        return self._run(cursor, self._texts[shape], _values(query) | self._where(query))
+
+    def count(self, cursor: Any, query: Query) -> Any:
+        shape = ("count", _shape(query))
+        if shape not in self._texts:
+            self._texts[shape] = self._compiled(
+                select(func.count()).select_from(RESOURCES).where(*self._filters(query))
+            )
+        return self._run(cursor, self._texts[shape], _values(query) | self._where(query))
+
+    def claim(
+        self, cursor: Any, kind: str, owner: str, now: float, until: float, statuses: Any, limit: int, arns: Any
+    ) -> Any:
+        """Lease and answer rows in one statement."""
+        shape = ("claim", len(statuses), len(arns))
+        if shape not in self._texts:
+            self._texts[shape] = self._compiled(_claim(len(statuses), len(arns)))
+        values = {"k": kind, "owner": owner, "now": now, "until": until, "most": limit}
+        values |= {f"s{n}": status for n, status in enumerate(statuses)}
+        values |= {f"arn{n}": arn for n, arn in enumerate(arns)}
+        return self._run(cursor, self._texts[shape], values)
+
+    def _run(self, cursor: Any, text: Text, values: Mapping[str, Any]) -> Any:
+        sql, order, constants = text
+        if constants:
+            values = {**constants, **values}
+        cursor.execute(sql, values if order is None else tuple([values[name] for name in order]))
+        return cursor
+
+    def _compiled(self, statement: ClauseElement) -> Text:
+        compiled = statement.compile(dialect=self._dialect)
+        positions = getattr(compiled, "positiontup", None)
+        constants = {name: value for name, value in (compiled.params or {}).items() if value is not None}
+        return str(compiled), tuple(positions) if positions is not None else None, constants
+
+    def _page(self, query: Query) -> ClauseElement:
+        """The ids from an index alone, then their rows: documents of records that do not match are never read."""
+        sort = C[query.sort_by]
+        keys = (C.name,) if query.sort_by == "name" else (sort, C.name)
+        order = [key.desc() if query.descending else key.asc() for key in keys]
+        conditions = self._filters(query)
+        if query.after is not None:
+            names = ("after_name",) if len(keys) == 1 else ("after_value", "after_name")
+            ends: list[ColumnElement[Any]] = [bindparam(name) for name in names]
+            left, right = tuple_(*keys), tuple_(*ends)
+            conditions.append(left < right if query.descending else left > right)
+        inner = select(C.id).where(*conditions).order_by(*order).limit(bindparam("most")).subquery()
+        return select(*COLUMNS).where(C.id.in_(select(inner.c.id))).order_by(*order)
+
+    def _filters(self, query: Query) -> list[ColumnElement[bool]]:
+        found: list[ColumnElement[bool]] = [
+            C.kind == bindparam("k"),
+            C.account == bindparam("a"),
+            C.region == bindparam("r"),
+        ]
+        if query.name_contains:
+            lowered = func.lower(C.name)
+            find = func.instr if self._lite else func.strpos
+            found.append(find(lowered, bindparam("part")) > 0)
+        for column, name in ((C.created, "created"), (C.modified, "modified")):
+            if getattr(query, f"{name}_after") is not None:
+                found.append(column > bindparam(f"{name}_after"))
+            if getattr(query, f"{name}_before") is not None:
+                found.append(column < bindparam(f"{name}_before"))
+        if query.statuses:
+            found.append(C.status.in_([bindparam(f"s{n}") for n in range(len(query.statuses))]))
+        for n in range(len(query.where)):
+            if self._lite:
+                found.append(func.json_extract(C.document, bindparam(f"path{n}")) == bindparam(f"is{n}"))
+            else:
+                field = literal_column("document::jsonb").op("->>")(bindparam(f"path{n}"))
+                found.append(field == bindparam(f"is{n}"))
+        return found
+
+    def _where(self, query: Query) -> dict[str, Any]:
+        """Parameters of `where`: the path is written as each database wants it."""
+        found: dict[str, Any] = {}
+        for n, (key, value) in enumerate(query.where.items()):
+            found[f"path{n}"] = f'$."{key}"' if self._lite else key
+            found[f"is{n}"] = value
+        return found
+
+
+def _claim(statuses: int, arns: int) -> ClauseElement:
+    conditions = [
+        C.kind == bindparam("k"),
+        C.status.in_([bindparam(f"s{n}") for n in range(statuses)]),
+        (C.claimed_by == "") | (C.claimed_by == bindparam("owner")) | (C.claimed_until <= bindparam("now")),
+    ]
+    if arns:
+        conditions.append(C.arn.in_([bindparam(f"arn{n}") for n in range(arns)]))
+    free = (
+        select(C.id)
+        .where(*conditions)
+        .order_by(C.claimed_until)
+        .limit(bindparam("most"))
+        .with_for_update(skip_locked=True)
+    )
+    return (
+        update(RESOURCES)
+        .where(C.id.in_(free.scalar_subquery()))
+        .values({C.claimed_by: bindparam("owner"), C.claimed_until: bindparam("until")})
+        .returning(*COLUMNS)
+    )
+
+
+def _shape(query: Query) -> tuple[Any, ...]:
+    """What the text of a query depends on."""
+    return (
+        query.sort_by,
+        query.descending,
+        query.after is not None,
+        bool(query.name_contains),
+        query.created_after is not None,
+        query.created_before is not None,
+        query.modified_after is not None,
+        query.modified_before is not None,
+        len(query.statuses),
+        len(query.where),
+    )
+
+
+def _values(query: Query) -> dict[str, Any]:
+    values: dict[str, Any] = {
+        "k": query.kind,
+        "a": query.scope.account,
+        "r": query.scope.region,
+        "part": query.name_contains.lower(),
+        "created_after": query.created_after,
+        "created_before": query.created_before,
+        "modified_after": query.modified_after,
+        "modified_before": query.modified_before,
+        "most": query.limit,
+    }
+    values |= {f"s{n}": status for n, status in enumerate(query.statuses)}
+    if query.after is not None:
+        values |= {"after_value": query.after[0], "after_name": query.after[1]}
+    return values

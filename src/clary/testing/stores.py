@@ -1,0 +1,221 @@
+"""What every record store must do: the conformance class of `ports.Store`. A test inherits it and gives `store`."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from clary.domain.errors import AlreadyExists, Stale
+from clary.domain.resources import Query, Record, Scope
+from clary.ports import Store
+
+HERE = Scope("000000000000", "eu-west-1")
+THERE = Scope("111111111111", "eu-west-1")
+
+
+def record(name: str, at: float = 1.0, status: str = "Creating", scope: Scope = HERE, **document: Any) -> Record:
+    arn = f"arn:aws:sagemaker:{scope.region}:{scope.account}:endpoint/{name.lower()}"
+    return Record("endpoint", scope, name, arn, status, at, at, document)
+
+
+def names(records: list[Record]) -> list[str]:
+    return [r.name for r in records]
+
+
+class StoreConformance:
+    """Inherit and define an async fixture `store` that is empty and closed afterwards."""
+
+    async def test_an_added_record_is_found_by_name_and_arn(self, store: Store) -> None:
+        document: dict[str, Any] = {"request": {"Deep": [1, 2.5, None, True, "ü", {"k": ""}]}, "tags": []}
+        added = await store.add(record("My-Name", 1234.567891, **document))
+        assert added.version == 1
+        assert added.document == document
+        assert await store.get("endpoint", HERE, "My-Name") == added
+        assert await store.by_arn(added.arn) == added
+
+    async def test_what_is_not_there_is_none(self, store: Store) -> None:
+        await store.add(record("a"))
+        assert await store.get("endpoint", HERE, "b") is None
+        assert await store.get("endpoint", HERE, "A") is None
+        assert await store.get("endpoint", THERE, "a") is None
+        assert await store.get("model", HERE, "a") is None
+        assert await store.by_arn("arn:none") is None
+
+    async def test_a_name_is_taken_once_per_kind_and_scope(self, store: Store) -> None:
+        await store.add(record("a"))
+        with pytest.raises(AlreadyExists):
+            await store.add(record("a"))
+        await store.add(record("a", scope=THERE))
+        await store.add(replace(record("a"), kind="model", arn="arn:model/a"))
+
+    async def test_names_that_differ_by_case_share_an_arn_and_clash(self, store: Store) -> None:
+        await store.add(record("a"))
+        with pytest.raises(AlreadyExists):
+            await store.add(record("A"))
+
+    async def test_of_a_hundred_at_once_one_wins(self, store: Store) -> None:
+        outcomes = await asyncio.gather(*(store.add(record("a")) for _ in range(100)), return_exceptions=True)
+        assert sum(isinstance(o, Record) for o in outcomes) == 1
+        assert sum(isinstance(o, AlreadyExists) for o in outcomes) == 99
+
+    async def test_a_save_needs_the_version_that_was_read(self, store: Store) -> None:
+        first = await store.add(record("a", n=0))
+        second = await store.save(replace(first, status="InService", modified=2.0, document={"n": 1}))
+        assert (second.version, second.status, second.modified) == (2, "InService", 2.0)
+        assert await store.get("endpoint", HERE, "a") == second
+        with pytest.raises(Stale):
+            await store.save(replace(first, document={"n": 2}))
+        with pytest.raises(Stale):
+            await store.save(replace(record("never"), version=1))
+
+    async def test_of_many_saves_of_one_version_one_wins(self, store: Store) -> None:
+        first = await store.add(record("a"))
+        outcomes = await asyncio.gather(
+            *(store.save(replace(first, document={"n": n})) for n in range(20)), return_exceptions=True
+        )
+        assert sum(isinstance(o, Record) for o in outcomes) == 1
+
+    async def test_removal(self, store: Store) -> None:
+        first = await store.add(record("a"))
+        second = await store.save(first)
+        with pytest.raises(Stale):
+            await store.remove(first)
+        await store.remove(second)
+        assert await store.get("endpoint", HERE, "a") is None
+        with pytest.raises(Stale):
+            await store.remove(second)
+        await store.add(record("a"))
+
+    async def test_what_the_caller_holds_is_not_what_is_stored(self, store: Store) -> None:
+        inner = {"n": 1}
+        await store.add(record("a", inner=inner))
+        inner["n"] = 2
+        found = await store.get("endpoint", HERE, "a")
+        assert found is not None
+        assert found.document["inner"] == {"n": 1}
+
+    async def test_watchers_hear_every_change_until_they_stop(self, store: Store) -> None:
+        heard: list[tuple[str, int]] = []
+        stop = store.watch(lambda r: heard.append((r.name, r.version)))
+        first = await store.add(record("a"))
+        second = await store.save(first)
+        with pytest.raises(Stale):
+            await store.save(first)
+        await store.remove(second)
+        stop()
+        stop()
+        await store.add(record("b"))
+        assert heard == [("a", 1), ("a", 2), ("a", 3)]
+
+    # -- lists -------------------------------------------------------------------------------------------------------------------
+
+    async def _fill(self, store: Store) -> None:
+        for n in range(12):
+            status = ("Creating", "InService", "Failed")[n % 3]
+            await store.add(replace(record(f"n{n:02}", 100.0 + n // 2, status, n=n), modified=200.0 - n))
+        await store.add(record("other", scope=THERE))
+        await store.add(replace(record("other"), kind="model", arn="arn:model/other"))
+
+    async def test_orders_are_total_and_ties_go_by_name(self, store: Store) -> None:
+        await self._fill(store)
+        for sort, descending in [(s, d) for s in ("created", "modified", "name", "status") for d in (True, False)]:
+            query = Query("endpoint", HERE, sort_by=sort, descending=descending, limit=100)
+            found = await store.page(query)
+            keys = [(getattr(r, sort), r.name) for r in found]
+            assert len(keys) == 12
+            assert keys == sorted(keys, reverse=descending)
+
+    async def test_pages_join_in_every_order(self, store: Store) -> None:
+        await self._fill(store)
+        for sort, descending in [(s, d) for s in ("created", "modified", "name", "status") for d in (True, False)]:
+            query = Query("endpoint", HERE, sort_by=sort, descending=descending, limit=5)
+            found: list[Record] = []
+            while page := await store.page(query):
+                found += page
+                query = replace(query, after=(getattr(page[-1], sort), page[-1].name))
+            assert names(found) == names(await store.page(replace(query, after=None, limit=100)))
+
+    async def test_filters(self, store: Store) -> None:
+        await self._fill(store)
+        everything = Query("endpoint", HERE, sort_by="name", descending=False, limit=100)
+
+        async def found(**filters: Any) -> list[str]:
+            page = names(await store.page(replace(everything, **filters)))
+            assert await store.count(replace(everything, **filters)) == len(page)
+            return page
+
+        assert await found(name_contains="N0") == [f"n{n:02}" for n in range(10)]
+        assert await found(name_contains="%") == []
+        assert await found(name_contains="1", statuses=("InService",)) == ["n01", "n10"]
+        assert await found(statuses=("Creating", "Failed"), created_before=101.0) == ["n00"]
+        assert await found(created_after=104.0) == ["n10", "n11"]
+        assert await found(created_after=102.0, created_before=104.0) == ["n06", "n07"]
+        assert await found(modified_after=198.0) == ["n00", "n01"]
+        assert await found(modified_before=190.5, modified_after=189.5) == ["n10"]
+        assert await found(where={"none": "x"}) == []
+
+    async def test_filters_on_the_document(self, store: Store) -> None:
+        for n in range(6):
+            await store.add(record(f"n{n}", group="odd" if n % 2 else "even"))
+        query = Query("endpoint", HERE, where={"group": "odd"}, sort_by="name", descending=False, limit=2)
+        assert names(await store.page(query)) == ["n1", "n3"]
+        assert await store.count(query) == 3
+
+    # -- leases ------------------------------------------------------------------------------------------------------------------
+
+    async def test_a_claim_takes_what_no_other_holds(self, store: Store) -> None:
+        await self._fill(store)
+        mine = await store.claim("endpoint", "me", 1000.0, 30.0, ("Creating", "InService"), 3)
+        assert len(mine) == 3
+        assert all((lease.owner, lease.until) == ("me", 1030.0) for lease in mine)
+        theirs = await store.claim("endpoint", "other", 1001.0, 30.0, ("Creating", "InService"), 100)
+        assert len(theirs) == 6  # 8 here and 1 there, without my 3
+        assert not {lease.record.arn for lease in mine} & {lease.record.arn for lease in theirs}
+        assert await store.claim("endpoint", "third", 1002.0, 30.0, ("Creating", "InService"), 100) == []
+
+    async def test_an_owner_renews_and_others_wait_for_the_end(self, store: Store) -> None:
+        first = await store.add(record("a"))
+        await store.claim("endpoint", "me", 1000.0, 30.0, ("Creating",), 10)
+        renewed = await store.claim("endpoint", "me", 1020.0, 30.0, ("Creating",), 10)
+        assert renewed[0].until == 1050.0
+        assert renewed[0].record == first  # claiming is not a change
+        assert await store.claim("endpoint", "other", 1049.0, 30.0, ("Creating",), 10) == []
+        assert len(await store.claim("endpoint", "other", 1051.0, 30.0, ("Creating",), 10)) == 1
+
+    async def test_claims_can_name_their_records(self, store: Store) -> None:
+        await self._fill(store)
+        wanted = record("n03").arn
+        leases = await store.claim("endpoint", "me", 1.0, 30.0, ("Creating",), 10, [wanted, "arn:none"])
+        assert [lease.record.arn for lease in leases] == [wanted]
+
+    async def test_a_save_with_a_lost_lease_is_refused(self, store: Store) -> None:
+        await store.add(record("a"))
+        (mine,) = await store.claim("endpoint", "me", 1000.0, 30.0, ("Creating",), 10)
+        saved = await store.save(replace(mine.record, document={"n": 1}), mine)
+        await store.claim("endpoint", "other", 1031.0, 30.0, ("Creating",), 10)
+        with pytest.raises(Stale):
+            await store.save(saved, mine)
+        with pytest.raises(Stale):
+            await store.remove(saved, mine)
+        await store.save(saved)  # a handler has no lease: the version alone guards
+
+    async def test_released_is_free_at_once(self, store: Store) -> None:
+        await store.add(record("a"))
+        (mine,) = await store.claim("endpoint", "me", 1000.0, 30.0, ("Creating",), 10)
+        await store.release(replace(mine, owner="other"))
+        assert await store.claim("endpoint", "other", 1001.0, 30.0, ("Creating",), 10) == []
+        await store.release(mine)
+        assert len(await store.claim("endpoint", "other", 1001.0, 30.0, ("Creating",), 10)) == 1
+
+    async def test_two_owners_never_hold_one_record(self, store: Store) -> None:
+        for n in range(30):
+            await store.add(record(f"n{n}"))
+        claims = await asyncio.gather(
+            *(store.claim("endpoint", f"owner{n % 3}", 1000.0, 30.0, ("Creating",), 7) for n in range(9))
+        )
+        holders: dict[str, str] = {}
+        for lease in (lease for claim in claims for lease in claim):
+            assert holders.setdefault(lease.record.arn, lease.owner) == lease.owner
