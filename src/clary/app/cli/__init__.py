@@ -1,0 +1,29 @@
+"""`clary`: the door for users. `main` is the console script; the commands are declared in `commands`, each does its work in a module
+of its own that is imported only when the command runs, so that `clary --help` stays quick.
+
+Exit codes: 0 done; 1 it failed (one line on standard error says why and what to do); 2 wrong usage; 3 Clary does not run; 4 there
+is no such thing; 5 `clary doctor` found something that must be fixed; 130 interrupted. `clary shell -- COMMAND`: the command's own.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+
+from clary.domain.errors import ClaryError
+
+
+def main() -> None:
+    from clary.app.cli.commands import app
+    from clary.app.cli.output import explain
+
+    try:
+        app()
+    except KeyboardInterrupt:
+        sys.exit(130)
+    except BrokenPipeError:
+        # The reader (head, less) is gone: what Python still holds must not be written at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(0)
+    except (ClaryError, RuntimeError, ValueError, OSError) as error:
+        sys.exit(explain(error))

@@ -1,0 +1,197 @@
+"""Every command's name, options and help. What a command does is in the module it imports when it runs."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+EPILOG = (
+    "Settings come from clary.toml in the state folder, CLARY_* variables and flags, the later ones weigh more. "
+    "Exit codes: 0 done, 1 failed, 2 wrong usage, 3 Clary does not run, 4 no such thing, 5 doctor found a fault."
+)
+
+app = typer.Typer(
+    name="clary",
+    help="Amazon SageMaker on your own machines: the same API, the whole path from data to predictions.",
+    epilog=EPILOG,
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+runtime = typer.Typer(help="The environments behind image names.", no_args_is_help=True, rich_markup_mode=None)
+app.add_typer(runtime, name="runtime")
+
+Dir = Annotated[str | None, typer.Option("--dir", help="State folder.", show_default=False)]
+Json = Annotated[bool, typer.Option("--json", help="Answer as one JSON document.")]
+
+
+@app.command()
+def up(
+    directory: Dir = None,
+    host: Annotated[str | None, typer.Option(help="Address to listen on.", show_default="127.0.0.1")] = None,
+    port: Annotated[
+        int | None, typer.Option(help="Port to listen on; 0 picks a free one.", show_default="4600")
+    ] = None,
+    tls_cert: Annotated[str | None, typer.Option(help="PEM certificate chain: speak https.")] = None,
+    tls_key: Annotated[str | None, typer.Option(help="PEM private key of it.")] = None,
+    detach: Annotated[bool, typer.Option("--detach", "-d", help="Return when it is ready.")] = False,
+    ephemeral: Annotated[bool, typer.Option("--ephemeral", help="Forget everything at the end.")] = False,
+    json: Json = False,
+) -> None:
+    """Start Clary, in the foreground or detached."""
+    from clary.app.cli import start
+
+    flags = {"host": host, "port": port, "tls_cert": tls_cert, "tls_key": tls_key, "ephemeral": ephemeral or None}
+    start.up(directory, flags, detach=detach, as_json=json)
+
+
+@app.command()
+def down(
+    directory: Dir = None,
+    keep_jobs: Annotated[bool, typer.Option("--keep-jobs", help="Leave running jobs to the next `clary up`.")] = False,
+    json: Json = False,
+) -> None:
+    """End Clary; the data stays."""
+    from clary.app.cli import start
+
+    start.down(directory, keep_jobs=keep_jobs, as_json=json)
+
+
+@app.command()
+def status(directory: Dir = None, json: Json = False) -> None:
+    """Whether Clary runs, and what it does."""
+    from clary.app.cli import listing
+
+    listing.status(directory, as_json=json)
+
+
+@app.command()
+def env(
+    directory: Dir = None,
+    region: Annotated[str | None, typer.Option(help="Region to name.")] = None,
+    ipython: Annotated[bool, typer.Option("--ipython", help="%env lines for a running notebook.")] = False,
+    profile: Annotated[str | None, typer.Option(help="Write an AWS profile of this name instead.")] = None,
+    json: Json = False,
+) -> None:
+    """Print what points AWS clients here: eval "$(clary env)"."""
+    from clary.app.cli import environment
+
+    environment.env(directory, region, ipython=ipython, profile=profile, as_json=json)
+
+
+@app.command(context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False})
+def shell(
+    command: Annotated[list[str] | None, typer.Argument(help="What to run instead of a shell.")] = None,
+    directory: Dir = None,
+    region: Annotated[str | None, typer.Option(help="Region to name.")] = None,
+    json: Annotated[bool, typer.Option("--json", help="Print what would be run, as JSON.")] = False,
+) -> None:
+    """A shell (or -- COMMAND) like a SageMaker notebook's."""
+    from clary.app.cli import shell as shells
+
+    shells.shell(directory, region, command or [], as_json=json)
+
+
+@app.command()
+def doctor(directory: Dir = None, json: Json = False) -> None:
+    """What this machine can do, measured, and how to fix it."""
+    from clary.app.cli import doctor as checks
+
+    checks.doctor(directory, as_json=json)
+
+
+@app.command()
+def logs(
+    resource: Annotated[str, typer.Argument(help="A job's or endpoint's name or ARN, or a log group.")],
+    follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on as lines arrive.")] = False,
+    since: Annotated[str, typer.Option(help="How far back: 30s, 10m, 2h, 1d; all.")] = "all",
+    match: Annotated[str, typer.Option("--filter", help="A CloudWatch filter pattern.")] = "",
+    directory: Dir = None,
+    json: Json = False,
+) -> None:
+    """A job's or an endpoint's log."""
+    from clary.app.cli import logs as lines
+
+    lines.logs(directory, resource, follow=follow, since=since, pattern=match, as_json=json)
+
+
+@app.command()
+def ps(
+    directory: Dir = None,
+    everything: Annotated[bool, typer.Option("--all", "-a", help="Ended jobs too.")] = False,
+    json: Json = False,
+) -> None:
+    """Clary's own processes, endpoints and jobs."""
+    from clary.app.cli import listing
+
+    listing.ps(directory, everything=everything, as_json=json)
+
+
+@app.command()
+def top(
+    directory: Dir = None,
+    interval: Annotated[float, typer.Option(help="Seconds between looks.", min=0.2)] = 2.0,
+    once: Annotated[bool, typer.Option("--once", help="One look, then end.")] = False,
+    json: Json = False,
+) -> None:
+    """Watch endpoints and workloads at work."""
+    from clary.app.cli import top as watching
+
+    watching.top(directory, interval, once=once or json, as_json=json)
+
+
+@app.command()
+def config(directory: Dir = None, json: Json = False) -> None:
+    """Every setting, its value and where it comes from."""
+    from clary.app.cli import listing
+
+    listing.config(directory, as_json=json)
+
+
+@app.command()
+def demo(
+    directory: Annotated[
+        str | None, typer.Option("--dir", help="Use the Clary of this folder instead of a fresh one.")
+    ] = None,
+    json: Json = False,
+) -> None:
+    """Upload, train, deploy, predict: the main job in seconds.
+
+    Starts a Clary of its own and leaves nothing running.
+    """
+    from clary.app.cli import demo as showing
+
+    showing.demo(directory, as_json=json)
+
+
+@app.command()
+def completion(
+    shell: Annotated[str, typer.Argument(help="bash or zsh.")],
+    json: Json = False,
+) -> None:
+    """Print the completion script of bash or zsh."""
+    from clary.app.cli import completion as scripts
+
+    scripts.completion(shell, as_json=json)
+
+
+@runtime.command("list")
+def runtime_list(directory: Dir = None, json: Json = False) -> None:
+    """Runtimes, the image names that map to each, and whether they are built."""
+    from clary.app.cli import runtimes
+
+    runtimes.show(directory, as_json=json)
+
+
+@runtime.command("build")
+def runtime_build(
+    names: Annotated[list[str] | None, typer.Argument(help="Runtimes or image URIs; none: all.")] = None,
+    directory: Dir = None,
+    json: Json = False,
+) -> None:
+    """Build environments now instead of on first use."""
+    from clary.app.cli import runtimes
+
+    runtimes.build(directory, names or [], as_json=json)

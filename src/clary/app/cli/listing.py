@@ -1,0 +1,129 @@
+"""`clary status`, `ps` and `config`: what is, from the lock file, the supervisor's notes and the public API."""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from contextlib import suppress
+from typing import Any
+
+from clary.app.cli.client import Client
+from clary.app.cli.output import NOT_RUNNING, Refused, age, plain, say, say_json, size, table
+from clary.app.cli.site import Site, find
+from clary.app.settings import NAMES, describe, load
+
+SECRET = frozenset({"s3_secret_key", "database"})
+ACTIVE = ("InProgress", "Stopping")
+
+
+def status(directory: str | None, *, as_json: bool) -> None:
+    site = find(directory)
+    if not site.running:
+        if as_json:
+            say_json({"running": False, "dir": site.settings.dir})
+            raise SystemExit(NOT_RUNNING)
+        site.require()
+    facts = _facts(site)
+    if as_json:
+        say_json(facts)
+        return
+    say(f"Clary runs at {facts['endpoint']} (pid {facts['pid']}, up {age(facts['started'], time.time())})")
+    say(f"state folder {facts['dir']}, {size(facts['free'])} free")
+    for name, row in facts["processes"].items():
+        if not row["ready"] or row["restarts"]:
+            again = f", started again {row['restarts']} times" if row["restarts"] else ""
+            say(f"{name}: {'ready' if row['ready'] else 'not ready'}{again}")
+    if "error" in facts:
+        raise Refused(facts["error"])
+    endpoints = ", ".join(f"{count} {state}" for state, count in sorted(facts["endpoints"].items())) or "none"
+    say(f"endpoints: {endpoints}; jobs in progress: {facts['jobs']}")
+
+
+def _facts(site: Site) -> dict[str, Any]:
+    assert site.facts is not None
+    space = os.statvfs(site.settings.dir)
+    facts: dict[str, Any] = {
+        "running": True,
+        **site.facts,
+        "started": os.stat(f"/proc/{site.facts['pid']}").st_ctime,
+        "free": space.f_bavail * space.f_frsize,
+        "processes": _processes(site),
+    }
+    try:
+        client = site.client()
+        states: dict[str, int] = {}
+        for endpoint in client.pages("sagemaker", "ListEndpoints", "Endpoints", {"MaxResults": 100}):
+            states[endpoint["EndpointStatus"]] = states.get(endpoint["EndpointStatus"], 0) + 1
+        facts |= {"endpoints": states, "jobs": len(_jobs(client, everything=False))}
+    except Refused as error:
+        facts["error"] = error.message
+    return facts
+
+
+def _processes(site: Site) -> dict[str, dict[str, Any]]:
+    with suppress(OSError, ValueError):
+        return dict(json.loads((site.settings.run / "processes.json").read_text()))
+    return {}
+
+
+def ps(directory: str | None, *, everything: bool, as_json: bool) -> None:
+    site = find(directory)
+    client = site.client()
+    processes = _processes(site)
+    endpoints = [
+        client.call("sagemaker", "DescribeEndpoint", {"EndpointName": found["EndpointName"]})
+        for found in client.pages("sagemaker", "ListEndpoints", "Endpoints", {"MaxResults": 100})
+    ]
+    jobs = _jobs(client, everything)
+    if as_json:
+        say_json({"processes": processes, "endpoints": endpoints, "jobs": jobs})
+        return
+    now = time.time()
+    say(table(("process", "pid", "state", "restarts"), ([n, *_process(row)] for n, row in processes.items())))
+    if endpoints:
+        say()
+        say(table(("endpoint", "status", "variants", "age"), (_endpoint(found, now) for found in endpoints)))
+    if jobs:
+        say()
+        rows = ((j["TrainingJobName"], j["TrainingJobStatus"], age(j["CreationTime"], now)) for j in jobs)
+        say(table(("training job", "status", "age"), rows))
+
+
+def _process(row: dict[str, Any]) -> tuple[object, ...]:
+    return row["pid"] or "-", "ready" if row["ready"] else "starting", row["restarts"]
+
+
+def _endpoint(found: dict[str, Any], now: float) -> tuple[object, ...]:
+    variants = ", ".join(
+        f"{v['VariantName']} {v.get('CurrentInstanceCount', 0)}/{v.get('DesiredInstanceCount', 0)}"
+        for v in found.get("ProductionVariants", [])
+    )
+    return found["EndpointName"], found["EndpointStatus"], variants or "-", age(found["CreationTime"], now)
+
+
+def _jobs(client: Client, everything: bool) -> list[dict[str, Any]]:
+    if everything:
+        return list(client.pages("sagemaker", "ListTrainingJobs", "TrainingJobSummaries", {"MaxResults": 100}))
+    found: list[dict[str, Any]] = []
+    for state in ACTIVE:
+        asked = {"MaxResults": 100, "StatusEquals": state}
+        found += client.pages("sagemaker", "ListTrainingJobs", "TrainingJobSummaries", asked)
+    return found
+
+
+def config(directory: str | None, *, as_json: bool) -> None:
+    """The settings that a `clary up` would use now."""
+    settings = load({"dir": directory})
+    rows = []
+    for name in NAMES:
+        value = getattr(settings, name)
+        if name in SECRET and value:
+            value = "(set)"
+        rows.append({"name": name, "value": value, "source": settings.sources[name], "is": describe(name)})
+    if as_json:
+        say_json(rows)
+        return
+    for row in rows:
+        value = list(row["value"]) if isinstance(row["value"], tuple) else row["value"]
+        say(plain(f"{row['name']} = {json.dumps(value)}".ljust(32) + f"  # {row['source']}; {row['is']}"))

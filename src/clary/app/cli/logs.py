@@ -1,0 +1,144 @@
+"""`clary logs`: a resource's lines through the Logs API, merged by time, and on as they arrive."""
+
+from __future__ import annotations
+
+import re
+import sys
+import time
+from collections import deque
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from clary.app.cli.client import ApiFailure, Client
+from clary.app.cli.output import NOT_FOUND, USAGE, Refused, clock, plain, say, say_json
+from clary.app.cli.site import find
+
+JOBS = "/aws/sagemaker/TrainingJobs"
+ENDPOINTS = "/aws/sagemaker/Endpoints/"
+ENDED = ("Completed", "Failed", "Stopped")
+POLL = 0.5  # seconds between looks
+LATE_MS = 10_000  # a line may arrive this much after its time: looked at again, shown once
+_SPAN = re.compile(r"(\d+)([smhd])")
+_SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
+_COLOURS = ("36", "33", "32", "35", "34", "31")
+
+
+def logs(directory: str | None, resource: str, *, follow: bool, since: str, pattern: str, as_json: bool) -> None:
+    start = begin_of(since, time.time())
+    client = find(directory).client()
+    group, prefix, job = place(client, resource)
+    show = _shower(as_json, len(prefix))
+    asked: dict[str, Any] = {"logGroupName": group, "startTime": start}
+    if prefix:
+        asked["logStreamNamePrefix"] = prefix
+    if pattern:
+        asked["filterPattern"] = pattern
+    seen = Seen()
+    ended = not follow
+    while True:
+        for event in _events(client, asked):
+            if seen.first(event["eventId"]):
+                asked["startTime"] = max(asked["startTime"], event["timestamp"] - LATE_MS)
+                show(event)
+        if ended:
+            return
+        # Asked before the last look, so that what was written until the end is shown.
+        ended = job is not None and _ended(client, job)
+        if not ended:
+            time.sleep(POLL)
+
+
+def begin_of(since: str, now: float) -> int:
+    """Epoch milliseconds of how far back to begin; 0 for 'all'."""
+    found = _SPAN.fullmatch(since)
+    if since != "all" and found is None:
+        raise Refused(f"--since takes a span such as 30s, 10m, 2h or 1d, or all, not {since!r}", USAGE)
+    return int((now - int(found.group(1)) * _SECONDS[found.group(2)]) * 1000) if found else 0
+
+
+def place(client: Client, resource: str) -> tuple[str, str, str | None]:
+    """(log group, stream prefix, training job's name or None) of what the user calls a resource."""
+    if resource.startswith("/"):
+        return resource, "", None
+    kind, _, name = resource.rpartition("/")
+    kind = kind.rpartition(":")[2]
+    if kind in ("", "endpoint") and _has_group(client, ENDPOINTS + name):
+        return ENDPOINTS + name, "", None
+    if kind in ("", "training-job"):
+        job = _job(client, name)
+        if job is not None:
+            return JOBS, f"{job}/", job
+    if kind in ("", "endpoint") and _has_endpoint(client, name):
+        return ENDPOINTS + name, "", None
+    raise Refused(f"there is no job or endpoint {resource!r}: `clary ps --all` lists what there is", NOT_FOUND)
+
+
+class Seen:
+    """Which events were shown, within the window that is looked at again."""
+
+    def __init__(self, most: int = 100_000) -> None:
+        self._ids: set[str] = set()
+        self._order: deque[str] = deque()
+        self._most = most
+
+    def first(self, event: str) -> bool:
+        if event in self._ids:
+            return False
+        self._ids.add(event)
+        self._order.append(event)
+        if len(self._order) > self._most:
+            self._ids.discard(self._order.popleft())
+        return True
+
+
+def _has_group(client: Client, group: str) -> bool:
+    found = client.pages("logs", "DescribeLogGroups", "logGroups", {"logGroupNamePrefix": group})
+    return any(one["logGroupName"] == group for one in found)
+
+
+def _has_endpoint(client: Client, name: str) -> bool:
+    try:
+        client.call("sagemaker", "DescribeEndpoint", {"EndpointName": name})
+    except ApiFailure:
+        return False
+    return True
+
+
+def _job(client: Client, name: str) -> str | None:
+    try:
+        return str(client.call("sagemaker", "DescribeTrainingJob", {"TrainingJobName": name})["TrainingJobName"])
+    except ApiFailure:
+        return None
+
+
+def _ended(client: Client, job: str) -> bool:
+    try:
+        return client.call("sagemaker", "DescribeTrainingJob", {"TrainingJobName": job})["TrainingJobStatus"] in ENDED
+    except ApiFailure:
+        return True
+
+
+def _events(client: Client, asked: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    try:
+        yield from client.pages("logs", "FilterLogEvents", "events", asked)
+    except ApiFailure as error:
+        if error.aws_code != "ResourceNotFoundException":  # nothing was written yet
+            raise
+
+
+def _shower(as_json: bool, skip: int) -> Callable[[dict[str, Any]], None]:
+    """Prints an event; a stream's name is shown without the first `skip` letters, which all have."""
+    colours: dict[str, str] = {}
+
+    def show(event: dict[str, Any]) -> None:
+        if as_json:
+            say_json(event)
+            return
+        stream = str(event["logStreamName"])
+        label = plain(stream[skip:])
+        if sys.stdout.isatty():
+            colour = colours.setdefault(stream, _COLOURS[len(colours) % len(_COLOURS)])
+            label = f"\x1b[{colour}m{label}\x1b[0m"
+        say(f"{clock(event['timestamp'])} {label} {plain(str(event['message']).replace('#011', '  '))}")
+
+    return show

@@ -1,0 +1,98 @@
+"""How commands speak: tables for people, JSON for programs, one line for errors. Owns the exit codes.
+
+Text that came from elsewhere (log lines, names, messages) goes through `plain`, so that nothing in it can drive a terminal.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+FAILED, USAGE, NOT_RUNNING, NOT_FOUND, UNWELL = 1, 2, 3, 4, 5
+_CONTROL = {code: f"\\x{code:02x}" for code in (*range(0x20), *range(0x7F, 0xA0)) if code != 0x09}
+
+
+class Refused(RuntimeError):
+    """A command cannot be done: one sentence with advice, and the exit code."""
+
+    def __init__(self, message: str, code: int = FAILED) -> None:
+        super().__init__(message)
+        self.message = message
+        self.code = code
+
+
+def explain(error: Exception) -> int:
+    """Say in one line what went wrong; the exit code. Raises what nobody foresaw."""
+    from clary.app.settings import SettingError
+    from clary.domain.errors import ClaryError
+
+    if isinstance(error, Refused):
+        print(f"clary: {plain(error.message)}", file=sys.stderr)
+        return error.code
+    if isinstance(error, ClaryError | SettingError):
+        print(f"clary: {plain(str(error))}", file=sys.stderr)
+        return FAILED
+    if isinstance(error, OSError):
+        where = f" {error.filename}" if error.filename else ""
+        print(f"clary: {error.strerror or error}{where}", file=sys.stderr)
+        return FAILED
+    raise error
+
+
+def plain(text: str) -> str:
+    """Text without anything that a terminal obeys: control characters become visible (tabs stay)."""
+    return text.translate(_CONTROL)
+
+
+def say_json(value: Any) -> None:
+    """One JSON document on standard output."""
+    print(json.dumps(value, indent=None if not sys.stdout.isatty() else 2, default=str, ensure_ascii=False))
+
+
+def say(text: str = "") -> None:
+    print(text, flush=True)
+
+
+def table(headings: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
+    """Columns of plain text, no wider than their contents; numbers to the right."""
+    cells = [[plain(str(cell)) for cell in row] for row in rows]
+    widths = [max(len(row[at]) for row in [list(headings), *cells]) for at in range(len(headings))]
+    right = [bool(cells) and all(_numeric(row[at]) for row in cells) for at in range(len(headings))]
+
+    def line(row: Sequence[str]) -> str:
+        parts = (
+            cell.rjust(width) if num else cell.ljust(width) for cell, width, num in zip(row, widths, right, strict=True)
+        )
+        return "  ".join(parts).rstrip()
+
+    return "\n".join([line([heading.upper() for heading in headings]), *(line(row) for row in cells)])
+
+
+def _numeric(cell: str) -> bool:
+    return cell == "-" or cell.rstrip("%smGMKiB ").replace(".", "", 1).isdigit()
+
+
+def size(count: float) -> str:
+    """Bytes for people: 1.5 GiB."""
+    for unit in ("B", "KiB", "MiB", "GiB"):
+        if count < 1024 or unit == "GiB":
+            break
+        count /= 1024
+    return f"{count:.0f} {unit}" if unit == "B" or count >= 100 else f"{count:.1f} {unit}"
+
+
+def age(then: float, now: float) -> str:
+    """How long ago: 12s, 5m, 3h, 2d."""
+    seconds = max(0, int(now - then))
+    for most, unit, divisor in ((120, "s", 1), (7200, "m", 60), (172_800, "h", 3600)):
+        if seconds < most:
+            return f"{seconds // divisor}{unit}"
+    return f"{seconds // 86_400}d"
+
+
+def clock(ms: int) -> str:
+    """Epoch milliseconds as local time of day."""
+    return time.strftime("%H:%M:%S", time.localtime(ms / 1000)) + f".{ms % 1000:03d}"

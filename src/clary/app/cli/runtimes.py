@@ -1,0 +1,84 @@
+"""`clary runtime list` and `build`: the environments behind image names, as the control plane uses them."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Sequence
+from typing import Any
+
+from clary.app.cli.output import NOT_FOUND, Refused, plain, say, say_json, table
+from clary.app.cli.site import Site, find
+from clary.app.workloads import backend
+from clary.backends.runtimes import UvRuntimes, create
+from clary.ports import Runtime
+
+
+def runtimes_of(site: Site) -> UvRuntimes:
+    settings = site.settings
+    folder, given = str(settings.environments_folder), settings.build_environment()
+    builder: Any = backend(settings)
+    return create(folder, builder, environment=given)
+
+
+def listed(site: Site) -> list[dict[str, Any]]:
+    """Runtimes in words."""
+    runtimes = runtimes_of(site)
+    rows = []
+    for runtime in runtimes.all():
+        environment = runtimes.built(runtime)
+        rows.append(
+            {
+                "name": runtime.name,
+                "version": runtime.version,
+                "framework": runtime.framework,
+                "repositories": list(runtime.repositories),
+                "built": environment is not None,
+                "path": environment.path if environment else None,
+            }
+        )
+    return rows
+
+
+def show(directory: str | None, *, as_json: bool) -> None:
+    rows = listed(find(directory))
+    if as_json:
+        say_json(rows)
+        return
+    shown = (
+        (row["name"], row["version"], "yes" if row["built"] else "no", " ".join(row["repositories"])) for row in rows
+    )
+    say(table(("runtime", "version", "built", "image names"), shown))
+
+
+def build(directory: str | None, names: Sequence[str], *, as_json: bool) -> None:
+    site = find(directory)
+    runtimes = runtimes_of(site)
+    chosen = [_named(runtimes, name) for name in names] or list(runtimes.all())
+    rows = []
+    for runtime in dict.fromkeys(chosen):
+        began = time.monotonic()
+        environment = asyncio.run(runtimes.ensure(runtime, log=None if as_json else _progress(runtime.name)))
+        took = round(time.monotonic() - began, 1)
+        rows.append({"name": runtime.name, "path": environment.path, "seconds": took})
+        if not as_json:
+            say(f"{runtime.name} is built ({took:g} s)")
+    if as_json:
+        say_json(rows)
+
+
+def _named(runtimes: UvRuntimes, name: str) -> Runtime:
+    for runtime in runtimes.all():
+        if runtime.name == name:
+            return runtime
+    found = runtimes.resolve(name)
+    if found is None:
+        known = ", ".join(runtime.name for runtime in runtimes.all())
+        raise Refused(
+            f"no runtime is called {name!r}, and no image of that name is known; there are: {known}", NOT_FOUND
+        )
+    return found
+
+
+def _progress(name: str) -> Any:
+    return lambda line: say(f"  {name}: {plain(line)}")

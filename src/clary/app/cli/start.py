@@ -1,0 +1,59 @@
+"""`clary up` and `clary down`."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+from clary.app import up as running
+from clary.app.cli.output import NOT_RUNNING, Refused, plain, say, say_json
+from clary.app.settings import Settings, load
+
+
+def up(directory: str | None, flags: dict[str, Any], *, detach: bool, as_json: bool) -> None:
+    settings = load({"dir": directory, **flags})
+    if detach:
+        began = time.monotonic()
+        settings = running.detached(settings)
+        took = round(time.monotonic() - began, 2)
+        if as_json:
+            say_json({"endpoint": settings.endpoint, "dir": settings.dir, "seconds": took})
+        else:
+            say(f"Clary is ready at {settings.endpoint} ({took:g} s)")
+            say(hint(settings))
+        return
+    running.foreground(settings, _reporter(as_json), lambda effective: _ready(effective, as_json))
+
+
+def down(directory: str | None, *, keep_jobs: bool, as_json: bool) -> None:
+    settings = load({"dir": directory})
+    ended = running.down(settings, keep_jobs)
+    if as_json:
+        say_json({"ended": ended, "dir": settings.dir})
+    elif not ended:
+        raise Refused(f"no Clary runs on {settings.dir}", NOT_RUNNING)
+    else:
+        say("Clary has ended; its data stays in " + settings.dir)
+
+
+def hint(settings: Settings) -> str:
+    """What to type next."""
+    where = "" if settings.sources.get("dir", "default") == "default" else f" --dir {settings.dir}"
+    return f'eval "$(clary env{where})" points AWS clients at it'
+
+
+def _ready(settings: Settings, as_json: bool) -> None:
+    if as_json:
+        say_json({"event": "ready", "endpoint": settings.endpoint, "dir": settings.dir})
+    else:
+        say(hint(settings) + "; Ctrl-C ends it")
+
+
+def _reporter(as_json: bool) -> Any:
+    def report(sentence: str) -> None:
+        if as_json:
+            say_json({"event": "note", "at": time.time(), "text": sentence})
+        else:
+            say(f"{time.strftime('%H:%M:%S')}  {plain(sentence)}")
+
+    return report
