@@ -31,6 +31,11 @@ from clary.domain.training import Host
 from clary.loops.job_places import Places
 from clary.ports import Artifacts
 
+# Code travels in channels (SDK v3 does `chmod +x` on it), and only an owner may do that: a channel so small is copied, a large one is
+# links of blobs, which belong to the store.
+COPIED_FILES = 500
+COPIED_BYTES = 16 << 20
+
 
 class ChannelPlacer:
     """Places every channel of one attempt. Begun again after a crash it makes anew what is not whole."""
@@ -41,9 +46,14 @@ class ChannelPlacer:
         self._request = record.document["request"]
         self._where = where
         self._hosts = training.hosts(self._request)
+        self._sizes: dict[Location, int] = {}
+        self._copied: list[list[str]] = []
 
-    async def place(self, inputs: Sequence[Channel]) -> None:
+    async def place(self, inputs: Sequence[Channel]) -> dict[str, Any]:
+        """All of them; answers `{"copied": [[host, channel], ...]}`: those that are the job's own files, not links of blobs."""
+        self._copied = []
         await asyncio.gather(*(self._channel(channel) for channel in inputs))
+        return {"copied": sorted(self._copied)}
 
     async def _channel(self, channel: Channel) -> None:
         to = training.receivers(channel, self._hosts)
@@ -73,6 +83,7 @@ class ChannelPlacer:
             found = await self._artifacts.find(channel.location.bucket, channel.location.key)
         except NotFound as error:
             raise Invalid(f"{self._nothing(channel)} ({error.message})") from None
+        self._sizes |= {Location(channel.location.bucket, entry.key): entry.size for entry in found}
         names = names_under(channel.location.key, {entry.key: entry.size for entry in found})
         if not names:
             raise Invalid(self._nothing(channel))
@@ -90,6 +101,10 @@ class ChannelPlacer:
     async def _files(self, channel: Channel, host: Host, bucket: str, names: Mapping[str, str]) -> None:
         folder = str(self._where.channel(host.name, channel.name))
         await self._fill(folder, {bucket: names})
+        sizes = [self._sizes.get(Location(bucket, key), COPIED_BYTES + 1) for key in names]
+        if channel.mode == "File" and len(sizes) <= COPIED_FILES and sum(sizes) <= COPIED_BYTES:
+            await asyncio.to_thread(_own, folder, sorted(names.values()))
+            self._copied.append([host.name, channel.name])
         if channel.sharded or channel.data_type == "ManifestFile":
             text = "".join(f"{name}\n" for name in sorted(names.values()))
             await asyncio.to_thread(
@@ -142,6 +157,14 @@ def pipes_spec(inputs: Sequence[Channel]) -> dict[str, Any]:
             if channel.mode == "Pipe"
         ],
     }
+
+
+def _own(folder: str, names: Sequence[str]) -> None:
+    """Copies in the place of links."""
+    for name in names:
+        path = os.path.join(folder, name)
+        shutil.copyfile(path, f"{path}.clary-copy")
+        os.replace(f"{path}.clary-copy", path)
 
 
 def _fresh(folder: str) -> None:

@@ -23,6 +23,7 @@ from clary.domain.workload import Mount, MountMode, Workload
 from clary.ports import Environment, Runtime
 
 LIBRARY = "/opt/clary/lib"
+_MODES = {True: MountMode.READ_WRITE, False: MountMode.OVERLAY}  # a File channel, by whether it is the job's own copy
 _SHORT_MEMORY = 1 << 30
 _SHORT_SECONDS = 6 * 3600.0
 
@@ -218,6 +219,7 @@ def host_workload(
 
 def _host_mounts(record: Record, where: Places, host: Host, present: Sequence[Channel]) -> tuple[Mount, ...]:
     request = record.document["request"]
+    copied = record.document["work"].get("channels", {}).get("copied", ())
     mounts = [
         Mount(str(where.ml(host.name)), "/opt/ml", MountMode.READ_WRITE),
         Mount(str(where.config(host.name)), "/opt/ml/input/config", MountMode.OVERLAY),
@@ -228,7 +230,8 @@ def _host_mounts(record: Record, where: Places, host: Host, present: Sequence[Ch
         if channel.mode == "Pipe":
             mounts.append(Mount(str(where.pipe(host.name, channel.name)), f"/opt/clary/pipes/{channel.name}"))
         else:
-            mode = MountMode.READ_ONLY if channel.mode == "FastFile" else MountMode.OVERLAY
+            own = [host.name, channel.name] in copied
+            mode = MountMode.READ_ONLY if channel.mode == "FastFile" else _MODES[own]
             mounts.append(
                 Mount(str(where.channel(host.name, channel.name)), f"/opt/ml/input/data/{channel.name}", mode)
             )

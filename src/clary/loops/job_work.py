@@ -105,10 +105,10 @@ class JobWork:
 
     # -- before the run -----------------------------------------------------------------------------------------------------------
 
-    async def _place_channels(self, record: Record) -> None:
+    async def _place_channels(self, record: Record) -> dict[str, Any]:
         where = job_places.places(self._settings, record)
         inputs = channels.channels(record.document["request"])
-        await ChannelPlacer(self._ports.artifacts, record, where).place(inputs)
+        return await ChannelPlacer(self._ports.artifacts, record, where).place(inputs)
 
     async def _prepare_code(self, record: Record) -> dict[str, Any]:
         """The user's code, extracted in a sandbox; answers its requirements."""

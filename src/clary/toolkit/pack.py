@@ -63,6 +63,10 @@ def pack(job: Dict[str, Any]) -> Dict[str, Any]:
 def find(source: str, skipped: List[Dict[str, str]]) -> Iterator[Found]:
     """Every regular file below `source`, links resolved; what is left out is added to `skipped`."""
     root = os.path.realpath(source)
+    if root != source or not os.path.isdir(root):
+        if os.path.lexists(source):
+            skipped.append({"path": source, "why": "the folder was replaced by something else"})
+        return
     for folder, folders, names in os.walk(root, onerror=_raise):
         for name in list(folders):
             if os.path.islink(os.path.join(folder, name)):
