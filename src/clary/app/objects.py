@@ -1,0 +1,157 @@
+"""The object store's process: `python -m clary.app.objects --settings FILE --ready-fd N`.
+
+By itself, for tests and benchmarks: `--dir DIR --socket PATH` or `--dir DIR --port N [--host H]` instead of `--settings`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import logging
+import os
+import signal
+import socket
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import uvloop
+from granian.constants import Interfaces
+from granian.http import HTTP1Settings
+from granian.server.embed import Server as Granian
+
+from clary.app.clock import SystemClock
+from clary.app.settings import Settings
+from clary.objects.blobs import Blobs
+from clary.objects.server import Server
+from clary.stores.index import IndexUnusable, SqlIndex
+from clary.stores.keys import FileKeys
+
+UNUSABLE = 3  # exit code: the index cannot be opened; starting again does not help
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where the store lives and listens: a socket's path, or a TCP port when it is ""."""
+
+    root: Path
+    socket: str
+    host: str = "127.0.0.1"
+    port: int = 0
+    low_water: int = 0
+    hosts: tuple[str, ...] = ()
+    database: str = ""
+
+
+def build(place: Place) -> Server:
+    """The store's objects, put together. IndexUnusable."""
+    folder = place.root / "objects"
+    blobs = Blobs(folder, place.low_water)
+    url = place.database or f"sqlite:///{folder / 'index.db'}"
+    keys = FileKeys(place.root / "keys")
+    return Server(SqlIndex(url, blobs.settle), blobs, keys, SystemClock(), keys.derive(b"objects"), place.hosts)
+
+
+async def serve(place: Place, ready_fd: int) -> None:
+    """Run until SIGTERM; requests under way end first."""
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    server = build(place)
+    await server.start()
+    http = HTTP1Settings(header_read_timeout=30_000)
+    if place.socket:
+        Path(place.socket).unlink(missing_ok=True)
+    granian = Granian(
+        server,
+        address=place.host,
+        port=place.port,
+        uds=Path(place.socket) if place.socket else None,
+        interface=Interfaces.RSGI,
+        websockets=False,
+        log_access=False,
+        backlog=4096,
+        http1_settings=http,
+    )
+    serving = loop.create_task(granian.serve())
+    await _bound(place, serving)
+    if place.socket:
+        os.chmod(place.socket, 0o660)
+    if ready_fd >= 0:
+        os.write(ready_fd, b"ready\n")
+        os.close(ready_fd)
+    done, _ = await asyncio.wait([serving, loop.create_task(stop.wait())], return_when=asyncio.FIRST_COMPLETED)
+    granian.stop()  # type: ignore[no-untyped-call]
+    await asyncio.wait([serving], timeout=10)
+    await server.stop()
+    for task in done:
+        task.result()
+
+
+async def _bound(place: Place, serving: asyncio.Task[None]) -> None:
+    """Until connections are taken, or the server has failed."""
+    while not serving.done():
+        try:
+            if place.socket:
+                _, writer = await asyncio.open_unix_connection(place.socket)
+            else:
+                _, writer = await asyncio.open_connection(place.host, place.port)
+        except (FileNotFoundError, ConnectionRefusedError):
+            await asyncio.sleep(0.002)
+        else:
+            writer.close()
+            return
+    serving.result()
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the object store until SIGTERM."""
+    parser = argparse.ArgumentParser(prog="clary objects")
+    parser.add_argument("--settings", type=Path)
+    parser.add_argument("--index", type=int, default=0)
+    parser.add_argument("--ready-fd", type=int, default=-1)
+    parser.add_argument("--sockets", default="")
+    parser.add_argument("--dir", type=Path, help="state folder, when there are no --settings")
+    parser.add_argument("--socket", default="", help="unix socket to listen on")
+    parser.add_argument("--host", default="127.0.0.1")
+    parser.add_argument("--port", type=int, default=0, help="TCP port to listen on, when there is no --socket")
+    parser.add_argument(
+        "--database", default="", help="SQLAlchemy URL of the index; default SQLite in the state folder"
+    )
+    parser.add_argument("--low-water", type=int, default=0, help="bytes of disk to keep free")
+    given = parser.parse_args(argv)
+    if given.settings:
+        settings = Settings.read(given.settings)
+        place = Place(
+            settings.root, str(settings.objects_socket), low_water=settings.low_water, hosts=settings.allowed_hosts
+        )
+        level = settings.log_level.upper()
+    elif given.dir:
+        port = given.port or (0 if given.socket else _free_port(given.host))
+        place = Place(given.dir, given.socket, given.host, port, given.low_water, database=given.database)
+        level = "INFO"
+    else:
+        parser.error("give --settings or --dir")
+    logging.basicConfig(
+        stream=sys.stderr, level=level, format="%(asctime)s %(levelname)s objects %(name)s: %(message)s"
+    )
+    try:
+        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+            runner.run(serve(place, given.ready_fd))
+    except IndexUnusable as error:
+        print(f"clary objects: {error.message}", file=sys.stderr)
+        return UNUSABLE
+    return 0
+
+
+def _free_port(host: str) -> int:
+    with socket.socket() as probe:
+        probe.bind((host, 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+if __name__ == "__main__":
+    sys.exit(main())

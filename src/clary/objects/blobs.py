@@ -1,0 +1,336 @@
+"""Blobs: immutable files, read-only from their first byte, named by us and never by a key.
+
+Owns the folders `blobs/FOLDER/NAME` and `staging/`, what is made durable when, and the removal of what nothing names. A blob's
+id is 6 + 4 hex digits: folder and name. Ids grow and are never used again; each process starts a folder of its own. Refuses to
+know: the index, S3, HTTP. Errors: OSError as the system gives it (ENOSPC included), Full below the low-water mark.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import secrets
+import threading
+import time
+from collections.abc import Callable, Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+from clary.domain.errors import ClaryError, Invalid, NotFound, Unavailable
+
+PER_FOLDER = 4096
+MODE = 0o444
+LINGER = 10.0  # seconds that a freed blob stays, for readers that have its name but not yet its file
+COPY = 64 << 20
+
+
+class Full(ClaryError):
+    """Less disk is free than the low-water mark; nothing was written."""
+
+
+class Blobs:
+    """Thread-safe. `settle` is called by the index's writer before each transaction and makes every blob handed out before it
+    durable: small ones are written here (one pass, fsyncs side by side), then their folders are synced."""
+
+    def __init__(self, root: Path, low_water: int = 0, first_folder: int = 0) -> None:
+        self.root, self._low_water = root, low_water
+        self.staging = root / "staging"
+        self._blobs = root / "blobs"
+        for folder in (root, self.staging, self._blobs):
+            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        known = [int(name, 16) for name in os.listdir(self._blobs) if len(name) == 6]
+        self._folder = max([first_folder, *known], default=0)
+        self._count = PER_FOLDER  # so that the first blob opens a new folder
+        self._lock = threading.Lock()
+        self._small: list[tuple[str, bytes]] = []
+        self._dirty: set[str] = set()
+        self._freed: list[tuple[float, str]] = []
+        self._checked = (0.0, 0)
+        self._pool = ThreadPoolExecutor(4, thread_name_prefix="blob-sync")
+        self.started = time.time()
+
+    # -- names -----------------------------------------------------------------------------------------------------------------
+
+    def path(self, blob: str) -> str:
+        return f"{self._blobs}/{blob[:6]}/{blob[6:]}"
+
+    def _new(self) -> str:
+        """The next id; its folder exists and will be synced by the next settle. Call it with the lock held."""
+        if self._count >= PER_FOLDER:
+            self._folder, self._count = self._folder + 1, 0
+            os.mkdir(self._blobs / f"{self._folder:06x}", 0o700)
+            self._dirty.add(str(self._blobs))
+        self._count += 1
+        self._dirty.add(f"{self._blobs}/{self._folder:06x}")
+        return f"{self._folder:06x}{self._count:04x}"
+
+    # -- in --------------------------------------------------------------------------------------------------------------------
+
+    def check_space(self, wanted: int = 0) -> None:
+        """Full when the disk has less than the low-water mark free beyond `wanted` bytes. Looks at most twice a second."""
+        at, free = self._checked
+        now = time.monotonic()
+        if now - at > 0.5:
+            stat = os.statvfs(self.root)
+            free = stat.f_bavail * stat.f_frsize
+            self._checked = (now, free)
+        if free - wanted < self._low_water:
+            raise Full(
+                f"The disk of {self.root} has {free >> 20} MiB free and {self._low_water >> 20} MiB are kept in reserve: "
+                "free some space, or lower the setting low_water."
+            )
+
+    def add(self, body: bytes) -> str:
+        """A small blob out of memory: it exists once `settle` has run."""
+        with self._lock:
+            blob = self._new()
+            self._small.append((blob, body))
+        return blob
+
+    def stage(self) -> tuple[str, int]:
+        """A new staging file: its path and a descriptor to write it by."""
+        path = f"{self.staging}/{secrets.token_hex(16)}"
+        return path, os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR | os.O_CLOEXEC, MODE)
+
+    def open_part(self, name: str, fresh: bool) -> tuple[str, int]:
+        """A staging file of a multipart upload, which is written to again: its path and a descriptor."""
+        path = f"{self.staging}/{name}"
+        return path, os.open(path, os.O_RDWR | os.O_CLOEXEC | (os.O_CREAT if fresh else 0), 0o600)
+
+    def drop_parts(self, names: Iterable[str]) -> None:
+        for name in names:
+            unlink(f"{self.staging}/{name}")
+
+    def take(self, path: str, keep: bool = False) -> str:
+        """Make a blob of a synced file on this filesystem: by rename, or (`keep`) by a second name for it."""
+        with self._lock:
+            blob = self._new()
+        (os.link if keep else os.rename)(path, self.path(blob))
+        return blob
+
+    def again(self, blob: str) -> str:
+        """A second blob with the same content: a hard link, or a copy when the filesystem allows no more links."""
+        with self._lock:
+            new = self._new()
+        try:
+            os.link(self.path(blob), self.path(new))
+        except OSError as error:
+            if error.errno not in (errno.EMLINK, errno.EPERM):
+                raise
+            copy_file(self.path(blob), self.path(new), durable=True)
+        return new
+
+    def settle(self) -> dict[str, ClaryError]:
+        """Answers the blobs that could not be written, with why: their rows must not be. OSError when a folder could not be
+        synced: then nothing may be committed, and the next settle tries again."""
+        with self._lock:
+            small, self._small = self._small, []
+            dirty, self._dirty = self._dirty, set()
+        errors = self._pool.map(self._write, small) if len(small) > 1 else map(self._write, small)
+        refused = {blob: error for (blob, _), error in zip(small, errors, strict=True) if error is not None}
+        synced = False
+        try:
+            for folder in dirty:
+                sync_folder(folder)
+            synced = True
+        finally:
+            if not synced:
+                with self._lock:
+                    self._dirty |= dirty
+        return refused
+
+    def _write(self, entry: tuple[str, bytes]) -> ClaryError | None:
+        blob, body = entry
+        path = self.path(blob)
+        try:
+            descriptor = os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC, MODE)
+            try:
+                write_all(descriptor, body)
+                os.fdatasync(descriptor)
+            finally:
+                os.close(descriptor)
+        except OSError as error:
+            unlink(path)
+            return disk_error(error)
+        return None
+
+    # -- out -------------------------------------------------------------------------------------------------------------------
+
+    def read(self, blob: str, start: int, length: int) -> bytes:
+        descriptor = os.open(self.path(blob), os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            return os.pread(descriptor, length, start) if start else os.read(descriptor, length)
+        finally:
+            os.close(descriptor)
+
+    def link(self, names: Mapping[str, str], folder: str) -> None:
+        """Put blobs (path relative to `folder` -> blob) under `folder`, all or nothing: hard links, or copies on another
+        filesystem. Names were checked by `checked_names`."""
+        made: list[str] = []
+        folders: list[str] = []
+        complete = False
+        try:
+            for name in sorted({os.path.dirname(name) for name in names}):
+                _make_folders(folder, name, folders)
+            for name, blob in names.items():
+                target = f"{folder}/{name}"
+                _link_or_copy(self.path(blob), target)
+                made.append(target)
+            complete = True
+        finally:
+            if not complete:
+                for path in made:
+                    os.unlink(path)
+                for path in reversed(folders):
+                    os.rmdir(path)
+
+    # -- away ------------------------------------------------------------------------------------------------------------------
+
+    def free(self, blobs: Iterable[str]) -> None:
+        """No row names them any more. Their files go a little later; jobs that hold a hard link keep the content."""
+        due = time.monotonic() + LINGER
+        with self._lock:
+            self._freed += [(due, blob) for blob in blobs if blob]
+
+    def collect(self, now: float) -> int:
+        """Unlink what was freed long enough ago (`now`: monotonic seconds); how many."""
+        with self._lock:
+            due = [blob for at, blob in self._freed if at <= now]
+            self._freed = [entry for entry in self._freed if entry[0] > now]
+        for blob in due:
+            unlink(self.path(blob))
+        return len(due)
+
+    def clean_staging(self, wanted: set[str]) -> int:
+        """Remove staging files that no open upload names. Only before the first request."""
+        orphans = [name for name in os.listdir(self.staging) if name not in wanted]
+        for name in orphans:
+            unlink(f"{self.staging}/{name}")
+        return len(orphans)
+
+    def folders(self) -> list[str]:
+        return sorted(name for name in os.listdir(self._blobs) if len(name) == 6)
+
+    def sweep(self, folder: str, named: set[str]) -> tuple[int, list[str]]:
+        """Remove this folder's files that no row names and that no running write can be about to name (they are older than this
+        process). (how many went, blobs that are named but not there)."""
+        path = f"{self._blobs}/{folder}"
+        there: set[str] = set()
+        removed = 0
+        for entry in os.scandir(path):
+            blob = folder + entry.name
+            there.add(blob)
+            if blob not in named and entry.stat(follow_symlinks=False).st_ctime < self.started - 1:
+                unlink(entry.path)
+                removed += 1
+        if not named and len(there) == removed and int(folder, 16) < self._folder:
+            try:
+                os.rmdir(path)
+            except OSError:
+                pass
+        return removed, sorted(named - there)
+
+    def close(self) -> None:
+        self._pool.shutdown()
+
+
+def checked_names(keys: Mapping[str, str]) -> None:
+    """Invalid, naming the key, unless every relative path (value) can be a file in one folder beside all the others."""
+    folders: set[str] = set()
+    for key, path in keys.items():
+        parts = path.split("/")
+        if any(part in ("", ".", "..") or len(part.encode()) > 255 or "\0" in part for part in parts):
+            raise Invalid(
+                f'The key "{key}" cannot be a file name: its path has a segment that is empty, ".", ".." or longer than 255 bytes.'
+            )
+        folders.update("/".join(parts[:n]) for n in range(1, len(parts)))
+    clash = next((key for key, path in keys.items() if path in folders), None)
+    if clash is not None:
+        raise Invalid(f'The key "{clash}" cannot be a file: other keys use it as a folder.')
+    if len(set(keys.values())) != len(keys):
+        raise Invalid("Two keys would become the same file.")
+
+
+def sync_folder(path: str) -> None:
+    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def write_all(descriptor: int, data: bytes) -> None:
+    view = memoryview(data)
+    while view:
+        view = view[os.write(descriptor, view) :]
+
+
+def disk_error(error: OSError) -> ClaryError:
+    """What a user is told when the disk says no."""
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return Full("The disk of the object store is full: free some space and try again.")
+    return Unavailable(f"The object store cannot write: {error.strerror or error}.")
+
+
+def unlink(path: str) -> None:
+    try:
+        os.unlink(path)
+    except FileNotFoundError:
+        pass
+
+
+def copy_range(
+    source: int, target: int, start: int, at: int, length: int, progress: Callable[[int], None] | None = None
+) -> None:
+    """Copy bytes between descriptors in the kernel."""
+    while length > 0:
+        count = os.copy_file_range(source, target, min(length, COPY), start, at)
+        if count == 0:
+            raise OSError(errno.EIO, "a blob is shorter than its row says")
+        start, at, length = start + count, at + count, length - count
+        if progress is not None:
+            progress(count)
+
+
+def copy_file(source: str, target: str, durable: bool = False) -> None:
+    """A copy with mode 0444; falls back to plain reads where the kernel can't copy between the two filesystems."""
+    reader = os.open(source, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        writer = os.open(target, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC, MODE)
+        try:
+            size = os.fstat(reader).st_size
+            try:
+                copy_range(reader, writer, 0, 0, size)
+            except OSError as error:
+                if error.errno not in (errno.EXDEV, errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP):
+                    raise
+                while data := os.read(reader, 1 << 20):
+                    os.write(writer, data)
+            if durable:
+                os.fdatasync(writer)
+        finally:
+            os.close(writer)
+    finally:
+        os.close(reader)
+
+
+def _make_folders(root: str, name: str, made: list[str]) -> None:
+    path = root
+    for part in ["", *name.split("/")] if name else [""]:
+        path = f"{path}/{part}" if part else path
+        try:
+            os.mkdir(path, 0o755)
+            made.append(path)
+        except FileExistsError:
+            pass
+
+
+def _link_or_copy(source: str, target: str) -> None:
+    try:
+        os.link(source, target)
+    except FileNotFoundError:
+        raise NotFound(f"An object's content is missing on the disk ({os.path.basename(source)}).") from None
+    except OSError as error:
+        if error.errno not in (errno.EXDEV, errno.EMLINK, errno.EPERM):
+            raise
+        copy_file(source, target)

@@ -1,0 +1,86 @@
+"""What every operation is given, and the first question of each: may this account use this bucket?
+
+A bucket belongs to one account and only that account may use it (policies and ACLs are kept, and grant nothing). Refuses to know:
+any particular operation.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+from clary.domain.objects import Bucket, Item
+from clary.objects.auth import Authenticator
+from clary.objects.blobs import Blobs
+from clary.objects.errors import S3Error
+from clary.objects.request import Call
+from clary.ports import Clock, Index
+
+_PUBLIC = re.compile(
+    r"sagemaker-sample-files|sagemaker-sample-data-[a-z0-9-]+|sagemaker-example-files-prod-[a-z0-9-]+|sagemaker-(servicecatalog|solutions)-.+"
+    r"|jumpstart-cache-[a-z0-9-]+|jumpstart-private-cache-[a-z0-9-]+|aws-ml-blog(-.+)?|aws-sagemaker-.+-samples|sagemaker-remote-function-.+"
+    r"|amazon-reviews-(ml|pds)|aws-public-datasets|fast-ai-[a-z]+|noaa-[a-z0-9-]+|sagemaker-workshop-.+|dlami-.+|deep-learning-.+-aws"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Context:
+    index: Index
+    blobs: Blobs
+    authenticator: Authenticator
+    clock: Clock
+
+
+def no_such_bucket(name: str) -> S3Error:
+    """404; a bucket that many notebooks know from AWS is told to be just that."""
+    if _PUBLIC.fullmatch(name):
+        return S3Error(
+            "NoSuchBucket",
+            f"The specified bucket does not exist. {name} is one of AWS's public buckets, which live in the AWS cloud and cannot be "
+            f"reached through Clary: fetch the files where there is internet access (aws s3 cp --no-sign-request "
+            f"--endpoint-url https://s3.amazonaws.com s3://{name}/... .) and upload them to a bucket of your own.",
+            BucketName=name,
+        )
+    return S3Error("NoSuchBucket", BucketName=name)
+
+
+def own(
+    ctx: Context, call: Call, bucket: Bucket | None, name: str = "", header: str = "x-amz-expected-bucket-owner"
+) -> Bucket:
+    """The bucket, when this call may use it: NoSuchBucket, AccessDenied."""
+    if bucket is None:
+        raise no_such_bucket(name or call.bucket)
+    if bucket.account != call.account:
+        raise S3Error("AccessDenied")
+    expected = call.headers.get(header)
+    if expected is not None and expected != bucket.account and expected in ctx.authenticator.accounts():
+        # An account that nobody here has is a constant that came along from the cloud, not another owner.
+        raise S3Error("AccessDenied")
+    return bucket
+
+
+async def bucket_of(ctx: Context, call: Call) -> Bucket:
+    return own(ctx, call, await ctx.index.bucket(call.bucket))
+
+
+def version_headers(bucket: Bucket, item: Item) -> list[tuple[str, str]]:
+    return [("x-amz-version-id", item.version)] if bucket.versioning else []
+
+
+async def find_item(ctx: Context, call: Call) -> tuple[Bucket, Item]:
+    """The object, or the version, that the call names. NoSuchKey, NoSuchVersion; 405 for a delete marker asked for by id."""
+    version = call.args.get("versionId", "") if "versionId" in call.query else ""
+    bucket, item = await ctx.index.find(call.bucket, call.key, version)
+    bucket = own(ctx, call, bucket)
+    if item is None:
+        if version:
+            raise S3Error("NoSuchVersion", Key=call.key, VersionId=version)
+        newest = await ctx.index.newest(bucket.id, call.key) if bucket.versioning else None
+        marks: tuple[tuple[str, str], ...] = ()
+        if newest is not None:
+            marks = (("x-amz-delete-marker", "true"), ("x-amz-version-id", newest.version))
+        raise S3Error("NoSuchKey", headers=marks, Key=call.key)
+    if item.marker:
+        marks = (("x-amz-delete-marker", "true"), ("x-amz-version-id", item.version), ("allow", "DELETE"))
+        raise S3Error("MethodNotAllowed", headers=marks, Method=call.method, ResourceType="DeleteMarker")
+    return bucket, item

@@ -1,0 +1,187 @@
+"""The object store's request path, from granian's RSGI to an answer.
+
+Owns: the order of steps (read, authenticate, find the operation, run it, answer), errors as S3's XML, and the housekeeping that runs
+beside requests. Refuses to know: what any operation does.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Sequence
+from typing import Any
+
+from clary.domain import objects as facts
+from clary.domain.errors import ClaryError
+from clary.objects import lifecycle
+from clary.objects.assembly import Assembly
+from clary.objects.auth import Authenticator
+from clary.objects.blobs import Blobs, Full, disk_error
+from clary.objects.context import Context, no_such_bucket
+from clary.objects.cors import cors_headers, preflight
+from clary.objects.errors import NotModified, S3Error, render
+from clary.objects.internal import PREFIX, Internal
+from clary.objects.multipart import Multipart
+from clary.objects.request import Call, Proto, Reply
+from clary.objects.routes import Operation, operation_name, operations
+from clary.ports import Clock, Index, Keys
+from clary.wire.errors import ServiceError
+
+log = logging.getLogger("clary.objects")
+COLLECT_EVERY = 5.0
+SWEEP_EVERY = 24 * 3600.0
+
+
+class Server:
+    """An RSGI application. `hosts` are the names that Clary answers to (for BUCKET.HOST addressing); `secret` opens the internal
+    operations, which the control plane uses."""
+
+    def __init__(
+        self, index: Index, blobs: Blobs, keys: Keys, clock: Clock, secret: bytes, hosts: Sequence[str] = ()
+    ) -> None:
+        self.context = Context(index, blobs, Authenticator(keys), clock)
+        self._hosts = tuple(hosts)
+        self._assembly = Assembly(blobs)
+        self._operations: dict[str, Operation] = operations(Multipart(self._assembly))
+        self._internal = Internal(self.context, secret)
+        self._tasks: list[asyncio.Task[None]] = []
+
+    # -- the request path ------------------------------------------------------------------------------------------------------
+
+    async def __rsgi__(self, scope: Any, proto: Proto) -> None:
+        call = Call(scope, proto, self._hosts, self.context.clock.now())
+        reply: Reply | None = None
+        try:
+            reply = await self._answer(call)
+        except NotModified as error:
+            reply = Reply(304, list(error.headers))
+        except ServiceError as error:
+            reply = _refusal(call, error)
+        except ClaryError as error:
+            reply = _refusal(call, _translate(call, error))
+        except OSError as error:
+            log.exception("request %s: %s %s", call.id, call.method, call.resource)
+            reply = _refusal(call, _translate(call, disk_error(error)))
+        finally:
+            # Anything else is a bug: granian logs its traceback, the client is told what S3 would say.
+            _send(call, reply if reply is not None else _refusal(call, S3Error("InternalError")))
+
+    async def _answer(self, call: Call) -> Reply:
+        if call.decoded_path.startswith(PREFIX):
+            return await self._internal.answer(call)
+        if call.method == "OPTIONS":
+            return await preflight(self.context, call)
+        if call.method == "POST" and not call.key and _is_form(call):
+            return await self._operations["PostObject"](self.context, call)  # its signature is in the form
+        self.context.authenticator.check(call)
+        if "\0" in call.key or "\ufffd" in call.decoded_path:
+            _check_utf8(call)
+        name = operation_name(call)
+        operation = self._operations.get(name)
+        if operation is None or name == "PostObject":
+            raise S3Error(
+                "NotImplemented", f"{name} is not implemented by Clary's object store. See docs/operations.md."
+            )
+        reply = await operation(self.context, call)
+        if "origin" in call.headers:
+            reply.headers += await cors_headers(self.context, call)
+        return reply
+
+    # -- beside requests -------------------------------------------------------------------------------------------------------
+
+    async def start(self) -> None:
+        """Remove what a crash left, then keep house. Before the first request."""
+        ctx = self.context
+        removed = ctx.blobs.clean_staging(await ctx.index.files())
+        if removed:
+            log.info("removed %d unfinished uploads' files", removed)
+        self._tasks = [asyncio.create_task(self._collect()), asyncio.create_task(self._sweep())]
+
+    async def stop(self) -> None:
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        self.context.blobs.collect(float("inf"))
+        await self.context.index.close()
+        self.context.blobs.close()
+
+    async def _collect(self) -> None:
+        loop = asyncio.get_running_loop()
+        while True:
+            await asyncio.sleep(COLLECT_EVERY)
+            await loop.run_in_executor(None, self.context.blobs.collect, self.context.clock.monotonic())
+
+    async def _sweep(self) -> None:
+        """Orphans of a crash and what lifecycle rules expire: at start, then once a day. Gentle: a folder at a time."""
+        while True:
+            removed, missing = await sweep(self.context)
+            if removed:
+                log.info("removed %d blobs that no object names", removed)
+            for blob in missing:
+                log.error("blob %s is missing on the disk: the objects that name it cannot be read", blob)
+            await lifecycle.expire(self.context, self._assembly)
+            await asyncio.sleep(SWEEP_EVERY)
+
+
+async def sweep(ctx: Context) -> tuple[int, list[str]]:
+    """(blobs removed, blobs missing)."""
+    loop = asyncio.get_running_loop()
+    removed = 0
+    missing: list[str] = []
+    for folder in await loop.run_in_executor(None, ctx.blobs.folders):
+        named = set(await ctx.index.blobs_between(folder, folder + "g"))
+        count, gone = await loop.run_in_executor(None, ctx.blobs.sweep, folder, named)
+        # A blob may have been freed between the two looks.
+        still = set(await ctx.index.blobs_between(folder, folder + "g")) if gone else set()
+        removed, missing = removed + count, missing + [blob for blob in gone if blob in still]
+        await asyncio.sleep(0.001)
+    return removed, missing
+
+
+def _is_form(call: Call) -> bool:
+    return call.header("content-type").lower().startswith("multipart/form-data")
+
+
+def _check_utf8(call: Call) -> None:
+    """The server has decoded the path; what was no UTF-8 shows as a replacement character, which a key may also hold."""
+    if "\0" in call.key:
+        raise S3Error("InvalidURI", URI=call.path[:200])
+
+
+def _translate(call: Call, error: ClaryError) -> ServiceError:
+    match error:
+        case facts.ConditionFailed(exists=True):
+            return S3Error("PreconditionFailed")
+        case facts.ConditionFailed():
+            return S3Error("NoSuchKey", Key=call.key)
+        case facts.BucketMissing():
+            return no_such_bucket(call.bucket)
+        case facts.BucketNotEmpty():
+            return S3Error("BucketNotEmpty", BucketName=call.bucket)
+        case facts.UploadMissing():
+            return S3Error("NoSuchUpload", UploadId=call.args.get("uploadId", "")[:200])
+        case facts.KeyMissing():
+            return S3Error("NoSuchKey", Key=call.key)
+        case Full():
+            return S3Error("InsufficientStorage", error.message)
+    return S3Error("ServiceUnavailable", error.message)
+
+
+def _refusal(call: Call, error: ServiceError) -> Reply:
+    headers = [("content-type", "application/xml"), *(error.headers if isinstance(error, S3Error) else ())]
+    return Reply(error.status or 400, headers, render(error, call.resource, call.id))
+
+
+def _send(call: Call, reply: Reply) -> None:
+    headers = reply.headers
+    headers.append(("x-amz-request-id", call.id))
+    if call.method == "HEAD":
+        if reply.status >= 400:
+            headers = [one for one in headers if one[0] != "content-type"]
+        call.proto.response_empty(reply.status, headers)
+    elif reply.file:
+        call.proto.response_file_range(reply.status, headers, reply.file, reply.start, reply.end)
+    elif reply.body:
+        call.proto.response_bytes(reply.status, headers, reply.body)
+    else:
+        call.proto.response_empty(reply.status, headers)

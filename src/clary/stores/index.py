@@ -1,0 +1,393 @@
+"""The object store's index in SQL (SQLite by file, PostgreSQL by URL): `ports.Index`.
+
+Owns the engine, its settings and the reads; writes go through one gathering thread (index_writer). With SQLite reads run where
+they are called: a row costs less than handing it to another thread. Refuses to know: S3, blobs on disk.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import heapq
+import sqlite3
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import Any, TypeVar
+
+import orjson
+from sqlalchemy import Engine, create_engine, event, make_url
+from sqlalchemy.exc import DatabaseError
+from sqlalchemy.pool import NullPool
+
+from clary.domain.errors import ClaryError
+from clary.domain.objects import ALWAYS, Bucket, Condition, Item, Listed, Part, Upload, Written, successor
+from clary.stores.index_schema import METADATA, SCHEMA_VERSION, Statements
+from clary.stores.index_writer import Writer
+from clary.stores.index_writes import Writes
+
+T = TypeVar("T")
+Settle = Callable[[], Mapping[str, ClaryError]]
+TOP = b"\xff" * 8  # above every key: UTF-8 has no byte 0xff
+CHECKED = 256 << 20  # a larger file is not checked whole at start
+IN_LIST = 10_000
+
+
+class IndexUnusable(ClaryError):
+    """The index is damaged, or was written by a newer Clary. Refuse to start; nothing was changed."""
+
+
+class SqlIndex:
+    """See `ports.Index`. Belongs to one event loop. `settle` runs in the writer's thread before each transaction: it
+    makes the blobs that rows will name durable, and answers those it could not, whose rows are then refused with that error."""
+
+    def __init__(self, url: str, settle: Settle = dict) -> None:
+        self._url = make_url(url)
+        self._lite = self._url.get_backend_name() == "sqlite"
+        self._engine = _engine(url)
+        self._error: type[Exception] = self._engine.dialect.loaded_dbapi.Error
+        self._statements = Statements(self._engine)
+        self._prepare()
+        self._do = Writes(self._statements)
+        self._settle = settle
+        begin = ("BEGIN IMMEDIATE",) if self._lite else ("BEGIN", "SELECT pg_advisory_xact_lock(7236)")
+        self._writer = Writer(self._connect, self._error, begin, self._settled)
+        self._readers = None if self._lite else ThreadPoolExecutor(4, thread_name_prefix="index-reader")
+        self._free: list[Any] = []
+        self._reader: Any = self._connect().cursor() if self._lite else None
+
+    def _settled(self) -> None:
+        self._do.refused.update(self._settle())
+
+    def _connect(self) -> Any:
+        connection = self._engine.raw_connection()
+        raw = connection.dbapi_connection
+        connection.detach()  # ours alone: a pool would reset it after each use
+        if not self._lite:
+            raw.autocommit = True  # type: ignore[union-attr]
+        return raw
+
+    def _prepare(self) -> None:
+        """Make or check the schema. IndexUnusable names what is wrong and what to do."""
+        where = self._url.render_as_string(hide_password=True)
+        try:
+            if self._lite:
+                self._check_file(where)
+            METADATA.create_all(self._engine)
+            raw = self._connect()
+            cursor = raw.cursor()
+            row = self._statements.run(cursor, "version").fetchone()
+            if row is None:
+                cursor.execute(f"INSERT INTO index_meta (name, value) VALUES ('schema', '{SCHEMA_VERSION}')")
+            raw.close()
+        except (DatabaseError, self._error) as error:
+            raise IndexUnusable(f"The object index {where} cannot be opened: {error}. {_ADVICE}") from error
+        if row is not None and int(row[0]) > SCHEMA_VERSION:
+            raise IndexUnusable(
+                f"The object index {where} has schema {row[0]}, this Clary knows {SCHEMA_VERSION}: it was written by a newer Clary."
+            )
+
+    def _check_file(self, where: str) -> None:
+        file = Path(self._url.database or "")
+        if file.is_file() and file.stat().st_size <= CHECKED:
+            raw = self._connect()
+            answer = raw.cursor().execute("PRAGMA quick_check(1)").fetchone()[0]
+            raw.close()
+            if answer != "ok":
+                raise IndexUnusable(f"The object index {where} is damaged: {answer}. {_ADVICE}")
+
+    async def _read(self, read: Callable[[Any], T]) -> T:
+        if self._readers is None:
+            return read(self._reader)
+        return await asyncio.get_running_loop().run_in_executor(self._readers, self._read_apart, read)
+
+    def _read_apart(self, read: Callable[[Any], T]) -> T:
+        raw = self._free.pop() if self._free else self._connect()
+        cursor = raw.cursor()
+        answer = read(cursor)
+        cursor.close()
+        self._free.append(raw)  # after an error the connection is left behind: it may be broken
+        return answer
+
+    def _one(self, statement: str, /, **values: Any) -> Callable[[Any], Any]:
+        return lambda cursor: self._statements.run(cursor, statement, **values).fetchone()
+
+    def _all(self, statement: str, /, **values: Any) -> Callable[[Any], list[Any]]:
+        return lambda cursor: list(self._statements.run(cursor, statement, **values).fetchall())
+
+    async def close(self) -> None:
+        await asyncio.get_running_loop().run_in_executor(None, self._writer.close)
+        if self._readers is not None:
+            self._readers.shutdown()
+        for raw in self._free:
+            raw.close()
+        if self._reader is not None:
+            self._reader.connection.close()
+        self._engine.dispose()
+
+    # -- buckets ---------------------------------------------------------------------------------------------------------------
+
+    async def add_bucket(self, name: str, account: str, region: str, now: float) -> Bucket:
+        id = await self._writer.run(lambda cursor: self._do.add_bucket(cursor, name, account, region, now))
+        return Bucket(id, name, account, region, now)
+
+    async def bucket(self, name: str) -> Bucket | None:
+        row = await self._read(self._one("bucket", name=name))
+        return None if row is None else replace(Bucket(*row[:6]), documents=orjson.loads(row[6]))
+
+    async def buckets(self, account: str) -> list[Bucket]:
+        return [Bucket(*row) for row in await self._read(self._all("buckets", account=account))]
+
+    async def save_bucket(
+        self, name: str, versioning: str | None = None, documents: Mapping[str, str | None] | None = None
+    ) -> None:
+        await self._writer.run(lambda cursor: self._do.save_bucket(cursor, name, versioning, dict(documents or {})))
+
+    async def remove_bucket(self, name: str) -> None:
+        await self._writer.run(lambda cursor: self._do.remove_bucket(cursor, name))
+
+    # -- objects ---------------------------------------------------------------------------------------------------------------
+
+    async def find(self, bucket: str, key: str, version: str = "") -> tuple[Bucket | None, Item | None]:
+        row = await self._read(self._one("find", name=bucket, k=key.encode()))
+        if row is None:
+            return None, None
+        owner = Bucket(*row[:6])
+        current = _item(row[6:]) if row[6] is not None else None
+        if not version or (current is not None and current.version == version):
+            return owner, current
+        old = await self._read(self._one("old", b=owner.id, k=key.encode(), v=version))
+        if old is None:
+            return owner, None
+        newest = current or await self.newest(owner.id, key)
+        return owner, _item(old, latest=newest is not None and newest.version == version)
+
+    async def newest(self, bucket: int, key: str) -> Item | None:
+        row = await self._read(self._one("current", b=bucket, k=key.encode()))
+        row = row or await self._read(self._one("newest_old", b=bucket, k=key.encode()))
+        return None if row is None else _item(row)
+
+    async def put(self, bucket: int, item: Item, condition: Condition = ALWAYS) -> Written:
+        return await self._writer.run(lambda cursor: self._do.put(cursor, bucket, item, condition))
+
+    async def tag(self, bucket: int, key: str, version: str, tags: Mapping[str, str]) -> None:
+        await self._writer.run(lambda cursor: self._do.tag(cursor, bucket, key, version, dict(tags)))
+
+    async def remove(
+        self, bucket: int, keys: Sequence[tuple[str, str]], now: float, condition: Condition = ALWAYS
+    ) -> list[Written]:
+        return await self._writer.run(lambda cursor: self._do.remove(cursor, bucket, keys, now, condition))
+
+    async def blobs_of(self, bucket: int, keys: Sequence[str]) -> dict[str, str]:
+        mark = "?" if self._lite else "%s"
+        found: dict[str, str] = {}
+        for at in range(0, len(keys), IN_LIST):
+            some = [key.encode() for key in keys[at : at + IN_LIST]]
+            text = (
+                f'SELECT "key", blob FROM objects WHERE bucket = {mark} AND "key" IN ({",".join([mark] * len(some))})'
+            )
+            rows = await self._read(partial(_fetch, text, (bucket, *some)))
+            found.update((bytes(key).decode(), blob) for key, blob in rows)
+        return found
+
+    # -- listings --------------------------------------------------------------------------------------------------------------
+
+    async def page(
+        self, bucket: int, prefix: str, after: str, limit: int, delimiter: str = "", start: str = ""
+    ) -> Listed:
+        low, high = _bounds(prefix, after)
+        if (
+            delimiter
+            and after.endswith(delimiter)
+            and after.startswith(prefix)
+            and after.find(delimiter, len(prefix)) == len(after) - len(delimiter)
+        ):
+            low = (
+                successor(after.encode()) or TOP
+            )  # `after` is a common prefix of the page before: all of it is behind us
+        return await self._read(
+            partial(self._page, bucket, prefix.encode(), max(low, start.encode()), high, limit, delimiter.encode())
+        )
+
+    def _page(
+        self, bucket: int, prefix: bytes, low: bytes, high: bytes, limit: int, delimiter: bytes, cursor: Any
+    ) -> Listed:
+        """Rows until `limit` entries and one more are known. A run of keys under one common prefix costs one seek."""
+        items: list[Item] = []
+        prefixes: list[str] = []
+        chunk = limit + 1 if not delimiter else min(limit + 1, 128)
+        last = b""
+        while limit > 0:
+            rows = self._statements.run(cursor, "page", b=bucket, low=low, high=high, n=chunk).fetchall()
+            skip = b""
+            for row in rows:
+                key = row[0]
+                if skip and key < skip:
+                    continue
+                cut = key.find(delimiter, len(prefix)) if delimiter else -1
+                if len(items) + len(prefixes) >= limit:
+                    return Listed(items, prefixes, last.decode())
+                if cut < 0:
+                    items.append(_listed(row))
+                    last = key
+                else:
+                    last = key[: cut + len(delimiter)]
+                    prefixes.append(last.decode())
+                    skip = successor(last) or TOP
+            if len(rows) < chunk:
+                break
+            low = max(skip, rows[-1][0] + b"\0")
+        return Listed(items, prefixes)
+
+    async def versions(
+        self, bucket: int, prefix: str, after: tuple[str, str], limit: int, delimiter: str = ""
+    ) -> Listed:
+        return await self._read(partial(self._versions, bucket, prefix, after, limit, delimiter))
+
+    def _versions(
+        self, bucket: int, prefix: str, after: tuple[str, str], limit: int, delimiter: str, cursor: Any
+    ) -> Listed:
+        marker, version = after
+        low, high = _bounds(prefix, "" if version else marker)
+        low = max(low, marker.encode()) if version else low
+        items: list[Item] = []
+        prefixes: list[str] = []
+        waiting = bool(version)  # entries of the marker's key, up to its version, were in the page before
+        for item in self._merged(bucket, low, high, cursor):
+            if waiting and item.key == marker:
+                waiting = item.version != version
+                continue
+            cut = item.key.find(delimiter, len(prefix)) if delimiter else -1
+            rolled = item.key[: cut + len(delimiter)] if cut >= 0 else ""
+            if rolled and ((prefixes and prefixes[-1] == rolled) or marker == rolled):
+                continue
+            if len(items) + len(prefixes) >= limit:
+                return _cut_off(items, prefixes)
+            if rolled:
+                prefixes.append(rolled)
+            else:
+                items.append(item)
+        return Listed(items, prefixes)
+
+    def _merged(self, bucket: int, low: bytes, high: bytes, cursor: Any) -> Iterator[Item]:
+        """Both tables as one, by key and newest first."""
+
+        def rows(name: str) -> Iterator[tuple[bytes, int, Any]]:
+            at, seen = low, 0
+            while True:
+                found = self._statements.run(cursor, name, b=bucket, low=at, high=high, n=2000).fetchall()
+                # A page may end inside a key's versions: begin again at that key and leave out what was seen.
+                fresh = found[seen:]
+                yield from ((row[0], -row[1], row) for row in fresh)
+                if len(found) < 2000 or not fresh:
+                    return
+                at = found[-1][0]
+                seen = sum(1 for row in found if row[0] == at)
+
+        key = None
+        for name, _, row in heapq.merge(rows("page_items"), rows("page_old")):
+            yield _item(row, latest=name != key)
+            key = name
+
+    # -- multipart -------------------------------------------------------------------------------------------------------------
+
+    async def begin(self, upload: Upload) -> None:
+        await self._writer.run(lambda cursor: self._do.begin(cursor, upload))
+
+    async def upload(self, bucket: int, key: str, id: str) -> Upload | None:
+        row = await self._read(self._one("upload", id=id))
+        return None if row is None or row[1] != bucket or bytes(row[2]) != key.encode() else _upload(row)
+
+    async def uploads(self, bucket: int, prefix: str, after: tuple[str, str], limit: int) -> list[Upload]:
+        marker, id = after
+        low, high = _bounds(prefix, "" if id else marker)
+        rows = await self._read(
+            self._all("uploads", b=bucket, low=max(low, marker.encode()), high=high, n=limit + 1000)
+        )
+        found = [_upload(row) for row in rows]
+        return [u for u in found if not id or (u.key.encode(), u.id) > (marker.encode(), id)][:limit]
+
+    async def add_part(self, upload: str, part: Part) -> Part | None:
+        row = await self._writer.run(lambda cursor: self._do.add_part(cursor, upload, part))
+        return None if row is None else Part(*row[1:])
+
+    async def parts(self, upload: str) -> list[Part]:
+        return [Part(*row[1:]) for row in await self._read(self._all("parts", u=upload))]
+
+    async def complete(self, upload: Upload, item: Item, condition: Condition = ALWAYS) -> Written:
+        return await self._writer.run(lambda cursor: self._do.complete(cursor, upload, item, condition))
+
+    async def abort(self, upload: str) -> bool:
+        return await self._writer.run(lambda cursor: self._do.abort(cursor, upload))
+
+    async def files(self) -> set[str]:
+        return {row[0] for row in await self._read(self._all("files"))}
+
+    async def blobs_between(self, low: str, high: str) -> list[str]:
+        current = await self._read(self._all("blobs", low=low, high=high))
+        return [row[0] for row in current + await self._read(self._all("old_blobs", low=low, high=high))]
+
+
+_ADVICE = (
+    "Stop Clary, put back a copy of the file made while it was down (or `sqlite3 FILE .recover`), and start again."
+)
+
+
+def _engine(url: str) -> Engine:
+    if make_url(url).get_backend_name() != "sqlite":
+        return create_engine(url)
+    engine = create_engine(url, poolclass=NullPool, connect_args={"isolation_level": None, "check_same_thread": False})
+
+    @event.listens_for(engine, "connect")
+    def _set(connection: sqlite3.Connection, _record: object) -> None:
+        for pragma in (
+            "journal_mode=WAL",
+            "synchronous=FULL",
+            "busy_timeout=10000",
+            "cache_size=-8000",
+            "mmap_size=268435456",
+        ):
+            connection.execute(f"PRAGMA {pragma}")
+
+    return engine
+
+
+def _fetch(text: str, values: tuple[Any, ...], cursor: Any) -> list[Any]:
+    cursor.execute(text, values)
+    return list(cursor.fetchall())
+
+
+def _bounds(prefix: str, after: str) -> tuple[bytes, bytes]:
+    """Keys of the prefix that come behind `after`: low <= key < high."""
+    low = prefix.encode()
+    if after:
+        low = max(low, after.encode() + b"\0")
+    return low, successor(prefix.encode()) or TOP
+
+
+def _item(row: Sequence[Any], latest: bool = True) -> Item:
+    key, seq, version, size, etag, modified, blob, headers, checksum, tags, parts, marker = row
+    return Item(
+        bytes(key).decode(), version, size, etag, modified, blob, orjson.loads(headers), checksum,
+        orjson.loads(tags) if tags != "{}" else {}, tuple(orjson.loads(parts)) if parts else (), bool(marker), latest, seq,
+    )  # fmt: skip
+
+
+def _listed(row: Sequence[Any]) -> Item:
+    key, size, etag, modified, checksum, headers = row
+    return Item(bytes(key).decode(), "", size, etag, modified, "", orjson.loads(headers), checksum)
+
+
+def _upload(row: Sequence[Any]) -> Upload:
+    id, bucket, key, initiated, headers, tags, algorithm, checksum_type = row
+    return Upload(
+        id, bucket, bytes(key).decode(), initiated, orjson.loads(headers), orjson.loads(tags), algorithm, checksum_type
+    )
+
+
+def _cut_off(items: list[Item], prefixes: list[str]) -> Listed:
+    """A page that ends: the marker is whichever of its last item and last prefix stands later."""
+    if prefixes and (not items or prefixes[-1].encode() > items[-1].key.encode()):
+        return Listed(items, prefixes, prefixes[-1])
+    return Listed(items, prefixes, items[-1].key, items[-1].version)
