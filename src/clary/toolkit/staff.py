@@ -157,14 +157,19 @@ class Staff:
             if member.report >= 0:
                 self._collect(pid, member)
             del self._members[pid]
+            crashed = bool(self._busy[member.slot])
             code = -os.WTERMSIG(status) if os.WIFSIGNALED(status) else os.WEXITSTATUS(status)
-            self._note(pid, code, time.monotonic() - member.born)
-            ended.append((pid, code, code == 0))
+            left = code == 0 and not crashed  # as it was told to: user code may call os._exit(0) too, but only while it predicts
+            if left:
+                self.wanted = min(self.wanted, len(self._members))
+            else:
+                self._note(pid, code, time.monotonic() - member.born)
+            ended.append((pid, code, left))
         return ended
 
     def _note(self, pid: int, code: int, age: float) -> None:
-        """Who dies young by itself is replaced ever more slowly; who was killed at a deadline or left is replaced at once."""
-        if self._killed.pop(pid, False) or code == 0:
+        """Who dies young by itself is replaced ever more slowly; who was killed at a deadline is replaced at once."""
+        if self._killed.pop(pid, False):
             return
         print(
             "A worker (pid {}) ended with status {} after {:.1f} s.".format(pid, code, age), file=sys.stderr, flush=True

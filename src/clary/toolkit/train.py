@@ -125,7 +125,7 @@ def _refuse_distributions(env: environment.TrainingEnvironment) -> None:
     ):
         if env.framework.get(key):
             raise UserError(
-                "ClientError: the distribution asked for by {} is not available here; torch_distributed is.".format(key)
+                "the distribution asked for by {} is not available here; torch_distributed is.".format(key)
             )
 
 

@@ -92,6 +92,8 @@ class Zygote:
         self.staff = Staff(spec, [str(path) for path in spec["sockets"]], self._forget_inherited)
         self._ready: Optional[Dict[str, Any]] = None
         self._draining = False
+        self._terminated = False  # by SIGTERM
+        self._dismissed = False  # and the workers were told
         self._wake_read, self._wake_write = os.pipe()
         for descriptor in (self._wake_read, self._wake_write):
             os.set_blocking(descriptor, False)
@@ -198,14 +200,16 @@ class Zygote:
         signal.signal(signal.SIGTERM, self._on_term)
 
     def _on_term(self, _number: int, _frame: Any) -> None:
-        self._draining = True
-        self.staff.dismiss()
+        self._terminated = True
 
     def _loop(self) -> int:
         while True:
             for link in self.links:
                 if link.try_dial():
                     self._greeted(link)
+            if self._terminated and not self._dismissed:
+                self._draining = self._dismissed = True
+                self.staff.dismiss()
             self._reap()
             if self._draining and not self.staff.count():
                 return 0

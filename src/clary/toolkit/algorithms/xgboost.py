@@ -54,7 +54,7 @@ def _unquoted(value: str) -> str:
 
 def _load(env: TrainingEnvironment, parameters: Parameters) -> Tuple[channels.Data, Optional[channels.Data]]:
     if "train" not in env.channels:
-        raise UserError("ClientError: Missing required channel: train")
+        raise UserError("Missing required channel: train")
     training = channels.load(env, "train", parameters.csv_weights)
     validation = channels.load(env, "validation", parameters.csv_weights)
     width = max([d.features.shape[1] for d in (training, validation) if d is not None], default=0)
@@ -64,9 +64,9 @@ def _load(env: TrainingEnvironment, parameters: Parameters) -> Tuple[channels.Da
         if training is None and width:
             training = channels.Data(np.empty((0, width), np.float32), np.empty(0, np.float32))
     if training is None or not width:
-        raise UserError("ClientError: No training data: the channel 'train' is empty.")
+        raise UserError("No training data: the channel 'train' is empty.")
     if training.features.shape[1] < width and channels.content_type(env.channels["train"]) == channels.CSV:
-        raise UserError("ClientError: The channels train and validation have different numbers of columns.")
+        raise UserError("The channels train and validation have different numbers of columns.")
     padded = channels.same_width([training, validation], width)
     assert padded[0] is not None
     for name, data in (("Train", padded[0]), ("Validation", padded[1])):
@@ -80,15 +80,15 @@ def _check_labels(parameters: Parameters, data: channels.Data) -> None:
     if not len(data.labels):
         return
     if np.isnan(data.labels).any():
-        raise UserError("ClientError: The label (first column) of the training data has missing values.")
+        raise UserError("The label (first column) of the training data has missing values.")
     low, high = float(data.labels.min()), float(data.labels.max())
     if parameters.objective in ("binary:logistic", "binary:hinge", "reg:logistic") and (low < 0 or high > 1):
         raise UserError(
-            "ClientError: label must be in [0,1] for logistic regression; it runs from {:g} to {:g}.".format(low, high)
+            "label must be in [0,1] for logistic regression; it runs from {:g} to {:g}.".format(low, high)
         )
     count = parameters.booster.get("num_class")
     if count and (low < 0 or high >= count):
-        raise UserError("ClientError: label must be in [0, num_class); it runs from {:g} to {:g}.".format(low, high))
+        raise UserError("label must be in [0, num_class); it runs from {:g} to {:g}.".format(low, high))
 
 
 def _matrix(data: channels.Data, rows: Optional[Any] = None) -> xgboost.DMatrix:
@@ -251,10 +251,10 @@ def _cross_validate(
     """k models on k folds (`_kfold`, repeated `_num_cv_round` times), their mean metrics, and the out-of-fold predictions."""
     data = training if validation is None else _both(training, validation)
     if data.groups is not None or len(env.hosts) > 1:
-        raise UserError("ClientError: _kfold works on one host and on data without query ids.")
+        raise UserError("_kfold works on one host and on data without query ids.")
     folds = parameters.kfold or 2
     if len(data.labels) < folds:
-        raise UserError("ClientError: _kfold is {} but there are only {} rows.".format(folds, len(data.labels)))
+        raise UserError("_kfold is {} but there are only {} rows.".format(folds, len(data.labels)))
     stratified = parameters.objective.startswith(("binary:", "multi:"))
     rounds: List[Dict[str, Any]] = []
     predictions: Dict[int, List[Any]] = {}

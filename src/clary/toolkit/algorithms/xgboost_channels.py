@@ -49,12 +49,12 @@ def content_type(channel: Mapping[str, Any]) -> str:
     kind = _TYPES.get(base.strip().lower())
     if kind is None:
         raise UserError(
-            "ClientError: {} is not an accepted ContentType: csv, libsvm, parquet, recordio-protobuf, text/csv, text/libsvm, "
+            "{} is not an accepted ContentType: csv, libsvm, parquet, recordio-protobuf, text/csv, text/libsvm, "
             "text/x-libsvm, application/x-parquet, application/x-recordio-protobuf.".format(given)
         )
     if kind == CSV and "label_size" in parameters and parameters.replace(" ", "") != "label_size=1":
         raise UserError(
-            "ClientError: {} is not supported: XGBoost takes the label from the first column.".format(given)
+            "{} is not supported: XGBoost takes the label from the first column.".format(given)
         )
     return kind
 
@@ -135,7 +135,7 @@ def _parquet(path: str) -> Data:
     try:
         import pyarrow.parquet as parquet
     except ImportError:
-        raise UserError("ClientError: this runtime has no pyarrow, so it cannot read application/x-parquet.") from None
+        raise UserError("this runtime has no pyarrow, so it cannot read application/x-parquet.") from None
     try:
         table = parquet.read_table(path)
         columns = [np.asarray(column.to_numpy(), dtype=np.float32) for column in table.columns]
@@ -158,7 +158,7 @@ def _joined(parts: List[Data], name: str) -> Data:
         features.append(part.features)
     for field in ("weights", "groups"):
         if len({getattr(part, field) is None for part in parts}) > 1:
-            raise UserError("ClientError: Some files of channel {} have {} and some have none.".format(name, field))
+            raise UserError("Some files of channel {} have {} and some have none.".format(name, field))
     if len(parts) == 1:
         return parts[0]._replace(features=features[0])
     return Data(
@@ -189,7 +189,7 @@ def _complaint(kind: str, name: str, path: str, error: str) -> str:
     line = first.decode("utf-8", "replace").strip()
     if kind == LIBSVM and (b" " not in first or b":" not in first):
         return (
-            "ClientError: Blankspace and colon not found in firstline '{}...' of file '{}'. ContentType by default is in libsvm. "
+            "Blankspace and colon not found in firstline '{}...' of file '{}'. ContentType by default is in libsvm. "
             "Please ensure the file is in libsvm format.".format(line[:50], name)
         )
-    return "ClientError: Failed to load {} data of file '{}' with exception: {}".format(kind, name, shorten(error, 300))
+    return "Failed to load {} data of file '{}' with exception: {}".format(kind, name, shorten(error, 300))

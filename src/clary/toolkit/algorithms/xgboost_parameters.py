@@ -219,11 +219,11 @@ def validate(given: Mapping[str, str], cpus: int) -> Parameters:
         elif name in RETIRED:
             notes.append("Hyperparameter {} has no effect in this version of XGBoost.".format(key))
         elif name not in TABLE:
-            raise UserError("ClientError: Extraneous hyperparameter found: {}".format(key))
+            raise UserError("Extraneous hyperparameter found: {}".format(key))
         else:
             values[name] = _parse(name, text)
     if "num_round" not in values:
-        raise UserError("ClientError: Missing required hyperparameter: num_round")
+        raise UserError("Missing required hyperparameter: num_round")
     objective = values.setdefault("objective", "reg:squarederror")
     if given.get("objective") in OBJECTIVE_ALIASES:
         notes.append("Objective {} is now called {}.".format(given["objective"], objective))
@@ -241,17 +241,17 @@ def _parse(name: str, text: str) -> Any:
         words = str(error)
         if not words.startswith(("is not in", "contains")):
             words = "could not parse value"
-            raise UserError("ClientError: Hyperparameter {}: {}: {}".format(name, words, text[:100])) from None
-        raise UserError("ClientError: Hyperparameter {}: value {} {}".format(name, text[:100], words)) from None
+            raise UserError("Hyperparameter {}: {}: {}".format(name, words, text[:100])) from None
+        raise UserError("Hyperparameter {}: value {} {}".format(name, text[:100], words)) from None
 
 
 def _check_classes(objective: str, values: Mapping[str, Any]) -> None:
     multi = objective.startswith("multi:")
     if multi and "num_class" not in values:
-        raise UserError("ClientError: Require input for parameter 'num_class' for multi-classification")
+        raise UserError("Require input for parameter 'num_class' for multi-classification")
     if not multi and "num_class" in values:
         raise UserError(
-            "ClientError: Do not need to setup parameter 'num_class' for learning task other than multi-classification."
+            "Do not need to setup parameter 'num_class' for learning task other than multi-classification."
         )
 
 
