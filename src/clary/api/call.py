@@ -30,6 +30,7 @@ class ApiSettings:
     hold_seconds: float = 20.0
     strict_fields: bool = False  # refuse fields that are only recorded
     capacity: str = "fit"  # fit | strict
+    deadline: str = "model"  # model | aws: a prediction's 60 s stand, whatever the model's environment says
     machine: Machine | None = None  # what `strict` may reserve
 
 

@@ -22,7 +22,7 @@ SUBMIT_IN_MODEL = "/opt/ml/model/code"
 class Container:
     """`artifact` is the S3 URI of a .tar.gz ("Gzip"), of one object or of a prefix ("None" = not compressed), or "".
 
-    `isolated`: EnableNetworkIsolation, no network inside."""
+    `isolated`: EnableNetworkIsolation, no network inside. `wall`: SAGEMAKER_MODEL_SERVER_TIMEOUT does not raise the deadline."""
 
     model: str
     image: str
@@ -32,6 +32,7 @@ class Container:
     environment: Mapping[str, str] = field(default_factory=dict)
     role: str = ""
     isolated: bool = False
+    wall: bool = False
 
     def to_json(self) -> dict[str, Any]:
         return asdict(self)
@@ -53,7 +54,8 @@ class Container:
     @property
     def timeout(self) -> float:
         """Seconds that one prediction may take."""
-        return _number(self.environment, "SAGEMAKER_MODEL_SERVER_TIMEOUT", DEFAULT_TIMEOUT)
+        asked = _number(self.environment, "SAGEMAKER_MODEL_SERVER_TIMEOUT", DEFAULT_TIMEOUT)
+        return min(asked, DEFAULT_TIMEOUT) if self.wall else asked
 
     @property
     def workers(self) -> int:

@@ -25,11 +25,11 @@ class PrepareModel:
 
 @dataclass(frozen=True, slots=True)
 class EnsureEnvironment:
-    """Build the runtime behind `image` with the user's requirements. Long: its outcome is `Seen.environments[key]`."""
+    """Build the runtime behind the container's image with the user's requirements. Long: its outcome is `Seen.environments[key]`."""
 
     key: str
-    image: str
-    requirements: str
+    container: Container
+    prepared: Mapping[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,10 +49,12 @@ class StartReplica:
 
 @dataclass(frozen=True, slots=True)
 class Started:
-    """What StartReplica answers: the backend's handle, or why there will be none (in words for the user)."""
+    """What StartReplica answers: the backend's handle, or why there will be none (in words for the user). `unprepared`: the
+    prepared model is not there any more."""
 
     handle: str = ""
     refused: str = ""
+    unprepared: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,8 +93,21 @@ class ForgetWork:
     keys: tuple[str, ...]
 
 
+@dataclass(frozen=True, slots=True)
+class ForgetEndpoint:
+    """The record goes: what is kept for it alone may go."""
+
+
 Command = (
-    PrepareModel | EnsureEnvironment | StartReplica | StopReplica | ForgetReplica | PutRoute | DropRoute | ForgetWork
+    PrepareModel
+    | EnsureEnvironment
+    | StartReplica
+    | StopReplica
+    | ForgetReplica
+    | PutRoute
+    | DropRoute
+    | ForgetWork
+    | ForgetEndpoint
 )
 
 

@@ -183,7 +183,7 @@ def _grow(turn: Turn, fleet: Fleet, variant: Variant) -> Variant:
         variant = replace(variant, prepared=dict(work.value))
     work = turn.seen.environments.get(environment_key)
     if work is None:
-        turn.commands.append(EnsureEnvironment(environment_key, variant.container.image, variant.requirements))
+        turn.commands.append(EnsureEnvironment(environment_key, variant.container, variant.prepared or {}))
         return variant
     if work.state == "failed":
         turn.commands.append(ForgetWork((environment_key,)))

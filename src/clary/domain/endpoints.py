@@ -13,7 +13,16 @@ from dataclasses import replace
 from typing import Any
 
 from clary.domain.decisions import Decision
-from clary.domain.endpoint_commands import Command, DropRoute, ForgetWork, PutRoute, Seen, Started, StartReplica
+from clary.domain.endpoint_commands import (
+    Command,
+    DropRoute,
+    ForgetEndpoint,
+    ForgetWork,
+    PutRoute,
+    Seen,
+    Started,
+    StartReplica,
+)
 from clary.domain.endpoint_routes import route_of
 from clary.domain.endpoint_turn import (
     Turn,
@@ -145,6 +154,8 @@ def absorb(record: Record, outcomes: Sequence[tuple[Command, Any]], now: float) 
             answer = started.get(replica.id)
             if answer is None or replica.phase != PLANNED:
                 kept.append(replica)
+            elif answer.unprepared:
+                old = replace(old, prepared=None)
             elif answer.refused:
                 old = died(old, answer.refused, True, now)
             else:
@@ -280,7 +291,7 @@ def _delete(turn: Turn) -> Decision[Command]:
     commands: tuple[Command, ...] = (drop, ForgetWork(keys), *turn.commands)
     if turn.plant.replicas:
         return Decision(turn.finished(), commands, SOON)
-    return Decision(turn.finished(), commands, remove=True)
+    return Decision(turn.finished(), (*commands, ForgetEndpoint()), remove=True)
 
 
 def _timed_out(plant: Plant, now: float) -> bool:

@@ -69,10 +69,6 @@ class Variant:
         """Exactly what is wanted serves; nothing is on its way in or out."""
         return self.ready == self.count == len(self.replicas)
 
-    @property
-    def requirements(self) -> str:
-        return str((self.prepared or {}).get("requirements", ""))
-
     @staticmethod
     def from_json(data: Mapping[str, Any]) -> Variant:
         return Variant(

@@ -45,7 +45,8 @@ async def _fleet(call: Call, config_name: str) -> Fleet:
     config = await records.find(call, "endpoint-config", config_name)
     rows = config.document["request"]["ProductionVariants"]
     models = {row["ModelName"]: await records.find(call, "model", row["ModelName"]) for row in rows}
-    containers = {name: container_of(model) for name, model in models.items()}
+    wall = call.settings.deadline == "aws"
+    containers = {name: replace(container_of(model), wall=wall) for name, model in models.items()}
     if config.document["request"].get("EnableNetworkIsolation"):
         containers = {name: replace(container, isolated=True) for name, container in containers.items()}
     return new_fleet(call.new_id(), config_name, rows, containers, call.now)

@@ -1,0 +1,311 @@
+"""The endpoint loop's hands: observes endpoints and carries out what `domain/endpoints.py` decides.
+
+`EndpointSubject` plugs into `loop.Loop`. It owns the translation of commands into models, environments, replicas and routes; it
+decides nothing. `attach` wires the wake-ups.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import shutil
+from collections.abc import Callable, Coroutine, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from clary.domain import capacity, endpoints, instances
+from clary.domain.capacity import Fit, Machine
+from clary.domain.decisions import Decision
+from clary.domain.endpoint_commands import (
+    Command,
+    DropRoute,
+    EnsureEnvironment,
+    ForgetEndpoint,
+    ForgetReplica,
+    ForgetWork,
+    Outcome,
+    PrepareModel,
+    PutRoute,
+    Seen,
+    Started,
+    StartReplica,
+    StopReplica,
+)
+from clary.domain.endpoint_turn import work_keys
+from clary.domain.errors import Invalid, LimitExceeded, NotFound, Unschedulable
+from clary.domain.fleets import Plant
+from clary.domain.ids import arn as make_arn
+from clary.domain.instances import GIB, Size
+from clary.domain.lifecycle import EndpointStatus
+from clary.domain.resources import Record
+from clary.domain.roles import assumed_arn, parse_role
+from clary.loops import replica_places
+from clary.loops.loop import Loop
+from clary.loops.models import Models
+from clary.loops.replica_places import ServingSettings, replica_folder, replica_key
+from clary.loops.short_runs import end
+from clary.loops.tasks import Done, Failed, State, Tasks
+from clary.ports import Artifacts, Backend, Clock, Fronts, Keys, Logs, Runtimes, Store
+
+_CREDENTIAL_SECONDS = 30 * 86400.0  # of a replica's temporary keys
+_GONE_SECONDS = 60.0
+_LEASE = 30.0
+
+
+@dataclass(frozen=True, slots=True)
+class ServingPorts:
+    """The world of the endpoint loop. `measure` tells the machine as it is now."""
+
+    store: Store
+    backend: Backend[Any]
+    fronts: Fronts
+    artifacts: Artifacts
+    runtimes: Runtimes
+    logs: Logs
+    keys: Keys
+    clock: Clock
+    measure: Callable[[], Machine]
+
+
+class EndpointSubject:
+    """`loop.Subject` of endpoints."""
+
+    kind = "endpoint"
+    statuses = tuple(status.value for status in EndpointStatus)
+
+    def __init__(self, ports: ServingPorts, settings: ServingSettings) -> None:
+        self._ports = ports
+        self._settings = settings
+        self.tasks = Tasks()
+        self.models = Models(settings.models, ports.backend, ports.artifacts, ports.runtimes)
+        self._arns: dict[str, str] = {}  # workload key -> ARN
+        self._mounted: dict[str, set[str]] = {}  # ARN -> folders of models
+        self._seeded = False
+
+    # -- observe ------------------------------------------------------------------------------------------------------------------
+
+    async def observe(self, record: Record) -> Seen:
+        await self._seed()
+        plant = endpoints.plant_of(record)
+        runs = {}
+        for replica in plant.replicas:
+            self._arns[replica_key(replica.id)] = record.arn
+            if replica.handle:
+                self._arns[replica.handle] = record.arn
+                runs[replica.id] = await self._ports.backend.observe(replica.handle)
+        self._mounted[record.arn] = _models(plant)
+        scope = record.scope
+        return Seen(
+            runs=runs,
+            view=await self._ports.fronts.observe(scope.account, scope.region, record.name),
+            prepared=self._prepared(record, plant),
+            environments=self._environments(record, plant),
+            cpus=self._ports.measure().cpus,
+        )
+
+    async def _seed(self) -> None:
+        """Before anything may be swept: which models every endpoint uses, also those this process did not look at yet."""
+        if self._seeded:
+            return
+        now, owner = self._ports.clock.now(), self._settings.owner
+        for lease in await self._ports.store.claim(self.kind, owner, now, _LEASE, self.statuses, 1_000_000):
+            self._mounted.setdefault(lease.record.arn, _models(endpoints.plant_of(lease.record)))
+        self._seeded = True
+
+    def _prepared(self, record: Record, plant: Plant) -> dict[str, Outcome]:
+        found = {}
+        for fleet in plant.fleets:
+            for variant in fleet.variants:
+                key, _ = work_keys(record, fleet, variant)
+                state = self.tasks.state(key)
+                if state is not None:
+                    found[key] = _outcome(state)
+        return found
+
+    def _environments(self, record: Record, plant: Plant) -> dict[str, Outcome]:
+        """Built ones are known at once; the others by their work."""
+        found = {}
+        for fleet in plant.fleets:
+            for variant in fleet.variants:
+                _, key = work_keys(record, fleet, variant)
+                state = self.tasks.state(key)
+                if state is not None and not isinstance(state, Done):
+                    found[key] = _outcome(state)
+                elif state is not None or (
+                    variant.prepared and self._is_built(variant.container.image, variant.prepared)
+                ):
+                    found[key] = Outcome("done")
+        return found
+
+    def _is_built(self, image: str, prepared: Any) -> bool:
+        runtime = self._ports.runtimes.resolve(image)
+        if runtime is None:
+            return False
+        if prepared["program"]:
+            runtime = next((r for r in self._ports.runtimes.all() if r.name == f"{runtime.name}-script"), runtime)
+        return self._ports.runtimes.built(runtime, prepared["requirements"]) is not None
+
+    def decide(self, record: Record, observation: Seen, now: float) -> Decision[Command]:
+        return endpoints.decide(record, observation, now)
+
+    def absorb(self, record: Record, outcomes: Sequence[tuple[Command, Any]]) -> Record:
+        return endpoints.absorb(record, outcomes, self._ports.clock.now())
+
+    # -- run ----------------------------------------------------------------------------------------------------------------------
+
+    async def run(self, command: Command, record: Record) -> Any:
+        match command:
+            case PrepareModel() | EnsureEnvironment():
+                self.tasks.start(command.key, lambda: self._long(command, record), record.arn)
+            case StartReplica():
+                return await self._start(command, record)
+            case StopReplica(id=id_, handle=handle, grace=grace):
+                await self._ports.backend.stop(handle or replica_key(id_), grace)
+            case ForgetReplica():
+                self._forget(command, record)
+            case PutRoute(route):
+                await self._ports.fronts.put(route)
+            case DropRoute(account, region, name):
+                await self._ports.fronts.drop(account, region, name)
+            case ForgetWork(keys):
+                for key in keys:
+                    self.tasks.forget(key)
+            case ForgetEndpoint():
+                self._gone(record.arn)
+        return None
+
+    def _long(self, command: PrepareModel | EnsureEnvironment, record: Record) -> Coroutine[Any, Any, Any]:
+        def log(line: str) -> None:
+            self._say(record, "preparation", line)
+
+        if isinstance(command, PrepareModel):
+            return self.models.prepare(command.container, command.seconds, log)
+        return self._build(command, log)
+
+    async def _build(self, command: EnsureEnvironment, log: Callable[[str], None]) -> None:
+        runtime = self.models.runtime(command.container, str(command.prepared["program"]))
+        await self._ports.runtimes.ensure(runtime, str(command.prepared["requirements"]), log)
+
+    async def _start(self, command: StartReplica, record: Record) -> Started:
+        ports, settings = self._ports, self._settings
+        self._arns[replica_key(command.id)] = record.arn
+        if not await asyncio.to_thread(os.path.isdir, command.prepared["model"]):
+            self.tasks.forget_all(f"{record.arn} model ")
+            return Started(unprepared=True)
+        try:
+            runtime = self.models.runtime(command.container, str(command.prepared["program"]))
+            environment = await ports.runtimes.ensure(runtime, str(command.prepared["requirements"]))
+            fit = self._fit(command.instance_type)
+            stream = replica_places.log_stream(command.variant, command.id)
+            log_path = ports.logs.open(
+                record.scope, replica_places.log_group(command.endpoint), stream, ports.clock.now()
+            )
+            spec = replica_places.replica_spec(command, settings, runtime, fit)
+            await asyncio.to_thread(_write_spec, Path(replica_folder(settings, command.id)) / "spec", spec)
+            workload = replica_places.replica_workload(
+                command, record, settings, environment, fit, self._credentials(command, record), log_path
+            )
+            for note in fit.notes:
+                self._say(record, stream, note)
+            handle = await ports.backend.start(ports.backend.plan(workload))
+        except (Invalid, LimitExceeded, NotFound, Unschedulable) as error:
+            return Started(refused=error.message)
+        self._arns[handle] = record.arn
+        return Started(handle)
+
+    def _fit(self, instance_type: str) -> Fit:
+        machine = self._ports.measure()
+        size = instances.find(instance_type) or Size(instance_type or "this machine", machine.cpus, 4 * GIB)
+        return capacity.fit(size, machine, self._settings.policy)
+
+    def _credentials(self, command: StartReplica, record: Record) -> dict[str, str]:
+        """Temporary keys of the model's role; none for a model without one or without a network."""
+        parsed = parse_role(command.container.role)
+        if parsed is None or command.container.isolated:
+            return {}
+        principal = assumed_arn(record.scope.account, parsed[2], "SageMaker")
+        issued = self._ports.keys.issue(record.scope.account, principal, _CREDENTIAL_SECONDS, self._ports.clock.now())
+        return {
+            "AWS_ACCESS_KEY_ID": issued.access_key_id,
+            "AWS_SECRET_ACCESS_KEY": issued.secret,
+            "AWS_SESSION_TOKEN": issued.session_token,
+        }
+
+    def _say(self, record: Record, stream: str, line: str) -> None:
+        group = replica_places.log_group(record.name)
+        now = self._ports.clock.now()
+        self._ports.logs.open(record.scope, group, stream, now)
+        self._ports.logs.append(record.scope, group, stream, [(int(now * 1000), f"[clary] {line}")])
+
+    def _forget(self, command: ForgetReplica, record: Record) -> None:
+        """In the background: a run that has ended can be forgotten a moment later, when its shim has left."""
+        key = f"{record.arn} forget {command.id}"
+        self.tasks.start(key, lambda: self._clear(command, key), record.arn)
+
+    async def _clear(self, command: ForgetReplica, key: str) -> None:
+        handle = command.handle or replica_key(command.id)
+        await end(self._ports.backend, handle, _GONE_SECONDS)
+        await asyncio.to_thread(shutil.rmtree, str(replica_folder(self._settings, command.id)), True)
+        self._arns.pop(handle, None)
+        asyncio.get_running_loop().call_soon(self.tasks.forget, key)
+
+    # -- wake-ups and order -------------------------------------------------------------------------------------------------------
+
+    def arn_of(self, handle: str) -> str | None:
+        """Whose replica that is; None: no endpoint's."""
+        return self._arns.get(handle)
+
+    def _gone(self, arn: str) -> None:
+        """The endpoint's record goes: its models may go too when nobody else mounts them."""
+        self._mounted.pop(arn, None)
+        used = set().union(*self._mounted.values())
+        key = f"{arn} sweep"
+        self.tasks.forget(key)
+        self.tasks.start(key, lambda: asyncio.to_thread(self.models.sweep, used), arn)
+
+
+def _models(plant: Plant) -> set[str]:
+    return {v.prepared["model"] for f in plant.fleets for v in f.variants if v.prepared}
+
+
+def _outcome(state: State) -> Outcome:
+    match state:
+        case Done(result):
+            return Outcome("done", result)
+        case Failed(message, _, error):
+            return Outcome("failed", message=message, transient=not isinstance(error, (Invalid, NotFound)))
+    return Outcome("running")
+
+
+def _write_spec(folder: Path, text: str) -> None:
+    """Readable by the sandbox's user, whose mount it is; nobody else gets as far as the folder."""
+    folder.mkdir(parents=True, exist_ok=True)
+    folder.chmod(0o755)
+    part = folder / "replica.json.part"
+    descriptor = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o644)
+    with os.fdopen(descriptor, "w") as file:
+        file.write(text)
+    part.chmod(0o644)
+    part.rename(folder / "replica.json")
+
+
+def attach(subject: EndpointSubject, loop: Loop[Command, Seen], ports: ServingPorts) -> Callable[[], None]:
+    """Wire what wakes the endpoint loop: replicas that ended, fronts that saw something, work that is done. Answers the way to
+    undo it."""
+
+    def ended(handle: str) -> None:
+        arn = subject.arn_of(handle)
+        if arn is not None:
+            loop.wake(arn)
+
+    def seen(account: str, region: str, name: str) -> None:
+        loop.wake(make_arn("sagemaker", region, account, f"endpoint/{name}"))
+
+    undo = (ports.backend.watch(ended), ports.fronts.watch(seen), subject.tasks.watch(loop.wake))
+
+    def leave() -> None:
+        for each in undo:
+            each()
+
+    return leave

@@ -1,0 +1,227 @@
+"""Models on this machine: from objects to a folder that replicas mount read-only, once per content.
+
+Owns `models/KEY` (see replica_places). An archive is opened in a sandbox only; a prefix of plain files is placed as it is. Refuses to
+know endpoints. Every step can be done again from its beginning.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import json
+import os
+import shutil
+import time
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from clary.domain import training
+from clary.domain.channels import Location, names_under, parse_uri
+from clary.domain.containers import DEFAULT_PROGRAM, SUBMIT_IN_MODEL, Container
+from clary.domain.errors import Invalid, NotFound, Unavailable
+from clary.loops import replica_places, untrusted
+from clary.loops.replica_places import CODE
+from clary.loops.short_runs import run_to_end
+from clary.ports import Artifacts, Backend, Runtime, Runtimes, StoredObject
+
+KEEP_SECONDS = 600.0  # a model that was asked for so recently is not swept, whoever uses it
+
+
+@dataclass(frozen=True, slots=True)
+class _Sources:
+    """What a container is made of: file or folder name in `in` or `out` -> objects."""
+
+    archives: Mapping[str, tuple[Location, StoredObject]]  # "model", "code" -> one .tar.gz
+    files: Mapping[str, str]  # key -> relative path of an uncompressed model
+    bucket: str
+    digest: str
+
+
+class Models:
+    """One per process, on the event loop."""
+
+    def __init__(self, folder: str, backend: Backend[Any], artifacts: Artifacts, runtimes: Runtimes) -> None:
+        self._folder = Path(folder)
+        self._backend = backend
+        self._artifacts = artifacts
+        self._runtimes = runtimes
+        self._locks: dict[str, asyncio.Lock] = {}
+
+    def runtime(self, container: Container, program: str) -> Runtime:
+        """The runtime behind the image; for user code the richer one of the same framework, where there are two."""
+        runtime = self._runtimes.resolve(container.image)
+        if runtime is None:
+            raise Invalid(f"Image '{container.image}' stands for no runtime of Clary.")
+        if not program:
+            return runtime
+        return next((each for each in self._runtimes.all() if each.name == f"{runtime.name}-script"), runtime)
+
+    async def prepare(self, container: Container, seconds: float, log: Callable[[str], None]) -> dict[str, Any]:
+        """Where the model is, for `StartReplica.prepared`: model, code (folders), code_dir (in the sandbox), program,
+        requirements. Invalid in AWS's words when the data is not there or cannot be opened."""
+        sources = await self._sources(container)
+        async with self._locks.setdefault(sources.digest, asyncio.Lock()):
+            found = await asyncio.to_thread(self._done, sources.digest)
+            if found is None:
+                found = await self._make(container, sources, seconds, log)
+        return _used(found, container)
+
+    def sweep(self, used: Collection[str]) -> None:
+        """Remove models that nothing uses; `used` are the folders that replicas mount."""
+        if not self._folder.is_dir():
+            return
+        for folder in self._folder.iterdir():
+            lock = self._locks.get(folder.name)
+            busy = lock is not None and lock.locked()
+            young = time.time() - folder.stat().st_mtime < KEEP_SECONDS
+            if not busy and not young and not any(path.startswith(f"{folder}/") for path in used):
+                shutil.rmtree(folder, ignore_errors=True)
+
+    # -- which objects ------------------------------------------------------------------------------------------------------------
+
+    async def _sources(self, container: Container) -> _Sources:
+        archives: dict[str, tuple[Location, StoredObject]] = {}
+        files: dict[str, str] = {}
+        bucket = ""
+        marks: list[str] = []
+        if container.artifact and container.compression == "Gzip" and not container.prefix:
+            archives["model"] = await self._one(container.artifact)
+        elif container.artifact and container.compression == "None":
+            location = parse_uri(container.artifact)
+            found = await self._all(container.artifact, location, container.prefix)
+            files, bucket = names_under(location.key, {o.key: o.size for o in found}), location.bucket
+            marks += [f"{o.key} {o.etag}" for o in found]
+        elif container.artifact:
+            raise Invalid("A compressed model (CompressionType Gzip) must be one object: S3DataType S3Object.")
+        if container.submit:
+            archives["code"] = await self._one(container.submit)
+        marks += [f"{name} {location} {o.etag} {o.size}" for name, (location, o) in sorted(archives.items())]
+        digest = hashlib.sha256("\n".join([bucket, *marks]).encode()).hexdigest()[:32]
+        return _Sources(archives, files, bucket, digest)
+
+    async def _one(self, uri: str) -> tuple[Location, StoredObject]:
+        location = parse_uri(uri)
+        found = await self._all(uri, location, False)
+        return location, found[0]
+
+    async def _all(self, uri: str, location: Location, prefix: bool) -> list[StoredObject]:
+        try:
+            found = await self._artifacts.find(location.bucket, location.key)
+        except NotFound:
+            found = []
+        if not prefix:
+            found = [o for o in found if o.key == location.key]
+        if not found:
+            raise Invalid(
+                f'Failed to download model data for container "primary" from URL: "{uri}". Please ensure that there is an object '
+                "located at the URL and that the role passed to CreateModel has permissions to download the model."
+            )
+        return found
+
+    # -- making it ----------------------------------------------------------------------------------------------------------------
+
+    def _done(self, digest: str) -> dict[str, Any] | None:
+        folder = self._folder / digest
+        try:
+            found: dict[str, Any] = json.loads((folder / "done.json").read_text())
+        except (FileNotFoundError, ValueError):
+            return None
+        os.utime(folder)  # asked for just now: not to be swept
+        return found
+
+    async def _make(
+        self, container: Container, sources: _Sources, seconds: float, log: Callable[[str], None]
+    ) -> dict[str, Any]:
+        folder = self._folder / sources.digest
+        await asyncio.to_thread(_fresh, folder)
+        if sources.files:
+            await self._artifacts.place(sources.bucket, sources.files, str(folder / "out" / "model"))
+        if sources.archives:
+            await self._extract(container, sources, folder, seconds, log)
+        return await asyncio.to_thread(_finish, folder)
+
+    async def _extract(
+        self, container: Container, sources: _Sources, folder: Path, seconds: float, log: Callable[[str], None]
+    ) -> None:
+        for name, (location, _) in sources.archives.items():
+            await self._artifacts.place(location.bucket, {location.key: f"{name}.tar.gz"}, str(folder / "in"))
+        spec = replica_places.prepare_spec({name: str(location) for name, (location, _) in sources.archives.items()})
+        await asyncio.to_thread(_write, folder / "in" / "spec.json", spec)
+        environment = await self._runtimes.ensure(self.runtime(container, ""), log=log)
+        run = await run_to_end(
+            self._backend, replica_places.prepare_workload(PurePosixPath(folder), environment, seconds)
+        )
+        if run.exit_code != 0:
+            why = await asyncio.to_thread(untrusted.read_text, str(folder / "out"), "prepare-error", 1024)
+            if why:
+                raise Invalid(why)
+            if run.timed_out:
+                raise Invalid(f"The model data could not be unpacked within {seconds:g} s.")
+            raise Unavailable(f"Unpacking the model ended with exit code {run.exit_code} {run.detail}".strip())
+
+
+def _used(found: Mapping[str, Any], container: Container) -> dict[str, Any]:
+    """What a container makes of a prepared folder: which code, which program."""
+    code_dir = ""
+    if found["code"]:
+        code_dir = CODE
+    elif found["inside"]:
+        code_dir = SUBMIT_IN_MODEL
+    program = container.program
+    if not program and DEFAULT_PROGRAM in found["scripts"]:
+        program = DEFAULT_PROGRAM
+    if program and not code_dir:
+        raise Invalid(
+            f"SAGEMAKER_PROGRAM is {program}, but there is no code: neither sourcedir.tar.gz nor a code folder in the model."
+        )
+    return {
+        "model": found["model"],
+        "code": found["code"],
+        "code_dir": code_dir,
+        "program": program,
+        "requirements": training.check_requirements(found["requirements"]),
+    }
+
+
+def _fresh(folder: Path) -> None:
+    shutil.rmtree(folder, ignore_errors=True)
+    for name in ("in", "out", "out/model"):
+        (folder / name).mkdir(parents=True)
+        (folder / name).chmod(0o755)  # whatever the umask is: the sandbox's user must read it
+    (folder / "out" / "model").rmdir()  # the extractor makes it, whole or not at all
+
+
+def _write(path: Path, text: str) -> None:
+    path.write_text(text)
+    path.chmod(0o644)
+
+
+def _finish(folder: Path) -> dict[str, Any]:
+    """Look at what came out and write it down: from now on the folder is whole."""
+    out = folder / "out"
+    model, code = out / "model", out / "code"
+    model.mkdir(exist_ok=True)
+    model.chmod(0o755)
+    inside = "model/code" if (model / "code").is_dir() else ""
+    where = "code" if code.is_dir() else inside
+    scripts = sorted(p.name for p in (out / where).iterdir() if p.suffix == ".py") if where else []
+    requirements = (
+        untrusted.read_text(str(out), f"{where}/requirements.txt", training.REQUIREMENTS_LIMIT) if where else ""
+    )
+    found = {
+        "model": str(model),
+        "code": str(code) if code.is_dir() else "",
+        "inside": bool(inside),
+        "scripts": scripts,
+        "requirements": requirements,
+    }
+    shutil.rmtree(folder / "in", ignore_errors=True)
+    part = folder / "done.json.part"
+    with part.open("w") as file:
+        json.dump(found, file)
+        file.flush()
+        os.fsync(file.fileno())
+    part.rename(folder / "done.json")
+    return found

@@ -1,0 +1,193 @@
+"""Where models and replicas lie on this machine, and the workloads that are made of them. Pure: paths and values, no I/O.
+
+models/KEY/    a model as replicas mount it, KEY a hash of its objects
+    in/        model.tar.gz, sourcedir.tar.gz, spec.json      out/model/, out/code/   extracted in a sandbox
+    run/       root of that workload                           done.json               what was found in it
+replicas/ID/   root of the replica's workload                  spec/replica.json       what its processes read
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import PurePosixPath
+from typing import Any
+
+from clary.domain.capacity import Fit
+from clary.domain.endpoint_commands import StartReplica
+from clary.domain.resources import Record
+from clary.domain.workload import Mount, MountMode, Workload
+from clary.loops.job_places import LIBRARY, environment_mounts
+from clary.ports import Environment, Runtime
+
+SOCKETS = "/run/clary"  # where a replica finds its front's socket
+SPEC = "/opt/clary/spec"
+MODEL = "/opt/ml/model"
+CODE = "/opt/ml/code"
+_PREPARE_MEMORY = 1 << 30
+_BATCH = 64
+
+
+@dataclass(frozen=True, slots=True)
+class ServingSettings:
+    """What the endpoint loop may know of the settings. `models` and `replicas` are folders; `workers` is the folder of the fronts'
+    sockets, `socket(name)` the file in it on which the home front of that endpoint listens; `endpoint` is AWS_ENDPOINT_URL as a
+    sandbox reaches it, `ca_bundle` a host file that goes with it under TLS. `owner` is the loop's name in leases."""
+
+    models: str
+    replicas: str
+    workers: str
+    socket: Callable[[str], str]
+    endpoint: str
+    ca_bundle: str = ""
+    policy: str = "fit"
+    owner: str = "control"
+    passed: Mapping[str, str] = field(default_factory=dict)
+
+
+def replica_key(replica: str) -> str:
+    """The key of a replica's workload. Keys of replicas begin with `replica-`."""
+    return f"replica-{replica}"
+
+
+def log_group(endpoint: str) -> str:
+    return f"/aws/sagemaker/Endpoints/{endpoint}"
+
+
+def log_stream(variant: str, replica: str) -> str:
+    return f"{variant}/{replica}"
+
+
+def replica_folder(settings: ServingSettings, replica: str) -> PurePosixPath:
+    return PurePosixPath(settings.replicas) / replica
+
+
+# -- the model --------------------------------------------------------------------------------------------------------------------
+
+
+def prepare_workload(folder: PurePosixPath, environment: Environment, seconds: float) -> Workload:
+    """Extract what lies in `in` into `out`."""
+    return Workload(
+        key=f"model-{folder.name}",
+        root=str(folder / "run"),
+        command=(environment.python, "-S", "-m", "clary.toolkit.prepare", "/opt/clary/in/spec.json"),
+        environment={"PYTHONPATH": LIBRARY, "PYTHONUNBUFFERED": "1"},
+        mounts=(
+            *environment_mounts(environment, MountMode.READ_ONLY),
+            Mount(str(folder / "in"), "/opt/clary/in"),
+            Mount(str(folder / "out"), "/opt/clary/out", MountMode.READ_WRITE),
+        ),
+        log_path=None,
+        memory=_PREPARE_MEMORY,
+        network=False,
+        stop_grace=0.0,
+        max_runtime=seconds,
+    )
+
+
+def prepare_spec(archives: Mapping[str, str]) -> str:
+    """`archives`: name ("model" or "code") -> how to call the archive to the user (its URI)."""
+    return json.dumps(
+        [
+            {
+                "archive": f"/opt/clary/in/{name}.tar.gz",
+                "target": f"/opt/clary/out/{name}",
+                "error": "/opt/clary/out/prepare-error",
+                "name": uri,
+            }
+            for name, uri in archives.items()
+        ]
+    )
+
+
+# -- the replica ------------------------------------------------------------------------------------------------------------------
+
+
+def replica_spec(command: StartReplica, settings: ServingSettings, runtime: Runtime, fit: Fit) -> str:
+    """The JSON that the zygote and its workers read."""
+    prepared = command.prepared
+    return json.dumps(
+        {
+            "replica": command.id,
+            "token": command.token,
+            "sockets": [f"{SOCKETS}/{settings.socket(command.endpoint)}"],
+            "framework": runtime.framework,
+            "algorithm": "" if prepared["program"] else runtime.algorithm,
+            "model_dir": MODEL,
+            "code_dir": prepared["code_dir"],
+            "program": prepared["program"],
+            "workers": command.workers,
+            "threads": max(1, int(fit.cpu) // command.workers),
+            "batch": _BATCH,
+            "timeout": command.timeout,
+        }
+    )
+
+
+def replica_workload(
+    command: StartReplica,
+    record: Record,
+    settings: ServingSettings,
+    environment: Environment,
+    fit: Fit,
+    credentials: Mapping[str, str],
+    log_path: str,
+) -> Workload:
+    """The inference container as AWS lays it out, with our zygote in the place of its web server."""
+    prepared = command.prepared
+    isolated = command.container.isolated
+    folder = replica_folder(settings, command.id)
+    mounts = [
+        *environment_mounts(environment, MountMode.READ_ONLY),
+        Mount(settings.workers, SOCKETS),
+        Mount(str(folder / "spec"), SPEC),
+        Mount(prepared["model"], MODEL),
+    ]
+    if prepared["code"]:
+        mounts.append(Mount(prepared["code"], CODE))
+    if settings.ca_bundle:
+        mounts.append(Mount(settings.ca_bundle, "/opt/clary/ca.pem"))
+    return Workload(
+        key=replica_key(command.id),
+        root=str(folder),
+        command=(environment.python, "-m", "clary.toolkit.zygote"),
+        environment=_variables(command, record, settings, environment, fit, credentials),
+        mounts=tuple(mounts),
+        log_path=log_path,
+        cpu=fit.cpu,
+        memory=fit.memory,
+        network=not isolated,
+        hostname="localhost",
+        stop_grace=30.0,
+        gpus=fit.gpus,
+    )
+
+
+def _variables(
+    command: StartReplica,
+    record: Record,
+    settings: ServingSettings,
+    environment: Environment,
+    fit: Fit,
+    credentials: Mapping[str, str],
+) -> dict[str, str]:
+    own: dict[str, Any] = dict(command.container.environment)
+    path = f"{LIBRARY}:{own['PYTHONPATH']}" if own.get("PYTHONPATH") else LIBRARY
+    bins = environment.python.rpartition("/")[0]
+    bundle = {"AWS_CA_BUNDLE": "/opt/clary/ca.pem"} if settings.ca_bundle else {}
+    return {
+        **({} if command.container.isolated else settings.passed),
+        "PATH": f"{bins}:/usr/local/bin:/usr/bin:/bin",
+        "PYTHONUNBUFFERED": "1",
+        "AWS_REGION": record.scope.region,
+        "AWS_DEFAULT_REGION": record.scope.region,
+        "SAGEMAKER_REGION": record.scope.region,
+        "AWS_ENDPOINT_URL": settings.endpoint,
+        **bundle,
+        **credentials,
+        "CLARY_CPUS": str(max(1, int(fit.cpu))),
+        **own,
+        "PYTHONPATH": path,
+        "CLARY_REPLICA": f"{SPEC}/replica.json",
+    }
