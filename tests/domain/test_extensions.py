@@ -1,0 +1,25 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from clary.api.registry import model
+from clary.domain.extensions import EXTENSIONS, VALUES, Extension, render
+
+DOCS = Path(__file__).parents[2] / "docs" / "extensions.md"
+
+
+@pytest.mark.parametrize("extension", EXTENSIONS, ids=lambda e: e.value)
+def test_the_field_is_one_of_botocores_enums_and_the_value_is_not_amazons(extension: Extension) -> None:
+    values = model(extension.service).shape_for(extension.shape).enum
+    assert values
+    assert extension.value not in values
+
+
+def test_only_what_works_passes_validation() -> None:
+    assert {v for values in VALUES.values() for v in values} == {e.value for e in EXTENSIONS if e.available}
+
+
+def test_the_page_is_current() -> None:
+    assert DOCS.read_text() == render()
