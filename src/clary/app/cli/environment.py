@@ -81,7 +81,7 @@ def _variables(
 
 def no_proxy(settings: Settings, given: str) -> str:
     """The hosts that are reached without a proxy: those given, and this one."""
-    known = [host for host in given.split(",") if host.strip()]
+    known = [host.strip() for host in given.split(",") if host.strip()]
     own = [urlsplit(settings.endpoint).hostname or "", "127.0.0.1", "localhost"]
     return ",".join(dict.fromkeys([*known, *own]))
 

@@ -1,0 +1,350 @@
+"""The commands that need no server, and the pure parts of the others."""
+
+from __future__ import annotations
+
+import configparser
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from clary.app.cli import environment, output, top
+from clary.app.cli.environment import no_proxy, sdk_config, unset, with_section
+from clary.app.cli.listing import SECRET
+from clary.app.cli.logs import Seen, begin_of, place
+from clary.app.cli.output import Refused
+from clary.app.cli.shell import METADATA, options
+from clary.app.settings import Settings, load
+from clary.domain.routes import ReplicaView, VariantView
+
+
+def clary(*arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(("CLARY_", "AWS_"))}
+    argv = [sys.executable, "-c", "from clary.app.cli import main; main()", *arguments]
+    return subprocess.run(argv, capture_output=True, text=True, timeout=60, check=False, env={**kept, **variables})
+
+
+# -- the whole command -------------------------------------------------------------------------------------------------------------
+
+
+def test_help_is_quick_because_nothing_is_imported() -> None:
+    code = (
+        "import sys\nfrom clary.app.cli.commands import app\n"
+        "print([m for m in ('botocore', 'boto3', 'sqlalchemy', 'asyncio', 'rich', 'orjson', 'http', 'ssl') if m in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True)
+    assert done.stdout.strip() == "[]"
+    status = "from clary.app.cli import listing\n" + code
+    done = subprocess.run([sys.executable, "-c", status], capture_output=True, text=True, timeout=60, check=True)
+    for name in ("botocore", "sqlalchemy", "asyncio", "rich"):
+        assert name not in done.stdout
+
+
+def test_help_names_every_command() -> None:
+    done = clary("--help")
+    assert done.returncode == 0
+    for name in [
+        "up",
+        "down",
+        "status",
+        "env",
+        "shell",
+        "doctor",
+        "logs",
+        "ps",
+        "top",
+        "config",
+        "demo",
+        "completion",
+        "runtime",
+    ]:
+        assert f"  {name} " in done.stdout
+        assert clary(name, "--help").returncode == 0
+
+
+def test_every_command_has_json() -> None:
+    for words in (
+        ("config",),
+        ("env",),
+        ("runtime", "list"),
+        ("runtime", "build"),
+        ("up",),
+        ("down",),
+        ("logs",),
+        ("top",),
+    ):
+        assert "--json" in clary(*words, "--help").stdout
+
+
+@pytest.mark.parametrize("command", [["status"], ["ps"], ["top"], ["logs", "x"], ["shell", "true"], ["down"], ["env"]])
+def test_a_command_that_needs_a_clary_says_so(tmp_path: Path, command: list[str]) -> None:
+    done = clary(command[0], "--dir", str(tmp_path / "none"), *command[1:])
+    assert done.returncode == output.NOT_RUNNING
+    assert done.stdout == ""
+    (line,) = done.stderr.splitlines()
+    assert line.startswith("clary: ")
+    assert not (tmp_path / "none").exists()
+
+
+def test_wrong_usage_and_bad_settings(tmp_path: Path) -> None:
+    assert clary("nonsense").returncode == output.USAGE
+    assert clary("completion", "fish").returncode == output.USAGE
+    done = clary("config", "--dir", str(tmp_path), CLARY_PORT="x")
+    assert done.returncode == output.FAILED
+    assert done.stderr == "clary: environment: 'port' takes a whole number, not 'x'\n"
+
+
+def test_status_as_json_without_a_clary(tmp_path: Path) -> None:
+    done = clary("status", "--json", "--dir", str(tmp_path))
+    assert (done.returncode, json.loads(done.stdout)["running"]) == (output.NOT_RUNNING, False)
+
+
+def test_config_tells_where_a_setting_comes_from(tmp_path: Path) -> None:
+    (tmp_path / "clary.toml").write_text('region = "eu-west-1"\ns3_secret_key = "hidden"\n')
+    done = clary("config", "--dir", str(tmp_path), "--json", CLARY_PORT="4700")
+    rows = {row["name"]: row for row in json.loads(done.stdout)}
+    assert (rows["port"]["value"], rows["port"]["source"]) == (4700, "CLARY_PORT")
+    assert rows["region"]["value"] == "eu-west-1"
+    assert rows["region"]["source"].endswith("clary.toml")
+    assert rows["host"]["source"] == "default"
+    assert "hidden" not in done.stdout
+    assert "hidden" not in clary("config", "--dir", str(tmp_path)).stdout
+    assert {"s3_secret_key"} <= SECRET
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh"])
+def test_completion(shell: str) -> None:
+    done = clary("completion", shell)
+    assert done.returncode == 0
+    assert "_CLARY_COMPLETE" in done.stdout
+    assert json.loads(clary("completion", shell, "--json").stdout)["shell"] == shell
+
+
+# -- env ---------------------------------------------------------------------------------------------------------------------------
+
+
+def started(tmp_path: Path) -> str:
+    (tmp_path / "state" / "keys").mkdir(parents=True)
+    return str(tmp_path / "state")
+
+
+def test_env_prints_what_a_shell_evaluates(tmp_path: Path) -> None:
+    folder = started(tmp_path)
+    script = clary("env", "--dir", folder, "--region", "eu-west-1", NO_PROXY="intern.example").stdout
+    names = [
+        "AWS_ENDPOINT_URL",
+        "AWS_ACCESS_KEY_ID",
+        "AWS_SECRET_ACCESS_KEY",
+        "AWS_REGION",
+        "AWS_DEFAULT_REGION",
+        "NO_PROXY",
+    ]
+    show = "; ".join(f'echo "${name}"' for name in [*names, "SAGEMAKER_USER_CONFIG_OVERRIDE", "AWS_SESSION_TOKEN"])
+    done = subprocess.run(
+        ["/bin/sh", "-c", f"{script}\n{show}"],
+        capture_output=True,
+        text=True,
+        check=True,
+        env={"PATH": os.environ["PATH"], "AWS_SESSION_TOKEN": "old"},
+    )
+    url, key, secret, region, default, direct, config, token = done.stdout.splitlines() + [""] * (
+        8 - len(done.stdout.splitlines())
+    )
+    assert (url, region, default, token) == ("http://127.0.0.1:4600", "eu-west-1", "eu-west-1", "")
+    assert key.startswith("AKIA")
+    assert len(secret) == 40
+    assert direct == "intern.example,127.0.0.1,localhost"
+    settings = json.loads(Path(config).read_text())["SageMaker"]
+    assert settings["PythonSDK"]["Modules"] == {
+        "TelemetryOptOut": True,
+        "Session": {"DefaultS3Bucket": "sagemaker-eu-west-1-000000000000"},
+    }
+    assert settings["TrainingJob"]["RoleArn"] == "arn:aws:iam::000000000000:role/ClaryDefaultRole"
+
+
+def test_env_in_other_forms(tmp_path: Path) -> None:
+    folder = started(tmp_path)
+    values = json.loads(clary("env", "--dir", folder, "--json").stdout)
+    assert values["AWS_REGION"] == "us-east-1"
+    assert "AWS_CA_BUNDLE" not in values
+    lines = clary("env", "--dir", folder, "--ipython", AWS_PROFILE="work").stdout.splitlines()
+    assert "%env AWS_PROFILE=" in lines
+    assert f"%env AWS_ACCESS_KEY_ID={values['AWS_ACCESS_KEY_ID']}" in lines
+
+
+def test_env_with_tls_names_the_certificate(tmp_path: Path) -> None:
+    folder = started(tmp_path)
+    variables = {"CLARY_TLS_CERT": "/x/cert.pem", "CLARY_TLS_KEY": "/x/key.pem"}
+    values = json.loads(clary("env", "--dir", folder, "--json", **variables).stdout)
+    assert values["AWS_CA_BUNDLE"] == "/x/cert.pem"
+    assert values["AWS_ENDPOINT_URL"] == "https://127.0.0.1:4600"
+
+
+def test_a_profile_is_written_beside_others(tmp_path: Path) -> None:
+    folder = started(tmp_path)
+    home = tmp_path / "home"
+    (home / ".aws").mkdir(parents=True)
+    (home / ".aws" / "config").write_text("# mine\n[profile other]\nregion = eu-central-1\n")
+    for _ in range(2):
+        done = clary("env", "--dir", folder, "--profile", "local", "--json", HOME=str(home))
+        assert done.returncode == 0, done.stderr
+    config, credentials = (configparser.ConfigParser() for _ in range(2))
+    config.read(home / ".aws" / "config")
+    credentials.read(home / ".aws" / "credentials")
+    assert dict(config["profile local"]) == {"region": "us-east-1", "endpoint_url": "http://127.0.0.1:4600"}
+    assert config["profile other"]["region"] == "eu-central-1"
+    assert (home / ".aws" / "config").read_text().startswith("# mine\n")
+    assert credentials["local"]["aws_access_key_id"].startswith("AKIA")
+    assert (home / ".aws" / "credentials").stat().st_mode & 0o777 == 0o600
+    assert clary("env", "--dir", folder, "--profile", "a]\n[b", HOME=str(home)).returncode == output.FAILED
+
+
+@pytest.mark.parametrize(
+    ("text", "wanted"),
+    [
+        ("", "[s]\na = 1\n"),
+        ("[t]\nb = 2", "[t]\nb = 2\n\n[s]\na = 1\n"),
+        ("[s]\nold = 1\n# c\n[t]\nb = 2\n", "[s]\na = 1\n\n[t]\nb = 2\n"),
+        ("[t]\nb = 2\n[ s ]\nold = 1\n", "[t]\nb = 2\n[s]\na = 1\n"),
+        ("[ss]\nb = 2\n", "[ss]\nb = 2\n\n[s]\na = 1\n"),
+    ],
+)
+def test_sections(text: str, wanted: str) -> None:
+    assert with_section(text, "s", {"a": "1"}) == wanted
+    assert with_section(wanted, "s", {"a": "1"}) == wanted
+
+
+def test_small_parts_of_env(tmp_path: Path) -> None:
+    settings = load({"dir": str(tmp_path)}, {})
+    assert no_proxy(settings, "") == "127.0.0.1,localhost"
+    assert no_proxy(settings, "a, 127.0.0.1") == "a,127.0.0.1,localhost"
+    assert unset({"AWS_ENDPOINT_URL_S3": "x", "AWS_REGION": "y", "AWS_PROFILE": "z"}) == [
+        "AWS_ENDPOINT_URL_S3",
+        "AWS_PROFILE",
+        "AWS_SESSION_TOKEN",
+    ]
+    assert json.loads(sdk_config(settings, "eu-west-1"))["SchemaVersion"] == "1.0"
+    assert environment.ALWAYS_UNSET
+
+
+# -- shell, logs, top, output ------------------------------------------------------------------------------------------------------
+
+
+def test_the_shell_s_root_is_the_host_s_but_for_the_metadata() -> None:
+    root = [("/bin", "usr/bin"), ("/opt", ""), ("/usr", "")]
+    opt = [("/opt/conda", ""), ("/opt/ml", "")]
+    ml = [("/opt/ml/metadata", ""), ("/opt/ml/model", "")]
+    argv = options(root, opt, ml, "/usr", 7)
+    assert argv == [
+        "--tmpfs", "/", "--symlink", "usr/bin", "/bin", "--dev-bind", "/usr", "/usr", "--dev-bind", "/opt/conda", "/opt/conda",
+        "--dev-bind", "/opt/ml/model", "/opt/ml/model", "--dir", "/opt/ml/metadata", "--ro-bind-data", "7", METADATA,
+        "--chdir", "/usr",
+    ]  # fmt: skip
+
+
+class FakeClient:
+    """Answers by operation; a missing one is an ApiFailure."""
+
+    def __init__(self, **answers: Any) -> None:
+        self.answers = answers
+
+    def call(self, service: str, operation: str, params: Any = None) -> Any:
+        from clary.app.cli.client import ApiFailure
+
+        if operation not in self.answers:
+            raise ApiFailure(operation, "ValidationException", "Requested resource not found.")
+        return self.answers[operation]
+
+    def pages(self, service: str, operation: str, key: str, params: Any = None) -> Any:
+        return self.answers.get(operation, [])
+
+
+JOB = {"DescribeTrainingJob": {"TrainingJobName": "j"}}
+GROUP = {
+    "DescribeLogGroups": [
+        {"logGroupName": "/aws/sagemaker/Endpoints/e"},
+        {"logGroupName": "/aws/sagemaker/Endpoints/ee"},
+    ]
+}
+
+
+@pytest.mark.parametrize(
+    ("answers", "resource", "wanted"),
+    [
+        ({}, "/my/group", ("/my/group", "", None)),
+        (JOB, "j", ("/aws/sagemaker/TrainingJobs", "j/", "j")),
+        (JOB, "arn:aws:sagemaker:us-east-1:000000000000:training-job/j", ("/aws/sagemaker/TrainingJobs", "j/", "j")),
+        (GROUP, "e", ("/aws/sagemaker/Endpoints/e", "", None)),
+        (GROUP | JOB, "training-job/e", ("/aws/sagemaker/TrainingJobs", "j/", "j")),
+        ({"DescribeEndpoint": {}}, "arn:aws:sagemaker:r:a:endpoint/e", ("/aws/sagemaker/Endpoints/e", "", None)),
+    ],
+)
+def test_a_resource_s_log_is_found(answers: Any, resource: str, wanted: object) -> None:
+    client: Any = FakeClient(**answers)
+    assert place(client, resource) == wanted
+
+
+def test_no_such_resource() -> None:
+    client: Any = FakeClient()
+    with pytest.raises(Refused) as caught:
+        place(client, "nothing")
+    assert caught.value.code == output.NOT_FOUND
+
+
+def test_since() -> None:
+    assert begin_of("all", 100.0) == 0
+    assert begin_of("30s", 100.0) == 70_000
+    assert begin_of("2h", 10_000.0) == 2_800_000
+    with pytest.raises(Refused):
+        begin_of("yesterday", 0.0)
+
+
+def test_events_are_shown_once_in_bounded_memory() -> None:
+    seen = Seen(most=2)
+    assert [seen.first(event) for event in "aabac"] == [True, False, True, False, True]
+    assert seen.first("a")
+
+
+def test_top_compares_two_looks() -> None:
+    def view(completed: int) -> VariantView:
+        return VariantView("v", (ReplicaView("r", "ready", workers=2),), completed=completed, p50=0.001, p99=0.0025)
+
+    before = top.Look(10.0, {("e", "v"): view(100)}, {"job-1": (1.0, 5)})
+    now = top.Look(12.0, {("e", "v"): view(150), ("f", "v"): view(9)}, {"job-1": (2.0, 7), "job-2": (9.0, 1)})
+    figures = top.compare(before, now)
+    assert [(row["endpoint"], row["rps"], row["p50"], row["p99"], row["workers"]) for row in figures["endpoints"]] == [
+        ("e", 25.0, 1.0, 2.5, 2),
+        ("f", 0.0, 1.0, 2.5, 2),
+    ]
+    assert [(row["workload"], row["cpu"], row["memory"]) for row in figures["workloads"]] == [
+        ("job-1", 50, 7),
+        ("job-2", 0, 1),
+    ]
+
+
+def test_nothing_drives_the_terminal() -> None:
+    assert output.plain("a\x1b[31mb\r\nc\td\x07\x9b2J") == "a\\x1b[31mb\\x0d\\x0ac\td\\x07\\x9b2J"
+    assert output.table(("a", "n"), [("x\x1b", 1), ("yy", 20)]) == "A       N\nx\\x1b   1\nyy     20"
+
+
+@pytest.mark.parametrize(
+    ("count", "wanted"),
+    [(0, "0 B"), (1023, "1023 B"), (1536, "1.5 KiB"), (200 << 20, "200 MiB"), (5000 << 30, "5000 GiB")],
+)
+def test_sizes(count: int, wanted: str) -> None:
+    assert output.size(count) == wanted
+
+
+@pytest.mark.parametrize(
+    ("then", "wanted"), [(0.0, "100s"), (-500.0, "10m"), (-10_000.0, "2h"), (-200_000.0, "2d"), (200.0, "0s")]
+)
+def test_ages(then: float, wanted: str) -> None:
+    assert output.age(then, 100.0) == wanted
+
+
+def test_settings_are_values() -> None:
+    assert Settings() == Settings()
