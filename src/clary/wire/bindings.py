@@ -88,15 +88,14 @@ def parse_query(places: Places, query: str, found: dict[str, Any]) -> None:
         else:
             found[name] = parse_scalar(shape, texts[0], "iso8601")
     if places.query_map is not None and values:
-        # By Smithy a server's query map holds every parameter; a client's map of plain strings holds only those that no
-        # member names. botocore's published cases want the first of maps of lists and the second of maps of strings.
+        # What no member names. botocore's published cases want a map of lists to hold all when nothing else is left; no
+        # service here has a query map, so that is the only authority.
+        taken = {member.wire for member in places.query}
+        rest = {name: texts for name, texts in values.items() if name not in taken}
         if places.query_map.shape.value.type_name == "list":
-            found[places.query_map.name] = values
-        else:
-            taken = {member.wire for member in places.query}
-            rest = {name: texts[0] for name, texts in values.items() if name not in taken}
-            if rest:
-                found[places.query_map.name] = rest
+            found[places.query_map.name] = rest or values
+        elif rest:
+            found[places.query_map.name] = {name: texts[0] for name, texts in rest.items()}
 
 
 def parse_headers(places: Places, headers: Headers, found: dict[str, Any]) -> None:

@@ -6,10 +6,9 @@ Owns: CBOR values to and from a shape, the protocol's headers and errors. Refuse
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import cbor2
-from botocore.model import OperationModel, ServiceModel
 
 from clary.wire import eventstream
 from clary.wire.errors import SerializationError
@@ -17,6 +16,9 @@ from clary.wire.http import Request, Response
 from clary.wire.json_rpc import query_error
 from clary.wire.scalars import INTEGER_LIMIT, LONG_LIMIT, as_bytes, aware, bounded, epoch
 from clary.wire.shapes import member_table, members, message_member
+
+if TYPE_CHECKING:
+    from botocore.model import OperationModel, ServiceModel
 
 _PROTOCOL = ("smithy-protocol", "rpc-v2-cbor")
 _TYPES = (str, bytes, bool, int, float, list, dict)
@@ -152,7 +154,8 @@ def fail(
 ) -> Response:
     """An error; query-compatible services name it by shape in the body and by its old code in a header."""
     content: dict[str, Any] = {"__type": shape.name if shape is not None else code}
-    content[message_member(shape)] = message
+    if message or shape is None or message_member(shape) in shape.members:
+        content[message_member(shape)] = message
     if shape is None:
         content.update({name: value for name, value in members.items() if isinstance(value, _TYPES)})
     else:

@@ -13,16 +13,18 @@ import struct
 import uuid
 import zlib
 from collections.abc import Iterable, Iterator, Mapping
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import cbor2
-from botocore.model import OperationModel
 
 from clary.wire import json_body, xml_body
 from clary.wire.errors import SerializationError
 from clary.wire.http import Response
 from clary.wire.scalars import as_bytes, aware, epoch, from_epoch
 from clary.wire.shapes import Member, members, message_member
+
+if TYPE_CHECKING:
+    from botocore.model import OperationModel
 
 MAX_FRAME = 24 * 1024 * 1024
 MAX_HEADERS = 128 * 1024

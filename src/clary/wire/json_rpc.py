@@ -7,14 +7,15 @@ Refuses to know: how a JSON value becomes a parameter (``json_body``).
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
-
-from botocore.model import OperationModel, ServiceModel
+from typing import TYPE_CHECKING, Any
 
 from clary.wire import eventstream, json_body
 from clary.wire.errors import SerializationError
 from clary.wire.http import Request, Response
 from clary.wire.shapes import message_member
+
+if TYPE_CHECKING:
+    from botocore.model import OperationModel, ServiceModel
 
 
 def parse(operation: OperationModel, request: Request, labels: Mapping[str, str]) -> dict[str, Any]:

@@ -9,9 +9,7 @@ from __future__ import annotations
 import zlib
 from collections.abc import Callable, Mapping
 from dataclasses import replace
-from typing import Any, NamedTuple
-
-from botocore.model import OperationModel, ServiceModel
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from clary.wire import cbor, json_rpc, query, rest_json, rest_xml
 from clary.wire.errors import SerializationError
@@ -19,6 +17,9 @@ from clary.wire.http import Request, Response, as_request
 from clary.wire.models import speaking
 from clary.wire.route import RPC_V2, operation_of, spoken
 from clary.wire.shapes import error_shape
+
+if TYPE_CHECKING:
+    from botocore.model import OperationModel, ServiceModel
 
 
 class _Protocol(NamedTuple):

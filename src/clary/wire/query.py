@@ -7,9 +7,7 @@ Refuses to know: XML values (``xml_body``).
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
-
-from botocore.model import OperationModel, ServiceModel
+from typing import TYPE_CHECKING, Any
 
 from clary.wire import xml_body
 from clary.wire.bindings import parse_scalar, query_pairs
@@ -18,6 +16,9 @@ from clary.wire.http import Request, Response
 from clary.wire.json_rpc import fault
 from clary.wire.rest_xml import write_error_members
 from clary.wire.shapes import is_flattened, members
+
+if TYPE_CHECKING:
+    from botocore.model import OperationModel, ServiceModel
 
 _MAX_FIELDS = 10_000
 _MAX_DEPTH = 32

@@ -10,9 +10,7 @@ streams bodies itself (the object store) puts it there.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Protocol
-
-from botocore.model import OperationModel
+from typing import TYPE_CHECKING, Any, Protocol
 
 from clary.wire import eventstream
 from clary.wire.bindings import label_members, parse_headers, parse_query, write_headers
@@ -20,6 +18,9 @@ from clary.wire.errors import SerializationError
 from clary.wire.http import Request, Response
 from clary.wire.scalars import as_bytes
 from clary.wire.shapes import Member, Places, answer_places, places
+
+if TYPE_CHECKING:
+    from botocore.model import OperationModel
 
 
 class Body(Protocol):

@@ -6,9 +6,7 @@ Refuses to know: locations (``rest``, ``bindings``) and JSON values (``json_body
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
-
-from botocore.model import OperationModel, ServiceModel
+from typing import TYPE_CHECKING, Any
 
 from clary.wire import json_body, rest
 from clary.wire.bindings import write_headers
@@ -16,6 +14,9 @@ from clary.wire.errors import SerializationError
 from clary.wire.http import Request, Response
 from clary.wire.json_rpc import error_members
 from clary.wire.shapes import Member, Places, answer_places
+
+if TYPE_CHECKING:
+    from botocore.model import OperationModel, ServiceModel
 
 
 class _Json:

@@ -6,9 +6,7 @@ Refuses to know: locations (``rest``, ``bindings``) and XML values (``xml_body``
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
-
-from botocore.model import OperationModel, ServiceModel
+from typing import TYPE_CHECKING, Any
 
 from clary.wire import rest, xml_body
 from clary.wire.bindings import write_headers
@@ -16,6 +14,9 @@ from clary.wire.errors import SerializationError
 from clary.wire.http import Request, Response
 from clary.wire.json_rpc import fault
 from clary.wire.shapes import Member, Places, answer_places, message_member
+
+if TYPE_CHECKING:
+    from botocore.model import OperationModel, ServiceModel
 
 _PROLOG = '<?xml version="1.0" encoding="UTF-8"?>\n'
 _S3_NAMESPACE = "http://s3.amazonaws.com/doc/2006-03-01/"

@@ -9,15 +9,16 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from functools import lru_cache
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 from weakref import WeakKeyDictionary
-
-from botocore.model import OperationModel, ServiceModel
 
 from clary.wire.bindings import query_pairs
 from clary.wire.errors import UnknownOperation
 from clary.wire.http import Request
 from clary.wire.shapes import places
+
+if TYPE_CHECKING:
+    from botocore.model import OperationModel, ServiceModel
 
 RPC_V2 = "smithy-rpc-v2-cbor"
 

@@ -8,14 +8,15 @@ in AWS's fields come in as ``extra_values``.
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 from weakref import WeakKeyDictionary
-
-from botocore.model import OperationModel, Shape
 
 from clary.wire.errors import ValidationError
 from clary.wire.patterns import matcher
 from clary.wire.shapes import members
+
+if TYPE_CHECKING:
+    from botocore.model import OperationModel, Shape
 
 _LONGEST_SHOWN = 1024
 _CODES = {

@@ -241,10 +241,12 @@ def _write_map(out: list[str], shape: Any, value: Any, name: str) -> None:
     value_name = shape.value.serialization.get("name", "value")
     flat = is_flattened(shape)
     entry = name if flat else "entry"
+    space = namespace(shape.serialization.get("xmlNamespace"))
     if not flat:
-        out.append(f"<{name}{namespace(shape.serialization.get('xmlNamespace'))}>")
+        out.append(f"<{name}{space}>")
+    opening = f"<{entry}{space if flat else ''}>"
     for key, item in value.items():
-        out.append(f"<{entry}>")
+        out.append(opening)
         write(out, shape.key, key, key_name)
         if item is not None:
             write(out, shape.value, item, value_name)
