@@ -1,0 +1,107 @@
+"""Our own store as Artifacts, in this process: the server on a unix socket."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import time
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+from granian.constants import Interfaces
+from granian.server.embed import Server as Granian
+
+from clary.domain.errors import Denied, NotFound, Unavailable
+from clary.domain.objects import Item
+from clary.objects.blobs import Blobs
+from clary.objects.client import OwnArtifacts
+from clary.objects.server import Server
+from clary.stores.index import SqlIndex
+from clary.testing.artifacts import BUCKET, ArtifactsConformance
+from clary.testing.clock import FakeClock
+from clary.testing.keys import ACCOUNT, MemoryKeys
+
+SECRET = b"s" * 32
+
+
+@pytest.fixture
+async def server(tmp_path: Path) -> AsyncIterator[Server]:
+    blobs = Blobs(tmp_path / "store")
+    server = Server(
+        SqlIndex(f"sqlite:///{tmp_path}/store/index.db", blobs.settle), blobs, MemoryKeys(), FakeClock(), SECRET
+    )
+    await server.start()
+    granian = Granian(server, uds=tmp_path / "s", interface=Interfaces.RSGI, websockets=False, log_enabled=False)
+    serving = asyncio.create_task(granian.serve())
+    await server.context.index.add_bucket(BUCKET, ACCOUNT, "us-east-1", 0)
+    yield server
+    granian.stop()
+    await asyncio.wait([serving], timeout=10)
+    await server.stop()
+
+
+@pytest.fixture
+def artifacts(server: Server, tmp_path: Path) -> OwnArtifacts:
+    return OwnArtifacts(str(tmp_path / "s"), SECRET, ACCOUNT)
+
+
+@pytest.mark.filterwarnings("ignore:.*experimental.*")
+class TestOwnArtifacts(ArtifactsConformance):
+    async def test_placed_files_are_hard_links(self, artifacts: OwnArtifacts, tmp_path: Path) -> None:
+        await artifacts.store_file(self._file(tmp_path, "f", b"1"), BUCKET, "linked")
+        await artifacts.place(BUCKET, {"linked": "linked"}, str(tmp_path / "farm"))
+        assert (tmp_path / "farm" / "linked").stat().st_nlink == 2
+
+    async def test_a_moved_file_becomes_the_blob(self, artifacts: OwnArtifacts, tmp_path: Path) -> None:
+        path = self._file(tmp_path, "f", b"1")
+        inode = os.stat(path).st_ino
+        await artifacts.store_file(path, BUCKET, "inode", move=True)
+        await artifacts.place(BUCKET, {"inode": "inode"}, str(tmp_path / "farm"))
+        assert (tmp_path / "farm" / "inode").stat().st_ino == inode
+
+    async def test_a_file_with_two_names_is_copied(self, artifacts: OwnArtifacts, tmp_path: Path) -> None:
+        path = self._file(tmp_path, "f", b"before")
+        os.link(path, tmp_path / "g")
+        await artifacts.store_file(path, BUCKET, "two", move=True)
+        (tmp_path / "g").write_bytes(b"behind")
+        assert await artifacts.read(BUCKET, "two", 10) == b"before"
+
+    async def test_ten_thousand_objects_are_placed_in_a_moment(
+        self, artifacts: OwnArtifacts, server: Server, tmp_path: Path
+    ) -> None:
+        ctx = server.context
+        bucket = await ctx.index.bucket(BUCKET)
+        assert bucket is not None
+        blob = ctx.blobs.add(b"1")
+        await ctx.index.put(bucket.id, Item("k/0", "", 1, "e", 0, blob))
+        for start in range(1, 10_000, 1000):
+            puts = [
+                ctx.index.put(bucket.id, Item(f"k/{n}", "", 1, "e", 0, ctx.blobs.again(blob)))
+                for n in range(start, min(start + 1000, 10_000))
+            ]
+            await asyncio.gather(*puts)
+        began = time.perf_counter()
+        await artifacts.place(BUCKET, {f"k/{n}": f"k/{n}" for n in range(10_000)}, str(tmp_path / "farm"))
+        took = time.perf_counter() - began
+        assert len(os.listdir(tmp_path / "farm" / "k")) == 10_000
+        assert took < 1.5  # 0.3 s on a quiet machine
+
+    async def test_another_accounts_bucket_is_denied(self, artifacts: OwnArtifacts, server: Server) -> None:
+        await server.context.index.add_bucket("theirs", "111111111111", "us-east-1", 0)
+        assert not await artifacts.exists("theirs")
+        with pytest.raises(Denied):
+            await artifacts.find("theirs", "")
+
+    async def test_a_wrong_secret_opens_nothing(self, artifacts: OwnArtifacts, tmp_path: Path) -> None:
+        stranger = OwnArtifacts(str(tmp_path / "s"), b"x" * 32, ACCOUNT)
+        with pytest.raises(Unavailable, match="403"):
+            await stranger.exists(BUCKET)
+
+    async def test_a_public_bucket_of_aws_is_explained(self, artifacts: OwnArtifacts) -> None:
+        with pytest.raises(NotFound, match="AWS's public buckets"):
+            await artifacts.find("sagemaker-sample-data-us-east-1", "")
+
+    async def test_stats_tell_the_disk(self, artifacts: OwnArtifacts) -> None:
+        stats = await artifacts.stats()
+        assert 0 < stats["free"] <= stats["size"]
