@@ -315,12 +315,9 @@ def _number(field: bytes) -> int:
             return 0  # negative: only times are, and they do not matter
         return value
     text = field.split(b"\0", 1)[0].strip()
-    if not text:
-        return 0
-    try:
-        return int(text, 8)
-    except ValueError:
-        raise ArchiveError("a number in the archive's headers is damaged") from None
+    if text.strip(b"01234567"):  # int() would take signs and underscores too
+        raise ArchiveError("a number in the archive's headers is damaged")
+    return int(text or b"0", 8)
 
 
 def _checksum_holds(header: bytes) -> bool:

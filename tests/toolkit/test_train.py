@@ -1,0 +1,172 @@
+"""`train` as a process: script mode in its three forms, failures, exit codes, SIGTERM."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+# The interpreter that Clary's own was made from: in it `clary` is nothing but the toolkit's folder, as in a sandbox.
+PYTHON = os.path.realpath(sys._base_executable)  # type: ignore[attr-defined]
+Start = Callable[..., "subprocess.Popen[str]"]
+
+
+@pytest.fixture
+def ml(tmp_path: Path) -> Path:
+    base = tmp_path / "ml"
+    for folder in ("input/config", "input/data/train", "model", "output/data", "code"):
+        (base / folder).mkdir(parents=True)
+    (base / "input/config/resourceconfig.json").write_text(json.dumps({"current_host": "algo-1", "hosts": ["algo-1"]}))
+    (base / "input/config/inputdataconfig.json").write_text(json.dumps({"train": {"TrainingInputMode": "File"}}))
+    return base
+
+
+@pytest.fixture
+def start(ml: Path, library: str) -> Start:
+    def begin(hyperparameters: dict[str, str], **environment: str) -> subprocess.Popen[str]:
+        (ml / "input/config/hyperparameters.json").write_text(json.dumps(hyperparameters))
+        return subprocess.Popen(
+            [PYTHON, "-m", "clary.toolkit.train"],
+            env={
+                "PATH": os.environ["PATH"],
+                "PYTHONPATH": library,
+                "SAGEMAKER_BASE_DIR": str(ml),
+                "CLARY_ALGORITHM": "",
+                **environment,
+            },
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+
+    return begin
+
+
+def _end(process: subprocess.Popen[str]) -> tuple[int, str, str]:
+    out, err = process.communicate(timeout=60)
+    return process.returncode, out, err
+
+
+def test_a_python_script(ml: Path, start: Start) -> None:
+    (ml / "code/mine.py").write_text("VALUE = 7\n")
+    (ml / "code/train.py").write_text(
+        "import json, os, sys, mine\n"
+        "out = {'argv': sys.argv[1:], 'model': os.environ['SM_MODEL_DIR'], 'cwd': os.getcwd(), 'mine': mine.VALUE,\n"
+        "       'path': os.environ['PYTHONPATH'], 'lr': os.environ['SM_HP_LR'], 'user': os.environ['USER_SAYS']}\n"
+        "json.dump(out, open(os.environ['SM_MODEL_DIR'] + '/out.json', 'w'))\n"
+        "try:\n    import clary.toolkit\nexcept ImportError:\n    pass\nprint('trained')\n"
+    )
+    given = {"sagemaker_program": '"train.py"', "lr": "0.5", "name": '"adam"'}
+    code, out, _ = _end(start(given, USER_SAYS="hello"))
+    assert code == 0
+    found = json.loads((ml / "model/out.json").read_text())
+    assert found["argv"] == ["--lr", "0.5", "--name", "adam"]
+    assert found["model"] == str(ml / "model")
+    assert found["cwd"] == str(ml / "code")
+    assert (found["mine"], found["lr"], found["user"]) == (7, "0.5", "hello")
+    assert found["path"] == str(ml / "code")  # the toolkit's folder is not the user's
+    assert "Invoking script with the following command:" in out
+    assert "trained" in out
+    assert (ml / "output/success").exists()
+    assert not (ml / "output/failure").exists()
+
+
+def test_a_script_that_raises(ml: Path, start: Start) -> None:
+    (ml / "code/train.py").write_text("def f():\n    raise ValueError('column 3 is odd')\nf()\n")
+    code, _, err = _end(start({"sagemaker_program": "train.py"}))
+    assert code == 1
+    text = (ml / "output/failure").read_text()
+    assert text.startswith('ExecuteUserScriptError:\nExitCode 1\nErrorMessage "ValueError: column 3 is odd\n')
+    assert "train.py" in text
+    assert 'Command "' in text
+    assert "Traceback (most recent call last):" in err  # streamed as it came
+
+
+@pytest.mark.parametrize(
+    ("line", "code"), [("import sys; sys.exit(42)", 42), ("import os; os.kill(os.getpid(), 9)", 137)]
+)
+def test_exit_codes_pass(ml: Path, start: Start, line: str, code: int) -> None:
+    (ml / "code/train.py").write_text(line)
+    assert _end(start({"sagemaker_program": "train.py"}))[0] == code
+    assert f"ExitCode {code}" in (ml / "output/failure").read_text()
+
+
+def test_a_shell_script(ml: Path, start: Start) -> None:
+    script = ml / "code/run.sh"
+    script.write_text('#!/bin/sh\necho "args: $*"\necho oops >&2\nexit 3\n')
+    script.chmod(0o755)
+    code, out, _ = _end(start({"sagemaker_program": "run.sh", "a": "x y", "long": "1"}))
+    assert code == 3
+    assert "args: -a x y --long 1" in out
+    assert 'ErrorMessage "oops"' in (ml / "output/failure").read_text()
+
+
+def test_a_package_with_setup_py(ml: Path, start: Start) -> None:
+    (ml / "code/setup.py").write_text("from setuptools import setup\nsetup(name='trainer', packages=['trainer'])\n")
+    (ml / "code/trainer").mkdir()
+    (ml / "code/trainer/__init__.py").write_text("")
+    (ml / "code/trainer/task.py").write_text("import sys\nprint('task', sys.argv[1:])\n")
+    code, out, err = _end(start({"sagemaker_program": "trainer.task", "k": "1"}))
+    assert code == 0, err
+    assert "task ['-k', '1']" in out
+
+
+def test_a_program_that_is_not_there(ml: Path, start: Start) -> None:
+    (ml / "code/other.py").write_text("")
+    code, _, _ = _end(start({"sagemaker_program": "train.py"}))
+    assert code == 1
+    text = (ml / "output/failure").read_text()
+    assert "train.py is not in the source directory, which holds: other.py" in text
+
+
+def test_no_program_and_no_algorithm(ml: Path, start: Start) -> None:
+    assert _end(start({}))[0] == 1
+    assert "no built-in algorithm" in (ml / "output/failure").read_text()
+
+
+@pytest.mark.parametrize("key", ["sagemaker_mpi_enabled", "sagemaker_parameter_server_enabled"])
+def test_distributions_that_are_missing_are_refused(ml: Path, start: Start, key: str) -> None:
+    (ml / "code/train.py").write_text("")
+    assert _end(start({"sagemaker_program": "train.py", key: "true"}))[0] == 1
+    assert key in (ml / "output/failure").read_text()
+
+
+def test_a_configuration_that_is_damaged_is_a_framework_error(ml: Path, start: Start) -> None:
+    process = start({})
+    _end(process)
+    (ml / "input/config/resourceconfig.json").write_text("{")
+    assert _end(start({"sagemaker_program": "train.py"}))[0] == 1
+    assert (ml / "output/failure").read_text().startswith("Framework Error: \nValueError: ")
+
+
+def test_sigterm_reaches_the_script(ml: Path, start: Start) -> None:
+    (ml / "code/train.py").write_text(
+        "import signal, sys, time\n"
+        "def stop(n, f):\n    open('../model/saved', 'w').write('yes')\n    sys.exit(0)\n"
+        "signal.signal(signal.SIGTERM, stop)\nprint('ready', flush=True)\ntime.sleep(600)\n"
+    )
+    process = start({"sagemaker_program": "train.py"})
+    assert process.stdout is not None
+    for line in process.stdout:
+        if line.strip() == "ready":
+            break
+    process.send_signal(signal.SIGTERM)
+    assert _end(process)[0] == 0
+    assert (ml / "model/saved").read_text() == "yes"
+
+
+def test_output_comes_as_it_is_written(ml: Path, start: Start) -> None:
+    (ml / "code/train.py").write_text("import sys\nprint('out')\nprint('err', file=sys.stderr)\ninput()\n")
+    process = start({"sagemaker_program": "train.py"})
+    assert process.stdout is not None
+    assert process.stderr is not None
+    assert any(line.strip() == "out" for line in process.stdout)
+    assert process.stderr.readline().strip() == "err"
+    process.kill()
+    _end(process)
