@@ -38,7 +38,6 @@ from clary.domain.workload import Observation, RunState
 
 TICK = 1.0  # seconds between looks at a running job's log
 WAIT_TICK = 2.0  # and at one that waits for capacity
-BACKSTOP = 10.0  # seconds after which a run that its shim should have ended is stopped from here
 
 _PREPARING = ("channels", "code", "environment", "syncs")
 _STOPPED: Mapping[str, Any] = {"fact": JobFact.ENDED, "secondary": "Stopped", "message": "Training job stopped"}
@@ -176,8 +175,8 @@ def _run(record: Record, seen: Seen, now: float) -> Decision[Command]:
     alive = [handles[name] for name, run in runs.items() if not run.state.is_terminal]
     if alive:
         commands: list[Command] = [SyncOut(int(document["attempt"]))] if seen.sync_due else []
-        late = now > document["run_started"] + _start(document, "").max_runtime + BACKSTOP
-        if record.status == JobStatus.STOPPING or late or any(_bad(run) for run in runs.values()):
+        # MaxRuntime is the shim's to enforce: by its own monotonic clock, whatever becomes of this process.
+        if record.status == JobStatus.STOPPING or any(_bad(run) for run in runs.values()):
             commands.append(StopHosts(tuple(alive)))
         return Decision(record, tuple(commands), again=TICK)
     return _ran(record, runs, seen, now)

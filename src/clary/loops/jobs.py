@@ -268,5 +268,6 @@ def attach(subject: JobSubject, loop: Loop[Command, Seen], ports: JobPorts) -> C
     def leave() -> None:
         for each in undo:
             each()
+        subject.work.tasks.forget_all("")
 
     return leave

@@ -42,7 +42,9 @@ class Subject(Protocol[C, O]):
     """One kind of record as the loop sees it. `statuses` are those in which there is something to look after."""
 
     kind: str
-    statuses: tuple[str, ...]
+
+    @property
+    def statuses(self) -> tuple[str, ...]: ...
 
     async def observe(self, record: Record) -> O:
         """What the world says about this record. Touches nothing."""

@@ -1,0 +1,343 @@
+"""What happens next to a training job: tables of (record, seen) -> (phase, commands)."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from typing import Any
+
+import botocore.session
+import pytest
+
+from clary.domain import jobs
+from clary.domain.capacity import Claim, Fit, Machine
+from clary.domain.errors import IllegalTransition
+from clary.domain.instances import GIB
+from clary.domain.job_life import decide
+from clary.domain.jobs import (
+    Announce,
+    Begin,
+    Command,
+    Discard,
+    Report,
+    Reserve,
+    Say,
+    Seen,
+    StartHost,
+    StopHosts,
+    SyncOut,
+    Unstartable,
+    Work,
+)
+from clary.domain.metrics import Sample
+from clary.domain.resources import Record, Scope
+from clary.domain.workload import Observation, RunState
+
+NOW = 1000.0
+MACHINE = Machine(cpus=4, memory=16 * GIB, available=12 * GIB)
+SEEN = Seen(MACHINE)
+ENVIRONMENT = {"path": "/e", "python": "/e/bin/python", "mounts": []}
+RUNNING = Observation(RunState.RUNNING, started_at=1.0)
+
+
+def request(**changes: Any) -> dict[str, Any]:
+    return {
+        "TrainingJobName": "Job",
+        "RoleArn": "arn:aws:iam::000000000000:role/r",
+        "AlgorithmSpecification": {"TrainingImage": "x/sagemaker-xgboost:1", "TrainingInputMode": "File"},
+        "OutputDataConfig": {"S3OutputPath": "s3://b/out"},
+        "ResourceConfig": {"InstanceType": "ml.m5.large", "InstanceCount": 1, "VolumeSizeInGB": 30},
+        "StoppingCondition": {"MaxRuntimeInSeconds": 3600},
+        **changes,
+    }
+
+
+def job(status: str = "InProgress", request_: dict[str, Any] | None = None, **document: Any) -> Record:
+    made = jobs.document(request_ or request(), [], "id", ["note"], NOW - 10)
+    arn = "arn:aws:sagemaker:us-east-1:000000000000:training-job/job"
+    scope = Scope("000000000000", "us-east-1")
+    return Record(jobs.KIND, scope, "Job", arn, status, NOW - 10, NOW - 10, {**made, **document}, 1)
+
+
+def training(status: str = "InProgress", request_: dict[str, Any] | None = None, **document: Any) -> Record:
+    base = {
+        "phase": "training",
+        "started": NOW - 9,
+        "run_started": NOW - 8,
+        "fit": {"cpu": 2.0, "memory": 8 * GIB, "gpus": 0, "notes": []},
+        "handles": {"algo-1": "h1"},
+        "work": {"channels": {}, "environment": ENVIRONMENT},
+    }
+    return job(status, request_, **{**base, **document})
+
+
+def ended(exit_code: int, **more: Any) -> Observation:
+    return Observation(RunState.EXITED, started_at=1.0, ended_at=2.0, exit_code=exit_code, **more)
+
+
+def kinds(commands: tuple[Command, ...]) -> list[str]:
+    return [type(command).__name__ + (f":{command.name}" if isinstance(command, Begin) else "") for command in commands]
+
+
+def settle(record: Record, seen: Seen = SEEN) -> Record:
+    """Decide until nothing changes: through the closing turn."""
+    for _ in range(4):
+        following = decide(record, seen, NOW).record
+        if following == record or following.status not in jobs.ACTIVE:
+            return following
+        record = following
+    return record
+
+
+# -- starting -------------------------------------------------------------------------------------------------------------------
+
+
+def test_a_granted_job_takes_its_place_before_anything_begins() -> None:
+    decision = decide(job(), SEEN, NOW)
+    assert kinds(decision.commands) == ["Reserve", "Announce", "Begin:channels", "Begin:environment"]
+    reserve, announce = decision.commands[:2]
+    assert isinstance(reserve, Reserve)
+    assert reserve.claim.hosts == 1
+    assert isinstance(announce, Announce)
+    assert announce.lines == ("note",)
+    assert decision.record.document["phase"] == "downloading"
+    assert decision.record.document["started"] == NOW
+    assert [t["Status"] for t in decision.record.document["transitions"]] == ["Starting", "Downloading"]
+    assert decision.record.document["transitions"][0]["EndTime"] == NOW
+
+
+def test_what_is_clamped_is_told_in_record_and_log() -> None:
+    big = request(ResourceConfig={"InstanceType": "ml.g5.12xlarge", "InstanceCount": 1})
+    decision = decide(job(request_=big), SEEN, NOW)
+    fit = decision.record.document["fit"]
+    assert (fit["cpu"], fit["gpus"]) == (4.0, 0)
+    assert any("at most 4 vCPU" in note for note in fit["notes"])
+    assert any("runs on CPU" in note for note in fit["notes"])
+    announce = decision.commands[1]
+    assert isinstance(announce, Announce)
+    assert announce.lines == ("note", *fit["notes"])
+    assert "at most 4 vCPU" in decision.record.document["transitions"][0]["StatusMessage"]
+
+
+def test_a_full_machine_makes_it_wait_and_says_so() -> None:
+    claim = Claim("other", 4, Fit(1.0, GIB, 0), NOW - 100)
+    decision = decide(job(), replace(SEEN, claims=(claim,)), NOW)
+    assert decision.commands == ()
+    assert decision.again is not None
+    assert jobs.secondary(decision.record.document) == "Pending"
+    message = decision.record.document["transitions"][-1]["StatusMessage"]
+    assert message == "Waiting for capacity: 4 of 4 places for hosts are taken, 1 needed"
+    again = decide(decision.record, replace(SEEN, claims=(claim,)), NOW + 1)
+    assert again.record == decision.record, "waiting on changes nothing"
+
+
+def test_earlier_jobs_go_first() -> None:
+    assert jobs.secondary(decide(job(), replace(SEEN, ahead=1), NOW).record.document) == "Pending"
+
+
+def test_waiting_too_long_for_spot_capacity_ends_it() -> None:
+    spot = request(
+        EnableManagedSpotTraining=True, StoppingCondition={"MaxRuntimeInSeconds": 100, "MaxWaitTimeInSeconds": 105}
+    )
+    final = settle(job(request_=spot), replace(SEEN, ahead=1))
+    assert (final.status, jobs.secondary(final.document)) == ("Stopped", "MaxWaitTimeExceeded")
+
+
+def test_strict_capacity_that_is_never_there_fails_with_a_capacity_error() -> None:
+    big = request(ResourceConfig={"InstanceType": "ml.m5.24xlarge", "InstanceCount": 1})
+    final = settle(job(request_=big), replace(SEEN, policy="strict"))
+    assert final.status == "Failed"
+    assert final.document["failure"].startswith("CapacityError: The account-level service limit")
+
+
+# -- downloading ----------------------------------------------------------------------------------------------------------------
+
+CODE = {"sagemaker_program": '"train.py"', "sagemaker_submit_directory": '"s3://b/sourcedir.tar.gz"'}
+
+
+def test_code_is_prepared_before_the_environment_because_its_requirements_decide_it() -> None:
+    scripted = request(HyperParameters=CODE)
+    first = decide(job(request_=scripted), SEEN, NOW)
+    assert kinds(first.commands)[2:] == ["Begin:channels", "Begin:code"]
+    work = {"channels": Work("running"), "code": Work("done", {"requirements": "x==1"})}
+    second = decide(first.record, replace(SEEN, work=work), NOW)
+    assert second.commands == (Begin("environment", 0, requirements="x==1"),)
+    work |= {"channels": Work("done"), "environment": Work("done", ENVIRONMENT)}
+    third = decide(second.record, replace(SEEN, work=work), NOW)
+    assert third.commands == (StartHost("algo-1", 0, 3600.0),)
+    assert jobs.secondary(third.record.document) == "Training"
+
+
+def test_work_that_was_lost_with_its_process_is_begun_again() -> None:
+    downloading = decide(job(), SEEN, NOW).record
+    assert kinds(decide(downloading, SEEN, NOW).commands) == ["Begin:channels", "Begin:environment"]
+
+
+def test_checkpoints_are_restored_first() -> None:
+    checkpointed = request(CheckpointConfig={"S3Uri": "s3://b/c"})
+    assert "Begin:syncs" in kinds(decide(job(request_=checkpointed), SEEN, NOW).commands)
+
+
+@pytest.mark.parametrize(
+    ("client", "reason"), [(True, "ClientError: no such key"), (False, "InternalServerError: no such key")]
+)
+def test_failed_work_fails_the_job(client: bool, reason: str) -> None:
+    downloading = decide(job(), SEEN, NOW).record
+    final = settle(downloading, replace(SEEN, work={"channels": Work("failed", message="no such key", client=client)}))
+    assert (final.status, final.document["failure"]) == ("Failed", reason)
+    assert final.document["transitions"][-1]["StatusMessage"] == reason
+
+
+def test_the_end_is_written_down_before_anything_is_removed() -> None:
+    downloading = decide(job(), SEEN, NOW).record
+    seen = replace(SEEN, work={"channels": Work("failed", message="no")})
+    closing = decide(downloading, seen, NOW)
+    assert closing.commands == ()
+    assert closing.record.status == "InProgress"
+    assert closing.record.document["phase"] == "closing"
+    final = decide(closing.record, seen, NOW)
+    assert kinds(final.commands) == ["Discard"]
+    assert final.record.status == "Failed"
+
+
+# -- training -------------------------------------------------------------------------------------------------------------------
+
+
+def test_a_running_job_is_looked_at_again_and_its_metrics_are_kept() -> None:
+    samples = (Sample("loss", 0.5, 1.0), Sample("loss", 0.25, 2.0))
+    seen = replace(SEEN, runs={"algo-1": RUNNING}, samples=samples, offsets={"algo-1": 42})
+    decision = decide(training(), seen, NOW)
+    assert decision.commands == (Report(samples),)
+    assert decision.again is not None
+    assert decision.record.document["metrics"] == [{"MetricName": "loss", "Value": 0.25, "Timestamp": 2.0}]
+    assert decision.record.document["offsets"] == {"algo-1": 42}
+
+
+def test_a_lost_save_starts_the_same_host_again_by_the_same_key() -> None:
+    assert decide(training(handles={}), SEEN, NOW).commands == (StartHost("algo-1", 0, 3600.0),)
+
+
+def test_a_stop_asks_the_hosts_to_end() -> None:
+    seen = replace(SEEN, runs={"algo-1": RUNNING})
+    assert decide(training("Stopping"), seen, NOW).commands == (StopHosts(("h1",)),)
+
+
+def test_synced_folders_are_copied_beside_the_run() -> None:
+    seen = replace(SEEN, runs={"algo-1": RUNNING}, sync_due=True)
+    assert decide(training(), seen, NOW).commands == (SyncOut(0),)
+
+
+def test_one_failed_host_ends_the_others() -> None:
+    two = request(ResourceConfig={"InstanceType": "ml.m5.large", "InstanceCount": 2})
+    record = training(request_=two, handles={"algo-1": "h1", "algo-2": "h2"})
+    seen = replace(SEEN, runs={"algo-1": RUNNING, "algo-2": ended(1)}, failures={"algo-2": ("boom", ())})
+    assert decide(record, seen, NOW).commands == (StopHosts(("h1",)),)
+    seen = replace(seen, runs={"algo-1": ended(143, stopped=True), "algo-2": ended(1)})
+    decision = decide(record, seen, NOW)
+    assert decision.record.document["outcome"]["reason"] == "AlgorithmError: boom, exit code: 1"
+
+
+@pytest.mark.parametrize(
+    ("status", "run", "fact", "status_after"),
+    [
+        ("InProgress", ended(0), "succeeded", "Completed"),
+        ("InProgress", ended(3), "gave up", "Failed"),
+        ("InProgress", ended(137, oom_killed=True), "gave up", "Failed"),
+        ("InProgress", ended(143, timed_out=True), "time up", "Stopped"),
+        ("InProgress", ended(0, timed_out=True), "time up", "Stopped"),
+        ("Stopping", ended(143, stopped=True), "ended", "Stopped"),
+        ("Stopping", ended(0, stopped=True), "ended", "Stopped"),
+        ("Stopping", ended(0), "succeeded", "Completed"),
+        ("Stopping", ended(1), "ended", "Stopped"),
+    ],
+)
+def test_how_a_run_ended_is_how_the_job_ends(status: str, run: Observation, fact: str, status_after: str) -> None:
+    decision = decide(training(status), replace(SEEN, runs={"algo-1": run}), NOW)
+    assert decision.record.document["outcome"]["fact"] == fact
+    assert decision.commands == (Begin("upload", 0, keep_model=fact != "gave up"),)
+    done = replace(SEEN, work={"upload": Work("done", {"artifacts": "s3://b/m"} if fact != "gave up" else {})})
+    final = settle(decision.record, done)
+    assert final.status == status_after
+    assert final.document.get("artifacts") == ("s3://b/m" if fact != "gave up" else None)
+    assert final.document["ended"] == NOW
+    assert "EndTime" in final.document["transitions"][-1]
+
+
+def test_out_of_memory_says_what_to_do() -> None:
+    decision = decide(training(), replace(SEEN, runs={"algo-1": ended(137, oom_killed=True)}), NOW)
+    reason = decision.record.document["outcome"]["reason"]
+    assert reason.startswith("ClientError: Please use an instance type with more memory")
+    assert "8192 MiB (ml.m5.large)" in reason
+
+
+def test_an_expression_that_matched_nothing_is_told() -> None:
+    spec = {**request()["AlgorithmSpecification"], "MetricDefinitions": [{"Name": "acc", "Regex": "acc=(.*)"}]}
+    decision = decide(
+        training(request_=request(AlgorithmSpecification=spec)), replace(SEEN, runs={"algo-1": ended(0)}), NOW
+    )
+    assert decision.commands[0] == Say(("Warning: no line matched metric 'acc', expression 'acc=(.*)'",))
+
+
+def test_a_lost_run_is_tried_again_where_the_retry_strategy_allows() -> None:
+    lost = replace(SEEN, runs={"algo-1": Observation(RunState.LOST)})
+    assert settle(training(), lost).document["failure"].startswith("InternalServerError: ")
+    retried = decide(training(request_=request(RetryStrategy={"MaximumRetryAttempts": 1})), lost, NOW)
+    assert retried.commands == (Discard(0, ("h1",), folder=False),)
+    document = retried.record.document
+    assert (document["phase"], document["attempt"], document["handles"]) == ("starting", 1, {})
+    assert document["spent"] == 8.0, "MaxRuntime spans all attempts"
+    assert jobs.secondary(document) == "Restarting"
+
+
+def test_a_run_that_the_backend_never_heard_of_is_lost() -> None:
+    assert settle(training(), SEEN).status == "Failed"
+
+
+def test_a_host_that_cannot_start_fails_the_job() -> None:
+    started = jobs.absorb(training(handles={}), [(StartHost("algo-1", 0, 1.0), Unstartable("no GPU", client=True))])
+    assert settle(started).document["failure"] == "ClientError: no GPU"
+
+
+def test_handles_are_kept() -> None:
+    started = jobs.absorb(training(handles={}), [(StartHost("algo-1", 0, 1.0), "h9")])
+    assert started.document["handles"] == {"algo-1": "h9"}
+
+
+# -- uploading, stopping --------------------------------------------------------------------------------------------------------
+
+
+def test_results_that_cannot_be_stored_fail_the_job() -> None:
+    uploading = decide(training(), replace(SEEN, runs={"algo-1": ended(0)}), NOW).record
+    seen = replace(SEEN, work={"upload": Work("failed", message="The specified bucket does not exist")})
+    assert settle(uploading, seen).document["failure"] == "ClientError: The specified bucket does not exist"
+
+
+def test_a_failed_upload_does_not_hide_why_the_job_failed() -> None:
+    seen = replace(SEEN, runs={"algo-1": ended(2)}, failures={"algo-1": ("boom", ())})
+    uploading = decide(training(), seen, NOW).record
+    final = settle(uploading, replace(SEEN, work={"upload": Work("failed", message="no bucket")}))
+    assert final.document["failure"] == "AlgorithmError: boom, exit code: 2"
+
+
+@pytest.mark.parametrize("phase", ["starting", "downloading"])
+def test_stopped_before_it_ran_it_is_over_at_once(phase: str) -> None:
+    record = job()
+    if phase == "downloading":
+        record = decide(record, SEEN, NOW).record
+    final = settle(jobs.stop_asked(record, NOW))
+    assert (final.status, jobs.secondary(final.document)) == ("Stopped", "Stopped")
+    assert [t["Status"] for t in final.document["transitions"]][-2:] == ["Stopping", "Stopped"]
+
+
+def test_an_ended_job_cannot_be_stopped() -> None:
+    with pytest.raises(IllegalTransition):
+        jobs.stop_asked(job("Completed"), NOW)
+
+
+def test_documents_are_json_and_statuses_are_aws_own() -> None:
+    known = set(botocore.session.get_session().get_service_model("sagemaker").shape_for("SecondaryStatus").enum)
+    uploading = decide(training(), replace(SEEN, runs={"algo-1": ended(0)}), NOW).record
+    final = settle(uploading, replace(SEEN, work={"upload": Work("done")}))
+    assert json.loads(json.dumps(final.document)) == final.document
+    assert {t["Status"] for t in final.document["transitions"]} <= known
+    assert all(set(t) == {"Status", "StartTime", "EndTime", "StatusMessage"} for t in final.document["transitions"])
