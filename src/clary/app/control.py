@@ -46,7 +46,7 @@ async def serve(start: Start) -> None:
         start.ready()
         waits = [serving, loop.create_task(stop.wait()), *control.tasks]
         done, _ = await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
-        server.stop()
+        server.stop()  # type: ignore[no-untyped-call]
         await asyncio.wait([serving], timeout=10)
         for task in done:
             task.result()  # a loop that ended by itself is a bug: its traceback belongs into the log

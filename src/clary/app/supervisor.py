@@ -23,9 +23,11 @@ from clary.app import edge, folders, workloads
 from clary.app.children import Child, Spec, end_session
 from clary.app.settings import Settings
 from clary.domain.errors import Unavailable
+from clary.stores.keys import FileKeys
 
 READY_WITHIN = 60.0
 PATIENCE = 15.0
+FIRST_USER = "clary"  # whose key pair the first start makes
 
 
 class Supervisor:
@@ -67,6 +69,7 @@ class Supervisor:
         """Lock, folders, sockets, and what each child is started with. Unavailable when folder or port is taken."""
         self._lock.take({"pid": os.getpid(), "endpoint": self.settings.endpoint})
         folders.make(self.settings)
+        FileKeys(self.settings.root / "keys").ensure(self.settings.account, FIRST_USER)
         listener = folders.listen_tcp(self.settings.host, self.settings.port)
         self._sockets.append(listener)
         # With port 0 the system chose one: everything from here on knows the real number.

@@ -10,9 +10,8 @@ import os
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
-
-import psutil
 
 from clary.api import dispatch, handlers
 from clary.api.call import ApiSettings, Ports
@@ -20,21 +19,27 @@ from clary.api.errors import translate
 from clary.api.identity import Identity
 from clary.app import workloads
 from clary.app.clock import SystemClock
+from clary.app.machine import measure
 from clary.app.settings import Settings
 from clary.backends import runtimes
 from clary.domain import extensions
 from clary.domain.capacity import Machine
+from clary.domain.endpoint_commands import Command as EndpointCommand
+from clary.domain.endpoint_commands import Seen as EndpointSeen
 from clary.domain.errors import AlreadyExists, ClaryError
+from clary.domain.jobs import Command as JobCommand
+from clary.domain.jobs import Seen as JobSeen
 from clary.domain.roles import default_role
 from clary.loops import endpoints, jobs
-from clary.loops.endpoint_places import EndpointSettings
 from clary.loops.job_places import JobSettings
 from clary.loops.job_work import JobPorts
 from clary.loops.loop import Loop
+from clary.loops.replica_places import ServingSettings
 from clary.objects.client import OwnArtifacts
 from clary.objects.external import ExternalArtifacts
-from clary.ports import Artifacts, Store
+from clary.ports import Artifacts, Backend, Store
 from clary.serving.client import FrontClient
+from clary.serving.homes import home
 from clary.stores import sql
 from clary.stores.datapoints import FileDatapoints
 from clary.stores.keys import FileKeys
@@ -55,7 +60,6 @@ SERVICES = (
     "logs",
     "sts",
 )
-FIRST_USER = "clary"
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,30 +75,32 @@ async def control(settings: Settings) -> AsyncIterator[Control]:
     """Everything started; ended in the opposite order on the way out."""
     clock = SystemClock()
     keys = FileKeys(settings.root / "keys")
-    store = await sql.open_store(settings.database_url)
+    store = sql.open_store(settings.database_url)
     fronts = FrontClient([str(settings.front_ctl(index)) for index in range(settings.front_count)], keys)
     backend = workloads.backend(settings)
-    built = runtimes.create(str(settings.environments_folder), backend, environment=settings.build_environment())
+    runs: Backend[Any] = backend
+    built = runtimes.create(str(settings.environments_folder), runs, environment=settings.build_environment())
     logs, datapoints = FileLogs(settings.root / "logs"), FileDatapoints(settings.root / "datapoints")
     artifacts = make_artifacts(settings, keys)
     await first_role(store, settings.account, clock.now())
     await fronts.start()
-    job_ports = JobPorts(
-        store, backend, artifacts, built, logs, datapoints, keys, clock, lambda: measure(settings, backend)
-    )
-    endpoint_ports = endpoints.EndpointPorts(store, backend, fronts, artifacts, built, logs, keys, clock)
+    measured = partial(measure, len(backend.host.gpus), settings.max_jobs)
+    job_ports = JobPorts(store, runs, artifacts, built, logs, datapoints, keys, clock, measured)
+    serving_ports = endpoints.ServingPorts(store, runs, fronts, artifacts, built, logs, keys, clock, measured)
     job_subject = jobs.JobSubject(job_ports, job_settings(settings))
-    endpoint_subject = endpoints.EndpointSubject(endpoint_ports, endpoint_settings(settings))
+    endpoint_subject = endpoints.EndpointSubject(serving_ports, serving_settings(settings))
     owner = owner_of(settings)
-    job_loop = Loop(job_subject, store, clock, owner)
-    endpoint_loop = Loop(endpoint_subject, store, clock, owner)
+    job_loop: Loop[JobCommand, JobSeen] = Loop(job_subject, store, clock, owner)
+    endpoint_loop: Loop[EndpointCommand, EndpointSeen] = Loop(endpoint_subject, store, clock, owner)
     undo = (
         jobs.attach(job_subject, job_loop, job_ports),
-        endpoints.attach(endpoint_subject, endpoint_loop, endpoint_ports),
+        endpoints.attach(endpoint_subject, endpoint_loop, serving_ports),
     )
     tasks = tuple(asyncio.create_task(loop.run()) for loop in (job_loop, endpoint_loop))
     handlers.load()
-    ports = Ports(store, artifacts, built, logs, datapoints, keys, fronts, clock, api_settings(settings, keys))
+    ports = Ports(
+        store, artifacts, built, logs, datapoints, keys, fronts, clock, api_settings(settings, keys, measured())
+    )
     try:
         yield Control(application(settings, ports), tasks)
     finally:
@@ -153,12 +159,14 @@ def owner_of(settings: Settings) -> str:
     return f"{os.uname().nodename}:{settings.root}"
 
 
-def api_settings(settings: Settings, keys: FileKeys) -> ApiSettings:
+def api_settings(settings: Settings, keys: FileKeys, machine: Machine) -> ApiSettings:
     return ApiSettings(
         page_key=keys.derive(b"pages"),
         hold_seconds=20.0 if settings.hold_describes else 0.0,
         strict_fields=settings.strict_fields,
         capacity=settings.capacity,
+        deadline=settings.deadline,
+        machine=machine,
     )
 
 
@@ -175,21 +183,18 @@ def job_settings(settings: Settings) -> JobSettings:
     )
 
 
-def endpoint_settings(settings: Settings) -> EndpointSettings:
-    return EndpointSettings(
-        folder=str(settings.root / "replicas"),
-        owner=owner_of(settings),
-        endpoint=settings.endpoint,
+def serving_settings(settings: Settings) -> ServingSettings:
+    return ServingSettings(
+        models=str(settings.root / "models"),
+        replicas=str(settings.root / "replicas"),
         workers=str(settings.run / "workers"),
-        fronts=settings.front_count,
+        socket=lambda name: settings.front_workers(home(name, settings.front_count)).name,
+        endpoint=settings.endpoint,
+        ca_bundle=settings.tls_cert and os.path.abspath(settings.tls_cert),
+        policy=settings.capacity,
+        owner=owner_of(settings),
+        passed=settings.passed,
     )
-
-
-def measure(settings: Settings, backend: workloads.LocalBackend) -> Machine:
-    """The machine as it is now."""
-    memory = psutil.virtual_memory()
-    cores = len(os.sched_getaffinity(0))
-    return Machine(cores, memory.total, memory.available, len(backend.host.gpus), settings.max_jobs)
 
 
 async def first_role(store: Store, account: str, now: float) -> None:
