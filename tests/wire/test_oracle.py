@@ -20,7 +20,7 @@ from clary.wire.models import load
 from clary.wire.scalars import special_float
 
 FEW = settings(
-    max_examples=4,
+    max_examples=8,
     deadline=None,
     database=None,
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large, HealthCheck.filter_too_much],

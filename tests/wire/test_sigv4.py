@@ -84,6 +84,13 @@ def test_accepts_repeated_and_padded_headers() -> None:
     verify(sent(signer, "POST", "http://localhost/", {"X-Amz-Meta-A": "  many   spaces\there "}, b"x"))
 
 
+def test_accepts_a_date_header_in_place_of_amazons() -> None:
+    signer = SigV4Auth(credentials(), "sagemaker", REGION)
+    request = sent(signer, "POST", "http://localhost/", {"Date": "to be set"}, b"{}")
+    assert "x-amz-date" not in request.headers
+    verify(request)
+
+
 def test_a_request_without_credentials_has_no_claim() -> None:
     assert inspect(Request("GET", "/")) is None
     assert inspect(Request("GET", "/", "", Headers({"Authorization": "AWS key:signature"}))) is None

@@ -25,7 +25,7 @@ _TYPES = (str, bytes, bool, int, float, list, dict)
 
 
 def load(body: bytes) -> Any:
-    """Python values of one CBOR item; anything malformed, and bytes after it, are refused."""
+    """Python values of the first CBOR item; anything malformed is refused."""
     try:
         return cbor2.loads(body)
     except (cbor2.CBORDecodeError, ValueError, TypeError, OverflowError, MemoryError, ArithmeticError) as error:
