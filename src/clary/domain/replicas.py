@@ -123,7 +123,7 @@ def ping_failure(variant: Variant, endpoint: str, replica: str) -> str:
     if replica:
         head += f" Log stream: {variant.name}/{replica} in /aws/sagemaker/Endpoints/{endpoint}."
     cause = variant.failure.strip()
-    room = REASON_LENGTH - len(head) - 8
+    room = REASON_LENGTH - len(head) - len(" Cause: ...")
     if len(cause) > room:
         cause = "..." + cause[-room:]
     return f"{head} Cause: {cause}" if cause else head

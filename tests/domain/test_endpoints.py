@@ -1,0 +1,509 @@
+"""The endpoint decision against a small world: commands change it, and the next turn sees what they did."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from clary.domain import endpoints
+from clary.domain.containers import Container
+from clary.domain.decisions import Decision
+from clary.domain.endpoint_commands import (
+    Command,
+    DropRoute,
+    EnsureEnvironment,
+    ForgetReplica,
+    ForgetWork,
+    Outcome,
+    PrepareModel,
+    PutRoute,
+    Seen,
+    Started,
+    StartReplica,
+    StopReplica,
+)
+from clary.domain.endpoints import absorb, asked_capacity, asked_delete, asked_update, decide, plant_of
+from clary.domain.fleets import Fleet, Plant, new_fleet
+from clary.domain.resources import Record, Scope
+from clary.domain.routes import EndpointRoute, EndpointView, ReplicaView, VariantView
+from clary.domain.workload import Observation, RunState
+
+SCOPE = Scope("000000000000", "eu-west-1")
+PREPARED = {"model": "/m", "code": "", "code_dir": "", "program": "", "requirements": ""}
+
+
+def fleet(
+    name: str = "f1", count: int = 1, at: float = 1000.0, variants: Any = (("A", 1.0),), **environment: str
+) -> Fleet:
+    rows = [
+        {
+            "VariantName": variant,
+            "ModelName": "m",
+            "InstanceType": "ml.m5.large",
+            "InitialInstanceCount": count,
+            "InitialVariantWeight": weight,
+        }
+        for variant, weight in variants
+    ]
+    container = Container("m", "xgboost:1", "s3://b/m.tar.gz", environment=environment)
+    return new_fleet(name, f"config-{name}", rows, {"m": container}, at)
+
+
+class World:
+    """Replicas that start become ready at the next look, unless `broken` says how they fail to."""
+
+    def __init__(self, first: Fleet) -> None:
+        self.now = 1000.0
+        plant = Plant(seed="s", incoming=first, changed=self.now)
+        document = {"request": {"EndpointConfigName": first.config}, "plant": plant.to_json()}
+        self.record = Record("endpoint", SCOPE, "e", "arn:e", "Creating", self.now, self.now, document)
+        self.runs: dict[str, Observation] = {}
+        self.views: dict[str, ReplicaView] = {}
+        self.route: EndpointRoute | None = None
+        self.routes: list[EndpointRoute] = []
+        self.prepared: dict[str, Outcome] = {}
+        self.environments: dict[str, Outcome] = {}
+        self.broken: dict[str, str] = {}  # variant -> "traceback", "exit", "refused", "model", "silent"
+        self.log: list[Command] = []
+        self.removed = False
+        self.front_away = False
+
+    @property
+    def plant(self) -> Plant:
+        return plant_of(self.record)
+
+    def seen(self) -> Seen:
+        view = None
+        if self.route is not None and not self.front_away:
+            replicas = tuple(self.views.values())
+            view = EndpointView("", "", "e", self.route.revision, (VariantView("A", replicas),))
+        runs = {r.id: self.runs.get(r.id) for r in self.plant.replicas if r.handle}
+        return Seen(runs, view, dict(self.prepared), dict(self.environments), cpus=2)
+
+    def turn(self, save: bool = True) -> Decision[Command]:
+        decision = decide(self.record, self.seen(), self.now)
+        outcomes = [(command, self.run(command)) for command in decision.commands]
+        self.log += decision.commands
+        if save:
+            self.record = absorb(decision.record, outcomes, self.now)
+            self.removed = decision.remove
+        return decision
+
+    def settle(self, turns: int = 40) -> None:
+        """Turns until nothing changes."""
+        for _ in range(turns):
+            before = self.record
+            decision = self.turn()
+            if self.removed or (self.record == before and not decision.commands):
+                return
+        raise AssertionError("never settled")
+
+    def run(self, command: Command) -> Any:
+        match command:
+            case PrepareModel(key=key):
+                bad = self.broken.get("A") == "model"
+                self.prepared[key] = Outcome("failed", message="no such object") if bad else Outcome("done", PREPARED)
+            case EnsureEnvironment(key=key):
+                self.environments[key] = Outcome("done")
+            case ForgetWork(keys):
+                for key in keys:
+                    self.prepared.pop(key, None)
+                    self.environments.pop(key, None)
+            case StartReplica(id=id_, variant=variant):
+                return self.start(id_, self.broken.get(variant, ""))
+            case StopReplica(id=id_):
+                if id_ in self.runs:
+                    self.end(id_, exit_code=0, stopped=True)
+            case ForgetReplica(id=id_):
+                self.runs.pop(id_, None)
+                self.views.pop(id_, None)
+            case PutRoute(route):
+                self.route = route
+                self.routes.append(route)
+            case DropRoute():
+                self.route = None
+        return None
+
+    def start(self, id_: str, how: str) -> Started:
+        if how == "refused":
+            return Started(refused="Unschedulable: no room")
+        if id_ in self.runs:
+            return Started(id_)
+        self.runs[id_] = Observation(RunState.RUNNING, started_at=self.now)
+        if how == "exit":
+            self.end(id_, exit_code=1)
+        elif how == "traceback":
+            self.views[id_] = ReplicaView(id_, "failed", failure="Traceback\nValueError: bad model")
+        elif how != "silent":
+            self.views[id_] = ReplicaView(id_, "ready", workers=2)
+        return Started(id_)
+
+    def end(self, id_: str, **how: Any) -> None:
+        self.runs[id_] = replace(self.runs[id_], state=RunState.EXITED, ended_at=self.now, **how)
+        self.views.pop(id_, None)
+
+    def ready(self) -> list[str]:
+        return [r.id for r in self.plant.replicas if r.phase == "ready"]
+
+    def of(self, kind: type[Any]) -> list[Any]:
+        return [c for c in self.log if isinstance(c, kind)]
+
+
+def test_create() -> None:
+    world = World(fleet(count=2))
+    world.settle()
+    assert world.record.status == "InService"
+    assert len(world.ready()) == 2
+    kinds = [type(c).__name__ for c in world.log]
+    assert kinds.index("PrepareModel") < kinds.index("EnsureEnvironment") < kinds.index("StartReplica")
+    assert kinds.index("PutRoute") < kinds.index("StartReplica"), "the front must know a replica before it dials"
+    assert len(world.of(StartReplica)) == 2
+    assert world.plant.serving is not None
+    assert world.plant.incoming is None
+    assert world.route is not None
+    assert [(r.draining, r.allowance) for r in world.route.variants[0].replicas] == [(False, 2)] * 2
+
+
+def test_it_is_in_service_in_few_turns() -> None:
+    """Each turn is a wake-up and a commit: prepare, environment, start, ready."""
+    world = World(fleet())
+    turns = 0
+    while world.record.status != "InService":
+        world.turn()
+        turns += 1
+    assert turns <= 4
+
+
+def test_a_lost_save_starts_nothing_twice() -> None:
+    world = World(fleet(count=2))
+    for _ in range(8):
+        world.turn(save=False)
+        world.turn()
+    ids = {c.id for c in world.of(StartReplica)}
+    tokens = {c.token for c in world.of(StartReplica)}
+    assert len(ids) == len(tokens) == 2
+    assert world.record.status == "InService"
+
+
+def test_a_model_that_does_not_load_fails_at_once_with_its_traceback() -> None:
+    world = World(fleet())
+    world.broken["A"] = "traceback"
+    world.settle()
+    assert world.record.status == "Failed"
+    reason = world.plant.failure
+    assert reason.startswith(
+        "The primary container for production variant A did not pass the ping health check. Please check CloudWatch logs for this "
+        "endpoint."
+    )
+    assert "ValueError: bad model" in reason
+    assert f"A/{world.of(StartReplica)[0].id} in /aws/sagemaker/Endpoints/e" in reason
+    assert len(reason) <= 1024
+    assert len(world.of(StartReplica)) == 1
+    assert world.runs == {}
+    assert world.route is None
+    assert world.turn().again is None
+
+
+def test_a_long_traceback_keeps_its_end() -> None:
+    world = World(fleet())
+    world.broken["A"] = "silent"
+    world.turn(), world.turn(), world.turn()
+    (started,) = world.of(StartReplica)
+    world.views[started.id] = ReplicaView(started.id, "failed", failure="x" * 5000 + "\nKeyError: 'last line'")
+    world.settle()
+    assert len(world.plant.failure) <= 1024
+    assert world.plant.failure.endswith("KeyError: 'last line'")
+
+
+def test_a_process_that_dies_is_tried_three_times() -> None:
+    world = World(fleet())
+    world.broken["A"] = "exit"
+    for _ in range(40):
+        world.turn()
+        world.now += 1
+    assert world.record.status == "Failed"
+    assert "ended with exit code 1" in world.plant.failure
+    assert len(world.of(StartReplica)) == 3
+
+
+@pytest.mark.parametrize(("how", "words"), [("refused", "no room"), ("model", "no such object")])
+def test_what_cannot_start_fails_with_its_reason(how: str, words: str) -> None:
+    world = World(fleet())
+    world.broken["A"] = how
+    world.settle()
+    assert world.record.status == "Failed"
+    assert words in world.plant.failure
+
+
+def test_a_start_that_hangs_ends_at_its_timeout() -> None:
+    first = fleet()
+    variant = replace(
+        first.variants[0], config={**first.variants[0].config, "ContainerStartupHealthCheckTimeoutInSeconds": 60}
+    )
+    world = World(first.with_variant(variant))
+    world.broken["A"] = "silent"
+    for _ in range(59):
+        world.turn()
+        world.now += 1
+    assert world.record.status == "Creating"
+    for _ in range(6):
+        world.now += 1
+        world.turn()
+    assert world.record.status == "Failed"
+    assert "not loaded within 60 s" in world.plant.failure
+
+
+@pytest.fixture
+def world() -> World:
+    """In service with two replicas."""
+    world = World(fleet(count=2))
+    world.settle()
+    world.log.clear()
+    world.routes.clear()
+    return world
+
+
+def test_at_rest_nothing_is_done(world: World) -> None:
+    before = world.record
+    decision = world.turn()
+    assert decision.commands == ()
+    assert world.record == before
+    assert decision.again == endpoints.LOOK_AGAIN
+
+
+def test_a_dead_replica_is_replaced(world: World) -> None:
+    gone, kept = world.ready()
+    world.end(gone, exit_code=137)
+    world.settle()
+    assert world.record.status == "InService"
+    assert world.ready() == [kept]
+    world.now += 0.6
+    world.settle()
+    assert len(world.ready()) == 2
+    assert gone not in world.ready()
+    assert world.route is not None
+    assert gone not in [r.id for r in world.route.variants[0].replicas]
+
+
+def test_starts_back_off_when_replicas_keep_dying(world: World) -> None:
+    world.broken["A"] = "exit"
+    for id_ in world.ready():
+        world.end(id_, exit_code=1)
+    starts = []
+    for _ in range(3000):
+        world.turn()
+        starts.append(len(world.of(StartReplica)))
+        world.now += 0.1
+    assert starts[-1] <= 30, "5 minutes of doubling from half a second to a minute"
+    assert world.record.status == "OutOfService"
+    assert "exit code 1" in world.plant.failure
+    world.broken.clear()
+    world.now += 61
+    world.settle()
+    assert world.record.status == "InService"
+    assert world.plant.failure == ""
+
+
+def test_a_replica_that_the_front_does_not_see_is_replaced_but_not_when_the_front_is_away(world: World) -> None:
+    silent = world.ready()[0]
+    world.front_away = True
+    for _ in range(10):
+        world.now += 10
+        world.turn()
+    assert world.of(StopReplica) == []
+    world.front_away = False
+    del world.views[silent]
+    for _ in range(5):
+        world.now += 10
+        world.turn()
+    assert [c.id for c in world.of(StopReplica)] == [silent]
+
+
+def test_update_is_blue_green_and_drains(world: World) -> None:
+    old = set(world.ready())
+    for id_ in old:
+        world.views[id_] = replace(world.views[id_], in_flight=1)
+    world.record = asked_update(world.record, fleet("f2", 3), {}, world.now)
+    assert world.record.status == "Updating"
+    world.settle()
+    for route in world.routes:
+        taking = [r.id for v in route.variants for r in v.replicas if not r.draining]
+        assert taking, "at every moment somebody takes new work"
+        assert set(taking) <= old or not set(taking) & old
+    assert world.record.status == "Updating", "requests are still running on the old fleet"
+    assert world.of(StopReplica) == []
+    for id_ in old:
+        world.views[id_] = replace(world.views[id_], in_flight=0)
+    world.settle()
+    assert world.record.status == "InService"
+    assert {c.id for c in world.of(StopReplica)} == old
+    assert len(world.ready()) == 3
+    assert world.plant.serving is not None
+    assert world.plant.serving.config == "config-f2"
+
+
+def test_nothing_is_stopped_before_the_front_knows(world: World) -> None:
+    world.record = asked_update(world.record, fleet("f2", 1), {}, world.now)
+    while not any(r.phase == "draining" for r in world.plant.replicas):
+        world.turn()
+    assert world.route is not None
+    world.route = replace(world.route, revision=1)  # a front that has not heard of it yet
+    world.turn()
+    assert world.of(StopReplica) == []
+
+
+def test_a_drain_ends_at_the_deadline(world: World) -> None:
+    stuck = world.ready()[0]
+    world.views[stuck] = replace(world.views[stuck], in_flight=1)
+    world.record = asked_capacity(world.record, [{"VariantName": "A", "DesiredInstanceCount": 1}], world.now)
+    world.settle()
+    for _ in range(8):
+        world.now += 10
+        world.settle()
+    assert world.record.status == "InService"
+    assert len(world.ready()) == 1
+
+
+def test_a_failed_update_rolls_back_and_says_why(world: World) -> None:
+    old = world.ready()
+    world.broken["A"] = "traceback"
+    world.record = asked_update(world.record, fleet("f2", 1), {}, world.now)
+    statuses = {world.record.status}
+    for _ in range(30):
+        world.turn()
+        statuses.add(world.record.status)
+    assert statuses == {"Updating", "RollingBack", "InService"}
+    assert world.ready() == old
+    assert "ValueError: bad model" in world.plant.failure
+    assert world.plant.serving is not None
+    assert world.plant.serving.config == "config-f1"
+    for route in world.routes:
+        assert {r.id for v in route.variants for r in v.replicas if not r.draining} == set(old)
+
+
+def test_the_old_fleet_bakes_and_takes_over_again_when_the_new_one_dies(world: World) -> None:
+    policy = {
+        "BlueGreenUpdatePolicy": {"TrafficRoutingConfiguration": {"Type": "ALL_AT_ONCE", "WaitIntervalInSeconds": 60}}
+    }
+    old = world.ready()
+    world.record = asked_update(world.record, fleet("f2", 1), policy, world.now)
+    world.settle()
+    assert world.record.status == "Updating"
+    assert world.of(StopReplica) == []
+    world.broken["A"] = "exit"
+    for id_ in set(world.ready()) - set(old):
+        world.end(id_, exit_code=1)
+    for _ in range(40):
+        world.turn()
+        world.now += 0.5
+    assert world.record.status == "InService"
+    assert sorted(world.ready()) == sorted(old)
+
+
+def test_an_update_that_takes_too_long_rolls_back(world: World) -> None:
+    policy = {"BlueGreenUpdatePolicy": {"MaximumExecutionTimeoutInSeconds": 600}}
+    world.broken["A"] = "silent"
+    slow = fleet("f2", 1)
+    config = {**slow.variants[0].config, "ContainerStartupHealthCheckTimeoutInSeconds": 3600}
+    world.record = asked_update(
+        world.record, slow.with_variant(replace(slow.variants[0], config=config)), policy, world.now
+    )
+    world.settle()
+    world.now += 601
+    world.settle()
+    assert world.record.status == "InService"
+    assert "MaximumExecutionTimeoutInSeconds" in world.plant.failure
+
+
+def test_variants_come_and_go_with_the_config(world: World) -> None:
+    world.record = asked_update(world.record, fleet("f2", 1, variants=(("B", 2.0), ("C", 1.0))), {}, world.now)
+    world.settle()
+    assert world.route is not None
+    assert [(v.name, v.weight) for v in world.route.variants] == [("B", 2.0), ("C", 1.0)]
+    assert all(v.weight == 0 for v in world.routes[0].variants if v.name in "BC")
+
+
+def test_weights_change_without_a_restart(world: World) -> None:
+    world.record = asked_capacity(world.record, [{"VariantName": "A", "DesiredWeight": 0.25}], world.now)
+    assert world.record.status == "Updating"
+    world.settle()
+    assert world.record.status == "InService"
+    assert [type(c) for c in world.log] == [PutRoute]
+    assert world.route is not None
+    assert world.route.variants[0].weight == 0.25
+    assert world.plant.serving is not None
+    assert world.plant.serving.variants[0].routed == 0.25
+
+
+def test_counts_grow_and_shrink(world: World) -> None:
+    old = set(world.ready())
+    world.record = asked_capacity(world.record, [{"VariantName": "A", "DesiredInstanceCount": 4}], world.now)
+    world.settle()
+    assert old < set(world.ready())
+    assert len(world.ready()) == 4
+    world.record = asked_capacity(world.record, [{"VariantName": "A", "DesiredInstanceCount": 1}], world.now)
+    world.settle()
+    assert len(world.ready()) == 1
+    assert world.record.status == "InService"
+
+
+def test_a_growth_that_fails_goes_back(world: World) -> None:
+    old = world.ready()
+    world.broken["A"] = "refused"
+    wanted = {"VariantName": "A", "DesiredInstanceCount": 3, "DesiredWeight": 9.0}
+    world.record = asked_capacity(world.record, [wanted], world.now)
+    for _ in range(30):
+        world.turn()
+        world.now += 1
+    assert world.record.status == "InService"
+    assert world.ready() == old
+    assert "no room" in world.plant.failure
+    assert world.plant.serving is not None
+    assert (world.plant.serving.variants[0].count, world.plant.serving.variants[0].weight) == (2, 1.0)
+
+
+def test_delete_stops_everything_and_then_the_record_goes(world: World) -> None:
+    world.record = asked_delete(world.record, world.now)
+    world.settle()
+    assert world.removed
+    assert world.runs == {}
+    assert world.route is None
+    assert type(world.log[0]) is DropRoute
+
+
+def test_delete_of_a_failed_one() -> None:
+    world = World(fleet())
+    world.broken["A"] = "model"
+    world.settle()
+    world.record = asked_delete(world.record, world.now)
+    world.settle()
+    assert world.removed
+
+
+def test_revisions_only_grow_even_when_saves_are_lost(world: World) -> None:
+    world.record = asked_update(world.record, fleet("f2", 2), {}, world.now)
+    for _ in range(12):
+        world.turn(save=False)
+        world.now += 0.01
+        world.turn()
+    revisions = [route.revision for route in world.routes]
+    assert revisions == sorted(revisions)
+
+
+def test_the_front_is_told_again_when_it_is_behind(world: World) -> None:
+    assert world.route is not None
+    current = world.route
+    world.route = replace(current, revision=3)
+    world.turn()
+    assert world.route == current
+
+
+def test_workers_follow_the_size_or_the_users_wish() -> None:
+    world = World(fleet(SAGEMAKER_MODEL_SERVER_WORKERS="5", SAGEMAKER_MODEL_SERVER_TIMEOUT="300"))
+    world.settle()
+    (start,) = world.of(StartReplica)
+    assert (start.workers, start.timeout) == (5, 300.0)
+    assert world.route is not None
+    assert (world.route.variants[0].replicas[0].allowance, world.route.variants[0].timeout) == (5, 300.0)

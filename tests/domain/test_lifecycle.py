@@ -1,0 +1,43 @@
+from __future__ import annotations
+
+from enum import StrEnum
+from itertools import product
+from typing import Any
+
+import pytest
+
+from clary.api.registry import model
+from clary.domain.errors import IllegalTransition
+from clary.domain.lifecycle import ENDPOINT, JOB, EndpointFact, EndpointStatus, JobFact, JobStatus, advance
+
+TABLES: list[tuple[Any, type[StrEnum], type[StrEnum], str]] = [
+    (ENDPOINT, EndpointStatus, EndpointFact, "EndpointStatus"),
+    (JOB, JobStatus, JobFact, "TrainingJobStatus"),
+]
+FINAL = {EndpointStatus.DELETING, JobStatus.DELETING}  # the record goes
+
+
+@pytest.mark.parametrize(("table", "statuses", "facts", "shape"), TABLES)
+def test_statuses_are_botocores(table: Any, statuses: Any, facts: Any, shape: str) -> None:
+    assert {s.value for s in statuses} == set(model("sagemaker").shape_for(shape).enum)
+
+
+@pytest.mark.parametrize(("table", "statuses", "facts", "shape"), TABLES)
+def test_every_pair_is_in_the_table_or_raises(table: Any, statuses: Any, facts: Any, shape: str) -> None:
+    for status, fact in product(statuses, facts):
+        if (status, fact) in table:
+            assert advance(table, status, fact) == table[status, fact]
+        else:
+            with pytest.raises(IllegalTransition):
+                advance(table, status, fact)
+
+
+@pytest.mark.parametrize(("table", "statuses", "facts", "shape"), TABLES)
+def test_every_status_leads_on_but_the_final_ones(table: Any, statuses: Any, facts: Any, shape: str) -> None:
+    assert set(statuses) - {status for status, _ in table} == FINAL & set(statuses)
+    assert {fact for _, fact in table} == set(facts)
+
+
+def test_an_unknown_status_is_an_error() -> None:
+    with pytest.raises(ValueError, match="Dreaming"):
+        advance(ENDPOINT, "Dreaming", EndpointFact.ALL_READY)
