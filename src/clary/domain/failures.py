@@ -17,6 +17,8 @@ _TRACEBACK = "Traceback (most recent call last):"
 def algorithm_error(exit_code: int, failure: str, tail: Sequence[str]) -> str:
     """`AlgorithmError: <output/failure, else what the log's end tells>, exit code: N`."""
     text = failure.strip() or _from_log(tail)
+    if text.startswith("ClientError: "):  # said by Clary's own part of the container: a channel that cannot be streamed
+        return fitted("", text, f", exit code: {exit_code}")
     return fitted("AlgorithmError: ", text or _signal(exit_code), f", exit code: {exit_code}")
 
 

@@ -143,6 +143,7 @@ def pipes_spec(inputs: Sequence[Channel]) -> dict[str, Any]:
     """What `toolkit/pipes.py` is told about the Pipe channels of a host."""
     return {
         "folder": "/opt/ml/input/data",
+        "failure": "/opt/ml/output/failure",
         "channels": [
             {
                 "name": channel.name,

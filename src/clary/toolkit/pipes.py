@@ -1,7 +1,7 @@
 """`python pipes.py SPEC COMMAND...`: Pipe mode. A feeder child streams channels into FIFOs; this process becomes the command.
 
-SPEC is a JSON file: `{"folder": where the FIFOs go, "channels": [{"name", "items": path, "objects": folder, "wrapper": "None" |
-"RecordIO", "gzip": bool, "seed": int | null, "group": n}]}`. `items` is a file of JSON lines, one item each: `{"file": name in
+SPEC is a JSON file: `{"folder": where the FIFOs go, "failure": path of the failure text, "channels": [{"name", "items": path,
+"objects": folder, "wrapper": "None" | "RecordIO", "gzip": bool, "seed": int | null, "group": n}]}`. `items` is a file of JSON lines, one item each: `{"file": name in
 objects}` or `{"text": "..."}`; `group` items belong together (the attributes of one line of an augmented manifest) when shuffled.
 
 For every epoch, from 0, there is a FIFO `<name>_<epoch>`: it carries the items' bytes one after the other, each as one RecordIO
@@ -18,12 +18,14 @@ import signal
 import struct
 import sys
 import threading
+import time
 import zlib
 from typing import Any, Dict, Iterator, List
 
 MAGIC = 0xCED7230A  # RecordIO's record mark (dmlc-core)
 PART_LIMIT = (1 << 29) - 1  # 29 bits of length
 CHUNK = 1 << 20
+_GRACE = 10.0
 
 
 def main(argv: List[str]) -> None:
@@ -45,11 +47,36 @@ def main(argv: List[str]) -> None:
 def _feed(spec: Dict[str, Any]) -> None:
     os.setsid()  # a signal to the command's group is not for the feeder
     signal.signal(signal.SIGPIPE, signal.SIG_IGN)
-    threads = [threading.Thread(target=feed, args=(spec["folder"], channel)) for channel in spec["channels"]]
+    parent = os.getppid()
+    threads = [threading.Thread(target=_guarded, args=(spec, channel, parent)) for channel in spec["channels"]]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
+
+
+def _guarded(spec: Dict[str, Any], channel: Dict[str, Any], parent: int) -> None:
+    """A channel that breaks ends the command: it must not take a part of the data for the whole."""
+    try:
+        feed(spec["folder"], channel)
+    except Exception as error:
+        text = "ClientError: Channel {} cannot be streamed: {}".format(channel["name"], error)
+        print(text, file=sys.stderr, flush=True)
+        with open(spec["failure"], "w", encoding="utf-8") as file:
+            file.write(text)
+        _end(parent)
+
+
+def _end(parent: int) -> None:
+    """SIGTERM, then SIGKILL: to the command, never to whoever inherited us when it is gone."""
+    deadline = time.monotonic() + _GRACE
+    if os.getppid() == parent:
+        os.kill(parent, signal.SIGTERM)
+    while os.getppid() == parent:
+        if time.monotonic() > deadline:
+            os.kill(parent, signal.SIGKILL)
+            return
+        time.sleep(0.05)
 
 
 def feed(folder: str, channel: Dict[str, Any], epochs: int = 1 << 62) -> None:
