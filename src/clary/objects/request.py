@@ -19,6 +19,7 @@ from clary.wire.http import Headers
 
 LONGEST_KEY = 1024
 _PATH = "/-_.~"
+_PLAIN = re.compile(r"[A-Za-z0-9/_.~-]*")
 _AWS = re.compile(r"(?:(?P<bucket>.+)\.)?s3(?:[.-](?:dualstack\.)?[a-z0-9-]+)?\.amazonaws\.com(?:\.cn)?")
 _BUCKET = re.compile(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]")
 _ADDRESS = re.compile(r"\d+\.\d+\.\d+\.\d+")
@@ -71,7 +72,8 @@ class Call:
     @cached_property
     def path(self) -> str:
         """The path as AWS canonicalises it. The server gives it decoded; encoded again by AWS's rules it is what was signed."""
-        return quote(self.decoded_path, safe=_PATH)
+        path = self.decoded_path
+        return path if _PLAIN.fullmatch(path) else quote(path, safe=_PATH)
 
     @property
     def resource(self) -> str:
@@ -113,8 +115,11 @@ def xml_reply(body: bytes, headers: list[tuple[str, str]] | None = None) -> Repl
 
 
 def parse_query(query: str) -> dict[str, str]:
+    """Decoded arguments, without those of a SigV4 signature."""
     args: dict[str, str] = {}
     for part in query.split("&") if query else ():
+        if part.startswith("X-Amz-"):
+            continue
         name, _, value = part.partition("=")
         if "%" in value or "+" in value:
             value = unquote(value.replace("+", " "))

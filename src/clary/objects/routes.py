@@ -94,6 +94,8 @@ def operation_name(call: Call) -> str:
     level = "object" if call.key else "bucket" if call.bucket else "service"
     table = OBJECT if level == "object" else BUCKET
     args = call.args if call.query else {}
+    if not args and level == "object" and call.method == "GET":
+        return "GetObject"  # what is asked most
     for mark, name in table.get((call.method, level), ()):
         if not mark or mark in args:
             return _refine(name, call, args)

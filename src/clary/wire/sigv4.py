@@ -164,7 +164,7 @@ def _from_query(request: Signed) -> Claim:
     for part in request.query.split("&"):
         name, _, value = part.partition("=")
         if name.startswith("X-Amz-"):
-            fields[name] = unquote(value)
+            fields[name] = unquote(value) if "%" in value else value
     target = "x-amz-target" in request.headers
     service = None
     try:
