@@ -1,8 +1,9 @@
 """`python pipes.py SPEC COMMAND...`: Pipe mode. A feeder child streams channels into FIFOs; this process becomes the command.
 
 SPEC is a JSON file: `{"folder": where the FIFOs go, "failure": path of the failure text, "channels": [{"name", "items": path,
-"objects": folder, "wrapper": "None" | "RecordIO", "gzip": bool, "seed": int | null, "group": n}]}`. `items` is a file of JSON lines, one item each: `{"file": name in
-objects}` or `{"text": "..."}`; `group` items belong together (the attributes of one line of an augmented manifest) when shuffled.
+"objects": folder, "wrapper": "None" | "RecordIO", "gzip": bool, "seed": int | null, "group": n}]}`. `items` is a file of JSON
+lines, one item each: `{"file": name in objects}` or `{"text": "..."}`; `group` items belong together (the attributes of one line of
+an augmented manifest) when shuffled.
 
 For every epoch, from 0, there is a FIFO `<name>_<epoch>`: it carries the items' bytes one after the other, each as one RecordIO
 record with the wrapper, gunzipped first with gzip. A reader that closes early moves on to the next epoch. The command never waits
