@@ -145,6 +145,7 @@ def listen_tcp(host: str, port: int) -> socket.socket:
     try:
         listener.bind((host.strip("[]"), port))
         listener.listen(BACKLOG)
+        listener.setblocking(False)  # nginx takes inherited sockets as they are: with a blocking one its worker hangs in accept
     except OSError as error:
         listener.close()
         raise Unavailable(
