@@ -46,7 +46,6 @@ class ChannelPlacer:
         self._request = record.document["request"]
         self._where = where
         self._hosts = training.hosts(self._request)
-        self._sizes: dict[Location, int] = {}
         self._copied: list[list[str]] = []
 
     async def place(self, inputs: Sequence[Channel]) -> dict[str, Any]:
@@ -62,7 +61,7 @@ class ChannelPlacer:
             for number, host in enumerate(to):
                 await self._augmented(channel, host, share(lines, channel, number, len(to)))
             return
-        bucket, names = await self._names(channel)
+        bucket, names, sizes = await self._names(channel)
         keys = list(names)
         for number, host in enumerate(to):
             mine = share(keys, channel, number, len(to))
@@ -70,24 +69,27 @@ class ChannelPlacer:
                 items = [Item(location=Location(bucket, key)) for key in mine]
                 await self._pipe(channel, host, [items])
             else:
-                await self._files(channel, host, bucket, {key: names[key] for key in mine})
+                small = (
+                    len(mine) <= COPIED_FILES and sum(sizes.get(key, COPIED_BYTES + 1) for key in mine) <= COPIED_BYTES
+                )
+                await self._files(channel, host, bucket, {key: names[key] for key in mine}, small)
 
-    async def _names(self, channel: Channel) -> tuple[str, Mapping[str, str]]:
-        """(bucket, key -> file name) of all that the channel names."""
+    async def _names(self, channel: Channel) -> tuple[str, Mapping[str, str], Mapping[str, int]]:
+        """(bucket, key -> file name, key -> bytes where a listing told them) of all that the channel names."""
         if channel.data_type == "ManifestFile":
             prefix, names = parse_manifest(await self._text(channel), channel.uri)
             if not names:
                 raise Invalid(self._nothing(channel))
-            return prefix.bucket, names
+            return prefix.bucket, names, {}
         try:
             found = await self._artifacts.find(channel.location.bucket, channel.location.key)
         except NotFound as error:
             raise Invalid(f"{self._nothing(channel)} ({error.message})") from None
-        self._sizes |= {Location(channel.location.bucket, entry.key): entry.size for entry in found}
-        names = names_under(channel.location.key, {entry.key: entry.size for entry in found})
+        sizes = {entry.key: entry.size for entry in found}
+        names = names_under(channel.location.key, sizes)
         if not names:
             raise Invalid(self._nothing(channel))
-        return channel.location.bucket, names
+        return channel.location.bucket, names, sizes
 
     def _nothing(self, channel: Channel) -> str:
         return no_objects(channel, self._record.scope.region, str(self._request.get("RoleArn", "")))
@@ -98,11 +100,10 @@ class ChannelPlacer:
         except NotFound as error:
             raise Invalid(f"{self._nothing(channel)} ({error.message})") from None
 
-    async def _files(self, channel: Channel, host: Host, bucket: str, names: Mapping[str, str]) -> None:
+    async def _files(self, channel: Channel, host: Host, bucket: str, names: Mapping[str, str], small: bool) -> None:
         folder = str(self._where.channel(host.name, channel.name))
         await self._fill(folder, {bucket: names})
-        sizes = [self._sizes.get(Location(bucket, key), COPIED_BYTES + 1) for key in names]
-        if channel.mode == "File" and len(sizes) <= COPIED_FILES and sum(sizes) <= COPIED_BYTES:
+        if channel.mode == "File" and small:
             await asyncio.to_thread(_own, folder, sorted(names.values()))
             self._copied.append([host.name, channel.name])
         if channel.sharded or channel.data_type == "ManifestFile":

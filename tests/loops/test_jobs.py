@@ -1,0 +1,427 @@
+"""The job loop over fakes: what is placed, started, kept and removed; who waits; what a successor finds."""
+
+from __future__ import annotations
+
+import asyncio
+import io
+import json
+import os
+import tarfile
+from collections.abc import AsyncIterator, Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from clary.domain import jobs, training
+from clary.domain.capacity import Machine
+from clary.domain.instances import GIB
+from clary.domain.resources import Record, Scope
+from clary.domain.workload import MountMode, Workload
+from clary.loops.job_places import JobSettings
+from clary.loops.job_work import JobPorts
+from clary.loops.jobs import JobSubject, attach
+from clary.loops.loop import Loop
+from clary.testing.backends import MemoryBackend
+from clary.testing.clock import FakeClock
+from clary.testing.datapoints import MemoryDatapoints
+from clary.testing.keys import MemoryKeys
+from clary.testing.logs import MemoryLogs
+from clary.testing.memory_artifacts import MemoryArtifacts
+from clary.testing.runtimes import MemoryRuntimes
+from clary.testing.store import MemoryStore
+from clary.toolkit import pack
+
+SCOPE = Scope("000000000000", "us-east-1")
+XGBOOST = "1.dkr.ecr.us-east-1.amazonaws.com/sagemaker-xgboost:1.7-1"
+SKLEARN = "1.dkr.ecr.us-east-1.amazonaws.com/sagemaker-scikit-learn:1.2-1"
+WAIT = 20.0
+
+
+def source(workload: Workload, target: str) -> Path:
+    """The host folder that a workload sees at `target`."""
+    mount = max((m for m in workload.mounts if target.startswith(m.target)), key=lambda m: len(m.target))
+    return Path(mount.source) / target[len(mount.target) :].lstrip("/")
+
+
+def tar(**files: str) -> bytes:
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w:gz") as archive:
+        for name, text in files.items():
+            entry = tarfile.TarInfo(name.replace("__", "."))
+            entry.size = len(text)
+            archive.addfile(entry, io.BytesIO(text.encode()))
+    return buffer.getvalue()
+
+
+class House:
+    """A control plane's job loop over fakes. `run(name)` is what a host does when it starts; the short workloads are played here."""
+
+    def __init__(self, tmp_path: Path) -> None:
+        self.backend = MemoryBackend()
+        self.logs = MemoryLogs()
+        self.machine = Machine(cpus=4, memory=16 * GIB, available=12 * GIB)
+        self.ports = JobPorts(
+            MemoryStore(),
+            self.backend,
+            MemoryArtifacts({"b": {}, "out": {}}),
+            MemoryRuntimes(),
+            self.logs,
+            MemoryDatapoints(),
+            MemoryKeys(),
+            FakeClock(),
+            lambda: self.machine,
+        )
+        self.settings = JobSettings(
+            str(tmp_path / "jobs"), "owner", "http://127.0.0.1:4600", passed={"HTTP_PROXY": "p"}
+        )
+        self.subject = JobSubject(self.ports, self.settings)
+        self.loop = Loop(self.subject, self.ports.store, self.ports.clock, "owner", sweep_seconds=0.05)
+        self._tasks: list[asyncio.Task[None]] = []
+        self._leave: list[Callable[[], None]] = []
+        self._played: set[str] = set()
+        self.backend.watch(self._play)
+
+    @property
+    def objects(self) -> dict[str, dict[str, bytes]]:
+        artifacts = self.ports.artifacts
+        assert isinstance(artifacts, MemoryArtifacts)
+        return artifacts.buckets
+
+    def open(self) -> None:
+        self._leave.append(attach(self.subject, self.loop, self.ports))
+        self._tasks.append(asyncio.create_task(self.loop.run()))
+
+    async def close(self) -> None:
+        """As when the process dies, but for what tests must not leave behind."""
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        for leave in self._leave:
+            leave()
+        self._tasks, self._leave = [], []
+
+    async def again(self) -> None:
+        """A successor over the same world."""
+        await self.close()
+        self.subject = JobSubject(self.ports, self.settings)
+        self.loop = Loop(self.subject, self.ports.store, self.ports.clock, "owner", sweep_seconds=0.05)
+        self.open()
+
+    def _play(self, handle: str) -> None:
+        workload = self.backend.workloads.get(handle)
+        if workload is None or handle in self._played or not handle.endswith(("-pack", "-prepare")):
+            return
+        self._played.add(handle)
+        asyncio.get_running_loop().call_soon(self._short, handle, workload)
+
+    def _short(self, handle: str, workload: Workload) -> None:
+        if handle.endswith("-prepare"):
+            spec = json.loads(source(workload, "/opt/clary/in/spec.json").read_text())[0]
+            with tarfile.open(source(workload, spec["archive"])) as archive:
+                archive.extractall(source(workload, spec["target"]), filter="data")
+        else:
+            out = source(workload, "/opt/clary/out")
+            spec = json.loads((out / "spec.json").read_text())
+            report = {}
+            for job in spec["packs"]:
+                sources = [str(source(workload, each)) for each in job["sources"]]
+                report[job["name"]] = pack.pack(
+                    {**job, "sources": sources, "target": str(source(workload, job["target"]))}
+                )
+            (out / "report.json").write_text(json.dumps(report))
+        self.backend.finish(handle, 0)
+
+    async def create(self, name: str = "Job", image: str = XGBOOST, **changes: Any) -> None:
+        spec = {"TrainingImage": image, "TrainingInputMode": "File", **changes.pop("spec", {})}
+        request = {
+            "TrainingJobName": name,
+            "RoleArn": "arn:aws:iam::000000000000:role/service-role/r",
+            "AlgorithmSpecification": spec,
+            "OutputDataConfig": {"S3OutputPath": "s3://out"},
+            "ResourceConfig": {"InstanceType": "ml.m5.large", "InstanceCount": 1, "VolumeSizeInGB": 1},
+            "StoppingCondition": {"MaxRuntimeInSeconds": 600},
+            **changes,
+        }
+        now = self.ports.clock.now() + len(self.backend.workloads)
+        document = jobs.document(request, [], f"id{name.lower()}", ["a note"], now)
+        arn = f"arn:aws:sagemaker:us-east-1:000000000000:training-job/{name.lower()}"
+        await self.ports.store.add(Record(jobs.KIND, SCOPE, name, arn, "InProgress", now, now, document))
+
+    async def record(self, name: str = "Job") -> Record:
+        record = await self.ports.store.get(jobs.KIND, SCOPE, name)
+        assert record is not None
+        return record
+
+    async def until(self, condition: Callable[[], Any], name: str = "Job") -> None:
+        async with asyncio.timeout(WAIT):
+            while not condition():
+                await asyncio.sleep(0.005)
+
+    async def started(self, name: str = "Job", host: str = "algo-1", attempt: int = 0) -> Workload:
+        key = f"job-id{name.lower()}-{attempt}-{host}"
+        await self.until(lambda: key in self.backend.workloads)
+        async with asyncio.timeout(WAIT):
+            while host not in (await self.record(name)).document["handles"]:
+                await asyncio.sleep(0.005)
+        return self.backend.workloads[key]
+
+    async def ended(self, name: str = "Job") -> Record:
+        async with asyncio.timeout(WAIT):
+            while (record := await self.record(name)).status in jobs.ACTIVE:
+                await asyncio.sleep(0.005)
+        return record
+
+    async def reached(self, secondary: str, name: str = "Job") -> Record:
+        async with asyncio.timeout(WAIT):
+            while jobs.secondary((record := await self.record(name)).document) != secondary:
+                await asyncio.sleep(0.005)
+        return record
+
+
+@pytest.fixture
+async def house(tmp_path: Path) -> AsyncIterator[House]:
+    made = House(tmp_path)
+    made.open()
+    yield made
+    await made.close()
+
+
+def channel(name: str, uri: str, **more: Any) -> dict[str, Any]:
+    kind = {"S3DataType": more.pop("kind", "S3Prefix"), "S3Uri": uri, **more.pop("source", {})}
+    return {"ChannelName": name, "DataSource": {"S3DataSource": kind}, **more}
+
+
+async def test_a_built_in_job_from_its_data_to_its_model(house: House, tmp_path: Path) -> None:
+    house.objects["b"] |= {"d/a.csv": b"1,2", "d/x/b.csv": b"3,4"}
+    await house.create(InputDataConfig=[channel("train", "s3://b/d")], HyperParameters={"num_round": "2"})
+    workload = await house.started()
+    assert (source(workload, "/opt/ml/input/data/train/x/b.csv")).read_bytes() == b"3,4"
+    assert json.loads(source(workload, "/opt/ml/input/config/hyperparameters.json").read_text()) == {"num_round": "2"}
+    assert workload.command == ("/environments/xgboost/bin/python", "-m", "clary.toolkit.train")
+    variables = workload.environment
+    assert variables["CLARY_ALGORITHM"] == "xgboost"
+    assert variables["TRAINING_JOB_NAME"] == "Job"
+    assert variables["AWS_ENDPOINT_URL"] == "http://127.0.0.1:4600"
+    assert variables["HTTP_PROXY"] == "p"
+    assert variables["AWS_ACCESS_KEY_ID"].startswith("ASIA")
+    assert (workload.max_runtime, workload.disk, workload.network) == (600.0, GIB, True)
+    assert workload.log_path is not None
+    house.logs.write(workload.log_path, [(5000, "[0]#011train-rmse:0.5"), (6000, "[1]#011train-rmse:0.25")])
+    (source(workload, "/opt/ml/model") / "xgboost-model").write_text("m")
+    house.backend.finish("job-idjob-0-algo-1")
+    record = await house.ended()
+    assert (record.status, jobs.secondary(record.document)) == ("Completed", "Completed")
+    assert record.document["metrics"] == [{"MetricName": "train:rmse", "Value": 0.25, "Timestamp": 6.0}]
+    samples = house.ports.datapoints.get(
+        SCOPE, "/aws/sagemaker/TrainingJobs", "train:rmse", {"TrainingJobName": "Job"}, 0, 9
+    )
+    assert samples == [(5.0, 0.5), (6.0, 0.25)]
+    with tarfile.open(fileobj=io.BytesIO(house.objects["out"]["Job/output/model.tar.gz"])) as archive:
+        assert archive.getnames() == ["xgboost-model"]
+    assert not (tmp_path / "jobs" / "idjob").exists()
+    assert await house.backend.handles() == []
+
+
+async def test_log_streams_and_notes_are_there_before_the_run(house: House) -> None:
+    await house.create()
+    await house.started()
+    (stream,) = house.logs.streams(SCOPE, training.LOG_GROUP, "Job/")
+    assert stream.name == f"Job/algo-1-{int(house.ports.clock.now())}"
+    assert house.logs.tail(SCOPE, training.LOG_GROUP, stream.name, 9)[0] == "[clary] a note"
+
+
+async def test_code_decides_the_environment(house: House) -> None:
+    house.objects["b"]["c/sourcedir.tar.gz"] = tar(train__py="pass", requirements__txt="humanize==1\n")
+    parameters = {"sagemaker_program": '"train.py"', "sagemaker_submit_directory": '"s3://b/c/sourcedir.tar.gz"'}
+    await house.create(HyperParameters=parameters)
+    workload = await house.started()
+    runtimes = house.ports.runtimes
+    assert isinstance(runtimes, MemoryRuntimes)
+    assert ("xgboost-script", "humanize==1\n") in runtimes.builds, "the user's code gets the richer environment"
+    mount = next(m for m in workload.mounts if m.target == "/opt/ml/code")
+    assert (Path(mount.source) / "train.py").read_text() == "pass"
+    assert mount.mode is MountMode.OVERLAY
+
+
+async def test_requirements_that_cannot_be_built_fail_the_job_with_their_words(house: House) -> None:
+    house.objects["b"]["c.tar.gz"] = tar(train__py="pass", requirements__txt="nope==1\n")
+    runtimes = house.ports.runtimes
+    assert isinstance(runtimes, MemoryRuntimes)
+    runtimes.broken["nope==1\n"] = "no version of nope"
+    parameters = {"sagemaker_program": "train.py", "sagemaker_submit_directory": "s3://b/c.tar.gz"}
+    await house.create(image=SKLEARN, HyperParameters=parameters)
+    assert (await house.ended()).document["failure"] == "ClientError: no version of nope"
+
+
+async def test_a_container_command_replaces_the_toolkit(house: House) -> None:
+    await house.create(image=SKLEARN, spec={"ContainerEntrypoint": ["/bin/bash"], "ContainerArguments": ["-c", "true"]})
+    workload = await house.started()
+    assert workload.command == ("/bin/bash", "-c", "true")
+    assert "PYTHONPATH" not in workload.environment
+
+
+async def test_missing_data_fails_in_aws_words(house: House) -> None:
+    await house.create(InputDataConfig=[channel("train", "s3://b/none/")])
+    failure = (await house.ended()).document["failure"]
+    assert failure.startswith(
+        'ClientError: No S3 objects found under S3 URL "s3://b/none/" given in input data source.'
+    )
+
+
+async def test_two_hosts_share_the_objects_and_know_each_other(house: House) -> None:
+    house.objects["b"] |= {f"d/{n}": b"x" for n in range(5)}
+    config = {"InstanceType": "ml.m5.large", "InstanceCount": 2, "VolumeSizeInGB": 1}
+    sharded = channel("train", "s3://b/d/", source={"S3DataDistributionType": "ShardedByS3Key"})
+    await house.create(InputDataConfig=[sharded], ResourceConfig=config)
+    first, second = await house.started(), await house.started(host="algo-2")
+    assert sorted(os.listdir(source(first, "/opt/ml/input/data/train"))) == ["0", "2", "4"]
+    assert sorted(os.listdir(source(second, "/opt/ml/input/data/train"))) == ["1", "3"]
+    assert first.hosts == second.hosts == {"algo-1": "127.0.1.1", "algo-2": "127.0.1.2"}
+    (source(first, "/opt/ml/model") / "one").write_text("1")
+    (source(second, "/opt/ml/model") / "two").write_text("2")
+    house.backend.finish("job-idjob-0-algo-1")
+    house.backend.finish("job-idjob-0-algo-2")
+    assert (await house.ended()).status == "Completed"
+    with tarfile.open(fileobj=io.BytesIO(house.objects["out"]["Job/output/model.tar.gz"])) as archive:
+        assert archive.getnames() == ["one", "two"]
+
+
+async def test_modes_decide_how_a_channel_is_mounted(house: House) -> None:
+    house.objects["b"] |= {"d/a": b"x", "big/a": b"x" * (17 << 20), "m": b'[{"prefix": "s3://b/d/"}, "a"]'}
+    await house.create(
+        InputDataConfig=[
+            channel("small", "s3://b/d/"),
+            channel("large", "s3://b/big/"),
+            channel("fast", "s3://b/d/", InputMode="FastFile"),
+            channel("listed", "s3://b/m", kind="ManifestFile"),
+            channel("piped", "s3://b/d/", InputMode="Pipe"),
+        ]
+    )
+    workload = await house.started()
+    modes = {
+        m.target.rpartition("/")[2]: m.mode for m in workload.mounts if "/data/" in m.target or "/pipes/" in m.target
+    }
+    assert modes == {
+        "small": MountMode.READ_WRITE,
+        "large": MountMode.OVERLAY,
+        "fast": MountMode.READ_ONLY,
+        "listed": MountMode.OVERLAY,
+        "piped": MountMode.READ_ONLY,
+    }
+    assert workload.command[1].endswith("/toolkit/pipes.py")
+    spec = json.loads(source(workload, "/opt/ml/input/config/.pipes.json").read_text())
+    assert [each["name"] for each in spec["channels"]] == ["piped"]
+    assert source(workload, "/opt/clary/pipes/piped/items.jsonl").read_text() == '{"file": "00000000"}\n'
+
+
+async def test_the_failure_file_is_the_reason_but_never_through_a_link(house: House, tmp_path: Path) -> None:
+    await house.create("One")
+    await house.create("Two")
+    for name in ("One", "Two"):
+        output = source(await house.started(name), "/opt/ml/output")
+        if name == "One":
+            (output / "failure").write_text("it broke")
+        else:
+            (tmp_path / "secret").write_text("host secret")
+            (output / "failure").symlink_to(tmp_path / "secret")
+        house.backend.finish(f"job-id{name.lower()}-0-algo-1", 3)
+    assert (await house.ended("One")).document["failure"] == "AlgorithmError: it broke, exit code: 3"
+    assert "host secret" not in (await house.ended("Two")).document["failure"]
+
+
+async def test_a_stop_keeps_what_was_made(house: House) -> None:
+    await house.create()
+    workload = await house.started()
+    (source(workload, "/opt/ml/model") / "partial").write_text("p")
+    record = await house.record()
+    await house.ports.store.save(jobs.stop_asked(record, 1.0))
+    record = await house.ended()
+    assert (record.status, jobs.secondary(record.document)) == ("Stopped", "Stopped")
+    assert "Job/output/model.tar.gz" in house.objects["out"]
+    assert record.document["artifacts"] == "s3://out/Job/output/model.tar.gz"
+
+
+async def test_first_come_first_served_and_those_that_wait_say_so(house: House) -> None:
+    house.machine = replace(house.machine, slots=1)
+    await house.create("One")
+    await house.started("One")
+    await house.create("Two")
+    waiting = await house.reached("Pending", "Two")
+    assert "Waiting for capacity" in waiting.document["transitions"][-1]["StatusMessage"]
+    house.backend.finish("job-idone-0-algo-1")
+    await house.started("Two")
+
+
+async def test_a_successor_adopts_what_runs(house: House) -> None:
+    await house.create()
+    workload = await house.started()
+    await house.again()
+    (source(workload, "/opt/ml/model") / "m").write_text("1")
+    house.backend.finish("job-idjob-0-algo-1")
+    assert (await house.ended()).status == "Completed"
+    assert len([key for key in house.backend.workloads if key.endswith("algo-1")]) == 1
+
+
+async def test_a_successor_learns_how_a_run_ended_meanwhile_and_who_holds_a_place(house: House) -> None:
+    house.machine = replace(house.machine, slots=1)
+    await house.create("One")
+    await house.started("One")
+    await house.create("Two")
+    await house.reached("Pending", "Two")
+    await house.close()
+    house.backend.finish("job-idone-0-algo-1", 1)
+    await house.again()
+    assert (await house.ended("One")).status == "Failed"
+    await house.started("Two")
+
+
+async def test_a_lost_run_is_tried_again(house: House) -> None:
+    await house.create(RetryStrategy={"MaximumRetryAttempts": 1})
+    await house.started()
+    house.backend.lose("job-idjob-0-algo-1")
+    await house.started(attempt=1)
+    house.backend.finish("job-idjob-1-algo-1")
+    record = await house.ended()
+    assert record.status == "Completed"
+    assert "Restarting" in [t["Status"] for t in record.document["transitions"]]
+
+
+async def test_checkpoints_come_back_change_and_go(house: House) -> None:
+    house.objects["b"] |= {"ck/keep": b"1", "ck/gone": b"2", "ckx/other": b"3"}
+    await house.create(CheckpointConfig={"S3Uri": "s3://b/ck"})
+    folder = source(await house.started(), "/opt/ml/checkpoints")
+    assert sorted(os.listdir(folder)) == ["gone", "keep"]
+    (folder / "gone").unlink()
+    (folder / "keep").write_text("changed")
+    (folder / "deep").mkdir()
+    (folder / "deep" / "new").write_text("4")
+    (folder / "link").symlink_to("/etc/hostname")
+    house.backend.finish("job-idjob-0-algo-1", 1)
+    assert (await house.ended()).status == "Failed", "checkpoints of a failed job are kept all the same"
+    assert house.objects["b"] == {"ck/keep": b"changed", "ck/deep/new": b"4", "ckx/other": b"3"}
+
+
+async def test_results_may_go_as_they_are(house: House) -> None:
+    await house.create(OutputDataConfig={"S3OutputPath": "s3://out/p", "CompressionType": "NONE"})
+    workload = await house.started()
+    (source(workload, "/opt/ml/model") / "m.bin").write_text("1")
+    (source(workload, "/opt/ml/output/data") / "report.txt").write_text("2")
+    house.backend.finish("job-idjob-0-algo-1")
+    record = await house.ended()
+    assert house.objects["out"] == {"p/Job/output/model/m.bin": b"1", "p/Job/output/data/report.txt": b"2"}
+    assert record.document["artifacts"] == "s3://out/p/Job/output/model/"
+
+
+async def test_an_isolated_job_has_no_network_and_no_proxies(house: House) -> None:
+    await house.create(EnableNetworkIsolation=True)
+    workload = await house.started()
+    assert not workload.network
+    assert "HTTP_PROXY" not in workload.environment
+
+
+async def test_a_key_that_cannot_be_a_file_is_named(house: House) -> None:
+    house.objects["b"]["d/../x"] = b"1"
+    await house.create(InputDataConfig=[channel("train", "s3://b/d")])
+    assert "'d/../x'" in (await house.ended()).document["failure"]
