@@ -32,6 +32,19 @@ async def settled(call: Call, record: Record, transient: Container[str]) -> Reco
     hold = call.settings.hold_seconds
     if record.status not in transient or hold <= 0 or not waits(call.user_agent):
         return record
+    return await _until_changed(call, record, hold)
+
+
+async def gone(call: Call, record: Record, seconds: float = 2.0) -> None:
+    """Return once the record was removed, at most after `seconds`: what is deleted in milliseconds is not listed after the answer."""
+    deadline = asyncio.get_running_loop().time() + seconds
+    current: Record | None = record
+    while current is not None and (left := deadline - asyncio.get_running_loop().time()) > 0:
+        current = await _until_changed(call, current, left)
+
+
+async def _until_changed(call: Call, record: Record, hold: float) -> Record | None:
+    """The record once its status is no longer that of `record`, or as it is after `hold` seconds; None when it is gone."""
     changed = asyncio.Event()
 
     def listener(other: Record) -> None:

@@ -165,9 +165,10 @@ async def update_weights_and_capacities(call: Call, params: Params) -> Params:
 @operation("sagemaker", "DeleteEndpoint")
 async def delete_endpoint(call: Call, params: Params) -> Params:
     """Record that it shall go; the endpoint loop stops its replicas and removes the record. Model and config stay."""
-    await records.amend(
+    record = await records.amend(
         call,
         lambda: records.find(call, "endpoint", params["EndpointName"]),
         lambda old: endpoints.asked_delete(old, call.now),
     )
+    await holding.gone(call, record)
     return {}
