@@ -193,6 +193,7 @@ class LocalBackend:
             "folders": {name: list(where) for name, where in group.folders.items()},
             "counters": group.counters(),
             "memory": None if counted else workload.memory,
+            "scratch": list(sandbox.SCRATCH),
             "pids": workload.pids,
             "disk": workload.disk,
             "disk_paths": [mount.source for mount in workload.mounts if mount.mode == "rw"],

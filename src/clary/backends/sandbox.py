@@ -30,7 +30,7 @@ HOME = "/tmp/home"
 PATH = "/usr/local/bin:/usr/bin:/bin"
 CARRIED = "CLARY_CARRIED_"
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*\Z")
-_SCRATCH = ("/dev/shm", "/tmp", "/var/tmp")  # each may hold as much as the workload has memory, where it is counted
+SCRATCH = ("/dev/shm", "/tmp", "/var/tmp")  # each may hold as much as the workload has memory, where it is counted
 _ROOT_BYTES = 64 << 20
 _RIGHTS = ("cap_setuid", "cap_setgid", "cap_setpcap")
 
@@ -53,11 +53,11 @@ def arguments(workload: Workload, host: Host) -> tuple[str, ...]:
         argv.append("--unshare-net")
     argv += ["--size", str(_ROOT_BYTES), "--perms", "0755", "--tmpfs", "/"]
     system = [*host.folders, *(link for link, _ in host.links)]
-    argv += _parents(["/etc/hosts", *_SCRATCH, *(target for _, target in host.files)], [*system, "/dev"])
+    argv += _parents(["/etc/hosts", *SCRATCH, *(target for _, target in host.files)], [*system, "/dev"])
     argv += _system(host)
     argv += ["--proc", "/proc", "--dev", "/dev"]
     argv += _devices(workload, host)
-    for folder in _SCRATCH:
+    for folder in SCRATCH:
         argv += ["--size", str(workload.memory), "--perms", "1777", "--tmpfs", folder]
     targets = [mount.target for mount in workload.mounts]
     argv += _parents([f"{LIBRARY}/clary/toolkit", "/run/lock", *targets], [*system, *targets, "/tmp", "/dev", "/proc"])
@@ -74,7 +74,7 @@ def command(workload: Workload, host: Host) -> tuple[str, ...]:
     """What bwrap executes: the way down to the workload's user, then the workload's command."""
     if not workload.command:
         raise Unschedulable("the workload has no command")
-    return (*_descent(host), *_naming(workload), *workload.command)
+    return (*_descent(workload, host), *_naming(workload), *workload.command)
 
 
 def environment(workload: Workload) -> tuple[str, ...]:
@@ -116,9 +116,10 @@ def _identity(host: Host) -> list[str]:
     return argv
 
 
-def _descent(host: Host) -> list[str]:
+def _descent(workload: Workload, host: Host) -> list[str]:
     if not host.root:
-        return []
+        # Counted in the sandbox's own user namespace, so it binds nobody else.
+        return [host.prlimit, f"--nproc={workload.pids}", "--"] if host.prlimit else []
     drop = ["--clear-groups", "--inh-caps=-all", "--bounding-set=-all", "--no-new-privs"]
     return [host.setpriv, "--reuid", UID, "--regid", UID, *drop]
 

@@ -80,6 +80,18 @@ def resident(pids: list[int]) -> int:
     return total
 
 
+def scratch(pid: int, folders: list[str]) -> int:
+    """Bytes of files that lie in memory, in these folders as process `pid` sees them."""
+    total = 0
+    for folder in folders:
+        try:
+            seen = os.statvfs(f"/proc/{pid}/root{folder}")
+        except OSError:
+            continue
+        total += (seen.f_blocks - seen.f_bfree) * seen.f_frsize
+    return total
+
+
 def disk_use(paths: list[str]) -> Iterator[int | None]:
     """Yields None now and then while it walks, at last the bytes that the folders occupy on disk."""
     total = seen = 0

@@ -26,6 +26,7 @@ from clary.backends.shim.proc import (
     pidfd,
     remove_groups,
     resident,
+    scratch,
     signal_quietly,
     started_ticks,
 )
@@ -233,7 +234,8 @@ class Run:
 
     def watch_memory(self) -> None:
         """Where no control group counts memory, the shim does, several times a second."""
-        used = resident(family(self.child))
+        command = self.command()
+        used = resident(family(self.child)) + (scratch(command, self.spec["scratch"]) if command else 0)
         self.peak = max(self.peak, used)
         if self.memory and used > self.memory:
             self.kill(f"the workload used more than its {self.memory} bytes of memory", oom=True)
