@@ -161,6 +161,7 @@ def test_create() -> None:
     assert kinds.index("PutRoute") < kinds.index("StartReplica"), "the front must know a replica before it dials"
     assert len(world.of(StartReplica)) == 2
     assert world.plant.serving is not None
+    assert world.plant.serving.variants[0].routed == 1.0
     assert world.plant.incoming is None
     assert world.route is not None
     assert [(r.draining, r.allowance) for r in world.route.variants[0].replicas] == [(False, 2)] * 2

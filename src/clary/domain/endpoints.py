@@ -320,6 +320,9 @@ def _reason(turn: Turn, variant: Variant) -> str:
 def _tell_front(turn: Turn) -> None:
     """Put the route when its content changed, or when the front is behind. The revision never goes back, even when a save was
     lost: it is at least the wall clock's milliseconds."""
+    if turn.plant.serving is not None:
+        routed = tuple(replace(v, routed=v.weight) for v in turn.plant.serving.variants)
+        turn.plant = replace(turn.plant, serving=replace(turn.plant.serving, variants=routed))
     plant = turn.plant
     if turn.record.status == EndpointStatus.FAILED:
         scope = turn.record.scope
@@ -336,10 +339,6 @@ def _tell_front(turn: Turn) -> None:
         known = view.revision if view is not None else 0
         revision = max(plant.revision + 1, known + 1, int(turn.now * 1000))
         plant = replace(plant, revision=revision, mark=mark)
-        serving = plant.serving
-        if serving is not None:
-            routed = tuple(replace(v, routed=v.weight) for v in serving.variants)
-            plant = replace(plant, serving=replace(serving, variants=routed))
         turn.plant = plant
     elif view is not None and view.revision >= plant.revision:
         return
