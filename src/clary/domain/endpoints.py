@@ -37,7 +37,7 @@ from clary.domain.endpoint_turn import (
     work_keys,
 )
 from clary.domain.errors import IllegalTransition, Invalid
-from clary.domain.fleets import PLANNED, READY, STARTED, Fleet, Plant, Replica, Variant, replica_id
+from clary.domain.fleets import DRAINING, PLANNED, READY, STARTED, Fleet, Plant, Replica, Variant, replica_id
 from clary.domain.lifecycle import EndpointFact, EndpointStatus
 from clary.domain.replicas import REASON_LENGTH, judge, ping_failure
 from clary.domain.resources import Record
@@ -350,6 +350,8 @@ def _again(turn: Turn) -> float | None:
     if turn.record.status == EndpointStatus.FAILED and not plant.replicas:
         return None
     waits = [f.keep_until - turn.now for f in plant.retiring if f.keep_until > turn.now]
+    # No event tells that a draining replica is empty: look often at first, then ever less.
+    waits += [min(SOON, max(0.03, (turn.now - r.since) / 4)) for r in plant.replicas if r.phase == DRAINING]
     waits += [v.retry - turn.now for f in plant.fleets for v in f.variants if v.retry > turn.now]
     calm = turn.record.status not in ("Creating", "Updating", "RollingBack") and not plant.retiring
     return max(0.01, min([LOOK_AGAIN if calm else SOON, *waits]))
