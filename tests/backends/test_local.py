@@ -56,13 +56,13 @@ class TestLocalBackend(BackendConformance):
 
     async def test_quick(self, tmp_path: Path) -> None:
         backend = self.backend(tmp_path)
-        best = 1.0
-        for number in range(5):
+        took: list[float] = []
+        while len(took) < 20 and min(took, default=1.0) > 0.1:  # others may be at work on this machine
             before = time.perf_counter()
-            handle = await self.begin(backend, self.workload(tmp_path, "exit 0", key=f"quick-{number}"))
+            handle = await self.begin(backend, self.workload(tmp_path, "exit 0", key=f"quick-{len(took)}"))
             await self.ended(backend, handle)
-            best = min(best, time.perf_counter() - before)
-        assert best < 0.1
+            took.append(time.perf_counter() - before)
+        assert min(took) < 0.1
 
     async def test_logs_keep_order_and_time(self, tmp_path: Path) -> None:
         script = "i=0; while [ $i -lt 500 ]; do echo out $i; echo err $i >&2; i=$((i+1)); done; printf last"

@@ -6,6 +6,8 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -30,6 +32,9 @@ def open_to_all(paths: list[str]) -> list[str]:
             closed.append(above[0])
             argv += ["--perms", "0755", "--tmpfs", str(above[0])]
     for path in paths:
+        for folder in reversed(Path(path).parents):
+            if any(shut in folder.parents for shut in closed):
+                argv += ["--perms", "0755", "--dir", str(folder)]
         if any(folder in Path(path).parents for folder in closed):
             argv += ["--bind", path, path]
     return argv
@@ -58,12 +63,19 @@ def as_user(folder: Path, *command: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(argv, env=environment, cwd=ROOT, capture_output=True, text=True, timeout=280, check=False)
 
 
-def test_as_an_ordinary_user(tmp_path: Path) -> None:
-    tried = as_user(tmp_path, sys.executable, "-c", "from clary.backends import host; print(host.find().problem)")
+@pytest.fixture
+def folder() -> Iterator[Path]:
+    """A folder that belongs to the other user, outside of pytest's own, which is closed to it."""
+    with tempfile.TemporaryDirectory(prefix="clary-user-", dir="/tmp") as path:
+        yield Path(path)
+
+
+def test_as_an_ordinary_user(folder: Path) -> None:
+    tried = as_user(folder, sys.executable, "-c", "from clary.backends import host; print(host.find().problem)")
     assert tried.returncode == 0, tried.stderr
     if tried.stdout.strip():
         pytest.skip(f"NO SANDBOX FOR ORDINARY USERS HERE: {tried.stdout.strip()}")
     tests = [str(ROOT / "tests/backends" / name) for name in ("test_local.py", "test_escapes.py", "test_limits.py")]
-    options = ["-q", "-p", "no:cacheprovider", "--basetemp", str(tmp_path / "t")]
-    done = as_user(tmp_path, sys.executable, "-m", "pytest", *options, *tests)
+    options = ["-q", "-p", "no:cacheprovider", "--basetemp", str(folder / "t")]
+    done = as_user(folder, sys.executable, "-m", "pytest", *options, *tests)
     assert done.returncode == 0, done.stdout[-6000:]

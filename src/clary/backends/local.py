@@ -21,7 +21,7 @@ from clary.backends import access, cgroups, host, launch, sandbox, state
 from clary.backends.cgroups import Cgroups, Group, Limits
 from clary.backends.claims import Claims
 from clary.backends.host import Host
-from clary.backends.shim.proc import counter, family, resident
+from clary.backends.shim.proc import counter, cpu_time, family, resident
 from clary.backends.state import Folder, Index
 from clary.domain.errors import InUse, NotFound, Unavailable
 from clary.domain.workload import Feature, Observation, RunState, Workload
@@ -227,11 +227,14 @@ class LocalBackend:
     def _running(self, folder: Folder, said: Mapping[str, Any]) -> Observation:
         spec = folder.read("spec.json") or {}
         counters = spec.get("counters", {})
-        memory = _group(spec).memory() if "memory" in spec.get("folders", {}) else resident(family(said["pid"])[1:])
+        counted = "memory" in spec.get("folders", {})
+        members = [] if counted and "cpu" in counters else family(said["pid"])[1:]
+        memory = _group(spec).memory() if counted else resident(members)
+        cpu = counter(counters.get("cpu"))
         return Observation(
             RunState.RUNNING,
             started_at=said["started_at"],
-            cpu_seconds=counter(counters.get("cpu")) or 0.0,
+            cpu_seconds=cpu_time(members) if cpu is None else cpu,
             memory_bytes=memory,
             memory_peak_bytes=int(counter(counters.get("peak")) or memory),
             oom_killed=bool(counter(counters.get("oom"))),

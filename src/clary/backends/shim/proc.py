@@ -80,6 +80,18 @@ def resident(pids: list[int]) -> int:
     return total
 
 
+def cpu_time(pids: list[int]) -> float:
+    """Seconds of CPU of processes and of those children of theirs that have ended."""
+    ticks = 0
+    for pid in pids:
+        try:
+            with open(f"/proc/{pid}/stat") as file:
+                ticks += sum(int(word) for word in file.read().rpartition(")")[2].split()[11:15])
+        except (OSError, ValueError):
+            continue
+    return ticks / os.sysconf("SC_CLK_TCK")
+
+
 def scratch(pid: int, folders: list[str]) -> int:
     """Bytes of files that lie in memory, in these folders as process `pid` sees them."""
     total = 0

@@ -20,6 +20,7 @@ import time
 from clary.backends.shim.log import Log
 from clary.backends.shim.proc import (
     counter,
+    cpu_time,
     disk_use,
     family,
     parents,
@@ -192,7 +193,7 @@ class Run:
     def end(self, grace: float) -> None:
         """SIGTERM to the command now, SIGKILL to everything after `grace` seconds. A second wish can only hasten it."""
         now = time.monotonic()
-        if self.kill_due is None:
+        if self.kill_due is None and grace > 0:
             self.term_due = now
         self.kill_due = min(now + grace, self.kill_due or now + grace)
 
@@ -233,9 +234,11 @@ class Run:
         return min(children, key=lambda pid: (started_ticks(pid) or 0, pid), default=None)
 
     def watch_memory(self) -> None:
-        """Where no control group counts memory, the shim does, several times a second."""
+        """Where no control group counts, the shim does, several times a second."""
         command = self.command()
-        used = resident(family(self.child)) + (scratch(command, self.spec["scratch"]) if command else 0)
+        members = family(self.child)
+        used = resident(members) + (scratch(command, self.spec["scratch"]) if command else 0)
+        self.cpu_seconds = max(self.cpu_seconds, cpu_time(members))
         self.peak = max(self.peak, used)
         if self.memory and used > self.memory:
             self.kill(f"the workload used more than its {self.memory} bytes of memory", oom=True)
@@ -252,7 +255,7 @@ class Run:
         pid, status, usage = os.wait4(self.child, os.WNOHANG)
         if pid == self.child:
             self.status = status
-            self.cpu_seconds = usage.ru_utime + usage.ru_stime
+            self.cpu_seconds = max(self.cpu_seconds, usage.ru_utime + usage.ru_stime)
             self.peak = max(self.peak, usage.ru_maxrss * 1024)
 
     def finish(self) -> Record:
