@@ -18,6 +18,8 @@ from clary.toolkit import recordio
 # In text mode older `fromstring` warns and stops at the first thing that is no number; newer ones raise. `_scan` evens that out.
 warnings.filterwarnings("ignore", message="string or file could not be read", category=DeprecationWarning)
 
+_WIDEST = 1 << 24  # columns that a sparse record may claim to have
+
 Matrix = Any  # numpy.ndarray of float32, two dimensions
 
 
@@ -210,6 +212,8 @@ def _stack(tensors: List[recordio.Tensor]) -> Matrix:
         int(t.shape[-1]) if len(t.shape) else (max(t.keys) + 1 if len(t.keys) else len(t.values)) for t in tensors
     }
     width = max(widths)
+    if width > _WIDEST or any(min(t.keys, default=0) < 0 or max(t.keys, default=0) >= width for t in tensors):
+        raise ParseError("a sparse record's keys or shape are out of bounds")
     if not any(len(t.keys) for t in tensors):
         if len({len(t.values) for t in tensors}) != 1:
             raise ParseError("records differ in their number of features")
@@ -240,7 +244,9 @@ def instances(data: bytes, lines: bool = False) -> Matrix:
         found = [found]
     try:
         return _stack([_instance(item) for item in found])
-    except (TypeError, KeyError, AttributeError, IndexError):
+    except ParseError:
+        raise
+    except (TypeError, KeyError, AttributeError, IndexError, ValueError, OverflowError):
         raise ParseError("an instance is not of a known form") from None
 
 

@@ -11,21 +11,20 @@ import os
 import re
 import signal
 import sys
-import time
 from contextlib import ExitStack
 from typing import Any, Dict, List, Mapping, Optional, Sequence, Tuple
 
 import numpy as np
+import scipy.sparse
 import xgboost
 
 from clary.toolkit.algorithms import xgboost_channels as channels
-from clary.toolkit.algorithms import xgboost_metrics, xgboost_parameters
+from clary.toolkit.algorithms import xgboost_hosts, xgboost_metrics, xgboost_parameters
 from clary.toolkit.algorithms.xgboost_parameters import Parameters
 from clary.toolkit.environment import TrainingEnvironment
 from clary.toolkit.failure import UserError, log
 
 MODEL = "xgboost-model"
-TRACKER_PORT = 9099
 _CHECKPOINT = re.compile(r"^xgboost-checkpoint\.(\d+)$")
 _KEPT_CHECKPOINTS = 5
 
@@ -38,7 +37,7 @@ def train(env: TrainingEnvironment) -> int:
         log(note)
     with ExitStack() as stack:
         if len(env.hosts) > 1:
-            stack.enter_context(_communicator(env))
+            stack.enter_context(xgboost_hosts.joined(env.hosts, env.host, os.environ.get("TRAINING_JOB_ARN", "")))
         training, validation = _load(env, parameters)
         if parameters.kfold:
             return _cross_validate(env, parameters, training, validation)
@@ -67,13 +66,14 @@ def _load(env: TrainingEnvironment, parameters: Parameters) -> Tuple[channels.Da
         raise UserError("No training data: the channel 'train' is empty.")
     if training.features.shape[1] < width and channels.content_type(env.channels["train"]) == channels.CSV:
         raise UserError("The channels train and validation have different numbers of columns.")
-    padded = channels.same_width([training, validation], width)
-    assert padded[0] is not None
-    for name, data in (("Train", padded[0]), ("Validation", padded[1])):
+    training = training._replace(features=channels.widened(training.features, width))
+    if validation is not None:
+        validation = validation._replace(features=channels.widened(validation.features, width))
+    for name, data in (("Train", training), ("Validation", validation)):
         if data is not None:
             log("{} matrix has {} rows and {} columns".format(name, *data.features.shape))
-    _check_labels(parameters, padded[0])
-    return padded[0], padded[1]
+    _check_labels(parameters, training)
+    return training, validation
 
 
 def _check_labels(parameters: Parameters, data: channels.Data) -> None:
@@ -83,9 +83,7 @@ def _check_labels(parameters: Parameters, data: channels.Data) -> None:
         raise UserError("The label (first column) of the training data has missing values.")
     low, high = float(data.labels.min()), float(data.labels.max())
     if parameters.objective in ("binary:logistic", "binary:hinge", "reg:logistic") and (low < 0 or high > 1):
-        raise UserError(
-            "label must be in [0,1] for logistic regression; it runs from {:g} to {:g}.".format(low, high)
-        )
+        raise UserError("label must be in [0,1] for logistic regression; it runs from {:g} to {:g}.".format(low, high))
     count = parameters.booster.get("num_class")
     if count and (low < 0 or high >= count):
         raise UserError("label must be in [0, num_class); it runs from {:g} to {:g}.".format(low, high))
@@ -283,11 +281,15 @@ def _cross_validate(
 
 
 def _both(first: channels.Data, second: channels.Data) -> channels.Data:
-    def joined(name: str) -> Optional[Any]:
-        a, b = getattr(first, name), getattr(second, name)
+    if scipy.sparse.issparse(first.features) != scipy.sparse.issparse(second.features):
+        raise UserError("With _kfold the channels train and validation must be of the same content type.")
+
+    def joined(a: Optional[Any], b: Optional[Any]) -> Optional[Any]:
         return np.concatenate([a, b]) if a is not None and b is not None else None
 
-    return channels.Data(joined("features"), joined("labels"), joined("weights"), joined("groups"))
+    features = channels.stacked([first.features, second.features])
+    labels = np.concatenate([first.labels, second.labels])
+    return channels.Data(features, labels, joined(first.weights, second.weights), joined(first.groups, second.groups))
 
 
 def _assign_folds(labels: Any, folds: int, stratified: bool, seed: int) -> Any:
@@ -307,42 +309,3 @@ def _write_predictions(path: str, labels: Any, predictions: Mapping[int, List[An
         for row in sorted(predictions):
             mean = np.atleast_1d(np.mean(np.array(predictions[row], dtype=np.float64), axis=0))
             file.write(",".join(repr(float(v)) for v in [labels[row], *mean]) + "\n")
-
-
-def _communicator(env: TrainingEnvironment) -> Any:
-    """Join the hosts through xgboost's own tracker on the first of them; every host waits until all are there."""
-    leader = env.hosts[0]
-    if env.host == leader:
-        from xgboost.tracker import RabitTracker
-
-        tracker = RabitTracker(n_workers=len(env.hosts), host_ip=_address(leader), port=TRACKER_PORT, sortby="task")
-        tracker.start()
-    arguments = {
-        "dmlc_communicator": "rabit",
-        "dmlc_tracker_uri": _address(leader),
-        "dmlc_tracker_port": TRACKER_PORT,
-        "dmlc_task_id": "{:04d}".format(env.hosts.index(env.host)),
-        "dmlc_retry": 30,
-        "dmlc_timeout": 300,
-    }
-    return _Joined(arguments)
-
-
-def _address(host: str) -> str:
-    import socket
-
-    deadline = time.monotonic() + 60
-    while True:
-        try:
-            return socket.gethostbyname(host)
-        except OSError:
-            if time.monotonic() > deadline:
-                raise
-            time.sleep(0.2)
-
-
-class _Joined(xgboost.collective.CommunicatorContext):  # type: ignore[misc]
-    """The communicator as a context; separate so that its arguments stay visible in a traceback."""
-
-    def __init__(self, arguments: Mapping[str, Any]) -> None:
-        super().__init__(**arguments)

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import os
 import stat
-from typing import Any, Iterator, List, Mapping, NamedTuple, Optional, Tuple
+from typing import Any, Iterator, List, Mapping, NamedTuple, Optional
 
 import numpy as np
+import scipy.sparse
 
 from clary.toolkit import tables
 from clary.toolkit.environment import TrainingEnvironment
@@ -34,9 +35,10 @@ _PIECE = 64 << 20  # bytes of CSV that are parsed at a time
 
 
 class Data(NamedTuple):
-    """Rows of a channel. Weights and groups (query ids) where the data has them."""
+    """Rows of a channel: a float32 array, or a CSR matrix of what is not missing (libsvm may have millions of columns). Weights and
+    groups (query ids) where the data has them."""
 
-    features: Matrix
+    features: Any
     labels: Matrix
     weights: Optional[Matrix] = None
     groups: Optional[Matrix] = None
@@ -53,9 +55,7 @@ def content_type(channel: Mapping[str, Any]) -> str:
             "text/x-libsvm, application/x-parquet, application/x-recordio-protobuf.".format(given)
         )
     if kind == CSV and "label_size" in parameters and parameters.replace(" ", "") != "label_size=1":
-        raise UserError(
-            "{} is not supported: XGBoost takes the label from the first column.".format(given)
-        )
+        raise UserError("{} is not supported: XGBoost takes the label from the first column.".format(given))
     return kind
 
 
@@ -99,7 +99,9 @@ def _read(path: str, kind: str, csv_weights: bool) -> Iterator[Data]:
             return
         if kind == LIBSVM:
             rows = tables.libsvm(data)
-            yield Data(rows.dense(rows.width), rows.labels, rows.weights, rows.groups)
+            shape = (len(rows.labels), rows.width)
+            features = scipy.sparse.csr_matrix((rows.values, rows.indices, rows.indptr), shape=shape)
+            yield Data(features, rows.labels, rows.weights, rows.groups)
         else:
             features, labels = tables.records(data)
             if labels is None:
@@ -162,22 +164,26 @@ def _joined(parts: List[Data], name: str) -> Data:
     if len(parts) == 1:
         return parts[0]._replace(features=features[0])
     return Data(
-        np.vstack(features),
+        stacked(features),
         np.concatenate([part.labels for part in parts]),
         np.concatenate([part.weights for part in parts]) if parts[0].weights is not None else None,
         np.concatenate([part.groups for part in parts]) if parts[0].groups is not None else None,
     )
 
 
-def same_width(data: List[Optional[Data]], width: int) -> Tuple[Optional[Data], ...]:
-    """Pad narrower data (libsvm without its last features) with missing values, to the width of the training data."""
-    out: List[Optional[Data]] = []
-    for part in data:
-        if part is not None and part.features.shape[1] < width:
-            gap = np.full((len(part.labels), width - part.features.shape[1]), np.nan, np.float32)
-            part = part._replace(features=np.hstack([part.features, gap]))
-        out.append(part)
-    return tuple(out)
+def widened(features: Any, width: int) -> Any:
+    """The same rows with missing values up to `width` columns."""
+    rows, columns = features.shape
+    if columns == width:
+        return features
+    if scipy.sparse.issparse(features):
+        return scipy.sparse.csr_matrix((features.data, features.indices, features.indptr), shape=(rows, width))
+    return np.hstack([features, np.full((rows, width - columns), np.nan, np.float32)])
+
+
+def stacked(parts: List[Any]) -> Any:
+    """Rows of equal width one below the other."""
+    return scipy.sparse.vstack(parts, format="csr") if scipy.sparse.issparse(parts[0]) else np.vstack(parts)
 
 
 def _complaint(kind: str, name: str, path: str, error: str) -> str:

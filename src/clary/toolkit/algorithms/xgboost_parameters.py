@@ -250,9 +250,7 @@ def _check_classes(objective: str, values: Mapping[str, Any]) -> None:
     if multi and "num_class" not in values:
         raise UserError("Require input for parameter 'num_class' for multi-classification")
     if not multi and "num_class" in values:
-        raise UserError(
-            "Do not need to setup parameter 'num_class' for learning task other than multi-classification."
-        )
+        raise UserError("Do not need to setup parameter 'num_class' for learning task other than multi-classification.")
 
 
 def _arranged(values: Dict[str, Any], objective: str, cpus: int, notes: List[str]) -> Parameters:
