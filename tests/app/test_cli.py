@@ -15,7 +15,7 @@ import pytest
 from clary.app.cli import environment, output, top
 from clary.app.cli.environment import no_proxy, sdk_config, unset, with_section
 from clary.app.cli.listing import SECRET
-from clary.app.cli.logs import Seen, begin_of, place
+from clary.app.cli.logs import Seen, begin_of, place, words
 from clary.app.cli.output import Refused
 from clary.app.cli.shell import METADATA, options
 from clary.app.settings import Settings, load
@@ -67,7 +67,7 @@ def test_help_names_every_command() -> None:
 
 
 def test_every_command_has_json() -> None:
-    for words in (
+    for command in (
         ("config",),
         ("env",),
         ("runtime", "list"),
@@ -77,7 +77,7 @@ def test_every_command_has_json() -> None:
         ("logs",),
         ("top",),
     ):
-        assert "--json" in clary(*words, "--help").stdout
+        assert "--json" in clary(*command, "--help").stdout
 
 
 @pytest.mark.parametrize("command", [["status"], ["ps"], ["top"], ["logs", "x"], ["shell", "true"], ["down"], ["env"]])
@@ -293,6 +293,10 @@ def test_no_such_resource() -> None:
     with pytest.raises(Refused) as caught:
         place(client, "nothing")
     assert caught.value.code == output.NOT_FOUND
+
+
+def test_a_message_cannot_pass_for_another_event() -> None:
+    assert words("a#011b\n12:00:00.000 s forged\r\x1b[2J") == "a  b\n    12:00:00.000 s forged\\x0d\\x1b[2J"
 
 
 def test_since() -> None:

@@ -91,6 +91,11 @@ class Seen:
         return True
 
 
+def words(message: str) -> str:
+    """A message for a terminal; further lines of it are indented, so that none can pass for an event of its own."""
+    return "\n    ".join(plain(line) for line in message.replace("#011", "  ").split("\n"))
+
+
 def _has_group(client: Client, group: str) -> bool:
     found = client.pages("logs", "DescribeLogGroups", "logGroups", {"logGroupNamePrefix": group})
     return any(one["logGroupName"] == group for one in found)
@@ -139,6 +144,6 @@ def _shower(as_json: bool, skip: int) -> Callable[[dict[str, Any]], None]:
         if sys.stdout.isatty():
             colour = colours.setdefault(stream, _COLOURS[len(colours) % len(_COLOURS)])
             label = f"\x1b[{colour}m{label}\x1b[0m"
-        say(f"{clock(event['timestamp'])} {label} {plain(str(event['message']).replace('#011', '  '))}")
+        say(f"{clock(event['timestamp'])} {label} {words(str(event['message']))}")
 
     return show
