@@ -168,3 +168,9 @@ def test_gpus_are_counted_by_nvidia_smi(tmp_path: Path) -> None:
     tool.chmod(0o755)
     assert environment.gpu_count({"PATH": str(tmp_path)}) == 2
     assert environment.gpu_count({"PATH": "/nowhere"}) == 0
+
+
+def test_a_letter_is_spelled_as_the_script_declares_it() -> None:
+    assert environment.arguments({"C": 0.5}) == ["-C", "0.5"]
+    assert environment.arguments({"C": 0.5}, 'parser.add_argument("--C", type=float)') == ["--C", "0.5"]
+    assert environment.arguments({"C": 0.5}, "parser.add_argument('-C', '--C')") == ["-C", "0.5"]

@@ -116,17 +116,35 @@ def decode(value: Any) -> Any:
         return value
 
 
-def arguments(hyperparameters: Mapping[str, Any]) -> List[str]:
-    """`--key value` for each, sorted by key; `-k` for one letter; a map becomes `a=b,c=d`."""
+def arguments(hyperparameters: Mapping[str, Any], script: str = "") -> List[str]:
+    """`--key value` for each, sorted by key; a map becomes `a=b,c=d`. A name of one letter becomes `-k`, as AWS's toolkit has it,
+    unless the script's text declares only `--k`, which with `-k` could not run."""
     out: List[str] = []
     for key in sorted(hyperparameters):
         value = hyperparameters[key]
-        out.append(("--{}" if len(key) > 1 else "-{}").format(key))
+        short = len(key) == 1 and (not _declares(script, "--" + key) or _declares(script, "-" + key))
+        out.append(("-{}" if short else "--{}").format(key))
         if isinstance(value, dict):
             out.append(",".join("{}={}".format(k, value[k]) for k in sorted(value)))
         else:
             out.append("" if value is None else str(value))
     return out
+
+
+def user_arguments(env: TrainingEnvironment) -> List[str]:
+    """What the user's script is called with."""
+    script = ""
+    if any(len(key) == 1 for key in env.hyperparameters):
+        try:
+            with open(os.path.join(env.code_dir, env.program), encoding="utf-8", errors="replace") as file:
+                script = file.read(1 << 20)
+        except OSError:
+            pass  # a module of a package, or missing, which is said later
+    return arguments(env.hyperparameters, script)
+
+
+def _declares(script: str, option: str) -> bool:
+    return any(quote + option + quote in script for quote in ("'", '"'))
 
 
 def variables(env: TrainingEnvironment) -> Dict[str, str]:
@@ -184,7 +202,7 @@ def _settings(env: TrainingEnvironment) -> Dict[str, Any]:
         "num_neurons": 0,
         "model_dir": env.model_dir,
         "module_dir": env.toolkit.get("sagemaker_submit_directory") or env.code_dir,
-        "user_args": arguments(env.hyperparameters),
+        "user_args": user_arguments(env),
     }
     if resources.get("topology"):
         settings["topology"] = resources["topology"]

@@ -82,7 +82,7 @@ def script_command(env: environment.TrainingEnvironment) -> List[str]:
     """The command for what `sagemaker_program` names: a Python file, a module of a package with setup.py, or any executable."""
     program = env.program
     _refuse_distributions(env)
-    arguments = environment.arguments(env.hyperparameters)
+    arguments = environment.user_arguments(env)
     packaged = os.path.exists(os.path.join(env.code_dir, "setup.py"))
     if not packaged and not os.path.isfile(os.path.join(env.code_dir, program)):
         found = sorted(os.listdir(env.code_dir)) if os.path.isdir(env.code_dir) else []
