@@ -73,7 +73,8 @@ class Blobs:
         if now - at > 0.5:
             stat = os.statvfs(self.root)
             free = stat.f_bavail * stat.f_frsize
-            self._checked = (now, free)
+            at = now
+        self._checked = (at, free - wanted)  # what is let in counts until the next look
         if free - wanted < self._low_water:
             raise Full(
                 f"The disk of {self.root} has {free >> 20} MiB free and {self._low_water >> 20} MiB are kept in reserve: "

@@ -131,6 +131,7 @@ async def receive(call: Call, blobs: Blobs) -> Body:
 
 async def _small(call: Call, length: int) -> Body:
     digests = Digests(call)
+    call.unread = False
     pieces = [piece async for piece in call.proto] if length else []
     data = pieces[0] if len(pieces) == 1 else b"".join(pieces)
     if call.decoder is not None:
@@ -150,6 +151,7 @@ async def write_to(call: Call, length: int, path: str, descriptor: int, offset: 
     """Write the body at `offset` of an open file, synced; closes the descriptor. `algorithm`: a checksum to compute though the
     request promises none."""
     sink = _Sink(call, descriptor, offset, length, algorithm)
+    call.unread = False
     await _pour(call.proto, sink, descriptor)
     if sink.digests.size != length:
         raise S3Error("IncompleteBody")

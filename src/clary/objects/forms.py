@@ -98,6 +98,7 @@ class Form:
         if kind.strip().lower() != "multipart/form-data" or not found:
             raise S3Error("MalformedPOSTRequest")
         self._edge = b"\r\n--" + found[1].encode("latin-1", "replace")
+        call.unread = False
         self._pieces: Any = call.proto.__aiter__()
         self._held = b"\r\n"  # so that the first boundary looks like all others
         self.file_name = ""

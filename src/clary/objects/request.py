@@ -44,13 +44,14 @@ class Call:
 
     __slots__ = (
         "__dict__", "account", "body_sha256", "bucket", "decoded_path", "decoder", "headers", "id", "key", "method", "now", "proto",
-        "query",
+        "query", "unread",
     )  # fmt: skip
     body = b""  # for the signature's check; the real one is streamed
 
     def __init__(self, scope: Any, proto: Proto, hosts: tuple[str, ...], now: float) -> None:
         self.proto = proto
         self.now = now
+        self.unread = True  # the body has not been asked for
         self.method: str = scope.method
         self.decoded_path: str = scope.path
         self.query: str = scope.query_string

@@ -175,6 +175,9 @@ def _refusal(call: Call, error: ServiceError) -> Reply:
 def _send(call: Call, reply: Reply) -> None:
     headers = reply.headers
     headers.append(("x-amz-request-id", call.id))
+    if call.unread and "expect" in call.headers:
+        # The client may hold its body back now; on a connection that goes on, its next request would be read as that body.
+        headers.append(("connection", "close"))
     if call.method == "HEAD":
         if reply.status >= 400:
             headers = [one for one in headers if one[0] != "content-type"]

@@ -1,0 +1,196 @@
+"""The S3 cases that Clary's users rely on, over the store's process, and what a `kill -9` may not take."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from botocore.exceptions import BotoCoreError, ClientError
+
+ROOT = Path(__file__).resolve().parents[2]
+CASES = Path(os.environ.get("CLARY_ACCEPTANCE") or ROOT.parent / "shared" / "acceptance") / "s3_cases.py"
+needs_cases = pytest.mark.skipif(
+    CASES is None, reason="s3_cases.py is not beside this checkout (CLARY_S3_CASES names it)"
+)
+
+
+def run_cases(live: Any, *options: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [
+            sys.executable, str(CASES), "--endpoint", live.endpoint, "--access-key", live.key.access_key_id,
+            "--secret-key", live.key.secret, *options,
+        ],
+        capture_output=True, text=True, timeout=240, check=False,
+    )  # fmt: skip
+
+
+@needs_cases
+@pytest.mark.live
+@pytest.mark.slow
+def test_every_case_passes(live: Any) -> None:
+    result = run_cases(live)
+    failed = [line for line in result.stdout.splitlines() if line.startswith("FAIL")]
+    assert not failed
+    assert "95 passed, 0 failed" in result.stdout, result.stdout[-1000:] + result.stderr[-1000:]
+
+
+@needs_cases
+@pytest.mark.live
+@pytest.mark.slow
+def test_every_case_of_a_restart_passes(new_live: Callable[..., Any]) -> None:
+    live = new_live()
+    assert run_cases(live, "--before-restart").returncode == 0
+    live.end(signal.SIGKILL)
+    live.start()
+    result = run_cases(live, "--after-restart")
+    assert "4 passed, 0 failed" in result.stdout, result.stdout
+
+
+@pytest.mark.live
+def test_kill_during_puts_loses_nothing_that_was_answered(new_live: Callable[..., Any]) -> None:
+    live = new_live()
+    client = live.client(max_pool_connections=16)
+    client.create_bucket(Bucket="kill")
+    client.close()
+    for round_ in range(3):
+        kept: dict[str, bytes] = {}
+        enough = threading.Event()
+
+        def write(worker: int, round_: int = round_, kept: dict[str, bytes] = kept, enough: Any = enough) -> None:
+            mine = live.client()
+            number = 0
+            try:
+                while True:
+                    key, body = f"{round_}/{worker}/{number}", os.urandom(1000 + 40_000 * (number % 5))
+                    mine.put_object(Bucket="kill", Key=key, Body=body, Metadata={"key": key})
+                    kept[key] = body
+                    number += 1
+                    if len(kept) > 60:
+                        enough.set()
+            except (BotoCoreError, ClientError):
+                mine.close()
+
+        workers = [threading.Thread(target=write, args=(n,)) for n in range(8)]
+        for worker in workers:
+            worker.start()
+        assert enough.wait(60)
+        live.end(signal.SIGKILL)
+        for worker in workers:
+            worker.join(60)
+        live.start()
+        client = live.client()
+        for key, body in kept.items():
+            got = client.get_object(Bucket="kill", Key=key)
+            assert got["Body"].read() == body
+            assert got["Metadata"] == {"key": key}
+        for page in client.get_paginator("list_objects_v2").paginate(Bucket="kill", Prefix=f"{round_}/"):
+            for one in page["Contents"]:
+                assert len(client.get_object(Bucket="kill", Key=one["Key"])["Body"].read()) == one["Size"]
+        client.close()
+    staging = live.root / "objects" / "staging"
+    assert list(staging.iterdir()) == []
+
+
+@pytest.mark.live
+def test_orphans_of_a_crash_are_swept_at_start(new_live: Callable[..., Any]) -> None:
+    live = new_live()
+    client = live.client()
+    client.create_bucket(Bucket="sweep")
+    client.put_object(Bucket="sweep", Key="k", Body=b"kept")
+    [kept] = (live.root / "objects" / "blobs").glob("*/*")
+    live.end(signal.SIGKILL)
+    orphan = kept.parent / "0999"
+    orphan.write_bytes(b"orphan")
+    (live.root / "objects" / "staging" / "half").write_bytes(b"half")
+    os.utime(orphan, (1, 1))
+    _wait_second()
+    live.start()
+    _until(lambda: not orphan.exists())
+    assert not (live.root / "objects" / "staging" / "half").exists()
+    assert client.get_object(Bucket="sweep", Key="k")["Body"].read() == b"kept"
+    client.close()
+
+
+@pytest.mark.live
+def test_below_the_low_water_mark_reads_and_deletes_go_on(new_live: Callable[..., Any], tmp_path: Path) -> None:
+    live = new_live()
+    client = live.client()
+    client.create_bucket(Bucket="full")
+    client.put_object(Bucket="full", Key="k", Body=b"kept")
+    live.end()
+    live.options = ("--low-water", str(1 << 60))
+    live.start()
+    with pytest.raises(ClientError, match="low_water") as raised:
+        client.put_object(Bucket="full", Key="other", Body=b"1")
+    assert raised.value.response["Error"]["Code"] == "InsufficientStorage"
+    assert raised.value.response["ResponseMetadata"]["HTTPStatusCode"] == 507
+    with pytest.raises(ClientError, match="low_water"):
+        client.create_multipart_upload(Bucket="full", Key="other")
+    assert client.get_object(Bucket="full", Key="k")["Body"].read() == b"kept"
+    client.delete_object(Bucket="full", Key="k")
+    assert client.list_objects_v2(Bucket="full")["KeyCount"] == 0
+    client.close()
+
+
+@pytest.mark.live
+@pytest.mark.skipif(os.geteuid() != 0, reason="mounting a small filesystem takes root")
+def test_a_full_disk_is_told_and_recovers(new_live: Callable[..., Any], tmp_path: Path) -> None:
+    root = tmp_path / "small"
+    root.mkdir()
+    mounted = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=40m", "none", str(root)], check=False, capture_output=True
+    )
+    if mounted.returncode:
+        pytest.skip("mounting is not allowed here")
+    try:
+        live = new_live("--low-water", str(12 << 20), root=root)
+        client = live.client()
+        client.create_bucket(Bucket="full")
+        client.put_object(Bucket="full", Key="kept", Body=b"k" * 100_000)
+        for size in (100_000, 3_000_000):
+            refused = next(filter(None, (_refusal(client, f"fill/{size}/{n}", size) for n in range(400))), 0)
+            assert refused in (503, 507)
+        filler = root / "filler"
+        subprocess.run(["dd", "if=/dev/zero", f"of={filler}", "bs=64k"], check=False, capture_output=True)
+        assert _refusal(client, "none", 100_000) in (503, 507)
+        assert client.get_object(Bucket="full", Key="kept")["Body"].read() == b"k" * 100_000
+        filler.unlink()
+        assert list((root / "objects" / "staging").iterdir()) == []
+        for one in client.list_objects_v2(Bucket="full", Prefix="fill/")["Contents"]:
+            assert len(client.get_object(Bucket="full", Key=one["Key"])["Body"].read()) == one["Size"]
+            client.delete_object(Bucket="full", Key=one["Key"])
+        _until(lambda: _refusal(client, "again", 500_000) == 0, 60)
+        client.close()
+        live.end()
+    finally:
+        subprocess.run(["umount", "-l", str(root)], check=False)
+
+
+def _refusal(client: Any, key: str, size: int) -> int:
+    """The status that a put was refused with; 0 when it was not."""
+    try:
+        client.put_object(Bucket="full", Key=key, Body=b"f" * size)
+    except ClientError as error:
+        return int(error.response["ResponseMetadata"]["HTTPStatusCode"])
+    return 0
+
+
+def _until(true: Callable[[], bool], seconds: float = 20.0) -> None:
+    end = threading.Event()
+    for _ in range(int(seconds / 0.05)):
+        if true():
+            return
+        end.wait(0.05)
+    raise AssertionError("it never became true")
+
+
+def _wait_second() -> None:
+    """Files must be older than the process that sweeps them, by its clock's second."""
+    threading.Event().wait(1.1)
