@@ -162,7 +162,9 @@ class Index(Protocol):
 
     async def bucket(self, name: str) -> Bucket | None: ...
     async def buckets(self, account: str) -> list[Bucket]: ...
-    async def save_bucket(self, name: str, versioning: str | None = None, documents: Mapping[str, str | None] = MappingProxyType({})) -> None:
+    async def save_bucket(
+        self, name: str, versioning: str | None = None, documents: Mapping[str, str | None] = MappingProxyType({})
+    ) -> None:
         """Change the versioning state and set or drop (None) sub-resources. BucketMissing."""
         ...
 
@@ -186,15 +188,21 @@ class Index(Protocol):
         """Replace the tags of the current object ('' as version) or of a version. KeyMissing."""
         ...
 
-    async def remove(self, bucket: int, keys: Sequence[tuple[str, str]], now: float, condition: Condition = ALWAYS) -> list[Written]:
+    async def remove(
+        self, bucket: int, keys: Sequence[tuple[str, str]], now: float, condition: Condition = ALWAYS
+    ) -> list[Written]:
         """Delete (key, version or '') pairs in one transaction, each as the bucket's versioning says; missing ones are fine."""
         ...
 
-    async def page(self, bucket: int, prefix: str, after: str, limit: int, delimiter: str = "", start: str = "") -> Listed:
+    async def page(
+        self, bucket: int, prefix: str, after: str, limit: int, delimiter: str = "", start: str = ""
+    ) -> Listed:
         """Current objects above `after` (and at or above `start`), common prefixes rolled up and counted as entries."""
         ...
 
-    async def versions(self, bucket: int, prefix: str, after: tuple[str, str], limit: int, delimiter: str = "") -> Listed:
+    async def versions(
+        self, bucket: int, prefix: str, after: tuple[str, str], limit: int, delimiter: str = ""
+    ) -> Listed:
         """Versions and markers, newest first within a key, behind (key, version)."""
         ...
 
@@ -392,7 +400,8 @@ class Datapoints(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Credential:
-    """A key pair and whom it speaks for. `session_token` and `expires` (epoch seconds) belong to temporary ones."""
+    """A key pair and whom it speaks for. `session_token` and `expires` (epoch seconds) belong to temporary ones; the tag `created`
+    (epoch seconds, as text) to permanent ones."""
 
     access_key_id: str
     secret: str

@@ -14,7 +14,7 @@ from clary.api.errors import translate
 from clary.api.registry import find
 from clary.domain.errors import ClaryError
 from clary.domain.resources import Scope
-from clary.domain.roles import SAGEMAKER, trusting
+from clary.domain.roles import SAGEMAKER, trusting, unique_id
 from clary.testing.keys import MemoryKeys
 from clary.testing.store import MemoryStore
 
@@ -27,12 +27,26 @@ POLICY = json.dumps({"Version": "2012-10-17", "Statement": {"Effect": "Allow", "
 FULL = "arn:aws:iam::aws:policy/AmazonSageMakerFullAccess"
 
 
+SESSION = f"arn:aws:sts::{ACCOUNT}:assumed-role/Trainer/me"
+
+
+class Fronts:
+    """Only hears of revocations."""
+
+    def __init__(self) -> None:
+        self.revoked: list[str] = []
+
+    async def revoke(self, access_key_id: str) -> None:
+        self.revoked.append(access_key_id)
+
+
 class Client:
     def __init__(self) -> None:
         handlers.load()
         nothing = cast(Any, None)
-        self.keys = MemoryKeys()
-        self.ports = Ports(MemoryStore(), nothing, nothing, nothing, nothing, self.keys, nothing, nothing)
+        self.keys, self.fronts = MemoryKeys(), Fronts()
+        fronts = cast(Any, self.fronts)
+        self.ports = Ports(MemoryStore(), nothing, nothing, nothing, nothing, self.keys, fronts, nothing)
 
     async def __call__(self, name: str, *, principal: str = USER, region: str = "us-east-1", **params: Any) -> Params:
         operation = find("iam", name)
@@ -164,8 +178,45 @@ async def test_users_are_who_has_a_key(client: Client) -> None:
     client.keys.create(ACCOUNT, "ada")
     client.keys.create("111111111111", "eve")
     assert (await client("GetUser"))["User"]["Arn"] == USER
-    assert (await client("GetUser", UserName="ada"))["User"]["UserName"] == "ada"
+    assert (await client("GetUser", UserName="ada"))["User"] == {
+        "Path": "/",
+        "UserName": "ada",
+        "UserId": unique_id("AIDA", f"arn:aws:iam::{ACCOUNT}:user/ada"),
+        "Arn": f"arn:aws:iam::{ACCOUNT}:user/ada",
+        "CreateDate": 1.0,
+    }
     assert (await client.refused("GetUser", UserName="eve"))[0] == "NoSuchEntity"
     assert [user["UserName"] for user in (await client("ListUsers"))["Users"]] == ["ada"]
-    session = f"arn:aws:sts::{ACCOUNT}:assumed-role/Trainer/me"
-    assert (await client.refused("GetUser", principal=session))[0] == "ValidationError"
+    assert (await client.refused("GetUser", principal=SESSION))[0] == "ValidationError"
+
+
+async def test_keys_are_made_and_removed(client: Client) -> None:
+    first = client.keys.create(ACCOUNT, "clary")
+    made = (await client("CreateAccessKey"))["AccessKey"]
+    assert (made["UserName"], made["Status"]) == ("clary", "Active")
+    found = client.keys.find(made["AccessKeyId"])
+    assert found is not None
+    assert found.secret == made["SecretAccessKey"]
+    listed = (await client("ListAccessKeys", UserName="clary"))["AccessKeyMetadata"]
+    assert [key["AccessKeyId"] for key in listed] == [first.access_key_id, made["AccessKeyId"]]
+    assert all("SecretAccessKey" not in key for key in listed)
+    await client("DeleteAccessKey", AccessKeyId=first.access_key_id)
+    assert client.fronts.revoked == [first.access_key_id]
+    assert client.keys.find(first.access_key_id) is None
+    assert (await client.refused("DeleteAccessKey", AccessKeyId=first.access_key_id))[0] == "NoSuchEntity"
+    assert (await client.refused("CreateAccessKey", UserName="nobody"))[0] == "NoSuchEntity"
+
+
+async def test_a_session_neither_makes_nor_removes_lasting_keys(client: Client) -> None:
+    """A training script has its role's temporary keys: it must not turn them into permanent ones, nor lock its owner out."""
+    made = client.keys.create(ACCOUNT, "clary")
+    delete = {"principal": SESSION, "AccessKeyId": made.access_key_id}
+    assert (await client.refused("DeleteAccessKey", **delete))[0] == "AccessDenied"
+    assert (await client.refused("CreateAccessKey", principal=SESSION, UserName="clary"))[0] == "AccessDenied"
+
+
+async def test_keys_of_other_accounts_are_out_of_reach(client: Client) -> None:
+    foreign = client.keys.create("111111111111", "eve")
+    assert (await client.refused("DeleteAccessKey", AccessKeyId=foreign.access_key_id))[0] == "NoSuchEntity"
+    assert client.keys.find(foreign.access_key_id) is not None
+    assert (await client("ListAccessKeys", UserName="clary"))["AccessKeyMetadata"] == []

@@ -8,6 +8,7 @@ from pathlib import Path
 MODULES: tuple[str, ...] = (
     "clary.api.iam",
     "clary.api.iam_policies",
+    "clary.api.iam_users",
     "clary.api.logs",
     "clary.api.sts",
     "clary.api.sagemaker.models",

@@ -1,11 +1,11 @@
-"""Roles and users as IAM shows them. Roles are records; users are whoever has a key pair. Source: IAM API reference.
+"""Roles as IAM shows them: records. Source: IAM API reference.
 
-What a policy says is kept and shown, and restricts nothing (`domain/roles.py`). Managed policies: `api/iam_policies.py`.
+What a policy says is kept and shown, and restricts nothing (`domain/roles.py`). Managed policies: `api/iam_policies.py`; users and
+their keys: `api/iam_users.py`.
 """
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
@@ -192,36 +192,6 @@ async def simulate_principal_policy(call: Call, params: Params) -> Params:
         for resource in params.get("ResourceArns") or ["*"]
     ]
     return {"EvaluationResults": results, "IsTruncated": False}
-
-
-# -- users -------------------------------------------------------------------------------------------------------------------------
-
-
-@operation("iam", "GetUser")
-async def get_user(call: Call, params: Params) -> Params:
-    own = call.principal.partition(":user/")[2]
-    name = params.get("UserName") or own
-    if not name:
-        raise Invalid("Must specify userName when calling with non-User credentials")
-    if name != own and name not in await _users(call):
-        raise NotFound(f"The user with name {name} cannot be found.")
-    return {"User": _user_words(call, name)}
-
-
-@operation("iam", "ListUsers")
-async def list_users(call: Call, params: Params) -> Params:
-    return {"Users": [_user_words(call, name) for name in sorted(await _users(call))], "IsTruncated": False}
-
-
-async def _users(call: Call) -> set[str]:
-    prefix = f"arn:aws:iam::{call.scope.account}:user/"
-    everyone = await asyncio.to_thread(call.ports.keys.all)
-    return {known.principal.removeprefix(prefix) for known in everyone if known.principal.startswith(prefix)}
-
-
-def _user_words(call: Call, name: str) -> Params:
-    arn = f"arn:aws:iam::{call.scope.account}:user/{name}"
-    return {"Path": "/", "UserName": name, "UserId": unique_id("AIDA", arn), "Arn": arn, "CreateDate": 0.0}
 
 
 # -- words -------------------------------------------------------------------------------------------------------------------------

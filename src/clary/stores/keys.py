@@ -84,13 +84,14 @@ class FileKeys:
             raise Invalid(f"An account is 12 digits, not {account!r}.")
         access_key_id = "AKIA" + base64.b32encode(self._random(10)).decode()
         secret = base64.b64encode(self._random(30)).decode()
-        credential = Credential(access_key_id, secret, account, f"arn:aws:iam::{account}:user/{name}")
+        principal, created = f"arn:aws:iam::{account}:user/{name}", time.time()
+        credential = _permanent(access_key_id, secret, account, principal, created)
         document = {
             "access_key_id": access_key_id,
             "secret": secret,
             "account": account,
-            "principal": credential.principal,
-            "created": time.time(),
+            "principal": principal,
+            "created": created,
         }
         _write(self._folder / f"{access_key_id}.json", json.dumps(document).encode())
         return credential
@@ -144,15 +145,14 @@ class FileKeys:
 
     def _reload(self) -> None:
         mtime = os.stat(self._path).st_mtime_ns
-        found: list[tuple[float, Credential]] = []
+        found: list[Credential] = []
         for entry in os.scandir(self._path):
             if entry.name.endswith(".json") and entry.name != REVOKED:
                 document = _read_json(entry.path)
                 if document is not None:
-                    names = ("access_key_id", "secret", "account", "principal")
-                    found.append((document.get("created", 0.0), Credential(*(document[name] for name in names))))
-        found.sort(key=lambda pair: (pair[0], pair[1].access_key_id))
-        self._permanent = {credential.access_key_id: credential for _, credential in found}
+                    found.append(_permanent(**document))
+        found.sort(key=lambda credential: (float(credential.tags["created"]), credential.access_key_id))
+        self._permanent = {credential.access_key_id: credential for credential in found}
         self._revoked = _read_json(os.path.join(self._path, REVOKED)) or {}
         self._mtime = mtime if time.time_ns() - mtime > SETTLED_NS else -1
 
@@ -179,6 +179,11 @@ class FileKeys:
             yield
         finally:
             os.close(descriptor)
+
+
+def _permanent(access_key_id: str, secret: str, account: str, principal: str, created: float) -> Credential:
+    """The tag `created` is when the pair was made, in epoch seconds."""
+    return Credential(access_key_id, secret, account, principal, tags={"created": repr(created)})
 
 
 def _mac(master: bytes, purpose: bytes, payload: bytes) -> bytes:

@@ -37,9 +37,8 @@ class MemoryKeys:
 
     def create(self, account: str, name: str) -> Credential:
         number = next(self._numbers)
-        credential = Credential(
-            f"AKIA{number:016d}", f"secret-{number}", account, f"arn:aws:iam::{account}:user/{name}"
-        )
+        principal, tags = f"arn:aws:iam::{account}:user/{name}", {"created": f"{number}.0"}
+        credential = Credential(f"AKIA{number:016d}", f"secret-{number}", account, principal, tags=tags)
         self._known[credential.access_key_id] = credential
         return credential
 
@@ -72,6 +71,7 @@ class KeysConformance:
         assert len(made.access_key_id) == 20
         assert made.principal == f"arn:aws:iam::{ACCOUNT}:user/clary"
         assert (made.session_token, made.expires) == ("", None)
+        assert float(made.tags["created"]) > 0
         assert keys.find(made.access_key_id) == made
         assert {credential.access_key_id for credential in keys.all()} == {made.access_key_id, other.access_key_id}
         keys.revoke(made.access_key_id)
