@@ -13,7 +13,7 @@ import asyncio
 import itertools
 import logging
 import time
-from typing import Any
+from typing import Any, cast
 
 import orjson
 
@@ -148,8 +148,7 @@ class Session(asyncio.Protocol):
         self._order = asyncio.Lock()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        self.transport = transport
+        self.transport = cast(asyncio.Transport, transport)  # uvloop's are not registered as such
         self.channel.joined(self)
 
     def data_received(self, data: bytes) -> None:

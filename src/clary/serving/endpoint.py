@@ -86,6 +86,7 @@ class Endpoint:
                 made = Replica(replica_route, variant, self.tell)
                 variant.replicas[replica_route.id] = made
                 self._replicas[replica_route.id] = made
+        variant.look()
         variant.pump()
 
     def _retire(self, variant: Variant, replica: Replica) -> None:
@@ -116,6 +117,8 @@ class Endpoint:
 
     def tell(self) -> None:
         """A replica of this endpoint changed."""
+        for variant in self.variants.values():
+            variant.look()
         self._changed(self.route)
 
     def busy(self) -> bool:

@@ -25,6 +25,7 @@ from clary.serving.prediction import Prediction
 from clary.serving.queue import Variant
 from clary.serving.replicas import Link, Replica
 from clary.serving.routefiles import RouteFiles
+from clary.serving.seals import Seals
 from clary.wire import sigv4
 from clary.wire.autherrors import auth_error
 from clary.wire.errors import AuthError
@@ -56,6 +57,7 @@ class Front:
         self.endpoints: dict[EndpointKey, Endpoint] = {}
         self.replicas: dict[str, Replica] = {}
         self.keys = KeyCache(self._ask)
+        self.seals = Seals(self.keys)
         self.joins = Joins()
         self.changed: Callable[[EndpointRoute], None] = lambda route: None
         self.ask: Callable[[KeyQuestion], None] = lambda question: None
@@ -78,30 +80,36 @@ class Front:
                 raise self._oversize(
                     request.size, self.body_limit - SLACK if self.body_limit > SLACK else self.body_limit
                 )
-            claim = sigv4.inspect(request)
-            if claim is None:
-                raise auth_error("missing", "sagemaker", target=False)
-            if claim.service != "sagemaker":
-                raise auth_error("scope", "sagemaker", target=False, detail="correct service: 'sagemaker'")
-            question = KeyQuestion(claim.key_id, claim.token or "", claim.date, claim.region)
-            key = self.keys.find(question)
-            if key is None:
-                self._hold(connection, request, name, claim, question)
+            now = self._wall()
+            found = self.seals.verify(request, now)
+            if found is not None:
+                key, region = found
+                self._invoke(connection, request, name, region, key, now)
             else:
-                self._verified(connection, request, name, claim, key)
+                self._check(connection, request, name, now)
         except Exception as error:
             self._refuse(connection, error)
 
-    def _hold(
-        self, connection: Connection, request: Incoming, name: str, claim: sigv4.Claim, question: KeyQuestion
-    ) -> None:
+    def _check(self, connection: Connection, request: Incoming, name: str, now: float) -> None:
+        """The long way: a client, a day or a mistake seen for the first time."""
+        claim = sigv4.inspect(request)
+        if claim is None:
+            raise auth_error("missing", "sagemaker", target=False)
+        if claim.service != "sagemaker":
+            raise auth_error("scope", "sagemaker", target=False, detail="correct service: 'sagemaker'")
+        question = KeyQuestion(claim.key_id, claim.token or "", claim.date, claim.region)
+        key = self.keys.find(question)
+        if key is not None:
+            self._verified(connection, request, name, claim, key, now)
+            return
+
         def held(key: SigningKey | None, answered: bool) -> None:
             try:
                 if not answered:
                     raise invoke.Refusal(503, "ServiceUnavailable", "Clary's control plane is restarting. Try again.")
                 if key is None:
                     raise auth_error("unknown key", "sagemaker", target=False)
-                self._verified(connection, request, name, claim, key)
+                self._verified(connection, request, name, claim, key, now)
             except Exception as error:
                 self._refuse(connection, error)
 
@@ -109,59 +117,70 @@ class Front:
         self._start_ticking()
 
     def _verified(
-        self, connection: Connection, request: Incoming, name: str, claim: sigv4.Claim, key: SigningKey
+        self, connection: Connection, request: Incoming, name: str, claim: sigv4.Claim, key: SigningKey, now: float
     ) -> None:
-        now = self._wall()
+        # `now` is when the request came, not when its key did: a client's clock is not at fault for a held key
         sigv4.check(request, claim, key.key, now)
+        self.seals.remember(request, claim, key)
+        self._invoke(connection, request, name, claim.region, key, now)
+
+    def _invoke(
+        self, connection: Connection, request: Incoming, name: str, region: str, key: SigningKey, now: float
+    ) -> None:
         if key.expires is not None and key.expires <= now:
             raise auth_error("expired token", "sagemaker", target=False)
-        endpoint = self.endpoints.get((key.account, claim.region, name))
+        endpoint = self.endpoints.get((key.account, region, name))
         if endpoint is None:
             connection.answer(answers.not_found(name, key.account, self.request_id()))
             return
         if request.size > endpoint.route.max_payload:
             raise self._oversize(request.size, endpoint.route.max_payload)
-        wanted = invoke.target(name, request.headers)
-        invocation = request.headers.get("amz-sdk-invocation-id")
-        if invocation is None:
-            self._offer(endpoint, wanted, Prediction(connection, wanted.meta, request.body, wanted.variant is not None))
+        headers = request.headers
+        meta, target = invoke.passed(name, headers)
+        prediction = Prediction(connection, meta, request.body, target is not None)
+        invocation = headers.get("amz-sdk-invocation-id")
+        if invocation is not None and self._joined(connection, request, endpoint, invocation, prediction):
             return
-        join = JoinKey(endpoint.key, invocation.encode("latin-1"), request.size, hash(request.body))
+        self._offer(endpoint, target, prediction)
+
+    def _joined(
+        self, connection: Connection, request: Incoming, endpoint: Endpoint, invocation: str, prediction: Prediction
+    ) -> bool:
+        """Whether this is a client's retry, which gets the answer of its earlier attempt; else it becomes the first attempt."""
+        join = JoinKey(endpoint.key, invocation, request.size, hash(request.body))
         kept = self.joins.answer(join, time.monotonic())
         if kept is not None:
             connection.answer(kept)
-            return
+            return True
         running = self.joins.running.get(join)
         if running is not None:
             running.keep = invoke.may_retry(request.headers)
             running.waiters = [*(running.waiters or ()), connection]
-            return
-        prediction = Prediction(connection, wanted.meta, request.body, wanted.variant is not None)
+            return True
         prediction.keep = invoke.may_retry(request.headers)
-        prediction.settled = _Settled(self.joins, join)
+        prediction.settled = self.joins.settled(join)
         self.joins.running[join] = prediction
-        self._offer(endpoint, wanted, prediction)
+        return False
 
-    def _offer(self, endpoint: Endpoint, wanted: invoke.Target, prediction: Prediction) -> None:
-        if wanted.variant is None:
+    def _offer(self, endpoint: Endpoint, target: str | None, prediction: Prediction) -> None:
+        name = endpoint.route.name
+        if target is None:
             variant = endpoint.choose()
         else:
-            variant = endpoint.variants.get(wanted.variant)
+            variant = endpoint.variants.get(target)
             if variant is None:
-                text = (
-                    f"Variant {wanted.variant} of endpoint {wanted.name} of account {endpoint.route.account} not found."
-                )
+                text = f"Variant {target} of endpoint {name} of account {endpoint.route.account} not found."
                 prediction.settle(answers.error(400, "ValidationError", text, self.request_id()), False)
                 return
-        if variant is None or variant.hopeless():
-            reason = "has no variant with traffic" if variant is None else "has no healthy replica at the moment"
-        elif variant.offer(prediction):
+        if variant is not None and variant.hope and variant.offer(prediction):
             return
+        if variant is None:
+            reason = "has no variant with traffic"
         else:
-            reason = f"has {len(variant.queue)} requests waiting already, and takes no more"
-        if variant is not None:
             variant.counters.errors_5xx += 1
-        text = f"Endpoint {wanted.name} {reason}. Try again."
+            waiting = f"has {len(variant.queue)} requests waiting already, and takes no more"
+            reason = waiting if variant.hope else "has no healthy replica at the moment"
+        text = f"Endpoint {name} {reason}. Try again."
         prediction.settle(answers.error(503, "ServiceUnavailable", text, self.request_id()), False)
 
     def _oversize(self, size: int, limit: int) -> invoke.Refusal:
@@ -280,18 +299,3 @@ class Front:
         """Send everybody on the worker socket to the successor. Nothing is in flight."""
         for replica in self.replicas.values():
             replica.redial()
-
-
-class _Settled:
-    """Moves a prediction from the running ones to the kept answers."""
-
-    __slots__ = ("_join", "_joins")
-
-    def __init__(self, joins: Joins, join: JoinKey) -> None:
-        self._joins = joins
-        self._join = join
-
-    def __call__(self, prediction: Prediction, response: bytes, modelled: bool) -> None:
-        self._joins.running.pop(self._join, None)
-        if modelled:
-            self._joins.keep(self._join, response, time.monotonic())

@@ -7,7 +7,6 @@ who asks and where the endpoint runs. Pure.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import NamedTuple
 
 from clary.toolkit import frames
 
@@ -56,14 +55,6 @@ class Refusal(Exception):
         self.message = message
 
 
-class Target(NamedTuple):
-    """What a request asks of the model: the endpoint's name and the encoded meta of the worker protocol."""
-
-    name: str
-    variant: str | None
-    meta: bytes
-
-
 def endpoint_name(method: str, path: str) -> str:
     """The endpoint of an InvokeEndpoint path; Refusal for every other path and verb."""
     if path.startswith(PREFIX) and method == "POST":
@@ -92,26 +83,24 @@ def endpoint_name(method: str, path: str) -> str:
 _METAS: dict[tuple[str | None, str | None], bytes] = {}
 
 
-def target(name: str, headers: Mapping[str, str]) -> Target:
-    """Check the headers of InvokeEndpoint and encode what the model gets of them."""
-    content_type = headers.get("content-type")
-    accept = headers.get("accept")
+def passed(name: str, headers: Mapping[str, str]) -> tuple[bytes, str | None]:
+    """Check the headers of InvokeEndpoint: what the model gets of them (encoded), and the TargetVariant."""
     for header in headers:
         if header.startswith("x-amzn-sagemaker-"):
-            break
-    else:
-        # nearly every request: nothing but Content-Type and Accept, in a handful of combinations
-        meta = _METAS.get((content_type, accept))
-        if meta is None:
-            meta = _remember(content_type, accept)
-        return Target(name, None, meta)
+            return _rich(name, headers)
+    # nearly every request: nothing but Content-Type and Accept, in a handful of combinations
+    key = (headers.get("content-type"), headers.get("accept"))
+    return _METAS.get(key) or _remember(*key), None
+
+
+def _rich(name: str, headers: Mapping[str, str]) -> tuple[bytes, str | None]:
     for header, reason in _REFUSED.items():
         if header in headers:
             raise Refusal(400, "ValidationError", reason.format(name=name))
     _check_limits(headers)
-    passed = [(header, headers[header]) for header in PASSED if header in headers]
-    meta = _encoded(content_type or "", accept or "", passed)
-    return Target(name, headers.get("x-amzn-sagemaker-target-variant"), meta)
+    kept = [(header, headers[header]) for header in PASSED if header in headers]
+    meta = _encoded(headers.get("content-type", ""), headers.get("accept", ""), kept)
+    return meta, headers.get("x-amzn-sagemaker-target-variant")
 
 
 def _remember(content_type: str | None, accept: str | None) -> bytes:
@@ -122,9 +111,9 @@ def _remember(content_type: str | None, accept: str | None) -> bytes:
     return meta
 
 
-def _encoded(content_type: str, accept: str, passed: list[tuple[str, str]]) -> bytes:
+def _encoded(content_type: str, accept: str, kept: list[tuple[str, str]]) -> bytes:
     try:
-        return frames.request_meta(content_type, accept, passed)
+        return frames.request_meta(content_type, accept, kept)
     except frames.FrameError as error:
         raise Refusal(400, "ValidationError", f"A header of the request cannot be passed on: {error}.") from error
 

@@ -7,7 +7,9 @@ must not run twice. Bounded in time, in bytes and in number: the oldest answers 
 
 from __future__ import annotations
 
+import time
 from collections import deque
+from collections.abc import Callable
 from typing import NamedTuple
 
 from clary.serving.prediction import Prediction
@@ -20,7 +22,7 @@ OVERHEAD = 300  # bytes that an entry costs beside its answer
 
 class JoinKey(NamedTuple):
     endpoint: tuple[str, str, str]
-    invocation: bytes
+    invocation: str
     size: int
     body: int  # hash of the body; a client can only collide with itself
 
@@ -43,6 +45,16 @@ class Joins:
         """The answer that this request got already."""
         self.forget(now)
         return self._kept.get(key)
+
+    def settled(self, key: JoinKey) -> Callable[[Prediction, bytes, bool], None]:
+        """What a prediction calls when it is answered: it moves from the running ones to the kept answers."""
+
+        def move(prediction: Prediction, response: bytes, modelled: bool) -> None:
+            self.running.pop(key, None)
+            if modelled:
+                self.keep(key, response, time.monotonic())
+
+        return move
 
     def keep(self, key: JoinKey, response: bytes, now: float) -> None:
         """Remember an answer of the model."""

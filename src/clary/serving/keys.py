@@ -42,6 +42,7 @@ class KeyCache:
 
     def __init__(self, ask: Callable[[KeyQuestion], None]) -> None:
         self._ask = ask
+        self.generation = 0  # moves when a key that was good may be so no more
         self._known: dict[KeyQuestion, SigningKey] = {}
         self._refused: dict[KeyQuestion, float] = {}
         self.open: dict[KeyQuestion, tuple[float, list[Held]]] = {}
@@ -86,6 +87,7 @@ class KeyCache:
 
     def ask_again(self) -> None:
         """A control plane is back: what was known may have been revoked meanwhile, and open questions are put to it."""
+        self.generation += 1
         self._known.clear()
         self._refused.clear()
         for question in list(self.open):
@@ -93,5 +95,6 @@ class KeyCache:
 
     def revoke(self, access_key_id: str) -> None:
         """Forget every key of this id."""
+        self.generation += 1
         for question in [q for q in self._known if q.access_key_id == access_key_id]:
             del self._known[question]

@@ -44,6 +44,7 @@ class Variant:
         self._arm = arm
         self._scheduled = False
         self.armed = False
+        self.hope = False
         self.leaving: list[Replica] = []
         self._heads: dict[bytes, bytes] = {}
 
@@ -73,9 +74,9 @@ class Variant:
             self._scheduled = True
             self._soon(self.pump)
 
-    def hopeless(self) -> bool:
-        """Whether no replica that may serve can ever become ready by itself: every one of them failed, or there is none."""
-        return all(replica.draining or replica.failure for replica in self.replicas.values())
+    def look(self) -> None:
+        """Replicas changed: is there one that serves, or may yet? Without one, requests are refused at once."""
+        self.hope = any(not replica.draining and not replica.failure for replica in self.replicas.values())
 
     # -- dispatch -----------------------------------------------------------------------------------------------------------------
 

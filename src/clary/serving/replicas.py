@@ -11,7 +11,7 @@ import hashlib
 import hmac
 from collections.abc import Callable
 from time import perf_counter
-from typing import Protocol
+from typing import Protocol, cast
 
 from clary.domain.routes import ReplicaRoute, ReplicaView
 from clary.serving.boost import allowed
@@ -226,8 +226,7 @@ class Link(asyncio.Protocol):
         self._links = links
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        self.transport = transport
+        self.transport = cast(asyncio.Transport, transport)  # uvloop's are not registered as such
         self._links.add(self)
 
     def data_received(self, data: bytes) -> None:
