@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,6 +15,7 @@ import pytest
 
 from clary.backends import host, local
 from clary.backends.local import LocalBackend
+from clary.domain.errors import Unavailable
 from clary.domain.workload import Mount, MountMode, Observation, RunState, Workload
 from clary.ports import Backend
 from clary.testing.backends import BackendConformance
@@ -223,6 +225,76 @@ class TestLocalBackend(BackendConformance):
         handle = await self.up(backends[0], workload)
         assert log_lines(workload) == ["up"]
         await backends[0].stop(handle, 0)
+
+    async def test_a_killed_control_plane_leaves_its_runs(self, tmp_path: Path) -> None:
+        """kill -9 between start and end: the run goes on, its successor hears of the end and learns how it was."""
+        program = f"""
+import asyncio, os
+from pathlib import Path
+from clary.backends import local
+from clary.domain.workload import Mount, Workload
+async def main():
+    backend = local.create({str(tmp_path / "backend")!r})
+    os.makedirs({str(tmp_path / "root")!r})
+    os.makedirs({str(tmp_path / "ml")!r})
+    command = ("/bin/sh", "-c", "echo up; while [ ! -e /ml/go ]; do sleep 0.02; done; echo done; exit 6")
+    mounts = (Mount({str(tmp_path / "ml")!r}, "/ml"),)
+    root = {str(tmp_path / "root")!r}
+    workload = Workload("kept", root, command, {{}}, mounts, root + "/log")
+    print(await backend.start(backend.plan(workload)), flush=True)
+    await asyncio.sleep(600)
+asyncio.run(main())
+"""
+        process = await asyncio.create_subprocess_exec(sys.executable, "-c", program, stdout=asyncio.subprocess.PIPE)
+        assert process.stdout is not None
+        async with asyncio.timeout(30):
+            assert await process.stdout.readline() == b"kept\n"
+        process.kill()
+        await process.wait()
+        successor = self.backend(tmp_path)
+        assert await successor.handles() == ["kept"]
+        seen = await successor.observe("kept")
+        assert seen is not None
+        assert seen.state is RunState.RUNNING
+        (tmp_path / "ml/go").touch()
+        assert (await self.ended(successor, "kept")).exit_code == 6
+        assert (tmp_path / "root/log").read_text().endswith("\tdone\n")
+
+    async def test_no_open_file_of_ours_reaches_the_sandbox(self, tmp_path: Path) -> None:
+        leak = os.open("/etc/hostname", os.O_RDONLY)
+        os.set_inheritable(leak, True)
+        try:
+            seen, lines = await self.run(tmp_path, "ls /proc/self/fd", key="files")
+        finally:
+            os.close(leak)
+        assert seen.exit_code == 0
+        assert lines == ["0", "1", "2", "3"]  # 3 is the folder that ls lists
+
+    async def test_a_hangup_ends_nothing(self, tmp_path: Path) -> None:
+        backend = self.backend(tmp_path)
+        handle = await self.up(backend, self.workload(tmp_path, "echo up; while :; do sleep 0.05; done", key="hangup"))
+        seen = await backend.observe(handle)
+        assert seen is not None
+        assert seen.pid is not None
+        for number in (signal.SIGHUP, signal.SIGINT):
+            os.kill(seen.pid, number)
+        await asyncio.sleep(0)
+        await backend.stop(handle)
+        assert (await self.ended(backend, handle)).stopped
+
+    async def test_a_full_disk_is_told(self, tmp_path: Path) -> None:
+        backend = self.backend(tmp_path)
+        workload = self.workload(tmp_path, "exit 0", key="full")
+        Path(workload.root).rmdir()
+        Path(workload.root).touch()  # no folder can be made there
+        with pytest.raises(Unavailable, match="full"):
+            await self.begin(backend, workload)
+
+    async def test_the_toolkit_is_there_and_compiled(self, tmp_path: Path) -> None:
+        seen, lines = await self.run(
+            tmp_path, "cd /opt/clary/lib/clary && ls -d * toolkit/frames.py toolkit/__pycache__", key="lib"
+        )
+        assert (seen.exit_code, lines) == (0, ["toolkit", "toolkit/__pycache__", "toolkit/frames.py"])
 
 
 async def _end_all(backend: LocalBackend) -> None:

@@ -126,7 +126,23 @@ def _problem(root: bool, bwrap: str, setpriv: str, seccomp: str) -> str:
         return f"there is no system-call filter for {platform.machine()}: Clary's sandbox runs on x86_64 and aarch64"
     if root and not setpriv:
         return "setpriv is missing: install util-linux, or run Clary as an ordinary user"
-    tried = _run([bwrap, *_trial(root), "--ro-bind", "/", "/", "--", "/bin/sh", "-c", ":"])
+    tried = _run(
+        [
+            bwrap,
+            *_trial(root),
+            "--ro-bind",
+            "/",
+            "/",
+            "--overlay-src",
+            "/usr",
+            "--tmp-overlay",
+            "/usr",
+            "--",
+            "/bin/sh",
+            "-c",
+            ":",
+        ]
+    )
     if tried.returncode == 0:
         return ""
     words = tried.stderr.decode("utf-8", "replace").strip().splitlines()

@@ -7,6 +7,7 @@ Owns starting, finding again, stopping and resizing of runs, and the user ids an
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import hashlib
 import math
 import os
@@ -17,7 +18,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from clary.backends import access, cgroups, host, launch, sandbox, state
+from clary.backends import access, cgroups, host, launch, library, sandbox, state
 from clary.backends.cgroups import Cgroups, Group, Limits
 from clary.backends.claims import Claims
 from clary.backends.host import Host
@@ -120,7 +121,9 @@ class LocalBackend:
         await asyncio.to_thread(self._forget, handle, root, folder)
 
     async def handles(self) -> list[str]:
-        return await asyncio.to_thread(self._index.keys)
+        """Keys that start with a dot are left out: they are Clary's own short runs (builds of environments), not a loop's."""
+        keys = await asyncio.to_thread(self._index.keys)
+        return [key for key in keys if not key.startswith(".")]
 
     def watch(self, listener: Callable[[str], None]) -> Callable[[], None]:
         self._listeners.append(listener)
@@ -131,6 +134,14 @@ class LocalBackend:
 
         return leave
 
+    def facts(self) -> dict[str, str]:
+        """What stands behind sandboxes here, for `clary doctor`: part -> how; "problem" only where workloads cannot run."""
+        way = "root, one user id per sandbox" if self.host.root else "user namespaces"
+        told = {"sandbox": way, "bwrap": self.host.bwrap or "missing", "filter": self.host.seccomp or "missing"}
+        told |= self.groups.facts()
+        told["gpus"] = str(len(self.host.gpus))
+        return told | ({"problem": self.host.problem} if self.host.problem else {})
+
     def close(self) -> None:
         """Stop listening for ends; the runs go on."""
         for handle in list(self._watched):
@@ -139,7 +150,12 @@ class LocalBackend:
     # Starting: in a thread, since it waits for the disk and for the shim.
 
     def _start(self, request: Spawn) -> None:
-        workload = request.workload
+        try:
+            self._start_or_find(request.workload, request)
+        except OSError as error:  # a full disk, a folder that is gone
+            raise Unavailable(f"cannot start {request.workload.key!r}: {error}") from error
+
+    def _start_or_find(self, workload: Workload, request: Spawn) -> None:
         folder = Folder.of(workload.root)
         folder.path.mkdir(parents=True, exist_ok=True, mode=0o700)
         lock = folder.lock()
@@ -147,6 +163,8 @@ class LocalBackend:
             _await_start(folder, workload.key)
             return
         try:
+            if folder.read("run.json") is not None:
+                return  # another process was quicker, and its run may even have ended
             self._index.add(workload.key, workload.root)
             uid = self._uid(workload)
             if self.host.root:
@@ -320,7 +338,10 @@ def create(
     path.mkdir(parents=True, exist_ok=True, mode=0o700)
     name = "clary-" + hashlib.sha256(str(path).encode()).hexdigest()[:12]
     groups = cgroups.find(name) if control_groups else Cgroups({})
-    return LocalBackend(path, facts or host.find(), groups, Claims(path / "uids", *uid_range))
+    found = facts or host.find()
+    toolkit = library.publish(Path(found.toolkit), path / "lib")
+    found = dataclasses.replace(found, toolkit=str(toolkit))
+    return LocalBackend(path, found, groups, Claims(path / "uids", *uid_range))
 
 
 def _await_start(folder: Folder, key: str) -> None:

@@ -23,6 +23,7 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 from clary.backends.images import repository, runtimes
 from clary.backends.shim.records import load, save
@@ -50,7 +51,7 @@ class UvRuntimes:
     def __init__(
         self,
         folder: Path,
-        backend: Backend[object],
+        backend: Backend[Any],
         uv: str,
         environment: Mapping[str, str],
         python: str,
@@ -179,7 +180,7 @@ class UvRuntimes:
         (root / "requirements.txt").write_text(extra)
         (root / "requirements.txt").chmod(0o644)
         (root / "cache").mkdir(exist_ok=True)
-        key = f"environment/{staging.name}"
+        key = f".environment/{staging.name}"  # the dot: not one of the runs that loops look after
         try:
             await self._clear(key)
             handle = await self._backend.start(self._backend.plan(self._workload(key, root, staging)))
@@ -242,7 +243,7 @@ class UvRuntimes:
 
 
 def create(
-    folder: str, backend: Backend[object], *, environment: Mapping[str, str], python: str = "", uv: str = ""
+    folder: str, backend: Backend[Any], *, environment: Mapping[str, str], python: str = "", uv: str = ""
 ) -> UvRuntimes:
     """Environments in `folder`. `environment`: PATH, HOME and what of the host's variables uv needs (index, certificates, proxy).
     `python`: base interpreter (default: the one that Clary's own environment was made from); `uv`: default the wheel's."""

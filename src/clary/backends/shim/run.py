@@ -50,6 +50,7 @@ EXIT_BYTES = 8192  # set aside at the start, so that a full disk cannot keep the
 def enter(spec: Record, fds: dict[str, int], pipe: int, status: int) -> NoReturn:
     """In the child: become bwrap. Never returns."""
     try:
+        os.umask(0o022)
         for path in spec["join"]:
             with open(path, "w") as file:
                 file.write("0")
@@ -304,6 +305,8 @@ class Run:
 
 def main(folder: str, ready: int) -> None:
     """From a prepared folder to exit.json. `ready`: a file descriptor that gets one byte when stop.json is heeded."""
+    os.closerange(max(LOCK_FD, ready) + 1, 1 << 20)  # whatever else was inheritable must not end up in the sandbox
+    os.chdir("/")
     fcntl.fcntl(LOCK_FD, fcntl.F_SETFD, fcntl.FD_CLOEXEC)
     fcntl.fcntl(ready, fcntl.F_SETFD, fcntl.FD_CLOEXEC)
     wake, waker = os.pipe()
