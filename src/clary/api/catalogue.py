@@ -1,0 +1,69 @@
+"""`docs/operations.md`: what of AWS's API Clary does, made from the registry and botocore's models."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Mapping
+
+from clary.api import handlers, registry
+
+# Services in the order of the page, with what is said of each. Their data planes are answered by other processes.
+SERVICES: Mapping[str, str] = {
+    "sagemaker": "",
+    "sts": "",
+    "iam": "",
+    "logs": "",
+    "application-autoscaling": "",
+    "cloudwatch": "",
+    "ecr": "",
+    "sagemaker-metrics": "",
+    "sagemaker-featurestore-runtime": "",
+}
+ELSEWHERE: tuple[tuple[str, str, str], ...] = (
+    ("sagemaker-runtime", "InvokeEndpoint", "answered by the fronts"),
+    ("sagemaker-runtime", "InvokeEndpointAsync", "refused: not available yet"),
+    ("sagemaker-runtime", "InvokeEndpointWithResponseStream", "refused: not available yet"),
+    (
+        "s3",
+        "objects, buckets, versions, multipart uploads, presigned requests, POST forms",
+        "answered by the object store",
+    ),
+)
+
+
+def render() -> str:
+    """The whole page, as Markdown."""
+    handlers.load()
+    lines = [
+        "# Operations",
+        "",
+        "Made from the registry (`clary/api`) and botocore's models; do not edit. *Done* is listed with what it does. An operation",
+        "that is *modelled* is understood and refused with an AWS error that names it: nothing here pretends.",
+        "",
+        "| service | done | modelled |",
+        "|---|---|---|",
+    ]
+    lines += [f"| {service} | {len(_done(service))} | {len(registry.missing(service))} |" for service in SERVICES]
+    lines += ["", "| service | operation | |", "|---|---|---|"]
+    lines += [f"| {service} | {operation} | {what} |" for service, operation, what in ELSEWHERE]
+    for service in SERVICES:
+        done = _done(service)
+        if not done:
+            continue
+        lines += ["", f"## {service}", "", "| operation | what it does |", "|---|---|"]
+        lines += [f"| {name} | {_says(registry.find(service, name))} |" for name in done]
+    for service in SERVICES:
+        missing = registry.missing(service)
+        lines += ["", f"## {service}: modelled, not done", "", ", ".join(missing) + "."]
+    return "\n".join(lines) + "\n"
+
+
+def _done(service: str) -> list[str]:
+    return sorted(name for owner, name in registry.registered() if owner == service)
+
+
+def _says(operation: registry.Operation | None) -> str:
+    """The first sentence of the handler's docstring, if it has one."""
+    text = inspect.getdoc(operation.handler) if operation is not None else None
+    first = " ".join((text or "").split("\n\n")[0].split()).replace("|", "\\|")
+    return first
