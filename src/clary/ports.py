@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Protocol, TypeVar
 
+from clary.domain.loglines import LogGroup, LogMatches, LogPage, LogStream
 from clary.domain.objects import ALWAYS, Bucket, Condition, Item, Listed, Part, Upload, Written
 from clary.domain.resources import Lease, Query, Record, Scope
 from clary.domain.routes import EndpointRoute, EndpointView
@@ -267,54 +268,6 @@ class Runtimes(Protocol):
     async def ensure(self, runtime: Runtime, extra: str = "", log: Callable[[str], None] | None = None) -> Environment:
         """Build (once, cached by content hash) the runtime plus the user's requirement text. Invalid carries uv's own words."""
         ...
-
-
-@dataclass(frozen=True, slots=True)
-class LogEvent:
-    timestamp: int  # ms
-    message: str
-    ingestion: int  # ms
-    position: int  # byte offset in the stream's file: the order within a millisecond
-
-
-@dataclass(frozen=True, slots=True)
-class LogGroup:
-    """A group as listed. `created` in ms; `retention` in days, None keeps for ever; `stored` in bytes."""
-
-    name: str
-    created: int
-    retention: int | None = None
-    tags: Mapping[str, str] = field(default_factory=dict)
-    stored: int = 0
-
-
-@dataclass(frozen=True, slots=True)
-class LogStream:
-    """A stream as listed. Times in ms (None: no event yet), `stored` in bytes."""
-
-    name: str
-    created: int
-    first: int | None = None
-    last: int | None = None
-    ingested: int | None = None
-    stored: int = 0
-
-
-@dataclass(frozen=True, slots=True)
-class LogPage:
-    """Events in order of time; the page covers the stream from byte `start` up to byte `end`."""
-
-    events: Sequence[LogEvent]
-    start: int
-    end: int
-
-
-@dataclass(frozen=True, slots=True)
-class LogMatches:
-    """Events of several streams, merged by time: (stream, event). `after`, when more may follow, resumes the search."""
-
-    events: Sequence[tuple[str, LogEvent]]
-    after: tuple[int, str, int] | None = None  # (ms, stream, position) of the last event looked at
 
 
 class Logs(Protocol):

@@ -19,7 +19,7 @@ from clary.api.call import Call, Params
 from clary.api.registry import operation
 from clary.domain.errors import Invalid, NotFound
 from clary.domain.logfilter import compile_pattern
-from clary.ports import LogEvent, LogGroup, LogStream
+from clary.domain.loglines import LogEvent, LogGroup, LogStream
 
 RETENTIONS = (1, 3, 5, 7, 14, 30, 60, 90, 120, 150, 180, 365, 400, 545, 731, 1096, 1827, 2192, 2557, 2922, 3288, 3653)
 MOST_EVENTS = 10_000

@@ -20,8 +20,8 @@ from pathlib import Path
 from typing import Any
 
 from clary.domain.errors import AlreadyExists, NotFound
+from clary.domain.loglines import LogEvent, LogGroup, LogMatches, LogPage, LogStream
 from clary.domain.resources import Scope
-from clary.ports import LogEvent, LogGroup, LogMatches, LogPage, LogStream
 from clary.stores import logfile
 from clary.stores.logfile import Line
 from clary.stores.lognames import SUFFIX, Births, encode_name, file_name

@@ -8,8 +8,9 @@ from dataclasses import dataclass, field, replace
 import pytest
 
 from clary.domain.errors import AlreadyExists, NotFound
+from clary.domain.loglines import LogEvent, LogGroup, LogMatches, LogPage, LogStream
 from clary.domain.resources import Scope
-from clary.ports import LogEvent, LogGroup, LogMatches, LogPage, Logs, LogStream
+from clary.ports import Logs
 
 SCOPE = Scope("000000000000", "us-east-1")
 ELSEWHERE = Scope("000000000000", "eu-west-1")
