@@ -270,6 +270,18 @@ def test_out_of_memory_says_what_to_do() -> None:
     assert "8192 MiB (ml.m5.large)" in reason
 
 
+@pytest.mark.parametrize(
+    ("run", "reason"),
+    [
+        (ended(137, detail="it wrote too much"), "ClientError: it wrote too much, exit code: 137"),
+        (replace(ended(1), started_at=None, detail="no bwrap"), "InternalServerError: no bwrap"),
+    ],
+)
+def test_the_backends_own_word_is_the_reason(run: Observation, reason: str) -> None:
+    decision = decide(training(), replace(SEEN, runs={"algo-1": run}), NOW)
+    assert decision.record.document["outcome"]["reason"] == reason
+
+
 def test_an_expression_that_matched_nothing_is_told() -> None:
     spec = {**request()["AlgorithmSpecification"], "MetricDefinitions": [{"Name": "acc", "Regex": "acc=(.*)"}]}
     decision = decide(

@@ -237,8 +237,10 @@ def _reason(record: Record, name: str, run: Observation, seen: Seen) -> str:
     if run.oom_killed:
         host = next(h for h in training.hosts(record.document["request"]) if h.name == name)
         return failures.out_of_memory(name, host.instance_type, int(record.document["fit"]["memory"]))
-    if run.detail and run.started_at is None:
-        return failures.internal_error(run.detail)
+    if run.detail:  # the backend's word: it could not be started, or a limit ended it
+        if run.started_at is None:
+            return failures.internal_error(run.detail)
+        return failures.fitted("ClientError: ", run.detail, f", exit code: {run.exit_code}")
     text, tail = seen.failures.get(name, ("", ()))
     return failures.algorithm_error(run.exit_code or 0, text, tail)
 
