@@ -34,6 +34,7 @@ _ETC = (
     "/etc/services",
     "/etc/ssl",
     "/etc/timezone",
+    "/etc/uv",
     "/etc/xdg/pip",
 )
 _ARCHITECTURES = {"x86_64": "x86_64", "amd64": "x86_64", "aarch64": "aarch64", "arm64": "aarch64"}

@@ -128,7 +128,9 @@ class UvRuntimes:
             await asyncio.to_thread(shutil.rmtree, leftover, True)
         staging.mkdir(mode=0o755)
         try:
-            await self._install(staging, runtime, log)
+            # Compiled at the very end: wheels carry made-up file times, so that the bytecode of a package that the user's requirements
+            # replace would pass for that of the new one.
+            await self._install(staging, runtime, log, compiled=not extra)
             if extra:
                 await self._install_extra(staging, extra, log)
             await asyncio.to_thread(_settle, staging)
@@ -137,7 +139,7 @@ class UvRuntimes:
             await asyncio.to_thread(shutil.rmtree, staging, True)
         save(str(self._folder), f"{name}.json", {"runtime": runtime.name, "version": runtime.version, "extra": extra})
 
-    async def _install(self, staging: Path, runtime: Runtime, log: Log) -> None:
+    async def _install(self, staging: Path, runtime: Runtime, log: Log, compiled: bool) -> None:
         """What Clary ships: wheels with known hashes, so nothing of it runs here."""
         requirements = self._folder / f"{staging.name}.txt"
         requirements.write_text(runtime.requirements)
@@ -145,7 +147,8 @@ class UvRuntimes:
             await self._run(
                 ["venv", "--quiet", "--relocatable", "--allow-existing", "--python", self._python, str(staging)], log
             )
-            options = ["--require-hashes", "--no-build", "--compile-bytecode", "--python", str(staging / "bin/python")]
+            options = ["--require-hashes", "--no-build", "--python", str(staging / "bin/python")]
+            options += ["--compile-bytecode"] if compiled else []
             await self._run(["pip", "sync", *options, str(requirements)], log)
         finally:
             requirements.unlink(missing_ok=True)
@@ -154,10 +157,12 @@ class UvRuntimes:
         process = await asyncio.create_subprocess_exec(
             self._uv,
             *arguments,
-            env={**self._environment, "UV_NO_PROGRESS": "1", "UV_NO_CONFIG": "1"},
+            env={**self._environment, "UV_NO_PROGRESS": "1"},
+            cwd=self._folder,
             stdin=asyncio.subprocess.DEVNULL,
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.STDOUT,
+            limit=1 << 20,
         )
         assert process.stdout is not None
         words: list[str] = []
@@ -202,7 +207,7 @@ class UvRuntimes:
             Mount(str(root / "requirements.txt"), f"{_REQUIREMENTS}/requirements.txt"),
             Mount(str(root / "cache"), _CACHE, MountMode.READ_WRITE),
             Mount(str(staging), str(staging), MountMode.READ_WRITE),
-            *(Mount(path, path) for path in self.mounts()),
+            *(Mount(path, path) for path in (*self.mounts(), *self._wheelhouses())),
         ]
         return Workload(
             key=key,
@@ -217,6 +222,11 @@ class UvRuntimes:
             max_runtime=_BUILD_SECONDS,
             stop_grace=2.0,
         )
+
+    def _wheelhouses(self) -> list[str]:
+        """Local folders that uv is told to find wheels in (a machine without an index)."""
+        named = self._environment.get("UV_FIND_LINKS", "").replace(",", " ").split()
+        return [path for path in named if os.path.isdir(path)]
 
     async def _follow(self, handle: str, path: Path, log: Log) -> None:
         """Hand over the build's lines as they come, until it has ended."""

@@ -1,0 +1,235 @@
+"""Environments: built once, whole or not at all, users' requirements only inside a sandbox. Without an index: wheels made here."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import hashlib
+import io
+import os
+import tarfile
+import zipfile
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from clary.backends import runtimes
+from clary.backends.images import pinned, repository
+from clary.backends.images import runtimes as shipped
+from clary.backends.runtimes import UvRuntimes
+from clary.domain.errors import Invalid
+from clary.domain.workload import Mount, MountMode
+from clary.ports import Runtime
+
+from .conftest import Sandboxes, needs_sandbox
+
+
+def wheel(folder: Path, name: str, version: str, source: str) -> str:
+    """A wheel with one module; its requirement line with its hash."""
+    info = f"{name}-{version}.dist-info"
+    files = {
+        f"{name}.py": source,
+        f"{info}/METADATA": f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n",
+        f"{info}/WHEEL": "Wheel-Version: 1.0\nGenerator: test\nRoot-Is-Purelib: true\nTag: py3-none-any\n",
+        f"{info}/entry_points.txt": f"[console_scripts]\n{name}-tool = {name}:main\n",
+    }
+    rows = []
+    for path, text in files.items():
+        digest = base64.urlsafe_b64encode(hashlib.sha256(text.encode()).digest()).rstrip(b"=").decode()
+        rows.append(f"{path},sha256={digest},{len(text.encode())}\n")
+    path = folder / f"{name}-{version}-py3-none-any.whl"
+    with zipfile.ZipFile(path, "w") as archive:
+        for member, text in {**files, f"{info}/RECORD": "".join(rows) + f"{info}/RECORD,,\n"}.items():
+            archive.writestr(member, text)
+    return f"{name}=={version} --hash=sha256:{hashlib.sha256(path.read_bytes()).hexdigest()}\n"
+
+
+def source(folder: Path, name: str, setup: str) -> None:
+    """A source distribution whose build runs `setup`, without a build backend to fetch."""
+    backend = (
+        "import os, zipfile\n"
+        "def get_requires_for_build_wheel(settings=None): return []\n"
+        "def build_wheel(folder, settings=None, metadata=None):\n"
+        f"    {setup}\n"
+        f"    name = '{name}-1.0-py3-none-any.whl'\n"
+        "    with zipfile.ZipFile(os.path.join(folder, name), 'w') as file:\n"
+        f"        file.writestr('{name}.py', '')\n"
+        f"        file.writestr('{name}-1.0.dist-info/METADATA', 'Metadata-Version: 2.1\\nName: {name}\\nVersion: 1.0\\n')\n"
+        f"        file.writestr('{name}-1.0.dist-info/WHEEL', 'Wheel-Version: 1.0\\nRoot-Is-Purelib: true\\nTag: py3-none-any\\n')\n"
+        f"        file.writestr('{name}-1.0.dist-info/RECORD', '')\n"
+        "    return name\n"
+    )
+    project = '[build-system]\nrequires = []\nbuild-backend = "own"\nbackend-path = ["."]\n'
+    information = f"Metadata-Version: 2.1\nName: {name}\nVersion: 1.0\n"
+    with tarfile.open(folder / f"{name}-1.0.tar.gz", "w:gz") as archive:
+        for path, text in {"own.py": backend, "pyproject.toml": project, "PKG-INFO": information}.items():
+            member = tarfile.TarInfo(f"{name}-1.0/{path}")
+            member.size = len(text.encode())
+            archive.addfile(member, io.BytesIO(text.encode()))
+
+
+class Builder:
+    """Runtimes over a folder of wheels."""
+
+    def __init__(self, folder: Path, sandboxes: Sandboxes) -> None:
+        self.wheels = folder / "wheels"
+        self.wheels.mkdir(mode=0o755)
+        self.folder = folder / "environments"
+        self.sandboxes = sandboxes
+        self.environment = {
+            "PATH": os.defpath,
+            "HOME": str(folder),
+            "UV_CACHE_DIR": str(folder / "cache"),
+            "UV_FIND_LINKS": str(self.wheels),
+            "UV_OFFLINE": "1",
+        }
+
+    def made(self) -> UvRuntimes:
+        return runtimes.create(str(self.folder), self.sandboxes.backend, environment=self.environment)
+
+    async def run(self, key: str, python: str, script: str, mounts: tuple[Mount, ...]) -> tuple[int | None, str]:
+        seen, log = await self.sandboxes.run(key, python, "-c", script, mounts=mounts)
+        return seen.exit_code, log
+
+
+@pytest.fixture
+async def builder(tmp_path: Path) -> AsyncIterator[Builder]:
+    sandboxes = Sandboxes(tmp_path)
+    yield Builder(tmp_path, sandboxes)
+    await sandboxes.close()
+
+
+@needs_sandbox
+async def test_built_once_and_found_again(builder: Builder) -> None:
+    runtime = Runtime(
+        "small", "python", requirements=wheel(builder.wheels, "alpha", "1.0", "VALUE = 7\ndef main(): print(VALUE)\n")
+    )
+    made, lines = builder.made(), []
+    assert made.built(runtime) is None
+    first, second = await asyncio.gather(made.ensure(runtime, log=lines.append), made.ensure(runtime))
+    assert first == second == made.built(runtime) == builder.made().built(runtime)
+    assert sum("alpha==1.0" in line for line in lines) == 1
+    before = os.stat(first.path).st_mtime_ns
+    assert await builder.made().ensure(runtime) == first
+    assert os.stat(first.path).st_mtime_ns == before
+    assert list(Path(first.path).rglob("alpha*.pyc"))
+    mounts = (Mount(first.path, first.path),)
+    assert await builder.run("use", first.python, "import alpha; print(alpha.VALUE)", mounts) == (0, "7")
+    seen, log = await builder.sandboxes.run("tool", f"{first.path}/bin/alpha-tool", mounts=mounts)
+    assert (seen.exit_code, log) == (0, "7")
+
+
+@needs_sandbox
+async def test_a_users_requirements_come_on_top(builder: Builder) -> None:
+    runtime = Runtime("small", "python", requirements=wheel(builder.wheels, "alpha", "1.0", "VALUE = 7"))
+    wheel(builder.wheels, "alpha", "2.0", "VALUE = 8")
+    wheel(builder.wheels, "beta", "0.1", "import alpha\nVALUE = alpha.VALUE * 2")
+    made, lines = builder.made(), []
+    plain = await made.ensure(runtime)
+    more = await made.ensure(runtime, "# mine\nalpha==2.0\nbeta\n", lines.append)
+    assert any("beta==0.1" in line for line in lines)
+    assert more.path != plain.path
+    assert made.hash(runtime, "alpha==2.0\n\nbeta  # double\n") == made.hash(runtime, "# mine\nalpha==2.0\nbeta\n")
+    for key, environment, value in (("plain", plain, "7"), ("more", more, "16")):
+        module = "alpha" if key == "plain" else "beta"
+        script = f"import {module}; print({module}.VALUE)"
+        assert await builder.run(key, environment.python, script, (Mount(environment.path, environment.path),)) == (
+            0,
+            value,
+        )
+    assert sorted(await builder.sandboxes.backend.handles()) == ["more", "plain"]  # a build is not one of a loop's runs
+
+
+@needs_sandbox
+async def test_a_failed_build_leaves_nothing_and_says_why(builder: Builder) -> None:
+    good = wheel(builder.wheels, "alpha", "1.0", "")
+    made = builder.made()
+    with pytest.raises(Invalid, match="never-heard-of"):
+        await made.ensure(Runtime("small", "python", requirements=good), "never-heard-of==3")
+    with pytest.raises(Invalid, match="alpha"):
+        await made.ensure(Runtime("small", "python", requirements=good.replace("sha256:", "sha256:00")[:-3] + "\n"))
+    assert [path.name for path in builder.folder.iterdir() if not path.name.endswith(".lock")] == []
+
+
+@needs_sandbox
+async def test_a_build_that_runs_code_runs_it_in_a_sandbox(builder: Builder, tmp_path: Path) -> None:
+    """A source distribution may do what it likes: not to us."""
+    secret = tmp_path / "secret"
+    secret.write_text("SECRET")
+    source(builder.wheels, "evil", f"open({str(tmp_path / 'spoiled')!r}, 'w').write(open({str(secret)!r}).read())")
+    source(builder.wheels, "honest", "pass")
+    runtime = Runtime("small", "python", requirements=wheel(builder.wheels, "alpha", "1.0", ""))
+    made = builder.made()
+    with pytest.raises(Invalid, match="secret"):
+        await made.ensure(runtime, "evil")
+    assert not (tmp_path / "spoiled").exists()
+    built = await made.ensure(runtime, "honest")
+    assert await builder.run("honest", built.python, "import honest", (Mount(built.path, built.path),)) == (0, "")
+    with pytest.raises(Invalid):
+        await made.ensure(Runtime("pinned", "python", requirements="honest==1.0 --hash=sha256:00\n"))
+
+
+@needs_sandbox
+async def test_an_overlay_of_an_environment_can_be_written(builder: Builder) -> None:
+    runtime = Runtime("small", "python", requirements=wheel(builder.wheels, "alpha", "1.0", "VALUE = 7"))
+    built = await builder.made().ensure(runtime)
+    script = "import alpha, os; os.unlink(alpha.__file__); open(os.path.dirname(alpha.__file__) + '/new.py', 'w'); print('written')"
+    overlay = (Mount(built.path, built.path, MountMode.OVERLAY),)
+    assert await builder.run("overlay", built.python, script, overlay) == (0, "written")
+    plain = (Mount(built.path, built.path),)
+    assert (await builder.run("plain", built.python, script, plain))[0] == 1
+    assert await builder.run("after", built.python, "import alpha; print(alpha.VALUE)", plain) == (0, "7")
+
+
+@needs_sandbox
+async def test_a_build_that_was_cut_off_is_made_anew(builder: Builder) -> None:
+    runtime = Runtime("small", "python", requirements=wheel(builder.wheels, "alpha", "1.0", "VALUE = 7"))
+    made = builder.made()
+    name = made.hash(runtime)
+    for leftover in (builder.folder / name, builder.folder / f".{name}"):
+        leftover.mkdir(parents=True)
+        (leftover / "half").touch()
+    assert made.built(runtime) is None
+    built = await made.ensure(runtime)
+    assert not (Path(built.path) / "half").exists()
+
+
+@pytest.mark.parametrize(
+    ("image", "name"),
+    [
+        ("683313688378.dkr.ecr.us-east-1.amazonaws.com/sagemaker-xgboost:1.7-1", "sagemaker-xgboost"),
+        ("811284229777.dkr.ecr.us-east-1.amazonaws.com/xgboost:1", "xgboost"),
+        ("811284229777.dkr.ecr.us-east-1.amazonaws.com/xgboost:latest", "xgboost"),
+        ("123.dkr.ecr.cn-north-1.amazonaws.com.cn/sagemaker-scikit-learn:1.2-1-cpu-py3", "sagemaker-scikit-learn"),
+        ("localhost:5000/team/pytorch-training:2.6-cpu-py312", "pytorch-training"),
+        ("sagemaker-base-python", "sagemaker-base-python"),
+        ("x.y/xgboost@sha256:00aa", "xgboost"),
+        ("", ""),
+    ],
+)
+def test_repository(image: str, name: str) -> None:
+    assert repository(image) == name
+
+
+def test_what_is_shipped_is_pinned_hashed_and_names_no_index() -> None:
+    folder = Path(runtimes.__file__).parent / "environments"
+    names = {runtime.name for runtime in shipped()}
+    assert names == {path.stem for path in folder.glob("*.in")} == {path.stem for path in folder.glob("*.txt")}
+    for runtime in shipped():
+        assert runtime.version
+        assert "://" not in runtime.requirements
+        assert "--index" not in runtime.requirements
+        for line in (folder / f"{runtime.name}.in").read_text().split():
+            assert pinned(runtime.requirements, line), line
+        pins = [line for line in runtime.requirements.splitlines() if line and not line.startswith(" ")]
+        assert all("==" in line and line.endswith("\\") for line in pins)
+    small = next(runtime for runtime in shipped() if runtime.name == "xgboost")
+    assert not pinned(small.requirements, "scikit-learn")  # it would be imported with XGBoost, and waited for
+
+
+def test_resolve_by_repository(tmp_path: Path) -> None:
+    known = {name: runtime.name for runtime in shipped() for name in runtime.repositories}
+    assert known["sagemaker-xgboost"] == known["xgboost"] == "xgboost"
+    assert known["sagemaker-scikit-learn"] == "sklearn"
+    assert known["pytorch-inference"] == "pytorch"
