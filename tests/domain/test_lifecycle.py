@@ -2,13 +2,14 @@ from __future__ import annotations
 
 from enum import StrEnum
 from itertools import product
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from clary.api.registry import model
 from clary.domain.errors import IllegalTransition
-from clary.domain.lifecycle import ENDPOINT, JOB, EndpointFact, EndpointStatus, JobFact, JobStatus, advance
+from clary.domain.lifecycle import ENDPOINT, JOB, EndpointFact, EndpointStatus, JobFact, JobStatus, advance, render_svg
 
 TABLES: list[tuple[Any, type[StrEnum], type[StrEnum], str]] = [
     (ENDPOINT, EndpointStatus, EndpointFact, "EndpointStatus"),
@@ -41,3 +42,8 @@ def test_every_status_leads_on_but_the_final_ones(table: Any, statuses: Any, fac
 def test_an_unknown_status_is_an_error() -> None:
     with pytest.raises(ValueError, match="Dreaming"):
         advance(ENDPOINT, "Dreaming", EndpointFact.ALL_READY)
+
+
+def test_the_picture_is_current() -> None:
+    picture = Path(__file__).parents[2] / "docs" / "lifecycle.svg"
+    assert picture.read_text() == render_svg(), "draw it again: scripts/generated.py"

@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from enum import StrEnum
 from typing import TypeVar
 
+from clary.domain.drawing import draw
 from clary.domain.errors import IllegalTransition
 
 
@@ -108,3 +109,10 @@ def advance(table: Mapping[tuple[S, F], S], status: str, fact: F) -> S:
 def admits(table: Mapping[tuple[S, F], S], status: str, fact: F) -> bool:
     """Whether `advance` would answer."""
     return (type(next(iter(table))[0])(status), fact) in table
+
+
+def render_svg() -> str:
+    """`docs/lifecycle.svg`. AWS's statuses that Clary never enters are in the tables, not in the picture."""
+    endpoint = [(s.value, f.value, to.value) for (s, f), to in ENDPOINT.items() if s is not _E.SYSTEM_UPDATING]
+    job = [(s.value, f.value, to.value) for (s, f), to in JOB.items()]
+    return draw({"Endpoint": endpoint, "Training job": job})
