@@ -15,7 +15,7 @@ import pytest
 from clary.app.cli import environment, output, top
 from clary.app.cli.environment import no_proxy, sdk_config, unset, with_section
 from clary.app.cli.listing import SECRET
-from clary.app.cli.logs import Seen, begin_of, place, words
+from clary.app.cli.logs import Place, Seen, begin_of, places, words
 from clary.app.cli.output import Refused
 from clary.app.cli.shell import METADATA, options
 from clary.app.settings import Settings, load
@@ -263,6 +263,8 @@ class FakeClient:
         return self.answers.get(operation, [])
 
 
+TRAINED = Place("/aws/sagemaker/TrainingJobs", "j/", "j")
+SERVED = Place("/aws/sagemaker/Endpoints/e")
 JOB = {"DescribeTrainingJob": {"TrainingJobName": "j"}}
 GROUP = {
     "DescribeLogGroups": [
@@ -275,23 +277,25 @@ GROUP = {
 @pytest.mark.parametrize(
     ("answers", "resource", "wanted"),
     [
-        ({}, "/my/group", ("/my/group", "", None)),
-        (JOB, "j", ("/aws/sagemaker/TrainingJobs", "j/", "j")),
-        (JOB, "arn:aws:sagemaker:us-east-1:000000000000:training-job/j", ("/aws/sagemaker/TrainingJobs", "j/", "j")),
-        (GROUP, "e", ("/aws/sagemaker/Endpoints/e", "", None)),
-        (GROUP | JOB, "training-job/e", ("/aws/sagemaker/TrainingJobs", "j/", "j")),
-        ({"DescribeEndpoint": {}}, "arn:aws:sagemaker:r:a:endpoint/e", ("/aws/sagemaker/Endpoints/e", "", None)),
+        ({}, "/my/group", [Place("/my/group")]),
+        (JOB, "j", [TRAINED]),
+        (JOB, "arn:aws:sagemaker:us-east-1:000000000000:training-job/j", [TRAINED]),
+        (GROUP, "e", [SERVED]),
+        (GROUP | JOB, "training-job/e", [TRAINED]),
+        (GROUP | JOB, "endpoint/e", [SERVED]),
+        (GROUP | JOB, "e", [SERVED, TRAINED]),
+        ({"DescribeEndpoint": {}}, "arn:aws:sagemaker:r:a:endpoint/e", [SERVED]),
     ],
 )
 def test_a_resource_s_log_is_found(answers: Any, resource: str, wanted: object) -> None:
     client: Any = FakeClient(**answers)
-    assert place(client, resource) == wanted
+    assert places(client, resource) == wanted
 
 
 def test_no_such_resource() -> None:
     client: Any = FakeClient()
     with pytest.raises(Refused) as caught:
-        place(client, "nothing")
+        places(client, "nothing")
     assert caught.value.code == output.NOT_FOUND
 
 

@@ -7,6 +7,7 @@ import sys
 import time
 from collections import deque
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from typing import Any
 
 from clary.app.cli.client import ApiFailure, Client
@@ -26,26 +27,30 @@ _COLOURS = ("36", "33", "32", "35", "34", "31")
 def logs(directory: str | None, resource: str, *, follow: bool, since: str, pattern: str, as_json: bool) -> None:
     start = begin_of(since, time.time())
     client = find(directory).client()
-    group, prefix, job = place(client, resource)
-    show = _shower(as_json, len(prefix))
-    asked: dict[str, Any] = {"logGroupName": group, "startTime": start}
-    if prefix:
-        asked["logStreamNamePrefix"] = prefix
-    if pattern:
-        asked["filterPattern"] = pattern
+    found = places(client, resource)
+    show = _shower(as_json)
+    asked = [_question(place, start, pattern) for place in found]
     seen = Seen()
     ended = not follow
     while True:
-        for event in _events(client, asked):
+        for event in sorted(_look(client, asked), key=lambda event: event["timestamp"]):
             if seen.first(event["eventId"]):
-                asked["startTime"] = max(asked["startTime"], event["timestamp"] - LATE_MS)
                 show(event)
         if ended:
             return
         # Asked before the last look, so that what was written until the end is shown.
-        ended = job is not None and _ended(client, job)
+        ended = all(place.job is not None and _ended(client, place.job) for place in found)
         if not ended:
             time.sleep(POLL)
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where a resource's lines are: a log group, a prefix of its streams, and the training job they belong to, if one."""
+
+    group: str
+    prefix: str = ""
+    job: str | None = None
 
 
 def begin_of(since: str, now: float) -> int:
@@ -56,21 +61,38 @@ def begin_of(since: str, now: float) -> int:
     return int((now - int(found.group(1)) * _SECONDS[found.group(2)]) * 1000) if found else 0
 
 
-def place(client: Client, resource: str) -> tuple[str, str, str | None]:
-    """(log group, stream prefix, training job's name or None) of what the user calls a resource."""
+def places(client: Client, resource: str) -> list[Place]:
+    """Everything that goes by this name: a log group, an endpoint (a deleted one's log stays), a training job."""
     if resource.startswith("/"):
-        return resource, "", None
+        return [Place(resource)]
     kind, _, name = resource.rpartition("/")
     kind = kind.rpartition(":")[2]
-    if kind in ("", "endpoint") and _has_group(client, ENDPOINTS + name):
-        return ENDPOINTS + name, "", None
-    if kind in ("", "training-job"):
-        job = _job(client, name)
-        if job is not None:
-            return JOBS, f"{job}/", job
-    if kind in ("", "endpoint") and _has_endpoint(client, name):
-        return ENDPOINTS + name, "", None
-    raise Refused(f"there is no job or endpoint {resource!r}: `clary ps --all` lists what there is", NOT_FOUND)
+    found: list[Place] = []
+    if kind in ("", "endpoint") and (_has_group(client, ENDPOINTS + name) or _has_endpoint(client, name)):
+        found.append(Place(ENDPOINTS + name))
+    job = _job(client, name) if kind in ("", "training-job") else None
+    if job is not None:
+        found.append(Place(JOBS, f"{job}/", job))
+    if not found:
+        raise Refused(f"there is no job or endpoint {resource!r}: `clary ps --all` lists what there is", NOT_FOUND)
+    return found
+
+
+def _question(place: Place, start: int, pattern: str) -> dict[str, Any]:
+    asked: dict[str, Any] = {"logGroupName": place.group, "startTime": start}
+    if place.prefix:
+        asked["logStreamNamePrefix"] = place.prefix
+    return {**asked, "filterPattern": pattern} if pattern else asked
+
+
+def _look(client: Client, asked: list[dict[str, Any]]) -> Iterator[dict[str, Any]]:
+    """What is there by now, and maybe was shown; the next look begins a little before the end of this one."""
+    for question in asked:
+        start = question["startTime"]
+        for event in _events(client, {**question}):
+            start = max(start, event["timestamp"] - LATE_MS)
+            yield event
+        question["startTime"] = start
 
 
 class Seen:
@@ -131,8 +153,8 @@ def _events(client: Client, asked: dict[str, Any]) -> Iterator[dict[str, Any]]:
             raise
 
 
-def _shower(as_json: bool, skip: int) -> Callable[[dict[str, Any]], None]:
-    """Prints an event; a stream's name is shown without the first `skip` letters, which all have."""
+def _shower(as_json: bool) -> Callable[[dict[str, Any]], None]:
+    """Prints an event: time, stream (in its own colour), message."""
     colours: dict[str, str] = {}
 
     def show(event: dict[str, Any]) -> None:
@@ -140,7 +162,7 @@ def _shower(as_json: bool, skip: int) -> Callable[[dict[str, Any]], None]:
             say_json(event)
             return
         stream = str(event["logStreamName"])
-        label = plain(stream[skip:])
+        label = plain(stream)
         if sys.stdout.isatty():
             colour = colours.setdefault(stream, _COLOURS[len(colours) % len(_COLOURS)])
             label = f"\x1b[{colour}m{label}\x1b[0m"
