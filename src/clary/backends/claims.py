@@ -19,7 +19,9 @@ class Claims:
 
     def take(self, owner: str) -> int:
         """A number for `owner`. Unschedulable when all are in use."""
-        number = self._free(owner) or (self._free(owner) if self.sweep() else None)
+        number = self._free(owner)
+        if number is None and self.sweep():
+            number = self._free(owner)
         if number is None:
             raise Unschedulable(f"all of {self._first} to {self._last} are in use ({self._folder})")
         self._next = number + 1
@@ -52,7 +54,7 @@ class Claims:
         size = self._last - self._first + 1
         for step in range(size):
             number = self._first + (self._next - self._first + step) % size
-            temporary = self._folder / f".{os.getpid()}-{number}"
+            temporary = self._folder / f".{os.urandom(8).hex()}"
             temporary.write_text(owner)
             try:
                 os.link(temporary, self._folder / str(number))  # whole at once: a claim is never seen without its owner

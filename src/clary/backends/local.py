@@ -166,7 +166,7 @@ class LocalBackend:
             if folder.read("run.json") is not None:
                 return  # another process was quicker, and its run may even have ended
             self._index.add(workload.key, workload.root)
-            uid = self._uid(workload)
+            uid = self._uid(workload, folder)
             if self.host.root:
                 access.give(workload, uid)
             self._prepare(request, folder, uid)
@@ -174,11 +174,11 @@ class LocalBackend:
         finally:
             os.close(lock)
 
-    def _uid(self, workload: Workload) -> int:
+    def _uid(self, workload: Workload, folder: Folder) -> int:
         if not self.host.root:
             return self.host.uid
-        owned = self._uids.owned(workload.root)
-        return owned[0] if owned else self._uids.take(workload.root)
+        begun = folder.read("spec.json")  # of a start that was cut off
+        return int(begun["uid"]) if begun else self._uids.take(workload.root)
 
     def _prepare(self, request: Spawn, folder: Folder, uid: int) -> None:
         workload = request.workload
@@ -192,7 +192,8 @@ class LocalBackend:
         _secret(folder.path / "bwrap.args", "".join(item + "\0" for item in arguments).encode())
         limits = Limits(workload.cpu, workload.memory, workload.pids)
         group = self.groups.create(hashlib.sha256(workload.key.encode()).hexdigest()[:40], limits)
-        folder.write("spec.json", self._spec(request, folder, group, _fill(request.command, filled)))
+        spec = self._spec(request, folder, group, _fill(request.command, filled))
+        folder.write("spec.json", {**spec, "uid": uid})
 
     def _spec(self, request: Spawn, folder: Folder, group: Group, command: list[str]) -> dict[str, Any]:
         workload = request.workload

@@ -1,0 +1,132 @@
+"""Parts of the shim that need no sandbox: lines, records, figures."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from clary.backends.shim.log import LINE_BYTES, Log
+from clary.backends.shim.proc import counter, cpu_time, disk_use, family, resident, started_ticks
+from clary.backends.shim.records import load, reserve, save
+
+
+def written(path: Path) -> list[str]:
+    return [line.partition("\t")[2] for line in path.read_text().splitlines()]
+
+
+def test_lines_come_whole_however_they_arrive(tmp_path: Path) -> None:
+    log = Log(str(tmp_path / "log"), 1 << 20)
+    for piece in (b"on", b"e\ntwo\nth", b"r", b"ee\n\nfour"):
+        log.feed(piece)
+    log.close()
+    assert written(tmp_path / "log") == ["one", "two", "three", "", "four"]
+
+
+def test_an_overlong_line_is_cut_and_the_next_is_not(tmp_path: Path) -> None:
+    log = Log(str(tmp_path / "log"), 1 << 30)
+    for _ in range(10):
+        log.feed(b"x" * 100_000)
+    log.feed(b"end\nnext\n" + b"y" * (LINE_BYTES + 5) + b"\nlast\n")
+    log.close()
+    lines = written(tmp_path / "log")
+    assert [line[-12:] for line in lines] == [" [truncated]", "next", " [truncated]", "last"]
+    assert {len(lines[0]), len(lines[2])} == {LINE_BYTES}
+
+
+def test_bytes_that_are_no_text_are_replaced(tmp_path: Path) -> None:
+    log = Log(str(tmp_path / "log"), 1 << 20)
+    log.feed("gr\u00fc\u00df\n".encode() + b"\xff\xfe bad\r\n")
+    assert written(tmp_path / "log") == ["gr\u00fc\u00df", "\ufffd\ufffd bad"]
+
+
+def test_a_log_has_an_end(tmp_path: Path) -> None:
+    log = Log(str(tmp_path / "log"), 1000)
+    for _ in range(1000):
+        log.feed(b"z" * 99 + b"\n")
+    log.close()
+    assert (tmp_path / "log").stat().st_size < 2500
+    assert "larger than 1000 bytes" in written(tmp_path / "log")[-1]
+
+
+def test_without_a_file_only_the_tail_is_kept() -> None:
+    log = Log(None, 1000)
+    log.feed(b"a" * 10_000 + b"\nwhy\n")
+    log.note("nothing")
+    log.close()
+    assert log.tail.endswith(b"\nwhy\n")
+    assert len(log.tail) == 4096
+
+
+def test_records_are_whole_or_absent(tmp_path: Path) -> None:
+    folder = str(tmp_path)
+    assert load(folder, "exit.json") is None
+    reserve(folder, "exit.json", 8192)
+    assert load(folder, "exit.json") is None
+    assert (tmp_path / "exit.json.new").stat().st_blocks * 512 >= 8192
+    save(folder, "exit.json", {"a": 1}, 8192)
+    assert load(folder, "exit.json") == {"a": 1}
+    save(folder, "exit.json", {"a": "long" * 100})
+    save(folder, "exit.json", {"a": 2})
+    assert load(folder, "exit.json") == {"a": 2}
+    (tmp_path / "torn.json").write_text('{"a":')
+    assert load(folder, "torn.json") is None
+
+
+def test_counters(tmp_path: Path) -> None:
+    (tmp_path / "one").write_text("1500000\n")
+    (tmp_path / "many").write_text("low 1\noom_kill 3\n")
+    assert counter((str(tmp_path / "one"), "", 1e6)) == 1.5
+    assert counter((str(tmp_path / "many"), "oom_kill", 1)) == 3
+    assert counter((str(tmp_path / "many"), "absent", 1)) is None
+    assert counter((str(tmp_path / "absent"), "", 1)) is None
+    assert counter(None) is None
+
+
+def test_processes_are_seen() -> None:
+    me = os.getpid()
+    assert started_ticks(me)
+    assert started_ticks(1 << 22) is None
+    assert me in family(os.getppid())
+    assert resident([me]) > 1 << 20
+    assert cpu_time([me]) > 0
+
+
+def test_disk_use_walks_in_slices(tmp_path: Path) -> None:
+    for number in range(2500):
+        (tmp_path / str(number)).touch()
+    (tmp_path / "big").write_bytes(bytes(100_000))
+    (tmp_path / "link").symlink_to("/usr")
+    steps = list(disk_use([str(tmp_path), "/never"]))
+    assert None in steps
+    assert steps[-1] is not None
+    assert 100_000 <= steps[-1] < 2_000_000
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root gives files away")
+def test_only_what_is_the_workloads_is_given_away(tmp_path: Path) -> None:
+    from clary.backends.access import give
+    from clary.domain.workload import Mount, MountMode, Workload
+
+    outside, output, farm = tmp_path / "outside", tmp_path / "job/output", tmp_path / "job/farm"
+    for folder in (outside, output, farm):
+        folder.mkdir(parents=True)
+    blob = outside / "blob"
+    blob.touch()
+    (output / "own").touch()
+    os.link(blob, output / "linked")
+    (output / "away").symlink_to(outside)
+    os.link(blob, farm / "data")
+    mounts = (
+        Mount(str(output), "/a", MountMode.READ_WRITE),
+        Mount(str(farm), "/b", MountMode.OVERLAY),
+        Mount(str(outside), "/c", MountMode.OVERLAY),
+    )
+    give(Workload("k", str(tmp_path / "job"), ("x",), {}, mounts, None), 210_007)
+    assert {path.name for path in tmp_path.rglob("*") if path.lstat().st_uid == 210_007} == {
+        "output",
+        "own",
+        "away",
+        "farm",
+    }
