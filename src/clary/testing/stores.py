@@ -149,6 +149,8 @@ class StoreConformance:
 
         assert await found(name_contains="N0") == [f"n{n:02}" for n in range(10)]
         assert await found(name_contains="%") == []
+        assert await found(name_contains="n_0") == []
+        assert await found(name_contains="\\") == []
         assert await found(name_contains="1", statuses=("InService",)) == ["n01", "n10"]
         assert await found(statuses=("Creating", "Failed"), created_before=101.0) == ["n00"]
         assert await found(created_after=104.0) == ["n10", "n11"]
