@@ -390,7 +390,7 @@ def test_two_hosts_train_one_model(tmp_path: Path, start: Start, interpreter: Ca
         hosts = {"current_host": ("localhost", "127.0.0.1")[number], "hosts": ["localhost", "127.0.0.1"]}
         (base / "input/config/resourceconfig.json").write_text(json.dumps(hosts))
         processes.append(start(base))
-    ends = [p.communicate(timeout=90) for p in processes]
+    ends = [p.communicate(timeout=40) for p in processes]
     assert [p.returncode for p in processes] == [0, 0], ends
     assert (tmp_path / "h0/model/xgboost-model").exists()
     assert not (tmp_path / "h1/model/xgboost-model").exists()

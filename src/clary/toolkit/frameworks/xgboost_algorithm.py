@@ -59,6 +59,8 @@ def read_booster(path: str) -> xgboost.Booster:
     """A booster out of JSON, UBJSON or (containers before 1.3) a pickle."""
     with open(path, "rb") as file:
         data = file.read()
+    if not data:  # xgboost ends the whole process over this one
+        raise LoadError("Failed to load model {}: the file is empty.".format(os.path.basename(path)))
     try:
         if data[:1] == b"\x80":
             model = pickle.loads(data)  # noqa: S301  (in the sandbox)

@@ -1,0 +1,204 @@
+"""Scripts' handlers by SageMaker's contract (sagemaker.md 3.2), with the generic runtime's defaults: nothing to import."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from clary.toolkit import content, inference
+from clary.toolkit.frames import Request
+
+Load = Callable[..., inference.Handler]
+
+
+def _request(body: bytes, content_type: str = "text/csv", accept: str = "", **headers: str) -> Request:
+    return Request(1, body, content_type, accept, {k.replace("_", "-"): v for k, v in headers.items()})
+
+
+@pytest.fixture
+def load(tmp_path: Path) -> Iterator[Load]:
+    before, modules = list(sys.path), set(sys.modules)
+
+    def from_code(code: str, **spec: Any) -> inference.Handler:
+        (tmp_path / "code").mkdir(exist_ok=True)
+        (tmp_path / "code" / "inference.py").write_text(code)
+        whole = {
+            "framework": "python",
+            "program": "inference.py",
+            "code_dir": str(tmp_path / "code"),
+            "model_dir": str(tmp_path),
+        }
+        return inference.load({**whole, **spec})
+
+    yield from_code
+    sys.path[:] = before
+    for name in set(sys.modules) - modules:
+        del sys.modules[name]
+
+
+FOUR = """
+import json
+def model_fn(model_dir): return {"dir": model_dir, "times": 3}
+def input_fn(data, content_type): return (type(data).__name__, float(data))
+def predict_fn(data, model): return [data[0], data[1] * model["times"]]
+def output_fn(prediction, accept): return json.dumps([prediction, accept]), "application/x-mine"
+"""
+
+
+def test_the_four_functions(load: Load) -> None:
+    handler = load(FOUR)
+    assert not handler.batchable
+    (answer,) = handler.predict([_request(b"2")])
+    assert answer == (200, b'[["str", 6.0], "application/json"]', "application/x-mine", ())
+    (answer,) = handler.predict([_request(b"2", "application/octet-stream", "text/csv")])
+    assert answer.body == b'[["bytes", 6.0], "text/csv"]'
+
+
+def test_transform_fn(load: Load) -> None:
+    code = "def model_fn(d): return 2\ndef transform_fn(model, data, content_type, accept):\n    return data * model, 'text/x'\n"
+    assert load(code).predict([_request(b"ab")])[0] == (200, b"abab", "text/x", ())
+
+
+@pytest.mark.parametrize(
+    ("result", "body"),
+    [
+        ("'text'", b"text"),
+        ("b'bytes'", b"bytes"),
+        ("bytearray(b'x')", b"x"),
+        ("[1, 2]", b"[1, 2]"),
+        ("{'a': (1,)}", b'{"a": [1]}'),
+    ],
+)
+def test_forms_of_results(load: Load, result: str, body: bytes) -> None:
+    code = f"def model_fn(d): return 2\ndef transform_fn(m, d, c, a): return {result}\n"
+    assert load(code).predict([_request(b"ab", accept="text/plain")])[0][:3] == (200, body, "text/plain")
+
+
+def test_a_result_that_cannot_be_sent(load: Load) -> None:
+    answer = load("def model_fn(d): return 2\ndef transform_fn(m, d, c, a): return 5\n").predict([_request(b"x")])[0]
+    assert answer.status == 500
+    assert b"output_fn must return bytes or str, not int" in answer.body
+
+
+def test_an_exception_is_500_with_the_users_frames(load: Load, capfd: pytest.CaptureFixture[str]) -> None:
+    code = "def helper(): raise KeyError('age')\ndef model_fn(d): return 2\ndef transform_fn(m, d, c, a): return helper()\n"
+    good = "def model_fn(d): return 2\ndef transform_fn(m, d, c, a):\n    if d == 'bad': raise ValueError('odd')\n    return d\n"
+    (answer,) = load(code).predict([_request(b"x")])
+    text = answer.body.decode()
+    assert answer.status == 500
+    assert text.startswith("'age'\nTraceback (most recent call last):\n")
+    assert "in helper" in text
+    assert "clary/toolkit" not in text
+    assert "KeyError" in capfd.readouterr().err  # and in the endpoint's log
+    sys.modules.pop("inference")
+    answers = load(good).predict([_request(b"a"), _request(b"bad"), _request(b"c")])
+    assert [a.status for a in answers] == [200, 500, 200]
+
+
+def test_mixing_is_an_error(load: Load) -> None:
+    code = "def model_fn(d): return 2\ndef transform_fn(m, d, c, a): return d\ndef input_fn(d, c): return d\n"
+    with pytest.raises(inference.LoadError, match="Cannot use transform_fn implementation in conjunction with"):
+        load(code)
+
+
+def test_model_fn_must_be_given(load: Load) -> None:
+    with pytest.raises(inference.LoadError, match="Please provide a model_fn implementation"):
+        load("def predict_fn(d, m): return d\n")
+
+
+def test_a_script_that_is_not_there(load: Load) -> None:
+    with pytest.raises(inference.LoadError, match=r"other.py is not in .*, which holds: inference.py"):
+        load("", program="other.py")
+
+
+def test_unknown_frameworks(load: Load) -> None:
+    with pytest.raises(inference.LoadError, match="no framework named tensorflow"):
+        inference.preload({"framework": "tensorflow"})
+    with pytest.raises(inference.LoadError, match="no built-in algorithm named kmeans"):
+        inference.preload({"algorithm": "kmeans"})
+
+
+CONTEXT = """
+def model_fn(model_dir, context): return context.system_properties["model_dir"] == model_dir
+def input_fn(data, content_type, context):
+    return context.get_request_header(0, "X-Amzn-SageMaker-Custom-Attributes"), context.request_processor[0].get_request_property("Accept")
+def predict_fn(data, model, context):
+    context.set_response_header(0, "X-Amzn-SageMaker-Custom-Attributes", "trace=9")
+    context.set_response_status(code=202)
+    return [model, *data]
+def output_fn(prediction, accept, context):
+    context.set_response_content_type(0, "application/x-context")
+    return str(prediction)
+"""
+
+
+def test_context(load: Load) -> None:
+    request = _request(b"1", accept="text/csv", x_amzn_sagemaker_custom_attributes="trace=1")
+    assert load(CONTEXT).predict([request])[0] == (
+        202,
+        b"[True, 'trace=1', 'text/csv']",
+        "application/x-context",
+        (("x-amzn-sagemaker-custom-attributes", "trace=9"),),
+    )
+
+
+def test_optional_hooks(load: Load) -> None:
+    code = (
+        "calls = []\ndef pre_model_fn(d): calls.append('pre')\ndef model_fn(d):\n    calls.append('model')\n    return 1\n"
+        "def model_warmup_fn(d, m): calls.append(['warm', m])\ndef transform_fn(m, d, c, a): return calls\n"
+    )
+    assert load(code).predict([_request(b"")])[0].body == b'["pre", "model", ["warm", 1]]'
+
+
+def test_modules_beside_the_script_and_in_folders(load: Load, tmp_path: Path) -> None:
+    (tmp_path / "code").mkdir()
+    (tmp_path / "code/mine.py").write_text("class Model:\n    def __call__(self, d): return d.upper()\n")
+    code = "from mine import Model\ndef model_fn(d): return Model()\ndef transform_fn(m, d, c, a): return m(d)\n"
+    assert load(code).predict([_request(b"ab")])[0].body == b"AB"
+    (tmp_path / "code/src").mkdir()
+    (tmp_path / "code/src/serve.py").write_text(
+        "import mine\ndef model_fn(d): return 1\ndef transform_fn(m, d, c, a): return 'deep'\n"
+    )
+    assert load("", program="src/serve.py").predict([_request(b"")])[0].body == b"deep"
+
+
+def test_unreadable_and_unwritable(load: Load) -> None:
+    echo = "def model_fn(d): return 1\ndef predict_fn(d, m): return {'a': 1}\ndef input_fn(d, c): return d\n"
+    handler = load(echo)
+    assert handler.predict([_request(b"x", accept="image/png")])[0].status == 406
+    assert handler.predict([_request(b"\xff")])[0].status == 400
+    assert handler.predict([_request(b"x", accept="image/png, application/json")])[0][:3] == (
+        200,
+        b'{"a": 1}',
+        "application/json",
+    )
+    sys.modules.pop("inference")
+    answer = load("def model_fn(d): return 1\ndef predict_fn(d, m): return d\n").predict(
+        [_request(b"x", "application/x-mine")]
+    )[0]
+    assert answer.status == 415
+    assert answer.body.startswith(b"Content type application/x-mine is not supported by this framework.")
+
+
+@pytest.mark.parametrize(
+    ("accept", "chosen"),
+    [
+        ("", "text/csv"),
+        ("*/*", "text/csv"),
+        ("application/json", "application/json"),
+        ("APPLICATION/JSON; charset=utf-8", "application/json"),
+        ("image/png, application/json", "application/json"),
+        ("application/json;q=0.1, text/csv;q=0.9", "text/csv"),
+        ("application/json;q=0", None),
+        ("application/*", "application/json"),
+        ("image/png, */*", "text/csv"),
+        ("image/png", None),
+        ("text/csv;q=x", None),
+    ],
+)
+def test_accept(accept: str, chosen: str | None) -> None:
+    assert content.choose(accept, ("text/csv", "application/json"), "text/csv") == chosen
