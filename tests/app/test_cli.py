@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from clary.app.cli import environment, output, top
+from clary.app.cli import environment, live, output, top
 from clary.app.cli.environment import no_proxy, sdk_config, unset, with_section
 from clary.app.cli.listing import SECRET
 from clary.app.cli.logs import Place, Seen, begin_of, places, words
@@ -332,6 +332,16 @@ def test_top_compares_two_looks() -> None:
         ("job-1", 50, 7),
         ("job-2", 0, 1),
     ]
+
+
+def test_the_live_block() -> None:
+    rows = {"nginx": {"ready": True}, "control": {"ready": False}}
+    jobs = [{"TrainingJobName": f"j{n}\x1b", "TrainingJobStatus": "InProgress"} for n in range(7)]
+    first, second, third = live.block("http://h:1", 90, rows, [], jobs).splitlines()
+    assert first == "Clary at http://h:1, up 90s, waiting for control"
+    assert second == "endpoints: none"
+    assert third.startswith("jobs: j0\\x1b InProgress, j1")
+    assert third.endswith("j4\\x1b InProgress and 2 more")
 
 
 def test_nothing_drives_the_terminal() -> None:

@@ -37,7 +37,8 @@ def _clary(directory: str | None, quiet: bool) -> Iterator[Site]:
         yield site
         return
     with tempfile.TemporaryDirectory(prefix="clary-demo-") as folder:
-        settings = load({"dir": folder, "port": 0})
+        # Built runtimes are kept where a `clary up` without --dir keeps them: the second demo is quick.
+        settings = load({"dir": folder, "port": 0, "environments": str(load().environments_folder)})
         if not quiet:
             say("starting Clary")
         running.detached(settings)

@@ -48,7 +48,7 @@ def _facts(site: Site) -> dict[str, Any]:
         **site.facts,
         "started": os.stat(f"/proc/{site.facts['pid']}").st_ctime,
         "free": space.f_bavail * space.f_frsize,
-        "processes": _processes(site),
+        "processes": processes_of(site),
     }
     try:
         client = site.client()
@@ -61,7 +61,8 @@ def _facts(site: Site) -> dict[str, Any]:
     return facts
 
 
-def _processes(site: Site) -> dict[str, dict[str, Any]]:
+def processes_of(site: Site) -> dict[str, dict[str, Any]]:
+    """The supervisor's notes: name -> pid, ready, restarts."""
     with suppress(OSError, ValueError):
         return dict(json.loads((site.settings.run / "processes.json").read_text()))
     return {}
@@ -70,7 +71,7 @@ def _processes(site: Site) -> dict[str, dict[str, Any]]:
 def ps(directory: str | None, *, everything: bool, as_json: bool) -> None:
     site = find(directory)
     client = site.client()
-    processes = _processes(site)
+    processes = processes_of(site)
     endpoints = [
         client.call("sagemaker", "DescribeEndpoint", {"EndpointName": found["EndpointName"]})
         for found in client.pages("sagemaker", "ListEndpoints", "Endpoints", {"MaxResults": 100})

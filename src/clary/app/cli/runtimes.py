@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 from clary.app.cli.output import NOT_FOUND, Refused, plain, say, say_json, table
@@ -58,7 +60,8 @@ def build(directory: str | None, names: Sequence[str], *, as_json: bool) -> None
     rows = []
     for runtime in dict.fromkeys(chosen):
         began = time.monotonic()
-        environment = asyncio.run(runtimes.ensure(runtime, log=None if as_json else _progress(runtime.name)))
+        with _progress(runtime.name, quiet=as_json) as log:
+            environment = asyncio.run(runtimes.ensure(runtime, log=log))
         took = round(time.monotonic() - began, 1)
         rows.append({"name": runtime.name, "path": environment.path, "seconds": took})
         if not as_json:
@@ -80,5 +83,16 @@ def _named(runtimes: UvRuntimes, name: str) -> Runtime:
     return found
 
 
-def _progress(name: str) -> Any:
-    return lambda line: say(f"  {name}: {plain(line)}")
+@contextmanager
+def _progress(name: str, *, quiet: bool) -> Iterator[Callable[[str], None] | None]:
+    """What uv says: in a terminal the last line beside a spinner, else line by line."""
+    if quiet:
+        yield None
+    elif not sys.stdout.isatty():
+        yield lambda line: say(f"  {name}: {plain(line)}")
+    else:
+        from rich.console import Console
+        from rich.markup import escape
+
+        with Console(highlight=False).status(f"building {name}") as status:
+            yield lambda line: status.update(escape(f"building {name}: {plain(line)[:100]}"))

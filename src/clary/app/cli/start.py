@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import sys
 import time
 from typing import Any
 
@@ -22,7 +24,10 @@ def up(directory: str | None, flags: dict[str, Any], *, detach: bool, as_json: b
             say(f"Clary is ready at {settings.endpoint} ({took:g} s)")
             say(hint(settings))
         return
-    running.foreground(settings, _reporter(as_json), lambda effective: _ready(effective, as_json))
+    if as_json or not sys.stdout.isatty():
+        running.foreground(settings, _reporter(as_json), lambda effective: _ready(effective, as_json))
+    else:
+        _with_status(settings)
 
 
 def down(directory: str | None, *, keep_jobs: bool, as_json: bool) -> None:
@@ -34,6 +39,21 @@ def down(directory: str | None, *, keep_jobs: bool, as_json: bool) -> None:
         raise Refused(f"no Clary runs on {settings.dir}", NOT_RUNNING)
     else:
         say("Clary has ended; its data stays in " + settings.dir)
+
+
+def _with_status(settings: Settings) -> None:
+    from clary.app.cli.live import Status
+
+    status = Status()
+
+    def on_ready(effective: Settings) -> None:
+        status.say(hint(effective) + "; Ctrl-C ends it")
+        status.start(effective, {"pid": os.getpid(), "endpoint": effective.endpoint, "dir": effective.dir})
+
+    try:
+        running.foreground(settings, status.say, on_ready)
+    finally:
+        status.stop()
 
 
 def hint(settings: Settings) -> str:
