@@ -188,7 +188,7 @@ def bare_training(environments: str, parameters: dict[str, str]) -> float:
             table = numpy.loadtxt({str(data)!r}, delimiter=",")
             params = {{k: v for k, v in {parameters!r}.items() if k != "num_round"}}
             matrix = xgboost.DMatrix(table[:, 1:], table[:, 0])
-            xgboost.train(params, matrix, int({parameters!r}["num_round"]), [(matrix, "train")], verbose_eval=False)
+            xgboost.train(params, matrix, int({parameters!r}["num_round"]), evals=[(matrix, "train")], verbose_eval=False)
         """)
         pythons = [p for p in Path(environments).glob("*/bin/python") if has_xgboost(p)]
         return min(timed([str(pythons[0]), "-c", code]) for _ in range(3))
