@@ -13,6 +13,7 @@ from clary.objects.request import Call
 from clary.ports import Credential, Keys
 from clary.wire import chunked, postpolicy, sigv2, sigv4
 from clary.wire.autherrors import auth_error
+from clary.wire.errors import AuthError
 from clary.wire.sigv4 import Claim
 
 REMEMBERED = 4096
@@ -36,11 +37,18 @@ class Authenticator:
             sigv4.check(call, claim, key, call.now)
             self._expect_body(call, claim, key)
         else:
-            hosted = not call.decoded_path.startswith(f"/{call.bucket}")
-            sigv2.check(
-                call, claim, credential.secret, call.now, resource=f"/{call.bucket}{call.path}" if hosted else None
-            )
+            self._check_old(call, claim, credential)
         call.account = credential.account
+
+    def _check_old(self, call: Call, claim: Claim, credential: Credential) -> None:
+        resource = f"/{call.bucket}{call.path}" if call.hosted else call.path
+        try:
+            sigv2.check(call, claim, credential.secret, call.now, resource=resource)
+        except AuthError:
+            if call.key or not call.bucket or call.hosted:
+                raise
+            # botocore signs a bucket's own path with a slash behind it, and sends it without.
+            sigv2.check(call, claim, credential.secret, call.now, resource=f"/{call.bucket}/")
 
     def check_form(self, call: Call, fields: Mapping[str, str]) -> tuple[int, int | None]:
         """The same for a POST form; the smallest and largest size that its policy allows."""

@@ -14,13 +14,14 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 
 from clary.domain.errors import ClaryError, Invalid, NotFound, Unavailable
 
 PER_FOLDER = 4096
 MODE = 0o444
-LINGER = 10.0  # seconds that a freed blob stays, for readers that have its name but not yet its file
+LINGER = 3.0  # seconds that a freed blob stays, for readers that have its name but not yet its file
 COPY = 64 << 20
 
 
@@ -143,15 +144,19 @@ class Blobs:
     def _write(self, entry: tuple[str, bytes]) -> ClaryError | None:
         blob, body = entry
         path = self.path(blob)
+        created = False
         try:
             descriptor = os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC, MODE)
+            created = True
             try:
                 write_all(descriptor, body)
                 os.fdatasync(descriptor)
             finally:
                 os.close(descriptor)
         except OSError as error:
-            unlink(path)
+            if created:
+                with suppress(OSError):  # a sweep finds it
+                    os.unlink(path)
             return disk_error(error)
         return None
 

@@ -92,12 +92,11 @@ class Digests:
 
 def declared_length(call: Call) -> int:
     """Bytes of the content, out of the request's headers. MissingContentLength, EntityTooLarge."""
-    text = call.header("content-length")
+    name = "content-length" if call.decoder is None else "x-amz-decoded-content-length"
+    text = call.header(name)
     if not text.isdecimal() or len(text) > 15:
         raise S3Error("MissingContentLength")
     length = int(text)
-    if call.decoder is not None:
-        length = int(call.header("x-amz-decoded-content-length"))
     if length > LARGEST:
         raise S3Error("EntityTooLarge", ProposedSize=str(length), MaxSizeAllowed=str(LARGEST))
     return length
@@ -132,7 +131,7 @@ async def receive(call: Call, blobs: Blobs) -> Body:
 async def _small(call: Call, length: int) -> Body:
     digests = Digests(call)
     call.unread = False
-    pieces = [piece async for piece in call.proto] if length else []
+    pieces = [piece async for piece in call.proto] if length or call.decoder is not None else []
     data = pieces[0] if len(pieces) == 1 else b"".join(pieces)
     if call.decoder is not None:
         data = call.decoder.feed(data)

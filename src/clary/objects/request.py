@@ -43,7 +43,7 @@ class Call:
     aws-chunked body (None: plain), `body_sha256` is what the signed payload hash promises ("": nothing)."""
 
     __slots__ = (
-        "__dict__", "account", "body_sha256", "bucket", "decoded_path", "decoder", "headers", "id", "key", "method", "now", "proto",
+        "__dict__", "account", "body_sha256", "bucket", "decoded_path", "decoder", "headers", "hosted", "id", "key", "method", "now", "proto",
         "query", "unread",
     )  # fmt: skip
     body = b""  # for the signature's check; the real one is streamed
@@ -61,6 +61,7 @@ class Call:
         self.body_sha256 = ""
         self.decoder: Any = None
         bucket = bucket_of_host(self.headers.get("host", ""), hosts)
+        self.hosted = bool(bucket)
         if bucket:
             self.bucket, self.key = bucket, self.decoded_path[1:]
         else:

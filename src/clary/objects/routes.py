@@ -48,6 +48,7 @@ BUCKET: Table = {
         ("analytics", "PutBucketAnalyticsConfiguration"), ("intelligent-tiering", "PutBucketIntelligentTieringConfiguration"),
         ("inventory", "PutBucketInventoryConfiguration"), ("metrics", "PutBucketMetricsConfiguration"),
         ("metadataInventoryTable", "UpdateBucketMetadataInventoryTableConfiguration"),
+        ("metadataAnnotationTable", "UpdateBucketMetadataAnnotationTableConfiguration"),
         ("metadataJournalTable", "UpdateBucketMetadataJournalTableConfiguration"), ("abac", "PutBucketAbac"), ("", "CreateBucket"),
     ),
     ("POST", "bucket"): (
@@ -72,12 +73,14 @@ BUCKET: Table = {
 OBJECT: Table = {
     ("GET", "object"): (
         ("uploadId", "ListParts"), ("attributes", "GetObjectAttributes"), ("tagging", "GetObjectTagging"), ("acl", "GetObjectAcl"),
-        ("legal-hold", "GetObjectLegalHold"), ("retention", "GetObjectRetention"), ("torrent", "GetObjectTorrent"),
+        ("annotation", "GetObjectAnnotation|ListObjectAnnotations"), ("legal-hold", "GetObjectLegalHold"),
+        ("retention", "GetObjectRetention"), ("torrent", "GetObjectTorrent"),
         ("", "GetObject"),
     ),
     ("HEAD", "object"): (("", "HeadObject"),),
     ("PUT", "object"): (
-        ("uploadId", "UploadPart"), ("tagging", "PutObjectTagging"), ("acl", "PutObjectAcl"), ("legal-hold", "PutObjectLegalHold"),
+        ("uploadId", "UploadPart"), ("tagging", "PutObjectTagging"), ("acl", "PutObjectAcl"), ("annotation", "PutObjectAnnotation"),
+        ("legal-hold", "PutObjectLegalHold"),
         ("retention", "PutObjectRetention"), ("renameObject", "RenameObject"), ("encryption", "UpdateObjectEncryption"),
         ("", "PutObject"),
     ),
@@ -85,7 +88,10 @@ OBJECT: Table = {
         ("uploads", "CreateMultipartUpload"), ("uploadId", "CompleteMultipartUpload"), ("select", "SelectObjectContent"),
         ("restore", "RestoreObject"),
     ),
-    ("DELETE", "object"): (("uploadId", "AbortMultipartUpload"), ("tagging", "DeleteObjectTagging"), ("", "DeleteObject")),
+    ("DELETE", "object"): (
+        ("uploadId", "AbortMultipartUpload"), ("tagging", "DeleteObjectTagging"), ("annotation", "DeleteObjectAnnotation"),
+        ("", "DeleteObject"),
+    ),
 }  # fmt: skip
 
 
@@ -110,7 +116,7 @@ def _refine(name: str, call: Call, args: Mapping[str, str]) -> str:
     if name == "ListBuckets" and args.get("x-id") == "ListDirectoryBuckets":
         return "ListDirectoryBuckets"
     one, _, several = name.partition("|")
-    return one if "id" in args or not several else several
+    return one if not several or "id" in args or "annotationName" in args else several
 
 
 def operations(multipart: Multipart) -> dict[str, Operation]:

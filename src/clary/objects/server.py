@@ -28,7 +28,7 @@ from clary.ports import Clock, Index, Keys
 from clary.wire.errors import ServiceError
 
 log = logging.getLogger("clary.objects")
-COLLECT_EVERY = 5.0
+COLLECT_EVERY = 1.0
 SWEEP_EVERY = 24 * 3600.0
 
 

@@ -1,0 +1,132 @@
+"""Blobs on the disk: durable in order, never reused, kept while somebody holds them."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from clary.domain.errors import NotFound
+from clary.objects.blobs import LINGER, Blobs, Full
+
+
+@pytest.fixture
+def blobs(tmp_path: Path) -> Iterator[Blobs]:
+    found = Blobs(tmp_path / "objects")
+    yield found
+    found.close()
+
+
+def test_a_blob_is_there_once_settled(blobs: Blobs) -> None:
+    names = [blobs.add(bytes([n]) * 10) for n in range(20)]
+    assert not os.path.exists(blobs.path(names[0]))
+    assert blobs.settle() == {}
+    for n, name in enumerate(names):
+        assert blobs.read(name, 0, 100) == bytes([n]) * 10
+        assert os.stat(blobs.path(name)).st_mode & 0o777 == 0o444
+    assert names == sorted(set(names))
+
+
+def test_ranges_are_read(blobs: Blobs) -> None:
+    name = blobs.add(b"0123456789")
+    blobs.settle()
+    assert blobs.read(name, 3, 4) == b"3456"
+
+
+def test_names_are_never_used_again(tmp_path: Path) -> None:
+    first = Blobs(tmp_path)
+    one = first.add(b"1")
+    first.settle()
+    os.unlink(first.path(one))
+    second = Blobs(tmp_path)
+    assert second.add(b"2") > one
+    third = Blobs(tmp_path, first_folder=99)
+    assert third.add(b"3")[:6] == "000064"
+    for each in (first, second, third):
+        each.close()
+
+
+def test_a_blob_that_cannot_be_written_is_named(blobs: Blobs) -> None:
+    good = blobs.add(b"1")
+    blobs.settle()
+    bad = blobs.add(b"2")
+    os.mkdir(blobs.path(bad))  # in its way
+    refused = blobs.settle()
+    assert list(refused) == [bad]
+    assert blobs.read(good, 0, 1) == b"1"
+
+
+def test_a_freed_blob_goes_after_a_while(blobs: Blobs) -> None:
+    name = blobs.add(b"1")
+    blobs.settle()
+    blobs.free([name, ""])
+    now = time.monotonic()
+    assert blobs.collect(now) == 0
+    assert blobs.read(name, 0, 1) == b"1"
+    assert blobs.collect(now + LINGER + 1) == 1
+    assert not os.path.exists(blobs.path(name))
+    blobs.free([name])
+    assert blobs.collect(now + 2 * LINGER + 2) == 1  # gone already: nothing to say
+
+
+def test_a_job_keeps_what_it_holds(blobs: Blobs, tmp_path: Path) -> None:
+    name = blobs.add(b"held")
+    blobs.settle()
+    blobs.link({"deep/file": name}, str(tmp_path / "farm"))
+    blobs.free([name])
+    blobs.collect(float("inf"))
+    assert (tmp_path / "farm" / "deep" / "file").read_bytes() == b"held"
+
+
+def test_links_are_made_all_or_not_at_all(blobs: Blobs, tmp_path: Path) -> None:
+    name = blobs.add(b"1")
+    blobs.settle()
+    farm = tmp_path / "farm"
+    with pytest.raises(NotFound):
+        blobs.link({"a/b": name, "c": "0000ff0001"}, str(farm))
+    assert not farm.exists()
+
+
+def test_a_second_name_has_the_same_content(blobs: Blobs) -> None:
+    name = blobs.add(b"1" * 1000)
+    blobs.settle()
+    again = blobs.again(name)
+    assert os.path.samefile(blobs.path(name), blobs.path(again))
+
+
+def test_below_the_mark_nothing_is_let_in(tmp_path: Path) -> None:
+    free = os.statvfs(tmp_path).f_bavail * os.statvfs(tmp_path).f_frsize
+    full = Blobs(tmp_path, low_water=free * 2)
+    with pytest.raises(Full, match="low_water"):
+        full.check_space()
+    roomy = Blobs(tmp_path)
+    roomy.check_space()
+    with pytest.raises(Full):
+        roomy.check_space(free * 2)
+    for each in (full, roomy):
+        each.close()
+
+
+def test_a_sweep_takes_only_what_no_one_can_name(blobs: Blobs) -> None:
+    kept, orphan, lost = (blobs.add(b"1") for _ in range(3))
+    blobs.settle()
+    os.unlink(blobs.path(lost))
+    folder = kept[:6]
+    assert blobs.sweep(folder, {kept, lost}) == (0, [lost])  # the orphan is younger than this process
+    blobs.started = time.time() + 10
+    assert blobs.sweep(folder, {kept, lost}) == (1, [lost])
+    assert not os.path.exists(blobs.path(orphan))
+    assert os.path.exists(blobs.path(kept))
+
+
+def test_staging_is_cleaned_but_for_open_uploads(blobs: Blobs) -> None:
+    path, descriptor = blobs.stage()
+    os.close(descriptor)
+    part, descriptor = blobs.open_part("upload.all", fresh=True)
+    os.close(descriptor)
+    assert blobs.clean_staging({"upload.all"}) == 1
+    assert not os.path.exists(path)
+    assert os.path.exists(part)
