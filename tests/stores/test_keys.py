@@ -66,6 +66,16 @@ class TestFileKeys(KeysConformance):
             keys.find(temporary.access_key_id, temporary.session_token)
         assert (time.perf_counter() - begin) / 2000 < 50e-6
 
+    def test_a_damaged_file_locks_nobody_else_out(self) -> None:
+        made = self.keys().create(ACCOUNT, "clary")
+        (self.folder / "AKIADAMAGED.json").write_text("{")
+        assert self.keys().find(made.access_key_id) == made
+
+    def test_purposes_have_secrets_of_their_own(self) -> None:
+        keys = self.keys()
+        assert keys.derive(b"objects") == self.keys().derive(b"objects")
+        assert keys.derive(b"objects") != keys.derive(b"pages")
+
     def test_an_account_has_twelve_digits(self) -> None:
         with pytest.raises(Invalid):
             self.keys().create("../evil", "clary")

@@ -14,6 +14,7 @@ import base64
 import fcntl
 import hmac
 import json
+import logging
 import os
 import secrets
 import time
@@ -24,6 +25,8 @@ from typing import Any
 
 from clary.domain.errors import Invalid, NotFound
 from clary.ports import Credential
+
+log = logging.getLogger(__name__)
 
 MASTER = "master"
 REVOKED = "revoked.json"
@@ -203,6 +206,10 @@ def _read_json(path: str) -> dict[str, Any] | None:
             document: dict[str, Any] = json.load(file)
             return document
     except FileNotFoundError:
+        return None
+    except ValueError:
+        # One damaged file must not lock everybody else out.
+        log.warning("%s is damaged and counts for nothing", path)
         return None
 
 

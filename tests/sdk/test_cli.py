@@ -1,0 +1,86 @@
+"""The `clary` command against a running Clary."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable
+
+import pytest
+from tests.sdk.conftest import Server
+
+pytestmark = pytest.mark.live
+
+
+def clary(server: Server, *words: str) -> subprocess.CompletedProcess[str]:
+    return server.run([sys.executable, "-m", "clary.app.cli", *words, "--dir", server.settings.dir])
+
+
+def test_status_and_ps(server: Server) -> None:
+    facts = json.loads(clary(server, "status", "--json").stdout)
+    assert (facts["running"], facts["endpoint"]) == (True, server.settings.endpoint)
+    assert {"nginx", "objects", "control", "front-0"} <= set(facts["processes"])
+    assert all(row["ready"] for row in facts["processes"].values())
+    assert clary(server, "status").stdout.startswith(f"Clary runs at {server.settings.endpoint}")
+    assert "nginx" in clary(server, "ps").stdout
+    assert set(json.loads(clary(server, "ps", "--json").stdout)) == {"processes", "endpoints", "jobs"}
+
+
+def test_top(server: Server) -> None:
+    assert set(json.loads(clary(server, "top", "--json").stdout)) == {"endpoints", "workloads"}
+    assert "REPLICAS" in clary(server, "top", "--once").stdout
+
+
+def test_env_works_in_a_client(server: Server) -> None:
+    values = json.loads(clary(server, "env", "--json").stdout)
+    code = "import boto3; print(boto3.client('sts').get_caller_identity()['Arn'])"
+    done = server.run([sys.executable, "-c", code], **values)
+    assert done.stdout.strip() == "arn:aws:iam::000000000000:user/clary"
+
+
+def test_logs_are_followed_as_they_arrive(server: Server) -> None:
+    logs, group = server.client("logs"), "/tests/cli"
+    logs.create_log_group(logGroupName=group)
+    logs.create_log_stream(logGroupName=group, logStreamName="s")
+
+    def put(text: str) -> None:
+        event = {"timestamp": int(time.time() * 1000), "message": text}
+        logs.put_log_events(logGroupName=group, logStreamName="s", logEvents=[event])
+
+    put("before")
+    assert clary(server, "logs", group).stdout.split(" ", 1)[1] == "s before\n"
+    assert clary(server, "logs", group, "--filter", "after").stdout == ""
+    argv = [sys.executable, "-m", "clary.app.cli", "logs", group, "--follow", "--dir", server.settings.dir]
+    with subprocess.Popen(argv, stdout=subprocess.PIPE, text=True, env=dict(server.environment)) as process:
+        assert process.stdout is not None
+        killer = threading.Timer(30, process.kill)
+        killer.start()
+        try:
+            assert "before" in process.stdout.readline()
+            put("after\x1b[2J")
+            assert process.stdout.readline().endswith("s after\\x1b[2J\n")
+        finally:
+            process.terminate()
+            killer.cancel()
+
+
+def test_what_is_not_there(server: Server) -> None:
+    done = clary(server, "logs", "nothing")
+    assert (done.returncode, done.stdout) == (4, "")
+    assert done.stderr == "clary: there is no job or endpoint 'nothing': `clary ps --all` lists what there is\n"
+
+
+def test_a_second_clary_on_the_same_folder_is_refused(server: Server) -> None:
+    done = clary(server, "up", "--detach", "--port", "0")
+    assert done.returncode == 1
+    assert "is in use by pid" in done.stderr
+
+
+def test_down_ends_it_and_says_so(start: Callable[..., Server]) -> None:
+    other = start()
+    assert json.loads(clary(other, "down", "--json").stdout)["ended"] is True
+    assert clary(other, "status").returncode == 3
+    assert clary(other, "down").returncode == 3
