@@ -28,6 +28,7 @@ from clary.loops.tasks import Done, Failed, Running, Tasks
 from clary.ports import Artifacts, Backend, Clock, Datapoints, Environment, Keys, Logs, Runtime, Runtimes, Store
 
 NAMES = ("channels", "code", "environment", "syncs", "upload")
+OWN_LINE = "[clary] "  # before every line of Clary's own in a job's log
 _KILL_SECONDS = 30.0
 
 
@@ -98,7 +99,7 @@ class JobWork:
         self.log(record, "algo-1")
         ms = int(self._ports.clock.now() * 1000)
         stream = job_places.stream(record, "algo-1")
-        self._ports.logs.append(record.scope, training.LOG_GROUP, stream, [(ms, f"[clary] {line}") for line in lines])
+        self._ports.logs.append(record.scope, training.LOG_GROUP, stream, [(ms, OWN_LINE + line) for line in lines])
 
     def _progress(self, record: Record) -> Callable[[str], None]:
         return lambda line: self.say(record, (line,))

@@ -38,7 +38,7 @@ from clary.domain.workload import Observation
 from clary.loops import job_places, untrusted
 from clary.loops.channels import pipes_spec
 from clary.loops.job_places import JobSettings
-from clary.loops.job_work import JobPorts, JobWork, environment
+from clary.loops.job_work import OWN_LINE, JobPorts, JobWork, environment
 from clary.loops.ledger import Ledger
 from clary.loops.loop import Loop
 
@@ -160,7 +160,7 @@ class JobSubject:
         folder = str(job_places.places(self._settings, record).ml(host))
         text = untrusted.read_text(folder, "output/failure", _FAILURE)
         tail = self._ports.logs.tail(record.scope, training.LOG_GROUP, job_places.stream(record, host), _TAIL)
-        return text, tuple(tail)
+        return text, tuple(line for line in tail if not line.startswith(OWN_LINE))
 
     # -- run ----------------------------------------------------------------------------------------------------------------------
 
