@@ -45,7 +45,7 @@ class TestXGBoostAlgorithm:
             _algorithm(xgboost_model())
             + """
 mixed = [(t, CSV) for t in TEXT[:20]] + [(TEXT[0] + "\\n" + TEXT[1], CSV, JSON), ("x", CSV), ("1,2", CSV), ("", CSV),
-         (TEXT[2], "image/png"), (TEXT[3], CSV, "image/png"), ("0:1 1:2", "text/libsvm"), 
+         (TEXT[2], "image/png"), (TEXT[3], CSV, "image/png"), ("0:1 1:2", "text/libsvm"),
          (json.dumps({"instances": [{"features": [1, 2, 3, 4]}]}), JSON)]
 alone = [ask(h, r)[0] for r in mixed]
 answer = [ask(h, *mixed) == alone, ask(h, *mixed[:20]) == alone[:20], ask(h, *mixed[:20])[0], alone[20:]]
