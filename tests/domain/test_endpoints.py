@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from typing import Any
 
@@ -87,7 +88,9 @@ class World:
         outcomes = [(command, self.run(command)) for command in decision.commands]
         self.log += decision.commands
         if save:
-            self.record = absorb(decision.record, outcomes, self.now)
+            decided = absorb(decision.record, outcomes, self.now)
+            self.record = replace(decided, document=json.loads(json.dumps(decided.document)))
+            assert decided == self.record, "a record that a store gives back differs from what was saved"
             self.removed = decision.remove
         return decision
 

@@ -189,3 +189,16 @@ async def test_tasks_keep_outcomes_until_forgotten() -> None:
     tasks.start("c", work, "arn:c")
     await tasks.close()
     assert tasks.state("c") is None
+
+
+async def test_an_unchanged_record_is_not_saved_whatever_its_python_types() -> None:
+    class Tuples(Countdown):
+        def decide(self, record: Record, observation: int, now: float) -> Decision[Step]:
+            return Decision(replace(record, document={"list": (1, 2), "n": 1}))
+
+    store = MemoryStore()
+    await store.add(replace(record(), document={"n": 1, "list": [1, 2]}))
+    saved: list[Record] = []
+    store.watch(saved.append)
+    await make(store, Tuples()).turn("arn:a")
+    assert saved == []

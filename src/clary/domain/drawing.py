@@ -9,9 +9,9 @@ from xml.sax.saxutils import escape
 
 _MARGIN, _TITLE, _NAMES, _COLUMN, _LINE, _FACTS = 28, 34, 170, 46, 34, 62
 _STYLE = (
-    "text{font:13px system-ui,sans-serif;fill:#1d2733}.t{font-weight:600;font-size:15px}.f{font-size:12px;fill:#39434d;paint-order:stroke;stroke:#fff;stroke-width:3px}"
-    ".s{font-weight:600;text-anchor:end}line{stroke:#c5ced6}path{stroke:#30506b;stroke-width:1.6;fill:none;marker-end:url(#a)}"
-    "circle{fill:#30506b}"
+    "text{font:13px system-ui,sans-serif;fill:#1d2733}.t{font-weight:600;font-size:15px}"
+    ".f{font-size:12px;fill:#39434d;paint-order:stroke;stroke:#fff;stroke-width:3px}.s{font-weight:600;text-anchor:end}"
+    "line{stroke:#c5ced6}path{stroke:#30506b;stroke-width:1.6;fill:none;marker-end:url(#a)}circle{fill:#30506b}"
 )
 
 Edge = tuple[str, str, str]  # from, fact, to

@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import hmac
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, fields, is_dataclass, replace
 from typing import Any
 
 from clary.domain.containers import Container
@@ -143,7 +143,9 @@ class Plant:
         return hmac.new(self.seed.encode(), replica.encode(), hashlib.sha256).hexdigest()
 
     def to_json(self) -> dict[str, Any]:
-        return asdict(self)
+        """Exactly what comes back from a store: lists, no tuples. A plant that did not change must compare as equal."""
+        plain: dict[str, Any] = _plain(self)
+        return plain
 
     @staticmethod
     def from_json(data: Mapping[str, Any]) -> Plant:
@@ -158,6 +160,16 @@ class Plant:
                 "retiring": tuple(Fleet.from_json(f) for f in data["retiring"]),
             }
         )
+
+
+def _plain(value: Any) -> Any:
+    if is_dataclass(value):
+        return {f.name: _plain(getattr(value, f.name)) for f in fields(value)}
+    if isinstance(value, (list, tuple)):
+        return [_plain(item) for item in value]
+    if isinstance(value, Mapping):
+        return {key: _plain(item) for key, item in value.items()}
+    return value
 
 
 def replica_id(fleet: str, variant: str, number: int) -> str:

@@ -22,6 +22,7 @@ loop. A `Stale` save is not an error: somebody wrote first, so read again at onc
 from __future__ import annotations
 
 import asyncio
+import json
 import logging
 from collections.abc import Sequence
 from dataclasses import replace
@@ -33,6 +34,8 @@ from clary.domain.resources import Lease, Record
 from clary.ports import Clock, Store
 
 log = logging.getLogger(__name__)
+
+_BUSY = 100  # turns in a row that each changed the record: something that never settles
 
 C = TypeVar("C")
 O = TypeVar("O")  # noqa: E741
@@ -138,15 +141,20 @@ class Loop(Generic[C, O]):
         if decision.remove:
             await self.store.remove(record, lease)
             self._forget(arn)
-        elif wanted != record:
+        elif not _same(wanted, record):
             await self.store.save(replace(wanted, version=record.version), lease)
         return decision
 
     async def _turns_of(self, arn: str) -> None:
         """Turns until nobody wakes this record any more; exceptions end here."""
         again: float | None = None
+        turns = 0
         try:
             while True:
+                turns += 1
+                if turns % _BUSY == 0:
+                    log.warning("%s: %d turns in a row and still not settled", arn, turns)
+                    await asyncio.sleep(1.0)
                 self._again.discard(arn)
                 async with self._slots:
                     again = await self._guarded(arn)
@@ -232,3 +240,12 @@ class Loop(Generic[C, O]):
         await asyncio.gather(*turns, return_exceptions=True)
         for arn in list(self._leases):
             await self._give_back(arn)
+
+
+def _same(one: Record, other: Record) -> bool:
+    """Equal as they would be stored (a tuple in a document is a list there): else an unchanged record would be saved for ever."""
+    if one == other:
+        return True
+    if replace(one, document={}) != replace(other, document={}):
+        return False
+    return json.dumps(one.document, sort_keys=True) == json.dumps(other.document, sort_keys=True)

@@ -1,0 +1,393 @@
+"""The endpoint loop over fakes: from a record to replicas and a route, what they are given, and what is left at the end."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from clary.domain import endpoints
+from clary.domain.capacity import Machine
+from clary.domain.containers import Container
+from clary.domain.fleets import Plant, new_fleet
+from clary.domain.instances import GIB
+from clary.domain.resources import Record, Scope
+from clary.domain.routes import EndpointRoute, EndpointView, ReplicaView, VariantView
+from clary.domain.workload import Workload
+from clary.loops.endpoints import EndpointSubject, ServingPorts, attach
+from clary.loops.loop import Loop
+from clary.loops.replica_places import ServingSettings
+from clary.testing.backends import MemoryBackend
+from clary.testing.clock import FakeClock
+from clary.testing.keys import MemoryKeys
+from clary.testing.logs import MemoryLogs
+from clary.testing.memory_artifacts import MemoryArtifacts
+from clary.testing.runtimes import MemoryRuntimes
+from clary.testing.store import MemoryStore
+
+SCOPE = Scope("000000000000", "eu-west-1")
+ARN = "arn:aws:sagemaker:eu-west-1:000000000000:endpoint/e"
+ROLE = "arn:aws:iam::000000000000:role/r"
+
+
+class MemoryFronts:
+    """Replicas are whatever `states` says: ready unless told otherwise."""
+
+    def __init__(self) -> None:
+        self.routes: dict[str, EndpointRoute] = {}
+        self.states: dict[str, ReplicaView] = {}
+        self.dropped: list[str] = []
+        self.listeners: list[Callable[[str, str, str], None]] = []
+
+    async def put(self, route: EndpointRoute) -> None:
+        self.routes[route.name] = route
+
+    async def drop(self, account: str, region: str, name: str) -> None:
+        self.routes.pop(name, None)
+        self.dropped.append(name)
+
+    async def observe(self, account: str, region: str, name: str) -> EndpointView | None:
+        route = self.routes.get(name)
+        if route is None:
+            return None
+        views = tuple(
+            VariantView(v.name, tuple(self.states.get(r.id, ReplicaView(r.id, "absent")) for r in v.replicas))
+            for v in route.variants
+        )
+        return EndpointView(account, region, name, route.revision, views)
+
+    async def revoke(self, access_key_id: str) -> None: ...
+
+    def watch(self, listener: Callable[[str, str, str], None]) -> Callable[[], None]:
+        self.listeners.append(listener)
+        return lambda: self.listeners.remove(listener)
+
+    def tell(self, replica: str, state: str = "ready", failure: str = "") -> None:
+        self.states[replica] = ReplicaView(replica, state, workers=2, failure=failure)
+        for listener in self.listeners:
+            listener("000000000000", "eu-west-1", "e")
+
+
+class Yard:
+    """One control plane's endpoint loop. Extraction writes `contents` (path below `out` -> text), replicas come up by themselves."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.store, self.backend, self.fronts = MemoryStore(), MemoryBackend(), MemoryFronts()
+        self.artifacts = MemoryArtifacts({"b": {"m.tar.gz": b"an archive", "code.tar.gz": b"another"}})
+        self.runtimes, self.logs, self.keys, self.clock = MemoryRuntimes(), MemoryLogs(), MemoryKeys(), FakeClock()
+        self.contents: dict[str, str] = {"model/xgboost-model": "m"}
+        self.refusal = ""
+        self.failure = ""
+        self.extractions = 0
+        self.backend.watch(self._started)
+        self.open()
+
+    def open(self) -> None:
+        """A control plane begins (again)."""
+        self.ports = ServingPorts(
+            self.store,
+            self.backend,
+            self.fronts,
+            self.artifacts,
+            self.runtimes,
+            self.logs,
+            self.keys,
+            self.clock,
+            lambda: Machine(2, 8 * GIB, 6 * GIB),
+        )
+        self.settings = ServingSettings(
+            models=str(self.folder / "models"),
+            replicas=str(self.folder / "replicas"),
+            workers="/run/here/workers",
+            socket=lambda name: "front-0.sock",
+            endpoint="http://127.0.0.1:4600",
+            passed={"HTTP_PROXY": "p"},
+        )
+        self.subject = EndpointSubject(self.ports, self.settings)
+        self.loop: Loop[Any, Any] = Loop(self.subject, self.store, self.clock, "me", sweep_seconds=0.05)
+        self.leave = attach(self.subject, self.loop, self.ports)
+        self.task = asyncio.create_task(self.loop.run())
+
+    async def close(self) -> None:
+        self.task.cancel()
+        await asyncio.gather(self.task, return_exceptions=True)
+        self.leave()
+        await self.subject.tasks.close()
+
+    def _started(self, handle: str) -> None:
+        run = self.backend._runs[handle]
+        if run.state != "running":
+            return
+        asyncio.get_running_loop().call_soon(self._act, handle)
+
+    def _act(self, handle: str) -> None:
+        workload = self.backend.workloads[handle]
+        if handle.startswith("model-"):
+            self.extractions += 1
+            out = Path(next(m.source for m in workload.mounts if m.target == "/opt/clary/out"))
+            if self.refusal:
+                (out / "prepare-error").write_text(self.refusal)
+            for path, text in self.contents.items() if not self.refusal else ():
+                (out / path).parent.mkdir(parents=True, exist_ok=True)
+                (out / path).write_text(text)
+            self.backend.finish(handle, 3 if self.refusal else 0)
+        elif self.failure:
+            self.fronts.tell(handle.removeprefix("replica-"), "failed", self.failure)
+        else:
+            self.fronts.tell(handle.removeprefix("replica-"))
+
+    async def create(self, count: int = 1, **container: Any) -> None:
+        made = Container("m", "xgboost:1", "s3://b/m.tar.gz", role=ROLE)
+        row = {"VariantName": "A", "ModelName": "m", "InstanceType": "ml.m5.large", "InitialInstanceCount": count}
+        now = self.clock.now()
+        fleet = new_fleet("f", "c", [row], {"m": replace(made, **container)}, now)
+        plant = Plant(seed="s", incoming=fleet, changed=now)
+        document = {"request": {"EndpointConfigName": "c"}, "tags": [], "plant": plant.to_json()}
+        await self.store.add(Record("endpoint", SCOPE, "e", ARN, "Creating", now, now, document))
+
+    async def record(self) -> Record | None:
+        return await self.store.get("endpoint", SCOPE, "e")
+
+    async def until(self, status: str | None) -> Record | None:
+        async with asyncio.timeout(10):
+            while True:
+                record = await self.record()
+                if (record.status if record is not None else None) == status:
+                    return record
+                await asyncio.sleep(0.002)
+
+    async def in_service(self) -> Record:
+        record = await self.until("InService")
+        assert record is not None
+        return record
+
+    def replicas(self) -> list[Workload]:
+        return [w for key, w in self.backend.workloads.items() if key.startswith("replica-")]
+
+
+@pytest.fixture
+async def yard(tmp_path: Path) -> AsyncIterator[Yard]:
+    made = Yard(tmp_path)
+    yield made
+    await made.close()
+
+
+def source(workload: Workload, target: str) -> Path:
+    return Path(next(m.source for m in workload.mounts if m.target == target))
+
+
+async def test_a_replica_as_aws_lays_it_out(yard: Yard) -> None:
+    await yard.create(environment={"MINE": "1", "SAGEMAKER_MODEL_SERVER_TIMEOUT": "120"})
+    record = await yard.in_service()
+    (workload,) = yard.replicas()
+    spec = json.loads((source(workload, "/opt/clary/spec") / "replica.json").read_text())
+    plant = endpoints.plant_of(record)
+    (replica,) = plant.replicas
+    assert spec == {
+        "replica": replica.id,
+        "token": plant.token(replica.id),
+        "sockets": ["/run/clary/front-0.sock"],
+        "framework": "xgboost",
+        "algorithm": "xgboost",
+        "model_dir": "/opt/ml/model",
+        "code_dir": "",
+        "program": "",
+        "workers": 2,
+        "threads": 1,
+        "batch": 64,
+        "timeout": 120.0,
+    }
+    assert (source(workload, "/opt/ml/model") / "xgboost-model").read_text() == "m"
+    assert str(source(workload, "/run/clary")) == "/run/here/workers"
+    assert all(m.mode == "ro" for m in workload.mounts)
+    assert workload.command == ("/environments/xgboost/bin/python", "-m", "clary.toolkit.zygote")
+    assert (workload.cpu, workload.network, workload.stop_grace) == (2.0, True, 30.0)
+    variables = workload.environment
+    assert (variables["MINE"], variables["HTTP_PROXY"], variables["AWS_REGION"]) == ("1", "p", "eu-west-1")
+    assert variables["AWS_ACCESS_KEY_ID"].startswith("ASIA")
+    assert spec["token"] not in json.dumps(yard.fronts.routes["e"].to_json())
+    assert yard.logs.streams(SCOPE, "/aws/sagemaker/Endpoints/e", f"A/{replica.id}")
+
+
+async def test_at_rest_nothing_is_saved(yard: Yard) -> None:
+    await yard.create()
+    await yard.in_service()
+    for _ in range(20):
+        yard.loop.wake(ARN)
+        await asyncio.sleep(0.002)
+    settled = await yard.record()
+    saved: list[Record] = []
+    yard.store.watch(saved.append)
+    for _ in range(20):
+        yard.loop.wake(ARN)
+        await asyncio.sleep(0.002)
+    assert saved == []
+    assert await yard.record() == settled
+
+
+async def test_isolation_means_no_network_and_no_keys(yard: Yard) -> None:
+    await yard.create(isolated=True)
+    await yard.in_service()
+    (workload,) = yard.replicas()
+    assert not workload.network
+    assert "AWS_ACCESS_KEY_ID" not in workload.environment
+    assert "HTTP_PROXY" not in workload.environment
+
+
+async def test_code_inside_the_model(yard: Yard) -> None:
+    yard.contents |= {"model/code/inference.py": "x", "model/code/requirements.txt": "left-pad==1\n"}
+    await yard.create()
+    await yard.in_service()
+    (workload,) = yard.replicas()
+    spec = json.loads((source(workload, "/opt/clary/spec") / "replica.json").read_text())
+    assert (spec["algorithm"], spec["code_dir"], spec["program"]) == ("", "/opt/ml/model/code", "inference.py")
+    assert ("xgboost-script", "left-pad==1\n") in yard.runtimes.builds
+
+
+async def test_code_beside_the_model(yard: Yard) -> None:
+    yard.contents |= {"code/serve.py": "x"}
+    environment = {"SAGEMAKER_PROGRAM": "serve.py", "SAGEMAKER_SUBMIT_DIRECTORY": "s3://b/code.tar.gz"}
+    await yard.create(environment=environment)
+    await yard.in_service()
+    (workload,) = yard.replicas()
+    spec = json.loads((source(workload, "/opt/clary/spec") / "replica.json").read_text())
+    assert (spec["code_dir"], spec["program"]) == ("/opt/ml/code", "serve.py")
+    assert (source(workload, "/opt/ml/code") / "serve.py").read_text() == "x"
+
+
+async def test_plain_files_are_placed_without_a_sandbox(yard: Yard) -> None:
+    yard.artifacts.buckets["b"] |= {"plain/xgboost-model": b"p", "plain/code/inference.py": b"c"}
+    await yard.create(artifact="s3://b/plain/", compression="None", prefix=True)
+    await yard.in_service()
+    (workload,) = yard.replicas()
+    assert (source(workload, "/opt/ml/model") / "xgboost-model").read_bytes() == b"p"
+    assert yard.extractions == 0
+
+
+@pytest.mark.parametrize(
+    ("container", "words"),
+    [
+        (
+            {"artifact": "s3://b/none.tar.gz"},
+            'Failed to download model data for container "primary" from URL: "s3://b/none',
+        ),
+        ({"artifact": "s3://nowhere/m.tar.gz"}, "Failed to download model data"),
+        ({"environment": {"SAGEMAKER_PROGRAM": "serve.py"}}, "there is no code"),
+    ],
+)
+async def test_what_is_not_there_fails_with_its_reason(yard: Yard, container: dict[str, Any], words: str) -> None:
+    await yard.create(**container)
+    record = await yard.until("Failed")
+    assert record is not None
+    assert words in endpoints.plant_of(record).failure
+    assert yard.replicas() == []
+
+
+async def test_an_archive_that_is_refused(yard: Yard) -> None:
+    yard.refusal = "ClientError: Cannot extract m.tar.gz: member ../x leaves the folder."
+    await yard.create()
+    record = await yard.until("Failed")
+    assert record is not None
+    assert endpoints.plant_of(record).failure == yard.refusal
+    assert await yard.backend.handles() == []
+
+
+async def test_requirements_that_cannot_be_built(yard: Yard) -> None:
+    yard.contents |= {"model/code/inference.py": "x", "model/code/requirements.txt": "nope"}
+    yard.runtimes.broken["nope"] = "no such package: nope"
+    await yard.create()
+    record = await yard.until("Failed")
+    assert record is not None
+    assert "no such package: nope" in endpoints.plant_of(record).failure
+
+
+async def test_a_model_that_does_not_load_leaves_nothing_running(yard: Yard) -> None:
+    yard.failure = "Traceback\nValueError: bad"
+    await yard.create()
+    record = await yard.until("Failed")
+    assert record is not None
+    assert "ValueError: bad" in endpoints.plant_of(record).failure
+    async with asyncio.timeout(5):
+        while await yard.backend.handles() or list((yard.folder / "replicas").iterdir()):
+            await asyncio.sleep(0.002)
+
+
+async def test_one_model_is_extracted_once_for_all(yard: Yard) -> None:
+    await yard.create(count=3)
+    await yard.in_service()
+    assert len(yard.replicas()) == 3
+    assert yard.extractions == 1
+    record = await yard.record()
+    assert record is not None
+    yard.backend.finish(yard.replicas()[0].key, 137)
+    async with asyncio.timeout(5):
+        while len(yard.replicas()) < 4:
+            yard.clock.advance(0.1)
+            yard.loop.wake(ARN)
+            await asyncio.sleep(0.002)
+    assert yard.extractions == 1
+
+
+async def test_a_model_folder_that_was_deleted_is_made_again(yard: Yard) -> None:
+    await yard.create()
+    await yard.in_service()
+    for path in sorted((yard.folder / "models").rglob("*"), reverse=True):
+        path.rmdir() if path.is_dir() else path.unlink()
+    yard.backend.finish(yard.replicas()[0].key, 137)
+    async with asyncio.timeout(5):
+        while len(yard.replicas()) < 2:
+            yard.clock.advance(0.1)
+            yard.loop.wake(ARN)
+            await asyncio.sleep(0.002)
+    assert yard.extractions == 2
+
+
+async def test_a_successor_adopts_what_runs(yard: Yard) -> None:
+    await yard.create(count=2)
+    before = await yard.in_service()
+    await yard.close()
+    yard.open()
+    await asyncio.sleep(0.1)
+    assert len(yard.replicas()) == 2
+    assert await yard.record() == before
+    yard.backend.finish(yard.replicas()[0].key, 1)
+    async with asyncio.timeout(5):
+        while len(yard.replicas()) < 3:
+            yard.clock.advance(0.1)
+            yard.loop.wake(ARN)
+            await asyncio.sleep(0.002)
+
+
+async def test_deletion_leaves_nothing(yard: Yard) -> None:
+    await yard.create(count=2)
+    record = await yard.in_service()
+    await yard.store.save(endpoints.asked_delete(record, yard.clock.now()))
+    await yard.until(None)
+    assert yard.fronts.routes == {}
+    async with asyncio.timeout(5):
+        while await yard.backend.handles() or list((yard.folder / "replicas").iterdir()):
+            await asyncio.sleep(0.002)
+
+
+async def test_models_that_nobody_uses_are_swept_when_they_are_old(yard: Yard, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("clary.loops.models.KEEP_SECONDS", 0.0)
+    await yard.create()
+    record = await yard.in_service()
+    kept = yard.folder / "models" / "other"
+    kept.mkdir()
+    other = replace(record, name="o", arn=ARN + "o", document=json.loads(json.dumps(record.document)))
+    variant = other.document["plant"]["serving"]["variants"][0]
+    variant["prepared"]["model"] = str(kept / "out" / "model")
+    variant["replicas"], variant["count"] = [], 0
+    await yard.store.add(other)
+    await asyncio.sleep(0.05)
+    await yard.store.save(endpoints.asked_delete(record, yard.clock.now()))
+    async with asyncio.timeout(5):
+        while [p.name for p in (yard.folder / "models").iterdir()] != ["other"]:
+            await asyncio.sleep(0.002)
