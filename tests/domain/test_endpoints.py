@@ -511,3 +511,11 @@ def test_workers_follow_the_size_or_the_users_wish() -> None:
     assert (start.workers, start.timeout) == (5, 300.0)
     assert world.route is not None
     assert (world.route.variants[0].replicas[0].allowance, world.route.variants[0].timeout) == (5, 300.0)
+
+
+def test_a_clock_that_is_set_back_delays_nothing(world: World) -> None:
+    world.end(world.ready()[0], exit_code=1)
+    world.turn()
+    world.now -= 3600
+    world.settle()
+    assert len(world.ready()) == 2

@@ -34,6 +34,7 @@ from clary.domain.lifecycle import ENDPOINT, EndpointFact, advance
 from clary.domain.replicas import REASON_LENGTH, stop
 from clary.domain.resources import Record
 
+LONGEST_RETRY = 60.0  # seconds between starts of replicas that keep dying
 _IN_PROGRESS = ("Creating", "Updating", "RollingBack", "SystemUpdating", "Deleting")
 
 
@@ -85,7 +86,7 @@ def died(variant: Variant, failure: str, fatal: bool, now: float) -> Variant:
         deaths=deaths,
         failure=failure[-4 * REASON_LENGTH :],
         fatal=fatal,
-        retry=now + min(60.0, 0.25 * 2 ** min(deaths, 10)),
+        retry=now + min(LONGEST_RETRY, 0.25 * 2 ** min(deaths, 10)),
     )
 
 
@@ -166,7 +167,7 @@ def work_keys(record: Record, fleet: Fleet, variant: Variant) -> tuple[str, str]
 
 def _grow(turn: Turn, fleet: Fleet, variant: Variant) -> Variant:
     """Model, then environment, then processes."""
-    if turn.now < variant.retry:
+    if turn.now < variant.retry <= turn.now + LONGEST_RETRY:  # later than that: the clock was set back
         return variant
     model_key, environment_key = work_keys(turn.record, fleet, variant)
     if variant.prepared is None:
