@@ -109,17 +109,21 @@ def _main(argv: list[str]) -> int:
     def report(sentence: str) -> None:
         print(time.strftime("%Y-%m-%dT%H:%M:%S"), sentence, flush=True)
 
+    def tell(answer: dict[str, str]) -> None:
+        """Once; whoever started us may be gone by now."""
+        if not channel.closed:
+            with suppress(BrokenPipeError):
+                channel.write(json.dumps(answer))
+                channel.close()
+
     def on_ready(effective: Settings) -> None:
-        channel.write(json.dumps({"settings": str(effective.run / "settings.json")}))
-        channel.close()
+        tell({"settings": str(effective.run / "settings.json")})
 
     try:
         foreground(settings, report, on_ready)
     except ClaryError as error:
         report(error.message)
-        if not channel.closed:
-            channel.write(json.dumps({"error": error.message}))
-            channel.close()
+        tell({"error": error.message})
         return 1
     return 0
 

@@ -30,7 +30,7 @@ from clary.domain.errors import AlreadyExists, ClaryError
 from clary.domain.jobs import Command as JobCommand
 from clary.domain.jobs import Seen as JobSeen
 from clary.domain.roles import default_role
-from clary.loops import endpoints, jobs
+from clary.loops import endpoints, jobs, orphans, upkeep
 from clary.loops.job_places import JobSettings
 from clary.loops.job_work import JobPorts
 from clary.loops.loop import Loop
@@ -92,11 +92,13 @@ async def control(settings: Settings) -> AsyncIterator[Control]:
     owner = owner_of(settings)
     job_loop: Loop[JobCommand, JobSeen] = Loop(job_subject, store, clock, owner)
     endpoint_loop: Loop[EndpointCommand, EndpointSeen] = Loop(endpoint_subject, store, clock, owner)
+    living = [(subject.kind, subject.statuses) for subject in (job_subject, endpoint_subject)]
+    await orphans.sweep(store, runs, owner, clock.now(), living)
     undo = (
         jobs.attach(job_subject, job_loop, job_ports),
         endpoints.attach(endpoint_subject, endpoint_loop, serving_ports),
     )
-    tasks = tuple(asyncio.create_task(loop.run()) for loop in (job_loop, endpoint_loop))
+    tasks = tuple(asyncio.create_task(work) for work in (job_loop.run(), endpoint_loop.run(), upkeep.keep(logs, clock)))
     handlers.load()
     ports = Ports(
         store, artifacts, built, logs, datapoints, keys, fronts, clock, api_settings(settings, keys, measured())
