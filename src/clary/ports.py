@@ -133,7 +133,11 @@ class Artifacts(Protocol):
     """Files between the object store and workload folders. Paths are host paths; never given to user code by name.
 
     URIs are `s3://bucket/key` (domain code normalises https forms first). Errors: NotFound (bucket or object), Invalid (a key
-    that cannot be a file name), both in words for the user."""
+    that cannot be a file name), Denied (another account's bucket), all in words for the user."""
+
+    def of(self, account: str) -> Artifacts:
+        """The same store as that account may use it: a job or model never reaches the buckets of others."""
+        ...
 
     async def find(self, bucket: str, prefix: str) -> list[StoredObject]: ...
     async def exists(self, bucket: str) -> bool: ...

@@ -72,8 +72,8 @@ def test_folder_marks_of_consoles_name_nothing() -> None:
         ({"d//y": 1}, "d//y"),
         ({"d/y/": 5}, "d/y/"),
         ({"d/" + "n" * 256: 1}, "n" * 256),
-        ({"d/a": 1, "d/a/b": 1}, "'d/a'"),
-        ({"d/a\0b": 1}, "d/a"),
+        ({"d/a": 1, "d/a/b": 1}, '"d/a"'),
+        ({"d/a\0b": 1}, "d/a\\u0000b"),
     ],
 )
 def test_keys_that_cannot_be_files_are_named(keys: dict[str, int], named: str) -> None:

@@ -16,6 +16,7 @@ from tests.loops.house import SCOPE, SKLEARN, House, channel, source, tar
 from clary.domain import jobs, training
 from clary.domain.instances import GIB
 from clary.domain.workload import MountMode
+from clary.testing.memory_artifacts import MemoryArtifacts
 from clary.testing.runtimes import MemoryRuntimes
 
 
@@ -258,4 +259,15 @@ async def test_an_isolated_job_has_no_network_and_no_proxies(house: House) -> No
 async def test_a_key_that_cannot_be_a_file_is_named(house: House) -> None:
     house.objects["b"]["d/../x"] = b"1"
     await house.create(InputDataConfig=[channel("train", "s3://b/d")])
-    assert "'d/../x'" in (await house.ended()).document["failure"]
+    assert '"d/../x"' in (await house.ended()).document["failure"]
+
+
+async def test_another_accounts_bucket_is_not_reached(house: House) -> None:
+    artifacts = house.ports.artifacts
+    assert isinstance(artifacts, MemoryArtifacts)
+    house.objects["theirs"] = {"d/a": b"secret"}
+    artifacts.owners["theirs"] = "111111111111"
+    await house.create(InputDataConfig=[channel("train", "s3://theirs/d")])
+    assert (await house.ended()).document["failure"] == (
+        "ClientError: Access Denied: the bucket theirs belongs to another account."
+    )

@@ -233,7 +233,7 @@ def check_names(names: Mapping[str, str]) -> None:
     for key, name in names.items():
         problem = _name_problem(name)
         if problem:
-            raise Invalid(f"The object with key {key!r} cannot be a file: {problem}.")
+            raise Invalid(f"The object with key {json.dumps(key)} cannot be a file: {problem}.")
     _check_folders(names)
 
 
@@ -256,7 +256,9 @@ def _check_folders(names: Mapping[str, str]) -> None:
     folders: set[str] = set()
     for key, name in names.items():
         if name in by_name:
-            raise Invalid(f"The objects with keys {by_name[name]!r} and {key!r} would be one file, {name!r}.")
+            raise Invalid(
+                f"The objects with keys {json.dumps(by_name[name])} and {json.dumps(key)} would be one file, {json.dumps(name)}."
+            )
         by_name[name] = key
         head = name.rpartition("/")[0]
         while head and head not in folders:
@@ -264,4 +266,6 @@ def _check_folders(names: Mapping[str, str]) -> None:
             head = head.rpartition("/")[0]
     for name, key in by_name.items():
         if name in folders:
-            raise Invalid(f"The object with key {key!r} cannot be a file: it is also a folder of another object.")
+            raise Invalid(
+                f"The object with key {json.dumps(key)} cannot be a file: it is also a folder of another object."
+            )

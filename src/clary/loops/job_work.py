@@ -16,7 +16,7 @@ from typing import Any
 
 from clary.domain import channels, training
 from clary.domain.capacity import Machine
-from clary.domain.errors import Invalid, NotFound, Unschedulable
+from clary.domain.errors import Denied, Invalid, NotFound, Unschedulable
 from clary.domain.jobs import Begin, Discard, Work
 from clary.domain.resources import Record
 from clary.loops import job_places, untrusted
@@ -67,7 +67,7 @@ class JobWork:
         if isinstance(state, Done):
             return Work("done", state.result or {})
         if isinstance(state, Failed):
-            return Work("failed", message=state.message, client=isinstance(state.error, (Invalid, NotFound)))
+            return Work("failed", message=state.message, client=isinstance(state.error, (Invalid, NotFound, Denied)))
         return Work("running")
 
     def begin(self, command: Begin, record: Record) -> None:
@@ -109,7 +109,7 @@ class JobWork:
     async def _place_channels(self, record: Record) -> dict[str, Any]:
         where = job_places.places(self._settings, record)
         inputs = channels.channels(record.document["request"])
-        return await ChannelPlacer(self._ports.artifacts, record, where).place(inputs)
+        return await ChannelPlacer(self._artifacts(record), record, where).place(inputs)
 
     async def _prepare_code(self, record: Record) -> dict[str, Any]:
         """The user's code, extracted in a sandbox; answers its requirements."""
@@ -118,7 +118,7 @@ class JobWork:
         where = job_places.places(self._settings, record)
         environment = await self._ports.runtimes.ensure(self.runtime(record), log=self._progress(record))
         await asyncio.to_thread(_fresh, where.code_in, where.code_out)
-        await self._ports.artifacts.place(source.bucket, {source.key: "sourcedir.tar.gz"}, str(where.code_in))
+        await self._artifacts(record).place(source.bucket, {source.key: "sourcedir.tar.gz"}, str(where.code_in))
         await asyncio.to_thread((Path(where.code_in) / "spec.json").write_text, job_places.prepare_spec(str(source)))
         run = await run_to_end(
             self._ports.backend, job_places.prepare(record, where, environment, self.log(record, "algo-1"))
@@ -151,7 +151,11 @@ class JobWork:
     # -- beside and after the run -----------------------------------------------------------------------------------------------
 
     def _outputs(self, record: Record) -> Outputs:
-        return Outputs(self._ports.backend, self._ports.artifacts, self._settings, record)
+        return Outputs(self._ports.backend, self._artifacts(record), self._settings, record)
+
+    def _artifacts(self, record: Record) -> Artifacts:
+        """What the job's own account may reach."""
+        return self._ports.artifacts.of(record.scope.account)
 
     async def _upload(self, record: Record, keep_model: bool) -> dict[str, Any]:
         key = _key(record, "sync-out")

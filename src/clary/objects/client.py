@@ -27,6 +27,9 @@ class OwnArtifacts:
     def __init__(self, socket: str, secret: bytes, account: str) -> None:
         self._socket, self._secret, self._account = socket, secret.hex(), account
 
+    def of(self, account: str) -> OwnArtifacts:
+        return OwnArtifacts(self._socket, bytes.fromhex(self._secret), account)
+
     async def find(self, bucket: str, prefix: str) -> list[StoredObject]:
         rows = await self._ask("find", bucket=bucket, prefix=prefix)
         return [StoredObject(*row) for row in rows]

@@ -34,6 +34,9 @@ class ExternalArtifacts:
         self._lock = threading.Lock()
         self._made: Any = None
 
+    def of(self, account: str) -> ExternalArtifacts:
+        return self
+
     def close(self) -> None:
         self._threads.shutdown(cancel_futures=True)
         if self._made is not None:

@@ -7,17 +7,27 @@ import os
 from collections.abc import Mapping
 
 from clary.domain.channels import check_names
-from clary.domain.errors import Invalid, NotFound
+from clary.domain.errors import Denied, Invalid, NotFound
 from clary.ports import StoredObject
 
 
 class MemoryArtifacts:
-    """Implements `ports.Artifacts`. `buckets` is bucket -> key -> content; tests read and write it."""
+    """Implements `ports.Artifacts`. `buckets` is bucket -> key -> content; tests read and write it. `owners` is bucket -> account,
+    for those that not everybody may use."""
 
-    def __init__(self, buckets: Mapping[str, Mapping[str, bytes]] | None = None) -> None:
+    def __init__(self, buckets: Mapping[str, Mapping[str, bytes]] | None = None, account: str = "") -> None:
         self.buckets: dict[str, dict[str, bytes]] = {name: dict(objects) for name, objects in (buckets or {}).items()}
+        self.owners: dict[str, str] = {}
+        self.account = account
+
+    def of(self, account: str) -> MemoryArtifacts:
+        other = MemoryArtifacts(account=account)
+        other.buckets, other.owners = self.buckets, self.owners
+        return other
 
     def _bucket(self, bucket: str) -> dict[str, bytes]:
+        if self.owners.get(bucket, self.account) != self.account:
+            raise Denied(f"Access Denied: the bucket {bucket} belongs to another account.")
         if bucket not in self.buckets:
             raise NotFound(f"The specified bucket does not exist: {bucket}")
         return self.buckets[bucket]
@@ -30,7 +40,7 @@ class MemoryArtifacts:
         ]
 
     async def exists(self, bucket: str) -> bool:
-        return bucket in self.buckets
+        return bucket in self.buckets and self.owners.get(bucket, self.account) == self.account
 
     async def place(self, bucket: str, keys: Mapping[str, str], folder: str) -> None:
         objects = self._bucket(bucket)
@@ -50,7 +60,7 @@ class MemoryArtifacts:
         if key not in objects:
             raise NotFound(f"The specified key does not exist: {key}")
         if len(objects[key]) > limit:
-            raise Invalid(f"{key} is larger than {limit} bytes")
+            raise Invalid(f"{key} has {len(objects[key])} bytes: more than {limit}")
         return objects[key]
 
     async def store_file(self, path: str, bucket: str, key: str, content_type: str = "", move: bool = False) -> str:

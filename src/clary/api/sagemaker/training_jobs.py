@@ -98,13 +98,14 @@ def _check_size(call: Call, params: Params) -> None:
 async def _check_places(call: Call, params: Params) -> None:
     """Buckets that exist: where the data is missing, AWS's own text says so."""
     of = training.hosts(params)
+    artifacts = call.ports.artifacts.of(call.scope.account)
     for channel in channels.channels(params):
         training.receivers(channel, of)
-        if not await call.ports.artifacts.exists(channel.location.bucket):
+        if not await artifacts.exists(channel.location.bucket):
             raise Invalid(channels.no_objects(channel, call.scope.region, params["RoleArn"]))
     training.submit_directory(params)
     output = training.results(params).model
-    if not await call.ports.artifacts.exists(output.bucket):
+    if not await artifacts.exists(output.bucket):
         raise Invalid(
             f'The bucket "{output.bucket}" of OutputDataConfig.S3OutputPath does not exist in the selected region '
             f"({call.scope.region})."
