@@ -166,6 +166,12 @@ class FakeFront:
             self.zygote = None
 
 
+@pytest.fixture
+def front() -> Callable[[str], FakeFront]:
+    """`front(path)`: a front on that socket."""
+    return FakeFront
+
+
 class Replica:
     """A zygote under test and the front that it dials."""
 
