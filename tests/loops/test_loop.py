@@ -202,3 +202,35 @@ async def test_an_unchanged_record_is_not_saved_whatever_its_python_types() -> N
     store.watch(saved.append)
     await make(store, Tuples()).turn("arn:a")
     assert saved == []
+
+
+async def test_neighbours_that_may_run_together_do() -> None:
+    @dataclass(frozen=True)
+    class Slow(Step):
+        together = True
+
+    class Many(Countdown):
+        def __init__(self) -> None:
+            super().__init__()
+            self.gate = asyncio.Barrier(3)
+
+        def decide(self, record: Record, observation: int, now: float) -> Decision[Step]:
+            return Decision(replace(record, document={"n": 0}), (Step(9), Slow(1), Slow(2), Slow(3), Step(8)))
+
+        async def run(self, command: Step, record: Record) -> int:
+            if isinstance(command, Slow):
+                async with asyncio.timeout(5):
+                    await self.gate.wait()
+            self.ran.append(command.n)
+            return command.n
+
+        def absorb(self, record: Record, outcomes: Sequence[tuple[Step, Any]]) -> Record:
+            return replace(record, document={"answers": [answer for _, answer in outcomes]})
+
+    store, subject = MemoryStore(), Many()
+    await store.add(record())
+    await make(store, subject).turn("arn:a")
+    found = await store.get("endpoint", SCOPE, "a")
+    assert found is not None
+    assert found.document == {"answers": [9, 1, 2, 3, 8]}
+    assert (subject.ran[0], subject.ran[-1]) == (9, 8)

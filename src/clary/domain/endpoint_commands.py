@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, ClassVar
 
 from clary.domain.containers import Container
 from clary.domain.routes import EndpointRoute, EndpointView, ReplicaView
@@ -36,6 +36,8 @@ class EnsureEnvironment:
 class StartReplica:
     """Start (or find) the replica's process group. Answers `Started`."""
 
+    together: ClassVar[bool] = True
+
     id: str
     token: str
     endpoint: str
@@ -60,6 +62,8 @@ class Started:
 @dataclass(frozen=True, slots=True)
 class StopReplica:
     """SIGTERM, 30 s, SIGKILL (reference/sagemaker.md 3.1)."""
+
+    together: ClassVar[bool] = True
 
     id: str
     handle: str

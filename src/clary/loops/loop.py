@@ -22,6 +22,7 @@ loop. A `Stale` save is not an error: somebody wrote first, so read again at onc
 from __future__ import annotations
 
 import asyncio
+import itertools
 import json
 import logging
 from collections.abc import Sequence
@@ -58,7 +59,8 @@ class Subject(Protocol[C, O]):
         ...
 
     async def run(self, command: C, record: Record) -> Any:
-        """Carry out one command (idempotent by key); what it answers goes to `absorb`. ClaryErrors that the decision shall
+        """Carry out one command (idempotent by key); what it answers goes to `absorb`. Commands run in order; neighbours of a
+        class with a true `together` run beside each other. ClaryErrors that the decision shall
         know of are answers, not exceptions."""
         ...
 
@@ -136,7 +138,7 @@ class Loop(Generic[C, O]):
             return None
         observation = await self.subject.observe(record)
         decision = self.subject.decide(record, observation, self.clock.now())
-        outcomes = [(command, await self.subject.run(command, decision.record)) for command in decision.commands]
+        outcomes = await self._run(decision)
         wanted = self.subject.absorb(decision.record, outcomes) if outcomes else decision.record
         if decision.remove:
             await self.store.remove(record, lease)
@@ -144,6 +146,18 @@ class Loop(Generic[C, O]):
         elif not _same(wanted, record):
             await self.store.save(replace(wanted, version=record.version), lease)
         return decision
+
+    async def _run(self, decision: Decision[C]) -> list[tuple[C, Any]]:
+        """In order; neighbours of one class that says `together` beside each other."""
+        outcomes: list[tuple[C, Any]] = []
+        for kind, group in itertools.groupby(decision.commands, type):
+            commands = list(group)
+            if getattr(kind, "together", False):
+                answers = await asyncio.gather(*(self.subject.run(c, decision.record) for c in commands))
+            else:
+                answers = [await self.subject.run(c, decision.record) for c in commands]
+            outcomes += zip(commands, answers, strict=True)
+        return outcomes
 
     async def _turns_of(self, arn: str) -> None:
         """Turns until nobody wakes this record any more; exceptions end here."""
