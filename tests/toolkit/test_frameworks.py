@@ -337,6 +337,53 @@ answer = [h.batchable, ask(h, *requests) == alone, alone, ask(h, ("a", CSV))[0][
         assert alone[3][1] == alone[0][1]
         assert (bad, unwritable) == (400, 406)
 
+    def test_the_published_abalone_script(self, run: Run, xgboost_model: Model) -> None:
+        """`inference.py` of AWS's example, by its imports and functions."""
+        own = (
+            "import os, pickle as pkl\nimport numpy as np\nimport sagemaker_xgboost_container.encoder as xgb_encoders\n"
+            "import xgboost as xgb\n"
+            "def model_fn(model_dir):\n    b = xgb.Booster()\n    b.load_model(model_dir + '/m.ubj')\n    return b\n"
+            "def input_fn(request_body, request_content_type):\n    if request_content_type == 'text/libsvm':\n"
+            "        return xgb_encoders.libsvm_to_dmatrix(request_body)\n    raise ValueError('no ' + request_content_type)\n"
+            "def predict_fn(input_data, model):\n    prediction = model.predict(input_data)\n"
+            "    contribs = model.predict(input_data, pred_contribs=True, validate_features=False)\n"
+            "    return np.hstack((prediction[:, np.newaxis], contribs))\n"
+            "def output_fn(predictions, content_type):\n    if content_type == 'text/csv':\n"
+            "        return ','.join(str(x) for x in predictions[0])\n    raise ValueError('no ' + content_type)\n"
+        )
+        code = (
+            PRELUDE
+            + f"""
+import shutil
+s = script({own!r}); shutil.copy({xgboost_model()!r} + "/xgboost-model", s["model_dir"] + "/m.ubj")
+h = load(**s)
+answer = ask(h, ("0 0:1 1:2 2:0.5 3:2", "text/libsvm", CSV), (TEXT[0], CSV, CSV))
+"""
+        )
+        good, bad = run("xgboost", code)
+        assert good[0] == 200
+        assert len(good[1].split(",")) == 6
+        assert bad[0] == 500
+
+    def test_data_utils(self, run: Run) -> None:
+        code = (
+            PRELUDE
+            + """
+from clary.toolkit import compat; sys.path.append(compat.FOLDER)
+import tempfile
+from sagemaker_xgboost_container.data_utils import get_content_type, get_dmatrix
+from sagemaker_xgboost_container.distributed import rabit_run
+folder = tempfile.mkdtemp()
+for name in "ab":
+    with open(folder + "/" + name, "w") as f: f.write("1 0:1 1:2\\n0 2:3\\n")
+d = get_dmatrix(folder, "libsvm")
+with open(folder + "/c", "w") as f: f.write("1,2,3\\n")
+e = get_dmatrix(folder + "/c", "text/csv")
+answer = [d.num_row(), d.num_col(), e.num_row(), e.num_col(), get_content_type("text/x-libsvm"), get_dmatrix(tempfile.mkdtemp(), "csv")]
+"""
+        )
+        assert run("xgboost", code) == [4, 3, 1, 2, "libsvm", None]
+
 
 @pytest.mark.torch
 class TestPyTorchDefaults:

@@ -184,6 +184,26 @@ def test_unreadable_and_unwritable(load: Load) -> None:
     assert answer.body.startswith(b"Content type application/x-mine is not supported by this framework.")
 
 
+COMPAT = """
+from sagemaker_inference import content_types, decoder, encoder, errors
+from sagemaker_containers.beta.framework import worker
+def model_fn(d): return 1
+def transform_fn(m, data, content_type, accept):
+    if data == "teapot": raise errors.BaseInferenceToolkitError(418, "short and stout", "teapot")
+    if data == "type": raise errors.UnsupportedFormatError(content_type)
+    return worker.Response(encoder.encode([1, 2], content_types.JSON), "application/x-old")
+"""
+
+
+def test_awss_own_packages_can_be_imported(load: Load) -> None:
+    handler = load(COMPAT)
+    answers = handler.predict([_request(b"x"), _request(b"teapot"), _request(b"type")])
+    assert answers[0][:3] == (200, b"[1, 2]", "application/x-old")
+    assert answers[1].status == 418
+    assert answers[1].body.startswith(b"short and stout\n")
+    assert answers[2].status == 415
+
+
 @pytest.mark.parametrize(
     ("accept", "chosen"),
     [

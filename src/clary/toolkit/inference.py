@@ -86,9 +86,12 @@ def _module(spec: Mapping[str, Any]) -> str:
 
 
 def broken(error: BaseException) -> Response:
-    """500 for an exception of user code: its message, then the traceback from the user's first frame on."""
+    """500 (or the status that an error of the inference toolkit carries) for an exception of user code: its message, then the
+    traceback from the user's first frame on."""
     trace = user_traceback(type(error), error, error.__traceback__, OWN)
-    return Response(500, "{}\n{}".format(error, trace).encode("utf-8", "replace"))
+    known = any(kind.__name__ == "BaseInferenceToolkitError" for kind in type(error).__mro__)
+    status = int(getattr(error, "status_code", 500)) if known else 500
+    return Response(status if 400 <= status <= 599 else 500, "{}\n{}".format(error, trace).encode("utf-8", "replace"))
 
 
 def load_failure(error: BaseException) -> str:

@@ -20,7 +20,7 @@ import traceback
 from collections import deque
 from typing import Any, Deque, Dict, List, Mapping, Tuple
 
-from clary.toolkit import environment, failure
+from clary.toolkit import compat, environment, failure
 from clary.toolkit.failure import UserError, log
 
 ALGORITHMS = {"xgboost": "clary.toolkit.algorithms.xgboost"}
@@ -124,9 +124,7 @@ def _refuse_distributions(env: environment.TrainingEnvironment) -> None:
         "sagemaker_parameter_server_enabled",
     ):
         if env.framework.get(key):
-            raise UserError(
-                "the distribution asked for by {} is not available here; torch_distributed is.".format(key)
-            )
+            raise UserError("the distribution asked for by {} is not available here; torch_distributed is.".format(key))
 
 
 def _install_package(env: environment.TrainingEnvironment) -> None:
@@ -142,10 +140,10 @@ def _install_package(env: environment.TrainingEnvironment) -> None:
 
 
 def _python_path(env: environment.TrainingEnvironment, environ: Mapping[str, str]) -> List[str]:
-    """The user's code first, and the toolkit's own folder not at all: user code must not see it."""
+    """The user's code first, what the user set, and last what stands in for AWS's own packages (with the toolkit, which they need)."""
     own = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
     given = [p for p in environ.get("PYTHONPATH", "").split(os.pathsep) if p and os.path.abspath(p) != own]
-    return [env.code_dir, *given]
+    return [env.code_dir, *given, compat.FOLDER, own]
 
 
 def _announce(env: environment.TrainingEnvironment, command: List[str]) -> None:

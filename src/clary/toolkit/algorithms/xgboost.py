@@ -7,6 +7,7 @@ service's metric expressions look for it. Refuses to know where channels come fr
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import signal
@@ -223,8 +224,13 @@ class _Checkpoints(xgboost.callback.TrainingCallback):  # type: ignore[misc]
 
 
 def _checkpoint_folder(env: TrainingEnvironment) -> Optional[str]:
-    """Where checkpoints go: the folder is there only when the job has a CheckpointConfig."""
-    folder = os.environ.get("SM_CHECKPOINT_DIR") or os.path.join(env.base, "checkpoints")
+    """Where checkpoints go: the folder is there only when the job has a CheckpointConfig, which may name another one."""
+    try:
+        with open(os.path.join(env.base, "input", "config", "checkpointconfig.json"), encoding="utf-8") as file:
+            folder = json.load(file).get("LocalPath")
+    except FileNotFoundError:
+        folder = None
+    folder = folder or os.path.join(env.base, "checkpoints")
     return folder if os.path.isdir(folder) else None
 
 

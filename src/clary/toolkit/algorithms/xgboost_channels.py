@@ -66,11 +66,8 @@ def load(env: TrainingEnvironment, name: str, csv_weights: bool) -> Optional[Dat
     kind = content_type(env.channels[name])
     parts: List[Data] = []
     for path in files(env.channel_path(name)):
-        try:
-            parts.extend(_read(path, kind, csv_weights))
-        except ParseError as error:
-            raise UserError(_complaint(kind, os.path.basename(path), path, str(error))) from None
-    return _joined(parts, name) if parts else None
+        parts.extend(read(path, kind, csv_weights))
+    return joined(parts, name) if parts else None
 
 
 def files(folder: str) -> Iterator[str]:
@@ -84,6 +81,14 @@ def files(folder: str) -> Iterator[str]:
         for name in sorted(names):
             if not name.startswith((".", "_")):
                 yield os.path.join(where, name)
+
+
+def read(path: str, kind: str, csv_weights: bool) -> List[Data]:
+    """The rows of one file; UserError names it when it is not of its kind."""
+    try:
+        return list(_read(path, kind, csv_weights))
+    except ParseError as error:
+        raise UserError(_complaint(kind, os.path.basename(path), path, str(error))) from None
 
 
 def _read(path: str, kind: str, csv_weights: bool) -> Iterator[Data]:
@@ -148,7 +153,8 @@ def _parquet(path: str) -> Data:
     return Data(np.column_stack(columns[1:]), columns[0])
 
 
-def _joined(parts: List[Data], name: str) -> Data:
+def joined(parts: List[Data], name: str) -> Data:
+    """The rows of several files as one."""
     width = max(part.features.shape[1] for part in parts)
     features: List[Matrix] = []
     for part in parts:

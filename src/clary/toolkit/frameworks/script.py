@@ -16,7 +16,7 @@ import sys
 from types import ModuleType
 from typing import Any, Callable, Dict, List, Mapping, Optional, Sequence, Tuple
 
-from clary.toolkit import content
+from clary.toolkit import compat, content
 from clary.toolkit.frames import Request
 from clary.toolkit.frameworks.context import Context
 from clary.toolkit.frameworks.defaults import Defaults
@@ -90,6 +90,8 @@ def _module(spec: Mapping[str, Any]) -> ModuleType:
     for folder in (os.path.dirname(path), code_dir):
         if folder not in sys.path:
             sys.path.insert(0, folder)
+    if compat.FOLDER not in sys.path:
+        sys.path.append(compat.FOLDER)
     name = os.path.splitext(os.path.basename(program))[0]
     if name.isidentifier() and name not in sys.modules:
         return importlib.import_module(name)
@@ -138,7 +140,7 @@ class ScriptHandler(Handler):
             return Response(415, str(error).encode("utf-8", "replace"))
         body, content_type = _unpacked(result, accept)
         if context is None:
-            return Response(200, body, content_type)
+            return Response(int(getattr(result, "status", 200)), body, content_type)
         return Response(context.status, body, context.content_type or content_type, context.response_headers())
 
     def _transform(self, context: Optional[Context], request: Request, accept: str) -> Any:
