@@ -14,7 +14,7 @@ LAPTOP = Machine(cpus=2, memory=16 * GIB, available=10 * GIB)
 
 
 def claim(hosts: int = 1, since: float = 0.0, used: int = 0) -> Claim:
-    return Claim("k", hosts, Fit(2.0, 8 * GIB, 0), since, used)
+    return Claim("k", (Fit(2.0, 8 * GIB, 0),) * hosts, since, used)
 
 
 def test_a_size_that_fits_is_left_alone() -> None:
@@ -42,7 +42,7 @@ def test_strict_refuses_what_can_never_be_reserved(size: Size) -> None:
 
 def test_a_lone_job_always_starts_whatever_it_asks_for() -> None:
     crowded = replace(LAPTOP, available=1)
-    assert admit(fit(SMALL, crowded, "fit"), 8, (), 0, crowded, "fit", 100.0).granted
+    assert admit([fit(SMALL, crowded, "fit")] * 8, (), 0, crowded, "fit", 100.0).granted
 
 
 @pytest.mark.parametrize(
@@ -61,14 +61,14 @@ def test_fit_is_full_when_places_or_memory_are(
     running: tuple[Claim, ...], ahead: int, available: int, granted: bool, why: str
 ) -> None:
     machine = replace(LAPTOP, available=available)
-    answer = admit(fit(SMALL, machine, "fit"), 1, running, ahead, machine, "fit", 100.0)
+    answer = admit([fit(SMALL, machine, "fit")], running, ahead, machine, "fit", 100.0)
     assert answer.granted is granted
     assert why in answer.reason
 
 
 def test_strict_reserves_what_is_named() -> None:
     wanted = fit(SMALL, LAPTOP, "strict")
-    assert admit(wanted, 1, (), 0, LAPTOP, "strict", 0.0).granted
-    waits = admit(wanted, 1, (claim(1),), 0, LAPTOP, "strict", 0.0)
+    assert admit([wanted], (), 0, LAPTOP, "strict", 0.0).granted
+    waits = admit([wanted], (claim(1),), 0, LAPTOP, "strict", 0.0)
     assert not waits.granted
     assert "2 of 2 vCPU are reserved" in waits.reason

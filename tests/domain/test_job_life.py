@@ -64,7 +64,7 @@ def training(status: str = "InProgress", request_: dict[str, Any] | None = None,
         "phase": "training",
         "started": NOW - 9,
         "run_started": NOW - 8,
-        "fit": {"cpu": 2.0, "memory": 8 * GIB, "gpus": 0, "notes": []},
+        "fits": {"ml.m5.large": {"cpu": 2.0, "memory": 8 * GIB, "gpus": 0, "notes": []}},
         "handles": {"algo-1": "h1"},
         "work": {"channels": {}, "environment": ENVIRONMENT},
     }
@@ -109,7 +109,7 @@ def test_a_granted_job_takes_its_place_before_anything_begins() -> None:
 def test_what_is_clamped_is_told_in_record_and_log() -> None:
     big = request(ResourceConfig={"InstanceType": "ml.g5.12xlarge", "InstanceCount": 1})
     decision = decide(job(request_=big), SEEN, NOW)
-    fit = decision.record.document["fit"]
+    fit = decision.record.document["fits"]["ml.g5.12xlarge"]
     assert (fit["cpu"], fit["gpus"]) == (4.0, 0)
     assert any("at most 4 vCPU" in note for note in fit["notes"])
     assert any("runs on CPU" in note for note in fit["notes"])
@@ -119,8 +119,20 @@ def test_what_is_clamped_is_told_in_record_and_log() -> None:
     assert "at most 4 vCPU" in decision.record.document["transitions"][0]["StatusMessage"]
 
 
+def test_each_instance_group_gets_what_its_type_is_worth() -> None:
+    groups = [
+        {"InstanceGroupName": "a", "InstanceType": "ml.m5.large", "InstanceCount": 1},
+        {"InstanceGroupName": "b", "InstanceType": "ml.c5.xlarge", "InstanceCount": 2},
+    ]
+    decision = decide(job(request_=request(ResourceConfig={"InstanceGroups": groups})), SEEN, NOW)
+    reserve = decision.commands[0]
+    assert isinstance(reserve, Reserve)
+    assert [fit.cpu for fit in reserve.claim.fits] == [2.0, 4.0, 4.0]
+    assert set(decision.record.document["fits"]) == {"ml.m5.large", "ml.c5.xlarge"}
+
+
 def test_a_full_machine_makes_it_wait_and_says_so() -> None:
-    claim = Claim("other", 4, Fit(1.0, GIB, 0), NOW - 100)
+    claim = Claim("other", (Fit(1.0, GIB, 0),) * 4, NOW - 100)
     decision = decide(job(), replace(SEEN, claims=(claim,)), NOW)
     assert decision.commands == ()
     assert decision.again is not None

@@ -46,13 +46,16 @@ class Fit:
 
 @dataclass(frozen=True, slots=True)
 class Claim:
-    """Hosts that hold a place. `since` is when they got it (epoch seconds), `used` their measured bytes together."""
+    """Hosts that hold a place, one fit each. `since` is when they got it (epoch seconds), `used` their measured bytes together."""
 
     key: str
-    hosts: int
-    fit: Fit
+    fits: tuple[Fit, ...]
     since: float
     used: int = 0
+
+    @property
+    def hosts(self) -> int:
+        return len(self.fits)
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,24 +95,26 @@ def _limit_text(size: Size, machine: Machine) -> str:
 
 
 def admit(
-    wanted: Fit, hosts: int, running: Sequence[Claim], ahead: int, machine: Machine, policy: str, now: float
+    wanted: Sequence[Fit], running: Sequence[Claim], ahead: int, machine: Machine, policy: str, now: float
 ) -> Admission:
-    """May `hosts` hosts of that fit start now? `ahead` jobs that came earlier still wait: they go first.
+    """May hosts of these fits start now, all together? `ahead` jobs that came earlier still wait: they go first.
 
     A job that finds nothing running always starts: it gets what there is."""
     if ahead:
         return Admission(False, f"Waiting for capacity: {ahead} training job(s) came earlier")
     if policy == "strict":
-        return _reserve(wanted, hosts, running, machine)
+        return _reserve(wanted, [fit for claim in running for fit in claim.fits], machine)
     if not running:
         return Admission(True)
     slots = machine.slots or machine.cpus
     busy = sum(claim.hosts for claim in running)
-    if busy + hosts > slots:
-        return Admission(False, f"Waiting for capacity: {busy} of {slots} places for hosts are taken, {hosts} needed")
+    if busy + len(wanted) > slots:
+        return Admission(
+            False, f"Waiting for capacity: {busy} of {slots} places for hosts are taken, {len(wanted)} needed"
+        )
     young = sum(max(0, FLOOR * c.hosts - c.used) for c in running if now - c.since < YOUNG)
     free = machine.available - young
-    need = min(FLOOR, wanted.memory) * hosts
+    need = sum(min(FLOOR, fit.memory) for fit in wanted)
     if free < need:
         return Admission(
             False, f"Waiting for capacity: {max(0, free) >> 20} MiB of memory are free, {need >> 20} MiB needed"
@@ -117,22 +122,20 @@ def admit(
     return Admission(True)
 
 
-def _reserve(wanted: Fit, hosts: int, running: Sequence[Claim], machine: Machine) -> Admission:
-    for what, need, taken, limit in (
-        ("vCPU", wanted.cpu * hosts, sum(c.fit.cpu * c.hosts for c in running), float(machine.cpus)),
-        (
-            "GiB of memory",
-            wanted.memory * hosts / GIB,
-            sum(c.fit.memory * c.hosts for c in running) / GIB,
-            machine.memory / GIB,
-        ),
-        ("GPU", float(wanted.gpus * hosts), float(sum(c.fit.gpus * c.hosts for c in running)), float(machine.gpus)),
-    ):
-        if need + taken > limit:
+def _reserve(wanted: Sequence[Fit], running: Sequence[Fit], machine: Machine) -> Admission:
+    need, taken = _sums(wanted), _sums(running)
+    limits = (float(machine.cpus), machine.memory / GIB, float(machine.gpus))
+    for what, more, held, limit in zip(("vCPU", "GiB of memory", "GPU"), need, taken, limits, strict=True):
+        if more + held > limit:
             return Admission(
-                False, f"Waiting for capacity: {taken:g} of {limit:.4g} {what} are reserved, {need:g} needed"
+                False, f"Waiting for capacity: {held:g} of {limit:.4g} {what} are reserved, {more:g} needed"
             )
     return Admission(True)
+
+
+def _sums(fits: Sequence[Fit]) -> tuple[float, float, float]:
+    """vCPU, GiB, GPUs of all together."""
+    return sum(f.cpu for f in fits), sum(f.memory for f in fits) / GIB, float(sum(f.gpus for f in fits))
 
 
 def _gib(size: int) -> str:

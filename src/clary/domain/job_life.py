@@ -73,21 +73,28 @@ def _starting(record: Record, seen: Seen, now: float) -> Decision[Command]:
         return _over(record, _STOPPED, now)
     of = training.hosts(request)
     try:
-        fit = capacity.fit(training.size_of(of[0]), seen.machine, seen.policy)
+        by_type = {h.instance_type: capacity.fit(training.size_of(h), seen.machine, seen.policy) for h in of}
     except LimitExceeded as error:
         return _failed(record, f"CapacityError: {error.message}", now)
-    admission = capacity.admit(fit, len(of), seen.claims, seen.ahead, seen.machine, seen.policy, now)
+    fits = tuple(by_type[host.instance_type] for host in of)
+    admission = capacity.admit(fits, seen.claims, seen.ahead, seen.machine, seen.policy, now)
     if not admission.granted:
         return _waiting(record, admission, now)
-    claim = Claim(record.arn, len(of), fit, now)
-    fitted = {"cpu": fit.cpu, "memory": fit.memory, "gpus": fit.gpus, "notes": list(fit.notes)}
-    told = " ".join(["Preparing the instances for training.", *(f"{note}." for note in fit.notes)])
-    begun_at = entered(document, secondary(document) if document["attempt"] else "Starting", told, now)
-    moved = {**entered(begun_at, "Downloading", "Downloading input data", now), "phase": "downloading", "fit": fitted}
+    clamped = [note for fit in by_type.values() for note in fit.notes]
+    shown = {
+        kind: {"cpu": f.cpu, "memory": f.memory, "gpus": f.gpus, "notes": list(f.notes)} for kind, f in by_type.items()
+    }
+    told = " ".join(["Preparing the instances for training.", *(f"{note}." for note in clamped)])
+    begun_at = entered(document, "Restarting" if secondary(document) == "Restarting" else "Starting", told, now)
+    moved = {**entered(begun_at, "Downloading", "Downloading input data", now), "phase": "downloading", "fits": shown}
     moved.setdefault("started", now)
-    lines = (*document["notes"], *fit.notes) if document["attempt"] == 0 else (f"Attempt {document['attempt'] + 1}.",)
+    lines = (*document["notes"], *clamped) if document["attempt"] == 0 else (f"Attempt {document['attempt'] + 1}.",)
     begun = tuple(Begin(name, document["attempt"]) for name in _wanted(request))
-    commands: tuple[Command, ...] = (Reserve(claim), Announce(document["attempt"], lines), *begun)
+    commands: tuple[Command, ...] = (
+        Reserve(Claim(record.arn, fits, now)),
+        Announce(document["attempt"], lines),
+        *begun,
+    )
     return Decision(replace(record, modified=now, document=moved), commands)
 
 
@@ -236,7 +243,9 @@ def _outcome(record: Record, runs: Mapping[str, Observation], seen: Seen) -> dic
 def _reason(record: Record, name: str, run: Observation, seen: Seen) -> str:
     if run.oom_killed:
         host = next(h for h in training.hosts(record.document["request"]) if h.name == name)
-        return failures.out_of_memory(name, host.instance_type, int(record.document["fit"]["memory"]))
+        return failures.out_of_memory(
+            name, host.instance_type, int(record.document["fits"][host.instance_type]["memory"])
+        )
     if run.detail:  # the backend's word: it could not be started, or a limit ended it
         if run.started_at is None:
             return failures.internal_error(run.detail)

@@ -6,9 +6,9 @@ the status that users see moves only through `lifecycle.JOB`, the secondary stat
 preparing code, building environments, packing and uploading) is named by commands and observed as `Work`; processes are named by
 `StartHost` and observed as runs. Refuses to know paths, mounts, S3 calls: `loops/jobs.py` does these.
 
-The document, beside `request` and `tags`: `id`, `phase`, `attempt`, `transitions`, `fit`, `handles`, `started` and `ended`
-(TrainingStartTime and -EndTime), `run_started`, `spent` (seconds of earlier attempts), `work` (results of done work), `outcome`,
-`failure`, `artifacts`, `metrics`, `offsets`, `notes`.
+The document, beside `request` and `tags`: `id`, `phase`, `attempt`, `transitions`, `fits` (what each instance type gets here),
+`handles`, `started` and `ended` (TrainingStartTime and -EndTime), `run_started`, `spent` (seconds of earlier attempts), `work`
+(results of done work), `outcome`, `failure`, `artifacts`, `metrics`, `offsets`, `notes`.
 """
 
 from __future__ import annotations

@@ -192,13 +192,16 @@ def host_workload(
     request = record.document["request"]
     where = places(settings, record)
     of = training.hosts(request)
-    fit = record.document["fit"]
+    fit = record.document["fits"][host.instance_type]
     present = [channel for channel in inputs if host in training.receivers(channel, of)]
     return Workload(
         key=key(record, host.name),
         root=str(where.host(host.name)),
         command=_command(request, environment, any(channel.mode == "Pipe" for channel in present)),
-        environment=_variables(record, settings, runtime, environment, credentials),
+        environment={
+            **_variables(record, settings, runtime, environment, credentials),
+            "CLARY_CPUS": str(max(1, int(fit["cpu"]))),
+        },
         mounts=(
             *environment_mounts(environment, MountMode.OVERLAY),
             *_host_mounts(record, where, host, present),
@@ -252,7 +255,6 @@ def _variables(
 ) -> dict[str, str]:
     """What the container sees: the proxies of the machine, AWS's access, the user's own, and the two names that AWS always sets."""
     request = record.document["request"]
-    fit = record.document["fit"]
     own = {str(name): str(value) for name, value in (request.get("Environment") or {}).items()}
     if not training.entrypoint(request):
         own["PYTHONPATH"] = f"{LIBRARY}:{own['PYTHONPATH']}" if own.get("PYTHONPATH") else LIBRARY
@@ -269,7 +271,6 @@ def _variables(
         "AWS_ENDPOINT_URL": settings.endpoint,
         **bundle,
         **credentials,
-        "CLARY_CPUS": str(max(1, int(fit["cpu"]))),
         **own,
         "TRAINING_JOB_NAME": record.name,
         "TRAINING_JOB_ARN": record.arn,

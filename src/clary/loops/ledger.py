@@ -31,7 +31,7 @@ class Ledger:
             self._claims.pop(record.arn, None)
         else:
             self._waiting.pop(record.arn, None)
-            if record.arn not in self._claims and "fit" in record.document:
+            if record.arn not in self._claims and "fits" in record.document:
                 self._claims[record.arn] = _claim(record)
 
     def reserve(self, claim: Claim) -> None:
@@ -57,7 +57,10 @@ class Ledger:
 
 
 def _claim(record: Record) -> Claim:
-    fit = record.document["fit"]
-    hosts = len(training.hosts(record.document["request"]))
+    by_type = {
+        kind: Fit(float(fit["cpu"]), int(fit["memory"]), int(fit["gpus"]))
+        for kind, fit in record.document["fits"].items()
+    }
+    fits = tuple(by_type[host.instance_type] for host in training.hosts(record.document["request"]))
     since = float(record.document.get("run_started") or record.document.get("started") or record.created)
-    return Claim(record.arn, hosts, Fit(float(fit["cpu"]), int(fit["memory"]), int(fit["gpus"])), since)
+    return Claim(record.arn, fits, since)

@@ -86,13 +86,12 @@ def _check_size(call: Call, params: Params) -> None:
     if call.settings.capacity != "strict" or machine is None:
         return
     fits = [capacity.fit(size, machine, "strict") for size in sizes]
-    for fit in fits[:1]:
-        granted = capacity.admit(fit, len(of), (), 0, machine, "strict", call.now)
-        if not granted.granted:
-            raise LimitExceeded(
-                f"The account-level service limit '{of[0].instance_type} for training job usage' cannot hold {len(of)} Instances "
-                f"on this machine ({granted.reason}), and the capacity policy is 'strict'."
-            )
+    granted = capacity.admit(fits, (), 0, machine, "strict", call.now)
+    if not granted.granted:
+        raise LimitExceeded(
+            f"The account-level service limit '{of[0].instance_type} for training job usage' cannot hold {len(of)} Instances on "
+            f"this machine ({granted.reason}), and the capacity policy is 'strict'."
+        )
 
 
 async def _check_places(call: Call, params: Params) -> None:
