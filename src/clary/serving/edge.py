@@ -189,7 +189,7 @@ def _maps(settings: EdgeSettings) -> str:
         default objects;
         "~^s3 " objects;
         "~^(?:sts|iam|sns) " query;
-        "~^[^ ]+ - - form$" query;
+        "~^[^ ]* - - form$" query;
         "~^[^ ]+ " control;
         "~^ target " control;
         "~^ - endpoint " front;
@@ -242,8 +242,8 @@ def _stranger(settings: EdgeSettings) -> str:
         server_name "";
         default_type application/json;
         access_log {_quoted(settings.access_log)} clary buffer=64k flush=1s;
-{_pages("control", "        ")}
-{locations({"control": settings.max_control})}
+{_pages("control", "        ", "/-/")}
+{locations({"control": settings.max_control}, "= /-/")}
         location / {{
             add_header x-amzn-ErrorType ValidationException always;
             return 421 '{{"__type":"ValidationException","message":"This Host name is not allowed here: see the setting allowed_hosts."}}';
@@ -307,7 +307,7 @@ def _server(settings: EdgeSettings) -> str:
 """
 
 
-def _pages(where: str, indent: str = "            ") -> str:
-    """Which named location answers which error of the edge's own."""
+def _pages(where: str, indent: str = "            ", prefix: str = "@") -> str:
+    """Which location answers which error of the edge's own."""
     pages = (("400 494", 400), ("408", 408), ("413", 413), ("414", 414), ("500", 500), ("502 503 504", 503))
-    return "\n".join(f"{indent}error_page {statuses} @{where}_{page};" for statuses, page in pages)
+    return "\n".join(f"{indent}error_page {statuses} = {prefix}{where}_{page};" for statuses, page in pages)

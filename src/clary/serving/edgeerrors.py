@@ -41,15 +41,18 @@ _ERRORS = {
 }  # fmt: skip
 
 
-def locations(limits: Mapping[str, int]) -> str:
-    """The named locations `@<where>_<status>` that `error_page` points at, for each place and its body limit in bytes."""
+def locations(limits: Mapping[str, int], prefix: str = "@") -> str:
+    """The locations `<prefix><where>_<status>` that `error_page` points at, for each place and its body limit in bytes.
+
+    A request whose first line cannot be read has no URI, and nginx takes no such request to a named location: for those the prefix
+    is `= /-/`."""
     blocks = []
     for where, limit in limits.items():
         for status, error in _ERRORS.items():
             message = error.message.format(limit=limit)
             if where == "front" and status == 413:
                 message = f"Request $request_id has oversize body: $content_length bytes, and the limit is {limit} (setting max_payload)."
-            blocks.append(_location(f"@{where}_{status}", where, error, message))
+            blocks.append(_location(f"{prefix}{where}_{status}", where, error, message))
     return "\n".join(blocks)
 
 

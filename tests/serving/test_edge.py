@@ -1,0 +1,317 @@
+"""The edge's configuration in a real nginx: where each request goes, what is limited, how the edge itself answers."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import re
+import xml.etree.ElementTree as ElementTree
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+from tests.serving.edges import Edge, binaries, http
+
+from clary.serving.edge import EdgeSettings, home, render
+from clary.serving.homes import shares
+
+PRESIGNED = "X-Amz-Algorithm=AWS4-HMAC-SHA256&X-Amz-Credential=AKIA%2F20300101%2Fus-east-1%2F{}%2Faws4_request&X-Amz-Signature=00"
+
+
+@pytest.fixture(params=binaries(), ids=lambda binary: Path(binary).name)
+async def edge(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Edge]:
+    async with Edge(tmp_path, request.param, max_payload=1 << 20, max_control=1 << 20) as edge:
+        yield edge
+
+
+def front(name: str) -> str:
+    return f"front-{home(name, 3)}"
+
+
+# (request, backend)
+ROUTES = [
+    (http("POST", "/endpoints/iris/invocations", b"1", "sagemaker"), front("iris")),
+    (http("POST", "/endpoints/iris/async-invocations", b"", "sagemaker"), front("iris")),
+    (http("POST", "/endpoints/iris/invocations"), front("iris")),
+    (http("POST", f"/endpoints/iris/invocations?{PRESIGNED.format('sagemaker')}"), front("iris")),
+    (http("POST", "/", b"{}", "sagemaker", X_Amz_Target="SageMaker.ListModels"), "control"),
+    (http("POST", "/", b"{}", X_Amz_Target="SageMaker.ListModels"), "control"),
+    (http("POST", "/endpoints/iris/invocations", b"{}", "sagemaker", X_Amz_Target="SageMaker.ListModels"), "control"),
+    (http("POST", "/", b"{}", "logs", X_Amz_Target="Logs_20140328.DescribeLogGroups"), "control"),
+    (
+        http("POST", "/", b"Action=GetCallerIdentity", "sts", Content_Type="application/x-www-form-urlencoded"),
+        "control",
+    ),
+    (http("POST", "/", b"Action=x", "iam"), "control"),
+    (
+        http(
+            "POST",
+            "/",
+            b"Action=AssumeRoleWithWebIdentity",
+            Content_Type="application/x-www-form-urlencoded; charset=utf-8",
+        ),
+        "control",
+    ),
+    (http("POST", "/service/GraniteServiceVersion20100801/operation/ListMetrics", b"", "monitoring"), "control"),
+    (http("POST", "/service/GraniteServiceVersion20100801/operation/ListMetrics", b""), "control"),
+    (http("PUT", "/BatchPutMetrics", b"{}", "sagemaker"), "control"),
+    (http("GET", "/FeatureGroup/a", b"", "sagemaker"), "control"),
+    (http("GET", "/console"), "control"),
+    (http("GET", "/console/endpoints?x=1"), "control"),
+    (http("GET", "/consoles"), "objects"),
+    (http("GET", "/", b"", "s3"), "objects"),
+    (http("GET", "/endpoints/iris/invocations", b"", "s3"), "objects"),
+    (http("PUT", "/endpoints/key", b"x", "s3"), "objects"),
+    (http("GET", f"/endpoints/iris/invocations?{PRESIGNED.format('s3')}"), "objects"),
+    (http("GET", "/endpoints/iris/x?AWSAccessKeyId=AKIA&Signature=a&Expires=1"), "objects"),
+    (http("GET", "/endpoints/iris/x", Authorization="AWS AKIA:sig"), "objects"),
+    (http("GET", "/bucket/key"), "objects"),
+    (http("POST", "/bucket", b"--x--", Content_Type="multipart/form-data; boundary=x"), "objects"),
+    (http("DELETE", "/bucket/key"), "objects"),
+    (http("OPTIONS", "/bucket/key"), "objects"),
+    (http("PATCH", "/anything"), "objects"),
+    (http("HEAD", "/bucket/key", b"", "s3"), "objects"),
+]
+
+
+async def test_every_request_finds_its_process(edge: Edge) -> None:
+    for request, wanted in ROUTES:
+        if request.startswith(b"HEAD"):
+            continue
+        assert await edge.where(request) == wanted, request
+
+
+async def test_an_endpoints_home_is_the_same_for_nginx_and_for_us(edge: Edge) -> None:
+    names = [f"endpoint-{i}" for i in range(60)] + ["a", "ab", "abc", "abcd", "x" * 63]
+    for name in names:
+        assert await edge.where(http("POST", f"/endpoints/{name}/invocations", b"", "sagemaker")) == front(name)
+    assert len({front(name) for name in names}) == 3
+
+
+@pytest.mark.parametrize(
+    "target",
+    ["/bucket//key", "/bucket/a%2Fb", "/bucket/a/../b", "/bucket/./a", "/b/k?prefix=a%20b&x", "/b/%C3%A9?versionId=%2B", "//b",
+     "/b/a+b%2B"],
+)  # fmt: skip
+async def test_a_path_arrives_as_it_was_sent(edge: Edge, target: str) -> None:
+    await edge.ask(http("GET", target, b"", "s3"))
+    assert edge.last.line == f"GET {target} HTTP/1.1"
+
+
+async def test_headers_arrive_as_they_were_sent(edge: Edge) -> None:
+    sent = {
+        "x-amz-meta-my_key": "1",
+        "x-amz-meta-a.b": "2",
+        "X-Amz-Meta-Mixed": "a  b",
+        "Content-MD5": "x==",
+        "Range": "bytes=0-1",
+    }
+    await edge.ask(
+        http("PUT", "/b/k", b"body", "s3", host="localhost:4600", **dict(sent.items())).replace(b"my-key", b"my_key")
+    )
+    seen = edge.last
+    for name, value in sent.items():
+        assert seen.header(name) == value
+    assert seen.header("Host") == "localhost:4600"
+    assert "Expect" not in seen.names
+
+
+async def test_a_client_can_not_forge_where_it_comes_from(edge: Edge) -> None:
+    await edge.ask(http("GET", "/b/k", b"", "s3", X_Forwarded_For="1.2.3.4"))
+    assert edge.last.header("X-Forwarded-For") == "127.0.0.1"
+
+
+async def test_expect_100_is_answered_by_the_edge(edge: Edge) -> None:
+    reader, writer = await asyncio.open_connection("127.0.0.1", edge.port)
+    writer.write(http("PUT", "/b/k", b"hello", "s3", Expect="100-continue")[: -len(b"hello")])
+    assert await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), 5) == b"HTTP/1.1 100 Continue\r\n\r\n"
+    writer.write(b"hello")
+    assert (await asyncio.wait_for(reader.readline(), 5)).startswith(b"HTTP/1.1 200")
+    writer.close()
+    assert edge.last.body == b"hello"
+
+
+async def test_an_s3_body_is_streamed(edge: Edge) -> None:
+    """It reaches the store while the client still sends: nothing is spooled at the edge."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", edge.port)
+    writer.write(http("PUT", "/b/k", b"x" * 100_000, "s3")[:-50_000])
+    await writer.drain()
+    async with asyncio.timeout(5):
+        while not edge.objects.opened:
+            await asyncio.sleep(0.005)
+    writer.write(b"x" * 50_000)
+    assert (await asyncio.wait_for(reader.readline(), 5)).startswith(b"HTTP/1.1 200")
+    writer.close()
+
+
+async def test_connections_to_fronts_are_kept(edge: Edge) -> None:
+    opened = sum(f.opened for f in edge.fronts)
+    for _ in range(20):
+        await edge.ask(http("POST", "/endpoints/iris/invocations", b"1", "sagemaker"))
+    assert sum(f.opened for f in edge.fronts) - opened <= 2
+
+
+# -- limits -----------------------------------------------------------------------------------------------------------------------
+
+
+async def test_bodies_over_the_limit_are_refused_in_the_protocol_of_the_request(edge: Edge) -> None:
+    big = b"x" * (3 << 20)
+    reply = await edge.ask(http("POST", "/endpoints/iris/invocations", big, "sagemaker"))
+    assert (reply.status, reply.headers["x-amzn-errortype"]) == (400, "ValidationError")
+    assert re.search(
+        rf"oversize body: {3 << 20} bytes, and the limit is {1 << 20} \(setting max_payload\)",
+        json.loads(reply.body)["message"],
+    )
+    reply = await edge.ask(http("POST", "/", big, "sagemaker", X_Amz_Target="SageMaker.CreateModel"))
+    assert (reply.status, json.loads(reply.body)["__type"]) == (413, "RequestEntityTooLargeException")
+    reply = await edge.ask(http("POST", "/", big, "sts"))
+    assert reply.status == 413
+    assert ElementTree.fromstring(reply.body).findtext("Error/Code") == "RequestEntityTooLargeException"
+    assert (await edge.ask(http("PUT", "/b/k", big, "s3"))).status == 200
+
+
+async def test_a_body_a_little_over_the_limit_reaches_the_front_which_says_it_better(edge: Edge) -> None:
+    assert (
+        await edge.ask(http("POST", "/endpoints/iris/invocations", b"x" * ((1 << 20) + 1), "sagemaker"))
+    ).status == 200
+
+
+@pytest.mark.parametrize(
+    ("request_", "status"),
+    [
+        (b"GET /b HTTP/1.1\r\nHost: localhost\r\nX: " + b"x" * 1_000_000 + b"\r\n\r\n", 400),
+        (b"GET /" + b"x" * 100_000 + b" HTTP/1.1\r\nHost: localhost\r\n\r\n", 414),
+        (
+            b"GET /b HTTP/1.1\r\nHost: localhost\r\n" + b"".join(b"X-%d: 1\r\n" % i for i in range(20_000)) + b"\r\n",
+            400,
+        ),
+        (b"GET /b HTTP/1.1\r\n\r\n", 400),
+        (b"GET /b HTTP/1.1\r\nHost: localhost\r\nHost: localhost\r\n\r\n", 400),
+        (
+            b"POST /b HTTP/1.1\r\nHost: localhost\r\nContent-Length: 3\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+            400,
+        ),
+        (b"POST /b HTTP/1.1\r\nHost: localhost\r\nContent-Length: 3\r\nContent-Length: 4\r\n\r\nabc", 400),
+        (b"POST /b HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: xchunked\r\n\r\nabc", 501),
+        (b"GET /b\x00 HTTP/1.1\r\nHost: localhost\r\n\r\n", 400),
+        (b"NONSENSE\r\n\r\n", 400),
+        (b"TRACE /b HTTP/1.1\r\nHost: localhost\r\n\r\n", 405),
+        (b"GET /b HTTP/1.1\r\nHost: evil.example\r\n\r\n", 421),
+        (b"GET /b HTTP/1.0\r\n\r\n", 421),
+        (b"GET /b HTTP/1.1\r\nHost: localhost.evil.example\r\n\r\n", 421),
+    ],
+)
+async def test_what_no_process_ever_sees(edge: Edge, request_: bytes, status: int) -> None:
+    assert (await edge.ask(request_)).status == status
+    assert [seen for backend in edge.backends for seen in backend.seen] == []
+    assert await edge.where(http("GET", "/b/k", b"", "s3")) == "objects"
+
+
+async def test_slow_heads_and_bodies_are_ended(tmp_path: Path) -> None:
+    async with Edge(tmp_path, binaries()[0]) as edge:
+        edge.process.terminate()  # type: ignore[union-attr]
+        edge.process.wait(10)  # type: ignore[union-attr]
+        text = (
+            render(edge.settings)
+            .replace("client_header_timeout 20s", "client_header_timeout 1s")
+            .replace("client_body_timeout 30s", "client_body_timeout 1s")
+        )
+        assert text != render(edge.settings)
+        edge.spawn(text)
+        for part in (b"GET /b HTTP/1.1\r\nHost: loc", http("POST", "/", b"abc", "sagemaker")[:-1]):
+            reader, writer = await asyncio.open_connection("127.0.0.1", edge.port)
+            writer.write(part)
+            with contextlib.suppress(ConnectionResetError):
+                assert await asyncio.wait_for(reader.read(), 5) == b""
+            writer.close()
+        assert (await edge.ask(http("GET", "/b", b"", "s3"))).status == 200
+
+
+# -- the edge's own errors --------------------------------------------------------------------------------------------------------
+
+
+async def test_a_process_that_is_away_is_503_in_the_protocol_of_the_request(edge: Edge) -> None:
+    for backend in edge.backends:
+        await backend.stop()
+    reply = await edge.ask(http("POST", "/endpoints/iris/invocations", b"1", "sagemaker"))
+    assert (reply.status, reply.headers["x-amzn-errortype"], reply.headers["content-type"]) == (
+        503,
+        "ServiceUnavailable",
+        "application/json",
+    )
+    assert json.loads(reply.body)["__type"] == "ServiceUnavailable"
+    assert reply.headers["retry-after"] == "1"
+    reply = await edge.ask(http("POST", "/", b"{}", "sagemaker", X_Amz_Target="SageMaker.ListModels"))
+    assert (reply.status, json.loads(reply.body)["__type"]) == (503, "ServiceUnavailable")
+    reply = await edge.ask(http("POST", "/", b"", "sts"))
+    assert (reply.status, ElementTree.fromstring(reply.body).findtext("Error/Code")) == (503, "ServiceUnavailable")
+    reply = await edge.ask(http("GET", "/b/k", b"", "s3"))
+    assert (reply.status, ElementTree.fromstring(reply.body).findtext("Code")) == (503, "ServiceUnavailable")
+    assert reply.headers["content-type"] == "application/xml"
+    for backend in edge.backends:
+        await backend.start()
+    assert await edge.where(http("GET", "/b/k", b"", "s3")) == "objects"
+
+
+async def test_the_edge_never_sends_a_request_twice(edge: Edge) -> None:
+    for backend in edge.backends:
+        backend.drop = True
+    for request in (http("POST", "/endpoints/iris/invocations", b"1", "sagemaker"), http("GET", "/b/k", b"", "s3")):
+        assert (await edge.ask(request)).status == 503
+    assert sum(len(backend.seen) for backend in edge.backends) == 2
+
+
+async def test_an_answer_of_a_process_passes_untouched(edge: Edge) -> None:
+    edge.objects.answer = b"x" * 3_000_000
+    reply = await edge.ask(http("GET", "/b/k", b"", "s3"))
+    assert len(reply.body) == 3_000_000
+    assert "server" not in reply.headers or "/" not in reply.headers["server"], "no version is told"
+
+
+async def test_the_access_log_is_json_and_tells_no_signature(edge: Edge, tmp_path: Path) -> None:
+    await edge.ask(http("GET", f'/b/"k?{PRESIGNED.format("s3")}', b"", "s3", User_Agent='a"b\\c'))
+    async with asyncio.timeout(5):
+        while '"/b/' not in (tmp_path / "access.log").read_text():
+            await asyncio.sleep(0.05)
+    lines = [json.loads(line) for line in (tmp_path / "access.log").read_text().splitlines()]
+    [line] = [line for line in lines if line["path"].startswith("/b/")]
+    assert (line["to"], line["scope"], line["status"], line["agent"]) == ("objects", "s3", 200, 'a"b\\c')
+    assert "Signature" not in (tmp_path / "access.log").read_text()
+
+
+# -- pure -------------------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("count", [1, 2, 3, 5, 7, 16, 100])
+def test_homes_cover_every_front_evenly(count: int) -> None:
+    homes = [home(f"name-{i}", count) for i in range(3000)]
+    assert set(homes) == set(range(count))
+    assert len(shares(count)) == count
+
+
+@pytest.mark.parametrize("bad", ['a"b', "a b;\n", "a$b", "a\\b", ""])
+def test_a_name_that_could_break_out_of_the_configuration_is_refused(bad: str) -> None:
+    plain = {
+        "listen": "127.0.0.1:1",
+        "fronts": ("/f",),
+        "control": "/c",
+        "objects": "/o",
+        "folder": "/d",
+        "pid": "/p",
+        "access_log": "/a",
+        "error_log": "/e",
+    }
+    render(EdgeSettings(**plain))  # type: ignore[arg-type]
+    with pytest.raises(ValueError):
+        render(EdgeSettings(**{**plain, "hosts": (bad,)}))  # type: ignore[arg-type]
+
+
+def test_tls_is_asked_of_the_listener_alone() -> None:
+    text = render(
+        EdgeSettings(
+            "127.0.0.1:1", ("/f",), "/c", "/o", "/d", "/p", "/a", "/e", tls_cert="/cert.pem", tls_key="/key.pem"
+        )
+    )
+    assert text.count("listen 127.0.0.1:1 ssl") == 2
+    assert text.count('ssl_certificate_key "/key.pem";') == 2
