@@ -1,0 +1,173 @@
+"""The conformance class of the `Fronts` port, and the fake in memory."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+from collections.abc import Callable
+from dataclasses import replace
+
+from clary.domain.routes import EndpointRoute, EndpointView, ReplicaRoute, ReplicaView, VariantRoute, VariantView
+from clary.ports import Fronts
+
+WAIT_SECONDS = 10.0
+ACCOUNT, REGION = "000000000000", "us-east-1"
+
+EndpointKey = tuple[str, str, str]
+
+
+class MemoryFronts:
+    """`ports.Fronts` that serves nobody: `become` says what a replica's state is now. `away` makes it unreachable."""
+
+    def __init__(self) -> None:
+        self.routes: dict[EndpointKey, EndpointRoute] = {}
+        self.revoked: list[str] = []
+        self.away = False
+        self._replicas: dict[str, ReplicaView] = {}
+        self._listeners: list[Callable[[str, str, str], None]] = []
+
+    async def put(self, route: EndpointRoute) -> None:
+        key = (route.account, route.region, route.name)
+        known = self.routes.get(key)
+        if known is None or known.revision <= route.revision:
+            self.routes[key] = route
+
+    async def drop(self, account: str, region: str, name: str) -> None:
+        self.routes.pop((account, region, name), None)
+
+    async def observe(self, account: str, region: str, name: str) -> EndpointView | None:
+        route = self.routes.get((account, region, name))
+        if route is None or self.away:
+            return None
+        variants = tuple(
+            VariantView(
+                variant.name,
+                tuple(self._replicas.get(r.id, ReplicaView(r.id, "absent")) for r in variant.replicas),
+                in_flight=sum(self._replicas[r.id].in_flight for r in variant.replicas if r.id in self._replicas),
+            )
+            for variant in route.variants
+        )
+        return EndpointView(account, region, name, route.revision, variants)
+
+    async def revoke(self, access_key_id: str) -> None:
+        self.revoked.append(access_key_id)
+
+    def watch(self, listener: Callable[[str, str, str], None]) -> Callable[[], None]:
+        self._listeners.append(listener)
+        return lambda: self._listeners.remove(listener) if listener in self._listeners else None
+
+    def become(self, replica: str, state: str, failure: str = "", workers: int = 1, in_flight: int = 0) -> None:
+        """The replica of this id is now absent, loading, ready or failed."""
+        workers = workers if state == "ready" else 0
+        self._replicas[replica] = ReplicaView(replica, state, workers, failure=failure, in_flight=in_flight)
+        for key, route in self.routes.items():
+            if any(r.id == replica for variant in route.variants for r in variant.replicas):
+                for listener in list(self._listeners):
+                    listener(*key)
+
+
+def token(replica: str) -> str:
+    """The token with which the conformance class's replicas dial."""
+    return f"token-of-{replica}"
+
+
+def route(*replicas: str, revision: int = 1, name: str = "iris") -> EndpointRoute:
+    """A route of one variant with these replicas."""
+    made = tuple(ReplicaRoute(r, hashlib.sha256(token(r).encode()).hexdigest()) for r in replicas)
+    return EndpointRoute(ACCOUNT, REGION, name, revision, (VariantRoute("AllTraffic", 1.0, made),))
+
+
+class FrontsConformance:
+    """What every implementation of the `Fronts` port does. A test class inherits it and says how to make one, and how a replica of
+    it becomes ready or fails."""
+
+    async def fronts(self) -> Fronts:
+        raise NotImplementedError
+
+    async def ready(self, replica: str) -> None:
+        raise NotImplementedError
+
+    async def fail(self, replica: str, message: str) -> None:
+        raise NotImplementedError
+
+    async def test_what_nobody_put_is_not_there(self) -> None:
+        fronts = await self.fronts()
+        assert await fronts.observe(ACCOUNT, REGION, "iris") is None
+
+    async def test_a_route_is_seen_with_its_replicas_absent(self) -> None:
+        fronts = await self.fronts()
+        await fronts.put(route("r1", "r2", revision=3))
+        view = await fronts.observe(ACCOUNT, REGION, "iris")
+        assert view is not None
+        assert view.revision == 3
+        assert [(r.id, r.state) for r in view.variants[0].replicas] == [("r1", "absent"), ("r2", "absent")]
+
+    async def test_put_again_changes_nothing_and_an_older_revision_is_ignored(self) -> None:
+        fronts = await self.fronts()
+        for wanted in (route("r1", revision=2), route("r1", revision=2), route("r0", revision=1)):
+            await fronts.put(wanted)
+        view = await fronts.observe(ACCOUNT, REGION, "iris")
+        assert view is not None
+        assert (view.revision, [r.id for r in view.variants[0].replicas]) == (2, ["r1"])
+
+    async def test_a_replica_becomes_ready_and_whoever_watches_hears_of_it(self) -> None:
+        fronts = await self.fronts()
+        heard: list[tuple[str, str, str]] = []
+        fronts.watch(lambda *key: heard.append(key))
+        await fronts.put(route("r1"))
+        await self.ready("r1")
+        await self._until(fronts, "r1", "ready")
+        assert (ACCOUNT, REGION, "iris") in heard
+
+    async def test_a_replica_fails_with_the_models_own_words(self) -> None:
+        fronts = await self.fronts()
+        await fronts.put(route("r1"))
+        await self.fail("r1", "ValueError: no model")
+        seen = await self._until(fronts, "r1", "failed")
+        assert "ValueError: no model" in seen.failure
+
+    async def test_a_route_that_is_replaced_keeps_what_is_ready(self) -> None:
+        fronts = await self.fronts()
+        await fronts.put(route("r1"))
+        await self.ready("r1")
+        await self._until(fronts, "r1", "ready")
+        both = route("r1", "r2", revision=2)
+        [variant] = both.variants
+        drained = tuple(replace(r, draining=r.id == "r2") for r in variant.replicas)
+        await fronts.put(replace(both, variants=(replace(variant, replicas=drained),)))
+        view = await fronts.observe(ACCOUNT, REGION, "iris")
+        assert view is not None
+        assert [(r.id, r.state) for r in view.variants[0].replicas] == [("r1", "ready"), ("r2", "absent")]
+
+    async def test_drop_is_the_end_and_may_be_said_twice(self) -> None:
+        fronts = await self.fronts()
+        await fronts.put(route("r1"))
+        await fronts.drop(ACCOUNT, REGION, "iris")
+        await fronts.drop(ACCOUNT, REGION, "iris")
+        assert await fronts.observe(ACCOUNT, REGION, "iris") is None
+        await fronts.put(route("r1", revision=1))
+        assert await fronts.observe(ACCOUNT, REGION, "iris") is not None
+
+    async def test_who_stopped_watching_hears_nothing(self) -> None:
+        fronts = await self.fronts()
+        heard: list[str] = []
+        stop = fronts.watch(lambda account, region, name: heard.append(name))
+        stop()
+        stop()
+        await fronts.put(route("r1"))
+        await self.ready("r1")
+        await self._until(fronts, "r1", "ready")
+        assert heard == []
+
+    async def test_a_key_that_nobody_uses_may_be_revoked(self) -> None:
+        fronts = await self.fronts()
+        await fronts.revoke("AKIANOBODY")
+
+    async def _until(self, fronts: Fronts, replica: str, state: str) -> ReplicaView:
+        async with asyncio.timeout(WAIT_SECONDS):
+            while True:
+                view = await fronts.observe(ACCOUNT, REGION, "iris")
+                for seen in view.variants[0].replicas if view is not None else ():
+                    if seen.id == replica and seen.state == state:
+                        return seen
+                await asyncio.sleep(0.005)

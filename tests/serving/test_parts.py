@@ -1,0 +1,255 @@
+"""The pure parts of serving, one by one."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from tests.serving.fakes import replica, route, variant
+
+from clary.serving import answers, boost, invoke, joins
+from clary.serving.counters import KEPT, Counters
+from clary.serving.keys import HELD_SECONDS, KeyCache, KeyQuestion, SigningKey
+from clary.serving.prediction import Prediction
+from clary.serving.routefiles import RouteFiles
+from clary.serving.routing import Shares
+
+# -- routing ----------------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "weights", [{"a": 1, "b": 1}, {"a": 9, "b": 1}, {"a": 0.7, "b": 0.2, "c": 0.1}, {"a": 1, "b": 999},
+     {"a": 3, "b": 0}, {"a": 1 / 3, "b": 2 / 3}]
+)  # fmt: skip
+def test_shares_are_within_a_tenth_of_a_percent_over_10_000_requests(weights: dict[str, float]) -> None:
+    turns = Shares(weights)
+    chosen = Counter(turns.choose() for _ in range(10_000))
+    total = sum(weights.values())
+    for name, weight in weights.items():
+        assert abs(chosen[name] / 10_000 - weight / total) <= 0.001
+
+
+def test_shares_come_smoothly() -> None:
+    turns = Shares({"a": 5, "b": 1, "c": 1})
+    assert "".join(turns.choose() or "" for _ in range(7)) == "aabacaa"
+
+
+def test_no_weight_is_no_choice() -> None:
+    assert Shares({}).choose() is None
+    assert Shares({"a": 0}).choose() is None
+
+
+# -- boost ------------------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("arguments", "wanted"),
+    [
+        ((3, 100.0, 0.1, 5, 1, 8, None), 8),  # no objective: the allowance itself
+        ((0, 0.0, 0.1, 0, 1, 8, 0.5), 1),  # idle: the base
+        ((0, 30.0, 0.1, 0, 1, 8, 0.5), 3),  # load of 3 workers
+        ((0, 30.0, 0.1, 10, 1, 8, 0.5), 5),  # and 10 queued: 2 more to be rid of them within the objective
+        ((6, 1.0, 0.1, 0, 1, 8, 0.5), 6),  # never below what is busy
+        ((0, 1000.0, 0.1, 0, 1, 8, 0.5), 8),  # never above the allowance
+    ],
+)
+def test_boost(arguments: tuple[int, float, float, int, int, int, float | None], wanted: int) -> None:
+    assert boost.allowed(*arguments) == wanted
+
+
+@given(
+    st.integers(0, 20), st.floats(0, 1e4), st.floats(0, 10), st.integers(0, 10_000),
+    st.integers(1, 4), st.integers(4, 64), st.floats(0.01, 10)
+)  # fmt: skip
+def test_boost_stays_between_base_and_allowance(
+    busy: int, rate: float, service: float, queued: int, base: int, ceiling: int, objective: float
+) -> None:
+    assert base <= boost.allowed(busy, rate, service, queued, base, ceiling, objective) <= ceiling
+
+
+# -- counters ---------------------------------------------------------------------------------------------------------------------
+
+
+def test_quantiles_are_of_the_last_answers() -> None:
+    counters = Counters()
+    assert counters.quantiles(0.5, 0.99) == [0.0, 0.0]
+    for number in range(KEPT * 2):
+        counters.record(float(number), 0.0)
+    p50, p99 = counters.quantiles(0.5, 0.99)
+    assert p50 == KEPT * 1.5
+    assert p99 >= KEPT * 1.98
+    assert counters.completed == KEPT * 2
+
+
+# -- invoke -----------------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", ["iris", "Iris-1", "a" * 63])
+def test_names_of_endpoints(name: str) -> None:
+    assert invoke.endpoint_name("POST", f"/endpoints/{name}/invocations") == name
+
+
+@pytest.mark.parametrize(
+    "path",
+    ["/endpoints//invocations", "/endpoints/../invocations", "/endpoints/a%2e/invocations", "/endpoints/a/b/invocations",
+     "/endpoints/" + "a" * 64 + "/invocations", "/endpoints/a_b/invocations", "/endpoints/é/invocations", "/", "/ping", "/endpoints"],
+)  # fmt: skip
+def test_no_other_name_gets_through(path: str) -> None:
+    with pytest.raises(invoke.Refusal):
+        invoke.endpoint_name("POST", path)
+
+
+@pytest.mark.parametrize(
+    ("headers", "more"),
+    [
+        ({}, True),
+        ({"amz-sdk-request": "attempt=1"}, True),
+        ({"amz-sdk-request": "attempt=1; max=3"}, True),
+        ({"amz-sdk-request": "ttl=20300101T000000Z; attempt=2; max=3"}, True),
+        ({"amz-sdk-request": "attempt=3; max=3"}, False),
+        ({"amz-sdk-request": "attempt=5"}, False),
+        ({"amz-sdk-request": "nonsense;;=;attempt=x"}, True),
+    ],
+)
+def test_who_may_come_back(headers: dict[str, str], more: bool) -> None:
+    assert invoke.may_retry(headers) is more
+
+
+@given(
+    st.dictionaries(
+        st.sampled_from(["content-type", "accept", "x-amzn-sagemaker-custom-attributes"]), st.text(max_size=50)
+    )
+)
+def test_headers_are_passed_or_refused(headers: dict[str, str]) -> None:
+    plain = all(value.isascii() and value.isprintable() for value in headers.values())
+    if plain:
+        assert invoke.passed("iris", headers)[1] is None
+    else:
+        with pytest.raises(invoke.Refusal):
+            invoke.passed("iris", headers)
+
+
+# -- answers ----------------------------------------------------------------------------------------------------------------------
+
+
+@given(st.text(max_size=200), st.binary(max_size=200))
+def test_errors_are_well_formed_whatever_they_tell(message: str, body: bytes) -> None:
+    errors = answers.ModelErrors("000000000000", "us-east-1", "iris", "primary")
+    for answer in (answers.error(400, "ValidationError", message, b"id"), errors.answered(500, body, b"id")):
+        head, _, content = answer.partition(b"\r\n\r\n")
+        assert head.count(b"\r\n") == 4
+        assert f"Content-Length: {len(content)}".encode() in head
+        json.loads(content)
+
+
+# -- joins ------------------------------------------------------------------------------------------------------------------------
+
+
+def key(number: int) -> joins.JoinKey:
+    return joins.JoinKey(("a", "r", "e"), str(number), 1, 1)
+
+
+def test_answers_are_kept_for_a_minute() -> None:
+    memory = joins.Joins()
+    memory.keep(key(1), b"answer", 100.0)
+    assert memory.answer(key(1), 159.9) == b"answer"
+    assert memory.answer(key(1), 160.0) is None
+    assert len(memory) == 0
+
+
+def test_the_memory_of_answers_is_bounded() -> None:
+    memory = joins.Joins()
+    for number in range(joins.KEPT_NUMBER + 10):
+        memory.keep(key(number), b"x", 0.0)
+    assert len(memory) == joins.KEPT_NUMBER
+    assert memory.answer(key(0), 0.0) is None
+    big = bytes(joins.KEPT_BYTES // 5)
+    for number in range(10):
+        memory.keep(key(-1 - number), big, 0.0)
+    assert len(memory) <= 5
+    assert memory.answer(key(-10), 0.0) == big
+
+
+# -- predictions ------------------------------------------------------------------------------------------------------------------
+
+
+class Waiter:
+    def __init__(self) -> None:
+        self.gone = False
+        self.answers: list[bytes] = []
+
+    def answer(self, response: bytes) -> None:
+        self.answers.append(response)
+
+
+def test_everybody_is_answered_once() -> None:
+    first, second = Waiter(), Waiter()
+    prediction = Prediction(first, b"", b"", False)
+    prediction.waiters = [second]
+    told: list[bool] = []
+    prediction.settled = lambda prediction, response, modelled: told.append(modelled)
+    prediction.settle(b"one", True)
+    prediction.settle(b"two", False)
+    assert first.answers == second.answers == [b"one"]
+    assert told == [True]
+
+
+# -- keys -------------------------------------------------------------------------------------------------------------------------
+
+QUESTION = KeyQuestion("AKIA", "", "20300101", "us-east-1")
+SIGNING = SigningKey(b"k" * 32, "000000000000", "arn")
+
+
+def test_a_question_that_nobody_answers_is_given_up() -> None:
+    asked: list[KeyQuestion] = []
+    cache = KeyCache(asked.append)
+    got: list[tuple[SigningKey | None, bool]] = []
+    cache.hold(QUESTION, lambda found, answered: got.append((found, answered)), 0.0)
+    cache.tick(HELD_SECONDS - 1)
+    assert got == []
+    cache.ask_again()
+    assert asked == [QUESTION, QUESTION]
+    cache.tick(HELD_SECONDS)
+    assert got == [(None, False)]
+
+
+def test_a_refused_key_is_not_asked_for_again_at_once() -> None:
+    asked: list[KeyQuestion] = []
+    cache = KeyCache(asked.append)
+    got: list[bool] = []
+    for now in (0.0, 0.5, 2.0):
+        cache.hold(QUESTION, lambda found, answered: got.append(found is None and answered), now)
+        cache.answer(QUESTION, None, now)
+    assert len(asked) == 2
+    assert got == [True, True, True]
+
+
+def test_a_revoked_key_is_forgotten() -> None:
+    cache = KeyCache(lambda question: None)
+    cache.answer(QUESTION, SIGNING, 0.0)
+    assert cache.find(QUESTION) == SIGNING
+    before = cache.generation
+    cache.revoke("AKIA")
+    assert cache.find(QUESTION) is None
+    assert cache.generation != before
+
+
+# -- files ------------------------------------------------------------------------------------------------------------------------
+
+
+def test_routes_come_back_from_disk_and_a_broken_file_is_set_aside(tmp_path: Path) -> None:
+    files = RouteFiles(tmp_path / "routes")
+    assert files.load() == []
+    one, two = route(variant("a", 1, replica("r1")), name="one"), route(variant("b", 0.5), name="two")
+    files.save(one)
+    files.save(two)
+    (tmp_path / "routes" / "x.json").write_text('{"account"')
+    assert sorted(files.load(), key=lambda r: r.name) == [one, two]
+    assert (tmp_path / "routes" / "x.bad").exists()
+    files.remove(one.account, one.region, "one")
+    files.remove(one.account, one.region, "one")
+    assert files.load() == [two]
