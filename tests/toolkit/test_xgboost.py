@@ -157,6 +157,25 @@ def test_the_model_is_one_that_any_xgboost_loads(job: Job, run: Callable[..., An
     assert run("xgboost", code) == [8, 4]
 
 
+@pytest.mark.parametrize(
+    ("extra", "score"),
+    [({}, b"5E-1"), ({"base_score": "0.25"}, b"2.5E-1"), ({"objective": "multi:softprob", "num_class": "2"}, b"5E-1")],
+)
+def test_older_versions_read_the_base_score(
+    job: Job, run: Callable[..., Any], extra: dict[str, str], score: bytes
+) -> None:
+    """They take XGBoost 3.1's list form for 0.5 without a word, so it is not written."""
+    result = job(extra)
+    path = result.base / "model/xgboost-model"
+    assert b"base_scoreSL" + len(score).to_bytes(8, "big") + score + b"L" in path.read_bytes()
+    code = (
+        "import json, xgboost as xgb\nb = xgb.Booster()\n"
+        f"b.load_model(bytearray(open({str(path)!r}, 'rb').read()))\n"
+        "answer = json.loads(b.save_config())['learner']['learner_model_param']['base_score']"
+    )
+    assert run("xgboost", code).strip("[]").split(",")[0] == score.decode()
+
+
 def test_all_content_types_train_the_same_model(job: Job, run: Callable[..., Any], tmp_path: Path) -> None:
     parquet = tmp_path / "t.parquet"
     columns = {"y": [y for y, _ in TRAIN], **{f"x{i}": [float(f"{x[i]:.6g}") for _, x in TRAIN] for i in range(4)}}
@@ -343,7 +362,7 @@ def test_a_killed_run_goes_on_from_its_checkpoint(tmp_path: Path, start: Start, 
     process.kill()
     process.communicate()
     kept = sorted(
-        int(p.suffix[1:]) for p in (tmp_path / "checkpoints").glob("xgboost-checkpoint.*") if p.suffix != ".ubj"
+        int(p.suffix[1:]) for p in (tmp_path / "checkpoints").glob("xgboost-checkpoint.*") if p.suffix != ".part"
     )
     assert 5 <= len(kept) <= 6
     (tmp_path / "input/config/hyperparameters.json").write_text(

@@ -155,11 +155,25 @@ def _first_words(text: str) -> str:
 
 
 def _save(booster: xgboost.Booster, path: str) -> None:
-    """Whole or not at all. UBJSON, which every container since 1.6 reads; xgboost knows the format by the name's end."""
+    """Whole or not at all, in UBJSON, which every container since 1.6 reads (they know it by its first bytes)."""
     os.makedirs(os.path.dirname(path), exist_ok=True)
-    staged = path + ".part.ubj"
-    booster.save_model(staged)
+    staged = path + ".part"
+    with open(staged, "wb") as file:
+        file.write(portable(bytes(booster.save_raw("ubj"))))
     os.replace(staged, path)
+
+
+def portable(model: bytes) -> bytes:
+    """XGBoost 3.1 and later write base_score as a list, which older ones take for 0.5 without a word: a list of one value, however
+    often it stands there, becomes that value, as all versions read it. The rest of the bytes stays."""
+    found = re.search(rb"base_scoreSL(.{8})\[([^\[\]]*)\]", model, re.DOTALL)
+    if found is None or int.from_bytes(found[1], "big") != len(found[2]) + 2:
+        return model
+    values = set(found[2].split(b","))
+    if len(values) != 1:
+        return model
+    value: bytes = values.pop()
+    return model[: found.start(1)] + len(value).to_bytes(8, "big") + value + model[found.end() :]
 
 
 class _Monitor(xgboost.callback.TrainingCallback):  # type: ignore[misc]
