@@ -26,6 +26,7 @@ SMALL = 128 << 10  # up to here a body is kept in memory and written by the grou
 PIECE = 1 << 20  # bytes that gather before a thread takes them
 EAGER = 16 << 20  # after so many bytes the kernel is asked to begin writing to the disk
 LARGEST = 5 << 30  # S3's limit for one PUT
+MOST_ENCODED = 8 << 20  # of a small body whose chunks are wrapped (the wrapping may outweigh it)
 LARGEST_DOCUMENT = 2 << 20
 
 
@@ -131,7 +132,14 @@ async def receive(call: Call, blobs: Blobs) -> Body:
 async def _small(call: Call, length: int) -> Body:
     digests = Digests(call)
     call.unread = False
-    pieces = [piece async for piece in call.proto] if length or call.decoder is not None else []
+    pieces: list[bytes] = []
+    if length or call.decoder is not None:
+        left = length if call.decoder is None else MOST_ENCODED
+        async for piece in call.proto:
+            pieces.append(piece)
+            left -= len(piece)
+            if left < 0:
+                raise S3Error("IncompleteBody")
     data = pieces[0] if len(pieces) == 1 else b"".join(pieces)
     if call.decoder is not None:
         data = call.decoder.feed(data)
