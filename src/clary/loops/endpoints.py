@@ -180,7 +180,7 @@ class EndpointSubject:
             self._say(record, "preparation", line)
 
         if isinstance(command, PrepareModel):
-            return self.models.prepare(command.container, command.seconds, log)
+            return self.models.prepare(command.container, record.scope.account, command.seconds, log)
         return self._build(command, log)
 
     async def _build(self, command: EnsureEnvironment, log: Callable[[str], None]) -> None:

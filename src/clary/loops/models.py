@@ -33,6 +33,7 @@ KEEP_SECONDS = 600.0  # a model that was asked for so recently is not swept, who
 class _Sources:
     """What a container is made of: file or folder name in `in` or `out` -> objects."""
 
+    artifacts: Artifacts  # as the account sees them
     archives: Mapping[str, tuple[Location, StoredObject]]  # "model", "code" -> one .tar.gz
     files: Mapping[str, str]  # key -> relative path of an uncompressed model
     bucket: str
@@ -58,10 +59,12 @@ class Models:
             return runtime
         return next((each for each in self._runtimes.all() if each.name == f"{runtime.name}-script"), runtime)
 
-    async def prepare(self, container: Container, seconds: float, log: Callable[[str], None]) -> dict[str, Any]:
+    async def prepare(
+        self, container: Container, account: str, seconds: float, log: Callable[[str], None]
+    ) -> dict[str, Any]:
         """Where the model is, for `StartReplica.prepared`: model, code (folders), code_dir (in the sandbox), program,
-        requirements. Invalid in AWS's words when the data is not there or cannot be opened."""
-        sources = await self._sources(container)
+        requirements. Invalid in AWS's words when the data is not there, not the account's, or cannot be opened."""
+        sources = await self._sources(container, self._artifacts.of(account))
         async with self._locks.setdefault(sources.digest, asyncio.Lock()):
             found = await asyncio.to_thread(self._done, sources.digest)
             if found is None:
@@ -81,44 +84,25 @@ class Models:
 
     # -- which objects ------------------------------------------------------------------------------------------------------------
 
-    async def _sources(self, container: Container) -> _Sources:
+    async def _sources(self, container: Container, artifacts: Artifacts) -> _Sources:
         archives: dict[str, tuple[Location, StoredObject]] = {}
         files: dict[str, str] = {}
         bucket = ""
         marks: list[str] = []
         if container.artifact and container.compression == "Gzip" and not container.prefix:
-            archives["model"] = await self._one(container.artifact)
+            archives["model"] = await _one(artifacts, container.artifact)
         elif container.artifact and container.compression == "None":
             location = parse_uri(container.artifact)
-            found = await self._all(container.artifact, location, container.prefix)
+            found = await _all(artifacts, container.artifact, location, container.prefix)
             files, bucket = names_under(location.key, {o.key: o.size for o in found}), location.bucket
             marks += [f"{o.key} {o.etag}" for o in found]
         elif container.artifact:
             raise Invalid("A compressed model (CompressionType Gzip) must be one object: S3DataType S3Object.")
         if container.submit:
-            archives["code"] = await self._one(container.submit)
+            archives["code"] = await _one(artifacts, container.submit)
         marks += [f"{name} {location} {o.etag} {o.size}" for name, (location, o) in sorted(archives.items())]
         digest = hashlib.sha256("\n".join([bucket, *marks]).encode()).hexdigest()[:32]
-        return _Sources(archives, files, bucket, digest)
-
-    async def _one(self, uri: str) -> tuple[Location, StoredObject]:
-        location = parse_uri(uri)
-        found = await self._all(uri, location, False)
-        return location, found[0]
-
-    async def _all(self, uri: str, location: Location, prefix: bool) -> list[StoredObject]:
-        try:
-            found = await self._artifacts.find(location.bucket, location.key)
-        except NotFound:
-            found = []
-        if not prefix:
-            found = [o for o in found if o.key == location.key]
-        if not found:
-            raise Invalid(
-                f'Failed to download model data for container "primary" from URL: "{uri}". Please ensure that there is an object '
-                "located at the URL and that the role passed to CreateModel has permissions to download the model."
-            )
-        return found
+        return _Sources(artifacts, archives, files, bucket, digest)
 
     # -- making it ----------------------------------------------------------------------------------------------------------------
 
@@ -137,7 +121,7 @@ class Models:
         folder = self._folder / sources.digest
         await asyncio.to_thread(_fresh, folder)
         if sources.files:
-            await self._artifacts.place(sources.bucket, sources.files, str(folder / "out" / "model"))
+            await sources.artifacts.place(sources.bucket, sources.files, str(folder / "out" / "model"))
         if sources.archives:
             await self._extract(container, sources, folder, seconds, log)
         return await asyncio.to_thread(_finish, folder)
@@ -146,7 +130,7 @@ class Models:
         self, container: Container, sources: _Sources, folder: Path, seconds: float, log: Callable[[str], None]
     ) -> None:
         for name, (location, _) in sources.archives.items():
-            await self._artifacts.place(location.bucket, {location.key: f"{name}.tar.gz"}, str(folder / "in"))
+            await sources.artifacts.place(location.bucket, {location.key: f"{name}.tar.gz"}, str(folder / "in"))
         spec = replica_places.prepare_spec({name: str(location) for name, (location, _) in sources.archives.items()})
         await asyncio.to_thread(_write, folder / "in" / "spec.json", spec)
         environment = await self._runtimes.ensure(self.runtime(container, ""), log=log)
@@ -224,4 +208,25 @@ def _finish(folder: Path) -> dict[str, Any]:
         file.flush()
         os.fsync(file.fileno())
     part.rename(folder / "done.json")
+    return found
+
+
+async def _one(artifacts: Artifacts, uri: str) -> tuple[Location, StoredObject]:
+    location = parse_uri(uri)
+    found = await _all(artifacts, uri, location, False)
+    return location, found[0]
+
+
+async def _all(artifacts: Artifacts, uri: str, location: Location, prefix: bool) -> list[StoredObject]:
+    try:
+        found = await artifacts.find(location.bucket, location.key)
+    except NotFound:
+        found = []
+    if not prefix:
+        found = [o for o in found if o.key == location.key]
+    if not found:
+        raise Invalid(
+            f'Failed to download model data for container "primary" from URL: "{uri}". Please ensure that there is an object '
+            "located at the URL and that the role passed to CreateModel has permissions to download the model."
+        )
     return found
