@@ -185,8 +185,17 @@ class Index(Protocol):
         """The newest version even when it is a delete marker."""
         ...
 
-    async def put(self, bucket: int, item: Item, condition: Condition = ALWAYS) -> Written:
-        """Store the item as the current one, versioned as the bucket says. ConditionFailed, BucketMissing."""
+    async def put(self, bucket: int, item: Item, condition: Condition = ALWAYS, body: bytes | None = None) -> Written:
+        """Store the item as the current one, versioned as the bucket says. ConditionFailed, BucketMissing. `body`: its blob is not
+        durable yet, keep the content with the row until `forget_bodies`."""
+        ...
+
+    async def bodies(self) -> list[tuple[str, bytes]]:
+        """(blob, content) of every body that is still kept."""
+        ...
+
+    async def forget_bodies(self, blobs: Sequence[str]) -> None:
+        """These blobs are durable by themselves now."""
         ...
 
     async def tag(self, bucket: int, key: str, version: str, tags: Mapping[str, str]) -> None:

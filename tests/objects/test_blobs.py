@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from clary.domain.errors import NotFound
-from clary.objects.blobs import LINGER, Blobs, Full
+from clary.objects.blobs import LINGER, SETTLES, TINY, Blobs, Full
 
 
 @pytest.fixture
@@ -21,7 +21,7 @@ def blobs(tmp_path: Path) -> Iterator[Blobs]:
 
 
 def test_a_blob_is_there_once_settled(blobs: Blobs) -> None:
-    names = [blobs.add(bytes([n]) * 10) for n in range(20)]
+    names = [blobs.add(bytes([n]) * 10)[0] for n in range(20)]
     assert not os.path.exists(blobs.path(names[0]))
     assert blobs.settle() == {}
     for n, name in enumerate(names):
@@ -31,28 +31,28 @@ def test_a_blob_is_there_once_settled(blobs: Blobs) -> None:
 
 
 def test_ranges_are_read(blobs: Blobs) -> None:
-    name = blobs.add(b"0123456789")
+    name = blobs.add(b"0123456789")[0]
     blobs.settle()
     assert blobs.read(name, 3, 4) == b"3456"
 
 
 def test_names_are_never_used_again(tmp_path: Path) -> None:
     first = Blobs(tmp_path)
-    one = first.add(b"1")
+    one = first.add(b"1")[0]
     first.settle()
     os.unlink(first.path(one))
     second = Blobs(tmp_path)
-    assert second.add(b"2") > one
+    assert second.add(b"2")[0] > one
     third = Blobs(tmp_path, first_folder=99)
-    assert third.add(b"3")[:6] == "000064"
+    assert third.add(b"3")[0][:6] == "000064"
     for each in (first, second, third):
         each.close()
 
 
 def test_a_blob_that_cannot_be_written_is_named(blobs: Blobs) -> None:
-    good = blobs.add(b"1")
+    good = blobs.add(b"1")[0]
     blobs.settle()
-    bad = blobs.add(b"2")
+    bad = blobs.add(b"2")[0]
     os.mkdir(blobs.path(bad))  # in its way
     refused = blobs.settle()
     assert list(refused) == [bad]
@@ -60,7 +60,7 @@ def test_a_blob_that_cannot_be_written_is_named(blobs: Blobs) -> None:
 
 
 def test_a_freed_blob_goes_after_a_while(blobs: Blobs) -> None:
-    name = blobs.add(b"1")
+    name = blobs.add(b"1")[0]
     blobs.settle()
     blobs.free([name, ""])
     now = time.monotonic()
@@ -73,7 +73,7 @@ def test_a_freed_blob_goes_after_a_while(blobs: Blobs) -> None:
 
 
 def test_a_job_keeps_what_it_holds(blobs: Blobs, tmp_path: Path) -> None:
-    name = blobs.add(b"held")
+    name = blobs.add(b"held")[0]
     blobs.settle()
     blobs.link({"deep/file": name}, str(tmp_path / "farm"))
     blobs.free([name])
@@ -82,7 +82,7 @@ def test_a_job_keeps_what_it_holds(blobs: Blobs, tmp_path: Path) -> None:
 
 
 def test_links_are_made_all_or_not_at_all(blobs: Blobs, tmp_path: Path) -> None:
-    name = blobs.add(b"1")
+    name = blobs.add(b"1")[0]
     blobs.settle()
     farm = tmp_path / "farm"
     with pytest.raises(NotFound):
@@ -91,7 +91,7 @@ def test_links_are_made_all_or_not_at_all(blobs: Blobs, tmp_path: Path) -> None:
 
 
 def test_a_second_name_has_the_same_content(blobs: Blobs) -> None:
-    name = blobs.add(b"1" * 1000)
+    name = blobs.add(b"1" * 1000)[0]
     blobs.settle()
     again = blobs.again(name)
     assert os.path.samefile(blobs.path(name), blobs.path(again))
@@ -111,7 +111,7 @@ def test_below_the_mark_nothing_is_let_in(tmp_path: Path) -> None:
 
 
 def test_a_sweep_takes_only_what_no_one_can_name(blobs: Blobs) -> None:
-    kept, orphan, lost = (blobs.add(b"1") for _ in range(3))
+    kept, orphan, lost = (blobs.add(b"1")[0] for _ in range(3))
     blobs.settle()
     os.unlink(blobs.path(lost))
     folder = kept[:6]
@@ -130,3 +130,29 @@ def test_staging_is_cleaned_but_for_open_uploads(blobs: Blobs) -> None:
     assert blobs.clean_staging({"upload.all"}) == 1
     assert not os.path.exists(path)
     assert os.path.exists(part)
+
+
+def test_a_tiny_blob_leaves_its_content_with_its_row(blobs: Blobs) -> None:
+    tiny, kept = blobs.add(b"t" * TINY)
+    middling, nothing = blobs.add(b"m" * (TINY + 1))
+    assert (kept, nothing) == (b"t" * TINY, None)
+    assert blobs.settle() == {}
+    now = time.monotonic()
+    assert blobs.make_durable(now) == []
+    assert blobs.make_durable(now + SETTLES + 1) == [tiny]
+    assert blobs.make_durable(now + SETTLES + 1) == []
+    assert blobs.read(middling, 0, TINY * 2) == b"m" * (TINY + 1)
+
+
+def test_what_the_disk_lost_is_restored(blobs: Blobs) -> None:
+    names = [blobs.add(bytes([n]) * 100)[0] for n in range(3)]
+    blobs.settle()
+    os.unlink(blobs.path(names[0]))
+    os.truncate(blobs.path(names[1]), 7)
+    bodies = [(name, bytes([n]) * 100) for n, name in enumerate(names)]
+    assert blobs.restore([*bodies, ("00ff000001", b"folder gone too")]) == 3
+    for name, body in bodies:
+        assert blobs.read(name, 0, 200) == body
+    assert blobs.read("00ff000001", 0, 200) == b"folder gone too"
+    assert set(blobs.make_durable(float("inf"))) >= set(names)
+    assert blobs.add(b"later")[0] > "00ff000001"

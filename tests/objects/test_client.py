@@ -73,7 +73,7 @@ class TestOwnArtifacts(ArtifactsConformance):
         ctx = server.context
         bucket = await ctx.index.bucket(BUCKET)
         assert bucket is not None
-        blob = ctx.blobs.add(b"1")
+        blob, _ = ctx.blobs.add(b"1")
         await ctx.index.put(bucket.id, Item("k/0", "", 1, "e", 0, blob))
         for start in range(1, 10_000, 1000):
             puts = [

@@ -89,7 +89,7 @@ async def ctx(tmp_path: Path) -> AsyncIterator[Context]:
 
 
 async def _put(ctx: Context, bucket: Bucket, key: str, age: float) -> None:
-    await ctx.index.put(bucket.id, Item(key, "", 1, "e", NOW - age * DAY, ctx.blobs.add(b"1")))
+    await ctx.index.put(bucket.id, Item(key, "", 1, "e", NOW - age * DAY, ctx.blobs.add(b"1")[0]))
 
 
 async def test_expired_objects_and_uploads_go(ctx: Context) -> None:

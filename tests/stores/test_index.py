@@ -46,7 +46,7 @@ class TestPostgres(IndexConformance):
     @pytest.fixture
     async def index(self, server: str) -> AsyncIterator[SqlIndex]:
         with psycopg.connect(f"postgresql://{server}", autocommit=True) as connection:
-            connection.execute("DROP TABLE IF EXISTS index_meta, buckets, objects, history, uploads, parts")
+            connection.execute("DROP TABLE IF EXISTS index_meta, bodies, buckets, objects, history, uploads, parts")
         index = SqlIndex(f"postgresql+psycopg://{server}")
         yield index
         await index.close()

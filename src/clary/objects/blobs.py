@@ -12,6 +12,7 @@ import os
 import secrets
 import threading
 import time
+from collections import deque
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
@@ -23,6 +24,9 @@ PER_FOLDER = 4096
 MODE = 0o444
 LINGER = 3.0  # seconds that a freed blob stays, for readers that have its name but not yet its file
 COPY = 64 << 20
+TINY = 32 << 10  # up to here a row keeps the content until the blob is synced by itself
+SETTLES = 40.0  # seconds after which the kernel has written a file without being asked
+MOST_FRESH = 20_000
 
 
 class Full(ClaryError):
@@ -31,7 +35,8 @@ class Full(ClaryError):
 
 class Blobs:
     """Thread-safe. `settle` is called by the index's writer before each transaction and makes every blob handed out before it
-    durable: small ones are written here (one pass, fsyncs side by side), then their folders are synced."""
+    durable: middling ones are written here (one pass, fsyncs side by side), then their folders are synced. The smallest are written
+    without a sync: the index keeps their content until `make_durable` has caught up with them."""
 
     def __init__(self, root: Path, low_water: int = 0, first_folder: int = 0) -> None:
         self.root, self._low_water = root, low_water
@@ -44,6 +49,7 @@ class Blobs:
         self._count = PER_FOLDER  # so that the first blob opens a new folder
         self._lock = threading.Lock()
         self._small: list[tuple[str, bytes]] = []
+        self._fresh: deque[tuple[float, str]] = deque()  # written, not synced: (since when, blob)
         self._dirty: set[str] = set()
         self._freed: list[tuple[float, str]] = []
         self._checked = (0.0, 0)
@@ -55,14 +61,14 @@ class Blobs:
     def path(self, blob: str) -> str:
         return f"{self._blobs}/{blob[:6]}/{blob[6:]}"
 
-    def _new(self) -> str:
-        """The next id; its folder exists and will be synced by the next settle. Call it with the lock held."""
+    def _new(self, sync: bool = True) -> str:
+        """The next id; its folder exists, and will be synced by the next settle if `sync`. Call it with the lock held."""
         if self._count >= PER_FOLDER:
             self._folder, self._count = self._folder + 1, 0
             os.mkdir(self._blobs / f"{self._folder:06x}", 0o700)
-            self._dirty.add(str(self._blobs))
         self._count += 1
-        self._dirty.add(f"{self._blobs}/{self._folder:06x}")
+        if sync:
+            self._dirty |= {f"{self._blobs}/{self._folder:06x}", str(self._blobs)}
         return f"{self._folder:06x}{self._count:04x}"
 
     # -- in --------------------------------------------------------------------------------------------------------------------
@@ -82,12 +88,53 @@ class Blobs:
                 "free some space, or lower the setting low_water."
             )
 
-    def add(self, body: bytes) -> str:
-        """A small blob out of memory: it exists once `settle` has run."""
+    def add(self, body: bytes) -> tuple[str, bytes | None]:
+        """A small blob out of memory: it exists once `settle` has run. With it comes the content that its row must keep until it
+        is durable by itself (None when it will be durable by then)."""
+        tiny = len(body) <= TINY
         with self._lock:
-            blob = self._new()
+            blob = self._new(sync=not tiny)
             self._small.append((blob, body))
-        return blob
+        return blob, body if tiny else None
+
+    def restore(self, bodies: Iterable[tuple[str, bytes]]) -> int:
+        """After a crash: write what is missing or torn of the blobs whose rows kept their content; how many that were."""
+        made = 0
+        for blob, body in bodies:
+            path = self.path(blob)
+            if not _holds(path, body):
+                os.makedirs(os.path.dirname(path), 0o700, exist_ok=True)
+                unlink(path)
+                descriptor = os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC, MODE)
+                try:
+                    write_all(descriptor, body)
+                finally:
+                    os.close(descriptor)
+                made += 1
+            self._fresh.append((0.0, blob))
+            if int(blob[:6], 16) >= self._folder:  # its folder was lost with it: that name was given all the same
+                self._folder, self._count = int(blob[:6], 16), PER_FOLDER
+        return made
+
+    def make_durable(self, now: float) -> list[str]:
+        """Sync blobs that were written a while before `now` (monotonic seconds), or beyond what may wait; which. By then the kernel
+        has mostly written them by itself, and the sync costs next to nothing."""
+        done: list[str] = []
+        folders: set[str] = set()
+        while self._fresh and (self._fresh[0][0] < now - SETTLES or len(self._fresh) > MOST_FRESH):
+            _, blob = self._fresh.popleft()
+            done.append(blob)
+            path = self.path(blob)
+            try:
+                sync_file(path)
+            except FileNotFoundError:
+                continue  # deleted meanwhile
+            folders.add(os.path.dirname(path))
+        for folder in folders:
+            sync_folder(folder)
+        if folders:
+            sync_folder(str(self._blobs))
+        return done
 
     def stage(self) -> tuple[str, int]:
         """A new staging file: its path and a descriptor to write it by."""
@@ -114,6 +161,7 @@ class Blobs:
         """A second blob with the same content: a hard link, or a copy when the filesystem allows no more links."""
         with self._lock:
             new = self._new()
+        sync_file(self.path(blob))  # only the first one's row may keep the content for a crash
         try:
             os.link(self.path(blob), self.path(new))
         except OSError as error:
@@ -128,8 +176,16 @@ class Blobs:
         with self._lock:
             small, self._small = self._small, []
             dirty, self._dirty = self._dirty, set()
-        errors = self._pool.map(self._write, small) if len(small) > 1 else map(self._write, small)
-        refused = {blob: error for (blob, _), error in zip(small, errors, strict=True) if error is not None}
+        middling = [entry for entry in small if len(entry[1]) > TINY]
+        refused = self._write_synced(middling) if middling else {}
+        now = time.monotonic()
+        for blob, body in small:
+            if len(body) <= TINY:
+                error = self._write(blob, body, sync=False)
+                if error is not None:
+                    refused[blob] = error
+                else:
+                    self._fresh.append((now, blob))
         synced = False
         try:
             for folder in dirty:
@@ -141,8 +197,11 @@ class Blobs:
                     self._dirty |= dirty
         return refused
 
-    def _write(self, entry: tuple[str, bytes]) -> ClaryError | None:
-        blob, body = entry
+    def _write_synced(self, entries: list[tuple[str, bytes]]) -> dict[str, ClaryError]:
+        errors = self._pool.map(lambda entry: self._write(entry[0], entry[1], sync=True), entries)
+        return {blob: error for (blob, _), error in zip(entries, errors, strict=True) if error is not None}
+
+    def _write(self, blob: str, body: bytes, sync: bool) -> ClaryError | None:
         path = self.path(blob)
         created = False
         try:
@@ -150,7 +209,8 @@ class Blobs:
             created = True
             try:
                 write_all(descriptor, body)
-                os.fdatasync(descriptor)
+                if sync:
+                    os.fdatasync(descriptor)
             finally:
                 os.close(descriptor)
         except OSError as error:
@@ -257,12 +317,28 @@ def checked_names(keys: Mapping[str, str]) -> None:
         raise Invalid("Two keys would become the same file.")
 
 
+def sync_file(path: str) -> None:
+    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        os.fdatasync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
 def sync_folder(path: str) -> None:
     descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def _holds(path: str, body: bytes) -> bool:
+    try:
+        with open(path, "rb") as file:
+            return file.read() == body
+    except FileNotFoundError:
+        return False
 
 
 def write_all(descriptor: int, data: bytes) -> None:

@@ -12,7 +12,7 @@ import binascii
 import hashlib
 import os
 from collections.abc import AsyncIterable, AsyncIterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
@@ -59,8 +59,12 @@ class Digests:
         self.size = 0
 
     def update(self, data: bytes) -> None:
-        self.size += len(data)
         self.md5.update(data)
+        self.update_others(data)
+
+    def update_others(self, data: bytes) -> None:
+        """All but MD5, which is the slowest and may run beside."""
+        self.size += len(data)
         if self._sha256 is not None:
             self._sha256.update(data)
         if self._sum is not None:
@@ -152,6 +156,7 @@ async def _small(call: Call, length: int) -> Body:
 
 
 _threads = ThreadPoolExecutor(8, thread_name_prefix="body")
+_hashers = ThreadPoolExecutor(8, thread_name_prefix="md5")
 
 
 async def write_to(call: Call, length: int, path: str, descriptor: int, offset: int, algorithm: str = "") -> Body:
@@ -209,23 +214,34 @@ class _Sink:
         self.digests = Digests(call, algorithm)
         self.checksum = ""
         self._asked = offset
+        self._hashing: Future[None] | None = None
         os.lseek(descriptor, offset, os.SEEK_SET)
 
     def take(self, pieces: list[bytes]) -> None:
-        for piece in pieces:
-            data = self._decoder.feed(piece) if self._decoder is not None else piece
-            if self.digests.size + len(data) > self._most:
-                raise S3Error(self._over)
+        if self._decoder is not None:
+            pieces = [self._decoder.feed(piece) for piece in pieces]
+        if self.digests.size + sum(map(len, pieces)) > self._most:
+            raise S3Error(self._over)
+        if self._hashing is not None:
+            self._hashing.result()
+        self._hashing = _hashers.submit(self._hash, pieces)
+        for data in pieces:
             write_all(self._descriptor, data)
-            self.digests.update(data)
+            self.digests.update_others(data)
             self._at += len(data)
         if self._at - self._asked >= EAGER:
             # On a range that was just written this only starts its way to the disk, so that the last sync has little to wait for.
             os.posix_fadvise(self._descriptor, self._asked, self._at - self._asked, os.POSIX_FADV_DONTNEED)
             self._asked = self._at
 
+    def _hash(self, pieces: list[bytes]) -> None:
+        for data in pieces:
+            self.digests.md5.update(data)
+
     def end(self, pieces: list[bytes]) -> None:
         self.take(pieces)
+        if self._hashing is not None:
+            self._hashing.result()
         if self._decoder is not None:
             self._decoder.finish()
         self.checksum = self.digests.check()

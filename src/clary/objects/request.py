@@ -43,8 +43,8 @@ class Call:
     aws-chunked body (None: plain), `body_sha256` is what the signed payload hash promises ("": nothing)."""
 
     __slots__ = (
-        "__dict__", "account", "body_sha256", "bucket", "decoded_path", "decoder", "headers", "hosted", "id", "key", "method", "now", "proto",
-        "query", "unread",
+        "__dict__", "account", "body_sha256", "bucket", "decoded_path", "decoder", "headers", "hosted", "id", "key", "method", "now",
+        "proto", "query", "unread",
     )  # fmt: skip
     body = b""  # for the signature's check; the real one is streamed
 

@@ -29,6 +29,7 @@ from clary.wire.errors import ServiceError
 
 log = logging.getLogger("clary.objects")
 COLLECT_EVERY = 1.0
+FORGOTTEN_AT_ONCE = 500
 SWEEP_EVERY = 24 * 3600.0
 
 
@@ -95,6 +96,9 @@ class Server:
         removed = ctx.blobs.clean_staging(await ctx.index.files())
         if removed:
             log.info("removed %d unfinished uploads' files", removed)
+        restored = ctx.blobs.restore(await ctx.index.bodies())
+        if restored:
+            log.info("restored %d blobs that the disk had lost", restored)
         self._tasks = [asyncio.create_task(self._collect()), asyncio.create_task(self._sweep())]
 
     async def stop(self) -> None:
@@ -106,21 +110,36 @@ class Server:
         self.context.blobs.close()
 
     async def _collect(self) -> None:
-        loop = asyncio.get_running_loop()
         while True:
             await asyncio.sleep(COLLECT_EVERY)
-            await loop.run_in_executor(None, self.context.blobs.collect, self.context.clock.monotonic())
+            try:
+                await self._collect_once()
+            except (OSError, ClaryError):
+                log.exception("housekeeping failed; it is tried again")
+
+    async def _collect_once(self) -> None:
+        loop, blobs, now = asyncio.get_running_loop(), self.context.blobs, self.context.clock.monotonic()
+        await loop.run_in_executor(None, blobs.collect, now)
+        durable = await loop.run_in_executor(None, blobs.make_durable, now)
+        for at in range(0, len(durable), FORGOTTEN_AT_ONCE):
+            await self.context.index.forget_bodies(durable[at : at + FORGOTTEN_AT_ONCE])
 
     async def _sweep(self) -> None:
         """Orphans of a crash and what lifecycle rules expire: at start, then once a day. Gentle: a folder at a time."""
         while True:
-            removed, missing = await sweep(self.context)
-            if removed:
-                log.info("removed %d blobs that no object names", removed)
-            for blob in missing:
-                log.error("blob %s is missing on the disk: the objects that name it cannot be read", blob)
-            await lifecycle.expire(self.context, self._assembly)
+            try:
+                await self._sweep_once()
+            except (OSError, ClaryError):
+                log.exception("the daily sweep failed; the next one tries again")
             await asyncio.sleep(SWEEP_EVERY)
+
+    async def _sweep_once(self) -> None:
+        removed, missing = await sweep(self.context)
+        if removed:
+            log.info("removed %d blobs that no object names", removed)
+        for blob in missing:
+            log.error("blob %s is missing on the disk: the objects that name it cannot be read", blob)
+        await lifecycle.expire(self.context, self._assembly)
 
 
 async def sweep(ctx: Context) -> tuple[int, list[str]]:

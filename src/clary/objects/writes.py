@@ -47,18 +47,24 @@ async def store(
 ) -> Reply:
     """Make an object of a received body."""
     checksum = f"{received.checksum}:FULL_OBJECT" if received.checksum else ""
-    blob = ctx.blobs.add(received.data) if received.data is not None else ctx.blobs.take(received.file)
+    content: bytes | None = None
+    if received.data is not None:
+        blob, content = ctx.blobs.add(received.data)
+    else:
+        blob = ctx.blobs.take(received.file)
     item = Item(call.key, "", received.size, received.etag, call.now, blob, kept, checksum, tags)
-    headers = await commit(ctx, bucket, item, condition)
+    headers = await commit(ctx, bucket, item, condition, content)
     headers += metadata.checksum_headers(checksum)
     return Reply(200, headers)
 
 
-async def commit(ctx: Context, bucket: Bucket, item: Item, condition: Condition) -> list[tuple[str, str]]:
+async def commit(
+    ctx: Context, bucket: Bucket, item: Item, condition: Condition, content: bytes | None = None
+) -> list[tuple[str, str]]:
     """The row, durable; the blob goes when the row can't be. Answers the headers of every write."""
     done = False
     try:
-        written = await ctx.index.put(bucket.id, item, condition)
+        written = await ctx.index.put(bucket.id, item, condition, content)
         done = True
     finally:
         if not done:

@@ -25,7 +25,7 @@ from clary.domain.errors import ClaryError
 from clary.domain.objects import ALWAYS, Bucket, Condition, Item, Listed, Part, Upload, Written, successor
 from clary.stores.index_schema import METADATA, SCHEMA_VERSION, Statements
 from clary.stores.index_writer import Writer
-from clary.stores.index_writes import Writes
+from clary.stores.index_writes import Writes, body_id
 
 T = TypeVar("T")
 Settle = Callable[[], Mapping[str, ClaryError]]
@@ -168,8 +168,18 @@ class SqlIndex:
         row = row or await self._read(self._one("newest_old", b=bucket, k=key.encode()))
         return None if row is None else _item(row)
 
-    async def put(self, bucket: int, item: Item, condition: Condition = ALWAYS) -> Written:
-        return await self._writer.run(lambda cursor: self._do.put(cursor, bucket, item, condition))
+    async def put(self, bucket: int, item: Item, condition: Condition = ALWAYS, body: bytes | None = None) -> Written:
+        return await self._writer.run(lambda cursor: self._do.put(cursor, bucket, item, condition, body))
+
+    async def bodies(self) -> list[tuple[str, bytes]]:
+        return [(f"{id:010x}", bytes(body)) for id, body in await self._read(self._all("bodies"))]
+
+    async def forget_bodies(self, blobs: Sequence[str]) -> None:
+        def work(cursor: Any) -> None:
+            for blob in blobs:
+                self._statements.run(cursor, "drop_body", id=body_id(blob))
+
+        await self._writer.run(work)
 
     async def tag(self, bucket: int, key: str, version: str, tags: Mapping[str, str]) -> None:
         await self._writer.run(lambda cursor: self._do.tag(cursor, bucket, key, version, dict(tags)))

@@ -85,6 +85,14 @@ HISTORY = Table(
 Index("objects_blob", OBJECTS.c.blob)
 Index("history_blob", HISTORY.c.blob)
 
+# Bodies of small objects whose blobs are not synced yet: one fsync of the log then makes row and content durable together.
+BODIES = Table(
+    "bodies",
+    METADATA,
+    Column("blob", BigInteger().with_variant(Integer, "sqlite"), primary_key=True, autoincrement=False),
+    Column("body", LargeBinary, nullable=False),
+)
+
 UPLOADS = Table(
     "uploads",
     METADATA,
@@ -192,6 +200,9 @@ STATEMENTS: Mapping[str, ClauseElement] = {
     "files": select(_P.file).distinct(),
     "blobs": select(_O.blob).where(_O.blob >= bind("low"), _O.blob < bind("high")),
     "old_blobs": select(_H.blob).where(_H.blob >= bind("low"), _H.blob < bind("high")),
+    "add_body": _values(BODIES),
+    "bodies": select(BODIES.c.blob, BODIES.c.body).order_by(BODIES.c.blob),
+    "drop_body": delete(BODIES).where(BODIES.c.blob == bind("id")),
     "version": select(META.c.value).where(META.c.name == "schema"),
 }  # fmt: skip
 

@@ -157,6 +157,17 @@ class IndexConformance:
         found = await index.blobs_of(bucket.id, [*(f"k{n}" for n in range(300)), "none"])
         assert found == {f"k{n}": f"blob{n}" for n in range(300)}
 
+    async def test_bodies_are_kept_until_forgotten(self, index: Index, bucket: Bucket) -> None:
+        for n, blob in enumerate(("0000010001", "0000010002", "0000010003", "00000a0004")):
+            await index.put(bucket.id, item(f"k{n}", blob), body=bytes([n]) * 10)
+        with pytest.raises(ConditionFailed):
+            await index.put(bucket.id, item("k0", "0000010009"), Condition(absent=True), body=b"x")
+        await index.put(bucket.id, item("k1", "0000010005"))
+        await index.remove(bucket.id, [("k2", "")], 20.0)
+        assert await index.bodies() == [("0000010001", b"\0" * 10), ("00000a0004", b"\3" * 10)]
+        await index.forget_bodies(["0000010001", "0000010777"])
+        assert await index.bodies() == [("00000a0004", b"\3" * 10)]
+
     async def test_named_blobs_are_listed(self, index: Index, bucket: Bucket) -> None:
         await index.save_bucket("b", versioning="Enabled")
         for blob in ("0000010001", "0000010002", "0000020001"):
