@@ -66,6 +66,15 @@ class TestReplica:
         assert "toolkit" not in message
         assert r.process.wait(30) == 1
 
+    def test_a_script_that_cannot_be_imported(
+        self, replica: Callable[..., Any], script: Callable[[str], dict[str, Any]]
+    ) -> None:
+        r = replica("python", **script("import a_module_that_is_nowhere\n"))
+        message = r.front.event("FAILED")["message"]
+        assert message.startswith("Traceback (most recent call last):\n  File ")
+        assert "importlib" not in message
+        assert message.rstrip().endswith("No module named 'a_module_that_is_nowhere'")
+
     def test_a_killed_worker_is_replaced_and_told_of(
         self, replica: Callable[..., Any], xgboost_model: Callable[..., str]
     ) -> None:

@@ -6,6 +6,8 @@ exception, then the end of the user's own traceback (with XGBoost the last lines
 
 from __future__ import annotations
 
+import importlib
+import os
 import re
 import traceback
 from datetime import datetime
@@ -23,6 +25,7 @@ def log(text: str) -> None:
 
 
 LIMIT = 960  # characters: the service puts `AlgorithmError: ` before and `, exit code: N` after, within 1,024
+_IMPORTLIB = os.path.dirname(importlib.__file__)
 _HEAD = "Traceback (most recent call last):"
 _EXCEPTION = re.compile(r"^[A-Za-z_][\w.]*(?::|$)")
 
@@ -74,12 +77,14 @@ def shorten(text: str, limit: int) -> str:
     return text if len(text) <= limit else text[: limit - 3] + "..."
 
 
-def user_traceback(
-    kind: Type[BaseException], error: BaseException, trace: Optional[TracebackType], own: str, skip_all: bool = False
-) -> str:
-    """A traceback without the frames of the toolkit (files under the folder `own`) above the user's first one."""
-    while trace is not None and trace.tb_frame.f_code.co_filename.startswith(own):
-        trace = trace.tb_next
-    if trace is None and skip_all:
-        return "".join(traceback.format_exception_only(kind, error))
-    return "".join(traceback.format_exception(kind, error, trace))
+def user_traceback(kind: Type[BaseException], error: BaseException, trace: Optional[TracebackType], own: str) -> str:
+    """A traceback from the user's first frame on: without those of the toolkit (files under the folder `own`) and of the import
+    system that led there."""
+    first = trace
+    while first is not None and _leads_in(first.tb_frame.f_code.co_filename, own):
+        first = first.tb_next
+    return "".join(traceback.format_exception(kind, error, first))
+
+
+def _leads_in(filename: str, own: str) -> bool:
+    return filename.startswith((own, "<frozen importlib")) or os.path.dirname(filename) == _IMPORTLIB
