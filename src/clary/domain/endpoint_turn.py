@@ -79,14 +79,15 @@ class Turn:
 
 
 def died(variant: Variant, failure: str, fatal: bool, now: float) -> Variant:
-    """One more death in a row; the next start waits 0.5 s, doubling to a minute."""
+    """One more death. The first is made good at once; of several in a row the next start waits 0.5 s, doubling to a minute."""
     deaths = variant.deaths + 1
+    wait = 0.0 if deaths == 1 else min(LONGEST_RETRY, 0.125 * 2 ** min(deaths, 10))
     return replace(
         variant,
         deaths=deaths,
         failure=failure[-4 * REASON_LENGTH :],
         fatal=fatal,
-        retry=now + min(LONGEST_RETRY, 0.25 * 2 ** min(deaths, 10)),
+        retry=now + wait,
     )
 
 

@@ -45,6 +45,7 @@ from clary.domain.resources import Record
 __all__ = ["absorb", "asked_capacity", "asked_delete", "asked_update", "decide", "plant_of", "with_plant"]
 
 GIVE_UP_AFTER = 3  # deaths in a row without a replica becoming ready, while the endpoint is being changed
+CALM = 60.0  # seconds without a death after which those before count no more
 LOOK_AGAIN = 10.0  # seconds between looks at an endpoint in service when nothing happens
 SOON = 1.0  # the same while something is on its way (events come first; this is for lost ones)
 
@@ -184,8 +185,11 @@ def _note(turn: Turn) -> None:
             if verdict.replica is not None:
                 kept.append(verdict.replica)
                 if verdict.replica.phase == READY and replica.phase != READY:
-                    new = replace(new, deaths=0, failure="", fatal=False, retry=0.0)
-        return replace(new, replicas=tuple(kept))
+                    new = replace(new, failure="", fatal=False)
+        new = replace(new, replicas=tuple(kept))
+        if new.deaths and turn.now > new.retry + CALM and all(r.phase == READY for r in new.live):
+            new = replace(new, deaths=0, retry=0.0)
+        return new
 
     turn.plant = map_fleets(plant, fleet)
 

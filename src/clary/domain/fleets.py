@@ -35,7 +35,7 @@ class Replica:
 @dataclass(frozen=True, slots=True)
 class Variant:
     """`config` is its row of the endpoint config. `prepared`: where the model lies once it was unpacked (see loops/models).
-    `made` counts replicas ever named; `deaths` those that died in a row without one becoming ready, `failure` how the last did;
+    `made` counts replicas ever named; `deaths` those that died lately, `failure` how the last did;
     `fatal`: trying again is pointless; `retry` when the next may start. `routed` is the weight the front was told last."""
 
     name: str
