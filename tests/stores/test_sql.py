@@ -150,3 +150,17 @@ async def test_damage_is_refused_with_advice(tmp_path: Path, damage: bytes | Non
 def test_other_databases_are_refused() -> None:
     with pytest.raises(StoreUnusable, match="SQLite or PostgreSQL"):
         Database("mysql://x/y")
+
+
+async def test_what_a_cancelled_caller_wrote_is_told(tmp_path: Path) -> None:
+    store = open_store(url(tmp_path))
+    told = asyncio.Event()
+    store.watch(lambda _: told.set())
+    caller = asyncio.create_task(store.add(record("a")))
+    await asyncio.sleep(0)
+    caller.cancel()
+    await asyncio.gather(caller, return_exceptions=True)
+    async with asyncio.timeout(5):
+        await told.wait()
+    assert await store.get("endpoint", HERE, "a") is not None
+    await store.close()

@@ -37,6 +37,7 @@ class SqlStore:
         self._free: list[Any] = []
         self._reader: Any = database.connect().cursor() if database.lite else None
         self._listeners: list[Callable[[Record], None]] = []
+        self._changes: set[asyncio.Task[bool]] = set()
 
     # -- reads -------------------------------------------------------------------------------------------------------------------
 
@@ -70,9 +71,10 @@ class SqlStore:
             "new_document": text,
             "new_version": 1,
         }
-        if not await self._writer.run(lambda cursor: self._sql.run(cursor, "add", **values).rowcount):
+        stored = replace(record, document=orjson.loads(text), version=1)
+        if not await self._change("add", values, stored):
             raise AlreadyExists(f"{record.kind} {record.name} exists")
-        return self._tell(replace(record, document=orjson.loads(text), version=1))
+        return stored
 
     async def save(self, record: Record, lease: Lease | None = None) -> Record:
         text = _text(record)
@@ -82,16 +84,15 @@ class SqlStore:
             "new_modified": record.modified,
             "new_document": text,
         }
-        name = "save" if lease is None else "save_held"
-        if not await self._writer.run(lambda cursor: self._sql.run(cursor, name, **values).rowcount):
+        stored = replace(record, document=orjson.loads(text), version=record.version + 1)
+        if not await self._change("save" if lease is None else "save_held", values, stored):
             raise Stale(f"{record.arn} changed since it was read, or the lease on it is gone")
-        return self._tell(replace(record, document=orjson.loads(text), version=record.version + 1))
+        return stored
 
     async def remove(self, record: Record, lease: Lease | None = None) -> None:
-        name, values = "remove" if lease is None else "remove_held", _guard(record, lease)
-        if not await self._writer.run(lambda cursor: self._sql.run(cursor, name, **values).rowcount):
+        last = replace(record, version=record.version + 1)
+        if not await self._change("remove" if lease is None else "remove_held", _guard(record, lease), last):
             raise Stale(f"{record.arn} changed since it was read, or the lease on it is gone")
-        self._tell(replace(record, version=record.version + 1))
 
     async def claim(
         self,
@@ -123,6 +124,8 @@ class SqlStore:
         return lambda: self._listeners.remove(listener) if listener in self._listeners else None
 
     async def close(self) -> None:
+        if self._changes:
+            await asyncio.wait(self._changes)
         self._listeners.clear()
         loop = asyncio.get_running_loop()
         await loop.run_in_executor(None, self._writer.close)
@@ -134,10 +137,20 @@ class SqlStore:
             self._reader.connection.close()
         self._database.close()
 
-    def _tell(self, record: Record) -> Record:
+    async def _change(self, name: str, values: dict[str, Any], stored: Record) -> bool:
+        """Run a write, tell of it when it changed something. A caller that is cancelled meanwhile (its client hung up) stops
+        neither: what is committed is told."""
+        task = asyncio.get_running_loop().create_task(self._changed(name, values, stored))
+        self._changes.add(task)
+        task.add_done_callback(self._changes.discard)
+        return await asyncio.shield(task)
+
+    async def _changed(self, name: str, values: dict[str, Any], stored: Record) -> bool:
+        if not await self._writer.run(lambda cursor: self._sql.run(cursor, name, **values).rowcount):
+            return False
         for listener in list(self._listeners):
-            listener(record)
-        return record
+            listener(stored)
+        return True
 
     async def _one(self, name: str, **values: Any) -> Record | None:
         if self._reader is not None:
