@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 from clary.domain.errors import Invalid
 from clary.domain.objects import Item, successor
 from clary.objects import conditions, crc, metadata, xml
-from clary.objects.blobs import checked_names
 from clary.objects.errors import NotModified, S3Error
+from clary.objects.files import checked_names
 from clary.objects.request import Call, bucket_of_host, check_bucket_name, check_key, parse_query
 from clary.wire.checksums import checksum
 

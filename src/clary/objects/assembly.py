@@ -14,7 +14,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
 from clary.domain.objects import Part
-from clary.objects.blobs import MODE, Blobs, copy_range, unlink
+from clary.objects.blobs import Blobs
+from clary.objects.files import MODE, copy_range, unlink
 
 SMALLEST_PART = 5 << 20
 

@@ -13,17 +13,26 @@ import secrets
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
 
-from clary.domain.errors import ClaryError, Invalid, NotFound, Unavailable
+from clary.domain.errors import ClaryError, Unavailable
+from clary.objects.files import (
+    MODE,
+    copy_file,
+    holds,
+    link_or_copy,
+    make_folders,
+    sync_file,
+    sync_folder,
+    unlink,
+    write_all,
+)
 
 PER_FOLDER = 4096
-MODE = 0o444
 LINGER = 3.0  # seconds that a freed blob stays, for readers that have its name but not yet its file
-COPY = 64 << 20
 TINY = 32 << 10  # up to here a row keeps the content until the blob is synced by itself
 SETTLES = 40.0  # seconds after which the kernel has written a file without being asked
 MOST_FRESH = 20_000
@@ -102,7 +111,7 @@ class Blobs:
         made = 0
         for blob, body in bodies:
             path = self.path(blob)
-            if not _holds(path, body):
+            if not holds(path, body):
                 os.makedirs(os.path.dirname(path), 0o700, exist_ok=True)
                 unlink(path)
                 descriptor = os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC, MODE)
@@ -237,10 +246,10 @@ class Blobs:
         complete = False
         try:
             for name in sorted({os.path.dirname(name) for name in names}):
-                _make_folders(folder, name, folders)
+                make_folders(folder, name, folders)
             for name, blob in names.items():
                 target = f"{folder}/{name}"
-                _link_or_copy(self.path(blob), target)
+                link_or_copy(self.path(blob), target)
                 made.append(target)
             complete = True
         finally:
@@ -300,119 +309,8 @@ class Blobs:
         self._pool.shutdown()
 
 
-def checked_names(keys: Mapping[str, str]) -> None:
-    """Invalid, naming the key, unless every relative path (value) can be a file in one folder beside all the others."""
-    folders: set[str] = set()
-    for key, path in keys.items():
-        parts = path.split("/")
-        if any(part in ("", ".", "..") or len(part.encode()) > 255 or "\0" in part for part in parts):
-            raise Invalid(
-                f'The key "{key}" cannot be a file name: its path has a segment that is empty, ".", ".." or longer than 255 bytes.'
-            )
-        folders.update("/".join(parts[:n]) for n in range(1, len(parts)))
-    clash = next((key for key, path in keys.items() if path in folders), None)
-    if clash is not None:
-        raise Invalid(f'The key "{clash}" cannot be a file: other keys use it as a folder.')
-    if len(set(keys.values())) != len(keys):
-        raise Invalid("Two keys would become the same file.")
-
-
-def sync_file(path: str) -> None:
-    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-    try:
-        os.fdatasync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
-def sync_folder(path: str) -> None:
-    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
-def _holds(path: str, body: bytes) -> bool:
-    try:
-        with open(path, "rb") as file:
-            return file.read() == body
-    except FileNotFoundError:
-        return False
-
-
-def write_all(descriptor: int, data: bytes) -> None:
-    view = memoryview(data)
-    while view:
-        view = view[os.write(descriptor, view) :]
-
-
 def disk_error(error: OSError) -> ClaryError:
     """What a user is told when the disk says no."""
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
         return Full("The disk of the object store is full: free some space and try again.")
     return Unavailable(f"The object store cannot write: {error.strerror or error}.")
-
-
-def unlink(path: str) -> None:
-    try:
-        os.unlink(path)
-    except FileNotFoundError:
-        pass
-
-
-def copy_range(
-    source: int, target: int, start: int, at: int, length: int, progress: Callable[[int], None] | None = None
-) -> None:
-    """Copy bytes between descriptors in the kernel."""
-    while length > 0:
-        count = os.copy_file_range(source, target, min(length, COPY), start, at)
-        if count == 0:
-            raise OSError(errno.EIO, "a blob is shorter than its row says")
-        start, at, length = start + count, at + count, length - count
-        if progress is not None:
-            progress(count)
-
-
-def copy_file(source: str, target: str, durable: bool = False) -> None:
-    """A copy with mode 0444; falls back to plain reads where the kernel can't copy between the two filesystems."""
-    reader = os.open(source, os.O_RDONLY | os.O_CLOEXEC)
-    try:
-        writer = os.open(target, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC, MODE)
-        try:
-            size = os.fstat(reader).st_size
-            try:
-                copy_range(reader, writer, 0, 0, size)
-            except OSError as error:
-                if error.errno not in (errno.EXDEV, errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP):
-                    raise
-                while data := os.read(reader, 1 << 20):
-                    os.write(writer, data)
-            if durable:
-                os.fdatasync(writer)
-        finally:
-            os.close(writer)
-    finally:
-        os.close(reader)
-
-
-def _make_folders(root: str, name: str, made: list[str]) -> None:
-    path = root
-    for part in ["", *name.split("/")] if name else [""]:
-        path = f"{path}/{part}" if part else path
-        try:
-            os.mkdir(path, 0o755)
-            made.append(path)
-        except FileExistsError:
-            pass
-
-
-def _link_or_copy(source: str, target: str) -> None:
-    try:
-        os.link(source, target)
-    except FileNotFoundError:
-        raise NotFound(f"An object's content is missing on the disk ({os.path.basename(source)}).") from None
-    except OSError as error:
-        if error.errno not in (errno.EXDEV, errno.EMLINK, errno.EPERM):
-            raise
-        copy_file(source, target)

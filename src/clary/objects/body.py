@@ -17,8 +17,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from clary.objects import metadata
-from clary.objects.blobs import Blobs, unlink, write_all
+from clary.objects.blobs import Blobs
 from clary.objects.errors import S3Error
+from clary.objects.files import unlink, write_all
 from clary.objects.request import Call
 from clary.wire.checksums import checksum
 

@@ -17,7 +17,7 @@ from typing import Any, TypeVar
 from botocore.exceptions import BotoCoreError, ClientError
 
 from clary.domain.errors import Denied, Invalid, NotFound, Unavailable
-from clary.objects.blobs import checked_names
+from clary.objects.files import checked_names
 from clary.ports import StoredObject
 
 T = TypeVar("T")

@@ -13,10 +13,10 @@ from urllib.parse import quote
 
 from clary.domain.objects import ALWAYS
 from clary.objects import body, metadata
-from clary.objects.blobs import unlink
 from clary.objects.buckets import parse_document, read_tags
 from clary.objects.context import Context, bucket_of
 from clary.objects.errors import S3Error
+from clary.objects.files import unlink
 from clary.objects.request import Call, Reply, check_key, xml_reply
 from clary.objects.writes import store
 from clary.objects.xml import document

@@ -18,9 +18,9 @@ import orjson
 from clary.domain.errors import ClaryError, Denied, Invalid, NotFound
 from clary.domain.objects import Bucket, Item
 from clary.objects import metadata
-from clary.objects.blobs import MODE, checked_names, copy_file
 from clary.objects.context import Context, no_such_bucket
 from clary.objects.errors import S3Error
+from clary.objects.files import MODE, checked_names, copy_file
 from clary.objects.request import Call, Reply, check_key
 from clary.wire.autherrors import auth_error
 

@@ -17,9 +17,9 @@ from typing import Any
 from clary.domain.objects import Item, Part, Upload, UploadMissing
 from clary.objects import body, conditions, crc, metadata
 from clary.objects.assembly import SMALLEST_PART, Assembly, main_file
-from clary.objects.blobs import write_all
 from clary.objects.context import Context, bucket_of, own
 from clary.objects.errors import S3Error
+from clary.objects.files import write_all
 from clary.objects.listing import coder, quoted
 from clary.objects.request import Call, Reply, check_key, strip_quotes, xml_reply
 from clary.objects.writes import copy_source, early_condition

@@ -23,6 +23,7 @@ from sqlalchemy.pool import NullPool
 
 from clary.domain.errors import ClaryError
 from clary.domain.objects import ALWAYS, Bucket, Condition, Item, Listed, Part, Upload, Written, successor
+from clary.stores.index_rows import as_item, as_listed, as_upload, cut_off
 from clary.stores.index_schema import METADATA, SCHEMA_VERSION, Statements
 from clary.stores.index_writer import Writer
 from clary.stores.index_writes import Writes, body_id
@@ -154,19 +155,19 @@ class SqlIndex:
         if row is None:
             return None, None
         owner = Bucket(*row[:6])
-        current = _item(row[6:]) if row[6] is not None else None
+        current = as_item(row[6:]) if row[6] is not None else None
         if not version or (current is not None and current.version == version):
             return owner, current
         old = await self._read(self._one("old", b=owner.id, k=key.encode(), v=version))
         if old is None:
             return owner, None
         newest = current or await self.newest(owner.id, key)
-        return owner, _item(old, latest=newest is not None and newest.version == version)
+        return owner, as_item(old, latest=newest is not None and newest.version == version)
 
     async def newest(self, bucket: int, key: str) -> Item | None:
         row = await self._read(self._one("current", b=bucket, k=key.encode()))
         row = row or await self._read(self._one("newest_old", b=bucket, k=key.encode()))
-        return None if row is None else _item(row)
+        return None if row is None else as_item(row)
 
     async def put(self, bucket: int, item: Item, condition: Condition = ALWAYS, body: bytes | None = None) -> Written:
         return await self._writer.run(lambda cursor: self._do.put(cursor, bucket, item, condition, body))
@@ -239,7 +240,7 @@ class SqlIndex:
                 if len(items) + len(prefixes) >= limit:
                     return Listed(items, prefixes, last.decode())
                 if cut < 0:
-                    items.append(_listed(row))
+                    items.append(as_listed(row))
                     last = key
                 else:
                     last = key[: cut + len(delimiter)]
@@ -273,7 +274,7 @@ class SqlIndex:
             if rolled and ((prefixes and prefixes[-1] == rolled) or marker == rolled):
                 continue
             if len(items) + len(prefixes) >= limit:
-                return _cut_off(items, prefixes)
+                return cut_off(items, prefixes)
             if rolled:
                 prefixes.append(rolled)
             else:
@@ -297,7 +298,7 @@ class SqlIndex:
 
         key = None
         for name, _, row in heapq.merge(rows("page_items"), rows("page_old")):
-            yield _item(row, latest=name != key)
+            yield as_item(row, latest=name != key)
             key = name
 
     # -- multipart -------------------------------------------------------------------------------------------------------------
@@ -307,7 +308,7 @@ class SqlIndex:
 
     async def upload(self, bucket: int, key: str, id: str) -> Upload | None:
         row = await self._read(self._one("upload", id=id))
-        return None if row is None or row[1] != bucket or bytes(row[2]) != key.encode() else _upload(row)
+        return None if row is None or row[1] != bucket or bytes(row[2]) != key.encode() else as_upload(row)
 
     async def uploads(self, bucket: int, prefix: str, after: tuple[str, str], limit: int) -> list[Upload]:
         marker, id = after
@@ -315,7 +316,7 @@ class SqlIndex:
         rows = await self._read(
             self._all("uploads", b=bucket, low=max(low, marker.encode()), high=high, n=limit + 1000)
         )
-        found = [_upload(row) for row in rows]
+        found = [as_upload(row) for row in rows]
         return [u for u in found if not id or (u.key.encode(), u.id) > (marker.encode(), id)][:limit]
 
     async def add_part(self, upload: str, part: Part) -> Part | None:
@@ -357,6 +358,7 @@ def _engine(url: str) -> Engine:
             "busy_timeout=10000",
             "cache_size=-8000",
             "mmap_size=268435456",
+            "wal_autocheckpoint=4000",
         ):
             connection.execute(f"PRAGMA {pragma}")
 
@@ -374,30 +376,3 @@ def _bounds(prefix: str, after: str) -> tuple[bytes, bytes]:
     if after:
         low = max(low, after.encode() + b"\0")
     return low, successor(prefix.encode()) or TOP
-
-
-def _item(row: Sequence[Any], latest: bool = True) -> Item:
-    key, seq, version, size, etag, modified, blob, headers, checksum, tags, parts, marker = row
-    return Item(
-        bytes(key).decode(), version, size, etag, modified, blob, orjson.loads(headers), checksum,
-        orjson.loads(tags) if tags != "{}" else {}, tuple(orjson.loads(parts)) if parts else (), bool(marker), latest, seq,
-    )  # fmt: skip
-
-
-def _listed(row: Sequence[Any]) -> Item:
-    key, size, etag, modified, checksum, headers = row
-    return Item(bytes(key).decode(), "", size, etag, modified, "", orjson.loads(headers), checksum)
-
-
-def _upload(row: Sequence[Any]) -> Upload:
-    id, bucket, key, initiated, headers, tags, algorithm, checksum_type = row
-    return Upload(
-        id, bucket, bytes(key).decode(), initiated, orjson.loads(headers), orjson.loads(tags), algorithm, checksum_type
-    )
-
-
-def _cut_off(items: list[Item], prefixes: list[str]) -> Listed:
-    """A page that ends: the marker is whichever of its last item and last prefix stands later."""
-    if prefixes and (not items or prefixes[-1].encode() > items[-1].key.encode()):
-        return Listed(items, prefixes, prefixes[-1])
-    return Listed(items, prefixes, items[-1].key, items[-1].version)
