@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from clary.app.children import Child, Spec, delay_after, ending
+from clary.app.children import Child, Spec, delay_after, end_session, ending
 
 READY_THEN_WAIT = "import os,sys,time; os.write(int(sys.argv[1]), b'ready'); time.sleep(60)"
 
@@ -39,6 +39,11 @@ def alive(pid: int) -> bool:
 )
 def test_back_off_starts_at_nothing_and_is_bounded(failures: int, seconds: float) -> None:
     assert delay_after(failures) == seconds
+
+
+@pytest.mark.parametrize(("failures", "seconds"), [(1, 0.0), (2, 0.5), (3, 1.0), (4, 1.0), (99, 1.0)])
+def test_what_had_become_ready_is_not_waited_for_long(failures: int, seconds: float) -> None:
+    assert delay_after(failures, was_ready=True) == seconds
 
 
 @pytest.mark.parametrize(
@@ -94,4 +99,25 @@ async def test_before_runs_before_every_start(tmp_path: Path) -> None:
     await asyncio.wait_for(part.ready.wait(), 20)
     os.kill(part.pid, signal.SIGKILL)
     await until(lambda: len(runs) == 2 and part.ready.is_set())
+    await part.stop(5)
+
+
+async def test_it_is_told_when_a_child_runs_and_when_it_is_ready(tmp_path: Path) -> None:
+    part = child(tmp_path, READY_THEN_WAIT, [])
+    seen: list[tuple[bool, bool]] = []
+    part.changed = lambda name: seen.append((part.pid != 0, part.ready.is_set()))
+    part.start()
+    await asyncio.wait_for(part.ready.wait(), 20)
+    await part.stop(5)
+    assert seen == [(True, False), (True, True)]
+
+
+async def test_a_session_is_ended_only_where_it_is_still_that_program(tmp_path: Path) -> None:
+    part = child(tmp_path, READY_THEN_WAIT, [])
+    part.start()
+    await asyncio.wait_for(part.ready.wait(), 20)
+    end_session(part.pid, "nginx")
+    assert alive(part.pid)
+    end_session(part.pid, Path(f"/proc/{part.pid}/comm").read_text().strip())
+    await asyncio.wait_for(part.ended.wait(), 20)
     await part.stop(5)

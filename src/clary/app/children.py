@@ -19,6 +19,7 @@ from pathlib import Path
 PR_SET_PDEATHSIG = 1
 STABLE_AFTER = 30.0  # seconds of life after which an earlier failure no longer counts
 LONGEST_DELAY = 10.0
+LONGEST_DELAY_OF_READY = 1.0  # of one that had become ready: it can work, and is needed back
 _libc = ctypes.CDLL(None, use_errno=True)
 
 
@@ -36,9 +37,10 @@ class Spec:
     stop_signal: int = signal.SIGTERM
 
 
-def delay_after(failures: int) -> float:
-    """Seconds to wait before the next start: none after a first death, then 0.5, 1, 2 ... up to 10."""
-    return 0.0 if failures <= 1 else min(LONGEST_DELAY, 0.5 * 2 ** (failures - 2))
+def delay_after(failures: int, was_ready: bool = False) -> float:
+    """Seconds to wait before the next start: none after a first death, then 0.5, 1, 2 ... up to 10 (1 for one that was ready)."""
+    longest = LONGEST_DELAY_OF_READY if was_ready else LONGEST_DELAY
+    return 0.0 if failures <= 1 else min(longest, 0.5 * 2 ** min(failures - 2, 10))
 
 
 def ending(status: int) -> str:
@@ -58,6 +60,7 @@ class Child:
 
     spec: Spec
     report: Callable[[str, str], None]  # (name, sentence)
+    changed: Callable[[str], None] = lambda name: None  # it has a process, or is ready
     pid: int = 0
     started: float = 0.0  # the loop's monotonic time
     failures: int = 0
@@ -76,13 +79,14 @@ class Child:
             self.spec.before()
             self.started = loop.time()
             status = await self._run_once()
+            was_ready = self.ready.is_set()
             self.ready.clear()
             self.ended.set()
             if self._stopping:
                 return
             self.failures = 1 if loop.time() - self.started > STABLE_AFTER else self.failures + 1
             self.restarts += 1
-            pause = delay_after(self.failures)
+            pause = delay_after(self.failures, was_ready)
             last = self.last_line()
             self.report(
                 self.spec.name,
@@ -99,6 +103,7 @@ class Child:
         os.close(ready_write)
         self.pid = process.pid
         self.ended.clear()
+        self.changed(self.spec.name)
         pidfd = os.pidfd_open(process.pid)
         gone: asyncio.Future[None] = loop.create_future()
 
@@ -106,6 +111,7 @@ class Child:
             with suppress(OSError):
                 if os.read(ready_read, 64):
                     self.ready.set()
+                    self.changed(self.spec.name)
             loop.remove_reader(ready_read)
 
         def on_exit() -> None:
@@ -178,12 +184,14 @@ def _reap(process: subprocess.Popen[bytes]) -> int:
     return status
 
 
-def end_session(leader: int) -> None:
-    """SIGKILL every process whose session was led by `leader`: the workers of a dead nginx master among them."""
+def end_session(leader: int, program: str = "") -> None:
+    """SIGKILL every process whose session was led by `leader`: the workers of a dead nginx master among them. With `program` only
+    processes of that name: the number may be somebody else's by now."""
     for entry in os.listdir("/proc"):
         if entry.isdigit():
             with suppress(OSError, ValueError, IndexError):
                 with open(f"/proc/{entry}/stat", "rb") as file:
-                    fields = file.read().rpartition(b")")[2].split()
-                if int(fields[3]) == leader:
+                    head, _, rest = file.read().rpartition(b")")
+                name = head.partition(b"(")[2].decode(errors="replace")
+                if int(rest.split()[3]) == leader and program in ("", name):
                     os.kill(int(entry), signal.SIGKILL)

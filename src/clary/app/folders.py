@@ -66,10 +66,9 @@ def make(settings: Settings) -> None:
     """The state folder, and the folder of sockets made anew."""
     prepare_root(settings)
     run, edge = settings.run, edge_user()
-    shutil.rmtree(run, ignore_errors=True)
-    run.mkdir(parents=True)
+    _empty(run, keep="workers")
     for folder, mode in ((run / "workers", 0o755), (run / "ctl", 0o700)):
-        folder.mkdir()
+        folder.mkdir(exist_ok=True)
         folder.chmod(mode)
     if edge is None:
         run.chmod(0o700)
@@ -78,6 +77,25 @@ def make(settings: Settings) -> None:
     os.chown(run, 0, edge.gid)
     run.chmod(0o2710)
     os.chown(settings.root / "edge", edge.uid, edge.gid)
+
+
+def remove_run(settings: Settings) -> None:
+    """Nothing runs any more: the folder of sockets goes."""
+    shutil.rmtree(settings.run, ignore_errors=True)
+
+
+def _empty(folder: Path, keep: str) -> None:
+    """What a killed Clary left is removed. The sub-folder `keep` is emptied but stays the same folder: replicas that still run have it
+    mounted, and find the new sockets in it."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for entry in folder.iterdir():
+        if entry.is_dir() and not entry.is_symlink() and entry.name == keep:
+            for left in entry.iterdir():
+                left.unlink()
+        elif entry.is_dir() and not entry.is_symlink():
+            shutil.rmtree(entry)
+        else:
+            entry.unlink()
 
 
 class Lock:
@@ -145,7 +163,9 @@ def listen_tcp(host: str, port: int) -> socket.socket:
     try:
         listener.bind((host.strip("[]"), port))
         listener.listen(BACKLOG)
-        listener.setblocking(False)  # nginx takes inherited sockets as they are: with a blocking one its worker hangs in accept
+        listener.setblocking(
+            False
+        )  # nginx takes inherited sockets as they are: with a blocking one its worker hangs in accept
     except OSError as error:
         listener.close()
         raise Unavailable(

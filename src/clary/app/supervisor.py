@@ -42,6 +42,7 @@ class Supervisor:
         self._stop = asyncio.Event()
         self._keep_jobs = False
         self._facts: dict[str, object] = {}
+        self._probe: asyncio.Task[None] | None = None
 
     async def run(self, on_ready: Callable[[], None] = lambda: None) -> None:
         """Until SIGTERM or SIGINT (or `stop`). Unavailable when it cannot start."""
@@ -68,6 +69,7 @@ class Supervisor:
     def prepare(self) -> None:
         """Lock, folders, sockets, and what each child is started with. Unavailable when folder or port is taken."""
         self._lock.take({"pid": os.getpid(), "endpoint": self.settings.endpoint})
+        self._end_old_edge()  # of a Clary that was killed
         folders.make(self.settings)
         FileKeys(self.settings.root / "keys").ensure(self.settings.account, FIRST_USER)
         listener = folders.listen_tcp(self.settings.host, self.settings.port)
@@ -116,7 +118,7 @@ class Supervisor:
         self._add(spec)
 
     def _add(self, spec: Spec) -> None:
-        self.children[spec.name] = Child(spec, self._child_report)
+        self.children[spec.name] = Child(spec, self._child_report, self._child_changed)
 
     def _log(self, name: str) -> Path:
         return self.settings.root / "logs" / "clary" / f"{name}.log"
@@ -125,16 +127,23 @@ class Supervisor:
         """Workers outlive a killed master and would go on accepting from the shared socket."""
         session = self.settings.run / "nginx.session"
         with contextlib.suppress(OSError, ValueError):
-            end_session(int(session.read_text()))
+            end_session(int(session.read_text()), "nginx")
 
     def _child_report(self, name: str, sentence: str) -> None:
         self._report(f"{name} {sentence}")
         self._note()
 
+    def _child_changed(self, name: str) -> None:
+        child = self.children[name]
+        if name == "nginx" and child.pid and not child.ready.is_set():
+            (self.settings.run / "nginx.session").write_text(str(child.pid))
+            self._probe = asyncio.get_running_loop().create_task(self._edge_answers())
+        self._note()
+
     async def _until_ready(self) -> None:
-        waits = [c.ready.wait() for n, c in self.children.items() if n != "nginx"]
+        waits = [c.ready.wait() for c in self.children.values()]
         stop = asyncio.create_task(self._stop.wait())
-        ready = asyncio.ensure_future(asyncio.wait_for(asyncio.gather(*waits, self._edge_answers()), READY_WITHIN))
+        ready = asyncio.ensure_future(asyncio.wait_for(asyncio.gather(*waits), READY_WITHIN))
         await asyncio.wait({stop, ready}, return_when=asyncio.FIRST_COMPLETED)
         stop.cancel()
         if not ready.done():
@@ -143,7 +152,7 @@ class Supervisor:
         try:
             ready.result()
         except TimeoutError:
-            missing = ", ".join(n for n, c in self.children.items() if n != "nginx" and not c.ready.is_set()) or "nginx"
+            missing = ", ".join(n for n, c in self.children.items() if not c.ready.is_set())
             raise Unavailable(
                 f"{missing} did not become ready within {READY_WITHIN:g} s; see {self.settings.root / 'logs' / 'clary'}"
             ) from None
@@ -151,11 +160,12 @@ class Supervisor:
     async def _edge_answers(self) -> None:
         """Until a request through the edge gets an answer of a process behind it, not the edge's own 502 or 503."""
         nginx = self.children["nginx"]
-        while True:
+        master = nginx.pid
+        while nginx.pid == master:
             status = await edge.probe(self.settings)
-            if status and status < 500:
-                (self.settings.run / "nginx.session").write_text(str(nginx.pid))
+            if status and status < 500 and nginx.pid == master:
                 nginx.ready.set()
+                self._note()
                 return
             await asyncio.sleep(0.02)
 
@@ -204,7 +214,7 @@ class Supervisor:
             return
         for listener in self._sockets:
             listener.close()
-        shutil.rmtree(self.settings.run, ignore_errors=True)
+        folders.remove_run(self.settings)
         self._lock.drop()
 
 

@@ -1,0 +1,68 @@
+"""The folder of sockets is made anew, and stays the same folder for those who have it mounted."""
+
+from __future__ import annotations
+
+import json
+import socket
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from clary.app import folders
+from clary.app.settings import Settings
+from clary.domain.errors import Unavailable
+
+
+@pytest.fixture
+def settings(tmp_path: Path) -> Iterator[Settings]:
+    made = Settings(dir=str(tmp_path / "state"))
+    yield made
+    if made.run.exists():
+        folders.remove_run(made)
+
+
+def test_what_a_killed_clary_left_is_removed_but_workers_stays_the_same_folder(settings: Settings) -> None:
+    folders.make(settings)
+    before = (settings.run / "workers").stat().st_ino
+    left = [socket.socket(socket.AF_UNIX) for _ in range(2)]
+    left[0].bind(str(settings.front_workers(0)))
+    left[1].bind(str(settings.front_ctl(0)))
+    (settings.run / "settings.json").write_text("{}")
+    folders.make(settings)
+    assert (settings.run / "workers").stat().st_ino == before
+    assert sorted(p.name for p in settings.run.rglob("*")) == ["ctl", "workers"]
+    folders.listen_unix(settings.front_workers(0), 0o666).close()
+    for each in left:
+        each.close()
+
+
+def test_the_lock_names_its_holder(settings: Settings) -> None:
+    first, second = folders.Lock(settings), folders.Lock(settings)
+    first.take({"pid": 17, "endpoint": "http://127.0.0.1:1"})
+    with pytest.raises(Unavailable, match=r"is in use by pid 17 at http://127\.0\.0\.1:1"):
+        second.take({"pid": 18, "endpoint": ""})
+    first.drop()
+    second.take({"pid": 18, "endpoint": ""})
+    second.drop()
+
+
+@pytest.mark.parametrize("left", ["", "{", json.dumps({"pid": 1, "endpoint": "http://127.0.0.1:1"})])
+def test_a_stale_lock_file_holds_nobody_up(settings: Settings, left: str) -> None:
+    settings.root.mkdir()
+    (settings.root / "clary.lock").write_text(left)
+    assert folders.holding(settings.root / "clary.lock") is None
+    lock = folders.Lock(settings)
+    lock.take({"pid": 18, "endpoint": ""})
+    lock.drop()
+
+
+def test_a_taken_port_names_who_has_it() -> None:
+    with socket.socket() as other:
+        other.bind(("127.0.0.1", 0))
+        other.listen()
+        port = other.getsockname()[1]
+        with pytest.raises(
+            Unavailable, match=rf"cannot listen on 127\.0\.0\.1:{port}: Address already in use by .*pid"
+        ):
+            folders.listen_tcp("127.0.0.1", port)

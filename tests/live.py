@@ -1,0 +1,78 @@
+"""A real Clary for real clients: started in a state folder of its own, on a free port, as fixtures that a folder's conftest takes up."""
+
+from __future__ import annotations
+
+import os
+import pathlib
+import subprocess
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+import boto3
+import pytest
+from botocore.config import Config
+
+from clary.app import up
+from clary.app.settings import Settings, load
+from clary.stores.keys import FileKeys
+
+ROOT = pathlib.Path(__file__).resolve().parent.parent
+ACCEPTANCE = pathlib.Path(os.environ.get("CLARY_ACCEPTANCE") or ROOT.parent / "shared" / "acceptance")
+ROLE = "arn:aws:iam::000000000000:role/FlowRole"
+
+
+class Server:
+    """A running Clary: its settings, the environment that clients need, and clients."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        key = FileKeys(settings.root / "keys").all()[0]
+        self.environment: Mapping[str, str] = {
+            **{k: v for k, v in os.environ.items() if not k.startswith(("AWS_", "SAGEMAKER_"))},
+            "AWS_ENDPOINT_URL": settings.endpoint,
+            "AWS_ACCESS_KEY_ID": key.access_key_id,
+            "AWS_SECRET_ACCESS_KEY": key.secret,
+            "AWS_DEFAULT_REGION": "us-east-1",
+            "AWS_REGION": "us-east-1",
+            "NO_PROXY": "127.0.0.1,localhost",
+        }
+        self.key = key
+
+    def client(self, service: str, region: str = "us-east-1", **config: Any) -> Any:
+        return boto3.client(
+            service,
+            region_name=region,
+            endpoint_url=self.settings.endpoint,
+            aws_access_key_id=self.key.access_key_id,
+            aws_secret_access_key=self.key.secret,
+            config=Config(**{"retries": {"total_max_attempts": 1}, **config}),
+        )
+
+    def run(self, argv: list[str], timeout: float = 240, **extra: str) -> subprocess.CompletedProcess[str]:
+        """A client program with the environment that `clary env` would give it."""
+        return subprocess.run(
+            argv, env={**self.environment, **extra}, capture_output=True, text=True, timeout=timeout, check=False
+        )
+
+
+@pytest.fixture(scope="session")
+def start(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..., Server]]:
+    """Start a Clary with these settings; all are ended at the end."""
+    started: list[Settings] = []
+    environments = tmp_path_factory.getbasetemp().parent / "clary-environments"
+
+    def start(**flags: Any) -> Server:
+        flags = {"port": 0, "environments": str(environments), **flags}
+        flags.setdefault("dir", str(tmp_path_factory.mktemp("clary")))
+        settings = up.detached(load(flags, {k: v for k, v in os.environ.items() if not k.startswith("CLARY_")}))
+        started.append(settings)
+        return Server(settings)
+
+    yield start
+    for settings in started:
+        up.down(settings)
+
+
+@pytest.fixture(scope="session")
+def server(start: Callable[..., Server]) -> Server:
+    return start()
