@@ -85,6 +85,7 @@ class Yard:
         self.refusal = ""
         self.failure = ""
         self.extractions = 0
+        self.extracting = True
         self.backend.watch(self._started)
         self.open()
 
@@ -128,6 +129,8 @@ class Yard:
 
     def _act(self, handle: str) -> None:
         workload = self.backend.workloads[handle]
+        if handle.startswith("model-") and not self.extracting:
+            return
         if handle.startswith("model-"):
             self.extractions += 1
             out = Path(next(m.source for m in workload.mounts if m.target == "/opt/clary/out"))
@@ -332,6 +335,22 @@ async def test_one_model_is_extracted_once_for_all(yard: Yard) -> None:
             yard.loop.wake(ARN)
             await asyncio.sleep(0.002)
     assert yard.extractions == 1
+
+
+async def test_an_extraction_that_a_predecessor_began_is_ended_first(yard: Yard) -> None:
+    yard.extracting = False
+    await yard.create()
+    async with asyncio.timeout(5):
+        while not any(key.startswith("model-") for key in yard.backend.workloads):
+            await asyncio.sleep(0.002)
+    yard.task.cancel()  # a control plane that is killed stops nothing: the run goes on
+    await asyncio.gather(yard.task, return_exceptions=True)
+    yard.leave()
+    yard.extracting = True
+    yard.open()
+    await yard.in_service()
+    assert yard.extractions == 1
+    assert [handle for handle, _ in yard.backend.stops if handle.startswith("model-")]
 
 
 async def test_a_model_folder_that_was_deleted_is_made_again(yard: Yard) -> None:

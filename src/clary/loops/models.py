@@ -23,9 +23,10 @@ from clary.domain.containers import DEFAULT_PROGRAM, SUBMIT_IN_MODEL, Container
 from clary.domain.errors import Invalid, NotFound, Unavailable
 from clary.loops import replica_places, untrusted
 from clary.loops.replica_places import CODE
-from clary.loops.short_runs import run_to_end
+from clary.loops.short_runs import end, run_to_end
 from clary.ports import Artifacts, Backend, Runtime, Runtimes, StoredObject
 
+_END_SECONDS = 30.0
 KEEP_SECONDS = 600.0  # a model that was asked for so recently is not swept, whoever uses it
 
 
@@ -119,6 +120,8 @@ class Models:
         self, container: Container, sources: _Sources, seconds: float, log: Callable[[str], None]
     ) -> dict[str, Any]:
         folder = self._folder / sources.digest
+        # What a predecessor began in these folders must be over before they are made anew.
+        await end(self._backend, replica_places.prepare_key(sources.digest), _END_SECONDS)
         await asyncio.to_thread(_fresh, folder)
         if sources.files:
             await sources.artifacts.place(sources.bucket, sources.files, str(folder / "out" / "model"))
@@ -144,6 +147,9 @@ class Models:
             if run.timed_out:
                 raise Invalid(f"The model data could not be unpacked within {seconds:g} s.")
             raise Unavailable(f"Unpacking the model ended with exit code {run.exit_code} {run.detail}".strip())
+        for name in sources.archives:
+            if not (folder / "out" / name).is_dir():
+                raise Unavailable(f"Unpacking {name}.tar.gz left nothing.")
 
 
 def _used(found: Mapping[str, Any], container: Container) -> dict[str, Any]:

@@ -66,10 +66,15 @@ def replica_folder(settings: ServingSettings, replica: str) -> PurePosixPath:
 # -- the model --------------------------------------------------------------------------------------------------------------------
 
 
+def prepare_key(digest: str) -> str:
+    """The key of the workload that unpacks a model."""
+    return f"model-{digest}"
+
+
 def prepare_workload(folder: PurePosixPath, environment: Environment, seconds: float) -> Workload:
     """Extract what lies in `in` into `out`."""
     return Workload(
-        key=f"model-{folder.name}",
+        key=prepare_key(folder.name),
         root=str(folder / "run"),
         command=(environment.python, "-S", "-m", "clary.toolkit.prepare", "/opt/clary/in/spec.json"),
         environment={"PYTHONPATH": LIBRARY, "PYTHONUNBUFFERED": "1"},
