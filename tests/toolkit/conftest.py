@@ -5,11 +5,13 @@ Built environments are kept between runs beside pytest's own temporary folders; 
 from __future__ import annotations
 
 import asyncio
+import importlib.util
 import json
 import os
 import signal
 import socket
 import subprocess
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -40,6 +42,10 @@ def interpreter(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], str
     folder = tmp_path_factory.getbasetemp().parent / "clary-test-environments"
 
     def build(name: str) -> str:
+        if name == "pytorch":  # gigabytes: only where the extra is installed
+            if not all(importlib.util.find_spec(each) for each in ("torch", "numpy")):
+                pytest.skip("PyTorch (clary[torch]) and numpy are not installed")
+            return sys.executable
         runtime = next(r for r in known_runtimes() if r.name == name)
         # No backend: what Clary ships is installed without one (a sandbox is for users' own requirements).
         made = create(str(folder), None, environment=dict(os.environ))  # type: ignore[arg-type]

@@ -391,7 +391,8 @@ class TestPyTorchDefaults:
         code = (
             PRELUDE
             + """
-import tempfile, torch
+import tempfile, torch, warnings
+warnings.simplefilter("ignore")  # torch.jit is deprecated, and what AWS's default model_fn uses
 folder = tempfile.mkdtemp()
 torch.jit.script(torch.nn.Linear(4, 2)).save(folder + "/net.pth")
 h = load(framework="pytorch", model_dir=folder)

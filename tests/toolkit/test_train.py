@@ -97,10 +97,13 @@ def test_exit_codes_pass(ml: Path, start: Start, line: str, code: int) -> None:
     assert f"ExitCode {code}" in (ml / "output/failure").read_text()
 
 
-def test_a_shell_script(ml: Path, start: Start) -> None:
+@pytest.mark.parametrize(
+    ("mode", "first"), [(0o755, "#!/bin/sh"), (0o644, "#!/bin/bash -e"), (0o644, "# nothing"), (0o755, "")]
+)
+def test_a_shell_script(ml: Path, start: Start, mode: int, first: str) -> None:
     script = ml / "code/run.sh"
-    script.write_text('#!/bin/sh\necho "args: $*"\necho oops >&2\nexit 3\n')
-    script.chmod(0o755)
+    script.write_text(f'{first}\necho "args: $*"\necho oops >&2\nexit 3\n')
+    script.chmod(mode)
     code, out, _ = _end(start({"sagemaker_program": "run.sh", "a": "x y", "long": "1"}))
     assert code == 3
     assert "args: -a x y --long 1" in out

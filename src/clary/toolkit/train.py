@@ -99,8 +99,18 @@ def script_command(env: environment.TrainingEnvironment) -> List[str]:
         return [*python, "-m", environment.module_name(program), *arguments]
     if program.endswith(".py"):
         return [*python, program, *arguments]
-    quoted = " ".join([shlex.quote("./" + program), *(shlex.quote(a) for a in arguments)])
-    return ["/bin/sh", "-c", "exec " + quoted]
+    return [*_interpreter(os.path.join(env.code_dir, program)), "./" + program, *arguments]
+
+
+def _interpreter(path: str) -> List[str]:
+    """What runs a program that is not Python: nothing when the kernel can, else what its first line names, else the shell. AWS's
+    toolkit makes it executable; here it may lie in a folder that is not the job's own to change."""
+    with open(path, "rb") as file:
+        first = file.readline(256)
+    if os.access(path, os.X_OK) and first.startswith((b"#!", b"\x7fELF")):
+        return []
+    named = first[2:].decode("utf-8", "replace").split() if first.startswith(b"#!") else []
+    return named or ["/bin/sh"]
 
 
 def _torchrun(env: environment.TrainingEnvironment) -> List[str]:
