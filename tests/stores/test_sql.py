@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 from sqlalchemy import inspect
 
+from clary.domain.errors import Unavailable
 from clary.domain.resources import Query
 from clary.stores.database import Database, StoreUnusable
 from clary.stores.schema import VERSION
@@ -163,4 +164,30 @@ async def test_what_a_cancelled_caller_wrote_is_told(tmp_path: Path) -> None:
     async with asyncio.timeout(5):
         await told.wait()
     assert await store.get("endpoint", HERE, "a") is not None
+    await store.close()
+
+
+async def test_a_full_disk_refuses_writes_clearly_and_reads_go_on(tmp_path: Path) -> None:
+    store = open_store(url(tmp_path))
+    kept = await store.add(record("kept"))
+    await store._writer.run(lambda cursor: cursor.execute("PRAGMA max_page_count=40"))
+    with pytest.raises(Unavailable, match=r"record store cannot be written: database or disk is full"):
+        await store.add(record("big", text="x" * 1_000_000))
+    assert await store.get("endpoint", HERE, "kept") == kept
+    assert await store.get("endpoint", HERE, "big") is None
+    await store.add(record("later", text="x" * 1_000_000))  # room again: the writer begins anew by itself
+    await store.close()
+
+
+async def test_another_writer_that_holds_the_file_is_waited_for_and_then_told(tmp_path: Path) -> None:
+    store = open_store(url(tmp_path))
+    await store._writer.run(lambda cursor: cursor.execute("PRAGMA busy_timeout=50"))
+    other = sqlite3.connect(tmp_path / "records.db", isolation_level=None)
+    other.execute("BEGIN IMMEDIATE")
+    with pytest.raises(Unavailable, match="locked"):
+        await store.add(record("a"))
+    assert await store.count(Query("endpoint", HERE)) == 0
+    other.execute("ROLLBACK")
+    other.close()
+    await store.add(record("a"))
     await store.close()
