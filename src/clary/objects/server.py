@@ -30,6 +30,8 @@ from clary.wire.errors import ServiceError
 log = logging.getLogger("clary.objects")
 COLLECT_EVERY = 1.0
 FORGOTTEN_AT_ONCE = 500
+LARGEST_DRAINED = 64 << 20
+LARGEST_EXPECTED = 256 << 10
 SWEEP_EVERY = 24 * 3600.0
 
 
@@ -65,7 +67,10 @@ class Server:
             reply = _refusal(call, _translate(call, disk_error(error)))
         finally:
             # Anything else is a bug: granian logs its traceback, the client is told what S3 would say.
-            _send(call, reply if reply is not None else _refusal(call, S3Error("InternalError")))
+            reply = reply or _refusal(call, S3Error("InternalError"))
+            if call.unread and call.method in ("PUT", "POST"):
+                await _settle_body(call, reply)
+            _send(call, reply)
 
     async def _answer(self, call: Call) -> Reply:
         if call.decoded_path.startswith(PREFIX):
@@ -191,12 +196,24 @@ def _refusal(call: Call, error: ServiceError) -> Reply:
     return Reply(error.status or 400, headers, render(error, call.resource, call.id))
 
 
+async def _settle_body(call: Call, reply: Reply) -> None:
+    """A body that was not asked for: a small one is read and forgotten (a proxy that is still sending it would miss the answer), a
+    large one ends the connection. So does one that the client may hold back (Expect): on a connection that goes on, its next
+    request would be read as that body."""
+    text = call.header("content-length", "0")
+    length = int(text) if text.isdecimal() and len(text) < 16 else LARGEST_DRAINED + 1
+    if "transfer-encoding" in call.headers:
+        length = LARGEST_DRAINED + 1
+    if length > (LARGEST_EXPECTED if "expect" in call.headers else LARGEST_DRAINED):
+        reply.headers.append(("connection", "close"))
+    elif length:
+        async for _ in call.proto:
+            pass
+
+
 def _send(call: Call, reply: Reply) -> None:
     headers = reply.headers
     headers.append(("x-amz-request-id", call.id))
-    if call.unread and "expect" in call.headers:
-        # The client may hold its body back now; on a connection that goes on, its next request would be read as that body.
-        headers.append(("connection", "close"))
     if call.method == "HEAD":
         if reply.status >= 400:
             headers = [one for one in headers if one[0] != "content-type"]
