@@ -83,6 +83,7 @@ class Sandboxes:
             await self.backend.stop(handle, 0)
             await self.ended(handle)
             await self.backend.forget(handle)
+        self.backend.close()
 
 
 @pytest.fixture

@@ -186,6 +186,22 @@ class TestLocalBackend(BackendConformance):
         assert blob.read_text() == "blob\n"
         assert blob.stat().st_uid == os.geteuid()
 
+    async def test_mounts_inside_mounts_can_be_reached(self, tmp_path: Path) -> None:
+        """Also where the way to them is not there yet."""
+        ml, data, config = (tmp_path / "roots/inside" / name for name in ("ml", "data", "config"))
+        for folder in (ml, data, config):
+            folder.mkdir(parents=True)
+            (folder / "file").touch()
+        mounts = (
+            Mount(str(ml), "/opt/ml", MountMode.READ_WRITE),
+            Mount(str(config), "/opt/ml/input/config"),
+            Mount(str(data), "/opt/ml/input/data/train", MountMode.OVERLAY),
+            Mount(str(data), "/tmp/deep/inside/data"),
+        )
+        script = "ls /opt/ml/input/config /opt/ml/input/data/train /tmp/deep/inside/data && touch /opt/ml/new"
+        seen, lines = await self.run(tmp_path, script, mounts=mounts, key="inside")
+        assert (seen.exit_code, lines.count("file")) == (0, 3), lines
+
     async def test_the_shims_death_ends_the_sandbox(self, tmp_path: Path) -> None:
         backend = self.backend(tmp_path)
         mark = f"5{os.getpid()}"
@@ -298,13 +314,14 @@ asyncio.run(main())
 
 
 async def _end_all(backend: LocalBackend) -> None:
-    backend._watched.clear()
+    backend._watched.clear()  # their loop is gone
     for handle in await backend.handles():
         await backend.stop(handle, 0)
         async with asyncio.timeout(30):
             while (seen := await backend.observe(handle)) is not None and not seen.state.is_terminal:
                 await asyncio.sleep(0.01)
         await backend.forget(handle)
+    backend.close()
 
 
 def _read(path: Path) -> bytes:

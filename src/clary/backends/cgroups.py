@@ -165,6 +165,14 @@ class Cgroups:
             told[name] = f"cgroup v{have.version} ({have.parent})" if have else stand_in
         return told
 
+    def remove(self) -> None:
+        """Our own groups, where no run is left in them."""
+        for folder in {item.parent for item in self._controllers.values()}:
+            try:
+                os.rmdir(folder)
+            except OSError:
+                continue  # a run goes on
+
     def __contains__(self, controller: str) -> bool:
         return controller in self._controllers
 

@@ -143,9 +143,10 @@ class LocalBackend:
         return told | ({"problem": self.host.problem} if self.host.problem else {})
 
     def close(self) -> None:
-        """Stop listening for ends; the runs go on."""
+        """Stop listening for ends; the runs go on. The last one to close after all runs have ended leaves no control group behind."""
         for handle in list(self._watched):
             self._detach(handle)
+        self.groups.remove()
 
     # Starting: in a thread, since it waits for the disk and for the shim.
 

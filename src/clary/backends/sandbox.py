@@ -59,13 +59,12 @@ def arguments(workload: Workload, host: Host) -> tuple[str, ...]:
     argv += _devices(workload, host)
     for folder in SCRATCH:
         argv += ["--size", str(workload.memory), "--perms", "1777", "--tmpfs", folder]
-    targets = [mount.target for mount in workload.mounts]
-    argv += _parents([f"{LIBRARY}/clary/toolkit", "/run/lock", *targets], [*system, *targets, "/tmp", "/dev", "/proc"])
+    system += ["/dev", "/proc"]
+    argv += _parents([f"{LIBRARY}/clary/toolkit", "/run/lock", HOME], system)
     argv += ["--perms", "0777", "--dir", HOME, "--perms", "1777", "--dir", "/run/lock"]
-    argv += _parents([target for target in targets if target.startswith("/tmp/")], targets)
     argv += ["--ro-bind", host.toolkit, f"{LIBRARY}/clary/toolkit"]
     for mount in sorted(workload.mounts, key=lambda item: item.target.count("/")):
-        argv += _mount(mount)
+        argv += [*_parents([mount.target], system), *_mount(mount)]
     argv += ["--chdir", workload.cwd]
     return tuple(argv)
 
