@@ -51,6 +51,7 @@ class Internal:
         operation = self._operations.get(call.decoded_path[len(PREFIX) :])
         if operation is None or call.method != "POST":
             raise S3Error("MethodNotAllowed", Method=call.method, ResourceType="INTERNAL")
+        call.unread = False
         body = b"".join([piece async for piece in call.proto])
         if len(body) > LARGEST:
             raise S3Error("MaxMessageLengthExceeded", MaxMessageLengthBytes=str(LARGEST))
