@@ -29,8 +29,13 @@ def front(name: str) -> str:
     return f"front-{home(name, 3)}"
 
 
+# A name that a proxy in front of Clary may have. Its S3 signature is over it: the object store judges, no page of a stranger can sign.
+STRANGE = b"clary.example:4600"
+
 # (request, backend)
 ROUTES = [
+    (http("GET", "/b/k", b"", "s3").replace(b"Host: localhost", b"Host: " + STRANGE), "objects"),
+    (http("GET", f"/b/k?{PRESIGNED.format('s3')}").replace(b"Host: localhost", b"Host: " + STRANGE), "objects"),
     (http("POST", "/endpoints/iris/invocations", b"1", "sagemaker"), front("iris")),
     (http("POST", "/endpoints/iris/async-invocations", b"", "sagemaker"), front("iris")),
     (http("POST", "/endpoints/iris/invocations"), front("iris")),
@@ -199,6 +204,11 @@ async def test_a_body_a_little_over_the_limit_reaches_the_front_which_says_it_be
         (b"TRACE /b HTTP/1.1\r\nHost: localhost\r\n\r\n", 405),
         (b"GET /b HTTP/1.1\r\nHost: evil.example\r\n\r\n", 421),
         (b"GET /b HTTP/1.0\r\n\r\n", 421),
+        (
+            http("POST", "/", b"{}", "sagemaker", X_Amz_Target="SageMaker.ListModels").replace(b"localhost", STRANGE),
+            421,
+        ),
+        (http("POST", "/endpoints/iris/invocations", b"1", "sagemaker").replace(b"localhost", STRANGE), 421),
         (b"GET /b HTTP/1.1\r\nHost: localhost.evil.example\r\n\r\n", 421),
     ],
 )

@@ -137,7 +137,11 @@ def _http(settings: EdgeSettings) -> str:
 
 
 def _maps(settings: EdgeSettings) -> str:
-    known = "|".join(path.strip("/").replace(".", r"\.") for path in settings.control_paths)
+    """Which process a request is for, from what its client wrote."""
+    return _scopes() + _places(settings)
+
+
+def _scopes() -> str:
     slash = "(?:%2F|/)"
     return f"""\
     # 1. The credential scope's service: in the Authorization header, or in a presigned query. S3's older signatures have no scope.
@@ -155,6 +159,12 @@ def _maps(settings: EdgeSettings) -> str:
         default $clary_header_scope;
         "" $clary_query_scope;
     }}
+"""
+
+
+def _places(settings: EdgeSettings) -> str:
+    known = "|".join(path.strip("/").replace(".", r"\.") for path in settings.control_paths)
+    return f"""\
     # 2. X-Amz-Target.  3. Known paths, as sent.
     map $http_x_amz_target $clary_target {{
         default target;
@@ -194,6 +204,10 @@ def _maps(settings: EdgeSettings) -> str:
         "~^ target " control;
         "~^ - endpoint " front;
         "~^ - control " control;
+    }}
+    map $clary_scope $clary_stranger {{
+        default stranger;
+        s3 objects;
     }}
     split_clients $clary_endpoint $clary_home {{
 {_homes(len(settings.fronts))}
@@ -235,7 +249,8 @@ def _listener(settings: EdgeSettings, more: str = "") -> str:
 
 
 def _stranger(settings: EdgeSettings) -> str:
-    """Requests whose Host is not one of ours: DNS rebinding ends here."""
+    """Requests whose Host is not one of ours: DNS rebinding ends here. S3's signatures are over the Host, no page of a stranger can
+    make one, and a proxy or another name in front of Clary passes its own: those the object store judges."""
     return f"""\
     server {{
 {_listener(settings, " default_server")}
@@ -245,11 +260,28 @@ def _stranger(settings: EdgeSettings) -> str:
 {_pages("control", "        ", "/-/")}
 {locations({"control": settings.max_control}, "= /-/")}
         location / {{
+            rewrite ^ /-/$clary_stranger last;
+        }}
+{_objects(settings)}
+        location = /-/stranger {{
+            internal;
             add_header x-amzn-ErrorType ValidationException always;
             return 421 '{{"__type":"ValidationException","message":"This Host name is not allowed here: see the setting allowed_hosts."}}';
         }}
+{locations({"objects": settings.max_object})}
     }}
 """
+
+
+def _objects(settings: EdgeSettings) -> str:
+    return f"""\
+        location = /-/objects {{
+            internal;
+            client_max_body_size {settings.max_object};
+            proxy_request_buffering off;
+            proxy_pass http://clary_objects$request_uri;
+{_pages("objects")}
+        }}"""
 
 
 def _server(settings: EdgeSettings) -> str:
@@ -295,13 +327,7 @@ def _server(settings: EdgeSettings) -> str:
             proxy_pass http://clary_control$request_uri;
 {_pages("query")}
         }}
-        location = /-/objects {{
-            internal;
-            client_max_body_size {settings.max_object};
-            proxy_request_buffering off;
-            proxy_pass http://clary_objects$request_uri;
-{_pages("objects")}
-        }}
+{_objects(settings)}
 {locations(limits)}
     }}
 """
@@ -309,5 +335,13 @@ def _server(settings: EdgeSettings) -> str:
 
 def _pages(where: str, indent: str = "            ", prefix: str = "@") -> str:
     """Which location answers which error of the edge's own."""
-    pages = (("400 494", 400), ("408", 408), ("413", 413), ("414", 414), ("500", 500), ("502 503 504", 503))
+    pages = (
+        ("400 494", 400),
+        ("405", 405),
+        ("408", 408),
+        ("413", 413),
+        ("414", 414),
+        ("500", 500),
+        ("502 503 504", 503),
+    )
     return "\n".join(f"{indent}error_page {statuses} = {prefix}{where}_{page};" for statuses, page in pages)
