@@ -52,7 +52,7 @@ def hosts(settings: Settings) -> tuple[str, ...]:
 
 def write(settings: Settings, user: Edge | None) -> Path:
     """Render nginx.conf into the socket folder."""
-    folder, logs = settings.root / "edge", settings.root / "logs" / "clary"
+    logs = settings.root / "logs" / "clary"
     host = f"[{settings.host}]" if ":" in settings.host else settings.host or "0.0.0.0"
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     files = min(hard if hard != resource.RLIM_INFINITY else 1 << 20, 1 << 16)
@@ -61,7 +61,7 @@ def write(settings: Settings, user: Edge | None) -> Path:
         fronts=tuple(str(settings.front_http(index)) for index in range(settings.front_count)),
         control=str(settings.control_socket),
         objects=str(settings.objects_socket),
-        folder=str(folder),
+        folder=str(settings.spool),
         pid=str(settings.run / "nginx.pid"),
         access_log=str(logs / "access.log"),
         error_log=str(logs / "nginx.log"),

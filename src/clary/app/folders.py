@@ -26,7 +26,6 @@ STATE = (
     "datapoints",
     "logs",
     "logs/clary",
-    "edge",
     "fronts",
     "backend",
 )
@@ -70,18 +69,21 @@ def make(settings: Settings) -> None:
     for folder, mode in ((run / "workers", 0o755), (run / "ctl", 0o700)):
         folder.mkdir(exist_ok=True)
         folder.chmod(mode)
+    shutil.rmtree(settings.spool, ignore_errors=True)
+    settings.spool.mkdir(mode=0o700, parents=True)
     if edge is None:
         run.chmod(0o700)
         return
     # Set-group-id: the sockets that control plane and objects bind themselves get nginx's group too.
     os.chown(run, 0, edge.gid)
     run.chmod(0o2710)
-    os.chown(settings.root / "edge", edge.uid, edge.gid)
+    os.chown(settings.spool, edge.uid, edge.gid)
 
 
 def remove_run(settings: Settings) -> None:
-    """Nothing runs any more: the folder of sockets goes."""
+    """Nothing runs any more: the folder of sockets goes, and what the edge had on its way."""
     shutil.rmtree(settings.run, ignore_errors=True)
+    shutil.rmtree(settings.spool, ignore_errors=True)
 
 
 def _empty(folder: Path, keep: str) -> None:

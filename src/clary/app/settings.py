@@ -109,6 +109,11 @@ class Settings:
         return Path(os.environ.get("XDG_RUNTIME_DIR") or "/tmp") / f"clary-{os.geteuid()}-{mark}"
 
     @property
+    def spool(self) -> Path:
+        """Where the edge keeps large bodies on their way. Root's state folder is 0700 and nginx's workers are somebody else."""
+        return Path("/var/spool") / self.run.name if os.geteuid() == 0 else self.root / "edge"
+
+    @property
     def front_count(self) -> int:
         return self.fronts or max(1, (os.cpu_count() or 2) // 2)
 

@@ -107,7 +107,7 @@ class Supervisor:
         fd = listener.fileno()
         spec = Spec(
             "nginx",
-            [binary, "-c", str(config), "-p", str(self.settings.root / "edge"), "-e", str(self._log("nginx"))],
+            [binary, "-c", str(config), "-p", str(self.settings.spool), "-e", str(self._log("nginx"))],
             self._log("nginx"),
             [fd],
             {**os.environ, "NGINX": f"{fd};"},

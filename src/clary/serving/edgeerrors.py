@@ -25,6 +25,7 @@ class _Error:
 
 _ERRORS = {
     400: _Error(400, "ValidationException", "InvalidRequest", "The request is not well-formed HTTP, or its head is too large."),
+    405: _Error(405, "UnknownOperationException", "MethodNotAllowed", "The specified method is not allowed here."),
     408: _Error(408, "RequestTimeoutException", "RequestTimeout", "The request was not received in time.", s3_status=400),
     413: _Error(
         413,
