@@ -190,8 +190,8 @@ class Index(Protocol):
         durable yet, keep the content with the row until `forget_bodies`."""
         ...
 
-    async def bodies(self) -> list[tuple[str, bytes]]:
-        """(blob, content) of every body that is still kept."""
+    async def bodies(self, after: str, limit: int) -> list[tuple[str, bytes]]:
+        """(blob, content) of bodies that are still kept, by blob, behind `after` ("" for the first)."""
         ...
 
     async def forget_bodies(self, blobs: Sequence[str]) -> None:
@@ -211,7 +211,8 @@ class Index(Protocol):
     async def page(
         self, bucket: int, prefix: str, after: str, limit: int, delimiter: str = "", start: str = ""
     ) -> Listed:
-        """Current objects above `after` (and at or above `start`), common prefixes rolled up and counted as entries."""
+        """Current objects above `after` (and at or above `start`), common prefixes rolled up and counted as entries. Of an item's
+        headers only its storage class is there."""
         ...
 
     async def versions(

@@ -7,10 +7,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import NamedTuple
 
 from clary.domain.errors import AlreadyExists, ClaryError, InUse, NotFound
 
 NULL_VERSION = "null"
+NOTHING: Mapping[str, str] = MappingProxyType({})
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,11 +29,10 @@ class Bucket:
     documents: Mapping[str, str] = field(default_factory=dict)
 
 
-@dataclass(frozen=True, slots=True)
-class Item:
+class Item(NamedTuple):
     """One version of an object, or a delete marker. `headers` are the response headers that a GET gives back (content-type,
     cache-control, x-amz-meta-*, x-amz-server-side-encryption ...); `checksum` is "ALGORITHM:base64:TYPE" or ""; `parts` the sizes
-    of its parts when it came by multipart upload."""
+    of its parts when it came by multipart upload. A tuple, because a listing makes a thousand of them a page."""
 
     key: str
     version: str  # "null" outside versioning
@@ -38,9 +40,9 @@ class Item:
     etag: str  # without quotes
     modified: float  # epoch seconds
     blob: str  # "" for a delete marker
-    headers: Mapping[str, str] = field(default_factory=dict)
+    headers: Mapping[str, str] = NOTHING
     checksum: str = ""
-    tags: Mapping[str, str] = field(default_factory=dict)
+    tags: Mapping[str, str] = NOTHING
     parts: tuple[int, ...] = ()
     marker: bool = False
     latest: bool = True

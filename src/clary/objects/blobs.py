@@ -36,6 +36,7 @@ LINGER = 3.0  # seconds that a freed blob stays, for readers that have its name 
 TINY = 32 << 10  # up to here a row keeps the content until the blob is synced by itself
 SETTLES = 40.0  # seconds after which the kernel has written a file without being asked
 MOST_FRESH = 20_000
+MOST_FRESH_BYTES = 64 << 20
 
 
 class Full(ClaryError):
@@ -58,7 +59,8 @@ class Blobs:
         self._count = PER_FOLDER  # so that the first blob opens a new folder
         self._lock = threading.Lock()
         self._small: list[tuple[str, bytes]] = []
-        self._fresh: deque[tuple[float, str]] = deque()  # written, not synced: (since when, blob)
+        self._fresh: deque[tuple[float, str, int]] = deque()  # written, not synced: (since when, blob, bytes)
+        self._fresh_bytes = 0
         self._dirty: set[str] = set()
         self._freed: list[tuple[float, str]] = []
         self._checked = (0.0, 0)
@@ -120,18 +122,27 @@ class Blobs:
                 finally:
                     os.close(descriptor)
                 made += 1
-            self._fresh.append((0.0, blob))
+            self._remember(0.0, blob, len(body))
             if int(blob[:6], 16) >= self._folder:  # its folder was lost with it: that name was given all the same
                 self._folder, self._count = int(blob[:6], 16), PER_FOLDER
         return made
+
+    def _remember(self, now: float, blob: str, size: int) -> None:
+        with self._lock:
+            self._fresh.append((now, blob, size))
+            self._fresh_bytes += size
 
     def make_durable(self, now: float) -> list[str]:
         """Sync blobs that were written a while before `now` (monotonic seconds), or beyond what may wait; which. By then the kernel
         has mostly written them by itself, and the sync costs next to nothing."""
         done: list[str] = []
         folders: set[str] = set()
-        while self._fresh and (self._fresh[0][0] < now - SETTLES or len(self._fresh) > MOST_FRESH):
-            _, blob = self._fresh.popleft()
+        while self._fresh and (
+            self._fresh[0][0] < now - SETTLES or len(self._fresh) > MOST_FRESH or self._fresh_bytes > MOST_FRESH_BYTES
+        ):
+            with self._lock:
+                _, blob, size = self._fresh.popleft()
+                self._fresh_bytes -= size
             done.append(blob)
             path = self.path(blob)
             try:
@@ -194,7 +205,7 @@ class Blobs:
                 if error is not None:
                     refused[blob] = error
                 else:
-                    self._fresh.append((now, blob))
+                    self._remember(now, blob, len(body))
         synced = False
         try:
             for folder in dirty:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+import re
 from collections.abc import Callable
 from typing import Any
 from urllib.parse import quote
@@ -20,6 +21,7 @@ from clary.objects.request import Call, Reply, xml_reply
 from clary.objects.xml import HEAD, NAMESPACE, document, escape
 
 MOST = 1000
+_SIMPLE = re.compile(r"[A-Za-z0-9/_.~*-]*")
 
 
 async def list_objects_v2(ctx: Context, call: Call) -> Reply:
@@ -80,7 +82,7 @@ def _contents(item: Item, key: str, owner: str) -> str:
         checksum = f"<ChecksumAlgorithm>{algorithm}</ChecksumAlgorithm><ChecksumType>{kind}</ChecksumType>"
     return (
         f"<Contents><Key>{escape(key)}</Key><LastModified>{conditions.iso_date(item.modified)}</LastModified>"
-        f"<ETag>&quot;{item.etag}&quot;</ETag>{checksum}<Size>{item.size}</Size>{owner}"
+        f'<ETag>"{item.etag}"</ETag>{checksum}<Size>{item.size}</Size>{owner}'
         f"<StorageClass>{item.headers.get('x-amz-storage-class', 'STANDARD')}</StorageClass></Contents>"
     )
 
@@ -121,7 +123,7 @@ async def list_object_versions(ctx: Context, call: Call) -> Reply:
 
 def quoted(text: str) -> str:
     """encoding-type=url."""
-    return quote(text, safe="/-_.~*")
+    return text if _SIMPLE.fullmatch(text) else quote(text, safe="/-_.~*")
 
 
 def _plain(text: str) -> str:

@@ -30,6 +30,7 @@ from clary.wire.errors import ServiceError
 log = logging.getLogger("clary.objects")
 COLLECT_EVERY = 1.0
 FORGOTTEN_AT_ONCE = 500
+RESTORED_AT_ONCE = 500
 LARGEST_DRAINED = 64 << 20
 LARGEST_EXPECTED = 256 << 10
 SWEEP_EVERY = 24 * 3600.0
@@ -101,7 +102,9 @@ class Server:
         removed = ctx.blobs.clean_staging(await ctx.index.files())
         if removed:
             log.info("removed %d unfinished uploads' files", removed)
-        restored = ctx.blobs.restore(await ctx.index.bodies())
+        restored, after = 0, ""
+        while bodies := await ctx.index.bodies(after, RESTORED_AT_ONCE):
+            restored, after = restored + ctx.blobs.restore(bodies), bodies[-1][0]
         if restored:
             log.info("restored %d blobs that the disk had lost", restored)
         self._tasks = [asyncio.create_task(self._collect()), asyncio.create_task(self._sweep())]

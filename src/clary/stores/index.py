@@ -172,8 +172,9 @@ class SqlIndex:
     async def put(self, bucket: int, item: Item, condition: Condition = ALWAYS, body: bytes | None = None) -> Written:
         return await self._writer.run(lambda cursor: self._do.put(cursor, bucket, item, condition, body))
 
-    async def bodies(self) -> list[tuple[str, bytes]]:
-        return [(f"{id:010x}", bytes(body)) for id, body in await self._read(self._all("bodies"))]
+    async def bodies(self, after: str, limit: int) -> list[tuple[str, bytes]]:
+        rows = await self._read(self._all("bodies", low=body_id(after), n=limit))
+        return [(f"{id:010x}", bytes(body)) for id, body in rows]
 
     async def forget_bodies(self, blobs: Sequence[str]) -> None:
         def work(cursor: Any) -> None:

@@ -7,20 +7,22 @@ from typing import Any
 
 import orjson
 
-from clary.domain.objects import Item, Listed, Upload
+from clary.domain.objects import NOTHING, Item, Listed, Upload
 
 
 def as_item(row: Sequence[Any], latest: bool = True) -> Item:
     key, seq, version, size, etag, modified, blob, headers, checksum, tags, parts, marker = row
     return Item(
         bytes(key).decode(), version, size, etag, modified, blob, orjson.loads(headers), checksum,
-        orjson.loads(tags) if tags != "{}" else {}, tuple(orjson.loads(parts)) if parts else (), bool(marker), latest, seq,
+        orjson.loads(tags) if tags != "{}" else NOTHING, tuple(orjson.loads(parts)) if parts else (), bool(marker), latest, seq,
     )  # fmt: skip
 
 
 def as_listed(row: Sequence[Any]) -> Item:
     key, size, etag, modified, checksum, headers = row
-    return Item(bytes(key).decode(), "", size, etag, modified, "", orjson.loads(headers), checksum)
+    # Of the headers a listing shows only a storage class, and few objects have one.
+    shown = orjson.loads(headers) if "x-amz-storage-class" in headers else NOTHING
+    return Item(bytes(key).decode(), "", size, etag, modified, "", shown, checksum)
 
 
 def as_upload(row: Sequence[Any]) -> Upload:

@@ -201,7 +201,7 @@ STATEMENTS: Mapping[str, ClauseElement] = {
     "blobs": select(_O.blob).where(_O.blob >= bind("low"), _O.blob < bind("high")),
     "old_blobs": select(_H.blob).where(_H.blob >= bind("low"), _H.blob < bind("high")),
     "add_body": _values(BODIES),
-    "bodies": select(BODIES.c.blob, BODIES.c.body).order_by(BODIES.c.blob),
+    "bodies": select(BODIES.c.blob, BODIES.c.body).where(BODIES.c.blob > bind("low")).order_by(BODIES.c.blob).limit(bind("n")),
     "drop_body": delete(BODIES).where(BODIES.c.blob == bind("id")),
     "version": select(META.c.value).where(META.c.name == "schema"),
 }  # fmt: skip

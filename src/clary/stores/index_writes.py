@@ -112,7 +112,7 @@ class Writes:
         version = f"{sequence:016x}{secrets.token_hex(8)}" if versioning == "Enabled" else NULL_VERSION
         return {
             "seq": sequence, "version": version, "size": item.size, "etag": item.etag, "modified": item.modified,
-            "blob": item.blob, "headers": dump(item.headers), "checksum": item.checksum, "tags": dump(item.tags),
+            "blob": item.blob, "headers": dump(dict(item.headers)), "checksum": item.checksum, "tags": dump(dict(item.tags)),
             "parts": dump(item.parts) if item.parts else "", "marker": int(item.marker),
         }  # fmt: skip
 
@@ -207,7 +207,7 @@ class Writes:
         self._versioning(cursor, upload.bucket)
         self._run(
             cursor, "begin", id=upload.id, bucket=upload.bucket, key=upload.key.encode(), initiated=upload.initiated,
-            headers=dump(upload.headers), tags=dump(upload.tags), algorithm=upload.algorithm,
+            headers=dump(dict(upload.headers)), tags=dump(dict(upload.tags)), algorithm=upload.algorithm,
             checksum_type=upload.checksum_type,
         )  # fmt: skip
 
