@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import re
+import socket
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -439,8 +440,6 @@ async def test_a_worker_that_left_before_reading_costs_nothing(bench: Bench) -> 
         )
     )
     await until(lambda: len(bench.front.replicas["r1"].workers) == 1)
-    socket = writer.transport.get_extra_info("socket")
-    assert socket is not None
     writer.transport.pause_reading()  # type: ignore[attr-defined]
     waiting = asyncio.create_task(bench.invoke(b"kept"))
     await until(lambda: bool(bench.front.replicas["r1"].workers[0].flight))
@@ -448,6 +447,30 @@ async def test_a_worker_that_left_before_reading_costs_nothing(bench: Bench) -> 
     fake = await bench.replica("r1")
     assert (await waiting).body == b"kept"
     assert len(fake.seen) == 1
+
+
+async def test_what_was_sent_ahead_goes_to_another_worker_but_what_was_begun_does_not(bench: Bench) -> None:
+    await bench.put(route(variant("AllTraffic", 1, replica("r1"), batch=1)))
+    bench.front.replicas["r1"].service = 0.0001  # quick enough to be sent one ahead
+    loop = asyncio.get_running_loop()
+    with socket.socket(socket.AF_UNIX) as worker:
+        worker.setblocking(False)
+        await loop.sock_connect(worker, bench.workers)
+        hello = {"version": 1, "role": "worker", "replica": "r1", "token": "token-of-r1", "pid": 5}
+        await loop.sock_sendall(worker, frames.control(frames.HELLO, hello))
+        await until(lambda: len(bench.front.replicas["r1"].workers) == 1)
+        begun = asyncio.create_task(bench.invoke(b"begun"))
+        [held] = bench.front.replicas["r1"].workers
+        await until(lambda: len(held.flight) == 1)
+        ahead = asyncio.create_task(bench.invoke(b"ahead"))
+        await until(lambda: len(held.flight) == 2)
+        parser, got = frames.Parser(), []
+        while not any(kind == frames.PREDICT for kind, _, _ in got):
+            got += parser.feed(await loop.sock_recv(worker, 1))
+    fake = await bench.replica("r1")
+    assert (await begun).status == 424
+    assert (await ahead).body == b"ahead"
+    assert [request.body for batch in fake.seen for request in batch] == [b"ahead"]
 
 
 @pytest.mark.parametrize(

@@ -87,11 +87,24 @@ class Variant:
         while queue:
             replica = self._pick()
             if replica is None:
+                self._send_ahead()
                 return
             batch = self._take(replica.batch)
             if not batch:
                 return
             replica.take_idle().give(batch)
+
+    def _send_ahead(self) -> None:
+        """Everybody is busy: quick workers that take one request at a time get their next one already."""
+        for replica in self.replicas.values():
+            while self.queue:
+                worker = replica.ahead()
+                if worker is None:
+                    break
+                batch = self._take(1)
+                if not batch:
+                    return
+                worker.give_ahead(batch[0])
 
     def _pick(self) -> Replica | None:
         """The replica with the smallest busy share that has a worker to spare."""

@@ -21,6 +21,9 @@ from clary.toolkit import frames
 JOINED = 1 << 16  # a batch up to this many bytes is written as one piece
 FAILURE_LIMIT = 1 << 16  # characters of a traceback that are kept
 HELLO_LIMIT = 1 << 16  # bytes of a frame before the other side said who it is
+AHEAD_BELOW = (
+    0.002  # seconds: above it, waiting behind a worker costs more than the turn through the front that it saves
+)
 DYING = 5.0  # seconds until a killed worker must be gone
 
 
@@ -49,6 +52,7 @@ class Replica:
         self.loaded = False
         self.draining = False
         self.retired = False
+        self.service = float("inf")  # seconds a prediction takes a worker, smoothed; unknown at first
         self.failure = ""
         self.load_seconds = 0.0
         self.load_mode = ""
@@ -73,6 +77,17 @@ class Replica:
         """The worker used last (its caches are warm, the others stay parked)."""
         self.busy += 1
         return self.idle.pop()
+
+    def ahead(self) -> Worker | None:
+        """The worker that may be sent its next request before it answers, so that it does not idle for a turn through the front: only
+        where predictions go one by one and take less than `AHEAD_BELOW`. It has been busy for the longest time."""
+        if self.batch > 1 or self.draining or self.service >= AHEAD_BELOW:
+            return None
+        best = None
+        for worker in self.workers:
+            if len(worker.flight) == 1 and not worker.dying and (best is None or worker.since < best.since):
+                best = worker
+        return best
 
     def state(self) -> str:
         if self.failure:
@@ -136,28 +151,46 @@ class Replica:
 
 
 class Worker:
-    """One worker: the batch it holds, its connection."""
+    """One worker: what it holds, its connection. The first `begun` entries of `flight` are the batch it works on; one more may have
+    been sent ahead, which it begins when the batch is answered."""
 
-    __slots__ = ("dying", "flight", "link", "pid", "replica")
+    __slots__ = ("_next", "begun", "dying", "flight", "last", "link", "pid", "replica", "since")
 
     def __init__(self, link: Link, replica: Replica, pid: int) -> None:
         self.link = link
         self.replica = replica
         self.pid = pid
         self.flight: dict[int, Prediction] = {}
+        self.begun = 0
+        self.since = 0.0
         self.dying = False
+        self.last = False  # the batch it works on is the last thing that was sent to it
+        self._next = 0
 
     def give(self, batch: list[Prediction]) -> None:
         """Send a batch. The caller made the worker busy (`Replica.take_idle`)."""
-        now = perf_counter()
+        self.begun = len(batch)
+        self.since = perf_counter()
+        for prediction in batch:
+            prediction.sent = self.since
+        self._send(batch)
+        self.last = True
+
+    def give_ahead(self, prediction: Prediction) -> None:
+        """Send one more to a busy worker (`Replica.ahead`). It was not begun: if the worker dies, another gets it."""
+        self.last = False
+        self._send([prediction])
+
+    def _send(self, batch: list[Prediction]) -> None:
         flight = self.flight
+        number = self._next
         entries = []
-        for number, prediction in enumerate(batch):
-            prediction.sent = now
+        for prediction in batch:
+            number = number + 1 & 0xFFFFFFFF
             flight[number] = prediction
             entries.append((number, prediction.meta, prediction.body))
-        pieces = frames.predict(entries)
-        self.link.write(pieces)
+        self._next = number
+        self.link.write(frames.predict(entries))
 
     def on_results(self, payload: bytes, count: int) -> None:
         """Take answers; when the batch is whole, the worker gets the next before anybody is answered."""
@@ -167,24 +200,36 @@ class Worker:
         for number, status, meta, body in frames.answers(payload, count):
             prediction = flight.pop(number, None)
             if prediction is not None:
+                self.begun -= 1
                 finished.append((prediction, status, meta, body))
         owner = self.replica.owner
-        if finished and not flight and not self.dying:
-            replica = self.replica
-            replica.busy -= 1
-            replica.idle.append(self)
-            owner.pump()
-            if replica.draining and not replica.busy:
-                replica.changed()
+        if finished and self.begun <= 0 and not self.dying:
+            self._next_batch(now, owner)
         for prediction, status, meta, body in finished:
             owner.finish(prediction, status, meta, body, now)
+
+    def _next_batch(self, now: float, owner: Owner) -> None:
+        replica = self.replica
+        took = now - self.since
+        replica.service = took if replica.service == float("inf") else replica.service + 0.1 * (took - replica.service)
+        self.since = now
+        if self.flight:
+            self.begun = len(self.flight)
+            for prediction in self.flight.values():
+                prediction.sent = now
+        else:
+            replica.busy -= 1
+            replica.idle.append(self)
+        owner.pump()
+        if replica.draining and not replica.busy:
+            replica.changed()
 
     def kill(self) -> None:
         """It holds a request past its deadline: the zygote kills and reaps it, and forks another. The rest of its batch is lost."""
         if self.dying:
             return
         self.dying = True
-        self.replica.owner.lost(list(self.flight.values()))
+        self._let_go(False)
         zygote = self.replica.zygote
         if zygote is None:
             self.link.close()
@@ -193,20 +238,25 @@ class Worker:
         self.link.loop.call_later(DYING, self.link.close)
 
     def left(self, unread: bool) -> None:
-        """Its connection ended. `unread`: it had not read all that was sent to it, so its batch never reached the model."""
+        """Its connection ended. `unread`: it had not read the last thing that was sent to it; when that was its batch, the model never
+        had it."""
         replica = self.replica
         replica.workers.remove(self)
         if self in replica.idle:
             replica.idle.remove(self)
         else:
             replica.busy -= 1
-        lost = list(self.flight.values())
-        self.flight.clear()
-        if unread and not self.dying:
-            replica.owner.again(lost)
-        else:
-            replica.owner.lost(lost)
+        self._let_go(unread)
         replica.changed()
+
+    def _let_go(self, unread: bool) -> None:
+        """What it began is lost, what it never began (or never read at all) goes to another."""
+        held = list(self.flight.values())
+        self.flight.clear()
+        begun = 0 if unread and self.last else self.begun
+        self.replica.owner.lost(held[:begun])
+        if held[begun:]:
+            self.replica.owner.again(held[begun:])
 
 
 class Link(asyncio.Protocol):
@@ -280,6 +330,8 @@ class Link(asyncio.Protocol):
             self.replica.zygote_left(self)
 
     def send(self, frame: bytes) -> None:
+        if self.worker is not None:
+            self.worker.last = False
         if self.transport is not None and not self.transport.is_closing():
             self.transport.write(frame)
 

@@ -24,7 +24,7 @@ READY (zygote -> front) `{"seconds": load time, "mode": "fork" | "per-worker", "
   1 without batching}`. Sent once the model is loaded and a probe answered, and again after each new dial.
 FAILED (zygote -> front) `{"message": the user's traceback, "kind": "load" | "probe" | "workers"}`. The model cannot be served. The
   zygote then exits with status 1, once the front has closed, or after 1 s.
-PREDICT (front -> worker) `count` requests, see below.
+PREDICT (front -> worker) `count` requests, see below. The next one may come before this one is answered: begin it only then.
 RESULT (worker -> front) `count` results. Several RESULT frames may answer one PREDICT, in any order; the worker is free again when
   all its ids were answered.
 CHUNK (worker -> front) reserved for streaming (version 2): `<IB` id, last, then bytes.
