@@ -12,7 +12,7 @@ import pytest
 from granian.constants import Interfaces
 from granian.server.embed import Server as Granian
 
-from clary.domain.errors import Denied, NotFound, Unavailable
+from clary.domain.errors import Denied, Invalid, NotFound, Unavailable
 from clary.domain.objects import Item
 from clary.objects.blobs import Blobs
 from clary.objects.client import OwnArtifacts
@@ -64,8 +64,22 @@ class TestOwnArtifacts(ArtifactsConformance):
         path = self._file(tmp_path, "f", b"before")
         os.link(path, tmp_path / "g")
         await artifacts.store_file(path, BUCKET, "two", move=True)
+        assert not os.path.exists(path)
         (tmp_path / "g").write_bytes(b"behind")
         assert await artifacts.read(BUCKET, "two", 10) == b"before"
+
+    @pytest.mark.parametrize("move", [True, False])
+    async def test_what_is_no_plain_file_is_refused(self, artifacts: OwnArtifacts, tmp_path: Path, move: bool) -> None:
+        (tmp_path / "secret").write_bytes(b"host file")
+        (tmp_path / "link").symlink_to(tmp_path / "secret")
+        os.mkfifo(tmp_path / "fifo")
+        (tmp_path / "folder").mkdir()
+        for name in ("link", "fifo", "folder"):
+            with pytest.raises(Invalid, match="not a plain file"):
+                await artifacts.store_file(str(tmp_path / name), BUCKET, "k", move=move)
+        with pytest.raises(NotFound, match="missing"):
+            await artifacts.store_file(str(tmp_path / "missing"), BUCKET, "k", move=move)
+        assert (tmp_path / "secret").read_bytes() == b"host file"
 
     async def test_ten_thousand_objects_are_placed_in_a_moment(
         self, artifacts: OwnArtifacts, server: Server, tmp_path: Path
@@ -73,12 +87,10 @@ class TestOwnArtifacts(ArtifactsConformance):
         ctx = server.context
         bucket = await ctx.index.bucket(BUCKET)
         assert bucket is not None
-        blob, _ = ctx.blobs.add(b"1")
-        await ctx.index.put(bucket.id, Item("k/0", "", 1, "e", 0, blob))
-        for start in range(1, 10_000, 1000):
+        for start in range(0, 10_000, 1000):
             puts = [
-                ctx.index.put(bucket.id, Item(f"k/{n}", "", 1, "e", 0, ctx.blobs.again(blob)))
-                for n in range(start, min(start + 1000, 10_000))
+                ctx.index.put(bucket.id, Item(f"k/{n}", "", 1, "e", 0, ctx.blobs.add(b"1")[0]))
+                for n in range(start, start + 1000)
             ]
             await asyncio.gather(*puts)
         began = time.perf_counter()

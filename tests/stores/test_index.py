@@ -47,7 +47,7 @@ class TestPostgres(IndexConformance):
     async def index(self, server: str) -> AsyncIterator[SqlIndex]:
         with psycopg.connect(f"postgresql://{server}", autocommit=True) as connection:
             connection.execute("DROP TABLE IF EXISTS index_meta, bodies, buckets, objects, history, uploads, parts")
-        index = SqlIndex(f"postgresql+psycopg://{server}")
+        index = SqlIndex(f"postgresql://{server}")
         yield index
         await index.close()
 

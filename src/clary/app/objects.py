@@ -125,7 +125,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     if given.settings:
         settings = Settings.read(given.settings)
         place = Place(
-            settings.root, str(settings.objects_socket), low_water=settings.low_water, hosts=settings.allowed_hosts
+            settings.root,
+            str(settings.objects_socket),
+            low_water=settings.low_water,
+            hosts=settings.allowed_hosts,
+            database=settings.database,
         )
         level = settings.log_level.upper()
     elif given.dir:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import errno
 import os
+import stat
 from collections.abc import Mapping
 
 from clary.domain.errors import Invalid, NotFound
@@ -78,9 +79,24 @@ def copy_range(source: int, target: int, start: int, at: int, length: int) -> No
         start, at, length = start + count, at + count, length - count
 
 
+def open_plain(path: str) -> int:
+    """A descriptor to read a plain file by; Invalid for a symbolic link, a FIFO, a device or a folder."""
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
+    except OSError as error:
+        if error.errno in (errno.ELOOP, errno.ENXIO):
+            raise Invalid(f"{os.path.basename(path)} is not a plain file.") from error
+        raise
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        raise Invalid(f"{os.path.basename(path)} is not a plain file.")
+    return descriptor
+
+
 def copy_file(source: str, target: str, durable: bool = False) -> None:
-    """A copy with mode 0444; falls back to plain reads where the kernel can't copy between the two filesystems."""
-    reader = os.open(source, os.O_RDONLY | os.O_CLOEXEC)
+    """A copy with mode 0444; falls back to plain reads where the kernel can't copy between the two filesystems. Invalid when the
+    source is a link or no plain file: a job may have put it there."""
+    reader = open_plain(source)
     try:
         writer = os.open(target, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC, MODE)
         try:

@@ -10,6 +10,7 @@ import asyncio
 import hashlib
 import hmac
 import os
+import stat
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -122,7 +123,9 @@ class Internal:
         bucket = await self._bucket(asked)
         check_key(asked["key"])
         path = asked["path"]
-        self._ctx.blobs.check_space(0 if asked["move"] else os.path.getsize(path))
+        if not os.path.lexists(path):
+            raise NotFound(f"There is no file {os.path.basename(path)} to store.")
+        self._ctx.blobs.check_space(0 if asked["move"] else os.lstat(path).st_size)
         staged, size, etag = await asyncio.get_running_loop().run_in_executor(None, self._stage, path, asked["move"])
         blob = self._ctx.blobs.take(staged)
         kept = {"content-type": asked["content_type"] or metadata.DEFAULT_TYPE}
@@ -142,6 +145,8 @@ class Internal:
         staged = f"{self._ctx.blobs.staging}/{os.urandom(16).hex()}"
         if not (move and _renamed(path, staged)):
             copy_file(path, staged)
+            if move:
+                os.unlink(path)
         descriptor = os.open(staged, os.O_RDONLY | os.O_CLOEXEC)
         try:
             md5 = hashlib.md5(usedforsecurity=False)
@@ -158,8 +163,8 @@ class Internal:
         self._ctx.blobs.free(written.freed)
 
     async def _stats(self, _: dict[str, Any]) -> dict[str, Any]:
-        stat = os.statvfs(self._ctx.blobs.root)
-        return {"free": stat.f_bavail * stat.f_frsize, "size": stat.f_blocks * stat.f_frsize}
+        disk = os.statvfs(self._ctx.blobs.root)
+        return {"free": disk.f_bavail * disk.f_frsize, "size": disk.f_blocks * disk.f_frsize}
 
 
 _STATUS: dict[type[ClaryError], int] = {NotFound: 404, Denied: 403, Invalid: 422}
@@ -167,13 +172,16 @@ _STATUS: dict[type[ClaryError], int] = {NotFound: 404, Denied: 403, Invalid: 422
 
 def _renamed(source: str, target: str) -> bool:
     """Whether the file could simply be taken: on this filesystem, a plain file with one name, that nobody else may write to."""
-    stat = os.lstat(source)
-    if stat.st_nlink != 1 or not os.path.isfile(source) or os.path.islink(source):
+    found = os.lstat(source)
+    if found.st_nlink != 1 or not stat.S_ISREG(found.st_mode):
         return False
     try:
         os.rename(source, target)
     except OSError:
         return False
+    if os.lstat(target).st_ino != found.st_ino:  # it was another file by then
+        os.unlink(target)
+        raise Invalid(f"{os.path.basename(source)} changed while it was taken.")
     os.chmod(target, MODE)
     if os.geteuid() == 0:
         os.chown(target, 0, 0)

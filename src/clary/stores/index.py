@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import orjson
-from sqlalchemy import Engine, create_engine, event, make_url
+from sqlalchemy import URL, Engine, create_engine, event, make_url
 from sqlalchemy.exc import DatabaseError
 from sqlalchemy.pool import NullPool
 
@@ -45,8 +45,10 @@ class SqlIndex:
 
     def __init__(self, url: str, settle: Settle = dict) -> None:
         self._url = make_url(url)
+        if self._url.drivername in ("postgresql", "postgres"):
+            self._url = self._url.set(drivername="postgresql+psycopg")
         self._lite = self._url.get_backend_name() == "sqlite"
-        self._engine = _engine(url)
+        self._engine = _engine(self._url)
         self._error: type[Exception] = self._engine.dialect.loaded_dbapi.Error
         self._statements = Statements(self._engine)
         self._prepare()
@@ -346,8 +348,8 @@ _ADVICE = (
 )
 
 
-def _engine(url: str) -> Engine:
-    if make_url(url).get_backend_name() != "sqlite":
+def _engine(url: URL) -> Engine:
+    if url.get_backend_name() != "sqlite":
         return create_engine(url)
     engine = create_engine(url, poolclass=NullPool, connect_args={"isolation_level": None, "check_same_thread": False})
 
