@@ -72,6 +72,8 @@ def wrk(port: int, requests: Path, connections: int, seconds: float) -> Load:
             "-t1",
             f"-c{connections}",
             f"-d{max(1, round(seconds))}s",
+            "--timeout",
+            "10s",  # a slow answer is slow, not a failure
             "-s",
             script.name,
             f"http://127.0.0.1:{port}/",

@@ -14,7 +14,6 @@ import socket
 import subprocess
 import sys
 import time
-import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
@@ -85,9 +84,7 @@ class Peer:
         try:
             with urllib.request.urlopen(f"http://127.0.0.1:{self.port}{self._ready}", timeout=2):
                 return True
-        except urllib.error.HTTPError as error:
-            return error.code < 500
-        except OSError:
+        except OSError:  # also an answer that is an error: a model that is still loading is not ready
             return False
 
     def __exit__(self, *error: object) -> None:
@@ -105,7 +102,8 @@ def environment(folder: str, name: str, packages: Sequence[str], python: str = s
     root = Path(folder) / name
     interpreter = root / "bin" / "python"
     stamp = root / "packages.json"
-    if not stamp.exists() or json.loads(stamp.read_text()) != list(packages):
+    wanted = [Path(part).read_text() if part.endswith(".txt") else part for part in packages]
+    if not stamp.exists() or json.loads(stamp.read_text()) != wanted:
         uv = shutil.which("uv") or str(Path(sys.executable).parent / "uv")
         shutil.rmtree(root, ignore_errors=True)
         subprocess.run([uv, "venv", "--quiet", "--python", python, str(root)], check=True)
@@ -116,7 +114,7 @@ def environment(folder: str, name: str, packages: Sequence[str], python: str = s
             raise RuntimeError(
                 f"{name} could not be installed: {done.stderr.strip().splitlines()[-1] if done.stderr.strip() else ''}"
             )
-        stamp.write_text(json.dumps(list(packages)))
+        stamp.write_text(json.dumps(wanted))
     return str(interpreter)
 
 
