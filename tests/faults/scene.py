@@ -53,6 +53,10 @@ def transform_fn(model, body, content_type, accept):
                 made += 1
         except OSError as error:
             return json.dumps({"made": made, "error": str(error)})
+    if do == "orphan":
+        if os.fork() == 0:
+            time.sleep(600)
+        os.kill(os.getpid(), signal.SIGKILL)
     if do == "python":
         names = {}
         exec(ask["code"], names)

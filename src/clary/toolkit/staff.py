@@ -81,6 +81,7 @@ class Staff:
         if pid == 0:
             code = 1
             try:
+                os.setpgid(0, 0)
                 die_with_parent(parent)
                 self._after_fork()
                 code = self._work(slot, socket, read, write)
@@ -90,6 +91,7 @@ class Staff:
                 sys.stdout.flush()
                 sys.stderr.flush()
                 os._exit(code)
+        _own_group(pid)
         if write >= 0:
             os.close(write)
         self._members[pid] = Member(slot, socket, time.monotonic(), read)
@@ -154,12 +156,15 @@ class Staff:
             member = self._members.get(pid)
             if member is None:
                 continue  # a process that the model's code left behind
+            _end_group(pid)
             if member.report >= 0:
                 self._collect(pid, member)
             del self._members[pid]
             crashed = bool(self._busy[member.slot])
             code = -os.WTERMSIG(status) if os.WIFSIGNALED(status) else os.WEXITSTATUS(status)
-            left = code == 0 and not crashed  # as it was told to: user code may call os._exit(0) too, but only while it predicts
+            left = (
+                code == 0 and not crashed
+            )  # as it was told to: user code may call os._exit(0) too, but only while it predicts
             if left:
                 self.wanted = min(self.wanted, len(self._members))
             else:
@@ -182,10 +187,10 @@ class Staff:
             self._failures = 0
 
     def kill(self, pid: int) -> None:
-        """SIGKILL one of ours; unknown pids are ignored."""
+        """SIGKILL one of ours and what it started; unknown pids are ignored."""
         if pid in self._members:
             self._killed[pid] = True
-            os.kill(pid, signal.SIGKILL)
+            _end_group(pid)
 
     def kill_busy(self, socket: str) -> None:
         """SIGKILL those that predict for this front right now, and wait until they are gone."""
@@ -203,6 +208,23 @@ class Staff:
         self._deadline = time.monotonic() + DRAIN_SECONDS
         for pid in list(self._members):
             os.kill(pid, signal.SIGTERM)
+
+
+def _own_group(pid: int) -> None:
+    """The worker does it too: whoever comes first, it is done before anybody needs it."""
+    try:
+        os.setpgid(pid, pid)
+    except (ProcessLookupError, PermissionError):
+        pass  # it has ended already
+
+
+def _end_group(pid: int) -> None:
+    """A worker and what the model's code started in it. That would go on for nobody, and hold the worker's connection open, so that
+    its front waited for an answer until the deadline."""
+    try:
+        os.killpg(pid, signal.SIGKILL)
+    except ProcessLookupError:
+        pass
 
 
 def _say(descriptor: int, message: Dict[str, Any]) -> None:
