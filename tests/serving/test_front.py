@@ -223,6 +223,24 @@ async def test_a_body_over_the_limit_names_size_limit_and_setting(tmp_path: Path
             assert f"has oversize body: {size} bytes, and the limit is 1000 (setting max_payload)" in message(answer)
 
 
+async def test_a_large_body_goes_through_and_is_checked(bench: Bench) -> None:
+    await bench.put(route(variant("AllTraffic", 1, replica("r1"))))
+    await bench.replica("r1")
+    body = bytes(range(256)) * (20 << 12)
+    for _ in range(2):
+        answer = await bench.invoke(body)
+        assert answer.status == 200
+        assert answer.body == body
+    assert code(await call(bench.http, signed(body)[:-1] + b"x")) == "InvalidSignatureException"
+
+
+async def test_many_refusals_in_a_row_on_one_connection(bench: Bench) -> None:
+    reader, writer = await asyncio.open_unix_connection(bench.http)
+    writer.write(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n" * 5000)
+    assert {(await read_answer(reader)).status for _ in range(5000)} == {404}
+    writer.close()
+
+
 @pytest.mark.parametrize(
     "raw",
     [

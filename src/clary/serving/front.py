@@ -8,11 +8,12 @@ Refuses to know how it is started (`app/front.py`), sockets (`process.py`) and t
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import itertools
 import logging
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 
 from clary.domain.ids import uuid7
 from clary.domain.routes import EndpointRoute, EndpointView
@@ -33,6 +34,7 @@ from clary.wire.errors import AuthError
 log = logging.getLogger(__name__)
 
 TICK = 0.05  # seconds between looks at deadlines, while anything is in flight
+LARGE = 1 << 20  # bytes of a body that is hashed in a thread
 SLACK = 1 << 20  # bytes over a limit that are still read, so that the answer can name the real size
 
 EndpointKey = tuple[str, str, str]
@@ -69,6 +71,7 @@ class Front:
         self._prefix = b""
         self._fresh_prefix()
         self._ticking = False
+        self._tasks: set[asyncio.Task[None]] = set()
 
     # -- requests -----------------------------------------------------------------------------------------------------------------
 
@@ -81,6 +84,9 @@ class Front:
                     request.size, self.body_limit - SLACK if self.body_limit > SLACK else self.body_limit
                 )
             now = self._wall()
+            if request.size >= LARGE and not request.digest:
+                self._background(self._digest(connection, request))
+                return
             found = self.seals.verify(request, now)
             if found is not None:
                 key, region = found
@@ -89,6 +95,16 @@ class Front:
                 self._check(connection, request, name, now)
         except Exception as error:
             self._refuse(connection, error)
+
+    def _background(self, work: Coroutine[None, None, None]) -> None:
+        task = self.loop.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _digest(self, connection: Connection, request: Incoming) -> None:
+        """Hash a large body in a thread: here it would hold everybody else up for milliseconds."""
+        request.digest = await self.loop.run_in_executor(None, lambda: hashlib.sha256(request.body).hexdigest())
+        self.handle(connection, request)
 
     def _check(self, connection: Connection, request: Incoming, name: str, now: float) -> None:
         """The long way: a client, a day or a mistake seen for the first time."""
@@ -120,7 +136,8 @@ class Front:
         self, connection: Connection, request: Incoming, name: str, claim: sigv4.Claim, key: SigningKey, now: float
     ) -> None:
         # `now` is when the request came, not when its key did: a client's clock is not at fault for a held key
-        sigv4.check(request, claim, key.key, now)
+        request.digest = request.digest or hashlib.sha256(request.body).hexdigest()
+        sigv4.check(request, claim, key.key, now, body_hash=request.digest)
         self.seals.remember(request, claim, key)
         self._invoke(connection, request, name, claim.region, key, now)
 
@@ -147,7 +164,7 @@ class Front:
         self, connection: Connection, request: Incoming, endpoint: Endpoint, invocation: str, prediction: Prediction
     ) -> bool:
         """Whether this is a client's retry, which gets the answer of its earlier attempt; else it becomes the first attempt."""
-        join = JoinKey(endpoint.key, invocation, request.size, hash(request.body))
+        join = JoinKey(endpoint.key, invocation, request.digest)
         kept = self.joins.answer(join, time.monotonic())
         if kept is not None:
             connection.answer(kept)

@@ -35,7 +35,7 @@ class Incoming:
     with a comma. `size` is the body's length even where the body was too large to be kept (then `body` is empty and `oversize`
     set)."""
 
-    __slots__ = ("body", "headers", "method", "oversize", "path", "query", "size")
+    __slots__ = ("body", "digest", "headers", "method", "oversize", "path", "query", "size")
 
     def __init__(self) -> None:
         self.method = ""
@@ -43,6 +43,7 @@ class Incoming:
         self.query = ""
         self.headers: dict[str, str] = {}
         self.body = b""
+        self.digest = ""  # SHA-256 of the body in hex, once somebody needed it
         self.size = 0
         self.oversize = False
 
@@ -67,6 +68,7 @@ class Connection(asyncio.Protocol):
         "_head",
         "_parser",
         "_request",
+        "_taking",
         "_url",
         "_waiting",
         "busy",
@@ -90,6 +92,7 @@ class Connection(asyncio.Protocol):
         self._url = b""
         self._head = 0
         self._close = False
+        self._taking = False
         self._waiting: deque[Incoming] = deque()
 
     # -- asyncio ------------------------------------------------------------------------------------------------------------------
@@ -186,11 +189,18 @@ class Connection(asyncio.Protocol):
             self._last(response)
             return
         self.transport.write(response)
-        if self._waiting:
-            self.transport.resume_reading()
-            request = self._waiting.popleft()
+        if self._waiting and not self._taking:
+            self._take()
+
+    def _take(self) -> None:
+        """Go on with requests that were read ahead. One that is answered at once comes back here by this loop, not by recursion."""
+        self._taking = True
+        while self._waiting and not self.busy:
             self.busy = True
-            self.plane.handle(self, request)
+            self.plane.handle(self, self._waiting.popleft())
+        self._taking = False
+        if self.transport is not None and len(self._waiting) < PIPELINED:
+            self.transport.resume_reading()
 
     def _last(self, response: bytes) -> None:
         """Send an answer after which the connection closes, and say so."""

@@ -23,8 +23,7 @@ OVERHEAD = 300  # bytes that an entry costs beside its answer
 class JoinKey(NamedTuple):
     endpoint: tuple[str, str, str]
     invocation: str
-    size: int
-    body: int  # hash of the body; a client can only collide with itself
+    body: str  # its SHA-256
 
 
 class Joins:

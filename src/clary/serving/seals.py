@@ -14,6 +14,7 @@ from datetime import UTC, datetime
 from operator import itemgetter
 from typing import Any
 
+from clary.serving.http import Incoming
 from clary.serving.keys import KeyCache, KeyQuestion, SigningKey
 from clary.wire.sigv4 import SKEW, Claim, Signed
 
@@ -78,7 +79,7 @@ class Seals:
             self._seals.clear()
         self._seals[header[:-SIGNATURE]] = _Seal(claim, key, self._keys.generation)
 
-    def verify(self, request: Signed, now: float) -> tuple[SigningKey, str] | None:
+    def verify(self, request: Incoming, now: float) -> tuple[SigningKey, str] | None:
         """The key that signed this request, and the region it was signed for; None when the long way must decide."""
         headers = request.headers
         header = headers.get("authorization")
@@ -93,7 +94,8 @@ class Seals:
         shape = tuple(headers)
         if shape not in seal.shapes and not self._admit(shape, seal):
             return None
-        digest = hashlib.sha256(request.body).hexdigest()
+        digest = request.digest or hashlib.sha256(request.body).hexdigest()
+        request.digest = digest
         if headers.get("x-amz-content-sha256", digest) != digest:
             return None
         try:
