@@ -17,13 +17,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from clary.serving.ctl import ControlChannel
+from clary.serving.edge import KEEPS
 from clary.serving.front import Front
 from clary.serving.homes import home
 from clary.serving.routefiles import RouteFiles
 
 BACKLOG = 4096
 GREETING = 0.5
-EDGE_KEEPS = 2.0  # seconds an idle connection of the edge lives (upstream keepalive_timeout in edge.py)
+
 STEP = 0.01
 
 
@@ -65,7 +66,7 @@ async def drain(front: Front, http: asyncio.Server) -> None:
     """Answer everything that was read, without losing a request that is on its way over a connection that the edge keeps."""
     front.draining = True
     # an idle connection must not be closed here: the edge may be writing to it. It closes them itself.
-    await _until(lambda: all(connection.busy or connection.fresh for connection in front.connections), EDGE_KEEPS + 1)
+    await _until(lambda: all(connection.busy or connection.fresh for connection in front.connections), KEEPS + 1)
     http.close()
     while front.busy() or any(connection.fresh for connection in front.connections):
         await asyncio.sleep(STEP)

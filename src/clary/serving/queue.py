@@ -43,6 +43,7 @@ class Variant:
         self._soon = soon
         self._arm = arm
         self._scheduled = False
+        self._grouping = False
         self.armed = False
         self.hope = False
         self.leaving: list[Replica] = []
@@ -69,7 +70,9 @@ class Variant:
         """Queue a request that was let in already (by this variant, or by one that is gone)."""
         self.queue.append(prediction)
         self.queued_bytes += len(prediction.body)
-        if not self._scheduled:
+        if not self._grouping:
+            self.pump()
+        elif not self._scheduled:
             # after every request that this turn of the loop reads: what came together goes together
             self._scheduled = True
             self._soon(self.pump)
@@ -77,6 +80,7 @@ class Variant:
     def look(self) -> None:
         """Replicas changed: is there one that serves, or may yet? Without one, requests are refused at once."""
         self.hope = any(not replica.draining and not replica.failure for replica in self.replicas.values())
+        self._grouping = any(replica.batch > 1 for replica in self.replicas.values())
 
     # -- dispatch -----------------------------------------------------------------------------------------------------------------
 
