@@ -7,6 +7,7 @@ import json
 import os
 import shutil
 import socket
+import ssl
 import subprocess
 import sys
 import time
@@ -141,6 +142,11 @@ class Edge:
         }
         self.settings = EdgeSettings(**{**values, **more})
         self.process: subprocess.Popen[bytes] | None = None
+        self._context: ssl.SSLContext | None = None
+        if self.settings.tls_cert:
+            self._context = ssl.create_default_context()
+            self._context.check_hostname = False
+            self._context.verify_mode = ssl.CERT_NONE
 
     @property
     def backends(self) -> list[Backend]:
@@ -180,7 +186,7 @@ class Edge:
 
     async def ask(self, request: bytes, seconds: float = 10) -> Reply:
         """Send bytes over a connection of their own; the answer, or IncompleteReadError."""
-        reader, writer = await asyncio.open_connection("127.0.0.1", self.port, limit=1 << 22)
+        reader, writer = await asyncio.open_connection("127.0.0.1", self.port, limit=1 << 22, ssl=self._context)
         try:
             writer.write(request)
             return await asyncio.wait_for(read_reply(reader), seconds)

@@ -6,6 +6,11 @@ import asyncio
 import contextlib
 import json
 import re
+import shutil
+import signal
+import socket
+import ssl
+import subprocess
 import xml.etree.ElementTree as ElementTree
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -325,3 +330,60 @@ def test_tls_is_asked_of_the_listener_alone() -> None:
     )
     assert text.count("listen 127.0.0.1:1 ssl") == 2
     assert text.count('ssl_certificate_key "/key.pem";') == 2
+
+
+# -- TLS and reload ---------------------------------------------------------------------------------------------------------------
+
+
+def certificate(folder: Path, name: str) -> tuple[str, str]:
+    """A self-signed certificate for localhost, by the openssl command."""
+    key, cert = folder / "key.pem", folder / "cert.pem"
+    command = [
+        "openssl",
+        "req",
+        "-x509",
+        "-newkey",
+        "ec",
+        "-pkeyopt",
+        "ec_paramgen_curve:prime256v1",
+        "-nodes",
+        "-days",
+        "2",
+    ]
+    more = ["-subj", f"/CN={name}", "-addext", "subjectAltName=DNS:localhost", "-keyout", str(key), "-out", str(cert)]
+    subprocess.run([*command, *more], check=True, capture_output=True)
+    return str(cert), str(key)
+
+
+def common_name(port: int) -> str:
+    """What the certificate that is served now calls itself."""
+    context = ssl.create_default_context()
+    context.check_hostname = False
+    context.verify_mode = ssl.CERT_NONE
+    with (
+        socket.create_connection(("127.0.0.1", port), timeout=5) as raw,
+        context.wrap_socket(raw, server_hostname="localhost") as secure,
+    ):
+        found = secure.getpeercert(binary_form=True)
+        assert found is not None
+        return "two" if b"two" in found else "one"
+
+
+@pytest.mark.skipif(shutil.which("openssl") is None, reason="needs the openssl command")
+async def test_a_certificate_is_read_again_on_a_reload_and_no_request_is_lost(tmp_path: Path) -> None:
+    cert, key = await asyncio.to_thread(certificate, tmp_path, "one")
+    async with Edge(tmp_path, binaries()[0], tls_cert=cert, tls_key=key) as edge:
+        assert await asyncio.to_thread(common_name, edge.port) == "one"
+        for front_backend in edge.fronts:
+            front_backend.delay = 0.05
+        request = http("POST", "/endpoints/iris/invocations", b"1", "sagemaker")
+        running = [asyncio.create_task(edge.ask(request)) for _ in range(20)]
+        await asyncio.sleep(0)
+        await asyncio.to_thread(certificate, tmp_path, "two")
+        assert edge.process is not None
+        edge.process.send_signal(signal.SIGHUP)
+        running += [asyncio.create_task(edge.ask(request)) for _ in range(20)]
+        assert {(await task).status for task in running} == {200}
+        async with asyncio.timeout(10):
+            while await asyncio.to_thread(common_name, edge.port) != "two":
+                await asyncio.sleep(0.02)
