@@ -278,6 +278,7 @@ def _objects(settings: EdgeSettings) -> str:
         location = /-/objects {{
             internal;
             client_max_body_size {settings.max_object};
+            client_body_buffer_size 512k;
             proxy_request_buffering off;
             proxy_pass http://clary_objects$request_uri;
 {_pages("objects")}
