@@ -156,8 +156,8 @@ async def _small(call: Call, length: int) -> Body:
     return Body(length, digests.md5.hexdigest(), found, data=data)
 
 
-_threads = ThreadPoolExecutor(8, thread_name_prefix="body")
-_hashers = ThreadPoolExecutor(8, thread_name_prefix="md5")
+_threads = ThreadPoolExecutor(16, thread_name_prefix="body")
+_hashers = ThreadPoolExecutor(16, thread_name_prefix="md5")
 
 
 async def write_to(call: Call, length: int, path: str, descriptor: int, offset: int, algorithm: str = "") -> Body:
