@@ -39,3 +39,19 @@ async def test_the_hold_ends(ports: Ports, hold: float) -> None:
         found = await settled(call, stored, ("Creating",))
     assert found == stored
     assert cast("Any", held.store)._listeners == []
+
+
+async def test_one_transient_status_after_another_is_one_wait(ports: Ports) -> None:
+    stored = await ports.store.add(RECORD)
+    call = Call(
+        replace(ports, settings=ApiSettings(hold_seconds=10)), "sagemaker", "D", RECORD.scope, "p", user_agent="m/B"
+    )
+    async with asyncio.timeout(5):
+        held = asyncio.create_task(settled(call, stored, ("Creating", "Updating")))
+        await asyncio.sleep(0)
+        stored = await ports.store.save(replace(stored, status="Updating"))
+        assert not (await asyncio.wait({held}, timeout=0.05))[0]
+        await ports.store.save(replace(stored, status="InService"))
+        found = await held
+    assert found is not None
+    assert found.status == "InService"

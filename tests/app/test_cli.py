@@ -103,6 +103,17 @@ def test_status_as_json_without_a_clary(tmp_path: Path) -> None:
     assert (done.returncode, json.loads(done.stdout)["running"]) == (output.NOT_RUNNING, False)
 
 
+def test_down_as_json_without_a_clary(tmp_path: Path) -> None:
+    done = clary("down", "--json", "--dir", str(tmp_path))
+    assert (done.returncode, json.loads(done.stdout)["ended"]) == (output.NOT_RUNNING, False)
+
+
+def test_env_for_a_clary_that_does_not_run_says_so(tmp_path: Path) -> None:
+    done = clary("env", "--dir", started(tmp_path))
+    assert done.returncode == 0
+    assert done.stderr.startswith("clary: no Clary runs on ")
+
+
 def test_config_tells_where_a_setting_comes_from(tmp_path: Path) -> None:
     (tmp_path / "clary.toml").write_text('region = "eu-west-1"\ns3_secret_key = "hidden"\n')
     done = clary("config", "--dir", str(tmp_path), "--json", CLARY_PORT="4700")

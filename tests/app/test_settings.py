@@ -45,6 +45,16 @@ def test_a_broken_file_names_itself(tmp_path: Path) -> None:
         load({"dir": str(tmp_path)}, {})
 
 
+def test_paths_are_meant_from_where_they_were_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "state").mkdir()
+    (tmp_path / "state" / "clary.toml").write_text('tls_cert = "cert.pem"\n')
+    monkeypatch.chdir(tmp_path)
+    settings = load({"dir": "state", "tls_key": "../key.pem"}, {"CLARY_NGINX": "/usr/sbin/nginx"})
+    assert settings.tls_cert == str(tmp_path / "state" / "cert.pem")
+    assert settings.tls_key == str(tmp_path.parent / "key.pem")
+    assert (settings.nginx, settings.environments) == ("/usr/sbin/nginx", "")
+
+
 def test_child_processes_read_back_what_was_written(tmp_path: Path) -> None:
     settings = load({"dir": str(tmp_path), "allowed_hosts": "a.example,b.example"}, {"PIP_CERT": "/c.pem"})
     settings.write(tmp_path / "settings.json")

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 import threading
 import time
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 from tests.sdk.conftest import Server
@@ -84,3 +86,12 @@ def test_down_ends_it_and_says_so(start: Callable[..., Server]) -> None:
     assert json.loads(clary(other, "down", "--json").stdout)["ended"] is True
     assert clary(other, "status").returncode == 3
     assert clary(other, "down").returncode == 3
+
+
+def test_a_start_without_hope_ends_soon_and_says_why(tmp_path: Path) -> None:
+    argv = [sys.executable, "-m", "clary.app.cli", "up", "--detach", "--port", "0", "--dir", str(tmp_path / "state")]
+    environment = {**os.environ, "CLARY_NGINX": "/bin/false"}
+    done = subprocess.run(argv, capture_output=True, text=True, timeout=50, env=environment, check=False)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr.startswith("clary: nginx ended with exit code 1; see ")
+    assert done.stderr.count("\n") == 1

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import Container
+from collections.abc import Callable, Container
 
 from clary.api.call import Call
 from clary.domain.resources import Record
@@ -26,13 +26,14 @@ def waits(user_agent: str) -> bool:
 
 
 async def settled(call: Call, record: Record, transient: Container[str]) -> Record | None:
-    """The record once its status is another, or as it is after the hold. None: it was deleted meanwhile.
+    """The record once its status is no longer transient, or as it is after the hold. None: it was deleted meanwhile.
 
-    Answers at once unless the status is transient and the client waits."""
+    Answers at once unless the status is transient and the client waits. One transient status after another (Updating, RollingBack)
+    is one wait: the client would only sleep its 30 or 120 s again."""
     hold = call.settings.hold_seconds
     if record.status not in transient or hold <= 0 or not waits(call.user_agent):
         return record
-    return await _until_changed(call, record, hold)
+    return await _until(call, record, hold, lambda current: current.status not in transient)
 
 
 async def gone(call: Call, record: Record, seconds: float = 2.0) -> None:
@@ -40,11 +41,11 @@ async def gone(call: Call, record: Record, seconds: float = 2.0) -> None:
     deadline = asyncio.get_running_loop().time() + seconds
     current: Record | None = record
     while current is not None and (left := deadline - asyncio.get_running_loop().time()) > 0:
-        current = await _until_changed(call, current, left)
+        current = await _until(call, current, left, lambda found: False)
 
 
-async def _until_changed(call: Call, record: Record, hold: float) -> Record | None:
-    """The record once its status is no longer that of `record`, or as it is after `hold` seconds; None when it is gone."""
+async def _until(call: Call, record: Record, hold: float, done: Callable[[Record], bool]) -> Record | None:
+    """The record once it is `done`, or as it is after `hold` seconds; None when it is gone."""
     changed = asyncio.Event()
 
     def listener(other: Record) -> None:
@@ -56,7 +57,7 @@ async def _until_changed(call: Call, record: Record, hold: float) -> Record | No
         async with asyncio.timeout(hold):
             while True:
                 current = await call.store.get(record.kind, record.scope, record.name)
-                if current is None or current.status != record.status:
+                if current is None or done(current):
                     return current
                 await changed.wait()
                 changed.clear()

@@ -50,6 +50,27 @@ def hosts(settings: Settings) -> tuple[str, ...]:
     return tuple(dict.fromkeys((*LOOPBACK, *own, *settings.allowed_hosts, *AWS_NAMES)))
 
 
+def check_certificate(settings: Settings) -> None:
+    """Unavailable when nginx could not speak TLS with these files, and why."""
+    if not settings.tls_cert:
+        return
+    for name in ("tls_cert", "tls_key"):
+        path = getattr(settings, name)
+        try:
+            Path(path).read_bytes()
+        except OSError as error:
+            raise Unavailable(f"'{name}' cannot be read: {error.strerror}: {path}") from error
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    try:
+        context.load_cert_chain(settings.tls_cert, settings.tls_key, password=lambda: "")
+    except (ssl.SSLError, ValueError) as error:
+        reason = getattr(error, "reason", "") or ""
+        raise Unavailable(
+            f"'tls_cert' and 'tls_key' are no PEM certificate chain and its key, without a passphrase: {settings.tls_cert}, "
+            f"{settings.tls_key}" + (f" ({reason})" if reason else "")
+        ) from error
+
+
 def write(settings: Settings, user: Edge | None) -> Path:
     """Render nginx.conf into the socket folder."""
     logs = settings.root / "logs" / "clary"
@@ -66,8 +87,8 @@ def write(settings: Settings, user: Edge | None) -> Path:
         access_log=str(logs / "access.log"),
         error_log=str(logs / "nginx.log"),
         hosts=hosts(settings),
-        tls_cert=settings.tls_cert and os.path.abspath(settings.tls_cert),
-        tls_key=settings.tls_key and os.path.abspath(settings.tls_key),
+        tls_cert=settings.tls_cert,
+        tls_key=settings.tls_key,
         user=user.user if user else "",
         workers=max(1, (os.cpu_count() or 2) // 2),
         connections=min(16384, files // 2),

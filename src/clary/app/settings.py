@@ -204,6 +204,10 @@ def load(flags: Mapping[str, Any] | None = None, environment: Mapping[str, str] 
             if name not in NAMES:
                 raise SettingError(f"{origin}: there is no setting '{name}'; `clary config` lists them")
             values[name] = _convert(name, value, origin)
+            if name in _PATHS and values[name]:
+                # As its writer meant it: from the file's folder, or from where the command was typed.
+                base = folder if origin.endswith("clary.toml") else os.getcwd()
+                values[name] = os.path.normpath(os.path.join(base, os.path.expanduser(values[name])))
             sources[name] = f"CLARY_{name.upper()}" if origin == "environment" else origin
     values["dir"] = folder
     settings = replace(Settings(), **values, sources=sources)
@@ -256,6 +260,7 @@ def _words(wanted: Any) -> str:
     return {bool: "true or false", int: "a whole number"}.get(wanted, "text")
 
 
+_PATHS = frozenset({"tls_cert", "tls_key", "environments", "nginx"})
 _CHOICES = {
     "capacity": ("fit", "strict"),
     "deadline": ("model", "aws"),

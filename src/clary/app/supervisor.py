@@ -26,6 +26,7 @@ from clary.domain.errors import Unavailable
 from clary.stores.keys import FileKeys
 
 READY_WITHIN = 60.0
+HOPELESS = 4  # deaths of a child that never became ready: the start has failed, and its last words say why
 PATIENCE = 15.0
 FIRST_USER = "clary"  # whose key pair the first start makes
 
@@ -40,6 +41,8 @@ class Supervisor:
         self._lock = folders.Lock(settings)
         self._sockets: list[socket.socket] = []
         self._stop = asyncio.Event()
+        self._hopeless = asyncio.Event()
+        self._hopeless_reason = ""
         self._keep_jobs = False
         self._facts: dict[str, object] = {}
         self._probe: asyncio.Task[None] | None = None
@@ -69,6 +72,7 @@ class Supervisor:
     def prepare(self) -> None:
         """Lock, folders, sockets, and what each child is started with. Unavailable when folder or port is taken."""
         self._lock.take({"pid": os.getpid(), "endpoint": self.settings.endpoint})
+        edge.check_certificate(self.settings)
         self._end_old_edge()  # of a Clary that was killed
         folders.make(self.settings)
         FileKeys(self.settings.root / "keys").ensure(self.settings.account, FIRST_USER)
@@ -131,6 +135,9 @@ class Supervisor:
 
     def _child_report(self, name: str, sentence: str) -> None:
         self._report(f"{name} {sentence}")
+        if self.children[name].failures >= HOPELESS:
+            self._hopeless_reason = f"{name} {sentence.partition(';')[0]}; see {self._log(name)}"
+            self._hopeless.set()
         self._note()
 
     def _child_changed(self, name: str) -> None:
@@ -143,11 +150,15 @@ class Supervisor:
     async def _until_ready(self) -> None:
         waits = [c.ready.wait() for c in self.children.values()]
         stop = asyncio.create_task(self._stop.wait())
+        hopeless = asyncio.create_task(self._hopeless.wait())
         ready = asyncio.ensure_future(asyncio.wait_for(asyncio.gather(*waits), READY_WITHIN))
-        await asyncio.wait({stop, ready}, return_when=asyncio.FIRST_COMPLETED)
+        await asyncio.wait({stop, hopeless, ready}, return_when=asyncio.FIRST_COMPLETED)
         stop.cancel()
+        hopeless.cancel()
         if not ready.done():
             ready.cancel()
+            if self._hopeless.is_set():
+                raise Unavailable(self._hopeless_reason)
             return
         try:
             ready.result()

@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from clary.app.cli.output import Refused, say, say_json
+from clary.app.cli.output import Refused, say, say_json, warn
 from clary.app.cli.site import Site, find
 from clary.app.settings import Settings, environment
 from clary.domain.roles import default_role_arn
@@ -29,6 +29,8 @@ def env(directory: str | None, region: str | None, *, ipython: bool, profile: st
     site = find(directory)
     given = environment()
     values = variables(site, region, given)
+    if not site.running:
+        warn(f"no Clary runs on {site.settings.dir} now: this is for one that listens at {values['AWS_ENDPOINT_URL']}")
     clashing = unset(given)
     if profile is not None:
         files = write_profile(profile, values, given)

@@ -114,17 +114,23 @@ def _jobs(client: Client, everything: bool) -> list[dict[str, Any]]:
 
 
 def config(directory: str | None, *, as_json: bool) -> None:
-    """The settings that a `clary up` would use now."""
-    settings = load({"dir": directory})
+    """The settings that the running Clary has, and where the next start would have others; without one, those of the next start."""
+    site, coming = find(directory), load({"dir": directory})
     rows = []
     for name in NAMES:
-        value = getattr(settings, name)
-        if name in SECRET and value:
-            value = "(set)"
-        rows.append({"name": name, "value": value, "source": settings.sources[name], "is": describe(name)})
+        value, following = getattr(site.settings, name), getattr(coming, name)
+        row = {"name": name, "value": _shown(name, value), "source": site.settings.sources[name], "is": describe(name)}
+        if following != value:
+            row["next"] = _shown(name, following)
+        rows.append(row)
     if as_json:
         say_json(rows)
         return
     for row in rows:
-        value = list(row["value"]) if isinstance(row["value"], tuple) else row["value"]
-        say(plain(f"{row['name']} = {json.dumps(value)}".ljust(32) + f"  # {row['source']}; {row['is']}"))
+        after = f" (at the next start {json.dumps(row['next'])})" if "next" in row else ""
+        say(plain(f"{row['name']} = {json.dumps(row['value'])}".ljust(32) + f"  # {row['source']}{after}; {row['is']}"))
+
+
+def _shown(name: str, value: object) -> object:
+    """A setting's value as it may be printed."""
+    return "(set)" if name in SECRET and value else value

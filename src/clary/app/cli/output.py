@@ -56,6 +56,11 @@ def say(text: str = "") -> None:
     print(text, flush=True)
 
 
+def warn(text: str) -> None:
+    """A word to the person, beside what a program reads from standard output."""
+    print(f"clary: {plain(text)}", file=sys.stderr, flush=True)
+
+
 def table(headings: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
     """Columns of plain text, no wider than their contents; numbers to the right."""
     cells = [[plain(str(cell)) for cell in row] for row in rows]

@@ -35,6 +35,8 @@ def down(directory: str | None, *, keep_jobs: bool, as_json: bool) -> None:
     ended = running.down(settings, keep_jobs)
     if as_json:
         say_json({"ended": ended, "dir": settings.dir})
+        if not ended:
+            raise SystemExit(NOT_RUNNING)
     elif not ended:
         raise Refused(f"no Clary runs on {settings.dir}", NOT_RUNNING)
     else:
