@@ -68,7 +68,9 @@ async def drain(front: Front, http: asyncio.Server) -> None:
     # an idle connection must not be closed here: the edge may be writing to it. It closes them itself.
     await _until(lambda: all(connection.busy or connection.fresh for connection in front.connections), KEEPS + 1)
     http.close()
-    await _until(lambda: not any(connection.fresh for connection in front.connections), KEEPS)  # who dialled is about to ask
+    await _until(
+        lambda: not any(connection.fresh for connection in front.connections), KEEPS
+    )  # who dialled is about to ask
     while front.busy():
         await asyncio.sleep(STEP)
     front.redial()
