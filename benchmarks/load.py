@@ -163,7 +163,8 @@ class _Run:
         return Load(len(ms) / self.seconds, percentile(ms, 0.5), percentile(ms, 0.99), self.failed + unfinished)
 
 
-def _read(path: Path) -> list[bytes]:
+def read(path: Path) -> list[bytes]:
+    """What `save` wrote."""
     data, place, requests = path.read_bytes(), 0, []
     while place < len(data):
         size = int.from_bytes(data[place : place + 4], "little")
@@ -173,7 +174,7 @@ def _read(path: Path) -> list[bytes]:
 
 
 def main(argv: list[str]) -> None:
-    run = _Run(int(argv[0]), _read(Path(argv[1])), float(argv[2]), float(argv[3]))
+    run = _Run(int(argv[0]), read(Path(argv[1])), float(argv[2]), float(argv[3]))
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         load = runner.run(run.run())
     print(json.dumps({"rate": load.rate, "p50": load.p50, "p99": load.p99, "failed": load.failed}))

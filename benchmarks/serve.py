@@ -12,8 +12,8 @@ import io
 import os
 import random
 import shutil
-import socket
 import struct
+import subprocess
 import sys
 import tempfile
 import time
@@ -26,8 +26,9 @@ from botocore.awsrequest import AWSRequest
 from botocore.credentials import Credentials
 
 from benchmarks import models
-from benchmarks.common import Row, arguments, finish, say
-from benchmarks.load import Load, open_loop, save, wrk
+from benchmarks.checks import SAMPLE, agree, answers, others
+from benchmarks.common import Row, arguments, finish, say, tree
+from benchmarks.load import Load, open_loop, read, save, wrk
 from benchmarks.peers.launch import Peer, bare, frameworks
 from benchmarks.start import BUCKET, XGBOOST, Bench, archive, deploy, has_xgboost, remove, running
 
@@ -43,7 +44,7 @@ class Target:
     requests: Path
     closed: list[Load] = field(default_factory=list)
     single: list[Load] = field(default_factory=list)
-    opened: list[Load] = field(default_factory=list)
+    disturbed: list[float] = field(default_factory=list)  # cores that others used during each of `closed`
 
     @property
     def rate(self) -> float:
@@ -52,6 +53,12 @@ class Target:
     @property
     def p50(self) -> float:
         return min(load.p50 for load in self.single)
+
+    @property
+    def quiet(self) -> str:
+        """How undisturbed its best round was."""
+        best = max(range(len(self.closed)), key=lambda place: self.closed[place].rate)
+        return f"{self.name} {self.disturbed[best]:.1f}"
 
 
 def signed(bench: Bench, endpoint: str, bodies: Sequence[bytes], content_type: str = "text/csv") -> list[bytes]:
@@ -69,12 +76,6 @@ def signed(bench: Bench, endpoint: str, bodies: Sequence[bytes], content_type: s
     return requests
 
 
-def plain(path: str, bodies: Sequence[bytes], content_type: str = "text/csv") -> list[bytes]:
-    """The same bodies for a server that checks nothing."""
-    head = f"POST {path} HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: {content_type}\r\nAccept: text/csv\r\nContent-Length: "
-    return [f"{head}{len(body)}\r\n\r\n".encode() + body for body in bodies]
-
-
 class Arena:
     """A running Clary, the model, the bare apps' environment, a folder for request files."""
 
@@ -82,6 +83,7 @@ class Arena:
         self.bench = bench
         self.given = given
         self.folder = folder
+        self.notes: list[str] = []
         self.python = next(str(p) for p in Path(environments).glob("*/bin/python") if has_xgboost(p))
         self.booster = models.booster(self.python, Path(given.peers_dir))
         bench.s3.create_bucket(Bucket=BUCKET)
@@ -110,30 +112,37 @@ class Arena:
         return Target(peer.name, peer.port, save(path, [peer.request(body, content_type) for body in bodies]))
 
     def rounds(
-        self,
-        clary: Callable[[], Target],
-        others: Sequence[Target],
-        connections: int,
-        single: bool = False,
-        rate: float = 0,
+        self, clary: Callable[[], Target], peers: Sequence[Target], connections: int, single: bool = False
     ) -> Target:
-        """Measure everybody in turn, `--rounds` times. The first requests of all are not counted."""
+        """Measure everybody in turn, `--rounds` times, once their answers were seen to agree and all are warm."""
         ours = clary()
-        for target in (ours, *others):
+        self.check(ours, peers)
+        for target in (ours, *peers):
             wrk(target.port, target.requests, connections, 1)
         for _ in range(self.given.rounds):
             clary()
-            for target in (ours, *others):
-                target.closed.append(wrk(target.port, target.requests, connections, self.given.seconds))
+            for target in (ours, *peers):
+                self.closed(target, connections)
                 if single:
                     target.single.append(wrk(target.port, target.requests, 1, self.given.seconds))
-        if rate:
-            clary()
-        for target in (ours, *others):
-            bad = sum(load.failed for load in target.closed)
+        for target in (ours, *peers):
+            bad = sum(load.failed for load in (*target.closed, *target.single))
             if bad:
-                raise SystemExit(f"{target.name}: {bad} requests failed")
+                raise RuntimeError(f"{target.name}: {bad} requests failed")
+        self.notes.append(f"cores used by others, {ours.name}: " + ", ".join(t.quiet for t in (ours, *peers)))
         return ours
+
+    def closed(self, target: Target, connections: int) -> None:
+        """One closed loop."""
+        with others(sorted({*tree(os.getpid()), *self.bench.processes()})) as found:
+            target.closed.append(wrk(target.port, target.requests, connections, self.given.seconds))
+        target.disturbed += found
+
+    def check(self, ours: Target, peers: Sequence[Target]) -> None:
+        """Their first answers are ours."""
+        expected = answers(ours.port, read(ours.requests)[:SAMPLE])
+        for peer in peers:
+            agree(peer.name, expected, answers(peer.port, read(peer.requests)[:SAMPLE]))
 
 
 def row(
@@ -210,49 +219,32 @@ def rows_of_batching(arena: Arena) -> list[Row]:
                 p99 <= bare_p99 and not failed,
             )
         )
-    remove(arena.bench, endpoint)
     if not arena.given.no_peers:
-        rows += rows_of_frameworks(arena, ours.rate)
+        rows += rows_of_frameworks(arena, make)
+    remove(arena.bench, endpoint)
     return rows
 
 
-def rows_of_frameworks(arena: Arena, rate: float) -> list[Row]:
-    """Six serving frameworks, each alone on the machine: the best of them is what Clary must beat twenty times."""
-    found: list[tuple[float, str]] = []
+def rows_of_frameworks(arena: Arena, make: Callable[[], Target]) -> list[Row]:
+    """Six serving frameworks, one at a time, Clary beside each: the best of them is what Clary must beat twenty times."""
+    found: list[tuple[float, float, str]] = []
     rows = []
     for peer in frameworks(arena.given.peers_dir, arena.booster):
         say(f"  {peer.name} ...")
         try:
             with peer:
-                target = arena.peer(peer, models.bodies(2000))
-                wrk(target.port, target.requests, CONNECTIONS, 2)
-                loads = [
-                    wrk(target.port, target.requests, CONNECTIONS, arena.given.seconds)
-                    for _ in range(arena.given.rounds)
-                ]
+                target = arena.peer(peer, models.bodies())
+                ours = arena.rounds(make, [target], CONNECTIONS)
         except (OSError, RuntimeError) as error:
-            rows.append(Row(f"{peer.name} at {CONNECTIONS}", None, "/s", f"did not run: {str(error)[:60]}"))
+            rows.append(Row(f"{peer.name} at {CONNECTIONS}", None, "/s", f"not measured: {str(error)[:90]}"))
             continue
-        best = max(load.rate for load in loads)
-        if any(load.failed for load in loads):
-            rows.append(Row(f"{peer.name} at {CONNECTIONS}", None, "/s", "its requests failed"))
-            continue
-        found.append((best, peer.name))
-        rows.append(Row(f"{peer.name} at {CONNECTIONS}", best, "/s", f"Clary {rate:,.0f}/s", rate / best))
+        ratio = ours.rate / target.rate
+        found.append((target.rate, ratio, peer.name))
+        rows.append(Row(f"{peer.name} at {CONNECTIONS}", target.rate, "/s", f"Clary {ours.rate:,.0f}/s", ratio))
     if found:
-        best, name = max(found)
-        ratio = rate / best
-        rows.append(
-            row(
-                f"requests/s at {CONNECTIONS}, against the best framework",
-                rate,
-                "/s",
-                f"{name} {best:,.0f}/s",
-                ratio,
-                ">= 20x",
-                ratio >= 20,
-            )
-        )
+        best, ratio, name = max(found)
+        what, against = f"requests/s at {CONNECTIONS}, against the best framework", f"{name} {best:,.0f}/s"
+        rows.append(Row(what, best * ratio, "/s", against, ratio, ">= 20x", ratio >= 20))
     return rows
 
 
@@ -350,11 +342,13 @@ def main() -> int:
     environments = given.environments or tempfile.mkdtemp(prefix="clary-bench-env-")
     folder = Path(tempfile.mkdtemp(prefix="clary-bench-serve-"))
     rows: list[Row] = []
+    notes: list[str] = []
     began = time.monotonic()
     try:
         with running(environments) as (bench, _):
             build(bench)
             arena = Arena(bench, given, environments, folder)
+            notes = arena.notes
             for name, part in (("batching", rows_of_batching), ("own", rows_of_own_code), ("reports", rows_of_reports)):
                 if given.only in ("", name):
                     say(f"{name} ...")
@@ -363,25 +357,18 @@ def main() -> int:
         shutil.rmtree(folder, ignore_errors=True)
         if not given.environments:
             shutil.rmtree(environments, ignore_errors=True)
-    took, busy = time.monotonic() - began, os.getloadavg()[0]
-    note = f"{os.cpu_count()} cores shared by load, edge, front and workers; load average at the end {busy:.1f}; took {took:.0f} s"
-    return finish(rows, given.json, [note])
+    ran = "without" if given.no_peers else "with"
+    notes.append(f"{os.cpu_count()} cores shared by load, edge, front and workers; {ran} the six frameworks")
+    notes.append(f"best of {given.rounds} rounds of {given.seconds:g} s; took {time.monotonic() - began:.0f} s")
+    return finish(rows, given.json, notes)
 
 
 def build(bench: Bench) -> None:
     """The XGBoost runtime, before any clock starts."""
-    import subprocess
-
     clary = str(Path(sys.executable).parent / "clary")
     subprocess.run(
         [clary, "runtime", "build", "xgboost", "--dir", bench.settings.dir], check=True, stdout=subprocess.DEVNULL
     )
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 if __name__ == "__main__":
