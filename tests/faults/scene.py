@@ -15,7 +15,7 @@ import tarfile
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -141,9 +141,13 @@ class Scene:
     def supervisor(self) -> int:
         return int(json.loads((self.server.settings.root / "clary.lock").read_text())["pid"])
 
+    def pid(self, name: str) -> int:
+        """Of one of Clary's own processes; waits for it while it is being started again."""
+        return int(until(lambda: self.pids()[name]["pid"], 20, f"there is a {name}"))
+
     def kill(self, name: str, number: int = signal.SIGKILL) -> int:
         """Signal one of Clary's own processes."""
-        pid = int(self.pids()[name]["pid"])
+        pid = self.pid(name)
         os.kill(pid, number)
         return pid
 
@@ -310,9 +314,9 @@ class Scene:
         return dict(request.headers.items())
 
     @contextlib.contextmanager
-    def load(self, endpoint: str, connections: int = 64, asks: Sequence[Mapping[str, Any]] = ()) -> Iterator[Load]:
-        """Predictions over that many connections for as long as the block lasts."""
-        running = Load(self, endpoint, connections, asks or [{"text": str(n)} for n in range(64)])
+    def load(self, endpoint: str, connections: int = 64, pause: float = 0.0) -> Iterator[Load]:
+        """Predictions over that many connections for as long as the block lasts, `pause` seconds after each answer."""
+        running = Load(self, endpoint, connections, pause)
         running.start()
         try:
             yield running
@@ -327,7 +331,7 @@ class Load:
     scene: Scene
     endpoint: str
     connections: int
-    asks: Sequence[Mapping[str, Any]]
+    pause: float
     answers: Counter[tuple[int, str]] = field(default_factory=Counter)
     dropped: int = 0  # connections that ended without an answer to what was written
     versions: Counter[str] = field(default_factory=Counter)
@@ -369,7 +373,7 @@ class Load:
     async def _connection(self, number: int) -> None:
         path = f"/endpoints/{self.endpoint}/invocations"
         settings = self.scene.server.settings
-        ask = self.asks[number % len(self.asks)]
+        ask = {"text": str(number)}
         body = json.dumps(ask).encode()
         headers = {"Content-Type": "application/json", "Host": f"127.0.0.1:{settings.port}"}
         signed = self.scene.sign("POST", path, body, **headers)
@@ -388,6 +392,8 @@ class Load:
                     writer.write(request)
                     if await self._answer(reader, ask, began):
                         break
+                    if self.pause:
+                        await asyncio.sleep(self.pause)
             except (OSError, asyncio.IncompleteReadError, ValueError, IndexError):
                 self.dropped += 1
             finally:

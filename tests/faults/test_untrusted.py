@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import base64
 import gzip
-import io
 import json
 import os
 import pickle  # noqa: TID251 - to be refused
@@ -114,11 +113,6 @@ def bomb(size: int) -> bytes:
     )
 
 
-def many_members(count: int) -> bytes:
-    piece = gzip.compress(entry("folder", tarfile.DIRTYPE) * 10_000, 1)
-    return piece * (count // 10_000) + gzip.compress(bytes(1024))
-
-
 def test_a_malicious_model_fails_its_endpoint_with_the_members_name(scene: Scene, neighbour: str) -> None:
     for case, (archive, _) in ARCHIVES.items():
         scene.model(f"bad-{case}", archive=archive)
@@ -159,17 +153,6 @@ def test_a_bomb_is_stopped_by_its_ratio_and_leaves_nothing(scene: Scene, neighbo
     assert load.failed == {}
     scene.delete("bomb")
     until(lambda: shutil.disk_usage(scene.root).free > free - (256 << 20), 20, "the disk is as it was")
-
-
-def test_too_many_members_are_stopped_by_their_number(scene: Scene, neighbour: str) -> None:
-    scene.model("many", archive=many_members(510_000))
-    scene.config("many", "many")
-    scene.sagemaker.create_endpoint(EndpointName="many", EndpointConfigName="many")
-    found = scene.settled("many")
-    assert found["EndpointStatus"] == "Failed"
-    assert "ClientError" in found["FailureReason"]
-    assert "entries" in found["FailureReason"]
-    scene.delete("many")
 
 
 def test_malicious_source_code_fails_its_job_with_the_members_name(scene: Scene, neighbour: str) -> None:

@@ -121,4 +121,11 @@ class Index:
 
 
 def remove(folder: Folder) -> None:
-    shutil.rmtree(folder.path, ignore_errors=True)
+    """All at once: a half-removed folder (that a run had begun, but not how it ended) would tell of a run that was lost."""
+    gone = folder.path.with_name(folder.path.name + ".gone")
+    shutil.rmtree(gone, ignore_errors=True)  # of a removal that was cut off
+    try:
+        folder.path.rename(gone)
+    except FileNotFoundError:
+        return
+    shutil.rmtree(gone, ignore_errors=True)

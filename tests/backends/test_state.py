@@ -1,0 +1,31 @@
+"""The files of a run: what a removal that is cut off leaves behind tells no lies."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+from clary.backends.state import Folder, remove
+
+CUT_OFF = """
+import os, shutil, sys
+from pathlib import Path
+from clary.backends.state import Folder, remove
+shutil.rmtree = lambda path, ignore_errors=False: os._exit(9) if Path(path).exists() else None
+remove(Folder(Path(sys.argv[1])))
+"""
+
+
+def test_a_run_is_removed_whole_or_not_at_all(tmp_path: Path) -> None:
+    folder = Folder(tmp_path / "shim")
+    folder.path.mkdir()
+    folder.write("run.json", {"pid": 1, "ticks": 1, "started_at": 0.0})
+    folder.write("exit.json", {"state": "exited"})
+    assert subprocess.run([sys.executable, "-c", CUT_OFF, str(folder.path)], check=False).returncode == 9
+    assert folder.read("run.json") is None
+    folder.path.mkdir()  # a new run of the same key
+    folder.write("run.json", {"pid": 2, "ticks": 1, "started_at": 0.0})
+    remove(folder)
+    assert list(tmp_path.iterdir()) == []
+    remove(folder)

@@ -1,0 +1,231 @@
+"""What the machine does to Clary: no disk left, a port or a folder that is taken, files that are not what they were (faults.md 33, 35, 36,
+41). Jumps of the clock are shown where time is an argument: tests/domain, tests/loops, tests/stores."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import resource
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from botocore.exceptions import ClientError
+from tests.faults.raw import Wire
+from tests.faults.scene import BUCKET, Scene, until
+from tests.live import Server
+
+from clary.app import up
+from clary.domain.errors import Unavailable
+
+pytestmark = [pytest.mark.live, pytest.mark.slow]
+MIB = 1 << 20
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A filesystem of 256 MiB."""
+    if os.geteuid() != 0:
+        pytest.skip("only root may mount a small disk to fill")
+    folder = tmp_path / "small"
+    folder.mkdir()
+    done = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=256m", "tmpfs", str(folder)], capture_output=True, text=True, check=False
+    )
+    if done.returncode:
+        pytest.skip(f"no small disk can be mounted here: {done.stderr.strip()}")
+    yield folder
+    subprocess.run(["umount", "-l", str(folder)], check=False)
+
+
+def refused(call: Callable[[], Any]) -> dict[str, Any]:
+    with pytest.raises(ClientError) as caught:
+        call()
+    return dict(caught.value.response)
+
+
+def fill(folder: Path, leave: int) -> Path:
+    """Take the disk's space but for so many bytes."""
+    free = os.statvfs(folder).f_bavail * os.statvfs(folder).f_frsize
+    path = folder / "filler"
+    with path.open("wb") as file, contextlib.suppress(OSError):
+        os.posix_fallocate(file.fileno(), 0, free - leave) if leave else _to_the_brim(file)
+    return path
+
+
+def _to_the_brim(file: Any) -> None:
+    for size in (MIB, 4096):
+        with contextlib.suppress(OSError):
+            while True:
+                os.write(file.fileno(), bytes(size))
+
+
+def test_below_the_low_water_mark_writes_are_refused_and_the_rest_goes_on(
+    start: Callable[..., Server], small_disk: Path
+) -> None:
+    scene = Scene(start(dir=str(small_disk / "state"), low_water=64 * MIB))
+    scene.deploy("dry")
+    scene.put("kept", b"kept")
+    filler = fill(small_disk, 32 * MIB)
+    time.sleep(0.6)  # the store looks at the disk twice a second
+    error = refused(lambda: scene.put("more", b"x" * 1000))
+    assert error["ResponseMetadata"]["HTTPStatusCode"] == 507
+    assert error["Error"]["Code"] == "InsufficientStorage"
+    assert "low_water" in error["Error"]["Message"]
+    with scene.load("dry", connections=4) as load:
+        load.more(50)
+        assert scene.s3.get_object(Bucket=BUCKET, Key="kept")["Body"].read() == b"kept"
+        assert scene.status("dry")["EndpointStatus"] == "InService"
+        scene.s3.delete_object(Bucket=BUCKET, Key="kept")
+    assert load.failed == {}
+    filler.unlink()
+    until(lambda: _can_put(scene), 5, "writes are taken again without a restart")
+    up.down(scene.server.settings)
+
+
+def _can_put(scene: Scene) -> bool:
+    try:
+        scene.put("again", b"x")
+    except ClientError:
+        return False
+    return True
+
+
+def test_a_full_disk_fails_writes_clearly_and_is_forgotten_when_there_is_room(
+    start: Callable[..., Server], small_disk: Path
+) -> None:
+    scene = Scene(start(dir=str(small_disk / "state"), low_water=0))
+    scene.deploy("full")
+    scene.put("kept", b"kept" * 1000)
+    pids = {name: row["pid"] for name, row in scene.pids().items()}
+    filler = fill(small_disk, 0)
+    for size in (10, 200_000, 5 << 20):
+        error = refused(lambda size=size: scene.put("more", bytes(size)))
+        assert error["ResponseMetadata"]["HTTPStatusCode"] in (500, 503, 507), error
+        assert error["Error"]["Code"] in ("InsufficientStorage", "ServiceUnavailable"), error
+    error = refused(lambda: [scene.config(f"more-{n}", "full") for n in range(500)])
+    assert error["ResponseMetadata"]["HTTPStatusCode"] >= 500, error
+    with scene.load("full", connections=4) as load:
+        load.more(50)
+        assert scene.s3.get_object(Bucket=BUCKET, Key="kept")["Body"].read() == b"kept" * 1000
+        assert scene.status("full")["EndpointStatus"] == "InService"
+    assert load.failed == {}
+    filler.unlink()
+    until(lambda: _can_put(scene), 5, "writes are taken again without a restart")
+    scene.config("room", "full")
+    scene.deploy("full-again")
+    assert scene.invoke("full-again", text="x")["echo"] == "x"
+    assert {name: row["pid"] for name, row in scene.pids().items()} == pids, "somebody died of it"
+    up.down(scene.server.settings)
+
+
+def test_a_taken_port_is_named_with_who_has_it(start: Callable[..., Server]) -> None:
+    with socket.socket() as other:
+        other.bind(("127.0.0.1", 0))
+        other.listen()
+        port = other.getsockname()[1]
+        with pytest.raises(Unavailable, match=rf"cannot listen on 127\.0\.0\.1:{port}.*pid {os.getpid()}.*--port"):
+            start(port=port)
+
+
+def test_a_second_clary_on_the_same_folder_is_refused_and_the_first_unharmed(scene: Scene) -> None:
+    before = scene.pids()
+    with pytest.raises(Unavailable, match=rf"in use by pid {scene.supervisor()} at {scene.server.settings.endpoint}"):
+        up.detached(scene.server.settings)
+    assert scene.pids() == before
+    assert scene.sagemaker.list_models()["ResponseMetadata"]["HTTPStatusCode"] == 200
+
+
+def test_stale_files_of_a_killed_clary_hold_nobody_up(start: Callable[..., Server]) -> None:
+    server = start()
+    settings = server.settings
+    os.kill(Scene(server).supervisor(), signal.SIGKILL)
+    until(lambda: _free(settings.port), 10, "its children went with it")
+    assert (settings.root / "clary.lock").read_text()
+    assert settings.front_workers(0).exists()
+    (settings.run / "nginx.session").write_text("1")  # as if that number were somebody else's by now
+    again = Server(up.detached(settings))
+    assert again.client("sagemaker").list_models()["Models"] == []
+    up.down(settings)
+
+
+def _free(port: int) -> bool:
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError:
+            return False
+        return True
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "words"),
+    [
+        ("records.db", b"not a database" * 1000, "records.db"),
+        ("records.db", b"SQLite format 3\0" + b"\xff" * 8000, "records.db"),
+        ("objects/index.db", b"not a database" * 1000, "index.db"),
+        ("clary.toml", b"port = [", "clary.toml"),
+        ("clary.toml", b"colour = 'red'", "colour"),
+    ],
+    ids=["records", "records of another kind", "index", "settings", "unknown setting"],
+)
+def test_a_damaged_file_refuses_the_start_by_its_name(tmp_path: Path, name: str, content: bytes, words: str) -> None:
+    folder = tmp_path / "state"
+    (folder / "objects").mkdir(parents=True)
+    (folder / name).write_bytes(content)
+    began = time.monotonic()
+    done = subprocess.run(
+        [sys.executable, "-m", "clary.app.cli", "up", "--detach", "--dir", str(folder), "--port", "0"],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert done.returncode != 0
+    assert words in done.stderr + done.stdout, done.stderr
+    assert "Traceback" not in done.stderr
+    assert time.monotonic() - began < 30
+    assert (folder / name).read_bytes() == content, "what may be rescued stays as it is"
+
+
+def test_an_object_whose_file_was_damaged_is_not_passed_off_as_whole(scene: Scene) -> None:
+    body = os.urandom(300_000)
+    scene.put("torn", body)
+    blobs = [p for p in (scene.server.settings.root / "objects" / "blobs").rglob("*") if p.is_file()]
+    (torn,) = [p for p in blobs if p.stat().st_size == len(body) and p.read_bytes() == body]
+    torn.chmod(0o644)
+    with torn.open("r+b") as file:
+        file.truncate(1000)
+    with pytest.raises(Exception) as caught:  # an S3 error, or a body that ends early, which boto3 notices
+        assert len(scene.s3.get_object(Bucket=BUCKET, Key="torn")["Body"].read()) == len(body)
+    assert not isinstance(caught.value, AssertionError), "a short body passed for the object"
+    assert scene.put("whole", b"x")
+
+
+def test_many_connections_take_no_ones_place(scene: Scene) -> None:
+    """As many idle connections as this process may open; Clary's own descriptors are not among them."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    count = min(10_000, (hard if hard != resource.RLIM_INFINITY else 20_000) - 200)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, count + 200), hard))
+    wires: list[Wire] = []
+    try:
+        with contextlib.suppress(OSError):
+            while len(wires) < count:
+                wires.append(Wire(scene.server.settings.port))
+        assert len(wires) >= 1000
+        began = time.monotonic()
+        assert scene.patient.list_models()["ResponseMetadata"]["HTTPStatusCode"] == 200
+        scene.put("among-many", b"x")
+        assert time.monotonic() - began < 5
+    finally:
+        for wire in wires:
+            wire.socket.close()
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    scene.put("after-many", b"x")
