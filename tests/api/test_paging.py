@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import base64
+import datetime
 from typing import Any
 
 import pytest
@@ -47,7 +48,7 @@ async def test_newest_first_ten_at_a_time_by_default(ask: Any, models: None) -> 
 
 async def test_filters(ask: Any, models: None, clock: Any) -> None:
     assert (await names(ask, NameContains="special"))[0] == [f"Special-{n:02}" for n in (20, 15, 10, 5, 0)]
-    middle = clock.now() - 12
+    middle = datetime.datetime.fromtimestamp(clock.now() - 12, datetime.UTC)  # as wire hands timestamps on
     after = (await names(ask, CreationTimeAfter=middle, MaxResults=100))[0]
     before = (await names(ask, CreationTimeBefore=middle, MaxResults=100))[0]
     assert (len(after), len(before)) == (12, 12)

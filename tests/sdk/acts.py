@@ -45,7 +45,9 @@ def targz(files: Mapping[str, str | bytes]) -> bytes:
     return out.getvalue()
 
 
-def channel(name: str, uri: str, kind: str = "S3Prefix", spread: str = "FullyReplicated", **more: Any) -> dict[str, Any]:
+def channel(
+    name: str, uri: str, kind: str = "S3Prefix", spread: str = "FullyReplicated", **more: Any
+) -> dict[str, Any]:
     source = {"S3DataType": kind, "S3Uri": uri, "S3DataDistributionType": spread, **more.pop("source", {})}
     return {"ChannelName": name, "DataSource": {"S3DataSource": source}, **more}
 
@@ -131,7 +133,10 @@ class User:
     def train(self, *args: Any, **changes: Any) -> dict[str, Any]:
         """A job that must complete."""
         done = self.ended(self.job(*args, **changes))
-        assert done["TrainingJobStatus"] == "Completed", (done.get("FailureReason"), self.lines(done["TrainingJobName"]))
+        assert done["TrainingJobStatus"] == "Completed", (
+            done.get("FailureReason"),
+            self.lines(done["TrainingJobName"]),
+        )
         return done
 
     def report(self, done: Mapping[str, Any]) -> Any:
@@ -140,9 +145,7 @@ class User:
 
     def lines(self, job: str) -> list[str]:
         group = "/aws/sagemaker/TrainingJobs"
-        pages = self.logs.get_paginator("filter_log_events").paginate(
-            logGroupName=group, logStreamNamePrefix=f"{job}/"
-        )
+        pages = self.logs.get_paginator("filter_log_events").paginate(logGroupName=group, logStreamNamePrefix=f"{job}/")
         return [event["message"] for page in pages for event in page["events"]]
 
     # -- serving
@@ -155,7 +158,9 @@ class User:
         self.sm.create_model(ModelName=name, ExecutionRoleArn=ROLE, PrimaryContainer=container)
         return name
 
-    def scripted(self, files: Mapping[str, str | bytes], environment: Mapping[str, str] | None = None, image: str = SKLEARN) -> str:
+    def scripted(
+        self, files: Mapping[str, str | bytes], environment: Mapping[str, str] | None = None, image: str = SKLEARN
+    ) -> str:
         """A model whose archive holds `files` (code/inference.py and what it loads)."""
         return self.model(image, self.put(f"{unique('models')}/model.tar.gz", targz(files)), environment)
 

@@ -187,7 +187,10 @@ def test_uncompressed_output(user: User) -> None:
 
 
 def test_a_command_replaces_the_images_own(user: User) -> None:
-    command = {"ContainerEntrypoint": ["sh", "-c"], "ContainerArguments": ['echo "got $1"; echo ok > /opt/ml/model/f', "x", "y"]}
+    command = {
+        "ContainerEntrypoint": ["sh", "-c"],
+        "ContainerArguments": ['echo "got $1"; echo ok > /opt/ml/model/f', "x", "y"],
+    }
     done = user.train(PYTHON, AlgorithmSpecification=command)
     assert user.untar(done["ModelArtifacts"]["S3ModelArtifacts"]) == {"f": b"ok\n"}
     assert "got y" in user.lines(done["TrainingJobName"])
@@ -333,7 +336,9 @@ def test_data_that_is_not_there_fails_the_job(user: User) -> None:
     assert done["TrainingJobStatus"] == "Failed"
     assert done["FailureReason"].startswith(
         f'ClientError: Data download failed:No S3 objects found under S3 URL "s3://{user.bucket}/nothing/here"'
-    ) or done["FailureReason"].startswith(f'ClientError: No S3 objects found under S3 URL "s3://{user.bucket}/nothing/here"')
+    ) or done["FailureReason"].startswith(
+        f'ClientError: No S3 objects found under S3 URL "s3://{user.bucket}/nothing/here"'
+    )
     assert ROLE in done["FailureReason"]
 
 
@@ -396,7 +401,8 @@ def test_a_job_uses_boto3_with_its_roles_keys(user: User) -> None:
 
 def test_gpu_types_run_on_what_is_there(user: User) -> None:
     done = user.train(
-        files={"train.py": REPORT}, ResourceConfig={"InstanceType": "ml.g4dn.xlarge", "InstanceCount": 1, "VolumeSizeInGB": 5}
+        files={"train.py": REPORT},
+        ResourceConfig={"InstanceType": "ml.g4dn.xlarge", "InstanceCount": 1, "VolumeSizeInGB": 5},
     )
     assert user.report(done)["env"]["SM_NUM_GPUS"] == "0"
     assert any("GPU" in line for line in user.lines(done["TrainingJobName"]))

@@ -5,6 +5,7 @@ they were made with. Owns the token's form; knows no kind of record.
 from __future__ import annotations
 
 import base64
+import datetime
 import hashlib
 import hmac
 import json
@@ -69,16 +70,21 @@ def query(call: Call, params: Params, kind: str, *, sort: str = "CreationTime", 
         kind=kind,
         scope=call.scope_of(kind),
         name_contains=params.get("NameContains", ""),
-        created_after=params.get("CreationTimeAfter"),
-        created_before=params.get("CreationTimeBefore"),
-        modified_after=params.get("LastModifiedTimeAfter"),
-        modified_before=params.get("LastModifiedTimeBefore"),
+        created_after=_seconds(params.get("CreationTimeAfter")),
+        created_before=_seconds(params.get("CreationTimeBefore")),
+        modified_after=_seconds(params.get("LastModifiedTimeAfter")),
+        modified_before=_seconds(params.get("LastModifiedTimeBefore")),
         statuses=statuses,
         sort_by=_SORTS[params.get("SortBy", sort)],
         descending=params.get("SortOrder", order) == "Descending",
         limit=params.get("MaxResults", 10),
         after=resume(call, params),
     )
+
+
+def _seconds(moment: datetime.datetime | float | None) -> float | None:
+    """Epoch seconds, as records keep times; `wire` hands timestamps on as datetimes."""
+    return moment.timestamp() if isinstance(moment, datetime.datetime) else moment
 
 
 async def page(call: Call, params: Params, wanted: Query) -> tuple[list[Record], dict[str, Any]]:
