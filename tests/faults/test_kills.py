@@ -8,6 +8,7 @@ import signal
 import threading
 import time
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -150,7 +151,7 @@ def test_an_endpoint_is_created_although_the_control_plane_is_killed(scene: Scen
 
 def _environment(pid: int) -> str:
     """What tells whose replica that is: its mounts name the model."""
-    with open(f"/proc/{pid}/root/opt/ml/model/version") as file:
+    with open(Path("/proc", str(pid), "root", "opt/ml/model/version")) as file:
         return file.read()
 
 
