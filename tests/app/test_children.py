@@ -90,6 +90,7 @@ async def test_a_child_that_ignores_its_end_is_killed_with_its_session(tmp_path:
     (grandchild,) = [int(p) for p in Path(f"/proc/{part.pid}/task/{part.pid}/children").read_text().split()]
     await part.stop(0.2)
     await until(lambda: not alive(grandchild))
+    assert part.pid == 0
 
 
 async def test_before_runs_before_every_start(tmp_path: Path) -> None:
@@ -98,7 +99,8 @@ async def test_before_runs_before_every_start(tmp_path: Path) -> None:
     part.start()
     await asyncio.wait_for(part.ready.wait(), 20)
     os.kill(part.pid, signal.SIGKILL)
-    await until(lambda: len(runs) == 2 and part.ready.is_set())
+    await until(lambda: part.restarts == 1 and part.ready.is_set())
+    assert len(runs) == 2
     await part.stop(5)
 
 
