@@ -84,8 +84,17 @@ def test_a_script_that_raises(ml: Path, start: Start) -> None:
     text = (ml / "output/failure").read_text()
     assert text.startswith('ExecuteUserScriptError:\nExitCode 1\nErrorMessage "ValueError: column 3 is odd\n')
     assert "train.py" in text
-    assert 'Command "' in text
+    assert 'Command "python train.py"' in text  # as a user would type it, not where the environment lies
     assert "Traceback (most recent call last):" in err  # streamed as it came
+
+
+def test_a_missing_module_is_told_with_what_to_do(ml: Path, start: Start) -> None:
+    (ml / "code/train.py").write_text("import polarized.frames\n")
+    code, out, err = _end(start({"sagemaker_program": "train.py"}))
+    assert code == 1
+    assert PYTHON not in out + err
+    assert "Hint: this environment has no module 'polarized': name its package in requirements.txt" in err
+    assert "Hint" not in (ml / "output/failure").read_text()  # FailureReason is AWS's
 
 
 @pytest.mark.parametrize(

@@ -64,6 +64,8 @@ def test_missing_and_extraneous() -> None:
         validate({}, cpus=1)
     with pytest.raises(UserError, match="Extraneous hyperparameter found: depth"):
         validate({"num_round": "5", "depth": "3"}, cpus=1)
+    with pytest.raises(UserError, match="found: max_dept; did you mean max_depth"):
+        validate({"num_round": "5", "max_dept": "3"}, cpus=1)
 
 
 def test_classes_belong_to_multi_objectives() -> None:

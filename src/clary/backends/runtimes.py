@@ -17,6 +17,7 @@ import fcntl
 import hashlib
 import os
 import platform
+import re
 import shutil
 import stat
 import sys
@@ -42,6 +43,7 @@ _BUILD_DISK = 20 << 30
 _POLL_SECONDS = 0.2
 _WORDS = 4000  # of uv's, kept in an error
 
+_PLACE = re.compile(r" environment at: \S*$")  # of uv's "Using Python 3.11.7 environment at: ..."
 Log = Callable[[str], None]
 
 
@@ -168,7 +170,7 @@ class UvRuntimes:
         words: list[str] = []
         try:
             async for line in process.stdout:
-                words.append(line.decode("utf-8", "replace").rstrip())
+                words.append(_line(line.decode("utf-8", "replace")))
                 log(words[-1])
             code = await asyncio.wait_for(process.wait(), _BUILD_SECONDS)
         finally:
@@ -176,7 +178,7 @@ class UvRuntimes:
                 process.kill()
                 await process.wait()
         if code != 0:
-            raise Invalid(_said(words))
+            raise Invalid(_said("the environment could not be built", words))
 
     async def _install_extra(self, staging: Path, extra: str, log: Log) -> None:
         """A user's requirements, in a sandbox that has the network and may write this one environment."""
@@ -238,7 +240,7 @@ class UvRuntimes:
                 seen = await self._backend.observe(handle)
                 lines = path.read_text(errors="replace").splitlines() if path.exists() else []
                 for line in lines[len(words) :]:
-                    words.append(line.partition("\t")[2])
+                    words.append(_line(line.partition("\t")[2]))
                     log(words[-1])
                 if seen is None or seen.state.is_terminal:
                     break
@@ -248,7 +250,8 @@ class UvRuntimes:
             leave()
             await self._backend.stop(handle, 0)
         if seen is None or seen.exit_code != 0:
-            raise Invalid(_said(words) if words else (seen.detail if seen and seen.detail else "the build was lost"))
+            last = words or [(seen.detail if seen else "") or "the build was lost"]
+            raise Invalid(_said("the packages of requirements.txt could not be installed", last))
         await self._backend.forget(handle)
 
 
@@ -287,8 +290,15 @@ def _public(environment: Mapping[str, str]) -> dict[str, str]:
     }
 
 
-def _said(words: Sequence[str]) -> str:
-    return "the environment could not be built: " + "\n".join(words).strip()[-_WORDS:]
+def _line(text: str) -> str:
+    """uv's line without the folder that is being built, which is nobody's business and soon gone."""
+    return _PLACE.sub("", text.rstrip())
+
+
+def _said(what: str, words: Sequence[str]) -> str:
+    """What uv gave as its reason: from its error on, or all of it."""
+    first = next((at for at, line in enumerate(words) if line.startswith(("error:", "  × ", "× "))), 0)
+    return f"{what}: " + "\n".join(words[first:]).strip().removeprefix("error: ")[-_WORDS:]
 
 
 def _settle(staging: Path) -> None:

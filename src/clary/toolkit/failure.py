@@ -27,6 +27,7 @@ def log(text: str) -> None:
 LIMIT = 960  # characters: the service puts `AlgorithmError: ` before and `, exit code: N` after, within 1,024
 _IMPORTLIB = os.path.dirname(importlib.__file__)
 _HEAD = "Traceback (most recent call last):"
+_MISSING = re.compile(r"ModuleNotFoundError: No module named '([\w.]+)'")
 _EXCEPTION = re.compile(r"^[A-Za-z_][\w.]*(?::|$)")
 
 
@@ -57,6 +58,17 @@ def essence(stderr: str, limit: int) -> str:
     text = shorten("\n".join(message), max(200, limit // 2))
     frames = tail(block[:end], limit - len(text) - len(_HEAD) - 2)
     return "{}\n{}\n{}".format(text, _HEAD, frames) if frames else text
+
+
+def advice(text: str) -> str:
+    """What to do about a failure that everybody meets, for the log; nothing about others."""
+    found = _MISSING.search(text)
+    if found is None:
+        return ""
+    return (
+        "Hint: this environment has no module '{}': name its package in requirements.txt beside the script, or put the file "
+        "beside the script (both travel with source_dir).".format(found.group(1))
+    )
 
 
 def tail(lines: Sequence[str], limit: int) -> str:

@@ -47,6 +47,9 @@ def main() -> int:
         if text:
             print(text, file=sys.stderr, flush=True)
             _write(path, text)
+        advice = failure.advice(text)
+        if advice:
+            print(advice, file=sys.stderr, flush=True)
         return code
     _write(os.path.join(base, "output", "success"), "")
     return 0
@@ -73,8 +76,7 @@ def run_script(env: environment.TrainingEnvironment) -> Tuple[int, str]:
     _announce(env, command)
     code, stderr = _run(command, variables, env.code_dir)
     if code:
-        shown = " ".join(shlex.quote(part) for part in command)
-        return code, failure.script_failure(code, stderr, shown)
+        return code, failure.script_failure(code, stderr, _shown(command))
     return 0, ""
 
 
@@ -161,9 +163,15 @@ def _announce(env: environment.TrainingEnvironment, command: List[str]) -> None:
     log("Invoking user script")
     print("\nTraining Env:\n\n{}\n".format(json.dumps(shown, indent=4, sort_keys=True)))
     print(
-        "Invoking script with the following command:\n\n{}\n".format(" ".join(shlex.quote(c) for c in command)),
+        "Invoking script with the following command:\n\n{}\n".format(_shown(command)),
         flush=True,
     )
+
+
+def _shown(command: List[str]) -> str:
+    """The command as a user would type it in this environment: where its Python lies says nothing to them."""
+    first = "python" if command[0] == sys.executable else command[0]
+    return " ".join(shlex.quote(part) for part in [first, *command[1:]])
 
 
 def _run(command: List[str], variables: Dict[str, str], folder: str) -> Tuple[int, str]:

@@ -6,6 +6,7 @@ Values arrive as strings. Knows no data and does not import xgboost.
 
 from __future__ import annotations
 
+import difflib
 import json
 from dataclasses import dataclass
 from typing import Any, Callable, Dict, List, Mapping, Optional, Tuple
@@ -221,7 +222,9 @@ def validate(given: Mapping[str, str], cpus: int) -> Parameters:
         elif name in RETIRED:
             notes.append("Hyperparameter {} has no effect in this version of XGBoost.".format(key))
         elif name not in TABLE:
-            raise UserError("Extraneous hyperparameter found: {}".format(key))
+            near = difflib.get_close_matches(key, TABLE, 1)
+            meant = "; did you mean {}?".format(near[0]) if near else ""
+            raise UserError("Extraneous hyperparameter found: {}{}".format(key, meant))
         else:
             values[name] = _parse(name, text)
     if "num_round" not in values:
