@@ -23,7 +23,9 @@ from granian.server.embed import Server as Granian
 
 from clary.app.clock import SystemClock
 from clary.app.settings import Settings
+from clary.objects.auth import Authenticator
 from clary.objects.blobs import Blobs
+from clary.objects.relay import Relay
 from clary.objects.server import Server
 from clary.stores.index import IndexUnusable, SqlIndex
 from clary.stores.keys import FileKeys
@@ -42,14 +44,17 @@ class Place:
     low_water: int = 0
     hosts: tuple[str, ...] = ()
     database: str = ""
+    elsewhere: tuple[str, str, str, str] | None = None  # endpoint, access key, secret key, region of the user's own S3
 
 
-def build(place: Place) -> Server:
-    """The store's objects, put together. IndexUnusable."""
+def build(place: Place) -> Server | Relay:
+    """The store's objects, put together; or what hands requests on to the user's own S3. IndexUnusable."""
     folder = place.root / "objects"
     blobs = Blobs(folder, place.low_water)
-    url = place.database or f"sqlite:///{folder / 'index.db'}"
     keys = FileKeys(place.root / "keys")
+    if place.elsewhere is not None:
+        return Relay(*place.elsewhere, Authenticator(keys), blobs, SystemClock(), place.hosts)
+    url = place.database or f"sqlite:///{folder / 'index.db'}"
     return Server(SqlIndex(url, blobs.settle), blobs, keys, SystemClock(), keys.derive(b"objects"), place.hosts)
 
 
@@ -130,6 +135,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             low_water=settings.low_water,
             hosts=settings.allowed_hosts,
             database=settings.database,
+            elsewhere=_elsewhere(settings),
         )
         level = settings.log_level.upper()
     elif given.dir:
@@ -148,6 +154,12 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"clary objects: {error.message}", file=sys.stderr)
         return UNUSABLE
     return 0
+
+
+def _elsewhere(settings: Settings) -> tuple[str, str, str, str] | None:
+    if not settings.s3_endpoint:
+        return None
+    return settings.s3_endpoint, settings.s3_access_key, settings.s3_secret_key, settings.s3_region
 
 
 def _free_port(host: str) -> int:
