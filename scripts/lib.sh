@@ -16,6 +16,19 @@ find_python() {
     exit 1
 }
 
+# interpreter 3.12: the path of an interpreter of just that version. It has to run: a shim of pyenv's is there for versions that it
+# then does not find, so pyenv's own folder is looked into as well. Nothing, and 1, where there is none.
+interpreter() {
+    local candidate
+    for candidate in "python$1" "${PYENV_ROOT:-$HOME/.pyenv}/versions/$1".*/bin/python; do
+        if "$candidate" -c "import sys, venv; sys.exit(sys.version_info[:2] != (${1/./, }))" >/dev/null 2>&1; then
+            command -v "$candidate"
+            return
+        fi
+    done
+    return 1
+}
+
 # $UV: a pinned uv in .venv-uv, made once.
 bootstrap_uv() {
     UV=$PWD/.venv-uv/bin/uv
