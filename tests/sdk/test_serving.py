@@ -20,7 +20,7 @@ TOLD = """
 import json, os, time
 
 def model_fn(model_dir):
-    return {"dir": sorted(os.listdir(model_dir)), "colour": os.environ.get("COLOUR", ""), "pid": os.getpid()}
+    return {"dir": sorted(os.listdir(model_dir)), "colour": os.environ.get("COLOUR", "")}
 
 def input_fn(body, content_type):
     return body, content_type
@@ -34,7 +34,7 @@ def predict_fn(data, model):
         raise ValueError("the model cannot bear this")
     if text == "die":
         os._exit(3)
-    return {"length": len(body), "type": content_type, "text": text[:80], **model}
+    return {"length": len(body), "type": content_type, "text": text[:80], "pid": os.getpid(), **model}
 
 def output_fn(prediction, accept):
     return json.dumps({**prediction, "accept": accept}), "application/json"
