@@ -281,6 +281,7 @@ async def test_plain_files_are_placed_without_a_sandbox(yard: Yard) -> None:
             'Failed to download model data for container "primary" from URL: "s3://b/none',
         ),
         ({"artifact": "s3://nowhere/m.tar.gz"}, "Failed to download model data"),
+        ({"artifact": "s3://jumpstart-cache-prod-us-east-1/m.tar.gz"}, "is one of AWS's public buckets"),
         ({"environment": {"SAGEMAKER_PROGRAM": "serve.py"}}, "there is no code"),
     ],
 )

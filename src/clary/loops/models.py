@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from clary.domain import training
+from clary.domain import public_buckets, training
 from clary.domain.channels import Location, names_under, parse_uri
 from clary.domain.containers import DEFAULT_PROGRAM, SUBMIT_IN_MODEL, Container
 from clary.domain.errors import Invalid, NotFound, Unavailable
@@ -224,15 +224,17 @@ async def _one(artifacts: Artifacts, uri: str) -> tuple[Location, StoredObject]:
 
 
 async def _all(artifacts: Artifacts, uri: str, location: Location, prefix: bool) -> list[StoredObject]:
+    why = ""
     try:
         found = await artifacts.find(location.bucket, location.key)
     except NotFound:
-        found = []
+        found, why = [], public_buckets.missing(location.bucket)
     if not prefix:
         found = [o for o in found if o.key == location.key]
     if not found:
         raise Invalid(
             f'Failed to download model data for container "primary" from URL: "{uri}". Please ensure that there is an object '
             "located at the URL and that the role passed to CreateModel has permissions to download the model."
+            + why
         )
     return found

@@ -6,21 +6,15 @@ any particular operation.
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
 
+from clary.domain import public_buckets
 from clary.domain.objects import Bucket, Item
 from clary.objects.auth import Authenticator
 from clary.objects.blobs import Blobs
 from clary.objects.errors import S3Error
 from clary.objects.request import Call
 from clary.ports import Clock, Index
-
-_PUBLIC = re.compile(
-    r"sagemaker-sample-files|sagemaker-sample-data-[a-z0-9-]+|sagemaker-example-files-prod-[a-z0-9-]+|sagemaker-(servicecatalog|solutions)-.+"
-    r"|jumpstart-cache-[a-z0-9-]+|jumpstart-private-cache-[a-z0-9-]+|aws-ml-blog(-.+)?|aws-sagemaker-.+-samples|sagemaker-remote-function-.+"
-    r"|amazon-reviews-(ml|pds)|aws-public-datasets|fast-ai-[a-z]+|noaa-[a-z0-9-]+|sagemaker-workshop-.+|dlami-.+|deep-learning-.+-aws"
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,14 +27,9 @@ class Context:
 
 def no_such_bucket(name: str) -> S3Error:
     """404; a bucket that many notebooks know from AWS is told to be just that."""
-    if _PUBLIC.fullmatch(name):
-        return S3Error(
-            "NoSuchBucket",
-            f"The specified bucket does not exist. {name} is one of AWS's public buckets, which live in the AWS cloud and cannot be "
-            f"reached through Clary: fetch the files where there is internet access (aws s3 cp --no-sign-request "
-            f"--endpoint-url https://s3.amazonaws.com s3://{name}/... .) and upload them to a bucket of your own.",
-            BucketName=name,
-        )
+    advice = public_buckets.advice(name)
+    if advice:
+        return S3Error("NoSuchBucket", f"The specified bucket does not exist. {advice}", BucketName=name)
     return S3Error("NoSuchBucket", BucketName=name)
 
 

@@ -140,6 +140,16 @@ async def test_a_missing_bucket_is_told_in_aws_words(ask: Any) -> None:
     code, message = await refused(ask, "CreateTrainingJob", **changed)
     assert code == "ValidationException"
     assert message.startswith('No S3 objects found under S3 URL "s3://gone/d" given in input data source.')
+    assert "NoSuchBucket" not in message
+
+
+async def test_a_public_bucket_of_aws_is_explained(ask: Any) -> None:
+    source = {"S3DataType": "S3Prefix", "S3Uri": "https://s3-us-west-2.amazonaws.com/sagemaker-sample-data-us-west-2/d"}
+    changed = request(InputDataConfig=[{"ChannelName": "train", "DataSource": {"S3DataSource": source}}])
+    code, message = await refused(ask, "CreateTrainingJob", **changed)
+    assert code == "ValidationException"
+    assert message.startswith("No S3 objects found under S3 URL")
+    assert "NoSuchBucket: The specified bucket does not exist. sagemaker-sample-data-us-west-2 is one of AWS's" in message
 
 
 async def test_strict_capacity_answers_resource_limit_exceeded(ask: Any, ports: Ports) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 from clary.api import holding, paging, records, tagging
 from clary.api.call import Call, Params
 from clary.api.registry import operation
-from clary.domain import capacity, channels, fields, jobs, metrics, training
+from clary.domain import capacity, channels, fields, jobs, metrics, public_buckets, training
 from clary.domain.errors import AlreadyExists, IllegalTransition, InUse, Invalid, LimitExceeded, NotFound
 from clary.domain.lifecycle import JOB, JobFact, JobStatus, admits
 from clary.domain.resources import Record
@@ -101,7 +101,8 @@ async def _check_places(call: Call, params: Params) -> None:
     for channel in channels.channels(params):
         training.receivers(channel, of)
         if not await artifacts.exists(channel.location.bucket):
-            raise Invalid(channels.no_objects(channel, call.scope.region, params["RoleArn"]))
+            text = channels.no_objects(channel, call.scope.region, params["RoleArn"])
+            raise Invalid(text + public_buckets.missing(channel.location.bucket))
     training.submit_directory(params)
     output = training.results(params).model
     if not await artifacts.exists(output.bucket):
