@@ -152,6 +152,7 @@ def test_whatever_is_killed_nothing_answered_is_lost_and_nothing_is_doubled(star
 
 
 def check(scene: Scene, clients: Clients, seed: int) -> None:
+    until(lambda: all(row["pid"] and row["ready"] for row in scene.pids().values()), 20, "all of Clary is back")
     for key, body in clients.objects.items():
         assert scene.s3.get_object(Bucket=BUCKET, Key=key)["Body"].read() == body, (seed, key)
     pages = scene.sagemaker.get_paginator("list_endpoint_configs").paginate()
@@ -178,5 +179,5 @@ def _alive(pid: int) -> bool:
     try:
         with open(f"/proc/{pid}/stat") as file:
             return file.read().rpartition(")")[2].split()[0] != "Z"
-    except FileNotFoundError:
+    except (FileNotFoundError, ProcessLookupError):
         return False
