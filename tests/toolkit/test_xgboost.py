@@ -159,7 +159,11 @@ def test_the_model_is_one_that_any_xgboost_loads(job: Job, run: Callable[..., An
 
 @pytest.mark.parametrize(
     ("extra", "score"),
-    [({}, b"5E-1"), ({"base_score": "0.25"}, b"2.5E-1"), ({"objective": "multi:softprob", "num_class": "2"}, b"5E-1")],
+    [
+        ({"base_score": "0.5"}, b"5E-1"),
+        ({"base_score": "0.25"}, b"2.5E-1"),
+        ({"objective": "multi:softprob", "num_class": "2"}, b"5E-1"),
+    ],
 )
 def test_older_versions_read_the_base_score(
     job: Job, run: Callable[..., Any], extra: dict[str, str], score: bytes

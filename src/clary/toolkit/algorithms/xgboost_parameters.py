@@ -184,8 +184,6 @@ TABLE: Dict[str, Parse] = {
     "_num_cv_round": _number(_whole, 1),
     "_tuning_objective_metric": str,
 }
-# These estimated their own intercept in the containers too.
-_OWN_INTERCEPT = ("reg:absoluteerror", "reg:quantileerror")
 # What is ours to do, and not the booster's to know.
 _OURS = (
     "num_round csv_weights early_stopping_rounds eval_metric save_model_on_termination _kfold _num_cv_round "
@@ -267,8 +265,10 @@ def _arranged(values: Dict[str, Any], objective: str, cpus: int, notes: List[str
     custom = tuple(m for m in metrics if m in CUSTOM_METRICS)
     booster = {k: v for k, v in values.items() if k not in _OURS}
     booster.setdefault("nthread", cpus)
-    if objective not in _OWN_INTERCEPT:
-        booster.setdefault("base_score", 0.5)  # as documented; XGBoost 2 and later would estimate one
+    # Not given, base_score is estimated by XGBoost 3.1, so a model is the same as one trained without Clary. A score per class is
+    # what older versions cannot read; softmax is the same for any common one.
+    if objective.startswith("multi:"):
+        booster.setdefault("base_score", 0.5)
     booster.setdefault("verbosity", 1)
     if own:
         booster["eval_metric"] = list(own)
