@@ -10,7 +10,6 @@ from __future__ import annotations
 import importlib
 import os
 import sys
-import traceback
 from typing import Any, Dict, List, Mapping, NamedTuple, Sequence, Tuple
 
 from clary.toolkit.failure import user_traceback
@@ -110,7 +109,8 @@ def in_turn(requests: Sequence[Request], answer: Any) -> List[Response]:
         try:
             responses.append(answer(request))
         except Exception as error:
-            traceback.print_exc(file=sys.stderr)
+            trace = user_traceback(type(error), error, error.__traceback__, OWN)
+            print(trace, end="", file=sys.stderr, flush=True)  # into the log, as the client sees it
             responses.append(broken(error))
     return responses
 

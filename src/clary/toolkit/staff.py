@@ -43,7 +43,7 @@ class Staff:
         self._sockets = sockets
         self._after_fork = after_fork
         self._members: Dict[int, Member] = {}
-        self._killed: Dict[int, bool] = {}
+        self._killed: Dict[int, str] = {}  # pid -> why
         self._busy = mmap.mmap(-1, SLOTS)
         self._failures = 0
         self._not_before = 0.0
@@ -168,17 +168,18 @@ class Staff:
             if left:
                 self.wanted = min(self.wanted, len(self._members))
             else:
-                self._note(pid, code, time.monotonic() - member.born)
+                self._note(pid, code, time.monotonic() - member.born, crashed)
             ended.append((pid, code, left))
         return ended
 
-    def _note(self, pid: int, code: int, age: float) -> None:
+    def _note(self, pid: int, code: int, age: float, predicting: bool) -> None:
         """Who dies young by itself is replaced ever more slowly; who was killed at a deadline is replaced at once."""
-        if self._killed.pop(pid, False):
+        why = self._killed.pop(pid, "")
+        if why:
+            _tell("A worker (pid {}) was killed: {}.".format(pid, why))
             return
-        print(
-            "A worker (pid {}) ended with status {} after {:.1f} s.".format(pid, code, age), file=sys.stderr, flush=True
-        )
+        doing = " while it predicted" if predicting else ""
+        _tell("A worker (pid {}) {}{}, {:.1f} s after it began.".format(pid, ending(code), doing, age))
         if age < _EARLY:
             self._failures += 1
             pause = min(_FIRST_PAUSE * 2 ** (self._failures - 1), _LONGEST_PAUSE)
@@ -186,28 +187,44 @@ class Staff:
         else:
             self._failures = 0
 
-    def kill(self, pid: int) -> None:
-        """SIGKILL one of ours and what it started; unknown pids are ignored."""
+    def kill(self, pid: int, why: str) -> None:
+        """SIGKILL one of ours and what it started, and say why once it is reaped; unknown pids are ignored."""
         if pid in self._members:
-            self._killed[pid] = True
+            self._killed[pid] = why
             _end_group(pid)
 
     def kill_busy(self, socket: str) -> None:
         """SIGKILL those that predict for this front right now, and wait until they are gone."""
         for pid, member in list(self._members.items()):
             if member.socket == socket and self._busy[member.slot]:
-                self.kill(pid)
+                self.kill(pid, "the front that had sent it work is gone")
                 os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT)  # `reap` still finds it
 
     def kill_all(self) -> None:
         for pid in self._members:
-            self.kill(pid)
+            self.kill(pid, "the replica ends, and it had not finished")
 
     def dismiss(self) -> None:
         """SIGTERM: each finishes what it has and ends; after DRAIN_SECONDS they are killed."""
         self._deadline = time.monotonic() + DRAIN_SECONDS
         for pid in list(self._members):
             os.kill(pid, signal.SIGTERM)
+
+
+def ending(code: int) -> str:
+    """An exit code, or minus a signal, in words."""
+    if code >= 0:
+        return "ended with exit code {}".format(code)
+    try:
+        name = signal.Signals(-code).name
+    except ValueError:
+        name = "signal {}".format(-code)
+    memory = " (out of memory, unless somebody sent it: a larger instance type has more)" if name == "SIGKILL" else ""
+    return "was ended by {}{}".format(name, memory)
+
+
+def _tell(line: str) -> None:
+    print(line, file=sys.stderr, flush=True)
 
 
 def _own_group(pid: int) -> None:

@@ -26,7 +26,7 @@ import time  # noqa: E402
 from typing import Any, Dict, List, Optional  # noqa: E402
 
 from clary.toolkit import frames, inference  # noqa: E402
-from clary.toolkit.staff import Staff  # noqa: E402
+from clary.toolkit.staff import Staff, ending  # noqa: E402
 from clary.toolkit.worker import Backoff  # noqa: E402
 
 PROBE_SECONDS = 2.0
@@ -164,7 +164,8 @@ class Zygote:
             return "failed"
         if time.monotonic() >= deadline:
             return "a forked copy of it did not answer within {:g} s".format(PROBE_SECONDS)
-        return "a forked copy of it ended with status {}".format(status)
+        code = -os.WTERMSIG(status) if os.WIFSIGNALED(status) else os.WEXITSTATUS(status)
+        return "a forked copy of it {}".format(ending(code))
 
     def _now_ready(self, seconds: float, batchable: bool) -> None:
         batch = int(self.spec.get("batch") or 1) if batchable else 1
@@ -257,7 +258,7 @@ class Zygote:
         if kind == frames.SPAWN:
             self.staff.wanted = int(message.get("workers") or 0)
         elif kind == frames.KILL:
-            self.staff.kill(int(message.get("pid") or 0))
+            self.staff.kill(int(message.get("pid") or 0), "its prediction did not end within its deadline")
         elif kind == frames.RESIZE:
             self.staff.threads = int(message.get("threads") or 0)
         elif kind == frames.PING:
