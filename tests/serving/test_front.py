@@ -491,6 +491,34 @@ async def test_what_was_sent_ahead_goes_to_another_worker_but_what_was_begun_doe
     assert [request.body for batch in fake.seen for request in batch] == [b"ahead"]
 
 
+async def test_of_several_sent_ahead_only_the_one_begun_is_lost(bench: Bench) -> None:
+    """The worker answers the first and dies at the second: the model never had the third and fourth."""
+    await bench.put(route(variant("AllTraffic", 1, replica("r1"), batch=1)))
+    bench.front.replicas["r1"].service = 0.0001
+    loop = asyncio.get_running_loop()
+    waiting = []
+    with socket.socket(socket.AF_UNIX) as worker:
+        worker.setblocking(False)
+        await loop.sock_connect(worker, bench.workers)
+        hello = {"version": 1, "role": "worker", "replica": "r1", "token": "token-of-r1", "pid": 5}
+        await loop.sock_sendall(worker, frames.control(frames.HELLO, hello))
+        await until(lambda: len(bench.front.replicas["r1"].workers) == 1)
+        [held] = bench.front.replicas["r1"].workers
+        for number in range(4):
+            waiting.append(asyncio.create_task(bench.invoke(b"%d" % number)))
+            await until(lambda: len(held.flight) == len(waiting))
+        parser, got = frames.Parser(), []
+        while sum(kind == frames.PREDICT for kind, _, _ in got) < 4:
+            got += parser.feed(await loop.sock_recv(worker, 4096))
+        first = next(frames.requests(payload, count)[0] for kind, count, payload in got if kind == frames.PREDICT)
+        await loop.sock_sendall(worker, frames.results([(first.id, 200, frames.result_meta("text/csv"), first.body)]))
+        assert (await waiting[0]).body == b"0"
+    fake = await bench.replica("r1", batch=1)
+    assert (await waiting[1]).status == 424
+    assert [(await answer).body for answer in waiting[2:]] == [b"2", b"3"]
+    assert [request.body for batch in fake.seen for request in batch] == [b"2", b"3"]
+
+
 @pytest.mark.parametrize(
     "hello", [{"replica": "r1", "token": "wrong"}, {"replica": "nobody", "token": "token-of-r1"}, {}]
 )

@@ -71,6 +71,34 @@ def test_boost_stays_between_base_and_allowance(
     assert base <= boost.allowed(busy, rate, service, queued, base, ceiling, objective) <= ceiling
 
 
+@pytest.mark.parametrize(
+    ("held", "service", "wanted"),
+    [
+        (0, 0.0001, False),  # nothing before it: that is not ahead
+        (1, 0.0001, True),
+        (7, 0.0001, True),
+        (8, 0.0001, False),
+        (1, 0.0019, True),
+        (2, 0.0011, False),
+        (1, 0.002, False),
+        (1, float("inf"), False),
+    ],
+)
+def test_requests_go_ahead_while_they_are_expected_to_be_done_soon(held: int, service: float, wanted: bool) -> None:
+    assert boost.sends_ahead(held, service) is wanted
+
+
+def test_one_slow_prediction_stops_sending_ahead_for_long() -> None:
+    service = boost.smoothed(float("inf"), 0.0002)
+    assert service == 0.0002
+    service = boost.smoothed(service, 1.0)
+    waited = 0
+    while not boost.sends_ahead(1, service):
+        service = boost.smoothed(service, 0.0002)
+        waited += 1
+    assert 150 < waited < 500
+
+
 # -- counters ---------------------------------------------------------------------------------------------------------------------
 
 

@@ -14,16 +14,13 @@ from time import perf_counter
 from typing import Protocol, cast
 
 from clary.domain.routes import ReplicaRoute, ReplicaView
-from clary.serving.boost import allowed
+from clary.serving.boost import allowed, sends_ahead, smoothed
 from clary.serving.prediction import Prediction
 from clary.toolkit import frames
 
 JOINED = 1 << 16  # a batch up to this many bytes is written as one piece
 FAILURE_LIMIT = 1 << 16  # characters of a traceback that are kept
 HELLO_LIMIT = 1 << 16  # bytes of a frame before the other side said who it is
-AHEAD_BELOW = (
-    0.002  # seconds: above it, waiting behind a worker costs more than the turn through the front that it saves
-)
 DYING = 5.0  # seconds until a killed worker must be gone
 
 
@@ -79,14 +76,15 @@ class Replica:
         return self.idle.pop()
 
     def ahead(self) -> Worker | None:
-        """The worker that may be sent its next request before it answers, so that it does not idle for a turn through the front: only
-        where predictions go one by one and take less than `AHEAD_BELOW`. It has been busy for the longest time."""
-        if self.batch > 1 or self.draining or self.service >= AHEAD_BELOW:
+        """The worker that may be sent one more request before it answers (`boost.sends_ahead`), where predictions go one by one. It
+        holds the fewest, and of those it has been busy for the longest time."""
+        if self.batch > 1 or self.draining or not sends_ahead(1, self.service):
             return None
-        best = None
+        best, least = None, (0, 0.0)
         for worker in self.workers:
-            if len(worker.flight) == 1 and not worker.dying and (best is None or worker.since < best.since):
-                best = worker
+            held = len(worker.flight)
+            if not worker.dying and sends_ahead(held, self.service) and (best is None or (held, worker.since) < least):
+                best, least = worker, (held, worker.since)
         return best
 
     def state(self) -> str:
@@ -151,8 +149,8 @@ class Replica:
 
 
 class Worker:
-    """One worker: what it holds, its connection. The first `begun` entries of `flight` are the batch it works on; one more may have
-    been sent ahead, which it begins when the batch is answered."""
+    """One worker: what it holds, its connection. The first `begun` entries of `flight` are the batch it works on; more may have been
+    sent ahead, each a batch of its own, which it begins in turn when the one before is answered."""
 
     __slots__ = ("_next", "begun", "dying", "flight", "last", "link", "pid", "replica", "since")
 
@@ -211,12 +209,11 @@ class Worker:
     def _next_batch(self, now: float, owner: Owner) -> None:
         replica = self.replica
         took = now - self.since
-        replica.service = took if replica.service == float("inf") else replica.service + 0.1 * (took - replica.service)
+        replica.service = smoothed(replica.service, took)
         self.since = now
         if self.flight:
-            self.begun = len(self.flight)
-            for prediction in self.flight.values():
-                prediction.sent = now
+            self.begun = 1
+            next(iter(self.flight.values())).sent = now
         else:
             replica.busy -= 1
             replica.idle.append(self)
