@@ -1,6 +1,7 @@
 """The object store's process: `python -m clary.app.objects --settings FILE --ready-fd N`.
 
-By itself, for tests and benchmarks: `--dir DIR --socket PATH` or `--dir DIR --port N [--host H]` instead of `--settings`.
+By itself, for tests and benchmarks: `--dir DIR --socket PATH` or `--dir DIR --port N [--host H]` instead of `--settings`
+(or `--port N` beside them).
 """
 
 from __future__ import annotations
@@ -131,7 +132,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         settings = Settings.read(given.settings)
         place = Place(
             settings.root,
-            str(settings.objects_socket),
+            "" if given.port else str(settings.objects_socket),
+            given.host,
+            given.port,
             low_water=settings.low_water,
             hosts=settings.allowed_hosts,
             database=settings.database,
