@@ -13,10 +13,12 @@ import socket
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from time import monotonic
+from time import monotonic, sleep
 
 TICKS = os.sysconf("SC_CLK_TCK")
 SAMPLE = 200
+QUIET = 0.25  # cores that others may use of a machine that is called quiet
+LOOK = 0.5  # seconds of one look at the machine
 TOLERANCE = 1e-5  # the booster computes in float32; texts are rounded differently
 
 
@@ -78,6 +80,16 @@ def others(pids: Sequence[int]) -> Iterator[list[float]]:
     began, whole, own = monotonic(), _busy(), _spent(pids)
     yield found
     found.append(max(0.0, ((_busy() - whole) - (_spent(pids) - own)) / (monotonic() - began)))
+
+
+def await_quiet(pids: Sequence[int], patience: float) -> None:
+    """Return once others use less than `QUIET` cores, or after `patience` seconds."""
+    end = monotonic() + patience
+    while monotonic() < end:
+        with others(pids) as found:
+            sleep(LOOK)
+        if found[0] < QUIET:
+            return
 
 
 def _busy() -> float:

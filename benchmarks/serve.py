@@ -26,7 +26,7 @@ from botocore.awsrequest import AWSRequest
 from botocore.credentials import Credentials
 
 from benchmarks import models
-from benchmarks.checks import SAMPLE, agree, answers, others
+from benchmarks.checks import QUIET, SAMPLE, agree, answers, await_quiet, others
 from benchmarks.common import Row, arguments, finish, say, tree
 from benchmarks.load import Load, open_loop, read, save, wrk
 from benchmarks.peers.launch import Peer, bare, frameworks
@@ -55,10 +55,10 @@ class Target:
         return min(load.p50 for load in self.single)
 
     @property
-    def quiet(self) -> str:
-        """How undisturbed its best round was."""
+    def disturbance(self) -> float:
+        """Cores that others used during its best round."""
         best = max(range(len(self.closed)), key=lambda place: self.closed[place].rate)
-        return f"{self.name} {self.disturbed[best]:.1f}"
+        return self.disturbed[best]
 
 
 def signed(bench: Bench, endpoint: str, bodies: Sequence[bytes], content_type: str = "text/csv") -> list[bytes]:
@@ -129,12 +129,15 @@ class Arena:
             bad = sum(load.failed for load in (*target.closed, *target.single))
             if bad:
                 raise RuntimeError(f"{target.name}: {bad} requests failed")
-        self.notes.append(f"cores used by others, {ours.name}: " + ", ".join(t.quiet for t in (ours, *peers)))
+        seen = ", ".join(f"{target.name} {target.disturbance:.1f}" for target in (ours, *peers))
+        self.notes.append(f"cores used by others in the best round: {seen}")
         return ours
 
     def closed(self, target: Target, connections: int) -> None:
         """One closed loop."""
-        with others(sorted({*tree(os.getpid()), *self.bench.processes()})) as found:
+        pids = sorted({*tree(os.getpid()), *self.bench.processes()})
+        await_quiet(pids, self.given.patience)
+        with others(pids) as found:
             target.closed.append(wrk(target.port, target.requests, connections, self.given.seconds))
         target.disturbed += found
 
@@ -143,6 +146,11 @@ class Arena:
         expected = answers(ours.port, read(ours.requests)[:SAMPLE])
         for peer in peers:
             agree(peer.name, expected, answers(peer.port, read(peer.requests)[:SAMPLE]))
+
+
+def fair(ours: Target, other: Target, met: bool) -> bool | None:
+    """Whether a must is met; None (not measured) where it seems to be, but others held the peer up more than Clary."""
+    return None if met and other.disturbance - ours.disturbance > QUIET else met
 
 
 def row(
@@ -173,7 +181,7 @@ def rows_of_batching(arena: Arena) -> list[Row]:
                 f"bare uvicorn {app_target.rate:,.0f}/s",
                 ratio,
                 ">= 6x",
-                ratio >= 6,
+                fair(ours, app_target, ratio >= 6),
             )
         )
         extra = ours.p50 - app_target.p50
@@ -197,7 +205,7 @@ def rows_of_batching(arena: Arena) -> list[Row]:
                 f"bare with micro-batching {batched_target.rate:,.0f}/s",
                 ratio,
                 ">= 0.8x",
-                ratio >= 0.8,
+                fair(ours, batched_target, ratio >= 0.8),
             )
         )
         rate = 0.7 * app_target.rate
@@ -227,7 +235,7 @@ def rows_of_batching(arena: Arena) -> list[Row]:
 
 def rows_of_frameworks(arena: Arena, make: Callable[[], Target]) -> list[Row]:
     """Six serving frameworks, one at a time, Clary beside each: the best of them is what Clary must beat twenty times."""
-    found: list[tuple[float, float, str]] = []
+    found: list[tuple[float, float, str, bool | None]] = []
     rows = []
     for peer in frameworks(arena.given.peers_dir, arena.booster):
         say(f"  {peer.name} ...")
@@ -239,12 +247,12 @@ def rows_of_frameworks(arena: Arena, make: Callable[[], Target]) -> list[Row]:
             rows.append(Row(f"{peer.name} at {CONNECTIONS}", None, "/s", f"not measured: {str(error)[:90]}"))
             continue
         ratio = ours.rate / target.rate
-        found.append((target.rate, ratio, peer.name))
+        found.append((target.rate, ratio, peer.name, fair(ours, target, ratio >= 20)))
         rows.append(Row(f"{peer.name} at {CONNECTIONS}", target.rate, "/s", f"Clary {ours.rate:,.0f}/s", ratio))
     if found:
-        best, ratio, name = max(found)
+        best, ratio, name, ok = max(found)
         what, against = f"requests/s at {CONNECTIONS}, against the best framework", f"{name} {best:,.0f}/s"
-        rows.append(Row(what, best * ratio, "/s", against, ratio, ">= 20x", ratio >= 20))
+        rows.append(Row(what, best * ratio, "/s", against, ratio, ">= 20x", ok))
     return rows
 
 
@@ -270,7 +278,7 @@ def rows_of_own_code(arena: Arena) -> list[Row]:
             f"bare uvicorn, {workers} processes {other.rate:,.0f}/s",
             ratio,
             ">= 1.0x",
-            ratio >= 1,
+            fair(ours, other, ratio >= 1),
         )
     ]
 
@@ -328,6 +336,9 @@ def options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--seconds", type=float, default=4.0, help="of each measurement")
     parser.add_argument(
+        "--patience", type=float, default=10.0, help="most seconds to wait for a quiet machine, each time"
+    )
+    parser.add_argument(
         "--peers-dir", default=str(Path.home() / ".cache" / "clary-bench"), help="environments of the peers"
     )
     parser.add_argument("--environments", default="", help="folder of Clary's built runtimes; default: a fresh one")
@@ -357,6 +368,8 @@ def main() -> int:
         shutil.rmtree(folder, ignore_errors=True)
         if not given.environments:
             shutil.rmtree(environments, ignore_errors=True)
+    if any(row.must and row.ok is None for row in rows):
+        notes.append("no verdict where others held a peer up more than Clary: run again on a quieter machine")
     ran = "without" if given.no_peers else "with"
     notes.append(f"{os.cpu_count()} cores shared by load, edge, front and workers; {ran} the six frameworks")
     notes.append(f"best of {given.rounds} rounds of {given.seconds:g} s; took {time.monotonic() - began:.0f} s")
