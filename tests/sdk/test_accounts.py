@@ -39,7 +39,7 @@ def test_an_assumed_role_works_everywhere_until_it_is_tampered_with(server: Serv
 
     token = made["SessionToken"]
     assert client("sts", token).get_caller_identity()["Arn"] == "arn:aws:sts::000000000000:assumed-role/Anyone/me"
-    assert client("sagemaker", token).list_endpoints()["Endpoints"] == []
+    assert client("sagemaker", token).list_endpoints(NameContains="no-such")["Endpoints"] == []
     assert "Buckets" in client("s3", token).list_buckets()
     with pytest.raises(ClientError) as caught:
         client("sts", token[:-4] + "AAAA").get_caller_identity()
@@ -58,13 +58,30 @@ def test_roles(server: Server) -> None:
     names = [
         role["RoleName"] for page in iam.get_paginator("list_roles").paginate(MaxItems=1) for role in page["Roles"]
     ]
-    assert names == ["ClaryDefaultRole", "Trainer"]
+    assert names == sorted(names)
+    assert {"ClaryDefaultRole", "Trainer"} <= set(names)
     with pytest.raises(iam.exceptions.DeleteConflictException):
         iam.delete_role(RoleName="Trainer")
     with pytest.raises(iam.exceptions.MalformedPolicyDocumentException):
         iam.create_role(RoleName="Bad", AssumeRolePolicyDocument="{")
     allowed = iam.simulate_principal_policy(PolicySourceArn=role["Arn"], ActionNames=["s3:PutObject"])
     assert [result["EvalDecision"] for result in allowed["EvaluationResults"]] == ["allowed"]
+
+
+def test_any_role_of_the_account_is_taken_up_when_sdk_v3_asks_what_it_may_do(server: Server) -> None:
+    iam = server.client("iam")
+    arn = "arn:aws:iam::000000000000:role/team/Unheard"
+    with pytest.raises(iam.exceptions.NoSuchEntityException):
+        iam.get_role(RoleName="Unheard")
+    for _ in range(2):
+        allowed = iam.simulate_principal_policy(PolicySourceArn=arn, ActionNames=["s3:GetObject"])
+        assert [result["EvalDecision"] for result in allowed["EvaluationResults"]] == ["allowed"]
+    role = iam.get_role(RoleName="Unheard")["Role"]
+    assert (role["Arn"], role["AssumeRolePolicyDocument"]) == (arn, json.loads(TRUST))
+    with pytest.raises(iam.exceptions.NoSuchEntityException):
+        iam.simulate_principal_policy(
+            PolicySourceArn="arn:aws:iam::999999999999:role/Unheard", ActionNames=["s3:GetObject"]
+        )
 
 
 def test_following_a_group_shows_every_event_once(server: Server) -> None:

@@ -16,8 +16,17 @@ from clary.api.call import Call, Params
 from clary.api.errors import ApiError
 from clary.api.registry import operation
 from clary.domain.errors import AlreadyExists, InUse, Invalid, NotFound
-from clary.domain.resources import Query, Record
-from clary.domain.roles import check_policy, new_role, parse_policy, parse_role, simulate, unique_id
+from clary.domain.resources import Query, Record, Scope
+from clary.domain.roles import (
+    SAGEMAKER,
+    check_policy,
+    new_role,
+    parse_policy,
+    parse_role,
+    simulate,
+    trusting,
+    unique_id,
+)
 
 PAGE = 100
 
@@ -173,13 +182,16 @@ async def delete_role_policy(call: Call, params: Params) -> Params:
 
 @operation("iam", "SimulatePrincipalPolicy")
 async def simulate_principal_policy(call: Call, params: Params) -> Params:
-    """What Clary would answer such a request: any role ARN of the account may be asked about, created or not."""
+    """What Clary would answer such a request. A role that nobody created is taken up: any role ARN of the account works here, and
+    SDK v3, which asks this first, then wants to read its trust."""
     source = params["PolicySourceArn"]
     role, user = parse_role(source), source.partition(f"arn:aws:iam::{call.scope.account}:user/")
     if role is None and not user[2]:
         raise Invalid(f"Invalid Entity Arn: {source} does not clearly define entity type and name.")
     if role is not None and role[0] != call.scope.account:
         raise NotFound(f"The role with name {role[2]} cannot be found.")
+    if role is not None:
+        await _take_up(call, *role)
     results = [
         {
             "EvalActionName": action,
@@ -192,6 +204,21 @@ async def simulate_principal_policy(call: Call, params: Params) -> Params:
         for resource in params.get("ResourceArns") or ["*"]
     ]
     return {"EvaluationResults": results, "IsTruncated": False}
+
+
+async def _take_up(call: Call, account: str, path: str, name: str) -> None:
+    if await call.store.get("role", Scope(account, ""), name) is not None:
+        return
+    request = {
+        "RoleName": name,
+        "Path": path,
+        "AssumeRolePolicyDocument": trusting(SAGEMAKER),
+        "Description": "Taken up by Clary when a client asked what it may do.",
+    }
+    try:
+        await call.store.add(new_role(account, request, call.now))
+    except AlreadyExists:
+        pass
 
 
 # -- words -------------------------------------------------------------------------------------------------------------------------
