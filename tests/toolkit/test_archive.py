@@ -261,3 +261,13 @@ class TestDamage:
             pass
         assert {p.name for p in folder.iterdir()} <= {"in", "model.tar.gz"}
         assert {p.name for p in (folder / "in").iterdir()} <= {"model"}
+
+
+def test_the_root_that_the_sdks_write_when_they_repack_a_model(tmp_path: Path) -> None:
+    """`tar.add(folder, arcname=os.path.sep)`: a folder named "/", everything else relative."""
+    folder = tmp_path / "repacked"
+    (folder / "code").mkdir(parents=True)
+    (folder / "code" / "inference.py").write_text("x")
+    (folder / "model.joblib").write_text("y")
+    data = _tar(lambda tar: tar.add(folder, arcname=os.path.sep))
+    assert _extract(tmp_path, data) == {"code/inference.py": b"x", "model.joblib": b"y"}

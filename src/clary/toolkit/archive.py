@@ -275,7 +275,7 @@ def _clean(name: bytes, shown: str) -> str:
         raise ArchiveError('member "{}" has a NUL in its name'.format(shown))
     if b"\\" in name:
         raise ArchiveError('member "{}" has a backslash in its name'.format(shown))
-    if name.startswith(b"/"):
+    if name.startswith(b"/") and name.strip(b"/"):  # "/" alone is the root itself: both SDKs write it when they repack
         raise ArchiveError('member "{}" has an absolute path'.format(shown))
     segments = [s for s in name.split(b"/") if s not in (b"", b".")]
     if b".." in segments:
