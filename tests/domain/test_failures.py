@@ -44,3 +44,27 @@ def test_a_reason_never_passes_aws_limit_and_keeps_both_ends() -> None:
 def test_prefixes_are_not_doubled() -> None:
     assert client_error("ClientError: no") == "ClientError: no"
     assert client_error("no") == "ClientError: no"
+
+
+DRIVER = """\
+Executing command: python3 bad.py
+Traceback (most recent call last):
+File "/opt/ml/input/data/code/bad.py", line 3, in <module>
+learn()
+ValueError: the labels are strings
+Command failed with exit code 1. Traceback: Traceback (most recent call last):
+  File "/opt/ml/input/data/sm_drivers/common/utils.py", line 193, in execute_commands
+    raise subprocess.CalledProcessError(exitcode, commands)
+subprocess.CalledProcessError: Command '['python3', 'bad.py']' returned non-zero exit status 1.
+
++++ handle_error
++++ exit 1
+""".splitlines()
+
+
+def test_the_drivers_of_sdk_v3_speak_of_themselves_only_so_the_users_traceback_is_told() -> None:
+    reason = algorithm_error(1, "\n".join(DRIVER[6:9]), DRIVER)
+    assert reason.startswith("AlgorithmError: ValueError: the labels are strings\n")
+    assert 'File "/opt/ml/input/data/code/bad.py", line 3, in <module>' in reason
+    assert "CalledProcessError" not in reason
+    assert "CalledProcessError" in algorithm_error(1, "\n".join(DRIVER[6:9]), [])

@@ -11,12 +11,13 @@ from collections.abc import Sequence
 
 LIMIT = 1024
 _EXCEPTION = re.compile(r"^(?:[A-Za-z_][\w.]*\.)?[A-Za-z_]\w*(?:Error|Exception|Interrupt|Exit|Warning)\b(?::.*)?$")
+_DRIVERS = "/opt/ml/input/data/sm_drivers/"
 _TRACEBACK = "Traceback (most recent call last):"
 
 
 def algorithm_error(exit_code: int, failure: str, tail: Sequence[str]) -> str:
     """`AlgorithmError: <output/failure, else what the log's end tells>, exit code: N`."""
-    text = failure.strip() or _from_log(tail)
+    text = _of_driver(failure, tail) or failure.strip() or _from_log(tail)
     if text.startswith("ClientError: "):  # said by Clary's own part of the container: a channel that cannot be streamed
         return fitted("", text, f", exit code: {exit_code}")
     return fitted("AlgorithmError: ", text or _signal(exit_code), f", exit code: {exit_code}")
@@ -47,6 +48,15 @@ def fitted(prefix: str, text: str, suffix: str) -> str:
         head = room // 3
         text = text[:head] + mark + text[-(room - head - len(mark)) :]
     return prefix + text + suffix
+
+
+def _of_driver(failure: str, tail: Sequence[str]) -> str:
+    """What the user's script said, where the failure file is SDK v3's: its drivers write their own traceback into it, which only
+    tells that a command ended."""
+    if _DRIVERS not in failure or "subprocess.CalledProcessError" not in failure:
+        return ""
+    ends = [number for number, line in enumerate(tail) if line.startswith("Command failed with exit code ")]
+    return _from_log(tail[: ends[-1]]) if ends else ""
 
 
 def _signal(exit_code: int) -> str:
