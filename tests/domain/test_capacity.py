@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from clary.domain.capacity import FLOOR, Claim, Fit, Machine, admit, fit
+from clary.domain.capacity import FLOOR, Claim, Fit, Machine, admit, check_reservable, fit
 from clary.domain.errors import LimitExceeded
 from clary.domain.instances import GIB, Size
 
@@ -72,3 +72,10 @@ def test_strict_reserves_what_is_named() -> None:
     waits = admit([wanted], (claim(1),), 0, LAPTOP, "strict", 0.0)
     assert not waits.granted
     assert "2 of 2 vCPU are reserved" in waits.reason
+
+
+def test_what_strict_may_ever_reserve() -> None:
+    machine = replace(LAPTOP, cpus=4, memory=64 * GIB)
+    check_reservable([SMALL, SMALL], machine, "endpoint")
+    with pytest.raises(LimitExceeded, match=r"endpoint usage' cannot hold 3 Instances on this machine \(0 of 4 vCPU"):
+        check_reservable([SMALL] * 3, machine, "endpoint")

@@ -20,6 +20,7 @@ from clary.domain.resources import Record, Scope
 from clary.domain.routes import EndpointRoute, EndpointView, ReplicaView, VariantView
 from clary.domain.workload import Workload
 from clary.loops.endpoints import EndpointSubject, ServingPorts, attach
+from clary.loops.ledger import Ledger
 from clary.loops.loop import Loop
 from clary.loops.replica_places import ServingSettings
 from clary.testing.backends import MemoryBackend
@@ -82,7 +83,7 @@ class Yard:
         self.artifacts = MemoryArtifacts({"b": {"m.tar.gz": b"an archive", "code.tar.gz": b"another"}})
         self.runtimes, self.logs, self.keys, self.clock = MemoryRuntimes(), MemoryLogs(), MemoryKeys(), FakeClock()
         self.contents: dict[str, str] = {"model/xgboost-model": "m"}
-        self.refusal = ""
+        self.refusal, self.policy = "", "fit"
         self.failure = ""
         self.extractions = 0
         self.extracting = True
@@ -109,8 +110,10 @@ class Yard:
             socket=lambda name: "front-0.sock",
             endpoint="http://127.0.0.1:4600",
             passed={"HTTP_PROXY": "p"},
+            policy=self.policy,
         )
-        self.subject = EndpointSubject(self.ports, self.settings)
+        self.ledger = Ledger()
+        self.subject = EndpointSubject(self.ports, self.settings, self.ledger)
         self.loop: Loop[Any, Any] = Loop(self.subject, self.store, self.clock, "me", sweep_seconds=0.05)
         self.leave = attach(self.subject, self.loop, self.ports)
         self.task = asyncio.create_task(self.loop.run())
@@ -319,6 +322,37 @@ async def test_a_model_that_does_not_load_leaves_nothing_running(yard: Yard) -> 
     assert "ValueError: bad" in endpoints.plant_of(record).failure
     async with asyncio.timeout(5):
         while await yard.backend.handles() or list((yard.folder / "replicas").iterdir()):
+            await asyncio.sleep(0.002)
+
+
+async def test_strict_reserves_a_place_for_each_replica(yard: Yard) -> None:
+    """The machine has 2 vCPU: one ml.m5.large."""
+    await yard.close()
+    yard.policy = "strict"
+    yard.open()
+    await yard.create(count=2)
+    record = await yard.until("Failed")
+    assert record is not None
+    reason = endpoints.plant_of(record).failure
+    assert reason.startswith("CapacityError: Unable to provision requested ML compute capacity")
+    assert "2 of 2 vCPU are reserved, 2 needed" in reason
+
+
+async def test_a_place_is_kept_over_a_restart_and_given_back_at_the_end(yard: Yard) -> None:
+    await yard.close()
+    yard.policy = "strict"
+    yard.open()
+    await yard.create()
+    record = await yard.in_service()
+    await yard.close()
+    yard.open()
+    async with asyncio.timeout(5):
+        while not yard.ledger.reserved(""):
+            await asyncio.sleep(0.002)
+    await yard.store.save(endpoints.asked_delete(record, yard.clock.now()))
+    await yard.until(None)
+    async with asyncio.timeout(5):
+        while yard.ledger.reserved(""):
             await asyncio.sleep(0.002)
 
 

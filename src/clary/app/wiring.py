@@ -33,6 +33,7 @@ from clary.domain.roles import default_role
 from clary.loops import endpoints, jobs, orphans, upkeep
 from clary.loops.job_places import JobSettings
 from clary.loops.job_work import JobPorts
+from clary.loops.ledger import Ledger
 from clary.loops.loop import Loop
 from clary.loops.replica_places import ServingSettings
 from clary.objects.client import OwnArtifacts
@@ -87,8 +88,9 @@ async def control(settings: Settings) -> AsyncIterator[Control]:
     measured = partial(measure, len(backend.host.gpus), settings.max_jobs)
     job_ports = JobPorts(store, runs, artifacts, built, logs, datapoints, keys, clock, measured)
     serving_ports = endpoints.ServingPorts(store, runs, fronts, artifacts, built, logs, keys, clock, measured)
-    job_subject = jobs.JobSubject(job_ports, job_settings(settings))
-    endpoint_subject = endpoints.EndpointSubject(serving_ports, serving_settings(settings))
+    places = Ledger()
+    job_subject = jobs.JobSubject(job_ports, job_settings(settings), places)
+    endpoint_subject = endpoints.EndpointSubject(serving_ports, serving_settings(settings), places)
     owner = owner_of(settings)
     job_loop: Loop[JobCommand, JobSeen] = Loop(job_subject, store, clock, owner)
     endpoint_loop: Loop[EndpointCommand, EndpointSeen] = Loop(endpoint_subject, store, clock, owner)

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from clary.domain.errors import LimitExceeded
 from clary.domain.instances import GIB, Size
 
+_WAITING = "Waiting for capacity: "
 FLOOR = 256 << 20  # bytes that a new host needs free, beyond what the young ones may still take
 YOUNG = 20.0  # seconds in which a host has not shown yet what it needs
 
@@ -64,11 +65,12 @@ class Admission:
     reason: str = ""
 
 
-def fit(size: Size, machine: Machine, policy: str) -> Fit:
-    """One host of that size on this machine. `strict` raises LimitExceeded (AWS's text) when it could never be reserved."""
+def fit(size: Size, machine: Machine, policy: str, usage: str = "training job") -> Fit:
+    """One host of that size on this machine. `strict` raises LimitExceeded (AWS's text) when it could never be reserved.
+    `usage`: training job | endpoint."""
     if policy == "strict":
         if size.vcpu > machine.cpus or size.memory > machine.memory or size.gpus > machine.gpus:
-            raise LimitExceeded(_limit_text(size, machine))
+            raise LimitExceeded(_limit_text(size, machine, usage))
         return Fit(float(size.vcpu), size.memory, size.gpus)
     notes: list[str] = []
     cpu, memory = min(size.vcpu, machine.cpus), min(size.memory, machine.usable)
@@ -81,14 +83,14 @@ def fit(size: Size, machine: Machine, policy: str) -> Fit:
     if size.accelerators and gpus < size.accelerators:
         kind = {"gpu": "GPU", "neuron": "Neuron device", "gaudi": "Gaudi device"}[size.accelerator]
         have = f"{gpus} of its {size.accelerators} are" if gpus else "none is"
-        notes.append(f"{size.name} has {size.accelerators} {kind}(s), {have} on this machine: the job runs on CPU" if not gpus
+        notes.append(f"{size.name} has {size.accelerators} {kind}(s), {have} on this machine: it runs on CPU" if not gpus
                      else f"{size.name} has {size.accelerators} {kind}(s), {have} on this machine")  # fmt: skip
     return Fit(float(cpu), memory, gpus, tuple(notes))
 
 
-def _limit_text(size: Size, machine: Machine) -> str:
+def _limit_text(size: Size, machine: Machine, usage: str) -> str:
     return (
-        f"The account-level service limit '{size.name} for training job usage' is 0 Instances, with current utilization of 0 "
+        f"The account-level service limit '{size.name} for {usage} usage' is 0 Instances, with current utilization of 0 "
         f"Instances and a request delta of 1 Instances. This machine has {machine.cpus} vCPU, {_gib(machine.memory)} GiB and "
         f"{machine.gpus} GPU(s), and the capacity policy is 'strict'; choose a smaller type or set capacity to 'fit'."
     )
@@ -101,7 +103,7 @@ def admit(
 
     A job that finds nothing running always starts: it gets what there is."""
     if ahead:
-        return Admission(False, f"Waiting for capacity: {ahead} training job(s) came earlier")
+        return Admission(False, f"{_WAITING}{ahead} training job(s) came earlier")
     if policy == "strict":
         return _reserve(wanted, [fit for claim in running for fit in claim.fits], machine)
     if not running:
@@ -109,17 +111,23 @@ def admit(
     slots = machine.slots or machine.cpus
     busy = sum(claim.hosts for claim in running)
     if busy + len(wanted) > slots:
-        return Admission(
-            False, f"Waiting for capacity: {busy} of {slots} places for hosts are taken, {len(wanted)} needed"
-        )
+        return Admission(False, f"{_WAITING}{busy} of {slots} places for hosts are taken, {len(wanted)} needed")
     young = sum(max(0, FLOOR * c.hosts - c.used) for c in running if now - c.since < YOUNG)
     free = machine.available - young
     need = sum(min(FLOOR, fit.memory) for fit in wanted)
     if free < need:
-        return Admission(
-            False, f"Waiting for capacity: {max(0, free) >> 20} MiB of memory are free, {need >> 20} MiB needed"
-        )
+        return Admission(False, f"{_WAITING}{max(0, free) >> 20} MiB of memory are free, {need >> 20} MiB needed")
     return Admission(True)
+
+
+def check_reservable(sizes: Sequence[Size], machine: Machine, usage: str) -> None:
+    """LimitExceeded unless the machine, with nothing else on it, could reserve all of them at once."""
+    granted = _reserve([fit(size, machine, "strict", usage) for size in sizes], (), machine)
+    if not granted.granted:
+        raise LimitExceeded(
+            f"The account-level service limit '{sizes[0].name} for {usage} usage' cannot hold {len(sizes)} Instances on this machine "
+            f"({granted.reason.removeprefix(_WAITING)}), and the capacity policy is 'strict'."
+        )
 
 
 def _reserve(wanted: Sequence[Fit], running: Sequence[Fit], machine: Machine) -> Admission:
@@ -127,9 +135,7 @@ def _reserve(wanted: Sequence[Fit], running: Sequence[Fit], machine: Machine) ->
     limits = (float(machine.cpus), machine.memory / GIB, float(machine.gpus))
     for what, more, held, limit in zip(("vCPU", "GiB of memory", "GPU"), need, taken, limits, strict=True):
         if more + held > limit:
-            return Admission(
-                False, f"Waiting for capacity: {held:g} of {limit:.4g} {what} are reserved, {more:g} needed"
-            )
+            return Admission(False, f"{_WAITING}{held:g} of {limit:.4g} {what} are reserved, {more:g} needed")
     return Admission(True)
 
 

@@ -47,6 +47,7 @@ __all__ = ["absorb", "asked_capacity", "asked_delete", "asked_update", "decide",
 GIVE_UP_AFTER = 3  # deaths in a row without a replica becoming ready, while the endpoint is being changed
 CALM = 60.0  # seconds without a death after which those before count no more
 LOOK_AGAIN = 10.0  # seconds between looks at an endpoint in service when nothing happens
+NO_CAPACITY = "CapacityError: "  # how FailureReason begins when there is no place for a replica; the SDKs look for it
 SOON = 1.0  # the same while something is on its way (events come first; this is for lost ones)
 
 
@@ -316,7 +317,9 @@ def _reason(turn: Turn, variant: Variant) -> str:
     if not last and variant.made:
         fleet = next((f for f in turn.plant.fleets if variant in f.variants), None)
         last = replica_id(fleet.id, variant.name, variant.made - 1) if fleet else ""
-    if not variant.made:  # it never came to a process: the words are the whole reason
+    if not variant.made or variant.failure.startswith(
+        NO_CAPACITY
+    ):  # it never came to a process: the words are the whole reason
         return variant.failure[:REASON_LENGTH]
     return ping_failure(variant, turn.record.name, last)
 

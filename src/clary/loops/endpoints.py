@@ -9,7 +9,8 @@ from __future__ import annotations
 import asyncio
 import os
 import shutil
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -34,13 +35,15 @@ from clary.domain.endpoint_commands import (
 )
 from clary.domain.endpoint_turn import work_keys
 from clary.domain.errors import Invalid, LimitExceeded, NotFound, Unschedulable
-from clary.domain.fleets import Plant
+from clary.domain.fleets import PLANNED, Plant
 from clary.domain.ids import arn as make_arn
 from clary.domain.instances import GIB, Size
 from clary.domain.lifecycle import EndpointStatus
 from clary.domain.resources import Record
 from clary.domain.roles import assumed_arn, parse_role
+from clary.domain.workload import Observation
 from clary.loops import replica_places
+from clary.loops.ledger import Ledger
 from clary.loops.loop import Loop
 from clary.loops.models import Models
 from clary.loops.replica_places import ServingSettings, replica_folder, replica_key
@@ -74,9 +77,10 @@ class EndpointSubject:
     kind = "endpoint"
     statuses = tuple(status.value for status in EndpointStatus)
 
-    def __init__(self, ports: ServingPorts, settings: ServingSettings) -> None:
+    def __init__(self, ports: ServingPorts, settings: ServingSettings, ledger: Ledger | None = None) -> None:
         self._ports = ports
         self._settings = settings
+        self._ledger = ledger or Ledger()
         self.tasks = Tasks()
         self.models = Models(settings.models, ports.backend, ports.artifacts, ports.runtimes)
         self._arns: dict[str, str] = {}  # workload key -> ARN
@@ -88,13 +92,15 @@ class EndpointSubject:
     async def observe(self, record: Record) -> Seen:
         await self._seed()
         plant = endpoints.plant_of(record)
-        runs = {}
+        runs: dict[str, Observation | None] = {}
         for replica in plant.replicas:
             self._arns[replica_key(replica.id)] = record.arn
             if replica.handle:
                 self._arns[replica.handle] = record.arn
                 runs[replica.id] = await self._ports.backend.observe(replica.handle)
         self._mounted[record.arn] = _models(plant)
+        if self._settings.policy == "strict":
+            self._hold(plant, runs)
         scope = record.scope
         return Seen(
             runs=runs,
@@ -196,7 +202,7 @@ class EndpointSubject:
         try:
             runtime = self.models.runtime(command.container, str(command.prepared["program"]))
             environment = await ports.runtimes.ensure(runtime, str(command.prepared["requirements"]))
-            fit = self._fit(command.instance_type)
+            fit = self._place(command)
             stream = replica_places.log_stream(command.variant, command.id)
             log_path = ports.logs.open(
                 record.scope, replica_places.log_group(command.endpoint), stream, ports.clock.now()
@@ -210,14 +216,42 @@ class EndpointSubject:
                 self._say(record, stream, note)
             handle = await ports.backend.start(ports.backend.plan(workload))
         except (Invalid, LimitExceeded, NotFound, Unschedulable) as error:
+            self._ledger.drop(command.id)
             return Started(refused=error.message)
         self._arns[handle] = record.arn
         return Started(handle)
 
-    def _fit(self, instance_type: str) -> Fit:
-        machine = self._ports.measure()
+    def _fit(self, instance_type: str, machine: Machine) -> Fit:
         size = instances.find(instance_type) or Size(instance_type or "this machine", machine.cpus, 4 * GIB)
-        return capacity.fit(size, machine, self._settings.policy)
+        return capacity.fit(size, machine, self._settings.policy, "endpoint")
+
+    def _place(self, command: StartReplica) -> Fit:
+        """What the replica gets; under `strict` it is reserved. LimitExceeded, in AWS's words, when others hold too much."""
+        machine, now = self._ports.measure(), self._ports.clock.now()
+        fit = self._fit(command.instance_type, machine)
+        if self._settings.policy == "strict":
+            others = self._ledger.reserved(command.id)
+            granted = capacity.admit([fit], others, 0, machine, "strict", now)
+            if not granted.granted:
+                raise LimitExceeded(
+                    f"{endpoints.NO_CAPACITY}Unable to provision requested ML compute capacity due to "
+                    f"InsufficientInstanceCapacity error. {granted.reason}, and the capacity policy is 'strict'."
+                )
+            self._ledger.hold(command.id, fit, now)
+        return fit
+
+    def _hold(self, plant: Plant, runs: Mapping[str, Observation | None]) -> None:
+        """Replicas that run keep their places, whoever started them; what has ended gives its own back at once."""
+        machine = self._ports.measure()
+        for fleet in plant.fleets:
+            for variant in fleet.variants:
+                for replica in variant.replicas:
+                    run = runs.get(replica.id)
+                    if run is not None and run.state.is_terminal:
+                        self._ledger.drop(replica.id)
+                    elif replica.phase != PLANNED:
+                        with suppress(LimitExceeded):  # of a time with another policy
+                            self._ledger.hold(replica.id, self._fit(variant.instance_type, machine), replica.since)
 
     def _credentials(self, command: StartReplica, record: Record) -> dict[str, str]:
         """Temporary keys of the model's role; none for a model without one or without a network."""
@@ -246,6 +280,7 @@ class EndpointSubject:
     async def _clear(self, command: ForgetReplica, key: str) -> None:
         handle = command.handle or replica_key(command.id)
         await end(self._ports.backend, handle, _GONE_SECONDS)
+        self._ledger.drop(command.id)
         await asyncio.to_thread(shutil.rmtree, str(replica_folder(self._settings, command.id)), True)
         self._arns.pop(handle, None)
         asyncio.get_running_loop().call_soon(self.tasks.forget, key)

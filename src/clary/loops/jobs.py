@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from clary.domain import channels, job_life, jobs, metrics, training
+from clary.domain.capacity import Claim
 from clary.domain.decisions import Decision
 from clary.domain.errors import ClaryError, Invalid
 from clary.domain.jobs import (
@@ -56,10 +57,10 @@ class JobSubject:
     kind = jobs.KIND
     statuses = jobs.ACTIVE
 
-    def __init__(self, ports: JobPorts, settings: JobSettings) -> None:
+    def __init__(self, ports: JobPorts, settings: JobSettings, ledger: Ledger | None = None) -> None:
         self._ports = ports
         self._settings = settings
-        self._ledger = Ledger()
+        self._ledger = ledger or Ledger()
         self._seeded = False
         self._arns: dict[str, str] = {}  # job id -> ARN, of the active ones
         self.work = JobWork(ports, settings)
@@ -90,7 +91,7 @@ class JobSubject:
         return Seen(
             machine=self._ports.measure(),
             policy=self._settings.policy,
-            claims=self._ledger.claims(record.arn),
+            claims=self._claims(record),
             ahead=self._ledger.ahead(record),
             work=self.work.state(record),
             runs=runs,
@@ -99,6 +100,11 @@ class JobSubject:
             offsets=offsets,
             sync_due=self.work.sync_due(record),
         )
+
+    def _claims(self, record: Record) -> tuple[Claim, ...]:
+        if self._settings.policy == "strict":
+            return self._ledger.reserved(record.arn)
+        return self._ledger.claims(record.arn)
 
     def decide(self, record: Record, observation: Seen, now: float) -> Decision[Command]:
         return job_life.decide(record, observation, now)

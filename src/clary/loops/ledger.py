@@ -1,4 +1,4 @@
-"""Who holds a place on this machine and who waits: a projection of the training jobs' records, kept in memory.
+"""Who holds a place on this machine and who waits: a projection of the training jobs' records and of replicas, kept in memory.
 
 Filled from the store at first use and by `Store.watch` from then on, so a successor of a killed control plane sees the same places.
 """
@@ -19,6 +19,7 @@ class Ledger:
     def __init__(self) -> None:
         self._claims: dict[str, Claim] = {}
         self._waiting: dict[str, tuple[float, str]] = {}
+        self._replicas: dict[str, Claim] = {}
 
     def note(self, record: Record) -> None:
         """Take in a record as stored."""
@@ -45,6 +46,17 @@ class Ledger:
     def claims(self, but: str) -> tuple[Claim, ...]:
         """Places held by others than `but`."""
         return tuple(claim for arn, claim in self._claims.items() if arn != but)
+
+    def hold(self, replica: str, fit: Fit, since: float) -> None:
+        """A replica takes its place."""
+        self._replicas.setdefault(replica, Claim(replica, (fit,), since))
+
+    def drop(self, replica: str) -> None:
+        self._replicas.pop(replica, None)
+
+    def reserved(self, but: str) -> tuple[Claim, ...]:
+        """Places of jobs and replicas: what the policy `strict` counts. (`fit` counts replicas by the memory they use.)"""
+        return (*self.claims(but), *(claim for replica, claim in self._replicas.items() if replica != but))
 
     def ahead(self, record: Record) -> int:
         """How many waiting jobs came before this one."""

@@ -10,7 +10,7 @@ from typing import Any
 from clary.api import holding, paging, records, tagging
 from clary.api.call import Call, Params
 from clary.api.registry import operation
-from clary.domain import endpoints, fields
+from clary.domain import capacity, endpoints, fields, instances
 from clary.domain.containers import container_of
 from clary.domain.errors import Invalid, NotFound
 from clary.domain.fleets import Fleet, Plant, Variant, new_fleet
@@ -49,7 +49,17 @@ async def _fleet(call: Call, config_name: str) -> Fleet:
     containers = {name: replace(container_of(model), wall=wall) for name, model in models.items()}
     if config.document["request"].get("EnableNetworkIsolation"):
         containers = {name: replace(container, isolated=True) for name, container in containers.items()}
-    return new_fleet(call.new_id(), config_name, rows, containers, call.now)
+    fleet = new_fleet(call.new_id(), config_name, rows, containers, call.now)
+    _check_size(call, fleet)
+    return fleet
+
+
+def _check_size(call: Call, fleet: Fleet) -> None:
+    """Under the policy `strict`: that the machine could ever reserve the whole fleet."""
+    machine = call.settings.machine
+    sizes = [size for v in fleet.variants if (size := instances.find(v.instance_type)) for _ in range(v.count)]
+    if sizes and machine is not None and call.settings.capacity == "strict":
+        capacity.check_reservable(sizes, machine, "endpoint")
 
 
 @operation("sagemaker", "DescribeEndpoint")
@@ -154,10 +164,17 @@ async def update_endpoint(call: Call, params: Params) -> Params:
 async def update_weights_and_capacities(call: Call, params: Params) -> Params:
     """Record weights and counts; no replica that stays is restarted."""
     fields.check("UpdateEndpointWeightsAndCapacities", params, call.settings.strict_fields)
+
+    def change(old: Record) -> Record:
+        new = endpoints.asked_capacity(old, params["DesiredWeightsAndCapacities"], call.now)
+        if (fleet := endpoints.plant_of(new).serving) is not None:
+            _check_size(call, fleet)
+        return new
+
     record = await records.amend(
         call,
         lambda: records.find(call, "endpoint", params["EndpointName"]),
-        lambda old: endpoints.asked_capacity(old, params["DesiredWeightsAndCapacities"], call.now),
+        change,
     )
     return {"EndpointArn": record.arn}
 

@@ -10,7 +10,7 @@ from clary.api import holding, paging, records, tagging
 from clary.api.call import Call, Params
 from clary.api.registry import operation
 from clary.domain import capacity, channels, fields, jobs, metrics, public_buckets, training
-from clary.domain.errors import AlreadyExists, IllegalTransition, InUse, Invalid, LimitExceeded, NotFound
+from clary.domain.errors import AlreadyExists, IllegalTransition, InUse, Invalid, NotFound
 from clary.domain.lifecycle import JOB, JobFact, JobStatus, admits
 from clary.domain.resources import Record
 from clary.domain.roles import parse_role
@@ -85,13 +85,7 @@ def _check_size(call: Call, params: Params) -> None:
     machine = call.settings.machine
     if call.settings.capacity != "strict" or machine is None:
         return
-    fits = [capacity.fit(size, machine, "strict") for size in sizes]
-    granted = capacity.admit(fits, (), 0, machine, "strict", call.now)
-    if not granted.granted:
-        raise LimitExceeded(
-            f"The account-level service limit '{of[0].instance_type} for training job usage' cannot hold {len(of)} Instances on "
-            f"this machine ({granted.reason}), and the capacity policy is 'strict'."
-        )
+    capacity.check_reservable(sizes, machine, "training job")
 
 
 async def _check_places(call: Call, params: Params) -> None:
