@@ -73,8 +73,9 @@ class Database:
             elif found != VERSION:
                 self._migrate(found)
         except (DBAPIError, sqlite3.Error) as error:
-            reason = getattr(error, "orig", None) or error
-            raise StoreUnusable(f"The records at {self.where} cannot be opened: {reason}. {_ADVICE}") from error
+            reason = str(getattr(error, "orig", None) or error).strip()
+            advice = _ADVICE if self.lite else "Is the server up, and does the setting `database` name it rightly?"
+            raise StoreUnusable(f"The records at {self.where} cannot be opened: {reason}. {advice}") from error
 
     def _check_file(self) -> None:
         file = Path(self.url.database or "")

@@ -85,7 +85,9 @@ class SqlIndex:
                 cursor.execute(f"INSERT INTO index_meta (name, value) VALUES ('schema', '{SCHEMA_VERSION}')")
             raw.close()
         except (DatabaseError, self._error) as error:
-            raise IndexUnusable(f"The object index {where} cannot be opened: {error}. {_ADVICE}") from error
+            advice = _ADVICE if self._lite else "Is the server up, and does the setting `database` name it rightly?"
+            reason = str(getattr(error, "orig", None) or error).strip()
+            raise IndexUnusable(f"The object index {where} cannot be opened: {reason}. {advice}") from error
         if row is not None and int(row[0]) > SCHEMA_VERSION:
             raise IndexUnusable(
                 f"The object index {where} has schema {row[0]}, this Clary knows {SCHEMA_VERSION}: it was written by a newer Clary."
