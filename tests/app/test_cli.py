@@ -87,6 +87,8 @@ def test_a_command_that_needs_a_clary_says_so(tmp_path: Path, command: list[str]
     assert done.stdout == ""
     (line,) = done.stderr.splitlines()
     assert line.startswith("clary: ")
+    if command != ["down"]:
+        assert f"`clary up --detach --dir {tmp_path / 'none'}`" in line
     assert not (tmp_path / "none").exists()
 
 
@@ -95,7 +97,7 @@ def test_wrong_usage_and_bad_settings(tmp_path: Path) -> None:
     assert clary("completion", "fish").returncode == output.USAGE
     done = clary("config", "--dir", str(tmp_path), CLARY_PORT="x")
     assert done.returncode == output.FAILED
-    assert done.stderr == "clary: environment: 'port' takes a whole number, not 'x'\n"
+    assert done.stderr == "clary: CLARY_PORT takes a whole number, not 'x'\n"
 
 
 def test_status_as_json_without_a_clary(tmp_path: Path) -> None:
@@ -288,7 +290,7 @@ GROUP = {
 @pytest.mark.parametrize(
     ("answers", "resource", "wanted"),
     [
-        ({}, "/my/group", [Place("/my/group")]),
+        ({"DescribeLogGroups": [{"logGroupName": "/my/group"}]}, "/my/group", [Place("/my/group")]),
         (JOB, "j", [TRAINED]),
         (JOB, "arn:aws:sagemaker:us-east-1:000000000000:training-job/j", [TRAINED]),
         (GROUP, "e", [SERVED]),
@@ -301,6 +303,13 @@ GROUP = {
 def test_a_resource_s_log_is_found(answers: Any, resource: str, wanted: object) -> None:
     client: Any = FakeClient(**answers)
     assert places(client, resource) == wanted
+
+
+def test_no_such_log_group() -> None:
+    client: Any = FakeClient(**GROUP)
+    assert places(client, "/aws/sagemaker/Endpoints/e") == [Place("/aws/sagemaker/Endpoints/e")]
+    with pytest.raises(Refused, match="no log group"):
+        places(client, "/aws/sagemaker/Endpoints/f")
 
 
 def test_no_such_resource() -> None:
@@ -332,6 +341,14 @@ def test_top_compares_two_looks() -> None:
     def view(completed: int) -> VariantView:
         return VariantView("v", (ReplicaView("r", "ready", workers=2),), completed=completed, p50=0.001, p99=0.0025)
 
+    job = "/s/logs/0/r/%2Faws%2Fsagemaker%2FTrainingJobs/tuned-a%2Falgo-1-1795514289.log"
+    replica = "/s/logs/0/r/%2Faws%2Fsagemaker%2FEndpoints%2Fmine/v%2Fi-1b0d.log"
+    assert [top.name_of(path) for path in (job, replica, "/s/environments/x/log", "")] == [
+        "tuned-a/algo-1",
+        "mine/v/i-1b0d",
+        "",
+        "",
+    ]
     before = top.Look(10.0, {("e", "v"): view(100)}, {"job-1": (1.0, 5)})
     now = top.Look(12.0, {("e", "v"): view(150), ("f", "v"): view(9)}, {"job-1": (2.0, 7), "job-2": (9.0, 1)})
     figures = top.compare(before, now)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import socket
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -35,6 +36,46 @@ def test_what_a_killed_clary_left_is_removed_but_workers_stays_the_same_folder(s
     folders.listen_unix(settings.front_workers(0), 0o666).close()
     for each in left:
         each.close()
+
+
+def test_a_folder_of_other_things_is_left_alone(tmp_path: Path) -> None:
+    (tmp_path / "thesis.tex").write_text("mine")
+    for ephemeral in (False, True):
+        with pytest.raises(Unavailable, match="--dir names"):
+            folders.claim(Settings(dir=str(tmp_path), ephemeral=ephemeral))
+    assert [path.name for path in tmp_path.iterdir()] == ["thesis.tex"]
+
+
+def test_a_folder_with_data_is_not_made_ephemeral(settings: Settings) -> None:
+    folders.claim(settings)
+    folders.prepare_root(settings)
+    folders.claim(settings)  # the next start
+    forgetful = replace(settings, ephemeral=True)
+    with pytest.raises(Unavailable, match="--ephemeral removes"):
+        folders.claim(forgetful)
+    folders.forget(forgetful)
+    assert (settings.root / "keys").exists()
+
+
+def test_an_ephemeral_folder_is_forgotten_but_not_its_settings(settings: Settings) -> None:
+    forgetful = replace(settings, ephemeral=True)
+    settings.root.mkdir()
+    (settings.root / "clary.toml").write_text("port = 4700\n")
+    for _ in range(2):  # the second after a crash, which forgets nothing
+        folders.claim(forgetful)
+        folders.prepare_root(forgetful)
+    folders.forget(forgetful)
+    assert [path.name for path in settings.root.iterdir()] == ["clary.toml"]
+    (settings.root / "clary.toml").unlink()
+    folders.claim(forgetful)
+    folders.forget(forgetful)
+    assert not settings.root.exists()
+
+
+def test_a_folder_that_cannot_be_made_says_so() -> None:
+    for attempt in (folders.claim, folders.prepare_root):
+        with pytest.raises(Unavailable, match=r"cannot be the state folder: .*; --dir names another"):
+            attempt(Settings(dir="/proc/none/such", ephemeral=True))
 
 
 def test_the_lock_names_its_holder(settings: Settings) -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from clary.app.settings import NAMES, SettingError, Settings, describe, load
+from clary.app.settings import NAMES, SettingError, Settings, describe, load, strangers
 
 
 def test_a_flag_beats_the_environment_which_beats_the_file(tmp_path: Path) -> None:
@@ -22,14 +22,15 @@ def test_a_flag_beats_the_environment_which_beats_the_file(tmp_path: Path) -> No
 @pytest.mark.parametrize(
     ("flags", "environment", "words"),
     [
-        ({}, {"CLARY_PORT": "many"}, "'port' takes a whole number"),
-        ({}, {"CLARY_STRICT_FIELDS": "perhaps"}, "'strict_fields' takes true or false"),
-        ({"capacity": "elastic"}, {}, "'capacity' is one of fit, strict"),
+        ({}, {"CLARY_PORT": "many"}, "CLARY_PORT takes a whole number"),
+        ({}, {"CLARY_STRICT_FIELDS": "perhaps"}, "CLARY_STRICT_FIELDS takes true or false"),
+        ({"capacity": "elastic"}, {}, "--capacity is one of fit, strict"),
         ({"tls_cert": "x.pem"}, {}, "go together"),
-        ({"port": 70000}, {}, "from 0 to 65535"),
+        ({"port": 70000}, {}, "--port is from 0 to 65535"),
         ({"s3_endpoint": "http://other"}, {}, "needs 's3_access_key'"),
         ({"account": "12"}, {}, "12 digits"),
-        ({"colour": "red"}, {}, "there is no setting 'colour'"),
+        ({"colour": "red"}, {}, "there is no setting 'colour'; there are: dir, host,"),
+        ({"prot": "1"}, {}, "there is no setting 'prot'; did you mean 'port'"),
     ],
 )
 def test_bad_settings_are_refused_with_their_name(
@@ -37,6 +38,11 @@ def test_bad_settings_are_refused_with_their_name(
 ) -> None:
     with pytest.raises(SettingError, match=words):
         load({"dir": str(tmp_path), **flags}, environment)
+
+
+def test_a_variable_that_sets_nothing_is_noticed() -> None:
+    given = {"CLARY_PROT": "1", "CLARY_PORT": "2", "CLARY_SHELL": "http://h", "HOME": "/"}
+    assert strangers(given) == ["CLARY_PROT sets nothing: did you mean 'port'?"]
 
 
 def test_a_broken_file_names_itself(tmp_path: Path) -> None:

@@ -9,7 +9,8 @@ import os
 import pwd
 import shutil
 import socket
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -29,6 +30,8 @@ STATE = (
     "fronts",
     "backend",
 )
+OWN = frozenset({*STATE, "clary.toml", "clary.lock", "records.db", "models", "sdk", "edge"})
+EPHEMERAL = ".ephemeral"  # marks a folder that began empty and may be forgotten
 BACKLOG = 4096
 
 
@@ -52,13 +55,56 @@ def edge_user() -> Edge | None:
     raise Unavailable("no user for nginx's workers: make one, such as 'nobody'")
 
 
+def claim(settings: Settings) -> None:
+    """Before anything is written: the folder must be Clary's own, and when it shall be forgotten, have held nothing before.
+    Unavailable otherwise. A home folder named by mistake is neither closed to others nor, at the end, removed."""
+    root, mark = settings.root, settings.root / EPHEMERAL
+    if holding(root / "clary.lock") is not None:
+        return  # whoever has it looked at it; `Lock.take` tells
+    with _as_state_folder(root):
+        held = {entry.name for entry in root.iterdir() if not entry.name.startswith(".")} if root.exists() else set()
+        held -= {"lost+found"}
+        if settings.ephemeral and held - {"clary.toml"} and not mark.exists():
+            raise Unavailable(f"--ephemeral removes {root} at the end, and it is in use: --dir names a new folder")
+        if held and not held & OWN:
+            raise Unavailable(f"{root} holds other files, such as {min(held)}: --dir names a folder for Clary alone")
+        if settings.ephemeral:
+            root.mkdir(parents=True, exist_ok=True)
+            mark.touch()
+        else:
+            mark.unlink(missing_ok=True)
+
+
+def forget(settings: Settings) -> None:
+    """Remove an ephemeral state folder; a clary.toml that somebody wrote stays, and so does a folder that was not marked."""
+    if not (settings.root / EPHEMERAL).exists():
+        return
+    if not (settings.root / "clary.toml").exists():
+        shutil.rmtree(settings.root, ignore_errors=True)
+        return
+    for entry in settings.root.iterdir():
+        if entry.is_dir() and not entry.is_symlink():
+            shutil.rmtree(entry, ignore_errors=True)
+        elif entry.name != "clary.toml":
+            entry.unlink()
+
+
+@contextmanager
+def _as_state_folder(root: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise Unavailable(f"{root} cannot be the state folder: {error.strerror}; --dir names another") from error
+
+
 def prepare_root(settings: Settings) -> None:
     """The state folder (0700) and what is in it. Idempotent."""
-    settings.root.mkdir(parents=True, exist_ok=True)
-    settings.root.chmod(0o700)
-    for name in STATE:
-        (settings.root / name).mkdir(exist_ok=True)
-    (settings.root / "keys").chmod(0o700)
+    with _as_state_folder(settings.root):
+        settings.root.mkdir(parents=True, exist_ok=True)
+        settings.root.chmod(0o700)
+        for name in STATE:
+            (settings.root / name).mkdir(exist_ok=True)
+        (settings.root / "keys").chmod(0o700)
 
 
 def make(settings: Settings) -> None:
@@ -113,8 +159,9 @@ class Lock:
 
     def take(self, facts: dict[str, object]) -> None:
         """Unavailable when another process holds it; names that process."""
-        self._path.parent.mkdir(parents=True, exist_ok=True)
-        file = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        with _as_state_folder(self._path.parent):
+            self._path.parent.mkdir(parents=True, exist_ok=True)
+            file = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:

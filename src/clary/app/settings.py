@@ -7,9 +7,11 @@ not read any of these again: they get the effective values as a file (`Settings.
 
 from __future__ import annotations
 
+import difflib
 import hashlib
 import json
 import os
+import shlex
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
@@ -113,6 +115,15 @@ class Settings:
         """Where the edge keeps large bodies on their way. Root's state folder is 0700 and nginx's workers are somebody else."""
         return Path("/var/spool") / self.run.name if os.geteuid() == 0 else self.root / "edge"
 
+    def log(self, child: str) -> Path:
+        """Where one of Clary's own processes writes what it has to say."""
+        return self.root / "logs" / "clary" / f"{child}.log"
+
+    @property
+    def dir_option(self) -> str:
+        """What a command line needs to find this state folder again: nothing for the default one or CLARY_DIR's."""
+        return f" --dir {shlex.quote(self.dir)}" if self.sources.get("dir") == "flag" else ""
+
     @property
     def front_count(self) -> int:
         return self.fronts or max(1, (os.cpu_count() or 2) // 2)
@@ -202,13 +213,13 @@ def load(flags: Mapping[str, Any] | None = None, environment: Mapping[str, str] 
     ):
         for name, value in layer.items():
             if name not in NAMES:
-                raise SettingError(f"{origin}: there is no setting '{name}'; `clary config` lists them")
-            values[name] = _convert(name, value, origin)
+                raise SettingError(f"{origin}: there is no setting '{name}'; {_meant(name)}")
+            sources[name] = f"CLARY_{name.upper()}" if origin == "environment" else origin
+            values[name] = _convert(name, value, sources[name])
             if name in _PATHS and values[name]:
                 # As its writer meant it: from the file's folder, or from where the command was typed.
                 base = folder if origin.endswith("clary.toml") else os.getcwd()
                 values[name] = os.path.normpath(os.path.join(base, os.path.expanduser(values[name])))
-            sources[name] = f"CLARY_{name.upper()}" if origin == "environment" else origin
     values["dir"] = folder
     settings = replace(Settings(), **values, sources=sources)
     _check(settings)
@@ -228,7 +239,7 @@ def _toml(path: str) -> dict[str, Any]:
 
 def _convert(name: str, value: Any, origin: str) -> Any:
     wanted = get_type_hints(Settings)[name]
-    problem = SettingError(f"{origin}: '{name}' takes {_words(wanted)}, not {value!r}")
+    problem = SettingError(f"{_place(name, origin)} takes {_words(wanted)}, not {value!r}")
     if wanted is bool:
         if isinstance(value, bool):
             return value
@@ -256,6 +267,25 @@ def _convert(name: str, value: Any, origin: str) -> Any:
     return str(value)
 
 
+def _place(name: str, origin: str) -> str:
+    """A setting as the user gave it: --port, CLARY_PORT, or the file and the name in it."""
+    if origin == "flag":
+        return "--" + name.replace("_", "-")
+    return origin if origin.startswith("CLARY_") else f"{origin}: '{name}'"
+
+
+def _meant(name: str) -> str:
+    near = difflib.get_close_matches(name, NAMES, 1)
+    return f"did you mean '{near[0]}'?" if near else f"there are: {', '.join(NAMES)}"
+
+
+def strangers(environment: Mapping[str, str]) -> list[str]:
+    """CLARY_* variables that set nothing, each with what may have been meant. (They are no error: other programs may use some.)"""
+    known = {f"CLARY_{name.upper()}" for name in NAMES} | {"CLARY_SHELL"}
+    found = sorted(name for name in environment if name.startswith("CLARY_") and name not in known)
+    return [f"{name} sets nothing: {_meant(name.removeprefix('CLARY_').lower())}" for name in found]
+
+
 def _words(wanted: Any) -> str:
     return {bool: "true or false", int: "a whole number"}.get(wanted, "text")
 
@@ -272,12 +302,12 @@ def _check(settings: Settings) -> None:
     for name, choices in _CHOICES.items():
         if getattr(settings, name) not in choices:
             raise SettingError(
-                f"{settings.sources[name]}: '{name}' is one of {', '.join(choices)}, not {getattr(settings, name)!r}"
+                f"{_place(name, settings.sources[name])} is one of {', '.join(choices)}, not {getattr(settings, name)!r}"
             )
     if bool(settings.tls_cert) != bool(settings.tls_key):
         raise SettingError("'tls_cert' and 'tls_key' go together: give both or neither")
     if not 0 <= settings.port < 65536:
-        raise SettingError(f"{settings.sources['port']}: 'port' is from 0 to 65535, not {settings.port}")
+        raise SettingError(f"{_place('port', settings.sources['port'])} is from 0 to 65535, not {settings.port}")
     if settings.s3_endpoint and not (settings.s3_access_key and settings.s3_secret_key):
         raise SettingError("'s3_endpoint' needs 's3_access_key' and 's3_secret_key' too")
     if not (settings.account.isdigit() and len(settings.account) == 12):

@@ -10,7 +10,6 @@ import asyncio
 import contextlib
 import json
 import os
-import shutil
 import signal
 import socket
 import sys
@@ -103,7 +102,7 @@ class Supervisor:
         numbers = [s.fileno() for s in sockets or []]
         argv = [sys.executable, "-m", f"clary.app.{name.partition('-')[0]}", "--settings", str(settings)]
         argv += ["--index", str(index), "--ready-fd", "{ready}", "--sockets", ",".join(map(str, numbers))]
-        self._add(Spec(name, argv, self._log(name), numbers))
+        self._add(Spec(name, argv, self.settings.log(name), numbers))
 
     def _add_edge(self, listener: socket.socket) -> None:
         config = edge.write(self.settings, folders.edge_user())
@@ -111,8 +110,8 @@ class Supervisor:
         fd = listener.fileno()
         spec = Spec(
             "nginx",
-            [binary, "-c", str(config), "-p", str(self.settings.spool), "-e", str(self._log("nginx"))],
-            self._log("nginx"),
+            [binary, "-c", str(config), "-p", str(self.settings.spool), "-e", str(self.settings.log("nginx"))],
+            self.settings.log("nginx"),
             [fd],
             {**os.environ, "NGINX": f"{fd};"},
             death_signal=signal.SIGTERM,  # a killed master would leave its workers serving
@@ -124,9 +123,6 @@ class Supervisor:
     def _add(self, spec: Spec) -> None:
         self.children[spec.name] = Child(spec, self._child_report, self._child_changed)
 
-    def _log(self, name: str) -> Path:
-        return self.settings.root / "logs" / "clary" / f"{name}.log"
-
     def _end_old_edge(self) -> None:
         """Workers outlive a killed master and would go on accepting from the shared socket."""
         session = self.settings.run / "nginx.session"
@@ -136,7 +132,7 @@ class Supervisor:
     def _child_report(self, name: str, sentence: str) -> None:
         self._report(f"{name} {sentence}")
         if self.children[name].failures >= HOPELESS:
-            self._hopeless_reason = f"{name} {sentence.partition(';')[0]}; see {self._log(name)}"
+            self._hopeless_reason = f"{name} {sentence.partition(';')[0]}; see {self.settings.log(name)}"
             self._hopeless.set()
         self._note()
 
@@ -217,7 +213,7 @@ class Supervisor:
             await workloads.end(self.settings, keep_jobs=self._keep_jobs)
         self.close()
         if self.settings.ephemeral and self.children:
-            shutil.rmtree(self.settings.root, ignore_errors=True)
+            folders.forget(self.settings)
 
     def close(self) -> None:
         """Give back the sockets, the folder of sockets and the lock. Touches nothing that another Clary holds."""

@@ -33,11 +33,13 @@ def foreground(
     """Until SIGTERM or Ctrl-C. Unavailable when it cannot start."""
     from clary.app.supervisor import supervise
 
+    folders.claim(settings)
     asyncio.run(supervise(settings, report, on_ready))
 
 
 def detached(settings: Settings) -> Settings:
     """Start Clary in the background and wait until it is ready; the effective settings (real port) back."""
+    folders.claim(settings)
     folders.prepare_root(settings)
     given = settings.root / "run" / "up.json"
     settings.write(given)

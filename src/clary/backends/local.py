@@ -91,6 +91,11 @@ class LocalBackend:
         self._attach(handle)
         return self._running(folder, said)
 
+    def log_path(self, handle: str) -> str:
+        """Where the run's output goes; empty when there is no such run."""
+        root = self._index.root(handle)
+        return str(((root and Folder.of(root).read("spec.json")) or {}).get("log", ""))
+
     async def stop(self, handle: str, grace: float | None = None) -> None:
         root = self._index.root(handle)
         spec = Folder.of(root).read("spec.json") if root else None

@@ -37,7 +37,9 @@ def up(
     tls_cert: Annotated[str | None, typer.Option(help="PEM certificate chain: speak https.")] = None,
     tls_key: Annotated[str | None, typer.Option(help="PEM private key of it.")] = None,
     detach: Annotated[bool, typer.Option("--detach", "-d", help="Return when it is ready.")] = False,
-    ephemeral: Annotated[bool, typer.Option("--ephemeral", help="Forget everything at the end.")] = False,
+    ephemeral: Annotated[
+        bool, typer.Option("--ephemeral", help="Forget everything at the end (in a new folder only).")
+    ] = False,
     json: Json = False,
 ) -> None:
     """Start Clary, in the foreground or detached."""
@@ -179,7 +181,7 @@ def completion(
 
 @runtime.command("list")
 def runtime_list(directory: Dir = None, json: Json = False) -> None:
-    """Runtimes, the image names that map to each, and whether they are built."""
+    """Runtimes, the image names of each, and what is built."""
     from clary.app.cli import runtimes
 
     runtimes.show(directory, as_json=json)

@@ -16,9 +16,10 @@ from pathlib import Path
 from typing import Any
 
 from clary.app import folders
-from clary.app.cli.output import UNWELL, Refused, say, say_json, size
+from clary.app.cli.listing import processes_of
+from clary.app.cli.output import UNWELL, Refused, counted, say, say_json, size
 from clary.app.cli.site import Site, find
-from clary.app.settings import environment
+from clary.app.settings import environment, strangers
 from clary.backends import cgroups
 from clary.backends.host import Host
 from clary.backends.host import find as find_host
@@ -58,6 +59,8 @@ def examine(site: Site) -> Iterator[Check]:
     """Every check, in the order in which they matter."""
     host = find_host()
     yield _python()
+    for sentence in strangers(environment()):
+        yield Check("settings", "note", sentence, "`clary config` lists the settings and where each comes from")
     yield from _folder(site)
     yield _edge(site)
     yield _port(site)
@@ -198,6 +201,12 @@ def _clients(site: Site) -> Iterator[Check]:
         yield Check("environment", "note", f"{proxies[0]} is set", "`clary env` adds this host to NO_PROXY")
     if not site.running:
         return
+    for name, row in processes_of(site).items():
+        if row["restarts"] or not row["ready"]:
+            state = (
+                "has died and was started again " + counted(row["restarts"], "time") if row["ready"] else "is not ready"
+            )
+            yield Check(name, "note" if row["ready"] else "fault", state, f"see {site.settings.log(name)}")
     ask: Callable[[], Any] = lambda: site.client().call("sagemaker", "ListEndpoints", {"MaxResults": 1})  # noqa: E731
     began = time.perf_counter()
     try:

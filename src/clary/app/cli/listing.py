@@ -6,12 +6,14 @@ import json
 import os
 import time
 from contextlib import suppress
+from pathlib import Path
 from typing import Any
 
 from clary.app.cli.client import Client
-from clary.app.cli.output import NOT_RUNNING, Refused, age, plain, say, say_json, size, table
+from clary.app.cli.output import NOT_RUNNING, Refused, age, counted, plain, say, say_json, size, table, words
 from clary.app.cli.site import Site, find
 from clary.app.settings import NAMES, describe, load
+from clary.backends.shim.proc import started_ticks
 
 SECRET = frozenset({"s3_secret_key", "database"})
 ACTIVE = ("InProgress", "Stopping")
@@ -32,12 +34,14 @@ def status(directory: str | None, *, as_json: bool) -> None:
     say(f"state folder {facts['dir']}, {size(facts['free'])} free")
     for name, row in facts["processes"].items():
         if not row["ready"] or row["restarts"]:
-            again = f", started again {row['restarts']} times" if row["restarts"] else ""
-            say(f"{name}: {'ready' if row['ready'] else 'not ready'}{again}")
+            again = f", started again {counted(row['restarts'], 'time')}" if row["restarts"] else ""
+            say(f"{name}: {'ready' if row['ready'] else 'not ready'}{again}; see {site.settings.log(name)}")
     if "error" in facts:
         raise Refused(facts["error"])
     endpoints = ", ".join(f"{count} {state}" for state, count in sorted(facts["endpoints"].items())) or "none"
     say(f"endpoints: {endpoints}; jobs in progress: {facts['jobs']}")
+    if "Failed" in facts["endpoints"]:
+        say(f"`{site.typed('ps')}` tells why an endpoint failed")
 
 
 def _facts(site: Site) -> dict[str, Any]:
@@ -46,7 +50,7 @@ def _facts(site: Site) -> dict[str, Any]:
     facts: dict[str, Any] = {
         "running": True,
         **site.facts,
-        "started": os.stat(f"/proc/{site.facts['pid']}").st_ctime,
+        "started": time.time() - _seconds_up(int(str(site.facts["pid"]))),
         "free": space.f_bavail * space.f_frsize,
         "processes": processes_of(site),
     }
@@ -59,6 +63,14 @@ def _facts(site: Site) -> dict[str, Any]:
     except Refused as error:
         facts["error"] = error.message
     return facts
+
+
+def _seconds_up(pid: int) -> float:
+    """How long a process has run. (The times of its folder in /proc are those of the first look at it.)"""
+    ticks = started_ticks(pid)
+    if ticks is None:
+        raise Refused("Clary has just ended", NOT_RUNNING)
+    return float(Path("/proc/uptime").read_text().split()[0]) - ticks / os.sysconf("SC_CLK_TCK")
 
 
 def processes_of(site: Site) -> dict[str, dict[str, Any]]:
@@ -85,10 +97,15 @@ def ps(directory: str | None, *, everything: bool, as_json: bool) -> None:
     if endpoints:
         say()
         say(table(("endpoint", "status", "variants", "age"), (_endpoint(found, now) for found in endpoints)))
+        for found in endpoints:
+            if found.get("FailureReason"):
+                say(f"\n{found['EndpointName']} {found['EndpointStatus']}: {words(found['FailureReason'])}")
     if jobs:
         say()
         rows = ((j["TrainingJobName"], j["TrainingJobStatus"], age(j["CreationTime"], now)) for j in jobs)
         say(table(("training job", "status", "age"), rows))
+    if not endpoints and not jobs:
+        say("\nno endpoints; no jobs" + ("" if everything else " in progress (--all lists ended ones)"))
 
 
 def _process(row: dict[str, Any]) -> tuple[object, ...]:

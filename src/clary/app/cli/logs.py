@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from clary.app.cli.client import ApiFailure, Client
-from clary.app.cli.output import NOT_FOUND, USAGE, Refused, clock, plain, say, say_json
+from clary.app.cli.output import NOT_FOUND, USAGE, Refused, clock, plain, say, say_json, words
 from clary.app.cli.site import find
 
 JOBS = "/aws/sagemaker/TrainingJobs"
@@ -64,6 +64,8 @@ def begin_of(since: str, now: float) -> int:
 def places(client: Client, resource: str) -> list[Place]:
     """Everything that goes by this name: a log group, an endpoint (a deleted one's log stays), a training job."""
     if resource.startswith("/"):
+        if not _has_group(client, resource):
+            raise Refused(f"there is no log group {resource!r}", NOT_FOUND)
         return [Place(resource)]
     kind, _, name = resource.rpartition("/")
     kind = kind.rpartition(":")[2]
@@ -111,11 +113,6 @@ class Seen:
         if len(self._order) > self._most:
             self._ids.discard(self._order.popleft())
         return True
-
-
-def words(message: str) -> str:
-    """A message for a terminal; further lines of it are indented, so that none can pass for an event of its own."""
-    return "\n    ".join(plain(line) for line in message.replace("#011", "  ").split("\n"))
 
 
 def _has_group(client: Client, group: str) -> bool:

