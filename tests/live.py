@@ -57,14 +57,15 @@ class Server:
 
 @pytest.fixture(scope="session")
 def start(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..., Server]]:
-    """Start a Clary with these settings; all are ended at the end."""
+    """Start a Clary with these settings, and with `environment` over the machine's own; all are ended at the end."""
     started: list[Settings] = []
     environments = tmp_path_factory.getbasetemp().parent / "clary-environments"
 
-    def start(**flags: Any) -> Server:
+    def start(environment: Mapping[str, str] | None = None, **flags: Any) -> Server:
         flags = {"port": 0, "environments": str(environments), **flags}
         flags.setdefault("dir", str(tmp_path_factory.mktemp("clary")))
-        settings = up.detached(load(flags, {k: v for k, v in os.environ.items() if not k.startswith("CLARY_")}))
+        machine = {k: v for k, v in os.environ.items() if not k.startswith("CLARY_")}
+        settings = up.detached(load(flags, {**machine, **(environment or {})}))
         started.append(settings)
         return Server(settings)
 
