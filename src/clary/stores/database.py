@@ -73,7 +73,7 @@ class Database:
             elif found != VERSION:
                 self._migrate(found)
         except (DBAPIError, sqlite3.Error) as error:
-            reason = str(getattr(error, "orig", None) or error).strip()
+            reason = " ".join(str(getattr(error, "orig", None) or error).split()).rstrip("?.")
             advice = _ADVICE if self.lite else "Is the server up, and does the setting `database` name it rightly?"
             raise StoreUnusable(f"The records at {self.where} cannot be opened: {reason}. {advice}") from error
 

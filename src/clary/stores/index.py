@@ -86,7 +86,7 @@ class SqlIndex:
             raw.close()
         except (DatabaseError, self._error) as error:
             advice = _ADVICE if self._lite else "Is the server up, and does the setting `database` name it rightly?"
-            reason = str(getattr(error, "orig", None) or error).strip()
+            reason = " ".join(str(getattr(error, "orig", None) or error).split()).rstrip("?.")
             raise IndexUnusable(f"The object index {where} cannot be opened: {reason}. {advice}") from error
         if row is not None and int(row[0]) > SCHEMA_VERSION:
             raise IndexUnusable(
