@@ -29,6 +29,7 @@ from clary.domain.errors import Invalid
         ("https://b.s3.eu-west-1.amazonaws.com/a/c", "b", "a/c"),
         ("https://b.s3.amazonaws.com/a", "b", "a"),
         ("https://my.b.s3-eu-west-1.amazonaws.com/a", "my.b", "a"),
+        ("https://my.s3.b.s3.us-east-1.amazonaws.com/a", "my.s3.b", "a"),
         ("https://b.s3.cn-north-1.amazonaws.com.cn/a", "b", "a"),
     ],
 )

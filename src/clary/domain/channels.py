@@ -22,7 +22,7 @@ SEGMENT_LIMIT = 255  # bytes, NAME_MAX of every file system we link on
 
 _SCHEME = re.compile(r"^(?P<scheme>s3|https?)://(?P<host>[^/]+)/?(?P<path>.*)$", re.DOTALL)
 _PATH_STYLE = re.compile(r"^s3([.-][a-z0-9-]+)*\.amazonaws\.com(\.cn)?$")
-_VIRTUAL_HOST = re.compile(r"^(?P<bucket>[a-z0-9][a-z0-9.-]*?)\.s3([.-][a-z0-9-]+)*\.amazonaws\.com(\.cn)?$")
+_VIRTUAL_HOST = re.compile(r"^(?P<bucket>[a-z0-9][a-z0-9.-]*)\.s3([.-][a-z0-9-]+)*\.amazonaws\.com(\.cn)?$")
 
 
 @dataclass(frozen=True, slots=True)
