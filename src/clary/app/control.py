@@ -18,7 +18,7 @@ from granian.constants import Interfaces, TaskImpl
 from granian.server.embed import Server
 
 from clary.app import wiring
-from clary.app.process import Start, begin
+from clary.app.process import Start, begin, listening
 
 
 async def serve(start: Start) -> None:
@@ -41,7 +41,7 @@ async def serve(start: Start) -> None:
             backlog=4096,
         )
         serving = loop.create_task(server.serve())
-        await _bound(path, serving)
+        await listening(str(path), ("", 0), serving)
         path.chmod(0o660)
         start.ready()
         waits = [serving, loop.create_task(stop.wait()), *control.tasks]
@@ -50,19 +50,6 @@ async def serve(start: Start) -> None:
         await asyncio.wait([serving], timeout=10)
         for task in done:
             task.result()  # a loop that ended by itself is a bug: its traceback belongs into the log
-
-
-async def _bound(path: Path, serving: asyncio.Task[None]) -> None:
-    """Until the socket takes connections, or the server has failed."""
-    while not serving.done():
-        try:
-            _, writer = await asyncio.open_unix_connection(str(path))
-        except (FileNotFoundError, ConnectionRefusedError):
-            await asyncio.sleep(0.002)
-        else:
-            writer.close()
-            return
-    serving.result()
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -23,6 +23,7 @@ from granian.http import HTTP1Settings
 from granian.server.embed import Server as Granian
 
 from clary.app.clock import SystemClock
+from clary.app.process import listening
 from clary.app.settings import Settings
 from clary.objects.auth import Authenticator
 from clary.objects.blobs import Blobs
@@ -82,7 +83,7 @@ async def serve(place: Place, ready_fd: int) -> None:
         http1_settings=http,
     )
     serving = loop.create_task(granian.serve())
-    await _bound(place, serving)
+    await listening(place.socket, (place.host, place.port), serving)
     if place.socket:
         os.chmod(place.socket, 0o660)
     if ready_fd >= 0:
@@ -94,22 +95,6 @@ async def serve(place: Place, ready_fd: int) -> None:
     await server.stop()
     for task in done:
         task.result()
-
-
-async def _bound(place: Place, serving: asyncio.Task[None]) -> None:
-    """Until connections are taken, or the server has failed."""
-    while not serving.done():
-        try:
-            if place.socket:
-                _, writer = await asyncio.open_unix_connection(place.socket)
-            else:
-                _, writer = await asyncio.open_connection(place.host, place.port)
-        except (FileNotFoundError, ConnectionRefusedError):
-            await asyncio.sleep(0.002)
-        else:
-            writer.close()
-            return
-    serving.result()
 
 
 def main(argv: Sequence[str] | None = None) -> int:

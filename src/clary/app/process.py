@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import argparse
+import asyncio
 import logging
 import os
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -44,3 +46,17 @@ def begin(name: str, argv: Sequence[str] | None = None) -> Start:
         format=f"%(asctime)s %(levelname)s {name} %(name)s: %(message)s",
     )
     return Start(settings, given.index, given.ready_fd, tuple(int(n) for n in given.sockets.split(",") if n))
+
+
+async def listening(socket: str, address: tuple[str, int], serving: asyncio.Task[None]) -> None:
+    """Until connections are taken on a unix socket (or, where that is "", a TCP address), or the server has failed."""
+    while not serving.done():
+        with suppress(FileNotFoundError, ConnectionRefusedError):
+            if socket:
+                _, writer = await asyncio.open_unix_connection(socket)
+            else:
+                _, writer = await asyncio.open_connection(*address)
+            writer.close()
+            return
+        await asyncio.sleep(0.002)
+    serving.result()

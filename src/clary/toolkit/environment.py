@@ -72,10 +72,6 @@ class TrainingEnvironment:
     def output_dir(self) -> str:
         return os.path.join(self.base, "output")
 
-    @property
-    def failure_path(self) -> str:
-        return os.path.join(self.output_dir, "failure")
-
     def channel_path(self, name: str) -> str:
         return os.path.join(self.base, "input", "data", name)
 
