@@ -101,9 +101,7 @@ class TestReplica:
         r.front.zygote.send(frames.control(frames.KILL, {"pid": pid}))
         assert r.front.event("EXITED")["pid"] == pid
         r.front.wait_for(lambda: len(r.front.workers) == 2)
-        assert (
-            f"A worker (pid {pid}) was killed: its prediction did not end within its deadline." in r.output
-        )
+        assert f"A worker (pid {pid}) was killed: its prediction did not end within its deadline." in r.output
 
     def test_an_error_is_logged_from_the_users_first_frame_on(
         self, replica: Callable[..., Any], script: Callable[[str], dict[str, Any]]

@@ -234,7 +234,6 @@ async def _all(artifacts: Artifacts, uri: str, location: Location, prefix: bool)
     if not found:
         raise Invalid(
             f'Failed to download model data for container "primary" from URL: "{uri}". Please ensure that there is an object '
-            "located at the URL and that the role passed to CreateModel has permissions to download the model."
-            + why
+            "located at the URL and that the role passed to CreateModel has permissions to download the model." + why
         )
     return found

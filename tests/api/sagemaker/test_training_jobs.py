@@ -149,7 +149,9 @@ async def test_a_public_bucket_of_aws_is_explained(ask: Any) -> None:
     code, message = await refused(ask, "CreateTrainingJob", **changed)
     assert code == "ValidationException"
     assert message.startswith("No S3 objects found under S3 URL")
-    assert "NoSuchBucket: The specified bucket does not exist. sagemaker-sample-data-us-west-2 is one of AWS's" in message
+    assert (
+        "NoSuchBucket: The specified bucket does not exist. sagemaker-sample-data-us-west-2 is one of AWS's" in message
+    )
 
 
 async def test_strict_capacity_answers_resource_limit_exceeded(ask: Any, ports: Ports) -> None:
