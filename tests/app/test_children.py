@@ -62,6 +62,11 @@ async def test_a_killed_child_is_started_again_and_the_reason_said(tmp_path: Pat
     os.kill(first, signal.SIGKILL)
     await until(lambda: part.ready.is_set() and part.pid not in (0, first))
     assert said == ["ended by SIGKILL; started again"]
+    part.spec.log.write_text("Traceback\nOSError: no disk\n")
+    assert part.last_line() == "OSError: no disk"
+    with part.spec.log.open("a") as file:
+        file.write("2026-11-24 10:23:23,519 INFO control clary.access: {}\n")
+    assert part.last_line() == ""  # that is no reason
     assert part.restarts == 1
     await part.stop(5)
     assert not alive(first)

@@ -4,9 +4,14 @@ from __future__ import annotations
 
 import json
 import os
+import socket
 import subprocess
 import sys
+import threading
+from contextlib import suppress
 from pathlib import Path
+
+from clary.app.cli.doctor import answers
 
 
 def doctor(folder: Path, *more: str, **variables: str) -> subprocess.CompletedProcess[str]:
@@ -34,3 +39,24 @@ def test_what_is_wrong_is_told_with_its_fix(tmp_path: Path) -> None:
     assert "fault  nginx: /no/such/nginx is not a program" in done.stdout
     assert "new writes are refused" in done.stdout
     assert done.stderr.startswith("clary: 2 of ")
+
+
+def test_a_process_that_hangs_is_told_from_one_that_answers(tmp_path: Path) -> None:
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as door:
+        door.bind(str(tmp_path / "door"))
+        assert not answers(tmp_path / "door", 0.2)  # nobody listens
+        door.listen()
+        assert not answers(tmp_path / "door", 0.2)  # nobody reads
+        thread = threading.Thread(target=_answer_twice, args=(door,), daemon=True)
+        thread.start()
+        assert answers(tmp_path / "door")
+        thread.join(10)
+    assert answers(None)
+
+
+def _answer_twice(door: socket.socket) -> None:
+    """The one that was given up on is still in the backlog."""
+    for _ in range(2):
+        connection, _ = door.accept()
+        with connection, suppress(OSError):
+            connection.sendall(b"HTTP/1.1 403 Forbidden\r\n\r\n")

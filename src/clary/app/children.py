@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import ctypes
 import os
+import re
 import signal
 import subprocess
 from collections.abc import Callable, Sequence
@@ -41,6 +42,9 @@ def delay_after(failures: int, was_ready: bool = False) -> float:
     """Seconds to wait before the next start: none after a first death, then 0.5, 1, 2 ... up to 10 (1 for one that was ready)."""
     longest = LONGEST_DELAY_OF_READY if was_ready else LONGEST_DELAY
     return 0.0 if failures <= 1 else min(longest, 0.5 * 2 ** min(failures - 2, 10))
+
+
+_DAILY = re.compile(r"\d{4}-\d\d-\d\d \S+ (DEBUG|INFO) ")  # as `process.begin` has log lines
 
 
 def ending(status: int) -> str:
@@ -152,11 +156,11 @@ class Child:
             await self.ended.wait()
 
     def last_line(self) -> str:
-        """The last thing it wrote, for the reason of a restart."""
+        """The last thing it wrote, for the reason of a restart; nothing when that was only a line about its daily work."""
         with suppress(OSError), open(self.spec.log, "rb") as file:
             file.seek(max(0, os.fstat(file.fileno()).st_size - 4096))
             lines = [line.strip() for line in file.read().decode(errors="replace").splitlines() if line.strip()]
-            return lines[-1][:200] if lines else ""
+            return lines[-1][:200] if lines and not _DAILY.match(lines[-1]) else ""
         return ""
 
 

@@ -19,7 +19,8 @@ from clary.app.cli.output import FAILED, NOT_FOUND, NOT_RUNNING, Refused
 from clary.ports import Credential
 
 TARGETS = {"sagemaker": "SageMaker", "logs": "Logs_20140328"}
-TIMEOUT = 70.0  # a Describe may be held for 20 s
+TIMEOUT = 60.0  # a search through a large log takes its time
+SOON = 5.0  # for what is answered from records
 Answer = dict[str, Any]
 
 
@@ -35,11 +36,14 @@ class ApiFailure(Refused):
 class Client:
     """One key pair at one endpoint. `certificate`: the PEM file that a TLS endpoint must show (it may be self-signed)."""
 
-    def __init__(self, endpoint: str, credential: Credential, region: str, certificate: str = "") -> None:
+    def __init__(
+        self, endpoint: str, credential: Credential, region: str, certificate: str = "", timeout: float = TIMEOUT
+    ) -> None:
         self._url = urlsplit(endpoint)
         self._credential = credential
         self._region = region
         self._certificate = certificate
+        self._timeout = timeout
         self._connection: http.client.HTTPConnection | None = None
 
     def call(self, service: str, operation: str, params: Mapping[str, Any] | None = None) -> Answer:
@@ -88,7 +92,8 @@ class Client:
                     raise Refused(f"{self._url.geturl()} closed the connection: {error}", NOT_RUNNING) from error
             except (OSError, http.client.HTTPException) as error:
                 self.close()
-                raise Refused(f"{self._url.geturl()} does not answer: {error}", NOT_RUNNING) from error
+                late = " (`clary doctor` looks for the reason)" if isinstance(error, TimeoutError) else ""
+                raise Refused(f"{self._url.geturl()} does not answer: {error}{late}", NOT_RUNNING) from error
         raise AssertionError("unreachable")
 
     def _connect(self) -> http.client.HTTPConnection:
@@ -97,9 +102,9 @@ class Client:
             if self._url.scheme == "https":
                 context = ssl.create_default_context(cafile=self._certificate or None)
                 context.check_hostname = not self._certificate  # it is this very certificate, whatever it is called
-                self._connection = http.client.HTTPSConnection(host, port, timeout=TIMEOUT, context=context)
+                self._connection = http.client.HTTPSConnection(host, port, timeout=self._timeout, context=context)
             else:
-                self._connection = http.client.HTTPConnection(host, port, timeout=TIMEOUT)
+                self._connection = http.client.HTTPConnection(host, port, timeout=self._timeout)
         return self._connection
 
     def close(self) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import platform
 import shutil
+import socket
 import subprocess
 import sys
 import tempfile
@@ -16,10 +17,11 @@ from pathlib import Path
 from typing import Any
 
 from clary.app import folders
+from clary.app.cli.client import SOON
 from clary.app.cli.listing import processes_of
 from clary.app.cli.output import UNWELL, Refused, counted, say, say_json, size
 from clary.app.cli.site import Site, find
-from clary.app.settings import environment, strangers
+from clary.app.settings import Settings, environment, strangers
 from clary.backends import cgroups
 from clary.backends.host import Host
 from clary.backends.host import find as find_host
@@ -72,6 +74,8 @@ def examine(site: Site) -> Iterator[Check]:
     yield _runtimes(site)
     yield _gpus(host)
     yield from _clients(site)
+    if site.running:
+        yield from _running(site)
 
 
 _OVERLAY = "the kernel must allow overlayfs here (Linux 5.11 or newer for ordinary users); jobs need it for their data"
@@ -189,6 +193,24 @@ def _gpus(host: Host) -> Check:
     return Check("GPUs", "ok", found)
 
 
+def _socket(settings: Settings, name: str) -> Path | None:
+    kind, _, index = name.partition("-")
+    known = {"objects": settings.objects_socket, "control": settings.control_socket}
+    return settings.front_http(int(index)) if kind == "front" else known.get(name)
+
+
+def answers(path: Path | None, within: float = SOON) -> bool:
+    """Whether a process says anything at all to a stranger at its door; True when it has none of its own (nginx)."""
+    if path is None:
+        return True
+    with suppress(OSError), socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as door:
+        door.settimeout(within)
+        door.connect(str(path))
+        door.sendall(b"GET / HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
+        return bool(door.recv(1))
+    return False
+
+
 def _clients(site: Site) -> Iterator[Check]:
     given = environment()
     other = given.get("AWS_ENDPOINT_URL")
@@ -199,15 +221,20 @@ def _clients(site: Site) -> Iterator[Check]:
     proxies = [name for name in ("http_proxy", "HTTP_PROXY") if given.get(name)]
     if proxies and "127.0.0.1" not in given.get("NO_PROXY", given.get("no_proxy", "")):
         yield Check("environment", "note", f"{proxies[0]} is set", "`clary env` adds this host to NO_PROXY")
-    if not site.running:
-        return
+
+
+def _running(site: Site) -> Iterator[Check]:
     for name, row in processes_of(site).items():
-        if row["restarts"] or not row["ready"]:
-            state = (
-                "has died and was started again " + counted(row["restarts"], "time") if row["ready"] else "is not ready"
-            )
-            yield Check(name, "note" if row["ready"] else "fault", state, f"see {site.settings.log(name)}")
-    ask: Callable[[], Any] = lambda: site.client().call("sagemaker", "ListEndpoints", {"MaxResults": 1})  # noqa: E731
+        log = site.settings.log(name)
+        if not row["ready"]:
+            yield Check(name, "fault", "is not ready", f"see {log}")
+            continue
+        if row["restarts"]:
+            yield Check(name, "note", f"died and was started again {counted(row['restarts'], 'time')}", f"see {log}")
+        if not answers(_socket(site.settings, name)):
+            fix = f"it hangs: `kill -9 {row['pid']}` has it started again at once; {log} may tell why"
+            yield Check(name, "fault", f"gives no answer within {SOON:g} s", fix)
+    ask: Callable[[], Any] = lambda: site.client(SOON).call("sagemaker", "ListEndpoints", {"MaxResults": 1})  # noqa: E731
     began = time.perf_counter()
     try:
         ask()

@@ -9,7 +9,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from clary.app.cli.client import Client
+from clary.app.cli.client import SOON, Client
 from clary.app.cli.output import NOT_RUNNING, Refused, age, counted, plain, say, say_json, size, table, words
 from clary.app.cli.site import Site, find
 from clary.app.settings import NAMES, describe, load
@@ -55,7 +55,7 @@ def _facts(site: Site) -> dict[str, Any]:
         "processes": processes_of(site),
     }
     try:
-        client = site.client()
+        client = site.client(SOON)
         states: dict[str, int] = {}
         for endpoint in client.pages("sagemaker", "ListEndpoints", "Endpoints", {"MaxResults": 100}):
             states[endpoint["EndpointStatus"]] = states.get(endpoint["EndpointStatus"], 0) + 1
@@ -82,7 +82,7 @@ def processes_of(site: Site) -> dict[str, dict[str, Any]]:
 
 def ps(directory: str | None, *, everything: bool, as_json: bool) -> None:
     site = find(directory)
-    client = site.client()
+    client = site.client(SOON)
     processes = processes_of(site)
     endpoints = [
         client.call("sagemaker", "DescribeEndpoint", {"EndpointName": found["EndpointName"]})

@@ -13,6 +13,7 @@ from rich.console import Console
 from rich.live import Live
 from rich.text import Text
 
+from clary.app.cli.client import SOON
 from clary.app.cli.listing import processes_of
 from clary.app.cli.output import Refused, age, plain
 from clary.app.cli.site import Site
@@ -45,7 +46,7 @@ class Status:
             self._live.stop()
 
     def _watch(self, site: Site) -> None:
-        began, client = time.time(), site.client()
+        began, client = time.time(), site.client(SOON)
         while not self._ended.wait(EVERY):
             try:
                 endpoints = list(client.pages("sagemaker", "ListEndpoints", "Endpoints", {"MaxResults": 100}))

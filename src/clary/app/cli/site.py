@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from clary.app import folders
-from clary.app.cli.client import Client
+from clary.app.cli.client import TIMEOUT, Client
 from clary.app.cli.output import NOT_RUNNING, Refused
 from clary.app.settings import Settings, load
 from clary.ports import Credential
@@ -40,9 +40,10 @@ class Site:
             raise Refused(f"{self.settings.dir} has no key pair: `{up}` makes one at its first start", NOT_RUNNING)
         return FileKeys(self.settings.root / "keys").ensure(self.settings.account, "clary")
 
-    def client(self) -> Client:
+    def client(self, timeout: float = TIMEOUT) -> Client:
         self.require()
-        return Client(self.settings.endpoint, self.credential(), self.settings.region, self.settings.tls_cert)
+        settings = self.settings
+        return Client(settings.endpoint, self.credential(), settings.region, settings.tls_cert, timeout)
 
 
 def find(directory: str | None = None, **flags: Any) -> Site:

@@ -9,8 +9,9 @@ from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import unquote
 
+from clary.app.cli.client import SOON
 from clary.app.cli.logs import ENDPOINTS, JOBS
-from clary.app.cli.output import say, say_json, size, table
+from clary.app.cli.output import NOT_RUNNING, Refused, say, say_json, size, table
 from clary.app.cli.site import Site, find
 from clary.app.workloads import backend
 from clary.domain.routes import VariantView
@@ -19,6 +20,7 @@ from clary.serving.client import FrontClient
 from clary.stores.keys import FileKeys
 
 CONNECT_WITHIN = 2.0
+ANSWER_WITHIN = 10.0
 FIRST = 0.5  # seconds between the two looks that the first figures need
 
 
@@ -35,7 +37,10 @@ class Look:
 def top(directory: str | None, interval: float, *, once: bool, as_json: bool) -> None:
     site = find(directory)
     site.require()
-    asyncio.run(_watch(site, interval, once, as_json))
+    try:
+        asyncio.run(_watch(site, interval, once, as_json))
+    except TimeoutError as error:
+        raise Refused("a front does not answer (`clary doctor` looks for the reason)", NOT_RUNNING) from error
 
 
 async def _watch(site: Site, interval: float, once: bool, as_json: bool) -> None:
@@ -46,10 +51,12 @@ async def _watch(site: Site, interval: float, once: bool, as_json: bool) -> None
     try:
         async with asyncio.timeout(CONNECT_WITHIN):
             await fronts.connected()
-        before = await _look(site, fronts)
+        async with asyncio.timeout(ANSWER_WITHIN):
+            before = await _look(site, fronts)
         await asyncio.sleep(min(FIRST, interval))
         while True:
-            now = await _look(site, fronts)
+            async with asyncio.timeout(ANSWER_WITHIN):
+                now = await _look(site, fronts)
             figures = compare(before, now)
             if as_json:
                 say_json(figures)
@@ -64,7 +71,7 @@ async def _watch(site: Site, interval: float, once: bool, as_json: bool) -> None
 
 
 async def _look(site: Site, fronts: FrontClient) -> Look:
-    client = site.client()
+    client = site.client(SOON)
     found = await asyncio.to_thread(
         lambda: list(client.pages("sagemaker", "ListEndpoints", "Endpoints", {"MaxResults": 100}))
     )
