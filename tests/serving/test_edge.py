@@ -387,3 +387,22 @@ async def test_a_certificate_is_read_again_on_a_reload_and_no_request_is_lost(tm
         async with asyncio.timeout(10):
             while await asyncio.to_thread(common_name, edge.port) != "two":
                 await asyncio.sleep(0.02)
+
+
+def plain(port: int) -> str:
+    """The answer to a request of http on the port of https."""
+    with socket.create_connection(("127.0.0.1", port), timeout=5) as raw:
+        raw.sendall(
+            b"POST / HTTP/1.1\r\nHost: localhost\r\nX-Amz-Target: SageMaker.ListModels\r\nContent-Length: 0\r\n\r\n"
+        )
+        return raw.recv(65536).decode()
+
+
+@pytest.mark.skipif(shutil.which("openssl") is None, reason="needs the openssl command")
+async def test_a_client_that_speaks_http_to_https_is_told_so(tmp_path: Path) -> None:
+    cert, key = await asyncio.to_thread(certificate, tmp_path, "one")
+    async with Edge(tmp_path, binaries()[0], tls_cert=cert, tls_key=key) as edge:
+        answer = await asyncio.to_thread(plain, edge.port)
+    assert answer.startswith("HTTP/1.1 400 ")
+    assert "This port speaks https" in answer
+    assert "<html>" not in answer

@@ -37,6 +37,7 @@ _ERRORS = {
         front_status=400,
     ),
     414: _Error(414, "ValidationException", "InvalidURI", "The request URI is too long.", s3_status=400),
+    497: _Error(400, "ValidationException", "InvalidRequest", "This port speaks https: AWS_ENDPOINT_URL has to begin with https://."),
     500: _Error(500, "InternalFailure", "InternalError", "The request failed because of an internal error."),
     503: _Error(503, "ServiceUnavailable", "ServiceUnavailable", "A part of Clary is restarting. Try again."),
 }  # fmt: skip
