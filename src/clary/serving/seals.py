@@ -15,7 +15,7 @@ from operator import itemgetter
 from typing import Any
 
 from clary.serving.http import Incoming
-from clary.serving.keys import KeyCache, KeyQuestion, SigningKey
+from clary.serving.keys import KeyCache, SigningKey
 from clary.wire.sigv4 import SKEW, Claim, Signed
 
 MOST_SEALS = 4096
@@ -131,8 +131,3 @@ class Seals:
             seal.shapes.clear()
         seal.shapes.add(shape)
         return True
-
-
-def question_of(claim: Claim) -> KeyQuestion:
-    """Which key a claim is to be checked with."""
-    return KeyQuestion(claim.key_id, claim.token or "", claim.date, claim.region)
