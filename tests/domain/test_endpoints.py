@@ -17,6 +17,7 @@ from clary.domain.endpoint_commands import (
     EnsureEnvironment,
     ForgetReplica,
     ForgetWork,
+    LogDeath,
     Outcome,
     PrepareModel,
     PutRoute,
@@ -281,6 +282,7 @@ def test_a_dead_replica_is_replaced(world: World) -> None:
     gone, kept = world.ready()
     world.end(gone, exit_code=137)
     world.settle()
+    assert world.of(LogDeath) == [LogDeath("A", gone, "its process was ended by signal 9")]
     assert world.record.status == "InService"
     assert kept in world.ready()
     assert len(world.ready()) == 2

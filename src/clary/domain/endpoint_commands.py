@@ -79,6 +79,15 @@ class ForgetReplica:
 
 
 @dataclass(frozen=True, slots=True)
+class LogDeath:
+    """Tell in the replica's own log how it ended, where its process could not."""
+
+    variant: str
+    id: str
+    how: str
+
+
+@dataclass(frozen=True, slots=True)
 class PutRoute:
     route: EndpointRoute
 
@@ -108,6 +117,7 @@ Command = (
     | StartReplica
     | StopReplica
     | ForgetReplica
+    | LogDeath
     | PutRoute
     | DropRoute
     | ForgetWork

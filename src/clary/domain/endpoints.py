@@ -18,6 +18,7 @@ from clary.domain.endpoint_commands import (
     DropRoute,
     ForgetEndpoint,
     ForgetWork,
+    LogDeath,
     PutRoute,
     Seen,
     Started,
@@ -183,6 +184,9 @@ def _note(turn: Turn) -> None:
             turn.commands.extend(verdict.commands)
             if verdict.failure:
                 new = died(new, verdict.failure, verdict.fatal, turn.now)
+                view = turn.seen.replica(replica.id)
+                if view is None or not view.failure:  # else the model's traceback is in its log
+                    turn.commands.append(LogDeath(old.name, replica.id, verdict.failure))
             if verdict.replica is not None:
                 kept.append(verdict.replica)
                 if verdict.replica.phase == READY and replica.phase != READY:

@@ -106,6 +106,8 @@ def _how_it_ended(run: Observation | None, variant: Variant) -> str:
         )
     if run.detail:
         return run.detail
+    if run.stopped:
+        return "it was stopped together with Clary"
     if run.exit_code is None:
         return "its process was lost"
     if run.exit_code > 128:

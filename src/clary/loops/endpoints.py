@@ -25,6 +25,7 @@ from clary.domain.endpoint_commands import (
     ForgetEndpoint,
     ForgetReplica,
     ForgetWork,
+    LogDeath,
     Outcome,
     PrepareModel,
     PutRoute,
@@ -170,6 +171,8 @@ class EndpointSubject:
                 await self._ports.backend.stop(handle or replica_key(id_), grace)
             case ForgetReplica():
                 self._forget(command, record)
+            case LogDeath(variant=variant, id=id_, how=how):
+                self._say(record, replica_places.log_stream(variant, id_), f"The replica ended: {how.rstrip('.')}.")
             case PutRoute(route):
                 await self._ports.fronts.put(route)
             case DropRoute(account, region, name):
