@@ -33,7 +33,8 @@ def test_status_and_ps(server: Server) -> None:
 
 def test_top(server: Server) -> None:
     assert set(json.loads(clary(server, "top", "--json").stdout)) == {"endpoints", "workloads"}
-    assert "REPLICAS" in clary(server, "top", "--once").stdout
+    shown = clary(server, "top", "--once").stdout
+    assert shown == "no endpoints, and nothing runs\n" or "READY" in shown  # others may have endpoints on this server
 
 
 def test_env_works_in_a_client(server: Server) -> None:

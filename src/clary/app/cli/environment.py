@@ -38,6 +38,8 @@ def env(directory: str | None, region: str | None, *, ipython: bool, profile: st
             say_json({"profile": profile, "files": files})
         else:
             say(f"wrote the profile {profile} to {' and '.join(files)}")
+            say(f"export AWS_PROFILE={profile} chooses it; the sagemaker SDKs also need")
+            say(f"export SAGEMAKER_USER_CONFIG_OVERRIDE={shlex.quote(values['SAGEMAKER_USER_CONFIG_OVERRIDE'])}")
     elif as_json:
         say_json(values)
     elif ipython:
