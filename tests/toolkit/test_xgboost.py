@@ -8,6 +8,7 @@ import re
 import signal
 import struct
 import subprocess
+import threading
 from array import array
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -216,6 +217,46 @@ def test_libsvm_channels_of_different_width(job: Job) -> None:
     narrow = [(y, x[:2]) for y, x in VALIDATION]
     result = job(channels={"train": {"t": _libsvm(TRAIN)}, "validation": {"v": _libsvm(narrow)}}, kind="libsvm")
     assert result.code == 0, result.err
+
+
+def test_libsvm_files_of_different_width_in_one_channel(job: Job) -> None:
+    narrow = [(y, x[:2]) for y, x in VALIDATION]
+    result = job(channels={"train": {"a": _libsvm(narrow), "b": _libsvm(TRAIN)}}, kind="libsvm")
+    assert result.code == 0, result.err
+    assert f"Train matrix has {len(TRAIN) + len(narrow)} rows and 4 columns" in result.out
+
+
+def _parquet_files(run: Callable[..., Any], folder: Path) -> list[bytes]:
+    """The training rows as two parquet files."""
+    columns = {"y": [y for y, _ in TRAIN], **{f"x{i}": [x[i] for _, x in TRAIN] for i in range(4)}}
+    run(
+        "xgboost",
+        f"import pyarrow as pa, pyarrow.parquet as pq\ntable = pa.table({columns!r})\n"
+        f"for name, part in (('0', table[:150]), ('1', table[150:])): pq.write_table(part, {str(folder)!r} + '/' + name)\n"
+        "answer = 1",
+    )
+    return [(folder / name).read_bytes() for name in "01"]
+
+
+def test_parquet_in_partition_folders(job: Job, run: Callable[..., Any], tmp_path: Path) -> None:
+    """A folder named key=value is not a column: the label stays first and the features stay as they are in the files."""
+    one, two = _parquet_files(run, tmp_path)
+    result = job(channels={"train": {"day=1/a.parquet": one, "day=2/b.parquet": two}}, kind="application/x-parquet")
+    assert "Train matrix has 400 rows and 4 columns" in result.out, result.err
+
+
+def test_parquet_through_a_pipe(run: Callable[..., Any], tmp_path: Path, start: Start) -> None:
+    """Pipe mode joins the objects: whole parquet files one behind the other."""
+    one, two = _parquet_files(run, tmp_path)
+    _layout(tmp_path, {"num_round": "2"}, {}, "")
+    config = {"train": {"TrainingInputMode": "Pipe", "ContentType": "application/x-parquet"}}
+    (tmp_path / "input/config/inputdataconfig.json").write_text(json.dumps(config))
+    os.mkfifo(tmp_path / "input/data/train_0")
+    process = start(tmp_path)
+    threading.Thread(target=(tmp_path / "input/data/train_0").write_bytes, args=(one + two,), daemon=True).start()
+    out, err = process.communicate(timeout=60)
+    assert process.returncode == 0, err
+    assert "Train matrix has 400 rows and 4 columns" in out
 
 
 def test_pipe_mode_reads_the_fifo(tmp_path: Path, start: Start) -> None:

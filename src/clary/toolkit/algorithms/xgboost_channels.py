@@ -6,6 +6,7 @@ Knows nothing of boosting.
 
 from __future__ import annotations
 
+import io
 import os
 import stat
 from typing import Any, Iterator, List, Mapping, NamedTuple, Optional
@@ -31,6 +32,7 @@ _TYPES = {
     "recordio-protobuf": RECORDIO,
     "application/x-recordio-protobuf": RECORDIO,
 }
+_PARQUET_START = _PARQUET_END = b"PAR1"
 _PIECE = 64 << 20  # bytes of CSV that are parsed at a time
 
 
@@ -93,7 +95,8 @@ def read(path: str, kind: str, csv_weights: bool) -> List[Data]:
 
 def _read(path: str, kind: str, csv_weights: bool) -> Iterator[Data]:
     if kind == PARQUET:
-        yield _parquet(path)
+        for source in _tables(path):
+            yield _parquet(source)
     elif kind == CSV:
         for piece in _pieces(path):
             yield _split(tables.csv(piece), csv_weights)
@@ -138,13 +141,26 @@ def _split(rows: Matrix, csv_weights: bool) -> Data:
     return Data(np.ascontiguousarray(rows[:, first:]), rows[:, 0].copy(), rows[:, 1].copy() if csv_weights else None)
 
 
-def _parquet(path: str) -> Data:
+def _tables(path: str) -> List[Any]:
+    """The parquet files behind a path: itself, or those that a FIFO hands out one behind the other."""
+    if not stat.S_ISFIFO(os.stat(path).st_mode):
+        return [path]
+    with open(path, "rb") as file:
+        data = file.read()
+    starts, mark = [0], data.find(_PARQUET_END + _PARQUET_START)
+    while mark >= 0:
+        starts.append(mark + len(_PARQUET_END))
+        mark = data.find(_PARQUET_END + _PARQUET_START, starts[-1])
+    return [io.BytesIO(data[start:end]) for start, end in zip(starts, [*starts[1:], len(data)])] if data else []
+
+
+def _parquet(source: Any) -> Data:
     try:
         import pyarrow.parquet as parquet
     except ImportError:
         raise UserError("this runtime has no pyarrow, so it cannot read application/x-parquet.") from None
     try:
-        table = parquet.read_table(path)
+        table = parquet.ParquetFile(source).read()  # not the folders' names: key=value would become a column
         columns = [np.asarray(column.to_numpy(), dtype=np.float32) for column in table.columns]
     except (ValueError, TypeError, OSError) as error:
         raise ParseError(str(error)) from None
@@ -156,14 +172,7 @@ def _parquet(path: str) -> Data:
 def joined(parts: List[Data], name: str) -> Data:
     """The rows of several files as one."""
     width = max(part.features.shape[1] for part in parts)
-    features: List[Matrix] = []
-    for part in parts:
-        rows, columns = part.features.shape
-        if columns < width:  # libsvm files end at their own last feature
-            part = part._replace(
-                features=np.hstack([part.features, np.full((rows, width - columns), np.nan, np.float32)])
-            )
-        features.append(part.features)
+    features = [widened(part.features, width) for part in parts]  # libsvm files end at their own last feature
     for field in ("weights", "groups"):
         if len({getattr(part, field) is None for part in parts}) > 1:
             raise UserError("Some files of channel {} have {} and some have none.".format(name, field))
