@@ -11,7 +11,7 @@ import pytest
 from tests.sdk.conftest import ROOT, Server
 
 CLIENTS = Path(__file__).parent / "clients"
-PROGRAMS = sorted(path.stem for path in CLIENTS.glob("v[23]_*.py"))
+PROGRAMS = sorted(path.stem for path in CLIENTS.glob("v[23]_*.py") if "notebook" not in path.stem)
 Runs = Mapping[str, Future[subprocess.CompletedProcess[str]]]
 CONFIGURATION = "SchemaVersion: '1.0'\nSageMaker: {PythonSDK: {Modules: {TelemetryOptOut: true}}}\n"
 

@@ -105,6 +105,30 @@ predictor.delete_endpoint(delete_endpoint_config=True)
 model.delete_model()
 assert not boto3.client("sagemaker").list_endpoints(NameContains=predictor.endpoint_name)["Endpoints"]
 
+# With network isolation the SDK repacks the artifact: the code goes into it
+isolated = SKLearnModel(artifact, ROLE, entry_point="train.py", framework_version="1.2-1", sagemaker_session=session)
+isolated.enable_network_isolation = lambda: True
+isolated._enable_network_isolation = True
+predictor = isolated.deploy(1, CPU, endpoint_name=unique("v2-sk"), wait=False)
+in_service(predictor.endpoint_name)
+assert np.abs(predictor.predict(x_test) - flat).max() < 1e-6
+described = boto3.client("sagemaker").describe_model(ModelName=isolated.name)
+assert described["EnableNetworkIsolation"] is True
+assert described["PrimaryContainer"]["Environment"]["SAGEMAKER_SUBMIT_DIRECTORY"] == "/opt/ml/model/code"
+for content_type, body, status in (
+    ("image/png", b"x", 415),
+    ("application/json", b"{", 400),
+    ("application/json", b"[[1, 2]]", 500),
+):
+    try:
+        session.sagemaker_runtime_client.invoke_endpoint(
+            EndpointName=predictor.endpoint_name, ContentType=content_type, Body=body
+        )
+        raise SystemExit(f"{content_type} {body!r} was predicted")
+    except session.sagemaker_runtime_client.exceptions.ModelError as error:
+        assert error.response["OriginalStatusCode"] == status, error
+predictor.delete_endpoint()
+
 # --- XGBoost script mode, with a dependency beside it
 source = folder(
     {

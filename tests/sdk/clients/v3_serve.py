@@ -8,12 +8,13 @@ import tarfile
 import boto3
 import joblib
 import numpy as np
-from common import CPU, ROLE, csv, folder, in_service, put, session_v3, split, unique
+from common import CPU, ROLE, XGBOOST, csv, folder, in_service, put, session_v3, split, unique
 from sagemaker.core import image_uris
 from sagemaker.core.resources import Endpoint, EndpointConfig, Model
 from sagemaker.core.shapes import ContainerDefinition, ProductionVariant
-from sagemaker.core.training.configs import SourceCode
+from sagemaker.core.training.configs import Compute, InputData, SourceCode
 from sagemaker.serve import ModelBuilder
+from sagemaker.train import ModelTrainer
 from sklearn.linear_model import Ridge
 
 session, prefix = session_v3(), unique("v3-serve")
@@ -53,6 +54,26 @@ assert np.abs(served - local.predict(x_test)).max() < 1e-2
 assert answer.invoked_production_variant, answer
 endpoint.delete()
 endpoint.wait_for_delete(poll=1, timeout=30)
+
+# a trainer's own model
+training = put(f"{prefix}/train.csv", csv(*split("breast_cancer")[::2]))
+trainer = ModelTrainer(
+    training_image=XGBOOST,
+    role=ROLE,
+    sagemaker_session=session,
+    base_job_name="v3-serve",
+    compute=Compute(instance_type=CPU, instance_count=1),
+    hyperparameters={"objective": "binary:logistic", "num_round": 5},
+)
+trainer.train([InputData(channel_name="train", data_source=training, content_type="text/csv")], logs=False)
+builder = ModelBuilder(model=trainer, image_uri=XGBOOST, role_arn=ROLE, sagemaker_session=session, instance_type=CPU)
+builder.build(model_name=unique("v3"))
+endpoint = builder.deploy(endpoint_name=unique("v3"), initial_instance_count=1, instance_type=CPU, wait=False)
+in_service(endpoint.endpoint_name)
+_, x_other, _, y_other = split("breast_cancer")
+answer = endpoint.invoke(body=csv(x_other), content_type="text/csv").body.read().decode()
+assert np.mean((np.array(answer.split(","), dtype=float) > 0.5) == y_other) > 0.93
+endpoint.delete()
 
 # core resources alone
 name = unique("v3")
