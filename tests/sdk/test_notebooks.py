@@ -31,7 +31,7 @@ def cut_off_works() -> bool:
 
 @pytest.mark.live
 @pytest.mark.slow
-def test_the_classic_notebook_without_any_network(server: Server, start: Callable[..., Server], tmp_path: Path) -> None:
+def test_the_classic_notebook_without_any_network(server: Server, tmp_path: Path) -> None:
     python = ROOT / ".venv-v2" / "bin" / "python"
     if not python.exists():
         pytest.skip(f"scripts/test makes {python.parent.parent}")
