@@ -32,8 +32,12 @@ def test_status_and_ps(server: Server) -> None:
 
 
 def test_top(server: Server) -> None:
-    assert set(json.loads(clary(server, "top", "--json").stdout)) == {"endpoints", "workloads"}
-    shown = clary(server, "top", "--once").stdout
+    as_json = clary(server, "top", "--json")
+    assert as_json.returncode == 0, as_json.stderr
+    assert set(json.loads(as_json.stdout)) == {"endpoints", "workloads"}
+    once = clary(server, "top", "--once")
+    assert once.returncode == 0, once.stderr
+    shown = once.stdout
     assert shown == "no endpoints, and nothing runs\n" or "READY" in shown  # others may have endpoints on this server
 
 

@@ -19,7 +19,6 @@ from clary.domain.workload import RunState
 from clary.serving.client import FrontClient
 from clary.stores.keys import FileKeys
 
-CONNECT_WITHIN = 2.0
 ANSWER_WITHIN = 10.0
 FIRST = 0.5  # seconds between the two looks that the first figures need
 
@@ -49,7 +48,7 @@ async def _watch(site: Site, interval: float, once: bool, as_json: bool) -> None
     fronts = FrontClient(sockets, FileKeys(settings.root / "keys"))
     await fronts.start()
     try:
-        async with asyncio.timeout(CONNECT_WITHIN):
+        async with asyncio.timeout(SOON):
             await fronts.connected()
         async with asyncio.timeout(ANSWER_WITHIN):
             before = await _look(site, fronts)
