@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Mapping
 
 from clary.api.call import Call
-from clary.domain.errors import AlreadyExists, NotFound, Stale
+from clary.domain.errors import AlreadyExists, Invalid, NotFound, Stale
 from clary.domain.resources import KINDS, Record
+from clary.domain.roles import parse_role
 
 _TRIES = 20
 
@@ -54,3 +55,13 @@ async def drop(call: Call, kind: str, name: str) -> Record:
             continue
         return record
     raise Stale("The record is being changed by others at the moment; try again.")
+
+
+def check_role(call: Call, arn: str) -> None:
+    """Invalid, in AWS's words, unless SageMaker may take this role: any of the caller's account (`domain/roles.py`)."""
+    role = parse_role(arn)
+    if role is None or role[0] != call.scope.account:
+        raise Invalid(
+            f"Could not assume role {arn}. Please ensure that the role exists and allows principal 'sagemaker.amazonaws.com' to "
+            "assume the role."
+        )

@@ -44,6 +44,13 @@ async def test_create_describe_delete(ask: Any, image: str, clock: Any) -> None:
         ({"PrimaryContainer": {"Image": "xgboost:1", "Mode": "MultiModel"}}, "MultiModel is not available"),
         ({"PrimaryContainer": {"ModelPackageName": "arn"}}, "PrimaryContainer.ModelPackageName"),
         (
+            {
+                "PrimaryContainer": {"Image": "xgboost:1"},
+                "ExecutionRoleArn": "arn:aws:iam::111111111111:role/other",
+            },
+            "Could not assume role arn:aws:iam::111111111111:role/other",
+        ),
+        (
             {"PrimaryContainer": {"Image": "xgboost:1", "Environment": {"SAGEMAKER_MODEL_SERVER_TIMEOUT": "soon"}}},
             "SAGEMAKER_MODEL_SERVER_TIMEOUT must be a number",
         ),

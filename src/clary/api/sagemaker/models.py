@@ -15,6 +15,8 @@ async def create_model(call: Call, params: Params) -> Params:
     fields.check("CreateModel", params, call.settings.strict_fields)
     definition = containers.check_request(params)
     check_image(call, definition["Image"])
+    if params.get("ExecutionRoleArn"):
+        records.check_role(call, params["ExecutionRoleArn"])
     model = records.new(
         call, "model", params["ModelName"], {"request": _request(params), "tags": tagging.checked(params.get("Tags"))}
     )

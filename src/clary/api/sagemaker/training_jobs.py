@@ -13,7 +13,6 @@ from clary.domain import capacity, channels, fields, jobs, metrics, public_bucke
 from clary.domain.errors import AlreadyExists, IllegalTransition, InUse, Invalid, NotFound
 from clary.domain.lifecycle import JOB, JobFact, JobStatus, admits
 from clary.domain.resources import Record
-from clary.domain.roles import parse_role
 
 _ECHOED = (
     "HyperParameters",
@@ -39,7 +38,7 @@ async def create_training_job(call: Call, params: Params) -> Params:
     """Record the job as InProgress; the job loop starts it."""
     recorded = fields.check("CreateTrainingJob", params, call.settings.strict_fields)
     _check_image(call, params)
-    _check_role(call, params["RoleArn"])
+    records.check_role(call, params["RoleArn"])
     _check_size(call, params)
     await _check_places(call, params)
     names = ", ".join(field.path for field in recorded)
@@ -65,15 +64,6 @@ def _check_image(call: Call, params: Params) -> None:
         known = ", ".join(sorted({name for runtime in call.ports.runtimes.all() for name in runtime.repositories}))
         raise Invalid(f"Clary has no runtime for the image {image}. It knows images of these repositories: {known}.")
     metrics.compile_definitions(params["AlgorithmSpecification"].get("MetricDefinitions") or [])
-
-
-def _check_role(call: Call, arn: str) -> None:
-    role = parse_role(arn)
-    if role is None or role[0] != call.scope.account:
-        raise Invalid(
-            f"Could not assume role {arn}. Please ensure that the role exists and allows principal 'sagemaker.amazonaws.com' to "
-            "assume the role."
-        )
 
 
 def _check_size(call: Call, params: Params) -> None:
