@@ -144,6 +144,9 @@ async def test_an_endpoint_that_is_not_there(bench: Bench) -> None:
     assert message(answer) == "Endpoint nobody of account 000000000000 not found."
 
 
+UNSIGNED = b"POST /endpoints/iris/invocations HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\n\r\n"
+
+
 @pytest.mark.parametrize(
     ("make", "status", "wanted"),  # signed when the test runs: a signature is good for five minutes
     [
@@ -152,7 +155,7 @@ async def test_an_endpoint_that_is_not_there(bench: Bench) -> None:
         (lambda: signed(service="s3"), 403, "InvalidSignatureException"),
         (lambda: signed().replace(b"1,2", b"1,3"), 403, "InvalidSignatureException"),
         (lambda: signed().replace(b"/iris/", b"/rose/"), 403, "InvalidSignatureException"),
-        (lambda: b"POST /endpoints/iris/invocations HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\n\r\n", 403, "MissingAuthenticationTokenException"),
+        (lambda: UNSIGNED, 403, "MissingAuthenticationTokenException"),
         (lambda: signed(path="/endpoints/iris/async-invocations"), 400, "UnknownOperationException"),
         (lambda: signed(path="/endpoints/iris/invocations-response-stream"), 400, "UnknownOperationException"),
         (lambda: signed(path="/endpoints/iris%2Frose/invocations"), 400, "ValidationError"),
