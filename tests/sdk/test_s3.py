@@ -39,7 +39,9 @@ def test_every_case_of_a_restart(start: Callable[..., Server]) -> None:
     first = start()
     assert "0 failed" in run_cases(first, "--before-restart").stdout
     up.down(first.settings)
-    done = run_cases(start(dir=first.settings.dir), "--after-restart")
+    second = start(dir=first.settings.dir)
+    done = run_cases(second, "--after-restart")
+    up.down(second.settings)
     assert "4 passed, 0 failed" in done.stdout, done.stdout
 
 

@@ -6,7 +6,7 @@ import json
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import boto3
@@ -14,6 +14,8 @@ import pytest
 from botocore.exceptions import SSLError
 from tests.sdk.acts import SKLEARN, User
 from tests.sdk.conftest import ACCEPTANCE, Server
+
+from clary.app import up
 
 pytestmark = [
     pytest.mark.live,
@@ -39,7 +41,7 @@ except Exception as error:
 
 
 @pytest.fixture(scope="module")
-def secure(start: Callable[..., Server], tmp_path_factory: pytest.TempPathFactory) -> Server:
+def secure(start: Callable[..., Server], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     folder = tmp_path_factory.mktemp("tls")
     subprocess.run(
         ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "2",
@@ -47,7 +49,9 @@ def secure(start: Callable[..., Server], tmp_path_factory: pytest.TempPathFactor
          "-addext", "subjectAltName=IP:127.0.0.1,DNS:localhost"],
         check=True, capture_output=True,
     )  # fmt: skip
-    return start(tls_cert=str(folder / "cert.pem"), tls_key=str(folder / "key.pem"))
+    server = start(tls_cert=str(folder / "cert.pem"), tls_key=str(folder / "key.pem"))
+    yield server
+    up.down(server.settings)
 
 
 def variables(server: Server) -> dict[str, str]:

@@ -11,6 +11,8 @@ from botocore.exceptions import ClientError
 from tests.sdk.acts import PYTHON, SKLEARN, User, channel, unique, until
 from tests.sdk.conftest import ROLE, Server
 
+from clary.app import up
+
 pytestmark = [pytest.mark.live, pytest.mark.slow]
 
 REPORT = """
@@ -351,12 +353,14 @@ def test_fields_without_effect_are_shown_and_told(user: User) -> None:
 
 
 def test_strict_settings(start: Any) -> None:
-    user = User(start(strict_fields=True, capacity="strict"))
+    strict = start(strict_fields=True, capacity="strict")
+    user = User(strict)
     vpc = {"SecurityGroupIds": ["sg-1"], "Subnets": ["subnet-1"]}
     code, message = refused(user.job, files={"train.py": "print(1)"}, VpcConfig=vpc)
     assert (code, "VpcConfig" in message, "strict_fields" in message) == ("ValidationException", True, True)
     big = {"InstanceType": "ml.p4d.24xlarge", "InstanceCount": 1, "VolumeSizeInGB": 5}
     assert refused(user.job, files={"train.py": "print(1)"}, ResourceConfig=big)[0] == "ResourceLimitExceeded"
+    up.down(strict.settings)
 
 
 def test_network_isolation_cuts_everything_but_the_data(user: User) -> None:

@@ -11,6 +11,8 @@ import pytest
 from tests.sdk.acts import PYTHON, User, unique, until
 from tests.sdk.conftest import ROLE, ROOT, Server
 
+from clary.app import up
+
 pytestmark = [pytest.mark.live, pytest.mark.slow]
 SLEEPS = {"ContainerEntrypoint": ["sleep", "6"]}
 
@@ -89,6 +91,7 @@ def test_the_setting_turns_it_off(start: Any) -> None:
     assert len(asked) == 2
     user.sm.stop_training_job(TrainingJobName=name)
     user.ended(name)
+    up.down(plain.settings)
 
 
 FIT = """
