@@ -149,6 +149,33 @@ json.dump(report, open("/opt/ml/model/report.json", "w"))
     assert seen["pipe_0"] == seen["pipe_1"] == "a\nb\nc\n"
 
 
+def test_an_augmented_manifest_comes_as_records(user: User) -> None:
+    for name in ("a", "b"):
+        user.put(f"augmented/{name}.bin", f"<{name}>")
+    lines = [
+        json.dumps({"source-ref": f"s3://{user.bucket}/augmented/{name}.bin", "label": number, "other": "unasked"})
+        for number, name in enumerate("ab")
+    ]
+    where = user.put("augmented/list.manifest", "\n".join(lines))
+    script = """
+    import json, struct
+    data, found = open("/opt/ml/input/data/train_0", "rb").read(), []
+    while data:
+        magic, length = struct.unpack("<II", data[:8])
+        assert magic == 0xCED7230A, magic
+        size = length & ((1 << 29) - 1)
+        found.append(data[8 : 8 + size].decode())
+        data = data[8 + (size + 3) // 4 * 4 :]
+    json.dump(found, open("/opt/ml/model/report.json", "w"))
+    """
+    source = {"AttributeNames": ["source-ref", "label"]}
+    inputs = channel(
+        "train", where, "AugmentedManifestFile", source=source, InputMode="Pipe", RecordWrapperType="RecordIO"
+    )
+    done = user.train(files={"train.py": script}, InputDataConfig=[inputs])
+    assert user.report(done) == ["<a>", "0", "<b>", "1"]
+
+
 def test_metrics_checkpoints_and_output(user: User) -> None:
     user.put("ck/in/old.txt", "from before")
     script = """
