@@ -50,6 +50,7 @@ from clary.loops.models import Models
 from clary.loops.replica_places import ServingSettings, replica_folder, replica_key
 from clary.loops.short_runs import end
 from clary.loops.tasks import Done, Failed, State, Tasks
+from clary.loops.user_code import for_user_code
 from clary.ports import Artifacts, Backend, Clock, Fronts, Keys, Logs, Runtimes, Store
 
 _CREDENTIAL_SECONDS = 30 * 86400.0  # of a replica's temporary keys
@@ -150,7 +151,7 @@ class EndpointSubject:
         if runtime is None:
             return False
         if prepared["program"]:
-            runtime = next((r for r in self._ports.runtimes.all() if r.name == f"{runtime.name}-script"), runtime)
+            runtime = for_user_code(self._ports.runtimes, runtime)
         return self._ports.runtimes.built(runtime, prepared["requirements"]) is not None
 
     def decide(self, record: Record, observation: Seen, now: float) -> Decision[Command]:

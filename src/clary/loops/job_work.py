@@ -25,6 +25,7 @@ from clary.loops.job_places import JobSettings
 from clary.loops.outputs import Outputs
 from clary.loops.short_runs import end, run_to_end
 from clary.loops.tasks import Done, Failed, Running, Tasks
+from clary.loops.user_code import for_user_code
 from clary.ports import Artifacts, Backend, Clock, Datapoints, Environment, Keys, Logs, Runtime, Runtimes, Store
 
 NAMES = ("channels", "code", "environment", "syncs", "upload")
@@ -145,8 +146,7 @@ class JobWork:
         request = record.document["request"]
         if not training.program(request) and not training.entrypoint(request):
             return runtime
-        # A built-in algorithm's environment is bare for speed; the user's code gets the richer one of the same name.
-        return next((each for each in self._ports.runtimes.all() if each.name == f"{runtime.name}-script"), runtime)
+        return for_user_code(self._ports.runtimes, runtime)
 
     # -- beside and after the run -----------------------------------------------------------------------------------------------
 

@@ -24,6 +24,7 @@ from clary.domain.errors import Invalid, NotFound, Unavailable
 from clary.loops import replica_places, untrusted
 from clary.loops.replica_places import CODE
 from clary.loops.short_runs import end, run_to_end
+from clary.loops.user_code import for_user_code
 from clary.ports import Artifacts, Backend, Runtime, Runtimes, StoredObject
 
 _END_SECONDS = 30.0
@@ -58,7 +59,7 @@ class Models:
             raise Invalid(f"Image '{container.image}' stands for no runtime of Clary.")
         if not program:
             return runtime
-        return next((each for each in self._runtimes.all() if each.name == f"{runtime.name}-script"), runtime)
+        return for_user_code(self._runtimes, runtime)
 
     async def prepare(
         self, container: Container, account: str, seconds: float, log: Callable[[str], None]
