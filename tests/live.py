@@ -48,10 +48,18 @@ class Server:
             config=Config(**{"retries": {"total_max_attempts": 1}, **config}),
         )
 
-    def run(self, argv: list[str], timeout: float = 240, **extra: str) -> subprocess.CompletedProcess[str]:
+    def run(
+        self, argv: list[str], timeout: float = 240, cwd: str | None = None, **extra: str
+    ) -> subprocess.CompletedProcess[str]:
         """A client program with the environment that `clary env` would give it."""
         return subprocess.run(
-            argv, env={**self.environment, **extra}, capture_output=True, text=True, timeout=timeout, check=False
+            argv,
+            env={**self.environment, **extra},
+            capture_output=True,
+            text=True,
+            timeout=timeout,
+            check=False,
+            cwd=cwd,
         )
 
 
