@@ -426,7 +426,7 @@ def test_variants_come_and_go_with_the_config(world: World) -> None:
     world.settle()
     assert world.route is not None
     assert [(v.name, v.weight) for v in world.route.variants] == [("B", 2.0), ("C", 1.0)]
-    assert all(v.weight == 0 for v in world.routes[0].variants if v.name in "BC")
+    assert [(v.name, v.share) for v in world.routes[0].variants] == [("A", 1), ("B", 0), ("C", 0)]
 
 
 def test_weights_change_without_a_restart(world: World) -> None:

@@ -24,6 +24,7 @@ from tests.serving.fakes import (
     variant,
 )
 
+from clary.domain.routes import EndpointRoute
 from clary.toolkit import frames
 
 
@@ -670,6 +671,44 @@ async def test_queued_requests_of_a_variant_that_went_away_move_to_another(bench
     await bench.replica("r2")
     assert (await waiting).headers["x-amzn-invoked-production-variant"] == "b"
     assert (await pinned).status == 400
+
+
+def fleets(blue: float, green: float, revision: int) -> EndpointRoute:
+    """Variant `a` by two fleets, and these shares."""
+    return route(
+        variant("a", 1, replica("r1", draining=not blue), key="a@1", fleet="blue", share=blue),
+        variant("a", 1, replica("r2", draining=not green), key="a@2", fleet="green", share=green),
+        revision=revision,
+    )
+
+
+async def test_fleets_share_the_traffic_of_a_variant(bench: Bench) -> None:
+    await bench.put(fleets(0.75, 0.25, 1))
+    blue, green = await bench.replica("r1"), await bench.replica("r2")
+    for number in range(20):
+        named = {"X_Amzn_SageMaker_Target_Variant": "a"} if number % 2 else {}
+        answer = await bench.invoke(b"%d" % number, **named)
+        assert answer.headers["x-amzn-invoked-production-variant"] == "a"
+    # each shares by its own turn: 10 unnamed and 10 named requests, give or take one each
+    assert abs(len(blue.seen) - 15) <= 1
+    view = bench.front.view(ACCOUNT, "us-east-1", "iris")
+    assert view is not None
+    assert [(v.name, v.key, v.fleet, v.completed) for v in view.variants] == [
+        ("a", "a@1", "blue", len(blue.seen)),
+        ("a", "a@2", "green", len(green.seen)),
+    ]
+
+
+async def test_what_waits_at_a_fleet_goes_to_the_one_that_took_over(bench: Bench) -> None:
+    await bench.put(fleets(1.0, 0.0, 1))
+    waiting = asyncio.create_task(bench.invoke(b"moved"))
+    pinned = asyncio.create_task(bench.invoke(b"pinned", X_Amzn_SageMaker_Target_Variant="a"))
+    queue = bench.front.endpoints[ACCOUNT, "us-east-1", "iris"].variants["a@1"].queue
+    await until(lambda: len(queue) == 2)
+    await bench.replica("r2")
+    assert len(queue) == 2  # ready, but it has no share yet
+    await bench.put(fleets(0.0, 1.0, 2))
+    assert [(await waiting).body, (await pinned).body] == [b"moved", b"pinned"]
 
 
 async def test_a_dropped_endpoint_finishes_what_runs(bench: Bench) -> None:

@@ -3,44 +3,49 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import replace
 
 from clary.domain import instances
-from clary.domain.fleets import DRAINING, STOPPING, Plant, Variant
+from clary.domain.fleets import DRAINING, STOPPING, Fleet, Plant, Variant
 from clary.domain.resources import Record
 from clary.domain.routes import EndpointRoute, ReplicaRoute, VariantRoute
 
 
 def route_of(record: Record, plant: Plant, revision: int, cpus: int) -> EndpointRoute:
-    """What the front shall do: every variant by name, replicas of all fleets, new work only for the fleet that serves (or for
-    the first one, while the endpoint is created)."""
+    """What the front shall do: every variant of every fleet, new work only for the fleet that serves (or for the first one, while
+    the endpoint is created)."""
     front = plant.serving or plant.incoming
-    variants: dict[str, VariantRoute] = {}
-    for fleet in plant.fleets:
-        for variant in fleet.variants:
-            draining = fleet is not front
-            routes = tuple(
-                ReplicaRoute(
-                    id=r.id,
-                    token_sha256=hashlib.sha256(plant.token(r.id).encode()).hexdigest(),
-                    allowance=workers_of(variant, cpus),
-                    draining=draining or r.phase == DRAINING,
-                )
-                for r in variant.replicas
-                if r.phase != STOPPING
-            )
-            known = variants.get(variant.name)
-            if known is not None:
-                variants[variant.name] = replace(known, replicas=known.replicas + routes)
-            elif routes or not draining:
-                variants[variant.name] = VariantRoute(
-                    name=variant.name,
-                    weight=0.0 if draining else variant.weight,
-                    replicas=routes,
-                    timeout=variant.container.timeout,
-                )
+    variants = [
+        _variant_route(plant, fleet, variant, 1.0 if fleet is front else 0.0, cpus)
+        for fleet in plant.fleets
+        for variant in fleet.variants
+        if variant.replicas or fleet is front
+    ]
     scope = record.scope
-    return EndpointRoute(scope.account, scope.region, record.name, revision, tuple(variants.values()))
+    return EndpointRoute(scope.account, scope.region, record.name, revision, tuple(variants))
+
+
+def _variant_route(plant: Plant, fleet: Fleet, variant: Variant, share: float, cpus: int) -> VariantRoute:
+    """`share` of the variant's traffic is this fleet's; with none its replicas take no new work."""
+    allowance = workers_of(variant, cpus)
+    replicas = tuple(
+        ReplicaRoute(
+            id=r.id,
+            token_sha256=hashlib.sha256(plant.token(r.id).encode()).hexdigest(),
+            allowance=allowance,
+            draining=not share or r.phase == DRAINING,
+        )
+        for r in variant.replicas
+        if r.phase != STOPPING
+    )
+    return VariantRoute(
+        name=variant.name,
+        weight=variant.weight,
+        replicas=replicas,
+        timeout=variant.container.timeout,
+        key=f"{variant.key}@{fleet.id}",
+        fleet=fleet.config,
+        share=share,
+    )
 
 
 def workers_of(variant: Variant, cpus: int) -> int:

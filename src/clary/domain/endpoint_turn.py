@@ -163,7 +163,7 @@ def sweep_retired(turn: Turn) -> None:
 
 def work_keys(record: Record, fleet: Fleet, variant: Variant) -> tuple[str, str]:
     """Keys of a variant's long work: (PrepareModel's, EnsureEnvironment's)."""
-    return f"{record.arn} model {fleet.id}/{variant.name}", f"{record.arn} environment {fleet.id}/{variant.name}"
+    return f"{record.arn} model {fleet.id}/{variant.key}", f"{record.arn} environment {fleet.id}/{variant.key}"
 
 
 def _grow(turn: Turn, fleet: Fleet, variant: Variant) -> Variant:
@@ -200,7 +200,7 @@ def _start_missing(turn: Turn, fleet: Fleet, variant: Variant) -> Variant:
     made = variant.made
     replicas = list(variant.replicas)
     for _ in range(max(0, missing)):
-        replicas.append(Replica(replica_id(fleet.id, variant.name, made), since=turn.now))
+        replicas.append(Replica(replica_id(fleet.id, variant.key, made), since=turn.now))
         made += 1
     variant = replace(variant, replicas=tuple(replicas), made=made)
     for replica in variant.replicas:

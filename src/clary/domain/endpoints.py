@@ -320,7 +320,7 @@ def _reason(turn: Turn, variant: Variant) -> str:
     last = variant.replicas[-1].id if variant.replicas else ""
     if not last and variant.made:
         fleet = next((f for f in turn.plant.fleets if variant in f.variants), None)
-        last = replica_id(fleet.id, variant.name, variant.made - 1) if fleet else ""
+        last = replica_id(fleet.id, variant.key, variant.made - 1) if fleet else ""
     if not variant.made or variant.failure.startswith(
         NO_CAPACITY
     ):  # it never came to a process: the words are the whole reason

@@ -53,6 +53,11 @@ class Variant:
     retry: float = 0.0
 
     @property
+    def key(self) -> str:
+        """What tells it from the others of its fleet."""
+        return self.name
+
+    @property
     def instance_type(self) -> str:
         return str(self.config.get("InstanceType", ""))
 
@@ -104,7 +109,7 @@ class Fleet:
         return all(v.ready >= v.count for v in self.variants)
 
     def with_variant(self, variant: Variant) -> Fleet:
-        return replace(self, variants=tuple(variant if v.name == variant.name else v for v in self.variants))
+        return replace(self, variants=tuple(variant if v.key == variant.key else v for v in self.variants))
 
     @staticmethod
     def from_json(data: Mapping[str, Any]) -> Fleet:
@@ -173,7 +178,7 @@ def _plain(value: Any) -> Any:
 
 
 def replica_id(fleet: str, variant: str, number: int) -> str:
-    """Looks like an instance id, as in AWS's log streams: `i-` and 17 hex digits, the same for the same arguments."""
+    """`variant` is its key. Looks like an instance id, as in AWS's log streams: `i-` and 17 hex digits, the same for the same arguments."""
     return "i-" + hashlib.sha256(f"{fleet}/{variant}/{number}".encode()).hexdigest()[:17]
 
 

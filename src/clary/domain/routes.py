@@ -23,7 +23,11 @@ class ReplicaRoute:
 
 @dataclass(frozen=True, slots=True)
 class VariantRoute:
-    """One variant: its share of traffic and its replicas. Sizes in bytes, times in seconds."""
+    """The replicas of one fleet behind one variant, with a queue of their own. Sizes in bytes, times in seconds.
+
+    While an endpoint changes, fleets of two endpoint configs serve the same variant: `key` tells them apart (and is the name where
+    nobody gives one), `fleet` is the endpoint config's name, `share` the part of the variant's traffic that this fleet gets (0: it
+    comes in, or retires). `weight` is the variant's among the variants."""
 
     name: str
     weight: float
@@ -34,6 +38,13 @@ class VariantRoute:
     queue_requests: int = 2048
     queue_bytes: int = 256 << 20
     environment: Mapping[str, str] = field(default_factory=dict)
+    key: str = ""
+    fleet: str = ""
+    share: float = 1.0
+
+    def __post_init__(self) -> None:
+        if not self.key:
+            object.__setattr__(self, "key", self.name)
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +87,7 @@ class ReplicaView:
 
 @dataclass(frozen=True, slots=True)
 class VariantView:
-    """Counters since the front started (monotone) and gauges. Latencies in seconds."""
+    """Counters since the front started (monotone) and gauges of one `VariantRoute` (`key`, `fleet`). Latencies in seconds."""
 
     name: str
     replicas: tuple[ReplicaView, ...] = ()
@@ -91,6 +102,8 @@ class VariantView:
     overhead_seconds: float = 0.0
     p50: float = 0.0  # of the last few thousand
     p99: float = 0.0
+    key: str = ""
+    fleet: str = ""
 
 
 @dataclass(frozen=True, slots=True)

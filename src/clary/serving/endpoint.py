@@ -10,7 +10,6 @@ from collections.abc import Callable
 
 from clary.domain.routes import EndpointRoute, EndpointView
 from clary.serving.answers import ModelErrors, not_found
-from clary.serving.prediction import Prediction
 from clary.serving.queue import Variant
 from clary.serving.replicas import Replica
 from clary.serving.routing import Shares
@@ -38,14 +37,21 @@ class Endpoint:
         self._arm = arm
         self._changed = changed
         self._shares = Shares({})
+        self._named: dict[str, Shares] = {}
         self.apply(route)
 
     # -- requests -----------------------------------------------------------------------------------------------------------------
 
     def choose(self) -> Variant | None:
-        """The variant of the next request, by weights; None when no variant has any."""
-        name = self._shares.choose()
-        return None if name is None else self.variants[name]
+        """Whose turn the next request is, by weights and the fleets' shares; None when nobody has any."""
+        key = self._shares.choose()
+        return None if key is None else self.variants[key]
+
+    def named(self, name: str) -> Variant | None:
+        """The same for a request that names its variant: weights do not count, the fleets' shares do. None: there is none."""
+        shares = self._named.get(name)
+        key = None if shares is None else shares.choose()
+        return None if key is None else self.variants[key]
 
     # -- routes -------------------------------------------------------------------------------------------------------------------
 
@@ -55,23 +61,28 @@ class Endpoint:
         before = self.variants
         self.variants = {}
         for wanted in route.variants:
-            variant = before.pop(wanted.name, None)
+            variant = before.pop(wanted.key, None)
             if variant is None:
                 errors = ModelErrors(route.account, route.region, route.name, wanted.container)
                 variant = Variant(wanted, errors, self._request_id, self._soon, self._arm)
             variant.route = wanted
-            self.variants[wanted.name] = variant
+            self.variants[wanted.key] = variant
             self._apply_replicas(variant)
-        self._shares = Shares({variant.name: variant.weight for variant in route.variants})
-        stranded: list[Prediction] = []
+        self._share(route)
         for variant in before.values():
             for replica in list(variant.replicas.values()):
                 self._retire(variant, replica)
-            stranded += variant.empty()
             self.leaving.append(variant)
         self.leaving = [variant for variant in self.leaving if variant.busy()]
-        for prediction in stranded:
-            self._move(prediction)
+        for variant in (*before.values(), *(v for v in self.variants.values() if not v.route.share)):
+            self._move(variant)
+
+    def _share(self, route: EndpointRoute) -> None:
+        self._shares = Shares({variant.key: variant.weight * variant.share for variant in route.variants})
+        named: dict[str, dict[str, float]] = {}
+        for variant in route.variants:
+            named.setdefault(variant.name, {})[variant.key] = variant.share
+        self._named = {name: Shares(shares) for name, shares in named.items()}
 
     def _apply_replicas(self, variant: Variant) -> None:
         wanted = {replica.id: replica for replica in variant.route.replicas}
@@ -94,12 +105,14 @@ class Endpoint:
         if self._replicas.get(replica.route.id) is replica:
             del self._replicas[replica.route.id]
 
-    def _move(self, prediction: Prediction) -> None:
-        variant = None if prediction.pinned else self.choose()
-        if variant is None:
-            prediction.settle(self.gone(), False)
-        else:
-            variant.accept(prediction)
+    def _move(self, old: Variant) -> None:
+        """What waits at a variant that takes no work any more goes to the fleet that took over, else to another variant."""
+        for prediction in old.empty():
+            variant = self.named(old.route.name) or (None if prediction.pinned else self.choose())
+            if variant is None:
+                prediction.settle(self.gone(), False)
+            else:
+                variant.accept(prediction)
 
     def close(self) -> None:
         """The endpoint was deleted: running predictions finish, queued ones learn that it is gone."""
@@ -126,5 +139,5 @@ class Endpoint:
 
     def view(self) -> EndpointView:
         route = self.route
-        views = tuple(variant.view() for variant in self.variants.values())
+        views = tuple(variant.view() for variant in (*self.variants.values(), *self.leaving))
         return EndpointView(route.account, route.region, route.name, route.revision, views)

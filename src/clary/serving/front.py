@@ -184,7 +184,7 @@ class Front:
         if target is None:
             variant = endpoint.choose()
         else:
-            variant = endpoint.variants.get(target)
+            variant = endpoint.named(target)
             if variant is None:
                 text = f"Variant {target} of endpoint {name} of account {endpoint.route.account} not found."
                 prediction.settle(answers.error(400, "ValidationError", text, self.request_id()), False)

@@ -259,4 +259,6 @@ class Variant:
             overhead_seconds=counters.overhead_seconds,
             p50=p50,
             p99=p99,
+            key=self.route.key,
+            fleet=self.route.fleet,
         )

@@ -44,6 +44,8 @@ class MemoryFronts:
                 variant.name,
                 tuple(self._replicas.get(r.id, ReplicaView(r.id, "absent")) for r in variant.replicas),
                 in_flight=sum(self._replicas[r.id].in_flight for r in variant.replicas if r.id in self._replicas),
+                key=variant.key,
+                fleet=variant.fleet,
             )
             for variant in route.variants
         )

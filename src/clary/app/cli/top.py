@@ -80,7 +80,7 @@ async def _look(site: Site, fronts: FrontClient) -> Look:
         name = endpoint["EndpointName"]
         view = await fronts.observe(site.settings.account, site.settings.region, name)
         for variant in view.variants if view else ():
-            variants[name, variant.name] = variant
+            variants[name, variant.key] = variant
     runs: dict[str, tuple[float, int]] = {}
     workloads = backend(site.settings)
     for handle in await workloads.handles():
@@ -96,13 +96,14 @@ def compare(before: Look, now: Look) -> dict[str, Any]:
     """Rates between two looks. Latencies in milliseconds, CPU in percent of one core, memory in bytes."""
     seconds = max(1e-6, now.at - before.at)
     endpoints = []
-    for (endpoint, name), variant in sorted(now.variants.items()):
-        earlier = before.variants.get((endpoint, name))
+    for (endpoint, key), variant in sorted(now.variants.items()):
+        earlier = before.variants.get((endpoint, key))
         done = variant.completed - earlier.completed if earlier else 0
         endpoints.append(
             {
                 "endpoint": endpoint,
-                "variant": name,
+                "variant": variant.name,
+                "config": variant.fleet,
                 "rps": round(max(0, done) / seconds, 1),
                 "p50": round(variant.p50 * 1000, 2) if variant.completed else None,
                 "p99": round(variant.p99 * 1000, 2) if variant.completed else None,
@@ -126,10 +127,23 @@ def compare(before: Look, now: Look) -> dict[str, Any]:
 def _words(figures: dict[str, Any]) -> str:
     if not figures["endpoints"] and not figures["workloads"]:
         return "no endpoints, and nothing runs"
-    headings = ("endpoint", "variant", "rps", "p50 ms", "p99 ms", "queued", "busy", "ready", "workers", "4xx", "5xx")
+    headings = (
+        "endpoint",
+        "variant",
+        "config",
+        "rps",
+        "p50 ms",
+        "p99 ms",
+        "queued",
+        "busy",
+        "ready",
+        "workers",
+        "4xx",
+        "5xx",
+    )
     rows = (
         (
-            *(row["endpoint"], row["variant"], row["rps"]),
+            *(row["endpoint"], row["variant"], row["config"], row["rps"]),
             *("-" if row[key] is None else row[key] for key in ("p50", "p99")),
             *(row["queued"], row["in_flight"], f"{row['replicas']}/{row['wanted']}", row["workers"]),
             *(row["errors_4xx"], row["errors_5xx"]),
