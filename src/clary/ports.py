@@ -1,5 +1,5 @@
 """The doors between the control plane and the world: Protocols only. Every port has one conformance class in `clary.testing`
-that each implementation's test inherits.
+that each implementation's test inherits. The object store's own, `Index`, is in `object_ports.py`.
 
 `Store` records, `Backend` processes, `Fronts` the data plane, `Artifacts` files between the object store and workloads,
 `Runtimes` environments behind image names, `Logs` lines, `Datapoints` metrics, `Keys` credentials, `Clock` time.
@@ -12,8 +12,8 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Protocol, TypeVar
 
+from clary.domain.datapoints import Datapoint, Series, Summary
 from clary.domain.loglines import LogGroup, LogMatches, LogPage, LogStream
-from clary.domain.objects import ALWAYS, Bucket, Condition, Item, Listed, Part, Upload, Written
 from clary.domain.resources import Lease, Query, Record, Scope
 from clary.domain.routes import EndpointRoute, EndpointView
 from clary.domain.workload import Feature, Observation, Workload
@@ -157,98 +157,6 @@ class Artifacts(Protocol):
     async def delete(self, bucket: str, key: str) -> None: ...
 
 
-class Index(Protocol):
-    """What the object store knows of buckets, objects, versions and uploads. Answered means durable; keys are ordered by their
-    UTF-8 bytes; a write with a Condition is one transaction. Blobs are named, never touched."""
-
-    async def add_bucket(self, name: str, account: str, region: str, now: float) -> Bucket:
-        """BucketTaken when the name is in use."""
-        ...
-
-    async def bucket(self, name: str) -> Bucket | None: ...
-    async def buckets(self, account: str) -> list[Bucket]: ...
-    async def save_bucket(
-        self, name: str, versioning: str | None = None, documents: Mapping[str, str | None] = MappingProxyType({})
-    ) -> None:
-        """Change the versioning state and set or drop (None) sub-resources. BucketMissing."""
-        ...
-
-    async def remove_bucket(self, name: str) -> None:
-        """BucketMissing; BucketNotEmpty while it holds any version."""
-        ...
-
-    async def find(self, bucket: str, key: str, version: str = "") -> tuple[Bucket | None, Item | None]:
-        """The current object, or one version of it (which may be a delete marker). The bucket comes without its documents."""
-        ...
-
-    async def newest(self, bucket: int, key: str) -> Item | None:
-        """The newest version even when it is a delete marker."""
-        ...
-
-    async def put(self, bucket: int, item: Item, condition: Condition = ALWAYS, body: bytes | None = None) -> Written:
-        """Store the item as the current one, versioned as the bucket says. ConditionFailed, BucketMissing. `body`: its blob is not
-        durable yet, keep the content with the row until `forget_bodies`."""
-        ...
-
-    async def bodies(self, after: str, limit: int) -> list[tuple[str, bytes]]:
-        """(blob, content) of bodies that are still kept, by blob, behind `after` ("" for the first)."""
-        ...
-
-    async def forget_bodies(self, blobs: Sequence[str]) -> None:
-        """These blobs are durable by themselves now."""
-        ...
-
-    async def tag(self, bucket: int, key: str, version: str, tags: Mapping[str, str]) -> None:
-        """Replace the tags of the current object ('' as version) or of a version. KeyMissing."""
-        ...
-
-    async def remove(
-        self, bucket: int, keys: Sequence[tuple[str, str]], now: float, condition: Condition = ALWAYS
-    ) -> list[Written]:
-        """Delete (key, version or '') pairs in one transaction, each as the bucket's versioning says; missing ones are fine."""
-        ...
-
-    async def page(
-        self, bucket: int, prefix: str, after: str, limit: int, delimiter: str = "", start: str = ""
-    ) -> Listed:
-        """Current objects above `after` (and at or above `start`), common prefixes rolled up and counted as entries. Of an item's
-        headers only its storage class is there."""
-        ...
-
-    async def versions(
-        self, bucket: int, prefix: str, after: tuple[str, str], limit: int, delimiter: str = ""
-    ) -> Listed:
-        """Versions and markers, newest first within a key, behind (key, version)."""
-        ...
-
-    async def blobs_of(self, bucket: int, keys: Sequence[str]) -> dict[str, str]:
-        """key -> blob of those that exist."""
-        ...
-
-    async def begin(self, upload: Upload) -> None: ...
-    async def upload(self, bucket: int, key: str, id: str) -> Upload | None: ...
-    async def uploads(self, bucket: int, prefix: str, after: tuple[str, str], limit: int) -> list[Upload]: ...
-    async def add_part(self, upload: str, part: Part) -> Part | None:
-        """Store a part, answering the one it replaces. UploadMissing."""
-        ...
-
-    async def parts(self, upload: str) -> list[Part]: ...
-    async def complete(self, upload: Upload, item: Item, condition: Condition = ALWAYS) -> Written:
-        """`put` and the end of the upload in one transaction. UploadMissing when it was ended meanwhile."""
-        ...
-
-    async def abort(self, upload: str) -> bool: ...
-    async def files(self) -> set[str]:
-        """Staging files that open uploads name."""
-        ...
-
-    async def blobs_between(self, low: str, high: str) -> list[str]:
-        """Every blob named by a row, low <= blob < high: what a sweep must keep."""
-        ...
-
-    async def close(self) -> None: ...
-
-
 @dataclass(frozen=True, slots=True)
 class Runtime:
     """What stands behind an image name. `name` such as "xgboost", "sklearn", "python", "pytorch"; `framework` picks toolkit
@@ -355,14 +263,37 @@ class Logs(Protocol):
 
 
 class Datapoints(Protocol):
-    """Metric samples. The scaling issue makes this a time-series store; here it keeps what jobs and fronts report."""
+    """Metric samples, summed up by the second (for three hours), the minute and the hour. Use it from a thread: a put waits for
+    the disk. Unavailable when the disk does not take or give."""
 
     def put(
-        self, scope: Scope, namespace: str, metric: str, dimensions: Mapping[str, str], value: float, at: float
-    ) -> None: ...
+        self, scope: Scope, datapoints: Sequence[Datapoint], marks: Mapping[str, str] = MappingProxyType({})
+    ) -> None:
+        """Keep all of these, or nothing; answered means durable. `marks` are kept with them, for whoever must know up to where
+        it has told."""
+        ...
+
+    def marks(self, prefix: str = "") -> dict[str, str]:
+        """Marks whose names begin so."""
+        ...
+
+    def unmark(self, names: Sequence[str]) -> None: ...
     def get(
-        self, scope: Scope, namespace: str, metric: str, dimensions: Mapping[str, str], start: float, end: float
-    ) -> list[tuple[float, float]]: ...
+        self, scope: Scope, series: Series, start: float, end: float, period: int, spread: bool = False
+    ) -> list[tuple[float, Summary]]:
+        """(begin, summary) of the windows [start + n * period, ...) below `end` that hold anything, in order of time. A series
+        with unit "" is that of every unit. `spread`: with their distributions, as percentiles need them."""
+        ...
+
+    def find(self, scope: Scope, namespace: str = "", metric: str = "", since: float = 0.0) -> list[Series]:
+        """Series with these names ("" for any) that had a datapoint since then; by namespace, metric, dimensions and unit."""
+        ...
+
+    def sweep(self, now: float) -> None:
+        """Give back the space of what is too old, or beyond the bound."""
+        ...
+
+    def close(self) -> None: ...
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,6 +14,7 @@ import pytest
 from tests.loops.house import SCOPE, SKLEARN, House, channel, source, tar
 
 from clary.domain import jobs, training
+from clary.domain.datapoints import Series
 from clary.domain.instances import GIB
 from clary.domain.workload import MountMode
 from clary.testing.memory_artifacts import MemoryArtifacts
@@ -49,10 +50,9 @@ async def test_a_built_in_job_from_its_data_to_its_model(house: House, tmp_path:
     record = await house.ended()
     assert (record.status, jobs.secondary(record.document)) == ("Completed", "Completed")
     assert record.document["metrics"] == [{"MetricName": "train:rmse", "Value": 0.25, "Timestamp": 6.0}]
-    samples = house.ports.datapoints.get(
-        SCOPE, "/aws/sagemaker/TrainingJobs", "train:rmse", {"TrainingJobName": "Job"}, 0, 9
-    )
-    assert samples == [(5.0, 0.5), (6.0, 0.25)]
+    series = Series.of("/aws/sagemaker/TrainingJobs", "train:rmse", {"TrainingJobName": "Job"})
+    samples = house.ports.datapoints.get(SCOPE, series, 0, 9, 1)
+    assert [(at, summary.total) for at, summary in samples] == [(5.0, 0.5), (6.0, 0.25)]
     with tarfile.open(fileobj=io.BytesIO(house.objects["out"]["Job/output/model.tar.gz"])) as archive:
         assert archive.getnames() == ["xgboost-model"]
     assert not (tmp_path / "jobs" / "idjob").exists()

@@ -100,7 +100,8 @@ async def control(settings: Settings) -> AsyncIterator[Control]:
         jobs.attach(job_subject, job_loop, job_ports),
         endpoints.attach(endpoint_subject, endpoint_loop, serving_ports),
     )
-    tasks = tuple(asyncio.create_task(work) for work in (job_loop.run(), endpoint_loop.run(), upkeep.keep(logs, clock)))
+    chores = (upkeep.keep(logs, clock), upkeep.keep(datapoints, clock))
+    tasks = tuple(asyncio.create_task(work) for work in (job_loop.run(), endpoint_loop.run(), *chores))
     handlers.load()
     ports = Ports(
         store, artifacts, built, logs, datapoints, keys, fronts, clock, api_settings(settings, keys, measured())
@@ -115,6 +116,7 @@ async def control(settings: Settings) -> AsyncIterator[Control]:
             each()
         await fronts.close()
         await store.close()
+        datapoints.close()
 
 
 def application(settings: Settings, ports: Ports) -> Application:

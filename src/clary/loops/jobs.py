@@ -15,6 +15,7 @@ from typing import Any
 
 from clary.domain import channels, job_life, jobs, metrics, training
 from clary.domain.capacity import Claim
+from clary.domain.datapoints import Datapoint, Series, single
 from clary.domain.decisions import Decision
 from clary.domain.errors import ClaryError, Invalid
 from clary.domain.jobs import (
@@ -201,8 +202,13 @@ class JobSubject:
         where = {"TrainingJobName": record.name}
         if len(samples) > _SAMPLES:  # a flood: the last of each second tells as much as any chart shows
             samples = list({(sample.name, int(sample.at)): sample for sample in samples}.values())
-        for sample in samples:
-            self._ports.datapoints.put(record.scope, metrics.NAMESPACE, sample.name, where, sample.value, sample.at)
+        self._ports.datapoints.put(
+            record.scope,
+            [
+                Datapoint(Series.of(metrics.NAMESPACE, sample.name, where), sample.at, single(sample.value), fine=True)
+                for sample in samples
+            ],
+        )
 
     async def _start(self, command: StartHost, record: Record) -> str | Unstartable:
         request = record.document["request"]

@@ -1,4 +1,4 @@
-"""What must be done now and then whatever the records say: logs past their retention or their size give their space back.
+"""What must be done now and then whatever the records say: logs and datapoints past their time or their size give their space back.
 
 A failing disk is logged and tried again at the next turn; it never ends the loop.
 """
@@ -7,18 +7,26 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from typing import Protocol
 
-from clary.ports import Clock, Logs
+from clary.domain.errors import Unavailable
+from clary.ports import Clock
 
 log = logging.getLogger(__name__)
 EVERY = 300.0  # seconds
 
 
-async def keep(logs: Logs, clock: Clock, every: float = EVERY) -> None:
+class Swept(Protocol):
+    """What is swept: `Logs`, `Datapoints`."""
+
+    def sweep(self, now: float) -> None: ...
+
+
+async def keep(swept: Swept, clock: Clock, every: float = EVERY) -> None:
     """For as long as the process lives. Cancel it to end it."""
     while True:
         try:
-            await asyncio.to_thread(logs.sweep, clock.now())
-        except OSError as error:
-            log.warning("cannot sweep the logs: %s", error)
+            await asyncio.to_thread(swept.sweep, clock.now())
+        except (OSError, Unavailable) as error:
+            log.warning("cannot sweep the %s: %s", type(swept).__name__, error)
         await asyncio.sleep(every)

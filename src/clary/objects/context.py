@@ -10,11 +10,12 @@ from dataclasses import dataclass
 
 from clary.domain import public_buckets
 from clary.domain.objects import Bucket, Item
+from clary.object_ports import Index
 from clary.objects.auth import Authenticator
 from clary.objects.blobs import Blobs
 from clary.objects.errors import S3Error
 from clary.objects.request import Call
-from clary.ports import Clock, Index
+from clary.ports import Clock
 
 
 @dataclass(frozen=True, slots=True)

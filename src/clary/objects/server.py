@@ -13,6 +13,7 @@ from typing import Any
 
 from clary.domain import objects as facts
 from clary.domain.errors import ClaryError
+from clary.object_ports import Index
 from clary.objects import lifecycle
 from clary.objects.assembly import Assembly
 from clary.objects.auth import Authenticator
@@ -24,7 +25,7 @@ from clary.objects.internal import PREFIX, Internal
 from clary.objects.multipart import Multipart
 from clary.objects.request import Call, Proto, Reply
 from clary.objects.routes import Operation, operation_name, operations
-from clary.ports import Clock, Index, Keys
+from clary.ports import Clock, Keys
 from clary.wire.errors import ServiceError
 
 log = logging.getLogger("clary.objects")

@@ -1,4 +1,4 @@
-"""The object store's index in SQL (SQLite by file, PostgreSQL by URL): `ports.Index`.
+"""The object store's index in SQL (SQLite by file, PostgreSQL by URL): `object_ports.Index`.
 
 Owns the engine, its settings and the reads; writes go through one gathering thread (index_writer). With SQLite reads run where
 they are called: a row costs less than handing it to another thread. Refuses to know: S3, blobs on disk.
@@ -40,7 +40,7 @@ class IndexUnusable(ClaryError):
 
 
 class SqlIndex:
-    """See `ports.Index`. Belongs to one event loop. `settle` runs in the writer's thread before each transaction: it
+    """See `object_ports.Index`. Belongs to one event loop. `settle` runs in the writer's thread before each transaction: it
     makes the blobs that rows will name durable, and answers those it could not, whose rows are then refused with that error."""
 
     def __init__(self, url: str, settle: Settle = dict) -> None:

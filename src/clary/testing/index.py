@@ -19,7 +19,7 @@ from clary.domain.objects import (
     Upload,
     UploadMissing,
 )
-from clary.ports import Index
+from clary.object_ports import Index
 
 ACCOUNT = "000000000000"
 
