@@ -152,7 +152,9 @@ class Yard:
         made = Container("m", "xgboost:1", "s3://b/m.tar.gz", role=ROLE)
         row = {"VariantName": "A", "ModelName": "m", "InstanceType": "ml.m5.large", "InitialInstanceCount": count}
         now = self.clock.now()
-        fleet = new_fleet("f", "c", [row], {"m": replace(made, **container)}, now)
+        several = container.pop("several", ())
+        given = [replace(made, **container, hostname=h, of=len(several), stage=n) for n, h in enumerate(several)]
+        fleet = new_fleet("f", "c", [row], {"m": given or replace(made, **container)}, now)
         plant = Plant(seed="s", incoming=fleet, changed=now)
         document = {"request": {"EndpointConfigName": "c"}, "tags": [], "plant": plant.to_json()}
         await self.store.add(Record("endpoint", SCOPE, "e", ARN, "Creating", now, now, document))

@@ -711,6 +711,17 @@ async def test_what_waits_at_a_fleet_goes_to_the_one_that_took_over(bench: Bench
     assert [(await waiting).body, (await pinned).body] == [b"moved", b"pinned"]
 
 
+async def test_what_moved_to_another_variant_keeps_its_deadline(bench: Bench) -> None:
+    await bench.put(route(variant("a", 1, replica("r1"), timeout=0.4)))
+    waiting = asyncio.create_task(bench.invoke(b"moved"))
+    queue = bench.front.endpoints[ACCOUNT, "us-east-1", "iris"].variants["a"].queue
+    await until(lambda: len(queue) == 1)
+    await bench.put(route(variant("b", 1, replica("r2")), revision=2))
+    await bench.replica("r2", never)
+    async with asyncio.timeout(5):
+        assert json.loads((await waiting).body)["OriginalStatusCode"] == 0
+
+
 async def test_a_dropped_endpoint_finishes_what_runs(bench: Bench) -> None:
     gate = asyncio.Event()
 

@@ -8,7 +8,7 @@ LimitExceeded, what cannot be now waits. First come, first served in both.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from clary.domain.errors import LimitExceeded
 from clary.domain.instances import GIB, Size
@@ -86,6 +86,11 @@ def fit(size: Size, machine: Machine, policy: str, usage: str = "training job") 
         notes.append(f"{size.name} has {size.accelerators} {kind}(s), {have} on this machine: it runs on CPU" if not gpus
                      else f"{size.name} has {size.accelerators} {kind}(s), {have} on this machine")  # fmt: skip
     return Fit(float(cpu), memory, gpus, tuple(notes))
+
+
+def part(whole: Fit, of: int) -> Fit:
+    """The share of one of so many containers on one instance: what is reserved for all together is the instance, once."""
+    return replace(whole, cpu=whole.cpu / of, memory=whole.memory // of)
 
 
 def _limit_text(size: Size, machine: Machine, usage: str) -> str:

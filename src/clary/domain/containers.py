@@ -1,4 +1,4 @@
-"""What a model record means for serving: one container with its image, artifact, code and environment.
+"""What a model record means for serving: its containers, each with image, artifact, code and environment.
 
 Pure reading of CreateModel's request. A `Container` is copied into the endpoint when it is created or updated, so an endpoint
 never depends on a model or config that was deleted meanwhile.
@@ -6,8 +6,8 @@ never depends on a model or config that was deleted meanwhile.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 from clary.domain.errors import Invalid
@@ -22,7 +22,9 @@ SUBMIT_IN_MODEL = "/opt/ml/model/code"
 class Container:
     """`artifact` is the S3 URI of a .tar.gz ("Gzip"), of one object or of a prefix ("None" = not compressed), or "".
 
-    `isolated`: EnableNetworkIsolation, no network inside. `wall`: SAGEMAKER_MODEL_SERVER_TIMEOUT does not raise the deadline."""
+    `isolated`: EnableNetworkIsolation, no network inside. `wall`: SAGEMAKER_MODEL_SERVER_TIMEOUT does not raise the deadline.
+    `hostname` tells the containers of one model apart ("" where there is one), `of` is how many they are, `stage` the place in a
+    serial pipeline, from 0; `direct`: clients name the one that they mean instead."""
 
     model: str
     image: str
@@ -33,6 +35,10 @@ class Container:
     role: str = ""
     isolated: bool = False
     wall: bool = False
+    hostname: str = ""
+    of: int = 1
+    stage: int = 0
+    direct: bool = False
 
     def to_json(self) -> dict[str, Any]:
         return asdict(self)
@@ -40,6 +46,11 @@ class Container:
     @staticmethod
     def from_json(data: Mapping[str, Any]) -> Container:
         return Container(**data)
+
+    @property
+    def label(self) -> str:
+        """As AWS's messages call it."""
+        return self.hostname or "primary"
 
     @property
     def program(self) -> str:
@@ -83,14 +94,29 @@ def definitions(request: Mapping[str, Any]) -> list[Mapping[str, Any]]:
     return list(request.get("Containers") or [])
 
 
-def container_of(model: Record) -> Container:
-    """The single container that a model record serves with."""
+def containers_of(model: Record) -> tuple[Container, ...]:
+    """The containers that a model record serves with, in order."""
     request = model.document["request"]
-    definition = definitions(request)[0]
+    given = definitions(request)
+    direct = is_direct(request)
+    names = hostnames(given)
+    return tuple(
+        replace(
+            _container(model.name, request, definition),
+            hostname=names[place] if len(given) > 1 else "",
+            of=len(given),
+            stage=0 if direct else place,
+            direct=direct,
+        )
+        for place, definition in enumerate(given)
+    )
+
+
+def _container(model: str, request: Mapping[str, Any], definition: Mapping[str, Any]) -> Container:
     source = (definition.get("ModelDataSource") or {}).get("S3DataSource")
     url = definition.get("ModelDataUrl", "")
-    container = Container(
-        model=model.name,
+    return Container(
+        model=model,
         image=definition.get("Image", ""),
         artifact=source["S3Uri"] if source else url,
         compression=source["CompressionType"] if source else "Gzip",
@@ -99,7 +125,17 @@ def container_of(model: Record) -> Container:
         role=request.get("ExecutionRoleArn", ""),
         isolated=bool(request.get("EnableNetworkIsolation", False)),
     )
-    return container
+
+
+def is_direct(request: Mapping[str, Any]) -> bool:
+    """Whether clients name the container they mean (InferenceExecutionConfig.Mode Direct; Serial where nothing is said)."""
+    several = len(definitions(request)) > 1
+    return several and (request.get("InferenceExecutionConfig") or {}).get("Mode") == "Direct"
+
+
+def hostnames(given: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Names of the containers: the given ones; AWS names the others by their place."""
+    return [d.get("ContainerHostname") or f"container-{place}" for place, d in enumerate(given, 1)]
 
 
 def check_numbers(container: Container) -> None:
@@ -107,22 +143,37 @@ def check_numbers(container: Container) -> None:
     _ = container.timeout, container.workers
 
 
-def check_request(request: Mapping[str, Any]) -> Mapping[str, Any]:
-    """The one container definition of a CreateModel request; Invalid where it has none, two, or contradicts itself."""
+def check_request(request: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    """The container definitions of a CreateModel request; Invalid where it has none, too many, or contradicts itself."""
     given = definitions(request)
     if request.get("PrimaryContainer") and request.get("Containers"):
         raise Invalid("Please provide either PrimaryContainer or Containers, not both.")
     if not given:
         raise Invalid("Please provide either PrimaryContainer or Containers.")
-    if len(given) > 1:
-        raise Invalid(
-            f"Containers with {len(given)} members (inference pipelines) are not available in Clary yet; give one container."
-        )
-    definition = given[0]
-    if definition.get("Mode") == "MultiModel":
-        raise Invalid("Mode MultiModel is not available in Clary yet; SingleModel is.")
-    if definition.get("ModelDataUrl") and definition.get("ModelDataSource"):
-        raise Invalid("Please provide either ModelDataUrl or ModelDataSource, not both.")
-    if not definition.get("Image"):
-        raise Invalid("Please provide Image in the container definition.")
-    return definition
+    _check_together(request, given)
+    for place, definition in enumerate(given):
+        where = "PrimaryContainer" if request.get("PrimaryContainer") else f"Containers[{place}]"
+        if definition.get("Mode") == "MultiModel":
+            raise Invalid("Mode MultiModel is not available in Clary yet; SingleModel is.")
+        if definition.get("ModelDataUrl") and definition.get("ModelDataSource"):
+            raise Invalid(f"Please provide either ModelDataUrl or ModelDataSource, not both, in {where}.")
+        if not definition.get("Image"):
+            raise Invalid(f"Please provide Image in the container definition {where}.")
+    return given
+
+
+def _check_together(request: Mapping[str, Any], given: Sequence[Mapping[str, Any]]) -> None:
+    """Invalid where several containers cannot be told apart."""
+    asked = request.get("InferenceExecutionConfig")
+    if asked and not request.get("Containers"):
+        raise Invalid("InferenceExecutionConfig is for models with Containers; this one has a PrimaryContainer.")
+    if asked and asked["Mode"] == "Direct":
+        if len(given) < 2:
+            raise Invalid("InferenceExecutionConfig.Mode Direct needs at least two Containers.")
+        for place, definition in enumerate(given):
+            if not definition.get("ContainerHostname"):
+                raise Invalid(f"InferenceExecutionConfig.Mode Direct needs ContainerHostname in Containers[{place}].")
+    names = hostnames(given)
+    twice = next((name for name in names if names.count(name) > 1), None)
+    if twice is not None:
+        raise Invalid(f"ContainerHostname must be unique in Containers; '{twice}' is used more than once.")

@@ -85,6 +85,7 @@ class LogDeath:
     variant: str
     id: str
     how: str
+    container: str = ""  # its hostname, where the model has several
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,6 +149,10 @@ class Seen:
     prepared: Mapping[str, Outcome] = field(default_factory=dict)
     environments: Mapping[str, Outcome] = field(default_factory=dict)
     cpus: int = 1  # of the machine: more workers than that are of no use
+
+    def queued(self, key: str) -> int:
+        """Requests that wait at the variant of that route key, as far as one knows."""
+        return sum(v.queued for v in self.view.variants if v.key == key) if self.view is not None else 0
 
     def replica(self, replica: str) -> ReplicaView | None:
         if self.view is None:

@@ -27,12 +27,16 @@ def route_of(record: Record, plant: Plant, revision: int, cpus: int) -> Endpoint
 def _variant_route(plant: Plant, fleet: Fleet, variant: Variant, share: float, cpus: int) -> VariantRoute:
     """`share` of the variant's traffic is this fleet's; with none its replicas take no new work."""
     allowance = workers_of(variant, cpus)
+    container = variant.container
+    group = [v for v in fleet.variants if v.name == variant.name]
+    after = next((v for v in group if v.container.stage == container.stage + 1), None)
     replicas = tuple(
         ReplicaRoute(
             id=r.id,
             token_sha256=hashlib.sha256(plant.token(r.id).encode()).hexdigest(),
             allowance=allowance,
-            draining=not share or r.phase == DRAINING,
+            # a later container of a pipeline goes on for what its fleet has begun
+            draining=r.phase == DRAINING or (not share and not container.stage),
         )
         for r in variant.replicas
         if r.phase != STOPPING
@@ -41,11 +45,21 @@ def _variant_route(plant: Plant, fleet: Fleet, variant: Variant, share: float, c
         name=variant.name,
         weight=variant.weight,
         replicas=replicas,
-        timeout=variant.container.timeout,
-        key=f"{variant.key}@{fleet.id}",
+        container=container.label,
+        # one request has one deadline, however many containers it passes
+        timeout=container.timeout if container.direct else max(v.container.timeout for v in group),
+        key=route_key(fleet, variant),
         fleet=fleet.config,
         share=share,
+        entry=not container.stage,
+        direct=container.direct,
+        then=route_key(fleet, after) if after is not None else "",
     )
+
+
+def route_key(fleet: Fleet, variant: Variant) -> str:
+    """What tells a variant of a fleet from all others of the endpoint."""
+    return f"{variant.key}@{fleet.id}"
 
 
 def workers_of(variant: Variant, cpus: int) -> int:

@@ -16,7 +16,7 @@ from clary.domain.endpoint_commands import (
     Seen,
     StartReplica,
 )
-from clary.domain.endpoint_routes import workers_of
+from clary.domain.endpoint_routes import route_key, workers_of
 from clary.domain.errors import IllegalTransition
 from clary.domain.fleets import (
     DRAINING,
@@ -152,6 +152,8 @@ def sweep_retired(turn: Turn) -> None:
         if turn.now >= fleet.keep_until:
             everyone = {r.id for r in fleet.replicas}
             for variant in fleet.variants:
+                if not _may_leave(turn, fleet, variant):
+                    continue
                 fleet = fleet.with_variant(replace(variant, replicas=leave(turn, variant.replicas, everyone)))
         if fleet.replicas:
             left.append(fleet)
@@ -159,6 +161,14 @@ def sweep_retired(turn: Turn) -> None:
             keys = tuple(k for v in fleet.variants for k in work_keys(turn.record, fleet, v))
             turn.commands.append(ForgetWork(keys))
     turn.plant = replace(turn.plant, retiring=tuple(left))
+
+
+def _may_leave(turn: Turn, fleet: Fleet, variant: Variant) -> bool:
+    """A later container of a pipeline works on until those before it are gone and nothing waits for it."""
+    stage = variant.container.stage
+    if any(v.replicas for v in fleet.variants if v.name == variant.name and v.container.stage < stage):
+        return False
+    return not stage or not turn.seen.queued(route_key(fleet, variant))
 
 
 def work_keys(record: Record, fleet: Fleet, variant: Variant) -> tuple[str, str]:

@@ -70,30 +70,30 @@ def asked_capacity(record: Record, wanted: Sequence[Mapping[str, Any]], now: flo
     fleet = plant.serving
     before = {v.name: {"count": v.count, "weight": v.weight} for v in fleet.variants}
     for row in wanted:
-        variant = next((v for v in fleet.variants if v.name == row["VariantName"]), None)
-        if variant is None:
+        named = [v for v in fleet.variants if v.name == row["VariantName"]]
+        if not named:
             raise Invalid(
                 f'The variant name "{row["VariantName"]}" is not a production variant of endpoint "{record.arn}".'
             )
-        fleet = fleet.with_variant(
-            replace(
-                variant,
-                weight=float(row.get("DesiredWeight", variant.weight)),
-                count=int(row.get("DesiredInstanceCount", variant.count)),
-                deaths=0,
-                fatal=False,
-                failure="",
-                retry=0.0,
+        for variant in named:
+            fleet = fleet.with_variant(
+                replace(
+                    variant,
+                    weight=float(row.get("DesiredWeight", variant.weight)),
+                    count=int(row.get("DesiredInstanceCount", variant.count)),
+                    deaths=0,
+                    fatal=False,
+                    failure="",
+                    retry=0.0,
+                )
             )
-        )
     return with_plant(record, replace(plant, serving=fleet, before=before, failure="", changed=now))
 
 
 def retained(fleet: Fleet, serving: Fleet, excluded: Collection[str]) -> Fleet:
     """RetainAllVariantProperties: variants of the same name keep count and weight, apart from the excluded properties."""
-    for old in serving.variants:
-        new = next((v for v in fleet.variants if v.name == old.name), None)
-        if new is not None:
+    for old, *_ in serving.groups:
+        for new in (v for v in fleet.variants if v.name == old.name):
             count = new.count if "DesiredInstanceCount" in excluded else old.count
             weight = new.weight if "DesiredWeight" in excluded else old.weight
             fleet = fleet.with_variant(replace(new, count=count, weight=weight))
@@ -186,7 +186,7 @@ def _note(turn: Turn) -> None:
                 new = died(new, verdict.failure, verdict.fatal, turn.now)
                 view = turn.seen.replica(replica.id)
                 if view is None or not view.failure:  # else the model's traceback is in its log
-                    turn.commands.append(LogDeath(old.name, replica.id, verdict.failure))
+                    turn.commands.append(LogDeath(old.name, replica.id, verdict.failure, old.container.hostname))
             if verdict.replica is not None:
                 kept.append(verdict.replica)
                 if verdict.replica.phase == READY and replica.phase != READY:
@@ -272,7 +272,8 @@ def _keep(turn: Turn) -> None:
         return
     serving = fill(turn, plant.serving)
     turn.plant = replace(turn.plant, serving=serving)
-    none_left = all(v.ready == 0 for v in serving.variants if v.count)
+    # without one of its containers a variant serves nobody
+    none_left = all(any(v.ready == 0 for v in group) for group in serving.groups if group[0].count)
     if turn.record.status == EndpointStatus.IN_SERVICE and none_left:
         if any(v.deaths >= GIVE_UP_AFTER for v in serving.variants):
             worst = max(serving.variants, key=lambda v: v.deaths)

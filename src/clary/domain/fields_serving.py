@@ -40,7 +40,7 @@ def _container(prefix: str) -> tuple[Row, ...]:
             _below(f"{prefix}.ModelDataSource", _S3_OTHER),
         ),
         (_HONOURED, "SingleModel; MultiModel is not available yet", f"{prefix}.Mode"),
-        (_RECORDED, "the one container of a model needs no name", f"{prefix}.ContainerHostname"),
+        (_HONOURED, "tells the containers of a model apart", f"{prefix}.ContainerHostname"),
         (
             _RECORDED,
             "images are names of runtimes here; no registry is asked",
@@ -79,13 +79,8 @@ def _container(prefix: str) -> tuple[Row, ...]:
 CREATE_MODEL: tuple[Row, ...] = (
     (_HONOURED, "", "ModelName ExecutionRoleArn Tags Tags[].Key Tags[].Value EnableNetworkIsolation"),
     *_container("PrimaryContainer"),
-    (_HONOURED, "one container; inference pipelines are not available yet", "Containers"),
+    (_HONOURED, "", "Containers InferenceExecutionConfig InferenceExecutionConfig.Mode"),
     *((use, why, paths.removeprefix("Containers[] ")) for use, why, paths in _container("Containers[]")),
-    (
-        _REFUSED,
-        "inference pipelines and multi-container models are not available yet",
-        "InferenceExecutionConfig InferenceExecutionConfig.Mode",
-    ),
     (_RECORDED, _NO_VPC, "VpcConfig VpcConfig.SecurityGroupIds VpcConfig.Subnets"),
 )
 

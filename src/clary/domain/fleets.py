@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import hmac
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields, is_dataclass, replace
 from typing import Any
 
@@ -34,7 +34,9 @@ class Replica:
 
 @dataclass(frozen=True, slots=True)
 class Variant:
-    """`config` is its row of the endpoint config. `prepared`: where the model lies once it was unpacked (see loops/models).
+    """The replicas of one container of a production variant: a model of several containers makes as many of these, of the same name.
+
+    `config` is its row of the endpoint config. `prepared`: where the model lies once it was unpacked (see loops/models).
     `made` counts replicas ever named; `deaths` those that died lately, `failure` how the last did;
     `fatal`: trying again is pointless; `retry` when the next may start. `routed` is the weight the front was told last."""
 
@@ -55,7 +57,8 @@ class Variant:
     @property
     def key(self) -> str:
         """What tells it from the others of its fleet."""
-        return self.name
+        hostname = self.container.hostname
+        return f"{self.name}/{hostname}" if hostname else self.name
 
     @property
     def instance_type(self) -> str:
@@ -107,6 +110,14 @@ class Fleet:
     def reachable(self) -> bool:
         """Every variant has all the replicas it wants ready (some may still be on their way out)."""
         return all(v.ready >= v.count for v in self.variants)
+
+    @property
+    def groups(self) -> tuple[tuple[Variant, ...], ...]:
+        """The production variants, each as its containers in order."""
+        named: dict[str, list[Variant]] = {}
+        for variant in self.variants:
+            named.setdefault(variant.name, []).append(variant)
+        return tuple(tuple(group) for group in named.values())
 
     def with_variant(self, variant: Variant) -> Fleet:
         return replace(self, variants=tuple(variant if v.key == variant.key else v for v in self.variants))
@@ -183,17 +194,26 @@ def replica_id(fleet: str, variant: str, number: int) -> str:
 
 
 def new_fleet(
-    id_: str, config: str, rows: list[Mapping[str, Any]], containers: Mapping[str, Container], at: float
+    id_: str,
+    config: str,
+    rows: list[Mapping[str, Any]],
+    containers: Mapping[str, Container | Sequence[Container]],
+    at: float,
 ) -> Fleet:
-    """A fleet as an endpoint config asks for it; `containers` by model name."""
+    """A fleet as an endpoint config asks for it; `containers` by model name, one or several in order."""
     variants = tuple(
         Variant(
             name=row["VariantName"],
-            container=containers[row["ModelName"]],
+            container=container,
             config=dict(row),
             count=int(row.get("InitialInstanceCount", 1)),
             weight=float(row.get("InitialVariantWeight", 1.0)),
         )
         for row in rows
+        for container in _several(containers[row["ModelName"]])
     )
     return Fleet(id_, config, variants, at)
+
+
+def _several(containers: Container | Sequence[Container]) -> Sequence[Container]:
+    return (containers,) if isinstance(containers, Container) else containers

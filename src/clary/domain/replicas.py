@@ -119,11 +119,14 @@ def ping_failure(variant: Variant, endpoint: str, replica: str) -> str:
     """FailureReason when a container did not come up: AWS's sentence, then what the user needs: the log stream and the end of
     the traceback (at most 1,024 characters; the cause wins over its beginning)."""
     head = (
-        f"The primary container for production variant {variant.name} did not pass the ping health check. Please check "
+        f"The {variant.container.label} container for production variant {variant.name} did not pass the ping health check. Please check "
         f"CloudWatch logs for this endpoint."
     )
     if replica:
-        head += f" Log stream: {variant.name}/{replica} in /aws/sagemaker/Endpoints/{endpoint}."
+        stream = f"{variant.name}/{replica}"
+        if variant.container.hostname:
+            stream += f"/{variant.container.hostname}"
+        head += f" Log stream: {stream} in /aws/sagemaker/Endpoints/{endpoint}."
     cause = variant.failure.strip()
     room = REASON_LENGTH - len(head) - len(" Cause: ...")
     if len(cause) > room:

@@ -27,7 +27,10 @@ class VariantRoute:
 
     While an endpoint changes, fleets of two endpoint configs serve the same variant: `key` tells them apart (and is the name where
     nobody gives one), `fleet` is the endpoint config's name, `share` the part of the variant's traffic that this fleet gets (0: it
-    comes in, or retires). `weight` is the variant's among the variants."""
+    comes in, or retires). `weight` is the variant's among the variants.
+
+    A model of several containers has one of these for each. In a serial pipeline clients' requests come in at the first (`entry`),
+    and `then` is the key of the one that an answer goes on to. With `direct` they come in at every one, for clients that name it."""
 
     name: str
     weight: float
@@ -41,6 +44,9 @@ class VariantRoute:
     key: str = ""
     fleet: str = ""
     share: float = 1.0
+    entry: bool = True
+    direct: bool = False
+    then: str = ""
 
     def __post_init__(self) -> None:
         if not self.key:
@@ -87,7 +93,9 @@ class ReplicaView:
 
 @dataclass(frozen=True, slots=True)
 class VariantView:
-    """Counters since the front started (monotone) and gauges of one `VariantRoute` (`key`, `fleet`). Latencies in seconds."""
+    """Counters since the front started (monotone) and gauges of one `VariantRoute` (`key`, `fleet`). Latencies in seconds.
+
+    Sums over the containers of a variant count each request once: it arrives at its first, is `passed` on, completed at its last."""
 
     name: str
     replicas: tuple[ReplicaView, ...] = ()
@@ -104,6 +112,8 @@ class VariantView:
     p99: float = 0.0
     key: str = ""
     fleet: str = ""
+    container: str = "primary"
+    passed: int = 0  # answers that went on to the next container
 
 
 @dataclass(frozen=True, slots=True)

@@ -172,8 +172,9 @@ class EndpointSubject:
                 await self._ports.backend.stop(handle or replica_key(id_), grace)
             case ForgetReplica():
                 self._forget(command, record)
-            case LogDeath(variant=variant, id=id_, how=how):
-                self._say(record, replica_places.log_stream(variant, id_), f"The replica ended: {how.rstrip('.')}.")
+            case LogDeath(variant=variant, id=id_, how=how, container=container):
+                stream = replica_places.log_stream(variant, id_, container)
+                self._say(record, stream, f"The replica ended: {how.rstrip('.')}.")
             case PutRoute(route):
                 await self._ports.fronts.put(route)
             case DropRoute(account, region, name):
@@ -207,7 +208,7 @@ class EndpointSubject:
             runtime = self.models.runtime(command.container, str(command.prepared["program"]))
             environment = await ports.runtimes.ensure(runtime, str(command.prepared["requirements"]))
             fit = self._place(command)
-            stream = replica_places.log_stream(command.variant, command.id)
+            stream = replica_places.log_stream(command.variant, command.id, command.container.hostname)
             log_path = ports.logs.open(
                 record.scope, replica_places.log_group(command.endpoint), stream, ports.clock.now()
             )
@@ -225,14 +226,15 @@ class EndpointSubject:
         self._arns[handle] = record.arn
         return Started(handle)
 
-    def _fit(self, instance_type: str, machine: Machine) -> Fit:
+    def _fit(self, instance_type: str, machine: Machine, containers: int) -> Fit:
         size = instances.find(instance_type) or Size(instance_type or "this machine", machine.cpus, 4 * GIB)
-        return capacity.fit(size, machine, self._settings.policy, "endpoint")
+        fit = capacity.fit(size, machine, self._settings.policy, "endpoint")
+        return capacity.part(fit, containers) if self._settings.policy == "strict" else fit
 
     def _place(self, command: StartReplica) -> Fit:
         """What the replica gets; under `strict` it is reserved. LimitExceeded, in AWS's words, when others hold too much."""
         machine, now = self._ports.measure(), self._ports.clock.now()
-        fit = self._fit(command.instance_type, machine)
+        fit = self._fit(command.instance_type, machine, command.container.of)
         if self._settings.policy == "strict":
             others = self._ledger.reserved(command.id)
             granted = capacity.admit([fit], others, 0, machine, "strict", now)
@@ -255,7 +257,8 @@ class EndpointSubject:
                         self._ledger.drop(replica.id)
                     elif replica.phase != PLANNED:
                         with suppress(LimitExceeded):  # of a time with another policy
-                            self._ledger.hold(replica.id, self._fit(variant.instance_type, machine), replica.since)
+                            fit = self._fit(variant.instance_type, machine, variant.container.of)
+                            self._ledger.hold(replica.id, fit, replica.since)
 
     def _credentials(self, command: StartReplica, record: Record) -> dict[str, str]:
         """Temporary keys of the model's role; none for a model without one or without a network."""

@@ -92,16 +92,16 @@ class Models:
         bucket = ""
         marks: list[str] = []
         if container.artifact and container.compression == "Gzip" and not container.prefix:
-            archives["model"] = await _one(artifacts, container.artifact)
+            archives["model"] = await _one(artifacts, container.artifact, container.label)
         elif container.artifact and container.compression == "None":
             location = parse_uri(container.artifact)
-            found = await _all(artifacts, container.artifact, location, container.prefix)
+            found = await _all(artifacts, container.artifact, location, container.label, container.prefix)
             files, bucket = names_under(location.key, {o.key: o.size for o in found}), location.bucket
             marks += [f"{o.key} {o.etag}" for o in found]
         elif container.artifact:
             raise Invalid("A compressed model (CompressionType Gzip) must be one object: S3DataType S3Object.")
         if container.submit:
-            archives["code"] = await _one(artifacts, container.submit)
+            archives["code"] = await _one(artifacts, container.submit, container.label)
         marks += [f"{name} {location} {o.etag} {o.size}" for name, (location, o) in sorted(archives.items())]
         digest = hashlib.sha256("\n".join([bucket, *marks]).encode()).hexdigest()[:32]
         return _Sources(artifacts, archives, files, bucket, digest)
@@ -218,13 +218,13 @@ def _finish(folder: Path) -> dict[str, Any]:
     return found
 
 
-async def _one(artifacts: Artifacts, uri: str) -> tuple[Location, StoredObject]:
+async def _one(artifacts: Artifacts, uri: str, container: str) -> tuple[Location, StoredObject]:
     location = parse_uri(uri)
-    found = await _all(artifacts, uri, location, False)
+    found = await _all(artifacts, uri, location, container, False)
     return location, found[0]
 
 
-async def _all(artifacts: Artifacts, uri: str, location: Location, prefix: bool) -> list[StoredObject]:
+async def _all(artifacts: Artifacts, uri: str, location: Location, container: str, prefix: bool) -> list[StoredObject]:
     why = ""
     try:
         found = await artifacts.find(location.bucket, location.key)
@@ -234,7 +234,7 @@ async def _all(artifacts: Artifacts, uri: str, location: Location, prefix: bool)
         found = [o for o in found if o.key == location.key]
     if not found:
         raise Invalid(
-            f'Failed to download model data for container "primary" from URL: "{uri}". Please ensure that there is an object '
+            f'Failed to download model data for container "{container}" from URL: "{uri}". Please ensure that there is an object '
             "located at the URL and that the role passed to CreateModel has permissions to download the model." + why
         )
     return found

@@ -55,8 +55,9 @@ def log_group(endpoint: str) -> str:
     return f"/aws/sagemaker/Endpoints/{endpoint}"
 
 
-def log_stream(variant: str, replica: str) -> str:
-    return f"{variant}/{replica}"
+def log_stream(variant: str, replica: str, container: str = "") -> str:
+    """`container`: its hostname, where the model has several."""
+    return f"{variant}/{replica}/{container}" if container else f"{variant}/{replica}"
 
 
 def replica_folder(settings: ServingSettings, replica: str) -> PurePosixPath:

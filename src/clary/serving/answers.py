@@ -94,7 +94,15 @@ class ModelErrors:
     def no_answer(self, request_id: bytes) -> bytes:
         """The worker that had the request died."""
         text = NO_ANSWER.format(endpoint=self._endpoint)
+        if self._container != "primary":  # of several
+            text = f"Container {self._container}: {text}"
         return self._error(500, text, text, request_id)
+
+    def too_large(self, size: int, limit: int, request_id: bytes) -> bytes:
+        """The container's answer may not go on to the next one."""
+        text = f"The answer of container {self._container} has {size} bytes; the limit between containers is {limit} (setting max_payload)."
+        message = f'Received client error (413) from {self._container} with message "{text}". {self._tail}'
+        return self._error(413, message, text, request_id)
 
     def _error(self, status: int, message: str, original: str, request_id: bytes) -> bytes:
         members: dict[str, object] = {

@@ -23,6 +23,7 @@ class Counters:
         "model_errors",
         "model_seconds",
         "overhead_seconds",
+        "passed",
     )
 
     def __init__(self) -> None:
@@ -33,14 +34,22 @@ class Counters:
         self.model_errors = 0
         self.model_seconds = 0.0
         self.overhead_seconds = 0.0
+        self.passed = 0
         self._ring = array("d")
         self._next = 0
 
-    def record(self, total: float, model: float) -> None:
-        """One answer of the model: `total` from arrival to answer, `model` of it in the worker (its batch included)."""
+    def hand_on(self, model: float) -> float:
+        """One answer that goes on to the next container, after `model` seconds in the worker; answers these."""
+        self.passed += 1
+        self.model_seconds += model
+        return model
+
+    def record(self, total: float, model: float, before: float = 0.0) -> None:
+        """One answer of the model: `total` from arrival to answer, `model` of it in the worker (its batch included), `before` in the
+        containers before it, which counted these already."""
         self.completed += 1
         self.model_seconds += model
-        self.overhead_seconds += total - model
+        self.overhead_seconds += total - model - before
         ring = self._ring
         if len(ring) < KEPT:
             ring.append(total)

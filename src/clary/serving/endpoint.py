@@ -10,6 +10,7 @@ from collections.abc import Callable
 
 from clary.domain.routes import EndpointRoute, EndpointView
 from clary.serving.answers import ModelErrors, not_found
+from clary.serving.pipelines import Passage
 from clary.serving.queue import Variant
 from clary.serving.replicas import Replica
 from clary.serving.routing import Shares
@@ -37,7 +38,8 @@ class Endpoint:
         self._arm = arm
         self._changed = changed
         self._shares = Shares({})
-        self._named: dict[str, Shares] = {}
+        self._aims: dict[tuple[str, str], Shares] = {}
+        self.containers: tuple[str, ...] = ()  # by name, where clients name the one they mean
         self.apply(route)
 
     # -- requests -----------------------------------------------------------------------------------------------------------------
@@ -47,9 +49,10 @@ class Endpoint:
         key = self._shares.choose()
         return None if key is None else self.variants[key]
 
-    def named(self, name: str) -> Variant | None:
-        """The same for a request that names its variant: weights do not count, the fleets' shares do. None: there is none."""
-        shares = self._named.get(name)
+    def aimed(self, name: str, container: str = "") -> Variant | None:
+        """The same for a request that names its variant (weights do not count then, the fleets' shares do), its container, or both.
+        None: there is none."""
+        shares = self._aims.get((name, container))
         key = None if shares is None else shares.choose()
         return None if key is None else self.variants[key]
 
@@ -66,6 +69,10 @@ class Endpoint:
                 errors = ModelErrors(route.account, route.region, route.name, wanted.container)
                 variant = Variant(wanted, errors, self._request_id, self._soon, self._arm)
             variant.route = wanted
+            if not wanted.then:
+                variant.passage = None
+            elif variant.passage is None:
+                variant.passage = Passage(variant, self._now, route.name, lambda: self.route.max_payload)
             self.variants[wanted.key] = variant
             self._apply_replicas(variant)
         self._share(route)
@@ -78,11 +85,19 @@ class Endpoint:
             self._move(variant)
 
     def _share(self, route: EndpointRoute) -> None:
-        self._shares = Shares({variant.key: variant.weight * variant.share for variant in route.variants})
-        named: dict[str, dict[str, float]] = {}
-        for variant in route.variants:
-            named.setdefault(variant.name, {})[variant.key] = variant.share
-        self._named = {name: Shares(shares) for name, shares in named.items()}
+        entries = [variant for variant in route.variants if variant.entry]
+        self._shares = Shares({v.key: v.weight * v.share for v in entries if not v.direct})
+        aims: dict[tuple[str, str], dict[str, float]] = {}
+        for variant in entries:
+            container = variant.container if variant.direct else ""
+            aims.setdefault((variant.name, container), {})[variant.key] = variant.share
+            if container:
+                aims.setdefault(("", container), {})[variant.key] = variant.weight * variant.share
+        self._aims = {aim: Shares(shares) for aim, shares in aims.items()}
+        self.containers = tuple(dict.fromkeys(v.container for v in entries if v.direct))
+
+    def _now(self, key: str) -> Variant | None:
+        return self.variants.get(key)
 
     def _apply_replicas(self, variant: Variant) -> None:
         wanted = {replica.id: replica for replica in variant.route.replicas}
@@ -106,9 +121,19 @@ class Endpoint:
             del self._replicas[replica.route.id]
 
     def _move(self, old: Variant) -> None:
-        """What waits at a variant that takes no work any more goes to the fleet that took over, else to another variant."""
+        """What waits at a variant that takes no work any more goes to the fleet that took over, else to another variant. What a
+        pipeline has begun is finished by the fleet that began it."""
+        if not old.route.entry:
+            if old.route.key not in self.variants:
+                old.lost(old.empty())
+            return
+        container = old.route.container if old.route.direct else ""
         for prediction in old.empty():
-            variant = self.named(old.route.name) or (None if prediction.pinned else self.choose())
+            if prediction.origin:
+                prediction.meta, prediction.origin = prediction.origin, b""
+            variant = self.aimed(old.route.name, container)
+            if variant is None and not prediction.pinned:
+                variant = self.aimed("", container) if container else self.choose()
             if variant is None:
                 prediction.settle(self.gone(), False)
             else:
@@ -119,6 +144,7 @@ class Endpoint:
         for variant in self.variants.values():
             for replica in list(variant.replicas.values()):
                 self._retire(variant, replica)
+            variant.look()
             for prediction in variant.empty():
                 prediction.settle(self.gone(), False)
 

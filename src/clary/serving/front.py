@@ -153,12 +153,14 @@ class Front:
         if request.size > endpoint.route.max_payload:
             raise self._oversize(request.size, endpoint.route.max_payload)
         headers = request.headers
-        meta, target = invoke.passed(name, headers)
-        prediction = Prediction(connection, meta, request.body, target is not None)
+        meta, aim = invoke.passed(name, headers)
+        if aim is not None or endpoint.containers:
+            invoke.check_container(name, endpoint.containers, aim)
+        prediction = Prediction(connection, meta, request.body, aim is not None and aim.variant != "")
         invocation = headers.get("amz-sdk-invocation-id")
         if invocation is not None and self._joined(connection, request, endpoint, invocation, prediction):
             return
-        self._offer(endpoint, target, prediction)
+        self._offer(endpoint, aim, prediction)
 
     def _joined(
         self, connection: Connection, request: Incoming, endpoint: Endpoint, invocation: str, prediction: Prediction
@@ -179,14 +181,14 @@ class Front:
         self.joins.running[join] = prediction
         return False
 
-    def _offer(self, endpoint: Endpoint, target: str | None, prediction: Prediction) -> None:
+    def _offer(self, endpoint: Endpoint, aim: invoke.Aim | None, prediction: Prediction) -> None:
         name = endpoint.route.name
-        if target is None:
+        if aim is None:
             variant = endpoint.choose()
         else:
-            variant = endpoint.named(target)
-            if variant is None:
-                text = f"Variant {target} of endpoint {name} of account {endpoint.route.account} not found."
+            variant = endpoint.aimed(*aim)
+            if variant is None and aim.variant:
+                text = f"Variant {aim.variant} of endpoint {name} of account {endpoint.route.account} not found."
                 prediction.settle(answers.error(400, "ValidationError", text, self.request_id()), False)
                 return
         if variant is not None and variant.hope and variant.offer(prediction):

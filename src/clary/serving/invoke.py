@@ -6,7 +6,8 @@ who asks and where the endpoint runs. Pure.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
 
 from clary.toolkit import frames
 
@@ -30,19 +31,24 @@ _LIMITS = {
     "x-amzn-sagemaker-inference-id": ("inferenceId", 64),
     "x-amzn-sagemaker-session-id": ("sessionId", 256),
     "x-amzn-sagemaker-target-variant": ("targetVariant", 63),
+    "x-amzn-sagemaker-target-container-hostname": ("targetContainerHostname", 63),
     "accept": ("accept", 1024),
     "content-type": ("contentType", 1024),
 }
 _REFUSED = {  # header -> why this endpoint cannot honour it
     "x-amzn-sagemaker-target-model": "TargetModel is only allowed for multi-model endpoints, and {name} is not one.",
-    "x-amzn-sagemaker-target-container-hostname": (
-        "TargetContainerHostname is only allowed for multi-container endpoints with direct invocation, and {name} is not one."
-    ),
     "x-amzn-sagemaker-inference-component": (
         "Inference Component Name header is not allowed for endpoints to which no inference component was deployed, such as {name}."
     ),
     "x-amzn-sagemaker-enable-explanations": "EnableExplanations needs an endpoint with an ExplainerConfig, and {name} has none.",
 }
+
+
+class Aim(NamedTuple):
+    """What a request names: TargetVariant, TargetContainerHostname. "": it does not."""
+
+    variant: str
+    container: str
 
 
 class Refusal(Exception):
@@ -83,8 +89,8 @@ def endpoint_name(method: str, path: str) -> str:
 _METAS: dict[tuple[str | None, str | None], bytes] = {}
 
 
-def passed(name: str, headers: Mapping[str, str]) -> tuple[bytes, str | None]:
-    """Check the headers of InvokeEndpoint: what the model gets of them (encoded), and the TargetVariant."""
+def passed(name: str, headers: Mapping[str, str]) -> tuple[bytes, Aim | None]:
+    """Check the headers of InvokeEndpoint: what the model gets of them (encoded), and what they aim at, if at anything."""
     for header in headers:
         if header.startswith("x-amzn-sagemaker-"):
             return _rich(name, headers)
@@ -93,14 +99,35 @@ def passed(name: str, headers: Mapping[str, str]) -> tuple[bytes, str | None]:
     return _METAS.get(key) or _remember(*key), None
 
 
-def _rich(name: str, headers: Mapping[str, str]) -> tuple[bytes, str | None]:
+def _rich(name: str, headers: Mapping[str, str]) -> tuple[bytes, Aim | None]:
     for header, reason in _REFUSED.items():
         if header in headers:
             raise Refusal(400, "ValidationError", reason.format(name=name))
     _check_limits(headers)
     kept = [(header, headers[header]) for header in PASSED if header in headers]
     meta = _encoded(headers.get("content-type", ""), headers.get("accept", ""), kept)
-    return meta, headers.get("x-amzn-sagemaker-target-variant")
+    aim = Aim(
+        headers.get("x-amzn-sagemaker-target-variant", ""),
+        headers.get("x-amzn-sagemaker-target-container-hostname", ""),
+    )
+    return meta, aim if any(aim) else None
+
+
+def check_container(name: str, known: Sequence[str], aim: Aim | None) -> None:
+    """Refusal unless the request names a container where, and only where, it must. `known`: those that can be named."""
+    named = aim.container if aim is not None else ""
+    if named in known or not (named or known):
+        return
+    if not known:
+        text = f"TargetContainerHostname is only allowed for multi-container endpoints with direct invocation, and {name} is not one."
+    elif not named:
+        text = (
+            f"TargetContainerHostname is required to invoke {name}, a multi-container endpoint with direct invocation."
+        )
+    else:
+        text = f"Container {named} not found in endpoint {name}."
+    listed = f" Its containers: {', '.join(known)}." if known else ""
+    raise Refusal(400, "ValidationError", text + listed)
 
 
 def _remember(content_type: str | None, accept: str | None) -> bytes:

@@ -31,9 +31,11 @@ class Prediction:
         "done",
         "keep",
         "meta",
+        "origin",
         "pinned",
         "sent",
         "settled",
+        "spent",
         "waiter",
         "waiters",
     )
@@ -47,6 +49,8 @@ class Prediction:
         self.arrived = 0.0
         self.deadline = 0.0
         self.sent = 0.0
+        self.origin = b""  # the client's own meta, once a pipeline began with it
+        self.spent = 0.0  # seconds in the containers before this one
         self.done = False
         self.keep = False  # the client may come back for the answer after it hung up
         self.settled: Callable[[Prediction, bytes, bool], None] | None = None

@@ -14,6 +14,7 @@ from time import perf_counter
 from clary.domain.routes import VariantRoute, VariantView
 from clary.serving.answers import ModelErrors, success_head
 from clary.serving.counters import Counters
+from clary.serving.pipelines import Passage, first_meta
 from clary.serving.prediction import Prediction
 from clary.serving.replicas import Replica, Worker
 
@@ -47,27 +48,30 @@ class Variant:
         self.armed = False
         self.hope = False
         self.leaving: list[Replica] = []
+        self.passage: Passage | None = None  # to the next container of a pipeline
         self._heads: dict[bytes, bytes] = {}
 
     # -- arrivals -----------------------------------------------------------------------------------------------------------------
 
     def offer(self, prediction: Prediction) -> bool:
         """Take a request in; False when the queue is full (a count and a size cap, both from the route)."""
-        route = self.route
-        queue = self.queue
-        if len(queue) >= route.queue_requests or self.queued_bytes > route.queue_bytes:
+        if self.full():
             return False
         prediction.arrived = now = perf_counter()
-        prediction.deadline = now + route.timeout
-        self.accept(prediction)
+        prediction.deadline = now + self.route.timeout
         self.counters.arrivals += 1
-        if not self.armed:
-            self.armed = True
-            self._arm(self)
+        self.accept(prediction)
         return True
 
+    def full(self) -> bool:
+        """Whether no more may wait: a count and a size, both from the route."""
+        return len(self.queue) >= self.route.queue_requests or self.queued_bytes > self.route.queue_bytes
+
     def accept(self, prediction: Prediction) -> None:
-        """Queue a request that was let in already (by this variant, or by one that is gone)."""
+        """Queue a request that was let in already (by this variant, by one that is gone, or by the container before)."""
+        if self.passage is not None and not prediction.origin:
+            prediction.origin = prediction.meta
+            prediction.meta = first_meta(prediction.meta)
         self.queue.append(prediction)
         self.queued_bytes += len(prediction.body)
         if not self._grouping:
@@ -76,6 +80,9 @@ class Variant:
             # after every request that this turn of the loop reads: what came together goes together
             self._scheduled = True
             self._soon(self.pump)
+        if not self.armed:
+            self.armed = True
+            self._arm(self)
 
     def look(self) -> None:
         """Replicas changed: is there one that serves, or may yet? Without one, requests are refused at once."""
@@ -153,6 +160,10 @@ class Variant:
             return
         counters = self.counters
         if 200 <= status < 300:
+            if self.passage is not None:
+                prediction.spent += counters.hand_on(now - prediction.sent)
+                self.passage.go(prediction, meta, body, self._request_id())
+                return
             head = self._heads.get(meta)
             if head is None:
                 head = self._head(meta)
@@ -164,7 +175,7 @@ class Variant:
             else:
                 counters.errors_5xx += 1
             response = self.errors.answered(status, body, self._request_id())
-        counters.record(now - prediction.arrived, now - prediction.sent)
+        counters.record(now - prediction.arrived, now - prediction.sent, prediction.spent)
         prediction.settle(response, True)
 
     def _head(self, meta: bytes) -> bytes:
@@ -261,4 +272,6 @@ class Variant:
             p99=p99,
             key=self.route.key,
             fleet=self.route.fleet,
+            container=self.route.container,
+            passed=counters.passed,
         )

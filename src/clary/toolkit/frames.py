@@ -224,7 +224,7 @@ def requests(payload: bytes, count: int) -> List[Request]:
             meta = payload[start:middle]
             decoded = known.get(meta)
             if decoded is None:
-                decoded = _decode_request_meta(meta)
+                decoded = decode_request_meta(meta)
             add(make(Request, (number, payload[middle:place], decoded[0], decoded[1], decoded[2])))
     except (struct.error, IndexError, ValueError) as error:
         raise FrameError("PREDICT is malformed") from error
@@ -275,7 +275,8 @@ _RequestMeta = Tuple[str, str, Dict[str, str]]
 _REQUEST_METAS: Dict[bytes, _RequestMeta] = {}
 
 
-def _decode_request_meta(meta: bytes) -> _RequestMeta:
+def decode_request_meta(meta: bytes) -> _RequestMeta:
+    """Content type, Accept and headers of a request (uncached: `requests` looks for them first)."""
     parts = meta.decode("latin-1").split("\0")
     if len(parts) < 2 or len(parts) % 2:
         raise FrameError("request meta is malformed")

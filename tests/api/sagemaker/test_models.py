@@ -40,7 +40,30 @@ async def test_create_describe_delete(ask: Any, image: str, clock: Any) -> None:
         ({}, "provide either PrimaryContainer or Containers"),
         ({"PrimaryContainer": {"ModelDataUrl": "s3://b/k"}}, "provide Image"),
         ({"PrimaryContainer": {"Image": "my/own:1"}}, "stands for no runtime.*sagemaker-xgboost"),
-        ({"Containers": [{"Image": "xgboost:1"}, {"Image": "xgboost:1"}]}, "inference pipelines"),
+        (
+            {"Containers": [{"Image": "xgboost:1"}, {"Image": "xgboost:1", "ContainerHostname": "container-1"}]},
+            "ContainerHostname must be unique in Containers; 'container-1' is used more than once",
+        ),
+        ({"Containers": [{"Image": "xgboost:1"}, {"Image": "my/own:1"}]}, "'my/own:1' stands for no runtime"),
+        ({"Containers": [{"Image": "xgboost:1"}, {"ModelDataUrl": "s3://b/k"}]}, r"provide Image .* Containers\[1\]"),
+        (
+            {
+                "Containers": [{"Image": "xgboost:1", "ContainerHostname": "a"}, {"Image": "xgboost:1"}],
+                "InferenceExecutionConfig": {"Mode": "Direct"},
+            },
+            r"Mode Direct needs ContainerHostname in Containers\[1\]",
+        ),
+        (
+            {
+                "Containers": [{"Image": "xgboost:1", "ContainerHostname": "a"}],
+                "InferenceExecutionConfig": {"Mode": "Direct"},
+            },
+            "Direct needs at least two Containers",
+        ),
+        (
+            {"PrimaryContainer": {"Image": "xgboost:1"}, "InferenceExecutionConfig": {"Mode": "Serial"}},
+            "InferenceExecutionConfig is for models with Containers",
+        ),
         ({"PrimaryContainer": {"Image": "xgboost:1", "Mode": "MultiModel"}}, "MultiModel is not available"),
         ({"PrimaryContainer": {"ModelPackageName": "arn"}}, "PrimaryContainer.ModelPackageName"),
         (
@@ -66,3 +89,15 @@ async def test_accounts_and_regions_are_namespaces(ask: Any, image: str) -> None
     for where in ({}, {"_account": "111111111111"}, {"_region": "ap-south-1"}):
         await ask("CreateModel", ModelName="m", PrimaryContainer={"Image": image}, **where)
     assert len((await ask("ListModels"))["Models"]) == 1
+
+
+async def test_several_containers_are_shown_as_they_were_given(ask: Any, image: str) -> None:
+    request = {
+        "Containers": [{"Image": image, "ContainerHostname": "first"}, {"Image": image, "ContainerHostname": "second"}],
+        "InferenceExecutionConfig": {"Mode": "Direct"},
+    }
+    await ask("CreateModel", ModelName="m", **request)
+    described = await ask("DescribeModel", ModelName="m")
+    assert [c["ContainerHostname"] for c in described["Containers"]] == ["first", "second"]
+    assert described["InferenceExecutionConfig"] == {"Mode": "Direct"}
+    assert "PrimaryContainer" not in described

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -11,7 +11,7 @@ from clary.api import holding, paging, records, tagging
 from clary.api.call import Call, Params
 from clary.api.registry import operation
 from clary.domain import capacity, endpoints, fields, instances
-from clary.domain.containers import container_of
+from clary.domain.containers import containers_of
 from clary.domain.errors import Invalid, NotFound
 from clary.domain.fleets import Fleet, Plant, Variant, new_fleet
 from clary.domain.lifecycle import EndpointStatus
@@ -46,9 +46,11 @@ async def _fleet(call: Call, config_name: str) -> Fleet:
     rows = config.document["request"]["ProductionVariants"]
     models = {row["ModelName"]: await records.find(call, "model", row["ModelName"]) for row in rows}
     wall = call.settings.deadline == "aws"
-    containers = {name: replace(container_of(model), wall=wall) for name, model in models.items()}
-    if config.document["request"].get("EnableNetworkIsolation"):
-        containers = {name: replace(container, isolated=True) for name, container in containers.items()}
+    cut = bool(config.document["request"].get("EnableNetworkIsolation"))
+    containers = {
+        name: [replace(container, wall=wall, isolated=container.isolated or cut) for container in containers_of(model)]
+        for name, model in models.items()
+    }
     fleet = new_fleet(call.new_id(), config_name, rows, containers, call.now)
     _check_size(call, fleet)
     return fleet
@@ -57,7 +59,8 @@ async def _fleet(call: Call, config_name: str) -> Fleet:
 def _check_size(call: Call, fleet: Fleet) -> None:
     """Under the policy `strict`: that the machine could ever reserve the whole fleet."""
     machine = call.settings.machine
-    sizes = [size for v in fleet.variants if (size := instances.find(v.instance_type)) for _ in range(v.count)]
+    firsts = [group[0] for group in fleet.groups]  # containers of a variant share its instances
+    sizes = [size for v in firsts if (size := instances.find(v.instance_type)) for _ in range(v.count)]
     if sizes and machine is not None and call.settings.capacity == "strict":
         capacity.check_reservable(sizes, machine, "endpoint")
 
@@ -84,12 +87,12 @@ def _described(record: Record) -> Params:
         "LastModifiedTime": record.modified,
     }
     if shown is not None:
-        answer["ProductionVariants"] = [_summary(record, shown, variant) for variant in shown.variants]
+        answer["ProductionVariants"] = [_summary(record, shown, group) for group in shown.groups]
     if plant.serving is not None and plant.incoming is not None:
         answer["PendingDeploymentSummary"] = {
             "EndpointConfigName": plant.incoming.config,
             "StartTime": plant.incoming.created,
-            "ProductionVariants": [_summary(record, plant.incoming, variant) for variant in plant.incoming.variants],
+            "ProductionVariants": [_summary(record, plant.incoming, group) for group in plant.incoming.groups],
         }
     if plant.failure:
         answer["FailureReason"] = plant.failure
@@ -98,14 +101,18 @@ def _described(record: Record) -> Params:
     return answer
 
 
-def _summary(record: Record, fleet: Fleet, variant: Variant) -> Params:
-    image = variant.container.image
+def _summary(record: Record, fleet: Fleet, group: Sequence[Variant]) -> Params:
+    """A production variant, given as its containers."""
+    variant = group[0]
+    images = [v.container.image for v in group]
     summary: Params = {
         "VariantName": variant.name,
-        "DeployedImages": [{"SpecifiedImage": image, "ResolvedImage": image, "ResolutionTime": fleet.created}],
+        "DeployedImages": [
+            {"SpecifiedImage": image, "ResolvedImage": image, "ResolutionTime": fleet.created} for image in images
+        ],
         "CurrentWeight": variant.routed,
         "DesiredWeight": variant.weight,
-        "CurrentInstanceCount": variant.ready,
+        "CurrentInstanceCount": min(v.ready for v in group),
         "DesiredInstanceCount": variant.count,
     }
     for member in ("ManagedInstanceScaling", "RoutingConfig"):

@@ -13,14 +13,15 @@ from clary.domain.errors import Invalid
 async def create_model(call: Call, params: Params) -> Params:
     """Record the model. The image must be one that stands for a runtime; data is looked at when an endpoint needs it."""
     fields.check("CreateModel", params, call.settings.strict_fields)
-    definition = containers.check_request(params)
-    check_image(call, definition["Image"])
+    for definition in containers.check_request(params):
+        check_image(call, definition["Image"])
     if params.get("ExecutionRoleArn"):
         records.check_role(call, params["ExecutionRoleArn"])
     model = records.new(
         call, "model", params["ModelName"], {"request": _request(params), "tags": tagging.checked(params.get("Tags"))}
     )
-    containers.check_numbers(containers.container_of(model))
+    for container in containers.containers_of(model):
+        containers.check_numbers(container)
     model = await records.add(call, model)
     return {"ModelArn": model.arn}
 

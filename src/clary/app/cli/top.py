@@ -98,11 +98,12 @@ def compare(before: Look, now: Look) -> dict[str, Any]:
     endpoints = []
     for (endpoint, key), variant in sorted(now.variants.items()):
         earlier = before.variants.get((endpoint, key))
-        done = variant.completed - earlier.completed if earlier else 0
+        done = _done(variant) - _done(earlier) if earlier else 0
         endpoints.append(
             {
                 "endpoint": endpoint,
                 "variant": variant.name,
+                "container": variant.container,
                 "config": variant.fleet,
                 "rps": round(max(0, done) / seconds, 1),
                 "p50": round(variant.p50 * 1000, 2) if variant.completed else None,
@@ -143,7 +144,7 @@ def _words(figures: dict[str, Any]) -> str:
     )
     rows = (
         (
-            *(row["endpoint"], row["variant"], row["config"], row["rps"]),
+            *(row["endpoint"], _of_container(row), row["config"], row["rps"]),
             *("-" if row[key] is None else row[key] for key in ("p50", "p99")),
             *(row["queued"], row["in_flight"], f"{row['replicas']}/{row['wanted']}", row["workers"]),
             *(row["errors_4xx"], row["errors_5xx"]),
@@ -152,6 +153,15 @@ def _words(figures: dict[str, Any]) -> str:
     )
     runs = ((row["of"] or row["workload"], f"{row['cpu']}%", size(row["memory"])) for row in figures["workloads"])
     return "\n\n".join([table(headings, rows), table(("workload", "cpu", "memory"), sorted(runs))])
+
+
+def _done(variant: VariantView) -> int:
+    """What left it: answers to clients, and those that went on to the next container."""
+    return variant.completed + variant.passed
+
+
+def _of_container(row: dict[str, Any]) -> str:
+    return f"{row['variant']}/{row['container']}" if row["container"] != "primary" else str(row["variant"])
 
 
 def name_of(log: str) -> str:
