@@ -66,6 +66,8 @@ class Settings:
         "model", "model: SAGEMAKER_MODEL_SERVER_TIMEOUT raises a prediction's 60 s; aws: it does not"
     )
     max_payload: int = _setting(25 * MIB, "largest InvokeEndpoint body")
+    serverless_rest: int = _setting(60, "seconds after which workers of a serverless endpoint that nobody needed go")
+    serverless_stop: int = _setting(900, "seconds without a request after which a serverless endpoint's replica stops")
     max_jobs: int = _setting(0, "jobs that run at once; 0 means as many as there are cores")
     low_water: int = _setting(512 * MIB, "free disk below which new writes are refused")
     job_disk: int = _setting(0, "bytes a job may write; 0 means its VolumeSizeInGB")

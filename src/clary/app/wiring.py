@@ -30,6 +30,7 @@ from clary.domain.errors import AlreadyExists, ClaryError
 from clary.domain.jobs import Command as JobCommand
 from clary.domain.jobs import Seen as JobSeen
 from clary.domain.roles import default_role
+from clary.domain.serverless import Rest
 from clary.loops import endpoints, jobs, orphans, upkeep
 from clary.loops.job_places import JobSettings
 from clary.loops.job_work import JobPorts
@@ -200,6 +201,7 @@ def serving_settings(settings: Settings) -> ServingSettings:
         policy=settings.capacity,
         owner=owner_of(settings),
         passed=settings.passed,
+        rest=Rest(settings.serverless_rest, settings.serverless_stop),
     )
 
 

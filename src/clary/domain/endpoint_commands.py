@@ -9,7 +9,8 @@ from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
 from clary.domain.containers import Container
-from clary.domain.routes import EndpointRoute, EndpointView, ReplicaView
+from clary.domain.routes import EndpointRoute, EndpointView, ReplicaView, VariantView
+from clary.domain.serverless import Rest
 from clary.domain.workload import Observation
 
 
@@ -149,6 +150,12 @@ class Seen:
     prepared: Mapping[str, Outcome] = field(default_factory=dict)
     environments: Mapping[str, Outcome] = field(default_factory=dict)
     cpus: int = 1  # of the machine: more workers than that are of no use
+    rest: Rest = field(default_factory=Rest)
+
+    @property
+    def variants(self) -> dict[str, VariantView]:
+        """What the front sees of each variant of each fleet, by the key of its route."""
+        return {v.key: v for v in self.view.variants} if self.view is not None else {}
 
     def queued(self, key: str) -> int:
         """Requests that wait at the variant of that route key, as far as one knows."""

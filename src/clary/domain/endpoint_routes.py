@@ -9,13 +9,15 @@ from clary.domain.fleets import DRAINING, STOPPING, Fleet, Plant, Variant
 from clary.domain.resources import Record
 from clary.domain.routes import EndpointRoute, ReplicaRoute, VariantRoute
 
+SLEEPLESS = 3  # deaths in a row after which requests are no longer held for a replica that may never come
 
-def route_of(record: Record, plant: Plant, revision: int, cpus: int) -> EndpointRoute:
+
+def route_of(record: Record, plant: Plant, revision: int, cpus: int, rest: float) -> EndpointRoute:
     """What the front shall do: every variant of every fleet, new work only for the fleet that serves (or for the first one, while
-    the endpoint is created)."""
+    the endpoint is created). `rest`: seconds after which workers of a serverless variant that nobody needed go."""
     front = plant.serving or plant.incoming
     variants = [
-        _variant_route(plant, fleet, variant, 1.0 if fleet is front else 0.0, cpus)
+        _variant_route(plant, fleet, variant, 1.0 if fleet is front else 0.0, cpus, rest)
         for fleet in plant.fleets
         for variant in fleet.variants
         if variant.replicas or fleet is front
@@ -24,7 +26,7 @@ def route_of(record: Record, plant: Plant, revision: int, cpus: int) -> Endpoint
     return EndpointRoute(scope.account, scope.region, record.name, revision, tuple(variants))
 
 
-def _variant_route(plant: Plant, fleet: Fleet, variant: Variant, share: float, cpus: int) -> VariantRoute:
+def _variant_route(plant: Plant, fleet: Fleet, variant: Variant, share: float, cpus: int, rest: float) -> VariantRoute:
     """`share` of the variant's traffic is this fleet's; with none its replicas take no new work."""
     allowance = workers_of(variant, cpus)
     container = variant.container
@@ -54,6 +56,10 @@ def _variant_route(plant: Plant, fleet: Fleet, variant: Variant, share: float, c
         entry=not container.stage,
         direct=container.direct,
         then=route_key(fleet, after) if after is not None else "",
+        sleeps=bool(variant.serverless) and variant.deaths < SLEEPLESS,
+        concurrency=variant.concurrency,
+        warm=variant.warm,
+        rest=rest,
     )
 
 
@@ -65,5 +71,7 @@ def route_key(fleet: Fleet, variant: Variant) -> str:
 def workers_of(variant: Variant, cpus: int) -> int:
     """Workers of one replica on a machine with so many CPUs: what SAGEMAKER_MODEL_SERVER_WORKERS says, else one per vCPU of
     the instance type, never more than there are CPUs."""
+    if variant.concurrency:
+        return variant.concurrency
     size = instances.find(variant.instance_type)
     return variant.container.workers or max(1, min(size.vcpu if size else cpus, cpus))

@@ -224,7 +224,7 @@ def _start_missing(turn: Turn, fleet: Fleet, variant: Variant) -> Variant:
                     container=variant.container,
                     prepared=variant.prepared or {},
                     instance_type=variant.instance_type,
-                    workers=workers_of(variant, turn.seen.cpus),
+                    workers=max(1, variant.warm) if variant.serverless else workers_of(variant, turn.seen.cpus),
                     timeout=variant.container.timeout,
                 )
             )

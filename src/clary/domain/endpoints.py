@@ -12,6 +12,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
+from clary.domain import serverless
 from clary.domain.decisions import Decision
 from clary.domain.endpoint_commands import (
     Command,
@@ -68,14 +69,14 @@ def asked_capacity(record: Record, wanted: Sequence[Mapping[str, Any]], now: flo
     if plant.serving is None:
         raise IllegalTransition(f'Cannot update endpoint "{record.arn}": it has no fleet in service.')
     fleet = plant.serving
-    before = {v.name: {"count": v.count, "weight": v.weight} for v in fleet.variants}
+    before = {v.name: {"count": v.count, "weight": v.weight, "config": v.config} for v in fleet.variants}
     for row in wanted:
         named = [v for v in fleet.variants if v.name == row["VariantName"]]
         if not named:
             raise Invalid(
                 f'The variant name "{row["VariantName"]}" is not a production variant of endpoint "{record.arn}".'
             )
-        for variant in named:
+        for variant in (serverless.changed(v, row) for v in named):
             fleet = fleet.with_variant(
                 replace(
                     variant,
@@ -94,7 +95,8 @@ def retained(fleet: Fleet, serving: Fleet, excluded: Collection[str]) -> Fleet:
     """RetainAllVariantProperties: variants of the same name keep count and weight, apart from the excluded properties."""
     for old, *_ in serving.groups:
         for new in (v for v in fleet.variants if v.name == old.name):
-            count = new.count if "DesiredInstanceCount" in excluded else old.count
+            alike = bool(new.serverless) == bool(old.serverless)
+            count = new.count if "DesiredInstanceCount" in excluded or not alike or new.serverless else old.count
             weight = new.weight if "DesiredWeight" in excluded else old.weight
             fleet = fleet.with_variant(replace(new, count=count, weight=weight))
     return fleet
@@ -123,6 +125,7 @@ def decide(record: Record, seen: Seen, now: float) -> Decision[Command]:
     """One turn of an endpoint. Pure."""
     turn = Turn(record, plant_of(record), seen, now)
     _note(turn)
+    _tend(turn)
     match EndpointStatus(record.status):
         case EndpointStatus.CREATING | EndpointStatus.UPDATING:
             _change(turn)
@@ -199,6 +202,16 @@ def _note(turn: Turn) -> None:
     turn.plant = map_fleets(plant, fleet)
 
 
+def _tend(turn: Turn) -> None:
+    """Serverless variants wake in every status in which the endpoint serves."""
+    serving = turn.plant.serving
+    if serving is None or turn.record.status in (EndpointStatus.DELETING, EndpointStatus.FAILED):
+        return
+    settled = turn.record.status == EndpointStatus.IN_SERVICE
+    tended = serverless.tended(serving, turn.seen.variants, turn.seen.rest, settled)
+    turn.plant = replace(turn.plant, serving=fill(turn, tended) if tended != serving else serving)
+
+
 def _change(turn: Turn) -> None:
     """Creating and Updating: bring the wanted fleet up, then let it take over."""
     plant = turn.plant
@@ -237,10 +250,8 @@ def _give_up(turn: Turn, reason: str) -> None:
     elif plant.serving is not None and plant.incoming is None:  # a change of capacity: back to what was
         serving = plant.serving
         for variant in serving.variants:
-            back = plant.before.get(variant.name, {"count": variant.count, "weight": variant.weight})
-            serving = serving.with_variant(
-                replace(variant, count=back["count"], weight=back["weight"], deaths=0, fatal=False, failure="")
-            )
+            back = plant.before.get(variant.name, {})
+            serving = serving.with_variant(replace(variant, **back, deaths=0, fatal=False, failure=""))
         turn.plant = replace(plant, serving=serving, before={}, failure=reason)
     else:
         retiring = (*plant.retiring, plant.incoming) if plant.incoming else plant.retiring
@@ -344,7 +355,7 @@ def _tell_front(turn: Turn) -> None:
         return
     if not plant.replicas and not plant.mark:
         return  # nothing to tell yet: the model is being prepared
-    content = route_of(turn.record, plant, 0, turn.seen.cpus)
+    content = route_of(turn.record, plant, 0, turn.seen.cpus, turn.seen.rest.workers)
     mark = hashlib.sha256(json.dumps(content.to_json(), sort_keys=True).encode()).hexdigest()[:16]
     view = turn.seen.view
     if mark != plant.mark:
@@ -364,6 +375,8 @@ def _again(turn: Turn) -> float | None:
     waits = [f.keep_until - turn.now for f in plant.retiring if f.keep_until > turn.now]
     # No event tells that a draining replica is empty: look often at first, then ever less.
     waits += [min(SOON, max(0.03, (turn.now - r.since) / 4)) for r in plant.replicas if r.phase == DRAINING]
+    if plant.serving is not None:
+        waits += serverless.waits(plant.serving, turn.seen.variants, turn.seen.rest)
     waits += [v.retry - turn.now for f in plant.fleets for v in f.variants if v.retry > turn.now]
     calm = turn.record.status not in ("Creating", "Updating", "RollingBack") and not plant.retiring
     return max(0.01, min([LOOK_AGAIN if calm else SOON, *waits]))

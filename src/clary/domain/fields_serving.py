@@ -108,7 +108,7 @@ _VARIANT: tuple[Row, ...] = (
         "AcceleratorPartitionLayouts AcceleratorPartitionLayouts[].AcceleratorPartitionTypes",
     ),
     (_RECORDED, "no core dumps are kept", "CoreDumpConfig CoreDumpConfig.DestinationS3Uri CoreDumpConfig.KmsKeyId"),
-    (_REFUSED, "serverless endpoints are not available yet", _SERVERLESS),
+    (_HONOURED, "", _SERVERLESS),
     (_RECORDED, "replicas share this machine's disk", "VolumeSizeInGB"),
     (_RECORDED, "log in to the machine instead", "EnableSSMAccess"),
     (_REFUSED, "managed instance scaling is not available yet", _MANAGED),
@@ -238,8 +238,8 @@ UPDATE_WEIGHTS: tuple[Row, ...] = (
         + _below("DesiredWeightsAndCapacities[]", "VariantName DesiredWeight DesiredInstanceCount"),
     ),
     (
-        _REFUSED,
-        "serverless endpoints are not available yet",
+        _HONOURED,
+        "",
         _under("DesiredWeightsAndCapacities[].ServerlessUpdateConfig", "MaxConcurrency ProvisionedConcurrency"),
     ),
 )

@@ -13,6 +13,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields, is_dataclass, replace
 from typing import Any
 
+from clary.domain import instances
 from clary.domain.containers import Container
 
 PLANNED, STARTED, READY, DRAINING, STOPPING = "planned", "started", "ready", "draining", "stopping"
@@ -61,7 +62,26 @@ class Variant:
         return f"{self.name}/{hostname}" if hostname else self.name
 
     @property
+    def serverless(self) -> Mapping[str, Any]:
+        """Its ServerlessConfig; empty where it has instances."""
+        asked: Mapping[str, Any] = self.config.get("ServerlessConfig") or {}
+        return asked
+
+    @property
+    def concurrency(self) -> int:
+        """Predictions that a serverless variant may run at once; 0: no limit."""
+        return int(self.serverless.get("MaxConcurrency", 0))
+
+    @property
+    def warm(self) -> int:
+        """Workers of a serverless variant that never go."""
+        return int(self.serverless.get("ProvisionedConcurrency", 0))
+
+    @property
     def instance_type(self) -> str:
+        """AWS's name; a serverless variant's size as `instances.serverless` names it."""
+        if self.serverless:
+            return instances.serverless(int(self.serverless["MemorySizeInMB"]), self.concurrency)
         return str(self.config.get("InstanceType", ""))
 
     @property

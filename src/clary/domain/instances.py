@@ -94,6 +94,10 @@ _GPU_LADDERS: Mapping[str, tuple[float, Mapping[str, int], bool]] = {
     "g7e": (8.0, {}, True),
 }
 
+# CPU goes with memory as in AWS Lambda, on which serverless endpoints stand: one vCPU for 1,769 MB.
+_MB_PER_VCPU = 1769
+_SERVERLESS = re.compile(r"^serverless (?P<memory>\d+) MB x (?P<most>\d+)$")
+
 _TYPE = re.compile(r"^ml\.(?P<family>[a-z0-9-]+)\.(?P<size>medium|large|(?P<times>\d*)xlarge)$")
 
 
@@ -101,7 +105,7 @@ def find(name: str) -> Size | None:
     """The size behind `ml.FAMILY.SIZE`; None for a family that is not in the tables."""
     match = _TYPE.match(name)
     if match is None:
-        return None
+        return _serverless(name)
     family, size = match["family"], match["size"]
     stated = _STATED.get(f"{family}.{size}")
     if stated is not None:
@@ -113,3 +117,16 @@ def find(name: str) -> Size | None:
     if family in _PER_VCPU:
         return Size(name, vcpu, round(vcpu * _PER_VCPU[family] * GIB))
     return None
+
+
+def serverless(memory: int, most: int) -> str:
+    """The name of what a serverless variant may use in all: `memory` MB for each of its `most` predictions at once."""
+    return f"serverless {memory} MB x {most}"
+
+
+def _serverless(name: str) -> Size | None:
+    match = _SERVERLESS.match(name)
+    if match is None:
+        return None
+    memory = int(match["memory"]) * int(match["most"])
+    return Size(name, max(1, -(-memory // _MB_PER_VCPU)), memory << 20)

@@ -47,6 +47,10 @@ class VariantRoute:
     entry: bool = True
     direct: bool = False
     then: str = ""
+    sleeps: bool = False  # requests are held where no replica serves: one comes
+    concurrency: int = 0  # predictions at once, more are throttled; 0: no limit. Workers come with demand
+    warm: int = 0  # of those, workers that never go
+    rest: float = 60.0  # seconds after which workers that nobody needed go
 
     def __post_init__(self) -> None:
         if not self.key:
@@ -114,6 +118,9 @@ class VariantView:
     fleet: str = ""
     container: str = "primary"
     passed: int = 0  # answers that went on to the next container
+    idle: float = 0.0  # seconds since the last request, of a variant that sleeps; 0 while it has any
+    setups: int = 0  # requests that had to wait for a worker to come
+    setup_seconds: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)

@@ -110,6 +110,7 @@ class EndpointSubject:
             prepared=self._prepared(record, plant),
             environments=self._environments(record, plant),
             cpus=self._ports.measure().cpus,
+            rest=self._settings.rest,
         )
 
     async def _seed(self) -> None:

@@ -17,6 +17,7 @@ from typing import Any
 from clary.domain.capacity import Fit
 from clary.domain.endpoint_commands import StartReplica
 from clary.domain.resources import Record
+from clary.domain.serverless import Rest
 from clary.domain.workload import Mount, MountMode, Workload
 from clary.loops.job_places import LIBRARY, environment_mounts
 from clary.ports import Environment, Runtime
@@ -43,6 +44,7 @@ class ServingSettings:
     ca_bundle: str = ""
     policy: str = "fit"
     owner: str = "control"
+    rest: Rest = field(default_factory=Rest)
     passed: Mapping[str, str] = field(default_factory=dict)
 
 

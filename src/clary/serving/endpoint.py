@@ -8,8 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from clary.domain.routes import EndpointRoute, EndpointView
+from clary.domain.routes import EndpointRoute, EndpointView, VariantRoute
 from clary.serving.answers import ModelErrors, not_found
+from clary.serving.elastic import ElasticVariant, Later
 from clary.serving.pipelines import Passage
 from clary.serving.queue import Variant
 from clary.serving.replicas import Replica
@@ -25,6 +26,7 @@ class Endpoint:
         replicas: dict[str, Replica],
         request_id: Callable[[], bytes],
         soon: Callable[[Callable[[], None]], object],
+        later: Later,
         arm: Callable[[Variant], None],
         changed: Callable[[EndpointRoute], None],
     ) -> None:
@@ -35,6 +37,7 @@ class Endpoint:
         self._replicas = replicas
         self._request_id = request_id
         self._soon = soon
+        self._later = later
         self._arm = arm
         self._changed = changed
         self._shares = Shares({})
@@ -66,8 +69,7 @@ class Endpoint:
         for wanted in route.variants:
             variant = before.pop(wanted.key, None)
             if variant is None:
-                errors = ModelErrors(route.account, route.region, route.name, wanted.container)
-                variant = Variant(wanted, errors, self._request_id, self._soon, self._arm)
+                variant = self._made(wanted)
             variant.route = wanted
             if not wanted.then:
                 variant.passage = None
@@ -83,6 +85,15 @@ class Endpoint:
         self.leaving = [variant for variant in self.leaving if variant.busy()]
         for variant in (*before.values(), *(v for v in self.variants.values() if not v.route.share)):
             self._move(variant)
+
+    def _made(self, wanted: VariantRoute) -> Variant:
+        route = self.route
+        errors = ModelErrors(route.account, route.region, route.name, wanted.container)
+        if wanted.concurrency or wanted.sleeps:
+            return ElasticVariant(
+                wanted, errors, self._request_id, self._soon, self._arm, self._later, lambda: self._changed(self.route)
+            )
+        return Variant(wanted, errors, self._request_id, self._soon, self._arm)
 
     def _share(self, route: EndpointRoute) -> None:
         entries = [variant for variant in route.variants if variant.entry]

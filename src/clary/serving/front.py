@@ -23,7 +23,7 @@ from clary.serving.http import Connection, Incoming
 from clary.serving.joins import JoinKey, Joins
 from clary.serving.keys import KeyCache, KeyQuestion, SigningKey
 from clary.serving.prediction import Prediction
-from clary.serving.queue import Variant
+from clary.serving.queue import Refused, Variant
 from clary.serving.replicas import Link, Replica
 from clary.serving.routefiles import RouteFiles
 from clary.serving.seals import Seals
@@ -194,13 +194,15 @@ class Front:
         if variant is not None and variant.hope and variant.offer(prediction):
             return
         if variant is None:
-            reason = "has no variant with traffic"
+            refused = Refused(503, "ServiceUnavailable", "has no variant with traffic")
         else:
-            variant.counters.errors_5xx += 1
-            waiting = f"has {len(variant.queue)} requests waiting already, and takes no more"
-            reason = waiting if variant.hope else "has no healthy replica at the moment"
-        text = f"Endpoint {name} {reason}. Try again."
-        prediction.settle(answers.error(503, "ServiceUnavailable", text, self.request_id()), False)
+            refused = variant.refused()
+            if refused.status >= 500:
+                variant.counters.errors_5xx += 1
+            else:
+                variant.counters.errors_4xx += 1
+        text = f"Endpoint {name} {refused.reason}. Try again."
+        prediction.settle(answers.error(refused.status, refused.code, text, self.request_id()), False)
 
     def _oversize(self, size: int, limit: int) -> invoke.Refusal:
         text = f"Request {self.request_id().decode()} has oversize body: {size} bytes, and the limit is {limit} (setting max_payload)."
@@ -269,7 +271,7 @@ class Front:
             known.apply(route)
         else:
             self.endpoints[key] = Endpoint(
-                route, self.replicas, self.request_id, self.loop.call_soon, self.arm, self._tell
+                route, self.replicas, self.request_id, self.loop.call_soon, self.loop.call_later, self.arm, self._tell
             )
         self._set_limit()
 

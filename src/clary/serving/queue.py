@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Iterable
 from time import perf_counter
+from typing import NamedTuple
 
 from clary.domain.routes import VariantRoute, VariantView
 from clary.serving.answers import ModelErrors, success_head
@@ -21,6 +22,14 @@ from clary.serving.replicas import Replica, Worker
 BATCH_BYTES = 8 << 20  # bodies of one batch, unless it is a single one
 SMALL_BATCH = 8  # a batch is not cut below this to keep more workers busy: a batch costs less than two
 HEADS = 256  # distinct answer heads remembered
+
+
+class Refused(NamedTuple):
+    """Why a variant takes no more: HTTP status, AWS's code, and what its endpoint `...` (a sentence's end)."""
+
+    status: int
+    code: str
+    reason: str
 
 
 class Variant:
@@ -66,6 +75,11 @@ class Variant:
     def full(self) -> bool:
         """Whether no more may wait: a count and a size, both from the route."""
         return len(self.queue) >= self.route.queue_requests or self.queued_bytes > self.route.queue_bytes
+
+    def refused(self) -> Refused:
+        """Why `offer` said no, or why there is no hope."""
+        waiting = f"has {len(self.queue)} requests waiting already, and takes no more"
+        return Refused(503, "ServiceUnavailable", waiting if self.hope else "has no healthy replica at the moment")
 
     def accept(self, prediction: Prediction) -> None:
         """Queue a request that was let in already (by this variant, by one that is gone, or by the container before)."""

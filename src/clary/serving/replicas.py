@@ -45,6 +45,7 @@ class Replica:
         self.idle: list[Worker] = []
         self.busy = 0
         self.allowed = 1
+        self.staffed: int | None = None  # workers wanted alive, where they come with demand; None: all that are allowed
         self.batch = 1
         self.loaded = False
         self.draining = False
@@ -61,8 +62,17 @@ class Replica:
         self.route = route
         self.draining = route.draining
         self.allowed = allowed(self.busy, 0.0, 0.0, 0, 1, max(1, route.allowance))
-        if grown and self.zygote is not None:
+        if grown and self.zygote is not None and self.staffed is None:
             self.zygote.send(frames.control(frames.SPAWN, {"workers": self.allowed}))
+
+    def staff(self, wanted: int) -> None:
+        """Have so many workers from now on: more are forked, and of those that are idle the surplus is sent away."""
+        self.staffed = wanted
+        if self.zygote is not None:
+            self.zygote.send(frames.control(frames.SPAWN, {"workers": wanted}))
+        for _ in range(sum(not worker.dismissed for worker in self.workers) - wanted):
+            if self.idle:
+                self.idle.pop(0).dismiss()  # the one used longest ago
 
     def spare(self) -> int:
         """How many workers could be given work now."""
@@ -92,7 +102,7 @@ class Replica:
             return "failed"
         if self.zygote is None and not self.workers:
             return "absent"
-        return "ready" if self.loaded and self.workers else "loading"
+        return "ready" if self.loaded and (self.workers or self.staffed == 0) else "loading"
 
     def admits(self, token: str) -> bool:
         digest = hashlib.sha256(token.encode()).hexdigest()
@@ -152,7 +162,7 @@ class Worker:
     """One worker: what it holds, its connection. The first `begun` entries of `flight` are the batch it works on; more may have been
     sent ahead, each a batch of its own, which it begins in turn when the one before is answered."""
 
-    __slots__ = ("_next", "begun", "dying", "flight", "last", "link", "pid", "replica", "since")
+    __slots__ = ("_next", "begun", "dismissed", "dying", "flight", "last", "link", "pid", "replica", "since")
 
     def __init__(self, link: Link, replica: Replica, pid: int) -> None:
         self.link = link
@@ -161,6 +171,7 @@ class Worker:
         self.flight: dict[int, Prediction] = {}
         self.begun = 0
         self.since = 0.0
+        self.dismissed = False  # told to go while it was idle
         self.dying = False
         self.last = False  # the batch it works on is the last thing that was sent to it
         self._next = 0
@@ -234,6 +245,11 @@ class Worker:
         zygote.send(frames.control(frames.KILL, {"pid": self.pid}))
         self.link.loop.call_later(DYING, self.link.close)
 
+    def dismiss(self) -> None:
+        """It is idle and not needed any more. The caller took it out of the idle ones."""
+        self.dismissed = True
+        self.link.send(frames.control(frames.DRAIN))
+
     def left(self, unread: bool) -> None:
         """Its connection ended. `unread`: it had not read the last thing that was sent to it; when that was its batch, the model never
         had it."""
@@ -241,7 +257,7 @@ class Worker:
         replica.workers.remove(self)
         if self in replica.idle:
             replica.idle.remove(self)
-        else:
+        elif not self.dismissed:
             replica.busy -= 1
         self._let_go(unread)
         replica.changed()
@@ -303,7 +319,8 @@ class Link(asyncio.Protocol):
             return
         self.parser.limit = frames.MAX_FRAME
         self.replica = replica
-        welcome = {"version": frames.VERSION, "workers": replica.allowed, "threads": 0}
+        workers = replica.allowed if replica.staffed is None else replica.staffed
+        welcome = {"version": frames.VERSION, "workers": workers, "threads": 0}
         self.send(frames.control(frames.WELCOME, welcome))
         if hello.get("role") == "zygote":
             if replica.zygote is not None:

@@ -31,8 +31,8 @@ CHUNK (worker -> front) reserved for streaming (version 2): `<IB` id, last, then
 CANCEL (front -> worker) `{"ids": [..]}`. Nobody waits for these any more: those not begun may be answered with status 499 and no
   body. A worker that reads only between batches may ignore it: KILL follows at a deadline.
 PING, PONG (any) empty. Answer PING by PONG; a worker does so between batches only.
-SPAWN (front -> zygote) `{"workers": n}`. Keep n workers alive from now on. More: fork. Fewer: no respawn of those that leave (the
-  front drains the surplus itself).
+SPAWN (front -> zygote) `{"workers": n}`. Keep n workers alive from now on; 0 is a number too. More: fork. Fewer: no respawn of those
+  that leave (the front drains the surplus itself, after this).
 KILL (front -> zygote) `{"pid": n}`. SIGKILL that worker at once, reap it, fork another if fewer than wanted are left. Unknown pids
   are ignored.
 RESIZE (front -> both) `{"threads": n}`. A worker sets its libraries' threads before its next batch; the zygote remembers it for

@@ -37,6 +37,7 @@ class Staff:
 
     def __init__(self, spec: Mapping[str, Any], sockets: List[str], after_fork: Callable[[], None]) -> None:
         self.wanted = max(1, int(spec.get("workers") or 1))
+        self._surplus = 0  # workers that the front said it would send away
         self.threads = int(spec.get("threads") or 1)
         self.handler: Optional[inference.Handler] = None
         self._spec = spec
@@ -49,6 +50,11 @@ class Staff:
         self._not_before = 0.0
         self._deadline = float("inf")  # when a drain stops being patient
         self._reports: List[Dict[str, Any]] = []
+
+    def resize(self, wanted: int) -> None:
+        """Keep so many from now on. Those beyond leave when the front tells them."""
+        self._surplus += max(0, self.wanted - wanted)
+        self.wanted = wanted
 
     def count(self) -> int:
         return len(self._members)
@@ -165,7 +171,9 @@ class Staff:
             left = (
                 code == 0 and not crashed
             )  # as it was told to: user code may call os._exit(0) too, but only while it predicts
-            if left:
+            if left and self._surplus:
+                self._surplus -= 1  # `resize` took it off already
+            elif left:
                 self.wanted = min(self.wanted, len(self._members))
             else:
                 self._note(pid, code, time.monotonic() - member.born, crashed)

@@ -256,7 +256,7 @@ class Zygote:
 
     def _obey(self, link: Link, kind: int, message: Dict[str, Any]) -> None:
         if kind == frames.SPAWN:
-            self.staff.wanted = int(message.get("workers") or 0)
+            self.staff.resize(int(message.get("workers") or 0))
         elif kind == frames.KILL:
             self.staff.kill(int(message.get("pid") or 0), "its prediction did not end within its deadline")
         elif kind == frames.RESIZE:

@@ -8,7 +8,7 @@ from typing import Any
 from clary.api import paging, records, tagging
 from clary.api.call import Call, Params
 from clary.api.registry import operation
-from clary.domain import fields
+from clary.domain import fields, serverless
 from clary.domain.errors import Invalid
 
 
@@ -16,6 +16,7 @@ from clary.domain.errors import Invalid
 async def create_endpoint_config(call: Call, params: Params) -> Params:
     """Record the config; every model it names must be there."""
     fields.check("CreateEndpointConfig", params, call.settings.strict_fields)
+    serverless.check(params["ProductionVariants"], params)
     _check_variants(params["ProductionVariants"])
     for variant in params["ProductionVariants"]:
         await records.find(call, "model", variant["ModelName"])
@@ -34,7 +35,10 @@ def _check_variants(variants: Sequence[Mapping[str, Any]]) -> None:
         if names.count(name) > 1:
             raise Invalid(f"Production variant names must be unique; '{name}' is given more than once.")
     for variant in variants:
-        for member in ("ModelName", "InstanceType", "InitialInstanceCount"):
+        needed = (
+            ("ModelName",) if variant.get("ServerlessConfig") else ("ModelName", "InstanceType", "InitialInstanceCount")
+        )
+        for member in needed:
             if variant.get(member) in (None, ""):
                 raise Invalid(f"Production variant '{variant['VariantName']}' needs {member}.")
     if len(variants) > 1 and all(float(v.get("InitialVariantWeight", 1.0)) == 0 for v in variants):

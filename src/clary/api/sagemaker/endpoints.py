@@ -10,7 +10,7 @@ from typing import Any
 from clary.api import holding, paging, records, tagging
 from clary.api.call import Call, Params
 from clary.api.registry import operation
-from clary.domain import capacity, endpoints, fields, instances
+from clary.domain import capacity, endpoints, fields, instances, serverless
 from clary.domain.containers import containers_of
 from clary.domain.errors import Invalid, NotFound
 from clary.domain.fleets import Fleet, Plant, Variant, new_fleet
@@ -52,6 +52,7 @@ async def _fleet(call: Call, config_name: str) -> Fleet:
         for name, model in models.items()
     }
     fleet = new_fleet(call.new_id(), config_name, rows, containers, call.now)
+    serverless.check_fleet(fleet)
     _check_size(call, fleet)
     return fleet
 
@@ -112,9 +113,11 @@ def _summary(record: Record, fleet: Fleet, group: Sequence[Variant]) -> Params:
         ],
         "CurrentWeight": variant.routed,
         "DesiredWeight": variant.weight,
-        "CurrentInstanceCount": min(v.ready for v in group),
-        "DesiredInstanceCount": variant.count,
     }
+    if variant.serverless:
+        summary["CurrentServerlessConfig"] = summary["DesiredServerlessConfig"] = dict(variant.serverless)
+    else:
+        summary |= {"CurrentInstanceCount": min(v.ready for v in group), "DesiredInstanceCount": variant.count}
     for member in ("ManagedInstanceScaling", "RoutingConfig"):
         if member in variant.config:
             summary[member] = variant.config[member]
@@ -156,6 +159,8 @@ async def update_endpoint(call: Call, params: Params) -> Params:
     def change(record: Record) -> Record:
         plant = endpoints.plant_of(record)
         wanted = fleet
+        if plant.serving is not None:
+            serverless.check_change(plant.serving, fleet)
         if params.get("RetainAllVariantProperties") and plant.serving is not None:
             wanted = endpoints.retained(fleet, plant.serving, excluded)
         deployment: Mapping[str, Any] = params.get("DeploymentConfig") or {}

@@ -1,0 +1,166 @@
+"""A variant whose workers come with demand and go without it, and that holds requests while nothing serves: serverless endpoints.
+
+Owns the three depths of sleep as far as the front sees them. *Parked*: workers that have nothing to do block on their sockets, and
+cost memory only. *Zygote only*: workers that nobody needed for `route.rest` seconds are sent away; a request that waits forks the
+first again. *Away*: there is no replica; requests wait, the control plane is told and starts one. Refuses more than
+`route.concurrency` requests at once. Refuses to know HTTP, sockets and who decides that a replica stops.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from time import perf_counter
+
+from clary.domain.routes import VariantRoute, VariantView
+from clary.serving.answers import ModelErrors
+from clary.serving.prediction import Prediction
+from clary.serving.queue import Refused, Variant
+from clary.serving.replicas import Replica
+
+SOON = 0.005  # seconds that a request waits for a busy worker before another one is made
+TELL_AGAIN = 1.0  # seconds between calls for a replica
+LOOK = 1.0  # seconds between looks at who is idle
+
+Later = Callable[[float, Callable[[], None]], object]
+
+
+class ElasticVariant(Variant):
+    """`later(seconds, call)` calls once; `demand` tells the control plane that the variant needs a replica."""
+
+    def __init__(
+        self,
+        route: VariantRoute,
+        errors: ModelErrors,
+        request_id: Callable[[], bytes],
+        soon: Callable[[Callable[[], None]], object],
+        arm: Callable[[Variant], None],
+        later: Later,
+        demand: Callable[[], None],
+    ) -> None:
+        super().__init__(route, errors, request_id, soon, arm)
+        self._later = later
+        self._demand = demand
+        self._asked = False  # `_grow` is on its way
+        self._looking = False  # `_look_for_idle` is
+        self._told = -TELL_AGAIN
+        self._last = perf_counter()  # when somebody last came, or was still here
+        self._peak = 0  # most workers busy since `_since`
+        self._since = self._last
+        self._setups = 0
+        self._setup_seconds = 0.0
+        self._waiting_since = 0.0  # when a request began to wait for a worker to come
+
+    # -- arrivals -----------------------------------------------------------------------------------------------------------------
+
+    def offer(self, prediction: Prediction) -> bool:
+        limit = self.route.concurrency
+        if limit and self.open() >= limit:
+            return False
+        self._last = perf_counter()
+        return super().offer(prediction)
+
+    def open(self) -> int:
+        """Requests let in and not answered."""
+        replicas = (*self.replicas.values(), *self.leaving)
+        return len(self.queue) + sum(len(worker.flight) for replica in replicas for worker in replica.workers)
+
+    def refused(self) -> Refused:
+        limit = self.route.concurrency
+        if self.hope and limit and self.open() >= limit:
+            return Refused(
+                429, "ThrottlingException", f"runs {limit} requests at once already, which is its MaxConcurrency"
+            )
+        return super().refused()
+
+    def look(self) -> None:
+        super().look()
+        usable = [replica for replica in self.replicas.values() if not replica.draining]
+        broken = bool(usable) and all(replica.failure for replica in usable)
+        self.hope = self.hope or (self.route.sleeps and not broken)
+        for replica in usable:
+            if replica.staffed is None:
+                replica.staffed = max(1, self.route.warm)
+            elif replica.staffed < self.route.warm:
+                replica.staff(self.route.warm)
+        if broken or (not self.hope and self.queue):
+            self.lost(self.empty())
+        elif self.queue:
+            self._ask(0.0)
+
+    # -- demand -------------------------------------------------------------------------------------------------------------------
+
+    def pump(self) -> None:
+        super().pump()
+        busy = sum(replica.busy for replica in self.replicas.values())
+        if busy > self._peak:
+            self._peak = busy
+        if self.queue:
+            if not self._waiting_since:
+                self._waiting_since = perf_counter()
+            self._ask(SOON if busy else 0.0)
+        elif self._waiting_since:
+            if busy:
+                self._setups += 1
+                self._setup_seconds += perf_counter() - self._waiting_since
+            self._waiting_since = 0.0
+        if not self._looking:
+            self._looking = True
+            self._later(LOOK, self._look_for_idle)
+
+    def _ask(self, seconds: float) -> None:
+        if not self._asked:
+            self._asked = True
+            self._later(seconds, self._grow)
+
+    def _grow(self) -> None:
+        """Somebody waits: another worker, or, where there is no replica, a call for one."""
+        self._asked = False
+        if not self.queue:
+            return
+        replica = next((r for r in self.replicas.values() if r.loaded and not r.draining and not r.failure), None)
+        if replica is not None:
+            self._hire(replica)
+        elif perf_counter() - self._told >= TELL_AGAIN:
+            self._told = perf_counter()
+            self._demand()
+        self._ask(TELL_AGAIN if replica is None else SOON)
+
+    def _hire(self, replica: Replica) -> None:
+        coming = (replica.staffed or 0) - len(replica.workers)
+        if coming > 0:
+            return  # those are forked right now: they may be enough
+        needed = -(-len(self.queue) // replica.batch)
+        most = self.route.concurrency or replica.allowed
+        wanted = min(most, len(replica.workers) + needed)
+        if wanted > (replica.staffed or 0):
+            replica.staff(wanted)
+
+    # -- rest ---------------------------------------------------------------------------------------------------------------------
+
+    def _look_for_idle(self) -> None:
+        """Each `rest` seconds: keep as many workers as were busy at once in that time, none if there was no request."""
+        now = perf_counter()
+        busy = self.busy() or bool(self.queue)
+        if busy:
+            self._last = now
+        if now - self._since >= self.route.rest:
+            keep = max(self.route.warm, self._peak)
+            for replica in self.replicas.values():
+                if replica.loaded and (replica.staffed or 0) > keep:
+                    replica.staff(keep)
+            self._since, self._peak = now, sum(replica.busy for replica in self.replicas.values())
+        staffed = any((replica.staffed or 0) > self.route.warm for replica in self.replicas.values())
+        self._looking = busy or staffed
+        if self._looking:
+            self._later(LOOK, self._look_for_idle)
+
+    def view(self) -> VariantView:
+        seen = super().view()
+        resting = not seen.queued and not seen.in_flight
+        return replace(
+            seen,
+            idle=perf_counter() - self._last if resting else 0.0,
+            setups=self._setups,
+            setup_seconds=self._setup_seconds,
+        )

@@ -1,0 +1,124 @@
+"""Serverless endpoints through unmodified boto3: limits, sleep in all its depths, waking without an error, concurrency."""
+
+from __future__ import annotations
+
+import concurrent.futures
+import json
+import sys
+import time
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from botocore.exceptions import ClientError
+from tests.sdk.acts import PYTHON, User, unique, until
+from tests.sdk.conftest import Server
+
+pytestmark = [pytest.mark.live, pytest.mark.slow]
+
+CODE = """
+import os, time
+
+def model_fn(model_dir):
+    return os.environ.get("COLOUR", "")
+
+def predict_fn(data, model):
+    time.sleep(float(data))
+    return {"pid": os.getpid(), "parent": os.getppid(), "colour": model}
+
+def input_fn(body, content_type):
+    return body.decode()
+"""
+
+
+@pytest.fixture(scope="module")
+def sleepy(start: Callable[..., Server]) -> User:
+    """A Clary whose serverless endpoints fall asleep at once."""
+    return User(start(serverless_rest=1, serverless_stop=4))
+
+
+def serverless(memory: int = 1024, most: int = 3, **more: Any) -> dict[str, Any]:
+    return {"ServerlessConfig": {"MemorySizeInMB": memory, "MaxConcurrency": most, **more}}
+
+
+def create(user: User, **more: Any) -> str:
+    model = user.scripted({"code/inference.py": CODE}, {"COLOUR": "blue"}, PYTHON)
+    name = unique("config")
+    variant = {"VariantName": "v1", "ModelName": model, **serverless(**more)}
+    user.sm.create_endpoint_config(EndpointConfigName=name, ProductionVariants=[variant])
+    user.sm.create_endpoint(EndpointName=name, EndpointConfigName=name)
+    user.settled(name, "InService")
+    return name
+
+
+def ask(user: User, endpoint: str, seconds: float = 0.0) -> dict[str, Any]:
+    answer: dict[str, Any] = json.loads(user.ask(endpoint, str(seconds)))
+    return answer
+
+
+def test_it_is_described_as_serverless(sleepy: User) -> None:
+    endpoint = create(sleepy, ProvisionedConcurrency=1)
+    (variant,) = sleepy.sm.describe_endpoint(EndpointName=endpoint)["ProductionVariants"]
+    wanted = {"MemorySizeInMB": 1024, "MaxConcurrency": 3, "ProvisionedConcurrency": 1}
+    assert variant["CurrentServerlessConfig"] == variant["DesiredServerlessConfig"] == wanted
+    assert "DesiredInstanceCount" not in variant
+    change = {"MaxConcurrency": 5, "ProvisionedConcurrency": 2}
+    sleepy.sm.update_endpoint_weights_and_capacities(
+        EndpointName=endpoint,
+        DesiredWeightsAndCapacities=[{"VariantName": "v1", "ServerlessUpdateConfig": change}],
+    )
+    (variant,) = sleepy.settled(endpoint, "InService")["ProductionVariants"]
+    assert variant["CurrentServerlessConfig"] == {"MemorySizeInMB": 1024, **change}
+    instances = sleepy.config({"ModelName": sleepy.scripted({"code/inference.py": CODE}, {}, PYTHON)})
+    with pytest.raises(ClientError, match="cannot be updated to an instance-based one"):
+        sleepy.sm.update_endpoint(EndpointName=endpoint, EndpointConfigName=instances)
+    sleepy.sm.delete_endpoint(EndpointName=endpoint)
+
+
+def test_requests_beyond_its_concurrency_are_throttled(sleepy: User) -> None:
+    endpoint = create(sleepy, most=2)
+
+    def call(_: int) -> tuple[int, str]:
+        try:
+            answer = sleepy.runtime.invoke_endpoint(EndpointName=endpoint, Body="1.5")
+        except ClientError as error:
+            answer = error.response
+        return answer["ResponseMetadata"]["HTTPStatusCode"], answer.get("Error", {}).get("Code", "")
+
+    with concurrent.futures.ThreadPoolExecutor(6) as pool:
+        began = time.monotonic()
+        seen = sorted(pool.map(call, range(6)))
+    assert seen == [(200, "")] * 2 + [(429, "ThrottlingException")] * 4
+    assert time.monotonic() - began < 2.9, "two at once, each with a worker of its own"
+    sleepy.sm.delete_endpoint(EndpointName=endpoint)
+
+
+def test_it_sleeps_in_two_depths_and_wakes_from_both(sleepy: User) -> None:
+    endpoint = create(sleepy)
+    first = ask(sleepy, endpoint)
+    until(lambda: workers(sleepy, endpoint) == 0, seconds=20)
+    second = ask(sleepy, endpoint)
+    assert second["parent"] == first["parent"], "the same zygote"
+    assert second["pid"] != first["pid"]
+    until(lambda: replicas(sleepy, endpoint) == 0, seconds=30)
+    assert sleepy.status(endpoint) == "InService"
+    with concurrent.futures.ThreadPoolExecutor(3) as pool:
+        woken = list(pool.map(lambda _: ask(sleepy, endpoint), range(3)))
+    assert [answer["colour"] for answer in woken] == ["blue"] * 3
+    assert replicas(sleepy, endpoint) == 1
+    sleepy.sm.delete_endpoint(EndpointName=endpoint)
+
+
+def look(user: User, endpoint: str) -> dict[str, Any]:
+    argv = [sys.executable, "-m", "clary.app.cli", "top", "--once", "--json", "--dir", user.server.settings.dir]
+    figures = json.loads(user.server.run(argv).stdout)
+    (row,) = [row for row in figures["endpoints"] if row["endpoint"] == endpoint]
+    return dict(row)
+
+
+def workers(user: User, endpoint: str) -> int:
+    return int(look(user, endpoint)["workers"])
+
+
+def replicas(user: User, endpoint: str) -> int:
+    return int(look(user, endpoint)["wanted"])
