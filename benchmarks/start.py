@@ -75,10 +75,10 @@ class Bench:
 
 
 @contextlib.contextmanager
-def running(environments: str) -> Iterator[tuple[Bench, float]]:
+def running(environments: str, **flags: Any) -> Iterator[tuple[Bench, float]]:
     """A fresh Clary and how long it took until ready."""
     folder = tempfile.mkdtemp(prefix="clary-bench-")
-    settings = load({"dir": folder, "port": 0, "environments": environments})
+    settings = load({"dir": folder, "port": 0, "environments": environments, **flags})
     began = time.perf_counter()
     settings = up.detached(settings)
     took = time.perf_counter() - began

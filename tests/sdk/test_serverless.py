@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import concurrent.futures
 import json
+import os
+import signal
 import sys
 import time
 from collections.abc import Callable
@@ -122,3 +124,61 @@ def workers(user: User, endpoint: str) -> int:
 
 def replicas(user: User, endpoint: str) -> int:
     return int(look(user, endpoint)["wanted"])
+
+
+def killed(user: User, process: str) -> None:
+    """kill -9 of one of Clary's own processes, as the supervisor notes them."""
+    noted = json.loads((user.server.settings.run / "processes.json").read_text())
+    os.kill(noted[process]["pid"], signal.SIGKILL)
+
+
+def test_a_request_at_a_sleeper_outlives_the_control_plane(sleepy: User) -> None:
+    endpoint = create(sleepy)
+    ask(sleepy, endpoint)
+    until(lambda: replicas(sleepy, endpoint) == 0, seconds=30)
+    killed(sleepy, "control")
+    assert ask(sleepy, endpoint)["colour"] == "blue", "held until somebody could start a replica"
+    patient = sleepy.server.client("sagemaker", retries={"mode": "standard", "total_max_attempts": 10})
+    patient.delete_endpoint(EndpointName=endpoint)
+
+
+def test_a_front_that_starts_anew_knows_that_it_sleeps(sleepy: User) -> None:
+    endpoint = create(sleepy)
+    ask(sleepy, endpoint)
+    until(lambda: replicas(sleepy, endpoint) == 0, seconds=30)
+    killed(sleepy, "front-0")
+    assert ask(sleepy, endpoint)["colour"] == "blue"
+    sleepy.sm.delete_endpoint(EndpointName=endpoint)
+
+
+def test_a_model_that_breaks_in_its_sleep_says_so_and_recovers(sleepy: User) -> None:
+    """Its code reads a switch in the object store whenever it is loaded."""
+    code = 'import os, boto3\nbody = boto3.client("s3").get_object(Bucket=os.environ["BUCKET"], Key="switch")["Body"].read()\n'
+    code += 'def model_fn(model_dir):\n    assert body == b"on", "switched off"\n    return None\n'
+    code += "def transform_fn(model, data, content_type, accept):\n    return b'fine'\n"
+    sleepy.put("switch", "on")
+    model = sleepy.scripted(
+        {"code/inference.py": code, "code/requirements.txt": "boto3"}, {"BUCKET": sleepy.bucket}, PYTHON
+    )
+    name = unique("switched")
+    variant = {"VariantName": "v1", "ModelName": model, **serverless()}
+    sleepy.sm.create_endpoint_config(EndpointConfigName=name, ProductionVariants=[variant])
+    sleepy.sm.create_endpoint(EndpointName=name, EndpointConfigName=name)
+    sleepy.settled(name, "InService")
+    until(lambda: replicas(sleepy, name) == 0, seconds=30)
+    sleepy.put("switch", "off")
+    with pytest.raises(ClientError) as caught:
+        sleepy.ask(name)
+    assert caught.value.response["Error"]["Code"] == "ModelError"
+    sleepy.put("switch", "on")
+    until(lambda: answers(sleepy, name), seconds=60)
+    sleepy.sm.delete_endpoint(EndpointName=name)
+
+
+def answers(user: User, endpoint: str) -> bool:
+    try:
+        return user.ask(endpoint) == b"fine"
+    except ClientError as error:
+        if error.response["Error"]["Code"] not in ("ServiceUnavailable", "ModelError"):
+            raise
+        return False

@@ -26,7 +26,7 @@ async def test_create_describe_list_delete(ask: Any, config: str, clock: Any) ->
     ("changes", "words"),
     [
         ({"InstanceType": None}, "needs InstanceType"),
-        ({"ServerlessConfig": {"MemorySizeInMB": 2048, "MaxConcurrency": 5}}, "ServerlessConfig.*not available yet"),
+        ({"ServerlessConfig": {"MemorySizeInMB": 2048, "MaxConcurrency": 5}}, "ServerlessConfig and InstanceType"),
         ({"ManagedInstanceScaling": {"Status": "ENABLED"}}, "ManagedInstanceScaling.*not available yet"),
         ({"InitialInstanceCount": None}, "needs InitialInstanceCount"),
     ],
