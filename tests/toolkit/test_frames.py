@@ -111,3 +111,22 @@ def test_a_refused_worker_learns_why() -> None:
         worker.greet("worker", "r1", "secret", 12, timeout=5)
     worker.close()
     front.close()
+
+
+@given(st.integers(0, 2**32 - 1), st.integers(0, 3), st.binary(max_size=500))
+def test_pieces_round_trip(number: int, how: int, data: bytes) -> None:
+    [(kind, _, payload)] = frames.Parser().feed(frames.chunk(number, how, data))
+    assert (kind, frames.piece(payload)) == (frames.CHUNK, (number, how, data))
+    [(kind, _, payload)] = frames.Parser().feed(frames.begun(number, data))
+    assert (kind, frames.opening(payload)) == (frames.BEGUN, (number, data))
+
+
+@pytest.mark.parametrize("payload", [b"", b"1234", b"1234\x04", b"1234\0" + bytes(frames.MAX_CHUNK + 1)])
+def test_a_piece_that_is_none_is_refused(payload: bytes) -> None:
+    with pytest.raises(frames.FrameError):
+        frames.piece(payload)
+
+
+def test_a_beginning_without_a_number_is_refused() -> None:
+    with pytest.raises(frames.FrameError):
+        frames.opening(b"123")

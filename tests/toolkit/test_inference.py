@@ -81,7 +81,7 @@ def test_forms_of_results(load: Load, result: str, body: bytes) -> None:
 def test_a_result_that_cannot_be_sent(load: Load) -> None:
     answer = load("def model_fn(d): return 2\ndef transform_fn(m, d, c, a): return 5\n").predict([_request(b"x")])[0]
     assert answer.status == 500
-    assert b"output_fn must return bytes or str, not int" in answer.body
+    assert b"output_fn must return bytes or str, or yield them, not int" in answer.body
 
 
 def test_an_exception_is_500_with_the_users_frames(load: Load, capfd: pytest.CaptureFixture[str]) -> None:
@@ -222,3 +222,76 @@ def test_awss_own_packages_can_be_imported(load: Load) -> None:
 )
 def test_accept(accept: str, chosen: str | None) -> None:
     assert content.choose(accept, ("text/csv", "application/json"), "text/csv") == chosen
+
+
+def _streamed(load: Load, code: str, accept: str = "") -> inference.Streamed:
+    answer = load(code).stream(_request(b"3", accept=accept))
+    assert isinstance(answer, inference.Streamed)
+    return answer
+
+
+PREDICTS = """
+def model_fn(model_dir): return None
+def input_fn(data, content_type): return data
+def predict_fn(data, model):
+    for number in range(3): yield "%d;" % number
+"""
+WRITES = """
+def model_fn(model_dir): return None
+def input_fn(data, content_type): return data
+def predict_fn(data, model): return range(3)
+def output_fn(prediction, accept): return ("%d;" % number for number in prediction), "text/x-mine"
+"""
+TRANSFORMS = """
+def model_fn(model_dir): return None
+def transform_fn(model, data, content_type, accept, context):
+    context.set_response_content_type(0, "text/event-stream")
+    context.set_response_header(0, "X-Amzn-SageMaker-Custom-Attributes", "a=b")
+    for number in range(3): yield b"%d;" % number
+"""
+
+
+@pytest.mark.parametrize(
+    ("code", "content_type", "headers"),
+    [
+        (PREDICTS, "application/json", ()),
+        (WRITES, "text/x-mine", ()),
+        (TRANSFORMS, "text/event-stream", (("x-amzn-sagemaker-custom-attributes", "a=b"),)),
+    ],
+)
+def test_a_function_that_yields_answers_in_pieces_or_whole(
+    load: Load, code: str, content_type: str, headers: tuple[tuple[str, str], ...]
+) -> None:
+    answer = _streamed(load, code)
+    assert (answer.content_type, answer.headers) == (content_type, headers)
+    assert list(answer.pieces) == [b"0;", b"1;", b"2;"]
+    (whole,) = load(code).predict([_request(b"3")])
+    assert whole == (200, b"0;1;2;", content_type, headers)
+
+
+def test_a_model_that_does_not_yield_answers_a_stream_whole(load: Load) -> None:
+    answer = load(FOUR).stream(_request(b"2"))
+    assert isinstance(answer, inference.Response)
+    assert answer.status == 200
+
+
+def test_what_fails_before_the_first_piece_is_an_ordinary_error(load: Load) -> None:
+    code = PREDICTS.replace("for number", "if data: raise ValueError('no words')\n    for number")
+    for answer in (load(code).stream(_request(b"3")), *load(code).predict([_request(b"3")])):
+        assert isinstance(answer, inference.Response)
+        assert answer.status == 500
+        assert answer.body.startswith(b"no words\nTraceback")
+
+
+def test_what_fails_after_it_is_an_error_too_for_who_wants_it_whole(load: Load) -> None:
+    code = PREDICTS + "    raise ValueError('out of words')\n"
+    (whole,) = load(code).predict([_request(b"3")])
+    assert whole.status == 500
+    assert whole.body.startswith(b"out of words")
+
+
+def test_a_status_that_is_no_success_is_no_stream(load: Load) -> None:
+    code = TRANSFORMS.replace("context.set_response_content_type(0,", "context.set_response_status(429); str(")
+    answer = load(code).stream(_request(b"3"))
+    assert isinstance(answer, inference.Response)
+    assert (answer.status, answer.body) == (429, b"0;1;2;")

@@ -102,6 +102,10 @@ class TestReplica:
         assert r.front.event("EXITED")["pid"] == pid
         r.front.wait_for(lambda: len(r.front.workers) == 2)
         assert f"A worker (pid {pid}) was killed: its prediction did not end within its deadline." in r.output
+        (last,) = set(r.front.workers) - {pid}
+        r.front.zygote.send(frames.control(frames.KILL, {"pid": last, "why": "nobody waits"}))
+        r.front.wait_for(lambda: len(r.front.workers) == 3)
+        assert f"A worker (pid {last}) was killed: nobody waits." in r.output
 
     def test_an_error_is_logged_from_the_users_first_frame_on(
         self, replica: Callable[..., Any], script: Callable[[str], dict[str, Any]]
@@ -194,6 +198,31 @@ class TestReplica:
         go.open("w").close()
         _, count, payload = channel.read()
         assert frames.answers(payload, count)[0][3] == b"done"
+        assert r.process.wait(30) == 0
+
+    def test_a_model_that_yields_is_heard_piece_by_piece_even_while_it_is_told_to_end(
+        self, replica: Callable[..., Any], script: Callable[[str], dict[str, Any]], tmp_path: Path
+    ) -> None:
+        go = tmp_path / "go"
+        os.mkfifo(go)
+        code = (
+            "def model_fn(d): return 1\ndef input_fn(data, content_type): return data\ndef predict_fn(data, model):\n"
+            f"    yield 'first'\n    open({str(go)!r}).close()\n    yield 'second'\n"
+        )
+        r = replica("python", **script(code))
+        r.front.ready()
+        channel = r.front.any_worker()
+        channel.sock.settimeout(30)
+        meta = frames.request_meta("application/octet-stream", "")
+        for turn in (1, 2):  # the worker is free again after a stream
+            channel.send(b"".join(frames.predict([(1, meta, b"x")], frames.STREAM)))
+            assert channel.read()[0] == frames.BEGUN
+            assert frames.piece(channel.read()[2]) == (1, frames.MORE, b"first")  # and the second is not made yet
+            if turn == 2:
+                r.process.send_signal(signal.SIGTERM)
+            go.open("w").close()
+            assert frames.piece(channel.read()[2]) == (1, frames.MORE, b"second")
+            assert frames.piece(channel.read()[2]) == (1, frames.LAST, b"")
         assert r.process.wait(30) == 0
 
     def test_workers_die_with_their_zygote(

@@ -4,8 +4,12 @@ Owns the bytes: framing, the two hot messages (PREDICT, RESULT), the JSON of all
 incremental parser for the front. Refuses to know models, HTTP and asyncio. Standard library only, Python 3.9 or newer: it is
 mounted into every runtime.
 
-**A frame** is an 8 byte header `<IBBH` (little endian: payload length, kind, flags, count) and the payload. Flags are 0 in
-version 1. `count` is the number of entries of PREDICT and RESULT, else 0. All other payloads are a JSON object (UTF-8) or empty.
+**A frame** is an 8 byte header `<IBBH` (little endian: payload length, kind, flags, count) and the payload. Flags are 0. `count` is
+the number of entries of PREDICT, STREAM and RESULT, else 0. All payloads but theirs and those of BEGUN and CHUNK are a JSON object
+(UTF-8) or empty.
+
+**Versions.** 2 added STREAM, BEGUN and CHUNK. HELLO says what a process speaks, and a front sends STREAM to nobody who speaks 1: such
+a worker gets PREDICT, and its whole answer is one piece. Everything else is as it was, so workers outlive an upgrade.
 
 **Who dials.** Every process of a replica dials each front socket named in its spec. One connection per process:
  - the *zygote* (role "zygote") speaks for the replica: it loads the model, forks, kills and reaps;
@@ -15,9 +19,9 @@ a refused connection: close, wait (0.05 s, doubling to 1 s, with jitter), dial a
 
 **Frames** (who to whom; payload; meaning):
 
-HELLO (both -> front) `{"version": 1, "role": "zygote" | "worker", "replica": id, "token": secret, "pid": n}`. The pid is as the
+HELLO (both -> front) `{"version": 2, "role": "zygote" | "worker", "replica": id, "token": secret, "pid": n}`. The pid is as the
   zygote sees it, inside the sandbox's pid namespace: KILL names it.
-WELCOME (front -> both) `{"version": 1, "workers": n, "threads": n}`. For the zygote: how many workers to keep alive (0: what its
+WELCOME (front -> both) `{"version": 2, "workers": n, "threads": n}`. For the zygote: how many workers to keep alive (0: what its
   spec says). Threads that a worker's libraries may use (0: as in the spec).
 REFUSED (front -> both) `{"reason": text}`. The front closes; dial again with back-off.
 READY (zygote -> front) `{"seconds": load time, "mode": "fork" | "per-worker", "batch": most requests that one predict call takes,
@@ -27,14 +31,18 @@ FAILED (zygote -> front) `{"message": the user's traceback, "kind": "load" | "pr
 PREDICT (front -> worker) `count` requests, see below. The next one may come before this one is answered: begin it only then.
 RESULT (worker -> front) `count` results. Several RESULT frames may answer one PREDICT, in any order; the worker is free again when
   all its ids were answered.
-CHUNK (worker -> front) reserved for streaming (version 2): `<IB` id, last, then bytes.
-CANCEL (front -> worker) `{"ids": [..]}`. Nobody waits for these any more: those not begun may be answered with status 499 and no
-  body. A worker that reads only between batches may ignore it: KILL follows at a deadline.
+STREAM (front -> worker) one request, as an entry of PREDICT, whose answer is wanted piece by piece. It goes to an idle worker and
+  nothing is sent after it. A model that does not answer in pieces, or fails before the first, answers by RESULT.
+BEGUN (worker -> front) `<I` id, then meta as of a RESULT: the answer of a STREAM begins (status 200). CHUNKs follow at once.
+CHUNK (worker -> front) `<IB` id, how, then at most MAX_CHUNK bytes. How: 0 more follows; 1 this was the last (it may be empty); 2 the
+  model failed (the bytes are its message and traceback); 3 cancelled. All but 0 make the worker free.
+CANCEL (front -> worker) `{"ids": [..]}`. Nobody waits for these any more. A worker looks for it between two pieces, closes the
+  model's generator and sends the CHUNK that ends. One that is not heard of for some seconds gets KILL.
 PING, PONG (any) empty. Answer PING by PONG; a worker does so between batches only.
 SPAWN (front -> zygote) `{"workers": n}`. Keep n workers alive from now on; 0 is a number too. More: fork. Fewer: no respawn of those
   that leave (the front drains the surplus itself, after this).
-KILL (front -> zygote) `{"pid": n}`. SIGKILL that worker at once, reap it, fork another if fewer than wanted are left. Unknown pids
-  are ignored.
+KILL (front -> zygote) `{"pid": n, "why": text for the log, if it is not a deadline}`. SIGKILL that worker at once, reap it, fork
+  another if fewer than wanted are left. Unknown pids are ignored.
 RESIZE (front -> both) `{"threads": n}`. A worker sets its libraries' threads before its next batch; the zygote remembers it for
   later forks.
 DRAIN (front -> both) empty. Worker: answer what you have, then exit 0 (not respawned). Zygote: respawn nothing any more, exit 0
@@ -63,7 +71,7 @@ import socket
 import struct
 from typing import Any, Dict, Iterable, List, Mapping, NamedTuple, Optional, Tuple, Union
 
-VERSION = 1
+VERSION = 2
 
 HELLO = 1
 WELCOME = 2
@@ -82,6 +90,8 @@ RESIZE = 14
 DRAIN = 15
 REDIAL = 16
 EXITED = 17
+STREAM = 18
+BEGUN = 19
 
 NAMES = {
     HELLO: "HELLO",
@@ -101,16 +111,22 @@ NAMES = {
     DRAIN: "DRAIN",
     REDIAL: "REDIAL",
     EXITED: "EXITED",
+    STREAM: "STREAM",
+    BEGUN: "BEGUN",
 }
 
 HEADER = struct.Struct("<IBBH")
 REQUEST = struct.Struct("<IIH")
 ANSWER = struct.Struct("<IIHH")
+NUMBER = struct.Struct("<I")
+PIECE = struct.Struct("<IB")
+MORE, LAST, BROKEN, CANCELLED = range(4)  # how a CHUNK goes on
 
 MAX_COUNT = 0xFFFF
 MAX_FRAME = 1 << 30  # bytes of one payload: a batch of bodies stays far below
 MAX_CONTROL = 1 << 20  # bytes of a JSON payload; a traceback is cut before
 MAX_META = 0xFFFF
+MAX_CHUNK = 1 << 20  # bytes of one CHUNK: longer pieces are cut, so that whoever reads slowly holds little
 _CACHE = 1024
 
 Frame = Tuple[int, int, bytes]  # kind, count, payload
@@ -189,8 +205,8 @@ def _meta(fixed: List[str], headers: Iterable[Tuple[str, str]]) -> bytes:
     return encoded
 
 
-def predict(entries: Iterable[Tuple[int, bytes, bytes]]) -> List[bytes]:
-    """A PREDICT frame for `(id, meta, body)` entries, as pieces to be written one after the other."""
+def predict(entries: Iterable[Tuple[int, bytes, bytes]], kind: int = PREDICT) -> List[bytes]:
+    """A PREDICT (or STREAM) frame for `(id, meta, body)` entries, as pieces to be written one after the other."""
     pieces: List[bytes] = [b""]
     add = pieces.append
     pack = REQUEST.pack
@@ -203,7 +219,7 @@ def predict(entries: Iterable[Tuple[int, bytes, bytes]]) -> List[bytes]:
         count += 1
     if count > MAX_COUNT or size > MAX_FRAME:
         raise FrameError("batch is too large")
-    pieces[0] = HEADER.pack(size, PREDICT, 0, count)
+    pieces[0] = HEADER.pack(size, kind, 0, count)
     return pieces
 
 
@@ -269,6 +285,31 @@ def answers(payload: bytes, count: int) -> List[Tuple[int, int, bytes, bytes]]:
     if place != len(payload):
         raise FrameError("RESULT is malformed")
     return out
+
+
+def begun(number: int, meta: bytes) -> bytes:
+    """A BEGUN frame, whole."""
+    return HEADER.pack(4 + len(meta), BEGUN, 0, 0) + NUMBER.pack(number) + meta
+
+
+def chunk(number: int, how: int, data: bytes = b"") -> bytes:
+    """A CHUNK frame, whole."""
+    return HEADER.pack(5 + len(data), CHUNK, 0, 0) + PIECE.pack(number, how) + data
+
+
+def opening(payload: bytes) -> Tuple[int, bytes]:
+    """Decode a BEGUN payload: `(id, meta)`."""
+    if len(payload) < 4:
+        raise FrameError("BEGUN is malformed")
+    return NUMBER.unpack_from(payload)[0], payload[4:]
+
+
+def piece(payload: bytes) -> Tuple[int, int, bytes]:
+    """Decode a CHUNK payload: `(id, how, bytes)`."""
+    if not 5 <= len(payload) <= 5 + MAX_CHUNK or payload[4] > CANCELLED:
+        raise FrameError("CHUNK is malformed")
+    number, how = PIECE.unpack_from(payload)
+    return number, how, payload[5:]
 
 
 _RequestMeta = Tuple[str, str, Dict[str, str]]
@@ -383,6 +424,24 @@ class Channel:
             self._frames = self._parser.feed(data)
             self._frames.reverse()
         return self._frames.pop()
+
+    def arrived(self, kind: int) -> List[bytes]:
+        """Payloads of the frames of this kind that are here already, taken out; all others stay in order for `read`, and so does the
+        end of the stream. Never waits."""
+        try:
+            while True:
+                data = self.sock.recv(65536, socket.MSG_DONTWAIT)
+                if not data:
+                    break
+                self._frames[:0] = reversed(self._parser.feed(data))
+        except BlockingIOError:
+            pass
+        except OSError as error:
+            raise Closed(str(error)) from error
+        found = [payload for each, _, payload in reversed(self._frames) if each == kind]
+        if found:
+            self._frames = [frame for frame in self._frames if frame[0] != kind]
+        return found
 
     def pending(self) -> bool:
         """Whether `read` would answer without touching the socket."""

@@ -10,7 +10,7 @@ from __future__ import annotations
 import importlib
 import os
 import sys
-from typing import Any, Dict, List, Mapping, NamedTuple, Sequence, Tuple
+from typing import Any, Callable, Dict, Iterable, List, Mapping, NamedTuple, Sequence, Tuple, TypeVar, Union
 
 from clary.toolkit.failure import user_traceback
 from clary.toolkit.frames import Request
@@ -27,6 +27,15 @@ class Response(NamedTuple):
     headers: Tuple[Tuple[str, str], ...] = ()
 
 
+class Streamed(NamedTuple):
+    """An answer in pieces, not all of them made yet; its first one is. Whoever does not take all of them closes it."""
+
+    pieces: Iterable[bytes]
+    content_type: str = "text/plain"
+    headers: Tuple[Tuple[str, str], ...] = ()
+    close: Callable[[], None] = lambda: None
+
+
 class LoadError(Exception):
     """The model cannot be loaded as asked; the text is for the user and stands alone (no traceback)."""
 
@@ -39,6 +48,10 @@ class Handler:
     def predict(self, requests: Sequence[Request]) -> List[Response]:
         """Answer each request, in order."""
         raise NotImplementedError
+
+    def stream(self, request: Request) -> Union[Response, Streamed]:
+        """Answer one request in pieces, where the model makes them one after the other."""
+        return self.predict([request])[0]
 
     def probe(self) -> None:
         """Predict something, or do nothing where only the user knows what could be predicted."""
@@ -102,9 +115,12 @@ def load_failure(error: BaseException) -> str:
     return user_traceback(type(error), error, error.__traceback__, OWN)
 
 
-def in_turn(requests: Sequence[Request], answer: Any) -> List[Response]:
+_Answered = TypeVar("_Answered", Response, Union[Response, Streamed])
+
+
+def in_turn(requests: Sequence[Request], answer: Callable[[Request], _Answered]) -> List[_Answered]:
     """Answer requests one by one through `answer(request)`; an exception concerns its own request only."""
-    responses: List[Response] = []
+    responses: List[_Answered] = []
     for request in requests:
         try:
             responses.append(answer(request))

@@ -16,8 +16,8 @@ import time
 import traceback
 from typing import Any, Dict, List, Mapping, Optional, Sequence, Tuple
 
-from clary.toolkit import frames
-from clary.toolkit.inference import Handler, Response, broken
+from clary.toolkit import frames, streaming
+from clary.toolkit.inference import Handler, Response, Streamed, broken
 
 FIRST_WAIT, LONGEST_WAIT = 0.05, 1.0
 _PR_SET_PDEATHSIG = 1
@@ -92,6 +92,8 @@ class Worker:
                 kind, count, payload = channel.read()
                 if kind == frames.PREDICT:
                     self._predict(channel, frames.requests(payload, count))
+                elif kind == frames.STREAM:
+                    self._stream(channel, frames.requests(payload, count)[0])
                 elif kind == frames.RESIZE:
                     self._set_threads(int(frames.message(payload).get("threads") or 0))
                 elif kind == frames.PING:
@@ -115,6 +117,26 @@ class Worker:
             traceback.print_exc(file=sys.stderr)
             responses = [broken(error)] * len(requests)
         channel.send(self._packed(requests, responses))
+        self._busy[self._slot] = 0
+
+    def _stream(self, channel: frames.Channel, request: frames.Request) -> None:
+        assert self._handler is not None
+        self._busy[self._slot] = 1
+        try:
+            answer = self._handler.stream(request)
+        except Exception as error:
+            traceback.print_exc(file=sys.stderr)
+            answer = broken(error)
+        if isinstance(answer, Streamed):
+            try:
+                meta = frames.result_meta(answer.content_type, answer.headers)
+            except frames.FrameError as error:
+                answer.close()
+                answer = Response(500, "The answer's headers cannot be sent: {}.".format(error).encode())
+            else:
+                streaming.send(channel, request.id, meta, answer)
+        if isinstance(answer, Response):
+            channel.send(self._packed([request], [answer]))
         self._busy[self._slot] = 0
 
     def _packed(self, requests: List[frames.Request], responses: Sequence[Response]) -> bytes:

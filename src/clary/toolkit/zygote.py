@@ -258,7 +258,8 @@ class Zygote:
         if kind == frames.SPAWN:
             self.staff.resize(int(message.get("workers") or 0))
         elif kind == frames.KILL:
-            self.staff.kill(int(message.get("pid") or 0), "its prediction did not end within its deadline")
+            why = str(message.get("why") or "its prediction did not end within its deadline")
+            self.staff.kill(int(message.get("pid") or 0), why)
         elif kind == frames.RESIZE:
             self.staff.threads = int(message.get("threads") or 0)
         elif kind == frames.PING:

@@ -2,7 +2,8 @@
 
 Owns SageMaker's handler contract (`model_fn`, `input_fn`, `predict_fn`, `output_fn`, or one `transform_fn`; `pre_model_fn`,
 `model_warmup_fn`; each may take a further `context`). A script with handlers of its own gets its requests one by one; a model with
-default handlers gets a whole batch as one array where its framework allows that.
+default handlers gets a whole batch as one array where its framework allows that. A function that yields (`predict_fn` without an
+`output_fn`, `output_fn`, `transform_fn`) answers in pieces (`pieces.py`).
 """
 
 from __future__ import annotations
@@ -14,13 +15,14 @@ import json
 import os
 import sys
 from types import ModuleType
-from typing import Any, Callable, Dict, List, Mapping, Optional, Sequence, Tuple
+from typing import Any, Callable, Dict, List, Mapping, Optional, Sequence, Tuple, Union
 
 from clary.toolkit import compat, content
 from clary.toolkit.frames import Request
 from clary.toolkit.frameworks.context import Context
 from clary.toolkit.frameworks.defaults import Defaults
-from clary.toolkit.inference import Handler, LoadError, Response, in_turn
+from clary.toolkit.frameworks.pieces import Pieces, yields
+from clary.toolkit.inference import Handler, LoadError, Response, Streamed, in_turn
 
 _ARITY = {
     "model_fn": 1,
@@ -31,7 +33,7 @@ _ARITY = {
     "pre_model_fn": 1,
     "model_warmup_fn": 2,
 }
-_Answer = Tuple[Any, str]
+_Answer = Tuple[Union[bytes, Pieces], str]
 
 
 class _Function:
@@ -127,21 +129,41 @@ class ScriptHandler(Handler):
                 return together
         return in_turn(requests, self._answer)
 
+    def stream(self, request: Request) -> Union[Response, Streamed]:
+        return in_turn([request], self._begin)[0]
+
     def _answer(self, request: Request) -> Response:
+        answer = self._begin(request)
+        if isinstance(answer, Streamed):  # to somebody who wants it whole
+            return Response(200, b"".join(answer.pieces), answer.content_type, answer.headers)
+        return answer
+
+    def _begin(self, request: Request) -> Union[Response, Streamed]:
+        """The whole answer, or the first piece of it."""
         context = Context(self._model_dir, request) if self._wants_context else None
         accept = self._accept if request.accept in content.ANY else request.accept
         try:
             result = self._transform(context, request, accept)
+            body, content_type = _unpacked(result, accept)
         except content.BadContent as error:
             return Response(400, str(error).encode("utf-8", "replace"))
         except _Unwritable as error:
             return Response(406, str(error).encode("utf-8", "replace"))
         except content.UnsupportedFormat as error:
             return Response(415, str(error).encode("utf-8", "replace"))
-        body, content_type = _unpacked(result, accept)
-        if context is None:
-            return Response(int(getattr(result, "status", 200)), body, content_type)
-        return Response(context.status, body, context.content_type or content_type, context.response_headers())
+        status = int(getattr(result, "status", 200))
+        headers: Tuple[Tuple[str, str], ...] = ()
+        if context is not None:  # after the first piece: it is made by the same code that may set these
+            status, content_type, headers = (
+                context.status,
+                context.content_type or content_type,
+                context.response_headers(),
+            )
+        if isinstance(body, bytes):
+            return Response(status, body, content_type, headers)
+        if 200 <= status < 300:
+            return Streamed(body, content_type, headers, body.close)
+        return Response(status, b"".join(body), content_type, headers)
 
     def _transform(self, context: Optional[Context], request: Request, accept: str) -> Any:
         functions, defaults = self._functions, self._defaults
@@ -159,6 +181,8 @@ class ScriptHandler(Handler):
         prediction = predict(context, value, self._model) if predict else defaults.predict(value, self._model)
         if write:
             return write(context, prediction, accept)
+        if yields(prediction):
+            return prediction
         try:
             return defaults.write(prediction, accept)
         except content.UnsupportedFormat as error:
@@ -202,7 +226,8 @@ class _Unwritable(Exception):
 
 
 def _unpacked(result: Any, accept: str) -> _Answer:
-    """Bytes and content type of what output_fn or transform_fn returned: a body, `(body, content type)`, or a response object."""
+    """Bytes (or the pieces of them) and content type of what output_fn or transform_fn returned: a body, `(body, content type)`, or a
+    response object."""
     content_type = accept
     if isinstance(result, tuple) and len(result) == 2 and isinstance(result[1], str):
         result, content_type = result
@@ -214,4 +239,6 @@ def _unpacked(result: Any, accept: str) -> _Answer:
         return result.encode("utf-8"), content_type
     if isinstance(result, (list, dict)):
         return json.dumps(content.plain(result)).encode(), content_type
-    raise TypeError("output_fn must return bytes or str, not {}".format(type(result).__name__))
+    if yields(result):
+        return Pieces(result), content_type
+    raise TypeError("output_fn must return bytes or str, or yield them, not {}".format(type(result).__name__))
