@@ -10,9 +10,10 @@ import contextlib
 import hashlib
 import socket
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from botocore.auth import SigV4Auth
 from botocore.awsrequest import AWSRequest
@@ -24,6 +25,7 @@ from clary.serving.front import Front
 from clary.serving.keys import SigningKey
 from clary.serving.routefiles import RouteFiles
 from clary.toolkit import frames
+from clary.wire.eventstream import Frame, FrameReader
 from clary.wire.sigv4 import signing_key
 
 ACCOUNT = "000000000000"
@@ -48,6 +50,25 @@ def route(*variants: VariantRoute, name: str = "iris", revision: int = 1, max_pa
     return EndpointRoute(ACCOUNT, REGION, name, revision, variants, max_payload)
 
 
+class Pipe:
+    """How a fake model answers in pieces: it writes frames to the front as it likes."""
+
+    def __init__(self, number: int, writer: asyncio.StreamWriter) -> None:
+        self.number = number
+        self.writer = writer
+        self.cancelled = asyncio.Event()
+
+    async def begin(self, content_type: str = "text/plain", headers: Sequence[tuple[str, str]] = ()) -> None:
+        await self._send(frames.begun(self.number, frames.result_meta(content_type, headers)))
+
+    async def chunk(self, data: bytes, how: int = frames.MORE) -> None:
+        await self._send(frames.chunk(self.number, how, data))
+
+    async def _send(self, frame: bytes) -> None:
+        self.writer.write(frame)
+        await self.writer.drain()
+
+
 Predict = Callable[[list[frames.Request]], Awaitable[list[tuple[int, int, bytes, bytes]] | None]]
 
 
@@ -66,6 +87,8 @@ class FakeReplica:
     predict: Predict = echo
     workers: int = 1
     batch: int = 64
+    stream: Callable[[frames.Request, Pipe], Awaitable[None]] | None = None
+    version: int = frames.VERSION
     tasks: list[asyncio.Task[None]] = field(default_factory=list)
     seen: list[list[frames.Request]] = field(default_factory=list)
     killed: list[int] = field(default_factory=list)
@@ -87,7 +110,7 @@ class FakeReplica:
         while True:
             with contextlib.suppress(OSError, asyncio.IncompleteReadError):
                 reader, writer = await asyncio.open_unix_connection(self.path)
-                hello = {"version": 1, "role": role, "replica": self.id, "token": token(self.id), "pid": pid}
+                hello = {"version": self.version, "role": role, "replica": self.id, "token": token(self.id), "pid": pid}
                 writer.write(frames.control(frames.HELLO, hello))
                 kind, _, _ = await read_frame(reader)
                 if kind == frames.WELCOME:
@@ -133,14 +156,18 @@ class FakeReplica:
     async def _worker(self, pid: int) -> None:
         while True:
             reader, writer = await self._dial("worker", pid)
+            following: asyncio.Task[tuple[int, int, bytes]] | None = None
             try:
                 while True:
-                    kind, count, payload = await read_frame(reader)
+                    kind, count, payload = await (following or read_frame(reader))
+                    following = None
                     if kind == frames.DRAIN:
                         self.running.pop(pid, None)
                         return
                     if kind == frames.REDIAL:
                         break
+                    if kind == frames.STREAM:
+                        following = await self._streamed(frames.requests(payload, 1)[0], reader, writer)
                     if kind != frames.PREDICT:
                         continue
                     batch = frames.requests(payload, count)
@@ -153,6 +180,28 @@ class FakeReplica:
                 pass
             finally:
                 writer.close()
+
+    async def _streamed(
+        self, request: frames.Request, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+    ) -> asyncio.Task[tuple[int, int, bytes]]:
+        """Let the model write; hear of a CANCEL meanwhile. Answers what is read next."""
+        assert self.stream is not None
+        self.seen.append([request])
+        pipe = Pipe(request.id, writer)
+        model = asyncio.create_task(self.stream(request, pipe))
+        following = asyncio.create_task(read_frame(reader))
+        try:
+            await asyncio.wait((model, following), return_when=asyncio.FIRST_COMPLETED)
+            if following.done() and following.result()[0] == frames.CANCEL:
+                assert frames.message(following.result()[2]) == {"ids": [request.id]}
+                pipe.cancelled.set()
+                following = asyncio.create_task(read_frame(reader))
+            await model
+        except BaseException:
+            model.cancel()
+            following.cancel()
+            raise
+        return following
 
 
 async def read_frame(reader: asyncio.StreamReader) -> tuple[int, int, bytes]:
@@ -199,7 +248,7 @@ class Bench:
             server.close()
         for connection in list(self.front.connections):
             if connection.transport is not None:
-                connection.transport.close()
+                connection.transport.abort()
         for link in list(self.front.links):
             link.close()
         for session in list(self.channel.sessions):
@@ -210,9 +259,11 @@ class Bench:
     async def put(self, wanted: EndpointRoute) -> None:
         await self.front.put(wanted)
 
-    async def replica(self, name: str, predict: Predict = echo, workers: int = 1, batch: int = 64) -> FakeReplica:
+    async def replica(
+        self, name: str, predict: Predict = echo, workers: int = 1, batch: int = 64, **more: Any
+    ) -> FakeReplica:
         """Start a fake replica and wait until the front calls it ready."""
-        fake = await FakeReplica(self.workers, name, predict, workers, batch).start()
+        fake = await FakeReplica(self.workers, name, predict, workers, batch, **more).start()
         self.replicas.append(fake)
         await until(lambda: self.state(name) == "ready" and len(self.front.replicas[name].workers) == workers)
         return fake
@@ -222,6 +273,12 @@ class Bench:
 
     async def invoke(self, body: bytes = b"1,2", name: str = "iris", **headers: str) -> Answer:
         return await call(self.http, signed(body, name, {k.replace("_", "-"): v for k, v in headers.items()}))
+
+    async def stream(self, body: bytes = b"1,2", name: str = "iris", **headers: str) -> Streamed:
+        """Ask for an answer in pieces; returns once its head, or a whole error, came."""
+        given = {k.replace("_", "-"): v for k, v in headers.items()}
+        request = signed(body, name, given, path=f"/endpoints/{name}/invocations-response-stream")
+        return await Streamed.ask(self.http, request)
 
 
 @dataclass
@@ -270,6 +327,64 @@ async def read_answer(reader: asyncio.StreamReader) -> Answer:
     headers = {k.lower(): v.strip() for k, _, v in (line.partition(":") for line in lines[1:] if line)}
     body = await reader.readexactly(int(headers.get("content-length", "0")))
     return Answer(int(lines[0].split()[1]), headers, body)
+
+
+class Streamed:
+    """An answer that is read event by event."""
+
+    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.reader = reader
+        self.writer = writer
+        self.status = 0
+        self.headers: dict[str, str] = {}
+        self.body = b""  # of an answer that is not in pieces
+        self._frames = FrameReader()
+        self._events: list[Frame] = []
+        self._ended = False
+
+    @classmethod
+    async def ask(cls, path: str, request: bytes) -> Streamed:
+        reader, writer = await asyncio.open_unix_connection(path)
+        self = cls(reader, writer)
+        writer.write(request)
+        try:
+            lines = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1").split("\r\n")
+            self.status = int(lines[0].split()[1])
+            self.headers = {k.lower(): v.strip() for k, _, v in (line.partition(":") for line in lines[1:] if line)}
+            if "content-length" in self.headers:
+                self.body = await reader.readexactly(int(self.headers["content-length"]))
+        except asyncio.CancelledError:
+            writer.close()
+            raise
+        return self
+
+    async def event(self) -> Frame | None:
+        """The next event; None at the end."""
+        while not self._events and not self._ended:
+            size = int(await self.reader.readuntil(b"\r\n"), 16)
+            self._events += self._frames.feed(await self.reader.readexactly(size))
+            assert await self.reader.readexactly(2) == b"\r\n"
+            self._ended = not size
+        return self._events.pop(0) if self._events else None
+
+    async def piece(self) -> bytes:
+        event = await self.event()
+        assert event is not None
+        assert event.headers == {
+            ":event-type": "PayloadPart",
+            ":message-type": "event",
+            ":content-type": "application/octet-stream",
+        }
+        return event.payload
+
+    async def rest(self) -> list[Frame]:
+        events = []
+        while (event := await self.event()) is not None:
+            events.append(event)
+        return events
+
+    def hang_up(self) -> None:
+        self.writer.close()
 
 
 async def until(condition: Callable[[], bool], seconds: float = 5.0) -> None:

@@ -8,6 +8,7 @@ import re
 import socket
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
+from time import perf_counter
 
 import pytest
 from tests.serving.fakes import (
@@ -25,6 +26,7 @@ from tests.serving.fakes import (
 )
 
 from clary.domain.routes import EndpointRoute
+from clary.serving.boost import AHEAD_SECONDS
 from clary.toolkit import frames
 
 
@@ -158,7 +160,7 @@ UNSIGNED = b"POST /endpoints/iris/invocations HTTP/1.1\r\nHost: x\r\nContent-Len
         (lambda: signed().replace(b"/iris/", b"/rose/"), 403, "InvalidSignatureException"),
         (lambda: UNSIGNED, 403, "MissingAuthenticationTokenException"),
         (lambda: signed(path="/endpoints/iris/async-invocations"), 400, "UnknownOperationException"),
-        (lambda: signed(path="/endpoints/iris/invocations-response-stream"), 400, "UnknownOperationException"),
+        (lambda: signed(path="/endpoints/iris/invocations-bidirectional-stream"), 400, "UnknownOperationException"),
         (lambda: signed(path="/endpoints/iris%2Frose/invocations"), 400, "ValidationError"),
         (lambda: signed(path="/endpoints/iris"), 404, "UnknownOperationException"),
         (lambda: signed(method="GET"), 404, "UnknownOperationException"),
@@ -484,6 +486,7 @@ async def test_what_was_sent_ahead_goes_to_another_worker_but_what_was_begun_doe
         begun = asyncio.create_task(bench.invoke(b"begun"))
         [held] = bench.front.replicas["r1"].workers
         await until(lambda: len(held.flight) == 1)
+        held.since += 60  # as if it began just now, however slow this test is
         ahead = asyncio.create_task(bench.invoke(b"ahead"))
         await until(lambda: len(held.flight) == 2)
         parser, got = frames.Parser(), []
@@ -493,6 +496,24 @@ async def test_what_was_sent_ahead_goes_to_another_worker_but_what_was_begun_doe
     assert (await begun).status == 424
     assert (await ahead).body == b"ahead"
     assert [request.body for batch in fake.seen for request in batch] == [b"ahead"]
+
+
+async def test_a_worker_that_hangs_gets_no_second_victim(bench: Bench) -> None:
+    """It was quick and would be sent more ahead, but what it works on takes longer than anything did."""
+    await bench.put(route(variant("AllTraffic", 1, replica("r1"), replica("r2"), batch=1)))
+    hanging = await bench.replica("r1", never, batch=1)
+    waiting = asyncio.create_task(bench.invoke(b"victim"))
+    await until(lambda: len(hanging.seen) == 1)
+    for one in bench.front.replicas.values():
+        one.service = 0.0001
+    [held] = bench.front.replicas["r1"].workers
+    await until(lambda: perf_counter() - held.since > AHEAD_SECONDS)
+    late = [asyncio.create_task(bench.invoke(b"%d" % number)) for number in range(20)]
+    await until(lambda: len(bench.front.endpoints[ACCOUNT, "us-east-1", "iris"].variants["AllTraffic"].queue) == 20)
+    await bench.replica("r2", batch=1)
+    assert [(await task).status for task in late] == [200] * 20
+    assert [request.body for batch in hanging.seen for request in batch] == [b"victim"]
+    waiting.cancel()
 
 
 async def test_of_several_sent_ahead_only_the_one_begun_is_lost(bench: Bench) -> None:
@@ -511,6 +532,7 @@ async def test_of_several_sent_ahead_only_the_one_begun_is_lost(bench: Bench) ->
         for number in range(4):
             waiting.append(asyncio.create_task(bench.invoke(b"%d" % number)))
             await until(lambda: len(held.flight) == len(waiting))
+            held.since += 60  # as if it began just now
         parser, got = frames.Parser(), []
         while sum(kind == frames.PREDICT for kind, _, _ in got) < 4:
             got += parser.feed(await loop.sock_recv(worker, 4096))

@@ -178,7 +178,7 @@ def test_errors_are_well_formed_whatever_they_tell(message: str, body: bytes) ->
 
 
 def key(number: int) -> joins.JoinKey:
-    return joins.JoinKey(("a", "r", "e"), str(number), "00")
+    return joins.JoinKey(("a", "r", "e"), "/", str(number), "00")
 
 
 def test_answers_are_kept_for_a_minute() -> None:

@@ -22,7 +22,7 @@ SERVICES: Mapping[str, str] = {
 ELSEWHERE: tuple[tuple[str, str, str], ...] = (
     ("sagemaker-runtime", "InvokeEndpoint", "answered by the fronts"),
     ("sagemaker-runtime", "InvokeEndpointAsync", "refused: not available yet"),
-    ("sagemaker-runtime", "InvokeEndpointWithResponseStream", "refused: not available yet"),
+    ("sagemaker-runtime", "InvokeEndpointWithResponseStream", "answered by the fronts"),
     (
         "s3",
         "objects, buckets, versions, multipart uploads, presigned requests, POST forms",

@@ -47,10 +47,24 @@ def success_head(variant: str, meta: bytes) -> bytes:
     """The answer's head up to and with `x-amzn-RequestId: `, for a result's meta; the caller goes on with id, length and body.
 
     Header values come from the user's model: what could not be one printable header line is left out."""
+    return _head(["HTTP/1.1 200 OK"], "Content-Type", variant, meta)
+
+
+def stream_head(variant: str, meta: bytes) -> bytes:
+    """The same for an answer that follows in chunks, as an event stream. nginx takes X-Accel-Buffering for itself: pass on at once."""
+    lines = [
+        "HTTP/1.1 200 OK",
+        "Content-Type: application/vnd.amazon.eventstream",
+        "Transfer-Encoding: chunked",
+        "X-Accel-Buffering: no",
+    ]
+    return _head(lines, "X-Amzn-SageMaker-Content-Type", variant, meta)
+
+
+def _head(lines: list[str], typed: str, variant: str, meta: bytes) -> bytes:
     content_type, headers = frames.decode_result_meta(meta)
-    lines = ["HTTP/1.1 200 OK"]
     if content_type and _printable(content_type):
-        lines.append(f"Content-Type: {content_type}")
+        lines.append(f"{typed}: {content_type}")
     lines.append(f"x-Amzn-Invoked-Production-Variant: {variant}")
     for name, sent in PASSED_BACK.items():
         value = headers.get(name, "")

@@ -38,8 +38,7 @@ class ElasticVariant(Variant):
         later: Later,
         demand: Callable[[], None],
     ) -> None:
-        super().__init__(route, errors, request_id, soon, arm)
-        self._later = later
+        super().__init__(route, errors, request_id, soon, arm, later)
         self._demand = demand
         self._asked = False  # `_grow` is on its way
         self._looking = False  # `_look_for_idle` is

@@ -93,7 +93,7 @@ class Endpoint:
             return ElasticVariant(
                 wanted, errors, self._request_id, self._soon, self._arm, self._later, lambda: self._changed(self.route)
             )
-        return Variant(wanted, errors, self._request_id, self._soon, self._arm)
+        return Variant(wanted, errors, self._request_id, self._soon, self._arm, self._later)
 
     def _share(self, route: EndpointRoute) -> None:
         entries = [variant for variant in route.variants if variant.entry]

@@ -27,6 +27,7 @@ from clary.serving.queue import Refused, Variant
 from clary.serving.replicas import Link, Replica
 from clary.serving.routefiles import RouteFiles
 from clary.serving.seals import Seals
+from clary.serving.streams import Stream
 from clary.wire import sigv4
 from clary.wire.autherrors import auth_error
 from clary.wire.errors import AuthError
@@ -153,10 +154,12 @@ class Front:
         if request.size > endpoint.route.max_payload:
             raise self._oversize(request.size, endpoint.route.max_payload)
         headers = request.headers
-        meta, aim = invoke.passed(name, headers)
+        read = invoke.passed_streamed if request.path.endswith(invoke.STREAMED) else invoke.passed
+        meta, aim = read(name, headers)
         if aim is not None or endpoint.containers:
             invoke.check_container(name, endpoint.containers, aim)
-        prediction = Prediction(connection, meta, request.body, aim is not None and aim.variant != "")
+        kind = Prediction if read is invoke.passed else Stream
+        prediction = kind(connection, meta, request.body, aim is not None and aim.variant != "")
         invocation = headers.get("amz-sdk-invocation-id")
         if invocation is not None and self._joined(connection, request, endpoint, invocation, prediction):
             return
@@ -166,15 +169,15 @@ class Front:
         self, connection: Connection, request: Incoming, endpoint: Endpoint, invocation: str, prediction: Prediction
     ) -> bool:
         """Whether this is a client's retry, which gets the answer of its earlier attempt; else it becomes the first attempt."""
-        join = JoinKey(endpoint.key, invocation, request.digest)
+        join = JoinKey(endpoint.key, request.path, invocation, request.digest)
         kept = self.joins.answer(join, time.monotonic())
         if kept is not None:
+            connection.stream = None
             connection.answer(kept)
             return True
         running = self.joins.running.get(join)
         if running is not None:
-            running.keep = invoke.may_retry(request.headers)
-            running.waiters = [*(running.waiters or ()), connection]
+            running.join(connection, invoke.may_retry(request.headers))
             return True
         prediction.keep = invoke.may_retry(request.headers)
         prediction.settled = self.joins.settled(join)
@@ -183,10 +186,10 @@ class Front:
 
     def _offer(self, endpoint: Endpoint, aim: invoke.Aim | None, prediction: Prediction) -> None:
         name = endpoint.route.name
-        if aim is None:
+        if aim is None or not (aim.variant or aim.container):
             variant = endpoint.choose()
         else:
-            variant = endpoint.aimed(*aim)
+            variant = endpoint.aimed(aim.variant, aim.container)
             if variant is None and aim.variant:
                 text = f"Variant {aim.variant} of endpoint {name} of account {endpoint.route.account} not found."
                 prediction.settle(answers.error(400, "ValidationError", text, self.request_id()), False)

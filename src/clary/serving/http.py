@@ -13,6 +13,7 @@ from typing import Protocol, cast
 import httptools
 
 from clary.serving.answers import error
+from clary.serving.streams import Stream
 
 HEAD_LIMIT = 1 << 17  # bytes of URL and header fields
 FIELD_LIMIT = 200
@@ -65,6 +66,7 @@ class Connection(asyncio.Protocol):
     __slots__ = (
         "_chunks",
         "_close",
+        "_full",
         "_head",
         "_parser",
         "_request",
@@ -76,6 +78,7 @@ class Connection(asyncio.Protocol):
         "gone",
         "plane",
         "served",
+        "stream",
         "transport",
     )
 
@@ -86,6 +89,8 @@ class Connection(asyncio.Protocol):
         self.fresh = True  # nothing was read yet: whoever dialled is about to ask
         self.served = False  # an answer was sent with `Connection: close`, or is about to be
         self.transport: asyncio.Transport | None = None
+        self.stream: Stream | None = None  # the request's, if its answer is to come in pieces
+        self._full = False
         self._parser = httptools.HttpRequestParser(self)
         self._request = Incoming()
         self._chunks: list[bytes] = []
@@ -118,6 +123,20 @@ class Connection(asyncio.Protocol):
         self.transport = None
         self._waiting.clear()
         self.plane.connections.discard(self)
+        stream, self.stream = self.stream, None
+        if stream is not None:
+            stream.hung_up()
+
+    def pause_writing(self) -> None:
+        """The other side reads too slowly: the transport holds enough."""
+        self._full = True
+        if self.stream is not None:
+            self.stream.pause()
+
+    def resume_writing(self) -> None:
+        self._full = False
+        if self.stream is not None:
+            self.stream.resume()
 
     # -- httptools ----------------------------------------------------------------------------------------------------------------
 
@@ -191,6 +210,37 @@ class Connection(asyncio.Protocol):
         self.transport.write(response)
         if self._waiting and not self._taking:
             self._take()
+
+    def begin(self, head: bytes) -> None:
+        """Send the head of an answer that comes in chunks (`piece`), until `end`."""
+        if self.transport is None:
+            return
+        if (self._close and not self._waiting) or self.plane.draining:
+            self.served = True
+            head = head.replace(b"\r\n", b"\r\nConnection: close\r\n", 1)
+        self.transport.write(head)
+        if self._full and self.stream is not None:
+            self.stream.pause()
+
+    def piece(self, data: bytes) -> None:
+        if self.transport is not None:
+            self.transport.write(b"%x\r\n%b\r\n" % (len(data), data))
+
+    def end(self) -> None:
+        """The answer is whole."""
+        if self.transport is None:
+            return
+        self.transport.write(b"0\r\n\r\n")
+        self.busy = False
+        if self.served:
+            self.transport.close()
+        elif self._waiting and not self._taking:
+            self._take()
+
+    def drop(self) -> None:
+        """Nobody reads here any more."""
+        if self.transport is not None:
+            self.transport.abort()
 
     def _take(self) -> None:
         """Go on with requests that were read ahead. One that is answered at once comes back here by this loop, not by recursion."""

@@ -13,11 +13,13 @@ from clary.toolkit import frames
 
 PREFIX = "/endpoints/"
 SUFFIX = "/invocations"
+STREAMED = "/invocations-response-stream"
 LATER = {  # paths of the service model that are not served yet
     "/async-invocations": "InvokeEndpointAsync",
-    "/invocations-response-stream": "InvokeEndpointWithResponseStream",
     "/invocations-bidirectional-stream": "InvokeEndpointWithBidirectionalStream",
 }
+NEW_SESSION = "NEW_SESSION"
+_SESSION = "^[a-zA-Z0-9](-*[a-zA-Z0-9])*$"
 _PLAIN = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-")
 _VISIBLE = frozenset(chr(c) for c in range(0x20, 0x7F))
 
@@ -45,10 +47,11 @@ _REFUSED = {  # header -> why this endpoint cannot honour it
 
 
 class Aim(NamedTuple):
-    """What a request names: TargetVariant, TargetContainerHostname. "": it does not."""
+    """What a request names: TargetVariant, TargetContainerHostname, SessionId. "": it does not."""
 
     variant: str
     container: str
+    session: str
 
 
 class Refusal(Exception):
@@ -62,10 +65,11 @@ class Refusal(Exception):
 
 
 def endpoint_name(method: str, path: str) -> str:
-    """The endpoint of an InvokeEndpoint path; Refusal for every other path and verb."""
+    """The endpoint of an InvokeEndpoint path, or of the same for an answer in pieces; Refusal for every other path and verb."""
     if path.startswith(PREFIX) and method == "POST":
-        if path.endswith(SUFFIX):
-            name = path[len(PREFIX) : -len(SUFFIX)]
+        suffix = SUFFIX if path.endswith(SUFFIX) else STREAMED
+        if path.endswith(suffix):
+            name = path[len(PREFIX) : -len(suffix)]
             if name and _PLAIN.issuperset(name) and len(name) <= 63:
                 return name
             raise Refusal(
@@ -99,6 +103,14 @@ def passed(name: str, headers: Mapping[str, str]) -> tuple[bytes, Aim | None]:
     return _METAS.get(key) or _remember(*key), None
 
 
+def passed_streamed(name: str, headers: Mapping[str, str]) -> tuple[bytes, Aim | None]:
+    """The same for an answer in pieces: Accept is in a header of its own there, and a session must have begun before."""
+    meta, aim = passed(name, {**headers, "accept": headers.get("x-amzn-sagemaker-accept", "")})
+    if aim is not None and aim.session == NEW_SESSION:
+        raise _not_a_session(NEW_SESSION, _SESSION)
+    return meta, aim
+
+
 def _rich(name: str, headers: Mapping[str, str]) -> tuple[bytes, Aim | None]:
     for header, reason in _REFUSED.items():
         if header in headers:
@@ -106,9 +118,15 @@ def _rich(name: str, headers: Mapping[str, str]) -> tuple[bytes, Aim | None]:
     _check_limits(headers)
     kept = [(header, headers[header]) for header in PASSED if header in headers]
     meta = _encoded(headers.get("content-type", ""), headers.get("accept", ""), kept)
+    session = headers.get("x-amzn-sagemaker-session-id")
+    if session is not None and session != NEW_SESSION:
+        ends = session[:1] + session[-1:]
+        if not session or not _PLAIN.issuperset(session) or "-" in ends:
+            raise _not_a_session(session, f"^({NEW_SESSION})$|{_SESSION}")
     aim = Aim(
         headers.get("x-amzn-sagemaker-target-variant", ""),
         headers.get("x-amzn-sagemaker-target-container-hostname", ""),
+        session or "",
     )
     return meta, aim if any(aim) else None
 
@@ -128,6 +146,15 @@ def check_container(name: str, known: Sequence[str], aim: Aim | None) -> None:
         text = f"Container {named} not found in endpoint {name}."
     listed = f" Its containers: {', '.join(known)}." if known else ""
     raise Refusal(400, "ValidationError", text + listed)
+
+
+def _not_a_session(session: str, pattern: str) -> Refusal:
+    return Refusal(
+        400,
+        "ValidationError",
+        f"1 validation error detected: Value '{session}' at 'sessionId' failed to satisfy constraint: Member must satisfy regular "
+        f"expression pattern: {pattern}",
+    )
 
 
 def _remember(content_type: str | None, accept: str | None) -> bytes:

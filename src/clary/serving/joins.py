@@ -22,6 +22,7 @@ OVERHEAD = 300  # bytes that an entry costs beside its answer
 
 class JoinKey(NamedTuple):
     endpoint: tuple[str, str, str]
+    path: str  # which operation, and of which endpoint
     invocation: str
     body: str  # its SHA-256
 

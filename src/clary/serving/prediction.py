@@ -24,6 +24,8 @@ class Prediction:
 
     `settled` is called once, with the answer and whether the model gave it (such an answer may be kept for a retry)."""
 
+    single = False  # whether it goes to a worker by itself: `Single`
+
     __slots__ = (
         "arrived",
         "body",
@@ -67,6 +69,50 @@ class Prediction:
             for waiter in self.waiters:
                 waiter.answer(response)
 
+    def join(self, waiter: Waiter, keep: bool) -> None:
+        """A retry of the same client waits too."""
+        self.keep = keep
+        self.waiters = [*(self.waiters or ()), waiter]
+
+    def late(self, response: bytes) -> None:
+        """It met its deadline; `response` is the answer for somebody who got nothing yet."""
+        self.settle(response, True)
+
+    def lost(self, response: bytes) -> None:
+        """The worker that had it died."""
+        self.settle(response, True)
+
     def abandoned(self) -> bool:
         """Whether nobody waits any more, nor may come back."""
         return not self.keep and self.waiter.gone and all(waiter.gone for waiter in self.waiters or ())
+
+
+class Holder(Protocol):
+    """The worker that has a prediction."""
+
+    def cancel(self, prediction: Single) -> None:
+        """Nobody waits for it any more."""
+        ...
+
+    def pause(self) -> None:
+        """Read nothing more from the worker for now; what it makes meanwhile makes it wait."""
+        ...
+
+    def resume(self) -> None: ...
+
+
+class Single(Prediction):
+    """A prediction that goes to an idle worker by itself: one of a session, or one that is answered in pieces.
+
+    `heard` is told of the meta of a successful answer, while `worker` is still the one that gave it."""
+
+    single = True
+    streams = False
+
+    __slots__ = ("heard", "session", "worker")
+
+    def __init__(self, waiter: Waiter, meta: bytes, body: bytes, pinned: bool, session: str = "") -> None:
+        super().__init__(waiter, meta, body, pinned)
+        self.session = session
+        self.worker: Holder | None = None
+        self.heard: Callable[[Single, bytes], None] | None = None

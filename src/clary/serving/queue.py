@@ -10,14 +10,17 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Iterable
 from time import perf_counter
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 from clary.domain.routes import VariantRoute, VariantView
-from clary.serving.answers import ModelErrors, success_head
+from clary.serving.answers import ModelErrors, stream_head, success_head
 from clary.serving.counters import Counters
 from clary.serving.pipelines import Passage, first_meta
-from clary.serving.prediction import Prediction
-from clary.serving.replicas import Replica, Worker
+from clary.serving.prediction import Prediction, Single
+from clary.serving.replicas import Replica
+from clary.serving.streams import BROKEN, Stream
+from clary.serving.workers import Worker
+from clary.toolkit import frames
 
 BATCH_BYTES = 8 << 20  # bodies of one batch, unless it is a single one
 SMALL_BATCH = 8  # a batch is not cut below this to keep more workers busy: a batch costs less than two
@@ -42,6 +45,7 @@ class Variant:
         request_id: Callable[[], bytes],
         soon: Callable[[Callable[[], None]], object],
         arm: Callable[[Variant], None],
+        later: Callable[[float, Callable[[], None]], object],
     ) -> None:
         self.route = route
         self.errors = errors
@@ -52,6 +56,7 @@ class Variant:
         self._request_id = request_id
         self._soon = soon
         self._arm = arm
+        self._later = later
         self._scheduled = False
         self._grouping = False
         self.armed = False
@@ -117,12 +122,15 @@ class Variant:
             batch = self._take(replica.batch)
             if not batch:
                 return
-            replica.take_idle().give(batch)
+            if batch[0].single:
+                replica.take_idle().give_single(cast(Single, batch[0]), self.passage is None)
+            else:
+                replica.take_idle().give(batch)
 
     def _send_ahead(self) -> None:
         """Everybody is busy: quick workers that take one request at a time get their next one already."""
         for replica in self.replicas.values():
-            while self.queue:
+            while self.queue and not self.queue[0].single:
                 worker = replica.ahead()
                 if worker is None:
                     break
@@ -159,8 +167,10 @@ class Variant:
                 prediction.settle(b"", False)
                 continue
             size += len(prediction.body)
-            if batch and size > BATCH_BYTES:
+            if batch and (size > BATCH_BYTES or prediction.single):
                 break
+            if prediction.single:
+                limit = 1
             queue.popleft()
             self.queued_bytes -= len(prediction.body)
             batch.append(prediction)
@@ -170,7 +180,7 @@ class Variant:
 
     def finish(self, prediction: Prediction, status: int, meta: bytes, body: bytes, now: float) -> None:
         """The model answered."""
-        if prediction.done:
+        if prediction.done or (prediction.single and self._finish_single(prediction, status, meta, body, now)):
             return
         counters = self.counters
         if 200 <= status < 300:
@@ -192,6 +202,47 @@ class Variant:
         counters.record(now - prediction.arrived, now - prediction.sent, prediction.spent)
         prediction.settle(response, True)
 
+    def _finish_single(self, prediction: Prediction, status: int, meta: bytes, body: bytes, now: float) -> bool:
+        """What only a `Single` asks of an answer; whether it is answered by that."""
+        assert isinstance(prediction, Single)
+        if not 200 <= status < 300 or self.passage is not None:
+            return False
+        if prediction.heard is not None:
+            prediction.heard(prediction, meta)
+        if not isinstance(prediction, Stream):
+            return False
+        self._open(prediction, meta)
+        if body:
+            prediction.part(body, now)
+        prediction.finish()
+        self.counters.record(now - prediction.arrived, now - prediction.sent, prediction.spent)
+        return True
+
+    def begin(self, prediction: Stream, meta: bytes) -> None:
+        """The model answers in pieces, and the first one is made."""
+        if prediction.heard is not None:
+            prediction.heard(prediction, meta)
+        self._open(prediction, meta)
+
+    def _open(self, prediction: Stream, meta: bytes) -> None:
+        head = b"%b%b\r\n\r\n" % (stream_head(self.route.name, meta), self._request_id())
+        prediction.begin(head, self.route.container, self.route.timeout, self._later)
+
+    def end(self, prediction: Stream, how: int, data: bytes, now: float) -> None:
+        """The model made its last piece, or broke, or stopped as it was told."""
+        if prediction.done:
+            return
+        counters = self.counters
+        if how == frames.LAST:
+            if data:
+                prediction.part(data, now)
+            prediction.finish()
+        else:
+            counters.errors_5xx += 1
+            counters.model_errors += 1
+            prediction.break_off("StreamBroken", BROKEN.format(reason=data.decode("utf-8", "replace")))
+        counters.record(now - prediction.arrived, now - prediction.sent, prediction.spent)
+
     def _head(self, meta: bytes) -> bytes:
         if len(self._heads) >= HEADS:
             self._heads.clear()
@@ -204,7 +255,7 @@ class Variant:
             if not prediction.done:
                 self.counters.errors_5xx += 1
                 self.counters.model_errors += 1
-                prediction.settle(self.errors.no_answer(self._request_id()), True)
+                prediction.lost(self.errors.no_answer(self._request_id()))
 
     def again(self, predictions: Iterable[Prediction]) -> None:
         """The worker died before it read these: they go first to the next one."""
@@ -243,7 +294,7 @@ class Variant:
         if not prediction.done:
             self.counters.errors_5xx += 1
             self.counters.model_errors += 1
-            prediction.settle(self.errors.timed_out(self._request_id()), True)
+            prediction.late(self.errors.timed_out(self._request_id()))
 
     # -- changes of the route -------------------------------------------------------------------------------------------------
 

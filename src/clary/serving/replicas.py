@@ -1,7 +1,7 @@
-"""A replica as its home front sees it: the zygote's connection, its workers, what they hold.
+"""A replica as its home front sees it: the zygote's connection, its workers, what state it is in.
 
-Owns the front's side of the worker protocol (`toolkit/frames.py`): who may dial, what state a replica is in, sending batches and
-taking results. Refuses to know HTTP and which request goes where (`queue.py` decides).
+Owns the front's side of the worker protocol (`toolkit/frames.py`): who may dial, who said what. Refuses to know HTTP, which request
+goes where (`queue.py` decides) and what a worker holds (`workers.py`).
 """
 
 from __future__ import annotations
@@ -11,26 +11,16 @@ import hashlib
 import hmac
 from collections.abc import Callable
 from time import perf_counter
-from typing import Protocol, cast
+from typing import cast
 
 from clary.domain.routes import ReplicaRoute, ReplicaView
-from clary.serving.boost import allowed, sends_ahead, smoothed
-from clary.serving.prediction import Prediction
+from clary.serving.boost import AHEAD_SECONDS, allowed, sends_ahead
+from clary.serving.workers import Owner, Worker
 from clary.toolkit import frames
 
 JOINED = 1 << 16  # a batch up to this many bytes is written as one piece
 FAILURE_LIMIT = 1 << 16  # characters of a traceback that are kept
 HELLO_LIMIT = 1 << 16  # bytes of a frame before the other side said who it is
-DYING = 5.0  # seconds until a killed worker must be gone
-
-
-class Owner(Protocol):
-    """The variant a replica belongs to."""
-
-    def pump(self) -> None: ...
-    def finish(self, prediction: Prediction, status: int, meta: bytes, body: bytes, now: float) -> None: ...
-    def lost(self, predictions: list[Prediction]) -> None: ...
-    def again(self, predictions: list[Prediction]) -> None: ...
 
 
 class Replica:
@@ -91,9 +81,12 @@ class Replica:
         if self.batch > 1 or self.draining or not sends_ahead(1, self.service):
             return None
         best, least = None, (0, 0.0)
+        latest = perf_counter() - AHEAD_SECONDS  # who began before is slower than expected, and may be for long
         for worker in self.workers:
             held = len(worker.flight)
-            if not worker.dying and sends_ahead(held, self.service) and (best is None or (held, worker.since) < least):
+            if worker.dying or worker.alone or worker.since < latest or not sends_ahead(held, self.service):
+                continue
+            if best is None or (held, worker.since) < least:
                 best, least = worker, (held, worker.since)
         return best
 
@@ -158,120 +151,6 @@ class Replica:
             self.changed()
 
 
-class Worker:
-    """One worker: what it holds, its connection. The first `begun` entries of `flight` are the batch it works on; more may have been
-    sent ahead, each a batch of its own, which it begins in turn when the one before is answered."""
-
-    __slots__ = ("_next", "begun", "dismissed", "dying", "flight", "last", "link", "pid", "replica", "since")
-
-    def __init__(self, link: Link, replica: Replica, pid: int) -> None:
-        self.link = link
-        self.replica = replica
-        self.pid = pid
-        self.flight: dict[int, Prediction] = {}
-        self.begun = 0
-        self.since = 0.0
-        self.dismissed = False  # told to go while it was idle
-        self.dying = False
-        self.last = False  # the batch it works on is the last thing that was sent to it
-        self._next = 0
-
-    def give(self, batch: list[Prediction]) -> None:
-        """Send a batch. The caller made the worker busy (`Replica.take_idle`)."""
-        self.begun = len(batch)
-        self.since = perf_counter()
-        for prediction in batch:
-            prediction.sent = self.since
-        self._send(batch)
-        self.last = True
-
-    def give_ahead(self, prediction: Prediction) -> None:
-        """Send one more to a busy worker (`Replica.ahead`). It was not begun: if the worker dies, another gets it."""
-        self.last = False
-        self._send([prediction])
-
-    def _send(self, batch: list[Prediction]) -> None:
-        flight = self.flight
-        number = self._next
-        entries = []
-        for prediction in batch:
-            number = number + 1 & 0xFFFFFFFF
-            flight[number] = prediction
-            entries.append((number, prediction.meta, prediction.body))
-        self._next = number
-        self.link.write(frames.predict(entries))
-
-    def on_results(self, payload: bytes, count: int) -> None:
-        """Take answers; when the batch is whole, the worker gets the next before anybody is answered."""
-        now = perf_counter()
-        flight = self.flight
-        finished = []
-        for number, status, meta, body in frames.answers(payload, count):
-            prediction = flight.pop(number, None)
-            if prediction is not None:
-                self.begun -= 1
-                finished.append((prediction, status, meta, body))
-        owner = self.replica.owner
-        if finished and self.begun <= 0 and not self.dying:
-            self._next_batch(now, owner)
-        for prediction, status, meta, body in finished:
-            owner.finish(prediction, status, meta, body, now)
-
-    def _next_batch(self, now: float, owner: Owner) -> None:
-        replica = self.replica
-        took = now - self.since
-        replica.service = smoothed(replica.service, took)
-        self.since = now
-        if self.flight:
-            self.begun = 1
-            next(iter(self.flight.values())).sent = now
-        else:
-            replica.busy -= 1
-            replica.idle.append(self)
-        owner.pump()
-        if replica.draining and not replica.busy:
-            replica.changed()
-
-    def kill(self) -> None:
-        """It holds a request past its deadline: the zygote kills and reaps it, and forks another. The rest of its batch is lost."""
-        if self.dying:
-            return
-        self.dying = True
-        self._let_go(False)
-        zygote = self.replica.zygote
-        if zygote is None:
-            self.link.close()
-            return
-        zygote.send(frames.control(frames.KILL, {"pid": self.pid}))
-        self.link.loop.call_later(DYING, self.link.close)
-
-    def dismiss(self) -> None:
-        """It is idle and not needed any more. The caller took it out of the idle ones."""
-        self.dismissed = True
-        self.link.send(frames.control(frames.DRAIN))
-
-    def left(self, unread: bool) -> None:
-        """Its connection ended. `unread`: it had not read the last thing that was sent to it; when that was its batch, the model never
-        had it."""
-        replica = self.replica
-        replica.workers.remove(self)
-        if self in replica.idle:
-            replica.idle.remove(self)
-        elif not self.dismissed:
-            replica.busy -= 1
-        self._let_go(unread)
-        replica.changed()
-
-    def _let_go(self, unread: bool) -> None:
-        """What it began is lost, what it never began (or never read at all) goes to another."""
-        held = list(self.flight.values())
-        self.flight.clear()
-        begun = 0 if unread and self.last else self.begun
-        self.replica.owner.lost(held[:begun])
-        if held[begun:]:
-            self.replica.owner.again(held[begun:])
-
-
 class Link(asyncio.Protocol):
     """One connection of a process of a replica. `find` answers the replica of an id, or None."""
 
@@ -309,6 +188,8 @@ class Link(asyncio.Protocol):
             self.send(frames.control(frames.PONG))
         elif self.worker is None:
             self.replica.on_zygote(kind, payload)
+        elif kind in (frames.BEGUN, frames.CHUNK):
+            self.worker.on_stream(kind, payload)
 
     def _on_hello(self, kind: int, hello: dict[str, object]) -> None:
         replica = self._find(str(hello.get("replica", ""))) if kind == frames.HELLO else None
@@ -327,8 +208,10 @@ class Link(asyncio.Protocol):
                 replica.zygote.close()
             replica.zygote = self
         else:
-            pid = hello.get("pid", 0)
-            self.worker = Worker(self, replica, pid if isinstance(pid, int) else 0)
+            pid, version = hello.get("pid", 0), hello.get("version", 1)
+            self.worker = Worker(
+                self, replica, pid if isinstance(pid, int) else 0, version if isinstance(version, int) else 1
+            )
             replica.workers.append(self.worker)
             replica.idle.append(self.worker)
             replica.owner.pump()
@@ -358,6 +241,15 @@ class Link(asyncio.Protocol):
             transport.write(b"".join(pieces))
         else:
             transport.writelines(pieces)
+
+    def pause(self) -> None:
+        """Read nothing for now: the other side waits once the socket is full."""
+        if self.transport is not None:
+            self.transport.pause_reading()
+
+    def resume(self) -> None:
+        if self.transport is not None:
+            self.transport.resume_reading()
 
     def close(self) -> None:
         if self.transport is not None:

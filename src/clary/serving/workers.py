@@ -1,0 +1,222 @@
+"""One worker as its front sees it: what was sent to it and is not answered.
+
+Owns sending batches, taking results and pieces, and the end of a worker that hangs or whose client hung up. Refuses to know
+sockets (`replicas.Link`), HTTP and which request goes where (`queue.py` decides).
+"""
+
+from __future__ import annotations
+
+from time import perf_counter
+from typing import TYPE_CHECKING, Protocol
+
+from clary.serving.boost import smoothed
+from clary.serving.prediction import Prediction, Single
+from clary.serving.streams import Stream
+from clary.toolkit import frames
+
+if TYPE_CHECKING:
+    from clary.serving.replicas import Link, Replica
+
+DYING = 5.0  # seconds until a killed worker must be gone
+STOPPING = 2.0  # seconds that a worker has to stop an answer that nobody reads, and as long as it took to load where each loads
+
+
+class Owner(Protocol):
+    """The variant a replica belongs to."""
+
+    def pump(self) -> None: ...
+    def finish(self, prediction: Prediction, status: int, meta: bytes, body: bytes, now: float) -> None: ...
+    def begin(self, prediction: Stream, meta: bytes) -> None: ...
+    def end(self, prediction: Stream, how: int, data: bytes, now: float) -> None: ...
+    def lost(self, predictions: list[Prediction]) -> None: ...
+    def again(self, predictions: list[Prediction]) -> None: ...
+
+
+class Worker:
+    """One worker: what it holds, its connection. The first `begun` entries of `flight` are the batch it works on; more may have been
+    sent ahead, each a batch of its own, which it begins in turn when the one before is answered."""
+
+    __slots__ = (
+        "_next",
+        "alone",
+        "begun",
+        "dismissed",
+        "dying",
+        "flight",
+        "last",
+        "link",
+        "pid",
+        "replica",
+        "since",
+        "version",
+    )
+
+    def __init__(self, link: Link, replica: Replica, pid: int, version: int = 1) -> None:
+        self.link = link
+        self.replica = replica
+        self.pid = pid
+        self.version = version
+        self.alone = False  # what it works on was sent by itself: nothing goes ahead behind it
+        self.flight: dict[int, Prediction] = {}
+        self.begun = 0
+        self.since = 0.0
+        self.dismissed = False  # told to go while it was idle
+        self.dying = False
+        self.last = False  # the batch it works on is the last thing that was sent to it
+        self._next = 0
+
+    def give(self, batch: list[Prediction]) -> None:
+        """Send a batch. The caller made the worker busy (`Replica.take_idle`)."""
+        self.begun = len(batch)
+        self.since = perf_counter()
+        for prediction in batch:
+            prediction.sent = self.since
+        self.alone = False
+        self._send(batch)
+        self.last = True
+
+    def give_single(self, prediction: Single, last: bool) -> None:
+        """Send one that goes by itself. `last`: its answer is for the client, not for another container."""
+        self.begun = 1
+        prediction.sent = self.since = perf_counter()
+        prediction.worker = self
+        self.alone = True
+        self._send([prediction], frames.STREAM if last and prediction.streams and self.version >= 2 else frames.PREDICT)
+        self.last = True
+
+    def give_ahead(self, prediction: Prediction) -> None:
+        """Send one more to a busy worker (`Replica.ahead`). It was not begun: if the worker dies, another gets it."""
+        self.last = False
+        self._send([prediction])
+
+    def _send(self, batch: list[Prediction] | list[Single], kind: int = frames.PREDICT) -> None:
+        flight = self.flight
+        number = self._next
+        entries = []
+        for prediction in batch:
+            number = number + 1 & 0xFFFFFFFF
+            flight[number] = prediction
+            entries.append((number, prediction.meta, prediction.body))
+        self._next = number
+        self.link.write(frames.predict(entries, kind))
+
+    def on_results(self, payload: bytes, count: int) -> None:
+        """Take answers; when the batch is whole, the worker gets the next before anybody is answered."""
+        now = perf_counter()
+        flight = self.flight
+        finished = []
+        for number, status, meta, body in frames.answers(payload, count):
+            prediction = flight.pop(number, None)
+            if prediction is not None:
+                self.begun -= 1
+                finished.append((prediction, status, meta, body))
+        owner = self.replica.owner
+        if finished and self.begun <= 0 and not self.dying:
+            self._next_batch(now, owner)
+        for prediction, status, meta, body in finished:
+            owner.finish(prediction, status, meta, body, now)
+
+    def on_stream(self, kind: int, payload: bytes) -> None:
+        """Take the beginning of an answer in pieces, or a piece of it."""
+        if kind == frames.BEGUN:
+            number, meta = frames.opening(payload)
+            prediction = self._streamed(number, False)
+            if prediction is not None and not prediction.done:
+                self.replica.owner.begin(prediction, meta)
+            return
+        number, how, data = frames.piece(payload)
+        prediction = self._streamed(number, True)
+        if prediction is None:
+            return
+        now = perf_counter()
+        if how == frames.MORE:
+            prediction.part(data, now)
+            return
+        owner = self.replica.owner
+        del self.flight[number]
+        self.begun -= 1
+        if self.begun <= 0 and not self.dying:
+            self._next_batch(now, owner)
+        owner.end(prediction, how, data, now)
+
+    def _streamed(self, number: int, begun: bool) -> Stream | None:
+        """The stream of that number; None when it was let go."""
+        prediction = self.flight.get(number)
+        if prediction is not None and not isinstance(prediction, Stream):
+            raise frames.FrameError("a piece of something that was wanted whole")
+        if prediction is not None and not prediction.done and prediction.begun != begun:
+            raise frames.FrameError("the pieces of an answer are out of order")
+        return prediction
+
+    def cancel(self, prediction: Single) -> None:
+        """Nobody reads its answer: it is told, and killed when it goes on."""
+        number = next((n for n, held in self.flight.items() if held is prediction), None)
+        if number is None or self.dying:
+            return
+        self.link.send(frames.control(frames.CANCEL, {"ids": [number]}))
+        patience = STOPPING + (self.replica.load_seconds if self.replica.load_mode == "per-worker" else 0.0)
+        self.link.loop.call_later(patience, self._insist, number)
+
+    def _insist(self, number: int) -> None:
+        if number in self.flight:
+            self.kill("its client hung up, and it did not stop")
+
+    def pause(self) -> None:
+        self.link.pause()
+
+    def resume(self) -> None:
+        self.link.resume()
+
+    def _next_batch(self, now: float, owner: Owner) -> None:
+        replica = self.replica
+        took = now - self.since
+        replica.service = smoothed(replica.service, took)
+        self.since = now
+        if self.flight:
+            self.begun = 1
+            next(iter(self.flight.values())).sent = now
+        else:
+            replica.busy -= 1
+            replica.idle.append(self)
+        owner.pump()
+        if replica.draining and not replica.busy:
+            replica.changed()
+
+    def kill(self, why: str = "") -> None:
+        """It holds a request past its deadline: the zygote kills and reaps it, and forks another. The rest of its batch is lost."""
+        if self.dying:
+            return
+        self.dying = True
+        self._let_go(False)
+        zygote = self.replica.zygote
+        if zygote is None:
+            self.link.close()
+            return
+        zygote.send(frames.control(frames.KILL, {"pid": self.pid, "why": why}))
+        self.link.loop.call_later(DYING, self.link.close)
+
+    def dismiss(self) -> None:
+        """It is idle and not needed any more. The caller took it out of the idle ones."""
+        self.dismissed = True
+        self.link.send(frames.control(frames.DRAIN))
+
+    def left(self, unread: bool) -> None:
+        """Its connection ended. `unread`: it had not read the last thing that was sent to it; when that was its batch, the model never
+        had it."""
+        replica = self.replica
+        replica.workers.remove(self)
+        if self in replica.idle:
+            replica.idle.remove(self)
+        elif not self.dismissed:
+            replica.busy -= 1
+        self._let_go(unread)
+        replica.changed()
+
+    def _let_go(self, unread: bool) -> None:
+        """What it began is lost, what it never began (or never read at all) goes to another."""
+        held = list(self.flight.values())
+        self.flight.clear()
+        begun = 0 if unread and self.last else self.begun
+        self.replica.owner.lost(held[:begun])
+        if held[begun:]:
+            self.replica.owner.again(held[begun:])
