@@ -169,6 +169,41 @@ def demo(
 
 
 @app.command()
+def export(
+    resource: Annotated[str, typer.Argument(help="An ARN, KIND/NAME or a name.")],
+    form: Annotated[str, typer.Option("--as", help="boto3, cli or terraform.")] = "boto3",
+    directory: Dir = None,
+    json: Json = False,
+) -> None:
+    """The calls that make a resource again, here or on AWS."""
+    from clary.app.cli import export as exports
+
+    exports.export(directory, resource, form, as_json=json)
+
+
+@app.command()
+def rerun(
+    job: Annotated[str, typer.Argument(help="A training job's name or ARN.")],
+    changes: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--set", help="KEY=VALUE: a hyperparameter, or a member of the request such as ResourceConfig.InstanceType."
+        ),
+    ] = None,
+    name: Annotated[
+        str | None, typer.Option(help="The new job's name.", show_default="the old one's and the time")
+    ] = None,
+    wait: Annotated[bool, typer.Option("--wait", help="Return when it has ended; 1 unless it completed.")] = False,
+    directory: Dir = None,
+    json: Json = False,
+) -> None:
+    """Run a training job again, with changes."""
+    from clary.app.cli import rerun as runs
+
+    runs.rerun(directory, job, changes or [], name, wait=wait, as_json=json)
+
+
+@app.command()
 def completion(
     shell: Annotated[str, typer.Argument(help="bash or zsh.")],
     json: Json = False,

@@ -1,0 +1,133 @@
+"""The calls that would make a resource again: its Describe answer, less what only Describe tells, as its Create request.
+
+Owns which kinds there are, what each rests on (an endpoint on its config, a config on its models) and the order. Only AWS's public
+API and botocore's shapes are used, so the same calls work here and on AWS.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from clary.app.cli.client import ApiFailure, Client
+from clary.app.cli.output import NOT_FOUND, USAGE, Refused
+
+Request = dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """A kind of resource: the stem of its operations, the member that names it, and its ARN's first word."""
+
+    noun: str
+    operation: str
+    member: str
+
+
+KINDS = (
+    Kind("endpoint", "Endpoint", "EndpointName"),
+    Kind("training-job", "TrainingJob", "TrainingJobName"),
+    Kind("model", "Model", "ModelName"),
+    Kind("endpoint-config", "EndpointConfig", "EndpointConfigName"),
+)
+_BY_NOUN = {kind.noun: kind for kind in KINDS}
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One Create call. `operation` as the API calls it (CreateModel)."""
+
+    kind: Kind
+    name: str
+    request: Request
+
+    @property
+    def operation(self) -> str:
+        return f"Create{self.kind.operation}"
+
+
+def find(client: Client, resource: str) -> tuple[Kind, str, Mapping[str, Any]]:
+    """What is meant by an ARN, `KIND/NAME` or a name: its kind, its name, its description."""
+    text = resource.rpartition(":")[2] if resource.startswith("arn:") else resource
+    noun, slash, name = text.partition("/")
+    if slash and noun not in _BY_NOUN:
+        raise Refused(f"{noun!r} is not a kind that can be made again; there are: {', '.join(_BY_NOUN)}", USAGE)
+    kinds = (_BY_NOUN[noun],) if slash else KINDS
+    found = []
+    for kind in kinds:
+        try:
+            found.append((kind, client.call("sagemaker", f"Describe{kind.operation}", {kind.member: name or text})))
+        except ApiFailure as error:
+            if "ValidationException" not in error.aws_code:
+                raise
+    if not found:
+        raise Refused(f"there is no {' or '.join(kind.noun for kind in kinds)} {name or text!r}", NOT_FOUND)
+    if len(found) > 1:
+        choices = " or ".join(f"{kind.noun}/{text}" for kind, _ in found)
+        raise Refused(f"{text!r} is the name of several resources; say {choices}", USAGE)
+    [(kind, seen)] = found
+    return kind, str(seen[kind.member]), seen
+
+
+def steps(client: Client, resource: str) -> list[Step]:
+    """The calls that make it and what it rests on, in the order in which they work."""
+    kind, name, seen = find(client, resource)
+    done: dict[tuple[str, str], Step] = {}
+    for step in _steps(client, kind, name, seen, members_of()):
+        done.setdefault((step.kind.noun, step.name), step)
+    return list(done.values())
+
+
+Members = Callable[[str], Any]
+
+
+def members_of() -> Members:
+    """operation -> its input shape, of botocore's model."""
+    import botocore.session
+
+    model = botocore.session.get_session().get_service_model("sagemaker")
+    return lambda operation: model.operation_model(operation).input_shape
+
+
+def _steps(client: Client, kind: Kind, name: str, seen: Mapping[str, Any], members: Members) -> Iterator[Step]:
+    for noun, below in rests_on(kind, seen):
+        try:
+            found, called, described = find(client, f"{noun}/{below}")
+        except Refused as error:
+            raise Refused(f"{kind.noun} {name} rests on {noun} {below}, which is gone: {error.message}") from error
+        yield from _steps(client, found, called, described, members)
+    request = request_of(kind, seen, members(f"Create{kind.operation}"))
+    tags = client.call("sagemaker", "ListTags", {"ResourceArn": seen[f"{kind.operation}Arn"]})["Tags"]
+    own = [tag for tag in tags if not tag["Key"].startswith(("aws:", "clary:"))]
+    yield Step(kind, name, {**request, **({"Tags": own} if own else {})})
+
+
+def rests_on(kind: Kind, seen: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """(kind, name) of what must be there before."""
+    if kind.noun == "endpoint":
+        return [("endpoint-config", seen["EndpointConfigName"])]
+    if kind.noun == "endpoint-config":
+        rows = [*seen["ProductionVariants"], *(seen.get("ShadowProductionVariants") or [])]
+        return [("model", name) for name in dict.fromkeys(row["ModelName"] for row in rows if row.get("ModelName"))]
+    return []
+
+
+def request_of(kind: Kind, seen: Mapping[str, Any], shape: Any) -> Request:
+    """The Create request of a description: the members that both know. `shape` is the request's (botocore)."""
+    request: Request = _common(seen, shape)
+    if kind.noun == "endpoint" and seen.get("LastDeploymentConfig"):
+        request["DeploymentConfig"] = _common(seen["LastDeploymentConfig"], shape.members["DeploymentConfig"])
+    return request
+
+
+def _common(value: Any, shape: Any) -> Any:
+    if shape.type_name == "structure" and isinstance(value, Mapping):
+        return {
+            name: _common(value[name], member)
+            for name, member in shape.members.items()
+            if value.get(name) not in (None, [], {})
+        }
+    if shape.type_name == "list":
+        return [_common(item, shape.member) for item in value]
+    return value
