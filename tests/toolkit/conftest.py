@@ -58,10 +58,10 @@ def interpreter(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], str
 def run(library: str, interpreter: Callable[[str], str]) -> Callable[..., Any]:
     """`run("xgboost", "...")`: run a program in a runtime; answers what it assigned to `answer`, by way of JSON."""
 
-    def program(runtime: str, code: str, **environment: str) -> Any:
+    def program(runtime: str, code: str, warnings: str = "error", **environment: str) -> Any:
         whole = code + "\nimport json as _json\nprint('\\n@@' + _json.dumps(answer))"
         done = subprocess.run(
-            [interpreter(runtime), "-W", "error", "-c", whole],
+            [interpreter(runtime), "-W", warnings, "-c", whole],
             env={"PATH": "/usr/bin:/bin", "PYTHONPATH": library, "OMP_NUM_THREADS": "1", **environment},
             capture_output=True,
             text=True,

@@ -1,7 +1,8 @@
 """Image URIs -> runtimes, by the repository's name: registry, account, region and tag never matter. Pure tables.
 
-The repositories are those of the SageMaker SDK's image lists. One version of each framework stands for all tags; which one, the
-requirement files beside this module say.
+The repositories are those of the SageMaker SDK's image lists; for frameworks that SageMaker has no image of, names that a user would
+type (`mlflow-pyfunc` is what `mlflow sagemaker build-and-push-container` makes). One version of each framework stands for all tags;
+which one, the requirement files beside this module say.
 """
 
 from __future__ import annotations
@@ -17,14 +18,22 @@ _TABLE = (
     ("xgboost", "xgboost", "xgboost", ("sagemaker-xgboost", "xgboost")),
     ("xgboost-script", "xgboost", "", ()),
     ("sklearn", "sklearn", "", ("sagemaker-scikit-learn",)),
+    ("lightgbm", "lightgbm", "", ("sagemaker-lightgbm", "lightgbm")),
+    ("onnx", "onnx", "", ("sagemaker-onnxruntime", "onnxruntime", "onnx")),
+    ("mlflow", "mlflow", "", ("mlflow-pyfunc", "sagemaker-mlflow", "mlflow")),
     ("pytorch", "pytorch", "", ("pytorch-training", "pytorch-inference")),
+    ("huggingface", "huggingface", "", ("huggingface-pytorch-training", "huggingface-pytorch-inference")),
     ("python", "python", "", ("sagemaker-base-python", "sagemaker-base-python-38", "sagemaker-base-python-310")),
 )
 _MAIN = {
     "xgboost": "xgboost-cpu",
     "xgboost-script": "xgboost-cpu",
     "sklearn": "scikit-learn",
+    "lightgbm": "lightgbm",
+    "onnx": "onnxruntime",
+    "mlflow": "mlflow-skinny",
     "pytorch": "torch",
+    "huggingface": "transformers",
     "python": "pip",
 }
 

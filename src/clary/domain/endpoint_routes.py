@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 
-from clary.domain import instances
+from clary.domain import instances, own_servers
 from clary.domain.fleets import DRAINING, STOPPING, Fleet, Plant, Variant
 from clary.domain.resources import Record
 from clary.domain.routes import EndpointRoute, ReplicaRoute, VariantRoute
@@ -74,4 +74,8 @@ def workers_of(variant: Variant, cpus: int) -> int:
     if variant.concurrency:
         return variant.concurrency
     size = instances.find(variant.instance_type)
+    if variant.prepared and variant.prepared.get(
+        "server"
+    ):  # it has a concurrency of its own; ours only passes requests on
+        return variant.container.workers or max(own_servers.FORWARDERS, cpus)
     return variant.container.workers or max(1, min(size.vcpu if size else cpus, cpus))

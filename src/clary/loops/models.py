@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from clary.domain import public_buckets, training
+from clary.domain import mlmodels, own_servers, public_buckets, training
 from clary.domain.channels import Location, names_under, parse_uri
 from clary.domain.containers import DEFAULT_PROGRAM, SUBMIT_IN_MODEL, Container
 from clary.domain.errors import Invalid, NotFound, Unavailable
@@ -64,13 +64,19 @@ class Models:
     async def prepare(
         self, container: Container, account: str, seconds: float, log: Callable[[str], None]
     ) -> dict[str, Any]:
-        """Where the model is, for `StartReplica.prepared`: model, code (folders), code_dir (in the sandbox), program,
-        requirements. Invalid in AWS's words when the data is not there, not the account's, or cannot be opened."""
+        """Where the model is, for `StartReplica.prepared`: model, code (folders), code_dir (in the sandbox), program, server (the
+        command of the user's own), requirements. Invalid in AWS's words when the data is not there, not the account's, or cannot be
+        opened."""
         sources = await self._sources(container, self._artifacts.of(account))
         async with self._locks.setdefault(sources.digest, asyncio.Lock()):
             found = await asyncio.to_thread(self._done, sources.digest)
             if found is None:
                 found = await self._make(container, sources, seconds, log)
+        return self._used(found, container)
+
+    def _used(self, found: Mapping[str, Any], container: Container) -> dict[str, Any]:
+        if found.get("pinned") and self.runtime(container, "").framework == "mlflow":
+            found = {**found, "requirements": f"{found['requirements']}\n{mlmodels.requirements(found['pinned'])}"}
         return _used(found, container)
 
     def sweep(self, used: Collection[str]) -> None:
@@ -161,9 +167,12 @@ def _used(found: Mapping[str, Any], container: Container) -> dict[str, Any]:
     elif found["inside"]:
         code_dir = SUBMIT_IN_MODEL
     program = container.program
+    server = own_servers.command(container.environment, found.get("programs", ()), code_dir)
+    if server and not program:
+        program = own_servers.PROGRAMS[0]
     if not program and DEFAULT_PROGRAM in found["scripts"]:
         program = DEFAULT_PROGRAM
-    if program and not code_dir:
+    if program and not code_dir and own_servers.COMMAND not in container.environment:
         raise Invalid(
             f"SAGEMAKER_PROGRAM is {program}, but there is no code: neither sourcedir.tar.gz nor a code folder in the model."
         )
@@ -172,6 +181,7 @@ def _used(found: Mapping[str, Any], container: Container) -> dict[str, Any]:
         "code": found["code"],
         "code_dir": code_dir,
         "program": program,
+        "server": server,
         "requirements": training.check_requirements(found["requirements"]),
     }
 
@@ -197,7 +207,7 @@ def _finish(folder: Path) -> dict[str, Any]:
     model.chmod(0o755)
     inside = "model/code" if (model / "code").is_dir() else ""
     where = "code" if code.is_dir() else inside
-    scripts = sorted(p.name for p in (out / where).iterdir() if p.suffix == ".py") if where else []
+    files = sorted(p.name for p in (out / where).iterdir() if p.is_file()) if where else []
     requirements = (
         untrusted.read_text(str(out), f"{where}/requirements.txt", training.REQUIREMENTS_LIMIT) if where else ""
     )
@@ -205,8 +215,10 @@ def _finish(folder: Path) -> dict[str, Any]:
         "model": str(model),
         "code": str(code) if code.is_dir() else "",
         "inside": bool(inside),
-        "scripts": scripts,
+        "scripts": [name for name in files if name.endswith(".py")],
+        "programs": [name for name in own_servers.PROGRAMS if name in files],
         "requirements": requirements,
+        "pinned": _pinned(out) if (model / "MLmodel").is_file() else "",
     }
     shutil.rmtree(folder / "in", ignore_errors=True)
     part = folder / "done.json.part"
@@ -216,6 +228,10 @@ def _finish(folder: Path) -> dict[str, Any]:
         os.fsync(file.fileno())
     part.rename(folder / "done.json")
     return found
+
+
+def _pinned(out: Path) -> str:
+    return untrusted.read_text(str(out), "model/requirements.txt", training.REQUIREMENTS_LIMIT)
 
 
 async def _one(artifacts: Artifacts, uri: str, container: str) -> tuple[Location, StoredObject]:

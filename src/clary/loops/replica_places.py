@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import PurePosixPath
 from typing import Any
 
+from clary.domain import own_servers
 from clary.domain.capacity import Fit
 from clary.domain.endpoint_commands import StartReplica
 from clary.domain.resources import Record
@@ -26,6 +27,7 @@ SOCKETS = "/run/clary"  # where a replica finds its front's socket
 SPEC = "/opt/clary/spec"
 MODEL = "/opt/ml/model"
 CODE = "/opt/ml/code"
+PROGRAM = "/opt/program"  # where SageMaker's examples of own containers keep their code; some of their files say so
 _PREPARE_MEMORY = 1 << 30
 _BATCH = 64
 
@@ -129,8 +131,17 @@ def replica_spec(command: StartReplica, settings: ServingSettings, runtime: Runt
             "threads": max(1, int(fit.cpu) // command.workers),
             "batch": _BATCH,
             "timeout": command.timeout,
+            "server": _server(command),
         }
     )
+
+
+def _server(command: StartReplica) -> dict[str, Any] | None:
+    """The user's own server, where the model's code is one."""
+    prepared = command.prepared
+    if not prepared.get("server"):
+        return None
+    return own_servers.spec(list(prepared["server"]), prepared["code_dir"] or MODEL, command.container.isolated)
 
 
 def replica_workload(
@@ -154,6 +165,8 @@ def replica_workload(
     ]
     if prepared["code"]:
         mounts.append(Mount(prepared["code"], CODE))
+    if prepared.get("server") and prepared["code_dir"]:
+        mounts.append(Mount(prepared["code"] or f"{prepared['model']}/code", PROGRAM))
     if settings.ca_bundle:
         mounts.append(Mount(settings.ca_bundle, "/opt/clary/ca.pem"))
     return Workload(

@@ -17,6 +17,7 @@ CSV = "text/csv"
 NPY = "application/x-npy"
 NPZ = "application/x-npz"
 LIBSVM = "text/libsvm"
+LIBSVM_TYPES = (LIBSVM, "text/x-libsvm", "libsvm")
 RECORDIO = "application/x-recordio-protobuf"
 TEXT = (JSON, CSV)  # bodies that user code gets as str, as the toolkit hands them over
 ANY = ("", "*/*")
@@ -27,9 +28,10 @@ _BASES: Dict[str, str] = {}
 class UnsupportedFormat(Exception):
     """A content type or Accept that nothing here reads or writes: answered 415 (406 by the built-in algorithm)."""
 
-    def __init__(self, content_type: str) -> None:
+    def __init__(self, content_type: str, text: str = "") -> None:
         super().__init__(
-            "Content type {} is not supported by this framework.\n\nPlease implement input_fn to to deserialize the request data "
+            text
+            or "Content type {} is not supported by this framework.\n\nPlease implement input_fn to to deserialize the request data "
             "or an output_fn to serialize the response. For more information, see the SageMaker Python SDK README.".format(
                 content_type
             )

@@ -10,7 +10,7 @@ from __future__ import annotations
 import importlib
 import os
 import sys
-from typing import Any, Callable, Dict, Iterable, List, Mapping, NamedTuple, Sequence, Tuple, TypeVar, Union
+from typing import Any, Callable, Dict, Iterable, List, Mapping, NamedTuple, Optional, Sequence, Tuple, TypeVar, Union
 
 from clary.toolkit.failure import user_traceback
 from clary.toolkit.frames import Request
@@ -40,10 +40,32 @@ class LoadError(Exception):
     """The model cannot be loaded as asked; the text is for the user and stands alone (no traceback)."""
 
 
+class Companion:
+    """A process beside the workers that the model needs as long as it serves. All of it is the zygote's to call."""
+
+    def watch(self, forget_inherited: Callable[[], None]) -> None:
+        """Begin to look after it. `forget_inherited` is what a child forked for that must call first."""
+
+    def descriptors(self) -> List[int]:
+        """Readable when `tend` has something to do."""
+        return []
+
+    def tend(self, predicting: bool) -> str:
+        """Why it does not serve any more; '' while it does. `predicting`: a worker has a request."""
+        return ""
+
+    def reaped(self, pid: int, code: int) -> None:
+        """A process that is no worker ended: its exit code, or minus its signal."""
+
+    def end(self, seconds: float) -> None:
+        """Workers are gone: let it end in good order, within so many seconds."""
+
+
 class Handler:
     """A loaded model. `batchable`: `predict` may get several requests at once and gains by it."""
 
     batchable = False
+    companion: Optional[Companion] = None
 
     def predict(self, requests: Sequence[Request]) -> List[Response]:
         """Answer each request, in order."""
@@ -63,7 +85,11 @@ class Handler:
 _FRAMEWORKS = {
     "xgboost": "clary.toolkit.frameworks.xgboost_script",
     "sklearn": "clary.toolkit.frameworks.sklearn",
+    "lightgbm": "clary.toolkit.frameworks.lightgbm_script",
+    "onnx": "clary.toolkit.frameworks.onnx",
+    "mlflow": "clary.toolkit.frameworks.mlflow_pyfunc",
     "pytorch": "clary.toolkit.frameworks.pytorch",
+    "huggingface": "clary.toolkit.frameworks.huggingface",
     "python": "clary.toolkit.frameworks.generic",
 }
 _ALGORITHMS = {"xgboost": "clary.toolkit.frameworks.xgboost_algorithm"}
@@ -71,11 +97,17 @@ _ALGORITHMS = {"xgboost": "clary.toolkit.frameworks.xgboost_algorithm"}
 
 def preload(spec: Mapping[str, Any]) -> None:
     """Import the framework, without the model and without user code: what a zygote does before it forks or loads."""
+    if spec.get("server"):
+        return
     importlib.import_module(_module(spec))
 
 
 def load(spec: Mapping[str, Any]) -> Handler:
     """Load the model. LoadError for what the user can mend without a traceback; user code's own exceptions go through."""
+    if spec.get("server"):
+        from clary.toolkit import own_server
+
+        return own_server.load(spec)
     if spec.get("program") or not spec.get("algorithm"):
         from clary.toolkit.frameworks import script
 

@@ -50,6 +50,13 @@ class Staff:
         self._not_before = 0.0
         self._deadline = float("inf")  # when a drain stops being patient
         self._reports: List[Dict[str, Any]] = []
+        self.strays: List[
+            Tuple[int, int]
+        ] = []  # processes that ended and were no workers: (pid, exit code or minus the signal)
+
+    def predicting(self) -> bool:
+        """Whether any worker has a request right now."""
+        return any(self._busy[member.slot] for member in self._members.values())
 
     def resize(self, wanted: int) -> None:
         """Keep so many from now on. Those beyond leave when the front tells them."""
@@ -159,15 +166,16 @@ class Staff:
                 break
             if pid == 0:
                 break
+            code = -os.WTERMSIG(status) if os.WIFSIGNALED(status) else os.WEXITSTATUS(status)
             member = self._members.get(pid)
             if member is None:
-                continue  # a process that the model's code left behind
+                self.strays.append((pid, code))  # the model's companion, or what its code left behind
+                continue
             _end_group(pid)
             if member.report >= 0:
                 self._collect(pid, member)
             del self._members[pid]
             crashed = bool(self._busy[member.slot])
-            code = -os.WTERMSIG(status) if os.WIFSIGNALED(status) else os.WEXITSTATUS(status)
             left = (
                 code == 0 and not crashed
             )  # as it was told to: user code may call os._exit(0) too, but only while it predicts

@@ -30,6 +30,7 @@ from clary.toolkit.staff import Staff, ending  # noqa: E402
 from clary.toolkit.worker import Backoff  # noqa: E402
 
 PROBE_SECONDS = 2.0
+STOP_SECONDS = 28.0  # of the 30 that the service allows, from SIGTERM to the end of all
 THREADS_SECONDS = 0.2  # how long threads of the load may take to end
 MESSAGE_LIMIT = 200_000  # characters of a traceback
 _PER_WORKER = "CLARY_LOAD_PER_WORKER"
@@ -94,6 +95,8 @@ class Zygote:
         self._draining = False
         self._terminated = False  # by SIGTERM
         self._dismissed = False  # and the workers were told
+        self._stop_by = 0.0
+        self._companion: Optional[inference.Companion] = None
         self._wake_read, self._wake_write = os.pipe()
         for descriptor in (self._wake_read, self._wake_write):
             os.set_blocking(descriptor, False)
@@ -119,6 +122,9 @@ class Zygote:
             if reason:
                 self._load_per_worker(reason)
             self.staff.handler = handler
+            self._companion = handler.companion
+            if self._companion is not None:
+                self._companion.watch(self._forget_inherited)
             self._now_ready(time.monotonic() - started, handler.batchable)
         _freeze()
         return self._loop()
@@ -210,10 +216,16 @@ class Zygote:
                     self._greeted(link)
             if self._terminated and not self._dismissed:
                 self._draining = self._dismissed = True
+                self._stop_by = time.monotonic() + STOP_SECONDS
                 self.staff.dismiss()
             self._reap()
             if self._draining and not self.staff.count():
-                return 0
+                return self._end()
+            if self._companion is not None and not self._draining:
+                why = self._companion.tend(self.staff.predicting())
+                if why:
+                    print(why, file=sys.stderr, flush=True)
+                    return 1  # the replica is replaced; its workers and all else in the sandbox end with this process
             if not self._draining:
                 self.staff.fill()
             failure = self._hear_loads()
@@ -221,11 +233,17 @@ class Zygote:
                 return self._fail("load", failure)
             self._wait()
 
+    def _end(self) -> int:
+        if self._companion is not None:
+            self._companion.end(max(0.0, self._stop_by - time.monotonic()) if self._terminated else STOP_SECONDS)
+        return 0
+
     def _wait(self) -> None:
         """Until a front speaks, a worker ends, a load ends, or it is time to dial, to respawn or to kill."""
         waits = [link.wait() for link in self.links] + [self.staff.wait()]
         readers: List[Any] = [link.channel for link in self.links if link.channel is not None]
-        poller = [self._wake_read, *self.staff.loading(), *readers]
+        tended = self._companion.descriptors() if self._companion is not None else []
+        poller = [self._wake_read, *self.staff.loading(), *tended, *readers]
         spoken = any(link.channel is not None and link.channel.pending() for link in self.links)
         shortest = 0.0 if spoken else min(waits)
         ready, _, _ = select.select(poller, [], [], None if shortest == float("inf") else shortest)
@@ -283,6 +301,10 @@ class Zygote:
             if not drained:
                 for link in self.links:
                     link.send(frames.EXITED, {"pid": pid, "status": status})
+        while self.staff.strays:
+            stray = self.staff.strays.pop()
+            if self._companion is not None:
+                self._companion.reaped(*stray)
 
     def _hear_loads(self) -> Optional[str]:
         """Per-worker mode: the first load that ends decides; answers the traceback when it failed."""

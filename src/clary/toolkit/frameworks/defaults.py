@@ -7,7 +7,7 @@ predict_fn must be given. Knows no requests: `script.py` calls these.
 from __future__ import annotations
 
 import os
-from typing import Any, Optional, Tuple
+from typing import Any, List, Optional, Sequence, Tuple
 
 from clary.toolkit import content
 from clary.toolkit.inference import LoadError
@@ -50,11 +50,45 @@ class Defaults:
         """predict_fn for stacked rows."""
         return self.predict(rows, model)
 
+    def predict_together(self, parts: Sequence[Any], model: Any) -> Optional[List[Any]]:
+        """One prediction for each of several `rows`, computed in one call; None when they do not fit together."""
+        import numpy
+
+        first = parts[0]
+        if any(part.shape[1:] != first.shape[1:] or part.dtype != first.dtype for part in parts):
+            return None
+        sizes = [len(part) for part in parts]
+        prediction = self.predict_rows(numpy.concatenate(parts), model)
+        if getattr(prediction, "ndim", 0) < 1 or len(prediction) != sum(sizes):
+            return None
+        return cut(prediction, sizes)
+
     def set_threads(self, model: Any, count: int) -> None:
         """The framework's own parameter, beside what threadpoolctl does."""
 
     def default_accept(self) -> str:
         return os.environ.get("SAGEMAKER_DEFAULT_INVOCATIONS_ACCEPT") or self.accept
+
+
+def cut(array: Any, sizes: Sequence[int]) -> List[Any]:
+    """The array in pieces of so many rows."""
+    ends = [sum(sizes[: n + 1]) for n in range(len(sizes))]
+    return [array[end - size : end] for end, size in zip(ends, sizes)]
+
+
+def the_file(model_dir: str, usual: str, endings: Tuple[str, ...], what: str) -> str:
+    """The model's file: `usual`, or the only one with one of these endings. LoadError when there is none, or a choice."""
+    if os.path.isfile(os.path.join(model_dir, usual)):
+        return os.path.join(model_dir, usual)
+    found = sorted(name for name in os.listdir(model_dir) if name.endswith(endings))
+    if len(found) != 1:
+        raise LoadError(
+            "{} needs {} in the model's archive, or exactly one file that ends in {}; there {}: {}. Or provide a model_fn in "
+            "code/inference.py.".format(
+                what, usual, " or ".join(endings), "is" if len(found) == 1 else "are", ", ".join(found) or "none"
+            )
+        )
+    return os.path.join(model_dir, found[0])
 
 
 def numpy_rows(body: bytes, content_type: str, dtype: Any = None) -> Optional[Any]:

@@ -189,32 +189,25 @@ class ScriptHandler(Handler):
             raise _Unwritable(str(error)) from error
 
     def _together(self, requests: Sequence[Request]) -> Optional[List[Response]]:
-        """The whole batch as one array; None when the requests do not fit together, or anything goes wrong on the way: then they
+        """The whole batch in one call; None when the requests do not fit together, or anything goes wrong on the way: then they
         are answered one by one, and what is wrong concerns its own request only."""
-        import numpy
-
         parts: List[Any] = []
         try:
             for request in requests:
                 part = self._defaults.rows(request.body, request.content_type)
-                if part is None or (parts and (part.shape[1:] != parts[0].shape[1:] or part.dtype != parts[0].dtype)):
+                if part is None:
                     return None
                 parts.append(part)
-            sizes = [len(part) for part in parts]
-            prediction = self._defaults.predict_rows(numpy.concatenate(parts), self._model)
-            if getattr(prediction, "ndim", 0) < 1 or len(prediction) != sum(sizes):
-                return None
-            return self._written(requests, sizes, prediction)
+            predictions = self._defaults.predict_together(parts, self._model)
+            return None if predictions is None else self._written(requests, predictions)
         except Exception:
             return None
 
-    def _written(self, requests: Sequence[Request], sizes: Sequence[int], prediction: Any) -> List[Response]:
+    def _written(self, requests: Sequence[Request], predictions: Sequence[Any]) -> List[Response]:
         responses: List[Response] = []
-        place = 0
-        for request, size in zip(requests, sizes):
+        for request, prediction in zip(requests, predictions):
             accept = self._accept if request.accept in content.ANY else request.accept
-            responses.append(Response(200, *self._defaults.write(prediction[place : place + size], accept)))
-            place += size
+            responses.append(Response(200, *self._defaults.write(prediction, accept)))
         return responses
 
     def set_threads(self, count: int) -> None:

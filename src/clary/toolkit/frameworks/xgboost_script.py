@@ -11,8 +11,6 @@ import xgboost
 from clary.toolkit import content, recordio, tables
 from clary.toolkit.frameworks.defaults import Defaults
 
-_LIBSVM = ("text/libsvm", "text/x-libsvm", "libsvm")
-
 
 class XGBoostDefaults(Defaults):
     name = "xgboost"
@@ -60,7 +58,7 @@ def _rows(data: bytes, content_type: str) -> Any:
     try:
         if kind == content.CSV:
             return tables.csv(data)
-        if kind in _LIBSVM:
+        if kind in content.LIBSVM_TYPES:
             sparse = tables.libsvm(data, labelled=False)
             return sparse.dense(sparse.width)
         if kind == content.RECORDIO:
