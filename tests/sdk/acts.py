@@ -171,11 +171,11 @@ class User:
         self.sm.create_endpoint_config(EndpointConfigName=name, ProductionVariants=full, **more)
         return name
 
-    def endpoint(self, *variants: Mapping[str, Any], wait: bool = True, **more: Any) -> str:
+    def endpoint(self, *variants: Mapping[str, Any], wait: bool = True, seconds: float = 90, **more: Any) -> str:
         name = unique("endpoint")
         self.sm.create_endpoint(EndpointName=name, EndpointConfigName=self.config(*variants, **more))
         if wait:
-            self.settled(name, "InService")
+            self.settled(name, "InService", seconds)
         return name
 
     def status(self, endpoint: str) -> str:

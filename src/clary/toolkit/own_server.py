@@ -29,6 +29,7 @@ from clary.toolkit.worker import die_with_parent
 PING_TIMEOUT = 2.0  # SageMaker's
 FAILED_PINGS = 3  # in a row, until the replica counts as broken
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.02, 0.5
+_REFUSED_SECONDS = 2.0
 _NEWS_SECONDS = 10.0
 _PORTS = (20_000, 32_000)  # below those that the kernel gives to outgoing connections
 _THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
@@ -200,6 +201,7 @@ class Forwarder(Handler):
     def _answer(self, request: Request) -> Response:
         connection = http.client.HTTPConnection("127.0.0.1", self._server.port)
         try:
+            connect(connection)
             answer = self.exchange(connection, request)
             body = answer.read()
         except (OSError, http.client.HTTPException) as error:
@@ -222,6 +224,18 @@ class Forwarder(Handler):
         connection.putheader("Connection", "close")
         connection.endheaders(request.body)
         return connection.getresponse()
+
+
+def connect(connection: http.client.HTTPConnection) -> None:
+    """A server that starts its own workers anew may not listen for a moment; nothing was sent yet, so waiting is safe."""
+    deadline = time.monotonic() + _REFUSED_SECONDS
+    while True:
+        try:
+            return connection.connect()
+        except ConnectionRefusedError:
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(_FIRST_PAUSE)
 
 
 def ping(port: int) -> str:

@@ -1,0 +1,173 @@
+"""Servers that users already have for SageMaker, as they are: Flask behind `serve`, FastAPI by a command line."""
+
+from __future__ import annotations
+
+import concurrent.futures
+import json
+import time
+from typing import Any
+
+import pytest
+from botocore.exceptions import ClientError
+from tests.sdk.acts import PYTHON, User, targz, until
+from tests.sdk.conftest import ROLE, Server
+
+pytestmark = [pytest.mark.live, pytest.mark.slow]
+
+FLASK = """
+import json, os, sys, flask
+app = flask.Flask(__name__)
+model = open("/opt/ml/model/weights").read()
+
+@app.route("/ping", methods=["GET"])
+def ping():
+    return flask.Response(response="\\n", status=200, mimetype="application/json")
+
+@app.route("/invocations", methods=["POST"])
+def invocations():
+    text = flask.request.data.decode()
+    if text == "die":
+        os._exit(9)
+    if text == "raise":
+        raise ValueError("the model cannot bear this")
+    answer = {"model": model, "text": text, "type": flask.request.content_type}
+    response = flask.Response(json.dumps(answer), mimetype="application/json")
+    response.headers["X-Amzn-SageMaker-Custom-Attributes"] = flask.request.headers.get("X-Amzn-SageMaker-Custom-Attributes", "")
+    return response
+"""
+SERVE = """#!/usr/bin/env python
+import os, subprocess, sys
+port = os.environ.get("SAGEMAKER_BIND_TO_PORT", "8080")
+os.execvp("gunicorn", ["gunicorn", "--workers", "2", "--bind", "127.0.0.1:" + port, "wsgi:app"])
+"""
+FASTAPI = """
+import asyncio, os
+from fastapi import FastAPI, Request
+app = FastAPI()
+
+@app.get("/ping")
+def ping():
+    return {}
+
+@app.post("/invocations")
+async def invocations(request: Request):
+    body = (await request.body()).decode()
+    if body.startswith("sleep "):
+        await asyncio.sleep(float(body[6:]))
+    return {"text": body, "port": os.environ["SAGEMAKER_BIND_TO_PORT"]}
+"""
+
+
+@pytest.fixture(scope="module")
+def user(server: Server) -> User:
+    return User(server)
+
+
+@pytest.fixture(scope="module")
+def flask(user: User) -> str:
+    files = {
+        "weights": "w",
+        "code/serve": SERVE,
+        "code/wsgi.py": "from predictor import app\n",
+        "code/predictor.py": FLASK,
+        "code/requirements.txt": "flask\ngunicorn\n",
+    }
+    return user.endpoint({"ModelName": user.scripted(files, image=PYTHON)}, seconds=180)
+
+
+def refused(user: User, endpoint: str, body: str) -> dict[str, Any]:
+    with pytest.raises(ClientError) as caught:
+        user.ask(endpoint, body)
+    return dict(caught.value.response)
+
+
+def test_a_flask_app_behind_gunicorn(user: User, flask: str) -> None:
+    answer = user.runtime.invoke_endpoint(
+        EndpointName=flask, Body=b"hello", ContentType="text/x-mine", CustomAttributes="c=1"
+    )
+    assert json.loads(answer["Body"].read()) == {"model": "w", "text": "hello", "type": "text/x-mine"}
+    assert (answer["ContentType"], answer["CustomAttributes"]) == ("application/json", "c=1")
+
+
+def test_its_errors_are_model_errors(user: User, flask: str) -> None:
+    wrong = refused(user, flask, "raise")
+    assert (wrong["Error"]["Code"], wrong["OriginalStatusCode"]) == ("ModelError", 500)
+    group = f"/aws/sagemaker/Endpoints/{flask}"
+
+    def in_log() -> bool:
+        events = user.logs.filter_log_events(logGroupName=group, filterPattern='"cannot bear"')["events"]
+        return any("ValueError: the model cannot bear this" in event["message"] for event in events)
+
+    until(in_log, seconds=20)
+
+
+def test_a_fastapi_app_answers_as_many_at_once_as_it_can(user: User) -> None:
+    files = {"code/app.py": FASTAPI, "code/requirements.txt": "fastapi\nuvicorn\n"}
+    command = "uvicorn app:app --host 127.0.0.1 --port $SAGEMAKER_BIND_TO_PORT"
+    name = user.endpoint({"ModelName": user.scripted(files, {"CLARY_SERVE_COMMAND": command}, PYTHON)}, seconds=180)
+    assert json.loads(user.ask(name, "hello"))["text"] == "hello"
+    began = time.monotonic()
+    with concurrent.futures.ThreadPoolExecutor(8) as pool:
+        assert len(list(pool.map(lambda _: user.ask(name, "sleep 2"), range(8)))) == 8
+    assert time.monotonic() - began < 8, "eight sleeps of 2 s should overlap"
+
+
+def test_isolated_it_has_port_8080_for_itself(user: User) -> None:
+    serve = """
+    import http.server, os
+    class Handler(http.server.BaseHTTPRequestHandler):
+        def do_GET(self): self.send_response(200); self.end_headers()
+        def do_POST(self): self.send_response(200); self.end_headers(); self.wfile.write(os.environ["SAGEMAKER_BIND_TO_PORT"].encode())
+    http.server.ThreadingHTTPServer(("0.0.0.0", 8080), Handler).serve_forever()
+    """
+    data = user.put("isolated/model.tar.gz", targz({"code/serve.py": serve}))
+    container = {"Image": PYTHON, "ModelDataUrl": data}
+    for name in ("isolated-1", "isolated-2"):
+        user.sm.create_model(
+            ModelName=name, ExecutionRoleArn=ROLE, PrimaryContainer=container, EnableNetworkIsolation=True
+        )
+    both = [user.endpoint({"ModelName": name}) for name in ("isolated-1", "isolated-2")]
+    assert [user.ask(name) for name in both] == [b"8080", b"8080"]
+
+
+def test_a_server_that_cannot_start_fails_the_endpoint_with_its_reason(user: User) -> None:
+    model = user.scripted({"code/serve.py": "import nothing_of_that_name\n"}, image=PYTHON)
+    name = user.endpoint({"ModelName": model}, wait=False)
+    reason = user.settled(name, "Failed")["FailureReason"]
+    assert "did not pass the ping health check" in reason
+    assert "The model's own server" in reason
+    assert "ended with exit code 1 before it answered GET /ping" in reason
+
+
+def test_a_server_that_dies_is_replaced(user: User, flask: str) -> None:
+    """The request that kills it is lost, and so may be what comes before the replica's end is known; then a new one serves."""
+    dying = """
+    import http.server, os
+    class Handler(http.server.BaseHTTPRequestHandler):
+        def do_GET(self): self.send_response(200); self.end_headers()
+        def do_POST(self):
+            if self.rfile.read(int(self.headers["Content-Length"])) == b"die": os._exit(9)
+            self.send_response(200); self.end_headers(); self.wfile.write(b"alive")
+    http.server.ThreadingHTTPServer(("127.0.0.1", int(os.environ["SAGEMAKER_BIND_TO_PORT"])), Handler).serve_forever()
+    """
+    name = user.endpoint({"ModelName": user.scripted({"code/serve.py": dying}, image=PYTHON)})
+    assert user.ask(name) == b"alive"
+    assert refused(user, name, "die")["Error"]["Code"] == "ModelError"
+
+    def alive() -> bool:
+        try:
+            return user.ask(name) == b"alive"
+        except ClientError as error:
+            if error.response["Error"]["Code"] != "ModelError":
+                raise
+            return False
+
+    until(alive, seconds=30)
+    log = "/aws/sagemaker/Endpoints/" + name
+    events = user.logs.filter_log_events(logGroupName=log, filterPattern='"own server ended"')["events"]
+    assert [event["message"] for event in events] == ["The model's own server ended with exit code 9."]
+
+
+def test_gunicorn_replaces_its_worker_by_itself(user: User, flask: str) -> None:
+    assert refused(user, flask, "die")["Error"]["Code"] == "ModelError"
+    assert json.loads(user.ask(flask, "still"))["text"] == "still"
