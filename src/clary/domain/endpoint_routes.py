@@ -74,8 +74,6 @@ def workers_of(variant: Variant, cpus: int) -> int:
     if variant.concurrency:
         return variant.concurrency
     size = instances.find(variant.instance_type)
-    if variant.prepared and variant.prepared.get(
-        "server"
-    ):  # it has a concurrency of its own; ours only passes requests on
+    if (variant.prepared or {}).get("server"):  # it has a concurrency of its own; ours only passes requests on
         return variant.container.workers or max(own_servers.FORWARDERS, cpus)
     return variant.container.workers or max(1, min(size.vcpu if size else cpus, cpus))

@@ -131,17 +131,18 @@ def replica_spec(command: StartReplica, settings: ServingSettings, runtime: Runt
             "threads": max(1, int(fit.cpu) // command.workers),
             "batch": _BATCH,
             "timeout": command.timeout,
-            "server": _server(command),
+            **_server(command),
         }
     )
 
 
-def _server(command: StartReplica) -> dict[str, Any] | None:
+def _server(command: StartReplica) -> dict[str, Any]:
     """The user's own server, where the model's code is one."""
     prepared = command.prepared
     if not prepared.get("server"):
-        return None
-    return own_servers.spec(list(prepared["server"]), prepared["code_dir"] or MODEL, command.container.isolated)
+        return {}
+    said = own_servers.spec(list(prepared["server"]), prepared["code_dir"] or MODEL, command.container.isolated)
+    return {"server": said}
 
 
 def replica_workload(

@@ -1,0 +1,67 @@
+"""What a replica's processes are told, and what they find in their sandbox, when the model's code is a server of its own."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from clary.domain.capacity import Fit
+from clary.domain.containers import Container
+from clary.domain.endpoint_commands import StartReplica
+from clary.domain.resources import Record, Scope
+from clary.loops import replica_places
+from clary.loops.replica_places import ServingSettings
+from clary.ports import Environment
+from clary.testing.runtimes import PYTHON
+
+SETTINGS = ServingSettings("/models", "/replicas", "/workers", lambda name: "front-0.sock", "http://127.0.0.1:1")
+FIT = Fit(cpu=2.0, memory=1 << 30, gpus=0)
+
+
+def start(isolated: bool = False, **prepared: Any) -> StartReplica:
+    said = {
+        "model": "/models/k/out/model",
+        "code": "",
+        "code_dir": "/opt/ml/model/code",
+        "program": "serve",
+        **prepared,
+    }
+    container = Container("m", "python", isolated=isolated)
+    return StartReplica("r-1", "secret", "e", "v", container, said, "ml.m5.large", 16, 60.0)
+
+
+def spec(command: StartReplica) -> Any:
+    return json.loads(replica_places.replica_spec(command, SETTINGS, PYTHON, FIT)).get("server")
+
+
+def mounts(command: StartReplica) -> dict[str, str]:
+    record = Record("endpoint", Scope("000000000000", "us-east-1"), "e", "arn", "Creating", 0.0, 0.0, {})
+    workload = replica_places.replica_workload(
+        command, record, SETTINGS, Environment("/env", "/env/bin/python"), FIT, {}, "/log"
+    )
+    return {mount.target: mount.source for mount in workload.mounts}
+
+
+@pytest.mark.parametrize(("isolated", "port"), [(False, 0), (True, 8080)])
+def test_a_server_gets_the_port_that_its_network_allows(isolated: bool, port: int) -> None:
+    said = spec(start(isolated, server=["/opt/ml/model/code/serve"]))
+    assert (said["command"], said["folder"], said["port"]) == (["/opt/ml/model/code/serve"], "/opt/ml/model/code", port)
+
+
+def test_a_command_without_code_runs_in_the_models_folder() -> None:
+    assert spec(start(server=["/bin/sh", "-c", "x"], code_dir=""))["folder"] == "/opt/ml/model"
+
+
+def test_a_model_without_a_server_is_told_of_none() -> None:
+    assert spec(start()) is None
+    assert spec(start(server=[])) is None
+    assert "/opt/program" not in mounts(start())
+
+
+@pytest.mark.parametrize(
+    ("code", "source"), [("", "/models/k/out/model/code"), ("/models/k/out/code", "/models/k/out/code")]
+)
+def test_the_code_is_also_where_examples_of_own_containers_look(code: str, source: str) -> None:
+    assert mounts(start(server=["x"], code=code))["/opt/program"] == source
