@@ -64,7 +64,7 @@ class Server(Companion):
 
     def start(self) -> None:
         argv = runnable(self._command)
-        print("Starting the model's own server on port {}: {}".format(self.port, shlex.join(argv)), flush=True)
+        say("Starting the model's own server on port {}: {}".format(self.port, shlex.join(argv)))
         try:
             self._process = subprocess.Popen(argv, cwd=self._folder, env=self._environment(), start_new_session=True)
         except OSError as error:
@@ -98,7 +98,7 @@ class Server(Companion):
                 return
             if time.monotonic() - told > _NEWS_SECONDS:
                 told = time.monotonic()
-                print("Still waiting for the model's own server: {}.".format(why), flush=True)
+                say("Still waiting for the model's own server: {}.".format(why))
             time.sleep(pause)
             pause = min(pause * 1.5, _LONGEST_PAUSE)
 
@@ -110,14 +110,13 @@ class Server(Companion):
             if not port:
                 return "it does not listen on port {} (SAGEMAKER_BIND_TO_PORT)".format(self.port)
             if port != self.port:
-                print("The server listens on port {}, whatever SAGEMAKER_BIND_TO_PORT says.".format(port), flush=True)
+                say("The server listens on port {}, whatever SAGEMAKER_BIND_TO_PORT says.".format(port))
                 self.port = port
         why = ping(self.port)
         if not why and self._shared and ours[self.port] == listening.EVERYWHERE:
-            print(
+            say(
                 "The server listens on every address of this machine: who reaches port {} reaches the model without a signature. "
-                "Let it bind 127.0.0.1, or create the model with EnableNetworkIsolation.".format(self.port),
-                flush=True,
+                "Let it bind 127.0.0.1, or create the model with EnableNetworkIsolation.".format(self.port)
             )
         return why
 
@@ -172,7 +171,7 @@ class Server(Companion):
             self._failed = 0
             return
         self._failed += 1
-        print("The model's own server: {}.".format(why), file=sys.stderr, flush=True)
+        say("The model's own server: {}.".format(why))
 
     def reaped(self, pid: int, code: int) -> None:
         if self._process is not None and pid == self._process.pid:
@@ -206,7 +205,7 @@ class Forwarder(Handler):
             body = answer.read()
         except (OSError, http.client.HTTPException) as error:
             text = "The model's own server gave no whole answer: {}.".format(str(error) or type(error).__name__)
-            print(text, file=sys.stderr, flush=True)
+            say(text)
             return Response(500, text.encode("utf-8", "replace"))
         finally:
             connection.close()
@@ -290,6 +289,12 @@ def free_port() -> int:
                 continue
         return port
     raise LoadError("No port between {} and {} is free on this machine.".format(*_PORTS))
+
+
+def say(text: str) -> None:
+    """One write: several processes speak into the same log."""
+    sys.stdout.write(text + "\n")
+    sys.stdout.flush()
 
 
 def _spelt(name: str) -> str:

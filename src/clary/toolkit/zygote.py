@@ -224,7 +224,7 @@ class Zygote:
             if self._companion is not None and not self._draining:
                 why = self._companion.tend(self.staff.predicting())
                 if why:
-                    print(why, file=sys.stderr, flush=True)
+                    sys.stderr.write(why + "\n")
                     return 1  # the replica is replaced; its workers and all else in the sandbox end with this process
             if not self._draining:
                 self.staff.fill()
