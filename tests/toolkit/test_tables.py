@@ -57,6 +57,25 @@ answer += [tables.csv_batch(b) is None for b in ([b"1,2", b"3"], [b"1,2\\n3,4", 
     assert run("xgboost", PRELUDE + code) == [True] * 6
 
 
+def test_both_parsers_read_the_same_numbers(run: Run) -> None:
+    code = """
+import random, struct
+assert tables.orjson is not None
+source = random.Random(5)
+bits = [struct.unpack("<f", struct.pack("<I", source.getrandbits(32)))[0] for _ in range(300)]
+texts = [repr(v) for v in bits] + ["{:.7g}".format(source.gauss(0, 10)) for _ in range(300)] + ["123456789012345678901", "-0.0", "7e-46", "3.5e38"]
+odd = ["true,1", "null,1", "false,2", '"1",2', "[1],2", "1,[2", "3],1", "{},1", "1e400,2", "+1,.5", "01,1.", "nan,inf", "0x10,1", "1 2,3", " 1 ,\t2", ",1", "1,"]
+def both(bodies):
+    found = tables.csv_batch(bodies)
+    kept, tables.orjson = tables.orjson, None
+    plain = tables.csv_batch(bodies)
+    tables.orjson = kept
+    return (found is None and plain is None) or bool(np.array_equal(found, plain, equal_nan=True))
+answer = [both([t.encode() for t in texts]), [body for body in odd if not both([body.encode(), b"1,2"])], both([b"1,[2", b"3],4"])]
+"""
+    assert run("xgboost", PRELUDE + code) == [True, [], True]
+
+
 def test_libsvm(run: Run) -> None:
     code = """
 s = tables.libsvm(b"1 0:0.5 3:2\\n0 1:1 # comment\\n\\n1\\n")

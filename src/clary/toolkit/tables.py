@@ -1,23 +1,30 @@
 """Text and records into float32 matrices: CSV, libsvm, recordio-protobuf, JSON instances.
 
-Owns the parsing that training and serving share, at the speed of numpy's C parser (about 70 ns a value), and the refusal of
-what is malformed: ParseError says what and where, never a guess. Missing values are NaN. Knows no files and no models.
-Imports numpy, so only code that runs inside a runtime with numpy may import it.
+Owns the parsing that training and serving share, at the speed of orjson for small bodies (30 ns a value), else of numpy's C parser
+(170 ns), and the refusal of what is malformed: ParseError says what and where, never a guess. Missing values are NaN. Knows no files
+and no models. Imports numpy, so only code that runs inside a runtime with numpy may import it.
 """
 
 from __future__ import annotations
 
 import json
 import warnings
+from array import array
 from typing import Any, List, NamedTuple, Optional, Sequence, Tuple
 
 import numpy as np
 
 from clary.toolkit import recordio
 
+try:
+    import orjson
+except ImportError:  # a runtime without it reads the same numbers, slower
+    orjson = None
+
 # In text mode older `fromstring` warns and stops at the first thing that is no number; newer ones raise. `_scan` evens that out.
 warnings.filterwarnings("ignore", message="string or file could not be read", category=DeprecationWarning)
 
+_QUICK = 1 << 20  # bytes up to which numbers may be Python's own for a moment: they take 32 bytes each
 _WIDEST = 1 << 24  # columns that a sparse record may claim to have
 
 Matrix = Any  # numpy.ndarray of float32, two dimensions
@@ -99,11 +106,26 @@ def _delimiter(line: bytes) -> bytes:
 
 def _scan(data: bytes, expected: int, sep: str = ",", dtype: Any = np.float32) -> Optional[Matrix]:
     """All of `data` as numbers, or None unless there are just `expected`."""
+    if orjson is not None and dtype is np.float32 and sep == "," and len(data) <= _QUICK:
+        quick = _json_numbers(data, expected)
+        if quick is not None:
+            return quick
     try:
         flat = np.fromstring(data, dtype=dtype, sep=sep)
     except ValueError:
         return None
     return flat if flat.size == expected else None
+
+
+def _json_numbers(data: bytes, expected: int) -> Optional[Matrix]:
+    """The same where each number is also one of JSON's (not `nan`, `.5`, `+1`): both round to the nearest double, then to float32."""
+    if b"true" in data or b"false" in data:  # they would count as 1 and 0
+        return None
+    try:
+        values = array("f", orjson.loads(b"[" + data + b"]"))
+    except (ValueError, TypeError):  # something else: numpy's parser decides
+        return None
+    return np.frombuffer(values, dtype=np.float32) if len(values) == expected else None
 
 
 def _numbers(data: bytes, expected: int, dtype: Any) -> Matrix:
