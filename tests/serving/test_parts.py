@@ -76,8 +76,10 @@ def test_boost_stays_between_base_and_allowance(
     [
         (0, 0.0001, False),  # nothing before it: that is not ahead
         (1, 0.0001, True),
-        (7, 0.0001, True),
-        (8, 0.0001, False),
+        (19, 0.0001, True),
+        (20, 0.0001, False),
+        (31, 0.00001, True),
+        (32, 0.00001, False),
         (1, 0.0019, True),
         (2, 0.0011, False),
         (1, 0.002, False),
@@ -97,6 +99,35 @@ def test_one_slow_prediction_stops_sending_ahead_for_long() -> None:
         service = boost.smoothed(service, 0.0002)
         waited += 1
     assert 150 < waited < 500
+
+
+def test_the_pace_of_batches_follows_what_was_quick_sooner() -> None:
+    pace = boost.paced(float("inf"), 0.00002)
+    assert pace == 0.00002
+    slower, quicker = boost.paced(pace, 0.00003), boost.paced(pace, 0.00001)
+    assert slower - pace < (pace - quicker) / 3
+
+
+@pytest.mark.parametrize(
+    ("waiting", "pace", "wanted"),
+    [(1, 0.00001, True), (64, 0.00001, True), (100, 0.00001, False), (1, 0.001, False), (1, float("inf"), False)],
+)
+def test_requests_stay_together_where_that_costs_them_little(waiting: int, pace: float, wanted: bool) -> None:
+    assert boost.together(waiting, pace) is wanted
+
+
+@pytest.mark.parametrize(
+    ("rate", "wanted"), [(0, 0), (2_500, 0), (7_999, 0), (8_000, 8), (20_000, 20), (1_000_000, 64)]
+)
+def test_batches_are_waited_for_at_high_rates_only(rate: float, wanted: int) -> None:
+    assert boost.gathered(rate) == wanted
+
+
+def test_answers_rest_only_while_their_worker_has_work_for_longer() -> None:
+    assert boost.rests(8, 0.0002)
+    assert boost.HOLD < boost.STOCK < boost.AHEAD_SECONDS
+    assert not boost.rests(7, 0.0002)
+    assert not boost.rests(3, 0.0006)
 
 
 # -- counters ---------------------------------------------------------------------------------------------------------------------

@@ -1,5 +1,5 @@
-"""How many workers of a replica may be busy now (level 0 of scaling; equations in the scaling reference, section 2.4), and how much
-may be sent to a busy one.
+"""How many workers of a replica may be busy now (level 0 of scaling; equations in the scaling reference, section 2.4), how much may be
+sent to a busy one, and how long requests are kept together.
 
 Owns pure functions that the front calls as they are and a simulator can compile: plain numbers in, a number out. Refuses to know
 clocks, queues and replicas.
@@ -10,8 +10,11 @@ from __future__ import annotations
 import math
 
 AHEAD_SECONDS = 0.002  # what a request sent ahead may expect to wait behind others, while another worker might get free
-AHEAD_MOST = 8  # requests at one worker
+AHEAD_MOST = 32  # requests at one worker
 RISE, FALL = 0.1, 0.02
+HOLD = 0.001  # seconds that requests are kept for a larger batch, and answers for a larger read
+STOCK = 0.0015  # seconds of work that a worker has at hand while its answers are kept: more than HOLD
+GATHERED_LEAST, GATHERED_MOST = 8, 64  # requests of a batch that is waited for
 
 
 def allowed(
@@ -51,3 +54,30 @@ def smoothed(service: float, took: float) -> float:
     if service == float("inf"):
         return took
     return service + (RISE if took > service else FALL) * (took - service)
+
+
+def paced(pace: float, each: float) -> float:
+    """Seconds a request of a batch is expected to take when nothing else holds the machine up: after one that took `each`. It falls
+    sooner than it rises, since what is decided by it (`together`) costs at most `HOLD`."""
+    if pace == float("inf"):
+        return each
+    return pace + (FALL if each > pace else RISE) * (each - pace)
+
+
+def together(waiting: int, pace: float) -> bool:
+    """Whether what waits is left to the workers that are busy already, though others are idle: a call of a model costs as much as
+    dozens of rows, so two small batches cost much more than one. Only where they will be through with it within `HOLD`."""
+    return waiting * pace < HOLD
+
+
+def gathered(rate: float) -> int:
+    """How many requests a batch waits for (at most `HOLD`) at this many arrivals a second; 0: for none. At such rates front, edge and
+    clients want the processor as much as the model does, and what small batches cost is taken from them."""
+    expected = int(rate * HOLD)
+    return min(expected, GATHERED_MOST) if expected >= GATHERED_LEAST else 0
+
+
+def rests(held: int, service: float) -> bool:
+    """Whether the answers of a worker that predicts one by one are read `HOLD` later: there will be several by then, and it has enough
+    to do until then."""
+    return 2 * service <= HOLD and held * service >= STOCK

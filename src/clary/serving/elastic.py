@@ -89,12 +89,12 @@ class ElasticVariant(Variant):
 
     # -- demand -------------------------------------------------------------------------------------------------------------------
 
-    def pump(self) -> None:
-        super().pump()
+    def pump(self, late: bool = False) -> None:
+        super().pump(late)
         busy = sum(replica.busy for replica in self.replicas.values())
         if busy > self._peak:
             self._peak = busy
-        if self.queue:
+        if self.queue and not self._holding:  # what is held has a worker, and goes to it in a moment
             if not self._waiting_since:
                 self._waiting_since = perf_counter()
             self._ask(SOON if busy else 0.0)

@@ -14,6 +14,7 @@ from typing import NamedTuple, cast
 
 from clary.domain.routes import VariantRoute, VariantView
 from clary.serving.answers import ModelErrors, stream_head, success_head
+from clary.serving.boost import HOLD, gathered
 from clary.serving.counters import Counters
 from clary.serving.pipelines import Passage, first_meta
 from clary.serving.prediction import Prediction, Single
@@ -58,6 +59,9 @@ class Variant:
         self._arm = arm
         self._later = later
         self._scheduled = False
+        self._holding = False
+        self._gathered = 0  # how many requests a batch is held for
+        self._counted = (0.0, 0)  # when the rate of arrivals was last looked at, and how many there had been
         self._grouping = False
         self.armed = False
         self.hope = False
@@ -101,6 +105,7 @@ class Variant:
             self._soon(self.pump)
         if not self.armed:
             self.armed = True
+            self._gathered, self._counted = 0, (perf_counter(), self.counters.arrivals)
             self._arm(self)
 
     def look(self) -> None:
@@ -110,22 +115,41 @@ class Variant:
 
     # -- dispatch -----------------------------------------------------------------------------------------------------------------
 
-    def pump(self) -> None:
-        """Give queued requests to free workers until one side is empty."""
+    def pump(self, late: bool = False) -> None:
+        """Give queued requests to free workers until one side is empty. Unless it is `late`, some are held a moment for a larger batch."""
         self._scheduled = False
         queue = self.queue
+        if self._grouping and not late and 0 < len(queue) < self._gathered:
+            self._hold()
+            return
         while queue:
-            replica = self._pick()
+            kept = 0 if late else len(queue)
+            replica = self._pick(kept)
             if replica is None:
                 self._send_ahead()
+                if queue and any(replica.spare() for replica in self.replicas.values()):
+                    self._hold()
                 return
-            batch = self._take(replica.batch)
+            batch = self._take(replica.batch, kept)
             if not batch:
                 return
             if batch[0].single:
                 replica.take_idle().give_single(cast(Single, batch[0]), self.passage is None)
             else:
                 replica.take_idle().give(batch)
+
+    def _hold(self) -> None:
+        if not self._holding:
+            self._holding = True
+            self._later(HOLD, self._release)
+
+    def _release(self) -> None:
+        self._holding = False
+        self.pump(late=True)
+
+    def behind(self) -> bool:
+        """Whether requests wait for workers."""
+        return bool(self.queue)
 
     def _send_ahead(self) -> None:
         """Everybody is busy: quick workers that take one request at a time get their next one already."""
@@ -134,28 +158,28 @@ class Variant:
                 worker = replica.ahead()
                 if worker is None:
                     break
-                batch = self._take(1)
+                batch = self._take(1, 0)
                 if not batch:
                     return
                 worker.give_ahead(batch[0])
 
-    def _pick(self) -> Replica | None:
+    def _pick(self, waiting: int) -> Replica | None:
         """The replica with the smallest busy share that has a worker to spare."""
         best: Replica | None = None
         least = 2.0
         for replica in self.replicas.values():
-            if replica.spare():
+            if replica.spare(waiting) > 0:
                 share = replica.busy / replica.allowed
                 if share < least:
                     best, least = replica, share
         return best
 
-    def _take(self, limit: int) -> list[Prediction]:
+    def _take(self, limit: int, kept: int) -> list[Prediction]:
         queue = self.queue
         limit = min(limit, self.route.batch)
         waiting = len(queue)
         if limit > SMALL_BATCH and waiting > SMALL_BATCH:
-            free = sum(replica.spare() for replica in self.replicas.values())
+            free = sum(replica.spare(kept) for replica in self.replicas.values())
             limit = min(limit, max(SMALL_BATCH, -(-waiting // free)))
         batch: list[Prediction] = []
         size = 0
@@ -269,6 +293,9 @@ class Variant:
     def expire(self, now: float) -> bool:
         """Answer what met its deadline and kill the workers that hold it; False when nothing is left to wait for."""
         queue = self.queue
+        since, before = self._counted
+        self._counted = (now, self.counters.arrivals)
+        self._gathered = gathered((self.counters.arrivals - before) / max(now - since, HOLD))
         while queue and (queue[0].deadline <= now or queue[0].done):
             prediction = queue.popleft()
             self.queued_bytes -= len(prediction.body)

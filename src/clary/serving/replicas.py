@@ -14,7 +14,7 @@ from time import perf_counter
 from typing import cast
 
 from clary.domain.routes import ReplicaRoute, ReplicaView
-from clary.serving.boost import AHEAD_SECONDS, allowed, sends_ahead
+from clary.serving.boost import AHEAD_SECONDS, HOLD, allowed, sends_ahead, together
 from clary.serving.workers import Owner, Worker
 from clary.toolkit import frames
 
@@ -40,7 +40,10 @@ class Replica:
         self.loaded = False
         self.draining = False
         self.retired = False
-        self.service = float("inf")  # seconds a prediction takes a worker, smoothed; unknown at first
+        self.service = float(
+            "inf"
+        )  # seconds a prediction takes a worker, smoothed, where they go one by one; unknown at first
+        self.pace = float("inf")  # seconds a request of a batch takes, undisturbed, where they go in batches
         self.failure = ""
         self.load_seconds = 0.0
         self.load_mode = ""
@@ -64,11 +67,14 @@ class Replica:
             if self.idle:
                 self.idle.pop(0).dismiss()  # the one used longest ago
 
-    def spare(self) -> int:
-        """How many workers could be given work now."""
+    def spare(self, waiting: int = 0) -> int:
+        """How many workers could be given work now; fewer where the `waiting` requests are better kept together."""
         if self.draining:
             return 0
-        return min(len(self.idle), self.allowed - self.busy)
+        free = min(len(self.idle), self.allowed - self.busy)
+        if waiting and self.batch > 1 and free > 0 and together(waiting, self.pace):
+            return 0 if self.busy else 1
+        return free
 
     def take_idle(self) -> Worker:
         """The worker used last (its caches are warm, the others stay parked)."""
@@ -172,14 +178,22 @@ class Link(asyncio.Protocol):
         self._links.add(self)
 
     def data_received(self, data: bytes) -> None:
+        answers: list[frames.Answer] = []
+        worker = self.worker
         try:
             for kind, count, payload in self.parser.feed(data):
-                if kind == frames.RESULT and self.worker is not None:
-                    self.worker.on_results(payload, count)
+                if kind == frames.RESULT and worker is not None:
+                    answers += frames.answers(payload, count)
                 else:
                     self._on_control(kind, payload)
+            if answers and worker is not None:
+                worker.on_results(answers)
         except (frames.FrameError, ValueError, TypeError):
             self.close()
+            return
+        if answers and worker is not None and worker.rests():
+            self.pause()
+            self.loop.call_later(HOLD, self.resume)
 
     def _on_control(self, kind: int, payload: bytes) -> None:
         if self.replica is None:
@@ -248,7 +262,7 @@ class Link(asyncio.Protocol):
             self.transport.pause_reading()
 
     def resume(self) -> None:
-        if self.transport is not None:
+        if self.transport is not None and not self.transport.is_closing():
             self.transport.resume_reading()
 
     def close(self) -> None:

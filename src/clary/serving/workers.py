@@ -9,7 +9,7 @@ from __future__ import annotations
 from time import perf_counter
 from typing import TYPE_CHECKING, Protocol
 
-from clary.serving.boost import smoothed
+from clary.serving.boost import paced, rests, smoothed
 from clary.serving.prediction import Prediction, Single
 from clary.serving.streams import Stream
 from clary.toolkit import frames
@@ -24,6 +24,7 @@ STOPPING = 2.0  # seconds that a worker has to stop an answer that nobody reads,
 class Owner(Protocol):
     """The variant a replica belongs to."""
 
+    def behind(self) -> bool: ...
     def pump(self) -> None: ...
     def finish(self, prediction: Prediction, status: int, meta: bytes, body: bytes, now: float) -> None: ...
     def begin(self, prediction: Stream, meta: bytes) -> None: ...
@@ -48,6 +49,7 @@ class Worker:
         "pid",
         "replica",
         "since",
+        "size",
         "version",
     )
 
@@ -59,6 +61,7 @@ class Worker:
         self.alone = False  # what it works on was sent by itself: nothing goes ahead behind it
         self.flight: dict[int, Prediction] = {}
         self.begun = 0
+        self.size = 1  # of the batch
         self.since = 0.0
         self.dismissed = False  # told to go while it was idle
         self.dying = False
@@ -67,7 +70,7 @@ class Worker:
 
     def give(self, batch: list[Prediction]) -> None:
         """Send a batch. The caller made the worker busy (`Replica.take_idle`)."""
-        self.begun = len(batch)
+        self.begun = self.size = len(batch)
         self.since = perf_counter()
         for prediction in batch:
             prediction.sent = self.since
@@ -77,7 +80,7 @@ class Worker:
 
     def give_single(self, prediction: Single, last: bool) -> None:
         """Send one that goes by itself. `last`: its answer is for the client, not for another container."""
-        self.begun = 1
+        self.begun = self.size = 1
         prediction.sent = self.since = perf_counter()
         prediction.worker = self
         self.alone = True
@@ -100,19 +103,19 @@ class Worker:
         self._next = number
         self.link.write(frames.predict(entries, kind))
 
-    def on_results(self, payload: bytes, count: int) -> None:
-        """Take answers; when the batch is whole, the worker gets the next before anybody is answered."""
+    def on_results(self, answers: list[frames.Answer]) -> None:
+        """Take all answers of one read; when the batch is whole, the worker gets the next before anybody is answered."""
         now = perf_counter()
         flight = self.flight
         finished = []
-        for number, status, meta, body in frames.answers(payload, count):
+        for number, status, meta, body in answers:
             prediction = flight.pop(number, None)
             if prediction is not None:
                 self.begun -= 1
                 finished.append((prediction, status, meta, body))
         owner = self.replica.owner
         if finished and self.begun <= 0 and not self.dying:
-            self._next_batch(now, owner)
+            self._next_batch(now, owner, [entry[0] for entry in finished])
         for prediction, status, meta, body in finished:
             owner.finish(prediction, status, meta, body, now)
 
@@ -136,7 +139,7 @@ class Worker:
         del self.flight[number]
         self.begun -= 1
         if self.begun <= 0 and not self.dying:
-            self._next_batch(now, owner)
+            self._next_batch(now, owner, [])
         owner.end(prediction, how, data, now)
 
     def _streamed(self, number: int, begun: bool) -> Stream | None:
@@ -167,10 +170,16 @@ class Worker:
     def resume(self) -> None:
         self.link.resume()
 
-    def _next_batch(self, now: float, owner: Owner) -> None:
+    def _next_batch(self, now: float, owner: Owner, finished: list[Prediction]) -> None:
         replica = self.replica
         took = now - self.since
-        replica.service = smoothed(replica.service, took)
+        if replica.batch > 1:
+            replica.pace = paced(replica.pace, took / self.size)
+        else:
+            took /= max(1, len(finished))
+            replica.service = smoothed(replica.service, took)
+            for prediction in finished:  # those after the first were begun and answered since the last read
+                prediction.sent = now - took
         self.since = now
         if self.flight:
             self.begun = 1
@@ -181,6 +190,11 @@ class Worker:
         owner.pump()
         if replica.draining and not replica.busy:
             replica.changed()
+
+    def rests(self) -> bool:
+        """Whether its next answers may wait a little: requests do already, and it has enough of them at hand."""
+        replica = self.replica
+        return replica.batch == 1 and rests(len(self.flight), replica.service) and replica.owner.behind()
 
     def kill(self, why: str = "") -> None:
         """It holds a request past its deadline: the zygote kills and reaps it, and forks another. The rest of its batch is lost."""

@@ -130,6 +130,7 @@ MAX_CHUNK = 1 << 20  # bytes of one CHUNK: longer pieces are cut, so that whoeve
 _CACHE = 1024
 
 Frame = Tuple[int, int, bytes]  # kind, count, payload
+Answer = Tuple[int, int, bytes, bytes]  # id, status, meta, body
 
 
 class FrameError(Exception):
@@ -249,7 +250,7 @@ def requests(payload: bytes, count: int) -> List[Request]:
     return out
 
 
-def results(answers: Iterable[Tuple[int, int, bytes, bytes]]) -> bytes:
+def results(answers: Iterable[Answer]) -> bytes:
     """A RESULT frame for `(id, status, meta, body)` answers, whole."""
     pieces: List[bytes] = [b""]
     add = pieces.append
@@ -267,9 +268,9 @@ def results(answers: Iterable[Tuple[int, int, bytes, bytes]]) -> bytes:
     return b"".join(pieces)
 
 
-def answers(payload: bytes, count: int) -> List[Tuple[int, int, bytes, bytes]]:
+def answers(payload: bytes, count: int) -> List[Answer]:
     """Decode a RESULT payload (front side): `(id, status, meta, body)`; the meta stays encoded, `decode_result_meta` reads it."""
-    out: List[Tuple[int, int, bytes, bytes]] = []
+    out: List[Answer] = []
     add = out.append
     unpack = ANSWER.unpack_from
     place = 0

@@ -19,7 +19,7 @@ from clary.toolkit import recordio
 try:
     import orjson
 except ImportError:  # a runtime without it reads the same numbers, slower
-    orjson = None
+    orjson = None  # type: ignore[assignment]
 
 # In text mode older `fromstring` warns and stops at the first thing that is no number; newer ones raise. `_scan` evens that out.
 warnings.filterwarnings("ignore", message="string or file could not be read", category=DeprecationWarning)
