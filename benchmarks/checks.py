@@ -77,9 +77,9 @@ def others(pids: Sequence[int]) -> Iterator[list[float]]:
     """The cores that processes other than these used meanwhile, put into the list when it ends. Children that these have waited for
     count as theirs."""
     found: list[float] = []
-    began, whole, own = monotonic(), _busy(), _spent(pids)
+    began, whole, own = monotonic(), _busy(), spent(pids)
     yield found
-    found.append(max(0.0, ((_busy() - whole) - (_spent(pids) - own)) / (monotonic() - began)))
+    found.append(max(0.0, ((_busy() - whole) - (spent(pids) - own)) / (monotonic() - began)))
 
 
 def await_quiet(pids: Sequence[int], patience: float) -> None:
@@ -97,7 +97,8 @@ def _busy() -> float:
     return (sum(fields) - fields[3] - fields[4]) / TICKS  # without idle and waiting for a disk
 
 
-def _spent(pids: Sequence[int]) -> float:
+def spent(pids: Sequence[int]) -> float:
+    """CPU seconds of these processes so far, children that they have waited for included."""
     total = 0
     for pid in pids:
         with suppress(OSError):

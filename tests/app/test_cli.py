@@ -12,14 +12,14 @@ from typing import Any
 
 import pytest
 
-from clary.app.cli import environment, live, output, top
+from clary.app.cli import environment, live, output, shadow, top
 from clary.app.cli.environment import no_proxy, sdk_config, unset, with_section
 from clary.app.cli.listing import SECRET
 from clary.app.cli.logs import Place, Seen, begin_of, places, words
 from clary.app.cli.output import Refused
 from clary.app.cli.shell import METADATA, options
 from clary.app.settings import Settings, load
-from clary.domain.routes import ReplicaView, VariantView
+from clary.domain.routes import EndpointView, ReplicaView, ShadowSample, ShadowView, VariantView
 
 
 def clary(*arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
@@ -362,6 +362,20 @@ def test_top_compares_two_looks() -> None:
         ("job-1", 50, 7),
         ("job-2", 0, 1),
     ]
+
+
+def test_shadow_compares_its_answers_with_the_clients() -> None:
+    sample = ShadowSample("1,2\x1b", 200, "0.5", 0.001, 424, "it broke", 0.002)
+    seen = ShadowView(
+        0.5, mirrored=12, skipped=1, agreed=9, differed=1, failed=1, later_seconds=0.02, samples=(sample,)
+    )
+    view = EndpointView("0", "r", "e", 1, (VariantView("A"), VariantView("S", fleet="c", shadow=seen)))
+    [row] = shadow.figures(view)
+    assert (row["variant"], row["mirrored"], row["later_ms"], row["p50"]) == ("S", 12, 2.0, None)
+    assert row["samples"][0]["shadow_answer"] == "it broke"
+    text = shadow.words([row])
+    assert "shadow     424 'it broke'" in text
+    assert "'1,2\\x1b'" in text
 
 
 def test_the_live_block() -> None:

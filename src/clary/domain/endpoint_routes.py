@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from dataclasses import replace
 
 from clary.domain import instances, own_servers
 from clary.domain.fleets import DRAINING, STOPPING, Fleet, Plant, Variant
@@ -10,6 +11,7 @@ from clary.domain.resources import Record
 from clary.domain.routes import EndpointRoute, ReplicaRoute, VariantRoute
 
 SLEEPLESS = 3  # deaths in a row after which requests are no longer held for a replica that may never come
+SHADOW_REQUESTS, SHADOW_BYTES = 64, 16 << 20  # that may wait at a shadow: its copies are worth no more memory
 
 
 def route_of(record: Record, plant: Plant, revision: int, cpus: int, rest: float) -> EndpointRoute:
@@ -29,6 +31,7 @@ def route_of(record: Record, plant: Plant, revision: int, cpus: int, rest: float
 def _variant_route(plant: Plant, fleet: Fleet, variant: Variant, share: float, cpus: int, rest: float) -> VariantRoute:
     """`share` of the variant's traffic is this fleet's; with none its replicas take no new work."""
     allowance = workers_of(variant, cpus)
+    source = _shadowed(fleet, variant) if variant.shadow else None
     container = variant.container
     group = [v for v in fleet.variants if v.name == variant.name]
     after = next((v for v in group if v.container.stage == container.stage + 1), None)
@@ -43,7 +46,7 @@ def _variant_route(plant: Plant, fleet: Fleet, variant: Variant, share: float, c
         for r in variant.replicas
         if r.phase != STOPPING
     )
-    return VariantRoute(
+    made = VariantRoute(
         name=variant.name,
         weight=variant.weight,
         replicas=replicas,
@@ -60,7 +63,22 @@ def _variant_route(plant: Plant, fleet: Fleet, variant: Variant, share: float, c
         concurrency=variant.concurrency,
         warm=variant.warm,
         rest=rest,
+        shadow_of=route_key(fleet, source) if source is not None else "",
+        sample=min(1.0, variant.weight / source.weight) if source is not None and source.weight else 0.0,
     )
+    if not variant.shadow:
+        return made
+    return replace(made, queue_requests=SHADOW_REQUESTS, queue_bytes=SHADOW_BYTES)
+
+
+def _shadowed(fleet: Fleet, shadow: Variant) -> Variant | None:
+    """Whose requests this container of a shadow gets; None for a later one of a pipeline. Of containers that clients name, the one of
+    the same name."""
+    if shadow.container.stage:
+        return None
+    wanted = shadow.container.hostname if shadow.container.direct else ""
+    entries = (v for group in fleet.groups for v in group if not v.container.stage)
+    return next((v for v in entries if (v.container.hostname if v.container.direct else "") == wanted), None)
 
 
 def route_key(fleet: Fleet, variant: Variant) -> str:

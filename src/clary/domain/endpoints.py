@@ -93,7 +93,7 @@ def asked_capacity(record: Record, wanted: Sequence[Mapping[str, Any]], now: flo
 
 def retained(fleet: Fleet, serving: Fleet, excluded: Collection[str]) -> Fleet:
     """RetainAllVariantProperties: variants of the same name keep count and weight, apart from the excluded properties."""
-    for old, *_ in serving.groups:
+    for old, *_ in (*serving.groups, *serving.shadows):
         for new in (v for v in fleet.variants if v.name == old.name):
             alike = bool(new.serverless) == bool(old.serverless)
             count = new.count if "DesiredInstanceCount" in excluded or not alike or new.serverless else old.count

@@ -135,11 +135,9 @@ _EXPLAINER_INFERENCE = """FeaturesAttribute ContentTemplate MaxRecordCount MaxPa
 CREATE_ENDPOINT_CONFIG: tuple[Row, ...] = (
     (_HONOURED, "", "EndpointConfigName ProductionVariants Tags Tags[].Key Tags[].Value EnableNetworkIsolation"),
     *((use, why, _below("ProductionVariants[]", paths)) for use, why, paths in _VARIANT),
-    (_REFUSED, "shadow variants are not available yet", "ShadowProductionVariants"),
-    *(
-        (_REFUSED, "shadow variants are not available yet", _below("ShadowProductionVariants[]", paths))
-        for _, _, paths in _VARIANT
-    ),
+    (_HONOURED, "one shadow of one production variant, as on AWS", "ShadowProductionVariants"),
+    *((use, why, _below("ShadowProductionVariants[]", paths)) for use, why, paths in _VARIANT if paths != _SERVERLESS),
+    (_REFUSED, "a shadow variant has instances", _below("ShadowProductionVariants[]", _SERVERLESS)),
     (
         _REFUSED,
         "data capture is not available yet",

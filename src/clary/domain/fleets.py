@@ -15,6 +15,7 @@ from typing import Any
 
 from clary.domain import instances
 from clary.domain.containers import Container
+from clary.domain.errors import Invalid
 
 PLANNED, STARTED, READY, DRAINING, STOPPING = "planned", "started", "ready", "draining", "stopping"
 LIVE = (PLANNED, STARTED, READY)
@@ -39,7 +40,8 @@ class Variant:
 
     `config` is its row of the endpoint config. `prepared`: where the model lies once it was unpacked (see loops/models).
     `made` counts replicas ever named; `deaths` those that died lately, `failure` how the last did;
-    `fatal`: trying again is pointless; `retry` when the next may start. `routed` is the weight the front was told last."""
+    `fatal`: trying again is pointless; `retry` when the next may start. `routed` is the weight the front was told last.
+    `shadow`: it gets copies of the production variant's requests, as many as its weight is of that one's."""
 
     name: str
     container: Container
@@ -54,6 +56,7 @@ class Variant:
     failure: str = ""
     fatal: bool = False
     retry: float = 0.0
+    shadow: bool = False
 
     @property
     def key(self) -> str:
@@ -134,8 +137,16 @@ class Fleet:
     @property
     def groups(self) -> tuple[tuple[Variant, ...], ...]:
         """The production variants, each as its containers in order."""
+        return self._groups(shadow=False)
+
+    @property
+    def shadows(self) -> tuple[tuple[Variant, ...], ...]:
+        """The shadow variants in the same form."""
+        return self._groups(shadow=True)
+
+    def _groups(self, shadow: bool) -> tuple[tuple[Variant, ...], ...]:
         named: dict[str, list[Variant]] = {}
-        for variant in self.variants:
+        for variant in (v for v in self.variants if v.shadow is shadow):
             named.setdefault(variant.name, []).append(variant)
         return tuple(tuple(group) for group in named.values())
 
@@ -219,8 +230,10 @@ def new_fleet(
     rows: list[Mapping[str, Any]],
     containers: Mapping[str, Container | Sequence[Container]],
     at: float,
+    shadows: Sequence[Mapping[str, Any]] = (),
 ) -> Fleet:
-    """A fleet as an endpoint config asks for it; `containers` by model name, one or several in order."""
+    """A fleet as an endpoint config asks for it; `containers` by model name, one or several in order. `shadows` are the rows of
+    ShadowProductionVariants."""
     variants = tuple(
         Variant(
             name=row["VariantName"],
@@ -228,8 +241,9 @@ def new_fleet(
             config=dict(row),
             count=int(row.get("InitialInstanceCount", 1)),
             weight=float(row.get("InitialVariantWeight", 1.0)),
+            shadow=shadow,
         )
-        for row in rows
+        for row, shadow in (*((row, False) for row in rows), *((row, True) for row in shadows))
         for container in _several(containers[row["ModelName"]])
     )
     return Fleet(id_, config, variants, at)
@@ -237,3 +251,14 @@ def new_fleet(
 
 def _several(containers: Container | Sequence[Container]) -> Sequence[Container]:
     return (containers,) if isinstance(containers, Container) else containers
+
+
+def check_shadows(fleet: Fleet) -> None:
+    """Invalid where a shadow cannot be given what comes in at the production variant."""
+    named = {v.container.hostname for group in fleet.groups for v in group if v.container.direct}
+    for shadow in (v for group in fleet.shadows for v in group):
+        if shadow.container.direct != bool(named) or (named and shadow.container.hostname not in named):
+            raise Invalid(
+                f"Shadow variant '{shadow.name}' cannot follow the production variant: with direct invocation both need the same "
+                "ContainerHostnames, and one without it cannot follow one with it."
+            )

@@ -30,7 +30,9 @@ class VariantRoute:
     comes in, or retires). `weight` is the variant's among the variants.
 
     A model of several containers has one of these for each. In a serial pipeline clients' requests come in at the first (`entry`),
-    and `then` is the key of the one that an answer goes on to. With `direct` they come in at every one, for clients that name it."""
+    and `then` is the key of the one that an answer goes on to. With `direct` they come in at every one, for clients that name it.
+
+    A shadow gets copies of a `sample` (0 to 1) of what comes in at the variant of key `shadow_of`, and nothing else."""
 
     name: str
     weight: float
@@ -51,6 +53,8 @@ class VariantRoute:
     concurrency: int = 0  # predictions at once, more are throttled; 0: no limit. Workers come with demand
     warm: int = 0  # of those, workers that never go
     rest: float = 60.0  # seconds after which workers that nobody needed go
+    shadow_of: str = ""
+    sample: float = 0.0
 
     def __post_init__(self) -> None:
         if not self.key:
@@ -96,6 +100,38 @@ class ReplicaView:
 
 
 @dataclass(frozen=True, slots=True)
+class ShadowSample:
+    """A request that the shadow answered differently. Texts are the beginnings of bodies; seconds from arrival to answer."""
+
+    request: str
+    status: int
+    answer: str
+    seconds: float
+    shadow_status: int
+    shadow_answer: str
+    shadow_seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class ShadowView:
+    """Copies since the front started: `skipped` where the shadow was full or not there, `failed` where it did not answer well.
+    `later_seconds`: by how much its answers came later than the clients', summed up (negative: earlier)."""
+
+    share: float = 0.0
+    mirrored: int = 0
+    skipped: int = 0
+    agreed: int = 0
+    differed: int = 0
+    failed: int = 0
+    later_seconds: float = 0.0
+    samples: tuple[ShadowSample, ...] = ()
+
+    @staticmethod
+    def from_json(data: Mapping[str, Any]) -> ShadowView:
+        return ShadowView(**{**data, "samples": tuple(ShadowSample(**s) for s in data["samples"])})
+
+
+@dataclass(frozen=True, slots=True)
 class VariantView:
     """Counters since the front started (monotone) and gauges of one `VariantRoute` (`key`, `fleet`). Latencies in seconds.
 
@@ -121,6 +157,7 @@ class VariantView:
     idle: float = 0.0  # seconds since the last request, of a variant that sleeps; 0 while it has any
     setups: int = 0  # requests that had to wait for a worker to come
     setup_seconds: float = 0.0
+    shadow: ShadowView | None = None  # of a shadow variant
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,6 +174,13 @@ class EndpointView:
     @staticmethod
     def from_json(data: Mapping[str, Any]) -> EndpointView:
         variants = tuple(
-            VariantView(**{**v, "replicas": tuple(ReplicaView(**r) for r in v["replicas"])}) for v in data["variants"]
+            VariantView(
+                **{
+                    **v,
+                    "replicas": tuple(ReplicaView(**r) for r in v["replicas"]),
+                    "shadow": ShadowView.from_json(v["shadow"]) if v.get("shadow") else None,
+                }
+            )
+            for v in data["variants"]
         )
         return EndpointView(**{**data, "variants": variants})

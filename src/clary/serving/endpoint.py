@@ -15,6 +15,7 @@ from clary.serving.pipelines import Passage
 from clary.serving.queue import Variant
 from clary.serving.replicas import Replica
 from clary.serving.routing import Shares
+from clary.serving.shadow import Mirror
 
 
 class Endpoint:
@@ -78,6 +79,7 @@ class Endpoint:
             self.variants[wanted.key] = variant
             self._apply_replicas(variant)
         self._share(route)
+        self._mirror()
         for variant in before.values():
             for replica in list(variant.replicas.values()):
                 self._retire(variant, replica)
@@ -96,7 +98,7 @@ class Endpoint:
         return Variant(wanted, errors, self._request_id, self._soon, self._arm, self._later)
 
     def _share(self, route: EndpointRoute) -> None:
-        entries = [variant for variant in route.variants if variant.entry]
+        entries = [variant for variant in route.variants if variant.entry and not variant.shadow_of]
         self._shares = Shares({v.key: v.weight * v.share for v in entries if not v.direct})
         aims: dict[tuple[str, str], dict[str, float]] = {}
         for variant in entries:
@@ -106,6 +108,20 @@ class Endpoint:
                 aims.setdefault(("", container), {})[variant.key] = variant.weight * variant.share
         self._aims = {aim: Shares(shares) for aim, shares in aims.items()}
         self.containers = tuple(dict.fromkeys(v.container for v in entries if v.direct))
+
+    def _mirror(self) -> None:
+        """Who copies to whom. A fleet's shadow follows its own variants, so it begins and ends with their share of the traffic."""
+        for variant in self.variants.values():
+            variant.mirror = None
+        for shadow in self.variants.values():
+            source = self.variants.get(shadow.route.shadow_of)
+            if source is None:
+                continue
+            if shadow.copies is None:
+                shadow.copies = Mirror(shadow, self._soon)
+            shadow.copies.share = shadow.route.sample
+            if shadow.route.sample:
+                source.mirror = shadow.copies
 
     def _now(self, key: str) -> Variant | None:
         return self.variants.get(key)
@@ -139,6 +155,9 @@ class Endpoint:
                 old.lost(old.empty())
             return
         container = old.route.container if old.route.direct else ""
+        if old.route.shadow_of:
+            for copy in old.empty():
+                copy.settle(b"", False)
         for prediction in old.empty():
             if prediction.origin:
                 prediction.meta, prediction.origin = prediction.origin, b""

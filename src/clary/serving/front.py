@@ -195,6 +195,8 @@ class Front:
                 prediction.settle(answers.error(400, "ValidationError", text, self.request_id()), False)
                 return
         if variant is not None and variant.hope and variant.offer(prediction):
+            if variant.mirror is not None and not prediction.single:
+                variant.mirror.take(prediction)
             return
         if variant is None:
             refused = Refused(503, "ServiceUnavailable", "has no variant with traffic")

@@ -19,6 +19,7 @@ from clary.serving.counters import Counters
 from clary.serving.pipelines import Passage, first_meta
 from clary.serving.prediction import Prediction, Single
 from clary.serving.replicas import Replica
+from clary.serving.shadow import Mirror
 from clary.serving.streams import BROKEN, Stream
 from clary.serving.workers import Worker
 from clary.toolkit import frames
@@ -67,6 +68,8 @@ class Variant:
         self.hope = False
         self.leaving: list[Replica] = []
         self.passage: Passage | None = None  # to the next container of a pipeline
+        self.mirror: Mirror | None = None  # to a shadow, which gets copies of what comes in here
+        self.copies: Mirror | None = None  # the one that leads here, where this is a shadow
         self._heads: dict[bytes, bytes] = {}
 
     # -- arrivals -----------------------------------------------------------------------------------------------------------------
@@ -366,4 +369,5 @@ class Variant:
             fleet=self.route.fleet,
             container=self.route.container,
             passed=counters.passed,
+            shadow=self.copies.view() if self.copies is not None else None,
         )

@@ -41,7 +41,22 @@ async def test_variants_that_are_refused(ask: Any, config: str, changes: dict[st
     [
         ({"DataCaptureConfig": {"EnableCapture": True}}, "DataCaptureConfig .*not available yet"),
         ({"AsyncInferenceConfig": {"OutputConfig": {"S3OutputPath": "s3://b/o"}}}, "AsyncInferenceConfig"),
-        ({"ShadowProductionVariants": [VARIANT]}, "ShadowProductionVariants"),
+        ({"ShadowProductionVariants": [VARIANT]}, "must be unique; 'A'"),
+        (
+            {"ShadowProductionVariants": [{**VARIANT, "VariantName": name} for name in "ST"]},
+            "exactly one production and one shadow variant; 1 and 2 are given",
+        ),
+        (
+            {
+                "ProductionVariants": [{**VARIANT, "InitialVariantWeight": 0}],
+                "ShadowProductionVariants": [{**VARIANT, "VariantName": "S"}],
+            },
+            "needs an InitialVariantWeight above 0",
+        ),
+        (
+            {"ShadowProductionVariants": [{"VariantName": "S", "ModelName": "m"}]},
+            "Production variant 'S' needs InstanceType",
+        ),
         ({"ProductionVariants": [VARIANT, VARIANT]}, "must be unique"),
     ],
 )

@@ -17,11 +17,15 @@ async def create_endpoint_config(call: Call, params: Params) -> Params:
     """Record the config; every model it names must be there."""
     fields.check("CreateEndpointConfig", params, call.settings.strict_fields)
     serverless.check(params["ProductionVariants"], params)
+    shadows = params.get("ShadowProductionVariants") or []
     _check_variants(params["ProductionVariants"])
-    for variant in params["ProductionVariants"]:
+    _check_shadows(params["ProductionVariants"], shadows)
+    for variant in (*params["ProductionVariants"], *shadows):
         await records.find(call, "model", variant["ModelName"])
     request = {name: value for name, value in params.items() if name != "Tags"}
     request["ProductionVariants"] = [{"InitialVariantWeight": 1.0, **v} for v in params["ProductionVariants"]]
+    if shadows:
+        request["ShadowProductionVariants"] = [{"InitialVariantWeight": 1.0, **v} for v in shadows]
     tags = tagging.checked(params.get("Tags"))
     config = await records.add(
         call, records.new(call, "endpoint-config", params["EndpointConfigName"], {"request": request, "tags": tags})
@@ -43,6 +47,23 @@ def _check_variants(variants: Sequence[Mapping[str, Any]]) -> None:
                 raise Invalid(f"Production variant '{variant['VariantName']}' needs {member}.")
     if len(variants) > 1 and all(float(v.get("InitialVariantWeight", 1.0)) == 0 for v in variants):
         raise Invalid("At least one production variant must have an InitialVariantWeight above 0.")
+
+
+def _check_shadows(variants: Sequence[Mapping[str, Any]], shadows: Sequence[Mapping[str, Any]]) -> None:
+    """One shadow of one production variant, as on AWS; its weight is a share of that one's."""
+    if not shadows:
+        return
+    if len(variants) > 1 or len(shadows) > 1:
+        raise Invalid(
+            f"ShadowProductionVariants needs exactly one production and one shadow variant; {len(variants)} and {len(shadows)} "
+            "are given."
+        )
+    _check_variants([*variants, *shadows])
+    if float(variants[0].get("InitialVariantWeight", 1.0)) == 0:
+        raise Invalid(
+            f"Production variant '{variants[0]['VariantName']}' needs an InitialVariantWeight above 0: the shadow's weight is a part "
+            "of it."
+        )
 
 
 @operation("sagemaker", "DescribeEndpointConfig")

@@ -13,7 +13,7 @@ from clary.api.registry import operation
 from clary.domain import capacity, endpoints, fields, instances, serverless
 from clary.domain.containers import containers_of
 from clary.domain.errors import Invalid, NotFound
-from clary.domain.fleets import Fleet, Plant, Variant, new_fleet
+from clary.domain.fleets import Fleet, Plant, Variant, check_shadows, new_fleet
 from clary.domain.lifecycle import EndpointStatus
 from clary.domain.resources import Record
 
@@ -44,15 +44,17 @@ async def _fleet(call: Call, config_name: str) -> Fleet:
     """What that config asks for, with everything of its models that serving needs."""
     config = await records.find(call, "endpoint-config", config_name)
     rows = config.document["request"]["ProductionVariants"]
-    models = {row["ModelName"]: await records.find(call, "model", row["ModelName"]) for row in rows}
+    shadows = config.document["request"].get("ShadowProductionVariants") or []
+    models = {row["ModelName"]: await records.find(call, "model", row["ModelName"]) for row in (*rows, *shadows)}
     wall = call.settings.deadline == "aws"
     cut = bool(config.document["request"].get("EnableNetworkIsolation"))
     containers = {
         name: [replace(container, wall=wall, isolated=container.isolated or cut) for container in containers_of(model)]
         for name, model in models.items()
     }
-    fleet = new_fleet(call.new_id(), config_name, rows, containers, call.now)
+    fleet = new_fleet(call.new_id(), config_name, rows, containers, call.now, shadows)
     serverless.check_fleet(fleet)
+    check_shadows(fleet)
     _check_size(call, fleet)
     return fleet
 
@@ -60,7 +62,7 @@ async def _fleet(call: Call, config_name: str) -> Fleet:
 def _check_size(call: Call, fleet: Fleet) -> None:
     """Under the policy `strict`: that the machine could ever reserve the whole fleet."""
     machine = call.settings.machine
-    firsts = [group[0] for group in fleet.groups]  # containers of a variant share its instances
+    firsts = [group[0] for group in (*fleet.groups, *fleet.shadows)]  # containers of a variant share its instances
     sizes = [size for v in firsts if (size := instances.find(v.instance_type)) for _ in range(v.count)]
     if sizes and machine is not None and call.settings.capacity == "strict":
         capacity.check_reservable(sizes, machine, "endpoint")
@@ -88,18 +90,25 @@ def _described(record: Record) -> Params:
         "LastModifiedTime": record.modified,
     }
     if shown is not None:
-        answer["ProductionVariants"] = [_summary(record, shown, group) for group in shown.groups]
+        answer |= _summaries(record, shown)
     if plant.serving is not None and plant.incoming is not None:
         answer["PendingDeploymentSummary"] = {
             "EndpointConfigName": plant.incoming.config,
             "StartTime": plant.incoming.created,
-            "ProductionVariants": [_summary(record, plant.incoming, group) for group in plant.incoming.groups],
+            **_summaries(record, plant.incoming),
         }
     if plant.failure:
         answer["FailureReason"] = plant.failure
     if plant.deployment and plant.incoming is None:
         answer["LastDeploymentConfig"] = dict(plant.deployment)
     return answer
+
+
+def _summaries(record: Record, fleet: Fleet) -> Params:
+    found: Params = {"ProductionVariants": [_summary(record, fleet, group) for group in fleet.groups]}
+    if fleet.shadows:
+        found["ShadowProductionVariants"] = [_summary(record, fleet, group) for group in fleet.shadows]
+    return found
 
 
 def _summary(record: Record, fleet: Fleet, group: Sequence[Variant]) -> Params:

@@ -145,6 +145,18 @@ def top(
 
 
 @app.command()
+def shadow(
+    endpoint: Annotated[str, typer.Argument(help="An endpoint with a shadow variant.")],
+    directory: Dir = None,
+    json: Json = False,
+) -> None:
+    """How a shadow variant's answers compare with the clients'."""
+    from clary.app.cli import shadow as comparing
+
+    comparing.shadow(directory, endpoint, as_json=json)
+
+
+@app.command()
 def config(directory: Dir = None, json: Json = False) -> None:
     """Every setting, its value and where it comes from."""
     from clary.app.cli import listing

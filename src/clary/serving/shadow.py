@@ -1,0 +1,150 @@
+"""Shadow variants: a copy of the traffic whose answers no client ever sees.
+
+Owns the sampling, the copies and the comparison of both answers. The rules: a copy is made after the client's own request was given
+its place, shares its body, and is never waited for; a shadow that is slow, full or broken costs copies, nothing else. Refuses to
+know routes, HTTP and who reads the figures.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+from time import perf_counter
+from typing import Protocol
+
+from clary.domain.routes import ShadowSample, ShadowView
+from clary.serving.prediction import Prediction
+
+LARGE = 1 << 20  # a longer answer is compared by its length and its ends, and kept as these
+ENDS = 1 << 16
+SAMPLES = 5  # pairs that differ, the latest ones
+SHOWN = 200  # bytes of each
+
+
+class Target(Protocol):
+    """The shadow's queue (`queue.Variant`)."""
+
+    hope: bool
+
+    def offer(self, prediction: Prediction) -> bool: ...
+
+
+class Mirror:
+    """What one variant is mirrored to. `share` of its requests are copied: exactly, in even steps."""
+
+    def __init__(self, target: Target, soon: Callable[[Callable[[], None]], object]) -> None:
+        self.target = target
+        self.share = 0.0
+        self._soon = soon
+        self._credit = 0.0
+        self._pending: list[Pair] = []
+        self._mirrored = self._skipped = self._failed = 0
+        self._agreed = self._differed = 0
+        self._seconds = 0.0
+        self._samples: deque[ShadowSample] = deque(maxlen=SAMPLES)
+
+    def take(self, prediction: Prediction) -> None:
+        """The client's request was let in: perhaps it is one to be copied."""
+        self._credit += self.share
+        if self._credit < 1.0 - 1e-9:
+            return
+        self._credit -= 1.0
+        pair = Pair(self, prediction)
+        prediction.waiters = [*(prediction.waiters or ()), pair.own]
+        if not self._pending:
+            self._soon(self._send)  # after what this turn of the loop gives to workers for clients
+        self._pending.append(pair)
+
+    def _send(self) -> None:
+        pending, self._pending = self._pending, []
+        for pair in pending:
+            if self.target.hope and self.target.offer(pair.copy):
+                self._mirrored += 1
+            else:
+                self._skipped += 1
+                pair.skipped = True
+
+    def compare(self, pair: Pair) -> None:
+        """Both have answered."""
+        own, other = pair.own, pair.other
+        if not own.status or not other.status:
+            self._failed += 1  # nobody waited any more, or the endpoint went away
+            return
+        self._seconds += other.seconds - own.seconds
+        if own.status == other.status and own.body == other.body:
+            self._agreed += 1
+            return
+        self._differed += 1
+        self._failed += other.status != 200
+        self._samples.append(
+            ShadowSample(
+                _text(pair.copy.body),
+                own.status,
+                own.shown,
+                own.seconds,
+                other.status,
+                other.shown,
+                other.seconds,
+            )
+        )
+
+    def view(self) -> ShadowView:
+        return ShadowView(
+            share=self.share,
+            mirrored=self._mirrored,
+            skipped=self._skipped,
+            agreed=self._agreed,
+            differed=self._differed,
+            failed=self._failed,
+            later_seconds=self._seconds,
+            samples=tuple(self._samples),
+        )
+
+
+class Side:
+    """Waits for one of the two answers. The client's side is `gone`: it does not keep a prediction alive that nobody else wants."""
+
+    def __init__(self, pair: Pair, prediction: Prediction, *, gone: bool) -> None:
+        self.gone = gone
+        self.status = 0
+        self.seconds = 0.0
+        self.body: bytes | tuple[int, bytes, bytes] = b""
+        self.shown = ""
+        self._pair = pair
+        self._prediction: Prediction | None = prediction
+
+    def answer(self, response: bytes) -> None:
+        if self._prediction is None or self._pair.skipped:
+            return
+        self.seconds = perf_counter() - self._prediction.arrived
+        self._prediction = None
+        place = response.find(b"\r\n\r\n") + 4
+        if place > 4:
+            self.status = int(response[9:12])
+            size = len(response) - place
+            self.body = response[place:] if size <= LARGE else (size, response[place : place + ENDS], response[-ENDS:])
+            self.shown = _text(response[place : place + SHOWN])
+        self._pair.answered()
+
+
+class Pair:
+    """A client's request and its copy."""
+
+    def __init__(self, mirror: Mirror, prediction: Prediction) -> None:
+        self.skipped = False
+        self._mirror = mirror
+        self._missing = 2
+        self.own = Side(self, prediction, gone=True)
+        # as the client sent it: a pipeline changes what is on its way
+        self.copy = Prediction(self.own, prediction.origin or prediction.meta, prediction.body, True)
+        self.other = Side(self, self.copy, gone=False)
+        self.copy.waiter = self.other
+
+    def answered(self) -> None:
+        self._missing -= 1
+        if not self._missing:
+            self._mirror.compare(self)
+
+
+def _text(body: bytes) -> str:
+    return body[:SHOWN].decode("utf-8", "replace")
