@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Protocol, TypeVar
 
+from clary.domain.counts import Count
 from clary.domain.datapoints import Datapoint, Series, Summary
 from clary.domain.loglines import LogGroup, LogMatches, LogPage, LogStream
 from clary.domain.resources import Lease, Query, Record, Scope
@@ -111,6 +112,10 @@ class Fronts(Protocol):
     async def drop(self, account: str, region: str, name: str) -> None: ...
     async def observe(self, account: str, region: str, name: str) -> EndpointView | None:
         """None: the home front is not reachable, or never heard of it."""
+        ...
+
+    async def counts(self) -> Count:
+        """What every variant of every front that is reachable has counted so far."""
         ...
 
     async def revoke(self, access_key_id: str) -> None: ...

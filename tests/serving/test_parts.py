@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tests.serving.fakes import replica, route, variant
 
+from clary.domain.datapoints import middle
 from clary.serving import answers, boost, invoke, joins
 from clary.serving.counters import KEPT, Counters
 from clary.serving.keys import HELD_SECONDS, KeyCache, KeyQuestion, SigningKey
@@ -142,6 +143,35 @@ def test_quantiles_are_of_the_last_answers() -> None:
     assert p50 == KEPT * 1.5
     assert p99 >= KEPT * 1.98
     assert counters.completed == KEPT * 2
+
+
+@pytest.mark.parametrize("steps", [(3,), (KEPT,), (KEPT - 1, 3), (KEPT, 1, KEPT), (KEPT + 500, 10)])
+def test_distributions_count_every_answer(steps: tuple[int, ...]) -> None:
+    counters = Counters()
+    for step in steps:
+        for _ in range(step):
+            counters.record(0.0015, 0.001)
+        counters.tally()
+        counters.tally()
+    for buckets, micros in ((counters.model_buckets, 1000), (counters.overhead_buckets, 500)):
+        ((number, count),) = buckets.items()
+        assert (middle(number), count) == (pytest.approx(micros, rel=0.011), pytest.approx(sum(steps)))
+
+
+def test_only_new_answers_are_tallied() -> None:
+    counters = Counters()
+    for model in (0.001, 0.002):
+        for _ in range(KEPT // 2 + 7):
+            counters.record(model, model)
+        counters.tally()
+    assert sorted(counters.model_buckets.values()) == [KEPT // 2 + 7] * 2
+
+
+def test_what_was_not_answered_is_an_error_of_the_model_and_what_was_refused_is_not() -> None:
+    counters = Counters()
+    counters.failed()
+    counters.refuse()
+    assert (counters.errors_5xx, counters.model_errors, counters.unanswered, counters.refused) == (2, 1, 1, 1)
 
 
 # -- invoke -----------------------------------------------------------------------------------------------------------------------

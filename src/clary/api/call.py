@@ -77,7 +77,7 @@ class Call:
     def arn(self, kind: str, name: str) -> str:
         """The ARN that a record of that kind and name has (or would have) in the caller's account and region."""
         row = KINDS[kind]
-        return make_arn(row.service, self.scope_of(kind).region, self.scope.account, f"{row.tail}/{name}")
+        return make_arn(row.service, self.scope_of(kind).region, self.scope.account, f"{row.tail}{row.separator}{name}")
 
     def new_id(self) -> str:
         """A fresh UUIDv7, as text."""

@@ -83,7 +83,24 @@ _STS: Candidates = {
     Stale: ("ValidationError",),
     Unavailable: ("ServiceUnavailable",),
 }
-CODES: Mapping[str, Candidates] = {"sagemaker": _SAGEMAKER, "logs": _LOGS, "iam": _IAM, "sts": _STS}
+_CLOUDWATCH: Candidates = {
+    NotFound: ("ResourceNotFound", "ResourceNotFoundException"),
+    AlreadyExists: ("ResourceConflict", "ValidationError"),
+    InUse: ("ResourceConflict", "ValidationError"),
+    IllegalTransition: ("ValidationError",),
+    Invalid: ("InvalidParameterValue", "ValidationError"),
+    LimitExceeded: ("LimitExceeded", "LimitExceededException", "ValidationError"),
+    Denied: ("AccessDenied",),
+    Stale: ("ConcurrentModificationException", "ResourceConflict", "ServiceUnavailable"),
+    Unavailable: ("ServiceUnavailable",),
+}
+CODES: Mapping[str, Candidates] = {
+    "sagemaker": _SAGEMAKER,
+    "logs": _LOGS,
+    "iam": _IAM,
+    "sts": _STS,
+    "cloudwatch": _CLOUDWATCH,
+}
 
 # What the real service answers against its own model (reference/sagemaker.md 1.3): (operation, error) -> code.
 DEPARTURES: Mapping[tuple[str, str, type[ClaryError]], str] = {

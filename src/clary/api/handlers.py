@@ -6,6 +6,8 @@ import importlib
 from pathlib import Path
 
 MODULES: tuple[str, ...] = (
+    "clary.api.alarms",
+    "clary.api.cloudwatch",
     "clary.api.iam",
     "clary.api.iam_policies",
     "clary.api.iam_users",

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -23,20 +23,24 @@ from clary.app.machine import measure
 from clary.app.settings import Settings
 from clary.backends import runtimes
 from clary.domain import extensions
-from clary.domain.capacity import Machine
+from clary.domain.alarm_turn import Command as AlarmCommand
+from clary.domain.alarm_turn import Seen as AlarmSeen
+from clary.domain.capacity import Machine, fit
 from clary.domain.endpoint_commands import Command as EndpointCommand
 from clary.domain.endpoint_commands import Seen as EndpointSeen
 from clary.domain.errors import AlreadyExists, ClaryError
+from clary.domain.instances import find as find_size
 from clary.domain.jobs import Command as JobCommand
 from clary.domain.jobs import Seen as JobSeen
 from clary.domain.roles import default_role
 from clary.domain.serverless import Rest
-from clary.loops import endpoints, jobs, orphans, upkeep
+from clary.loops import alarms, endpoints, jobs, orphans, upkeep
 from clary.loops.job_places import JobSettings
 from clary.loops.job_work import JobPorts
 from clary.loops.ledger import Ledger
 from clary.loops.loop import Loop
 from clary.loops.replica_places import ServingSettings
+from clary.loops.telemetry import Telemetry, TelemetryPorts
 from clary.objects.client import OwnArtifacts
 from clary.objects.external import ExternalArtifacts
 from clary.ports import Artifacts, Backend, Store
@@ -92,7 +96,11 @@ async def control(settings: Settings) -> AsyncIterator[Control]:
     places = Ledger()
     job_subject = jobs.JobSubject(job_ports, job_settings(settings), places)
     endpoint_subject = endpoints.EndpointSubject(serving_ports, serving_settings(settings), places)
+    alarm_ports = alarms.AlarmPorts(store, datapoints, clock)
+    alarm_subject = alarms.AlarmSubject(alarm_ports)
+    telemetry = Telemetry(TelemetryPorts(store, fronts, runs, datapoints, clock, memory_of(settings, measured)))
     owner = owner_of(settings)
+    alarm_loop: Loop[AlarmCommand, AlarmSeen] = Loop(alarm_subject, store, clock, owner)
     job_loop: Loop[JobCommand, JobSeen] = Loop(job_subject, store, clock, owner)
     endpoint_loop: Loop[EndpointCommand, EndpointSeen] = Loop(endpoint_subject, store, clock, owner)
     living = [(subject.kind, subject.statuses) for subject in (job_subject, endpoint_subject)]
@@ -100,9 +108,11 @@ async def control(settings: Settings) -> AsyncIterator[Control]:
     undo = (
         jobs.attach(job_subject, job_loop, job_ports),
         endpoints.attach(endpoint_subject, endpoint_loop, serving_ports),
+        alarms.attach(alarm_subject, alarm_loop, alarm_ports),
     )
-    chores = (upkeep.keep(logs, clock), upkeep.keep(datapoints, clock))
-    tasks = tuple(asyncio.create_task(work) for work in (job_loop.run(), endpoint_loop.run(), *chores))
+    chores = (upkeep.keep(logs, clock), upkeep.keep(datapoints, clock), telemetry.run())
+    loops = (job_loop.run(), endpoint_loop.run(), alarm_loop.run())
+    tasks = tuple(asyncio.create_task(work) for work in (*loops, *chores))
     handlers.load()
     ports = Ports(
         store, artifacts, built, logs, datapoints, keys, fronts, clock, api_settings(settings, keys, measured())
@@ -118,6 +128,16 @@ async def control(settings: Settings) -> AsyncIterator[Control]:
         await fronts.close()
         await store.close()
         datapoints.close()
+
+
+def memory_of(settings: Settings, measured: Callable[[], Machine]) -> Callable[[str], int]:
+    """Bytes that a replica of an instance type gets here; 0 for a type that is not known."""
+
+    def limit(name: str) -> int:
+        size = find_size(name)
+        return 0 if size is None else fit(size, measured(), settings.capacity).memory
+
+    return limit
 
 
 def application(settings: Settings, ports: Ports) -> Application:

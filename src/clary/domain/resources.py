@@ -29,6 +29,7 @@ class Kind:
     tail: str
     label: str  # as AWS's messages call it: 'Could not find endpoint configuration "ARN".'
     global_: bool = False
+    separator: str = "/"  # between the tail and the name
 
 
 KINDS: Mapping[str, Kind] = {
@@ -38,6 +39,8 @@ KINDS: Mapping[str, Kind] = {
         Kind("endpoint-config", "sagemaker", "endpoint-config", "endpoint configuration"),
         Kind("endpoint", "sagemaker", "endpoint", "endpoint"),
         Kind("training-job", "sagemaker", "training-job", "training job"),
+        Kind("alarm", "cloudwatch", "alarm", "alarm", separator=":"),
+        Kind("alarm-history", "cloudwatch", "alarm-history", "history entry", separator=":"),
         Kind("role", "iam", "role", "role", global_=True),
         Kind("policy", "iam", "policy", "policy", global_=True),
     )

@@ -13,6 +13,7 @@ import logging
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from clary.domain.counts import Count, VariantCounts
 from clary.domain.errors import Unavailable
 from clary.domain.routes import EndpointRoute, EndpointView
 from clary.ports import Keys
@@ -64,6 +65,12 @@ class FrontClient:
         answer = await self._home(name).ask({"op": "observe", "account": account, "region": region, "name": name})
         view = answer.get("view") if answer is not None else None
         return None if view is None else EndpointView.from_json(view)
+
+    async def counts(self) -> Count:
+        answers = await asyncio.gather(*(line.ask({"op": "counts"}) for line in self._lines))
+        rows = [row for answer in answers if answer is not None for row in answer.get("counts", ())]
+        told = all(answer is not None and "counts" in answer for answer in answers)
+        return Count(tuple(VariantCounts.from_json(row) for row in rows), told)
 
     async def revoke(self, access_key_id: str) -> None:
         """Every front forgets the key. One that is away forgets all keys when it is reached again."""

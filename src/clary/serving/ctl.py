@@ -1,7 +1,7 @@
 """The control channel at a front: what the control plane tells it and asks it, and what it asks back.
 
 Owns both directions' messages: 4 byte little-endian length, then a JSON object. Control to front: `{"id", "op", ...}` with op put
-(route), drop (account, region, name), observe (the same), revoke (access_key_id), ping; answered `{"id", "ok": true, ...}` or
+(route), drop (account, region, name), observe (the same), counts, revoke (access_key_id), ping; answered `{"id", "ok": true, ...}` or
 `{"id", "error": text}`. Front to control: `{"event": "changed", account, region, name}` and `{"ask": n, access_key_id,
 session_token, date, region}`, answered `{"op": "key", "ask": n, "key": {...} or null}`. Refuses to know who may connect (file modes
 do). Both ends are in `serving`: `client.py` is the other.
@@ -116,6 +116,8 @@ class ControlChannel:
             elif op == "observe":
                 view = front.view(*where)
                 return {"ok": True, "view": None if view is None else view.to_json()}
+            elif op == "counts":
+                return {"ok": True, "counts": [counts.to_json() for counts in front.counts()]}
             elif op == "revoke":
                 front.keys.revoke(str(message["access_key_id"]))
             elif op != "ping":

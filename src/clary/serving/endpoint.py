@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from clary.domain.counts import VariantCounts
 from clary.domain.routes import EndpointRoute, EndpointView, VariantRoute
 from clary.serving.answers import ModelErrors, not_found
 from clary.serving.elastic import ElasticVariant, Later
@@ -192,6 +193,10 @@ class Endpoint:
 
     def busy(self) -> bool:
         return any(v.queue or v.busy() for v in (*self.variants.values(), *self.leaving))
+
+    def counts(self) -> list[VariantCounts]:
+        """What each fleet counted, those that leave too."""
+        return [variant.counts(*self.key) for variant in (*self.variants.values(), *self.leaving)]
 
     def view(self) -> EndpointView:
         route = self.route

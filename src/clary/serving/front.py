@@ -15,6 +15,7 @@ import os
 import time
 from collections.abc import Callable, Coroutine
 
+from clary.domain.counts import VariantCounts
 from clary.domain.ids import uuid7
 from clary.domain.routes import EndpointRoute, EndpointView
 from clary.serving import answers, invoke
@@ -202,10 +203,7 @@ class Front:
             refused = Refused(503, "ServiceUnavailable", "has no variant with traffic")
         else:
             refused = variant.refused()
-            if refused.status >= 500:
-                variant.counters.errors_5xx += 1
-            else:
-                variant.counters.errors_4xx += 1
+            variant.counters.refuse(refused.status)
         text = f"Endpoint {name} {refused.reason}. Try again."
         prediction.settle(answers.error(refused.status, refused.code, text, self.request_id()), False)
 
@@ -247,7 +245,6 @@ class Front:
         self._armed = {variant for variant in self._armed if variant.expire(now)}
         self.keys.tick(time.monotonic())
         self._fresh_prefix()
-        self._leaving = [endpoint for endpoint in self._leaving if endpoint.busy()]
         self._ticking = bool(self._armed or self.keys.open)
         if self._ticking:
             self.loop.call_later(TICK, self._tick)
@@ -292,6 +289,12 @@ class Front:
     def view(self, account: str, region: str, name: str) -> EndpointView | None:
         endpoint = self.endpoints.get((account, region, name))
         return None if endpoint is None else endpoint.view()
+
+    def counts(self) -> list[VariantCounts]:
+        """What every variant counted; an endpoint that was dropped is in it until it is idle, and at least once."""
+        endpoints = (*self.endpoints.values(), *self._leaving)
+        self._leaving = [endpoint for endpoint in self._leaving if endpoint.busy()]
+        return [counts for endpoint in endpoints for counts in endpoint.counts()]
 
     def _set_limit(self) -> None:
         largest = max((endpoint.route.max_payload for endpoint in self.endpoints.values()), default=self.max_payload)

@@ -48,8 +48,7 @@ class Passage:
         """Queue the prediction at the next container, with this answer as its request; else answer why not."""
         source, limit = self._source, self._limit()
         if len(body) > limit:
-            source.counters.model_errors += 1
-            source.counters.errors_4xx += 1
+            source.counters.failed(status=413)
             prediction.settle(source.errors.too_large(len(body), limit, request_id), True)
             return
         after = self._find(source.route.then)
@@ -65,7 +64,7 @@ class Passage:
             after.accept(prediction)
 
     def _unavailable(self, prediction: Prediction, after: Stage | None, reason: str, request_id: bytes) -> None:
-        (after or self._source).counters.errors_5xx += 1
+        (after or self._source).counters.failed(model=False)
         name = after.route.container if after is not None else f"after {self._source.route.container}"
         text = f"Container {name} of endpoint {self._endpoint} {reason}. Try again."
         prediction.settle(error(503, "ServiceUnavailable", text, request_id), False)

@@ -7,6 +7,7 @@ import hashlib
 from collections.abc import Callable
 from dataclasses import replace
 
+from clary.domain.counts import Count, VariantCounts
 from clary.domain.routes import EndpointRoute, EndpointView, ReplicaRoute, ReplicaView, VariantRoute, VariantView
 from clary.ports import Fronts
 
@@ -23,6 +24,7 @@ class MemoryFronts:
         self.routes: dict[EndpointKey, EndpointRoute] = {}
         self.revoked: list[str] = []
         self.away = False
+        self.counted: dict[tuple[str, str, str, str], VariantCounts] = {}  # what tests say that a variant has counted
         self._replicas: dict[str, ReplicaView] = {}
         self._listeners: list[Callable[[str, str, str], None]] = []
 
@@ -50,6 +52,16 @@ class MemoryFronts:
             for variant in route.variants
         )
         return EndpointView(account, region, name, route.revision, variants)
+
+    async def counts(self) -> Count:
+        if self.away:
+            return Count((), False)
+        found = [
+            self.counted.get((*key, variant.key), VariantCounts(*key, variant.name, variant.key, variant.fleet, "born"))
+            for key, route in self.routes.items()
+            for variant in route.variants
+        ]
+        return Count(tuple(found))
 
     async def revoke(self, access_key_id: str) -> None:
         self.revoked.append(access_key_id)
@@ -149,6 +161,20 @@ class FrontsConformance:
         assert await fronts.observe(ACCOUNT, REGION, "iris") is None
         await fronts.put(route("r1", revision=1))
         assert await fronts.observe(ACCOUNT, REGION, "iris") is not None
+
+    async def test_every_variant_has_counts_until_it_is_dropped(self) -> None:
+        fronts = await self.fronts()
+        assert (await fronts.counts()).variants == ()
+        await fronts.put(route("r1"))
+        await fronts.put(route("r2", name="rose"))
+        count = await fronts.counts()
+        seen = {(c.account, c.region, c.endpoint, c.variant, c.key, c.invocations) for c in count.variants}
+        assert seen == {(ACCOUNT, REGION, name, "AllTraffic", "AllTraffic", 0) for name in ("iris", "rose")}
+        assert count.complete
+        assert all(c.born for c in count.variants)
+        await fronts.drop(ACCOUNT, REGION, "rose")
+        await fronts.counts()  # what was dropped may tell its last counts once more
+        assert [c.endpoint for c in (await fronts.counts()).variants] == ["iris"]
 
     async def test_who_stopped_watching_hears_nothing(self) -> None:
         fronts = await self.fronts()

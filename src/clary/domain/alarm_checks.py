@@ -1,0 +1,109 @@
+"""What PutMetricAlarm and PutCompositeAlarm must be given, beyond what the service model says. Pure: Invalid says what and what to do."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from clary.domain.alarm_rules import Rule, parse
+from clary.domain.alarms import OPERATORS, period_of
+from clary.domain.datapoints import statistic
+from clary.domain.errors import Invalid
+
+DAY = 86_400
+WEEK = 7 * DAY
+TREATMENTS = ("breaching", "notBreaching", "ignore", "missing")
+PLAIN = ("SampleCount", "Average", "Sum", "Minimum", "Maximum")
+_ARN = re.compile(r"arn:[a-z0-9-]+:[^:\s]+:[^:\s]*:[^:\s]*:\S+")
+_LACKING = {
+    "EvaluationCriteria": "PromQL alarms are",
+    "WarmUpConfiguration": "a warm-up period is",
+    "EvaluationInterval": "an evaluation interval of its own is",
+    "ActionConfiguration": "the propagation of tags to actions is",
+    "ThresholdMetricId": "anomaly detection is",
+}
+
+
+def check(request: Mapping[str, Any]) -> None:
+    """A metric alarm."""
+    _check_lacking(request)
+    _check_actions(request)
+    operator = request.get("ComparisonOperator")
+    if operator is None or request.get("EvaluationPeriods") is None:
+        missing = "ComparisonOperator" if operator is None else "EvaluationPeriods"
+        raise Invalid(f"The parameter {missing} is required.")
+    if operator not in OPERATORS:
+        raise Invalid(
+            f"ComparisonOperator {operator} needs an anomaly detection model, which Clary does not have: compare with a Threshold."
+        )
+    if request.get("Threshold") is None:
+        raise Invalid("The parameter Threshold is required.")
+    periods = int(request["EvaluationPeriods"])
+    needed = request.get("DatapointsToAlarm")
+    if needed is not None and needed > periods:
+        raise Invalid(f"DatapointsToAlarm ({needed}) must be at most EvaluationPeriods ({periods}).")
+    treat = request.get("TreatMissingData", "missing")
+    if treat not in TREATMENTS:
+        raise Invalid(f"TreatMissingData {treat!r} is not valid: it is one of {', '.join(TREATMENTS)}.")
+    if request.get("Metrics"):
+        raise Invalid("Metrics: alarms on metric math are not available in Clary yet; give MetricName and Statistic.")
+    _check_metric(request)
+    _check_span(periods, period_of(request))
+
+
+def _check_metric(request: Mapping[str, Any]) -> None:
+    for name in ("MetricName", "Namespace", "Period"):
+        if request.get(name) is None:
+            raise Invalid(f"The parameter {name} is required.")
+    plain, extended = request.get("Statistic"), request.get("ExtendedStatistic")
+    if (plain is None) == (extended is None):
+        raise Invalid("Exactly one of the parameters Statistic and ExtendedStatistic must be specified.")
+    if extended is not None and (extended in PLAIN or statistic(extended) is None):
+        raise Invalid(
+            f"The value {extended} for parameter ExtendedStatistic is not supported: Clary has percentiles, p0 to p100."
+        )
+    low = request.get("EvaluateLowSampleCountPercentile")
+    if low is not None and low not in ("evaluate", "ignore"):
+        raise Invalid(f"EvaluateLowSampleCountPercentile {low!r} is not valid: it is evaluate or ignore.")
+    if low is not None and extended is None:
+        raise Invalid("EvaluateLowSampleCountPercentile is only for alarms with an ExtendedStatistic.")
+    period = int(request["Period"])
+    if period not in (10, 20, 30) and period % 60:
+        raise Invalid(f"Period {period} is not valid: it is 10, 20, 30 or a multiple of 60.")
+    names = [each["Name"] for each in request.get("Dimensions", ())]
+    if len(names) != len(set(names)):
+        raise Invalid("No two dimensions may have the same name.")
+
+
+def _check_span(periods: int, period: int) -> None:
+    most, words = (WEEK, "7 days") if period >= 3600 else (DAY, "a day")
+    if periods * period > most:
+        raise Invalid(
+            f"Metrics cannot be checked across more than {words} (EvaluationPeriods * Period must be <= {most}; it is "
+            f"{periods * period})."
+        )
+
+
+def check_composite(request: Mapping[str, Any]) -> Rule:
+    """A composite alarm; its rule back."""
+    _check_lacking(request)
+    _check_actions(request)
+    if request.get("ActionsSuppressor"):
+        raise Invalid("ActionsSuppressor is not available in Clary: use a rule with AND NOT ALARM(suppressor).")
+    return parse(request["AlarmRule"])
+
+
+def _check_lacking(request: Mapping[str, Any]) -> None:
+    for name, what in _LACKING.items():
+        if request.get(name):
+            raise Invalid(f"{name}: {what} not available in Clary.")
+    if "WallClockWindow" in (request.get("EvaluationWindow") or {}):
+        raise Invalid("EvaluationWindow: windows by the wall clock are not available in Clary; windows slide.")
+
+
+def _check_actions(request: Mapping[str, Any]) -> None:
+    for member in ("OKActions", "AlarmActions", "InsufficientDataActions"):
+        for action in request.get(member, ()):
+            if not _ARN.fullmatch(action):
+                raise Invalid(f"Invalid arn syntax: {action}")

@@ -1,0 +1,166 @@
+"""One turn of an alarm: from what its metric says, or its children do, to its state and to what is done about it. Pure."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+from typing import Any
+
+from clary.domain import alarm_words
+from clary.domain.alarm_rules import parse
+from clary.domain.alarms import (
+    Plan,
+    Point,
+    State,
+    StateValue,
+    Verdict,
+    breaches,
+    decides_early,
+    evaluate,
+    is_composite,
+    next_look,
+    plan,
+    point,
+    state_of,
+)
+from clary.domain.datapoints import Summary
+from clary.domain.decisions import Decision
+from clary.domain.resources import Record
+
+
+@dataclass(frozen=True, slots=True)
+class Note:
+    """Keep an entry of the alarm's history."""
+
+    entry: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Act:
+    """Tell one of its actions. `id` is the same whenever this is decided again."""
+
+    action: str
+    id: str
+    subject: str
+    message: str
+
+
+Command = Note | Act
+
+
+@dataclass(frozen=True, slots=True)
+class Child:
+    """An alarm that a composite one names."""
+
+    arn: str
+    value: str
+    since: float
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """What was read at `at`. Of a metric alarm: summaries of each step of its plan (`alarms.plan(request, at)`), or, where `values` is
+    given, the values of metric math by the begin of their window. Of a composite one: its children by name."""
+
+    at: float
+    steps: tuple[tuple[float, Summary], ...] = ()
+    values: Mapping[float, float] | None = None
+    children: Mapping[str, Child] = field(default_factory=dict)
+
+
+def decide(record: Record, seen: Seen, now: float) -> Decision[Command]:
+    """The state that holds now, and what follows from its change."""
+    document = record.document
+    if is_composite(document):
+        wanted, again = _composed(record, seen, now), None
+    else:
+        looked = plan(document["request"], seen.at)
+        wanted = _measured(document["request"], looked, seen, state_of(document), now)
+        again = next_look(looked, now, decides_early(document["request"]))
+    before = state_of(document)
+    commands: list[Command] = []
+    if now < document["held"]:
+        again = document["held"] - now
+    elif wanted is not None and wanted.value != before.value:
+        record = with_state(record, wanted)
+        commands.append(Note(alarm_words.moved(record, before, wanted)))
+    elif document["held"]:
+        record = replace(record, document={**document, "held": 0.0})
+    record, acts = _act(record)
+    return Decision(record, (*commands, *acts), again)
+
+
+def with_state(record: Record, state: State, held: float = 0.0) -> Record:
+    """The record in that state."""
+    document = {**record.document, "state": state.to_json(), "held": held}
+    previous = record.document["state"]["value"]
+    if previous != state.value:
+        document |= {"previous": previous, "moves": document["moves"] + 1}
+    return replace(record, status=str(state.value), document=document)
+
+
+def _act(record: Record) -> tuple[Record, list[Act]]:
+    """A transition whose actions were not told yet."""
+    document, moves = record.document, record.document["moves"]
+    if document["acted"] == moves:
+        return record, []
+    previous = str(document.get("previous", StateValue.INSUFFICIENT_DATA))
+    acts = [
+        Act(
+            action,
+            f"{record.arn}/{document['configured']}/{moves}/{action}",
+            alarm_words.subject(record),
+            alarm_words.message(record, previous),
+        )
+        for action in alarm_words.actions_of(record)
+    ]
+    return replace(record, document={**document, "acted": moves}), acts
+
+
+def _measured(request: Mapping[str, Any], looked: Plan, seen: Seen, before: State, now: float) -> State | None:
+    """None: as it was."""
+    verdict = evaluate(request, _windows(request, looked, seen, looked.end))
+    if verdict.value != StateValue.ALARM and decides_early(request) and seen.values is None:
+        running = _windows(request, looked, seen, looked.last)
+        newest = running[0]
+        if newest is not None and newest.certain and breaches(request, newest.value):
+            early = evaluate(request, running)
+            verdict = early if early.value == StateValue.ALARM else verdict
+    if verdict.value is None:
+        return None
+    return _said(request, looked, verdict, before, now)
+
+
+def _said(request: Mapping[str, Any], looked: Plan, verdict: Verdict, before: State, now: float) -> State | None:
+    if verdict.value is None:
+        return None
+    reason = alarm_words.reason(request, looked, verdict, before.value)
+    return State(verdict.value, reason, alarm_words.reason_data(request, looked, verdict, now), now, now)
+
+
+def _windows(request: Mapping[str, Any], looked: Plan, seen: Seen, end: float) -> list[Point | None]:
+    """Newest first: the windows that end at `end`, and before it."""
+    begins = looked.begins(end)
+    if seen.values is not None:
+        return [Point(begin, seen.values[begin], 1.0) if begin in seen.values else None for begin in begins]
+    held: dict[float, Summary] = {}
+    for at, summary in seen.steps:
+        if begins[-1] <= at < end:
+            begin = begins[-1] + (at - begins[-1]) // looked.period * looked.period
+            held.setdefault(begin, Summary()).merge(summary)
+    return [point(request, begin, held[begin]) if begin in held else None for begin in begins]
+
+
+def _composed(record: Record, seen: Seen, now: float) -> State | None:
+    rule = parse(record.document["request"]["AlarmRule"])
+    holds = rule.holds({name: child.value for name, child in seen.children.items()})
+    value = StateValue.ALARM if holds else StateValue.OK
+    newest = max(seen.children.values(), key=lambda child: child.since, default=None)
+    if newest is None:
+        return State(value, f"{record.arn} was evaluated: its rule names no alarm that exists", "", now, now)
+    moment = datetime.fromtimestamp(newest.since, UTC).strftime("%A %d %B, %Y %H:%M:%S UTC")
+    trigger = {"arn": newest.arn, "state": {"value": newest.value, "timestamp": alarm_words.stamp(newest.since)}}
+    data = json.dumps({"triggeringAlarms": [trigger]}, separators=(",", ":"))
+    return State(value, f"{newest.arn} transitioned to {newest.value} at {moment}", data, now, now)

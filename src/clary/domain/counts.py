@@ -1,0 +1,76 @@
+"""What every front counts, as the control plane reads it each second to make datapoints of. Values with JSON forms."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+Buckets = Mapping[int, float]
+
+
+@dataclass(frozen=True, slots=True)
+class VariantCounts:
+    """One fleet behind one variant. Counts are since the counters were `born`, and only grow; `concurrent` (requests being predicted
+    or waiting, per replica that serves) and `serving` are of this moment. Latencies: sums in seconds, buckets in microseconds."""
+
+    account: str
+    region: str
+    endpoint: str
+    variant: str
+    key: str = ""
+    fleet: str = ""
+    born: str = ""
+    serving: int = 0  # replicas that take work
+    concurrent: tuple[float, ...] = ()
+    arrivals: int = 0
+    refused: int = 0
+    completed: int = 0
+    unanswered: int = 0
+    errors_4xx: int = 0
+    errors_5xx: int = 0
+    model_errors: int = 0
+    model_seconds: float = 0.0
+    overhead_seconds: float = 0.0
+    model_buckets: tuple[tuple[int, float], ...] = ()
+    overhead_buckets: tuple[tuple[int, float], ...] = ()
+
+    @property
+    def where(self) -> tuple[str, str, str, str]:
+        """Which counters these are, whichever front's life they belong to."""
+        return self.account, self.region, self.endpoint, self.key
+
+    @property
+    def invocations(self) -> int:
+        return self.arrivals + self.refused
+
+    @property
+    def answered(self) -> int:
+        """Requests that have an answer, of whatever kind."""
+        return self.completed + self.unanswered + self.refused
+
+    def to_json(self) -> dict[str, Any]:
+        return asdict(self)
+
+    @staticmethod
+    def from_json(data: Mapping[str, Any]) -> VariantCounts:
+        return VariantCounts(
+            **{
+                **data,
+                "concurrent": tuple(data["concurrent"]),
+                "model_buckets": _pairs(data["model_buckets"]),
+                "overhead_buckets": _pairs(data["overhead_buckets"]),
+            }
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Count:
+    """All variants of the fronts that answered. `complete`: every front did, so what is missing is not there any more."""
+
+    variants: tuple[VariantCounts, ...] = ()
+    complete: bool = True
+
+
+def _pairs(rows: Sequence[Sequence[float]]) -> tuple[tuple[int, float], ...]:
+    return tuple((int(number), float(count)) for number, count in rows)

@@ -1,0 +1,138 @@
+"""From what fronts count to the datapoints of endpoints: AWS's names, units and dimensions (docs/metrics.md). Pure.
+
+`growth` is what counters gained since they were last told of; `datapoints` turns the gains of a second into samples. Fleets of one variant
+are summed up under EndpointName and VariantName; while two of them serve it, each also has its own with EndpointConfigName, so
+that an alarm can watch the new one alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from clary.domain.counts import VariantCounts
+from clary.domain.datapoints import Datapoint, Series, Summary, counted, nothing, single, weighed
+from clary.domain.resources import Scope
+
+NAMESPACE = "AWS/SageMaker"
+INSTANCES = "/aws/sagemaker/Endpoints"
+
+_GROWING = (
+    "arrivals",
+    "refused",
+    "completed",
+    "unanswered",
+    "errors_4xx",
+    "errors_5xx",
+    "model_errors",
+    "model_seconds",
+    "overhead_seconds",
+)
+
+
+def growth(now: VariantCounts, before: VariantCounts | None) -> VariantCounts:
+    """What was counted since `before`: all of it when that is None."""
+    if before is None:
+        return now
+    gained = {name: getattr(now, name) - getattr(before, name) for name in _GROWING}
+    return replace(
+        now,
+        **gained,
+        model_buckets=_more(now.model_buckets, before.model_buckets),
+        overhead_buckets=_more(now.overhead_buckets, before.overhead_buckets),
+    )
+
+
+def _more(now: Iterable[tuple[int, float]], before: Iterable[tuple[int, float]]) -> tuple[tuple[int, float], ...]:
+    told = dict(before)
+    return tuple((number, count - told.get(number, 0.0)) for number, count in now if count > told.get(number, 0.0))
+
+
+def datapoints(gained: Sequence[VariantCounts], at: float) -> list[tuple[Scope, list[Datapoint]]]:
+    """The samples of one second, by account and region."""
+    variants: dict[tuple[str, str, str, str], list[VariantCounts]] = {}
+    for counts in gained:
+        variants.setdefault((counts.account, counts.region, counts.endpoint, counts.variant), []).append(counts)
+    found: dict[Scope, list[Datapoint]] = {}
+    for (account, region, endpoint, variant), rows in variants.items():
+        where = {"EndpointName": endpoint, "VariantName": variant}
+        made = found.setdefault(Scope(account, region), [])
+        made += _of_variant(rows, where, at)
+        names = dict.fromkeys(row.fleet for row in rows)
+        if len(names) > 1:
+            for name in names:
+                made += _of_variant([r for r in rows if r.fleet == name], {**where, "EndpointConfigName": name}, at)
+    return list(found.items())
+
+
+def _of_variant(rows: Sequence[VariantCounts], where: Mapping[str, str], at: float) -> list[Datapoint]:
+    """A row is a container of a fleet: requests arrive at its first and are answered by its last, each on as many machines."""
+    invocations = sum(row.invocations for row in rows)
+    serving = sum(max(row.serving for row in rows if row.fleet == name) for name in {row.fleet for row in rows})
+    if not invocations and not serving and not any(row.answered for row in rows):
+        return []  # it is not there yet, or any more: that is not the same as idle
+    summaries: list[tuple[str, str, Summary]] = [
+        ("Invocations", "None", single(1.0, invocations) if invocations else nothing()),
+        ("InvocationsPerInstance", "None", single(1 / max(1, serving), invocations) if invocations else nothing()),
+    ]
+    answered = sum(row.answered for row in rows)
+    if answered:
+        for metric, name in (
+            ("Invocation4XXErrors", "errors_4xx"),
+            ("Invocation5XXErrors", "errors_5xx"),
+            ("InvocationModelErrors", "model_errors"),
+        ):
+            errors = min(answered, sum(getattr(row, name) for row in rows))
+            pairs = [(value, count) for value, count in ((0.0, answered - errors), (1.0, errors)) if count]
+            summaries.append((metric, "None", weighed(pairs)))
+    for metric, seconds, buckets in (
+        ("ModelLatency", "model_seconds", "model_buckets"),
+        ("OverheadLatency", "overhead_seconds", "overhead_buckets"),
+    ):
+        spread = _together(getattr(row, buckets) for row in rows)
+        if spread:
+            total = sum(getattr(row, seconds) for row in rows) * 1e6
+            summaries.append((metric, "Microseconds", counted(spread, total)))
+    concurrent = [value for row in rows for value in row.concurrent]
+    if len(concurrent) > serving:  # of several containers: their requests together
+        concurrent = [sum(concurrent) / serving] * serving
+    if concurrent:
+        summaries.append(("ConcurrentRequestsPerModel", "None", weighed((value, 1.0) for value in concurrent)))
+    return [
+        Datapoint(Series.of(NAMESPACE, metric, where, unit), at, summary, fine=True)
+        for metric, unit, summary in summaries
+    ]
+
+
+def _together(spreads: Iterable[Iterable[tuple[int, float]]]) -> dict[int, float]:
+    whole: dict[int, float] = {}
+    for spread in spreads:
+        for number, count in spread:
+            whole[number] = whole.get(number, 0.0) + count
+    return whole
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """What a replica used at a moment: CPU seconds since it started, memory in bytes of `limit`."""
+
+    started: float
+    at: float
+    cpu_seconds: float
+    memory: int
+    limit: int
+
+
+def usage(endpoint: str, variant: str, before: Usage | None, now: Usage) -> list[Datapoint]:
+    """CPUUtilization (100 for each vCPU that was busy all the time) since `before`, and MemoryUtilization."""
+    where = {"EndpointName": endpoint, "VariantName": variant}
+    made = []
+    if before is not None and before.started == now.started and now.at > before.at:
+        percent = 100 * max(0.0, now.cpu_seconds - before.cpu_seconds) / (now.at - before.at)
+        made.append(Datapoint(Series.of(INSTANCES, "CPUUtilization", where, "Percent"), now.at, single(percent), True))
+    if now.limit:
+        percent = 100 * now.memory / now.limit
+        made.append(
+            Datapoint(Series.of(INSTANCES, "MemoryUtilization", where, "Percent"), now.at, single(percent), True)
+        )
+    return made

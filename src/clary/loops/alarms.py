@@ -1,0 +1,135 @@
+"""The alarm loop: reads what metrics and other alarms say, lets `domain/alarm_turn.py` decide, keeps history, tells actions.
+
+A composite alarm is looked at when one of its children changes, a metric alarm when its plan says so. Actions are told
+after the decision and before the save: an action may be told twice by a control plane that died in between, under the same id.
+
+`actions` is the seam for those that can be told: from the beginning of an action's ARN to a function. What nobody takes is in the history
+as failed, with the reason.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from typing import Any
+
+from clary.domain import alarm_turn, alarm_words, alarms
+from clary.domain.alarm_rules import parse
+from clary.domain.alarm_turn import Act, Child, Command, Note, Seen
+from clary.domain.alarms import KIND, StateValue, is_composite, state_of
+from clary.domain.datapoints import Series
+from clary.domain.decisions import Decision
+from clary.domain.errors import AlreadyExists, ClaryError, Stale
+from clary.domain.resources import Query, Record, Scope
+from clary.loops.loop import Loop
+from clary.ports import Clock, Datapoints, Store
+
+HISTORY = "alarm-history"
+KEEP_HISTORY = 14 * 86_400.0
+_SWEPT_AT_ONCE = 20
+
+Tell = Callable[[Record, Act], Awaitable[None]]
+
+
+@dataclass(frozen=True, slots=True)
+class AlarmPorts:
+    store: Store
+    datapoints: Datapoints
+    clock: Clock
+    actions: Mapping[str, Tell] = field(default_factory=dict)
+
+
+class AlarmSubject:
+    """See `loops.loop.Subject`."""
+
+    kind = KIND
+    statuses = tuple(str(value) for value in StateValue)
+
+    def __init__(self, ports: AlarmPorts) -> None:
+        self._ports = ports
+        self.parents: dict[tuple[Scope, str], set[str]] = {}  # a child's scope and name -> composite alarms' ARNs
+
+    async def observe(self, record: Record) -> Seen:
+        now = self._ports.clock.now()
+        request = record.document["request"]
+        if is_composite(record.document):
+            return Seen(now, children=await self._children(record))
+        looked = alarms.plan(request, now)
+        spread = alarms.statistic_name(request).startswith("p")
+        steps = await asyncio.to_thread(
+            self._ports.datapoints.get,
+            record.scope,
+            series_of(request),
+            looked.start,
+            looked.last,
+            looked.step,
+            spread,
+        )
+        return Seen(now, tuple(steps))
+
+    def decide(self, record: Record, observation: Seen, now: float) -> Decision[Command]:
+        return alarm_turn.decide(record, observation, now)
+
+    async def run(self, command: Command, record: Record) -> None:
+        match command:
+            case Note(entry):
+                await keep(self._ports.store, record, entry)
+            case Act():
+                error = await self._tell(command, record)
+                told = alarm_words.acted(record, command.action, error, state_of(record.document).since)
+                await keep(self._ports.store, record, told)
+
+    def absorb(self, record: Record, outcomes: Sequence[tuple[Command, Any]]) -> Record:
+        return record
+
+    async def _tell(self, act: Act, record: Record) -> str:
+        """What went wrong, in words; nothing when it was told."""
+        for beginning, tell in self._ports.actions.items():
+            if act.action.startswith(beginning):
+                try:
+                    await tell(record, act)
+                except ClaryError as error:
+                    return error.message
+                return ""
+        return "Clary knows nothing that takes this action."
+
+    async def _children(self, record: Record) -> dict[str, Child]:
+        found = {}
+        for name in parse(record.document["request"]["AlarmRule"]).children:
+            self.parents.setdefault((record.scope, name), set()).add(record.arn)
+            child = await self._ports.store.get(KIND, record.scope, name)
+            if child is not None:
+                found[name] = Child(child.arn, child.status, state_of(child.document).since)
+        return found
+
+
+def series_of(request: Mapping[str, Any]) -> Series:
+    """What a metric alarm watches."""
+    dimensions = {each["Name"]: each["Value"] for each in request.get("Dimensions", ())}
+    return Series.of(request["Namespace"], request["MetricName"], dimensions, request.get("Unit") or "")
+
+
+def attach(subject: AlarmSubject, loop: Loop[Command, Seen], ports: AlarmPorts) -> Callable[[], None]:
+    """Let a change of an alarm wake the composite ones above it; answers the way to stop."""
+
+    def changed(record: Record) -> None:
+        if record.kind == KIND:
+            for arn in subject.parents.get((record.scope, record.name), ()):
+                loop.wake(arn)
+
+    return ports.store.watch(changed)
+
+
+async def keep(store: Store, record: Record, entry: Mapping[str, Any]) -> None:
+    """Add an entry to the history of alarms, once; entries of more than two weeks ago go."""
+    at = float(entry["Timestamp"])
+    name = alarm_words.entry_name(record, entry)
+    arn = f"{record.arn}:history:{name}"
+    with suppress(AlreadyExists):
+        await store.add(Record(HISTORY, record.scope, name, arn, "", at, at, entry))
+    old = Query(HISTORY, record.scope, created_before=at - KEEP_HISTORY, descending=False, limit=_SWEPT_AT_ONCE)
+    for each in await store.page(old):
+        with suppress(Stale):
+            await store.remove(each)

@@ -1,0 +1,131 @@
+"""Each second: what the fronts counted becomes datapoints; every few seconds what replicas use of CPU and memory does too.
+
+**Nothing is told twice and nothing is lost**: the counts up to which datapoints were made are a mark that is written together with
+them. A control plane that comes back goes on from the mark; what was counted meanwhile belongs to the second in which it came back.
+
+Refuses to know what the numbers mean (`domain/serving_metrics.py`) and who reads them.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import orjson
+
+from clary.domain import serving_metrics
+from clary.domain.counts import VariantCounts
+from clary.domain.datapoints import Datapoint
+from clary.domain.endpoints import plant_of
+from clary.domain.errors import ClaryError
+from clary.domain.resources import Scope
+from clary.domain.serving_metrics import Usage
+from clary.ports import Backend, Clock, Datapoints, Fronts, Store
+
+log = logging.getLogger(__name__)
+
+MARK = "counts/"
+USAGE_EVERY = 5.0  # seconds
+HALF = 0.5  # a look this soon after a second's end is at that second
+
+
+@dataclass(frozen=True, slots=True)
+class TelemetryPorts:
+    store: Store
+    fronts: Fronts
+    backend: Backend[Any]
+    datapoints: Datapoints
+    clock: Clock
+    memory: Callable[[str], int]  # what a replica of an instance type may use
+
+
+@dataclass(slots=True)
+class Telemetry:
+    """`collect` once a second."""
+
+    ports: TelemetryPorts
+    _before: dict[str, VariantCounts] | None = None
+    _used: dict[str, Usage] = field(default_factory=dict)
+    _looked: float = 0.0
+
+    async def run(self) -> None:
+        """For as long as the process lives. Cancel it to end it."""
+        while True:
+            now = self.ports.clock.now()
+            await asyncio.sleep(1.0 - now % 1.0)
+            try:
+                await self.collect()
+            except (ClaryError, OSError) as error:
+                log.warning("no datapoints in this second: %s", error)
+
+    async def collect(self) -> None:
+        """The datapoints of the second that ended."""
+        count = await self.ports.fronts.counts()
+        now = self.ports.clock.now()
+        if self._before is None:
+            marks = await asyncio.to_thread(self.ports.datapoints.marks, MARK)
+            self._before = {name: VariantCounts.from_json(orjson.loads(text)) for name, text in marks.items()}
+        seen = {MARK + counts.born: counts for counts in count.variants}
+        gained = [serving_metrics.growth(counts, self._before.get(name)) for name, counts in seen.items()]
+        made = dict(serving_metrics.datapoints(gained, (now - HALF) // 1))
+        moved = {name: counts for name, counts in seen.items() if _advanced(counts, self._before.get(name))}
+        by_scope: dict[Scope, dict[str, str]] = {scope: {} for scope in made}
+        for name, counts in moved.items():
+            scope = Scope(counts.account, counts.region)
+            by_scope.setdefault(scope, {})[name] = orjson.dumps(counts.to_json()).decode()
+        for scope, marks in by_scope.items():
+            await asyncio.to_thread(self.ports.datapoints.put, scope, made.get(scope, []), marks)
+            self._before |= {name: moved[name] for name in marks}
+        if count.complete:
+            await self._forget([name for name in self._before if name not in seen])
+        if self.ports.clock.monotonic() - self._looked >= USAGE_EVERY:
+            self._looked = self.ports.clock.monotonic()
+            await self._usage({(c.account, c.region, c.endpoint) for c in count.variants})
+
+    async def _forget(self, gone: list[str]) -> None:
+        """Counters of fronts and variants that are no more."""
+        if gone and self._before is not None:
+            await asyncio.to_thread(self.ports.datapoints.unmark, gone)
+            for name in gone:
+                del self._before[name]
+
+    async def _usage(self, endpoints: set[tuple[str, str, str]]) -> None:
+        used: dict[str, Usage] = {}
+        for account, region, name in endpoints:
+            scope = Scope(account, region)
+            record = await self.ports.store.get("endpoint", scope, name)
+            if record is None:
+                continue
+            made: list[Datapoint] = []
+            plant = plant_of(record)
+            fleets = [fleet for fleet in (plant.serving, plant.incoming, *plant.retiring) if fleet is not None]
+            for variant, replica in (
+                (v, r) for fleet in fleets for v in fleet.variants for r in v.replicas if r.handle
+            ):
+                now = await self._used_by(replica.handle, self.ports.memory(variant.instance_type))
+                if now is not None:
+                    used[replica.handle] = now
+                    made += serving_metrics.usage(name, variant.name, self._used.get(replica.handle), now)
+            if made:
+                await asyncio.to_thread(self.ports.datapoints.put, scope, made)
+        self._used = used
+
+    async def _used_by(self, handle: str, limit: int) -> Usage | None:
+        seen = await self.ports.backend.observe(handle)
+        if seen is None or seen.started_at is None or seen.ended_at is not None:
+            return None
+        return Usage(seen.started_at, self.ports.clock.now(), seen.cpu_seconds, seen.memory_bytes, limit)
+
+
+def _advanced(now: VariantCounts, before: VariantCounts | None) -> bool:
+    if before is None:
+        return True
+    return (now.arrivals, now.refused, now.completed, now.unanswered) != (
+        before.arrivals,
+        before.refused,
+        before.completed,
+        before.unanswered,
+    )

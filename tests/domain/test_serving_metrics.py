@@ -1,0 +1,112 @@
+"""What fronts count becomes AWS's metrics: names, units, dimensions, sums."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from clary.domain.counts import VariantCounts
+from clary.domain.datapoints import Datapoint, Series, Summary, bucket, nothing
+from clary.domain.serving_metrics import INSTANCES, NAMESPACE, Usage, datapoints, growth, usage
+
+BASE = VariantCounts("0", "r", "e", "v", "v", "c1", "born", serving=2, concurrent=(1.0, 3.0))
+
+
+def made(*counts: VariantCounts, **dimensions: str) -> dict[str, Summary]:
+    where = {"EndpointName": "e", "VariantName": "v", **dimensions}
+    ((_, points),) = datapoints(counts, 7.0)
+    assert all((point.at, point.fine, point.series.namespace) == (7.0, True, NAMESPACE) for point in points)
+    return {
+        p.series.metric: p.summary
+        for p in points
+        if p.series == Series.of(NAMESPACE, p.series.metric, where, p.series.unit)
+    }
+
+
+def test_one_second_of_a_variant() -> None:
+    gained = replace(
+        BASE,
+        arrivals=10,
+        refused=2,
+        completed=7,
+        unanswered=1,
+        errors_4xx=1,
+        errors_5xx=4,
+        model_errors=3,
+        model_seconds=0.7,
+        overhead_seconds=0.07,
+        model_buckets=((bucket(100_000.0), 7.0),),
+        overhead_buckets=((bucket(10_000.0), 7.0),),
+    )
+    found = made(gained)
+    shown = {
+        name: (summary.count, round(summary.total, 6), summary.low, summary.high) for name, summary in found.items()
+    }
+    latency = shown.pop("ModelLatency"), shown.pop("OverheadLatency")
+    assert shown == {
+        "Invocations": (12, 12, 1, 1),
+        "InvocationsPerInstance": (12, 6, 0.5, 0.5),
+        "Invocation4XXErrors": (10, 1, 0, 1),
+        "Invocation5XXErrors": (10, 4, 0, 1),
+        "InvocationModelErrors": (10, 3, 0, 1),
+        "ConcurrentRequestsPerModel": (2, 4, 1, 3),
+    }
+    assert [row[:2] for row in latency] == [(7, 700_000.0), (7, 70_000.0)]
+
+
+def test_an_idle_variant_has_zero_invocations_and_no_error_rates() -> None:
+    found = made(replace(BASE, concurrent=(0.0, 0.0)))
+    assert {name: summary.total for name, summary in found.items()} == {
+        "Invocations": 0.0,
+        "InvocationsPerInstance": 0.0,
+        "ConcurrentRequestsPerModel": 0.0,
+    }
+    assert found["Invocations"] == nothing()
+
+
+def test_a_variant_that_does_not_serve_says_nothing() -> None:
+    assert datapoints([replace(BASE, serving=0, concurrent=())], 7.0)[0][1] == []
+
+
+def test_fleets_are_summed_up_and_told_apart_while_there_are_two() -> None:
+    blue = replace(BASE, arrivals=9, completed=9)
+    green = replace(
+        BASE, key="v@2", fleet="c2", born="b2", serving=1, concurrent=(0.0,), arrivals=1, unanswered=1, errors_5xx=1
+    )
+    both = made(blue, green)
+    assert (both["Invocations"].total, both["Invocation5XXErrors"].total) == (10.0, 1.0)
+    assert both["InvocationsPerInstance"].total == pytest.approx(10 / 3)
+    only = made(blue, green, EndpointConfigName="c2")
+    assert (only["Invocations"].total, only["Invocation5XXErrors"].total) == (1.0, 1.0)
+    assert made(blue, EndpointConfigName="c1") == {}
+
+
+def test_growth_is_what_came_since() -> None:
+    before = replace(BASE, arrivals=5, completed=5, model_seconds=1.0, model_buckets=((3, 4.0), (4, 1.0)))
+    now = replace(
+        before, arrivals=8, completed=7, model_seconds=1.5, model_buckets=((3, 5.0), (4, 1.0), (9, 1.0)), serving=3
+    )
+    gained = growth(now, before)
+    assert (gained.arrivals, gained.completed, gained.model_seconds, gained.serving) == (3, 2, 0.5, 3)
+    assert gained.model_buckets == ((3, 1.0), (9, 1.0))
+    assert growth(now, None) == now
+
+
+def test_counts_survive_json() -> None:
+    counts = replace(BASE, model_buckets=((3, 4.0),))
+    assert VariantCounts.from_json(counts.to_json()) == counts
+
+
+def told(points: list[Datapoint]) -> dict[str, Any]:
+    assert all((p.series.namespace, p.series.unit) == (INSTANCES, "Percent") for p in points)
+    return {point.series.metric: point.summary.total for point in points}
+
+
+def test_usage() -> None:
+    before = Usage(started=1.0, at=10.0, cpu_seconds=5.0, memory=1, limit=100)
+    now = Usage(started=1.0, at=12.0, cpu_seconds=8.0, memory=25, limit=100)
+    assert told(usage("e", "v", before, now)) == {"CPUUtilization": 150.0, "MemoryUtilization": 25.0}
+    assert told(usage("e", "v", None, now)) == {"MemoryUtilization": 25.0}
+    assert told(usage("e", "v", replace(before, started=0.5), replace(now, limit=0))) == {}
