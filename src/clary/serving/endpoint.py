@@ -11,6 +11,7 @@ from collections.abc import Callable
 from clary.domain.counts import VariantCounts
 from clary.domain.routes import EndpointRoute, EndpointView, VariantRoute
 from clary.serving.answers import ModelErrors, not_found
+from clary.serving.counting import counts
 from clary.serving.elastic import ElasticVariant, Later
 from clary.serving.pipelines import Passage
 from clary.serving.queue import Variant
@@ -196,7 +197,7 @@ class Endpoint:
 
     def counts(self) -> list[VariantCounts]:
         """What each fleet counted, those that leave too."""
-        return [variant.counts(*self.key) for variant in (*self.variants.values(), *self.leaving)]
+        return [counts(variant, *self.key) for variant in (*self.variants.values(), *self.leaving)]
 
     def view(self) -> EndpointView:
         route = self.route

@@ -12,7 +12,6 @@ from collections.abc import Callable, Iterable
 from time import perf_counter
 from typing import NamedTuple, cast
 
-from clary.domain.counts import VariantCounts
 from clary.domain.routes import VariantRoute, VariantView
 from clary.serving.answers import ModelErrors, stream_head, success_head
 from clary.serving.boost import HOLD, gathered
@@ -345,35 +344,6 @@ class Variant:
         return any(worker.flight for r in (*self.replicas.values(), *self.leaving) for worker in r.workers)
 
     # -- views --------------------------------------------------------------------------------------------------------------------
-
-    def counts(self, account: str, region: str, endpoint: str) -> VariantCounts:
-        """The counters as datapoints are made of them."""
-        counters, route = self.counters, self.route
-        counters.tally()
-        serving = [replica for replica in self.replicas.values() if replica.state() == "ready" and not replica.draining]
-        waiting = len(self.queue) / max(1, len(serving))
-        return VariantCounts(
-            account,
-            region,
-            endpoint,
-            route.name,
-            route.key,
-            route.fleet,
-            counters.born,
-            len(serving),
-            tuple(waiting + sum(len(worker.flight) for worker in replica.workers) for replica in serving),
-            counters.arrivals,
-            counters.refused,
-            counters.completed,
-            counters.unanswered,
-            counters.errors_4xx,
-            counters.errors_5xx,
-            counters.model_errors,
-            counters.model_seconds,
-            counters.overhead_seconds,
-            tuple(counters.model_buckets.items()),
-            tuple(counters.overhead_buckets.items()),
-        )
 
     def view(self) -> VariantView:
         """Counters and gauges as the control plane reads them."""

@@ -1,0 +1,36 @@
+"""A variant's counters as datapoints are made of them. Refuses to know who reads them."""
+
+from __future__ import annotations
+
+from clary.domain.counts import VariantCounts
+from clary.serving.queue import Variant
+
+
+def counts(variant: Variant, account: str, region: str, endpoint: str) -> VariantCounts:
+    """What the variant counted so far, and how many requests its replicas have at the moment."""
+    counters, route = variant.counters, variant.route
+    counters.tally()
+    serving = [replica for replica in variant.replicas.values() if replica.state() == "ready" and not replica.draining]
+    waiting = len(variant.queue) / max(1, len(serving))
+    return VariantCounts(
+        account,
+        region,
+        endpoint,
+        route.name,
+        route.key,
+        route.fleet,
+        counters.born,
+        len(serving),
+        tuple(waiting + sum(len(worker.flight) for worker in replica.workers) for replica in serving),
+        counters.arrivals,
+        counters.refused,
+        counters.completed,
+        counters.unanswered,
+        counters.errors_4xx,
+        counters.errors_5xx,
+        counters.model_errors,
+        counters.model_seconds,
+        counters.overhead_seconds,
+        tuple(counters.model_buckets.items()),
+        tuple(counters.overhead_buckets.items()),
+    )
