@@ -21,10 +21,13 @@ from clary.domain.endpoint_commands import (
     Outcome,
     PrepareModel,
     PutRoute,
+    Resized,
+    ResizeReplica,
     Seen,
     Started,
     StartReplica,
     StopReplica,
+    WriteHistory,
 )
 from clary.domain.endpoints import absorb, asked_capacity, asked_delete, asked_update, decide, plant_of
 from clary.domain.fleets import Fleet, Plant, new_fleet
@@ -37,13 +40,18 @@ PREPARED = {"model": "/m", "code": "", "code_dir": "", "program": "", "requireme
 
 
 def fleet(
-    name: str = "f1", count: int = 1, at: float = 1000.0, variants: Any = (("A", 1.0),), **environment: str
+    name: str = "f1",
+    count: int = 1,
+    at: float = 1000.0,
+    variants: Any = (("A", 1.0),),
+    kind: str = "ml.m5.large",
+    **environment: str,
 ) -> Fleet:
     rows = [
         {
             "VariantName": variant,
             "ModelName": "m",
-            "InstanceType": "ml.m5.large",
+            "InstanceType": kind,
             "InitialInstanceCount": count,
             "InitialVariantWeight": weight,
         }
@@ -71,6 +79,11 @@ class World:
         self.log: list[Command] = []
         self.removed = False
         self.front_away = False
+        self.alarms: dict[str, str | None] = {}
+        self.counted: dict[str, tuple[int, int, int]] = {}  # endpoint config -> answered, failed, slow
+        self.sizes: dict[str, str] = {}  # replica -> instance type
+        self.no_resize = ""
+        self.models: dict[str, str] = {}  # fleet's id -> where its model lies, if not where all do
 
     @property
     def plant(self) -> Plant:
@@ -80,9 +93,14 @@ class World:
         view = None
         if self.route is not None and not self.front_away:
             replicas = tuple(self.views.values())
-            view = EndpointView("", "", "e", self.route.revision, (VariantView("A", replicas),))
+            counts = tuple(
+                VariantView(v.name, completed=n, errors_5xx=bad, slow=slow, key=v.key, p99=0.1)
+                for v in self.route.variants
+                for n, bad, slow in [self.counted.get(v.fleet, (0, 0, 0))]
+            )
+            view = EndpointView("", "", "e", self.route.revision, (VariantView("A", replicas, key="-"), *counts))
         runs = {r.id: self.runs.get(r.id) for r in self.plant.replicas if r.handle}
-        return Seen(runs, view, dict(self.prepared), dict(self.environments), cpus=2)
+        return Seen(runs, view, dict(self.prepared), dict(self.environments), cpus=2, alarms=dict(self.alarms))
 
     def turn(self, save: bool = True) -> Decision[Command]:
         decision = decide(self.record, self.seen(), self.now)
@@ -108,14 +126,21 @@ class World:
         match command:
             case PrepareModel(key=key):
                 bad = self.broken.get("A") == "model"
-                self.prepared[key] = Outcome("failed", message="no such object") if bad else Outcome("done", PREPARED)
+                path = next((path for fleet, path in self.models.items() if f" {fleet}/" in key), "/m")
+                done = Outcome("done", {**PREPARED, "model": path})
+                self.prepared[key] = Outcome("failed", message="no such object") if bad else done
             case EnsureEnvironment(key=key):
                 self.environments[key] = Outcome("done")
             case ForgetWork(keys):
                 for key in keys:
                     self.prepared.pop(key, None)
                     self.environments.pop(key, None)
-            case StartReplica(id=id_, variant=variant):
+            case ResizeReplica(id=id_, instance_type=size):
+                if not self.no_resize:
+                    self.sizes[id_] = size
+                return Resized(self.no_resize)
+            case StartReplica(id=id_, variant=variant, instance_type=size):
+                self.sizes[id_] = size
                 return self.start(id_, self.broken.get(variant, ""))
             case StopReplica(id=id_):
                 if id_ in self.runs:
@@ -329,7 +354,7 @@ def test_update_is_blue_green_and_drains(world: World) -> None:
     old = set(world.ready())
     for id_ in old:
         world.views[id_] = replace(world.views[id_], in_flight=1)
-    world.record = asked_update(world.record, fleet("f2", 3), {}, world.now)
+    world.record = asked_update(world.record, fleet("f2", 3, VERSION="2"), {}, world.now)
     assert world.record.status == "Updating"
     world.settle()
     for route in world.routes:
@@ -349,7 +374,7 @@ def test_update_is_blue_green_and_drains(world: World) -> None:
 
 
 def test_nothing_is_stopped_before_the_front_knows(world: World) -> None:
-    world.record = asked_update(world.record, fleet("f2", 1), {}, world.now)
+    world.record = asked_update(world.record, fleet("f2", 1, VERSION="2"), {}, world.now)
     while not any(r.phase == "draining" for r in world.plant.replicas):
         world.turn()
     assert world.route is not None
@@ -373,7 +398,7 @@ def test_a_drain_ends_at_the_deadline(world: World) -> None:
 def test_a_failed_update_rolls_back_and_says_why(world: World) -> None:
     old = world.ready()
     world.broken["A"] = "traceback"
-    world.record = asked_update(world.record, fleet("f2", 1), {}, world.now)
+    world.record = asked_update(world.record, fleet("f2", 1, VERSION="2"), {}, world.now)
     statuses = {world.record.status}
     for _ in range(30):
         world.turn()
@@ -434,7 +459,7 @@ def test_weights_change_without_a_restart(world: World) -> None:
     assert world.record.status == "Updating"
     world.settle()
     assert world.record.status == "InService"
-    assert [type(c) for c in world.log] == [PutRoute]
+    assert {type(c) for c in world.log} == {PutRoute, WriteHistory}
     assert world.route is not None
     assert world.route.variants[0].weight == 0.25
     assert world.plant.serving is not None

@@ -32,6 +32,9 @@ class ApiSettings:
     capacity: str = "fit"  # fit | strict
     deadline: str = "model"  # model | aws: a prediction's 60 s stand, whatever the model's environment says
     machine: Machine | None = None  # what `strict` may reserve
+    rollback_on_regression: float = (
+        0.0  # false alarm rate of the comparison of an update's fleets; 0: they are not compared
+    )
 
 
 @dataclass(frozen=True, slots=True)

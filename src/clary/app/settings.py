@@ -65,6 +65,10 @@ class Settings:
     deadline: str = _setting(
         "model", "model: SAGEMAKER_MODEL_SERVER_TIMEOUT raises a prediction's 60 s; aws: it does not"
     )
+    rollback_on_regression: str = _setting(
+        "",
+        "roll an update back when its new fleet fails or is slow more often: false alarm rate, such as 0.01; empty: never",
+    )
     max_payload: int = _setting(25 * MIB, "largest InvokeEndpoint body")
     serverless_rest: int = _setting(60, "seconds after which workers of a serverless endpoint that nobody needed go")
     serverless_stop: int = _setting(900, "seconds without a request after which a serverless endpoint's replica stops")

@@ -22,7 +22,7 @@ from clary.app.clock import SystemClock
 from clary.app.machine import measure
 from clary.app.settings import Settings
 from clary.backends import runtimes
-from clary.domain import extensions
+from clary.domain import extensions, regression
 from clary.domain.alarm_turn import Command as AlarmCommand
 from clary.domain.alarm_turn import Seen as AlarmSeen
 from clary.domain.capacity import Machine, fit
@@ -193,6 +193,9 @@ def api_settings(settings: Settings, keys: FileKeys, machine: Machine) -> ApiSet
         strict_fields=settings.strict_fields,
         capacity=settings.capacity,
         deadline=settings.deadline,
+        rollback_on_regression=regression.rate_of(
+            settings.rollback_on_regression, "The setting rollback_on_regression"
+        ),
         machine=machine,
     )
 

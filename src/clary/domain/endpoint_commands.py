@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
 from clary.domain.containers import Container
+from clary.domain.fleets import Note
 from clary.domain.routes import EndpointRoute, EndpointView, ReplicaView, VariantView
 from clary.domain.serverless import Rest
 from clary.domain.workload import Observation
@@ -58,6 +59,34 @@ class Started:
     handle: str = ""
     refused: str = ""
     unprepared: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class ResizeReplica:
+    """Give a running replica the CPU and memory of another instance type. Answers `Resized`."""
+
+    together: ClassVar[bool] = True
+
+    id: str
+    handle: str
+    instance_type: str
+    containers: int = 1  # that share the instance
+
+
+@dataclass(frozen=True, slots=True)
+class Resized:
+    """What ResizeReplica answers: `refused` says why it kept its size (in words for the user)."""
+
+    refused: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class WriteHistory:
+    """One step of the endpoint's history. Written twice it has the same number twice: readers take the first."""
+
+    number: int
+    note: Note
+    status: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,6 +146,8 @@ Command = (
     PrepareModel
     | EnsureEnvironment
     | StartReplica
+    | ResizeReplica
+    | WriteHistory
     | StopReplica
     | ForgetReplica
     | LogDeath
@@ -143,7 +174,8 @@ class Outcome:
 class Seen:
     """The world as far as one endpoint goes. `runs` has every replica that has a handle (None: the backend never heard of it).
 
-    `view` is None when the home front cannot be asked or does not know the endpoint."""
+    `view` is None when the home front cannot be asked or does not know the endpoint. `alarms`: state of each alarm that guards the
+    rollout under way (None: there is no such alarm)."""
 
     runs: Mapping[str, Observation | None] = field(default_factory=dict)
     view: EndpointView | None = None
@@ -160,6 +192,8 @@ class Seen:
     def queued(self, key: str) -> int:
         """Requests that wait at the variant of that route key, as far as one knows."""
         return sum(v.queued for v in self.view.variants if v.key == key) if self.view is not None else 0
+
+    alarms: Mapping[str, str | None] = field(default_factory=dict)
 
     def replica(self, replica: str) -> ReplicaView | None:
         if self.view is None:

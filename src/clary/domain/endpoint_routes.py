@@ -7,6 +7,7 @@ from dataclasses import replace
 
 from clary.domain import instances, own_servers
 from clary.domain.fleets import DRAINING, STOPPING, Fleet, Plant, Variant
+from clary.domain.regression import SLOWER
 from clary.domain.resources import Record
 from clary.domain.routes import EndpointRoute, ReplicaRoute, VariantRoute
 
@@ -15,21 +16,55 @@ SHADOW_REQUESTS, SHADOW_BYTES = 64, 16 << 20  # that may wait at a shadow: its c
 
 
 def route_of(record: Record, plant: Plant, revision: int, cpus: int, rest: float) -> EndpointRoute:
-    """What the front shall do: every variant of every fleet, new work only for the fleet that serves (or for the first one, while
-    the endpoint is created). `rest`: seconds after which workers of a serverless variant that nobody needed go."""
-    front = plant.serving or plant.incoming
+    """What the front shall do: every variant of every fleet, and which part of the variant's traffic each fleet takes. `rest`: seconds
+    after which workers of a serverless variant that nobody needed go."""
     variants = [
-        _variant_route(plant, fleet, variant, 1.0 if fleet is front else 0.0, cpus, rest)
+        _variant_route(plant, fleet, variant, cpus, rest)
         for fleet in plant.fleets
         for variant in fleet.variants
-        if variant.replicas or fleet is front
+        if variant.replicas or fleet is (plant.serving or plant.incoming)
     ]
     scope = record.scope
     return EndpointRoute(scope.account, scope.region, record.name, revision, tuple(variants))
 
 
-def _variant_route(plant: Plant, fleet: Fleet, variant: Variant, share: float, cpus: int, rest: float) -> VariantRoute:
-    """`share` of the variant's traffic is this fleet's; with none its replicas take no new work."""
+def share_of(plant: Plant, fleet: Fleet, variant: Variant) -> float:
+    """The part of the variant's traffic that this fleet gets: all for the one that serves alone (or comes up first, while the endpoint
+    is created), none for one that retires, and what the rollout says while two serve.
+
+    A variant whose replicas are all gone takes nothing while the other fleet has some that are ready."""
+    if fleet is not plant.serving and fleet is not plant.incoming:
+        return 0.0
+    if plant.serving is None or plant.incoming is None or plant.rollout is None:
+        return 1.0 if fleet is (plant.serving or plant.incoming) else 0.0
+    share = plant.rollout.share(variant.name)
+    if 0 < share < 1 and not variant.serverless:  # a serverless one sleeps, and wakes for its share
+        new, old = (_alive(f, variant.name) for f in (plant.incoming, plant.serving))
+        share = 0.0 if old and not new else 1.0 if new and not old else share
+    return share if fleet is plant.incoming else 1 - share
+
+
+def _alive(fleet: Fleet, name: str) -> bool:
+    """Whether every container of that variant has a replica that is ready, or the fleet has no such variant."""
+    return all(v.ready for v in fleet.variants if v.name == name)
+
+
+def weight_of(plant: Plant, fleet: Fleet, variant: Variant) -> float:
+    """Its weight among the variants. Weights of two fleets that serve beside each other are brought to the same sum, so that shares
+    are shares of the endpoint's traffic."""
+    if fleet is not plant.incoming or plant.serving is None:
+        return variant.weight
+    old, new = (sum(group[0].weight for group in f.groups) for f in (plant.serving, fleet))
+    return variant.weight * old / new if old and new else variant.weight
+
+
+def route_key(fleet: Fleet, variant: Variant) -> str:
+    """What tells the variant's route, and its counters, from that of another fleet."""
+    return f"{variant.key}@{fleet.id}"
+
+
+def _variant_route(plant: Plant, fleet: Fleet, variant: Variant, cpus: int, rest: float) -> VariantRoute:
+    share = share_of(plant, fleet, variant)
     allowance = workers_of(variant, cpus)
     source = _shadowed(fleet, variant) if variant.shadow else None
     container = variant.container
@@ -42,13 +77,14 @@ def _variant_route(plant: Plant, fleet: Fleet, variant: Variant, share: float, c
             allowance=allowance,
             # a later container of a pipeline goes on for what its fleet has begun
             draining=r.phase == DRAINING or (not share and not container.stage),
+            threads=threads_of(variant, cpus),
         )
         for r in variant.replicas
         if r.phase != STOPPING
     )
     made = VariantRoute(
         name=variant.name,
-        weight=variant.weight,
+        weight=weight_of(plant, fleet, variant),
         replicas=replicas,
         container=container.label,
         # one request has one deadline, however many containers it passes
@@ -65,6 +101,7 @@ def _variant_route(plant: Plant, fleet: Fleet, variant: Variant, share: float, c
         rest=rest,
         shadow_of=route_key(fleet, source) if source is not None else "",
         sample=min(1.0, variant.weight / source.weight) if source is not None and source.weight else 0.0,
+        slow=slow_of(plant, variant),
     )
     if not variant.shadow:
         return made
@@ -81,17 +118,27 @@ def _shadowed(fleet: Fleet, shadow: Variant) -> Variant | None:
     return next((v for v in entries if (v.container.hostname if v.container.direct else "") == wanted), None)
 
 
-def route_key(fleet: Fleet, variant: Variant) -> str:
-    """What tells a variant of a fleet from all others of the endpoint."""
-    return f"{variant.key}@{fleet.id}"
+def slow_of(plant: Plant, variant: Variant) -> float:
+    """Seconds beyond which an answer counts as slow, for both fleets of a rollout that are compared."""
+    evidence = plant.rollout.evidence if plant.rollout is not None else {}
+    return SLOWER * float(evidence.get("p99", {}).get(variant.name, 0.0)) if evidence else 0.0
 
 
 def workers_of(variant: Variant, cpus: int) -> int:
     """Workers of one replica on a machine with so many CPUs: what SAGEMAKER_MODEL_SERVER_WORKERS says, else one per vCPU of
     the instance type, never more than there are CPUs."""
-    if variant.concurrency:
-        return variant.concurrency
-    size = instances.find(variant.instance_type)
+    if variant.concurrency or variant.container.workers:
+        return variant.concurrency or variant.container.workers
     if (variant.prepared or {}).get("server"):  # it has a concurrency of its own; ours only passes requests on
-        return variant.container.workers or max(own_servers.FORWARDERS, cpus)
-    return variant.container.workers or max(1, min(size.vcpu if size else cpus, cpus))
+        return max(own_servers.FORWARDERS, cpus)
+    return max(1, _cpus_of(variant, cpus))
+
+
+def threads_of(variant: Variant, cpus: int) -> int:
+    """Threads of each worker: the size's CPUs are divided among the workers."""
+    return max(1, _cpus_of(variant, cpus) // workers_of(variant, cpus))
+
+
+def _cpus_of(variant: Variant, cpus: int) -> int:
+    size = instances.find(variant.instance_type)
+    return min(size.vcpu if size else cpus, cpus)

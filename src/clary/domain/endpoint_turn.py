@@ -5,16 +5,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import re
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
 
 from clary.domain.endpoint_commands import (
     Command,
     EnsureEnvironment,
     ForgetWork,
     PrepareModel,
+    ResizeReplica,
     Seen,
     StartReplica,
+    WriteHistory,
 )
 from clary.domain.endpoint_routes import route_key, workers_of
 from clary.domain.errors import IllegalTransition
@@ -23,18 +27,27 @@ from clary.domain.fleets import (
     LIVE,
     PLANNED,
     READY,
+    STARTED,
     STOPPING,
     Fleet,
+    Note,
     Plant,
     Replica,
     Variant,
     replica_id,
 )
 from clary.domain.lifecycle import ENDPOINT, EndpointFact, advance
-from clary.domain.replicas import REASON_LENGTH, stop
+from clary.domain.replicas import REASON_LENGTH, ping_failure, stop
 from clary.domain.resources import Record
 
+GIVE_UP_AFTER = 3  # deaths in a row without a replica becoming ready, while the endpoint is being changed
+NO_CAPACITY = "CapacityError: "  # how FailureReason begins when there is no place for a replica; the SDKs look for it
+NO_RESIZE = "The instance type could not be changed in place: "
 LONGEST_RETRY = 60.0  # seconds between starts of replicas that keep dying
+LAST_CHANGE = (
+    "aws:clary:last-change"  # a tag of the system's own: it counts towards no limit, and no user can change it
+)
+_NOT_IN_TAGS = re.compile(r"[^\w .:/=+\-@]")
 _IN_PROGRESS = ("Creating", "Updating", "RollingBack", "SystemUpdating", "Deleting")
 
 
@@ -74,8 +87,33 @@ class Turn:
     def move(self, fact: EndpointFact) -> None:
         self.record = moved(self.record, fact, self.now)
 
+    def note(self, what: str, why: str = "") -> None:
+        """A step of the endpoint's history."""
+        shown = self.plant.serving or self.plant.incoming
+        self.plant = noted(self.plant, what, why, self.now, shown.config if shown else "")
+
     def finished(self) -> Record:
+        """The record as this turn leaves it. Its history is written, and its last step shown as a tag."""
+        for note in self.plant.notes:
+            number = self.plant.noted + 1
+            self.plant = replace(self.plant, noted=number)
+            self.commands.append(WriteHistory(number, note, self.record.status))
+            tags = {**self.record.document.get("system_tags", {}), LAST_CHANGE: last_change(note)}
+            self.record = replace(self.record, document={**self.record.document, "system_tags": tags})
+        self.plant = replace(self.plant, notes=())
         return with_plant(self.record, self.plant)
+
+
+def noted(plant: Plant, what: str, why: str, now: float, config: str = "") -> Plant:
+    """The plant with one more step of its history to be written."""
+    return replace(plant, notes=(*plant.notes, Note(what, why, now, config)))
+
+
+def last_change(note: Note) -> str:
+    """The last step as the value of a tag: at most 256 of the characters that tags may have."""
+    at = datetime.fromtimestamp(note.at, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    text = f"{at} {note.what}" + (f": {note.why}" if note.why else "")
+    return _NOT_IN_TAGS.sub(" ", text)[:256].rstrip()
 
 
 def died(variant: Variant, failure: str, fatal: bool, now: float) -> Variant:
@@ -100,14 +138,38 @@ def map_fleets(plant: Plant, change: Callable[[Fleet], Fleet]) -> Plant:
     )
 
 
-def fill(turn: Turn, fleet: Fleet) -> Fleet:
-    """Start what is missing, drain what is too much."""
+def fill(turn: Turn, fleet: Fleet, counts: Mapping[str, int] | None = None) -> Fleet:
+    """Start what is missing, drain what is too much, give what runs its size. `counts` (by variant) stand for the variants' own."""
     for variant in fleet.variants:
         live = variant.live
-        if len(live) > variant.count:
-            fleet = fleet.with_variant(_shrink(turn, variant, len(live) - variant.count))
-        elif len(live) < variant.count or any(r.phase == PLANNED for r in live):
-            fleet = fleet.with_variant(_grow(turn, fleet, variant))
+        wanted = (counts or {}).get(variant.name, variant.count)
+        _resize(turn, variant)
+        if len(live) > wanted:
+            fleet = fleet.with_variant(_shrink(turn, variant, len(live) - wanted))
+        elif len(live) < wanted or any(r.phase == PLANNED for r in live):
+            fleet = fleet.with_variant(_grow(turn, fleet, variant, wanted))
+    return fleet
+
+
+def _resize(turn: Turn, variant: Variant) -> None:
+    """Replicas of another instance type than the variant's: in place."""
+    if variant.fatal:
+        return
+    for replica in variant.replicas:
+        if replica.phase in (STARTED, READY) and replica.handle and not variant.fits(replica):
+            turn.commands.append(ResizeReplica(replica.id, replica.handle, variant.instance_type, variant.container.of))
+
+
+def broken(fleet: Fleet) -> Variant | None:
+    """A variant of which no more starts are worth a try."""
+    return next((v for v in fleet.variants if v.fatal or v.deaths >= GIVE_UP_AFTER), None)
+
+
+def prepare(turn: Turn, fleet: Fleet) -> Fleet:
+    """Only the models: where each variant's lies, once that is known (`Variant.prepared`)."""
+    for variant in fleet.variants:
+        if variant.prepared is None:
+            fleet = fleet.with_variant(_prepare(turn, fleet, variant))
     return fleet
 
 
@@ -146,14 +208,12 @@ def stop_fleet(turn: Turn, fleet: Fleet) -> Fleet:
 
 
 def sweep_retired(turn: Turn) -> None:
-    """Retiring fleets: drained when their time has come; when the last is empty, an update that waits for it is done."""
+    """Retiring fleets drain; when the last is empty, an update that waits for it is done."""
     left: list[Fleet] = []
     for fleet in turn.plant.retiring:
-        if turn.now >= fleet.keep_until:
-            everyone = {r.id for r in fleet.replicas}
-            for variant in fleet.variants:
-                if not _may_leave(turn, fleet, variant):
-                    continue
+        everyone = {r.id for r in fleet.replicas}
+        for variant in fleet.variants:
+            if _may_leave(turn, fleet, variant):
                 fleet = fleet.with_variant(replace(variant, replicas=leave(turn, variant.replicas, everyone)))
         if fleet.replicas:
             left.append(fleet)
@@ -176,23 +236,15 @@ def work_keys(record: Record, fleet: Fleet, variant: Variant) -> tuple[str, str]
     return f"{record.arn} model {fleet.id}/{variant.key}", f"{record.arn} environment {fleet.id}/{variant.key}"
 
 
-def _grow(turn: Turn, fleet: Fleet, variant: Variant) -> Variant:
+def _grow(turn: Turn, fleet: Fleet, variant: Variant, wanted: int) -> Variant:
     """Model, then environment, then processes."""
     if turn.now < variant.retry <= turn.now + LONGEST_RETRY:  # later than that: the clock was set back
         return variant
-    model_key, environment_key = work_keys(turn.record, fleet, variant)
     if variant.prepared is None:
-        work = turn.seen.prepared.get(model_key)
-        if work is None:
-            seconds = float(variant.config.get("ModelDataDownloadTimeoutInSeconds", 3600))
-            turn.commands.append(PrepareModel(model_key, variant.container, seconds))
+        variant = _prepare(turn, fleet, variant)
+        if variant.prepared is None:
             return variant
-        if work.state == "failed":
-            turn.commands.append(ForgetWork((model_key,)))
-            return died(variant, work.message, not work.transient, turn.now)
-        if work.state != "done":
-            return variant
-        variant = replace(variant, prepared=dict(work.value))
+    _, environment_key = work_keys(turn.record, fleet, variant)
     work = turn.seen.environments.get(environment_key)
     if work is None:
         turn.commands.append(EnsureEnvironment(environment_key, variant.container, variant.prepared or {}))
@@ -202,11 +254,25 @@ def _grow(turn: Turn, fleet: Fleet, variant: Variant) -> Variant:
         return died(variant, work.message, not work.transient, turn.now)
     if work.state != "done":
         return variant
-    return _start_missing(turn, fleet, variant)
+    return _start_missing(turn, fleet, variant, wanted)
 
 
-def _start_missing(turn: Turn, fleet: Fleet, variant: Variant) -> Variant:
-    missing = variant.count - len(variant.live)
+def _prepare(turn: Turn, fleet: Fleet, variant: Variant) -> Variant:
+    """The variant with its model prepared, when that is done."""
+    model_key, _ = work_keys(turn.record, fleet, variant)
+    work = turn.seen.prepared.get(model_key)
+    if work is None:
+        seconds = float(variant.config.get("ModelDataDownloadTimeoutInSeconds", 3600))
+        turn.commands.append(PrepareModel(model_key, variant.container, seconds))
+        return variant
+    if work.state == "failed":
+        turn.commands.append(ForgetWork((model_key,)))
+        return died(variant, work.message, not work.transient, turn.now)
+    return replace(variant, prepared=dict(work.value)) if work.state == "done" else variant
+
+
+def _start_missing(turn: Turn, fleet: Fleet, variant: Variant, wanted: int) -> Variant:
+    missing = wanted - len(variant.live)
     made = variant.made
     replicas = list(variant.replicas)
     for _ in range(max(0, missing)):
@@ -229,3 +295,22 @@ def _start_missing(turn: Turn, fleet: Fleet, variant: Variant) -> Variant:
                 )
             )
     return variant
+
+
+def stop_all(turn: Turn) -> None:
+    """End every replica, serving or not, without a drain by the front: they finish what they have."""
+    plant = turn.plant
+    fleets = (*plant.retiring, *(f for f in (plant.serving, plant.incoming) if f is not None))
+    retiring = tuple(stop_fleet(turn, fleet) for fleet in fleets)
+    turn.plant = replace(plant, serving=None, incoming=None, retiring=retiring, rollout=None)
+
+
+def reason_of(turn: Turn, variant: Variant) -> str:
+    """FailureReason for a variant that does not come up."""
+    last = variant.replicas[-1].id if variant.replicas else ""
+    if not last and variant.made:
+        fleet = next((f for f in turn.plant.fleets if variant in f.variants), None)
+        last = replica_id(fleet.id, variant.key, variant.made - 1) if fleet else ""
+    if not variant.made or variant.failure.startswith((NO_CAPACITY, NO_RESIZE)):
+        return variant.failure[:REASON_LENGTH]  # it never came to a process: the words are the whole reason
+    return ping_failure(variant, turn.record.name, last)

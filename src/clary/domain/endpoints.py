@@ -1,7 +1,8 @@
 """Endpoints: what the user may ask of one, and the pure `decide` that brings its plant (fleets of replicas) to it.
 
-All changes are all-at-once blue/green: a new fleet comes up beside the old, the route flips when it is ready, the old fleet
-drains and stops; a change that cannot be reached rolls back. Statuses move by `lifecycle.ENDPOINT` alone.
+A change brings a new fleet up beside the old one and moves the traffic as its rollout says (`deployment.py`, steered by
+`endpoint_rollout.py`), or changes counts and sizes in place; one that cannot be reached rolls back. Statuses move by
+`lifecycle.ENDPOINT` alone.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from clary.domain import serverless
+from clary.domain import deployment, serverless
 from clary.domain.decisions import Decision
 from clary.domain.endpoint_commands import (
     Command,
@@ -21,45 +22,85 @@ from clary.domain.endpoint_commands import (
     ForgetWork,
     LogDeath,
     PutRoute,
+    Resized,
+    ResizeReplica,
     Seen,
     Started,
     StartReplica,
+    WriteHistory,
 )
-from clary.domain.endpoint_routes import route_of
+from clary.domain.endpoint_rollout import change, roll_back, way_back
+from clary.domain.endpoint_routes import route_of, share_of
 from clary.domain.endpoint_turn import (
+    GIVE_UP_AFTER,
+    NO_RESIZE,
     Turn,
     died,
     fill,
     map_fleets,
     moved,
+    noted,
     plant_of,
-    stop_fleet,
+    reason_of,
+    stop_all,
     sweep_retired,
     with_plant,
     work_keys,
 )
 from clary.domain.errors import IllegalTransition, Invalid
-from clary.domain.fleets import DRAINING, PLANNED, READY, STARTED, Fleet, Plant, Replica, Variant, replica_id
+from clary.domain.fleets import DRAINING, PLANNED, READY, STARTED, Fleet, Replica, Variant
 from clary.domain.lifecycle import EndpointFact, EndpointStatus
-from clary.domain.replicas import REASON_LENGTH, judge, ping_failure
+from clary.domain.replicas import judge
 from clary.domain.resources import Record
 
 __all__ = ["absorb", "asked_capacity", "asked_delete", "asked_update", "decide", "plant_of", "with_plant"]
 
-GIVE_UP_AFTER = 3  # deaths in a row without a replica becoming ready, while the endpoint is being changed
+_IN_PLACE = ("InstanceType", "InitialInstanceCount", "InitialVariantWeight")  # what of a variant's row changes in place
 CALM = 60.0  # seconds without a death after which those before count no more
 LOOK_AGAIN = 10.0  # seconds between looks at an endpoint in service when nothing happens
-NO_CAPACITY = "CapacityError: "  # how FailureReason begins when there is no place for a replica; the SDKs look for it
 SOON = 1.0  # the same while something is on its way (events come first; this is for lost ones)
 
 
 # -- what the user asks -----------------------------------------------------------------------------------------------------------
 
 
-def asked_update(record: Record, fleet: Fleet, deployment: Mapping[str, Any], now: float) -> Record:
-    """UpdateEndpoint: `fleet` shall take over from the one that serves."""
-    plant = replace(plant_of(record), incoming=fleet, deployment=dict(deployment), failure="", changed=now)
-    return with_plant(moved(record, EndpointFact.UPDATE_ASKED, now), plant)
+def asked_update(
+    record: Record, fleet: Fleet, config: Mapping[str, Any], now: float, regression: float = 0.0
+) -> Record:
+    """UpdateEndpoint: `fleet` shall take over from the one that serves, as the DeploymentConfig `config` says. Without one, a change
+    of nothing but instance types and counts is made in place. `regression`: false alarm rate of the comparison of both fleets."""
+    record = moved(record, EndpointFact.UPDATE_ASKED, now)
+    plant = plant_of(record)
+    old = plant.serving.counts if plant.serving else {}
+    rollout = deployment.plan(config, old, fleet.counts, now, regression)
+    if not config and plant.serving is not None and only_sizes_differ(plant.serving, fleet):
+        rollout = replace(rollout, kind=deployment.IN_PLACE)
+    if plant.incoming is not None and plant.serving is not None:  # a rollback failed: the stronger one goes on
+        weaker, stronger = sorted((plant.incoming, plant.serving), key=lambda f: sum(v.ready for v in f.variants))
+        plant = replace(plant, serving=stronger, retiring=(*plant.retiring, weaker))
+    plant = replace(plant, incoming=fleet, deployment=dict(config), failure="", changed=now, rollout=rollout, before={})
+    plant = noted(plant, "update asked", f"endpoint config {fleet.config}, {rollout.kind}", now, fleet.config)
+    return with_plant(record, plant)
+
+
+def only_sizes_differ(serving: Fleet, incoming: Fleet) -> bool:
+    """Whether the two differ in instance types, counts and weights alone, and in one of them at all."""
+    old, new = ({v.key: v for v in fleet.variants} for fleet in (serving, incoming))
+    if any(v.serverless for v in incoming.variants):
+        return False
+    if set(old) != set(new) or replace(serving, id="", config="", variants=(), created=0.0) != replace(
+        incoming, id="", config="", variants=(), created=0.0
+    ):
+        return False
+    for key, variant in new.items():
+        rows = [{k: v for k, v in one.config.items() if k not in _IN_PLACE} for one in (old[key], variant)]
+        if rows[0] != rows[1] or (old[key].container, old[key].shadow) != (variant.container, variant.shadow):
+            return False
+    return any(_size(old[key]) != _size(variant) for key, variant in new.items())
+
+
+def _size(variant: Variant) -> tuple[str, int, float]:
+    return variant.instance_type, variant.count, variant.weight
 
 
 def asked_capacity(record: Record, wanted: Sequence[Mapping[str, Any]], now: float) -> Record:
@@ -69,7 +110,7 @@ def asked_capacity(record: Record, wanted: Sequence[Mapping[str, Any]], now: flo
     if plant.serving is None:
         raise IllegalTransition(f'Cannot update endpoint "{record.arn}": it has no fleet in service.')
     fleet = plant.serving
-    before = {v.name: {"count": v.count, "weight": v.weight, "config": v.config} for v in fleet.variants}
+    before = way_back(fleet)
     for row in wanted:
         named = [v for v in fleet.variants if v.name == row["VariantName"]]
         if not named:
@@ -88,7 +129,9 @@ def asked_capacity(record: Record, wanted: Sequence[Mapping[str, Any]], now: flo
                     retry=0.0,
                 )
             )
-    return with_plant(record, replace(plant, serving=fleet, before=before, failure="", changed=now))
+    plant = replace(plant, serving=fleet, before=before, failure="", changed=now, rollout=None)
+    asked = ", ".join(f"{group[0].name} {group[0].count} x weight {group[0].weight:g}" for group in fleet.groups)
+    return with_plant(record, noted(plant, "weights and capacities asked", asked, now, fleet.config))
 
 
 def retained(fleet: Fleet, serving: Fleet, excluded: Collection[str]) -> Fleet:
@@ -102,20 +145,10 @@ def retained(fleet: Fleet, serving: Fleet, excluded: Collection[str]) -> Fleet:
     return fleet
 
 
-def check_deployment(deployment: Mapping[str, Any] | None) -> None:
-    """Invalid for kinds of deployment that are not available yet; they must not be taken for another kind."""
-    policy = (deployment or {}).get("BlueGreenUpdatePolicy") or {}
-    kind = (policy.get("TrafficRoutingConfiguration") or {}).get("Type", "ALL_AT_ONCE")
-    if kind != "ALL_AT_ONCE":
-        raise Invalid(
-            f"DeploymentConfig.BlueGreenUpdatePolicy.TrafficRoutingConfiguration.Type {kind} is not available in Clary yet; "
-            "ALL_AT_ONCE is."
-        )
-
-
 def asked_delete(record: Record, now: float) -> Record:
     """DeleteEndpoint."""
-    return moved(record, EndpointFact.DELETE_ASKED, now)
+    record = moved(record, EndpointFact.DELETE_ASKED, now)
+    return with_plant(record, noted(plant_of(record), "delete asked", "", now))
 
 
 # -- the decision -----------------------------------------------------------------------------------------------------------------
@@ -128,26 +161,28 @@ def decide(record: Record, seen: Seen, now: float) -> Decision[Command]:
     _tend(turn)
     match EndpointStatus(record.status):
         case EndpointStatus.CREATING | EndpointStatus.UPDATING:
-            _change(turn)
+            change(turn)
         case EndpointStatus.ROLLING_BACK:
-            _roll_back(turn)
+            roll_back(turn)
         case EndpointStatus.IN_SERVICE | EndpointStatus.OUT_OF_SERVICE | EndpointStatus.UPDATE_ROLLBACK_FAILED:
             _keep(turn)
         case EndpointStatus.SYSTEM_UPDATING:
             _keep(turn)
         case EndpointStatus.FAILED:
-            _stop_all(turn)
+            stop_all(turn)
         case EndpointStatus.DELETING:
             return _delete(turn)
     sweep_retired(turn)
     _tell_front(turn)
-    return Decision(turn.finished(), (*turn.commands, *turn.starts), _again(turn))
+    record = turn.finished()
+    return Decision(record, (*turn.commands, *turn.starts), _again(turn))
 
 
 def absorb(record: Record, outcomes: Sequence[tuple[Command, Any]], now: float) -> Record:
     """Put the handles that StartReplica answered into the record; a refused start counts as a death."""
-    started = {c.id: value for c, value in outcomes if isinstance(c, StartReplica) and isinstance(value, Started)}
-    if not started:
+    started = {c.id: (c, value) for c, value in outcomes if isinstance(c, StartReplica) and isinstance(value, Started)}
+    resized = {c.id: (c, value) for c, value in outcomes if isinstance(c, ResizeReplica) and isinstance(value, Resized)}
+    if not started and not resized:
         return record
     plant = plant_of(record)
 
@@ -157,15 +192,24 @@ def absorb(record: Record, outcomes: Sequence[tuple[Command, Any]], now: float) 
     def variant(old: Variant) -> Variant:
         kept: list[Replica] = []
         for replica in old.replicas:
-            answer = started.get(replica.id)
-            if answer is None or replica.phase != PLANNED:
+            if replica.id in resized:
+                asked, size = resized[replica.id]
+                if size.refused:
+                    old = died(old, NO_RESIZE + size.refused, True, now)
+                else:
+                    replica = replace(replica, size=asked.instance_type)
+            if replica.id not in started or replica.phase != PLANNED:
                 kept.append(replica)
-            elif answer.unprepared:
+                continue
+            command, answer = started[replica.id]
+            if answer.unprepared:
                 old = replace(old, prepared=None)
             elif answer.refused:
                 old = died(old, answer.refused, True, now)
             else:
-                kept.append(replace(replica, phase=STARTED, handle=answer.handle, since=now))
+                kept.append(
+                    replace(replica, phase=STARTED, handle=answer.handle, since=now, size=command.instance_type)
+                )
         return replace(old, replicas=tuple(kept))
 
     return with_plant(record, map_fleets(plant, fleet))
@@ -212,70 +256,6 @@ def _tend(turn: Turn) -> None:
     turn.plant = replace(turn.plant, serving=fill(turn, tended) if tended != serving else serving)
 
 
-def _change(turn: Turn) -> None:
-    """Creating and Updating: bring the wanted fleet up, then let it take over."""
-    plant = turn.plant
-    target = plant.incoming or plant.serving
-    if target is None:
-        raise ValueError(f"{turn.record.arn} has no fleet to bring up")
-    broken = next((v for v in target.variants if v.fatal or v.deaths >= GIVE_UP_AFTER), None)
-    if broken is not None or _timed_out(plant, turn.now):
-        reason = _reason(turn, broken) if broken else "The deployment reached MaximumExecutionTimeoutInSeconds."
-        _give_up(turn, reason)
-        return
-    filled = fill(turn, target)
-    if plant.incoming is None:
-        turn.plant = replace(turn.plant, serving=filled)
-        if filled.settled and not plant.retiring:
-            turn.plant = replace(turn.plant, before={})
-            turn.move(EndpointFact.ALL_READY)
-        return
-    if not filled.reachable:
-        turn.plant = replace(turn.plant, incoming=filled)
-        return
-    retiring = plant.retiring
-    if plant.serving is not None:
-        retiring = (*retiring, replace(plant.serving, keep_until=turn.now + _bake(plant.deployment)))
-    turn.plant = replace(turn.plant, serving=filled, incoming=None, retiring=retiring, failure="")
-    if plant.serving is None:
-        turn.move(EndpointFact.ALL_READY)
-
-
-def _give_up(turn: Turn, reason: str) -> None:
-    plant = turn.plant
-    kept = next((f for f in plant.retiring if f.keep_until > turn.now), None)
-    if plant.serving is not None and plant.incoming is None and kept is not None:  # after the flip, in the bake
-        retiring = (*(f for f in plant.retiring if f is not kept), plant.serving)
-        turn.plant = replace(plant, serving=replace(kept, keep_until=0.0), retiring=retiring, failure=reason)
-    elif plant.serving is not None and plant.incoming is None:  # a change of capacity: back to what was
-        serving = plant.serving
-        for variant in serving.variants:
-            back = plant.before.get(variant.name, {})
-            serving = serving.with_variant(replace(variant, **back, deaths=0, fatal=False, failure=""))
-        turn.plant = replace(plant, serving=serving, before={}, failure=reason)
-    else:
-        retiring = (*plant.retiring, plant.incoming) if plant.incoming else plant.retiring
-        turn.plant = replace(plant, incoming=None, retiring=retiring, failure=reason)
-    turn.move(EndpointFact.GAVE_UP)
-    if turn.record.status == EndpointStatus.FAILED:
-        _stop_all(turn)
-
-
-def _roll_back(turn: Turn) -> None:
-    """The old fleet never stopped serving: back in service when it is whole and the new one is gone."""
-    plant = turn.plant
-    if plant.serving is None:
-        turn.move(EndpointFact.GAVE_UP)
-        return
-    if any(v.fatal or v.deaths >= GIVE_UP_AFTER for v in plant.serving.variants):
-        turn.move(EndpointFact.GAVE_UP)
-        return
-    serving = fill(turn, plant.serving)
-    turn.plant = replace(turn.plant, serving=serving)
-    if serving.reachable and not any(f.replicas for f in turn.plant.retiring):
-        turn.move(EndpointFact.ALL_READY)
-
-
 def _keep(turn: Turn) -> None:
     """In service: replace what died."""
     plant = turn.plant
@@ -288,64 +268,33 @@ def _keep(turn: Turn) -> None:
     if turn.record.status == EndpointStatus.IN_SERVICE and none_left:
         if any(v.deaths >= GIVE_UP_AFTER for v in serving.variants):
             worst = max(serving.variants, key=lambda v: v.deaths)
-            turn.plant = replace(turn.plant, failure=_reason(turn, worst))
+            turn.plant = replace(turn.plant, failure=reason_of(turn, worst))
             turn.move(EndpointFact.ALL_LOST)
+            turn.note("out of service", turn.plant.failure)
     elif turn.record.status == EndpointStatus.OUT_OF_SERVICE and serving.reachable:
         turn.plant = replace(turn.plant, failure="")
         turn.move(EndpointFact.ALL_READY)
-
-
-def _stop_all(turn: Turn) -> None:
-    """End every replica, serving or not, without a drain by the front: they finish what they have."""
-    plant = turn.plant
-    fleets = (*plant.retiring, *(f for f in (plant.serving, plant.incoming) if f is not None))
-    retiring = tuple(stop_fleet(turn, fleet) for fleet in fleets)
-    turn.plant = replace(plant, serving=None, incoming=None, retiring=retiring)
+        turn.note("in service", "replicas are there again")
 
 
 def _delete(turn: Turn) -> Decision[Command]:
     """No new work at once, then the replicas stop, then the record goes."""
-    _stop_all(turn)
+    stop_all(turn)
     scope = turn.record.scope
     keys = tuple(k for f in turn.plant.fleets for v in f.variants for k in work_keys(turn.record, f, v))
     drop = DropRoute(scope.account, scope.region, turn.record.name)
     commands: tuple[Command, ...] = (drop, ForgetWork(keys), *turn.commands)
+    record = turn.finished()
+    written = tuple(c for c in turn.commands if isinstance(c, WriteHistory))
     if turn.plant.replicas:
-        return Decision(turn.finished(), commands, SOON)
-    return Decision(turn.finished(), (*commands, ForgetEndpoint()), remove=True)
-
-
-def _timed_out(plant: Plant, now: float) -> bool:
-    policy = plant.deployment.get("BlueGreenUpdatePolicy") or {}
-    limit = policy.get("MaximumExecutionTimeoutInSeconds")
-    return limit is not None and plant.incoming is not None and now - plant.changed > float(limit)
-
-
-def _bake(deployment: Mapping[str, Any]) -> float:
-    """Seconds that the old fleet is kept after all traffic has moved."""
-    policy = deployment.get("BlueGreenUpdatePolicy") or {}
-    shift = policy.get("TrafficRoutingConfiguration") or {}
-    return float(shift.get("WaitIntervalInSeconds", 0)) + float(policy.get("TerminationWaitInSeconds", 0))
-
-
-def _reason(turn: Turn, variant: Variant) -> str:
-    last = variant.replicas[-1].id if variant.replicas else ""
-    if not last and variant.made:
-        fleet = next((f for f in turn.plant.fleets if variant in f.variants), None)
-        last = replica_id(fleet.id, variant.key, variant.made - 1) if fleet else ""
-    if not variant.made or variant.failure.startswith(
-        NO_CAPACITY
-    ):  # it never came to a process: the words are the whole reason
-        return variant.failure[:REASON_LENGTH]
-    return ping_failure(variant, turn.record.name, last)
+        return Decision(record, (*commands, *written), SOON)
+    return Decision(record, (*commands, *written, ForgetEndpoint()), remove=True)
 
 
 def _tell_front(turn: Turn) -> None:
     """Put the route when its content changed, or when the front is behind. The revision never goes back, even when a save was
     lost: it is at least the wall clock's milliseconds."""
-    if turn.plant.serving is not None:
-        routed = tuple(replace(v, routed=v.weight) for v in turn.plant.serving.variants)
-        turn.plant = replace(turn.plant, serving=replace(turn.plant.serving, variants=routed))
+    _note_weights(turn)
     plant = turn.plant
     if turn.record.status == EndpointStatus.FAILED:
         scope = turn.record.scope
@@ -368,11 +317,29 @@ def _tell_front(turn: Turn) -> None:
     turn.commands.append(PutRoute(replace(content, revision=plant.revision)))
 
 
+def _note_weights(turn: Turn) -> None:
+    """Each variant's weight as the front is told it: its part of it, while another fleet has the rest."""
+    plant = turn.plant
+
+    def routed(fleet: Fleet) -> Fleet:
+        told = tuple(replace(v, routed=v.weight * share_of(plant, fleet, v)) for v in fleet.variants)
+        return replace(fleet, variants=told)
+
+    turn.plant = replace(
+        plant,
+        serving=routed(plant.serving) if plant.serving else None,
+        incoming=routed(plant.incoming) if plant.incoming and plant.serving else plant.incoming,
+    )
+
+
 def _again(turn: Turn) -> float | None:
     plant = turn.plant
     if turn.record.status == EndpointStatus.FAILED and not plant.replicas:
         return None
-    waits = [f.keep_until - turn.now for f in plant.retiring if f.keep_until > turn.now]
+    waits: list[float] = []
+    if plant.rollout is not None and turn.record.status == EndpointStatus.UPDATING:
+        ends = (deployment.due(plant.rollout), plant.changed + plant.rollout.limit if plant.rollout.limit else None)
+        waits += [end - turn.now for end in ends if end is not None]
     # No event tells that a draining replica is empty: look often at first, then ever less.
     waits += [min(SOON, max(0.03, (turn.now - r.since) / 4)) for r in plant.replicas if r.phase == DRAINING]
     if plant.serving is not None:

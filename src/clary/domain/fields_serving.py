@@ -188,18 +188,17 @@ _DEPLOYMENT: tuple[Row, ...] = (
     (
         _HONOURED,
         "",
-        f"""DeploymentConfig {_BLUE_GREEN} {_SHIFT} {_SHIFT}.WaitIntervalInSeconds {_BLUE_GREEN}.TerminationWaitInSeconds
-        {_BLUE_GREEN}.MaximumExecutionTimeoutInSeconds""",
+        f"""DeploymentConfig {_BLUE_GREEN} {_SHIFT} {_SHIFT}.Type {_SHIFT}.WaitIntervalInSeconds
+        {_BLUE_GREEN}.TerminationWaitInSeconds {_BLUE_GREEN}.MaximumExecutionTimeoutInSeconds""",
     ),
-    (_HONOURED, "ALL_AT_ONCE; CANARY and LINEAR are not available yet", f"{_SHIFT}.Type"),
     (
-        _REFUSED,
-        "canary and linear deployments are not available yet",
+        _HONOURED,
+        "",
         _under(f"{_SHIFT}.CanarySize", "Type Value") + " " + _under(f"{_SHIFT}.LinearStepSize", "Type Value"),
     ),
     (
-        _REFUSED,
-        "rolling deployments are not available yet",
+        _HONOURED,
+        "",
         _under(
             _ROLLING,
             """MaximumBatchSize MaximumBatchSize.Type MaximumBatchSize.Value WaitIntervalInSeconds MaximumExecutionTimeoutInSeconds
@@ -207,8 +206,8 @@ _DEPLOYMENT: tuple[Row, ...] = (
         ),
     ),
     (
-        _REFUSED,
-        "rollback on alarms is not available yet",
+        _HONOURED,
+        "any in state ALARM, or deleted, while traffic moves or bakes: the update rolls back",
         _under("DeploymentConfig.AutoRollbackConfiguration", "Alarms Alarms[].AlarmName"),
     ),
 )

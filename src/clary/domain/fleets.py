@@ -15,6 +15,7 @@ from typing import Any
 
 from clary.domain import instances
 from clary.domain.containers import Container
+from clary.domain.deployment import Rollout
 from clary.domain.errors import Invalid
 
 PLANNED, STARTED, READY, DRAINING, STOPPING = "planned", "started", "ready", "draining", "stopping"
@@ -25,13 +26,15 @@ LIVE = (PLANNED, STARTED, READY)
 class Replica:
     """`phase`: planned (to be started) -> started -> ready -> draining (no new work) -> stopping -> gone from the list.
 
-    `since` is when the phase began; `unseen` when the front last stopped seeing a ready replica (0: it sees it)."""
+    `since` is when the phase began; `unseen` when the front last stopped seeing a ready replica (0: it sees it). `size` is the
+    instance type whose CPU and memory it has ("": as it was started)."""
 
     id: str
     phase: str = PLANNED
     handle: str = ""
     since: float = 0.0
     unseen: float = 0.0
+    size: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,8 +100,12 @@ class Variant:
 
     @property
     def settled(self) -> bool:
-        """Exactly what is wanted serves; nothing is on its way in or out."""
-        return self.ready == self.count == len(self.replicas)
+        """Exactly what is wanted serves, in its size; nothing is on its way in or out."""
+        return self.ready == self.count == len(self.replicas) and all(self.fits(r) for r in self.replicas)
+
+    def fits(self, replica: Replica) -> bool:
+        """Whether the replica has the size of the variant's instance type."""
+        return replica.size in ("", self.instance_type)
 
     @staticmethod
     def from_json(data: Mapping[str, Any]) -> Variant:
@@ -113,13 +120,12 @@ class Variant:
 
 @dataclass(frozen=True, slots=True)
 class Fleet:
-    """`id` is new with every fleet. `keep_until`: a retiring fleet works on till then (bake and termination waits)."""
+    """`id` is new with every fleet."""
 
     id: str
     config: str  # endpoint config's name
     variants: tuple[Variant, ...]
     created: float
-    keep_until: float = 0.0
 
     @property
     def replicas(self) -> tuple[Replica, ...]:
@@ -130,9 +136,18 @@ class Fleet:
         return all(v.settled for v in self.variants)
 
     @property
+    def counts(self) -> dict[str, int]:
+        """Replicas that are wanted, by production variant."""
+        return {group[0].name: group[0].count for group in self.groups}
+
+    @property
     def reachable(self) -> bool:
         """Every variant has all the replicas it wants ready (some may still be on their way out)."""
-        return all(v.ready >= v.count for v in self.variants)
+        return self.has(self.counts)
+
+    def has(self, counts: Mapping[str, int]) -> bool:
+        """Whether so many replicas of each variant are ready."""
+        return all(v.ready >= counts.get(v.name, v.count) for v in self.variants)
 
     @property
     def groups(self) -> tuple[tuple[Variant, ...], ...]:
@@ -155,7 +170,18 @@ class Fleet:
 
     @staticmethod
     def from_json(data: Mapping[str, Any]) -> Fleet:
-        return Fleet(**{**data, "variants": tuple(Variant.from_json(v) for v in data["variants"])})
+        known = {name: value for name, value in data.items() if name != "keep_until"}  # of records before rollouts
+        return Fleet(**{**known, "variants": tuple(Variant.from_json(v) for v in data["variants"])})
+
+
+@dataclass(frozen=True, slots=True)
+class Note:
+    """A step of the endpoint's history that is to be written down: what happened, why, and when (epoch seconds)."""
+
+    what: str
+    why: str
+    at: float
+    config: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,8 +189,9 @@ class Plant:
     """All of an endpoint's machinery: what its record keeps under "plant".
 
     `seed` makes the replicas' tokens and is never shown. `revision` and `mark` (a hash of the content) are of the route last put.
-    `failure` is FailureReason. `before` holds counts and weights to go back to when a change of capacity fails.
-    `deployment` is the DeploymentConfig in force, `changed` when the change under way was asked."""
+    `failure` is FailureReason. `before` is what to go back to when a change in place fails: the config's name, and count, weight and
+    config row of each variant. `deployment` is the DeploymentConfig in force, `changed` when the change under way was asked,
+    `rollout` how far it has come. `notes` are steps of the history that wait to be written, `noted` is the last one's number."""
 
     seed: str
     serving: Fleet | None = None
@@ -176,6 +203,9 @@ class Plant:
     before: Mapping[str, Any] = field(default_factory=dict)
     deployment: Mapping[str, Any] = field(default_factory=dict)
     changed: float = 0.0
+    rollout: Rollout | None = None
+    notes: tuple[Note, ...] = ()
+    noted: int = 0
 
     @property
     def fleets(self) -> tuple[Fleet, ...]:
@@ -205,6 +235,8 @@ class Plant:
                 "serving": fleet(data["serving"]),
                 "incoming": fleet(data["incoming"]),
                 "retiring": tuple(Fleet.from_json(f) for f in data["retiring"]),
+                "rollout": Rollout.from_json(data["rollout"]) if data.get("rollout") else None,
+                "notes": tuple(Note(**note) for note in data.get("notes", ())),
             }
         )
 

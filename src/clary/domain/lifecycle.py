@@ -57,7 +57,26 @@ class JobFact(StrEnum):
     ENDED = "ended"  # it ended after a stop was asked, and the outputs are stored
 
 
+class RolloutPhase(StrEnum):
+    """Where a change of an endpoint's fleet stands (`deployment.py`); AWS shows it as VariantStatus."""
+
+    STARTING = "starting"  # the replicas of the next step come up
+    SHIFTING = "shifting"  # the front is being told the new shares of traffic
+    BAKING = "baking"  # the wait after a step: alarms and errors are watched
+    KEEPING = "keeping"  # all traffic has moved, the old fleet still stands by
+    DONE = "done"
+
+
+class RolloutFact(StrEnum):
+    READY = "ready"  # every replica of the next step serves
+    TOLD = "told"  # the front routes by the step's shares
+    WAITED = "waited"  # the bake is over, further steps follow
+    LAST_WAITED = "last waited"  # the last bake is over
+    KEPT = "kept"  # the termination wait is over
+
+
 _E, _EF, _J, _JF = EndpointStatus, EndpointFact, JobStatus, JobFact
+_P, _PF = RolloutPhase, RolloutFact
 
 ENDPOINT: Mapping[tuple[EndpointStatus, EndpointFact], EndpointStatus] = {
     (_E.CREATING, _EF.ALL_READY): _E.IN_SERVICE,
@@ -93,6 +112,15 @@ JOB: Mapping[tuple[JobStatus, JobFact], JobStatus] = {
     (_J.STOPPED, _JF.DELETE_ASKED): _J.DELETING,
 }
 
+ROLLOUT: Mapping[tuple[RolloutPhase, RolloutFact], RolloutPhase] = {
+    (_P.STARTING, _PF.READY): _P.SHIFTING,
+    (_P.SHIFTING, _PF.TOLD): _P.BAKING,
+    (_P.BAKING, _PF.WAITED): _P.STARTING,
+    (_P.BAKING, _PF.LAST_WAITED): _P.KEEPING,
+    (_P.KEEPING, _PF.KEPT): _P.DONE,
+}
+"""A rollback leaves the table: the endpoint's own status says that it goes back."""
+
 S = TypeVar("S", bound=StrEnum)
 F = TypeVar("F", bound=StrEnum)
 
@@ -115,4 +143,5 @@ def render_svg() -> str:
     """`docs/lifecycle.svg`. AWS's statuses that Clary never enters are in the tables, not in the picture."""
     endpoint = [(s.value, f.value, to.value) for (s, f), to in ENDPOINT.items() if s is not _E.SYSTEM_UPDATING]
     job = [(s.value, f.value, to.value) for (s, f), to in JOB.items()]
-    return draw({"Endpoint": endpoint, "Training job": job})
+    rollout = [(p.value, f.value, to.value) for (p, f), to in ROLLOUT.items()]
+    return draw({"Endpoint": endpoint, "Rollout of an update": rollout, "Training job": job})

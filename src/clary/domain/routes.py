@@ -19,6 +19,7 @@ class ReplicaRoute:
     token_sha256: str
     allowance: int = 1  # workers that may be busy at once (boost ceiling)
     draining: bool = False  # finish what it has, get nothing new
+    threads: int = 0  # of each worker; 0: as it was started
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +56,7 @@ class VariantRoute:
     rest: float = 60.0  # seconds after which workers that nobody needed go
     shadow_of: str = ""
     sample: float = 0.0
+    slow: float = 0.0  # seconds: answers that took longer are counted (`VariantView.slow`); 0: none are
 
     def __post_init__(self) -> None:
         if not self.key:
@@ -158,6 +160,7 @@ class VariantView:
     setups: int = 0  # requests that had to wait for a worker to come
     setup_seconds: float = 0.0
     shadow: ShadowView | None = None  # of a shadow variant
+    slow: int = 0  # answers slower than `VariantRoute.slow`, since that was set
 
 
 @dataclass(frozen=True, slots=True)

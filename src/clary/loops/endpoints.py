@@ -7,6 +7,7 @@ decides nothing. `attach` wires the wake-ups.
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import shutil
 from collections.abc import Callable, Coroutine, Mapping, Sequence
@@ -29,12 +30,15 @@ from clary.domain.endpoint_commands import (
     Outcome,
     PrepareModel,
     PutRoute,
+    Resized,
+    ResizeReplica,
     Seen,
     Started,
     StartReplica,
     StopReplica,
+    WriteHistory,
 )
-from clary.domain.endpoint_turn import work_keys
+from clary.domain.endpoint_turn import NO_CAPACITY, work_keys
 from clary.domain.errors import Invalid, LimitExceeded, NotFound, Unschedulable
 from clary.domain.fleets import PLANNED, Plant
 from clary.domain.ids import arn as make_arn
@@ -44,6 +48,7 @@ from clary.domain.resources import Record
 from clary.domain.roles import assumed_arn, parse_role
 from clary.domain.workload import Observation
 from clary.loops import replica_places
+from clary.loops.guards import Guards
 from clary.loops.ledger import Ledger
 from clary.loops.loop import Loop
 from clary.loops.models import Models
@@ -88,6 +93,7 @@ class EndpointSubject:
         self._arns: dict[str, str] = {}  # workload key -> ARN
         self._mounted: dict[str, set[str]] = {}  # ARN -> folders of models
         self._seeded = False
+        self.guards = Guards(ports.store)
 
     # -- observe ------------------------------------------------------------------------------------------------------------------
 
@@ -111,6 +117,7 @@ class EndpointSubject:
             environments=self._environments(record, plant),
             cpus=self._ports.measure().cpus,
             rest=self._settings.rest,
+            alarms=await self.guards.states(record, plant),
         )
 
     async def _seed(self) -> None:
@@ -169,6 +176,10 @@ class EndpointSubject:
                 self.tasks.start(command.key, lambda: self._long(command, record), record.arn)
             case StartReplica():
                 return await self._start(command, record)
+            case ResizeReplica():
+                return await self._resize(command)
+            case WriteHistory():
+                self._write_history(command, record)
             case StopReplica(id=id_, handle=handle, grace=grace):
                 await self._ports.backend.stop(handle or replica_key(id_), grace)
             case ForgetReplica():
@@ -208,7 +219,7 @@ class EndpointSubject:
         try:
             runtime = self.models.runtime(command.container, str(command.prepared["program"]))
             environment = await ports.runtimes.ensure(runtime, str(command.prepared["requirements"]))
-            fit = self._place(command)
+            fit = self._place(command.id, command.instance_type, command.container.of)
             stream = replica_places.log_stream(command.variant, command.id, command.container.hostname)
             log_path = ports.logs.open(
                 record.scope, replica_places.log_group(command.endpoint), stream, ports.clock.now()
@@ -232,19 +243,45 @@ class EndpointSubject:
         fit = capacity.fit(size, machine, self._settings.policy, "endpoint")
         return capacity.part(fit, containers) if self._settings.policy == "strict" else fit
 
-    def _place(self, command: StartReplica) -> Fit:
+    async def _resize(self, command: ResizeReplica) -> Resized:
+        """The new size at once, unless the machine has no room for it, or the model has none in it."""
+        try:
+            fit = self._place(command.id, command.instance_type, command.containers)
+            run = await self._ports.backend.observe(command.handle)
+            if run is not None and run.memory_bytes > fit.memory:
+                raise Unschedulable(
+                    f"{command.instance_type} has {fit.memory >> 20} MiB of memory here, and the model uses "
+                    f"{run.memory_bytes >> 20} MiB"
+                )
+            await self._ports.backend.resize(command.handle, fit.cpu, fit.memory)
+        except NotFound:
+            pass  # it has just ended: its successor is started in the new size
+        except (LimitExceeded, Unschedulable) as error:
+            return Resized(refused=error.message)
+        return Resized()
+
+    def _write_history(self, command: WriteHistory, record: Record) -> None:
+        note = command.note
+        group, at = replica_places.log_group(record.name), int(note.at * 1000)
+        line = {"n": command.number, "endpoint": record.arn, "created": record.created, "what": note.what}
+        line |= {"why": note.why, "config": note.config, "status": command.status}
+        self._ports.logs.open(record.scope, group, replica_places.HISTORY, note.at)
+        self._ports.logs.append(record.scope, group, replica_places.HISTORY, [(at, json.dumps(line))])
+
+    def _place(self, id_: str, instance_type: str, containers: int) -> Fit:
         """What the replica gets; under `strict` it is reserved. LimitExceeded, in AWS's words, when others hold too much."""
         machine, now = self._ports.measure(), self._ports.clock.now()
-        fit = self._fit(command.instance_type, machine, command.container.of)
+        fit = self._fit(instance_type, machine, containers)
         if self._settings.policy == "strict":
-            others = self._ledger.reserved(command.id)
+            others = self._ledger.reserved(id_)
             granted = capacity.admit([fit], others, 0, machine, "strict", now)
             if not granted.granted:
                 raise LimitExceeded(
-                    f"{endpoints.NO_CAPACITY}Unable to provision requested ML compute capacity due to "
+                    f"{NO_CAPACITY}Unable to provision requested ML compute capacity due to "
                     f"InsufficientInstanceCapacity error. {granted.reason}, and the capacity policy is 'strict'."
                 )
-            self._ledger.hold(command.id, fit, now)
+            self._ledger.drop(id_)  # what it held in another size
+            self._ledger.hold(id_, fit, now)
         return fit
 
     def _hold(self, plant: Plant, runs: Mapping[str, Observation | None]) -> None:
@@ -345,7 +382,16 @@ def attach(subject: EndpointSubject, loop: Loop[Command, Seen], ports: ServingPo
     def seen(account: str, region: str, name: str) -> None:
         loop.wake(make_arn("sagemaker", region, account, f"endpoint/{name}"))
 
-    undo = (ports.backend.watch(ended), ports.fronts.watch(seen), subject.tasks.watch(loop.wake))
+    def changed(record: Record) -> None:
+        for arn in subject.guards.guarded(record):
+            loop.wake(arn)
+
+    undo = (
+        ports.backend.watch(ended),
+        ports.fronts.watch(seen),
+        ports.store.watch(changed),
+        subject.tasks.watch(loop.wake),
+    )
 
     def leave() -> None:
         for each in undo:

@@ -28,6 +28,7 @@ SPEC = "/opt/clary/spec"
 MODEL = "/opt/ml/model"
 CODE = "/opt/ml/code"
 PROGRAM = "/opt/program"  # where SageMaker's examples of own containers keep their code; some of their files say so
+HISTORY = "history"  # the log stream of an endpoint's history
 _PREPARE_MEMORY = 1 << 30
 _BATCH = 64
 

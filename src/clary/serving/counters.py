@@ -36,6 +36,8 @@ class Counters:
         "overhead_seconds",
         "passed",
         "refused",
+        "slow",
+        "slow_after",
         "unanswered",
     )
 
@@ -51,6 +53,8 @@ class Counters:
         self.model_seconds = 0.0
         self.overhead_seconds = 0.0
         self.passed = 0
+        self.slow = 0
+        self.slow_after = float("inf")
         self.model_buckets: dict[int, float] = {}
         self.overhead_buckets: dict[int, float] = {}
         self._ring = array("d")
@@ -70,6 +74,8 @@ class Counters:
         self.completed += 1
         self.model_seconds += model
         self.overhead_seconds += total - model - before
+        if total > self.slow_after:
+            self.slow += 1
         ring = self._ring
         if len(ring) < KEPT:
             ring.append(total)

@@ -112,7 +112,8 @@ class Variant:
             self._arm(self)
 
     def look(self) -> None:
-        """Replicas changed: is there one that serves, or may yet? Without one, requests are refused at once."""
+        """Route or replicas changed: is there one that serves, or may yet? Without one, requests are refused at once."""
+        self.counters.slow_after = self.route.slow or float("inf")
         self.hope = any(not replica.draining and not replica.failure for replica in self.replicas.values())
         self._grouping = any(replica.batch > 1 for replica in self.replicas.values())
 
@@ -368,4 +369,5 @@ class Variant:
             container=self.route.container,
             passed=counters.passed,
             shadow=self.copies.view() if self.copies is not None else None,
+            slow=counters.slow,
         )

@@ -52,11 +52,16 @@ class Replica:
     def update(self, route: ReplicaRoute) -> None:
         """A newer route: allowance and draining may have changed."""
         grown = route.allowance != self.route.allowance
+        rethreaded = route.threads != self.route.threads
         self.route = route
         self.draining = route.draining
         self.allowed = allowed(self.busy, 0.0, 0.0, 0, 1, max(1, route.allowance))
         if grown and self.zygote is not None and self.staffed is None:
             self.zygote.send(frames.control(frames.SPAWN, {"workers": self.allowed}))
+        if rethreaded and route.threads:
+            links = [worker.link for worker in self.workers] + ([self.zygote] if self.zygote else [])
+            for link in links:
+                link.send(frames.control(frames.RESIZE, {"threads": route.threads}))
 
     def staff(self, wanted: int) -> None:
         """Have so many workers from now on: more are forked, and of those that are idle the surplus is sent away."""
@@ -215,7 +220,7 @@ class Link(asyncio.Protocol):
         self.parser.limit = frames.MAX_FRAME
         self.replica = replica
         workers = replica.allowed if replica.staffed is None else replica.staffed
-        welcome = {"version": frames.VERSION, "workers": workers, "threads": 0}
+        welcome = {"version": frames.VERSION, "workers": workers, "threads": replica.route.threads}
         self.send(frames.control(frames.WELCOME, welcome))
         if hello.get("role") == "zygote":
             if replica.zygote is not None:

@@ -51,6 +51,7 @@ class Worker:
         self._metas: Dict[Tuple[str, Tuple[Tuple[str, str], ...]], bytes] = {}
         self._leaving = False
         self._channel: Optional[frames.Channel] = None
+        self._set = 0  # threads that were set last
         self._limits: Any = None  # threadpoolctl's, kept alive: its end would restore the old numbers
 
     def run(self, handler: Handler) -> int:
@@ -163,8 +164,9 @@ class Worker:
 
     def _set_threads(self, count: int) -> None:
         """Only ever in a worker: a zygote with threads could not fork. threadpoolctl first, then the library's parameter."""
-        if count < 1 or self._handler is None:
+        if count < 1 or self._handler is None or count == self._set:
             return
+        self._set = count
         try:
             import threadpoolctl
         except ImportError:

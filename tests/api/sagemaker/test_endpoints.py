@@ -110,10 +110,21 @@ async def test_retained_properties(ask: Any, ports: Ports, endpoint: str) -> Non
     [
         (
             {"BlueGreenUpdatePolicy": {"TrafficRoutingConfiguration": {"Type": "CANARY", "WaitIntervalInSeconds": 0}}},
-            "CANARY is not available",
+            "CanarySize is required when Type is CANARY",
         ),
-        ({"RollingUpdatePolicy": {"WaitIntervalInSeconds": 0}}, "RollingUpdatePolicy .*not available yet"),
-        ({"AutoRollbackConfiguration": {"Alarms": [{"AlarmName": "a"}]}}, "AutoRollbackConfiguration"),
+        (
+            {
+                "RollingUpdatePolicy": {
+                    "MaximumBatchSize": {"Type": "CAPACITY_PERCENT", "Value": 51},
+                    "WaitIntervalInSeconds": 0,
+                }
+            },
+            "must be between 5% and 50%",
+        ),
+        (
+            {"AutoRollbackConfiguration": {"Alarms": [{"AlarmName": "lost-alarm"}]}},
+            r"Could not find CloudWatch alarm\(s\) lost-alarm .*PutMetricAlarm",
+        ),
     ],
 )
 async def test_deployments_that_are_refused(ask: Any, ports: Ports, endpoint: str, deployment: Any, words: str) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 from clary.api import paging, records, tagging
 from clary.api.call import Call, Params
 from clary.api.registry import operation
-from clary.domain import fields, serverless
+from clary.domain import fields, regression, serverless
 from clary.domain.errors import Invalid
 
 
@@ -27,6 +27,9 @@ async def create_endpoint_config(call: Call, params: Params) -> Params:
     if shadows:
         request["ShadowProductionVariants"] = [{"InitialVariantWeight": 1.0, **v} for v in shadows]
     tags = tagging.checked(params.get("Tags"))
+    for tag in tags:
+        if tag["Key"] == regression.TAG:
+            regression.rate_of(tag["Value"], f"The tag {regression.TAG}")
     config = await records.add(
         call, records.new(call, "endpoint-config", params["EndpointConfigName"], {"request": request, "tags": tags})
     )

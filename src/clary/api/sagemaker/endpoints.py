@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
 from clary.api import holding, paging, records, tagging
 from clary.api.call import Call, Params
 from clary.api.registry import operation
-from clary.domain import capacity, endpoints, fields, instances, serverless
+from clary.api.sagemaker import rollout_shown
+from clary.domain import capacity, deployment_rules, endpoints, fields, instances, regression, serverless
 from clary.domain.containers import containers_of
 from clary.domain.errors import Invalid, NotFound
 from clary.domain.fleets import Fleet, Plant, Variant, check_shadows, new_fleet
@@ -29,8 +30,9 @@ TRANSIENT = (
 async def create_endpoint(call: Call, params: Params) -> Params:
     """Record the endpoint as Creating; the endpoint loop starts its replicas."""
     fields.check("CreateEndpoint", params, call.settings.strict_fields)
-    endpoints.check_deployment(params.get("DeploymentConfig"))
     fleet = await _fleet(call, params["EndpointConfigName"])
+    deployment_rules.check(params.get("DeploymentConfig"), {}, fleet.counts)
+    await _check_alarms(call, params.get("DeploymentConfig") or {})
     plant = Plant(
         seed=secrets.token_hex(32), incoming=fleet, changed=call.now, deployment=params.get("DeploymentConfig") or {}
     )
@@ -57,6 +59,27 @@ async def _fleet(call: Call, config_name: str) -> Fleet:
     check_shadows(fleet)
     _check_size(call, fleet)
     return fleet
+
+
+async def _check_alarms(call: Call, config: Mapping[str, Any]) -> None:
+    """Invalid unless every alarm that shall guard the deployment is there, in the endpoint's account and region."""
+    names = [row["AlarmName"] for row in (config.get("AutoRollbackConfiguration") or {}).get("Alarms") or ()]
+    missing = [name for name in names if await call.store.get("alarm", call.scope, name) is None]
+    if missing:
+        raise Invalid(
+            f"Could not find CloudWatch alarm(s) {', '.join(sorted(set(missing)))} of "
+            f"DeploymentConfig.AutoRollbackConfiguration in account {call.scope.account} and region {call.scope.region}; create "
+            "them with PutMetricAlarm first."
+        )
+
+
+async def _regression(call: Call, config_name: str) -> float:
+    """The false alarm rate of the comparison of the fleets: the endpoint config's tag, else the setting. 0: they are not compared."""
+    config = await records.find(call, "endpoint-config", config_name)
+    for tag in config.document.get("tags", ()):
+        if tag["Key"] == regression.TAG:
+            return regression.rate_of(tag["Value"], f"The tag {regression.TAG} of endpoint config {config_name}")
+    return call.settings.rollback_on_regression
 
 
 def _check_size(call: Call, fleet: Fleet) -> None:
@@ -95,19 +118,22 @@ def _described(record: Record) -> Params:
         answer["PendingDeploymentSummary"] = {
             "EndpointConfigName": plant.incoming.config,
             "StartTime": plant.incoming.created,
-            **_summaries(record, plant.incoming),
+            **_summaries(record, plant.incoming, _pending),
         }
     if plant.failure:
         answer["FailureReason"] = plant.failure
-    if plant.deployment and plant.incoming is None:
+    if plant.deployment:
         answer["LastDeploymentConfig"] = dict(plant.deployment)
     return answer
 
 
-def _summaries(record: Record, fleet: Fleet) -> Params:
-    found: Params = {"ProductionVariants": [_summary(record, fleet, group) for group in fleet.groups]}
+def _summaries(
+    record: Record, fleet: Fleet, one: Callable[[Record, Fleet, Sequence[Variant]], Params] | None = None
+) -> Params:
+    show = one or _summary
+    found: Params = {"ProductionVariants": [show(record, fleet, group) for group in fleet.groups]}
     if fleet.shadows:
-        found["ShadowProductionVariants"] = [_summary(record, fleet, group) for group in fleet.shadows]
+        found["ShadowProductionVariants"] = [show(record, fleet, group) for group in fleet.shadows]
     return found
 
 
@@ -131,9 +157,14 @@ def _summary(record: Record, fleet: Fleet, group: Sequence[Variant]) -> Params:
         if member in variant.config:
             summary[member] = variant.config[member]
     if record.status in TRANSIENT:
-        status = {"Creating": "Creating", "Deleting": "Deleting"}.get(record.status, "Updating")
-        summary["VariantStatus"] = [{"Status": status, "StartTime": fleet.created}]
+        summary["VariantStatus"] = [rollout_shown.status_of(record, endpoints.plant_of(record), fleet, group)]
     return summary
+
+
+def _pending(record: Record, fleet: Fleet, group: Sequence[Variant]) -> Params:
+    """The same of a fleet that comes in: with its instance type."""
+    kind = group[0].config.get("InstanceType")
+    return {**_summary(record, fleet, group), **({"InstanceType": kind} if kind else {})}
 
 
 @operation("sagemaker", "ListEndpoints")
@@ -156,14 +187,19 @@ async def list_endpoints(call: Call, params: Params) -> Params:
 async def update_endpoint(call: Call, params: Params) -> Params:
     """Record the fleet that shall take over; the endpoint loop brings it up beside the one that serves."""
     fields.check("UpdateEndpoint", params, call.settings.strict_fields)
-    endpoints.check_deployment(params.get("DeploymentConfig"))
-    await records.find(call, "endpoint", params["EndpointName"])
+    before = await records.find(call, "endpoint", params["EndpointName"])
     fleet = await _fleet(call, params["EndpointConfigName"])
+    rate = await _regression(call, params["EndpointConfigName"])
     excluded = {row["VariantPropertyType"] for row in params.get("ExcludeRetainedVariantProperties") or ()}
     if excluded and not params.get("RetainAllVariantProperties"):
         raise Invalid("ExcludeRetainedVariantProperties needs RetainAllVariantProperties to be true.")
     if params.get("RetainDeploymentConfig") and params.get("DeploymentConfig"):
         raise Invalid("Please provide either DeploymentConfig or RetainDeploymentConfig, not both.")
+
+    config: Mapping[str, Any] = params.get("DeploymentConfig") or {}
+    if params.get("RetainDeploymentConfig"):
+        config = endpoints.plant_of(before).deployment
+    await _check_alarms(call, config)
 
     def change(record: Record) -> Record:
         plant = endpoints.plant_of(record)
@@ -172,10 +208,8 @@ async def update_endpoint(call: Call, params: Params) -> Params:
             serverless.check_change(plant.serving, fleet)
         if params.get("RetainAllVariantProperties") and plant.serving is not None:
             wanted = endpoints.retained(fleet, plant.serving, excluded)
-        deployment: Mapping[str, Any] = params.get("DeploymentConfig") or {}
-        if params.get("RetainDeploymentConfig"):
-            deployment = plant.deployment
-        return endpoints.asked_update(record, wanted, deployment, call.now)
+        deployment_rules.check(config, plant.serving.counts if plant.serving else {}, wanted.counts)
+        return endpoints.asked_update(record, wanted, config, call.now, rate)
 
     record = await records.amend(call, lambda: records.find(call, "endpoint", params["EndpointName"]), change)
     return {"EndpointArn": record.arn}

@@ -42,9 +42,11 @@ async def add_tags(call: Call, params: Params) -> Params:
 
 @operation("sagemaker", "ListTags")
 async def list_tags(call: Call, params: Params) -> Params:
-    """All of them in one page: MaxResults is 50 at least, and so is the most a resource can have."""
+    """All of them in one page: MaxResults is 50 at least, and so is the most that a user can set. The system's own (`aws:`), which
+    nobody can set or delete, count towards no limit."""
     record = await _find(call, params["ResourceArn"])
-    return {"Tags": list(record.document.get("tags", []))}
+    own = [{"Key": key, "Value": value} for key, value in record.document.get("system_tags", {}).items()]
+    return {"Tags": [*record.document.get("tags", []), *own]}
 
 
 @operation("sagemaker", "DeleteTags")
