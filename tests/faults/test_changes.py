@@ -1,0 +1,182 @@
+"""Every way to change a live endpoint, under 64 connections: no request fails, also not when the control plane is killed on the way."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from botocore.exceptions import ClientError
+from tests.faults.scene import Load, Scene, until
+from tests.faults.test_kills import zygotes
+
+pytestmark = [pytest.mark.live, pytest.mark.slow]
+
+PERCENT = "CAPACITY_PERCENT"
+
+
+def blue_green(kind: str, wait: int = 2, keep: int = 1, **sizes: Any) -> dict[str, Any]:
+    shift = {"Type": kind, "WaitIntervalInSeconds": wait, **sizes}
+    return {"BlueGreenUpdatePolicy": {"TrafficRoutingConfiguration": shift, "TerminationWaitInSeconds": keep}}
+
+
+CHANGES: dict[str, dict[str, Any]] = {
+    "at-once": {},
+    "at-once-baked": blue_green("ALL_AT_ONCE"),
+    "canary": blue_green("CANARY", CanarySize={"Type": "INSTANCE_COUNT", "Value": 1}),
+    "linear": blue_green("LINEAR", wait=1, LinearStepSize={"Type": PERCENT, "Value": 34}),
+    "rolling": {
+        "RollingUpdatePolicy": {
+            "MaximumBatchSize": {"Type": "INSTANCE_COUNT", "Value": 1},
+            "WaitIntervalInSeconds": 2,
+        }
+    },
+}
+BROKEN = "def model_fn(model_dir):\n    raise RuntimeError('this model is broken')\n"
+
+
+@pytest.fixture(scope="module")
+def live(scene: Scene) -> Iterator[str]:
+    """An endpoint with two replicas; the models `change-0`, `change-1` ... say who answers."""
+    scene.deploy("changing", count=2)
+    for number in range(4):
+        scene.model(f"change-{number}")
+    yield "changing"
+    scene.patient.delete_endpoint(EndpointName="changing")
+
+
+_number = iter(range(1000))
+
+
+def config(scene: Scene, model: str, count: int = 2, kind: str = "ml.m5.large") -> str:
+    name = f"changing-{next(_number)}"
+    scene.config(name, model, count, kind)
+    return name
+
+
+def served(scene: Scene, endpoint: str) -> str:
+    return str(scene.invoke(endpoint, text="x")["version"])
+
+
+def another(scene: Scene, endpoint: str) -> str:
+    """A model that does not serve now."""
+    now = served(scene, endpoint)
+    return next(f"change-{n}" for n in range(4) if f"change-{n}" != now)
+
+
+def clean(load: Load) -> None:
+    assert load.failed == {}
+    assert load.dropped == 0
+    assert load.wrong == []
+
+
+def update(scene: Scene, endpoint: str, wanted: str, policy: dict[str, Any] | None = None) -> None:
+    more = {"DeploymentConfig": policy} if policy else {}
+    scene.patient.update_endpoint(EndpointName=endpoint, EndpointConfigName=wanted, **more)
+
+
+@pytest.mark.parametrize("change", CHANGES)
+def test_no_request_fails_while_a_new_fleet_takes_over(scene: Scene, live: str, change: str) -> None:
+    old, new = served(scene, live), another(scene, live)
+    wanted = config(scene, new)
+    with scene.load(live) as load:
+        update(scene, live, wanted, CHANGES[change])
+        scene.in_service(live, 60)
+        load.more(500)
+    clean(load)
+    assert set(load.versions) == {old, new}
+    assert served(scene, live) == new
+    assert scene.status(live)["EndpointConfigName"] == wanted
+    assert scene.status(live).get("LastDeploymentConfig", {}) == CHANGES[change]
+
+
+@pytest.mark.parametrize("change", CHANGES)
+def test_a_killed_control_plane_goes_on_with_the_change(scene: Scene, live: str, change: str) -> None:
+    old, new = served(scene, live), another(scene, live)
+    wanted = config(scene, new)
+    with scene.load(live, pause=0.01) as load:
+        update(scene, live, wanted, CHANGES[change])
+        for pause in (0.0, 0.5, 1.0):
+            time.sleep(pause)  # another place of the change each time
+            scene.back("control", scene.kill("control"))
+        scene.in_service(live, 60)
+        load.more(200)
+    clean(load)
+    assert set(load.versions) == {old, new}
+    assert served(scene, live) == new
+    until(lambda: len(zygotes(scene)) == 2, 30, "only the new fleet is left")
+
+
+@pytest.mark.parametrize("change", CHANGES)
+def test_a_killed_control_plane_rolls_back_as_recorded(scene: Scene, live: str, change: str) -> None:
+    """A model that does not load, under a policy that would wait: back to the old fleet, whenever the kill came."""
+    old = served(scene, live)
+    name = f"broken-{change}"
+    scene.model(name, script=BROKEN)
+    with scene.load(live, pause=0.01) as load:
+        update(scene, live, config(scene, name), CHANGES[change])
+        scene.back("control", scene.kill("control"))
+        scene.in_service(live, 60)
+        load.more(200)
+    clean(load)
+    assert set(load.versions) == {old}
+    found = scene.status(live)
+    assert "this model is broken" in found["FailureReason"]
+    assert "PendingDeploymentSummary" not in found
+
+
+def test_sizes_and_counts_change_in_place_within_a_second(scene: Scene, live: str) -> None:
+    now = served(scene, live)
+    if not now.startswith("change-"):
+        update(scene, live, config(scene, "change-0"))
+        scene.in_service(live)
+        now = "change-0"
+    update(scene, live, config(scene, now, 2, "ml.m5.xlarge"))
+    scene.in_service(live)
+    before = zygotes(scene)
+    took = []
+    with scene.load(live, pause=0.005) as load:
+        for count, kind in ((2, "ml.m5.large"), (2, "ml.c5.xlarge"), (3, "ml.c5.xlarge"), (2, "ml.m5.large")):
+            wanted = config(scene, now, count, kind)
+            began = time.monotonic()
+            update(scene, live, wanted)
+            until(lambda: scene.status(live)["EndpointStatus"] == "InService", 20)
+            took.append(time.monotonic() - began)
+            assert scene.status(live)["EndpointConfigName"] == wanted, scene.status(live).get("FailureReason")
+            load.more(100)
+    clean(load)
+    assert set(zygotes(scene)) & set(before), "those that served before still serve"
+    assert zygotes(scene) == before, "the same processes"
+    assert min(took[:2]) < 1.0, took
+
+
+def test_two_changes_at_once_and_deletes_get_awss_answer(scene: Scene, live: str) -> None:
+    wanted = config(scene, another(scene, live))
+    update(scene, live, wanted, blue_green("ALL_AT_ONCE", wait=3))
+    arn = scene.status(live)["EndpointArn"]
+    weights = [{"VariantName": "AllTraffic", "DesiredWeight": 2.0}]
+    for ask in (
+        lambda: update(scene, live, wanted),
+        lambda: scene.sagemaker.delete_endpoint(EndpointName=live),
+        lambda: scene.sagemaker.update_endpoint_weights_and_capacities(
+            EndpointName=live, DesiredWeightsAndCapacities=weights
+        ),
+    ):
+        with pytest.raises(ClientError) as caught:
+            ask()
+        assert caught.value.response["Error"] == {
+            "Code": "ValidationException",
+            "Message": f'Cannot update in-progress endpoint "{arn}".',
+        }
+    scene.in_service(live, 60)
+
+
+def test_an_update_while_it_is_created_gets_awss_answer(scene: Scene) -> None:
+    scene.model("early")
+    scene.config("early", "early")
+    scene.sagemaker.create_endpoint(EndpointName="early", EndpointConfigName="early")
+    with pytest.raises(ClientError, match='Cannot update in-progress endpoint "arn'):
+        scene.sagemaker.update_endpoint(EndpointName="early", EndpointConfigName="early")
+    scene.in_service("early")
+    scene.delete("early")
