@@ -118,7 +118,7 @@ def test_a_variant_without_one_of_its_containers_serves_nobody(world: Pipes) -> 
 def test_later_containers_work_on_until_what_their_fleet_began_is_done(world: Pipes) -> None:
     wash, predict = world.of_container("wash", "f1"), world.of_container("predict", "f1")
     world.views[wash[0]] = replace(world.views[wash[0]], in_flight=1)
-    world.record = asked_update(world.record, pipeline("f2"), {}, world.now)
+    world.record = asked_update(world.record, pipeline("f2", timeouts=("30", "121")), {}, world.now)
     world.settle()
 
     def taking() -> set[str]:

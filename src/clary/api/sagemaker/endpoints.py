@@ -10,8 +10,16 @@ from typing import Any
 from clary.api import holding, paging, records, tagging
 from clary.api.call import Call, Params
 from clary.api.registry import operation
-from clary.api.sagemaker import rollout_shown
-from clary.domain import capacity, deployment_rules, endpoints, fields, instances, regression, serverless
+from clary.domain import (
+    capacity,
+    deployment_rules,
+    endpoints,
+    fields,
+    instances,
+    regression,
+    rollout_status,
+    serverless,
+)
 from clary.domain.containers import containers_of
 from clary.domain.errors import Invalid, NotFound
 from clary.domain.fleets import Fleet, Plant, Variant, check_shadows, new_fleet
@@ -157,7 +165,7 @@ def _summary(record: Record, fleet: Fleet, group: Sequence[Variant]) -> Params:
         if member in variant.config:
             summary[member] = variant.config[member]
     if record.status in TRANSIENT:
-        summary["VariantStatus"] = [rollout_shown.status_of(record, endpoints.plant_of(record), fleet, group)]
+        summary["VariantStatus"] = [rollout_status.status_of(record, endpoints.plant_of(record), fleet, group)]
     return summary
 
 
