@@ -226,9 +226,9 @@ def _tally(turn: Turn, fleet: Fleet, group: Sequence[Variant]) -> Tally | None:
     if len(known) < len(views):
         return None
     return Tally(
-        sum(v.completed + v.unanswered + v.refused for v in known),
+        sum(v.completed + v.lost for v in known),
         sum(v.errors_5xx for v in known),
-        sum(v.slow + v.unanswered for v in known),
+        sum(v.slow + v.lost for v in known),
     )
 
 

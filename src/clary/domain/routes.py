@@ -160,6 +160,7 @@ class VariantView:
     setups: int = 0  # requests that had to wait for a worker to come
     setup_seconds: float = 0.0
     shadow: ShadowView | None = None  # of a shadow variant
+    lost: int = 0  # requests without an answer of the model: refused, cut off by a death or by the deadline
     slow: int = 0  # answers slower than `VariantRoute.slow`, since that was set
 
 

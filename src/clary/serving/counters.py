@@ -9,6 +9,7 @@ from __future__ import annotations
 import uuid
 from array import array
 from collections.abc import Iterable
+from typing import Any
 
 from clary.domain.datapoints import bucket
 
@@ -115,6 +116,21 @@ class Counters:
                 overhead = self._ring[place] * 1e6 - model
                 _count(self.model_buckets, model, weight)
                 _count(self.overhead_buckets, max(0.0, overhead), weight)
+
+    def figures(self) -> dict[str, Any]:
+        """Its part of a `VariantView`."""
+        p50, p99 = self.quantiles(0.5, 0.99)
+        names = (
+            "arrivals",
+            "completed",
+            "errors_4xx",
+            "errors_5xx",
+            "model_errors",
+            "model_seconds",
+            "overhead_seconds",
+        )
+        plain = {name: getattr(self, name) for name in (*names, "passed", "slow")}
+        return {**plain, "p50": p50, "p99": p99, "lost": self.unanswered + self.refused}
 
     def _newest(self, count: int) -> Iterable[int]:
         size = len(self._ring)

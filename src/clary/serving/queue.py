@@ -348,26 +348,14 @@ class Variant:
 
     def view(self) -> VariantView:
         """Counters and gauges as the control plane reads them."""
-        counters = self.counters
-        p50, p99 = counters.quantiles(0.5, 0.99)
         return VariantView(
             name=self.route.name,
             replicas=tuple(replica.view() for replica in self.replicas.values()),
-            arrivals=counters.arrivals,
-            completed=counters.completed,
-            errors_4xx=counters.errors_4xx,
-            errors_5xx=counters.errors_5xx,
-            model_errors=counters.model_errors,
             queued=len(self.queue),
             in_flight=sum(len(worker.flight) for replica in self.replicas.values() for worker in replica.workers),
-            model_seconds=counters.model_seconds,
-            overhead_seconds=counters.overhead_seconds,
-            p50=p50,
-            p99=p99,
             key=self.route.key,
             fleet=self.route.fleet,
             container=self.route.container,
-            passed=counters.passed,
             shadow=self.copies.view() if self.copies is not None else None,
-            slow=counters.slow,
+            **self.counters.figures(),
         )
