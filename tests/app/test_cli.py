@@ -74,6 +74,8 @@ def test_every_command_has_json() -> None:
         ("env",),
         ("runtime", "list"),
         ("runtime", "build"),
+        ("runtime", "add"),
+        ("runtime", "remove"),
         ("up",),
         ("down",),
         ("logs",),

@@ -11,10 +11,12 @@ import tarfile
 import zipfile
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from clary.backends import runtimes
+from clary.backends.image_names import ImageNames
 from clary.backends.images import pinned, repository
 from clary.backends.images import runtimes as shipped
 from clary.backends.runtimes import UvRuntimes
@@ -235,3 +237,23 @@ def test_resolve_by_repository(tmp_path: Path) -> None:
     assert known["sagemaker-xgboost"] == known["xgboost"] == "xgboost"
     assert known["sagemaker-scikit-learn"] == "sklearn"
     assert known["pytorch-inference"] == "pytorch"
+
+
+def test_names_that_the_user_gave_weigh_more_and_count_at_once(tmp_path: Path) -> None:
+    nothing: Any = None
+    file = tmp_path / "images.json"
+    made = runtimes.create(str(tmp_path / "environments"), nothing, environment={}, names=file)
+
+    def name(image: str) -> str | None:
+        found = made.resolve(image)
+        return found.name if found else None
+
+    assert name("registry.local:5000/team/my-model:3") is None
+    names = ImageNames(file)
+    names.add("my-model", "python")
+    names.add("pytorch-inference", "sklearn")
+    assert name("registry.local:5000/team/my-model:3") == "python"
+    assert name("x.dkr.ecr.us-east-1.amazonaws.com/pytorch-inference:2.6") == "sklearn"
+    assert "my-model" in next(r for r in made.all() if r.name == "python").repositories
+    names.remove("pytorch-inference")
+    assert name("pytorch-inference") == "pytorch"

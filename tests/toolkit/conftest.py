@@ -25,6 +25,10 @@ from clary.toolkit import frames
 
 TOOLKIT = Path(frames.__file__).parent
 WAIT = 30.0
+_GIGABYTES = {
+    "pytorch": ("torch", "numpy"),
+    "huggingface": ("torch", "numpy", "transformers"),
+}  # not built by themselves
 
 
 @pytest.fixture(scope="session")
@@ -42,9 +46,12 @@ def interpreter(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], str
     folder = tmp_path_factory.getbasetemp().parent / "clary-test-environments"
 
     def build(name: str) -> str:
-        if name == "pytorch":  # gigabytes: only where the extra is installed
-            if not all(importlib.util.find_spec(each) for each in ("torch", "numpy")):
-                pytest.skip("PyTorch (clary[torch]) and numpy are not installed")
+        wanted = _GIGABYTES.get(name, ())
+        if wanted and "CLARY_TEST_TORCH" not in os.environ:
+            if not all(importlib.util.find_spec(each) for each in wanted):
+                pytest.skip(
+                    f"{', '.join(wanted)} are not installed here, and CLARY_TEST_TORCH=1 is not set to build them"
+                )
             return sys.executable
         runtime = next(r for r in known_runtimes() if r.name == name)
         # No backend: what Clary ships is installed without one (a sandbox is for users' own requirements).

@@ -98,6 +98,11 @@ class Settings:
     def environments_folder(self) -> Path:
         return Path(self.environments) if self.environments else self.root / "environments"
 
+    @property
+    def image_names(self) -> Path:
+        """What `clary runtime add` wrote."""
+        return self.root / "images.json"
+
     def build_environment(self) -> dict[str, str]:
         """What uv sees when it builds an environment: where programs and caches are, and how the index is reached."""
         names = ("PATH", "HOME", "XDG_CACHE_HOME", "UV_CACHE_DIR")

@@ -85,7 +85,8 @@ async def control(settings: Settings) -> AsyncIterator[Control]:
     fronts = FrontClient([str(settings.front_ctl(index)) for index in range(settings.front_count)], keys)
     backend = workloads.backend(settings)
     runs: Backend[Any] = backend
-    built = runtimes.create(str(settings.environments_folder), runs, environment=settings.build_environment())
+    folder, given = str(settings.environments_folder), settings.build_environment()
+    built = runtimes.create(folder, runs, environment=given, names=settings.image_names)
     logs, datapoints = FileLogs(settings.root / "logs"), FileDatapoints(settings.root / "datapoints")
     artifacts = make_artifacts(settings, keys)
     await first_role(store, settings.account, clock.now())

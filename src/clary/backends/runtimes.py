@@ -13,6 +13,7 @@ they are installed inside a sandbox, on top.
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import fcntl
 import hashlib
 import os
@@ -26,6 +27,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from clary.backends.image_names import ImageNames
 from clary.backends.images import repository, runtimes
 from clary.backends.shim.records import load, save
 from clary.domain.errors import Invalid
@@ -58,6 +60,7 @@ class UvRuntimes:
         environment: Mapping[str, str],
         python: str,
         known: Sequence[Runtime],
+        names: ImageNames | None = None,
     ) -> None:
         self._folder = folder
         self._backend = backend
@@ -65,15 +68,17 @@ class UvRuntimes:
         self._environment = dict(environment)
         self._python = python
         self._known = tuple(known)
+        self._names = names or ImageNames()
         self._building: dict[str, asyncio.Task[Environment]] = {}
         self._listening: dict[str, list[Log]] = {}
 
     def resolve(self, image: str) -> Runtime | None:
         name = repository(image)
-        return next((runtime for runtime in self._known if name and name in runtime.repositories), None)
+        return next((runtime for runtime in self.all() if name and name in runtime.repositories), None)
 
     def all(self) -> Sequence[Runtime]:
-        return self._known
+        given = self._names.all()
+        return tuple(_named(runtime, given) for runtime in self._known) if given else self._known
 
     def built(self, runtime: Runtime, extra: str = "") -> Environment | None:
         name = self.hash(runtime, extra)
@@ -256,11 +261,28 @@ class UvRuntimes:
 
 
 def create(
-    folder: str, backend: Backend[Any], *, environment: Mapping[str, str], python: str = "", uv: str = ""
+    folder: str,
+    backend: Backend[Any],
+    *,
+    environment: Mapping[str, str],
+    python: str = "",
+    uv: str = "",
+    names: Path | None = None,
 ) -> UvRuntimes:
     """Environments in `folder`. `environment`: PATH, HOME and what of the host's variables uv needs (index, certificates, proxy).
-    `python`: base interpreter (default: the one that Clary's own environment was made from); `uv`: default the wheel's."""
-    return UvRuntimes(Path(folder).resolve(), backend, uv or _find_uv(), environment, python or _base(), runtimes())
+    `python`: base interpreter (default: the one that Clary's own environment was made from); `uv`: default the wheel's. `names`:
+    the file of image names that the user gave to runtimes."""
+    known = runtimes()
+    return UvRuntimes(
+        Path(folder).resolve(), backend, uv or _find_uv(), environment, python or _base(), known, ImageNames(names)
+    )
+
+
+def _named(runtime: Runtime, given: Mapping[str, str]) -> Runtime:
+    """The runtime with the user's names for it, and without those that the user gave to another."""
+    kept = [name for name in runtime.repositories if given.get(name, runtime.name) == runtime.name]
+    added = [name for name, to in given.items() if to == runtime.name and name not in kept]
+    return dataclasses.replace(runtime, repositories=(*kept, *added))
 
 
 def _find_uv() -> str:

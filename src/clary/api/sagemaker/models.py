@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from clary.api import paging, records, tagging
+from clary.api import images, paging, records, tagging
 from clary.api.call import Call, Params
 from clary.api.registry import operation
 from clary.domain import containers, fields
-from clary.domain.errors import Invalid
 
 
 @operation("sagemaker", "CreateModel")
@@ -14,7 +13,7 @@ async def create_model(call: Call, params: Params) -> Params:
     """Record the model. The image must be one that stands for a runtime; data is looked at when an endpoint needs it."""
     fields.check("CreateModel", params, call.settings.strict_fields)
     for definition in containers.check_request(params):
-        check_image(call, definition["Image"])
+        images.require(call, definition["Image"])
     if params.get("ExecutionRoleArn"):
         records.check_role(call, params["ExecutionRoleArn"])
     model = records.new(
@@ -24,15 +23,6 @@ async def create_model(call: Call, params: Params) -> Params:
         containers.check_numbers(container)
     model = await records.add(call, model)
     return {"ModelArn": model.arn}
-
-
-def check_image(call: Call, image: str) -> None:
-    """Invalid unless the image's repository name and tag stand for a runtime."""
-    if call.ports.runtimes.resolve(image) is None:
-        known = ", ".join(sorted({name for runtime in call.ports.runtimes.all() for name in runtime.repositories}))
-        raise Invalid(
-            f"Image '{image}' stands for no runtime of Clary. Image repositories that do (registry and region are ignored): {known}."
-        )
 
 
 def _request(params: Params) -> Params:

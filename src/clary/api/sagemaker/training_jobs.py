@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-from clary.api import holding, paging, records, tagging
+from clary.api import holding, images, paging, records, tagging
 from clary.api.call import Call, Params
 from clary.api.registry import operation
 from clary.domain import capacity, channels, fields, jobs, metrics, public_buckets, training
@@ -60,9 +60,7 @@ def _check_image(call: Call, params: Params) -> None:
     image = params["AlgorithmSpecification"].get("TrainingImage")
     if not image:
         raise Invalid("AlgorithmSpecification needs a TrainingImage.")
-    if call.ports.runtimes.resolve(image) is None:
-        known = ", ".join(sorted({name for runtime in call.ports.runtimes.all() for name in runtime.repositories}))
-        raise Invalid(f"Clary has no runtime for the image {image}. It knows images of these repositories: {known}.")
+    images.require(call, image)
     metrics.compile_definitions(params["AlgorithmSpecification"].get("MetricDefinitions") or [])
 
 

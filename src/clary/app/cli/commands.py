@@ -244,3 +244,28 @@ def runtime_build(
     from clary.app.cli import runtimes
 
     runtimes.build(directory, names or [], as_json=json)
+
+
+@runtime.command("add")
+def runtime_add(
+    image: Annotated[str, typer.Argument(help="An image's URI or repository; registry and tag do not matter.")],
+    name: Annotated[str, typer.Argument(metavar="RUNTIME", help="The runtime that its code runs in.")],
+    directory: Dir = None,
+    json: Json = False,
+) -> None:
+    """Let an image of your own stand for a runtime, at once."""
+    from clary.app.cli import runtimes
+
+    runtimes.add(directory, image, name, as_json=json)
+
+
+@runtime.command("remove")
+def runtime_remove(
+    image: Annotated[str, typer.Argument(help="An image's URI or repository, as it was added.")],
+    directory: Dir = None,
+    json: Json = False,
+) -> None:
+    """Take back what `clary runtime add` said."""
+    from clary.app.cli import runtimes
+
+    runtimes.remove(directory, image, as_json=json)

@@ -1,26 +1,31 @@
-"""`clary runtime list` and `build`: the environments behind image names, as the control plane uses them."""
+"""`clary runtime`: the environments behind image names, as the control plane uses them, and the names that users give them."""
 
 from __future__ import annotations
 
 import asyncio
+import re
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
-from clary.app.cli.output import NOT_FOUND, Refused, plain, say, say_json, table
+from clary.app.cli.output import NOT_FOUND, USAGE, Refused, plain, say, say_json, table
 from clary.app.cli.site import Site, find
 from clary.app.workloads import backend
+from clary.backends.image_names import ImageNames
+from clary.backends.images import repository
 from clary.backends.runtimes import UvRuntimes, create
 from clary.ports import Runtime
+
+_REPOSITORY = re.compile(r"[a-z0-9]+(?:(?:[._]|__|-+)[a-z0-9]+)*")  # as registries have them
 
 
 def runtimes_of(site: Site) -> UvRuntimes:
     settings = site.settings
     folder, given = str(settings.environments_folder), settings.build_environment()
     builder: Any = backend(settings)
-    return create(folder, builder, environment=given)
+    return create(folder, builder, environment=given, names=settings.image_names)
 
 
 def listed(site: Site) -> list[dict[str, Any]]:
@@ -68,6 +73,42 @@ def build(directory: str | None, names: Sequence[str], *, as_json: bool) -> None
             say(f"{runtime.name} is built ({took:g} s)")
     if as_json:
         say_json(rows)
+
+
+def add(directory: str | None, image: str, name: str, *, as_json: bool) -> None:
+    site = find(directory)
+    runtimes = runtimes_of(site)
+    known = [runtime.name for runtime in runtimes.all()]
+    if name not in known:
+        raise Refused(f"no runtime is called {name!r}; there are: {', '.join(known)}", NOT_FOUND)
+    stored = _repository(image)
+    site.settings.root.mkdir(parents=True, exist_ok=True, mode=0o700)
+    ImageNames(site.settings.image_names).add(stored, name)
+    if as_json:
+        say_json({"repository": stored, "runtime": name})
+    else:
+        say(f"images of the repository {stored} run in the runtime {name} from now on, whatever their registry and tag")
+
+
+def remove(directory: str | None, image: str, *, as_json: bool) -> None:
+    site = find(directory)
+    stored = _repository(image)
+    names = ImageNames(site.settings.image_names)
+    if not names.remove(stored):
+        given = ", ".join(names.all()) or "none"
+        raise Refused(f"no image repository {stored!r} was added; those that were: {given}", NOT_FOUND)
+    found = runtimes_of(site).resolve(stored)
+    if as_json:
+        say_json({"repository": stored, "runtime": found.name if found else None})
+    else:
+        say(f"images of the repository {stored} run in {found.name if found else 'no runtime'} from now on")
+
+
+def _repository(image: str) -> str:
+    stored = repository(image)
+    if not _REPOSITORY.fullmatch(stored):
+        raise Refused(f"{image!r} is not the name of an image: give its URI, or its repository such as my-model", USAGE)
+    return stored
 
 
 def _named(runtimes: UvRuntimes, name: str) -> Runtime:

@@ -1,0 +1,45 @@
+"""`clary runtime add`, `remove` and `list` on a state folder that nothing runs on."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from clary.app.cli import output, runtimes
+from clary.app.cli.output import Refused
+
+Said = pytest.CaptureFixture[str]
+
+
+def names(folder: Path, said: Said) -> dict[str, list[str]]:
+    said.readouterr()
+    runtimes.show(str(folder), as_json=True)
+    return {row["name"]: row["repositories"] for row in json.loads(said.readouterr().out)}
+
+
+def test_an_image_gets_a_runtime_and_loses_it(tmp_path: Path, capsys: Said) -> None:
+    folder = tmp_path / "state"
+    runtimes.add(str(folder), "123456789012.dkr.ecr.eu-west-1.amazonaws.com/team/my-model:3", "python", as_json=True)
+    assert json.loads(capsys.readouterr().out) == {"repository": "my-model", "runtime": "python"}
+    assert "my-model" in names(folder, capsys)["python"]
+    runtimes.remove(str(folder), "my-model", as_json=True)
+    assert json.loads(capsys.readouterr().out) == {"repository": "my-model", "runtime": None}
+    assert "my-model" not in names(folder, capsys)["python"]
+
+
+@pytest.mark.parametrize(
+    ("call", "code", "words"),
+    [
+        (lambda d: runtimes.add(d, "my-model", "fortran", as_json=False), output.NOT_FOUND, "there are: xgboost, "),
+        (lambda d: runtimes.add(d, "My Model", "python", as_json=False), output.USAGE, "not the name of an image"),
+        (lambda d: runtimes.add(d, "", "python", as_json=False), output.USAGE, "not the name of an image"),
+        (lambda d: runtimes.remove(d, "xgboost", as_json=False), output.NOT_FOUND, "those that were: none"),
+    ],
+)
+def test_what_is_refused(tmp_path: Path, call: Any, code: int, words: str) -> None:
+    with pytest.raises(Refused, match=words) as caught:
+        call(str(tmp_path))
+    assert caught.value.code == code
