@@ -75,6 +75,7 @@ class Settings:
     max_jobs: int = _setting(0, "jobs that run at once; 0 means as many as there are cores")
     low_water: int = _setting(512 * MIB, "free disk below which new writes are refused")
     job_disk: int = _setting(0, "bytes a job may write; 0 means its VolumeSizeInGB")
+    kept_jobs: int = _setting(3, "failed training jobs whose sandboxes are kept for `clary shell JOB`; 0 keeps none")
     uid_first: int = _setting(210000, "first of the user ids that sandboxes run as, when Clary runs as root")
     uid_count: int = _setting(4096, "how many of them")
     passthrough: tuple[str, ...] = _setting(

@@ -209,6 +209,7 @@ def job_settings(settings: Settings) -> JobSettings:
         policy=settings.capacity,
         slots=settings.max_jobs,
         disk=settings.job_disk,
+        kept=settings.kept_jobs,
         passed=settings.passed,
         ca_bundle=settings.tls_cert and os.path.abspath(settings.tls_cert),
     )

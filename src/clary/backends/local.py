@@ -13,7 +13,7 @@ import math
 import os
 import signal
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -22,6 +22,7 @@ from clary.backends import access, cgroups, host, launch, library, sandbox, stat
 from clary.backends.cgroups import Cgroups, Group, Limits
 from clary.backends.claims import Claims
 from clary.backends.host import Host
+from clary.backends.reentry import Reentry, reentry
 from clary.backends.shim.proc import counter, cpu_time, family, resident
 from clary.backends.state import Folder, Index
 from clary.domain.errors import InUse, NotFound, Unavailable
@@ -95,6 +96,13 @@ class LocalBackend:
         """Where the run's output goes; empty when there is no such run."""
         root = self._index.root(handle)
         return str(((root and Folder.of(root).read("spec.json")) or {}).get("log", ""))
+
+    def reentry(self, handle: str, command: Sequence[str], variables: Mapping[str, str], terminal: bool) -> Reentry:
+        """How to enter the sandbox of an ended run again (see `reentry.py`). NotFound when it was forgotten."""
+        root = self._index.root(handle)
+        if root is None:
+            raise NotFound(f"no run {handle!r}")
+        return reentry(root, command, variables, terminal)
 
     async def stop(self, handle: str, grace: float | None = None) -> None:
         root = self._index.root(handle)

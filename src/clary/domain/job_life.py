@@ -321,5 +321,6 @@ def _closing(record: Record, now: float, first: bool = False) -> Decision[Comman
     if outcome.get("reason"):
         final["failure"] = outcome["reason"]
     final["phase"] = "final"
-    discard = Discard(int(document["attempt"]), tuple(document["handles"].values()), folder=True)
+    failed = status == JobStatus.FAILED
+    discard = Discard(int(document["attempt"]), tuple(document["handles"].values()), folder=True, keep=failed)
     return Decision(replace(record, status=status, modified=now, document=final), (discard,))

@@ -91,11 +91,13 @@ class SyncOut:
 
 @dataclass(frozen=True, slots=True)
 class Discard:
-    """Forget an attempt's runs and background work; `folder`: and remove the job's folder and give its place back."""
+    """Forget an attempt's runs and background work; `folder`: and remove the job's folder and give its place back. `keep`: its hosts'
+    sandboxes may be looked at a while longer."""
 
     attempt: int
     handles: tuple[str, ...]
     folder: bool
+    keep: bool = False
 
 
 Command: TypeAlias = Reserve | Announce | Say | Report | Begin | StartHost | StopHosts | SyncOut | Discard

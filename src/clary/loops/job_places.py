@@ -31,7 +31,8 @@ _SHORT_SECONDS = 6 * 3600.0
 @dataclass(frozen=True, slots=True)
 class JobSettings:
     """What the job loop may know of the settings. `endpoint` is AWS_ENDPOINT_URL as a sandbox reaches it; `ca_bundle` a host file
-    that goes with it under TLS; `passed` are variables of `clary up` that networked jobs see; `disk` bytes (0: VolumeSizeInGB)."""
+    that goes with it under TLS; `passed` are variables of `clary up` that networked jobs see; `disk` bytes (0: VolumeSizeInGB);
+    `kept`: how many failed jobs' sandboxes stay for a look."""
 
     folder: str
     owner: str
@@ -42,6 +43,7 @@ class JobSettings:
     passed: Mapping[str, str] = field(default_factory=dict)
     ca_bundle: str = ""
     sync_seconds: float = 5.0
+    kept: int = 3
 
 
 @dataclass(frozen=True, slots=True)

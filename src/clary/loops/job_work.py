@@ -22,6 +22,7 @@ from clary.domain.resources import Record
 from clary.loops import job_places, untrusted
 from clary.loops.channels import ChannelPlacer
 from clary.loops.job_places import JobSettings
+from clary.loops.kept_jobs import KeptJobs
 from clary.loops.outputs import Outputs
 from clary.loops.short_runs import end, run_to_end
 from clary.loops.tasks import Done, Failed, Running, Tasks
@@ -56,6 +57,7 @@ class JobWork:
         self._settings = settings
         self._synced: dict[str, float] = {}  # ARN -> monotonic time of the last sync's begin
         self.tasks = Tasks()
+        self._kept = KeptJobs(settings.folder, settings.kept, ports.backend)
 
     def state(self, record: Record) -> dict[str, Work]:
         """All that was begun for the record's attempt, by name."""
@@ -187,14 +189,20 @@ class JobWork:
     # -- the end ------------------------------------------------------------------------------------------------------------------
 
     async def discard(self, command: Discard, record: Record) -> None:
-        """End what runs of the attempt and remove its folders (`folder`: all of the job's)."""
+        """End what runs of the attempt and remove its folders (`folder`: all of the job's), unless it is kept for a look."""
         prefix = f"{record.arn}#{command.attempt}/"
         self.tasks.forget_all(prefix)
         shorts = (job_places.key(record, what, command.attempt) for what in ("prepare", "pack"))
-        for handle in (*command.handles, *shorts):
+        for handle in shorts:
             await end(self._ports.backend, handle, _KILL_SECONDS)
+        for handle in command.handles:
+            await end(self._ports.backend, handle, _KILL_SECONDS, forget=not command.keep)
         job = job_places.places(self._settings, record).job
-        await asyncio.to_thread(shutil.rmtree, str(job if command.folder else job / str(command.attempt)), True)
+        now = self._ports.clock.now()
+        if not (command.keep and command.handles and await self._kept.keep(Path(job), command.handles, now)):
+            for handle in command.handles if command.keep else ():
+                await end(self._ports.backend, handle, _KILL_SECONDS)
+            await asyncio.to_thread(shutil.rmtree, str(job if command.folder else job / str(command.attempt)), True)
         if command.folder:
             self._synced.pop(record.arn, None)
 

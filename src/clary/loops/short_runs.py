@@ -31,12 +31,13 @@ async def run_to_end(backend: Backend[Any], workload: Workload) -> Observation:
         unwatch()
 
 
-async def _wait(backend: Backend[Any], handle: str, ended: asyncio.Event) -> Observation:
+async def _wait(backend: Backend[Any], handle: str, ended: asyncio.Event, forget: bool = True) -> Observation:
     while True:
         ended.clear()
         seen = await backend.observe(handle)
         if seen is None or seen.state.is_terminal:
-            await _forget(backend, handle)
+            if forget:
+                await _forget(backend, handle)
             return seen or Observation(RunState.LOST)
         try:
             await asyncio.wait_for(ended.wait(), _LOOK)
@@ -55,13 +56,13 @@ async def _forget(backend: Backend[Any], handle: str) -> None:
             return
 
 
-async def end(backend: Backend[Any], handle: str, seconds: float) -> None:
+async def end(backend: Backend[Any], handle: str, seconds: float, forget: bool = True) -> None:
     """Kill a run, wait until it is gone (at most `seconds`) and forget it. Unknown is fine."""
     told = asyncio.Event()
     unwatch = backend.watch(lambda _: told.set())
     try:
         await backend.stop(handle, 0.0)
         async with asyncio.timeout(seconds):
-            await _wait(backend, handle, told)
+            await _wait(backend, handle, told, forget)
     finally:
         unwatch()

@@ -85,15 +85,23 @@ def env(
 
 @app.command(context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False})
 def shell(
-    command: Annotated[list[str] | None, typer.Argument(help="What to run instead of a shell.")] = None,
+    words: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="[JOB] [-- COMMAND...]", help="A failed job; what to run instead of a shell."),
+    ] = None,
     directory: Dir = None,
     region: Annotated[str | None, typer.Option(help="Region to name.")] = None,
     json: Annotated[bool, typer.Option("--json", help="Print what would be run, as JSON.")] = False,
 ) -> None:
-    """A shell (or -- COMMAND) like a SageMaker notebook's."""
+    """A shell (or -- COMMAND) like a SageMaker notebook's; with JOB, in a failed job's sandbox."""
+    import sys
+
     from clary.app.cli import shell as shells
 
-    shells.shell(directory, region, command or [], as_json=json)
+    # Click takes a leading `--` away, and leaves one behind JOB.
+    said = words or []
+    is_command = "--" in sys.argv and "--" not in said
+    raise typer.Exit(shells.shell(directory, region, said, is_command=is_command, as_json=json))
 
 
 @app.command()

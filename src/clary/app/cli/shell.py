@@ -14,8 +14,9 @@ import sys
 import tempfile
 from collections.abc import Sequence
 
+from clary.app.cli import jobshell
 from clary.app.cli.environment import unset, variables
-from clary.app.cli.output import Refused, say_json, warn
+from clary.app.cli.output import NOT_FOUND, Refused, say_json, warn
 from clary.app.cli.site import find
 from clary.app.settings import environment
 from clary.backends.host import find as find_host
@@ -25,9 +26,21 @@ NO_COMMAND = 127  # as shells have it
 METADATA = "/opt/ml/metadata/resource-metadata.json"
 
 
-def shell(directory: str | None, region: str | None, command: Sequence[str], *, as_json: bool) -> None:
+def shell(directory: str | None, region: str | None, words: Sequence[str], *, is_command: bool, as_json: bool) -> int:
+    """`words`: a command, or (unless `is_command`) a job and then perhaps `--` and a command. The exit code, if it comes back."""
     site = find(directory)
     site.require()
+    if words and not is_command:
+        name, _, host = words[0].rpartition(":")[2].removeprefix("training-job/").partition("/")
+        seen = jobshell.known(site, name)
+        if seen is not None:
+            rest = list(words[1:])
+            return jobshell.enter(
+                site, name, seen, host or "algo-1", rest[1:] if rest[:1] == ["--"] else rest, as_json=as_json
+            )
+        if "--" in words[1:2] or shutil.which(words[0]) is None:
+            raise Refused(f"there is no training job {name!r}, nor a command of that name", NOT_FOUND)
+    command = words
     given = environment()
     values = variables(site, region, given)
     inside = {name: value for name, value in given.items() if name not in unset(given)} | values
@@ -47,7 +60,7 @@ def shell(directory: str | None, region: str | None, command: Sequence[str], *, 
             *wanted,
         ]
         say_json({"argv": argv, "environment": values, "metadata": json.loads(metadata)})
-        return
+        return 0
     if not command and sys.stdin.isatty():
         warn(f"AWS clients in this shell reach {site.settings.endpoint}; exit leaves it")
     with tempfile.TemporaryFile() as file:
