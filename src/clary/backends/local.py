@@ -99,10 +99,7 @@ class LocalBackend:
 
     def reentry(self, handle: str, command: Sequence[str], variables: Mapping[str, str], terminal: bool) -> Reentry:
         """How to enter the sandbox of an ended run again (see `reentry.py`). NotFound when it was forgotten."""
-        root = self._index.root(handle)
-        if root is None:
-            raise NotFound(f"no run {handle!r}")
-        return reentry(root, command, variables, terminal)
+        return reentry(self._index.root(handle), command, variables, terminal)
 
     async def stop(self, handle: str, grace: float | None = None) -> None:
         root = self._index.root(handle)

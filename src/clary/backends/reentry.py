@@ -42,11 +42,10 @@ class Reentry:
         return argv, (arguments, seccomp)
 
 
-def reentry(root: str, command: Sequence[str], variables: Mapping[str, str], terminal: bool) -> Reentry:
+def reentry(root: str | None, command: Sequence[str], variables: Mapping[str, str], terminal: bool) -> Reentry:
     """For the run whose folder is `root`. `variables` replace those of the same name; `terminal`: it gets a terminal of its own, on
     which jobs can be controlled. NotFound when nothing is left of the run."""
-    folder = Folder.of(root)
-    spec = folder.read("spec.json")
+    spec = Folder.of(root).read("spec.json") if root else None
     kept = Path(spec["args"]) if spec else None
     if spec is None or kept is None or not kept.is_file():
         raise NotFound("nothing is left of the run")
