@@ -20,12 +20,14 @@ from clary.domain.ids import uuid7
 from clary.domain.routes import EndpointRoute, EndpointView
 from clary.serving import answers, invoke
 from clary.serving.endpoint import Endpoint
-from clary.serving.http import Connection, Incoming
+from clary.serving.heads import Heads
+from clary.serving.http import Connection
 from clary.serving.joins import JoinKey, Joins
 from clary.serving.keys import KeyCache, KeyQuestion, SigningKey
 from clary.serving.prediction import Prediction
 from clary.serving.queue import Refused, Variant
 from clary.serving.replicas import Link, Replica
+from clary.serving.request import Incoming
 from clary.serving.routefiles import RouteFiles
 from clary.serving.seals import Seals
 from clary.serving.streams import Stream
@@ -57,6 +59,7 @@ class Front:
         self.body_limit = max_payload + SLACK
         self.max_payload = max_payload
         self.connections: set[Connection] = set()
+        self.heads = Heads()
         self.links: set[Link] = set()
         self.endpoints: dict[EndpointKey, Endpoint] = {}
         self.replicas: dict[str, Replica] = {}

@@ -13,6 +13,8 @@ from typing import Protocol, cast
 import httptools
 
 from clary.serving.answers import error
+from clary.serving.heads import Heads
+from clary.serving.request import Incoming
 from clary.serving.streams import Stream
 
 HEAD_LIMIT = 1 << 17  # bytes of URL and header fields
@@ -31,29 +33,12 @@ def _lower(name: bytes) -> str:
     return lower
 
 
-class Incoming:
-    """A whole request, in the form that `wire.sigv4` checks: raw path and query, lower-case header names, fields sent twice joined
-    with a comma. `size` is the body's length even where the body was too large to be kept (then `body` is empty and `oversize`
-    set)."""
-
-    __slots__ = ("body", "digest", "headers", "method", "oversize", "path", "query", "size")
-
-    def __init__(self) -> None:
-        self.method = ""
-        self.path = ""
-        self.query = ""
-        self.headers: dict[str, str] = {}
-        self.body = b""
-        self.digest = ""  # SHA-256 of the body in hex, once somebody needed it
-        self.size = 0
-        self.oversize = False
-
-
 class Plane(Protocol):
     """Who answers requests."""
 
     draining: bool
     body_limit: int
+    heads: Heads
     connections: set[Connection]
 
     def handle(self, connection: Connection, request: Incoming) -> None: ...
@@ -66,6 +51,7 @@ class Connection(asyncio.Protocol):
     __slots__ = (
         "_chunks",
         "_close",
+        "_data",
         "_full",
         "_head",
         "_parser",
@@ -73,6 +59,7 @@ class Connection(asyncio.Protocol):
         "_taking",
         "_url",
         "_waiting",
+        "_within",
         "busy",
         "fresh",
         "gone",
@@ -98,6 +85,8 @@ class Connection(asyncio.Protocol):
         self._head = 0
         self._close = False
         self._taking = False
+        self._data: bytes | None = None  # what is being parsed, when a request begins with it
+        self._within = False  # httptools has a part of a request
         self._waiting: deque[Incoming] = deque()
 
     # -- asyncio ------------------------------------------------------------------------------------------------------------------
@@ -110,6 +99,12 @@ class Connection(asyncio.Protocol):
         self.fresh = False
         if self.served:
             return  # nothing follows an answer that closes
+        if not self._within and not self._close:
+            request = self.plane.heads.read(data)
+            if request is not None and request.size <= self.plane.body_limit:
+                self._whole(request)
+                return
+            self._data = data
         try:
             self._parser.feed_data(data)
         except httptools.HttpParserUpgrade:
@@ -117,6 +112,7 @@ class Connection(asyncio.Protocol):
         except httptools.HttpParserError:
             # also what a callback raised (_TooLarge)
             self._refuse(400, "The request is not well-formed HTTP, or its head is too large.")
+        self._data = None
 
     def connection_lost(self, exc: Exception | None) -> None:
         self.gone = True
@@ -141,6 +137,7 @@ class Connection(asyncio.Protocol):
     # -- httptools ----------------------------------------------------------------------------------------------------------------
 
     def on_message_begin(self) -> None:
+        self._within = True
         self._request = Incoming()
         self._head = 0
         self._url = b""
@@ -180,6 +177,7 @@ class Connection(asyncio.Protocol):
             self._chunks.append(body)
 
     def on_message_complete(self) -> None:
+        self._within = False
         request = self._request
         chunks = self._chunks
         if chunks:
@@ -189,6 +187,13 @@ class Connection(asyncio.Protocol):
         request.path, _, request.query = self._url.decode("latin-1").partition("?")
         if not self._parser.should_keep_alive():
             self._close = True
+        elif self._data is not None and not request.oversize:
+            self.plane.heads.learn(self._data, request)
+        self._data = None
+        self._whole(request)
+
+    def _whole(self, request: Incoming) -> None:
+        """A request was read."""
         if self.busy:
             self._waiting.append(request)
             if len(self._waiting) >= PIPELINED and self.transport is not None:

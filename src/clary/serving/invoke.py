@@ -64,8 +64,22 @@ class Refusal(Exception):
         self.message = message
 
 
+_ENDPOINTS: dict[str, str] = {}
+
+
 def endpoint_name(method: str, path: str) -> str:
     """The endpoint of an InvokeEndpoint path, or of the same for an answer in pieces; Refusal for every other path and verb."""
+    known = _ENDPOINTS.get(path)
+    if known is not None and method == "POST":
+        return known
+    name = _endpoint_name(method, path)
+    if len(_ENDPOINTS) >= 1024:
+        _ENDPOINTS.clear()
+    _ENDPOINTS[path] = name
+    return name
+
+
+def _endpoint_name(method: str, path: str) -> str:
     if path.startswith(PREFIX) and method == "POST":
         suffix = SUFFIX if path.endswith(SUFFIX) else STREAMED
         if path.endswith(suffix):

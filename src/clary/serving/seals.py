@@ -14,8 +14,8 @@ from datetime import UTC, datetime
 from operator import itemgetter
 from typing import Any
 
-from clary.serving.http import Incoming
 from clary.serving.keys import KeyCache, SigningKey
+from clary.serving.request import Incoming
 from clary.wire.sigv4 import SKEW, Claim, Signed
 
 MOST_SEALS = 4096

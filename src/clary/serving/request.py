@@ -1,0 +1,24 @@
+"""A whole request as the front handles it.
+
+Owns the form in which `wire.sigv4` checks it. Refuses to know how it was read.
+"""
+
+from __future__ import annotations
+
+
+class Incoming:
+    """A whole request, in the form that `wire.sigv4` checks: raw path and query, lower-case header names, fields sent twice joined
+    with a comma. `size` is the body's length even where the body was too large to be kept (then `body` is empty and `oversize`
+    set)."""
+
+    __slots__ = ("body", "digest", "headers", "method", "oversize", "path", "query", "size")
+
+    def __init__(self) -> None:
+        self.method = ""
+        self.path = ""
+        self.query = ""
+        self.headers: dict[str, str] = {}
+        self.body = b""
+        self.digest = ""  # SHA-256 of the body in hex, once somebody needed it
+        self.size = 0
+        self.oversize = False
