@@ -112,6 +112,14 @@ class ModelErrors:
             text = f"Container {self._container}: {text}"
         return self._error(500, text, text, request_id)
 
+    def no_session(self, session: str, request_id: bytes) -> bytes:
+        """The session that the request names is over, or never was."""
+        text = (
+            f"Session {session} of endpoint {self._endpoint} not found: it was closed or has expired, or the worker that held it is "
+            "gone. Begin another one with SessionId NEW_SESSION."
+        )
+        return error(400, "ValidationError", text, request_id)
+
     def too_large(self, size: int, limit: int, request_id: bytes) -> bytes:
         """The container's answer may not go on to the next one."""
         text = f"The answer of container {self._container} has {size} bytes; the limit between containers is {limit} (setting max_payload)."

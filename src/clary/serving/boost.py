@@ -10,6 +10,9 @@ from __future__ import annotations
 import math
 
 AHEAD_SECONDS = 0.002  # what a request sent ahead may expect to wait behind others, while another worker might get free
+HANGING = (
+    0.01  # seconds without an answer of a worker that has quick predictions to do: nothing more is sent ahead to it
+)
 AHEAD_MOST = 32  # requests at one worker
 RISE, FALL = 0.1, 0.02
 HOLD = 0.001  # seconds that requests are kept for a larger batch, and answers for a larger read

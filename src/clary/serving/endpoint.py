@@ -101,14 +101,14 @@ class Endpoint:
 
     def _share(self, route: EndpointRoute) -> None:
         entries = [variant for variant in route.variants if variant.entry and not variant.shadow_of]
-        self._shares = Shares({v.key: v.weight * v.share for v in entries if not v.direct})
+        self._shares = self._shares.over({v.key: v.weight * v.share for v in entries if not v.direct})
         aims: dict[tuple[str, str], dict[str, float]] = {}
         for variant in entries:
             container = variant.container if variant.direct else ""
             aims.setdefault((variant.name, container), {})[variant.key] = variant.share
             if container:
                 aims.setdefault(("", container), {})[variant.key] = variant.weight * variant.share
-        self._aims = {aim: Shares(shares) for aim, shares in aims.items()}
+        self._aims = {aim: self._aims.get(aim, Shares({})).over(shares) for aim, shares in aims.items()}
         self.containers = tuple(dict.fromkeys(v.container for v in entries if v.direct))
 
     def _mirror(self) -> None:
@@ -183,6 +183,10 @@ class Endpoint:
     def gone(self) -> bytes:
         """AWS's answer for an endpoint that is not there."""
         return not_found(self.route.name, self.route.account, self._request_id())
+
+    def no_session(self, session: str) -> bytes:
+        errors = ModelErrors(self.route.account, self.route.region, self.route.name, "primary")
+        return errors.no_session(session, self._request_id())
 
     # -- views --------------------------------------------------------------------------------------------------------------------
 

@@ -8,6 +8,7 @@ Refuses to know how it is started (`app/front.py`), sockets (`process.py`) and t
 from __future__ import annotations
 
 import asyncio
+import functools
 import hashlib
 import itertools
 import logging
@@ -24,12 +25,13 @@ from clary.serving.heads import Heads
 from clary.serving.http import Connection
 from clary.serving.joins import JoinKey, Joins
 from clary.serving.keys import KeyCache, KeyQuestion, SigningKey
-from clary.serving.prediction import Prediction
+from clary.serving.prediction import Prediction, Single
 from clary.serving.queue import Refused, Variant
 from clary.serving.replicas import Link, Replica
 from clary.serving.request import Incoming
 from clary.serving.routefiles import RouteFiles
 from clary.serving.seals import Seals
+from clary.serving.sessions import Sessions
 from clary.serving.streams import Stream
 from clary.wire import sigv4
 from clary.wire.autherrors import auth_error
@@ -38,6 +40,7 @@ from clary.wire.errors import AuthError
 log = logging.getLogger(__name__)
 
 TICK = 0.05  # seconds between looks at deadlines, while anything is in flight
+GATHERING = 3.0  # seconds after the start in which workers of the predecessor dial again
 LARGE = 1 << 20  # bytes of a body that is hashed in a thread
 SLACK = 1 << 20  # bytes over a limit that are still read, so that the answer can name the real size
 
@@ -66,6 +69,8 @@ class Front:
         self.keys = KeyCache(self._ask)
         self.seals = Seals(self.keys)
         self.joins = Joins()
+        self.sessions = Sessions(files.folder / "sessions.jsonl", wall)
+        self._gathered = time.monotonic() + GATHERING
         self.changed: Callable[[EndpointRoute], None] = lambda route: None
         self.ask: Callable[[KeyQuestion], None] = lambda question: None
         self._files = files
@@ -162,8 +167,12 @@ class Front:
         meta, aim = read(name, headers)
         if aim is not None or endpoint.containers:
             invoke.check_container(name, endpoint.containers, aim)
-        kind = Prediction if read is invoke.passed else Stream
+        session = "" if aim is None else aim.session
+        kind = Stream if read is invoke.passed_streamed else Single if session else Prediction
         prediction = kind(connection, meta, request.body, aim is not None and aim.variant != "")
+        if session and isinstance(prediction, Single):
+            prediction.session = session
+            prediction.heard = functools.partial(self.sessions.told, endpoint.key, session)
         invocation = headers.get("amz-sdk-invocation-id")
         if invocation is not None and self._joined(connection, request, endpoint, invocation, prediction):
             return
@@ -190,6 +199,10 @@ class Front:
 
     def _offer(self, endpoint: Endpoint, aim: invoke.Aim | None, prediction: Prediction) -> None:
         name = endpoint.route.name
+        if aim is not None and aim.session and aim.session != invoke.NEW_SESSION:
+            assert isinstance(prediction, Single)
+            self._return(endpoint, aim, prediction)
+            return
         if aim is None or not (aim.variant or aim.container):
             variant = endpoint.choose()
         else:
@@ -198,10 +211,33 @@ class Front:
                 text = f"Variant {aim.variant} of endpoint {name} of account {endpoint.route.account} not found."
                 prediction.settle(answers.error(400, "ValidationError", text, self.request_id()), False)
                 return
+        if variant is not None and variant.passage is not None and aim is not None and aim.session:
+            text = f"SessionId is not allowed for endpoint {name}: its model has several containers, of which none could keep a session."
+            prediction.settle(answers.error(400, "ValidationError", text, self.request_id()), False)
+            return
         if variant is not None and variant.hope and variant.offer(prediction):
             if variant.mirror is not None and not prediction.single:
                 variant.mirror.take(prediction)
             return
+        self._full(name, variant, prediction)
+
+    def _return(self, endpoint: Endpoint, aim: invoke.Aim, prediction: Single) -> None:
+        """A request of a session that was begun before: to the worker that holds it, and to no other."""
+        place = self.sessions.find(endpoint.key, aim.session)
+        variant = None if place is None else endpoint.variants.get(place.variant)
+        if place is not None and variant is not None and aim.variant in ("", variant.route.name):
+            worker = variant.singles.seat(place.replica, place.pid)
+            if worker is not None:
+                if not variant.singles.offer_to(worker, prediction):
+                    self._full(endpoint.route.name, variant, prediction)
+                return
+            if place.replica in variant.replicas and time.monotonic() < self._gathered:
+                self.loop.call_later(TICK, self._return, endpoint, aim, prediction)  # it may not have dialled again yet
+                return
+            self.sessions.close(endpoint.key, aim.session)
+        prediction.settle(endpoint.no_session(aim.session), False)
+
+    def _full(self, name: str, variant: Variant | None, prediction: Prediction) -> None:
         if variant is None:
             refused = Refused(503, "ServiceUnavailable", "has no variant with traffic")
         else:
@@ -256,6 +292,7 @@ class Front:
 
     def load(self, here: Callable[[str], bool]) -> None:
         """Take up the routes on disk, as a front that starts does. `here` tells which names are at home."""
+        self.sessions.load()
         for route in self._files.load():
             if here(route.name):
                 self._apply(route)
@@ -285,6 +322,7 @@ class Front:
         endpoint = self.endpoints.pop((account, region, name), None)
         if endpoint is not None:
             endpoint.close()
+            self.sessions.drop(endpoint.key)
             self._leaving.append(endpoint)
             self._set_limit()
         await self.loop.run_in_executor(None, self._files.remove, account, region, name)

@@ -90,6 +90,11 @@ class Prediction:
 class Holder(Protocol):
     """The worker that has a prediction."""
 
+    @property
+    def place(self) -> tuple[str, int]:
+        """Its replica, and its pid there."""
+        ...
+
     def cancel(self, prediction: Single) -> None:
         """Nobody waits for it any more."""
         ...
@@ -104,15 +109,16 @@ class Holder(Protocol):
 class Single(Prediction):
     """A prediction that goes to an idle worker by itself: one of a session, or one that is answered in pieces.
 
-    `heard` is told of the meta of a successful answer, while `worker` is still the one that gave it."""
+    `session` is its SessionId. `heard` is told of a successful answer: where it was made (key of the variant's route, replica, pid),
+    and its meta."""
 
     single = True
     streams = False
 
     __slots__ = ("heard", "session", "worker")
 
-    def __init__(self, waiter: Waiter, meta: bytes, body: bytes, pinned: bool, session: str = "") -> None:
+    def __init__(self, waiter: Waiter, meta: bytes, body: bytes, pinned: bool) -> None:
         super().__init__(waiter, meta, body, pinned)
-        self.session = session
+        self.session = ""
         self.worker: Holder | None = None
-        self.heard: Callable[[Single, bytes], None] | None = None
+        self.heard: Callable[[tuple[str, str, int], bytes], None] | None = None

@@ -13,16 +13,15 @@ from time import perf_counter
 from typing import NamedTuple, cast
 
 from clary.domain.routes import VariantRoute, VariantView
-from clary.serving.answers import ModelErrors, stream_head, success_head
+from clary.serving.answers import ModelErrors, success_head
 from clary.serving.boost import HOLD, gathered
 from clary.serving.counters import Counters
 from clary.serving.pipelines import Passage, first_meta
 from clary.serving.prediction import Prediction, Single
 from clary.serving.replicas import Replica
 from clary.serving.shadow import Mirror
-from clary.serving.streams import BROKEN, Stream
+from clary.serving.singles import Singles
 from clary.serving.workers import Worker
-from clary.toolkit import frames
 
 BATCH_BYTES = 8 << 20  # bodies of one batch, unless it is a single one
 SMALL_BATCH = 8  # a batch is not cut below this to keep more workers busy: a batch costs less than two
@@ -70,6 +69,7 @@ class Variant:
         self.passage: Passage | None = None  # to the next container of a pipeline
         self.mirror: Mirror | None = None  # to a shadow, which gets copies of what comes in here
         self.copies: Mirror | None = None  # the one that leads here, where this is a shadow
+        self.singles = Singles(self, request_id, later)
         self._heads: dict[bytes, bytes] = {}
 
     # -- arrivals -----------------------------------------------------------------------------------------------------------------
@@ -78,11 +78,15 @@ class Variant:
         """Take a request in; False when the queue is full (a count and a size cap, both from the route)."""
         if self.full():
             return False
+        self.arrived(prediction)
+        self.accept(prediction)
+        return True
+
+    def arrived(self, prediction: Prediction) -> None:
+        """A request is let in: its time begins."""
         prediction.arrived = now = perf_counter()
         prediction.deadline = now + self.route.timeout
         self.counters.arrivals += 1
-        self.accept(prediction)
-        return True
 
     def full(self) -> bool:
         """Whether no more may wait: a count and a size, both from the route."""
@@ -106,6 +110,10 @@ class Variant:
             # after every request that this turn of the loop reads: what came together goes together
             self._scheduled = True
             self._soon(self.pump)
+        self.watch()
+
+    def watch(self) -> None:
+        """There is something that has a deadline."""
         if not self.armed:
             self.armed = True
             self._gathered, self._counted = 0, (perf_counter(), self.counters.arrivals)
@@ -138,7 +146,7 @@ class Variant:
             if not batch:
                 return
             if batch[0].single:
-                replica.take_idle().give_single(cast(Single, batch[0]), self.passage is None)
+                self.singles.give(cast(Single, batch[0]), replica)
             else:
                 replica.take_idle().give(batch)
 
@@ -208,7 +216,7 @@ class Variant:
 
     def finish(self, prediction: Prediction, status: int, meta: bytes, body: bytes, now: float) -> None:
         """The model answered."""
-        if prediction.done or (prediction.single and self._finish_single(prediction, status, meta, body, now)):
+        if prediction.done or (prediction.single and self.singles.finish(prediction, status, meta, body, now)):
             return
         counters = self.counters
         if 200 <= status < 300:
@@ -229,47 +237,6 @@ class Variant:
             response = self.errors.answered(status, body, self._request_id())
         counters.record(now - prediction.arrived, now - prediction.sent, prediction.spent)
         prediction.settle(response, True)
-
-    def _finish_single(self, prediction: Prediction, status: int, meta: bytes, body: bytes, now: float) -> bool:
-        """What only a `Single` asks of an answer; whether it is answered by that."""
-        assert isinstance(prediction, Single)
-        if not 200 <= status < 300 or self.passage is not None:
-            return False
-        if prediction.heard is not None:
-            prediction.heard(prediction, meta)
-        if not isinstance(prediction, Stream):
-            return False
-        self._open(prediction, meta)
-        if body:
-            prediction.part(body, now)
-        prediction.finish()
-        self.counters.record(now - prediction.arrived, now - prediction.sent, prediction.spent)
-        return True
-
-    def begin(self, prediction: Stream, meta: bytes) -> None:
-        """The model answers in pieces, and the first one is made."""
-        if prediction.heard is not None:
-            prediction.heard(prediction, meta)
-        self._open(prediction, meta)
-
-    def _open(self, prediction: Stream, meta: bytes) -> None:
-        head = b"%b%b\r\n\r\n" % (stream_head(self.route.name, meta), self._request_id())
-        prediction.begin(head, self.route.container, self.route.timeout, self._later)
-
-    def end(self, prediction: Stream, how: int, data: bytes, now: float) -> None:
-        """The model made its last piece, or broke, or stopped as it was told."""
-        if prediction.done:
-            return
-        counters = self.counters
-        if how == frames.LAST:
-            if data:
-                prediction.part(data, now)
-            prediction.finish()
-        else:
-            counters.errors_5xx += 1
-            counters.model_errors += 1
-            prediction.break_off("StreamBroken", BROKEN.format(reason=data.decode("utf-8", "replace")))
-        counters.record(now - prediction.arrived, now - prediction.sent, prediction.spent)
 
     def _head(self, meta: bytes) -> bytes:
         if len(self._heads) >= HEADS:
@@ -314,6 +281,9 @@ class Variant:
         return waiting
 
     def _expire_worker(self, worker: Worker, now: float) -> None:
+        own = worker.own
+        while own and (own[0].deadline <= now or own[0].done):
+            self._time_out(own.popleft())
         late = [p for p in worker.flight.values() if p.deadline <= now]
         if late:
             for prediction in late:
@@ -351,7 +321,7 @@ class Variant:
         return VariantView(
             name=self.route.name,
             replicas=tuple(replica.view() for replica in self.replicas.values()),
-            queued=len(self.queue),
+            queued=len(self.queue) + sum(len(w.own) for r in self.replicas.values() for w in r.workers if w.own),
             in_flight=sum(len(worker.flight) for replica in self.replicas.values() for worker in replica.workers),
             key=self.route.key,
             fleet=self.route.fleet,

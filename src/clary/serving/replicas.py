@@ -14,7 +14,7 @@ from time import perf_counter
 from typing import cast
 
 from clary.domain.routes import ReplicaRoute, ReplicaView
-from clary.serving.boost import AHEAD_SECONDS, HOLD, allowed, sends_ahead, together
+from clary.serving.boost import HANGING, HOLD, allowed, sends_ahead, together
 from clary.serving.workers import Owner, Worker
 from clary.toolkit import frames
 
@@ -86,13 +86,18 @@ class Replica:
         self.busy += 1
         return self.idle.pop()
 
+    def take(self, worker: Worker) -> None:
+        """This very worker, which is idle. It may be one more than is allowed: nobody else has what its session needs."""
+        self.busy += 1
+        self.idle.remove(worker)
+
     def ahead(self) -> Worker | None:
         """The worker that may be sent one more request before it answers (`boost.sends_ahead`), where predictions go one by one. It
         holds the fewest, and of those it has been busy for the longest time."""
         if self.batch > 1 or self.draining or not sends_ahead(1, self.service):
             return None
         best, least = None, (0, 0.0)
-        latest = perf_counter() - AHEAD_SECONDS  # who began before is slower than expected, and may be for long
+        latest = perf_counter() - HANGING  # who has told nothing since may be at it for long
         for worker in self.workers:
             held = len(worker.flight)
             if worker.dying or worker.alone or worker.since < latest or not sends_ahead(held, self.service):

@@ -55,8 +55,8 @@ class Stream(Single):
 
     __slots__ = ("_container", "_head", "_held", "_limit", "_patience", "_paused", "begun", "outlet")
 
-    def __init__(self, outlet: Outlet, meta: bytes, body: bytes, pinned: bool, session: str = "") -> None:
-        super().__init__(outlet, meta, body, pinned, session)
+    def __init__(self, outlet: Outlet, meta: bytes, body: bytes, pinned: bool) -> None:
+        super().__init__(outlet, meta, body, pinned)
         self.outlet = outlet
         outlet.stream = self
         self.begun = False

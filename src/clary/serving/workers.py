@@ -6,6 +6,7 @@ sockets (`replicas.Link`), HTTP and which request goes where (`queue.py` decides
 
 from __future__ import annotations
 
+from collections import deque
 from time import perf_counter
 from typing import TYPE_CHECKING, Protocol
 
@@ -16,6 +17,7 @@ from clary.toolkit import frames
 
 if TYPE_CHECKING:
     from clary.serving.replicas import Link, Replica
+    from clary.serving.singles import Singles
 
 DYING = 5.0  # seconds until a killed worker must be gone
 STOPPING = 2.0  # seconds that a worker has to stop an answer that nobody reads, and as long as it took to load where each loads
@@ -25,10 +27,10 @@ class Owner(Protocol):
     """The variant a replica belongs to."""
 
     def behind(self) -> bool: ...
+    @property
+    def singles(self) -> Singles: ...
     def pump(self) -> None: ...
     def finish(self, prediction: Prediction, status: int, meta: bytes, body: bytes, now: float) -> None: ...
-    def begin(self, prediction: Stream, meta: bytes) -> None: ...
-    def end(self, prediction: Stream, how: int, data: bytes, now: float) -> None: ...
     def lost(self, predictions: list[Prediction]) -> None: ...
     def again(self, predictions: list[Prediction]) -> None: ...
 
@@ -46,8 +48,10 @@ class Worker:
         "flight",
         "last",
         "link",
+        "own",
         "pid",
         "replica",
+        "seated",
         "since",
         "size",
         "version",
@@ -60,9 +64,11 @@ class Worker:
         self.version = version
         self.alone = False  # what it works on was sent by itself: nothing goes ahead behind it
         self.flight: dict[int, Prediction] = {}
+        self.own: deque[Single] | None = None  # of its sessions: they wait for nobody else
         self.begun = 0
         self.size = 1  # of the batch
         self.since = 0.0
+        self.seated = 0  # sessions that were begun here
         self.dismissed = False  # told to go while it was idle
         self.dying = False
         self.last = False  # the batch it works on is the last thing that was sent to it
@@ -125,7 +131,7 @@ class Worker:
             number, meta = frames.opening(payload)
             prediction = self._streamed(number, False)
             if prediction is not None and not prediction.done:
-                self.replica.owner.begin(prediction, meta)
+                self.replica.owner.singles.begin(prediction, meta)
             return
         number, how, data = frames.piece(payload)
         prediction = self._streamed(number, True)
@@ -140,7 +146,7 @@ class Worker:
         self.begun -= 1
         if self.begun <= 0 and not self.dying:
             self._next_batch(now, owner, [])
-        owner.end(prediction, how, data, now)
+        owner.singles.end(prediction, how, data, now)
 
     def _streamed(self, number: int, begun: bool) -> Stream | None:
         """The stream of that number; None when it was let go."""
@@ -184,7 +190,7 @@ class Worker:
         if self.flight:
             self.begun = 1
             next(iter(self.flight.values())).sent = now
-        else:
+        elif self.own is None or not self._next_own():
             replica.busy -= 1
             replica.idle.append(self)
         owner.pump()
@@ -195,6 +201,29 @@ class Worker:
         """Whether its next answers may wait a little: requests do already, and it has enough of them at hand."""
         replica = self.replica
         return replica.batch == 1 and rests(len(self.flight), replica.service) and replica.owner.behind()
+
+    def _next_own(self) -> bool:
+        """Go on with what waits for this worker alone; whether there is something."""
+        while self.own:
+            prediction = self.own.popleft()
+            if not (prediction.done or prediction.abandoned()):
+                self.give_single(prediction, True)
+                return True
+            prediction.settle(b"", False)
+        self.own = None
+        return False
+
+    def wait_for(self, prediction: Single, most: int, most_bytes: int) -> bool:
+        """Queue one of its sessions here; False when enough wait."""
+        own = self.own = self.own or deque()
+        if len(own) >= most or sum(len(waiting.body) for waiting in own) > most_bytes:
+            return False
+        own.append(prediction)
+        return True
+
+    @property
+    def place(self) -> tuple[str, int]:
+        return self.replica.route.id, self.pid
 
     def kill(self, why: str = "") -> None:
         """It holds a request past its deadline: the zygote kills and reaps it, and forks another. The rest of its batch is lost."""
@@ -230,6 +259,9 @@ class Worker:
         """What it began is lost, what it never began (or never read at all) goes to another."""
         held = list(self.flight.values())
         self.flight.clear()
+        own, self.own = self.own, None
+        if own:
+            self.replica.owner.singles.stranded(list(own))
         begun = 0 if unread and self.last else self.begun
         self.replica.owner.lost(held[:begun])
         if held[begun:]:
