@@ -114,5 +114,5 @@ class Singles:
     def stranded(self, predictions: Iterable[Single]) -> None:
         """The worker that held their sessions is gone."""
         for prediction in predictions:
-            self._variant.counters.errors_4xx += 1
+            self._variant.counters.failed(400, model=False)
             prediction.settle(self._variant.errors.no_session(prediction.session, self._request_id()), False)
