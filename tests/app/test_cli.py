@@ -57,6 +57,8 @@ def test_help_names_every_command() -> None:
         "logs",
         "ps",
         "top",
+        "rollout",
+        "history",
         "export",
         "rerun",
         "config",

@@ -5,7 +5,9 @@ from pathlib import Path
 import pytest
 
 from clary.api.registry import model
-from clary.domain.extensions import EXTENSIONS, VALUES, Extension, render
+from clary.domain import regression
+from clary.domain.endpoint_turn import LAST_CHANGE
+from clary.domain.extensions import EXTENSIONS, TAGS, VALUES, Extension, render
 
 DOCS = Path(__file__).parents[2] / "docs" / "extensions.md"
 
@@ -19,6 +21,10 @@ def test_the_field_is_one_of_botocores_enums_and_the_value_is_not_amazons(extens
 
 def test_only_what_works_passes_validation() -> None:
     assert {v for values in VALUES.values() for v in values} == {e.value for e in EXTENSIONS if e.available}
+
+
+def test_tags_are_named_as_what_reads_and_writes_them_does() -> None:
+    assert {tag.key: tag.user for tag in TAGS} == {regression.TAG: True, LAST_CHANGE: False}
 
 
 def test_the_page_is_current() -> None:

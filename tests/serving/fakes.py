@@ -92,6 +92,7 @@ class FakeReplica:
     tasks: list[asyncio.Task[None]] = field(default_factory=list)
     seen: list[list[frames.Request]] = field(default_factory=list)
     killed: list[int] = field(default_factory=list)
+    threads: list[int] = field(default_factory=list)  # what zygote and workers were told by RESIZE
     drained: asyncio.Event = field(default_factory=asyncio.Event)
     next_pid: int = 100
     running: dict[int, asyncio.Task[None]] = field(default_factory=dict)
@@ -136,6 +137,8 @@ class FakeReplica:
                         self.fork()
                     elif kind == frames.DRAIN:
                         self.drained.set()
+                    elif kind == frames.RESIZE:
+                        self.threads.append(frames.message(payload)["threads"])
                     elif kind == frames.SPAWN:
                         self.workers = frames.message(payload)["workers"]
                         while len(self.running) < self.workers:
@@ -164,6 +167,8 @@ class FakeReplica:
                     if kind == frames.DRAIN:
                         self.running.pop(pid, None)
                         return
+                    if kind == frames.RESIZE:
+                        self.threads.append(frames.message(payload)["threads"])
                     if kind == frames.REDIAL:
                         break
                     if kind == frames.STREAM:

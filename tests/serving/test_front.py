@@ -7,6 +7,7 @@ import json
 import re
 import socket
 from collections.abc import AsyncIterator, Callable
+from dataclasses import replace
 from pathlib import Path
 from time import perf_counter
 
@@ -675,6 +676,33 @@ async def test_an_update_loses_no_request(bench: Bench) -> None:
     await asyncio.gather(*clients)
     assert set(statuses) == {200}
     assert new.seen
+
+
+async def test_another_size_reaches_the_zygote_and_its_workers(bench: Bench) -> None:
+    first = replace(replica("r1"), threads=1)
+    await bench.put(route(variant("AllTraffic", 1, first)))
+    made = await bench.replica("r1")
+    await bench.put(route(variant("AllTraffic", 1, replace(first, allowance=3, threads=2)), revision=2))
+    await until(lambda: made.workers == 3 and len(made.threads) >= 2)
+    assert set(made.threads) == {2}
+    await bench.put(route(variant("AllTraffic", 1, replace(first, allowance=3, threads=2)), revision=3))
+    assert (await bench.invoke(b"x")).status == 200
+    assert len(made.threads) == 2, "told once each"
+
+
+async def test_slow_answers_are_counted_from_when_the_route_says_what_is_slow(bench: Bench) -> None:
+    async def dawdle(batch: list[frames.Request]) -> list[tuple[int, int, bytes, bytes]]:
+        await asyncio.sleep(0.02)
+        return await echo(batch)
+
+    await bench.put(route(variant("AllTraffic", 1, replica("r1"))))
+    await bench.replica("r1", dawdle)
+    for revision, slow in ((1, 0.0), (2, 5.0), (3, 0.001), (4, 0.0)):
+        await bench.put(route(replace(variant("AllTraffic", 1, replica("r1")), slow=slow), revision=revision))
+        await bench.invoke(b"x")
+    view = bench.front.view(ACCOUNT, "us-east-1", "iris")
+    assert view is not None
+    assert (view.variants[0].completed, view.variants[0].slow) == (4, 1)
 
 
 async def test_an_older_route_changes_nothing(bench: Bench) -> None:

@@ -36,6 +36,34 @@ EXTENSIONS: tuple[Extension, ...] = (
     ),
 )
 
+
+@dataclass(frozen=True, slots=True)
+class OwnTag:
+    """A tag that means something. `user`: users set it; else Clary does, and nobody else can."""
+
+    kind: str
+    key: str
+    meaning: str
+    user: bool
+
+
+TAGS: tuple[OwnTag, ...] = (
+    OwnTag(
+        "endpoint-config",
+        "clary:rollback-on-regression",
+        "an update to this config rolls back when the new fleet fails, or is slow, more often than the old one while both serve; the "
+        "value is the false alarm rate, above 0 and at most 0.5, such as `0.01`. Without the tag the setting `rollback_on_regression` "
+        "counts",
+        True,
+    ),
+    OwnTag(
+        "endpoint",
+        "aws:clary:last-change",
+        "the last step of the endpoint's history: when, what, why. It counts towards no limit of tags, like every `aws:` tag",
+        False,
+    ),
+)
+
 VALUES: Mapping[str, tuple[str, ...]] = {
     shape: tuple(e.value for e in EXTENSIONS if e.shape == shape and e.available)
     for shape in dict.fromkeys(e.shape for e in EXTENSIONS)
@@ -57,4 +85,6 @@ def render() -> str:
         f"| {e.service} | `{e.shape}` | `{e.value}` | {e.meaning} | {'works' if e.available else 'refused: not available yet'} |"
         for e in EXTENSIONS
     ]
+    lines += ["", "# Tags with a meaning", "", "| of | key | set by | meaning |", "|---|---|---|---|"]
+    lines += [f"| {t.kind} | `{t.key}` | {'you' if t.user else 'Clary'} | {t.meaning} |" for t in TAGS]
     return "\n".join(lines) + "\n"

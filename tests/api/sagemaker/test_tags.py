@@ -1,10 +1,12 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from clary.domain.errors import Denied, Invalid, NotFound
+from clary.domain.resources import Scope
 
 ARN = "arn:aws:sagemaker:eu-west-1:000000000000:model/m"
 
@@ -38,3 +40,16 @@ async def test_errors(ask: Any, model: str) -> None:
         await ask("AddTags", ResourceArn=model, Tags=[{"Key": "AWS:x", "Value": ""}])
     with pytest.raises(Invalid, match="Invalid ARN"):
         await ask("ListTags", ResourceArn="model/m")
+
+
+async def test_the_systems_own_tags_are_shown_and_count_towards_no_limit(ask: Any, ports: Any, model: str) -> None:
+    scope = Scope("000000000000", "eu-west-1")
+    record = await ports.store.get("model", scope, "M")
+    tags = {"aws:clary:last-change": "2026-01-01T00:00:00Z in service"}
+    await ports.store.save(replace(record, document={**record.document, "system_tags": tags}))
+    await ask("AddTags", ResourceArn=model, Tags=[{"Key": str(n), "Value": ""} for n in range(49)])
+    shown = (await ask("ListTags", ResourceArn=model))["Tags"]
+    assert len(shown) == 51
+    assert shown[-1] == {"Key": "aws:clary:last-change", "Value": "2026-01-01T00:00:00Z in service"}
+    await ask("DeleteTags", ResourceArn=model, TagKeys=["aws:clary:last-change"])
+    assert len((await ask("ListTags", ResourceArn=model))["Tags"]) == 51

@@ -165,6 +165,31 @@ def shadow(
 
 
 @app.command()
+def rollout(
+    endpoint: Annotated[str, typer.Argument(help="The endpoint's name.")],
+    once: Annotated[bool, typer.Option("--once", help="One look, then end.")] = False,
+    directory: Dir = None,
+    json: Json = False,
+) -> None:
+    """Watch a change of an endpoint until it is done."""
+    from clary.app.cli import rollout as watching
+
+    watching.rollout(directory, endpoint, once=once, as_json=json)
+
+
+@app.command()
+def history(
+    endpoint: Annotated[str, typer.Argument(help="The endpoint's name; a deleted one's history stays.")],
+    directory: Dir = None,
+    json: Json = False,
+) -> None:
+    """Every step of an endpoint's changes, with its reason."""
+    from clary.app.cli import history as telling
+
+    telling.history(directory, endpoint, as_json=json)
+
+
+@app.command()
 def config(directory: Dir = None, json: Json = False) -> None:
     """Every setting, its value and where it comes from."""
     from clary.app.cli import listing

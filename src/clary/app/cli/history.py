@@ -1,0 +1,81 @@
+"""`clary history`: what became of an endpoint, step by step, from its log stream of that name. A deleted one's history stays."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+from clary.app.cli.client import ApiFailure, Client
+from clary.app.cli.logs import ENDPOINTS
+from clary.app.cli.output import NOT_FOUND, Refused, say, say_json, table
+from clary.app.cli.site import find
+
+STREAM = "history"
+ENDS = frozenset({"in service", "rolled back", "rollback failed", "failed", "out of service"})
+
+
+def history(directory: str | None, endpoint: str, *, as_json: bool) -> None:
+    steps = steps_of(find(directory).client(), endpoint)
+    if not steps:
+        raise Refused(f"there is no history of an endpoint {endpoint!r}: `clary ps` lists endpoints", NOT_FOUND)
+    if as_json:
+        say_json(steps)
+    else:
+        say(words(steps))
+
+
+def steps_of(client: Client, endpoint: str) -> list[dict[str, Any]]:
+    """Every step that is still kept, oldest first, as a document; [] where there are none."""
+    return steps(_events(client, ENDPOINTS + endpoint.rpartition("/")[2]))
+
+
+def _events(client: Client, group: str) -> Iterator[dict[str, Any]]:
+    asked: dict[str, Any] = {"logGroupName": group, "logStreamName": STREAM, "startFromHead": True}
+    while True:
+        try:
+            page = client.call("logs", "GetLogEvents", asked)
+        except ApiFailure as error:
+            if error.aws_code == "ResourceNotFoundException":
+                return
+            raise
+        yield from page["events"]
+        if page["nextForwardToken"] == asked.get("nextToken"):
+            return
+        asked["nextToken"] = page["nextForwardToken"]
+
+
+def steps(events: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Lines as steps. A line that was written twice (its save was lost) counts once; what others wrote into the stream is left out."""
+    found: dict[tuple[float, int], dict[str, Any]] = {}
+    for event in events:
+        try:
+            line = json.loads(event["message"])
+            key = (float(line["created"]), int(line["n"]))
+        except (ValueError, KeyError, TypeError):
+            continue
+        found.setdefault(key, {"at": event["timestamp"] / 1000, **line})
+    return list(found.values())
+
+
+def words(steps: list[dict[str, Any]]) -> str:
+    """A table: when, how long after the change was asked, what, why."""
+    rows = []
+    began, created = 0.0, None
+    for step in steps:
+        if step["what"].endswith("asked") or step["created"] != created:
+            began, created = step["at"], step["created"]
+        after = f"+{step['at'] - began:.1f}s" if step["at"] > began else ""
+        rows.append((when(step["at"]), after, step["what"], step["config"], step["status"], one_line(step["why"])))
+    return table(("when", "after", "what", "config", "status", "why"), rows)
+
+
+def when(at: float) -> str:
+    return time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(at))
+
+
+def one_line(text: str, most: int = 160) -> str:
+    """The end of a traceback says what happened; the whole stands in --json and in FailureReason."""
+    joined = " ".join(text.split())
+    return joined if len(joined) <= most else joined[: most // 2 - 2] + " ... " + joined[-most // 2 :]

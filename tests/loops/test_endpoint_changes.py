@@ -1,0 +1,154 @@
+"""The endpoint loop over fakes while an endpoint changes: alarms wake it, sizes reach the backend, the history is written."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tests.loops.test_endpoints import ARN, ROLE, SCOPE, Yard
+
+from clary.domain import endpoints
+from clary.domain.containers import Container
+from clary.domain.fleets import Fleet, new_fleet
+from clary.domain.resources import Record
+from clary.loops.guards import Guards
+from clary.testing.store import MemoryStore
+
+CONFIG = {
+    "BlueGreenUpdatePolicy": {"TrafficRoutingConfiguration": {"Type": "ALL_AT_ONCE", "WaitIntervalInSeconds": 3600}},
+    "AutoRollbackConfiguration": {"Alarms": [{"AlarmName": "bad"}]},
+}
+
+
+@pytest.fixture
+async def yard(tmp_path: Path) -> AsyncIterator[Yard]:
+    made = Yard(tmp_path)
+    yield made
+    await made.close()
+
+
+def fleet(name: str, kind: str = "ml.m5.large", count: int = 1, **container: Any) -> Fleet:
+    row = {"VariantName": "A", "ModelName": "m", "InstanceType": kind, "InitialInstanceCount": count}
+    made = Container("m", "xgboost:1", "s3://b/m.tar.gz", role=ROLE, **container)
+    return new_fleet(name, f"config-{name}", [row], {"m": made}, 0.0)
+
+
+async def update(yard: Yard, wanted: Fleet, config: Any = None) -> None:
+    record = await yard.record()
+    assert record is not None
+    await yard.store.save(endpoints.asked_update(record, wanted, config or {}, yard.clock.now()))
+
+
+async def until(condition: Callable[[], Any]) -> None:
+    async with asyncio.timeout(10):
+        while not condition():
+            await asyncio.sleep(0.002)
+
+
+def alarm(state: str, name: str = "bad") -> Record:
+    return Record("alarm", SCOPE, name, f"arn:alarm:{name}", state, 0.0, 0.0, {})
+
+
+def history(yard: Yard) -> list[dict[str, Any]]:
+    lines = yard.logs.tail(SCOPE, "/aws/sagemaker/Endpoints/e", "history", 100)
+    return [json.loads(line) for line in lines]
+
+
+async def test_an_alarm_that_changes_wakes_the_loop_which_rolls_back(yard: Yard) -> None:
+    await yard.create()
+    await yard.in_service()
+    stored = await yard.store.add(alarm("OK"))
+    await update(yard, fleet("new", environment={"V": "2"}), CONFIG)
+    await until(lambda: history(yard)[-1]["what"] == "baking")
+    await yard.store.save(replace(stored, status="ALARM"))  # nothing else happens, and the clock stands still
+    record = await yard.in_service()
+    plant = endpoints.plant_of(record)
+    assert plant.failure == "The CloudWatch alarm bad is in state ALARM."
+    assert plant.serving is not None
+    assert plant.serving.config == "c"
+
+
+async def test_alarms_of_others_wake_nobody() -> None:
+    store = MemoryStore()
+    guards = Guards(store)
+    record = await _guarded(store, guards, "bad")
+    assert guards.guarded(alarm("ALARM")) == {record.arn}
+    assert guards.guarded(alarm("ALARM", "other")) == set()
+    assert guards.guarded(replace(alarm("ALARM"), scope=replace(SCOPE, region="us-east-1"))) == set()
+    assert guards.guarded(replace(alarm("ALARM"), kind="model")) == set()
+    assert await guards.states(record, endpoints.plant_of(record)) == {"bad": None}
+    await guards.states(record, replace(endpoints.plant_of(record), rollout=None))
+    assert guards.guarded(alarm("ALARM")) == set(), "the rollout is over"
+
+
+async def _guarded(store: MemoryStore, guards: Guards, name: str) -> Record:
+    from clary.domain.deployment import plan
+    from clary.domain.fleets import Plant
+
+    config = {"AutoRollbackConfiguration": {"Alarms": [{"AlarmName": name}]}}
+    plant = Plant("s", rollout=plan(config, {"A": 1}, {"A": 1}, 0.0))
+    record = Record("endpoint", SCOPE, "e", ARN, "Updating", 0.0, 0.0, {"plant": plant.to_json()})
+    await guards.states(record, plant)
+    return record
+
+
+async def test_another_instance_type_reaches_the_backend_and_the_front_but_starts_nothing(yard: Yard) -> None:
+    await yard.create()
+    await yard.in_service()
+    (before,) = yard.replicas()
+    await update(yard, fleet("new", "ml.t2.medium", environment={}))
+    await until(lambda: yard.fronts.routes["e"].variants[0].fleet == "config-new")
+    await yard.in_service()
+    assert yard.replicas() == [before]
+    assert yard.backend.sizes[before.key] == (2.0, 4 << 30)
+    assert yard.extractions == 1
+    assert [line["what"] for line in history(yard)] == ["in service", "update asked", "changed in place", "in service"]
+
+
+async def test_a_size_that_the_model_does_not_fit_is_refused_before_it_hurts(yard: Yard) -> None:
+    await yard.create()
+    await yard.in_service()
+    (workload,) = yard.replicas()
+    before = yard.backend.sizes[workload.key]
+    yard.backend.update(workload.key, memory_bytes=5 << 30)
+    await update(yard, fleet("new", "ml.t2.medium"))
+    await until(lambda: history(yard)[-1]["what"] == "rolled back")
+    record = await yard.in_service()
+    assert "ml.t2.medium has 4096 MiB of memory here, and the model uses 5120 MiB" in endpoints.plant_of(record).failure
+    assert yard.backend.sizes[workload.key] == before
+
+
+async def test_strict_counts_the_new_size(yard: Yard) -> None:
+    """The machine has 2 vCPU: a replica of ml.m5.large has them, and there are no 4."""
+    await yard.close()
+    yard.policy = "strict"
+    yard.open()
+    await yard.create()
+    await yard.in_service()
+    await update(yard, fleet("new", "ml.m5.xlarge"))
+    await until(lambda: history(yard)[-1]["what"] == "rolled back")
+    record = await yard.in_service()
+    assert "could not be changed in place" in endpoints.plant_of(record).failure
+    await update(yard, fleet("newer", "ml.t2.medium"))
+    await until(lambda: history(yard)[-1]["what"] == "in service")
+    assert [claim.fits[0].memory >> 30 for claim in yard.ledger.reserved("")] == [4]
+
+
+async def test_the_history_is_numbered_and_tells_why(yard: Yard) -> None:
+    await yard.create()
+    await yard.in_service()
+    yard.failure = "Traceback\nKeyError: 'x'"
+    await update(yard, fleet("new", environment={"V": "2"}))
+    await until(lambda: history(yard)[-1]["what"] == "rolled back")
+    lines = history(yard)
+    assert [line["n"] for line in lines] == list(range(1, len(lines) + 1))
+    assert [line["what"] for line in lines] == ["in service", "update asked", "rolling back", "rolled back"]
+    assert "KeyError: 'x'" in lines[-1]["why"]
+    assert {line["endpoint"] for line in lines} == {ARN}
+    record = await yard.in_service()
+    assert " rolled back: " in record.document["system_tags"]["aws:clary:last-change"]
