@@ -13,7 +13,7 @@ import pytest
 
 from clary.domain import endpoints
 from clary.domain.capacity import Machine
-from clary.domain.containers import Container
+from clary.domain.containers import Container, DataSource
 from clary.domain.fleets import Plant, new_fleet
 from clary.domain.instances import GIB
 from clary.domain.resources import Record, Scope
@@ -278,6 +278,24 @@ async def test_plain_files_are_placed_without_a_sandbox(yard: Yard) -> None:
     assert yard.extractions == 0
 
 
+async def test_additional_sources_lie_beside_the_model(yard: Yard) -> None:
+    yard.artifacts.buckets["b"] |= {"plain/a/words": b"p", "one.bin": b"1"}
+    yard.contents |= {"data-2/packed": "x"}
+    additional = (
+        DataSource("plain", "s3://b/plain/", "None", True),
+        DataSource("one.bin", "s3://b/one.bin", "None", False),
+        DataSource("packed", "s3://b/code.tar.gz", "Gzip", False),
+    )
+    await yard.create(additional=additional)
+    await yard.in_service()
+    (workload,) = yard.replicas()
+    beside = "/opt/ml/additional-model-data-sources"
+    assert (source(workload, f"{beside}/plain") / "a" / "words").read_bytes() == b"p"
+    assert (source(workload, f"{beside}/one.bin") / "one.bin").read_bytes() == b"1"
+    assert (source(workload, f"{beside}/packed") / "packed").read_text() == "x"
+    assert (source(workload, "/opt/ml/model") / "xgboost-model").read_text() == "m"
+
+
 @pytest.mark.parametrize(
     ("container", "words"),
     [
@@ -288,6 +306,8 @@ async def test_plain_files_are_placed_without_a_sandbox(yard: Yard) -> None:
         ({"artifact": "s3://nowhere/m.tar.gz"}, "Failed to download model data"),
         ({"artifact": "s3://jumpstart-cache-prod-us-east-1/m.tar.gz"}, "is one of AWS's public buckets"),
         ({"environment": {"SAGEMAKER_PROGRAM": "serve.py"}}, "there is no code"),
+        ({"additional": (DataSource("a", "s3://b/none", "None", True),)}, 'from URL: "s3://b/none"'),
+        ({"additional": (DataSource("a", "s3://b/m", "Gzip", True),)}, "must be one object: S3DataType S3Object"),
     ],
 )
 async def test_what_is_not_there_fails_with_its_reason(yard: Yard, container: dict[str, Any], words: str) -> None:

@@ -13,6 +13,8 @@ MODULES: tuple[str, ...] = (
     "clary.api.iam_users",
     "clary.api.logs",
     "clary.api.sts",
+    "clary.api.sagemaker.model_package_groups",
+    "clary.api.sagemaker.model_packages",
     "clary.api.sagemaker.models",
     "clary.api.sagemaker.endpoint_configs",
     "clary.api.sagemaker.endpoints",

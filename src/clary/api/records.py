@@ -20,6 +20,22 @@ async def find(call: Call, kind: str, name: str) -> Record:
     return record
 
 
+async def named(call: Call, kind: str, name: str) -> Record:
+    """The same for an ARN or a name. NotFound also for an ARN of another kind, account or region: nothing is shared."""
+    if not name.startswith("arn:"):
+        return await find(call, kind, name)
+    arn, _, tail = name.rpartition(":")
+    record = await call.store.by_arn(f"{arn}:{tail.lower()}")
+    if record is None or record.kind != kind or record.scope != call.scope_of(kind):
+        raise NotFound(f'Could not find {KINDS[kind].label} "{name}".')
+    return record
+
+
+def user_context(principal: str) -> dict[str, object]:
+    """Who did it, as AWS's UserContext."""
+    return {"IamIdentity": {"Arn": principal, "PrincipalId": principal.rpartition("/")[2]}}
+
+
 async def add(call: Call, record: Record) -> Record:
     """Store a new record. AlreadyExists: `Cannot create already existing endpoint "ARN".`"""
     try:

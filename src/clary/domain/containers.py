@@ -13,9 +13,20 @@ from typing import Any
 from clary.domain.errors import Invalid
 from clary.domain.resources import Record
 
+MOST_CONTAINERS = 15
 DEFAULT_TIMEOUT = 60.0  # seconds of one prediction (reference/sagemaker.md 3.1)
 DEFAULT_PROGRAM = "inference.py"
 SUBMIT_IN_MODEL = "/opt/ml/model/code"
+
+
+@dataclass(frozen=True, slots=True)
+class DataSource:
+    """One of AdditionalModelDataSources: what lies below /opt/ml/additional-model-data-sources/CHANNEL. Members as `Container`'s."""
+
+    channel: str
+    uri: str
+    compression: str
+    prefix: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,13 +50,14 @@ class Container:
     of: int = 1
     stage: int = 0
     direct: bool = False
+    additional: tuple[DataSource, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
         return asdict(self)
 
     @staticmethod
     def from_json(data: Mapping[str, Any]) -> Container:
-        return Container(**data)
+        return Container(**{**data, "additional": tuple(DataSource(**s) for s in data.get("additional", ()))})
 
     @property
     def label(self) -> str:
@@ -88,7 +100,7 @@ def _number(environment: Mapping[str, str], name: str, default: float) -> float:
 
 
 def definitions(request: Mapping[str, Any]) -> list[Mapping[str, Any]]:
-    """The container definitions of a CreateModel request, in order."""
+    """The container definitions of a CreateModel request, in order, as they were given."""
     if request.get("PrimaryContainer"):
         return [request["PrimaryContainer"]]
     return list(request.get("Containers") or [])
@@ -96,7 +108,7 @@ def definitions(request: Mapping[str, Any]) -> list[Mapping[str, Any]]:
 
 def containers_of(model: Record) -> tuple[Container, ...]:
     """The containers that a model record serves with, in order."""
-    request = model.document["request"]
+    request = resolved(model.document["request"], model.document.get("packages") or {})
     given = definitions(request)
     direct = is_direct(request)
     names = hostnames(given)
@@ -124,7 +136,40 @@ def _container(model: str, request: Mapping[str, Any], definition: Mapping[str, 
         environment=dict(definition.get("Environment") or {}),
         role=request.get("ExecutionRoleArn", ""),
         isolated=bool(request.get("EnableNetworkIsolation", False)),
+        additional=tuple(_additional(row) for row in definition.get("AdditionalModelDataSources") or ()),
     )
+
+
+def _additional(row: Mapping[str, Any]) -> DataSource:
+    source = row["S3DataSource"]
+    return DataSource(
+        row["ChannelName"], source["S3Uri"], source["CompressionType"], source["S3DataType"] == "S3Prefix"
+    )
+
+
+def resolved(request: Mapping[str, Any], packages: Mapping[str, Sequence[Mapping[str, Any]]]) -> Mapping[str, Any]:
+    """The request with the containers of `packages` (ModelPackageName as given, then its definitions) in the places that name them.
+    A package of several containers makes a pipeline of a PrimaryContainer."""
+    if not packages:
+        return request
+    given = []
+    for definition in definitions(request):
+        own = packages.get(package_key(definition))
+        if own is None:
+            given.append(dict(definition))
+            continue
+        for inside in own:
+            environment = {**(inside.get("Environment") or {}), **(definition.get("Environment") or {})}
+            hostname = {"ContainerHostname": h} if len(own) == 1 and (h := definition.get("ContainerHostname")) else {}
+            given.append({**inside, **hostname, "Environment": environment})
+    rest = {name: value for name, value in request.items() if name not in ("PrimaryContainer", "Containers")}
+    return {**rest, "PrimaryContainer": given[0]} if len(given) == 1 else {**rest, "Containers": given}
+
+
+def package_key(definition: Mapping[str, Any]) -> str:
+    """What a definition takes from the registry: package and inference specification; "" for nothing."""
+    name = definition.get("ModelPackageName", "")
+    return f"{name} {definition.get('InferenceSpecificationName', '')}".strip() if name else ""
 
 
 def is_direct(request: Mapping[str, Any]) -> bool:
@@ -143,23 +188,40 @@ def check_numbers(container: Container) -> None:
     _ = container.timeout, container.workers
 
 
-def check_request(request: Mapping[str, Any]) -> list[Mapping[str, Any]]:
-    """The container definitions of a CreateModel request; Invalid where it has none, too many, or contradicts itself."""
-    given = definitions(request)
+def check_request(request: Mapping[str, Any], whole: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    """The container definitions of a CreateModel request; Invalid where it has none, too many, or contradicts itself. `whole` is the
+    request with what it takes from the registry (`resolved`)."""
     if request.get("PrimaryContainer") and request.get("Containers"):
         raise Invalid("Please provide either PrimaryContainer or Containers, not both.")
-    if not given:
+    if not definitions(request):
         raise Invalid("Please provide either PrimaryContainer or Containers.")
+    given = definitions(whole)
+    if len(given) > MOST_CONTAINERS:
+        raise Invalid(
+            f"A model has at most {MOST_CONTAINERS} containers; with those of its packages this one has {len(given)}."
+        )
     _check_together(request, given)
     for place, definition in enumerate(given):
-        where = "PrimaryContainer" if request.get("PrimaryContainer") else f"Containers[{place}]"
+        where = "PrimaryContainer" if whole.get("PrimaryContainer") else f"Containers[{place}]"
         if definition.get("Mode") == "MultiModel":
             raise Invalid("Mode MultiModel is not available in Clary yet; SingleModel is.")
         if definition.get("ModelDataUrl") and definition.get("ModelDataSource"):
             raise Invalid(f"Please provide either ModelDataUrl or ModelDataSource, not both, in {where}.")
         if not definition.get("Image"):
             raise Invalid(f"Please provide Image in the container definition {where}.")
+        _check_channels(definition.get("AdditionalModelDataSources") or (), where)
     return given
+
+
+def _check_channels(sources: Sequence[Mapping[str, Any]], where: str) -> None:
+    names = [source["ChannelName"] for source in sources]
+    for name in names:
+        if name in (".", ".."):
+            raise Invalid(f"ChannelName '{name}' in {where}.AdditionalModelDataSources cannot be the name of a folder.")
+        if names.count(name) > 1:
+            raise Invalid(
+                f"ChannelName must be unique in {where}.AdditionalModelDataSources; '{name}' is used more than once."
+            )
 
 
 def _check_together(request: Mapping[str, Any], given: Sequence[Mapping[str, Any]]) -> None:

@@ -50,14 +50,24 @@ def _container(prefix: str) -> tuple[Row, ...]:
             ),
         ),
         (
-            _REFUSED,
-            "several model data sources are not available yet",
+            _HONOURED,
+            "",
             f"{prefix}.AdditionalModelDataSources "
-            + _below(f"{prefix}.AdditionalModelDataSources[]", f"ChannelName {_S3_SOURCE} {_S3_LICENCE} {_S3_OTHER}"),
+            + _below(f"{prefix}.AdditionalModelDataSources[]", f"ChannelName {_S3_SOURCE}"),
+        ),
+        (
+            _RECORDED,
+            "there is no licence to accept here",
+            _below(f"{prefix}.AdditionalModelDataSources[]", _S3_LICENCE),
         ),
         (
             _REFUSED,
-            "model packages are not available yet",
+            "hubs, manifests and pinned ETags are not available",
+            _below(f"{prefix}.AdditionalModelDataSources[]", _S3_OTHER),
+        ),
+        (
+            _HONOURED,
+            "a package of this account's registry",
             f"{prefix}.ModelPackageName {prefix}.InferenceSpecificationName",
         ),
         (

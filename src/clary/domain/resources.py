@@ -36,6 +36,8 @@ KINDS: Mapping[str, Kind] = {
     kind.name: kind
     for kind in (
         Kind("model", "sagemaker", "model", "model"),
+        Kind("model-package-group", "sagemaker", "model-package-group", "model package group"),
+        Kind("model-package", "sagemaker", "model-package", "model package"),
         Kind("endpoint-config", "sagemaker", "endpoint-config", "endpoint configuration"),
         Kind("endpoint", "sagemaker", "endpoint", "endpoint"),
         Kind("training-job", "sagemaker", "training-job", "training job"),

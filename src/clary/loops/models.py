@@ -33,12 +33,12 @@ KEEP_SECONDS = 600.0  # a model that was asked for so recently is not swept, who
 
 @dataclass(frozen=True, slots=True)
 class _Sources:
-    """What a container is made of: file or folder name in `in` or `out` -> objects."""
+    """What a container is made of: file or folder name in `in` or `out` -> objects. Names are "model", "code" and "data-N" for the
+    N-th additional source (a channel's name never becomes a path here)."""
 
     artifacts: Artifacts  # as the account sees them
-    archives: Mapping[str, tuple[Location, StoredObject]]  # "model", "code" -> one .tar.gz
-    files: Mapping[str, str]  # key -> relative path of an uncompressed model
-    bucket: str
+    archives: Mapping[str, tuple[Location, StoredObject]]  # one .tar.gz each
+    folders: Mapping[str, tuple[str, Mapping[str, str]]]  # bucket, and key -> relative path, of what is not compressed
     digest: str
 
 
@@ -94,23 +94,25 @@ class Models:
 
     async def _sources(self, container: Container, artifacts: Artifacts) -> _Sources:
         archives: dict[str, tuple[Location, StoredObject]] = {}
-        files: dict[str, str] = {}
-        bucket = ""
+        folders: dict[str, tuple[str, Mapping[str, str]]] = {}
         marks: list[str] = []
-        if container.artifact and container.compression == "Gzip" and not container.prefix:
-            archives["model"] = await _one(artifacts, container.artifact, container.label)
-        elif container.artifact and container.compression == "None":
-            location = parse_uri(container.artifact)
-            found = await _all(artifacts, container.artifact, location, container.label, container.prefix)
-            files, bucket = names_under(location.key, {o.key: o.size for o in found}), location.bucket
-            marks += [f"{o.key} {o.etag}" for o in found]
-        elif container.artifact:
-            raise Invalid("A compressed model (CompressionType Gzip) must be one object: S3DataType S3Object.")
+        wanted = [("model", container.artifact, container.compression, container.prefix)] if container.artifact else []
+        wanted += [(f"data-{n}", s.uri, s.compression, s.prefix) for n, s in enumerate(container.additional)]
+        for name, uri, compression, prefix in wanted:
+            if compression == "None":
+                location = parse_uri(uri)
+                found = await _all(artifacts, uri, location, container.label, prefix)
+                folders[name] = location.bucket, names_under(location.key, {o.key: o.size for o in found})
+                marks += [f"{name} {location.bucket} {location.key}", *(f"{o.key} {o.etag}" for o in found)]
+            elif prefix:
+                raise Invalid("A compressed model (CompressionType Gzip) must be one object: S3DataType S3Object.")
+            else:
+                archives[name] = await _one(artifacts, uri, container.label)
         if container.submit:
             archives["code"] = await _one(artifacts, container.submit, container.label)
         marks += [f"{name} {location} {o.etag} {o.size}" for name, (location, o) in sorted(archives.items())]
-        digest = hashlib.sha256("\n".join([bucket, *marks]).encode()).hexdigest()[:32]
-        return _Sources(artifacts, archives, files, bucket, digest)
+        digest = hashlib.sha256("\n".join(marks).encode()).hexdigest()[:32]
+        return _Sources(artifacts, archives, folders, digest)
 
     # -- making it ----------------------------------------------------------------------------------------------------------------
 
@@ -130,8 +132,8 @@ class Models:
         # What a predecessor began in these folders must be over before they are made anew.
         await end(self._backend, replica_places.prepare_key(sources.digest), _END_SECONDS)
         await asyncio.to_thread(_fresh, folder)
-        if sources.files:
-            await sources.artifacts.place(sources.bucket, sources.files, str(folder / "out" / "model"))
+        for name, (bucket, files) in sources.folders.items():
+            await sources.artifacts.place(bucket, files, str(folder / "out" / name))
         if sources.archives:
             await self._extract(container, sources, folder, seconds, log)
         return await asyncio.to_thread(_finish, folder)
@@ -183,6 +185,10 @@ def _used(found: Mapping[str, Any], container: Container) -> dict[str, Any]:
         "program": program,
         "server": server,
         "requirements": training.check_requirements(found["requirements"]),
+        "additional": {
+            source.channel: str(Path(found["model"]).with_name(f"data-{n}"))
+            for n, source in enumerate(container.additional)
+        },
     }
 
 

@@ -27,6 +27,7 @@ SOCKETS = "/run/clary"  # where a replica finds its front's socket
 SPEC = "/opt/clary/spec"
 MODEL = "/opt/ml/model"
 CODE = "/opt/ml/code"
+ADDITIONAL = "/opt/ml/additional-model-data-sources"
 PROGRAM = "/opt/program"  # where SageMaker's examples of own containers keep their code; some of their files say so
 HISTORY = "history"  # the log stream of an endpoint's history
 _PREPARE_MEMORY = 1 << 30
@@ -169,6 +170,8 @@ def replica_workload(
         mounts.append(Mount(prepared["code"], CODE))
     if prepared.get("server") and prepared["code_dir"]:
         mounts.append(Mount(prepared["code"] or f"{prepared['model']}/code", PROGRAM))
+    for channel, data in (prepared.get("additional") or {}).items():
+        mounts.append(Mount(data, f"{ADDITIONAL}/{channel}"))
     if settings.ca_bundle:
         mounts.append(Mount(settings.ca_bundle, "/opt/clary/ca.pem"))
     return Workload(

@@ -8,6 +8,11 @@ from clary.domain.errors import AlreadyExists, Invalid, NotFound
 
 ARN = "arn:aws:sagemaker:eu-west-1:000000000000:model/my-model"
 
+ADDITIONAL = {
+    "ChannelName": "extra",
+    "S3DataSource": {"S3Uri": "s3://b/extra/", "S3DataType": "S3Prefix", "CompressionType": "None"},
+}
+
 
 async def test_create_describe_delete(ask: Any, image: str, clock: Any) -> None:
     request = {
@@ -65,7 +70,27 @@ async def test_create_describe_delete(ask: Any, image: str, clock: Any) -> None:
             "InferenceExecutionConfig is for models with Containers",
         ),
         ({"PrimaryContainer": {"Image": "xgboost:1", "Mode": "MultiModel"}}, "MultiModel is not available"),
-        ({"PrimaryContainer": {"ModelPackageName": "arn"}}, "PrimaryContainer.ModelPackageName"),
+        (
+            {"PrimaryContainer": {"ModelPackageName": "p", "Image": "xgboost:1"}},
+            "either ModelPackageName or Image, not both",
+        ),
+        (
+            {"PrimaryContainer": {"Image": "xgboost:1", "InferenceSpecificationName": "other"}},
+            "InferenceSpecificationName needs ModelPackageName",
+        ),
+        (
+            {"PrimaryContainer": {"Image": "xgboost:1", "AdditionalModelDataSources": [ADDITIONAL, ADDITIONAL]}},
+            "ChannelName must be unique in PrimaryContainer.AdditionalModelDataSources; 'extra'",
+        ),
+        (
+            {
+                "PrimaryContainer": {
+                    "Image": "xgboost:1",
+                    "AdditionalModelDataSources": [{**ADDITIONAL, "ChannelName": ".."}],
+                }
+            },
+            "cannot be the name of a folder",
+        ),
         (
             {
                 "PrimaryContainer": {"Image": "xgboost:1"},

@@ -5,24 +5,42 @@ from __future__ import annotations
 from clary.api import images, paging, records, tagging
 from clary.api.call import Call, Params
 from clary.api.registry import operation
-from clary.domain import containers, fields
+from clary.domain import containers, fields, model_packages
 
 
 @operation("sagemaker", "CreateModel")
 async def create_model(call: Call, params: Params) -> Params:
     """Record the model. The image must be one that stands for a runtime; data is looked at when an endpoint needs it."""
     fields.check("CreateModel", params, call.settings.strict_fields)
-    for definition in containers.check_request(params):
+    packages = await _packages(call, params)
+    for definition in containers.check_request(params, containers.resolved(params, packages)):
         images.require(call, definition["Image"])
     if params.get("ExecutionRoleArn"):
         records.check_role(call, params["ExecutionRoleArn"])
     model = records.new(
-        call, "model", params["ModelName"], {"request": _request(params), "tags": tagging.checked(params.get("Tags"))}
+        call,
+        "model",
+        params["ModelName"],
+        {"request": _request(params), "packages": packages, "tags": tagging.checked(params.get("Tags"))},
     )
     for container in containers.containers_of(model):
         containers.check_numbers(container)
     model = await records.add(call, model)
     return {"ModelArn": model.arn}
+
+
+async def _packages(call: Call, params: Params) -> dict[str, list[Params]]:
+    """What the definitions take from the registry, copied: a model does not depend on its package any further."""
+    found: dict[str, list[Params]] = {}
+    for definition in containers.definitions(params):
+        model_packages.check_definition(definition)
+        key = containers.package_key(definition)
+        if key and key not in found:
+            package = await records.named(call, "model-package", definition["ModelPackageName"])
+            taken = model_packages.containers_of(package, definition.get("InferenceSpecificationName", ""))
+            fields.check("CreateModel", {"ModelName": params["ModelName"], "Containers": taken}, False)
+            found[key] = taken
+    return found
 
 
 def _request(params: Params) -> Params:

@@ -1,0 +1,239 @@
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from clary.api.call import Ports
+from clary.domain.containers import containers_of
+from clary.domain.errors import AlreadyExists, InUse, Invalid, NotFound
+from clary.domain.resources import Scope
+
+HERE = "arn:aws:sagemaker:eu-west-1:000000000000"
+ROLE = "arn:aws:iam::000000000000:role/r"
+SCOPE = Scope("000000000000", "eu-west-1")
+
+
+def specification(*containers: dict[str, Any], **more: Any) -> dict[str, Any]:
+    given = containers or (
+        {"Image": "xgboost:1", "ModelDataUrl": "s3://b/m.tar.gz", "Environment": {"A": "1", "B": "1"}},
+    )
+    return {"Containers": list(given), "SupportedContentTypes": ["text/csv"], **more}
+
+
+@pytest.fixture
+async def group(ask: Any) -> str:
+    await ask("CreateModelPackageGroup", ModelPackageGroupName="Churn", Tags=[{"Key": "k", "Value": "v"}])
+    return "Churn"
+
+
+@pytest.fixture
+async def version(ask: Any, group: str) -> str:
+    made = await ask("CreateModelPackage", ModelPackageGroupName=group, InferenceSpecification=specification())
+    return str(made["ModelPackageArn"])
+
+
+async def approve(ask: Any, arn: str) -> None:
+    await ask("UpdateModelPackage", ModelPackageArn=arn, ModelApprovalStatus="Approved", ApprovalDescription="good")
+
+
+async def test_groups(ask: Any, group: str, clock: Any) -> None:
+    arn = f"{HERE}:model-package-group/churn"
+    for name in (group, arn):
+        assert await ask("DescribeModelPackageGroup", ModelPackageGroupName=name) == {
+            "ModelPackageGroupName": "Churn",
+            "ModelPackageGroupArn": arn,
+            "CreationTime": clock.now(),
+            "ModelPackageGroupStatus": "Completed",
+            "CreatedBy": {"IamIdentity": {"Arn": "arn:aws:iam::000000000000:user/clary", "PrincipalId": "clary"}},
+        }
+    with pytest.raises(AlreadyExists, match="already existing model package group"):
+        await ask("CreateModelPackageGroup", ModelPackageGroupName=group)
+    listed = await ask("ListModelPackageGroups", NameContains="hur")
+    assert [g["ModelPackageGroupName"] for g in listed["ModelPackageGroupSummaryList"]] == ["Churn"]
+    shared = await ask("ListModelPackageGroups", CrossAccountFilterOption="CrossAccount")
+    assert shared == {"ModelPackageGroupSummaryList": []}
+    await ask("DeleteModelPackageGroup", ModelPackageGroupName=arn)
+    with pytest.raises(NotFound, match=f'Could not find model package group "{arn}"'):
+        await ask("DescribeModelPackageGroup", ModelPackageGroupName=group)
+
+
+async def test_versions_of_a_group_count_up_and_are_never_given_twice(ask: Any, group: str, version: str) -> None:
+    assert version == f"{HERE}:model-package/churn/1"
+    second = await ask("CreateModelPackage", ModelPackageGroupName=group, InferenceSpecification=specification())
+    await ask("DeleteModelPackage", ModelPackageName=second["ModelPackageArn"])
+    third = await ask("CreateModelPackage", ModelPackageGroupName=group, InferenceSpecification=specification())
+    assert third["ModelPackageArn"] == f"{HERE}:model-package/churn/3"
+    listed = await ask("ListModelPackages", ModelPackageGroupName=group, SortOrder="Ascending", SortBy="Name")
+    assert [p["ModelPackageVersion"] for p in listed["ModelPackageSummaryList"]] == [1, 3]
+
+
+async def test_a_version_waits_for_approval(ask: Any, version: str, clock: Any) -> None:
+    seen = await ask("DescribeModelPackage", ModelPackageName=version)
+    assert (seen["ModelPackageGroupName"], seen["ModelPackageVersion"]) == ("Churn", 1)
+    assert (seen["ModelPackageStatus"], seen["ModelApprovalStatus"]) == ("Completed", "PendingManualApproval")
+    assert "LastModifiedTime" not in seen
+    clock.advance(5)
+    await approve(ask, version)
+    seen = await ask("DescribeModelPackage", ModelPackageName=version)
+    assert (seen["ModelApprovalStatus"], seen["ApprovalDescription"]) == ("Approved", "good")
+    assert seen["LastModifiedTime"] == clock.now()
+    listed = await ask("ListModelPackages", ModelPackageGroupName="Churn", ModelApprovalStatus="Approved")
+    assert [p["ModelPackageArn"] for p in listed["ModelPackageSummaryList"]] == [version]
+    rejected = await ask("ListModelPackages", ModelPackageGroupName="Churn", ModelApprovalStatus="Rejected")
+    assert rejected["ModelPackageSummaryList"] == []
+
+
+async def test_a_package_may_have_a_name_of_its_own(ask: Any, version: str) -> None:
+    made = await ask("CreateModelPackage", ModelPackageName="Alone", InferenceSpecification=specification())
+    assert made == {"ModelPackageArn": f"{HERE}:model-package/alone"}
+    seen = await ask("DescribeModelPackage", ModelPackageName="Alone")
+    assert seen["ModelPackageName"] == "Alone"
+    assert {"ModelPackageVersion", "ModelApprovalStatus"}.isdisjoint(seen)
+
+    async def listed(**filters: Any) -> list[str]:
+        found = (await ask("ListModelPackages", SortBy="Name", SortOrder="Ascending", **filters))[
+            "ModelPackageSummaryList"
+        ]
+        return [p["ModelPackageArn"].rpartition("model-package/")[2] for p in found]
+
+    assert await listed() == ["alone"]
+    assert await listed(ModelPackageType="Versioned") == ["churn/1"]
+    assert await listed(ModelPackageType="Both") == ["alone", "churn/1"]
+
+
+async def test_metadata_is_added_and_removed(ask: Any, version: str) -> None:
+    for change in (
+        {"CustomerMetadataProperties": {"a": "1", "b": "2"}},
+        {"CustomerMetadataProperties": {"b": "3"}, "CustomerMetadataPropertiesToRemove": ["a"]},
+        {"AdditionalInferenceSpecificationsToAdd": [{"Name": "small", **specification()}]},
+    ):
+        await ask("UpdateModelPackage", ModelPackageArn=version, **change)
+    seen = await ask("DescribeModelPackage", ModelPackageName=version)
+    assert seen["CustomerMetadataProperties"] == {"b": "3"}
+    assert [s["Name"] for s in seen["AdditionalInferenceSpecifications"]] == ["small"]
+    with pytest.raises(Invalid, match="'small' is used more than once"):
+        await ask(
+            "UpdateModelPackage",
+            ModelPackageArn=version,
+            AdditionalInferenceSpecificationsToAdd=[{"Name": "small", **specification()}],
+        )
+
+
+async def test_a_group_with_versions_stays(ask: Any, group: str, version: str) -> None:
+    with pytest.raises(InUse, match=r"contains 1 Model Package\(s\)"):
+        await ask("DeleteModelPackageGroup", ModelPackageGroupName=group)
+    await ask("DeleteModelPackage", ModelPackageName=version)
+    await ask("DeleteModelPackageGroup", ModelPackageGroupName=group)
+
+
+@pytest.mark.parametrize(
+    ("params", "words"),
+    [
+        ({"ModelPackageName": "p", "ModelPackageGroupName": "Churn"}, "Both ModelPackageName and ModelPackageGroupName"),
+        ({}, "Missing ARN"),
+        ({"ModelPackageName": "p"}, "Please provide InferenceSpecification"),
+        ({"ModelPackageGroupName": "Churn", "Tags": [{"Key": "k", "Value": "v"}]}, "tags of its group"),
+        (
+            {"ModelPackageGroupName": "Churn", "ValidationSpecification": {"ValidationRole": ROLE, "ValidationProfiles": []}},
+            "ValidationSpecification: validation by transform jobs is not available",
+        ),
+        ({"ModelPackageGroupName": "Churn", "CertifyForMarketplace": True}, "there is no marketplace"),
+        (
+            {
+                "ModelPackageGroupName": "Churn",
+                "InferenceSpecification": specification({"Image": "xgboost:1", "BaseModel": {"HubContentName": "h"}}),
+            },
+            r"InferenceSpecification: Containers\[0\].BaseModel: hubs are not available",
+        ),
+    ],
+)  # fmt: skip
+async def test_refusals_name_their_reason(ask: Any, group: str, params: dict[str, Any], words: str) -> None:
+    with pytest.raises(Invalid, match=words):
+        await ask("CreateModelPackage", **params)
+
+
+async def test_what_is_not_there_or_somebody_elses(ask: Any, version: str) -> None:
+    with pytest.raises(NotFound, match="model package group"):
+        await ask("CreateModelPackage", ModelPackageGroupName="nobody", InferenceSpecification=specification())
+    for where in ({"_account": "111111111111"}, {"_region": "us-east-1"}):
+        with pytest.raises(NotFound, match="Could not find model package"):
+            await ask("DescribeModelPackage", ModelPackageName=version, **where)
+    with pytest.raises(NotFound, match="Could not find model package"):
+        await ask("DescribeModelPackage", ModelPackageName=f"{HERE}:model-package-group/churn")
+
+
+# -- models of packages -----------------------------------------------------------------------------------------------------------
+
+
+async def test_a_model_takes_what_is_in_its_package_and_keeps_it(ask: Any, ports: Ports, version: str) -> None:
+    await approve(ask, version)
+    given = {"ModelPackageName": version, "Environment": {"B": "2"}}
+    await ask("CreateModel", ModelName="m", PrimaryContainer=given)
+    await ask("DeleteModelPackage", ModelPackageName=version)
+    described = await ask("DescribeModel", ModelName="m")
+    assert described["PrimaryContainer"] == {"Mode": "SingleModel", **given}
+    record = await ports.store.get("model", SCOPE, "m")
+    assert record is not None
+    [container] = containers_of(record)
+    assert (container.image, container.artifact, container.hostname) == ("xgboost:1", "s3://b/m.tar.gz", "")
+    assert dict(container.environment) == {"A": "1", "B": "2"}
+
+
+async def test_nobody_deploys_what_nobody_approved(ask: Any, version: str) -> None:
+    with pytest.raises(Invalid, match="is not approved: its ModelApprovalStatus is PendingManualApproval"):
+        await ask("CreateModel", ModelName="m", PrimaryContainer={"ModelPackageName": version})
+    with pytest.raises(NotFound, match="Could not find model package"):
+        await ask("CreateModel", ModelName="m", PrimaryContainer={"ModelPackageName": "nobody"})
+
+
+async def test_a_package_of_several_containers_makes_a_pipeline(ask: Any, ports: Ports) -> None:
+    both = specification(
+        {"Image": "sagemaker-xgboost:1"},
+        {"Image": "xgboost:1", "ContainerHostname": "predict", "Framework": "XGBOOST"},
+    )
+    await ask("CreateModelPackage", ModelPackageName="p", InferenceSpecification=both)
+    await ask("CreateModel", ModelName="m", PrimaryContainer={"ModelPackageName": "p"})
+    record = await ports.store.get("model", SCOPE, "m")
+    assert record is not None
+    assert [(c.image, c.hostname, c.stage) for c in containers_of(record)] == [
+        ("sagemaker-xgboost:1", "container-1", 0),
+        ("xgboost:1", "predict", 1),
+    ]
+
+
+async def test_another_specification_of_the_package(ask: Any, ports: Ports) -> None:
+    other = {"Name": "small", **specification({"Image": "xgboost:1", "ModelDataUrl": "s3://b/small.tar.gz"})}
+    await ask(
+        "CreateModelPackage",
+        ModelPackageName="p",
+        InferenceSpecification=specification(),
+        AdditionalInferenceSpecifications=[other],
+    )
+    with pytest.raises(Invalid, match=r"has no InferenceSpecificationName 'big'\. Its names: small"):
+        await ask(
+            "CreateModel",
+            ModelName="m",
+            PrimaryContainer={"ModelPackageName": "p", "InferenceSpecificationName": "big"},
+        )
+    chosen = {"ModelPackageName": "p", "InferenceSpecificationName": "small"}
+    await ask("CreateModel", ModelName="m", Containers=[chosen, {"ModelPackageName": "p"}])
+    record = await ports.store.get("model", SCOPE, "m")
+    assert record is not None
+    assert [c.artifact for c in containers_of(record)] == ["s3://b/small.tar.gz", "s3://b/m.tar.gz"]
+
+
+async def test_images_and_sources_of_a_package_are_looked_at(ask: Any) -> None:
+    hub = {
+        "S3Uri": "s3://b/p/",
+        "S3DataType": "S3Prefix",
+        "CompressionType": "None",
+        "HubAccessConfig": {"HubContentArn": "arn"},
+    }
+    for name, container, words in (
+        ("a", {"Image": "my/own:1"}, "stands for no runtime"),
+        ("b", {"Image": "xgboost:1", "ModelDataSource": {"S3DataSource": hub}}, "HubAccessConfig"),
+    ):
+        await ask("CreateModelPackage", ModelPackageName=name, InferenceSpecification=specification(container))
+        with pytest.raises(Invalid, match=words):
+            await ask("CreateModel", ModelName="m", PrimaryContainer={"ModelPackageName": name})
