@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 import threading
 import time
 from typing import Any
@@ -128,3 +129,22 @@ def test_errors_of_logs(server: Server) -> None:
         logs.create_log_group(logGroupName="/tests/once")
     with pytest.raises(logs.exceptions.InvalidParameterException):
         logs.filter_log_events(logGroupName="/tests/once", filterPattern="{ nonsense")
+
+
+def test_env_makes_an_account_the_first_time(server: Server) -> None:
+    argv = [sys.executable, "-m", "clary.app.cli", "env", "--dir", server.settings.dir, "--account"]
+    first, again = (json.loads(server.run([*argv, "111122223333", "--json"]).stdout) for _ in range(2))
+    assert first == again
+    sts = boto3.client(
+        "sts",
+        region_name="us-east-1",
+        endpoint_url=first["AWS_ENDPOINT_URL"],
+        aws_access_key_id=first["AWS_ACCESS_KEY_ID"],
+        aws_secret_access_key=first["AWS_SECRET_ACCESS_KEY"],
+    )
+    assert sts.get_caller_identity()["Account"] == "111122223333"
+    with open(first["SAGEMAKER_USER_CONFIG_OVERRIDE"]) as file:
+        assert "sagemaker-us-east-1-111122223333" in file.read()
+    refused = server.run([*argv, "mine"])
+    assert refused.returncode == 2
+    assert "an account is 12 digits" in refused.stderr

@@ -23,6 +23,7 @@ from clary.app.settings import Settings
 from clary.domain.errors import ClaryError, Unavailable
 
 START_WITHIN = 90.0
+_started: list[subprocess.Popen[bytes]] = []  # one that is dropped while its process lives warns, which is an error in strict tests
 
 
 def foreground(
@@ -55,6 +56,7 @@ def detached(settings: Settings) -> Settings:
             start_new_session=True,
             cwd="/",
         )
+    _started.append(process)
     os.close(write)
     told = _read_within(read, START_WITHIN)
     os.close(read)

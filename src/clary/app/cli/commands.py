@@ -74,13 +74,16 @@ def env(
     directory: Dir = None,
     region: Annotated[str | None, typer.Option(help="Region to name.")] = None,
     ipython: Annotated[bool, typer.Option("--ipython", help="%env lines for a running notebook.")] = False,
+    account: Annotated[
+        str | None, typer.Option(help="Another account (12 digits); it gets a key pair the first time.")
+    ] = None,
     profile: Annotated[str | None, typer.Option(help="Write an AWS profile of this name instead.")] = None,
     json: Json = False,
 ) -> None:
     """Print what points AWS clients here: eval "$(clary env)"."""
     from clary.app.cli import environment
 
-    environment.env(directory, region, ipython=ipython, profile=profile, as_json=json)
+    environment.env(directory, region, account, ipython=ipython, profile=profile, as_json=json)
 
 
 @app.command(context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False})

@@ -25,8 +25,12 @@ ALWAYS_UNSET = ("AWS_SESSION_TOKEN", "AWS_PROFILE")
 _PROFILE = re.compile(r"[\w.@-]{1,64}")
 
 
-def env(directory: str | None, region: str | None, *, ipython: bool, profile: str | None, as_json: bool) -> None:
+def env(
+    directory: str | None, region: str | None, account: str | None, *, ipython: bool, profile: str | None, as_json: bool
+) -> None:
     site = find(directory)
+    if account is not None and account != site.settings.account:
+        site = site.of(account)
     given = environment()
     values = variables(site, region, given)
     if not site.running:
@@ -58,7 +62,7 @@ def variables(site: Site, region: str | None, given: Mapping[str, str]) -> dict[
     """The variables for a client of this Clary. Writes the SDKs' configuration file. `given`: the environment they are added to."""
     settings, credential = site.settings, site.credential()
     region = region or settings.region
-    return _variables(settings, credential, region, str(write_sdk_config(settings, region)), given)
+    return _variables(settings, credential, region, str(write_sdk_config(settings, region, site.account)), given)
 
 
 def unset(given: Mapping[str, str]) -> list[str]:
@@ -106,9 +110,14 @@ def sdk_config(settings: Settings, region: str) -> str:
     return json.dumps({"SchemaVersion": "1.0", "SageMaker": kinds}, indent=2) + "\n"
 
 
-def write_sdk_config(settings: Settings, region: str) -> Path:
-    """Where it is, one file per region; a `clary env` of another region does not change it under a running notebook."""
-    path = settings.root / "sdk" / f"{region}.yaml"
+def sdk_file(settings: Settings, region: str, account: str) -> Path:
+    """One file per region and account ("": the settings' own), so that none changes under a running notebook."""
+    return settings.root / "sdk" / f"{f'{account}-' if account else ''}{region}.yaml"
+
+
+def write_sdk_config(settings: Settings, region: str, account: str = "") -> Path:
+    """Where it is."""
+    path = sdk_file(settings, region, account)
     text = sdk_config(settings, region)
     if not path.exists() or path.read_text() != text:
         path.parent.mkdir(exist_ok=True)

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from clary.app import folders
 from clary.app.cli.client import TIMEOUT, Client
-from clary.app.cli.output import NOT_RUNNING, Refused
+from clary.app.cli.output import NOT_RUNNING, USAGE, Refused
 from clary.app.settings import Settings, load
 from clary.ports import Credential
 from clary.stores.keys import FileKeys
@@ -20,6 +20,13 @@ class Site:
 
     settings: Settings
     facts: dict[str, object] | None
+    account: str = ""  # another than the settings' own
+
+    def of(self, account: str) -> Site:
+        """The same Clary for another account. Refused when that cannot be one."""
+        if not (account.isdigit() and len(account) == 12):
+            raise Refused(f"an account is 12 digits, not {account!r}", USAGE)
+        return replace(self, settings=replace(self.settings, account=account), account=account)
 
     @property
     def running(self) -> bool:
