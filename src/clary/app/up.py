@@ -23,7 +23,8 @@ from clary.app.settings import Settings
 from clary.domain.errors import ClaryError, Unavailable
 
 START_WITHIN = 90.0
-_started: list[subprocess.Popen[bytes]] = []  # one that is dropped while its process lives warns, which is an error in strict tests
+# A Popen that is dropped while its process lives warns, which is an error in strict tests.
+_started: list[subprocess.Popen[bytes]] = []
 
 
 def foreground(
