@@ -49,6 +49,8 @@ class House:
             "TreatMissingData": "notBreaching",
             **changes,
         }
+        if "Metrics" in request:
+            request = {key: request[key] for key in request.keys() - {"Namespace", "MetricName", "Statistic", "Period"}}
         now = self.clock.now()
         arn = f"arn:aws:cloudwatch:us-east-1:000000000000:alarm:{name}"
         document = alarms.document(request, [], now)
@@ -126,3 +128,19 @@ async def test_history_is_kept_once_and_for_two_weeks() -> None:
     late = {**entry, "HistorySummary": "t", "Timestamp": house.clock.now() + KEEP_HISTORY + 1}
     await keep(house.ports.store, record, late)
     assert await house.history() == ["t"]
+
+
+async def test_an_alarm_on_metric_math(house: House) -> None:
+    def stat(id: str, metric: str) -> dict[str, Any]:
+        metric_stat = {"Metric": {"Namespace": "N", "MetricName": metric}, "Period": 10, "Stat": "Sum"}
+        return {"Id": id, "MetricStat": metric_stat, "ReturnData": False}
+
+    queries = [{"Id": "rate", "Expression": "100 * bad / total"}, stat("bad", "errors"), stat("total", "requests")]
+    house.put("errors", 3.0)
+    house.put("requests", 10.0)
+    house.clock.advance(10)
+    record = await house.make("math", Metrics=queries, Threshold=20.0)
+    await until(lambda: house.status("math"), "ALARM")
+    house.clock.advance(60)
+    house.loop.wake(record.arn)
+    await until(lambda: house.status("math"), "OK")

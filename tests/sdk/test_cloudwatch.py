@@ -86,6 +86,63 @@ def test_put_and_read(server: Server) -> None:
     assert watch.list_metrics(Namespace="Tests/Read", Dimensions=[{"Name": "Host", "Value": "b"}])["Metrics"] == []
 
 
+def test_metric_math_and_pages(server: Server) -> None:
+    watch = server.client("cloudwatch")
+    now = datetime.now(UTC).replace(second=0, microsecond=0)
+    rows = [
+        {"MetricName": metric, "Value": value * (minute + 1), "Timestamp": now - timedelta(minutes=minute)}
+        for metric, value in (("bad", 1.0), ("all", 10.0))
+        for minute in range(5)
+    ]
+    watch.put_metric_data(Namespace="Tests/Math", MetricData=rows)
+
+    def stat(metric: str) -> dict[str, Any]:
+        return {"Metric": {"Namespace": "Tests/Math", "MetricName": metric}, "Period": 60, "Stat": "Sum"}
+
+    queries = [
+        {"Id": "rate", "Expression": "100 * bad / total", "Label": "percent"},
+        {"Id": "bad", "MetricStat": stat("bad")},
+        {"Id": "total", "MetricStat": stat("all"), "ReturnData": False},
+        {"Id": "found", "Expression": "SUM(SEARCH('{Tests/Math}', 'Maximum', 60))"},
+    ]
+    asked = {
+        "MetricDataQueries": queries,
+        "StartTime": now - timedelta(minutes=10),
+        "EndTime": now + timedelta(minutes=1),
+    }
+    results = {each["Id"]: each for each in watch.get_metric_data(**asked)["MetricDataResults"]}
+    assert [each["StatusCode"] for each in results.values()] == ["Complete"] * 3
+    assert (results["rate"]["Label"], results["rate"]["Values"]) == ("percent", [10.0] * 5)
+    assert results["bad"]["Values"] == [1.0, 2.0, 3.0, 4.0, 5.0]
+    assert results["bad"]["Timestamps"][0] == now
+    assert results["found"]["Values"] == [11.0, 22.0, 33.0, 44.0, 55.0]
+    pages = watch.get_paginator("get_metric_data").paginate(**asked, PaginationConfig={"PageSize": 4})
+    values = [value for page in pages for each in page["MetricDataResults"] for value in each["Values"]]
+    assert values == [value for each in results.values() for value in each["Values"]]
+    with pytest.raises(ClientError, match="Error in expression 'e'"):
+        watch.get_metric_data(**{**asked, "MetricDataQueries": [{"Id": "e", "Expression": "NOSUCH(1)"}]})
+
+
+def test_a_training_job_reports_its_metrics(server: Server) -> None:
+    """What TrainingJobAnalytics of the SageMaker SDK asks."""
+    user = User(server)
+    script = {"train.py": "for n in range(3): print(f'loss={n}.5', flush=True)"}
+    definitions = {"MetricDefinitions": [{"Name": "loss", "Regex": "loss=([0-9.]+)"}]}
+    seen = user.train(PYTHON, script, AlgorithmSpecification=definitions)
+    name = seen["TrainingJobName"]
+    answer = server.client("cloudwatch").get_metric_statistics(
+        Namespace="/aws/sagemaker/TrainingJobs",
+        MetricName="loss",
+        Dimensions=[{"Name": "TrainingJobName", "Value": name}],
+        StartTime=seen["TrainingStartTime"],
+        EndTime=seen["TrainingEndTime"] + timedelta(minutes=1),
+        Period=60,
+        Statistics=["Average", "SampleCount"],
+    )
+    assert sum(point["SampleCount"] for point in answer["Datapoints"]) == 3
+    assert sum(point["Average"] * point["SampleCount"] for point in answer["Datapoints"]) == 4.5
+
+
 def test_errors(server: Server) -> None:
     watch = server.client("cloudwatch")
 
@@ -113,6 +170,10 @@ def test_an_alarm_from_its_making_to_its_end(server: Server) -> None:
     watch, name = server.client("cloudwatch"), "Life of an alarm"
     request = alarm(watch, name, OKActions=["arn:aws:nowhere:us-east-1:000000000000:x"])
     (made,) = watch.describe_alarms(AlarmNames=[name])["MetricAlarms"]
+    watch.tag_resource(ResourceARN=made["AlarmArn"], Tags=[{"Key": "k", "Value": "v"}])
+    assert watch.list_tags_for_resource(ResourceARN=made["AlarmArn"])["Tags"] == [{"Key": "k", "Value": "v"}]
+    watch.untag_resource(ResourceARN=made["AlarmArn"], TagKeys=["k"])
+    assert watch.list_tags_for_resource(ResourceARN=made["AlarmArn"])["Tags"] == []
     assert made["AlarmArn"] == f"arn:aws:cloudwatch:us-east-1:000000000000:alarm:{name}"
     assert {key: made[key] for key in request} == request
     assert made["StateValue"] in ("INSUFFICIENT_DATA", "OK")

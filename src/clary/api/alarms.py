@@ -9,7 +9,7 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
-from clary.api import paging, records
+from clary.api import paging, records, tagging
 from clary.api.call import Call, Params
 from clary.api.errors import ApiError
 from clary.api.registry import operation
@@ -73,7 +73,7 @@ async def _put(call: Call, params: Params) -> None:
                     call,
                     KIND,
                     name,
-                    document(request, params.get("Tags", ()), call.now),
+                    document(request, tagging.checked(params.get("Tags")), call.now),
                     str(StateValue.INSUFFICIENT_DATA),
                 )
                 record = await call.store.add(record)

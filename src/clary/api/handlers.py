@@ -8,10 +8,12 @@ from pathlib import Path
 MODULES: tuple[str, ...] = (
     "clary.api.alarms",
     "clary.api.cloudwatch",
+    "clary.api.cloudwatch_tags",
     "clary.api.iam",
     "clary.api.iam_policies",
     "clary.api.iam_users",
     "clary.api.logs",
+    "clary.api.metric_data",
     "clary.api.sts",
     "clary.api.sagemaker.model_package_groups",
     "clary.api.sagemaker.model_packages",

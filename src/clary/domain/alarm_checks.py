@@ -10,6 +10,7 @@ from clary.domain.alarm_rules import Rule, parse
 from clary.domain.alarms import OPERATORS, period_of
 from clary.domain.datapoints import statistic
 from clary.domain.errors import Invalid
+from clary.domain.metric_queries import parse_queries
 
 DAY = 86_400
 WEEK = 7 * DAY
@@ -47,9 +48,29 @@ def check(request: Mapping[str, Any]) -> None:
     if treat not in TREATMENTS:
         raise Invalid(f"TreatMissingData {treat!r} is not valid: it is one of {', '.join(TREATMENTS)}.")
     if request.get("Metrics"):
-        raise Invalid("Metrics: alarms on metric math are not available in Clary yet; give MetricName and Statistic.")
-    _check_metric(request)
+        _check_queries(request)
+    else:
+        _check_metric(request)
     _check_span(periods, period_of(request))
+
+
+def _check_queries(request: Mapping[str, Any]) -> None:
+    given = [
+        name for name in ("MetricName", "Namespace", "Statistic", "ExtendedStatistic", "Period") if request.get(name)
+    ]
+    if given:
+        raise Invalid(f"{given[0]} must not be given together with Metrics.")
+    queries = parse_queries(request["Metrics"])
+    returned = [query.id for query in queries.queries if query.returned]
+    if len(returned) != 1:
+        raise Invalid(
+            f"Exactly one element of Metrics must return data (ReturnData), not {len(returned)}: it is what is watched."
+        )
+    if queries.searches:
+        raise Invalid("SEARCH cannot be used in an alarm.")
+    for query in queries.queries:
+        if query.read is not None:
+            _check_period(query.read.period)
 
 
 def _check_metric(request: Mapping[str, Any]) -> None:
@@ -68,12 +89,15 @@ def _check_metric(request: Mapping[str, Any]) -> None:
         raise Invalid(f"EvaluateLowSampleCountPercentile {low!r} is not valid: it is evaluate or ignore.")
     if low is not None and extended is None:
         raise Invalid("EvaluateLowSampleCountPercentile is only for alarms with an ExtendedStatistic.")
-    period = int(request["Period"])
-    if period not in (10, 20, 30) and period % 60:
-        raise Invalid(f"Period {period} is not valid: it is 10, 20, 30 or a multiple of 60.")
+    _check_period(int(request["Period"]))
     names = [each["Name"] for each in request.get("Dimensions", ())]
     if len(names) != len(set(names)):
         raise Invalid("No two dimensions may have the same name.")
+
+
+def _check_period(period: int) -> None:
+    if period not in (10, 20, 30) and period % 60:
+        raise Invalid(f"Period {period} is not valid: it is 10, 20, 30 or a multiple of 60.")
 
 
 def _check_span(periods: int, period: int) -> None:

@@ -95,7 +95,7 @@ class Plan:
     @property
     def start(self) -> float:
         """Of the earliest window."""
-        return self.end - self.period * (self.periods + EXTRA)
+        return self.begins(self.end)[-1]
 
     def begins(self, end: float) -> list[float]:
         """Where the windows begin, newest first."""

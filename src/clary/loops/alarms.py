@@ -10,6 +10,7 @@ as failed, with the reason.
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -21,10 +22,13 @@ from clary.domain.alarm_turn import Act, Child, Command, Note, Seen
 from clary.domain.alarms import KIND, StateValue, is_composite, state_of
 from clary.domain.datapoints import Series
 from clary.domain.decisions import Decision
-from clary.domain.errors import AlreadyExists, ClaryError, Stale
+from clary.domain.errors import AlreadyExists, ClaryError, Invalid, Stale
+from clary.domain.metric_queries import parse_queries
 from clary.domain.resources import Query, Record, Scope
 from clary.loops.loop import Loop
 from clary.ports import Clock, Datapoints, Store
+
+log = logging.getLogger(__name__)
 
 HISTORY = "alarm-history"
 KEEP_HISTORY = 14 * 86_400.0
@@ -57,6 +61,8 @@ class AlarmSubject:
         if is_composite(record.document):
             return Seen(now, children=await self._children(record))
         looked = alarms.plan(request, now)
+        if request.get("Metrics"):
+            return Seen(now, values=await asyncio.to_thread(self._computed, record, looked))
         spread = alarms.statistic_name(request).startswith("p")
         steps = await asyncio.to_thread(
             self._ports.datapoints.get,
@@ -94,6 +100,21 @@ class AlarmSubject:
                     return error.message
                 return ""
         return "Clary knows nothing that takes this action."
+
+    def _computed(self, record: Record, looked: alarms.Plan) -> dict[float, float]:
+        """The values of metric math, by the begin of their window. An expression that has no result has no values."""
+        queries = parse_queries(record.document["request"]["Metrics"])
+        start = looked.start
+        found = {
+            read: self._ports.datapoints.get(record.scope, read.series, start, looked.end, read.period, read.spread)
+            for read in queries.reads()
+        }
+        try:
+            (result,) = queries.compute(found, start, looked.end)
+        except (Invalid, ValueError) as error:
+            log.warning("%s: %s", record.arn, error)
+            return {}
+        return dict(result.points)
 
     async def _children(self, record: Record) -> dict[str, Child]:
         found = {}

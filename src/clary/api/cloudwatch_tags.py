@@ -1,0 +1,47 @@
+"""Tags of alarms, by ARN."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from clary.api import records, tagging
+from clary.api.call import Call, Params
+from clary.api.registry import operation
+from clary.domain.errors import NotFound
+from clary.domain.resources import Record
+
+
+async def _find(call: Call, arn: str) -> Record:
+    record = await call.store.by_arn(arn)
+    if record is None or record.kind != "alarm" or record.scope != call.scope:
+        raise NotFound(f"There is no alarm {arn} in {call.scope.region}.")
+    return record
+
+
+@operation("cloudwatch", "TagResource")
+async def tag_resource(call: Call, params: Params) -> Params:
+    """Add or overwrite tags of an alarm."""
+    await records.amend(
+        call,
+        lambda: _find(call, params["ResourceARN"]),
+        lambda old: replace(old, document={**old.document, "tags": tagging.merged(old.document, params["Tags"])}),
+    )
+    return {}
+
+
+@operation("cloudwatch", "UntagResource")
+async def untag_resource(call: Call, params: Params) -> Params:
+    """Remove tags of an alarm; keys that are not there are passed over."""
+    await records.amend(
+        call,
+        lambda: _find(call, params["ResourceARN"]),
+        lambda old: replace(old, document={**old.document, "tags": tagging.without(old.document, params["TagKeys"])}),
+    )
+    return {}
+
+
+@operation("cloudwatch", "ListTagsForResource")
+async def list_tags_for_resource(call: Call, params: Params) -> Params:
+    """The tags of an alarm."""
+    record = await _find(call, params["ResourceARN"])
+    return {"Tags": list(record.document.get("tags", []))}

@@ -1,0 +1,162 @@
+"""Metric math: expressions parsed and computed, queries in order, searches."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from clary.domain.datapoints import Series, single, weighed
+from clary.domain.errors import Invalid
+from clary.domain.metric_functions import compute
+from clary.domain.metric_math import Frame, Line, parse
+from clary.domain.metric_queries import Read, parse_queries
+
+A = Line({0.0: 1.0, 60.0: 4.0, 180.0: 9.0}, "a")
+B = Line({0.0: 2.0, 60.0: 0.0, 120.0: 8.0}, "b")
+FRAME = Frame({"a": A, "b": B, "zero": 0.0}, ("a", "b"), {}, (0.0, 60.0, 120.0, 180.0))
+
+
+def value(text: str) -> Any:
+    found = compute(parse(text), FRAME)
+    if isinstance(found, list):
+        return [dict(line.points) for line in found]
+    return dict(found.points) if isinstance(found, Line) else found
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("1 + 2 * 3", 7.0),
+        ("(1 + 2) * 3 - -1", 10.0),
+        ("2 ^ 3 ^ 2", 512.0),
+        ("10 / 4 - 1e1", -7.5),
+        ("1 < 2 AND 2 <= 2 OR 0", 1.0),
+        ("1 > 2 || 3 != 3", 0.0),
+        ("a + 1", {0.0: 2.0, 60.0: 5.0, 180.0: 10.0}),
+        ("a + b", {0.0: 3.0, 60.0: 4.0}),
+        ("a / b", {0.0: 0.5}),
+        ("100 * a / (a + b)", {0.0: 100 / 3, 60.0: 100.0}),
+        ("a > 1", {0.0: 0.0, 60.0: 1.0, 180.0: 1.0}),
+        ("SUM(a)", 14.0),
+        ("SUM([a, b])", {0.0: 3.0, 60.0: 4.0, 120.0: 8.0, 180.0: 9.0}),
+        ("SUM(METRICS())", {0.0: 3.0, 60.0: 4.0, 120.0: 8.0, 180.0: 9.0}),
+        ('MAX(METRICS("b"))', {0.0: 2.0, 60.0: 0.0, 120.0: 8.0}),
+        ("AVG(a) + MIN(a) + MAX(b) + DATAPOINT_COUNT(a)", 14 / 3 + 1 + 8 + 3),
+        ("STDDEV(b)", pytest.approx(3.3993463)),
+        ("[a, b] * 2", [{0.0: 2.0, 60.0: 8.0, 180.0: 18.0}, {0.0: 4.0, 60.0: 0.0, 120.0: 16.0}]),
+        ("FILL(a, 0)", {0.0: 1.0, 60.0: 4.0, 120.0: 0.0, 180.0: 9.0}),
+        ("FILL(a, b)", {0.0: 1.0, 60.0: 4.0, 120.0: 8.0, 180.0: 9.0}),
+        ("FILL(a, REPEAT)", {0.0: 1.0, 60.0: 4.0, 120.0: 4.0, 180.0: 9.0}),
+        ("FILL(a, LINEAR)", {0.0: 1.0, 60.0: 4.0, 120.0: 6.5, 180.0: 9.0}),
+        ("IF(a > 1, a, b)", {0.0: 2.0, 60.0: 4.0, 180.0: 9.0}),
+        ("IF(a > 1, 7)", {60.0: 7.0, 180.0: 7.0}),
+        ("IF(zero, a, 5)", 5.0),
+        ("RATE(a)", {60.0: 0.05, 180.0: 5 / 120}),
+        ("DIFF(a)", {60.0: 3.0, 180.0: 5.0}),
+        ("RUNNING_SUM(a)", {0.0: 1.0, 60.0: 5.0, 180.0: 14.0}),
+        ("CEIL(a / 2) + FLOOR(a / 2) + ABS(0 - a)", {0.0: 2.0, 60.0: 8.0, 180.0: 18.0}),
+        ("LOG10(b)", {0.0: pytest.approx(0.30103), 120.0: pytest.approx(0.90309)}),
+        ("METRIC_COUNT(METRICS())", 2.0),
+        ("PERIOD(a) * 0 + TIME_SERIES(3)", {0.0: 3.0, 60.0: 3.0, 180.0: 3.0}),
+    ],
+)
+def test_expressions(text: str, expected: Any) -> None:
+    assert value(text) == expected
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["", "1 +", "(a", "a b", "SUM(a", "NOSUCH(a)", "SUM()", "nobody", "'x' + 1", "1 / 0", "#", "(" * 60, "SUM('x')"],
+)
+def test_expressions_that_are_refused(text: str) -> None:
+    with pytest.raises(Invalid):
+        value(text)
+
+
+def stat(id: str, metric: str, **more: Any) -> dict[str, Any]:
+    return {
+        "Id": id,
+        "MetricStat": {"Metric": {"Namespace": "N", "MetricName": metric}, "Period": 60, "Stat": "Sum"},
+        **more,
+    }
+
+
+def test_expressions_are_computed_after_what_they_name() -> None:
+    queries = parse_queries(
+        [
+            {"Id": "rate", "Expression": "100 * bad / all2", "Label": "rate"},
+            {"Id": "bad", "Expression": "e4 + e5", "ReturnData": False},
+            stat("e4", "m4", ReturnData=False),
+            stat("e5", "m5", ReturnData=False),
+            stat("all2", "all"),
+        ]
+    )
+    reads = queries.reads()
+    amounts = {"m4": 1.0, "m5": 2.0, "all": 12.0}
+    found = {read: [(0.0, single(amounts[read.series.metric]))] for read in reads}
+    results = queries.compute(found, 0.0, 60.0)
+    assert [(r.id, r.label, r.points) for r in results] == [
+        ("rate", "rate", ((0.0, 25.0),)),
+        ("all2", "all", ((0.0, 12.0),)),
+    ]
+
+
+def test_a_number_is_the_same_all_the_time() -> None:
+    queries = parse_queries([stat("m", "m", ReturnData=False), {"Id": "e", "Expression": "MAX(m)"}])
+    (read,) = queries.reads()
+    (result,) = queries.compute({read: [(0.0, single(1.0)), (120.0, single(5.0))]}, 0.0, 180.0)
+    assert result.points == ((0.0, 5.0), (60.0, 5.0), (120.0, 5.0))
+
+
+@pytest.mark.parametrize(
+    ("rows", "words"),
+    [
+        ([], "1 to 500"),
+        ([{"Id": "Big", "Expression": "1"}], "lower-case letter"),
+        ([{"Id": "e", "Expression": "1"}, {"Id": "e", "Expression": "2"}], "more than once"),
+        ([{"Id": "e"}], "exactly one of"),
+        ([{"Id": "e", "Expression": "x + 1"}], "Error in expression 'e': there is no query with the id x"),
+        ([{"Id": "e", "Expression": "1 +"}], "Error in expression 'e': it ends too early"),
+        ([{"Id": "e", "Expression": "SEARCH('x', 'Sum', 60)"}], "SEARCH begins with a namespace"),
+        ([{"Id": "e", "Expression": "SEARCH('{N} a OR b', 'Sum', 60)"}], "not available in Clary"),
+    ],
+)
+def test_queries_that_are_refused(rows: list[dict[str, Any]], words: str) -> None:
+    with pytest.raises(Invalid, match=words.replace("+", r"\+")):
+        parse_queries(rows)
+
+
+def test_expressions_in_a_circle_are_refused() -> None:
+    queries = parse_queries([{"Id": "e", "Expression": "f"}, {"Id": "f", "Expression": "e + 1"}])
+    with pytest.raises(Invalid, match="depends on itself"):
+        queries.compute({}, 0.0, 60.0)
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("{N,Host} Load", ["a Load", "b Load"]),
+        ('{N,Host} MetricName="Load" Host="a"', ["a Load"]),
+        ("{N,Host} idle", ["a Idle"]),
+        ('{N,Host} "idle"', []),
+        ("{N,Host}", ["a Idle", "a Load", "b Load"]),
+        ("{N,Host,Port}", ["a 1 Load"]),
+        ("{M,Host}", []),
+    ],
+)
+def test_searches(text: str, expected: list[str]) -> None:
+    known = (
+        Series.of("N", "Idle", {"Host": "a"}),
+        Series.of("N", "Load", {"Host": "a"}),
+        Series.of("N", "Load", {"Host": "b"}),
+        Series.of("N", "Load", {"Host": "a", "Port": "1"}),
+    )
+    queries = parse_queries([{"Id": "e", "Expression": f"SEARCH('{text}', 'p50', 60)"}])
+    assert queries.searched == {text[1]}
+    queries = replace(queries, known=known)
+    reads = queries.reads()
+    assert all(read == Read(read.series, "p50", 60) and read.spread for read in reads)
+    results = queries.compute({read: [(0.0, weighed([(1.0, 1), (2.0, 1)]))] for read in reads}, 0.0, 60.0)
+    assert [result.label for result in results] == expected
