@@ -467,3 +467,51 @@ async def test_models_that_nobody_uses_are_swept_when_they_are_old(yard: Yard, m
     async with asyncio.timeout(5):
         while [p.name for p in (yard.folder / "models").iterdir()] != ["other"]:
             await asyncio.sleep(0.002)
+
+
+async def test_a_multi_model_replica_gets_folders_for_its_models_and_no_model(yard: Yard) -> None:
+    await yard.create(artifact="s3://b/models/", multi_model=True)
+    record = await yard.in_service()
+    (workload,) = yard.replicas()
+    mounts = {mount.target: mount for mount in workload.mounts}
+    assert mounts["/opt/clary/archives"].mode == "ro"
+    assert mounts["/opt/ml/models"].mode == "rw"
+    assert Path(mounts["/opt/clary/archives"].source).is_dir()
+    assert list(source(workload, "/opt/ml/model").iterdir()) == []
+    assert workload.environment["SAGEMAKER_MULTI_MODEL"] == "true"
+    spec = json.loads((source(workload, "/opt/clary/spec") / "replica.json").read_text())
+    assert spec["multi"] == {
+        "archives": "/opt/clary/archives",
+        "folder": "/opt/ml/models",
+        "memory": workload.memory,
+        "resized": "/opt/clary/spec/memory",
+    }
+    [route] = yard.fronts.routes["e"].variants
+    assert route.multi_model
+    assert yard.extractions == 0
+    assert endpoints.plant_of(record).serving is not None
+
+
+async def test_the_code_of_a_multi_model_container_may_be_in_each_archive(yard: Yard) -> None:
+    environment = {"SAGEMAKER_PROGRAM": "score.py", "SAGEMAKER_SUBMIT_DIRECTORY": "/opt/ml/model/code"}
+    await yard.create(artifact="s3://b/models/", multi_model=True, environment=environment)
+    await yard.in_service()
+    (workload,) = yard.replicas()
+    spec = json.loads((source(workload, "/opt/clary/spec") / "replica.json").read_text())
+    assert (spec["program"], spec["code_dir"]) == ("score.py", "")
+
+
+async def test_a_multi_model_container_whose_bucket_is_not_there_fails_the_endpoint(yard: Yard) -> None:
+    await yard.create(artifact="s3://nowhere/models/", multi_model=True)
+    record = await yard.until("Failed")
+    assert record is not None
+    assert endpoints.plant_of(record).failure.startswith(
+        'Failed to download model data for container "primary" from URL'
+    )
+
+
+async def test_a_server_of_the_models_own_cannot_be_a_multi_model_container(yard: Yard) -> None:
+    await yard.create(artifact="s3://b/models/", multi_model=True, environment={"CLARY_SERVE_COMMAND": "run"})
+    record = await yard.until("Failed")
+    assert record is not None
+    assert "cannot serve Mode MultiModel" in endpoints.plant_of(record).failure

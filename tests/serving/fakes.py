@@ -111,13 +111,15 @@ class FakeReplica:
         while True:
             with contextlib.suppress(OSError, asyncio.IncompleteReadError):
                 reader, writer = await asyncio.open_unix_connection(self.path)
-                hello = {"version": self.version, "role": role, "replica": self.id, "token": token(self.id), "pid": pid}
-                writer.write(frames.control(frames.HELLO, hello))
+                writer.write(frames.control(frames.HELLO, self.hello(role, pid)))
                 kind, _, _ = await read_frame(reader)
                 if kind == frames.WELCOME:
                     return reader, writer
                 writer.close()
             await asyncio.sleep(0.01)
+
+    def hello(self, role: str, pid: int) -> dict[str, object]:
+        return {"version": self.version, "role": role, "replica": self.id, "token": token(self.id), "pid": pid}
 
     async def _zygote(self, load: float) -> None:
         while True:

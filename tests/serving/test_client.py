@@ -7,9 +7,10 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
-from tests.serving.fakes import Bench, FakeReplica, replica, route, token, variant
+from tests.serving.fakes import Bench, FakeReplica, replica, route, token, until, variant
 from tests.serving.test_process import SomeKeys
 
+from clary.domain.target_models import Placement, TargetQuestion
 from clary.ports import Fronts
 from clary.serving.client import FrontClient
 from clary.serving.homes import home
@@ -60,3 +61,34 @@ class TestFrontClient(FrontsConformance):
             await self._client.put(route(variant("AllTraffic", 1, replica(f"r-{name}")), name=name))
         for index, bench in enumerate(self._benches):
             assert {key[2] for key in bench.front.endpoints} == {name for name in names if home(name, 2) == index}
+
+
+class TestQuestionsForModels:
+    async def test_the_control_plane_is_asked_and_its_successor_too(self, tmp_path: Path) -> None:
+        question = TargetQuestion("000000000000", "us-east-1", "iris", "r1", "a.tar.gz")
+        asked: list[TargetQuestion] = []
+        answers: list[Placement] = []
+        held = asyncio.Event()
+
+        async def never(question: TargetQuestion) -> Placement:
+            asked.append(question)
+            held.set()
+            await asyncio.Event().wait()
+            raise AssertionError
+
+        async def place(question: TargetQuestion) -> Placement:
+            asked.append(question)
+            return Placement("digest", 7, 0.5)
+
+        async with Bench(tmp_path) as bench:
+            bench.front.questions.ask(question, answers.append)
+            first = FrontClient([bench.ctl], SomeKeys(), never)  # type: ignore[arg-type]
+            await first.start()
+            await asyncio.wait_for(held.wait(), 5)
+            await first.close()
+            second = FrontClient([bench.ctl], SomeKeys(), place)  # type: ignore[arg-type]
+            await second.start()
+            await until(lambda: bool(answers))
+            await second.close()
+        assert asked == [question, question]
+        assert answers == [Placement("digest", 7, 0.5)]

@@ -88,6 +88,7 @@ class FakeFront:
         self.zygote: frames.Channel | None = None
         self.zygote_pid = 0
         self.workers: dict[int, frames.Channel] = {}
+        self.hellos: dict[int, dict[str, Any]] = {}
         self.events: list[tuple[str, dict[str, Any]]] = []
         self.welcome = {"version": 1, "workers": 0, "threads": 0}
         self._changed = threading.Condition()
@@ -118,6 +119,7 @@ class FakeFront:
             with self._changed:
                 self._channels.append(channel)
                 if hello["role"] == "worker":
+                    self.hellos[hello["pid"]] = hello
                     self.workers[hello["pid"]] = channel
                     self._changed.notify_all()
                     return

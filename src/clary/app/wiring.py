@@ -40,6 +40,7 @@ from clary.loops.job_work import JobPorts
 from clary.loops.ledger import Ledger
 from clary.loops.loop import Loop
 from clary.loops.replica_places import ServingSettings
+from clary.loops.target_models import TargetModels
 from clary.loops.telemetry import Telemetry, TelemetryPorts
 from clary.objects.client import OwnArtifacts
 from clary.objects.external import ExternalArtifacts
@@ -82,13 +83,14 @@ async def control(settings: Settings) -> AsyncIterator[Control]:
     clock = SystemClock()
     keys = FileKeys(settings.root / "keys")
     store = sql.open_store(settings.database_url)
-    fronts = FrontClient([str(settings.front_ctl(index)) for index in range(settings.front_count)], keys)
     backend = workloads.backend(settings)
     runs: Backend[Any] = backend
     folder, given = str(settings.environments_folder), settings.build_environment()
     built = runtimes.create(folder, runs, environment=given, names=settings.image_names)
     logs, datapoints = FileLogs(settings.root / "logs"), FileDatapoints(settings.root / "datapoints")
     artifacts = make_artifacts(settings, keys)
+    models = TargetModels(store, artifacts, str(settings.root / "replicas"), clock)
+    fronts = FrontClient([str(settings.front_ctl(index)) for index in range(settings.front_count)], keys, models.place)
     await first_role(store, settings.account, clock.now())
     await fronts.start()
     measured = partial(measure, len(backend.host.gpus), settings.max_jobs)

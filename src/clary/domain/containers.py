@@ -33,6 +33,7 @@ class DataSource:
 class Container:
     """`artifact` is the S3 URI of a .tar.gz ("Gzip"), of one object or of a prefix ("None" = not compressed), or "".
 
+    `multi_model`: `artifact` is the prefix of archives, each of which is a model; `cached`: they stay loaded between requests.
     `isolated`: EnableNetworkIsolation, no network inside. `wall`: SAGEMAKER_MODEL_SERVER_TIMEOUT does not raise the deadline.
     `hostname` tells the containers of one model apart ("" where there is one), `of` is how many they are, `stage` the place in a
     serial pipeline, from 0; `direct`: clients name the one that they mean instead."""
@@ -51,6 +52,8 @@ class Container:
     stage: int = 0
     direct: bool = False
     additional: tuple[DataSource, ...] = ()
+    multi_model: bool = False
+    cached: bool = True
 
     def to_json(self) -> dict[str, Any]:
         return asdict(self)
@@ -137,6 +140,8 @@ def _container(model: str, request: Mapping[str, Any], definition: Mapping[str, 
         role=request.get("ExecutionRoleArn", ""),
         isolated=bool(request.get("EnableNetworkIsolation", False)),
         additional=tuple(_additional(row) for row in definition.get("AdditionalModelDataSources") or ()),
+        multi_model=is_multi_model(definition),
+        cached=(definition.get("MultiModelConfig") or {}).get("ModelCacheSetting") != "Disabled",
     )
 
 
@@ -203,8 +208,7 @@ def check_request(request: Mapping[str, Any], whole: Mapping[str, Any]) -> list[
     _check_together(request, given)
     for place, definition in enumerate(given):
         where = "PrimaryContainer" if whole.get("PrimaryContainer") else f"Containers[{place}]"
-        if definition.get("Mode") == "MultiModel":
-            raise Invalid("Mode MultiModel is not available in Clary yet; SingleModel is.")
+        check_mode(definition, where)
         if definition.get("ModelDataUrl") and definition.get("ModelDataSource"):
             raise Invalid(f"Please provide either ModelDataUrl or ModelDataSource, not both, in {where}.")
         if not definition.get("Image"):
@@ -224,12 +228,37 @@ def _check_channels(sources: Sequence[Mapping[str, Any]], where: str) -> None:
             )
 
 
+def is_multi_model(definition: Mapping[str, Any]) -> bool:
+    return definition.get("Mode") == "MultiModel"
+
+
+def check_mode(definition: Mapping[str, Any], where: str) -> None:
+    """Invalid where Mode and the members that go with it contradict each other."""
+    if not is_multi_model(definition):
+        if definition.get("MultiModelConfig"):
+            raise Invalid(f"MultiModelConfig needs Mode MultiModel in the same container definition, {where}.")
+        return
+    if definition.get("ModelDataSource"):
+        raise Invalid(
+            f"ModelDataSource cannot be used with Mode MultiModel in {where}; give the prefix of the models in ModelDataUrl."
+        )
+    if not definition.get("ModelDataUrl"):
+        raise Invalid(
+            f"Mode MultiModel in {where} needs ModelDataUrl: the prefix below which the models lie, such as s3://bucket/models/."
+        )
+
+
 def _check_together(request: Mapping[str, Any], given: Sequence[Mapping[str, Any]]) -> None:
     """Invalid where several containers cannot be told apart."""
     asked = request.get("InferenceExecutionConfig")
     if asked and not request.get("Containers"):
         raise Invalid("InferenceExecutionConfig is for models with Containers; this one has a PrimaryContainer.")
+    many = sum(map(is_multi_model, given))
+    if many > 1:
+        raise Invalid("Only one of the Containers may have Mode MultiModel.")
     if asked and asked["Mode"] == "Direct":
+        if many:
+            raise Invalid("Mode MultiModel is for serial pipelines; InferenceExecutionConfig.Mode is Direct.")
         if len(given) < 2:
             raise Invalid("InferenceExecutionConfig.Mode Direct needs at least two Containers.")
         for place, definition in enumerate(given):

@@ -102,6 +102,8 @@ def _variant_route(plant: Plant, fleet: Fleet, variant: Variant, cpus: int, rest
         shadow_of=route_key(fleet, source) if source is not None else "",
         sample=min(1.0, variant.weight / source.weight) if source is not None and source.weight else 0.0,
         slow=slow_of(plant, variant),
+        multi_model=container.multi_model,
+        cached=container.cached,
     )
     if not variant.shadow:
         return made

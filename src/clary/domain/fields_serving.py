@@ -39,7 +39,7 @@ def _container(prefix: str) -> tuple[Row, ...]:
             "hubs, manifests and pinned ETags are not available",
             _below(f"{prefix}.ModelDataSource", _S3_OTHER),
         ),
-        (_HONOURED, "SingleModel; MultiModel is not available yet", f"{prefix}.Mode"),
+        (_HONOURED, "", _under(f"{prefix}.MultiModelConfig", "ModelCacheSetting") + f" {prefix}.Mode"),
         (_HONOURED, "tells the containers of a model apart", f"{prefix}.ContainerHostname"),
         (
             _RECORDED,
@@ -69,11 +69,6 @@ def _container(prefix: str) -> tuple[Row, ...]:
             _HONOURED,
             "a package of this account's registry",
             f"{prefix}.ModelPackageName {prefix}.InferenceSpecificationName",
-        ),
-        (
-            _REFUSED,
-            "multi-model endpoints are not available yet",
-            _under(f"{prefix}.MultiModelConfig", "ModelCacheSetting"),
         ),
         (
             _REFUSED,

@@ -57,6 +57,8 @@ class VariantRoute:
     shadow_of: str = ""
     sample: float = 0.0
     slow: float = 0.0  # seconds: answers that took longer are counted (`VariantView.slow`); 0: none are
+    multi_model: bool = False  # requests name one of many models (TargetModel), each loaded when it is asked for
+    cached: bool = True  # models of a multi-model variant stay loaded between requests
 
     def __post_init__(self) -> None:
         if not self.key:
@@ -162,6 +164,7 @@ class VariantView:
     shadow: ShadowView | None = None  # of a shadow variant
     lost: int = 0  # requests without an answer of the model: refused, cut off by a death or by the deadline
     slow: int = 0  # answers slower than `VariantRoute.slow`, since that was set
+    models: Mapping[str, float] = field(default_factory=dict)  # of a multi-model variant: see `serving/loads.py`
 
 
 @dataclass(frozen=True, slots=True)

@@ -47,7 +47,7 @@ from clary.domain.lifecycle import EndpointStatus
 from clary.domain.resources import Record
 from clary.domain.roles import assumed_arn, parse_role
 from clary.domain.workload import Observation
-from clary.loops import replica_places
+from clary.loops import replica_files, replica_places
 from clary.loops.guards import Guards
 from clary.loops.ledger import Ledger
 from clary.loops.loop import Loop
@@ -225,7 +225,8 @@ class EndpointSubject:
                 record.scope, replica_places.log_group(command.endpoint), stream, ports.clock.now()
             )
             spec = replica_places.replica_spec(command, settings, runtime, fit)
-            await asyncio.to_thread(_write_spec, Path(replica_folder(settings, command.id)) / "spec", spec)
+            folder = Path(replica_folder(settings, command.id))
+            await asyncio.to_thread(replica_files.make, folder, spec, command.container.multi_model)
             workload = replica_places.replica_workload(
                 command, record, settings, environment, fit, self._credentials(command, record), log_path
             )
@@ -254,6 +255,8 @@ class EndpointSubject:
                     f"{run.memory_bytes >> 20} MiB"
                 )
             await self._ports.backend.resize(command.handle, fit.cpu, fit.memory)
+            folder = Path(replica_folder(self._settings, command.id))
+            await asyncio.to_thread(replica_files.resized, folder, fit.memory)
         except NotFound:
             pass  # it has just ended: its successor is started in the new size
         except (LimitExceeded, Unschedulable) as error:
@@ -356,18 +359,6 @@ def _outcome(state: State) -> Outcome:
         case Failed(message, _, error):
             return Outcome("failed", message=message, transient=not isinstance(error, (Invalid, NotFound)))
     return Outcome("running")
-
-
-def _write_spec(folder: Path, text: str) -> None:
-    """Readable by the sandbox's user, whose mount it is; nobody else gets as far as the folder."""
-    folder.mkdir(parents=True, exist_ok=True)
-    folder.chmod(0o755)
-    part = folder / "replica.json.part"
-    descriptor = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o644)
-    with os.fdopen(descriptor, "w") as file:
-        file.write(text)
-    part.chmod(0o644)
-    part.rename(folder / "replica.json")
 
 
 def attach(subject: EndpointSubject, loop: Loop[Command, Seen], ports: ServingPorts) -> Callable[[], None]:

@@ -96,7 +96,10 @@ class Models:
         archives: dict[str, tuple[Location, StoredObject]] = {}
         folders: dict[str, tuple[str, Mapping[str, str]]] = {}
         marks: list[str] = []
-        wanted = [("model", container.artifact, container.compression, container.prefix)] if container.artifact else []
+        model = (container.artifact, container.compression, container.prefix)
+        wanted = [("model", *model)] if container.artifact and not container.multi_model else []
+        if container.multi_model:  # each model is placed when it is asked for: loops/target_models.py
+            await _reachable(artifacts, container.artifact, container.label)
         wanted += [(f"data-{n}", s.uri, s.compression, s.prefix) for n, s in enumerate(container.additional)]
         for name, uri, compression, prefix in wanted:
             if compression == "None":
@@ -174,7 +177,10 @@ def _used(found: Mapping[str, Any], container: Container) -> dict[str, Any]:
         program = own_servers.PROGRAMS[0]
     if not program and DEFAULT_PROGRAM in found["scripts"]:
         program = DEFAULT_PROGRAM
-    if program and not code_dir and own_servers.COMMAND not in container.environment:
+    if container.multi_model:
+        if server:
+            raise Invalid("A server of the model's own cannot serve Mode MultiModel; the toolkit's functions can.")
+    elif program and not code_dir and own_servers.COMMAND not in container.environment:
         raise Invalid(
             f"SAGEMAKER_PROGRAM is {program}, but there is no code: neither sourcedir.tar.gz nor a code folder in the model."
         )
@@ -255,8 +261,19 @@ async def _all(artifacts: Artifacts, uri: str, location: Location, container: st
     if not prefix:
         found = [o for o in found if o.key == location.key]
     if not found:
-        raise Invalid(
-            f'Failed to download model data for container "{container}" from URL: "{uri}". Please ensure that there is an object '
-            "located at the URL and that the role passed to CreateModel has permissions to download the model." + why
-        )
+        raise _missing(uri, container, why)
     return found
+
+
+async def _reachable(artifacts: Artifacts, prefix: str, container: str) -> None:
+    """That models may be found below the prefix of a multi-model container, now or later."""
+    bucket = parse_uri(prefix).bucket
+    if not await artifacts.exists(bucket):
+        raise _missing(prefix, container, public_buckets.missing(bucket))
+
+
+def _missing(uri: str, container: str, why: str) -> Invalid:
+    return Invalid(
+        f'Failed to download model data for container "{container}" from URL: "{uri}". Please ensure that there is an object '
+        "located at the URL and that the role passed to CreateModel has permissions to download the model." + why
+    )

@@ -4,6 +4,7 @@ models/KEY/    a model as replicas mount it, KEY a hash of its objects
     in/        model.tar.gz, sourcedir.tar.gz, spec.json      out/model/, out/code/   extracted in a sandbox
     run/       root of that workload                           done.json               what was found in it
 replicas/ID/   root of the replica's workload                  spec/replica.json       what its processes read
+    archives/  of a multi-model replica: HASH/model.tar.gz     models/                 where it unpacks them
 """
 
 from __future__ import annotations
@@ -30,6 +31,8 @@ CODE = "/opt/ml/code"
 ADDITIONAL = "/opt/ml/additional-model-data-sources"
 PROGRAM = "/opt/program"  # where SageMaker's examples of own containers keep their code; some of their files say so
 HISTORY = "history"  # the log stream of an endpoint's history
+ARCHIVES = "/opt/clary/archives"
+MODELS = "/opt/ml/models"
 _PREPARE_MEMORY = 1 << 30
 _BATCH = 64
 
@@ -119,6 +122,7 @@ def prepare_spec(archives: Mapping[str, str]) -> str:
 def replica_spec(command: StartReplica, settings: ServingSettings, runtime: Runtime, fit: Fit) -> str:
     """The JSON that the zygote and its workers read."""
     prepared = command.prepared
+    multi = {"archives": ARCHIVES, "folder": MODELS, "memory": fit.memory, "resized": f"{SPEC}/memory"}
     return json.dumps(
         {
             "replica": command.id,
@@ -134,6 +138,7 @@ def replica_spec(command: StartReplica, settings: ServingSettings, runtime: Runt
             "batch": _BATCH,
             "timeout": command.timeout,
             **_server(command),
+            **({"multi": multi} if command.container.multi_model else {}),
         }
     )
 
@@ -166,6 +171,9 @@ def replica_workload(
         Mount(str(folder / "spec"), SPEC),
         Mount(prepared["model"], MODEL),
     ]
+    if command.container.multi_model:
+        mounts.append(Mount(str(folder / "archives"), ARCHIVES))
+        mounts.append(Mount(str(folder / "models"), MODELS, MountMode.READ_WRITE))
     if prepared["code"]:
         mounts.append(Mount(prepared["code"], CODE))
     if prepared.get("server") and prepared["code_dir"]:
@@ -213,6 +221,7 @@ def _variables(
         **bundle,
         **credentials,
         "CLARY_CPUS": str(max(1, int(fit.cpu))),
+        **({"SAGEMAKER_MULTI_MODEL": "true"} if command.container.multi_model else {}),
         **own,
         "PYTHONPATH": path,
         "CLARY_REPLICA": f"{SPEC}/replica.json",

@@ -10,12 +10,13 @@ import asyncio
 import contextlib
 import itertools
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from typing import Any
 
 from clary.domain.counts import Count, VariantCounts
 from clary.domain.errors import Unavailable
 from clary.domain.routes import EndpointRoute, EndpointView
+from clary.domain.target_models import Placement, TargetQuestion
 from clary.ports import Keys
 from clary.serving.ctl import Unpacker, pack
 from clary.serving.homes import home
@@ -29,13 +30,16 @@ LONGEST_DELAY = 0.5
 
 Listener = Callable[[str, str, str], None]
 EndpointKey = tuple[str, str, str]
+PlaceModel = Callable[[TargetQuestion], Awaitable[Placement]]
 
 
 class FrontClient:
-    """`ports.Fronts` over control sockets; `sockets[i]` is the path of front i's. Call `start` on the event loop, `close` at the end."""
+    """`ports.Fronts` over control sockets; `sockets[i]` is the path of front i's. `place` puts a model where a front asks for it.
+    Call `start` on the event loop, `close` at the end."""
 
-    def __init__(self, sockets: Sequence[str], keys: Keys) -> None:
+    def __init__(self, sockets: Sequence[str], keys: Keys, place: PlaceModel | None = None) -> None:
         self._keys = keys
+        self._place = place
         self._listeners: list[Listener] = []
         self._lines = [_Line(path, self) for path in sockets]
 
@@ -93,6 +97,12 @@ class FrontClient:
     def changed(self, account: str, region: str, name: str) -> None:
         for listener in list(self._listeners):
             listener(account, region, name)
+
+    async def model(self, question: TargetQuestion) -> Placement:
+        """Put the archive of a model where a front asks for it."""
+        if self._place is None:
+            return Placement(refused="This control plane serves no multi-model endpoints.")
+        return await self._place(question)
 
     def key(self, question: dict[str, Any]) -> dict[str, Any] | None:
         """The derived key that a front asks for; None when nobody has it. The secret stays here."""
@@ -199,9 +209,7 @@ class _Line:
             # before the puts: a name that was deleted and made again starts with a low revision
             account, region, name = key
             number = self._question({"op": "drop", "account": account, "region": region, "name": name})
-            task = asyncio.get_running_loop().create_task(self._drop_again(number, key))
-            self._tasks.add(task)
-            task.add_done_callback(self._tasks.discard)
+            self._background(self._drop_again(number, key))
         for route in self._routes.values():
             self._send({"op": "put", "route": route.to_json()})
         self.up.set()
@@ -214,12 +222,23 @@ class _Line:
             for message in unpacker.feed(data):
                 if "ask" in message:
                     self._send({"op": "key", "ask": message["ask"], "key": self._client.key(message)})
+                elif "ask_model" in message:
+                    self._background(self._model(message["ask_model"], TargetQuestion.from_json(message)))
                 elif message.get("event") == "changed":
                     self._client.changed(message["account"], message["region"], message["name"])
                 else:
                     future = self._answers.get(message.get("id") or 0)
                     if future is not None and not future.done():
                         future.set_result(message)
+
+    async def _model(self, number: int, question: TargetQuestion) -> None:
+        placement = await self._client.model(question)
+        self._send({"op": "model", "ask_model": number, **placement.to_json()})
+
+    def _background(self, work: Coroutine[None, None, None]) -> None:
+        task = asyncio.get_running_loop().create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
 
     def _send(self, message: dict[str, Any]) -> None:
         if self._writer is not None:

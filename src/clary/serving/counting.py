@@ -11,7 +11,7 @@ def counts(variant: Variant, account: str, region: str, endpoint: str) -> Varian
     counters, route = variant.counters, variant.route
     counters.tally()
     serving = [replica for replica in variant.replicas.values() if replica.state() == "ready" and not replica.draining]
-    waiting = len(variant.queue) / max(1, len(serving))
+    waiting = variant.waiting() / max(1, len(serving))
     return VariantCounts(
         account,
         region,
@@ -21,7 +21,7 @@ def counts(variant: Variant, account: str, region: str, endpoint: str) -> Varian
         route.fleet,
         counters.born,
         len(serving),
-        tuple(waiting + sum(len(worker.flight) for worker in replica.workers) for replica in serving),
+        tuple(waiting + replica.in_flight() for replica in serving),
         counters.arrivals,
         counters.refused,
         counters.completed,

@@ -2,9 +2,10 @@
 
 Owns both directions' messages: 4 byte little-endian length, then a JSON object. Control to front: `{"id", "op", ...}` with op put
 (route), drop (account, region, name), observe (the same), counts, revoke (access_key_id), ping; answered `{"id", "ok": true, ...}` or
-`{"id", "error": text}`. Front to control: `{"event": "changed", account, region, name}` and `{"ask": n, access_key_id,
-session_token, date, region}`, answered `{"op": "key", "ask": n, "key": {...} or null}`. Refuses to know who may connect (file modes
-do). Both ends are in `serving`: `client.py` is the other.
+`{"id", "error": text}`. Front to control: `{"event": "changed", account, region, name}`; `{"ask": n, access_key_id, session_token,
+date, region}`, answered `{"op": "key", "ask": n, "key": {...} or null}`; `{"ask_model": n, account, region, endpoint, replica,
+model}`, answered `{"op": "model", "ask_model": n, ...}` (both in domain/target_models.py). Refuses to know who may connect (file
+modes do). Both ends are in `serving`: `client.py` is the other.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from typing import Any, cast
 import orjson
 
 from clary.domain.routes import EndpointRoute
+from clary.domain.target_models import Placement, TargetQuestion
 from clary.serving.front import Front
 from clary.serving.keys import KeyQuestion, SigningKey
 
@@ -65,10 +67,12 @@ class ControlChannel:
         self.front = front
         self.sessions: set[Session] = set()
         self.questions: dict[int, KeyQuestion] = {}
+        self.models: dict[int, TargetQuestion] = {}
         self._numbers = itertools.count(1)
         self._told: set[tuple[str, str, str]] = set()
         front.changed = self._changed
         front.ask = self._ask
+        front.questions.send = self._ask_model
 
     def protocol(self) -> Session:
         return Session(self)
@@ -77,9 +81,24 @@ class ControlChannel:
         self.sessions.add(session)
         self.questions.clear()
         self.front.keys.ask_again()
+        self._ask_models_again()
 
     def left(self, session: Session) -> None:
         self.sessions.discard(session)
+        self._ask_models_again()  # of another control plane, where there is one
+
+    def _ask_models_again(self) -> None:
+        self.models.clear()
+        if self.sessions:
+            self.front.questions.ask_again()
+
+    def _ask_model(self, question: TargetQuestion) -> None:
+        for session in self.sessions:
+            number = next(self._numbers)
+            self.models[number] = question
+            session.send({"ask_model": number, **question.to_json()})
+            return
+        # nobody there: `joined` asks again
 
     def _ask(self, question: KeyQuestion) -> None:
         number = next(self._numbers)
@@ -127,6 +146,12 @@ class ControlChannel:
             return {"error": f"{op}: {error}"}
         return {"ok": True}
 
+    def model(self, message: dict[str, Any]) -> None:
+        """The answer to a question for a model."""
+        question = self.models.pop(int(message["ask_model"]), None)
+        if question is not None:
+            self.front.questions.answer(question, Placement.from_json(message))
+
     def key(self, message: dict[str, Any]) -> None:
         """The answer to a question for a key."""
         question = self.questions.pop(int(message["ask"]), None)
@@ -158,6 +183,8 @@ class Session(asyncio.Protocol):
             for message in self._unpacker.feed(data):
                 if message.get("op") == "key":
                     self.channel.key(message)
+                elif message.get("op") == "model":
+                    self.channel.model(message)
                 else:
                     task = self.channel.front.loop.create_task(self._run(message))
                     self._running.add(task)

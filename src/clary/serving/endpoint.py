@@ -10,14 +10,17 @@ from collections.abc import Callable
 
 from clary.domain.counts import VariantCounts
 from clary.domain.routes import EndpointRoute, EndpointView, VariantRoute
-from clary.serving.answers import ModelErrors, not_found
+from clary.serving.answers import ModelErrors, error, not_found
 from clary.serving.counting import counts
 from clary.serving.elastic import ElasticVariant, Later
 from clary.serving.pipelines import Passage
+from clary.serving.prediction import Prediction
+from clary.serving.questions import TargetQuestions
 from clary.serving.queue import Variant
 from clary.serving.replicas import Replica
 from clary.serving.routing import Shares
 from clary.serving.shadow import Mirror
+from clary.serving.targets import MultiVariant
 
 
 class Endpoint:
@@ -32,6 +35,7 @@ class Endpoint:
         later: Later,
         arm: Callable[[Variant], None],
         changed: Callable[[EndpointRoute], None],
+        questions: TargetQuestions,
     ) -> None:
         self.route = route
         self.key = (route.account, route.region, route.name)
@@ -43,6 +47,7 @@ class Endpoint:
         self._later = later
         self._arm = arm
         self._changed = changed
+        self._questions = questions
         self._shares = Shares({})
         self._aims: dict[tuple[str, str], Shares] = {}
         self.containers: tuple[str, ...] = ()  # by name, where clients name the one they mean
@@ -82,6 +87,8 @@ class Endpoint:
             self._apply_replicas(variant)
         self._share(route)
         self._mirror()
+        for variant in self.variants.values():
+            variant.names_model = self._names_model(variant.route)
         for variant in before.values():
             for replica in list(variant.replicas.values()):
                 self._retire(variant, replica)
@@ -93,11 +100,20 @@ class Endpoint:
     def _made(self, wanted: VariantRoute) -> Variant:
         route = self.route
         errors = ModelErrors(route.account, route.region, route.name, wanted.container)
+        if wanted.multi_model:
+            return MultiVariant(
+                wanted, errors, self._request_id, self._soon, self._arm, self._later, self.key, self._questions
+            )
         if wanted.concurrency or wanted.sleeps:
             return ElasticVariant(
                 wanted, errors, self._request_id, self._soon, self._arm, self._later, lambda: self._changed(self.route)
             )
         return Variant(wanted, errors, self._request_id, self._soon, self._arm, self._later)
+
+    def _names_model(self, route: VariantRoute) -> bool:
+        """Whether a request to this variant must name a model: for its own container, or for one behind it."""
+        after = self.variants.get(route.then)
+        return route.multi_model or (after is not None and self._names_model(after.route))
 
     def _share(self, route: EndpointRoute) -> None:
         entries = [variant for variant in route.variants if variant.entry and not variant.shadow_of]
@@ -138,7 +154,7 @@ class Endpoint:
             if known is not None:
                 known.update(replica_route)
             else:
-                made = Replica(replica_route, variant, self.tell)
+                made = variant.replica(replica_route, self.tell)
                 variant.replicas[replica_route.id] = made
                 self._replicas[replica_route.id] = made
         variant.look()
@@ -166,8 +182,9 @@ class Endpoint:
             variant = self.aimed(old.route.name, container)
             if variant is None and not prediction.pinned:
                 variant = self.aimed("", container) if container else self.choose()
-            if variant is None:
-                prediction.settle(self.gone(), False)
+            refusal = self.gone() if variant is None else self.mismatch(variant, prediction)
+            if variant is None or refusal is not None:
+                prediction.settle(refusal or b"", False)
             else:
                 variant.accept(prediction)
 
@@ -179,6 +196,17 @@ class Endpoint:
             variant.look()
             for prediction in variant.empty():
                 prediction.settle(self.gone(), False)
+
+    def mismatch(self, variant: Variant, prediction: Prediction) -> bytes | None:
+        """AWS's answer for a request that names a model where there is one only, or none where there are many."""
+        if variant.names_model == bool(prediction.model):
+            return None
+        request_id = self._request_id()
+        if variant.names_model:
+            text = f"Request {request_id.decode()} is missing a target model header."
+        else:
+            text = f"Endpoint {self.route.name} is not a multi-model endpoint and does not support target model header."
+        return error(400, "ValidationError", text, request_id)
 
     def gone(self) -> bytes:
         """AWS's answer for an endpoint that is not there."""

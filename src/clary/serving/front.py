@@ -25,7 +25,8 @@ from clary.serving.heads import Heads
 from clary.serving.http import Connection
 from clary.serving.joins import JoinKey, Joins
 from clary.serving.keys import KeyCache, KeyQuestion, SigningKey
-from clary.serving.prediction import Prediction, Single
+from clary.serving.prediction import Prediction, Single, TargetPrediction
+from clary.serving.questions import TargetQuestions
 from clary.serving.queue import Refused, Variant
 from clary.serving.replicas import Link, Replica
 from clary.serving.request import Incoming
@@ -71,6 +72,7 @@ class Front:
         self.joins = Joins()
         self.sessions = Sessions(files.folder / "sessions.jsonl", wall)
         self._gathered = time.monotonic() + GATHERING
+        self.questions = TargetQuestions()
         self.changed: Callable[[EndpointRoute], None] = lambda route: None
         self.ask: Callable[[KeyQuestion], None] = lambda question: None
         self._files = files
@@ -168,8 +170,13 @@ class Front:
         if aim is not None or endpoint.containers:
             invoke.check_container(name, endpoint.containers, aim)
         session = "" if aim is None else aim.session
-        kind = Stream if read is invoke.passed_streamed else Single if session else Prediction
-        prediction = kind(connection, meta, request.body, aim is not None and aim.variant != "")
+        pinned = aim is not None and aim.variant != ""
+        model = headers.get(invoke.TARGET_MODEL)
+        if model is not None and read is invoke.passed:
+            prediction: Prediction = TargetPrediction(connection, meta, request.body, pinned, model.lstrip("/"))
+        else:
+            kind = Stream if read is invoke.passed_streamed else Single if session else Prediction
+            prediction = kind(connection, meta, request.body, pinned)
         if session and isinstance(prediction, Single):
             prediction.session = session
             prediction.heard = functools.partial(self.sessions.told, endpoint.key, session)
@@ -211,8 +218,12 @@ class Front:
                 text = f"Variant {aim.variant} of endpoint {name} of account {endpoint.route.account} not found."
                 prediction.settle(answers.error(400, "ValidationError", text, self.request_id()), False)
                 return
-        if variant is not None and variant.passage is not None and aim is not None and aim.session:
-            text = f"SessionId is not allowed for endpoint {name}: its model has several containers, of which none could keep a session."
+        if variant is not None and variant.names_model != bool(prediction.model):
+            prediction.settle(endpoint.mismatch(variant, prediction) or b"", False)
+            return
+        if variant is not None and aim is not None and aim.session and (variant.passage or variant.names_model):
+            what = "its model has several containers" if variant.passage is not None else "it has many models"
+            text = f"SessionId is not allowed for endpoint {name}: {what}, of which none could keep a session."
             prediction.settle(answers.error(400, "ValidationError", text, self.request_id()), False)
             return
         if variant is not None and variant.hope and variant.offer(prediction):
@@ -313,7 +324,14 @@ class Front:
             known.apply(route)
         else:
             self.endpoints[key] = Endpoint(
-                route, self.replicas, self.request_id, self.loop.call_soon, self.loop.call_later, self.arm, self._tell
+                route,
+                self.replicas,
+                self.request_id,
+                self.loop.call_soon,
+                self.loop.call_later,
+                self.arm,
+                self._tell,
+                self.questions,
             )
         self._set_limit()
 

@@ -23,12 +23,16 @@ _SESSION = "^[a-zA-Z0-9](-*[a-zA-Z0-9])*$"
 _PLAIN = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-")
 _VISIBLE = frozenset(chr(c) for c in range(0x20, 0x7F))
 
+TARGET_MODEL = "x-amzn-sagemaker-target-model"
+
 PASSED = (  # request headers that the model sees beside Content-Type and Accept
     "x-amzn-sagemaker-custom-attributes",
     "x-amzn-sagemaker-inference-id",
     "x-amzn-sagemaker-session-id",
+    TARGET_MODEL,
 )
 _LIMITS = {
+    TARGET_MODEL: ("targetModel", 1024),
     "x-amzn-sagemaker-custom-attributes": ("customAttributes", 1024),
     "x-amzn-sagemaker-inference-id": ("inferenceId", 64),
     "x-amzn-sagemaker-session-id": ("sessionId", 256),
@@ -38,7 +42,6 @@ _LIMITS = {
     "content-type": ("contentType", 1024),
 }
 _REFUSED = {  # header -> why this endpoint cannot honour it
-    "x-amzn-sagemaker-target-model": "TargetModel is only allowed for multi-model endpoints, and {name} is not one.",
     "x-amzn-sagemaker-inference-component": (
         "Inference Component Name header is not allowed for endpoints to which no inference component was deployed, such as {name}."
     ),
@@ -193,6 +196,8 @@ def _check_limits(headers: Mapping[str, str]) -> None:
             continue
         if len(value) > limit:
             constraint = f"Member must have length less than or equal to {limit}"
+        elif header == TARGET_MODEL and (not value.strip("/") or not _VISIBLE.issuperset(value)):
+            constraint = "Member must satisfy regular expression pattern: \\A\\S[\\p{Print}]*\\z"
         elif not _VISIBLE.issuperset(value):
             constraint = "Member must satisfy regular expression pattern: \\p{ASCII}*"
         else:

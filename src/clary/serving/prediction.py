@@ -25,6 +25,7 @@ class Prediction:
     `settled` is called once, with the answer and whether the model gave it (such an answer may be kept for a retry)."""
 
     single = False  # whether it goes to a worker by itself: `Single`
+    model = ""  # what a multi-model variant is asked for: `TargetPrediction`
 
     __slots__ = (
         "arrived",
@@ -85,6 +86,16 @@ class Prediction:
     def abandoned(self) -> bool:
         """Whether nobody waits any more, nor may come back."""
         return not self.keep and self.waiter.gone and all(waiter.gone for waiter in self.waiters or ())
+
+
+class TargetPrediction(Prediction):
+    """One that names its model (TargetModel)."""
+
+    __slots__ = ("model",)
+
+    def __init__(self, waiter: Waiter, meta: bytes, body: bytes, pinned: bool, model: str) -> None:
+        super().__init__(waiter, meta, body, pinned)
+        self.model = model
 
 
 class Holder(Protocol):

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable
 from time import perf_counter
 from typing import NamedTuple, cast
 
-from clary.domain.routes import VariantRoute, VariantView
+from clary.domain.routes import ReplicaRoute, VariantRoute, VariantView
 from clary.serving.answers import ModelErrors, success_head
 from clary.serving.boost import HOLD, gathered
 from clary.serving.counters import Counters
@@ -70,6 +70,7 @@ class Variant:
         self.mirror: Mirror | None = None  # to a shadow, which gets copies of what comes in here
         self.copies: Mirror | None = None  # the one that leads here, where this is a shadow
         self.singles = Singles(self, request_id, later)
+        self.names_model = False  # requests name a model, of this container or of one behind it: `targets.MultiVariant`
         self._heads: dict[bytes, bytes] = {}
 
     # -- arrivals -----------------------------------------------------------------------------------------------------------------
@@ -94,7 +95,7 @@ class Variant:
 
     def refused(self) -> Refused:
         """Why `offer` said no, or why there is no hope."""
-        waiting = f"has {len(self.queue)} requests waiting already, and takes no more"
+        waiting = f"has {self.waiting()} requests waiting already, and takes no more"
         return Refused(503, "ServiceUnavailable", waiting if self.hope else "has no healthy replica at the moment")
 
     def accept(self, prediction: Prediction) -> None:
@@ -118,6 +119,14 @@ class Variant:
             self.armed = True
             self._gathered, self._counted = 0, (perf_counter(), self.counters.arrivals)
             self._arm(self)
+
+    def replica(self, route: ReplicaRoute, changed: Callable[[], None]) -> Replica:
+        """A replica that this variant's route names for the first time."""
+        return Replica(route, self, changed)
+
+    def waiting(self) -> int:
+        """How many requests are queued."""
+        return len(self.queue)
 
     def look(self) -> None:
         """Route or replicas changed: is there one that serves, or may yet? Without one, requests are refused at once."""

@@ -117,6 +117,14 @@ class Replica:
         digest = hashlib.sha256(token.encode()).hexdigest()
         return hmac.compare_digest(digest, self.route.token_sha256)
 
+    def seat(self, hello: dict[str, object]) -> Replica:
+        """Where a process that greets belongs: here, unless it serves one of many models."""
+        return self
+
+    def speaker(self) -> Link | None:
+        """The zygote's connection, who looks after the workers."""
+        return self.zygote
+
     def retire(self) -> None:
         """The replica left the route: no new work; its processes are told to go once they answered what they have."""
         self.draining = self.retired = True
@@ -132,13 +140,17 @@ class Replica:
             link.send(frames.control(frames.REDIAL))
             link.close()
 
+    def in_flight(self) -> int:
+        """Requests that its workers have."""
+        return sum(len(worker.flight) for worker in self.workers)
+
     def view(self) -> ReplicaView:
         return ReplicaView(
             id=self.route.id,
             state=self.state(),
             workers=len(self.workers),
             busy=self.busy,
-            in_flight=sum(len(worker.flight) for worker in self.workers),
+            in_flight=self.in_flight(),
             failure=self.failure,
             load_seconds=self.load_seconds,
             load_mode=self.load_mode,
@@ -223,7 +235,7 @@ class Link(asyncio.Protocol):
             self.close()
             return
         self.parser.limit = frames.MAX_FRAME
-        self.replica = replica
+        self.replica = replica = replica.seat(hello)
         workers = replica.allowed if replica.staffed is None else replica.staffed
         welcome = {"version": frames.VERSION, "workers": workers, "threads": replica.route.threads}
         self.send(frames.control(frames.WELCOME, welcome))

@@ -231,7 +231,7 @@ class Worker:
             return
         self.dying = True
         self._let_go(False)
-        zygote = self.replica.zygote
+        zygote = self.replica.speaker()
         if zygote is None:
             self.link.close()
             return

@@ -51,6 +51,16 @@ REDIAL (front -> both) empty. The front leaves in good order and nothing is in f
 EXITED (zygote -> front) `{"pid": n, "status": exit code, or minus the signal}`. A worker ended without DRAIN (crash, out of memory,
   KILL).
 
+**Multi-model replicas.** The zygote is READY without a model and has no workers; each copy of a model is a process of its own, which
+greets as a worker and says in HELLO besides `{"model": name, "batch": n, "held": bytes of memory, "seconds": load time}`. A model
+is loaded when that HELLO comes. EXITED is sent for every process that ended.
+LOAD (front -> zygote) `{"model": name, "digest": folder of its archive, "size": bytes of it, "copies": n}`. See that n processes of
+  the model run or are on their way; said twice it is done once.
+UNLOAD (front -> zygote) `{"pid": n}`. That process answers what it has and exits.
+NOT_LOADED (zygote -> front) `{"model": name, "status": 500 | 504 | 507, "message": text, "over": bytes}`. 507 with `over`: unload that
+  much and ask again.
+FULL (zygote -> front) `{"over": bytes}`. What is loaded has grown: unload that much.
+
 **A front that dies** (EOF without REDIAL): a prediction must not go on at the model while the client's retry runs again. So when the
 *zygote's* connection ends without REDIAL it first SIGKILLs and reaps every worker that is busy (each worker marks a byte of
 shared memory while it predicts), then dials again; idle workers see EOF themselves and dial again, unharmed.
@@ -92,6 +102,10 @@ REDIAL = 16
 EXITED = 17
 STREAM = 18
 BEGUN = 19
+LOAD = 20
+UNLOAD = 21
+NOT_LOADED = 22
+FULL = 23
 
 NAMES = {
     HELLO: "HELLO",
@@ -113,6 +127,10 @@ NAMES = {
     EXITED: "EXITED",
     STREAM: "STREAM",
     BEGUN: "BEGUN",
+    LOAD: "LOAD",
+    UNLOAD: "UNLOAD",
+    NOT_LOADED: "NOT_LOADED",
+    FULL: "FULL",
 }
 
 HEADER = struct.Struct("<IBBH")
@@ -448,9 +466,17 @@ class Channel:
         """Whether `read` would answer without touching the socket."""
         return bool(self._frames)
 
-    def greet(self, role: str, replica: str, token: str, pid: int, timeout: float = 30.0) -> Dict[str, Any]:
+    def greet(
+        self,
+        role: str,
+        replica: str,
+        token: str,
+        pid: int,
+        timeout: float = 30.0,
+        more: Optional[Mapping[str, Any]] = None,
+    ) -> Dict[str, Any]:
         """Send HELLO, wait for WELCOME and answer its message. Closed when refused or silent for `timeout` seconds."""
-        hello = {"version": VERSION, "role": role, "replica": replica, "token": token, "pid": pid}
+        hello = {"version": VERSION, "role": role, "replica": replica, "token": token, "pid": pid, **(more or {})}
         self.sock.settimeout(timeout)
         self.send(control(HELLO, hello))
         kind, _, payload = self.read()

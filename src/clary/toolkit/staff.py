@@ -49,7 +49,7 @@ class Staff:
         self._failures = 0
         self._not_before = 0.0
         self._deadline = float("inf")  # when a drain stops being patient
-        self._reports: List[Dict[str, Any]] = []
+        self._reports: List[Tuple[int, Dict[str, Any]]] = []
         self.strays: List[
             Tuple[int, int]
         ] = []  # processes that ended and were no workers: (pid, exit code or minus the signal)
@@ -80,11 +80,15 @@ class Staff:
         return max(0.0, due - now)
 
     def _fork(self) -> None:
+        self._start(self._work, reports=self.handler is None)
+
+    def _start(self, work: Callable[[int, str, int, int], int], reports: bool) -> int:
+        """Fork a process that lives by `work(slot, socket, read, write)`; with `reports` the last two are a pipe to tell of its load."""
         taken = {member.slot for member in self._members.values()}
         slot = next(i for i in range(SLOTS) if i not in taken)
         socket = self._sockets[slot % len(self._sockets)]
         read = write = -1
-        if self.handler is None:
+        if reports:
             read, write = os.pipe()
         self._busy[slot] = 0
         sys.stdout.flush()
@@ -97,7 +101,7 @@ class Staff:
                 os.setpgid(0, 0)
                 die_with_parent(parent)
                 self._after_fork()
-                code = self._work(slot, socket, read, write)
+                code = work(slot, socket, read, write)
             except BaseException:
                 traceback.print_exc()
             finally:
@@ -108,6 +112,7 @@ class Staff:
         if write >= 0:
             os.close(write)
         self._members[pid] = Member(slot, socket, time.monotonic(), read)
+        return pid
 
     def _work(self, slot: int, socket: str, read: int, write: int) -> int:
         """A worker's life, in the child."""
@@ -136,11 +141,15 @@ class Staff:
 
     def reports(self) -> Iterator[Dict[str, Any]]:
         """What workers said of their loads since the last call: `{"error"}` or `{"seconds", "batchable"}`."""
+        return iter([report for _, report in self._collected()])
+
+    def _collected(self) -> List[Tuple[int, Dict[str, Any]]]:
+        """The same, each with the pid of who said it."""
         for pid, member in list(self._members.items()):
             if member.report >= 0 and select.select([member.report], [], [], 0)[0]:
                 self._collect(pid, member)
         found, self._reports = self._reports, []
-        return iter(found)
+        return found
 
     def _collect(self, pid: int, member: Member) -> None:
         said = b""
@@ -152,7 +161,7 @@ class Staff:
         os.close(member.report)
         self._members[pid] = member._replace(report=-1)
         if said:
-            self._reports.append(json.loads(said))
+            self._reports.append((pid, json.loads(said)))
 
     def reap(self) -> List[Tuple[int, int, bool]]:
         """Workers that ended: `(pid, exit code or minus the signal, whether it left as it was told)`."""
@@ -215,6 +224,12 @@ class Staff:
             if member.socket == socket and self._busy[member.slot]:
                 self.kill(pid, "the front that had sent it work is gone")
                 os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT)  # `reap` still finds it
+
+    def watch(self) -> None:
+        """Whatever else is due by the clock."""
+
+    def drain(self) -> None:
+        """The replica leaves; its front drains the workers."""
 
     def kill_all(self) -> None:
         for pid in self._members:

@@ -49,6 +49,7 @@ class Worker:
         self._threads = threads
         self._handler: Optional[Handler] = None
         self._metas: Dict[Tuple[str, Tuple[Tuple[str, str], ...]], bytes] = {}
+        self._hello: Mapping[str, Any] = spec.get("hello") or {}  # what a multi-model replica's process says besides
         self._leaving = False
         self._channel: Optional[frames.Channel] = None
         self._set = 0  # threads that were set last
@@ -77,7 +78,9 @@ class Worker:
         try:
             if self._leaving:
                 raise frames.Closed("leaving")
-            welcome = channel.greet("worker", str(self._spec["replica"]), str(self._spec["token"]), os.getpid())
+            welcome = channel.greet(
+                "worker", str(self._spec["replica"]), str(self._spec["token"]), os.getpid(), more=self._hello
+            )
         except (frames.Closed, frames.FrameError, OSError):
             channel.close()
             raise

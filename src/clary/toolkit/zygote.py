@@ -26,6 +26,7 @@ import time  # noqa: E402
 from typing import Any, Dict, List, Optional  # noqa: E402
 
 from clary.toolkit import frames, inference  # noqa: E402
+from clary.toolkit.models import Models  # noqa: E402
 from clary.toolkit.staff import Staff, ending  # noqa: E402
 from clary.toolkit.worker import Backoff  # noqa: E402
 
@@ -90,7 +91,12 @@ class Zygote:
         self.spec = spec
         self.links = [Link(spec, str(path)) for path in spec["sockets"]]
         self.mode = "per-worker" if os.environ.get(_PER_WORKER) else "fork"
-        self.staff = Staff(spec, [str(path) for path in spec["sockets"]], self._forget_inherited)
+        sockets = [str(path) for path in spec["sockets"]]
+        if spec.get("multi"):
+            self.mode = "multi-model"
+            self.staff: Staff = Models(spec, sockets, self._forget_inherited, self._tell)
+        else:
+            self.staff = Staff(spec, sockets, self._forget_inherited)
         self._ready: Optional[Dict[str, Any]] = None
         self._draining = False
         self._terminated = False  # by SIGTERM
@@ -126,6 +132,8 @@ class Zygote:
             if self._companion is not None:
                 self._companion.watch(self._forget_inherited)
             self._now_ready(time.monotonic() - started, handler.batchable)
+        elif self.mode == "multi-model":
+            self._now_ready(time.monotonic() - started, False)
         _freeze()
         return self._loop()
 
@@ -176,9 +184,13 @@ class Zygote:
     def _now_ready(self, seconds: float, batchable: bool) -> None:
         batch = int(self.spec.get("batch") or 1) if batchable else 1
         self._ready = {"seconds": round(seconds, 4), "mode": self.mode, "batch": batch}
-        print("Model loaded in {:.2f} s ({}).".format(seconds, self.mode), flush=True)
+        what = "Ready for models" if self.mode == "multi-model" else "Model loaded"
+        print("{} in {:.2f} s ({}).".format(what, seconds, self.mode), flush=True)
+        self._tell(frames.READY, self._ready)
+
+    def _tell(self, kind: int, message: Dict[str, Any]) -> None:
         for link in self.links:
-            link.send(frames.READY, self._ready)
+            link.send(kind, message)
 
     def _fail(self, kind: str, text: str) -> int:
         """Tell every front that the model cannot be served, wait until they have heard; exit code 1."""
@@ -228,6 +240,7 @@ class Zygote:
                     return 1  # the replica is replaced; its workers and all else in the sandbox end with this process
             if not self._draining:
                 self.staff.fill()
+            self.staff.watch()
             failure = self._hear_loads()
             if failure is not None:
                 return self._fail("load", failure)
@@ -284,6 +297,12 @@ class Zygote:
             link.send(frames.PONG, {})
         elif kind == frames.DRAIN:
             self._draining = True
+            self.staff.drain()
+        elif isinstance(self.staff, Models):
+            if kind == frames.LOAD:
+                self.staff.load(message)
+            elif kind == frames.UNLOAD:
+                self.staff.unload(int(message.get("pid") or 0))
 
     def _greeted(self, link: Link) -> None:
         self._take(link.welcome)
@@ -298,9 +317,8 @@ class Zygote:
 
     def _reap(self) -> None:
         for pid, status, drained in self.staff.reap():
-            if not drained:
-                for link in self.links:
-                    link.send(frames.EXITED, {"pid": pid, "status": status})
+            if not drained or self.mode == "multi-model":
+                self._tell(frames.EXITED, {"pid": pid, "status": status})
         while self.staff.strays:
             stray = self.staff.strays.pop()
             if self._companion is not None:

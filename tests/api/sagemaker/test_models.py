@@ -69,7 +69,6 @@ async def test_create_describe_delete(ask: Any, image: str, clock: Any) -> None:
             {"PrimaryContainer": {"Image": "xgboost:1"}, "InferenceExecutionConfig": {"Mode": "Serial"}},
             "InferenceExecutionConfig is for models with Containers",
         ),
-        ({"PrimaryContainer": {"Image": "xgboost:1", "Mode": "MultiModel"}}, "MultiModel is not available"),
         (
             {"PrimaryContainer": {"ModelPackageName": "p", "Image": "xgboost:1"}},
             "either ModelPackageName or Image, not both",
@@ -90,6 +89,29 @@ async def test_create_describe_delete(ask: Any, image: str, clock: Any) -> None:
                 }
             },
             "cannot be the name of a folder",
+        ),
+        ({"PrimaryContainer": {"Image": "xgboost:1", "Mode": "MultiModel"}}, "MultiModel .* needs ModelDataUrl"),
+        (
+            {"PrimaryContainer": {"Image": "xgboost:1", "Mode": "MultiModel", "ModelDataSource": {"S3DataSource": {}}}},
+            "ModelDataSource cannot be used with Mode MultiModel",
+        ),
+        (
+            {"PrimaryContainer": {"Image": "xgboost:1", "MultiModelConfig": {"ModelCacheSetting": "Disabled"}}},
+            "MultiModelConfig needs Mode MultiModel",
+        ),
+        (
+            {"Containers": [{"Image": "xgboost:1", "Mode": "MultiModel", "ModelDataUrl": "s3://b/m/"}] * 2},
+            "Only one of the Containers may have Mode MultiModel",
+        ),
+        (
+            {
+                "Containers": [
+                    {"Image": "xgboost:1", "Mode": "MultiModel", "ModelDataUrl": "s3://b/m/", "ContainerHostname": "a"},
+                    {"Image": "xgboost:1", "ContainerHostname": "b"},
+                ],
+                "InferenceExecutionConfig": {"Mode": "Direct"},
+            },
+            "Mode MultiModel is for serial pipelines",
         ),
         (
             {
@@ -126,3 +148,14 @@ async def test_several_containers_are_shown_as_they_were_given(ask: Any, image: 
     assert [c["ContainerHostname"] for c in described["Containers"]] == ["first", "second"]
     assert described["InferenceExecutionConfig"] == {"Mode": "Direct"}
     assert "PrimaryContainer" not in described
+
+
+async def test_a_multi_model_container_is_recorded_as_it_is(ask: Any, image: str) -> None:
+    container = {
+        "Image": image,
+        "Mode": "MultiModel",
+        "ModelDataUrl": "s3://b/models/",
+        "MultiModelConfig": {"ModelCacheSetting": "Disabled"},
+    }
+    await ask("CreateModel", ModelName="m", PrimaryContainer=container)
+    assert (await ask("DescribeModel", ModelName="m"))["PrimaryContainer"] == {**container, "Environment": {}}

@@ -19,6 +19,7 @@ from clary.domain import (
     regression,
     rollout_status,
     serverless,
+    target_models,
 )
 from clary.domain.containers import containers_of
 from clary.domain.errors import Invalid, NotFound
@@ -65,6 +66,7 @@ async def _fleet(call: Call, config_name: str) -> Fleet:
     fleet = new_fleet(call.new_id(), config_name, rows, containers, call.now, shadows)
     serverless.check_fleet(fleet)
     check_shadows(fleet)
+    target_models.check_fleet(fleet)
     _check_size(call, fleet)
     return fleet
 
