@@ -107,8 +107,10 @@ class TestModels:
         again = {"model": "a", "digest": "a", "size": 1}
         r.say(frames.LOAD, **again, copies=1)
         r.say(frames.LOAD, **again, copies=2)
-        assert len(r.of("a", 2)) == 2
-        assert r.replica.output.count("Model a loaded") == 2
+        r.of("a", 2)
+        r.load("b")  # whatever was asked before is done when this one is there
+        r.of("b")
+        assert len(r.of("a")) == 2
 
     def test_the_containers_own_code_serves_every_model(
         self, many: Callable[..., Many], script: Callable[[str], dict[str, Any]]
