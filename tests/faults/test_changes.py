@@ -126,6 +126,64 @@ def test_a_killed_control_plane_rolls_back_as_recorded(scene: Scene, live: str, 
     assert "PendingDeploymentSummary" not in found
 
 
+def test_a_killed_control_plane_rolls_a_half_rolled_update_back_on_an_alarm(scene: Scene, live: str) -> None:
+    """Part of the old fleet has gone already: it comes back, batch by batch, and no request is lost on the way."""
+    old, new = served(scene, live), another(scene, live)
+    watcher = scene.server.client("cloudwatch", retries={"mode": "standard", "total_max_attempts": 10})
+    watcher.put_metric_alarm(
+        AlarmName="half",
+        Namespace="Mine",
+        MetricName="Bad",
+        Statistic="Sum",
+        Period=3600,
+        EvaluationPeriods=1,
+        Threshold=1.0,
+        ComparisonOperator="GreaterThanThreshold",
+        TreatMissingData="ignore",
+    )
+    watcher.set_alarm_state(AlarmName="half", StateValue="OK", StateReason="a test")
+    guarded = {
+        "RollingUpdatePolicy": {
+            "MaximumBatchSize": {"Type": "INSTANCE_COUNT", "Value": 1},
+            "RollbackMaximumBatchSize": {"Type": "INSTANCE_COUNT", "Value": 1},
+            "WaitIntervalInSeconds": 3,
+        },
+        "AutoRollbackConfiguration": {"Alarms": [{"AlarmName": "half"}]},
+    }
+    before = scene.status(live)["EndpointConfigName"]
+    with scene.load(live, pause=0.01) as load:
+        update(scene, live, config(scene, new), guarded)
+        until(
+            lambda: scene.status(live)["ProductionVariants"][0]["CurrentInstanceCount"] == 1, 60, "one old one is gone"
+        )
+        watcher.set_alarm_state(AlarmName="half", StateValue="ALARM", StateReason="a test")
+        scene.back("control", scene.kill("control"))
+        scene.in_service(live, 60)
+        load.more(200)
+    clean(load)
+    found = scene.status(live)
+    assert found["EndpointConfigName"] == before
+    assert "alarm half is in state ALARM" in found["FailureReason"]
+    assert served(scene, live) == old
+    until(lambda: len(zygotes(scene)) == 2, 30, "only the old fleet is left")
+    watcher.delete_alarms(AlarmNames=["half"])
+
+
+def test_a_killed_control_plane_goes_on_with_a_change_in_place(scene: Scene, live: str) -> None:
+    now = served(scene, live)
+    before = zygotes(scene)
+    with scene.load(live, pause=0.01) as load:
+        for count, kind in ((3, "ml.c5.xlarge"), (2, "ml.m5.large")):
+            wanted = config(scene, now, count, kind)
+            update(scene, live, wanted)
+            scene.back("control", scene.kill("control"))
+            scene.in_service(live, 60)
+            assert scene.status(live)["EndpointConfigName"] == wanted
+        load.more(200)
+    clean(load)
+    assert zygotes(scene) == before, "the same processes"
+
+
 def test_sizes_and_counts_change_in_place_within_a_second(scene: Scene, live: str) -> None:
     now = served(scene, live)
     if not now.startswith("change-"):

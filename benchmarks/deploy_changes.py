@@ -1,0 +1,160 @@
+"""What it takes to create and to change an endpoint, and how many requests fail meanwhile: 64 connections, built-in XGBoost.
+
+The load runs from before each change until after it, and until at least `LEAST` requests were answered. Times leave out the waits that
+the change itself asks for (bakes and termination waits).
+"""
+
+from __future__ import annotations
+
+import tempfile
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from benchmarks.common import Row, say
+from benchmarks.load import save, wrk
+from benchmarks.serve import signed
+from benchmarks.start import ROLE, XGBOOST, Bench, name, put_data, running, train
+from clary.app import demo
+
+LEAST = 20_000
+CONNECTIONS = 64
+CHUNK = 2  # seconds of load at a time
+PATIENCE = 120.0
+PERCENT = "CAPACITY_PERCENT"
+SETTLED = ("InService", "Failed", "UpdateRollbackFailed")
+
+
+def _blue_green(kind: str, **sizes: Any) -> dict[str, Any]:
+    shift = {"Type": kind, "WaitIntervalInSeconds": 1, **sizes}
+    return {"BlueGreenUpdatePolicy": {"TrafficRoutingConfiguration": shift}}
+
+
+class Site:
+    """An endpoint of two replicas, and models that differ in a variable of their environment only."""
+
+    def __init__(self, bench: Bench) -> None:
+        self.bench = bench
+        put_data(bench)
+        _, job = train(bench, XGBOOST, {"num_round": "20", "objective": "binary:logistic"})
+        self.artifact = job["ModelArtifacts"]["S3ModelArtifacts"]
+        self.body = demo.split()[1][0].partition(",")[2].encode()
+        self.endpoint = name("changing")
+        self.model = self.made(self.artifact)
+        self.created = self.create()
+        self.folder = Path(tempfile.mkdtemp(prefix="clary-bench-deploy-"))
+
+    def made(self, artifact: str) -> str:
+        model = name("model")
+        container = {"Image": XGBOOST, "ModelDataUrl": artifact, "Environment": {"WHICH": model}}
+        self.bench.sagemaker.create_model(ModelName=model, ExecutionRoleArn=ROLE, PrimaryContainer=container)
+        return model
+
+    def config(self, model: str, count: int = 2, kind: str = "ml.m5.large") -> str:
+        config = name("config")
+        variant = {"VariantName": "main", "ModelName": model, "InitialInstanceCount": count, "InstanceType": kind}
+        self.bench.sagemaker.create_endpoint_config(EndpointConfigName=config, ProductionVariants=[variant])
+        return config
+
+    def create(self) -> float:
+        config = self.config(self.model)
+        began = time.perf_counter()
+        self.bench.sagemaker.create_endpoint(EndpointName=self.endpoint, EndpointConfigName=config)
+        self.settled()
+        return time.perf_counter() - began
+
+    def settled(self) -> dict[str, Any]:
+        deadline = time.monotonic() + PATIENCE
+        while True:
+            found: dict[str, Any] = self.bench.sagemaker.describe_endpoint(EndpointName=self.endpoint)
+            if found["EndpointStatus"] in SETTLED:
+                return found
+            if time.monotonic() > deadline:
+                raise RuntimeError(f"{self.endpoint} is still {found['EndpointStatus']}")
+            time.sleep(0.01)
+
+    def update(self, config: str, policy: dict[str, Any] | None = None, good: bool = True) -> None:
+        more = {"DeploymentConfig": policy} if policy else {}
+        self.bench.sagemaker.update_endpoint(EndpointName=self.endpoint, EndpointConfigName=config, **more)
+        found = self.settled()
+        if found["EndpointStatus"] != "InService" or (found["EndpointConfigName"] == config) is not good:
+            raise RuntimeError(f"{found['EndpointStatus']}: {found.get('FailureReason')}")
+
+    def under_load(self, change: Callable[[], None]) -> tuple[float, int, int]:
+        """Seconds of the change, requests, and how many of them failed."""
+        requests = save(self.folder / "requests", signed(self.bench, self.endpoint, [self.body]))
+        done, total, failed = threading.Event(), 0.0, 0
+        seconds: list[float] = []
+        errors: list[Exception] = []
+
+        def run() -> None:
+            try:
+                time.sleep(0.3)  # the load is on its way
+                began = time.perf_counter()
+                change()
+                seconds.append(time.perf_counter() - began)
+            except Exception as error:  # noqa: BLE001  it is raised again where the load ends
+                errors.append(error)
+            finally:
+                done.set()
+
+        thread = threading.Thread(target=run, daemon=True)
+        thread.start()
+        ended = False
+        while not ended or total < LEAST:
+            ended = done.is_set()  # the last piece of load begins after the end
+            load = wrk(self.bench.settings.port, requests, CONNECTIONS, CHUNK)
+            total += load.rate * CHUNK
+            failed += load.failed
+        thread.join()
+        if errors:
+            raise errors[0]
+        return seconds[0], int(total), failed
+
+
+def rows(environments: str) -> list[Row]:
+    """The rows of `scripts/bench deploy` about creating and changing."""
+    with running(environments) as (bench, _):
+        site = Site(bench)
+        found = [Row("CreateEndpoint to InService, 2 replicas", site.created, "s")]
+        for what, waits, must, change in _changes(site):
+            say(f"  {what} ...")
+            seconds, total, failed = site.under_load(change)
+            took = seconds - waits
+            bound = {"must": f"<= {must:g} s", "ok": took <= must} if must else {}
+            found.append(Row(what, took, "s", **bound))
+            found.append(Row(f"{what}: failed of {total:,}", failed, "", must="0", ok=failed == 0 and total >= LEAST))
+    return found
+
+
+def _changes(site: Site) -> list[tuple[str, float, float, Callable[[], None]]]:
+    """What, the seconds that it waits by itself, the most that it may take beyond them (0: reported only, for it starts replicas beside
+    a load that takes the whole machine), and how it is done."""
+
+    def fresh(policy: dict[str, Any] | None = None) -> Callable[[], None]:
+        def change() -> None:
+            site.model = site.made(site.artifact)
+            site.update(site.config(site.model), policy)
+
+        return change
+
+    def sized(count: int, kind: str) -> Callable[[], None]:
+        return lambda: site.update(site.config(site.model, count, kind))
+
+    def broken() -> None:
+        site.bench.s3.put_object(Bucket="bench", Key="broken/model.tar.gz", Body=b"this is no archive")
+        site.update(site.config(site.made("s3://bench/broken/model.tar.gz")), good=False)
+
+    rolling = {"MaximumBatchSize": {"Type": "INSTANCE_COUNT", "Value": 1}, "WaitIntervalInSeconds": 1}
+    return [
+        ("update, all at once", 0, 0, fresh()),
+        ("update, canary", 2, 0, fresh(_blue_green("CANARY", CanarySize={"Type": "INSTANCE_COUNT", "Value": 1}))),
+        ("update, linear", 3, 0, fresh(_blue_green("LINEAR", LinearStepSize={"Type": PERCENT, "Value": 34}))),
+        ("update, rolling", 2, 0, fresh({"RollingUpdatePolicy": rolling})),
+        ("another instance type, in place", 0, 1, sized(2, "ml.m5.xlarge")),
+        ("one replica more, in place", 0, 0, sized(3, "ml.m5.xlarge")),
+        ("one replica less, in place", 0, 1, sized(2, "ml.m5.xlarge")),
+        ("roll back from a broken model", 0, 0, broken),
+    ]
