@@ -2,7 +2,8 @@
 that each implementation's test inherits. The object store's own, `Index`, is in `object_ports.py`.
 
 `Store` records, `Backend` processes, `Fronts` the data plane, `Artifacts` files between the object store and workloads,
-`Runtimes` environments behind image names, `Logs` lines, `Datapoints` metrics, `Keys` credentials, `Clock` time.
+`Runtimes` environments behind image names, `Logs` lines, `Datapoints` metrics, `Keys` credentials, `Clock` time, `Predictor` predictions of
+asynchronous endpoints, `Topics` notifications.
 """
 
 from __future__ import annotations
@@ -149,6 +150,10 @@ class Artifacts(Protocol):
     async def place(self, bucket: str, keys: Mapping[str, str], folder: str) -> None:
         """Put objects (key -> path relative to `folder`) as read-only files: hard links of blobs when the store is ours on this
         filesystem, copies otherwise. All or nothing."""
+        ...
+
+    async def head(self, bucket: str, key: str) -> StoredObject:
+        """An object without its content."""
         ...
 
     async def read(self, bucket: str, key: str, limit: int) -> bytes:
@@ -331,3 +336,61 @@ class Events(Protocol):
 
     def wake(self, subject: str) -> None: ...
     def stream(self, subject: str) -> AsyncIterator[None]: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """One prediction for an asynchronous endpoint. `id` names the attempt: the same id joins a prediction that runs already, or gets
+    its answer. `timeout` in seconds."""
+
+    account: str
+    region: str
+    endpoint: str
+    id: str
+    timeout: float
+    content_type: str = ""
+    accept: str = ""
+    attributes: str = ""
+    inference: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Predicted:
+    """What came of it. `status` 200: the file has `size` bytes of `content_type`. Else `code` is AWS's error, `message` what a client
+    would have read, `original` the model's own words."""
+
+    status: int
+    content_type: str = ""
+    variant: str = ""
+    size: int = 0
+    code: str = ""
+    message: str = ""
+    original: str = ""
+
+
+class Predictor(Protocol):
+    """Predictions of asynchronous endpoints, for whoever works off their queues."""
+
+    async def predict(self, asked: Asked, source: str, target: str) -> Predicted:
+        """Have the file `source` predicted; a good answer's body is in the file `target`. Unavailable: the endpoint's home front is
+        away, has no replica, or went away before it answered; the same `id` may be sent again."""
+        ...
+
+
+class Topics(Protocol):
+    """SNS topics as others publish to them: an alarm, a finished inference."""
+
+    async def publish(
+        self,
+        topic: str,
+        message: str,
+        now: float,
+        *,
+        account: str,
+        id_: str,
+        subject: str = "",
+        attributes: Mapping[str, Mapping[str, str]] = MappingProxyType({}),
+    ) -> int:
+        """Have the message delivered to every subscription of the topic (an ARN of that account): durable once answered, delivered
+        soon. The same `id_` twice is one message. The number of subscriptions back. NotFound: no such topic of this account."""
+        ...

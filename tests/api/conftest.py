@@ -49,6 +49,7 @@ def ports(clock: FakeClock) -> Ports:
         keys=nothing,
         fronts=nothing,
         clock=clock,
+        topics=nothing,
         settings=ApiSettings(page_key=b"k", hold_seconds=5.0),
     )
 

@@ -160,7 +160,7 @@ UNSIGNED = b"POST /endpoints/iris/invocations HTTP/1.1\r\nHost: x\r\nContent-Len
         (lambda: signed().replace(b"1,2", b"1,3"), 403, "InvalidSignatureException"),
         (lambda: signed().replace(b"/iris/", b"/rose/"), 403, "InvalidSignatureException"),
         (lambda: UNSIGNED, 403, "MissingAuthenticationTokenException"),
-        (lambda: signed(path="/endpoints/iris/async-invocations"), 400, "UnknownOperationException"),
+        (lambda: signed(path="/endpoints/iris/async-invocations"), 404, "UnknownOperationException"),
         (lambda: signed(path="/endpoints/iris/invocations-bidirectional-stream"), 400, "UnknownOperationException"),
         (lambda: signed(path="/endpoints/iris%2Frose/invocations"), 400, "ValidationError"),
         (lambda: signed(path="/endpoints/iris"), 404, "UnknownOperationException"),

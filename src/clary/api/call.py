@@ -14,7 +14,8 @@ from clary.domain.capacity import Machine
 from clary.domain.ids import arn as make_arn
 from clary.domain.ids import uuid7
 from clary.domain.resources import KINDS, Scope
-from clary.ports import Artifacts, Clock, Datapoints, Fronts, Keys, Logs, Runtimes, Store
+from clary.domain.topics import Allowed
+from clary.ports import Artifacts, Clock, Datapoints, Fronts, Keys, Logs, Runtimes, Store, Topics
 
 Params = dict[str, Any]
 
@@ -35,6 +36,7 @@ class ApiSettings:
     rollback_on_regression: float = (
         0.0  # false alarm rate of the comparison of an update's fleets; 0: they are not compared
     )
+    subscribers: Allowed = field(default_factory=Allowed)  # where topics may deliver to
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +51,7 @@ class Ports:
     keys: Keys
     fronts: Fronts
     clock: Clock
+    topics: Topics
     settings: ApiSettings = field(default_factory=ApiSettings)
 
 
@@ -63,6 +66,7 @@ class Call:
     principal: str  # ARN of the caller
     request_id: str = ""
     user_agent: str = ""
+    retry_token: str = ""  # amz-sdk-invocation-id: the same in every attempt of a client at one call
     now: float = 0.0
 
     @property

@@ -13,6 +13,7 @@ SERVICES: Mapping[str, str] = {
     "sts": "",
     "iam": "",
     "logs": "",
+    "sns": "",
     "application-autoscaling": "",
     "cloudwatch": "",
     "ecr": "",
@@ -21,7 +22,7 @@ SERVICES: Mapping[str, str] = {
 }
 ELSEWHERE: tuple[tuple[str, str, str], ...] = (
     ("sagemaker-runtime", "InvokeEndpoint", "answered by the fronts"),
-    ("sagemaker-runtime", "InvokeEndpointAsync", "refused: not available yet"),
+    ("sagemaker-runtime", "InvokeEndpointAsync", "answered by the control plane: queued for the endpoint's replicas"),
     ("sagemaker-runtime", "InvokeEndpointWithResponseStream", "answered by the fronts"),
     (
         "s3",

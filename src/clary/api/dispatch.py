@@ -27,6 +27,7 @@ async def answer(
     principal: str,
     request_id: str = "",
     user_agent: str = "",
+    retry_token: str = "",
 ) -> Params:
     """Run the operation. ClaryError for everything a client can be told (see `errors.translate`)."""
     found = registry.find(service, operation)
@@ -40,6 +41,7 @@ async def answer(
         principal=principal,
         request_id=request_id,
         user_agent=user_agent,
+        retry_token=retry_token,
         now=ports.clock.now(),
     )
     return await found.handler(call, params)

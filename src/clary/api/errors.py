@@ -94,12 +94,27 @@ _CLOUDWATCH: Candidates = {
     Stale: ("ConcurrentModificationException", "ResourceConflict", "ServiceUnavailable"),
     Unavailable: ("ServiceUnavailable",),
 }
+_RUNTIME: Candidates = {
+    **dict.fromkeys(_SAGEMAKER, ("ValidationError",)),
+    Denied: ("AccessDeniedException",),
+    Stale: ("ServiceUnavailable",),
+    Unavailable: ("ServiceUnavailable",),
+}
+_SNS: Candidates = {
+    **dict.fromkeys(_SAGEMAKER, ("InvalidParameter",)),
+    NotFound: ("NotFound", "ResourceNotFound", "InvalidParameter"),
+    Denied: ("AuthorizationError",),
+    Stale: ("ConcurrentAccess", "InternalError"),
+    Unavailable: ("ServiceUnavailable",),
+}
 CODES: Mapping[str, Candidates] = {
     "sagemaker": _SAGEMAKER,
     "logs": _LOGS,
     "iam": _IAM,
     "sts": _STS,
     "cloudwatch": _CLOUDWATCH,
+    "sagemaker-runtime": _RUNTIME,
+    "sns": _SNS,
 }
 
 # What the real service answers against its own model (reference/sagemaker.md 1.3): (operation, error) -> code.

@@ -14,6 +14,8 @@ MODULES: tuple[str, ...] = (
     "clary.api.iam_users",
     "clary.api.logs",
     "clary.api.metric_data",
+    "clary.api.sagemaker_runtime",
+    "clary.api.sns",
     "clary.api.sts",
     "clary.api.sagemaker.model_package_groups",
     "clary.api.sagemaker.model_packages",

@@ -29,6 +29,7 @@ STATE = (
     "logs/clary",
     "fronts",
     "backend",
+    "async",
 )
 OWN = frozenset({*STATE, "clary.toml", "clary.lock", "records.db", "models", "sdk", "edge"})
 EPHEMERAL = ".ephemeral"  # marks a folder that began empty and may be forgotten

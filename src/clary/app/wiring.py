@@ -20,6 +20,7 @@ from clary.api.identity import Identity
 from clary.app import workloads
 from clary.app.clock import SystemClock
 from clary.app.machine import measure
+from clary.app.queues import Queues, World
 from clary.app.settings import Settings
 from clary.backends import runtimes
 from clary.domain import extensions, regression
@@ -34,6 +35,7 @@ from clary.domain.jobs import Command as JobCommand
 from clary.domain.jobs import Seen as JobSeen
 from clary.domain.roles import default_role
 from clary.domain.serverless import Rest
+from clary.domain.topics import Allowed
 from clary.loops import alarms, endpoints, jobs, orphans, upkeep
 from clary.loops.job_places import JobSettings
 from clary.loops.job_work import JobPorts
@@ -65,6 +67,7 @@ SERVICES = (
     "ecr",
     "iam",
     "logs",
+    "sns",
     "sts",
 )
 
@@ -83,6 +86,7 @@ async def control(settings: Settings) -> AsyncIterator[Control]:
     clock = SystemClock()
     keys = FileKeys(settings.root / "keys")
     store = sql.open_store(settings.database_url)
+    secret = keys.derive(b"asynchronous").hex()
     backend = workloads.backend(settings)
     runs: Backend[Any] = backend
     folder, given = str(settings.environments_folder), settings.build_environment()
@@ -90,7 +94,8 @@ async def control(settings: Settings) -> AsyncIterator[Control]:
     logs, datapoints = FileLogs(settings.root / "logs"), FileDatapoints(settings.root / "datapoints")
     artifacts = make_artifacts(settings, keys)
     models = TargetModels(store, artifacts, str(settings.root / "replicas"), clock)
-    fronts = FrontClient([str(settings.front_ctl(index)) for index in range(settings.front_count)], keys, models.place)
+    sockets = [str(settings.front_ctl(index)) for index in range(settings.front_count)]
+    fronts = FrontClient(sockets, keys, models.place, secret)
     await first_role(store, settings.account, clock.now())
     await fronts.start()
     measured = partial(measure, len(backend.host.gpus), settings.max_jobs)
@@ -99,10 +104,11 @@ async def control(settings: Settings) -> AsyncIterator[Control]:
     places = Ledger()
     job_subject = jobs.JobSubject(job_ports, job_settings(settings), places)
     endpoint_subject = endpoints.EndpointSubject(serving_ports, serving_settings(settings), places)
-    alarm_ports = alarms.AlarmPorts(store, datapoints, clock)
+    owner = owner_of(settings)
+    queues = Queues(settings, World(store, artifacts, datapoints, logs, clock), secret, owner, measured)
+    alarm_ports = alarms.AlarmPorts(store, datapoints, clock, {"arn:aws:sns:": queues.tell})
     alarm_subject = alarms.AlarmSubject(alarm_ports)
     telemetry = Telemetry(TelemetryPorts(store, fronts, runs, datapoints, clock, memory_of(settings, measured)))
-    owner = owner_of(settings)
     alarm_loop: Loop[AlarmCommand, AlarmSeen] = Loop(alarm_subject, store, clock, owner)
     job_loop: Loop[JobCommand, JobSeen] = Loop(job_subject, store, clock, owner)
     endpoint_loop: Loop[EndpointCommand, EndpointSeen] = Loop(endpoint_subject, store, clock, owner)
@@ -115,11 +121,10 @@ async def control(settings: Settings) -> AsyncIterator[Control]:
     )
     chores = (upkeep.keep(logs, clock), upkeep.keep(datapoints, clock), telemetry.run())
     loops = (job_loop.run(), endpoint_loop.run(), alarm_loop.run())
-    tasks = tuple(asyncio.create_task(work) for work in (*loops, *chores))
+    tasks = tuple(asyncio.create_task(work) for work in (*loops, *queues.run(), *chores))
     handlers.load()
-    ports = Ports(
-        store, artifacts, built, logs, datapoints, keys, fronts, clock, api_settings(settings, keys, measured())
-    )
+    told = api_settings(settings, keys, measured())
+    ports = Ports(store, artifacts, built, logs, datapoints, keys, fronts, clock, queues.topics, told)
     try:
         yield Control(application(settings, ports), tasks)
     finally:
@@ -128,6 +133,7 @@ async def control(settings: Settings) -> AsyncIterator[Control]:
         await asyncio.gather(*tasks, return_exceptions=True)
         for each in undo:
             each()
+        queues.close()
         await fronts.close()
         await store.close()
         datapoints.close()
@@ -157,6 +163,7 @@ def application(settings: Settings, ports: Ports) -> Application:
             principal=invocation.principal.principal,
             request_id=invocation.request_id,
             user_agent=invocation.user_agent,
+            retry_token=str(invocation.headers.get("amz-sdk-invocation-id", ""))[:128],
         )
 
     def explain(error: Exception, invocation: Invocation) -> ServiceError | None:
@@ -200,6 +207,7 @@ def api_settings(settings: Settings, keys: FileKeys, machine: Machine) -> ApiSet
             settings.rollback_on_regression, "The setting rollback_on_regression"
         ),
         machine=machine,
+        subscribers=Allowed(settings.subscribers),
     )
 
 

@@ -6,6 +6,7 @@ import hashlib
 from dataclasses import replace
 
 from clary.domain import instances, own_servers
+from clary.domain.async_inference import LARGEST
 from clary.domain.fleets import DRAINING, STOPPING, Fleet, Plant, Variant
 from clary.domain.regression import SLOWER
 from clary.domain.resources import Record
@@ -25,7 +26,11 @@ def route_of(record: Record, plant: Plant, revision: int, cpus: int, rest: float
         if variant.replicas or fleet is (plant.serving or plant.incoming)
     ]
     scope = record.scope
-    return EndpointRoute(scope.account, scope.region, record.name, revision, tuple(variants))
+    route = EndpointRoute(scope.account, scope.region, record.name, revision, tuple(variants))
+    front = plant.serving or plant.incoming
+    if front is not None and front.asynchronous:
+        return replace(route, asynchronous=True, max_payload=LARGEST)
+    return route
 
 
 def share_of(plant: Plant, fleet: Fleet, variant: Variant) -> float:

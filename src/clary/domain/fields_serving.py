@@ -153,16 +153,25 @@ CREATE_ENDPOINT_CONFIG: tuple[Row, ...] = (
         ),
     ),
     (
-        _REFUSED,
-        "asynchronous endpoints are not available yet",
+        _HONOURED,
+        "",
         _under(
             "AsyncInferenceConfig",
-            """ClientConfig ClientConfig.MaxConcurrentInvocationsPerInstance OutputConfig OutputConfig.KmsKeyId
-            OutputConfig.S3OutputPath OutputConfig.S3FailurePath OutputConfig.NotificationConfig
-            OutputConfig.NotificationConfig.SuccessTopic OutputConfig.NotificationConfig.ErrorTopic
-            OutputConfig.NotificationConfig.IncludeInferenceResponseIn""",
+            """OutputConfig OutputConfig.S3FailurePath OutputConfig.NotificationConfig OutputConfig.NotificationConfig.SuccessTopic
+            OutputConfig.NotificationConfig.ErrorTopic OutputConfig.NotificationConfig.IncludeInferenceResponseIn""",
         ),
     ),
+    (
+        _HONOURED,
+        "default: async-endpoint-outputs/ENDPOINT in the SDKs' default bucket",
+        "AsyncInferenceConfig.OutputConfig.S3OutputPath",
+    ),
+    (
+        _HONOURED,
+        "default: as many as a replica has workers",
+        _under("AsyncInferenceConfig.ClientConfig", "MaxConcurrentInvocationsPerInstance"),
+    ),
+    (_RECORDED, _NO_KMS, "AsyncInferenceConfig.OutputConfig.KmsKeyId"),
     (
         _REFUSED,
         "online explanations are not available yet",

@@ -120,12 +120,13 @@ class Variant:
 
 @dataclass(frozen=True, slots=True)
 class Fleet:
-    """`id` is new with every fleet."""
+    """`id` is new with every fleet. `asynchronous`: the config's AsyncInferenceConfig, if it has one."""
 
     id: str
     config: str  # endpoint config's name
     variants: tuple[Variant, ...]
     created: float
+    asynchronous: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def replicas(self) -> tuple[Replica, ...]:

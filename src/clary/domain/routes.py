@@ -67,7 +67,8 @@ class VariantRoute:
 
 @dataclass(frozen=True, slots=True)
 class EndpointRoute:
-    """Everything a front needs to serve an endpoint. A higher `revision` replaces a lower one."""
+    """Everything a front needs to serve an endpoint. A higher `revision` replaces a lower one. `asynchronous`: predictions come
+    from its queue only, not from clients."""
 
     account: str
     region: str
@@ -75,6 +76,7 @@ class EndpointRoute:
     revision: int
     variants: tuple[VariantRoute, ...]
     max_payload: int = 25 << 20
+    asynchronous: bool = False
 
     def to_json(self) -> dict[str, Any]:
         return asdict(self)

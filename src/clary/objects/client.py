@@ -40,6 +40,9 @@ class OwnArtifacts:
     async def place(self, bucket: str, keys: Mapping[str, str], folder: str) -> None:
         await self._ask("place", bucket=bucket, keys=dict(keys), folder=folder)
 
+    async def head(self, bucket: str, key: str) -> StoredObject:
+        return StoredObject(*await self._ask("head", bucket=bucket, key=key))
+
     async def read(self, bucket: str, key: str, limit: int) -> bytes:
         content: bytes = await self._ask("read", bucket=bucket, key=key, limit=limit)
         return content

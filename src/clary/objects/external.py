@@ -122,6 +122,13 @@ class ExternalArtifacts:
         with open(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC, 0o444), "wb") as file:
             shutil.copyfileobj(body, file, PIECE)
 
+    async def head(self, bucket: str, key: str) -> StoredObject:
+        def work() -> StoredObject:
+            found = self._client().head_object(Bucket=bucket, Key=key)
+            return StoredObject(key, found["ContentLength"], found["ETag"].strip('"'), found.get("ContentType", ""))
+
+        return await self._run(work, f"s3://{bucket}/{key}")
+
     async def read(self, bucket: str, key: str, limit: int) -> bytes:
         def work() -> bytes:
             answer = self._client().get_object(Bucket=bucket, Key=key)

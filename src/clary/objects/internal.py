@@ -37,6 +37,7 @@ class Internal:
         self._secret = secret.hex().encode()
         self._operations: dict[str, Callable[[dict[str, Any]], Awaitable[Any]]] = {
             "find": self._find,
+            "head": self._head,
             "exists": self._exists,
             "place": self._place,
             "read": self._read,
@@ -96,6 +97,10 @@ class Internal:
             after = page.next
             if not after:
                 return found
+
+    async def _head(self, asked: dict[str, Any]) -> list[Any]:
+        _, item = await self._item(asked)
+        return [item.key, item.size, item.etag, item.headers.get("content-type", "")]
 
     async def _place(self, asked: dict[str, Any]) -> int:
         """Hard links of blobs: `keys` maps key -> path below `folder`. All or nothing."""

@@ -18,6 +18,7 @@ from clary.domain.errors import Unavailable
 from clary.domain.routes import EndpointRoute, EndpointView
 from clary.domain.target_models import Placement, TargetQuestion
 from clary.ports import Keys
+from clary.serving.asynchronous import KEY_ID, answer_key
 from clary.serving.ctl import Unpacker, pack
 from clary.serving.homes import home
 from clary.wire.sigv4 import signing_key
@@ -37,9 +38,12 @@ class FrontClient:
     """`ports.Fronts` over control sockets; `sockets[i]` is the path of front i's. `place` puts a model where a front asks for it.
     Call `start` on the event loop, `close` at the end."""
 
-    def __init__(self, sockets: Sequence[str], keys: Keys, place: PlaceModel | None = None) -> None:
+    def __init__(
+        self, sockets: Sequence[str], keys: Keys, place: PlaceModel | None = None, asynchronous: str = ""
+    ) -> None:
         self._keys = keys
         self._place = place
+        self._asynchronous = asynchronous  # the secret of `asynchronous.KEY_ID`; "": nobody has it
         self._listeners: list[Listener] = []
         self._lines = [_Line(path, self) for path in sockets]
 
@@ -106,6 +110,8 @@ class FrontClient:
 
     def key(self, question: dict[str, Any]) -> dict[str, Any] | None:
         """The derived key that a front asks for; None when nobody has it. The secret stays here."""
+        if question["access_key_id"] == KEY_ID and self._asynchronous:
+            return answer_key(question, self._asynchronous)
         credential = self._keys.find(str(question["access_key_id"]), str(question["session_token"]))
         if credential is None:
             return None

@@ -172,6 +172,7 @@ def _places(settings: EdgeSettings) -> str:
     }}
     map $request_uri $clary_known {{
         default -;
+        "~^/endpoints/[^/?]+/async-invocations(?:[?]|$)" control;
         "~^/endpoints/[^/?]+/" endpoint;
         "~^/service/[^/?]+/operation/" control;
         "~^/(?:{known})(?:[/?]|$)" control;

@@ -20,6 +20,7 @@ from clary.domain.counts import VariantCounts
 from clary.domain.ids import uuid7
 from clary.domain.routes import EndpointRoute, EndpointView
 from clary.serving import answers, invoke
+from clary.serving.asynchronous import timeout_of
 from clary.serving.endpoint import Endpoint
 from clary.serving.heads import Heads
 from clary.serving.http import Connection
@@ -165,6 +166,7 @@ class Front:
         if request.size > endpoint.route.max_payload:
             raise self._oversize(request.size, endpoint.route.max_payload)
         headers = request.headers
+        timeout = timeout_of(name, endpoint.route.asynchronous, key, headers)
         read = invoke.passed_streamed if request.path.endswith(invoke.STREAMED) else invoke.passed
         meta, aim = read(name, headers)
         if aim is not None or endpoint.containers:
@@ -177,6 +179,7 @@ class Front:
         else:
             kind = Stream if read is invoke.passed_streamed else Single if session else Prediction
             prediction = kind(connection, meta, request.body, pinned)
+        prediction.timeout = timeout
         if session and isinstance(prediction, Single):
             prediction.session = session
             prediction.heard = functools.partial(self.sessions.told, endpoint.key, session)

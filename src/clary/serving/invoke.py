@@ -15,7 +15,6 @@ PREFIX = "/endpoints/"
 SUFFIX = "/invocations"
 STREAMED = "/invocations-response-stream"
 LATER = {  # paths of the service model that are not served yet
-    "/async-invocations": "InvokeEndpointAsync",
     "/invocations-bidirectional-stream": "InvokeEndpointWithBidirectionalStream",
 }
 NEW_SESSION = "NEW_SESSION"

@@ -39,6 +39,7 @@ class Prediction:
         "sent",
         "settled",
         "spent",
+        "timeout",
         "waiter",
         "waiters",
     )
@@ -51,6 +52,7 @@ class Prediction:
         self.pinned = pinned  # TargetVariant: may not move to another variant
         self.arrived = 0.0
         self.deadline = 0.0
+        self.timeout = 0.0  # a deadline of its own; 0: the variant's
         self.sent = 0.0
         self.origin = b""  # the client's own meta, once a pipeline began with it
         self.spent = 0.0  # seconds in the containers before this one

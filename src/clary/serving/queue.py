@@ -71,6 +71,7 @@ class Variant:
         self.copies: Mirror | None = None  # the one that leads here, where this is a shadow
         self.singles = Singles(self, request_id, later)
         self.names_model = False  # requests name a model, of this container or of one behind it: `targets.MultiVariant`
+        self._uneven = False  # queued requests do not expire in their order
         self._heads: dict[bytes, bytes] = {}
 
     # -- arrivals -----------------------------------------------------------------------------------------------------------------
@@ -86,7 +87,8 @@ class Variant:
     def arrived(self, prediction: Prediction) -> None:
         """A request is let in: its time begins."""
         prediction.arrived = now = perf_counter()
-        prediction.deadline = now + self.route.timeout
+        prediction.deadline = now + (prediction.timeout or self.route.timeout)
+        self._uneven |= bool(prediction.timeout)
         self.counters.arrivals += 1
 
     def full(self) -> bool:
@@ -275,6 +277,10 @@ class Variant:
         since, before = self._counted
         self._counted = (now, self.counters.arrivals)
         self._gathered = gathered((self.counters.arrivals - before) / max(now - since, HOLD))
+        if self._uneven:
+            self._uneven = any(prediction.timeout for prediction in queue)
+            for prediction in [p for p in queue if p.deadline <= now]:
+                self._time_out(prediction)  # it is done, and leaves the queue in its turn
         while queue and (queue[0].deadline <= now or queue[0].done):
             prediction = queue.popleft()
             self.queued_bytes -= len(prediction.body)

@@ -37,6 +37,16 @@ class ArtifactsConformance:
         assert (found.key, found.size, found.etag) == ("read/one file+é.bin", len(content), etag)
         assert Path(path).read_bytes() == content
 
+    async def test_an_object_tells_its_size_and_type_without_its_content(
+        self, artifacts: Artifacts, tmp_path: Path
+    ) -> None:
+        etag = await artifacts.store_file(self._file(tmp_path, "h", b"12345"), BUCKET, "head/é", "text/csv")
+        found = await artifacts.head(BUCKET, "head/é")
+        assert (found.key, found.size, found.etag, found.content_type) == ("head/é", 5, etag, "text/csv")
+        for bucket, key in ((BUCKET, "head"), ("no-such-bucket-here", "head/é")):
+            with pytest.raises(NotFound):
+                await artifacts.head(bucket, key)
+
     async def test_a_moved_file_is_gone(self, artifacts: Artifacts, tmp_path: Path) -> None:
         path = self._file(tmp_path, "moved", b"moved")
         await artifacts.store_file(path, BUCKET, "moved", move=True)

@@ -18,11 +18,12 @@ class MemoryArtifacts:
     def __init__(self, buckets: Mapping[str, Mapping[str, bytes]] | None = None, account: str = "") -> None:
         self.buckets: dict[str, dict[str, bytes]] = {name: dict(objects) for name, objects in (buckets or {}).items()}
         self.owners: dict[str, str] = {}
+        self.types: dict[tuple[str, str], str] = {}
         self.account = account
 
     def of(self, account: str) -> MemoryArtifacts:
         other = MemoryArtifacts(account=account)
-        other.buckets, other.owners = self.buckets, self.owners
+        other.buckets, other.owners, other.types = self.buckets, self.owners, self.types
         return other
 
     def _bucket(self, bucket: str) -> dict[str, bytes]:
@@ -55,6 +56,13 @@ class MemoryArtifacts:
                 file.write(objects[key])
             os.chmod(path, 0o444)
 
+    async def head(self, bucket: str, key: str) -> StoredObject:
+        objects = self._bucket(bucket)
+        if key not in objects:
+            raise NotFound(f"The specified key does not exist: {key}")
+        content = objects[key]
+        return StoredObject(key, len(content), hashlib.md5(content).hexdigest(), self.types.get((bucket, key), ""))
+
     async def read(self, bucket: str, key: str, limit: int) -> bytes:
         objects = self._bucket(bucket)
         if key not in objects:
@@ -67,6 +75,7 @@ class MemoryArtifacts:
         objects = self._bucket(bucket)
         with open(path, "rb") as file:
             objects[key] = file.read()
+        self.types[bucket, key] = content_type
         if move:
             os.unlink(path)
         return hashlib.md5(objects[key]).hexdigest()

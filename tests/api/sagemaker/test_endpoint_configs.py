@@ -22,6 +22,9 @@ async def test_create_describe_list_delete(ask: Any, config: str, clock: Any) ->
         await ask("DescribeEndpointConfig", EndpointConfigName=config)
 
 
+SUCCESS = "SUCCESS_NOTIFICATION_TOPIC"
+
+
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
@@ -40,7 +43,6 @@ async def test_variants_that_are_refused(ask: Any, config: str, changes: dict[st
     ("params", "words"),
     [
         ({"DataCaptureConfig": {"EnableCapture": True}}, "DataCaptureConfig .*not available yet"),
-        ({"AsyncInferenceConfig": {"OutputConfig": {"S3OutputPath": "s3://b/o"}}}, "AsyncInferenceConfig"),
         ({"ShadowProductionVariants": [VARIANT]}, "must be unique; 'A'"),
         (
             {"ShadowProductionVariants": [{**VARIANT, "VariantName": name} for name in "ST"]},
@@ -56,6 +58,15 @@ async def test_variants_that_are_refused(ask: Any, config: str, changes: dict[st
         (
             {"ShadowProductionVariants": [{"VariantName": "S", "ModelName": "m"}]},
             "Production variant 'S' needs InstanceType",
+        ),
+        ({"AsyncInferenceConfig": {"OutputConfig": {"S3OutputPath": "https://example.com/o"}}}, "not an S3 URI"),
+        (
+            {
+                "AsyncInferenceConfig": {
+                    "OutputConfig": {"NotificationConfig": {"IncludeInferenceResponseIn": [SUCCESS]}}
+                }
+            },
+            "has no SuccessTopic",
         ),
         ({"ProductionVariants": [VARIANT, VARIANT]}, "must be unique"),
     ],

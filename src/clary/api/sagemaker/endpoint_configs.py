@@ -8,7 +8,7 @@ from typing import Any
 from clary.api import paging, records, tagging
 from clary.api.call import Call, Params
 from clary.api.registry import operation
-from clary.domain import fields, regression, serverless
+from clary.domain import async_inference, fields, regression, serverless
 from clary.domain.errors import Invalid
 
 
@@ -19,6 +19,8 @@ async def create_endpoint_config(call: Call, params: Params) -> Params:
     serverless.check(params["ProductionVariants"], params)
     shadows = params.get("ShadowProductionVariants") or []
     _check_variants(params["ProductionVariants"])
+    if params.get("AsyncInferenceConfig"):
+        async_inference.check_config(params["AsyncInferenceConfig"])
     _check_shadows(params["ProductionVariants"], shadows)
     for variant in (*params["ProductionVariants"], *shadows):
         await records.find(call, "model", variant["ModelName"])

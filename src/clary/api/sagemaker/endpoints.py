@@ -63,7 +63,9 @@ async def _fleet(call: Call, config_name: str) -> Fleet:
         name: [replace(container, wall=wall, isolated=container.isolated or cut) for container in containers_of(model)]
         for name, model in models.items()
     }
+    asynchronous = config.document["request"].get("AsyncInferenceConfig") or {}
     fleet = new_fleet(call.new_id(), config_name, rows, containers, call.now, shadows)
+    fleet = replace(fleet, asynchronous=asynchronous)
     serverless.check_fleet(fleet)
     check_shadows(fleet)
     target_models.check_fleet(fleet)
@@ -130,6 +132,8 @@ def _described(record: Record) -> Params:
             "StartTime": plant.incoming.created,
             **_summaries(record, plant.incoming, _pending),
         }
+    if shown is not None and shown.asynchronous:
+        answer["AsyncInferenceConfig"] = dict(shown.asynchronous)
     if plant.failure:
         answer["FailureReason"] = plant.failure
     if plant.deployment:
