@@ -8,6 +8,7 @@ import signal
 import threading
 import time
 from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -106,6 +107,37 @@ def _refused(scene: Scene) -> dict[str, Any] | None:
     except ClientError as error:
         return dict(error.response)
     return None
+
+
+def test_no_request_is_missing_in_the_metrics_when_the_control_plane_is_killed(scene: Scene) -> None:
+    scene.deploy("counted")
+    watch = scene.server.client("cloudwatch")
+    began = datetime.now(UTC).replace(second=0, microsecond=0)
+
+    def counted() -> float:
+        answer = watch.get_metric_statistics(
+            Namespace="AWS/SageMaker",
+            MetricName="Invocations",
+            Dimensions=[{"Name": "EndpointName", "Value": "counted"}, {"Name": "VariantName", "Value": "AllTraffic"}],
+            StartTime=began,
+            EndTime=began + timedelta(minutes=20),
+            Period=60,
+            Statistics=["Sum"],
+        )
+        return float(sum(point["Sum"] for point in answer["Datapoints"]))
+
+    asked = 0
+    for _ in range(3):
+        for _ in range(30):
+            scene.invoke("counted", text="x")
+            asked += 1
+        old = scene.kill("control")
+        for _ in range(30):
+            scene.invoke("counted", text="x")
+            asked += 1
+        scene.back("control", old)
+        until(lambda asked=asked: counted() == asked, 20, f"{asked} requests are counted")  # type: ignore[misc]
+    scene.delete("counted")
 
 
 def test_a_job_goes_on_while_the_control_plane_is_killed(scene: Scene) -> None:

@@ -69,6 +69,11 @@ ROUTES = [
         "control",
     ),
     (http("POST", "/service/GraniteServiceVersion20100801/operation/ListMetrics", b"", "monitoring"), "control"),
+    (http("POST", "/", b"{}", "monitoring", X_Amz_Target="GraniteServiceVersion20100801.ListMetrics"), "control"),
+    (
+        http("POST", "/", b"Action=ListMetrics", "monitoring", Content_Type="application/x-www-form-urlencoded"),
+        "control",
+    ),
     (http("POST", "/service/GraniteServiceVersion20100801/operation/ListMetrics", b""), "control"),
     (http("PUT", "/BatchPutMetrics", b"{}", "sagemaker"), "control"),
     (http("GET", "/FeatureGroup/a", b"", "sagemaker"), "control"),

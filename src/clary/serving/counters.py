@@ -14,6 +14,7 @@ from typing import Any
 from clary.domain.datapoints import bucket
 
 KEPT = 4096
+TALLIED = 1024  # 1.5 ms
 
 
 class Counters:
@@ -104,11 +105,11 @@ class Counters:
         self.refused += 1
 
     def tally(self) -> None:
-        """Bring the buckets of latencies (in microseconds) up to date. Of more than KEPT answers since the last time, the newest
-        KEPT stand for all."""
+        """Bring the buckets of latencies (in microseconds) up to date. Of more than TALLIED answers since the last time, the newest
+        TALLIED stand for all: the event loop must not stand still for long."""
         new = self.completed - self._tallied
         self._tallied = self.completed
-        held = min(new, len(self._ring))
+        held = min(new, len(self._ring), TALLIED)
         if held:
             weight = new / held
             for place in self._newest(held):

@@ -6,16 +6,17 @@ equal: an idle minute costs a fraction of a byte, a busy one 6 to 12, a distribu
 
 from __future__ import annotations
 
+import itertools
 import struct
 import sys
 import zlib
 from array import array
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 
 from clary.domain.datapoints import Summary
 
-VERSION = 1
-_HEAD = struct.Struct("<BHI")  # version, summaries, filled buckets
+VERSION = 2
+_HEAD = struct.Struct("<BHII")  # version, summaries, filled buckets, bytes of the first part
 _UNKNOWN = 0xFFFF  # in place of a number of buckets: the distribution is not known
 _LEVEL = 6
 
@@ -25,51 +26,60 @@ def encode(points: Mapping[int, Summary], start: int, step: int) -> bytes:
     times = sorted(points)
     summaries = [points[at] for at in times]
     filled = [sorted(summary.buckets.items()) if summary.buckets else [] for summary in summaries]
-    columns = (
-        array("H", [(at - start) // step for at in times]),
+    plain = (
+        # steps from the one before: where none is missing, they are all the same
+        array("H", [(at - before) // step for before, at in itertools.pairwise([start, *times])]),
         array("d", [summary.count for summary in summaries]),
         # of equal samples the sum is known: counts of events, which are most of what is kept, take half the room
         array("d", [0.0 if summary.low == summary.high else summary.total for summary in summaries]),
         array("d", [summary.low for summary in summaries]),
         array("d", [summary.high for summary in summaries]),
+    )
+    spread = (
         array("H", [_UNKNOWN if s.buckets is None else len(f) for s, f in zip(summaries, filled, strict=True)]),
         array("h", [number for each in filled for number, _ in each]),
         array("d", [count for each in filled for _, count in each]),
     )
-    body = b"".join(_apart(column) for column in columns)
-    return _HEAD.pack(VERSION, len(times), sum(map(len, filled))) + zlib.compress(body, _LEVEL)
+    first = zlib.compress(b"".join([_apart(column) for column in plain]), _LEVEL)
+    second = zlib.compress(b"".join([_apart(column) for column in spread]), _LEVEL)
+    return _HEAD.pack(VERSION, len(times), sum(map(len, filled)), len(first)) + first + second
 
 
 def decode(data: bytes, start: int, step: int, spread: bool = True) -> Iterable[tuple[int, Summary]]:
     """(time, summary) in order of time, without their distributions if `spread` is not set, which is several times quicker.
     ValueError for what `encode` did not make."""
-    version, count, filled = _HEAD.unpack_from(data)
+    version, count, filled, length = _HEAD.unpack_from(data)
     if version != VERSION:
         raise ValueError(f"a chunk of version {version}")
-    try:
-        body = memoryview(zlib.decompress(memoryview(data)[_HEAD.size :]))
-    except zlib.error as error:
-        raise ValueError(str(error)) from None
-    sizes = (("H", count), ("d", count), ("d", count), ("d", count), ("d", count), ("H", count), ("h", filled))
-    columns = []
-    for kind, length in (*sizes, ("d", filled)):
-        column, body = _together(kind, length, body)
-        columns.append(column)
-        if not spread and len(columns) == 5:
-            offsets, counts, totals, lows, highs = columns
-            for offset, n, total, low, high in zip(offsets, counts, totals, lows, highs, strict=True):
-                yield start + int(offset) * step, Summary(n, n * low if low == high else total, low, high, None)
-            return
-    offsets, counts, totals, lows, highs, widths = columns[:6]
-    numbers, weights = [int(number) for number in columns[6]], columns[7]
-    at = 0
-    for offset, n, total, low, high, width in zip(offsets, counts, totals, lows, highs, widths, strict=True):
+    end = _HEAD.size + length
+    steps, counts, totals, lows, highs = _columns(data[_HEAD.size : end], "Hdddd", [count] * 5)
+    widths: Iterable[float] = itertools.repeat(_UNKNOWN, count)
+    numbers: list[int] = []
+    weights: Sequence[float] = ()
+    if spread:
+        widths, keys, weights = _columns(data[end:], "Hhd", [count, filled, filled])
+        numbers = [int(key) for key in keys]
+    at, first = start, 0
+    for many, n, total, low, high, width in zip(steps, counts, totals, lows, highs, widths, strict=True):
         buckets: dict[int, float] | None = None
         if width != _UNKNOWN:
-            end = at + int(width)
-            buckets = dict(zip(numbers[at:end], weights[at:end], strict=True)) if width else {}
-            at = end
-        yield start + int(offset) * step, Summary(n, n * low if low == high else total, low, high, buckets)
+            last = first + int(width)
+            buckets = dict(zip(numbers[first:last], weights[first:last], strict=True)) if width else {}
+            first = last
+        at += int(many) * step
+        yield at, Summary(n, n * low if low == high else total, low, high, buckets)
+
+
+def _columns(data: bytes, kinds: str, lengths: Sequence[int]) -> list[array[float]]:
+    try:
+        body = memoryview(zlib.decompress(data))
+    except zlib.error as error:
+        raise ValueError(str(error)) from None
+    columns = []
+    for kind, length in zip(kinds, lengths, strict=True):
+        column, body = _together(kind, length, body)
+        columns.append(column)
+    return columns
 
 
 def _apart(column: array[float] | array[int]) -> bytes:
