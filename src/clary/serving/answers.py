@@ -112,6 +112,10 @@ class ModelErrors:
             text = f"Container {self._container}: {text}"
         return self._error(500, text, text, request_id)
 
+    def overloaded(self, reason: str, request_id: bytes) -> bytes:
+        """There is no hope of an answer in time: refused now, and not by a time-out."""
+        return error(503, "ServiceUnavailable", f"Endpoint {self._endpoint} {reason}. Try again.", request_id)
+
     def no_session(self, session: str, request_id: bytes) -> bytes:
         """The session that the request names is over, or never was."""
         text = (

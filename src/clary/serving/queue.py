@@ -7,15 +7,18 @@ the variant. Refuses to know HTTP, sockets and the control plane: those who wait
 
 from __future__ import annotations
 
+import logging
 from collections import deque
 from collections.abc import Callable, Iterable
 from time import perf_counter
 from typing import NamedTuple, cast
 
 from clary.domain.routes import ReplicaRoute, VariantRoute, VariantView
+from clary.serving import outliers
 from clary.serving.answers import ModelErrors, success_head
 from clary.serving.boost import HOLD, gathered
 from clary.serving.counters import Counters
+from clary.serving.overload import SHARE, Drain, most_waiting, surplus
 from clary.serving.pipelines import Passage, first_meta
 from clary.serving.prediction import Prediction, Single
 from clary.serving.replicas import Replica
@@ -23,6 +26,9 @@ from clary.serving.shadow import Mirror
 from clary.serving.singles import Singles
 from clary.serving.workers import Worker
 
+log = logging.getLogger(__name__)
+
+JUDGED = 0.25  # seconds between judgements of the replicas
 BATCH_BYTES = 8 << 20  # bodies of one batch, unless it is a single one
 SMALL_BATCH = 8  # a batch is not cut below this to keep more workers busy: a batch costs less than two
 HEADS = 256  # distinct answer heads remembered
@@ -72,6 +78,10 @@ class Variant:
         self.singles = Singles(self, request_id, later)
         self.names_model = False  # requests name a model, of this container or of one behind it: `targets.MultiVariant`
         self._uneven = False  # queued requests do not expire in their order
+        self._drain = Drain()
+        self._most = route.queue_requests  # that may wait, by how quickly they get their turn
+        self._judged = 0.0
+        self.unfit = False  # some replicas do worse than others
         self._heads: dict[bytes, bytes] = {}
 
     # -- arrivals -----------------------------------------------------------------------------------------------------------------
@@ -92,12 +102,16 @@ class Variant:
         self.counters.arrivals += 1
 
     def full(self) -> bool:
-        """Whether no more may wait: a count and a size, both from the route."""
-        return len(self.queue) >= self.route.queue_requests or self.queued_bytes > self.route.queue_bytes
+        """Whether no more may wait: a count and a size, both from the route, and a count by which all get their turn in time."""
+        return len(self.queue) >= self._most or self.queued_bytes > self.route.queue_bytes
 
     def refused(self) -> Refused:
         """Why `offer` said no, or why there is no hope."""
         waiting = f"has {self.waiting()} requests waiting already, and takes no more"
+        if self._most <= len(self.queue) < self.route.queue_requests:
+            waiting = (
+                f"is overloaded: {len(self.queue)} requests wait, {self.route.timeout * SHARE:g} s of work or more"
+            )
         return Refused(503, "ServiceUnavailable", waiting if self.hope else "has no healthy replica at the moment")
 
     def accept(self, prediction: Prediction) -> None:
@@ -153,7 +167,8 @@ class Variant:
                 if queue and any(replica.spare() for replica in self.replicas.values()):
                     self._hold()
                 return
-            batch = self._take(replica.batch, kept)
+            # a probe of one that is out is one request
+            batch = self._take(1 if replica.health.out_until else replica.batch, kept)
             if not batch:
                 return
             if batch[0].single:
@@ -177,6 +192,8 @@ class Variant:
     def _send_ahead(self) -> None:
         """Everybody is busy: quick workers that take one request at a time get their next one already."""
         for replica in self.replicas.values():
+            if not replica.health.fit:
+                continue
             while self.queue and not self.queue[0].single:
                 worker = replica.ahead()
                 if worker is None:
@@ -188,6 +205,10 @@ class Variant:
 
     def _pick(self, waiting: int) -> Replica | None:
         """The replica with the smallest busy share that has a worker to spare."""
+        if self.unfit:
+            return outliers.pick(
+                self.replicas.values(), len(self.queue), waiting, self.counters.arrivals, perf_counter()
+            )
         best: Replica | None = None
         least = 2.0
         for replica in self.replicas.values():
@@ -285,6 +306,7 @@ class Variant:
             prediction = queue.popleft()
             self.queued_bytes -= len(prediction.body)
             self._time_out(prediction)
+        self._look(now)
         waiting = bool(queue)
         self.leaving = [replica for replica in self.leaving if replica.workers]
         for replica in (*self.replicas.values(), *self.leaving):
@@ -294,6 +316,27 @@ class Variant:
                     self._expire_worker(worker, now)
         self.armed = waiting
         return waiting
+
+    def _look(self, now: float) -> None:
+        """How quickly the queue drains and so how many may wait; who of the replicas does worse than the others."""
+        counters, queue = self.counters, self.queue
+        known = sum(r.allowed / r.cost() for r in self.replicas.values() if r.alive() and not r.draining and r.cost())
+        self._drain.look(now, counters.completed + counters.passed, len(queue), known or None)
+        rate = self._drain.rate()
+        self._most = most_waiting(rate, self.route.timeout, self.route.queue_requests)
+        if queue and self._drain.sure():
+            for _ in range(surplus(rate, len(queue), queue[-1].deadline - now)):
+                prediction = queue.pop()
+                self.queued_bytes -= len(prediction.body)
+                if not prediction.done:
+                    counters.failed(503, model=False)
+                    prediction.settle(self.errors.overloaded(self.refused().reason, self._request_id()), False)
+        if now - self._judged >= JUDGED and len(self.replicas) > 1:
+            replicas = list(self.replicas.values())
+            for replica, what in outliers.judge(replicas, now - self._judged, now):
+                log.warning("%s, replica %s: %s", self.route.name, replica.route.id, what)
+            self._judged = now
+            self.unfit = any(not replica.health.fit for replica in replicas)
 
     def _expire_worker(self, worker: Worker, now: float) -> None:
         own = worker.own

@@ -15,6 +15,7 @@ from typing import cast
 
 from clary.domain.routes import ReplicaRoute, ReplicaView
 from clary.serving.boost import HANGING, HOLD, allowed, sends_ahead, together
+from clary.serving.outliers import Health
 from clary.serving.workers import Owner, Worker
 from clary.toolkit import frames
 
@@ -44,6 +45,7 @@ class Replica:
             "inf"
         )  # seconds a prediction takes a worker, smoothed, where they go one by one; unknown at first
         self.pace = float("inf")  # seconds a request of a batch takes, undisturbed, where they go in batches
+        self.health = Health()
         self.failure = ""
         self.load_seconds = 0.0
         self.load_mode = ""
@@ -80,6 +82,17 @@ class Replica:
         if waiting and self.batch > 1 and free > 0 and together(waiting, self.pace):
             return 0 if self.busy else 1
         return free
+
+    def cost(self) -> float:
+        """Seconds that a prediction takes of one worker; infinite while nobody knows."""
+        return self.pace if self.batch > 1 else self.service
+
+    def restart(self, cost: float) -> None:
+        """What was known of its cost is out of date."""
+        self.pace = self.service = cost
+
+    def alive(self) -> bool:
+        return bool(self.workers)
 
     def take_idle(self) -> Worker:
         """The worker used last (its caches are warm, the others stay parked)."""

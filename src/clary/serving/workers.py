@@ -122,7 +122,11 @@ class Worker:
         owner = self.replica.owner
         if finished and self.begun <= 0 and not self.dying:
             self._next_batch(now, owner, [entry[0] for entry in finished])
+        health = self.replica.health
+        health.answers += len(finished)
         for prediction, status, meta, body in finished:
+            if status >= 500:
+                health.failures += 1
             owner.finish(prediction, status, meta, body, now)
 
     def on_stream(self, kind: int, payload: bytes) -> None:
@@ -146,6 +150,8 @@ class Worker:
         self.begun -= 1
         if self.begun <= 0 and not self.dying:
             self._next_batch(now, owner, [])
+        self.replica.health.answers += 1
+        self.replica.health.failures += how == frames.BROKEN
         owner.singles.end(prediction, how, data, now)
 
     def _streamed(self, number: int, begun: bool) -> Stream | None:
@@ -180,12 +186,15 @@ class Worker:
         replica = self.replica
         took = now - self.since
         if replica.batch > 1:
-            replica.pace = paced(replica.pace, took / self.size)
+            took /= self.size
+            replica.pace = paced(replica.pace, took)
         else:
             took /= max(1, len(finished))
             replica.service = smoothed(replica.service, took)
             for prediction in finished:  # those after the first were begun and answered since the last read
                 prediction.sent = now - took
+        if replica.health.slow:
+            replica.health.sample(took)
         self.since = now
         if self.flight:
             self.begun = 1
@@ -230,7 +239,7 @@ class Worker:
         if self.dying:
             return
         self.dying = True
-        self._let_go(False)
+        self._let_go(False, its_fault=not why)
         zygote = self.replica.speaker()
         if zygote is None:
             self.link.close()
@@ -255,7 +264,7 @@ class Worker:
         self._let_go(unread)
         replica.changed()
 
-    def _let_go(self, unread: bool) -> None:
+    def _let_go(self, unread: bool, its_fault: bool = True) -> None:
         """What it began is lost, what it never began (or never read at all) goes to another."""
         held = list(self.flight.values())
         self.flight.clear()
@@ -263,6 +272,9 @@ class Worker:
         if own:
             self.replica.owner.singles.stranded(list(own))
         begun = 0 if unread and self.last else self.begun
+        if its_fault:
+            self.replica.health.answers += len(held[:begun])
+            self.replica.health.failures += len(held[:begun])
         self.replica.owner.lost(held[:begun])
         if held[begun:]:
             self.replica.owner.again(held[begun:])
