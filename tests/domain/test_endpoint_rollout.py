@@ -299,7 +299,17 @@ def test_sizes_and_counts_change_in_place(
     assert "changed in place" in told(world)
 
 
-@pytest.mark.parametrize("what", ["nothing differs", "another artifact", "another environment", "a policy is given"])
+@pytest.mark.parametrize(
+    "what",
+    [
+        "nothing differs",
+        "another artifact",
+        "another environment",
+        "a policy is given",
+        "other accelerators",
+        "a backend that cannot",
+    ],
+)
 def test_what_is_not_changed_in_place(world: World, what: str) -> None:
     old = set(world.ready())
     new = same(4 if what == "nothing differs" else 3)
@@ -307,11 +317,15 @@ def test_what_is_not_changed_in_place(world: World, what: str) -> None:
         world.models["f2"] = "/other"
     if what == "another environment":
         new = fleet("f2", 3, X="1")
+    if what == "other accelerators":
+        new = same(4, "ml.g4dn.xlarge")
+    if what == "a backend that cannot":
+        new, world.resizes = same(4, "ml.m5.xlarge"), False
     config = blue_green("ALL_AT_ONCE") if what == "a policy is given" else {}
     world.record = asked_update(world.record, new, config, world.now)
     run_to(world)
     assert not set(world.ready()) & old
-    assert ("not in place" in told(world)) == (what == "another artifact")
+    assert ("not in place" in told(world)) == (what in ("another artifact", "a backend that cannot"))
 
 
 def test_a_resize_that_is_refused_goes_back(world: World) -> None:
@@ -353,6 +367,17 @@ def test_a_lost_save_changes_nothing(world: World, config: Any) -> None:
     assert len({c.id for c in world.of(StartReplica)}) == 4
     numbers = [(c.number, c.note.what) for c in world.of(WriteHistory)]
     assert len({n for n, _ in numbers}) == len(set(numbers)), "the same number is always the same step"
+
+
+def test_a_clock_that_is_set_back_makes_no_bake_longer(world: World) -> None:
+    update(world, CANARY)
+    world.settle()
+    world.now -= 3600
+    for _ in range(26):
+        world.settle()
+        world.now += 1
+    assert world.record.status == "InService"
+    assert share(world.route, "config-f2") == 1.0
 
 
 def test_dead_replicas_of_the_old_fleet_are_replaced_meanwhile(world: World) -> None:

@@ -83,6 +83,7 @@ class World:
         self.counted: dict[str, tuple[int, int, int]] = {}  # endpoint config -> answered, failed, slow
         self.sizes: dict[str, str] = {}  # replica -> instance type
         self.no_resize = ""
+        self.resizes = True
         self.models: dict[str, str] = {}  # fleet's id -> where its model lies, if not where all do
 
     @property
@@ -100,7 +101,15 @@ class World:
             )
             view = EndpointView("", "", "e", self.route.revision, (VariantView("A", replicas, key="-"), *counts))
         runs = {r.id: self.runs.get(r.id) for r in self.plant.replicas if r.handle}
-        return Seen(runs, view, dict(self.prepared), dict(self.environments), cpus=2, alarms=dict(self.alarms))
+        return Seen(
+            runs,
+            view,
+            dict(self.prepared),
+            dict(self.environments),
+            cpus=2,
+            alarms=dict(self.alarms),
+            resizes=self.resizes,
+        )
 
     def turn(self, save: bool = True) -> Decision[Command]:
         decision = decide(self.record, self.seen(), self.now)

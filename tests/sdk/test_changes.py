@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 import time
@@ -12,6 +13,7 @@ from typing import Any
 import pytest
 from botocore.exceptions import ClientError
 from tests.faults.scene import Scene, until
+from tests.faults.test_kills import zygotes
 from tests.live import Server
 
 pytestmark = [pytest.mark.live, pytest.mark.slow]
@@ -233,6 +235,27 @@ def test_the_story_is_told_by_commands_tags_and_logs(scene: Scene, live: str) ->
     arn = scene.status(live)["EndpointArn"]
     tags = {tag["Key"]: tag["Value"] for tag in scene.sagemaker.list_tags(ResourceArn=arn)["Tags"]}
     assert tags["aws:clary:last-change"].endswith("in service: AllTraffic: 2 x ml.m5.large")
+
+
+def test_workers_threads_and_memory_follow_another_instance_type(scene: Scene) -> None:
+    """ml.r8g.medium has one vCPU, ml.m5.large two."""
+    scene.deploy("sized", kind="ml.r8g.medium", Environment={})
+
+    def workers() -> int:
+        figures = json.loads(clary(scene, "top", "--once", "--json"))
+        return int(next(row["workers"] for row in figures["endpoints"] if row["endpoint"] == "sized"))
+
+    assert workers() == 1
+    before = zygotes(scene)
+    scene.config("sized-large", "sized", kind="ml.m5.large")
+    began = time.monotonic()
+    scene.sagemaker.update_endpoint(EndpointName="sized", EndpointConfigName="sized-large")
+    scene.in_service("sized")
+    assert time.monotonic() - began < 2
+    until(lambda: workers() == min(2, os.cpu_count() or 1), 10, "a worker was forked")
+    assert zygotes(scene) == before, "nothing was started anew"
+    assert scene.status("sized")["EndpointConfigName"] == "sized-large"
+    scene.delete("sized")
 
 
 def test_no_history_is_an_error_with_advice(scene: Scene) -> None:

@@ -18,6 +18,7 @@ from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any, get_type_hints
 
+from clary.domain import regression
 from clary.domain.errors import Invalid
 from clary.domain.topics import check_prefix
 
@@ -322,6 +323,13 @@ def _check(settings: Settings) -> None:
             raise SettingError(
                 f"{_place(name, settings.sources[name])} is one of {', '.join(choices)}, not {getattr(settings, name)!r}"
             )
+    try:
+        regression.rate_of(
+            settings.rollback_on_regression,
+            _place("rollback_on_regression", settings.sources["rollback_on_regression"]),
+        )
+    except Invalid as error:
+        raise SettingError(error.message) from None
     if bool(settings.tls_cert) != bool(settings.tls_key):
         raise SettingError("'tls_cert' and 'tls_key' go together: give both or neither")
     if not 0 <= settings.port < 65536:

@@ -194,6 +194,7 @@ class Seen:
         return sum(v.queued for v in self.view.variants if v.key == key) if self.view is not None else 0
 
     alarms: Mapping[str, str | None] = field(default_factory=dict)
+    resizes: bool = True  # the backend gives a running replica another size
 
     def replica(self, replica: str) -> ReplicaView | None:
         if self.view is None:

@@ -76,8 +76,10 @@ def _in_place(turn: Turn, serving: Fleet, incoming: Fleet) -> None:
     turn.plant = replace(turn.plant, incoming=incoming)
     if any(v.prepared is None for v in incoming.variants):
         return
-    old = {v.key: v.prepared for v in serving.variants}
-    if all(old[v.key] in (None, v.prepared) for v in incoming.variants):
+    old = {v.key: v for v in serving.variants}
+    same = all(old[v.key].prepared == v.prepared for v in incoming.variants)
+    fixed = not turn.seen.resizes and any(old[v.key].instance_type != v.instance_type for v in incoming.variants)
+    if same and not fixed:
         keys = tuple(key for v in incoming.variants for key in work_keys(turn.record, incoming, v))
         turn.commands.append(ForgetWork(keys))
         before = way_back(serving)
@@ -88,7 +90,9 @@ def _in_place(turn: Turn, serving: Fleet, incoming: Fleet) -> None:
         return
     rollout = deployment.plan({}, serving.counts, incoming.counts, turn.now)
     turn.plant = replace(turn.plant, rollout=rollout)
-    turn.note("not in place", "the model's artifact is another one than that which serves")
+    turn.note(
+        "not in place", "the backend cannot resize" if same else "the model's artifact is not the one that serves"
+    )
     _roll_out(turn, rollout)
 
 
@@ -128,6 +132,8 @@ def _roll_out(turn: Turn, rollout: Rollout) -> None:
     # What the front was told before this turn holds every step that was reached before it.
     told = turn.seen.view is not None and turn.seen.view.revision >= plant.revision
     serving, incoming = plant.serving, plant.incoming
+    if rollout.since > turn.now:  # the clock was set back: no wait becomes longer than it is
+        rollout = replace(rollout, since=turn.now)
     while True:
         incoming = fill(turn, incoming, rollout.wanted)
         fact = deployment.fact_of(rollout, incoming.has(rollout.wanted), told, turn.now)
@@ -274,8 +280,9 @@ def roll_back(turn: Turn) -> None:
     """The old fleet never stopped serving: back in service when it is whole and the new one is gone."""
     plant = turn.plant
     if plant.serving is None or broken(plant.serving) is not None:
+        bad = broken(plant.serving) if plant.serving is not None else None
         turn.move(EndpointFact.GAVE_UP)
-        turn.note("rollback failed", reason_of(turn, bad) if (bad := plant.serving and broken(plant.serving)) else "")
+        turn.note("rollback failed", reason_of(turn, bad) if bad is not None else "there is no fleet to go back to")
         return
     if plant.rollout is not None and plant.incoming is not None:
         _step_back(turn, plant.rollout, plant.serving, plant.incoming)

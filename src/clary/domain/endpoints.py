@@ -13,7 +13,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from clary.domain import deployment, serverless
+from clary.domain import deployment, instances, serverless
 from clary.domain.decisions import Decision
 from clary.domain.endpoint_commands import (
     Command,
@@ -96,7 +96,14 @@ def only_sizes_differ(serving: Fleet, incoming: Fleet) -> bool:
         rows = [{k: v for k, v in one.config.items() if k not in _IN_PLACE} for one in (old[key], variant)]
         if rows[0] != rows[1] or (old[key].container, old[key].shadow) != (variant.container, variant.shadow):
             return False
+        if _devices(old[key]) != _devices(variant):
+            return False  # a running sandbox gets no further device
     return any(_size(old[key]) != _size(variant) for key, variant in new.items())
+
+
+def _devices(variant: Variant) -> tuple[str, int]:
+    size = instances.find(variant.instance_type)
+    return (size.accelerator, size.accelerators) if size is not None else ("", 0)
 
 
 def _size(variant: Variant) -> tuple[str, int, float]:

@@ -46,7 +46,7 @@ from clary.domain.instances import GIB, Size
 from clary.domain.lifecycle import EndpointStatus
 from clary.domain.resources import Record
 from clary.domain.roles import assumed_arn, parse_role
-from clary.domain.workload import Observation
+from clary.domain.workload import Feature, Observation
 from clary.loops import replica_files, replica_places
 from clary.loops.guards import Guards
 from clary.loops.ledger import Ledger
@@ -118,6 +118,7 @@ class EndpointSubject:
             cpus=self._ports.measure().cpus,
             rest=self._settings.rest,
             alarms=await self.guards.states(record, plant),
+            resizes=Feature.RESIZE in self._ports.backend.features,
         )
 
     async def _seed(self) -> None:

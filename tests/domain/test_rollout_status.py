@@ -1,0 +1,80 @@
+"""VariantStatus at each moment of a change."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+from tests.domain.test_deployment import blue_green, rolling, size
+from tests.domain.test_endpoints import World, fleet
+
+from clary.domain.endpoints import asked_update
+from clary.domain.rollout_status import status_of
+
+
+def states(world: World) -> tuple[str, str]:
+    """Status and sentence of the old fleet and of the new one."""
+    plant = world.plant
+    found = []
+    for one in (plant.serving, plant.incoming):
+        if one is not None:
+            row = status_of(world.record, plant, one, one.groups[0])
+            found.append(f"{row['Status']}: {row['StatusMessage']}" if "StatusMessage" in row else str(row["Status"]))
+    return found[0], found[1] if len(found) > 1 else ""
+
+
+@pytest.fixture
+def world() -> World:
+    world = World(fleet(count=2))
+    assert states(world)[0] == "Creating"
+    world.settle()
+    return world
+
+
+def test_a_canary(world: World) -> None:
+    world.broken["A"] = "silent"
+    config = blue_green("CANARY", wait=10, keep=5, CanarySize=size(1))
+    world.record = asked_update(world.record, fleet("f2", 2, V="2"), config, world.now)
+    world.settle()
+    assert states(world) == (
+        "Updating: 100 % of the traffic",
+        "Creating: CANARY, step 1 of 2: 0 of 2 replica(s) ready; 0 % of the traffic",
+    )
+    assert world.plant.incoming is not None
+    for replica in world.plant.incoming.replicas:
+        world.views[replica.id] = replace(next(iter(world.views.values())), id=replica.id)
+    world.turn()
+    assert states(world)[1] == "ActivatingTraffic: CANARY, step 1 of 2: 50 % of the traffic"
+    world.settle()
+    assert states(world) == (
+        "Baking: CANARY, step 1 of 2: 50 % of the traffic until 00:16:50 UTC",
+        "Baking: CANARY, step 1 of 2: 50 % of the traffic until 00:16:50 UTC",
+    )
+    world.now += 20
+    world.settle()
+    world.now += 10
+    world.settle()
+    assert states(world)[1].startswith("Baking: 100 % of the traffic; the old fleet is kept until ")
+
+
+def test_rolling_and_back(world: World) -> None:
+    config = {**rolling(size(1), 10), "AutoRollbackConfiguration": {"Alarms": [{"AlarmName": "bad"}]}}
+    world.alarms = {"bad": "OK"}
+    world.record = asked_update(world.record, fleet("f2", 2, V="2"), config, world.now)
+    world.settle()
+    world.now += 10
+    world.turn()
+    assert states(world)[1] == "Updating: ROLLING, step 2 of 2: 1 of 2 replica(s) ready; 50 % of the traffic"
+    world.settle()
+    world.alarms = {"bad": "ALARM"}
+    world.turn()
+    assert world.record.status == "RollingBack"
+    assert states(world)[0].startswith("Updating: ROLLING, step 1 of 1 back: 0 % of the traffic")
+    assert states(world)[1].startswith("Deleting: ROLLING, step 1 of 1 back: 100 % of the traffic")
+
+
+def test_a_change_in_place_and_an_end(world: World) -> None:
+    world.record = asked_update(world.record, fleet("f2", 3), {}, world.now)
+    world.broken["A"] = "silent"
+    world.settle()
+    assert states(world) == ("Updating", "")
