@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from clary.domain.errors import Invalid
-from clary.domain.metrics import Sample, compile_definitions, latest
+from clary.domain.metrics import Sample, built_in_definitions, compile_definitions, latest
 
 LINE = "[2]#011train-auc:0.9#011validation-auc:0.8"
 
@@ -18,6 +18,14 @@ def test_the_built_in_xgboost_reports_by_itself() -> None:
     samples = list(compile_definitions([], "xgboost").samples([(1000, LINE), (2000, "no [3] here")]))
     assert samples == [Sample("train:auc", 0.9, 1.0), Sample("validation:auc", 0.8, 1.0)]
     assert list(compile_definitions([]).samples([(1000, LINE)])) == []
+
+
+def test_the_definitions_shown_of_the_built_in_match_its_lines() -> None:
+    shown = built_in_definitions("xgboost")
+    assert {"train:rmse", "validation:auc"} <= {entry["Name"] for entry in shown}
+    samples = list(compile_definitions(shown).samples([(1000, LINE)]))
+    assert samples == [Sample("train:auc", 0.9, 1.0), Sample("validation:auc", 0.8, 1.0)]
+    assert built_in_definitions("") == []
 
 
 def test_what_is_not_a_finite_number_is_passed_over() -> None:

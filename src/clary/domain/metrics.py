@@ -81,6 +81,41 @@ def compile_definitions(definitions: Sequence[Mapping[str, str]], algorithm: str
     return Definitions(tuple(compiled), algorithm)
 
 
+_EVALUATED = (
+    "accuracy",
+    "auc",
+    "aucpr",
+    "balanced_accuracy",
+    "error",
+    "f1",
+    "f1_binary",
+    "f1_macro",
+    "logloss",
+    "mae",
+    "map",
+    "merror",
+    "mlogloss",
+    "mse",
+    "ndcg",
+    "precision",
+    "r2",
+    "recall",
+    "rmse",
+)
+_VALUE = r"([-+]?[0-9]*\.?[0-9]+(?:[eE][-+]?[0-9]+)?)"
+
+
+def built_in_definitions(algorithm: str) -> list[dict[str, str]]:
+    """MetricDefinitions that DescribeTrainingJob shows of a built-in algorithm; TrainingJobAnalytics of the SDK reads their names."""
+    if algorithm != "xgboost":
+        return []
+    return [
+        {"Name": f"{channel}:{name}", "Regex": rf".*\[[0-9]+\].*#011{channel}-{name}:{_VALUE}.*"}
+        for name in _EVALUATED
+        for channel in ("train", "validation")
+    ]
+
+
 def latest(final: Sequence[Mapping[str, Any]], samples: Iterable[Sample]) -> list[dict[str, Any]]:
     """FinalMetricDataList with these samples taken in: the last value of each metric, in the order of first appearance."""
     found = {str(entry["MetricName"]): dict(entry) for entry in final}

@@ -58,6 +58,10 @@ for kind, estimator in estimators.items():
     seen = estimator.latest_training_job.describe()
     metrics[kind] = {entry["MetricName"]: entry["Value"] for entry in seen["FinalMetricDataList"]}
     assert {"train:logloss", "validation:logloss", "validation:auc"} <= set(metrics[kind]), metrics
+    frame = estimator.training_job_analytics.dataframe()
+    assert {"train:logloss", "validation:logloss"} <= set(frame["metric_name"]), frame
+    losses = frame[frame["metric_name"] == "train:logloss"]["value"]
+    assert metrics[kind]["train:logloss"] <= losses.mean() < 0.7, frame
     assert abs(metrics[kind]["validation:logloss"] - metrics["text/csv"]["validation:logloss"]) < 2e-3, metrics
 
 csv_job = estimators["text/csv"]

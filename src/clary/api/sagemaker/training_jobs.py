@@ -104,7 +104,12 @@ async def describe_training_job(call: Call, params: Params) -> Params:
     settled = await holding.settled(call, record, jobs.ACTIVE)
     if settled is None:
         raise NotFound("Requested resource not found.")
-    return described(settled)
+    answer = described(settled)
+    spec, request = answer["AlgorithmSpecification"], settled.document["request"]
+    runtime = call.ports.runtimes.resolve(spec.get("TrainingImage", ""))
+    if runtime is not None and runtime.algorithm and not training.program(request) and not training.entrypoint(request):
+        spec.setdefault("MetricDefinitions", metrics.built_in_definitions(runtime.algorithm))
+    return answer
 
 
 async def _find(call: Call, name: str) -> Record:
