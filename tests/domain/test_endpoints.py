@@ -95,7 +95,7 @@ class World:
         if self.route is not None and not self.front_away:
             replicas = tuple(self.views.values())
             counts = tuple(
-                VariantView(v.name, completed=n, errors_5xx=bad, slow=slow, key=v.key, p99=0.1)
+                VariantView(v.name, completed=n, errors_5xx=bad, faults=bad, slow=slow, key=v.key, p99=0.1)
                 for v in self.route.variants
                 for n, bad, slow in [self.counted.get(v.fleet, (0, 0, 0))]
             )

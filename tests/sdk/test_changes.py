@@ -29,6 +29,16 @@ def transform_fn(model, body, content_type, accept):
 """
 
 
+SLOW = """
+import json, time
+def model_fn(model_dir):
+    return None
+def transform_fn(model, body, content_type, accept):
+    time.sleep(0.5)
+    return json.dumps({"echo": json.loads(body).get("text"), "version": "slow"})
+"""
+
+
 def policy(kind: str, wait: int, keep: int = 0, **sizes: Any) -> dict[str, Any]:
     shift = {"Type": kind, "WaitIntervalInSeconds": wait, **sizes}
     return {"BlueGreenUpdatePolicy": {"TrafficRoutingConfiguration": shift, "TerminationWaitInSeconds": keep}}
@@ -188,6 +198,24 @@ def test_a_regression_that_no_alarm_watches_rolls_back(scene: Scene, live: str) 
     assert found["EndpointConfigName"] == old
     assert "requests to the new fleet failed" in found["FailureReason"]
     assert "false alarm rate 0.01" in found["FailureReason"]
+
+
+def test_a_slower_model_rolls_back_too(scene: Scene, live: str) -> None:
+    scene.model("steps-slow", script=SLOW)
+    old = scene.status(live)["EndpointConfigName"]
+    wanted = config(scene, "steps-slow", Tags=[{"Key": "clary:rollback-on-regression", "Value": "0.01"}])
+    with scene.load(live, connections=2, pause=0.01) as load:
+        load.more(200)  # what the old fleet's p99 is
+        scene.sagemaker.update_endpoint(
+            EndpointName=live,
+            EndpointConfigName=wanted,
+            DeploymentConfig=policy("CANARY", 300, CanarySize={"Type": "CAPACITY_PERCENT", "Value": 50}),
+        )
+        scene.in_service(live, 120)
+    assert load.failed == {}
+    found = scene.status(live)
+    assert found["EndpointConfigName"] == old
+    assert "took longer than 1.2 times the old fleet's p99" in found["FailureReason"]
 
 
 def test_a_tag_that_is_no_rate_is_refused(scene: Scene, live: str) -> None:

@@ -233,7 +233,7 @@ def _tally(turn: Turn, fleet: Fleet, group: Sequence[Variant]) -> Tally | None:
         return None
     return Tally(
         sum(v.completed + v.lost for v in known),
-        sum(v.errors_5xx for v in known),
+        sum(v.faults for v in known),
         sum(v.slow + v.lost for v in known),
     )
 

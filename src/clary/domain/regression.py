@@ -10,6 +10,12 @@ r = (a p + b q) / (a + b), the likelihood of the outcomes under (p, q) over that
 most 1 whenever the new fleet is no worse. Multiplied over the looks it is a supermartingale, so it ever reaches 1/alpha with
 probability at most alpha (Ville), however often and whenever one looks. Alpha is split over all questions of a rollout, hence it is
 the chance that a good rollout is ever turned back by this test.
+
+Late in a rollout the old fleet has little to do and is quick, the new one has nearly all. So slowness alone must also break the
+promise of the p99 itself: more than `RARE` of the new fleet's answers are slow, by the same kind of test against that one rate. A
+fleet is slow when both tests say so. Where either of the two claims (no slower than the old one now, or than its p99 was) is true,
+that one's test is wrong with probability at most alpha, and so is their conjunction. Requests that were turned away at the door count
+for neither fleet: they tell of load.
 """
 
 from __future__ import annotations
@@ -24,8 +30,10 @@ from clary.domain.errors import Invalid
 TAG = "clary:rollback-on-regression"
 LARGEST = 0.5
 SLOWER = 1.2  # times the old fleet's p99: what is slower than that is slow
+RARE = 0.01  # the part of the answers that a p99 lets be slower
 _FLOOR, _CEILING = 1e-6, 1 - 1e-6
 QUESTIONS = ("failed", "slow")
+_NOTHING: Mapping[str, Any] = {"old": [0, 0], "new": [0, 0], "log": 0.0, "most": 0.0, "rare": 0.0, "most_rare": 0.0}
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,15 +74,18 @@ def weighed(before: Mapping[str, Any], old: Tally, new: Tally) -> dict[str, Any]
         "new": [new.answered, new.failed, new.slow],
     }
     for at, question in enumerate(QUESTIONS, 1):
-        sums = before.get(question, {"old": [0, 0], "new": [0, 0], "log": 0.0, "most": 0.0})
+        sums = before.get(question, _NOTHING)
         block = tuple((min(d[at], d[0]), d[0]) for d in (deltas["old"], deltas["new"]))
         log = sums["log"] + _log_e(sums, *block)
+        rare = sums["rare"] + _log_rare(sums, block[1]) if question == "slow" else 0.0
         after[question] = {
             "old": [sums["old"][0] + block[0][0], sums["old"][1] + block[0][1]],
             "new": [sums["new"][0] + block[1][0], sums["new"][1] + block[1][1]],
             "log": log,
             "most": max(sums["most"], log),
         }
+        if question == "slow":
+            after[question] |= {"rare": rare, "most_rare": max(sums["most_rare"], rare)}
     return after
 
 
@@ -97,6 +108,15 @@ def _log_e(sums: Mapping[str, Any], old: tuple[int, int], new: tuple[int, int]) 
     )
 
 
+def _log_rare(sums: Mapping[str, Any], new: tuple[int, int]) -> float:
+    """The same for one binomial against the rate `RARE`."""
+    bad, b = new
+    q = _clamp((sums["new"][0] + RARE) / (sums["new"][1] + 1))
+    if q <= RARE:
+        return 0.0
+    return bad * math.log(q / RARE) + (b - bad) * math.log((1 - q) / (1 - RARE))
+
+
 def _clamp(rate: float) -> float:
     return min(_CEILING, max(_FLOOR, rate))
 
@@ -109,7 +129,7 @@ def verdict(evidence: Mapping[str, Any], variants: int, alpha: float) -> str:
     for variant, known in evidence.items():
         for question in QUESTIONS:
             sums = known[question]
-            if sums["most"] >= bar:
+            if min(sums["most"], sums.get("most_rare", math.inf)) >= bar:
                 (bad, n), (bad_new, n_new) = sums["old"], sums["new"]
                 what = "failed" if question == "failed" else f"took longer than {SLOWER:g} times the old fleet's p99"
                 return (

@@ -164,7 +164,8 @@ class VariantView:
     setups: int = 0  # requests that had to wait for a worker to come
     setup_seconds: float = 0.0
     shadow: ShadowView | None = None  # of a shadow variant
-    lost: int = 0  # requests without an answer of the model: refused, cut off by a death or by the deadline
+    lost: int = 0  # requests that were let in and got no answer of the model: a death or the deadline came between
+    faults: int = 0  # errors_5xx of requests that were let in
     slow: int = 0  # answers slower than `VariantRoute.slow`, since that was set
     models: Mapping[str, float] = field(default_factory=dict)  # of a multi-model variant: see `serving/loads.py`
 

@@ -38,6 +38,7 @@ class Counters:
         "overhead_seconds",
         "passed",
         "refused",
+        "shut_out",
         "slow",
         "slow_after",
         "unanswered",
@@ -48,6 +49,7 @@ class Counters:
         self.arrivals = 0
         self.completed = 0
         self.refused = 0  # turned away at once
+        self.shut_out = 0  # those of them that got a 5xx
         self.unanswered = 0  # let in, and the model did not answer
         self.errors_4xx = 0
         self.errors_5xx = 0
@@ -100,6 +102,7 @@ class Counters:
         """A request that was not let in."""
         if status >= 500:
             self.errors_5xx += 1
+            self.shut_out += 1
         else:
             self.errors_4xx += 1
         self.refused += 1
@@ -131,7 +134,7 @@ class Counters:
             "overhead_seconds",
         )
         plain = {name: getattr(self, name) for name in (*names, "passed", "slow")}
-        return {**plain, "p50": p50, "p99": p99, "lost": self.unanswered + self.refused}
+        return {**plain, "p50": p50, "p99": p99, "lost": self.unanswered, "faults": self.errors_5xx - self.shut_out}
 
     def _newest(self, count: int) -> Iterable[int]:
         size = len(self._ring)
