@@ -70,7 +70,7 @@ def start(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..., Se
     environments = tmp_path_factory.getbasetemp().parent / "clary-environments"
 
     def start(environment: Mapping[str, str] | None = None, **flags: Any) -> Server:
-        flags = {"port": 0, "environments": str(environments), **flags}
+        flags = {"port": 0, "environments": str(environments), "container_engine": "none", **flags}
         flags.setdefault("dir", str(tmp_path_factory.mktemp("clary")))
         machine = {k: v for k, v in os.environ.items() if not k.startswith("CLARY_")}
         settings = up.detached(load(flags, {**machine, **(environment or {})}))

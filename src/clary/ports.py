@@ -178,6 +178,7 @@ class Runtime:
     repositories: tuple[str, ...] = ()  # image repository names that map here
     requirements: str = ""
     version: str = ""
+    image: str = ""  # a real image, which the host's container engine runs
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from typing import Any
 
@@ -11,6 +12,7 @@ from clary.domain.capacity import Fit
 from clary.domain.containers import Container
 from clary.domain.endpoint_commands import StartReplica
 from clary.domain.resources import Record, Scope
+from clary.domain.workload import Workload
 from clary.loops import replica_places
 from clary.loops.replica_places import ServingSettings
 from clary.ports import Environment
@@ -65,3 +67,40 @@ def test_a_model_without_a_server_is_told_of_none() -> None:
 )
 def test_the_code_is_also_where_examples_of_own_containers_look(code: str, source: str) -> None:
     assert mounts(start(server=["x"], code=code))["/opt/program"] == source
+
+
+def container(isolated: bool = False) -> Workload:
+    command = dataclasses.replace(
+        start(isolated, image="my/own:1", program="", code_dir=""),
+        container=Container("m", "my/own:1", environment={"COLOUR": "blue", "PATH": "/mine"}, isolated=isolated),
+    )
+    record = Record("endpoint", Scope("000000000000", "us-east-1"), "e", "arn", "Creating", 0.0, 0.0, {})
+    keys = {"AWS_ACCESS_KEY_ID": "id"}
+    return replica_places.replica_workload(
+        command, record, SETTINGS, Environment("/env", "/env/bin/python"), FIT, keys, "/log"
+    )
+
+
+@pytest.mark.parametrize("isolated", [False, True])
+def test_a_real_image_runs_beside_a_sandbox_that_shares_its_network(isolated: bool) -> None:
+    workload = container(isolated)
+    image = workload.container
+    assert image is not None
+    assert workload.network, "it is the container's network that the sandbox enters"
+    assert image.network is not isolated
+    assert (image.image, image.command) == ("my/own:1", ("serve",))
+    assert [(mount.source, mount.target) for mount in image.mounts] == [("/models/k/out/model", "/opt/ml/model")]
+
+
+def test_a_real_image_sees_what_the_user_gave_and_nothing_of_clarys_own() -> None:
+    image = container().container
+    assert image is not None
+    seen = dict(image.environment)
+    assert (seen["COLOUR"], seen["PATH"], seen["AWS_ACCESS_KEY_ID"]) == ("blue", "/mine", "id")
+    assert seen["SAGEMAKER_BIND_TO_PORT"] == "8080"
+    assert not [name for name in seen if name.startswith("CLARY_") or name == "PYTHONPATH"]
+
+
+def test_what_passes_its_requests_on_starts_no_server() -> None:
+    said = spec(start(image="my/own:1", server=[]))
+    assert (said["command"], said["port"]) == ([], 8080)

@@ -41,8 +41,9 @@ port = os.environ.get("SAGEMAKER_BIND_TO_PORT", "8080")
 os.execvp("gunicorn", ["gunicorn", "--workers", "2", "--bind", "127.0.0.1:" + port, "wsgi:app"])
 """
 FASTAPI = """
-import asyncio, os
+import asyncio, os, time
 from fastapi import FastAPI, Request
+from fastapi.responses import StreamingResponse
 app = FastAPI()
 
 @app.get("/ping")
@@ -54,6 +55,12 @@ async def invocations(request: Request):
     body = (await request.body()).decode()
     if body.startswith("sleep "):
         await asyncio.sleep(float(body[6:]))
+    if body == "count":
+        async def numbers():
+            for n in range(3):
+                yield f"{n} {time.time()}\\n"
+                await asyncio.sleep(1)
+        return StreamingResponse(numbers(), media_type="text/x-numbers")
     return {"text": body, "port": os.environ["SAGEMAKER_BIND_TO_PORT"]}
 """
 
@@ -101,14 +108,28 @@ def test_its_errors_are_model_errors(user: User, flask: str) -> None:
     until(in_log, seconds=20)
 
 
-def test_a_fastapi_app_answers_as_many_at_once_as_it_can(user: User) -> None:
+@pytest.fixture(scope="module")
+def fastapi(user: User) -> str:
     files = {"code/app.py": FASTAPI, "code/requirements.txt": "fastapi\nuvicorn\n"}
     command = "uvicorn app:app --host 127.0.0.1 --port $SAGEMAKER_BIND_TO_PORT"
-    name = user.endpoint({"ModelName": user.scripted(files, {"CLARY_SERVE_COMMAND": command}, PYTHON)}, seconds=180)
-    assert json.loads(user.ask(name, "hello"))["text"] == "hello"
+    return user.endpoint({"ModelName": user.scripted(files, {"CLARY_SERVE_COMMAND": command}, PYTHON)}, seconds=180)
+
+
+def test_what_it_streams_is_streamed(user: User, fastapi: str) -> None:
+    answer = user.runtime.invoke_endpoint_with_response_stream(EndpointName=fastapi, Body=b"count")
+    assert answer["ContentType"].startswith("text/x-numbers")
+    pieces = [(event["PayloadPart"]["Bytes"].decode(), time.time()) for event in answer["Body"]]
+    assert [text.split()[0] for text, _ in pieces] == ["0", "1", "2"]
+    assert all(arrived - float(text.split()[1]) < 0.9 for text, arrived in pieces), "each before the next was made"
+    whole = user.ask(fastapi, "count")
+    assert [line.split()[0] for line in whole.splitlines()] == [b"0", b"1", b"2"]
+
+
+def test_a_fastapi_app_answers_as_many_at_once_as_it_can(user: User, fastapi: str) -> None:
+    assert json.loads(user.ask(fastapi, "hello"))["text"] == "hello"
     began = time.monotonic()
     with concurrent.futures.ThreadPoolExecutor(8) as pool:
-        assert len(list(pool.map(lambda _: user.ask(name, "sleep 2"), range(8)))) == 8
+        assert len(list(pool.map(lambda _: user.ask(fastapi, "sleep 2"), range(8)))) == 8
     assert time.monotonic() - began < 8, "eight sleeps of 2 s should overlap"
 
 

@@ -32,14 +32,17 @@ def test_every_content_type_gives_the_same_prediction(run: Run) -> None:
         + """
 row = [1.5, -0.25, 0.0, 2.0]
 npy = io.BytesIO(); np.save(npy, np.array([row]))
-forms = [("1.5,-0.25,0,2", CSV), ("[[1.5,-0.25,0,2]]", JSON), ("[1.5,-0.25,0,2]", JSON), (npy.getvalue(), "application/x-npy"),
+import scipy.sparse
+npz = io.BytesIO(); scipy.sparse.save_npz(npz, scipy.sparse.csr_matrix([row]))
+forms = [(npz.getvalue(), "application/x-npz"),
+         ("1.5,-0.25,0,2", CSV), ("[[1.5,-0.25,0,2]]", JSON), ("[1.5,-0.25,0,2]", JSON), (npy.getvalue(), "application/x-npy"),
          ("0:1.5 1:-0.25 3:2", "text/libsvm"), ("1 0:1.5 1:-0.25 3:2", "text/x-libsvm")]
 answer = [B.predict(np.array([row])).tolist(), [ask(h, f)[0] for f in forms], ask(h, ("1.5,-0.25,0,2", CSV, CSV))[0],
           ask(h, ("0:1.5 1:-0.25", "text/libsvm"))[0], B.predict(np.array([[1.5, -0.25, 0, 0]])).tolist()]
 """
     )
     right, answers, as_csv, short, zeros = run("lightgbm", code)
-    assert [json.loads(a[1]) for a in answers] == [right] * 6
+    assert [json.loads(a[1]) for a in answers] == [right] * 7
     assert as_csv == [200, f"{right[0]}\n", "text/csv"]
     assert json.loads(short[1]) == zeros
 

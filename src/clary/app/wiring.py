@@ -22,7 +22,7 @@ from clary.app.clock import SystemClock
 from clary.app.machine import measure
 from clary.app.queues import Queues, World
 from clary.app.settings import Settings
-from clary.backends import runtimes
+from clary.backends import containers, runtimes
 from clary.domain import extensions, regression
 from clary.domain.alarm_turn import Command as AlarmCommand
 from clary.domain.alarm_turn import Seen as AlarmSeen
@@ -90,7 +90,8 @@ async def control(settings: Settings) -> AsyncIterator[Control]:
     backend = workloads.backend(settings)
     runs: Backend[Any] = backend
     folder, given = str(settings.environments_folder), settings.build_environment()
-    built = runtimes.create(folder, runs, environment=given, names=settings.image_names)
+    engine = containers.find(settings.container_engine)
+    built = runtimes.create(folder, runs, environment=given, names=settings.image_names, engine=engine)
     logs, datapoints = FileLogs(settings.root / "logs"), FileDatapoints(settings.root / "datapoints")
     artifacts = make_artifacts(settings, keys)
     models = TargetModels(store, artifacts, str(settings.root / "replicas"), clock)

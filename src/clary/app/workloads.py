@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 
 from clary.app.settings import Settings
-from clary.backends import local
+from clary.backends import containers, local
 from clary.backends.local import LocalBackend
 
 GRACE = 10.0  # seconds between SIGTERM and SIGKILL at an orderly end
@@ -17,7 +17,8 @@ GRACE = 10.0  # seconds between SIGTERM and SIGKILL at an orderly end
 def backend(settings: Settings) -> LocalBackend:
     """The local backend of this state folder, as the control plane and an orderly end both see it."""
     last = settings.uid_first + settings.uid_count - 1
-    return local.create(str(settings.root / "backend"), uid_range=(settings.uid_first, last))
+    engine = containers.find(settings.container_engine)
+    return local.create(str(settings.root / "backend"), uid_range=(settings.uid_first, last), engine=engine)
 
 
 async def end(settings: Settings, keep_jobs: bool) -> None:

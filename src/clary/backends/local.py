@@ -18,11 +18,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from clary.backends import access, cgroups, host, launch, library, sandbox, state
+from clary.backends import access, cgroups, containers, host, launch, library, sandbox, state
 from clary.backends.cgroups import Cgroups, Group, Limits
 from clary.backends.claims import Claims
 from clary.backends.host import Host
 from clary.backends.reentry import Reentry, reentry
+from clary.backends.shim.beside import remove as remove_container
 from clary.backends.shim.proc import counter, cpu_time, family, resident
 from clary.backends.state import Folder, Index
 from clary.domain.errors import InUse, NotFound, Unavailable
@@ -40,6 +41,7 @@ class Spawn:
     options: tuple[str, ...]
     command: tuple[str, ...]
     environment: tuple[str, ...] = field(repr=False)
+    container: tuple[str, ...] = ()  # the container engine's command line
 
     def __str__(self) -> str:
         return sandbox.printable(("bwrap", *self.options, "--", *self.command))
@@ -50,7 +52,10 @@ class LocalBackend:
 
     name = "local"
 
-    def __init__(self, folder: Path, facts: Host, groups: Cgroups, uids: Claims) -> None:
+    def __init__(
+        self, folder: Path, facts: Host, groups: Cgroups, uids: Claims, engine: containers.Engine | None = None
+    ) -> None:
+        self._engine = engine
         self.host = facts
         self.groups = groups
         self.features = frozenset({Feature.RESIZE, Feature.LOGS, *((Feature.GPU,) if facts.gpus else ())})
@@ -63,7 +68,8 @@ class LocalBackend:
 
     def plan(self, workload: Workload) -> Spawn:
         options = sandbox.arguments(workload, self.host)
-        return Spawn(workload, options, sandbox.command(workload, self.host), sandbox.environment(workload))
+        command, environment = sandbox.command(workload, self.host), sandbox.environment(workload)
+        return Spawn(workload, options, command, environment, containers.arguments(workload, self._engine))
 
     async def start(self, request: Spawn) -> str:
         key = request.workload.key
@@ -88,7 +94,7 @@ class LocalBackend:
         if ended is None and not folder.alive():
             ended = folder.read("exit.json") or await asyncio.to_thread(self._lost, folder, said)
         if ended is not None:
-            return _ended(ended)
+            return state.ended(ended)
         self._attach(handle)
         return self._running(folder, said)
 
@@ -149,6 +155,7 @@ class LocalBackend:
         way = "root, one user id per sandbox" if self.host.root else "user namespaces"
         told = {"sandbox": way, "bwrap": self.host.bwrap or "missing", "filter": self.host.seccomp or "missing"}
         told |= self.groups.facts()
+        told["containers"] = self._engine.name if self._engine else containers.NONE
         told["gpus"] = str(len(self.host.gpus))
         return told | ({"problem": self.host.problem} if self.host.problem else {})
 
@@ -204,7 +211,8 @@ class LocalBackend:
         limits = Limits(workload.cpu, workload.memory, workload.pids)
         group = self.groups.create(hashlib.sha256(workload.key.encode()).hexdigest()[:40], limits)
         spec = self._spec(request, folder, group, _fill(request.command, filled))
-        folder.write("spec.json", {**spec, "uid": uid})
+        beside = containers.beside(workload, request.container, self._engine, folder.path)
+        folder.write("spec.json", {**spec, "uid": uid, "beside": beside})
 
     def _spec(self, request: Spawn, folder: Folder, group: Group, command: list[str]) -> dict[str, Any]:
         workload = request.workload
@@ -277,7 +285,7 @@ class LocalBackend:
             ended = folder.read("exit.json")
             if ended is None and ours:
                 spec = folder.read("spec.json") or {}
-                _group(spec).end()
+                _end(spec)
                 ended = {"state": "lost", "started_at": said["started_at"], "ended_at": time.time()}
                 folder.write("exit.json", ended)
         return ended or {"state": "lost", "started_at": said["started_at"], "ended_at": None}
@@ -297,7 +305,7 @@ class LocalBackend:
                     continue
 
     def _forget(self, handle: str, root: str, folder: Folder) -> None:
-        _group(folder.read("spec.json") or {}).end()
+        _end(folder.read("spec.json") or {})
         for claims in (self._uids, self._gpus):
             for number in claims.owned(root):
                 claims.release(number, root)
@@ -341,6 +349,7 @@ def create(
     uid_range: tuple[int, int] = (210_000, 214_095),
     control_groups: bool = True,
     facts: Host | None = None,
+    engine: containers.Engine | None = None,
 ) -> LocalBackend:
     """The backend that keeps its state in `folder` (absolute; made if need be, mode 0700).
 
@@ -353,7 +362,7 @@ def create(
     found = facts or host.find()
     toolkit = library.publish(Path(found.toolkit), path / "lib")
     found = dataclasses.replace(found, toolkit=str(toolkit))
-    return LocalBackend(path, found, groups, Claims(path / "uids", *uid_range))
+    return LocalBackend(path, found, groups, Claims(path / "uids", *uid_range), engine)
 
 
 def _await_start(folder: Folder, key: str) -> None:
@@ -381,18 +390,7 @@ def _group(spec: Mapping[str, Any]) -> Group:
     return Group({name: (int(version), str(folder)) for name, (version, folder) in spec.get("folders", {}).items()})
 
 
-def _ended(said: Mapping[str, Any]) -> Observation:
-    if said["state"] == "lost":
-        return Observation(RunState.LOST, started_at=said["started_at"], ended_at=said["ended_at"])
-    return Observation(
-        RunState.EXITED,
-        started_at=said["started_at"],
-        ended_at=said["ended_at"],
-        exit_code=said["exit_code"],
-        oom_killed=said["oom"],
-        timed_out=said["timed_out"],
-        stopped=said["stopped"],
-        cpu_seconds=said["cpu_seconds"],
-        memory_peak_bytes=said["memory_peak"],
-        detail=said["detail"],
-    )
+def _end(spec: Mapping[str, Any]) -> None:
+    _group(spec).end()
+    if spec.get("beside"):
+        remove_container(spec["beside"])

@@ -27,6 +27,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from clary.backends.containers import Engine
 from clary.backends.image_names import ImageNames
 from clary.backends.images import repository, runtimes
 from clary.backends.shim.records import load, save
@@ -61,6 +62,7 @@ class UvRuntimes:
         python: str,
         known: Sequence[Runtime],
         names: ImageNames | None = None,
+        engine: Engine | None = None,
     ) -> None:
         self._folder = folder
         self._backend = backend
@@ -69,12 +71,22 @@ class UvRuntimes:
         self._python = python
         self._known = tuple(known)
         self._names = names or ImageNames()
+        self._engine = engine
+        self._pulled: set[str] = set()
         self._building: dict[str, asyncio.Task[Environment]] = {}
         self._listening: dict[str, list[Log]] = {}
 
     def resolve(self, image: str) -> Runtime | None:
         name = repository(image)
-        return next((runtime for runtime in self.all() if name and name in runtime.repositories), None)
+        known = next((runtime for runtime in self.all() if name and name in runtime.repositories), None)
+        return known or self._container(image)
+
+    def _container(self, image: str) -> Runtime | None:
+        """A real image, where an engine can run it. What passes its requests on runs in the generic environment."""
+        generic = next((runtime for runtime in self._known if runtime.name == "python"), None)
+        if self._engine is None or generic is None or not image:
+            return None
+        return Runtime("container", "container", requirements=generic.requirements, image=image)
 
     def all(self) -> Sequence[Runtime]:
         given = self._names.all()
@@ -82,11 +94,16 @@ class UvRuntimes:
 
     def built(self, runtime: Runtime, extra: str = "") -> Environment | None:
         name = self.hash(runtime, extra)
+        if runtime.image and runtime.image not in self._pulled:
+            return None
         whole = load(str(self._folder), f"{name}.json") and (self._folder / name).is_dir()
         return self._at(name) if whole else None
 
     async def ensure(self, runtime: Runtime, extra: str = "", log: Log | None = None) -> Environment:
         name = self.hash(runtime, extra)
+        if runtime.image and self._engine is not None:
+            await self._engine.ensure(runtime.image, log)
+            self._pulled.add(runtime.image)
         found = self.built(runtime, extra)
         if found is not None:
             return found
@@ -268,13 +285,21 @@ def create(
     python: str = "",
     uv: str = "",
     names: Path | None = None,
+    engine: Engine | None = None,
 ) -> UvRuntimes:
     """Environments in `folder`. `environment`: PATH, HOME and what of the host's variables uv needs (index, certificates, proxy).
     `python`: base interpreter (default: the one that Clary's own environment was made from); `uv`: default the wheel's. `names`:
-    the file of image names that the user gave to runtimes."""
+    the file of image names that the user gave to runtimes; `engine`: runs images that are no runtime's."""
     known = runtimes()
     return UvRuntimes(
-        Path(folder).resolve(), backend, uv or _find_uv(), environment, python or _base(), known, ImageNames(names)
+        Path(folder).resolve(),
+        backend,
+        uv or _find_uv(),
+        environment,
+        python or _base(),
+        known,
+        ImageNames(names),
+        engine,
     )
 
 

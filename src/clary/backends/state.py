@@ -19,6 +19,7 @@ from typing import Any
 
 from clary.backends.shim.proc import pidfd, started_ticks
 from clary.backends.shim.records import load, save
+from clary.domain.workload import Observation, RunState
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,3 +130,21 @@ def remove(folder: Folder) -> None:
     except FileNotFoundError:
         return
     shutil.rmtree(gone, ignore_errors=True)
+
+
+def ended(said: Mapping[str, Any]) -> Observation:
+    """How a run ended, as its exit.json says."""
+    if said["state"] == "lost":
+        return Observation(RunState.LOST, started_at=said["started_at"], ended_at=said["ended_at"])
+    return Observation(
+        RunState.EXITED,
+        started_at=said["started_at"],
+        ended_at=said["ended_at"],
+        exit_code=said["exit_code"],
+        oom_killed=said["oom"],
+        timed_out=said["timed_out"],
+        stopped=said["stopped"],
+        cpu_seconds=said["cpu_seconds"],
+        memory_peak_bytes=said["memory_peak"],
+        detail=said["detail"],
+    )

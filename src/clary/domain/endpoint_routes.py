@@ -136,7 +136,8 @@ def workers_of(variant: Variant, cpus: int) -> int:
     the instance type, never more than there are CPUs."""
     if variant.concurrency or variant.container.workers:
         return variant.concurrency or variant.container.workers
-    if (variant.prepared or {}).get("server"):  # it has a concurrency of its own; ours only passes requests on
+    prepared = variant.prepared or {}
+    if prepared.get("server") or prepared.get("image"):  # it has a concurrency of its own; ours only passes requests on
         return max(own_servers.FORWARDERS, cpus)
     return max(1, _cpus_of(variant, cpus))
 

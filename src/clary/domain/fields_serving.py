@@ -43,7 +43,7 @@ def _container(prefix: str) -> tuple[Row, ...]:
         (_HONOURED, "tells the containers of a model apart", f"{prefix}.ContainerHostname"),
         (
             _RECORDED,
-            "images are names of runtimes here; no registry is asked",
+            "images are names of runtimes here; another's registry is asked as the container engine itself is logged in",
             _under(
                 f"{prefix}.ImageConfig",
                 "RepositoryAccessMode RepositoryAuthConfig RepositoryAuthConfig.RepositoryCredentialsProviderArn",

@@ -32,6 +32,18 @@ class Mount:
 
 
 @dataclass(frozen=True, slots=True)
+class ContainerImage:
+    """A real image that runs beside the sandbox, under the host's container engine, as long as the workload does. The sandbox shares
+    its network, and reaches its ports at 127.0.0.1. `network`: whether it reaches anything else."""
+
+    image: str
+    command: tuple[str, ...]
+    environment: Mapping[str, str]
+    mounts: tuple[Mount, ...] = ()
+    network: bool = True
+
+
+@dataclass(frozen=True, slots=True)
 class Workload:
     """A process group in a sandbox. `key` is chosen before starting: starting the same key twice is one run.
 
@@ -56,6 +68,7 @@ class Workload:
     cwd: str = "/"
     stop_grace: float = 120.0  # SIGTERM, then this long, then SIGKILL
     gpus: int = 0
+    container: ContainerImage | None = None
     max_runtime: float | None = (
         None  # the shim ends it after this (SIGTERM, grace, SIGKILL), even without a control plane
     )

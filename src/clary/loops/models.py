@@ -75,6 +75,17 @@ class Models:
         return self._used(found, container)
 
     def _used(self, found: Mapping[str, Any], container: Container) -> dict[str, Any]:
+        if image := self.runtime(
+            container, ""
+        ).image:  # what is inside is its own business: nothing of ours reads the code
+            return {
+                "model": found["model"],
+                "code": found["code"],
+                "code_dir": "",
+                "program": "",
+                "requirements": "",
+                "image": image,
+            }
         if found.get("pinned") and self.runtime(container, "").framework == "mlflow":
             found = {**found, "requirements": f"{found['requirements']}\n{mlmodels.requirements(found['pinned'])}"}
         return _used(found, container)

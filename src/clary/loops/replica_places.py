@@ -20,7 +20,7 @@ from clary.domain.capacity import Fit
 from clary.domain.endpoint_commands import StartReplica
 from clary.domain.resources import Record
 from clary.domain.serverless import Rest
-from clary.domain.workload import Mount, MountMode, Workload
+from clary.domain.workload import ContainerImage, Mount, MountMode, Workload
 from clary.loops.job_places import LIBRARY, environment_mounts
 from clary.ports import Environment, Runtime
 
@@ -35,6 +35,7 @@ ARCHIVES = "/opt/clary/archives"
 MODELS = "/opt/ml/models"
 _PREPARE_MEMORY = 1 << 30
 _BATCH = 64
+_OURS = ("PATH", "PYTHONPATH", "PYTHONUNBUFFERED", "CLARY_REPLICA", "CLARY_CPUS")  # of no use in somebody else's image
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,6 +147,8 @@ def replica_spec(command: StartReplica, settings: ServingSettings, runtime: Runt
 def _server(command: StartReplica) -> dict[str, Any]:
     """The user's own server, where the model's code is one."""
     prepared = command.prepared
+    if prepared.get("image"):
+        return {"server": own_servers.spec([], "/", isolated=True)}  # in a container, whose network the sandbox shares
     if not prepared.get("server"):
         return {}
     said = own_servers.spec(list(prepared["server"]), prepared["code_dir"] or MODEL, command.container.isolated)
@@ -182,20 +185,40 @@ def replica_workload(
         mounts.append(Mount(data, f"{ADDITIONAL}/{channel}"))
     if settings.ca_bundle:
         mounts.append(Mount(settings.ca_bundle, "/opt/clary/ca.pem"))
+    variables = _variables(command, record, settings, environment, fit, credentials)
     return Workload(
         key=replica_key(command.id),
         root=str(folder),
         command=(environment.python, "-m", "clary.toolkit.zygote"),
-        environment=_variables(command, record, settings, environment, fit, credentials),
+        environment=variables,
+        container=_container(command, settings, variables),
         mounts=tuple(mounts),
         log_path=log_path,
         cpu=fit.cpu,
         memory=fit.memory,
-        network=not isolated,
+        network=not isolated or bool(prepared.get("image")),
         hostname="localhost",
         stop_grace=30.0,
         gpus=fit.gpus,
     )
+
+
+def _container(command: StartReplica, settings: ServingSettings, variables: Mapping[str, str]) -> ContainerImage | None:
+    """A real image, laid out as AWS does: `serve` as its command, the model and what the user gave. Nothing of Clary's own."""
+    prepared = command.prepared
+    if not prepared.get("image"):
+        return None
+    given = {
+        name: value for name, value in variables.items() if name not in _OURS or name in command.container.environment
+    }
+    mounts = [Mount(prepared["model"], MODEL)]
+    if prepared["code"]:
+        mounts.append(Mount(prepared["code"], CODE))
+    if settings.ca_bundle:
+        mounts.append(Mount(settings.ca_bundle, "/opt/clary/ca.pem"))
+    port = {"SAGEMAKER_BIND_TO_PORT": str(own_servers.PORT)}
+    network = not command.container.isolated
+    return ContainerImage(prepared["image"], ("serve",), {**given, **port}, tuple(mounts), network)
 
 
 def _variables(

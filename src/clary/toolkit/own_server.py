@@ -3,7 +3,7 @@
 Owns the container contract's inner side (`GET /ping`, `POST /invocations`, the headers that are passed, SIGTERM) and the port: 8080
 where the sandbox has a network of its own, else a free one, which `SAGEMAKER_BIND_TO_PORT` tells. A server that binds 8080 all the same
 is found there while nobody else has it. Workers pass requests on, one connection each: a kept one would bar a server that takes one at
-a time from everybody else. Refuses to know what the server does. Who streams answers one day takes `Forwarder.exchange` in pieces.
+a time from everybody else. Refuses to know what the server does.
 """
 
 from __future__ import annotations
@@ -18,11 +18,12 @@ import socket
 import subprocess
 import sys
 import time
-from typing import Any, Callable, Dict, List, Mapping, Optional, Sequence
+from typing import Any, Callable, Dict, Iterator, List, Mapping, Optional, Sequence, Tuple, Union
 
 from clary.toolkit import listening
 from clary.toolkit.frames import Request
-from clary.toolkit.inference import Companion, Handler, LoadError, Response, in_turn
+from clary.toolkit.frameworks.pieces import Pieces
+from clary.toolkit.inference import Companion, Handler, LoadError, Response, Streamed, in_turn
 from clary.toolkit.staff import ending
 from clary.toolkit.worker import die_with_parent
 
@@ -31,6 +32,7 @@ FAILED_PINGS = 3  # in a row, until the replica counts as broken
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.02, 0.5
 _REFUSED_SECONDS = 2.0
 _NEWS_SECONDS = 10.0
+_PIECE = 1 << 16
 _PORTS = (20_000, 32_000)  # below those that the kernel gives to outgoing connections
 _THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 _SILENT = "did not answer within"
@@ -63,6 +65,8 @@ class Server(Companion):
     # -- the start ----------------------------------------------------------------------------------------------------------------
 
     def start(self) -> None:
+        if not self._command:
+            return say("Waiting for the container's server on port {}.".format(self.port))
         argv = runnable(self._command)
         say("Starting the model's own server on port {}: {}".format(self.port, shlex.join(argv)))
         try:
@@ -87,10 +91,9 @@ class Server(Companion):
 
     def wait(self) -> None:
         """Until GET /ping is answered by 200. LoadError when the server ends before."""
-        assert self._process is not None
         pause, told = _FIRST_PAUSE, time.monotonic()
         while True:
-            code = self._process.poll()
+            code = self._process.poll() if self._process is not None else None
             if code is not None:
                 raise LoadError(self._why_it_ended(code))
             why = self._look()
@@ -198,19 +201,33 @@ class Forwarder(Handler):
         return in_turn(requests, self._answer)
 
     def _answer(self, request: Request) -> Response:
+        try:
+            answer, pieces = self._asked(request)
+            body = b"".join(pieces)
+        except (OSError, http.client.HTTPException) as error:
+            return _no_answer(error)
+        return Response(answer.status, body, answer.getheader("Content-Type", ""), _kept(answer))
+
+    def stream(self, request: Request) -> Union[Response, Streamed]:
+        """A good answer goes on piece by piece, as the server sends it; another one is whole."""
+        try:
+            answer, pieces = self._asked(request)
+            if 200 <= answer.status <= 299:
+                return Streamed(pieces, answer.getheader("Content-Type", ""), _kept(answer), pieces.close)
+            return Response(answer.status, b"".join(pieces), answer.getheader("Content-Type", ""), _kept(answer))
+        except (OSError, http.client.HTTPException) as error:
+            return _no_answer(error)
+
+    def _asked(self, request: Request) -> Tuple[http.client.HTTPResponse, Pieces]:
+        """The answer's head, and its body, whose first piece has come."""
         connection = http.client.HTTPConnection("127.0.0.1", self._server.port)
         try:
             connect(connection)
             answer = self.exchange(connection, request)
-            body = answer.read()
-        except (OSError, http.client.HTTPException) as error:
-            text = "The model's own server gave no whole answer: {}.".format(str(error) or type(error).__name__)
-            say(text)
-            return Response(500, text.encode("utf-8", "replace"))
-        finally:
+            return answer, Pieces(_parts(connection, answer))
+        except BaseException:
             connection.close()
-        kept = tuple((n.lower(), v) for n, v in answer.getheaders() if n.lower().startswith("x-amzn-sagemaker-"))
-        return Response(answer.status, body, answer.getheader("Content-Type", ""), kept)
+            raise
 
     def exchange(self, connection: http.client.HTTPConnection, request: Request) -> http.client.HTTPResponse:
         """Send the request with the headers that SageMaker passes and no others; the answer's head has come, its body may not have."""
@@ -223,6 +240,30 @@ class Forwarder(Handler):
         connection.putheader("Connection", "close")
         connection.endheaders(request.body)
         return connection.getresponse()
+
+
+def _parts(connection: http.client.HTTPConnection, answer: http.client.HTTPResponse) -> Iterator[bytes]:
+    """What has arrived, as it arrives. The connection ends with it, or when nobody wants the rest: so the server hears of that."""
+    try:
+        while True:
+            piece = answer.read1(_PIECE)
+            if not piece:
+                return
+            yield piece
+    finally:
+        answer.close()
+        connection.close()
+
+
+def _kept(answer: http.client.HTTPResponse) -> Tuple[Tuple[str, str], ...]:
+    """Headers that may reach the client."""
+    return tuple((n.lower(), v) for n, v in answer.getheaders() if n.lower().startswith("x-amzn-sagemaker-"))
+
+
+def _no_answer(error: Exception) -> Response:
+    text = "The model's own server gave no whole answer: {}.".format(str(error) or type(error).__name__)
+    say(text)
+    return Response(500, text.encode("utf-8", "replace"))
 
 
 def connect(connection: http.client.HTTPConnection) -> None:

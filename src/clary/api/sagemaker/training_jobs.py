@@ -60,7 +60,7 @@ def _check_image(call: Call, params: Params) -> None:
     image = params["AlgorithmSpecification"].get("TrainingImage")
     if not image:
         raise Invalid("AlgorithmSpecification needs a TrainingImage.")
-    images.require(call, image)
+    images.require(call, image, training=True)
     metrics.compile_definitions(params["AlgorithmSpecification"].get("MetricDefinitions") or [])
 
 

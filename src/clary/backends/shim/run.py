@@ -17,6 +17,7 @@ import signal
 import sys
 import time
 
+from clary.backends.shim import beside
 from clary.backends.shim.log import Log
 from clary.backends.shim.proc import (
     counter,
@@ -50,6 +51,8 @@ EXIT_BYTES = 8192  # set aside at the start, so that a full disk cannot keep the
 def enter(spec: Record, fds: dict[str, int], pipe: int, status: int) -> NoReturn:
     """In the child: become bwrap. Never returns."""
     try:
+        if spec.get("beside"):
+            beside.enter_network(spec["beside"])
         os.umask(0o022)
         for path in spec["join"]:
             with open(path, "w") as file:
@@ -102,6 +105,7 @@ class Run:
         self.init: int | None = None  # process 1 of the sandbox, as seen from outside
         self.init_fd: int | None = None
         self.status_text = b""
+        self.beside = 0  # pid of the container engine's client
         self.executed = False  # bwrap told how the command ended: the sandbox had been made
         self.status: int | None = None  # wait status of bwrap
         self.cpu_seconds = 0.0
@@ -124,6 +128,8 @@ class Run:
         self.status_pipe, status = os.pipe()
         os.set_blocking(self.pipe, False)
         os.set_blocking(self.status_pipe, False)
+        if spec.get("beside"):
+            self.beside = beside.start(spec["beside"], pipe)
         self.child = os.fork()
         if self.child == 0:
             enter(spec, fds, pipe, status)
@@ -259,9 +265,24 @@ class Run:
             self.cpu_seconds = max(self.cpu_seconds, usage.ru_utime + usage.ru_stime)
             self.peak = max(self.peak, usage.ru_maxrss * 1024)
 
+        if self.beside and self.status is None:
+            self.reap_container()
+
+    def reap_container(self) -> None:
+        """The workload is nothing without its container."""
+        pid, status = os.waitpid(self.beside, os.WNOHANG)
+        if pid == self.beside:
+            self.beside = 0
+            code = os.waitstatus_to_exitcode(status)
+            why = " (killed, most often for more memory than its instance type has)" if code == 137 else ""
+            self.kill("" if "stopped" in self.ending else f"the container ended with exit code {code}{why}")
+
     def finish(self) -> Record:
         """bwrap is gone: see that everything in the sandbox is, take the last lines and figures."""
         self.read_status()
+        if self.spec.get("beside"):
+            grace = self.kill_due - time.monotonic() if self.kill_due and self.beside else 0.0
+            beside.end(self.spec["beside"], grace)
         if self.init_fd is not None:
             gone = select.poll()
             gone.register(self.init_fd, select.POLLIN)
