@@ -110,3 +110,27 @@ def test_usage() -> None:
     assert told(usage("e", "v", before, now)) == {"CPUUtilization": 150.0, "MemoryUtilization": 25.0}
     assert told(usage("e", "v", None, now)) == {"MemoryUtilization": 25.0}
     assert told(usage("e", "v", replace(before, started=0.5), replace(now, limit=0))) == {}
+
+
+def test_a_multi_model_variant_tells_of_its_loads() -> None:
+    counted = {"hits": 3.0, "misses": 1.0, "loads": 2.0, "loading": 0.5, "waits": 4.0, "waiting": 2.0, "unloads": 0.0}
+    gained = replace(BASE, arrivals=4, completed=4, models=tuple(counted.items()), loaded=(1.0, 3.0))
+    where = {"EndpointName": "e", "VariantName": "v"}
+    ((_, points),) = datapoints([gained], 7.0)
+    found = {p.series.metric: (p.series.namespace, p.series.unit, p.summary) for p in points}
+    hits = found["ModelCacheHit"][2]
+    assert (hits.count, hits.total, hits.low, hits.high) == (4, 3, 0, 1)
+    waited = found["ModelLoadingWaitTime"]
+    assert (waited[1], waited[2].count, waited[2].total) == ("Microseconds", 4, 2_000_000)
+    assert (found["ModelLoadingTime"][2].count, found["ModelLoadingTime"][2].total) == (2, 500_000)
+    assert not {"ModelUnloadingTime", "ModelDownloadingTime"} & set(found)
+    assert found["LoadedModelCount"][0] == INSTANCES
+    assert (found["LoadedModelCount"][2].low, found["LoadedModelCount"][2].high) == (1, 3)
+    assert Series.of(INSTANCES, "LoadedModelCount", where, "None") in [p.series for p in points]
+
+
+def test_loads_grow_as_other_counts_do() -> None:
+    before = replace(BASE, models=(("loads", 2.0),))
+    now = replace(BASE, models=(("loads", 5.0), ("hits", 1.0)))
+    assert growth(now, before).models == (("loads", 3.0), ("hits", 1.0))
+    assert VariantCounts.from_json(now.to_json()) == now

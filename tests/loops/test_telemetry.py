@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -126,3 +127,14 @@ async def test_datapoints_are_of_the_second_that_ended(scene: Scene, late: float
     await scene.telemetry.collect()
     ((at, _),) = scene.datapoints.get(SCOPE, SERIES, begin - 10, begin + 10, 1)
     assert at == begin + second
+
+
+async def test_a_model_that_is_unloaded_while_nobody_asks_is_told_once(scene: Scene) -> None:
+    unloads = replace(SERIES, metric="ModelUnloadingTime", unit="Microseconds")
+    await scene.second(5)
+    scene.fronts.counted[WHERE] = replace(scene.fronts.counted[WHERE], models=(("unloads", 1.0), ("unloading", 0.25)))
+    for _ in range(3):
+        await scene.second()
+    now = scene.clock.now()
+    found = scene.datapoints.get(SCOPE, unloads, now - 100, now + 10, 1)
+    assert [(summary.count, summary.total) for _, summary in found] == [(1.0, 250_000.0)]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import concurrent.futures
+import datetime
 import json
 import subprocess
 import sys
@@ -250,3 +251,27 @@ def test_no_account_reaches_the_models_of_another(user: User, models: Models) ->
     assert seen["EndpointStatus"] == "Failed"
     assert "Failed to download model data" in seen["FailureReason"]
     sm.delete_endpoint(EndpointName=name)
+
+
+def test_cloudwatch_tells_of_loads(models: Models) -> None:
+    watch = models.user.server.client("cloudwatch")
+    where = [{"Name": "EndpointName", "Value": models.endpoint}, {"Name": "VariantName", "Value": "v1"}]
+    models.ask("a")
+    models.ask("a")
+
+    def seen(namespace: str, metric: str) -> float:
+        now = datetime.datetime.now(datetime.UTC)
+        points = watch.get_metric_statistics(
+            Namespace=namespace,
+            MetricName=metric,
+            Dimensions=where,
+            StartTime=now - datetime.timedelta(minutes=10),
+            EndTime=now + datetime.timedelta(minutes=1),
+            Period=60,
+            Statistics=["Maximum"],
+        )["Datapoints"]
+        return max((float(point["Maximum"]) for point in points), default=0.0)
+
+    for metric in ("ModelCacheHit", "ModelLoadingTime", "ModelLoadingWaitTime", "ModelDownloadingTime"):
+        until(lambda metric=metric: seen("AWS/SageMaker", metric) > 0, seconds=20)
+    until(lambda: seen("/aws/sagemaker/Endpoints", "LoadedModelCount") >= 2, seconds=20)

@@ -70,6 +70,9 @@ class TestRequests:
         assert (models["hits"], models["misses"], models["loads"], models["loaded"]) == (1, 1, 1, 1)
         assert (models["downloading"], models["loading"]) == (0.5, 0.25)
         assert models["waiting"] > 0
+        [counts] = bench.front.counts()
+        assert dict(counts.models)["waits"] == 1
+        assert (counts.loaded, counts.concurrent) == ((1.0,), (0.0,))
 
     async def test_a_request_must_name_a_model(self, bench: ManyBench) -> None:
         await bench.put(many("r1"))

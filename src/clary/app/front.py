@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import resource
 import socket
 import sys
 from collections.abc import Sequence
@@ -28,9 +29,16 @@ def front_settings(start: Start) -> FrontSettings:
     )
 
 
+def take_files() -> None:
+    """Every client and every process of a model is a connection: take as many as the machine gives."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the front until SIGTERM."""
     start = begin("front", argv)
+    take_files()
 
     async def run() -> None:
         await serve(front_settings(start), start.ready, asyncio.Event())

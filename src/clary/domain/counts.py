@@ -34,6 +34,8 @@ class VariantCounts:
     overhead_seconds: float = 0.0
     model_buckets: tuple[tuple[int, float], ...] = ()
     overhead_buckets: tuple[tuple[int, float], ...] = ()
+    models: tuple[tuple[str, float], ...] = ()  # of a multi-model variant: what `serving/loads.py` counts, by name
+    loaded: tuple[float, ...] = ()  # models that are loaded, per replica that serves
 
     @property
     def where(self) -> tuple[str, str, str, str]:
@@ -60,6 +62,8 @@ class VariantCounts:
                 "concurrent": tuple(data["concurrent"]),
                 "model_buckets": _pairs(data["model_buckets"]),
                 "overhead_buckets": _pairs(data["overhead_buckets"]),
+                "models": tuple((str(name), float(count)) for name, count in data.get("models", ())),
+                "loaded": tuple(data.get("loaded", ())),
             }
         )
 

@@ -40,6 +40,7 @@ def growth(now: VariantCounts, before: VariantCounts | None) -> VariantCounts:
         **gained,
         model_buckets=_more(now.model_buckets, before.model_buckets),
         overhead_buckets=_more(now.overhead_buckets, before.overhead_buckets),
+        models=tuple((name, count - dict(before.models).get(name, 0.0)) for name, count in now.models),
     )
 
 
@@ -93,15 +94,43 @@ def _of_variant(rows: Sequence[VariantCounts], where: Mapping[str, str], at: flo
         if spread:
             total = sum(getattr(row, seconds) for row in rows) * 1e6
             summaries.append((metric, "Microseconds", counted(spread, total)))
+    summaries += _of_models(rows)
     concurrent = [value for row in rows for value in row.concurrent]
     if len(concurrent) > serving:  # of several containers: their requests together
         concurrent = [sum(concurrent) / serving] * serving
     if concurrent:
         summaries.append(("ConcurrentRequestsPerModel", "None", weighed((value, 1.0) for value in concurrent)))
-    return [
+    made = [
         Datapoint(Series.of(NAMESPACE, metric, where, unit), at, summary, fine=True)
         for metric, unit, summary in summaries
     ]
+    loaded = [(value, 1.0) for row in rows for value in row.loaded]
+    if loaded:
+        series = Series.of(INSTANCES, "LoadedModelCount", where, "None")
+        made.append(Datapoint(series, at, weighed(loaded), fine=True))
+    return made
+
+
+def _of_models(rows: Sequence[VariantCounts]) -> list[tuple[str, str, Summary]]:
+    """Of a multi-model variant. Of the loads of one second their number and their mean are known, not the shortest and the longest."""
+    whole: dict[str, float] = {}
+    for row in rows:
+        for name, count in row.models:
+            whole[name] = whole.get(name, 0.0) + count
+    found: list[tuple[str, str, Summary]] = []
+    for metric, number, seconds in (
+        ("ModelLoadingWaitTime", "waits", "waiting"),
+        ("ModelDownloadingTime", "downloads", "downloading"),
+        ("ModelLoadingTime", "loads", "loading"),
+        ("ModelUnloadingTime", "unloads", "unloading"),
+    ):
+        count = whole.get(number, 0.0)
+        if count > 0:
+            found.append((metric, "Microseconds", weighed([(whole[seconds] / count * 1e6, count)])))
+    pairs = [(value, whole.get(name, 0.0)) for value, name in ((0.0, "misses"), (1.0, "hits"))]
+    if any(count for _, count in pairs):
+        found.append(("ModelCacheHit", "None", weighed([pair for pair in pairs if pair[1]])))
+    return found
 
 
 def _together(spreads: Iterable[Iterable[tuple[int, float]]]) -> dict[int, float]:

@@ -123,9 +123,10 @@ class Telemetry:
 def _advanced(now: VariantCounts, before: VariantCounts | None) -> bool:
     if before is None:
         return True
-    return (now.arrivals, now.refused, now.completed, now.unanswered) != (
+    return (now.arrivals, now.refused, now.completed, now.unanswered, now.models) != (
         before.arrivals,
         before.refused,
         before.completed,
         before.unanswered,
+        before.models,
     )

@@ -85,6 +85,7 @@ class Copy(Replica):
             self.placing = ""
             self.target.not_placed(self, placement)
             return
+        self.home.loads.downloads += 1
         self.home.loads.downloading += placement.seconds
         self._placement = placement
         self.load()
@@ -203,6 +204,9 @@ class MultiReplica(Replica):
         if self.zygote is None:
             return "absent"
         return "ready" if self.loaded else "loading"
+
+    def loaded_models(self) -> int:
+        return sum(copy.count > 0 for copy in self.copies.values())
 
     def in_flight(self) -> int:
         return sum(len(worker.flight) for copy in self.copies.values() for worker in copy.workers)

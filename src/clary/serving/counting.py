@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from clary.domain.counts import VariantCounts
+from clary.serving.copies import MultiReplica
 from clary.serving.queue import Variant
 
 
@@ -33,4 +34,6 @@ def counts(variant: Variant, account: str, region: str, endpoint: str) -> Varian
         counters.overhead_seconds,
         tuple(counters.model_buckets.items()),
         tuple(counters.overhead_buckets.items()),
+        variant.model_counts(),
+        tuple(float(replica.loaded_models()) for replica in serving if isinstance(replica, MultiReplica)),
     )

@@ -140,6 +140,10 @@ class Variant:
         """A replica that this variant's route names for the first time."""
         return Replica(route, self, changed)
 
+    def model_counts(self) -> tuple[tuple[str, float], ...]:
+        """What is counted of loading models, where there are many."""
+        return ()
+
     def waiting(self) -> int:
         """How many requests are queued."""
         return len(self.queue)

@@ -119,6 +119,7 @@ class Target(Variant):
         self.replicas[copy.route.id] = copy
         self.broken = (0.0, 0, "")
         now = perf_counter()
+        self.parent.loads.waits += len(self.queue)
         self.parent.loads.waiting += sum(now - prediction.arrived for prediction in self.queue)
         self.look()
 
@@ -287,12 +288,15 @@ class MultiVariant(Variant):
     def busy(self) -> bool:
         return any(target.queue or target.busy() for target in self.targets.values())
 
+    def model_counts(self) -> tuple[tuple[str, float], ...]:
+        return self.loads.counts()
+
     def view(self) -> VariantView:
         homes = self.homes()
-        loaded = sum(bool(copy.count) for replica in homes for copy in replica.copies.values())
+        loaded = sum(replica.loaded_models() for replica in homes)
         return replace(
             super().view(),
             queued=self.waiting(),
             in_flight=sum(replica.in_flight() for replica in homes),
-            models=self.loads.view(loaded),
+            models={**dict(self.model_counts()), "loaded": float(loaded)},
         )

@@ -81,7 +81,11 @@ class Models(Staff):
         if over > 0 and self._models:
             self._refuse(wanted.name, 507, "There is no memory for it at the moment.", over)
             return
-        pid = self._start(lambda *place: self._serve(wanted, *place), reports=True)
+        try:
+            pid = self._start(lambda *place: self._serve(wanted, *place), reports=True)
+        except OSError as error:  # as many processes as it may have, or no memory for another
+            self._refuse(wanted.name, 507, "No process can be started for it: {}.".format(error.strerror), 1)
+            return
         self._models[pid] = wanted
         self._look_at = min(self._look_at, time.monotonic() + LOOK_LOADING)
 
@@ -252,8 +256,14 @@ class Models(Staff):
             os.rename(folder, trash)
         except FileNotFoundError:
             return  # it was never unpacked
-        if os.fork() == 0:
-            shutil.rmtree(trash, ignore_errors=True)
+        try:
+            child = os.fork()
+        except OSError:
+            child = -1
+        if child > 0:
+            return
+        shutil.rmtree(trash, ignore_errors=True)
+        if child == 0:
             os._exit(0)
 
 

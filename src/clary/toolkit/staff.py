@@ -94,7 +94,13 @@ class Staff:
         sys.stdout.flush()
         sys.stderr.flush()
         parent = os.getpid()
-        pid = os.fork()
+        try:
+            pid = os.fork()
+        except OSError:
+            for descriptor in (read, write):
+                if descriptor >= 0:
+                    os.close(descriptor)
+            raise
         if pid == 0:
             code = 1
             try:
