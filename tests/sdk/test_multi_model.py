@@ -256,8 +256,8 @@ def test_no_account_reaches_the_models_of_another(user: User, models: Models) ->
 def test_cloudwatch_tells_of_loads(models: Models) -> None:
     watch = models.user.server.client("cloudwatch")
     where = [{"Name": "EndpointName", "Value": models.endpoint}, {"Name": "VariantName", "Value": "v1"}]
-    models.ask("a")
-    models.ask("a")
+    for name in ("a", "b", "a"):
+        models.ask(name)
 
     def seen(namespace: str, metric: str) -> float:
         now = datetime.datetime.now(datetime.UTC)
