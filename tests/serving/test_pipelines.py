@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
-from tests.serving.fakes import ACCOUNT, REGION, Answer, Bench, Predict, echo, replica, route, until, variant
+from tests.serving.fakes import ACCOUNT, REGION, Answer, Bench, Pipe, Predict, echo, replica, route, until, variant
 from tests.serving.test_front import code, message
 
 from clary.domain.routes import EndpointRoute, VariantView
@@ -296,3 +296,21 @@ async def test_a_container_is_named_only_where_clients_choose_one(bench: Bench) 
 def refused(answer: Answer, words: str) -> None:
     assert (answer.status, code(answer)) == (400, "ValidationError")
     assert words in message(answer)
+
+
+async def test_the_last_container_may_answer_in_pieces(bench: Bench) -> None:
+    """The one before it is asked for a whole answer, since that is the next request."""
+
+    async def words(request: frames.Request, pipe: Pipe) -> None:
+        await pipe.begin("text/plain")
+        for word in request.body.split(b"+"):
+            await pipe.chunk(word)
+        await pipe.chunk(b"", frames.LAST)
+
+    await bench.put(serial())
+    await bench.replica("wash1", saying(b"+washed"))
+    last = await bench.replica("predict1", stream=words)
+    answer = await bench.stream(b"raw", X_Amzn_SageMaker_Accept="text/x")
+    assert [event.payload for event in await answer.rest()] == [b"raw", b"washed"]
+    assert last.seen[0][0].accept == "text/x"
+    assert (await bench.invoke(b"raw", X_Amzn_SageMaker_Session_Id="NEW_SESSION")).status == 400
