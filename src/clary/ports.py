@@ -393,5 +393,5 @@ class Topics(Protocol):
         attributes: Mapping[str, Mapping[str, str]] = MappingProxyType({}),
     ) -> int:
         """Have the message delivered to every subscription of the topic (an ARN of that account): durable once answered, delivered
-        soon. The same `id_` twice is one message. The number of subscriptions back. NotFound: no such topic of this account."""
+        soon. The same `id_` (any words) twice is one message. The number of subscriptions back. NotFound: no such topic of this account."""
         ...

@@ -7,7 +7,9 @@ import pytest
 from tests.domain.test_endpoints import fleet
 
 from clary.domain.backlog import LONGEST_PAUSE, Backlog, Entry, Room, room_of
+from clary.domain.endpoint_routes import route_of
 from clary.domain.fleets import Fleet, Plant, Replica
+from clary.domain.resources import Record, Scope
 
 
 def backlog(*names: str, ttl: float = 100.0) -> Backlog:
@@ -114,6 +116,16 @@ def serving(phases: list[str], **asynchronous: Any) -> Plant:
     replicas = tuple(Replica(f"i-{n}", phase) for n, phase in enumerate(phases))
     variants = tuple(replace(variant, replicas=replicas) for variant in made.variants)
     return Plant(seed="s", serving=replace(made, variants=variants, asynchronous=asynchronous))
+
+
+def test_the_route_of_an_asynchronous_endpoint_takes_what_its_queue_may_send() -> None:
+    document = {"plant": serving(["ready"], OutputConfig={}).to_json()}
+    record = Record("endpoint", Scope("000000000000", "eu-west-1"), "e", "arn:e", "InService", 1.0, 1.0, document)
+    route = route_of(record, serving(["ready"], OutputConfig={}), 1, cpus=2, rest=60.0)
+    assert (route.asynchronous, route.max_payload) == (True, 1_000_000_000)
+    assert {variant.timeout for variant in route.variants} == {3600.0}
+    plain = route_of(record, serving(["ready"]), 1, cpus=2, rest=60.0)
+    assert (plain.asynchronous, {variant.timeout for variant in plain.variants}) == (False, {60.0})
 
 
 def test_room_is_what_ready_replicas_of_variants_with_traffic_may_run_at_once() -> None:

@@ -12,6 +12,7 @@ from clary.domain.topics import Allowed
 
 SCOPE = Scope("000000000000", "eu-west-1")
 ARN = "arn:aws:sns:eu-west-1:000000000000:news"
+ID = "0193e0a0-0000-7000-8000-000000000001"
 ALLOWED = Allowed(("http://127.0.0.1:9000/hooks", "https://example.com", "file:///srv/news"))
 
 
@@ -87,17 +88,25 @@ def made(kind: str, name: str, **document: Any) -> Record:
     return Record(kind, SCOPE, name, ARN if kind == topics.TOPIC else f"{ARN}:{name}", "", 1.0, 1.0, document)
 
 
+def test_a_publishers_own_words_for_a_message_become_a_uuid() -> None:
+    words = "arn:aws:cloudwatch:eu-west-1:000000000000:alarm:a/17/1"
+    assert topics.message_id(words) == topics.message_id(words) != topics.message_id(words + "2")
+    assert len(topics.message_id(words)) == 36
+    known = "0193e0a0-0000-7000-8000-000000000001"
+    assert topics.message_id(known) == known
+
+
 def test_a_message_becomes_one_delivery_per_subscription() -> None:
     topic = made(topics.TOPIC, "news")
     subscriptions = [
         made(topics.SUBSCRIPTION, "one", protocol="http", endpoint="http://a/", attributes={}),
         made(topics.SUBSCRIPTION, "two", protocol="s3", endpoint="s3://b", attributes={"RawMessageDelivery": "true"}),
     ]
-    first, second = topics.deliveries(topic, subscriptions, "hello", 1000.5, "m1", "Subject")
-    assert [r.name for r in (first, second)] == ["m1.one", "m1.two"]
+    first, second = topics.deliveries(topic, subscriptions, "hello", 1000.5, ID, "Subject")
+    assert [r.name for r in (first, second)] == [f"{ID}.one", f"{ID}.two"]
     assert json.loads(topics.delivery_of(first).body) == {
         "Type": "Notification",
-        "MessageId": "m1",
+        "MessageId": ID,
         "TopicArn": ARN,
         "Subject": "Subject",
         "Message": "hello",

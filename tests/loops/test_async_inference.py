@@ -16,7 +16,7 @@ from clary.domain import async_inference, endpoints
 from clary.domain.datapoints import Series
 from clary.domain.fleets import Plant, Replica
 from clary.domain.resources import Query, Record, Scope
-from clary.loops.async_inference import AsyncInference
+from clary.loops.async_inference import PAGE, AsyncInference
 from clary.loops.async_work import UNITS, AsyncPorts
 from clary.loops.samples import Samples
 from clary.ports import Asked
@@ -108,7 +108,7 @@ class House:
         )
 
     async def ended(self, record: Record) -> Record:
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             while True:
                 found = await self.store.get(record.kind, record.scope, record.name)
                 assert found is not None
@@ -117,7 +117,7 @@ class House:
                 await asyncio.sleep(0.002)
 
     async def until(self, condition: Callable[[], Any]) -> None:
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             while not condition():
                 await asyncio.sleep(0.002)
 
@@ -345,13 +345,25 @@ async def test_one_whose_endpoint_went_while_nobody_ran_fails_at_the_next_start(
     assert (await house.ended(record)).status == "Failed"
 
 
+async def test_a_whole_backlog_of_them_is_failed_too(house: House) -> None:
+    """More than one page, and of several scopes."""
+    for _ in range(PAGE + 20):
+        record = await house.invoke()
+    elsewhere = replace(record, scope=Scope("111111111111", "eu-west-1"), name="elsewhere", arn="arn:elsewhere")
+    await house.store.add(elsewhere)
+    house.clock.advance(1.0)
+    house.open()
+    await house.until(lambda: len([key for key in house.objects if key.startswith("failed/")]) == PAGE + 20)
+    assert (await house.ended(elsewhere)).status == "Failed"
+
+
 async def test_answered_invocations_are_forgotten_after_a_while(house: House) -> None:
     await house.endpoint()
     house.open()
     record = await house.invoke()
     await house.ended(record)
     house.clock.advance(async_inference.KEPT + 10)
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         while await house.store.get(record.kind, SCOPE, record.name) is not None:
             await asyncio.sleep(0.01)
 
@@ -384,7 +396,7 @@ async def test_a_mistake_of_ours_costs_one_invocation_not_the_loop(house: House)
     house.predictor.model = model
     record = await house.invoke(b"broken")
     good = await house.invoke(b"good")
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         while (await house.store.get(record.kind, SCOPE, record.name)).status == "Queued":  # type: ignore[union-attr]
             house.clock.advance(5.0)
             await asyncio.sleep(0.01)

@@ -28,6 +28,7 @@ from clary.testing.memory_artifacts import MemoryArtifacts
 from clary.testing.store import MemoryStore
 
 SCOPE = Scope("000000000000", "us-east-1")
+ID = "0193e0a0-0000-7000-8000-000000000001"
 TOPIC = "arn:aws:sns:us-east-1:000000000000:news"
 
 
@@ -35,7 +36,7 @@ def record(protocol: str = "s3", endpoint: str = "s3://b/told", message: str = "
     topic = Record(topics.TOPIC, SCOPE, "news", TOPIC, "", 1.0, 1.0, {})
     document = {"protocol": protocol, "endpoint": endpoint, "attributes": {}}
     subscription = Record(topics.SUBSCRIPTION, SCOPE, "one", f"{TOPIC}:one", "", 1.0, 1.0, document)
-    [made] = topics.deliveries(topic, [subscription], message, FakeClock().now(), "m1")
+    [made] = topics.deliveries(topic, [subscription], message, FakeClock().now(), ID)
     return made
 
 
@@ -157,7 +158,7 @@ async def test_over_http_with_the_headers_of_sns(tmp_path: Path, hook: Hook) -> 
     assert json.loads(body)["Message"] == "hello"
     assert headers["x-amz-sns-message-type"] == "Notification"
     assert headers["x-amz-sns-topic-arn"] == TOPIC
-    assert headers["x-amz-sns-message-id"] == "m1"
+    assert headers["x-amz-sns-message-id"] == ID
     assert headers["content-type"] == "text/plain; charset=UTF-8"
 
 
@@ -193,7 +194,7 @@ async def test_into_a_file_a_line_each_and_into_a_folder_a_file_each(tmp_path: P
     assert [json.loads(line)["Message"] for line in (news / "all.jsonl").read_text().splitlines()] == ["hello"] * 2
     await carrier.deliver(delivery("file", f"file://{news}/each"))
     [name] = os.listdir(news / "each")
-    assert json.loads((news / "each" / name).read_text())["MessageId"] == "m1"
+    assert json.loads((news / "each" / name).read_text())["MessageId"] == ID
 
 
 async def test_a_link_leads_out_of_no_folder(tmp_path: Path) -> None:
@@ -218,7 +219,7 @@ async def test_into_the_accounts_own_bucket(tmp_path: Path) -> None:
     artifacts.owners["foreign"] = "111111111111"
     carrier = courier(tmp_path, artifacts=artifacts)
     await carrier.deliver(delivery("s3", "s3://b/told"))
-    assert json.loads(artifacts.buckets["b"]["told/m1.json"])["Message"] == "hello"
+    assert json.loads(artifacts.buckets["b"][f"told/{ID}.json"])["Message"] == "hello"
     for endpoint in ("s3://foreign/told", "s3://nowhere/told"):
         with pytest.raises((NotFound, ClaryError)):
             await carrier.deliver(delivery("s3", endpoint))

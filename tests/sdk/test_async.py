@@ -246,3 +246,41 @@ def test_half_a_thousand_at_once(user: Caller, endpoint: str) -> None:
     assert len(set(locations)) == 500
     wanted = {location.split("/", 3)[3] for location in locations}
     until(lambda: wanted <= set(user.keys("out/")), seconds=120)
+
+
+def test_what_is_measured_and_an_alarm_on_it_that_is_told(user: Caller, endpoint: str) -> None:
+    cloudwatch, sns = user.server.client("cloudwatch"), user.server.client("sns")
+    user.told(endpoint, Body=b"counted")
+
+    def listed(**dimensions: str) -> set[str]:
+        wanted = [{"Name": name, "Value": value} for name, value in dimensions.items()]
+        found = cloudwatch.list_metrics(Namespace="AWS/SageMaker", Dimensions=wanted)["Metrics"]
+        return {m["MetricName"] for m in found if len(m["Dimensions"]) == len(dimensions)}
+
+    gauges = {
+        "ApproximateBacklogSize",
+        "ApproximateBacklogSizePerInstance",
+        "ApproximateAgeOfOldestRequest",
+        "HasBacklogWithoutCapacity",
+    }
+    until(lambda: gauges <= listed(EndpointName=endpoint), seconds=30)
+    counts = {"InvocationsProcessed", "TimeInBacklog", "TotalProcessingTime", "ResponseUploadLatency"}
+    until(lambda: counts <= listed(EndpointName=endpoint, VariantName="v1"), seconds=30)
+    topic = sns.create_topic(Name=unique("alarms"))["TopicArn"]
+    sns.subscribe(TopicArn=topic, Protocol="s3", Endpoint=f"s3://{user.bucket}/alarms")
+    cloudwatch.put_metric_alarm(
+        AlarmName=unique("processed"),
+        Namespace="AWS/SageMaker",
+        MetricName="ApproximateBacklogSize",
+        Dimensions=[{"Name": "EndpointName", "Value": endpoint}],
+        Statistic="Maximum",
+        Period=10,
+        EvaluationPeriods=1,
+        Threshold=-1,
+        ComparisonOperator="GreaterThanThreshold",
+        AlarmActions=[topic],
+    )
+    [key] = until(lambda: user.keys("alarms/"), seconds=60)
+    told = json.loads(user.get(f"s3://{user.bucket}/{key}"))
+    assert told["TopicArn"] == topic
+    assert json.loads(told["Message"])["NewStateValue"] == "ALARM"

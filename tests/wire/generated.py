@@ -21,6 +21,7 @@ SPOKEN = [
     ("logs", "json"),
     ("sts", "query"),
     ("iam", "query"),
+    ("sns", "query"),
     ("s3", "rest-xml"),
 ]
 # S3's deprecated operations lie on the paths of their successors, and this one differs from ListBuckets by host only.

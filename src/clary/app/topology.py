@@ -33,7 +33,7 @@ PROCESSES = (
         "control",
         "API over records; loops that make them true",
         2,
-        (("front", "ctl socket"), ("objects", "unix socket"), ("shim", "spawns, adopts")),
+        (("front", "ctl, http sockets"), ("objects", "unix socket"), ("shim", "spawns, adopts")),
     ),
     Process("objects", "S3: SQL index, immutable blobs", 2, ()),
     Process("worker", "the user's model, in a sandbox", 3, (("front", "frames"),), supervised=False),

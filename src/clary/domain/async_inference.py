@@ -24,6 +24,7 @@ QUEUED, COMPLETED, FAILED = "Queued", "Completed", "Failed"
 LARGEST = 1_000_000_000  # bytes of an input in S3, and of an output
 INLINE = 128_000  # bytes of a Body
 TTL, TIMEOUT = 21_600, 900  # seconds, where the call says nothing
+LONGEST = 3600.0  # seconds that a call may give a prediction
 INCLUDED = 128 << 10  # bytes of a response that a notification may carry
 KEPT = 900.0  # seconds that an answered invocation is remembered: no client's retry comes later
 

@@ -6,7 +6,7 @@ import hashlib
 from dataclasses import replace
 
 from clary.domain import instances, own_servers
-from clary.domain.async_inference import LARGEST
+from clary.domain.async_inference import LARGEST, LONGEST
 from clary.domain.fleets import DRAINING, STOPPING, Fleet, Plant, Variant
 from clary.domain.regression import SLOWER
 from clary.domain.resources import Record
@@ -29,7 +29,9 @@ def route_of(record: Record, plant: Plant, revision: int, cpus: int, rest: float
     route = EndpointRoute(scope.account, scope.region, record.name, revision, tuple(variants))
     front = plant.serving or plant.incoming
     if front is not None and front.asynchronous:
-        return replace(route, asynchronous=True, max_payload=LARGEST)
+        # Each invocation has a deadline of its own; by the longest the front judges how many may wait.
+        slow = tuple(replace(variant, timeout=LONGEST) for variant in route.variants)
+        return replace(route, variants=slow, asynchronous=True, max_payload=LARGEST)
     return route
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import re
+import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from posixpath import normpath
@@ -151,6 +152,14 @@ def envelope(
     return json.dumps(body, indent=2)
 
 
+def message_id(id_: str) -> str:
+    """The MessageId for what a publisher calls a message: a UUID, the same for the same words."""
+    try:
+        return str(uuid.UUID(id_))
+    except ValueError:
+        return str(uuid.uuid5(uuid.NAMESPACE_URL, id_))
+
+
 def deliveries(
     topic: Record,
     subscriptions: Sequence[Record],
@@ -161,6 +170,7 @@ def deliveries(
     attributes: Mapping[str, Any] | None = None,
 ) -> list[Record]:
     """A record for each subscription; its name follows from message and subscription, so publishing again adds none."""
+    id_ = message_id(id_)
     whole = envelope(topic.arn, id_, message, now, subject, attributes)
     found = []
     for subscription in subscriptions:

@@ -26,6 +26,7 @@ from clary.ports import Artifacts, Asked, Clock, Logs, Predicted, Predictor, Sto
 
 log = logging.getLogger(__name__)
 
+FEW = 16  # invocations that are failed at once: a whole backlog may expire together
 NAMESPACE = "AWS/SageMaker"
 UNITS = {  # of AWS's metrics that are not mere numbers
     "RequestDownloadLatency": "Microseconds",
@@ -73,6 +74,7 @@ class Work:
     def __init__(self, ports: AsyncPorts, folder: str) -> None:
         self.ports = ports
         self._folder = folder
+        self._few = asyncio.Semaphore(FEW)
 
     def clean(self) -> None:
         """What a predecessor left half done."""
@@ -97,9 +99,10 @@ class Work:
 
     async def fail(self, scope: Scope, entry: Entry, variant: str, failure: Failure) -> None:
         """Answer it without a prediction: it waited too long, or its endpoint is gone."""
-        record = await self.ports.store.get(async_inference.KIND, scope, entry.id)
-        if record is not None and record.status == QUEUED:
-            await self._finish(record, failure, _Count(self.ports, record, variant))
+        async with self._few:
+            record = await self.ports.store.get(async_inference.KIND, scope, entry.id)
+            if record is not None and record.status == QUEUED:
+                await self._finish(record, failure, _Count(self.ports, record, variant))
 
     # -- the prediction -----------------------------------------------------------------------------------------------------------
 

@@ -99,13 +99,15 @@ class Courier:
     async def _store(self, delivery: Delivery) -> None:
         location = parse_uri(delivery.endpoint).below(f"{delivery.message}.json")
         path = f"{self._folder}/{delivery.id}"
-        os.makedirs(self._folder, mode=0o700, exist_ok=True)
-        await asyncio.to_thread(_save, path, delivery.body)
         store = self._artifacts.of(delivery.account)
         try:
+            os.makedirs(self._folder, mode=0o700, exist_ok=True)
+            await asyncio.to_thread(_save, path, delivery.body)
             await store.store_file(path, location.bucket, location.key, "application/json", move=True)
+        except OSError as error:
+            raise Unavailable(f"{delivery.endpoint}: {error}") from error
         finally:
-            with suppress(FileNotFoundError):
+            with suppress(OSError):
                 os.unlink(path)
 
 
