@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import replace
 from typing import Any
 
@@ -12,7 +13,7 @@ from clary.domain.datapoints import Series
 from clary.domain.errors import Unavailable
 from clary.domain.resources import Scope
 from clary.domain.serving_metrics import NAMESPACE
-from clary.loops.telemetry import MARK, Telemetry, TelemetryPorts
+from clary.loops.telemetry import IDLE_AFTER, MARK, Telemetry, TelemetryPorts
 from clary.testing.backends import MemoryBackend
 from clary.testing.clock import FakeClock
 from clary.testing.datapoints import MemoryDatapoints
@@ -64,6 +65,22 @@ async def test_each_second_has_what_came_in_it(scene: Scene) -> None:
     for arrivals in (5, 5, 8):
         await scene.second(arrivals)
     assert scene.sums() == [5.0, 0.0, 3.0]
+
+
+async def test_an_endpoint_that_is_idle_for_long_says_so_now_and_then(scene: Scene) -> None:
+    await scene.second(1)
+    for _ in range(199):
+        await scene.second(1)
+    now = scene.clock.now()
+    told = [at for at, _ in scene.datapoints.get(SCOPE, SERIES, now - 300, now + 10, 1)]
+    late = [at for at in told if at > told[0] + IDLE_AFTER]
+    assert len(told) == 61 + len(late)
+    assert {second - first for first, second in itertools.pairwise(late)} == {10.0}
+    for window in range(int(now - 190) // 10, int(now) // 10):
+        assert len(scene.datapoints.get(SCOPE, SERIES, window * 10, window * 10 + 10, 10)) == 1
+    await scene.second(2)
+    await scene.second(2)
+    assert [summary.total for _, summary in scene.datapoints.get(SCOPE, SERIES, now, now + 10, 1)] == [1.0, 0.0]
 
 
 async def test_a_successor_goes_on_from_what_was_told(scene: Scene) -> None:

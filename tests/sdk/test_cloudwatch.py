@@ -17,7 +17,7 @@ from botocore.exceptions import ClientError
 from botocore.httpsession import URLLib3Session
 from tests.sdk import acts
 from tests.sdk.acts import PYTHON, User
-from tests.sdk.conftest import Server
+from tests.sdk.conftest import ROOT, Server
 
 pytestmark = pytest.mark.live
 
@@ -206,6 +206,63 @@ def test_an_alarm_from_its_making_to_its_end(server: Server) -> None:
     assert watch.describe_alarms(AlarmNames=[name])["MetricAlarms"] == []
     last = watch.describe_alarm_history(AlarmName=name, HistoryItemType="ConfigurationUpdate", MaxRecords=1)
     assert last["AlarmHistoryItems"][0]["HistorySummary"] == f'Alarm "{name}" deleted'
+
+
+def test_an_alarm_tells_a_topic(server: Server) -> None:
+    watch, sns = server.client("cloudwatch"), server.client("sns")
+    topic = sns.create_topic(Name=acts.unique("alarms"))["TopicArn"]
+    name = acts.unique("telling")
+    alarm(watch, name, Period=60, AlarmActions=[topic], OKActions=[topic + "-gone"])
+    watch.set_alarm_state(AlarmName=name, StateValue="ALARM", StateReason="I say so")
+
+    def actions() -> list[str]:
+        items = watch.describe_alarm_history(AlarmName=name, HistoryItemType="Action")["AlarmHistoryItems"]
+        return [item["HistorySummary"] for item in items]
+
+    until(lambda: f"Successfully executed action {topic}" in actions())
+    watch.set_alarm_state(AlarmName=name, StateValue="OK", StateReason="I say so")
+    until(lambda: f"Failed to execute action {topic}-gone" in actions())
+    watch.delete_alarms(AlarmNames=[name])
+
+
+AWS = ROOT / ".venv-cli" / "bin" / "aws"
+
+
+@pytest.mark.skipif(not AWS.exists(), reason="scripts/test makes .venv-cli")
+def test_the_aws_cli_works_with_alarms_and_metrics(server: Server) -> None:
+    name = acts.unique("cli")
+
+    def aws(*words: str) -> Any:
+        done = server.run([str(AWS), "cloudwatch", *words, "--output", "json"])
+        assert done.returncode == 0, done.stderr
+        return json.loads(done.stdout) if done.stdout.strip() else None
+
+    aws("put-metric-data", "--namespace", "Cli", "--metric-name", name, "--value", "7", "--dimensions", "Host=a")
+    (listed,) = aws("list-metrics", "--namespace", "Cli", "--metric-name", name)["Metrics"]
+    assert listed["Dimensions"] == [{"Name": "Host", "Value": "a"}]
+    watched = [
+        "--namespace",
+        "Cli",
+        "--metric-name",
+        name,
+        "--dimensions",
+        "Name=Host,Value=a",
+        "--statistic",
+        "Maximum",
+    ]
+    rule = ["--period", "60", "--evaluation-periods", "1", "--threshold", "5"]
+    compared = ["--comparison-operator", "GreaterThanThreshold"]
+    aws("put-metric-alarm", "--alarm-name", name, *watched, *rule, *compared)
+
+    def seen() -> str:
+        (found,) = aws("describe-alarms", "--alarm-names", name)["MetricAlarms"]
+        return str(found["StateValue"])
+
+    until(lambda: seen() == "ALARM", 90)
+    history = aws("describe-alarm-history", "--alarm-name", name)["AlarmHistoryItems"]
+    assert any("to ALARM" in item["HistorySummary"] for item in history)
+    aws("delete-alarms", "--alarm-names", name)
+    assert aws("describe-alarms", "--alarm-names", name)["MetricAlarms"] == []
 
 
 def test_a_composite_alarm_follows_its_children(server: Server) -> None:

@@ -38,9 +38,9 @@ class VariantCounts:
     loaded: tuple[float, ...] = ()  # models that are loaded, per replica that serves
 
     @property
-    def where(self) -> tuple[str, str, str, str]:
-        """Which counters these are, whichever front's life they belong to."""
-        return self.account, self.region, self.endpoint, self.key
+    def home(self) -> tuple[str, str, str]:
+        """The endpoint: account, region, name."""
+        return self.account, self.region, self.endpoint
 
     @property
     def invocations(self) -> int:

@@ -27,8 +27,12 @@ from clary.ports import Backend, Clock, Datapoints, Fronts, Store
 
 log = logging.getLogger(__name__)
 
+Home = tuple[str, str, str]  # an endpoint: account, region, name
+
 MARK = "counts/"
 USAGE_EVERY = 5.0  # seconds
+IDLE_AFTER = 60.0  # seconds without a request
+IDLE_EVERY = 10.0
 HALF = 0.5  # a look this soon after a second's end is at that second
 
 
@@ -50,6 +54,7 @@ class Telemetry:
     _before: dict[str, VariantCounts] | None = None
     _used: dict[str, Usage] = field(default_factory=dict)
     _looked: float = 0.0
+    _busy: dict[Home, float] = field(default_factory=dict)  # endpoint -> the last second in which it was
 
     async def run(self) -> None:
         """For as long as the process lives. Cancel it to end it."""
@@ -70,8 +75,10 @@ class Telemetry:
             self._before = {name: VariantCounts.from_json(orjson.loads(text)) for name, text in marks.items()}
         seen = {MARK + counts.born: counts for counts in count.variants}
         gained = [serving_metrics.growth(counts, self._before.get(name)) for name, counts in seen.items()]
-        made = dict(serving_metrics.datapoints(gained, (now - HALF) // 1))
+        second = (now - HALF) // 1
         moved = {name: counts for name, counts in seen.items() if _advanced(counts, self._before.get(name))}
+        busy = {row.home for row in moved.values()} | {row.home for row in gained if any(row.concurrent)}
+        made = dict(serving_metrics.datapoints(self._awake(gained, busy, second), second))
         by_scope: dict[Scope, dict[str, str]] = {scope: {} for scope in made}
         for name, counts in moved.items():
             scope = Scope(counts.account, counts.region)
@@ -84,6 +91,13 @@ class Telemetry:
         if self.ports.clock.monotonic() - self._looked >= USAGE_EVERY:
             self._looked = self.ports.clock.monotonic()
             await self._usage({(c.account, c.region, c.endpoint) for c in count.variants})
+
+    def _awake(self, gained: list[VariantCounts], busy: set[Home], second: float) -> list[VariantCounts]:
+        """Without endpoints that nobody has asked for a while: these say once in ten seconds that they are idle, for the disk's sake."""
+        homes = {row.home for row in gained}
+        self._busy = {home: second if home in busy else self._busy.get(home, second) for home in homes}
+        told = second % IDLE_EVERY == IDLE_EVERY - 1
+        return [row for row in gained if told or second - self._busy[row.home] <= IDLE_AFTER]
 
     async def _forget(self, gone: list[str]) -> None:
         """Counters of fronts and variants that are no more."""
