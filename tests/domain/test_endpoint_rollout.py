@@ -212,10 +212,11 @@ def test_a_rolling_update_whose_replicas_do_not_come_up_goes_back_at_once(world:
     assert world.of(StopReplica) == [c for c in world.of(StopReplica) if c.id not in old]
 
 
-def test_a_rollback_that_cannot_be_reached_says_so_and_lets_update_and_delete(world: World) -> None:
+@pytest.mark.parametrize("ask", ["update", "weights", "delete"])
+def test_a_rollback_that_cannot_be_reached_says_so_and_lets_change_and_delete(world: World, ask: str) -> None:
     world.alarms = {"bad": "OK"}
-    update(world, {**rolling(size(2), 5), "AutoRollbackConfiguration": {"Alarms": [{"AlarmName": "bad"}]}})
-    while share(world.route) < 1.0:
+    update(world, {**rolling(size(1), 5), "AutoRollbackConfiguration": {"Alarms": [{"AlarmName": "bad"}]}})
+    while share(world.route) < 0.75:
         world.settle()
         world.now += 1
     world.broken["A"] = "exit"
@@ -224,9 +225,23 @@ def test_a_rollback_that_cannot_be_reached_says_so_and_lets_update_and_delete(wo
     assert told(world)[-1] == "rollback failed"
     assert len(world.ready()) >= 4, "what serves goes on serving"
     world.broken.clear()
-    world.record = asked_update(world.record, fleet("f3", 4, VERSION="3"), {}, world.now)
+    if ask == "delete":
+        world.record = asked_delete(world.record, world.now)
+        world.settle()
+        assert world.removed
+        return
+    if ask == "update":
+        world.record = asked_update(world.record, fleet("f3", 4, VERSION="3"), {}, world.now)
+    else:
+        wanted = [{"VariantName": "A", "DesiredInstanceCount": 3}]
+        world.record = asked_capacity(world.record, wanted, world.now)
     run_to(world)
-    assert len(world.ready()) == 4
+    assert world.plant.serving is not None
+    assert world.plant.serving.config == ("config-f3" if ask == "update" else "config-f2"), (
+        "the stronger of the two went on"
+    )
+    assert len(world.ready()) == (4 if ask == "update" else 3)
+    assert world.plant.incoming is None
 
 
 def test_the_time_limit_counts_in_every_phase(world: World) -> None:

@@ -48,7 +48,7 @@ from clary.domain.endpoint_turn import (
     work_keys,
 )
 from clary.domain.errors import IllegalTransition, Invalid
-from clary.domain.fleets import DRAINING, PLANNED, READY, STARTED, Fleet, Replica, Variant
+from clary.domain.fleets import DRAINING, PLANNED, READY, STARTED, Fleet, Plant, Replica, Variant
 from clary.domain.lifecycle import EndpointFact, EndpointStatus
 from clary.domain.replicas import judge
 from clary.domain.resources import Record
@@ -70,17 +70,22 @@ def asked_update(
     """UpdateEndpoint: `fleet` shall take over from the one that serves, as the DeploymentConfig `config` says. Without one, a change
     of nothing but instance types and counts is made in place. `regression`: false alarm rate of the comparison of both fleets."""
     record = moved(record, EndpointFact.UPDATE_ASKED, now)
-    plant = plant_of(record)
+    plant = _of_one_fleet(plant_of(record))
     old = plant.serving.counts if plant.serving else {}
     rollout = deployment.plan(config, old, fleet.counts, now, regression)
     if not config and plant.serving is not None and only_sizes_differ(plant.serving, fleet):
         rollout = replace(rollout, kind=deployment.IN_PLACE)
-    if plant.incoming is not None and plant.serving is not None:  # a rollback failed: the stronger one goes on
-        weaker, stronger = sorted((plant.incoming, plant.serving), key=lambda f: sum(v.ready for v in f.variants))
-        plant = replace(plant, serving=stronger, retiring=(*plant.retiring, weaker))
     plant = replace(plant, incoming=fleet, deployment=dict(config), failure="", changed=now, rollout=rollout, before={})
     plant = noted(plant, "update asked", f"endpoint config {fleet.config}, {rollout.kind}", now, fleet.config)
     return with_plant(record, plant)
+
+
+def _of_one_fleet(plant: Plant) -> Plant:
+    """A rollback that failed left two fleets that serve: the stronger one goes on, and is what the next change starts from."""
+    if plant.incoming is None or plant.serving is None:
+        return plant
+    weaker, stronger = sorted((plant.incoming, plant.serving), key=lambda f: sum(v.ready for v in f.variants))
+    return replace(plant, serving=stronger, incoming=None, retiring=(*plant.retiring, weaker), rollout=None)
 
 
 def only_sizes_differ(serving: Fleet, incoming: Fleet) -> bool:
@@ -113,7 +118,7 @@ def _size(variant: Variant) -> tuple[str, int, float]:
 def asked_capacity(record: Record, wanted: Sequence[Mapping[str, Any]], now: float) -> Record:
     """UpdateEndpointWeightsAndCapacities: new weights and counts for variants of the fleet that serves."""
     record = moved(record, EndpointFact.UPDATE_ASKED, now)
-    plant = plant_of(record)
+    plant = _of_one_fleet(plant_of(record))
     if plant.serving is None:
         raise IllegalTransition(f'Cannot update endpoint "{record.arn}": it has no fleet in service.')
     fleet = plant.serving
