@@ -118,6 +118,27 @@ async def test_one_that_cannot_be_pulled_is_refused_in_the_engines_words(engine:
     assert "clary runtime add my/own:1 RUNTIME. engine said: denied" in caught.value.message
 
 
+def test_a_new_size_is_the_containers_too(engine: Callable[[str], Engine], tmp_path: Path) -> None:
+    asked = workload()
+    made = engine(f'echo "$*" > {tmp_path}/told')
+    said = containers.beside(asked, containers.arguments(asked, made), made, tmp_path)
+    containers.resize({"beside": said}, 0.5, 1 << 29)
+    told = (tmp_path / "told").read_text().split()
+    assert told == [
+        *["update", "--cpus", "0.5", "--memory", "536870912b", "--memory-swap", "536870912b"],
+        containers.name_of("replica-1"),
+    ]
+    containers.resize({}, 1.0, 1)
+
+
+def test_a_size_that_the_engine_refuses(engine: Callable[[str], Engine], tmp_path: Path) -> None:
+    asked = workload()
+    made = engine("echo too small >&2; exit 125")
+    said = containers.beside(asked, containers.arguments(asked, made), made, tmp_path)
+    with pytest.raises(Unschedulable, match="cannot resize the container: too small"):
+        containers.resize({"beside": said}, 0.5, 1)
+
+
 @pytest.mark.parametrize("setting", [containers.NONE, "no-such-engine"])
 def test_no_engine(setting: str) -> None:
     assert containers.find(setting) is None

@@ -11,6 +11,7 @@ import hashlib
 import os
 import shlex
 import shutil
+import subprocess
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -126,13 +127,30 @@ def arguments(workload: Workload, engine: Engine | None) -> tuple[str, ...]:
         "none",
     ]
     argv += ["--network", "bridge" if container.network else "none", "--security-opt", "no-new-privileges"]
-    argv += ["--cpus", f"{workload.cpu:g}", "--memory", f"{workload.memory}b", "--memory-swap", f"{workload.memory}b"]
+    argv += _limits(workload.cpu, workload.memory)
     argv += ["--pids-limit", str(workload.pids), "--env-file", ENV_FILE]
     for mount in container.mounts:
         if ":" in mount.source + mount.target:
             raise Unschedulable(f"a path with a colon cannot be mounted into a container: {mount.source}")
         argv += ["--volume", f"{mount.source}:{mount.target}:{'rw' if mount.mode is MountMode.READ_WRITE else 'ro'}"]
     return (*argv, container.image, *container.command)
+
+
+def _limits(cpu: float, memory: int) -> list[str]:
+    return ["--cpus", f"{cpu:g}", "--memory", f"{memory}b", "--memory-swap", f"{memory}b"]
+
+
+def resize(spec: Mapping[str, Any], cpu: float, memory: int) -> None:
+    """The container of a run, if it has one, in its new size. Unschedulable in the engine's words when it cannot be."""
+    beside = spec.get("beside")
+    if not beside:
+        return
+    argv = [*beside["update"], *_limits(cpu, memory), beside["name"]]
+    done = subprocess.run(
+        argv, env=beside["env"], stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False
+    )
+    if done.returncode != 0:
+        raise Unschedulable(f"the container engine cannot resize the container: {done.stderr.strip()[-_WORDS:]}")
 
 
 def env_file(variables: Mapping[str, str]) -> str:
@@ -158,6 +176,7 @@ def beside(workload: Workload, argv: tuple[str, ...], engine: Engine | None, fol
         "run": [str(path) if word == ENV_FILE else word for word in argv],
         "inspect": [*engine.argv, "inspect", "--format", "{{.State.Pid}}", name],
         "stop": [*engine.argv, "stop", "--time"],
+        "update": [*engine.argv, "update"],
         "remove": [*engine.argv, "rm", "--force", "--volumes", name],
         "name": name,
         "env": environment(),

@@ -292,6 +292,7 @@ class LocalBackend:
 
     def _resize(self, folder: Folder, spec: Mapping[str, Any], limits: Limits) -> None:
         _group(spec).impose(limits)
+        containers.resize(spec, limits.cpu, limits.memory)
         if "memory" not in spec["folders"]:
             folder.write("limits.json", {"memory": limits.memory})
             folder.tell(signal.SIGUSR1)

@@ -58,10 +58,13 @@ def enter_network(beside: Record) -> None:
         )
         words = done.stdout.split()
         pid = int(words[0]) if done.returncode == 0 and words and words[0].isdigit() else 0
-        if pid:
+        try:
+            descriptor = os.open(f"/proc/{pid}/ns/net", os.O_RDONLY | os.O_CLOEXEC) if pid else -1
+        except FileNotFoundError:  # it has just ended, as the shim will see
+            descriptor = -1
+        if descriptor >= 0:
             break
         time.sleep(_LOOK_SECONDS)
-    descriptor = os.open(f"/proc/{pid}/ns/net", os.O_RDONLY | os.O_CLOEXEC)
     libc = ctypes.CDLL(None, use_errno=True)
     if libc.setns(descriptor, _NEW_NETWORK) != 0:
         code = ctypes.get_errno()
