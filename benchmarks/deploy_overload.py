@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import random
 import time
-from collections import deque
+from collections import Counter, deque
 from dataclasses import dataclass
 
 import uvloop
@@ -150,8 +150,9 @@ def rows_of_a_slow_replica(bench: Bench, seconds: float) -> list[Row]:
     found = {}
     for endpoint in (two, three):
         answers = open_loop(bench, endpoint, rate, 3 * seconds)
-        if any(answer.status != 200 for answer in answers):
-            raise RuntimeError("requests failed")
+        statuses = Counter(answer.status for answer in answers)
+        if set(statuses) != {200}:
+            raise RuntimeError(f"requests failed: {dict(statuses)}")
         found[endpoint] = percentile([1000 * answer.seconds for answer in answers], 0.99)
         remove(bench, endpoint)
     ratio = found[three] / found[two]

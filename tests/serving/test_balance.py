@@ -265,7 +265,7 @@ def overloaded(
             while queue and queue[0] + timeout <= now:
                 queue.popleft()
                 late += 1
-            drain.look(now, answered, len(queue), known)
+            drain.look(now, answered, len(queue), known, timeout)
             if capped:
                 most = most_waiting(drain.rate(), timeout, 2048)
                 if queue and drain.sure():
@@ -312,7 +312,7 @@ def test_a_short_burst_is_taken_whole() -> None:
     drain = Drain()
     for look in range(100):
         waiting = max(0, 300 - look * 5)
-        drain.look(look * LOOK, 300 - waiting, waiting, None)
+        drain.look(look * LOOK, 300 - waiting, waiting, None, 60.0)
         assert waiting <= most_waiting(drain.rate(), 60.0, 2048)
         assert not surplus(drain.rate(), waiting, 60.0 - look * LOOK)
 
@@ -322,19 +322,31 @@ def test_a_first_prediction_that_is_slow_dooms_nobody() -> None:
     drain = Drain()
     answered, now = 0, 0.0
     while now < 9.0:
-        drain.look(now, answered, 95 - answered, None)
+        drain.look(now, answered, 95 - answered, None, 60.0)
         assert not (drain.sure() and surplus(drain.rate(), 95 - answered, 60.0 - now))
         now += LOOK
         answered = 0 if now < 8.0 else min(94, int((now - 8.0) / 0.01))
 
 
+@pytest.mark.parametrize(("rate", "timeout", "seconds"), [(1000.0, 60.0, 2.0), (100.0, 60.0, 5.0), (100.0, 4.0, 1.0)])
+def test_a_stall_of_a_moment_refuses_nobody(rate: float, timeout: float, seconds: float) -> None:
+    """Requests come at 70 % of what the workers can do, and all workers stand still for so long: the queue will be short again."""
+    drain = Drain()
+    for look in range(int(seconds / LOOK)):
+        waiting = 1 + int(0.7 * rate * look * LOOK)
+        drain.look(look * LOOK, 0, waiting, rate, timeout)
+        cap = most_waiting(drain.rate(), timeout, 1 << 20)
+        assert waiting <= cap, (look * LOOK, cap)
+        assert not (drain.sure() and surplus(drain.rate(), waiting, timeout - look * LOOK))
+
+
 def test_workers_that_hang_are_noticed() -> None:
     drain = Drain()
     for look in range(40):
-        drain.look(look * LOOK, look * 5, 50, 100.0)
+        drain.look(look * LOOK, look * 5, 50, 100.0, 60.0)
     before = most_waiting(drain.rate(), 60.0, 2048)
     for look in range(40, 1200):
-        drain.look(look * LOOK, 200, 50, 100.0)
+        drain.look(look * LOOK, 200, 50, 100.0, 60.0)
     after = most_waiting(drain.rate(), 60.0, 2048)
     assert before == 2048
     assert after < 30

@@ -16,7 +16,11 @@ SHARE = 0.5
 ENOUGH = 20.0  # answers that an estimate rests on
 HALF_LIFE = 2.0  # seconds after which an answer counts half, while there are enough of them
 SETTLED = 0.5  # seconds that requests must wait before anything is concluded
-PRIOR = 2.0  # answers that what is known of the workers counts for
+PRIOR = 2.0  # answers that what is known of the workers counts for at least, and
+PRIOR_SECONDS, PRIOR_SHARE = (
+    1.0,
+    0.05,
+)  # seconds, or of the deadline, that it counts for: a stall of a moment proves nothing
 RECENT = 1.0  # seconds in which a sudden recovery is believed
 
 
@@ -33,15 +37,17 @@ class Drain:
         self._seconds = 0.0
         self._recent: list[tuple[float, int]] = []
 
-    def look(self, now: float, answered: int, waiting: int, known: float | None) -> None:
-        """Once every so often: `answered` requests so far, `waiting` now. `known`: answers a second that the workers should give."""
+    def look(self, now: float, answered: int, waiting: int, known: float | None, timeout: float) -> None:
+        """Once every so often: `answered` requests so far, `waiting` now. `known`: answers a second that the workers should give;
+        `timeout`: seconds that a request has."""
         if not waiting:
             self._since = None
             return
         if self._since is None:
             self._since = self._at = now
             self._answered = answered
-            self._answers, self._seconds = (PRIOR, PRIOR / known) if known else (0.0, 0.0)
+            self._answers = max(PRIOR, known * max(PRIOR_SECONDS, PRIOR_SHARE * timeout)) if known else 0.0
+            self._seconds = self._answers / known if known else 0.0
             self._recent = [(now, answered)]
             return
         elapsed, new = now - self._at, answered - self._answered

@@ -325,7 +325,7 @@ class Variant:
         """How quickly the queue drains and so how many may wait; who of the replicas does worse than the others."""
         counters, queue = self.counters, self.queue
         known = sum(r.allowed / r.cost() for r in self.replicas.values() if r.alive() and not r.draining and r.cost())
-        self._drain.look(now, counters.completed + counters.passed, len(queue), known or None)
+        self._drain.look(now, counters.completed + counters.passed, len(queue), known or None, self.route.timeout)
         rate = self._drain.rate()
         self._most = most_waiting(rate, self.route.timeout, self.route.queue_requests)
         if queue and self._drain.sure():
