@@ -77,13 +77,13 @@ def test_boost_stays_between_base_and_allowance(
     [
         (0, 0.0001, False),  # nothing before it: that is not ahead
         (1, 0.0001, True),
-        (19, 0.0001, True),
-        (20, 0.0001, False),
+        (19, 0.0002, True),
+        (20, 0.0002, False),
         (31, 0.00001, True),
         (32, 0.00001, False),
-        (1, 0.0019, True),
-        (2, 0.0011, False),
-        (1, 0.002, False),
+        (1, 0.0039, True),
+        (2, 0.0021, False),
+        (1, 0.004, False),
         (1, float("inf"), False),
     ],
 )
@@ -125,10 +125,10 @@ def test_batches_are_waited_for_at_high_rates_only(rate: float, wanted: int) -> 
 
 
 def test_answers_rest_only_while_their_worker_has_work_for_longer() -> None:
-    assert boost.rests(8, 0.0002)
-    assert boost.HOLD < boost.STOCK < boost.AHEAD_SECONDS
-    assert not boost.rests(7, 0.0002)
-    assert not boost.rests(3, 0.0006)
+    assert boost.rests(15, 0.0002)
+    assert boost.REST < boost.STOCK < boost.AHEAD_SECONDS
+    assert not boost.rests(14, 0.0002)
+    assert not boost.rests(3, 0.0011)
 
 
 # -- counters ---------------------------------------------------------------------------------------------------------------------

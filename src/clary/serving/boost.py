@@ -9,14 +9,15 @@ from __future__ import annotations
 
 import math
 
-AHEAD_SECONDS = 0.002  # what a request sent ahead may expect to wait behind others, while another worker might get free
+AHEAD_SECONDS = 0.004  # what a request sent ahead may expect to wait behind others, while another worker might get free
 HANGING = (
     0.01  # seconds without an answer of a worker that has quick predictions to do: nothing more is sent ahead to it
 )
 AHEAD_MOST = 32  # requests at one worker
 RISE, FALL = 0.1, 0.02
-HOLD = 0.001  # seconds that requests are kept for a larger batch, and answers for a larger read
-STOCK = 0.0015  # seconds of work that a worker has at hand while its answers are kept: more than HOLD
+HOLD = 0.001  # seconds that requests are kept for a larger batch
+REST = 0.002  # seconds that answers are kept, to be read together
+STOCK = 0.003  # seconds of work that a worker has at hand while its answers are kept: more than REST
 GATHERED_LEAST, GATHERED_MOST = 8, 64  # requests of a batch that is waited for
 
 
@@ -81,6 +82,6 @@ def gathered(rate: float) -> int:
 
 
 def rests(held: int, service: float) -> bool:
-    """Whether the answers of a worker that predicts one by one are read `HOLD` later: there will be several by then, and it has enough
+    """Whether the answers of a worker that predicts one by one are read `REST` later: there will be several by then, and it has enough
     to do until then."""
-    return 2 * service <= HOLD and held * service >= STOCK
+    return 2 * service <= REST and held * service >= STOCK

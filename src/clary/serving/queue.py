@@ -189,10 +189,6 @@ class Variant:
         self._holding = False
         self.pump(late=True)
 
-    def behind(self) -> bool:
-        """Whether requests wait for workers."""
-        return bool(self.queue)
-
     def _send_ahead(self) -> None:
         """Everybody is busy: quick workers that take one request at a time get their next one already."""
         for replica in self.replicas.values():

@@ -14,7 +14,7 @@ from time import perf_counter
 from typing import cast
 
 from clary.domain.routes import ReplicaRoute, ReplicaView
-from clary.serving.boost import HANGING, HOLD, allowed, sends_ahead, together
+from clary.serving.boost import HANGING, REST, allowed, sends_ahead, together
 from clary.serving.outliers import Health
 from clary.serving.workers import Owner, Worker
 from clary.toolkit import frames
@@ -228,7 +228,7 @@ class Link(asyncio.Protocol):
             return
         if answers and worker is not None and worker.rests():
             self.pause()
-            self.loop.call_later(HOLD, self.resume)
+            self.loop.call_later(REST, self.resume)
 
     def _on_control(self, kind: int, payload: bytes) -> None:
         if self.replica is None:

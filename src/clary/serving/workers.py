@@ -26,7 +26,6 @@ STOPPING = 2.0  # seconds that a worker has to stop an answer that nobody reads,
 class Owner(Protocol):
     """The variant a replica belongs to."""
 
-    def behind(self) -> bool: ...
     @property
     def singles(self) -> Singles: ...
     def pump(self) -> None: ...
@@ -207,9 +206,9 @@ class Worker:
             replica.changed()
 
     def rests(self) -> bool:
-        """Whether its next answers may wait a little: requests do already, and it has enough of them at hand."""
+        """Whether its next answers may wait a little: it has enough to do meanwhile."""
         replica = self.replica
-        return replica.batch == 1 and rests(len(self.flight), replica.service) and replica.owner.behind()
+        return replica.batch == 1 and rests(len(self.flight), replica.service)
 
     def _next_own(self) -> bool:
         """Go on with what waits for this worker alone; whether there is something."""
