@@ -17,6 +17,7 @@ MODULES: tuple[str, ...] = (
     "clary.api.sagemaker_runtime",
     "clary.api.sns",
     "clary.api.sts",
+    "clary.api.sagemaker.inference_components",
     "clary.api.sagemaker.model_package_groups",
     "clary.api.sagemaker.model_packages",
     "clary.api.sagemaker.models",

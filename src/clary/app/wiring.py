@@ -36,7 +36,7 @@ from clary.domain.jobs import Seen as JobSeen
 from clary.domain.roles import default_role
 from clary.domain.serverless import Rest
 from clary.domain.topics import Allowed
-from clary.loops import alarms, endpoints, jobs, orphans, upkeep
+from clary.loops import alarms, components, endpoints, jobs, orphans, upkeep
 from clary.loops.job_places import JobSettings
 from clary.loops.job_work import JobPorts
 from clary.loops.ledger import Ledger
@@ -102,10 +102,10 @@ async def control(settings: Settings) -> AsyncIterator[Control]:
     measured = partial(measure, len(backend.host.gpus), settings.max_jobs)
     job_ports = JobPorts(store, runs, artifacts, built, logs, datapoints, keys, clock, measured)
     serving_ports = endpoints.ServingPorts(store, runs, fronts, artifacts, built, logs, keys, clock, measured)
-    places = Ledger()
+    places, owner, served = Ledger(), owner_of(settings), serving_settings(settings)
     job_subject = jobs.JobSubject(job_ports, job_settings(settings), places)
-    endpoint_subject = endpoints.EndpointSubject(serving_ports, serving_settings(settings), places)
-    owner = owner_of(settings)
+    endpoint_subject = endpoints.EndpointSubject(serving_ports, served, places)
+    component_subject = components.ComponentSubject(serving_ports, served, places, endpoint_subject.models)
     queues = Queues(settings, World(store, artifacts, datapoints, logs, clock), secret, owner, measured)
     alarm_ports = alarms.AlarmPorts(store, datapoints, clock, {"arn:aws:sns:": queues.tell})
     alarm_subject = alarms.AlarmSubject(alarm_ports)
@@ -113,15 +113,17 @@ async def control(settings: Settings) -> AsyncIterator[Control]:
     alarm_loop: Loop[AlarmCommand, AlarmSeen] = Loop(alarm_subject, store, clock, owner)
     job_loop: Loop[JobCommand, JobSeen] = Loop(job_subject, store, clock, owner)
     endpoint_loop: Loop[EndpointCommand, EndpointSeen] = Loop(endpoint_subject, store, clock, owner)
-    living = [(subject.kind, subject.statuses) for subject in (job_subject, endpoint_subject)]
+    component_loop: Loop[EndpointCommand, EndpointSeen] = Loop(component_subject, store, clock, owner)
+    living = [(subject.kind, subject.statuses) for subject in (job_subject, endpoint_subject, component_subject)]
     await orphans.sweep(store, runs, owner, clock.now(), living)
     undo = (
         jobs.attach(job_subject, job_loop, job_ports),
         endpoints.attach(endpoint_subject, endpoint_loop, serving_ports),
+        endpoints.attach(component_subject, component_loop, serving_ports),
         alarms.attach(alarm_subject, alarm_loop, alarm_ports),
     )
     chores = (upkeep.keep(logs, clock), upkeep.keep(datapoints, clock), telemetry.run())
-    loops = (job_loop.run(), endpoint_loop.run(), alarm_loop.run())
+    loops = (job_loop.run(), endpoint_loop.run(), component_loop.run(), alarm_loop.run())
     tasks = tuple(asyncio.create_task(work) for work in (*loops, *queues.run(), *chores))
     handlers.load()
     told = api_settings(settings, keys, measured())

@@ -71,12 +71,13 @@ def fit(size: Size, machine: Machine, policy: str, usage: str = "training job") 
     if policy == "strict":
         if size.vcpu > machine.cpus or size.memory > machine.memory or size.gpus > machine.gpus:
             raise LimitExceeded(_limit_text(size, machine, usage))
-        return Fit(float(size.vcpu), size.memory, size.gpus)
+        return Fit(float(size.cores or size.vcpu), size.memory, size.gpus)
     notes: list[str] = []
-    cpu, memory = min(size.vcpu, machine.cpus), min(size.memory, machine.usable)
-    if cpu < size.vcpu or memory < size.memory:
+    cores = size.cores or size.vcpu
+    cpu, memory = min(cores, machine.cpus), min(size.memory, machine.usable)
+    if cpu < cores or memory < size.memory:
         notes.append(
-            f"{size.name} has {size.vcpu} vCPU and {_gib(size.memory)} GiB; this machine gives at most {cpu} vCPU and "
+            f"{size.name} has {cores:g} vCPU and {_gib(size.memory)} GiB; this machine gives at most {cpu:g} vCPU and "
             f"{_gib(memory)} GiB"
         )
     gpus = min(size.gpus, machine.gpus)

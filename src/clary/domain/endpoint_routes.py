@@ -8,6 +8,7 @@ from dataclasses import replace
 from clary.domain import instances, own_servers
 from clary.domain.async_inference import LARGEST, LONGEST
 from clary.domain.fleets import DRAINING, STOPPING, Fleet, Plant, Variant
+from clary.domain.names import route_name
 from clary.domain.regression import SLOWER
 from clary.domain.resources import Record
 from clary.domain.routes import EndpointRoute, ReplicaRoute, VariantRoute
@@ -26,8 +27,9 @@ def route_of(record: Record, plant: Plant, revision: int, cpus: int, rest: float
         if variant.replicas or fleet is (plant.serving or plant.incoming)
     ]
     scope = record.scope
-    route = EndpointRoute(scope.account, scope.region, record.name, revision, tuple(variants))
     front = plant.serving or plant.incoming
+    hosting = front is not None and any(v.hosting for v in front.variants)
+    route = EndpointRoute(scope.account, scope.region, route_name(record), revision, tuple(variants), hosting=hosting)
     if front is not None and front.asynchronous:
         # Each invocation has a deadline of its own; by the longest the front judges how many may wait.
         slow = tuple(replace(variant, timeout=LONGEST) for variant in route.variants)

@@ -37,8 +37,9 @@ from clary.domain.fleets import (
     replica_id,
 )
 from clary.domain.lifecycle import ENDPOINT, EndpointFact, advance
+from clary.domain.names import route_name
 from clary.domain.replicas import REASON_LENGTH, ping_failure, stop
-from clary.domain.resources import Record
+from clary.domain.resources import KINDS, Record
 
 GIVE_UP_AFTER = 3  # deaths in a row without a replica becoming ready, while the endpoint is being changed
 NO_CAPACITY = "CapacityError: "  # how FailureReason begins when there is no place for a replica; the SDKs look for it
@@ -64,10 +65,11 @@ def moved(record: Record, fact: EndpointFact, now: float) -> Record:
     try:
         status = advance(ENDPOINT, record.status, fact)
     except IllegalTransition:
+        label = KINDS[record.kind].label
         if record.status in _IN_PROGRESS:
-            raise IllegalTransition(f'Cannot update in-progress endpoint "{record.arn}".') from None
+            raise IllegalTransition(f'Cannot update in-progress {label} "{record.arn}".') from None
         raise IllegalTransition(
-            f'Cannot update endpoint "{record.arn}" in status {record.status}; delete it and create it again.'
+            f'Cannot update {label} "{record.arn}" in status {record.status}; delete it and create it again.'
         ) from None
     return replace(record, status=status, modified=now)
 
@@ -285,7 +287,7 @@ def _start_missing(turn: Turn, fleet: Fleet, variant: Variant, wanted: int) -> V
                 StartReplica(
                     id=replica.id,
                     token=turn.plant.token(replica.id),
-                    endpoint=turn.record.name,
+                    endpoint=route_name(turn.record),
                     variant=variant.name,
                     container=variant.container,
                     prepared=variant.prepared or {},
@@ -313,4 +315,4 @@ def reason_of(turn: Turn, variant: Variant) -> str:
         last = replica_id(fleet.id, variant.key, variant.made - 1) if fleet else ""
     if not variant.made or variant.failure.startswith((NO_CAPACITY, NO_RESIZE)):
         return variant.failure[:REASON_LENGTH]  # it never came to a process: the words are the whole reason
-    return ping_failure(variant, turn.record.name, last)
+    return ping_failure(variant, route_name(turn.record), last)

@@ -13,7 +13,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from clary.domain import deployment, instances, serverless
+from clary.domain import components, deployment, instances, serverless
 from clary.domain.decisions import Decision
 from clary.domain.endpoint_commands import (
     Command,
@@ -50,6 +50,7 @@ from clary.domain.endpoint_turn import (
 from clary.domain.errors import IllegalTransition, Invalid
 from clary.domain.fleets import DRAINING, PLANNED, READY, STARTED, Fleet, Plant, Replica, Variant
 from clary.domain.lifecycle import EndpointFact, EndpointStatus
+from clary.domain.names import COMPONENT, route_name
 from clary.domain.replicas import judge
 from clary.domain.resources import Record
 
@@ -130,11 +131,15 @@ def asked_capacity(record: Record, wanted: Sequence[Mapping[str, Any]], now: flo
                 f'The variant name "{row["VariantName"]}" is not a production variant of endpoint "{record.arn}".'
             )
         for variant in (serverless.changed(v, row) for v in named):
+            count = int(row.get("DesiredInstanceCount", variant.count))
+            if variant.hosting:
+                variant = components.sized(variant, count) if "DesiredInstanceCount" in row else variant
+                count = 0
             fleet = fleet.with_variant(
                 replace(
                     variant,
                     weight=float(row.get("DesiredWeight", variant.weight)),
-                    count=int(row.get("DesiredInstanceCount", variant.count)),
+                    count=count,
                     deaths=0,
                     fatal=False,
                     failure="",
@@ -294,7 +299,7 @@ def _delete(turn: Turn) -> Decision[Command]:
     stop_all(turn)
     scope = turn.record.scope
     keys = tuple(k for f in turn.plant.fleets for v in f.variants for k in work_keys(turn.record, f, v))
-    drop = DropRoute(scope.account, scope.region, turn.record.name)
+    drop = DropRoute(scope.account, scope.region, route_name(turn.record))
     commands: tuple[Command, ...] = (drop, ForgetWork(keys), *turn.commands)
     record = turn.finished()
     written = tuple(c for c in turn.commands if isinstance(c, WriteHistory))
@@ -311,10 +316,10 @@ def _tell_front(turn: Turn) -> None:
     if turn.record.status == EndpointStatus.FAILED:
         scope = turn.record.scope
         if plant.mark:
-            turn.commands.append(DropRoute(scope.account, scope.region, turn.record.name))
+            turn.commands.append(DropRoute(scope.account, scope.region, route_name(turn.record)))
             turn.plant = replace(plant, mark="")
         return
-    if not plant.replicas and not plant.mark:
+    if not plant.replicas and not plant.mark and not _without_models(turn):
         return  # nothing to tell yet: the model is being prepared
     content = route_of(turn.record, plant, 0, turn.seen.cpus, turn.seen.rest.workers)
     mark = hashlib.sha256(json.dumps(content.to_json(), sort_keys=True).encode()).hexdigest()[:16]
@@ -327,6 +332,12 @@ def _tell_front(turn: Turn) -> None:
     elif view is not None and view.revision >= plant.revision:
         return
     turn.commands.append(PutRoute(replace(content, revision=plant.revision)))
+
+
+def _without_models(turn: Turn) -> bool:
+    """Whether the front shall know it though nothing runs: to say what is missing."""
+    serving = turn.plant.serving
+    return serving is not None and (turn.record.kind == COMPONENT or any(v.hosting for v in serving.variants))
 
 
 def _note_weights(turn: Turn) -> None:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
-from clary.domain import fields_serving
+from clary.domain import fields_components, fields_serving
 from clary.domain.errors import Invalid
 
 
@@ -225,6 +225,7 @@ CREATE_TRAINING_JOB = _table(
 OPERATIONS: Mapping[str, Mapping[str, Field]] = {
     "CreateTrainingJob": CREATE_TRAINING_JOB,
     **{name: _table(*rows) for name, rows in fields_serving.ROWS.items()},
+    **{name: _table(*rows) for name, rows in fields_components.ROWS.items()},
 }
 
 

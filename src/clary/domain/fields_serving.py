@@ -91,7 +91,8 @@ CREATE_MODEL: tuple[Row, ...] = (
 
 _SERVERLESS = "ServerlessConfig ServerlessConfig.MemorySizeInMB ServerlessConfig.MaxConcurrency ServerlessConfig.ProvisionedConcurrency"
 _MANAGED = """ManagedInstanceScaling ManagedInstanceScaling.Status ManagedInstanceScaling.MinInstanceCount
-    ManagedInstanceScaling.MaxInstanceCount ManagedInstanceScaling.ScaleInPolicy ManagedInstanceScaling.ScaleInPolicy.Strategy
+    ManagedInstanceScaling.MaxInstanceCount"""
+_SCALE_IN = """ManagedInstanceScaling.ScaleInPolicy ManagedInstanceScaling.ScaleInPolicy.Strategy
     ManagedInstanceScaling.ScaleInPolicy.MaximumStepSize ManagedInstanceScaling.ScaleInPolicy.CooldownInMinutes"""
 _PREFIX_ROUTING = """RoutingConfig.PrefixAwareRoutingConfig RoutingConfig.PrefixAwareRoutingConfig.PrefixLength
     RoutingConfig.PrefixAwareRoutingConfig.ConcurrencyThreshold"""
@@ -116,7 +117,8 @@ _VARIANT: tuple[Row, ...] = (
     (_HONOURED, "", _SERVERLESS),
     (_RECORDED, "replicas share this machine's disk", "VolumeSizeInGB"),
     (_RECORDED, "log in to the machine instead", "EnableSSMAccess"),
-    (_REFUSED, "managed instance scaling is not available yet", _MANAGED),
+    (_HONOURED, "of variants for inference components", _MANAGED),
+    (_RECORDED, "instances only count here: they come and go with the components that need them", _SCALE_IN),
     (
         _RECORDED,
         "one queue per variant is exact least-outstanding-requests routing, whatever is asked",
@@ -181,7 +183,7 @@ CREATE_ENDPOINT_CONFIG: tuple[Row, ...] = (
         + _below("ExplainerConfig.ClarifyExplainerConfig.InferenceConfig", _EXPLAINER_INFERENCE),
     ),
     (_RECORDED, _NO_KMS, "KmsKeyId"),
-    (_RECORDED, "models carry their own role", "ExecutionRoleArn"),
+    (_HONOURED, "of inference components; models carry their own role", "ExecutionRoleArn"),
     (_RECORDED, _NO_VPC, "VpcConfig VpcConfig.SecurityGroupIds VpcConfig.Subnets"),
     (
         _RECORDED,

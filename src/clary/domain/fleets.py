@@ -91,6 +91,11 @@ class Variant:
         return str(self.config.get("InstanceType", ""))
 
     @property
+    def hosting(self) -> bool:
+        """It has instances and no model: inference components are placed on it."""
+        return not self.container.image
+
+    @property
     def live(self) -> tuple[Replica, ...]:
         return tuple(r for r in self.replicas if r.phase in LIVE)
 
@@ -266,18 +271,18 @@ def new_fleet(
     shadows: Sequence[Mapping[str, Any]] = (),
 ) -> Fleet:
     """A fleet as an endpoint config asks for it; `containers` by model name, one or several in order. `shadows` are the rows of
-    ShadowProductionVariants."""
+    ShadowProductionVariants. Rows without a model have the container under "": who runs there, and with which network."""
     variants = tuple(
         Variant(
             name=row["VariantName"],
             container=container,
             config=dict(row),
-            count=int(row.get("InitialInstanceCount", 1)),
+            count=int(row.get("InitialInstanceCount", 1)) if container.image else 0,
             weight=float(row.get("InitialVariantWeight", 1.0)),
             shadow=shadow,
         )
         for row, shadow in (*((row, False) for row in rows), *((row, True) for row in shadows))
-        for container in _several(containers[row["ModelName"]])
+        for container in _several(containers[row.get("ModelName", "")])
     )
     return Fleet(id_, config, variants, at)
 

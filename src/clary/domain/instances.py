@@ -24,6 +24,7 @@ class Size:
     accelerators: int = 0
     accelerator: str = ""
     exact: bool = True
+    cores: float = 0.0  # where it is not a whole number of vCPUs
 
     @property
     def gpus(self) -> int:
@@ -98,6 +99,8 @@ _GPU_LADDERS: Mapping[str, tuple[float, Mapping[str, int], bool]] = {
 _MB_PER_VCPU = 1769
 _SERVERLESS = re.compile(r"^serverless (?P<memory>\d+) MB x (?P<most>\d+)$")
 
+_COMPONENT = re.compile(r"^component (?P<cores>[\d.e+]+) cores (?P<memory>\d+) MB (?P<accelerators>\d+) accelerators$")
+
 _TYPE = re.compile(r"^ml\.(?P<family>[a-z0-9-]+)\.(?P<size>medium|large|(?P<times>\d*)xlarge)$")
 
 
@@ -105,7 +108,7 @@ def find(name: str) -> Size | None:
     """The size behind `ml.FAMILY.SIZE`; None for a family that is not in the tables."""
     match = _TYPE.match(name)
     if match is None:
-        return _serverless(name)
+        return _serverless(name) or _component(name)
     family, size = match["family"], match["size"]
     stated = _STATED.get(f"{family}.{size}")
     if stated is not None:
@@ -122,6 +125,20 @@ def find(name: str) -> Size | None:
 def serverless(memory: int, most: int) -> str:
     """The name of what a serverless variant may use in all: `memory` MB for each of its `most` predictions at once."""
     return f"serverless {memory} MB x {most}"
+
+
+def component(cores: float, memory: int, accelerators: int) -> str:
+    """The name of what one copy of an inference component may use; `memory` in MB."""
+    return f"component {cores:g} cores {memory} MB {accelerators} accelerators"
+
+
+def _component(name: str) -> Size | None:
+    match = _COMPONENT.match(name)
+    if match is None:
+        return None
+    cores, accelerators = float(match["cores"]), int(match["accelerators"])
+    kind = "gpu" if accelerators else ""
+    return Size(name, max(1, int(cores)), int(match["memory"]) << 20, accelerators, kind, cores=cores)
 
 
 def _serverless(name: str) -> Size | None:

@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 
 from clary.domain.endpoint_commands import ForgetReplica, Seen, StopReplica
 from clary.domain.fleets import DRAINING, PLANNED, READY, STARTED, STOPPING, Replica, Variant
+from clary.domain.names import log_group
 from clary.domain.workload import Observation
 
 STARTUP_SECONDS = 600.0  # until a model must be loaded, when the variant does not say (AWS: 4 min to an hour)
@@ -126,7 +127,7 @@ def ping_failure(variant: Variant, endpoint: str, replica: str) -> str:
         stream = f"{variant.name}/{replica}"
         if variant.container.hostname:
             stream += f"/{variant.container.hostname}"
-        head += f" Log stream: {stream} in /aws/sagemaker/Endpoints/{endpoint}."
+        head += f" Log stream: {stream} in {log_group(endpoint)}."
     cause = variant.failure.strip()
     room = REASON_LENGTH - len(head) - len(" Cause: ...")
     if len(cause) > room:

@@ -44,6 +44,7 @@ KINDS: Mapping[str, Kind] = {
         Kind("sns-topic", "sns", "", "topic"),
         Kind("sns-subscription", "sns", "", "subscription"),
         Kind("sns-delivery", "sns", "", "delivery"),
+        Kind("inference-component", "sagemaker", "inference-component", "inference component"),
         Kind("training-job", "sagemaker", "training-job", "training job"),
         Kind("alarm", "cloudwatch", "alarm", "alarm", separator=":"),
         Kind("alarm-history", "cloudwatch", "alarm-history", "history entry", separator=":"),

@@ -68,7 +68,9 @@ class VariantRoute:
 @dataclass(frozen=True, slots=True)
 class EndpointRoute:
     """Everything a front needs to serve an endpoint. A higher `revision` replaces a lower one. `asynchronous`: predictions come
-    from its queue only, not from clients."""
+    from its queue only, not from clients.
+
+    An inference component is one too, of the name ENDPOINT/COMPONENT; its endpoint is `hosting` and has nothing to predict with."""
 
     account: str
     region: str
@@ -77,6 +79,7 @@ class EndpointRoute:
     variants: tuple[VariantRoute, ...]
     max_payload: int = 25 << 20
     asynchronous: bool = False
+    hosting: bool = False
 
     def to_json(self) -> dict[str, Any]:
         return asdict(self)

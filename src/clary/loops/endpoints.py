@@ -44,7 +44,8 @@ from clary.domain.fleets import PLANNED, Plant
 from clary.domain.ids import arn as make_arn
 from clary.domain.instances import GIB, Size
 from clary.domain.lifecycle import EndpointStatus
-from clary.domain.resources import Record
+from clary.domain.names import COMPONENT, log_group, resource_of, route_name
+from clary.domain.resources import KINDS, Record
 from clary.domain.roles import assumed_arn, parse_role
 from clary.domain.workload import Feature, Observation
 from clary.loops import replica_files, replica_places
@@ -84,14 +85,19 @@ class EndpointSubject:
     kind = "endpoint"
     statuses = tuple(status.value for status in EndpointStatus)
 
-    def __init__(self, ports: ServingPorts, settings: ServingSettings, ledger: Ledger | None = None) -> None:
+    def __init__(
+        self,
+        ports: ServingPorts,
+        settings: ServingSettings,
+        ledger: Ledger | None = None,
+        models: Models | None = None,
+    ) -> None:
         self._ports = ports
         self._settings = settings
         self._ledger = ledger or Ledger()
         self.tasks = Tasks()
-        self.models = Models(settings.models, ports.backend, ports.artifacts, ports.runtimes)
+        self.models = models or Models(settings.models, ports.backend, ports.artifacts, ports.runtimes)
         self._arns: dict[str, str] = {}  # workload key -> ARN
-        self._mounted: dict[str, set[str]] = {}  # ARN -> folders of models
         self._seeded = False
         self.guards = Guards(ports.store)
 
@@ -106,13 +112,13 @@ class EndpointSubject:
             if replica.handle:
                 self._arns[replica.handle] = record.arn
                 runs[replica.id] = await self._ports.backend.observe(replica.handle)
-        self._mounted[record.arn] = _models(plant)
+        self.models.mounted[record.arn] = _models(plant)
         if self._settings.policy == "strict":
             self._hold(plant, runs)
         scope = record.scope
         return Seen(
             runs=runs,
-            view=await self._ports.fronts.observe(scope.account, scope.region, record.name),
+            view=await self._ports.fronts.observe(scope.account, scope.region, route_name(record)),
             prepared=self._prepared(record, plant),
             environments=self._environments(record, plant),
             cpus=self._ports.measure().cpus,
@@ -126,8 +132,9 @@ class EndpointSubject:
         if self._seeded:
             return
         now, owner = self._ports.clock.now(), self._settings.owner
-        for lease in await self._ports.store.claim(self.kind, owner, now, _LEASE, self.statuses, 1_000_000):
-            self._mounted.setdefault(lease.record.arn, _models(endpoints.plant_of(lease.record)))
+        for kind in ("endpoint", COMPONENT):
+            for lease in await self._ports.store.claim(kind, owner, now, _LEASE, self.statuses, 1_000_000):
+                self.models.mounted.setdefault(lease.record.arn, _models(endpoints.plant_of(lease.record)))
         self._seeded = True
 
     def _prepared(self, record: Record, plant: Plant) -> dict[str, Outcome]:
@@ -222,9 +229,7 @@ class EndpointSubject:
             environment = await ports.runtimes.ensure(runtime, str(command.prepared["requirements"]))
             fit = self._place(command.id, command.instance_type, command.container.of)
             stream = replica_places.log_stream(command.variant, command.id, command.container.hostname)
-            log_path = ports.logs.open(
-                record.scope, replica_places.log_group(command.endpoint), stream, ports.clock.now()
-            )
+            log_path = ports.logs.open(record.scope, log_group(command.endpoint), stream, ports.clock.now())
             spec = replica_places.replica_spec(command, settings, runtime, fit)
             folder = Path(replica_folder(settings, command.id))
             await asyncio.to_thread(replica_files.make, folder, spec, command.container.multi_model)
@@ -266,7 +271,7 @@ class EndpointSubject:
 
     def _write_history(self, command: WriteHistory, record: Record) -> None:
         note = command.note
-        group, at = replica_places.log_group(record.name), int(note.at * 1000)
+        group, at = log_group(route_name(record)), int(note.at * 1000)
         line = {"n": command.number, "endpoint": record.arn, "created": record.created, "what": note.what}
         line |= {"why": note.why, "config": note.config, "status": command.status}
         self._ports.logs.open(record.scope, group, replica_places.HISTORY, note.at)
@@ -316,7 +321,7 @@ class EndpointSubject:
         }
 
     def _say(self, record: Record, stream: str, line: str) -> None:
-        group = replica_places.log_group(record.name)
+        group = log_group(route_name(record))
         now = self._ports.clock.now()
         self._ports.logs.open(record.scope, group, stream, now)
         self._ports.logs.append(record.scope, group, stream, [(int(now * 1000), f"[clary] {line}")])
@@ -342,8 +347,8 @@ class EndpointSubject:
 
     def _gone(self, arn: str) -> None:
         """The endpoint's record goes: its models may go too when nobody else mounts them."""
-        self._mounted.pop(arn, None)
-        used = set().union(*self._mounted.values())
+        self.models.mounted.pop(arn, None)
+        used = set().union(*self.models.mounted.values())
         key = f"{arn} sweep"
         self.tasks.forget(key)
         self.tasks.start(key, lambda: asyncio.to_thread(self.models.sweep, used), arn)
@@ -372,7 +377,9 @@ def attach(subject: EndpointSubject, loop: Loop[Command, Seen], ports: ServingPo
             loop.wake(arn)
 
     def seen(account: str, region: str, name: str) -> None:
-        loop.wake(make_arn("sagemaker", region, account, f"endpoint/{name}"))
+        kind, own = resource_of(name)
+        if kind == subject.kind:
+            loop.wake(make_arn("sagemaker", region, account, f"{KINDS[kind].tail}/{own}"))
 
     def changed(record: Record) -> None:
         for arn in subject.guards.guarded(record):

@@ -51,6 +51,7 @@ class Models:
         self._artifacts = artifacts
         self._runtimes = runtimes
         self._locks: dict[str, asyncio.Lock] = {}
+        self.mounted: dict[str, set[str]] = {}  # ARN of an endpoint or component -> folders that its replicas mount
 
     def runtime(self, container: Container, program: str) -> Runtime:
         """The runtime behind the image; for user code the richer one of the same framework, where there are two."""

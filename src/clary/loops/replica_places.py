@@ -61,10 +61,6 @@ def replica_key(replica: str) -> str:
     return f"replica-{replica}"
 
 
-def log_group(endpoint: str) -> str:
-    return f"/aws/sagemaker/Endpoints/{endpoint}"
-
-
 def log_stream(variant: str, replica: str, container: str = "") -> str:
     """`container`: its hostname, where the model has several."""
     return f"{variant}/{replica}/{container}" if container else f"{variant}/{replica}"

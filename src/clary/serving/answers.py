@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 from http import HTTPStatus
 
+from clary.domain.names import log_group
 from clary.toolkit import frames
 
 HEADER_LIMIT = 1024  # characters of CustomAttributes (service model)
@@ -41,6 +42,15 @@ def error(status: int, code: str, message: str, request_id: bytes, extra: dict[s
 def not_found(endpoint: str, account: str, request_id: bytes) -> bytes:
     """AWS's words for an endpoint that does not exist (in this account and region)."""
     return error(400, "ValidationError", f"Endpoint {endpoint} of account {account} not found.", request_id)
+
+
+def no_copies(request_id: bytes) -> bytes:
+    """AWS's words for an inference component without a copy."""
+    text = (
+        "Inference Component has no capacity to process this request. ApplicationAutoScaling may be in-progress (if configured) or try "
+        "to increase the capacity by invoking UpdateInferenceComponentRuntimeConfig API."
+    )
+    return error(400, "ValidationError", text, request_id)
 
 
 def success_head(variant: str, meta: bytes) -> bytes:
@@ -84,7 +94,7 @@ class ModelErrors:
     __slots__ = ("_container", "_endpoint", "_tail", "_where")
 
     def __init__(self, account: str, region: str, endpoint: str, container: str) -> None:
-        group = f"/aws/sagemaker/Endpoints/{endpoint}"
+        group = log_group(endpoint)
         self._endpoint = endpoint
         self._container = container
         self._where = f"arn:aws:logs:{region}:{account}:log-group:{group}"

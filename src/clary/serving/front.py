@@ -159,10 +159,14 @@ class Front:
     ) -> None:
         if key.expires is not None and key.expires <= now:
             raise auth_error("expired token", "sagemaker", target=False)
-        endpoint = self.endpoints.get((key.account, region, name))
+        component = request.headers.get("x-amzn-sagemaker-inference-component")
+        route = name if component is None else f"{name}/{component}"
+        endpoint = self.endpoints.get((key.account, region, route))
         if endpoint is None:
-            connection.answer(answers.not_found(name, key.account, self.request_id()))
-            return
+            base = None if component is None else self.endpoints.get((key.account, region, name))
+            raise invoke.nowhere(name, component or "", key.account, None if base is None else base.route.hosting)
+        if endpoint.route.hosting:
+            raise invoke.component_needed()
         if request.size > endpoint.route.max_payload:
             raise self._oversize(request.size, endpoint.route.max_payload)
         headers = request.headers
@@ -254,6 +258,10 @@ class Front:
     def _full(self, name: str, variant: Variant | None, prediction: Prediction) -> None:
         if variant is None:
             refused = Refused(503, "ServiceUnavailable", "has no variant with traffic")
+        elif "/" in name and not variant.replicas:
+            variant.counters.refuse(400)
+            prediction.settle(answers.no_copies(self.request_id()), False)
+            return
         else:
             refused = variant.refused()
             variant.counters.refuse(refused.status)

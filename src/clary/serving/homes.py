@@ -35,8 +35,9 @@ def shares(count: int) -> list[str]:
 
 
 def home(name: str, count: int) -> int:
-    """The index, below `count`, of the front that serves endpoints of this name."""
-    value = murmur2(name.encode())
+    """The index, below `count`, of the front that serves endpoints of this name, and inference components (ENDPOINT/COMPONENT) on
+    them."""
+    value = murmur2(name.partition("/")[0].encode())
     step = 10000 // count
     limit = 0
     for index in range(count - 1):

@@ -37,13 +37,11 @@ _LIMITS = {
     "x-amzn-sagemaker-session-id": ("sessionId", 256),
     "x-amzn-sagemaker-target-variant": ("targetVariant", 63),
     "x-amzn-sagemaker-target-container-hostname": ("targetContainerHostname", 63),
+    "x-amzn-sagemaker-inference-component": ("inferenceComponentName", 63),
     "accept": ("accept", 1024),
     "content-type": ("contentType", 1024),
 }
 _REFUSED = {  # header -> why this endpoint cannot honour it
-    "x-amzn-sagemaker-inference-component": (
-        "Inference Component Name header is not allowed for endpoints to which no inference component was deployed, such as {name}."
-    ),
     "x-amzn-sagemaker-enable-explanations": "EnableExplanations needs an endpoint with an ExplainerConfig, and {name} has none.",
 }
 
@@ -145,6 +143,30 @@ def _rich(name: str, headers: Mapping[str, str]) -> tuple[bytes, Aim | None]:
         session or "",
     )
     return meta, aim if any(aim) else None
+
+
+def nowhere(name: str, component: str, account: str, hosting: bool | None) -> Refusal:
+    """Why a name leads nowhere. `hosting`: whether the endpoint is for components; None: there is no such endpoint."""
+    if hosting is None:
+        text = f"Endpoint {name} of account {account} not found."
+    elif hosting:
+        text = f"Inference Component {component} of endpoint {name} of account {account} not found."
+    else:
+        text = (
+            "Inference Component Name header is not allowed for endpoints to which no inference component was deployed, such as "
+            f"{name}."
+        )
+    return Refusal(400, "ValidationError", text)
+
+
+def component_needed() -> Refusal:
+    """AWS's words for a request to an endpoint that has nothing but components."""
+    return Refusal(
+        400,
+        "ValidationError",
+        "Inference Component Name header is required for endpoints to which you plan to deploy inference components. Please include "
+        "Inference Component Name header or consider using SageMaker models.",
+    )
 
 
 def check_container(name: str, known: Sequence[str], aim: Aim | None) -> None:

@@ -30,7 +30,10 @@ SUCCESS = "SUCCESS_NOTIFICATION_TOPIC"
     [
         ({"InstanceType": None}, "needs InstanceType"),
         ({"ServerlessConfig": {"MemorySizeInMB": 2048, "MaxConcurrency": 5}}, "ServerlessConfig and InstanceType"),
-        ({"ManagedInstanceScaling": {"Status": "ENABLED"}}, "ManagedInstanceScaling.*not available yet"),
+        (
+            {"ManagedInstanceScaling": {"Status": "ENABLED"}},
+            "is for variants that host inference components",
+        ),
         ({"InitialInstanceCount": None}, "needs InitialInstanceCount"),
     ],
 )

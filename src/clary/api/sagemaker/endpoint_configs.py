@@ -8,7 +8,7 @@ from typing import Any
 from clary.api import paging, records, tagging
 from clary.api.call import Call, Params
 from clary.api.registry import operation
-from clary.domain import async_inference, fields, regression, serverless
+from clary.domain import async_inference, components, fields, regression, serverless
 from clary.domain.errors import Invalid
 
 
@@ -18,12 +18,17 @@ async def create_endpoint_config(call: Call, params: Params) -> Params:
     fields.check("CreateEndpointConfig", params, call.settings.strict_fields)
     serverless.check(params["ProductionVariants"], params)
     shadows = params.get("ShadowProductionVariants") or []
-    _check_variants(params["ProductionVariants"])
+    _check_variants(params["ProductionVariants"], params.get("ExecutionRoleArn", ""))
     if params.get("AsyncInferenceConfig"):
         async_inference.check_config(params["AsyncInferenceConfig"])
+        if not all(variant.get("ModelName") for variant in params["ProductionVariants"]):
+            raise Invalid(
+                "AsyncInferenceConfig needs variants with a ModelName: inference components are invoked in real time."
+            )
     _check_shadows(params["ProductionVariants"], shadows)
     for variant in (*params["ProductionVariants"], *shadows):
-        await records.find(call, "model", variant["ModelName"])
+        if variant.get("ModelName"):
+            await records.find(call, "model", variant["ModelName"])
     request = {name: value for name, value in params.items() if name != "Tags"}
     request["ProductionVariants"] = [{"InitialVariantWeight": 1.0, **v} for v in params["ProductionVariants"]]
     if shadows:
@@ -38,20 +43,35 @@ async def create_endpoint_config(call: Call, params: Params) -> Params:
     return {"EndpointConfigArn": config.arn}
 
 
-def _check_variants(variants: Sequence[Mapping[str, Any]]) -> None:
+def _check_variants(variants: Sequence[Mapping[str, Any]], role: str = "") -> None:
     names = [variant["VariantName"] for variant in variants]
     for name in names:
         if names.count(name) > 1:
             raise Invalid(f"Production variant names must be unique; '{name}' is given more than once.")
     for variant in variants:
-        needed = (
-            ("ModelName",) if variant.get("ServerlessConfig") else ("ModelName", "InstanceType", "InitialInstanceCount")
-        )
+        _check_host(variants, variant, role)
+        needed = ("ModelName",) if variant.get("ServerlessConfig") else ("InstanceType", "InitialInstanceCount")
         for member in needed:
             if variant.get(member) in (None, ""):
                 raise Invalid(f"Production variant '{variant['VariantName']}' needs {member}.")
     if len(variants) > 1 and all(float(v.get("InitialVariantWeight", 1.0)) == 0 for v in variants):
         raise Invalid("At least one production variant must have an InitialVariantWeight above 0.")
+
+
+def _check_host(variants: Sequence[Mapping[str, Any]], variant: Mapping[str, Any], role: str) -> None:
+    """With a model, or a place for inference components: never both."""
+    if variant.get("ModelName"):
+        if variant.get("ManagedInstanceScaling"):
+            raise Invalid(
+                f"ManagedInstanceScaling of variant '{variant['VariantName']}' is for variants that host inference components: leave "
+                "ModelName out."
+            )
+        if any(not v.get("ModelName") for v in variants):
+            raise Invalid(
+                "Either all production variants have a ModelName, or none: those without host inference components."
+            )
+    elif not variant.get("ServerlessConfig"):
+        components.check_config(variant, role)
 
 
 def _check_shadows(variants: Sequence[Mapping[str, Any]], shadows: Sequence[Mapping[str, Any]]) -> None:
@@ -63,6 +83,9 @@ def _check_shadows(variants: Sequence[Mapping[str, Any]], shadows: Sequence[Mapp
             f"ShadowProductionVariants needs exactly one production and one shadow variant; {len(variants)} and {len(shadows)} "
             "are given."
         )
+    for variant in (*variants, *shadows):
+        if not variant.get("ModelName"):
+            raise Invalid(f"Production variant '{variant['VariantName']}' needs ModelName.")
     _check_variants([*variants, *shadows])
     if float(variants[0].get("InitialVariantWeight", 1.0)) == 0:
         raise Invalid(

@@ -7,11 +7,13 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from clary.api import holding, paging, records, tagging
+from clary.api import alarms_of, holding, paging, records, tagging
 from clary.api.call import Call, Params
 from clary.api.registry import operation
+from clary.api.sagemaker import inference_components
 from clary.domain import (
     capacity,
+    components,
     deployment_rules,
     endpoints,
     fields,
@@ -21,7 +23,7 @@ from clary.domain import (
     serverless,
     target_models,
 )
-from clary.domain.containers import containers_of
+from clary.domain.containers import Container, containers_of
 from clary.domain.errors import Invalid, NotFound
 from clary.domain.fleets import Fleet, Plant, Variant, check_shadows, new_fleet
 from clary.domain.lifecycle import EndpointStatus
@@ -41,7 +43,7 @@ async def create_endpoint(call: Call, params: Params) -> Params:
     fields.check("CreateEndpoint", params, call.settings.strict_fields)
     fleet = await _fleet(call, params["EndpointConfigName"])
     deployment_rules.check(params.get("DeploymentConfig"), {}, fleet.counts)
-    await _check_alarms(call, params.get("DeploymentConfig") or {})
+    await alarms_of.check(call, params.get("DeploymentConfig") or {})
     plant = Plant(
         seed=secrets.token_hex(32), incoming=fleet, changed=call.now, deployment=params.get("DeploymentConfig") or {}
     )
@@ -56,7 +58,8 @@ async def _fleet(call: Call, config_name: str) -> Fleet:
     config = await records.find(call, "endpoint-config", config_name)
     rows = config.document["request"]["ProductionVariants"]
     shadows = config.document["request"].get("ShadowProductionVariants") or []
-    models = {row["ModelName"]: await records.find(call, "model", row["ModelName"]) for row in (*rows, *shadows)}
+    named = [row["ModelName"] for row in (*rows, *shadows) if row.get("ModelName")]
+    models = {name: await records.find(call, "model", name) for name in named}
     wall = call.settings.deadline == "aws"
     cut = bool(config.document["request"].get("EnableNetworkIsolation"))
     containers = {
@@ -64,6 +67,8 @@ async def _fleet(call: Call, config_name: str) -> Fleet:
         for name, model in models.items()
     }
     asynchronous = config.document["request"].get("AsyncInferenceConfig") or {}
+    role = config.document["request"].get("ExecutionRoleArn", "")
+    containers[""] = [Container("", "", role=role, wall=wall, isolated=cut)]  # of variants for inference components
     fleet = new_fleet(call.new_id(), config_name, rows, containers, call.now, shadows)
     fleet = replace(fleet, asynchronous=asynchronous)
     serverless.check_fleet(fleet)
@@ -71,18 +76,6 @@ async def _fleet(call: Call, config_name: str) -> Fleet:
     target_models.check_fleet(fleet)
     _check_size(call, fleet)
     return fleet
-
-
-async def _check_alarms(call: Call, config: Mapping[str, Any]) -> None:
-    """Invalid unless every alarm that shall guard the deployment is there, in the endpoint's account and region."""
-    names = [row["AlarmName"] for row in (config.get("AutoRollbackConfiguration") or {}).get("Alarms") or ()]
-    missing = [name for name in names if await call.store.get("alarm", call.scope, name) is None]
-    if missing:
-        raise Invalid(
-            f"Could not find CloudWatch alarm(s) {', '.join(sorted(set(missing)))} of "
-            f"DeploymentConfig.AutoRollbackConfiguration in account {call.scope.account} and region {call.scope.region}; create "
-            "them with PutMetricAlarm first."
-        )
 
 
 async def _regression(call: Call, config_name: str) -> float:
@@ -110,7 +103,12 @@ async def describe_endpoint(call: Call, params: Params) -> Params:
     settled = await holding.settled(call, record, TRANSIENT)
     if settled is None:
         raise NotFound(f'Could not find endpoint "{record.arn}".')
-    return _described(settled)
+    answer = _described(settled)
+    for name, count in (await inference_components.instances(call, settled)).items():
+        for row in answer["ProductionVariants"]:
+            if row["VariantName"] == name:
+                row |= {"CurrentInstanceCount": count, "DesiredInstanceCount": count}
+    return answer
 
 
 def _described(record: Record) -> Params:
@@ -158,7 +156,9 @@ def _summary(record: Record, fleet: Fleet, group: Sequence[Variant]) -> Params:
     summary: Params = {
         "VariantName": variant.name,
         "DeployedImages": [
-            {"SpecifiedImage": image, "ResolvedImage": image, "ResolutionTime": fleet.created} for image in images
+            {"SpecifiedImage": image, "ResolvedImage": image, "ResolutionTime": fleet.created}
+            for image in images
+            if image
         ],
         "CurrentWeight": variant.routed,
         "DesiredWeight": variant.weight,
@@ -210,10 +210,12 @@ async def update_endpoint(call: Call, params: Params) -> Params:
     if params.get("RetainDeploymentConfig") and params.get("DeploymentConfig"):
         raise Invalid("Please provide either DeploymentConfig or RetainDeploymentConfig, not both.")
 
+    for name in {r.document["variant"] for r in await inference_components.hosted(call, before.name)}:
+        components.host_of(fleet, before.name, name)  # its components stay: the new config must have a place for them
     config: Mapping[str, Any] = params.get("DeploymentConfig") or {}
     if params.get("RetainDeploymentConfig"):
         config = endpoints.plant_of(before).deployment
-    await _check_alarms(call, config)
+    await alarms_of.check(call, config)
 
     def change(record: Record) -> Record:
         plant = endpoints.plant_of(record)
@@ -251,6 +253,8 @@ async def update_weights_and_capacities(call: Call, params: Params) -> Params:
 @operation("sagemaker", "DeleteEndpoint")
 async def delete_endpoint(call: Call, params: Params) -> Params:
     """Record that it shall go; the endpoint loop stops its replicas and removes the record. Model and config stay."""
+    found = await records.find(call, "endpoint", params["EndpointName"])
+    components.refuse_hosted(found.arn, await inference_components.names_on(call, found.name))
     record = await records.amend(
         call,
         lambda: records.find(call, "endpoint", params["EndpointName"]),

@@ -1,0 +1,21 @@
+"""The alarms that a DeploymentConfig names: they must be there before a deployment rests on them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from clary.api.call import Call
+from clary.domain.errors import Invalid
+
+
+async def check(call: Call, config: Mapping[str, Any]) -> None:
+    """Invalid unless every alarm that shall guard the deployment is there, in the endpoint's account and region."""
+    names = [row["AlarmName"] for row in (config.get("AutoRollbackConfiguration") or {}).get("Alarms") or ()]
+    missing = [name for name in names if await call.store.get("alarm", call.scope, name) is None]
+    if missing:
+        raise Invalid(
+            f"Could not find CloudWatch alarm(s) {', '.join(sorted(set(missing)))} of "
+            f"DeploymentConfig.AutoRollbackConfiguration in account {call.scope.account} and region {call.scope.region}; create "
+            "them with PutMetricAlarm first."
+        )

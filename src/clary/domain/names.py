@@ -1,0 +1,27 @@
+"""What an endpoint or an inference component is called by fronts and logs. Pure.
+
+A front knows a component as ENDPOINT/COMPONENT; a name of AWS's has no "/".
+"""
+
+from __future__ import annotations
+
+from clary.domain.resources import Record
+
+COMPONENT = "inference-component"  # the kind of record
+
+
+def route_name(record: Record) -> str:
+    """By which name the home front knows it."""
+    return f"{record.document['endpoint']}/{record.name}" if record.kind == COMPONENT else record.name
+
+
+def resource_of(route: str) -> tuple[str, str]:
+    """Kind and name of the record behind a front's name."""
+    endpoint, _, component = route.partition("/")
+    return (COMPONENT, component) if component else ("endpoint", endpoint)
+
+
+def log_group(route: str) -> str:
+    """Where its replicas' logs are."""
+    kind, name = resource_of(route)
+    return f"/aws/sagemaker/{'InferenceComponents' if kind == COMPONENT else 'Endpoints'}/{name}"
