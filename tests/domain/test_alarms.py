@@ -174,6 +174,7 @@ def test_what_a_change_of_state_says_and_does() -> None:
     }
     at = seen(0.0, (-120.0, single(0.0)), (-60.0, single(5.0)))
     decision = alarm_turn.decide(record(asked, **in_state(OK)), at, NOON + 0.3)
+    assert decision.commands == ()  # before the state is saved, nobody hears of it
     state = alarms.state_of(decision.record.document)
     assert state.reason == (
         "Threshold Crossed: 1 out of the last 2 datapoints [5.0 (15/01/27 07:59:00)] was greater than the threshold (1.0) "
@@ -187,7 +188,8 @@ def test_what_a_change_of_state_says_and_does() -> None:
         "sampleCount": 1.0,
         "value": 5.0,
     }
-    note, act = decision.commands
+    told = alarm_turn.decide(decision.record, at, NOON + 0.4)
+    note, act = told.commands
     assert isinstance(note, Note)
     assert note.entry["HistorySummary"] == "Alarm updated from OK to ALARM"
     assert isinstance(act, Act)
@@ -196,8 +198,9 @@ def test_what_a_change_of_state_says_and_does() -> None:
     message = json.loads(act.message)
     assert (message["OldStateValue"], message["NewStateValue"]) == ("OK", "ALARM")
     assert message["Trigger"]["MetricName"] == "m"
-    again = alarm_turn.decide(decision.record, at, NOON + 1)
-    assert (again.commands, again.record) == ((), decision.record)
+    assert alarm_turn.decide(decision.record, at, NOON + 0.9).commands == told.commands
+    again = alarm_turn.decide(told.record, at, NOON + 1)
+    assert (again.commands, again.record) == ((), told.record)
 
 
 @pytest.mark.parametrize(
@@ -228,16 +231,18 @@ def test_a_state_that_was_set_is_held_and_its_actions_are_told_once() -> None:
     asked = {**FAST, "AlarmActions": ["arn:aws:sns:us-east-1:0:t"]}
     made = alarm_turn.with_state(record(asked, **in_state(OK)), State(ALARM, "set", "", NOON, NOON), held=NOON + 10)
     first = alarm_turn.decide(made, seen(1.0), NOON + 1)
-    assert (first.record.status, [type(c) for c in first.commands], first.again) == (ALARM, [Act], 9.0)
-    assert alarm_turn.decide(first.record, seen(9.9), NOON + 9.9).commands == ()
+    assert (first.record.status, [type(c) for c in first.commands]) == (ALARM, [Note, Act])
+    second = alarm_turn.decide(first.record, seen(1.0), NOON + 1)
+    assert (second.record, second.commands, second.again) == (first.record, (), 9.0)
     later = alarm_turn.decide(first.record, seen(10.3), NOON + 10.3)
     assert later.record.status == OK
 
 
 def test_actions_that_are_disabled_are_not_told() -> None:
     asked = {**FAST, "AlarmActions": ["arn:aws:sns:us-east-1:0:t"], "ActionsEnabled": False}
-    decision = alarm_turn.decide(record(asked, **in_state(OK)), seen(13.0, (10.0, single(1.0))), NOON + 13)
-    assert [type(command) for command in decision.commands] == [Note]
+    moved = alarm_turn.decide(record(asked, **in_state(OK)), seen(13.0, (10.0, single(1.0))), NOON + 13)
+    told = alarm_turn.decide(moved.record, seen(13.0), NOON + 13)
+    assert [type(command) for command in told.commands] == [Note]
 
 
 def test_a_percentile_of_too_few_samples_changes_nothing() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -11,7 +12,7 @@ import pytest
 from clary.domain import alarms
 from clary.domain.alarm_turn import Act, Command, Seen
 from clary.domain.datapoints import Datapoint, Series, single
-from clary.domain.errors import NotFound
+from clary.domain.errors import NotFound, Stale
 from clary.domain.resources import Query, Record, Scope
 from clary.loops.alarms import HISTORY, KEEP_HISTORY, AlarmPorts, AlarmSubject, attach, keep
 from clary.loops.loop import Loop
@@ -60,6 +61,18 @@ class House:
         series = Series.of("N", name, {})
         self.ports.datapoints.put(SCOPE, [Datapoint(series, self.clock.now(), single(value), True)])
 
+    async def tag(self, name: str, number: int) -> None:
+        """Somebody else writes to the record, however often it takes."""
+        while True:
+            record = await self.ports.store.get("alarm", SCOPE, name)
+            assert record is not None
+            try:
+                await self.ports.store.save(replace(record, document={**record.document, "tags": [number]}))
+            except Stale:
+                continue
+            await asyncio.sleep(0)
+            return
+
     async def status(self, name: str) -> str:
         record = await self.ports.store.get("alarm", SCOPE, name)
         assert record is not None
@@ -93,11 +106,32 @@ async def test_an_alarm_goes_to_alarm_keeps_history_and_tells(house: House) -> N
     house.put("a", 3.0)
     house.loop.wake(record.arn)
     await until(lambda: house.status("a"), "ALARM")
-    assert [act.action for act in house.told] == [TOPIC]
-    assert await house.history() == [
+    await until(lambda: asyncio.sleep(0, [act.action for act in house.told]), [TOPIC])
+    wanted = [
         "Alarm updated from INSUFFICIENT_DATA to OK",
         "Alarm updated from OK to ALARM",
         f"Successfully executed action {TOPIC}",
+    ]
+    await until(house.history, wanted)
+
+
+async def test_a_change_that_was_not_saved_leaves_no_trace(house: House) -> None:
+    record = await house.make("a", AlarmActions=[TOPIC])
+    await until(lambda: house.status("a"), "OK")
+
+    async def busy() -> None:
+        for number in range(200):
+            await house.tag("a", number)
+
+    writing = asyncio.create_task(busy())
+    house.put("a", 3.0)
+    house.loop.wake(record.arn)
+    await writing
+    await until(lambda: house.status("a"), "ALARM")
+    await until(lambda: asyncio.sleep(0, len(house.told)), 1)
+    assert [line for line in await house.history() if line.startswith("Alarm")] == [
+        "Alarm updated from INSUFFICIENT_DATA to OK",
+        "Alarm updated from OK to ALARM",
     ]
 
 
@@ -105,8 +139,11 @@ async def test_actions_that_nobody_takes_are_in_the_history(house: House) -> Non
     nobody = "arn:aws:lambda:us-east-1:0:function:f"
     await house.make("a", OKActions=[nobody, f"{TOPIC}:gone"])
     await until(lambda: house.status("a"), "OK")
-    failed = [line for line in await house.history() if line.startswith("Failed")]
-    assert sorted(failed) == [f"Failed to execute action {nobody}", f"Failed to execute action {TOPIC}:gone"]
+
+    async def failed() -> list[str]:
+        return sorted(line for line in await house.history() if line.startswith("Failed"))
+
+    await until(failed, [f"Failed to execute action {nobody}", f"Failed to execute action {TOPIC}:gone"])
 
 
 async def test_a_composite_alarm_is_looked_at_when_a_child_moves(house: House) -> None:

@@ -71,52 +71,43 @@ class Seen:
 
 
 def decide(record: Record, seen: Seen, now: float) -> Decision[Command]:
-    """The state that holds now, and what follows from its change."""
+    """The state that holds now. What follows from its change is told in a turn of its own, when the change is saved: a save that is lost
+    leaves neither a line in the history nor a message."""
     document = record.document
+    if document["acted"] != document["moves"]:
+        return _told(record)
     if is_composite(document):
         wanted, again = _composed(record, seen, now), None
     else:
         looked = plan(document["request"], seen.at)
         wanted = _measured(document["request"], looked, seen, state_of(document), now)
         again = next_look(looked, now, decides_early(document["request"]))
-    before = state_of(document)
-    commands: list[Command] = []
     if now < document["held"]:
         again = document["held"] - now
-    elif wanted is not None and wanted.value != before.value:
+    elif wanted is not None and wanted.value != state_of(document).value:
         record = with_state(record, wanted)
-        commands.append(Note(alarm_words.moved(record, before, wanted)))
     elif document["held"]:
         record = replace(record, document={**document, "held": 0.0})
-    record, acts = _act(record)
-    return Decision(record, (*commands, *acts), again)
+    return Decision(record, (), again)
 
 
 def with_state(record: Record, state: State, held: float = 0.0) -> Record:
     """The record in that state."""
     document = {**record.document, "state": state.to_json(), "held": held}
-    previous = record.document["state"]["value"]
-    if previous != state.value:
-        document |= {"previous": previous, "moves": document["moves"] + 1}
+    if record.document["state"]["value"] != state.value:
+        document |= {"before": record.document["state"], "moves": record.document["moves"] + 1}
     return replace(record, status=str(state.value), document=document)
 
 
-def _act(record: Record) -> tuple[Record, list[Act]]:
-    """A transition whose actions were not told yet."""
+def _told(record: Record) -> Decision[Command]:
+    """A change of state goes into the history, and to its actions."""
     document, moves = record.document, record.document["moves"]
-    if document["acted"] == moves:
-        return record, []
-    previous = str(document.get("previous", StateValue.INSUFFICIENT_DATA))
-    acts = [
-        Act(
-            action,
-            f"{record.arn}/{document['configured']}/{moves}/{action}",
-            alarm_words.subject(record),
-            alarm_words.message(record, previous),
-        )
-        for action in alarm_words.actions_of(record)
-    ]
-    return replace(record, document={**document, "acted": moves}), acts
+    before = State.from_json(document["before"])
+    commands: list[Command] = [Note(alarm_words.moved(record, before, state_of(document)))]
+    for action in alarm_words.actions_of(record):
+        id = f"{record.arn}/{record.created}/{moves}/{action}"
+        commands.append(Act(action, id, alarm_words.subject(record), alarm_words.message(record, before.value)))
+    return Decision(replace(record, document={**document, "acted": moves}), tuple(commands), 0.0)
 
 
 def _measured(request: Mapping[str, Any], looked: Plan, seen: Seen, before: State, now: float) -> State | None:

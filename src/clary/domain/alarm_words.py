@@ -115,9 +115,12 @@ _ORDER = ("ConfigurationUpdate", "StateUpdate", "Action")  # of entries of one m
 
 
 def entry_name(record: Record, entry: Mapping[str, Any]) -> str:
-    """The name under which an entry is kept: the same entry, the same name; those of one moment in the order they came about."""
-    told = "\0".join((record.arn, str(entry["Timestamp"]), entry["HistoryItemType"], entry["HistorySummary"]))
-    return f"{_ORDER.index(entry['HistoryItemType'])}-{hashlib.sha256(told.encode()).hexdigest()[:32]}"
+    """The name under which an entry is kept: the same entry, the same name (of a change of state, whenever it is told); those of one
+    moment in the order they came about."""
+    kind, moves = entry["HistoryItemType"], record.document["moves"]
+    when = "" if kind == "StateUpdate" else str(entry["Timestamp"])
+    told = "\0".join((record.arn, str(record.created), when, kind, entry["HistorySummary"]))
+    return f"{moves:08d}-{_ORDER.index(kind)}-{hashlib.sha256(told.encode()).hexdigest()[:32]}"
 
 
 def configured(record: Record, change: str, at: float) -> dict[str, Any]:
