@@ -26,7 +26,7 @@ ENGINE = """#!/bin/sh
 cd {folder}
 echo "$1" >> told
 case $1 in
-run) echo $$ > pid; echo "container speaks"; until [ -e end ]; do sleep 0.05; done; exit "$(cat end)" ;;
+run) echo "container speaks"; echo $$ > pid; until [ -e end ]; do sleep 0.05; done; exit "$(cat end)" ;;
 inspect) cat pid ;;
 stop) echo 0 > end ;;
 esac
