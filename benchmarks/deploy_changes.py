@@ -35,8 +35,9 @@ def _blue_green(kind: str, **sizes: Any) -> dict[str, Any]:
 class Site:
     """An endpoint of two replicas, and models that differ in a variable of their environment only."""
 
-    def __init__(self, bench: Bench) -> None:
+    def __init__(self, bench: Bench, folder: str) -> None:
         self.bench = bench
+        self.folder = Path(folder)
         put_data(bench)
         _, job = train(bench, XGBOOST, {"num_round": "20", "objective": "binary:logistic"})
         self.artifact = job["ModelArtifacts"]["S3ModelArtifacts"]
@@ -44,7 +45,6 @@ class Site:
         self.endpoint = name("changing")
         self.model = self.made(self.artifact)
         self.created = self.create()
-        self.folder = Path(tempfile.mkdtemp(prefix="clary-bench-deploy-"))
 
     def made(self, artifact: str) -> str:
         model = name("model")
@@ -84,7 +84,9 @@ class Site:
 
     def under_load(self, change: Callable[[], None]) -> tuple[float, int, int]:
         """Seconds of the change, requests, and how many of them failed."""
-        requests = save(self.folder / "requests", signed(self.bench, self.endpoint, [self.body]))
+        requests = save(
+            self.folder / "requests", signed(self.bench, self.endpoint, [self.body])
+        )  # signed anew: 5 minutes
         done, total, failed = threading.Event(), 0.0, 0
         seconds: list[float] = []
         errors: list[Exception] = []
@@ -116,8 +118,8 @@ class Site:
 
 def rows(environments: str) -> list[Row]:
     """The rows of `scripts/bench deploy` about creating and changing."""
-    with running(environments) as (bench, _):
-        site = Site(bench)
+    with running(environments) as (bench, _), tempfile.TemporaryDirectory(prefix="clary-bench-deploy-") as folder:
+        site = Site(bench, folder)
         found = [Row("CreateEndpoint to InService, 2 replicas", site.created, "s")]
         for what, waits, must, change in _changes(site):
             say(f"  {what} ...")
