@@ -17,7 +17,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 ROOT = Path(__file__).resolve().parents[2]
 CASES = Path(os.environ.get("CLARY_ACCEPTANCE") or ROOT.parent / "shared" / "acceptance") / "s3_cases.py"
 needs_cases = pytest.mark.skipif(
-    CASES is None, reason="s3_cases.py is not beside this checkout (CLARY_S3_CASES names it)"
+    not CASES.exists(), reason=f"{CASES} is not there: set CLARY_ACCEPTANCE to the folder of the acceptance scripts"
 )
 
 
