@@ -291,6 +291,7 @@ GROUP = {
         {"logGroupName": "/aws/sagemaker/Endpoints/ee"},
     ]
 }
+PLACED = {"DescribeLogGroups": [{"logGroupName": "/aws/sagemaker/InferenceComponents/c"}]}
 
 
 @pytest.mark.parametrize(
@@ -304,6 +305,8 @@ GROUP = {
         (GROUP | JOB, "endpoint/e", [SERVED]),
         (GROUP | JOB, "e", [SERVED, TRAINED]),
         ({"DescribeEndpoint": {}}, "arn:aws:sagemaker:r:a:endpoint/e", [SERVED]),
+        (PLACED, "c", [Place("/aws/sagemaker/InferenceComponents/c")]),
+        (PLACED, "inference-component/c", [Place("/aws/sagemaker/InferenceComponents/c")]),
     ],
 )
 def test_a_resource_s_log_is_found(answers: Any, resource: str, wanted: object) -> None:
@@ -341,6 +344,13 @@ def test_events_are_shown_once_in_bounded_memory() -> None:
     seen = Seen(most=2)
     assert [seen.first(event) for event in "aabac"] == [True, False, True, False, True]
     assert seen.first("a")
+
+
+def test_top_looks_at_components_too() -> None:
+    component = {"EndpointName": "e", "InferenceComponentName": "c"}
+    client: Any = FakeClient(ListEndpoints=[{"EndpointName": "e"}], ListInferenceComponents=[component])
+    assert top.routes(client) == ["e", "e/c"]
+    assert top.name_of("/s/logs/0/r/%2Faws%2Fsagemaker%2FInferenceComponents%2Fc/A%2Fi-1b0d.log") == "c/A/i-1b0d"
 
 
 def test_top_compares_two_looks() -> None:

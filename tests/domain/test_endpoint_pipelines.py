@@ -153,3 +153,42 @@ def test_counts_and_weights_are_of_the_whole_variant(world: Pipes) -> None:
 def test_a_view_of_another_variant_does_not_count() -> None:
     seen = Seen(view=EndpointView("", "", "e", 1, (VariantView("A", key="A@1", queued=3),)))
     assert (seen.queued("A@1"), seen.queued("A@2"), Seen().queued("A@1")) == (3, 0, 0)
+
+
+CANARY = {
+    "BlueGreenUpdatePolicy": {
+        "TrafficRoutingConfiguration": {
+            "Type": "CANARY",
+            "WaitIntervalInSeconds": 5,
+            "CanarySize": {"Type": "CAPACITY_PERCENT", "Value": 50},
+        }
+    }
+}
+ROLLING = {
+    "RollingUpdatePolicy": {
+        "MaximumBatchSize": {"Type": "INSTANCE_COUNT", "Value": 1},
+        "WaitIntervalInSeconds": 5,
+    }
+}
+
+
+@pytest.mark.parametrize("config", [{}, CANARY, ROLLING], ids=["at once", "canary", "rolling"])
+def test_at_every_step_of_a_rollout_what_a_first_container_holds_finds_a_second(config: dict[str, Any]) -> None:
+    world = Pipes(pipeline(count=2))
+    world.settle()
+    world.record = asked_update(world.record, pipeline("f2", count=2), config, world.now)
+    for _ in range(300):
+        world.turn()
+        world.now += 0.5
+        assert world.route is not None
+        for fleet in ("f1", "f2"):
+            first, second = (
+                [v for v in world.route.variants if v.key == f"A/{name}@{fleet}"] for name in ("wash", "predict")
+            )
+            if any(r.id in world.views for v in first for r in v.replicas if v.share or r.draining):
+                assert any(not r.draining for v in second for r in v.replicas), fleet
+        if world.record.status == "InService":
+            break
+    assert world.record.status == "InService"
+    assert world.plant.serving is not None
+    assert world.plant.serving.id == "f2"

@@ -77,7 +77,10 @@ def test_logs_are_followed_as_they_arrive(server: Server) -> None:
 def test_what_is_not_there(server: Server) -> None:
     done = clary(server, "logs", "nothing")
     assert (done.returncode, done.stdout) == (4, "")
-    assert done.stderr == "clary: there is no job or endpoint 'nothing': `clary ps --all` lists what there is\n"
+    assert (
+        done.stderr
+        == "clary: there is no job, endpoint or inference component 'nothing': `clary ps --all` lists what there is\n"
+    )
 
 
 def test_a_second_clary_on_the_same_folder_is_refused(server: Server) -> None:

@@ -25,6 +25,8 @@ async def create_endpoint_config(call: Call, params: Params) -> Params:
             raise Invalid(
                 "AsyncInferenceConfig needs variants with a ModelName: inference components are invoked in real time."
             )
+    if not all(variant.get("ModelName") for variant in params["ProductionVariants"]):
+        records.check_role(call, params["ExecutionRoleArn"])
     _check_shadows(params["ProductionVariants"], shadows)
     for variant in (*params["ProductionVariants"], *shadows):
         if variant.get("ModelName"):

@@ -16,6 +16,7 @@ from clary.app.cli.site import find
 
 JOBS = "/aws/sagemaker/TrainingJobs"
 ENDPOINTS = "/aws/sagemaker/Endpoints/"
+COMPONENTS = "/aws/sagemaker/InferenceComponents/"
 ENDED = ("Completed", "Failed", "Stopped")
 POLL = 0.5  # seconds between looks
 LATE_MS = 10_000  # a line may arrive this much after its time: looked at again, shown once
@@ -62,7 +63,8 @@ def begin_of(since: str, now: float) -> int:
 
 
 def places(client: Client, resource: str) -> list[Place]:
-    """Everything that goes by this name: a log group, an endpoint (a deleted one's log stays), a training job."""
+    """Everything that goes by this name: a log group, an endpoint or inference component (a deleted one's log stays), a training
+    job."""
     if resource.startswith("/"):
         if not _has_group(client, resource):
             raise Refused(f"there is no log group {resource!r}", NOT_FOUND)
@@ -72,11 +74,16 @@ def places(client: Client, resource: str) -> list[Place]:
     found: list[Place] = []
     if kind in ("", "endpoint") and (_has_group(client, ENDPOINTS + name) or _has_endpoint(client, name)):
         found.append(Place(ENDPOINTS + name))
+    if kind in ("", "inference-component") and _has_group(client, COMPONENTS + name):
+        found.append(Place(COMPONENTS + name))
     job = _job(client, name) if kind in ("", "training-job") else None
     if job is not None:
         found.append(Place(JOBS, f"{job}/", job))
     if not found:
-        raise Refused(f"there is no job or endpoint {resource!r}: `clary ps --all` lists what there is", NOT_FOUND)
+        raise Refused(
+            f"there is no job, endpoint or inference component {resource!r}: `clary ps --all` lists what there is",
+            NOT_FOUND,
+        )
     return found
 
 

@@ -9,8 +9,8 @@ from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import unquote
 
-from clary.app.cli.client import SOON
-from clary.app.cli.logs import ENDPOINTS, JOBS
+from clary.app.cli.client import SOON, Client
+from clary.app.cli.logs import COMPONENTS, ENDPOINTS, JOBS
 from clary.app.cli.output import NOT_RUNNING, Refused, say, say_json, size, table
 from clary.app.cli.site import Site, find
 from clary.app.workloads import backend
@@ -71,13 +71,10 @@ async def _watch(site: Site, interval: float, once: bool, as_json: bool) -> None
 
 async def _look(site: Site, fronts: FrontClient) -> Look:
     client = site.client(SOON)
-    found = await asyncio.to_thread(
-        lambda: list(client.pages("sagemaker", "ListEndpoints", "Endpoints", {"MaxResults": 100}))
-    )
+    found = await asyncio.to_thread(routes, client)
     client.close()
     variants: dict[tuple[str, str], VariantView] = {}
-    for endpoint in found:
-        name = endpoint["EndpointName"]
+    for name in found:
         view = await fronts.observe(site.settings.account, site.settings.region, name)
         for variant in view.variants if view else ():
             variants[name, variant.key] = variant
@@ -90,6 +87,17 @@ async def _look(site: Site, fronts: FrontClient) -> Look:
     names = {handle: name_of(workloads.log_path(handle)) for handle in runs}
     workloads.close()
     return Look(time.monotonic(), variants, runs, names)
+
+
+def routes(client: Client) -> list[str]:
+    """What the fronts may know: endpoints, and inference components as ENDPOINT/COMPONENT."""
+    page = {"MaxResults": 100}
+    endpoints = client.pages("sagemaker", "ListEndpoints", "Endpoints", page)
+    components = client.pages("sagemaker", "ListInferenceComponents", "InferenceComponents", page)
+    return [
+        *(e["EndpointName"] for e in endpoints),
+        *(f"{c['EndpointName']}/{c['InferenceComponentName']}" for c in components),
+    ]
 
 
 def compare(before: Look, now: Look) -> dict[str, Any]:
@@ -167,6 +175,7 @@ def _of_container(row: dict[str, Any]) -> str:
 def name_of(log: str) -> str:
     """Whose output goes into this file: `endpoint/variant/replica` or `job/host`; empty when it is neither's."""
     group, stream = (unquote(part.removesuffix(".log")) for part in log.split("/")[-2:]) if "/" in log else ("", "")
-    if group.startswith(ENDPOINTS):
-        return f"{group.removeprefix(ENDPOINTS)}/{stream}"
+    for prefix in (ENDPOINTS, COMPONENTS):
+        if group.startswith(prefix):
+            return f"{group.removeprefix(prefix)}/{stream}"
     return stream.rpartition("-")[0] if group == JOBS else ""
