@@ -134,3 +134,26 @@ def test_loads_grow_as_other_counts_do() -> None:
     now = replace(BASE, models=(("loads", 5.0), ("hits", 1.0)))
     assert growth(now, before).models == (("loads", 3.0), ("hits", 1.0))
     assert VariantCounts.from_json(now.to_json()) == now
+
+
+def placed(counts: VariantCounts) -> dict[str, Summary]:
+    ((_, points),) = datapoints([replace(counts, endpoint="e/c")], 7.0)
+    where = {"InferenceComponentName": "c"}
+    assert all(p.series == Series.of(NAMESPACE, p.series.metric, where, p.series.unit) for p in points)
+    return {p.series.metric: p.summary for p in points}
+
+
+def test_an_inference_component_tells_by_its_own_name_and_per_copy() -> None:
+    found = placed(replace(BASE, arrivals=4))
+    assert (found["InvocationsPerCopy"].count, found["InvocationsPerCopy"].total) == (4, 2)
+    assert found["ConcurrentRequestsPerCopy"].total == 4
+    assert {"InvocationsPerInstance", "ConcurrentRequestsPerModel", "NoCapacityInvocationFailures"}.isdisjoint(found)
+    [point] = usage("e/c", "v", None, Usage(1.0, 2.0, 0.0, 50, 100))
+    where = {"InferenceComponentName": "c"}
+    assert point.series == Series.of("/aws/sagemaker/InferenceComponents", "MemoryUtilization", where, "Percent")
+
+
+def test_a_component_without_a_copy_tells_of_what_it_had_to_refuse() -> None:
+    found = placed(replace(BASE, serving=0, concurrent=(), refused=3, errors_4xx=3))
+    assert (found["NoCapacityInvocationFailures"].count, found["NoCapacityInvocationFailures"].total) == (3, 3)
+    assert found["Invocation4XXErrors"].total == 3

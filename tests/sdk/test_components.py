@@ -106,6 +106,14 @@ def test_several_models_on_one_endpoint(user: User, artifact: str) -> None:
         return any(f"told by {one}" in event["message"] for event in events)
 
     until(said, seconds=20)
+    cloudwatch = user.server.client("cloudwatch")
+    by_name = [{"Name": "InferenceComponentName", "Value": one}]
+
+    def measured() -> bool:
+        wanted = {"Namespace": "AWS/SageMaker", "MetricName": "InvocationsPerCopy", "Dimensions": by_name}
+        return bool(cloudwatch.list_metrics(**wanted)["Metrics"])
+
+    until(measured, seconds=30)
     without = refused(user.runtime.invoke_endpoint, EndpointName=endpoint, Body=b"x")
     assert without["Error"]["Code"] == "ValidationError"
     assert "Inference Component Name header is required" in without["Error"]["Message"]

@@ -12,10 +12,15 @@ from dataclasses import dataclass, replace
 
 from clary.domain.counts import VariantCounts
 from clary.domain.datapoints import Datapoint, Series, Summary, counted, nothing, single, weighed
+from clary.domain.names import COMPONENT, resource_of
 from clary.domain.resources import Scope
 
 NAMESPACE = "AWS/SageMaker"
 INSTANCES = "/aws/sagemaker/Endpoints"
+COMPONENTS = "/aws/sagemaker/InferenceComponents"
+PLACED = "InferenceComponentName"
+_PER = ("InvocationsPerInstance", "InvocationsPerCopy")  # of a variant, of an inference component
+_CONCURRENT = ("ConcurrentRequestsPerModel", "ConcurrentRequestsPerCopy")
 
 _GROWING = (
     "arrivals",
@@ -56,14 +61,20 @@ def datapoints(gained: Sequence[VariantCounts], at: float) -> list[tuple[Scope, 
         variants.setdefault((counts.account, counts.region, counts.endpoint, counts.variant), []).append(counts)
     found: dict[Scope, list[Datapoint]] = {}
     for (account, region, endpoint, variant), rows in variants.items():
-        where = {"EndpointName": endpoint, "VariantName": variant}
+        where = _dimensions(endpoint, variant)
         made = found.setdefault(Scope(account, region), [])
         made += _of_variant(rows, where, at)
         names = dict.fromkeys(row.fleet for row in rows)
-        if len(names) > 1:
+        if len(names) > 1 and PLACED not in where:
             for name in names:
                 made += _of_variant([r for r in rows if r.fleet == name], {**where, "EndpointConfigName": name}, at)
     return list(found.items())
+
+
+def _dimensions(route: str, variant: str) -> dict[str, str]:
+    """An inference component's figures are by its own name alone."""
+    kind, name = resource_of(route)
+    return {PLACED: name} if kind == COMPONENT else {"EndpointName": name, "VariantName": variant}
 
 
 def _of_variant(rows: Sequence[VariantCounts], where: Mapping[str, str], at: float) -> list[Datapoint]:
@@ -74,8 +85,11 @@ def _of_variant(rows: Sequence[VariantCounts], where: Mapping[str, str], at: flo
         return []  # it is not there yet, or any more: that is not the same as idle
     summaries: list[tuple[str, str, Summary]] = [
         ("Invocations", "None", single(1.0, invocations) if invocations else nothing()),
-        ("InvocationsPerInstance", "None", single(1 / max(1, serving), invocations) if invocations else nothing()),
+        (_PER[PLACED in where], "None", single(1 / max(1, serving), invocations) if invocations else nothing()),
     ]
+    refused = sum(row.refused for row in rows)
+    if PLACED in where and refused and not serving:
+        summaries.append(("NoCapacityInvocationFailures", "None", single(1.0, refused)))
     answered = sum(row.answered for row in rows)
     if answered:
         for metric, name in (
@@ -99,7 +113,7 @@ def _of_variant(rows: Sequence[VariantCounts], where: Mapping[str, str], at: flo
     if len(concurrent) > serving:  # of several containers: their requests together
         concurrent = [sum(concurrent) / serving] * serving
     if concurrent:
-        summaries.append(("ConcurrentRequestsPerModel", "None", weighed((value, 1.0) for value in concurrent)))
+        summaries.append((_CONCURRENT[PLACED in where], "None", weighed((value, 1.0) for value in concurrent)))
     made = [
         Datapoint(Series.of(NAMESPACE, metric, where, unit), at, summary, fine=True)
         for metric, unit, summary in summaries
@@ -154,14 +168,15 @@ class Usage:
 
 def usage(endpoint: str, variant: str, before: Usage | None, now: Usage) -> list[Datapoint]:
     """CPUUtilization (100 for each vCPU that was busy all the time) since `before`, and MemoryUtilization."""
-    where = {"EndpointName": endpoint, "VariantName": variant}
+    where = _dimensions(endpoint, variant)
+    namespace = COMPONENTS if PLACED in where else INSTANCES
     made = []
     if before is not None and before.started == now.started and now.at > before.at:
         percent = 100 * max(0.0, now.cpu_seconds - before.cpu_seconds) / (now.at - before.at)
-        made.append(Datapoint(Series.of(INSTANCES, "CPUUtilization", where, "Percent"), now.at, single(percent), True))
+        made.append(Datapoint(Series.of(namespace, "CPUUtilization", where, "Percent"), now.at, single(percent), True))
     if now.limit:
         percent = 100 * now.memory / now.limit
         made.append(
-            Datapoint(Series.of(INSTANCES, "MemoryUtilization", where, "Percent"), now.at, single(percent), True)
+            Datapoint(Series.of(namespace, "MemoryUtilization", where, "Percent"), now.at, single(percent), True)
         )
     return made

@@ -21,6 +21,7 @@ from clary.domain.counts import VariantCounts
 from clary.domain.datapoints import Datapoint
 from clary.domain.endpoints import plant_of
 from clary.domain.errors import ClaryError
+from clary.domain.names import resource_of
 from clary.domain.resources import Scope
 from clary.domain.serving_metrics import Usage
 from clary.ports import Backend, Clock, Datapoints, Fronts, Store
@@ -110,7 +111,7 @@ class Telemetry:
         used: dict[str, Usage] = {}
         for account, region, name in endpoints:
             scope = Scope(account, region)
-            record = await self.ports.store.get("endpoint", scope, name)
+            record = await self.ports.store.get(resource_of(name)[0], scope, resource_of(name)[1])
             if record is None:
                 continue
             made: list[Datapoint] = []
