@@ -17,7 +17,7 @@ from typing import Any, Callable, Dict, Iterator, List, Mapping, NamedTuple, Opt
 
 from clary.toolkit import frames, inference
 from clary.toolkit.archive import ArchiveError, extract
-from clary.toolkit.staff import Staff, _say, ending
+from clary.toolkit.staff import Staff, _say, ending, trim
 from clary.toolkit.worker import Worker
 
 LOAD_SECONDS = 360.0  # the service's own limit of one load
@@ -65,6 +65,7 @@ class Models(Staff):
         self._base = 0
         self._look_at = float("inf")
         self._turn = 0
+        self._others_at = 0.0
 
     # -- what fronts ask ----------------------------------------------------------------------------------------------------------
 
@@ -164,9 +165,7 @@ class Models(Staff):
         self._measure_base()
         loading = [pid for pid, model in self._models.items() if not model.loaded]
         others = [pid for pid, model in self._models.items() if model.loaded]
-        start = self._turn % len(others) if others else 0
-        self._turn = start + MEASURED_AT_ONCE
-        for pid in loading + (others[start:] + others[:start])[:MEASURED_AT_ONCE]:
+        for pid in loading + (self._due(others) if now >= self._others_at else []):
             model = self._models[pid]
             self._models[pid] = model._replace(held=private_bytes(pid) or model.held)
         self._look_at = now + (LOOK_LOADING if loading else LOOK) if self._models else float("inf")
@@ -175,6 +174,13 @@ class Models(Staff):
             self._avert(loading or others)
         elif used > self._memory * ROOM and not loading:
             self._tell(frames.FULL, {"over": used - int(self._memory * ROOM)})
+
+    def _due(self, others: List[int]) -> List[int]:
+        """Those of the loaded ones whose turn to be measured it is: a measurement costs as much as a prediction."""
+        self._others_at = time.monotonic() + LOOK
+        start = self._turn % len(others) if others else 0
+        self._turn = start + MEASURED_AT_ONCE
+        return (others[start:] + others[:start])[:MEASURED_AT_ONCE]
 
     def _avert(self, suspects: List[int]) -> None:
         """Kill the largest, of those that are being loaded if there are any: it goes before the replica does."""
@@ -229,6 +235,7 @@ class Models(Staff):
         except BaseException as error:
             _say(write, {"error": _load_failure(error), "status": 500})
             return 1
+        trim()  # what loading took beyond the model: there may be a thousand of these
         seconds, held = time.monotonic() - started, private_bytes(os.getpid())
         batch = int(self._spec.get("batch") or 1) if handler.batchable else 1
         _say(write, {"seconds": seconds, "held": held})

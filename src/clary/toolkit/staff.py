@@ -4,6 +4,7 @@ Owns the table of worker processes and the shared byte by which each says that i
 
 from __future__ import annotations
 
+import ctypes
 import json
 import mmap
 import os
@@ -258,6 +259,14 @@ def ending(code: int) -> str:
         name = "signal {}".format(-code)
     memory = " (out of memory, unless somebody sent it: a larger instance type has more)" if name == "SIGKILL" else ""
     return "was ended by {}{}".format(name, memory)
+
+
+def trim() -> None:
+    """Give free memory back to the system."""
+    try:
+        ctypes.CDLL(None).malloc_trim(0)
+    except AttributeError:
+        pass  # musl has none
 
 
 def _tell(line: str) -> None:

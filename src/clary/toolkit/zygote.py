@@ -16,8 +16,7 @@ import os
 for _name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
     os.environ[_name] = "1"
 
-import ctypes  # noqa: E402  (after the environment, which libraries read when they are loaded)
-import gc  # noqa: E402
+import gc  # noqa: E402  (after the environment, which libraries read when they are loaded)
 import json  # noqa: E402
 import select  # noqa: E402
 import signal  # noqa: E402
@@ -27,7 +26,7 @@ from typing import Any, Dict, List, Optional  # noqa: E402
 
 from clary.toolkit import frames, inference  # noqa: E402
 from clary.toolkit.models import Models  # noqa: E402
-from clary.toolkit.staff import Staff, ending  # noqa: E402
+from clary.toolkit.staff import Staff, ending, trim  # noqa: E402
 from clary.toolkit.worker import Backoff  # noqa: E402
 
 PROBE_SECONDS = 2.0
@@ -363,10 +362,7 @@ def obstacle() -> str:
 def _freeze() -> None:
     """Before forking: no garbage collection shall touch (and so copy) what workers share, and free memory goes back."""
     gc.collect()
-    try:
-        ctypes.CDLL(None).malloc_trim(0)
-    except AttributeError:
-        pass  # musl has none
+    trim()
     gc.freeze()
 
 
