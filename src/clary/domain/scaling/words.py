@@ -1,0 +1,57 @@
+"""Sentences of a decision's reasons, as `clary why` tells them. Owns the wording; the figures are the reason's."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from clary.domain.scaling.signals import Desired, Reason, Term
+
+
+def sentence(desired: Desired, before: int) -> str:
+    """One sentence: what was decided, and the term that won with its figures."""
+    change = desired.count - before
+    did = (
+        f"Keep {_replicas(before)}"
+        if not change
+        else f"{'Add' if change > 0 else 'Remove'} {abs(change)}, to {_replicas(desired.count)}"
+    )
+    return f"{did}: {_because(desired.reason)}."
+
+
+def _because(reason: Reason) -> str:
+    for term in reason.terms:
+        if term.name == reason.won:
+            return (
+                _TEXTS[reason.won](term, dict(term.of))
+                if reason.won in _TEXTS
+                else f"{reason.won} wants {term.wanted:g}"
+            )
+    return reason.won
+
+
+def _replicas(count: int) -> str:
+    return f"{count} replica" if count == 1 else f"{count} replicas"
+
+
+def _load(term: Term, of: dict[str, float]) -> str:
+    text = (
+        f"{of['rate']:.2f} requests a second of {of['service'] * 1000:.0f} ms need {of['need']:.0f} workers now, "
+        f"at most {of['peak']:.0f} lately"
+    )
+    return text + (f", and {of['short']:.0f} more than all replicas can boost to" if of["short"] else "")
+
+
+_TEXTS: dict[str, Callable[[Term, dict[str, float]], str]] = {
+    "load": _load,
+    "surge": lambda term, of: f"{of['surge']:g} times the recent peak must fit under the replicas' ceilings",
+    "forecast": lambda term, of: f"this time of day usually needs {_replicas(int(term.wanted))}",
+    "least": lambda term, of: f"the least is {_replicas(int(term.wanted))}",
+    "most": lambda term, of: f"the most is {_replicas(int(term.wanted))}",
+    "calm": lambda term, of: (
+        f"{of['queued']:.0f} requests wait"
+        if of["queued"]
+        else f"the last one was removed {of['since']:.0f} s ago, and one goes each 10 s, when no worker is boosted"
+    ),
+    "stale": lambda term, of: f"the newest sample is {of['age']:.0f} s old, and nothing is decided on stale ones",
+    "unmeasured": lambda term, of: "no request has been answered yet, so what one costs is unknown",
+}
