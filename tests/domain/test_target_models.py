@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
-from clary.domain.target_models import Placement, TargetQuestion, digest, location, missing
+from clary.domain.containers import Container
+from clary.domain.errors import Invalid
+from clary.domain.fleets import new_fleet
+from clary.domain.target_models import Placement, TargetQuestion, check_fleet, digest, location, missing
 
 
 @pytest.mark.parametrize(
@@ -39,3 +44,22 @@ def test_what_is_missing_is_named() -> None:
     assert missing(location("s3://b/m/", "a")).startswith(
         "Failed to download model data(bucket: b, key: m/a). Please ensure"
     )
+
+
+@pytest.mark.parametrize(
+    ("row", "shadows", "words"),
+    [
+        ({"ServerlessConfig": {"MemorySizeInMB": 1024, "MaxConcurrency": 1}}, [], "serverless"),
+        (
+            {"InstanceType": "ml.m5.large"},
+            [{"VariantName": "S", "ModelName": "m", "InstanceType": "ml.m5.large"}],
+            "shadow",
+        ),
+    ],
+)
+def test_combinations_that_aws_does_not_have(row: dict[str, Any], shadows: list[dict[str, Any]], words: str) -> None:
+    many = Container("m", "xgboost:1", "s3://b/models/", multi_model=True)
+    rows = [{"VariantName": "A", "ModelName": "m", **row}]
+    with pytest.raises(Invalid, match=f"not supported .*{words}"):
+        check_fleet(new_fleet("f", "c", rows, {"m": (many,)}, 0.0, shadows))
+    check_fleet(new_fleet("f", "c", rows, {"m": (Container("m", "xgboost:1"),)}, 0.0, shadows))

@@ -164,6 +164,10 @@ async def test_a_component_of_a_model(ask: Any, ports: Ports, endpoint: str, con
     await ask("CreateModel", ModelName="several", Containers=[{"Image": "xgboost:1"}, {"Image": "xgboost:1"}])
     with pytest.raises(Invalid, match="Model several has 2 containers; an inference component has one"):
         await create(ask, "two", Specification={**given, "ModelName": "several"})
+    many = {"Image": "xgboost:1", "Mode": "MultiModel", "ModelDataUrl": "s3://b/models/"}
+    await ask("CreateModel", ModelName="many", PrimaryContainer=many)
+    with pytest.raises(Invalid, match="Model many has Mode MultiModel; an inference component has one model"):
+        await create(ask, "three", Specification={**given, "ModelName": "many"})
 
 
 @pytest.mark.parametrize(

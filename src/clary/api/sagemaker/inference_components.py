@@ -77,6 +77,8 @@ async def _of_model(call: Call, name: str, host: Variant) -> Container:
     if len(containers) > 1:
         raise Invalid(f"Model {name} has {len(containers)} containers; an inference component has one.")
     [container] = containers
+    if container.multi_model:
+        raise Invalid(f"Model {name} has Mode MultiModel; an inference component has one model.")
     return replace(container, wall=host.container.wall, isolated=container.isolated or host.container.isolated)
 
 
