@@ -245,6 +245,18 @@ def test_a_model_that_does_not_load_fails_at_once_with_its_traceback() -> None:
     assert world.turn().again is None
 
 
+def test_what_failed_stays_in_sight_without_replicas() -> None:
+    world = World(fleet())
+    world.broken["A"] = "traceback"
+    world.settle()
+    shown = world.plant.shown
+    assert shown is not None
+    assert (shown.config, [v.name for v in shown.variants], shown.replicas) == ("config-f1", ["A"], ())
+    before = world.record
+    assert world.turn().again is None
+    assert world.record == before
+
+
 def test_a_long_traceback_keeps_its_end() -> None:
     world = World(fleet())
     world.broken["A"] = "silent"

@@ -13,7 +13,7 @@ import pytest
 from clary.serving import outliers
 from clary.serving.boost import smoothed
 from clary.serving.outliers import Health
-from clary.serving.overload import SHARE, Drain, most_waiting, surplus
+from clary.serving.overload import SHARE, Drain, Refusals, most_waiting, surplus
 
 LOOK = 0.05  # seconds between looks, as the front takes them
 
@@ -357,3 +357,9 @@ def test_half_of_the_deadline_may_be_waited_for() -> None:
     assert most_waiting(10.0, 60.0, 2048) == 300
     assert most_waiting(0.001, 60.0, 2048) == 1
     assert most_waiting(None, 60.0, 2048) == 2048
+
+
+def test_refusals_are_told_of_at_once_and_then_every_so_often() -> None:
+    refusals = Refusals()
+    told = [(second, number) for second in range(25) if (number := refusals.due(float(second)))]
+    assert told == [(0, 1), (10, 10), (20, 10)]

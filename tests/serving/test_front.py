@@ -339,7 +339,7 @@ async def test_replicas_share_one_queue(bench: Bench) -> None:
     assert len(one.seen) == len(two.seen) == 10
 
 
-async def test_a_full_queue_refuses_at_once(bench: Bench) -> None:
+async def test_a_full_queue_refuses_at_once(bench: Bench, caplog: pytest.LogCaptureFixture) -> None:
     await bench.put(route(variant("AllTraffic", 1, replica("r1"), queue_requests=2)))
     fake = await bench.replica("r1", never, batch=1)
     waiting = [asyncio.create_task(bench.invoke(b"0"))]
@@ -349,6 +349,9 @@ async def test_a_full_queue_refuses_at_once(bench: Bench) -> None:
     await until(lambda: len(queue) == 2)
     answer = await bench.invoke(b"3")
     assert (answer.status, code(answer)) == (503, "ServiceUnavailable")
+    assert (await bench.invoke(b"4")).status == 503
+    (line,) = [r.getMessage() for r in caplog.records if "refused" in r.getMessage()]
+    assert line.startswith("endpoint iris, variant AllTraffic has 2 requests waiting already"), line
     for task in waiting:
         task.cancel()
 

@@ -210,7 +210,7 @@ def stop_fleet(turn: Turn, fleet: Fleet) -> Fleet:
 
 
 def sweep_retired(turn: Turn) -> None:
-    """Retiring fleets drain; when the last is empty, an update that waits for it is done."""
+    """Retiring fleets drain; when the last is empty, an update that waits for it is done. What failed stays in sight, empty."""
     left: list[Fleet] = []
     for fleet in turn.plant.retiring:
         everyone = {r.id for r in fleet.replicas}
@@ -222,6 +222,8 @@ def sweep_retired(turn: Turn) -> None:
         else:
             keys = tuple(k for v in fleet.variants for k in work_keys(turn.record, fleet, v))
             turn.commands.append(ForgetWork(keys))
+            if turn.record.status == "Failed":
+                turn.plant = replace(turn.plant, failed=fleet)
     turn.plant = replace(turn.plant, retiring=tuple(left))
 
 

@@ -197,7 +197,8 @@ class Plant:
     `seed` makes the replicas' tokens and is never shown. `revision` and `mark` (a hash of the content) are of the route last put.
     `failure` is FailureReason. `before` is what to go back to when a change in place fails: the config's name, and count, weight and
     config row of each variant. `deployment` is the DeploymentConfig in force, `changed` when the change under way was asked,
-    `rollout` how far it has come. `notes` are steps of the history that wait to be written, `noted` is the last one's number."""
+    `rollout` how far it has come. `failed` is a fleet that never served and is gone: DescribeEndpoint shows it. `notes` are steps of
+    the history that wait to be written, `noted` is the last one's number."""
 
     seed: str
     serving: Fleet | None = None
@@ -212,6 +213,7 @@ class Plant:
     rollout: Rollout | None = None
     notes: tuple[Note, ...] = ()
     noted: int = 0
+    failed: Fleet | None = None
 
     @property
     def fleets(self) -> tuple[Fleet, ...]:
@@ -220,6 +222,11 @@ class Plant:
     @property
     def replicas(self) -> tuple[Replica, ...]:
         return tuple(r for f in self.fleets for r in f.replicas)
+
+    @property
+    def shown(self) -> Fleet | None:
+        """What DescribeEndpoint shows: who serves, or comes in, or goes, or has failed."""
+        return self.serving or self.incoming or (self.retiring[-1] if self.retiring else self.failed)
 
     def token(self, replica: str) -> str:
         """The secret by which the replica's processes prove who they are."""
@@ -241,6 +248,7 @@ class Plant:
                 "serving": fleet(data["serving"]),
                 "incoming": fleet(data["incoming"]),
                 "retiring": tuple(Fleet.from_json(f) for f in data["retiring"]),
+                "failed": fleet(data.get("failed")),
                 "rollout": Rollout.from_json(data["rollout"]) if data.get("rollout") else None,
                 "notes": tuple(Note(**note) for note in data.get("notes", ())),
             }

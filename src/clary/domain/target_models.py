@@ -76,13 +76,19 @@ def missing(where: Location) -> str:
 
 
 def check_fleet(fleet: Fleet) -> None:
-    """Invalid for combinations that AWS does not have: many models in a serverless variant, or beside a shadow."""
+    """Invalid for combinations that AWS does not have: many models in a serverless variant, beside a shadow, or asynchronously (its
+    calls cannot name one)."""
     many = next((v for v in fleet.variants if v.container.multi_model), None)
     if many is None:
         return
     if any(variant.serverless for variant in fleet.variants):
         raise Invalid(
             f"Model '{many.container.model}' has Mode MultiModel, which is not supported for serverless endpoints."
+        )
+    if fleet.asynchronous:
+        raise Invalid(
+            f"Model '{many.container.model}' has Mode MultiModel, which is not supported for asynchronous inference: InvokeEndpointAsync "
+            "has no TargetModel."
         )
     if any(variant.shadow for variant in fleet.variants):
         raise Invalid(

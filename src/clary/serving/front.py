@@ -263,8 +263,7 @@ class Front:
             prediction.settle(answers.no_copies(self.request_id()), False)
             return
         else:
-            refused = variant.refused()
-            variant.counters.refuse(refused.status)
+            refused = variant.turn_away(name)
         text = f"Endpoint {name} {refused.reason}. Try again."
         prediction.settle(answers.error(refused.status, refused.code, text, self.request_id()), False)
 

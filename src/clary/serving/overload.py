@@ -24,6 +24,28 @@ PRIOR_SECONDS, PRIOR_SHARE = (
 RECENT = 1.0  # seconds in which a sudden recovery is believed
 
 
+TELL_AGAIN = 10.0  # seconds between two lines about refusals
+
+
+class Refusals:
+    """When it is worth a line that requests are refused: at once, then every so often as long as it goes on."""
+
+    __slots__ = ("_number", "_told")
+
+    def __init__(self) -> None:
+        self._told: float | None = None
+        self._number = 0
+
+    def due(self, now: float) -> int:
+        """One more was refused: how many there were since the last line, or 0 while that is too young."""
+        self._number += 1
+        if self._told is not None and now - self._told < TELL_AGAIN:
+            return 0
+        self._told = now
+        number, self._number = self._number, 0
+        return number
+
+
 class Drain:
     """How many answers a second a variant gives while requests wait."""
 

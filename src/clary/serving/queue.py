@@ -18,7 +18,7 @@ from clary.serving import outliers
 from clary.serving.answers import ModelErrors, success_head
 from clary.serving.boost import HOLD, gathered
 from clary.serving.counters import Counters
-from clary.serving.overload import SHARE, Drain, most_waiting, surplus
+from clary.serving.overload import SHARE, Drain, Refusals, most_waiting, surplus
 from clary.serving.pipelines import Passage, first_meta
 from clary.serving.prediction import Prediction, Single
 from clary.serving.replicas import Replica
@@ -79,6 +79,7 @@ class Variant:
         self.names_model = False  # requests name a model, of this container or of one behind it: `targets.MultiVariant`
         self._uneven = False  # queued requests do not expire in their order
         self._drain = Drain()
+        self._refusals = Refusals()
         self._most = route.queue_requests  # that may wait, by how quickly they get their turn
         self._judged = 0.0
         self.unfit = False  # some replicas do worse than others
@@ -113,6 +114,14 @@ class Variant:
                 f"is overloaded: {len(self.queue)} requests wait, {self.route.timeout * SHARE:g} s of work or more"
             )
         return Refused(503, "ServiceUnavailable", waiting if self.hope else "has no healthy replica at the moment")
+
+    def turn_away(self, endpoint: str) -> Refused:
+        """A request is turned away: why. Counted, and told of now and then."""
+        refused = self.refused()
+        self.counters.refuse(refused.status)
+        if since := self._refusals.due(perf_counter()):
+            log.warning("endpoint %s, variant %s %s; refused: %d", endpoint, self.route.name, refused.reason, since)
+        return refused
 
     def accept(self, prediction: Prediction) -> None:
         """Queue a request that was let in already (by this variant, by one that is gone, or by the container before)."""

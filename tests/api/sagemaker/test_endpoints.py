@@ -51,6 +51,36 @@ async def test_a_new_endpoint(ask: Any, endpoint: str, clock: Any) -> None:
     assert (await ask("ListEndpoints", StatusEquals="InService"))["Endpoints"] == []
 
 
+async def test_a_failed_endpoint_shows_its_variants(ask: Any, ports: Ports, endpoint: str) -> None:
+    record = await ports.store.get("endpoint", SCOPE, "e")
+    assert record is not None
+    plant = endpoints.plant_of(record)
+    assert plant.incoming is not None
+    plant = replace(plant, incoming=None, failed=plant.incoming, failure="no room")
+    await ports.store.save(replace(endpoints.with_plant(record, plant), status="Failed"))
+    described = await ask("DescribeEndpoint", EndpointName=endpoint)
+    assert (described["EndpointStatus"], described["FailureReason"]) == ("Failed", "no room")
+    (variant,) = described["ProductionVariants"]
+    assert (variant["VariantName"], variant["CurrentInstanceCount"], variant["DesiredInstanceCount"]) == (
+        "AllTraffic",
+        0,
+        1,
+    )
+    assert "VariantStatus" not in variant
+
+
+async def test_many_models_are_not_asked_asynchronously(ask: Any) -> None:
+    many = {"Image": "xgboost:1", "Mode": "MultiModel", "ModelDataUrl": "s3://b/models/"}
+    await ask("CreateModel", ModelName="many", PrimaryContainer=many)
+    variant = {"VariantName": "A", "ModelName": "many", "InstanceType": "ml.m5.large", "InitialInstanceCount": 1}
+    output = {"OutputConfig": {"S3OutputPath": "s3://b/out"}}
+    await ask(
+        "CreateEndpointConfig", EndpointConfigName="many", ProductionVariants=[variant], AsyncInferenceConfig=output
+    )
+    with pytest.raises(Invalid, match="'many' has Mode MultiModel, which is not supported for asynchronous inference"):
+        await ask("CreateEndpoint", EndpointName="many", EndpointConfigName="many")
+
+
 async def test_missing_things(ask: Any, config: str) -> None:
     with pytest.raises(NotFound, match=r'Could not find endpoint configuration "arn:.*/x"'):
         await ask("CreateEndpoint", EndpointName="e", EndpointConfigName="x")

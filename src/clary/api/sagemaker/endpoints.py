@@ -113,7 +113,7 @@ async def describe_endpoint(call: Call, params: Params) -> Params:
 
 def _described(record: Record) -> Params:
     plant = endpoints.plant_of(record)
-    shown = plant.serving or plant.incoming
+    shown = plant.shown
     answer: Params = {
         "EndpointName": record.name,
         "EndpointArn": record.arn,
