@@ -1,8 +1,8 @@
 """Shadow variants: a copy of the traffic whose answers no client ever sees.
 
-Owns the sampling, the copies and the comparison of both answers. The rules: a copy is made after the client's own request was given
-its place, shares its body, and is never waited for; a shadow that is slow, full or broken costs copies, nothing else. Refuses to
-know routes, HTTP and who reads the figures.
+Owns the sampling, the copies and the comparison of both answers. The rules: a copy shares the client's body, goes out once the
+client has its answer (before that the shadow would take the machine's cores from it), and is never waited for; a shadow that is slow,
+full or broken costs copies, nothing else. Refuses to know routes, HTTP and who reads the figures.
 """
 
 from __future__ import annotations
@@ -51,8 +51,11 @@ class Mirror:
         self._credit -= 1.0
         pair = Pair(self, prediction)
         prediction.waiters = [*(prediction.waiters or ()), pair.own]
+
+    def answered(self, pair: Pair) -> None:
+        """The client has its answer: now the copy may go, after what this turn of the loop still does for clients."""
         if not self._pending:
-            self._soon(self._send)  # after what this turn of the loop gives to workers for clients
+            self._soon(self._send)
         self._pending.append(pair)
 
     def _send(self) -> None:
@@ -62,13 +65,12 @@ class Mirror:
                 self._mirrored += 1
             else:
                 self._skipped += 1
-                pair.skipped = True
 
     def compare(self, pair: Pair) -> None:
         """Both have answered."""
         own, other = pair.own, pair.other
-        if not own.status or not other.status:
-            self._failed += 1  # nobody waited any more, or the endpoint went away
+        if not other.status:
+            self._failed += 1  # the shadow went away
             return
         self._seconds += other.seconds - own.seconds
         if own.status == other.status and own.body == other.body:
@@ -114,7 +116,7 @@ class Side:
         self._prediction: Prediction | None = prediction
 
     def answer(self, response: bytes) -> None:
-        if self._prediction is None or self._pair.skipped:
+        if self._prediction is None:
             return
         self.seconds = perf_counter() - self._prediction.arrived
         self._prediction = None
@@ -124,26 +126,25 @@ class Side:
             size = len(response) - place
             self.body = response[place:] if size <= LARGE else (size, response[place : place + ENDS], response[-ENDS:])
             self.shown = _text(response[place : place + SHOWN])
-        self._pair.answered()
+        self._pair.answered(self)
 
 
 class Pair:
     """A client's request and its copy."""
 
     def __init__(self, mirror: Mirror, prediction: Prediction) -> None:
-        self.skipped = False
         self._mirror = mirror
-        self._missing = 2
         self.own = Side(self, prediction, gone=True)
         # as the client sent it: a pipeline changes what is on its way
         self.copy = Prediction(self.own, prediction.origin or prediction.meta, prediction.body, True)
         self.other = Side(self, self.copy, gone=False)
         self.copy.waiter = self.other
 
-    def answered(self) -> None:
-        self._missing -= 1
-        if not self._missing:
+    def answered(self, side: Side) -> None:
+        if side is self.other:
             self._mirror.compare(self)
+        elif side.status:  # else nobody waited any more: there is nothing to compare with
+            self._mirror.answered(self)
 
 
 def _text(body: bytes) -> str:
