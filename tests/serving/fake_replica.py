@@ -136,6 +136,8 @@ class Zygote:
             if kind == frames.KILL:
                 self.kill(int(frames.message(payload)["pid"]))
                 self.fill()
+            elif kind == frames.PING:
+                channel.send(frames.control(frames.PONG))
             elif kind == frames.SPAWN:
                 self.wanted = int(frames.message(payload)["workers"])
             elif kind == frames.DRAIN:

@@ -95,6 +95,7 @@ class FakeReplica:
     threads: list[int] = field(default_factory=list)  # what zygote and workers were told by RESIZE
     drained: asyncio.Event = field(default_factory=asyncio.Event)
     next_pid: int = 100
+    deaf: bool = False  # the zygote hears nothing any more
     running: dict[int, asyncio.Task[None]] = field(default_factory=dict)
 
     async def start(self, load: float = 0.0) -> FakeReplica:
@@ -132,7 +133,11 @@ class FakeReplica:
             try:
                 while True:
                     kind, _, payload = await read_frame(reader)
-                    if kind == frames.KILL:
+                    if self.deaf:
+                        continue
+                    if kind == frames.PING:
+                        writer.write(frames.control(frames.PONG))
+                    elif kind == frames.KILL:
                         pid = frames.message(payload)["pid"]
                         self.killed.append(pid)
                         self.end(pid)

@@ -28,6 +28,7 @@ from tests.serving.fakes import (
 
 from clary.domain.routes import EndpointRoute
 from clary.serving.boost import HANGING
+from clary.serving.replicas import SILENT
 from clary.toolkit import frames
 
 
@@ -337,6 +338,27 @@ async def test_replicas_share_one_queue(bench: Bench) -> None:
     two = await bench.replica("r2", slow, batch=1)
     await asyncio.gather(*(bench.invoke(b"%d" % i) for i in range(20)))
     assert len(one.seen) == len(two.seen) == 10
+
+
+async def test_a_zygote_that_hangs_is_hung_up_on_and_its_workers_serve(bench: Bench) -> None:
+    await bench.put(route(variant("AllTraffic", 1, replica("r1"))))
+    fake = await bench.replica("r1")
+    seen = bench.front.replicas["r1"]
+    for _ in range(2 * SILENT):
+        link = seen.zygote
+        assert link is not None
+        seen.check()
+        await until(lambda link=link: link.silent == 0)  # it has answered
+    fake.deaf = True
+    for _ in range(SILENT):
+        seen.check()
+    assert seen.state() == "ready"
+    seen.check()
+    assert seen.state() == "loading", "not whole: the control plane replaces it"
+    assert (await bench.invoke(b"7")).body == b"7"
+    fake.deaf = False  # it wakes up, and dials again
+    await until(lambda: seen.state() == "ready")
+    assert (await bench.invoke(b"8")).body == b"8"
 
 
 async def test_a_full_queue_refuses_at_once(bench: Bench, caplog: pytest.LogCaptureFixture) -> None:

@@ -26,6 +26,7 @@ BACKLOG = 4096
 GREETING = 0.5
 
 STEP = 0.01
+LOOK = 5.0  # seconds between two looks at the zygotes
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,10 +57,20 @@ async def serve(settings: FrontSettings, ready: Callable[[], None], stop: asynci
     gc.freeze()
     gc.set_threshold(50_000, 50, 50)  # requests make no cycles; a full collection costs milliseconds
     ready()
+    looks = loop.create_task(_look_after(front))
     await stop.wait()
+    looks.cancel()
     await drain(front, http)
     for server in (workers, ctl):
         server.close()
+
+
+async def _look_after(front: Front) -> None:
+    """Ask every zygote every few seconds whether it is there."""
+    while True:
+        await asyncio.sleep(LOOK)
+        for replica in list(front.replicas.values()):
+            replica.check()
 
 
 async def drain(front: Front, http: asyncio.Server) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import hmac
+import logging
 from collections.abc import Callable
 from time import perf_counter
 from typing import cast
@@ -19,6 +20,9 @@ from clary.serving.outliers import Health
 from clary.serving.workers import Owner, Worker
 from clary.toolkit import frames
 
+log = logging.getLogger(__name__)
+
+SILENT = 6  # looks at a zygote that does not answer, until it counts as hung
 JOINED = 1 << 16  # a batch up to this many bytes is written as one piece
 FAILURE_LIMIT = 1 << 16  # characters of a traceback that are kept
 HELLO_LIMIT = 1 << 16  # bytes of a frame before the other side said who it is
@@ -138,6 +142,23 @@ class Replica:
         """The zygote's connection, who looks after the workers."""
         return self.zygote
 
+    def check(self) -> None:
+        """Whether the zygote still answers; asked every so often. One that was silent `SILENT` times in a row is hung up on: its workers
+        serve on, the control plane sees that the replica is not whole, and replaces it unless it comes back."""
+        zygote = self.zygote
+        if zygote is None or not self.loaded or self.retired:
+            return
+        if zygote.silent < SILENT:
+            zygote.silent += 1
+            zygote.send(frames.control(frames.PING))
+            return
+        log.warning(
+            "replica %s: its zygote has not answered %d times in a row and is hung up on", self.route.id, SILENT
+        )
+        zygote.send(frames.control(frames.REDIAL))  # should it wake up after all, its workers need not die
+        zygote.close()
+        self.zygote_left(zygote)
+
     def retire(self) -> None:
         """The replica left the route: no new work; its processes are told to go once they answered what they have."""
         self.draining = self.retired = True
@@ -195,7 +216,7 @@ class Replica:
 class Link(asyncio.Protocol):
     """One connection of a process of a replica. `find` answers the replica of an id, or None."""
 
-    __slots__ = ("_find", "_links", "loop", "parser", "replica", "transport", "worker")
+    __slots__ = ("_find", "_links", "loop", "parser", "replica", "silent", "transport", "worker")
 
     def __init__(
         self, loop: asyncio.AbstractEventLoop, find: Callable[[str], Replica | None], links: set[Link]
@@ -205,6 +226,7 @@ class Link(asyncio.Protocol):
         self.replica: Replica | None = None
         self.worker: Worker | None = None
         self.transport: asyncio.Transport | None = None
+        self.silent = 0  # PINGs since a zygote was heard of
         self._find = find
         self._links = links
 
@@ -236,7 +258,9 @@ class Link(asyncio.Protocol):
         elif kind == frames.PING:
             self.send(frames.control(frames.PONG))
         elif self.worker is None:
-            self.replica.on_zygote(kind, payload)
+            self.silent = 0
+            if kind != frames.PONG:
+                self.replica.on_zygote(kind, payload)
         elif kind in (frames.BEGUN, frames.CHUNK):
             self.worker.on_stream(kind, payload)
 
