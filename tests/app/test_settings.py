@@ -30,6 +30,7 @@ def test_a_flag_beats_the_environment_which_beats_the_file(tmp_path: Path) -> No
         ({"s3_endpoint": "http://other"}, {}, "needs 's3_access_key'"),
         ({"account": "12"}, {}, "12 digits"),
         ({"rollback_on_regression": "1"}, {}, "--rollback-on-regression must be a false alarm rate above 0"),
+        ({"datapoint_disk": 1000}, {}, "--datapoint-disk is at least 67108864"),
         ({"colour": "red"}, {}, "there is no setting 'colour'; there are: dir, host,"),
         ({"prot": "1"}, {}, "there is no setting 'prot'; did you mean 'port'"),
     ],

@@ -122,6 +122,23 @@ async def test_disk_quota(limited: Sandboxes, tmp_path: Path) -> None:
     assert (output / "one").stat().st_size <= 30 << 20, log
 
 
+async def test_what_the_mounts_hold_is_told(limited: Sandboxes, tmp_path: Path) -> None:
+    output = tmp_path / "output"
+    output.mkdir()
+    mounts = (Mount(str(output), "/opt/ml/model", MountMode.READ_WRITE),)
+    script = "head -c 8000000 /dev/zero > /opt/ml/model/file; sleep 60"
+    handle = await limited.start("told", "/bin/sh", "-c", script, mounts=mounts, disk=100 << 20)
+    async with asyncio.timeout(20):
+        while True:
+            seen = await limited.backend.observe(handle)
+            if seen is not None and (seen.disk_bytes or 0) >= 8_000_000:
+                break
+            await asyncio.sleep(0.05)
+    assert (seen.disk_bytes or 0) < 20_000_000
+    await limited.backend.stop(handle, 0)
+    await limited.ended(handle)
+
+
 async def test_resize_memory_in_place(limited: Sandboxes) -> None:
     script = "taken = []\nfor line in range(30): taken.append(bytearray(10 << 20))\nimport time; time.sleep(2)"
     seen, log = await limited.run("small", PYTHON, "-c", script, memory=150 << 20)

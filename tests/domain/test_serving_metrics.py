@@ -56,6 +56,15 @@ def test_one_second_of_a_variant() -> None:
     assert [row[:2] for row in latency] == [(7, 700_000.0), (7, 70_000.0)]
 
 
+def test_what_an_asynchronous_variant_does_not_report() -> None:
+    gained = replace(BASE, arrivals=1, completed=1, model_seconds=0.1, model_buckets=((bucket(100_000.0), 1.0),))
+    slow = replace(gained, overhead_seconds=0.1, overhead_buckets=((bucket(100_000.0), 1.0),), asynchronous=True)
+    found = set(made(slow))
+    assert not found & {"Invocations", "InvocationsPerInstance", "OverheadLatency"}
+    assert {"ModelLatency", "Invocation5XXErrors", "ConcurrentRequestsPerModel"} <= found
+    assert VariantCounts.from_json(slow.to_json()).asynchronous
+
+
 def test_an_idle_variant_has_zero_invocations_and_no_error_rates() -> None:
     found = made(replace(BASE, concurrent=(0.0, 0.0)))
     assert {name: summary.total for name, summary in found.items()} == {

@@ -6,6 +6,7 @@ import inspect
 from collections.abc import Mapping
 
 from clary.api import handlers, registry
+from clary.api.refusals import REFUSED
 
 # Services in the order of the page, with what is said of each. Their data planes are answered by other processes.
 SERVICES: Mapping[str, str] = {
@@ -39,12 +40,15 @@ def render() -> str:
         "# Operations",
         "",
         "Made from the registry (`clary/api`) and botocore's models; do not edit. *Done* is listed with what it does. An operation",
-        "that is *modelled* is understood and refused with an AWS error that names it: nothing here pretends.",
+        "that is *modelled* is understood and refused with an AWS error that names it: nothing here pretends. One that is *refused* will",
+        "stay so; the error says why and what to do instead.",
         "",
-        "| service | done | modelled |",
-        "|---|---|---|",
+        "| service | done | modelled | refused |",
+        "|---|---|---|---|",
     ]
-    lines += [f"| {service} | {len(_done(service))} | {len(registry.missing(service))} |" for service in SERVICES]
+    for service in SERVICES:
+        modelled, refused = len(registry.missing(service)), sum(owner == service for owner, _ in REFUSED)
+        lines += [f"| {service} | {len(_done(service))} | {modelled - refused} | {refused} |"]
     lines += ["", "| service | operation | |", "|---|---|---|"]
     lines += [f"| {service} | {operation} | {what} |" for service, operation, what in ELSEWHERE]
     for service in SERVICES:
@@ -54,7 +58,12 @@ def render() -> str:
         lines += ["", f"## {service}", "", "| operation | what it does |", "|---|---|"]
         lines += [f"| {name} | {_says(registry.find(service, name))} |" for name in done]
     for service in SERVICES:
-        missing = registry.missing(service)
+        reasons = sorted((name, why) for (owner, name), why in REFUSED.items() if owner == service)
+        if reasons:
+            lines += ["", f"## {service}: refused", "", "| operation | why, and what instead |", "|---|---|"]
+            lines += [f"| {name} | {why} |" for name, why in reasons]
+    for service in SERVICES:
+        missing = [name for name in registry.missing(service) if (service, name) not in REFUSED]
         lines += ["", f"## {service}: modelled, not done", "", ", ".join(missing) + "."]
     return "\n".join(lines) + "\n"
 

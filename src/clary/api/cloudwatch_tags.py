@@ -1,4 +1,4 @@
-"""Tags of alarms, by ARN."""
+"""Tags of alarms and dashboards, by ARN."""
 
 from __future__ import annotations
 
@@ -10,17 +10,19 @@ from clary.api.registry import operation
 from clary.domain.errors import NotFound
 from clary.domain.resources import Record
 
+TAGGED = ("alarm", "dashboard")
+
 
 async def _find(call: Call, arn: str) -> Record:
     record = await call.store.by_arn(arn)
-    if record is None or record.kind != "alarm" or record.scope != call.scope:
-        raise NotFound(f"There is no alarm {arn} in {call.scope.region}.")
+    if record is None or record.kind not in TAGGED or record.scope != call.scope_of(record.kind):
+        raise NotFound(f"There is no alarm or dashboard {arn} in {call.scope.region}.")
     return record
 
 
 @operation("cloudwatch", "TagResource")
 async def tag_resource(call: Call, params: Params) -> Params:
-    """Add or overwrite tags of an alarm."""
+    """Add or overwrite tags of an alarm or a dashboard."""
     await records.amend(
         call,
         lambda: _find(call, params["ResourceARN"]),
@@ -31,7 +33,7 @@ async def tag_resource(call: Call, params: Params) -> Params:
 
 @operation("cloudwatch", "UntagResource")
 async def untag_resource(call: Call, params: Params) -> Params:
-    """Remove tags of an alarm; keys that are not there are passed over."""
+    """Remove tags of an alarm or a dashboard; keys that are not there are passed over."""
     await records.amend(
         call,
         lambda: _find(call, params["ResourceARN"]),
@@ -42,6 +44,6 @@ async def untag_resource(call: Call, params: Params) -> Params:
 
 @operation("cloudwatch", "ListTagsForResource")
 async def list_tags_for_resource(call: Call, params: Params) -> Params:
-    """The tags of an alarm."""
+    """The tags of an alarm or a dashboard."""
     record = await _find(call, params["ResourceARN"])
     return {"Tags": list(record.document.get("tags", []))}

@@ -5,11 +5,15 @@ from __future__ import annotations
 from clary.api import registry
 from clary.api.call import Call, Params, Ports
 from clary.api.errors import ApiError
+from clary.api.refusals import REFUSED
 from clary.domain.resources import Scope
 
 
 def unknown(service: str, operation: str) -> ApiError:
-    """The answer to an operation that AWS has and Clary lacks."""
+    """The answer to an operation that AWS has and Clary lacks, or will not have."""
+    reason = REFUSED.get((service, operation))
+    if reason is not None:
+        return ApiError("UnknownOperationException", f"{service} {operation} is refused: {reason}")
     return ApiError(
         "UnknownOperationException",
         f"Clary does not implement {service} {operation} yet. docs/operations.md lists what it does.",

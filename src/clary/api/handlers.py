@@ -9,6 +9,7 @@ MODULES: tuple[str, ...] = (
     "clary.api.alarms",
     "clary.api.cloudwatch",
     "clary.api.cloudwatch_tags",
+    "clary.api.dashboards",
     "clary.api.iam",
     "clary.api.iam_policies",
     "clary.api.iam_users",

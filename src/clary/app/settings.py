@@ -25,6 +25,7 @@ from clary.domain.topics import check_prefix
 SOCKET_PATH_LIMIT = 107  # sun_path holds 108 bytes with its NUL (unix(7))
 LONGEST_SOCKET = "workers/front-999.sock"
 MIB = 1 << 20
+LEAST_DATAPOINTS = 64 * MIB  # a log that is not merged yet takes half of it
 
 
 class SettingError(ValueError):
@@ -79,6 +80,9 @@ class Settings:
     max_jobs: int = _setting(0, "jobs that run at once; 0 means as many as there are cores")
     low_water: int = _setting(512 * MIB, "free disk below which new writes are refused")
     job_disk: int = _setting(0, "bytes a job may write; 0 means its VolumeSizeInGB")
+    datapoint_disk: int = _setting(
+        4096 * MIB, "bytes of disk that metrics may take; beyond them the oldest days of one-minute points go"
+    )
     kept_jobs: int = _setting(3, "failed training jobs whose sandboxes are kept for `clary shell JOB`; 0 keeps none")
     uid_first: int = _setting(210000, "first of the user ids that sandboxes run as, when Clary runs as root")
     uid_count: int = _setting(4096, "how many of them")
@@ -334,6 +338,9 @@ def _check(settings: Settings) -> None:
         )
     except Invalid as error:
         raise SettingError(error.message) from None
+    if settings.datapoint_disk < LEAST_DATAPOINTS:
+        place = _place("datapoint_disk", settings.sources["datapoint_disk"])
+        raise SettingError(f"{place} is at least {LEAST_DATAPOINTS} (bytes), not {settings.datapoint_disk}")
     if bool(settings.tls_cert) != bool(settings.tls_key):
         raise SettingError("'tls_cert' and 'tls_key' go together: give both or neither")
     if not 0 <= settings.port < 65536:

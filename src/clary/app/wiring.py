@@ -92,7 +92,8 @@ async def control(settings: Settings) -> AsyncIterator[Control]:
     folder, given = str(settings.environments_folder), settings.build_environment()
     engine = containers.find(settings.container_engine)
     built = runtimes.create(folder, runs, environment=given, names=settings.image_names, engine=engine)
-    logs, datapoints = FileLogs(settings.root / "logs"), FileDatapoints(settings.root / "datapoints")
+    logs = FileLogs(settings.root / "logs")
+    datapoints = FileDatapoints(settings.root / "datapoints", settings.datapoint_disk)
     artifacts = make_artifacts(settings, keys)
     models = TargetModels(store, artifacts, str(settings.root / "replicas"), clock)
     sockets = [str(settings.front_ctl(index)) for index in range(settings.front_count)]
@@ -122,7 +123,7 @@ async def control(settings: Settings) -> AsyncIterator[Control]:
         endpoints.attach(component_subject, component_loop, serving_ports),
         alarms.attach(alarm_subject, alarm_loop, alarm_ports),
     )
-    chores = (upkeep.keep(logs, clock), upkeep.keep(datapoints, clock), telemetry.run())
+    chores = (upkeep.keep(logs, clock), upkeep.keep(datapoints, clock), telemetry.run(), job_subject.usage.run())
     loops = (job_loop.run(), endpoint_loop.run(), component_loop.run(), alarm_loop.run())
     tasks = tuple(asyncio.create_task(work) for work in (*loops, *queues.run(), *chores))
     handlers.load()

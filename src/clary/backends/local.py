@@ -276,6 +276,7 @@ class LocalBackend:
             memory_bytes=memory,
             memory_peak_bytes=int(counter(counters.get("peak")) or memory),
             oom_killed=bool(counter(counters.get("oom"))),
+            disk_bytes=state.disk(folder),
             pid=said["pid"],
         )
 

@@ -132,6 +132,12 @@ def remove(folder: Folder) -> None:
     shutil.rmtree(gone, ignore_errors=True)
 
 
+def disk(folder: Folder) -> int | None:
+    """Bytes that the run's mounts hold, as its shim last said."""
+    said = folder.read("disk.json")
+    return int(said["bytes"]) if said else None
+
+
 def ended(said: Mapping[str, Any]) -> Observation:
     """How a run ended, as its exit.json says."""
     if said["state"] == "lost":

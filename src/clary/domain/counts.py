@@ -36,6 +36,7 @@ class VariantCounts:
     overhead_buckets: tuple[tuple[int, float], ...] = ()
     models: tuple[tuple[str, float], ...] = ()  # of a multi-model variant: what `serving/loads.py` counts, by name
     loaded: tuple[float, ...] = ()  # models that are loaded, per replica that serves
+    asynchronous: bool = False  # predictions come from a queue, at whatever time suits
 
     @property
     def home(self) -> tuple[str, str, str]:

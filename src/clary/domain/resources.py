@@ -48,6 +48,7 @@ KINDS: Mapping[str, Kind] = {
         Kind("training-job", "sagemaker", "training-job", "training job"),
         Kind("alarm", "cloudwatch", "alarm", "alarm", separator=":"),
         Kind("alarm-history", "cloudwatch", "alarm-history", "history entry", separator=":"),
+        Kind("dashboard", "cloudwatch", "dashboard", "dashboard", global_=True),
         Kind("role", "iam", "role", "role", global_=True),
         Kind("policy", "iam", "policy", "policy", global_=True),
     )

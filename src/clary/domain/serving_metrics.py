@@ -22,6 +22,9 @@ PLACED = "InferenceComponentName"
 _PER = ("InvocationsPerInstance", "InvocationsPerCopy")  # of a variant, of an inference component
 _CONCURRENT = ("ConcurrentRequestsPerModel", "ConcurrentRequestsPerCopy")
 
+# What AWS does not report of asynchronous endpoints: their front is asked by the queue, not by clients.
+_ONLY_CALLED = frozenset({"Invocations", "InvocationsPerInstance", "OverheadLatency"})
+
 _GROWING = (
     "arrivals",
     "refused",
@@ -90,6 +93,7 @@ def _of_variant(rows: Sequence[VariantCounts], where: Mapping[str, str], at: flo
     refused = sum(row.refused for row in rows)
     if PLACED in where and refused and not serving:
         summaries.append(("NoCapacityInvocationFailures", "None", single(1.0, refused)))
+    left_out = _ONLY_CALLED if any(row.asynchronous for row in rows) else frozenset()
     answered = sum(row.answered for row in rows)
     if answered:
         for metric, name in (
@@ -117,6 +121,7 @@ def _of_variant(rows: Sequence[VariantCounts], where: Mapping[str, str], at: flo
     made = [
         Datapoint(Series.of(NAMESPACE, metric, where, unit), at, summary, fine=True)
         for metric, unit, summary in summaries
+        if metric not in left_out
     ]
     loaded = [(value, 1.0) for row in rows for value in row.loaded]
     if loaded:
@@ -157,7 +162,7 @@ def _together(spreads: Iterable[Iterable[tuple[int, float]]]) -> dict[int, float
 
 @dataclass(frozen=True, slots=True)
 class Usage:
-    """What a replica used at a moment: CPU seconds since it started, memory in bytes of `limit`."""
+    """What a replica, or a host of a job, used at a moment: CPU seconds since it started, memory in bytes of `limit`."""
 
     started: float
     at: float
@@ -167,9 +172,13 @@ class Usage:
 
 
 def usage(endpoint: str, variant: str, before: Usage | None, now: Usage) -> list[Datapoint]:
-    """CPUUtilization (100 for each vCPU that was busy all the time) since `before`, and MemoryUtilization."""
+    """What a replica used since `before`."""
     where = _dimensions(endpoint, variant)
-    namespace = COMPONENTS if PLACED in where else INSTANCES
+    return utilization(COMPONENTS if PLACED in where else INSTANCES, where, before, now)
+
+
+def utilization(namespace: str, where: Mapping[str, str], before: Usage | None, now: Usage) -> list[Datapoint]:
+    """CPUUtilization (100 for each vCPU that was busy all the time) since `before`, and MemoryUtilization."""
     made = []
     if before is not None and before.started == now.started and now.at > before.at:
         percent = 100 * max(0.0, now.cpu_seconds - before.cpu_seconds) / (now.at - before.at)

@@ -99,5 +99,6 @@ class Observation:
     cpu_seconds: float = 0.0
     memory_bytes: int = 0
     memory_peak_bytes: int = 0
+    disk_bytes: int | None = None  # what READ_WRITE mounts hold; None: not measured (yet)
     pid: int | None = None
     detail: str = ""  # why it could not start, in words for the user

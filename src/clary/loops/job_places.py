@@ -179,6 +179,11 @@ def environment_mounts(environment: Environment, mode: MountMode) -> tuple[Mount
 # -- a host of the job --------------------------------------------------------------------------------------------------------
 
 
+def volume(settings: JobSettings, request: Mapping[str, Any]) -> int | None:
+    """Bytes that each host of a job may write; None for any number."""
+    return settings.disk or (int(request["ResourceConfig"].get("VolumeSizeInGB") or 0) << 30) or None
+
+
 def host_workload(
     record: Record,
     settings: JobSettings,
@@ -212,7 +217,7 @@ def host_workload(
         log_path=log_path,
         cpu=float(fit["cpu"]),
         memory=int(fit["memory"]),
-        disk=settings.disk or (int(request["ResourceConfig"].get("VolumeSizeInGB") or 0) << 30) or None,
+        disk=volume(settings, request),
         network=not request.get("EnableNetworkIsolation", False),
         hostname=host.name,
         hosts={each.name: training.address(number) for number, each in enumerate(of)},

@@ -40,6 +40,7 @@ from clary.domain.workload import Observation
 from clary.loops import job_places, untrusted
 from clary.loops.channels import pipes_spec
 from clary.loops.job_places import JobSettings
+from clary.loops.job_usage import JobUsage
 from clary.loops.job_work import OWN_LINE, JobPorts, JobWork, environment
 from clary.loops.ledger import Ledger
 from clary.loops.loop import Loop
@@ -65,6 +66,7 @@ class JobSubject:
         self._seeded = False
         self._arns: dict[str, str] = {}  # job id -> ARN, of the active ones
         self.work = JobWork(ports, settings)
+        self.usage = JobUsage(ports.datapoints, ports.clock)
 
     # -- observe ------------------------------------------------------------------------------------------------------------------
 
@@ -79,6 +81,7 @@ class JobSubject:
             handles: Mapping[str, str] = record.document["handles"]
             for host, handle in handles.items():
                 runs[host] = await self._ports.backend.observe(handle)
+            self.usage.note(record, runs, job_places.volume(self._settings, record.document["request"]))
             definitions = self._definitions(record)
             for host in handles if definitions.any else ():
                 run = runs[host]

@@ -7,7 +7,7 @@ from clary.serving.copies import MultiReplica
 from clary.serving.queue import Variant
 
 
-def counts(variant: Variant, account: str, region: str, endpoint: str) -> VariantCounts:
+def counts(variant: Variant, account: str, region: str, endpoint: str, asynchronous: bool = False) -> VariantCounts:
     """What the variant counted so far, and how many requests its replicas have at the moment."""
     counters, route = variant.counters, variant.route
     counters.tally()
@@ -36,4 +36,5 @@ def counts(variant: Variant, account: str, region: str, endpoint: str) -> Varian
         tuple(counters.overhead_buckets.items()),
         variant.model_counts(),
         tuple(float(replica.loaded_models()) for replica in serving if isinstance(replica, MultiReplica)),
+        asynchronous,
     )

@@ -229,7 +229,8 @@ class Endpoint:
 
     def counts(self) -> list[VariantCounts]:
         """What each fleet counted, those that leave too."""
-        return [counts(variant, *self.key) for variant in (*self.variants.values(), *self.leaving)]
+        asynchronous = self.route.asynchronous
+        return [counts(variant, *self.key, asynchronous) for variant in (*self.variants.values(), *self.leaving)]
 
     def view(self) -> EndpointView:
         route = self.route

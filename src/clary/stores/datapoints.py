@@ -33,7 +33,7 @@ log = logging.getLogger(__name__)
 DAY = 86_400
 SLICE = 20  # series that are merged while a put waits
 LOG_BYTES = 32 << 20  # of the log, beyond which a put asks for a sweep by itself
-LIMIT = 4 << 30
+LIMIT = 4 << 30  # bytes; the setting datapoint_disk
 CHECKED = 256 << 20  # bytes; a larger file is not checked whole at start
 
 

@@ -31,6 +31,17 @@ def save(folder: str, name: str, value: Record, reserved: int = 0) -> None:
         os.close(fd)
 
 
+def note(folder: str, name: str, value: Record) -> None:
+    """Whole or not at all, for what is soon written again: it need not outlive a power cut. A full disk keeps the old one."""
+    path = os.path.join(folder, name)
+    try:
+        with open(path + ".new", "wb") as file:
+            file.write(json.dumps(value).encode())
+        os.rename(path + ".new", path)
+    except OSError:
+        return
+
+
 def reserve(folder: str, name: str, size: int) -> None:
     fd = os.open(os.path.join(folder, name + ".new"), os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:

@@ -32,7 +32,7 @@ from clary.backends.shim.proc import (
     signal_quietly,
     started_ticks,
 )
-from clary.backends.shim.records import load, parse, reserve, save
+from clary.backends.shim.records import load, note, parse, reserve, save
 
 TYPE_CHECKING = False  # typing itself takes longer to import than all the rest
 if TYPE_CHECKING:
@@ -117,6 +117,7 @@ class Run:
         self.poll_due = time.monotonic() if self.memory else None
         self.disk_due = time.monotonic() + DISK_SECONDS if spec["disk"] else None
         self.disk_walk: Iterator[int | None] | None = None
+        self.disk: int | None = None
 
     def start(self) -> None:
         spec = self.spec
@@ -255,6 +256,9 @@ class Run:
         if used is None:
             return
         self.disk_walk, self.disk_due = None, now + DISK_SECONDS
+        if used != self.disk:
+            self.disk = used
+            note(self.folder, "disk.json", {"bytes": used})
         if used > self.spec["disk"]:
             self.kill(f"the workload wrote more than the {self.spec['disk']} bytes of disk that it may use")
 

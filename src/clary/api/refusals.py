@@ -1,0 +1,36 @@
+"""Operations that Clary will not have, each with the reason and what to do instead. What it merely lacks is not listed here.
+
+Values only: `dispatch.py` answers them, `catalogue.py` prints them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+_ANOMALIES = (
+    "Clary learns no bands of what is normal. Alarm on a threshold, or on metric math over the metric's own past "
+    "(RATE, DIFF, AVG, STDDEV)."
+)
+_PICTURES = (
+    "Clary draws no pictures of metrics. Read the numbers with GetMetricData, or let Grafana draw them from /metrics."
+)
+_STREAMS = "Clary has no Firehose to send metrics to. Let Prometheus or another OpenMetrics reader scrape /metrics."
+
+REFUSED: Mapping[tuple[str, str], str] = {
+    **{
+        ("cloudwatch", name): _ANOMALIES
+        for name in ("PutAnomalyDetector", "DescribeAnomalyDetectors", "DeleteAnomalyDetector")
+    },
+    ("cloudwatch", "GetMetricWidgetImage"): _PICTURES,
+    **{
+        ("cloudwatch", name): _STREAMS
+        for name in (
+            "PutMetricStream",
+            "GetMetricStream",
+            "ListMetricStreams",
+            "DeleteMetricStream",
+            "StartMetricStreams",
+            "StopMetricStreams",
+        )
+    },
+}
