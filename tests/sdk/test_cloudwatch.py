@@ -143,6 +143,59 @@ def test_a_training_job_reports_its_metrics(server: Server) -> None:
     assert sum(point["Average"] * point["SampleCount"] for point in answer["Datapoints"]) == 4.5
 
 
+BUSY = """
+import time
+open("/opt/ml/model/big", "wb").write(bytes(30_000_000))
+end = time.monotonic() + 5
+while time.monotonic() < end:
+    sum(range(1000))
+"""
+
+
+def test_a_training_job_tells_what_its_host_uses(server: Server) -> None:
+    user = User(server)
+    seen = user.train(PYTHON, {"train.py": BUSY})
+    host = {"Host": f"{seen['TrainingJobName']}/algo-1"}
+    watch, since = server.client("cloudwatch"), seen["TrainingStartTime"].replace(second=0, microsecond=0)
+    dimensions = [{"Name": "Host", "Value": host["Host"]}]
+
+    def maximum(metric: str) -> float:
+        answer = watch.get_metric_statistics(
+            Namespace="/aws/sagemaker/TrainingJobs",
+            MetricName=metric,
+            Dimensions=dimensions,
+            StartTime=since,
+            EndTime=since + timedelta(minutes=10),
+            Period=60,
+            Statistics=["Maximum"],
+            Unit="Percent",
+        )
+        return max((point["Maximum"] for point in answer["Datapoints"]), default=0.0)
+
+    until(lambda: maximum("CPUUtilization") > 5)
+    assert 0 < maximum("MemoryUtilization") <= 100
+    assert 0 < maximum("DiskUtilization") < 10
+    listed = watch.list_metrics(Namespace="/aws/sagemaker/TrainingJobs", Dimensions=dimensions)["Metrics"]
+    assert [each["MetricName"] for each in listed] == ["CPUUtilization", "DiskUtilization", "MemoryUtilization"]
+
+
+def test_dashboards(server: Server) -> None:
+    watch, name = server.client("cloudwatch"), acts.unique("board")
+    body = json.dumps({"widgets": [{"type": "text", "x": 0, "properties": {"markdown": "hello"}}]})
+    assert watch.put_dashboard(DashboardName=name, DashboardBody=body)["DashboardValidationMessages"] == []
+    assert server.client("cloudwatch", "eu-west-1").get_dashboard(DashboardName=name)["DashboardBody"] == body
+    (entry,) = watch.list_dashboards(DashboardNamePrefix=name)["DashboardEntries"]
+    assert (entry["DashboardArn"], entry["Size"]) == (f"arn:aws:cloudwatch::000000000000:dashboard/{name}", len(body))
+    with pytest.raises(watch.exceptions.DashboardInvalidInputError) as caught:
+        watch.put_dashboard(DashboardName=name, DashboardBody='{"widgets": [{}]}')
+    assert caught.value.response["dashboardValidationMessages"][0]["DataPath"] == "/widgets/0"
+    watch.delete_dashboards(DashboardNames=[name])
+    with pytest.raises(ClientError, match=rf"\(ResourceNotFound\).*Dashboard {name} does not exist"):
+        watch.get_dashboard(DashboardName=name)
+    with pytest.raises(ClientError, match=r"PutMetricStream is refused: .*scrape /metrics"):
+        watch.put_metric_stream(Name="s", FirehoseArn="arn:f", RoleArn="arn:r", OutputFormat="json")
+
+
 def test_errors(server: Server) -> None:
     watch = server.client("cloudwatch")
 
