@@ -89,7 +89,7 @@ async def test_workers_that_nobody_needs_leave_and_come_back(bench: Bench) -> No
     assert view(bench).idle > 0
     for number in range(3):
         assert (await bench.invoke(b"%d" % number)).body == b"%d" % number
-    assert len(fake.running) == 1
+    assert len(fake.running) <= 1  # or none, if this test itself was held up for as long as the rest
 
 
 async def test_provisioned_workers_stay(bench: Bench) -> None:
