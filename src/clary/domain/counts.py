@@ -6,6 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from clary.domain.routes import Signals
+
 Buckets = Mapping[int, float]
 
 
@@ -37,6 +39,9 @@ class VariantCounts:
     models: tuple[tuple[str, float], ...] = ()  # of a multi-model variant: what `serving/loads.py` counts, by name
     loaded: tuple[float, ...] = ()  # models that are loaded, per replica that serves
     asynchronous: bool = False  # predictions come from a queue, at whatever time suits
+    queued: int = 0  # requests that wait, at this moment
+    in_flight: int = 0  # requests that workers have
+    signals: Signals | None = None  # of a variant with a latency objective
 
     @property
     def home(self) -> tuple[str, str, str]:
@@ -65,6 +70,7 @@ class VariantCounts:
                 "overhead_buckets": _pairs(data["overhead_buckets"]),
                 "models": tuple((str(name), float(count)) for name, count in data.get("models", ())),
                 "loaded": tuple(data.get("loaded", ())),
+                "signals": Signals(**data["signals"]) if data.get("signals") else None,
             }
         )
 

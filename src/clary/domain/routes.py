@@ -23,6 +23,19 @@ class ReplicaRoute:
 
 
 @dataclass(frozen=True, slots=True)
+class Boost:
+    """By what a front keeps workers of a variant busy or parked (`serving/parking.py`). `objective`: the latency that is wanted, in
+    seconds. `base` workers of all replicas together stay ready, `rate` requests a second are expected (what comes counts where it is
+    more), a queue is to be gone in `delta` of the objective, and a worker is parked after `hold` idle seconds."""
+
+    objective: float
+    base: int = 1
+    rate: float = 0.0
+    delta: float = 1.0
+    hold: float = 0.5
+
+
+@dataclass(frozen=True, slots=True)
 class VariantRoute:
     """The replicas of one fleet behind one variant, with a queue of their own. Sizes in bytes, times in seconds.
 
@@ -59,6 +72,7 @@ class VariantRoute:
     slow: float = 0.0  # seconds: answers that took longer are counted (`VariantView.slow`); 0: none are
     multi_model: bool = False  # requests name one of many models (TargetModel), each loaded when it is asked for
     cached: bool = True  # models of a multi-model variant stay loaded between requests
+    boost: Boost | None = None  # None: every worker that is allowed may be busy
 
     def __post_init__(self) -> None:
         if not self.key:
@@ -87,7 +101,14 @@ class EndpointRoute:
     @staticmethod
     def from_json(data: Mapping[str, Any]) -> EndpointRoute:
         variants = tuple(
-            VariantRoute(**{**v, "replicas": tuple(ReplicaRoute(**r) for r in v["replicas"])}) for v in data["variants"]
+            VariantRoute(
+                **{
+                    **v,
+                    "replicas": tuple(ReplicaRoute(**r) for r in v["replicas"]),
+                    "boost": Boost(**v["boost"]) if v.get("boost") else None,
+                }
+            )
+            for v in data["variants"]
         )
         return EndpointRoute(**{**data, "variants": variants})
 
@@ -141,6 +162,19 @@ class ShadowView:
 
 
 @dataclass(frozen=True, slots=True)
+class Signals:
+    """What scaling goes by, of a variant with a latency objective. `late`: answers since the front started that took longer than the
+    objective. `service`: seconds of one worker a request, `spread` the squared coefficient of variation of that, both over the last
+    200 completions (0: nobody knows yet). `working` workers may be busy now, the others up to `ceiling` are parked."""
+
+    late: int = 0
+    service: float = 0.0
+    spread: float = 0.0
+    working: int = 0
+    ceiling: int = 0
+
+
+@dataclass(frozen=True, slots=True)
 class VariantView:
     """Counters since the front started (monotone) and gauges of one `VariantRoute` (`key`, `fleet`). Latencies in seconds.
 
@@ -171,6 +205,7 @@ class VariantView:
     faults: int = 0  # errors_5xx of requests that were let in
     slow: int = 0  # answers slower than `VariantRoute.slow`, since that was set
     models: Mapping[str, float] = field(default_factory=dict)  # of a multi-model variant: see `serving/loads.py`
+    signals: Signals | None = None  # of a variant with a `Boost`
 
 
 @dataclass(frozen=True, slots=True)
@@ -192,6 +227,7 @@ class EndpointView:
                     **v,
                     "replicas": tuple(ReplicaView(**r) for r in v["replicas"]),
                     "shadow": ShadowView.from_json(v["shadow"]) if v.get("shadow") else None,
+                    "signals": Signals(**v["signals"]) if v.get("signals") else None,
                 }
             )
             for v in data["variants"]

@@ -7,7 +7,7 @@ clocks, queues and replicas.
 
 from __future__ import annotations
 
-import math
+from clary.domain.scaling.boost import allowed as allowed  # the rule itself: the simulator compiles the same one
 
 AHEAD_SECONDS = 0.004  # what a request sent ahead may expect to wait behind others, while another worker might get free
 HANGING = (
@@ -19,28 +19,6 @@ HOLD = 0.001  # seconds that requests are kept for a larger batch
 REST = 0.002  # seconds that answers are kept, to be read together
 STOCK = 0.003  # seconds of work that a worker has at hand while its answers are kept: more than REST
 GATHERED_LEAST, GATHERED_MOST = 8, 64  # requests of a batch that is waited for
-
-
-def allowed(
-    busy: int,
-    rate: float,
-    service: float,
-    queued: int,
-    base: int,
-    ceiling: int,
-    objective: float | None = None,
-    delta: float = 1.0,
-) -> int:
-    """`clamp(max(busy, ceil(rate * service + queued * service / (delta * objective))), base, ceiling)`.
-
-    `rate` is arrivals per second at this replica, `service` seconds of one worker per request, `objective` the latency in
-    seconds that is wanted. Without an objective nothing is saved by holding workers back: the ceiling (the allowance that the
-    scaling loop set) is the answer.
-    """
-    if objective is None:
-        return ceiling
-    wanted = math.ceil(rate * service + queued * service / (delta * objective))
-    return min(max(busy, wanted, base), ceiling)
 
 
 def sends_ahead(held: int, service: float) -> bool:

@@ -12,6 +12,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from clary.domain.datapoints import bucket
+from clary.domain.routes import VariantRoute
 
 KEPT = 4096
 TALLIED = 1024  # 1.5 ms
@@ -31,6 +32,8 @@ class Counters:
         "completed",
         "errors_4xx",
         "errors_5xx",
+        "late",
+        "late_after",
         "model_buckets",
         "model_errors",
         "model_seconds",
@@ -42,6 +45,7 @@ class Counters:
         "slow",
         "slow_after",
         "unanswered",
+        "watched",
     )
 
     def __init__(self) -> None:
@@ -59,12 +63,21 @@ class Counters:
         self.passed = 0
         self.slow = 0
         self.slow_after = float("inf")
+        self.late = 0
+        self.late_after = float("inf")
+        self.watched = float("inf")
         self.model_buckets: dict[int, float] = {}
         self.overhead_buckets: dict[int, float] = {}
         self._ring = array("d")
         self._models = array("d")
         self._next = 0
         self._tallied = 0
+
+    def watch(self, route: VariantRoute) -> None:
+        """Count answers that take longer than the route says."""
+        self.slow_after = route.slow or float("inf")
+        self.late_after = route.boost.objective if route.boost else float("inf")
+        self.watched = min(self.slow_after, self.late_after)
 
     def hand_on(self, model: float) -> float:
         """One answer that goes on to the next container, after `model` seconds in the worker; answers these."""
@@ -78,8 +91,9 @@ class Counters:
         self.completed += 1
         self.model_seconds += model
         self.overhead_seconds += total - model - before
-        if total > self.slow_after:
-            self.slow += 1
+        if total > self.watched:
+            self.slow += total > self.slow_after
+            self.late += total > self.late_after
         ring = self._ring
         if len(ring) < KEPT:
             ring.append(total)
@@ -88,6 +102,14 @@ class Counters:
             ring[self._next] = total
             self._models[self._next] = model + before
             self._next = (self._next + 1) % KEPT
+
+    def erred(self, status: int) -> None:
+        """The model answered with an error; `record` counts the answer."""
+        self.model_errors += 1
+        if 400 <= status < 500:
+            self.errors_4xx += 1
+        else:
+            self.errors_5xx += 1
 
     def failed(self, status: int = 500, model: bool = True) -> None:
         """A prediction that the model did not answer, or not with what can be passed on; is it the model's fault?"""

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from time import perf_counter
+
 from clary.domain.counts import VariantCounts
 from clary.serving.copies import MultiReplica
+from clary.serving.parking import signals
 from clary.serving.queue import Variant
 
 
@@ -37,4 +40,7 @@ def counts(variant: Variant, account: str, region: str, endpoint: str, asynchron
         variant.model_counts(),
         tuple(float(replica.loaded_models()) for replica in serving if isinstance(replica, MultiReplica)),
         asynchronous,
+        variant.waiting(),
+        sum(replica.in_flight() for replica in variant.replicas.values()),
+        signals(variant.parking, counters.late, perf_counter()),
     )

@@ -14,8 +14,9 @@ from time import perf_counter
 
 from clary.domain.routes import VariantRoute, VariantView
 from clary.serving.answers import ModelErrors
+from clary.serving.overload import Refused
 from clary.serving.prediction import Prediction
-from clary.serving.queue import Refused, Variant
+from clary.serving.queue import Variant
 from clary.serving.replicas import Replica
 
 SOON = 0.005  # seconds that a request waits for a busy worker before another one is made

@@ -26,9 +26,10 @@ from clary.serving.heads import Heads
 from clary.serving.http import Connection
 from clary.serving.joins import JoinKey, Joins
 from clary.serving.keys import KeyCache, KeyQuestion, SigningKey
+from clary.serving.overload import Refused
 from clary.serving.prediction import Prediction, Single, TargetPrediction
 from clary.serving.questions import TargetQuestions
-from clary.serving.queue import Refused, Variant
+from clary.serving.queue import Variant
 from clary.serving.replicas import Link, Replica
 from clary.serving.request import Incoming
 from clary.serving.routefiles import RouteFiles

@@ -12,6 +12,8 @@ The estimate counts answers while requests wait all the time. It is never older 
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 SHARE = 0.5
 ENOUGH = 20.0  # answers that an estimate rests on
 HALF_LIFE = 2.0  # seconds after which an answer counts half, while there are enough of them
@@ -25,6 +27,14 @@ RECENT = 1.0  # seconds in which a sudden recovery is believed
 
 
 TELL_AGAIN = 10.0  # seconds between two lines about refusals
+
+
+class Refused(NamedTuple):
+    """Why a variant takes no more: HTTP status, AWS's code, and what its endpoint `...` (a sentence's end)."""
+
+    status: int
+    code: str
+    reason: str
 
 
 class Refusals:

@@ -11,14 +11,15 @@ import logging
 from collections import deque
 from collections.abc import Callable, Iterable
 from time import perf_counter
-from typing import NamedTuple, cast
+from typing import cast
 
 from clary.domain.routes import ReplicaRoute, VariantRoute, VariantView
 from clary.serving import outliers
 from clary.serving.answers import ModelErrors, success_head
 from clary.serving.boost import HOLD, gathered
 from clary.serving.counters import Counters
-from clary.serving.overload import SHARE, Drain, Refusals, most_waiting, surplus
+from clary.serving.overload import SHARE, Drain, Refusals, Refused, most_waiting, surplus
+from clary.serving.parking import Parking, signals
 from clary.serving.pipelines import Passage, first_meta
 from clary.serving.prediction import Prediction, Single
 from clary.serving.replicas import Replica
@@ -32,14 +33,6 @@ JUDGED = 0.25  # seconds between judgements of the replicas
 BATCH_BYTES = 8 << 20  # bodies of one batch, unless it is a single one
 SMALL_BATCH = 8  # a batch is not cut below this to keep more workers busy: a batch costs less than two
 HEADS = 256  # distinct answer heads remembered
-
-
-class Refused(NamedTuple):
-    """Why a variant takes no more: HTTP status, AWS's code, and what its endpoint `...` (a sentence's end)."""
-
-    status: int
-    code: str
-    reason: str
 
 
 class Variant:
@@ -83,6 +76,7 @@ class Variant:
         self._most = route.queue_requests  # that may wait, by how quickly they get their turn
         self._judged = 0.0
         self.unfit = False  # some replicas do worse than others
+        self.parking: Parking | None = None  # of a variant with a latency objective
         self._heads: dict[bytes, bytes] = {}
 
     # -- arrivals -----------------------------------------------------------------------------------------------------------------
@@ -159,7 +153,8 @@ class Variant:
 
     def look(self) -> None:
         """Route or replicas changed: is there one that serves, or may yet? Without one, requests are refused at once."""
-        self.counters.slow_after = self.route.slow or float("inf")
+        self.parking = Parking.of(self.parking, self.route.boost, self.replicas.values())
+        self.counters.watch(self.route)
         self.hope = any(not replica.draining and not replica.failure for replica in self.replicas.values())
         self._grouping = any(replica.batch > 1 for replica in self.replicas.values())
 
@@ -177,7 +172,11 @@ class Variant:
             replica = self._pick(kept)
             if replica is None:
                 self._send_ahead()
-                if queue and any(replica.spare() for replica in self.replicas.values()):
+                if (
+                    queue
+                    and any(r.spare() for r in self.replicas.values())
+                    and (not self.parking or self.parking.room > 0)
+                ):
                     self._hold()
                 return
             # a probe of one that is out is one request
@@ -214,10 +213,11 @@ class Variant:
 
     def _pick(self, waiting: int) -> Replica | None:
         """The replica with the smallest busy share that has a worker to spare."""
+        if self.parking is not None and not self.parking.admits(self.queue, self.counters.arrivals, perf_counter()):
+            return None
         if self.unfit:
-            return outliers.pick(
-                self.replicas.values(), len(self.queue), waiting, self.counters.arrivals, perf_counter()
-            )
+            replicas = self.replicas.values()
+            return outliers.pick(replicas, len(self.queue), waiting, self.counters.arrivals, perf_counter())
         best: Replica | None = None
         least = 2.0
         for replica in self.replicas.values():
@@ -233,6 +233,7 @@ class Variant:
         waiting = len(queue)
         if limit > SMALL_BATCH and waiting > SMALL_BATCH:
             free = sum(replica.spare(kept) for replica in self.replicas.values())
+            free = free if self.parking is None else max(1, min(free, self.parking.room))
             limit = min(limit, max(SMALL_BATCH, -(-waiting // free)))
         batch: list[Prediction] = []
         size = 0
@@ -270,11 +271,7 @@ class Variant:
                 head = self._head(meta)
             response = b"%b%b\r\nContent-Length: %d\r\n\r\n%b" % (head, self._request_id(), len(body), body)
         else:
-            counters.model_errors += 1
-            if 400 <= status < 500:
-                counters.errors_4xx += 1
-            else:
-                counters.errors_5xx += 1
+            counters.erred(status)
             response = self.errors.answered(status, body, self._request_id())
         counters.record(now - prediction.arrived, now - prediction.sent, prediction.spent)
         prediction.settle(response, True)
@@ -340,6 +337,8 @@ class Variant:
                 if not prediction.done:
                     counters.failed(503, model=False)
                     prediction.settle(self.errors.overloaded(self.refused().reason, self._request_id()), False)
+        if queue and self.parking is not None:
+            self.pump(late=True)
         if now - self._judged >= JUDGED and len(self.replicas) > 1:
             replicas = list(self.replicas.values())
             for replica, what in outliers.judge(replicas, now - self._judged, now):
@@ -394,5 +393,6 @@ class Variant:
             fleet=self.route.fleet,
             container=self.route.container,
             shadow=self.copies.view() if self.copies is not None else None,
+            signals=signals(self.parking, self.counters.late, perf_counter()),
             **self.counters.figures(),
         )

@@ -15,8 +15,9 @@ from time import perf_counter
 from typing import cast
 
 from clary.domain.routes import ReplicaRoute, ReplicaView
-from clary.serving.boost import HANGING, REST, allowed, sends_ahead, together
+from clary.serving.boost import HANGING, REST, sends_ahead, together
 from clary.serving.outliers import Health
+from clary.serving.parking import Meter
 from clary.serving.workers import Owner, Worker
 from clary.toolkit import frames
 
@@ -50,6 +51,7 @@ class Replica:
         )  # seconds a prediction takes a worker, smoothed, where they go one by one; unknown at first
         self.pace = float("inf")  # seconds a request of a batch takes, undisturbed, where they go in batches
         self.health = Health()
+        self.meter: Meter | None = None  # of a variant with a latency objective
         self.failure = ""
         self.load_seconds = 0.0
         self.load_mode = ""
@@ -61,7 +63,7 @@ class Replica:
         rethreaded = route.threads != self.route.threads
         self.route = route
         self.draining = route.draining
-        self.allowed = allowed(self.busy, 0.0, 0.0, 0, 1, max(1, route.allowance))
+        self.allowed = max(1, route.allowance)
         if grown and self.zygote is not None and self.staffed is None:
             self.zygote.send(frames.control(frames.SPAWN, {"workers": self.allowed}))
         if rethreaded and route.threads:

@@ -194,6 +194,8 @@ class Worker:
                 prediction.sent = now - took
         if replica.health.slow:
             replica.health.sample(took)
+        if replica.meter is not None:
+            replica.meter.took(took, self.size if replica.batch > 1 else max(1, len(finished)))
         self.since = now
         if self.flight:
             self.begun = 1

@@ -1,0 +1,227 @@
+"""Which workers of a variant may be busy, where there is a latency objective: time is given, nothing waits."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from math import inf
+
+import pytest
+from tests.serving.fakes import ACCOUNT, REGION, replica, variant
+from tests.serving.test_queue import Stage
+
+from clary.domain.routes import Boost, EndpointRoute, EndpointView, ReplicaView, Signals, VariantView
+from clary.serving.counting import counts
+from clary.serving.parking import Meter, Parking
+
+BOOST = Boost(objective=0.5, hold=0.5)
+
+
+@dataclass
+class Fake:
+    """A replica: how many workers are busy is set by the test."""
+
+    allowed: int = 8
+    busy: int = 0
+    draining: bool = False
+    meter: Meter | None = None
+    living: bool = True
+
+    def alive(self) -> bool:
+        return self.living
+
+
+@dataclass
+class Request:
+    arrived: float
+
+
+def parking(replicas: list[Fake], boost: Boost = BOOST, service: float = 0.1) -> Parking:
+    made = Parking.of(None, boost, replicas)
+    assert made is not None
+    if service:
+        made.meter.took(service, 1)
+    return made
+
+
+def fill(park: Parking, one: Fake, waiting: int, now: float) -> int:
+    """Give what waits to workers as the queue does; how many of it wait still."""
+    queue = [Request(now) for _ in range(waiting)]
+    while queue and park.admits(queue, 0, now):
+        one.busy += 1
+        queue.pop()
+    return len(queue)
+
+
+def test_one_worker_is_ready_and_more_come_with_the_queue_at_once() -> None:
+    one = Fake()
+    park = parking([one])
+    assert park.working(10.0) == 1
+    assert fill(park, one, 1, 10.0) == 0
+    assert (one.busy, park.working(10.0)) == (1, 1)
+    assert fill(park, one, 19, 10.0) == 16  # a tenth of a second each, half a second for all of them
+    assert (one.busy, park.working(10.0)) == (4, 4)
+    assert fill(park, one, 100, 10.0) == 96
+    assert (one.busy, park.working(10.0)) == (8, 8)
+
+
+def test_no_more_are_unparked_than_are_needed_in_time() -> None:
+    one = Fake()
+    park = parking([one], service=0.01)
+    assert fill(park, one, 20, 10.0) == 19  # 0.2 s of work: one worker is through within half a second
+    assert park.working(10.0) == 1
+
+
+def test_an_expected_rate_keeps_as_many_ready_and_no_queue_is_waited_for() -> None:
+    one = Fake()
+    park = parking([one], replace(BOOST, rate=30.0))
+    assert fill(park, one, 3, 10.0) == 0
+    assert park.working(10.0) == 4  # three for the rate, and one for what waited
+
+
+def test_workers_are_parked_one_by_one_when_they_had_nothing_to_do_for_the_hold() -> None:
+    one = Fake(busy=0)
+    park = parking([one])
+    fill(park, one, 50, 10.0)
+    one.busy = 5
+    assert park.working(11.0) == 8  # three have just become idle
+    one.busy = 3
+    assert park.working(11.4) == 8
+    assert park.working(11.5) == 5
+    assert park.working(11.9) == 3
+    one.busy = 0
+    assert park.working(12.0) == 3
+    assert park.working(12.5) == 1  # the base
+
+
+def test_who_is_used_again_is_not_parked() -> None:
+    one = Fake()
+    park = parking([one])
+    fill(park, one, 12, 10.0)
+    assert one.busy == 3
+    for tick in range(5):
+        one.busy = 2
+        assert park.working(11.0 + 0.4 * tick) == 3
+        assert fill(park, one, 1, 11.3 + 0.4 * tick) == 0
+    one.busy = 2
+    assert park.working(13.0) == 3
+    assert park.working(13.5) == 2
+
+
+def test_nothing_is_saved_while_nobody_knows_what_a_request_takes() -> None:
+    one = Fake()
+    park = parking([one], service=0.0)
+    assert fill(park, one, 8, 10.0) == 0
+
+
+def test_who_waits_for_workers_that_hang_gets_another() -> None:
+    one = Fake(busy=1)
+    park = parking([one], service=0.001)
+    assert not park.admits([Request(10.0)], 0, 10.2)
+    assert park.admits([Request(10.0)], 0, 10.26)
+
+
+@pytest.mark.parametrize("lost", [Fake(draining=True), Fake(living=False)])
+def test_the_allowance_of_replicas_that_take_work_is_the_limit(lost: Fake) -> None:
+    one = Fake(allowed=2)
+    park = parking([one, lost], replace(BOOST, base=4))
+    assert (park.ceiling, park.base) == (2, 2)
+    assert fill(park, one, 50, 10.0) == 48
+
+
+def test_a_ceiling_that_falls_counts_at_once_and_one_that_rises_when_it_is_needed() -> None:
+    one = Fake()
+    park = parking([one])
+    fill(park, one, 50, 10.0)
+    one.allowed = 4
+    assert Parking.of(park, BOOST, [one]) is park
+    assert (park.most, park.ceiling) == (4, 4)
+    assert park.working(10.0) == 8  # those that are busy finish
+    one.allowed, one.busy = 16, 4
+    park.look()
+    assert (park.most, park.ceiling) == (4, 16)
+    assert fill(park, one, 100, 10.1) == 88
+
+
+def test_the_rate_is_that_of_the_last_second() -> None:
+    one = Fake()
+    park = parking([one])
+    queue = [Request(100.0)]
+    for tick in range(40):  # forty requests a second take four workers, queue or not
+        one.busy = 0
+        assert park.admits(queue, tick, 100.0 + tick / 40)
+    one.busy = park.most
+    park.admits(queue, 41, 101.0)
+    assert 4 <= park.most <= 5
+
+
+def test_mean_and_spread_of_the_last_completions() -> None:
+    meter = Meter()
+    assert (meter.mean, meter.spread) == (0.0, 0.0)
+    for _ in range(100):
+        meter.took(0.1, 1)
+        meter.took(0.3, 1)
+    assert meter.mean == pytest.approx(0.2, abs=0.01)
+    assert meter.spread == pytest.approx(0.25, abs=0.01)
+    for _ in range(50):
+        meter.took(1.0, 64)  # batches
+    assert meter.mean == pytest.approx(1.0, abs=0.01)
+    assert meter.spread == pytest.approx(0.0, abs=0.01)
+
+
+def boosted(workers: int, batch: int = 1) -> Stage:
+    stage = Stage(workers, batch)
+    stage.variant.route = replace(stage.variant.route, boost=BOOST)
+    stage.variant.look()
+    return stage
+
+
+def test_a_variant_gives_work_to_as_many_workers_as_the_objective_needs() -> None:
+    stage = boosted(workers=4)
+    assert stage.variant.parking is not None
+    stage.variant.parking.meter.took(0.01, 1)
+    clients = stage.offer(20)
+    assert stage.held() == [[], [], [], [1]]
+    assert stage.loop.timers == []  # nobody looks again each millisecond
+    stage.variant.parking.meter.took(1.0, 1000)
+    stage.offer(1)
+    assert stage.held() == [[1], [1], [1], [1]]
+    for _ in range(21):
+        for worker in range(4):
+            if stage.lines[worker].sent:
+                stage.answer(worker)
+    assert all(client.answers for client in clients)
+
+
+def test_a_variant_tells_what_scaling_goes_by() -> None:
+    stage = boosted(workers=2)
+    stage.variant.counters.late_after = stage.variant.counters.watched = 0.0  # nothing is so quick
+    stage.offer(3)
+    stage.answer(1)
+    seen = stage.variant.view().signals
+    assert seen is not None
+    assert (seen.late, seen.working, seen.ceiling) == (1, 2, 2)
+    assert seen.service > 0
+    told = counts(stage.variant, ACCOUNT, REGION, "iris")
+    assert told.signals is not None
+    assert (told.arrivals, told.completed, told.in_flight, told.queued) == (3, 1, 2, 0)
+    assert told.signals.late == 1
+
+
+def test_a_variant_whose_objective_was_taken_back_holds_nobody() -> None:
+    stage = boosted(workers=2)
+    assert stage.replica.meter is not None
+    stage.variant.route = replace(stage.variant.route, boost=None)
+    stage.variant.look()
+    assert stage.variant.parking is None
+    assert stage.replica.meter is None
+    assert stage.variant.counters.watched == inf
+    assert stage.variant.view().signals is None
+
+
+def test_objectives_and_signals_pass_as_json() -> None:
+    route = EndpointRoute(ACCOUNT, REGION, "iris", 1, (variant("A", 1.0, replica("r"), boost=BOOST),))
+    assert EndpointRoute.from_json(route.to_json()) == route
+    view = EndpointView(
+        ACCOUNT, REGION, "iris", 1, (VariantView("A", (ReplicaView("r", "ready"),), signals=Signals(3)),)
+    )
+    assert EndpointView.from_json(view.to_json()) == view
