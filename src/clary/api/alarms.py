@@ -45,7 +45,7 @@ _METRIC = (
 async def put_metric_alarm(call: Call, params: Params) -> Params:
     """Make or change an alarm; a new one has INSUFFICIENT_DATA until it is evaluated."""
     check(params)
-    await _put(call, params)
+    await put(call, params)
     return {}
 
 
@@ -58,11 +58,12 @@ async def put_composite_alarm(call: Call, params: Params) -> Params:
             raise Invalid(f"AlarmRule of {child} must not name the alarm itself.")
         if await call.store.get(KIND, call.scope, child) is None:
             raise Invalid(f"AlarmRule names {child}, and there is no such alarm.")
-    await _put(call, params)
+    await put(call, params)
     return {}
 
 
-async def _put(call: Call, params: Params) -> None:
+async def put(call: Call, params: Params) -> None:
+    """Store an alarm that was checked."""
     name = params["AlarmName"]
     request = {key: value for key, value in params.items() if key != "Tags"}
     while True:
@@ -164,11 +165,16 @@ async def delete_alarms(call: Call, params: Params) -> Params:
             text = f"Alarm {name} is in the rule of the composite alarm {parents[name]}: change or delete that first."
             raise ApiError("ResourceConflict", text, 409)
     for name in names:
-        record = await call.store.get(KIND, call.scope, name)
-        if record is not None:
-            await records.drop(call, KIND, name)
-            await _keep(call, record, alarm_words.configured(record, "Delete", call.now))
+        await delete(call, name)
     return {}
+
+
+async def delete(call: Call, name: str) -> None:
+    """Nothing when there is none."""
+    record = await call.store.get(KIND, call.scope, name)
+    if record is not None:
+        await records.drop(call, KIND, name)
+        await _keep(call, record, alarm_words.configured(record, "Delete", call.now))
 
 
 @operation("cloudwatch", "SetAlarmState")

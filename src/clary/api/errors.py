@@ -107,6 +107,18 @@ _SNS: Candidates = {
     Stale: ("ConcurrentAccess", "InternalError"),
     Unavailable: ("ServiceUnavailable",),
 }
+_AUTOSCALING: Candidates = {
+    NotFound: ("ObjectNotFoundException", "ResourceNotFoundException", "ValidationException"),
+    AlreadyExists: ("ValidationException",),
+    InUse: ("ValidationException",),
+    IllegalTransition: ("ValidationException",),
+    Invalid: ("ValidationException",),
+    LimitExceeded: ("LimitExceededException", "TooManyTagsException", "ValidationException"),
+    Unschedulable: ("LimitExceededException", "ValidationException"),
+    Denied: ("AccessDeniedException",),
+    Stale: ("ConcurrentUpdateException", "InternalServiceException"),
+    Unavailable: ("InternalServiceException",),
+}
 CODES: Mapping[str, Candidates] = {
     "sagemaker": _SAGEMAKER,
     "logs": _LOGS,
@@ -115,6 +127,7 @@ CODES: Mapping[str, Candidates] = {
     "cloudwatch": _CLOUDWATCH,
     "sagemaker-runtime": _RUNTIME,
     "sns": _SNS,
+    "application-autoscaling": _AUTOSCALING,
 }
 
 # What the real service answers against its own model (reference/sagemaker.md 1.3): (operation, error) -> code.

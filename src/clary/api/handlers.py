@@ -7,6 +7,9 @@ from pathlib import Path
 
 MODULES: tuple[str, ...] = (
     "clary.api.alarms",
+    "clary.api.autoscaling",
+    "clary.api.autoscaling_actions",
+    "clary.api.autoscaling_policies",
     "clary.api.cloudwatch",
     "clary.api.cloudwatch_tags",
     "clary.api.dashboards",

@@ -16,7 +16,13 @@ _PICTURES = (
 )
 _STREAMS = "Clary has no Firehose to send metrics to. Let Prometheus or another OpenMetrics reader scrape /metrics."
 
+_FORECASTS = (
+    "Clary forecasts no load from a day's pattern. Follow the load with a target tracking policy, or set a floor for known hours with "
+    "PutScheduledAction."
+)
+
 REFUSED: Mapping[tuple[str, str], str] = {
+    ("application-autoscaling", "GetPredictiveScalingForecast"): _FORECASTS,
     **{
         ("cloudwatch", name): _ANOMALIES
         for name in ("PutAnomalyDetector", "DescribeAnomalyDetectors", "DeleteAnomalyDetector")

@@ -74,6 +74,9 @@ class Settings:
         "",
         "roll an update back when its new fleet fails or is slow more often: false alarm rate, such as 0.01; empty: never",
     )
+    scaling_timing: str = _setting(
+        "fast", "fast: target tracking decides from points of 10 s where there are such; aws: from one-minute points"
+    )
     max_payload: int = _setting(25 * MIB, "largest InvokeEndpoint body")
     serverless_rest: int = _setting(60, "seconds after which workers of a serverless endpoint that nobody needed go")
     serverless_stop: int = _setting(900, "seconds without a request after which a serverless endpoint's replica stops")
@@ -321,6 +324,7 @@ _PATHS = frozenset({"tls_cert", "tls_key", "environments", "nginx"})
 _CHOICES = {
     "capacity": ("fit", "strict"),
     "deadline": ("model", "aws"),
+    "scaling_timing": ("fast", "aws"),
     "log_level": ("debug", "info", "warning", "error"),
 }
 

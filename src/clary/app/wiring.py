@@ -22,10 +22,9 @@ from clary.app.clock import SystemClock
 from clary.app.machine import measure
 from clary.app.queues import Queues, World
 from clary.app.settings import Settings
+from clary.app.watch import Watch
 from clary.backends import containers, runtimes
 from clary.domain import extensions, regression
-from clary.domain.alarm_turn import Command as AlarmCommand
-from clary.domain.alarm_turn import Seen as AlarmSeen
 from clary.domain.capacity import Machine, fit
 from clary.domain.endpoint_commands import Command as EndpointCommand
 from clary.domain.endpoint_commands import Seen as EndpointSeen
@@ -36,7 +35,7 @@ from clary.domain.jobs import Seen as JobSeen
 from clary.domain.roles import default_role
 from clary.domain.serverless import Rest
 from clary.domain.topics import Allowed
-from clary.loops import alarms, components, endpoints, jobs, orphans, upkeep
+from clary.loops import components, endpoints, jobs, orphans, upkeep
 from clary.loops.job_places import JobSettings
 from clary.loops.job_work import JobPorts
 from clary.loops.ledger import Ledger
@@ -107,11 +106,10 @@ async def control(settings: Settings) -> AsyncIterator[Control]:
     job_subject = jobs.JobSubject(job_ports, job_settings(settings), places)
     endpoint_subject = endpoints.EndpointSubject(serving_ports, served, places)
     component_subject = components.ComponentSubject(serving_ports, served, places, endpoint_subject.models)
-    queues = Queues(settings, World(store, artifacts, datapoints, logs, clock), secret, owner, measured)
-    alarm_ports = alarms.AlarmPorts(store, datapoints, clock, {"arn:aws:sns:": queues.tell})
-    alarm_subject = alarms.AlarmSubject(alarm_ports)
+    world = World(store, artifacts, datapoints, logs, clock)
+    queues = Queues(settings, world, secret, owner, measured)
+    watch = Watch(settings, world, owner, measured, queues.tell)
     telemetry = Telemetry(TelemetryPorts(store, fronts, runs, datapoints, clock, memory_of(settings, measured)))
-    alarm_loop: Loop[AlarmCommand, AlarmSeen] = Loop(alarm_subject, store, clock, owner)
     job_loop: Loop[JobCommand, JobSeen] = Loop(job_subject, store, clock, owner)
     endpoint_loop: Loop[EndpointCommand, EndpointSeen] = Loop(endpoint_subject, store, clock, owner)
     component_loop: Loop[EndpointCommand, EndpointSeen] = Loop(component_subject, store, clock, owner)
@@ -121,11 +119,10 @@ async def control(settings: Settings) -> AsyncIterator[Control]:
         jobs.attach(job_subject, job_loop, job_ports),
         endpoints.attach(endpoint_subject, endpoint_loop, serving_ports),
         endpoints.attach(component_subject, component_loop, serving_ports),
-        alarms.attach(alarm_subject, alarm_loop, alarm_ports),
     )
     chores = (upkeep.keep(logs, clock), upkeep.keep(datapoints, clock), telemetry.run(), job_subject.usage.run())
-    loops = (job_loop.run(), endpoint_loop.run(), component_loop.run(), alarm_loop.run())
-    tasks = tuple(asyncio.create_task(work) for work in (*loops, *queues.run(), *chores))
+    loops = (job_loop.run(), endpoint_loop.run(), component_loop.run())
+    tasks = tuple(asyncio.create_task(work) for work in (*loops, *queues.run(), *watch.run(), *chores))
     handlers.load()
     told = api_settings(settings, keys, measured())
     ports = Ports(store, artifacts, built, logs, datapoints, keys, fronts, clock, queues.topics, told)
@@ -137,6 +134,7 @@ async def control(settings: Settings) -> AsyncIterator[Control]:
         await asyncio.gather(*tasks, return_exceptions=True)
         for each in undo:
             each()
+        watch.close()
         queues.close()
         await fronts.close()
         await store.close()
@@ -211,6 +209,7 @@ def api_settings(settings: Settings, keys: FileKeys, machine: Machine) -> ApiSet
             settings.rollback_on_regression, "The setting rollback_on_regression"
         ),
         machine=machine,
+        scaling_timing=settings.scaling_timing,
         subscribers=Allowed(settings.subscribers),
     )
 

@@ -112,6 +112,11 @@ def _told(record: Record) -> Decision[Command]:
 
 def _measured(request: Mapping[str, Any], looked: Plan, seen: Seen, before: State, now: float) -> State | None:
     """None: as it was."""
+    return _said(request, looked, verdict_of(request, looked, seen), before, now)
+
+
+def verdict_of(request: Mapping[str, Any], looked: Plan, seen: Seen) -> Verdict:
+    """What a metric alarm's windows say; those with the running one, when that is certain to breach."""
     verdict = evaluate(request, _windows(request, looked, seen, looked.end))
     if verdict.value != StateValue.ALARM and decides_early(request) and seen.values is None:
         running = _windows(request, looked, seen, looked.last)
@@ -119,9 +124,7 @@ def _measured(request: Mapping[str, Any], looked: Plan, seen: Seen, before: Stat
         if newest is not None and newest.certain and breaches(request, newest.value):
             early = evaluate(request, running)
             verdict = early if early.value == StateValue.ALARM else verdict
-    if verdict.value is None:
-        return None
-    return _said(request, looked, verdict, before, now)
+    return verdict
 
 
 def _said(request: Mapping[str, Any], looked: Plan, verdict: Verdict, before: State, now: float) -> State | None:

@@ -49,6 +49,10 @@ KINDS: Mapping[str, Kind] = {
         Kind("alarm", "cloudwatch", "alarm", "alarm", separator=":"),
         Kind("alarm-history", "cloudwatch", "alarm-history", "history entry", separator=":"),
         Kind("dashboard", "cloudwatch", "dashboard", "dashboard", global_=True),
+        Kind("scalable-target", "application-autoscaling", "scalable-target", "scalable target"),
+        Kind("scaling-policy", "autoscaling", "scalingPolicy", "scaling policy", separator=":"),
+        Kind("scheduled-action", "autoscaling", "scheduledAction", "scheduled action", separator=":"),
+        Kind("scaling-activity", "application-autoscaling", "scaling-activity", "scaling activity"),
         Kind("role", "iam", "role", "role", global_=True),
         Kind("policy", "iam", "policy", "policy", global_=True),
     )

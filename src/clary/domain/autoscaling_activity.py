@@ -1,0 +1,178 @@
+"""A change of a target's capacity, followed to its end, and what a turn of a target is made of. Pure.
+
+A change of capacity is an *activity*. It is decided and saved (Pending), then asked (InProgress), then followed until the resource has
+what was asked (Successful), took it back (Failed), was changed by somebody else (Overridden) or did not get there in time
+(Unfulfilled). While one is under way nothing else is decided; a control plane that dies in between asks for the same again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from clary.domain.autoscaling import Capacity, activity_id, words_of
+from clary.domain.autoscaling_alarms import FAST
+from clary.domain.autoscaling_policies import Heard
+from clary.domain.decisions import Decision
+from clary.domain.resources import Record
+
+SOON = 1.0
+PATIENCE = 900.0  # seconds until an activity counts as not fulfilled
+REFUSED_PAUSE = 60.0
+
+
+@dataclass(frozen=True, slots=True)
+class Apply:
+    """Ask the resource for this capacity. Nothing when it has been asked already."""
+
+    capacity: int
+
+
+@dataclass(frozen=True, slots=True)
+class Note:
+    """Keep this activity, or its new state."""
+
+    id: str
+    entry: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Forget:
+    """Remove the policies, their alarms and the scheduled actions: the resource is gone."""
+
+
+Command = Apply | Note | Forget
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """What Apply answers when the resource cannot take the change. `scarce`: for want of room."""
+
+    why: str
+    scarce: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """`capacity` None: the resource is gone. `heard`: alarms by name, those that still are in the state that drives their policy.
+    `steps`: after how many seconds each may act again. `policies` by ARN, `actions` by name, as recorded."""
+
+    capacity: Capacity | None
+    heard: Mapping[str, Heard] = field(default_factory=dict)
+    steps: Mapping[str, float] = field(default_factory=dict)
+    policies: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    actions: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    timing: str = FAST
+
+
+@dataclass(slots=True)
+class Turn:
+    record: Record
+    document: dict[str, Any]
+    seen: Seen
+    capacity: Capacity
+    now: float
+    commands: list[Command] = field(default_factory=list)
+    again: list[float] = field(default_factory=list)
+
+    def decided(self) -> Decision[Command]:
+        record = self.record
+        if self.document != record.document:
+            record = replace(record, document=self.document)
+        return Decision(record, tuple(self.commands), max(0.05, min(self.again)) if self.again else None)
+
+
+def entry_of(turn: Turn, activity: Mapping[str, Any], status: str, message: str, ended: bool) -> Note:
+    entry: dict[str, Any] = {
+        "ActivityId": activity["id"],
+        "ResourceId": turn.document["resource"],
+        "ScalableDimension": turn.document["dimension"],
+        "Description": activity["description"],
+        "Cause": activity["cause"],
+        "StartTime": activity["start"],
+        "StatusCode": status,
+        "StatusMessage": message,
+        "Details": activity.get("details", ""),
+        "scaled": "yes",
+    }
+    return Note(activity["id"], {**entry, **({"EndTime": turn.now} if ended else {})})
+
+
+def start(turn: Turn, to: int, cause: str, details: str, cooling: float = 0.0, alarm: str = "") -> None:
+    """Decide a change. It is asked in the next turn, when this is saved."""
+    count = turn.document["count"] + 1
+    words = words_of(turn.document["dimension"])
+    activity = {
+        "id": activity_id(turn.record, count),
+        "from": turn.capacity.desired,
+        "to": to,
+        "start": turn.now,
+        "asked": False,
+        "cause": cause,
+        "description": f"Setting desired {words} to {to}.",
+        "details": details,
+        "cooldown": cooling,
+    }
+    turn.document |= {"count": count, "activity": activity, "cause": ""}
+    if alarm:
+        turn.document["acted"] = {**turn.document["acted"], alarm: turn.now}
+        turn.document["said"] = {name: code for name, code in turn.document["said"].items() if name != alarm}
+    turn.commands.append(entry_of(turn, activity, "Pending", f"About to set desired {words} to {to}.", False))
+    turn.again.append(0.0)
+
+
+def follow(turn: Turn) -> None:
+    activity, capacity = turn.document["activity"], turn.capacity
+    to, words = activity["to"], words_of(turn.document["dimension"])
+    done = f"Successfully set desired {words} to {to}."
+    if activity.get("refused"):
+        status = "Unfulfilled" if activity.get("scarce") else "Failed"
+        _end(turn, status, f"Failed to set desired {words} to {to}. Reason: {activity['refused']}", REFUSED_PAUSE)
+        return
+    if not activity["asked"]:
+        if not capacity.settled and capacity.desired != to:
+            turn.again.append(SOON)
+            return
+        turn.document["activity"] = {**activity, "asked": True}
+        turn.commands += [
+            Apply(to),
+            entry_of(turn, activity, "InProgress", f"{done} Waiting for change to be fulfilled by sagemaker.", False),
+        ]
+        turn.again.append(SOON)
+        return
+    if not capacity.settled:
+        turn.again.append(SOON)
+    elif capacity.desired != to and capacity.failure:
+        _end(turn, "Failed", f"Failed to set desired {words} to {to}. Reason: {capacity.failure}", REFUSED_PAUSE)
+    elif capacity.desired != to:
+        _end(turn, "Overridden", f"{done} It was then set to {capacity.desired} by somebody else.")
+    elif capacity.running == to:
+        direction = "out" if to > activity["from"] else "in"
+        change = {"at": turn.now, "before": activity["from"], "cooldown": activity["cooldown"]}
+        changes = {**turn.document["changes"], direction: change}
+        if direction == "out":
+            changes.pop("in", None)  # a scale-out ends the cooldown of a scale-in
+        turn.document["changes"] = {**changes, "last": change}
+        _end(turn, "Successful", f"{done} Change successfully fulfilled by sagemaker.")
+    elif turn.now - activity["start"] > PATIENCE:
+        _end(turn, "Unfulfilled", f"{done} {capacity.running} are running after {PATIENCE:g} s.")
+    else:
+        turn.again.append(SOON)
+
+
+def _end(turn: Turn, status: str, message: str, pause: float = 0.0) -> None:
+    turn.commands.append(entry_of(turn, turn.document["activity"], status, message, True))
+    turn.document["activity"] = None
+    turn.document["retry"] = turn.now + pause if pause else 0.0
+    turn.again.append(0.0)
+
+
+def absorb(record: Record, outcomes: list[tuple[Command, Any]]) -> Record:
+    """A change that the resource refused is an activity that failed: the next turn says so."""
+    for command, answer in outcomes:
+        activity = record.document["activity"]
+        if isinstance(command, Apply) and isinstance(answer, Refused) and activity is not None:
+            activity = {**activity, "refused": answer.why, "scarce": answer.scarce}
+            record = replace(record, document={**record.document, "activity": activity})
+    return record

@@ -1,0 +1,169 @@
+"""The alarms of a target tracking policy: which metric they watch, and when they say that capacity is to change. Pure.
+
+**Timing.** `aws`: three one-minute points above the target, fifteen below nine tenths of it. `fast`: the same numbers of points of ten
+seconds, where Clary has such points (its own metrics; a sum's target is a rate, so that of ten seconds is a sixth). Metrics that users
+put, and metric math, have one-minute points in both.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from clary.domain.autoscaling import COPIES, INSTANCES, PROVISIONED, Place, place_of
+from clary.domain.errors import Invalid
+
+HIGH_POINTS, LOW_POINTS = 3, 15
+LOW_SHARE = 0.9
+COOLDOWN = 300.0
+FAST, AWS = "fast", "aws"
+TIMINGS = (FAST, AWS)
+_OWN = ("AWS/SageMaker", "/aws/sagemaker/")
+_RATES = ("Sum", "SampleCount")
+
+
+@dataclass(frozen=True, slots=True)
+class Predefined:
+    """`period` 10: its points come each ten seconds on AWS too."""
+
+    dimension: str
+    namespace: str
+    metric: str
+    statistic: str
+    period: int = 60
+
+
+PREDEFINED: Mapping[str, Predefined] = {
+    "SageMakerVariantInvocationsPerInstance": Predefined(INSTANCES, "AWS/SageMaker", "InvocationsPerInstance", "Sum"),
+    "SageMakerVariantConcurrentRequestsPerModelHighResolution": Predefined(
+        INSTANCES, "AWS/SageMaker", "ConcurrentRequestsPerModel", "Average", 10
+    ),
+    "SageMakerVariantProvisionedConcurrencyUtilization": Predefined(
+        PROVISIONED, "AWS/SageMaker", "ServerlessProvisionedConcurrencyUtilization", "Maximum"
+    ),
+    "SageMakerInferenceComponentInvocationsPerCopy": Predefined(COPIES, "AWS/SageMaker", "InvocationsPerCopy", "Sum"),
+    "SageMakerInferenceComponentConcurrentRequestsPerCopyHighResolution": Predefined(
+        COPIES, "AWS/SageMaker", "ConcurrentRequestsPerCopy", "Average", 10
+    ),
+}
+
+
+def check(config: Mapping[str, Any], dimension: str) -> None:
+    """Invalid for a TargetTrackingScalingPolicyConfiguration that names no metric that can be tracked."""
+    predefined, custom = config.get("PredefinedMetricSpecification"), config.get("CustomizedMetricSpecification")
+    if bool(predefined) == bool(custom):
+        raise Invalid(
+            "Please provide either PredefinedMetricSpecification or CustomizedMetricSpecification in "
+            "TargetTrackingScalingPolicyConfiguration."
+        )
+    if config["TargetValue"] <= 0:
+        raise Invalid(f"TargetValue must be above 0; it is {config['TargetValue']:g}.")
+    if predefined:
+        name = predefined["PredefinedMetricType"]
+        row = PREDEFINED.get(name)
+        if row is None or row.dimension != dimension:
+            known = ", ".join(key for key, each in PREDEFINED.items() if each.dimension == dimension)
+            raise Invalid(
+                f"Unsupported PredefinedMetricType {name} for scalable dimension {dimension}. Those of it are: {known}."
+            )
+        return
+    assert custom is not None
+    if custom.get("Metrics"):
+        _check_math(custom)
+        return
+    missing = [name for name in ("MetricName", "Namespace", "Statistic") if not custom.get(name)]
+    if missing:
+        raise Invalid(f"CustomizedMetricSpecification must have {', '.join(missing)}, or Metrics.")
+
+
+def _check_math(custom: Mapping[str, Any]) -> None:
+    given = [name for name in ("MetricName", "Namespace", "Statistic", "Dimensions", "Unit") if custom.get(name)]
+    if given:
+        raise Invalid(f"CustomizedMetricSpecification has Metrics and {given[0]}; give one or the other.")
+    for query in custom["Metrics"]:
+        if bool(query.get("Expression")) == bool(query.get("MetricStat")):
+            raise Invalid(f"Metrics: element {query['Id']} must have either Expression or MetricStat.")
+    if len([query for query in custom["Metrics"] if query.get("ReturnData", True)]) != 1:
+        raise Invalid("Exactly one element of Metrics must return data (ReturnData): it is what is tracked.")
+
+
+def requests(
+    policy: Mapping[str, Any], arn: str, id: str, timing: str, resource: str, dimension: str
+) -> list[dict[str, Any]]:
+    """PutMetricAlarm's parameters for both alarms; without the low one when scale-in is disabled. `id` marks them as the policy's own."""
+    config = policy["TargetTrackingScalingPolicyConfiguration"]
+    watched, points, scale = _watched(config, place_of(resource, dimension), dimension, timing)
+    target = float(config["TargetValue"]) * scale
+    made = []
+    for which, compare, count, threshold in (
+        ("AlarmHigh", "GreaterThanThreshold", points[0], target),
+        ("AlarmLow", "LessThanThreshold", points[1], target * LOW_SHARE),
+    ):
+        if which == "AlarmLow" and config.get("DisableScaleIn"):
+            continue
+        made.append(
+            {
+                "AlarmName": f"TargetTracking-{resource}-{which}-{id}",
+                "AlarmDescription": f"DO NOT EDIT OR DELETE. For TargetTrackingScaling policy {arn}.",
+                "ActionsEnabled": True,
+                "AlarmActions": [f"{arn}:createdBy/{id}"],
+                **copy.deepcopy(watched),
+                "EvaluationPeriods": count,
+                "Threshold": threshold,
+                "ComparisonOperator": compare,
+            }
+        )
+    return made
+
+
+def _watched(
+    config: Mapping[str, Any], place: Place, dimension: str, timing: str
+) -> tuple[dict[str, Any], tuple[int, int], float]:
+    """The metric's part of the alarms, the numbers of points, and what the target is to be multiplied by."""
+    predefined = config.get("PredefinedMetricSpecification")
+    if predefined:
+        row = PREDEFINED[predefined["PredefinedMetricType"]]
+        where = (
+            {"InferenceComponentName": place.name}
+            if dimension == COPIES
+            else {"EndpointName": place.name, "VariantName": place.variant}
+        )
+        metric = {
+            "MetricName": row.metric,
+            "Namespace": row.namespace,
+            "Dimensions": [{"Name": name, "Value": value} for name, value in where.items()],
+            "Statistic": row.statistic,
+        }
+        if row.period == 10:
+            low = LOW_POINTS if timing == FAST else LOW_POINTS * 6
+            return {**metric, "Period": 10}, (HIGH_POINTS, low), 1.0
+        return _timed(metric, timing)
+    custom = config["CustomizedMetricSpecification"]
+    if custom.get("Metrics"):
+        return {"Metrics": [_query(query) for query in custom["Metrics"]]}, (HIGH_POINTS, LOW_POINTS), 1.0
+    metric = {name: custom[name] for name in ("MetricName", "Namespace", "Statistic", "Unit") if custom.get(name)}
+    return _timed({**metric, "Dimensions": list(custom.get("Dimensions") or ())}, timing)
+
+
+def _timed(metric: dict[str, Any], timing: str) -> tuple[dict[str, Any], tuple[int, int], float]:
+    if timing == AWS or not str(metric["Namespace"]).startswith(_OWN):
+        return {**metric, "Period": 60}, (HIGH_POINTS, LOW_POINTS), 1.0
+    scale = 1 / 6 if metric["Statistic"] in _RATES else 1.0
+    return {**metric, "Period": 10}, (HIGH_POINTS, LOW_POINTS), scale
+
+
+def _query(query: Mapping[str, Any]) -> dict[str, Any]:
+    made = {name: value for name, value in query.items() if value is not None}
+    if made.get("MetricStat"):
+        made["MetricStat"] = {"Period": 60, **made["MetricStat"]}
+    return {"ReturnData": True, **made}
+
+
+def cooldown(config: Mapping[str, Any], member: str, timing: str) -> float:
+    """Seconds: as given, else AWS's five minutes, which are fifty seconds where minutes are ten seconds."""
+    given = config.get(member)
+    if given is not None:
+        return float(given)
+    return COOLDOWN if timing == AWS else COOLDOWN / 6

@@ -1,0 +1,87 @@
+"""How much of a dimension an endpoint or an inference component has, and the change that asks for another amount: the one place that
+knows how each dimension is written into records. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+from clary.domain import endpoints
+from clary.domain.autoscaling import COPIES, INSTANCES, MILLICPU, PROVISIONED, Capacity, Place
+from clary.domain.errors import Invalid, NotFound
+from clary.domain.fleets import Variant
+from clary.domain.lifecycle import EndpointStatus
+from clary.domain.resources import Record
+
+_STEADY = (EndpointStatus.IN_SERVICE,)
+_STEADY_COMPONENT = (EndpointStatus.IN_SERVICE, EndpointStatus.OUT_OF_SERVICE)  # the second: it has no copy
+
+
+def variants_of(record: Record, place: Place) -> tuple[Variant, ...]:
+    """The containers of the variant that serves (or comes first), or the component's copies. NotFound when there is none."""
+    plant = endpoints.plant_of(record)
+    fleet = plant.serving or plant.incoming
+    found = tuple(v for v in fleet.variants if place.variant in ("", v.name) and not v.shadow) if fleet else ()
+    if not found:
+        raise NotFound(f"There is no {place.words}.")
+    return found
+
+
+def capacity_of(record: Record, place: Place, dimension: str) -> Capacity:
+    plant, group = endpoints.plant_of(record), variants_of(record, place)
+    component = dimension == COPIES
+    steady = record.status in (_STEADY_COMPONENT if component else _STEADY)
+    failure = plant.failure
+    if dimension == PROVISIONED:
+        return Capacity(group[0].warm, group[0].warm, steady, failure, record.status)
+    if component:
+        wanted = int(record.document["request"]["RuntimeConfig"]["CopyCount"])
+        if group[0].count != wanted and steady:  # a change in place that was taken back
+            wanted = group[0].count
+        return Capacity(wanted, sum(v.ready for v in group), steady, failure, record.status)
+    return Capacity(group[0].count, min(v.ready for v in group), steady, failure, record.status)
+
+
+def asked(record: Record, place: Place, dimension: str, wanted: int, now: float) -> Record:
+    """The record with so much asked for. IllegalTransition when it takes no change in its status; Invalid for what cannot be."""
+    group = variants_of(record, place)
+    name = group[0].name
+    row: dict[str, Any] = {"VariantName": name}
+    match dimension:
+        case _ if dimension == PROVISIONED:
+            row["ServerlessUpdateConfig"] = {"ProvisionedConcurrency": wanted}
+        case _ if dimension in (INSTANCES, COPIES):
+            row["DesiredInstanceCount"] = wanted
+        case _:
+            raise Invalid(f"{dimension} of {place.words} cannot be changed.")
+    changed = endpoints.asked_capacity(record, [row], now)
+    if dimension != COPIES:
+        return changed
+    request = {**record.document["request"], "RuntimeConfig": {"CopyCount": wanted}}
+    return replace(changed, document={**changed.document, "request": request})
+
+
+def check(record: Record, place: Place, dimension: str, least: int, most: int) -> None:
+    """Invalid for a target that its resource could not be: of another kind of variant, or with a range that it cannot have."""
+    group = variants_of(record, place)
+    serverless = bool(group[0].serverless)
+    if dimension == PROVISIONED and not serverless:
+        raise Invalid(f"{place.words} is not serverless: its scalable dimension is {INSTANCES}.")
+    if dimension == PROVISIONED and most > group[0].concurrency:
+        raise Invalid(
+            f"MaxCapacity ({most}) must be at most the MaxConcurrency of {place.words} ({group[0].concurrency})."
+        )
+    if dimension in (INSTANCES, MILLICPU) and serverless:
+        raise Invalid(f"{place.words} is serverless: its scalable dimension is {PROVISIONED}.")
+    if dimension == INSTANCES and least < 1 and not _asynchronous(record) and not group[0].hosting:
+        raise Invalid(
+            f"MinCapacity must be 1 at least for {place.words}: only variants of asynchronous endpoints, inference components and "
+            "provisioned concurrency go to 0."
+        )
+
+
+def _asynchronous(record: Record) -> Mapping[str, Any]:
+    plant = endpoints.plant_of(record)
+    fleet = plant.serving or plant.incoming
+    return fleet.asynchronous if fleet is not None else {}

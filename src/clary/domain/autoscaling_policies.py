@@ -1,0 +1,158 @@
+"""What a policy wants: from its configuration, what its alarm saw and the capacity to an amount and a reason. Pure, one function for each
+type of policy (AWS, "Target tracking scaling policies" and "Step scaling policies").
+
+**Capacity that a value was measured at.** A value per instance belongs to the number of instances of its time. A window that began
+before the last change was done counts against the capacity before that change, so that a change is never made twice for one load.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from clary.domain.alarms import Point
+from clary.domain.errors import Invalid
+
+OUT, IN = "out", "in"
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """The last change of capacity in one direction: `at` its end, `before` what it was."""
+
+    at: float
+    before: int
+    cooldown: float
+    policy: str = ""
+
+    def cools(self, now: float) -> bool:
+        return now < self.at + self.cooldown
+
+
+@dataclass(frozen=True, slots=True)
+class Heard:
+    """An alarm in the state that drives its policy: the points that counted, oldest first."""
+
+    name: str
+    above: bool  # it compares with "greater than"
+    threshold: float
+    points: tuple[Point, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """`capacity` None: no opinion, for that reason (`code` is AWS's where it has one)."""
+
+    capacity: int | None
+    why: str
+    code: str = ""
+
+
+def tracking(heard: Heard, current: int, target: float, last: Change | None) -> Wanted:
+    """Target tracking. Out in proportion: ceil(capacity * value / target). In by a tenth at most (by one at least), and never to where
+    the value would be above the target again. `target` is in the unit of the alarm's points; `last` is the latest change of capacity."""
+    fresh = [point for point in heard.points if last is None or point.at >= last.at]
+    if not heard.points:
+        return Wanted(None, "no datapoints: hold")
+    if heard.above:
+        base = max(1, current if fresh or last is None else last.before)
+        value = max(point.value for point in (fresh or heard.points)[-2:])
+        wanted = math.ceil(base * value / target - 1e-9)
+        return Wanted(max(wanted, current), f"{base} x {value:g} / {target:g}")
+    if not fresh:
+        return Wanted(None, "no datapoints since the last change: hold")
+    value = max(point.value for point in fresh)
+    floor = math.ceil(current * value / target - 1e-9)
+    wanted = max(floor, current - max(1, current // 10))
+    if wanted >= current:
+        return Wanted(None, f"{current} x {value:g} / {target:g} is {floor}", "AutoScalingAnticipatedFlapping")
+    return Wanted(max(0, wanted), f"{current} x {value:g} / {target:g}")
+
+
+_AGGREGATES: Mapping[str, Callable[[Sequence[float]], float]] = {
+    "Average": lambda values: sum(values) / len(values),
+    "Minimum": min,
+    "Maximum": max,
+}
+
+
+def step(heard: Heard, config: Mapping[str, Any], current: int) -> Wanted:
+    """Step scaling: by how much the alarm's value is beyond its threshold, the step and its adjustment."""
+    if not heard.points:
+        return Wanted(None, "no datapoints: hold")
+    aggregate = _AGGREGATES[config.get("MetricAggregationType") or "Average"]
+    value = aggregate([point.value for point in heard.points])
+    beyond = value - heard.threshold
+    for row in config.get("StepAdjustments") or ():
+        if _holds(row, beyond, heard.above):
+            wanted = adjusted(config, int(row["ScalingAdjustment"]), current)
+            return Wanted(max(0, wanted), f"{value:g} is {beyond:+g} from {heard.threshold:g}")
+    return Wanted(None, f"no step for {value:g}, which is {beyond:+g} from {heard.threshold:g}")
+
+
+def _holds(row: Mapping[str, Any], beyond: float, above: bool) -> bool:
+    """Above the threshold the lower bound belongs to the step and the upper one to the next; below it is the other way round."""
+    low = row.get("MetricIntervalLowerBound")
+    high = row.get("MetricIntervalUpperBound")
+    low, high = (-math.inf if low is None else float(low)), (math.inf if high is None else float(high))
+    if above:
+        return bool(low <= beyond < high)
+    return bool(low < beyond <= high)
+
+
+def adjusted(config: Mapping[str, Any], adjustment: int, current: int) -> int:
+    """The capacity after an adjustment of the policy's type."""
+    match config.get("AdjustmentType"):
+        case "ExactCapacity":
+            return adjustment
+        case "PercentChangeInCapacity":
+            change = _rounded(current * adjustment / 100)
+            least = int(config.get("MinAdjustmentMagnitude") or 0)
+            if adjustment and abs(change) < least:
+                change = least if adjustment > 0 else -least
+            return current + change
+        case _:
+            return current + adjustment
+
+
+def _rounded(change: float) -> int:
+    """Above 1 down, below -1 towards zero, between them away from zero."""
+    if change == 0:
+        return 0
+    if abs(change) < 1:
+        return 1 if change > 0 else -1
+    return math.trunc(change)
+
+
+def check_steps(config: Mapping[str, Any]) -> None:
+    """Invalid for steps that leave a gap, overlap, or are not there."""
+    rows: Sequence[Mapping[str, Any]] = config.get("StepAdjustments") or ()
+    if not config.get("AdjustmentType"):
+        raise _invalid("You must specify an AdjustmentType.")
+    if not rows:
+        raise _invalid("At least one StepAdjustment must be specified.")
+    if config.get("MinAdjustmentMagnitude") and config["AdjustmentType"] != "PercentChangeInCapacity":
+        raise _invalid("MinAdjustmentMagnitude is only for AdjustmentType PercentChangeInCapacity.")
+    bounds = [(row.get("MetricIntervalLowerBound"), row.get("MetricIntervalUpperBound")) for row in rows]
+    for low, high in bounds:
+        if low is None and high is None and len(rows) > 1:
+            raise _invalid("At least one of MetricIntervalLowerBound and MetricIntervalUpperBound must be given.")
+        if low is not None and high is not None and low >= high:
+            raise _invalid(f"the lower bound {low:g} is not below the upper bound {high:g}.")
+    if len([1 for low, _ in bounds if low is None]) > 1:
+        raise _invalid("at most one step may have no lower bound.")
+    if len([1 for _, high in bounds if high is None]) > 1:
+        raise _invalid("at most one step may have no upper bound.")
+    ordered = sorted(bounds, key=lambda pair: -math.inf if pair[0] is None else float(pair[0]))
+    for (_, high), (low, _) in itertools.pairwise(ordered):
+        if high is None or low is None or high > low:
+            raise _invalid("steps overlap.")
+        if high < low:
+            raise _invalid(f"there is a gap between the steps: from {high:g} to {low:g}.")
+
+
+def _invalid(text: str) -> Invalid:
+    return Invalid(f"StepScalingPolicyConfiguration: {text}")

@@ -1,0 +1,273 @@
+"""One turn of a scalable target: its scheduled actions, its range, its policies, and the activity that is under way. Pure.
+
+A further type of policy is a function in `autoscaling_policies.py` and a case in `_opinion`.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from clary.domain import schedules
+from clary.domain.autoscaling import STEP, TRACKING, activity_id
+from clary.domain.autoscaling_activity import SOON, Command, Forget, Note, Seen, Turn, entry_of, follow, start
+from clary.domain.autoscaling_alarms import LOW_SHARE, cooldown
+from clary.domain.autoscaling_policies import Change, Wanted, step, tracking
+from clary.domain.decisions import Decision
+from clary.domain.resources import Record
+
+SETTLE = 0.6  # seconds after a step's end when alarms were evaluated
+_UNSCALABLE = "TargetServicePutResourceAsUnscalable"
+
+
+def decide(record: Record, seen: Seen, now: float) -> Decision[Command]:
+    if seen.capacity is None:
+        return Decision(record, (Forget(),), remove=True)
+    turn = Turn(record, dict(record.document), seen, seen.capacity, now)
+    _prune(turn)
+    _run_actions(turn)
+    if turn.document["activity"] is not None:
+        follow(turn)
+    elif now < turn.document.get("retry", 0.0):
+        turn.again.append(turn.document["retry"] - now)
+    elif not _pull(turn):
+        _weigh(turn)
+    return turn.decided()
+
+
+def _prune(turn: Turn) -> None:
+    """Alarms that left the state in which they drive a policy are none of ours any more."""
+    triggers = turn.document["triggers"]
+    kept = {n: t for n, t in triggers.items() if n in turn.seen.heard and t["policy"] in turn.seen.policies}
+    if kept != triggers:
+        turn.document["triggers"] = kept
+        for member in ("acted", "said"):
+            turn.document[member] = {name: value for name, value in turn.document[member].items() if name in kept}
+
+
+# -- the range, and schedules that change it --------------------------------------------------------------------------------------
+
+
+def _pull(turn: Turn) -> bool:
+    """Whether the capacity is outside of its range, so that nothing else counts."""
+    low, high, now = turn.document["min"], turn.document["max"], turn.capacity.desired
+    if low <= now <= high:
+        return False
+    if not turn.capacity.settled:
+        turn.again.append(SOON)
+        return True
+    to, cause = (
+        (low, f"minimum capacity was set to {low}") if now < low else (high, f"maximum capacity was set to {high}")
+    )
+    start(turn, to, turn.document["cause"] or cause, f"capacity {now} is outside of {low} to {high}")
+    return True
+
+
+def _run_actions(turn: Turn) -> None:
+    for name, action in turn.seen.actions.items():
+        due = _due(turn, name, action)
+        if due is not None and due <= turn.now:
+            turn.document["ran"] = {**turn.document["ran"], name: turn.now}
+            if not turn.document["suspended"]["ScheduledScalingSuspended"]:
+                _run_action(turn, name, action["request"])
+            due = _due(turn, name, action)
+        if due is not None:
+            turn.again.append(min(due - turn.now, 3600.0))
+    gone = turn.document["ran"].keys() - turn.seen.actions.keys()
+    if gone:
+        turn.document["ran"] = {name: at for name, at in turn.document["ran"].items() if name not in gone}
+
+
+def _due(turn: Turn, name: str, action: Mapping[str, Any]) -> float | None:
+    """When it is next due; None: never again."""
+    request = action["request"]
+    begin = float(request.get("StartTime") or action["at"])
+    moment = max(turn.document["ran"].get(name, action["at"]), begin - 0.001)
+    due = schedules.parse(request["Schedule"], request.get("Timezone", "")).after(moment, begin)
+    end = request.get("EndTime")
+    return None if due is None or (end and due > float(end)) else due
+
+
+def _run_action(turn: Turn, name: str, request: Mapping[str, Any]) -> None:
+    asked = request["ScalableTargetAction"]
+    low, high = asked.get("MinCapacity"), asked.get("MaxCapacity")
+    words = " and ".join(
+        f"{which} capacity to {value}" for which, value in (("min", low), ("max", high)) if value is not None
+    )
+    cause = f"scheduled action name {name} was triggered"
+    count = turn.document["count"] + 1
+    activity = {
+        "id": activity_id(turn.record, count),
+        "description": f"Setting {words}",
+        "cause": cause,
+        "start": turn.now,
+    }
+    turn.document["count"] = count
+    wanted = (turn.document["min"] if low is None else low), (turn.document["max"] if high is None else high)
+    if wanted[0] > wanted[1]:
+        why = f"Maximum capacity cannot be less than minimum capacity ({wanted[1]} is less than {wanted[0]})."
+        turn.commands.append(entry_of(turn, activity, "Failed", f"Failed to set {words}. Reason: {why}", True))
+        return
+    turn.document |= {"min": wanted[0], "max": wanted[1], "cause": cause}
+    turn.commands.append(entry_of(turn, activity, "Successful", f"Successfully set {words}", True))
+
+
+# -- policies ---------------------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class _Opinion:
+    """What one alarm's policy wants."""
+
+    alarm: str
+    policy: Mapping[str, Any]
+    wanted: Wanted
+
+    @property
+    def cause(self) -> str:
+        return f"monitor alarm {self.alarm} in state ALARM triggered policy {self.policy['request']['PolicyName']}"
+
+
+def _weigh(turn: Turn) -> None:
+    """The largest capacity that a policy wants; less than there is only when all agree."""
+    if not turn.document["triggers"]:
+        return
+    turn.again += [math.floor(turn.now / s + 1) * s + SETTLE - turn.now for s in set(turn.seen.steps.values())]
+    opinions = [_opinion(turn, alarm, trigger["policy"]) for alarm, trigger in turn.document["triggers"].items()]
+    ready = [o for o in opinions if turn.now >= turn.document["acted"].get(o.alarm, 0.0) + turn.seen.steps[o.alarm]]
+    current = turn.capacity.desired
+    outs = [o for o in ready if o.wanted.capacity is not None and o.wanted.capacity > current]
+    ins = [o for o in ready if o.wanted.capacity is not None and o.wanted.capacity < current]
+    if outs:
+        _scale_out(turn, max(outs, key=lambda o: o.wanted.capacity or 0))
+    elif ins and not any(_holds_up(turn, opinion) for opinion in opinions):
+        _scale_in(turn, ins)
+    for each in ready:
+        if turn.document["activity"] is None and each not in (*outs, *ins):
+            code = each.wanted.code or ("AlreadyAtDesiredCapacity" if each.wanted.capacity == current else "")
+            _say(turn, each, _edge(turn, each) or code, each.wanted.why)
+
+
+def _holds_up(turn: Turn, opinion: _Opinion) -> bool:
+    """Whether it wants more, or what there is because its metric is high: nothing is scaled in then."""
+    wanted, current = opinion.wanted.capacity, turn.capacity.desired
+    if wanted is None:
+        return False
+    return wanted > current or (wanted == current and turn.seen.heard[opinion.alarm].above)
+
+
+def _opinion(turn: Turn, alarm: str, arn: str) -> _Opinion:
+    policy, heard, current = turn.seen.policies[arn], turn.seen.heard[alarm], turn.capacity.desired
+    request = policy["request"]
+    match request.get("PolicyType") or STEP:
+        case kind if kind == TRACKING:
+            target = heard.threshold if heard.above else heard.threshold / LOW_SHARE
+            wanted = tracking(heard, current, target, _change(turn, "last"))
+        case _:
+            config = request["StepScalingPolicyConfiguration"]
+            wanted = step(heard, config, current)
+            last = _change(turn, "out")
+            if wanted.capacity is not None and wanted.capacity > current and last is not None and last.cools(turn.now):
+                # what the last scale-out added counts towards a larger one
+                again = step(heard, config, last.before)
+                larger = again.capacity is not None and again.capacity > current
+                wanted = again if larger else Wanted(None, "cooling down after the last scale-out")
+    return _Opinion(alarm, policy, wanted)
+
+
+def _change(turn: Turn, direction: str) -> Change | None:
+    held = turn.document["changes"].get(direction)
+    return Change(held["at"], held["before"], held["cooldown"]) if held else None
+
+
+def _scale_out(turn: Turn, opinion: _Opinion) -> None:
+    current, wanted = turn.capacity.desired, opinion.wanted.capacity or 0
+    to = min(wanted, turn.document["max"])
+    if turn.document["suspended"]["DynamicScalingOutSuspended"]:
+        return
+    if to <= current:
+        _say(turn, opinion, "AlreadyAtMaxCapacity", opinion.wanted.why)
+    else:
+        _go(turn, opinion, to, "ScaleOutCooldown")
+
+
+def _scale_in(turn: Turn, ins: list[_Opinion]) -> None:
+    last, current = _change(turn, "in"), turn.capacity.desired
+    if turn.document["suspended"]["DynamicScalingInSuspended"]:
+        return
+    if last is not None and last.cools(turn.now):
+        turn.again.append(last.at + last.cooldown - turn.now)
+        return
+    if not _agreed(turn, ins):
+        ins = [o for o in ins if o.policy["request"].get("PolicyType") != TRACKING]
+    if not ins:
+        return
+    opinion = max(ins, key=lambda o: o.wanted.capacity or 0)
+    to = max(opinion.wanted.capacity or 0, turn.document["min"])
+    if to >= current:
+        _say(turn, opinion, "AlreadyAtMinCapacity", opinion.wanted.why)
+    else:
+        _go(turn, opinion, to, "ScaleInCooldown")
+
+
+def _agreed(turn: Turn, ins: list[_Opinion]) -> bool:
+    """Whether every target tracking policy that scales in wants to. A policy whose metric has no datapoints does not."""
+    wanting = {o.policy["request"]["PolicyName"] for o in ins}
+    for policy in turn.seen.policies.values():
+        request = policy["request"]
+        config = request.get("TargetTrackingScalingPolicyConfiguration")
+        if config and not config.get("DisableScaleIn") and request["PolicyName"] not in wanting:
+            return False
+    return True
+
+
+def _go(turn: Turn, opinion: _Opinion, to: int, member: str) -> None:
+    if not turn.capacity.settled:
+        _say(turn, opinion, _UNSCALABLE, f"the resource is {turn.capacity.status}")
+        turn.again.append(SOON)
+        return
+    request = opinion.policy["request"]
+    tracked = request.get("TargetTrackingScalingPolicyConfiguration")
+    if tracked:
+        cooling = cooldown(tracked, member, turn.seen.timing)
+    else:
+        cooling = cooldown(request["StepScalingPolicyConfiguration"], "Cooldown", turn.seen.timing)
+    start(turn, to, opinion.cause, opinion.wanted.why, cooling, opinion.alarm)
+
+
+def _edge(turn: Turn, opinion: _Opinion) -> str:
+    """Whether it would go on where the range ends."""
+    current, above = turn.capacity.desired, turn.seen.heard[opinion.alarm].above
+    if opinion.wanted.capacity is None and not opinion.wanted.code:
+        return ""
+    if above and current >= turn.document["max"]:
+        return "AlreadyAtMaxCapacity"
+    return "AlreadyAtMinCapacity" if not above and current <= turn.document["min"] else ""
+
+
+def _say(turn: Turn, opinion: _Opinion, code: str, why: str) -> None:
+    """Tell why nothing is done, once for each reason in a row."""
+    if not code or turn.document["said"].get(opinion.alarm) == code:
+        return
+    count = turn.document["count"] + 1
+    turn.document["said"] = {**turn.document["said"], opinion.alarm: code}
+    turn.document["count"] = count
+    id = activity_id(turn.record, count)
+    reason: dict[str, Any] = {"Code": code}
+    if code == "AlreadyAtMaxCapacity":
+        reason["MaxCapacity"] = turn.document["max"]
+    elif code == "AlreadyAtMinCapacity":
+        reason["MinCapacity"] = turn.document["min"]
+    elif code != _UNSCALABLE:
+        reason["CurrentCapacity"] = turn.capacity.desired
+    activity = {
+        "id": id,
+        "description": "Attempting to scale due to alarm triggered",
+        "cause": opinion.cause,
+        "start": turn.now,
+        "details": why,
+    }
+    note = entry_of(turn, activity, "Failed", f"Nothing was changed: {why}.", True)
+    turn.commands.append(Note(id, {**note.entry, "NotScaledReasons": [reason], "scaled": "no"}))

@@ -1,0 +1,274 @@
+"""The scaling loop: looks at each scalable target's resource, at the alarms that drive its policies and at its scheduled actions, lets
+`domain/autoscaling_turn.py` decide, asks for capacity as UpdateEndpointWeightsAndCapacities does, and keeps activities.
+
+An alarm that tells a policy's ARN (`tell`, one of `AlarmPorts.actions`) becomes a trigger in the target's record, so that a control plane
+that comes back goes on; a trigger acts again each step for as long as the alarm stays in that state.
+
+A further policy is a function in `domain/autoscaling_policies.py` and a case in the turn.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from clary.domain import (
+    alarm_turn,
+    alarms,
+    autoscaling_activity,
+    autoscaling_capacity,
+    autoscaling_turn,
+    capacity,
+    components,
+    instances,
+)
+from clary.domain.alarm_turn import Act
+from clary.domain.autoscaling import (
+    ACTION,
+    ACTIVE,
+    ACTIVITY,
+    KEEP_ACTIVITIES,
+    POLICY,
+    TARGET,
+    Capacity,
+    Place,
+    place_of,
+    policy_of,
+    triggered,
+)
+from clary.domain.autoscaling_activity import Apply, Command, Forget, Note, Refused, Seen
+from clary.domain.autoscaling_policies import Heard
+from clary.domain.capacity import Machine
+from clary.domain.decisions import Decision
+from clary.domain.endpoints import plant_of
+from clary.domain.errors import (
+    AlreadyExists,
+    ClaryError,
+    IllegalTransition,
+    LimitExceeded,
+    NotFound,
+    Stale,
+    Unschedulable,
+)
+from clary.domain.lifecycle import EndpointStatus
+from clary.domain.names import COMPONENT
+from clary.domain.resources import Query, Record, Scope
+from clary.loops.alarms import AlarmSubject
+from clary.loops.loop import Loop
+from clary.ports import Clock, Store
+
+_MANY = 10_000
+_TRIES = 20
+_SWEPT_AT_ONCE = 20
+
+
+@dataclass(frozen=True, slots=True)
+class ScalingPorts:
+    """`alarms` reads what an alarm sees. `reserving`: the machine whose sizes are reserved, None where they are shared."""
+
+    store: Store
+    clock: Clock
+    alarms: AlarmSubject
+    timing: str
+    reserving: Callable[[], Machine | None] = field(default=lambda: None)
+
+
+class ScalingSubject:
+    """See `loops.loop.Subject`."""
+
+    kind = TARGET
+    statuses = (ACTIVE,)
+
+    def __init__(self, ports: ScalingPorts) -> None:
+        self._ports = ports
+        self.followers: dict[
+            tuple[str, Scope, str], set[str]
+        ] = {}  # a resource, or a target's own name -> targets' ARNs
+
+    async def observe(self, record: Record) -> Seen:
+        document, scope = record.document, record.scope
+        place = place_of(document["resource"], document["dimension"])
+        for key in ((place.kind, scope, place.name), (TARGET, scope, record.name)):
+            self.followers.setdefault(key, set()).add(record.arn)
+        held = await self._capacity(record, place)
+        policies = {each.arn: each.document for each in await self._parts(record, POLICY)}
+        actions = {each.document["name"]: each.document for each in await self._parts(record, ACTION)}
+        heard: dict[str, Heard] = {}
+        steps: dict[str, float] = {}
+        for name, trigger in document["triggers"].items():
+            alarm = await self._ports.store.get(alarms.KIND, scope, name)
+            if alarm is not None and _drives(alarm, trigger):
+                heard[name] = await self._heard(alarm)
+                steps[name] = 10.0 if alarms.period_of(alarm.document["request"]) < 60 else 60.0
+        return Seen(held, heard, steps, policies, actions, self._ports.timing)
+
+    async def _capacity(self, record: Record, place: Place) -> Capacity | None:
+        resource = await self._ports.store.get(place.kind, record.scope, place.name)
+        if resource is None:
+            return None
+        try:
+            return autoscaling_capacity.capacity_of(resource, place, record.document["dimension"])
+        except NotFound:
+            if resource.status == EndpointStatus.IN_SERVICE:
+                return None
+            low = record.document["min"]
+            return Capacity(low, low, False, status=resource.status)
+
+    async def _parts(self, target: Record, kind: str) -> list[Record]:
+        return await self._ports.store.page(Query(kind, target.scope, where={"target": target.name}, limit=_MANY))
+
+    async def _heard(self, alarm: Record) -> Heard:
+        request = alarm.document["request"]
+        seen = await self._ports.alarms.observe(alarm)
+        verdict = alarm_turn.verdict_of(request, alarms.plan(request, seen.at), seen)
+        above = str(request["ComparisonOperator"]).startswith("GreaterThan")
+        return Heard(alarm.name, above, float(request["Threshold"]), verdict.points)
+
+    def decide(self, record: Record, observation: Seen, now: float) -> Decision[Command]:
+        return autoscaling_turn.decide(record, observation, now)
+
+    async def run(self, command: Command, record: Record) -> Any:
+        match command:
+            case Apply(wanted):
+                return await self._apply(record, wanted)
+            case Note(id, entry):
+                await keep(self._ports.store, record.scope, id, entry)
+            case Forget():
+                await self._forget(record)
+        return None
+
+    def absorb(self, record: Record, outcomes: Sequence[tuple[Command, Any]]) -> Record:
+        return autoscaling_activity.absorb(record, list(outcomes))
+
+    async def _apply(self, record: Record, wanted: int) -> Refused | None:
+        document = record.document
+        dimension = document["dimension"]
+        place = place_of(document["resource"], dimension)
+        for _ in range(_TRIES):
+            resource = await self._ports.store.get(place.kind, record.scope, place.name)
+            if resource is None:
+                return Refused(f"there is no {place.words} any more")
+            try:
+                if autoscaling_capacity.capacity_of(resource, place, dimension).desired == wanted:
+                    return None
+                changed = autoscaling_capacity.asked(resource, place, dimension, wanted, self._ports.clock.now())
+                await self._check_room(changed)
+                await self._ports.store.save(changed)
+            except Stale:
+                continue
+            except (LimitExceeded, Unschedulable) as error:
+                return Refused(error.message, scarce=True)
+            except IllegalTransition as error:
+                return Refused(error.message)
+            except ClaryError as error:
+                return Refused(error.message)
+            return None
+        return Refused("the resource is being changed by others all the time")
+
+    async def _check_room(self, changed: Record) -> None:
+        """That what is asked could be there at all."""
+        if changed.kind == COMPONENT:
+            await self._check_place(changed)
+            return
+        machine, fleet = self._ports.reserving(), plant_of(changed).serving
+        if machine is None or fleet is None:
+            return
+        firsts = [group[0] for group in (*fleet.groups, *fleet.shadows)]
+        sizes = [size for v in firsts if (size := instances.find(v.instance_type)) for _ in range(v.count)]
+        if sizes:
+            capacity.check_reservable(sizes, machine, "endpoint")
+
+    async def _check_place(self, changed: Record) -> None:
+        store, scope = self._ports.store, changed.scope
+        endpoint = await store.get("endpoint", scope, changed.document["endpoint"])
+        if endpoint is None:
+            raise NotFound(f"There is no endpoint {changed.document['endpoint']} any more.")
+        plant, variant = plant_of(endpoint), changed.document["variant"]
+        host = components.host_of(plant.serving or plant.incoming, endpoint.name, variant)
+        others = await store.page(Query(COMPONENT, scope, where={"endpoint": endpoint.name}, limit=_MANY))
+        beside = [
+            components.recorded_need(each)
+            for each in others
+            if each.name != changed.name
+            and each.document["variant"] == variant
+            and each.status != EndpointStatus.FAILED
+        ]
+        components.check_room(host, components.recorded_need(changed), beside)
+
+    async def _forget(self, target: Record) -> None:
+        for kind in (POLICY, ACTION):
+            for part in await self._parts(target, kind):
+                for name in part.document.get("alarms", ()):
+                    await _remove(self._ports.store, alarms.KIND, target.scope, name)
+                await _remove(self._ports.store, kind, target.scope, part.name)
+        for arns in self.followers.values():
+            arns.discard(target.arn)
+
+    async def tell(self, alarm: Record, act: Act) -> None:
+        """An alarm's action that names a policy: the alarm drives it from now on, until it leaves its state."""
+        arn, store = policy_of(act.action), self._ports.store
+        policy = await store.by_arn(arn)
+        if policy is None or policy.kind != POLICY or policy.scope != alarm.scope:
+            raise NotFound(f"There is no scaling policy {arn} in {alarm.scope.region}.")
+        for _ in range(_TRIES):
+            target = await store.get(TARGET, policy.scope, policy.document["target"])
+            if target is None:
+                raise NotFound(f"The scalable target of policy {arn} is not registered any more.")
+            document = triggered(target, alarm.name, arn, alarm.status)
+            with suppress(Stale):
+                await store.save(replace(target, document=document))
+                return
+        raise Stale(f"The scalable target of policy {arn} is being changed by others all the time.")
+
+
+def _drives(alarm: Record, trigger: Mapping[str, Any]) -> bool:
+    request = alarm.document["request"]
+    if alarms.is_composite(alarm.document) or alarm.status != trigger["state"]:
+        return False
+    members = {"ALARM": "AlarmActions", "OK": "OKActions"}
+    actions = request.get(members.get(alarm.status, "InsufficientDataActions"), ())
+    return request.get("ActionsEnabled", True) and trigger["policy"] in [policy_of(action) for action in actions]
+
+
+async def keep(store: Store, scope: Scope, id: str, entry: Mapping[str, Any]) -> None:
+    """Add an activity, or replace it by its new state. Those of more than six weeks ago go."""
+    at = float(entry["StartTime"])
+    arn = f"arn:aws:application-autoscaling:{scope.region}:{scope.account}:scaling-activity/{id}"
+    while True:
+        known = await store.get(ACTIVITY, scope, id)
+        with suppress(AlreadyExists, Stale):
+            if known is None:
+                await store.add(Record(ACTIVITY, scope, id, arn, "", at, at, entry))
+            else:
+                await store.save(replace(known, document=entry))
+            break
+    old = Query(ACTIVITY, scope, created_before=at - KEEP_ACTIVITIES, descending=False, limit=_SWEPT_AT_ONCE)
+    for each in await store.page(old):
+        with suppress(Stale):
+            await store.remove(each)
+
+
+async def _remove(store: Store, kind: str, scope: Scope, name: str) -> None:
+    while True:
+        record = await store.get(kind, scope, name)
+        if record is None:
+            return
+        with suppress(Stale):
+            await store.remove(record)
+            return
+
+
+def attach(subject: ScalingSubject, loop: Loop[Command, Seen], store: Store) -> Callable[[], None]:
+    """Let a change of a resource, a policy or a scheduled action wake the targets that it belongs to; answers the way to stop."""
+
+    def changed(record: Record) -> None:
+        key = (record.kind, record.scope, record.name)
+        if record.kind in (POLICY, ACTION):
+            key = (TARGET, record.scope, record.document["target"])
+        if record.kind != TARGET:
+            for arn in tuple(subject.followers.get(key, ())):
+                loop.wake(arn)
+
+    return store.watch(changed)
