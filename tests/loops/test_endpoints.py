@@ -22,6 +22,7 @@ from clary.domain.workload import Workload
 from clary.loops.endpoints import EndpointSubject, ServingPorts, attach
 from clary.loops.ledger import Ledger
 from clary.loops.loop import Loop
+from clary.loops.replica_credentials import LIFE, RENEWED
 from clary.loops.replica_places import ServingSettings
 from clary.testing.backends import MemoryBackend
 from clary.testing.clock import FakeClock
@@ -218,7 +219,8 @@ async def test_a_replica_as_aws_lays_it_out(yard: Yard) -> None:
     assert (workload.cpu, workload.network, workload.stop_grace) == (2.0, True, 30.0)
     variables = workload.environment
     assert (variables["MINE"], variables["HTTP_PROXY"], variables["AWS_REGION"]) == ("1", "p", "eu-west-1")
-    assert variables["AWS_ACCESS_KEY_ID"].startswith("ASIA")
+    assert variables["AWS_CONFIG_FILE"] == "/opt/clary/spec/aws-config"
+    assert "AWS_ACCESS_KEY_ID" not in variables
     assert spec["token"] not in json.dumps(yard.fronts.routes["e"].to_json())
     assert yard.logs.streams(SCOPE, "/aws/sagemaker/Endpoints/e", f"A/{replica.id}")
 
@@ -244,8 +246,42 @@ async def test_isolation_means_no_network_and_no_keys(yard: Yard) -> None:
     await yard.in_service()
     (workload,) = yard.replicas()
     assert not workload.network
-    assert "AWS_ACCESS_KEY_ID" not in workload.environment
+    assert not {"AWS_ACCESS_KEY_ID", "AWS_CONFIG_FILE"} & set(workload.environment)
+    assert not (source(workload, "/opt/clary/spec") / "aws-credentials.json").exists()
     assert "HTTP_PROXY" not in workload.environment
+
+
+async def test_a_replicas_keys_are_renewed_while_it_runs(yard: Yard) -> None:
+    await yard.create()
+    await yard.in_service()
+    (workload,) = yard.replicas()
+    file = source(workload, "/opt/clary/spec") / "aws-credentials.json"
+
+    def keys() -> dict[str, Any]:
+        found: dict[str, Any] = json.loads(file.read_text())
+        return found
+
+    async def look() -> None:
+        record = await yard.record()
+        assert record is not None
+        await yard.subject.observe(record)
+
+    first = keys()
+    known = yard.keys.find(first["AccessKeyId"], first["SessionToken"])
+    assert known is not None
+    assert (known.secret, known.account) == (first["SecretAccessKey"], SCOPE.account)
+    assert known.expires == int(yard.clock.now() + LIFE)
+    yard.clock.advance(RENEWED - 60)
+    await look()
+    assert keys() == first
+    yard.clock.advance(61)
+    await look()
+    second = keys()
+    assert second["Expiration"] > first["Expiration"]
+    await yard.close()
+    yard.open()  # another control plane does not know how old they are
+    await look()
+    assert keys()["AccessKeyId"] not in (first["AccessKeyId"], second["AccessKeyId"])
 
 
 async def test_code_inside_the_model(yard: Yard) -> None:

@@ -46,20 +46,19 @@ from clary.domain.instances import GIB, Size
 from clary.domain.lifecycle import EndpointStatus
 from clary.domain.names import COMPONENT, log_group, resource_of, route_name
 from clary.domain.resources import KINDS, Record
-from clary.domain.roles import assumed_arn, parse_role
 from clary.domain.workload import Feature, Observation
 from clary.loops import replica_files, replica_places
 from clary.loops.guards import Guards
 from clary.loops.ledger import Ledger
 from clary.loops.loop import Loop
 from clary.loops.models import Models
+from clary.loops.replica_credentials import ReplicaCredentials
 from clary.loops.replica_places import ServingSettings, replica_folder, replica_key
 from clary.loops.short_runs import end
 from clary.loops.tasks import Done, Failed, State, Tasks
 from clary.loops.user_code import for_user_code
 from clary.ports import Artifacts, Backend, Clock, Fronts, Keys, Logs, Runtimes, Store
 
-_CREDENTIAL_SECONDS = 30 * 86400.0  # of a replica's temporary keys
 _GONE_SECONDS = 60.0
 _LEASE = 30.0
 
@@ -100,6 +99,7 @@ class EndpointSubject:
         self._arns: dict[str, str] = {}  # workload key -> ARN
         self._seeded = False
         self.guards = Guards(ports.store)
+        self._credentials = ReplicaCredentials(ports.keys, ports.clock, settings)
 
     # -- observe ------------------------------------------------------------------------------------------------------------------
 
@@ -113,6 +113,7 @@ class EndpointSubject:
                 self._arns[replica.handle] = record.arn
                 runs[replica.id] = await self._ports.backend.observe(replica.handle)
         self.models.mounted[record.arn] = _models(plant)
+        await self._credentials.renew(record, plant)
         if self._settings.policy == "strict":
             self._hold(plant, runs)
         scope = record.scope
@@ -233,8 +234,10 @@ class EndpointSubject:
             spec = replica_places.replica_spec(command, settings, runtime, fit)
             folder = Path(replica_folder(settings, command.id))
             await asyncio.to_thread(replica_files.make, folder, spec, command.container.multi_model)
+            image = bool(command.prepared.get("image"))
+            credentials = await self._credentials.first(record, command.id, command.container, image)
             workload = replica_places.replica_workload(
-                command, record, settings, environment, fit, self._credentials(command, record), log_path
+                command, record, settings, environment, fit, credentials, log_path
             )
             for note in fit.notes:
                 self._say(record, stream, note)
@@ -307,19 +310,6 @@ class EndpointSubject:
                             fit = self._fit(variant.instance_type, machine, variant.container.of)
                             self._ledger.hold(replica.id, fit, replica.since)
 
-    def _credentials(self, command: StartReplica, record: Record) -> dict[str, str]:
-        """Temporary keys of the model's role; none for a model without one or without a network."""
-        parsed = parse_role(command.container.role)
-        if parsed is None or command.container.isolated:
-            return {}
-        principal = assumed_arn(record.scope.account, parsed[2], "SageMaker")
-        issued = self._ports.keys.issue(record.scope.account, principal, _CREDENTIAL_SECONDS, self._ports.clock.now())
-        return {
-            "AWS_ACCESS_KEY_ID": issued.access_key_id,
-            "AWS_SECRET_ACCESS_KEY": issued.secret,
-            "AWS_SESSION_TOKEN": issued.session_token,
-        }
-
     def _say(self, record: Record, stream: str, line: str) -> None:
         group = log_group(route_name(record))
         now = self._ports.clock.now()
@@ -335,6 +325,7 @@ class EndpointSubject:
         handle = command.handle or replica_key(command.id)
         await end(self._ports.backend, handle, _GONE_SECONDS)
         self._ledger.drop(command.id)
+        self._credentials.forget(command.id)
         await asyncio.to_thread(shutil.rmtree, str(replica_folder(self._settings, command.id)), True)
         self._arns.pop(handle, None)
         asyncio.get_running_loop().call_soon(self.tasks.forget, key)

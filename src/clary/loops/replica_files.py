@@ -22,6 +22,13 @@ def make_folders(folder: Path) -> None:
         (folder / name).chmod(0o755)
 
 
+def credentials(folder: Path, config: str, keys: str) -> None:
+    """What its AWS clients read, now and again when their keys end. Nothing where the replica is gone meanwhile."""
+    if (folder / "spec").is_dir():
+        _write(folder / "spec" / "aws-credentials.json", keys)
+        _write(folder / "spec" / "aws-config", config)
+
+
 def resized(folder: Path, memory: int) -> None:
     """Its memory has changed: a multi-model replica looks here how much its models may have."""
     if (folder / "models").is_dir():
