@@ -37,10 +37,14 @@ def test_a_steady_load_is_carried_with_room_to_surge() -> None:
 
 def test_the_boost_is_told_how_to_drain_and_park() -> None:
     quick = decide(seconds([40] * 60), Current(3))
-    assert (quick.hold, quick.delta) == (0.5, 1.0)
+    assert quick.hold == 0.35
+    assert quick.delta == pytest.approx(
+        1 - 0.2 * (1.897 + 0.5), abs=0.01
+    )  # a slow request and half a running one are taken off
     assert quick.rate == pytest.approx(30.0)  # the last worker is left to the queue
     slow = decide(seconds([40] * 60), Current(3), ClaryPolicy(objective=0.25))
-    assert (slow.hold, slow.delta, slow.rate) == (1.0, 0.3, 40.0)
+    assert (slow.hold, slow.rate) == (1.0, 40.0)
+    assert slow.delta <= 0.3
     assert slow.base > quick.base
 
 
@@ -85,6 +89,12 @@ def test_nothing_is_removed_during_a_boost() -> None:
     assert decide(seconds([1] * 60), Current(5, boosting=True)).count == 5
     assert decide(seconds([1] * 60, queued=1), Current(5)).reason.won == "calm"
     assert decide(seconds([1] * 60), Current(5)).count == 4
+
+
+def test_a_replica_that_a_tenth_more_load_would_bring_back_stays() -> None:
+    kept = decide(seconds([90] * 60), Current(6))  # 10 workers: 5 replicas, at 11 they are 6
+    assert (kept.count, kept.reason.won) == (6, "spare")
+    assert decide(seconds([90] * 60), Current(7)).count == 6
 
 
 def test_bounds_and_forecast() -> None:

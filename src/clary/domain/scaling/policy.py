@@ -17,12 +17,14 @@ from clary.domain.scaling.staffing import staffing, tail
 
 IN_EVERY = 10.0  # seconds between two replicas that are given up
 MINUTE = 60
+LEAST_DELTA = 0.2
+SPARE = 1.1  # a replica that this much more load would bring back stays
 MOST_WORKERS = 4096  # beyond this an absurd sample asks, not a user
 
 
 class Regime(NamedTuple):
-    """Which share of requests may have to wait too long by staffing alone, how long an idle worker keeps its place, which part of the
-    objective a queue may take, and how many workers of the load are left to the queue to ask for."""
+    """Which share of requests may have to wait too long by staffing alone, how long an idle worker keeps its place, the most of the
+    objective that a queue may take, and how many workers of the load are left to the queue to ask for."""
 
     share: float
     hold: float
@@ -30,7 +32,7 @@ class Regime(NamedTuple):
     lean: float
 
 
-QUICK = Regime(0.5, 0.5, 1.0, 1.0)  # a worker that is given work now still comes in time: the boost carries the load
+QUICK = Regime(0.5, 0.35, 1.0, 1.0)  # a worker that is given work now still comes in time: the boost carries the load
 SLOW = Regime(2e-4, 1.0, 0.3, 0.0)  # it comes too late: staffing carries the load
 FIXED = Regime(2e-4, 30.0, 0.3, 0.0)  # there is no boost
 
@@ -166,7 +168,10 @@ class ClaryPolicy:
         have = current.count + current.starting
         if count < have:
             early = now - memory.shrunk < IN_EVERY
-            if current.boosting or last.queued or early:
+            if math.ceil(SPARE * peak / ready) >= have:
+                terms.append(Term("spare", have, (("spare", SPARE), ("peak", peak))))
+                count, won = have, "spare"
+            elif current.boosting or last.queued or early:
                 terms.append(Term("calm", have, (("queued", last.queued), ("since", now - memory.shrunk))))
                 count, won = have, "calm"
             else:
@@ -177,7 +182,12 @@ class ClaryPolicy:
         terms.append(Term("psi", load.psi, (("share", regime.share), ("variation", load.variation), ("queue", queue))))
         rate = max(0.0, load.rate.now - regime.lean / load.service)
         reason = Reason(won, tuple(terms))
-        return Desired(count, allowance, base, rate, reason, regime.hold, regime.delta, memory)
+        return Desired(count, allowance, base, rate, reason, regime.hold, self._delta(load, last, regime), memory)
+
+    def _delta(self, load: Load, last: Sample, regime: Regime) -> float:
+        """The part of the objective that a queue may take: what a slow request and half of a running one leave of it."""
+        left = self.objective - tail(load.service, last.spread, 0.99) - load.service / 2
+        return min(max(left / self.objective, LEAST_DELTA), regime.delta)
 
     def _hold(
         self,

@@ -52,6 +52,9 @@ _TEXTS: dict[str, Callable[[Term, dict[str, float]], str]] = {
         if of["queued"]
         else f"the last one was removed {of['since']:.0f} s ago, and one goes each 10 s, when no worker is boosted"
     ),
+    "spare": lambda term, of: (
+        f"{of['spare']:g} times the recent peak of {of['peak']:.0f} workers would bring the last one back"
+    ),
     "stale": lambda term, of: f"the newest sample is {of['age']:.0f} s old, and nothing is decided on stale ones",
     "unmeasured": lambda term, of: "no request has been answered yet, so what one costs is unknown",
 }

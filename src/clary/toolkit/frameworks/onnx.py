@@ -117,7 +117,7 @@ class OnnxDefaults(Defaults):
             return None
         together: Dict[str, Any] = {}
         for name, first in each[0].items():
-            arrays = [feed.get(name) for feed in each]
+            arrays: List[Any] = [feed.get(name) for feed in each]
             if any(a is None or a.shape[1:] != first.shape[1:] or a.dtype != first.dtype for a in arrays):
                 return None
             together[name] = np.concatenate(arrays)

@@ -1,0 +1,204 @@
+"""One run: a policy over a trace's requests, and what came of it.
+
+Owns the clockwork between compiled events and decisions, the starts of replicas, and the score. The policy is called as in production,
+with `(samples, current, last_change, now)`, once each `interval` seconds.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy
+
+from clary.domain.scaling.signals import Current, Memory, Policy, Sample
+from clary.domain.scaling.tournament import LATE_WEIGHT
+from clary.sim import events
+from clary.sim.traces import Requests, services
+
+UNSCORED = 60.0  # seconds at the beginning
+
+
+@dataclass(frozen=True, slots=True)
+class World:
+    """How replicas behave. `start` is the mean of a start in seconds (coefficient of variation `start_spread`), `failing` the share of
+    starts that fail, `resize` how long an unparked worker takes, `host` the workers that the machine can run at once, `allowance` a
+    replica's ceiling, `ready` the workers that it holds while it starts."""
+
+    start: float = 1.2
+    start_spread: float = 0.25
+    failing: float = 0.0
+    resize: float = 0.005
+    host: int = 4096
+    allowance: int = 8
+    ready: int = 2
+    interval: float = 1.0
+    first: int = 0  # replicas at the beginning; 0: what the first minute needs
+    seed: int = 11
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """Of one run. Costs in vCPU-seconds; `late` a share; `recovery` is kept for runs with a step."""
+
+    late: float
+    cost: float
+    work: float
+    reversals_hour: float
+    sizes_second: float
+    p99_over_work: float
+    failed_starts: int
+    done: int
+    waiting: int
+    latency: Any = field(repr=False)
+    late_at: Any = field(repr=False)
+    seconds: Any = field(repr=False)
+    decided: list[tuple[float, int]] = field(repr=False)
+
+    def score(self, optimum: float) -> float:
+        return self.cost / optimum + LATE_WEIGHT * self.late
+
+
+class Run:
+    """State of one run between two decisions."""
+
+    def __init__(self, requests: Requests, world: World) -> None:
+        self.requests, self.world = requests, world
+        self.length = math.ceil(requests.length)
+        # Past the end of the arrivals what waits is served to the objective, so that late is late and not cut off.
+        self.after = math.ceil(requests.objective) + 1
+        self.cost = 0.0
+        self.state = events.state(len(requests.arrivals), self.length + self.after)
+        self.samples: list[Sample] = []
+        draws = numpy.random.default_rng(world.seed)
+        self.starts = services(4096, max(world.start, 1e-9), world.start_spread, draws)
+        self.fails = draws.random(4096) < world.failing
+        self.decided: list[tuple[float, int]] = []
+        self.turns, self.way = 0, 0
+        state = self.state
+        mean, count = float(requests.work.mean()), len(requests.arrivals)
+        state["figures"][events.MEAN] = mean
+        state["figures"][events.SQUARE] = float((requests.work**2).mean())
+        state["counts"][events.DONE] = min(count, events.RECENT)
+        early = float(requests.work[requests.arrivals < 60.0].sum()) / 60.0
+        state["counts"][events.LIVE] = world.first or max(1, math.ceil(1.5 * early / world.ready))
+        order = state["order"]
+        order[:] = (0.0, 1.0, requests.objective, events.WORKERS, 0.5, world.ready, 0.0, world.host, world.ready)
+
+    def through(self, policy: Policy) -> Result:
+        """All of it."""
+        world, state = self.world, self.state
+        names = ("counts", "figures", "order", "times", "items", "idle", "ready", "fails")
+        arrays: list[Any] = [state[name] for name in names]
+        arrays += [self.requests.arrivals, self.requests.work, state["ended"], state["seconds"]]
+        memory, changed, now, noted = Memory(), -math.inf, 0.0, 0
+        end = self.length + self.after
+        while now < end:
+            now = min(now + world.interval, float(self.length if now < self.length else end))
+            events.advance(now, *arrays)
+            fresh = int(state["counts"][events.SECOND])
+            for row in range(noted, fresh):
+                seen = state["seconds"][row].tolist()
+                self.samples.append(
+                    Sample(
+                        row + 1.0,
+                        int(seen[0]),
+                        int(seen[1]),
+                        int(seen[2]),
+                        int(seen[3]),
+                        int(seen[4]),
+                        seen[5],
+                        seen[6],
+                    )
+                )
+            noted = fresh
+            if now == self.length:
+                self.cost = float(state["figures"][events.COST])
+            before = int(state["counts"][events.LIVE] + state["counts"][events.STARTING])
+            desired = policy.decide(self.samples, self._current(memory), changed, now)
+            memory = desired.memory
+            order = state["order"]
+            order[events.RATE], order[events.DELTA] = desired.rate, desired.delta
+            order[events.BASE], order[events.HOLD] = desired.base, desired.hold
+            order[events.ALLOWANCE] = desired.allowance
+            order[events.READY_COST] = min(world.ready, desired.allowance)
+            order[events.RESIZE] = 0.0 if desired.base >= desired.count * desired.allowance else world.resize
+            if desired.count != before:
+                self._resize(before, desired.count, now)
+                changed = now
+        return self._result()
+
+    def _current(self, memory: Memory) -> Current:
+        counts = self.state["counts"].tolist()
+        return Current(
+            counts[events.LIVE],
+            counts[events.STARTING],
+            "starts fail" if counts[events.FAILED] else "",
+            self.world.allowance,
+            self.world.start * (1.0 + 1.645 * self.world.start_spread),
+            self.world.resize,
+            counts[events.ALLOWED] > self.state["order"][events.BASE],
+            memory,
+        )
+
+    def _resize(self, before: int, count: int, now: float) -> None:
+        """Start or give up replicas; those that are not ready go first."""
+        counts, way = self.state["counts"], 1 if count > before else -1
+        if self.way not in (0, way):
+            self.turns += 1
+        self.way = way
+        self.decided.append((now, count))
+        for _ in range(before, min(count, events.REPLICAS - 1)):
+            drawn, place = int(counts[events.DRAWN]) % len(self.starts), int(counts[events.STARTING])
+            self.state["ready"][place] = now + (self.starts[drawn] if self.world.start > 0 else 0.0)
+            self.state["fails"][place] = self.fails[drawn]
+            counts[events.DRAWN] += 1
+            counts[events.STARTING] += 1
+        for _ in range(count, before):
+            if counts[events.STARTING]:
+                counts[events.STARTING] -= 1
+            else:
+                counts[events.LIVE] -= 1
+
+    def _result(self) -> Result:
+        state, requests = self.state, self.requests
+        ended = state["ended"]
+        # What a worker has begun ends when it ends, also after the run: its latency is known. What waits is late.
+        latency = ended - requests.arrivals
+        late = latency > requests.objective
+        scored = requests.arrivals >= UNSCORED
+        total = int(scored.sum())
+        finite = numpy.sort(latency[scored])
+        p99 = float(finite[min(total - 1, round(0.99 * total))]) if total else math.nan
+        hours = self.length / 3600.0
+        return Result(
+            float((late & scored).sum() / max(total, 1)),
+            self.cost,
+            float(requests.work.sum()),
+            self.turns / hours,
+            float(state["counts"][events.TURNS] / self.length),
+            p99 / float(requests.work.mean()),
+            int(state["counts"][events.FAILED]),
+            int(numpy.isfinite(ended).sum()),
+            int(state["counts"][events.TAIL] - state["counts"][events.HEAD]),
+            latency,
+            requests.arrivals[late],
+            state["seconds"][: self.length],
+            self.decided,
+        )
+
+
+def run(policy: Policy, requests: Requests, world: World | None = None) -> Result:
+    """One policy over these requests."""
+    return Run(requests, world or World()).through(policy)
+
+
+def recovery(result: Result, arrivals: Any, step: float, until: float) -> tuple[float, float]:
+    """Seconds after a step until the last second in which more than 5 % of the arrivals were late, and the share that was late until
+    then (0 to 1)."""
+    bins = numpy.arange(step, until + 1.0)
+    arrived = numpy.histogram(arrivals, bins)[0]
+    late = numpy.histogram(result.late_at, bins)[0]
+    bad = numpy.nonzero(late > 0.05 * arrived)[0]
+    return (float(bad[-1] + 1) if len(bad) else 0.0), float(late.sum() / max(arrived.sum(), 1))
