@@ -20,6 +20,7 @@ from clary.api.identity import Identity
 from clary.app import workloads
 from clary.app.clock import SystemClock
 from clary.app.machine import measure
+from clary.app.metrics_page import MetricsPage
 from clary.app.queues import Queues, World
 from clary.app.settings import Settings
 from clary.app.watch import Watch
@@ -75,7 +76,7 @@ SERVICES = (
 class Control:
     """A control plane that runs: its ASGI application and the tasks that must not end."""
 
-    application: Application
+    application: MetricsPage
     tasks: tuple[asyncio.Task[Any], ...]
 
 
@@ -127,7 +128,7 @@ async def control(settings: Settings) -> AsyncIterator[Control]:
     told = api_settings(settings, keys, measured())
     ports = Ports(store, artifacts, built, logs, datapoints, keys, fronts, clock, queues.topics, told)
     try:
-        yield Control(application(settings, ports), tasks)
+        yield Control(MetricsPage(application(settings, ports), ports), tasks)
     finally:
         for task in tasks:
             task.cancel()

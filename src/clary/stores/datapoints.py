@@ -155,6 +155,10 @@ class FileDatapoints:
                 known.merge(summary)
         return [(start + window * period, windows[window]) for window in sorted(windows)]
 
+    def regions(self, account: str) -> list[str]:
+        with self._lock:
+            return sorted({scope.region for scope, _ in self._ids if scope.account == account})
+
     def find(self, scope: Scope, namespace: str = "", metric: str = "", since: float = 0.0) -> list[Series]:
         """Series with these names ("" for any) that had a datapoint since then; by namespace, metric, dimensions and unit."""
         with self._lock:

@@ -54,6 +54,9 @@ class MemoryDatapoints:
                 windows.setdefault(window, Summary()).merge(datapoint.summary)
         return sorted(windows.items())
 
+    def regions(self, account: str) -> list[str]:
+        return sorted({scope.region for scope, _ in self._held if scope.account == account})
+
     def find(self, scope: Scope, namespace: str = "", metric: str = "", since: float = 0.0) -> list[Series]:
         found = {
             datapoint.series
@@ -164,6 +167,13 @@ class DatapointsConformance:
         assert datapoints.find(SCOPE, metric="x") == [one, three]
         assert datapoints.find(SCOPE, since=NOON + 15) == [two]
         assert datapoints.find(Scope("111111111111", "us-east-1")) == []
+
+    def test_regions_are_those_of_the_account(self) -> None:
+        datapoints = self.datapoints()
+        for account, region in (("1", "us-east-1"), ("1", "eu-west-1"), ("2", "ap-south-1")):
+            datapoints.put(Scope(account, region), [at(NOON, 1.0)])
+        assert datapoints.regions("1") == ["eu-west-1", "us-east-1"]
+        assert datapoints.regions("3") == []
 
     def test_marks_are_kept_with_datapoints(self) -> None:
         datapoints = self.datapoints()

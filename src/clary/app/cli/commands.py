@@ -201,6 +201,18 @@ def config(directory: Dir = None, json: Json = False) -> None:
 
 
 @app.command()
+def prometheus(
+    directory: Dir = None,
+    account: Annotated[str | None, typer.Option(help="Another account (12 digits).")] = None,
+    json: Json = False,
+) -> None:
+    """Print the scrape configuration for Prometheus."""
+    from clary.app.cli import prometheus as scrapes
+
+    scrapes.prometheus(directory, account, as_json=json)
+
+
+@app.command()
 def demo(
     directory: Annotated[
         str | None, typer.Option("--dir", help="Use the Clary of this folder instead of a fresh one.")
