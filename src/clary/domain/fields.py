@@ -217,7 +217,7 @@ CREATE_TRAINING_JOB = _table(
     ),
     (
         _REFUSED,
-        "model packages are not available yet",
+        "a job registers no model; give its S3ModelArtifacts to CreateModelPackage",
         "ModelPackageConfig ModelPackageConfig.ModelPackageGroupArn ModelPackageConfig.SourceModelPackageArn",
     ),
 )
