@@ -6,7 +6,7 @@ import pytest
 
 from clary.api.registry import model
 from clary.domain import regression
-from clary.domain.endpoint_turn import LAST_CHANGE
+from clary.domain.endpoint_turn import LAST_CHANGE, SIZES
 from clary.domain.extensions import EXTENSIONS, TAGS, VALUES, Extension, render
 
 DOCS = Path(__file__).parents[2] / "docs" / "extensions.md"
@@ -24,7 +24,7 @@ def test_only_what_works_passes_validation() -> None:
 
 
 def test_tags_are_named_as_what_reads_and_writes_them_does() -> None:
-    assert {tag.key: tag.user for tag in TAGS} == {regression.TAG: True, LAST_CHANGE: False}
+    assert {tag.key: tag.user for tag in TAGS} == {regression.TAG: True, LAST_CHANGE: False, SIZES: False}
 
 
 def test_the_page_is_current() -> None:

@@ -3,6 +3,7 @@ from __future__ import annotations
 import botocore.session
 import pytest
 
+from clary.domain import instances
 from clary.domain.instances import GIB, find
 
 _MODEL = botocore.session.get_session().get_service_model("sagemaker")
@@ -43,3 +44,33 @@ def test_figures_are_aws_own(name: str, vcpu: int, gib: float, gpus: int) -> Non
 @pytest.mark.parametrize("name", ["", "m5.large", "ml.m5", "ml.x9.large", "ml.m5.huge", "local"])
 def test_what_is_no_type_has_none(name: str) -> None:
     assert find(name) is None
+
+
+@pytest.mark.parametrize(
+    ("millicpu", "memory", "name", "vcpu", "cores", "mib"),
+    [
+        (0, 0, "ml.m5.large", 2, 0.0, 8192),
+        (1500, 0, "ml.m5.large at 1500 millicpu", 2, 1.5, 8192),
+        (250, 0, "ml.m5.large at 250 millicpu", 1, 0.25, 8192),
+        (0, 16384, "ml.m5.large with 16384 MB", 2, 0.0, 16384),
+        (3000, 512, "ml.m5.large at 3000 millicpu with 512 MB", 3, 3.0, 512),
+    ],
+)
+def test_a_type_with_other_cpu_or_memory(
+    millicpu: int, memory: int, name: str, vcpu: int, cores: float, mib: int
+) -> None:
+    assert instances.sized("ml.m5.large", millicpu, memory) == name
+    assert instances.parts(name) == ("ml.m5.large", millicpu, memory)
+    size = instances.find(name)
+    assert size is not None
+    assert (size.name, size.vcpu, size.cores, size.memory >> 20) == (name, vcpu, cores, mib)
+
+
+@pytest.mark.parametrize("name", [instances.serverless(1024, 5), instances.component(0.5, 512, 0), "", "ml.none.large"])
+def test_other_sizes_have_no_parts(name: str) -> None:
+    assert instances.parts(name) == (name, 0, 0)
+    assert instances.sized(name) == name
+
+
+def test_a_type_that_is_none_has_no_size_either() -> None:
+    assert instances.find("ml.none.large at 500 millicpu") is None

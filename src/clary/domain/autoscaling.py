@@ -68,7 +68,7 @@ def place_of(resource: str, dimension: str) -> Place:
         return Place("endpoint", parts[1], parts[3])
     raise Invalid(
         f"Unsupported service namespace, resource type or scalable dimension: {NAMESPACE}, {resource}, {dimension}. Resource ids are "
-        f"endpoint/ENDPOINT/variant/VARIANT for {INSTANCES} and {PROVISIONED}, and inference-component/NAME for {COPIES}."
+        f"endpoint/ENDPOINT/variant/VARIANT for {INSTANCES}, {PROVISIONED} and {MILLICPU}, and inference-component/NAME for {COPIES}."
     )
 
 

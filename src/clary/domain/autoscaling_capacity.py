@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-from clary.domain import endpoints
+from clary.domain import endpoint_sizes, endpoints
 from clary.domain.autoscaling import COPIES, INSTANCES, MILLICPU, PROVISIONED, Capacity, Place
 from clary.domain.errors import Invalid, NotFound
 from clary.domain.fleets import Variant
@@ -35,6 +35,9 @@ def capacity_of(record: Record, place: Place, dimension: str) -> Capacity:
     failure = plant.failure
     if dimension == PROVISIONED:
         return Capacity(group[0].warm, group[0].warm, steady, failure, record.status)
+    if dimension == MILLICPU:
+        size = endpoint_sizes.size_of(record, group[0].name)
+        return Capacity(size.wanted, size.actual, steady, size.refused or failure, record.status)
     if component:
         wanted = int(record.document["request"]["RuntimeConfig"]["CopyCount"])
         if group[0].count != wanted and steady:  # a change in place that was taken back
@@ -47,6 +50,8 @@ def asked(record: Record, place: Place, dimension: str, wanted: int, now: float)
     """The record with so much asked for. IllegalTransition when it takes no change in its status; Invalid for what cannot be."""
     group = variants_of(record, place)
     name = group[0].name
+    if dimension == MILLICPU:
+        return endpoint_sizes.asked_size(record, name, wanted, now)
     row: dict[str, Any] = {"VariantName": name}
     match dimension:
         case _ if dimension == PROVISIONED:
@@ -72,6 +77,8 @@ def check(record: Record, place: Place, dimension: str, least: int, most: int) -
         raise Invalid(
             f"MaxCapacity ({most}) must be at most the MaxConcurrency of {place.words} ({group[0].concurrency})."
         )
+    if dimension == MILLICPU and not serverless:
+        endpoint_sizes.check(group[0], least)
     if dimension in (INSTANCES, MILLICPU) and serverless:
         raise Invalid(f"{place.words} is serverless: its scalable dimension is {PROVISIONED}.")
     if dimension == INSTANCES and least < 1 and not _asynchronous(record) and not group[0].hosting:

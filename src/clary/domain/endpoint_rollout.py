@@ -63,7 +63,7 @@ def _bring_up(turn: Turn, target: Fleet) -> None:
 
 def _sizes(fleet: Fleet) -> str:
     firsts = [group[0] for group in fleet.groups]
-    return ", ".join(f"{v.name}: {v.count} x {v.instance_type or 'no instance type'}" for v in firsts)
+    return ", ".join(f"{v.name}: {v.count} x {v.size or 'no instance type'}" for v in firsts)
 
 
 # -- in place ---------------------------------------------------------------------------------------------------------------------
@@ -106,6 +106,8 @@ def _sized(serving: Fleet, incoming: Fleet) -> Fleet:
             count=new.count,
             weight=new.weight,
             prepared=new.prepared,
+            millicpu=new.millicpu,
+            memory=new.memory,
             deaths=0,
             fatal=False,
             failure="",
@@ -118,7 +120,16 @@ def _sized(serving: Fleet, incoming: Fleet) -> Fleet:
 
 def way_back(fleet: Fleet) -> dict[str, Any]:
     """What a change in place goes back to (`Plant.before`)."""
-    rows = {v.key: {"count": v.count, "weight": v.weight, "config": dict(v.config)} for v in fleet.variants}
+    rows = {
+        v.key: {
+            "count": v.count,
+            "weight": v.weight,
+            "config": dict(v.config),
+            "millicpu": v.millicpu,
+            "memory": v.memory,
+        }
+        for v in fleet.variants
+    }
     return {"config": fleet.config, "variants": rows}
 
 

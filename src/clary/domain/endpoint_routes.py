@@ -113,6 +113,7 @@ def _variant_route(plant: Plant, fleet: Fleet, variant: Variant, cpus: int, rest
         slow=slow_of(plant, variant),
         multi_model=container.multi_model,
         cached=container.cached,
+        boost=None if variant.serverless or container.multi_model or variant.shadow else variant.boost,
     )
     if not variant.shadow:
         return made
@@ -137,13 +138,13 @@ def slow_of(plant: Plant, variant: Variant) -> float:
 
 def workers_of(variant: Variant, cpus: int) -> int:
     """Workers of one replica on a machine with so many CPUs: what SAGEMAKER_MODEL_SERVER_WORKERS says, else one per vCPU of
-    the instance type, never more than there are CPUs."""
+    the replica's size, never more than there are CPUs."""
     if variant.concurrency or variant.container.workers:
         return variant.concurrency or variant.container.workers
     prepared = variant.prepared or {}
     if prepared.get("server") or prepared.get("image"):  # it has a concurrency of its own; ours only passes requests on
         return max(own_servers.FORWARDERS, cpus)
-    return max(1, _cpus_of(variant, cpus))
+    return variant.allowance or max(1, _cpus_of(variant, cpus))
 
 
 def threads_of(variant: Variant, cpus: int) -> int:
@@ -152,5 +153,5 @@ def threads_of(variant: Variant, cpus: int) -> int:
 
 
 def _cpus_of(variant: Variant, cpus: int) -> int:
-    size = instances.find(variant.instance_type)
+    size = instances.find(variant.size)
     return min(size.vcpu if size else cpus, cpus)

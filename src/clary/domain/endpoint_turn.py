@@ -48,6 +48,7 @@ LONGEST_RETRY = 60.0  # seconds between starts of replicas that keep dying
 LAST_CHANGE = (
     "aws:clary:last-change"  # a tag of the system's own: it counts towards no limit, and no user can change it
 )
+SIZES = "aws:clary:sizes"
 _NOT_IN_TAGS = re.compile(r"[^\w .:/=+\-@]")
 _IN_PROGRESS = ("Creating", "Updating", "RollingBack", "SystemUpdating", "Deleting")
 
@@ -100,10 +101,25 @@ class Turn:
             number = self.plant.noted + 1
             self.plant = replace(self.plant, noted=number)
             self.commands.append(WriteHistory(number, note, self.record.status))
-            tags = {**self.record.document.get("system_tags", {}), LAST_CHANGE: last_change(note)}
-            self.record = replace(self.record, document={**self.record.document, "system_tags": tags})
+            self._tag(LAST_CHANGE, last_change(note))
         self.plant = replace(self.plant, notes=())
+        shown = self.plant.shown
+        self._tag(SIZES, sizes_tag(shown) if shown is not None else "")
         return with_plant(self.record, self.plant)
+
+    def _tag(self, key: str, value: str) -> None:
+        """Set a tag of the system's own; none for no value."""
+        tags = self.record.document.get("system_tags", {})
+        if tags.get(key, "") != value:
+            tags = {name: text for name, text in tags.items() if name != key} | ({key: value} if value else {})
+            self.record = replace(self.record, document={**self.record.document, "system_tags": tags})
+
+
+def sizes_tag(fleet: Fleet) -> str:
+    """The variants of other sizes than their instance types' own, as the value of a tag."""
+    groups = [group[0] for group in fleet.groups if group[0].size != group[0].instance_type]
+    each = (f"{v.name}={v.size.removeprefix(v.instance_type).strip()}" for v in groups)
+    return _NOT_IN_TAGS.sub(" ", " ".join(each))[:256].rstrip()
 
 
 def noted(plant: Plant, what: str, why: str, now: float, config: str = "") -> Plant:
@@ -154,12 +170,12 @@ def fill(turn: Turn, fleet: Fleet, counts: Mapping[str, int] | None = None) -> F
 
 
 def _resize(turn: Turn, variant: Variant) -> None:
-    """Replicas of another instance type than the variant's: in place."""
-    if variant.fatal:
+    """Replicas of another size than the variant's: in place."""
+    if variant.fatal or not turn.seen.resizes:
         return
     for replica in variant.replicas:
         if replica.phase in (STARTED, READY) and replica.handle and not variant.fits(replica):
-            turn.commands.append(ResizeReplica(replica.id, replica.handle, variant.instance_type, variant.container.of))
+            turn.commands.append(ResizeReplica(replica.id, replica.handle, variant.size, variant.container.of))
 
 
 def broken(fleet: Fleet) -> Variant | None:
@@ -293,7 +309,7 @@ def _start_missing(turn: Turn, fleet: Fleet, variant: Variant, wanted: int) -> V
                     variant=variant.name,
                     container=variant.container,
                     prepared=variant.prepared or {},
-                    instance_type=variant.instance_type,
+                    instance_type=variant.size,
                     workers=max(1, variant.warm) if variant.serverless else workers_of(variant, turn.seen.cpus),
                     timeout=variant.container.timeout,
                 )

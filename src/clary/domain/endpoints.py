@@ -31,6 +31,7 @@ from clary.domain.endpoint_commands import (
 )
 from clary.domain.endpoint_rollout import change, roll_back, way_back
 from clary.domain.endpoint_routes import route_of, share_of
+from clary.domain.endpoint_sizes import inherited, kept_size
 from clary.domain.endpoint_turn import (
     GIVE_UP_AFTER,
     NO_RESIZE,
@@ -73,6 +74,7 @@ def asked_update(
     record = moved(record, EndpointFact.UPDATE_ASKED, now)
     plant = _of_one_fleet(plant_of(record))
     old = plant.serving.counts if plant.serving else {}
+    fleet = inherited(fleet, plant.serving)
     rollout = deployment.plan(config, old, fleet.counts, now, regression)
     if not config and plant.serving is not None and only_sizes_differ(plant.serving, fleet):
         rollout = replace(rollout, kind=deployment.IN_PLACE)
@@ -202,6 +204,7 @@ def absorb(record: Record, outcomes: Sequence[tuple[Command, Any]], now: float) 
     if not started and not resized:
         return record
     plant = plant_of(record)
+    cramped: dict[str, str] = {}
 
     def fleet(old: Fleet) -> Fleet:
         return replace(old, variants=tuple(variant(v) for v in old.variants))
@@ -211,7 +214,9 @@ def absorb(record: Record, outcomes: Sequence[tuple[Command, Any]], now: float) 
         for replica in old.replicas:
             if replica.id in resized:
                 asked, size = resized[replica.id]
-                if size.refused:
+                if size.refused and (before := kept_size(old, replica, size.refused)) is not None:
+                    old, cramped[old.name] = before, size.refused
+                elif size.refused:
                     old = died(old, NO_RESIZE + size.refused, True, now)
                 else:
                     replica = replace(replica, size=asked.instance_type)
@@ -229,7 +234,10 @@ def absorb(record: Record, outcomes: Sequence[tuple[Command, Any]], now: float) 
                 )
         return replace(old, replicas=tuple(kept))
 
-    return with_plant(record, map_fleets(plant, fleet))
+    plant = map_fleets(plant, fleet)
+    for name, why in cramped.items():
+        plant = noted(plant, "size kept", f"{name}: {why}", now, plant.serving.config if plant.serving else "")
+    return with_plant(record, plant)
 
 
 def _note(turn: Turn) -> None:

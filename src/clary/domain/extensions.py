@@ -24,8 +24,9 @@ EXTENSIONS: tuple[Extension, ...] = (
         "application-autoscaling",
         "ScalableDimension",
         "clary:variant:DesiredMillicpuPerInstance",
-        "vertical size of a variant's replicas, in thousandths of a vCPU",
-        False,
+        "vertical size of a variant's replicas, in thousandths of a vCPU: changed in place, the endpoint stays InService. MinCapacity is "
+        "10 at least; what the machine lacks is a failed scaling activity that says so",
+        True,
     ),
     Extension(
         "application-autoscaling",
@@ -55,6 +56,13 @@ TAGS: tuple[OwnTag, ...] = (
         "value is the false alarm rate, above 0 and at most 0.5, such as `0.01`. Without the tag the setting `rollback_on_regression` "
         "counts",
         True,
+    ),
+    OwnTag(
+        "endpoint",
+        "aws:clary:sizes",
+        "variants whose replicas have other CPU or memory than their instance type's own, such as `AllTraffic=at 1500 millicpu`: by "
+        "`clary:variant:DesiredMillicpuPerInstance`, or because the model needed more memory",
+        False,
     ),
     OwnTag(
         "endpoint",

@@ -17,6 +17,7 @@ from clary.domain import instances
 from clary.domain.containers import Container
 from clary.domain.deployment import Rollout
 from clary.domain.errors import Invalid
+from clary.domain.routes import Boost
 
 PLANNED, STARTED, READY, DRAINING, STOPPING = "planned", "started", "ready", "draining", "stopping"
 LIVE = (PLANNED, STARTED, READY)
@@ -44,7 +45,11 @@ class Variant:
     `config` is its row of the endpoint config. `prepared`: where the model lies once it was unpacked (see loops/models).
     `made` counts replicas ever named; `deaths` those that died lately, `failure` how the last did;
     `fatal`: trying again is pointless; `retry` when the next may start. `routed` is the weight the front was told last.
-    `shadow`: it gets copies of the production variant's requests, as many as its weight is of that one's."""
+    `shadow`: it gets copies of the production variant's requests, as many as its weight is of that one's.
+
+    `millicpu` (thousandths of a vCPU) and `memory` (MB) are what a replica has instead of its instance type's own (0), and `cramped` is
+    why the last size that was asked for was not given. `boost`: by what workers are parked; `allowance`: workers that a replica may
+    keep busy (0: by its size). See `endpoint_sizes`."""
 
     name: str
     container: Container
@@ -60,6 +65,11 @@ class Variant:
     fatal: bool = False
     retry: float = 0.0
     shadow: bool = False
+    millicpu: int = 0
+    memory: int = 0
+    cramped: str = ""
+    boost: Boost | None = None
+    allowance: int = 0
 
     @property
     def key(self) -> str:
@@ -91,6 +101,11 @@ class Variant:
         return str(self.config.get("InstanceType", ""))
 
     @property
+    def size(self) -> str:
+        """What a replica shall have, as `instances.sized` names it."""
+        return instances.sized(self.instance_type, self.millicpu, self.memory)
+
+    @property
     def hosting(self) -> bool:
         """It has instances and no model: inference components are placed on it."""
         return not self.container.image
@@ -109,8 +124,8 @@ class Variant:
         return self.ready == self.count == len(self.replicas) and all(self.fits(r) for r in self.replicas)
 
     def fits(self, replica: Replica) -> bool:
-        """Whether the replica has the size of the variant's instance type."""
-        return replica.size in ("", self.instance_type)
+        """Whether the replica has the variant's size."""
+        return (replica.size or self.instance_type) == self.size
 
     @staticmethod
     def from_json(data: Mapping[str, Any]) -> Variant:
@@ -119,6 +134,7 @@ class Variant:
                 **data,
                 "container": Container.from_json(data["container"]),
                 "replicas": tuple(Replica(**r) for r in data["replicas"]),
+                "boost": Boost(**data["boost"]) if data.get("boost") else None,
             }
         )
 

@@ -6,9 +6,10 @@ out. It knows nothing of the machine Clary runs on: `capacity` fits a size to th
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 GIB = 1 << 30
 
@@ -101,6 +102,8 @@ _SERVERLESS = re.compile(r"^serverless (?P<memory>\d+) MB x (?P<most>\d+)$")
 
 _COMPONENT = re.compile(r"^component (?P<cores>[\d.e+]+) cores (?P<memory>\d+) MB (?P<accelerators>\d+) accelerators$")
 
+_SIZED = re.compile(r"^(?P<type>\S+)(?: at (?P<millicpu>\d+) millicpu)?(?: with (?P<memory>\d+) MB)?$")
+
 _TYPE = re.compile(r"^ml\.(?P<family>[a-z0-9-]+)\.(?P<size>medium|large|(?P<times>\d*)xlarge)$")
 
 
@@ -108,7 +111,7 @@ def find(name: str) -> Size | None:
     """The size behind `ml.FAMILY.SIZE`; None for a family that is not in the tables."""
     match = _TYPE.match(name)
     if match is None:
-        return _serverless(name) or _component(name)
+        return _serverless(name) or _component(name) or _sized(name)
     family, size = match["family"], match["size"]
     stated = _STATED.get(f"{family}.{size}")
     if stated is not None:
@@ -130,6 +133,28 @@ def serverless(memory: int, most: int) -> str:
 def component(cores: float, memory: int, accelerators: int) -> str:
     """The name of what one copy of an inference component may use; `memory` in MB."""
     return f"component {cores:g} cores {memory} MB {accelerators} accelerators"
+
+
+def sized(name: str, millicpu: int = 0, memory: int = 0) -> str:
+    """The name of an instance type that has other CPU (thousandths of a vCPU) or memory (MB) than its own; 0: its own."""
+    return name + (f" at {millicpu} millicpu" if millicpu else "") + (f" with {memory} MB" if memory else "")
+
+
+def parts(name: str) -> tuple[str, int, int]:
+    """Instance type, thousandths of a vCPU and MB of what `sized` named."""
+    match = _SIZED.match(name)
+    return (match["type"], int(match["millicpu"] or 0), int(match["memory"] or 0)) if match else (name, 0, 0)
+
+
+def _sized(name: str) -> Size | None:
+    kind, millicpu, memory = parts(name)
+    base = find(kind) if kind != name else None
+    if base is None:
+        return None
+    size = replace(base, name=name)
+    if millicpu:
+        size = replace(size, vcpu=math.ceil(millicpu / 1000), cores=millicpu / 1000)
+    return replace(size, memory=memory << 20) if memory else size
 
 
 def _component(name: str) -> Size | None:

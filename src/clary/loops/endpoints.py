@@ -256,6 +256,9 @@ class EndpointSubject:
     async def _resize(self, command: ResizeReplica) -> Resized:
         """The new size at once, unless the machine has no room for it, or the model has none in it."""
         try:
+            _, millicpu, _ = instances.parts(command.instance_type)
+            if millicpu > 1000 * (cpus := self._ports.measure().cpus):
+                raise Unschedulable(f"this machine has {cpus} vCPU, and {millicpu / 1000:g} are asked for")
             fit = self._place(command.id, command.instance_type, command.containers)
             run = await self._ports.backend.observe(command.handle)
             if run is not None and run.memory_bytes > fit.memory:
@@ -307,7 +310,7 @@ class EndpointSubject:
                         self._ledger.drop(replica.id)
                     elif replica.phase != PLANNED:
                         with suppress(LimitExceeded):  # of a time with another policy
-                            fit = self._fit(variant.instance_type, machine, variant.container.of)
+                            fit = self._fit(replica.size or variant.size, machine, variant.container.of)
                             self._ledger.hold(replica.id, fit, replica.since)
 
     def _say(self, record: Record, stream: str, line: str) -> None:

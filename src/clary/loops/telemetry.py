@@ -120,7 +120,7 @@ class Telemetry:
             for variant, replica in (
                 (v, r) for fleet in fleets for v in fleet.variants for r in v.replicas if r.handle
             ):
-                now = await self._used_by(replica.handle, self.ports.memory(variant.instance_type))
+                now = await self._used_by(replica.handle, self.ports.memory(replica.size or variant.size))
                 if now is not None:
                     used[replica.handle] = now
                     made += serving_metrics.usage(name, variant.name, self._used.get(replica.handle), now)

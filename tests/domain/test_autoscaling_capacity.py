@@ -1,0 +1,47 @@
+"""The dimension of sizes in an endpoint's record, as the scaling loop asks for it (the world is test_endpoints')."""
+
+from __future__ import annotations
+
+import pytest
+from tests.domain.test_endpoints import World, fleet
+
+from clary.domain.autoscaling import MILLICPU, Capacity, place_of
+from clary.domain.autoscaling_capacity import asked, capacity_of, check
+from clary.domain.errors import Invalid
+
+PLACE = place_of("endpoint/e/variant/A", MILLICPU)
+
+
+@pytest.fixture
+def world() -> World:
+    world = World(fleet(count=2))
+    world.settle()
+    return world
+
+
+def test_a_size_is_asked_and_reached_while_the_endpoint_serves(world: World) -> None:
+    assert capacity_of(world.record, PLACE, MILLICPU) == Capacity(2000, 2000, True, "", "InService")
+    world.record = asked(world.record, PLACE, MILLICPU, 500, world.now)
+    assert capacity_of(world.record, PLACE, MILLICPU) == Capacity(500, 2000, True, "", "InService")
+    world.settle()
+    assert capacity_of(world.record, PLACE, MILLICPU) == Capacity(500, 500, True, "", "InService")
+
+
+def test_a_size_that_cannot_be_had_is_not_what_is_wanted_any_more(world: World) -> None:
+    world.no_resize = "no room"
+    world.record = asked(world.record, PLACE, MILLICPU, 4000, world.now)
+    world.settle()
+    assert capacity_of(world.record, PLACE, MILLICPU) == Capacity(2000, 2000, True, "no room", "InService")
+
+
+def test_an_endpoint_that_comes_up_has_a_size_and_no_replica_of_it() -> None:
+    world = World(fleet(count=2))
+    assert capacity_of(world.record, PLACE, MILLICPU) == Capacity(2000, 0, False, "", "Creating")
+
+
+def test_less_than_the_kernel_rations_is_refused(world: World) -> None:
+    check(world.record, PLACE, MILLICPU, 10, 1000)
+    with pytest.raises(Invalid, match="9 thousandths"):
+        check(world.record, PLACE, MILLICPU, 9, 1000)
+    with pytest.raises(Invalid, match="9 thousandths"):
+        asked(world.record, PLACE, MILLICPU, 9, world.now)

@@ -1,0 +1,125 @@
+"""The dimension `clary:variant:DesiredMillicpuPerInstance` through unmodified boto3 and AWS CLI: replicas are resized while they serve."""
+
+from __future__ import annotations
+
+import json
+import threading
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import pytest
+from botocore.exceptions import ClientError
+from tests.sdk.acts import PYTHON, User, until
+from tests.sdk.conftest import ROOT, Server
+
+pytestmark = [pytest.mark.live, pytest.mark.slow]
+
+AWS = ROOT / ".venv-cli" / "bin" / "aws"
+MILLICPU = "clary:variant:DesiredMillicpuPerInstance"
+TELLS = """
+import json, os, time
+
+def model_fn(model_dir):
+    return None
+
+def transform_fn(model, body, content_type, accept):
+    time.sleep(float(body))
+    return json.dumps({"worker": os.getpid(), "threads": os.environ.get("OMP_NUM_THREADS")})
+"""
+
+
+@pytest.fixture(scope="module")
+def user(server: Server) -> User:
+    return User(server)
+
+
+@pytest.fixture(scope="module")
+def scaling(server: Server) -> Any:
+    return server.client("application-autoscaling")
+
+
+@pytest.fixture
+def endpoint(user: User) -> Iterator[str]:
+    name = user.endpoint({"ModelName": user.scripted({"code/inference.py": TELLS}, {}, PYTHON)})
+    yield name
+    user.sm.delete_endpoint(EndpointName=name)
+
+
+def target_of(endpoint: str) -> dict[str, str]:
+    resource = f"endpoint/{endpoint}/variant/v1"
+    return {"ServiceNamespace": "sagemaker", "ResourceId": resource, "ScalableDimension": MILLICPU}
+
+
+def sizes(user: User, endpoint: str) -> str:
+    arn = user.sm.describe_endpoint(EndpointName=endpoint)["EndpointArn"]
+    tags = {tag["Key"]: tag["Value"] for tag in user.sm.list_tags(ResourceArn=arn)["Tags"]}
+    return tags.get("aws:clary:sizes", "")
+
+
+def workers(user: User, endpoint: str) -> int:
+    """How many workers predict at once, when six requests come together."""
+    with ThreadPoolExecutor(6) as pool:
+        answers = pool.map(lambda _: user.ask(endpoint, "0.2", ContentType="text/plain"), range(6))
+        return len({json.loads(answer)["worker"] for answer in answers})
+
+
+def last(scaling: Any, endpoint: str) -> dict[str, Any]:
+    found: list[dict[str, Any]] = scaling.describe_scaling_activities(**target_of(endpoint))["ScalingActivities"]
+    return found[0] if found else {"StatusCode": ""}
+
+
+def test_a_size_acts_on_running_replicas_without_a_failed_request(user: User, scaling: Any, endpoint: str) -> None:
+    """The size of the type is two vCPU; half of one and back, with requests under way all the time."""
+    assert (sizes(user, endpoint), workers(user, endpoint)) == ("", 2)
+    stop, failed, statuses = threading.Event(), list[Exception](), set[str]()
+
+    def send() -> None:
+        while not stop.is_set():
+            try:
+                user.ask(endpoint, "0.01", ContentType="text/plain")
+            except ClientError as error:
+                failed.append(error)
+
+    sending = [threading.Thread(target=send) for _ in range(3)]
+    for each in sending:
+        each.start()
+    try:
+        scaling.register_scalable_target(**target_of(endpoint), MinCapacity=500, MaxCapacity=500)
+        began = time.monotonic()
+        while sizes(user, endpoint) != "v1=at 500 millicpu" and time.monotonic() < began + 30:
+            statuses.add(user.status(endpoint))
+        until(lambda: last(scaling, endpoint)["StatusCode"] == "Successful", seconds=30)
+    finally:
+        stop.set()
+        for each in sending:
+            each.join()
+    assert failed == []
+    assert statuses == {"InService"}
+    assert last(scaling, endpoint)["Description"] == "Setting desired millicpu to 500."
+    assert (sizes(user, endpoint), workers(user, endpoint)) == ("v1=at 500 millicpu", 1)
+    scaling.register_scalable_target(**target_of(endpoint), MinCapacity=1500, MaxCapacity=2000)
+    until(lambda: workers(user, endpoint) == 2, seconds=30)
+
+
+def test_more_than_the_machine_has_is_a_failed_activity_that_says_so(user: User, scaling: Any, endpoint: str) -> None:
+    scaling.register_scalable_target(**target_of(endpoint), MinCapacity=900_000, MaxCapacity=900_000)
+    until(lambda: last(scaling, endpoint)["StatusCode"] == "Failed", seconds=30)
+    assert "and 900 are asked for" in last(scaling, endpoint)["StatusMessage"]
+    assert (user.status(endpoint), sizes(user, endpoint)) == ("InService", "")
+    scaling.deregister_scalable_target(**target_of(endpoint))
+
+
+def test_what_is_refused(user: User, scaling: Any, endpoint: str) -> None:
+    with pytest.raises(ClientError, match=r"ValidationException.*9 thousandths of a vCPU are too few for variant v1"):
+        scaling.register_scalable_target(**target_of(endpoint), MinCapacity=9, MaxCapacity=1000)
+
+
+def test_the_aws_cli_sets_a_size(user: User, server: Server, endpoint: str) -> None:
+    where = ["--service-namespace", "sagemaker", "--scalable-dimension", MILLICPU]
+    where += ["--resource-id", target_of(endpoint)["ResourceId"]]
+    words = ["register-scalable-target", *where, "--min-capacity", "250", "--max-capacity", "1000"]
+    done = server.run([str(AWS), "application-autoscaling", *words])
+    assert done.returncode == 0, done.stderr
+    until(lambda: sizes(user, endpoint) == "v1=at 1000 millicpu", seconds=30)
