@@ -8,6 +8,7 @@ import binascii
 
 from clary.api.call import Ports
 from clary.domain import exposition
+from clary.domain.counts import Count
 from clary.domain.datapoints import Series, Summary
 from clary.domain.openmetrics import Family, render
 from clary.domain.resources import Scope
@@ -39,7 +40,12 @@ def reader(keys: Keys, authorization: str) -> Credential | None:
 async def page(ports: Ports, account: str, now: float) -> str:
     """All metrics of an account, as OpenMetrics."""
     count = await ports.fronts.counts()
-    rows, left_out = await asyncio.to_thread(_rows, ports, account, now)
+    return await asyncio.to_thread(_page, ports, account, now, count)
+
+
+def _page(ports: Ports, account: str, now: float, count: Count) -> str:
+    """In a thread: thousands of series take a while, and the event loop has others to answer."""
+    rows, left_out = _rows(ports, account, now)
     complete = Family("clary_fronts_complete", "gauge", "1 when every front answered this scrape.")
     complete.add((), int(count.complete))
     left = Family("clary_metrics_left_out", "gauge", f"Series beyond the {MOST_SERIES} that one answer has.")
