@@ -323,6 +323,25 @@ def test_what_is_refused(changes: dict[str, Any], words: str) -> None:
         alarm_checks.check(request(**changes))
 
 
+@pytest.mark.parametrize(
+    ("expression", "words"),
+    [
+        (
+            "ANOMALY_DETECTION_BAND(m, 2)",
+            "Error in expression 'e': the function ANOMALY_DETECTION_BAND is not available",
+        ),
+        ("1 + [SUM(m), NOSUCH(m)]", "the function NOSUCH is not available"),
+        ("RATE(m, 1)", "RATE takes 1 arguments, not 2"),
+    ],
+)
+def test_an_alarm_on_math_that_cannot_be_computed_is_not_made(expression: str, words: str) -> None:
+    stat = {"Metric": {"Namespace": "N", "MetricName": "m"}, "Period": 60, "Stat": "Sum"}
+    metrics = [{"Id": "m", "MetricStat": stat, "ReturnData": False}, {"Id": "e", "Expression": expression}]
+    watched = dict.fromkeys(("Namespace", "MetricName", "Statistic", "Period", "Dimensions"))
+    with pytest.raises(Invalid, match=words):
+        alarm_checks.check(request(**watched, Metrics=metrics))
+
+
 def test_what_is_taken() -> None:
     alarm_checks.check(request())
     alarm_checks.check(request(Period=3600, EvaluationPeriods=168, DatapointsToAlarm=1, TreatMissingData="ignore"))

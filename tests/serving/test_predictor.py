@@ -80,6 +80,15 @@ async def test_the_model_sees_what_the_caller_said(bench: Bench, predictor: Fron
     }
 
 
+async def test_what_is_counted_is_known_to_come_from_a_queue(
+    bench: Bench, predictor: FrontPredictor, tmp_path: Path
+) -> None:
+    (tmp_path / "in").write_bytes(b"1")
+    await predictor.predict(asked("a"), str(tmp_path / "in"), str(tmp_path / "out"))
+    counts = {row.endpoint: row for row in bench.front.counts()}
+    assert (counts["iris"].completed, counts["iris"].asynchronous, counts["empty"].asynchronous) == (1, True, True)
+
+
 async def test_the_callers_deadline_stands_instead_of_the_variants(
     bench: Bench, predictor: FrontPredictor, tmp_path: Path
 ) -> None:

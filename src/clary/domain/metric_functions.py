@@ -8,7 +8,20 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 
 from clary.domain.errors import Invalid
-from clary.domain.metric_math import Array, Binary, CallOf, Frame, Line, Literal, Name, Node, Points, Value, combine
+from clary.domain.metric_math import (
+    Array,
+    Binary,
+    CallOf,
+    Frame,
+    Line,
+    Literal,
+    Name,
+    Node,
+    Points,
+    Value,
+    combine,
+    walk,
+)
 
 
 def compute(node: Node, frame: Frame) -> Value:
@@ -34,17 +47,25 @@ def _call(function: str, nodes: Sequence[Node], frame: Frame) -> Value:
         return frame.found.get((text, stat, period or frame.period), [])
     if function == "FILL" and len(nodes) == 2 and isinstance(nodes[1], Name) and nodes[1].id in ("REPEAT", "LINEAR"):
         return _each(compute(nodes[0], frame), lambda points: _filled(points, frame, str(getattr(nodes[1], "id", ""))))
+    return _found(function, len(nodes))([compute(node, frame) for node in nodes], frame)
+
+
+def check(node: Node) -> None:
+    """Invalid for functions that are not known, or have too many or too few arguments: an alarm is told when it is made."""
+    for each in walk(node):
+        if isinstance(each, CallOf) and each.function != "SEARCH":
+            _found(each.function, len(each.arguments))
+
+
+def _found(function: str, given: int) -> Callable[[list[Value], Frame], Value]:
     known = _FUNCTIONS.get(function)
     if known is None:
-        raise Invalid(
-            f"the function {function} is not available in Clary: it has {', '.join(sorted([*_FUNCTIONS, 'SEARCH']))}"
-        )
+        names = ", ".join(sorted([*_FUNCTIONS, "SEARCH"]))
+        raise Invalid(f"the function {function} is not available in Clary: it has {names}")
     least, most, run = known
-    if not least <= len(nodes) <= most:
-        raise Invalid(
-            f"{function} takes {least if least == most else f'{least} to {most}'} arguments, not {len(nodes)}"
-        )
-    return run([compute(node, frame) for node in nodes], frame)
+    if not least <= given <= most:
+        raise Invalid(f"{function} takes {least if least == most else f'{least} to {most}'} arguments, not {given}")
+    return run
 
 
 def search(nodes: Sequence[Node]) -> tuple[str, str, int]:

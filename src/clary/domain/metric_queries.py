@@ -14,7 +14,7 @@ from typing import Any
 
 from clary.domain.datapoints import Series, Summary, statistic
 from clary.domain.errors import Invalid
-from clary.domain.metric_functions import compute, search
+from clary.domain.metric_functions import check, compute, search
 from clary.domain.metric_math import CallOf, Frame, Line, Name, Node, Value, parse, walk
 
 MOST = 500
@@ -158,6 +158,7 @@ def _query(row: Mapping[str, Any]) -> Query:
     returned = row.get("ReturnData", True)
     if expression is not None:
         node = _named(Query(id, "", returned), lambda: parse(expression))
+        _named(Query(id, "", returned), lambda: check(node))
         return Query(id, row.get("Label") or id, returned, None, node, int(row.get("Period") or 0))
     assert stat is not None
     metric = stat["Metric"]
