@@ -14,13 +14,14 @@ import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from benchmarks import deploy_changes, deploy_multimodel, deploy_overload, deploy_wakeup
+from benchmarks import deploy_changes, deploy_multimodel, deploy_overload, deploy_shadow, deploy_wakeup
 from benchmarks.common import Row, arguments, finish, say
 
 PARTS: Mapping[str, Callable[[str], list[Row]]] = {
     "changes": deploy_changes.rows,
     "multimodel": deploy_multimodel.rows,
     "overload": deploy_overload.rows,
+    "shadow": deploy_shadow.rows,
     "wakeup": deploy_wakeup.rows,
 }
 

@@ -90,9 +90,8 @@ def options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--models-dir", default=str(Path.home() / ".cache" / "clary-bench"))
 
 
-def main() -> int:
-    given = arguments("deploy_shadow", options)
-    environments = given.environments or tempfile.mkdtemp(prefix="clary-bench-env-")
+def measured(environments: str, given: argparse.Namespace) -> list[Row]:
+    """The rows, and on standard error what they were measured at."""
     folder = Path(tempfile.mkdtemp(prefix="clary-bench-shadow-"))
     Path(given.models_dir).mkdir(parents=True, exist_ok=True)
     try:
@@ -107,22 +106,32 @@ def main() -> int:
             endpoints = [deployed(bench, model, shadow=shadow) for shadow in (False, True)]
             requests = save(folder / "rate.requests", signed(bench, endpoints[0], models.bodies()))
             rate = given.rate or rate_of(bench, requests, given.seconds)
-            say(f"{given.pairs} pairs at {rate:,.0f}/s ...")
+            say(f"  {given.pairs} pairs at {rate:,.0f}/s, beside the shadow's own predictions on the same cores ...")
             with others(sorted({*tree(os.getpid()), *bench.processes()})) as busy:
                 found = pairs(bench, folder, endpoints, rate, given)
             for endpoint in endpoints:
                 remove(bench, endpoint)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
+    say(f"  others used {busy[0]:.1f} of {CORES} cores meanwhile" + (": no verdict" if busy[0] > QUIET else ""))
+    return rows_of(found, quiet=busy[0] <= QUIET)
+
+
+def rows(environments: str) -> list[Row]:
+    """The rows of `scripts/bench deploy` about shadows."""
+    parser = argparse.ArgumentParser()
+    options(parser)
+    return measured(environments, parser.parse_args([]))
+
+
+def main() -> int:
+    given = arguments("deploy_shadow", options)
+    environments = given.environments or tempfile.mkdtemp(prefix="clary-bench-env-")
+    try:
+        return finish(measured(environments, given), given.json)
+    finally:
         if not given.environments:
             shutil.rmtree(environments, ignore_errors=True)
-    notes = [
-        f"{rate:,.0f} requests/s; others used {busy[0]:.1f} of {CORES} cores meanwhile",
-        "the shadow runs on the same machine: its own predictions take cores from the clients'",
-    ]
-    if busy[0] > QUIET:
-        notes.append("no verdict: others used the machine too; run again on a quieter one")
-    return finish(rows_of(found, quiet=busy[0] <= QUIET), given.json, notes)
 
 
 if __name__ == "__main__":
