@@ -266,6 +266,9 @@ def test_what_is_measured_and_an_alarm_on_it_that_is_told(user: Caller, endpoint
     until(lambda: gauges <= listed(EndpointName=endpoint), seconds=30)
     counts = {"InvocationsProcessed", "TimeInBacklog", "TotalProcessingTime", "ResponseUploadLatency"}
     until(lambda: counts <= listed(EndpointName=endpoint, VariantName="v1"), seconds=30)
+    until(lambda: "ModelLatency" in listed(EndpointName=endpoint, VariantName="v1"), seconds=30)
+    unknown = {"Invocations", "InvocationsPerInstance", "OverheadLatency"}
+    assert not unknown & listed(EndpointName=endpoint, VariantName="v1"), "as on AWS"
     topic = sns.create_topic(Name=unique("alarms"))["TopicArn"]
     sns.subscribe(TopicArn=topic, Protocol="s3", Endpoint=f"s3://{user.bucket}/alarms")
     cloudwatch.put_metric_alarm(
