@@ -7,6 +7,7 @@ import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -28,6 +29,20 @@ def transform_fn(model, body, content_type, accept):
     time.sleep(float(body))
     return json.dumps({"worker": os.getpid(), "threads": os.environ.get("OMP_NUM_THREADS")})
 """
+
+
+EATS = """
+held = []
+
+def model_fn(model_dir):
+    return None
+
+def transform_fn(model, body, content_type, accept):
+    held.append(b"x" * (int(body) << 20))
+    return str(sum(map(len, held)) >> 20)
+"""
+SMALL = {"InstanceType": "ml.c4.large"}  # 3,840 MiB
+NEEDED = 12 << 30  # bytes that are free on the machine, or tests of memory do not run
 
 
 @pytest.fixture(scope="module")
@@ -123,3 +138,49 @@ def test_the_aws_cli_sets_a_size(user: User, server: Server, endpoint: str) -> N
     done = server.run([str(AWS), "application-autoscaling", *words])
     assert done.returncode == 0, done.stderr
     until(lambda: sizes(user, endpoint) == "v1=at 1000 millicpu", seconds=30)
+
+
+def eater(user: User) -> str:
+    free = next(
+        int(line.split()[1]) << 10
+        for line in Path("/proc/meminfo").read_text().splitlines()
+        if line.startswith("MemAvailable")
+    )
+    if free < NEEDED:
+        pytest.skip(f"needs {NEEDED >> 30} GiB of free memory, and {free >> 30} are free")
+    one = {"SAGEMAKER_MODEL_SERVER_WORKERS": "1"}
+    return user.endpoint({"ModelName": user.scripted({"code/inference.py": EATS}, one, PYTHON), **SMALL})
+
+
+def history(user: User, endpoint: str) -> list[str]:
+    group = f"/aws/sagemaker/Endpoints/{endpoint}"
+    events = user.logs.get_log_events(logGroupName=group, logStreamName="history", startFromHead=True)["events"]
+    steps = [json.loads(event["message"]) for event in events]
+    return [step["why"] for step in steps if step["what"] == "memory grown"]
+
+
+def test_a_replica_that_fills_its_memory_is_grown_before_it_is_killed(user: User) -> None:
+    """More than its instance type has, in steps, and all of it is still there in the end: nothing was ended."""
+    endpoint = eater(user)
+    eaten = 0
+    while eaten < 4300:
+        eaten += 100
+        assert int(user.ask(endpoint, "100", ContentType="text/plain")) == eaten
+        time.sleep(0.25)
+    assert sizes(user, endpoint) == "v1=with 7680 MB"
+    [why] = history(user, endpoint)
+    assert "MiB are used at a limit of 3840 MiB; it gets 7680 MiB" in why
+    user.sm.delete_endpoint(EndpointName=endpoint)
+
+
+def test_a_model_that_was_killed_for_memory_gets_more_and_says_so(user: User) -> None:
+    endpoint = eater(user)
+    with pytest.raises(ClientError, match="ModelError"):
+        user.ask(endpoint, "5000", ContentType="text/plain")
+    until(lambda: sizes(user, endpoint) == "v1=with 7680 MB", seconds=30)
+    assert (
+        "it gets 7680 MiB" in history(user, endpoint)[0] or "its successor gets 7680 MiB" in history(user, endpoint)[0]
+    )
+    until(lambda: user.status(endpoint) == "InService", seconds=30)
+    assert user.ask(endpoint, "5000", ContentType="text/plain") == b"5000"
+    user.sm.delete_endpoint(EndpointName=endpoint)

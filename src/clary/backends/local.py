@@ -269,13 +269,15 @@ class LocalBackend:
         members = [] if counted and "cpu" in counters else family(said["pid"])[1:]
         memory = _group(spec).memory() if counted else resident(members)
         cpu = counter(counters.get("cpu"))
+        kills = int(counter(counters.get("oom")) or 0)
         return Observation(
             RunState.RUNNING,
             started_at=said["started_at"],
             cpu_seconds=cpu_time(members) if cpu is None else cpu,
             memory_bytes=memory,
             memory_peak_bytes=int(counter(counters.get("peak")) or memory),
-            oom_killed=bool(counter(counters.get("oom"))),
+            oom_killed=bool(kills),
+            oom_kills=kills,
             disk_bytes=state.disk(folder),
             pid=said["pid"],
         )

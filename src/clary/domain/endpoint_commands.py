@@ -182,6 +182,8 @@ class Seen:
     prepared: Mapping[str, Outcome] = field(default_factory=dict)
     environments: Mapping[str, Outcome] = field(default_factory=dict)
     cpus: int = 1  # of the machine: more workers than that are of no use
+    memory: int = 0  # bytes that workloads may have on it in all; 0: not known
+    available: int = 0  # bytes that nobody uses
     rest: Rest = field(default_factory=Rest)
 
     @property

@@ -13,7 +13,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from clary.domain import components, deployment, instances, serverless
+from clary.domain import components, deployment, endpoint_memory, instances, serverless
 from clary.domain.decisions import Decision
 from clary.domain.endpoint_commands import (
     Command,
@@ -227,7 +227,8 @@ def absorb(record: Record, outcomes: Sequence[tuple[Command, Any]], now: float) 
             if answer.unprepared:
                 old = replace(old, prepared=None)
             elif answer.refused:
-                old = died(old, answer.refused, True, now)
+                old, fatal = endpoint_memory.not_started(old, answer.refused)
+                old = died(old, answer.refused, fatal, now)
             else:
                 kept.append(
                     replace(replica, phase=STARTED, handle=answer.handle, since=now, size=command.instance_type)
@@ -244,6 +245,7 @@ def _note(turn: Turn) -> None:
     """Bring every replica's phase up to what is seen."""
     plant = turn.plant
     revision = plant.revision
+    growths: list[str] = []
 
     def fleet(old: Fleet) -> Fleet:
         return replace(old, variants=tuple(variant(v) for v in old.variants))
@@ -255,10 +257,13 @@ def _note(turn: Turn) -> None:
             verdict = judge(replica, old, turn.seen, revision, turn.now)
             turn.commands.extend(verdict.commands)
             if verdict.failure:
-                new = died(new, verdict.failure, verdict.fatal, turn.now)
+                growth = endpoint_memory.restarted(new, replica, turn.seen, turn.now)
+                new, failure = (growth.variant, growth.what) if growth else (new, verdict.failure)
+                growths.extend([str(growth)] if growth else [])
+                new = died(new, failure, verdict.fatal and not growth, turn.now)
                 view = turn.seen.replica(replica.id)
                 if view is None or not view.failure:  # else the model's traceback is in its log
-                    turn.commands.append(LogDeath(old.name, replica.id, verdict.failure, old.container.hostname))
+                    turn.commands.append(LogDeath(old.name, replica.id, failure, old.container.hostname))
             if verdict.replica is not None:
                 kept.append(verdict.replica)
                 if verdict.replica.phase == READY and replica.phase != READY:
@@ -266,9 +271,13 @@ def _note(turn: Turn) -> None:
         new = replace(new, replicas=tuple(kept))
         if new.deaths and turn.now > new.retry + CALM and all(r.phase == READY for r in new.live):
             new = replace(new, deaths=0, retry=0.0)
-        return new
+        growth = endpoint_memory.outgrown(new, turn.seen, turn.now)
+        growths.extend([str(growth)] if growth else [])
+        return endpoint_memory.noticed(growth.variant if growth else new, turn.seen)
 
     turn.plant = map_fleets(plant, fleet)
+    for what in growths:
+        turn.note("memory grown", what)
 
 
 def _tend(turn: Turn) -> None:
@@ -375,6 +384,7 @@ def _again(turn: Turn) -> float | None:
     waits += [min(SOON, max(0.03, (turn.now - r.since) / 4)) for r in plant.replicas if r.phase == DRAINING]
     if plant.serving is not None:
         waits += serverless.waits(plant.serving, turn.seen.variants, turn.seen.rest)
+    waits += [wait for f in plant.fleets for v in f.variants if (wait := endpoint_memory.look_in(v, turn.seen))]
     waits += [v.retry - turn.now for f in plant.fleets for v in f.variants if v.retry > turn.now]
     calm = turn.record.status not in ("Creating", "Updating", "RollingBack") and not plant.retiring
     return max(0.01, min([LOOK_AGAIN if calm else SOON, *waits]))

@@ -27,8 +27,8 @@ LIVE = (PLANNED, STARTED, READY)
 class Replica:
     """`phase`: planned (to be started) -> started -> ready -> draining (no new work) -> stopping -> gone from the list.
 
-    `since` is when the phase began; `unseen` when the front last stopped seeing a ready replica (0: it sees it). `size` is the
-    instance type whose CPU and memory it has ("": as it was started)."""
+    `since` is when the phase began; `unseen` when the front last stopped seeing a ready replica (0: it sees it). `size` is the instance
+    type whose CPU and memory it has ("": as it was started), `kills` how many of its processes the kernel ended for memory so far."""
 
     id: str
     phase: str = PLANNED
@@ -36,6 +36,7 @@ class Replica:
     since: float = 0.0
     unseen: float = 0.0
     size: str = ""
+    kills: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,9 +48,9 @@ class Variant:
     `fatal`: trying again is pointless; `retry` when the next may start. `routed` is the weight the front was told last.
     `shadow`: it gets copies of the production variant's requests, as many as its weight is of that one's.
 
-    `millicpu` (thousandths of a vCPU) and `memory` (MB) are what a replica has instead of its instance type's own (0), and `cramped` is
-    why the last size that was asked for was not given. `boost`: by what workers are parked; `allowance`: workers that a replica may
-    keep busy (0: by its size). See `endpoint_sizes`."""
+    `millicpu` (thousandths of a vCPU) and `memory` (MB) are what a replica has instead of its instance type's own (0); `cramped` is
+    why the last size that was asked for was not given, `outgrown` when memory was last asked for. `boost`: by what workers are parked;
+    `allowance`: workers that a replica may keep busy (0: by its size). See `endpoint_sizes`."""
 
     name: str
     container: Container
@@ -68,6 +69,7 @@ class Variant:
     millicpu: int = 0
     memory: int = 0
     cramped: str = ""
+    outgrown: float = 0.0
     boost: Boost | None = None
     allowance: int = 0
 

@@ -102,9 +102,7 @@ def _how_it_ended(run: Observation | None, variant: Variant) -> str:
     if run is None:
         return "its process is not there any more"
     if run.oom_killed:
-        return (
-            f"it ran out of memory on {variant.instance_type or 'its instance'}; use an instance type with more memory"
-        )
+        return f"it ran out of memory on {variant.size or 'its instance'}; use an instance type with more memory"
     if run.detail:
         return run.detail
     if run.stopped:

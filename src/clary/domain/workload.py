@@ -94,6 +94,7 @@ class Observation:
     ended_at: float | None = None
     exit_code: int | None = None
     oom_killed: bool = False
+    oom_kills: int = 0  # processes that the kernel ended for their memory, of a run that goes on
     timed_out: bool = False  # max_runtime ended it
     stopped: bool = False  # stop() ended it
     cpu_seconds: float = 0.0

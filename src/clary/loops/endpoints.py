@@ -116,13 +116,15 @@ class EndpointSubject:
         await self._credentials.renew(record, plant)
         if self._settings.policy == "strict":
             self._hold(plant, runs)
-        scope = record.scope
+        scope, machine = record.scope, self._ports.measure()
         return Seen(
             runs=runs,
             view=await self._ports.fronts.observe(scope.account, scope.region, route_name(record)),
             prepared=self._prepared(record, plant),
             environments=self._environments(record, plant),
-            cpus=self._ports.measure().cpus,
+            cpus=machine.cpus,
+            memory=machine.usable,
+            available=machine.available,
             rest=self._settings.rest,
             alarms=await self.guards.states(record, plant),
             resizes=Feature.RESIZE in self._ports.backend.features,
