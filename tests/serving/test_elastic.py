@@ -80,6 +80,20 @@ async def test_as_many_workers_come_as_requests_wait_and_no_more_than_allowed(be
     assert (await bench.invoke(b"again")).status == 200
 
 
+async def test_a_slow_request_after_quick_ones_holds_up_nobody_who_may_have_a_worker(bench: Bench) -> None:
+    gate = Gate()
+    gate.open.set()
+    await bench.put(serverless("r1", most=3))
+    await bench.replica("r1", gate.predict, batch=1)
+    for n in range(3):
+        await bench.invoke(b"quick %d" % n)
+    gate.open.clear()
+    running = [asyncio.create_task(bench.invoke(b"%d" % n)) for n in range(3)]
+    await until(lambda: gate.inside == 3)
+    gate.open.set()
+    assert [(await task).body for task in running] == [b"0", b"1", b"2"]
+
+
 async def test_workers_that_nobody_needs_leave_and_come_back(bench: Bench) -> None:
     await bench.put(serverless("r1", rest=0.2))
     fake = await bench.replica("r1")

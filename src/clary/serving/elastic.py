@@ -108,6 +108,11 @@ class ElasticVariant(Variant):
             self._looking = True
             self._later(LOOK, self._look_for_idle)
 
+    def _send_ahead(self) -> None:
+        """Only once nobody else can come: until then a request that waits gets a worker of its own, however quick the others were."""
+        if self.route.concurrency <= sum(len(replica.workers) for replica in self.replicas.values()):
+            super()._send_ahead()
+
     def _ask(self, seconds: float) -> None:
         if not self._asked:
             self._asked = True
