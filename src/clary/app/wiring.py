@@ -37,6 +37,7 @@ from clary.domain.roles import default_role
 from clary.domain.serverless import Rest
 from clary.domain.topics import Allowed
 from clary.loops import components, endpoints, jobs, orphans, upkeep
+from clary.loops.captures import CapturedFiles
 from clary.loops.job_places import JobSettings
 from clary.loops.job_work import JobPorts
 from clary.loops.ledger import Ledger
@@ -121,9 +122,10 @@ async def control(settings: Settings) -> AsyncIterator[Control]:
         endpoints.attach(endpoint_subject, endpoint_loop, serving_ports),
         endpoints.attach(component_subject, component_loop, serving_ports),
     )
-    chores = (upkeep.keep(logs, clock), upkeep.keep(datapoints, clock), telemetry.run(), job_subject.usage.run())
+    captured = CapturedFiles(settings.root / "fronts", artifacts, logs, clock).run()
+    chores = (*(upkeep.keep(each, clock) for each in (logs, datapoints)), telemetry.run(), job_subject.usage.run())
     loops = (job_loop.run(), endpoint_loop.run(), component_loop.run())
-    tasks = tuple(asyncio.create_task(work) for work in (*loops, *queues.run(), *watch.run(), *chores))
+    tasks = tuple(asyncio.create_task(work) for work in (*loops, *queues.run(), *watch.run(), *chores, captured))
     handlers.load()
     told = api_settings(settings, keys, measured())
     ports = Ports(store, artifacts, built, logs, datapoints, keys, fronts, clock, queues.topics, told)

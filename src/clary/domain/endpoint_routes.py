@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from dataclasses import replace
 
-from clary.domain import instances, own_servers
+from clary.domain import capture, instances, own_servers
 from clary.domain.async_inference import LARGEST, LONGEST
 from clary.domain.fleets import DRAINING, STOPPING, Fleet, Plant, Variant
 from clary.domain.names import route_name
@@ -114,6 +114,8 @@ def _variant_route(plant: Plant, fleet: Fleet, variant: Variant, cpus: int, rest
         multi_model=container.multi_model,
         cached=container.cached,
         boost=None if variant.serverless or container.multi_model or variant.shadow else variant.boost,
+        # a pipeline is captured as its clients see it: what came in at its first container, and what came of it
+        capture={} if container.stage else capture.in_force(fleet.capture),
     )
     if not variant.shadow:
         return made

@@ -154,7 +154,10 @@ def asked_capacity(record: Record, wanted: Sequence[Mapping[str, Any]], now: flo
 
 
 def retained(fleet: Fleet, serving: Fleet, excluded: Collection[str]) -> Fleet:
-    """RetainAllVariantProperties: variants of the same name keep count and weight, apart from the excluded properties."""
+    """RetainAllVariantProperties: variants of the same name keep count and weight, and the endpoint its data capture, apart from the
+    excluded properties."""
+    if serving.capture and "DataCaptureConfig" not in excluded:
+        fleet = replace(fleet, capture=serving.capture)
     for old, *_ in (*serving.groups, *serving.shadows):
         for new in (v for v in fleet.variants if v.name == old.name):
             alike = bool(new.serverless) == bool(old.serverless)

@@ -145,12 +145,13 @@ CREATE_ENDPOINT_CONFIG: tuple[Row, ...] = (
     (_HONOURED, "one shadow of one production variant, as on AWS", "ShadowProductionVariants"),
     *((use, why, _below("ShadowProductionVariants[]", paths)) for use, why, paths in _VARIANT if paths != _SERVERLESS),
     (_REFUSED, "a shadow variant has instances", _below("ShadowProductionVariants[]", _SERVERLESS)),
+    (_RECORDED, _NO_KMS, "DataCaptureConfig.KmsKeyId"),
     (
-        _REFUSED,
-        "data capture is not available yet",
+        _HONOURED,
+        "what was answered well; answers in pieces and sessions are not captured",
         _under(
             "DataCaptureConfig",
-            """EnableCapture InitialSamplingPercentage DestinationS3Uri KmsKeyId CaptureOptions CaptureOptions[].CaptureMode
+            """EnableCapture InitialSamplingPercentage DestinationS3Uri CaptureOptions CaptureOptions[].CaptureMode
             CaptureContentTypeHeader CaptureContentTypeHeader.CsvContentTypes CaptureContentTypeHeader.JsonContentTypes""",
         ),
     ),

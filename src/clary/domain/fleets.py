@@ -143,13 +143,14 @@ class Variant:
 
 @dataclass(frozen=True, slots=True)
 class Fleet:
-    """`id` is new with every fleet. `asynchronous`: the config's AsyncInferenceConfig, if it has one."""
+    """`id` is new with every fleet. `asynchronous`, `capture`: the config's AsyncInferenceConfig and DataCaptureConfig, if it has them."""
 
     id: str
     config: str  # endpoint config's name
     variants: tuple[Variant, ...]
     created: float
     asynchronous: Mapping[str, Any] = field(default_factory=dict)
+    capture: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def replicas(self) -> tuple[Replica, ...]:

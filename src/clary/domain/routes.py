@@ -73,6 +73,7 @@ class VariantRoute:
     multi_model: bool = False  # requests name one of many models (TargetModel), each loaded when it is asked for
     cached: bool = True  # models of a multi-model variant stay loaded between requests
     boost: Boost | None = None  # None: every worker that is allowed may be busy
+    capture: Mapping[str, Any] = field(default_factory=dict)  # the DataCaptureConfig; empty: nothing is captured
 
     def __post_init__(self) -> None:
         if not self.key:

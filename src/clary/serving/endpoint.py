@@ -11,6 +11,7 @@ from collections.abc import Callable
 from clary.domain.counts import VariantCounts
 from clary.domain.routes import EndpointRoute, EndpointView, VariantRoute
 from clary.serving.answers import ModelErrors, error, not_found
+from clary.serving.capture import Captures
 from clary.serving.counting import counts
 from clary.serving.elastic import ElasticVariant, Later
 from clary.serving.pipelines import Passage
@@ -36,6 +37,7 @@ class Endpoint:
         arm: Callable[[Variant], None],
         changed: Callable[[EndpointRoute], None],
         questions: TargetQuestions,
+        captures: Captures,
     ) -> None:
         self.route = route
         self.key = (route.account, route.region, route.name)
@@ -48,6 +50,7 @@ class Endpoint:
         self._arm = arm
         self._changed = changed
         self._questions = questions
+        self._captures = captures
         self._shares = Shares({})
         self._aims: dict[tuple[str, str], Shares] = {}
         self.containers: tuple[str, ...] = ()  # by name, where clients name the one they mean
@@ -79,6 +82,7 @@ class Endpoint:
             if variant is None:
                 variant = self._made(wanted)
             variant.route = wanted
+            variant.capture = self._captures.of(variant.capture, wanted, self.key)
             if not wanted.then:
                 variant.passage = None
             elif variant.passage is None:

@@ -21,6 +21,7 @@ from clary.domain.ids import uuid7
 from clary.domain.routes import EndpointRoute, EndpointView
 from clary.serving import answers, invoke
 from clary.serving.asynchronous import timeout_of
+from clary.serving.capture import Captures
 from clary.serving.endpoint import Endpoint
 from clary.serving.heads import Heads
 from clary.serving.http import Connection
@@ -69,12 +70,13 @@ class Front:
         self.links: set[Link] = set()
         self.endpoints: dict[EndpointKey, Endpoint] = {}
         self.replicas: dict[str, Replica] = {}
-        self.keys = KeyCache(self._ask)
+        self.keys = KeyCache(lambda question: self.ask(question))
         self.seals = Seals(self.keys)
         self.joins = Joins()
         self.sessions = Sessions(files.folder / "sessions.jsonl", wall)
         self._gathered = time.monotonic() + GATHERING
         self.questions = TargetQuestions()
+        self.captures = Captures(files.folder / "captures", loop, wall)
         self.changed: Callable[[EndpointRoute], None] = lambda route: None
         self.ask: Callable[[KeyQuestion], None] = lambda question: None
         self._files = files
@@ -343,6 +345,7 @@ class Front:
                 self.arm,
                 self._tell,
                 self.questions,
+                self.captures,
             )
         self._set_limit()
 
@@ -372,9 +375,6 @@ class Front:
 
     def _tell(self, route: EndpointRoute) -> None:
         self.changed(route)
-
-    def _ask(self, question: KeyQuestion) -> None:
-        self.ask(question)
 
     # -- replicas -----------------------------------------------------------------------------------------------------------------
 

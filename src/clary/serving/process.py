@@ -47,6 +47,7 @@ async def serve(settings: FrontSettings, ready: Callable[[], None], stop: asynci
     loop = asyncio.get_running_loop()
     front = Front(loop, RouteFiles(settings.routes), settings.max_payload)
     front.load(lambda name: home(name, settings.count) == settings.index)
+    front.captures.clean()
     loop.add_signal_handler(signal.SIGTERM, stop.set)
     workers = await loop.create_unix_server(front.link, sock=settings.workers, backlog=BACKLOG)
     channel = ControlChannel(front)
@@ -61,6 +62,7 @@ async def serve(settings: FrontSettings, ready: Callable[[], None], stop: asynci
     await stop.wait()
     looks.cancel()
     await drain(front, http)
+    await front.captures.flush()
     for server in (workers, ctl):
         server.close()
 

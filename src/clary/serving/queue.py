@@ -17,6 +17,7 @@ from clary.domain.routes import ReplicaRoute, VariantRoute, VariantView
 from clary.serving import outliers
 from clary.serving.answers import ModelErrors, success_head
 from clary.serving.boost import HOLD, gathered
+from clary.serving.capture import Capture
 from clary.serving.counters import Counters
 from clary.serving.overload import SHARE, Drain, Refusals, Refused, most_waiting, surplus
 from clary.serving.parking import Parking, signals
@@ -62,12 +63,12 @@ class Variant:
         self._gathered = 0  # how many requests a batch is held for
         self._counted = (0.0, 0)  # when the rate of arrivals was last looked at, and how many there had been
         self._grouping = False
-        self.armed = False
-        self.hope = False
+        self.armed = self.hope = False
         self.leaving: list[Replica] = []
         self.passage: Passage | None = None  # to the next container of a pipeline
         self.mirror: Mirror | None = None  # to a shadow, which gets copies of what comes in here
         self.copies: Mirror | None = None  # the one that leads here, where this is a shadow
+        self.capture: Capture | None = None  # keeps a part of what comes in here, and its answers
         self.singles = Singles(self, request_id, later)
         self.names_model = False  # requests name a model, of this container or of one behind it: `targets.MultiVariant`
         self._uneven = False  # queued requests do not expire in their order
@@ -86,6 +87,8 @@ class Variant:
         if self.full():
             return False
         self.arrived(prediction)
+        if self.capture is not None and not prediction.single:
+            self.capture.take(prediction)
         self.accept(prediction)
         return True
 
@@ -162,8 +165,7 @@ class Variant:
 
     def pump(self, late: bool = False) -> None:
         """Give queued requests to free workers until one side is empty. Unless it is `late`, some are held a moment for a larger batch."""
-        self._scheduled = False
-        queue = self.queue
+        self._scheduled, queue = False, self.queue
         if self._grouping and not late and 0 < len(queue) < self._gathered:
             self._hold()
             return

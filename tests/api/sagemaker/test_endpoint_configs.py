@@ -23,6 +23,7 @@ async def test_create_describe_list_delete(ask: Any, config: str, clock: Any) ->
 
 
 SUCCESS = "SUCCESS_NOTIFICATION_TOPIC"
+CAPTURE = {"InitialSamplingPercentage": 5, "CaptureOptions": [{"CaptureMode": "Input"}]}
 
 
 @pytest.mark.parametrize(
@@ -45,7 +46,7 @@ async def test_variants_that_are_refused(ask: Any, config: str, changes: dict[st
 @pytest.mark.parametrize(
     ("params", "words"),
     [
-        ({"DataCaptureConfig": {"EnableCapture": True}}, "DataCaptureConfig .*not available yet"),
+        ({"DataCaptureConfig": {**CAPTURE, "DestinationS3Uri": "https://example.com/o"}}, "not an S3 URI"),
         ({"ShadowProductionVariants": [VARIANT]}, "must be unique; 'A'"),
         (
             {"ShadowProductionVariants": [{**VARIANT, "VariantName": name} for name in "ST"]},

@@ -8,7 +8,7 @@ from typing import Any
 from clary.api import paging, records, tagging
 from clary.api.call import Call, Params
 from clary.api.registry import operation
-from clary.domain import async_inference, components, fields, regression, serverless
+from clary.domain import async_inference, capture, components, fields, regression, serverless
 from clary.domain.errors import Invalid
 
 
@@ -27,6 +27,8 @@ async def create_endpoint_config(call: Call, params: Params) -> Params:
             )
     if not all(variant.get("ModelName") for variant in params["ProductionVariants"]):
         records.check_role(call, params["ExecutionRoleArn"])
+    if params.get("DataCaptureConfig"):
+        capture.check_config(params["DataCaptureConfig"], params["ProductionVariants"])
     _check_shadows(params["ProductionVariants"], shadows)
     for variant in (*params["ProductionVariants"], *shadows):
         if variant.get("ModelName"):

@@ -13,6 +13,7 @@ from clary.api.registry import operation
 from clary.api.sagemaker import inference_components
 from clary.domain import (
     capacity,
+    capture,
     components,
     deployment_rules,
     endpoints,
@@ -70,7 +71,7 @@ async def _fleet(call: Call, config_name: str) -> Fleet:
     role = config.document["request"].get("ExecutionRoleArn", "")
     containers[""] = [Container("", "", role=role, wall=wall, isolated=cut)]  # of variants for inference components
     fleet = new_fleet(call.new_id(), config_name, rows, containers, call.now, shadows)
-    fleet = replace(fleet, asynchronous=asynchronous)
+    fleet = replace(fleet, asynchronous=asynchronous, capture=config.document["request"].get("DataCaptureConfig") or {})
     serverless.check_fleet(fleet)
     check_shadows(fleet)
     target_models.check_fleet(fleet)
@@ -132,6 +133,8 @@ def _described(record: Record) -> Params:
         }
     if shown is not None and shown.asynchronous:
         answer["AsyncInferenceConfig"] = dict(shown.asynchronous)
+    if shown is not None and shown.capture:
+        answer["DataCaptureConfig"] = capture.summary(shown.capture, plant.serving is not None)
     if plant.failure:
         answer["FailureReason"] = plant.failure
     if plant.deployment:
