@@ -81,6 +81,14 @@ def test_tiny_shares_stay_legal() -> None:
     assert ("cpu.weight", "10000", True) in settings("cpu", 2, Limits(1000, 1, 1))
 
 
+def test_what_is_idle_may_be_borrowed_and_the_weight_stays() -> None:
+    assert {file: value for file, value, _ in settings("cpu", 2, Limits(0.5, 1, 1, burst=4.0))} == {
+        "cpu.weight": "50",
+        "cpu.max": "400000 100000",
+    }
+    assert ("cpu.cfs_quota_us", "200000", True) in settings("cpu", 1, Limits(2.0, 1, 1, burst=1.0))
+
+
 def test_a_group_is_made_limited_counted_and_named(tmp_path: Path) -> None:
     folder = str(tmp_path)
     made = Cgroups({name: Controller(name, 2, folder) for name in ("cpu", "memory", "pids")})

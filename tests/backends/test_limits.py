@@ -164,6 +164,26 @@ async def test_cpu_ceiling(limited: Sandboxes) -> None:
     assert 0.2 < seen.cpu_seconds < allowed * 1.0 + 0.5
 
 
+async def test_cpu_that_is_idle_may_be_borrowed(limited: Sandboxes) -> None:
+    """Half a second of work at a fifth of a CPU takes two seconds and more, unless a whole CPU may be borrowed."""
+    if "cpu" not in limited.backend.groups:
+        pytest.skip("without control groups a CPU is the least that is given")
+    spin = "import time\nend = time.thread_time() + 0.5\nwhile time.thread_time() < end: pass\n"
+
+    async def takes(key: str, burst: float) -> float:
+        seen, log = await limited.run(key, PYTHON, "-I", "-S", "-c", spin, cpu=0.2, burst=burst)
+        assert (seen.exit_code, seen.cpu_seconds > 0.4) == (0, True), log
+        assert seen.started_at is not None
+        assert seen.ended_at is not None
+        return seen.ended_at - seen.started_at
+
+    assert await takes("alone", 0.0) > 1.8
+    took = [await takes("borrows-0", 1.0)]
+    while min(took) >= 1.8 and len(took) < 8:  # others may be at work on this machine: then nothing is idle
+        took.append(await takes(f"borrows-{len(took)}", 1.0))
+    assert min(took) < 1.8
+
+
 async def test_running_figures(limited: Sandboxes) -> None:
     script = "taken = bytearray(100 << 20); print('up', flush=True); import time; time.sleep(60)"
     handle = await limited.start("figures", PYTHON, "-c", script)

@@ -79,3 +79,10 @@ def test_what_strict_may_ever_reserve() -> None:
     check_reservable([SMALL, SMALL], machine, "endpoint")
     with pytest.raises(LimitExceeded, match=r"endpoint usage' cannot hold 3 Instances on this machine \(0 of 4 vCPU"):
         check_reservable([SMALL] * 3, machine, "endpoint")
+
+
+@pytest.mark.parametrize("policy", ["fit", "strict"])
+def test_what_is_borrowed_is_what_the_machine_has_and_is_not_reserved(policy: str) -> None:
+    size = Size("ml.m5.large up to 8 vCPU", 2, 4 * GIB, burst=8.0)
+    got = fit(size, Machine(4, 64 * GIB, 64 * GIB), policy)
+    assert (got.cpu, got.burst) == (2.0, 4.0)

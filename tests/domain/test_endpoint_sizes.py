@@ -149,8 +149,11 @@ def test_an_objective_goes_to_the_front(world: World) -> None:
     assert world.route.variants[0].boost == BOOST
     assert {r.allowance for r in world.route.variants[0].replicas} == {8}
     assert asked_boost(world.record, "A", BOOST, 8) == world.record
+    assert {world.sizes[replica] for replica in world.ready()} == {"ml.m5.large up to 8 vCPU"}  # of those that are idle
+    assert size_of(world.record, "A") == SizeSeen(2000, 2000)
     world.record = asked_boost(world.record, "A", None)
     world.settle()
+    assert {world.sizes[replica] for replica in world.ready()} == {"ml.m5.large"}
     assert world.route.variants[0].boost is None
     assert {r.allowance for r in world.route.variants[0].replicas} == {2}
 

@@ -72,5 +72,16 @@ def test_other_sizes_have_no_parts(name: str) -> None:
     assert instances.sized(name) == name
 
 
+def test_a_type_that_borrows() -> None:
+    name = instances.sized("ml.m5.large", 1500, 512, 8)
+    assert name == "ml.m5.large at 1500 millicpu with 512 MB up to 8 vCPU"
+    assert instances.parts(name) == ("ml.m5.large", 1500, 512)
+    size = instances.find(name)
+    assert size is not None
+    assert (size.vcpu, size.cores, size.burst) == (2, 1.5, 8.0)
+    assert (plain := instances.find("ml.m5.large up to 4 vCPU")) is not None
+    assert (plain.vcpu, plain.cores, plain.burst) == (2, 0.0, 4.0)
+
+
 def test_a_type_that_is_none_has_no_size_either() -> None:
     assert instances.find("ml.none.large at 500 millicpu") is None

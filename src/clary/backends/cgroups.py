@@ -33,11 +33,16 @@ class Controller:
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """cpu in vCPU (weight and ceiling), memory in bytes, pids a count."""
+    """cpu in vCPU (weight, and ceiling where `burst` is no more), memory in bytes, pids a count."""
 
     cpu: float
     memory: int
     pids: int
+    burst: float = 0.0
+
+    @property
+    def ceiling(self) -> float:
+        return max(self.cpu, self.burst)
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,7 +128,7 @@ class Group:
 
 def settings(controller: str, version: int, limits: Limits) -> list[tuple[str, str, bool]]:
     """(file, value, needed) for a controller; pure. Swap counts as memory where the kernel can tell."""
-    quota = max(1000, round(limits.cpu * _PERIOD_US))
+    quota = max(1000, round(limits.ceiling * _PERIOD_US))
     match controller, version:
         case "cpu", 1:
             shares = max(2, round(1024 * limits.cpu))

@@ -127,7 +127,7 @@ def arguments(workload: Workload, engine: Engine | None) -> tuple[str, ...]:
         "none",
     ]
     argv += ["--network", "bridge" if container.network else "none", "--security-opt", "no-new-privileges"]
-    argv += _limits(workload.cpu, workload.memory)
+    argv += _limits(max(workload.cpu, workload.burst), workload.memory)
     argv += ["--pids-limit", str(workload.pids), "--env-file", ENV_FILE]
     for mount in container.mounts:
         if ":" in mount.source + mount.target:

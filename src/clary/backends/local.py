@@ -118,14 +118,14 @@ class LocalBackend:
             await asyncio.to_thread(folder.write, "stop.json", {"grace": spec["grace"] if grace is None else grace})
             folder.tell(signal.SIGTERM)
 
-    async def resize(self, handle: str, cpu: float, memory: int) -> None:
+    async def resize(self, handle: str, cpu: float, memory: int, burst: float = 0.0) -> None:
         """NotFound for a run that is not there or has ended; Unschedulable when the kernel refuses the new size."""
         root = self._index.root(handle)
         folder = Folder.of(root) if root else None
         spec = folder.read("spec.json") if folder else None
         if folder is None or spec is None or folder.read("exit.json") is not None:
             raise NotFound(f"no run {handle!r} to resize")
-        await asyncio.to_thread(self._resize, folder, spec, Limits(cpu, memory, spec["pids"]))
+        await asyncio.to_thread(self._resize, folder, spec, Limits(cpu, memory, spec["pids"], burst))
 
     async def forget(self, handle: str) -> None:
         root = self._index.root(handle)
@@ -208,7 +208,7 @@ class LocalBackend:
         filled = {sandbox.UID: str(uid), sandbox.FILES: str(etc), **self._take_gpus(workload)}
         arguments = [*_fill(request.options, filled), *request.environment]
         _secret(folder.path / "bwrap.args", "".join(item + "\0" for item in arguments).encode())
-        limits = Limits(workload.cpu, workload.memory, workload.pids)
+        limits = Limits(workload.cpu, workload.memory, workload.pids, workload.burst)
         group = self.groups.create(hashlib.sha256(workload.key.encode()).hexdigest()[:40], limits)
         spec = self._spec(request, folder, group, _fill(request.command, filled))
         beside = containers.beside(workload, request.container, self._engine, folder.path)
@@ -236,7 +236,7 @@ class LocalBackend:
             "disk": workload.disk,
             "disk_paths": [mount.source for mount in workload.mounts if mount.mode == "rw"],
             "rlimits": self._rlimits(workload),
-            "affinity": None if "cpu" in self.groups else self._affinity(workload.cpu),
+            "affinity": None if "cpu" in self.groups else self._affinity(max(workload.cpu, workload.burst)),
             "nice": 0 if "cpu" in self.groups else 5,
         }
 
@@ -295,13 +295,13 @@ class LocalBackend:
 
     def _resize(self, folder: Folder, spec: Mapping[str, Any], limits: Limits) -> None:
         _group(spec).impose(limits)
-        containers.resize(spec, limits.cpu, limits.memory)
+        containers.resize(spec, limits.ceiling, limits.memory)
         if "memory" not in spec["folders"]:
             folder.write("limits.json", {"memory": limits.memory})
             folder.tell(signal.SIGUSR1)
         said = folder.read("run.json")
         if "cpu" not in spec["folders"] and said:
-            cores = self._affinity(limits.cpu)
+            cores = self._affinity(limits.ceiling)
             for pid in family(said["pid"])[1:]:
                 try:
                     os.sched_setaffinity(pid, cores)

@@ -43,6 +43,7 @@ class Fit:
     memory: int
     gpus: int
     notes: tuple[str, ...] = ()
+    burst: float = 0.0  # vCPU that it may borrow while they are idle; they are not reserved
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +72,7 @@ def fit(size: Size, machine: Machine, policy: str, usage: str = "training job") 
     if policy == "strict":
         if size.vcpu > machine.cpus or size.memory > machine.memory or size.gpus > machine.gpus:
             raise LimitExceeded(_limit_text(size, machine, usage))
-        return Fit(float(size.cores or size.vcpu), size.memory, size.gpus)
+        return Fit(float(size.cores or size.vcpu), size.memory, size.gpus, burst=min(size.burst, machine.cpus))
     notes: list[str] = []
     cores = size.cores or size.vcpu
     cpu, memory = min(cores, machine.cpus), min(size.memory, machine.usable)
@@ -86,7 +87,7 @@ def fit(size: Size, machine: Machine, policy: str, usage: str = "training job") 
         have = f"{gpus} of its {size.accelerators} are" if gpus else "none is"
         notes.append(f"{size.name} has {size.accelerators} {kind}(s), {have} on this machine: it runs on CPU" if not gpus
                      else f"{size.name} has {size.accelerators} {kind}(s), {have} on this machine")  # fmt: skip
-    return Fit(float(cpu), memory, gpus, tuple(notes))
+    return Fit(float(cpu), memory, gpus, tuple(notes), min(size.burst, machine.cpus))
 
 
 def part(whole: Fit, of: int) -> Fit:

@@ -26,6 +26,7 @@ class Size:
     accelerator: str = ""
     exact: bool = True
     cores: float = 0.0  # where it is not a whole number of vCPUs
+    burst: float = 0.0  # vCPU that may be borrowed while they are idle
 
     @property
     def gpus(self) -> int:
@@ -102,7 +103,10 @@ _SERVERLESS = re.compile(r"^serverless (?P<memory>\d+) MB x (?P<most>\d+)$")
 
 _COMPONENT = re.compile(r"^component (?P<cores>[\d.e+]+) cores (?P<memory>\d+) MB (?P<accelerators>\d+) accelerators$")
 
-_SIZED = re.compile(r"^(?P<type>\S+)(?: at (?P<millicpu>\d+) millicpu)?(?: with (?P<memory>\d+) MB)?$")
+_SIZED = re.compile(
+    r"^(?P<type>\S+)(?: at (?P<millicpu>\d+) millicpu)?(?: with (?P<memory>\d+) MB)?"
+    r"(?: up to (?P<burst>\d+) vCPU)?$"
+)
 
 _TYPE = re.compile(r"^ml\.(?P<family>[a-z0-9-]+)\.(?P<size>medium|large|(?P<times>\d*)xlarge)$")
 
@@ -135,13 +139,16 @@ def component(cores: float, memory: int, accelerators: int) -> str:
     return f"component {cores:g} cores {memory} MB {accelerators} accelerators"
 
 
-def sized(name: str, millicpu: int = 0, memory: int = 0) -> str:
-    """The name of an instance type that has other CPU (thousandths of a vCPU) or memory (MB) than its own; 0: its own."""
-    return name + (f" at {millicpu} millicpu" if millicpu else "") + (f" with {memory} MB" if memory else "")
+def sized(name: str, millicpu: int = 0, memory: int = 0, burst: int = 0) -> str:
+    """The name of an instance type that has other CPU (thousandths of a vCPU) or memory (MB) than its own (0: its own), and of as many
+    vCPU as `burst` borrows what is idle."""
+    name += f" at {millicpu} millicpu" if millicpu else ""
+    name += f" with {memory} MB" if memory else ""
+    return name + (f" up to {burst} vCPU" if burst else "")
 
 
 def parts(name: str) -> tuple[str, int, int]:
-    """Instance type, thousandths of a vCPU and MB of what `sized` named."""
+    """Instance type, thousandths of a vCPU and MB of what `sized` named; what it may borrow is not asked for."""
     match = _SIZED.match(name)
     return (match["type"], int(match["millicpu"] or 0), int(match["memory"] or 0)) if match else (name, 0, 0)
 
@@ -151,7 +158,8 @@ def _sized(name: str) -> Size | None:
     base = find(kind) if kind != name else None
     if base is None:
         return None
-    size = replace(base, name=name)
+    match = _SIZED.match(name)
+    size = replace(base, name=name, burst=float(match["burst"] or 0) if match else 0.0)
     if millicpu:
         size = replace(size, vcpu=math.ceil(millicpu / 1000), cores=millicpu / 1000)
     return replace(size, memory=memory << 20) if memory else size

@@ -59,6 +59,7 @@ class Workload:
     mounts: tuple[Mount, ...]
     log_path: str | None  # stdout and stderr, line by line: "<epoch ms>\t<text>\n"
     cpu: float = 1.0
+    burst: float = 0.0  # vCPU that it may use while nobody else wants them, where that is more than `cpu`
     memory: int = 1 << 30
     pids: int = 4096
     disk: int | None = None  # bytes that READ_WRITE mounts may grow to together

@@ -268,7 +268,7 @@ class EndpointSubject:
                     f"{command.instance_type} has {fit.memory >> 20} MiB of memory here, and the model uses "
                     f"{run.memory_bytes >> 20} MiB"
                 )
-            await self._ports.backend.resize(command.handle, fit.cpu, fit.memory)
+            await self._ports.backend.resize(command.handle, fit.cpu, fit.memory, fit.burst)
             folder = Path(replica_folder(self._settings, command.id))
             await asyncio.to_thread(replica_files.resized, folder, fit.memory)
         except NotFound:

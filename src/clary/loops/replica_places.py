@@ -191,6 +191,7 @@ def replica_workload(
         mounts=tuple(mounts),
         log_path=log_path,
         cpu=fit.cpu,
+        burst=fit.burst,
         memory=fit.memory,
         network=not isolated or bool(prepared.get("image")),
         hostname="localhost",

@@ -27,6 +27,7 @@ class MemoryBackend:
         self.workloads: dict[str, Workload] = {}
         self.stops: list[tuple[str, float | None]] = []
         self.sizes: dict[str, tuple[float, int]] = {}
+        self.bursts: dict[str, float] = {}
         self.stubborn = False  # True: stop alone ends nothing
         self._runs: dict[str, Observation] = {}
         self._listeners: list[Callable[[str], None]] = []
@@ -49,10 +50,11 @@ class MemoryBackend:
         if handle in self._runs and not self.stubborn:
             self.finish(handle, 143, stopped=True)
 
-    async def resize(self, handle: str, cpu: float, memory: int) -> None:
+    async def resize(self, handle: str, cpu: float, memory: int, burst: float = 0.0) -> None:
         if handle not in self._runs or self._runs[handle].state.is_terminal:
             raise NotFound(f"no run {handle!r} to resize")
         self.sizes[handle] = (cpu, memory)
+        self.bursts[handle] = burst
 
     async def forget(self, handle: str) -> None:
         if handle in self._runs and not self._runs[handle].state.is_terminal:
@@ -203,6 +205,7 @@ class BackendConformance:
         backend = self.backend(tmp_path)
         handle = await self.begin(backend, self.workload(tmp_path, "sleep 60"))
         await backend.resize(handle, 0.5, 128 << 20)
+        await backend.resize(handle, 0.5, 128 << 20, burst=2.0)
         seen = await backend.observe(handle)
         assert seen is not None
         assert seen.state is RunState.RUNNING
