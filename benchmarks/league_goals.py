@@ -90,11 +90,11 @@ def boost(rows: Sequence[Row]) -> list[common.Row]:
     """Goal 14, of rows with a start of 8 s on bursty traces: requests late and cost, all together."""
     late = {name: sum(row.late_pct for row in rows if row.policy == name) for name in (CLARY, NO_BOOST)}
     cost = {name: sum(row.cost_over_cstar for row in rows if row.policy == name) for name in (CLARY, NO_BOOST)}
-    fewer = late[NO_BOOST] / max(late[CLARY], 1e-9)
+    # Where nobody was late there is nothing to compare, which is not a pass.
+    share = late[CLARY] / late[NO_BOOST] if late[NO_BOOST] else None
+    ok = None if share is None else share <= 0.1
     return [
-        common.Row(
-            "14 fewer late with boost, start 8 s", min(fewer, 1e6), "x", "no boost", None, ">= 10", fewer >= 10.0
-        ),
+        common.Row("14 late with boost, start 8 s", share, "x", "no boost", None, "<= 0.1", ok),
         _row(14, "cost with boost there", cost[CLARY] / cost[NO_BOOST], "x", 0.8, "no boost"),
     ]
 

@@ -65,6 +65,7 @@ def test_goals_can_fail() -> None:
     assert [goal.ok for goal in ahead([row(), row("hpa", 1.15)])] == [False, False]
     assert [goal.ok for goal in boost([row(late=0.01), row(NO_BOOST, 2.0, 0.2)])] == [True, True]
     assert [goal.ok for goal in boost([row(late=0.03), row(NO_BOOST, 1.2, 0.2)])] == [False, False]
+    assert boost([row(), row(NO_BOOST, 2.0)])[0].ok is None  # nobody was late: nothing is shown
 
 
 def test_steps_are_judged() -> None:

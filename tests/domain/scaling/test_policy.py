@@ -43,7 +43,7 @@ def test_the_boost_is_told_how_to_drain_and_park() -> None:
     )  # a slow request and half a running one are taken off
     assert quick.rate == pytest.approx(30.0)  # the last worker is left to the queue
     slow = decide(seconds([40] * 60), Current(3), ClaryPolicy(objective=0.25))
-    assert (slow.hold, slow.rate) == (1.0, 40.0)
+    assert (slow.hold, slow.rate) == (0.5, 40.0)
     assert slow.delta <= 0.3
     assert slow.base > quick.base
 
@@ -127,7 +127,19 @@ def test_absurd_samples_are_survived() -> None:
 def test_without_boost_replicas_have_fixed_workers() -> None:
     desired = decide(seconds([40] * 60), Current(3, allowance=2), replace(POLICY, boost=False, ready=2))
     assert desired.allowance == 2
-    assert desired.count * 2 >= 6
+    assert desired.base == desired.count * 2 >= 6
+
+
+def test_without_boost_a_replica_that_is_not_needed_goes_though_all_are_in_use() -> None:
+    fixed = replace(POLICY, boost=False, ready=2)
+    assert decide(seconds([1] * 60), Current(5, allowance=2, boosting=True), fixed).count == 4
+
+
+def test_without_boost_the_rate_is_not_counted_twice() -> None:
+    fixed = replace(POLICY, boost=False, ready=2)
+    burst = decide(seconds([40] * 50 + [200] * 10), Current(3, allowance=2), fixed)
+    again = decide(seconds([40] * 50 + [200] * 10), Current(3, starting=burst.count - 3, allowance=2), fixed)
+    assert burst.count == again.count
 
 
 @pytest.mark.parametrize(

@@ -17,7 +17,7 @@ from clary.domain.scaling.staffing import staffing, tail
 
 IN_EVERY = 10.0  # seconds between two replicas that are given up
 MINUTE = 60
-LEAST_DELTA = 0.2
+LEAST_DELTA = 0.3
 SPARE = 1.1  # a replica that this much more load would bring back stays
 MOST_WORKERS = 4096  # beyond this an absurd sample asks, not a user
 
@@ -33,7 +33,7 @@ class Regime(NamedTuple):
 
 
 QUICK = Regime(0.5, 0.35, 1.0, 1.0)  # a worker that is given work now still comes in time: the boost carries the load
-SLOW = Regime(2e-4, 1.0, 0.3, 0.0)  # it comes too late: staffing carries the load
+SLOW = Regime(2e-3, 0.5, 0.3, 0.0)  # it comes too late: staffing carries the load
 FIXED = Regime(2e-4, 30.0, 0.3, 0.0)  # there is no boost
 
 
@@ -149,7 +149,9 @@ class ClaryPolicy:
         allowance = current.allowance if self.boost else self.ready or current.allowance
         ready = self.ready or max(1, int(allowance / self.surge))
         wanted = max(need, queue)
-        short = max(0, wanted - (current.count + current.starting) * allowance)
+        there = (current.count + current.starting) * allowance
+        # Without a boost all workers are ready ones: the peak has counted already what the rate needs.
+        short = max(0, wanted - (there if self.boost else max(there, peak)))
         terms = [
             Term(
                 "load",
@@ -171,14 +173,15 @@ class ClaryPolicy:
             if math.ceil(SPARE * peak / ready) >= have:
                 terms.append(Term("spare", have, (("spare", SPARE), ("peak", peak))))
                 count, won = have, "spare"
-            elif current.boosting or last.queued or early:
+            elif (self.boost and current.boosting) or last.queued or early:
                 terms.append(Term("calm", have, (("queued", last.queued), ("since", now - memory.shrunk))))
                 count, won = have, "calm"
             else:
                 count, memory = have - 1, memory._replace(shrunk=now)
         elif current.failing:
             terms.append(Term("failing", count))
-        base = need if regime is not QUICK else int(load.erlang)
+        # Without a boost nothing is parked; with a quick one a parked worker is as good as an idle one.
+        base = count * allowance if not self.boost else int(load.erlang) if regime is QUICK else need
         terms.append(Term("psi", load.psi, (("share", regime.share), ("variation", load.variation), ("queue", queue))))
         rate = max(0.0, load.rate.now - regime.lean / load.service)
         reason = Reason(won, tuple(terms))

@@ -15,7 +15,7 @@ WINDOWS = (4, 15, 60)  # seconds
 DECAY = 0.997  # a sample
 LEAST, MOST = 0.5, 25.0  # of the squared coefficient of variation of arrivals
 TREND = 15  # seconds
-SURE = 2.0  # standard deviations that a trend must be away from none
+SURE = 3.0  # standard deviations that a trend must be away from none
 
 
 class Rate(NamedTuple):
