@@ -55,7 +55,7 @@ def alarm(state: str, name: str = "bad") -> Record:
 
 
 def history(yard: Yard) -> list[dict[str, Any]]:
-    lines = yard.logs.tail(SCOPE, "/aws/sagemaker/Endpoints/e", "history", 100)
+    lines = yard.logs.tail(SCOPE, "/clary/Endpoints/e", "history", 100)
     return [json.loads(line) for line in lines]
 
 

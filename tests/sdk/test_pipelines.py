@@ -82,6 +82,7 @@ def test_every_container_has_a_log_stream(user: User, pipeline: str) -> None:
     user.ask(pipeline, "x")
     group = f"/aws/sagemaker/Endpoints/{pipeline}"
     streams = [s["logStreamName"] for s in user.logs.describe_log_streams(logGroupName=group)["logStreams"]]
+    assert {stream.rpartition("/")[2] for stream in streams} == {"wash", "iron", "fold"}, "and nothing else"
     for name in ("wash", "iron", "fold"):
         [stream] = [s for s in streams if s.endswith(f"/{name}")]
         assert stream.startswith("v1/i-")

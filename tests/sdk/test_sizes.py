@@ -153,7 +153,7 @@ def eater(user: User) -> str:
 
 
 def history(user: User, endpoint: str) -> list[str]:
-    group = f"/aws/sagemaker/Endpoints/{endpoint}"
+    group = f"/clary/Endpoints/{endpoint}"
     events = user.logs.get_log_events(logGroupName=group, logStreamName="history", startFromHead=True)["events"]
     steps = [json.loads(event["message"]) for event in events]
     return [step["why"] for step in steps if step["what"] == "memory grown"]

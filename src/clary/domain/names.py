@@ -25,3 +25,8 @@ def log_group(route: str) -> str:
     """Where its replicas' logs are."""
     kind, name = resource_of(route)
     return f"/aws/sagemaker/{'InferenceComponents' if kind == COMPONENT else 'Endpoints'}/{name}"
+
+
+def history_group(route: str) -> str:
+    """Where its history is: not among its replicas' logs, whose streams clients list and read as the model's."""
+    return log_group(route).replace("/aws/sagemaker/", "/clary/", 1)

@@ -44,7 +44,7 @@ from clary.domain.fleets import PLANNED, Plant
 from clary.domain.ids import arn as make_arn
 from clary.domain.instances import GIB, Size
 from clary.domain.lifecycle import EndpointStatus
-from clary.domain.names import COMPONENT, log_group, resource_of, route_name
+from clary.domain.names import COMPONENT, history_group, log_group, resource_of, route_name
 from clary.domain.resources import KINDS, Record
 from clary.domain.workload import Feature, Observation
 from clary.loops import replica_files, replica_places
@@ -279,7 +279,7 @@ class EndpointSubject:
 
     def _write_history(self, command: WriteHistory, record: Record) -> None:
         note = command.note
-        group, at = log_group(route_name(record)), int(note.at * 1000)
+        group, at = history_group(route_name(record)), int(note.at * 1000)
         line = {"n": command.number, "endpoint": record.arn, "created": record.created, "what": note.what}
         line |= {"why": note.why, "config": note.config, "status": command.status}
         self._ports.logs.open(record.scope, group, replica_places.HISTORY, note.at)

@@ -8,9 +8,9 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 
 from clary.app.cli.client import ApiFailure, Client
-from clary.app.cli.logs import ENDPOINTS
 from clary.app.cli.output import NOT_FOUND, Refused, say, say_json, table
 from clary.app.cli.site import find
+from clary.domain.names import history_group
 
 STREAM = "history"
 ENDS = frozenset({"in service", "rolled back", "rollback failed", "failed", "out of service"})
@@ -28,7 +28,7 @@ def history(directory: str | None, endpoint: str, *, as_json: bool) -> None:
 
 def steps_of(client: Client, endpoint: str) -> list[dict[str, Any]]:
     """Every step that is still kept, oldest first, as a document; [] where there are none."""
-    return steps(_events(client, ENDPOINTS + endpoint.rpartition("/")[2]))
+    return steps(_events(client, history_group(endpoint.rpartition("/")[2])))
 
 
 def _events(client: Client, group: str) -> Iterator[dict[str, Any]]:
