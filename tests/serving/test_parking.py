@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import dataclass, replace
 from math import inf
+from pathlib import Path
 
 import pytest
-from tests.serving.fakes import ACCOUNT, REGION, replica, variant
+from tests.serving.fakes import ACCOUNT, REGION, Bench, echo, replica, route, until, variant
 from tests.serving.test_queue import Stage
 
 from clary.domain.routes import Boost, EndpointRoute, EndpointView, ReplicaView, Signals, VariantView
 from clary.serving.counting import counts
 from clary.serving.parking import Meter, Parking
+from clary.toolkit import frames
 
 BOOST = Boost(objective=0.5, hold=0.5)
 
@@ -225,3 +228,28 @@ def test_objectives_and_signals_pass_as_json() -> None:
         ACCOUNT, REGION, "iris", 1, (VariantView("A", (ReplicaView("r", "ready"),), signals=Signals(3)),)
     )
     assert EndpointView.from_json(view.to_json()) == view
+
+
+async def test_a_request_behind_one_that_hangs_gets_a_parked_worker(tmp_path: Path) -> None:
+    """Nothing was to be expected of the first: all before were answered at once, by one worker."""
+    go_on = asyncio.Event()
+
+    async def hangs(batch: list[frames.Request]) -> list[tuple[int, int, bytes, bytes]]:
+        if bytes(batch[0].body) == b"hang":
+            await go_on.wait()
+        return await echo(batch)
+
+    async with Bench(tmp_path) as bench:
+        await bench.put(route(variant("AllTraffic", 1.0, replica("r1", 3), boost=Boost(objective=0.2))))
+        await bench.replica("r1", hangs, workers=3, batch=1)
+        for number in range(10):
+            assert (await bench.invoke(b"%d" % number)).status == 200
+        first = asyncio.create_task(bench.invoke(b"hang"))
+        await until(lambda: bench.front.replicas["r1"].busy == 1)
+        async with asyncio.timeout(10):
+            assert (await bench.invoke(b"1")).status == 200
+        go_on.set()
+        assert (await first).status == 200
+        [told] = bench.front.counts()
+        assert told.signals is not None
+        assert (told.completed, told.signals.ceiling) == (12, 3)

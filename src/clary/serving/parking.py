@@ -111,6 +111,11 @@ class Parking:
         """How many more may be busy, as last decided."""
         return self.most - self._count()
 
+    @property
+    def full(self) -> bool:
+        """Whether none is parked. While some are, nothing is sent ahead to one that is busy: it may hang."""
+        return self.most >= self.ceiling
+
     def _count(self) -> int:
         return sum(replica.busy for replica in self._replicas)
 

@@ -173,12 +173,10 @@ class Variant:
             kept = 0 if late else len(queue)
             replica = self._pick(kept)
             if replica is None:
-                self._send_ahead()
-                if (
-                    queue
-                    and any(r.spare() for r in self.replicas.values())
-                    and (not self.parking or self.parking.room > 0)
-                ):
+                parking = self.parking
+                if parking is None or parking.full:
+                    self._send_ahead()
+                if queue and any(r.spare() for r in self.replicas.values()) and (parking is None or parking.room > 0):
                     self._hold()
                 return
             # a probe of one that is out is one request
