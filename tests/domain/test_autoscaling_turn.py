@@ -34,6 +34,7 @@ class House:
         self.now = NOW
         self.notes: dict[str, dict[str, Any]] = {}
         self.timing = "aws"
+        self.silent: frozenset[str] = frozenset()
 
     def tracking(self, name: str = "p", target: float = 60.0, **config: Any) -> str:
         config = {"TargetValue": target, "ScaleOutCooldown": 300, "ScaleInCooldown": 300, **config}
@@ -63,7 +64,13 @@ class House:
 
     def turn(self) -> Decision[Any]:
         seen = Seen(
-            self.capacity, dict(self.heard), dict.fromkeys(self.heard, 60.0), self.policies, self.actions, self.timing
+            self.capacity,
+            dict(self.heard),
+            dict.fromkeys(self.heard, 60.0),
+            self.policies,
+            self.actions,
+            self.silent,
+            self.timing,
         )
         decision = decide(self.record, seen, self.now)
         self.record = decision.record
@@ -315,6 +322,19 @@ def test_a_resource_that_takes_no_change_is_named_as_the_reason() -> None:
     assert house.last["NotScaledReasons"] == [{"Code": "TargetServicePutResourceAsUnscalable"}]
     house.capacity = Capacity(1, 1, True)
     assert house.settle() == 2
+
+
+def test_a_metric_that_stops_holds_capacity_and_says_so() -> None:
+    house = House(current=4)
+    name = house.alarm(house.tracking(), 1, 54, above=False)
+    house.heard.clear()
+    house.silent = frozenset({name})
+    house.turn()
+    house.turn()
+    assert house.capacity.desired == 4
+    assert [note["StatusMessage"] for note in house.notes.values()] == [
+        "Nothing was changed: the metric has no datapoints: capacity is held."
+    ]
 
 
 def test_an_alarm_that_left_its_state_is_forgotten() -> None:

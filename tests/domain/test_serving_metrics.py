@@ -56,6 +56,13 @@ def test_one_second_of_a_variant() -> None:
     assert [row[:2] for row in latency] == [(7, 700_000.0), (7, 70_000.0)]
 
 
+def test_how_much_of_a_provisioned_concurrency_is_used() -> None:
+    for busy, wanted in ((0, 0.0), (3, 0.75), (9, 1.0)):
+        found = made(replace(BASE, warm=4, in_flight=busy))["ServerlessProvisionedConcurrencyUtilization"]
+        assert (found.count, found.total) == (1, wanted)
+    assert "ServerlessProvisionedConcurrencyUtilization" not in made(replace(BASE, in_flight=3))
+
+
 def test_what_an_asynchronous_variant_does_not_report() -> None:
     gained = replace(BASE, arrivals=1, completed=1, model_seconds=0.1, model_buckets=((bucket(100_000.0), 1.0),))
     slow = replace(gained, overhead_seconds=0.1, overhead_buckets=((bucket(100_000.0), 1.0),), asynchronous=True)

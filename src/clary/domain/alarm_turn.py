@@ -115,15 +115,15 @@ def _measured(request: Mapping[str, Any], looked: Plan, seen: Seen, before: Stat
     return _said(request, looked, verdict_of(request, looked, seen), before, now)
 
 
-def verdict_of(request: Mapping[str, Any], looked: Plan, seen: Seen) -> Verdict:
-    """What a metric alarm's windows say; those with the running one, when that is certain to breach."""
+def verdict_of(request: Mapping[str, Any], looked: Plan, seen: Seen, early: bool = True) -> Verdict:
+    """What a metric alarm's windows say; where `early`, those with the running one, when that is certain to breach."""
     verdict = evaluate(request, _windows(request, looked, seen, looked.end))
-    if verdict.value != StateValue.ALARM and decides_early(request) and seen.values is None:
+    if early and verdict.value != StateValue.ALARM and decides_early(request) and seen.values is None:
         running = _windows(request, looked, seen, looked.last)
         newest = running[0]
         if newest is not None and newest.certain and breaches(request, newest.value):
-            early = evaluate(request, running)
-            verdict = early if early.value == StateValue.ALARM else verdict
+            sooner = evaluate(request, running)
+            verdict = sooner if sooner.value == StateValue.ALARM else verdict
     return verdict
 
 

@@ -56,13 +56,15 @@ class Refused:
 @dataclass(frozen=True, slots=True)
 class Seen:
     """`capacity` None: the resource is gone. `heard`: alarms by name, those that still are in the state that drives their policy.
-    `steps`: after how many seconds each may act again. `policies` by ARN, `actions` by name, as recorded."""
+    `silent`: alarms whose metric has no datapoints any more. `steps`: after how many seconds each may act again. `policies` by ARN,
+    `actions` by name, as recorded."""
 
     capacity: Capacity | None
     heard: Mapping[str, Heard] = field(default_factory=dict)
     steps: Mapping[str, float] = field(default_factory=dict)
     policies: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     actions: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    silent: frozenset[str] = frozenset()
     timing: str = FAST
 
 

@@ -41,7 +41,7 @@ PREDEFINED: Mapping[str, Predefined] = {
         INSTANCES, "AWS/SageMaker", "ConcurrentRequestsPerModel", "Average", 10
     ),
     "SageMakerVariantProvisionedConcurrencyUtilization": Predefined(
-        PROVISIONED, "AWS/SageMaker", "ServerlessProvisionedConcurrencyUtilization", "Maximum"
+        PROVISIONED, "AWS/SageMaker", "ServerlessProvisionedConcurrencyUtilization", "Average"
     ),
     "SageMakerInferenceComponentInvocationsPerCopy": Predefined(COPIES, "AWS/SageMaker", "InvocationsPerCopy", "Sum"),
     "SageMakerInferenceComponentConcurrentRequestsPerCopyHighResolution": Predefined(

@@ -41,6 +41,15 @@ def _prune(turn: Turn) -> None:
     """Alarms that left the state in which they drive a policy are none of ours any more."""
     triggers = turn.document["triggers"]
     kept = {n: t for n, t in triggers.items() if n in turn.seen.heard and t["policy"] in turn.seen.policies}
+    for name in turn.seen.silent & triggers.keys():
+        policy = turn.seen.policies.get(triggers[name]["policy"])
+        if policy is not None:
+            _tell(
+                turn,
+                f"monitor alarm {name} in state INSUFFICIENT_DATA",
+                "the metric has no datapoints: capacity is held",
+                [],
+            )
     if kept != triggers:
         turn.document["triggers"] = kept
         for member in ("acted", "said"):
@@ -251,10 +260,7 @@ def _say(turn: Turn, opinion: _Opinion, code: str, why: str) -> None:
     """Tell why nothing is done, once for each reason in a row."""
     if not code or turn.document["said"].get(opinion.alarm) == code:
         return
-    count = turn.document["count"] + 1
     turn.document["said"] = {**turn.document["said"], opinion.alarm: code}
-    turn.document["count"] = count
-    id = activity_id(turn.record, count)
     reason: dict[str, Any] = {"Code": code}
     if code == "AlreadyAtMaxCapacity":
         reason["MaxCapacity"] = turn.document["max"]
@@ -262,12 +268,20 @@ def _say(turn: Turn, opinion: _Opinion, code: str, why: str) -> None:
         reason["MinCapacity"] = turn.document["min"]
     elif code != _UNSCALABLE:
         reason["CurrentCapacity"] = turn.capacity.desired
+    _tell(turn, opinion.cause, why, [reason])
+
+
+def _tell(turn: Turn, cause: str, why: str, reasons: list[dict[str, Any]]) -> None:
+    """Keep that nothing was changed."""
+    count = turn.document["count"] + 1
+    turn.document["count"] = count
     activity = {
-        "id": id,
+        "id": activity_id(turn.record, count),
         "description": "Attempting to scale due to alarm triggered",
-        "cause": opinion.cause,
+        "cause": cause,
         "start": turn.now,
         "details": why,
     }
     note = entry_of(turn, activity, "Failed", f"Nothing was changed: {why}.", True)
-    turn.commands.append(Note(id, {**note.entry, "NotScaledReasons": [reason], "scaled": "no"}))
+    told = {"NotScaledReasons": reasons} if reasons else {}
+    turn.commands.append(Note(activity["id"], {**note.entry, **told, "scaled": "no"}))

@@ -42,6 +42,7 @@ class VariantCounts:
     queued: int = 0  # requests that wait, at this moment
     in_flight: int = 0  # requests that workers have
     signals: Signals | None = None  # of a variant with a latency objective
+    warm: int = 0  # of a serverless variant: its provisioned concurrency
 
     @property
     def home(self) -> tuple[str, str, str]:

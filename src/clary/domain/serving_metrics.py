@@ -118,6 +118,10 @@ def _of_variant(rows: Sequence[VariantCounts], where: Mapping[str, str], at: flo
         concurrent = [sum(concurrent) / serving] * serving
     if concurrent:
         summaries.append((_CONCURRENT[PLACED in where], "None", weighed((value, 1.0) for value in concurrent)))
+    warm = sum(row.warm for row in rows)
+    if warm:
+        busy = sum(row.in_flight for row in rows) / warm
+        summaries.append(("ServerlessProvisionedConcurrencyUtilization", "None", single(min(1.0, busy))))
     made = [
         Datapoint(Series.of(NAMESPACE, metric, where, unit), at, summary, fine=True)
         for metric, unit, summary in summaries

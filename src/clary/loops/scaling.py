@@ -39,6 +39,7 @@ from clary.domain.autoscaling import (
     triggered,
 )
 from clary.domain.autoscaling_activity import Apply, Command, Forget, Note, Refused, Seen
+from clary.domain.autoscaling_alarms import AWS
 from clary.domain.autoscaling_policies import Heard
 from clary.domain.capacity import Machine
 from clary.domain.decisions import Decision
@@ -97,12 +98,15 @@ class ScalingSubject:
         actions = {each.document["name"]: each.document for each in await self._parts(record, ACTION)}
         heard: dict[str, Heard] = {}
         steps: dict[str, float] = {}
+        silent: set[str] = set()
         for name, trigger in document["triggers"].items():
             alarm = await self._ports.store.get(alarms.KIND, scope, name)
             if alarm is not None and _drives(alarm, trigger):
                 heard[name] = await self._heard(alarm)
                 steps[name] = 10.0 if alarms.period_of(alarm.document["request"]) < 60 else 60.0
-        return Seen(held, heard, steps, policies, actions, self._ports.timing)
+            elif alarm is not None and alarm.status == alarms.StateValue.INSUFFICIENT_DATA:
+                silent.add(name)
+        return Seen(held, heard, steps, policies, actions, frozenset(silent), self._ports.timing)
 
     async def _capacity(self, record: Record, place: Place) -> Capacity | None:
         resource = await self._ports.store.get(place.kind, record.scope, place.name)
@@ -120,11 +124,15 @@ class ScalingSubject:
         return await self._ports.store.page(Query(kind, target.scope, where={"target": target.name}, limit=_MANY))
 
     async def _heard(self, alarm: Record) -> Heard:
+        """Under AWS's timing only windows that ended count, though the alarm may know sooner what they will say."""
         request = alarm.document["request"]
         seen = await self._ports.alarms.observe(alarm)
-        verdict = alarm_turn.verdict_of(request, alarms.plan(request, seen.at), seen)
+        looked = alarms.plan(request, seen.at)
+        verdict = alarm_turn.verdict_of(request, looked, seen)
+        whole = alarm_turn.verdict_of(request, looked, seen, early=False)
+        waits = self._ports.timing == AWS and verdict.value != whole.value
         above = str(request["ComparisonOperator"]).startswith("GreaterThan")
-        return Heard(alarm.name, above, float(request["Threshold"]), verdict.points)
+        return Heard(alarm.name, above, float(request["Threshold"]), () if waits else verdict.points, verdict.filled)
 
     def decide(self, record: Record, observation: Seen, now: float) -> Decision[Command]:
         return autoscaling_turn.decide(record, observation, now)

@@ -43,4 +43,5 @@ def counts(variant: Variant, account: str, region: str, endpoint: str, asynchron
         variant.waiting(),
         sum(replica.in_flight() for replica in variant.replicas.values()),
         signals(variant.parking, counters.late, perf_counter()),
+        route.warm,
     )
