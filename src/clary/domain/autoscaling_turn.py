@@ -275,8 +275,9 @@ def _tell(turn: Turn, cause: str, why: str, reasons: list[dict[str, Any]]) -> No
     """Keep that nothing was changed."""
     count = turn.document["count"] + 1
     turn.document["count"] = count
+    id = activity_id(turn.record, count)
     activity = {
-        "id": activity_id(turn.record, count),
+        "id": id,
         "description": "Attempting to scale due to alarm triggered",
         "cause": cause,
         "start": turn.now,
@@ -284,4 +285,4 @@ def _tell(turn: Turn, cause: str, why: str, reasons: list[dict[str, Any]]) -> No
     }
     note = entry_of(turn, activity, "Failed", f"Nothing was changed: {why}.", True)
     told = {"NotScaledReasons": reasons} if reasons else {}
-    turn.commands.append(Note(activity["id"], {**note.entry, **told, "scaled": "no"}))
+    turn.commands.append(Note(id, {**note.entry, **told, "scaled": "no"}))
