@@ -34,13 +34,13 @@ class Change:
 
 @dataclass(frozen=True, slots=True)
 class Heard:
-    """An alarm in the state that drives its policy: the points that counted, oldest first; `missing` ones count as nothing."""
+    """An alarm in the state that drives its policy: the points that counted, oldest first. `stale`: the newest ones are missing."""
 
     name: str
     above: bool  # it compares with "greater than"
     threshold: float
     points: tuple[Point, ...]
-    missing: int = 0
+    stale: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,8 +63,8 @@ def tracking(heard: Heard, current: int, target: float, last: Change | None) -> 
         value = max(point.value for point in (fresh or heard.points)[-2:])
         wanted = math.ceil(base * value / target - 1e-9)
         return Wanted(max(wanted, current), f"{base} x {value:g} / {target:g}")
-    if heard.missing:
-        return Wanted(None, f"{heard.missing} datapoints are missing: hold")
+    if heard.stale:
+        return Wanted(None, "the newest datapoints are missing: hold")
     if not fresh:
         return Wanted(None, "no datapoints since the last change: hold")
     value = max(point.value for point in fresh)

@@ -131,8 +131,9 @@ class ScalingSubject:
         verdict = alarm_turn.verdict_of(request, looked, seen)
         whole = alarm_turn.verdict_of(request, looked, seen, early=False)
         waits = self._ports.timing == AWS and verdict.value != whole.value
+        stale = bool(verdict.points) and verdict.points[-1].at < looked.end - 2 * looked.period
         above = str(request["ComparisonOperator"]).startswith("GreaterThan")
-        return Heard(alarm.name, above, float(request["Threshold"]), () if waits else verdict.points, verdict.filled)
+        return Heard(alarm.name, above, float(request["Threshold"]), () if waits else verdict.points, stale)
 
     def decide(self, record: Record, observation: Seen, now: float) -> Decision[Command]:
         return autoscaling_turn.decide(record, observation, now)
