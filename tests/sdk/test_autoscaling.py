@@ -65,6 +65,21 @@ def count(user: User, endpoint: str) -> int:
     return int(variant["CurrentInstanceCount"])
 
 
+def drop(user: User, endpoint: str) -> None:
+    """An endpoint cannot be deleted while it scales."""
+
+    def asked() -> bool:
+        try:
+            user.sm.delete_endpoint(EndpointName=endpoint)
+        except ClientError as error:
+            if "in-progress" not in str(error):
+                raise
+            return False
+        return True
+
+    until(asked)
+
+
 @contextmanager
 def load(user: User, endpoint: str, body: str, threads: int = 2) -> Iterator[list[Exception]]:
     """Requests one after the other from so many threads; what failed."""
@@ -155,7 +170,7 @@ def test_step_policies_follow_the_cpu(user: User, scaling: Any, watch: Any) -> N
     causes = [a["Cause"] for a in scaling.describe_scaling_activities(**target)["ScalingActivities"]]
     assert causes[-1] == f"monitor alarm {endpoint}-out in state ALARM triggered policy out"
     assert causes[0] == f"monitor alarm {endpoint}-in in state ALARM triggered policy in"
-    user.sm.delete_endpoint(EndpointName=endpoint)
+    drop(user, endpoint)
     watch.delete_alarms(AlarmNames=[f"{endpoint}-out", f"{endpoint}-in"])
 
 
@@ -207,7 +222,7 @@ def test_step_policies_scale_in_both_directions(user: User, scaling: Any, watch:
         made["out"]: [f"{endpoint}-out"],
         made["in"]: [f"{endpoint}-in"],
     }
-    user.sm.delete_endpoint(EndpointName=endpoint)
+    drop(user, endpoint)
     where = {"ServiceNamespace": "sagemaker", "ResourceIds": [target["ResourceId"]]}
     until(lambda: not scaling.describe_scalable_targets(**where)["ScalableTargets"])
     policies = {"ServiceNamespace": "sagemaker", "ResourceId": target["ResourceId"]}
@@ -347,7 +362,7 @@ def test_a_schedule_sets_the_range(user: User, scaling: Any) -> None:
             ScalableTargetAction={"MinCapacity": 1},
         )
     assert caught.value.response["Error"]["Code"] == "ValidationException"
-    user.sm.delete_endpoint(EndpointName=endpoint)
+    drop(user, endpoint)
 
 
 @pytest.mark.skipif(not AWS.exists(), reason="scripts/test makes .venv-cli")
@@ -383,4 +398,4 @@ def test_the_aws_cli_registers_and_watches_a_load_test(user: User, server: Serve
     aws("application-autoscaling", "delete-scaling-policy", *where, "--policy-name", "busy")
     aws("application-autoscaling", "deregister-scalable-target", *where)
     assert aws("cloudwatch", "describe-alarms", "--alarm-names", high)["MetricAlarms"] == []
-    user.sm.delete_endpoint(EndpointName=endpoint)
+    drop(user, endpoint)
