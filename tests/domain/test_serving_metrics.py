@@ -128,6 +128,14 @@ def test_usage() -> None:
     assert told(usage("e", "v", replace(before, started=0.5), replace(now, limit=0))) == {}
 
 
+def test_a_serverless_variant_tells_of_its_setups() -> None:
+    found = made(replace(BASE, arrivals=4, completed=4, models=(("setups", 2.0), ("setup", 0.5))))
+    assert (found["ModelSetupTime"].count, found["ModelSetupTime"].total) == (2, 500_000.0)
+    assert "ModelSetupTime" not in made(
+        replace(BASE, arrivals=4, completed=4, models=(("setups", 0.0), ("setup", 0.0)))
+    )
+
+
 def test_a_multi_model_variant_tells_of_its_loads() -> None:
     counted = {"hits": 3.0, "misses": 1.0, "loads": 2.0, "loading": 0.5, "waits": 4.0, "waiting": 2.0, "unloads": 0.0}
     gained = replace(BASE, arrivals=4, completed=4, models=tuple(counted.items()), loaded=(1.0, 3.0))

@@ -62,6 +62,8 @@ async def test_a_request_waits_for_a_replica_and_the_control_plane_hears_of_it(b
     assert (await waiting).body == b"hello"
     assert view(bench).setups == 1
     assert view(bench).setup_seconds > 0
+    [counted] = bench.front.counts()
+    assert dict(counted.models)["setups"] == 1
 
 
 async def test_as_many_workers_come_as_requests_wait_and_no_more_than_allowed(bench: Bench) -> None:

@@ -36,7 +36,7 @@ class VariantCounts:
     overhead_seconds: float = 0.0
     model_buckets: tuple[tuple[int, float], ...] = ()
     overhead_buckets: tuple[tuple[int, float], ...] = ()
-    models: tuple[tuple[str, float], ...] = ()  # of a multi-model variant: what `serving/loads.py` counts, by name
+    models: tuple[tuple[str, float], ...] = ()  # of many models: what `serving/loads.py` counts; serverless: setups
     loaded: tuple[float, ...] = ()  # models that are loaded, per replica that serves
     asynchronous: bool = False  # predictions come from a queue, at whatever time suits
     queued: int = 0  # requests that wait, at this moment

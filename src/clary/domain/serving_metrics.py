@@ -135,7 +135,8 @@ def _of_variant(rows: Sequence[VariantCounts], where: Mapping[str, str], at: flo
 
 
 def _of_models(rows: Sequence[VariantCounts]) -> list[tuple[str, str, Summary]]:
-    """Of a multi-model variant. Of the loads of one second their number and their mean are known, not the shortest and the longest."""
+    """Of a multi-model variant, and of a serverless one. Of the loads and setups of one second their number and their mean are known, not
+    the shortest and the longest."""
     whole: dict[str, float] = {}
     for row in rows:
         for name, count in row.models:
@@ -146,6 +147,7 @@ def _of_models(rows: Sequence[VariantCounts]) -> list[tuple[str, str, Summary]]:
         ("ModelDownloadingTime", "downloads", "downloading"),
         ("ModelLoadingTime", "loads", "loading"),
         ("ModelUnloadingTime", "unloads", "unloading"),
+        ("ModelSetupTime", "setups", "setup"),
     ):
         count = whole.get(number, 0.0)
         if count > 0:

@@ -160,6 +160,9 @@ class ElasticVariant(Variant):
         if self._looking:
             self._later(LOOK, self._look_for_idle)
 
+    def model_counts(self) -> tuple[tuple[str, float], ...]:
+        return ("setups", float(self._setups)), ("setup", self._setup_seconds)
+
     def view(self) -> VariantView:
         seen = super().view()
         resting = not seen.queued and not seen.in_flight

@@ -147,7 +147,7 @@ class Variant:
         return Replica(route, self, changed)
 
     def model_counts(self) -> tuple[tuple[str, float], ...]:
-        """What is counted of loading models, where there are many."""
+        """What is counted of loading models, where there are many or they come with demand."""
         return ()
 
     def waiting(self) -> int:
