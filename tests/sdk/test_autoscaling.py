@@ -335,6 +335,30 @@ def test_copies_of_a_component_follow_their_range(user: User, scaling: Any) -> N
     scaling.deregister_scalable_target(**target)
 
 
+def test_provisioned_concurrency_follows_its_range_and_reports_its_use(user: User, scaling: Any, watch: Any) -> None:
+    model = user.scripted({"code/inference.py": BURNS}, {}, PYTHON)
+    config = {"MemorySizeInMB": 1024, "MaxConcurrency": 4, "ProvisionedConcurrency": 1}
+    name = unique("serverless")
+    variant = {"VariantName": "v1", "ModelName": model, "ServerlessConfig": config}
+    user.sm.create_endpoint_config(EndpointConfigName=name, ProductionVariants=[variant])
+    user.sm.create_endpoint(EndpointName=name, EndpointConfigName=name)
+    user.settled(name, "InService")
+    target = {**target_of(name), "ScalableDimension": "sagemaker:variant:DesiredProvisionedConcurrency"}
+    scaling.register_scalable_target(**target, MinCapacity=2, MaxCapacity=4)
+
+    def warm() -> int:
+        [seen] = user.sm.describe_endpoint(EndpointName=name)["ProductionVariants"]
+        return int(seen["CurrentServerlessConfig"]["ProvisionedConcurrency"])
+
+    until(lambda: warm() == 2)
+    done = until(lambda: scaling.describe_scaling_activities(**target)["ScalingActivities"])[0]
+    assert done["Description"] == "Setting desired provisioned concurrency to 2."
+    metric = "ServerlessProvisionedConcurrencyUtilization"
+    until(lambda: watch.list_metrics(Namespace="AWS/SageMaker", MetricName=metric)["Metrics"])
+    scaling.deregister_scalable_target(**target)
+    drop(user, name)
+
+
 def test_a_schedule_sets_the_range(user: User, scaling: Any) -> None:
     model = user.scripted({"code/inference.py": BURNS}, ONE, PYTHON)
     endpoint = user.endpoint({"ModelName": model})
