@@ -4,10 +4,11 @@ front lives on."""
 from __future__ import annotations
 
 import concurrent.futures
+import itertools
 import os
 import signal
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
@@ -114,9 +115,15 @@ class Queue:
         until(lambda: len(self.versions("told")) == count, 30, "every answer is told of")
 
 
-@pytest.fixture(scope="module")
-def queue(scene: Scene) -> Queue:
-    return Queue(scene, "queue-of-calls")
+_number = itertools.count()
+
+
+@pytest.fixture
+def queue(scene: Scene) -> Iterator[Queue]:
+    """Gone with its test: others count the replicas of the Clary that all share."""
+    made = Queue(scene, f"queue-{next(_number)}")
+    yield made
+    scene.delete(made.name)
 
 
 def test_a_killed_control_plane_loses_no_call_and_predicts_none_twice(scene: Scene, queue: Queue) -> None:
@@ -132,8 +139,7 @@ def test_a_killed_control_plane_loses_no_call_and_predicts_none_twice(scene: Sce
     assert queue.ran("begin") == queue.ran("end") == Counter(range(CALLS)), "the model ran once for each"
 
 
-def test_a_killed_front_loses_no_call(scene: Scene) -> None:
-    queue = Queue(scene, "queue-front")
+def test_a_killed_front_loses_no_call(scene: Scene, queue: Queue) -> None:
     queue.fill()
     until(lambda: queue.answered() >= 20, 60)
     scene.back("front-0", scene.kill("front-0"))
