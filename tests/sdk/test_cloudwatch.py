@@ -146,7 +146,7 @@ def test_a_training_job_reports_its_metrics(server: Server) -> None:
 BUSY = """
 import time
 open("/opt/ml/model/big", "wb").write(bytes(30_000_000))
-end = time.monotonic() + 5
+end = time.monotonic() + 12  # so that it is looked at twice, each 5 s: a share of CPU lies between two looks
 while time.monotonic() < end:
     sum(range(1000))
 """
