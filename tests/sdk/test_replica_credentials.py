@@ -56,12 +56,11 @@ def test_a_models_own_boto3_has_keys_and_renews_them(user: User) -> None:
     assert user.s3.get_object(Bucket=user.bucket, Key="from-inside")["Body"].read() == b"x"
 
     # what a renewal writes: other keys in the same file
-    (folder,) = (
+    (file,) = (
         path
-        for path in (user.server.settings.root / "replicas").iterdir()
-        if first["key"] in (path / "spec" / "aws-credentials.json").read_text()
+        for path in (user.server.settings.root / "replicas").glob("*/spec/aws-credentials.json")
+        if first["key"] in path.read_text()
     )
-    file = folder / "spec" / "aws-credentials.json"
     document = json.loads(file.read_text())
     answer = user.server.client("sts").assume_role(RoleArn=ROLE, RoleSessionName=unique("renewed"))["Credentials"]
     document |= {k: answer[k] for k in ("AccessKeyId", "SecretAccessKey", "SessionToken")}

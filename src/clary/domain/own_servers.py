@@ -1,8 +1,8 @@
 """A model whose code is its own HTTP server (GET /ping and POST /invocations): how its user says so. Pure.
 
 SageMaker runs `docker run IMAGE serve`. There is no image here, so the program `serve` is one of the code: an executable file `serve`,
-or `serve.py`. Or the container's Environment gives a command line. A script that SAGEMAKER_PROGRAM names otherwise is the inference
-toolkit's, whatever lies beside it.
+or `serve.py`. Or the container's Environment gives a command line. A script that SAGEMAKER_PROGRAM names is the inference toolkit's,
+whatever it is called and whatever lies beside it: that is how the SDKs send an `entry_point`.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ def command(environment: Mapping[str, str], files: Collection[str], code_dir: st
     if environment.get(COMMAND, "").strip():
         return ["/bin/sh", "-c", environment[COMMAND]]
     program = environment.get("SAGEMAKER_PROGRAM", "")
-    if program and program not in PROGRAMS:
+    if program and program != PROGRAMS[0]:
         return []
     name = program or next((each for each in PROGRAMS if each in files), "")
     return [f"{code_dir}/{name}"] if name else []
