@@ -327,7 +327,7 @@ def test_lists_deletion_and_the_name_being_taken(user: User) -> None:
 @pytest.mark.parametrize(
     ("changes", "code", "words"),
     [
-        ({"image": "somewhere/unheard-of:1"}, "ValidationException", "no runtime for the image"),
+        ({"image": "somewhere/unheard-of:1"}, "ValidationException", "stands for no runtime"),
         ({"RoleArn": "arn:aws:iam::999999999999:role/Other"}, "ValidationException", "Could not assume role"),
         (
             {"OutputDataConfig": {"S3OutputPath": "s3://no-such-bucket-here/x"}},
