@@ -22,6 +22,7 @@ from clary.domain.autoscaling import (
     TARGET,
     check_namespace,
     new_target,
+    part_name,
     place_of,
     target_arn,
     target_name,
@@ -101,6 +102,20 @@ async def deregister_scalable_target(call: Call, params: Params) -> Params:
     for kind in (POLICY, ACTION):
         for part in await parts(call, kind, record.name):
             await drop_part(call, part)
+    return {}
+
+
+async def delete_part(call: Call, params: Params, kind: str, what: str, name: str) -> Params:
+    """Delete a target's policy or scheduled action, called `what` to the user. NotFound, in AWS's words, when there is none."""
+    check_namespace(params)
+    await target(call, params)
+    resource, dimension = params["ResourceId"], params["ScalableDimension"]
+    record = await call.store.get(kind, call.scope, part_name(resource, dimension, name))
+    if record is None:
+        raise NotFound(
+            f"No {what} found for service namespace: {NAMESPACE}, resource ID: {resource}, scalable dimension: {dimension}: {name}"
+        )
+    await drop_part(call, record)
     return {}
 
 

@@ -11,7 +11,7 @@ from clary.api.call import Call, Params
 from clary.api.registry import operation
 from clary.domain import schedules
 from clary.domain.autoscaling import ACTION, NAMESPACE, action_arn, check_namespace, part_name
-from clary.domain.errors import AlreadyExists, Invalid, LimitExceeded, NotFound, Stale
+from clary.domain.errors import AlreadyExists, Invalid, LimitExceeded, Stale
 from clary.domain.resources import Record
 
 _MOST = 200  # scheduled actions of a target
@@ -79,18 +79,7 @@ def _check(request: dict[str, Any], now: float, fresh: bool) -> None:
 @operation("application-autoscaling", "DeleteScheduledAction")
 async def delete_scheduled_action(call: Call, params: Params) -> Params:
     """Delete a scheduled action; the range stays as it is."""
-    check_namespace(params)
-    await autoscaling.target(call, params)
-    resource, dimension = params["ResourceId"], params["ScalableDimension"]
-    name = part_name(resource, dimension, params["ScheduledActionName"])
-    record = await call.store.get(ACTION, call.scope, name)
-    if record is None:
-        raise NotFound(
-            f"No scheduled action found for service namespace: {NAMESPACE}, resource ID: {resource}, scalable dimension: {dimension}: "
-            f"{params['ScheduledActionName']}"
-        )
-    await autoscaling.drop_part(call, record)
-    return {}
+    return await autoscaling.delete_part(call, params, ACTION, "scheduled action", params["ScheduledActionName"])
 
 
 @operation("application-autoscaling", "DescribeScheduledActions")

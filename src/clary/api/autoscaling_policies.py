@@ -20,7 +20,7 @@ from clary.domain.autoscaling import (
     policy_of,
 )
 from clary.domain.autoscaling_policies import check_steps
-from clary.domain.errors import AlreadyExists, Invalid, LimitExceeded, NotFound, Stale
+from clary.domain.errors import AlreadyExists, Invalid, LimitExceeded, Stale
 from clary.domain.ids import arn as make_arn
 from clary.domain.resources import Query, Record
 
@@ -115,17 +115,7 @@ def _alarm(call: Call, name: str) -> Params:
 @operation("application-autoscaling", "DeleteScalingPolicy")
 async def delete_scaling_policy(call: Call, params: Params) -> Params:
     """Delete a policy, and the alarms that it made."""
-    check_namespace(params)
-    await autoscaling.target(call, params)
-    resource, dimension = params["ResourceId"], params["ScalableDimension"]
-    record = await call.store.get(POLICY, call.scope, part_name(resource, dimension, params["PolicyName"]))
-    if record is None:
-        raise NotFound(
-            f"No scaling policy found for service namespace: {NAMESPACE}, resource ID: {resource}, scalable dimension: {dimension}: "
-            f"{params['PolicyName']}"
-        )
-    await autoscaling.drop_part(call, record)
-    return {}
+    return await autoscaling.delete_part(call, params, POLICY, "scaling policy", params["PolicyName"])
 
 
 @operation("application-autoscaling", "DescribeScalingPolicies")
