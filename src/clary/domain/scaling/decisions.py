@@ -1,0 +1,211 @@
+"""A decision of scaling as it is written down: one JSON event each in the log group `/clary/Scaling/ENDPOINT`, stream VARIANT.
+
+Owns the format, when a decision is worth an event, and its words. Refuses to know policies and log files. An event:
+
+    {"at": epoch seconds, "policy": name, "level": staffing | size | fleet | hold | range,
+     "saw": {"rate", "service_ms", "in_flight", "queued", "late", "count", "starting", "size", ...}, as far as the policy looks at it,
+     "candidates": [{"name", "wanted", figures ...}], "won": name, "why": a sentence,
+     "from": {"count", "millicpu", "allowance"}, "to": the same, "applied": bool, "refused": why it could not be done}
+
+`level` is the dearest thing that it changes: `fleet` replicas, `size` a replica's CPU, `staffing` the workers that stay ready. `hold`
+changes nothing because something is missing; `range` is a range or a schedule, not a policy. In `from` and `to`, 0 is not known or
+as the instance type has it. A decision that is applied later, or not at all, has a second event.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from clary.domain.scaling.signals import Reason, Term
+
+STAFFING, SIZE, FLEET, HOLD, RANGE = "staffing", "size", "fleet", "hold", "range"
+KEEP_DAYS = 14
+AGAIN = 60.0  # seconds after which an unchanged decision is told again, while requests come
+FIGURES = ("psi",)  # terms that are figures of the decision, not candidates
+
+
+@dataclass(frozen=True, slots=True)
+class State:
+    """What a variant has, or shall have."""
+
+    count: int = 0
+    millicpu: int = 0
+    allowance: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """See the module. `saw` and a candidate's figures are numbers by name."""
+
+    at: float
+    policy: str
+    level: str
+    won: str
+    why: str
+    before: State
+    after: State
+    saw: Mapping[str, float] = field(default_factory=dict)
+    candidates: tuple[Term, ...] = ()
+    applied: bool = False
+    refused: str = ""
+
+    @property
+    def outcome(self) -> tuple[Any, ...]:
+        """What makes it another decision than the one before."""
+        return self.policy, self.level, self.won, self.after, self.applied, self.refused
+
+
+def group_of(endpoint: str) -> str:
+    """The log group of an endpoint's decisions."""
+    return f"/clary/Scaling/{endpoint}"
+
+
+def worth(event: Event, last: tuple[Any, ...] | None, told: float, busy: bool) -> bool:
+    """Whether the event is to be written, after one of outcome `last` at `told`: when it is another decision, changes something, or
+    an `AGAIN` has passed in which requests came."""
+    if last is None or event.outcome != last:
+        return True
+    if event.applied and event.before != event.after:
+        return True
+    return busy and not 0 <= event.at - told < AGAIN
+
+
+def candidates_of(reason: Reason) -> tuple[tuple[Term, ...], dict[str, float]]:
+    """A reason's candidates, and its figures."""
+    figures: dict[str, float] = {}
+    for term in reason.terms:
+        if term.name in FIGURES:
+            figures |= {term.name: term.wanted, **dict(term.of)}
+    return tuple(term for term in reason.terms if term.name not in FIGURES), figures
+
+
+def line(event: Event) -> str:
+    """The event as its log line."""
+    document = {
+        "at": round(event.at, 3),
+        "policy": event.policy,
+        "level": event.level,
+        "saw": _numbers(event.saw.items()),
+        "candidates": [
+            {"name": term.name, "wanted": _number(term.wanted), **_numbers(term.of)} for term in event.candidates
+        ],
+        "won": event.won,
+        "why": event.why,
+        "from": _state(event.before),
+        "to": _state(event.after),
+        "applied": event.applied,
+        **({"refused": event.refused} if event.refused else {}),
+    }
+    return json.dumps(document, separators=(",", ":"))
+
+
+def parse(text: str) -> Event | None:
+    """The event of a log line; None for one that is none."""
+    try:
+        read = json.loads(text)
+        terms = tuple(
+            Term(
+                str(row["name"]),
+                _read(row["wanted"]),
+                tuple((name, _read(value)) for name, value in row.items() if name not in ("name", "wanted")),
+            )
+            for row in read["candidates"]
+        )
+        states = [State(*(int(read[side][name]) for name in ("count", "millicpu", "allowance"))) for side in _SIDES]
+        return Event(
+            at=float(read["at"]),
+            policy=str(read["policy"]),
+            level=str(read["level"]),
+            won=str(read["won"]),
+            why=str(read["why"]),
+            before=states[0],
+            after=states[1],
+            saw={name: _read(value) for name, value in read["saw"].items()},
+            candidates=terms,
+            applied=bool(read["applied"]),
+            refused=str(read.get("refused", "")),
+        )
+    except (ValueError, KeyError, TypeError, AttributeError):
+        return None
+
+
+_SIDES = ("from", "to")
+
+
+def _state(state: State) -> dict[str, int]:
+    return {"count": state.count, "millicpu": state.millicpu, "allowance": state.allowance}
+
+
+def _numbers(rows: Iterable[tuple[str, float]]) -> dict[str, float | None]:
+    return {name: _number(value) for name, value in rows}
+
+
+def _number(value: float) -> float | None:
+    """As JSON has numbers: what is not finite is null."""
+    if not math.isfinite(value):
+        return None
+    return int(value) if float(value).is_integer() else float(f"{value:.6g}")
+
+
+def _read(value: float | None) -> float:
+    return math.nan if value is None else float(value)
+
+
+# -- words ------------------------------------------------------------------------------------------------------------------------
+
+
+def seen(event: Event) -> str:
+    """What was seen, as far as the event says."""
+    saw = event.saw
+    parts = []
+    if "rate" in saw:
+        cost = f" of {saw['service_ms']:.3g} ms" if saw.get("service_ms") else ""
+        parts.append(f"{saw['rate']:.3g} requests a second{cost}")
+    if "p99_ms" in saw and math.isfinite(saw["p99_ms"]):
+        parts.append(f"p99 {saw['p99_ms']:.3g} ms")
+    if "value" in saw:
+        parts.append(f"a metric of {saw['value']:.4g} against {saw.get('threshold', math.nan):.4g}")
+    if "in_flight" in saw:
+        parts.append(f"{saw['in_flight']:.0f} in work and {saw.get('queued', 0):.0f} waiting")
+    if saw.get("late"):
+        parts.append(f"{saw['late']:.0f} late in the last minute")
+    parts.append(_have(event))
+    return ", ".join(parts)
+
+
+def _have(event: Event) -> str:
+    text = f"{event.before.count} replica{'' if event.before.count == 1 else 's'}"
+    if event.saw.get("starting"):
+        text += f" ({event.saw['starting']:.0f} starting)"
+    if event.before.millicpu:
+        text += f" of {event.before.millicpu} millicpu"
+    if event.before.allowance:
+        text += f", {event.before.allowance} workers each at most"
+    return text
+
+
+def wanted(event: Event) -> str:
+    """What each candidate wanted, the one that won first; "" without candidates."""
+    ordered = sorted(event.candidates, key=lambda term: term.name != event.won)
+    return ", ".join(f"{term.name} {term.wanted:.4g}" for term in ordered)
+
+
+def done(event: Event) -> str:
+    """What was done, held or refused."""
+    changes = []
+    for name, unit in (("count", "replicas"), ("millicpu", "millicpu each"), ("allowance", "workers each at most")):
+        old, new = getattr(event.before, name), getattr(event.after, name)
+        if old != new and new:
+            changes.append(f"{old} to {new} {unit}" if old else f"{new} {unit}")
+        elif old != new and name == "count":
+            changes.append(f"{old} to {new} {unit}")
+    what = ", ".join(changes)
+    if event.refused:
+        return f"not done{f' ({what})' if what else ''}: {event.refused}"
+    if event.level == HOLD:
+        return "held"
+    return what if what and event.applied else f"not done: {what}" if what else "nothing to change"
