@@ -11,7 +11,7 @@ from clary.domain.alarm_turn import Command as AlarmCommand
 from clary.domain.alarm_turn import Seen as AlarmSeen
 from clary.domain.autoscaling_activity import Command as ScalingCommand
 from clary.domain.autoscaling_activity import Seen as ScalingSeen
-from clary.domain.capacity import Machine
+from clary.domain.capacity import Book
 from clary.loops import alarms, scaling
 from clary.loops.alarms import Tell
 from clary.loops.loop import Loop
@@ -20,7 +20,7 @@ from clary.loops.loop import Loop
 class Watch:
     """`run` answers the work that must not end. `tell` tells topics."""
 
-    def __init__(self, settings: Settings, world: World, owner: str, measured: Callable[[], Machine], tell: Tell):
+    def __init__(self, settings: Settings, world: World, owner: str, book: Callable[[], Book], tell: Tell):
         store, clock = world.store, world.clock
         actions: dict[str, Tell] = {"arn:aws:sns:": tell}
         ports = alarms.AlarmPorts(store, world.datapoints, clock, actions)
@@ -28,7 +28,9 @@ class Watch:
         self._alarms: Loop[AlarmCommand, AlarmSeen] = Loop(subject, store, clock, owner)
         strict = settings.capacity == "strict"
         scaled = scaling.ScalingSubject(
-            scaling.ScalingPorts(store, clock, subject, settings.scaling_timing, lambda: measured() if strict else None)
+            scaling.ScalingPorts(
+                store, clock, subject, settings.scaling_timing, lambda: book().machine if strict else None, book
+            )
         )
         self._scaling: Loop[ScalingCommand, ScalingSeen] = Loop(scaled, store, clock, owner)
         actions["arn:aws:autoscaling:"] = scaled.tell

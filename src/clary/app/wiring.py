@@ -110,7 +110,7 @@ async def control(settings: Settings) -> AsyncIterator[Control]:
     component_subject = components.ComponentSubject(serving_ports, served, places, endpoint_subject.models)
     world = World(store, artifacts, datapoints, logs, clock)
     queues = Queues(settings, world, secret, owner, measured)
-    watch = Watch(settings, world, owner, measured, queues.tell)
+    watch = Watch(settings, world, owner, lambda: places.book(measured(), settings.capacity, clock.now()), queues.tell)
     telemetry = Telemetry(TelemetryPorts(store, fronts, runs, datapoints, clock, memory_of(settings, measured)))
     job_loop: Loop[JobCommand, JobSeen] = Loop(job_subject, store, clock, owner)
     endpoint_loop: Loop[EndpointCommand, EndpointSeen] = Loop(endpoint_subject, store, clock, owner)

@@ -2,7 +2,9 @@
 
 `fit`: a size is a ceiling and a weight. It is clamped to the machine, CPU is shared, and the machine is full when its memory is
 (measured) or when as many hosts of jobs run as there are slots. `strict`: a size is a reservation; what can never be reserved is
-LimitExceeded, what cannot be now waits. First come, first served in both.
+LimitExceeded, what cannot be now waits. Jobs are served first come, first served; endpoints come before jobs.
+
+A `Book` is the one account of who holds what; `domain/rooms.py` answers from it whether there is room for more.
 """
 
 from __future__ import annotations
@@ -12,6 +14,7 @@ from dataclasses import dataclass, replace
 
 from clary.domain.errors import LimitExceeded
 from clary.domain.instances import GIB, Size
+from clary.domain.resources import Record
 
 _WAITING = "Waiting for capacity: "
 FLOOR = 256 << 20  # bytes that a new host needs free, beyond what the young ones may still take
@@ -47,17 +50,65 @@ class Fit:
 
 
 @dataclass(frozen=True, slots=True)
+class Owner:
+    """Whose a place is: `kind` and `name` as users know them, in the namespace of an account."""
+
+    kind: str = ""  # training job | endpoint | inference component
+    name: str = ""
+    account: str = ""
+
+    def told(self, account: str) -> str:
+        """Its name, to whom it may be told: a namespace shows nothing of another one."""
+        return f"{self.kind} {self.name}" if self.account == account else f"another account's {self.kind}"
+
+
+def owner_of(record: Record) -> Owner:
+    """Whose a place is that is held for this record."""
+    return Owner(record.kind.replace("-", " "), record.name, record.scope.account)
+
+
+@dataclass(frozen=True, slots=True)
 class Claim:
-    """Hosts that hold a place, one fit each. `since` is when they got it (epoch seconds), `used` their measured bytes together."""
+    """Hosts or a replica that hold a place, one fit each. `since` is when they got it (epoch seconds), `used` their measured bytes
+    together."""
 
     key: str
     fits: tuple[Fit, ...]
     since: float
     used: int = 0
+    owner: Owner = Owner()
 
     @property
     def hosts(self) -> int:
         return len(self.fits)
+
+
+@dataclass(frozen=True, slots=True)
+class Waiting:
+    """What is not there yet for want of room, and the reason as it was told."""
+
+    key: str
+    owner: Owner
+    since: float
+    why: str
+    fits: tuple[Fit, ...] = ()  # what it needs; for an endpoint what is kept for it
+    need: int = 0  # bytes that it is expected to use at first
+
+
+@dataclass(frozen=True, slots=True)
+class Book:
+    """The account of the machine at the moment `at`: who holds places on it, and who waits for one, first come first."""
+
+    machine: Machine
+    policy: str
+    at: float
+    jobs: tuple[Claim, ...] = ()
+    replicas: tuple[Claim, ...] = ()
+    waiting: tuple[Waiting, ...] = ()
+
+    @property
+    def claims(self) -> tuple[Claim, ...]:
+        return (*self.replicas, *self.jobs)
 
 
 @dataclass(frozen=True, slots=True)

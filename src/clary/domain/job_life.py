@@ -91,7 +91,7 @@ def _starting(record: Record, seen: Seen, now: float) -> Decision[Command]:
     lines = (*document["notes"], *clamped) if document["attempt"] == 0 else (f"Attempt {document['attempt'] + 1}.",)
     begun = tuple(Begin(name, document["attempt"]) for name in _wanted(request))
     commands: tuple[Command, ...] = (
-        Reserve(Claim(record.arn, fits, now)),
+        Reserve(Claim(record.arn, fits, now, owner=capacity.owner_of(record))),
         Announce(document["attempt"], lines),
         *begun,
     )

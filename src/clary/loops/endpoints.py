@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from clary.domain import capacity, endpoints, instances
-from clary.domain.capacity import Fit, Machine
+from clary.domain.capacity import Fit, Machine, owner_of
 from clary.domain.decisions import Decision
 from clary.domain.endpoint_commands import (
     Command,
@@ -114,8 +114,7 @@ class EndpointSubject:
                 runs[replica.id] = await self._ports.backend.observe(replica.handle)
         self.models.mounted[record.arn] = _models(plant)
         await self._credentials.renew(record, plant)
-        if self._settings.policy == "strict":
-            self._hold(plant, runs)
+        self._hold(record, plant, runs)
         scope, machine = record.scope, self._ports.measure()
         return Seen(
             runs=runs,
@@ -188,7 +187,7 @@ class EndpointSubject:
             case StartReplica():
                 return await self._start(command, record)
             case ResizeReplica():
-                return await self._resize(command)
+                return await self._resize(command, record)
             case WriteHistory():
                 self._write_history(command, record)
             case StopReplica(id=id_, handle=handle, grace=grace):
@@ -230,7 +229,7 @@ class EndpointSubject:
         try:
             runtime = self.models.runtime(command.container, str(command.prepared["program"]))
             environment = await ports.runtimes.ensure(runtime, str(command.prepared["requirements"]))
-            fit = self._place(command.id, command.instance_type, command.container.of)
+            fit = self._place(record, command.id, command.instance_type, command.container.of)
             stream = replica_places.log_stream(command.variant, command.id, command.container.hostname)
             log_path = ports.logs.open(record.scope, log_group(command.endpoint), stream, ports.clock.now())
             spec = replica_places.replica_spec(command, settings, runtime, fit)
@@ -255,13 +254,13 @@ class EndpointSubject:
         fit = capacity.fit(size, machine, self._settings.policy, "endpoint")
         return capacity.part(fit, containers) if self._settings.policy == "strict" else fit
 
-    async def _resize(self, command: ResizeReplica) -> Resized:
+    async def _resize(self, command: ResizeReplica, record: Record) -> Resized:
         """The new size at once, unless the machine has no room for it, or the model has none in it."""
         try:
             _, millicpu, _ = instances.parts(command.instance_type)
             if millicpu > 1000 * (cpus := self._ports.measure().cpus):
                 raise Unschedulable(f"this machine has {cpus} vCPU, and {millicpu / 1000:g} are asked for")
-            fit = self._place(command.id, command.instance_type, command.containers)
+            fit = self._place(record, command.id, command.instance_type, command.containers)
             run = await self._ports.backend.observe(command.handle)
             if run is not None and run.memory_bytes > fit.memory:
                 raise Unschedulable(
@@ -285,7 +284,7 @@ class EndpointSubject:
         self._ports.logs.open(record.scope, group, replica_places.HISTORY, note.at)
         self._ports.logs.append(record.scope, group, replica_places.HISTORY, [(at, json.dumps(line))])
 
-    def _place(self, id_: str, instance_type: str, containers: int) -> Fit:
+    def _place(self, record: Record, id_: str, instance_type: str, containers: int) -> Fit:
         """What the replica gets; under `strict` it is reserved. LimitExceeded, in AWS's words, when others hold too much."""
         machine, now = self._ports.measure(), self._ports.clock.now()
         fit = self._fit(instance_type, machine, containers)
@@ -297,11 +296,10 @@ class EndpointSubject:
                     f"{NO_CAPACITY}Unable to provision requested ML compute capacity due to "
                     f"InsufficientInstanceCapacity error. {granted.reason}, and the capacity policy is 'strict'."
                 )
-            self._ledger.drop(id_)  # what it held in another size
-            self._ledger.hold(id_, fit, now)
+        self._ledger.resize(id_, fit, now, owner_of(record))
         return fit
 
-    def _hold(self, plant: Plant, runs: Mapping[str, Observation | None]) -> None:
+    def _hold(self, record: Record, plant: Plant, runs: Mapping[str, Observation | None]) -> None:
         """Replicas that run keep their places, whoever started them; what has ended gives its own back at once."""
         machine = self._ports.measure()
         for fleet in plant.fleets:
@@ -313,7 +311,8 @@ class EndpointSubject:
                     elif replica.phase != PLANNED:
                         with suppress(LimitExceeded):  # of a time with another policy
                             fit = self._fit(replica.size or variant.size, machine, variant.container.of)
-                            self._ledger.hold(replica.id, fit, replica.since)
+                            self._ledger.hold(replica.id, fit, replica.since, owner_of(record))
+                        self._ledger.weigh(replica.id, run.memory_bytes if run is not None else 0)
 
     def _say(self, record: Record, stream: str, line: str) -> None:
         group = log_group(route_name(record))

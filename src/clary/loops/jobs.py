@@ -81,6 +81,7 @@ class JobSubject:
             handles: Mapping[str, str] = record.document["handles"]
             for host, handle in handles.items():
                 runs[host] = await self._ports.backend.observe(handle)
+            self._ledger.weigh(record.arn, sum(run.memory_bytes for run in runs.values() if run is not None))
             self.usage.note(record, runs, job_places.volume(self._settings, record.document["request"]))
             definitions = self._definitions(record)
             for host in handles if definitions.any else ():

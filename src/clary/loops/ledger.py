@@ -1,4 +1,5 @@
-"""Who holds a place on this machine and who waits: a projection of the training jobs' records and of replicas, kept in memory.
+"""Who holds a place on this machine and who waits: a projection of the training jobs' records and of replicas, kept in memory. The one
+account of the machine: jobs, endpoints and their components, scaling, and whoever shows it read the same `book`.
 
 Filled from the store at first use and by `Store.watch` from then on, so a successor of a killed control plane sees the same places.
 """
@@ -6,11 +7,14 @@ Filled from the store at first use and by `Store.watch` from then on, so a succe
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from clary.domain import training
-from clary.domain.capacity import Claim, Fit
+from clary.domain.capacity import Book, Claim, Fit, Machine, Owner, Waiting, owner_of
 from clary.domain.jobs import ACTIVE, KIND
 from clary.domain.resources import Record
+
+WISH_SECONDS = 90.0  # that a replica's wish for a place is kept: it is tried again once a minute at least
 
 
 class Ledger:
@@ -19,7 +23,21 @@ class Ledger:
     def __init__(self) -> None:
         self._claims: dict[str, Claim] = {}
         self._waiting: dict[str, tuple[float, str]] = {}
+        self._told: dict[str, Waiting] = {}  # what those jobs wait for
         self._replicas: dict[str, Claim] = {}
+        self._wishes: dict[str, tuple[Waiting, float]] = {}
+
+    def book(self, machine: Machine, policy: str, now: float) -> Book:
+        """The account of this moment."""
+        for key in [key for key, (_, seen) in self._wishes.items() if now - seen > WISH_SECONDS]:
+            del self._wishes[key]
+        jobs = (self._told[arn] for arn in self.waiting() if arn in self._told)
+        wishes = sorted((wish for wish, _ in self._wishes.values()), key=lambda wish: (wish.since, wish.key))
+        return Book(
+            machine, policy, now, tuple(self._claims.values()), tuple(self._replicas.values()), (*wishes, *jobs)
+        )
+
+    # -- jobs ---------------------------------------------------------------------------------------------------------------------
 
     def note(self, record: Record) -> None:
         """Take in a record as stored."""
@@ -29,6 +47,7 @@ class Ledger:
             self.release(record.arn)
         elif record.document["phase"] == "starting":
             self._waiting[record.arn] = (record.created, record.arn)
+            self._told[record.arn] = _waiting(record)
             self._claims.pop(record.arn, None)
         else:
             self._waiting.pop(record.arn, None)
@@ -40,23 +59,12 @@ class Ledger:
         self._claims[claim.key] = claim
 
     def release(self, arn: str) -> None:
-        self._claims.pop(arn, None)
-        self._waiting.pop(arn, None)
+        for kept in (self._claims, self._waiting, self._told):
+            kept.pop(arn, None)
 
     def claims(self, but: str) -> tuple[Claim, ...]:
         """Places held by others than `but`."""
         return tuple(claim for arn, claim in self._claims.items() if arn != but)
-
-    def hold(self, replica: str, fit: Fit, since: float) -> None:
-        """A replica takes its place."""
-        self._replicas.setdefault(replica, Claim(replica, (fit,), since))
-
-    def drop(self, replica: str) -> None:
-        self._replicas.pop(replica, None)
-
-    def reserved(self, but: str) -> tuple[Claim, ...]:
-        """Places of jobs and replicas: what the policy `strict` counts. (`fit` counts replicas by the memory they use.)"""
-        return (*self.claims(but), *(claim for replica, claim in self._replicas.items() if replica != but))
 
     def ahead(self, record: Record) -> int:
         """How many waiting jobs came before this one."""
@@ -67,6 +75,49 @@ class Ledger:
         """ARNs of those that wait, first come first."""
         return [arn for _, arn in sorted(self._waiting.values())]
 
+    # -- replicas -----------------------------------------------------------------------------------------------------------------
+
+    def hold(self, replica: str, fit: Fit, since: float, owner: Owner = Owner()) -> None:
+        """A replica takes its place."""
+        self._replicas.setdefault(replica, Claim(replica, (fit,), since, 0, owner))
+        self._wishes.pop(replica, None)
+
+    def resize(self, replica: str, fit: Fit, since: float, owner: Owner) -> None:
+        """A replica takes its place, or has another size from now on."""
+        before = self._replicas.get(replica)
+        self.hold(replica, fit, since, owner)
+        if before is not None:
+            self._replicas[replica] = replace(before, fits=(fit,))
+
+    def drop(self, replica: str) -> None:
+        self._replicas.pop(replica, None)
+
+    def wish(self, waiting: Waiting, now: float) -> None:
+        """A replica found no room: what it needs is kept from jobs for as long as it is asked for again."""
+        before = self._wishes.get(waiting.key)
+        since = before[0].since if before else waiting.since
+        self._wishes[waiting.key] = replace(waiting, since=since), now
+
+    def withdraw(self, prefix: str) -> None:
+        """Wishes whose keys begin so are no more."""
+        for key in [key for key in self._wishes if key.startswith(prefix)]:
+            del self._wishes[key]
+
+    def weigh(self, key: str, used: int) -> None:
+        """What a job or a replica uses now, in bytes."""
+        for held in (self._replicas, self._claims):
+            claim = held.get(key)
+            if claim is not None and claim.used != used:
+                held[key] = replace(claim, used=used)
+
+    def reserved(self, but: str) -> tuple[Claim, ...]:
+        """Places of jobs and replicas: what the policy `strict` counts. (`fit` counts replicas by the memory they use.)"""
+        return (*self.claims(but), *(claim for replica, claim in self._replicas.items() if replica != but))
+
+
+def _waiting(record: Record) -> Waiting:
+    return Waiting(record.arn, owner_of(record), record.created, record.document["transitions"][-1]["StatusMessage"])
+
 
 def _claim(record: Record) -> Claim:
     by_type = {
@@ -75,4 +126,4 @@ def _claim(record: Record) -> Claim:
     }
     fits = tuple(by_type[host.instance_type] for host in training.hosts(record.document["request"]))
     since = float(record.document.get("run_started") or record.document.get("started") or record.created)
-    return Claim(record.arn, fits, since)
+    return Claim(record.arn, fits, since, 0, owner_of(record))

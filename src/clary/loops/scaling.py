@@ -41,7 +41,7 @@ from clary.domain.autoscaling import (
 from clary.domain.autoscaling_activity import Apply, Command, Forget, Note, Refused, Seen
 from clary.domain.autoscaling_alarms import AWS
 from clary.domain.autoscaling_policies import Heard
-from clary.domain.capacity import Machine
+from clary.domain.capacity import Book, Machine
 from clary.domain.decisions import Decision
 from clary.domain.endpoints import plant_of
 from clary.domain.errors import (
@@ -67,13 +67,15 @@ _SWEPT_AT_ONCE = 20
 
 @dataclass(frozen=True, slots=True)
 class ScalingPorts:
-    """`alarms` reads what an alarm sees. `reserving`: the machine whose sizes are reserved, None where they are shared."""
+    """`alarms` reads what an alarm sees. `reserving`: the machine whose sizes are reserved, None where they are shared. `book` is the
+    account of the machine now, from which `domain/rooms.py` answers; None: there is room for anything."""
 
     store: Store
     clock: Clock
     alarms: AlarmSubject
     timing: str
     reserving: Callable[[], Machine | None] = field(default=lambda: None)
+    book: Callable[[], Book | None] = field(default=lambda: None)
 
 
 class ScalingSubject:
