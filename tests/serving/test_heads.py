@@ -108,6 +108,27 @@ def test_an_invocation_id_may_differ() -> None:
     assert request.headers["amz-sdk-invocation-id"] == OTHER
 
 
+def targeted(model: str) -> bytes:
+    return written(more=f"X-Amzn-SageMaker-Target-Model: {model}\r\n")
+
+
+def test_a_model_may_differ() -> None:
+    heads = Heads()
+    seen(heads, targeted("a/model_1.tar.gz"))
+    again = targeted("b-model(2);tar~z")
+    request = heads.read(again)
+    assert request is not None
+    assert request.headers["x-amzn-sagemaker-target-model"] == "b-model(2);tar~z"
+    assert seen(heads, again) == seen(Blind(), again)
+
+
+@pytest.mark.parametrize("other", ["a/b", "a c", " ac", "a\tc", "a\r\n", "a\x7fc", "a\xe9c"])
+def test_a_model_of_other_length_or_with_blanks_is_not_read(other: str) -> None:
+    heads = Heads()
+    seen(heads, targeted("m-1" if other != "a/b" else "m-12"))
+    assert heads.read(targeted(other)) is None
+
+
 @pytest.mark.parametrize(
     "other",
     [

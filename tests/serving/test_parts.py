@@ -18,6 +18,7 @@ from clary.serving.keys import HELD_SECONDS, KeyCache, KeyQuestion, SigningKey
 from clary.serving.prediction import Prediction
 from clary.serving.routefiles import RouteFiles
 from clary.serving.routing import Shares
+from clary.toolkit import frames
 
 # -- routing ----------------------------------------------------------------------------------------------------------------------
 
@@ -220,6 +221,21 @@ def test_headers_are_passed_or_refused(headers: dict[str, str]) -> None:
     else:
         with pytest.raises(invoke.Refusal):
             invoke.passed("iris", headers)
+
+
+def test_what_names_a_model_is_read_alike_the_second_time() -> None:
+    headers = {"content-type": "text/csv", "x-amzn-sagemaker-target-model": "a.tar.gz"}
+    first = invoke.passed("iris", headers)
+    assert first == invoke.passed("iris", headers)
+    assert frames.decode_request_meta(first[0]) == ("text/csv", "", {"x-amzn-sagemaker-target-model": "a.tar.gz"})
+    assert invoke.passed("iris", {**headers, "x-amzn-sagemaker-target-model": "b.tar.gz"}) != first
+    assert invoke.passed("iris", {**headers, "accept": "text/csv"}) != first
+    _, aim = invoke.passed("iris", {**headers, "x-amzn-sagemaker-target-variant": "blue"})
+    assert aim is not None
+    assert aim.variant == "blue"
+    for _ in range(2):
+        with pytest.raises(invoke.Refusal):
+            invoke.passed("iris", {**headers, "x-amzn-sagemaker-target-model": "//"})
 
 
 # -- answers ----------------------------------------------------------------------------------------------------------------------

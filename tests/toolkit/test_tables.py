@@ -57,6 +57,21 @@ answer += [tables.csv_batch(b) is None for b in ([b"1,2", b"3"], [b"1,2\\n3,4", 
     assert run("xgboost", PRELUDE + code) == [True] * 6
 
 
+def test_values_without_numpy_are_those_of_the_batch(run: Run) -> None:
+    code = """
+good = [[b"1,2,3"], [b"4,5,6\\n"], [b"\\r\\n 7,8, 9e-1\\r\\n"], [b"1,2,3", b"-4,5.25,6\\n"], [b"0,-0.0,123456789012345678901"]]
+answer = [tables.csv_values(b, 3).tolist() == tables.csv_batch(b).ravel().tolist() for b in good]
+bad = [[b"1,2"], [b"1,2\\n,3"], [b"1,2\\r,3"], [b"1,2,3\\n4,5,6"], [b"1,,3"], [b"1,nan,3"], [b"1,true,3"], [b'1,"2",3'], [b"1;2;3"], [b""],
+       [b"1,2,3", b"1,2"], [b"1,2,[3", b"4],5,6"]]
+answer.append([b for b in bad if tables.csv_values(b, 3) is not None])
+answer.append([tables.csv_values(b, 1) is None for b in ([b""], [b"1 2"], [b"", b"1"], [b"1\\n2"])])
+kept, tables.orjson = tables.orjson, None
+answer.append(tables.csv_values([b"1,2,3"], 3))
+"""
+    answer = run("xgboost", PRELUDE + code)
+    assert answer == [True] * 5 + [[], [True] * 4, None]
+
+
 def test_both_parsers_read_the_same_numbers(run: Run) -> None:
     code = """
 import random, struct

@@ -1,11 +1,13 @@
-"""The quick way to read a request: one that differs from an earlier one in its date, its signature and its body only.
+"""The quick way to read a request: one that differs from an earlier one in its date, its signature, its model and its body only.
 
 Owns an accelerator, not a rule: what it reads is, byte for byte and at the same places, a request that httptools parsed before, except
-letters and digits where there were letters and digits. About everything else it says nothing; whoever asks then asks httptools, which
-also finds what is wrong. Refuses to know connections and what a request means.
+letters and digits where there were letters and digits, and a name without blanks where there was one. About everything else it says
+nothing; whoever asks then asks httptools, which also finds what is wrong. Refuses to know connections and what a request means.
 """
 
 from __future__ import annotations
+
+import re
 
 from clary.serving.request import Incoming
 
@@ -20,6 +22,10 @@ VOLATILE = (  # fields that are another in every request of one client
     "amz-sdk-invocation-id",
     "x-amzn-sagemaker-inference-id",
 )
+NAMES = (
+    "x-amzn-sagemaker-target-model",
+)  # fields that are another in many requests, of any characters that can be seen
+_visible = re.compile(rb"[!-~]+").fullmatch
 _TELLING = (  # fields that change how the connection or the body is read
     "connection",
     "expect",
@@ -53,7 +59,7 @@ class _Pattern:
         headers = request.headers = self.headers.copy()
         for start, end, name, before in self.spans:
             value = data[start:end]
-            if not _plain(value):
+            if not (_visible(value) if name in NAMES else _plain(value)):
                 return None
             headers[name] = before + value.decode("ascii")
         request.method = self.method
@@ -114,14 +120,14 @@ def _pattern(data: bytes, request: Incoming) -> _Pattern | None:
         return None
     head = data[:body]
     spans = []
-    for name in ("authorization", *VOLATILE):
+    for name in ("authorization", *VOLATILE, *NAMES):
         text = headers.get(name)
         if text is None:
             continue
         value = text.encode("latin-1")
         place = head.find(b": %b\r\n" % value) + 2
         varying = value[-SIGNATURE:] if name == "authorization" else value
-        if place < 2 or head.count(value) != 1 or not _plain(varying):
+        if place < 2 or head.count(value) != 1 or not (_visible if name in NAMES else _plain)(varying):
             return None
         end = place + len(value)
         spans.append((end - len(varying), end, name, text[: len(value) - len(varying)]))

@@ -105,13 +105,14 @@ def _endpoint_name(method: str, path: str) -> str:
 
 
 _METAS: dict[tuple[str | None, str | None], bytes] = {}
+_TARGETED: dict[tuple[str | None, str | None, str], bytes] = {}
 
 
 def passed(name: str, headers: Mapping[str, str]) -> tuple[bytes, Aim | None]:
     """Check the headers of InvokeEndpoint: what the model gets of them (encoded), and what they aim at, if at anything."""
-    for header in headers:
-        if header.startswith("x-amzn-sagemaker-"):
-            return _rich(name, headers)
+    told = [header for header in headers if header.startswith("x-amzn-sagemaker-")]
+    if told:
+        return _targeted(name, headers) if told == [TARGET_MODEL] else _rich(name, headers)
     # nearly every request: nothing but Content-Type and Accept, in a handful of combinations
     key = (headers.get("content-type"), headers.get("accept"))
     return _METAS.get(key) or _remember(*key), None
@@ -123,6 +124,18 @@ def passed_streamed(name: str, headers: Mapping[str, str]) -> tuple[bytes, Aim |
     if aim is not None and aim.session == NEW_SESSION:
         raise _not_a_session(NEW_SESSION, _SESSION)
     return meta, aim
+
+
+def _targeted(name: str, headers: Mapping[str, str]) -> tuple[bytes, None]:
+    """One that names its model, and says nothing else."""
+    key = (headers.get("content-type"), headers.get("accept"), headers[TARGET_MODEL])
+    known = _TARGETED.get(key)
+    if known is None:
+        known, _ = _rich(name, headers)
+        if len(_TARGETED) >= 4096:
+            _TARGETED.clear()
+        _TARGETED[key] = known
+    return known, None
 
 
 def _rich(name: str, headers: Mapping[str, str]) -> tuple[bytes, Aim | None]:

@@ -80,21 +80,34 @@ def csv(data: bytes, dtype: Any = np.float32) -> Matrix:
 
 def csv_batch(bodies: Sequence[bytes]) -> Optional[Matrix]:
     """One row per body, all of the same width, in one parse; None when that does not hold (parse them one by one then)."""
-    width = bodies[0].count(b",")
+    width = bodies[0].count(b",") + 1
+    data = _a_row_each(bodies, width)
+    flat = None if data is None else _scan(data, width * len(bodies))
+    return None if flat is None else flat.reshape(len(bodies), width)
+
+
+def csv_values(bodies: Sequence[bytes], width: int) -> "Optional[array[float]]":
+    """The same numbers of rows so wide without numpy, whose code is cold where thousands of processes wait; None also when one of
+    them is none of JSON's."""
+    data = _a_row_each(bodies, width)
+    if data is None or orjson is None or len(data) > _QUICK:
+        return None
+    return _json_values(data, width * len(bodies))
+
+
+def _a_row_each(bodies: Sequence[bytes], width: int) -> Optional[bytes]:
+    """All numbers, comma-joined; None unless each body is one row so wide."""
+    commas = width - 1
     for body in bodies:
-        if body.count(b",") != width:
+        if body.count(b",") != commas:
             return None
     data = b"\n".join(bodies)
-    if (
-        data.count(b"\n") != len(bodies) - 1
-    ):  # line ends inside: strip them (a row per body), or leave it to the slow way
-        bodies = [body.strip() for body in bodies]
-        data = b"\n".join(bodies)
-        if data.count(b"\n") != len(bodies) - 1:
+    # line ends inside: strip them (a row per body), or leave it to the slow way
+    if data.count(b"\n") != len(bodies) - 1 or b"\r" in data:
+        data = b"\n".join([body.strip() for body in bodies])
+        if data.count(b"\n") != len(bodies) - 1 or b"\r" in data:
             return None
-    width += 1
-    flat = _scan(data.replace(b"\n", b","), width * len(bodies))
-    return None if flat is None else flat.reshape(len(bodies), width)
+    return data.replace(b"\n", b",")
 
 
 def _delimiter(line: bytes) -> bytes:
@@ -107,9 +120,9 @@ def _delimiter(line: bytes) -> bytes:
 def _scan(data: bytes, expected: int, sep: str = ",", dtype: Any = np.float32) -> Optional[Matrix]:
     """All of `data` as numbers, or None unless there are just `expected`."""
     if orjson is not None and dtype is np.float32 and sep == "," and len(data) <= _QUICK:
-        quick = _json_numbers(data, expected)
+        quick = _json_values(data, expected)
         if quick is not None:
-            return quick
+            return np.frombuffer(quick, dtype=np.float32)
     try:
         flat = np.fromstring(data, dtype=dtype, sep=sep)
     except ValueError:
@@ -117,7 +130,7 @@ def _scan(data: bytes, expected: int, sep: str = ",", dtype: Any = np.float32) -
     return flat if flat.size == expected else None
 
 
-def _json_numbers(data: bytes, expected: int) -> Optional[Matrix]:
+def _json_values(data: bytes, expected: int) -> "Optional[array[float]]":
     """The same where each number is also one of JSON's (not `nan`, `.5`, `+1`): both round to the nearest double, then to float32."""
     if b"true" in data or b"false" in data:  # they would count as 1 and 0
         return None
@@ -125,7 +138,7 @@ def _json_numbers(data: bytes, expected: int) -> Optional[Matrix]:
         values = array("f", orjson.loads(b"[" + data + b"]"))
     except (ValueError, TypeError):  # something else: numpy's parser decides
         return None
-    return np.frombuffer(values, dtype=np.float32) if len(values) == expected else None
+    return values if len(values) == expected else None
 
 
 def _numbers(data: bytes, expected: int, dtype: Any) -> Matrix:

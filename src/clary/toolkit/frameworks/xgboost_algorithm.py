@@ -7,11 +7,10 @@ one C call for all single-row requests of a batch. Model files load here, inside
 
 from __future__ import annotations
 
-import ctypes
 import json
 import os
 import pickle
-from typing import Any, Callable, Dict, List, Mapping, Optional, Sequence, Tuple
+from typing import Any, Dict, List, Mapping, Optional, Sequence
 
 import numpy as np
 import xgboost
@@ -19,6 +18,7 @@ import xgboost
 from clary.toolkit import content, tables
 from clary.toolkit.frames import Request
 from clary.toolkit.frameworks import xgboost_answers as answers
+from clary.toolkit.frameworks.xgboost_direct import Direct, Scores
 from clary.toolkit.inference import Handler, LoadError, Response, environment_flag
 
 _KINDS = {
@@ -87,59 +87,30 @@ class _Model:
         # The booster knows its best iteration when early stopping did not cut it there.
         best = booster.attributes().get("best_iteration")
         self.rounds = (0, int(best) + 1) if best is not None else (0, 0)
-        self.direct = None if self.linear else _direct(booster, self.rounds)
-        if self.direct is not None and not self._agrees(self.direct):
-            self.direct = None
+        self.direct = None if self.linear else Direct.of(booster, self.rounds)
+        self.scores: Optional[Scores] = None  # where it has one for each row
+        if self.direct is not None:
+            self._prove(self.direct)
 
     def predict(self, rows: Any) -> Any:
         """Predictions of float32 rows as wide as the model."""
         if self.direct is not None:
-            return self.direct(rows)
+            return self.direct.predict(rows)
         if self.linear:
             return self.booster.predict(xgboost.DMatrix(rows), iteration_range=self.rounds, validate_features=False)
         return self.booster.inplace_predict(rows, iteration_range=self.rounds, validate_features=False)
 
-    def _agrees(self, direct: Callable[[Any], Any]) -> bool:
+    def _prove(self, direct: Direct) -> None:
+        """Call it directly only if that answers what the package's own call does."""
         rows = np.linspace(-1, 1, 3 * self.width, dtype=np.float32).reshape(3, self.width)
         expected = self.booster.inplace_predict(rows, iteration_range=self.rounds, validate_features=False)
         try:
-            return bool(np.array_equal(direct(rows), expected))
+            if not np.array_equal(direct.predict(rows), expected):
+                self.direct = None
+            elif direct.scores(rows.ctypes.data, *rows.shape) == expected.tolist():
+                self.scores = direct.scores
         except xgboost.core.XGBoostError:
-            return False
-
-
-def _direct(booster: xgboost.Booster, rounds: Tuple[int, int]) -> Optional[Callable[[Any], Any]]:
-    """`XGBoosterPredictFromDense` of the public C API without the Python package's checks: they cost half of a small batch. One
-    proxy matrix carries the rows of every call: to make one costs as much as predicting 30 rows."""
-    library = getattr(xgboost.core, "_LIB", None)
-    needed = ("XGBoosterPredictFromDense", "XGProxyDMatrixCreate")
-    if library is None or not all(hasattr(library, name) for name in needed) or not hasattr(booster, "handle"):
-        return None
-    proxy = ctypes.c_void_p()
-    if library.XGProxyDMatrixCreate(ctypes.byref(proxy)):
-        return None
-    settings = {
-        "type": 0,
-        "training": False,
-        "iteration_begin": rounds[0],
-        "iteration_end": rounds[1],
-        "strict_shape": False,
-    }
-    config = json.dumps({**settings, "missing": float("nan"), "cache_id": 0}).encode()
-    shape, sizes = ctypes.POINTER(ctypes.c_uint64)(), ctypes.c_uint64()
-    values = ctypes.POINTER(ctypes.c_float)()
-    by_shape, by_sizes, by_values = ctypes.byref(shape), ctypes.byref(sizes), ctypes.byref(values)
-    call, handle, as_array = library.XGBoosterPredictFromDense, booster.handle, np.ctypeslib.as_array
-    library.XGBGetLastError.restype = ctypes.c_char_p
-
-    def predict(rows: Any) -> Any:
-        data = rows.__array_interface__["data"][0]
-        interface = b'{"data": [%d, true], "shape": [%d, %d], "typestr": "<f4", "version": 3}' % (data, *rows.shape)
-        if call(handle, interface, config, proxy, by_shape, by_sizes, by_values):
-            raise xgboost.core.XGBoostError(library.XGBGetLastError().decode("utf-8", "replace"))
-        return as_array(values, tuple(shape[: sizes.value])).copy()
-
-    return predict
+            self.direct = None
 
 
 class XGBoostHandler(Handler):
@@ -156,12 +127,13 @@ class XGBoostHandler(Handler):
         self._selected = [name.strip() for name in selected.split(",") if name.strip()]
         self._write = answers.writer(self._objective, self._selected, environment_flag(os.environ, "SAGEMAKER_BATCH"))
         self._accepts: Dict[str, Optional[str]] = {}
+        plain = len(boosters) == 1 and self._write is answers.plain_scores
+        self._scores = self._models[0].scores if plain else None
 
     def predict(self, requests: Sequence[Request]) -> List[Response]:
-        if len(requests) > 1:
-            quick = self._single_rows(requests)
-            if quick is not None:
-                return quick
+        quick = self._single_rows(requests)
+        if quick is not None:
+            return quick
         found: List[Any] = []
         for request in requests:
             try:
@@ -172,24 +144,34 @@ class XGBoostHandler(Handler):
 
     def _single_rows(self, requests: Sequence[Request]) -> Optional[List[Response]]:
         """The hot path: CSV of one row each. None when a request is anything else."""
-        kinds, accepts = _KINDS, self._accepts
+        kinds, accepts, plain = _KINDS, self._accepts, self._scores is not None
         bodies: List[bytes] = []
         for _, body, content_type, accept, _ in requests:
-            if kinds.get(content_type) != "csv" or accepts.get(accept) is None:
+            chosen = accepts.get(accept)
+            if chosen is None or kinds.get(content_type) != "csv":
                 return None
+            plain = plain and chosen == content.CSV
             bodies.append(body)
-        rows = tables.csv_batch(bodies)
-        if rows is None or rows.shape[1] != self._width:
-            return None
         try:
+            if plain:
+                scores = self._plain_scores(bodies)
+                if scores is not None:
+                    return [_NEW(Response, (200, str(score).encode(), answers.CSV_REPLY, ())) for score in scores]
+            rows = tables.csv_batch(bodies) if len(bodies) > 1 else None
+            if rows is None or rows.shape[1] != self._width:
+                return None
             values = self._values(rows)
         except xgboost.core.XGBoostError:
             return None
         write = self._write
-        if values.ndim == 1 and write is answers.plain_scores and all(accepts[r[3]] == content.CSV for r in requests):
-            reply = answers.CSV_REPLY
-            return [_NEW(Response, (200, str(value).encode(), reply, ())) for value in values.tolist()]
         return [write(values[i : i + 1], accepts[request[3]] or self._default) for i, request in enumerate(requests)]
+
+    def _plain_scores(self, bodies: List[bytes]) -> Optional[List[float]]:
+        """One number for each body. None when a body is not so simple, or the model says more than that."""
+        values = tables.csv_values(bodies, self._width)
+        if values is None or self._scores is None:
+            return None
+        return self._scores(values.buffer_info()[0], len(bodies), self._width)
 
     def _answer(self, found: List[Any]) -> List[Response]:
         """One call for all that could be read; when it fails, one call each, so that a failure concerns its own request."""
