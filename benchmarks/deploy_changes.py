@@ -7,21 +7,19 @@ the change itself asks for (bakes and termination waits).
 from __future__ import annotations
 
 import tempfile
-import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from benchmarks.common import Row, say
-from benchmarks.load import save, wrk
+from benchmarks.load import during, save
 from benchmarks.serve import signed
 from benchmarks.start import ROLE, XGBOOST, Bench, name, put_data, running, train
 from clary.app import demo
 
 LEAST = 20_000
 CONNECTIONS = 64
-CHUNK = 2  # seconds of load at a time
 PATIENCE = 120.0
 PERCENT = "CAPACITY_PERCENT"
 SETTLED = ("InService", "Failed", "UpdateRollbackFailed")
@@ -87,33 +85,7 @@ class Site:
         requests = save(
             self.folder / "requests", signed(self.bench, self.endpoint, [self.body])
         )  # signed anew: 5 minutes
-        done, total, failed = threading.Event(), 0.0, 0
-        seconds: list[float] = []
-        errors: list[Exception] = []
-
-        def run() -> None:
-            try:
-                time.sleep(0.3)  # the load is on its way
-                began = time.perf_counter()
-                change()
-                seconds.append(time.perf_counter() - began)
-            except Exception as error:  # noqa: BLE001  it is raised again where the load ends
-                errors.append(error)
-            finally:
-                done.set()
-
-        thread = threading.Thread(target=run, daemon=True)
-        thread.start()
-        ended = False
-        while not ended or total < LEAST:
-            ended = done.is_set()  # the last piece of load begins after the end
-            load = wrk(self.bench.settings.port, requests, CONNECTIONS, CHUNK)
-            total += load.rate * CHUNK
-            failed += load.failed
-        thread.join()
-        if errors:
-            raise errors[0]
-        return seconds[0], int(total), failed
+        return during(self.bench.settings.port, requests, change, LEAST, CONNECTIONS)
 
 
 def rows(environments: str) -> list[Row]:

@@ -17,17 +17,19 @@ from botocore.awsrequest import AWSRequest
 from botocore.credentials import Credentials
 
 from benchmarks.common import Row, percentile, say
-from benchmarks.start import CLARY, ROLE, XGBOOST, Bench, name, put_data, running, train
+from benchmarks.start import CLARY, ROLE, SKLEARN, XGBOOST, Bench, name, put_data, running, sklearn_artifact, train
 from clary.app import demo
 
-PARKED, FORKED, COLD = 200, 20, 5
+PARKED, FORKED, COLD, FROM_DISK = 200, 20, 5, 10
 PATIENCE = 60.0  # seconds until it must have fallen asleep
 
 
 def rows(environments: str) -> list[Row]:
     """The rows of `scripts/bench deploy` about waking up."""
     with running(environments, serverless_rest=1, serverless_stop=5) as (bench, _):
-        endpoint, body = _deploy(bench)
+        put_data(bench)
+        _, job = train(bench, XGBOOST, {"num_round": "20", "objective": "binary:logistic"})
+        endpoint, body = _deploy(bench, XGBOOST, job["ModelArtifacts"]["S3ModelArtifacts"], {})
         say("  parked ...")
         parked = [_ask(bench, endpoint, body) for _ in range(PARKED)]
         say("  zygote only ...")
@@ -43,15 +45,23 @@ def rows(environments: str) -> list[Row]:
     ]
 
 
+def from_disk(environments: str) -> list[Row]:
+    """A scikit-learn model of which there is nothing but files."""
+    with running(environments, serverless_rest=1, serverless_stop=1) as (bench, _):
+        put_data(bench)
+        artifact = sklearn_artifact(bench, environments)
+        endpoint, body = _deploy(bench, SKLEARN, artifact, {"SAGEMAKER_PROGRAM": "inference.py"})
+        cold = [_after(bench, endpoint, body, wanted=0) for _ in range(FROM_DISK)]
+    return [_row(f"first byte, no replica, scikit-learn, slowest of {FROM_DISK}", max(cold), 2.5)]
+
+
 def _row(what: str, seconds: float, must: float) -> Row:
     return Row(what, seconds * 1000, "ms", must=f"<= {must * 1000:g} ms", ok=seconds <= must)
 
 
-def _deploy(bench: Bench) -> tuple[str, bytes]:
-    put_data(bench)
-    _, job = train(bench, XGBOOST, {"num_round": "20", "objective": "binary:logistic"})
+def _deploy(bench: Bench, image: str, artifact: str, environment: dict[str, str]) -> tuple[str, bytes]:
     endpoint = name("sleeper")
-    model = {"Image": XGBOOST, "ModelDataUrl": job["ModelArtifacts"]["S3ModelArtifacts"]}
+    model = {"Image": image, "ModelDataUrl": artifact, "Environment": environment}
     bench.sagemaker.create_model(ModelName=endpoint, ExecutionRoleArn=ROLE, PrimaryContainer=model)
     asked = {"MemorySizeInMB": 1024, "MaxConcurrency": 4}
     variant = {"VariantName": "main", "ModelName": endpoint, "ServerlessConfig": asked}

@@ -13,10 +13,11 @@ import re
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from collections import deque
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import uvloop
@@ -39,21 +40,23 @@ request = function()
 end
 done = function(summary, latency, all)
   local e = summary.errors
-  io.write(string.format("RESULT %%f %%f %%f %%d\\n", summary.requests / summary.duration * 1e6, latency:percentile(50) / 1000,
-    latency:percentile(99) / 1000, e.status + e.connect + e.read + e.timeout))
+  io.write(string.format("RESULT %%f %%f %%f %%d %%d\\n", summary.requests / summary.duration * 1e6, latency:percentile(50) / 1000,
+    latency:percentile(99) / 1000, e.status + e.connect + e.read + e.timeout, summary.requests))
 end
 """
+CHUNK = 2  # seconds of load at a time, while something changes
 MOST_WAITING = 50_000  # of the open loop: beyond it the server is hopelessly behind
 
 
 @dataclass(frozen=True, slots=True)
 class Load:
-    """What came of it: requests a second, p50 and p99 in ms, and how many failed."""
+    """What came of it: requests a second, p50 and p99 in ms, how many failed, and how many there were."""
 
     rate: float
     p50: float
     p99: float
     failed: int
+    requests: int
 
 
 def save(path: Path, requests: Sequence[bytes]) -> Path:
@@ -79,10 +82,44 @@ def wrk(port: int, requests: Path, connections: int, seconds: float) -> Load:
             f"http://127.0.0.1:{port}/",
         ]
         text = subprocess.run(command, check=True, capture_output=True, text=True).stdout
-    found = re.search(r"RESULT (\S+) (\S+) (\S+) (\d+)", text)
+    found = re.search(r"RESULT (\S+) (\S+) (\S+) (\d+) (\d+)", text)
     if found is None:
         raise RuntimeError(f"wrk said: {text}")
-    return Load(float(found[1]), float(found[2]), float(found[3]), int(found[4]))
+    return Load(float(found[1]), float(found[2]), float(found[3]), int(found[4]), int(found[5]))
+
+
+def during(
+    port: int, requests: Path, change: Callable[[], None], least: int, connections: int = 64
+) -> tuple[float, int, int]:
+    """Seconds of a change that is made under a closed loop, how many requests there were (`least`, at least, and some after the end),
+    and how many of them failed."""
+    done, total, failed = threading.Event(), 0, 0
+    seconds: list[float] = []
+    errors: list[Exception] = []
+
+    def run() -> None:
+        try:
+            time.sleep(0.3)  # the load is on its way
+            began = time.perf_counter()
+            change()
+            seconds.append(time.perf_counter() - began)
+        except Exception as error:  # noqa: BLE001  it is raised again where the load ends
+            errors.append(error)
+        finally:
+            done.set()
+
+    thread = threading.Thread(target=run, daemon=True)
+    thread.start()
+    ended = False
+    while not ended or (total < least and not errors):
+        ended = done.is_set()  # the last piece of load begins after the end
+        load = wrk(port, requests, connections, CHUNK)
+        total += load.requests
+        failed += load.failed
+    thread.join()
+    if errors:
+        raise errors[0]
+    return seconds[0], total, failed
 
 
 def open_loop(port: int, requests: Path, rate: float, seconds: float) -> Load:
@@ -160,7 +197,8 @@ class _Run:
             await asyncio.sleep(0.01)
         unfinished = 256 - len(self.idle) + len(self.waiting)
         ms = [latency * 1000 for latency in self.latencies]
-        return Load(len(ms) / self.seconds, percentile(ms, 0.5), percentile(ms, 0.99), self.failed + unfinished)
+        rate, failed = len(ms) / self.seconds, self.failed + unfinished
+        return Load(rate, percentile(ms, 0.5), percentile(ms, 0.99), failed, len(ms) + unfinished)
 
 
 def read(path: Path) -> list[bytes]:
@@ -177,7 +215,7 @@ def main(argv: list[str]) -> None:
     run = _Run(int(argv[0]), read(Path(argv[1])), float(argv[2]), float(argv[3]))
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         load = runner.run(run.run())
-    print(json.dumps({"rate": load.rate, "p50": load.p50, "p99": load.p99, "failed": load.failed}))
+    print(json.dumps(asdict(load)))
 
 
 if __name__ == "__main__":

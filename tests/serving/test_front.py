@@ -692,6 +692,7 @@ async def test_an_update_loses_no_request(bench: Bench) -> None:
     new = await bench.replica("new", slow)
     assert not new.seen, "a draining replica gets nothing"
     await bench.put(route(variant("AllTraffic", 1, replica("old", draining=True), replica("new")), revision=3))
+    assert [bench.front.replicas[name].view().allowed for name in ("old", "new")] == [0, 1]
     await until(lambda: bench.front.replicas["old"].busy == 0)
     await bench.put(route(variant("AllTraffic", 1, replica("new")), revision=4))
     await asyncio.wait_for(old.drained.wait(), 5)

@@ -128,6 +128,7 @@ class ReplicaView:
     failure: str = ""
     load_seconds: float = 0.0
     load_mode: str = ""  # fork | per-worker
+    allowed: int = 0  # workers that may be given work; 0 while it drains
 
 
 @dataclass(frozen=True, slots=True)

@@ -190,6 +190,7 @@ class Replica:
             failure=self.failure,
             load_seconds=self.load_seconds,
             load_mode=self.load_mode,
+            allowed=0 if self.draining else self.allowed,
         )
 
     # -- what the zygote says -----------------------------------------------------------------------------------------------------

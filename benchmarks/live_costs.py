@@ -1,0 +1,173 @@
+"""What scaling costs where it must cost nothing: waking up (goals 7, 8, 9), a change of size (11), decisions (16), the front's signals.
+
+Signals are counted in CPU time of the front for each request, at 64 connections, with the control plane asking each second and with a
+control plane that is stopped (SIGSTOP: it asks nothing), in turn. What an answer stores for them is timed by itself.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import shutil
+import signal
+import statistics
+import tempfile
+import timeit
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+
+from benchmarks import boost, deploy_wakeup, league_goals
+from benchmarks.common import Row, say
+from benchmarks.load import save, wrk
+from benchmarks.serve import signed
+from benchmarks.start import XGBOOST, Bench, deploy, put_data, running, train
+from clary.app import demo
+from clary.domain.routes import Boost
+from clary.serving.counters import KEPT, Counters
+from clary.serving.parking import Meter, Parking
+
+CONNECTIONS = 64
+ROUNDS, SECONDS = 12, 2  # of each kind
+CHANGE_MS = 10.0
+REPEAT, NUMBER = 5, 20_000
+
+
+def rows(environments: str, given: argparse.Namespace) -> tuple[list[Row], list[str]]:
+    say("  waking up ...")
+    woken = deploy_wakeup.rows(environments)
+    goals = (7, 7, 8, 8, 9)
+    found = [replace(row, what=f"{goal} {row.what}") for goal, row in zip(goals, woken, strict=True)]
+    say("  waking up from disk ...")
+    found += [replace(row, what=f"9 {row.what}") for row in deploy_wakeup.from_disk(environments)]
+    found += [change(), *(replace(row, what=f"16 {row.what}") for row in boost.rows()), league_goals.decisions()[1]]
+    if shutil.which("wrk") is None:
+        return found, ["wrk is not installed: what signals cost was NOT measured"]
+    say("  signals ...")
+    more, note = signals(environments)
+    return found + more, [note]
+
+
+def change() -> Row:
+    """Goal 11: what a worker that is unparked and parked again costs the front, beyond the decision itself (goal 16)."""
+    fleet = [boost.Replica() for _ in range(8)]
+    parking = Parking(Boost(objective=0.5, base=1, rate=0.0, hold=0.0), fleet)
+    parking.meter.took(0.1, 200)
+    parking.look()
+    request, number = boost.Request(0.0), 5_000
+
+    def turn() -> None:
+        for each in range(number):
+            now = float(each)
+            parking.admits([request] * 6, each, now)  # six wait: more workers than one
+            parking.working(now + 0.9)  # nobody came: one is left
+
+    took = min(timeit.repeat(turn, number=1, repeat=REPEAT)) / number
+    return Row(
+        "11 a size change and back", 1000 * took, "ms CPU", must=f"<= {CHANGE_MS:g} ms", ok=1000 * took <= CHANGE_MS
+    )
+
+
+def signals(environments: str) -> tuple[list[Row], str]:
+    with (
+        running(environments) as (bench, _),
+        tempfile.TemporaryDirectory(prefix="clary-bench-live-") as folder,
+    ):
+        put_data(bench)
+        _, job = train(bench, XGBOOST, {"num_round": "20", "objective": "binary:logistic"})
+        body = demo.split()[1][0].partition(",")[2].encode()
+        endpoint, _ = deploy(bench, XGBOOST, job["ModelArtifacts"]["S3ModelArtifacts"], body, {})
+        requests = Path(folder) / "requests"
+        on, off = [], []
+        for _ in range(ROUNDS):
+            save(requests, signed(bench, endpoint, [body]))  # signed anew: 5 minutes
+            on.append(each(bench, requests))
+            with asleep(child(bench, "control")):
+                off.append(each(bench, requests))
+    ratios = [a / b for a, b in zip(on, off, strict=True)]
+    cost = 100 * (statistics.median(ratios) - 1)
+    spread = 100 * statistics.stdev(ratios) / ROUNDS**0.5
+    front = 1e6 * statistics.median(off)
+    stored = stores()
+    return [
+        Row(
+            "signals, asked for each second",
+            cost,
+            "% CPU",
+            f"front {front:.1f} us a request",
+            None,
+            "< 1 %",
+            cost < 1.0,
+        ),
+        Row(
+            "signals, what an answer stores",
+            100 * stored / front,
+            "% CPU",
+            f"{stored:.2f} us",
+            None,
+            "< 1 %",
+            stored < front / 100,
+        ),
+    ], f"signals: {ROUNDS} rounds of each; standard error {spread:.2f} points"
+
+
+def each(bench: Bench, requests: Path) -> float:
+    """CPU seconds of the front for a request."""
+    pid = child(bench, "front")
+    before = cpu(pid)
+    load = wrk(bench.settings.port, requests, CONNECTIONS, SECONDS)
+    if load.failed:
+        raise RuntimeError(f"{load.failed} requests failed")
+    return (cpu(pid) - before) / load.requests
+
+
+def child(bench: Bench, what: str) -> int:
+    """The process of this Clary that is its `front` or its `control`."""
+    for entry in os.listdir("/proc"):
+        if entry.isdigit():
+            try:
+                words = Path(f"/proc/{entry}/cmdline").read_bytes().split(b"\0")
+            except OSError:
+                continue
+            if f"clary.app.{what}".encode() in words and any(
+                str(bench.settings.run).encode() in word for word in words
+            ):
+                return int(entry)
+    raise RuntimeError(f"{what} does not run")
+
+
+def cpu(pid: int) -> float:
+    """CPU seconds of all its threads, by the nanosecond."""
+    tasks = Path(f"/proc/{pid}/task").iterdir()
+    return sum(int((task / "schedstat").read_text().split()[0]) for task in tasks) / 1e9
+
+
+@contextmanager
+def asleep(pid: int) -> Iterator[None]:
+    os.kill(pid, signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        os.kill(pid, signal.SIGCONT)
+
+
+def stores() -> float:
+    """Microseconds that an answer spends on what signals are made of: counts, latencies, the service time."""
+    counters, meter = Counters(), Meter()
+    counters.watched = counters.late_after = 0.5
+    for _ in range(KEPT):
+        counters.record(0.01, 0.005)
+
+    def with_() -> None:
+        for _ in range(NUMBER):
+            counters.arrivals += 1
+            counters.record(0.01, 0.005)
+            meter.took(0.005, 1)
+
+    def without() -> None:
+        for _ in range(NUMBER):
+            pass
+
+    best = [min(timeit.repeat(code, number=1, repeat=REPEAT)) for code in (with_, without)]
+    return 1e6 * (best[0] - best[1]) / NUMBER

@@ -1,0 +1,77 @@
+"""scripts/bench scaling-live [--json] [--only PART] [--traces FOLDER]: Clary's scaling on a real endpoint, in both directions. Each part
+is a module `live_*` with a Clary of its own; numbers before rows are those of the goals in the scaling reference, section 4.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+from benchmarks import live_costs, live_failures, live_hops, live_policy, live_replay
+from benchmarks.common import Row, arguments, finish, say
+
+PARTS: Mapping[str, Callable[[str, argparse.Namespace], tuple[list[Row], list[str]]]] = {
+    "replay": live_replay.rows,
+    "failures": live_failures.rows,
+    "hops": live_hops.rows,
+    "costs": live_costs.rows,
+    "policy": live_policy.rows,
+}
+RUNTIMES = ("xgboost", "sklearn", "python")
+
+
+def options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--only", default="", help=f"some of {', '.join(PARTS)}, with commas between them")
+    parser.add_argument(
+        "--traces", type=Path, help="a folder of NAME.csv.gz (t_seconds,requests); default: generated load"
+    )
+    parser.add_argument("--anyway", action="store_true", help="replay on a busy machine too, without a verdict")
+    parser.add_argument("--environments", default="", help="folder of Clary's built runtimes; default: a fresh one")
+
+
+def main() -> int:
+    given = arguments("scaling-live", options)
+    chosen = [name for name in given.only.split(",") if name] or list(PARTS)
+    unknown = [name for name in chosen if name not in PARTS]
+    if unknown:
+        say(f"--only takes {', '.join(PARTS)}, not {', '.join(unknown)}")
+        return 2
+    environments = given.environments or tempfile.mkdtemp(prefix="clary-bench-env-")
+    rows: list[Row] = []
+    notes: list[str] = []
+    try:
+        _build(environments)
+        began = time.monotonic()
+        for name in chosen:
+            say(f"{name} ...")
+            try:
+                more, said = PARTS[name](environments, given)
+            except (RuntimeError, OSError) as error:  # the other parts are worth having
+                more, said = [Row(name, None, "", "failed", ok=False)], [f"FAILED: {name}: {error}"]
+            rows += more
+            notes += said
+    finally:
+        if not given.environments:
+            shutil.rmtree(environments, ignore_errors=True)
+    notes.append(f"{os.cpu_count()} cores shared by load and Clary; took {time.monotonic() - began:.0f} s")
+    return finish(rows, given.json, notes)
+
+
+def _build(environments: str) -> None:
+    """The runtimes, before any clock starts."""
+    clary = str(Path(sys.executable).parent / "clary")
+    with tempfile.TemporaryDirectory(prefix="clary-bench-") as folder:
+        settings = {**os.environ, "CLARY_ENVIRONMENTS": environments}
+        argv = [clary, "runtime", "build", *RUNTIMES, "--dir", folder]
+        subprocess.run(argv, check=True, env=settings, stdout=subprocess.DEVNULL)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
