@@ -81,6 +81,15 @@ def test_tiny_shares_stay_legal() -> None:
     assert ("cpu.weight", "10000", True) in settings("cpu", 2, Limits(1000, 1, 1))
 
 
+def test_what_runs_in_the_background_weighs_little_and_may_use_as_much() -> None:
+    assert {file: value for file, value, _ in settings("cpu", 1, Limits(2.0, 1, 1, background=True))} == {
+        "cpu.shares": "64",
+        "cpu.cfs_period_us": "100000",
+        "cpu.cfs_quota_us": "200000",
+    }
+    assert ("cpu.weight", "6", True) in settings("cpu", 2, Limits(2.0, 1, 1, background=True))
+
+
 def test_what_is_idle_may_be_borrowed_and_the_weight_stays() -> None:
     assert {file: value for file, value, _ in settings("cpu", 2, Limits(0.5, 1, 1, burst=4.0))} == {
         "cpu.weight": "50",

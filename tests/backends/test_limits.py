@@ -4,6 +4,7 @@ stands in for them."""
 from __future__ import annotations
 
 import asyncio
+import os
 import time
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -182,6 +183,24 @@ async def test_cpu_that_is_idle_may_be_borrowed(limited: Sandboxes) -> None:
     while min(took) >= 1.8 and len(took) < 8:  # others may be at work on this machine: then nothing is idle
         took.append(await takes(f"borrows-{len(took)}", 1.0))
     assert min(took) < 1.8
+
+
+async def test_what_runs_in_the_background_gives_way(limited: Sandboxes) -> None:
+    """Both want every CPU at the same time: their shares are compared, which other load on this machine does not change."""
+    spin = (
+        "import os, sys, time\nstart = float(sys.argv[1])\nfor _ in range(os.cpu_count() - 1):\n    if not os.fork(): break\n"
+        "time.sleep(max(0, start - time.time()))\nbegan = time.process_time()\nwhile time.time() < start + 2: pass\n"
+        "print('used', time.process_time() - began, flush=True)\ntime.sleep(0.3)\n"
+    )
+    cpus, at = float(os.cpu_count() or 1), time.time() + 2.0
+
+    async def used(key: str, background: bool) -> float:
+        seen, log = await limited.run(key, PYTHON, "-I", "-S", "-c", spin, str(at), cpu=cpus, background=background)
+        assert seen.exit_code == 0, log
+        return sum(float(line.split()[-1]) for line in log.splitlines() if "used" in line)
+
+    first, last = await asyncio.gather(used("front", False), used("back", True))
+    assert first > 4 * last, (first, last)
 
 
 async def test_running_figures(limited: Sandboxes) -> None:

@@ -13,12 +13,14 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from clary.domain.errors import Unschedulable
 
 CONTROLLERS = ("cpu", "memory", "pids", "cpuacct")
 STAND_INS = {"cpu": "affinity and nice", "memory": "measured by the shim", "pids": "RLIMIT_NPROC"}
 _PERIOD_US = 100_000
+_BACKGROUND = 1 / 32  # of a weight: what others want, a run in the background gets little of
 _LEAF = "clary-main"  # version 2: a group with children may hold no processes, so Clary's own go here
 
 
@@ -33,12 +35,18 @@ class Controller:
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """cpu in vCPU (weight, and ceiling where `burst` is no more), memory in bytes, pids a count."""
+    """cpu in vCPU (weight, and ceiling where `burst` is no more), memory in bytes, pids a count. `background`: it weighs little."""
 
     cpu: float
     memory: int
     pids: int
     burst: float = 0.0
+    background: bool = False
+
+    @property
+    def weight(self) -> float:
+        """In vCPU: what it gets, when all want more than there is, is in proportion to it."""
+        return self.cpu * (_BACKGROUND if self.background else 1.0)
 
     @property
     def ceiling(self) -> float:
@@ -50,6 +58,11 @@ class Group:
     """The groups of one run: controller -> (version, folder)."""
 
     folders: Mapping[str, tuple[int, str]] = field(default_factory=dict)
+
+    @staticmethod
+    def of(spec: Mapping[str, Any]) -> Group:
+        """Those that a run's spec names."""
+        return Group({name: (int(version), str(folder)) for name, (version, folder) in spec.get("folders", {}).items()})
 
     @property
     def join(self) -> list[str]:
@@ -131,14 +144,14 @@ def settings(controller: str, version: int, limits: Limits) -> list[tuple[str, s
     quota = max(1000, round(limits.ceiling * _PERIOD_US))
     match controller, version:
         case "cpu", 1:
-            shares = max(2, round(1024 * limits.cpu))
+            shares = max(2, round(1024 * limits.weight))
             return [
                 ("cpu.shares", str(shares), True),
                 ("cpu.cfs_period_us", str(_PERIOD_US), True),
                 ("cpu.cfs_quota_us", str(quota), True),
             ]
         case "cpu", 2:
-            weight = min(10_000, max(1, round(100 * limits.cpu)))
+            weight = min(10_000, max(1, round(100 * limits.weight)))
             return [("cpu.weight", str(weight), True), ("cpu.max", f"{quota} {_PERIOD_US}", True)]
         case "memory", 1:
             size = str(limits.memory)

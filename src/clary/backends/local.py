@@ -31,6 +31,7 @@ from clary.domain.workload import Feature, Observation, RunState, Workload
 
 _LOG_BYTES = 1 << 30
 _FILES = 65_536
+_NICE = {False: 5, True: 19}  # in the background?
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,7 +126,8 @@ class LocalBackend:
         spec = folder.read("spec.json") if folder else None
         if folder is None or spec is None or folder.read("exit.json") is not None:
             raise NotFound(f"no run {handle!r} to resize")
-        await asyncio.to_thread(self._resize, folder, spec, Limits(cpu, memory, spec["pids"], burst))
+        limits = Limits(cpu, memory, spec["pids"], burst, spec.get("background", False))
+        await asyncio.to_thread(self._resize, folder, spec, limits)
 
     async def forget(self, handle: str) -> None:
         root = self._index.root(handle)
@@ -208,7 +210,7 @@ class LocalBackend:
         filled = {sandbox.UID: str(uid), sandbox.FILES: str(etc), **self._take_gpus(workload)}
         arguments = [*_fill(request.options, filled), *request.environment]
         _secret(folder.path / "bwrap.args", "".join(item + "\0" for item in arguments).encode())
-        limits = Limits(workload.cpu, workload.memory, workload.pids, workload.burst)
+        limits = Limits(workload.cpu, workload.memory, workload.pids, workload.burst, workload.background)
         group = self.groups.create(hashlib.sha256(workload.key.encode()).hexdigest()[:40], limits)
         spec = self._spec(request, folder, group, _fill(request.command, filled))
         beside = containers.beside(workload, request.container, self._engine, folder.path)
@@ -237,7 +239,8 @@ class LocalBackend:
             "disk_paths": [mount.source for mount in workload.mounts if mount.mode == "rw"],
             "rlimits": self._rlimits(workload),
             "affinity": None if "cpu" in self.groups else self._affinity(max(workload.cpu, workload.burst)),
-            "nice": 0 if "cpu" in self.groups else 5,
+            "nice": 0 if "cpu" in self.groups else _NICE[workload.background],
+            "background": workload.background,
         }
 
     def _rlimits(self, workload: Workload) -> dict[str, int]:
@@ -267,7 +270,7 @@ class LocalBackend:
         counters = spec.get("counters", {})
         counted = "memory" in spec.get("folders", {})
         members = [] if counted and "cpu" in counters else family(said["pid"])[1:]
-        memory = _group(spec).memory() if counted else resident(members)
+        memory = Group.of(spec).memory() if counted else resident(members)
         cpu = counter(counters.get("cpu"))
         kills = int(counter(counters.get("oom")) or 0)
         return Observation(
@@ -294,7 +297,7 @@ class LocalBackend:
         return ended or {"state": "lost", "started_at": said["started_at"], "ended_at": None}
 
     def _resize(self, folder: Folder, spec: Mapping[str, Any], limits: Limits) -> None:
-        _group(spec).impose(limits)
+        Group.of(spec).impose(limits)
         containers.resize(spec, limits.ceiling, limits.memory)
         if "memory" not in spec["folders"]:
             folder.write("limits.json", {"memory": limits.memory})
@@ -390,11 +393,7 @@ def _secret(path: Path, data: bytes) -> None:
         file.write(data)
 
 
-def _group(spec: Mapping[str, Any]) -> Group:
-    return Group({name: (int(version), str(folder)) for name, (version, folder) in spec.get("folders", {}).items()})
-
-
 def _end(spec: Mapping[str, Any]) -> None:
-    _group(spec).end()
+    Group.of(spec).end()
     if spec.get("beside"):
         remove_container(spec["beside"])

@@ -60,6 +60,9 @@ class Workload:
     log_path: str | None  # stdout and stderr, line by line: "<epoch ms>\t<text>\n"
     cpu: float = 1.0
     burst: float = 0.0  # vCPU that it may use while nobody else wants them, where that is more than `cpu`
+    background: bool = (
+        False  # it gives way: others have CPU first, and it is the first to go when the machine runs out of memory
+    )
     memory: int = 1 << 30
     pids: int = 4096
     disk: int | None = None  # bytes that READ_WRITE mounts may grow to together

@@ -163,6 +163,7 @@ def _short(
         environment={"PYTHONPATH": LIBRARY, "PYTHONUNBUFFERED": "1"},
         mounts=(*environment_mounts(environment, MountMode.READ_ONLY), *mounts),
         log_path=log_path,
+        background=True,
         memory=_SHORT_MEMORY,
         network=False,
         stop_grace=0.0,
@@ -216,6 +217,7 @@ def host_workload(
         ),
         log_path=log_path,
         cpu=float(fit["cpu"]),
+        background=True,  # production endpoints come first
         memory=int(fit["memory"]),
         disk=volume(settings, request),
         network=not request.get("EnableNetworkIsolation", False),

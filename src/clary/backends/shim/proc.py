@@ -65,6 +65,19 @@ def family(pid: int) -> list[int]:
     return found
 
 
+def give_way(pids: list[int], nice: int) -> None:
+    """Niceness of the sessions of these processes. (Where the kernel groups sessions, a process's own counts only within its own.)"""
+    wanted = f" nice {nice}\n"
+    for pid in pids:
+        try:
+            with open(f"/proc/{pid}/autogroup", "r+") as file:
+                if not file.read().endswith(wanted):
+                    file.seek(0)
+                    file.write(str(nice))
+        except OSError:
+            continue  # it has just ended, this kernel does not group, or it was told a moment ago
+
+
 def resident(pids: list[int]) -> int:
     """Bytes of memory that processes hold together: pages shared by several are counted by their share."""
     total = 0

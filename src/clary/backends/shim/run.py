@@ -24,6 +24,7 @@ from clary.backends.shim.proc import (
     cpu_time,
     disk_use,
     family,
+    give_way,
     parents,
     pidfd,
     remove_groups,
@@ -58,7 +59,8 @@ def enter(spec: Record, fds: dict[str, int], pipe: int, status: int) -> NoReturn
             with open(path, "w") as file:
                 file.write("0")
         with open("/proc/self/oom_score_adj", "w") as file:
-            file.write("500")  # the machine runs out of memory: a workload goes before Clary
+            # the machine runs out of memory: a workload goes before Clary, and a job before an endpoint's replica
+            file.write("700" if spec.get("background") else "500")
         if spec.get("affinity"):
             os.sched_setaffinity(0, spec["affinity"])
         if spec.get("nice"):
@@ -114,7 +116,7 @@ class Run:
         self.runtime_due: float | None = None
         self.memory: int | None = spec["memory"]
         self.peak = 0
-        self.poll_due = time.monotonic() if self.memory else None
+        self.poll_due = time.monotonic() if self.memory or spec.get("nice") else None
         self.disk_due = time.monotonic() + DISK_SECONDS if spec["disk"] else None
         self.disk_walk: Iterator[int | None] | None = None
         self.disk: int | None = None
@@ -228,7 +230,7 @@ class Run:
             signal_quietly(self.init or self.child, signal.SIGKILL)
         if self.poll_due is not None and now >= self.poll_due:
             self.poll_due = now + POLL_SECONDS
-            self.watch_memory()
+            self.watch()
         if self.disk_due is not None and now >= self.disk_due:
             self.disk_due, self.disk_walk = None, disk_use(self.spec["disk_paths"])
         if self.disk_walk is not None:
@@ -241,10 +243,16 @@ class Run:
         children = [pid for pid, parent in parents().items() if parent == self.init]
         return min(children, key=lambda pid: (started_ticks(pid) or 0, pid), default=None)
 
-    def watch_memory(self) -> None:
-        """Where no control group counts, the shim does, several times a second."""
-        command = self.command()
+    def watch(self) -> None:
+        """Where no control group counts or weighs, the shim does, several times a second."""
         members = family(self.child)
+        if self.spec.get("nice"):
+            give_way(members, self.spec["nice"])
+        if self.memory:
+            self.watch_memory(members)
+
+    def watch_memory(self, members: list[int]) -> None:
+        command = self.command()
         used = resident(members) + (scratch(command, self.spec["scratch"]) if command else 0)
         self.cpu_seconds = max(self.cpu_seconds, cpu_time(members))
         self.peak = max(self.peak, used)
