@@ -10,7 +10,7 @@ import botocore.session
 import pytest
 
 from clary.domain import jobs
-from clary.domain.capacity import Claim, Fit, Machine
+from clary.domain.capacity import Book, Claim, Fit, Machine
 from clary.domain.errors import IllegalTransition
 from clary.domain.instances import GIB
 from clary.domain.job_life import decide
@@ -35,7 +35,8 @@ from clary.domain.workload import Observation, RunState
 
 NOW = 1000.0
 MACHINE = Machine(cpus=4, memory=16 * GIB, available=12 * GIB)
-SEEN = Seen(MACHINE)
+BOOK = Book(MACHINE, "fit", NOW)
+SEEN = Seen(BOOK)
 ENVIRONMENT = {"path": "/e", "python": "/e/bin/python", "mounts": []}
 RUNNING = Observation(RunState.RUNNING, started_at=1.0)
 
@@ -133,13 +134,13 @@ def test_each_instance_group_gets_what_its_type_is_worth() -> None:
 
 def test_a_full_machine_makes_it_wait_and_says_so() -> None:
     claim = Claim("other", (Fit(1.0, GIB, 0),) * 4, NOW - 100)
-    decision = decide(job(), replace(SEEN, claims=(claim,)), NOW)
+    decision = decide(job(), replace(SEEN, book=replace(BOOK, jobs=(claim,))), NOW)
     assert decision.commands == ()
     assert decision.again is not None
     assert jobs.secondary(decision.record.document) == "Pending"
     message = decision.record.document["transitions"][-1]["StatusMessage"]
     assert message == "Waiting for capacity: 4 of 4 places for hosts are taken, 1 needed"
-    again = decide(decision.record, replace(SEEN, claims=(claim,)), NOW + 1)
+    again = decide(decision.record, replace(SEEN, book=replace(BOOK, jobs=(claim,))), NOW + 1)
     assert again.record == decision.record, "waiting on changes nothing"
 
 
@@ -157,7 +158,7 @@ def test_waiting_too_long_for_spot_capacity_ends_it() -> None:
 
 def test_strict_capacity_that_is_never_there_fails_with_a_capacity_error() -> None:
     big = request(ResourceConfig={"InstanceType": "ml.m5.24xlarge", "InstanceCount": 1})
-    final = settle(job(request_=big), replace(SEEN, policy="strict"))
+    final = settle(job(request_=big), replace(SEEN, book=replace(BOOK, policy="strict")))
     assert final.status == "Failed"
     assert final.document["failure"].startswith("CapacityError: The account-level service limit")
 

@@ -19,6 +19,7 @@ from clary.domain.workload import Workload
 from clary.loops.job_places import JobSettings
 from clary.loops.job_work import JobPorts
 from clary.loops.jobs import JobSubject, attach
+from clary.loops.ledger import Ledger
 from clary.loops.loop import Loop
 from clary.testing.backends import MemoryBackend
 from clary.testing.clock import FakeClock
@@ -74,7 +75,8 @@ class House:
         self.settings = JobSettings(
             str(tmp_path / "jobs"), "owner", "http://127.0.0.1:4600", passed={"HTTP_PROXY": "p"}
         )
-        self.subject = JobSubject(self.ports, self.settings)
+        self.ledger = Ledger()
+        self.subject = JobSubject(self.ports, self.settings, self.ledger)
         self.loop = Loop(self.subject, self.ports.store, self.ports.clock, "owner", sweep_seconds=0.05)
         self._tasks: list[asyncio.Task[None]] = []
         self._leave: list[Callable[[], None]] = []
@@ -103,7 +105,8 @@ class House:
     async def again(self) -> None:
         """A successor over the same world."""
         await self.close()
-        self.subject = JobSubject(self.ports, self.settings)
+        self.ledger = Ledger()
+        self.subject = JobSubject(self.ports, self.settings, self.ledger)
         self.loop = Loop(self.subject, self.ports.store, self.ports.clock, "owner", sweep_seconds=0.05)
         self.open()
 

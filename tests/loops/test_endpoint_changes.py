@@ -136,7 +136,7 @@ async def test_strict_counts_the_new_size(yard: Yard) -> None:
     assert "could not be changed in place" in endpoints.plant_of(record).failure
     await update(yard, fleet("newer", "ml.t2.medium"))
     await until(lambda: history(yard)[-1]["what"] == "in service")
-    assert [claim.fits[0].memory >> 30 for claim in yard.ledger.reserved("")] == [4]
+    assert [claim.fits[0].memory >> 30 for claim in yard.ledger.held()] == [4]
 
 
 async def test_the_history_is_numbered_and_tells_why(yard: Yard) -> None:

@@ -393,7 +393,7 @@ async def test_strict_reserves_a_place_for_each_replica(yard: Yard) -> None:
     assert record is not None
     reason = endpoints.plant_of(record).failure
     assert reason.startswith("CapacityError: Unable to provision requested ML compute capacity")
-    assert "2 of 2 vCPU are reserved, 2 needed" in reason
+    assert "4 vCPU are needed, 0 of 2 are reserved" in reason
 
 
 async def test_a_place_is_kept_over_a_restart_and_given_back_at_the_end(yard: Yard) -> None:
@@ -405,12 +405,12 @@ async def test_a_place_is_kept_over_a_restart_and_given_back_at_the_end(yard: Ya
     await yard.close()
     yard.open()
     async with asyncio.timeout(5):
-        while not yard.ledger.reserved(""):
+        while not yard.ledger.held():
             await asyncio.sleep(0.002)
     await yard.store.save(endpoints.asked_delete(record, yard.clock.now()))
     await yard.until(None)
     async with asyncio.timeout(5):
-        while yard.ledger.reserved(""):
+        while yard.ledger.held():
             await asyncio.sleep(0.002)
 
 

@@ -14,6 +14,7 @@ import pytest
 from tests.loops.house import SCOPE, SKLEARN, House, channel, source, tar
 
 from clary.domain import jobs, training
+from clary.domain.capacity import Fit, Owner, Waiting
 from clary.domain.datapoints import Series
 from clary.domain.instances import GIB
 from clary.domain.workload import MountMode
@@ -187,6 +188,26 @@ async def test_first_come_first_served_and_those_that_wait_say_so(house: House) 
     assert "Waiting for capacity" in waiting.document["transitions"][-1]["StatusMessage"]
     house.backend.finish("job-idone-0-algo-1")
     await house.started("Two")
+
+
+async def test_a_new_job_waits_for_an_endpoint_that_waits_and_a_running_one_goes_on(house: House) -> None:
+    """The endpoint's wish is the ledger's; the job takes its place in the account, and its share of the CPU is that of the background."""
+    await house.create("One")
+    running = await house.started("One")
+    now = house.ports.clock.now()
+    wish = Waiting("arn:shop", Owner("endpoint", "shop", SCOPE.account), now, "no room", (Fit(1.0, GIB, 0),), 64 * GIB)
+    house.ledger.wish(wish, now)
+    await house.create("Two")
+    waiting = await house.reached("Pending", "Two")
+    assert "kept for endpoint shop: endpoints come before jobs" in waiting.document["transitions"][-1]["StatusMessage"]
+    book = house.ledger.book(house.machine, "fit", now)
+    assert [claim.owner.name for claim in book.jobs] == ["One"]
+    assert [each.owner.name for each in book.waiting] == ["shop", "Two"]
+    assert (await house.record("One")).status == "InProgress"
+    house.ledger.withdraw("arn:shop")
+    house.loop.wake(waiting.arn)
+    other = await house.started("Two")
+    assert (running.background, other.background) == (True, True)
 
 
 async def test_a_successor_adopts_what_runs(house: House) -> None:

@@ -1,22 +1,20 @@
-"""How sizes meet the machine: what a job may use, and when it may start. Pure; figures are measured by the caller.
+"""How sizes meet the machine: what a job or a replica may use, and the account of who holds what. Pure; figures are measured by the caller.
 
 `fit`: a size is a ceiling and a weight. It is clamped to the machine, CPU is shared, and the machine is full when its memory is
 (measured) or when as many hosts of jobs run as there are slots. `strict`: a size is a reservation; what can never be reserved is
 LimitExceeded, what cannot be now waits. Jobs are served first come, first served; endpoints come before jobs.
 
-A `Book` is the one account of who holds what; `domain/rooms.py` answers from it whether there is room for more.
+A `Book` is the one account; `rooms` answers from it whether there is room for more, `admission` whether a job may start.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from clary.domain.errors import LimitExceeded
 from clary.domain.instances import GIB, Size
 from clary.domain.resources import Record
 
-_WAITING = "Waiting for capacity: "
 FLOOR = 256 << 20  # bytes that a new host needs free, beyond what the young ones may still take
 YOUNG = 20.0  # seconds in which a host has not shown yet what it needs
 
@@ -111,12 +109,6 @@ class Book:
         return (*self.replicas, *self.jobs)
 
 
-@dataclass(frozen=True, slots=True)
-class Admission:
-    granted: bool
-    reason: str = ""
-
-
 def fit(size: Size, machine: Machine, policy: str, usage: str = "training job") -> Fit:
     """One host of that size on this machine. `strict` raises LimitExceeded (AWS's text) when it could never be reserved.
     `usage`: training job | endpoint."""
@@ -152,54 +144,6 @@ def _limit_text(size: Size, machine: Machine, usage: str) -> str:
         f"Instances and a request delta of 1 Instances. This machine has {machine.cpus} vCPU, {_gib(machine.memory)} GiB and "
         f"{machine.gpus} GPU(s), and the capacity policy is 'strict'; choose a smaller type or set capacity to 'fit'."
     )
-
-
-def admit(
-    wanted: Sequence[Fit], running: Sequence[Claim], ahead: int, machine: Machine, policy: str, now: float
-) -> Admission:
-    """May hosts of these fits start now, all together? `ahead` jobs that came earlier still wait: they go first.
-
-    A job that finds nothing running always starts: it gets what there is."""
-    if ahead:
-        return Admission(False, f"{_WAITING}{ahead} training job(s) came earlier")
-    if policy == "strict":
-        return _reserve(wanted, [fit for claim in running for fit in claim.fits], machine)
-    if not running:
-        return Admission(True)
-    slots = machine.slots or machine.cpus
-    busy = sum(claim.hosts for claim in running)
-    if busy + len(wanted) > slots:
-        return Admission(False, f"{_WAITING}{busy} of {slots} places for hosts are taken, {len(wanted)} needed")
-    young = sum(max(0, FLOOR * c.hosts - c.used) for c in running if now - c.since < YOUNG)
-    free = machine.available - young
-    need = sum(min(FLOOR, fit.memory) for fit in wanted)
-    if free < need:
-        return Admission(False, f"{_WAITING}{max(0, free) >> 20} MiB of memory are free, {need >> 20} MiB needed")
-    return Admission(True)
-
-
-def check_reservable(sizes: Sequence[Size], machine: Machine, usage: str) -> None:
-    """LimitExceeded unless the machine, with nothing else on it, could reserve all of them at once."""
-    granted = _reserve([fit(size, machine, "strict", usage) for size in sizes], (), machine)
-    if not granted.granted:
-        raise LimitExceeded(
-            f"The account-level service limit '{sizes[0].name} for {usage} usage' cannot hold {len(sizes)} Instances on this machine "
-            f"({granted.reason.removeprefix(_WAITING)}), and the capacity policy is 'strict'."
-        )
-
-
-def _reserve(wanted: Sequence[Fit], running: Sequence[Fit], machine: Machine) -> Admission:
-    need, taken = _sums(wanted), _sums(running)
-    limits = (float(machine.cpus), machine.memory / GIB, float(machine.gpus))
-    for what, more, held, limit in zip(("vCPU", "GiB of memory", "GPU"), need, taken, limits, strict=True):
-        if more + held > limit:
-            return Admission(False, f"{_WAITING}{held:g} of {limit:.4g} {what} are reserved, {more:g} needed")
-    return Admission(True)
-
-
-def _sums(fits: Sequence[Fit]) -> tuple[float, float, float]:
-    """vCPU, GiB, GPUs of all together."""
-    return sum(f.cpu for f in fits), sum(f.memory for f in fits) / GIB, float(sum(f.gpus for f in fits))
 
 
 def _gib(size: int) -> str:

@@ -35,8 +35,20 @@ class EnsureEnvironment:
 
 
 @dataclass(frozen=True, slots=True)
+class Place:
+    """What a replica needs of the machine: `size` as `instances` names it, shared by so many `containers`. `like`: bytes that one of
+    its kind uses."""
+
+    id: str
+    size: str
+    containers: int = 1
+    like: int = 0
+
+
+@dataclass(frozen=True, slots=True)
 class StartReplica:
-    """Start (or find) the replica's process group. Answers `Started`."""
+    """Start (or find) the replica's process group. Answers `Started`. `beside`: places that are taken at the same moment as its own, all
+    or none, so that of two changes for which there is room once one goes through."""
 
     together: ClassVar[bool] = True
 
@@ -49,6 +61,8 @@ class StartReplica:
     instance_type: str
     workers: int
     timeout: float
+    beside: tuple[Place, ...] = ()
+    like: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +77,7 @@ class Started:
 
 @dataclass(frozen=True, slots=True)
 class ResizeReplica:
-    """Give a running replica the CPU and memory of another instance type. Answers `Resized`."""
+    """Give a running replica the CPU and memory of another instance type. Answers `Resized`. `beside` as of `StartReplica`."""
 
     together: ClassVar[bool] = True
 
@@ -71,6 +85,7 @@ class ResizeReplica:
     handle: str
     instance_type: str
     containers: int = 1  # that share the instance
+    beside: tuple[Place, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,6 +14,7 @@ from clary.domain.endpoint_commands import (
     Command,
     EnsureEnvironment,
     ForgetWork,
+    Place,
     PrepareModel,
     ResizeReplica,
     Seen,
@@ -157,25 +158,45 @@ def map_fleets(plant: Plant, change: Callable[[Fleet], Fleet]) -> Plant:
 
 
 def fill(turn: Turn, fleet: Fleet, counts: Mapping[str, int] | None = None) -> Fleet:
-    """Start what is missing, drain what is too much, give what runs its size. `counts` (by variant) stand for the variants' own."""
+    """Start what is missing, drain what is too much, give what runs its size. `counts` (by variant) stand for the variants' own. What a
+    change brings takes its places all at once or not at all; where only what died is replaced, each replica that finds room starts."""
+    beside = places(fleet, turn.seen, counts) if turn.record.status in ("Creating", "Updating") else ()
     for variant in fleet.variants:
         live = variant.live
         wanted = (counts or {}).get(variant.name, variant.count)
-        _resize(turn, variant)
+        _resize(turn, variant, beside)
         if len(live) > wanted:
             fleet = fleet.with_variant(_shrink(turn, variant, len(live) - wanted))
         elif len(live) < wanted or any(r.phase == PLANNED for r in live):
-            fleet = fleet.with_variant(_grow(turn, fleet, variant, wanted))
+            fleet = fleet.with_variant(_grow(turn, fleet, variant, wanted, beside))
     return fleet
 
 
-def _resize(turn: Turn, variant: Variant) -> None:
+def places(fleet: Fleet, seen: Seen, counts: Mapping[str, int] | None = None) -> tuple[Place, ...]:
+    """What the fleet still lacks: places for replicas that are to be started, and larger or smaller ones for those that run."""
+    found: list[Place] = []
+    for variant in fleet.variants:
+        size, of, like = variant.size, variant.container.of, weight_of(variant, seen)
+        found += [Place(r.id, size, of, like) for r in variant.live if r.phase == PLANNED or not variant.fits(r)]
+        missing = (counts or {}).get(variant.name, variant.count) - len(variant.live)
+        ids = (replica_id(fleet.id, variant.key, variant.made + n) for n in range(max(0, missing)))
+        found += [Place(id_, size, of, like) for id_ in ids]
+    return tuple(found)
+
+
+def weight_of(variant: Variant, seen: Seen) -> int:
+    """Bytes that a replica of the variant uses, as far as one is seen."""
+    runs = (seen.runs.get(replica.id) for replica in variant.replicas)
+    return max((run.memory_bytes for run in runs if run is not None), default=0)
+
+
+def _resize(turn: Turn, variant: Variant, beside: tuple[Place, ...]) -> None:
     """Replicas of another size than the variant's: in place."""
     if variant.fatal or not turn.seen.resizes:
         return
     for replica in variant.replicas:
         if replica.phase in (STARTED, READY) and replica.handle and not variant.fits(replica):
-            turn.commands.append(ResizeReplica(replica.id, replica.handle, variant.size, variant.container.of))
+            turn.commands.append(ResizeReplica(replica.id, replica.handle, variant.size, variant.container.of, beside))
 
 
 def broken(fleet: Fleet) -> Variant | None:
@@ -256,7 +277,7 @@ def work_keys(record: Record, fleet: Fleet, variant: Variant) -> tuple[str, str]
     return f"{record.arn} model {fleet.id}/{variant.key}", f"{record.arn} environment {fleet.id}/{variant.key}"
 
 
-def _grow(turn: Turn, fleet: Fleet, variant: Variant, wanted: int) -> Variant:
+def _grow(turn: Turn, fleet: Fleet, variant: Variant, wanted: int, beside: tuple[Place, ...]) -> Variant:
     """Model, then environment, then processes."""
     if turn.now < variant.retry <= turn.now + LONGEST_RETRY:  # later than that: the clock was set back
         return variant
@@ -274,7 +295,7 @@ def _grow(turn: Turn, fleet: Fleet, variant: Variant, wanted: int) -> Variant:
         return died(variant, work.message, not work.transient, turn.now)
     if work.state != "done":
         return variant
-    return _start_missing(turn, fleet, variant, wanted)
+    return _start_missing(turn, fleet, variant, wanted, beside)
 
 
 def _prepare(turn: Turn, fleet: Fleet, variant: Variant) -> Variant:
@@ -291,7 +312,7 @@ def _prepare(turn: Turn, fleet: Fleet, variant: Variant) -> Variant:
     return replace(variant, prepared=dict(work.value)) if work.state == "done" else variant
 
 
-def _start_missing(turn: Turn, fleet: Fleet, variant: Variant, wanted: int) -> Variant:
+def _start_missing(turn: Turn, fleet: Fleet, variant: Variant, wanted: int, beside: tuple[Place, ...]) -> Variant:
     missing = wanted - len(variant.live)
     made = variant.made
     replicas = list(variant.replicas)
@@ -312,6 +333,8 @@ def _start_missing(turn: Turn, fleet: Fleet, variant: Variant, wanted: int) -> V
                     instance_type=variant.size,
                     workers=max(1, variant.warm) if variant.serverless else workers_of(variant, turn.seen.cpus),
                     timeout=variant.container.timeout,
+                    beside=beside,
+                    like=weight_of(variant, turn.seen),
                 )
             )
     return variant

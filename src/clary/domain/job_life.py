@@ -10,8 +10,9 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-from clary.domain import capacity, failures, training
-from clary.domain.capacity import Admission, Claim
+from clary.domain import admission, capacity, failures, training
+from clary.domain.admission import Admission
+from clary.domain.capacity import Claim
 from clary.domain.decisions import Decision
 from clary.domain.errors import LimitExceeded
 from clary.domain.jobs import (
@@ -73,13 +74,13 @@ def _starting(record: Record, seen: Seen, now: float) -> Decision[Command]:
         return _over(record, _STOPPED, now)
     of = training.hosts(request)
     try:
-        by_type = {h.instance_type: capacity.fit(training.size_of(h), seen.machine, seen.policy) for h in of}
+        by_type = {h.instance_type: capacity.fit(training.size_of(h), seen.book.machine, seen.book.policy) for h in of}
     except LimitExceeded as error:
         return _failed(record, f"CapacityError: {error.message}", now)
     fits = tuple(by_type[host.instance_type] for host in of)
-    admission = capacity.admit(fits, seen.claims, seen.ahead, seen.machine, seen.policy, now)
-    if not admission.granted:
-        return _waiting(record, admission, now)
+    answer = admission.admit(fits, seen.book, seen.ahead, but=record.arn, account=record.scope.account)
+    if not answer.granted:
+        return _waiting(record, answer, now)
     clamped = [note for fit in by_type.values() for note in fit.notes]
     shown = {
         kind: {"cpu": f.cpu, "memory": f.memory, "gpus": f.gpus, "notes": list(f.notes)} for kind, f in by_type.items()

@@ -17,7 +17,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, TypeAlias
 
-from clary.domain.capacity import Claim, Machine
+from clary.domain.capacity import Book, Claim
 from clary.domain.lifecycle import JOB, JobFact, JobStatus, advance
 from clary.domain.metrics import Sample
 from clary.domain.resources import Record
@@ -129,9 +129,7 @@ class Seen:
     """What the world says. `runs` by host, for hosts with a handle (None: the backend never heard of it); `failures` by host:
     (text of output/failure, last lines of the log), of hosts that ended badly. `samples` and `offsets` are what the log grew by."""
 
-    machine: Machine
-    policy: str = "fit"
-    claims: tuple[Claim, ...] = ()
+    book: Book
     ahead: int = 0
     work: Mapping[str, Work] = field(default_factory=dict)
     runs: Mapping[str, Observation | None] = field(default_factory=dict)

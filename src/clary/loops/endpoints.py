@@ -10,14 +10,13 @@ import asyncio
 import json
 import os
 import shutil
-from collections.abc import Callable, Coroutine, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from clary.domain import capacity, endpoints, instances
-from clary.domain.capacity import Fit, Machine, owner_of
+from clary.domain import endpoints, instances
+from clary.domain.capacity import Machine
 from clary.domain.decisions import Decision
 from clary.domain.endpoint_commands import (
     Command,
@@ -28,6 +27,7 @@ from clary.domain.endpoint_commands import (
     ForgetWork,
     LogDeath,
     Outcome,
+    Place,
     PrepareModel,
     PutRoute,
     Resized,
@@ -38,11 +38,10 @@ from clary.domain.endpoint_commands import (
     StopReplica,
     WriteHistory,
 )
-from clary.domain.endpoint_turn import NO_CAPACITY, work_keys
+from clary.domain.endpoint_turn import work_keys
 from clary.domain.errors import Invalid, LimitExceeded, NotFound, Unschedulable
-from clary.domain.fleets import PLANNED, Plant
+from clary.domain.fleets import Plant
 from clary.domain.ids import arn as make_arn
-from clary.domain.instances import GIB, Size
 from clary.domain.lifecycle import EndpointStatus
 from clary.domain.names import COMPONENT, history_group, log_group, resource_of, route_name
 from clary.domain.resources import KINDS, Record
@@ -54,6 +53,7 @@ from clary.loops.loop import Loop
 from clary.loops.models import Models
 from clary.loops.replica_credentials import ReplicaCredentials
 from clary.loops.replica_places import ServingSettings, replica_folder, replica_key
+from clary.loops.replica_rooms import ReplicaRooms
 from clary.loops.short_runs import end
 from clary.loops.tasks import Done, Failed, State, Tasks
 from clary.loops.user_code import for_user_code
@@ -93,7 +93,7 @@ class EndpointSubject:
     ) -> None:
         self._ports = ports
         self._settings = settings
-        self._ledger = ledger or Ledger()
+        self._rooms = ReplicaRooms(ledger or Ledger(), ports.measure, ports.clock, settings.policy)
         self.tasks = Tasks()
         self.models = models or Models(settings.models, ports.backend, ports.artifacts, ports.runtimes)
         self._arns: dict[str, str] = {}  # workload key -> ARN
@@ -114,7 +114,7 @@ class EndpointSubject:
                 runs[replica.id] = await self._ports.backend.observe(replica.handle)
         self.models.mounted[record.arn] = _models(plant)
         await self._credentials.renew(record, plant)
-        self._hold(record, plant, runs)
+        self._rooms.settle(record, plant, runs)
         scope, machine = record.scope, self._ports.measure()
         return Seen(
             runs=runs,
@@ -229,7 +229,8 @@ class EndpointSubject:
         try:
             runtime = self.models.runtime(command.container, str(command.prepared["program"]))
             environment = await ports.runtimes.ensure(runtime, str(command.prepared["requirements"]))
-            fit = self._place(record, command.id, command.instance_type, command.container.of)
+            own = Place(command.id, command.instance_type, command.container.of, command.like)
+            fit = self._rooms.take(record, own, command.beside)
             stream = replica_places.log_stream(command.variant, command.id, command.container.hostname)
             log_path = ports.logs.open(record.scope, log_group(command.endpoint), stream, ports.clock.now())
             spec = replica_places.replica_spec(command, settings, runtime, fit)
@@ -244,15 +245,10 @@ class EndpointSubject:
                 self._say(record, stream, note)
             handle = await ports.backend.start(ports.backend.plan(workload))
         except (Invalid, LimitExceeded, NotFound, Unschedulable) as error:
-            self._ledger.drop(command.id)
+            self._rooms.drop(command.id)
             return Started(refused=error.message)
         self._arns[handle] = record.arn
         return Started(handle)
-
-    def _fit(self, instance_type: str, machine: Machine, containers: int) -> Fit:
-        size = instances.find(instance_type) or Size(instance_type or "this machine", machine.cpus, 4 * GIB)
-        fit = capacity.fit(size, machine, self._settings.policy, "endpoint")
-        return capacity.part(fit, containers) if self._settings.policy == "strict" else fit
 
     async def _resize(self, command: ResizeReplica, record: Record) -> Resized:
         """The new size at once, unless the machine has no room for it, or the model has none in it."""
@@ -260,7 +256,8 @@ class EndpointSubject:
             _, millicpu, _ = instances.parts(command.instance_type)
             if millicpu > 1000 * (cpus := self._ports.measure().cpus):
                 raise Unschedulable(f"this machine has {cpus} vCPU, and {millicpu / 1000:g} are asked for")
-            fit = self._place(record, command.id, command.instance_type, command.containers)
+            own = Place(command.id, command.instance_type, command.containers)
+            fit = self._rooms.take(record, own, command.beside)
             run = await self._ports.backend.observe(command.handle)
             if run is not None and run.memory_bytes > fit.memory:
                 raise Unschedulable(
@@ -284,36 +281,6 @@ class EndpointSubject:
         self._ports.logs.open(record.scope, group, replica_places.HISTORY, note.at)
         self._ports.logs.append(record.scope, group, replica_places.HISTORY, [(at, json.dumps(line))])
 
-    def _place(self, record: Record, id_: str, instance_type: str, containers: int) -> Fit:
-        """What the replica gets; under `strict` it is reserved. LimitExceeded, in AWS's words, when others hold too much."""
-        machine, now = self._ports.measure(), self._ports.clock.now()
-        fit = self._fit(instance_type, machine, containers)
-        if self._settings.policy == "strict":
-            others = self._ledger.reserved(id_)
-            granted = capacity.admit([fit], others, 0, machine, "strict", now)
-            if not granted.granted:
-                raise LimitExceeded(
-                    f"{NO_CAPACITY}Unable to provision requested ML compute capacity due to "
-                    f"InsufficientInstanceCapacity error. {granted.reason}, and the capacity policy is 'strict'."
-                )
-        self._ledger.resize(id_, fit, now, owner_of(record))
-        return fit
-
-    def _hold(self, record: Record, plant: Plant, runs: Mapping[str, Observation | None]) -> None:
-        """Replicas that run keep their places, whoever started them; what has ended gives its own back at once."""
-        machine = self._ports.measure()
-        for fleet in plant.fleets:
-            for variant in fleet.variants:
-                for replica in variant.replicas:
-                    run = runs.get(replica.id)
-                    if run is not None and run.state.is_terminal:
-                        self._ledger.drop(replica.id)
-                    elif replica.phase != PLANNED:
-                        with suppress(LimitExceeded):  # of a time with another policy
-                            fit = self._fit(replica.size or variant.size, machine, variant.container.of)
-                            self._ledger.hold(replica.id, fit, replica.since, owner_of(record))
-                        self._ledger.weigh(replica.id, run.memory_bytes if run is not None else 0)
-
     def _say(self, record: Record, stream: str, line: str) -> None:
         group = log_group(route_name(record))
         now = self._ports.clock.now()
@@ -328,7 +295,7 @@ class EndpointSubject:
     async def _clear(self, command: ForgetReplica, key: str) -> None:
         handle = command.handle or replica_key(command.id)
         await end(self._ports.backend, handle, _GONE_SECONDS)
-        self._ledger.drop(command.id)
+        self._rooms.drop(command.id)
         self._credentials.forget(command.id)
         await asyncio.to_thread(shutil.rmtree, str(replica_folder(self._settings, command.id)), True)
         self._arns.pop(handle, None)
@@ -343,6 +310,7 @@ class EndpointSubject:
     def _gone(self, arn: str) -> None:
         """The endpoint's record goes: its models may go too when nobody else mounts them."""
         self.models.mounted.pop(arn, None)
+        self._rooms.forget(arn)
         used = set().union(*self.models.mounted.values())
         key = f"{arn} sweep"
         self.tasks.forget(key)

@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import Any
 
 from clary.domain import channels, job_life, jobs, metrics, training
-from clary.domain.capacity import Claim
 from clary.domain.datapoints import Datapoint, Series, single
 from clary.domain.decisions import Decision
 from clary.domain.errors import ClaryError, Invalid
@@ -94,9 +93,7 @@ class JobSubject:
                     failures[host] = await asyncio.to_thread(self._failure, record, host)
         # Nothing is awaited from here to the Reserve command: two jobs cannot be granted the same place.
         return Seen(
-            machine=self._ports.measure(),
-            policy=self._settings.policy,
-            claims=self._claims(record),
+            book=self._ledger.book(self._ports.measure(), self._settings.policy, self._ports.clock.now()),
             ahead=self._ledger.ahead(record),
             work=self.work.state(record),
             runs=runs,
@@ -105,11 +102,6 @@ class JobSubject:
             offsets=offsets,
             sync_due=self.work.sync_due(record),
         )
-
-    def _claims(self, record: Record) -> tuple[Claim, ...]:
-        if self._settings.policy == "strict":
-            return self._ledger.reserved(record.arn)
-        return self._ledger.claims(record.arn)
 
     def decide(self, record: Record, observation: Seen, now: float) -> Decision[Command]:
         return job_life.decide(record, observation, now)

@@ -62,10 +62,6 @@ class Ledger:
         for kept in (self._claims, self._waiting, self._told):
             kept.pop(arn, None)
 
-    def claims(self, but: str) -> tuple[Claim, ...]:
-        """Places held by others than `but`."""
-        return tuple(claim for arn, claim in self._claims.items() if arn != but)
-
     def ahead(self, record: Record) -> int:
         """How many waiting jobs came before this one."""
         mine = (record.created, record.arn)
@@ -110,9 +106,9 @@ class Ledger:
             if claim is not None and claim.used != used:
                 held[key] = replace(claim, used=used)
 
-    def reserved(self, but: str) -> tuple[Claim, ...]:
-        """Places of jobs and replicas: what the policy `strict` counts. (`fit` counts replicas by the memory they use.)"""
-        return (*self.claims(but), *(claim for replica, claim in self._replicas.items() if replica != but))
+    def held(self) -> tuple[Claim, ...]:
+        """Every place that is taken."""
+        return (*self._replicas.values(), *self._claims.values())
 
 
 def _waiting(record: Record) -> Waiting:

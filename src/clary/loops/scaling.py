@@ -15,12 +15,12 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from clary.domain import (
+    admission,
     alarm_turn,
     alarms,
     autoscaling_activity,
     autoscaling_capacity,
     autoscaling_turn,
-    capacity,
     components,
     instances,
 )
@@ -189,7 +189,7 @@ class ScalingSubject:
         firsts = [group[0] for group in (*fleet.groups, *fleet.shadows)]
         sizes = [size for v in firsts if (size := instances.find(v.instance_type)) for _ in range(v.count)]
         if sizes:
-            capacity.check_reservable(sizes, machine, "endpoint")
+            admission.check_reservable(sizes, machine, "endpoint")
 
     async def _check_place(self, changed: Record) -> None:
         store, scope = self._ports.store, changed.scope

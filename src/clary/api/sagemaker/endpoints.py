@@ -12,7 +12,7 @@ from clary.api.call import Call, Params
 from clary.api.registry import operation
 from clary.api.sagemaker import inference_components
 from clary.domain import (
-    capacity,
+    admission,
     capture,
     components,
     deployment_rules,
@@ -94,7 +94,7 @@ def _check_size(call: Call, fleet: Fleet) -> None:
     firsts = [group[0] for group in (*fleet.groups, *fleet.shadows)]  # containers of a variant share its instances
     sizes = [size for v in firsts if (size := instances.find(v.instance_type)) for _ in range(v.count)]
     if sizes and machine is not None and call.settings.capacity == "strict":
-        capacity.check_reservable(sizes, machine, "endpoint")
+        admission.check_reservable(sizes, machine, "endpoint")
 
 
 @operation("sagemaker", "DescribeEndpoint")

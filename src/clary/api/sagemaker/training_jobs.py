@@ -9,7 +9,7 @@ from typing import Any
 from clary.api import holding, images, paging, records, tagging
 from clary.api.call import Call, Params
 from clary.api.registry import operation
-from clary.domain import capacity, channels, fields, jobs, metrics, public_buckets, training
+from clary.domain import admission, channels, fields, jobs, metrics, public_buckets, training
 from clary.domain.errors import AlreadyExists, IllegalTransition, InUse, Invalid, NotFound
 from clary.domain.lifecycle import JOB, JobFact, JobStatus, admits
 from clary.domain.resources import Record
@@ -73,7 +73,7 @@ def _check_size(call: Call, params: Params) -> None:
     machine = call.settings.machine
     if call.settings.capacity != "strict" or machine is None:
         return
-    capacity.check_reservable(sizes, machine, "training job")
+    admission.check_reservable(sizes, machine, "training job")
 
 
 async def _check_places(call: Call, params: Params) -> None:

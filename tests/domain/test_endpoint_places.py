@@ -1,0 +1,70 @@
+"""Which places a change takes together, in the small world of test_endpoints."""
+
+from __future__ import annotations
+
+import pytest
+from tests.domain.test_endpoints import World, fleet
+
+from clary.domain.endpoint_commands import Place, ResizeReplica, StartReplica
+from clary.domain.endpoints import asked_capacity, asked_update
+from clary.domain.fleets import Fleet
+
+
+def together(world: World) -> list[set[str]]:
+    """The ids of the places that each command takes beside its own."""
+    commands = [*world.of(StartReplica), *world.of(ResizeReplica)]
+    return [{place.id for place in command.beside} for command in commands]
+
+
+def ids(world: World) -> set[str]:
+    return {command.id for command in (*world.of(StartReplica), *world.of(ResizeReplica))}
+
+
+@pytest.fixture
+def world() -> World:
+    world = World(fleet(count=2))
+    world.settle()
+    return world
+
+
+def update(world: World, wanted: Fleet) -> None:
+    world.log.clear()
+    world.record = asked_update(world.record, wanted, {}, world.now)
+    world.settle()
+
+
+def test_a_new_endpoint_takes_the_places_of_all_its_variants_at_once() -> None:
+    world = World(fleet(count=2, variants=(("A", 1.0), ("B", 1.0))))
+    world.settle()
+    assert len(ids(world)) == 4
+    assert together(world) == [ids(world)] * 4
+    assert world.of(StartReplica)[0].beside[0] == Place(world.of(StartReplica)[0].id, "ml.m5.large", 1)
+
+
+def test_so_does_an_update(world: World) -> None:
+    update(world, fleet("f2", 3, V="2"))
+    assert len(ids(world)) == 3
+    assert together(world) == [ids(world)] * 3
+
+
+def test_a_change_in_place_takes_what_grows_and_what_comes_at_once(world: World) -> None:
+    update(world, fleet("f2", 3, kind="ml.m5.xlarge"))
+    assert (len(world.of(ResizeReplica)), len(world.of(StartReplica))) == (2, 1)
+    assert together(world) == [ids(world)] * 3
+
+
+def test_more_instances_are_taken_at_once(world: World) -> None:
+    world.log.clear()
+    world.record = asked_capacity(world.record, [{"VariantName": "A", "DesiredInstanceCount": 4}], world.now)
+    world.settle()
+    assert together(world) == [ids(world)] * 2
+
+
+def test_each_replica_that_died_comes_back_where_it_finds_room(world: World) -> None:
+    world.log.clear()
+    for replica in world.ready():
+        world.end(replica, exit_code=1)
+    world.settle()
+    world.now += 10.0  # the second start after two deaths waits a little
+    world.settle()
+    assert together(world) == [set(), set()]
