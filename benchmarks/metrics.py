@@ -1,8 +1,8 @@
 """The store of datapoints: what a year of one-minute points takes, how long a week's query lasts, what a second's put and a scrape cost.
 
-A month of a few series of three kinds (idle, counts of events, latencies with their distribution) is written and stands for a year of
-10,000 series of that kind: chunks are compressed each for itself, so disk grows with both. The bound itself (the setting
-`datapoint_disk`) is a test's matter (`tests/stores/test_datapoints.py`).
+Some weeks of a few series of each kind (idle, counts of events, latencies with their distribution, use of CPU) are written, and stand for a
+year of 10,000 series: chunks are compressed each for itself, so disk grows with both. `--full` writes the whole year of them. The bound
+itself (the setting `datapoint_disk`) is a test's matter (`tests/stores/test_datapoints.py`).
 """
 
 from __future__ import annotations
@@ -16,14 +16,17 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
 
 from benchmarks.common import Row, arguments, finish, percentile, say
 from clary.api import scrape
 from clary.api.call import Ports
-from clary.domain.datapoints import Datapoint, Series, Summary, bucket, counted, nothing, single
+from clary.app.settings import Settings
+from clary.domain.datapoints import Datapoint, Series, Summary, bucket, counted, nothing, single, weighed
 from clary.domain.resources import Scope
+from clary.stores import sealing
 from clary.stores.datapoints import FileDatapoints
 from clary.testing.clock import FakeClock
 from clary.testing.fronts import MemoryFronts
@@ -31,13 +34,12 @@ from clary.testing.keys import MemoryKeys
 from clary.testing.store import MemoryStore
 
 SCOPE = Scope("000000000000", "us-east-1")
-DAY, MINUTES = 86_400, 1440
-BEGIN = 1_800_000_000 // DAY * DAY
-OF_A_KIND = 4
-YEAR_OF_ALL = 365 * MINUTES * 10_000
+DAY, MINUTES, YEAR = 86_400, 1440, 365
+BEGIN = 1_800_000_000 // sealing.SPAN * sealing.SPAN
+FRESH = (sealing.AFTER + sealing.SPAN) // DAY  # days that are not sealed, at most
+OF_ALL = 10_000
 WEEK_MS = 50.0
-
-Make = Callable[[random.Random], Summary]
+DEFAULT = Settings().datapoint_disk / 2**30
 
 
 def events(luck: random.Random) -> Summary:
@@ -54,51 +56,116 @@ def latencies(luck: random.Random) -> Summary:
         total += value
         number = bucket(value)
         buckets[number] = buckets.get(number, 0.0) + 1
-    return counted(buckets, total)
+    return counted(buckets, float(round(total)))
 
 
-KINDS: dict[str, Make] = {"idle": lambda luck: nothing(), "counts": events, "latencies": latencies}
+def use(luck: random.Random) -> Summary:
+    """Percent of a vCPU, every 5 s."""
+    return weighed((round(64 * min(400.0, luck.lognormvariate(4.0, 0.3))) / 64, 1.0) for _ in range(12))
 
 
-def series(kind: str) -> list[Series]:
-    return [Series.of("AWS/SageMaker", kind, {"EndpointName": f"e{n}", "VariantName": "v"}) for n in range(OF_A_KIND)]
+@dataclass(frozen=True, slots=True)
+class Kind:
+    name: str
+    make: Callable[[random.Random], Summary]
+    written: int  # series
+    of_ten: int  # of the ten series that a busy variant of an endpoint has
+
+    def series(self) -> list[Series]:
+        where = [{"EndpointName": f"e{n}", "VariantName": "v"} for n in range(self.written)]
+        return [Series.of("AWS/SageMaker", self.name, each) for each in where]
 
 
-def fill(datapoints: FileDatapoints, kind: str, days: int, luck: random.Random) -> None:
-    make, all_ = KINDS[kind], series(kind)
-    pool = [make(luck) for _ in range(2000)]  # making a distribution costs more than keeping it
-    for day in range(days):
-        for hour in range(24):
+IDLE = Kind("idle", lambda luck: nothing(), 20, 0)
+KINDS = (IDLE, Kind("counts", events, 10, 6), Kind("latencies", latencies, 4, 2), Kind("use", use, 4, 2))
+
+
+def fill(datapoints: FileDatapoints, kind: Kind, first: int, days: int, luck: random.Random) -> None:
+    """Days `first` to `days`."""
+    names = kind.series()
+    pool = [kind.make(luck) for _ in range(2000)]  # making a distribution costs more than keeping it
+    for day in range(first, days):
+        for hour in range(0, 24, 6):
             begin = BEGIN + day * DAY + hour * 3600
-            points = [Datapoint(each, begin + 60 * n, luck.choice(pool)) for n in range(60) for each in all_]
-            datapoints.put(SCOPE, points)
+            datapoints.put(SCOPE, [Datapoint(s, begin + 60 * n, luck.choice(pool)) for n in range(360) for s in names])
         datapoints.sweep(BEGIN + (day + 1) * DAY)
 
 
-def rows_of(kind: str, folder: Path, days: int, rounds: int) -> list[Row]:
-    luck = random.Random(1)
-    datapoints = FileDatapoints(folder / kind)
-    fill(datapoints, kind, days, luck)
-    each = (folder / kind / "datapoints.db").stat().st_size / (days * MINUTES * OF_A_KIND)
-    times = []
-    for spread in (False, True):
-        for n in range(rounds):
-            start = BEGIN + (days - 7) * DAY
-            began = time.perf_counter()
-            found = datapoints.get(SCOPE, series(kind)[n % OF_A_KIND], start, start + 7 * DAY, 60, spread)
-            times.append((time.perf_counter() - began) * 1000)
-            if len(found) != 7 * MINUTES:
-                raise RuntimeError(f"a week has {7 * MINUTES} minutes, not {len(found)}")
-    datapoints.close()
-    best, plain, whole = min(times[:rounds]), statistics.median(times[:rounds]), statistics.median(times[rounds:])
-    must = f"< {WEEK_MS:g} ms"
-    return [
-        Row(f"{kind}: a one-minute point on disk", each, "bytes"),
-        Row(f"{kind}: a year of 10,000 series", each * YEAR_OF_ALL / 2**30, "GiB", "datapoint_disk bounds it"),
-        Row(f"{kind}: a week in minutes, best of {rounds}", best, "ms", must=must, ok=best < WEEK_MS),
-        Row(f"{kind}: the same, median", plain, "ms"),
-        Row(f"{kind}: the same with percentiles, median", whole, "ms"),
+def asked(datapoints: FileDatapoints, kind: Kind, day: int, rounds: int, p99: bool) -> tuple[list[float], float]:
+    """Milliseconds that a week from `day` on takes, by the minute; and of CPU, which other work on the machine does not change."""
+    start, times, before = BEGIN + day * DAY, [], time.process_time()
+    for n in range(rounds):
+        name = kind.series()[n % kind.written]
+        began = time.perf_counter()
+        found = datapoints.get(SCOPE, name, start, start + 7 * DAY, 60, p99)
+        known = [summary.percentile(0.99) for _, summary in found] if p99 else found
+        times.append((time.perf_counter() - began) * 1000)
+        if len(known) != 7 * MINUTES or None in known:
+            raise RuntimeError(f"a week has {7 * MINUTES} minutes, not {len(known)}, each with its figures")
+    return times, (time.process_time() - before) / rounds * 1000
+
+
+@dataclass(slots=True)
+class Taken:
+    """Bytes of one point in fresh and in sealed chunks, and of a series' year."""
+
+    fresh: float
+    sealed: float
+
+    @property
+    def year(self) -> float:
+        return MINUTES * (FRESH * self.fresh + (YEAR - FRESH) * self.sealed)
+
+
+def rows_of(kind: Kind, folder: Path, days: int, rounds: int) -> tuple[list[Row], Taken]:
+    luck, file = random.Random(1), folder / kind.name / "datapoints.db"
+    datapoints = FileDatapoints(folder / kind.name)
+    datapoints.sweep(BEGIN)
+    empty = file.stat().st_size
+    fill(datapoints, kind, 0, 14, luck)
+    fresh = (file.stat().st_size - empty) / (14 * MINUTES * kind.written)
+    fill(datapoints, kind, 14, days, luck)
+    weeks = int(DAY * days - sealing.AFTER) // sealing.SPAN
+    unsealed = empty + fresh * (days - 7 * weeks) * MINUTES * kind.written
+    sealed = (file.stat().st_size - unsealed) / (7 * weeks * MINUTES * kind.written)
+    rows = [
+        Row(f"{kind.name}: a one-minute point on disk, of the last {FRESH} days at most", fresh, "bytes"),
+        Row(f"{kind.name}: an older one", sealed, "bytes"),
     ]
+    for when, day in (("the last", days - 7), ("a sealed", 0)):
+        for what, p99 in (("", False), (" with p99", True)):
+            times, cpu = asked(datapoints, kind, day, rounds, p99)
+            best, must = min(times), f"< {WEEK_MS:g} ms"
+            name = f"{kind.name}: {when} week in minutes{what}, best of {rounds}"
+            rows.append(
+                Row(
+                    name,
+                    best,
+                    "ms",
+                    f"median {statistics.median(times):.0f}, CPU {cpu:.0f} ms",
+                    None,
+                    must,
+                    best < WEEK_MS,
+                )
+            )
+    datapoints.close()
+    return rows, Taken(fresh, sealed)
+
+
+def rows_of_year(taken: dict[str, Taken], days: int) -> list[Row]:
+    """What 1,000 variants with ten series each take: all idle, some busy, all busy."""
+    busy = sum(kind.of_ten * taken[kind.name].year for kind in KINDS) / 10
+    idle = taken[IDLE.name].year
+    rows = []
+    for name, share in (("all idle", 0.0), ("a tenth busy day and night", 0.1), ("all busy day and night", 1.0)):
+        size = OF_ALL * (share * busy + (1 - share) * idle) / 2**30
+        fits = f"datapoint_disk {DEFAULT:g} GiB: {min(1.0, DEFAULT / size) * YEAR:.0f} days"
+        must = "fits" if share <= 0.1 else ""
+        rows.append(
+            Row(f"a year of 10,000 series, {name}", size, "GiB", fits, None, must, size <= DEFAULT if must else None)
+        )
+    how = "written whole" if days >= YEAR else f"by {days} written days, {YEAR - FRESH} of the year's being sealed ones"
+    return [*rows, Row(f"written: {how}, of {sum(kind.written for kind in KINDS)} series", float(days), "days")]
 
 
 def rows_of_now(folder: Path, rounds: int) -> list[Row]:
@@ -139,18 +206,23 @@ def rows_of_now(folder: Path, rounds: int) -> list[Row]:
 
 
 def extra(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--days", type=int, default=30, help="days that are written")
+    parser.add_argument("--days", type=int, default=36, help="days that are written; 29 at least")
+    parser.add_argument("--full", action="store_true", help="write the whole year: ten minutes or more")
     parser.add_argument("--rounds", type=int, default=20, help="times that each is measured")
 
 
 def main() -> int:
     options = arguments("metrics", extra)
     folder = Path(tempfile.mkdtemp(prefix="clary-bench-"))
+    days = YEAR if options.full else max(FRESH + 7, options.days)
     rows: list[Row] = []
+    taken: dict[str, Taken] = {}
     try:
         for kind in KINDS:
-            say(f"{kind}: {options.days} days of {OF_A_KIND} series ...")
-            rows += rows_of(kind, folder, max(7, options.days), options.rounds)
+            say(f"{kind.name}: {days} days of {kind.written} series ...")
+            made, taken[kind.name] = rows_of(kind, folder, days, options.rounds)
+            rows += made
+        rows += rows_of_year(taken, days)
         rows += rows_of_now(folder, options.rounds)
     finally:
         shutil.rmtree(folder, ignore_errors=True)

@@ -6,7 +6,7 @@ import random
 
 import pytest
 
-from clary.domain.datapoints import ONE, Summary, bucket, counted, middle, nothing, single, statistic, weighed
+from clary.domain.datapoints import ONE, Summary, bucket, coarse, counted, middle, nothing, single, statistic, weighed
 
 
 @pytest.mark.parametrize("value", [1e-12, 3e-7, 0.5, 1.0, 1.0000001, 7.0, 12345.678, 3.6e9, 1e17, -0.25, -40.0])
@@ -92,3 +92,16 @@ def test_names_that_are_no_statistics(name: str) -> None:
 
 def test_nothing_happened_sums_to_zero() -> None:
     assert [statistic(name)(nothing()) for name in ("Sum", "Average", "Maximum", "SampleCount", "p99")] == [0.0] * 5  # type: ignore[misc]
+
+
+def test_a_coarse_summary_differs_in_percentiles_only_and_little() -> None:
+    whole = weighed((float(value), 1.0) for value in range(-50, 1000))
+    less = coarse(whole)
+    assert (less.count, less.total, less.low, less.high) == (whole.count, whole.total, whole.low, whole.high)
+    assert whole.buckets is not None
+    assert less.buckets is not None
+    assert len(less.buckets) < len(whole.buckets) / 2
+    for share in (0.01, 0.04, 0.2, 0.5, 0.9, 0.999, 1.0):
+        assert less.percentile(share) == pytest.approx(whole.percentile(share), rel=0.06)
+    assert coarse(less) == less
+    assert coarse(Summary(4.0, 10.0, 1.0, 4.0, None)).percentile(0.5) is None

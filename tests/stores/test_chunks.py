@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import base64
 import random
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from clary.domain.datapoints import Summary, nothing, single, weighed
+from clary.domain.datapoints import Summary, bucket, middle, nothing, single, weighed
 from clary.stores import chunks
 
+SHARES = (0.0, 0.1, 0.5, 0.75, 0.99, 1.0)
 NUMBERS = st.floats(allow_nan=False, allow_infinity=False, width=32)
 SUMMARIES = st.one_of(
     st.builds(nothing),
@@ -33,6 +35,10 @@ def test_what_goes_in_comes_out(places: dict[int, Summary]) -> None:
         assert (found.count, found.low, found.high) == (summary.count, summary.low, summary.high)
         assert found.buckets == summary.buckets
         assert found.total == pytest.approx(summary.total, rel=1e-12, abs=1e-30)
+        assert [found.percentile(share) for share in SHARES] == [summary.percentile(share) for share in SHARES]
+    again = dict(chunks.decode(data, 6000, 60))
+    for at, summary in points.items():  # before anybody asked for the distribution
+        assert [again[at].percentile(share) for share in SHARES] == [summary.percentile(share) for share in SHARES]
     plain = dict(chunks.decode(data, 6000, 60, spread=False))
     assert {at: s.count for at, s in plain.items()} == {at: s.count for at, s in points.items()}
 
@@ -45,7 +51,47 @@ def test_an_idle_hour_is_nearly_nothing_and_a_busy_one_little() -> None:
     assert len(chunks.encode(busy, 0, 60)) < 360 * 6
 
 
-@pytest.mark.parametrize("data", [b"\x09" + b"\0" * 10, b"\x02\x05\x00\x00\x00\x00\x00\x04\x00\x00\x00nonsense"])
+def test_a_distribution_takes_half_a_byte_for_each_bucket_that_is_filled() -> None:
+    made = random.Random(1)
+    points = {60 * n: weighed((float(made.lognormvariate(8.5, 0.4)), 1.0) for _ in range(100)) for n in range(360)}
+    filled = sum(len(summary.buckets or ()) for summary in points.values())
+    left = {
+        at: Summary(s.count, round(s.total), middle(bucket(s.low)), middle(bucket(s.high)), s.buckets)
+        for at, s in points.items()
+    }
+    assert len(chunks.encode(left, 0, 60)) < 0.6 * filled
+
+
+def test_percentiles_without_distributions_are_not_known() -> None:
+    spread, same, none = weighed([(1.0, 5), (2.0, 5)]), single(4.0, 3.0), nothing()
+    points = {0: spread, 60: same, 120: none}
+    bare = chunks.without_spreads(chunks.encode(points, 0, 60))
+    left = dict(chunks.decode(bare, 0, 60))
+    assert left == {0: Summary(10.0, 15.0, 1.0, 2.0, None), 60: same, 120: none}
+    assert [left[at].percentile(0.5) for at in (0, 60, 120)] == [None, 4.0, 0.0]
+
+
+def test_chunks_of_the_version_before_are_read() -> None:
+    old = base64.b64decode(
+        "AgQAAwAAADIAAAB4nGNgZGRiwAUagNgpUoDBwcEBu4IDQFyuwsCASx4IPgCh/QF73PIiAgz2Dg4AwtEIvHicY2Bg/s/AwPA/g+HYLwZW"
+        "BgygohLi4OAAAINfBYs="
+    )
+    assert dict(chunks.decode(old, 6000, 60)) == {
+        6000: nothing(),
+        6060: single(1.0, 37.0),
+        6120: weighed([(0.0, 10), (5.0, 80), (-2.0, 10)]),
+        6240: Summary(4.0, 10.0, 1.0, 4.0, None),
+    }
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"\x09" + b"\0" * 10,
+        b"\x02\x05\x00\x00\x00\x00\x00\x04\x00\x00\x00nonsense",
+        b"\x03\x05\x00\x00\x00\x00\x00\x04\x00\x00\x00nonsense",
+    ],
+)
 def test_nonsense_is_refused(data: bytes) -> None:
     with pytest.raises(ValueError):
         list(chunks.decode(data, 0, 60))

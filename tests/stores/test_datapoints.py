@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import random
 import signal
 import sqlite3
 import subprocess
@@ -11,8 +12,9 @@ from pathlib import Path
 
 import pytest
 
-from clary.domain.datapoints import Series
+from clary.domain.datapoints import Datapoint, Series, weighed
 from clary.domain.errors import Unavailable
+from clary.stores import sealing
 from clary.stores.datapoints import DAY, FileDatapoints
 from clary.testing.datapoints import NOON, SCOPE, SERIES, DatapointsConformance, MemoryDatapoints, at, sums
 
@@ -93,11 +95,80 @@ class TestFileDatapoints(DatapointsConformance):
         datapoints.sweep(NOON + 4 * 3600)
         assert datapoints.get(SCOPE, SERIES, NOON, NOON + 1, 1) == []
         assert sums(datapoints.get(SCOPE, SERIES, NOON, NOON + 60, 60)) == [(NOON, 1.0)]
-        datapoints.sweep(NOON + 402 * DAY)
+        datapoints.sweep(NOON + 408 * DAY)
         assert datapoints.get(SCOPE, SERIES, NOON, NOON + 60, 60) == []
         assert sums(datapoints.get(SCOPE, SERIES, NOON, NOON + 3600, 3600)) == [(NOON, 1.0)]
         datapoints.sweep(NOON + 5 * 365 * DAY)
         assert (datapoints.get(SCOPE, SERIES, NOON, NOON + 3600, 3600), datapoints.find(SCOPE)) == ([], [])
+
+    def test_weeks_are_sealed_and_answer_as_before_but_for_percentiles(self) -> None:
+        datapoints = self.datapoints()
+        week = NOON // sealing.SPAN * sealing.SPAN
+        spread = weighed([(float(value), 1.0) for value in range(1, 101)])
+        points = [Datapoint(SERIES, week + 600 * n, spread) for n in range(7 * 144)]
+        datapoints.put(SCOPE, points)
+        datapoints.sweep(week)
+        before = datapoints.get(SCOPE, SERIES, week + 600, week + sealing.SPAN, 3600, spread=True)
+        datapoints.sweep(week + 23 * DAY)
+        rows = sqlite3.connect(self.folder / "datapoints.db").execute(
+            "select (select count(*) from sealed), (select count(*) from chunks where step = 60)"
+        )
+        assert rows.fetchall() == [(1, 0)]
+        for each in (datapoints, self.datapoints()):
+            after = each.get(SCOPE, SERIES, week + 600, week + sealing.SPAN, 3600, spread=True)
+            assert [(at, s.count, s.total, s.low, s.high) for at, s in after] == [
+                (at, s.count, s.total, s.low, s.high) for at, s in before
+            ]
+            for _, summary in after:
+                assert [summary.percentile(share) for share in (0.5, 0.9, 0.99)] == pytest.approx(
+                    [50, 90, 99], rel=0.05
+                )
+
+    def test_what_comes_late_joins_the_sealed_week(self) -> None:
+        datapoints = self.datapoints()
+        week = NOON // sealing.SPAN * sealing.SPAN
+        datapoints.put(SCOPE, [at(week, 1.0), at(week + 60, 2.0)])
+        datapoints.sweep(week + 23 * DAY)
+        datapoints.put(SCOPE, [at(week + 60, 3.0), at(week + 120, 4.0)])
+        wanted = [(week, 1.0), (week + 60, 5.0), (week + 120, 4.0)]
+        assert sums(datapoints.get(SCOPE, SERIES, week, week + 600, 60)) == wanted
+        for _ in range(2):
+            datapoints.sweep(week + 23 * DAY)
+            assert sums(datapoints.get(SCOPE, SERIES, week, week + 600, 60)) == wanted
+        rows = sqlite3.connect(self.folder / "datapoints.db").execute("select count(*) from chunks where step = 60")
+        assert rows.fetchall() == [(0,)]
+
+    def test_a_week_that_changes_while_it_is_sealed_waits_for_the_next_sweep(self) -> None:
+        datapoints = self.datapoints()
+        week = NOON // sealing.SPAN * sealing.SPAN
+        datapoints.put(SCOPE, [at(week, 1.0)])
+        datapoints.sweep(week)
+        db = sqlite3.connect(self.folder / "datapoints.db", isolation_level=None)
+        ((series, start),) = sealing.due(db, week + 23 * DAY)
+        read = sealing.read(db, series, start)
+        datapoints.put(SCOPE, [at(week, 5.0)])
+        datapoints.sweep(week)
+        sealing.replace(db, read, sealing.sealed(read))
+        assert sums(datapoints.get(SCOPE, SERIES, week, week + 60, 60)) == [(week, 6.0)]
+
+    def test_a_disk_that_is_short_loses_old_distributions_before_old_points(self) -> None:
+        datapoints = self.datapoints()
+        week = NOON // sealing.SPAN * sealing.SPAN
+        made = random.Random(1)
+        spread = [weighed((made.randrange(1, 1000), 1.0) for _ in range(60)) for _ in range(300)]
+        for day in range(7):
+            points = [Datapoint(SERIES, week + day * DAY + 60 * n, made.choice(spread)) for n in range(1440)]
+            datapoints.put(SCOPE, points)
+        datapoints.sweep(week + 23 * DAY)
+        whole = datapoints.get(SCOPE, SERIES, week, week + sealing.SPAN, 60, spread=True)
+        assert whole[0][1].percentile(0.5) is not None
+        datapoints.close()
+        datapoints = FileDatapoints(self.folder, 150_000)
+        datapoints.sweep(week + 23 * DAY)
+        kept = datapoints.get(SCOPE, SERIES, week, week + sealing.SPAN, 60, spread=True)
+        assert len(kept) == 7 * 1440
+        assert [(s.count, s.total) for _, s in kept] == [(s.count, s.total) for _, s in whole]
+        assert kept[0][1].percentile(0.5) is None
 
     def test_the_disk_that_it_takes_is_bounded(self, caplog: pytest.LogCaptureFixture) -> None:
         limit = 1 << 20

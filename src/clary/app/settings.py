@@ -84,7 +84,8 @@ class Settings:
     low_water: int = _setting(512 * MIB, "free disk below which new writes are refused")
     job_disk: int = _setting(0, "bytes a job may write; 0 means its VolumeSizeInGB")
     datapoint_disk: int = _setting(
-        4096 * MIB, "bytes of disk that metrics may take; beyond them the oldest days of one-minute points go"
+        4096 * MIB,
+        "bytes of disk that metrics may take; beyond them old percentiles go, then the oldest one-minute points",
     )
     kept_jobs: int = _setting(3, "failed training jobs whose sandboxes are kept for `clary shell JOB`; 0 keeps none")
     uid_first: int = _setting(210000, "first of the user ids that sandboxes run as, when Clary runs as root")

@@ -4,8 +4,8 @@ A `put` is one row of the log, committed and fsynced; the summaries themselves s
 their chunks (`chunks.py`) and drops the log behind them, a few series at a time, so that nobody waits for it. Each series tells up to which
 row it is merged: a process that dies in between reads the rest of the log again and counts nothing twice.
 
-Disk is bounded twice: each tier keeps its time, and beyond `limit` bytes the oldest minutes go first. Refuses to know statistics,
-alarms and who puts.
+Minutes that are older than 15 days are sealed, a week in a chunk (`sealing.py`). Disk is bounded twice: each tier keeps its time, and
+beyond `limit` bytes the distributions of sealed minutes go first, then the oldest minutes. Refuses to know statistics, alarms, who puts.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ import orjson
 from clary.domain.datapoints import Datapoint, Series, Summary
 from clary.domain.errors import Unavailable
 from clary.domain.resources import Scope
-from clary.stores import chunks
+from clary.stores import chunks, sealing
 
 log = logging.getLogger(__name__)
 
@@ -49,7 +49,8 @@ class Tier:
 TIERS = (Tier(1, 600, 3 * 3600 + 600), Tier(60, 6 * 3600, 400 * DAY), Tier(3600, 30 * DAY, 3 * 365 * DAY))
 _BY_STEP = {tier.step: tier for tier in TIERS}
 
-_SCHEMA = """
+_SCHEMA = (
+    """
 create table if not exists series (
     id integer primary key, account text not null, region text not null, namespace text not null, metric text not null,
     dimensions text not null, unit text not null, last real not null, merged integer not null default 0,
@@ -61,6 +62,8 @@ create table if not exists chunks (
     unique (series, step, start));
 create index if not exists chunks_by_time on chunks (step, start);
 """
+    + sealing.SCHEMA
+)
 
 Head = dict[int, dict[int, dict[int, Summary]]]  # series -> step -> time -> what no chunk has yet
 
@@ -79,6 +82,7 @@ class FileDatapoints:
         self._head: Head = {}
         self._seq = 0
         self._logged = 0
+        self._told_of = ""  # what went last, so that the log has it once
         self._restore()
 
     # -- writes ------------------------------------------------------------------------------------------------------------------
@@ -120,10 +124,12 @@ class FileDatapoints:
     def sweep(self, now: float) -> None:
         """Merge what came into chunks; forget what is too old, or too much."""
         self._merge()
+        self._seal(now)
         with self._lock, self._transaction():
             for tier in TIERS:
                 before = (tier.step, now - tier.keep - tier.span)
                 self._db.execute("delete from chunks where step = ? and start < ?", before)
+            sealing.forget(self._db, now - _BY_STEP[sealing.STEP].keep)
             gone = "last < ? and not exists (select 1 from chunks where chunks.series = series.id)"
             self._db.execute(f"delete from series where {gone}", (now - TIERS[-1].keep,))
             self._db.execute("commit")
@@ -184,6 +190,8 @@ class FileDatapoints:
             for id in self._matching(scope, series):
                 asked = "select start, data from chunks where series = ? and step = ? and start >= ? and start < ?"
                 stored += self._db.execute(asked, (id, step, first, end)).fetchall()
+                if step == sealing.STEP:
+                    stored += sealing.between(self._db, id, start, end)
                 for at, summary in self._head.get(id, {}).get(step, {}).items():
                     if start <= at < end:
                         copy = Summary()
@@ -286,6 +294,17 @@ class FileDatapoints:
                 self._db.execute(written, (*key, chunks.encode(held, start, step)))
         self._db.execute("update series set merged = ?, last = ? where id = ?", (self._seq, self._last[id], id))
 
+    def _seal(self, now: float) -> None:
+        with self._lock, _told():
+            due = sealing.due(self._db, now)
+        for series, start in due:
+            with self._lock, _told():
+                week = sealing.read(self._db, series, start)
+            data = sealing.sealed(week)  # takes a while: puts need not wait for it
+            with self._lock, self._transaction():
+                sealing.replace(self._db, week, data)
+                self._db.execute("commit")
+
     def _size(self) -> int:
         with self._lock, _told():
             (pages,) = self._db.execute("pragma page_count").fetchone()
@@ -294,16 +313,25 @@ class FileDatapoints:
         return int((pages - free) * size)
 
     def _drop_oldest(self) -> bool:
-        """The oldest day of minutes; when only one is left, nothing more goes."""
+        """Distributions of sealed minutes, else their oldest week, else the oldest day of the others, of which the last stays."""
         with self._lock, self._transaction():
-            oldest, newest = self._db.execute("select min(start), max(start) from chunks where step = 60").fetchone()
-            if oldest is None or newest - oldest < DAY:
-                self._db.execute("rollback")
-                return False
-            self._db.execute("delete from chunks where step = 60 and start < ?", (oldest + DAY,))
+            gone = ""
+            if sealing.bare_oldest(self._db):
+                gone = "percentiles of the oldest one-minute points are"
+            elif sealing.drop_oldest(self._db):
+                gone = "the oldest week of one-minute points is"
+            else:
+                oldest, newest = self._db.execute(
+                    "select min(start), max(start) from chunks where step = 60"
+                ).fetchone()
+                if oldest is not None and newest - oldest >= DAY:
+                    self._db.execute("delete from chunks where step = 60 and start < ?", (oldest + DAY,))
+                    gone = "the oldest day of one-minute points is"
             self._db.execute("commit")
-        log.warning("datapoints take more than %d MiB: the oldest day of one-minute points is gone", self._limit >> 20)
-        return True
+        if gone and gone != self._told_of:
+            log.warning("datapoints take more than %d MiB: %s gone", self._limit >> 20, gone)
+        self._told_of = gone
+        return bool(gone)
 
     @contextlib.contextmanager
     def _transaction(self) -> Iterator[None]:
