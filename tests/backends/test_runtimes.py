@@ -7,9 +7,10 @@ import base64
 import hashlib
 import io
 import os
+import sys
 import tarfile
 import zipfile
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any
 
@@ -197,6 +198,58 @@ async def test_a_build_that_was_cut_off_is_made_anew(builder: Builder) -> None:
     assert made.built(runtime) is None
     built = await made.ensure(runtime)
     assert not (Path(built.path) / "half").exists()
+
+
+UV = """#!/bin/sh
+# A uv that says what it does, and takes as long as the test wants.
+echo "begin $1" >> said
+case "$1" in
+venv) for last; do mkdir -p "$last/bin"; done ;;
+pip) while [ ! -e go ]; do sleep 0.01; done ;;
+esac
+echo "end $1" >> said
+"""
+BUILD = """
+import asyncio, sys
+from clary.backends import runtimes
+from clary.ports import Runtime
+made = runtimes.create(sys.argv[1], None, environment={"PATH": "/bin:/usr/bin"}, uv=sys.argv[2])
+asyncio.run(made.ensure(Runtime("small", "python")))
+"""
+
+
+async def test_a_build_waits_for_what_a_killed_control_plane_left_building(tmp_path: Path) -> None:
+    """uv outlives it, and writes into the very folder that its successor makes anew."""
+    uv, folder = tmp_path / "uv", tmp_path / "environments"
+    uv.write_text(UV)
+    uv.chmod(0o755)
+
+    def said() -> list[str]:
+        return (folder / "said").read_text().splitlines() if (folder / "said").exists() else []
+
+    def waits() -> bool:
+        """Somebody waits for the lock of the build."""
+        inodes = {str(path.stat().st_ino) for path in folder.glob(".*.lock")}
+        lines = [line.split() for line in Path("/proc/locks").read_text().splitlines()]
+        return any(line[1] == "->" and line[-3].rpartition(":")[2] in inodes for line in lines)
+
+    async def until(condition: Callable[[], bool]) -> None:
+        async with asyncio.timeout(30):
+            while not condition():
+                await asyncio.sleep(0.01)
+
+    first = await asyncio.create_subprocess_exec(sys.executable, "-c", BUILD, str(folder), str(uv))
+    await until(lambda: said()[-1:] == ["begin pip"])
+    first.kill()
+    await first.wait()
+    nothing: Any = None
+    made = runtimes.create(str(folder), nothing, environment={"PATH": "/bin:/usr/bin"}, uv=str(uv))
+    building = asyncio.create_task(made.ensure(Runtime("small", "python")))
+    await until(lambda: waits() or building.done() or len(said()) > 3)
+    (folder / "go").touch()
+    built = await building
+    assert said() == ["begin venv", "end venv", "begin pip", "end pip"] * 2
+    assert made.built(Runtime("small", "python")) == built
 
 
 @pytest.mark.parametrize(

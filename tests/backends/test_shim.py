@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
+import sys
 from pathlib import Path
 
 import pytest
 
+from clary.backends import launch
 from clary.backends.shim.log import LINE_BYTES, Log
 from clary.backends.shim.proc import counter, cpu_time, disk_use, family, resident, started_ticks
 from clary.backends.shim.records import load, reserve, save
@@ -72,6 +75,31 @@ def test_records_are_whole_or_absent(tmp_path: Path) -> None:
     assert load(folder, "exit.json") == {"a": 2}
     (tmp_path / "torn.json").write_text('{"a":')
     assert load(folder, "torn.json") is None
+
+
+def test_a_run_goes_on_when_who_started_it_died_before_the_shim_was_ready(tmp_path: Path) -> None:
+    """Its word that it can be spoken to reaches nobody: that must not be the end of the run."""
+    bwrap = tmp_path / "bwrap"
+    bwrap.write_text("#!/bin/sh\nexit 7\n")
+    bwrap.chmod(0o755)
+    spec = {"bwrap": str(bwrap), "args": os.devnull, "seccomp": os.devnull, "command": ["x"], "log": None}
+    limits = {"log_limit": 1000, "grace": 1.0, "max_runtime": None, "memory": None, "pids": 1, "disk": None}
+    lists = {"join": [], "groups": [], "counters": {}, "scratch": [], "disk_paths": [], "rlimits": {}}
+    save(str(tmp_path), "spec.json", {**spec, **limits, **lists})
+    gone, told = os.pipe()
+    lock = os.open(tmp_path / "lock", os.O_RDWR | os.O_CREAT)
+    high = [fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, 10) for fd in (lock, told)]
+    for fd in (gone, told, lock):
+        os.close(fd)
+    argv = [sys.executable, "-I", "-S", "-c", launch.SHIM, launch.ROOT, str(tmp_path)]
+    actions = [(os.POSIX_SPAWN_DUP2, high[0], 3), (os.POSIX_SPAWN_DUP2, high[1], 4)]
+    pid = os.posix_spawn(sys.executable, argv, {}, file_actions=actions, setsid=True)
+    for fd in high:
+        os.close(fd)
+    os.waitpid(pid, 0)
+    ended = load(str(tmp_path), "exit.json")
+    assert ended is not None, "the shim died without a word"
+    assert ended["exit_code"] == 7
 
 
 def test_counters(tmp_path: Path) -> None:

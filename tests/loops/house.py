@@ -80,7 +80,7 @@ class House:
         self.loop = Loop(self.subject, self.ports.store, self.ports.clock, "owner", sweep_seconds=0.05)
         self._tasks: list[asyncio.Task[None]] = []
         self._leave: list[Callable[[], None]] = []
-        self._played: set[str] = set()
+        self._played: list[Workload] = []
         self.backend.watch(self._play)
 
     @property
@@ -110,11 +110,20 @@ class House:
         self.loop = Loop(self.subject, self.ports.store, self.ports.clock, "owner", sweep_seconds=0.05)
         self.open()
 
+    async def left(self, key: str, exit_code: int | None) -> None:
+        """A short run of a predecessor that died: it has ended, unheard, or runs on (None) and fills a folder that will be gone."""
+        workload = Workload(key, "", ("x",), {}, (), None)
+        self._played.append(workload)
+        await self.backend.start(workload)
+        if exit_code is not None:
+            self.backend.finish(key, exit_code)
+
     def _play(self, handle: str) -> None:
         workload = self.backend.workloads.get(handle)
-        if workload is None or handle in self._played or not handle.endswith(("-pack", "-prepare")):
+        known = any(workload is each for each in self._played)
+        if workload is None or known or not handle.endswith(("-pack", "-prepare")):
             return
-        self._played.add(handle)
+        self._played.append(workload)
         asyncio.get_running_loop().call_soon(self._short, handle, workload)
 
     def _short(self, handle: str, workload: Workload) -> None:

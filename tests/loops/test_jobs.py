@@ -233,6 +233,25 @@ async def test_a_successor_learns_how_a_run_ended_meanwhile_and_who_holds_a_plac
     await house.started("Two")
 
 
+@pytest.mark.parametrize("exit_code", [0, None, 1])
+async def test_what_a_predecessor_packed_or_unpacked_is_done_again(house: House, exit_code: int | None) -> None:
+    """It was killed before it had taken what the short run made; its successor makes the folder anew, and the run with it."""
+    await house.left("job-idjob-0-prepare", exit_code)
+    await house.left("job-idjob-0-pack", exit_code)
+    house.objects["b"]["c.tar.gz"] = tar(train__py="pass")
+    parameters = {"sagemaker_program": "train.py", "sagemaker_submit_directory": "s3://b/c.tar.gz"}
+    await house.create(image=SKLEARN, HyperParameters=parameters)
+    workload = await house.started()
+    assert (source(workload, "/opt/ml/code") / "train.py").read_text() == "pass"
+    (source(workload, "/opt/ml/model") / "m").write_text("1")
+    house.backend.finish("job-idjob-0-algo-1")
+    record = await house.ended()
+    assert (record.status, record.document.get("failure")) == ("Completed", None)
+    with tarfile.open(fileobj=io.BytesIO(house.objects["out"]["Job/output/model.tar.gz"])) as archive:
+        assert archive.getnames() == ["m"]
+    assert await house.backend.handles() == []
+
+
 async def test_a_lost_run_is_tried_again(house: House) -> None:
     await house.create(RetryStrategy={"MaximumRetryAttempts": 1})
     await house.started()

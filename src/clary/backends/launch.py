@@ -11,7 +11,8 @@ from pathlib import Path
 
 from clary.domain.errors import Unschedulable
 
-_SHIM = "import sys; sys.path.insert(0, sys.argv[1]); from clary.backends.shim.run import main; main(sys.argv[2], 4)"
+SHIM = "import sys; sys.path.insert(0, sys.argv[1]); from clary.backends.shim.run import main; main(sys.argv[2], 4)"
+ROOT = str(Path(__file__).resolve().parents[2])  # where the shim finds its modules
 READY_SECONDS = 20.0
 
 
@@ -20,8 +21,7 @@ def spawn(folder: Path, lock: int) -> None:
     ready, told = os.pipe()
     try:
         high = fcntl.fcntl(told, fcntl.F_DUPFD_CLOEXEC, 10)  # clear of the numbers that the shim is given
-        root = str(Path(__file__).resolve().parents[2])
-        argv = [sys.executable, "-I", "-S", "-c", _SHIM, root, str(folder)]
+        argv = [sys.executable, "-I", "-S", "-c", SHIM, ROOT, str(folder)]
         log = str(folder / "shim.log")
         actions = [
             (os.POSIX_SPAWN_OPEN, 0, "/dev/null", os.O_RDONLY, 0),

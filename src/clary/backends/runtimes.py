@@ -141,20 +141,22 @@ class UvRuntimes:
         try:
             await asyncio.to_thread(fcntl.flock, lock, fcntl.LOCK_EX)
             if self.built(runtime, extra) is None:
-                await self._make(name, runtime, _normal(extra), log)
+                await self._make(name, runtime, _normal(extra), log, lock)
         finally:
             os.close(lock)
         return self._at(name)
 
-    async def _make(self, name: str, runtime: Runtime, extra: str, log: Log) -> None:
+    async def _make(self, name: str, runtime: Runtime, extra: str, log: Log, lock: int) -> None:
         staging, final = self._folder / f".{name}", self._folder / name
+        if extra:
+            await self._clear(_key(staging))
         for leftover in (staging, final):
             await asyncio.to_thread(shutil.rmtree, leftover, True)
         staging.mkdir(mode=0o755)
         try:
             # Compiled at the very end: wheels carry made-up file times, so that the bytecode of a package that the user's requirements
             # replace would pass for that of the new one.
-            await self._install(staging, runtime, log, compiled=not extra)
+            await self._install(staging, runtime, log, lock, compiled=not extra)
             if extra:
                 await self._install_extra(staging, extra, log)
             await asyncio.to_thread(_settle, staging)
@@ -163,21 +165,24 @@ class UvRuntimes:
             await asyncio.to_thread(shutil.rmtree, staging, True)
         save(str(self._folder), f"{name}.json", {"runtime": runtime.name, "version": runtime.version, "extra": extra})
 
-    async def _install(self, staging: Path, runtime: Runtime, log: Log, compiled: bool) -> None:
+    async def _install(self, staging: Path, runtime: Runtime, log: Log, lock: int, compiled: bool) -> None:
         """What Clary ships: wheels with known hashes, so nothing of it runs here."""
         requirements = self._folder / f"{staging.name}.txt"
         requirements.write_text(runtime.requirements)
         try:
             await self._run(
-                ["venv", "--quiet", "--relocatable", "--allow-existing", "--python", self._python, str(staging)], log
+                ["venv", "--quiet", "--relocatable", "--allow-existing", "--python", self._python, str(staging)],
+                log,
+                lock,
             )
             options = ["--require-hashes", "--no-build", "--python", str(staging / "bin/python")]
             options += ["--compile-bytecode"] if compiled else []
-            await self._run(["pip", "sync", *options, str(requirements)], log)
+            await self._run(["pip", "sync", *options, str(requirements)], log, lock)
         finally:
             requirements.unlink(missing_ok=True)
 
-    async def _run(self, arguments: list[str], log: Log) -> None:
+    async def _run(self, arguments: list[str], log: Log, lock: int) -> None:
+        """uv inherits the lock: it outlives a killed control plane, whose successor must not build in the same folder."""
         process = await asyncio.create_subprocess_exec(
             self._uv,
             *arguments,
@@ -187,6 +192,7 @@ class UvRuntimes:
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.STDOUT,
             limit=1 << 20,
+            pass_fds=(lock,),
         )
         assert process.stdout is not None
         words: list[str] = []
@@ -209,16 +215,14 @@ class UvRuntimes:
         (root / "requirements.txt").write_text(extra)
         (root / "requirements.txt").chmod(0o644)
         (root / "cache").mkdir(exist_ok=True)
-        key = f".environment/{staging.name}"  # the dot: not one of the runs that loops look after
         try:
-            await self._clear(key)
-            handle = await self._backend.start(self._backend.plan(self._workload(key, root, staging)))
+            handle = await self._backend.start(self._backend.plan(self._workload(_key(staging), root, staging)))
             await self._follow(handle, root / "log", log)
         finally:
             await asyncio.to_thread(shutil.rmtree, root, True)
 
     async def _clear(self, key: str) -> None:
-        """A build that a predecessor left running: its staging folder is gone."""
+        """End a build that a predecessor left running, before its staging folder is made anew."""
         await self._backend.stop(key, 0)
         while (seen := await self._backend.observe(key)) is not None and not seen.state.is_terminal:
             await asyncio.sleep(_POLL_SECONDS)
@@ -318,6 +322,11 @@ def _find_uv() -> str:
 
 def _base() -> str:
     return os.path.realpath(getattr(sys, "_base_executable", sys.executable))
+
+
+def _key(staging: Path) -> str:
+    """Of the run that installs a user's requirements there. The dot: not one of the runs that loops look after."""
+    return f".environment/{staging.name}"
 
 
 def _prefix(python: str) -> str:

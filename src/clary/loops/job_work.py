@@ -120,12 +120,13 @@ class JobWork:
         assert source is not None
         where = job_places.places(self._settings, record)
         environment = await self._ports.runtimes.ensure(self.runtime(record), log=self._progress(record))
+        workload = job_places.prepare(record, where, environment, self.log(record, "algo-1"))
+        # What a predecessor began must be over and forgotten: it would be taken for the run that fills the fresh folders.
+        await end(self._ports.backend, workload.key, _KILL_SECONDS)
         await asyncio.to_thread(_fresh, where.code_in, where.code_out)
         await self._artifacts(record).place(source.bucket, {source.key: "sourcedir.tar.gz"}, str(where.code_in))
         await asyncio.to_thread((Path(where.code_in) / "spec.json").write_text, job_places.prepare_spec(str(source)))
-        run = await run_to_end(
-            self._ports.backend, job_places.prepare(record, where, environment, self.log(record, "algo-1"))
-        )
+        run = await run_to_end(self._ports.backend, workload)
         if run.exit_code != 0:
             why = untrusted.read_text(str(where.code_out), "prepare-error", 1024)
             if why:

@@ -21,11 +21,12 @@ from clary.domain.resources import Record
 from clary.domain.training import Results, Sync
 from clary.loops import job_places, untrusted
 from clary.loops.job_places import JobSettings, Places
-from clary.loops.short_runs import run_to_end
+from clary.loops.short_runs import end, run_to_end
 from clary.ports import Artifacts, Backend, Environment
 
 _SETTLED = 1.0  # a file must not have changed for so many seconds before it is copied beside the run
 _STATE = "sync-state.json"
+_END_SECONDS = 30.0
 
 
 class Outputs:
@@ -49,12 +50,13 @@ class Outputs:
         if not keep_model or environment is None:
             return {}
         results = training.results(self._request)
+        workload = job_places.pack(self._record, self._where, environment, self._hosts, log_path)
+        # What a predecessor began must be over and forgotten: it would be taken for the run that fills the fresh folder.
+        await end(self._backend, workload.key, _END_SECONDS)
         await asyncio.to_thread(_fresh, str(self._where.out))
         spec = job_places.pack_spec(self._hosts, results.packed)
         await asyncio.to_thread((Path(self._where.out) / "spec.json").write_text, spec)
-        ended = await run_to_end(
-            self._backend, job_places.pack(self._record, self._where, environment, self._hosts, log_path)
-        )
+        ended = await run_to_end(self._backend, workload)
         if ended.exit_code != 0:
             raise Unavailable(f"packing the results ended with exit code {ended.exit_code} {ended.detail}".strip())
         report = json.loads(await asyncio.to_thread(untrusted.read_text, str(self._where.out), "report.json", 64 << 20))

@@ -356,7 +356,10 @@ def main(folder: str, ready: int) -> None:
     reserve(folder, "exit.json", EXIT_BYTES)
     run = Run(folder, spec, time.time())
     save(folder, "run.json", {"pid": os.getpid(), "ticks": started_ticks(os.getpid()), "started_at": run.started_at})
-    os.write(ready, b"r")
+    try:
+        os.write(ready, b"r")
+    except BrokenPipeError:
+        pass  # who started us died meanwhile: its successor finds run.json
     os.close(ready)
     if load(folder, "stop.json") is not None:
         os.kill(os.getpid(), signal.SIGTERM)
