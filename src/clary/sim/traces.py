@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import csv
 import gzip
+import io
 import math
+import zlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,6 +18,8 @@ import numpy
 
 SIX_HOURS = 6 * 3600.0
 SPARSE = 0.5  # requests a second below which a trace is sparse
+COLUMNS = ("t_seconds", "requests")
+MOST_BINS = 50_000_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,17 +56,62 @@ class Requests:
 
 
 def read(path: Path) -> Trace:
-    """A gzip CSV of `t_seconds,requests` with equal bins. ValueError says what is wrong with another one."""
-    with gzip.open(path, "rt", newline="") as file:
-        rows = csv.reader(file)
-        if next(rows, None) != ["t_seconds", "requests"]:
-            raise ValueError(f"{path.name}: the first line must be t_seconds,requests")
-        pairs = [(float(time), int(count)) for time, count in rows]
-    if len(pairs) < 2:
-        raise ValueError(f"{path.name}: a trace needs two bins or more")
-    return Trace(
-        path.name.removesuffix(".csv.gz"), pairs[1][0] - pairs[0][0], numpy.array([count for _, count in pairs])
-    )
+    """A CSV with the columns `t_seconds` (the start of a bin) and `requests`, packed by gzip or not; other columns are not read. Bins are
+    equal; one that is missing had no requests. ValueError says what is wrong, and in which line."""
+    rows = csv.reader(io.StringIO(_text(path), newline=""))
+    header = [name.strip() for name in next(rows, [])]
+    if not set(COLUMNS) <= set(header):
+        raise ValueError(f"{path.name}: the first line must name t_seconds and requests, not {','.join(header)[:80]!r}")
+    places = [header.index(name) for name in COLUMNS]
+    times: list[float] = []
+    counts: list[int] = []
+    for row in rows:
+        if not any(cell.strip() for cell in row):
+            continue
+        try:
+            time, count = (float(row[place]) for place in places)
+        except (ValueError, IndexError) as error:
+            raise ValueError(f"{path.name}, line {rows.line_num}: {','.join(row)!r} is not two numbers") from error
+        if not (math.isfinite(time) and math.isfinite(count)) or count < 0 or count != int(count):
+            raise ValueError(
+                f"{path.name}, line {rows.line_num}: requests must be a whole number from 0, not {count:g}"
+            )
+        if times and time <= times[-1]:
+            raise ValueError(f"{path.name}, line {rows.line_num}: t_seconds {time:g} is not after {times[-1]:g}")
+        times.append(time)
+        counts.append(int(count))
+    return Trace(path.name.removesuffix(".gz").removesuffix(".csv"), *_filled(path.name, times, counts))
+
+
+def _text(path: Path) -> str:
+    data = path.read_bytes()
+    try:
+        return (gzip.decompress(data) if data[:2] == b"\x1f\x8b" else data).decode("utf-8-sig")
+    except (EOFError, OSError, zlib.error) as error:
+        raise ValueError(f"{path.name}: its gzip data are damaged or end early: {error}") from error
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{path.name}: it is neither gzip nor text: {error}") from error
+
+
+def _filled(name: str, times: list[float], counts: list[int]) -> tuple[float, Any]:
+    """The bins' width, and the requests of all of them."""
+    if len(times) < 2:
+        raise ValueError(f"{name}: a trace needs two bins or more, not {len(times)}")
+    steps = numpy.diff(numpy.array(times))
+    width = float(steps.min())
+    places = numpy.rint((numpy.array(times) - times[0]) / width).astype(numpy.int64)
+    uneven = numpy.nonzero(numpy.abs(numpy.array(times) - times[0] - places * width) > 0.01 * width)[0]
+    if len(uneven):
+        raise ValueError(
+            f"{name}: bins must be equal: t_seconds {times[uneven[0]]:g} is no multiple of {width:g} s away"
+        )
+    if places[-1] > MOST_BINS:
+        raise ValueError(f"{name}: {places[-1]} bins of {width:g} s are more than {MOST_BINS}")
+    filled = numpy.zeros(int(places[-1]) + 1, numpy.int64)
+    filled[places] = counts
+    if not filled.any():
+        raise ValueError(f"{name}: it has no requests")
+    return width, filled
 
 
 def around_peak(trace: Trace, seconds: float = SIX_HOURS) -> Trace:

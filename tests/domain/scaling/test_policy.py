@@ -37,11 +37,12 @@ def test_a_steady_load_is_carried_with_room_to_surge() -> None:
 
 def test_the_boost_is_told_how_to_drain_and_park() -> None:
     quick = decide(seconds([40] * 60), Current(3))
-    assert quick.hold == 0.35
+    assert quick.hold == 0.3
     assert quick.delta == pytest.approx(
         1 - 0.2 * (1.897 + 0.5), abs=0.01
     )  # a slow request and half a running one are taken off
-    assert quick.rate == pytest.approx(30.0)  # the last worker is left to the queue
+    room = (0.5 - 0.2369) / 2  # half of what the slowest thousandth leaves of the objective is waited for
+    assert quick.rate == pytest.approx(40.0 * (1 - room / (quick.delta * 0.5)), rel=0.01)
     slow = decide(seconds([40] * 60), Current(3), ClaryPolicy(objective=0.25))
     assert (slow.hold, slow.rate) == (0.5, 40.0)
     assert slow.delta <= 0.3

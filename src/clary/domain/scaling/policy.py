@@ -24,7 +24,7 @@ MOST_WORKERS = 4096  # beyond this an absurd sample asks, not a user
 
 class Regime(NamedTuple):
     """Which share of requests may have to wait too long by staffing alone, how long an idle worker keeps its place, the most of the
-    objective that a queue may take, and how many workers of the load are left to the queue to ask for."""
+    objective that a queue may take, and which part of the room that a slow request leaves in the objective is used up by waiting."""
 
     share: float
     hold: float
@@ -32,7 +32,7 @@ class Regime(NamedTuple):
     lean: float
 
 
-QUICK = Regime(0.5, 0.35, 1.0, 1.0)  # a worker that is given work now still comes in time: the boost carries the load
+QUICK = Regime(0.5, 0.3, 1.0, 0.5)  # a worker that is given work now still comes in time: the boost carries the load
 SLOW = Regime(2e-3, 0.5, 0.3, 0.0)  # it comes too late: staffing carries the load
 FIXED = Regime(2e-4, 30.0, 0.3, 0.0)  # there is no boost
 
@@ -183,14 +183,23 @@ class ClaryPolicy:
         # Without a boost nothing is parked; with a quick one a parked worker is as good as an idle one.
         base = count * allowance if not self.boost else int(load.erlang) if regime is QUICK else need
         terms.append(Term("psi", load.psi, (("share", regime.share), ("variation", load.variation), ("queue", queue))))
-        rate = max(0.0, load.rate.now - regime.lean / load.service)
+        delta = self._delta(load, last, regime)
+        rate = max(0.0, load.rate.now - self._left(load, last, regime, delta) / load.service)
         reason = Reason(won, tuple(terms))
-        return Desired(count, allowance, base, rate, reason, regime.hold, self._delta(load, last, regime), memory)
+        return Desired(count, allowance, base, rate, reason, regime.hold, delta, memory)
 
     def _delta(self, load: Load, last: Sample, regime: Regime) -> float:
         """The part of the objective that a queue may take: what a slow request and half of a running one leave of it."""
         left = self.objective - tail(load.service, last.spread, 0.99) - load.service / 2
         return min(max(left / self.objective, LEAST_DELTA), regime.delta)
+
+    def _left(self, load: Load, last: Sample, regime: Regime, delta: float) -> float:
+        """Workers of the load that the queue is left to ask for: a share of the load lets requests wait for as much of what the queue
+        may take. The last worker always is: a queue of one asks for it at once, and between requests it is parked."""
+        if regime.lean <= 0.0:
+            return 0.0
+        room = max(0.0, self.objective - tail(load.service, last.spread, 0.999))
+        return max(1.0, load.erlang * min(1.0, regime.lean * room / (delta * self.objective)))
 
     def _hold(
         self,

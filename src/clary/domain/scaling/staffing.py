@@ -56,4 +56,10 @@ def tail(service: float, spread: float, share: float = 0.95) -> float:
     return service * math.exp(_NORMAL[share] * deviation - deviation * deviation / 2)
 
 
-_NORMAL = {0.5: 0.0, 0.9: 1.2815515655446004, 0.95: 1.6448536269514722, 0.99: 2.3263478740408408}
+_NORMAL = {
+    0.5: 0.0,
+    0.9: 1.2815515655446004,
+    0.95: 1.6448536269514722,
+    0.99: 2.3263478740408408,
+    0.999: 3.090232306167813,
+}
