@@ -43,6 +43,8 @@ class VariantCounts:
     in_flight: int = 0  # requests that workers have
     signals: Signals | None = None  # of a variant with a latency objective
     warm: int = 0  # of a serverless variant: its provisioned concurrency
+    latency_buckets: tuple[tuple[int, float], ...] = ()  # from arrival to answer
+    allowed: int = 0  # workers that may be busy
 
     @property
     def home(self) -> tuple[str, str, str]:
@@ -69,6 +71,7 @@ class VariantCounts:
                 "concurrent": tuple(data["concurrent"]),
                 "model_buckets": _pairs(data["model_buckets"]),
                 "overhead_buckets": _pairs(data["overhead_buckets"]),
+                "latency_buckets": _pairs(data.get("latency_buckets", ())),
                 "models": tuple((str(name), float(count)) for name, count in data.get("models", ())),
                 "loaded": tuple(data.get("loaded", ())),
                 "signals": Signals(**data["signals"]) if data.get("signals") else None,

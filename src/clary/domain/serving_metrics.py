@@ -10,10 +10,13 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
+from clary.domain import scaling_metrics
 from clary.domain.counts import VariantCounts
 from clary.domain.datapoints import Datapoint, Series, Summary, counted, nothing, single, weighed
+from clary.domain.fleets import Fleet, Variant
 from clary.domain.names import COMPONENT, resource_of
 from clary.domain.resources import Scope
+from clary.domain.routes import Signals
 
 NAMESPACE = "AWS/SageMaker"
 INSTANCES = "/aws/sagemaker/Endpoints"
@@ -48,8 +51,15 @@ def growth(now: VariantCounts, before: VariantCounts | None) -> VariantCounts:
         **gained,
         model_buckets=_more(now.model_buckets, before.model_buckets),
         overhead_buckets=_more(now.overhead_buckets, before.overhead_buckets),
+        latency_buckets=_more(now.latency_buckets, before.latency_buckets),
+        signals=_since(now.signals, before.signals),
         models=tuple((name, count - dict(before.models).get(name, 0.0)) for name, count in now.models),
     )
+
+
+def _since(now: Signals | None, before: Signals | None) -> Signals | None:
+    """Late answers are counted; the rest is of this moment."""
+    return replace(now, late=now.late - before.late) if now is not None and before is not None else now
 
 
 def _more(now: Iterable[tuple[int, float]], before: Iterable[tuple[int, float]]) -> tuple[tuple[int, float], ...]:
@@ -66,7 +76,8 @@ def datapoints(gained: Sequence[VariantCounts], at: float) -> list[tuple[Scope, 
     for (account, region, endpoint, variant), rows in variants.items():
         where = _dimensions(endpoint, variant)
         made = found.setdefault(Scope(account, region), [])
-        made += _of_variant(rows, where, at)
+        seen = _of_variant(rows, where, at)
+        made += [*seen, *scaling_metrics.of_variant(rows, where, at, _serving(rows))] if seen else []
         names = dict.fromkeys(row.fleet for row in rows)
         if len(names) > 1 and PLACED not in where:
             for name in names:
@@ -80,10 +91,20 @@ def _dimensions(route: str, variant: str) -> dict[str, str]:
     return {PLACED: name} if kind == COMPONENT else {"EndpointName": name, "VariantName": variant}
 
 
+def wanted(endpoint: str, fleet: Fleet, at: float) -> list[Datapoint]:
+    """What each variant of the fleet that serves, or comes first, shall have."""
+    groups: dict[str, list[Variant]] = {}
+    for variant in fleet.variants:
+        if not variant.shadow:
+            groups.setdefault(variant.name, []).append(variant)
+    made = (scaling_metrics.of_wanted(group, _dimensions(endpoint, name), at) for name, group in groups.items())
+    return [datapoint for each in made for datapoint in each]
+
+
 def _of_variant(rows: Sequence[VariantCounts], where: Mapping[str, str], at: float) -> list[Datapoint]:
     """A row is a container of a fleet: requests arrive at its first and are answered by its last, each on as many machines."""
     invocations = sum(row.invocations for row in rows)
-    serving = sum(max(row.serving for row in rows if row.fleet == name) for name in {row.fleet for row in rows})
+    serving = _serving(rows)
     if not invocations and not serving and not any(row.answered for row in rows):
         return []  # it is not there yet, or any more: that is not the same as idle
     summaries: list[tuple[str, str, Summary]] = [
@@ -132,6 +153,11 @@ def _of_variant(rows: Sequence[VariantCounts], where: Mapping[str, str], at: flo
         series = Series.of(INSTANCES, "LoadedModelCount", where, "None")
         made.append(Datapoint(series, at, weighed(loaded), fine=True))
     return made
+
+
+def _serving(rows: Sequence[VariantCounts]) -> int:
+    """Replicas that take work; of a model of several containers, of the one that has the most."""
+    return sum(max(row.serving for row in rows if row.fleet == name) for name in {row.fleet for row in rows})
 
 
 def _of_models(rows: Sequence[VariantCounts]) -> list[tuple[str, str, Summary]]:

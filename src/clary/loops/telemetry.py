@@ -124,6 +124,8 @@ class Telemetry:
                 if now is not None:
                     used[replica.handle] = now
                     made += serving_metrics.usage(name, variant.name, self._used.get(replica.handle), now)
+            if fleets:
+                made += serving_metrics.wanted(name, fleets[0], self.ports.clock.now())
             if made:
                 await asyncio.to_thread(self.ports.datapoints.put, scope, made)
         self._used = used

@@ -34,6 +34,7 @@ class Counters:
         "errors_5xx",
         "late",
         "late_after",
+        "latency_buckets",
         "model_buckets",
         "model_errors",
         "model_seconds",
@@ -68,6 +69,7 @@ class Counters:
         self.watched = float("inf")
         self.model_buckets: dict[int, float] = {}
         self.overhead_buckets: dict[int, float] = {}
+        self.latency_buckets: dict[int, float] = {}
         self._ring = array("d")
         self._models = array("d")
         self._next = 0
@@ -139,9 +141,10 @@ class Counters:
             weight = new / held
             for place in self._newest(held):
                 model = self._models[place] * 1e6
-                overhead = self._ring[place] * 1e6 - model
+                total = self._ring[place] * 1e6
                 _count(self.model_buckets, model, weight)
-                _count(self.overhead_buckets, max(0.0, overhead), weight)
+                _count(self.overhead_buckets, max(0.0, total - model), weight)
+                _count(self.latency_buckets, total, weight)
 
     def figures(self) -> dict[str, Any]:
         """Its part of a `VariantView`."""

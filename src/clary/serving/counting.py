@@ -44,4 +44,6 @@ def counts(variant: Variant, account: str, region: str, endpoint: str, asynchron
         sum(replica.in_flight() for replica in variant.replicas.values()),
         signals(variant.parking, counters.late, perf_counter()),
         route.warm,
+        tuple(counters.latency_buckets.items()),
+        sum(replica.allowed for replica in serving),
     )
