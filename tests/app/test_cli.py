@@ -57,6 +57,7 @@ def test_help_names_every_command() -> None:
         "logs",
         "ps",
         "top",
+        "capacity",
         "rollout",
         "history",
         "export",
@@ -86,7 +87,9 @@ def test_every_command_has_json() -> None:
         assert "--json" in clary(*command, "--help").stdout
 
 
-@pytest.mark.parametrize("command", [["status"], ["ps"], ["top"], ["logs", "x"], ["shell", "true"], ["down"], ["env"]])
+@pytest.mark.parametrize(
+    "command", [["status"], ["ps"], ["top"], ["capacity"], ["logs", "x"], ["shell", "true"], ["down"], ["env"]]
+)
 def test_a_command_that_needs_a_clary_says_so(tmp_path: Path, command: list[str]) -> None:
     done = clary(command[0], "--dir", str(tmp_path / "none"), *command[1:])
     assert done.returncode == output.NOT_RUNNING

@@ -9,11 +9,12 @@ import pytest
 
 from clary.domain.alarms import Point
 from clary.domain.autoscaling import ACTIVE, TARGET, Capacity, new_target, triggered
-from clary.domain.autoscaling_activity import Apply, Forget, Note, Refused, Seen, absorb
+from clary.domain.autoscaling_activity import Apply, Forget, Note, Refused, Seen, Want, absorb
 from clary.domain.autoscaling_policies import Heard
 from clary.domain.autoscaling_turn import decide
 from clary.domain.decisions import Decision
 from clary.domain.resources import Record, Scope
+from clary.domain.rooms import Room
 
 NOW = 1_800_000_000.0
 DIMENSION = "sagemaker:variant:DesiredInstanceCount"
@@ -35,6 +36,8 @@ class House:
         self.notes: dict[str, dict[str, Any]] = {}
         self.timing = "aws"
         self.silent: frozenset[str] = frozenset()
+        self.room: Room | None = None
+        self.wanted: list[Want] = []
 
     def tracking(self, name: str = "p", target: float = 60.0, **config: Any) -> str:
         config = {"TargetValue": target, "ScaleOutCooldown": 300, "ScaleInCooldown": 300, **config}
@@ -71,12 +74,15 @@ class House:
             self.actions,
             self.silent,
             self.timing,
+            self.room,
         )
         decision = decide(self.record, seen, self.now)
         self.record = decision.record
         for command in decision.commands:
             if isinstance(command, Note):
                 self.notes[command.id] = dict(command.entry)
+            if isinstance(command, Want):
+                self.wanted.append(command)
             if isinstance(command, Apply):
                 self.capacity = replace(self.capacity, desired=command.capacity)
         return decision

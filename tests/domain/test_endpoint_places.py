@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import pytest
 from tests.domain.test_endpoints import World, fleet
 
-from clary.domain.endpoint_commands import Place, ResizeReplica, StartReplica
+from clary.domain.endpoint_commands import Place, ResizeReplica, StartReplica, WriteHistory
 from clary.domain.endpoints import asked_capacity, asked_update
 from clary.domain.fleets import Fleet
 
@@ -68,3 +70,26 @@ def test_each_replica_that_died_comes_back_where_it_finds_room(world: World) -> 
     world.now += 10.0  # the second start after two deaths waits a little
     world.settle()
     assert together(world) == [set(), set()]
+
+
+def test_without_room_a_replica_is_tried_ever_less_often_and_the_history_says_so_once(world: World) -> None:
+    world.broken["A"] = "crowded"
+    world.end(world.ready()[0], exit_code=1)
+    world.log.clear()
+    tried: list[float] = []
+    while world.now < 1000.0 + 3600.0:
+        before = len(world.of(StartReplica))
+        world.turn()
+        tried += [world.now] * (len(world.of(StartReplica)) - before)
+        world.now += 1.0
+    assert world.record.status == "InService"  # the other one serves
+    pauses = [after - before for before, after in pairwise(tried)]
+    assert all(after >= before - 2 for before, after in pairwise(pauses))
+    assert 60.0 <= pauses[-1] <= 62.0
+    noted = [c.note for c in world.of(WriteHistory)]
+    assert [note.what for note in noted] == ["no room"]
+    assert noted[0].why.startswith("A: CapacityError: no place, 100")
+    world.broken.clear()
+    world.now += 60.0
+    world.settle()
+    assert len(world.ready()) == 2

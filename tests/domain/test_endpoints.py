@@ -75,7 +75,7 @@ class World:
         self.routes: list[EndpointRoute] = []
         self.prepared: dict[str, Outcome] = {}
         self.environments: dict[str, Outcome] = {}
-        self.broken: dict[str, str] = {}  # variant -> "traceback", "exit", "refused", "model", "silent"
+        self.broken: dict[str, str] = {}  # variant -> "traceback", "exit", "refused", "crowded", "model", "silent"
         self.log: list[Command] = []
         self.removed = False
         self.front_away = False
@@ -165,6 +165,8 @@ class World:
         return None
 
     def start(self, id_: str, how: str) -> Started:
+        if how == "crowded":
+            return Started(refused=f"CapacityError: no place, {self.now:g} MiB are free")
         if how == "refused":
             return Started(refused="Unschedulable: no room")
         if id_ in self.runs:

@@ -39,6 +39,7 @@ PATHS = (
     "/console",
     "/console/login",
     "/metrics",
+    "/capacity",
     "/service/GraniteServiceVersion20100801/operation/ListMetrics",
     "/-/control",
     "/-/objects",
@@ -491,7 +492,7 @@ def test_what_is_too_much_or_nothing_like_http_is_refused_at_once(
 def test_a_host_that_is_not_ours_is_turned_away(scene: Scene, served: str, port: int, host: str | None) -> None:
     """A page whose name was bound to 127.0.0.1 after it was loaded (DNS rebinding)."""
     field = "" if host is None else f"Host: {host}\r\n"
-    for path in ("/", f"/endpoints/{served}/invocations", "/console", "/metrics"):
+    for path in ("/", f"/endpoints/{served}/invocations", "/console", "/metrics", "/capacity"):
         with Wire(port) as wire:
             wire.send(f"POST {path} HTTP/1.1\r\n{field}Content-Length: 0\r\n\r\n".encode())
             answer = wire.answer()

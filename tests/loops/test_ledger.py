@@ -42,5 +42,6 @@ def test_a_wish_is_over_with_its_place_or_its_owner() -> None:
     for key in ("a-1", "a-2", "b-1"):
         ledger.wish(Waiting(key, SHOP, 1.0, "no room"), 1.0)
     ledger.hold("b-1", ONE, 2.0, SHOP)
+    ledger.withdraw("a")
     ledger.withdraw("a-1")
     assert [w.key for w in ledger.book(MACHINE, "fit", 2.0).waiting] == ["a-2"]

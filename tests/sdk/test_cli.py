@@ -8,6 +8,8 @@ import subprocess
 import sys
 import threading
 import time
+import urllib.error
+import urllib.request
 from collections.abc import Callable
 from pathlib import Path
 
@@ -34,11 +36,25 @@ def test_status_and_ps(server: Server) -> None:
 def test_top(server: Server) -> None:
     as_json = clary(server, "top", "--json")
     assert as_json.returncode == 0, as_json.stderr
-    assert set(json.loads(as_json.stdout)) == {"endpoints", "workloads"}
+    assert set(json.loads(as_json.stdout)) == {"endpoints", "workloads", "capacity"}
     once = clary(server, "top", "--once")
     assert once.returncode == 0, once.stderr
     shown = once.stdout
-    assert shown == "no endpoints, and nothing runs\n" or "READY" in shown  # others may have endpoints on this server
+    # others may have endpoints on this server
+    assert shown.endswith("\nno endpoints, and nothing runs\n") or "READY" in shown
+    assert shown.startswith(f"{len(os.sched_getaffinity(0))} vCPU, ")
+
+
+def test_capacity(server: Server) -> None:
+    """Nobody reads it without a key; status, top and doctor say the same of the machine."""
+    shown = json.loads(clary(server, "capacity", "--json").stdout)
+    assert set(shown) == {"policy", "machine", "free", "holders", "waiting"}
+    assert shown["machine"]["cpus"] == len(os.sched_getaffinity(0))
+    assert " vCPU, " in clary(server, "capacity").stdout
+    assert "\nmachine: " in clary(server, "status").stdout
+    assert "machine: " in clary(server, "doctor").stdout
+    with pytest.raises(urllib.error.HTTPError, match="401"):
+        urllib.request.urlopen(f"{server.settings.endpoint}/capacity", timeout=30)
 
 
 def test_env_works_in_a_client(server: Server) -> None:

@@ -80,6 +80,8 @@ ROUTES = [
     (http("GET", "/console"), "control"),
     (http("GET", "/console/endpoints?x=1"), "control"),
     (http("GET", "/consoles"), "objects"),
+    (http("GET", "/capacity"), "control"),
+    (http("GET", "/capacity", b"", "s3"), "objects"),  # a bucket may have that name
     (http("GET", "/", b"", "s3"), "objects"),
     (http("GET", "/endpoints/iris/invocations", b"", "s3"), "objects"),
     (http("PUT", "/endpoints/key", b"x", "s3"), "objects"),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Coroutine
+from collections.abc import Coroutine
 from typing import Any
 
 from clary.app.queues import World
@@ -11,16 +11,16 @@ from clary.domain.alarm_turn import Command as AlarmCommand
 from clary.domain.alarm_turn import Seen as AlarmSeen
 from clary.domain.autoscaling_activity import Command as ScalingCommand
 from clary.domain.autoscaling_activity import Seen as ScalingSeen
-from clary.domain.capacity import Book
 from clary.loops import alarms, scaling
 from clary.loops.alarms import Tell
+from clary.loops.ledger import Places
 from clary.loops.loop import Loop
 
 
 class Watch:
     """`run` answers the work that must not end. `tell` tells topics."""
 
-    def __init__(self, settings: Settings, world: World, owner: str, book: Callable[[], Book], tell: Tell):
+    def __init__(self, settings: Settings, world: World, owner: str, places: Places, tell: Tell):
         store, clock = world.store, world.clock
         actions: dict[str, Tell] = {"arn:aws:sns:": tell}
         ports = alarms.AlarmPorts(store, world.datapoints, clock, actions)
@@ -29,7 +29,13 @@ class Watch:
         strict = settings.capacity == "strict"
         scaled = scaling.ScalingSubject(
             scaling.ScalingPorts(
-                store, clock, subject, settings.scaling_timing, lambda: book().machine if strict else None, book
+                store,
+                clock,
+                subject,
+                settings.scaling_timing,
+                lambda: places.book().machine if strict else None,
+                places.book,
+                places.wish,
             )
         )
         self._scaling: Loop[ScalingCommand, ScalingSeen] = Loop(scaled, store, clock, owner)

@@ -18,6 +18,7 @@ from clary.api.call import ApiSettings, Ports
 from clary.api.errors import translate
 from clary.api.identity import Identity
 from clary.app import workloads
+from clary.app.capacity_page import CapacityPage
 from clary.app.clock import SystemClock
 from clary.app.machine import measure
 from clary.app.metrics_page import MetricsPage
@@ -40,14 +41,14 @@ from clary.loops import components, endpoints, jobs, orphans, upkeep
 from clary.loops.captures import CapturedFiles
 from clary.loops.job_places import JobSettings
 from clary.loops.job_work import JobPorts
-from clary.loops.ledger import Ledger
+from clary.loops.ledger import Ledger, Places
 from clary.loops.loop import Loop
 from clary.loops.replica_places import ServingSettings
 from clary.loops.target_models import TargetModels
 from clary.loops.telemetry import Telemetry, TelemetryPorts
 from clary.objects.client import OwnArtifacts
 from clary.objects.external import ExternalArtifacts
-from clary.ports import Artifacts, Backend, Store
+from clary.ports import Artifacts, Backend, Clock, Store
 from clary.serving.client import FrontClient
 from clary.serving.homes import home
 from clary.stores import sql
@@ -77,7 +78,7 @@ SERVICES = (
 class Control:
     """A control plane that runs: its ASGI application and the tasks that must not end."""
 
-    application: MetricsPage
+    application: CapacityPage
     tasks: tuple[asyncio.Task[Any], ...]
 
 
@@ -96,9 +97,8 @@ async def control(settings: Settings) -> AsyncIterator[Control]:
     logs = FileLogs(settings.root / "logs")
     datapoints = FileDatapoints(settings.root / "datapoints", settings.datapoint_disk)
     artifacts = make_artifacts(settings, keys)
-    models = TargetModels(store, artifacts, str(settings.root / "replicas"), clock)
     sockets = [str(settings.front_ctl(index)) for index in range(settings.front_count)]
-    fronts = FrontClient(sockets, keys, models.place, secret)
+    fronts = FrontClient(sockets, keys, target_models(settings, store, artifacts, clock).place, secret)
     await first_role(store, settings.account, clock.now())
     await fronts.start()
     measured = partial(measure, len(backend.host.gpus), settings.max_jobs)
@@ -109,8 +109,9 @@ async def control(settings: Settings) -> AsyncIterator[Control]:
     endpoint_subject = endpoints.EndpointSubject(serving_ports, served, places)
     component_subject = components.ComponentSubject(serving_ports, served, places, endpoint_subject.models)
     world = World(store, artifacts, datapoints, logs, clock)
+    account = Places(places, measured, clock, settings.capacity)
     queues = Queues(settings, world, secret, owner, measured)
-    watch = Watch(settings, world, owner, lambda: places.book(measured(), settings.capacity, clock.now()), queues.tell)
+    watch = Watch(settings, world, owner, account, queues.tell)
     telemetry = Telemetry(TelemetryPorts(store, fronts, runs, datapoints, clock, memory_of(settings, measured)))
     job_loop: Loop[JobCommand, JobSeen] = Loop(job_subject, store, clock, owner)
     endpoint_loop: Loop[EndpointCommand, EndpointSeen] = Loop(endpoint_subject, store, clock, owner)
@@ -130,7 +131,7 @@ async def control(settings: Settings) -> AsyncIterator[Control]:
     told = api_settings(settings, keys, measured())
     ports = Ports(store, artifacts, built, logs, datapoints, keys, fronts, clock, queues.topics, told)
     try:
-        yield Control(MetricsPage(application(settings, ports), ports), tasks)
+        yield Control(CapacityPage(MetricsPage(application(settings, ports), ports), keys, account.book), tasks)
     finally:
         for task in tasks:
             task.cancel()
@@ -142,6 +143,11 @@ async def control(settings: Settings) -> AsyncIterator[Control]:
         await fronts.close()
         await store.close()
         datapoints.close()
+
+
+def target_models(settings: Settings, store: Store, artifacts: Artifacts, clock: Clock) -> TargetModels:
+    """Where the archives of multi-model endpoints are laid."""
+    return TargetModels(store, artifacts, str(settings.root / "replicas"), clock)
 
 
 def memory_of(settings: Settings, measured: Callable[[], Machine]) -> Callable[[str], int]:

@@ -16,10 +16,11 @@ from clary.domain.autoscaling_alarms import FAST
 from clary.domain.autoscaling_policies import Heard
 from clary.domain.decisions import Decision
 from clary.domain.resources import Record
+from clary.domain.rooms import Room
 
 SOON = 1.0
 PATIENCE = 900.0  # seconds until an activity counts as not fulfilled
-REFUSED_PAUSE = 60.0
+REFUSED_PAUSE, LONGEST_PAUSE = 60.0, 480.0  # seconds after a refusal, and after several in a row
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +43,15 @@ class Forget:
     """Remove the policies, their alarms and the scheduled actions: the resource is gone."""
 
 
-Command = Apply | Note | Forget
+@dataclass(frozen=True, slots=True)
+class Want:
+    """There is no room for more: keep what comes free from jobs. `first`: tell the resource's history why."""
+
+    why: str
+    first: bool
+
+
+Command = Apply | Note | Forget | Want
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +66,7 @@ class Refused:
 class Seen:
     """`capacity` None: the resource is gone. `heard`: alarms by name, those that still are in the state that drives their policy.
     `silent`: alarms whose metric has no datapoints any more. `steps`: after how many seconds each may act again. `policies` by ARN,
-    `actions` by name, as recorded."""
+    `actions` by name, as recorded. `room`: up to where the machine has room; None: it sets no bound."""
 
     capacity: Capacity | None
     heard: Mapping[str, Heard] = field(default_factory=dict)
@@ -66,6 +75,7 @@ class Seen:
     actions: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     silent: frozenset[str] = frozenset()
     timing: str = FAST
+    room: Room | None = None
 
 
 @dataclass(slots=True)
@@ -130,7 +140,7 @@ def follow(turn: Turn) -> None:
     done = f"Successfully set desired {words} to {to}."
     if activity.get("refused"):
         status = "Unfulfilled" if activity.get("scarce") else "Failed"
-        _end(turn, status, f"Failed to set desired {words} to {to}. Reason: {activity['refused']}", REFUSED_PAUSE)
+        _refuse(turn, status, f"Failed to set desired {words} to {to}. Reason: {activity['refused']}")
         return
     if not activity["asked"]:
         if not capacity.settled and capacity.desired != to:
@@ -146,7 +156,7 @@ def follow(turn: Turn) -> None:
     if not capacity.settled:
         turn.again.append(SOON)
     elif capacity.desired != to and capacity.failure:
-        _end(turn, "Failed", f"Failed to set desired {words} to {to}. Reason: {capacity.failure}", REFUSED_PAUSE)
+        _refuse(turn, "Failed", f"Failed to set desired {words} to {to}. Reason: {capacity.failure}")
     elif capacity.desired != to:
         _end(turn, "Overridden", f"{done} It was then set to {capacity.desired} by somebody else.")
     elif capacity.running == to:
@@ -155,12 +165,19 @@ def follow(turn: Turn) -> None:
         changes = {**turn.document["changes"], direction: change}
         if direction == "out":
             changes.pop("in", None)  # a scale-out ends the cooldown of a scale-in
-        turn.document["changes"] = {**changes, "last": change}
+        turn.document |= {"changes": {**changes, "last": change}, "refusals": 0}
         _end(turn, "Successful", f"{done} Change successfully fulfilled by sagemaker.")
     elif turn.now - activity["start"] > PATIENCE:
         _end(turn, "Unfulfilled", f"{done} {capacity.running} are running after {PATIENCE:g} s.")
     else:
         turn.again.append(SOON)
+
+
+def _refuse(turn: Turn, status: str, message: str) -> None:
+    """What was refused again and again is asked for ever less often."""
+    refusals = turn.document.get("refusals", 0)
+    turn.document["refusals"] = refusals + 1
+    _end(turn, status, message, min(LONGEST_PAUSE, REFUSED_PAUSE * 2 ** min(refusals, 10)))
 
 
 def _end(turn: Turn, status: str, message: str, pause: float = 0.0) -> None:

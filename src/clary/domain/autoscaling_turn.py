@@ -7,12 +7,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from clary.domain import schedules
 from clary.domain.autoscaling import STEP, TRACKING, activity_id
-from clary.domain.autoscaling_activity import SOON, Command, Forget, Note, Seen, Turn, entry_of, follow, start
+from clary.domain.autoscaling_activity import SOON, Command, Forget, Note, Seen, Turn, Want, entry_of, follow, start
 from clary.domain.autoscaling_alarms import LOW_SHARE, cooldown
 from clary.domain.autoscaling_policies import Change, Wanted, step, tracking
 from clary.domain.decisions import Decision
@@ -196,10 +196,24 @@ def _scale_out(turn: Turn, opinion: _Opinion) -> None:
     to = min(wanted, turn.document["max"])
     if turn.document["suspended"]["DynamicScalingOutSuspended"]:
         return
+    room = turn.seen.room
     if to <= current:
         _say(turn, opinion, "AlreadyAtMaxCapacity", opinion.wanted.why)
+    elif room is not None and room.most <= current:
+        _lack(turn, opinion, f"there is no room on this machine for more: {room.why}")
+    elif room is not None and room.most < to:
+        why = f"{opinion.wanted.why}; {to} are wanted, and there is room for {room.most}: {room.why}"
+        clipped = replace(opinion, wanted=replace(opinion.wanted, why=why))
+        _go(turn, clipped, room.most, "ScaleOutCooldown")
     else:
         _go(turn, opinion, to, "ScaleOutCooldown")
+
+
+def _lack(turn: Turn, opinion: _Opinion, why: str) -> None:
+    """No room: nothing is asked that would be refused. What comes free is kept for it, and looked for at the alarm's next step."""
+    before = turn.document["said"].get(opinion.alarm)
+    _say(turn, opinion, _UNSCALABLE, why)
+    turn.commands.append(Want(why, first=before != _UNSCALABLE))
 
 
 def _scale_in(turn: Turn, ins: list[_Opinion]) -> None:

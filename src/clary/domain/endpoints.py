@@ -34,6 +34,7 @@ from clary.domain.endpoint_routes import route_of, share_of
 from clary.domain.endpoint_sizes import inherited, kept_size
 from clary.domain.endpoint_turn import (
     GIVE_UP_AFTER,
+    NO_CAPACITY,
     NO_RESIZE,
     Turn,
     died,
@@ -208,6 +209,7 @@ def absorb(record: Record, outcomes: Sequence[tuple[Command, Any]], now: float) 
         return record
     plant = plant_of(record)
     cramped: dict[str, str] = {}
+    roomless: dict[str, str] = {}
 
     def fleet(old: Fleet) -> Fleet:
         return replace(old, variants=tuple(variant(v) for v in old.variants))
@@ -230,6 +232,8 @@ def absorb(record: Record, outcomes: Sequence[tuple[Command, Any]], now: float) 
             if answer.unprepared:
                 old = replace(old, prepared=None)
             elif answer.refused:
+                if answer.refused.startswith(NO_CAPACITY) and not old.failure.startswith(NO_CAPACITY):
+                    roomless[old.name] = answer.refused  # once, however often it is tried
                 old, fatal = endpoint_memory.not_started(old, answer.refused)
                 old = died(old, answer.refused, fatal, now)
             else:
@@ -239,6 +243,8 @@ def absorb(record: Record, outcomes: Sequence[tuple[Command, Any]], now: float) 
         return replace(old, replicas=tuple(kept))
 
     plant = map_fleets(plant, fleet)
+    for name, why in roomless.items():
+        plant = noted(plant, "no room", f"{name}: {why}", now, plant.serving.config if plant.serving else "")
     for name, why in cramped.items():
         plant = noted(plant, "size kept", f"{name}: {why}", now, plant.serving.config if plant.serving else "")
     return with_plant(record, plant)

@@ -6,13 +6,14 @@ Filled from the store at first use and by `Store.watch` from then on, so a succe
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import replace
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 
 from clary.domain import training
 from clary.domain.capacity import Book, Claim, Fit, Machine, Owner, Waiting, owner_of
 from clary.domain.jobs import ACTIVE, KIND
 from clary.domain.resources import Record
+from clary.ports import Clock
 
 WISH_SECONDS = 90.0  # that a replica's wish for a place is kept: it is tried again once a minute at least
 
@@ -94,10 +95,8 @@ class Ledger:
         since = before[0].since if before else waiting.since
         self._wishes[waiting.key] = replace(waiting, since=since), now
 
-    def withdraw(self, prefix: str) -> None:
-        """Wishes whose keys begin so are no more."""
-        for key in [key for key in self._wishes if key.startswith(prefix)]:
-            del self._wishes[key]
+    def withdraw(self, key: str) -> None:
+        self._wishes.pop(key, None)
 
     def weigh(self, key: str, used: int) -> None:
         """What a job or a replica uses now, in bytes."""
@@ -109,6 +108,26 @@ class Ledger:
     def held(self) -> tuple[Claim, ...]:
         """Every place that is taken."""
         return (*self._replicas.values(), *self._claims.values())
+
+
+@dataclass(frozen=True, slots=True)
+class Places:
+    """The ledger with the machine as it is now: what others than its own loops may ask."""
+
+    ledger: Ledger
+    measure: Callable[[], Machine]
+    clock: Clock
+    policy: str
+
+    def book(self) -> Book:
+        return self.ledger.book(self.measure(), self.policy, self.clock.now())
+
+    def wish(self, key: str, waiting: Waiting | None) -> None:
+        """None: it is no more."""
+        if waiting is None:
+            self.ledger.withdraw(key)
+        else:
+            self.ledger.wish(waiting, self.clock.now())
 
 
 def _waiting(record: Record) -> Waiting:

@@ -20,7 +20,9 @@ from clary.domain import (
     alarms,
     autoscaling_activity,
     autoscaling_capacity,
+    autoscaling_rooms,
     autoscaling_turn,
+    capacity,
     components,
     instances,
 )
@@ -38,12 +40,13 @@ from clary.domain.autoscaling import (
     policy_of,
     triggered,
 )
-from clary.domain.autoscaling_activity import Apply, Command, Forget, Note, Refused, Seen
+from clary.domain.autoscaling_activity import Apply, Command, Forget, Note, Refused, Seen, Want
 from clary.domain.autoscaling_alarms import AWS
 from clary.domain.autoscaling_policies import Heard
-from clary.domain.capacity import Book, Machine
+from clary.domain.capacity import Book, Machine, Waiting
 from clary.domain.decisions import Decision
-from clary.domain.endpoints import plant_of
+from clary.domain.endpoint_turn import noted
+from clary.domain.endpoints import plant_of, with_plant
 from clary.domain.errors import (
     AlreadyExists,
     ClaryError,
@@ -56,6 +59,7 @@ from clary.domain.errors import (
 from clary.domain.lifecycle import EndpointStatus
 from clary.domain.names import COMPONENT
 from clary.domain.resources import Query, Record, Scope
+from clary.domain.rooms import Room
 from clary.loops.alarms import AlarmSubject
 from clary.loops.loop import Loop
 from clary.ports import Clock, Store
@@ -68,7 +72,7 @@ _SWEPT_AT_ONCE = 20
 @dataclass(frozen=True, slots=True)
 class ScalingPorts:
     """`alarms` reads what an alarm sees. `reserving`: the machine whose sizes are reserved, None where they are shared. `book` is the
-    account of the machine now, from which `domain/rooms.py` answers; None: there is room for anything."""
+    account of the machine now, from which `domain/rooms.py` answers; None: there is room for anything. `wish` keeps what comes free."""
 
     store: Store
     clock: Clock
@@ -76,6 +80,7 @@ class ScalingPorts:
     timing: str
     reserving: Callable[[], Machine | None] = field(default=lambda: None)
     book: Callable[[], Book | None] = field(default=lambda: None)
+    wish: Callable[[str, Waiting | None], None] = field(default=lambda key, waiting: None)
 
 
 class ScalingSubject:
@@ -108,7 +113,19 @@ class ScalingSubject:
                 steps[name] = 10.0 if alarms.period_of(alarm.document["request"]) < 60 else 60.0
             elif alarm is not None and alarm.status == alarms.StateValue.INSUFFICIENT_DATA:
                 silent.add(name)
-        return Seen(held, heard, steps, policies, actions, frozenset(silent), self._ports.timing)
+        room = await self._room(record, place) if heard and held is not None else None
+        return Seen(held, heard, steps, policies, actions, frozenset(silent), self._ports.timing, room)
+
+    async def _room(self, record: Record, place: Place) -> Room | None:
+        """Up to where the machine has room for it."""
+        book = self._ports.book()
+        resource = await self._ports.store.get(place.kind, record.scope, place.name)
+        if book is None or resource is None:
+            return None
+        with suppress(NotFound):
+            dimension, most = record.document["dimension"], record.document["max"]
+            return autoscaling_rooms.room_for(book, resource, place, dimension, most)
+        return None
 
     async def _capacity(self, record: Record, place: Place) -> Capacity | None:
         resource = await self._ports.store.get(place.kind, record.scope, place.name)
@@ -143,12 +160,33 @@ class ScalingSubject:
     async def run(self, command: Command, record: Record) -> Any:
         match command:
             case Apply(wanted):
+                self._ports.wish(record.arn, None)
                 return await self._apply(record, wanted)
             case Note(id, entry):
                 await keep(self._ports.store, record.scope, id, entry)
+            case Want(why, first):
+                await self._want(record, why, first)
             case Forget():
                 await self._forget(record)
         return None
+
+    async def _want(self, record: Record, why: str, first: bool) -> None:
+        """Keep what comes free for the resource; its history says once what is missing and who has it."""
+        place = place_of(record.document["resource"], record.document["dimension"])
+        for _ in range(_TRIES):
+            book, resource = self._ports.book(), await self._ports.store.get(place.kind, record.scope, place.name)
+            if book is None or resource is None:
+                return
+            with suppress(Stale, NotFound):
+                each, need = autoscaling_rooms.needed(book, resource, place)
+                self._ports.wish(record.arn, Waiting(record.arn, capacity.owner_of(resource), book.at, why, each, need))
+                if first:
+                    plant, what = plant_of(resource), f"{place.variant or place.name}: {why}"
+                    config = plant.serving.config if plant.serving else ""
+                    await self._ports.store.save(
+                        with_plant(resource, noted(plant, "not scaled", what, book.at, config))
+                    )
+                return
 
     def absorb(self, record: Record, outcomes: Sequence[tuple[Command, Any]]) -> Record:
         return autoscaling_activity.absorb(record, list(outcomes))

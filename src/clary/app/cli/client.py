@@ -16,6 +16,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from clary.app.cli.output import FAILED, NOT_FOUND, NOT_RUNNING, Refused
+from clary.domain.scrape_tokens import token_of
 from clary.ports import Credential
 
 TARGETS = {"sagemaker": "SageMaker", "logs": "Logs_20140328"}
@@ -78,12 +79,20 @@ class Client:
                 return
             asked[token] = answer[token]
 
-    def _send(self, headers: Mapping[str, str], body: bytes) -> tuple[int, bytes]:
+    def page(self, path: str) -> Answer:
+        """A page of JSON that is read with a key (see `app/keyed_page.py`)."""
+        token = token_of(self._credential.access_key_id, self._credential.secret)
+        status, answer = self._send({"Authorization": f"Bearer {token}"}, b"", "GET", path)
+        if status != 200:
+            raise Refused(f"{path}: {answer.decode(errors='replace').strip() or f'HTTP {status}'}", FAILED)
+        return dict(json.loads(answer))
+
+    def _send(self, headers: Mapping[str, str], body: bytes, method: str = "POST", path: str = "") -> tuple[int, bytes]:
         # The server may have closed an idle connection: then once more on a fresh one. Only requests that nobody read are repeated.
         for fresh in (self._connection is None, True):
             connection = self._connect()
             try:
-                connection.request("POST", self._url.path or "/", body, dict(headers))
+                connection.request(method, path or self._url.path or "/", body, dict(headers))
                 response = connection.getresponse()
                 return response.status, response.read()
             except (http.client.RemoteDisconnected, BrokenPipeError, ConnectionResetError) as error:

@@ -201,6 +201,14 @@ def config(directory: Dir = None, json: Json = False) -> None:
 
 
 @app.command()
+def capacity(directory: Dir = None, json: Json = False) -> None:
+    """The machine: who holds what of it, what is free, who waits and why."""
+    from clary.app.cli import capacity as room
+
+    room.capacity(directory, as_json=json)
+
+
+@app.command()
 def prometheus(
     directory: Dir = None,
     account: Annotated[str | None, typer.Option(help="Another account (12 digits).")] = None,

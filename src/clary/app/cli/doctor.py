@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from clary.app import folders
+from clary.app.cli.capacity import asked
 from clary.app.cli.client import SOON
 from clary.app.cli.listing import processes_of
 from clary.app.cli.output import UNWELL, Refused, counted, say, say_json, size
@@ -25,6 +26,7 @@ from clary.app.settings import Settings, environment, strangers
 from clary.backends import cgroups
 from clary.backends.host import Host
 from clary.backends.host import find as find_host
+from clary.domain.capacity_view import summary
 from clary.domain.errors import ClaryError
 
 SLOW_SYNC = 0.05  # seconds; beyond it every answered write is noticeably late
@@ -242,3 +244,11 @@ def _running(site: Site) -> Iterator[Check]:
         yield Check("API", "fault", error.message, f"see {site.settings.root / 'logs' / 'clary'}")
         return
     yield Check("API", "ok", f"{site.settings.endpoint} answers in {(time.perf_counter() - began) * 1000:.0f} ms")
+    yield room(asked(site.client(SOON)))
+
+
+def room(shown: dict[str, Any]) -> Check:
+    """The machine as it is shared out, and who waits for a place on it."""
+    waits = [f"{row['kind']} {row['name']} waits: {row['why']}" for row in shown["waiting"]]
+    fix = "; ".join([*waits, "`clary capacity` shows who holds what"]) if waits else ""
+    return Check("machine", "note" if waits else "ok", summary(shown), fix)

@@ -9,11 +9,13 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from clary.app.cli.capacity import asked
 from clary.app.cli.client import SOON, Client
 from clary.app.cli.output import NOT_RUNNING, Refused, age, counted, plain, say, say_json, size, table, words
 from clary.app.cli.site import Site, find
 from clary.app.settings import NAMES, describe, load
 from clary.backends.shim.proc import started_ticks
+from clary.domain.capacity_view import summary
 
 SECRET = frozenset({"s3_secret_key", "database"})
 ACTIVE = ("InProgress", "Stopping")
@@ -40,6 +42,9 @@ def status(directory: str | None, *, as_json: bool) -> None:
         raise Refused(facts["error"])
     endpoints = ", ".join(f"{count} {state}" for state, count in sorted(facts["endpoints"].items())) or "none"
     say(f"endpoints: {endpoints}; jobs in progress: {facts['jobs']}")
+    say(f"machine: {summary(facts['capacity'])}")
+    for row in facts["capacity"]["waiting"]:
+        say(f"{row['kind']} {row['name']} waits for room (`{site.typed('capacity')}` tells why)")
     if "Failed" in facts["endpoints"]:
         say(f"`{site.typed('ps')}` tells why an endpoint failed")
 
@@ -59,7 +64,7 @@ def _facts(site: Site) -> dict[str, Any]:
         states: dict[str, int] = {}
         for endpoint in client.pages("sagemaker", "ListEndpoints", "Endpoints", {"MaxResults": 100}):
             states[endpoint["EndpointStatus"]] = states.get(endpoint["EndpointStatus"], 0) + 1
-        facts |= {"endpoints": states, "jobs": len(_jobs(client, everything=False))}
+        facts |= {"endpoints": states, "jobs": len(_jobs(client, everything=False)), "capacity": asked(client)}
     except Refused as error:
         facts["error"] = error.message
     return facts

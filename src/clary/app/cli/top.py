@@ -9,11 +9,13 @@ from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import unquote
 
+from clary.app.cli.capacity import asked
 from clary.app.cli.client import SOON, Client
 from clary.app.cli.logs import COMPONENTS, ENDPOINTS, JOBS
 from clary.app.cli.output import NOT_RUNNING, Refused, say, say_json, size, table
 from clary.app.cli.site import Site, find
 from clary.app.workloads import backend
+from clary.domain.capacity_view import summary
 from clary.domain.routes import VariantView
 from clary.domain.workload import RunState
 from clary.serving.client import FrontClient
@@ -31,6 +33,7 @@ class Look:
     variants: dict[tuple[str, str], VariantView]
     runs: dict[str, tuple[float, int]]
     names: dict[str, str] = field(default_factory=dict)
+    capacity: dict[str, Any] = field(default_factory=dict)  # as `GET /capacity` tells it
 
 
 def top(directory: str | None, interval: float, *, once: bool, as_json: bool) -> None:
@@ -56,7 +59,7 @@ async def _watch(site: Site, interval: float, once: bool, as_json: bool) -> None
         while True:
             async with asyncio.timeout(ANSWER_WITHIN):
                 now = await _look(site, fronts)
-            figures = compare(before, now)
+            figures = {**compare(before, now), "capacity": now.capacity}
             if as_json:
                 say_json(figures)
             else:
@@ -71,7 +74,7 @@ async def _watch(site: Site, interval: float, once: bool, as_json: bool) -> None
 
 async def _look(site: Site, fronts: FrontClient) -> Look:
     client = site.client(SOON)
-    found = await asyncio.to_thread(routes, client)
+    found, account = await asyncio.to_thread(lambda: (routes(client), asked(client)))
     client.close()
     variants: dict[tuple[str, str], VariantView] = {}
     for name in found:
@@ -86,7 +89,7 @@ async def _look(site: Site, fronts: FrontClient) -> Look:
             runs[handle] = (seen.cpu_seconds, seen.memory_bytes)
     names = {handle: name_of(workloads.log_path(handle)) for handle in runs}
     workloads.close()
-    return Look(time.monotonic(), variants, runs, names)
+    return Look(time.monotonic(), variants, runs, names, account)
 
 
 def routes(client: Client) -> list[str]:
@@ -134,8 +137,11 @@ def compare(before: Look, now: Look) -> dict[str, Any]:
 
 
 def _words(figures: dict[str, Any]) -> str:
+    shown = figures.get("capacity")
+    waits = [f"{row['kind']} {row['name']} waits: {row['why']}" for row in shown["waiting"]] if shown else []
+    machine = [summary(shown), *waits] if shown else []
     if not figures["endpoints"] and not figures["workloads"]:
-        return "no endpoints, and nothing runs"
+        return "\n".join([*machine, "no endpoints, and nothing runs"])
     headings = (
         "endpoint",
         "variant",
@@ -160,7 +166,8 @@ def _words(figures: dict[str, Any]) -> str:
         for row in figures["endpoints"]
     )
     runs = ((row["of"] or row["workload"], f"{row['cpu']}%", size(row["memory"])) for row in figures["workloads"])
-    return "\n\n".join([table(headings, rows), table(("workload", "cpu", "memory"), sorted(runs))])
+    tables = (table(headings, rows), table(("workload", "cpu", "memory"), sorted(runs)))
+    return "\n\n".join(["\n".join(machine), *tables] if machine else tables)
 
 
 def _done(variant: VariantView) -> int:

@@ -1,0 +1,19 @@
+"""`GET /capacity`: who holds what of the machine, what is free, and who waits for it, as JSON."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+
+from clary.app.keyed_page import Application, KeyedPage
+from clary.domain import capacity_view
+from clary.domain.capacity import Book
+from clary.ports import Keys
+
+
+class CapacityPage(KeyedPage):
+    def __init__(self, application: Application, keys: Keys, book: Callable[[], Book]) -> None:
+        async def render(account: str) -> str:
+            return json.dumps(capacity_view.view(book(), account)) + "\n"
+
+        super().__init__(application, keys, capacity_view.PATH, "application/json", render)

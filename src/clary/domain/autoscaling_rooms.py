@@ -1,0 +1,71 @@
+"""How much more of a dimension the machine has room for. Pure: from the account of the machine and the resource's record."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+from clary.domain import capacity, instances
+from clary.domain.autoscaling import COPIES, INSTANCES, MILLICPU, Place
+from clary.domain.autoscaling_capacity import variants_of
+from clary.domain.capacity import Book, Fit
+from clary.domain.errors import LimitExceeded
+from clary.domain.fleets import Variant
+from clary.domain.resources import Record
+from clary.domain.rooms import Room, expected, room, room_of
+
+
+def room_for(book: Book, record: Record, place: Place, dimension: str, most: int) -> Room | None:
+    """Whether it can go up to `most`: `Room.most` is up to where. None where the machine sets no bound of its own."""
+    group = variants_of(record, place)
+    if dimension in (INSTANCES, COPIES) and not group[0].hosting:
+        return _of_replicas(book, record, group, most)
+    return _of_millicpu(book, record, group, most) if dimension == MILLICPU else None
+
+
+def needed(book: Book, record: Record, place: Place) -> tuple[tuple[Fit, ...], int]:
+    """What one replica more needs: its fits, and the bytes that it is expected to use at first."""
+    group = variants_of(record, place)
+    each = _fits(book, group)
+    return each, sum(expected(fit, _like(book, group)) for fit in each)
+
+
+def _of_replicas(book: Book, record: Record, group: Sequence[Variant], most: int) -> Room:
+    count = group[0].count
+    try:
+        each = _fits(book, group)
+    except LimitExceeded as error:
+        return Room(False, count, error.message)
+    answer = room_of(book, each, max(0, most - count), like=_like(book, group), account=record.scope.account)
+    return Room(answer.granted, count + answer.most, answer.missing, answer.holders, answer.held)
+
+
+def _of_millicpu(book: Book, record: Record, group: Sequence[Variant], most: int) -> Room | None:
+    size = instances.find(instances.sized(group[0].instance_type, most, group[0].memory))
+    if size is None:
+        return None
+    own = {replica.id for variant in group for replica in variant.replicas}
+    count = max(1, group[0].count)
+    answer = room(book, size, count, instead=own, account=record.scope.account)
+    if answer.granted or book.policy != "strict":  # there each replica may have what the machine has, and shares it
+        return Room(answer.granted, most if answer.granted else 1000 * book.machine.cpus, answer.missing)
+    held = sum(fit.cpu for claim in book.claims if claim.key not in own for fit in claim.fits)
+    free = math.floor(1000 * (book.machine.cpus - held) / count)
+    return Room(False, max(0, min(most, free)), answer.missing, answer.holders, answer.held)
+
+
+def _fits(book: Book, group: Sequence[Variant]) -> tuple[Fit, ...]:
+    """Of the containers of one instance."""
+    found = []
+    for variant in group:
+        size = instances.find(variant.size)
+        if size is not None:
+            fit = capacity.fit(size, book.machine, book.policy, "endpoint")
+            found.append(capacity.part(fit, variant.container.of) if book.policy == "strict" else fit)
+    return tuple(found)
+
+
+def _like(book: Book, group: Sequence[Variant]) -> int:
+    """Bytes that a replica of theirs uses."""
+    own = {replica.id for variant in group for replica in variant.replicas}
+    return max((claim.used for claim in book.replicas if claim.key in own), default=0)
