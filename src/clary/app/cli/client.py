@@ -19,7 +19,12 @@ from clary.app.cli.output import FAILED, NOT_FOUND, NOT_RUNNING, Refused
 from clary.domain.scrape_tokens import token_of
 from clary.ports import Credential
 
-TARGETS = {"sagemaker": "SageMaker", "logs": "Logs_20140328"}
+TARGETS = {
+    "sagemaker": "SageMaker",
+    "logs": "Logs_20140328",
+    "monitoring": "GraniteServiceVersion20100801",
+    "application-autoscaling": "AnyScaleFrontendService",
+}
 TIMEOUT = 60.0  # a search through a large log takes its time
 SOON = 5.0  # for what is answered from records
 Answer = dict[str, Any]
@@ -70,7 +75,7 @@ class Client:
         self, service: str, operation: str, key: str, params: Mapping[str, Any] | None = None
     ) -> Iterator[Answer]:
         """Every item of a list, page after page."""
-        token = "NextToken" if service == "sagemaker" else "nextToken"
+        token = "nextToken" if service == "logs" else "NextToken"
         asked = dict(params or {})
         while True:
             answer = self.call(service, operation, asked)

@@ -193,6 +193,21 @@ def history(
 
 
 @app.command()
+def scaling(
+    endpoint: Annotated[str, typer.Argument(help="The endpoint's name.")],
+    variant: Annotated[str, typer.Option(help="One of its variants.", show_default="all")] = "",
+    since: Annotated[str, typer.Option(help="How far back: 5m, 2h, 7d.")] = "1h",
+    out: Annotated[str, typer.Option(help="A picture instead: FILE.svg, or FILE.png (needs clary[plots]).")] = "",
+    directory: Dir = None,
+    json: Json = False,
+) -> None:
+    """Plot an endpoint's load, capacity, latency and decisions."""
+    from clary.app.cli import scaling as plotting
+
+    plotting.scaling(directory, endpoint, variant, since, out, as_json=json)
+
+
+@app.command()
 def config(directory: Dir = None, json: Json = False) -> None:
     """Every setting, its value and where it comes from."""
     from clary.app.cli import listing

@@ -1,0 +1,141 @@
+"""`clary scaling`: load, capacity, latency and decisions of an endpoint over time, in the terminal or as a picture.
+
+A client of the public API only: CloudWatch's metrics, the decisions in the log group `/clary/Scaling/ENDPOINT`, else the activities of
+Application Auto Scaling.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from clary.app import plots
+from clary.app.cli import charts
+from clary.app.cli.client import ApiFailure, Client
+from clary.app.cli.logs import begin_of
+from clary.app.cli.output import NOT_FOUND, USAGE, Refused, say, say_json
+from clary.app.cli.scaling_figure import Story, document, figure, period_of, points, queries
+from clary.app.cli.site import find
+from clary.domain.scaling import decisions
+from clary.domain.scaling.decisions import Event
+
+LEAST = 30.0  # seconds that a picture shows
+KINDS = (".svg", ".png")
+
+
+def scaling(directory: str | None, endpoint: str, variant: str, since: str, out: str, *, as_json: bool) -> None:
+    now = time.time()
+    start = begin_of(since, now) / 1000
+    if not start or now - start < LEAST:
+        raise Refused(f"--since takes a span from 30s on, such as 10m, 2h or 7d, not {since!r}", USAGE)
+    target = Path(out) if out else None
+    if target is not None and target.suffix.lower() not in KINDS:
+        raise Refused(f"--out takes a file that ends in .svg or .png, not {out!r}", USAGE)
+    client = find(directory).client()
+    names = variants_of(client, endpoint, variant)
+    if target is not None and len(names) > 1:
+        raise Refused(f"{endpoint} has the variants {', '.join(names)}: --variant says which goes into {out}", USAGE)
+    stories = [read(client, endpoint, name, start, now) for name in names]
+    if target is not None:
+        save(stories[0], target)
+        if not as_json:
+            say(f"{target}: {endpoint}, variant {names[0]}, the last {since}")
+    if as_json:
+        say_json([document(story) for story in stories])
+    elif target is None:
+        charts.show([figure(story) for story in stories])
+
+
+def variants_of(client: Client, endpoint: str, variant: str) -> list[str]:
+    """The variant that is asked for, or all of the endpoint. What a deleted endpoint told stays: then the variant must be named."""
+    try:
+        described = client.call("sagemaker", "DescribeEndpoint", {"EndpointName": endpoint})
+    except ApiFailure as error:
+        if error.code == NOT_FOUND and variant:
+            return [variant]
+        raise
+    found = described.get("ProductionVariants") or described.get("PendingDeploymentSummary", {}).get(
+        "ProductionVariants", []
+    )
+    names = [row["VariantName"] for row in found]
+    if variant and variant not in names:
+        raise Refused(f"{endpoint} has no variant {variant!r}: there is {', '.join(names) or 'none yet'}", NOT_FOUND)
+    if not names:
+        raise Refused(f"{endpoint} has no variant yet: `clary rollout {endpoint}` shows how far it is", NOT_FOUND)
+    return [variant] if variant else names
+
+
+def read(client: Client, endpoint: str, variant: str, start: float, now: float) -> Story:
+    period = period_of(start, now, now)
+    begin = start // period * period
+    asked = {
+        "StartTime": begin,
+        "EndTime": now,
+        "ScanBy": "TimestampAscending",
+        "MetricDataQueries": queries(endpoint, variant, period),
+    }
+    found: dict[str, list[tuple[float, float]]] = {}
+    for row in client.pages("monitoring", "GetMetricData", "MetricDataResults", asked):
+        found.setdefault(row["Id"], []).extend(zip(map(float, row["Timestamps"]), row["Values"], strict=True))
+    events = [event for event in events_of(client, endpoint, variant, start) if event.at >= start]
+    activities = [] if events else activities_of(client, endpoint, variant, start)
+    return Story(endpoint, variant, begin, now, period, points(found, period), events, activities)
+
+
+def events_of(client: Client, endpoint: str, variant: str, start: float) -> Iterator[Event]:
+    """Decisions that are written down, oldest first; none where scaling never decided anything."""
+    asked: dict[str, Any] = {
+        "logGroupName": decisions.group_of(endpoint),
+        "logStreamName": variant,
+        "startTime": int(start * 1000),
+        "startFromHead": True,
+    }
+    while True:
+        try:
+            page = client.call("logs", "GetLogEvents", asked)
+        except ApiFailure as error:
+            if error.aws_code == "ResourceNotFoundException":
+                return
+            raise
+        for row in page["events"]:
+            event = decisions.parse(row["message"])
+            if event is not None:
+                yield event
+        if page["nextForwardToken"] == asked.get("nextToken"):
+            return
+        asked["nextToken"] = page["nextForwardToken"]
+
+
+def activities_of(client: Client, endpoint: str, variant: str, start: float) -> list[dict[str, Any]]:
+    asked = {
+        "ServiceNamespace": "sagemaker",
+        "ResourceId": f"endpoint/{endpoint}/variant/{variant}",
+        "IncludeNotScaledActivities": True,
+    }
+    rows = client.pages("application-autoscaling", "DescribeScalingActivities", "ScalingActivities", asked)
+    return sorted((row for row in rows if row["StartTime"] >= start), key=lambda row: float(row["StartTime"]))
+
+
+def save(story: Story, target: Path) -> None:
+    drawn = plots.svg(figure(story))
+    if target.suffix.lower() == ".svg":
+        target.write_text(drawn, encoding="utf-8")
+        return
+    target.write_bytes(png(drawn))
+
+
+def png(drawn: str) -> bytes:
+    """The picture in pixels, twice as fine as its size. Refused without the extra, or without any font."""
+    try:
+        import resvg_py
+    except ImportError:
+        advice = "`pip install 'clary[plots]'` brings what draws PNG; .svg needs nothing"
+        raise Refused(f"PNG cannot be drawn: resvg-py is not installed. {advice}") from None
+    probe = f'<svg xmlns="http://www.w3.org/2000/svg" width="9" height="9" font-family="{plots.FONT}"><text y="9">%s</text></svg>'
+    if resvg_py.svg_to_bytes(svg_string=probe % "W") == resvg_py.svg_to_bytes(svg_string=probe % " "):
+        raise Refused(
+            "PNG cannot be drawn: this machine has none of the fonts (Debian: apt install fonts-dejavu-core); .svg needs none"
+        )
+    return bytes(resvg_py.svg_to_bytes(svg_string=drawn, zoom=2))

@@ -1,0 +1,102 @@
+"""`clary scaling` against an endpoint that has load and changes its size."""
+
+from __future__ import annotations
+
+import json
+import sys
+import xml.etree.ElementTree as ET
+from pathlib import Path
+
+import pytest
+from tests.sdk.acts import PYTHON, User, until
+from tests.sdk.conftest import Server
+from tests.sdk.test_autoscaling import BURNS, ONE, count, drop, load, target_of
+from tests.sdk.test_cli import clary
+
+pytestmark = [pytest.mark.live, pytest.mark.slow]
+
+
+@pytest.fixture(scope="module")
+def user(server: Server) -> User:
+    return User(server)
+
+
+@pytest.fixture(scope="module")
+def endpoint(user: User, server: Server) -> str:
+    """Served under load by one replica, then by two."""
+    name = user.endpoint({"ModelName": user.scripted({"code/inference.py": BURNS}, ONE, PYTHON)})
+    scaling = server.client("application-autoscaling")
+    with load(user, name, "0.01", 1) as failed:
+        until(lambda: len(points(server, name, "p99")) > 2)
+        scaling.register_scalable_target(**target_of(name), MinCapacity=2, MaxCapacity=3)
+        until(lambda: count(user, name) == 2, seconds=60)
+        until(lambda: points(server, name, "replicas")[-1][1] == 2)
+    assert failed == []
+    return name
+
+
+def points(server: Server, endpoint: str, key: str) -> list[list[float]]:
+    told = clary(server, "scaling", endpoint, "--since", "5m", "--json")
+    assert told.returncode == 0, told.stderr
+    (variant,) = json.loads(told.stdout)
+    return list(variant["series"][key]["points"])
+
+
+def test_load_and_capacity_are_those_of_the_fronts(server: Server, user: User, endpoint: str) -> None:
+    told = json.loads(clary(server, "scaling", endpoint, "--since", "10m", "--json").stdout)[0]
+    series = {key: [value for _, value in row["points"]] for key, row in told["series"].items()}
+    assert told["variant"] == "v1"
+    assert max(series["arrivals"]) > 1
+    assert 10 <= max(series["p99"]) < 60_000  # each request takes 10 ms of CPU
+    assert {min(series["replicas"]), max(series["replicas"])} == {1, 2}
+    assert max(series["desired"]) == 2
+    until(lambda: max((value for _, value in points(server, endpoint, "given")), default=0) == 4)  # of 2 vCPU each
+    until(lambda: max((value for _, value in points(server, endpoint, "cpu")), default=0) > 0)
+    moves = [(row["from"]["count"], row["to"]["count"]) for row in told["decisions"]]
+    asked = [row["Description"] for row in told["activities"]]
+    assert (1, 2) in moves or "Setting desired instance count to 2." in asked
+
+
+def test_the_terminal_shows_charts_and_what_was_decided(server: Server, endpoint: str) -> None:
+    shown = clary(server, "scaling", endpoint, "--variant", "v1", "--since", "10m")
+    assert shown.returncode == 0, shown.stderr
+    for said in (
+        f"Scaling of {endpoint}, variant v1",
+        "Load, requests/s",
+        "arrivals",
+        "Latency p99, ms",
+        "decided",
+        " 1. ",
+    ):
+        assert said in shown.stdout
+
+
+def test_pictures(server: Server, endpoint: str, tmp_path: Path) -> None:
+    drawn, pixels = tmp_path / "a.svg", tmp_path / "a.png"
+    assert clary(server, "scaling", endpoint, "--out", str(drawn)).returncode == 0
+    texts = [text.text for text in ET.fromstring(drawn.read_text()).iter("{http://www.w3.org/2000/svg}text")]
+    assert {"CPU, vCPU", "used", "given"} <= set(texts)
+    told = clary(server, "scaling", endpoint, "--out", str(pixels))
+    assert told.returncode == 0, told.stderr
+    assert pixels.read_bytes().startswith(b"\x89PNG")
+
+
+def test_png_without_the_extra_says_how(server: Server, endpoint: str, tmp_path: Path) -> None:
+    (tmp_path / "resvg_py.py").write_text("raise ImportError('not installed')\n")
+    argv = [sys.executable, "-m", "clary.app.cli", "scaling", endpoint, "--out", str(tmp_path / "a.png")]
+    told = server.run([*argv, "--dir", server.settings.dir], PYTHONPATH=str(tmp_path))
+    assert (told.returncode, "pip install 'clary[plots]'" in told.stderr) == (1, True), told.stderr
+
+
+def test_what_is_not_there(server: Server, endpoint: str) -> None:
+    assert clary(server, "scaling", "nobody").returncode == 4
+    told = clary(server, "scaling", endpoint, "--variant", "x")
+    assert (told.returncode, "there is v1" in told.stderr) == (4, True)
+    assert clary(server, "scaling", endpoint, "--since", "yesterday").returncode == 2
+
+
+def test_what_a_deleted_endpoint_told_stays(server: Server, user: User, endpoint: str) -> None:
+    drop(user, endpoint)
+    until(lambda: clary(server, "scaling", endpoint).returncode == 4)
+    told = clary(server, "scaling", endpoint, "--variant", "v1", "--json")
+    assert max(value for _, value in json.loads(told.stdout)[0]["series"]["replicas"]["points"]) == 2
