@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -236,6 +237,14 @@ def test_a_state_that_was_set_is_held_and_its_actions_are_told_once() -> None:
     assert (second.record, second.commands, second.again) == (first.record, (), 9.0)
     later = alarm_turn.decide(first.record, seen(10.3), NOON + 10.3)
     assert later.record.status == OK
+
+
+def test_a_state_that_was_set_is_held_no_longer_when_the_clock_is_set_back() -> None:
+    made = alarm_turn.with_state(record(FAST, **in_state(OK)), State(ALARM, "set", "", NOON, NOON), held=NOON + 10)
+    told = replace(made, document={**made.document, "acted": made.document["moves"]})
+    early = NOON - 3600
+    looked = Seen(early, ((early - 10, single(1.0)),))
+    assert alarm_turn.decide(told, looked, early).record.status == OK
 
 
 def test_actions_that_are_disabled_are_not_told() -> None:

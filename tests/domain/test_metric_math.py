@@ -103,6 +103,16 @@ def test_expressions_are_computed_after_what_they_name() -> None:
     ]
 
 
+@pytest.mark.parametrize(
+    "expression", ["m * m * m * m", "m * m * m * m - m * m * m * m", "SUM([m * m, 0 - m]) * 1e200", "m / 1e-300"]
+)
+def test_what_is_too_large_for_a_number_is_no_datapoint(expression: str) -> None:
+    queries = parse_queries([stat("m", "m", ReturnData=False), {"Id": "e", "Expression": expression}])
+    (read,) = queries.reads()
+    (result,) = queries.compute({read: [(0.0, single(2.0**360)), (60.0, single(1e-9))]}, 0.0, 120.0)
+    assert [at for at, _ in result.points] == [60.0]
+
+
 def test_a_number_is_the_same_all_the_time() -> None:
     queries = parse_queries([stat("m", "m", ReturnData=False), {"Id": "e", "Expression": "MAX(m)"}])
     (read,) = queries.reads()

@@ -11,6 +11,8 @@ from typing import Any
 from clary.domain import alarm_words
 from clary.domain.alarm_rules import parse
 from clary.domain.alarms import (
+    HOLD,
+    LONGEST_STEP,
     Plan,
     Point,
     State,
@@ -82,7 +84,7 @@ def decide(record: Record, seen: Seen, now: float) -> Decision[Command]:
         looked = plan(document["request"], seen.at)
         wanted = _measured(document["request"], looked, seen, state_of(document), now)
         again = next_look(looked, now, decides_early(document["request"]))
-    if now < document["held"]:
+    if now < document["held"] <= now + HOLD + LONGEST_STEP:  # farther away only after the clock was set back
         again = document["held"] - now
     elif wanted is not None and wanted.value != state_of(document).value:
         record = with_state(record, wanted)

@@ -28,6 +28,7 @@ from clary.domain.resources import Document
 KIND = "alarm"
 EXTRA = 2  # windows beyond EvaluationPeriods that are looked at when some are missing
 HOLD = 5.0
+LONGEST_STEP = 60  # seconds between evaluations
 SETTLE = 0.3  # seconds after a step's end when its last second's datapoints are there
 
 
@@ -113,7 +114,7 @@ def period_of(request: Mapping[str, Any]) -> int:
 
 def plan(request: Mapping[str, Any], now: float) -> Plan:
     period = period_of(request)
-    step = 10 if period < 60 else 60
+    step = 10 if period < 60 else LONGEST_STEP
     end = math.floor(now / step) * step
     periods = int(request["EvaluationPeriods"])
     return Plan(period, step, periods, int(request.get("DatapointsToAlarm") or periods), end, end + step)

@@ -95,6 +95,20 @@ class Turn:
         return Decision(record, tuple(self.commands), max(0.05, min(self.again)) if self.again else None)
 
 
+def anchored(document: Mapping[str, Any], now: float) -> dict[str, Any]:
+    """The document with no moment that is still to come: what a clock wrote that was set back since counts as of now. Otherwise a
+    cooldown or a pause would last as long as the clock went back."""
+    held = dict(document)
+    for member in ("acted", "ran"):
+        held[member] = {name: min(at, now) for name, at in document[member].items()}
+    held["changes"] = {way: {**change, "at": min(change["at"], now)} for way, change in document["changes"].items()}
+    if document["activity"] is not None:
+        held["activity"] = {**document["activity"], "start": min(document["activity"]["start"], now)}
+    if "retry" in document:
+        held["retry"] = min(document["retry"], now + REFUSED_PAUSE)
+    return held
+
+
 def entry_of(turn: Turn, activity: Mapping[str, Any], status: str, message: str, ended: bool) -> Note:
     entry: dict[str, Any] = {
         "ActivityId": activity["id"],

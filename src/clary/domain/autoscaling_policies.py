@@ -17,6 +17,7 @@ from clary.domain.alarms import Point
 from clary.domain.errors import Invalid
 
 OUT, IN = "out", "in"
+LARGEST = float(2**31 - 1)  # of a capacity, in AWS's model
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,18 +62,23 @@ def tracking(heard: Heard, current: int, target: float, last: Change | None) -> 
     if heard.above:
         base = max(1, current if fresh or last is None else last.before)
         value = max(point.value for point in (fresh or heard.points)[-2:])
-        wanted = math.ceil(base * value / target - 1e-9)
+        wanted = _in_proportion(base, value, target)
         return Wanted(max(wanted, current), f"{base} x {value:g} / {target:g}")
     if heard.stale:
         return Wanted(None, "the newest datapoints are missing: hold")
     if not fresh:
         return Wanted(None, "no datapoints since the last change: hold")
     value = max(point.value for point in fresh)
-    floor = math.ceil(current * value / target - 1e-9)
+    floor = _in_proportion(current, value, target)
     wanted = max(floor, current - max(1, current // 10))
     if wanted >= current:
         return Wanted(None, f"{current} x {value:g} / {target:g} is {floor}", "AutoScalingAnticipatedFlapping")
     return Wanted(max(0, wanted), f"{current} x {value:g} / {target:g}")
+
+
+def _in_proportion(capacity: int, value: float, target: float) -> int:
+    """Whole, and within what a capacity can be, whatever the value is."""
+    return math.ceil(min(max(capacity * value / target, -LARGEST), LARGEST) - 1e-9)
 
 
 _AGGREGATES: Mapping[str, Callable[[Sequence[float]], float]] = {

@@ -12,7 +12,19 @@ from typing import Any
 
 from clary.domain import schedules
 from clary.domain.autoscaling import STEP, TRACKING, activity_id
-from clary.domain.autoscaling_activity import SOON, Command, Forget, Note, Seen, Turn, Want, entry_of, follow, start
+from clary.domain.autoscaling_activity import (
+    SOON,
+    Command,
+    Forget,
+    Note,
+    Seen,
+    Turn,
+    Want,
+    anchored,
+    entry_of,
+    follow,
+    start,
+)
 from clary.domain.autoscaling_alarms import LOW_SHARE, cooldown
 from clary.domain.autoscaling_policies import Change, Wanted, step, tracking
 from clary.domain.decisions import Decision
@@ -25,7 +37,7 @@ _UNSCALABLE = "TargetServicePutResourceAsUnscalable"
 def decide(record: Record, seen: Seen, now: float) -> Decision[Command]:
     if seen.capacity is None:
         return Decision(record, (Forget(),), remove=True)
-    turn = Turn(record, dict(record.document), seen, seen.capacity, now)
+    turn = Turn(record, anchored(record.document, now), seen, seen.capacity, now)
     _prune(turn)
     _run_actions(turn)
     if turn.document["activity"] is not None:

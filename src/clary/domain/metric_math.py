@@ -6,6 +6,7 @@ sides are series, at the times that both have. Comparisons and AND, OR answer 1 
 
 from __future__ import annotations
 
+import math
 import operator
 import re
 from collections.abc import Callable, Mapping, Sequence
@@ -257,7 +258,7 @@ def combine(symbol: str, left: Value, right: Value) -> Value:
         label = left.label if isinstance(left, Line) else right.label if isinstance(right, Line) else ""
         return Line(_points(compute, left, right), label)
     result = compute(left, right)
-    if result is None:
+    if result is None or math.isinf(result):
         raise Invalid(f"{left:g} {symbol} {right:g} has no result")
     return result
 
@@ -272,4 +273,4 @@ def _points(compute: Operation, left: float | Line, right: float | Line) -> Poin
         assert isinstance(right, Line)
         pairs = [(at, left, value) for at, value in right.points.items()]
     computed = ((at, compute(one, other)) for at, one, other in pairs)
-    return {at: value for at, value in computed if value is not None}
+    return {at: value for at, value in computed if value is not None and math.isfinite(value)}

@@ -196,12 +196,17 @@ def _line(read: Read, windows: Sequence[tuple[float, Summary]]) -> Line:
 
 def _results(query: Query, value: Value, times: Sequence[float]) -> list[Result]:
     if isinstance(value, float):  # a number is the same all the time
-        value = Line({} if math.isnan(value) else dict.fromkeys(times, value))
+        value = Line(dict.fromkeys(times, value))
     if isinstance(value, str):
         raise Invalid(f"Error in expression '{query.id}': its result is text.")
     if isinstance(value, Line):
-        return [Result(query.id, query.label, tuple(sorted(value.points.items())))]
-    return [Result(query.id, line.label or query.label, tuple(sorted(line.points.items()))) for line in value]
+        return [Result(query.id, query.label, _finite(value))]
+    return [Result(query.id, line.label or query.label, _finite(line)) for line in value]
+
+
+def _finite(line: Line) -> tuple[tuple[float, float], ...]:
+    """In order. What is no number, or too large for one, is no datapoint."""
+    return tuple(sorted((at, value) for at, value in line.points.items() if math.isfinite(value)))
 
 
 # -- searches ----------------------------------------------------------------------------------------------------------------------
