@@ -243,7 +243,7 @@ def test_a_state_that_was_set_is_held_no_longer_when_the_clock_is_set_back() -> 
     made = alarm_turn.with_state(record(FAST, **in_state(OK)), State(ALARM, "set", "", NOON, NOON), held=NOON + 10)
     told = replace(made, document={**made.document, "acted": made.document["moves"]})
     early = NOON - 3600
-    looked = Seen(early, ((early - 10, single(1.0)),))
+    looked = Seen(early, ((early - 10, single(0.0)),))
     assert alarm_turn.decide(told, looked, early).record.status == OK
 
 
