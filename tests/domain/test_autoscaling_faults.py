@@ -10,7 +10,7 @@ from tests.domain.test_autoscaling_turn import House
 
 from clary.domain.alarms import Point
 from clary.domain.autoscaling import Capacity
-from clary.domain.autoscaling_activity import Forget
+from clary.domain.autoscaling_activity import LONGEST_PAUSE, Forget
 from clary.domain.autoscaling_policies import LARGEST, Change, Heard, step, tracking
 
 HOUR = 3600.0
@@ -58,7 +58,7 @@ def test_the_pause_after_a_failure_is_no_longer_because_the_clock_was_set_back()
     house.now -= HOUR
     decision = house.turn()
     assert decision.again is not None
-    assert decision.again <= 60
+    assert decision.again <= LONGEST_PAUSE
 
 
 def test_a_schedule_runs_again_when_its_hour_comes_again() -> None:

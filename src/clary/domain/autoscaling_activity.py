@@ -105,7 +105,7 @@ def anchored(document: Mapping[str, Any], now: float) -> dict[str, Any]:
     if document["activity"] is not None:
         held["activity"] = {**document["activity"], "start": min(document["activity"]["start"], now)}
     if "retry" in document:
-        held["retry"] = min(document["retry"], now + REFUSED_PAUSE)
+        held["retry"] = min(document["retry"], now + LONGEST_PAUSE)
     return held
 
 
