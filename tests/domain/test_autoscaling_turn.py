@@ -66,6 +66,9 @@ class House:
         return name
 
     def turn(self) -> Decision[Any]:
+        return self.turned(decide)
+
+    def turned(self, deciding: Any) -> Decision[Any]:
         seen = Seen(
             self.capacity,
             dict(self.heard),
@@ -76,7 +79,7 @@ class House:
             self.timing,
             self.room,
         )
-        decision = decide(self.record, seen, self.now)
+        decision: Decision[Any] = deciding(self.record, seen, self.now)
         self.record = decision.record
         for command in decision.commands:
             if isinstance(command, Note):

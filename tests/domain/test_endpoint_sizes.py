@@ -9,7 +9,7 @@ import pytest
 from tests.domain.test_endpoints import World, fleet
 
 from clary.domain.endpoint_commands import ResizeReplica, StartReplica, StopReplica, WriteHistory
-from clary.domain.endpoint_sizes import SizeSeen, asked_boost, asked_size, size_of
+from clary.domain.endpoint_sizes import SizeSeen, asked_boost, asked_count, asked_size, size_of
 from clary.domain.endpoints import asked_update
 from clary.domain.errors import IllegalTransition, Invalid
 from clary.domain.routes import Boost
@@ -183,3 +183,45 @@ def test_nothing_is_resized_while_the_endpoint_changes(world: World) -> None:
     world.record = asked_update(world.record, fleet("f2", 2, VERSION="2"), {}, world.now)
     with pytest.raises(IllegalTransition, match="in status Updating"):
         asked_size(world.record, "A", 500, world.now)
+
+
+def test_a_count_in_place_keeps_the_endpoint_in_service_and_takes_the_least_busy_away(world: World) -> None:
+    first, second = world.ready()
+    world.record = asked_count(world.record, "A", 3, world.now)
+    world.record = asked_count(world.record, "A", 4, world.now)  # again, before they are there
+    assert world.record.status == "InService"
+    world.settle()
+    assert (world.record.status, len(world.ready())) == ("InService", 4)
+    assert told(world) == [("count asked", "A: 2 to 3"), ("count asked", "A: 3 to 4")]
+    for busy in (second, *world.ready()[2:]):
+        world.views[busy] = replace(world.views[busy], in_flight=3)
+    world.routes.clear()
+    world.log.clear()
+    world.record = asked_count(world.record, "A", 3, world.now)
+    world.turn()
+    assert [r.id for v in world.routes[0].variants for r in v.replicas if r.draining] == [first]
+    assert world.of(StopReplica) == []  # the front gives it nothing new before it is stopped
+    world.settle()
+    assert [stop.id for stop in world.of(StopReplica)] == [first]
+
+
+def test_a_count_in_place_whose_starts_fail_is_tried_again_beside_what_serves(world: World) -> None:
+    old = world.ready()
+    world.broken["A"] = "refused"
+    world.record = asked_count(world.record, "A", 3, world.now)
+    for _ in range(20):
+        world.turn()
+        world.now += 1
+    assert (world.record.status, world.ready()) == ("InService", old)
+    world.broken.clear()
+    for _ in range(70):
+        world.turn()
+        world.now += 1
+    assert len(world.ready()) == 3
+
+
+def test_a_count_is_not_asked_of_an_endpoint_that_changes(world: World) -> None:
+    with pytest.raises(IllegalTransition, match="in status Updating"):
+        asked_count(replace(world.record, status="Updating"), "A", 3, world.now)
+    with pytest.raises(Invalid, match="cannot have -1 replicas"):
+        asked_count(world.record, "A", -1, world.now)

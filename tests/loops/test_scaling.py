@@ -35,8 +35,10 @@ HIGH = f"TargetTracking-{RESOURCE}-AlarmHigh-1"
 
 
 class House:
-    def __init__(self, store: MemoryStore | None = None, machine: Machine | None = None) -> None:
-        self.clock = FakeClock(1_800_000_000.0)
+    def __init__(
+        self, store: MemoryStore | None = None, machine: Machine | None = None, clock: FakeClock | None = None
+    ) -> None:
+        self.clock = clock or FakeClock(1_800_000_000.0)
         self.store = store or MemoryStore()
         self.datapoints = MemoryDatapoints()
         reader = AlarmSubject(AlarmPorts(self.store, self.datapoints, self.clock))

@@ -8,7 +8,7 @@ from typing import Any
 from clary.api import alarms, autoscaling, records
 from clary.api.call import Call, Params
 from clary.api.registry import operation
-from clary.domain import alarm_checks, autoscaling_alarms
+from clary.domain import alarm_checks, autoscaling_alarms, autoscaling_capacity, latency_objectives
 from clary.domain.autoscaling import (
     NAMESPACE,
     POLICY,
@@ -16,6 +16,7 @@ from clary.domain.autoscaling import (
     TRACKING,
     check_namespace,
     part_name,
+    place_of,
     policy_arn,
     policy_of,
 )
@@ -40,6 +41,8 @@ async def put_scaling_policy(call: Call, params: Params) -> Params:
     known = next((each for each in others if each.name == name), None)
     request = _request(params, known)
     _check(request, dimension, [each for each in others if each.name != name])
+    if latency_objectives.is_latency(request):
+        await _check_variant(call, resource, dimension)
     id = known.document["id"] if known else call.new_id()
     arn = known.arn if known else policy_arn(call.scope, id, resource, params["PolicyName"])
     wanted: list[dict[str, Any]] = []
@@ -92,6 +95,15 @@ def _check(request: dict[str, Any], dimension: str, others: list[Record]) -> Non
                 "Only one TargetTrackingScaling policy for a given metric specification is allowed: policy "
                 f"{each.document['request']['PolicyName']} has this one."
             )
+
+
+async def _check_variant(call: Call, resource: str, dimension: str) -> None:
+    place = place_of(resource, dimension)
+    endpoint = await call.store.get("endpoint", call.scope, place.name)
+    if endpoint is None:
+        raise Invalid(f"There is no {place.words} in {call.scope.region} any more.")
+    group = autoscaling_capacity.variants_of(endpoint, place)
+    latency_objectives.check_variant(group, autoscaling_capacity.is_asynchronous(endpoint))
 
 
 async def _store(call: Call, name: str, arn: str, document: dict[str, Any], known: Record | None) -> None:

@@ -1,4 +1,4 @@
-"""Alarms and what they scale put together: the alarm loop, and the scaling loop that it tells."""
+"""Alarms and what they scale put together: the alarm loop, the scaling loop that it tells, and the loop of latency objectives."""
 
 from __future__ import annotations
 
@@ -11,7 +11,10 @@ from clary.domain.alarm_turn import Command as AlarmCommand
 from clary.domain.alarm_turn import Seen as AlarmSeen
 from clary.domain.autoscaling_activity import Command as ScalingCommand
 from clary.domain.autoscaling_activity import Seen as ScalingSeen
-from clary.loops import alarms, scaling
+from clary.domain.counts import Count
+from clary.domain.objective_turn import Command as ObjectiveCommand
+from clary.domain.objective_turn import Seen as ObjectiveSeen
+from clary.loops import alarms, objectives, scaling
 from clary.loops.alarms import Tell
 from clary.loops.ledger import Places
 from clary.loops.loop import Loop
@@ -36,17 +39,29 @@ class Watch:
                 lambda: places.book().machine if strict else None,
                 places.book,
                 places.wish,
+                world.logs,
             )
         )
         self._scaling: Loop[ScalingCommand, ScalingSeen] = Loop(scaled, store, clock, owner)
         actions["arn:aws:autoscaling:"] = scaled.tell
+        self._objective = objectives.ObjectiveSubject(
+            objectives.ObjectivePorts(store, world.logs, clock, lambda: places.measure().cpus, places.book)
+        )
+        self._objectives: Loop[ObjectiveCommand, ObjectiveSeen] = Loop(self._objective, store, clock, owner)
+        self._finder = objectives.Finder(store, clock, owner)
         self._undo = (
             alarms.attach(subject, self._alarms, ports),
             scaling.attach(scaled, self._scaling, store),
+            objectives.attach(self._objective, self._objectives, self._finder, store),
         )
 
+    def hear(self, count: Count, now: float) -> None:
+        """What the fronts counted in this second: latency objectives are decided by it."""
+        for arn in self._objective.hear(count, now):
+            self._objectives.wake(arn)
+
     def run(self) -> tuple[Coroutine[Any, Any, None], ...]:
-        return self._alarms.run(), self._scaling.run()
+        return self._alarms.run(), self._scaling.run(), self._objectives.run(), self._finder.run()
 
     def close(self) -> None:
         for each in self._undo:

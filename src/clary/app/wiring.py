@@ -86,8 +86,7 @@ class Control:
 async def control(settings: Settings) -> AsyncIterator[Control]:
     """Everything started; ended in the opposite order on the way out."""
     clock = SystemClock()
-    keys = FileKeys(settings.root / "keys")
-    store = sql.open_store(settings.database_url)
+    keys, store = FileKeys(settings.root / "keys"), sql.open_store(settings.database_url)
     secret = keys.derive(b"asynchronous").hex()
     backend = workloads.backend(settings)
     runs: Backend[Any] = backend
@@ -112,7 +111,8 @@ async def control(settings: Settings) -> AsyncIterator[Control]:
     account = Places(places, measured, clock, settings.capacity)
     queues = Queues(settings, world, secret, owner, measured)
     watch = Watch(settings, world, owner, account, queues.tell)
-    telemetry = Telemetry(TelemetryPorts(store, fronts, runs, datapoints, clock, memory_of(settings, measured)))
+    sizes = memory_of(settings, measured)
+    telemetry = Telemetry(TelemetryPorts(store, fronts, runs, datapoints, clock, sizes, watch.hear))
     job_loop: Loop[JobCommand, JobSeen] = Loop(job_subject, store, clock, owner)
     endpoint_loop: Loop[EndpointCommand, EndpointSeen] = Loop(endpoint_subject, store, clock, owner)
     component_loop: Loop[EndpointCommand, EndpointSeen] = Loop(component_subject, store, clock, owner)

@@ -17,6 +17,7 @@ from clary.domain.autoscaling_policies import Heard
 from clary.domain.decisions import Decision
 from clary.domain.resources import Record
 from clary.domain.rooms import Room
+from clary.domain.scaling.decisions import Event
 
 SOON = 1.0
 PATIENCE = 900.0  # seconds until an activity counts as not fulfilled
@@ -25,9 +26,10 @@ REFUSED_PAUSE, LONGEST_PAUSE = 60.0, 480.0  # seconds after a refusal, and after
 
 @dataclass(frozen=True, slots=True)
 class Apply:
-    """Ask the resource for this capacity. Nothing when it has been asked already."""
+    """Ask the resource for this capacity. Nothing when it has been asked already. `steady`: it stays in service meanwhile."""
 
     capacity: int
+    steady: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +38,13 @@ class Note:
 
     id: str
     entry: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Write:
+    """Write a decision down (`scaling/decisions.py`)."""
+
+    event: Event
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +60,7 @@ class Want:
     first: bool
 
 
-Command = Apply | Note | Forget | Want
+Command = Apply | Note | Write | Forget | Want
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +75,8 @@ class Refused:
 class Seen:
     """`capacity` None: the resource is gone. `heard`: alarms by name, those that still are in the state that drives their policy.
     `silent`: alarms whose metric has no datapoints any more. `steps`: after how many seconds each may act again. `policies` by ARN,
-    `actions` by name, as recorded. `room`: up to where the machine has room; None: it sets no bound."""
+    `actions` by name, as recorded. `room`: up to where the machine has room; None: it sets no bound.
+    `wish`: what the variant's latency objective wants (`latency_objectives.py`), if it has one."""
 
     capacity: Capacity | None
     heard: Mapping[str, Heard] = field(default_factory=dict)
@@ -76,6 +86,7 @@ class Seen:
     silent: frozenset[str] = frozenset()
     timing: str = FAST
     room: Room | None = None
+    wish: Mapping[str, Any] | None = None
 
 
 @dataclass(slots=True)
@@ -125,7 +136,9 @@ def entry_of(turn: Turn, activity: Mapping[str, Any], status: str, message: str,
     return Note(activity["id"], {**entry, **({"EndTime": turn.now} if ended else {})})
 
 
-def start(turn: Turn, to: int, cause: str, details: str, cooling: float = 0.0, alarm: str = "") -> None:
+def start(
+    turn: Turn, to: int, cause: str, details: str, cooling: float = 0.0, alarm: str = "", steady: bool = False
+) -> None:
     """Decide a change. It is asked in the next turn, when this is saved."""
     count = turn.document["count"] + 1
     words = words_of(turn.document["dimension"])
@@ -139,8 +152,11 @@ def start(turn: Turn, to: int, cause: str, details: str, cooling: float = 0.0, a
         "description": f"Setting desired {words} to {to}.",
         "details": details,
         "cooldown": cooling,
+        **({"steady": True} if steady else {}),
     }
     turn.document |= {"count": count, "activity": activity, "cause": ""}
+    if steady:
+        turn.document["said"] = {name: code for name, code in turn.document["said"].items() if name}
     if alarm:
         turn.document["acted"] = {**turn.document["acted"], alarm: turn.now}
         turn.document["said"] = {name: code for name, code in turn.document["said"].items() if name != alarm}
@@ -162,7 +178,7 @@ def follow(turn: Turn) -> None:
             return
         turn.document["activity"] = {**activity, "asked": True}
         turn.commands += [
-            Apply(to),
+            Apply(to, bool(activity.get("steady"))),
             entry_of(turn, activity, "InProgress", f"{done} Waiting for change to be fulfilled by sagemaker.", False),
         ]
         turn.again.append(SOON)
@@ -194,10 +210,24 @@ def _refuse(turn: Turn, status: str, message: str) -> None:
     _end(turn, status, message, min(LONGEST_PAUSE, REFUSED_PAUSE * 2 ** min(refusals, 10)))
 
 
+def overtaken(turn: Turn) -> bool:
+    """Whether the latency objective, which decides each second, wants another amount than the one that is on its way: that one ends."""
+    activity, wish = turn.document["activity"], turn.seen.wish
+    if not activity.get("steady") or not activity["asked"] or activity.get("refused") or not wish:
+        return False
+    if not turn.capacity.settled or wish["from"] != turn.capacity.desired or wish["from"] != activity["to"]:
+        return False
+    words = words_of(turn.document["dimension"])
+    done = f"Successfully set desired {words} to {activity['to']}."
+    _end(turn, "Overridden", f"{done} A new scaling activity sets it to {wish['to']}.")
+    return True
+
+
 def _end(turn: Turn, status: str, message: str, pause: float = 0.0) -> None:
     turn.commands.append(entry_of(turn, turn.document["activity"], status, message, True))
     turn.document["activity"] = None
     turn.document["retry"] = turn.now + pause if pause else 0.0
+    turn.document["refused"] = message.partition("Reason: ")[2] if pause else ""
     turn.again.append(0.0)
 
 

@@ -12,7 +12,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from clary.domain.autoscaling import COPIES, INSTANCES, PROVISIONED, Place, place_of
+from clary.domain import latency_objectives
+from clary.domain.autoscaling import COPIES, INSTANCES, MILLICPU, PROVISIONED, Place, place_of
 from clary.domain.errors import Invalid
 
 HIGH_POINTS, LOW_POINTS = 3, 15
@@ -60,11 +61,16 @@ def check(config: Mapping[str, Any], dimension: str) -> None:
         )
     if config["TargetValue"] <= 0:
         raise Invalid(f"TargetValue must be above 0; it is {config['TargetValue']:g}.")
+    if predefined and predefined["PredefinedMetricType"] == latency_objectives.METRIC:
+        latency_objectives.check_policy(config, dimension)
+        return
     if predefined:
         name = predefined["PredefinedMetricType"]
         row = PREDEFINED.get(name)
         if row is None or row.dimension != dimension:
             known = ", ".join(key for key, each in PREDEFINED.items() if each.dimension == dimension)
+            if dimension in (INSTANCES, MILLICPU):
+                known = ", ".join(filter(None, (known, latency_objectives.METRIC)))
             raise Invalid(
                 f"Unsupported PredefinedMetricType {name} for scalable dimension {dimension}. Those of it are: {known}."
             )
@@ -92,7 +98,10 @@ def _check_math(custom: Mapping[str, Any]) -> None:
 def requests(
     policy: Mapping[str, Any], arn: str, id: str, timing: str, resource: str, dimension: str
 ) -> list[dict[str, Any]]:
-    """PutMetricAlarm's parameters for both alarms; without the low one when scale-in is disabled. `id` marks them as the policy's own."""
+    """PutMetricAlarm's parameters for both alarms; without the low one when scale-in is disabled. `id` marks them as the policy's own.
+    A latency objective has none: it is decided each second from what the fronts count."""
+    if latency_objectives.is_latency(policy):
+        return []
     config = policy["TargetTrackingScalingPolicyConfiguration"]
     watched, points, scale = _watched(config, place_of(resource, dimension), dimension, timing)
     target = float(config["TargetValue"]) * scale

@@ -3,7 +3,6 @@ knows how each dimension is written into records. Pure."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -46,10 +45,13 @@ def capacity_of(record: Record, place: Place, dimension: str) -> Capacity:
     return Capacity(group[0].count, min(v.ready for v in group), steady, failure, record.status)
 
 
-def asked(record: Record, place: Place, dimension: str, wanted: int, now: float) -> Record:
-    """The record with so much asked for. IllegalTransition when it takes no change in its status; Invalid for what cannot be."""
+def asked(record: Record, place: Place, dimension: str, wanted: int, now: float, steady: bool = False) -> Record:
+    """The record with so much asked for; `steady`: while it stays in service. IllegalTransition when it takes no change in its status;
+    Invalid for what cannot be."""
     group = variants_of(record, place)
     name = group[0].name
+    if steady and dimension == INSTANCES:
+        return endpoint_sizes.asked_count(record, name, wanted, now)
     if dimension == MILLICPU:
         return endpoint_sizes.asked_size(record, name, wanted, now)
     row: dict[str, Any] = {"VariantName": name}
@@ -81,14 +83,15 @@ def check(record: Record, place: Place, dimension: str, least: int, most: int) -
         endpoint_sizes.check(group[0], least)
     if dimension in (INSTANCES, MILLICPU) and serverless:
         raise Invalid(f"{place.words} is serverless: its scalable dimension is {PROVISIONED}.")
-    if dimension == INSTANCES and least < 1 and not _asynchronous(record) and not group[0].hosting:
+    if dimension == INSTANCES and least < 1 and not is_asynchronous(record) and not group[0].hosting:
         raise Invalid(
             f"MinCapacity must be 1 at least for {place.words}: only variants of asynchronous endpoints, inference components and "
             "provisioned concurrency go to 0."
         )
 
 
-def _asynchronous(record: Record) -> Mapping[str, Any]:
+def is_asynchronous(record: Record) -> bool:
+    """Whether predictions of the endpoint come from its queue."""
     plant = endpoints.plant_of(record)
     fleet = plant.serving or plant.incoming
-    return fleet.asynchronous if fleet is not None else {}
+    return fleet is not None and bool(fleet.asynchronous)

@@ -23,6 +23,7 @@ from clary.domain.autoscaling_activity import (
     anchored,
     entry_of,
     follow,
+    overtaken,
     start,
 )
 from clary.domain.autoscaling_alarms import LOW_SHARE, cooldown
@@ -41,7 +42,8 @@ def decide(record: Record, seen: Seen, now: float) -> Decision[Command]:
     _prune(turn)
     _run_actions(turn)
     if turn.document["activity"] is not None:
-        follow(turn)
+        if not overtaken(turn):
+            follow(turn)
     elif now < turn.document.get("retry", 0.0):
         turn.again.append(turn.document["retry"] - now)
     elif not _pull(turn):
@@ -140,7 +142,7 @@ def _run_action(turn: Turn, name: str, request: Mapping[str, Any]) -> None:
 
 @dataclass(frozen=True, slots=True)
 class _Opinion:
-    """What one alarm's policy wants."""
+    """What one alarm's policy wants; without an alarm, what the latency objective does."""
 
     alarm: str
     policy: Mapping[str, Any]
@@ -148,17 +150,22 @@ class _Opinion:
 
     @property
     def cause(self) -> str:
+        if not self.alarm:
+            return f"latency objective of policy {self.policy['request']['PolicyName']}"
         return f"monitor alarm {self.alarm} in state ALARM triggered policy {self.policy['request']['PolicyName']}"
 
 
 def _weigh(turn: Turn) -> None:
     """The largest capacity that a policy wants; less than there is only when all agree."""
-    if not turn.document["triggers"]:
+    if not turn.document["triggers"] and not turn.seen.wish:
         return
     turn.again += [math.floor(turn.now / s + 1) * s + SETTLE - turn.now for s in set(turn.seen.steps.values())]
     opinions = [_opinion(turn, alarm, trigger["policy"]) for alarm, trigger in turn.document["triggers"].items()]
     ready = [o for o in opinions if turn.now >= turn.document["acted"].get(o.alarm, 0.0) + turn.seen.steps[o.alarm]]
     current = turn.capacity.desired
+    if turn.seen.wish and turn.seen.wish["from"] == current:
+        wish = _wish(turn.seen.wish)
+        opinions, ready = [*opinions, wish], [*ready, wish]
     outs = [o for o in ready if o.wanted.capacity is not None and o.wanted.capacity > current]
     ins = [o for o in ready if o.wanted.capacity is not None and o.wanted.capacity < current]
     if outs:
@@ -166,7 +173,7 @@ def _weigh(turn: Turn) -> None:
     elif ins and not any(_holds_up(turn, opinion) for opinion in opinions):
         _scale_in(turn, ins)
     for each in ready:
-        if turn.document["activity"] is None and each not in (*outs, *ins):
+        if turn.document["activity"] is None and each.alarm and each not in (*outs, *ins):
             code = each.wanted.code or ("AlreadyAtDesiredCapacity" if each.wanted.capacity == current else "")
             _say(turn, each, _edge(turn, each) or code, each.wanted.why)
 
@@ -177,6 +184,11 @@ def _holds_up(turn: Turn, opinion: _Opinion) -> bool:
     if wanted is None:
         return False
     return wanted > current or (wanted == current and turn.seen.heard[opinion.alarm].above)
+
+
+def _wish(wish: Mapping[str, Any]) -> _Opinion:
+    request = {"PolicyName": wish["policy"], "PolicyType": TRACKING}
+    return _Opinion("", {"request": request}, Wanted(int(wish["to"]), wish["why"]))
 
 
 def _opinion(turn: Turn, alarm: str, arn: str) -> _Opinion:
@@ -226,6 +238,8 @@ def _lack(turn: Turn, opinion: _Opinion, why: str) -> None:
     before = turn.document["said"].get(opinion.alarm)
     _say(turn, opinion, _UNSCALABLE, why)
     turn.commands.append(Want(why, first=before != _UNSCALABLE))
+    if not opinion.alarm:
+        turn.document["lacks"] = {"why": why, "at": turn.now}
 
 
 def _scale_in(turn: Turn, ins: list[_Opinion]) -> None:
@@ -263,6 +277,10 @@ def _go(turn: Turn, opinion: _Opinion, to: int, member: str) -> None:
         _say(turn, opinion, _UNSCALABLE, f"the resource is {turn.capacity.status}")
         turn.again.append(SOON)
         return
+    if not opinion.alarm:
+        start(turn, to, opinion.cause, opinion.wanted.why, steady=True)
+        turn.document["lacks"] = None
+        return
     request = opinion.policy["request"]
     tracked = request.get("TargetTrackingScalingPolicyConfiguration")
     if tracked:
@@ -274,6 +292,8 @@ def _go(turn: Turn, opinion: _Opinion, to: int, member: str) -> None:
 
 def _edge(turn: Turn, opinion: _Opinion) -> str:
     """Whether it would go on where the range ends."""
+    if not opinion.alarm:
+        return ""
     current, above = turn.capacity.desired, turn.seen.heard[opinion.alarm].above
     if opinion.wanted.capacity is None and not opinion.wanted.code:
         return ""

@@ -64,6 +64,22 @@ def check(variant: Variant, least: int) -> None:
         raise Invalid(f"{least} thousandths of a vCPU are too few for variant {variant.name}: {LEAST} is the least.")
 
 
+def asked_count(record: Record, name: str, count: int, now: float) -> Record:
+    """So many replicas of the variant `name`, in place as a size is: the endpoint stays in service, may be asked again before they are
+    there, and goes on trying where a start fails. So a policy asks that decides each second."""
+    if record.status not in _STEADY:
+        raise IllegalTransition(f'Cannot update endpoint "{record.arn}" in status {record.status}.')
+    group = _group(record, name)
+    if group[0].serverless or group[0].hosting or count < 0:
+        raise Invalid(f"Variant {name} cannot have {count} replicas.")
+    if all(v.count == count for v in group):
+        return record
+    changed = _with(record, tuple(replace(v, count=count, deaths=0, fatal=False, retry=0.0) for v in group))
+    plant = plant_of(changed)
+    config = plant.serving.config if plant.serving else ""
+    return with_plant(changed, noted(plant, "count asked", f"{name}: {group[0].count} to {count}", now, config))
+
+
 def asked_boost(record: Record, name: str, boost: Boost | None, allowance: int = 0) -> Record:
     """The front shall park workers of the variant `name` by `boost` (None: it parks none), and keep at most `allowance` workers of a
     replica busy (0: as many as its size has CPUs)."""

@@ -213,8 +213,14 @@ def prepare(turn: Turn, fleet: Fleet) -> Fleet:
 
 
 def _shrink(turn: Turn, variant: Variant, surplus: int) -> Variant:
-    """Take the least useful first: not started, not ready, then the newest. What serves drains; the rest just stops."""
-    order = sorted(variant.live, key=lambda r: (LIVE.index(r.phase), -r.since))
+    """Take the least useful first: not started, not ready, then the least busy, of those the newest. What serves drains, so that the
+    front gives it nothing new before it is stopped; the rest just stops."""
+
+    def use(replica: Replica) -> tuple[int, int, float]:
+        view = turn.seen.replica(replica.id)
+        return LIVE.index(replica.phase), view.in_flight if view is not None else 0, -replica.since
+
+    order = sorted(variant.live, key=use)
     leaving = {r.id for r in order[:surplus]}
     return replace(variant, replicas=leave(turn, variant.replicas, leaving))
 

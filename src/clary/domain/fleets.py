@@ -145,7 +145,8 @@ class Variant:
 
 @dataclass(frozen=True, slots=True)
 class Fleet:
-    """`id` is new with every fleet. `asynchronous`, `capture`: the config's AsyncInferenceConfig and DataCaptureConfig, if it has them."""
+    """`id` is new with every fleet. `asynchronous`, `capture`: the config's AsyncInferenceConfig and DataCaptureConfig, if it has them.
+    `objective`: the latency in seconds that its variants shall meet by themselves (0: none is asked)."""
 
     id: str
     config: str  # endpoint config's name
@@ -153,6 +154,7 @@ class Fleet:
     created: float
     asynchronous: Mapping[str, Any] = field(default_factory=dict)
     capture: Mapping[str, Any] = field(default_factory=dict)
+    objective: float = 0.0
 
     @property
     def replicas(self) -> tuple[Replica, ...]:

@@ -53,6 +53,7 @@ KINDS: Mapping[str, Kind] = {
         Kind("scaling-policy", "autoscaling", "scalingPolicy", "scaling policy", separator=":"),
         Kind("scheduled-action", "autoscaling", "scheduledAction", "scheduled action", separator=":"),
         Kind("scaling-activity", "application-autoscaling", "scaling-activity", "scaling activity"),
+        Kind("latency-objective", "clary", "latency-objective", "latency objective"),
         Kind("role", "iam", "role", "role", global_=True),
         Kind("policy", "iam", "policy", "policy", global_=True),
     )

@@ -25,6 +25,7 @@ from clary.domain import (
     capacity,
     components,
     instances,
+    latency_objectives,
 )
 from clary.domain.alarm_turn import Act
 from clary.domain.autoscaling import (
@@ -40,7 +41,7 @@ from clary.domain.autoscaling import (
     policy_of,
     triggered,
 )
-from clary.domain.autoscaling_activity import Apply, Command, Forget, Note, Refused, Seen, Want
+from clary.domain.autoscaling_activity import Apply, Command, Forget, Note, Refused, Seen, Want, Write
 from clary.domain.autoscaling_alarms import AWS
 from clary.domain.autoscaling_policies import Heard
 from clary.domain.capacity import Book, Machine, Waiting
@@ -62,11 +63,13 @@ from clary.domain.resources import Query, Record, Scope
 from clary.domain.rooms import Room
 from clary.loops.alarms import AlarmSubject
 from clary.loops.loop import Loop
-from clary.ports import Clock, Store
+from clary.loops.objectives import targets_of, write
+from clary.ports import Clock, Logs, Store
 
 _MANY = 10_000
 _TRIES = 20
 _SWEPT_AT_ONCE = 20
+COPIES_STREAM = "copies"  # of decisions, of an inference component
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +84,7 @@ class ScalingPorts:
     reserving: Callable[[], Machine | None] = field(default=lambda: None)
     book: Callable[[], Book | None] = field(default=lambda: None)
     wish: Callable[[str, Waiting | None], None] = field(default=lambda key, waiting: None)
+    logs: Logs | None = None  # where decisions are written; None: nowhere
 
 
 class ScalingSubject:
@@ -113,8 +117,9 @@ class ScalingSubject:
                 steps[name] = 10.0 if alarms.period_of(alarm.document["request"]) < 60 else 60.0
             elif alarm is not None and alarm.status == alarms.StateValue.INSUFFICIENT_DATA:
                 silent.add(name)
-        room = await self._room(record, place) if heard and held is not None else None
-        return Seen(held, heard, steps, policies, actions, frozenset(silent), self._ports.timing, room)
+        wish = await self._wish(record)
+        room = await self._room(record, place) if (heard or wish) and held is not None else None
+        return Seen(held, heard, steps, policies, actions, frozenset(silent), self._ports.timing, room, wish)
 
     async def _room(self, record: Record, place: Place) -> Room | None:
         """Up to where the machine has room for it."""
@@ -126,6 +131,12 @@ class ScalingSubject:
             dimension, most = record.document["dimension"], record.document["max"]
             return autoscaling_rooms.room_for(book, resource, place, dimension, most)
         return None
+
+    async def _wish(self, record: Record) -> Mapping[str, Any] | None:
+        name = latency_objectives.of_resource(record.document["resource"], record.document["dimension"])
+        found = await self._ports.store.get(latency_objectives.KIND, record.scope, name) if name else None
+        wish: Mapping[str, Any] | None = found.document["wish"].get(record.document["dimension"]) if found else None
+        return wish
 
     async def _capacity(self, record: Record, place: Place) -> Capacity | None:
         resource = await self._ports.store.get(place.kind, record.scope, place.name)
@@ -159,9 +170,13 @@ class ScalingSubject:
 
     async def run(self, command: Command, record: Record) -> Any:
         match command:
-            case Apply(wanted):
+            case Apply(wanted, steady):
                 self._ports.wish(record.arn, None)
-                return await self._apply(record, wanted)
+                return await self._apply(record, wanted, steady)
+            case Write(event):
+                if self._ports.logs is not None:
+                    place = place_of(record.document["resource"], record.document["dimension"])
+                    write(self._ports.logs, record.scope, place.name, place.variant or COPIES_STREAM, event)
             case Note(id, entry):
                 await keep(self._ports.store, record.scope, id, entry)
             case Want(why, first):
@@ -191,7 +206,7 @@ class ScalingSubject:
     def absorb(self, record: Record, outcomes: Sequence[tuple[Command, Any]]) -> Record:
         return autoscaling_activity.absorb(record, list(outcomes))
 
-    async def _apply(self, record: Record, wanted: int) -> Refused | None:
+    async def _apply(self, record: Record, wanted: int, steady: bool) -> Refused | None:
         document = record.document
         dimension = document["dimension"]
         place = place_of(document["resource"], dimension)
@@ -202,7 +217,8 @@ class ScalingSubject:
             try:
                 if autoscaling_capacity.capacity_of(resource, place, dimension).desired == wanted:
                     return None
-                changed = autoscaling_capacity.asked(resource, place, dimension, wanted, self._ports.clock.now())
+                now = self._ports.clock.now()
+                changed = autoscaling_capacity.asked(resource, place, dimension, wanted, now, steady)
                 await self._check_room(changed)
                 await self._ports.store.save(changed)
             except Stale:
@@ -314,6 +330,11 @@ def attach(subject: ScalingSubject, loop: Loop[Command, Seen], store: Store) -> 
 
     def changed(record: Record) -> None:
         key = (record.kind, record.scope, record.name)
+        if record.kind == latency_objectives.KIND:
+            for name in targets_of(record).values():
+                for arn in tuple(subject.followers.get((TARGET, record.scope, name), ())):
+                    loop.wake(arn)
+            return
         if record.kind in (POLICY, ACTION):
             key = (TARGET, record.scope, record.document["target"])
         if record.kind != TARGET:

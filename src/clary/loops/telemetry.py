@@ -17,7 +17,7 @@ from typing import Any
 import orjson
 
 from clary.domain import serving_metrics
-from clary.domain.counts import VariantCounts
+from clary.domain.counts import Count, VariantCounts
 from clary.domain.datapoints import Datapoint
 from clary.domain.endpoints import plant_of
 from clary.domain.errors import ClaryError
@@ -45,6 +45,7 @@ class TelemetryPorts:
     datapoints: Datapoints
     clock: Clock
     memory: Callable[[str], int]  # what a replica of an instance type may use
+    hear: Callable[[Count, float], None] = field(default=lambda count, now: None)  # who else goes by what is counted
 
 
 @dataclass(slots=True)
@@ -71,6 +72,7 @@ class Telemetry:
         """The datapoints of the second that ended."""
         count = await self.ports.fronts.counts()
         now = self.ports.clock.now()
+        self.ports.hear(count, now)
         if self._before is None:
             marks = await asyncio.to_thread(self.ports.datapoints.marks, MARK)
             self._before = {name: VariantCounts.from_json(orjson.loads(text)) for name, text in marks.items()}

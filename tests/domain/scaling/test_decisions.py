@@ -10,6 +10,7 @@ import pytest
 
 from clary.domain.scaling.decisions import (
     AGAIN,
+    CALM,
     FLEET,
     HOLD,
     Event,
@@ -67,7 +68,9 @@ def test_other_lines_are_no_events(text: str) -> None:
         ({}, AGAIN, True, True),
         ({}, AGAIN, False, False),
         ({}, -5.0, True, True),  # the clock was set back
-        ({"won": "surge"}, 1.0, False, True),
+        ({"won": "surge"}, CALM, False, True),
+        ({"won": "surge"}, 1.0, False, False),
+        ({"policy": "q"}, 1.0, False, True),
         ({"refused": "no room"}, 1.0, False, True),
         ({"level": HOLD}, 1.0, False, True),
         ({"after": State(2, 2000, 8)}, 1.0, False, True),
@@ -80,8 +83,7 @@ def test_only_news_are_written(change: dict[str, object], after: float, busy: bo
     assert worth(event, calm.outcome, calm.at, busy) is expected
 
 
-def test_a_change_is_always_news() -> None:
-    assert worth(EVENT, EVENT.outcome, EVENT.at, False)
+def test_the_first_is_news() -> None:
     assert worth(EVENT, None, 0.0, False)
 
 

@@ -25,6 +25,7 @@ from clary.domain.scaling.signals import Reason, Term
 STAFFING, SIZE, FLEET, HOLD, RANGE = "staffing", "size", "fleet", "hold", "range"
 KEEP_DAYS = 14
 AGAIN = 60.0  # seconds after which an unchanged decision is told again, while requests come
+CALM = 5.0
 FIGURES = ("psi",)  # terms that are figures of the decision, not candidates
 
 
@@ -55,8 +56,8 @@ class Event:
 
     @property
     def outcome(self) -> tuple[Any, ...]:
-        """What makes it another decision than the one before."""
-        return self.policy, self.level, self.won, self.after, self.applied, self.refused
+        """What makes it another decision than the one before; what won comes last."""
+        return self.policy, self.won if self.level == HOLD else "", self.after, self.refused, self.won
 
 
 def group_of(endpoint: str) -> str:
@@ -65,13 +66,14 @@ def group_of(endpoint: str) -> str:
 
 
 def worth(event: Event, last: tuple[Any, ...] | None, told: float, busy: bool) -> bool:
-    """Whether the event is to be written, after one of outcome `last` at `told`: when it is another decision, changes something, or
-    an `AGAIN` has passed in which requests came."""
-    if last is None or event.outcome != last:
+    """Whether the event is to be written, after one of outcome `last` at `told`: when it is another decision, or an `AGAIN` has passed in
+    which requests came. One that is another by what won alone waits `CALM`: two candidates may change places each second."""
+    since = event.at - told
+    if last is None or event.outcome[:-1] != last[:-1]:
         return True
-    if event.applied and event.before != event.after:
+    if event.outcome != last and not 0 <= since < CALM:
         return True
-    return busy and not 0 <= event.at - told < AGAIN
+    return busy and not 0 <= since < AGAIN
 
 
 def candidates_of(reason: Reason) -> tuple[tuple[Term, ...], dict[str, float]]:

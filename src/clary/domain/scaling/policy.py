@@ -122,7 +122,7 @@ class ClaryPolicy:
 
     def _remember_need(self, memory: Memory, need: int, now: float) -> tuple[Memory, int]:
         """The most workers that were needed within `keep` (or the regime's hold where there is no boost), by minutes or seconds."""
-        span, grain = (self.keep, MINUTE) if self.boost else (FIXED.hold, 1)
+        span, grain = (self.keep, min(MINUTE, max(1, int(self.keep / 15)))) if self.boost else (FIXED.hold, 1)
         slot = int(now // grain)
         peaks = memory.peaks
         if peaks and peaks[-1][0] == slot:
@@ -130,7 +130,7 @@ class ClaryPolicy:
                 peaks = (*peaks[:-1], (slot, need))
         else:
             oldest = slot - int(span // grain)
-            peaks = (*(peak for peak in peaks if peak[0] > oldest and peak[1] > need), (slot, need))
+            peaks = (*(peak for peak in peaks if oldest < peak[0] < slot and peak[1] > need), (slot, need))
         if peaks is not memory.peaks:
             memory = memory._replace(peaks=peaks)
         return memory, int(max(peak[1] for peak in peaks))
@@ -169,7 +169,7 @@ class ClaryPolicy:
             terms.append(Term("most", self.most))
         have = current.count + current.starting
         if count < have:
-            early = now - memory.shrunk < IN_EVERY
+            early = 0 <= now - memory.shrunk < IN_EVERY
             if math.ceil(SPARE * peak / ready) >= have:
                 terms.append(Term("spare", have, (("spare", SPARE), ("peak", peak))))
                 count, won = have, "spare"

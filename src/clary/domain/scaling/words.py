@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 
 from clary.domain.scaling.signals import Desired, Reason, Term
@@ -33,9 +34,19 @@ def _replicas(count: int) -> str:
     return f"{count} replica" if count == 1 else f"{count} replicas"
 
 
+def _workers(count: float) -> str:
+    return f"{count:.0f} worker" if count == 1 else f"{count:.0f} workers"
+
+
+def _stale(term: Term, of: dict[str, float]) -> str:
+    if math.isinf(of["age"]):
+        return "the front has told nothing yet, and nothing is decided by a guess"
+    return f"the newest sample is {of['age']:.0f} s old, and nothing is decided on stale ones"
+
+
 def _load(term: Term, of: dict[str, float]) -> str:
     text = (
-        f"{of['rate']:.2f} requests a second of {of['service'] * 1000:.0f} ms need {of['need']:.0f} workers now, "
+        f"{of['rate']:.2f} requests a second of {of['service'] * 1000:.0f} ms need {_workers(of['need'])} now, "
         f"at most {of['peak']:.0f} lately"
     )
     return text + (f", and {of['short']:.0f} more than all replicas can boost to" if of["short"] else "")
@@ -53,8 +64,8 @@ _TEXTS: dict[str, Callable[[Term, dict[str, float]], str]] = {
         else f"the last one was removed {of['since']:.0f} s ago, and one goes each 10 s, when no worker is boosted"
     ),
     "spare": lambda term, of: (
-        f"{of['spare']:g} times the recent peak of {of['peak']:.0f} workers would bring the last one back"
+        f"{of['spare']:g} times the recent peak of {_workers(of['peak'])} would bring the last one back"
     ),
-    "stale": lambda term, of: f"the newest sample is {of['age']:.0f} s old, and nothing is decided on stale ones",
+    "stale": _stale,
     "unmeasured": lambda term, of: "no request has been answered yet, so what one costs is unknown",
 }

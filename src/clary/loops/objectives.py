@@ -1,0 +1,291 @@
+"""The latency objectives' loop: each second, when the fronts' counts are there, a decision for each variant that has one.
+
+`ObjectiveSubject` plugs into `loop.Loop`; `domain/objective_turn.py` decides. Owns what is between two savings (samples, the policy's
+memory), the sight of the endpoint and of what is asked of it, and the writing of decisions. `Finder` sees to it that every variant that
+has an objective has a record; the record goes by its own turn.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from typing import Any
+
+from clary.domain import autoscaling_capacity, autoscaling_rooms, latency_objectives, objective_turn
+from clary.domain.autoscaling import INSTANCES, MILLICPU, POLICY, TARGET, Place, place_of, target_name
+from clary.domain.capacity import Book
+from clary.domain.counts import Count
+from clary.domain.decisions import Decision
+from clary.domain.endpoint_sizes import asked_boost
+from clary.domain.endpoints import plant_of
+from clary.domain.errors import AlreadyExists, ClaryError, LimitExceeded, NotFound, Stale, Unschedulable
+from clary.domain.fleets import PLANNED, READY, STARTED
+from clary.domain.latency_objectives import Asked, unpack
+from clary.domain.lifecycle import EndpointStatus
+from clary.domain.objective_turn import Ask, Command, Live, Seen, Staff, Tell, Unable
+from clary.domain.resources import Query, Record, Scope
+from clary.domain.scaling import decisions
+from clary.domain.scaling.decisions import Event
+from clary.domain.scaling.samples import Gathered
+from clary.loops.loop import Loop
+from clary.ports import Clock, Logs, Store
+
+_TRIES = 20
+_MANY = 1000
+_LEASE = 30.0
+_LOOK = 5.0
+DIMENSIONS = (INSTANCES, MILLICPU)
+
+
+@dataclass(frozen=True, slots=True)
+class ObjectivePorts:
+    """`cpus` of the machine; `book` is its account (None: there is room for anything)."""
+
+    store: Store
+    logs: Logs
+    clock: Clock
+    cpus: Callable[[], int]
+    book: Callable[[], Book | None] = field(default=lambda: None)
+
+
+@dataclass(slots=True)
+class _Known:
+    """Of one record, while this process looks after it. `wanting`: what is asked may have changed."""
+
+    live: Live
+    wanting: bool = True
+    targets: dict[str, Record] = field(default_factory=dict)
+    requests: list[Mapping[str, Any]] = field(default_factory=list)
+    looked: float = 0.0
+    coming: dict[str, float] = field(default_factory=dict)  # replica -> when it was first seen on its way
+
+
+class ObjectiveSubject:
+    """See `loops.loop.Subject`."""
+
+    kind = latency_objectives.KIND
+    statuses = (latency_objectives.ACTIVE,)
+
+    def __init__(self, ports: ObjectivePorts) -> None:
+        self._ports = ports
+        self._known: dict[str, _Known] = {}
+        self._arns: dict[tuple[Scope, str, str], str] = {}  # a variant -> its record's ARN
+        self.gathered = Gathered()
+
+    def hear(self, count: Count, now: float) -> list[str]:
+        """Take in what the fronts counted; answers the ARNs of the records that there is news for."""
+        told = self.gathered.hear(count.variants, now, count.complete)
+        arns = (self._arns.get((Scope(account, region), name, variant)) for account, region, name, variant in told)
+        return [arn for arn in arns if arn is not None]
+
+    def live(self, arn: str) -> Live:
+        """What is known of a record between two savings."""
+        return self._known[arn].live
+
+    def changed(self, record: Record) -> list[str]:
+        """A record of another kind changed: the ARNs of those that it concerns."""
+        if record.kind == "endpoint":
+            return [a for (scope, name, _), a in self._arns.items() if (scope, name) == (record.scope, record.name)]
+        if record.kind not in (TARGET, POLICY):
+            return []
+        place = place_of(record.document["resource"], record.document["dimension"])
+        arn = self._arns.get((record.scope, place.name, place.variant))
+        if arn is None:
+            return []
+        self._known[arn].wanting = True
+        return [arn]
+
+    # -- observe ------------------------------------------------------------------------------------------------------------------
+
+    async def observe(self, record: Record) -> Seen:
+        scope, name, variant = record.scope, record.document["endpoint"], record.document["variant"]
+        now = self._ports.clock.now()
+        known = self._known.get(record.arn)
+        if known is None:
+            known = self._known[record.arn] = _Known(Live(unpack(record.document["memory"], now)))
+            self._arns[scope, name, variant] = record.arn
+        endpoint = await self._ports.store.get("endpoint", scope, name)
+        if endpoint is not None and endpoint.status in (EndpointStatus.DELETING, EndpointStatus.FAILED):
+            endpoint = None
+        asked = await self._asked(record, endpoint, known, now)
+        key = (scope.account, scope.region, name, variant)
+        starts = _starts(known, endpoint, variant, now)
+        return Seen(endpoint, asked, known.live, self.gathered.of(key), self._ports.cpus(), starts)
+
+    async def _asked(self, record: Record, endpoint: Record | None, known: _Known, now: float) -> Asked | None:
+        """Targets and policies are read again when one of them changed (or, for other control planes' changes, after a while)."""
+        name = record.document["variant"]
+        group = objective_turn.group_of(endpoint, name)
+        if endpoint is None or not group:
+            return None
+        if known.wanting or not 0 <= now - known.looked < _LOOK:
+            known.wanting, known.looked = False, now
+            known.targets = {}
+            for dimension, target in targets_of(record).items():
+                found = await self._ports.store.get(TARGET, record.scope, target)
+                known.targets |= {dimension: found} if found is not None else {}
+            known.requests = [each.document["request"] for each in await policies_of(self._ports.store, record)]
+        plant = plant_of(endpoint)
+        fleet = plant.serving or plant.incoming
+        objective = fleet.objective if fleet is not None else 0.0
+        documents = {dimension: target.document for dimension, target in known.targets.items()}
+        return latency_objectives.asked_of(group[0], objective, documents, known.requests, self._ports.cpus(), now)
+
+    def decide(self, record: Record, observation: Seen, now: float) -> Decision[Command]:
+        step = objective_turn.decide(record, observation, now)
+        if step.decision.remove:
+            self._forget(record)
+        else:
+            self._known[record.arn].live = step.live
+        return step.decision
+
+    def _forget(self, record: Record) -> None:
+        self._known.pop(record.arn, None)
+        self._arns.pop((record.scope, record.document["endpoint"], record.document["variant"]), None)
+
+    def absorb(self, record: Record, outcomes: Sequence[tuple[Command, Any]]) -> Record:
+        return objective_turn.absorb(record, outcomes, self._ports.clock.now())
+
+    # -- run ----------------------------------------------------------------------------------------------------------------------
+
+    async def run(self, command: Command, record: Record) -> Any:
+        name, variant = record.document["endpoint"], record.document["variant"]
+        now = self._ports.clock.now()
+        match command:
+            case Staff(boost, allowance):
+                return await self._change(record, lambda found: asked_boost(found, variant, boost, allowance))
+            case Ask(dimension=dimension, wanted=wanted):
+                place = Place("endpoint", name, variant)
+                return await self._change(record, lambda found: self._asked_of(found, place, dimension, wanted, now))
+            case Tell(event):
+                write(self._ports.logs, record.scope, name, variant, event)
+        return None
+
+    def _asked_of(self, found: Record, place: Place, dimension: str, wanted: int, now: float) -> Record:
+        """As much of it as there is room for. Unschedulable where there is none for any more."""
+        book = self._ports.book()
+        room = autoscaling_rooms.room_for(book, found, place, dimension, wanted) if book is not None else None
+        has = autoscaling_capacity.capacity_of(found, place, dimension).desired
+        if room is not None and wanted > has:
+            if room.most <= has:
+                raise Unschedulable(room.why)
+            wanted = min(wanted, room.most)
+        return autoscaling_capacity.asked(found, place, dimension, wanted, now, steady=True)
+
+    async def _change(self, record: Record, change: Callable[[Record], Record]) -> Unable | None:
+        for _ in range(_TRIES):
+            found = await self._ports.store.get("endpoint", record.scope, record.document["endpoint"])
+            if found is None:
+                return Unable("the endpoint is gone")
+            try:
+                changed = change(found)
+                if changed != found:
+                    await self._ports.store.save(changed)
+            except Stale:
+                continue
+            except (LimitExceeded, Unschedulable) as error:
+                return Unable(error.message, scarce=True)
+            except ClaryError as error:
+                return Unable(error.message)
+            return None
+        return Unable("the endpoint is being changed by others all the time")
+
+
+def targets_of(record: Record) -> dict[str, str]:
+    """The names of the scalable targets that the variant of an objective may have, by dimension."""
+    resource = f"endpoint/{record.document['endpoint']}/variant/{record.document['variant']}"
+    return {dimension: target_name(resource, dimension) for dimension in DIMENSIONS}
+
+
+async def policies_of(store: Store, record: Record) -> list[Record]:
+    """Every policy of those."""
+    queries = [Query(POLICY, record.scope, where={"target": name}, limit=_MANY) for name in targets_of(record).values()]
+    return [policy for query in queries for policy in await store.page(query)]
+
+
+def write(logs: Logs, scope: Scope, endpoint: str, stream: str, event: Event) -> None:
+    """Append a decision to its stream, which keeps so many days of them."""
+    group = decisions.group_of(endpoint)
+    try:
+        logs.group(scope, group)
+    except NotFound:
+        logs.add_group(scope, group, event.at, {})
+        logs.set_group(scope, group, decisions.KEEP_DAYS, {})
+    logs.open(scope, group, stream, event.at)
+    logs.append(scope, group, stream, [(int(event.at * 1000), decisions.line(event))])
+
+
+def _starts(known: _Known, endpoint: Record | None, variant: str, now: float) -> tuple[float, ...]:
+    """Seconds that the replicas took which are ready now and were on their way at the last look."""
+    replicas = [r for v in objective_turn.group_of(endpoint, variant) for r in v.replicas]
+    done = tuple(max(0.0, r.since - known.coming[r.id]) for r in replicas if r.phase == READY and r.id in known.coming)
+    known.coming = {r.id: known.coming.get(r.id, now) for r in replicas if r.phase in (PLANNED, STARTED)}
+    return done
+
+
+class Finder:
+    """Makes the records of variants that have an objective: at the start for all, then when an endpoint or a policy changes."""
+
+    def __init__(self, store: Store, clock: Clock, owner: str) -> None:
+        self._store, self._clock, self._owner = store, clock, owner
+        self._wanted: asyncio.Queue[Record] = asyncio.Queue()
+
+    def changed(self, record: Record) -> None:
+        if record.kind in ("endpoint", POLICY, latency_objectives.KIND):
+            self._wanted.put_nowait(record)
+
+    async def run(self) -> None:
+        """For as long as the process lives. Cancel it to end it."""
+        now = self._clock.now()
+        statuses = [each.value for each in EndpointStatus]
+        for lease in await self._store.claim("endpoint", self._owner, now, _LEASE, statuses, 1_000_000):
+            await self._look(lease.record)
+        for lease in await self._store.claim(TARGET, self._owner, now, _LEASE, ["Active"], 1_000_000):
+            query = Query(POLICY, lease.record.scope, where={"target": lease.record.name}, limit=_MANY)
+            for policy in await self._store.page(query):
+                await self._look(policy)
+        while True:
+            await self._look(await self._wanted.get())
+
+    async def _look(self, record: Record) -> None:
+        document = record.document
+        if record.kind == latency_objectives.KIND:
+            await self._look_again(record)
+            return
+        if record.kind == POLICY:
+            if latency_objectives.is_latency(document["request"]):
+                place = place_of(document["resource"], document["dimension"])
+                await self._make(record.scope, place.name, place.variant)
+            return
+        plant = plant_of(record)
+        fleet = plant.serving or plant.incoming
+        if fleet is not None and fleet.objective and record.status != EndpointStatus.DELETING:
+            for group in fleet.groups:
+                await self._make(record.scope, record.name, group[0].name)
+
+    async def _look_again(self, record: Record) -> None:
+        """One that went by its own turn while somebody asked for it again."""
+        if await self._store.get(record.kind, record.scope, record.name) is not None:
+            return
+        endpoint = await self._store.get("endpoint", record.scope, record.document["endpoint"])
+        for each in ([endpoint] if endpoint is not None else []) + await policies_of(self._store, record):
+            await self._look(each)
+
+    async def _make(self, scope: Scope, endpoint: str, variant: str) -> None:
+        if await self._store.get(latency_objectives.KIND, scope, latency_objectives.name_of(endpoint, variant)):
+            return
+        with suppress(AlreadyExists):
+            await self._store.add(latency_objectives.new(scope, endpoint, variant, self._clock.now()))
+
+
+def attach(subject: ObjectiveSubject, loop: Loop[Command, Seen], finder: Finder, store: Store) -> Callable[[], None]:
+    """Let a change of an endpoint, a target or a policy wake what it concerns; answers the way to stop."""
+
+    def changed(record: Record) -> None:
+        finder.changed(record)
+        for arn in subject.changed(record):
+            loop.wake(arn)
+
+    return store.watch(changed)

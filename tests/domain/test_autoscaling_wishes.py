@@ -1,0 +1,108 @@
+"""A latency objective's wish in a scalable target's turn: beside other policies, within what is suspended, overtaken by the next."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+from tests.domain.test_autoscaling_turn import House as Plain
+
+from clary.domain.autoscaling_activity import Seen
+from clary.domain.autoscaling_turn import decide
+from clary.domain.decisions import Decision
+
+
+class House(Plain):
+    """With a wish."""
+
+    wish: dict[str, Any] | None = None
+
+    def wants(self, to: int) -> None:
+        self.wish = {"from": self.capacity.desired, "to": to, "why": "because", "policy": "p99"}
+
+    def turn(self) -> Decision[Any]:
+        def seeing(record: Any, seen: Seen, now: float) -> Decision[Any]:
+            return decide(record, replace(seen, wish=self.wish), now)
+
+        return self.turned(seeing)
+
+
+def suspended(house: House, direction: str) -> None:
+    held = {**house.record.document["suspended"], f"DynamicScaling{direction}Suspended": True}
+    house.record = replace(house.record, document={**house.record.document, "suspended": held})
+
+
+def test_a_wish_is_an_activity_in_a_steady_endpoint() -> None:
+    house = House()
+    house.wants(3)
+    house.turn()
+    assert house.last["StatusCode"] == "Pending"
+    decision = house.turn()
+    assert any(getattr(command, "steady", False) for command in decision.commands)
+    assert house.settle() == 3
+    assert (house.last["StatusCode"], house.last["Cause"]) == ("Successful", "latency objective of policy p99")
+    assert house.last["Details"] == "because"
+
+
+def test_the_next_wish_overtakes_one_that_is_on_its_way() -> None:
+    house = House()
+    house.wants(2)
+    house.turn()
+    house.turn()
+    assert house.capacity.desired == 2
+    house.wants(5)
+    house.turn()
+    assert (house.last["StatusCode"], house.record.document["activity"]) == ("Overridden", None)
+    assert house.settle() == 5
+    assert [each["StatusCode"] for each in house.notes.values()] == ["Overridden", "Successful"]
+
+
+def test_an_old_wish_does_nothing() -> None:
+    house = House(current=2)
+    house.wants(5)
+    house.capacity = replace(house.capacity, desired=3, running=3)
+    house.turn()
+    assert house.record.document["activity"] is None
+
+
+def test_the_largest_capacity_that_a_policy_wants_wins() -> None:
+    house = House(current=2)
+    house.alarm(house.stepping("steps", by=4), 90)
+    house.wants(3)
+    assert house.settle() == 6
+    calm = House(current=4)
+    calm.alarm(calm.stepping("steps", by=1), 90)
+    calm.wants(2)
+    assert calm.settle() == 5  # nothing is scaled in while a policy wants more
+
+
+def test_suspended_directions_and_the_range_hold() -> None:
+    house = House(current=2, low=1, high=4)
+    suspended(house, "Out")
+    house.wants(3)
+    assert house.settle() == 2
+    suspended(house, "In")
+    house.wants(1)
+    assert house.settle() == 2
+    wide = House(current=2, high=4)
+    wide.wants(9)
+    assert wide.settle() == 4
+
+
+def test_a_schedule_moves_the_range_under_it() -> None:
+    house = House(current=1)
+    house.wants(2)
+    house.record = replace(house.record, document={**house.record.document, "min": 3})
+    assert house.settle() == 3
+
+
+def test_a_refusal_is_kept_for_the_policy_to_see() -> None:
+    house = House()
+    house.wants(2)
+    house.turn()
+    house.turn()
+    activity = {**house.record.document["activity"], "refused": "no room", "scarce": True}
+    house.record = replace(house.record, document={**house.record.document, "activity": activity})
+    house.turn()
+    assert (house.last["StatusCode"], house.record.document["refused"]) == ("Unfulfilled", "no room")
+    assert house.record.document["retry"] > house.now

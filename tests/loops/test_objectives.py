@@ -1,0 +1,200 @@
+"""The loop of latency objectives over fakes: from what fronts count to a count of replicas and a written decision, over a death of the
+control plane, and the records that come and go with who asks."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from dataclasses import replace
+from functools import partial
+
+import pytest
+from tests.loops.test_scaling import NAME, RESOURCE, SCOPE, until
+from tests.loops.test_scaling import House as Scaled
+
+from clary.domain.autoscaling import ACTIVE, POLICY, TARGET, new_target
+from clary.domain.counts import Count, VariantCounts
+from clary.domain.endpoints import plant_of, with_plant
+from clary.domain.latency_objectives import KIND, METRIC
+from clary.domain.objective_turn import Command, Seen
+from clary.domain.resources import Query, Record
+from clary.domain.routes import Signals
+from clary.domain.scaling.decisions import Event, parse
+from clary.loops import objectives, scaling
+from clary.loops.loop import Loop
+from clary.loops.objectives import Finder, ObjectivePorts, ObjectiveSubject
+from clary.testing.clock import FakeClock
+from clary.testing.logs import MemoryLogs
+from clary.testing.store import MemoryStore
+
+
+class House(Scaled):
+    """The scaling loop, and the objectives' beside it, on one clock."""
+
+    def __init__(
+        self, store: MemoryStore | None = None, logs: MemoryLogs | None = None, clock: FakeClock | None = None
+    ) -> None:
+        super().__init__(store, clock=clock)
+        self.logs = logs or MemoryLogs()
+        self.objective = ObjectiveSubject(ObjectivePorts(self.store, self.logs, self.clock, lambda: 8))
+        self.objectives: Loop[Command, Seen] = Loop(self.objective, self.store, self.clock, "owner", sweep_seconds=0.05)
+        self.finder = Finder(self.store, self.clock, "owner")
+        self.arrivals = 0
+
+    async def put_target(self) -> None:
+        document = new_target(RESOURCE, "sagemaker:variant:DesiredInstanceCount", "r") | {"min": 1, "max": 4}
+        await self.store.add(Record(TARGET, SCOPE, NAME, "arn:t", ACTIVE, 0.0, 0.0, document))
+
+    async def put_policy(self) -> None:
+        config = {"TargetValue": 500.0, "PredefinedMetricSpecification": {"PredefinedMetricType": METRIC}}
+        request = {"PolicyName": "p99", "PolicyType": "TargetTrackingScaling"}
+        request["TargetTrackingScalingPolicyConfiguration"] = config  # type: ignore[assignment]
+        policy = {
+            "target": NAME,
+            "resource": RESOURCE,
+            "dimension": "sagemaker:variant:DesiredInstanceCount",
+            "request": request,
+            "alarms": [],
+        }
+        await self.store.add(Record(POLICY, SCOPE, f"{NAME}|p99", "arn:p", "", 0.0, 0.0, policy))
+
+    async def second(self, arrivals: int) -> None:
+        """The front counted so many requests in another second, and that is heard and decided by."""
+        self.clock.advance(1.0)
+        self.arrivals += arrivals
+        signals = Signals(service=0.1, working=2, ceiling=8)
+        row = VariantCounts(
+            SCOPE.account,
+            SCOPE.region,
+            "e",
+            "v",
+            "v",
+            born="b",
+            serving=1,
+            arrivals=self.arrivals,
+            completed=self.arrivals,
+            signals=signals,
+        )
+        now = self.clock.now()
+        for arn in self.objective.hear(Count((row,)), now):
+            self.objectives.wake(arn)
+            await until(partial(self.heard, arn), now)
+
+    async def heard(self, arn: str) -> float:
+        return self.objective.live(arn).heard
+
+    async def objective_of(self) -> Record | None:
+        return await self.store.get(KIND, SCOPE, "e/v")
+
+    async def boosted(self) -> bool:
+        plant = plant_of(await self.endpoint())
+        assert plant.serving is not None
+        return plant.serving.variants[0].boost is not None
+
+    async def told(self) -> list[Event]:
+        page = self.logs.page(SCOPE, "/clary/Scaling/e", "v", limit=1000)
+        return [event for line in page.events if (event := parse(line.message)) is not None]
+
+
+async def run(house: House) -> AsyncIterator[House]:
+    leave = (
+        scaling.attach(house.subject, house.loop, house.store),
+        objectives.attach(house.objective, house.objectives, house.finder, house.store),
+    )
+    tasks = [asyncio.create_task(each) for each in (house.loop.run(), house.objectives.run(), house.finder.run())]
+    yield house
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
+    for each in leave:
+        each()
+
+
+@pytest.fixture
+async def house() -> AsyncIterator[House]:
+    made = House()
+    await made.add_endpoint()
+    async for each in run(made):
+        yield each
+
+
+async def heavy(house: House) -> None:
+    """Seconds of load until the endpoint is asked for more."""
+    for _ in range(5):
+        await house.second(46)
+
+
+async def test_a_policy_scales_the_endpoint_through_its_target(house: House) -> None:
+    await house.put_target()
+    await house.put_policy()
+    await until(house.boosted, True)
+    await heavy(house)
+    await until(house.asked, ("InService", 3))
+    await until(house.activities, [("Setting desired instance count to 3.", "InProgress")])
+    await house.settle()
+    await heavy(house)
+    await until(house.activities, [("Setting desired instance count to 3.", "Successful")])
+    events = await house.told()
+    assert [event.won for event in events][:2] == ["stale", "load"]
+    assert (events[1].before.count, events[1].after.count, events[1].policy) == (1, 3, "p99")
+    assert house.logs.group(SCOPE, "/clary/Scaling/e").retention == 14
+
+
+async def test_a_control_plane_that_dies_in_the_middle_of_a_scale_out_is_followed_by_one_that_goes_on() -> None:
+    first = House()
+    await first.add_endpoint()
+    await first.put_target()
+    await first.put_policy()
+    async for house in run(first):
+        await until(house.boosted, True)
+        await heavy(house)
+        await until(house.asked, ("InService", 3))
+    record = await first.objective_of()
+    assert record is not None
+    assert record.document["memory"][4] != []
+    second = House(first.store, first.logs, first.clock)
+    second.arrivals = first.arrivals
+    async for house in run(second):
+        await house.second(0)
+        for _ in range(3):
+            await house.second(1)
+        await house.settle()
+        await house.second(1)
+        await until(house.activities, [("Setting desired instance count to 3.", "Successful")])
+        assert await house.asked() == ("InService", 3)  # what was needed a moment ago is not forgotten
+
+
+async def test_an_objective_goes_with_its_policy_and_comes_back(house: House) -> None:
+    await house.put_target()
+    await house.put_policy()
+    await until(house.boosted, True)
+    policy = await house.store.get(POLICY, SCOPE, f"{NAME}|p99")
+    assert policy is not None
+    await house.store.remove(policy)
+    await until(house.boosted, False)
+    await until(house.objective_of, None)
+    await house.put_policy()
+    await until(house.boosted, True)
+
+
+async def test_an_endpoint_that_says_so_scales_without_a_target(house: House) -> None:
+    endpoint = await house.endpoint()
+    plant = plant_of(endpoint)
+    assert plant.serving is not None
+    changed = with_plant(endpoint, replace(plant, serving=replace(plant.serving, objective=0.5)))
+    await house.store.save(changed)
+    await until(house.boosted, True)
+    await heavy(house)
+    await until(house.asked, ("InService", 3))
+    assert await house.store.count(Query("scaling-activity", SCOPE)) == 0
+    await house.store.remove(await house.endpoint())
+    await until(house.objective_of, None)
+
+
+async def test_those_that_are_there_at_the_start_are_found() -> None:
+    made = House()
+    await made.add_endpoint()
+    await made.put_target()
+    await made.put_policy()
+    async for house in run(made):
+        await until(house.boosted, True)
