@@ -193,3 +193,83 @@ def test_the_nearer_it_is_the_more_often_it_is_looked_at(used: int, wait: float)
     [only] = world.ready()
     world.use(only, memory_bytes=used * MIB)
     assert world.turn().again == wait
+
+
+def grown(count: int = 1) -> Machine:
+    """Of 16 GiB, where the type has 8."""
+    world = Machine(count)
+    world.use(world.ready()[0], memory_bytes=7400 * MIB)
+    assert world.sized == {"ml.m5.large with 16384 MB"}
+    world.log.clear()
+    return world
+
+
+def rest(world: Machine, seconds: float, used: int, step: float = 60.0) -> None:
+    """Every replica uses so many MiB for so long."""
+    for replica in world.ready():
+        world.use(replica, memory_bytes=used * MIB)
+    until = world.now + seconds
+    while world.now < until:
+        world.now += step
+        world.settle()
+
+
+def test_memory_that_was_not_needed_for_an_hour_is_given_back_and_the_history_says_so() -> None:
+    world = grown(count=2)
+    old = world.ready()
+    rest(world, 3500, 3000)
+    assert world.sized == {"ml.m5.large with 16384 MB"}
+    rest(world, 200, 3000)
+    assert (world.sized, world.ready()) == ({"ml.m5.large"}, old)
+    [(what, why)] = world.told()
+    assert (what, why[:62]) == ("memory shrunk", "A: all of its replicas used little for 1 h; they get 8192 MiB")
+    rest(world, 20_000, 100)
+    assert world.sized == {"ml.m5.large"}  # never below its type's own
+
+
+def test_it_shrinks_by_half_at_a_time() -> None:
+    world = grown()
+    world.use(world.ready()[0], memory_bytes=15_000 * MIB)
+    assert world.sized == {"ml.m5.large with 32768 MB"}
+    rest(world, 2 * 3600 + 120, 1000)
+    assert world.sized == {"ml.m5.large with 16384 MB"}
+    rest(world, 2 * 3600 + 120, 1000)
+    assert world.sized == {"ml.m5.large"}
+
+
+def test_one_that_needs_it_now_and_then_keeps_it_for_all() -> None:
+    world = grown(count=2)
+    for _ in range(12):
+        rest(world, 1800, 1000)
+        world.use(world.ready()[1], memory_bytes=6000 * MIB)
+        world.use(world.ready()[1], memory_bytes=1000 * MIB)
+    assert world.sized == {"ml.m5.large with 16384 MB"}
+    assert world.told() == []
+
+
+def test_a_need_that_comes_back_every_hour_changes_its_size_ever_less_often() -> None:
+    """Three days of a model that needs much for a minute in every 65."""
+    world = grown()
+    for _ in range(66):
+        rest(world, 65 * 60, 1000, step=300.0)
+        rest(world, 60, 7400)
+    assert len(world.told()) <= 2 * 6  # ups and downs: 1 h, 2 h, 4 h ... of rest before each
+
+
+def test_at_rest_nothing_is_saved() -> None:
+    world = grown()
+    rest(world, 600, 3000)
+    before = world.record
+    rest(world, 600, 3500)
+    assert world.record == before
+
+
+def test_a_clock_that_goes_back_begins_the_hour_anew() -> None:
+    world = grown()
+    rest(world, 1800, 3000)
+    world.now -= 100_000
+    world.settle()
+    rest(world, 3500, 3000)
+    assert world.sized == {"ml.m5.large with 16384 MB"}
+    rest(world, 300, 3000)
+    assert world.sized == {"ml.m5.large"}

@@ -1,8 +1,10 @@
-"""More memory for replicas that need it: before the kernel ends them, as long as there is room, and after it did.
+"""More memory for replicas that need it: before the kernel ends them, as long as there is room, and after it did. What they do not need for
+long they give back.
 
-Owns when a variant outgrew its size and to what it grows. It never shrinks by itself: an update that names another instance type starts
-from that type's own memory. Serverless variants, inference components and multi-model containers have a size that was asked for and are
-left alone. Pure.
+Owns when a variant outgrew its size and to what it grows, and when it shrinks: by half, never below its instance type's own, when all of
+its replicas used little of the smaller size for an hour; each growth doubles that time, so that nothing goes up and down. An update that
+names another instance type starts from that type's own memory. Serverless variants, inference components and multi-model containers have
+a size that was asked for and are left alone. Pure.
 """
 
 from __future__ import annotations
@@ -19,6 +21,8 @@ RESERVE = 512 << 20  # bytes that stay free on the machine
 AGAIN = 300.0  # seconds after a growth that was refused
 WATCHED, CLOSE = 0.5, 0.75  # of its memory, from which on a replica is looked at
 EVERY, EVERY_CLOSE = 1.0, 0.25  # so many seconds
+LITTLE, MORE = 0.4, 0.5  # of the smaller size: below is little, and above it is not little any more
+LONG, LONGEST = 3600.0, 604_800.0  # seconds of little use before it shrinks: after the first growth, and at most
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,9 +32,10 @@ class Growth:
     variant: Variant
     replica: str
     what: str
+    name: str = "memory grown"
 
     def __str__(self) -> str:
-        return f"{self.variant.name}, replica {self.replica}: {self.what}"
+        return f"{self.variant.name}, replica {self.replica}: {self.what}" if self.replica else self.what
 
 
 def outgrown(variant: Variant, seen: Seen, now: float) -> Growth | None:
@@ -75,12 +80,46 @@ def not_started(variant: Variant, why: str) -> tuple[Variant, bool]:
     return replace(variant, memory=0, cramped=why), False
 
 
-def noticed(variant: Variant, seen: Seen) -> Variant:
-    """The variant whose replicas' lost workers were taken note of."""
+def roomy(variant: Variant, seen: Seen, now: float) -> Growth | None:
+    """The variant with less memory because none of its replicas needed what it has for long."""
+    if not variant.roomy or not seen.resizes or not _grows(variant, seen):
+        return None
+    wait = min(LONGEST, LONG * 2.0 ** max(0, min(variant.grown, 16) - 1))
+    if now - variant.roomy < wait or any(not variant.fits(r) for r in variant.live):
+        return None
+    own, smaller = _smaller(variant, seen)
+    less = replace(variant, memory=0 if smaller <= own else smaller >> 20, roomy=now)
+    what = f"{variant.name}: all of its replicas used little for {(now - variant.roomy) / 3600:.2g} h; they get {smaller >> 20} MiB"
+    return Growth(less, "", what, "memory shrunk")
+
+
+def noticed(variant: Variant, seen: Seen, now: float) -> Variant:
+    """The variant whose replicas' lost workers were taken note of, and since when they use little of the memory that was added."""
+    variant = _at_ease(variant, seen, now)
     kills = {r.id: run.oom_kills for r in variant.replicas if (run := seen.runs.get(r.id)) is not None}
     if all(kills.get(r.id, r.kills) == r.kills for r in variant.replicas):
         return variant
     return replace(variant, replicas=tuple(replace(r, kills=kills.get(r.id, r.kills)) for r in variant.replicas))
+
+
+def _at_ease(variant: Variant, seen: Seen, now: float) -> Variant:
+    if not variant.memory:
+        return replace(variant, roomy=0.0) if variant.roomy else variant
+    runs = [seen.runs.get(replica.id) for replica in variant.live]
+    used = [run.memory_bytes for run in runs if run is not None]
+    if len(used) < len(runs) or not used:
+        return variant  # it cannot be told
+    _, smaller = _smaller(variant, seen)
+    if not variant.roomy:
+        return replace(variant, roomy=now) if max(used) <= LITTLE * smaller else variant
+    return replace(variant, roomy=0.0) if max(used) > MORE * smaller or variant.roomy > now else variant
+
+
+def _smaller(variant: Variant, seen: Seen) -> tuple[int, int]:
+    """Bytes of its instance type's own, and of the next size below its present one."""
+    size = instances.find(variant.instance_type)
+    own = min(size.memory if size is not None else seen.memory, seen.memory)
+    return own, max(own, min(variant.memory << 20, seen.memory) // 2)
 
 
 def look_in(variant: Variant, seen: Seen) -> float | None:
@@ -116,4 +155,4 @@ def _more(variant: Variant, seen: Seen, limit: int, used: int) -> int:
 
 
 def _grown(variant: Variant, memory: int, now: float) -> Variant:
-    return replace(variant, memory=memory, outgrown=now)
+    return replace(variant, memory=memory, outgrown=now, roomy=0.0, grown=variant.grown + 1)

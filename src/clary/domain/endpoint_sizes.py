@@ -103,7 +103,7 @@ def inherited(fleet: Fleet, serving: Fleet | None) -> Fleet:
         if old is None or variant.serverless or old.serverless:
             continue
         if old.instance_type == variant.instance_type:
-            variant = replace(variant, millicpu=old.millicpu, memory=old.memory)
+            variant = replace(variant, millicpu=old.millicpu, memory=old.memory, grown=old.grown)
         fleet = fleet.with_variant(replace(variant, boost=old.boost, allowance=old.allowance))
     return fleet
 

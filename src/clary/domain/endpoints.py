@@ -254,7 +254,7 @@ def _note(turn: Turn) -> None:
     """Bring every replica's phase up to what is seen."""
     plant = turn.plant
     revision = plant.revision
-    growths: list[str] = []
+    growths: list[endpoint_memory.Growth] = []
 
     def fleet(old: Fleet) -> Fleet:
         return replace(old, variants=tuple(variant(v) for v in old.variants))
@@ -268,7 +268,7 @@ def _note(turn: Turn) -> None:
             if verdict.failure:
                 growth = endpoint_memory.restarted(new, replica, turn.seen, turn.now)
                 new, failure = (growth.variant, growth.what) if growth else (new, verdict.failure)
-                growths.extend([str(growth)] if growth else [])
+                growths.extend([growth] if growth else [])
                 new = died(new, failure, verdict.fatal and not growth, turn.now)
                 view = turn.seen.replica(replica.id)
                 if view is None or not view.failure:  # else the model's traceback is in its log
@@ -280,13 +280,13 @@ def _note(turn: Turn) -> None:
         new = replace(new, replicas=tuple(kept))
         if new.deaths and turn.now > new.retry + CALM and all(r.phase == READY for r in new.live):
             new = replace(new, deaths=0, retry=0.0)
-        growth = endpoint_memory.outgrown(new, turn.seen, turn.now)
-        growths.extend([str(growth)] if growth else [])
-        return endpoint_memory.noticed(growth.variant if growth else new, turn.seen)
+        growth = endpoint_memory.outgrown(new, turn.seen, turn.now) or endpoint_memory.roomy(new, turn.seen, turn.now)
+        growths.extend([growth] if growth else [])
+        return endpoint_memory.noticed(growth.variant if growth else new, turn.seen, turn.now)
 
     turn.plant = map_fleets(plant, fleet)
-    for what in growths:
-        turn.note("memory grown", what)
+    for growth in growths:
+        turn.note(growth.name, str(growth))
 
 
 def _tend(turn: Turn) -> None:

@@ -49,7 +49,8 @@ class Variant:
     `shadow`: it gets copies of the production variant's requests, as many as its weight is of that one's.
 
     `millicpu` (thousandths of a vCPU) and `memory` (MB) are what a replica has instead of its instance type's own (0); `cramped` is
-    why the last size that was asked for was not given, `outgrown` when memory was last asked for. `boost`: by what workers are parked;
+    why the last size that was asked for was not given, `outgrown` when memory was last asked for, `grown` how often it was given,
+    `roomy` since when nobody needs it (0: somebody does). `boost`: by what workers are parked;
     `allowance`: workers that a replica may keep busy (0: by its size). See `endpoint_sizes`."""
 
     name: str
@@ -70,6 +71,8 @@ class Variant:
     memory: int = 0
     cramped: str = ""
     outgrown: float = 0.0
+    grown: int = 0
+    roomy: float = 0.0
     boost: Boost | None = None
     allowance: int = 0
 
