@@ -69,7 +69,7 @@ class Kind:
     name: str
     make: Callable[[random.Random], Summary]
     written: int  # series
-    of_ten: int  # of the ten series that a busy variant of an endpoint has
+    of_ten: int  # of ten series of a busy variant of an endpoint
 
     def series(self) -> list[Series]:
         where = [{"EndpointName": f"e{n}", "VariantName": "v"} for n in range(self.written)]
@@ -153,7 +153,7 @@ def rows_of(kind: Kind, folder: Path, days: int, rounds: int) -> tuple[list[Row]
 
 
 def rows_of_year(taken: dict[str, Taken], days: int) -> list[Row]:
-    """What 1,000 variants with ten series each take: all idle, some busy, all busy."""
+    """What 10,000 series take: those of endpoints that are all idle, some busy, all busy."""
     busy = sum(kind.of_ten * taken[kind.name].year for kind in KINDS) / 10
     idle = taken[IDLE.name].year
     rows = []

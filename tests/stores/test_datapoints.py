@@ -26,7 +26,7 @@ datapoints = FileDatapoints(sys.argv[1])
 for second in range(10_000):
     datapoints.put(SCOPE, [at(NOON + second, 1.0)], {"told": str(second)})
     if second % 50 == 49:
-        datapoints.sweep(NOON + second)
+        datapoints.sweep(NOON + second + float(sys.argv[2]))
     print(second, flush=True)
 """
 
@@ -64,13 +64,7 @@ class TestFileDatapoints(DatapointsConformance):
         assert sums(self.datapoints().get(SCOPE, SERIES, NOON, NOON + 1, 1)) == [(NOON, 1.0)]
 
     def test_a_kill_loses_nothing_that_was_answered_and_counts_nothing_twice(self) -> None:
-        argv = [sys.executable, "-c", WRITER, str(self.folder)]
-        with subprocess.Popen(argv, stdout=subprocess.PIPE, text=True) as writer:
-            assert writer.stdout is not None
-            while (line := writer.stdout.readline()) and int(line) < 333:
-                pass
-            os.kill(writer.pid, signal.SIGKILL)
-            answered = max([333, *map(int, writer.stdout.read().split())])
+        answered = self.killed(0.0)
         datapoints = self.datapoints()
         kept = sums(datapoints.get(SCOPE, SERIES, NOON, NOON + 10_000, 1))
         assert {value for _, value in kept} == {1.0}
@@ -78,6 +72,26 @@ class TestFileDatapoints(DatapointsConformance):
         assert datapoints.marks() == {"told": str(len(kept) - 1)}
         ((_, all_of_them),) = datapoints.get(SCOPE, SERIES, NOON, NOON + 14_400, 14_400)
         assert all_of_them.count == len(kept)
+
+    def test_a_kill_while_minutes_are_sealed_counts_nothing_twice(self) -> None:
+        answered = self.killed(30 * DAY)
+        datapoints = self.datapoints()
+        count = int(datapoints.marks()["told"]) + 1
+        assert count in (answered + 1, answered + 2)
+        minutes = datapoints.get(SCOPE, SERIES, NOON, NOON + 10_020, 60)
+        assert sum(summary.count for _, summary in minutes) == count
+        sealed = sqlite3.connect(self.folder / "datapoints.db").execute("select count(*) from sealed").fetchall()
+        assert sealed == [(1,)]
+
+    def killed(self, later: float) -> int:
+        """A writer that sweeps so much later than its datapoints are; the last second that it said was on disk when it was killed."""
+        argv = [sys.executable, "-c", WRITER, str(self.folder), str(later)]
+        with subprocess.Popen(argv, stdout=subprocess.PIPE, text=True) as writer:
+            assert writer.stdout is not None
+            while (line := writer.stdout.readline()) and int(line) < 333:
+                pass
+            os.kill(writer.pid, signal.SIGKILL)
+            return max([333, *map(int, writer.stdout.read().split())])
 
     def test_a_sweep_that_is_cut_short_counts_nothing_twice(self) -> None:
         datapoints = Failing(self.folder)
