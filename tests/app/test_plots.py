@@ -7,7 +7,21 @@ import xml.etree.ElementTree as ET
 
 import pytest
 
-from clary.app.plots import Curve, Figure, Mark, Panel, bars, close, instants, number, runs, svg, ticks, wrapped
+from clary.app.plots import (
+    Curve,
+    Figure,
+    Mark,
+    Panel,
+    bars,
+    changes,
+    close,
+    instants,
+    number,
+    runs,
+    svg,
+    ticks,
+    wrapped,
+)
 
 SVG = "{http://www.w3.org/2000/svg}"
 WIDE = 0.58  # of a character, over its size: what DejaVu Sans has on average, and more
@@ -51,6 +65,11 @@ def test_instants_are_round_and_inside() -> None:
 def test_a_curve_is_cut_where_nothing_is_known() -> None:
     assert runs([(0, 1), (1, 1), (5, 2), (6, 3)], 2) == [[(0, 1), (1, 1)], [(5, 2), (6, 3)]]
     assert runs([], 2) == []
+
+
+def test_of_a_level_only_its_changes_are_drawn() -> None:
+    assert changes([(0, 1), (1, 1), (2, 2), (3, 2), (4, 2), (5, 1)]) == [(0, 1), (2, 2), (5, 1)]
+    assert changes([(0, 1), (1, 1)]) == [(0, 1), (1, 1)]
 
 
 def test_what_stands_close_shares_a_label() -> None:
@@ -113,7 +132,7 @@ def test_everything_is_said() -> None:
     texts = [text for *_, text in boxes(drawn)]
     assert {"Load, requests/s", "arrivals", "allowed, a long name", "Latency p99, ms", "no answers"} <= set(texts)
     assert sum("decision" in text and "<&>" in text for text in texts) == 30
-    assert any(text.startswith("2 more that changed less") for text in texts)
+    assert any(text == "2 more are not shown" for text in texts)
     lines = list(ET.fromstring(drawn).iter(f"{SVG}polyline"))
     assert [line.get("stroke-dasharray") for line in lines] == [None, "5 4", "5 4"]  # the bound has a hole
 

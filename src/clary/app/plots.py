@@ -18,7 +18,7 @@ INK, FAINT, LINES = "#24292f", "#59636e", "#d8dee4"
 FONT = "DejaVu Sans, Verdana, Liberation Sans, Noto Sans, Arial, Helvetica, sans-serif"
 _DASHES = ("", "6 3", "2 2", "8 3 2 3")
 _WIDTH, _LEFT, _RIGHT, _TOP = 800, 62, 16, 44
-_PANEL, _GAP = 82, 38
+_GAP = 38
 _CHARACTER = 6.5  # width of one at 11 px, on the safe side
 
 Point = tuple[float, float]
@@ -44,6 +44,7 @@ class Panel:
     unit: str
     curves: Sequence[Curve]
     empty: str = "no datapoints in this time"
+    height: int = 82
 
     @property
     def top(self) -> float:
@@ -104,7 +105,7 @@ def instants(start: float, end: float, most: int = 8) -> list[float]:
 
 def instant(figure: Figure, at: float) -> str:
     if figure.zero:
-        return f"{at:g} s"
+        return f"{at / 60:g} min" if figure.end - figure.start > 900 else f"{at:g} s"
     whole = "%H:%M" if figure.end - figure.start < 2 * 86_400 else "%b %d %H:%M"
     return time.strftime(whole if figure.end - figure.start > 600 else "%H:%M:%S", time.localtime(at))
 
@@ -120,19 +121,29 @@ def runs(points: Sequence[Point], gap: float) -> list[list[Point]]:
     return pieces
 
 
+def changes(run: list[Point]) -> list[Point]:
+    """Of a level, the points at which it is another, and the last one."""
+    return [
+        point for place, point in enumerate(run) if not place or place == len(run) - 1 or point[1] != run[place - 1][1]
+    ]
+
+
 # -- SVG --------------------------------------------------------------------------------------------------------------------------
 
 
 def svg(figure: Figure) -> str:
     """The figure: panels, the numbered marks above them, and the marks' sentences below."""
     sentences = _sentences(figure)
-    bottom = _TOP + len(figure.panels) * (_PANEL + _GAP)
+    tops = [_TOP + 12]
+    for panel in figure.panels:
+        tops.append(tops[-1] + panel.height + _GAP)
+    bottom = tops[-1] - 12
     height = bottom + 24 + 16 * len(sentences)
     parts = [_open(_WIDTH, height), _text(12, 20, figure.title, size=14, weight="bold")]
     if figure.note:
         parts.append(_text(_WIDTH - _RIGHT, 20, figure.note, anchor="end", colour=FAINT))
-    for place, panel in enumerate(figure.panels):
-        parts += _panel(figure, panel, _TOP + place * (_PANEL + _GAP) + 12)
+    for top, panel in zip(tops, figure.panels, strict=False):
+        parts += _panel(figure, panel, top)
     parts += _marks(figure, _TOP + 12, bottom - _GAP + 12)
     where = _local(figure) if not figure.zero else figure.zero
     parts.append(_text(_WIDTH - _RIGHT, bottom + 6, where, anchor="end", colour=FAINT))
@@ -152,11 +163,11 @@ def _x(figure: Figure, at: float) -> float:
 
 
 def _panel(figure: Figure, panel: Panel, top: float) -> list[str]:
-    base, right = top + _PANEL, _WIDTH - _RIGHT
-    scale = ticks(panel.top, 3)
+    base, right = top + panel.height, _WIDTH - _RIGHT
+    scale = ticks(panel.top, max(3, panel.height // 40))
     parts = [_text(_LEFT, top - 6, f"{panel.title}, {panel.unit}", weight="bold")]
     for value in scale:
-        y = base - _PANEL * value / scale[-1]
+        y = base - panel.height * value / scale[-1]
         parts.append(_line(_LEFT, y, right, y))
         parts.append(_text(_LEFT - 6, y + 4, number(value), anchor="end", colour=FAINT))
     for at in instants(figure.start, figure.end):
@@ -165,10 +176,10 @@ def _panel(figure: Figure, panel: Panel, top: float) -> list[str]:
         if _LEFT + 10 < x < right - 20:
             parts.append(_text(x, base + 15, instant(figure, at), anchor="middle", colour=FAINT, size=10))
     if not any(curve.points for curve in panel.curves):
-        return [*parts, _text((_LEFT + right) / 2, top + _PANEL / 2, panel.empty, anchor="middle", colour=FAINT)]
+        return [*parts, _text((_LEFT + right) / 2, top + panel.height / 2, panel.empty, anchor="middle", colour=FAINT)]
     shown = [curve for curve in panel.curves if curve.points]
     for place, curve in enumerate(shown):
-        parts += _curve(figure, curve, _DASHES[place % 4] if place else "", top, scale[-1])
+        parts += _curve(figure, curve, _DASHES[place % 4] if place else "", base, panel.height / scale[-1])
     return parts + _legend(shown, top - 6, _LEFT + (len(panel.title) + len(panel.unit) + 2) * (_CHARACTER + 0.6) + 24)
 
 
@@ -194,11 +205,11 @@ def _dash(curve: Curve, dash: str) -> str:
     return f' stroke-dasharray="{chosen}"' if chosen else ""
 
 
-def _curve(figure: Figure, curve: Curve, dash: str, top: float, most: float) -> list[str]:
+def _curve(figure: Figure, curve: Curve, dash: str, base: float, scale: float) -> list[str]:
     parts = []
-    base = top + _PANEL
     for run in runs(curve.points, figure.gap):
-        places = [(_x(figure, at), base - _PANEL * max(0.0, value) / most) for at, value in run]
+        run = changes(run) if curve.step else run
+        places = [(_x(figure, at), base - max(0.0, value) * scale) for at, value in run]
         if curve.step:
             places = [
                 place
@@ -250,7 +261,7 @@ def _sentences(figure: Figure) -> list[tuple[str, str, str]]:
     """(number, line, colour): a mark's sentence is wrapped where it is long."""
     found: list[tuple[str, str, str]] = []
     if figure.more:
-        found.append(("", f"{figure.more} more that changed less or came before: see --json", FAINT))
+        found.append(("", f"{figure.more} more are not shown", FAINT))
     most = int((_WIDTH - _LEFT - _RIGHT) / _CHARACTER)
     for place, mark in enumerate(figure.marks, 1):
         lines = wrapped(f"{instant_of(figure, mark.at)}  {mark.text}", most)
@@ -262,7 +273,7 @@ def _sentences(figure: Figure) -> list[tuple[str, str, str]]:
 def instant_of(figure: Figure, at: float) -> str:
     """With seconds: what a mark's sentence begins with."""
     if figure.zero:
-        return f"{at:g} s"
+        return f"{at / 60:.1f} min" if figure.end - figure.start > 900 else f"{at:g} s"
     return time.strftime("%H:%M:%S" if figure.end - figure.start < 86_400 else "%b %d %H:%M:%S", time.localtime(at))
 
 

@@ -143,5 +143,5 @@ def _marks(figure: Figure, wide: int, utf8: bool) -> list[Text]:
             made.append(Text(heading, style).append(line, "default"))
             heading = " " * LEFT
     if figure.more:
-        made.append(Text(f"{'':>{LEFT}} {figure.more} more that changed less or came before: see --json", "dim"))
+        made.append(Text(f"{'':>{LEFT}} {figure.more} more are not shown: --json has all", "dim"))
     return made
