@@ -41,12 +41,22 @@ def test_the_boost_is_told_how_to_drain_and_park() -> None:
     assert quick.delta == pytest.approx(
         1 - 0.2 * (1.897 + 0.5), abs=0.01
     )  # a slow request and half a running one are taken off
-    room = (0.5 - 0.2369) / 2  # half of what the slowest thousandth leaves of the objective is waited for
+    room = (0.5 - 0.2369) * 0.6  # three fifths of what the slowest thousandth leaves of the objective are waited for
     assert quick.rate == pytest.approx(40.0 * (1 - room / (quick.delta * 0.5)), rel=0.01)
     slow = decide(seconds([40] * 60), Current(3), ClaryPolicy(objective=0.25))
     assert (slow.hold, slow.rate) == (0.5, 40.0)
     assert slow.delta <= 0.3
     assert slow.base > quick.base
+
+
+def test_a_single_worker_is_parked_between_requests() -> None:
+    assert decide(seconds([9] * 60), Current(1)).rate == 0.0
+    assert decide(seconds([9] * 60), Current(1), ClaryPolicy(objective=0.25)).rate == pytest.approx(9.0)
+
+
+def test_long_requests_leave_no_room_to_wait() -> None:
+    uneven = [sample._replace(spread=1.0) for sample in seconds([40] * 60)]
+    assert decide(uneven, Current(3), ClaryPolicy(objective=0.9)).rate == pytest.approx(40.0)
 
 
 def test_stale_samples_hold() -> None:
@@ -93,9 +103,9 @@ def test_nothing_is_removed_during_a_boost() -> None:
 
 
 def test_a_replica_that_a_tenth_more_load_would_bring_back_stays() -> None:
-    kept = decide(seconds([90] * 60), Current(6))  # 10 workers: 5 replicas, at 11 they are 6
-    assert (kept.count, kept.reason.won) == (6, "spare")
-    assert decide(seconds([90] * 60), Current(7)).count == 6
+    kept = decide(seconds([90] * 60), Current(5))  # 10 workers three times: 4 replicas of 8, at 11 they are 5
+    assert (kept.count, kept.reason.won) == (5, "spare")
+    assert decide(seconds([90] * 60), Current(6)).count == 5
 
 
 def test_bounds_and_forecast() -> None:
@@ -148,9 +158,9 @@ def test_without_boost_the_rate_is_not_counted_twice() -> None:
     [
         (
             seconds([40] * 60),
-            Current(2),
+            Current(1),
             POLICY,
-            "Add 1, to 3 replicas: 40.00 requests a second of 100 ms need 5 workers now",
+            "Add 1, to 2 replicas: 40.00 requests a second of 100 ms need 5 workers now",
         ),
         (seconds([1] * 60), Current(5, boosting=True), POLICY, "Keep 5 replicas: the last one was removed"),
         (seconds([1] * 60, end=NOW - 9), Current(1), POLICY, "Keep 1 replica: the newest sample is 9 s old"),

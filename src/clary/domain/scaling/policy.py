@@ -32,7 +32,7 @@ class Regime(NamedTuple):
     lean: float
 
 
-QUICK = Regime(0.5, 0.3, 1.0, 0.5)  # a worker that is given work now still comes in time: the boost carries the load
+QUICK = Regime(0.5, 0.3, 1.0, 0.6)  # a worker that is given work now still comes in time: the boost carries the load
 SLOW = Regime(2e-3, 0.5, 0.3, 0.0)  # it comes too late: staffing carries the load
 FIXED = Regime(2e-4, 30.0, 0.3, 0.0)  # there is no boost
 
@@ -66,7 +66,7 @@ class ClaryPolicy:
     ready: int = 0
     surge: float = 3.0
     z: float = 3.0
-    keep: float = 900.0
+    keep: float = 1200.0
     idle: float = 3600.0
     boost: bool = True
     floor: int = 0
@@ -147,7 +147,7 @@ class ClaryPolicy:
     ) -> Desired:
         need, queue, peak = needs
         allowance = current.allowance if self.boost else self.ready or current.allowance
-        ready = self.ready or max(1, int(allowance / self.surge))
+        ready = self.ready or max(1.0, allowance / self.surge)
         wanted = max(need, queue)
         there = (current.count + current.starting) * allowance
         # Without a boost all workers are ready ones: the peak has counted already what the rate needs.
@@ -195,11 +195,11 @@ class ClaryPolicy:
 
     def _left(self, load: Load, last: Sample, regime: Regime, delta: float) -> float:
         """Workers of the load that the queue is left to ask for: a share of the load lets requests wait for as much of what the queue
-        may take. The last worker always is: a queue of one asks for it at once, and between requests it is parked."""
-        if regime.lean <= 0.0:
-            return 0.0
+        may take. A single worker always is: a request asks for it at once, and between requests it is parked."""
+        if regime.lean <= 0.0 or load.erlang <= 1.0:
+            return load.erlang if regime.lean else 0.0
         room = max(0.0, self.objective - tail(load.service, last.spread, 0.999))
-        return max(1.0, load.erlang * min(1.0, regime.lean * room / (delta * self.objective)))
+        return load.erlang * min(1.0, regime.lean * room / (delta * self.objective))
 
     def _hold(
         self,
