@@ -34,8 +34,7 @@ class House(Scaled):
     def __init__(
         self, store: MemoryStore | None = None, logs: MemoryLogs | None = None, clock: FakeClock | None = None
     ) -> None:
-        super().__init__(store, clock=clock)
-        self.logs = logs or MemoryLogs()
+        super().__init__(store, clock=clock, logs=logs)
         self.objective = ObjectiveSubject(ObjectivePorts(self.store, self.logs, self.clock, lambda: 8))
         self.objectives: Loop[Command, Seen] = Loop(self.objective, self.store, self.clock, "owner", sweep_seconds=0.05)
         self.finder = Finder(self.store, self.clock, "owner")
@@ -162,6 +161,16 @@ async def test_a_control_plane_that_dies_in_the_middle_of_a_scale_out_is_followe
         await house.second(1)
         await until(house.activities, [("Setting desired instance count to 3.", "Successful")])
         assert await house.asked() == ("InService", 3)  # what was needed a moment ago is not forgotten
+
+
+async def test_another_policy_on_the_same_variant_writes_its_decisions_beside() -> None:
+    made = House()
+    await made.fill()
+    async for house in run(made):
+        await house.alarm(25.0)
+        await until(house.asked, ("Updating", 3))
+        [event] = await house.told()
+        assert (event.policy, event.before.count, event.after.count) == ("p", 1, 3)
 
 
 async def test_an_objective_goes_with_its_policy_and_comes_back(house: House) -> None:

@@ -25,6 +25,7 @@ from clary.loops.loop import Loop
 from clary.loops.scaling import ScalingPorts, ScalingSubject, attach, keep
 from clary.testing.clock import FakeClock
 from clary.testing.datapoints import MemoryDatapoints
+from clary.testing.logs import MemoryLogs
 from clary.testing.store import MemoryStore
 
 SCOPE = Scope("000000000000", "us-east-1")
@@ -36,13 +37,19 @@ HIGH = f"TargetTracking-{RESOURCE}-AlarmHigh-1"
 
 class House:
     def __init__(
-        self, store: MemoryStore | None = None, machine: Machine | None = None, clock: FakeClock | None = None
+        self,
+        store: MemoryStore | None = None,
+        machine: Machine | None = None,
+        clock: FakeClock | None = None,
+        logs: MemoryLogs | None = None,
     ) -> None:
+        self.logs = logs or MemoryLogs()
         self.clock = clock or FakeClock(1_800_000_000.0)
         self.store = store or MemoryStore()
         self.datapoints = MemoryDatapoints()
         reader = AlarmSubject(AlarmPorts(self.store, self.datapoints, self.clock))
-        self.subject = ScalingSubject(ScalingPorts(self.store, self.clock, reader, "fast", lambda: machine))
+        ports = ScalingPorts(self.store, self.clock, reader, "fast", lambda: machine, logs=self.logs)
+        self.subject = ScalingSubject(ports)
         self.loop: Loop[Command, Seen] = Loop(self.subject, self.store, self.clock, "owner", sweep_seconds=0.05)
 
     async def add_endpoint(self, count: int = 1) -> None:

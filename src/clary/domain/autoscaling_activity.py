@@ -11,13 +11,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from clary.domain.autoscaling import Capacity, activity_id, words_of
+from clary.domain.autoscaling import MILLICPU, Capacity, activity_id, words_of
 from clary.domain.autoscaling_alarms import FAST
 from clary.domain.autoscaling_policies import Heard
 from clary.domain.decisions import Decision
 from clary.domain.resources import Record
 from clary.domain.rooms import Room
-from clary.domain.scaling.decisions import Event
+from clary.domain.scaling.decisions import FLEET, SIZE, Event, State
+from clary.domain.scaling.signals import Term
 
 SOON = 1.0
 PATIENCE = 900.0  # seconds until an activity counts as not fulfilled
@@ -98,6 +99,7 @@ class Turn:
     now: float
     commands: list[Command] = field(default_factory=list)
     again: list[float] = field(default_factory=list)
+    candidates: list[Term] = field(default_factory=list)  # what each policy wants now
 
     def decided(self) -> Decision[Command]:
         record = self.record
@@ -207,7 +209,17 @@ def _refuse(turn: Turn, status: str, message: str) -> None:
     """What was refused again and again is asked for ever less often."""
     refusals = turn.document.get("refusals", 0)
     turn.document["refusals"] = refusals + 1
+    turn.commands.append(_unable(turn, message))
     _end(turn, status, message, min(LONGEST_PAUSE, REFUSED_PAUSE * 2 ** min(refusals, 10)))
+
+
+def _unable(turn: Turn, message: str) -> Write:
+    """The record of a decision that the resource did not carry out."""
+    activity, sized = turn.document["activity"], turn.document["dimension"] == MILLICPU
+    states = [State(millicpu=amount) if sized else State(amount) for amount in (activity["from"], activity["to"])]
+    policy, level = activity["cause"].rpartition("policy ")[2], SIZE if sized else FLEET
+    reason = message.partition("Reason: ")[2] or message
+    return Write(Event(turn.now, policy, level, "refused", activity["details"], states[0], states[1], refused=reason))
 
 
 def overtaken(turn: Turn) -> bool:

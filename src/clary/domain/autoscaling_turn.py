@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from clary.domain import schedules
+from clary.domain import autoscaling_records, schedules
 from clary.domain.autoscaling import STEP, TRACKING, activity_id
 from clary.domain.autoscaling_activity import (
     SOON,
@@ -61,9 +61,13 @@ def _prune(turn: Turn) -> None:
             _tell(
                 turn,
                 f"monitor alarm {name} in state INSUFFICIENT_DATA",
-                "the metric has no datapoints: capacity is held",
+                why := "the metric has no datapoints: capacity is held",
                 [],
             )
+            held = autoscaling_records.decided(
+                turn, policy["request"]["PolicyName"], turn.capacity.desired, why, (), why
+            )
+            turn.commands.append(held)
     if kept != triggers:
         turn.document["triggers"] = kept
         for member in ("acted", "said"):
@@ -84,6 +88,7 @@ def _pull(turn: Turn) -> bool:
     to, cause = (
         (low, f"minimum capacity was set to {low}") if now < low else (high, f"maximum capacity was set to {high}")
     )
+    turn.commands.append(autoscaling_records.ranged(turn, turn.document["cause"] or cause, to))
     start(turn, to, turn.document["cause"] or cause, f"capacity {now} is outside of {low} to {high}")
     return True
 
@@ -135,6 +140,7 @@ def _run_action(turn: Turn, name: str, request: Mapping[str, Any]) -> None:
         return
     turn.document |= {"min": wanted[0], "max": wanted[1], "cause": cause}
     turn.commands.append(entry_of(turn, activity, "Successful", f"Successfully set {words}", True))
+    turn.commands.append(autoscaling_records.ranged(turn, cause, turn.capacity.desired))
 
 
 # -- policies ---------------------------------------------------------------------------------------------------------------------
@@ -149,10 +155,14 @@ class _Opinion:
     wanted: Wanted
 
     @property
+    def name(self) -> str:
+        return str(self.policy["request"]["PolicyName"])
+
+    @property
     def cause(self) -> str:
         if not self.alarm:
-            return f"latency objective of policy {self.policy['request']['PolicyName']}"
-        return f"monitor alarm {self.alarm} in state ALARM triggered policy {self.policy['request']['PolicyName']}"
+            return f"latency objective of policy {self.name}"
+        return f"monitor alarm {self.alarm} in state ALARM triggered policy {self.name}"
 
 
 def _weigh(turn: Turn) -> None:
@@ -166,6 +176,9 @@ def _weigh(turn: Turn) -> None:
     if turn.seen.wish and turn.seen.wish["from"] == current:
         wish = _wish(turn.seen.wish)
         opinions, ready = [*opinions, wish], [*ready, wish]
+    turn.candidates = [
+        autoscaling_records.term(o.name, o.wanted, turn.seen.heard.get(o.alarm), current) for o in opinions
+    ]
     outs = [o for o in ready if o.wanted.capacity is not None and o.wanted.capacity > current]
     ins = [o for o in ready if o.wanted.capacity is not None and o.wanted.capacity < current]
     if outs:
@@ -287,6 +300,7 @@ def _go(turn: Turn, opinion: _Opinion, to: int, member: str) -> None:
         cooling = cooldown(tracked, member, turn.seen.timing)
     else:
         cooling = cooldown(request["StepScalingPolicyConfiguration"], "Cooldown", turn.seen.timing)
+    turn.commands.append(autoscaling_records.decided(turn, opinion.name, to, opinion.wanted.why, turn.candidates))
     start(turn, to, opinion.cause, opinion.wanted.why, cooling, opinion.alarm)
 
 
@@ -315,6 +329,8 @@ def _say(turn: Turn, opinion: _Opinion, code: str, why: str) -> None:
     elif code != _UNSCALABLE:
         reason["CurrentCapacity"] = turn.capacity.desired
     _tell(turn, opinion.cause, why, [reason])
+    to = turn.capacity.desired
+    turn.commands.append(autoscaling_records.decided(turn, opinion.name, to, why, turn.candidates, code))
 
 
 def _tell(turn: Turn, cause: str, why: str, reasons: list[dict[str, Any]]) -> None:

@@ -193,6 +193,20 @@ def history(
 
 
 @app.command()
+def why(
+    endpoint: Annotated[str, typer.Argument(help="The endpoint's name; a deleted one's decisions stay for 14 days.")],
+    variant: Annotated[str, typer.Option(help="One of its variants.", show_default="all")] = "",
+    since: Annotated[str, typer.Option(help="How far back: 30s, 10m, 2h, 1d; all.")] = "1h",
+    directory: Dir = None,
+    json: Json = False,
+) -> None:
+    """Why an endpoint has its size: each decision of scaling, what it saw, what was done."""
+    from clary.app.cli import why as telling
+
+    telling.why(directory, endpoint, variant, since, as_json=json)
+
+
+@app.command()
 def scaling(
     endpoint: Annotated[str, typer.Argument(help="The endpoint's name.")],
     variant: Annotated[str, typer.Option(help="One of its variants.", show_default="all")] = "",

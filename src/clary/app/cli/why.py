@@ -1,0 +1,92 @@
+"""`clary why`: why an endpoint has the size that it has, told from its decision records. A deleted one's story stays for as long as they
+do. A client of the public API only."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterable, Iterator, Sequence
+
+from clary.app.cli.client import ApiFailure, Client
+from clary.app.cli.history import when
+from clary.app.cli.logs import begin_of
+from clary.app.cli.output import NOT_FOUND, Refused, plain, say, say_json
+from clary.app.cli.scaling import events_of
+from clary.app.cli.site import find
+from clary.domain.scaling import decisions
+from clary.domain.scaling.decisions import HOLD, RANGE, Event
+
+_INDENT = " " * 21
+
+
+def why(directory: str | None, endpoint: str, variant: str, since: str, *, as_json: bool) -> None:
+    start = begin_of(since, time.time()) / 1000
+    client = find(directory).client()
+    name = endpoint.rpartition("/")[2]
+    streams = streams_of(client, name)
+    if variant and variant not in streams:
+        known = f"there is {', '.join(streams)}" if streams else "there is none"
+        raise Refused(f"no decision was ever written of a variant {variant!r} of {name}: {known}", NOT_FOUND)
+    if not streams:
+        raise Refused(
+            f"nothing ever decided the size of an endpoint {name!r}: give it a scaling policy, such as a latency objective "
+            "(docs/scaling.md); `clary ps` lists endpoints",
+            NOT_FOUND,
+        )
+    stories = {each: list(events_of(client, name, each, start)) for each in ([variant] if variant else streams)}
+    if as_json:
+        say_json([{"variant": each, **json.loads(decisions.line(e))} for each, told in stories.items() for e in told])
+        return
+    for each, told in stories.items():
+        say(plain(f"{name}, {each}:"))
+        for line in story(told) or ["nothing was decided in this time"]:
+            say(plain(line))
+
+
+def streams_of(client: Client, endpoint: str) -> list[str]:
+    """The variants of which there are decisions."""
+    try:
+        rows = client.pages("logs", "DescribeLogStreams", "logStreams", {"logGroupName": decisions.group_of(endpoint)})
+        return sorted(row["logStreamName"] for row in rows)
+    except ApiFailure as error:
+        if error.aws_code == "ResourceNotFoundException":
+            return []
+        raise
+
+
+def story(events: Sequence[Event]) -> list[str]:
+    """Lines for a person. What stays so is told once, with until when it did."""
+    lines: list[str] = []
+    for same in _alike(events):
+        lines += _told(same[0])
+        if len(same) > 1:
+            lines.append(f"{_INDENT}so until {when(same[-1].at)}, decided again {_times(len(same) - 1)}")
+    return lines
+
+
+def _times(count: int) -> str:
+    return "once" if count == 1 else f"{count} times"
+
+
+def _alike(events: Iterable[Event]) -> Iterator[list[Event]]:
+    group: list[Event] = []
+    for event in events:
+        if group and (event.outcome != group[0].outcome or event.before != event.after):
+            yield group
+            group = []
+        group.append(event)
+    if group:
+        yield group
+
+
+def _told(event: Event) -> list[str]:
+    by = "" if event.level == RANGE else f" [{event.policy}]"
+    lines = [f"{when(event.at)}  {event.why}{by}"]
+    lines.append(f"{_INDENT}seen: {decisions.seen(event)}")
+    wanted = decisions.wanted(event)
+    if wanted and event.level != HOLD:
+        lines.append(f"{_INDENT}wanted: {wanted}; {event.won} decides")
+    done = decisions.done(event)
+    if done != "nothing to change":
+        lines.append(f"{_INDENT}done: {done}" if not done.startswith(("not done", "held")) else f"{_INDENT}{done}")
+    return lines

@@ -1,0 +1,53 @@
+"""`clary why`: the story that it makes of decision records."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from clary.app.cli.history import when
+from clary.app.cli.why import story
+from clary.domain.scaling.decisions import FLEET, HOLD, STAFFING, Event, State
+from clary.domain.scaling.signals import Term
+
+AT = 1_800_000_000.0
+OUT = Event(
+    at=AT,
+    policy="p99",
+    level=FLEET,
+    won="load",
+    why="Add 2, to 3 replicas: 46.00 requests a second of 100 ms need 5 workers now, at most 5 lately.",
+    before=State(1, 2000, 8),
+    after=State(3, 2000, 8),
+    saw={"rate": 46.0, "service_ms": 100.0, "in_flight": 4, "queued": 0, "count": 1},
+    candidates=(Term("surge", 2), Term("load", 3), Term("least", 1)),
+    applied=True,
+)
+KEPT = replace(OUT, level=STAFFING, won="spare", why="Keep 3 replicas: why not.", before=OUT.after, applied=False)
+INDENT = " " * 21
+
+
+def test_a_decision_is_told_with_what_it_saw_wanted_and_did() -> None:
+    assert story([OUT]) == [
+        f"{when(AT)}  {OUT.why} [p99]",
+        f"{INDENT}seen: 46 requests a second of 100 ms, 4 in work and 0 waiting, 1 replica of 2000 millicpu, 8 workers each at most",
+        f"{INDENT}wanted: load 3, surge 2, least 1; load decides",
+        f"{INDENT}done: 1 to 3 replicas",
+    ]
+
+
+def test_what_stays_so_is_told_once() -> None:
+    again = [replace(KEPT, at=AT + 60 * n) for n in range(1, 5)]
+    lines = story([OUT, *again])
+    assert lines[-1] == f"{INDENT}so until {when(AT + 240)}, decided again 3 times"
+    assert sum("Keep 3 replicas" in line for line in lines) == 1
+
+
+def test_what_is_held_or_refused_says_so() -> None:
+    held = replace(KEPT, level=HOLD, won="stale", why="Keep 3 replicas: the newest sample is 9 s old.")
+    assert story([held])[-1] == f"{INDENT}held"
+    refused = replace(OUT, applied=False, refused="no room")
+    assert story([refused])[-1] == f"{INDENT}not done (1 to 3 replicas): no room"
+
+
+def test_nothing_is_told_of_nothing() -> None:
+    assert story([]) == []

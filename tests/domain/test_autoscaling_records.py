@@ -1,0 +1,84 @@
+"""AWS's policies, ranges and schedules write the same decision records as Clary's own policy."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+from tests.domain.test_autoscaling_turn import NOW, House
+
+from clary.domain.autoscaling_activity import Write
+from clary.domain.scaling.decisions import Event, State, line, parse
+
+
+def events(house: House) -> list[Event]:
+    """Of one turn; each survives its log line."""
+    found = [command.event for command in house.turn().commands if isinstance(command, Write)]
+    assert [parse(line(event)) for event in found] == found
+    return found
+
+
+def test_a_target_tracking_policy_beside_a_step_policy() -> None:
+    house = House()
+    house.alarm(house.tracking(), 120)
+    house.alarm(house.stepping("steps"), 90)
+    [event] = events(house)
+    assert (event.policy, event.level, event.won, event.applied) == ("p", "fleet", "p", True)
+    assert (event.before, event.after) == (State(1), State(2))
+    assert event.why == "Set instance count to 2: 1 x 120 / 60."
+    assert {term.name: (term.wanted, dict(term.of)) for term in event.candidates} == {
+        "p": (2, {"value": 120.0, "threshold": 60.0}),
+        "steps": (2, {"value": 90.0, "threshold": 60.0}),
+    }
+    assert event.saw == {"count": 1.0, "value": 120.0, "threshold": 60.0}
+
+
+def test_a_policy_at_the_end_of_its_range_says_once_why_it_does_nothing() -> None:
+    house = House(high=1)
+    house.alarm(house.tracking(), 120)
+    [event] = events(house)
+    assert (event.level, event.refused, event.applied) == ("hold", "AlreadyAtMaxCapacity", False)
+    house.now += 60
+    assert events(house) == []
+
+
+def test_a_silent_metric_holds() -> None:
+    house = House(current=2)
+    name = house.alarm(house.tracking(), 120)
+    house.heard.clear()
+    house.silent = frozenset({name})
+    [event] = events(house)
+    assert (event.policy, event.level, event.after) == ("p", "hold", State(2))
+    assert event.refused == "the metric has no datapoints: capacity is held"
+
+
+def test_a_schedule_moves_the_range_and_capacity_follows() -> None:
+    house = House()
+    request: dict[str, Any] = {"Schedule": "rate(1 minute)", "ScalableTargetAction": {"MinCapacity": 3}}
+    house.actions["s"] = {"name": "s", "at": NOW - 60, "request": request}
+    first, second = events(house)
+    assert (first.level, first.won, first.after) == ("range", "range", State(1))
+    assert first.why == "Keep instance count at 1: scheduled action name s was triggered; it may be 3 to 10 now."
+    assert (second.after, second.applied) == (State(3), True)
+
+
+def test_a_change_that_the_resource_refused() -> None:
+    house = House()
+    house.alarm(house.tracking(), 120)
+    house.turn()
+    house.turn()
+    activity = {**house.record.document["activity"], "refused": "no room", "scarce": True}
+    house.record = replace(house.record, document={**house.record.document, "activity": activity})
+    [event] = events(house)
+    assert (event.policy, event.won, event.refused, event.applied) == ("p", "refused", "no room", False)
+    assert (event.before, event.after) == (State(1), State(2))
+
+
+def test_a_size() -> None:
+    house = House(current=500, high=4000)
+    house.record = replace(
+        house.record, document={**house.record.document, "dimension": "clary:variant:DesiredMillicpuPerInstance"}
+    )
+    house.alarm(house.tracking(), 120)
+    [event] = events(house)
+    assert (event.level, event.before, event.after) == ("size", State(millicpu=500), State(millicpu=1000))
