@@ -168,6 +168,21 @@ def test_only_new_answers_are_tallied() -> None:
     assert sorted(counters.model_buckets.values()) == pytest.approx([KEPT // 2 + 7] * 2)
 
 
+def test_sums_are_of_all_answers_and_never_fall() -> None:
+    counters = Counters()
+    before = (0, 0.0, 0.0)
+    for number in range(KEPT + 10):
+        counters.hand_on(0.0005)
+        counters.record(0.003 + number * 1e-6, 0.001, 0.0005)
+        if number % 97 == 0 or number > KEPT - 3:
+            now = (counters.completed, counters.model_seconds, counters.overhead_seconds)
+            assert all(a > b for a, b in zip(now, before, strict=True))
+            before = now
+    count = KEPT + 10
+    overhead = count * 0.0015 + 1e-6 * count * (count - 1) / 2
+    assert before == pytest.approx((count, count * 0.0015, overhead))
+
+
 def test_what_was_not_answered_is_an_error_of_the_model_and_what_was_refused_is_not() -> None:
     counters = Counters()
     counters.failed()

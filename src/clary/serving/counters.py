@@ -1,14 +1,13 @@
 """Counters of one variant since the front started, and the latencies of its last few thousand answers.
 
 Owns the numbers of a `VariantView` and of a `VariantCounts`. Refuses to know who reads them and the clock: callers pass durations in
-seconds. An answer costs a few stores; what is computed from them is computed when somebody asks.
+seconds. An answer costs two stores; what is computed from them is computed when somebody asks, or once in KEPT answers.
 """
 
 from __future__ import annotations
 
 import uuid
 from array import array
-from collections.abc import Iterable
 from typing import Any
 
 from clary.domain.datapoints import bucket
@@ -19,17 +18,19 @@ TALLIED = 1024  # 1.5 ms
 
 
 class Counters:
-    """Monotone counts and sums. Latencies are kept in rings; quantiles and distributions are computed when asked for, never per
-    answer. `born` tells these counters from those of a front that started before."""
+    """Monotone counts and sums. Latencies are kept (of the last KEPT answers at least); counts of answers, sums, quantiles and
+    distributions are computed from them when asked for. `born` tells these counters from those of a front that started before."""
 
     __slots__ = (
+        "_before",
+        "_full",
+        "_handed",
         "_models",
-        "_next",
-        "_ring",
+        "_older",
         "_tallied",
+        "_totals",
         "arrivals",
         "born",
-        "completed",
         "errors_4xx",
         "errors_5xx",
         "late",
@@ -37,9 +38,7 @@ class Counters:
         "latency_buckets",
         "model_buckets",
         "model_errors",
-        "model_seconds",
         "overhead_buckets",
-        "overhead_seconds",
         "passed",
         "refused",
         "shut_out",
@@ -52,15 +51,12 @@ class Counters:
     def __init__(self) -> None:
         self.born = uuid.uuid4().hex
         self.arrivals = 0
-        self.completed = 0
         self.refused = 0  # turned away at once
         self.shut_out = 0  # those of them that got a 5xx
         self.unanswered = 0  # let in, and the model did not answer
         self.errors_4xx = 0
         self.errors_5xx = 0
         self.model_errors = 0
-        self.model_seconds = 0.0
-        self.overhead_seconds = 0.0
         self.passed = 0
         self.slow = 0
         self.slow_after = float("inf")
@@ -70,10 +66,26 @@ class Counters:
         self.model_buckets: dict[int, float] = {}
         self.overhead_buckets: dict[int, float] = {}
         self.latency_buckets: dict[int, float] = {}
-        self._ring = array("d")
+        # of the newest answers, fewer than KEPT; `_models` alike: in the workers of all containers
+        self._totals = array("d")
         self._models = array("d")
-        self._next = 0
+        self._older = (array("d"), array("d"))  # the KEPT answers before those
+        self._full = (0, 0.0, 0.0)  # answers, and sums of both, of all that are not among the newest
+        self._before = 0.0  # of `_models` and its sum: in containers before the last
+        self._handed = 0.0
         self._tallied = 0
+
+    @property
+    def completed(self) -> int:
+        return self._full[0] + len(self._totals)
+
+    @property
+    def model_seconds(self) -> float:
+        return self._handed + self._full[2] + sum(self._models) - self._before
+
+    @property
+    def overhead_seconds(self) -> float:
+        return self._full[1] + sum(self._totals) - self._full[2] - sum(self._models)
 
     def watch(self, route: VariantRoute) -> None:
         """Count answers that take longer than the route says."""
@@ -84,26 +96,28 @@ class Counters:
     def hand_on(self, model: float) -> float:
         """One answer that goes on to the next container, after `model` seconds in the worker; answers these."""
         self.passed += 1
-        self.model_seconds += model
+        self._handed += model
         return model
 
     def record(self, total: float, model: float, before: float = 0.0) -> None:
         """One answer of the model: `total` from arrival to answer, `model` of it in the worker (its batch included), `before` in the
         containers before it, which counted these already."""
-        self.completed += 1
-        self.model_seconds += model
-        self.overhead_seconds += total - model - before
+        totals = self._totals
+        totals.append(total)
+        self._models.append(model + before)
+        if before:
+            self._before += before
         if total > self.watched:
             self.slow += total > self.slow_after
             self.late += total > self.late_after
-        ring = self._ring
-        if len(ring) < KEPT:
-            ring.append(total)
-            self._models.append(model + before)
-        else:
-            ring[self._next] = total
-            self._models[self._next] = model + before
-            self._next = (self._next + 1) % KEPT
+        if len(totals) == KEPT:
+            self._turn()
+
+    def _turn(self) -> None:
+        answers, total, model = self._full
+        self._full = (answers + KEPT, total + sum(self._totals), model + sum(self._models))
+        self._older = (self._totals, self._models)
+        self._totals, self._models = array("d"), array("d")
 
     def erred(self, status: int) -> None:
         """The model answered with an error; `record` counts the answer."""
@@ -136,15 +150,14 @@ class Counters:
         TALLIED stand for all: the event loop must not stand still for long."""
         new = self.completed - self._tallied
         self._tallied = self.completed
-        held = min(new, len(self._ring), TALLIED)
+        held = min(new, TALLIED)
         if held:
             weight = new / held
-            for place in self._newest(held):
-                model = self._models[place] * 1e6
-                total = self._ring[place] * 1e6
-                _count(self.model_buckets, model, weight)
-                _count(self.overhead_buckets, max(0.0, total - model), weight)
-                _count(self.latency_buckets, total, weight)
+            totals, models = self._newest(held)
+            for total, model in zip(totals, models, strict=True):
+                _count(self.model_buckets, model * 1e6, weight)
+                _count(self.overhead_buckets, max(0.0, (total - model) * 1e6), weight)
+                _count(self.latency_buckets, total * 1e6, weight)
 
     def figures(self) -> dict[str, Any]:
         """Its part of a `VariantView`."""
@@ -161,14 +174,17 @@ class Counters:
         plain = {name: getattr(self, name) for name in (*names, "passed", "slow")}
         return {**plain, "p50": p50, "p99": p99, "lost": self.unanswered, "faults": self.errors_5xx - self.shut_out}
 
-    def _newest(self, count: int) -> Iterable[int]:
-        size = len(self._ring)
-        end = self._next if size == KEPT else size
-        return ((end - 1 - back) % size for back in range(count))
+    def _newest(self, count: int) -> tuple[array[float], array[float]]:
+        """What is kept of so many answers (KEPT at most), oldest first."""
+        missing = max(0, count - len(self._totals))
+        if not missing:
+            return self._totals[-count:], self._models[-count:]
+        totals, models = self._older
+        return totals[-missing:] + self._totals, models[-missing:] + self._models
 
     def quantiles(self, *shares: float) -> list[float]:
         """Latencies in seconds that these shares of the kept answers stayed within; 0.0 before the first answer."""
-        ordered = sorted(self._ring)
+        ordered = sorted(self._newest(KEPT)[0])
         if not ordered:
             return [0.0 for _ in shares]
         last = len(ordered) - 1

@@ -41,9 +41,13 @@ class Meter:
 
     def took(self, each: float, count: int) -> None:
         """`count` requests took a worker `each` seconds."""
-        self.done += count
-        share = min(1.0, count / min(self.done, RECENT))
-        self.mean += share * (each - self.mean)
+        self.done = done = self.done + count
+        share = 1.0 / done if done < RECENT else 1.0 / RECENT
+        share *= count
+        if share > 1.0:
+            share = 1.0
+        mean = self.mean
+        self.mean = mean + share * (each - mean)
         self._square += share * (each * each - self._square)
 
     @property
