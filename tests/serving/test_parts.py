@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tests.serving.fakes import replica, route, variant
 
-from clary.domain.datapoints import middle
+from clary.domain.datapoints import bucket, middle
 from clary.serving import answers, boost, invoke, joins
 from clary.serving.counters import KEPT, Counters
 from clary.serving.keys import HELD_SECONDS, KeyCache, KeyQuestion, SigningKey
@@ -166,6 +166,16 @@ def test_only_new_answers_are_tallied() -> None:
             counters.record(model, model)
         counters.tally()
     assert sorted(counters.model_buckets.values()) == pytest.approx([KEPT // 2 + 7] * 2)
+
+
+def test_each_latency_is_in_its_own_bucket() -> None:
+    counters = Counters()
+    models = [0.0, 1e-9, 1e-6, 1.0000001e-6, 0.00317, 0.9, 60.0, 3600.0]
+    for model in models:
+        counters.record(model, model)
+    counters.tally()
+    assert counters.model_buckets == dict(Counter(bucket(model * 1e6) for model in models))
+    assert counters.overhead_buckets == {0: len(models)}
 
 
 def test_sums_are_of_all_answers_and_never_fall() -> None:

@@ -61,7 +61,9 @@ class VariantCounts:
         return self.completed + self.unanswered + self.refused
 
     def to_json(self) -> dict[str, Any]:
-        return asdict(self)
+        """Its values as they are: `asdict` would copy each bucket, and a front does this each second."""
+        plain = {name: getattr(self, name) for name in self.__slots__}
+        return {**plain, "signals": asdict(self.signals) if self.signals else None}
 
     @staticmethod
     def from_json(data: Mapping[str, Any]) -> VariantCounts:

@@ -8,13 +8,15 @@ from __future__ import annotations
 
 import uuid
 from array import array
+from collections import Counter
+from math import log
 from typing import Any
 
-from clary.domain.datapoints import bucket
+from clary.domain.datapoints import ONE, SCALE, bucket
 from clary.domain.routes import VariantRoute
 
 KEPT = 4096
-TALLIED = 1024  # 1.5 ms
+TALLIED = 1024  # 0.5 ms
 
 
 class Counters:
@@ -154,10 +156,9 @@ class Counters:
         if held:
             weight = new / held
             totals, models = self._newest(held)
-            for total, model in zip(totals, models, strict=True):
-                _count(self.model_buckets, model * 1e6, weight)
-                _count(self.overhead_buckets, max(0.0, (total - model) * 1e6), weight)
-                _count(self.latency_buckets, total * 1e6, weight)
+            _count(self.model_buckets, [model * 1e6 for model in models], weight)
+            _count(self.overhead_buckets, [(t - m) * 1e6 for t, m in zip(totals, models, strict=True)], weight)
+            _count(self.latency_buckets, [total * 1e6 for total in totals], weight)
 
     def figures(self) -> dict[str, Any]:
         """Its part of a `VariantView`."""
@@ -191,6 +192,8 @@ class Counters:
         return [ordered[min(last, int(share * len(ordered)))] for share in shares]
 
 
-def _count(buckets: dict[int, float], value: float, weight: float) -> None:
-    number = bucket(value)
-    buckets[number] = buckets.get(number, 0.0) + weight
+def _count(buckets: dict[int, float], values: list[float], weight: float) -> None:
+    """`bucket` of each value, written out where it is 1 or more: this is done a thousand times at once on the front's event loop."""
+    numbers = Counter([ONE + int(log(v) * SCALE) if v >= 1.0 else bucket(max(0.0, v)) for v in values])
+    for number, count in numbers.items():
+        buckets[number] = buckets.get(number, 0.0) + count * weight
