@@ -354,7 +354,7 @@ def test_what_is_asked() -> None:
     target = new_target("endpoint/e/variant/v", INSTANCES, "r") | {"min": 2, "max": 5}
 
     def of(objective: float, targets: dict[str, Any], *policies: dict[str, Any]) -> Asked | None:
-        return latency_objectives.asked_of(variant, objective, targets, policies, 4, NOW)
+        return latency_objectives.asked_of((variant,), objective, targets, policies, 4, NOW)
 
     assert of(0.0, {INSTANCES: target}) is None
     assert of(0.3, {}) == Asked(latency_objectives.TAG, 0.3, Range(1, 4))
@@ -371,6 +371,6 @@ def test_what_is_asked() -> None:
 def test_managed_instance_scaling_is_the_range() -> None:
     scaling = {"Status": "ENABLED", "MinInstanceCount": 2, "MaxInstanceCount": 9}
     variant = replace(House().variant, config={"ManagedInstanceScaling": scaling})
-    made = latency_objectives.asked_of(variant, 0.3, {}, [], 4, NOW)
+    made = latency_objectives.asked_of((variant,), 0.3, {}, [], 4, NOW)
     assert made is not None
     assert made.count == Range(2, 9)

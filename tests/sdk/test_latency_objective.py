@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -131,7 +132,50 @@ def test_both_dimensions_follow_the_load_without_a_failed_request(user: User, sc
     found = scaling.describe_scaling_activities(**target(endpoint, INSTANCES))["ScalingActivities"]
     assert {each["Cause"] for each in found} == {"latency objective of policy p99"}
     told = decisions(user, endpoint)
-    for each in told:
-        print(json.dumps(each))
     assert {"from", "to", "saw", "candidates", "won", "why"} <= set(told[0])
     assert [each["to"]["count"] for each in told if each["level"] == "fleet"][-1] == 1
+
+
+def clary(server: Server, *argv: str) -> str:
+    done = server.run([sys.executable, "-m", "clary.app.cli", *argv, "--dir", str(server.settings.root)])
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def test_the_aws_cli_sets_an_objective_and_clary_why_tells_the_story(user: User, server: Server, endpoint: str) -> None:
+    where = ["--service-namespace", "sagemaker", "--resource-id", f"endpoint/{endpoint}/variant/v1"]
+    for dimension, least, most in ((INSTANCES, 1, 2), (MILLICPU, 500, 1000)):
+        words = [*where, "--scalable-dimension", dimension, "--min-capacity", str(least), "--max-capacity", str(most)]
+        done = server.run([str(AWS), "application-autoscaling", "register-scalable-target", *words])
+        assert done.returncode == 0, done.stderr
+    put = ["put-scaling-policy", *where, "--scalable-dimension", MILLICPU, "--policy-name", "p99"]
+    config = json.dumps(objective(400)["TargetTrackingScalingPolicyConfiguration"])
+    put += ["--policy-type", "TargetTrackingScaling", "--target-tracking-scaling-policy-configuration", config]
+    done = server.run([str(AWS), "application-autoscaling", *put])
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["Alarms"] == []
+    with load(user, endpoint, 6, 0.1) as sent:
+        until(lambda: shape(user, endpoint), lambda seen: seen == (2, 2, "1000"), 60)
+    assert sent.failed == []
+    story = clary(server, "why", endpoint)
+    assert f"{endpoint}, v1:" in story
+    assert "Add 1, to 2 replicas:" in story
+    assert "wanted: load" in story
+    assert "[p99]" in story
+    told = json.loads(clary(server, "why", endpoint, "--variant", "v1", "--json"))
+    assert told == [{"variant": "v1", **each} for each in decisions(user, endpoint)][: len(told)]
+
+
+def test_an_endpoint_config_that_says_so_scales_by_itself(user: User, scaling: Any) -> None:
+    managed = {"Status": "ENABLED", "MinInstanceCount": 1, "MaxInstanceCount": 2}
+    model = user.scripted({"code/inference.py": SLEEPS}, {}, PYTHON)
+    variant = {"ModelName": model, "InstanceType": "ml.m5.large", "ManagedInstanceScaling": managed}
+    tags = [{"Key": "clary:latency-objective-ms", "Value": "400"}]
+    endpoint = user.endpoint(variant, Tags=tags)
+    with load(user, endpoint, 12, 0.2) as sent:
+        until(lambda: shape(user, endpoint), lambda seen: seen[:2] == (2, 2), 60)
+    assert sent.failed == []
+    until(lambda: user.status(endpoint), lambda status: status == "InService")
+    assert scaling.describe_scalable_targets(ServiceNamespace="sagemaker")["ScalableTargets"] == []
+    assert {each["policy"] for each in decisions(user, endpoint)} == {"clary:latency-objective-ms"}
+    user.sm.delete_endpoint(EndpointName=endpoint)

@@ -36,6 +36,7 @@ class ApiSettings:
     rollback_on_regression: float = (
         0.0  # false alarm rate of the comparison of an update's fleets; 0: they are not compared
     )
+    latency_objective: float = 0.0  # seconds that real-time endpoints scale by where nobody asks otherwise; 0: none
     scaling_timing: str = "fast"  # fast | aws: which datapoints target tracking decides from
     subscribers: Allowed = field(default_factory=Allowed)  # where topics may deliver to
 

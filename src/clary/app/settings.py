@@ -18,7 +18,7 @@ from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any, get_type_hints
 
-from clary.domain import regression
+from clary.domain import latency_objectives, regression
 from clary.domain.errors import Invalid
 from clary.domain.topics import check_prefix
 
@@ -76,6 +76,9 @@ class Settings:
     )
     scaling_timing: str = _setting(
         "fast", "fast: target tracking decides from points of 10 s where there are such; aws: from one-minute points"
+    )
+    latency_objective_ms: str = _setting(
+        "", "p99 in milliseconds that real-time endpoints scale by, where nobody asks otherwise; empty: they do not"
     )
     max_payload: int = _setting(25 * MIB, "largest InvokeEndpoint body")
     serverless_rest: int = _setting(60, "seconds after which workers of a serverless endpoint that nobody needed go")
@@ -340,6 +343,10 @@ def _check(settings: Settings) -> None:
         regression.rate_of(
             settings.rollback_on_regression,
             _place("rollback_on_regression", settings.sources["rollback_on_regression"]),
+        )
+        latency_objectives.milliseconds(
+            settings.latency_objective_ms,
+            _place("latency_objective_ms", settings.sources["latency_objective_ms"]),
         )
     except Invalid as error:
         raise SettingError(error.message) from None

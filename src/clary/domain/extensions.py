@@ -60,6 +60,14 @@ TAGS: tuple[OwnTag, ...] = (
         True,
     ),
     OwnTag(
+        "endpoint-config",
+        "clary:latency-objective-ms",
+        "variants of an endpoint of this config scale by themselves, as with a policy on `ClaryLatencyObjective`: the value is the p99 in "
+        "milliseconds. ManagedInstanceScaling's counts are the range (else 1 to as many as the machine has CPUs); a scalable target's "
+        "go before. Without the tag the setting `latency_objective_ms` counts",
+        True,
+    ),
+    OwnTag(
         "endpoint",
         "aws:clary:sizes",
         "variants whose replicas have other CPU or memory than their instance type's own, such as `AllTraffic=at 1500 millicpu`: by "

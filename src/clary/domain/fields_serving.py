@@ -117,7 +117,7 @@ _VARIANT: tuple[Row, ...] = (
     (_HONOURED, "", _SERVERLESS),
     (_RECORDED, "replicas share this machine's disk", "VolumeSizeInGB"),
     (_RECORDED, "log in to the machine instead", "EnableSSMAccess"),
-    (_HONOURED, "of variants for inference components", _MANAGED),
+    (_HONOURED, "of variants for inference components, and of those with a latency objective", _MANAGED),
     (_RECORDED, "instances only count here: they come and go with the components that need them", _SCALE_IN),
     (
         _RECORDED,

@@ -11,7 +11,7 @@ there was no room for a larger size, for a replica; None: there is), `refused` (
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -75,6 +75,14 @@ def milliseconds(text: str, where: str) -> float:
     return value
 
 
+def objective_of(tags: Iterable[Mapping[str, str]], default: float, where: str) -> tuple[float, bool]:
+    """Seconds that an endpoint config's variants shall meet by themselves (0: none is asked), and whether its tag says so."""
+    for tag in tags:
+        if tag["Key"] == TAG:
+            return milliseconds(tag["Value"], f"The tag {TAG}{where}") / 1000.0, True
+    return default, False
+
+
 def is_latency(request: Mapping[str, Any]) -> bool:
     """Whether a scaling policy is on a latency objective."""
     return (_specification(request).get("PredefinedMetricType")) == METRIC
@@ -101,10 +109,17 @@ def check_policy(config: Mapping[str, Any], dimension: str) -> None:
         )
 
 
-def check_variant(group: tuple[Variant, ...], asynchronous: bool) -> None:
+def check_variant(group: Sequence[Variant], asynchronous: bool) -> None:
     """Invalid for a variant that cannot have an objective."""
+    what = unable(group, asynchronous)
+    if what:
+        raise Invalid(f"Variant {group[0].name} cannot have a latency objective: it {what}.")
+
+
+def unable(group: Sequence[Variant], asynchronous: bool) -> str:
+    """Why a variant cannot have an objective; "": it can."""
     variant = group[0]
-    what = (
+    return (
         "is serverless: its workers come with demand and go to nothing by themselves"
         if variant.serverless
         else "hosts inference components"
@@ -117,26 +132,25 @@ def check_variant(group: tuple[Variant, ...], asynchronous: bool) -> None:
         if asynchronous
         else ""
     )
-    if what:
-        raise Invalid(f"Variant {variant.name} cannot have a latency objective: it {what}.")
 
 
 def asked_of(
-    variant: Variant,
+    group: Sequence[Variant],
     objective: float,
     targets: Mapping[str, Mapping[str, Any]],
     policies: Iterable[Mapping[str, Any]],
     cpus: int,
     now: float,
+    asynchronous: bool = False,
 ) -> Asked | None:
     """What is asked of the variant; None: nothing. `objective` (seconds) is its endpoint config's, `targets` are documents by
     dimension, `policies` the requests of their policies."""
     found = [request for request in policies if is_latency(request)]
-    if not found and not objective:
+    if not (found or objective) or unable(group, asynchronous):
         return None
     count, millicpu = (_range(targets.get(dimension), now) for dimension in (INSTANCES, MILLICPU))
     if not found:
-        return Asked(TAG, objective, count or _managed(variant, cpus), millicpu)
+        return Asked(TAG, objective, count or _managed(group[0], cpus), millicpu)
     request = min(found, key=lambda each: float(_config(each)["TargetValue"]))
     config = _config(request)
     keep = config.get("ScaleInCooldown")

@@ -131,7 +131,10 @@ class ObjectiveSubject:
         fleet = plant.serving or plant.incoming
         objective = fleet.objective if fleet is not None else 0.0
         documents = {dimension: target.document for dimension, target in known.targets.items()}
-        return latency_objectives.asked_of(group[0], objective, documents, known.requests, self._ports.cpus(), now)
+        asynchronous = autoscaling_capacity.is_asynchronous(endpoint)
+        return latency_objectives.asked_of(
+            group, objective, documents, known.requests, self._ports.cpus(), now, asynchronous
+        )
 
     def decide(self, record: Record, observation: Seen, now: float) -> Decision[Command]:
         step = objective_turn.decide(record, observation, now)
@@ -262,7 +265,8 @@ class Finder:
         plant = plant_of(record)
         fleet = plant.serving or plant.incoming
         if fleet is not None and fleet.objective and record.status != EndpointStatus.DELETING:
-            for group in fleet.groups:
+            able = [g for g in fleet.groups if not latency_objectives.unable(g, bool(fleet.asynchronous))]
+            for group in able:
                 await self._make(record.scope, record.name, group[0].name)
 
     async def _look_again(self, record: Record) -> None:

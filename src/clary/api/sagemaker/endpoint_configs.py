@@ -8,7 +8,7 @@ from typing import Any
 from clary.api import paging, records, tagging
 from clary.api.call import Call, Params
 from clary.api.registry import operation
-from clary.domain import async_inference, capture, components, fields, regression, serverless
+from clary.domain import async_inference, capture, components, fields, latency_objectives, regression, serverless
 from clary.domain.errors import Invalid
 
 
@@ -41,6 +41,9 @@ async def create_endpoint_config(call: Call, params: Params) -> Params:
     for tag in tags:
         if tag["Key"] == regression.TAG:
             regression.rate_of(tag["Value"], f"The tag {regression.TAG}")
+    objective, _ = latency_objectives.objective_of(tags, call.settings.latency_objective, "")
+    for variant in params["ProductionVariants"]:
+        _check_managed(variant, objective)
     config = await records.add(
         call, records.new(call, "endpoint-config", params["EndpointConfigName"], {"request": request, "tags": tags})
     )
@@ -65,17 +68,34 @@ def _check_variants(variants: Sequence[Mapping[str, Any]], role: str = "") -> No
 def _check_host(variants: Sequence[Mapping[str, Any]], variant: Mapping[str, Any], role: str) -> None:
     """With a model, or a place for inference components: never both."""
     if variant.get("ModelName"):
-        if variant.get("ManagedInstanceScaling"):
-            raise Invalid(
-                f"ManagedInstanceScaling of variant '{variant['VariantName']}' is for variants that host inference components: leave "
-                "ModelName out."
-            )
         if any(not v.get("ModelName") for v in variants):
             raise Invalid(
                 "Either all production variants have a ModelName, or none: those without host inference components."
             )
     elif not variant.get("ServerlessConfig"):
         components.check_config(variant, role)
+
+
+def _check_managed(variant: Mapping[str, Any], objective: float) -> None:
+    """ManagedInstanceScaling is the range of what scales by itself: hosts of inference components, and variants with an objective."""
+    scaling, name = variant.get("ManagedInstanceScaling"), variant["VariantName"]
+    if not scaling or not variant.get("ModelName"):
+        return
+    if not objective:
+        raise Invalid(
+            f"ManagedInstanceScaling of variant '{name}' is for variants that host inference components (leave ModelName out), and for "
+            f"those with a latency objective: tag the endpoint config with {latency_objectives.TAG}, or register a scalable target."
+        )
+    least, most = scaling.get("MinInstanceCount", 1), scaling.get("MaxInstanceCount")
+    if least < 1:
+        raise Invalid(
+            f"ManagedInstanceScaling of variant '{name}': MinInstanceCount must be 1 at least. Variants of real-time endpoints do not go "
+            "to 0; serverless and asynchronous endpoints and inference components do."
+        )
+    if most is not None and most < least:
+        raise Invalid(
+            f"ManagedInstanceScaling of variant '{name}': MinInstanceCount {least} is above MaxInstanceCount {most}."
+        )
 
 
 def _check_shadows(variants: Sequence[Mapping[str, Any]], shadows: Sequence[Mapping[str, Any]]) -> None:

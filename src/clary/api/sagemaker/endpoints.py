@@ -19,6 +19,7 @@ from clary.domain import (
     endpoints,
     fields,
     instances,
+    latency_objectives,
     regression,
     rollout_status,
     serverless,
@@ -72,6 +73,12 @@ async def _fleet(call: Call, config_name: str) -> Fleet:
     containers[""] = [Container("", "", role=role, wall=wall, isolated=cut)]  # of variants for inference components
     fleet = new_fleet(call.new_id(), config_name, rows, containers, call.now, shadows)
     fleet = replace(fleet, asynchronous=asynchronous, capture=config.document["request"].get("DataCaptureConfig") or {})
+    objective, tagged = latency_objectives.objective_of(
+        config.document.get("tags", ()), call.settings.latency_objective, f" of endpoint config {config_name}"
+    )
+    fleet = replace(fleet, objective=objective)
+    for group in fleet.groups if tagged else ():
+        latency_objectives.check_variant(group, bool(asynchronous))
     serverless.check_fleet(fleet)
     check_shadows(fleet)
     target_models.check_fleet(fleet)
