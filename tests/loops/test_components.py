@@ -96,6 +96,66 @@ async def test_a_copy_gets_what_it_requires_and_logs_where_aws_does(site: Site) 
     assert site.logs.streams(SCOPE, "/aws/sagemaker/InferenceComponents/c", f"A/{replica.id}")
 
 
+async def host(site: Site, instances: int = 1) -> None:
+    """An endpoint whose variant has ml.m5.large instances: two vCPU each."""
+    row = {"VariantName": "A", "InstanceType": "ml.m5.large", "InitialInstanceCount": instances}
+    fleet = new_fleet("f", "c", [row], {"": Container("", "", role=ROLE)}, 1.0)
+    fleet = fleet.with_variant(components.sized(fleet.variants[0], instances))
+    document = {"request": {}, "tags": [], "plant": Plant(seed="s", serving=fleet).to_json()}
+    await site.store.add(Record("endpoint", SCOPE, "e", "arn:e", "InService", 1.0, 1.0, document))
+
+
+def asked(site: Site, name: str, cores: float, copies: int) -> Record:
+    """As the handler records what passed its own look."""
+    required = {**SPECIFICATION["ComputeResourceRequirements"], "NumberOfCpuCoresRequired": cores}  # type: ignore[dict-item]
+    specification = {**SPECIFICATION, "ComputeResourceRequirements": required}
+    row = {"VariantName": "A", "InstanceType": "ml.m5.large", "InitialInstanceCount": 1}
+    variant = new_fleet("f", "c", [row], {"": Container("", "", role=ROLE)}, 1.0).variants[0]
+    container = components.container_of(variant, name, SPECIFICATION["Container"])
+    now = site.clock.now()
+    fleet = components.fleet_of(f"g-{name}", variant, container, specification, copies, now)
+    request = {"Specification": specification, "RuntimeConfig": {"CopyCount": copies}}
+    plant = Plant(seed="s", incoming=fleet, changed=now)
+    document = {"request": request, "tags": [], "endpoint": "e", "variant": "A", "plant": plant.to_json()}
+    return Record(COMPONENT, SCOPE, name, f"arn:{name}", "Creating", now, now, document)
+
+
+async def settled(site: Site, *names: str) -> dict[str, Record]:
+    async with asyncio.timeout(15):
+        while True:
+            found = [await site.store.get(COMPONENT, SCOPE, name) for name in names]
+            if all(record is not None and record.status in ("InService", "Failed") for record in found):
+                return {record.name: record for record in found if record is not None}
+            for name in names:
+                site.loop_of_components.wake(f"arn:{name}")
+            await asyncio.sleep(0.01)
+
+
+@pytest.mark.parametrize("copies", [1, 2])
+async def test_of_two_that_are_created_at_once_one_is_placed(site: Site, copies: int) -> None:
+    """Each passed the handler's look, when the other was not there yet; together they are more than the instance holds."""
+    site.fronts.watch(
+        lambda *where: [site.loop_of_components.wake(f"arn:{name}") for name in ("one", "other")] and None
+    )
+    await host(site)
+    for name in ("one", "other"):
+        await site.store.add(asked(site, name, 1.5 / copies, copies))
+    found = await settled(site, "one", "other")
+    assert sorted(record.status for record in found.values()) == ["Failed", "InService"]
+    [failed] = [record for record in found.values() if record.status == "Failed"]
+    reason = endpoints.plant_of(failed).failure
+    assert reason.startswith("CapacityError: Insufficient capacity: variant 'A' has 1 instance(s) of ml.m5.large")
+    assert len(site.replicas()) == copies, "not one copy of the other was started"
+
+
+async def test_two_that_fit_are_both_placed(site: Site) -> None:
+    await host(site)
+    for name in ("one", "other"):
+        await site.store.add(asked(site, name, 1.0, 1))
+    found = await settled(site, "one", "other")
+    assert [record.status for record in found.values()] == ["InService", "InService"]
+
+
 async def test_an_endpoint_that_goes_leaves_the_components_models(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("clary.loops.models.KEEP_SECONDS", 0.0)
     await site.place()

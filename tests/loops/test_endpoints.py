@@ -112,6 +112,7 @@ class Yard:
             endpoint="http://127.0.0.1:4600",
             passed={"HTTP_PROXY": "p"},
             policy=self.policy,
+            owner="me",
         )
         self.ledger = Ledger()
         self.subject = EndpointSubject(self.ports, self.settings, self.ledger)
@@ -412,6 +413,17 @@ async def test_a_place_is_kept_over_a_restart_and_given_back_at_the_end(yard: Ya
     async with asyncio.timeout(5):
         while yard.ledger.held():
             await asyncio.sleep(0.002)
+
+
+async def test_a_successor_knows_all_places_before_it_gives_one(yard: Yard) -> None:
+    """Also those of endpoints at which it did not look yet."""
+    await yard.create()
+    await yard.in_service()
+    await yard.close()
+    ledger = Ledger()
+    await EndpointSubject(yard.ports, yard.settings, ledger).seed()
+    assert [claim.owner.name for claim in ledger.held()] == ["e"]
+    yard.open()
 
 
 async def test_one_model_is_extracted_once_for_all(yard: Yard) -> None:

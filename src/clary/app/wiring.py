@@ -99,7 +99,6 @@ async def control(settings: Settings) -> AsyncIterator[Control]:
     sockets = [str(settings.front_ctl(index)) for index in range(settings.front_count)]
     fronts = FrontClient(sockets, keys, target_models(settings, store, artifacts, clock).place, secret)
     await first_role(store, settings.account, clock.now())
-    await fronts.start()
     measured = partial(measure, len(backend.host.gpus), settings.max_jobs)
     job_ports = JobPorts(store, runs, artifacts, built, logs, datapoints, keys, clock, measured)
     serving_ports = endpoints.ServingPorts(store, runs, fronts, artifacts, built, logs, keys, clock, measured)
@@ -118,6 +117,7 @@ async def control(settings: Settings) -> AsyncIterator[Control]:
     component_loop: Loop[EndpointCommand, EndpointSeen] = Loop(component_subject, store, clock, owner)
     living = [(subject.kind, subject.statuses) for subject in (job_subject, endpoint_subject, component_subject)]
     await orphans.sweep(store, runs, owner, clock.now(), living)
+    await asyncio.gather(fronts.start(), job_subject.seed(), endpoint_subject.seed())
     undo = (
         jobs.attach(job_subject, job_loop, job_ports),
         endpoints.attach(endpoint_subject, endpoint_loop, serving_ports),

@@ -49,11 +49,12 @@ class Fit:
 
 @dataclass(frozen=True, slots=True)
 class Owner:
-    """Whose a place is: `kind` and `name` as users know them, in the namespace of an account."""
+    """Whose a place is: `kind` and `name` as users know them, in the namespace of an account and region."""
 
     kind: str = ""  # training job | endpoint | inference component
     name: str = ""
     account: str = ""
+    region: str = ""
 
     def told(self, account: str) -> str:
         """Its name, to whom it may be told: a namespace shows nothing of another one."""
@@ -62,7 +63,7 @@ class Owner:
 
 def owner_of(record: Record) -> Owner:
     """Whose a place is that is held for this record."""
-    return Owner(record.kind.replace("-", " "), record.name, record.scope.account)
+    return Owner(record.kind.replace("-", " "), record.name, record.scope.account, record.scope.region)
 
 
 @dataclass(frozen=True, slots=True)

@@ -104,7 +104,7 @@ class EndpointSubject:
     # -- observe ------------------------------------------------------------------------------------------------------------------
 
     async def observe(self, record: Record) -> Seen:
-        await self._seed()
+        await self.seed()
         plant = endpoints.plant_of(record)
         runs: dict[str, Observation | None] = {}
         for replica in plant.replicas:
@@ -129,14 +129,17 @@ class EndpointSubject:
             resizes=Feature.RESIZE in self._ports.backend.features,
         )
 
-    async def _seed(self) -> None:
-        """Before anything may be swept: which models every endpoint uses, also those this process did not look at yet."""
+    async def seed(self) -> None:
+        """Before anything may be swept, or get a place: which models and places every endpoint has, also those this process did not look
+        at yet."""
         if self._seeded:
             return
         now, owner = self._ports.clock.now(), self._settings.owner
         for kind in ("endpoint", COMPONENT):
             for lease in await self._ports.store.claim(kind, owner, now, _LEASE, self.statuses, 1_000_000):
-                self.models.mounted.setdefault(lease.record.arn, _models(endpoints.plant_of(lease.record)))
+                plant = endpoints.plant_of(lease.record)
+                self.models.mounted.setdefault(lease.record.arn, _models(plant))
+                self._rooms.settle(lease.record, plant, {})
         self._seeded = True
 
     def _prepared(self, record: Record, plant: Plant) -> dict[str, Outcome]:
@@ -220,6 +223,10 @@ class EndpointSubject:
         runtime = self.models.runtime(command.container, str(command.prepared["program"]))
         await self._ports.runtimes.ensure(runtime, str(command.prepared["requirements"]), log)
 
+    async def _placement(self, record: Record) -> Callable[[], None]:
+        """A look at where the record's replicas are to be, at the very moment at which they get their places."""
+        return lambda: None
+
     async def _start(self, command: StartReplica, record: Record) -> Started:
         ports, settings = self._ports, self._settings
         self._arns[replica_key(command.id)] = record.arn
@@ -230,6 +237,7 @@ class EndpointSubject:
             runtime = self.models.runtime(command.container, str(command.prepared["program"]))
             environment = await ports.runtimes.ensure(runtime, str(command.prepared["requirements"]))
             own = Place(command.id, command.instance_type, command.container.of, command.like)
+            (await self._placement(record))()
             fit = self._rooms.take(record, own, command.beside)
             stream = replica_places.log_stream(command.variant, command.id, command.container.hostname)
             log_path = ports.logs.open(record.scope, log_group(command.endpoint), stream, ports.clock.now())
@@ -257,6 +265,7 @@ class EndpointSubject:
             if millicpu > 1000 * (cpus := self._ports.measure().cpus):
                 raise Unschedulable(f"this machine has {cpus} vCPU, and {millicpu / 1000:g} are asked for")
             own = Place(command.id, command.instance_type, command.containers)
+            (await self._placement(record))()
             fit = self._rooms.take(record, own, command.beside)
             run = await self._ports.backend.observe(command.handle)
             if run is not None and run.memory_bytes > fit.memory:

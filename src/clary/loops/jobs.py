@@ -70,7 +70,7 @@ class JobSubject:
     # -- observe ------------------------------------------------------------------------------------------------------------------
 
     async def observe(self, record: Record) -> Seen:
-        await self._seed()
+        await self.seed()
         self._arns[str(record.document["id"])] = record.arn
         runs: dict[str, Observation | None] = {}
         samples: list[Sample] = []
@@ -109,7 +109,7 @@ class JobSubject:
     def absorb(self, record: Record, outcomes: Sequence[tuple[Command, Any]]) -> Record:
         return jobs.absorb(record, outcomes)
 
-    async def _seed(self) -> None:
+    async def seed(self) -> None:
         """Before the first grant: every job that holds a place or waits, whoever started it."""
         if self._seeded:
             return

@@ -7,11 +7,12 @@ was looked at is free when it is taken.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 
 from clary.domain import capacity, instances, rooms
-from clary.domain.capacity import Book, Fit, Machine, Waiting, owner_of
+from clary.domain.capacity import Book, Fit, Machine, Owner, Waiting, owner_of
 from clary.domain.endpoint_commands import Place, Seen
 from clary.domain.endpoint_turn import NO_CAPACITY, places
 from clary.domain.errors import LimitExceeded
@@ -94,6 +95,10 @@ class ReplicaRooms:
                 self._ledger.drop(id_)
         if not wanted:
             self._ledger.withdraw(record.arn)
+
+    def granted(self) -> Counter[Owner]:
+        """How many places each owner has."""
+        return Counter(claim.owner for claim in self._ledger.held())
 
     def drop(self, replica: str) -> None:
         """It has ended, or never started."""
