@@ -16,7 +16,8 @@ from clary.domain.endpoint_sizes import asked_boost
 from clary.domain.endpoint_turn import plant_of, with_plant
 from clary.domain.fleets import PLANNED, READY, Plant, Replica, Variant, new_fleet
 from clary.domain.latency_objectives import Asked, Range
-from clary.domain.objective_turn import Ask, Live, Seen, Staff, Step, Tell, Unable
+from clary.domain.objective_commands import Ask, Live, Seen, Staff, Tell, Unable
+from clary.domain.objective_turn import Step
 from clary.domain.resources import Record, Scope
 from clary.domain.scaling.decisions import Event
 from clary.domain.scaling.samples import Recent

@@ -16,7 +16,7 @@ from clary.domain.autoscaling import ACTIVE, POLICY, TARGET, new_target
 from clary.domain.counts import Count, VariantCounts
 from clary.domain.endpoints import plant_of, with_plant
 from clary.domain.latency_objectives import KIND, METRIC
-from clary.domain.objective_turn import Command, Seen
+from clary.domain.objective_commands import Command, Seen
 from clary.domain.resources import Query, Record
 from clary.domain.routes import Signals
 from clary.domain.scaling.decisions import Event, parse

@@ -12,8 +12,8 @@ from clary.domain.alarm_turn import Seen as AlarmSeen
 from clary.domain.autoscaling_activity import Command as ScalingCommand
 from clary.domain.autoscaling_activity import Seen as ScalingSeen
 from clary.domain.counts import Count
-from clary.domain.objective_turn import Command as ObjectiveCommand
-from clary.domain.objective_turn import Seen as ObjectiveSeen
+from clary.domain.objective_commands import Command as ObjectiveCommand
+from clary.domain.objective_commands import Seen as ObjectiveSeen
 from clary.loops import alarms, objectives, scaling
 from clary.loops.alarms import Tell
 from clary.loops.ledger import Places
@@ -44,8 +44,9 @@ class Watch:
         )
         self._scaling: Loop[ScalingCommand, ScalingSeen] = Loop(scaled, store, clock, owner)
         actions["arn:aws:autoscaling:"] = scaled.tell
+        cpus = places.measure().cpus  # read once: it is asked each second
         self._objective = objectives.ObjectiveSubject(
-            objectives.ObjectivePorts(store, world.logs, clock, lambda: places.measure().cpus, places.book)
+            objectives.ObjectivePorts(store, world.logs, clock, lambda: cpus, places.book)
         )
         self._objectives: Loop[ObjectiveCommand, ObjectiveSeen] = Loop(self._objective, store, clock, owner)
         self._finder = objectives.Finder(store, clock, owner)

@@ -6,6 +6,7 @@ endpoint stays in service. Pure; `endpoints.decide` brings running replicas to i
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from clary.domain import instances
@@ -33,7 +34,11 @@ class SizeSeen:
 
 def size_of(record: Record, name: str) -> SizeSeen:
     """The size of the replicas of the variant `name`."""
-    group = _group(record, name)
+    return size_of_group(_group(record, name))
+
+
+def size_of_group(group: Sequence[Variant]) -> SizeSeen:
+    """The same, of a variant's containers."""
     ready = [_millicpu(r.size or v.instance_type) for v in group for r in v.replicas if r.phase == READY]
     return SizeSeen(_millicpu(group[0].size), min(ready, default=0), next((v.cramped for v in group if v.cramped), ""))
 

@@ -20,6 +20,7 @@ from clary.domain.errors import Invalid
 from clary.domain.fleets import Variant
 from clary.domain.ids import arn as make_arn
 from clary.domain.resources import Record, Scope
+from clary.domain.scaling.policy import ClaryPolicy
 from clary.domain.scaling.signals import Memory
 
 KIND = "latency-objective"
@@ -28,7 +29,7 @@ METRIC = "ClaryLatencyObjective"
 TAG = "clary:latency-objective-ms"
 LONGEST = 3_600_000.0  # milliseconds
 RESTS = 60.0  # seconds in which what a target found no room for is not wished again
-KEEP = 900.0  # seconds for which capacity outlives the need for it
+KEEP = ClaryPolicy(1.0).keep  # seconds for which capacity outlives the need for it
 
 
 @dataclass(frozen=True, slots=True)

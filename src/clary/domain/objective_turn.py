@@ -16,14 +16,16 @@ from clary.domain import instances
 from clary.domain.autoscaling import INSTANCES, MILLICPU
 from clary.domain.decisions import Decision
 from clary.domain.endpoint_routes import workers_of
-from clary.domain.endpoint_sizes import size_of
+from clary.domain.endpoint_sizes import SizeSeen, size_of_group
 from clary.domain.endpoint_turn import NO_CAPACITY, plant_of
 from clary.domain.fleets import READY, Variant
 from clary.domain.latency_objectives import Asked, Range, pack, sane
+from clary.domain.objective_commands import Ask, Command, Live, Seen, Staff, Tell, Unable
 from clary.domain.resources import Record
 from clary.domain.routes import Boost
 from clary.domain.scaling import words
 from clary.domain.scaling.decisions import FLEET, HOLD, SIZE, STAFFING, Event, State, candidates_of, worth
+from clary.domain.scaling.policy import ClaryPolicy
 from clary.domain.scaling.samples import Recent
 from clary.domain.scaling.shape import NO_ROOM, Bounds, Have, Shape, allowance_of, policy_of, shape
 from clary.domain.scaling.signals import STALE, Current, Desired, Memory, Reason, Sample
@@ -34,69 +36,11 @@ ONCE = 0.9  # seconds in which the same samples are decided by once
 SAVED_EVERY = 30.0  # seconds between two savings of nothing but the memory
 AGAIN_LARGER, AGAIN_ANOTHER = 300.0, 60.0  # seconds after which a size, a replica without room is asked for again
 REST = 10.0  # seconds after the endpoint took no change
-SURGE = 3.0
+SURGE = ClaryPolicy(1.0).surge
 STARTS = 20  # replicas whose starts are remembered
 UNMEASURED_START = 1.2
 STEADY = ("InService", "OutOfService")
 HELD = ("stale", "unmeasured", "absurd")
-
-
-@dataclass(frozen=True, slots=True)
-class Staff:
-    """Tell the front by what it parks workers (None: by nothing), and how many of a replica may be busy."""
-
-    boost: Boost | None
-    allowance: int
-
-
-@dataclass(frozen=True, slots=True)
-class Ask:
-    """Ask the endpoint, which has `has`, for so much of a dimension, at once. Answers `Unable` when it cannot be."""
-
-    dimension: str
-    wanted: int
-    has: int
-
-
-@dataclass(frozen=True, slots=True)
-class Tell:
-    """Write the decision down."""
-
-    event: Event
-
-
-Command = Staff | Ask | Tell
-
-
-@dataclass(frozen=True, slots=True)
-class Unable:
-    """What `Ask` answers. `scarce`: for want of room."""
-
-    why: str
-    scarce: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class Live:
-    """What is between two savings of the record: the policy's memory, and the last decision that was told."""
-
-    memory: Memory
-    outcome: tuple[Any, ...] | None = None
-    told: float = 0.0
-    decided: float = 0.0
-    heard: float = 0.0  # when what it was decided by was counted
-
-
-@dataclass(frozen=True, slots=True)
-class Seen:
-    """`endpoint` None: it is gone. `asked` None: nobody asks for an objective any more."""
-
-    endpoint: Record | None
-    asked: Asked | None
-    live: Live
-    recent: Recent | None = None
-    cpus: int = 1
-    starts: tuple[float, ...] = ()  # of replicas that came since the last look, in seconds
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,6 +57,7 @@ class _Turn:
     endpoint: Record
     group: tuple[Variant, ...]
     now: float
+    size: SizeSeen
     document: dict[str, Any] = field(default_factory=dict)
     commands: list[Command] = field(default_factory=list)
     larger: bool = False  # a size, a replica that there was no room for is asked for again
@@ -141,9 +86,9 @@ def decide(record: Record, seen: Seen, now: float) -> Step:
     if heard == live.heard and 0 <= since < ONCE and _objective(group) == seen.asked.objective:
         return Step(Decision(record, again=ONCE - since), live)
     live = replace(live, decided=now, heard=heard)
-    return _decided(
-        _Turn(record, replace(seen, live=live), seen.asked, seen.endpoint, group, now, dict(record.document))
-    )
+    size, document = size_of_group(group), dict(record.document)
+    turn = _Turn(record, replace(seen, live=live), seen.asked, seen.endpoint, group, now, size, document)
+    return _decided(turn)
 
 
 def _objective(group: tuple[Variant, ...]) -> float:
@@ -200,7 +145,7 @@ def _saved(turn: _Turn, memory: Memory) -> Record:
 def _have(turn: _Turn) -> Have:
     asked, live = turn.variant.count, len(turn.variant.live)
     ready = min(asked, *(sum(r.phase == READY for r in v.replicas) for v in turn.group))
-    size = size_of(turn.endpoint, turn.variant.name)
+    size = turn.size
     return Have(asked, ready, max(0, min(live, asked) - ready), size.actual or size.wanted)
 
 
@@ -370,7 +315,7 @@ def _do(turn: _Turn, event: Event, have: Have) -> None:
     wishes: dict[str, Mapping[str, Any]] = {}
     for dimension, one, now, wanted in (
         (INSTANCES, asked.count, have.asked, event.after.count),
-        (MILLICPU, asked.millicpu, size_of(turn.endpoint, turn.variant.name).wanted, event.after.millicpu),
+        (MILLICPU, asked.millicpu, turn.size.wanted, event.after.millicpu),
     ):
         if one is None or wanted == now or event.refused:
             continue

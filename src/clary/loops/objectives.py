@@ -21,10 +21,10 @@ from clary.domain.decisions import Decision
 from clary.domain.endpoint_sizes import asked_boost
 from clary.domain.endpoints import plant_of
 from clary.domain.errors import AlreadyExists, ClaryError, LimitExceeded, NotFound, Stale, Unschedulable
-from clary.domain.fleets import PLANNED, READY, STARTED
+from clary.domain.fleets import PLANNED, READY, STARTED, Fleet, Variant
 from clary.domain.latency_objectives import Asked, unpack
 from clary.domain.lifecycle import EndpointStatus
-from clary.domain.objective_turn import Ask, Command, Live, Seen, Staff, Tell, Unable
+from clary.domain.objective_commands import Ask, Command, Live, Seen, Staff, Tell, Unable
 from clary.domain.resources import Query, Record, Scope
 from clary.domain.scaling import decisions
 from clary.domain.scaling.decisions import Event
@@ -109,17 +109,19 @@ class ObjectiveSubject:
         endpoint = await self._ports.store.get("endpoint", scope, name)
         if endpoint is not None and endpoint.status in (EndpointStatus.DELETING, EndpointStatus.FAILED):
             endpoint = None
-        asked = await self._asked(record, endpoint, known, now)
+        plant = plant_of(endpoint) if endpoint is not None else None
+        fleet = (plant.serving or plant.incoming) if plant is not None else None
+        group = tuple(v for v in fleet.variants if v.name == variant and not v.shadow) if fleet is not None else ()
+        cpus = self._ports.cpus()
+        asked = await self._asked(record, fleet, group, known, (cpus, now)) if fleet is not None and group else None
         key = (scope.account, scope.region, name, variant)
-        starts = _starts(known, endpoint, variant, now)
-        return Seen(endpoint, asked, known.live, self.gathered.of(key), self._ports.cpus(), starts)
+        return Seen(endpoint, asked, known.live, self.gathered.of(key), cpus, _starts(known, group, now))
 
-    async def _asked(self, record: Record, endpoint: Record | None, known: _Known, now: float) -> Asked | None:
+    async def _asked(
+        self, record: Record, fleet: Fleet, group: tuple[Variant, ...], known: _Known, here: tuple[int, float]
+    ) -> Asked | None:
         """Targets and policies are read again when one of them changed (or, for other control planes' changes, after a while)."""
-        name = record.document["variant"]
-        group = objective_turn.group_of(endpoint, name)
-        if endpoint is None or not group:
-            return None
+        cpus, now = here
         if known.wanting or not 0 <= now - known.looked < _LOOK:
             known.wanting, known.looked = False, now
             known.targets = {}
@@ -127,13 +129,9 @@ class ObjectiveSubject:
                 found = await self._ports.store.get(TARGET, record.scope, target)
                 known.targets |= {dimension: found} if found is not None else {}
             known.requests = [each.document["request"] for each in await policies_of(self._ports.store, record)]
-        plant = plant_of(endpoint)
-        fleet = plant.serving or plant.incoming
-        objective = fleet.objective if fleet is not None else 0.0
         documents = {dimension: target.document for dimension, target in known.targets.items()}
-        asynchronous = autoscaling_capacity.is_asynchronous(endpoint)
         return latency_objectives.asked_of(
-            group, objective, documents, known.requests, self._ports.cpus(), now, asynchronous
+            group, fleet.objective, documents, known.requests, cpus, now, bool(fleet.asynchronous)
         )
 
     def decide(self, record: Record, observation: Seen, now: float) -> Decision[Command]:
@@ -220,9 +218,9 @@ def write(logs: Logs, scope: Scope, endpoint: str, stream: str, event: Event) ->
     logs.append(scope, group, stream, [(int(event.at * 1000), decisions.line(event))])
 
 
-def _starts(known: _Known, endpoint: Record | None, variant: str, now: float) -> tuple[float, ...]:
+def _starts(known: _Known, group: tuple[Variant, ...], now: float) -> tuple[float, ...]:
     """Seconds that the replicas took which are ready now and were on their way at the last look."""
-    replicas = [r for v in objective_turn.group_of(endpoint, variant) for r in v.replicas]
+    replicas = [r for v in group for r in v.replicas]
     done = tuple(max(0.0, r.since - known.coming[r.id]) for r in replicas if r.phase == READY and r.id in known.coming)
     known.coming = {r.id: known.coming.get(r.id, now) for r in replicas if r.phase in (PLANNED, STARTED)}
     return done

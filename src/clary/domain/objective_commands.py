@@ -1,0 +1,71 @@
+"""What the loop of latency objectives can be told to do, and what it sees. Values only."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from clary.domain.latency_objectives import Asked
+from clary.domain.resources import Record
+from clary.domain.routes import Boost
+from clary.domain.scaling.decisions import Event
+from clary.domain.scaling.samples import Recent
+from clary.domain.scaling.signals import Memory
+
+
+@dataclass(frozen=True, slots=True)
+class Staff:
+    """Tell the front by what it parks workers (None: by nothing), and how many of a replica may be busy."""
+
+    boost: Boost | None
+    allowance: int
+
+
+@dataclass(frozen=True, slots=True)
+class Ask:
+    """Ask the endpoint, which has `has`, for so much of a dimension, at once. Answers `Unable` when it cannot be."""
+
+    dimension: str
+    wanted: int
+    has: int
+
+
+@dataclass(frozen=True, slots=True)
+class Tell:
+    """Write the decision down."""
+
+    event: Event
+
+
+Command = Staff | Ask | Tell
+
+
+@dataclass(frozen=True, slots=True)
+class Unable:
+    """What `Ask` answers. `scarce`: for want of room."""
+
+    why: str
+    scarce: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Live:
+    """What is between two savings of the record: the policy's memory, and the last decision that was told."""
+
+    memory: Memory
+    outcome: tuple[Any, ...] | None = None
+    told: float = 0.0
+    decided: float = 0.0
+    heard: float = 0.0  # when what it was decided by was counted
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """`endpoint` None: it is gone. `asked` None: nobody asks for an objective any more."""
+
+    endpoint: Record | None
+    asked: Asked | None
+    live: Live
+    recent: Recent | None = None
+    cpus: int = 1
+    starts: tuple[float, ...] = ()  # of replicas that came since the last look, in seconds
