@@ -20,6 +20,7 @@ from tests.sdk.test_components import host, place
 pytestmark = [pytest.mark.live, pytest.mark.slow]
 
 COUNT = "sagemaker:variant:DesiredInstanceCount"
+MILLICPU = "clary:variant:DesiredMillicpuPerInstance"
 AWS = ROOT / ".venv-cli" / "bin" / "aws"
 BURNS = """
 import time
@@ -390,36 +391,76 @@ def test_a_schedule_sets_the_range(user: User, scaling: Any) -> None:
 
 
 @pytest.mark.skipif(not AWS.exists(), reason="scripts/test makes .venv-cli")
-def test_the_aws_cli_registers_and_watches_a_load_test(user: User, server: Server) -> None:
+def test_the_aws_cli_registers_both_dimensions_and_watches_a_load_test(
+    user: User, server: Server, scaling: Any
+) -> None:
+    """More replicas by target tracking and larger ones by steps, under one load; what happened is read by the CLI too."""
     model = user.scripted({"code/inference.py": BURNS}, ONE, PYTHON)
     endpoint = user.endpoint({"ModelName": model})
-    resource = f"endpoint/{endpoint}/variant/v1"
-    where = ["--service-namespace", "sagemaker", "--resource-id", resource, "--scalable-dimension", COUNT]
+    resource = ["--service-namespace", "sagemaker", "--resource-id", f"endpoint/{endpoint}/variant/v1"]
+    fleet = [*resource, "--scalable-dimension", COUNT]
+    size = [*resource, "--scalable-dimension", MILLICPU]
 
     def aws(service: str, *words: str) -> Any:
         done = server.run([str(AWS), service, *words, "--output", "json"])
         assert done.returncode == 0, done.stderr
         return json.loads(done.stdout) if done.stdout.strip() else None
 
-    aws("application-autoscaling", "register-scalable-target", *where, "--min-capacity", "1", "--max-capacity", "2")
-    config = {
-        "TargetValue": 0.5,
-        "ScaleOutCooldown": 5,
-        "PredefinedMetricSpecification": {
-            "PredefinedMetricType": "SageMakerVariantConcurrentRequestsPerModelHighResolution"
-        },
-    }
-    made = aws("application-autoscaling", "put-scaling-policy", *where, "--policy-name", "busy", "--policy-type",
-               "TargetTrackingScaling", "--target-tracking-scaling-policy-configuration", json.dumps(config))  # fmt: skip
-    high = made["Alarms"][0]["AlarmName"]
-    with load(user, endpoint, "0.1", 3) as failed:
-        until(lambda: count(user, endpoint) == 2, seconds=90)
-    assert failed == []
+    def policy(where: list[str], name: str, kind: str, config: dict[str, Any]) -> Any:
+        option = "step" if kind == "StepScaling" else "target-tracking"
+        words = [
+            "--policy-name",
+            name,
+            "--policy-type",
+            kind,
+            f"--{option}-scaling-policy-configuration",
+            json.dumps(config),
+        ]
+        return aws("application-autoscaling", "put-scaling-policy", *where, *words)
+
+    def done(where: list[str]) -> list[tuple[str, str]]:
+        """Oldest first, without those that are under way."""
+        found = aws("application-autoscaling", "describe-scaling-activities", *where)["ScalingActivities"]
+        return [(each["Description"], each["StatusCode"]) for each in reversed(found) if "EndTime" in each]
+
+    def reached(dimension: str, description: str) -> None:
+        """Waits; asked by boto3, for an `aws` takes a second of CPU each time."""
+        target = {**target_of(endpoint), "ScalableDimension": dimension}
+        listed = lambda: scaling.describe_scaling_activities(**target)["ScalingActivities"]  # noqa: E731
+        until(lambda: any(each["Description"] == description and "EndTime" in each for each in listed()))
+
+    register = ("application-autoscaling", "register-scalable-target")
+    aws(*register, *size, "--min-capacity", "500", "--max-capacity", "500")
+    aws(*register, *fleet, "--min-capacity", "1", "--max-capacity", "2")
+    reached(MILLICPU, "Setting desired millicpu to 500.")
+    aws(*register, *size, "--min-capacity", "500", "--max-capacity", "1000")
+    metric = {"PredefinedMetricType": "SageMakerVariantConcurrentRequestsPerModelHighResolution"}
+    tracking = {"TargetValue": 0.5, "ScaleOutCooldown": 5, "PredefinedMetricSpecification": metric}
+    high = policy(fleet, "busy", "TargetTrackingScaling", tracking)["Alarms"][0]["AlarmName"]
     [alarm] = aws("cloudwatch", "describe-alarms", "--alarm-names", high)["MetricAlarms"]
     assert (alarm["Period"], alarm["EvaluationPeriods"], alarm["Threshold"]) == (10, 3, 0.5)
-    activities = aws("application-autoscaling", "describe-scaling-activities", *where)["ScalingActivities"]
-    assert activities[-1]["Description"] == "Setting desired instance count to 2."
-    aws("application-autoscaling", "delete-scaling-policy", *where, "--policy-name", "busy")
-    aws("application-autoscaling", "deregister-scalable-target", *where)
+    steps = [{"MetricIntervalLowerBound": 0, "ScalingAdjustment": 500}]
+    grow = {"AdjustmentType": "ChangeInCapacity", "StepAdjustments": steps, "Cooldown": 5}
+    larger = policy(size, "larger", "StepScaling", grow)["PolicyARN"]
+    watched = ["--namespace", alarm["Namespace"], "--metric-name", alarm["MetricName"], "--period", "10"]
+    watched += ["--dimensions", json.dumps(alarm["Dimensions"])]
+    compared = ["--statistic", "Maximum", "--evaluation-periods", "1", "--threshold", "0.5"]
+    compared += ["--comparison-operator", "GreaterThanThreshold", "--alarm-actions", larger]
+    aws("cloudwatch", "put-metric-alarm", "--alarm-name", f"{endpoint}-larger", *watched, *compared)
+    with load(user, endpoint, "0.1", 3) as failed:
+        reached(MILLICPU, "Setting desired millicpu to 1000.")
+        reached(COUNT, "Setting desired instance count to 2.")
+    assert failed == []
+    assert done(size) == [(f"Setting desired millicpu to {each}.", "Successful") for each in (500, 1000)]
+    assert done(fleet) == [("Setting desired instance count to 2.", "Successful")]
+    assert count(user, endpoint) == 2
+    now = datetime.now(UTC)
+    since = ["--start-time", (now - timedelta(minutes=3)).isoformat(), "--end-time", now.isoformat()]
+    seen = aws("cloudwatch", "get-metric-statistics", *watched, *since, "--statistics", "Maximum")["Datapoints"]
+    assert max(point["Maximum"] for point in seen) > 0.5
+    for where, name in ((fleet, "busy"), (size, "larger")):
+        aws("application-autoscaling", "delete-scaling-policy", *where, "--policy-name", name)
+        aws("application-autoscaling", "deregister-scalable-target", *where)
+    aws("cloudwatch", "delete-alarms", "--alarm-names", f"{endpoint}-larger")
     assert aws("cloudwatch", "describe-alarms", "--alarm-names", high)["MetricAlarms"] == []
     drop(user, endpoint)
