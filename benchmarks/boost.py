@@ -43,7 +43,7 @@ def decide(replicas: int) -> list[float]:
     for number in range(DECISIONS):
         queue = [Request(perf_counter())]
         began = perf_counter()
-        admitted = parking.admits(queue, number, began)
+        admitted = parking.admits(queue, began)
         took.append(perf_counter() - began)
         if admitted:
             fleet[number % replicas].busy = min(WORKERS, fleet[number % replicas].busy + 1)

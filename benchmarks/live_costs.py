@@ -63,7 +63,7 @@ def change() -> Row:
     def turn() -> None:
         for each in range(number):
             now = float(each)
-            parking.admits([request] * 6, each, now)  # six wait: more workers than one
+            parking.admits([request] * 6, now)  # six wait: more workers than one
             parking.working(now + 0.9)  # nobody came: one is left
 
     took = min(timeit.repeat(turn, number=1, repeat=5)) / number

@@ -23,8 +23,10 @@ from benchmarks.live_replay import PATIENCE, Case, Lone, overhead, work_of
 from benchmarks.live_site import Site, Watch, looked_at, until
 from benchmarks.replay import Play
 from benchmarks.start import running
+from clary.domain.latency_objectives import KEEP
+from clary.domain.objective_turn import SURGE
 from clary.domain.routes import VariantView
-from clary.domain.scaling.policy import ClaryPolicy
+from clary.domain.scaling.shape import VCPU, Bounds, Have, allowance_of, policy_of
 from clary.sim import traces
 from clary.sim.events import MEMORY
 from clary.sim.optimum import DENSE_START, optimum
@@ -34,7 +36,7 @@ SECONDS = 180.0
 WORK = 0.1
 LOADS = (3.0, 9.0, 3.0)  # erlang, in each third: a threefold step
 MOST = 6  # replicas
-READY = 2  # vCPU that a replica holds while it starts
+READY = 2  # vCPU of its instance type
 CALM = 10.0  # seconds by which the control plane's CPU time without an objective is measured
 WITHIN = 0.05
 CASE = Case("policy", "sleep", WORK, LOADS, True, WITHIN, 0.2)
@@ -106,9 +108,9 @@ def run(site: Site, requests: traces.Requests, control: int) -> tuple[Given, tra
     order = numpy.argsort(sent, kind="stable")
     really = replace(requests, arrivals=sent[order], work=requests.work[order] + lone.worker)
     first = next(live for at, live in ((at, _live(view)) for at, view in seen) if at >= 0.0)
-    world = World(allowance=8, ready=READY, first=first, starts=ours.starts)
-    policy = ClaryPolicy(requests.objective, most=MOST)
-    simulated = Run(really, world).through(policy)
+    bounds, have = Bounds(1, MOST, own=VCPU * READY), Have(first, first, 0, VCPU * READY)
+    world = World(allowance=allowance_of(bounds, SURGE), ready=READY, first=first, starts=ours.starts)
+    simulated = Run(really, world).through(policy_of(requests.objective, KEEP, bounds, have))
     about = f"policy: {len(sent)} requests; {len(ours.starts)} starts of {', '.join(f'{s:.2f}' for s in ours.starts)} s; {_lone(lone)}"
     return ours, really, numpy.array(played.took)[order], simulated, spent, about
 

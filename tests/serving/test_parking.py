@@ -49,7 +49,7 @@ def parking(replicas: list[Fake], boost: Boost = BOOST, service: float = 0.1) ->
 def fill(park: Parking, one: Fake, waiting: int, now: float) -> int:
     """Give what waits to workers as the queue does; how many of it wait still."""
     queue = [Request(now) for _ in range(waiting)]
-    while queue and park.admits(queue, 0, now):
+    while queue and park.admits(queue, now):
         one.busy += 1
         queue.pop()
     return len(queue)
@@ -119,8 +119,8 @@ def test_nothing_is_saved_while_nobody_knows_what_a_request_takes() -> None:
 def test_who_waits_for_workers_that_hang_gets_another() -> None:
     one = Fake(busy=1)
     park = parking([one], service=0.001)
-    assert not park.admits([Request(10.0)], 0, 10.2)
-    assert park.admits([Request(10.0)], 0, 10.26)
+    assert not park.admits([Request(10.0)], 10.49)
+    assert park.admits([Request(10.0)], 10.51)
 
 
 @pytest.mark.parametrize("lost", [Fake(draining=True), Fake(living=False)])
@@ -145,16 +145,16 @@ def test_a_ceiling_that_falls_counts_at_once_and_one_that_rises_when_it_is_neede
     assert fill(park, one, 100, 10.1) == 88
 
 
-def test_the_rate_is_that_of_the_last_second() -> None:
+def test_what_comes_beyond_the_expected_rate_the_queue_asks_for() -> None:
+    """Forty requests a second, of a tenth of a second each, while ten are expected."""
     one = Fake()
-    park = parking([one])
-    queue = [Request(100.0)]
-    for tick in range(40):  # forty requests a second take four workers, queue or not
+    park = parking([one], replace(BOOST, rate=10.0))
+    for tick in range(40):
         one.busy = 0
-        assert park.admits(queue, tick, 100.0 + tick / 40)
-    one.busy = park.most
-    park.admits(queue, 41, 101.0)
-    assert 4 <= park.most <= 5
+        assert park.admits([Request(100.0 + tick / 40)], 100.0 + tick / 40)
+    one.busy = 2
+    assert park.most == 2  # one for the rate, one for who waits
+    assert not park.admits([Request(101.0)], 101.0)
 
 
 def test_mean_and_spread_of_the_last_completions() -> None:

@@ -25,8 +25,8 @@ class ReplicaRoute:
 @dataclass(frozen=True, slots=True)
 class Boost:
     """By what a front keeps workers of a variant busy or parked (`serving/parking.py`). `objective`: the latency that is wanted, in
-    seconds. `base` workers of all replicas together stay ready, `rate` requests a second are expected (what comes counts where it is
-    more), a queue is to be gone in `delta` of the objective, and a worker is parked after `hold` idle seconds."""
+    seconds. `base` workers of all replicas together stay ready, `rate` requests a second are expected (what comes beyond them, the
+    queue asks for), a queue is to be gone in `delta` of the objective, and a worker is parked after `hold` idle seconds."""
 
     objective: float
     base: int = 1

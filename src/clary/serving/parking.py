@@ -18,9 +18,7 @@ from clary.domain.routes import Boost, Signals
 from clary.domain.scaling.boost import allowed
 
 RECENT = 200  # completions that the service time is averaged over
-SECOND = 0.5  # seconds after which arrivals are counted anew; a rate is of one to two such spans
-SHORTEST = 0.1  # seconds that a rate is taken over, at least
-PATIENCE = 0.5  # of the time in which a queue is to be gone: who waited longer waits for workers that hang
+PATIENCE = 1.0  # of the time in which a queue is to be gone: who waited longer waits for workers that hang
 
 
 class Arrived(Protocol):
@@ -72,7 +70,7 @@ class Metered(Protocol):
 class Parking:
     """`most` workers of the variant may be busy. `replicas` is a live view of the variant's."""
 
-    __slots__ = ("_before", "_busy", "_idle", "_mark", "_replicas", "boost", "ceiling", "meter", "most")
+    __slots__ = ("_busy", "_idle", "_replicas", "boost", "ceiling", "meter", "most")
 
     def __init__(self, boost: Boost, replicas: Iterable[Metered]) -> None:
         self.boost = boost
@@ -81,10 +79,6 @@ class Parking:
         self._replicas = replicas
         self._idle: list[float] = []
         self._busy = 0
-        self._mark = self._before = (
-            0.0,
-            0,
-        )  # when arrivals were counted last, and the time before, and how many there had been
 
     @staticmethod
     def of(old: Parking | None, boost: Boost | None, replicas: Iterable[Metered]) -> Parking | None:
@@ -123,32 +117,25 @@ class Parking:
     def _count(self) -> int:
         return sum(replica.busy for replica in self._replicas)
 
-    def admits(self, queue: Sequence[Arrived], arrivals: int, now: float) -> bool:
-        """Whether one more worker may be given what waits; if so, the caller gives it. `arrivals`: requests that came so far."""
+    def admits(self, queue: Sequence[Arrived], now: float) -> bool:
+        """Whether one more worker may be given what waits; if so, the caller gives it."""
         busy = self._count()
         self._park(busy, now)
-        if now - self._mark[0] >= SECOND:
-            self._before, self._mark = self._mark, (now, arrivals)
         if busy >= self.most:
-            self._raise(self._wanted(busy, queue, arrivals, now), now)
+            self._raise(self._wanted(busy, queue, now), now)
         if busy >= self.most:
             return False
         self._busy = busy + 1
         return True
 
-    def _wanted(self, busy: int, queue: Sequence[Arrived], arrivals: int, now: float) -> int:
+    def _wanted(self, busy: int, queue: Sequence[Arrived], now: float) -> int:
+        """By the rate that scaling expects, and no other: what it leaves to the queue, the queue asks for."""
         boost, service, queued = self.boost, self.meter.mean, len(queue)
-        rate = max(boost.rate, self._rate(arrivals, now))
         if not service:
             return self.ceiling  # nobody knows yet what a request takes: nothing is saved on a guess
         if queued and now - queue[0].arrived > PATIENCE * boost.delta * boost.objective:
             busy += queued
-        return allowed(busy, rate, service, queued, self.base, self.ceiling, boost.objective, boost.delta)
-
-    def _rate(self, arrivals: int, now: float) -> float:
-        """Arrivals a second of late."""
-        since, count = self._before
-        return (arrivals - count) / max(now - since, SHORTEST)
+        return allowed(busy, boost.rate, service, queued, self.base, self.ceiling, boost.objective, boost.delta)
 
     def _raise(self, wanted: int, now: float) -> None:
         for level in range(self.most, wanted):

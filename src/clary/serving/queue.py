@@ -213,7 +213,7 @@ class Variant:
 
     def _pick(self, waiting: int) -> Replica | None:
         """The replica with the smallest busy share that has a worker to spare."""
-        if self.parking is not None and not self.parking.admits(self.queue, self.counters.arrivals, perf_counter()):
+        if self.parking is not None and not self.parking.admits(self.queue, perf_counter()):
             return None
         if self.unfit:
             replicas = self.replicas.values()
