@@ -95,6 +95,6 @@ def test_the_front_gives_as_many_workers_as_the_simulator(rate: float, delta: fl
     world = World(allowance=CEILING, first=1, resize=0.0)
     result = Run(requests, world).through(Fixed(boost))
     latency, workers = through_the_front(requests, boost)
-    assert workers == pytest.approx(float(result.seconds[:, 8].mean()), rel=0.02)
-    assert numpy.mean(latency) == pytest.approx(float(result.latency.mean()), rel=0.02)
+    assert workers == pytest.approx(float(result.seconds[:, 8].mean()), rel=0.03)
+    assert numpy.mean(latency) == pytest.approx(float(result.latency.mean()), rel=0.03)
     assert max(latency) <= requests.objective
