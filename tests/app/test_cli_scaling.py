@@ -71,12 +71,23 @@ def test_points_are_in_the_units_that_are_shown() -> None:
 
 def test_marks_are_what_changed_or_was_refused() -> None:
     held = event(1, after=TWO, level="hold", applied=False)
+    again = event(1.5, after=TWO, level="hold", applied=False)
     told = event(2, after=TWO)
     later = event(3, applied=False)
     refused = event(4, refused="no room for it", applied=False)
-    shown, more = marks(story(held, told, later, refused, event(5)))
-    assert ([(mark.at - NOON, mark.refused) for mark in shown], more) == ([(4, True), (5, False)], 0)
-    assert shown[0].text == "not done (2 to 4 replicas): no room for it. The load is high"
+    still = event(4.5, refused="no room for it", applied=False)
+    shown, more = marks(story(held, again, told, later, refused, still, event(5)))
+    assert ([(mark.at - NOON, mark.refused) for mark in shown], more) == ([(1, False), (4, True), (5, False)], 0)
+    assert shown[0].text == "held. The load is high"
+    assert shown[1].text == "not done (2 to 4 replicas): no room for it. The load is high"
+
+
+def test_what_is_desired_changes_at_the_decision_not_when_it_is_next_told() -> None:
+    told = story(
+        event(7), event(8, refused="no", applied=False), series={"desired": [(NOON + 5, 2.0), (NOON + 10, 4.0)]}
+    )
+    panel = next(panel for panel in figure(told).panels if panel.title == "Replicas")
+    assert panel.curves[1].points == [(NOON + 5, 2.0), (NOON + 7, 4.0), (NOON + 10, 4.0)]
 
 
 def test_replicas_come_before_workers_where_there_are_many() -> None:
@@ -100,6 +111,11 @@ def test_activities_stand_in_where_no_decision_was_written() -> None:
         ("Setting desired instance count to 2. c NoRoom", True),
     ]
     assert marks(story(event(1), activities=(row,)))[0][0].text.startswith("2 to 4 replicas")
+
+
+def test_a_terminal_asks_for_fewer_points() -> None:
+    assert [period_of(NOON - 600, NOON, NOON, most) for most in (400, charts.MOST_POINTS)] == [5, 5]
+    assert [period_of(NOON - 3600, NOON, NOON, most) for most in (400, charts.MOST_POINTS)] == [10, 30]
 
 
 def test_a_program_gets_everything() -> None:

@@ -17,6 +17,7 @@ from clary.app.cli.output import plain
 from clary.app.plots import Curve, Figure, Panel, instant, instants, number, runs, ticks
 
 ROWS, LEFT, LEAST, MOST = 4, 8, 44, 110
+MOST_POINTS = 130  # across a chart; more would be a cloud
 PIPE = 100  # columns where nobody says how many there are
 _DOTS = ((0x01, 0x08), (0x02, 0x10), (0x04, 0x20), (0x40, 0x80))  # of a braille cell: row, then column
 _SIGNS, _PLAIN = ("", "•", "×"), ("#", "o", "x")
@@ -106,14 +107,17 @@ def _draw(canvas: Canvas, figure: Figure, curve: Curve, top: float, sign: str, s
             (round((at - figure.start) * share), (down - 1) - round((down - 1) * min(1.0, max(0.0, value) / top)))
             for at, value in run
         ]
+        last = places[0][1]
         for (x, y), (to_x, to_y) in zip(places, [*places[1:], places[-1]], strict=True):
             for at in range(max(0, x), min(across - 1, max(x, to_x - (to_x > x))) + 1):
                 level = y if curve.step or to_x == x else round(y + (to_y - y) * (at - x) / (to_x - x))
                 if sign:
                     (canvas.bounds if curve.dashed else canvas.signs)[at // 2, level // 4] = (sign, style)
                     continue
-                for row in range(level, down if curve.area else level + 1):
+                high, low = (level, down - 1) if curve.area else (min(level, last), max(level, last))
+                for row in range(high, low + 1):
                     canvas.dot(at, row)
+                last = level
 
 
 def _axis(figure: Figure, wide: int) -> list[Text]:

@@ -16,7 +16,7 @@ from clary.app.cli import charts
 from clary.app.cli.client import ApiFailure, Client
 from clary.app.cli.logs import begin_of
 from clary.app.cli.output import NOT_FOUND, USAGE, Refused, say, say_json
-from clary.app.cli.scaling_figure import Story, document, figure, period_of, points, queries
+from clary.app.cli.scaling_figure import MOST_POINTS, Story, document, figure, period_of, points, queries
 from clary.app.cli.site import find
 from clary.domain.scaling import decisions
 from clary.domain.scaling.decisions import Event
@@ -37,7 +37,8 @@ def scaling(directory: str | None, endpoint: str, variant: str, since: str, out:
     names = variants_of(client, endpoint, variant)
     if target is not None and len(names) > 1:
         raise Refused(f"{endpoint} has the variants {', '.join(names)}: --variant says which goes into {out}", USAGE)
-    stories = [read(client, endpoint, name, start, now) for name in names]
+    most = MOST_POINTS if target is not None or as_json else charts.MOST_POINTS
+    stories = [read(client, endpoint, name, start, now, most) for name in names]
     if target is not None:
         save(stories[0], target)
         if not as_json:
@@ -67,8 +68,8 @@ def variants_of(client: Client, endpoint: str, variant: str) -> list[str]:
     return [variant] if variant else names
 
 
-def read(client: Client, endpoint: str, variant: str, start: float, now: float) -> Story:
-    period = period_of(start, now, now)
+def read(client: Client, endpoint: str, variant: str, start: float, now: float, most: int = MOST_POINTS) -> Story:
+    period = period_of(start, now, now, most)
     begin = start // period * period
     asked = {
         "StartTime": begin,

@@ -63,10 +63,10 @@ class Story:
     activities: Sequence[Mapping[str, Any]] = ()  # of Application Auto Scaling, where nothing else was written down
 
 
-def period_of(start: float, end: float, now: float) -> int:
+def period_of(start: float, end: float, now: float, most: int = MOST_POINTS) -> int:
     """Of the datapoints to ask for: fine enough to see something, and still kept."""
     least = 1 if now - start <= _FINE else 60
-    return next((p for p in _PERIODS if p >= least and (end - start) / p <= MOST_POINTS), _PERIODS[-1])
+    return next((p for p in _PERIODS if p >= least and (end - start) / p <= most), _PERIODS[-1])
 
 
 def queries(endpoint: str, variant: str, period: int) -> list[dict[str, Any]]:
@@ -108,7 +108,7 @@ def _times(some: Sequence[Point], others: Sequence[Point]) -> list[Point]:
 
 
 def figure(story: Story) -> Figure:
-    series = story.series
+    series = {**story.series, "desired": _asked(story)}
 
     def curve(key: str, name: str, colour: str, **how: bool) -> Curve:
         return Curve(name, series.get(key, ()), colour, **how)
@@ -155,23 +155,32 @@ def figure(story: Story) -> Figure:
     )
 
 
+def _asked(story: Story) -> list[Point]:
+    """Replicas that were wanted: what is told each few seconds, and each decision at its moment."""
+    changed = (event for event in story.events if event.applied and event.before.count != event.after.count)
+    told = [(event.at, float(event.after.count)) for event in changed]
+    return sorted([*story.series.get("desired", ()), *told])
+
+
 def marks(story: Story) -> tuple[list[Mark], int]:
-    """The decisions to be seen: those that changed something or were refused, replicas and sizes before workers, the last before the
+    """The decisions to be seen: those that changed something, were refused or held, replicas and sizes before workers, the last before the
     first; and how many others there are."""
-    found = [
-        (_weight(event), Mark(event.at, sentence(event), bool(event.refused)))
-        for event in story.events
-        if _weight(event)
-    ]
+    before = [None, *story.events]
+    weighed = ((_weight(event, last), event) for last, event in zip(before, story.events, strict=False))
+    found = [(weight, Mark(event.at, sentence(event), bool(event.refused))) for weight, event in weighed if weight]
     if not story.events:
         found = [(2, _activity(each)) for each in story.activities]
     kept = sorted(sorted(found, key=lambda pair: (pair[0], pair[1].at))[-MOST_MARKS:], key=lambda pair: pair[1].at)
     return [mark for _, mark in kept], len(found) - len(kept)
 
 
-def _weight(event: Event) -> int:
+def _weight(event: Event, last: Event | None) -> int:
+    """0: not worth a mark. What is refused or held is told again each minute, and marked once."""
+    told = last is not None and event.outcome == last.outcome
     if event.refused:
-        return 2
+        return 0 if told else 2
+    if event.level == decisions.HOLD:
+        return 0 if told else 1
     if not event.applied or event.before == event.after:
         return 0
     return 1 if event.level == decisions.STAFFING else 2

@@ -8,6 +8,9 @@ from collections.abc import Callable
 from clary.domain.scaling.signals import Desired, Reason, Term
 
 
+LONG = 86_400.0  # seconds since none was removed lately, or ever
+
+
 def sentence(desired: Desired, before: int) -> str:
     """One sentence: what was decided, and the term that won with its figures."""
     change = desired.count - before
@@ -61,7 +64,8 @@ _TEXTS: dict[str, Callable[[Term, dict[str, float]], str]] = {
     "calm": lambda term, of: (
         f"{of['queued']:.0f} requests wait"
         if of["queued"]
-        else f"the last one was removed {of['since']:.0f} s ago, and one goes each 10 s, when no worker is boosted"
+        else (f"the last one was removed {of['since']:.0f} s ago, and " if of["since"] < LONG else "")
+        + "one goes each 10 s, when no worker is boosted"
     ),
     "spare": lambda term, of: (
         f"{of['spare']:g} times the recent peak of {_workers(of['peak'])} would bring the last one back"
