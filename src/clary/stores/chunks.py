@@ -84,8 +84,8 @@ def decode(data: bytes, start: int, step: int, spread: bool = True) -> Iterator[
 class _Columns:
     """Of all distributions of a chunk, one after another: from each bucket's number to the next, and their counts."""
 
-    gaps: Sequence[int]
-    weights: list[float]
+    gaps: array[int]
+    weights: array[float]
 
 
 _Place = tuple[
@@ -165,7 +165,7 @@ def _spreads(data: bytes, count: int, filled: int) -> Iterator[_Place | dict[int
     widths = body.column(count)
     some = sum(0 < width != _UNKNOWN for width in widths)
     firsts, gaps, weights = body.column(some), body.column(filled - some), body.column(filled)
-    columns = _Columns(cast("list[int]", gaps.tolist()), weights.tolist())
+    columns = _Columns(cast("array[int]", gaps), weights)
     first, at = map(int, firsts), 0
     before = 0  # distributions: each has one gap fewer than buckets
     for width in map(int, widths):

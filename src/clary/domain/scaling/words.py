@@ -7,7 +7,6 @@ from collections.abc import Callable
 
 from clary.domain.scaling.signals import Desired, Reason, Term
 
-
 LONG = 86_400.0  # seconds since none was removed lately, or ever
 
 
