@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from clary.domain.admission import admit, check_reservable
-from clary.domain.capacity import FLOOR, Book, Claim, Fit, Machine, Owner, Waiting, fit
+from clary.domain.capacity import FLOOR, REPLICA_FLOOR, Book, Claim, Fit, Machine, Owner, Waiting, fit
 from clary.domain.errors import LimitExceeded
 from clary.domain.instances import GIB, Size
 
@@ -58,7 +58,7 @@ def test_fit_is_full_when_places_or_memory_are(
 
 def test_a_replica_that_just_started_counts_too() -> None:
     young = replace(book(claim(1)), replicas=(Claim("r", (Fit(1.0, GIB, 0),), 95.0, 0, SHOP),))
-    machine = replace(LAPTOP, available=FLOOR + FLOOR // 2)
+    machine = replace(LAPTOP, available=FLOOR + REPLICA_FLOOR // 2)
     assert not admit([fit(SMALL, machine, "fit")], replace(young, machine=machine), 0).granted
 
 

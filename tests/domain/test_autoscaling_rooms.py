@@ -12,7 +12,7 @@ from tests.domain.test_autoscaling_turn import House
 from clary.domain.autoscaling import INSTANCES, MILLICPU, Place
 from clary.domain.autoscaling_activity import LONGEST_PAUSE, REFUSED_PAUSE, Want
 from clary.domain.autoscaling_rooms import needed, room_for
-from clary.domain.capacity import FLOOR, Book, Claim, Fit, Machine, Owner
+from clary.domain.capacity import REPLICA_FLOOR, Book, Claim, Fit, Machine, Owner
 from clary.domain.containers import Container
 from clary.domain.endpoint_turn import with_plant
 from clary.domain.fleets import READY, Plant, Replica, new_fleet
@@ -87,7 +87,7 @@ def test_what_one_replica_more_needs() -> None:
     each, need = needed(book("fit", used=GIB), endpoint(), PLACE)
     assert ([fit.cpu for fit in each], need) == ([2.0], GIB)
     each, need = needed(book(), endpoint(count=1, containers=2), PLACE)
-    assert ([fit.cpu for fit in each], need) == ([1.0, 1.0], 2 * FLOOR)
+    assert ([fit.cpu for fit in each], need) == ([1.0, 1.0], 2 * REPLICA_FLOOR)
 
 
 # -- the turn ---------------------------------------------------------------------------------------------------------------------

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from clary.domain.capacity import FLOOR, YOUNG, Book, Claim, Fit, Machine, Owner
+from clary.domain.capacity import REPLICA_FLOOR, YOUNG, Book, Claim, Fit, Machine, Owner
 from clary.domain.instances import GIB, Size, find
 from clary.domain.rooms import Holder, holders, room
 
@@ -99,8 +99,8 @@ def test_fit_clamps_a_type_but_not_a_size_that_was_asked_for() -> None:
 def test_fit_shares_cpu_and_counts_the_memory_that_is_free() -> None:
     busy = tuple(claim(f"r{n}", SHOP, cpu=4.0) for n in range(10))
     assert room(shared(*busy), SMALL).granted
-    short = room(shared(claim("r1", SHOP, used=3 * GIB), available=FLOOR - (1 << 20)), SMALL, account=ME)
-    assert short.why == "256 MiB of memory are needed, 255 MiB are free, held by endpoint shop (3072 MiB)"
+    short = room(shared(claim("r1", SHOP, used=3 * GIB), available=REPLICA_FLOOR - (1 << 20)), SMALL, account=ME)
+    assert short.why == "128 MiB of memory are needed, 127 MiB are free, held by endpoint shop (3072 MiB)"
 
 
 def test_what_one_of_a_kind_uses_is_what_the_next_will() -> None:
@@ -112,9 +112,9 @@ def test_what_one_of_a_kind_uses_is_what_the_next_will() -> None:
 
 def test_those_that_just_started_will_take_more() -> None:
     young = claim("r1", SHOP, since=100.0 - YOUNG / 2)
-    assert not room(shared(young, available=FLOOR + FLOOR // 2), SMALL).granted
-    assert room(shared(replace(young, used=FLOOR), available=FLOOR + FLOOR // 2), SMALL).granted
-    assert room(shared(replace(young, since=0.0), available=FLOOR + FLOOR // 2), SMALL).granted
+    assert not room(shared(young, available=REPLICA_FLOOR + REPLICA_FLOOR // 2), SMALL).granted
+    assert room(shared(replace(young, used=REPLICA_FLOOR), available=REPLICA_FLOOR + REPLICA_FLOOR // 2), SMALL).granted
+    assert room(shared(replace(young, since=0.0), available=REPLICA_FLOOR + REPLICA_FLOOR // 2), SMALL).granted
 
 
 def test_holders_are_summed_by_owner() -> None:

@@ -13,10 +13,13 @@ import pytest
 from tests.loops.test_endpoints import ARN, ROLE, SCOPE, Yard
 
 from clary.domain import endpoints
+from clary.domain.capacity import Machine
 from clary.domain.containers import Container
-from clary.domain.fleets import Fleet, new_fleet
+from clary.domain.fleets import Fleet, Plant, new_fleet
+from clary.domain.instances import GIB
 from clary.domain.resources import Record
 from clary.loops.guards import Guards
+from clary.testing.runtimes import MemoryRuntimes
 from clary.testing.store import MemoryStore
 
 CONFIG = {
@@ -137,6 +140,65 @@ async def test_strict_counts_the_new_size(yard: Yard) -> None:
     await update(yard, fleet("newer", "ml.t2.medium"))
     await until(lambda: history(yard)[-1]["what"] == "in service")
     assert [claim.fits[0].memory >> 30 for claim in yard.ledger.held()] == [4]
+
+
+class Interleaving(MemoryRuntimes):
+    """Lets the starts of two updates take turns: the first of the one, the first of the other, the second of the one ..."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.gates: list[asyncio.Event] | None = None
+
+    async def ensure(self, runtime: Any, extra: str = "", log: Any = None) -> Any:
+        found = await super().ensure(runtime, extra, log)
+        if self.gates is not None and log is None:  # a start, not a build
+            gate = asyncio.Event()
+            self.gates.append(gate)
+            if len(self.gates) == 4:
+                opening, self.gates = self.gates, None
+                for each in (opening[0], opening[2], opening[1], opening[3]):
+                    each.set()
+            await gate.wait()
+        return found
+
+
+async def test_of_two_updates_at_once_one_goes_through_and_the_other_back(yard: Yard) -> None:
+    """There is room for one new fleet of two. Taken replica by replica, each update would get a half of it and both would fail."""
+    await yard.close()
+    yard.policy, yard.machine = "strict", Machine(8, 64 * GIB, 64 * GIB)
+    yard.runtimes = starts = Interleaving()
+    yard.open()
+    await yard.create()
+    first = await yard.in_service()
+    serving = fleet("other", count=1)
+    other = f"{ARN[:-2]}/o"
+    plant = Plant(seed="o", incoming=serving, changed=yard.clock.now())
+    document = {**first.document, "plant": plant.to_json()}
+    await yard.store.add(Record("endpoint", SCOPE, "o", other, "Creating", 0.0, 0.0, document))
+    names = ("e", "o")
+
+    async def settled() -> dict[str, Record]:
+        async with asyncio.timeout(15):
+            while True:
+                found = {name: await yard.store.get("endpoint", SCOPE, name) for name in names}
+                if all(record is not None and record.status == "InService" for record in found.values()):
+                    return {name: record for name, record in found.items() if record is not None}
+                for arn in (ARN, other):
+                    yard.loop.wake(arn)
+                await asyncio.sleep(0.005)
+
+    before = await settled()
+    starts.gates = []
+    for name, record in before.items():
+        wanted = fleet(f"new-{name}", count=2, environment={"V": "2"})
+        await yard.store.save(endpoints.asked_update(record, wanted, {}, yard.clock.now()))
+    plants = {name: endpoints.plant_of(record) for name, record in (await settled()).items()}
+    configs = {name: plant.serving.config if plant.serving else "" for name, plant in plants.items()}
+    through = [name for name in names if configs[name] == f"config-new-{name}"]
+    assert len(through) == 1, configs
+    [back] = set(names) - set(through)
+    assert f"held by endpoint {through[0]}" in plants[back].failure
+    assert plants[through[0]].failure == ""
 
 
 async def test_the_history_is_numbered_and_tells_why(yard: Yard) -> None:

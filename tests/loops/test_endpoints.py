@@ -85,6 +85,7 @@ class Yard:
         self.runtimes, self.logs, self.keys, self.clock = MemoryRuntimes(), MemoryLogs(), MemoryKeys(), FakeClock()
         self.contents: dict[str, str] = {"model/xgboost-model": "m"}
         self.refusal, self.policy = "", "fit"
+        self.machine = Machine(2, 8 * GIB, 6 * GIB)
         self.failure = ""
         self.extractions = 0
         self.extracting = True
@@ -102,7 +103,7 @@ class Yard:
             self.logs,
             self.keys,
             self.clock,
-            lambda: Machine(2, 8 * GIB, 6 * GIB),
+            lambda: self.machine,
         )
         self.settings = ServingSettings(
             models=str(self.folder / "models"),

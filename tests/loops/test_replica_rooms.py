@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from clary.domain.capacity import FLOOR, Machine
+from clary.domain.capacity import REPLICA_FLOOR, Machine
 from clary.domain.containers import Container
 from clary.domain.endpoint_commands import Place, Seen
 from clary.domain.endpoint_turn import places, with_plant
@@ -149,9 +149,9 @@ def test_what_found_no_room_waits_until_it_has_or_is_not_wanted_any_more() -> No
 def test_where_cpu_is_shared_a_start_needs_the_memory_that_its_like_use() -> None:
     town = Town(policy="fit", available=3 * GIB)
     town.take(endpoint("one"), "a1", "a2", like=GIB)
-    town.machine = replace(town.machine, available=FLOOR // 2)
+    town.machine = replace(town.machine, available=REPLICA_FLOOR // 2)
     town.take(endpoint("one"), "a1", own=0)  # it is there already
-    with pytest.raises(LimitExceeded, match="256 MiB of memory are needed, 0 MiB are free") as refusal:
+    with pytest.raises(LimitExceeded, match="128 MiB of memory are needed, 0 MiB are free") as refusal:
         town.take(endpoint("other"), "b1")
     assert "strict" not in refusal.value.message
 

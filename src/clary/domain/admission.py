@@ -9,10 +9,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from clary.domain.capacity import Book, Claim, Fit, Machine, Waiting, fit
+from clary.domain.capacity import FLOOR, Book, Claim, Fit, Machine, Waiting, fit
 from clary.domain.errors import LimitExceeded
 from clary.domain.instances import Size
-from clary.domain.rooms import expected, free_memory, room_of
+from clary.domain.rooms import free_memory, room_of
 
 _WAITING = "Waiting for capacity: "
 
@@ -40,7 +40,7 @@ def admit(wanted: Sequence[Fit], book: Book, ahead: int, *, but: str = "", accou
     busy = sum(claim.hosts for claim in running)
     if running and busy + len(wanted) > slots:
         return Admission(False, f"{_WAITING}{busy} of {slots} places for hosts are taken, {len(wanted)} needed")
-    free, need = free_memory(book, (but,)), sum(expected(each) for each in wanted)
+    free, need = free_memory(book, (but,)), sum(min(FLOOR, each.memory) for each in wanted)
     kept = sum(each.need for each in before)
     if free - kept >= need:
         return Admission(True)

@@ -15,8 +15,9 @@ from clary.domain.errors import LimitExceeded
 from clary.domain.instances import GIB, Size
 from clary.domain.resources import Record
 
-FLOOR = 256 << 20  # bytes that a new host needs free, beyond what the young ones may still take
-YOUNG = 20.0  # seconds in which a host has not shown yet what it needs
+FLOOR = 256 << 20  # bytes that a new host of a job needs free, beyond what the young ones may still take
+REPLICA_FLOOR = 128 << 20  # the same of a replica whose like was not seen yet
+YOUNG = 20.0  # seconds in which neither has shown yet what it needs
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
 
-from clary.domain.capacity import FLOOR, YOUNG, Book, Claim, Fit, fit, part
+from clary.domain.capacity import FLOOR, REPLICA_FLOOR, YOUNG, Book, Claim, Fit, fit, part
 from clary.domain.errors import LimitExceeded
 from clary.domain.instances import GIB, Size
 
@@ -89,14 +89,17 @@ def room_of(
 
 
 def expected(each: Fit, like: int = 0) -> int:
-    """Bytes that something which is about to start will soon use: as its kind does, or the least that is worth a start."""
-    return min(max(FLOOR, like), each.memory)
+    """Bytes that a replica which is about to start will soon use: as its like do, or the least that is worth a start."""
+    return min(max(REPLICA_FLOOR, like), each.memory)
 
 
 def free_memory(book: Book, but: Collection[str] = ()) -> int:
     """Measured bytes that are free, less what the young ones are still going to take."""
-    young = (c for c in book.claims if c.key not in but and book.at - c.since < YOUNG)
-    return book.machine.available - sum(max(0, FLOOR * c.hosts - c.used) for c in young)
+    coming = 0
+    for floor, claims in ((FLOOR, book.jobs), (REPLICA_FLOOR, book.replicas)):
+        young = (claim for claim in claims if claim.key not in but and book.at - claim.since < YOUNG)
+        coming += sum(max(0, floor * claim.hosts - claim.used) for claim in young)
+    return book.machine.available - coming
 
 
 def holders(claims: Iterable[Claim], account: str) -> tuple[Holder, ...]:
