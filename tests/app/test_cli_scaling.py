@@ -53,6 +53,19 @@ def test_queries_are_of_known_statistics_and_one_variant() -> None:
     assert {tuple(d["Value"] for d in row["MetricStat"]["Metric"]["Dimensions"]) for row in asked} == {("e", "v")}
 
 
+def test_a_component_has_its_own_name_in_place_of_a_variant() -> None:
+    asked = [row["MetricStat"]["Metric"] for row in queries("e/c", "copies", 10)]
+    assert all(row["Dimensions"] == [{"Name": "InferenceComponentName", "Value": "c"}] for row in asked)
+    assert "/aws/sagemaker/InferenceComponents" in {row["Namespace"] for row in asked}
+    told = Story("e/c", "copies", NOON, NOON + 600, 5, {})
+    assert figure(told).title == "Scaling of e, component c"
+    api: Any = Api(DescribeInferenceComponent={"EndpointName": "e"})
+    assert scaling.variants_of(api, "e/c", "") == ["copies"]
+    for endpoint, variant in (("other/c", ""), ("e/c", "v")):
+        with pytest.raises(Refused, match="`clary scaling e/c`"):
+            scaling.variants_of(api, endpoint, variant)
+
+
 def test_points_are_in_the_units_that_are_shown() -> None:
     found = points(
         {

@@ -8,10 +8,11 @@ import xml.etree.ElementTree as ET
 from pathlib import Path
 
 import pytest
-from tests.sdk.acts import PYTHON, User, until
+from tests.sdk.acts import PYTHON, User, targz, until
 from tests.sdk.conftest import Server
 from tests.sdk.test_autoscaling import BURNS, ONE, count, drop, load, target_of
 from tests.sdk.test_cli import clary
+from tests.sdk.test_components import host, place
 
 pytestmark = [pytest.mark.live, pytest.mark.slow]
 
@@ -100,3 +101,16 @@ def test_what_a_deleted_endpoint_told_stays(server: Server, user: User, endpoint
     until(lambda: clary(server, "scaling", endpoint).returncode == 4)
     told = clary(server, "scaling", endpoint, "--variant", "v1", "--json")
     assert max(value for _, value in json.loads(told.stdout)[0]["series"]["replicas"]["points"]) == 2
+
+
+def test_an_inference_component(server: Server, user: User) -> None:
+    hosting = host(user)
+    artifact = user.put(f"components/{hosting}.tar.gz", targz({"code/inference.py": BURNS}))
+    component = place(user, hosting, artifact)
+    user.ask(hosting, "0.01", ContentType="text/plain", InferenceComponentName=component)
+    until(lambda: points(server, f"{hosting}/{component}", "p99"))
+    shown = clary(server, "scaling", f"{hosting}/{component}", "--since", "5m")
+    assert f"Scaling of {hosting}, component {component}" in shown.stdout, shown.stderr
+    assert max(value for _, value in points(server, f"{hosting}/{component}", "replicas")) == 1
+    told = clary(server, "scaling", f"nobody/{component}")
+    assert (told.returncode, f"`clary scaling {hosting}/{component}`" in told.stderr) == (4, True)

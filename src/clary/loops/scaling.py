@@ -61,6 +61,7 @@ from clary.domain.lifecycle import EndpointStatus
 from clary.domain.names import COMPONENT
 from clary.domain.resources import Query, Record, Scope
 from clary.domain.rooms import Room
+from clary.domain.scaling.decisions import COPIES_STREAM
 from clary.loops.alarms import AlarmSubject
 from clary.loops.loop import Loop
 from clary.loops.objectives import targets_of, write
@@ -69,7 +70,6 @@ from clary.ports import Clock, Logs, Store
 _MANY = 10_000
 _TRIES = 20
 _SWEPT_AT_ONCE = 20
-COPIES_STREAM = "copies"  # of decisions, of an inference component
 
 
 @dataclass(frozen=True, slots=True)

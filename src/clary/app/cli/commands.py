@@ -208,7 +208,7 @@ def why(
 
 @app.command()
 def scaling(
-    endpoint: Annotated[str, typer.Argument(help="The endpoint's name.")],
+    endpoint: Annotated[str, typer.Argument(help="The endpoint's name, or ENDPOINT/COMPONENT.")],
     variant: Annotated[str, typer.Option(help="One of its variants.", show_default="all")] = "",
     since: Annotated[str, typer.Option(help="How far back: 5m, 2h, 7d.")] = "1h",
     out: Annotated[str, typer.Option(help="A picture instead: FILE.svg, or FILE.png (needs clary[plots]).")] = "",

@@ -16,7 +16,17 @@ from clary.app.cli import charts
 from clary.app.cli.client import ApiFailure, Client
 from clary.app.cli.logs import begin_of
 from clary.app.cli.output import NOT_FOUND, USAGE, Refused, say, say_json
-from clary.app.cli.scaling_figure import MOST_POINTS, Story, document, figure, period_of, points, queries
+from clary.app.cli.scaling_figure import (
+    MOST_POINTS,
+    Story,
+    component_of,
+    document,
+    figure,
+    period_of,
+    points,
+    queries,
+    title,
+)
 from clary.app.cli.site import find
 from clary.domain.scaling import decisions
 from clary.domain.scaling.decisions import Event
@@ -42,7 +52,7 @@ def scaling(directory: str | None, endpoint: str, variant: str, since: str, out:
     if target is not None:
         save(stories[0], target)
         if not as_json:
-            say(f"{target}: {endpoint}, variant {names[0]}, the last {since}")
+            say(f"{target}: {title(stories[0])}, the last {since}")
     if as_json:
         say_json([document(story) for story in stories])
     elif target is None:
@@ -50,7 +60,15 @@ def scaling(directory: str | None, endpoint: str, variant: str, since: str, out:
 
 
 def variants_of(client: Client, endpoint: str, variant: str) -> list[str]:
-    """The variant that is asked for, or all of the endpoint. What a deleted endpoint told stays: then the variant must be named."""
+    """The variant that is asked for, or all of the endpoint. What a deleted endpoint told stays: then the variant must be named.
+    Of an inference component, the stream of its decisions."""
+    component = component_of(endpoint)
+    if component:
+        found = client.call("sagemaker", "DescribeInferenceComponent", {"InferenceComponentName": component})
+        if variant or found["EndpointName"] != endpoint.partition("/")[0]:
+            where = f"{component} is a component of endpoint {found['EndpointName']} and has no variants of its own"
+            raise Refused(f"{where}: `clary scaling {found['EndpointName']}/{component}`", NOT_FOUND)
+        return [decisions.COPIES_STREAM]
     try:
         described = client.call("sagemaker", "DescribeEndpoint", {"EndpointName": endpoint})
     except ApiFailure as error:
@@ -80,7 +98,9 @@ def read(client: Client, endpoint: str, variant: str, start: float, now: float, 
     found: dict[str, list[tuple[float, float]]] = {}
     for row in client.pages("monitoring", "GetMetricData", "MetricDataResults", asked):
         found.setdefault(row["Id"], []).extend(zip(map(float, row["Timestamps"]), row["Values"], strict=True))
-    events = [event for event in events_of(client, endpoint, variant, start) if event.at >= start]
+    events = [
+        event for event in events_of(client, component_of(endpoint) or endpoint, variant, start) if event.at >= start
+    ]
     activities = [] if events else activities_of(client, endpoint, variant, start)
     return Story(endpoint, variant, begin, now, period, points(found, period), events, activities)
 
@@ -110,9 +130,10 @@ def events_of(client: Client, endpoint: str, variant: str, start: float) -> Iter
 
 
 def activities_of(client: Client, endpoint: str, variant: str, start: float) -> list[dict[str, Any]]:
+    component = component_of(endpoint)
     asked = {
         "ServiceNamespace": "sagemaker",
-        "ResourceId": f"endpoint/{endpoint}/variant/{variant}",
+        "ResourceId": f"inference-component/{component}" if component else f"endpoint/{endpoint}/variant/{variant}",
         "IncludeNotScaledActivities": True,
     }
     rows = client.pages("application-autoscaling", "DescribeScalingActivities", "ScalingActivities", asked)

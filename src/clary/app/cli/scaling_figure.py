@@ -1,4 +1,5 @@
-"""What `clary scaling` shows of a variant: which metrics, and the figure that they make with the decisions. Pure."""
+"""What `clary scaling` shows of a variant, or of an inference component (ENDPOINT/COMPONENT): which metrics, and the figure that they make
+with the decisions. Pure."""
 
 from __future__ import annotations
 
@@ -19,6 +20,7 @@ _FINE = 3 * 3600.0  # how long seconds are kept
 _PERIODS = (1, 5, 10, 30, 60, 300, 900, 3600, 21_600, 86_400)
 
 CLARY, AWS, HOSTS = "clary/Endpoints", "AWS/SageMaker", "/aws/sagemaker/Endpoints"
+COMPONENTS = "/aws/sagemaker/InferenceComponents"  # in place of HOSTS
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,14 +71,25 @@ def period_of(start: float, end: float, now: float, most: int = MOST_POINTS) -> 
     return next((p for p in _PERIODS if p >= least and (end - start) / p <= most), _PERIODS[-1])
 
 
+def component_of(endpoint: str) -> str:
+    """The inference component's name; "" of an endpoint."""
+    return endpoint.rpartition("/")[2] if "/" in endpoint else ""
+
+
 def queries(endpoint: str, variant: str, period: int) -> list[dict[str, Any]]:
     """For GetMetricData."""
-    where = [{"Name": "EndpointName", "Value": endpoint}, {"Name": "VariantName", "Value": variant}]
+    component = component_of(endpoint)
+    named = {"InferenceComponentName": component} if component else {"EndpointName": endpoint, "VariantName": variant}
+    where = [{"Name": name, "Value": value} for name, value in named.items()]
     return [
         {
             "Id": metric.key,
             "MetricStat": {
-                "Metric": {"Namespace": metric.namespace, "MetricName": metric.name, "Dimensions": where},
+                "Metric": {
+                    "Namespace": COMPONENTS if component and metric.namespace == HOSTS else metric.namespace,
+                    "MetricName": metric.name,
+                    "Dimensions": where,
+                },
                 "Period": period,
                 "Stat": metric.statistic,
             },
@@ -144,7 +157,7 @@ def figure(story: Story) -> Figure:
     )
     shown, more = marks(story)
     return Figure(
-        f"Scaling of {story.endpoint}, variant {story.variant}",
+        f"Scaling of {title(story)}",
         story.start,
         story.end,
         panels,
@@ -153,6 +166,11 @@ def figure(story: Story) -> Figure:
         gap=max(3.0 * story.period, 1.5 * IDLE_EVERY),
         more=more,
     )
+
+
+def title(story: Story) -> str:
+    endpoint, _, component = story.endpoint.partition("/")
+    return f"{endpoint}, component {component}" if component else f"{endpoint}, variant {story.variant}"
 
 
 def _asked(story: Story) -> list[Point]:

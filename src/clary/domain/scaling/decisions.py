@@ -24,6 +24,7 @@ from clary.domain.scaling.signals import Reason, Term
 
 STAFFING, SIZE, FLEET, HOLD, RANGE = "staffing", "size", "fleet", "hold", "range"
 KEEP_DAYS = 14
+COPIES_STREAM = "copies"  # of an inference component, which has no variant
 AGAIN = 60.0  # seconds after which an unchanged decision is told again, while requests come
 CALM = 5.0
 FIGURES = ("psi",)  # terms that are figures of the decision, not candidates
