@@ -44,6 +44,14 @@ async def test_a_policy_makes_no_alarms(scaling: Scaling, where: dict[str, Any])
     await scaling("DeleteScalingPolicy", **where, PolicyName="p99")
 
 
+async def test_a_variant_with_an_objective_may_go_to_zero(scaling: Scaling) -> None:
+    await scaling.registered()
+    code, message = await scaling.refused("RegisterScalableTarget", **WHERE, MinCapacity=0, MaxCapacity=4)
+    assert (code, "put its policy first" in message) == ("ValidationException", True)
+    await scaling("PutScalingPolicy", **WHERE, **policy())
+    await scaling("RegisterScalableTarget", **WHERE, MinCapacity=0, MaxCapacity=4)
+
+
 @pytest.mark.parametrize("value", [0.0, -5.0, 1e18, float("nan"), float("inf")])
 async def test_objectives_that_cannot_be(scaling: Scaling, value: float) -> None:
     await scaling.registered()
@@ -112,7 +120,6 @@ async def test_tags_that_are_no_objective(ask: Ask, config: str, value: str) -> 
 @pytest.mark.parametrize(
     ("scaling", "words"),
     [
-        ({**MANAGED, "MinInstanceCount": 0}, "MinInstanceCount must be 1 at least"),
         ({**MANAGED, "MinInstanceCount": 5}, "MinInstanceCount 5 is above MaxInstanceCount 4"),
     ],
 )

@@ -5,9 +5,11 @@ from __future__ import annotations
 import pytest
 from tests.domain.test_endpoints import World, fleet
 
-from clary.domain.autoscaling import MILLICPU, Capacity, place_of
+from clary.domain.autoscaling import INSTANCES, MILLICPU, Capacity, place_of
 from clary.domain.autoscaling_capacity import asked, capacity_of, check
+from clary.domain.endpoint_sizes import asked_boost
 from clary.domain.errors import Invalid
+from clary.domain.routes import Boost
 
 PLACE = place_of("endpoint/e/variant/A", MILLICPU)
 
@@ -45,3 +47,18 @@ def test_less_than_the_kernel_rations_is_refused(world: World) -> None:
         check(world.record, PLACE, MILLICPU, 9, 1000)
     with pytest.raises(Invalid, match="9 thousandths"):
         asked(world.record, PLACE, MILLICPU, 9, world.now)
+
+
+def test_no_replica_is_for_those_whom_something_wakes(world: World) -> None:
+    count = place_of("endpoint/e/variant/A", INSTANCES)
+    with pytest.raises(Invalid, match="those with a latency objective \\(put its policy first\\)"):
+        check(world.record, count, INSTANCES, 0, 4)
+    check(world.record, count, INSTANCES, 0, 4, objective=True)
+    assert capacity_of(world.record, count, INSTANCES).floor == 1
+    world.record = asked_boost(world.record, "A", Boost(5.0))
+    assert capacity_of(world.record, count, INSTANCES).floor == 0
+    world.record = asked(world.record, count, INSTANCES, 0, world.now, steady=True)
+    world.settle()
+    assert (world.record.status, world.ready()) == ("InService", [])
+    assert world.route is not None
+    assert world.route.variants[0].sleeps

@@ -16,9 +16,11 @@ class House(Plain):
     """With a wish."""
 
     wish: dict[str, Any] | None = None
+    count = 0
 
     def wants(self, to: int) -> None:
-        self.wish = {"from": self.capacity.desired, "to": to, "why": "because", "policy": "p99"}
+        self.count = self.count + 1
+        self.wish = {"from": self.capacity.desired, "to": to, "why": "because", "policy": "p99", "at": self.count}
 
     def turn(self) -> Decision[Any]:
         def seeing(record: Any, seen: Seen, now: float) -> Decision[Any]:
@@ -65,6 +67,16 @@ def test_an_old_wish_does_nothing() -> None:
     assert house.record.document["activity"] is None
 
 
+def test_a_wish_is_acted_on_once() -> None:
+    house = House(low=0)
+    house.wants(0)
+    assert house.settle() == 0
+    house.capacity = replace(house.capacity, desired=1, running=1)  # woken by a request
+    assert house.settle() == 1
+    house.wants(0)
+    assert house.settle() == 0
+
+
 def test_the_largest_capacity_that_a_policy_wants_wins() -> None:
     house = House(current=2)
     house.alarm(house.stepping("steps", by=4), 90)
@@ -106,3 +118,11 @@ def test_a_refusal_is_kept_for_the_policy_to_see() -> None:
     house.turn()
     assert (house.last["StatusCode"], house.record.document["refused"]) == ("Unfulfilled", "no room")
     assert house.record.document["retry"] > house.now
+
+
+def test_what_nothing_would_wake_keeps_one() -> None:
+    house = House(low=0, current=0)
+    house.capacity = replace(house.capacity, floor=1)
+    assert house.settle() == 1
+    house.alarm(house.tracking(), 1, above=False)
+    assert house.settle() == 1

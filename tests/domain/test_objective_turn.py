@@ -165,7 +165,7 @@ def test_the_same_samples_are_decided_by_once() -> None:
     house.now += 0.1
     step = house.turn()
     assert (step.decision.commands, house.record) == ((), before)
-    assert step.decision.again == pytest.approx(0.8)
+    assert step.decision.again == pytest.approx(3.0)
 
 
 def test_samples_that_stop_hold_and_say_so() -> None:
@@ -335,6 +335,62 @@ def test_starts_are_remembered() -> None:
     seen = Seen(house.endpoint, BOTH, house.live, house.recent, 8, starts=(8.25,))
     step = objective_turn.decide(house.record, seen, NOW)
     assert step.decision.record.document["starts"] == [8.25]
+
+
+# -- to zero ----------------------------------------------------------------------------------------------------------------------
+
+ZERO = Asked("p", 10.0, Range(0, 4, True), keep=30.0)
+
+
+def idle(house: House, seconds: int) -> None:
+    for _ in range(seconds):
+        house.second(0)
+        house.grant()
+        house.settle()
+
+
+def test_the_last_replica_goes_after_a_long_rest_where_a_start_is_quick_enough() -> None:
+    house = House(ZERO)
+    house.record = replace(house.record, document={**house.record.document, "starts": [2.0, 2.5]})
+    house.turn()
+    house.second(5)
+    idle(house, 85)
+    assert house.variant.count == 1
+    idle(house, 15)
+    assert house.variant.count == 0
+    assert house.variant.sleeps
+    house.change(count=1)  # as the endpoint's turn wakes it
+    house.settle()
+    house.turn()
+    assert house.variant.count == 1
+    house.second(1)
+    idle(house, 60)
+    assert house.variant.count == 1
+
+
+@pytest.mark.parametrize(
+    ("starts", "objective", "why"),
+    [
+        ([], 10.0, "One replica stays, parked: no start of it was measured yet."),
+        ([12.0], 10.0, "One replica stays, parked: a start takes 12 s, and the request that wakes it would be late."),
+        ([9.95], 10.0, "One replica stays, parked: a start takes 9.9 s, and the request that wakes it would be late."),
+    ],
+)
+def test_else_one_stays_and_the_decision_says_so(starts: list[float], objective: float, why: str) -> None:
+    house = House(replace(ZERO, objective=objective))
+    house.record = replace(house.record, document={**house.record.document, "starts": starts})
+    house.turn()
+    house.second(5)
+    idle(house, 200)
+    assert house.variant.count == 1
+    assert house.events[-1].why.endswith(why)
+
+
+def test_a_variant_at_zero_without_its_objective_gets_a_replica() -> None:
+    house = House(ZERO, count=0)
+    seen = Seen(house.endpoint, None, house.live)
+    step = objective_turn.decide(house.record, seen, NOW)
+    assert step.decision.commands == (Ask(INSTANCES, 1, 0),)
 
 
 # -- who asks ---------------------------------------------------------------------------------------------------------------------

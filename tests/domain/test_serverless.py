@@ -13,7 +13,7 @@ from clary.domain.endpoint_routes import route_of
 from clary.domain.errors import Invalid
 from clary.domain.fleets import Fleet, Plant, new_fleet
 from clary.domain.resources import Record, Scope
-from clary.domain.routes import VariantView
+from clary.domain.routes import Boost, VariantView
 from clary.domain.serverless import Rest
 
 REST = Rest(workers=60, replica=900)
@@ -131,3 +131,20 @@ def test_its_size_is_that_of_all_it_may_run_at_once() -> None:
     size = instances.find(fleet().variants[0].instance_type)
     assert size is not None
     assert (size.name, size.memory, size.vcpu) == ("serverless 2048 MB x 5", 5 * 2048 << 20, 6)
+
+
+def test_a_variant_with_an_objective_sleeps_where_its_last_replica_went_and_wakes() -> None:
+    made = instance_fleet()
+    [variant] = made.variants
+    awake = made.with_variant(replace(variant, boost=Boost(5.0)))
+    sleeping = made.with_variant(replace(variant, boost=Boost(5.0), count=0))
+    views = {"A@f2": VariantView("A", key="A@f2", queued=1, idle=9999.0)}
+    assert (awake.variants[0].sleeps, sleeping.variants[0].sleeps) == (False, True)
+    assert count(serverless.tended(sleeping, views, REST, True)) == 1
+    assert count(serverless.tended(awake, views, REST, True)) == 1
+    plain = made.with_variant(replace(variant, count=0))
+    assert count(serverless.tended(plain, views, REST, True)) == 0
+    record = Record("endpoint", Scope("0", "r"), "e", "arn:e", "InService", 0.0, 0.0, {})
+    for fleet_, sleeps in ((awake, False), (sleeping, True), (plain, False)):
+        [route] = route_of(record, Plant("s", serving=fleet_), 1, 2, 60.0).variants
+        assert route.sleeps is sleeps

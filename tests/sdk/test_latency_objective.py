@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -178,4 +179,21 @@ def test_an_endpoint_config_that_says_so_scales_by_itself(user: User, scaling: A
     until(lambda: user.status(endpoint), lambda status: status == "InService")
     assert scaling.describe_scalable_targets(ServiceNamespace="sagemaker")["ScalableTargets"] == []
     assert {each["policy"] for each in decisions(user, endpoint)} == {"clary:latency-objective-ms"}
+    user.sm.delete_endpoint(EndpointName=endpoint)
+
+
+def test_a_variant_goes_to_zero_and_the_next_request_wakes_it(user: User, scaling: Any) -> None:
+    model = user.scripted({"code/inference.py": SLEEPS}, {}, PYTHON)
+    tags = [{"Key": "clary:latency-objective-ms", "Value": "30000"}]
+    endpoint = user.endpoint({"ModelName": model}, Tags=tags)
+    scaling.register_scalable_target(**target(endpoint, INSTANCES), MinCapacity=1, MaxCapacity=2)
+    scaling.put_scaling_policy(**target(endpoint, INSTANCES), **objective(30_000, ScaleInCooldown=1))
+    scaling.register_scalable_target(**target(endpoint, INSTANCES), MinCapacity=0)
+    assert user.ask(endpoint, "0.01", ContentType="text/plain") == b"slept"
+    until(lambda: shape(user, endpoint)[:2], lambda seen: seen == (0, 0), 120)
+    assert user.status(endpoint) == "InService"
+    began = time.monotonic()
+    assert user.ask(endpoint, "0.01", ContentType="text/plain") == b"slept"
+    assert time.monotonic() - began < 30.0
+    assert shape(user, endpoint)[0] == 1
     user.sm.delete_endpoint(EndpointName=endpoint)

@@ -10,11 +10,13 @@ from clary.api import alarms, paging, records, tagging
 from clary.api.call import Call, Params
 from clary.api.errors import ApiError
 from clary.api.registry import operation
-from clary.domain import autoscaling_capacity
+from clary.domain import autoscaling_capacity, latency_objectives
 from clary.domain.autoscaling import (
     ACTION,
     ACTIVE,
     ACTIVITY,
+    INSTANCES,
+    MILLICPU,
     NAMESPACE,
     POLICY,
     ROLE,
@@ -27,6 +29,7 @@ from clary.domain.autoscaling import (
     target_arn,
     target_name,
 )
+from clary.domain.endpoints import plant_of
 from clary.domain.errors import AlreadyExists, Invalid, NotFound, Stale
 from clary.domain.resources import Query, Record
 
@@ -49,7 +52,7 @@ async def register_scalable_target(call: Call, params: Params) -> Params:
         known = await call.store.get(TARGET, call.scope, name)
         low, high = _range(params, known.document if known else None)
         try:
-            autoscaling_capacity.check(found, place, dimension, low, high)
+            autoscaling_capacity.check(found, place, dimension, low, high, await _has_objective(call, found, resource))
         except NotFound as error:
             raise Invalid(error.message) from None
         try:
@@ -58,6 +61,18 @@ async def register_scalable_target(call: Call, params: Params) -> Params:
             continue
         return {"ScalableTargetARN": record.arn}
     raise Stale("The target is being changed by others at the moment; try again.")
+
+
+async def _has_objective(call: Call, resource: Record, id: str) -> bool:
+    """Whether a latency objective decides the variant."""
+    plant = plant_of(resource)
+    fleet = plant.serving or plant.incoming
+    if fleet is not None and fleet.objective:
+        return True
+    policies = [
+        each for dimension in (INSTANCES, MILLICPU) for each in await parts(call, POLICY, target_name(id, dimension))
+    ]
+    return any(latency_objectives.is_latency(each.document["request"]) for each in policies)
 
 
 def _range(params: Params, known: Mapping[str, Any] | None) -> tuple[int, int]:

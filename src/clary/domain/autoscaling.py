@@ -137,13 +137,14 @@ def activity_id(target: Record, number: int) -> str:
 @dataclass(frozen=True, slots=True)
 class Capacity:
     """What a target has at the moment. `settled`: nothing of it is being changed, and a change may be asked. `failure` is why the
-    last change was taken back."""
+    last change was taken back, `floor` the least whatever its range says."""
 
     desired: int
     running: int
     settled: bool
     failure: str = ""
     status: str = ""
+    floor: int = 0
 
 
 def triggered(target: Record, alarm: str, policy: str, state: str) -> dict[str, Any]:

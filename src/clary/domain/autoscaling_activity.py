@@ -227,6 +227,8 @@ def overtaken(turn: Turn) -> bool:
     activity, wish = turn.document["activity"], turn.seen.wish
     if not activity.get("steady") or not activity["asked"] or activity.get("refused") or not wish:
         return False
+    if wish["at"] == turn.document.get("wished"):
+        return False
     if not turn.capacity.settled or wish["from"] != turn.capacity.desired or wish["from"] != activity["to"]:
         return False
     words = words_of(turn.document["dimension"])

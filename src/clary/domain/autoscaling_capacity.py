@@ -42,7 +42,9 @@ def capacity_of(record: Record, place: Place, dimension: str) -> Capacity:
         if group[0].count != wanted and steady:  # a change in place that was taken back
             wanted = group[0].count
         return Capacity(wanted, sum(v.ready for v in group), steady, failure, record.status)
-    return Capacity(group[0].count, min(v.ready for v in group), steady, failure, record.status)
+    # without an objective, and a queue, nothing would wake it
+    floor = 0 if is_asynchronous(record) or group[0].hosting or group[0].boost is not None else 1
+    return Capacity(group[0].count, min(v.ready for v in group), steady, failure, record.status, floor)
 
 
 def asked(record: Record, place: Place, dimension: str, wanted: int, now: float, steady: bool = False) -> Record:
@@ -69,8 +71,9 @@ def asked(record: Record, place: Place, dimension: str, wanted: int, now: float,
     return replace(changed, document={**changed.document, "request": request})
 
 
-def check(record: Record, place: Place, dimension: str, least: int, most: int) -> None:
-    """Invalid for a target that its resource could not be: of another kind of variant, or with a range that it cannot have."""
+def check(record: Record, place: Place, dimension: str, least: int, most: int, objective: bool = False) -> None:
+    """Invalid for a target that its resource could not be: of another kind of variant, or with a range that it cannot have.
+    `objective`: a latency objective decides it."""
     group = variants_of(record, place)
     serverless = bool(group[0].serverless)
     if dimension == PROVISIONED and not serverless:
@@ -83,10 +86,11 @@ def check(record: Record, place: Place, dimension: str, least: int, most: int) -
         endpoint_sizes.check(group[0], least)
     if dimension in (INSTANCES, MILLICPU) and serverless:
         raise Invalid(f"{place.words} is serverless: its scalable dimension is {PROVISIONED}.")
-    if dimension == INSTANCES and least < 1 and not is_asynchronous(record) and not group[0].hosting:
+    sleeps = objective or is_asynchronous(record) or group[0].hosting
+    if dimension == INSTANCES and least < 1 and not sleeps:
         raise Invalid(
-            f"MinCapacity must be 1 at least for {place.words}: only variants of asynchronous endpoints, inference components and "
-            "provisioned concurrency go to 0."
+            f"MinCapacity must be 1 at least for {place.words}: only variants of asynchronous endpoints, those with a latency "
+            "objective (put its policy first), inference components and provisioned concurrency go to 0."
         )
 
 

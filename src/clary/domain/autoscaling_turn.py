@@ -79,7 +79,7 @@ def _prune(turn: Turn) -> None:
 
 def _pull(turn: Turn) -> bool:
     """Whether the capacity is outside of its range, so that nothing else counts."""
-    low, high, now = turn.document["min"], turn.document["max"], turn.capacity.desired
+    low, high, now = max(turn.document["min"], turn.capacity.floor), turn.document["max"], turn.capacity.desired
     if low <= now <= high:
         return False
     if not turn.capacity.settled:
@@ -173,7 +173,8 @@ def _weigh(turn: Turn) -> None:
     opinions = [_opinion(turn, alarm, trigger["policy"]) for alarm, trigger in turn.document["triggers"].items()]
     ready = [o for o in opinions if turn.now >= turn.document["acted"].get(o.alarm, 0.0) + turn.seen.steps[o.alarm]]
     current = turn.capacity.desired
-    if turn.seen.wish and turn.seen.wish["from"] == current:
+    # each wish is acted on once: what it was from may come back for another reason
+    if turn.seen.wish and turn.seen.wish["from"] == current and turn.seen.wish["at"] != turn.document.get("wished"):
         wish = _wish(turn.seen.wish)
         opinions, ready = [*opinions, wish], [*ready, wish]
     turn.candidates = [
@@ -267,7 +268,7 @@ def _scale_in(turn: Turn, ins: list[_Opinion]) -> None:
     if not ins:
         return
     opinion = max(ins, key=lambda o: o.wanted.capacity or 0)
-    to = max(opinion.wanted.capacity or 0, turn.document["min"])
+    to = max(opinion.wanted.capacity or 0, turn.document["min"], turn.capacity.floor)
     if to >= current:
         _say(turn, opinion, "AlreadyAtMinCapacity", opinion.wanted.why)
     else:
@@ -292,7 +293,7 @@ def _go(turn: Turn, opinion: _Opinion, to: int, member: str) -> None:
         return
     if not opinion.alarm:
         start(turn, to, opinion.cause, opinion.wanted.why, steady=True)
-        turn.document["lacks"] = None
+        turn.document |= {"lacks": None, "wished": turn.seen.wish["at"] if turn.seen.wish else None}
         return
     request = opinion.policy["request"]
     tracked = request.get("TargetTrackingScalingPolicyConfiguration")

@@ -104,7 +104,7 @@ def _variant_route(plant: Plant, fleet: Fleet, variant: Variant, cpus: int, rest
         entry=not container.stage,
         direct=container.direct,
         then=route_key(fleet, after) if after is not None else "",
-        sleeps=bool(variant.serverless) and variant.deaths < SLEEPLESS,
+        sleeps=variant.sleeps and variant.deaths < SLEEPLESS,
         concurrency=variant.concurrency,
         warm=variant.warm,
         rest=rest,

@@ -113,6 +113,11 @@ class Variant:
         return instances.sized(self.instance_type, self.millicpu, self.memory, burst)
 
     @property
+    def sleeps(self) -> bool:
+        """Whether requests are held while it has no replica, and one comes: it is serverless, or its objective let the last one go."""
+        return bool(self.serverless) or (self.boost is not None and not self.count)
+
+    @property
     def hosting(self) -> bool:
         """It has instances and no model: inference components are placed on it."""
         return not self.container.image

@@ -26,13 +26,16 @@ from clary.domain.routes import Boost
 from clary.domain.scaling import words
 from clary.domain.scaling.decisions import FLEET, HOLD, SIZE, STAFFING, Event, State, candidates_of, worth
 from clary.domain.scaling.policy import ClaryPolicy
+from clary.domain.scaling.retreat import may_sleep
 from clary.domain.scaling.samples import Recent
 from clary.domain.scaling.shape import NO_ROOM, Bounds, Have, Shape, allowance_of, policy_of, shape
 from clary.domain.scaling.signals import STALE, Current, Desired, Memory, Reason, Sample
 from clary.domain.scaling.staffing import tail
 
 TICK = 2.0  # seconds after which a variant is looked at without news of its front
-ONCE = 0.9  # seconds in which the same samples are decided by once
+ONCE = (
+    STALE + 0.1
+)  # seconds in which the same samples are decided by once: a change of the endpoint is no news of its load
 SAVED_EVERY = 30.0  # seconds between two savings of nothing but the memory
 AGAIN_LARGER, AGAIN_ANOTHER = 300.0, 60.0  # seconds after which a size, a replica without room is asked for again
 REST = 10.0  # seconds after the endpoint took no change
@@ -80,6 +83,8 @@ def decide(record: Record, seen: Seen, now: float) -> Step:
     if seen.endpoint is None or not group or seen.asked is None:
         boosted = bool(group) and (group[0].boost is not None or group[0].allowance)
         commands: tuple[Command, ...] = (Staff(None, 0),) if boosted else ()
+        if group and not group[0].count:
+            commands = (*commands, Ask(INSTANCES, 1, 0))  # nothing would wake it any more
         return Step(Decision(record, commands, remove=True), seen.live)
     live, heard = seen.live, seen.recent.at if seen.recent is not None else 0.0
     since = now - live.decided
@@ -188,7 +193,7 @@ def _bounds(turn: _Turn, have: Have) -> Bounds:
     unlimited = replace(variant, allowance=1)
     fixed = workers_of(unlimited, turn.seen.cpus)
     return Bounds(
-        count.least,
+        max(count.least, 0 if _may_sleep(turn) else 1),
         count.most,
         millicpu.least,
         millicpu.most,
@@ -198,6 +203,29 @@ def _bounds(turn: _Turn, have: Have) -> Bounds:
         full["why"] if full else "",
         turn.larger,
         turn.another,
+    )
+
+
+def _may_sleep(turn: _Turn) -> bool:
+    """Whether the last replica may go: the request that wakes it is still in time. What the start costs must have been measured."""
+    recent, starts = turn.seen.recent, turn.document["starts"]
+    if turn.asked.count is None or turn.asked.count.least or not starts:
+        return False
+    if recent is None or not recent.samples:
+        return not turn.variant.count  # it sleeps: without news it goes on
+    last = recent.samples[-1]
+    return may_sleep(max(starts), tail(last.service, last.spread), turn.asked.objective)
+
+
+def _stays(turn: _Turn) -> str:
+    """Why the last replica stays where none would be allowed."""
+    if turn.asked.count is None or turn.asked.count.least or turn.variant.count > 1 or _may_sleep(turn):
+        return ""
+    starts = turn.document["starts"]
+    if not starts:
+        return " One replica stays, parked: no start of it was measured yet."
+    return (
+        f" One replica stays, parked: a start takes {max(starts):.2g} s, and the request that wakes it would be late."
     )
 
 
@@ -255,6 +283,7 @@ def _event(turn: _Turn, desired: Desired, made: Shape, have: Have, allowance: in
         why = f"Keep what there is: {recent.absurd}, which cannot be, and nothing is decided by it."
     if millicpu != have.millicpu:
         why += f" Each is to have {millicpu} millicpu, not {have.millicpu}."
+    why += _stays(turn)
     if made.why:
         why += f" {made.why[0].upper()}{made.why[1:]}."
     refused = made.why if made.stuck else _blocked(turn, made, have, after)
@@ -320,7 +349,13 @@ def _do(turn: _Turn, event: Event, have: Have) -> None:
         if one is None or wanted == now or event.refused:
             continue
         if one.target:
-            wishes[dimension] = {"from": now, "to": wanted, "why": event.why, "policy": asked.policy}
+            wishes[dimension] = {
+                "from": now,
+                "to": wanted,
+                "why": event.why,
+                "policy": asked.policy,
+                "at": turn.now,
+            }
         else:
             turn.commands.append(Ask(dimension, wanted, now))
     news = _amounts(wishes) != _amounts(turn.document["wish"])

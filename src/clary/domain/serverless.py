@@ -113,15 +113,15 @@ def changed(variant: Variant, row: Mapping[str, Any]) -> Variant:
 
 
 def tended(fleet: Fleet, views: Mapping[str, VariantView], rest: Rest, settled: bool) -> Fleet:
-    """The fleet that serves, with its sleepers woken when somebody waits (in any status), and, when `settled`, put to sleep when nobody
-    came for a long time. `views` are by the key of their route."""
+    """The fleet that serves, with its sleepers woken when somebody waits (in any status), and, when `settled`, serverless ones put to
+    sleep when nobody came for a long time. `views` are by the key of their route."""
     for variant in fleet.variants:
         view = views.get(route_key(fleet, variant))
-        if view is None or not variant.serverless:
+        if view is None or not variant.sleeps:
             continue
         if variant.count == 0 and view.queued:
             fleet = fleet.with_variant(replace(variant, count=1))
-        elif settled and variant.count and not variant.warm and view.idle >= rest.replica:
+        elif settled and variant.serverless and variant.count and not variant.warm and view.idle >= rest.replica:
             fleet = fleet.with_variant(replace(variant, count=0))
     return fleet
 

@@ -60,6 +60,7 @@ class _Known:
     requests: list[Mapping[str, Any]] = field(default_factory=list)
     looked: float = 0.0
     coming: dict[str, float] = field(default_factory=dict)  # replica -> when it was first seen on its way
+    starts: tuple[float, ...] = ()  # of replicas that came since the last decision
 
 
 class ObjectiveSubject:
@@ -115,7 +116,8 @@ class ObjectiveSubject:
         cpus = self._ports.cpus()
         asked = await self._asked(record, fleet, group, known, (cpus, now)) if fleet is not None and group else None
         key = (scope.account, scope.region, name, variant)
-        return Seen(endpoint, asked, known.live, self.gathered.of(key), cpus, _starts(known, group, now))
+        known.starts += _starts(known, group, now)
+        return Seen(endpoint, asked, known.live, self.gathered.of(key), cpus, known.starts)
 
     async def _asked(
         self, record: Record, fleet: Fleet, group: tuple[Variant, ...], known: _Known, here: tuple[int, float]
@@ -139,7 +141,9 @@ class ObjectiveSubject:
         if step.decision.remove:
             self._forget(record)
         else:
-            self._known[record.arn].live = step.live
+            known = self._known[record.arn]
+            known.starts = () if step.live is not known.live else known.starts
+            known.live = step.live
         return step.decision
 
     def _forget(self, record: Record) -> None:

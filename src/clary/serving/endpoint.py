@@ -21,6 +21,7 @@ from clary.serving.queue import Variant
 from clary.serving.replicas import Replica
 from clary.serving.routing import Shares
 from clary.serving.shadow import Mirror
+from clary.serving.sleeper import Sleeper
 from clary.serving.targets import MultiVariant
 
 
@@ -108,11 +109,13 @@ class Endpoint:
             return MultiVariant(
                 wanted, errors, self._request_id, self._soon, self._arm, self._later, self.key, self._questions
             )
-        if wanted.concurrency or wanted.sleeps:
+        if wanted.concurrency or (wanted.sleeps and wanted.boost is None):
             return ElasticVariant(
                 wanted, errors, self._request_id, self._soon, self._arm, self._later, lambda: self._changed(self.route)
             )
-        return Variant(wanted, errors, self._request_id, self._soon, self._arm, self._later)
+        return Sleeper(
+            wanted, errors, self._request_id, self._soon, self._arm, self._later, lambda: self._changed(self.route)
+        )
 
     def _names_model(self, route: VariantRoute) -> bool:
         """Whether a request to this variant must name a model: for its own container, or for one behind it."""

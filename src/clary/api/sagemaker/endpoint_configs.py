@@ -87,11 +87,6 @@ def _check_managed(variant: Mapping[str, Any], objective: float) -> None:
             f"those with a latency objective: tag the endpoint config with {latency_objectives.TAG}, or register a scalable target."
         )
     least, most = scaling.get("MinInstanceCount", 1), scaling.get("MaxInstanceCount")
-    if least < 1:
-        raise Invalid(
-            f"ManagedInstanceScaling of variant '{name}': MinInstanceCount must be 1 at least. Variants of real-time endpoints do not go "
-            "to 0; serverless and asynchronous endpoints and inference components do."
-        )
     if most is not None and most < least:
         raise Invalid(
             f"ManagedInstanceScaling of variant '{name}': MinInstanceCount {least} is above MaxInstanceCount {most}."

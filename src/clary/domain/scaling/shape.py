@@ -21,6 +21,7 @@ ALLOWANCE = 8  # workers of a replica at least: parked ones cost memory only
 MOST_ALLOWANCE = 256
 VCPU = 1000  # thousandths
 NO_ROOM = "no-room"
+IDLE = 3.0  # times as long as capacity outlives the need for it the last replica is kept without a request
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +86,8 @@ def policy_of(objective: float, keep: float, bounds: Bounds, have: Have, floor: 
     """The policy as it decides for these bounds. Where there is no room for more replicas, those that are asked are the most."""
     full = bounds.full and not bounds.another
     most = min(bounds.most, max(bounds.least, have.asked)) if full else bounds.most
-    return ClaryPolicy(objective, bounds.least, most, ready_of(bounds, have), keep=keep, floor=min(floor, most))
+    ready, floor = ready_of(bounds, have), min(floor, most)
+    return ClaryPolicy(objective, bounds.least, most, ready, keep=keep, idle=IDLE * keep, floor=floor)
 
 
 def shape(desired: Desired, bounds: Bounds, have: Have) -> Shape:
