@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import sys
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -12,13 +11,14 @@ import pytest
 from tests.sdk.acts import PYTHON, User, until
 from tests.sdk.conftest import Server
 
+from clary.app.machine import measure
+
 pytestmark = [pytest.mark.live, pytest.mark.slow]
 
 MODEL = "def model_fn(model_dir):\n    return None\n\ndef predict_fn(body, model):\n    return body\n"
 KIND, JOB = "ml.c5.large", "ml.t3.medium"  # 2 vCPU, 4 GiB
-CPUS = len(os.sched_getaffinity(0))
+CPUS, MEMORY = measure().cpus, measure().memory
 ALL = CPUS // 2  # so many are the machine
-MEMORY = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
 
 
 @pytest.fixture(scope="module")

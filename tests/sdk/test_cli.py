@@ -16,6 +16,8 @@ from pathlib import Path
 import pytest
 from tests.sdk.conftest import Server
 
+from clary.app.machine import measure
+
 pytestmark = pytest.mark.live
 
 
@@ -42,14 +44,14 @@ def test_top(server: Server) -> None:
     shown = once.stdout
     # others may have endpoints on this server
     assert shown.endswith("\nno endpoints, and nothing runs\n") or "READY" in shown
-    assert shown.startswith(f"{len(os.sched_getaffinity(0))} vCPU, ")
+    assert shown.startswith(f"{measure().cpus} vCPU, ")
 
 
 def test_capacity(server: Server) -> None:
     """Nobody reads it without a key; status, top and doctor say the same of the machine."""
     shown = json.loads(clary(server, "capacity", "--json").stdout)
     assert set(shown) == {"policy", "machine", "free", "holders", "waiting"}
-    assert shown["machine"]["cpus"] == len(os.sched_getaffinity(0))
+    assert shown["machine"]["cpus"] == measure().cpus
     assert " vCPU, " in clary(server, "capacity").stdout
     assert "\nmachine: " in clary(server, "status").stdout
     assert "machine: " in clary(server, "doctor").stdout
