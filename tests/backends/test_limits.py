@@ -203,6 +203,17 @@ async def test_what_runs_in_the_background_gives_way(limited: Sandboxes) -> None
     assert first > 4 * last, (first, last)
 
 
+async def test_without_memory_a_job_goes_before_a_replica_and_both_before_clary(limited: Sandboxes) -> None:
+    tell = "print(open('/proc/self/oom_score_adj').read(), flush=True)"
+    scores = []
+    for key, background in (("replica", False), ("job", True)):
+        seen, log = await limited.run(key, PYTHON, "-c", tell, background=background)
+        assert seen.exit_code == 0, log
+        scores.append(int(log.split()[-1]))
+    own = int(Path("/proc/self/oom_score_adj").read_text())
+    assert own < scores[0] < scores[1]
+
+
 async def test_running_figures(limited: Sandboxes) -> None:
     script = "taken = bytearray(100 << 20); print('up', flush=True); import time; time.sleep(60)"
     handle = await limited.start("figures", PYTHON, "-c", script)

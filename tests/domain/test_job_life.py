@@ -144,6 +144,25 @@ def test_a_full_machine_makes_it_wait_and_says_so() -> None:
     assert again.record == decision.record, "waiting on changes nothing"
 
 
+def test_figures_that_move_are_told_now_and_then_and_another_reason_at_once() -> None:
+    claim = Claim("other", (Fit(1.0, GIB, 0),), NOW - 100)
+
+    def look(record: Record, now: float, free: int, **changes: Any) -> Record:
+        machine = replace(MACHINE, available=free << 20)
+        return decide(record, replace(SEEN, book=Book(machine, "fit", now, (claim,)), **changes), now).record
+
+    first = look(job(), NOW, 100)
+    assert "100 MiB of memory are free" in first.document["transitions"][-1]["StatusMessage"]
+    same = first
+    for second in range(1, 30):
+        same = look(same, NOW + second, 100 + second)
+    assert same == first, "nothing is saved"
+    later = look(same, NOW + 30, 130)
+    assert "130 MiB of memory are free" in later.document["transitions"][-1]["StatusMessage"]
+    other = look(later, NOW + 31, 130, ahead=1)
+    assert "1 training job(s) came earlier" in other.document["transitions"][-1]["StatusMessage"]
+
+
 def test_earlier_jobs_go_first() -> None:
     assert jobs.secondary(decide(job(), replace(SEEN, ahead=1), NOW).record.document) == "Pending"
 

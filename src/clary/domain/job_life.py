@@ -6,6 +6,7 @@ first (closing), what is left is removed second, and only then the status moves:
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
@@ -39,6 +40,8 @@ from clary.domain.workload import Observation, RunState
 
 TICK = 1.0  # seconds between looks at a running job's log
 WAIT_TICK = 2.0  # and at one that waits for capacity
+TOLD_AGAIN = 30.0  # seconds until the figures of the same reason are told anew
+_FIGURES = re.compile(r"[\d.]+")
 
 _PREPARING = ("channels", "code", "environment", "syncs")
 _STOPPED: Mapping[str, Any] = {"fact": JobFact.ENDED, "secondary": "Stopped", "message": "Training job stopped"}
@@ -106,8 +109,20 @@ def _waiting(record: Record, admission: Admission, now: float) -> Decision[Comma
         status = "MaxWaitTimeExceeded" if spot else "Stopped"
         message = f"The job waited longer than {limit} seconds for capacity"
         return _over(record, {"fact": JobFact.TIME_UP, "secondary": status, "message": message}, now)
+    last = record.document["transitions"][-1]
+    if (
+        last["Status"] == "Pending"
+        and now - record.modified < TOLD_AGAIN
+        and _shape(last["StatusMessage"]) == _shape(admission.reason)
+    ):
+        return Decision(record, again=WAIT_TICK)  # the figures move all the time: they are no news
     pending = entered(record.document, "Pending", admission.reason, now)
     return Decision(_with(record, pending, now), again=WAIT_TICK)
+
+
+def _shape(reason: str) -> str:
+    """The reason without its figures."""
+    return _FIGURES.sub("#", reason)
 
 
 def _wanted(request: Mapping[str, Any]) -> tuple[str, ...]:
