@@ -1,12 +1,15 @@
 """scripts/bench league [--traces FOLDER] [--out FOLDER] [--json] [--no-peers]: Clary's scaling policy against every known autoscaler, on
-replayed traffic, in the simulator (rules: scaling reference 3). Writes league.csv and pictures; prints the table, the steps and the
-goals. Each trace's runs are a process's own; two run at once.
+replayed traffic, in the simulator (rules: scaling reference 3). Without --traces it makes traces of different characters itself. Writes
+league.csv and pictures; prints the tables, the steps, twelve endpoints on one machine, and the goals. Each trace's runs are a process's
+own; two run at once.
 """
 
 from __future__ import annotations
 
+import argparse
 import csv
 import json
+import math
 import sys
 import time
 from collections.abc import Callable, Iterable, Sequence
@@ -15,24 +18,20 @@ from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any
 
-from benchmarks import common, league_goals, league_plots, league_runs, league_steps
+from benchmarks import (
+    common,
+    league_goals,
+    league_machine,
+    league_made,
+    league_plots,
+    league_runs,
+    league_shipped,
+    league_sources,
+    league_steps,
+)
 from benchmarks.league_runs import CLARY, NO_BOOST, Job, Row
-from clary.sim import traces
 
-BURSTY = 1.3  # variance of arrivals over a Poisson stream's, from one bin to the next, above which a trace is bursty
 PROCESSES = 2
-
-
-def kind(path: Path) -> str:
-    """smooth, bursty or sparse, from the counts alone."""
-    trace = traces.read(path)
-    if not trace.dense:
-        return "sparse"
-    if trace.width > 3.0:
-        return "smooth"
-    differences = trace.counts[1:] - trace.counts[:-1]
-    shape = float((differences**2).sum() / (2 * trace.counts.sum()))
-    return "bursty" if shape > BURSTY else "smooth"
 
 
 def play_all(jobs: Sequence[Job]) -> list[Row]:
@@ -50,6 +49,10 @@ def spread(pool: ProcessPoolExecutor, function: Callable[[Any], Any], work: Iter
         found.append(result)
         common.say(f"{what}: {len(found)} done, {time.monotonic() - began:.0f} s")
     return found
+
+
+def rows_of(pool: ProcessPoolExecutor, work: Iterable[Sequence[Job]], what: str) -> list[Row]:
+    return [row for rows in spread(pool, play_all, work, what) for row in rows]
 
 
 def write(rows: Sequence[Row], folder: Path) -> None:
@@ -70,44 +73,79 @@ def table(rows: Sequence[Row]) -> str:
     return "\n".join(lines)
 
 
-def main() -> int:
-    def extra(parser: Any) -> None:
-        parser.add_argument("--traces", type=Path, required=True, help="a folder of NAME.csv.gz (t_seconds,requests)")
-        parser.add_argument("--out", type=Path, default=Path("build/league"), help="where league.csv and pictures go")
+def sources(folder: Path | None, out: Path) -> tuple[list[Path], list[str]]:
+    """The traces, and what is to be said of them."""
+    if folder is None:
+        paths = league_made.write(out / "traces")
+        return paths, [f"no --traces: {len(paths)} traces are made by this program (benchmarks/league_made.py, seed 1)"]
+    paths = league_sources.find(folder)
+    shares = {path.name: league_sources.share(path) for path in paths}
+    return paths, [f"{name} is thinned: one request in {1 / s:.1f} is kept" for name, s in shares.items() if s < 1.0]
 
-    args = common.arguments("league", extra)
-    paths = sorted(args.traces.glob("*.csv.gz"))
-    if not paths:
-        common.say(f"{args.traces} has no *.csv.gz")
-        return 2
-    args.out.mkdir(parents=True, exist_ok=True)
-    kinds = {path.name.removesuffix(".csv.gz"): kind(path) for path in paths}
-    bursty = [path for path in paths if kinds[path.name.removesuffix(".csv.gz")] == "bursty"]
+
+def contest(paths: Sequence[Path], peers: bool, out: Path) -> tuple[list[Row], list[common.Row], list[str]]:
+    """Everything that is run: rows, goals, tables."""
+    kinds = {league_sources.stem(path): league_sources.kind(path) for path in paths}
+    bursty = [path for path in paths if kinds[league_sources.stem(path)] == "bursty"]
     keys = [(n, times, s) for n in league_steps.contestants() for times in (3.0, 10.0) for s in league_steps.STARTS]
     with ProcessPoolExecutor(PROCESSES) as pool:
         step_results = dict(zip(keys, spread(pool, play_step, keys, "steps"), strict=True))
-        work = [[Job(str(path), CLARY, (), patience=2.5, hours=3.0)] for path in bursty]
-        tight = [row for rows in spread(pool, play_all, work, "tight objective") for row in rows]
+        machine = league_machine.results(spread(pool, league_machine.play, league_machine.jobs(peers), "one machine"))
+        tight = rows_of(
+            pool, [[Job(str(path), CLARY, (), patience=2.5, hours=3.0)] for path in bursty], "tight objective"
+        )
         settings = [(name, tuple(league_runs.GRIDS[name][0].items())) for name in (CLARY, NO_BOOST)]
         work = [[Job(str(path), name, setting, start=8.0) for name, setting in settings] for path in bursty]
-        slow = [row for rows in spread(pool, play_all, work, "start 8 s") for row in rows]
-        work = [league_runs.jobs(path, not args.no_peers) for path in paths]
-        rows = [row for rows in spread(pool, play_all, work, "traces") for row in rows]
-    write(rows, args.out)
-    league_plots.write(rows, args.out)
-    goals = league_goals.costs(
-        rows, {n for n, k in kinds.items() if k == "bursty"}, {n for n, k in kinds.items() if k == "sparse"}
-    )
+        slow = rows_of(pool, work, "start 8 s")
+        both = [[*league_runs.jobs(path, peers), *league_shipped.jobs(path, peers)] for path in paths]
+        played = rows_of(pool, both, "traces")
+    rows = [row for row in played if row.rules == league_runs.EQUAL]
+    shipped = [row for row in played if row.rules == league_shipped.SHIPPED]
+    write(played, out)
+    league_plots.write(rows, shipped, out)
+    goals = league_goals.costs(rows, kinds)
     goals += (league_goals.tight(tight) if tight else []) + league_goals.steps(step_results) + league_goals.ahead(rows)
-    goals += (league_goals.boost(slow) if slow else []) + league_goals.decisions()
+    goals += (league_goals.boost(slow) if slow else []) + league_goals.decisions() + league_machine.goals(machine)
     goals.sort(key=lambda row: int(row.what[:2]))
-    notes = [table(rows), *(league_steps.table(step_results, times) for times in (3.0, 10.0)), f"kinds: {kinds}"]
+    tables = [table(rows), league_shipped.table(shipped)]
+    tables += [league_steps.table(step_results, times) for times in (3.0, 10.0)]
+    return played, goals, [*tables, league_machine.table(machine), f"kinds: {kinds}"]
+
+
+def as_json(rows: Sequence[common.Row], played: Sequence[Row], notes: Sequence[str]) -> str:
+    """`rows` are the goals, `runs` the lines of league.csv; a figure that is none is null."""
+
+    def plain(row: common.Row | Row) -> dict[str, Any]:
+        cells = asdict(row)
+        return {k: None if isinstance(v, float) and not math.isfinite(v) else v for k, v in cells.items()}
+
+    return json.dumps({"rows": [plain(row) for row in rows], "runs": [plain(row) for row in played], "notes": notes})
+
+
+def extra(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--traces", type=Path, help="a folder of NAME.csv.gz or NAME.csv (t_seconds,requests); left out: made ones"
+    )
+    parser.add_argument("--out", type=Path, default=Path("build/league"), help="where league.csv and pictures go")
+
+
+def main() -> int:
+    args = common.arguments("league", extra)
+    try:
+        args.out.mkdir(parents=True, exist_ok=True)
+        paths, said = sources(args.traces, args.out)
+    except (ValueError, OSError) as error:
+        common.say(str(error))
+        return 2
+    for line in said:
+        common.say(line)
+    played, goals, tables = contest(paths, not args.no_peers, args.out)
+    notes = [*said, f"{args.out / 'league.csv'}: {len(played)} runs"]
     if args.json:
-        body = {"rows": [asdict(row) for row in rows], "goals": [asdict(row) for row in goals], "notes": notes}
-        print(json.dumps(body))
+        print(as_json(goals, played, [*tables, *notes]))
         return 1 if any(row.ok is False for row in goals) else 0
-    print("\n\n".join(notes) + "\n")
-    return common.finish(goals, False, [f"{args.out / 'league.csv'}: {len(rows)} runs"])
+    print("\n\n".join(tables) + "\n")
+    return common.finish(goals, False, notes)
 
 
 if __name__ == "__main__":

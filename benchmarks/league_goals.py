@@ -19,18 +19,21 @@ def _row(number: int, what: str, value: float, unit: str, most: float, against: 
     return common.Row(f"{number:2d} {what}", value, unit, against, None, f"<= {most:g}", value <= most)
 
 
-def costs(rows: Sequence[Row], bursty: set[str], sparse: set[str]) -> list[common.Row]:
+def costs(rows: Sequence[Row], kinds: Mapping[str, str]) -> list[common.Row]:
     """Goals 1 to 4, 10, 11."""
     ours = [row for row in rows if row.policy == CLARY]
-    smooth = [row.cost_over_cstar for row in ours if row.trace not in bursty | sparse]
-    burst = [row.cost_over_cstar for row in ours if row.trace in bursty]
-    thin = [row.cost_over_cstar for row in ours if row.trace in sparse]
+    smooth, burst, pauses, thin = (
+        [row.cost_over_cstar for row in ours if kinds[row.trace] == kind]
+        for kind in ("smooth", "bursty", "on/off", "sparse")
+    )
     found = []
     if smooth:
         found.append(_row(1, "cost, smooth and flash crowd, dearest", max(smooth), "x C*(1.2)", 1.25))
         found.append(_row(1, "cost, smooth and flash crowd, median", median(smooth), "x C*(1.2)", 1.15))
     if burst:
         found.append(_row(2, "cost, bursty, dearest", max(burst), "x C*(1.2)", 1.20))
+    if pauses:
+        found.append(_row(3, "cost, on/off, dearest", max(pauses), "x C*(1.2)", 1.6))
     if thin:
         found.append(_row(3, "cost, sparse, dearest", max(thin), "x C*(0.1)", 2.0))
     found.append(_row(4, "late, worst trace", max(row.late_pct for row in ours), "%", 0.01))

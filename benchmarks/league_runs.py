@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy
 
+from benchmarks import league_sources
 from clary.domain.scaling.policy import ClaryPolicy
 from clary.sim import traces
 from clary.sim.learners import Learner
@@ -22,6 +23,7 @@ from clary.sim.peers import AwsStep, AwsTracking, Dstack, Hpa, Keda, Knative, Pe
 from clary.sim.run import World, run
 
 START = 1.2
+EQUAL = "equal start"
 UTILS = (0.5, 0.6, 0.7, 0.8, 0.9, 1.0)
 Setting = Mapping[str, Any]
 
@@ -110,6 +112,7 @@ class Row:
     size_reversals_h: float
     p99_over_work: float
     J: float
+    rules: str = EQUAL
 
     def cells(self) -> list[str]:
         return [f"{value:.5g}" if isinstance(value, float) else value for value in asdict(self).values()]
@@ -125,11 +128,12 @@ class Job:
     start: float = START
     patience: float = 5.0
     hours: float = 0.0
+    rules: str = EQUAL
 
 
 @lru_cache(maxsize=2)
 def _requests(path: str, patience: float, hours: float) -> tuple[traces.Trace, traces.Requests, float]:
-    trace = traces.read(Path(path))
+    trace = league_sources.load(Path(path))
     work = traces.league_work(trace)
     window = traces.around_peak(trace, hours * 3600.0 if hours else traces.SIX_HOURS)
     requests = traces.draw(window, work, patience)
@@ -159,12 +163,13 @@ def play(job: Job) -> Row:
         3600.0 * result.sizes_second,
         result.p99_over_work,
         result.cost / least + 200.0 * late,
+        job.rules,
     )
 
 
 def jobs(path: Path, peers: bool) -> list[Job]:
     """All runs of one trace."""
-    sparse = not traces.read(path).dense
+    sparse = not league_sources.load(path).dense
     found = []
     for name, settings in GRIDS.items():
         if name not in (CLARY, NO_BOOST) and not peers:

@@ -2,12 +2,21 @@ from __future__ import annotations
 
 import csv
 import gzip
+import json
+import math
+from dataclasses import replace
 from pathlib import Path
 
-from benchmarks.league import kind, table, write
+import numpy
+import pytest
+from benchmarks.league import as_json, sources, table, write
 from benchmarks.league_goals import ahead, boost, costs, steps
+from benchmarks.league_machine import Contest, goals, results
 from benchmarks.league_plots import bars
 from benchmarks.league_runs import CLARY, GRIDS, NO_BOOST, Job, Row, best, jobs, play
+from benchmarks.league_sources import find, kind, load, share
+
+from benchmarks import league_made, league_shipped
 
 
 def row(policy: str = CLARY, cost: float = 1.1, late: float = 0.0, trace: str = "a", setting: str = "") -> Row:
@@ -30,9 +39,9 @@ def test_a_run_becomes_a_row(tmp_path: Path) -> None:
     rows = list(csv.reader((tmp_path / "league.csv").open()))
     assert ",".join(rows[0]) == (
         "trace,policy,setting,start_s,work_s,objective_s,late_pct,cost_over_cstar,cost_over_work,reversals_h,size_reversals_h,"
-        "p99_over_work,J"
+        "p99_over_work,J,rules"
     )
-    assert len(rows[1]) == 13
+    assert (len(rows[1]), rows[1][-1]) == (14, "equal start")
 
 
 def test_every_setting_of_every_policy_is_run(tmp_path: Path) -> None:
@@ -51,6 +60,91 @@ def test_kinds_are_seen_in_the_counts(tmp_path: Path) -> None:
     assert kind(short(tmp_path, [0, 4000] * 100, 60)) == "smooth"  # nobody knows what is in a minute
 
 
+def test_pauses_make_a_trace_on_off(tmp_path: Path) -> None:
+    assert kind(short(tmp_path, ([10] * 100 + [0] * 200) * 5)) == "on/off"
+    assert kind(short(tmp_path, ([10] * 200 + [0] * 100) * 5)) != "on/off"
+
+
+def test_a_folder_is_read_whatever_its_names(tmp_path: Path) -> None:
+    first = short(tmp_path, [8, 12] * 300)
+    (tmp_path / "plain.csv").write_text("t_seconds,requests\n" + "".join(f"{60 * i},40\n" for i in range(9)))
+    (tmp_path / "index.csv").write_text("file,bin_s\n")
+    (tmp_path / "README.md").write_text("nothing")
+    assert find(tmp_path) == [tmp_path / "plain.csv", first]
+
+
+def test_all_that_is_wrong_with_a_folder_is_told_at_once(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=r"has no \*\.csv\.gz"):
+        find(tmp_path)
+    with pytest.raises(ValueError, match="is no folder"):
+        find(tmp_path / "none")
+    short(tmp_path, [1] * 90)
+    (tmp_path / "short.csv").write_text("t_seconds,requests\n" + "".join(f"{60 * i},40\n" for i in range(9)))
+    (tmp_path / "other.csv").write_text("a,b\n")
+    (tmp_path / "twin.csv").write_text("t_seconds,requests\n" + "".join(f"{60 * i},40\n" for i in range(9)))
+    (tmp_path / "twin.csv.gz").write_bytes((tmp_path / "twin.csv").read_bytes())
+    with pytest.raises(
+        ValueError, match=r"other\.csv: the first line(.|\n)*short\.csv\.gz: nothing to judge(.|\n)*are one name"
+    ):
+        find(tmp_path)
+
+
+def test_too_many_requests_are_thinned_not_scaled(tmp_path: Path) -> None:
+    path = short(tmp_path, [20_000] * 800)
+    assert share(path) == pytest.approx(0.5, rel=0.001)
+    assert 9_000 < load(path).counts.min() < load(path).counts.max() < 11_000
+    assert share(short(tmp_path, [20] * 800)) == 1.0
+
+
+def test_without_a_folder_traces_are_made_and_that_is_said(tmp_path: Path) -> None:
+    paths, said = sources(None, tmp_path)
+    assert len(paths) == len(league_made.KINDS) >= 12
+    assert said[0].startswith("no --traces: 14 traces are made")
+    assert {kind(path) for path in paths} == {"smooth", "bursty", "on/off", "sparse"}
+    again, _ = sources(None, tmp_path / "again")
+    assert all(a.read_bytes() == b.read_bytes() for a, b in zip(paths, again, strict=True))
+    assert paths == find(tmp_path / "traces") or sorted(paths) == find(tmp_path / "traces")
+
+
+def test_another_seed_makes_other_requests_of_the_same_character() -> None:
+    for first, second in zip(league_made.made(1), league_made.made(2), strict=True):
+        assert first.name == second.name
+        assert first.mean == pytest.approx(second.mean, rel=1.0)
+        assert not numpy.array_equal(first.counts, second.counts)
+
+
+def test_the_league_as_shipped_has_one_run_of_each_product(tmp_path: Path) -> None:
+    path = short(tmp_path, [8, 12] * 300)
+    runs = league_shipped.jobs(path, True)
+    assert [job.policy for job in runs] == list(league_shipped.PRODUCTS)
+    assert all(job.rules == league_shipped.SHIPPED for job in runs)
+    assert {job.start for job in runs} == {1.2, 8.0, 240.0}
+    assert [job.policy for job in league_shipped.jobs(path, False)] == [CLARY]
+    hpa = play(next(job for job in runs if job.policy == "kubernetes hpa"))
+    assert (hpa.rules, hpa.start_s, hpa.setting) == ("as shipped", 8.0, "util=0.8 calm=300.0")
+    assert "| short |" in league_shipped.table([hpa])
+
+
+def test_json_has_the_goals_as_rows_and_no_figure_that_is_none() -> None:
+    odd = replace(row(), p99_over_work=math.nan)
+    body = json.loads(as_json(ahead([row(), row("hpa", 1.2)]), [odd], ["note"]))
+    assert set(body["rows"][0]) == {"what", "value", "unit", "against", "ratio", "must", "ok"}
+    assert body["runs"][0]["p99_over_work"] is None
+    assert body["notes"] == ["note"]
+
+
+def test_the_machine_is_judged_against_half_of_the_best_peer() -> None:
+    found = results(
+        [
+            Contest(CLARY, "", 1.0, 3.0, "a", 9.0),
+            Contest("hpa", "1", 4.0, 9.0, "a", 9.0),
+            Contest("hpa", "2", 2.0, 9.0, "b", 9.0),
+        ]
+    )
+    assert [goal.ok for goal in goals(found)] == [True, True]
+    assert [goal.ok for goal in goals([replace(found[0], late=1.1, worst=16.0), found[1]])] == [False, False]
+
+
 def test_the_best_setting_counts() -> None:
     rows = [row("hpa", 2.0, setting="1"), row("hpa", 1.5, setting="2"), row("hpa", 1.4, 0.2, setting="3")]
     assert best(rows)["a", "hpa"].setting == "2"
@@ -58,9 +152,11 @@ def test_the_best_setting_counts() -> None:
 
 
 def test_goals_can_fail() -> None:
-    assert all(goal.ok for goal in costs([row()], set(), set()))
-    assert next(goal.ok for goal in costs([row(cost=1.22)], {"a"}, set())) is False
-    assert [goal.what[:2] for goal in costs([row(late=0.011)], set(), set()) if not goal.ok] == [" 4"]
+    assert all(goal.ok for goal in costs([row()], {"a": "smooth"}))
+    assert next(goal.ok for goal in costs([row(cost=1.22)], {"a": "bursty"})) is False
+    assert next(goal.ok for goal in costs([row(cost=1.61)], {"a": "on/off"})) is False
+    assert next(goal.ok for goal in costs([row(cost=2.01)], {"a": "sparse"})) is False
+    assert [goal.what[:2] for goal in costs([row(late=0.011)], {"a": "smooth"}) if not goal.ok] == [" 4"]
     assert [goal.ok for goal in ahead([row(), row("hpa", 1.2)])] == [True, True]
     assert [goal.ok for goal in ahead([row(), row("hpa", 1.15)])] == [False, False]
     assert [goal.ok for goal in boost([row(late=0.01), row(NO_BOOST, 2.0, 0.2)])] == [True, True]

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy
 
-from clary.domain.scaling.signals import Current, Memory, Policy, Sample
+from clary.domain.scaling.signals import Current, Desired, Memory, Policy, Sample
 from clary.domain.scaling.tournament import LATE_WEIGHT
 from clary.sim import events
 from clary.sim.traces import Requests, services
@@ -85,50 +85,59 @@ class Run:
         early = float(requests.work[requests.arrivals < 60.0].sum()) / 60.0
         state["counts"][events.LIVE] = world.first or max(1, math.ceil(1.5 * early / world.ready))
         order = state["order"]
+        names = ("counts", "figures", "order", "times", "items", "idle", "ready", "fails")
+        self.arrays: list[Any] = [state[name] for name in names]
+        self.arrays += [requests.arrivals, requests.work, state["ended"], state["seconds"]]
+        self.memory, self.changed = Memory(), -math.inf
         order[:] = (0.0, 1.0, requests.objective, events.WORKERS, 0.5, world.ready, 0.0, world.host, world.ready)
 
     def through(self, policy: Policy) -> Result:
         """All of it."""
-        world, state = self.world, self.state
-        names = ("counts", "figures", "order", "times", "items", "idle", "ready", "fails")
-        arrays: list[Any] = [state[name] for name in names]
-        arrays += [self.requests.arrivals, self.requests.work, state["ended"], state["seconds"]]
-        memory, changed, now, noted = Memory(), -math.inf, 0.0, 0
-        end = self.length + self.after
-        while now < end:
-            now = min(now + world.interval, float(self.length if now < self.length else end))
-            events.advance(now, *arrays)
-            fresh = int(state["counts"][events.SECOND])
-            for row in range(noted, fresh):
-                seen = state["seconds"][row].tolist()
-                self.samples.append(
-                    Sample(
-                        row + 1.0,
-                        int(seen[0]),
-                        int(seen[1]),
-                        int(seen[2]),
-                        int(seen[3]),
-                        int(seen[4]),
-                        seen[5],
-                        seen[6],
-                    )
-                )
-            noted = fresh
-            if now == self.length:
-                self.cost = float(state["figures"][events.COST])
-            before = int(state["counts"][events.LIVE] + state["counts"][events.STARTING])
-            desired = policy.decide(self.samples, self._current(memory), changed, now)
-            memory = desired.memory
-            order = state["order"]
-            order[events.RATE], order[events.DELTA] = desired.rate, desired.delta
-            order[events.BASE], order[events.HOLD] = desired.base, desired.hold
-            order[events.ALLOWANCE] = desired.allowance
-            order[events.READY_COST] = min(world.ready, desired.allowance)
-            order[events.RESIZE] = 0.0 if desired.base >= desired.count * desired.allowance else world.resize
-            if desired.count != before:
-                self._resize(before, desired.count, now)
-                changed = now
-        return self._result()
+        now = 0.0
+        while now < self.end:
+            now = self.next(now)
+            self.advance(now)
+            self.decide(policy, now)
+        return self.result()
+
+    @property
+    def end(self) -> int:
+        return self.length + self.after
+
+    def next(self, now: float) -> float:
+        """When the policy decides after `now`."""
+        return min(now + self.world.interval, float(self.length if now < self.length else self.end))
+
+    def advance(self, now: float) -> None:
+        """All events up to `now`, and what its front tells of them."""
+        events.advance(now, *self.arrays)
+        state = self.state
+        for row in range(len(self.samples), int(state["counts"][events.SECOND])):
+            seen = state["seconds"][row].tolist()
+            counts = [int(value) for value in seen[:5]]
+            self.samples.append(
+                Sample(row + 1.0, counts[0], counts[1], counts[2], counts[3], counts[4], seen[5], seen[6])
+            )
+        if now == self.length:
+            self.cost = float(state["figures"][events.COST])
+
+    def decide(self, policy: Policy, now: float, room: int | None = None) -> Desired:
+        """Let the policy decide, and do it. `room` is how many replicas can be started, where that is limited."""
+        world, counts = self.world, self.state["counts"]
+        before = int(counts[events.LIVE] + counts[events.STARTING])
+        desired = policy.decide(self.samples, self._current(self.memory), self.changed, now)
+        self.memory = desired.memory
+        order = self.state["order"]
+        order[events.RATE], order[events.DELTA] = desired.rate, desired.delta
+        order[events.BASE], order[events.HOLD] = desired.base, desired.hold
+        order[events.ALLOWANCE] = desired.allowance
+        order[events.READY_COST] = min(world.ready, desired.allowance)
+        order[events.RESIZE] = 0.0 if desired.base >= desired.count * desired.allowance else world.resize
+        count = desired.count if room is None else min(desired.count, max(before, before + room))
+        if count != before:
+            self._resize(before, count, now)
+            self.changed = now
+        return desired
 
     def _current(self, memory: Memory) -> Current:
         counts = self.state["counts"].tolist()
@@ -162,7 +171,7 @@ class Run:
             else:
                 counts[events.LIVE] -= 1
 
-    def _result(self) -> Result:
+    def result(self) -> Result:
         state, requests = self.state, self.requests
         ended = state["ended"]
         # What a worker has begun ends when it ends, also after the run: its latency is known. What waits is late.

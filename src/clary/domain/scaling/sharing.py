@@ -1,0 +1,131 @@
+"""Who gets the workers of a machine that is full: level 0 of scaling across endpoints (scaling reference 2.4).
+
+Owns one pure function. While there is room, fronts take what they want, first come first served, and nobody asks. When all endpoints
+together want more than the machine has, each gets a part of what is its due by load, so that none starves, and the rest goes where a
+worker saves the most requests from being late (after FaRO, EuroSys 2025). Refuses to know machines: the scaling loop and the simulator
+give it claims and hand its answer to the fronts as ceilings.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from clary.domain.scaling.signals import Desired, Sample
+from clary.domain.scaling.staffing import tail
+
+HORIZON = 3.0  # seconds that a grant is judged by: the next one comes in a second, and a burst lasts for some
+DUE = 0.5  # the part of its due by load that an endpoint has in any case
+MOST = 512  # workers of one claim that are looked at
+
+
+class Claim(NamedTuple):
+    """What one endpoint would do with workers. `patience` and `service` are seconds: how long a request may wait, and how long it takes.
+    `variation` is the mean of the squared coefficients of variation of arrivals and services; `wanted` the workers it would use."""
+
+    rate: float
+    service: float
+    patience: float
+    variation: float
+    queued: int
+    wanted: int
+
+    @property
+    def load(self) -> float:
+        return self.rate * self.service
+
+    @property
+    def due(self) -> float:
+        """Workers that would keep up with what comes and serve what waits within the horizon."""
+        return (self.rate + self.queued / HORIZON) * self.service
+
+
+def claim(desired: Desired, last: Sample, objective: float) -> Claim:
+    """The claim of an endpoint with this decision and this newest sample."""
+    if desired.reason.won in ("stale", "unmeasured"):
+        return Claim(0.0, 0.0, 0.0, 1.0, 0, max(desired.base, last.in_flight))
+    load, psi = dict(desired.reason.term("load").of), dict(desired.reason.term("psi").of)
+    patience = max(0.0, objective - tail(last.service, last.spread))
+    wanted = min(int(max(load["need"], psi["queue"], last.in_flight - last.queued)), desired.count * desired.allowance)
+    return Claim(load["rate"], last.service, patience, psi["variation"], last.queued, wanted)
+
+
+def shares(claims: Sequence[Claim], workers: int) -> tuple[int, ...] | None:
+    """A ceiling for each claim; None while all of them fit and there is nothing to share out. One that gets all that it wants has the
+    machine as its ceiling: what comes within the next second is served first come, first served."""
+    wanted = [min(claim.wanted, MOST) for claim in claims]
+    if sum(claim.wanted for claim in claims) <= workers:
+        return None
+    granted = _due(claims, wanted, workers)
+    left = workers - sum(granted)
+    curves = [lateness(claim, most) for claim, most in zip(claims, wanted, strict=True)]
+    steps = [_step(curve, have, left) for curve, have in zip(curves, granted, strict=True)]
+    while left > 0:
+        place = max(range(len(claims)), key=lambda i: steps[i][0])
+        gain, more = steps[place]
+        if more == 0 or gain <= 0.0:
+            break
+        granted[place] += more
+        left -= more
+        for i, curve in enumerate(curves):
+            if i == place or steps[i][1] > left:
+                steps[i] = _step(curve, granted[i], left)
+    granted = _rest(claims, granted, wanted, left)
+    return tuple(have if have < claim.wanted else workers for have, claim in zip(granted, claims, strict=True))
+
+
+def lateness(claim: Claim, most: int) -> list[float]:
+    """Requests that are late within the horizon, by number of workers from 0 to `most`: those of the queue that are too far back, those
+    that arrive while it is too long, and those that even staffing leaves to wait."""
+    load, patience = claim.load, claim.patience
+    steep = patience / max(claim.service, 1e-9) / max(claim.variation, 1e-9)
+    found, blocked = [claim.queued + claim.rate * HORIZON], 1.0
+    for k in range(1, most + 1):
+        blocked = load * blocked / (k + load * blocked)
+        wait = claim.queued * claim.service / k
+        behind = max(0.0, claim.queued - patience * k / max(claim.service, 1e-9))
+        if k <= load:
+            fine = (patience - wait) * k / (load - k) if k < load else math.inf
+            late = claim.rate * min(HORIZON, max(0.0, HORIZON - max(0.0, fine)))
+        else:
+            late = claim.rate * min(HORIZON, max(0.0, (wait - patience) * k / (k - load)))
+            waits = k * blocked / (k - load * (1.0 - blocked))
+            late += claim.rate * HORIZON * waits * math.exp(-(k - load) * steep)
+        found.append(min(found[-1], behind + late))
+    return found
+
+
+def _due(claims: Sequence[Claim], wanted: Sequence[int], workers: int) -> list[int]:
+    """What each has in any case: one worker where it wants any, and a part of what is its due by load."""
+    total = sum(claim.due for claim in claims)
+    granted = []
+    for claim, most in zip(claims, wanted, strict=True):
+        part = DUE * workers * claim.due / total if total > 0.0 else 0.0
+        granted.append(min(most, max(1, math.floor(part))))
+    while sum(granted) > workers:  # more endpoints than workers: the largest gives way
+        granted[max(range(len(granted)), key=lambda i: granted[i])] -= 1
+    return granted
+
+
+def _step(curve: Sequence[float], have: int, left: int) -> tuple[float, int]:
+    """The number of further workers that saves the most requests each, and how many that is. Lateness falls late where a queue is long:
+    a few workers save nobody, some more save all; so steps of any size are compared."""
+    best, more = 0.0, 0
+    for k in range(have + 1, min(len(curve) - 1, have + left) + 1):
+        gain = (curve[have] - curve[k]) / (k - have)
+        if gain > best:
+            best, more = gain, k - have
+    return best, more
+
+
+def _rest(claims: Sequence[Claim], granted: list[int], wanted: Sequence[int], left: int) -> list[int]:
+    """Workers that save nobody in time still shorten queues: by turns to those that want more, the longest wait first."""
+    while left > 0:
+        open_ = [i for i in range(len(claims)) if granted[i] < wanted[i]]
+        if not open_:
+            break
+        place = max(open_, key=lambda i: claims[i].queued * claims[i].service / (granted[i] + 1))
+        granted[place] += 1
+        left -= 1
+    return granted
