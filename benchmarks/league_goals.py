@@ -36,7 +36,8 @@ def costs(rows: Sequence[Row], kinds: Mapping[str, str]) -> list[common.Row]:
         found.append(_row(3, "cost, on/off, dearest", max(pauses), "x C*(1.2)", 1.6))
     if thin:
         found.append(_row(3, "cost, sparse, dearest", max(thin), "x C*(0.1)", 2.0))
-    found.append(_row(4, "late, worst trace", max(row.late_pct for row in ours), "%", 0.01))
+    latest = max(ours, key=lambda row: row.late_pct)
+    found.append(_row(4, "late, worst trace", latest.late_pct, "%", 0.01, latest.trace))
     found.append(_row(10, "replica reversals, most", max(row.reversals_h for row in ours), "1/h", 4.0))
     found.append(_row(11, "size reversals, most", max(row.size_reversals_h for row in ours) / 3600.0, "1/s", 1.0))
     return found

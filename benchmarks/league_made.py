@@ -139,16 +139,16 @@ def chatty(chance: Any) -> Trace:
 
 
 def cron(chance: Any) -> Trace:
-    """Sparse: some dozens at once each five minutes, hundreds each hour, little between."""
+    """Sparse: one to two dozens at once each three minutes, little between."""
     counts = _poisson(chance, numpy.full(DAY, 0.01))
-    for second in range(0, DAY, 300):
-        counts[second + int(chance.integers(3))] += int(chance.integers(5, 30)) * (5 if second % HOUR == 0 else 1)
+    for second in range(0, DAY, 180):
+        counts[second + int(chance.integers(3))] += int(chance.integers(8, 25))
     return Trace("cron", 1.0, counts)
 
 
 def lone(chance: Any) -> Trace:
-    """Sparse: a request each half a minute, now and then a few together."""
-    return Trace("lone", 1.0, _poisson(chance, numpy.full(DAY, 0.03)) * (1 + 3 * (chance.random(DAY) < 0.1)))
+    """Sparse: a request each ten seconds, now and then a few together."""
+    return Trace("lone", 1.0, _poisson(chance, numpy.full(DAY, 0.1)) * (1 + 3 * (chance.random(DAY) < 0.1)))
 
 
 KINDS: tuple[Callable[[Any], Trace], ...] = (
