@@ -225,3 +225,11 @@ def test_a_count_is_not_asked_of_an_endpoint_that_changes(world: World) -> None:
         asked_count(replace(world.record, status="Updating"), "A", 3, world.now)
     with pytest.raises(Invalid, match="cannot have -1 replicas"):
         asked_count(world.record, "A", -1, world.now)
+
+
+def test_an_update_keeps_as_many_replicas_as_the_objective_needed(world: World) -> None:
+    world.record = asked_count(asked_boost(world.record, "A", BOOST), "A", 4, world.now)
+    world.settle()
+    world.record = asked_update(world.record, fleet("f2", count=1), {}, world.now)
+    assert world.plant.incoming is not None
+    assert world.plant.incoming.counts == {"A": 4}

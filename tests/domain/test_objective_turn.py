@@ -40,6 +40,7 @@ class House:
         self.record = latency_objectives.new(SCOPE, "e", "v", NOW)
         self.asked, self.recent, self.now = wants, Recent(), NOW
         self.live = Live(Memory())
+        self.usual: tuple[float, ...] = ()
         self.events: list[Event] = []
         self.settle()
 
@@ -65,7 +66,7 @@ class House:
         self.recent.at = self.now
 
     def turn(self) -> Step:
-        seen = Seen(self.endpoint, self.asked, self.live, self.recent, 8)
+        seen = Seen(self.endpoint, self.asked, self.live, self.recent, 8, self.usual)
         step = objective_turn.decide(self.record, seen, self.now)
         self.record, self.live = step.decision.record, step.live
         for command in step.decision.commands:
@@ -335,6 +336,18 @@ def test_starts_are_remembered() -> None:
     seen = Seen(house.endpoint, BOTH, house.live, house.recent, 8, starts=(8.25,))
     step = objective_turn.decide(house.record, seen, NOW)
     assert step.decision.record.document["starts"] == [8.25]
+
+
+def test_what_this_time_of_day_usually_needs_is_a_floor() -> None:
+    house = House(Asked("p", 0.5, Range(1, 4, True)))
+    house.turn()
+    house.usual = (40.0,) * 14
+    house.second(2)
+    assert house.wish == {INSTANCES: (1, 3)}
+    assert (house.events[-1].won, house.events[-1].why) == (
+        "forecast",
+        "Add 2, to 3 replicas: this time of day usually needs 3 replicas.",
+    )
 
 
 # -- to zero ----------------------------------------------------------------------------------------------------------------------

@@ -14,6 +14,7 @@ from tests.loops.test_scaling import House as Scaled
 
 from clary.domain.autoscaling import ACTIVE, POLICY, TARGET, new_target
 from clary.domain.counts import Count, VariantCounts
+from clary.domain.datapoints import Datapoint, Series, single
 from clary.domain.endpoints import plant_of, with_plant
 from clary.domain.latency_objectives import KIND, METRIC
 from clary.domain.objective_commands import Command, Seen
@@ -35,7 +36,9 @@ class House(Scaled):
         self, store: MemoryStore | None = None, logs: MemoryLogs | None = None, clock: FakeClock | None = None
     ) -> None:
         super().__init__(store, clock=clock, logs=logs)
-        self.objective = ObjectiveSubject(ObjectivePorts(self.store, self.logs, self.clock, lambda: 8))
+        self.objective = ObjectiveSubject(
+            ObjectivePorts(self.store, self.logs, self.clock, lambda: 8, datapoints=self.datapoints)
+        )
         self.objectives: Loop[Command, Seen] = Loop(self.objective, self.store, self.clock, "owner", sweep_seconds=0.05)
         self.finder = Finder(self.store, self.clock, "owner")
         self.arrivals = 0
@@ -198,6 +201,23 @@ async def test_an_endpoint_that_says_so_scales_without_a_target(house: House) ->
     assert await house.store.count(Query("scaling-activity", SCOPE)) == 0
     await house.store.remove(await house.endpoint())
     await until(house.objective_of, None)
+
+
+async def test_what_this_time_of_day_usually_needs_is_there_before_it_comes() -> None:
+    made = House()
+    series = Series.of("AWS/SageMaker", "Invocations", {"EndpointName": "e", "VariantName": "v"})
+    noon = made.clock.now() // 60 * 60
+    recorded = [noon - day * 86_400 + minute * 60 for day in range(1, 5) for minute in range(12)]
+    made.datapoints.put(SCOPE, [Datapoint(series, at, single(1.0, 2400)) for at in recorded])
+    await made.add_endpoint()
+    await made.put_target()
+    await made.put_policy()
+    async for house in run(made):
+        await until(house.boosted, True)
+        for _ in range(3):
+            await house.second(1)
+        await until(house.asked, ("InService", 3))
+        assert (await house.told())[-1].won == "forecast"
 
 
 async def test_those_that_are_there_at_the_start_are_found() -> None:

@@ -101,7 +101,7 @@ def asked_boost(record: Record, name: str, boost: Boost | None, allowance: int =
 
 def inherited(fleet: Fleet, serving: Fleet | None) -> Fleet:
     """A fleet that takes over is no smaller than the one before: variants of the same name and instance type keep their size, and every
-    variant its objective."""
+    variant its objective, and with one as many replicas as it had."""
     before = {v.key: v for v in serving.variants} if serving is not None else {}
     for variant in fleet.variants:
         old = before.get(variant.key)
@@ -109,6 +109,8 @@ def inherited(fleet: Fleet, serving: Fleet | None) -> Fleet:
             continue
         if old.instance_type == variant.instance_type:
             variant = replace(variant, millicpu=old.millicpu, memory=old.memory, grown=old.grown)
+        if old.boost is not None:  # what the load needs, not what an endpoint config once began with
+            variant = replace(variant, count=max(variant.count, old.count))
         fleet = fleet.with_variant(replace(variant, boost=old.boost, allowance=old.allowance))
     return fleet
 

@@ -68,4 +68,5 @@ class Seen:
     live: Live
     recent: Recent | None = None
     cpus: int = 1
+    usual: tuple[float, ...] = ()  # requests a second at this time of the last days, oldest first
     starts: tuple[float, ...] = ()  # of replicas that came since the last look, in seconds

@@ -23,12 +23,12 @@ from clary.domain.latency_objectives import Asked, Range, pack, sane
 from clary.domain.objective_commands import Ask, Command, Live, Seen, Staff, Tell, Unable
 from clary.domain.resources import Record
 from clary.domain.routes import Boost
-from clary.domain.scaling import words
+from clary.domain.scaling import usual, words
 from clary.domain.scaling.decisions import FLEET, HOLD, SIZE, STAFFING, Event, State, candidates_of, worth
 from clary.domain.scaling.policy import ClaryPolicy
 from clary.domain.scaling.retreat import may_sleep
 from clary.domain.scaling.samples import Recent
-from clary.domain.scaling.shape import NO_ROOM, Bounds, Have, Shape, allowance_of, policy_of, shape
+from clary.domain.scaling.shape import NO_ROOM, Bounds, Have, Shape, allowance_of, policy_of, ready_of, shape
 from clary.domain.scaling.signals import STALE, Current, Desired, Memory, Reason, Sample
 from clary.domain.scaling.staffing import tail
 
@@ -108,8 +108,10 @@ def _decided(turn: _Turn) -> Step:
     bounds = _bounds(turn, have)
     allowance = allowance_of(bounds, SURGE)
     samples = tuple(seen.recent.samples) if seen.recent is not None else ()
-    policy = policy_of(asked.objective, asked.keep, bounds, have)
     memory = sane(seen.live.memory, now)
+    fresh = samples if samples and now - samples[-1].time <= STALE else ()
+    floor = usual.replicas(seen.usual, fresh, memory, asked.objective, ready_of(bounds, have))
+    policy = policy_of(asked.objective, asked.keep, bounds, have, floor)
     current = Current(
         have.ready,
         have.starting,
@@ -127,7 +129,7 @@ def _decided(turn: _Turn) -> Step:
     event = _event(turn, desired, made, have, allowance, samples)
     _do(turn, event, have)
     live = replace(seen.live, memory=desired.memory)
-    busy = bool(samples) and now - samples[-1].time <= STALE and bool(samples[-1].arrivals or samples[-1].in_flight)
+    busy = bool(fresh) and bool(fresh[-1].arrivals or fresh[-1].in_flight)
     if worth(event, live.outcome, live.told, busy):
         turn.commands.append(Tell(event))
         live = replace(live, outcome=event.outcome, told=now)
@@ -310,7 +312,7 @@ def _saw(
     if last.service > 0.0:
         saw["service_p95_ms"] = tail(last.service, last.spread) * 1000.0
     if recent is not None:
-        saw |= {"late": recent.late, "working": recent.working}
+        saw |= {"late": recent.late, "working": recent.working, "p99_ms": recent.p99 * 1000.0}
     return {name: value for name, value in saw.items() if math.isfinite(value)}
 
 

@@ -17,20 +17,22 @@ from clary.domain import autoscaling_capacity, autoscaling_rooms, latency_object
 from clary.domain.autoscaling import INSTANCES, MILLICPU, POLICY, TARGET, Place, place_of, target_name
 from clary.domain.capacity import Book
 from clary.domain.counts import Count
+from clary.domain.datapoints import Series
 from clary.domain.decisions import Decision
 from clary.domain.endpoint_sizes import asked_boost
 from clary.domain.endpoints import plant_of
-from clary.domain.errors import AlreadyExists, ClaryError, LimitExceeded, NotFound, Stale, Unschedulable
+from clary.domain.errors import AlreadyExists, ClaryError, LimitExceeded, NotFound, Stale, Unavailable, Unschedulable
 from clary.domain.fleets import PLANNED, READY, STARTED, Fleet, Variant
 from clary.domain.latency_objectives import Asked, unpack
 from clary.domain.lifecycle import EndpointStatus
 from clary.domain.objective_commands import Ask, Command, Live, Seen, Staff, Tell, Unable
 from clary.domain.resources import Query, Record, Scope
-from clary.domain.scaling import decisions
+from clary.domain.scaling import decisions, usual
 from clary.domain.scaling.decisions import Event
 from clary.domain.scaling.samples import Gathered
+from clary.domain.serving_metrics import NAMESPACE
 from clary.loops.loop import Loop
-from clary.ports import Clock, Logs, Store
+from clary.ports import Clock, Datapoints, Logs, Store
 
 _TRIES = 20
 _MANY = 1000
@@ -48,6 +50,7 @@ class ObjectivePorts:
     clock: Clock
     cpus: Callable[[], int]
     book: Callable[[], Book | None] = field(default=lambda: None)
+    datapoints: Datapoints | None = None  # where the requests of the last days are; None: nobody knows them
 
 
 @dataclass(slots=True)
@@ -61,6 +64,8 @@ class _Known:
     looked: float = 0.0
     coming: dict[str, float] = field(default_factory=dict)  # replica -> when it was first seen on its way
     starts: tuple[float, ...] = ()  # of replicas that came since the last decision
+    usual: tuple[float, ...] = ()  # requests a second at this time of the last days
+    remembered: float = 0.0  # when those were looked up
 
 
 class ObjectiveSubject:
@@ -117,7 +122,29 @@ class ObjectiveSubject:
         asked = await self._asked(record, fleet, group, known, (cpus, now)) if fleet is not None and group else None
         key = (scope.account, scope.region, name, variant)
         known.starts += _starts(known, group, now)
-        return Seen(endpoint, asked, known.live, self.gathered.of(key), cpus, known.starts)
+        await self._remember(record, known, now)
+        return Seen(endpoint, asked, known.live, self.gathered.of(key), cpus, known.usual, known.starts)
+
+    async def _remember(self, record: Record, known: _Known, now: float) -> None:
+        """What came at this time of the last days, now and then. A disk that does not answer leaves what was known."""
+        datapoints = self._ports.datapoints
+        if datapoints is None or 0 <= now - known.remembered < usual.AHEAD:
+            return
+        known.remembered = now
+        where = {"EndpointName": record.document["endpoint"], "VariantName": record.document["variant"]}
+        series, looked = (
+            Series.of(NAMESPACE, "Invocations", where),
+            usual.windows(now, max(record.document["starts"], default=0.0)),
+        )
+
+        def read() -> list[float | None]:
+            return [
+                usual.rate(each.total for _, each in datapoints.get(record.scope, series, begin, end, usual.MINUTE))
+                for begin, end in looked
+            ]
+
+        with suppress(Unavailable):
+            known.usual = tuple(rate for rate in await asyncio.to_thread(read) if rate is not None)
 
     async def _asked(
         self, record: Record, fleet: Fleet, group: tuple[Variant, ...], known: _Known, here: tuple[int, float]

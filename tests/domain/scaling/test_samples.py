@@ -8,6 +8,7 @@ from dataclasses import replace
 import pytest
 
 from clary.domain.counts import VariantCounts
+from clary.domain.datapoints import bucket
 from clary.domain.routes import Signals
 from clary.domain.scaling.samples import Gathered
 
@@ -126,3 +127,17 @@ def test_absurd_counts_make_no_sample_and_the_next_sane_ones_do(name: str) -> No
     assert recent.absurd == ""
     assert arrivals(gathered)[-1] == 5
     assert max(arrivals(gathered)) == 5
+
+
+def test_latencies_of_the_last_seconds() -> None:
+    gathered = Gathered()
+    gathered.hear([row(latency_buckets=((bucket(1e5), 500.0),))], NOW)
+    recent = gathered.of(KEY)
+    assert recent is not None
+    assert math.isnan(recent.p99)
+    slow = ((bucket(1e5), 597.0), (bucket(2e6), 3.0))
+    gathered.hear([row(latency_buckets=slow)], NOW + 1)
+    assert recent.p99 == pytest.approx(2.0, rel=0.05)
+    for second in range(2, 13):
+        gathered.hear([row(latency_buckets=(*slow, (bucket(3e5), 10.0 * second)))], NOW + second)
+    assert recent.p99 == pytest.approx(0.3, rel=0.05)

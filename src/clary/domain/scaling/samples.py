@@ -12,9 +12,11 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 from clary.domain.counts import VariantCounts
+from clary.domain.datapoints import middle
 from clary.domain.scaling.signals import STALE, Sample
 
 MINUTE = 60
+LATELY = 10  # seconds whose latencies are kept
 MOST_REQUESTS = 10_000_000  # of one variant, a second or at once
 LONGEST = 86_400.0  # seconds of one request
 SHORTEST = 0.5  # seconds between two looks that make a sample
@@ -33,6 +35,21 @@ class Recent:
     serving: int = 0
     absurd: str = ""
     at: float = 0.0  # when it was counted last
+    latencies: deque[dict[int, float]] = field(default_factory=lambda: deque(maxlen=LATELY))
+
+    @property
+    def p99(self) -> float:
+        """Seconds from arrival to answer that one in a hundred of the last requests took longer than; nan without any."""
+        merged: dict[int, float] = {}
+        for each in self.latencies:
+            for number, count in each.items():
+                merged[number] = merged.get(number, 0.0) + count
+        left = 0.99 * sum(merged.values())
+        for number in sorted(merged):
+            left -= merged[number]
+            if left <= 1e-9:
+                return middle(number) / 1e6
+        return math.nan
 
     @property
     def late(self) -> int:
@@ -78,6 +95,7 @@ class Gathered:
             recent.samples.clear()
         else:
             recent.samples.extend(_made(rows, known, now, since))
+            recent.latencies.append(_latencies(known))
         signals = [row.signals for row in rows if row.signals is not None]
         recent.working = sum(each.working for each in signals)
         recent.ceiling = sum(each.ceiling for each in signals)
@@ -108,6 +126,16 @@ def _made(
             service,
             spread,
         )
+
+
+def _latencies(known: Sequence[tuple[VariantCounts, VariantCounts]]) -> dict[int, float]:
+    found: dict[int, float] = {}
+    for row, before in known:
+        told = dict(before.latency_buckets)
+        for number, count in row.latency_buckets:
+            if count > (old := told.get(number, 0.0)):
+                found[number] = found.get(number, 0.0) + count - old
+    return found
 
 
 def _late(row: VariantCounts) -> int:
