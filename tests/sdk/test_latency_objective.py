@@ -97,7 +97,7 @@ class Load:
     def ask(self, pause: float) -> None:
         while not self.stop.wait(pause):
             try:
-                assert self.user.ask(self.endpoint, "0.1", ContentType="text/plain") == b"slept"
+                assert self.user.ask(self.endpoint, "0.3", ContentType="text/plain") == b"slept"
                 self.answered += 1
             except (ClientError, AssertionError) as error:
                 self.failed.append(error)
@@ -120,9 +120,9 @@ def load(user: User, endpoint: str, clients: int, pause: float) -> Iterator[Load
 def test_both_dimensions_follow_the_load_without_a_failed_request(user: User, scaling: Any, endpoint: str) -> None:
     scaling.register_scalable_target(**target(endpoint, INSTANCES), MinCapacity=1, MaxCapacity=3)
     scaling.register_scalable_target(**target(endpoint, MILLICPU), MinCapacity=500, MaxCapacity=2000)
-    made = scaling.put_scaling_policy(**target(endpoint, INSTANCES), **objective(500, ScaleInCooldown=5))
+    made = scaling.put_scaling_policy(**target(endpoint, INSTANCES), **objective(1500, ScaleInCooldown=5))
     assert made["Alarms"] == []
-    with load(user, endpoint, 12, 0.2) as sent, load(user, endpoint, 1, 0.01) as thin:
+    with load(user, endpoint, 12, 0.05) as sent, load(user, endpoint, 1, 0.01) as thin:
         until(lambda: shape(user, endpoint), lambda seen: seen == (3, 3, "2000"), 60)
         assert user.status(endpoint) == "InService"
     assert (sent.failed, thin.failed) == ([], [])
@@ -150,7 +150,7 @@ def test_the_aws_cli_sets_an_objective_and_clary_why_tells_the_story(user: User,
         done = server.run([str(AWS), "application-autoscaling", "register-scalable-target", *words])
         assert done.returncode == 0, done.stderr
     put = ["put-scaling-policy", *where, "--scalable-dimension", MILLICPU, "--policy-name", "p99"]
-    config = json.dumps(objective(400)["TargetTrackingScalingPolicyConfiguration"])
+    config = json.dumps(objective(1200)["TargetTrackingScalingPolicyConfiguration"])
     put += ["--policy-type", "TargetTrackingScaling", "--target-tracking-scaling-policy-configuration", config]
     done = server.run([str(AWS), "application-autoscaling", *put])
     assert done.returncode == 0, done.stderr
@@ -171,9 +171,9 @@ def test_an_endpoint_config_that_says_so_scales_by_itself(user: User, scaling: A
     managed = {"Status": "ENABLED", "MinInstanceCount": 1, "MaxInstanceCount": 2}
     model = user.scripted({"code/inference.py": SLEEPS}, {}, PYTHON)
     variant = {"ModelName": model, "InstanceType": "ml.m5.large", "ManagedInstanceScaling": managed}
-    tags = [{"Key": "clary:latency-objective-ms", "Value": "400"}]
+    tags = [{"Key": "clary:latency-objective-ms", "Value": "1200"}]
     endpoint = user.endpoint(variant, Tags=tags)
-    with load(user, endpoint, 12, 0.2) as sent:
+    with load(user, endpoint, 12, 0.05) as sent:
         until(lambda: shape(user, endpoint), lambda seen: seen[:2] == (2, 2), 60)
     assert sent.failed == []
     until(lambda: user.status(endpoint), lambda status: status == "InService")
