@@ -1,4 +1,4 @@
-"""The pictures of docs/scaling.md, drawn by the simulator: `python -m benchmarks.scaling_pictures docs`.
+"""The pictures of docs/scaling.md, drawn by the simulator: `scripts/bench scaling_pictures docs`.
 
 Everything in them is decided by the policy that production runs, and the sentences are those of its reasons.
 """
@@ -142,7 +142,7 @@ PICTURES = {"scaling-day.svg": day, "scaling-step.svg": step, "scaling-rate.svg"
 
 def main() -> int:
     if len(sys.argv) != 2 or not Path(sys.argv[1]).is_dir():
-        print("usage: python -m benchmarks.scaling_pictures FOLDER", file=sys.stderr)
+        print("usage: scripts/bench scaling_pictures FOLDER", file=sys.stderr)
         return 2
     for name, draw in PICTURES.items():
         (Path(sys.argv[1]) / name).write_text(draw())
