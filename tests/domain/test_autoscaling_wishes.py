@@ -7,15 +7,21 @@ from typing import Any
 
 from tests.domain.test_autoscaling_turn import House as Plain
 
-from clary.domain.autoscaling_activity import Seen
+from clary.domain import latency_objectives
+from clary.domain.autoscaling import INSTANCES
+from clary.domain.autoscaling_activity import Seen, Want
 from clary.domain.autoscaling_turn import decide
+from clary.domain.containers import Container
 from clary.domain.decisions import Decision
+from clary.domain.fleets import Variant, new_fleet
+from clary.domain.rooms import Room
 
 
 class House(Plain):
     """With a wish."""
 
     wish: dict[str, Any] | None = None
+    room: Room | None = None
     count = 0
 
     def wants(self, to: int) -> None:
@@ -24,7 +30,7 @@ class House(Plain):
 
     def turn(self) -> Decision[Any]:
         def seeing(record: Any, seen: Seen, now: float) -> Decision[Any]:
-            return decide(record, replace(seen, wish=self.wish), now)
+            return decide(record, replace(seen, wish=self.wish, room=self.room), now)
 
         return self.turned(seeing)
 
@@ -126,3 +132,28 @@ def test_what_nothing_would_wake_keeps_one() -> None:
     assert house.settle() == 1
     house.alarm(house.tracking(), 1, above=False)
     assert house.settle() == 1
+
+
+def test_a_wish_without_room_says_so_once_and_is_told_to_its_policy() -> None:
+    house = House(current=2)
+    house.room = Room(False, 2, "1024 MiB of memory are needed, 12 MiB are free", held="endpoint other (8 GiB)")
+    house.wants(4)
+    first = [command for command in house.turn().commands if isinstance(command, Want)]
+    assert [each.first for each in first] == [True]
+    assert house.last["NotScaledReasons"] == [{"Code": "TargetServicePutResourceAsUnscalable"}]
+    assert "no room on this machine" in house.last["StatusMessage"]
+    again = [command for command in house.turn().commands if isinstance(command, Want)]
+    assert [each.first for each in again] == [False]
+    target = latency_objectives.asked_of((variant(),), 0.5, {INSTANCES: house.record.document}, [], 4, house.now)
+    assert target is not None
+    assert target.count is not None
+    assert "1024 MiB of memory are needed" in target.count.refused
+    house.room = Room(False, 3, "1024 MiB of memory are needed, 12 MiB are free")
+    house.turn()
+    assert house.record.document["activity"]["to"] == 3  # a part of it
+    assert house.record.document["lacks"] is None
+
+
+def variant() -> Variant:
+    row = {"VariantName": "v", "InstanceType": "ml.m5.large", "InitialInstanceCount": 2, "ModelName": "m"}
+    return new_fleet("f", "c", [row], {"m": [Container("m", "image")]}, 0.0).variants[0]

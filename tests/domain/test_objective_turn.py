@@ -440,7 +440,7 @@ def test_what_is_asked() -> None:
 
 def test_managed_instance_scaling_is_the_range() -> None:
     scaling = {"Status": "ENABLED", "MinInstanceCount": 2, "MaxInstanceCount": 9}
-    variant = replace(House().variant, config={"ManagedInstanceScaling": scaling})
+    variant = replace(House().variant, config={"InstanceType": "ml.m5.large", "ManagedInstanceScaling": scaling})
     made = latency_objectives.asked_of((variant,), 0.3, {}, [], 4, NOW)
     assert made is not None
     assert made.count == Range(2, 9)

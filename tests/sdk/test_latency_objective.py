@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 import threading
 import time
@@ -197,3 +198,21 @@ def test_a_variant_goes_to_zero_and_the_next_request_wakes_it(user: User, scalin
     assert time.monotonic() - began < 30.0
     assert shape(user, endpoint)[0] == 1
     user.sm.delete_endpoint(EndpointName=endpoint)
+
+
+def test_a_size_that_the_machine_has_not_got_makes_more_replicas(user: User, scaling: Any, endpoint: str) -> None:
+    cpus = os.cpu_count() or 1
+    if cpus > 4:
+        pytest.skip(f"needs more requests at once than this machine's {cpus} CPUs, from few clients")
+    scaling.register_scalable_target(**target(endpoint, INSTANCES), MinCapacity=1, MaxCapacity=3)
+    scaling.register_scalable_target(**target(endpoint, MILLICPU), MinCapacity=500, MaxCapacity=16_000)
+    scaling.put_scaling_policy(**target(endpoint, MILLICPU), **objective(1500))
+    with load(user, endpoint, 12, 0.05) as sent:
+        until(lambda: shape(user, endpoint)[:2], lambda seen: seen == (3, 3), 60)
+    assert sent.failed == []
+    told = [each["why"] for each in decisions(user, endpoint)]
+    assert any("so there are more replicas instead" in why for why in told), told
+    assert int(shape(user, endpoint)[2]) <= 1000 * cpus
+    asked = {**target(endpoint, MILLICPU), "IncludeNotScaledActivities": True}
+    found = scaling.describe_scaling_activities(**asked)["ScalingActivities"]
+    assert any(each.get("NotScaledReasons") for each in found), found

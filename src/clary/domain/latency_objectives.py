@@ -15,6 +15,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+from clary.domain import instances
 from clary.domain.autoscaling import INSTANCES, MILLICPU, TRACKING, place_of
 from clary.domain.errors import Invalid
 from clary.domain.fleets import Variant
@@ -131,6 +132,8 @@ def unable(group: Sequence[Variant], asynchronous: bool) -> str:
         if len(group) > 1
         else "is of an asynchronous endpoint, which predicts at whatever time suits"
         if asynchronous
+        else f"has no instance type of a known size ({variant.instance_type or 'none'})"
+        if not instances.find(variant.instance_type)
         else ""
     )
 
