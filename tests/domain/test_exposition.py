@@ -16,6 +16,7 @@ from clary.domain.serving_metrics import NAMESPACE
 ROW = VariantCounts(
     "0", "us-east-1", "iris", "v1", "v1@f1", "c1", "born", 2, (1.0, 3.0), 10, 2, 7, 1, 1, 4, 3, 0.7, 0.07,
     ((bucket(4_000.0), 3.0), (bucket(400_000_000.0), 4.0)), ((bucket(700.0), 7.0),),
+    latency_buckets=((bucket(4_700.0), 3.0), (bucket(400_000_700.0), 4.0)),
 )  # fmt: skip
 V1 = {"region": "us-east-1", "endpoint": "iris", "variant": "v1", "config": "c1"}
 
@@ -44,6 +45,8 @@ def test_counters_and_histograms_of_a_variant() -> None:
         "clary_model_latency_seconds_sum": 0.7,
         "clary_overhead_latency_seconds_count": 7,
         "clary_overhead_latency_seconds_sum": 0.07,
+        "clary_latency_seconds_count": 7,
+        "clary_latency_seconds_sum": pytest.approx(0.77),
         "clary_concurrent_requests": 4,
         "clary_replicas": 2,
     }
@@ -61,7 +64,9 @@ def test_fleets_containers_and_components_have_their_own() -> None:
     ]
     families = of_fronts(rows)
     assert values(families, endpoint="iris", config="c2")["clary_invocations_total us-east-1 v1"] == 52
-    assert values(families, **V1, container="second")["clary_invocations_total"] == 0
+    second = values(families, **V1, container="second")
+    assert second["clary_invocations_total"] == 0
+    assert "clary_latency_seconds_count" not in second
     assert values(families, component="part", endpoint="iris", region="us-east-1")["clary_invocations_total"] == 1
     assert values(families, **V1)["clary_invocations_total"] == 17, "rows of one name are one series"
 
@@ -75,7 +80,7 @@ def test_who_was_never_asked_and_serves_nobody_is_not_there() -> None:
 def test_an_asynchronous_variant_is_asked_by_its_queue() -> None:
     found = values(of_fronts([replace(ROW, asynchronous=True)]), **V1)
     assert found["clary_model_latency_seconds_count"] == 7
-    assert not any(name.startswith(("clary_invocations", "clary_overhead")) for name in found)
+    assert not any(name.startswith(("clary_invocations", "clary_overhead", "clary_latency")) for name in found)
 
 
 def test_models_of_a_multi_model_variant() -> None:
@@ -99,7 +104,13 @@ def test_idle_is_zero() -> None:
 
 @pytest.mark.parametrize(
     ("namespace", "metric", "told"),
-    [(NAMESPACE, "Invocations", True), ("Mine", "Invocations", False), (NAMESPACE, "ApproximateBacklogSize", False)],
+    [
+        (NAMESPACE, "Invocations", True),
+        ("clary/Endpoints", "Replicas", True),
+        ("clary/Endpoints", "WorkersActive", False),
+        ("Mine", "Invocations", False),
+        (NAMESPACE, "ApproximateBacklogSize", False),
+    ],
 )
 def test_nothing_is_told_twice(namespace: str, metric: str, told: bool) -> None:
     assert told_by_fronts(Series.of(namespace, metric, {})) is told

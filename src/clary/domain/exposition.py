@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import accumulate
 
+from clary.domain import scaling_metrics
 from clary.domain.counts import VariantCounts
 from clary.domain.datapoints import Series, Summary, middle, statistic
 from clary.domain.names import COMPONENT, resource_of
@@ -19,20 +20,23 @@ from clary.domain.serving_metrics import NAMESPACE
 BOUNDS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0)
 
 # Of the fronts' counters already, and better.
-_COUNTED = frozenset(
-    {
-        "Invocations",
-        "InvocationsPerInstance",
-        "InvocationsPerCopy",
-        "Invocation4XXErrors",
-        "Invocation5XXErrors",
-        "InvocationModelErrors",
-        "ModelLatency",
-        "OverheadLatency",
-        "ConcurrentRequestsPerModel",
-        "ConcurrentRequestsPerCopy",
-    }
-)
+_COUNTED = {
+    NAMESPACE: frozenset(
+        {
+            "Invocations",
+            "InvocationsPerInstance",
+            "InvocationsPerCopy",
+            "Invocation4XXErrors",
+            "Invocation5XXErrors",
+            "InvocationModelErrors",
+            "ModelLatency",
+            "OverheadLatency",
+            "ConcurrentRequestsPerModel",
+            "ConcurrentRequestsPerCopy",
+        }
+    ),
+    scaling_metrics.NAMESPACE: frozenset({"Replicas"}),
+}
 _STATISTICS: Mapping[str, str] = {
     "sum": "Sum",
     "average": "Average",
@@ -54,6 +58,7 @@ def of_fronts(counts: Iterable[VariantCounts]) -> list[Family]:
     broken = Family("clary_invocation_model_errors", "counter", "Requests that the model did not answer with 2XX.")
     model = Family("clary_model_latency_seconds", "histogram", "Time in the worker, its batch included.", "seconds")
     overhead = Family("clary_overhead_latency_seconds", "histogram", "The rest of a request's time.", "seconds")
+    whole = Family("clary_latency_seconds", "histogram", "From a request's arrival to its answer.", "seconds")
     concurrent = Family("clary_concurrent_requests", "gauge", "Requests being predicted or waiting.")
     replicas = Family("clary_replicas", "gauge", "Replicas that take requests.")
     loaded = Family("clary_models_loaded", "gauge", "Models of a multi-model variant that are loaded.")
@@ -67,11 +72,16 @@ def of_fronts(counts: Iterable[VariantCounts]) -> list[Family]:
         _spread(model, who, [row.model_buckets for row in rows], sum(row.model_seconds for row in rows))
         if not rows[0].asynchronous:
             _spread(overhead, who, [row.overhead_buckets for row in rows], sum(row.overhead_seconds for row in rows))
+            if "container" not in dict(
+                who
+            ):  # of several only the last one answers, and does not know what its part of the whole is
+                total = sum(row.model_seconds + row.overhead_seconds for row in rows)
+                _spread(whole, who, [row.latency_buckets for row in rows], total)
         concurrent.add(who, sum(value for row in rows for value in row.concurrent))
         replicas.add(who, sum(row.serving for row in rows))
         if any(row.loaded for row in rows):
             loaded.add(who, sum(value for row in rows for value in row.loaded))
-    return [arrived, refused, errors, broken, model, overhead, concurrent, replicas, loaded]
+    return [arrived, refused, errors, broken, model, overhead, whole, concurrent, replicas, loaded]
 
 
 def _who(row: VariantCounts) -> Labels:
@@ -94,7 +104,7 @@ def _spread(family: Family, who: Labels, buckets: Sequence[Sequence[tuple[int, f
 
 def told_by_fronts(series: Series) -> bool:
     """Whether `of_fronts` has it already."""
-    return series.namespace == NAMESPACE and series.metric in _COUNTED
+    return series.metric in _COUNTED.get(series.namespace, ())
 
 
 def of_metrics(rows: Iterable[tuple[str, Series, Summary]]) -> list[Family]:
