@@ -83,10 +83,15 @@ def test_a_size_up_to_what_each_replica_may_have(policy: str, others: float, wan
     assert (answer.granted, answer.most) == (most == wanted, most)
 
 
+def test_what_larger_replicas_lack() -> None:
+    each, need = needed(book(), endpoint(), PLACE, MILLICPU, 2500)
+    assert ([(fit.cpu, fit.memory) for fit in each], need) == ([(1.0, 0)], 0)
+
+
 def test_what_one_replica_more_needs() -> None:
-    each, need = needed(book("fit", used=GIB), endpoint(), PLACE)
+    each, need = needed(book("fit", used=GIB), endpoint(), PLACE, INSTANCES, 9)
     assert ([fit.cpu for fit in each], need) == ([2.0], GIB)
-    each, need = needed(book(), endpoint(count=1, containers=2), PLACE)
+    each, need = needed(book(), endpoint(count=1, containers=2), PLACE, INSTANCES, 9)
     assert ([fit.cpu for fit in each], need) == ([1.0, 1.0], 2 * REPLICA_FLOOR)
 
 
@@ -107,7 +112,7 @@ def test_without_room_nothing_is_asked_and_the_reason_is_told_once() -> None:
         "there is no room on this machine for more: 2 vCPU are needed, 8 of 8 are reserved, held by endpoint other (6 vCPU)"
     )
     assert [want.first for want in house.wanted] == [True, *[False] * 29]  # wished for at each step, told once
-    assert house.wanted[0] == Want(told["Details"], True)
+    assert house.wanted[0] == Want(told["Details"], True, 5)
 
 
 def test_when_room_comes_the_next_step_takes_it() -> None:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from clary.domain.capacity import Fit, Machine, Owner, Waiting
+from clary.domain.capacity import WISH_SECONDS, Fit, Machine, Owner, Waiting
 from clary.domain.instances import GIB
-from clary.loops.ledger import WISH_SECONDS, Ledger
+from clary.loops.ledger import Ledger
 
 MACHINE = Machine(4, 16 * GIB, 8 * GIB)
 SHOP = Owner("endpoint", "shop", "0")
@@ -35,6 +35,8 @@ def test_a_wish_is_kept_while_it_is_asked_for_and_is_as_old_as_at_first() -> Non
     [waiting] = ledger.book(MACHINE, "fit", 50.0 + WISH_SECONDS).waiting
     assert (waiting.since, waiting.why) == (1.0, "still no room")
     assert not ledger.book(MACHINE, "fit", 51.0 + WISH_SECONDS).waiting
+    ledger.wish(Waiting("r", SHOP, 1.0, "no room", hold=600.0), 100.0)
+    assert ledger.book(MACHINE, "fit", 690.0).waiting
 
 
 def test_a_wish_is_over_with_its_place_or_its_owner() -> None:

@@ -13,9 +13,11 @@ from tests.loops.test_scaling import NAME, RESOURCE, SCOPE, until
 from tests.loops.test_scaling import House as Scaled
 
 from clary.domain.autoscaling import ACTIVE, POLICY, TARGET, new_target
+from clary.domain.capacity import Book, Claim, Fit, Machine, Owner, Waiting
 from clary.domain.counts import Count, VariantCounts
 from clary.domain.datapoints import Datapoint, Series, single
 from clary.domain.endpoints import plant_of, with_plant
+from clary.domain.instances import GIB
 from clary.domain.latency_objectives import KIND, METRIC
 from clary.domain.objective_commands import Command, Seen
 from clary.domain.resources import Query, Record
@@ -140,6 +142,37 @@ async def test_a_policy_scales_the_endpoint_through_its_target(house: House) -> 
     assert [event.won for event in events][:2] == ["stale", "load"]
     assert (events[1].before.count, events[1].after.count, events[1].policy) == (1, 3, "p99")
     assert house.logs.group(SCOPE, "/clary/Scaling/e").retention == 14
+
+
+async def test_without_room_nothing_is_asked_and_what_comes_free_is_kept_from_jobs() -> None:
+    made, wishes = House(), dict[str, Waiting]()
+    job = Claim("arn:job", (Fit(2.0, 8 * GIB, 0),), 0.0, 0, Owner("training job", "nightly", SCOPE.account))
+    full = Book(Machine(2, 64 * GIB, 64 * GIB), "strict", made.clock.now(), (job,))
+
+    def wish(key: str, waiting: Waiting | None) -> None:
+        if waiting is not None:
+            wishes[key] = waiting
+
+    made.objective = ObjectiveSubject(
+        ObjectivePorts(made.store, made.logs, made.clock, lambda: 8, lambda: full, wish=wish)
+    )
+    made.objectives = Loop(made.objective, made.store, made.clock, "owner", sweep_seconds=0.05)
+    await made.add_endpoint()
+    async for house in run(made):
+        endpoint = await house.endpoint()
+        plant = plant_of(endpoint)
+        assert plant.serving is not None
+        changed = with_plant(endpoint, replace(plant, serving=replace(plant.serving, objective=0.5)))
+        await house.store.save(changed)
+        await until(house.boosted, True)
+        await heavy(house)
+        await heavy(house)
+        assert await house.asked() == ("InService", 1)
+        [waiting] = wishes.values()
+        assert waiting.why == "2 vCPU are needed, 2 of 2 are reserved, held by training job nightly (2 vCPU)"
+        assert (waiting.owner.name, [fit.cpu for fit in waiting.fits]) == ("e", [2.0])
+        refused = [event.refused for event in await house.told() if event.refused]
+        assert any("held by training job nightly" in why for why in refused)
 
 
 async def test_a_control_plane_that_dies_in_the_middle_of_a_scale_out_is_followed_by_one_that_goes_on() -> None:

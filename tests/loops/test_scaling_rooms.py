@@ -175,3 +175,26 @@ async def test_what_comes_free_goes_to_the_endpoint_and_not_to_a_new_job(town: T
     assert town.changes("one") == [1, 2]
     waits = admission.admit([JOB], town.places.book(), 0, account=SCOPE.account)
     assert "held by endpoint one (4 vCPU)" in waits.reason
+
+
+async def test_a_minimum_that_has_no_room_is_not_asked_for_and_says_so_ever_less_often(town: Town) -> None:
+    """The other endpoint has what it needs: nothing is started, and an hour later it has been said a few times."""
+    town.names.remove("other")
+    await town.hour(600)
+    record = await town.store.get(TARGET, SCOPE, f"endpoint/other/variant/v|{DIMENSION}")
+    assert record is not None
+    await town.store.save(replace(record, document={**record.document, "min": 3, "triggers": {}}))
+    town.names = ["other"]
+    await town.hour()
+    assert [waiting.owner.name for waiting in town.places.book().waiting] == ["other"]
+    assert town.changes("other") == [1]
+    told = await town.told("other")
+    assert {each["StatusCode"] for each in told} == {"Unfulfilled"}
+    assert (
+        "Reason: there is room for 1: 2 vCPU are needed, 8 of 8 are reserved, held by endpoint one"
+        in told[0]["StatusMessage"]
+    )
+    assert len(told) < 15
+    record = await town.store.get("endpoint", SCOPE, "other")
+    assert record is not None
+    assert record.status == "InService"

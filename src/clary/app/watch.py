@@ -46,7 +46,9 @@ class Watch:
         actions["arn:aws:autoscaling:"] = scaled.tell
         cpus = places.measure().cpus  # read once: it is asked each second
         self._objective = objectives.ObjectiveSubject(
-            objectives.ObjectivePorts(store, world.logs, clock, lambda: cpus, places.book, world.datapoints)
+            objectives.ObjectivePorts(
+                store, world.logs, clock, lambda: cpus, places.book, world.datapoints, places.wish
+            )
         )
         self._objectives: Loop[ObjectiveCommand, ObjectiveSeen] = Loop(self._objective, store, clock, owner)
         self._finder = objectives.Finder(store, clock, owner)

@@ -55,10 +55,11 @@ class Forget:
 
 @dataclass(frozen=True, slots=True)
 class Want:
-    """There is no room for more: keep what comes free from jobs. `first`: tell the resource's history why."""
+    """There is no room for more: keep from jobs what comes free, as far as `wanted` needs it. `first`: tell the resource's history why."""
 
     why: str
     first: bool
+    wanted: int
 
 
 Command = Apply | Note | Write | Forget | Want

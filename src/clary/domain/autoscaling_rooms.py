@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from clary.domain import capacity, instances
 from clary.domain.autoscaling import COPIES, INSTANCES, MILLICPU, Place
-from clary.domain.autoscaling_capacity import variants_of
+from clary.domain.autoscaling_capacity import capacity_of, variants_of
 from clary.domain.capacity import Book, Fit
 from clary.domain.errors import LimitExceeded
 from clary.domain.fleets import Variant
@@ -23,9 +23,13 @@ def room_for(book: Book, record: Record, place: Place, dimension: str, most: int
     return _of_millicpu(book, record, group, most) if dimension == MILLICPU else None
 
 
-def needed(book: Book, record: Record, place: Place) -> tuple[tuple[Fit, ...], int]:
-    """What one replica more needs: its fits, and the bytes that it is expected to use at first."""
+def needed(book: Book, record: Record, place: Place, dimension: str, wanted: int) -> tuple[tuple[Fit, ...], int]:
+    """What the next step towards `wanted` needs: one replica more, and the bytes that it is expected to use at first; or the CPU that
+    larger ones lack."""
     group = variants_of(record, place)
+    if dimension == MILLICPU:
+        more = max(0, wanted - capacity_of(record, place, dimension).desired)
+        return (Fit(more * group[0].count / 1000, 0, 0),), 0
     each = _fits(book, group)
     return each, sum(expected(fit, _like(book, group)) for fit in each)
 

@@ -17,6 +17,7 @@ from clary.domain.resources import Record
 
 FLOOR = 256 << 20  # bytes that a new host of a job needs free, beyond what the young ones may still take
 REPLICA_FLOOR = 128 << 20  # the same of a replica whose like was not seen yet
+WISH_SECONDS = 90.0  # that a wish for a place is kept: a replica is tried again once a minute at least
 YOUNG = 20.0  # seconds in which neither has shown yet what it needs
 
 
@@ -93,6 +94,7 @@ class Waiting:
     why: str
     fits: tuple[Fit, ...] = ()  # what it needs; for an endpoint what is kept for it
     need: int = 0  # bytes that it is expected to use at first
+    hold: float = WISH_SECONDS  # for which it is kept, unless it is asked for again
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,8 +15,6 @@ from clary.domain.jobs import ACTIVE, KIND
 from clary.domain.resources import Record
 from clary.ports import Clock
 
-WISH_SECONDS = 90.0  # that a replica's wish for a place is kept: it is tried again once a minute at least
-
 
 class Ledger:
     """Claims of jobs that were granted a place, and the order of those that wait. One event loop's thread only."""
@@ -30,7 +28,7 @@ class Ledger:
 
     def book(self, machine: Machine, policy: str, now: float) -> Book:
         """The account of this moment."""
-        for key in [key for key, (_, seen) in self._wishes.items() if now - seen > WISH_SECONDS]:
+        for key in [key for key, (wish, seen) in self._wishes.items() if now - seen > wish.hold]:
             del self._wishes[key]
         jobs = (self._told[arn] for arn in self.waiting() if arn in self._told)
         wishes = sorted((wish for wish, _ in self._wishes.values()), key=lambda wish: (wish.since, wish.key))

@@ -15,7 +15,7 @@ from typing import Any
 
 from clary.domain import autoscaling_capacity, autoscaling_rooms, latency_objectives, objective_turn
 from clary.domain.autoscaling import INSTANCES, MILLICPU, POLICY, TARGET, Place, place_of, target_name
-from clary.domain.capacity import Book
+from clary.domain.capacity import Book, Waiting, owner_of
 from clary.domain.counts import Count
 from clary.domain.datapoints import Series
 from clary.domain.decisions import Decision
@@ -43,7 +43,7 @@ DIMENSIONS = (INSTANCES, MILLICPU)
 
 @dataclass(frozen=True, slots=True)
 class ObjectivePorts:
-    """`cpus` of the machine; `book` is its account (None: there is room for anything)."""
+    """`cpus` of the machine; `book` is its account (None: there is room for anything), `wish` keeps from jobs what comes free."""
 
     store: Store
     logs: Logs
@@ -51,6 +51,7 @@ class ObjectivePorts:
     cpus: Callable[[], int]
     book: Callable[[], Book | None] = field(default=lambda: None)
     datapoints: Datapoints | None = None  # where the requests of the last days are; None: nobody knows them
+    wish: Callable[[str, Waiting | None], None] = field(default=lambda key, waiting: None)
 
 
 @dataclass(slots=True)
@@ -200,8 +201,12 @@ class ObjectiveSubject:
         book = self._ports.book()
         room = autoscaling_rooms.room_for(book, found, place, dimension, wanted) if book is not None else None
         has = autoscaling_capacity.capacity_of(found, place, dimension).desired
-        if room is not None and wanted > has:
+        self._ports.wish(found.arn + place.variant, None)
+        if book is not None and room is not None and wanted > has:
             if room.most <= has:
+                each, need = autoscaling_rooms.needed(book, found, place, dimension, wanted)
+                waiting = Waiting(found.arn + place.variant, owner_of(found), now, room.why, each, need)
+                self._ports.wish(waiting.key, waiting)
                 raise Unschedulable(room.why)
             wanted = min(wanted, room.most)
         return autoscaling_capacity.asked(found, place, dimension, wanted, now, steady=True)

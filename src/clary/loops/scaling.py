@@ -33,6 +33,7 @@ from clary.domain.autoscaling import (
     ACTIVE,
     ACTIVITY,
     KEEP_ACTIVITIES,
+    MILLICPU,
     POLICY,
     TARGET,
     Capacity,
@@ -41,7 +42,7 @@ from clary.domain.autoscaling import (
     policy_of,
     triggered,
 )
-from clary.domain.autoscaling_activity import Apply, Command, Forget, Note, Refused, Seen, Want, Write
+from clary.domain.autoscaling_activity import LONGEST_PAUSE, Apply, Command, Forget, Note, Refused, Seen, Want, Write
 from clary.domain.autoscaling_alarms import AWS
 from clary.domain.autoscaling_policies import Heard
 from clary.domain.capacity import Book, Machine, Waiting
@@ -179,24 +180,28 @@ class ScalingSubject:
                     write(self._ports.logs, record.scope, place.name, place.variant or COPIES_STREAM, event)
             case Note(id, entry):
                 await keep(self._ports.store, record.scope, id, entry)
-            case Want(why, first):
-                await self._want(record, why, first)
+            case Want():
+                await self._want(record, command)
             case Forget():
+                self._ports.wish(record.arn, None)
                 await self._forget(record)
         return None
 
-    async def _want(self, record: Record, why: str, first: bool) -> None:
+    async def _want(self, record: Record, want: Want) -> None:
         """Keep what comes free for the resource; its history says once what is missing and who has it."""
-        place = place_of(record.document["resource"], record.document["dimension"])
+        dimension = record.document["dimension"]
+        place = place_of(record.document["resource"], dimension)
         for _ in range(_TRIES):
             book, resource = self._ports.book(), await self._ports.store.get(place.kind, record.scope, place.name)
             if book is None or resource is None:
                 return
             with suppress(Stale, NotFound):
-                each, need = autoscaling_rooms.needed(book, resource, place)
-                self._ports.wish(record.arn, Waiting(record.arn, capacity.owner_of(resource), book.at, why, each, need))
-                if first:
-                    plant, what = plant_of(resource), f"{place.variant or place.name}: {why}"
+                each, need = autoscaling_rooms.needed(book, resource, place, dimension, want.wanted)
+                self._ports.wish(
+                    record.arn, Waiting(record.arn, capacity.owner_of(resource), book.at, want.why, each, need)
+                )
+                if want.first:
+                    plant, what = plant_of(resource), f"{place.variant or place.name}: {want.why}"
                     config = plant.serving.config if plant.serving else ""
                     await self._ports.store.save(
                         with_plant(resource, noted(plant, "not scaled", what, book.at, config))
@@ -217,6 +222,7 @@ class ScalingSubject:
             try:
                 if autoscaling_capacity.capacity_of(resource, place, dimension).desired == wanted:
                     return None
+                self._check_now(record, resource, place, dimension, wanted)
                 now = self._ports.clock.now()
                 changed = autoscaling_capacity.asked(resource, place, dimension, wanted, now, steady)
                 await self._check_room(changed)
@@ -231,6 +237,22 @@ class ScalingSubject:
                 return Refused(error.message)
             return None
         return Refused("the resource is being changed by others all the time")
+
+    def _check_now(self, target: Record, resource: Record, place: Place, dimension: str, wanted: int) -> None:
+        """Unschedulable when there is no room for it now: then it is not asked, and what comes free is kept for it."""
+        book = self._ports.book()
+        has = autoscaling_capacity.capacity_of(resource, place, dimension).desired
+        if (
+            book is None or wanted <= has or dimension == MILLICPU
+        ):  # a size is changed in place, or kept, without a change of status
+            return
+        room = autoscaling_rooms.room_for(book, resource, place, dimension, wanted)
+        if room is not None and room.most < wanted:
+            each, need = autoscaling_rooms.needed(book, resource, place, dimension, wanted)
+            hold = LONGEST_PAUSE + capacity.WISH_SECONDS  # longer than until it is tried again
+            waiting = Waiting(target.arn, capacity.owner_of(resource), book.at, room.why, each, need, hold)
+            self._ports.wish(target.arn, waiting)
+            raise Unschedulable(f"there is room for {room.most}: {room.why}")
 
     async def _check_room(self, changed: Record) -> None:
         """That what is asked could be there at all."""
