@@ -137,7 +137,7 @@ def load(case: Case, folder: Path | None) -> traces.Requests:
 
 def work_of(folder: Path, rate: float, seconds: float, work: float) -> traces.Requests:
     """So many seconds around the peak of the first trace that has them, thinned to this rate."""
-    for path in sorted([*folder.glob("*.csv.gz"), *folder.glob("*.csv")]):
+    for path in sorted(folder.glob("*.csv.gz")):
         trace = traces.read(path)
         if trace.width > WIDEST:
             continue

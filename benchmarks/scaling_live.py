@@ -30,7 +30,7 @@ RUNTIMES = ("xgboost", "sklearn", "python")
 def options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--only", default="", help=f"some of {', '.join(PARTS)}, with commas between them")
     parser.add_argument(
-        "--traces", type=Path, help="a folder of NAME.csv.gz or NAME.csv (t_seconds,requests); default: generated load"
+        "--traces", type=Path, help="a folder of NAME.csv.gz (t_seconds,requests); default: generated load"
     )
     parser.add_argument("--anyway", action="store_true", help="replay on a busy machine too, without a verdict")
     parser.add_argument("--environments", default="", help="folder of Clary's built runtimes; default: a fresh one")
