@@ -14,6 +14,8 @@ import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
+from botocore.exceptions import ClientError
+
 from benchmarks import live_costs, live_failures, live_hops, live_policy, live_replay
 from benchmarks.common import Row, arguments, finish, say
 
@@ -53,7 +55,7 @@ def main() -> int:
             say(f"{name} ...")
             try:
                 more, said = PARTS[name](environments, given)
-            except (RuntimeError, OSError) as error:  # the other parts are worth having
+            except (RuntimeError, OSError, ClientError) as error:  # the other parts are worth having
                 more, said = [Row(name, None, "", "failed", ok=False)], [f"FAILED: {name}: {error}"]
             rows += more
             notes += said

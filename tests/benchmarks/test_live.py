@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import gzip
+import socket
 import threading
 from collections.abc import Iterator
 from pathlib import Path
 
 import numpy
 import pytest
+from benchmarks.live_hops import Line
 from benchmarks.live_policy import had
 from benchmarks.live_replay import CASES, TICK, Scheduled, Step, judged, load, simulate, told
 from benchmarks.live_site import capacity, changes
@@ -130,6 +132,18 @@ def echo() -> Iterator[int]:
     thread.join()
     server.close()
     loop.close()
+
+
+def test_a_hop_is_no_figure_when_somebody_else_answers(echo: int) -> None:
+    idle = [socket.create_connection(("127.0.0.1", echo)) for _ in range(CONNECTIONS)]  # those that it closes
+    with socket.create_connection(("127.0.0.1", echo), timeout=10) as connection:
+        line = Line(connection, b"GET / HTTP/1.1\r\n\r\n", b"200")
+        answers = [line.ask()[1] for _ in range(2)]
+        with pytest.raises(RuntimeError, match="503 no"):
+            line.ask()
+    for each in idle:
+        each.close()
+    assert answers == [b"ok", b"ok"]
 
 
 def test_a_replay_tells_of_every_request(echo: int, tmp_path: Path) -> None:
