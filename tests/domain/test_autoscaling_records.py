@@ -8,7 +8,7 @@ from typing import Any
 from tests.domain.test_autoscaling_turn import NOW, House
 
 from clary.domain.autoscaling_activity import Write
-from clary.domain.scaling.decisions import Event, State, line, parse
+from clary.domain.scaling.decisions import Event, State, line, parse, seen
 
 
 def events(house: House) -> list[Event]:
@@ -82,3 +82,4 @@ def test_a_size() -> None:
     house.alarm(house.tracking(), 120)
     [event] = events(house)
     assert (event.level, event.before, event.after) == ("size", State(millicpu=500), State(millicpu=1000))
+    assert seen(event) == "a metric of 120 against 60, replicas of 500 millicpu"

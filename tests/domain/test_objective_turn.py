@@ -220,6 +220,24 @@ def test_suspended_directions_hold() -> None:
     assert event.refused == "the count may not grow: DynamicScalingOutSuspended"
 
 
+def test_what_holds_one_direction_leaves_the_others() -> None:
+    """A size without room does not keep replicas from going, nor the size from shrinking."""
+    house = House(replace(BOTH, keep=5.0, count=Range(1, 4, True, shrinks=False)))
+    house.turn()
+    house.second(46)
+    house.grant()
+    house.settle()
+    assert house.variant.count == 3
+    house.asked = replace(house.asked, millicpu=Range(500, 2000, True, refused="no vCPU")) if house.asked else None
+    for _ in range(70):
+        house.second(0)
+    assert house.wish == {MILLICPU: (2000, 500)}
+    event = house.events[-1]
+    assert (event.applied, event.refused, event.after.count) == (True, "", 3)
+    told = "Not all of it: the count may not shrink: DynamicScalingInSuspended, or DisableScaleIn."
+    assert any(each.why.endswith(told) for each in house.events)
+
+
 def test_an_endpoint_that_is_changed_by_its_user_is_left_alone() -> None:
     house = House()
     house.turn()

@@ -211,7 +211,7 @@ def test_a_size_that_the_machine_has_not_got_makes_more_replicas(user: User, sca
         until(lambda: shape(user, endpoint)[:2], lambda seen: seen == (3, 3), 60)
     assert sent.failed == []
     told = [each["why"] for each in decisions(user, endpoint)]
-    assert any("so there are more replicas instead" in why for why in told), told
+    assert any("there is no room on this machine for more: 16 vCPU are needed" in why for why in told), told
     assert int(shape(user, endpoint)[2]) <= 1000 * cpus
     asked = {**target(endpoint, MILLICPU), "IncludeNotScaledActivities": True}
     found = scaling.describe_scaling_activities(**asked)["ScalingActivities"]

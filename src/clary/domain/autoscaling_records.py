@@ -27,7 +27,7 @@ def decided(turn: Turn, policy: str, to: int, why: str, candidates: Iterable[Ter
     change = f"Set {words} to {to}" if to != current else f"Keep {words} at {current}"
     level = HOLD if refused and to == current else SIZE if turn.document["dimension"] == MILLICPU else FLEET
     figures = next((dict(each.of) for each in terms if each.name == policy), {})
-    saw = {"count": float(turn.capacity.running)} | {name: figures[name] for name in figures}
+    saw = _has(turn) | figures
     return _write(turn, policy, level, policy, f"{change}: {why}.", to, saw, terms, refused)
 
 
@@ -37,7 +37,7 @@ def ranged(turn: Turn, cause: str, to: int) -> Write:
     what = f"Set {words} to {to}" if to != current else f"Keep {words} at {current}"
     low, high = turn.document["min"], turn.document["max"]
     why = f"{what}: {cause}; it may be {low} to {high} now."
-    saw = {"count": float(turn.capacity.running), "least": float(low), "most": float(high)}
+    saw = {**_has(turn), "least": float(low), "most": float(high)}
     return _write(turn, "range", RANGE, "range", why, to, saw, (), "")
 
 
@@ -69,6 +69,10 @@ def _write(
             refused,
         )
     )
+
+
+def _has(turn: Turn) -> dict[str, float]:
+    return {"size" if turn.document["dimension"] == MILLICPU else "count": float(turn.capacity.running)}
 
 
 def _state(turn: Turn, amount: int) -> State:

@@ -48,7 +48,7 @@ class Range:
     def within(self, wanted: int, now: int) -> int:
         """What of that may be, from what there is now."""
         wanted = min(max(wanted, self.least), self.most)
-        if (wanted > now and not self.grows) or (wanted < now and not self.shrinks):
+        if (wanted > now and (self.refused or not self.grows)) or (wanted < now and not self.shrinks):
             return now
         return wanted
 

@@ -65,6 +65,7 @@ class _Turn:
     commands: list[Command] = field(default_factory=list)
     larger: bool = False  # a size, a replica that there was no room for is asked for again
     another: bool = False
+    barred: str = ""  # why nothing can be asked of the endpoint now
 
     @property
     def variant(self) -> Variant:
@@ -205,6 +206,7 @@ def _bounds(turn: _Turn, have: Have) -> Bounds:
         full["why"] if full else "",
         turn.larger,
         turn.another,
+        turn.seen.cpus * 1000,
     )
 
 
@@ -288,7 +290,11 @@ def _event(turn: _Turn, desired: Desired, made: Shape, have: Have, allowance: in
     why += _stays(turn)
     if made.why:
         why += f" {made.why[0].upper()}{made.why[1:]}."
-    refused = made.why if made.stuck else _blocked(turn, made, have, after)
+    moves, blocked = (count, millicpu) != (have.asked, have.millicpu), _blocked(turn, made, have)
+    turn.barred = _barred(turn) if moves else ""
+    refused = made.why if made.stuck else turn.barred or (blocked if not moves else "")
+    if blocked and not refused:
+        why += f" Not all of it: {blocked}."
     changes = after != before and not refused
     saw = _saw(samples, recent, have, desired, turn.now) | figures
     return Event(turn.now, asked.policy, level, won, why, before, after, saw, terms, changes, refused)
@@ -316,8 +322,8 @@ def _saw(
     return {name: value for name, value in saw.items() if math.isfinite(value)}
 
 
-def _blocked(turn: _Turn, made: Shape, have: Have, after: State) -> str:
-    """Why what is wanted is not done; "" when it is."""
+def _blocked(turn: _Turn, made: Shape, have: Have) -> str:
+    """Why what is wanted of a dimension is not done; "" when all is."""
     asked = turn.asked
     for which, one, wanted, now in (
         ("count", asked.count, made.count, have.asked),
@@ -329,15 +335,17 @@ def _blocked(turn: _Turn, made: Shape, have: Have, after: State) -> str:
             return f"the {which} may not grow: DynamicScalingOutSuspended"
         if wanted < now and not one.shrinks:
             return f"the {which} may not shrink: DynamicScalingInSuspended, or DisableScaleIn"
-        if one.refused:
+        if wanted > now and one.refused:
             return one.refused
-    refused = turn.document["refused"]
-    moves = (after.count, after.millicpu) != (have.asked, have.millicpu)
-    if moves and refused is not None and 0 <= turn.now - refused["at"] < REST:
-        return str(refused["why"])
-    if moves and turn.endpoint.status not in STEADY:
-        return f"the endpoint is {turn.endpoint.status}"
     return ""
+
+
+def _barred(turn: _Turn) -> str:
+    """Why nothing can be asked of the endpoint now."""
+    refused = turn.document["refused"]
+    if refused is not None and 0 <= turn.now - refused["at"] < REST:
+        return str(refused["why"])
+    return f"the endpoint is {turn.endpoint.status}" if turn.endpoint.status not in STEADY else ""
 
 
 def _do(turn: _Turn, event: Event, have: Have) -> None:
@@ -348,7 +356,7 @@ def _do(turn: _Turn, event: Event, have: Have) -> None:
         (INSTANCES, asked.count, have.asked, event.after.count),
         (MILLICPU, asked.millicpu, turn.size.wanted, event.after.millicpu),
     ):
-        if one is None or wanted == now or event.refused:
+        if one is None or wanted == now or turn.barred:
             continue
         if one.target:
             wishes[dimension] = {
@@ -363,7 +371,7 @@ def _do(turn: _Turn, event: Event, have: Have) -> None:
     news = _amounts(wishes) != _amounts(turn.document["wish"])
     if news:
         turn.document["wish"] = wishes
-    if event.after.count != event.before.count and not event.refused and (news or len(turn.commands) > asks):
+    if event.after.count != event.before.count and not turn.barred and (news or len(turn.commands) > asks):
         turn.document["changed"] = turn.now
 
 

@@ -40,6 +40,10 @@ def test_both_dimensions(desired: Desired, bounds: Bounds, have: Have, expected:
     assert shape(desired, bounds, have) == expected
 
 
+def test_no_replica_counts_for_more_than_the_machine_has() -> None:
+    assert ready_of(Bounds(1, 4, low=500, high=16_000, machine=2000), HAVE) == 2
+
+
 def test_only_vertical_keeps_the_count() -> None:
     bounds = Bounds(least=2, most=2, low=250, high=4000)
     assert shape(wants(2, 7), bounds, Have(2, 2, 0, 250)) == Shape(2, 4000)
@@ -98,6 +102,7 @@ def test_a_fixed_count_without_room_says_so() -> None:
         (Bounds(1, 4, own=2000), 8),
         (Bounds(1, 4, own=16000), 48),
         (Bounds(1, 4, low=500, high=4000), 12),
+        (Bounds(1, 4, low=500, high=16_000, machine=4000), 12),
         (Bounds(1, 4, fixed=3), 3),
         (Bounds(1, 4, own=900_000), 256),
         (Bounds(1, 4, low=10, high=100), 8),

@@ -181,6 +181,8 @@ def seen(event: Event) -> str:
 
 
 def _have(event: Event) -> str:
+    if "count" not in event.saw and "size" in event.saw:  # a decision about sizes alone
+        return f"replicas of {event.before.millicpu} millicpu"
     text = f"{event.before.count} replica{'' if event.before.count == 1 else 's'}"
     if event.saw.get("starting"):
         text += f" ({event.saw['starting']:.0f} starting)"

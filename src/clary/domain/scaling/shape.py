@@ -28,7 +28,8 @@ IDLE = 3.0  # times as long as capacity outlives the need for it the last replic
 class Bounds:
     """What may be: replicas from `least` to `most`, thousandths of a vCPU of each from `low` to `high` (0, 0: the size stays).
     `own` is the size without vertical scaling. `fixed` workers (0: as many as are decided). `cramped`, `full`: why a larger size,
-    another replica was not to be had the last time; they are asked for again when `larger`, `another` say so."""
+    another replica was not to be had the last time; they are asked for again when `larger`, `another` say so. `machine`: thousandths
+    of a vCPU that there are in all (0: without a bound)."""
 
     least: int
     most: int
@@ -40,6 +41,7 @@ class Bounds:
     full: str = ""
     larger: bool = False
     another: bool = False
+    machine: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +72,7 @@ def ready_of(bounds: Bounds, have: Have) -> int:
         largest = max(bounds.low, min(have.millicpu, bounds.high))
     else:
         largest = bounds.high
-    return max(1, largest // VCPU)
+    return max(1, min(largest, bounds.machine or largest) // VCPU)
 
 
 def allowance_of(bounds: Bounds, surge: float) -> int:
@@ -78,7 +80,8 @@ def allowance_of(bounds: Bounds, surge: float) -> int:
     fork of workers."""
     if bounds.fixed:
         return bounds.fixed
-    largest = max(1, (bounds.high or bounds.own) // VCPU)
+    largest = bounds.high or bounds.own
+    largest = max(1, min(largest, bounds.machine or largest) // VCPU)
     return min(max(ALLOWANCE, math.ceil(surge * largest)), MOST_ALLOWANCE)
 
 
