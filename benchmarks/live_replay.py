@@ -127,12 +127,12 @@ def rows(environments: str, given: argparse.Namespace) -> tuple[list[Row], list[
 
 
 def load(case: Case, folder: Path | None) -> traces.Requests:
-    """Ninety seconds: of the first trace of the folder that is fine enough, around its peak and thinned to the mean load; else Poisson
+    """Ninety seconds: of the first trace of the folder that is fine enough, around its peak and thinned to the least load; else Poisson
     at three rates."""
     if folder is None:
         phases = [(SECONDS / 3, erlang / case.work) for erlang in case.loads]
         return traces.stepped(phases, case.work, 0.3, 23, PATIENCE)
-    return work_of(folder, sum(case.loads) / len(case.loads) / case.work, SECONDS, case.work)
+    return work_of(folder, min(case.loads) / case.work, SECONDS, case.work)
 
 
 def work_of(folder: Path, rate: float, seconds: float, work: float) -> traces.Requests:

@@ -97,12 +97,12 @@ def test_recorded_load_is_thinned_and_never_multiplied(tmp_path: Path) -> None:
 
     trace("a.csv.gz", 60, 90_000)  # too coarse
     trace("b.csv.gz", 1, 20)  # too few
-    with pytest.raises(SystemExit, match="no trace with bins of 2 s or less and 38"):
+    with pytest.raises(SystemExit, match="no trace with bins of 2 s or less and 29"):
         load(ASLEEP, tmp_path)
     trace("c.csv.gz", 1, 100)
     requests = load(ASLEEP, tmp_path)
     assert requests.length == 90.0
-    assert len(requests.arrivals) == pytest.approx(90 * 38.7, rel=0.05)
+    assert len(requests.arrivals) == pytest.approx(90 * 29, rel=0.05)
 
 
 @pytest.fixture
