@@ -10,7 +10,7 @@ import pytest
 from rich.console import Console
 
 from clary.app.cli import charts, scaling
-from clary.app.cli.client import ApiFailure
+from clary.app.cli.client import ApiFailure, Client
 from clary.app.cli.output import NOT_FOUND, USAGE, Refused
 from clary.app.cli.scaling_figure import METRICS, MOST_MARKS, Story, document, figure, marks, period_of, points, queries
 from clary.domain.datapoints import statistic
@@ -180,13 +180,13 @@ def test_text_of_others_drives_no_terminal() -> None:
     assert "\x1b" not in "\n".join(shown(story(evil), 80))
 
 
-class Api:
+class Api(Client):
     """A client that answers from a table."""
 
     def __init__(self, **answers: Any) -> None:
         self.answers = answers
 
-    def call(self, service: str, operation: str, params: Any) -> Any:
+    def call(self, service: str, operation: str, params: Any = None) -> Any:
         answer = self.answers[operation]
         if isinstance(answer, Exception):
             raise answer

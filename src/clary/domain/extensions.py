@@ -4,8 +4,11 @@ lists them. A value that is not here is refused as AWS refuses it.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+
+from clary.domain.errors import Invalid
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +84,21 @@ TAGS: tuple[OwnTag, ...] = (
         False,
     ),
 )
+
+
+def figure(text: str, most: float, must: str) -> float:
+    """The number above 0 that a tag of `TAGS` or its setting gives; 0 for "", which asks for nothing. Invalid, `must` with the text,
+    for what is none, or more than `most`."""
+    if not text.strip():
+        return 0.0
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if not 0 < value <= most:
+        raise Invalid(f"{must}, not '{text}'.")
+    return value
+
 
 VALUES: Mapping[str, tuple[str, ...]] = {
     shape: tuple(e.value for e in EXTENSIONS if e.shape == shape and e.available)

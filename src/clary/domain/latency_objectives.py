@@ -10,7 +10,6 @@ there was no room for a larger size, for a replica; None: there is), `refused` (
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -18,6 +17,7 @@ from typing import Any
 from clary.domain import instances
 from clary.domain.autoscaling import INSTANCES, MILLICPU, TRACKING, place_of
 from clary.domain.errors import Invalid
+from clary.domain.extensions import figure
 from clary.domain.fleets import Variant
 from clary.domain.ids import arn as make_arn
 from clary.domain.resources import Record, Scope
@@ -66,15 +66,7 @@ class Asked:
 
 def milliseconds(text: str, where: str) -> float:
     """The objective that a tag or a setting gives; 0 for "", which asks for none. Invalid for what is none."""
-    if not text.strip():
-        return 0.0
-    try:
-        value = float(text)
-    except ValueError:
-        value = math.nan
-    if not 0 < value <= LONGEST:
-        raise Invalid(f"{where} must be a p99 in milliseconds, above 0 and at most {LONGEST:g}, not '{text}'.")
-    return value
+    return figure(text, LONGEST, f"{where} must be a p99 in milliseconds, above 0 and at most {LONGEST:g}")
 
 
 def objective_of(tags: Iterable[Mapping[str, str]], default: float, where: str) -> tuple[float, bool]:

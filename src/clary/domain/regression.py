@@ -25,7 +25,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from clary.domain.errors import Invalid
+from clary.domain.extensions import figure
 
 TAG = "clary:rollback-on-regression"
 LARGEST = 0.5
@@ -47,15 +47,8 @@ class Tally:
 
 def rate_of(text: str, where: str) -> float:
     """The false alarm rate that a tag or setting gives; 0 for "", which asks for no test. Invalid for what is none."""
-    if not text.strip():
-        return 0.0
-    try:
-        value = float(text)
-    except ValueError:
-        value = math.nan
-    if not 0 < value <= LARGEST:
-        raise Invalid(f"{where} must be a false alarm rate above 0 and at most {LARGEST:g} (0.01, say), not '{text}'.")
-    return value
+    must = f"{where} must be a false alarm rate above 0 and at most {LARGEST:g} (0.01, say)"
+    return figure(text, LARGEST, must)
 
 
 def weighed(before: Mapping[str, Any], old: Tally, new: Tally) -> dict[str, Any]:

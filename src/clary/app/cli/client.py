@@ -84,6 +84,26 @@ class Client:
                 return
             asked[token] = answer[token]
 
+    def stream(self, group: str, stream: str, start_ms: int = 0) -> Iterator[Answer]:
+        """Every event of a log stream, oldest first; none where there is no such group or stream."""
+        asked: Answer = {
+            "logGroupName": group,
+            "logStreamName": stream,
+            "startFromHead": True,
+            **({"startTime": start_ms} if start_ms else {}),
+        }
+        while True:
+            try:
+                page = self.call("logs", "GetLogEvents", asked)
+            except ApiFailure as error:
+                if error.aws_code == "ResourceNotFoundException":
+                    return
+                raise
+            yield from page["events"]
+            if page["nextForwardToken"] == asked.get("nextToken"):  # AWS's sign of the end: the token that was sent
+                return
+            asked["nextToken"] = page["nextForwardToken"]
+
     def page(self, path: str) -> Answer:
         """A page of JSON that is read with a key (see `app/keyed_page.py`)."""
         token = token_of(self._credential.access_key_id, self._credential.secret)

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from typing import Any
 
-from clary.app.cli.client import ApiFailure, Client
+from clary.app.cli.client import Client
 from clary.app.cli.output import NOT_FOUND, Refused, say, say_json, table
 from clary.app.cli.site import find
 from clary.domain.names import history_group
@@ -28,22 +28,7 @@ def history(directory: str | None, endpoint: str, *, as_json: bool) -> None:
 
 def steps_of(client: Client, endpoint: str) -> list[dict[str, Any]]:
     """Every step that is still kept, oldest first, as a document; [] where there are none."""
-    return steps(_events(client, history_group(endpoint.rpartition("/")[2])))
-
-
-def _events(client: Client, group: str) -> Iterator[dict[str, Any]]:
-    asked: dict[str, Any] = {"logGroupName": group, "logStreamName": STREAM, "startFromHead": True}
-    while True:
-        try:
-            page = client.call("logs", "GetLogEvents", asked)
-        except ApiFailure as error:
-            if error.aws_code == "ResourceNotFoundException":
-                return
-            raise
-        yield from page["events"]
-        if page["nextForwardToken"] == asked.get("nextToken"):
-            return
-        asked["nextToken"] = page["nextForwardToken"]
+    return steps(client.stream(history_group(endpoint.rpartition("/")[2]), STREAM))
 
 
 def steps(events: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:

@@ -107,26 +107,10 @@ def read(client: Client, endpoint: str, variant: str, start: float, now: float, 
 
 def events_of(client: Client, endpoint: str, variant: str, start: float) -> Iterator[Event]:
     """Decisions that are written down, oldest first; none where scaling never decided anything."""
-    asked: dict[str, Any] = {
-        "logGroupName": decisions.group_of(endpoint),
-        "logStreamName": variant,
-        "startTime": int(start * 1000),
-        "startFromHead": True,
-    }
-    while True:
-        try:
-            page = client.call("logs", "GetLogEvents", asked)
-        except ApiFailure as error:
-            if error.aws_code == "ResourceNotFoundException":
-                return
-            raise
-        for row in page["events"]:
-            event = decisions.parse(row["message"])
-            if event is not None:
-                yield event
-        if page["nextForwardToken"] == asked.get("nextToken"):
-            return
-        asked["nextToken"] = page["nextForwardToken"]
+    for row in client.stream(decisions.group_of(endpoint), variant, int(start * 1000)):
+        event = decisions.parse(row["message"])
+        if event is not None:
+            yield event
 
 
 def activities_of(client: Client, endpoint: str, variant: str, start: float) -> list[dict[str, Any]]:
