@@ -78,12 +78,15 @@ def test_boost_stays_between_base_and_allowance(
     [
         (0, 0.0001, False),  # nothing before it: that is not ahead
         (1, 0.0001, True),
-        (19, 0.0002, True),
-        (20, 0.0002, False),
+        (23, 0.0005, True),
+        (24, 0.0005, False),
         (31, 0.00001, True),
         (32, 0.00001, False),
         (1, 0.0039, True),
-        (2, 0.0021, False),
+        (5, 0.0021, True),
+        (6, 0.0021, False),
+        (3, 0.0039, True),
+        (4, 0.0039, False),
         (1, 0.004, False),
         (1, float("inf"), False),
     ],
@@ -126,10 +129,20 @@ def test_batches_are_waited_for_at_high_rates_only(rate: float, wanted: int) -> 
 
 
 def test_answers_rest_only_while_their_worker_has_work_for_longer() -> None:
-    assert boost.rests(15, 0.0002)
-    assert boost.REST < boost.STOCK < boost.AHEAD_SECONDS
-    assert not boost.rests(14, 0.0002)
-    assert not boost.rests(3, 0.0011)
+    assert boost.rest(15, 0.0002) == pytest.approx(0.0015)
+    assert boost.rest(14, 0.0002) == 0
+    assert boost.rest(3, 0.0011) == 0
+    assert boost.rest(30, 0.0005) == boost.REST
+    assert all(
+        2 * service <= boost.rest(held, service) <= held * service / 2
+        for held in range(1, boost.AHEAD_MOST)
+        for service in (0.0001, 0.0003, 0.001, 0.003, 0.0039)
+        if boost.rest(held, service)
+    )
+
+
+def test_a_worker_whose_answers_rest_is_not_taken_to_hang() -> None:
+    assert boost.REST + boost.QUICK <= boost.HANGING / 2
 
 
 # -- counters ---------------------------------------------------------------------------------------------------------------------

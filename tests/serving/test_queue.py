@@ -10,6 +10,7 @@ from typing import Any
 from tests.serving.fakes import ACCOUNT, REGION, replica, token, variant
 
 from clary.serving.answers import ModelErrors
+from clary.serving.boost import REST
 from clary.serving.prediction import Prediction
 from clary.serving.queue import Variant
 from clary.serving.replicas import Link, Replica
@@ -37,7 +38,7 @@ class Loop:
         self.timers: list[Callable[[], None]] = []
 
     def call_later(self, delay: float, call: Callable[[], None]) -> None:
-        assert 0 < delay <= 0.002
+        assert 0 < delay <= REST
         self.timers.append(call)
 
     def turn(self) -> None:

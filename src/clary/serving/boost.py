@@ -9,15 +9,16 @@ from __future__ import annotations
 
 from clary.domain.scaling.boost import allowed as allowed  # the rule itself: the simulator compiles the same one
 
-AHEAD_SECONDS = 0.004  # what a request sent ahead may expect to wait behind others, while another worker might get free
+QUICK = 0.004  # seconds of a prediction that is quick enough for others to be sent ahead behind it
+AHEAD_SECONDS = 0.012  # what a request sent ahead may expect to wait behind others, while another worker might get free
 HANGING = (
-    0.01  # seconds without an answer of a worker that has quick predictions to do: nothing more is sent ahead to it
+    0.02  # seconds without an answer of a worker that has quick predictions to do: nothing more is sent ahead to it
 )
 AHEAD_MOST = 32  # requests at one worker
 RISE, FALL = 0.1, 0.02
 HOLD = 0.001  # seconds that requests are kept for a larger batch
-REST = 0.002  # seconds that answers are kept, to be read together
-STOCK = 0.003  # seconds of work that a worker has at hand while its answers are kept: more than REST
+REST = 0.006  # most seconds that answers are kept, to be read together
+STOCK = 0.003  # least seconds of work that a worker has at hand when its answers are kept, for half that time
 GATHERED_LEAST, GATHERED_MOST = 8, 64  # requests of a batch that is waited for
 
 
@@ -26,8 +27,8 @@ def sends_ahead(held: int, service: float) -> bool:
 
     Each turn through the front costs as much as half a quick prediction, so a worker that always has the next request at hand, and a
     front that takes several answers in one turn, serve more. But what was sent cannot be called back: a request behind one that turns
-    out slow waits for it. So only as many go ahead as are expected to be done within `AHEAD_SECONDS`."""
-    return 0 < held < AHEAD_MOST and held * service < AHEAD_SECONDS
+    out slow waits for it. So only quick ones do, and only as many as are expected to be done within `AHEAD_SECONDS`."""
+    return 0 < held < AHEAD_MOST and service < QUICK and held * service < AHEAD_SECONDS
 
 
 def smoothed(service: float, took: float) -> float:
@@ -59,7 +60,9 @@ def gathered(rate: float) -> int:
     return min(expected, GATHERED_MOST) if expected >= GATHERED_LEAST else 0
 
 
-def rests(held: int, service: float) -> bool:
-    """Whether the answers of a worker that predicts one by one are read `REST` later: there will be several by then, and it has enough
-    to do until then."""
-    return 2 * service <= REST and held * service >= STOCK
+def rest(held: int, service: float) -> float:
+    """Seconds until the answers of a worker that predicts one by one are read again; 0: at once. There will be several by then, and it
+    has enough to do until then: a turn of the front and the edge for each costs the machine as much as the prediction does."""
+    stock = held * service
+    pause = min(stock / 2, REST)
+    return pause if stock >= STOCK and pause >= 2 * service else 0.0

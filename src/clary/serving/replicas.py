@@ -15,7 +15,7 @@ from time import perf_counter
 from typing import cast
 
 from clary.domain.routes import ReplicaRoute, ReplicaView
-from clary.serving.boost import HANGING, REST, sends_ahead, together
+from clary.serving.boost import HANGING, sends_ahead, together
 from clary.serving.outliers import Health
 from clary.serving.parking import Meter
 from clary.serving.workers import Owner, Worker
@@ -251,9 +251,10 @@ class Link(asyncio.Protocol):
         except (frames.FrameError, ValueError, TypeError):
             self.close()
             return
-        if answers and worker is not None and worker.rests():
+        pause = worker.rest() if answers and worker is not None else 0.0
+        if pause:
             self.pause()
-            self.loop.call_later(REST, self.resume)
+            self.loop.call_later(pause, self.resume)
 
     def _on_control(self, kind: int, payload: bytes) -> None:
         if self.replica is None:

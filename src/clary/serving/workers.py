@@ -10,7 +10,7 @@ from collections import deque
 from time import perf_counter
 from typing import TYPE_CHECKING, Protocol
 
-from clary.serving.boost import paced, rests, smoothed
+from clary.serving.boost import paced, rest, smoothed
 from clary.serving.prediction import Prediction, Single
 from clary.serving.streams import Stream
 from clary.toolkit import frames
@@ -207,10 +207,10 @@ class Worker:
         if replica.draining and not replica.busy:
             replica.changed()
 
-    def rests(self) -> bool:
-        """Whether its next answers may wait a little: it has enough to do meanwhile."""
+    def rest(self) -> float:
+        """Seconds that its next answers may wait: it has enough to do meanwhile."""
         replica = self.replica
-        return replica.batch == 1 and rests(len(self.flight), replica.service)
+        return rest(len(self.flight), replica.service) if replica.batch == 1 else 0.0
 
     def _next_own(self) -> bool:
         """Go on with what waits for this worker alone; whether there is something."""
