@@ -32,7 +32,9 @@ SPECIFICATION = {
 
 
 class Site(Yard):
-    """A yard with the loop of components beside that of endpoints."""
+    """A yard with the loop of components beside that of endpoints: both claim as one."""
+
+    owner = "me"
 
     def open(self) -> None:
         super().open()

@@ -76,7 +76,10 @@ class MemoryFronts:
 
 
 class Yard:
-    """One control plane's endpoint loop. Extraction writes `contents` (path below `out` -> text), replicas come up by themselves."""
+    """One control plane's endpoint loop. Extraction writes `contents` (path below `out` -> text), replicas come up by themselves. `owner`,
+    of the subject's own claims, is another than the loop's, so that tests may look at records beside it."""
+
+    owner = "control"
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -113,7 +116,7 @@ class Yard:
             endpoint="http://127.0.0.1:4600",
             passed={"HTTP_PROXY": "p"},
             policy=self.policy,
-            owner="me",
+            owner=self.owner,
         )
         self.ledger = Ledger()
         self.subject = EndpointSubject(self.ports, self.settings, self.ledger)
