@@ -6,6 +6,7 @@ import os
 import pathlib
 import subprocess
 from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import boto3
@@ -78,8 +79,10 @@ def start(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..., Se
         return Server(settings)
 
     yield start
-    for settings in started:
-        up.down(settings)
+    with ThreadPoolExecutor(8) as pool:  # each takes seconds to end, and does little in them
+        ending = [pool.submit(up.down, settings) for settings in started]
+    for each in ending:
+        each.result()
 
 
 @pytest.fixture(scope="session")

@@ -57,14 +57,23 @@ class TestLocalBackend(BackendConformance):
         return handle
 
     async def test_quick(self, tmp_path: Path) -> None:
+        """In 0.1 s; on a machine that has others at work as soon as six bare Pythons, the shim being one, come and go one after the
+        other."""
         backend = self.backend(tmp_path)
         took: list[float] = []
-        while len(took) < 20 and min(took, default=1.0) > 0.1:  # others may be at work on this machine
+        bare: list[float] = []
+        while len(took) < 20 and min(took, default=1.0) > 0.1:
             before = time.perf_counter()
             handle = await self.begin(backend, self.workload(tmp_path, "exit 0", key=f"quick-{len(took)}"))
             await self.ended(backend, handle)
             took.append(time.perf_counter() - before)
-        assert min(took) < 0.1
+            before = time.perf_counter()
+            for _ in range(6):
+                await (
+                    await asyncio.create_subprocess_exec(sys.executable, "-I", "-S", "-c", "import json, select")
+                ).wait()
+            bare.append(time.perf_counter() - before)
+        assert min(took) < max(0.1, min(bare)), (took, bare)
 
     async def test_logs_keep_order_and_time(self, tmp_path: Path) -> None:
         script = "i=0; while [ $i -lt 500 ]; do echo out $i; echo err $i >&2; i=$((i+1)); done; printf last"

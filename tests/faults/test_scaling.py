@@ -170,6 +170,7 @@ def test_a_replica_dies_while_scaling_in(scaled: Scaled, which: int) -> None:
     )  # what was in the replica that died: one for each connection at most
 
 
+@pytest.mark.waits
 def test_a_metric_that_stops_arriving(scaled: Scaled) -> None:
     """Capacity is held, and an activity says why. What makes no sense is refused before."""
     for value in (float("nan"), float("inf"), float("-inf"), 1e200):

@@ -196,6 +196,7 @@ def said(watch: Any, endpoint: str, value: float) -> Iterator[None]:
         putting.join()
 
 
+@pytest.mark.waits
 def test_step_policies_scale_in_both_directions(user: User, scaling: Any, watch: Any) -> None:
     """The same policies on a metric that is put, so that no other load of the machine comes in between; under requests all the while."""
     endpoint = user.endpoint({"ModelName": user.scripted({"code/inference.py": BURNS}, ONE, PYTHON)})
@@ -236,6 +237,7 @@ def reasons(scaling: Any, target: dict[str, str]) -> list[str]:
     return [reason["Code"] for each in every for reason in each.get("NotScaledReasons", ())]
 
 
+@pytest.mark.waits
 def test_an_asynchronous_endpoint_wakes_and_sleeps(user: User, scaling: Any, watch: Any) -> None:
     """From no instance by a step policy on HasBacklogWithoutCapacity, as AWS's documentation has it."""
     model = user.scripted({"code/inference.py": BURNS}, ONE, PYTHON)
@@ -390,6 +392,7 @@ def test_a_schedule_sets_the_range(user: User, scaling: Any) -> None:
     drop(user, endpoint)
 
 
+@pytest.mark.waits
 @pytest.mark.skipif(not AWS.exists(), reason="scripts/test makes .venv-cli")
 def test_the_aws_cli_registers_both_dimensions_and_watches_a_load_test(
     user: User, server: Server, scaling: Any

@@ -219,6 +219,7 @@ def test_errors(server: Server) -> None:
     assert watch.describe_alarms(AlarmNames=["bad"])["MetricAlarms"] == []
 
 
+@pytest.mark.waits
 def test_an_alarm_from_its_making_to_its_end(server: Server) -> None:
     watch, name = server.client("cloudwatch"), "Life of an alarm"
     request = alarm(watch, name, OKActions=["arn:aws:nowhere:us-east-1:000000000000:x"])

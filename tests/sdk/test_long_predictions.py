@@ -105,6 +105,7 @@ def the_wall(server: Server, name: str) -> None:
     assert time.monotonic() - soon < 10
 
 
+@pytest.mark.waits
 @pytest.mark.timeout(400)
 def test_the_60_second_wall_and_the_ways_over_it(server: Server, user: User) -> None:
     def deployed(timeout: str = "") -> str:

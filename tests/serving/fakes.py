@@ -399,7 +399,7 @@ class Streamed:
         self.writer.close()
 
 
-async def until(condition: Callable[[], bool], seconds: float = 5.0) -> None:
+async def until(condition: Callable[[], bool], seconds: float = 30.0) -> None:
     """Wait for a condition; fails after `seconds`."""
     end = time.monotonic() + seconds
     while not condition():

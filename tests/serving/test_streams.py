@@ -270,7 +270,7 @@ async def test_a_model_that_does_not_stop_is_killed(bench: Bench, tmp_path: Path
     answer = await bench.stream()
     await answer.piece()
     answer.hang_up()
-    await until(lambda: fake.killed == [100], workers.STOPPING + 5)
+    await until(lambda: fake.killed == [100])
     assert (await bench.invoke(b"later")).body == b"later"
 
 

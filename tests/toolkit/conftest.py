@@ -5,6 +5,7 @@ Built environments are kept between runs beside pytest's own temporary folders; 
 from __future__ import annotations
 
 import asyncio
+import ctypes
 import importlib.util
 import json
 import os
@@ -14,11 +15,14 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 
+from clary.app.children import PR_SET_PDEATHSIG
 from clary.backends.images import runtimes as known_runtimes
 from clary.backends.runtimes import create
 from clary.toolkit import frames
@@ -243,14 +247,24 @@ def replica(
                 stdout=out,
                 stderr=subprocess.STDOUT,
                 text=True,
+                preexec_fn=_end_with_us,
             )
         started.append(Replica(front, process, output))
         return started[-1]
 
     yield start
     for each in started:
+        children = psutil.Process(each.process.pid).children(recursive=True) if each.process.poll() is None else []
         each.process.kill()
         each.process.wait()
+        for child in children:  # without a sandbox nothing else ends them: a user's own server has a session of its own
+            with suppress(psutil.NoSuchProcess):
+                child.kill()
+
+
+def _end_with_us() -> None:
+    """A run of tests that is cut off leaves no replica: it is told to end, and ends what it has started."""
+    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
 
 
 @pytest.fixture
