@@ -37,7 +37,7 @@ EXTENSIONS: tuple[Extension, ...] = (
         "ClaryLatencyObjective",
         "target tracking on a latency objective of a variant: TargetValue is the p99 in milliseconds. Clary's own policy decides each "
         "second, without alarms, over workers, sizes and replicas within the ranges of both dimensions; ScaleInCooldown is how long "
-        "capacity outlives the need for it (900 s), ScaleOutCooldown has no effect",
+        "capacity outlives the need for it (20 minutes), ScaleOutCooldown has no effect",
         True,
     ),
 )
