@@ -137,7 +137,7 @@ def signals(environments: str) -> tuple[list[Row], str]:
             asker.asks.clear()
     shares = [100 * (a / b - 1) / OFTEN for a, b in zip(on, off, strict=True)]
     cost, spread = statistics.median(shares), statistics.stdev(shares) / ROUNDS**0.5
-    sure = 2 * spread < 1.0
+    sure = abs(cost - 1.0) > 2 * spread
     front = 1e6 * statistics.median(off)
     plain, metered = stores()
     share, measured = 100 * plain / front, f"{plain:.2f} us"
