@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from clary.app.cli.history import when
 from clary.app.cli.why import story
-from clary.domain.scaling.decisions import FLEET, HOLD, STAFFING, Event, State
+from clary.domain.scaling.decisions import FLEET, HOLD, STAFFING, TOURNAMENT, Event, State
 from clary.domain.scaling.signals import Term
 
 AT = 1_800_000_000.0
@@ -47,6 +47,15 @@ def test_what_is_held_or_refused_says_so() -> None:
     assert story([held])[-1] == f"{INDENT}held"
     refused = replace(OUT, applied=False, refused="no room")
     assert story([refused])[-1] == f"{INDENT}not done (1 to 3 replicas): no room"
+
+
+def test_a_switch_of_the_policys_setting_is_told_with_every_score() -> None:
+    scores = (Term("shipped", 1.3, (("late", 0.0),)), Term("surge=2", 1.1, (("late", 0.0),)))
+    switch = replace(KEPT, level=TOURNAMENT, won="surge=2", why="It takes over.", candidates=scores, applied=True)
+    waits = replace(switch, why="It waits.", won="shipped", candidates=(), applied=False)
+    lines = story([waits, replace(switch, won="shipped"), switch])
+    assert sum("It takes over." in line for line in lines) == 2
+    assert lines[-1] == f"{INDENT}scores: surge=2 1.1, shipped 1.3; surge=2 serves"
 
 
 def test_nothing_is_told_of_nothing() -> None:

@@ -25,6 +25,7 @@ STATE = (
     "jobs",
     "environments",
     "datapoints",
+    "days",
     "logs",
     "logs/clary",
     "fronts",

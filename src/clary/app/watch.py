@@ -1,4 +1,5 @@
-"""Alarms and what they scale put together: the alarm loop, the scaling loop that it tells, and the loop of latency objectives."""
+"""Alarms and what they scale put together: the alarm loop, the scaling loop that it tells, the loop of latency objectives, and the
+shadow tournament of its settings."""
 
 from __future__ import annotations
 
@@ -6,6 +7,7 @@ from collections.abc import Coroutine
 from typing import Any
 
 from clary.app.queues import World
+from clary.app.replays import ProcessReplays
 from clary.app.settings import Settings
 from clary.domain.alarm_turn import Command as AlarmCommand
 from clary.domain.alarm_turn import Seen as AlarmSeen
@@ -18,6 +20,8 @@ from clary.loops import alarms, objectives, scaling
 from clary.loops.alarms import Tell
 from clary.loops.ledger import Places
 from clary.loops.loop import Loop
+from clary.loops.tournament import Tournament
+from clary.stores.days import FileDays
 
 
 class Watch:
@@ -50,6 +54,8 @@ class Watch:
                 store, world.logs, clock, lambda: cpus, places.book, world.datapoints, places.wish
             )
         )
+        watched, days = self._objective.watched, FileDays(settings.root / "days")
+        self._tournament = Tournament(watched, self._objective.tell, days, ProcessReplays(), clock)
         self._objectives: Loop[ObjectiveCommand, ObjectiveSeen] = Loop(self._objective, store, clock, owner)
         self._finder = objectives.Finder(store, clock, owner)
         self._undo = (
@@ -60,11 +66,14 @@ class Watch:
 
     def hear(self, count: Count, now: float) -> None:
         """What the fronts counted in this second: latency objectives are decided by it."""
-        for arn in self._objective.hear(count, now):
+        told = self._objective.hear(count, now)
+        self._tournament.hear(told)
+        for arn in told:
             self._objectives.wake(arn)
 
     def run(self) -> tuple[Coroutine[Any, Any, None], ...]:
-        return self._alarms.run(), self._scaling.run(), self._objectives.run(), self._finder.run()
+        objective = (self._objectives.run(), self._finder.run(), self._tournament.run())
+        return self._alarms.run(), self._scaling.run(), *objective
 
     def close(self) -> None:
         for each in self._undo:

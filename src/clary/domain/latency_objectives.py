@@ -5,7 +5,8 @@ both, where both are registered), or by its endpoint config (`TAG`, or the setti
 
 The record's document: `endpoint`, `variant`, `memory` (the policy's), `wish` (by dimension, what its scalable target is to do next),
 `changed` (when the count was changed last), `starts` (seconds that the last replicas took), `cramped` and `full` (why, and when last,
-there was no room for a larger size, for a replica; None: there is), `refused` (why the endpoint took no change, and when).
+there was no room for a larger size, for a replica; None: there is), `refused` (why the endpoint took no change, and when), `tournament`
+(see `objective_tournament.py`).
 """
 
 from __future__ import annotations
@@ -196,6 +197,7 @@ def new(scope: Scope, endpoint: str, variant: str, now: float) -> Record:
         "cramped": None,
         "full": None,
         "refused": None,
+        "tournament": None,
     }
     name = name_of(endpoint, variant)
     arn = make_arn("clary", scope.region, scope.account, f"{KIND}/{name}")

@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from clary.domain import instances
+from clary.domain import instances, objective_tournament
 from clary.domain.autoscaling import INSTANCES, MILLICPU
 from clary.domain.decisions import Decision
 from clary.domain.endpoint_routes import workers_of
@@ -23,7 +23,7 @@ from clary.domain.latency_objectives import Asked, Range, pack, sane
 from clary.domain.objective_commands import Ask, Command, Live, Seen, Staff, Tell, Unable
 from clary.domain.resources import Record
 from clary.domain.routes import Boost
-from clary.domain.scaling import usual, words
+from clary.domain.scaling import candidates, usual, words
 from clary.domain.scaling.decisions import FLEET, HOLD, SIZE, STAFFING, Event, State, candidates_of, worth
 from clary.domain.scaling.policy import ClaryPolicy
 from clary.domain.scaling.retreat import may_sleep
@@ -113,6 +113,7 @@ def _decided(turn: _Turn) -> Step:
     fresh = samples if samples and now - samples[-1].time <= STALE else ()
     floor = usual.replicas(seen.usual, fresh, memory, asked.objective, ready_of(bounds, have))
     policy = policy_of(asked.objective, asked.keep, bounds, have, floor)
+    policy = candidates.set_as(policy, objective_tournament.serving(turn.document, asked))
     current = Current(
         have.ready,
         have.starting,
@@ -129,7 +130,13 @@ def _decided(turn: _Turn) -> Step:
         turn.commands.append(Staff(boost, allowance))
     event = _event(turn, desired, made, have, allowance, samples)
     _do(turn, event, have)
-    live = replace(seen.live, memory=desired.memory)
+    start, starts, ready = current.start, turn.document["starts"], ready_of(bounds, have)
+    setup = objective_tournament.setup_of(asked, bounds, ready, allowance, starts, start)
+    live = replace(seen.live, memory=desired.memory, setup=setup)
+    if seen.played is not None:
+        news, word = objective_tournament.judged(turn.document, seen.played, asked, event.before, now)
+        turn.document["tournament"] = news
+        turn.commands += [Tell(word)] if word is not None else []
     busy = bool(fresh) and bool(fresh[-1].arrivals or fresh[-1].in_flight)
     if worth(event, live.outcome, live.told, busy):
         turn.commands.append(Tell(event))

@@ -25,7 +25,7 @@ from clary.domain.errors import AlreadyExists, ClaryError, LimitExceeded, NotFou
 from clary.domain.fleets import PLANNED, READY, STARTED, Fleet, Variant
 from clary.domain.latency_objectives import Asked, unpack
 from clary.domain.lifecycle import EndpointStatus
-from clary.domain.objective_commands import Ask, Command, Live, Seen, Staff, Tell, Unable
+from clary.domain.objective_commands import Ask, Command, Live, Played, Seen, Staff, Tell, Unable, Watched
 from clary.domain.resources import Query, Record, Scope
 from clary.domain.scaling import decisions, usual
 from clary.domain.scaling.decisions import Event
@@ -59,6 +59,7 @@ class _Known:
     """Of one record, while this process looks after it. `wanting`: what is asked may have changed."""
 
     live: Live
+    made: float = 0.0  # when its record was made
     wanting: bool = True
     targets: dict[str, Record] = field(default_factory=dict)
     requests: list[Mapping[str, Any]] = field(default_factory=list)
@@ -67,6 +68,7 @@ class _Known:
     starts: tuple[float, ...] = ()  # of replicas that came since the last decision
     usual: tuple[float, ...] = ()  # requests a second at this time of the last days
     remembered: float = 0.0  # when those were looked up
+    played: Played | None = None  # since the last decision
 
 
 class ObjectiveSubject:
@@ -91,6 +93,19 @@ class ObjectiveSubject:
         """What is known of a record between two savings."""
         return self._known[arn].live
 
+    def watched(self) -> dict[str, Watched]:
+        """The variants looked after here, by their records' ARNs."""
+        found = {}
+        for (scope, name, variant), arn in self._arns.items():
+            known, key = self._known[arn], (scope.account, scope.region, name, variant)
+            found[arn] = Watched(f"{'/'.join(key)} {known.made}", known.live.setup, self.gathered.of(key))
+        return found
+
+    def tell(self, arn: str, played: Played) -> None:
+        """The last day of a variant was played again: its next turn decides what comes of that."""
+        if arn in self._known:
+            self._known[arn].played = played
+
     def changed(self, record: Record) -> list[str]:
         """A record of another kind changed: the ARNs of those that it concerns."""
         if record.kind == "endpoint":
@@ -111,7 +126,7 @@ class ObjectiveSubject:
         now = self._ports.clock.now()
         known = self._known.get(record.arn)
         if known is None:
-            known = self._known[record.arn] = _Known(Live(unpack(record.document["memory"], now)))
+            known = self._known[record.arn] = _Known(Live(unpack(record.document["memory"], now)), record.created)
             self._arns[scope, name, variant] = record.arn
         endpoint = await self._ports.store.get("endpoint", scope, name)
         if endpoint is not None and endpoint.status in (EndpointStatus.DELETING, EndpointStatus.FAILED):
@@ -124,7 +139,7 @@ class ObjectiveSubject:
         key = (scope.account, scope.region, name, variant)
         known.starts += _starts(known, group, now)
         await self._remember(record, known, now)
-        return Seen(endpoint, asked, known.live, self.gathered.of(key), cpus, known.usual, known.starts)
+        return Seen(endpoint, asked, known.live, self.gathered.of(key), cpus, known.usual, known.starts, known.played)
 
     async def _remember(self, record: Record, known: _Known, now: float) -> None:
         """What came at this time of the last days, now and then. A disk that does not answer leaves what was known."""
@@ -170,7 +185,8 @@ class ObjectiveSubject:
             self._forget(record)
         else:
             known = self._known[record.arn]
-            known.starts = () if step.live is not known.live else known.starts
+            if step.live is not known.live:
+                known.starts, known.played = (), None
             known.live = step.live
         return step.decision
 

@@ -14,7 +14,7 @@ from clary.app.cli.output import NOT_FOUND, Refused, plain, say, say_json
 from clary.app.cli.scaling import events_of
 from clary.app.cli.site import find
 from clary.domain.scaling import decisions
-from clary.domain.scaling.decisions import HOLD, RANGE, Event
+from clary.domain.scaling.decisions import HOLD, RANGE, TOURNAMENT, Event
 
 _INDENT = " " * 21
 
@@ -85,7 +85,8 @@ def _told(event: Event) -> list[str]:
     lines.append(f"{_INDENT}seen: {decisions.seen(event)}")
     wanted = decisions.wanted(event)
     if wanted and event.level != HOLD:
-        lines.append(f"{_INDENT}wanted: {wanted}; {event.won} decides")
+        what, verb = ("scores", "serves") if event.level == TOURNAMENT else ("wanted", "decides")
+        lines.append(f"{_INDENT}{what}: {wanted}; {event.won} {verb}")
     done = decisions.done(event)
     if done != "nothing to change":
         lines.append(f"{_INDENT}done: {done}" if not done.startswith(("not done", "held")) else f"{_INDENT}{done}")

@@ -2,14 +2,15 @@
 
 Owns the format, when a decision is worth an event, and its words. Refuses to know policies and log files. An event:
 
-    {"at": epoch seconds, "policy": name, "level": staffing | size | fleet | hold | range,
+    {"at": epoch seconds, "policy": name, "level": staffing | size | fleet | hold | range | tournament,
      "saw": {"rate", "service_ms", "in_flight", "queued", "late", "count", "starting", "size", ...}, as far as the policy looks at it,
      "candidates": [{"name", "wanted", figures ...}], "won": name, "why": a sentence,
      "from": {"count", "millicpu", "allowance"}, "to": the same, "applied": bool, "refused": why it could not be done}
 
 `level` is the dearest thing that it changes: `fleet` replicas, `size` a replica's CPU, `staffing` the workers that stay ready. `hold`
-changes nothing because something is missing; `range` is a range or a schedule, not a policy. In `from` and `to`, 0 is not known or
-as the instance type has it. A decision that is applied later, or not at all, has a second event.
+changes nothing because something is missing; `range` is a range or a schedule, not a policy; `tournament` is about the policy's
+settings, and its candidates have scores. In `from` and `to`, 0 is not known or as the instance type has it. A decision that is applied
+later, or not at all, has a second event.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from typing import Any
 
 from clary.domain.scaling.signals import Reason, Term
 
-STAFFING, SIZE, FLEET, HOLD, RANGE = "staffing", "size", "fleet", "hold", "range"
+STAFFING, SIZE, FLEET, HOLD, RANGE, TOURNAMENT = "staffing", "size", "fleet", "hold", "range", "tournament"
 KEEP_DAYS = 14
 COPIES_STREAM = "copies"  # of an inference component, which has no variant
 AGAIN = 60.0  # seconds after which an unchanged decision is told again, while requests come
@@ -58,7 +59,8 @@ class Event:
     @property
     def outcome(self) -> tuple[Any, ...]:
         """What makes it another decision than the one before; what won comes last."""
-        return self.policy, self.won if self.level == HOLD else "", self.after, self.refused, self.won
+        mark = self.won if self.level == HOLD else self.why if self.level == TOURNAMENT else ""
+        return self.policy, mark, self.after, self.refused, self.won
 
 
 def group_of(endpoint: str) -> str:

@@ -1,0 +1,217 @@
+"""A day of a variant played again under another setting, in steps of a second (scaling reference 2.6).
+
+Owns the coarse model: work flows in and out, a queue has a wait, replicas come after a start. Refuses to know single requests (the
+simulator's affair): a day and all candidates must fit into `candidates.BUDGET` of CPU in plain Python. The policy is production's own, and
+is called as there, but not each second: regularly, and in between when the load moves, as far as an allowance of calls goes.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+
+from clary.domain.scaling.candidates import CONTROL, Setup, names, set_as
+from clary.domain.scaling.control import PERIOD, Tracking
+from clary.domain.scaling.day import MINUTE, UNKNOWN, Day
+from clary.domain.scaling.signals import Current, Desired, Memory, Policy, Reason, Sample
+from clary.domain.scaling.staffing import tail
+from clary.domain.scaling.tournament import Score
+
+EVERY = 15  # seconds between two decisions
+IDLE_EVERY = 60  # where nothing has come for that long
+MORE, MOST_MORE = 0.05, 300.0  # calls between those: so many a second are saved up, at most so many
+MEMORY = 0.05  # vCPU that a live replica's memory is worth
+MOVED = 3.0  # standard deviations of the newest seconds from the rate that was decided by
+FEW = 64  # workers; the formula for more takes longer, and is asked less often
+WINDOW = 4
+FIRST = 1.5
+
+
+def most_calls(seconds: int) -> int:
+    """Of a policy, in so long."""
+    return math.ceil(seconds / EVERY + seconds * MORE + MOST_MORE) + 1
+
+
+def play_all(day: Day, setup: Setup) -> Mapping[str, Score]:
+    """The score of each candidate and of the control; none on a day without a request."""
+    policies: dict[str, Policy] = {name: set_as(setup.policy, name) for name in names(setup.kept)}
+    policies[CONTROL] = Tracking(setup.least, setup.most, setup.ready)
+    scores = {name: play(day, policy, setup, not isinstance(policy, Tracking)) for name, policy in policies.items()}
+    return {name: score for name, score in scores.items() if score is not None}
+
+
+def play(day: Day, policy: Policy, setup: Setup, boost: bool = True) -> Score | None:
+    """Cost over what nobody can beat (the work itself, and the memory of the least replicas), and the share of requests late. `boost`: the
+    policy is asked when load moves, and more workers than it has ready may be busy."""
+    return _Replay(day, policy, setup, boost).through()
+
+
+def _first(day: Day, setup: Setup) -> int:
+    """Replicas that a day begins with: half as many again as its first minute needs."""
+    early = [count for count in day.arrivals[:MINUTE] if count != UNKNOWN]
+    erlang = sum(early) / max(1, len(early)) * day.services[0][0]
+    return min(max(1, setup.least, math.ceil(FIRST * erlang / setup.ready)), max(1, setup.most))
+
+
+class _Replay:
+    """State of one replay between two seconds."""
+
+    def __init__(self, day: Day, policy: Policy, setup: Setup, boost: bool) -> None:
+        self.day, self.policy, self.setup, self.boost = day, policy, setup, boost
+        self.count, self.coming = _first(day, setup), list[float]()  # when those that start are ready
+        self.started = 0
+        self.cost = self.work = self.late = 0.0
+        self.requests = 0
+        self.seconds = 0
+        self.queue = self.busy = 0.0  # worker-seconds that wait; workers that were busy in the last second
+        self.samples: list[Sample] = []
+        self.desired = Desired(self.count, setup.allowance, 0, 0.0, Reason("first"))
+        self.memory, self.changed = Memory(), -math.inf
+        self.due, self.spare, self.idle = float(day.begin), MOST_MORE, 0
+        self.level, self.recent = 0.0, [0] * WINDOW
+        self.service = self.spread = self.patience = 0.0
+
+    def through(self) -> Score | None:
+        arrivals, begin, place, end = self.day.arrivals, self.day.begin, 0, len(self.day.arrivals)
+        while place < end:
+            if place % MINUTE == 0 or self.service == 0.0:
+                self._serve(place // MINUTE)
+            count = arrivals[place]
+            if count == UNKNOWN:
+                place += 1
+                continue
+            still = count == 0 and self.queue == 0.0 and self.idle >= MINUTE and not self.coming
+            if still:
+                place += self._pass(place, end)
+            else:
+                self._second(begin + place, count)
+                place += 1
+            self._ask(float(begin + place))
+        if not self.requests:
+            return None
+        bound = self.work + MEMORY * self.setup.least * self.seconds
+        return Score(self.cost / bound, min(1.0, self.late / self.requests))
+
+    def _serve(self, minute: int) -> None:
+        self.service, self.spread = self.day.services[minute]
+        self.patience = max(0.0, self.setup.objective - tail(self.service, self.spread))
+
+    def _second(self, at: int, count: int) -> None:
+        """One second with something in it."""
+        while self.coming and self.coming[0] <= at:
+            self.coming.pop(0)
+            self.count += 1
+        setup = self.setup
+        workers = self._workers()
+        work = count * self.service
+        self.late += self._late(at, count, work, workers)
+        waits = self.queue + work
+        self.busy = min(waits, workers)
+        self.queue = waits - self.busy if waits > workers else 0.0
+        self.work += work
+        self.requests += count
+        starting = len(self.coming) * min(setup.ready, setup.allowance)
+        self.cost += max(self._reserved(), self.busy) + starting + MEMORY * self.count
+        self.seconds += 1
+        self.idle = 0 if count or self.queue else self.idle + 1
+        self.spare = min(self.spare + MORE, MOST_MORE)
+        self.recent = [*self.recent[1:], count]
+        queued = int(self.queue / self.service) if self.service else 0
+        self._note(Sample(at + 1.0, count, count, math.ceil(self.busy) + queued, queued, 0, self.service, self.spread))
+
+    def _late(self, at: int, count: int, work: float, workers: int) -> float:
+        """Requests of this second that wait longer than they may: the wait goes from that of the first to that of the last in a line."""
+        if not count:
+            return 0.0
+        if workers:
+            first, last = self.queue / workers, max(0.0, self.queue + work - workers) / workers
+        else:
+            first = (self.coming[0] - at) if self.coming else self._start()
+            last = max(0.0, first - 1.0)
+        low, high = min(first, last), max(first, last)
+        if high <= self.patience:
+            return 0.0
+        return float(count) if low >= self.patience else count * (high - self.patience) / (high - low)
+
+    def _pass(self, place: int, end: int) -> int:
+        """Seconds without a request, up to the next that has one, is unknown, or in which a decision is due."""
+        due = place + max(1, math.ceil(self.due - (self.day.begin + place)))
+        limit = min(end, due, place // MINUTE * MINUTE + MINUTE)  # a minute has a service of its own
+        until = place
+        while until < limit and self.day.arrivals[until] == 0:
+            until += 1
+        passed = until - place
+        self.cost += passed * (self._reserved() + MEMORY * self.count)
+        self.seconds += passed
+        self.spare = min(self.spare + MORE * passed, MOST_MORE)
+        self.busy, self.recent = 0.0, [0] * WINDOW
+        for second in range(max(place, until - MINUTE), until):
+            self._note(Sample(self.day.begin + second + 1.0, 0, 0, 0, 0, 0, self.service, self.spread))
+        return passed
+
+    def _workers(self) -> int:
+        """That may be busy."""
+        each = self.setup.allowance if self.boost else self.setup.ready
+        return min(self.count * each, self.setup.cpus)
+
+    def _reserved(self) -> int:
+        """Workers that are paid for without work."""
+        return min(self.desired.base, self._workers()) if self.boost else self._workers()
+
+    def _note(self, sample: Sample) -> None:
+        self.samples.append(sample)
+        if len(self.samples) > 20 * MINUTE:
+            del self.samples[:-MINUTE]
+
+    def _start(self) -> float:
+        starts = self.setup.starts
+        return starts[self.started % len(starts)] if starts else self.setup.start
+
+    # -- decisions ----------------------------------------------------------------------------------------------------------------
+
+    def _ask(self, now: float) -> None:
+        """Let the policy decide, when it is due, or the load has moved and calls are left."""
+        dear = 1 + int(self.level * self.service) // FEW
+        if now < self.due:
+            if not self.boost or self.spare < dear or not self._moved():
+                return
+            self.spare -= dear
+        every = EVERY if self.boost else PERIOD
+        if self.boost and self.idle >= MINUTE:
+            every = IDLE_EVERY
+        self.due = now + every * dear
+        self.samples = self.samples[-MINUTE:]
+        self.level = sum(sample.arrivals for sample in self.samples) / len(self.samples)
+        setup, boosting = self.setup, self.busy > max(1, self.desired.base)
+        current = Current(
+            self.count,
+            len(self.coming),
+            allowance=setup.allowance,
+            start=setup.start,
+            boosting=boosting,
+            memory=self.memory,
+        )
+        self.desired = self.policy.decide(self.samples, current, self.changed, now)
+        self.memory = self.desired.memory
+        self._resize(self.desired.count, now)
+
+    def _moved(self) -> bool:
+        if self.queue > 0.0:
+            return True
+        usual = WINDOW * self.level
+        return abs(sum(self.recent) - usual) > MOVED * math.sqrt(usual + 1.0)
+
+    def _resize(self, count: int, now: float) -> None:
+        """Start or give up replicas; those that are not ready go first."""
+        have = self.count + len(self.coming)
+        if count != have:
+            self.changed = now
+        for _ in range(have, count):
+            self.coming.append(now + self._start())
+            self.started += 1
+        for _ in range(count, have):
+            if self.coming:
+                self.coming.pop()
+            else:
+                self.count -= 1
+        self.coming.sort()
