@@ -43,16 +43,21 @@ def points(server: Server, endpoint: str, key: str) -> list[list[float]]:
     return list(variant["series"][key]["points"])
 
 
+def most(server: Server, endpoint: str, key: str) -> float:
+    return max((value for _, value in points(server, endpoint, key)), default=0.0)
+
+
 def test_load_and_capacity_are_those_of_the_fronts(server: Server, user: User, endpoint: str) -> None:
     told = json.loads(clary(server, "scaling", endpoint, "--since", "10m", "--json").stdout)[0]
     series = {key: [value for _, value in row["points"]] for key, row in told["series"].items()}
     assert told["variant"] == "v1"
     assert max(series["arrivals"]) > 1
     assert 10 <= max(series["p99"]) < 60_000  # each request takes 10 ms of CPU
-    assert {min(series["replicas"]), max(series["replicas"])} == {1, 2}
-    assert max(series["desired"]) == 2
-    until(lambda: max((value for _, value in points(server, endpoint, "given")), default=0) == 4)  # of 2 vCPU each
-    until(lambda: max((value for _, value in points(server, endpoint, "cpu")), default=0) > 0)
+    assert 1 <= min(series["replicas"]) < 2  # a point is the mean of its seconds
+    until(lambda: most(server, endpoint, "replicas") == 2)
+    until(lambda: most(server, endpoint, "desired") == 2)
+    until(lambda: most(server, endpoint, "given") == 4)  # of 2 vCPU each
+    until(lambda: most(server, endpoint, "cpu") > 0)
     moves = [(row["from"]["count"], row["to"]["count"]) for row in told["decisions"]]
     asked = [row["Description"] for row in told["activities"]]
     assert (1, 2) in moves or "Setting desired instance count to 2." in asked
@@ -74,6 +79,7 @@ def test_the_terminal_shows_charts_and_what_was_decided(server: Server, endpoint
 
 def test_pictures(server: Server, endpoint: str, tmp_path: Path) -> None:
     drawn, pixels = tmp_path / "a.svg", tmp_path / "a.png"
+    until(lambda: most(server, endpoint, "cpu") > 0)  # it is told less often than load
     assert clary(server, "scaling", endpoint, "--out", str(drawn)).returncode == 0
     texts = [text.text for text in ET.fromstring(drawn.read_text()).iter("{http://www.w3.org/2000/svg}text")]
     assert {"CPU, vCPU", "used", "given"} <= set(texts)
@@ -100,7 +106,7 @@ def test_what_a_deleted_endpoint_told_stays(server: Server, user: User, endpoint
     drop(user, endpoint)
     until(lambda: clary(server, "scaling", endpoint).returncode == 4)
     told = clary(server, "scaling", endpoint, "--variant", "v1", "--json")
-    assert max(value for _, value in json.loads(told.stdout)[0]["series"]["replicas"]["points"]) == 2
+    assert 1 < max(value for _, value in json.loads(told.stdout)[0]["series"]["replicas"]["points"]) <= 2
 
 
 def test_an_inference_component(server: Server, user: User) -> None:
@@ -111,6 +117,6 @@ def test_an_inference_component(server: Server, user: User) -> None:
     until(lambda: points(server, f"{hosting}/{component}", "p99"))
     shown = clary(server, "scaling", f"{hosting}/{component}", "--since", "5m")
     assert f"Scaling of {hosting}, component {component}" in shown.stdout, shown.stderr
-    assert max(value for _, value in points(server, f"{hosting}/{component}", "replicas")) == 1
+    assert most(server, f"{hosting}/{component}", "replicas") == 1
     told = clary(server, "scaling", f"nobody/{component}")
     assert (told.returncode, f"`clary scaling {hosting}/{component}`" in told.stderr) == (4, True)
