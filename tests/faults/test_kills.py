@@ -279,8 +279,8 @@ def test_a_killed_front_answers_503_and_later_requests_wait(scene: Scene, served
     running = Asked(scene, served, do="sleep", seconds=30)
     until(lambda: scene_busy(scene, served), 10)
     old = scene.kill("front-0")
+    error = running.wait(10).error  # so the edge knows, and writes nothing more to connections of the dead one
     later = [Asked(scene, served, text=str(number)) for number in range(8)]  # while nobody accepts
-    error = running.wait(10).error
     assert error is not None
     assert error["ResponseMetadata"]["HTTPStatusCode"] == 503
     assert error["Error"]["Code"] == "ServiceUnavailable"
