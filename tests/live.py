@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import pathlib
 import subprocess
+import threading
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -19,6 +20,7 @@ from clary.stores.keys import FileKeys
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 ACCEPTANCE = pathlib.Path(os.environ.get("CLARY_ACCEPTANCE") or ROOT.parent / "shared" / "acceptance")
+_MAKING = threading.Lock()  # boto3's default session makes one client at a time: it is no thing for threads
 ROLE = "arn:aws:iam::000000000000:role/FlowRole"
 
 
@@ -40,14 +42,15 @@ class Server:
         self.key = key
 
     def client(self, service: str, region: str = "us-east-1", **config: Any) -> Any:
-        return boto3.client(
-            service,
-            region_name=region,
-            endpoint_url=self.settings.endpoint,
-            aws_access_key_id=self.key.access_key_id,
-            aws_secret_access_key=self.key.secret,
-            config=Config(**{"retries": {"total_max_attempts": 1}, **config}),
-        )
+        with _MAKING:
+            return boto3.client(
+                service,
+                region_name=region,
+                endpoint_url=self.settings.endpoint,
+                aws_access_key_id=self.key.access_key_id,
+                aws_secret_access_key=self.key.secret,
+                config=Config(**{"retries": {"total_max_attempts": 1}, **config}),
+            )
 
     def run(
         self, argv: list[str], timeout: float = 240, cwd: str | None = None, **extra: str
