@@ -163,8 +163,11 @@ def check(scene: Scene, clients: Clients, seed: int) -> None:
         assert job["TrainingJobStatus"] == "Completed", (seed, name, job.get("FailureReason"))
         assert scene.lines(name).count("begun") == 1, (seed, name)
     scene.in_service("rounds")
-    described = scene.status("rounds")["ProductionVariants"][0]
-    assert described["CurrentInstanceCount"] == 2, seed
+
+    def counted() -> bool:  # what was killed last may be on its way back
+        return bool(scene.status("rounds")["ProductionVariants"][0]["CurrentInstanceCount"] == 2)
+
+    until(counted, 30, f"two replicas are told (seed {seed})")
 
     def settled() -> bool:
         found = scene.sandboxed("clary.toolkit.zygote")
