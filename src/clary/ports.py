@@ -1,10 +1,9 @@
 """The doors between the control plane and the world: Protocols only. Every port has one conformance class in `clary.testing`
 that each implementation's test inherits. The object store's own, `Index`, is in `object_ports.py`, the shadow tournament's in
-`replay_ports.py`.
+`replay_ports.py`, that of asynchronous endpoints, `Predictor`, in `prediction_ports.py`.
 
 `Store` records, `Backend` processes, `Fronts` the data plane, `Artifacts` files between the object store and workloads,
-`Runtimes` environments behind image names, `Logs` lines, `Datapoints` metrics, `Keys` credentials, `Clock` time, `Predictor` predictions of
-asynchronous endpoints, `Topics` notifications.
+`Runtimes` environments behind image names, `Logs` lines, `Datapoints` metrics, `Keys` credentials, `Clock` time, `Topics` notifications.
 """
 
 from __future__ import annotations
@@ -339,45 +338,6 @@ class Events(Protocol):
 
     def wake(self, subject: str) -> None: ...
     def stream(self, subject: str) -> AsyncIterator[None]: ...
-
-
-@dataclass(frozen=True, slots=True)
-class Asked:
-    """One prediction for an asynchronous endpoint. `id` names the attempt: the same id joins a prediction that runs already, or gets
-    its answer. `timeout` in seconds."""
-
-    account: str
-    region: str
-    endpoint: str
-    id: str
-    timeout: float
-    content_type: str = ""
-    accept: str = ""
-    attributes: str = ""
-    inference: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class Predicted:
-    """What came of it. `status` 200: the file has `size` bytes of `content_type`. Else `code` is AWS's error, `message` what a client
-    would have read, `original` the model's own words."""
-
-    status: int
-    content_type: str = ""
-    variant: str = ""
-    size: int = 0
-    code: str = ""
-    message: str = ""
-    original: str = ""
-
-
-class Predictor(Protocol):
-    """Predictions of asynchronous endpoints, for whoever works off their queues."""
-
-    async def predict(self, asked: Asked, source: str, target: str) -> Predicted:
-        """Have the file `source` predicted; a good answer's body is in the file `target`. Unavailable: the endpoint's home front is
-        away, has no replica, or went away before it answered; the same `id` may be sent again."""
-        ...
 
 
 class Topics(Protocol):

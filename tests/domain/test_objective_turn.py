@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from clary.domain import latency_objectives, objective_turn
+from clary.domain import latency_objectives, objective_sight, objective_turn
 from clary.domain.autoscaling import INSTANCES, MILLICPU, Place, new_target
 from clary.domain.autoscaling_capacity import asked
 from clary.domain.containers import Container
@@ -280,11 +280,11 @@ def test_no_room_for_a_size_makes_replicas_and_it_is_asked_again_later() -> None
     house.grant()
     house.settle()
     asked_at = []
-    for _ in range(2 * int(objective_turn.AGAIN_LARGER)):
+    for _ in range(2 * int(objective_sight.AGAIN_LARGER)):
         house.second(120)
         if MILLICPU in house.wish:
             asked_at.append(house.now - NOW - 1.0)
-    assert asked_at == [objective_turn.AGAIN_LARGER, 2 * objective_turn.AGAIN_LARGER]
+    assert asked_at == [objective_sight.AGAIN_LARGER, 2 * objective_sight.AGAIN_LARGER]
 
 
 def test_no_room_for_replicas_makes_them_larger() -> None:

@@ -19,7 +19,7 @@ from clary.domain.resources import Query, Record, Scope
 from clary.loops.async_inference import PAGE, AsyncInference
 from clary.loops.async_work import UNITS, AsyncPorts
 from clary.loops.samples import Samples
-from clary.ports import Asked
+from clary.prediction_ports import Asked
 from clary.testing.clock import FakeClock
 from clary.testing.datapoints import MemoryDatapoints
 from clary.testing.logs import MemoryLogs

@@ -13,7 +13,7 @@ import pytest
 from tests.serving.fakes import SECRET, Bench, FakeReplica, call, replica, route, signed, until, variant
 
 from clary.domain.errors import Unavailable
-from clary.ports import Asked
+from clary.prediction_ports import Asked
 from clary.serving.asynchronous import KEY_ID, answer_key
 from clary.serving.keys import KeyQuestion, SigningKey
 from clary.serving.predictor import FrontPredictor

@@ -22,7 +22,8 @@ from clary.domain.channels import parse_uri
 from clary.domain.errors import AlreadyExists, ClaryError, Denied, Invalid, NotFound, Stale, Unavailable
 from clary.domain.resources import Record, Scope
 from clary.loops.samples import Samples
-from clary.ports import Artifacts, Asked, Clock, Logs, Predicted, Predictor, Store, Topics
+from clary.ports import Artifacts, Clock, Logs, Store, Topics
+from clary.prediction_ports import Asked, Predicted, Predictor
 
 log = logging.getLogger(__name__)
 

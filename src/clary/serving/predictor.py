@@ -1,4 +1,4 @@
-"""`ports.Predictor` over the fronts' HTTP sockets: a file in, a file out, signed as `asynchronous.py` tells.
+"""`prediction_ports.Predictor` over the fronts' HTTP sockets: a file in, a file out, signed as `asynchronous.py` tells.
 
 Owns: the one request of a prediction and the reading of its answer, piece by piece, so that a large body is never held here. Refuses
 to know: queues and retries. A front that is away, that takes no more, or that went away before it answered is Unavailable: the same
@@ -18,7 +18,7 @@ from typing import BinaryIO
 import httptools
 
 from clary.domain.errors import Unavailable
-from clary.ports import Asked, Predicted
+from clary.prediction_ports import Asked, Predicted
 from clary.serving.asynchronous import KEY_ID, TIMEOUT_HEADER
 from clary.serving.homes import home
 from clary.wire.sigv4 import signing_key, stamp

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from clary.domain.errors import Unavailable
-from clary.ports import Asked, Predicted, Predictor
+from clary.prediction_ports import Asked, Predicted, Predictor
 
 ACCOUNT, REGION = "000000000000", "us-east-1"
 Model = Callable[[Asked, bytes], Awaitable[tuple[int, str, bytes]]]
@@ -22,7 +22,7 @@ async def echo(asked: Asked, body: bytes) -> tuple[int, str, bytes]:
 
 
 class MemoryPredictor:
-    """`ports.Predictor` with a function for a model. `endpoints` are those with a replica, `empty` those without; `seen` is what the
+    """`Predictor` with a function for a model. `endpoints` are those with a replica, `empty` those without; `seen` is what the
     model got. Like a front it remembers answers by id, and lives on when whoever asked is gone."""
 
     def __init__(self, model: Model = echo, endpoints: tuple[str, ...] = ("iris",)) -> None:
