@@ -319,7 +319,7 @@ def test_a_composite_alarm_says_who_moved_it() -> None:
         ({"TreatMissingData": "maybe"}, "'maybe' is not valid"),
         ({"ExtendedStatistic": "p90"}, "Exactly one"),
         ({"Statistic": None}, "Exactly one"),
-        ({"Statistic": None, "ExtendedStatistic": "tm99"}, "percentiles"),
+        ({"Statistic": None, "ExtendedStatistic": "tm101"}, "tm101 for parameter ExtendedStatistic is not one of"),
         ({"Threshold": None}, "Threshold is required"),
         ({"ComparisonOperator": "GreaterThanUpperThreshold"}, "anomaly detection"),
         ({"AlarmActions": ["me"]}, "Invalid arn syntax: me"),
@@ -337,10 +337,10 @@ def test_what_is_refused(changes: dict[str, Any], words: str) -> None:
     [
         (
             "ANOMALY_DETECTION_BAND(m, 2)",
-            "Error in expression 'e': the function ANOMALY_DETECTION_BAND is not available",
+            "Error in expression 'e': the function ANOMALY_DETECTION_BAND is not available in Clary, which has no anomaly detection",
         ),
         ("1 + [SUM(m), NOSUCH(m)]", "the function NOSUCH is not available"),
-        ("RATE(m, 1)", "RATE takes 1 arguments, not 2"),
+        ("RATE(m, 1)", "RATE takes 1 argument, not 2"),
     ],
 )
 def test_an_alarm_on_math_that_cannot_be_computed_is_not_made(expression: str, words: str) -> None:

@@ -6,7 +6,7 @@ import random
 
 import pytest
 
-from clary.domain.datapoints import ONE, Summary, bucket, coarse, counted, middle, nothing, single, statistic, weighed
+from clary.domain.datapoints import ONE, Summary, bucket, coarse, counted, middle, nothing, single, weighed
 
 
 @pytest.mark.parametrize("value", [1e-12, 3e-7, 0.5, 1.0, 1.0000001, 7.0, 12345.678, 3.6e9, 1e17, -0.25, -40.0])
@@ -63,35 +63,6 @@ def test_counted_values_have_their_exact_sum() -> None:
     assert (summary.low, summary.high) == (pytest.approx(100, rel=0.01), pytest.approx(200, rel=0.01))
     assert counted({bucket(5.0): 2}, 10.02) == single(5.01, 2)
     assert counted({}, 0.0) == nothing()
-
-
-@pytest.mark.parametrize(
-    ("name", "value"),
-    [
-        ("SampleCount", 4.0),
-        ("Sum", 10.0),
-        ("Average", 2.5),
-        ("Minimum", 1.0),
-        ("Maximum", 4.0),
-        ("p100", 4.0),
-        ("p0", 1.0),
-        ("p50", pytest.approx(2.0, rel=0.01)),
-        ("p75.5", 4.0),
-    ],
-)
-def test_statistics(name: str, value: float) -> None:
-    found = statistic(name)
-    assert found is not None
-    assert found(weighed([(1.0, 1), (2.0, 1), (3.0, 1), (4.0, 1)])) == value
-
-
-@pytest.mark.parametrize("name", ["", "average", "p101", "p", "p-1", "p50x", "TM(1:2)"])
-def test_names_that_are_no_statistics(name: str) -> None:
-    assert statistic(name) is None
-
-
-def test_nothing_happened_sums_to_zero() -> None:
-    assert [statistic(name)(nothing()) for name in ("Sum", "Average", "Maximum", "SampleCount", "p99")] == [0.0] * 5  # type: ignore[misc]
 
 
 def test_a_coarse_summary_differs_in_percentiles_only_and_little() -> None:

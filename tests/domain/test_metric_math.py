@@ -15,7 +15,7 @@ from clary.domain.metric_queries import Read, parse_queries
 
 A = Line({0.0: 1.0, 60.0: 4.0, 180.0: 9.0}, "a")
 B = Line({0.0: 2.0, 60.0: 0.0, 120.0: 8.0}, "b")
-FRAME = Frame({"a": A, "b": B, "zero": 0.0}, ("a", "b"), {}, (0.0, 60.0, 120.0, 180.0))
+FRAME = Frame({"a": A, "b": B, "slow": B, "zero": 0.0}, ("a", "b"), {}, (0.0, 60.0, 120.0, 180.0), 60, {"slow": 300})
 
 
 def value(text: str) -> Any:
@@ -59,7 +59,24 @@ def value(text: str) -> Any:
         ("CEIL(a / 2) + FLOOR(a / 2) + ABS(0 - a)", {0.0: 2.0, 60.0: 8.0, 180.0: 18.0}),
         ("LOG10(b)", {0.0: pytest.approx(0.30103), 120.0: pytest.approx(0.90309)}),
         ("METRIC_COUNT(METRICS())", 2.0),
-        ("PERIOD(a) * 0 + TIME_SERIES(3)", {0.0: 3.0, 60.0: 3.0, 180.0: 3.0}),
+        ("a / PERIOD(a)", {0.0: 1 / 60, 60.0: 4 / 60, 180.0: 9 / 60}),
+        ("PERIOD(slow) + PERIOD(a + b)", 360.0),
+        ("TIME_SERIES(3)", {0.0: 3.0, 60.0: 3.0, 120.0: 3.0, 180.0: 3.0}),
+        ("DIFF_TIME(a)", {60.0: 60.0, 180.0: 120.0}),
+        ("MINUTE(a) + 100 * HOUR(a)", {0.0: 0.0, 60.0: 1.0, 180.0: 3.0}),
+        (
+            "DAY(a) + 10 * DATE(a) + 100 * MONTH(a) + 1000 * YEAR(a)",
+            {0.0: 1970114.0, 60.0: 1970114.0, 180.0: 1970114.0},
+        ),
+        ("EPOCH(a)", {0.0: 0.0, 60.0: 60.0, 180.0: 180.0}),
+        ("IF(DAY(a) < 6 AND MINUTE(a) >= 1, a)", {60.0: 4.0, 180.0: 9.0}),
+        ("SORT([a, b], AVG, DESC)", [dict(A.points), dict(B.points)]),
+        ("SORT(METRICS(), MIN, ASC)", [dict(B.points), dict(A.points)]),
+        ("SORT(METRICS(), MAX, DESC, 1)", [dict(A.points)]),
+        ("SLICE(METRICS(), 1)", [dict(B.points)]),
+        ("SLICE(METRICS(), 0, 1)", [dict(A.points)]),
+        ("FIRST(METRICS()) - LAST([b, a])", {0.0: 0.0, 60.0: 0.0, 180.0: 0.0}),
+        ("REMOVE_EMPTY([a, IF(a > 99, a)])", [dict(A.points)]),
     ],
 )
 def test_expressions(text: str, expected: Any) -> None:
@@ -68,7 +85,25 @@ def test_expressions(text: str, expected: Any) -> None:
 
 @pytest.mark.parametrize(
     "text",
-    ["", "1 +", "(a", "a b", "SUM(a", "NOSUCH(a)", "SUM()", "nobody", "'x' + 1", "1 / 0", "#", "(" * 60, "SUM('x')"],
+    [
+        *(
+            "",
+            "1 +",
+            "(a",
+            "a b",
+            "SUM(a",
+            "NOSUCH(a)",
+            "SUM()",
+            "nobody",
+            "'x' + 1",
+            "1 / 0",
+            "#",
+            "(" * 60,
+            "SUM('x')",
+        ),
+        *("SORT(a)", "SORT([a], AVG, UP)", "SORT([a], MEDIAN, ASC)", "SORT([a], AVG, ASC, 1.5)", "SLICE([a], 0 - 1)"),
+        *("SERVICE_QUOTA(a)", "AVG", "PERIOD(nobody)"),
+    ],
 )
 def test_expressions_that_are_refused(text: str) -> None:
     with pytest.raises(Invalid):
@@ -129,8 +164,10 @@ def test_a_number_is_the_same_all_the_time() -> None:
         ([{"Id": "e"}], "exactly one of"),
         ([{"Id": "e", "Expression": "x + 1"}], "Error in expression 'e': there is no query with the id x"),
         ([{"Id": "e", "Expression": "1 +"}], "Error in expression 'e': it ends too early"),
-        ([{"Id": "e", "Expression": "SEARCH('x', 'Sum', 60)"}], "SEARCH begins with a namespace"),
-        ([{"Id": "e", "Expression": "SEARCH('{N} a OR b', 'Sum', 60)"}], "not available in Clary"),
+        ([{"Id": "e", "Expression": "SEARCH('', 'Sum', 60)"}], "SEARCH needs what to search for"),
+        ([{"Id": "e", "Expression": "SEARCH('{N} a OR', 'Sum', 60)"}], "SEARCH ends where a term must follow"),
+        ([{"Id": "e", "Expression": "SEARCH('{N} a', 'tm', 60)"}], "The statistic tm of SEARCH is not one of"),
+        ([{"Id": "e", "Expression": "SORT(METRICS())"}], "SORT takes series"),
     ],
 )
 def test_queries_that_are_refused(rows: list[dict[str, Any]], words: str) -> None:
@@ -154,6 +191,9 @@ def test_expressions_in_a_circle_are_refused() -> None:
         ("{N,Host}", ["a Idle", "a Load", "b Load"]),
         ("{N,Host,Port}", ["a 1 Load"]),
         ("{M,Host}", []),
+        ("{N,Host} Load OR Idle", ["a Idle", "a Load", "b Load"]),
+        ('{N,Host} MetricName=("Load" OR "Idle") AND NOT Host=b', ["a Idle", "a Load"]),
+        ('Namespace="N" Load', ["a Load", "b Load", "a 1 Load"]),
     ],
 )
 def test_searches(text: str, expected: list[str]) -> None:
@@ -164,9 +204,33 @@ def test_searches(text: str, expected: list[str]) -> None:
         Series.of("N", "Load", {"Host": "a", "Port": "1"}),
     )
     queries = parse_queries([{"Id": "e", "Expression": f"SEARCH('{text}', 'p50', 60)"}])
-    assert queries.searched == {text[1]}
+    assert queries.searched == ({text[1]} if text[0] == "{" else {""})
     queries = replace(queries, known=known)
     reads = queries.reads()
     assert all(read == Read(read.series, "p50", 60) and read.spread for read in reads)
     results = queries.compute({read: [(0.0, weighed([(1.0, 1), (2.0, 1)]))] for read in reads}, 0.0, 60.0)
     assert [result.label for result in results] == expected
+
+
+def test_labels_of_results() -> None:
+    metric = stat("m", "Load", Label="${PROP('Namespace')} ${LABEL} of ${PROP('Dim.Host')} [${LAST} ${NOSUCH}]")
+    metric["MetricStat"]["Metric"]["Dimensions"] = [{"Name": "Host", "Value": "a"}]
+    found = "SEARCH('{N,Host} Load', 'Maximum', 60)"
+    queries = parse_queries(
+        [
+            metric,
+            {"Id": "e", "Expression": "m * 2"},
+            {"Id": "f", "Expression": "m * 2", "Label": "twice: ${SUM}"},
+            {"Id": "s", "Expression": found, "Label": "hosts"},
+            {"Id": "t", "Expression": found, "Label": "${PROP('Stat')} ${PROP('Dim.Host')}"},
+        ]
+    )
+    queries = replace(queries, known=(Series.of("N", "Load", {"Host": "a"}),))
+    read = {each: [(0.0, single(1.0)), (60.0, single(2.5))] for each in queries.reads()}
+    assert [(each.id, each.label) for each in queries.compute(read, 0.0, 120.0)] == [
+        ("m", "N Load of a [2.5 ${NOSUCH}]"),
+        ("e", "e"),
+        ("f", "twice: 7"),
+        ("s", "hosts a Load"),
+        ("t", "Maximum a"),
+    ]

@@ -16,9 +16,10 @@ from clary.api.call import Call, Params
 from clary.api.errors import ApiError
 from clary.api.registry import operation
 from clary.domain import metric_input
-from clary.domain.datapoints import Series, Summary, statistic
+from clary.domain.datapoints import Series, Summary
 from clary.domain.errors import Invalid
 from clary.domain.metric_input import COMBINATION, INVALID, MISSING, Refused
+from clary.domain.statistics import KNOWN, PLAIN, statistic
 
 MOST_POINTS = 1440
 PAGE = 500  # metrics in an answer of ListMetrics
@@ -84,10 +85,8 @@ async def get_metric_statistics(call: Call, params: Params) -> Params:
     if not names:
         raise ApiError(MISSING, "At least one of the parameters Statistics and ExtendedStatistics must be specified.")
     for name in params.get("ExtendedStatistics", ()):
-        if statistic(name) is None:
-            raise ApiError(
-                INVALID, f"The value {name} for parameter ExtendedStatistics is not supported: Clary has percentiles."
-            )
+        if name in PLAIN or statistic(name) is None:
+            raise ApiError(INVALID, f"The value {name} for parameter ExtendedStatistics is not one of {KNOWN}.")
     dimensions = {each["Name"]: each["Value"] for each in params.get("Dimensions", ())}
     asked = Series.of(params["Namespace"], params["MetricName"], dimensions, params.get("Unit", ""))
     found = []

@@ -14,6 +14,7 @@ from clary.api.errors import ApiError
 from clary.api.registry import operation
 from clary.domain.datapoints import Summary
 from clary.domain.errors import Invalid
+from clary.domain.metric_labels import Labels, zone_of
 from clary.domain.metric_queries import Queries, Read, Result, parse_queries
 
 MOST_POINTS = 100_800
@@ -26,6 +27,8 @@ async def get_metric_data(call: Call, params: Params) -> Params:
     for row in params["MetricDataQueries"]:
         if "MetricStat" in row:
             check_period(int(row["MetricStat"]["Period"]))
+    zone = zone_of((params.get("LabelOptions") or {}).get("Timezone") or "+0000")
+    labels = Labels(call.now, zone, call.scope.account, call.scope.region)
     start, end = params["StartTime"].timestamp(), params["EndTime"].timestamp()
     if start >= end:
         raise ApiError("ValidationError", "The parameter StartTime must be less than the parameter EndTime.")
@@ -34,11 +37,11 @@ async def get_metric_data(call: Call, params: Params) -> Params:
         raise ApiError(
             "ValidationError", f"A series of more than {MOST_POINTS:,} datapoints was asked for: use a longer Period."
         )
-    results = await asyncio.to_thread(_answer, call, queries, start, end)
+    results = await asyncio.to_thread(_answer, call, queries, start, end, labels)
     return _page(call, params, results)
 
 
-def _answer(call: Call, queries: Queries, start: float, end: float) -> list[Result]:
+def _answer(call: Call, queries: Queries, start: float, end: float, labels: Labels) -> list[Result]:
     datapoints = call.ports.datapoints
     known = [series for namespace in queries.searched for series in datapoints.find(call.scope, namespace)]
     queries = replace(queries, known=tuple(known))
@@ -46,7 +49,7 @@ def _answer(call: Call, queries: Queries, start: float, end: float) -> list[Resu
     for read in queries.reads():
         begin = math.floor(start / read.period) * read.period
         found[read] = datapoints.get(call.scope, read.series, begin, end, read.period, read.spread)
-    return queries.compute(found, start, end)
+    return queries.compute(found, start, end, labels)
 
 
 def _page(call: Call, params: Params, results: list[Result]) -> Params:

@@ -8,14 +8,13 @@ from typing import Any
 
 from clary.domain.alarm_rules import Rule, parse
 from clary.domain.alarms import OPERATORS, period_of
-from clary.domain.datapoints import statistic
 from clary.domain.errors import Invalid
 from clary.domain.metric_queries import parse_queries
+from clary.domain.statistics import KNOWN, PLAIN, statistic
 
 DAY = 86_400
 WEEK = 7 * DAY
 TREATMENTS = ("breaching", "notBreaching", "ignore", "missing")
-PLAIN = ("SampleCount", "Average", "Sum", "Minimum", "Maximum")
 _ARN = re.compile(r"arn:[a-z0-9-]+:[^:\s]+:[^:\s]*:[^:\s]*:\S+")
 _LACKING = {
     "EvaluationCriteria": "PromQL alarms are",
@@ -81,9 +80,7 @@ def _check_metric(request: Mapping[str, Any]) -> None:
     if (plain is None) == (extended is None):
         raise Invalid("Exactly one of the parameters Statistic and ExtendedStatistic must be specified.")
     if extended is not None and (extended in PLAIN or statistic(extended) is None):
-        raise Invalid(
-            f"The value {extended} for parameter ExtendedStatistic is not supported: Clary has percentiles, p0 to p100."
-        )
+        raise Invalid(f"The value {extended} for parameter ExtendedStatistic is not one of {KNOWN}.")
     low = request.get("EvaluateLowSampleCountPercentile")
     if low is not None and low not in ("evaluate", "ignore"):
         raise Invalid(f"EvaluateLowSampleCountPercentile {low!r} is not valid: it is evaluate or ignore.")

@@ -22,8 +22,9 @@ from dataclasses import asdict, dataclass
 from enum import StrEnum
 from typing import Any
 
-from clary.domain.datapoints import Summary, statistic
+from clary.domain.datapoints import Summary
 from clary.domain.resources import Document
+from clary.domain.statistics import percentile_of, statistic
 
 KIND = "alarm"
 EXTRA = 2  # windows beyond EvaluationPeriods that are looked at when some are missing
@@ -217,9 +218,8 @@ def evaluate(request: Mapping[str, Any], windows: Sequence[Point | None]) -> Ver
 
 def _too_few(request: Mapping[str, Any], points: Sequence[Point]) -> bool:
     """EvaluateLowSampleCountPercentile `ignore`: a percentile of too few samples changes nothing."""
-    name = statistic_name(request)
-    if request.get("EvaluateLowSampleCountPercentile") != "ignore" or not name.startswith("p"):
+    share = percentile_of(statistic_name(request))
+    if request.get("EvaluateLowSampleCountPercentile") != "ignore" or share is None:
         return False
-    share = float(name[1:]) / 100
     tail = 1 - share if share >= 0.5 else share
     return any(each.samples * tail < 10 for each in points)

@@ -9,8 +9,7 @@ A summary of no samples is not the same as none: `NOTHING_HAPPENED` says that so
 from __future__ import annotations
 
 import math
-import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 WIDTH = 1.02  # each bucket's upper bound, over its lower one
@@ -161,26 +160,3 @@ class Datapoint:
     at: float
     summary: Summary
     fine: bool = False
-
-
-Statistic = Callable[[Summary], float | None]
-_PERCENTILE = re.compile(r"p(100|\d{1,2}(?:\.\d{1,10})?)")
-_PLAIN: Mapping[str, Statistic] = {
-    "SampleCount": lambda summary: summary.count,
-    "Sum": lambda summary: summary.total,
-    "Minimum": lambda summary: summary.low,
-    "Maximum": lambda summary: summary.high,
-    "Average": lambda summary: summary.total / summary.count if summary.count else 0.0,
-}
-
-
-def statistic(name: str) -> Statistic | None:
-    """The function behind a statistic's name (`Sum`, `p99.9`); None for a name that is none of ours."""
-    plain = _PLAIN.get(name)
-    if plain is not None:
-        return plain
-    match = _PERCENTILE.fullmatch(name)
-    if match is None:
-        return None
-    share = float(match.group(1)) / 100
-    return lambda summary: summary.percentile(share)

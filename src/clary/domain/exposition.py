@@ -12,10 +12,11 @@ from itertools import accumulate
 
 from clary.domain import scaling_metrics
 from clary.domain.counts import VariantCounts
-from clary.domain.datapoints import Series, Summary, middle, statistic
+from clary.domain.datapoints import Series, Summary, middle
 from clary.domain.names import COMPONENT, resource_of
 from clary.domain.openmetrics import Family, Labels, labels
 from clary.domain.serving_metrics import NAMESPACE
+from clary.domain.statistics import statistic
 
 BOUNDS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0)
 

@@ -6,6 +6,7 @@ import bisect
 import itertools
 import math
 from collections.abc import Callable, Mapping, Sequence
+from datetime import UTC, datetime
 
 from clary.domain.errors import Invalid
 from clary.domain.metric_math import (
@@ -22,6 +23,16 @@ from clary.domain.metric_math import (
     combine,
     walk,
 )
+
+_ORDERS = ("ASC", "DESC")
+_FILLS = ("REPEAT", "LINEAR")
+_LACKING = {
+    "ANOMALY_DETECTION_BAND": "anomaly detection",
+    "DB_PERF_INSIGHTS": "Performance Insights",
+    "INSIGHT_RULE_METRIC": "Contributor Insights",
+    "LAMBDA": "AWS Lambda",
+    "SERVICE_QUOTA": "Service Quotas",
+}
 
 
 def compute(node: Node, frame: Frame) -> Value:
@@ -45,26 +56,75 @@ def _call(function: str, nodes: Sequence[Node], frame: Frame) -> Value:
     if function == "SEARCH":
         text, stat, period = search(nodes)
         return frame.found.get((text, stat, period or frame.period), [])
-    if function == "FILL" and len(nodes) == 2 and isinstance(nodes[1], Name) and nodes[1].id in ("REPEAT", "LINEAR"):
-        return _each(compute(nodes[0], frame), lambda points: _filled(points, frame, str(getattr(nodes[1], "id", ""))))
+    if function == "FILL" and len(nodes) == 2 and _keyword(nodes[1]) in _FILLS:
+        return _each(compute(nodes[0], frame), lambda points: _filled(points, frame, _keyword(nodes[1])))
+    if function == "SORT":
+        return _sorted(nodes, frame)
+    if function == "PERIOD" and len(nodes) == 1 and isinstance(nodes[0], Name):
+        compute(nodes[0], frame)
+        return float(frame.periods.get(nodes[0].id, frame.period))
     return _found(function, len(nodes))([compute(node, frame) for node in nodes], frame)
 
 
 def check(node: Node) -> None:
     """Invalid for functions that are not known, or have too many or too few arguments: an alarm is told when it is made."""
     for each in walk(node):
-        if isinstance(each, CallOf) and each.function != "SEARCH":
+        if isinstance(each, CallOf) and each.function not in ("SEARCH", "SORT"):
             _found(each.function, len(each.arguments))
+        elif isinstance(each, CallOf) and each.function == "SORT":
+            _order(each.arguments)
+
+
+def _keyword(node: Node) -> str:
+    return node.id if isinstance(node, Name) else ""
+
+
+def _order(nodes: Sequence[Node]) -> tuple[Callable[[Sequence[float]], float], bool]:
+    """What SORT goes by, and whether the largest comes first."""
+    by, order = (_keyword(nodes[1]), _keyword(nodes[2])) if 3 <= len(nodes) <= 4 else ("", "")
+    if by not in _SORTED_BY or order not in _ORDERS:
+        raise Invalid(
+            f"SORT takes series, one of {', '.join(_SORTED_BY)}, ASC or DESC, and how many: SORT(METRICS(), AVG, DESC, 5)"
+        )
+    return _SORTED_BY[by], order == "DESC"
+
+
+def _sorted(nodes: Sequence[Node], frame: Frame) -> Value:
+    """SORT: the series in order of what they have; those without datapoints last."""
+    reduce, largest_first = _order(nodes)
+    lines = _lines(compute(nodes[0], frame))
+    held = sorted(
+        (line for line in lines if line.points),
+        key=lambda line: reduce(list(line.points.values())),
+        reverse=largest_first,
+    )
+    found = [*held, *(line for line in lines if not line.points)]
+    return found if len(nodes) == 3 else found[: _whole(compute(nodes[3], frame), "SORT")]
+
+
+def _slice(values: list[Value], frame: Frame) -> Value:
+    """SLICE: the series from one place to before another, or to the end."""
+    start, *end = (_whole(value, "SLICE") for value in values[1:])
+    return _lines(values[0])[start : end[0] if end else None]
+
+
+def _whole(value: Value, function: str) -> int:
+    if not isinstance(value, float) or value < 0 or not value.is_integer():
+        raise Invalid(f"{function} takes whole numbers that are not negative")
+    return int(value)
 
 
 def _found(function: str, given: int) -> Callable[[list[Value], Frame], Value]:
     known = _FUNCTIONS.get(function)
+    if function in _LACKING:
+        raise Invalid(f"the function {function} is not available in Clary, which has no {_LACKING[function]}")
     if known is None:
-        names = ", ".join(sorted([*_FUNCTIONS, "SEARCH"]))
+        names = ", ".join(sorted([*_FUNCTIONS, "SEARCH", "SORT"]))
         raise Invalid(f"the function {function} is not available in Clary: it has {names}")
     least, most, run = known
     if not least <= given <= most:
-        raise Invalid(f"{function} takes {least if least == most else f'{least} to {most}'} arguments, not {given}")
+        counts = f"{least if least == most else f'{least} to {most}'} argument{'' if most == 1 else 's'}"
+        raise Invalid(f"{function} takes {counts}, not {given}")
     return run
 
 
@@ -199,6 +259,25 @@ def _differences(points: Points, seconds: bool) -> Points:
     return {at: (points[at] - points[before]) / ((at - before) if seconds else 1) for before, at in pairs}
 
 
+def _since_last(points: Points) -> Points:
+    return {at: at - before for before, at in itertools.pairwise(sorted(points))}
+
+
+def _at(tell: Callable[[datetime], float]) -> Callable[[list[Value], Frame], Value]:
+    """What its time tells of each datapoint, in UTC."""
+    return lambda values, frame: _each(
+        values[0], lambda points: {at: float(tell(datetime.fromtimestamp(at, UTC))) for at in points}
+    )
+
+
+def _end(place: int) -> Callable[[list[Value], Frame], Value]:
+    def run(values: list[Value], frame: Frame) -> Value:
+        lines = _lines(values[0])
+        return lines[place] if lines else Line({})
+
+    return run
+
+
 def _running(points: Points) -> Points:
     total, found = 0.0, {}
     for at in sorted(points):
@@ -215,10 +294,6 @@ def _metrics(values: list[Value], frame: Frame) -> Value:
     return [line for id in frame.metrics if wanted in id for line in _lines(frame.results[id])]
 
 
-def _period(values: list[Value], frame: Frame) -> Value:
-    return Line({at: float(frame.period) for line in _lines(values[0]) for at in line.points})
-
-
 def _constant(values: list[Value], frame: Frame) -> Value:
     (value,) = values
     if not isinstance(value, float):
@@ -232,20 +307,39 @@ _FUNCTIONS: Mapping[str, tuple[int, int, Run]] = {
     "AVG": (1, 1, _gathered(lambda values: sum(values) / len(values))),
     "CEIL": (1, 1, _mapped(lambda value: float(math.ceil(value)))),
     "DATAPOINT_COUNT": (1, 1, _gathered(len)),
+    "DATE": (1, 1, _at(lambda at: at.day)),
+    "DAY": (1, 1, _at(lambda at: at.isoweekday())),
     "DIFF": (1, 1, lambda values, frame: _each(values[0], lambda points: _differences(points, False))),
+    "DIFF_TIME": (1, 1, lambda values, frame: _each(values[0], _since_last)),
+    "EPOCH": (1, 1, _at(lambda at: at.timestamp())),
     "FILL": (2, 2, _fill),
+    "FIRST": (1, 1, _end(0)),
     "FLOOR": (1, 1, _mapped(lambda value: float(math.floor(value)))),
+    "HOUR": (1, 1, _at(lambda at: at.hour)),
     "IF": (2, 3, _if),
+    "LAST": (1, 1, _end(-1)),
     "LOG": (1, 1, _mapped(_log(math.e))),
     "LOG10": (1, 1, _mapped(_log(10.0))),
     "MAX": (1, 1, _gathered(max)),
     "METRICS": (0, 1, _metrics),
     "METRIC_COUNT": (1, 1, lambda values, frame: float(len(_lines(values[0])))),
     "MIN": (1, 1, _gathered(min)),
-    "PERIOD": (1, 1, _period),
+    "MINUTE": (1, 1, _at(lambda at: at.minute)),
+    "MONTH": (1, 1, _at(lambda at: at.month)),
+    "PERIOD": (1, 1, lambda values, frame: float(frame.period)),
     "RATE": (1, 1, lambda values, frame: _each(values[0], lambda points: _differences(points, True))),
+    "REMOVE_EMPTY": (1, 1, lambda values, frame: [line for line in _lines(values[0]) if line.points]),
     "RUNNING_SUM": (1, 1, lambda values, frame: _each(values[0], _running)),
+    "SLICE": (2, 3, _slice),
     "STDDEV": (1, 1, _gathered(_spread)),
     "SUM": (1, 1, _gathered(sum)),
     "TIME_SERIES": (1, 1, _constant),
+    "YEAR": (1, 1, _at(lambda at: at.year)),
 }
+_SORTED_BY: Mapping[str, Callable[[Sequence[float]], float]] = {
+    "AVG": lambda values: sum(values) / len(values),
+    "MAX": max,
+    "MIN": min,
+    "SUM": sum,
+}
+KEYWORDS = frozenset({*_FILLS, *_ORDERS, *_SORTED_BY})  # words of expressions that are no ids

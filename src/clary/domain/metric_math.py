@@ -12,6 +12,7 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
+from clary.domain.datapoints import Series
 from clary.domain.errors import Invalid
 
 Points = Mapping[float, float]
@@ -19,10 +20,12 @@ Points = Mapping[float, float]
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """A series and what it is called."""
+    """A series and what it is called; of one that was read as it is, what of."""
 
     points: Points
     label: str = ""
+    series: Series | None = None
+    stat: str = ""
 
 
 Value = float | Line | list[Line] | str
@@ -31,13 +34,14 @@ Value = float | Line | list[Line] | str
 @dataclass(frozen=True, slots=True)
 class Frame:
     """What an expression is computed in: the results of queries by id, in their order (`metrics`: those of metrics alone), lines
-    found by searches, and the times of the windows asked for."""
+    found by searches, the times of the windows asked for, and the periods of metrics by id."""
 
     results: Mapping[str, Value]
     metrics: tuple[str, ...] = ()
     found: Mapping[tuple[str, str, int], list[Line]] = field(default_factory=dict)
     times: tuple[float, ...] = ()
     period: int = 60
+    periods: Mapping[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

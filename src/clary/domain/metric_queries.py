@@ -12,15 +12,16 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from clary.domain.datapoints import Series, Summary, statistic
+from clary.domain.datapoints import Series, Summary
 from clary.domain.errors import Invalid
-from clary.domain.metric_functions import check, compute, search
+from clary.domain.metric_functions import KEYWORDS, check, compute, search
+from clary.domain.metric_labels import PLAIN, Labels, Source, filled, is_dynamic
 from clary.domain.metric_math import CallOf, Frame, Line, Name, Node, Value, parse, walk
+from clary.domain.metric_search import parse as parse_search
+from clary.domain.statistics import KNOWN, needs_spread, statistic
 
 MOST = 500
 _ID = re.compile(r"[a-z][a-zA-Z0-9_]*")
-_SCHEMA = re.compile(r"\s*\{([^}]*)\}\s*(.*)", re.S)
-_TERM = re.compile(r'\s*(?:([A-Za-z][\w.-]*)\s*=\s*)?(?:"([^"]*)"|([^\s"()=]+))')
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,11 +35,13 @@ class Read:
     @property
     def spread(self) -> bool:
         """Whether its distribution is needed."""
-        return self.stat.startswith("p")
+        return needs_spread(self.stat)
 
 
 @dataclass(frozen=True, slots=True)
 class Query:
+    """`label` is "" where none was given."""
+
     id: str
     label: str
     returned: bool
@@ -79,34 +82,37 @@ class Queries:
 
     @property
     def searched(self) -> set[str]:
-        """Namespaces that searches look into."""
-        return {_schema(text)[0][0] for text, _, _ in self.searches}
+        """Namespaces that searches look into; "" alone for every one."""
+        names = {parse_search(text).namespace for text, _, _ in self.searches}
+        return {""} if "" in names else names
 
     def reads(self) -> list[Read]:
         """Everything that is to be read, each once."""
         wanted = [query.read for query in self.queries if query.read is not None]
         for text, stat, period in self.searches:
-            wanted += [Read(series, stat, period or self.period) for series in _matching(text, self.known)]
+            wanted += [Read(series, stat, period or self.period) for series in parse_search(text).found(self.known)]
         return list(dict.fromkeys(wanted))
 
-    def compute(self, read: Found, start: float, end: float) -> list[Result]:
+    def compute(self, read: Found, start: float, end: float, labels: Labels = PLAIN) -> list[Result]:
         """The results of those that return data, in the order asked. Invalid names the expression that is wrong."""
         period = self.period
         lines = {each: _line(each, windows) for each, windows in read.items()}
         found = {
             (text, stat, every or period): [
-                lines[Read(series, stat, every or period)] for series in _matching(text, self.known)
+                lines[Read(series, stat, every or period)] for series in parse_search(text).found(self.known)
             ]
             for text, stat, every in self.searches
         }
         times = tuple(start + period * count for count in range(math.ceil((end - start) / period)))
         results: dict[str, Value] = {query.id: lines[query.read] for query in self.queries if query.read is not None}
         metrics = tuple(results)
+        periods = {query.id: query.read.period for query in self.queries if query.read is not None}
         for query in self._in_order():
-            frame = Frame(results, metrics, found, times, period)
+            frame = Frame(results, metrics, found, times, period, periods)
             assert query.node is not None
             results[query.id] = _named(query, lambda node=query.node, frame=frame: compute(node, frame))
-        return [made for query in self.queries if query.returned for made in _results(query, results[query.id], times)]
+        told = (_results(query, results[query.id], times, period, labels) for query in self.queries if query.returned)
+        return [made for each in told for made in each]
 
     def _in_order(self) -> list[Query]:
         """Expressions, each after those that it names."""
@@ -136,12 +142,12 @@ def parse_queries(rows: Sequence[Mapping[str, Any]]) -> Queries:
         if ids.count(id) > 1:
             raise Invalid(f"MetricDataQueries: the id {id} is used more than once.")
     for query in queries:
-        unknown = _names(query) - set(ids) - {"REPEAT", "LINEAR"}
+        unknown = _names(query) - set(ids) - KEYWORDS
         if unknown:
             raise Invalid(f"Error in expression '{query.id}': there is no query with the id {min(unknown)}.")
     checked = Queries(queries)
     for text, stat, _ in checked.searches:
-        _schema(text)
+        parse_search(text)
         _check_stat(stat, "SEARCH")
     return checked
 
@@ -159,7 +165,7 @@ def _query(row: Mapping[str, Any]) -> Query:
     if expression is not None:
         node = _named(Query(id, "", returned), lambda: parse(expression))
         _named(Query(id, "", returned), lambda: check(node))
-        return Query(id, row.get("Label") or id, returned, None, node, int(row.get("Period") or 0))
+        return Query(id, row.get("Label") or "", returned, None, node, int(row.get("Period") or 0))
     assert stat is not None
     metric = stat["Metric"]
     for member in ("Namespace", "MetricName"):
@@ -169,14 +175,12 @@ def _query(row: Mapping[str, Any]) -> Query:
     dimensions = {each["Name"]: each["Value"] for each in metric.get("Dimensions", ())}
     series = Series.of(metric["Namespace"], metric["MetricName"], dimensions, stat.get("Unit") or "")
     read = Read(series, stat["Stat"], int(stat["Period"]))
-    return Query(id, row.get("Label") or metric["MetricName"], returned, read)
+    return Query(id, row.get("Label") or "", returned, read)
 
 
 def _check_stat(name: str, where: str) -> None:
     if statistic(name) is None:
-        raise Invalid(
-            f"The statistic {name} of {where} is not supported: Clary has Average, Maximum, Minimum, SampleCount, Sum and percentiles."
-        )
+        raise Invalid(f"The statistic {name} of {where} is not one of {KNOWN}.")
 
 
 def _named(query: Query, work: Any) -> Any:
@@ -191,59 +195,35 @@ def _line(read: Read, windows: Sequence[tuple[float, Summary]]) -> Line:
     assert value is not None
     computed = ((at, value(summary)) for at, summary in windows)
     where = " ".join(each for _, each in read.series.dimensions)
-    return Line({at: each for at, each in computed if each is not None}, f"{where} {read.series.metric}".strip())
+    points = {at: each for at, each in computed if each is not None}
+    return Line(points, f"{where} {read.series.metric}".strip(), read.series, read.stat)
 
 
-def _results(query: Query, value: Value, times: Sequence[float]) -> list[Result]:
+def _results(query: Query, value: Value, times: Sequence[float], period: int, labels: Labels) -> list[Result]:
     if isinstance(value, float):  # a number is the same all the time
         value = Line(dict.fromkeys(times, value))
     if isinstance(value, str):
         raise Invalid(f"Error in expression '{query.id}': its result is text.")
+    if query.read is not None:
+        assert isinstance(value, Line)
+        return [_result(query, value, query.read.series.metric, query.read.period, labels)]
     if isinstance(value, Line):
-        return [Result(query.id, query.label, _finite(value))]
-    return [Result(query.id, line.label or query.label, _finite(line)) for line in value]
+        return [_result(query, value, query.id, query.period or period, labels)]
+    return [_result(query, line, line.label or query.id, query.period or period, labels, many=True) for line in value]
+
+
+def _result(query: Query, line: Line, default: str, period: int, labels: Labels, many: bool = False) -> Result:
+    """With the label that was given, and the values in it; before those of each line of many that name none."""
+    points = _finite(line)
+    source = Source(default, period, line.stat, line.series)
+    label = query.label or default
+    if is_dynamic(label):
+        label = filled(label, source, points, labels)
+    elif many and query.label:
+        label = f"{query.label} {default}"
+    return Result(query.id, label, points)
 
 
 def _finite(line: Line) -> tuple[tuple[float, float], ...]:
     """In order. What is no number, or too large for one, is no datapoint."""
     return tuple(sorted((at, value) for at, value in line.points.items() if math.isfinite(value)))
-
-
-# -- searches ----------------------------------------------------------------------------------------------------------------------
-
-
-def _schema(text: str) -> tuple[list[str], str]:
-    """`{Namespace,Dimension,...} terms`: the names in brackets, and the rest."""
-    match = _SCHEMA.fullmatch(text)
-    names = [name.strip().strip('"') for name in match.group(1).split(",")] if match is not None else []
-    if match is None or not names[0]:
-        raise Invalid(
-            "SEARCH begins with a namespace and dimensions in brackets: {AWS/SageMaker,EndpointName,VariantName} ..."
-        )
-    if re.search(r"\b(OR|NOT)\b|[()]", re.sub(r'"[^"]*"', "", match.group(2))):
-        raise Invalid("SEARCH with OR, NOT and brackets is not available in Clary: write terms that must all match")
-    return names, match.group(2)
-
-
-def _matching(text: str, known: Sequence[Series]) -> list[Series]:
-    (namespace, *names), rest = _schema(text)
-    terms = [(key, exact if exact is not None else word or "", exact is not None) for key, exact, word in _terms(rest)]
-    return [
-        series
-        for series in known
-        if series.namespace == namespace
-        and {name for name, _ in series.dimensions} == set(names)
-        and all(_fits(series, *term) for term in terms)
-    ]
-
-
-def _terms(text: str) -> list[tuple[str | None, str | None, str | None]]:
-    return [match.groups() for match in _TERM.finditer(text) if match.group(3) != "AND"]  # type: ignore[misc]
-
-
-def _fits(series: Series, key: str | None, wanted: str, exact: bool) -> bool:
-    held = {"MetricName": series.metric, **dict(series.dimensions)}
-    values = [*held.values(), *held] if key is None else [held[key]] if key in held else []
-    if exact:
-        return wanted in values
-    return any(wanted.lower() in value.lower() for value in values)

@@ -25,6 +25,7 @@ from clary.domain.decisions import Decision
 from clary.domain.errors import AlreadyExists, ClaryError, Invalid, Stale
 from clary.domain.metric_queries import parse_queries
 from clary.domain.resources import Query, Record, Scope
+from clary.domain.statistics import needs_spread
 from clary.loops.loop import Loop
 from clary.ports import Clock, Datapoints, Store
 
@@ -63,7 +64,7 @@ class AlarmSubject:
         looked = alarms.plan(request, now)
         if request.get("Metrics"):
             return Seen(now, values=await asyncio.to_thread(self._computed, record, looked))
-        spread = alarms.statistic_name(request).startswith("p")
+        spread = needs_spread(alarms.statistic_name(request))
         steps = await asyncio.to_thread(
             self._ports.datapoints.get,
             record.scope,
