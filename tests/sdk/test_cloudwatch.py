@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import time
 from collections.abc import Callable
@@ -431,6 +432,11 @@ def test_old_and_other_clients_reach_it_too(server: Server) -> None:
         server, "/", b"Action=SetAlarmState&Version=2010-08-01&AlarmName=x&StateValue=OK&StateReason=r", form
     )
     assert (status, b"<Code>ResourceNotFound</Code>" in body) == (404, True), body
+    rows = "".join(f"&MetricData.member.{n}.MetricName=m{n}&MetricData.member.{n}.Value={n}" for n in range(1, 301))
+    packed = gzip.compress(f"Action=PutMetricData&Version=2010-08-01&Namespace=Packed{rows}".encode())
+    status, body = signed(server, "/", packed, {**form, "Content-Encoding": "gzip"})  # as SDKs do from 10 KB on
+    assert (status, b"<PutMetricDataResponse" in body) == (200, True), body
+    assert len(server.client("cloudwatch").list_metrics(Namespace="Packed")["Metrics"]) == 300
     row = {"MetricName": "m", "Value": 1.5, "Timestamp": datetime.now(UTC)}
     status, body = signed(
         server,

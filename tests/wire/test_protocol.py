@@ -299,6 +299,10 @@ def test_compressed_bodies_of_operations_that_allow_them() -> None:
     headers = {"X-Amz-Target": "GraniteServiceVersion20100801.PutMetricData", "Content-Encoding": "gzip"}
     _, params = parse_request(model, {"method": "POST", "path": "/", "headers": headers, "body": body})
     assert params == {"Namespace": "n", "MetricData": data}
+    form = b"Action=PutMetricData&Version=2010-08-01&Namespace=n&MetricData.member.1.MetricName=m&MetricData.member.1.Value=1"
+    headers_of_form = {"Content-Type": "application/x-www-form-urlencoded", "Content-Encoding": "gzip"}
+    asked = {"method": "POST", "path": "/", "headers": headers_of_form, "body": gzip.compress(form)}
+    assert parse_request(model, asked)[1] == params, "the name of the operation is compressed too"
     for bad in (body[:-4], body + b"x", gzip.compress(b" " * (64 << 20))):
         with pytest.raises(SerializationError):
             parse_request(model, {"method": "POST", "path": "/", "headers": headers, "body": bad})

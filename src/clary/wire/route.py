@@ -7,6 +7,7 @@ beyond ``Action``, credentials beyond the scope's service name.
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Iterable, Mapping
 from functools import lru_cache
 from typing import TYPE_CHECKING, NamedTuple
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from botocore.model import OperationModel, ServiceModel
 
 RPC_V2 = "smithy-rpc-v2-cbor"
+_BEGINNING = 65_536  # bytes of a body in which Action is looked for
 
 
 class Route(NamedTuple):
@@ -171,11 +173,22 @@ def _fit(route: Route, segments: list[str]) -> dict[str, str] | None:
 
 def action_of(request: Request) -> str | None:
     """The ``Action`` of a query request, from its form or its query string."""
-    body = request.body[:65536]
+    body = _beginning(request)
     at = 7 if body.startswith(b"Action=") else body.find(b"&Action=") + 8
     if at > 7 or body.startswith(b"Action="):
         return body[at:].partition(b"&")[0].decode("latin-1")
     return next((value for name, value in query_pairs(request.query) if name == "Action"), None)
+
+
+def _beginning(request: Request) -> bytes:
+    """The first bytes of a body, inflated where it is compressed (of PutMetricData). What is no gzip tells nothing."""
+    body = request.body
+    if not body.startswith(b"\x1f\x8b") or "gzip" not in request.headers.get("content-encoding", ""):
+        return body[:_BEGINNING]
+    try:
+        return zlib.decompressobj(31).decompress(body, _BEGINNING)
+    except zlib.error:
+        return b""
 
 
 def _rpc_v2(path: str) -> tuple[str, str] | None:
