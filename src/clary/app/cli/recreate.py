@@ -6,6 +6,7 @@ API and botocore's shapes are used, so the same calls work here and on AWS.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -99,7 +100,7 @@ def _steps(client: Client, kind: Kind, name: str, seen: Mapping[str, Any], membe
         yield from _steps(client, found, called, described, members)
     request = request_of(kind, seen, members(f"Create{kind.operation}"))
     tags = client.call("sagemaker", "ListTags", {"ResourceArn": seen[f"{kind.operation}Arn"]})["Tags"]
-    own = [tag for tag in tags if not tag["Key"].startswith(("aws:", "clary:"))]
+    own = [tag for tag in tags if not tag["Key"].startswith("aws:")]  # the system's own, which nobody can set
     yield Step(kind, name, {**request, **({"Tags": own} if own else {})})
 
 
@@ -131,3 +132,9 @@ def _common(value: Any, shape: Any) -> Any:
     if shape.type_name == "list":
         return [_common(item, shape.member) for item in value]
     return value
+
+
+def snake(name: str) -> str:
+    """CreateEndpointConfig -> create_endpoint_config; MemorySizeInMB -> memory_size_in_mb; S3DataSource -> s3_data_source."""
+    split = re.sub(r"([a-z0-9])([A-Z])", r"\1_\2", re.sub(r"([A-Z]+)([A-Z][a-z])", r"\1_\2", name))
+    return split.lower()
