@@ -15,6 +15,7 @@ import pytest
 
 from clary.backends import host, local
 from clary.backends.local import LocalBackend
+from clary.backends.shim.proc import parents
 from clary.domain.errors import Unavailable
 from clary.domain.workload import Mount, MountMode, Observation, RunState, Workload
 from clary.ports import Backend
@@ -226,6 +227,21 @@ class TestLocalBackend(BackendConformance):
             while _running(["sleep", mark]):
                 await asyncio.sleep(0.01)
         assert await backend.observe(handle) == seen
+
+    async def test_a_sandbox_that_somebody_kills_has_no_last_words(self, tmp_path: Path) -> None:
+        """What it printed last is why it was not made, only where it never began."""
+        backend = self.backend(tmp_path)
+        workload = self.workload(tmp_path, "echo all is well; sleep 60", key="shot")
+        handle = await self.begin(backend, workload)
+        while log_lines(workload) != ["all is well"]:
+            await asyncio.sleep(0.01)
+        seen = await backend.observe(handle)
+        assert seen is not None
+        assert seen.pid is not None
+        (sandbox,) = (pid for pid, parent in parents().items() if parent == seen.pid)
+        os.kill(sandbox, signal.SIGKILL)
+        seen = await self.ended(backend, handle)
+        assert (seen.exit_code, seen.detail) == (128 + signal.SIGKILL, "")
 
     async def test_a_reused_process_id_deceives_nobody(self, tmp_path: Path) -> None:
         backend = self.backend(tmp_path)

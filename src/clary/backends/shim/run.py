@@ -330,7 +330,7 @@ class Run:
             "detail": "",
         }
         record.update(self.ending)
-        if not self.executed and not self.ending:
+        if not self.executed and not self.ending and not os.WIFSIGNALED(self.status or 0):
             words = self.log.tail.decode("utf-8", "replace").strip().splitlines()
             record["detail"] = words[-1] if words else "the sandbox could not be made"
         return record
