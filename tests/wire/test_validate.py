@@ -1,5 +1,6 @@
 """Constraints that clients leave to the service, and AWS's words for them."""
 
+import math
 import time
 from typing import Any
 
@@ -98,6 +99,21 @@ def one(constraint: str) -> str:
 )
 def test_speaks_as_aws_does(operation: str, params: dict[str, Any], expected: str | None) -> None:
     assert message("sagemaker", operation, params) == expected
+
+
+@pytest.mark.parametrize(
+    ("weight", "words"),
+    [
+        (math.nan, "'nan' at 'desiredWeightsAndCapacities.1.member.desiredWeight'"),
+        (math.inf, "Member must have value less than or equal to 3.4028235e+38"),
+        (1e39, "Member must have value less than or equal to 3.4028235e+38"),
+    ],
+)
+def test_what_has_a_bound_is_a_number(weight: float, words: str) -> None:
+    """A weight that is none would make every share of the endpoint none, for ever."""
+    row = {"VariantName": "A", "DesiredWeight": weight}
+    params = {"EndpointName": "e", "DesiredWeightsAndCapacities": [row]}
+    assert words in (message("sagemaker", "UpdateEndpointWeightsAndCapacities", params) or "")
 
 
 def test_map_values_are_named_by_their_map() -> None:

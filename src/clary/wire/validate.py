@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from botocore.model import OperationModel, Shape
 
 _LONGEST_SHOWN = 1024
+_LARGEST_FLOAT = 3.4028235e38
 _CODES = {
     "sagemaker-runtime": "ValidationError",
     "sagemaker-featurestore-runtime": "ValidationError",
@@ -104,6 +105,8 @@ def _rules_of(shape: Any) -> _Rules:
     if found is None:
         meta = shape.metadata
         smallest, largest = meta.get("min"), meta.get("max")
+        if smallest is not None and largest is None and shape.type_name == "float":
+            largest = _LARGEST_FLOAT  # what has a bound is a number: no infinity, in AWS's 32 bits
         found = _rules[shape] = _Rules(
             smallest, largest, meta.get("pattern"), tuple(meta.get("enum", ())), bool(meta.get("sensitive"))
         )
@@ -175,7 +178,7 @@ class _Walk:
                 size, what = value, "value"
             if rules.largest is not None and size > rules.largest:
                 yield _most(rules, what)
-            if rules.smallest is not None and size < rules.smallest:
+            if rules.smallest is not None and not size >= rules.smallest:  # NaN is not
                 yield _least(rules, what)
         if rules.pattern is not None and isinstance(value, str) and not matcher(rules.pattern)(value):
             yield f"Member must satisfy regular expression pattern: {rules.pattern}"

@@ -173,6 +173,36 @@ async def test_an_unknown_variant(ask: Any, ports: Ports, endpoint: str) -> None
         )
 
 
+async def test_its_history_begins_with_what_was_asked(ports: Ports, endpoint: str) -> None:
+    record = await ports.store.get("endpoint", SCOPE, endpoint)
+    assert record is not None
+    (note,) = endpoints.plant_of(record).notes
+    assert (note.what, note.why, note.config) == ("create asked", "endpoint config c", "c")
+
+
+async def test_weights_that_contradict_themselves(ask: Any, ports: Ports, endpoint: str) -> None:
+    await status(ports, "InService")
+    rows = [{"VariantName": "AllTraffic", "DesiredWeight": weight} for weight in (1.0, 2.0)]
+    with pytest.raises(Invalid, match='names the variant "AllTraffic" more than once'):
+        await ask("UpdateEndpointWeightsAndCapacities", EndpointName="e", DesiredWeightsAndCapacities=rows)
+    alone = [{"VariantName": "AllTraffic", "DesiredWeight": 0.0}]
+    await ask("UpdateEndpointWeightsAndCapacities", EndpointName="e", DesiredWeightsAndCapacities=alone)
+
+
+async def test_some_variant_must_have_traffic(ask: Any, ports: Ports, config: str) -> None:
+    found = await ask("DescribeEndpointConfig", EndpointConfigName=config)
+    rows = [{**found["ProductionVariants"][0], "VariantName": name} for name in "AB"]
+    await ask("CreateEndpointConfig", EndpointConfigName="two", ProductionVariants=rows)
+    await ask("CreateEndpoint", EndpointName="e", EndpointConfigName="two")
+    await status(ports, "InService")
+    wanted = [{"VariantName": name, "DesiredWeight": 0.0} for name in "AB"]
+    with pytest.raises(Invalid, match="must have a DesiredWeight above 0"):
+        await ask("UpdateEndpointWeightsAndCapacities", EndpointName="e", DesiredWeightsAndCapacities=wanted)
+    described = await ask("DescribeEndpoint", EndpointName="e")
+    assert described["EndpointStatus"] == "InService"
+    assert [v["DesiredWeight"] for v in described["ProductionVariants"]] == [1.0, 1.0]
+
+
 async def test_a_waiting_client_hears_at_once_when_the_state_changes(ask: Any, ports: Ports, endpoint: str) -> None:
     waiting = asyncio.create_task(ask("DescribeEndpoint", EndpointName="e", _agent=SDK))
     await asyncio.sleep(0.02)

@@ -26,6 +26,7 @@ from clary.domain import (
     target_models,
 )
 from clary.domain.containers import Container, containers_of
+from clary.domain.endpoint_turn import noted
 from clary.domain.errors import Invalid, NotFound
 from clary.domain.fleets import Fleet, Plant, Variant, check_shadows, new_fleet
 from clary.domain.lifecycle import EndpointStatus
@@ -49,6 +50,7 @@ async def create_endpoint(call: Call, params: Params) -> Params:
     plant = Plant(
         seed=secrets.token_hex(32), incoming=fleet, changed=call.now, deployment=params.get("DeploymentConfig") or {}
     )
+    plant = noted(plant, "create asked", f"endpoint config {fleet.config}", call.now, fleet.config)
     request = {name: value for name, value in params.items() if name != "Tags"}
     document = {"request": request, "tags": tagging.checked(params.get("Tags")), "plant": plant.to_json()}
     record = records.new(call, "endpoint", params["EndpointName"], document, EndpointStatus.CREATING)
@@ -245,11 +247,17 @@ async def update_endpoint(call: Call, params: Params) -> Params:
 async def update_weights_and_capacities(call: Call, params: Params) -> Params:
     """Record weights and counts; no replica that stays is restarted."""
     fields.check("UpdateEndpointWeightsAndCapacities", params, call.settings.strict_fields)
+    named = [row["VariantName"] for row in params["DesiredWeightsAndCapacities"]]
+    for name in named:
+        if named.count(name) > 1:
+            raise Invalid(f'DesiredWeightsAndCapacities names the variant "{name}" more than once; give it one row.')
 
     def change(old: Record) -> Record:
         new = endpoints.asked_capacity(old, params["DesiredWeightsAndCapacities"], call.now)
         if (fleet := endpoints.plant_of(new).serving) is not None:
             _check_size(call, fleet)
+            if len(fleet.groups) > 1 and not any(group[0].weight for group in fleet.groups):
+                raise Invalid("At least one production variant must have a DesiredWeight above 0.")
         return new
 
     record = await records.amend(
