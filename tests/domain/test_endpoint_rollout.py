@@ -144,16 +144,19 @@ def test_an_update_without_waits_is_done_in_as_many_turns_as_before(world: World
 
 @pytest.mark.parametrize("moment", [0, 1, 2, 3])
 def test_an_alarm_takes_all_traffic_back(world: World, moment: int) -> None:
-    """Before any traffic moved it says nothing; in either bake, and while the old fleet is kept, it does."""
+    """While the new fleet comes up it says nothing yet; before the first traffic moves, in either bake, and while the old fleet is
+    kept, it does."""
     old = set(world.ready())
     world.alarms = {"bad": "OK"}
     config = {**CANARY, "AutoRollbackConfiguration": {"Alarms": [{"AlarmName": "bad"}]}}
     update(world, config)
     if moment == 0:
         world.alarms = {"bad": "ALARM"}
-        while world.plant.rollout is not None and world.plant.rollout.step < 0:
+        while world.record.status == "Updating":
+            assert len(world.ready()) < 8
             world.turn()
-        assert world.record.status == "Updating"
+        assert shares(world) == [0.0], "the new fleet never got a request"
+        assert len(world.ready()) >= 4
     else:
         world.settle()
         for _ in range(moment - 1):
@@ -162,7 +165,7 @@ def test_an_alarm_takes_all_traffic_back(world: World, moment: int) -> None:
         assert share(world.route) == (0.25 if moment == 1 else 1.0)
         world.alarms = {"bad": "ALARM"}
     world.turn()
-    assert world.record.status == "RollingBack"
+    assert world.record.status in ("RollingBack", "InService")
     assert share(world.route) == 0.0, "in the turn that sees it"
     world.settle()
     assert world.record.status == "InService"
@@ -170,6 +173,16 @@ def test_an_alarm_takes_all_traffic_back(world: World, moment: int) -> None:
     assert world.plant.failure == "The CloudWatch alarm bad is in state ALARM."
     assert told(world)[-2:] == ["rolling back", "rolled back"]
     assert world.plant.rollout is None
+
+
+def test_an_alarm_counts_also_where_nothing_bakes(world: World) -> None:
+    old = set(world.ready())
+    world.alarms = {"bad": "ALARM"}
+    update(world, {"AutoRollbackConfiguration": {"Alarms": [{"AlarmName": "bad"}]}})
+    run_to(world)
+    assert set(world.ready()) == old
+    assert shares(world) == [0.0]
+    assert world.plant.failure == "The CloudWatch alarm bad is in state ALARM."
 
 
 def test_no_data_is_no_alarm_but_a_deleted_alarm_is_a_reason(world: World) -> None:
@@ -200,6 +213,25 @@ def test_a_rolling_update_rolls_back_by_batches(world: World, batch: int | None)
     assert len(world.ready()) == 4
     assert len(world.of(StartReplica)) == 2, "the two came back"
     assert told(world).count("traffic moved back") == (2 if batch else 1)
+
+
+def test_what_was_on_its_way_up_is_not_waited_for_on_the_way_back(world: World) -> None:
+    world.alarms = {"bad": "OK"}
+    update(world, {**rolling(size(1), 5), "AutoRollbackConfiguration": {"Alarms": [{"AlarmName": "bad"}]}})
+    world.settle()
+    assert share(world.route) == 0.25
+    world.broken["A"] = "silent"
+    world.now += 5
+    world.settle()
+    second = world.of(StartReplica)[-1].id
+    assert second not in world.ready()
+    world.broken.clear()
+    world.alarms = {"bad": "ALARM"}
+    world.turn()
+    world.turn()
+    assert second in [c.id for c in world.of(StopReplica)]
+    run_to(world)
+    assert len(world.ready()) == 4
 
 
 def test_a_rolling_update_whose_replicas_do_not_come_up_goes_back_at_once(world: World) -> None:

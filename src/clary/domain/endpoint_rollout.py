@@ -20,8 +20,6 @@ from clary.domain.lifecycle import EndpointFact, EndpointStatus, RolloutFact, Ro
 from clary.domain.regression import Tally
 from clary.domain.replicas import REASON_LENGTH
 
-_WATCHED = (RolloutPhase.SHIFTING, RolloutPhase.BAKING, RolloutPhase.KEEPING)
-
 
 def change(turn: Turn) -> None:
     """Creating and Updating: bring the wanted fleet up, then let it take over."""
@@ -194,8 +192,8 @@ def _reason_to_give_up(turn: Turn, target: Fleet) -> str:
         return ""
     if rollout.limit and turn.now - plant.changed > rollout.limit:
         return f"The deployment reached MaximumExecutionTimeoutInSeconds ({rollout.limit:g} s)."
-    if rollout.phase not in _WATCHED and rollout.step < 0:
-        return ""
+    if rollout.step < 0 and not target.has(rollout.wanted):
+        return ""  # nothing moves in this turn
     for name in rollout.alarms:
         state = turn.seen.alarms.get(name, "")
         if state is None:
@@ -325,5 +323,5 @@ def _step_back(turn: Turn, rollout: Rollout, serving: Fleet, incoming: Fleet) ->
 
 
 def rollout_counts(rollout: Rollout, incoming: Fleet) -> dict[str, int]:
-    """Before the first step back, the new fleet stays as it is."""
-    return {v.name: len(v.live) for v in incoming.variants}
+    """Before the first step back, the new fleet keeps what serves; what was on its way up stops."""
+    return {group[0].name: min(v.ready for v in group) for group in (*incoming.groups, *incoming.shadows)}
