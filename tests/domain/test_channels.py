@@ -89,6 +89,12 @@ def test_a_manifest_lists_relative_names() -> None:
     assert names == {"p/a.csv": "a.csv", "p/x/b.csv": "x/b.csv"}
 
 
+def test_a_manifest_may_have_the_slash_with_its_names() -> None:
+    where, names = parse_manifest(b'[{"prefix": "s3://b/p"}, "/a.csv", "/x/b.csv"]', "s3://b/m")
+    assert where == Location("b", "p")
+    assert names == {"p/a.csv": "a.csv", "p/x/b.csv": "x/b.csv"}
+
+
 @pytest.mark.parametrize(
     "text", [b"", b"{}", b"[]", b'["a"]', b'[{"prefix": "s3://b/p/"}, 3]', b'[{"prefix": "s3://b/p/"}, "../x"]']
 )

@@ -315,11 +315,12 @@ def test_the_backends_own_word_is_the_reason(run: Observation, reason: str) -> N
 
 
 def test_an_expression_that_matched_nothing_is_told() -> None:
-    spec = {**request()["AlgorithmSpecification"], "MetricDefinitions": [{"Name": "acc", "Regex": "acc=(.*)"}]}
+    spec = {**request()["AlgorithmSpecification"], "MetricDefinitions": [{"Name": "acc", "Regex": r"acc=(\S+)"}]}
     decision = decide(
         training(request_=request(AlgorithmSpecification=spec)), replace(SEEN, runs={"algo-1": ended(0)}), NOW
     )
-    assert decision.commands[0] == Say(("Warning: no line matched metric 'acc', expression 'acc=(.*)'",))
+    told = "Warning: no line gave a number for metric 'acc': nothing matched its expression 'acc=(\\S+)', or group 1 was no number"
+    assert decision.commands[0] == Say((told,))
 
 
 def test_a_lost_run_is_tried_again_where_the_retry_strategy_allows() -> None:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import ipaddress
 import json
 from typing import Any
 
@@ -52,7 +53,10 @@ def test_a_config_without_hosts_is_refused(config: dict[str, Any]) -> None:
 
 
 def test_every_host_has_an_address_of_its_own() -> None:
-    assert len({training.address(number) for number in range(1000)}) == 1000
+    found = {training.address(job, number) for number in range(1000) for job in ("a", "b", "c")}
+    assert len(found) == 3000  # two jobs may use the same port of their algo-1
+    assert all(ipaddress.ip_address(address).is_loopback for address in found)
+    assert training.address("a", 0) == training.address("a", 0) != "127.0.0.1"
 
 
 def test_a_channel_may_go_to_some_groups_only() -> None:
@@ -105,6 +109,12 @@ def test_script_mode_is_read_from_json_and_from_plain_text(encode: Any) -> None:
 def test_code_inside_the_container_needs_no_download() -> None:
     assert training.submit_directory(request(HyperParameters={"sagemaker_submit_directory": "/opt/ml/code"})) is None
     assert training.program(request()) == ""
+
+
+@pytest.mark.parametrize("spec", [{}, {"ContainerArguments": ["train"]}, {"ContainerEntrypoint": ["train"]}])
+def test_the_images_own_command_may_be_named(spec: dict[str, Any]) -> None:
+    own = request(AlgorithmSpecification={**request()["AlgorithmSpecification"], **spec})
+    assert training.entrypoint(own) == ()
 
 
 def test_where_results_go() -> None:

@@ -114,7 +114,7 @@ async def test_two_hosts_share_the_objects_and_know_each_other(house: House) -> 
     first, second = await house.started(), await house.started(host="algo-2")
     assert sorted(os.listdir(source(first, "/opt/ml/input/data/train"))) == ["0", "2", "4"]
     assert sorted(os.listdir(source(second, "/opt/ml/input/data/train"))) == ["1", "3"]
-    assert first.hosts == second.hosts == {"algo-1": "127.0.1.1", "algo-2": "127.0.1.2"}
+    assert first.hosts == second.hosts == {f"algo-{n + 1}": training.address("idjob", n) for n in (0, 1)}
     (source(first, "/opt/ml/model") / "one").write_text("1")
     (source(second, "/opt/ml/model") / "two").write_text("2")
     house.backend.finish("job-idjob-0-algo-1")

@@ -228,6 +228,10 @@ class TestDamage:
     def test_wrong_magic(self, tmp_path: Path, data: bytes) -> None:
         _refused(tmp_path, data)
 
+    @pytest.mark.parametrize("data", [b"print('a script, not packed')", b"#" * 2000])
+    def test_what_is_no_archive_is_told_so(self, tmp_path: Path, data: bytes) -> None:
+        assert "tar" in _refused(tmp_path, data)
+
     def test_garbage_after_the_end(self, tmp_path: Path) -> None:
         whole = _tar(_file("a"))
         assert "garbage" in _refused(tmp_path, whole + b"trailing")

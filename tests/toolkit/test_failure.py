@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from clary.toolkit import failure
 
 PYTHON = """some log line
@@ -55,6 +57,28 @@ def test_messages_of_several_lines() -> None:
 def test_without_a_traceback_the_last_lines() -> None:
     assert failure.essence("one\n\ntwo\nthree\n", 10) == "two\nthree"
     assert failure.essence("", 10) == ""
+
+
+def test_a_crash_without_words_names_its_signal() -> None:
+    assert 'ErrorMessage "The script was ended by SIGSEGV"' in failure.script_failure(139, "\n", "python train.py")
+    assert 'ErrorMessage ""' in failure.script_failure(3, "", "python train.py")
+    assert 'ErrorMessage ""' in failure.script_failure(128 + 100, "", "python train.py")  # no signal has that number
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("OSError: [Errno 27] File too large", "VolumeSizeInGB"),
+        ("OSError: [Errno 28] No space left on device", "VolumeSizeInGB"),
+        ("Failed to load csv data of file 't' with exception: could not convert string to float: 'label'", "no header"),
+        ("ModuleNotFoundError: No module named 'a.b'", "no module 'a.b'"),
+        ("ValueError: could not convert string to float: 'x'", ""),
+    ],
+)
+def test_what_everybody_meets_has_a_hint(text: str, words: str) -> None:
+    hint = failure.advice(text)
+    assert bool(hint) == bool(words)
+    assert words in hint
 
 
 def test_always_within_the_limit() -> None:

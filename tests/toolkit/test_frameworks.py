@@ -264,6 +264,17 @@ answer = [h.batchable, calls, together == alone, alone[:3], ask(h, (npy.getvalue
         assert alone[1][2] == "text/csv"
         assert npy[0] == 200
 
+    def test_without_a_content_type_it_is_json(self, run: Run) -> None:
+        own = "def model_fn(d): return 1\ndef transform_fn(m, b, t, a): return repr((type(b).__name__, t))\n"
+        code = (
+            PRELUDE
+            + f"h = load(framework='sklearn', **script({SKLEARN!r}))\n"
+            + "requests = [(json.dumps(ROWS[n].tolist()), '') for n in (0, 1)]\n"
+            + "answer = [ask(h, *requests) == ask(h, *((r[0], JSON) for r in requests)), h._model.calls, ask(h, requests[0])[0][0]]\n"
+            + f"h = load(framework='sklearn', **script({own!r}))\nanswer.append(ask(h, ('1', ''))[0][1])\n"
+        )
+        assert run("sklearn", code) == [True, 2, 200, "('str', 'application/json')"]
+
     def test_a_bad_request_spoils_only_itself(self, run: Run) -> None:
         code = (
             PRELUDE

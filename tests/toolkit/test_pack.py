@@ -2,9 +2,12 @@ from __future__ import annotations
 
 import json
 import os
+import stat
 import tarfile
 from pathlib import Path
 from typing import Any
+
+import pytest
 
 from clary.toolkit import pack
 
@@ -69,6 +72,20 @@ def test_nothing_makes_an_empty_tar_or_none(tmp_path: Path) -> None:
     run(tmp_path, "tar", made, empty=True)
     with tarfile.open(tmp_path / "model.tar.gz") as archive:
         assert archive.getnames() == []
+
+
+@pytest.mark.parametrize("form", ["tar", "files"])
+def test_what_the_job_shut_is_opened(tmp_path: Path, form: str) -> None:
+    made = folder(tmp_path, "one", a="1")
+    (made / "deep").mkdir()
+    (made / "deep" / "b").write_text("2")
+    (made / "deep" / "b").chmod(0)
+    (made / "deep").chmod(0)
+    made.chmod(0o055)
+    assert run(tmp_path, form, made)["files"] == 2
+    # root reads without being let: what counts is that nobody has to
+    modes = [stat.S_IMODE(path.stat().st_mode) & 0o700 for path in (made, made / "deep", made / "deep" / "b")]
+    assert modes == [0o700, 0o700, 0o400]
 
 
 def test_files_are_copied_as_they_are(tmp_path: Path) -> None:

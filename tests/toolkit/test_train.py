@@ -97,6 +97,24 @@ def test_a_missing_module_is_told_with_what_to_do(ml: Path, start: Start) -> Non
     assert "Hint" not in (ml / "output/failure").read_text()  # FailureReason is AWS's
 
 
+def test_a_reason_that_the_script_wrote_stays(ml: Path, start: Start) -> None:
+    (ml / "code/train.py").write_text(
+        f"open({str(ml / 'output/failure')!r}, 'w').write('no rows left')\nraise SystemExit(5)\n"
+    )
+    code, _, err = _end(start({"sagemaker_program": "train.py"}))
+    assert (code, (ml / "output/failure").read_text()) == (5, "no rows left")
+    assert "ExitCode 5" in err  # the log has the toolkit's words all the same
+
+
+@pytest.mark.parametrize("line", ["open({0!r}, 'w')", "os.mkfifo({0!r})", "os.symlink('/etc/hostname', {0!r})"])
+def test_a_failure_file_without_words_gives_way(ml: Path, start: Start, line: str) -> None:
+    here = ml / "output/failure"
+    (ml / "code/train.py").write_text(f"import os\n{line.format(str(here))}\nraise SystemExit(5)\n")
+    assert _end(start({"sagemaker_program": "train.py"}))[0] == 5
+    assert not here.is_symlink()
+    assert "ExitCode 5" in here.read_text()
+
+
 @pytest.mark.parametrize(
     ("line", "code"), [("import sys; sys.exit(42)", 42), ("import os; os.kill(os.getpid(), 9)", 137)]
 )
@@ -135,6 +153,10 @@ def test_a_program_that_is_not_there(ml: Path, start: Start) -> None:
     assert code == 1
     text = (ml / "output/failure").read_text()
     assert "train.py is not in the source directory, which holds: other.py" in text
+    (ml / "code/other.py").unlink()
+    (ml / "output/failure").unlink()
+    _end(start({"sagemaker_program": "train.py"}))
+    assert "which holds: nothing" in (ml / "output/failure").read_text()
 
 
 def test_no_program_and_no_algorithm(ml: Path, start: Start) -> None:
@@ -150,8 +172,6 @@ def test_distributions_that_are_missing_are_refused(ml: Path, start: Start, key:
 
 
 def test_a_configuration_that_is_damaged_is_a_framework_error(ml: Path, start: Start) -> None:
-    process = start({})
-    _end(process)
     (ml / "input/config/resourceconfig.json").write_text("{")
     assert _end(start({"sagemaker_program": "train.py"}))[0] == 1
     assert (ml / "output/failure").read_text().startswith("Framework Error: \nValueError: ")

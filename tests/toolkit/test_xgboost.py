@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import os
 import re
@@ -365,6 +366,11 @@ class TestFailures:
             failure
             == "Failed to load csv data of file 't.csv' with exception: could not convert string to float: 'label'"
         )
+
+    @pytest.mark.parametrize("kind", ["text/csv", ""])
+    def test_a_compressed_file(self, job: Job, kind: str) -> None:
+        failure = job(channels={"train": {"t.csv.gz": gzip.compress(_csv(TRAIN))}}, kind=kind).failure
+        assert failure.startswith("File 't.csv.gz' is compressed by gzip: CompressionType Gzip")
 
     def test_unknown_content_type(self, job: Job) -> None:
         assert "text/html is not an accepted ContentType" in job(kind="text/html").failure

@@ -176,7 +176,8 @@ def parse_manifest(text: bytes, uri: str) -> tuple[Location, dict[str, str]]:
     if bad is not None:
         raise Invalid(f'The manifest "{uri}" lists {json.dumps(bad)[:80]}: after the prefix every entry is a text.')
     prefix = parse_uri(str(entries[0]["prefix"]))
-    names = {prefix.key + entry: entry for entry in entries[1:]}
+    # "s3://b/p" and "/a.csv" make the key p/a.csv as well; a file's name has no such slash
+    names = {prefix.key + entry: entry.lstrip("/") for entry in entries[1:]}
     check_names(names)
     return prefix, names
 

@@ -230,7 +230,8 @@ def _unmatched(document: Mapping[str, Any]) -> tuple[Say, ...]:
     missing = [entry for entry in definitions if entry["Name"] not in found]
     if not missing:
         return ()
-    return (Say(tuple(f"Warning: no line matched metric {e['Name']!r}, expression {e['Regex']!r}" for e in missing)),)
+    told = "Warning: no line gave a number for metric '{Name}': nothing matched its expression '{Regex}', or group 1 was no number"
+    return (Say(tuple(told.format(**entry) for entry in missing)),)
 
 
 def _outcome(record: Record, runs: Mapping[str, Observation], seen: Seen) -> dict[str, Any] | None:

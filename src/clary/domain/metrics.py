@@ -70,12 +70,12 @@ def compile_definitions(definitions: Sequence[Mapping[str, str]], algorithm: str
         except re2.error as error:
             why = error.args[0].decode() if isinstance(error.args[0], bytes) else str(error)
             raise Invalid(
-                f"The regular expression {entry['Regex']!r} of metric {entry['Name']!r} is not valid: {why}. Clary reads RE2 "
+                f"The regular expression '{entry['Regex']}' of metric '{entry['Name']}' is not valid: {why}. Clary reads RE2 "
                 "expressions, which have no look-around and no back-references."
             ) from None
         if pattern.groups < 1:
             raise Invalid(
-                f"The regular expression {entry['Regex']!r} of metric {entry['Name']!r} has no group for the value."
+                f"The regular expression '{entry['Regex']}' of metric '{entry['Name']}' has no group for the value."
             )
         compiled.append((entry["Name"], pattern))
     return Definitions(tuple(compiled), algorithm)

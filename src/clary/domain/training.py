@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import re
+import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -23,6 +24,7 @@ TENSORBOARD = "/opt/ml/output/tensorboard"
 STOP_GRACE = 120.0  # seconds between SIGTERM and SIGKILL, AWS's
 ONE_GROUP = "homogeneousCluster"
 REQUIREMENTS_LIMIT = 1 << 20
+_BLOCKS = 250 * 250  # of 250 loopback addresses each, from 127.2.1.1 on
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,9 +59,11 @@ def size_of(host: Host) -> Size:
     return size
 
 
-def address(number: int) -> str:
-    """The loopback address of host number `number` (from 0): hosts of one machine share its network, each has its own name."""
-    return f"127.0.{1 + number // 250}.{1 + number % 250}"
+def address(job: str, number: int) -> str:
+    """The loopback address of host number `number` (from 0) of the job with that id: hosts of one machine share its network, and two
+    jobs may well use the same port of their `algo-1`."""
+    block = zlib.crc32(job.encode()) % _BLOCKS + number // 250
+    return f"127.{2 + block // 250}.{1 + block % 250}.{1 + number % 250}"
 
 
 def receivers(channel: Channel, of: Sequence[Host]) -> tuple[Host, ...]:
@@ -102,9 +106,10 @@ def submit_directory(request: Mapping[str, Any]) -> Location | None:
 
 
 def entrypoint(request: Mapping[str, Any]) -> tuple[str, ...]:
-    """ContainerEntrypoint + ContainerArguments, which replace the image's own `train`; () when not given."""
+    """ContainerEntrypoint + ContainerArguments, which replace the image's own `train`; () when not given, or just that."""
     spec = request["AlgorithmSpecification"]
-    return (*(spec.get("ContainerEntrypoint") or ()), *(spec.get("ContainerArguments") or ()))
+    command = (*(spec.get("ContainerEntrypoint") or ()), *(spec.get("ContainerArguments") or ()))
+    return () if command == ("train",) else command
 
 
 _REQUIREMENT_OPTION = re.compile(

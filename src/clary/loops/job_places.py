@@ -222,7 +222,7 @@ def host_workload(
         disk=volume(settings, request),
         network=not request.get("EnableNetworkIsolation", False),
         hostname=host.name,
-        hosts={each.name: training.address(number) for number, each in enumerate(of)},
+        hosts={each.name: training.address(str(record.document["id"]), number) for number, each in enumerate(of)},
         stop_grace=training.STOP_GRACE,
         gpus=int(fit["gpus"]),
         max_runtime=max_runtime,

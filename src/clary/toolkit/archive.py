@@ -217,11 +217,11 @@ def _members(reader: _Reader) -> Iterator[Member]:
     overrides: Dict[str, bytes] = {}
     first = True
     while True:
-        header = reader.read(BLOCK) if first else reader.some(BLOCK)
+        header = reader.some(BLOCK)
         if not header and not first:
             return  # some writers leave the two zero blocks out
         if len(header) < BLOCK:
-            raise ArchiveError("the archive is truncated")
+            raise ArchiveError("the archive is truncated, or no tar")
         if not header.strip(b"\0"):
             _expect_end(reader)
             return

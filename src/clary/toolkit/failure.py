@@ -9,6 +9,7 @@ from __future__ import annotations
 import importlib
 import os
 import re
+import signal
 import traceback
 from datetime import datetime
 from types import TracebackType
@@ -28,6 +29,16 @@ LIMIT = 960  # characters: the service puts `AlgorithmError: ` before and `, exi
 _IMPORTLIB = os.path.dirname(importlib.__file__)
 _HEAD = "Traceback (most recent call last):"
 _MISSING = re.compile(r"ModuleNotFoundError: No module named '([\w.]+)'")
+_HINTS = (
+    (
+        re.compile(r"\[Errno (?:27|28|122)\]"),
+        "a host may write as much as VolumeSizeInGB of its job, in one file or in all: ask for more.",
+    ),
+    (
+        re.compile(r"Failed to load csv data .*could not convert string to float"),
+        "CSV for training has no header line, and numbers only, the label first.",
+    ),
+)
 _EXCEPTION = re.compile(r"^[A-Za-z_][\w.]*(?::|$)")
 
 
@@ -35,7 +46,16 @@ def script_failure(exit_code: int, stderr: str, command: str) -> str:
     """The toolkit's text for a user script that ended with a code other than 0."""
     closing = '"\nCommand "{}"'.format(shorten(command, 180))
     opening = 'ExecuteUserScriptError:\nExitCode {}\nErrorMessage "'.format(exit_code)
-    return opening + essence(stderr, LIMIT - len(opening) - len(closing)) + closing
+    words = essence(stderr, LIMIT - len(opening) - len(closing)) or _signal(exit_code)
+    return opening + words + closing
+
+
+def _signal(exit_code: int) -> str:
+    """What ended a script that said nothing, where its exit code tells: 139 is a crash of native code."""
+    try:
+        return "The script was ended by {}".format(signal.Signals(exit_code - 128).name) if exit_code > 128 else ""
+    except ValueError:
+        return ""
 
 
 def essence(stderr: str, limit: int) -> str:
@@ -63,12 +83,12 @@ def essence(stderr: str, limit: int) -> str:
 def advice(text: str) -> str:
     """What to do about a failure that everybody meets, for the log; nothing about others."""
     found = _MISSING.search(text)
-    if found is None:
-        return ""
-    return (
-        "Hint: this environment has no module '{}': name its package in requirements.txt beside the script, or put the file "
-        "beside the script (both travel with source_dir).".format(found.group(1))
-    )
+    if found is not None:
+        return (
+            "Hint: this environment has no module '{}': name its package in requirements.txt beside the script, or put the file "
+            "beside the script (both travel with source_dir).".format(found.group(1))
+        )
+    return next(("Hint: " + hint for mark, hint in _HINTS if mark.search(text)), "")
 
 
 def tail(lines: Sequence[str], limit: int) -> str:

@@ -2,7 +2,8 @@
 
 Owns the run of one host of a training job: the user's script (script mode, `sagemaker_program`) as a child with the SM_*
 environment, or the built-in algorithm that `CLARY_ALGORITHM` names. Afterwards the exit code and `/opt/ml/output/failure` say how
-it went, as the open training toolkit's do: a script's own code; else the exception's errno, else 1. Code is already unpacked in
+it went, as the open training toolkit's do: a script's own code; else the exception's errno, else 1. What a script wrote into the
+failure file itself stays there. Code is already unpacked in
 `/opt/ml/code` and its requirements are already in the environment (`clary.toolkit.prepare` and the planner did that).
 """
 
@@ -13,6 +14,7 @@ import json
 import os
 import shlex
 import signal
+import stat
 import subprocess
 import sys
 import threading
@@ -46,7 +48,8 @@ def main() -> int:
         print("Training failed with exit code {}.".format(code), file=sys.stderr, flush=True)
         if text:
             print(text, file=sys.stderr, flush=True)
-            _write(path, text)
+            if not _holds_words(path):
+                _write(path, text)
         advice = failure.advice(text)
         if advice:
             print(advice, file=sys.stderr, flush=True)
@@ -90,7 +93,7 @@ def script_command(env: environment.TrainingEnvironment) -> List[str]:
         found = sorted(os.listdir(env.code_dir)) if os.path.isdir(env.code_dir) else []
         raise UserError(
             "ImportModuleError: {} is not in the source directory, which holds: {}".format(
-                program, ", ".join(found)[:500]
+                program, ", ".join(found)[:500] or "nothing"
             )
         )
     python = [sys.executable]
@@ -205,8 +208,20 @@ def _copy(source: Any, kept: Deque[bytes]) -> None:
             data = data[os.write(2, data) :]
 
 
+def _holds_words(path: str) -> bool:
+    """Whether the script, or what feeds its channels, wrote its own reason: it knows better than its exit code does."""
+    try:
+        found = os.lstat(path)
+    except OSError:
+        return False
+    return stat.S_ISREG(found.st_mode) and found.st_size > 0
+
+
 def _write(path: str, text: str) -> None:
+    """Make the file anew: a FIFO in its place would never end, a link lead elsewhere."""
     os.makedirs(os.path.dirname(path), exist_ok=True)
+    if os.path.lexists(path):
+        os.unlink(path)
     with open(path, "w", encoding="utf-8", errors="replace") as file:
         file.write(text)
 

@@ -207,6 +207,8 @@ def _complaint(kind: str, name: str, path: str, error: str) -> str:
     if os.path.isfile(path):
         with open(path, "rb") as file:
             first = file.readline(200)
+    if first.startswith(b"\x1f\x8b"):
+        return "File '{}' is compressed by gzip: CompressionType Gzip with input mode Pipe unpacks it.".format(name)
     line = first.decode("utf-8", "replace").strip()
     if kind == LIBSVM and (b" " not in first or b":" not in first):
         return (

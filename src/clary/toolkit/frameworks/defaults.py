@@ -18,6 +18,7 @@ class Defaults:
 
     name = "python"
     accept = content.JSON
+    content_type = ""  # of a request that names none
     batchable = False
 
     def model(self, model_dir: str) -> Any:

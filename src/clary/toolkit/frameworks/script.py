@@ -168,12 +168,12 @@ class ScriptHandler(Handler):
     def _transform(self, context: Optional[Context], request: Request, accept: str) -> Any:
         functions, defaults = self._functions, self._defaults
         data: Any = request.body
-        if content.base(request.content_type) in content.TEXT:
+        content_type = request.content_type or defaults.content_type
+        if content.base(content_type) in content.TEXT:
             try:
                 data = request.body.decode("utf-8")
             except UnicodeDecodeError as error:
                 raise content.BadContent("the body is not UTF-8: {}".format(error)) from error
-        content_type = request.content_type
         if "transform_fn" in functions:
             return functions["transform_fn"](context, self._model, data, content_type, accept)
         read, predict, write = functions.get("input_fn"), functions.get("predict_fn"), functions.get("output_fn")
@@ -194,7 +194,7 @@ class ScriptHandler(Handler):
         parts: List[Any] = []
         try:
             for request in requests:
-                part = self._defaults.rows(request.body, request.content_type)
+                part = self._defaults.rows(request.body, request.content_type or self._defaults.content_type)
                 if part is None:
                     return None
                 parts.append(part)

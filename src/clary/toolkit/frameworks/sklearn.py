@@ -17,6 +17,7 @@ class SklearnDefaults(Defaults):
     """Requests of plain numbers are stacked: estimators treat rows one by one."""
 
     name = "sklearn"
+    content_type = content.JSON
     batchable = True
 
     def read(self, body: Any, content_type: str) -> Any:

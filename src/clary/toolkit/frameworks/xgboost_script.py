@@ -15,6 +15,7 @@ from clary.toolkit.frameworks.defaults import Defaults
 class XGBoostDefaults(Defaults):
     name = "xgboost"
     accept = content.CSV
+    content_type = content.JSON  # as the container has it, although its own input_fn does not read it
     batchable = True
 
     def read(self, body: Any, content_type: str) -> Any:
