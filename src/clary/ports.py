@@ -17,7 +17,7 @@ from clary.domain.counts import Count
 from clary.domain.datapoints import Datapoint, Series, Summary
 from clary.domain.loglines import LogGroup, LogMatches, LogPage, LogStream
 from clary.domain.resources import Lease, Query, Record, Scope
-from clary.domain.routes import EndpointRoute, EndpointView
+from clary.domain.routes import Ceiling, EndpointRoute, EndpointView
 from clary.domain.workload import Feature, Observation, Workload
 
 R = TypeVar("R")
@@ -117,6 +117,11 @@ class Fronts(Protocol):
 
     async def counts(self) -> Count:
         """What every variant of every front that is reachable has counted so far."""
+        ...
+
+    async def bound(self, ceilings: Sequence[Ceiling], seconds: float) -> None:
+        """These variants (those with an objective; others have no ceiling) keep to it for so long, unless they are told another one.
+        A front that is away is told nothing later: say it again before it lapses."""
         ...
 
     async def revoke(self, access_key_id: str) -> None: ...

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import fcntl
 import os
+import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
 
 from clary.backends import launch
 from clary.backends.shim.log import LINE_BYTES, Log
-from clary.backends.shim.proc import counter, cpu_time, disk_use, family, resident, started_ticks
+from clary.backends.shim.proc import counter, cpu_time, disk_use, family, resident, started_ticks, waited
 from clary.backends.shim.records import load, reserve, save
 
 
@@ -119,6 +121,29 @@ def test_processes_are_seen() -> None:
     assert me in family(os.getppid())
     assert resident([me]) > 1 << 20
     assert cpu_time([me]) > 0
+
+
+@pytest.mark.skipif(not Path("/proc/self/schedstat").exists(), reason="this kernel does not tell who waits for a CPU")
+def test_processes_that_want_the_same_cpu_wait_for_it() -> None:
+    burn = [sys.executable, "-c", "import sys\nsys.stdin.read(1)\nwhile True: pass"]
+    cpu = min(os.sched_getaffinity(0))
+    processes = [subprocess.Popen(burn, stdin=subprocess.PIPE) for _ in range(2)]
+    pids = [process.pid for process in processes]
+    try:
+        for process in processes:
+            os.sched_setaffinity(process.pid, {cpu})
+            assert process.stdin is not None
+            process.stdin.write(b"x")
+            process.stdin.flush()
+        until = time.monotonic() + 30
+        while waited(pids) < 0.2 and time.monotonic() < until:
+            time.sleep(0.02)
+        assert waited(pids) >= 0.2
+    finally:
+        for process in processes:
+            process.kill()
+            process.communicate()
+    assert waited([1 << 22]) == 0.0
 
 
 def test_disk_use_walks_in_slices(tmp_path: Path) -> None:

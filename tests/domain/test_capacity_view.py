@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from clary.domain.capacity import Book, Claim, Fit, Machine, Owner, Waiting
+from dataclasses import replace
+
+from clary.domain.capacity import Book, Claim, Fit, Machine, Owner, Part, Waiting
 from clary.domain.capacity_view import summary, view
 from clary.domain.instances import GIB
 
@@ -66,3 +68,12 @@ def test_one_line() -> None:
     )
     quiet = Book(MACHINE, "fit", 1.0, (claim("d", JOB, since=-50.0),))
     assert summary(view(quiet, ME)) == "4 vCPU, 16 GiB, 6 GiB free; CPU is shared; 1 holds places"
+
+
+def test_whose_cpus_are_wanted_by_all_is_shown_to_its_own_account() -> None:
+    cut = replace(book("fit"), parts=(Part(THEIRS, "v", 1, 3, 1.0), Part(SHOP, "v", 2, 7, 0.5)))
+    shown = view(cut, ME)
+    assert shown["cut"] == [{"kind": "endpoint", "name": "shop", "variant": "v", "workers": 2, "wanted": 7}]
+    assert "CPU is shared, all CPUs are wanted; " in summary(shown)
+    assert view(book("fit"), ME)["cut"] == []
+    assert "wanted" not in summary(view(book("fit"), ME))

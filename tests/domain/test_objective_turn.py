@@ -68,6 +68,11 @@ class House:
     def turn(self) -> Step:
         seen = Seen(self.endpoint, self.asked, self.live, self.recent, 8, self.usual)
         step = objective_turn.decide(self.record, seen, self.now)
+        self.carry(step)
+        return step
+
+    def carry(self, step: Step) -> None:
+        """Do what was decided."""
         self.record, self.live = step.decision.record, step.live
         for command in step.decision.commands:
             match command:
@@ -77,7 +82,6 @@ class House:
                     self.endpoint = asked(self.endpoint, PLACE, dimension, wanted, self.now, steady=True)
                 case Tell(event):
                     self.events.append(event)
-        return step
 
     def second(self, arrivals: int, **sample: Any) -> Step:
         self.now += 1.0

@@ -2,13 +2,22 @@
 
 from __future__ import annotations
 
-from clary.domain.capacity import WISH_SECONDS, Fit, Machine, Owner, Waiting
+from clary.domain.capacity import WISH_SECONDS, Fit, Machine, Owner, Part, Waiting
 from clary.domain.instances import GIB
 from clary.loops.ledger import Ledger
 
 MACHINE = Machine(4, 16 * GIB, 8 * GIB)
 SHOP = Owner("endpoint", "shop", "0")
 ONE = Fit(1.0, GIB, 0)
+
+
+def test_what_was_cut_is_in_the_account_until_nothing_is() -> None:
+    ledger = Ledger()
+    part = Part(SHOP, "v", 1, 4, 1.0)
+    ledger.share((part,))
+    assert ledger.book(MACHINE, "fit", 10.0).parts == (part,)
+    ledger.share(())
+    assert ledger.book(MACHINE, "fit", 10.0).parts == ()
 
 
 def test_a_replica_keeps_its_place_once() -> None:

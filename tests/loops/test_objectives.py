@@ -13,7 +13,7 @@ from tests.loops.test_scaling import NAME, RESOURCE, SCOPE, until
 from tests.loops.test_scaling import House as Scaled
 
 from clary.domain.autoscaling import ACTIVE, POLICY, TARGET, new_target
-from clary.domain.capacity import Book, Claim, Fit, Machine, Owner, Waiting
+from clary.domain.capacity import Book, Claim, Fit, Machine, Owner, Part, Waiting
 from clary.domain.counts import Count, VariantCounts
 from clary.domain.datapoints import Datapoint, Series, single
 from clary.domain.endpoints import plant_of, with_plant
@@ -21,12 +21,15 @@ from clary.domain.instances import GIB
 from clary.domain.latency_objectives import KIND, METRIC
 from clary.domain.objective_commands import Command, Seen
 from clary.domain.resources import Query, Record
-from clary.domain.routes import Signals
+from clary.domain.routes import Ceiling, Signals
+from clary.domain.scaling.costs import Used
 from clary.domain.scaling.decisions import Event, parse
 from clary.loops import objectives, scaling
 from clary.loops.loop import Loop
 from clary.loops.objectives import Finder, ObjectivePorts, ObjectiveSubject
+from clary.loops.sharing import Sharing, SharingPorts
 from clary.testing.clock import FakeClock
+from clary.testing.fronts import MemoryFronts
 from clary.testing.logs import MemoryLogs
 from clary.testing.store import MemoryStore
 
@@ -41,9 +44,17 @@ class House(Scaled):
         self.objective = ObjectiveSubject(
             ObjectivePorts(self.store, self.logs, self.clock, lambda: 8, datapoints=self.datapoints)
         )
-        self.objectives: Loop[Command, Seen] = Loop(self.objective, self.store, self.clock, "owner", sweep_seconds=0.05)
+        self.objectives: Loop[Command, Seen] = self.looped()
         self.finder = Finder(self.store, self.clock, "owner")
         self.arrivals = 0
+
+    def looped(self) -> Loop[Command, Seen]:
+        return Loop(self.objective, self.store, self.clock, "owner", sweep_seconds=0.05)
+
+    def share(self, sharing: Sharing) -> None:
+        """Its machine is shared by these rules."""
+        self.objective = ObjectiveSubject(ObjectivePorts(self.store, self.logs, self.clock, lambda: 8, sharing=sharing))
+        self.objectives = self.looped()
 
     async def put_target(self) -> None:
         document = new_target(RESOURCE, "sagemaker:variant:DesiredInstanceCount", "r") | {"min": 1, "max": 4}
@@ -220,6 +231,51 @@ async def test_an_objective_goes_with_its_policy_and_comes_back(house: House) ->
     await until(house.objective_of, None)
     await house.put_policy()
     await until(house.boosted, True)
+
+
+async def test_a_full_machine_is_shared_out_by_what_was_decided_and_the_decision_says_so() -> None:
+    made, fronts, cut = House(), MemoryFronts(), list[tuple[Part, ...]]()
+    sharing = Sharing(SharingPorts(fronts, made.clock, lambda: 2, lambda: 0.0, lambda: None, cut.append))
+    made.share(sharing)
+    await made.add_endpoint()
+    await made.put_target()
+    await made.put_policy()
+    where = (SCOPE.account, SCOPE.region, "e", "v")
+    async for house in run(made):
+        await until(house.boosted, True)
+        await house.second(20)
+        await sharing.share()
+        assert fronts.bounds == []  # nobody knows yet what a worker costs
+        sharing.use({})
+        for _ in range(5):
+            await house.second(46)
+        sharing.use({where: Used(5.0, 10.0, 13.0)})  # 4.6 workers at once, on two CPUs
+        await house.second(46)
+        await sharing.share()
+        assert fronts.bounds == [(Ceiling(*where, 2),)]
+        assert [(part.owner.name, part.workers) for part in cut[-1]] == [("e", 2)]
+        await house.second(46)
+        event = (await house.told())[-1]
+        assert "All CPUs of the machine are wanted: no more than 2 workers" in event.why
+
+
+async def test_a_record_that_another_control_plane_looks_after_is_forgotten(house: House) -> None:
+    await house.put_target()
+    await house.put_policy()
+    await until(house.boosted, True)
+    record = await house.objective_of()
+    assert record is not None
+    other = ObjectiveSubject(ObjectivePorts(house.store, house.logs, house.clock, lambda: 8))
+    await other.observe(record)
+    assert list(other.watched()) == [record.arn]
+    house.clock.advance(59.0)
+    other.hear(Count(), house.clock.now())
+    assert list(other.watched()) == [record.arn]
+    house.clock.advance(2.0)
+    other.hear(Count(), house.clock.now())
+    assert list(other.watched()) == []
+    await other.observe(record)  # it is back: its record tells what is known
+    assert other.live(record.arn).memory.peaks == ()
 
 
 async def test_an_endpoint_that_says_so_scales_without_a_target(house: House) -> None:

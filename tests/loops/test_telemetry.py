@@ -3,17 +3,23 @@
 from __future__ import annotations
 
 import itertools
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
 import pytest
 
+from clary.domain.containers import Container
 from clary.domain.counts import VariantCounts
 from clary.domain.datapoints import Series
 from clary.domain.errors import Unavailable
-from clary.domain.resources import Scope
+from clary.domain.fleets import READY, Plant, Replica, new_fleet
+from clary.domain.resources import Record, Scope
+from clary.domain.scaling.costs import Used
+from clary.domain.scaling.samples import Key
 from clary.domain.serving_metrics import NAMESPACE
-from clary.loops.telemetry import IDLE_AFTER, MARK, Telemetry, TelemetryPorts
+from clary.domain.workload import Workload
+from clary.loops.telemetry import IDLE_AFTER, MARK, USAGE_EVERY, Telemetry, TelemetryPorts
 from clary.testing.backends import MemoryBackend
 from clary.testing.clock import FakeClock
 from clary.testing.datapoints import MemoryDatapoints
@@ -155,3 +161,24 @@ async def test_a_model_that_is_unloaded_while_nobody_asks_is_told_once(scene: Sc
     now = scene.clock.now()
     found = scene.datapoints.get(SCOPE, unloads, now - 100, now + 10, 1)
     assert [(summary.count, summary.total) for _, summary in found] == [(1.0, 250_000.0)]
+
+
+async def test_what_replicas_use_is_told_by_variant(scene: Scene) -> None:
+    house, backend, told = MemoryStore(), MemoryBackend(), list[Mapping[Key, Used]]()
+    ports = replace(scene.telemetry.ports, store=house, backend=backend, use=told.append)
+    row = {"VariantName": "AllTraffic", "ModelName": "m", "InitialInstanceCount": 2, "InstanceType": "ml.m5.large"}
+    fleet = new_fleet("f", "c", [row], {"m": [Container("m", "image")]}, 0.0)
+    runs = [await backend.start(Workload(f"r{n}", "", ("x",), {}, (), None)) for n in range(2)]
+    replicas = tuple(Replica(f"r{n}", READY, handle=run) for n, run in enumerate(runs))
+    fleet = fleet.with_variant(replace(fleet.variants[0], replicas=replicas))
+    plant = Plant(seed="s", serving=fleet).to_json()
+    document: dict[str, Any] = {"request": {}, "tags": [], "plant": plant}
+    await house.add(Record("endpoint", SCOPE, "iris", "arn:e", "InService", 0.0, 0.0, document))
+    telemetry = Telemetry(ports)
+    for look in range(2):
+        for run in runs:
+            backend.update(run, cpu_seconds=3.0 * look, waited_seconds=1.0 * look, started_at=1.0)
+        scene.counted(5)
+        await telemetry.collect()
+        scene.clock.advance(USAGE_EVERY)
+    assert told == [{}, {WHERE: Used(USAGE_EVERY, 6.0, 2.0)}]

@@ -116,6 +116,42 @@ def test_nothing_is_saved_while_nobody_knows_what_a_request_takes() -> None:
     assert fill(park, one, 8, 10.0) == 0
 
 
+def test_on_a_full_machine_no_more_are_busy_than_its_part_and_what_runs_goes_on() -> None:
+    one = Fake()
+    park = parking([one])
+    fill(park, one, 100, 10.0)
+    park.bind(3, 20.0)
+    assert (one.busy, park.ceiling, park.room) == (8, 3, -5)
+    assert fill(park, one, 5, 10.1) == 5
+    one.busy = 2
+    assert fill(park, one, 5, 11.0) == 4
+    assert park.full  # those that are allowed have all work: quick ones may be sent some ahead
+    park.bind(5, 20.0)
+    assert fill(park, one, 50, 12.0) == 48
+    park.bind(0, 0.0)
+    assert fill(park, one, 50, 13.0) == 47
+
+
+def test_a_ceiling_lapses_when_nobody_says_it_again() -> None:
+    one = Fake()
+    park = parking([one])
+    park.bind(1, 20.0)
+    assert fill(park, one, 50, 19.9) == 49
+    assert (park.working(19.9), park.ceiling) == (1, 1)
+    assert fill(park, one, 50, 20.0) == 43
+    assert park.ceiling == 8
+
+
+def test_a_new_route_or_replica_leaves_the_ceiling() -> None:
+    one, other = Fake(), Fake()
+    park = parking([one])
+    park.bind(6, 20.0)
+    replicas = [one, other]
+    park._replicas = replicas
+    assert Parking.of(park, BOOST, replicas) is park
+    assert (park.supply, park.ceiling) == (16, 6)
+
+
 def test_who_waits_for_workers_that_hang_gets_another() -> None:
     one = Fake(busy=1)
     park = parking([one], service=0.001)

@@ -20,6 +20,12 @@ def measure(gpus: int = 0, slots: int = 0) -> Machine:
     return within(found, _own())
 
 
+def idle_seconds() -> float:
+    """Seconds that the machine's CPUs were idle, together and since it started."""
+    times = psutil.cpu_times()
+    return float(times.idle + getattr(times, "iowait", 0.0))
+
+
 def within(machine: Machine, limits: OwnLimits) -> Machine:
     """The part of the machine that these limits leave."""
     bound, quota = limits.bytes(), limits.cpus()

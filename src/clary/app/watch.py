@@ -1,11 +1,12 @@
-"""Alarms and what they scale put together: the alarm loop, the scaling loop that it tells, the loop of latency objectives, and the
-shadow tournament of its settings."""
+"""Alarms and what they scale put together: the alarm loop, the scaling loop that it tells, the loop of latency objectives, the sharing of a
+full machine among them, and the shadow tournament of its settings."""
 
 from __future__ import annotations
 
 from collections.abc import Coroutine
 from typing import Any
 
+from clary.app.machine import idle_seconds
 from clary.app.queues import World
 from clary.app.replays import ProcessReplays
 from clary.app.settings import Settings
@@ -20,14 +21,16 @@ from clary.loops import alarms, objectives, scaling
 from clary.loops.alarms import Tell
 from clary.loops.ledger import Places
 from clary.loops.loop import Loop
+from clary.loops.sharing import Sharing, SharingPorts
 from clary.loops.tournament import Tournament
+from clary.ports import Fronts
 from clary.stores.days import FileDays
 
 
 class Watch:
     """`run` answers the work that must not end. `tell` tells topics."""
 
-    def __init__(self, settings: Settings, world: World, owner: str, places: Places, tell: Tell):
+    def __init__(self, settings: Settings, world: World, owner: str, places: Places, fronts: Fronts, tell: Tell):
         store, clock = world.store, world.clock
         actions: dict[str, Tell] = {"arn:aws:sns:": tell}
         ports = alarms.AlarmPorts(store, world.datapoints, clock, actions)
@@ -49,9 +52,10 @@ class Watch:
         self._scaling: Loop[ScalingCommand, ScalingSeen] = Loop(scaled, store, clock, owner)
         actions["arn:aws:autoscaling:"] = scaled.tell
         cpus = places.measure().cpus  # read once: it is asked each second
+        self.sharing = Sharing(SharingPorts(fronts, clock, lambda: cpus, idle_seconds, places.book, places.share))
         self._objective = objectives.ObjectiveSubject(
             objectives.ObjectivePorts(
-                store, world.logs, clock, lambda: cpus, places.book, world.datapoints, places.wish
+                store, world.logs, clock, lambda: cpus, places.book, world.datapoints, places.wish, self.sharing
             )
         )
         watched, days = self._objective.watched, FileDays(settings.root / "days")
@@ -68,11 +72,12 @@ class Watch:
         """What the fronts counted in this second: latency objectives are decided by it."""
         told = self._objective.hear(count, now)
         self._tournament.hear(told)
+        self.sharing.hear(told)
         for arn in told:
             self._objectives.wake(arn)
 
     def run(self) -> tuple[Coroutine[Any, Any, None], ...]:
-        objective = (self._objectives.run(), self._finder.run(), self._tournament.run())
+        objective = (self._objectives.run(), self._finder.run(), self._tournament.run(), self.sharing.run())
         return self._alarms.run(), self._scaling.run(), *objective
 
     def close(self) -> None:

@@ -24,7 +24,7 @@ from clary.backends.claims import Claims
 from clary.backends.host import Host
 from clary.backends.reentry import Reentry, reentry
 from clary.backends.shim.beside import remove as remove_container
-from clary.backends.shim.proc import counter, cpu_time, family, resident
+from clary.backends.shim.proc import counter, cpu_time, family, resident, waited
 from clary.backends.state import Folder, Index
 from clary.domain.errors import InUse, NotFound, Unavailable
 from clary.domain.workload import Feature, Observation, RunState, Workload
@@ -268,15 +268,16 @@ class LocalBackend:
     def _running(self, folder: Folder, said: Mapping[str, Any]) -> Observation:
         spec = folder.read("spec.json") or {}
         counters = spec.get("counters", {})
-        counted = "memory" in spec.get("folders", {})
-        members = [] if counted and "cpu" in counters else family(said["pid"])[1:]
-        memory = Group.of(spec).memory() if counted else resident(members)
+        counted, group = "memory" in spec.get("folders", {}), Group.of(spec)
+        members = sorted(group.processes()) if counted and "cpu" in counters else family(said["pid"])[1:]
+        memory = group.memory() if counted else resident(members)
         cpu = counter(counters.get("cpu"))
         kills = int(counter(counters.get("oom")) or 0)
         return Observation(
             RunState.RUNNING,
             started_at=said["started_at"],
             cpu_seconds=cpu_time(members) if cpu is None else cpu,
+            waited_seconds=waited(members),
             memory_bytes=memory,
             memory_peak_bytes=int(counter(counters.get("peak")) or memory),
             oom_killed=bool(kills),

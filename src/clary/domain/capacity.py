@@ -98,6 +98,18 @@ class Waiting:
 
 
 @dataclass(frozen=True, slots=True)
+class Part:
+    """What a variant of an endpoint has of a machine whose CPUs are all wanted: so many `workers` may be busy, of those `wanted`; each
+    costs so many CPUs."""
+
+    owner: Owner
+    variant: str
+    workers: int
+    wanted: int
+    cost: float
+
+
+@dataclass(frozen=True, slots=True)
 class Book:
     """The account of the machine at the moment `at`: who holds places on it, and who waits for one, first come first."""
 
@@ -107,6 +119,7 @@ class Book:
     jobs: tuple[Claim, ...] = ()
     replicas: tuple[Claim, ...] = ()
     waiting: tuple[Waiting, ...] = ()
+    parts: tuple[Part, ...] = ()  # of the CPUs, of those that get less than they want
 
     @property
     def claims(self) -> tuple[Claim, ...]:

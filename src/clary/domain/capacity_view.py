@@ -15,7 +15,8 @@ UNNAMED = "(another account)"
 
 def view(book: Book, account: str) -> dict[str, Any]:
     """`holders` are endpoints first, as they come first; `free` is what may still be reserved (`strict`), or the measured memory that is
-    free and the places for hosts of jobs (`fit`). Sizes in vCPU and bytes, times in epoch seconds."""
+    free and the places for hosts of jobs (`fit`). `cut` are variants that may keep fewer `workers` busy than they want. Sizes in vCPU and
+    bytes, times in epoch seconds."""
     machine = book.machine
     return {
         "policy": book.policy,
@@ -36,6 +37,11 @@ def view(book: Book, account: str) -> dict[str, Any]:
                 "memory": sum(fit.memory for fit in waiting.fits),
             }
             for waiting in book.waiting
+        ],
+        "cut": [
+            {**_named(part.owner, account), "variant": part.variant, "workers": part.workers, "wanted": part.wanted}
+            for part in sorted(book.parts, key=lambda part: (part.owner.name, part.variant))
+            if part.owner.account == account
         ],
     }
 
@@ -84,4 +90,5 @@ def summary(shown: Mapping[str, Any]) -> str:
     left = f", {shown['free']['cpu']:g} vCPU and {free}" if "cpu" in shown["free"] else f", {free}"
     held = f"{holders} {'holds' if holders == 1 else 'hold'} places"
     waits = f", {waiting} {'waits' if waiting == 1 else 'wait'}" if waiting else ""
-    return f"{machine['cpus']} vCPU, {machine['memory'] / GIB:.3g} GiB{left}; {how}; {held}{waits}"
+    cut = ", all CPUs are wanted" if shown.get("cut") else ""
+    return f"{machine['cpus']} vCPU, {machine['memory'] / GIB:.3g} GiB{left}; {how}{cut}; {held}{waits}"

@@ -10,8 +10,10 @@ from clary.domain.latency_objectives import Asked
 from clary.domain.resources import Record
 from clary.domain.routes import Boost
 from clary.domain.scaling.candidates import Setup
+from clary.domain.scaling.costs import EASY, Strain
 from clary.domain.scaling.decisions import Event
 from clary.domain.scaling.samples import Recent
+from clary.domain.scaling.sharing import Claim
 from clary.domain.scaling.signals import Memory
 from clary.domain.scaling.tournament import Score
 
@@ -76,6 +78,7 @@ class Live:
     decided: float = 0.0
     heard: float = 0.0  # when what it was decided by was counted
     setup: Setup | None = None  # the variant as it was decided for last
+    claim: Claim | None = None  # what it would do with the machine's CPUs
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,3 +93,4 @@ class Seen:
     usual: tuple[float, ...] = ()  # requests a second at this time of the last days, oldest first
     starts: tuple[float, ...] = ()  # of replicas that came since the last look, in seconds
     played: Played | None = None  # the last day again, since the last look
+    strain: Strain = EASY

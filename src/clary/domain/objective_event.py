@@ -10,7 +10,7 @@ from clary.domain.endpoint_routes import workers_of
 from clary.domain.latency_objectives import Range
 from clary.domain.objective_sight import Turn, stays
 from clary.domain.scaling import words
-from clary.domain.scaling.decisions import FLEET, HOLD, SIZE, STAFFING, Event, State, candidates_of
+from clary.domain.scaling.decisions import CUT, FLEET, HOLD, SIZE, STAFFING, Event, State, candidates_of
 from clary.domain.scaling.samples import Recent
 from clary.domain.scaling.shape import NO_ROOM, Have, Shape
 from clary.domain.scaling.signals import STALE, Desired, Reason, Sample
@@ -45,6 +45,10 @@ def event_of(turn: Turn, desired: Desired, made: Shape, have: Have, allowance: i
     if millicpu != have.millicpu:
         why += f" Each is to have {millicpu} millicpu, not {have.millicpu}."
     why += stays(turn)
+    strain = turn.seen.strain
+    if strain.ceiling:
+        most = f"{strain.ceiling} worker{'' if strain.ceiling == 1 else 's'}"
+        why += f" All CPUs of the machine are wanted: no more than {most} of {strain.wanted} may be busy."
     if made.why:
         why += f" {made.why[0].upper()}{made.why[1:]}."
     moves, blocked = (count, millicpu) != (have.asked, have.millicpu), _blocked(turn, made, have)
@@ -54,6 +58,10 @@ def event_of(turn: Turn, desired: Desired, made: Shape, have: Have, allowance: i
         why += f" Not all of it: {blocked}."
     changes = after != before and not refused
     saw = _saw(samples, recent, have, desired, turn.now) | figures
+    if strain.ceiling:
+        saw |= {CUT: strain.ceiling}
+    if strain.waits:
+        saw |= {"waits": strain.waits}
     return Event(turn.now, asked.policy, level, won, why, before, after, saw, terms, changes, refused)
 
 

@@ -23,10 +23,12 @@ from clary.domain.objective_sight import Turn, boosting, bounds_of, group_of, ha
 from clary.domain.resources import Record
 from clary.domain.routes import Boost
 from clary.domain.scaling import candidates, usual
+from clary.domain.scaling.costs import undisturbed
 from clary.domain.scaling.decisions import Event, worth
 from clary.domain.scaling.policy import ClaryPolicy
-from clary.domain.scaling.shape import Have, allowance_of, policy_of, ready_of, shape
-from clary.domain.scaling.signals import STALE, Current, Desired, Memory
+from clary.domain.scaling.shape import Have, allowance_of, held_back, policy_of, ready_of, shape
+from clary.domain.scaling.sharing import Claim, claim
+from clary.domain.scaling.signals import STALE, Current, Desired, Memory, Sample
 
 TICK = 2.0  # seconds after which a variant is looked at without news of its front
 ONCE = (
@@ -71,7 +73,7 @@ def _decided(turn: Turn) -> Step:
     note_room(turn, have)
     bounds = bounds_of(turn, have)
     allowance = allowance_of(bounds, SURGE)
-    samples = tuple(seen.recent.samples) if seen.recent is not None else ()
+    samples = undisturbed(seen.recent.samples if seen.recent is not None else (), seen.strain.waits)
     memory = sane(seen.live.memory, now)
     fresh = samples if samples and now - samples[-1].time <= STALE else ()
     floor = usual.replicas(seen.usual, fresh, memory, asked.objective, ready_of(bounds, have))
@@ -87,7 +89,7 @@ def _decided(turn: Turn) -> Step:
         memory=memory,
     )
     desired = named(policy.decide(samples, current, turn.document["changed"], now), seen.recent)
-    made = shape(desired, bounds, have)
+    made = held_back(shape(desired, bounds, have), bounds, have, seen.strain)
     boost = _boost(turn, desired)
     if boost != turn.variant.boost or allowance != turn.variant.allowance:
         turn.commands.append(Staff(boost, allowance))
@@ -95,7 +97,7 @@ def _decided(turn: Turn) -> Step:
     _do(turn, event, have)
     start, starts, ready = current.start, turn.document["starts"], ready_of(bounds, have)
     setup = objective_tournament.setup_of(asked, bounds, ready, allowance, starts, start)
-    live = replace(seen.live, memory=desired.memory, setup=setup)
+    live = replace(seen.live, memory=desired.memory, setup=setup, claim=_claim(turn, desired, fresh))
     if seen.played is not None:
         news, word = objective_tournament.judged(turn.document, seen.played, asked, event.before, now)
         turn.document["tournament"] = news
@@ -105,6 +107,14 @@ def _decided(turn: Turn) -> Step:
         turn.commands.append(Tell(event))
         live = replace(live, outcome=event.outcome, told=now)
     return Step(Decision(_saved(turn, desired.memory), tuple(turn.commands), TICK), live)
+
+
+def _claim(turn: Turn, desired: Desired, fresh: Sequence[Sample]) -> Claim | None:
+    """What it would do with CPUs. Who has told nothing lately claims nothing."""
+    if not fresh or turn.seen.recent is None:
+        return None
+    busy = min(fresh[-1].in_flight, turn.seen.recent.working)
+    return claim(desired, fresh[-1], turn.asked.objective, busy)._replace(cost=turn.seen.strain.cost)
 
 
 def _saved(turn: Turn, memory: Memory) -> Record:

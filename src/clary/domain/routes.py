@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +33,17 @@ class Boost:
     rate: float = 0.0
     delta: float = 1.0
     hold: float = 0.5
+
+
+class Ceiling(NamedTuple):
+    """On a full machine: no more `workers` of this variant may be busy, whatever its replicas allow; 0: it has no ceiling any more. No
+    part of a route: it changes each second, is told by itself, and lapses when the control plane is gone."""
+
+    account: str
+    region: str
+    endpoint: str
+    variant: str
+    workers: int
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,6 +17,7 @@ from clary.domain.fleets import Fleet, Variant
 from clary.domain.names import COMPONENT, resource_of
 from clary.domain.resources import Scope
 from clary.domain.routes import Signals
+from clary.domain.scaling.costs import Used
 
 NAMESPACE = "AWS/SageMaker"
 INSTANCES = "/aws/sagemaker/Endpoints"
@@ -194,13 +195,24 @@ def _together(spreads: Iterable[Iterable[tuple[int, float]]]) -> dict[int, float
 
 @dataclass(frozen=True, slots=True)
 class Usage:
-    """What a replica, or a host of a job, used at a moment: CPU seconds since it started, memory in bytes of `limit`."""
+    """What a replica, or a host of a job, used at a moment: CPU seconds since it started, memory in bytes of `limit`. `waited`: seconds in
+    which it was ready to use a CPU and others did."""
 
     started: float
     at: float
     cpu_seconds: float
     memory: int
     limit: int
+    waited: float = 0.0
+
+
+def used(before: Usage | None, now: Usage) -> Used | None:
+    """What it used since `before`; None where that was another run, or there was no look before. (Who waited and has ended since is not
+    counted any more: the sum may fall.)"""
+    if before is None or before.started != now.started or now.at <= before.at:
+        return None
+    cpu, waited = now.cpu_seconds - before.cpu_seconds, now.waited - before.waited
+    return Used(now.at - before.at, max(0.0, cpu), max(0.0, waited))
 
 
 def usage(endpoint: str, variant: str, before: Usage | None, now: Usage) -> list[Datapoint]:
@@ -212,8 +224,9 @@ def usage(endpoint: str, variant: str, before: Usage | None, now: Usage) -> list
 def utilization(namespace: str, where: Mapping[str, str], before: Usage | None, now: Usage) -> list[Datapoint]:
     """CPUUtilization (100 for each vCPU that was busy all the time) since `before`, and MemoryUtilization."""
     made = []
-    if before is not None and before.started == now.started and now.at > before.at:
-        percent = _short(100 * max(0.0, now.cpu_seconds - before.cpu_seconds) / (now.at - before.at))
+    grown = used(before, now)
+    if grown is not None:
+        percent = _short(100 * grown.cpus)
         made.append(Datapoint(Series.of(namespace, "CPUUtilization", where, "Percent"), now.at, single(percent), True))
     if now.limit:
         percent = _short(100 * now.memory / now.limit)

@@ -102,6 +102,9 @@ class Observation:
     timed_out: bool = False  # max_runtime ended it
     stopped: bool = False  # stop() ended it
     cpu_seconds: float = 0.0
+    waited_seconds: float = (
+        0.0  # in which its processes (those that still run) were ready to run and others ran; 0: not told
+    )
     memory_bytes: int = 0
     memory_peak_bytes: int = 0
     disk_bytes: int | None = None  # what READ_WRITE mounts hold; None: not measured (yet)

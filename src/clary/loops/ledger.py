@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 from clary.domain import training
-from clary.domain.capacity import Book, Claim, Fit, Machine, Owner, Waiting, owner_of
+from clary.domain.capacity import Book, Claim, Fit, Machine, Owner, Part, Waiting, owner_of
 from clary.domain.jobs import ACTIVE, KIND
 from clary.domain.resources import Record
 from clary.ports import Clock
@@ -25,6 +25,7 @@ class Ledger:
         self._told: dict[str, Waiting] = {}  # what those jobs wait for
         self._replicas: dict[str, Claim] = {}
         self._wishes: dict[str, tuple[Waiting, float]] = {}
+        self._parts: tuple[Part, ...] = ()
 
     def book(self, machine: Machine, policy: str, now: float) -> Book:
         """The account of this moment."""
@@ -32,9 +33,8 @@ class Ledger:
             del self._wishes[key]
         jobs = (self._told[arn] for arn in self.waiting() if arn in self._told)
         wishes = sorted((wish for wish, _ in self._wishes.values()), key=lambda wish: (wish.since, wish.key))
-        return Book(
-            machine, policy, now, tuple(self._claims.values()), tuple(self._replicas.values()), (*wishes, *jobs)
-        )
+        replicas = tuple(self._replicas.values())
+        return Book(machine, policy, now, tuple(self._claims.values()), replicas, (*wishes, *jobs), self._parts)
 
     # -- jobs ---------------------------------------------------------------------------------------------------------------------
 
@@ -103,6 +103,10 @@ class Ledger:
             if claim is not None and claim.used != used:
                 held[key] = replace(claim, used=used)
 
+    def share(self, parts: tuple[Part, ...]) -> None:
+        """What endpoints have of the CPUs that they all want; none while there is enough."""
+        self._parts = parts
+
     def held(self) -> tuple[Claim, ...]:
         """Every place that is taken."""
         return (*self._replicas.values(), *self._claims.values())
@@ -119,6 +123,9 @@ class Places:
 
     def book(self) -> Book:
         return self.ledger.book(self.measure(), self.policy, self.clock.now())
+
+    def share(self, parts: tuple[Part, ...]) -> None:
+        self.ledger.share(parts)
 
     def wish(self, key: str, waiting: Waiting | None) -> None:
         """None: it is no more."""

@@ -28,10 +28,12 @@ from clary.domain.lifecycle import EndpointStatus
 from clary.domain.objective_commands import Ask, Command, Live, Played, Seen, Staff, Tell, Unable, Watched
 from clary.domain.resources import Query, Record, Scope
 from clary.domain.scaling import decisions, usual
+from clary.domain.scaling.costs import EASY
 from clary.domain.scaling.decisions import Event
 from clary.domain.scaling.samples import Gathered
 from clary.domain.serving_metrics import NAMESPACE
 from clary.loops.loop import Loop
+from clary.loops.sharing import Sharing
 from clary.ports import Clock, Datapoints, Logs, Store
 
 _TRIES = 20
@@ -52,6 +54,7 @@ class ObjectivePorts:
     book: Callable[[], Book | None] = field(default=lambda: None)
     datapoints: Datapoints | None = None  # where the requests of the last days are; None: nobody knows them
     wish: Callable[[str, Waiting | None], None] = field(default=lambda key, waiting: None)
+    sharing: Sharing | None = None  # of a full machine's CPUs; None: there are always enough
 
 
 @dataclass(slots=True)
@@ -69,6 +72,7 @@ class _Known:
     usual: tuple[float, ...] = ()  # requests a second at this time of the last days
     remembered: float = 0.0  # when those were looked up
     played: Played | None = None  # since the last decision
+    observed: float = 0.0  # when it was looked at last, by the monotonic clock
 
 
 class ObjectiveSubject:
@@ -85,6 +89,7 @@ class ObjectiveSubject:
 
     def hear(self, count: Count, now: float) -> list[str]:
         """Take in what the fronts counted; answers the ARNs of the records that there is news for."""
+        self._forget_others()
         told = self.gathered.hear(count.variants, now, count.complete)
         arns = (self._arns.get((Scope(account, region), name, variant)) for account, region, name, variant in told)
         return [arn for arn in arns if arn is not None]
@@ -128,6 +133,7 @@ class ObjectiveSubject:
         if known is None:
             known = self._known[record.arn] = _Known(Live(unpack(record.document["memory"], now)), record.created)
             self._arns[scope, name, variant] = record.arn
+        known.observed = self._ports.clock.monotonic()
         endpoint = await self._ports.store.get("endpoint", scope, name)
         if endpoint is not None and endpoint.status in (EndpointStatus.DELETING, EndpointStatus.FAILED):
             endpoint = None
@@ -139,7 +145,9 @@ class ObjectiveSubject:
         key = (scope.account, scope.region, name, variant)
         known.starts += _starts(known, group, now)
         await self._remember(record, known, now)
-        return Seen(endpoint, asked, known.live, self.gathered.of(key), cpus, known.usual, known.starts, known.played)
+        strain = self._ports.sharing.strain(key) if self._ports.sharing is not None else EASY
+        recent = self.gathered.of(key)
+        return Seen(endpoint, asked, known.live, recent, cpus, known.usual, known.starts, known.played, strain)
 
     async def _remember(self, record: Record, known: _Known, now: float) -> None:
         """What came at this time of the last days, now and then. A disk that does not answer leaves what was known."""
@@ -182,17 +190,29 @@ class ObjectiveSubject:
     def decide(self, record: Record, observation: Seen, now: float) -> Decision[Command]:
         step = objective_turn.decide(record, observation, now)
         if step.decision.remove:
-            self._forget(record)
-        else:
-            known = self._known[record.arn]
-            if step.live is not known.live:
-                known.starts, known.played = (), None
-            known.live = step.live
+            self._forget(record.arn)
+            return step.decision
+        known = self._known[record.arn]
+        if step.live is not known.live:
+            known.starts, known.played = (), None
+        known.live = step.live
+        if self._ports.sharing is not None:
+            scope, document = record.scope, record.document
+            key = (scope.account, scope.region, document["endpoint"], document["variant"])
+            self._ports.sharing.decided(record.arn, key, step.live.claim, observation.recent)
         return step.decision
 
-    def _forget(self, record: Record) -> None:
-        self._known.pop(record.arn, None)
-        self._arns.pop((record.scope, record.document["endpoint"], record.document["variant"]), None)
+    def _forget(self, arn: str) -> None:
+        self._known.pop(arn, None)
+        self._arns = {place: known for place, known in self._arns.items() if known != arn}
+        if self._ports.sharing is not None:
+            self._ports.sharing.gone(arn)
+
+    def _forget_others(self) -> None:
+        """Those that nobody looked at for two leases: another control plane does. Should one come back, its record tells what it must."""
+        now = self._ports.clock.monotonic()
+        for arn in [arn for arn, known in self._known.items() if now - known.observed > 2 * _LEASE]:
+            self._forget(arn)
 
     def absorb(self, record: Record, outcomes: Sequence[tuple[Command, Any]]) -> Record:
         return objective_turn.absorb(record, outcomes, self._ports.clock.now())

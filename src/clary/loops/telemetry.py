@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -23,6 +23,8 @@ from clary.domain.endpoints import plant_of
 from clary.domain.errors import ClaryError
 from clary.domain.names import resource_of
 from clary.domain.resources import Scope
+from clary.domain.scaling.costs import Used
+from clary.domain.scaling.samples import Key
 from clary.domain.serving_metrics import Usage
 from clary.ports import Backend, Clock, Datapoints, Fronts, Store
 
@@ -46,6 +48,7 @@ class TelemetryPorts:
     clock: Clock
     memory: Callable[[str], int]  # what a replica of an instance type may use
     hear: Callable[[Count, float], None] = field(default=lambda count, now: None)  # who else goes by what is counted
+    use: Callable[[Mapping[Key, Used]], None] = field(default=lambda used: None)  # and by what replicas use
 
 
 @dataclass(slots=True)
@@ -111,6 +114,7 @@ class Telemetry:
 
     async def _usage(self, endpoints: set[tuple[str, str, str]]) -> None:
         used: dict[str, Usage] = {}
+        grown: dict[Key, Used] = {}
         for account, region, name in endpoints:
             scope = Scope(account, region)
             record = await self.ports.store.get(resource_of(name)[0], scope, resource_of(name)[1])
@@ -124,19 +128,24 @@ class Telemetry:
             ):
                 now = await self._used_by(replica.handle, self.ports.memory(replica.size or variant.size))
                 if now is not None:
-                    used[replica.handle] = now
-                    made += serving_metrics.usage(name, variant.name, self._used.get(replica.handle), now)
+                    used[replica.handle], before = now, self._used.get(replica.handle)
+                    made += serving_metrics.usage(name, variant.name, before, now)
+                    if (more := serving_metrics.used(before, now)) is not None:
+                        key = (account, region, name, variant.name)
+                        grown[key] = grown.get(key, Used(more.seconds, 0.0)).plus(more)
             if fleets:
                 made += serving_metrics.wanted(name, fleets[0], self.ports.clock.now())
             if made:
                 await asyncio.to_thread(self.ports.datapoints.put, scope, made)
         self._used = used
+        self.ports.use(grown)
 
     async def _used_by(self, handle: str, limit: int) -> Usage | None:
         seen = await self.ports.backend.observe(handle)
         if seen is None or seen.started_at is None or seen.ended_at is not None:
             return None
-        return Usage(seen.started_at, self.ports.clock.now(), seen.cpu_seconds, seen.memory_bytes, limit)
+        now = self.ports.clock.now()
+        return Usage(seen.started_at, now, seen.cpu_seconds, seen.memory_bytes, limit, seen.waited_seconds)
 
 
 def _advanced(now: VariantCounts, before: VariantCounts | None) -> bool:

@@ -15,7 +15,7 @@ from typing import Any
 
 from clary.domain.counts import Count, VariantCounts
 from clary.domain.errors import Unavailable
-from clary.domain.routes import EndpointRoute, EndpointView
+from clary.domain.routes import Ceiling, EndpointRoute, EndpointView
 from clary.domain.target_models import Placement, TargetQuestion
 from clary.ports import Keys
 from clary.serving.asynchronous import KEY_ID, answer_key
@@ -79,6 +79,13 @@ class FrontClient:
         rows = [row for answer in answers if answer is not None for row in answer.get("counts", ())]
         told = all(answer is not None and "counts" in answer for answer in answers)
         return Count(tuple(VariantCounts.from_json(row) for row in rows), told)
+
+    async def bound(self, ceilings: Sequence[Ceiling], seconds: float) -> None:
+        by_line: dict[_Line, list[list[str | int]]] = {}
+        for ceiling in ceilings:
+            by_line.setdefault(self._home(ceiling.endpoint), []).append(list(ceiling))
+        said = ({"op": "bound", "ceilings": rows, "seconds": seconds} for rows in by_line.values())
+        await asyncio.gather(*(line.ask(message) for line, message in zip(by_line, said, strict=True)))
 
     async def revoke(self, access_key_id: str) -> None:
         """Every front forgets the key. One that is away forgets all keys when it is reached again."""

@@ -1,11 +1,11 @@
 """The control channel at a front: what the control plane tells it and asks it, and what it asks back.
 
 Owns both directions' messages: 4 byte little-endian length, then a JSON object. Control to front: `{"id", "op", ...}` with op put
-(route), drop (account, region, name), observe (the same), counts, revoke (access_key_id), ping; answered `{"id", "ok": true, ...}` or
-`{"id", "error": text}`. Front to control: `{"event": "changed", account, region, name}`; `{"ask": n, access_key_id, session_token,
-date, region}`, answered `{"op": "key", "ask": n, "key": {...} or null}`; `{"ask_model": n, account, region, endpoint, replica,
-model}`, answered `{"op": "model", "ask_model": n, ...}` (both in domain/target_models.py). Refuses to know who may connect (file
-modes do). Both ends are in `serving`: `client.py` is the other.
+(route), drop (account, region, name), observe (the same), counts, bound (ceilings, seconds), revoke (access_key_id), ping; answered
+`{"id", "ok": true, ...}` or `{"id", "error": text}`. Front to control: `{"event": "changed", account, region, name}`; `{"ask": n,
+access_key_id, session_token, date, region}`, answered `{"op": "key", "ask": n, "key": {...} or null}`; `{"ask_model": n, account,
+region, endpoint, replica, model}`, answered `{"op": "model", "ask_model": n, ...}` (both in domain/target_models.py). Refuses to know
+who may connect (file modes do). Both ends are in `serving`: `client.py` is the other.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from typing import Any, cast
 
 import orjson
 
-from clary.domain.routes import EndpointRoute
+from clary.domain.routes import Ceiling, EndpointRoute
 from clary.domain.target_models import Placement, TargetQuestion
 from clary.serving.front import Front
 from clary.serving.keys import KeyQuestion, SigningKey
@@ -137,6 +137,8 @@ class ControlChannel:
                 return {"ok": True, "view": None if view is None else view.to_json()}
             elif op == "counts":
                 return {"ok": True, "counts": [counts.to_json() for counts in front.counts()]}
+            elif op == "bound":
+                self._bound([Ceiling(*row) for row in message["ceilings"]], float(message["seconds"]))
             elif op == "revoke":
                 front.keys.revoke(str(message["access_key_id"]))
             elif op != "ping":
@@ -145,6 +147,14 @@ class ControlChannel:
             log.warning("%s failed: %s", op, error)
             return {"error": f"{op}: {error}"}
         return {"ok": True}
+
+    def _bound(self, ceilings: list[Ceiling], seconds: float) -> None:
+        """Keep to these for so long. A variant that is not here, or has no objective, has none."""
+        lapses = time.perf_counter() + seconds
+        for ceiling in ceilings:
+            endpoint = self.front.endpoints.get(ceiling[:3])
+            if endpoint is not None:
+                endpoint.bound(ceiling.variant, ceiling.workers, lapses)
 
     def model(self, message: dict[str, Any]) -> None:
         """The answer to a question for a model."""

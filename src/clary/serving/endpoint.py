@@ -71,6 +71,13 @@ class Endpoint:
         key = None if shares is None else shares.choose()
         return None if key is None else self.variants[key]
 
+    def bound(self, name: str, workers: int, lapses: float) -> None:
+        """A ceiling of this variant (0: none) until then. Of two fleets that serve it each has its part by workers."""
+        parked = [v.parking for v in self.variants.values() if v.route.name == name and v.parking is not None]
+        supply = sum(parking.supply for parking in parked)
+        for parking in parked:
+            parking.bind(workers and max(1, round(workers * parking.supply / supply)), lapses)
+
     # -- routes -------------------------------------------------------------------------------------------------------------------
 
     def apply(self, route: EndpointRoute) -> None:

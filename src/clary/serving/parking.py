@@ -68,14 +68,16 @@ class Metered(Protocol):
 
 
 class Parking:
-    """`most` workers of the variant may be busy. `replicas` is a live view of the variant's."""
+    """`most` workers of the variant may be busy, up to the `ceiling`: what its replicas allow (`supply`), and on a full machine its part of
+    that. `replicas` is a live view of the variant's."""
 
-    __slots__ = ("_busy", "_idle", "_replicas", "boost", "ceiling", "meter", "most")
+    __slots__ = ("_bound", "_busy", "_idle", "_lapses", "_replicas", "boost", "ceiling", "meter", "most", "supply")
 
     def __init__(self, boost: Boost, replicas: Iterable[Metered]) -> None:
         self.boost = boost
         self.meter = Meter()
-        self.ceiling = self.most = 1
+        self.supply = self.ceiling = self.most = 1
+        self._bound, self._lapses = 0, 0.0
         self._replicas = replicas
         self._idle: list[float] = []
         self._busy = 0
@@ -96,9 +98,15 @@ class Parking:
         """What may be used in all, by the replicas that there are."""
         for replica in self._replicas:
             replica.meter = self.meter
-        self.ceiling = max(1, sum(r.allowed for r in self._replicas if r.alive() and not r.draining))
+        self.supply = max(1, sum(r.allowed for r in self._replicas if r.alive() and not r.draining))
+        self.ceiling = min(self.supply, self._bound) if self._bound else self.supply
         self._idle += [0.0] * (self.ceiling - len(self._idle))
         self.most = min(max(self.most, self.base), self.ceiling)
+
+    def bind(self, workers: int, lapses: float) -> None:
+        """No more may be busy until then, of those that are not already; 0: as many as the replicas allow."""
+        self._bound, self._lapses = workers, lapses
+        self.look()
 
     @property
     def base(self) -> int:
@@ -144,6 +152,8 @@ class Parking:
 
     def _park(self, busy: int, now: float) -> None:
         """Take in that fewer are busy than were, and park those that had nothing to do for the hold."""
+        if self._bound and now >= self._lapses:
+            self.bind(0, 0.0)
         for level in range(busy, min(self._busy, len(self._idle))):
             self._idle[level] = now
         self._busy = busy

@@ -77,9 +77,9 @@ def _decide(tenant: Tenant, now: float, free: float) -> float:
 
 def _share(tenants: Sequence[Tenant], workers: int) -> None:
     claims = [
-        claim(tenant.desired, tenant.run.samples[-1], tenant.run.requests.objective)
+        claim(tenant.desired, last, tenant.run.requests.objective, last.in_flight - last.queued)
         for tenant in tenants
-        if tenant.desired is not None
+        if tenant.desired is not None and (last := tenant.run.samples[-1])
     ]
     starting = sum(tenant.starting for tenant in tenants)
     granted = shares(claims, int(workers - starting)) if len(claims) == len(tenants) else None

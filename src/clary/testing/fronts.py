@@ -4,11 +4,21 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 from clary.domain.counts import Count, VariantCounts
-from clary.domain.routes import EndpointRoute, EndpointView, ReplicaRoute, ReplicaView, VariantRoute, VariantView
+from clary.domain.routes import (
+    Boost,
+    Ceiling,
+    EndpointRoute,
+    EndpointView,
+    ReplicaRoute,
+    ReplicaView,
+    Signals,
+    VariantRoute,
+    VariantView,
+)
 from clary.ports import Fronts
 
 WAIT_SECONDS = 10.0
@@ -25,6 +35,8 @@ class MemoryFronts:
         self.revoked: list[str] = []
         self.away = False
         self.counted: dict[tuple[str, str, str, str], VariantCounts] = {}  # what tests say that a variant has counted
+        self.ceilings: dict[tuple[str, str, str, str], int] = {}  # that are in force
+        self.bounds: list[tuple[Ceiling, ...]] = []  # all that was told
         self._replicas: dict[str, ReplicaView] = {}
         self._listeners: list[Callable[[str, str, str], None]] = []
 
@@ -57,11 +69,35 @@ class MemoryFronts:
         if self.away:
             return Count((), False)
         found = [
-            self.counted.get((*key, variant.key), VariantCounts(*key, variant.name, variant.key, variant.fleet, "born"))
+            self.counted.get(
+                (*key, variant.key),
+                VariantCounts(
+                    *key, variant.name, variant.key, variant.fleet, "born", signals=self._signals(key, variant)
+                ),
+            )
             for key, route in self.routes.items()
             for variant in route.variants
         ]
         return Count(tuple(found))
+
+    def _signals(self, key: EndpointKey, variant: VariantRoute) -> Signals | None:
+        if variant.boost is None:
+            return None
+        seen = {r.id: self._replicas.get(r.id) for r in variant.replicas}
+        supply = sum(r.allowance for r in variant.replicas if (view := seen[r.id]) is not None and view.workers)
+        return Signals(ceiling=max(1, min(supply, self.ceilings.get((*key, variant.name)) or supply)))
+
+    async def bound(self, ceilings: Sequence[Ceiling], seconds: float) -> None:
+        self.bounds.append(tuple(ceilings))
+        for ceiling in ceilings:
+            self.ceilings.pop(ceiling[:4], None)
+            if ceiling.workers and ceiling[:3] in self.routes:
+                self.ceilings[ceiling[:4]] = ceiling.workers
+                asyncio.get_running_loop().call_later(seconds, self._lapse, ceiling)
+
+    def _lapse(self, ceiling: Ceiling) -> None:
+        if self.ceilings.get(ceiling[:4]) == ceiling.workers:
+            del self.ceilings[ceiling[:4]]
 
     async def revoke(self, access_key_id: str) -> None:
         self.revoked.append(access_key_id)
@@ -175,6 +211,34 @@ class FrontsConformance:
         await fronts.drop(ACCOUNT, REGION, "rose")
         await fronts.counts()  # what was dropped may tell its last counts once more
         assert [c.endpoint for c in (await fronts.counts()).variants] == ["iris"]
+
+    async def test_a_ceiling_holds_until_it_is_another_or_lapses(self) -> None:
+        fronts = await self.fronts()
+        plain = route("r1")
+        [variant] = plain.variants
+        one = replace(variant.replicas[0], allowance=4)
+        await fronts.put(replace(plain, variants=(replace(variant, replicas=(one,), boost=Boost(0.5)),)))
+        await self.ready("r1")
+        await self._until(fronts, "r1", "ready")
+        nobody = Ceiling(ACCOUNT, REGION, "nobody", "AllTraffic", 1)
+        iris = Ceiling(ACCOUNT, REGION, "iris", "AllTraffic", 2)
+        assert await self._ceiling(fronts) == 4
+        await fronts.bound([iris, nobody], 60.0)
+        assert await self._ceiling(fronts) == 2
+        await fronts.bound([iris._replace(workers=9)], 60.0)
+        assert await self._ceiling(fronts) == 4  # it is never more than the replicas allow
+        await fronts.bound([iris], 60.0)
+        await fronts.bound([iris._replace(workers=0)], 60.0)
+        assert await self._ceiling(fronts) == 4
+        await fronts.bound([iris._replace(workers=3)], 0.05)
+        async with asyncio.timeout(WAIT_SECONDS):
+            while await self._ceiling(fronts) != 4:
+                await asyncio.sleep(0.005)
+
+    async def _ceiling(self, fronts: Fronts) -> int:
+        [counted] = [c for c in (await fronts.counts()).variants if c.endpoint == "iris"]
+        assert counted.signals is not None
+        return counted.signals.ceiling
 
     async def test_who_stopped_watching_hears_nothing(self) -> None:
         fronts = await self.fronts()

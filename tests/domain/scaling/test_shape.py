@@ -6,7 +6,18 @@ from dataclasses import replace
 
 import pytest
 
-from clary.domain.scaling.shape import Bounds, Have, Shape, allowance_of, policy_of, ready_of, shape
+from clary.domain.scaling.costs import EASY, Strain
+from clary.domain.scaling.shape import (
+    NO_IDLE,
+    Bounds,
+    Have,
+    Shape,
+    allowance_of,
+    held_back,
+    policy_of,
+    ready_of,
+    shape,
+)
 from clary.domain.scaling.signals import Desired, Reason, Term
 
 BOTH = Bounds(least=1, most=4, low=500, high=2000, own=2000)
@@ -115,3 +126,25 @@ def test_the_allowance_follows_the_largest_size(bounds: Bounds, expected: int) -
 def test_the_policy_has_the_bounds() -> None:
     made = policy_of(0.5, 60.0, BOTH, HAVE, floor=9)
     assert (made.objective, made.least, made.most, made.ready, made.keep, made.floor) == (0.5, 1, 4, 2, 60.0, 4)
+
+
+@pytest.mark.parametrize(
+    ("made", "have", "expected"),
+    [
+        pytest.param(Shape(3, 2000), HAVE, Shape(1, 500, NO_IDLE, True), id="nothing grows"),
+        pytest.param(Shape(1, 500), HAVE, Shape(1, 500), id="what stays stays"),
+        pytest.param(
+            Shape(2, 2000), replace(HAVE, asked=3), Shape(2, 500, NO_IDLE), id="what shrinks does, what grows does not"
+        ),
+        pytest.param(Shape(2, 500), replace(HAVE, asked=0), Shape(1, 500, NO_IDLE), id="the first replica comes"),
+        pytest.param(Shape(1, 500), replace(HAVE, millicpu=250), Shape(1, 500), id="the least comes"),
+    ],
+)
+def test_on_a_machine_without_idle_cpu_nothing_grows(made: Shape, have: Have, expected: Shape) -> None:
+    assert held_back(made, BOTH, have, Strain(full=True)) == expected
+    assert held_back(made, BOTH, have, EASY) == made
+
+
+def test_the_least_count_comes_on_a_full_machine_too() -> None:
+    bounds = replace(BOTH, least=2)
+    assert held_back(Shape(4, 500), bounds, HAVE, Strain(full=True)) == Shape(2, 500, NO_IDLE)

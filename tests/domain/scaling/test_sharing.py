@@ -8,7 +8,7 @@ from dataclasses import replace
 import pytest
 
 from clary.domain.scaling.policy import ClaryPolicy
-from clary.domain.scaling.sharing import Claim, claim, lateness, shares
+from clary.domain.scaling.sharing import Claim, ceilings, claim, grants, lateness, shares
 from clary.domain.scaling.signals import Current, Sample
 
 QUICK = Claim(rate=40.0, service=0.1, patience=0.3, variation=0.6, queued=20, wanted=12)
@@ -76,11 +76,44 @@ def test_a_claim_is_what_the_decision_saw() -> None:
     samples = [Sample(float(t), 40, 40, 25, 20 if t == 60 else 0, 0, 0.1, 0.09) for t in range(1, 61)]
     policy = ClaryPolicy(objective=0.5)
     desired = policy.decide(samples, Current(3), 0.0, 60.0)
-    found = claim(desired, samples[-1], 0.5)
+    found = claim(desired, samples[-1], 0.5, 5)
     assert (found.rate, found.service, found.queued) == (40.0, 0.1, 20)
     assert found.patience == pytest.approx(0.345, abs=0.001)
     assert 4 < found.wanted <= 24
-    tight = claim(replace(desired, count=1, allowance=2), samples[-1], 0.5)
+    tight = claim(replace(desired, count=1, allowance=2), samples[-1], 0.5, 5)
     assert tight.wanted == 2  # not more than its replicas can do
     stale = policy.decide(samples, Current(3), 0.0, 99.0)
-    assert claim(stale, samples[-1], 0.5) == Claim(0.0, 0.0, 0.0, 1.0, 0, 25)
+    assert claim(stale, samples[-1], 0.5, 5) == Claim(0.0, 0.0, 0.0, 1.0, 0, 25)
+
+
+def test_what_hardly_uses_a_cpu_is_not_cut_and_leaves_it_to_who_does() -> None:
+    """A hundred workers that sleep use one CPU; those that compute get what is left of four."""
+    sleeps, computes = QUICK._replace(wanted=100, cost=0.01), QUICK._replace(wanted=6, cost=1.0)
+    assert shares([sleeps, computes._replace(wanted=3)], 4) is None
+    granted = grants([sleeps, computes], 4)
+    assert granted is not None
+    assert granted[0] >= 20  # all that its load needs: it saves more requests for each CPU
+    assert granted[0] * 0.01 + granted[1] <= 4.0 + 1e-6
+
+
+def test_what_is_unknown_is_neither_cut_nor_counted() -> None:
+    new = QUICK._replace(wanted=50, cost=0.0)
+    assert ceilings([new, QUICK._replace(wanted=4)], 4) == (0, 0)
+    granted = ceilings([new, QUICK._replace(wanted=8)], 4)
+    assert (granted[0], granted[1]) == (0, 4)
+
+
+def test_fronts_are_told_of_a_cut_only_and_one_worker_is_left_to_each() -> None:
+    assert ceilings([QUICK, LONG], 42) == (0, 0)
+    assert ceilings([QUICK] * 5, 3) == (1, 1, 1, 1, 1)
+    for cpus in (1.0, 3.0, 8.5, 20.0, 41.0):
+        told = ceilings([QUICK, LONG], cpus)
+        assert any(told)
+        assert sum(told) <= cpus + 1.0
+        assert all(most < asked.wanted for most, asked in zip(told, (QUICK, LONG), strict=True) if most)
+
+
+def test_workers_of_two_cpus_are_half_as_many() -> None:
+    plain = grants([QUICK, QUICK], 10)
+    double = grants([QUICK._replace(cost=2.0), QUICK._replace(cost=2.0)], 20)
+    assert plain == double

@@ -48,4 +48,7 @@ def text(shown: dict[str, Any], now: float) -> str:
     if shown["waiting"]:
         waiting = ((row["kind"], row["name"], age(row["since"], now), row["why"]) for row in shown["waiting"])
         parts.append(table(("waits", "name", "for", "why"), waiting))
+    if shown.get("cut"):
+        cut = ((row["kind"], row["name"], row["variant"], row["workers"], row["wanted"]) for row in shown["cut"])
+        parts.append(table(("shares cpu", "name", "variant", "busy workers", "wants"), cut))
     return "\n\n".join(parts)

@@ -105,6 +105,18 @@ def cpu_time(pids: list[int]) -> float:
     return ticks / os.sysconf("SC_CLK_TCK")
 
 
+def waited(pids: list[int]) -> float:
+    """Seconds in which the first threads of these processes were ready to run, and others ran. 0 where the kernel does not say."""
+    total = 0
+    for pid in pids:
+        try:
+            with open(f"/proc/{pid}/schedstat") as file:
+                total += int(file.read().split()[1])
+        except (OSError, ValueError, IndexError):
+            continue
+    return total / 1e9
+
+
 def scratch(pid: int, folders: list[str]) -> int:
     """Bytes of files that lie in memory, in these folders as process `pid` sees them."""
     total = 0

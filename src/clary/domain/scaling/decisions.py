@@ -3,7 +3,7 @@
 Owns the format, when a decision is worth an event, and its words. Refuses to know policies and log files. An event:
 
     {"at": epoch seconds, "policy": name, "level": staffing | size | fleet | hold | range | tournament,
-     "saw": {"rate", "service_ms", "in_flight", "queued", "late", "count", "starting", "size", ...}, as far as the policy looks at it,
+     "saw": {"rate", "service_ms", "in_flight", "queued", "late", "count", "starting", "size", "cut", "waits", ...}: what is known,
      "candidates": [{"name", "wanted", figures ...}], "won": name, "why": a sentence,
      "from": {"count", "millicpu", "allowance"}, "to": the same, "applied": bool, "refused": why it could not be done}
 
@@ -28,6 +28,7 @@ KEEP_DAYS = 14
 COPIES_STREAM = "copies"  # of an inference component, which has no variant
 AGAIN = 60.0  # seconds after which an unchanged decision is told again, while requests come
 CALM = 5.0
+CUT = "cut"  # what was seen: on a machine whose CPUs are all wanted no more workers may be busy
 FIGURES = ("psi",)  # terms that are figures of the decision, not candidates
 
 
@@ -58,9 +59,9 @@ class Event:
 
     @property
     def outcome(self) -> tuple[Any, ...]:
-        """What makes it another decision than the one before; what won comes last."""
+        """What makes it another decision than the one before; what may change each second comes last: what won, whether it is cut."""
         mark = self.won if self.level == HOLD else self.why if self.level == TOURNAMENT else ""
-        return self.policy, mark, self.after, self.refused, self.won
+        return self.policy, mark, self.after, self.refused, (self.won, CUT in self.saw)
 
 
 def group_of(endpoint: str) -> str:
@@ -70,7 +71,7 @@ def group_of(endpoint: str) -> str:
 
 def worth(event: Event, last: tuple[Any, ...] | None, told: float, busy: bool) -> bool:
     """Whether the event is to be written, after one of outcome `last` at `told`: when it is another decision, or an `AGAIN` has passed in
-    which requests came. One that is another by what won alone waits `CALM`: two candidates may change places each second."""
+    which requests came. One that is another by what comes last alone waits `CALM`: two candidates may change places each second."""
     since = event.at - told
     if last is None or event.outcome[:-1] != last[:-1]:
         return True
@@ -178,6 +179,8 @@ def seen(event: Event) -> str:
         parts.append(f"{saw['in_flight']:.0f} in work and {saw.get('queued', 0):.0f} waiting")
     if saw.get("late"):
         parts.append(f"{saw['late']:.0f} late in the last minute")
+    if saw.get("waits"):
+        parts.append(f"workers that wait for a CPU {100 * saw['waits']:.0f} % of their time")
     parts.append(_have(event))
     return ", ".join(parts)
 

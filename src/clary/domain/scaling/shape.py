@@ -14,6 +14,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
+from clary.domain.scaling.costs import Strain
 from clary.domain.scaling.policy import ClaryPolicy
 from clary.domain.scaling.signals import Desired
 
@@ -21,6 +22,7 @@ ALLOWANCE = 8  # workers of a replica at least: parked ones cost memory only
 MOST_ALLOWANCE = 256
 VCPU = 1000  # thousandths
 NO_ROOM = "no-room"
+NO_IDLE = "the machine has no idle CPU, so nothing that grows would have one to run on"
 IDLE = 3.0  # times as long as capacity outlives the need for it the last replica is kept without a request
 
 
@@ -123,6 +125,16 @@ def shape(desired: Desired, bounds: Bounds, have: Have) -> Shape:
             why.append("so those that serve are larger instead")
     stuck = need > count * (size // VCPU or 1) and bool(bounds.full or bounds.cramped) and count <= have.asked
     return Shape(count, size, ", ".join(why), stuck and size <= have.millicpu)
+
+
+def held_back(made: Shape, bounds: Bounds, have: Have, strain: Strain) -> Shape:
+    """On a machine that has no CPU to give nothing grows: more workers would share the same CPUs, and each be slower for it. The least
+    that is asked for comes all the same, and one replica where there is none."""
+    count = min(made.count, max(have.asked, bounds.least, 1))
+    millicpu = min(made.millicpu, max(have.millicpu, bounds.low))
+    if not strain.full or (count, millicpu) == (made.count, made.millicpu):
+        return made
+    return Shape(count, millicpu, NO_IDLE, (count, millicpu) == (have.asked, have.millicpu))
 
 
 def _full(why: str) -> str:

@@ -1,0 +1,100 @@
+"""What a busy worker of a variant costs in CPU, and whether the machine has any idle: what sharing goes by in production.
+
+Owns the learning. A worker that computes keeps one CPU busy, one that waits for another service hardly any. On a full machine what a
+worker *uses* says nothing (eight that compute on two CPUs use a quarter each), so what it was ready to use while another ran counts as
+well. Refuses to know where it was measured.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import NamedTuple
+
+from clary.domain.scaling.signals import Sample
+
+KEPT = 0.8  # of what was known, at each look (every 5 s)
+ENOUGH = 0.25  # seconds of work that say what a worker costs
+LONG = 2.0  # seconds of a request from which on workers are counted while they work, not when they are done
+IDLE = 0.05  # of the machine: with less it is full
+WAITS = 0.2  # of a worker's time: who waits for a CPU longer than that gains nothing by more workers
+
+
+class Used(NamedTuple):
+    """Of all replicas of one variant, in the last `seconds`: CPU seconds that they `used`, and that they were ready to use while others
+    ran (`waited`)."""
+
+    seconds: float
+    used: float
+    waited: float = 0.0
+
+    @property
+    def cpus(self) -> float:
+        return self.used / self.seconds if self.seconds > 0.0 else 0.0
+
+    def plus(self, other: Used) -> Used:
+        """Of two replicas in the same time."""
+        return Used(max(self.seconds, other.seconds), self.used + other.used, self.waited + other.waited)
+
+
+class Cost(NamedTuple):
+    """Sums of the last half minute or so: seconds that workers were busy, and what they used and waited for in them. `waits` is the part
+    of their time in which they waited, of the last look."""
+
+    busy: float = 0.0
+    used: float = 0.0
+    waited: float = 0.0
+    waits: float = 0.0
+
+    @property
+    def worker(self) -> float:
+        """CPUs that a busy worker would keep busy if it had them; 0 while nobody knows."""
+        return (self.used + self.waited) / self.busy if self.busy >= ENOUGH else 0.0
+
+
+class Strain(NamedTuple):
+    """What the machine's fullness means for one variant. `cost` of a worker in CPUs (0: unknown); `ceiling`: no more workers may be busy
+    (0: none is set), of `wanted`; `waits`: the part of its service time in which workers wait for a CPU; `full`: more workers, larger or
+    more replicas would have no CPU to run on."""
+
+    cost: float = 0.0
+    ceiling: int = 0
+    wanted: int = 0
+    waits: float = 0.0
+    full: bool = False
+
+
+EASY = Strain()
+
+
+def learn(cost: Cost, used: Used, busy: float) -> Cost:
+    """After another look, in which workers were busy for so many seconds together."""
+    if busy <= 0.0:
+        return cost._replace(waits=0.0)
+    return Cost(
+        KEPT * cost.busy + busy,
+        KEPT * cost.used + used.used,
+        KEPT * cost.waited + used.waited,
+        min(1.0, used.waited / busy),
+    )
+
+
+def busy_seconds(samples: Iterable[Sample], since: float, working: int) -> float:
+    """Seconds that workers were busy since then. Requests of seconds are counted while they run: when they are done is by chance."""
+    seen = [sample for sample in samples if sample.time > since]
+    return sum(
+        sample.completions * sample.service if sample.service < LONG else min(sample.in_flight, working)
+        for sample in seen
+    )
+
+
+def is_full(cpus: int, seconds: float, idle: float, used: float) -> bool:
+    """Whether the machine had no CPU to give in the last `seconds`, of which its CPUs were idle for `idle` together and replicas used
+    `used`. (In a container the host may be idle while what the container may use is not.)"""
+    return seconds > 0.0 and (idle < IDLE * cpus * seconds or used > (1.0 - IDLE) * cpus * seconds)
+
+
+def undisturbed(samples: Iterable[Sample], waits: float) -> tuple[Sample, ...]:
+    """As they would be if workers had not waited for a CPU: a service time that others stretch asks for no workers."""
+    if waits <= 0.0:
+        return tuple(samples)
+    return tuple(sample._replace(service=sample.service * (1.0 - waits)) for sample in samples)
