@@ -381,6 +381,37 @@ def test_a_revoked_key_is_forgotten() -> None:
     assert cache.generation != before
 
 
+def test_what_is_known_stays_good_while_it_is_asked_for_again() -> None:
+    asked: list[KeyQuestion] = []
+    cache = KeyCache(asked.append)
+    cache.answer(QUESTION, SIGNING, 0.0)
+    before = cache.generation
+    cache.ask_again()
+    assert (cache.find(QUESTION), asked) == (SIGNING, [QUESTION])
+    cache.answer(QUESTION, SIGNING, 1.0)
+    assert cache.generation == before, "nothing that was concluded from it is void"
+    cache.ask_again()
+    cache.answer(QUESTION, None, 2.0)
+    assert cache.find(QUESTION) is None
+    assert cache.generation != before
+
+
+def test_a_key_that_speaks_for_another_now_voids_what_was_concluded_from_it() -> None:
+    cache = KeyCache(lambda question: None)
+    cache.answer(QUESTION, SIGNING, 0.0)
+    before = cache.generation
+    cache.answer(QUESTION, SIGNING._replace(account="111111111111"), 1.0)
+    assert cache.generation != before
+
+
+def test_who_waits_for_a_key_that_is_revoked_is_asked_for_again() -> None:
+    asked: list[KeyQuestion] = []
+    cache = KeyCache(asked.append)
+    cache.hold(QUESTION, lambda found, answered: None, 0.0)
+    cache.revoke("AKIA")
+    assert asked == [QUESTION, QUESTION]
+
+
 # -- files ------------------------------------------------------------------------------------------------------------------------
 
 

@@ -88,7 +88,7 @@ class FrontClient:
         await asyncio.gather(*(line.ask(message) for line, message in zip(by_line, said, strict=True)))
 
     async def revoke(self, access_key_id: str) -> None:
-        """Every front forgets the key. One that is away forgets all keys when it is reached again."""
+        """Every front forgets the key. One that is away asks for every key that it knows when it is reached again."""
         await asyncio.gather(*(line.ask({"op": "revoke", "access_key_id": access_key_id}) for line in self._lines))
 
     def watch(self, listener: Listener) -> Callable[[], None]:

@@ -25,7 +25,11 @@ from clary.serving.keys import KeyQuestion, SigningKey
 
 log = logging.getLogger(__name__)
 
-MOST = 64 << 20  # bytes of one message
+MOST = 64 << 20  # bytes of one message, and of what one control plane leaves unread
+MOST_ASKED = (
+    20_000  # questions for keys whose answers are waited for: each that is known and each that is held, twice over
+)
+SILENT = 5.0  # seconds without a word of a control plane (each asks for counts every second) until another one is asked instead
 
 
 def pack(message: dict[str, Any]) -> bytes:
@@ -63,11 +67,13 @@ class Unpacker:
 class ControlChannel:
     """Every control plane that is connected to this front."""
 
-    def __init__(self, front: Front) -> None:
+    def __init__(self, front: Front, most_asked: int = MOST_ASKED, silent: float = SILENT) -> None:
         self.front = front
+        self._most_asked = most_asked
+        self._silent = silent
         self.sessions: set[Session] = set()
         self.questions: dict[int, KeyQuestion] = {}
-        self.models: dict[int, TargetQuestion] = {}
+        self.models: dict[int, tuple[TargetQuestion, Session]] = {}
         self._numbers = itertools.count(1)
         self._told: set[tuple[str, str, str]] = set()
         front.changed = self._changed
@@ -87,26 +93,34 @@ class ControlChannel:
         self.sessions.discard(session)
         self._ask_models_again()  # of another control plane, where there is one
 
+    def heard(self, session: Session) -> None:
+        """A control plane spoke. What another one was asked that has been silent for long is asked of a living one."""
+        if any(session.heard - asked.heard > self._silent for _, asked in self.models.values()):
+            self._ask_models_again()
+
     def _ask_models_again(self) -> None:
         self.models.clear()
         if self.sessions:
             self.front.questions.ask_again()
 
     def _ask_model(self, question: TargetQuestion) -> None:
-        for session in self.sessions:
+        """Of the one that spoke last: it is certainly there, and an archive is brought once. Nobody there: `joined` asks again."""
+        session = max(self.sessions, key=lambda each: each.heard, default=None)
+        if session is not None:
             number = next(self._numbers)
-            self.models[number] = question
+            self.models[number] = question, session
             session.send({"ask_model": number, **question.to_json()})
-            return
-        # nobody there: `joined` asks again
 
     def _ask(self, question: KeyQuestion) -> None:
+        """Of all: any of them may be stopped, and the first answer counts. Nobody there: `joined` asks again."""
+        if not self.sessions:
+            return
         number = next(self._numbers)
         self.questions[number] = question
-        for session in self.sessions:
+        while len(self.questions) > self._most_asked:  # nobody answers
+            del self.questions[next(iter(self.questions))]
+        for session in list(self.sessions):
             session.send({"ask": number, **question._asdict()})
-            return
-        # nobody there: `joined` asks again
 
     def _changed(self, route: EndpointRoute) -> None:
         """One event per endpoint and turn of the loop, however much changed."""
@@ -117,7 +131,7 @@ class ControlChannel:
     def _flush(self) -> None:
         told, self._told = self._told, set()
         for account, region, name in told:
-            for session in self.sessions:
+            for session in list(self.sessions):
                 session.send({"event": "changed", "account": account, "region": region, "name": name})
 
     # -- what control planes say --------------------------------------------------------------------------------------------------
@@ -140,7 +154,7 @@ class ControlChannel:
             elif op == "bound":
                 self._bound([Ceiling(*row) for row in message["ceilings"]], float(message["seconds"]))
             elif op == "revoke":
-                front.keys.revoke(str(message["access_key_id"]))
+                self._revoke(str(message["access_key_id"]))
             elif op != "ping":
                 return {"error": f"unknown operation {op}"}
         except (KeyError, TypeError, ValueError, OSError) as error:
@@ -156,11 +170,16 @@ class ControlChannel:
             if endpoint is not None:
                 endpoint.bound(ceiling.variant, ceiling.workers, lapses)
 
+    def _revoke(self, access_key_id: str) -> None:
+        """Answers that are on their way may have been made before: they count no more."""
+        self.questions = {n: q for n, q in self.questions.items() if q.access_key_id != access_key_id}
+        self.front.keys.revoke(access_key_id)
+
     def model(self, message: dict[str, Any]) -> None:
         """The answer to a question for a model."""
-        question = self.models.pop(int(message["ask_model"]), None)
-        if question is not None:
-            self.front.questions.answer(question, Placement.from_json(message))
+        asked = self.models.pop(int(message["ask_model"]), None)
+        if asked is not None:
+            self.front.questions.answer(asked[0], Placement.from_json(message))
 
     def key(self, message: dict[str, Any]) -> None:
         """The answer to a question for a key."""
@@ -183,12 +202,15 @@ class Session(asyncio.Protocol):
         self._unpacker = Unpacker()
         self._running: set[asyncio.Task[None]] = set()
         self._order = asyncio.Lock()
+        self.heard = time.monotonic()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.transport = cast(asyncio.Transport, transport)  # uvloop's are not registered as such
         self.channel.joined(self)
 
     def data_received(self, data: bytes) -> None:
+        self.heard = time.monotonic()
+        self.channel.heard(self)
         try:
             for message in self._unpacker.feed(data):
                 if message.get("op") == "key":
@@ -214,5 +236,10 @@ class Session(asyncio.Protocol):
         self.channel.left(self)
 
     def send(self, message: dict[str, Any]) -> None:
-        if self.transport is not None:
-            self.transport.write(pack(message))
+        if self.transport is None:
+            return
+        if self.transport.get_write_buffer_size() > MOST:
+            log.warning("a control plane reads nothing any more: its connection is cut")
+            self.transport.abort()  # should it come back, it dials again and is told everything
+            return
+        self.transport.write(pack(message))

@@ -1,8 +1,8 @@
 """Signing keys that a front may use: derived ones, never secrets.
 
 Owns the cache by (key id, session token, date, region), and holding requests while a key is asked for. The control plane derives
-keys and says whom they speak for; while it is away, misses are held. Refuses to know sockets: `ask` is called with a question and
-the answer comes through `answer`.
+keys and says whom they speak for; while it is away, misses are held, and what is known goes on being good. Refuses to know sockets:
+`ask` is called with a question and the answer comes through `answer`.
 """
 
 from __future__ import annotations
@@ -67,11 +67,15 @@ class KeyCache:
 
     def answer(self, question: KeyQuestion, key: SigningKey | None, now: float) -> None:
         """What the control plane says; None: no such key."""
+        before = self._known.get(question)
+        if before is not None and before != key:
+            self.generation += 1
         if key is not None:
-            if len(self._known) >= MOST_KEYS:
+            if before is None and len(self._known) >= MOST_KEYS:
                 self._known.clear()
             self._known[question] = key
         else:
+            self._known.pop(question, None)
             if len(self._refused) >= MOST_KEYS:
                 self._refused.clear()
             self._refused[question] = now
@@ -86,15 +90,16 @@ class KeyCache:
                 held(None, False)
 
     def ask_again(self) -> None:
-        """A control plane is back: what was known may have been revoked meanwhile, and open questions are put to it."""
-        self.generation += 1
-        self._known.clear()
+        """A control plane is back: what is known may have been revoked meanwhile, so it is asked for once more, beside what is open.
+        Until the answer comes it stays good: whoever joins may be slow to answer, or never do it."""
         self._refused.clear()
-        for question in list(self.open):
+        for question in (*self.open, *self._known):
             self._ask(question)
 
     def revoke(self, access_key_id: str) -> None:
-        """Forget every key of this id."""
+        """Forget every key of this id. Whoever waits for one is asked for again: the answer that is on its way may be older than this."""
         self.generation += 1
         for question in [q for q in self._known if q.access_key_id == access_key_id]:
             del self._known[question]
+        for question in [q for q in self.open if q.access_key_id == access_key_id]:
+            self._ask(question)
