@@ -90,8 +90,10 @@ async def world(ports: Ports, clock: FakeClock) -> Ports:
     return replace(ports, fronts=fronts, datapoints=datapoints)
 
 
-async def samples(world: Ports, account: str) -> list[tuple[str, dict[str, str], float]]:
-    text = await scrape.page(world, account, world.clock.now())
+async def samples(
+    world: Ports, account: str, page: scrape.Exposition | None = None
+) -> list[tuple[str, dict[str, str], float]]:
+    text = await (page or scrape.Exposition(world, 100)).page(account, world.clock.now())
     return [(sample.name, sample.labels, sample.value) for family in read(text) for sample in family.samples]
 
 
@@ -116,8 +118,27 @@ async def test_a_front_that_is_away_is_told(world: Ports) -> None:
     assert not any(name == "clary_invocations_total" for name, _, _ in found)
 
 
-async def test_what_is_left_out_is_told(world: Ports, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(scrape, "MOST_SERIES", 1)
-    found: Any = await samples(world, ACCOUNT)
+async def test_what_is_left_out_is_told_in_the_answer_and_in_the_log(
+    world: Ports, caplog: pytest.LogCaptureFixture
+) -> None:
+    whole, short = scrape.Exposition(world, 2), scrape.Exposition(world, 1)
+    assert ("clary_metrics_left_out", {}, 0) in await samples(world, ACCOUNT, whole)
+    assert caplog.messages == []
+    found: Any = await samples(world, ACCOUNT, short)
     assert ("clary_metrics_left_out", {}, 1) in found
     assert sum(name == "clary_metric_sum" for name, _, _ in found) == 1
+    told = f"/metrics of account {ACCOUNT} leaves out 1 series: an answer has at most 1 (the setting metrics_series)"
+    assert caplog.messages == [told]
+
+
+async def test_the_log_says_so_once_an_hour(world: Ports, caplog: pytest.LogCaptureFixture) -> None:
+    short, counts = scrape.Exposition(world, 1), []
+    for later in (0.0, scrape.SAY_AGAIN - 1, scrape.SAY_AGAIN):
+        now = world.clock.now() + later
+        for region in ("us-east-1", "eu-west-1"):
+            point = Datapoint(Series.of("N", "now", {"of": ACCOUNT}), now // 60 * 60 - 30, single(2.0))
+            world.datapoints.put(Scope(ACCOUNT, region), [point])
+        for _ in range(2):
+            await short.page(ACCOUNT, now)
+        counts.append(len(caplog.messages))
+    assert counts == [1, 1, 2]

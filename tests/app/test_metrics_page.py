@@ -31,7 +31,7 @@ class Site:
         self.passed: list[str] = []
         held = datapoints or MemoryDatapoints()
         ports = Ports(MemoryStore(), nothing, nothing, nothing, held, keys, MemoryFronts(), FakeClock(), nothing)
-        self.page = MetricsPage(cast("Any", self._application), ports)
+        self.page = MetricsPage(cast("Any", self._application), ports, 100)
 
     async def _application(self, scope: Any, receive: Any, send: Any) -> None:
         self.passed.append(scope.get("path", scope["type"]))

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
 
-from clary.backends.own_limits import OwnLimits, find
+from clary.backends import own_limits
+from clary.backends.own_limits import OwnLimits, find, usable
 
 GIB = 1 << 30
 NO_LIMIT = 9223372036854771712
@@ -83,3 +85,25 @@ def test_what_cannot_be_read_limits_nothing(tmp_path: Path, gone: str) -> None:
 def test_this_process() -> None:
     found = find()
     assert found.cpus() is None or found.cpus()
+
+
+@pytest.mark.parametrize(
+    ("affine", "quota", "usable_"),
+    [(8, None, 8), (8, 2.0, 2), (8, 1.5, 2), (8, 0.25, 1), (2, 4.0, 2), (1, 0.01, 1)],
+)
+def test_the_cpus_that_we_have(affine: int, quota: float | None, usable_: int) -> None:
+    assert usable(affine, quota) == usable_
+
+
+def test_the_cpus_of_this_process() -> None:
+    assert own_limits.cpus() == usable(len(os.sched_getaffinity(0)), own_limits.own().cpus())
+
+
+def test_fewer_cpus_by_affinity_are_seen_at_once() -> None:
+    """What a machine has (`os.cpu_count`) is not what we may use of it."""
+    before = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, {min(before)})
+    try:
+        assert own_limits.cpus() == 1
+    finally:
+        os.sched_setaffinity(0, before)

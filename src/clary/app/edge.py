@@ -13,6 +13,7 @@ from pathlib import Path
 
 from clary.app.folders import Edge
 from clary.app.settings import Settings
+from clary.backends.own_limits import cpus
 from clary.domain.errors import Unavailable
 from clary.serving.edge import EdgeSettings, render
 
@@ -90,7 +91,7 @@ def write(settings: Settings, user: Edge | None) -> Path:
         tls_cert=settings.tls_cert,
         tls_key=settings.tls_key,
         user=user.user if user else "",
-        workers=max(1, (os.cpu_count() or 2) // 2),
+        workers=max(1, cpus() // 2),
         connections=min(16384, files // 2),
         open_files=max(soft, files),
         max_payload=settings.max_payload,

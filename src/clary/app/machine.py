@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import math
 import os
-from functools import lru_cache
 
 import psutil
 
-from clary.backends import own_limits
-from clary.backends.own_limits import OwnLimits
+from clary.backends.own_limits import OwnLimits, own, usable
 from clary.domain.capacity import Machine
 
 
@@ -17,7 +14,7 @@ def measure(gpus: int = 0, slots: int = 0) -> Machine:
     """`gpus`: as many as the backend hands out. `slots`: hosts of jobs that may run at once (0: one per core)."""
     memory = psutil.virtual_memory()
     found = Machine(len(os.sched_getaffinity(0)), memory.total, memory.available, gpus, slots)
-    return within(found, _own())
+    return within(found, own())
 
 
 def idle_seconds() -> float:
@@ -28,14 +25,7 @@ def idle_seconds() -> float:
 
 def within(machine: Machine, limits: OwnLimits) -> Machine:
     """The part of the machine that these limits leave."""
-    bound, quota = limits.bytes(), limits.cpus()
-    cpus = machine.cpus if quota is None else min(machine.cpus, max(1, math.ceil(quota)))
-    total, free = bound or (machine.memory, machine.available)
+    cpus = usable(machine.cpus, limits.cpus())
+    total, free = limits.bytes() or (machine.memory, machine.available)
     memory, available = min(machine.memory, total), min(machine.available, free)
     return Machine(cpus, memory, available, machine.gpus, machine.slots)
-
-
-@lru_cache(maxsize=1)
-def _own() -> OwnLimits:
-    """Found once: a process that manages others does not change its groups."""
-    return own_limits.find()

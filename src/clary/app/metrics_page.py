@@ -11,8 +11,12 @@ PATH = "/metrics"
 
 
 class MetricsPage(KeyedPage):
-    def __init__(self, application: Application, ports: Ports) -> None:
+    """`series`: how many of CloudWatch's one answer has at most."""
+
+    def __init__(self, application: Application, ports: Ports, series: int) -> None:
+        exposition = scrape.Exposition(ports, series)
+
         async def render(account: str) -> str:
-            return await scrape.page(ports, account, ports.clock.now())
+            return await exposition.page(account, ports.clock.now())
 
         super().__init__(application, ports.keys, PATH, CONTENT_TYPE, render)

@@ -18,6 +18,7 @@ from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any, get_type_hints
 
+from clary.backends.own_limits import cpus
 from clary.domain import latency_objectives, regression
 from clary.domain.errors import Invalid
 from clary.domain.topics import check_prefix
@@ -57,7 +58,7 @@ class Settings:
     database: str = _setting(
         "", "records: SQLAlchemy URL of a PostgreSQL server; default records.db in the state folder"
     )
-    fronts: int = _setting(0, "data plane processes; 0 means one per two cores")
+    fronts: int = _setting(0, "data plane processes; 0 means one per two CPUs that Clary may use")
     s3_endpoint: str = _setting("", "another S3 server to keep objects in, instead of Clary's own store")
     s3_access_key: str = _setting("", "access key of s3_endpoint")
     s3_secret_key: str = _setting("", "secret key of s3_endpoint")
@@ -89,6 +90,9 @@ class Settings:
     datapoint_disk: int = _setting(
         4096 * MIB,
         "bytes of disk that metrics may take; beyond them old percentiles go, then the oldest one-minute points",
+    )
+    metrics_series: int = _setting(
+        2000, "most series of CloudWatch metrics in one answer of /metrics; clary_metrics_left_out tells how many more"
     )
     kept_jobs: int = _setting(3, "failed training jobs whose sandboxes are kept for `clary shell JOB`; 0 keeps none")
     uid_first: int = _setting(210000, "first of the user ids that sandboxes run as, when Clary runs as root")
@@ -160,7 +164,7 @@ class Settings:
 
     @property
     def front_count(self) -> int:
-        return self.fronts or max(1, (os.cpu_count() or 2) // 2)
+        return self.fronts or max(1, cpus() // 2)
 
     @property
     def scheme(self) -> str:
@@ -353,6 +357,9 @@ def _check(settings: Settings) -> None:
     if settings.datapoint_disk < LEAST_DATAPOINTS:
         place = _place("datapoint_disk", settings.sources["datapoint_disk"])
         raise SettingError(f"{place} is at least {LEAST_DATAPOINTS} (bytes), not {settings.datapoint_disk}")
+    if settings.metrics_series < 1:
+        place = _place("metrics_series", settings.sources["metrics_series"])
+        raise SettingError(f"{place} is at least 1, not {settings.metrics_series}")
     if bool(settings.tls_cert) != bool(settings.tls_key):
         raise SettingError("'tls_cert' and 'tls_key' go together: give both or neither")
     if not 0 <= settings.port < 65536:

@@ -77,8 +77,10 @@ class Supervisor:
         FileKeys(self.settings.root / "keys").ensure(self.settings.account, FIRST_USER)
         listener = folders.listen_tcp(self.settings.host, self.settings.port)
         self._sockets.append(listener)
-        # With port 0 the system chose one: everything from here on knows the real number.
-        self.settings = replace(self.settings, port=listener.getsockname()[1])
+        # With port 0 the system chose one; with 0 fronts the machine does, and a front is told by its number for as long as we run,
+        # whatever becomes of the CPUs that we have. Everything from here on knows the real numbers.
+        port, fronts = listener.getsockname()[1], self.settings.front_count
+        self.settings = replace(self.settings, port=port, fronts=fronts)
         self._facts = {"pid": os.getpid(), "endpoint": self.settings.endpoint, "dir": self.settings.dir}
         self._lock.tell(self._facts)
         path = self.settings.run / "settings.json"

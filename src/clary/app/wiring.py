@@ -27,7 +27,7 @@ from clary.app.settings import Settings
 from clary.app.watch import Watch
 from clary.backends import containers, runtimes
 from clary.domain import extensions, latency_objectives, regression
-from clary.domain.capacity import Machine, fit
+from clary.domain.capacity import Book, Machine, fit
 from clary.domain.endpoint_commands import Command as EndpointCommand
 from clary.domain.endpoint_commands import Seen as EndpointSeen
 from clary.domain.errors import AlreadyExists, ClaryError
@@ -72,6 +72,12 @@ SERVICES = (
     "sns",
     "sts",
 )
+
+
+def pages(settings: Settings, ports: Ports, book: Callable[[], Book]) -> CapacityPage:
+    """The API behind the pages that are read with a key."""
+    metrics = MetricsPage(application(settings, ports), ports, settings.metrics_series)
+    return CapacityPage(metrics, ports.keys, book)
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,7 +137,7 @@ async def control(settings: Settings) -> AsyncIterator[Control]:
     told = api_settings(settings, keys, measured())
     ports = Ports(store, artifacts, built, logs, datapoints, keys, fronts, clock, queues.topics, told)
     try:
-        yield Control(CapacityPage(MetricsPage(application(settings, ports), ports), keys, account.book), tasks)
+        yield Control(pages(settings, ports, account.book), tasks)
     finally:
         for task in tasks:
             task.cancel()

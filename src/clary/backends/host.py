@@ -14,6 +14,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
+from clary.backends.own_limits import cpus
+
 _SYSTEM = ("/usr", "/bin", "/sbin", "/lib", "/lib32", "/lib64", "/libx32")
 # Read-only parts of /etc that programs need: certificates, name resolution, loader cache, package index settings, alternatives
 # (targets of links in /usr/bin). Nothing that tells of the host's users.
@@ -81,7 +83,7 @@ def find(toolkit: str | None = None) -> Host:
         files=tuple((os.path.realpath(path), path) for path in _ETC if os.path.exists(path)),
         toolkit=toolkit or str(here.parent / "toolkit"),
         seccomp=str(seccomp) if seccomp.is_file() else "",
-        cpus=len(os.sched_getaffinity(0)),
+        cpus=cpus(),
         memory=os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"),
         gpus=gpus,
         gpu_controls=tuple(path for path in _GPU_CONTROLS if os.path.exists(path)) if gpus else (),

@@ -5,7 +5,10 @@ Reads only. Every group above counts too: the tightest one is the bound.
 
 from __future__ import annotations
 
+import math
+import os
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 
 from clary.backends.cgroups import own_groups
@@ -28,6 +31,22 @@ class OwnLimits:
     def cpus(self) -> float | None:
         """CPUs that may be used together; None: all."""
         return min((quota for place in self.cpu if (quota := _quota(*place))), default=None)
+
+
+def usable(affine: int, quota: float | None) -> int:
+    """The CPUs that we have: of those that we may run on, as many as the groups' quotas let us use at once; at least one."""
+    return affine if quota is None else max(1, min(affine, math.ceil(quota)))
+
+
+def cpus() -> int:
+    """Of this process, now."""
+    return usable(len(os.sched_getaffinity(0)), own().cpus())
+
+
+@lru_cache(maxsize=1)
+def own() -> OwnLimits:
+    """Those of this process. Found once: a process that starts others in groups does not change its own. The limits are read anew."""
+    return find()
 
 
 def find(proc: str = "/proc/self") -> OwnLimits:

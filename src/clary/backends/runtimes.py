@@ -30,6 +30,7 @@ from typing import Any
 from clary.backends.containers import Engine
 from clary.backends.image_names import ImageNames
 from clary.backends.images import repository, runtimes
+from clary.backends.own_limits import cpus
 from clary.backends.shim.records import load, save
 from clary.domain.errors import Invalid
 from clary.domain.workload import Mount, MountMode, Workload
@@ -244,7 +245,7 @@ class UvRuntimes:
             environment={**_public(self._environment), **_ON_DISK, "UV_NO_PROGRESS": "1", "UV_LINK_MODE": "copy"},
             mounts=tuple(mounts),
             log_path=str(root / "log"),
-            cpu=float(os.cpu_count() or 1),
+            cpu=float(cpus()),
             memory=_BUILD_MEMORY,
             disk=_BUILD_DISK,
             max_runtime=_BUILD_SECONDS,
