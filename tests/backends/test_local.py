@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import os
 import signal
 import sys
@@ -15,7 +16,8 @@ import pytest
 
 from clary.backends import host, local
 from clary.backends.local import LocalBackend
-from clary.backends.shim.proc import parents
+from clary.backends.shim.proc import marked, parents
+from clary.backends.state import Folder
 from clary.domain.errors import Unavailable
 from clary.domain.workload import Mount, MountMode, Observation, RunState, Workload
 from clary.ports import Backend
@@ -242,6 +244,79 @@ class TestLocalBackend(BackendConformance):
         os.kill(sandbox, signal.SIGKILL)
         seen = await self.ended(backend, handle)
         assert (seen.exit_code, seen.detail) == (128 + signal.SIGKILL, "")
+
+    @pytest.mark.parametrize("how", ["the shim is killed", "it is stopped"])
+    async def test_nothing_is_left_of_a_sandbox_that_was_still_being_made(self, tmp_path: Path, how: str) -> None:
+        """bwrap tells its pid late, and binds its child to itself later still. This one is as it is until then."""
+        slow = tmp_path / "bwrap"
+        slow.write_text("#!/bin/sh\nsleep 600 &\necho up >&2\nsleep 600\n")
+        slow.chmod(0o755)
+        backend = local.create(str(tmp_path / "backend"), facts=dataclasses.replace(FACTS, bwrap=str(slow)))
+        self.made.append(backend)
+        workload = self.workload(tmp_path, "exit 0", key="cut-off")
+        handle = await self.up(backend, workload)
+        mark = Folder.of(workload.root).mark
+        assert len(marked(mark)) >= 2
+        seen = await backend.observe(handle)
+        assert seen is not None
+        assert seen.pid is not None
+        if how == "it is stopped":
+            await backend.stop(handle, 0)
+        else:
+            os.kill(seen.pid, signal.SIGKILL)
+        assert (await self.ended(backend, handle)).state is (
+            RunState.EXITED if how == "it is stopped" else RunState.LOST
+        )
+        assert marked(mark) == []
+
+    @pytest.mark.parametrize("signal_", [signal.SIGKILL, signal.SIGTERM])
+    async def test_nothing_is_left_whenever_it_is_interrupted(self, tmp_path: Path, signal_: signal.Signals) -> None:
+        backend = local.create(str(tmp_path / "backend"), facts=FACTS, control_groups=False)
+        self.made.append(backend)
+        for number in range(12):
+            workload = self.workload(tmp_path, "sleep 600", key=f"cut-{number}")
+            handle = await self.begin(backend, workload)
+            seen = await backend.observe(handle)
+            assert seen is not None
+            assert seen.pid is not None
+            until = time.monotonic() + number / 1000
+            while time.monotonic() < until:
+                pass  # a moment of the making: there is nothing to be seen of it
+            if signal_ is signal.SIGTERM:
+                await backend.stop(handle, 0)
+            else:
+                os.kill(seen.pid, signal_)
+            await self.ended(backend, handle)
+            assert marked(Folder.of(workload.root).mark) == [], number
+
+    async def test_who_is_stopped_after_its_shim_was_killed_is_ended(self, tmp_path: Path) -> None:
+        """As at the start of a control plane, where no record names the run any more."""
+        backend = self.backend(tmp_path)
+        workload = self.workload(tmp_path, "echo up; sleep 600", key="nobodys")
+        handle = await self.up(backend, workload)
+        seen = await backend.observe(handle)
+        assert seen is not None
+        assert seen.pid is not None
+        backend.close()
+        os.kill(seen.pid, signal.SIGKILL)
+        await asyncio.to_thread(os.waitpid, seen.pid, 0)
+        await self.backend(tmp_path).stop(handle, 0)
+        assert (Path(workload.root) / "shim/exit.json").exists()
+
+    async def test_a_start_whose_starter_died_is_taken_over(self, tmp_path: Path) -> None:
+        """The other process's shim dies before it has begun: whoever waited for it starts the run."""
+        backend = self.backend(tmp_path)
+        workload = self.workload(tmp_path, "exit 3", key="taken-over")
+        folder = Folder.of(workload.root)
+        folder.path.mkdir(parents=True)
+        lock = folder.lock()
+        assert lock is not None
+        beginning = asyncio.ensure_future(self.begin(backend, workload))
+        await asyncio.sleep(0.05)  # it waits, or will: either way the other is at it when it comes
+        assert not beginning.done()
+        os.close(lock)
+        seen = await self.ended(backend, await beginning)
+        assert seen.exit_code == 3
 
     async def test_a_reused_process_id_deceives_nobody(self, tmp_path: Path) -> None:
         backend = self.backend(tmp_path)

@@ -85,6 +85,7 @@ def test_a_run_goes_on_when_who_started_it_died_before_the_shim_was_ready(tmp_pa
     bwrap.write_text("#!/bin/sh\nexit 7\n")
     bwrap.chmod(0o755)
     spec = {"bwrap": str(bwrap), "args": os.devnull, "seccomp": os.devnull, "command": ["x"], "log": None}
+    spec["mark"] = "m"
     limits = {"log_limit": 1000, "grace": 1.0, "max_runtime": None, "memory": None, "pids": 1, "disk": None}
     lists = {"join": [], "groups": [], "counters": {}, "scratch": [], "disk_paths": [], "rlimits": {}}
     save(str(tmp_path), "spec.json", {**spec, **limits, **lists})

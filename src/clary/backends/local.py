@@ -24,7 +24,7 @@ from clary.backends.claims import Claims
 from clary.backends.host import Host
 from clary.backends.reentry import Reentry, reentry
 from clary.backends.shim.beside import remove as remove_container
-from clary.backends.shim.proc import counter, cpu_time, family, resident, waited
+from clary.backends.shim.proc import counter, cpu_time, end_marked, family, resident, waited
 from clary.backends.state import Folder, Index
 from clary.domain.errors import InUse, NotFound, Unavailable
 from clary.domain.workload import Feature, Observation, RunState, Workload
@@ -92,7 +92,7 @@ class LocalBackend:
         if said is None:
             return Observation(RunState.STARTING) if folder.alive() else None
         ended = folder.read("exit.json")
-        if ended is None and not folder.alive():
+        if ended is None and folder.lost():
             ended = folder.read("exit.json") or await asyncio.to_thread(self._lost, folder, said)
         if ended is not None:
             return state.ended(ended)
@@ -118,6 +118,7 @@ class LocalBackend:
             # Written first, told second: a shim that is just starting looks for it when it can be told.
             await asyncio.to_thread(folder.write, "stop.json", {"grace": spec["grace"] if grace is None else grace})
             folder.tell(signal.SIGTERM)
+            await self.observe(handle)  # nobody was told where the shim is dead: then this ends what it left
 
     async def resize(self, handle: str, cpu: float, memory: int, burst: float = 0.0) -> None:
         """NotFound for a run that is not there or has ended; Unschedulable when the kernel refuses the new size."""
@@ -178,9 +179,8 @@ class LocalBackend:
     def _start_or_find(self, workload: Workload, request: Spawn) -> None:
         folder = Folder.of(workload.root)
         folder.path.mkdir(parents=True, exist_ok=True, mode=0o700)
-        lock = folder.lock()
+        lock = launch.claim(folder, workload.key)
         if lock is None:
-            _await_start(folder, workload.key)
             return
         try:
             if folder.read("run.json") is not None:
@@ -190,7 +190,7 @@ class LocalBackend:
             if self.host.root:
                 access.give(workload, uid)
             self._prepare(request, folder, uid)
-            launch.spawn(folder.path, lock)
+            launch.spawn(folder.path, lock, folder.mark)
         finally:
             os.close(lock)
 
@@ -221,6 +221,7 @@ class LocalBackend:
         counted = "memory" in self.groups
         return {
             "bwrap": self.host.bwrap,
+            "mark": folder.mark,
             "args": str(folder.path / "bwrap.args"),
             "seccomp": self.host.seccomp,
             "command": command,
@@ -287,11 +288,14 @@ class LocalBackend:
         )
 
     def _lost(self, folder: Folder, said: Mapping[str, Any]) -> Mapping[str, Any]:
-        """The shim died without a word. The kernel ends its sandbox; see to the rest, and write down that it is over."""
+        """The shim died without a word. The kernel ends its sandbox, unless it was still being made; see to the rest, and write down that
+        it is over."""
+        spec = folder.read("spec.json") or {}
+        if "mark" in spec:  # not in those of an older Clary
+            end_marked(spec["mark"])
         with folder.locked() as ours:
             ended = folder.read("exit.json")
             if ended is None and ours:
-                spec = folder.read("spec.json") or {}
                 _end(spec)
                 ended = {"state": "lost", "started_at": said["started_at"], "ended_at": time.time()}
                 folder.write("exit.json", ended)
@@ -371,15 +375,6 @@ def create(
     toolkit = library.publish(Path(found.toolkit), path / "lib")
     found = dataclasses.replace(found, toolkit=str(toolkit))
     return LocalBackend(path, found, groups, Claims(path / "uids", *uid_range), engine)
-
-
-def _await_start(folder: Folder, key: str) -> None:
-    """Another process is starting the same run."""
-    until = time.monotonic() + launch.READY_SECONDS
-    while folder.read("run.json") is None:
-        if time.monotonic() > until or not folder.alive():
-            raise Unavailable(f"another process failed to start {key!r}; try again")
-        time.sleep(0.005)
 
 
 def _fill(argv: tuple[str, ...], values: Mapping[str, str]) -> list[str]:

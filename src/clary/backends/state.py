@@ -32,6 +32,11 @@ class Folder:
     def of(cls, root: str) -> Folder:
         return cls(Path(root) / "shim")
 
+    @property
+    def mark(self) -> str:
+        """What the processes of its shim and its sandbox's makers are known by (`shim.proc.MARK`)."""
+        return hashlib.sha256(str(self.path).encode()).hexdigest()[:32]
+
     def read(self, name: str) -> Mapping[str, Any] | None:
         return load(str(self.path), name)
 
@@ -79,6 +84,15 @@ class Folder:
             return fd
         os.close(fd)
         return None
+
+    def lost(self) -> bool:
+        """No shim lives that could say how the run ended. What it left may still hold its lock, for a moment."""
+        if not self.alive():
+            return True
+        fd = self.shim()
+        if fd is not None:
+            os.close(fd)
+        return fd is None
 
     def tell(self, number: signal.Signals) -> None:
         """Signal the shim, if it lives."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import time
 
 TYPE_CHECKING = False  # typing itself takes longer to import than all the rest
@@ -10,6 +11,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from typing import Any
 
+MARK = "CLARY_RUN"  # the variable that shim and bwrap are started with: their processes are known by it until they run the command
 DISK_SLICE = 2000  # entries looked at between two looks at the log pipe
 
 
@@ -63,6 +65,46 @@ def family(pid: int) -> list[int]:
     for member in found:
         found.extend(sorted(children.get(member, ())))
     return found
+
+
+def marked(mark: str) -> list[int]:
+    """Processes that were started with this mark, or forked by one that was, and have not executed something else since."""
+    wanted = f"{MARK}={mark}".encode()
+    found = []
+    for name in os.listdir("/proc"):
+        if name.isdigit():
+            try:
+                if wanted in _environment(name).split(b"\0"):
+                    found.append(int(name))
+            except OSError:
+                continue  # it has just ended, or is another user's
+    return found
+
+
+def _environment(pid: str) -> bytes:
+    """What a process was started with. One that is just being executed shows none for a moment, though its lock is already let go."""
+    until = time.monotonic() + 1.0
+    while True:
+        with open(f"/proc/{pid}/environ", "rb") as file:
+            data = file.read()
+        if data or time.monotonic() > until:
+            return data
+        with open(f"/proc/{pid}/cmdline", "rb") as file:
+            if file.read():
+                return data  # it has none
+        os.readlink(f"/proc/{pid}/exe")  # OSError for the kernel's own
+        time.sleep(0.001)
+
+
+def end_marked(mark: str, seconds: float = 2.0) -> None:
+    """End what is left of a sandbox that was interrupted while it was made. Its first process takes all others with it, but bwrap binds
+    it to its parent only when it is nearly ready: until then it outlives whoever made it, and waits, or goes on, by itself. Until nobody
+    is found: what was just being forked comes next. The process that asks is let be."""
+    until = time.monotonic() + seconds
+    while (left := [pid for pid in marked(mark) if pid != os.getpid()]) and time.monotonic() < until:
+        for pid in left:
+            signal_quietly(pid, signal.SIGKILL)
+        time.sleep(0.002)
 
 
 def give_way(pids: list[int], nice: int) -> None:

@@ -20,9 +20,11 @@ import time
 from clary.backends.shim import beside
 from clary.backends.shim.log import Log
 from clary.backends.shim.proc import (
+    MARK,
     counter,
     cpu_time,
     disk_use,
+    end_marked,
     family,
     give_way,
     parents,
@@ -52,6 +54,7 @@ EXIT_BYTES = 8192  # set aside at the start, so that a full disk cannot keep the
 def enter(spec: Record, fds: dict[str, int], pipe: int, status: int) -> NoReturn:
     """In the child: become bwrap. Never returns."""
     try:
+        os.close(LOCK_FD)  # it tells that the shim lives
         if spec.get("beside"):
             beside.enter_network(spec["beside"])
         os.umask(0o022)
@@ -88,7 +91,7 @@ def enter(spec: Record, fds: dict[str, int], pipe: int, status: int) -> NoReturn
             "--args",
             str(fds["args"]),
         ]
-        os.execve(spec["bwrap"], [*argv, "--", *spec["command"]], {})
+        os.execve(spec["bwrap"], [*argv, "--", *spec["command"]], {MARK: spec["mark"]})
     except OSError as error:
         os.write(pipe, b"clary: cannot start the sandbox: %s\n" % str(error).encode())
     finally:
@@ -303,6 +306,8 @@ class Run:
             except OSError:
                 pass
             gone.poll(5000)
+        else:  # bwrap was ended before it told of it: it may have been made all the same
+            end_marked(self.spec["mark"])
         until = time.monotonic() + 2.0
         drained = select.poll()
         drained.register(self.pipe, select.POLLIN)
