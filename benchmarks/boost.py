@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass
 from time import perf_counter
 
 from benchmarks.common import Row, arguments, finish
+from clary.backends.own_limits import cpus
 from clary.domain.routes import Boost
 from clary.serving.parking import Meter, Parking
 
@@ -66,7 +66,7 @@ def rows() -> list[Row]:
 
 def main() -> int:
     given = arguments("boost")
-    return finish(rows(), given.json, [f"{DECISIONS} decisions each; {os.cpu_count()} cores"])
+    return finish(rows(), given.json, [f"{DECISIONS} decisions each; {cpus()} cores"])
 
 
 if __name__ == "__main__":

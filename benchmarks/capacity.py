@@ -9,7 +9,6 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
-import os
 import sys
 import tempfile
 from pathlib import Path
@@ -22,6 +21,7 @@ from benchmarks.load import Load, open_loop, save
 from benchmarks.start import BUCKET, ROLE, Bench, archive, name, running
 from clary.app import workloads
 from clary.backends.cgroups import Limits, settings
+from clary.backends.own_limits import cpus
 from clary.domain.workload import RunState
 
 WORK = 0.01  # seconds of CPU of each prediction
@@ -68,8 +68,7 @@ class Job:
     def _equal(self) -> None:
         """The CPU weight that a replica of the whole machine has."""
         version, folder = self._spec()["folders"]["cpu"]
-        cpus = float(len(os.sched_getaffinity(0)))
-        for file, value, _ in settings("cpu", version, Limits(cpus, 1 << 30, 64)):
+        for file, value, _ in settings("cpu", version, Limits(float(cpus()), 1 << 30, 64)):
             Path(folder, file).write_text(value)
 
     def used(self) -> float:
@@ -105,7 +104,7 @@ def piece(site: Site, kind: str, seconds: float) -> tuple[Load, float]:
     try:
         requests = save(site.folder / "requests", site.signed([f"burn:{WORK}".encode()]))
         before = job.used() if job else 0.0
-        rate = SHARE * len(os.sched_getaffinity(0)) / WORK
+        rate = SHARE * cpus() / WORK
         load = open_loop(bench.settings.port, requests, rate, seconds)
         return load, (job.used() if job else 0.0) - before
     finally:
@@ -134,9 +133,7 @@ def rows(site: Site, rounds: int, seconds: float) -> list[Row]:
         found.append(Row(f"failed requests {kind}", failed, "", **bound))
         if kind != ALONE:
             cores = median(cpu for _, cpu in seen[kind]) / seconds
-            found.append(
-                Row(f"cores that the job got, {kind.removeprefix('beside ')}", cores, "", f"{os.cpu_count()} cores")
-            )
+            found.append(Row(f"cores that the job got, {kind.removeprefix('beside ')}", cores, "", f"{cpus()} cores"))
     return found
 
 
@@ -153,7 +150,7 @@ def main() -> int:
             site = Site(bench, folder)
             found = rows(site, given.rounds, given.seconds)
             site.remove()
-    return finish(found, given.json, [f"{os.cpu_count()} cores shared by load, Clary, endpoint and job"])
+    return finish(found, given.json, [f"{cpus()} cores shared by load, Clary, endpoint and job"])
 
 
 if __name__ == "__main__":

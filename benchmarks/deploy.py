@@ -16,6 +16,7 @@ from pathlib import Path
 
 from benchmarks import deploy_changes, deploy_multimodel, deploy_overload, deploy_shadow, deploy_wakeup
 from benchmarks.common import Row, arguments, finish, say
+from clary.backends.own_limits import cpus
 
 PARTS: Mapping[str, Callable[[str], list[Row]]] = {
     "changes": deploy_changes.rows,
@@ -52,7 +53,7 @@ def main() -> int:
     finally:
         if not given.environments:
             shutil.rmtree(environments, ignore_errors=True)
-    notes = [f"{os.cpu_count()} cores shared by load and Clary; took {time.monotonic() - began:.0f} s"]
+    notes = [f"{cpus()} cores shared by load and Clary; took {time.monotonic() - began:.0f} s"]
     return finish(rows, given.json, notes)
 
 

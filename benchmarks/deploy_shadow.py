@@ -22,10 +22,11 @@ from benchmarks.common import Row, arguments, finish, say, tree
 from benchmarks.load import Load, open_loop, save
 from benchmarks.serve import build, signed
 from benchmarks.start import BUCKET, ROLE, XGBOOST, Bench, archive, has_xgboost, name, remove, running
+from clary.backends.own_limits import cpus
 
 BUSY = 0.4
 FIRST_RATE = 1000.0  # requests a second, to learn what one costs
-CORES = len(os.sched_getaffinity(0))
+CORES = cpus()
 
 
 def deployed(bench: Bench, model: str, *, shadow: bool) -> str:

@@ -6,7 +6,6 @@ from __future__ import annotations
 
 import argparse
 import itertools
-import os
 import tempfile
 import time
 from collections.abc import Sequence
@@ -23,6 +22,7 @@ from benchmarks.live_replay import PATIENCE, Case, Lone, overhead, work_of
 from benchmarks.live_site import Site, Watch, looked_at, until
 from benchmarks.replay import Play
 from benchmarks.start import running
+from clary.backends.own_limits import cpus
 from clary.domain.latency_objectives import KEEP
 from clary.domain.objective_turn import SURGE
 from clary.domain.routes import VariantView
@@ -54,7 +54,7 @@ class Given:
 
 
 def rows(environments: str, given: argparse.Namespace) -> tuple[list[Row], list[str]]:
-    most = (os.cpu_count() or 1) / 2
+    most = cpus() / 2
     with running(environments) as (bench, _), tempfile.TemporaryDirectory(prefix="clary-bench-live-") as folder:
         site = Site(bench, folder, stem="policy")
         requests = load(given.traces)

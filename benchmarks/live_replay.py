@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import argparse
 import math
-import os
 import tempfile
 import time
 from collections import Counter
@@ -24,6 +23,7 @@ from benchmarks.common import Row, percentile, say
 from benchmarks.live_site import LOOK, MILLICPU, Site, Watch, changes, looked_at, until
 from benchmarks.replay import Play
 from benchmarks.start import running
+from clary.backends.own_limits import cpus
 from clary.domain.scaling.signals import Current, Desired, Reason, Sample
 from clary.sim import traces
 from clary.sim.run import Run, World
@@ -89,7 +89,7 @@ class Scheduled:
 
 def rows(environments: str, given: argparse.Namespace) -> tuple[list[Row], list[str]]:
     """Both cases. On a busy machine they have no verdict, and are left out unless `--anyway`."""
-    most = (os.cpu_count() or 1) / 2
+    most = cpus() / 2
     found: list[Row] = []
     notes: list[str] = []
     with running(environments) as (bench, _), tempfile.TemporaryDirectory(prefix="clary-bench-live-") as folder:

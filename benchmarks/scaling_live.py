@@ -18,6 +18,7 @@ from botocore.exceptions import ClientError
 
 from benchmarks import live_costs, live_failures, live_hops, live_policy, live_replay
 from benchmarks.common import Row, arguments, finish, say
+from clary.backends.own_limits import cpus
 
 PARTS: Mapping[str, Callable[[str, argparse.Namespace], tuple[list[Row], list[str]]]] = {
     "replay": live_replay.rows,
@@ -62,7 +63,7 @@ def main() -> int:
     finally:
         if not given.environments:
             shutil.rmtree(environments, ignore_errors=True)
-    notes.append(f"{os.cpu_count()} cores shared by load and Clary; took {time.monotonic() - began:.0f} s")
+    notes.append(f"{cpus()} cores shared by load and Clary; took {time.monotonic() - began:.0f} s")
     return finish(rows, given.json, notes)
 
 

@@ -31,6 +31,7 @@ from benchmarks.common import Row, arguments, finish, say, tree
 from benchmarks.load import Load, open_loop, read, save, wrk
 from benchmarks.peers.launch import Peer, bare, frameworks
 from benchmarks.start import BUCKET, XGBOOST, Bench, archive, deploy, has_xgboost, remove, running
+from clary.backends.own_limits import cpus
 
 CONNECTIONS = 64
 
@@ -258,7 +259,7 @@ def rows_of_frameworks(arena: Arena, make: Callable[[], Target]) -> list[Row]:
 
 def rows_of_own_code(arena: Arena) -> list[Row]:
     """A model with its own input_fn and predict_fn: no batching, one worker per core on both sides."""
-    workers = os.cpu_count() or 1
+    workers = cpus()
     bodies = models.bodies()
     endpoint = arena.deployed(
         {"model.ubj": arena.booster.read_bytes(), "code/inference.py": models.OWN_CODE},
@@ -371,7 +372,7 @@ def main() -> int:
     if any(row.must and row.ok is None for row in rows):
         notes.append("no verdict where others held a peer up more than Clary: run again on a quieter machine")
     ran = "without" if given.no_peers else "with"
-    notes.append(f"{os.cpu_count()} cores shared by load, edge, front and workers; {ran} the six frameworks")
+    notes.append(f"{cpus()} cores shared by load, edge, front and workers; {ran} the six frameworks")
     notes.append(f"best of {given.rounds} rounds of {given.seconds:g} s; took {time.monotonic() - began:.0f} s")
     return finish(rows, given.json, notes)
 

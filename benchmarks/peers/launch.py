@@ -19,6 +19,8 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
 
+from clary.backends.own_limits import cpus
+
 HERE = Path(__file__).parent
 START_WITHIN = 120.0
 BARE = ("--require-hashes", "-r", str(HERE / "requirements" / "bare.txt"))
@@ -150,7 +152,7 @@ def _framework(folder: str, booster: Path, name: str) -> Peer:
     values = {
         "MODEL": str(booster),
         "PORT": str(port),
-        "WORKERS": str(os.cpu_count() or 1),
+        "WORKERS": str(cpus()),
         "FOLDER": str(Path(folder) / name),
     }
     command = [

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 import sys
 import time
@@ -15,6 +14,8 @@ from botocore.exceptions import ClientError
 from tests.faults.scene import Scene, until
 from tests.faults.test_kills import zygotes
 from tests.live import Server
+
+from clary.backends.own_limits import cpus
 
 pytestmark = [pytest.mark.live, pytest.mark.slow]
 
@@ -280,7 +281,7 @@ def test_workers_threads_and_memory_follow_another_instance_type(scene: Scene) -
     scene.sagemaker.update_endpoint(EndpointName="sized", EndpointConfigName="sized-large")
     scene.in_service("sized")
     assert time.monotonic() - began < 2
-    until(lambda: workers() == min(2, os.cpu_count() or 1), 10, "a worker was forked")
+    until(lambda: workers() == min(2, cpus()), 10, "a worker was forked")
     assert zygotes(scene) == before, "nothing was started anew"
     assert scene.status("sized")["EndpointConfigName"] == "sized-large"
     scene.delete("sized")
