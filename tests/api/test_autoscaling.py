@@ -153,6 +153,12 @@ async def test_target_tracking_makes_alarms_that_show_the_timing(
     assert (first["Period"], first["EvaluationPeriods"], first["Threshold"]) == (period, 3, high)
     assert (second["Period"], second["EvaluationPeriods"], second["Threshold"]) == (period, 15, low)
     assert (first["MetricName"], first["Statistic"]) == ("InvocationsPerInstance", "Sum")
+    await scaling("DeleteAlarms", _service="cloudwatch", AlarmNames=[second["AlarmName"]])
+    [told] = (await scaling("DescribeScalingPolicies", ServiceNamespace="sagemaker"))["ScalingPolicies"]
+    assert told["Alarms"] == made["Alarms"][:1], "one that somebody deleted is not there"
+    await scaling("PutScalingPolicy", **put, TargetTrackingScalingPolicyConfiguration=TRACKING)
+    [told] = (await scaling("DescribeScalingPolicies", ServiceNamespace="sagemaker"))["ScalingPolicies"]
+    assert told["Alarms"] == made["Alarms"], "the policy put again has it back"
     config = {**TRACKING, "DisableScaleIn": True}
     again = await scaling("PutScalingPolicy", **put, TargetTrackingScalingPolicyConfiguration=config)
     assert again["PolicyARN"] == arn

@@ -9,12 +9,13 @@ import pytest
 
 from clary.domain.alarms import Point
 from clary.domain.autoscaling import ACTIVE, TARGET, Capacity, new_target, triggered
-from clary.domain.autoscaling_activity import Apply, Forget, Note, Refused, Seen, Want, absorb
+from clary.domain.autoscaling_activity import Apply, Forget, Note, Refused, Seen, Want, Write, absorb
 from clary.domain.autoscaling_policies import Heard
 from clary.domain.autoscaling_turn import decide
 from clary.domain.decisions import Decision
 from clary.domain.resources import Record, Scope
 from clary.domain.rooms import Room
+from clary.domain.scaling.decisions import HOLD, Event
 
 NOW = 1_800_000_000.0
 DIMENSION = "sagemaker:variant:DesiredInstanceCount"
@@ -37,6 +38,8 @@ class House:
         self.timing = "aws"
         self.silent: frozenset[str] = frozenset()
         self.room: Room | None = None
+        self.missing: dict[str, str] = {}
+        self.wrote: list[Event] = []
         self.wanted: list[Want] = []
 
     def tracking(self, name: str = "p", target: float = 60.0, **config: Any) -> str:
@@ -78,12 +81,15 @@ class House:
             self.silent,
             self.timing,
             self.room,
+            missing=self.missing,
         )
         decision: Decision[Any] = deciding(self.record, seen, self.now)
         self.record = decision.record
         for command in decision.commands:
             if isinstance(command, Note):
                 self.notes[command.id] = dict(command.entry)
+            if isinstance(command, Write):
+                self.wrote.append(command.event)
             if isinstance(command, Want):
                 self.wanted.append(command)
             if isinstance(command, Apply):
@@ -223,6 +229,40 @@ def test_scale_in_waits_until_every_policy_that_scales_in_agrees() -> None:
     assert house.record.document["activity"] is None
     house.alarm("arn:b", 2, 54, above=False)
     assert house.settle() == 3
+
+
+def test_what_a_deleted_alarm_means_is_said_and_said_again_after_an_hour() -> None:
+    house = House(current=4)
+    house.alarm(house.tracking("a"), 1, 54, above=False)
+    house.tracking("b")
+    low = "TargetTracking-x-AlarmLow-1"
+    house.missing = {low: "arn:b"}
+    why = (
+        f"policy b has lost its alarm {low}, so it never scales in, and no other target tracking policy of this target does: "
+        "put the policy again to have the alarm back, or delete the policy"
+    )
+    for later, times in ((0, 1), (60, 1), (3599, 1), (3600, 2), (3700, 2)):
+        house.now = NOW + later
+        house.turn()
+        assert house.record.document["activity"] is None
+        assert [(event.level, event.policy, event.refused) for event in house.wrote] == [(HOLD, "b", why)] * times
+    told = [note for note in house.notes.values() if note["scaled"] == "no"]
+    assert [(note["Cause"], note["StatusMessage"]) for note in told] == [
+        (f"monitor alarm {low} was deleted", f"Nothing was changed: {why}.")
+    ]
+    house.missing = {}
+    house.turn()
+    house.missing = {low: "arn:b"}
+    house.turn()
+    assert len(house.wrote) == 3, "it came back meanwhile"
+
+
+def test_without_its_high_alarm_a_policy_never_scales_out_and_is_told_so() -> None:
+    house = House(current=4)
+    house.missing = {"TargetTracking-x-AlarmHigh-1": house.tracking("a")}
+    house.turn()
+    [event] = house.wrote
+    assert "so it never scales out: put the policy again" in event.why
 
 
 def test_a_policy_that_never_scales_in_has_no_say_in_it() -> None:

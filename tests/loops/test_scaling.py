@@ -20,6 +20,7 @@ from clary.domain.endpoints import plant_of, with_plant
 from clary.domain.errors import NotFound
 from clary.domain.fleets import READY, Plant, Replica, new_fleet
 from clary.domain.resources import Query, Record, Scope
+from clary.domain.scaling.decisions import parse
 from clary.loops.alarms import AlarmPorts, AlarmSubject
 from clary.loops.loop import Loop
 from clary.loops.scaling import ScalingPorts, ScalingSubject, attach, keep
@@ -194,6 +195,46 @@ async def test_what_could_never_be_reserved_is_not_asked() -> None:
         await house.alarm(25.0)
         await until(house.activities, [(DESCRIPTION, "Unfulfilled")])
         assert await house.asked() == ("InService", 1)
+
+
+async def test_a_deleted_alarm_of_a_policy_is_told_at_once(house: House) -> None:
+    low = HIGH.replace("AlarmHigh", "AlarmLow")
+
+    async def looked() -> bool:
+        return ("alarm", SCOPE, low) in house.subject.followers
+
+    await until(looked, True)
+    record = await house.store.get("alarm", SCOPE, low)
+    assert record is not None
+    await house.store.remove(record)
+
+    async def told() -> list[str]:
+        found = await house.store.page(Query(ACTIVITY, SCOPE, limit=100))
+        return [each.document["Cause"] for each in found]
+
+    await until(told, [f"monitor alarm {low} was deleted"])
+    page = house.logs.page(SCOPE, "/clary/Scaling/e", "v", limit=1000)
+    lines = [parse(event.message) for event in page.events]
+    assert [line.policy for line in lines if line is not None] == ["p"]
+
+
+async def test_a_policy_that_was_just_put_may_lack_its_alarms() -> None:
+    house = House()
+    await house.fill()
+    policy = await house.store.get(POLICY, SCOPE, f"{NAME}|p")
+    alarm = await house.store.get("alarm", SCOPE, HIGH)
+    target = await house.store.get(TARGET, SCOPE, NAME)
+    assert policy
+    assert alarm
+    assert target
+    await house.store.remove(alarm)
+    now = house.clock.now()
+    await house.store.save(replace(policy, modified=now - 4.9))
+    assert (await house.subject.observe(target)).missing == {}
+    again = await house.store.get(POLICY, SCOPE, f"{NAME}|p")
+    assert again
+    await house.store.save(replace(again, modified=now - 5.0))
+    assert (await house.subject.observe(target)).missing == {HIGH: ARN}
 
 
 async def test_an_alarm_of_nobodys_policy_is_told_so(house: House) -> None:

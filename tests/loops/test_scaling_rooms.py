@@ -70,9 +70,9 @@ class Town:
             f"arn:aws:autoscaling:us-east-1:{SCOPE.account}:scalingPolicy:1:resource/sagemaker/{resource}:policyName/p"
         )
         made = autoscaling_alarms.requests(request, arn, name, "fast", resource, DIMENSION)
-        policy = {"target": key, "request": request, "alarms": [each["AlarmName"] for each in made]}
-        await self.store.add(Record(POLICY, SCOPE, f"{key}|p", arn, "", 0.0, 0.0, policy))
         high = next(each for each in made if "AlarmHigh" in each["AlarmName"])
+        policy = {"target": key, "request": request, "alarms": [high["AlarmName"]]}
+        await self.store.add(Record(POLICY, SCOPE, f"{key}|p", arn, "", 0.0, 0.0, policy))
         state = alarms.document(high, [], 0.0)
         alarm = Record("alarm", SCOPE, high["AlarmName"], f"arn:alarm:{name}", "ALARM", 0.0, 0.0, state)
         await self.store.add(alarm)

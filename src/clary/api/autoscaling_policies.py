@@ -140,8 +140,16 @@ async def describe_scaling_policies(call: Call, params: Params) -> Params:
     found, more = await autoscaling.listed(
         call, params, POLICY, {}, lambda record: not names or record.document["request"]["PolicyName"] in names
     )
-    driving = await _driving(call) if any(r.document["request"]["PolicyType"] == STEP for r in found) else {}
-    return {"ScalingPolicies": [_told(call, record, driving.get(record.arn, ())) for record in found], **more}
+    stepping = [record.arn for record in found if record.document["request"]["PolicyType"] == STEP]
+    every = await _driving(call) if stepping else {}
+    driving = {arn: every.get(arn, []) for arn in stepping}
+    told = [_told(call, record, driving.get(record.arn) or await _kept(call, record)) for record in found]
+    return {"ScalingPolicies": told, **more}
+
+
+async def _kept(call: Call, record: Record) -> list[str]:
+    """Of the alarms that the policy made those that nobody deleted."""
+    return [name for name in record.document["alarms"] if await call.store.get("alarm", call.scope, name) is not None]
 
 
 async def _driving(call: Call) -> dict[str, list[str]]:
@@ -158,9 +166,8 @@ async def _driving(call: Call) -> dict[str, list[str]]:
     return found
 
 
-def _told(call: Call, record: Record, driving: Any) -> Params:
+def _told(call: Call, record: Record, names: list[str]) -> Params:
     document, request = record.document, record.document["request"]
-    names = document["alarms"] if request["PolicyType"] == TRACKING else driving
     return {
         "PolicyARN": record.arn,
         "ServiceNamespace": NAMESPACE,

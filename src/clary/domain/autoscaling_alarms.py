@@ -127,6 +127,15 @@ def requests(
     return made
 
 
+def lost(policy: str, alarm: str) -> str:
+    """What it means that somebody deleted this alarm of a target tracking policy, and what to do."""
+    low = "-AlarmLow-" in alarm
+    effect = (
+        "it never scales in, and no other target tracking policy of this target does" if low else "it never scales out"
+    )
+    return f"policy {policy} has lost its alarm {alarm}, so {effect}: put the policy again to have the alarm back, or delete the policy"
+
+
 def _watched(
     config: Mapping[str, Any], place: Place, dimension: str, timing: str
 ) -> tuple[dict[str, Any], tuple[int, int], float]:

@@ -26,11 +26,12 @@ from clary.domain.autoscaling_activity import (
     overtaken,
     start,
 )
-from clary.domain.autoscaling_alarms import LOW_SHARE, cooldown
+from clary.domain.autoscaling_alarms import LOW_SHARE, cooldown, lost
 from clary.domain.autoscaling_policies import Change, Wanted, step, tracking
 from clary.domain.decisions import Decision
 from clary.domain.resources import Record
 
+MISSED_AGAIN = 3600.0  # seconds until it is told again that a policy's own alarm is gone
 SETTLE = 0.6  # seconds after a step's end when alarms were evaluated
 _UNSCALABLE = "TargetServicePutResourceAsUnscalable"
 
@@ -40,6 +41,7 @@ def decide(record: Record, seen: Seen, now: float) -> Decision[Command]:
         return Decision(record, (Forget(),), remove=True)
     turn = Turn(record, anchored(record.document, now), seen, seen.capacity, now)
     _prune(turn)
+    _miss(turn)
     _run_actions(turn)
     if turn.document["activity"] is not None:
         if not overtaken(turn):
@@ -72,6 +74,24 @@ def _prune(turn: Turn) -> None:
         turn.document["triggers"] = kept
         for member in ("acted", "said"):
             turn.document[member] = {name: value for name, value in turn.document[member].items() if name in kept}
+
+
+def _miss(turn: Turn) -> None:
+    """A target tracking policy is half of what it was without one of its alarms, as on AWS; here somebody says so, and says it again."""
+    told = turn.document.get("missed", {})
+    kept = {name: at for name, at in told.items() if name in turn.seen.missing}
+    for alarm, arn in turn.seen.missing.items():
+        policy = turn.seen.policies.get(arn)
+        if policy is None or turn.now - kept.get(alarm, -MISSED_AGAIN) < MISSED_AGAIN:
+            continue
+        name = policy["request"]["PolicyName"]
+        why = lost(name, alarm)
+        if alarm not in kept:
+            _tell(turn, f"monitor alarm {alarm} was deleted", why, [])
+        turn.commands.append(autoscaling_records.decided(turn, name, turn.capacity.desired, why, (), why))
+        kept[alarm] = turn.now
+    if kept != told:
+        turn.document["missed"] = kept
 
 
 # -- the range, and schedules that change it --------------------------------------------------------------------------------------

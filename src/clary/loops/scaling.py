@@ -71,6 +71,7 @@ from clary.ports import Clock, Logs, Store
 _MANY = 10_000
 _TRIES = 20
 _SWEPT_AT_ONCE = 20
+_MAKING = 5.0  # seconds that a policy which was just put may lack alarms: they are made one after the other
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,7 +107,8 @@ class ScalingSubject:
         for key in ((place.kind, scope, place.name), (TARGET, scope, record.name)):
             self.followers.setdefault(key, set()).add(record.arn)
         held = await self._capacity(record, place)
-        policies = {each.arn: each.document for each in await self._parts(record, POLICY)}
+        parts = await self._parts(record, POLICY)
+        policies = {each.arn: each.document for each in parts}
         actions = {each.document["name"]: each.document for each in await self._parts(record, ACTION)}
         heard: dict[str, Heard] = {}
         steps: dict[str, float] = {}
@@ -118,9 +120,21 @@ class ScalingSubject:
                 steps[name] = 10.0 if alarms.period_of(alarm.document["request"]) < 60 else 60.0
             elif alarm is not None and alarm.status == alarms.StateValue.INSUFFICIENT_DATA:
                 silent.add(name)
+        missing = await self._missing(record, parts)
         wish = await self._wish(record)
         room = await self._room(record, place) if (heard or wish) and held is not None else None
-        return Seen(held, heard, steps, policies, actions, frozenset(silent), self._ports.timing, room, wish)
+        return Seen(held, heard, steps, policies, actions, frozenset(silent), self._ports.timing, room, wish, missing)
+
+    async def _missing(self, record: Record, policies: Sequence[Record]) -> dict[str, str]:
+        """Alarms of policies of this target that are there no more. Their return, and their end, wake it."""
+        found: dict[str, str] = {}
+        for policy in policies:
+            for name in policy.document.get("alarms", ()):
+                self.followers.setdefault((alarms.KIND, record.scope, name), set()).add(record.arn)
+                there = await self._ports.store.get(alarms.KIND, record.scope, name)
+                if there is None and self._ports.clock.now() - policy.modified >= _MAKING:
+                    found[name] = policy.arn
+        return found
 
     async def _room(self, record: Record, place: Place) -> Room | None:
         """Up to where the machine has room for it."""
