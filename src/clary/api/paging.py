@@ -50,6 +50,8 @@ def resume(call: Call, params: Params) -> After | None:
         raw = base64.urlsafe_b64decode(given.encode())
     except ValueError:
         raw = b""
+    if base64.urlsafe_b64encode(raw).decode() != given:  # base64 has several spellings of the same bytes; ours has one
+        raw = b""
     mac, body = raw[:_MAC], raw[_MAC:]
     if not body or not hmac.compare_digest(mac, _seal(call, params, body)):
         raise Invalid("Invalid NextToken: it is altered, or was made by a request with other filters.")
