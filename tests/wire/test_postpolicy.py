@@ -46,9 +46,14 @@ def test_accepts_what_botocore_signs(version: int, token: str | None) -> None:
     check_signature(fields, claim, key)
     assert check_conditions(fields, "bucket", time.time()) == (0, None)
     wrong: bytes | str = b"wrong" if version == 4 else "wrong"
-    for tampered, used in ((fields, wrong), ({**fields, "policy": fields["policy"][:-4] + "AAA="}, key)):
+    name = "x-amz-signature" if version == 4 else "signature"
+    for tampered, used in (
+        (fields, wrong),
+        ({**fields, "policy": fields["policy"][:-4] + "AAA="}, key),
+        ({**fields, name: "Ω" + fields[name][1:]}, key),
+    ):
         with pytest.raises(AuthError) as caught:
-            check_signature(tampered, claim, used)
+            check_signature(tampered, inspect(tampered) or claim, used)
         assert caught.value.code == "SignatureDoesNotMatch"
 
 

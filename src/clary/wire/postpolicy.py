@@ -46,7 +46,9 @@ def check_signature(fields: Mapping[str, str], claim: Claim, key: bytes | str) -
     """Raise AuthError unless the policy was signed: with the derived key (bytes) for SigV4, the secret (str) for SigV2."""
     if isinstance(key, bytes):
         wanted = hmac.digest(key, fields["policy"].encode(), "sha256").hex()
-        right = claim.version == 4 and hmac.compare_digest(wanted, claim.signature.lower())
+        right = claim.version == 4 and hmac.compare_digest(
+            wanted.encode(), claim.signature.lower().encode("utf-8", "replace")
+        )
     else:
         right = claim.version == 2 and matches(key, fields["policy"], claim.signature)
     if not right:
