@@ -91,6 +91,10 @@ async def test_roles_change(client: Client) -> None:
     assert "lambda" in role["AssumeRolePolicyDocument"]
     await client("UntagRole", RoleName="Trainer", TagKeys=["a"])
     assert (await client("ListRoleTags", RoleName="Trainer"))["Tags"] == [{"Key": "d", "Value": "e"}]
+    twice = [{"Key": "a", "Value": "1"}, {"Key": "A", "Value": "2"}]
+    for name, more in (("TagRole", {}), ("CreateRole", {"AssumeRolePolicyDocument": TRUST})):
+        code, message = await client.refused(name, RoleName="Trainer", Tags=twice, **more)
+        assert (code, message[:24]) == ("InvalidInput", "Duplicate tag keys found")
     for name, member in (("CreateRole", "AssumeRolePolicyDocument"), ("UpdateAssumeRolePolicy", "PolicyDocument")):
         bad = await client.refused(name, RoleName="Other", **{member: "{"})
         assert bad == ("MalformedPolicyDocument", "This policy contains invalid Json")
@@ -105,6 +109,8 @@ async def test_roles_are_listed_in_pages(client: Client) -> None:
     second = await client("ListRoles", MaxItems=2, Marker=first["Marker"])
     assert [role["RoleName"] for role in second["Roles"]] == ["Trainer"]
     assert not second["IsTruncated"]
+    _, message = await client.refused("ListRoles", Marker="abc")
+    assert message.startswith("Invalid Marker: ")
     team = await client("ListRoles", PathPrefix="/team/")
     assert [role["Arn"] for role in team["Roles"]] == [f"arn:aws:iam::{ACCOUNT}:role/team/{name}" for name in "AB"]
 

@@ -76,6 +76,10 @@ async def test_what_cannot_be_assumed(client: Client) -> None:
     assert await client.refused("AssumeRole", **own, DurationSeconds=7200) == "ValidationError"
     assert await client.refused("AssumeRole", **own, Policy="{}") == "ValidationError"
     assert await client.refused("AssumeRole", **{**own, "RoleArn": "arn:aws:iam::role"}) == "ValidationError"
+    other = {**own, "RoleArn": f"arn:aws:iam::{ACCOUNT}:role/Trainer"}
+    assert await client("AssumeRole", **other, DurationSeconds=7200)
+    assert await client.refused("AssumeRole", SESSION, **other, DurationSeconds=3601) == "ValidationError"
+    assert await client("AssumeRole", SESSION, **other, DurationSeconds=3600)
     foreign = {**own, "RoleArn": "arn:aws:iam::111111111111:role/Trainer"}
     assert await client.refused("AssumeRole", **foreign) == "AccessDenied"
 

@@ -6,7 +6,7 @@ their keys: `api/iam_users.py`.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 from urllib.parse import quote
@@ -36,6 +36,7 @@ PAGE = 100
 @operation("iam", "CreateRole")
 async def create_role(call: Call, params: Params) -> Params:
     document_of(params["AssumeRolePolicyDocument"], trust=True)
+    check_tags(params.get("Tags", ()))
     try:
         record = await call.store.add(new_role(call.scope.account, params, call.now))
     except AlreadyExists:
@@ -87,6 +88,7 @@ async def update_assume_role_policy(call: Call, params: Params) -> Params:
 
 @operation("iam", "TagRole")
 async def tag_role(call: Call, params: Params) -> Params:
+    check_tags(params["Tags"])
     record = await _role(call, params)
     tags = {tag["Key"]: tag for tag in (*record.document["tags"], *params["Tags"])}
     await _save(call, record, tags=list(tags.values()))
@@ -232,6 +234,13 @@ def document_of(text: str, *, trust: bool) -> Mapping[str, Any]:
         raise ApiError("MalformedPolicyDocument", error.message) from error
 
 
+def check_tags(tags: Sequence[Mapping[str, str]]) -> None:
+    """IAM takes each key once, whatever its case."""
+    keys = [tag["Key"].lower() for tag in tags]
+    if len(keys) != len(set(keys)):
+        raise Invalid("Duplicate tag keys found. Please note that Tag keys are case insensitive.")
+
+
 def encoded(document: str) -> str:
     """Policy documents are URL-encoded in answers (RFC 3986); SDKs decode them."""
     return quote(document, safe="")
@@ -241,14 +250,12 @@ async def listed(call: Call, params: Params, kind: str) -> tuple[list[Record], P
     """A page of records by name, with IAM's Marker."""
     bound = {key: value for key, value in params.items() if key not in ("Marker", "MaxItems")}
     bound["NextToken"] = params.get("Marker")
-    query = Query(
-        kind,
-        call.scope_of(kind),
-        sort_by="name",
-        descending=False,
-        limit=params.get("MaxItems", PAGE),
-        after=paging.resume(call, bound),
-    )
+    try:
+        after = paging.resume(call, bound)
+    except Invalid as error:
+        raise Invalid(error.message.replace("NextToken", "Marker")) from None
+    limit = params.get("MaxItems", PAGE)
+    query = Query(kind, call.scope_of(kind), sort_by="name", descending=False, limit=limit, after=after)
     records, more = await paging.page(call, bound, query)
     if not more:
         return records, {"IsTruncated": False}

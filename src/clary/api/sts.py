@@ -14,6 +14,7 @@ from clary.domain.roles import MAX_SESSION, assumed_arn, parse_assumed, parse_ro
 from clary.ports import Credential
 
 SESSION_SECONDS = 43_200  # GetSessionToken's default
+CHAINED_SECONDS = 3600  # the most that a session may give another one
 
 
 @operation("sts", "GetCallerIdentity")
@@ -36,6 +37,10 @@ async def assume_role(call: Call, params: Params) -> Params:
         if params.get(member):
             raise Invalid(f"{member} is not available here: sessions are not restricted further than their account.")
     seconds = params.get("DurationSeconds", MAX_SESSION)
+    if seconds > CHAINED_SECONDS and parse_assumed(call.principal):
+        raise Invalid(
+            "The requested DurationSeconds exceeds the 1 hour session limit for roles assumed by role chaining"
+        )
     record = await call.store.get("role", call.scope_of("role"), name)
     if record is not None and seconds > record.document["request"]["MaxSessionDuration"]:
         raise Invalid("The requested DurationSeconds exceeds the MaxSessionDuration set for this role.")

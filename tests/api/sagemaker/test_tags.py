@@ -32,6 +32,8 @@ async def test_either_spelling_of_the_name_finds_it(ask: Any, model: str) -> Non
 async def test_errors(ask: Any, model: str) -> None:
     with pytest.raises(NotFound, match=r'Could not find model "arn:.*/other"'):
         await ask("ListTags", ResourceArn=ARN[:-1] + "other")
+    with pytest.raises(NotFound, match="Could not find model"):
+        await ask("ListTags", ResourceArn=model, _region="us-east-1")
     with pytest.raises(Denied, match="not authorized to perform: sagemaker:ListTags"):
         await ask("ListTags", ResourceArn=model, _account="111111111111")
     with pytest.raises(Invalid, match="at most 50"):

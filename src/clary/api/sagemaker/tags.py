@@ -23,7 +23,7 @@ async def _find(call: Call, arn: str) -> Record:
             f"identity-based policy allows the sagemaker:{call.operation} action"
         )
     record = await call.store.by_arn(f"arn:{partition}:{service}:{region}:{account}:{tail.lower()}")
-    if record is None or service != "sagemaker":
+    if record is None or service != "sagemaker" or region != call.scope.region:
         kind = next((k for k in KINDS.values() if k.tail == tail.split("/")[0]), None)
         raise NotFound(f'Could not find {kind.label if kind else "resource"} "{arn}".')
     return record
