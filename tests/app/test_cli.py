@@ -107,7 +107,27 @@ def test_wrong_usage_and_bad_settings(tmp_path: Path) -> None:
     assert clary("completion", "fish").returncode == output.USAGE
     done = clary("config", "--dir", str(tmp_path), CLARY_PORT="x")
     assert done.returncode == output.FAILED
-    assert done.stderr == "clary: CLARY_PORT takes a whole number, not 'x'\n"
+    assert done.stderr == "clary: CLARY_PORT takes a whole number, 0 or more, not 'x'\n"
+
+
+@pytest.mark.parametrize("command", [["config"], ["config", "--json"], ["completion", "bash"]])
+def test_a_reader_that_goes_away_is_no_failure(tmp_path: Path, command: list[str]) -> None:
+    reading, writing = os.pipe()
+    os.close(reading)
+    argv = [sys.executable, "-c", "from clary.app.cli import main; main()", *command]
+    kept = {**os.environ, "CLARY_DIR": str(tmp_path)}
+    done = subprocess.run(argv, stdout=writing, stderr=subprocess.PIPE, env=kept, timeout=60, check=False)
+    os.close(writing)
+    assert (done.returncode, done.stderr) == (0, b"")
+
+
+def test_a_terminal_without_unicode_gets_escapes(tmp_path: Path) -> None:
+    (tmp_path / "clary.toml").write_text('bucket = "d\u00e9p\u00f4t"\n')
+    done = clary("config", "--dir", str(tmp_path), "--json", PYTHONIOENCODING="ascii")
+    assert done.returncode == 0, done.stderr
+    assert {row["name"]: row["value"] for row in json.loads(done.stdout)}["bucket"] == "d\u00e9p\u00f4t"
+    assert '"d\\u00e9p\\u00f4t"' in clary("config", "--dir", str(tmp_path), PYTHONIOENCODING="ascii").stdout
+    assert "no Clary runs on /d\\xe9" in clary("status", "--dir", "/d\u00e9", PYTHONIOENCODING="ascii").stderr
 
 
 def test_status_as_json_without_a_clary(tmp_path: Path) -> None:
@@ -199,6 +219,12 @@ def test_env_in_other_forms(tmp_path: Path) -> None:
     assert f"%env AWS_ACCESS_KEY_ID={values['AWS_ACCESS_KEY_ID']}" in lines
 
 
+def test_a_region_is_a_name_and_no_path(tmp_path: Path) -> None:
+    done = clary("env", "--dir", started(tmp_path), "--region", "../../elsewhere")
+    assert (done.returncode, done.stdout) == (output.USAGE, "")
+    assert done.stderr == "clary: --region takes a name such as eu-west-1, not '../../elsewhere'\n"
+
+
 def test_env_with_tls_names_the_certificate(tmp_path: Path) -> None:
     folder = started(tmp_path)
     variables = {"CLARY_TLS_CERT": "/x/cert.pem", "CLARY_TLS_KEY": "/x/key.pem"}
@@ -223,7 +249,7 @@ def test_a_profile_is_written_beside_others(tmp_path: Path) -> None:
     assert (home / ".aws" / "config").read_text().startswith("# mine\n")
     assert credentials["local"]["aws_access_key_id"].startswith("AKIA")
     assert (home / ".aws" / "credentials").stat().st_mode & 0o777 == 0o600
-    assert clary("env", "--dir", folder, "--profile", "a]\n[b", HOME=str(home)).returncode == output.FAILED
+    assert clary("env", "--dir", folder, "--profile", "a]\n[b", HOME=str(home)).returncode == output.USAGE
 
 
 @pytest.mark.parametrize(

@@ -28,7 +28,10 @@ def test_a_flag_beats_the_environment_which_beats_the_file(tmp_path: Path) -> No
         ({"tls_cert": "x.pem"}, {}, "go together"),
         ({"port": 70000}, {}, "--port is from 0 to 65535"),
         ({"s3_endpoint": "http://other"}, {}, "needs 's3_access_key'"),
-        ({"account": "12"}, {}, "12 digits"),
+        ({"account": "12"}, {}, "--account is 12 digits"),
+        ({}, {"CLARY_ACCOUNT": "١٢٣٤٥٦٧٨٩٠١٢"}, "CLARY_ACCOUNT is 12 digits"),
+        ({}, {"CLARY_REGION": "../elsewhere"}, "CLARY_REGION is a name such as eu-west-1, not '../elsewhere'"),
+        ({}, {"CLARY_FRONTS": "-1"}, "CLARY_FRONTS takes a whole number, 0 or more, not '-1'"),
         ({"rollback_on_regression": "1"}, {}, "--rollback-on-regression must be a false alarm rate above 0"),
         ({"datapoint_disk": 1000}, {}, "--datapoint-disk is at least 67108864"),
         ({"colour": "red"}, {}, "there is no setting 'colour'; there are: dir, host,"),
@@ -50,6 +53,24 @@ def test_a_variable_that_sets_nothing_is_noticed() -> None:
 def test_a_broken_file_names_itself(tmp_path: Path) -> None:
     (tmp_path / "clary.toml").write_text("port = \n")
     with pytest.raises(SettingError, match=r"clary\.toml: not valid TOML"):
+        load({"dir": str(tmp_path)}, {})
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        (b"port = true", "'port' takes a whole number, 0 or more, not True"),
+        (b"port = 4600.7", "'port' takes a whole number, 0 or more, not 4600.7"),
+        (b"allowed_hosts = 5", "'allowed_hosts' takes texts, separated by commas, not 5"),
+        (b"allowed_hosts = [1]", r"'allowed_hosts' takes texts, separated by commas, not \[1\]"),
+        (b"host = ['a']", r"'host' takes text, not \['a'\]"),
+        (b"host = true", "'host' takes text, not True"),
+        (b"host = '\xe9'", "not valid TOML"),
+    ],
+)
+def test_a_file_s_values_have_types(tmp_path: Path, text: bytes, words: str) -> None:
+    (tmp_path / "clary.toml").write_bytes(text)
+    with pytest.raises(SettingError, match=words):
         load({"dir": str(tmp_path)}, {})
 
 

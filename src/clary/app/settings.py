@@ -11,6 +11,7 @@ import difflib
 import hashlib
 import json
 import os
+import re
 import shlex
 import tomllib
 from collections.abc import Mapping
@@ -26,6 +27,7 @@ from clary.domain.topics import check_prefix
 SOCKET_PATH_LIMIT = 107  # sun_path holds 108 bytes with its NUL (unix(7))
 LONGEST_SOCKET = "workers/front-999.sock"
 MIB = 1 << 20
+REGION = re.compile("[a-z0-9][a-z0-9-]{0,62}")  # any such name is a namespace
 LEAST_DATAPOINTS = 64 * MIB  # a log that is not merged yet takes half of it
 
 
@@ -271,7 +273,7 @@ def _toml(path: str) -> dict[str, Any]:
             return tomllib.load(file)
     except FileNotFoundError:
         return {}
-    except tomllib.TOMLDecodeError as error:
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise SettingError(f"{path}: not valid TOML: {error}") from error
 
 
@@ -296,12 +298,19 @@ def _convert(name: str, value: Any, origin: str) -> Any:
         return words[str(value).lower()]
     if wanted is int:
         try:
-            return int(value)
+            number = int(value)
         except (TypeError, ValueError):
             raise problem from None
+        if isinstance(value, bool | float) or number < 0:
+            raise problem
+        return number
     if wanted == tuple[str, ...]:
-        parts = value.split(",") if isinstance(value, str) else list(value)
-        return tuple(str(part).strip() for part in parts if str(part).strip())
+        parts = value.split(",") if isinstance(value, str) else value
+        if not isinstance(parts, list | tuple) or not all(isinstance(part, str) for part in parts):
+            raise problem
+        return tuple(part.strip() for part in parts if part.strip())
+    if not isinstance(value, str | int | float | os.PathLike) or isinstance(value, bool):
+        raise problem
     return str(value)
 
 
@@ -325,7 +334,8 @@ def strangers(environment: Mapping[str, str]) -> list[str]:
 
 
 def _words(wanted: Any) -> str:
-    return {bool: "true or false", int: "a whole number"}.get(wanted, "text")
+    names = {bool: "true or false", int: "a whole number, 0 or more", tuple[str, ...]: "texts, separated by commas"}
+    return names.get(wanted, "text")
 
 
 _PATHS = frozenset({"tls_cert", "tls_key", "environments", "nginx"})
@@ -371,5 +381,9 @@ def _check(settings: Settings) -> None:
             check_prefix(prefix)
     except Invalid as error:
         raise SettingError(f"{_place('subscribers', settings.sources['subscribers'])}: {error.message}") from None
-    if not (settings.account.isdigit() and len(settings.account) == 12):
-        raise SettingError(f"'account' is 12 digits, not {settings.account!r}")
+    if not re.fullmatch("[0-9]{12}", settings.account):
+        raise SettingError(f"{_place('account', settings.sources['account'])} is 12 digits, not {settings.account!r}")
+    if not REGION.fullmatch(settings.region):
+        raise SettingError(
+            f"{_place('region', settings.sources['region'])} is a name such as eu-west-1, not {settings.region!r}"
+        )

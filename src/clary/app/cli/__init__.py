@@ -7,6 +7,7 @@ is no such thing; 5 `clary doctor` found something that must be fixed; 130 inter
 
 from __future__ import annotations
 
+import io
 import os
 import sys
 
@@ -15,14 +16,17 @@ from clary.domain.errors import ClaryError
 
 def main() -> None:
     from clary.app.cli.commands import app
-    from clary.app.cli.output import explain
+    from clary.app.cli.output import NobodyReads, explain
 
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")  # a terminal that lacks a letter is no reason to fail
     try:
         app()
     except KeyboardInterrupt:
         sys.exit(130)
-    except BrokenPipeError:
-        # The reader (head, less) is gone: what Python still holds must not be written at exit.
+    except NobodyReads:
+        # What Python still holds must not be written at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(0)
     except (ClaryError, RuntimeError, ValueError, OSError) as error:

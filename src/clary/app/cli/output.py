@@ -24,6 +24,10 @@ class Refused(RuntimeError):
         self.code = code
 
 
+class NobodyReads(Exception):
+    """Whoever read our output (head, less) has ended. No OSError: Typer has an answer of its own to those, exit code 1."""
+
+
 def explain(error: Exception) -> int:
     """Say in one line what went wrong; the exit code. Raises what nobody foresaw."""
     from clary.app.settings import SettingError
@@ -49,11 +53,15 @@ def plain(text: str) -> str:
 
 def say_json(value: Any) -> None:
     """One JSON document on standard output."""
-    print(json.dumps(value, indent=None if not sys.stdout.isatty() else 2, default=str, ensure_ascii=False))
+    narrow = (sys.stdout.encoding or "").lower().replace("-", "") != "utf8"
+    say(json.dumps(value, indent=2 if sys.stdout.isatty() else None, default=str, ensure_ascii=narrow))
 
 
 def say(text: str = "") -> None:
-    print(text, flush=True)
+    try:
+        print(text, flush=True)
+    except BrokenPipeError:
+        raise NobodyReads from None
 
 
 def warn(text: str) -> None:

@@ -24,7 +24,7 @@ class Site:
 
     def of(self, account: str) -> Site:
         """The same Clary for another account. Refused when that cannot be one."""
-        if not (account.isdigit() and len(account) == 12):
+        if not (account.isascii() and account.isdigit() and len(account) == 12):
             raise Refused(f"an account is 12 digits, not {account!r}", USAGE)
         return replace(self, settings=replace(self.settings, account=account), account=account)
 
