@@ -21,7 +21,6 @@ PARAMETERS = {
     "eta": "0.3",
     "eval_metric": "logloss",
 }
-NAME = "demo"
 
 
 class Demo:
@@ -32,7 +31,9 @@ class Demo:
         self.runtime, self.logs = clients("sagemaker-runtime"), clients("logs")
         self.region, self.bucket, self.role, self.say = region, bucket, role, say
         self.image = IMAGE.format(region=region)
+        self.name = f"demo-{time.strftime('%Y%m%d-%H%M%S')}"  # nothing of the user's is called so
         self.seconds: dict[str, float] = {}
+        self.undo: list[Callable[[], Any]] = []  # what removes that which was made, in the order of making
 
     @contextmanager
     def step(self, name: str) -> Iterator[None]:
@@ -43,57 +44,63 @@ class Demo:
     def run(self) -> Mapping[str, Any]:
         """All steps; {"accuracy", "seconds": {step: s}, "log": last lines}."""
         train, held_back = split()
-        with self.step("upload to S3"):
-            self.upload(train)
-        with self.step("train XGBoost"):
-            artifact = self.train()
-        with self.step("read the training logs"):
-            lines = self.read_logs()
-        with self.step("deploy an endpoint"):
-            self.deploy(artifact)
-        with self.step("predict"):
-            accuracy = self.predict(held_back)
-        with self.step("clean up"):
-            self.clean()
+        try:
+            with self.step("upload to S3"):
+                self.upload(train)
+            with self.step("train XGBoost"):
+                artifact = self.train()
+            with self.step("read the training logs"):
+                lines = self.read_logs()
+            with self.step("deploy an endpoint"):
+                self.deploy(artifact)
+            with self.step("predict"):
+                accuracy = self.predict(held_back)
+        finally:
+            with self.step("clean up"):
+                self.clean()
         return {"accuracy": accuracy, "seconds": self.seconds, "log": lines}
 
     def upload(self, rows: list[str]) -> None:
-        where = {"LocationConstraint": self.region}
-        options = {} if self.region == "us-east-1" else {"CreateBucketConfiguration": where}
-        self.s3.create_bucket(Bucket=self.bucket, **options)
+        if self.bucket not in {bucket["Name"] for bucket in self.s3.list_buckets()["Buckets"]}:
+            where = {"LocationConstraint": self.region}
+            options = {} if self.region == "us-east-1" else {"CreateBucketConfiguration": where}
+            self.s3.create_bucket(Bucket=self.bucket, **options)
+            self.undo.append(lambda: self.s3.delete_bucket(Bucket=self.bucket))
+        self.undo.append(self.remove_objects)
         cut = len(rows) * 4 // 5
         for channel, part in (("train", rows[:cut]), ("validation", rows[cut:])):
-            self.s3.put_object(Bucket=self.bucket, Key=f"{NAME}/{channel}/data.csv", Body="".join(part).encode())
-        self.say(f"{len(rows)} rows are in s3://{self.bucket}/{NAME}/")
+            self.s3.put_object(Bucket=self.bucket, Key=f"{self.name}/{channel}/data.csv", Body="".join(part).encode())
+        self.say(f"{len(rows)} rows are in s3://{self.bucket}/{self.name}/")
 
     def train(self) -> str:
         def channel(name: str) -> dict[str, Any]:
             source = {
                 "S3DataType": "S3Prefix",
-                "S3Uri": f"s3://{self.bucket}/{NAME}/{name}",
+                "S3Uri": f"s3://{self.bucket}/{self.name}/{name}",
                 "S3DataDistributionType": "FullyReplicated",
             }
             return {"ChannelName": name, "ContentType": "text/csv", "DataSource": {"S3DataSource": source}}
 
         self.sagemaker.create_training_job(
-            TrainingJobName=NAME,
+            TrainingJobName=self.name,
             RoleArn=self.role,
             HyperParameters=PARAMETERS,
             AlgorithmSpecification={"TrainingImage": self.image, "TrainingInputMode": "File"},
             InputDataConfig=[channel("train"), channel("validation")],
-            OutputDataConfig={"S3OutputPath": f"s3://{self.bucket}/{NAME}/output"},
+            OutputDataConfig={"S3OutputPath": f"s3://{self.bucket}/{self.name}/output"},
             ResourceConfig={"InstanceType": "ml.m5.large", "InstanceCount": 1, "VolumeSizeInGB": 5},
             StoppingCondition={"MaxRuntimeInSeconds": 600},
         )
-        self.sagemaker.get_waiter("training_job_completed_or_stopped").wait(TrainingJobName=NAME)
-        job = self.sagemaker.describe_training_job(TrainingJobName=NAME)
+        self.undo.append(self.remove_job)
+        self.wait_for_job()
+        job = self.sagemaker.describe_training_job(TrainingJobName=self.name)
         metrics = ", ".join(f"{m['MetricName']} {m['Value']:.4f}" for m in job.get("FinalMetricDataList", []))
         self.say(f"{job['TrainingJobStatus']}; {metrics}")
         return str(job["ModelArtifacts"]["S3ModelArtifacts"])
 
     def read_logs(self) -> list[str]:
         group = "/aws/sagemaker/TrainingJobs"
-        streams = self.logs.describe_log_streams(logGroupName=group, logStreamNamePrefix=f"{NAME}/")["logStreams"]
+        streams = self.logs.describe_log_streams(logGroupName=group, logStreamNamePrefix=f"{self.name}/")["logStreams"]
         events = self.logs.get_log_events(
             logGroupName=group, logStreamName=streams[0]["logStreamName"], startFromHead=True
         )["events"]
@@ -104,32 +111,54 @@ class Demo:
 
     def deploy(self, artifact: str) -> None:
         container = {"Image": self.image, "ModelDataUrl": artifact}
-        self.sagemaker.create_model(ModelName=NAME, ExecutionRoleArn=self.role, PrimaryContainer=container)
+        self.sagemaker.create_model(ModelName=self.name, ExecutionRoleArn=self.role, PrimaryContainer=container)
+        self.undo.append(lambda: self.sagemaker.delete_model(ModelName=self.name))
         variant = {
             "VariantName": "AllTraffic",
-            "ModelName": NAME,
+            "ModelName": self.name,
             "InitialInstanceCount": 1,
             "InstanceType": "ml.m5.large",
         }
-        self.sagemaker.create_endpoint_config(EndpointConfigName=NAME, ProductionVariants=[variant])
-        self.sagemaker.create_endpoint(EndpointName=NAME, EndpointConfigName=NAME)
-        self.sagemaker.get_waiter("endpoint_in_service").wait(EndpointName=NAME)
-        self.say(f"endpoint {NAME} is InService")
+        self.sagemaker.create_endpoint_config(EndpointConfigName=self.name, ProductionVariants=[variant])
+        self.undo.append(lambda: self.sagemaker.delete_endpoint_config(EndpointConfigName=self.name))
+        self.sagemaker.create_endpoint(EndpointName=self.name, EndpointConfigName=self.name)
+        self.undo.append(self.remove_endpoint)
+        self.sagemaker.get_waiter("endpoint_in_service").wait(EndpointName=self.name)
+        self.say(f"endpoint {self.name} is InService")
 
     def predict(self, rows: list[str]) -> float:
         truth = [row.partition(",")[0] for row in rows]
         body = "".join(row.partition(",")[2] for row in rows)
-        answer = self.runtime.invoke_endpoint(EndpointName=NAME, ContentType="text/csv", Accept="text/csv", Body=body)
+        answer = self.runtime.invoke_endpoint(
+            EndpointName=self.name, ContentType="text/csv", Accept="text/csv", Body=body
+        )
         scores = [float(word) for word in answer["Body"].read().decode().replace("\n", ",").split(",") if word]
         right = sum((score > 0.5) == (label == "1") for score, label in zip(scores, truth, strict=True))
         self.say(f"{right} of {len(rows)} held-back rows predicted right: accuracy {right / len(rows):.3f}")
         return right / len(rows)
 
     def clean(self) -> None:
-        self.sagemaker.delete_endpoint(EndpointName=NAME)
-        self.sagemaker.get_waiter("endpoint_deleted").wait(EndpointName=NAME)
-        self.sagemaker.delete_endpoint_config(EndpointConfigName=NAME)
-        self.sagemaker.delete_model(ModelName=NAME)
+        while self.undo:
+            self.undo.pop()()
+
+    def remove_objects(self) -> None:
+        listed = self.s3.list_objects_v2(Bucket=self.bucket, Prefix=f"{self.name}/").get("Contents", [])
+        for item in listed:
+            self.s3.delete_object(Bucket=self.bucket, Key=item["Key"])
+
+    def wait_for_job(self) -> None:
+        self.sagemaker.get_waiter("training_job_completed_or_stopped").wait(TrainingJobName=self.name)
+
+    def remove_job(self) -> None:
+        job = self.sagemaker.describe_training_job(TrainingJobName=self.name)
+        if job["TrainingJobStatus"] == "InProgress":  # somebody gave up waiting
+            self.sagemaker.stop_training_job(TrainingJobName=self.name)
+            self.wait_for_job()
+        self.sagemaker.delete_training_job(TrainingJobName=self.name)
+
+    def remove_endpoint(self) -> None:
+        self.sagemaker.delete_endpoint(EndpointName=self.name)
+        self.sagemaker.get_waiter("endpoint_deleted").wait(EndpointName=self.name)
 
 
 def split() -> tuple[list[str], list[str]]:

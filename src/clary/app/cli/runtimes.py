@@ -16,7 +16,7 @@ from clary.app.workloads import backend
 from clary.backends.image_names import ImageNames
 from clary.backends.images import repository
 from clary.backends.runtimes import UvRuntimes, create
-from clary.ports import Runtime
+from clary.ports import Environment, Runtime
 
 _REPOSITORY = re.compile(r"[a-z0-9]+(?:(?:[._]|__|-+)[a-z0-9]+)*")  # as registries have them
 
@@ -65,14 +65,19 @@ def build(directory: str | None, names: Sequence[str], *, as_json: bool) -> None
     rows = []
     for runtime in dict.fromkeys(chosen):
         began = time.monotonic()
-        with _progress(runtime.name, quiet=as_json) as log:
-            environment = asyncio.run(runtimes.ensure(runtime, log=log))
+        environment = ensure(runtimes, runtime, quiet=as_json)
         took = round(time.monotonic() - began, 1)
         rows.append({"name": runtime.name, "path": environment.path, "seconds": took})
         if not as_json:
             say(f"{runtime.name} is built ({took:g} s)")
     if as_json:
         say_json(rows)
+
+
+def ensure(runtimes: UvRuntimes, runtime: Runtime, *, quiet: bool) -> Environment:
+    """Its environment, which is built when it is not there yet."""
+    with _progress(runtime.name, quiet=quiet) as log:
+        return asyncio.run(runtimes.ensure(runtime, log=log))
 
 
 def add(directory: str | None, image: str, name: str, *, as_json: bool) -> None:
