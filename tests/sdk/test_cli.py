@@ -13,6 +13,7 @@ import urllib.request
 from collections.abc import Callable
 from pathlib import Path
 
+import boto3
 import pytest
 from tests.sdk.conftest import Server
 
@@ -121,3 +122,50 @@ def test_a_start_without_hope_ends_soon_and_says_why(tmp_path: Path) -> None:
     assert (done.returncode, done.stdout) == (1, "")
     assert done.stderr.startswith("clary: nginx ended with exit code 1; see ")
     assert done.stderr.count("\n") == 1
+
+
+@pytest.mark.slow
+def test_the_demo_in_a_folder_of_ones_own_leaves_nothing_behind(server: Server) -> None:
+    """Twice: what the first made must not be in the way of the second."""
+    for _ in range(2):
+        done = clary(server, "demo", "--json")
+        assert done.returncode == 0, done.stderr
+        shown = json.loads(done.stdout)
+        assert shown["accuracy"] > 0.9
+        assert {"upload to S3", "train XGBoost", "deploy an endpoint", "predict", "clean up"} <= set(shown["seconds"])
+    sagemaker, s3 = server.client("sagemaker"), server.client("s3")
+    for kind, members in (
+        ("training_jobs", "TrainingJobSummaries"),
+        ("models", "Models"),
+        ("endpoint_configs", "EndpointConfigs"),
+        ("endpoints", "Endpoints"),
+    ):
+        assert getattr(sagemaker, f"list_{kind}")(NameContains="demo-")[members] == [], kind
+    for bucket in s3.list_buckets()["Buckets"]:
+        assert "Contents" not in s3.list_objects_v2(Bucket=bucket["Name"], Prefix="demo-")
+
+
+def test_a_demo_that_fails_says_why_in_one_line(server: Server) -> None:
+    """Its bucket is another account's."""
+    owner = json.loads(clary(server, "env", "--json", "--account", "222233334444").stdout)
+    keys = {"aws_access_key_id": owner["AWS_ACCESS_KEY_ID"], "aws_secret_access_key": owner["AWS_SECRET_ACCESS_KEY"]}
+    other = boto3.client("s3", region_name="us-east-1", endpoint_url=server.settings.endpoint, **keys)
+    other.create_bucket(Bucket="taken-by-another")
+    argv = [sys.executable, "-c", DEMO, server.settings.dir, "taken-by-another"]
+    done = server.run(argv)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr.startswith("clary: the demo failed: An error occurred (BucketAlreadyExists)")
+    assert done.stderr.count("\n") == 1
+
+
+DEMO = """
+import sys
+from dataclasses import replace
+from clary.app.cli import demo, output, site
+here = site.find(sys.argv[1])
+here = replace(here, settings=replace(here.settings, bucket=sys.argv[2]))
+try:
+    demo._run(here, quiet=True)
+except output.Refused as error:
+    sys.exit(output.explain(error))
+"""
