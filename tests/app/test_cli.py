@@ -7,6 +7,7 @@ import json
 import os
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -102,6 +103,36 @@ def test_a_command_that_needs_a_clary_says_so(tmp_path: Path, command: list[str]
     assert not (tmp_path / "none").exists()
 
 
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (["sttaus"], "no such command 'sttaus'. Did you mean 'status'? (`clary --help` tells more)"),
+        (["logs"], "missing argument 'resource' (`clary logs --help` tells more)"),
+        (["runtime", "foo"], "no such command 'foo' (`clary runtime --help` tells more)"),
+        (["up", "--port", "99999"], "--port is from 0 to 65535, not 99999"),
+        (["env", "--region", "a b", "--dir", "{state}"], "--region takes a name such as eu-west-1, not 'a b'"),
+    ],
+)
+def test_wrong_usage_is_told_in_one_line(tmp_path: Path, words: list[str], told: str) -> None:
+    done = clary(*(word.format(state=started(tmp_path)) for word in words), CLARY_DIR=str(tmp_path / "none"))
+    assert (done.returncode, done.stdout, done.stderr) == (output.USAGE, "", f"clary: {told}\n")
+
+
+def test_a_command_of_commands_shows_its_help() -> None:
+    for command in ([], ["runtime"]):
+        done = clary(*command)
+        assert (done.returncode, "Usage: " in done.stdout + done.stderr) == (output.USAGE, True)
+    assert clary("--version").stdout.startswith("clary 0.")
+
+
+def test_an_interrupted_command_ends_with_130(tmp_path: Path) -> None:
+    code = "from clary.app.cli import commands, listing, main\ndef no(*a, **k): raise KeyboardInterrupt\nlisting.config = no\nmain()"
+    done = subprocess.run(
+        [sys.executable, "-c", code, "config"], capture_output=True, text=True, timeout=60, check=False
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (130, "", "")
+
+
 def test_wrong_usage_and_bad_settings(tmp_path: Path) -> None:
     assert clary("nonsense").returncode == output.USAGE
     assert clary("completion", "fish").returncode == output.USAGE
@@ -167,11 +198,23 @@ def test_completion(shell: str) -> None:
     assert json.loads(clary("completion", shell, "--json").stdout)["shell"] == shell
 
 
+def test_completion_knows_commands_options_and_values() -> None:
+    for line, wanted in (
+        ("clary sta", "status"),
+        ("clary up --de", "--detach"),
+        ("clary runtime b", "build"),
+        ("clary export --as t", "terraform"),
+        ("clary completion z", "zsh"),
+    ):
+        words = {"COMP_WORDS": "\n".join(line.split()), "COMP_CWORD": str(line.count(" "))}
+        assert clary(_CLARY_COMPLETE="complete_bash", **words).stdout.split() == [wanted]
+
+
 # -- env ---------------------------------------------------------------------------------------------------------------------------
 
 
 def started(tmp_path: Path) -> str:
-    (tmp_path / "state" / "keys").mkdir(parents=True)
+    (tmp_path / "state" / "keys").mkdir(parents=True, exist_ok=True)
     return str(tmp_path / "state")
 
 
@@ -435,6 +478,14 @@ def test_the_live_block() -> None:
 def test_nothing_drives_the_terminal() -> None:
     assert output.plain("a\x1b[31mb\r\nc\td\x07\x9b2J") == "a\\x1b[31mb\\x0d\\x0ac\td\\x07\\x9b2J"
     assert output.table(("a", "n"), [("x\x1b", 1), ("yy", 20)]) == "A       N\nx\\x1b   1\nyy     20"
+
+
+@pytest.mark.parametrize(
+    ("ago", "wanted"), [(0, "12:00:00.007"), (11 * 3600, "01:00:00.007"), (13 * 3600, "2026-11-26 23:00:00.007")]
+)
+def test_the_date_is_told_where_it_is_not_today_s(ago: int, wanted: str) -> None:
+    now = time.mktime((2026, 11, 27, 12, 0, 0, 0, 0, -1))
+    assert output.clock(int(now - ago) * 1000 + 7, now) == wanted
 
 
 @pytest.mark.parametrize(

@@ -98,14 +98,24 @@ def test_what_is_not_there(server: Server) -> None:
     assert (done.returncode, done.stdout) == (4, "")
     assert (
         done.stderr
-        == "clary: there is no job, endpoint or inference component 'nothing': `clary ps --all` lists what there is\n"
+        == f"clary: there is no job, endpoint or inference component 'nothing': `clary ps --all --dir {server.settings.dir}` "
+        "lists what there is\n"
     )
+
+
+@pytest.mark.parametrize("command", ["rollout", "scaling", "shadow"])
+def test_no_such_endpoint(server: Server, command: str) -> None:
+    done = clary(server, command, "nothing")
+    assert (done.returncode, done.stdout) == (4, "")
+    wanted = f"there is no endpoint 'nothing': `clary ps --dir {server.settings.dir}` lists endpoints"
+    assert done.stderr == f"clary: {wanted}\n"
 
 
 def test_a_second_clary_on_the_same_folder_is_refused(server: Server) -> None:
     done = clary(server, "up", "--detach", "--port", "0")
     assert done.returncode == 1
     assert "is in use by pid" in done.stderr
+    assert f"`clary down --dir {server.settings.dir}` ends it" in done.stderr
 
 
 def test_down_ends_it_and_says_so(start: Callable[..., Server]) -> None:

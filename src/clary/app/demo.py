@@ -10,8 +10,10 @@ import importlib.resources
 import random
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
+
+from botocore.exceptions import WaiterError
 
 IMAGE = "683313688378.dkr.ecr.{region}.amazonaws.com/sagemaker-xgboost:1.7-1"
 PARAMETERS = {
@@ -123,7 +125,7 @@ class Demo:
         self.undo.append(lambda: self.sagemaker.delete_endpoint_config(EndpointConfigName=self.name))
         self.sagemaker.create_endpoint(EndpointName=self.name, EndpointConfigName=self.name)
         self.undo.append(self.remove_endpoint)
-        self.sagemaker.get_waiter("endpoint_in_service").wait(EndpointName=self.name)
+        self.wait_for_endpoint()
         self.say(f"endpoint {self.name} is InService")
 
     def predict(self, rows: list[str]) -> float:
@@ -156,7 +158,12 @@ class Demo:
             self.wait_for_job()
         self.sagemaker.delete_training_job(TrainingJobName=self.name)
 
+    def wait_for_endpoint(self) -> None:
+        self.sagemaker.get_waiter("endpoint_in_service").wait(EndpointName=self.name)
+
     def remove_endpoint(self) -> None:
+        with suppress(WaiterError):  # one that is still Creating cannot be deleted yet; one that Failed can
+            self.wait_for_endpoint()
         self.sagemaker.delete_endpoint(EndpointName=self.name)
         self.sagemaker.get_waiter("endpoint_deleted").wait(EndpointName=self.name)
 

@@ -153,6 +153,7 @@ class Lock:
 
     def __init__(self, settings: Settings) -> None:
         self._path = settings.root / "clary.lock"
+        self._down = f"clary down{settings.dir_option}"
         self._file: int | None = None
 
     @property
@@ -171,7 +172,7 @@ class Lock:
             holder = holding(self._path)
             who = f"pid {holder['pid']} at {holder['endpoint']}" if holder else "another process"
             raise Unavailable(
-                f"{self._path.parent} is in use by {who}: `clary down` ends it, --dir names another folder"
+                f"{self._path.parent} is in use by {who}: `{self._down}` ends it, --dir names another folder"
             ) from None
         self._file = file
         self.tell(facts)

@@ -8,7 +8,8 @@ import typer
 
 EPILOG = (
     "Settings come from clary.toml in the state folder, CLARY_* variables and flags, the later ones weigh more. "
-    "Exit codes: 0 done, 1 failed, 2 wrong usage, 3 Clary does not run, 4 no such thing, 5 doctor found a fault."
+    "Exit codes: 0 done, 1 failed, 2 wrong usage, 3 Clary does not run, 4 no such thing, 5 doctor found a fault, "
+    "130 interrupted."
 )
 
 app = typer.Typer(
@@ -22,6 +23,32 @@ app = typer.Typer(
 )
 runtime = typer.Typer(help="The environments behind image names.", no_args_is_help=True, rich_markup_mode=None)
 app.add_typer(runtime, name="runtime")
+
+
+def _version(asked: bool) -> None:
+    if asked:
+        from importlib.metadata import version
+
+        typer.echo(f"clary {version('clary')}")
+        raise typer.Exit
+
+
+@app.callback()
+def _common(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version and exit.")
+    ] = False,
+) -> None:
+    pass
+
+
+def _forms() -> list[str]:
+    return ["boto3", "cli", "terraform"]
+
+
+def _shells() -> list[str]:
+    return ["bash", "zsh"]
+
 
 Dir = Annotated[str | None, typer.Option("--dir", help="State folder.", show_default=False)]
 Json = Annotated[bool, typer.Option("--json", help="Answer as one JSON document.")]
@@ -96,7 +123,10 @@ def shell(
     region: Annotated[str | None, typer.Option(help="Region to name.")] = None,
     json: Annotated[bool, typer.Option("--json", help="Print what would be run, as JSON.")] = False,
 ) -> None:
-    """A shell (or -- COMMAND) like a SageMaker notebook's; with JOB, in a failed job's sandbox."""
+    """A notebook's shell (or -- COMMAND), or a failed job's sandbox.
+
+    Without JOB: your own shell, in which AWS clients and official notebooks reach this Clary as they are.
+    """
     import sys
 
     from clary.app.cli import shell as shells
@@ -200,7 +230,7 @@ def why(
     directory: Dir = None,
     json: Json = False,
 ) -> None:
-    """Why an endpoint has its size: each decision of scaling, what it saw, what was done."""
+    """Why an endpoint has its size: each decision, in sentences."""
     from clary.app.cli import why as telling
 
     telling.why(directory, endpoint, variant, since, as_json=json)
@@ -231,7 +261,7 @@ def config(directory: Dir = None, json: Json = False) -> None:
 
 @app.command()
 def capacity(directory: Dir = None, json: Json = False) -> None:
-    """The machine: who holds what of it, what is free, who waits and why."""
+    """The machine: who holds what, what is free, who waits."""
     from clary.app.cli import capacity as room
 
     room.capacity(directory, as_json=json)
@@ -268,7 +298,7 @@ def demo(
 @app.command()
 def export(
     resource: Annotated[str, typer.Argument(help="An ARN, KIND/NAME or a name.")],
-    form: Annotated[str, typer.Option("--as", help="boto3, cli or terraform.")] = "boto3",
+    form: Annotated[str, typer.Option("--as", help="boto3, cli or terraform.", autocompletion=_forms)] = "boto3",
     directory: Dir = None,
     json: Json = False,
 ) -> None:
@@ -302,7 +332,7 @@ def rerun(
 
 @app.command()
 def completion(
-    shell: Annotated[str, typer.Argument(help="bash or zsh.")],
+    shell: Annotated[str, typer.Argument(help="bash or zsh.", autocompletion=_shells)],
     json: Json = False,
 ) -> None:
     """Print the completion script of bash or zsh."""

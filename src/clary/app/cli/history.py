@@ -17,9 +17,11 @@ ENDS = frozenset({"in service", "rolled back", "rollback failed", "failed", "out
 
 
 def history(directory: str | None, endpoint: str, *, as_json: bool) -> None:
-    steps = steps_of(find(directory).client(), endpoint)
+    site = find(directory)
+    steps = steps_of(site.client(), endpoint)
     if not steps:
-        raise Refused(f"there is no history of an endpoint {endpoint!r}: `clary ps` lists endpoints", NOT_FOUND)
+        listed = site.typed("ps")
+        raise Refused(f"there is no history of an endpoint {endpoint!r}: `{listed}` lists endpoints", NOT_FOUND)
     if as_json:
         say_json(steps)
     else:

@@ -27,8 +27,9 @@ _COLOURS = ("36", "33", "32", "35", "34", "31")
 
 def logs(directory: str | None, resource: str, *, follow: bool, since: str, pattern: str, as_json: bool) -> None:
     start = begin_of(since, time.time())
-    client = find(directory).client()
-    found = places(client, resource)
+    site = find(directory)
+    client = site.client()
+    found = places(client, resource, site.typed("ps --all"))
     show = _shower(as_json)
     asked = [_question(place, start, pattern) for place in found]
     seen = Seen()
@@ -62,9 +63,9 @@ def begin_of(since: str, now: float) -> int:
     return int((now - int(found.group(1)) * _SECONDS[found.group(2)]) * 1000) if found else 0
 
 
-def places(client: Client, resource: str) -> list[Place]:
+def places(client: Client, resource: str, advice: str = "clary ps --all") -> list[Place]:
     """Everything that goes by this name: a log group, an endpoint or inference component (a deleted one's log stays), a training
-    job."""
+    job. `advice`: the command that lists what there is."""
     if resource.startswith("/"):
         if not _has_group(client, resource):
             raise Refused(f"there is no log group {resource!r}", NOT_FOUND)
@@ -81,7 +82,7 @@ def places(client: Client, resource: str) -> list[Place]:
         found.append(Place(JOBS, f"{job}/", job))
     if not found:
         raise Refused(
-            f"there is no job, endpoint or inference component {resource!r}: `clary ps --all` lists what there is",
+            f"there is no job, endpoint or inference component {resource!r}: `{advice}` lists what there is",
             NOT_FOUND,
         )
     return found
@@ -170,6 +171,6 @@ def _shower(as_json: bool) -> Callable[[dict[str, Any]], None]:
         if sys.stdout.isatty():
             colour = colours.setdefault(stream, _COLOURS[len(colours) % len(_COLOURS)])
             label = f"\x1b[{colour}m{label}\x1b[0m"
-        say(f"{clock(event['timestamp'])} {label} {words(str(event['message']))}")
+        say(f"{clock(event['timestamp'], time.time())} {label} {words(str(event['message']))}")
 
     return show

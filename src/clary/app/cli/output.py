@@ -38,7 +38,8 @@ def explain(error: Exception) -> int:
         return error.code
     if isinstance(error, ClaryError | SettingError):
         print(f"clary: {plain(str(error))}", file=sys.stderr)
-        return FAILED
+        # A setting that is named as a flag was given as one.
+        return USAGE if isinstance(error, SettingError) and str(error).startswith("--") else FAILED
     if isinstance(error, OSError):
         where = f"{plain(str(error.filename))}: " if error.filename else ""
         print(f"clary: {where}{error.strerror or error}", file=sys.stderr)
@@ -116,6 +117,8 @@ def age(then: float, now: float) -> str:
     return f"{seconds // 86_400}d"
 
 
-def clock(ms: int) -> str:
-    """Epoch milliseconds as local time of day."""
-    return time.strftime("%H:%M:%S", time.localtime(ms / 1000)) + f".{ms % 1000:03d}"
+def clock(ms: int, now: float) -> str:
+    """Epoch milliseconds as local time of day, with the date where it is another than today's."""
+    then, today = time.localtime(ms / 1000), time.localtime(now)
+    date = "" if then[:3] == today[:3] else time.strftime("%Y-%m-%d ", then)
+    return date + time.strftime("%H:%M:%S", then) + f".{ms % 1000:03d}"

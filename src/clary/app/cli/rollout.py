@@ -8,9 +8,9 @@ import sys
 import time
 from typing import Any
 
-from clary.app.cli.client import SOON, Client
+from clary.app.cli.client import SOON, ApiFailure, Client
 from clary.app.cli.history import ENDS, one_line, steps_of, when
-from clary.app.cli.output import NOT_RUNNING, Refused, plain, say, say_json, table
+from clary.app.cli.output import NOT_FOUND, NOT_RUNNING, Refused, plain, say, say_json, table
 from clary.app.cli.site import Site, find
 from clary.domain.routes import EndpointView, VariantView
 from clary.serving.client import FrontClient
@@ -25,6 +25,8 @@ def rollout(directory: str | None, endpoint: str, *, once: bool, as_json: bool) 
     site.require()
     try:
         asyncio.run(_watch(site, endpoint, once or as_json, as_json))
+    except ApiFailure as error:
+        raise (site.no_endpoint(endpoint) if error.code == NOT_FOUND else error) from error
     except TimeoutError as error:
         raise Refused("a front does not answer (`clary doctor` looks for the reason)", NOT_RUNNING) from error
 

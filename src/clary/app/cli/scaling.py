@@ -43,8 +43,13 @@ def scaling(directory: str | None, endpoint: str, variant: str, since: str, out:
     target = Path(out) if out else None
     if target is not None and target.suffix.lower() not in KINDS:
         raise Refused(f"--out takes a file that ends in .svg or .png, not {out!r}", USAGE)
-    client = find(directory).client()
-    names = variants_of(client, endpoint, variant)
+    site = find(directory)
+    client = site.client()
+    try:
+        names = variants_of(client, endpoint, variant)
+    except ApiFailure as error:
+        known = error.code != NOT_FOUND or component_of(endpoint)
+        raise (error if known else site.no_endpoint(endpoint)) from error
     if target is not None and len(names) > 1:
         raise Refused(f"{endpoint} has the variants {', '.join(names)}: --variant says which goes into {out}", USAGE)
     most = MOST_POINTS if target is not None or as_json else charts.MOST_POINTS

@@ -22,10 +22,12 @@ def shadow(directory: str | None, endpoint: str, *, as_json: bool) -> None:
     except TimeoutError as error:
         raise Refused("a front does not answer (`clary doctor` looks for the reason)", NOT_RUNNING) from error
     if view is None:
-        raise Refused(f"there is no endpoint {endpoint}", NOT_FOUND)
+        raise site.no_endpoint(endpoint)
     rows = figures(view)
     if not rows:
-        raise Refused(f"endpoint {endpoint} has no shadow variant", NOT_FOUND)
+        raise Refused(
+            f"endpoint {endpoint} has no shadow variant: ShadowProductionVariants of its config names one", NOT_FOUND
+        )
     if as_json:
         say_json(rows)
     else:

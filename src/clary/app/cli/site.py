@@ -7,7 +7,7 @@ from typing import Any
 
 from clary.app import folders
 from clary.app.cli.client import TIMEOUT, Client
-from clary.app.cli.output import NOT_RUNNING, USAGE, Refused
+from clary.app.cli.output import NOT_FOUND, NOT_RUNNING, USAGE, Refused
 from clary.app.settings import Settings, load
 from clary.ports import Credential
 from clary.stores.keys import FileKeys
@@ -35,6 +35,10 @@ class Site:
     def typed(self, words: str) -> str:
         """A command about this Clary as the user has to type it."""
         return f"clary {words}{self.settings.dir_option}"
+
+    def no_endpoint(self, name: str) -> Refused:
+        """To be raised where there is no endpoint of that name."""
+        return Refused(f"there is no endpoint {name!r}: `{self.typed('ps')}` lists endpoints", NOT_FOUND)
 
     def require(self) -> None:
         if not self.running:

@@ -21,7 +21,8 @@ _INDENT = " " * 21
 
 def why(directory: str | None, endpoint: str, variant: str, since: str, *, as_json: bool) -> None:
     start = begin_of(since, time.time()) / 1000
-    client = find(directory).client()
+    site = find(directory)
+    client = site.client()
     name = endpoint.rpartition("/")[2]
     streams = streams_of(client, name)
     if variant and variant not in streams:
@@ -30,7 +31,7 @@ def why(directory: str | None, endpoint: str, variant: str, since: str, *, as_js
     if not streams:
         raise Refused(
             f"nothing ever decided the size of an endpoint {name!r}: give it a scaling policy, such as a latency objective "
-            "(docs/scaling.md); `clary ps` lists endpoints",
+            f"(docs/scaling.md); `{site.typed('ps')}` lists endpoints",
             NOT_FOUND,
         )
     stories = {each: list(events_of(client, name, each, start)) for each in ([variant] if variant else streams)}
