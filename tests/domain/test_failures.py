@@ -68,3 +68,49 @@ def test_the_drivers_of_sdk_v3_speak_of_themselves_only_so_the_users_traceback_i
     assert 'File "/opt/ml/input/data/code/bad.py", line 3, in <module>' in reason
     assert "CalledProcessError" not in reason
     assert "CalledProcessError" in algorithm_error(1, "\n".join(DRIVER[6:9]), [])
+
+
+QUIET = """\
+++ cd /opt/ml/input/data/code
+Running Basic Script driver
+++ /env/bin/python3 /opt/ml/input/data/sm_drivers/distributed_drivers/basic_script_driver.py
+Executing command: /env/bin/python3 train.py --lr 1
+Command failed with exit code -11. Traceback: Traceback (most recent call last):
+""".splitlines()
+ENDED = """Traceback (most recent call last):
+  File "/opt/ml/input/data/sm_drivers/common/utils.py", line 193, in execute_commands
+subprocess.CalledProcessError: Command '['/env/bin/python3', 'train.py']' {}"""
+
+
+def test_what_the_drivers_say_of_themselves_is_no_reason() -> None:
+    crashed = algorithm_error(245, ENDED.format("died with <Signals.SIGSEGV: 11>."), QUIET)
+    assert crashed == "AlgorithmError: The command python3 train.py --lr 1 was ended by SIGSEGV, exit code: 245"
+    silent = algorithm_error(9, ENDED.format("returned non-zero exit status 9."), QUIET)
+    assert silent == "AlgorithmError: The command python3 train.py --lr 1 failed and said nothing, exit code: 9"
+    spoke = algorithm_error(9, ENDED.format("returned non-zero exit status 9."), [*QUIET[:-1], "no rows", QUIET[-1]])
+    assert spoke == "AlgorithmError: no rows, exit code: 9"
+
+
+def test_where_the_drivers_point_to_the_logs_the_logs_are_read() -> None:
+    generic = "Training Execution failed. For more details, see CloudWatch logs at 'aws/sagemaker/TrainingJobs'.\nTrainingJob - j"
+    end = ["+++ handle_error", "+++ exit 1"]
+    missing = [
+        "Looking in links: x",
+        "ERROR: No matching distribution found for x==1",
+        "Traceback (most recent call last):",
+    ]
+    pip = [*missing, "subprocess.CalledProcessError: Command '[]' returned non-zero exit status 1.", *end]
+    assert (
+        algorithm_error(1, generic, pip)
+        == "AlgorithmError: ERROR: No matching distribution found for x==1, exit code: 1"
+    )
+    torch = [
+        "Traceback (most recent call last):",
+        "    import torch",
+        "ModuleNotFoundError: No module named 'torch'",
+        *end,
+    ]
+    assert algorithm_error(1, generic, torch).startswith(
+        "AlgorithmError: ModuleNotFoundError: No module named 'torch'\n"
+    )
+    assert algorithm_error(1, generic, []).startswith("AlgorithmError: Training Execution failed.")

@@ -193,6 +193,19 @@ def test_sigterm_reaches_the_script(ml: Path, start: Start) -> None:
     assert (ml / "model/saved").read_text() == "yes"
 
 
+def test_a_script_that_is_ended_has_not_failed(ml: Path, start: Start) -> None:
+    (ml / "code/train.py").write_text("import time\nprint('ready', flush=True)\ntime.sleep(600)\n")
+    process = start({"sagemaker_program": "train.py"})
+    assert process.stdout is not None
+    while process.stdout.readline().strip() != "ready":
+        pass
+    process.send_signal(signal.SIGTERM)
+    code, _, err = _end(process)
+    assert code == 143
+    assert "Training was ended with exit code 143.\nSIGTERM came: the job was stopped" in err
+    assert "failed with" not in err
+
+
 def test_output_comes_as_it_is_written(ml: Path, start: Start) -> None:
     (ml / "code/train.py").write_text("import sys\nprint('out')\nprint('err', file=sys.stderr)\ninput()\n")
     process = start({"sagemaker_program": "train.py"})

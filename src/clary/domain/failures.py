@@ -12,6 +12,12 @@ from collections.abc import Sequence
 LIMIT = 1024
 _EXCEPTION = re.compile(r"^(?:[A-Za-z_][\w.]*\.)?[A-Za-z_]\w*(?:Error|Exception|Interrupt|Exit|Warning)\b(?::.*)?$")
 _DRIVERS = "/opt/ml/input/data/sm_drivers/"
+_GENERIC = "Training Execution failed. For more details, see CloudWatch logs"
+_EXECUTING = "Executing command: "
+_COMMAND_ENDED = re.compile(r"Command failed with exit code ")
+_GAVE_UP = re.compile(r"\++ handle_error$")
+_TRACED = re.compile(r"\++ ")  # the shell's `set -x`
+_DIED = re.compile(r"died with <Signals\.(\w+): \d+>")
 _TRACEBACK = "Traceback (most recent call last):"
 
 
@@ -51,12 +57,27 @@ def fitted(prefix: str, text: str, suffix: str) -> str:
 
 
 def _of_driver(failure: str, tail: Sequence[str]) -> str:
-    """What the user's script said, where the failure file is SDK v3's: its drivers write their own traceback into it, which only
-    tells that a command ended."""
-    if _DRIVERS not in failure or "subprocess.CalledProcessError" not in failure:
+    """What went wrong in the user's part, where the failure file is SDK v3's: its drivers write that a command ended, or nothing but
+    "see the logs"."""
+    generic = failure.startswith(_GENERIC)
+    if not generic and (_DRIVERS not in failure or "subprocess.CalledProcessError" not in failure):
         return ""
-    ends = [number for number, line in enumerate(tail) if line.startswith("Command failed with exit code ")]
-    return _from_log(tail[: ends[-1]]) if ends else ""
+    mark = _GAVE_UP if generic else _COMMAND_ENDED
+    end = next((number for number in range(len(tail) - 1, -1, -1) if mark.match(tail[number])), None)
+    if end is None:
+        return ""
+    said = [line for line in tail[:end] if not _TRACED.match(line)]
+    begun = next((number for number in range(len(said) - 1, -1, -1) if said[number].startswith(_EXECUTING)), None)
+    own = said if begun is None else said[begun + 1 :]
+    pip = [line for line in own if line.startswith("ERROR: ")]
+    if generic and pip:
+        return "\n".join(pip[-2:])
+    if any(line.strip() for line in own) or begun is None:
+        return _from_log(own)
+    signal = _DIED.search(failure)
+    how = f"was ended by {signal[1]}" if signal is not None else "failed and said nothing"
+    program, _, rest = said[begun][len(_EXECUTING) :].partition(" ")
+    return f"The command {program.rpartition('/')[2]} {rest} {how}"
 
 
 def _signal(exit_code: int) -> str:

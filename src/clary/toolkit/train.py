@@ -26,6 +26,7 @@ from clary.toolkit import compat, environment, failure
 from clary.toolkit.failure import UserError, log
 
 ALGORITHMS = {"xgboost": "clary.toolkit.algorithms.xgboost"}
+_ENDED = "SIGTERM came: the job was stopped, its time was up, or another of its hosts failed."
 _TAIL = 64 << 10  # bytes of standard error that are kept for the failure text
 
 
@@ -45,7 +46,8 @@ def main() -> int:
         summary = failure.essence(traceback.format_exc(), failure.LIMIT - 20)
         text = "Framework Error: \n" + summary
     if code:
-        print("Training failed with exit code {}.".format(code), file=sys.stderr, flush=True)
+        verb = "was ended" if text == _ENDED else "failed"
+        print("Training {} with exit code {}.".format(verb, code), file=sys.stderr, flush=True)
         if text:
             print(text, file=sys.stderr, flush=True)
             if not _holds_words(path):
@@ -77,7 +79,9 @@ def run_script(env: environment.TrainingEnvironment) -> Tuple[int, str]:
     variables = {**os.environ, **environment.variables(env)}
     variables["PYTHONPATH"] = os.pathsep.join(_python_path(env, os.environ))
     _announce(env, command)
-    code, stderr = _run(command, variables, env.code_dir)
+    code, stderr, ended = _run(command, variables, env.code_dir)
+    if ended and code == 128 + signal.SIGTERM:
+        return code, _ENDED
     if code:
         return code, failure.script_failure(code, stderr, _shown(command))
     return 0, ""
@@ -177,11 +181,13 @@ def _shown(command: List[str]) -> str:
     return " ".join(shlex.quote(part) for part in [first, *command[1:]])
 
 
-def _run(command: List[str], variables: Dict[str, str], folder: str) -> Tuple[int, str]:
-    """Run the child with its output as ours; keep the tail of its standard error; hand SIGTERM on to it."""
+def _run(command: List[str], variables: Dict[str, str], folder: str) -> Tuple[int, str, bool]:
+    """Run the child with its output as ours; keep the tail of its standard error; hand SIGTERM on to it, and tell whether it came."""
     child = subprocess.Popen(command, env=variables, cwd=folder, stderr=subprocess.PIPE)
+    ended: List[int] = []
 
     def hand_on(number: int, _frame: Any) -> None:
+        ended.append(number)
         child.send_signal(number)
 
     previous = signal.signal(signal.SIGTERM, hand_on)
@@ -191,7 +197,7 @@ def _run(command: List[str], variables: Dict[str, str], folder: str) -> Tuple[in
     code = child.wait()
     reader.join(timeout=5)  # a grandchild may hold the pipe open: its words are not waited for
     signal.signal(signal.SIGTERM, previous)
-    return (128 - code if code < 0 else code), b"".join(list(kept)).decode("utf-8", "replace")
+    return (128 - code if code < 0 else code), b"".join(list(kept)).decode("utf-8", "replace"), bool(ended)
 
 
 def _copy(source: Any, kept: Deque[bytes]) -> None:
