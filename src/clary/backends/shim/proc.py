@@ -98,13 +98,18 @@ def _environment(pid: str) -> bytes:
 
 def end_marked(mark: str, seconds: float = 2.0) -> None:
     """End what is left of a sandbox that was interrupted while it was made. Its first process takes all others with it, but bwrap binds
-    it to its parent only when it is nearly ready: until then it outlives whoever made it, and waits, or goes on, by itself. Until nobody
-    is found: what was just being forked comes next. The process that asks is let be."""
-    until = time.monotonic() + seconds
-    while (left := [pid for pid in marked(mark) if pid != os.getpid()]) and time.monotonic() < until:
+    it to its parent only when it is nearly ready: until then it outlives whoever made it, and waits, or goes on, by itself. The process
+    that asks is let be.
+
+    Until nobody is found, twice: one that forked while the first look was taken, and then died, is not seen in it, nor is its child."""
+    until, looks = time.monotonic() + seconds, 0
+    while looks < 2 and time.monotonic() < until:
+        left = [pid for pid in marked(mark) if pid != os.getpid()]
         for pid in left:
             signal_quietly(pid, signal.SIGKILL)
-        time.sleep(0.002)
+        looks = 0 if left else looks + 1
+        if left:
+            time.sleep(0.002)
 
 
 def give_way(pids: list[int], nice: int) -> None:
