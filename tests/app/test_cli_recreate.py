@@ -97,6 +97,14 @@ def test_a_request_has_what_create_takes_and_nothing_else() -> None:
     assert job.request["HyperParameters"] == JOB["HyperParameters"]
 
 
+def test_another_account_gets_a_role_of_its_own() -> None:
+    role = "arn:aws:iam::111122223333:role/theirs"
+    model, config, _ = [recreate.with_role(step, role) for step in steps()]
+    assert model.request["ExecutionRoleArn"] == role
+    assert "ExecutionRoleArn" not in config.request
+    assert recreate.with_role(model, "") == model
+
+
 @pytest.mark.parametrize(
     ("resource", "words"),
     [

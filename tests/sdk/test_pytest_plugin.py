@@ -56,7 +56,7 @@ def run(folder: Path, text: str, *options: str) -> tuple[subprocess.CompletedPro
     seen = folder / "seen"
     kept = {name: value for name, value in os.environ.items() if not name.startswith(("AWS_", "CLARY_", "PYTEST_"))}
     argv = [sys.executable, "-m", "pytest", "-q", "-p", "no:asyncio", *options, str(folder)]
-    environment = {**kept, "SEEN": str(seen), "TMPDIR": str(folder)}
+    environment = {**kept, "SEEN": str(seen), "TMPDIR": str(folder), "XDG_DATA_HOME": str(folder / "home")}
     done = subprocess.run(argv, capture_output=True, text=True, timeout=200, check=False, cwd=folder, env=environment)
     return done, [line.split() for line in seen.read_text().splitlines()] if seen.exists() else []
 
@@ -69,6 +69,21 @@ def test_every_test_has_an_account_on_one_server(tmp_path: Path, workers: list[s
     assert len({account for account, _ in seen}) == 2
     assert len({endpoint for _, endpoint in seen}) == 1, "one server for all"
     assert not list(tmp_path.glob("clary-pytest-*")), "it was ended and left nothing"
+
+
+USES = """
+def test_whose_runtimes(clary_server):
+    with open(__import__("os").environ["SEEN"], "a") as file:
+        print(clary_server.settings.environments_folder, clary_server.settings.root, file=file)
+"""
+
+
+def test_runtimes_are_built_once_for_all_sessions(tmp_path: Path) -> None:
+    run(tmp_path, USES)
+    done, seen = run(tmp_path, USES)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert {runtimes for runtimes, _ in seen} == {str(tmp_path / "home" / "clary" / "environments")}
+    assert len({root for _, root in seen}) == 2
 
 
 def test_a_running_clary_can_be_used(server: Server, tmp_path: Path) -> None:

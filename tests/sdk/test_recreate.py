@@ -77,10 +77,15 @@ def test_what_is_exported_makes_it_again(user: User, form: str, tmp_path: Path) 
 
 
 def test_a_failed_job_runs_again_with_changes(user: User) -> None:
-    job = user.job(files={"train.py": TRAIN}, HyperParameters={"depth": "3", "kind": '"old"'})
+    tags = [{"Key": "team", "Value": "iris"}]
+    job = user.job(files={"train.py": TRAIN}, HyperParameters={"depth": "3", "kind": '"old"'}, Tags=tags)
     assert user.ended(job)["TrainingJobStatus"] == "Failed"
     said = clary(user, "rerun", job, "--set", "depth=5", "--set", "kind=new", "--wait", "--json")
     answer = json.loads(said)
     assert answer["TrainingJobStatus"] == "Completed"
     assert user.report(user.describe(answer["TrainingJobName"])) == {"depth": 5, "kind": "new"}
-    assert "three is too shallow" in clary(user, "rerun", job, "--wait", good=False)
+    again = user.describe(answer["TrainingJobName"])["TrainingJobArn"]
+    assert user.sm.list_tags(ResourceArn=again)["Tags"] == tags
+    said = clary(user, "rerun", job, "--wait", good=False)
+    assert "three is too shallow" in said
+    assert "\\x0a" not in said, "a reason of several lines is told in one"

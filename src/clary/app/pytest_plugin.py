@@ -4,8 +4,9 @@
         sagemaker = clary.client("sagemaker")      # or boto3.client("sagemaker"): the environment points there too
 
 The server is started once a session, for all workers of pytest-xdist together, on a free port in a folder of its own, and ended with
-the session. `--clary-dir DIR` uses the Clary that runs on a folder instead. After each test the account's endpoints are deleted, its
-jobs stopped and its key revoked. Nothing of Clary is imported until a test asks for a fixture.
+the session. The runtimes that it builds stay, with those of the user's own Clary. `--clary-dir DIR` uses the Clary that runs on a
+folder instead. After each test the account's endpoints are deleted, its jobs stopped and its key revoked. Nothing of Clary is imported
+until a test asks for a fixture.
 """
 
 from __future__ import annotations
@@ -132,7 +133,8 @@ def _started(folder: str) -> Site:
     os.makedirs(folder, mode=0o700, exist_ok=True)
     state = os.path.join(folder, _STATE)
     with _locked(Path(folder) / _LOCK):
-        settings = load({"dir": state, "port": 0})
+        # runtimes that the user's own Clary has built, or that an earlier session did
+        settings = load({"dir": state, "port": 0, "environments": str(load().environments_folder)})
         if folders.holding(settings.root / "clary.lock") is None:
             up.detached(settings)
     return find(state)

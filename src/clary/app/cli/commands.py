@@ -299,13 +299,16 @@ def demo(
 def export(
     resource: Annotated[str, typer.Argument(help="An ARN, KIND/NAME or a name.")],
     form: Annotated[str, typer.Option("--as", help="boto3, cli or terraform.", autocompletion=_forms)] = "boto3",
+    role: Annotated[
+        str, typer.Option(help="ARN of the role to name, for another account.", show_default="the resource's own")
+    ] = "",
     directory: Dir = None,
     json: Json = False,
 ) -> None:
     """The calls that make a resource again, here or on AWS."""
     from clary.app.cli import export as exports
 
-    exports.export(directory, resource, form, as_json=json)
+    exports.export(directory, resource, form, role, as_json=json)
 
 
 @app.command()

@@ -17,13 +17,13 @@ FORMS = ("boto3", "cli", "terraform")
 _HEAD = "# Made by `clary export {resource}`. The data that it names in S3 is not part of it."
 
 
-def export(directory: str | None, resource: str, form: str, *, as_json: bool) -> None:
+def export(directory: str | None, resource: str, form: str, role: str, *, as_json: bool) -> None:
     if form not in FORMS:
         raise Refused(f"--as is one of {', '.join(FORMS)}, not {form!r}", USAGE)
     site = find(directory)
     client = site.client()
     try:
-        steps = recreate.steps(client, resource)
+        steps = [recreate.with_role(step, role) for step in recreate.steps(client, resource)]
     finally:
         client.close()
     if as_json:

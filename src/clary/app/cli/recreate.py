@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from clary.app.cli.client import ApiFailure, Client
@@ -80,6 +80,12 @@ def steps(client: Client, resource: str) -> list[Step]:
     return list(done.values())
 
 
+def with_role(step: Step, role: str) -> Step:
+    """The same call with another role, as another account needs; "" leaves it as it is."""
+    named = [name for name in ("ExecutionRoleArn", "RoleArn") if role and name in step.request]
+    return replace(step, request={**step.request, **dict.fromkeys(named, role)})
+
+
 Members = Callable[[str], Any]
 
 
@@ -99,9 +105,14 @@ def _steps(client: Client, kind: Kind, name: str, seen: Mapping[str, Any], membe
             raise Refused(f"{kind.noun} {name} rests on {noun} {below}, which is gone: {error.message}") from error
         yield from _steps(client, found, called, described, members)
     request = request_of(kind, seen, members(f"Create{kind.operation}"))
+    yield Step(kind, name, {**request, **tags_of(client, kind, seen)})
+
+
+def tags_of(client: Client, kind: Kind, seen: Mapping[str, Any]) -> Request:
+    """The member Tags, where it has any but the system's, which nobody can set."""
     tags = client.call("sagemaker", "ListTags", {"ResourceArn": seen[f"{kind.operation}Arn"]})["Tags"]
-    own = [tag for tag in tags if not tag["Key"].startswith("aws:")]  # the system's own, which nobody can set
-    yield Step(kind, name, {**request, **({"Tags": own} if own else {})})
+    own = [tag for tag in tags if not tag["Key"].startswith("aws:")]
+    return {"Tags": own} if own else {}
 
 
 def rests_on(kind: Kind, seen: Mapping[str, Any]) -> list[tuple[str, str]]:

@@ -9,6 +9,7 @@ from typing import Any
 
 from clary.app.cli import recreate
 from clary.app.cli.client import Client
+from clary.app.cli.history import one_line
 from clary.app.cli.output import FAILED, USAGE, Refused, say, say_json
 from clary.app.cli.site import find
 
@@ -30,7 +31,8 @@ def rerun(
         if kind.noun != "training-job":
             raise Refused(f"{job} is of kind {kind.noun}; training jobs can be run again", USAGE)
         shape = recreate.members_of()("CreateTrainingJob")
-        request = changed(recreate.request_of(kind, seen, shape), changes, shape)
+        request = {**recreate.request_of(kind, seen, shape), **recreate.tags_of(client, kind, seen)}
+        request = changed(request, changes, shape)
         request["TrainingJobName"] = name or named(called, time.time())
         client.call("sagemaker", "CreateTrainingJob", request)
         end = _wait(client, request["TrainingJobName"]) if wait else {}
@@ -40,12 +42,10 @@ def rerun(
     if as_json:
         say_json(answer)
     else:
-        say(" ".join(answer.values()))
+        say(" ".join(answer[name] for name in ("TrainingJobName", "TrainingJobStatus") if name in answer))
     if end.get("TrainingJobStatus", "Completed") != "Completed":
-        raise Refused(
-            f"{answer['TrainingJobName']} {end['TrainingJobStatus']}: {end.get('FailureReason', '')}".rstrip(": "),
-            FAILED,
-        )
+        why = one_line(end.get("FailureReason", ""), 1024)
+        raise Refused(f"{answer['TrainingJobName']} {end['TrainingJobStatus']}: {why}".rstrip(": "), FAILED)
 
 
 def _wait(client: Client, job: str) -> dict[str, str]:
