@@ -11,6 +11,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
+from functools import lru_cache
 from zoneinfo import ZoneInfo, available_timezones
 
 from clary.domain.errors import Invalid
@@ -28,7 +29,7 @@ _RANGES = {
     "day of week": (1, 7, _DAYS),
     "year": (1970, 2199, {}),
 }
-_HORIZON = 366 * 30  # days that are looked through for a date that a cron expression has
+_HORIZON = 30  # years that are looked through for a date that a cron expression has
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,26 +52,42 @@ class Schedule:
 
     def _cron_after(self, moment: float) -> float | None:
         minutes, hours, days, months, weekdays, years = self.cron
-        local = datetime.fromtimestamp(moment, self.zone)
-        for offset in range(_HORIZON):
-            day = local.date() + timedelta(days=offset)
-            if day.year not in _values("year", years):
-                if day.year > max(_values("year", years), default=0):
-                    return None
+        clock = [
+            time(hour, minute)
+            for hour in sorted(_values("hours", hours))
+            for minute in sorted(_values("minutes", minutes))
+        ]
+        for day in self._days(
+            datetime.fromtimestamp(moment, self.zone).date(), _values("month", months), _values("year", years)
+        ):
+            if not _day_fits(day, days, weekdays):
                 continue
-            if day.month not in _values("month", months) or not _day_fits(day, days, weekdays):
-                continue
-            for hour in sorted(_values("hours", hours)):
-                for minute in sorted(_values("minutes", minutes)):
-                    at = datetime.combine(day, time(hour, minute), self.zone).timestamp()
-                    if at > moment:
-                        return at
+            for each in clock:
+                at = datetime.combine(day, each, self.zone).timestamp()
+                if at > moment:
+                    return at
         return None
 
+    def _days(self, first: date, months: frozenset[int], years: frozenset[int]) -> Iterator[date]:
+        """Those of these months and years, from `first` on."""
+        for year in sorted(year for year in years if first.year <= year <= first.year + _HORIZON):
+            for month in sorted(months):
+                for number in range(1, calendar.monthrange(year, month)[1] + 1):
+                    day = date(year, month, number)
+                    if day >= first:
+                        yield day
 
+
+@lru_cache
+def _zones() -> frozenset[str]:
+    """Read from disk, which takes long."""
+    return frozenset(available_timezones())
+
+
+@lru_cache(maxsize=1024)
 def parse(text: str, zone: str = "") -> Schedule:
     """Invalid says what is wrong with the expression or the time zone."""
-    if zone and zone not in available_timezones():
+    if zone and zone not in _zones():
         raise Invalid(
             f"Timezone {zone} is not valid: it is a name of the IANA time zone database, such as Europe/Berlin."
         )
@@ -122,6 +139,7 @@ def _check_field(text: str, name: str, field: str) -> None:
         raise Invalid(f"Schedule {text} is not valid: {field} is no {name}.")
 
 
+@lru_cache(maxsize=1024)
 def _values(name: str, field: str) -> frozenset[int]:
     """The numbers that a field stands for. ValueError or KeyError when it is none."""
     low, high, _ = _RANGES[name]
