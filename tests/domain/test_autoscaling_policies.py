@@ -132,3 +132,21 @@ def test_steps_that_cannot_be(rows: list[Any], word: str) -> None:
     with pytest.raises(Invalid) as caught:
         check_steps({"AdjustmentType": "ChangeInCapacity", "StepAdjustments": rows})
     assert word in caught.value.message
+
+
+@pytest.mark.parametrize(
+    ("value", "above", "why"),
+    [
+        (69.5, True, "the metric is at 69.5, 19.5 above its threshold of 50"),
+        (50, True, "the metric is at 50, its threshold"),
+        (30, False, "the metric is at 30, 20 below its threshold of 50"),
+    ],
+)
+def test_a_step_says_how_far_the_metric_is_beyond(value: float, above: bool, why: str) -> None:
+    assert step(heard(value, above=above, threshold=50), ALB if above else LOW, 10).why == why
+    rows = [{"MetricIntervalLowerBound": 500.0, "ScalingAdjustment": 1}]
+    nothing = step(heard(value, above=above, threshold=50), {**ALB, "StepAdjustments": rows}, 10)
+    assert (nothing.capacity, nothing.why) == (
+        None,
+        f"there is no step for a metric at {why.removeprefix('the metric is at ')}",
+    )

@@ -25,7 +25,7 @@ def test_a_target_tracking_policy_beside_a_step_policy() -> None:
     [event] = events(house)
     assert (event.policy, event.level, event.won, event.applied) == ("p", "fleet", "p", True)
     assert (event.before, event.after) == (State(1), State(2))
-    assert event.why == "Set instance count to 2: 1 x 120 / 60."
+    assert event.why == "Set instance count to 2: 1 x 120 / 60 is 2."
     assert {term.name: (term.wanted, dict(term.of)) for term in event.candidates} == {
         "p": (2, {"value": 120.0, "threshold": 60.0}),
         "steps": (2, {"value": 90.0, "threshold": 60.0}),

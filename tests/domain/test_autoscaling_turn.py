@@ -133,7 +133,7 @@ def test_an_activity_from_its_decision_to_its_end() -> None:
         "EndTime": NOW,
         "StatusCode": "Successful",
         "StatusMessage": "Successfully set desired instance count to 2. Change successfully fulfilled by sagemaker.",
-        "Details": "1 x 120 / 60",
+        "Details": "1 x 120 / 60 is 2",
         "scaled": "yes",
     }
     assert len(house.notes) == 1

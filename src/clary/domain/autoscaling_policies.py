@@ -63,7 +63,7 @@ def tracking(heard: Heard, current: int, target: float, last: Change | None) -> 
         base = max(1, current if fresh or last is None else last.before)
         value = max(point.value for point in (fresh or heard.points)[-2:])
         wanted = _in_proportion(base, value, target)
-        return Wanted(max(wanted, current), f"{base} x {value:g} / {target:g}")
+        return Wanted(max(wanted, current), f"{base} x {value:g} / {target:g} is {wanted}")
     if heard.stale:
         return Wanted(None, "the newest datapoints are missing: hold")
     if not fresh:
@@ -71,9 +71,10 @@ def tracking(heard: Heard, current: int, target: float, last: Change | None) -> 
     value = max(point.value for point in fresh)
     floor = _in_proportion(current, value, target)
     wanted = max(floor, current - max(1, current // 10))
+    why = f"{current} x {value:g} / {target:g} is {floor}"
     if wanted >= current:
-        return Wanted(None, f"{current} x {value:g} / {target:g} is {floor}", "AutoScalingAnticipatedFlapping")
-    return Wanted(max(0, wanted), f"{current} x {value:g} / {target:g}")
+        return Wanted(None, why, "AutoScalingAnticipatedFlapping")
+    return Wanted(max(0, wanted), why)
 
 
 def _in_proportion(capacity: int, value: float, target: float) -> int:
@@ -98,8 +99,14 @@ def step(heard: Heard, config: Mapping[str, Any], current: int) -> Wanted:
     for row in config.get("StepAdjustments") or ():
         if _holds(row, beyond, heard.above):
             wanted = adjusted(config, int(row["ScalingAdjustment"]), current)
-            return Wanted(max(0, wanted), f"{value:g} is {beyond:+g} from {heard.threshold:g}")
-    return Wanted(None, f"no step for {value:g}, which is {beyond:+g} from {heard.threshold:g}")
+            return Wanted(max(0, wanted), f"the metric is at {value:g}, {_beyond(beyond, heard.threshold)}")
+    return Wanted(None, f"there is no step for a metric at {value:g}, {_beyond(beyond, heard.threshold)}")
+
+
+def _beyond(beyond: float, threshold: float) -> str:
+    if not beyond:
+        return "its threshold"
+    return f"{abs(beyond):g} {'above' if beyond > 0 else 'below'} its threshold of {threshold:g}"
 
 
 def _holds(row: Mapping[str, Any], beyond: float, above: bool) -> bool:
