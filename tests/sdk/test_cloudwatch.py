@@ -339,6 +339,41 @@ def test_a_composite_alarm_follows_its_children(server: Server) -> None:
     watch.delete_alarms(AlarmNames=["child-one", "child-two"])
 
 
+def test_a_suppressor_holds_the_actions_of_a_composite_alarm_back(server: Server) -> None:
+    watch, sns = server.client("cloudwatch"), server.client("sns")
+    topic = sns.create_topic(Name=acts.unique("held"))["TopicArn"]
+    child, quiet, parent = (acts.unique(name) for name in ("child", "quiet", "parent"))
+    for name in (child, quiet):
+        alarm(watch, name, Period=3600)  # so that no evaluation comes between
+    held = {"ActionsSuppressor": quiet, "ActionsSuppressorWaitPeriod": 0, "ActionsSuppressorExtensionPeriod": 1}
+    with pytest.raises(ClientError, match="ActionsSuppressor names nobody, and there is no such alarm"):
+        watch.put_composite_alarm(
+            AlarmName=parent, AlarmRule=f"ALARM({child})", **{**held, "ActionsSuppressor": "nobody"}
+        )
+    watch.put_composite_alarm(AlarmName=parent, AlarmRule=f"ALARM({child})", AlarmActions=[topic], **held)
+
+    def seen() -> dict[str, Any]:
+        (found,) = watch.describe_alarms(AlarmNames=[parent], AlarmTypes=["CompositeAlarm"])["CompositeAlarms"]
+        return dict(found)
+
+    def actions() -> list[str]:
+        items = watch.describe_alarm_history(AlarmName=parent, HistoryItemType="Action")["AlarmHistoryItems"]
+        return [item["HistorySummary"] for item in items]
+
+    assert held.items() <= seen().items()
+    until(lambda: seen()["StateValue"] == "OK")
+    watch.set_alarm_state(AlarmName=quiet, StateValue="ALARM", StateReason="a deployment")
+    watch.set_alarm_state(AlarmName=child, StateValue="ALARM", StateReason="r")
+    until(lambda: seen().get("ActionsSuppressedBy") == "Alarm", 10)
+    assert seen()["ActionsSuppressedReason"] == f"The suppressor {quiet} is in state ALARM"
+    assert (seen()["StateValue"], actions()) == ("ALARM", ["Actions suppressed by Alarm"])
+    watch.set_alarm_state(AlarmName=quiet, StateValue="OK", StateReason="it is over")
+    until(lambda: f"Successfully executed action {topic}" in actions(), 10)
+    assert "ActionsSuppressedBy" not in seen()
+    watch.delete_alarms(AlarmNames=[parent])
+    watch.delete_alarms(AlarmNames=[child, quiet])
+
+
 def state_of_composite(watch: Any) -> str:
     (found,) = watch.describe_alarms(AlarmNames=["parent"], AlarmTypes=["CompositeAlarm"])["CompositeAlarms"]
     return str(found["StateValue"])

@@ -16,6 +16,8 @@ from clary.api.registry import operation
 from clary.domain import alarm_words
 from clary.domain.alarm_checks import check, check_composite
 from clary.domain.alarm_rules import parse
+from clary.domain.alarm_suppression import hush_of, suppressor_of
+from clary.domain.alarm_suppression import words as suppressed_words
 from clary.domain.alarm_turn import with_state
 from clary.domain.alarms import HOLD, KIND, State, StateValue, document, is_composite, state_of
 from clary.domain.errors import AlreadyExists, Invalid, NotFound, Stale
@@ -39,6 +41,7 @@ _METRIC = (
     "EvaluateLowSampleCountPercentile",
     "Metrics",
 )
+_SUPPRESSION = ("ActionsSuppressor", "ActionsSuppressorWaitPeriod", "ActionsSuppressorExtensionPeriod")
 
 
 @operation("cloudwatch", "PutMetricAlarm")
@@ -58,6 +61,9 @@ async def put_composite_alarm(call: Call, params: Params) -> Params:
             raise Invalid(f"AlarmRule of {child} must not name the alarm itself.")
         if await call.store.get(KIND, call.scope, child) is None:
             raise Invalid(f"AlarmRule names {child}, and there is no such alarm.")
+    suppressor = suppressor_of(params)
+    if suppressor and await call.store.get(KIND, call.scope, suppressor) is None:
+        raise Invalid(f"ActionsSuppressor names {suppressor}, and there is no such alarm.")
     await put(call, params)
     return {}
 
@@ -322,4 +328,8 @@ def _metric(record: Record) -> Params:
 
 
 def _composite(record: Record) -> Params:
-    return {**_common(record), "AlarmRule": record.document["request"]["AlarmRule"]}
+    request, hush = record.document["request"], hush_of(record.document)
+    told = {name: request[name] for name in _SUPPRESSION if request.get(name) is not None}
+    if hush is not None:
+        told |= {"ActionsSuppressedBy": hush.by, "ActionsSuppressedReason": suppressed_words(request, hush)}
+    return {**_common(record), "AlarmRule": request["AlarmRule"], **told}

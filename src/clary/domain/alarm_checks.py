@@ -6,6 +6,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
+from clary.domain import alarm_suppression
 from clary.domain.alarm_rules import Rule, parse
 from clary.domain.alarms import OPERATORS, period_of
 from clary.domain.errors import Invalid
@@ -110,8 +111,7 @@ def check_composite(request: Mapping[str, Any]) -> Rule:
     """A composite alarm; its rule back."""
     _check_lacking(request)
     _check_actions(request)
-    if request.get("ActionsSuppressor"):
-        raise Invalid("ActionsSuppressor is not available in Clary: use a rule with AND NOT ALARM(suppressor).")
+    alarm_suppression.check(request)
     return parse(request["AlarmRule"])
 
 

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any
 
-from clary.domain import alarm_words
+from clary.domain import alarm_suppression, alarm_words
 from clary.domain.alarm_rules import parse
 from clary.domain.alarms import (
     HOLD,
@@ -64,12 +64,14 @@ class Child:
 @dataclass(frozen=True, slots=True)
 class Seen:
     """What was read at `at`. Of a metric alarm: summaries of each step of its plan (`alarms.plan(request, at)`), or, where `values` is
-    given, the values of metric math by the begin of their window. Of a composite one: its children by name."""
+    given, the values of metric math by the begin of their window. Of a composite one: its children by name, and the state of its
+    suppressor."""
 
     at: float
     steps: tuple[tuple[float, Summary], ...] = ()
     values: Mapping[float, float] | None = None
     children: Mapping[str, Child] = field(default_factory=dict)
+    suppressor: str = ""
 
 
 def decide(record: Record, seen: Seen, now: float) -> Decision[Command]:
@@ -77,7 +79,7 @@ def decide(record: Record, seen: Seen, now: float) -> Decision[Command]:
     leaves neither a line in the history nor a message."""
     document = record.document
     if document["acted"] != document["moves"]:
-        return _told(record)
+        return _told(record, seen, now)
     if is_composite(document):
         wanted, again = _composed(record, seen, now), None
     else:
@@ -90,6 +92,8 @@ def decide(record: Record, seen: Seen, now: float) -> Decision[Command]:
         record = with_state(record, wanted)
     elif document["held"]:
         record = replace(record, document={**document, "held": 0.0})
+    elif document.get("hushed"):
+        return _hushed(record, seen, now)
     return Decision(record, (), again)
 
 
@@ -101,15 +105,35 @@ def with_state(record: Record, state: State, held: float = 0.0) -> Record:
     return replace(record, status=str(state.value), document=document)
 
 
-def _told(record: Record) -> Decision[Command]:
-    """A change of state goes into the history, and to its actions."""
-    document, moves = record.document, record.document["moves"]
-    before = State.from_json(document["before"])
-    commands: list[Command] = [Note(alarm_words.moved(record, before, state_of(document)))]
-    for action in alarm_words.actions_of(record):
-        id = f"{record.arn}/{record.created}/{moves}/{action}"
-        commands.append(Act(action, id, alarm_words.subject(record), alarm_words.message(record, before.value)))
-    return Decision(replace(record, document={**document, "acted": moves}), tuple(commands), 0.0)
+def _told(record: Record, seen: Seen, now: float) -> Decision[Command]:
+    """A change of state goes into the history, and to its actions, unless these are held back."""
+    document, before = record.document, State.from_json(record.document["before"])
+    note = Note(alarm_words.moved(record, before, state_of(document)))
+    hush = alarm_suppression.begun(
+        document["request"], record.status, seen.suppressor, alarm_suppression.hush_of(document), now
+    )
+    document = {**document, "acted": document["moves"], "hushed": hush.to_json() if hush else None}
+    commands = [Note(alarm_words.suppressed(record, hush, now))] if hush else _acts(record, before)
+    return Decision(replace(record, document=document), (note, *commands), 0.0)
+
+
+def _acts(record: Record, before: State) -> Sequence[Command]:
+    start, subject = f"{record.arn}/{record.created}/{record.document['moves']}", alarm_words.subject(record)
+    message = alarm_words.message(record, before.value)
+    return [Act(action, f"{start}/{action}", subject, message) for action in alarm_words.actions_of(record)]
+
+
+def _hushed(record: Record, seen: Seen, now: float) -> Decision[Command]:
+    """Actions that were held back: told when what holds them back is over."""
+    document = record.document
+    hush = alarm_suppression.hush_of(document)
+    assert hush is not None
+    after = alarm_suppression.going_on(document["request"], hush, seen.suppressor, now)
+    record = replace(record, document={**document, "hushed": after.to_json() if after else None})
+    if after is None:
+        return Decision(record, tuple(_acts(record, State.from_json(document["before"]))), 0.0)
+    notes = (Note(alarm_words.suppressed(record, after, now)),) if after != hush else ()
+    return Decision(record, notes, max(0.0, after.until - now) if after.until else None)
 
 
 def _measured(request: Mapping[str, Any], looked: Plan, seen: Seen, before: State, now: float) -> State | None:

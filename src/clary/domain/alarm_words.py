@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
+from clary.domain.alarm_suppression import Hush, words
 from clary.domain.alarms import (
     Plan,
     State,
@@ -153,6 +154,12 @@ def acted(record: Record, action: str, error: str, at: float) -> dict[str, Any]:
     data = {"actionState": state, "stateUpdateTimestamp": round(at * 1000), "notificationResource": action}
     summary = f"Failed to execute action {action}" if error else f"Successfully executed action {action}"
     return _entry(record, "Action", summary, {**data, **({"error": error} if error else {})}, at)
+
+
+def suppressed(record: Record, hush: Hush, at: float) -> dict[str, Any]:
+    """Actions that are held back, and why."""
+    data = {"actionState": "Suppressed", "suppressedBy": hush.by, "reason": words(record.document["request"], hush)}
+    return _entry(record, "Action", f"Actions suppressed by {hush.by}", data, at)
 
 
 # -- notification ------------------------------------------------------------------------------------------------------------------

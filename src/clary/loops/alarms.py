@@ -18,6 +18,7 @@ from typing import Any
 
 from clary.domain import alarm_turn, alarm_words, alarms
 from clary.domain.alarm_rules import parse
+from clary.domain.alarm_suppression import suppressor_of
 from clary.domain.alarm_turn import Act, Child, Command, Note, Seen
 from clary.domain.alarms import KIND, StateValue, is_composite, state_of
 from clary.domain.datapoints import Series
@@ -60,7 +61,7 @@ class AlarmSubject:
         now = self._ports.clock.now()
         request = record.document["request"]
         if is_composite(record.document):
-            return Seen(now, children=await self._children(record))
+            return Seen(now, children=await self._children(record), suppressor=await self._suppressor(record))
         looked = alarms.plan(request, now)
         if request.get("Metrics"):
             return Seen(now, values=await asyncio.to_thread(self._computed, record, looked))
@@ -125,6 +126,15 @@ class AlarmSubject:
             if child is not None:
                 found[name] = Child(child.arn, child.status, state_of(child.document).since)
         return found
+
+    async def _suppressor(self, record: Record) -> str:
+        """The state of the alarm that holds its actions back; nothing where there is none."""
+        name = suppressor_of(record.document["request"])
+        if not name:
+            return ""
+        self.parents.setdefault((record.scope, name), set()).add(record.arn)
+        found = await self._ports.store.get(KIND, record.scope, name)
+        return found.status if found is not None else ""
 
 
 def series_of(request: Mapping[str, Any]) -> Series:
