@@ -37,9 +37,10 @@ class House:
         for key, claim in claims:
             self.sharing.decided("arn:" + key[2], key, claim, self.recent)
 
-    async def second(self, *claims: tuple[Key, Claim | None]) -> tuple[Ceiling, ...]:
+    async def second(self, *claims: tuple[Key, Claim | None], idle: float = 3.0) -> tuple[Ceiling, ...]:
         """A second in which these decide; what fronts are told."""
         self.clock.advance(1.0)
+        self.idle += idle
         before = len(self.fronts.bounds)
         self.decided(*claims)
         await self.sharing.share()
@@ -134,8 +135,22 @@ async def test_workers_that_wait_for_each_other_gain_nothing_by_more_of_them() -
     assert strain.cost == pytest.approx(0.95, abs=0.1)
     assert strain.waits == pytest.approx(0.7, abs=0.1)
     assert strain.full
-    house.look({ONE: Used(5.0, 2.5, 7.0)}, idle=10.0)  # they wait for their own ceiling: the machine has CPUs to give
+    house.look(
+        {ONE: Used(5.0, 2.5, 7.0)}, idle=10.0
+    )  # now they wait for their own ceiling: the machine has CPUs to give
     assert (house.sharing.strain(ONE).waits, house.sharing.strain(ONE).full) == (0.0, False)
+
+
+async def test_until_the_cost_is_known_nothing_grows_in_a_second_without_idle_cpu() -> None:
+    house = House()
+    for idle, full in ((0.0, False), (4.0, False), (0.0, True), (0.1, True), (1.0, False)):
+        await house.second((ONE, BUSY._replace(cost=0.0)), idle=idle)
+        assert house.sharing.strain(ONE).full is full
+    house.sharing.use({})
+    house.look({ONE: Used(5.0, 1.0)}, idle=15.0)
+    await house.second((ONE, None))
+    await house.second((ONE, None))
+    assert not house.sharing.strain(ONE).full  # it hardly uses any: more of it may come
 
 
 async def test_it_is_shared_out_once_all_have_decided_and_late_ones_are_not_waited_for_twice() -> None:

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 
 from clary.domain.capacity import Book, Part
 from clary.domain.routes import Ceiling
-from clary.domain.scaling.costs import WAITS, Cost, Strain, Used, busy_seconds, is_full, learn
+from clary.domain.scaling.costs import Cost, Strain, Used, busy_seconds, is_full, learn
 from clary.domain.scaling.samples import Key, Recent
 from clary.domain.scaling.sharing import Claim, ceilings
 from clary.domain.scaling.signals import STALE
@@ -24,6 +24,7 @@ from clary.ports import Clock, Fronts
 
 LASTS, RENEWED = 10.0, 3.0  # seconds that a front keeps to a ceiling, and after which it is told again
 LATELY = 10.0  # seconds after a cut in which nothing grows: ceilings come and go with the load's bursts
+SECOND = 0.5  # the least that says whether CPUs are idle
 FORGOTTEN = 30.0  # seconds after which what others use is not known any more
 
 
@@ -59,7 +60,11 @@ class Sharing:
         self._costs: dict[Key, Cost] = {}
         self._others: dict[Key, float] = {}  # CPUs that each variant uses
         self._used_at, self._idle = -math.inf, 0.0
-        self._full = False
+        self._full = False  # by the last look at what is used
+        self._scarce, self._second = (
+            False,
+            (-math.inf, 0.0),
+        )  # by the last second; when that was, and what was idle until then
         self._told: dict[Key, int] = {}  # ceilings in force
         self._wanted: dict[Key, int] = {}
         self._renewed = -math.inf
@@ -114,7 +119,9 @@ class Sharing:
         cost = self._costs.get(key, Cost())
         waits = cost.waits if self._full else 0.0
         cut = self._ports.clock.monotonic() - self._cut.get(key, -math.inf) < LATELY
-        return Strain(cost.worker, self._told.get(key, 0), self._wanted.get(key, 0), waits, cut or waits > WAITS)
+        # what a worker costs is known some seconds after the first ones work: until then nothing grows by a guess
+        full = cut or (self._full and cost.starved) or (self._scarce and not cost.worker)
+        return Strain(cost.worker, self._told.get(key, 0), self._wanted.get(key, 0), waits, full)
 
     # -- sharing out --------------------------------------------------------------------------------------------------------------
 
@@ -128,6 +135,7 @@ class Sharing:
     async def share(self) -> None:
         """Share out by what is claimed now, and tell the fronts what is new of it."""
         now = self._ports.clock.monotonic()
+        self._look(now)
         claims = {
             tenant.key: tenant.claim
             for tenant in self._tenants.values()
@@ -148,6 +156,13 @@ class Sharing:
             self._ports.tell(made)
         if rows:
             await self._ports.fronts.bound(rows, LASTS)
+
+    def _look(self, now: float) -> None:
+        """Whether any CPU was idle in the last second or so."""
+        (before, was), idle = self._second, self._ports.idle()
+        if now - before >= SECOND:
+            self._scarce = now - before < FORGOTTEN and is_full(self._ports.cpus(), now - before, idle - was, 0.0)
+            self._second = now, idle
 
     def _cuts(self, claims: Mapping[Key, Claim], now: float) -> dict[Key, int]:
         if sum(claim.cpus for claim in claims.values()) <= 1.0:

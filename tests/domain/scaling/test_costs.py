@@ -20,6 +20,8 @@ def sample(time: float, completions: int, service: float, in_flight: int = 0) ->
         pytest.param(0.1, 0.0, 0.01, id="sleeps"),
         pytest.param(0.1, 0.3, 0.04, id="sleeps beside others that compute"),
         pytest.param(20.0, 0.0, 2.0, id="computes with two threads"),
+        pytest.param(20.0, 30.0, 2.0, id="computes with two threads, on a full machine"),
+        pytest.param(2.0, 30.0, 1.0, id="waits longer than it can have been busy"),
     ],
 )
 def test_a_worker_costs_what_it_would_use(used: float, waited: float, cost: float) -> None:
@@ -27,7 +29,6 @@ def test_a_worker_costs_what_it_would_use(used: float, waited: float, cost: floa
     for _ in range(10):
         known = learn(known, Used(5.0, used, waited), 10.0)
     assert known.worker == pytest.approx(cost)
-    assert known.waits == pytest.approx(waited / 10.0)
 
 
 def test_nothing_is_known_of_a_worker_that_has_hardly_worked() -> None:
@@ -35,10 +36,26 @@ def test_nothing_is_known_of_a_worker_that_has_hardly_worked() -> None:
     assert learn(Cost(), Used(5.0, 0.1), ENOUGH / 2).worker == 0.0
 
 
-def test_a_pause_changes_no_cost_and_nobody_waits_in_it() -> None:
+def test_a_pause_changes_no_cost() -> None:
     known = learn(Cost(), Used(5.0, 5.0, 5.0), 10.0)
-    after = learn(known, Used(5.0, 0.01), 0.0)
-    assert (after.worker, after.waits) == (known.worker, 0.0)
+    assert learn(known, Used(5.0, 0.01), 0.0) == known
+
+
+def test_nobody_waits_all_the_time() -> None:
+    known = learn(Cost(), Used(5.0, 1.0, 9.0), 2.0)  # requests that began before, or more processes than workers
+    assert known.waits == pytest.approx(0.9)
+
+
+@pytest.mark.parametrize(
+    ("used", "waited", "starved"),
+    [
+        pytest.param(5.0, 5.0, True, id="computes, two on each CPU"),
+        pytest.param(10.0, 0.1, False, id="computes, alone"),
+        pytest.param(0.5, 2.5, False, id="sleeps mostly: another one would sleep beside"),
+    ],
+)
+def test_who_computes_and_waits_gains_nothing_by_more_workers(used: float, waited: float, starved: bool) -> None:
+    assert learn(Cost(), Used(5.0, used, waited), 10.0).starved is starved
 
 
 def test_a_model_that_changed_costs_what_it_costs_now() -> None:

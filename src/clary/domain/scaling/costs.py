@@ -16,7 +16,8 @@ KEPT = 0.8  # of what was known, at each look (every 5 s)
 ENOUGH = 0.25  # seconds of work that say what a worker costs
 LONG = 2.0  # seconds of a request from which on workers are counted while they work, not when they are done
 IDLE = 0.05  # of the machine: with less it is full
-WAITS = 0.2  # of a worker's time: who waits for a CPU longer than that gains nothing by more workers
+WAITS = 0.2  # of a worker's time: who computes and waits for a CPU longer than that gains nothing by more workers
+COMPUTES = 0.5  # CPUs of a worker from which on it does
 
 
 class Used(NamedTuple):
@@ -37,18 +38,30 @@ class Used(NamedTuple):
 
 
 class Cost(NamedTuple):
-    """Sums of the last half minute or so: seconds that workers were busy, and what they used and waited for in them. `waits` is the part
-    of their time in which they waited, of the last look."""
+    """Sums of the last half minute or so: seconds that workers were busy, and what they used and waited for in them."""
 
     busy: float = 0.0
     used: float = 0.0
     waited: float = 0.0
-    waits: float = 0.0
 
     @property
     def worker(self) -> float:
-        """CPUs that a busy worker would keep busy if it had them; 0 while nobody knows."""
-        return (self.used + self.waited) / self.busy if self.busy >= ENOUGH else 0.0
+        """CPUs that a busy worker would keep busy if it had them; 0 while nobody knows. Waiting makes no more than one of it: only its
+        first thread is looked at, and how long workers were busy is no exact figure."""
+        if self.busy < ENOUGH:
+            return 0.0
+        uses = self.used / self.busy
+        return max(uses, min(1.0, uses + self.waited / self.busy))
+
+    @property
+    def waits(self) -> float:
+        """The part of their time in which workers wait for a CPU. Less than one: who is done has used some."""
+        return self.waited / max(self.busy, self.used + self.waited) if self.waited > 0.0 else 0.0
+
+    @property
+    def starved(self) -> bool:
+        """Whether more workers would only wait for the same CPUs, where none is idle."""
+        return self.waits > WAITS and self.worker >= COMPUTES
 
 
 class Strain(NamedTuple):
@@ -69,13 +82,8 @@ EASY = Strain()
 def learn(cost: Cost, used: Used, busy: float) -> Cost:
     """After another look, in which workers were busy for so many seconds together."""
     if busy <= 0.0:
-        return cost._replace(waits=0.0)
-    return Cost(
-        KEPT * cost.busy + busy,
-        KEPT * cost.used + used.used,
-        KEPT * cost.waited + used.waited,
-        min(1.0, used.waited / busy),
-    )
+        return cost
+    return Cost(KEPT * cost.busy + busy, KEPT * cost.used + used.used, KEPT * cost.waited + used.waited)
 
 
 def busy_seconds(samples: Iterable[Sample], since: float, working: int) -> float:
