@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from clary.domain.admission import admit, check_reservable
+from clary.domain.admission import MOST_INSTANCES, admit, check_number, check_reservable
 from clary.domain.capacity import FLOOR, REPLICA_FLOOR, Book, Claim, Fit, Machine, Owner, Waiting, fit
 from clary.domain.errors import LimitExceeded
 from clary.domain.instances import GIB, Size
@@ -106,3 +106,12 @@ def test_what_strict_may_ever_reserve() -> None:
         LimitExceeded, match=r"endpoint usage' cannot hold 3 Instances on this machine \(6 vCPU are needed"
     ):
         check_reservable([SMALL] * 3, machine, "endpoint")
+
+
+def test_no_typing_error_starts_a_hundred_thousand() -> None:
+    check_number("ml.m5.large", MOST_INSTANCES, "endpoint")
+    with pytest.raises(
+        LimitExceeded,
+        match=r"service limit 'ml.m5.large for endpoint usage' is 1000 Instances for one endpoint, and 1001 are",
+    ):
+        check_number("ml.m5.large", MOST_INSTANCES + 1, "endpoint")

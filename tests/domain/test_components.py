@@ -107,6 +107,8 @@ def test_what_no_instance_holds_is_invalid_and_what_these_do_not_is_a_limit() ->
     ):
         components.check_room(host(), Need(2, 1024, 0, 1), [Need(1, 1024, 0, 1)])
     components.check_room(host(MinInstanceCount=1, MaxInstanceCount=2), Need(2, 1024, 0, 1), [Need(1, 1024, 0, 1)])
+    with pytest.raises(LimitExceeded, match="1000000000 are asked for"):
+        components.check_room(host(MaxInstanceCount=10**9), Need(0.25, 128, 0, 10**9), [])
 
 
 def test_managed_instances_follow_what_is_placed() -> None:

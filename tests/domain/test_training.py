@@ -8,7 +8,7 @@ import pytest
 
 from clary.domain import training
 from clary.domain.channels import Channel, Location
-from clary.domain.errors import Invalid
+from clary.domain.errors import Invalid, LimitExceeded
 
 
 def request(**changes: Any) -> dict[str, Any]:
@@ -50,6 +50,12 @@ def test_hosts_are_numbered_over_all_groups() -> None:
 def test_a_config_without_hosts_is_refused(config: dict[str, Any]) -> None:
     with pytest.raises(Invalid):
         training.hosts(request(ResourceConfig=config))
+
+
+def test_no_job_has_a_thousand_million_hosts() -> None:
+    config = {"InstanceType": "ml.m5.large", "InstanceCount": 10**9}
+    with pytest.raises(LimitExceeded, match="1000000000 are asked for"):
+        training.hosts({"ResourceConfig": config})
 
 
 def test_every_host_has_an_address_of_its_own() -> None:

@@ -42,6 +42,22 @@ def transform_fn(model, body, content_type, accept):
 """
 
 
+# What the SageMaker SDK's ModelBuilder writes (sagemaker/serve/model_server/torchserve/inference.py), in short.
+BUILT = """
+import shutil
+from pathlib import Path
+
+def model_fn(model_dir):
+    shared_libs_path = Path(model_dir + "/shared_libs")
+    if shared_libs_path.exists():
+        shutil.copytree(shared_libs_path, "/lib", dirs_exist_ok=True)
+    return sorted(path.name for path in shared_libs_path.iterdir())
+
+def predict_fn(data, model):
+    return model
+"""
+
+
 @pytest.fixture(scope="module")
 def user(server: Server) -> User:
     return User(server)
@@ -128,3 +144,10 @@ def test_a_model_of_an_approved_package(user: User, prefix: str) -> None:
     user.sm.delete_model_package_group(ModelPackageGroupName=group)
     seen = told(user, user.endpoint({"ModelName": name}))
     assert (seen["model"], seen["colour"]) == (["code/inference.py", "deep/er/weights.bin"], "blue")
+
+
+def test_a_model_of_model_builder_copies_its_libraries_over_lib(user: User) -> None:
+    name = user.scripted({"code/inference.py": BUILT, "shared_libs/README": "none"}, {}, PYTHON)
+    endpoint = user.endpoint({"ModelName": name})
+    assert json.loads(user.ask(endpoint, "[]", ContentType="application/json")) == ["README"]
+    user.sm.delete_endpoint(EndpointName=endpoint)

@@ -14,6 +14,7 @@ from clary.domain.errors import LimitExceeded
 from clary.domain.instances import Size
 from clary.domain.rooms import free_memory, room_of
 
+MOST_INSTANCES = 1000  # of one endpoint, component or job: a typing error must not cost everybody the control plane
 _WAITING = "Waiting for capacity: "
 
 
@@ -46,6 +47,15 @@ def admit(wanted: Sequence[Fit], book: Book, ahead: int, *, but: str = "", accou
         return Admission(True)
     why = f"{max(0, free) >> 20} MiB of memory are free, {need >> 20} MiB needed"
     return Admission(False, _WAITING + why + (_kept(before, account) if kept else ""))
+
+
+def check_number(name: str, count: int, usage: str) -> None:
+    """LimitExceeded for more instances of the type `name` than anything here may have."""
+    if count > MOST_INSTANCES:
+        raise LimitExceeded(
+            f"The account-level service limit '{name} for {usage} usage' is {MOST_INSTANCES} Instances for one {usage}, and {count} are "
+            "asked for."
+        )
 
 
 def check_reservable(sizes: Sequence[Size], machine: Machine, usage: str) -> None:

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from clary.domain import instances
+from clary.domain import admission, instances
 from clary.domain.containers import Container
 from clary.domain.errors import Invalid, LimitExceeded
 from clary.domain.fleets import Fleet, Variant, new_fleet
@@ -118,6 +118,7 @@ def sized(host: Variant, count: int) -> Variant:
 
 def check_room(host: Variant, own: Need, others: Sequence[Need]) -> None:
     """LimitExceeded unless all copies find a place on the variant's instances; Invalid for a copy that no such instance could hold."""
+    admission.check_number(host.instance_type, own.copies, "inference component")
     size = instances.find(host.instance_type)
     if size is None:
         return

@@ -13,6 +13,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from clary.domain import admission
 from clary.domain.channels import Channel, Location, parse_uri
 from clary.domain.errors import Invalid
 from clary.domain.instances import Size, find
@@ -37,7 +38,7 @@ class Host:
 
 
 def hosts(request: Mapping[str, Any]) -> tuple[Host, ...]:
-    """algo-1 ... algo-n over ResourceConfig. Invalid when type and count are not given one way or the other."""
+    """algo-1 ... algo-n over ResourceConfig. Invalid when type and count are not given one way or the other; LimitExceeded."""
     config = request.get("ResourceConfig") or {}
     groups = config.get("InstanceGroups") or []
     if groups and (config.get("InstanceType") or config.get("InstanceCount")):
@@ -46,6 +47,7 @@ def hosts(request: Mapping[str, Any]) -> tuple[Host, ...]:
         if not config.get("InstanceType") or not config.get("InstanceCount"):
             raise Invalid("ResourceConfig needs InstanceType and an InstanceCount of at least 1.")
         groups = [{**config, "InstanceGroupName": ONE_GROUP}]
+    admission.check_number(groups[0]["InstanceType"], sum(int(g["InstanceCount"]) for g in groups), "training job")
     flat = [(g["InstanceType"], g["InstanceGroupName"]) for g in groups for _ in range(int(g["InstanceCount"]))]
     if not flat:
         raise Invalid("ResourceConfig needs an InstanceCount of at least 1.")

@@ -8,7 +8,7 @@ import pytest
 
 from clary.api.call import Ports
 from clary.domain import endpoints
-from clary.domain.errors import AlreadyExists, IllegalTransition, Invalid, NotFound
+from clary.domain.errors import AlreadyExists, IllegalTransition, Invalid, LimitExceeded, NotFound
 from clary.domain.resources import Record, Scope
 
 ARN = "arn:aws:sagemaker:eu-west-1:000000000000:endpoint/e"
@@ -201,6 +201,23 @@ async def test_some_variant_must_have_traffic(ask: Any, ports: Ports, config: st
     described = await ask("DescribeEndpoint", EndpointName="e")
     assert described["EndpointStatus"] == "InService"
     assert [v["DesiredWeight"] for v in described["ProductionVariants"]] == [1.0, 1.0]
+
+
+async def test_a_count_that_nobody_means(ask: Any, ports: Ports, endpoint: str) -> None:
+    """It would keep the control plane busy for everybody (measured: for minutes at 100,000)."""
+    await status(ports, "InService")
+    asked = {
+        "EndpointName": "e",
+        "DesiredWeightsAndCapacities": [{"VariantName": "AllTraffic", "DesiredInstanceCount": 10**9}],
+    }
+    with pytest.raises(LimitExceeded, match="1000000000 are asked for"):
+        await ask("UpdateEndpointWeightsAndCapacities", **asked)
+    described = await ask("DescribeEndpoint", EndpointName="e")
+    assert (described["EndpointStatus"], described["ProductionVariants"][0]["DesiredInstanceCount"]) == ("InService", 1)
+    row = {"VariantName": "A", "ModelName": "m", "InstanceType": "ml.m5.large", "InitialInstanceCount": 1001}
+    await ask("CreateEndpointConfig", EndpointConfigName="many", ProductionVariants=[row])
+    with pytest.raises(LimitExceeded, match=r"'ml.m5.large for endpoint usage' is 1000 Instances"):
+        await ask("CreateEndpoint", EndpointName="many", EndpointConfigName="many")
 
 
 async def test_a_waiting_client_hears_at_once_when_the_state_changes(ask: Any, ports: Ports, endpoint: str) -> None:

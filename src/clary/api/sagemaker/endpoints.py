@@ -98,9 +98,11 @@ async def _regression(call: Call, config_name: str) -> float:
 
 
 def _check_size(call: Call, fleet: Fleet) -> None:
-    """Under the policy `strict`: that the machine could ever reserve the whole fleet."""
+    """That it is a number to be served with; under the policy `strict`, that the machine could ever reserve the whole fleet."""
     machine = call.settings.machine
     firsts = [group[0] for group in (*fleet.groups, *fleet.shadows)]  # containers of a variant share its instances
+    largest = max(firsts, key=lambda v: v.count)
+    admission.check_number(largest.instance_type, sum(v.count for v in firsts), "endpoint")
     sizes = [size for v in firsts if (size := instances.find(v.instance_type)) for _ in range(v.count)]
     if sizes and machine is not None and call.settings.capacity == "strict":
         admission.check_reservable(sizes, machine, "endpoint")

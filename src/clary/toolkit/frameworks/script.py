@@ -19,6 +19,7 @@ from typing import Any, Callable, Dict, List, Mapping, Optional, Sequence, Tuple
 
 from clary.toolkit import compat, content
 from clary.toolkit.frames import Request
+from clary.toolkit.frameworks import libraries
 from clary.toolkit.frameworks.context import Context
 from clary.toolkit.frameworks.defaults import Defaults
 from clary.toolkit.frameworks.pieces import Pieces, yields
@@ -64,6 +65,7 @@ def _wants_context(function: Callable[..., Any], arity: int) -> bool:
 
 def load(spec: Mapping[str, Any], defaults: Defaults) -> ScriptHandler:
     """Import the script and load the model."""
+    libraries.provide(str(spec["model_dir"]))
     functions = _functions(_module(spec)) if spec.get("program") else {}
     if "transform_fn" in functions and any(name in functions for name in ("input_fn", "predict_fn", "output_fn")):
         raise LoadError(
