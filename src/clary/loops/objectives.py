@@ -72,7 +72,7 @@ class _Known:
     usual: tuple[float, ...] = ()  # requests a second at this time of the last days
     remembered: float = 0.0  # when those were looked up
     played: Played | None = None  # since the last decision
-    observed: float = 0.0  # when it was looked at last, by the monotonic clock
+    unseen: int = 0  # seconds that were heard of since it was looked at last
 
 
 class ObjectiveSubject:
@@ -133,7 +133,7 @@ class ObjectiveSubject:
         if known is None:
             known = self._known[record.arn] = _Known(Live(unpack(record.document["memory"], now)), record.created)
             self._arns[scope, name, variant] = record.arn
-        known.observed = self._ports.clock.monotonic()
+        known.unseen = 0
         endpoint = await self._ports.store.get("endpoint", scope, name)
         if endpoint is not None and endpoint.status in (EndpointStatus.DELETING, EndpointStatus.FAILED):
             endpoint = None
@@ -210,8 +210,9 @@ class ObjectiveSubject:
 
     def _forget_others(self) -> None:
         """Those that nobody looked at for two leases: another control plane does. Should one come back, its record tells what it must."""
-        now = self._ports.clock.monotonic()
-        for arn in [arn for arn, known in self._known.items() if now - known.observed > 2 * _LEASE]:
+        for known in self._known.values():
+            known.unseen += 1
+        for arn in [arn for arn, known in self._known.items() if known.unseen > 2 * _LEASE]:
             self._forget(arn)
 
     def absorb(self, record: Record, outcomes: Sequence[tuple[Command, Any]]) -> Record:

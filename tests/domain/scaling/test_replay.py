@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 
 import pytest
 
-from clary.domain.scaling.candidates import CANDIDATES, CONTROL, KEEP, SHIPPED, Setup, names, set_as
+from clary.domain.scaling.candidates import CANDIDATES, CONTROL, KEEP, SHIPPED, Setup, alike, names, set_as
 from clary.domain.scaling.day import SECONDS, UNKNOWN, Day
 from clary.domain.scaling.replay import MEMORY, most_calls, play, play_all
 from clary.domain.scaling.shape import IDLE
@@ -140,3 +140,24 @@ def test_every_candidate_differs_from_what_is_shipped_in_one_thing() -> None:
 def test_a_keep_that_the_user_has_set_is_not_tried() -> None:
     assert all(KEEP not in CANDIDATES[name] for name in names(True))
     assert set(play_all(day([20] * 120), SETUP._replace(kept=True))) == {*names(True), CONTROL}
+
+
+@pytest.mark.parametrize(
+    ("ready", "allowance", "same"),
+    [
+        pytest.param(2, 8, {"surge=2"}, id="workers as they come"),
+        pytest.param(2, 9, {"surge=2", "surge=4.5"}, id="a ceiling beyond every surge"),
+        pytest.param(2, 2, set(), id="as many workers as the user has set"),
+    ],
+)
+def test_who_decides_as_what_is_shipped_is_not_played_again(ready: int, allowance: int, same: set[str]) -> None:
+    setup = SETUP._replace(ready=ready, allowance=allowance)
+    assert {name for name in names(False) if alike(setup, name)} == same
+    played, scores = made(1800, 40.0), play_all(day(made(1800, 40.0)), setup)
+    for name in ("surge=2", "surge=4.5"):
+        assert scores[name] == score(set_as(setup.policy, name), played, setup)
+        assert (scores[name] == scores[SHIPPED]) == (name in same)
+
+
+def test_a_day_without_requests_has_no_scores() -> None:
+    assert play_all(day([0] * 600), SETUP) == {}

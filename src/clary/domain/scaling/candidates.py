@@ -59,6 +59,14 @@ def names(kept: bool) -> tuple[str, ...]:
     return tuple(name for name, fields in CANDIDATES.items() if not (kept and KEEP in fields))
 
 
+def alike(setup: Setup, name: str) -> bool:
+    """Whether a candidate decides as what is shipped does, whatever comes: its surge asks for replicas only where ready workers are many
+    against the ceiling. (The ceiling itself is the same for all: to change it costs a fork of workers.)"""
+    surge = CANDIDATES[name].get("surge")
+    most = max(surge or 0.0, setup.policy.surge)
+    return name != SHIPPED and surge is not None and most * setup.ready <= setup.allowance
+
+
 def set_as(policy: ClaryPolicy, name: str) -> ClaryPolicy:
     """The policy with the settings of a candidate."""
     fields = dict(CANDIDATES[name])

@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 
-from clary.domain.scaling.candidates import CONTROL, Setup, names, set_as
+from clary.domain.scaling.candidates import CONTROL, SHIPPED, Setup, alike, names, set_as
 from clary.domain.scaling.control import PERIOD, Tracking
 from clary.domain.scaling.day import MINUTE, UNKNOWN, Day
 from clary.domain.scaling.signals import Current, Desired, Memory, Policy, Reason, Sample
@@ -33,10 +33,13 @@ def most_calls(seconds: int) -> int:
 
 
 def play_all(day: Day, setup: Setup) -> Mapping[str, Score]:
-    """The score of each candidate and of the control; none on a day without a request."""
-    policies: dict[str, Policy] = {name: set_as(setup.policy, name) for name in names(setup.kept)}
+    """The score of each candidate and of the control; none on a day without a request. Who decides as what is shipped is not played again:
+    it has the same score, and so never wins."""
+    same = [name for name in names(setup.kept) if alike(setup, name)]
+    policies: dict[str, Policy] = {name: set_as(setup.policy, name) for name in names(setup.kept) if name not in same}
     policies[CONTROL] = Tracking(setup.least, setup.most, setup.ready)
     scores = {name: play(day, policy, setup, not isinstance(policy, Tracking)) for name, policy in policies.items()}
+    scores |= dict.fromkeys(same, scores[SHIPPED])
     return {name: score for name, score in scores.items() if score is not None}
 
 
