@@ -468,9 +468,9 @@ def test_shadow_compares_its_answers_with_the_clients() -> None:
 def test_the_live_block() -> None:
     rows = {"nginx": {"ready": True}, "control": {"ready": False}}
     jobs = [{"TrainingJobName": f"j{n}\x1b", "TrainingJobStatus": "InProgress"} for n in range(7)]
-    first, second, third = live.block("http://h:1", 90, rows, [], jobs).splitlines()
-    assert first == "Clary at http://h:1, up 90s, waiting for control"
-    assert second == "endpoints: none"
+    third = live.named("jobs", jobs, "TrainingJob")
+    text = live.block("http://h:1", 90, rows, [live.named("endpoints", [], "Endpoint"), third])
+    assert text == f"Clary at http://h:1, up 90s, waiting for control\nendpoints: none\n{third}"
     assert third.startswith("jobs: j0\\x1b InProgress, j1")
     assert third.endswith("j4\\x1b InProgress and 2 more")
 

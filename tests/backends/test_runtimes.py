@@ -285,6 +285,12 @@ def test_what_is_shipped_is_pinned_hashed_and_names_no_index() -> None:
     assert not pinned(small.requirements, "scikit-learn")  # it would be imported with XGBoost, and waited for
 
 
+def test_the_version_that_is_told_is_the_one_that_this_python_gets() -> None:
+    text = "a-cpu==1\na==2.0 ; python_full_version < '3.12' \\\n    --hash\na==3.1 ; python_full_version >= '3.12' and x \\\nb==4 \\\n"
+    assert [pinned(text, "a", python) for python in ((3, 11), (3, 12), (3, 13))] == ["2.0", "3.1", "3.1"]
+    assert (pinned(text, "b"), pinned(text, "c")) == ("4", "")
+
+
 def test_resolve_by_repository(tmp_path: Path) -> None:
     known = {name: runtime.name for runtime in shipped() for name in runtime.repositories}
     assert known["sagemaker-xgboost"] == known["xgboost"] == "xgboost"

@@ -8,6 +8,7 @@ which one, the requirement files beside this module say.
 from __future__ import annotations
 
 import re
+import sys
 from importlib import resources
 
 from clary.ports import Runtime
@@ -36,6 +37,9 @@ _MAIN = {
     "huggingface": "transformers",
     "python": "pip",
 }
+_BOUND = re.compile(
+    r"python_full_version (<|>=) '(\d+)\.(\d+)'"
+)  # as uv writes it where a version is not for every Python
 
 
 def runtimes() -> tuple[Runtime, ...]:
@@ -57,7 +61,10 @@ def repository(image: str) -> str:
     return path.rpartition("/")[2].partition(":")[0]
 
 
-def pinned(requirements: str, package: str) -> str:
-    """The version of a package in a requirement file (the first, where it depends on the Python), "" without one."""
-    found = re.search(rf"^{re.escape(package)}==([^\s;\\]+)", requirements, re.MULTILINE)
-    return found[1] if found else ""
+def pinned(requirements: str, package: str, python: tuple[int, int] = sys.version_info[:2]) -> str:
+    """The version of a package in a requirement file, where it depends on the Python that of this one; "" without one."""
+    for found in re.finditer(rf"^{re.escape(package)}==([^\s;\\]+)([^\n]*)", requirements, re.MULTILINE):
+        bounds = _BOUND.findall(found[2])
+        if all((python < (int(major), int(minor))) == (sign == "<") for sign, major, minor in bounds):
+            return found[1]
+    return ""

@@ -44,7 +44,7 @@ def text(shown: dict[str, Any], now: float) -> str:
             )
             for row in shown["holders"]
         )
-        parts.append(table(("kind", "name", "places", "vcpu", "memory", "used", "for"), rows))
+        parts.append(table(("kind", "name", "places", "vcpu", "memory", "used", "for"), rows, ("kind", "used")))
     if shown["waiting"]:
         waiting = ((row["kind"], row["name"], age(row["since"], now), row["why"]) for row in shown["waiting"])
         parts.append(table(("waits", "name", "for", "why"), waiting))

@@ -123,11 +123,11 @@ class Client:
             except (http.client.RemoteDisconnected, BrokenPipeError, ConnectionResetError) as error:
                 self.close()
                 if fresh:
-                    raise Refused(f"{self._url.geturl()} closed the connection: {error}", NOT_RUNNING) from error
+                    raise Refused(f"{self._url.geturl()} closed the connection: {_why(error)}", NOT_RUNNING) from error
             except (OSError, http.client.HTTPException) as error:
                 self.close()
                 late = " (`clary doctor` looks for the reason)" if isinstance(error, TimeoutError) else ""
-                raise Refused(f"{self._url.geturl()} does not answer: {error}{late}", NOT_RUNNING) from error
+                raise Refused(f"{self._url.geturl()} does not answer: {_why(error)}{late}", NOT_RUNNING) from error
         raise AssertionError("unreachable")
 
     def _connect(self) -> http.client.HTTPConnection:
@@ -145,6 +145,11 @@ class Client:
         if self._connection is not None:
             self._connection.close()
             self._connection = None
+
+
+def _why(error: Exception) -> str:
+    """In words: without the number of an error of the system."""
+    return (error.strerror if isinstance(error, OSError) else None) or str(error) or type(error).__name__
 
 
 def sign(

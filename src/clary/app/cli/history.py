@@ -55,7 +55,7 @@ def words(steps: list[dict[str, Any]]) -> str:
             began, created = step["at"], step["created"]
         after = f"+{step['at'] - began:.1f}s" if step["at"] > began else ""
         rows.append((when(step["at"]), after, step["what"], step["config"], step["status"], one_line(step["why"])))
-    return table(("when", "after", "what", "config", "status", "why"), rows)
+    return table(("when", "after", "what", "config", "status", "why"), rows, ("config", "status"))
 
 
 def when(at: float) -> str:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import threading
 import time
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from rich.console import Console
@@ -52,29 +53,23 @@ class Status:
                 endpoints = list(client.pages("sagemaker", "ListEndpoints", "Endpoints", {"MaxResults": 100}))
                 asked = {"MaxResults": 100, "StatusEquals": "InProgress"}
                 jobs = list(client.pages("sagemaker", "ListTrainingJobs", "TrainingJobSummaries", asked))
-            except Refused as error:
-                text = plain(error.message)
-            else:
-                text = block(site.settings.endpoint, time.time() - began, processes_of(site), endpoints, jobs)
+                lines: Sequence[str] = (named("endpoints", endpoints, "Endpoint"), named("jobs", jobs, "TrainingJob"))
+            except Refused:  # it starts or stops: what is not ready stands in the first line
+                lines = ("the API does not answer now",)
+            text = block(site.settings.endpoint, time.time() - began, processes_of(site), lines)
             self._live.update(Text(text), refresh=True)
 
 
-def block(
-    endpoint: str,
-    seconds: float,
-    processes: dict[str, Any],
-    endpoints: list[dict[str, Any]],
-    jobs: list[dict[str, Any]],
-) -> str:
-    """What is shown: a line for Clary itself, one for endpoints, one for jobs."""
+def block(endpoint: str, seconds: float, processes: Mapping[str, Any], lines: Sequence[str]) -> str:
+    """What is shown: a line for Clary itself, then those."""
     unready = [name for name, row in processes.items() if not row["ready"]]
-    health = "waiting for " + ", ".join(unready) if unready else f"{len(processes)} processes ready"
-    lines = [f"Clary at {endpoint}, up {age(0, seconds)}, {health}"]
-    for title, items, name, state in (
-        ("endpoints", endpoints, "EndpointName", "EndpointStatus"),
-        ("jobs", jobs, "TrainingJobName", "TrainingJobStatus"),
-    ):
-        shown = ", ".join(f"{item[name]} {item[state]}" for item in items[:5])
-        more = f" and {len(items) - 5} more" if len(items) > 5 else ""
-        lines.append(f"{title}: {plain(shown) or 'none'}{more}")
-    return "\n".join(lines)
+    ready = f"{len(processes)} processes ready" if processes else "nothing is ready"
+    health = "waiting for " + ", ".join(unready) if unready else ready
+    return "\n".join([f"Clary at {endpoint}, up {age(0, seconds)}, {health}", *lines])
+
+
+def named(title: str, items: Sequence[Mapping[str, Any]], kind: str) -> str:
+    """One line of what there is of a kind, with statuses."""
+    shown = ", ".join(f"{item[f'{kind}Name']} {item[f'{kind}Status']}" for item in items[:5])
+    more = f" and {len(items) - 5} more" if len(items) > 5 else ""
+    return f"{title}: {plain(shown) or 'none'}{more}"

@@ -6,10 +6,13 @@ Text that came from elsewhere (log lines, names, messages) goes through `plain`,
 from __future__ import annotations
 
 import json
+import shutil
 import sys
 import time
 from collections.abc import Iterable, Sequence
 from typing import Any
+
+from clary.app.cli import tables
 
 FAILED, USAGE, NOT_RUNNING, NOT_FOUND, UNWELL = 1, 2, 3, 4, 5
 _CONTROL = {code: f"\\x{code:02x}" for code in (*range(0x20), *range(0x7F, 0xA0)) if code != 0x09}
@@ -70,23 +73,10 @@ def warn(text: str) -> None:
     print(f"clary: {plain(text)}", file=sys.stderr, flush=True)
 
 
-def table(headings: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
-    """Columns of plain text, no wider than their contents; numbers to the right."""
-    cells = [[plain(str(cell)) for cell in row] for row in rows]
-    widths = [max(len(row[at]) for row in [list(headings), *cells]) for at in range(len(headings))]
-    right = [bool(cells) and all(_numeric(row[at]) for row in cells) for at in range(len(headings))]
-
-    def line(row: Sequence[str]) -> str:
-        parts = (
-            cell.rjust(width) if num else cell.ljust(width) for cell, width, num in zip(row, widths, right, strict=True)
-        )
-        return "  ".join(parts).rstrip()
-
-    return "\n".join([line([heading.upper() for heading in headings]), *(line(row) for row in cells)])
-
-
-def _numeric(cell: str) -> bool:
-    return cell == "-" or cell.rstrip("%smGMKiB ").replace(".", "", 1).isdigit()
+def table(headings: Sequence[str], rows: Iterable[Sequence[object]], spare: Sequence[str] = ()) -> str:
+    """A table that fits the terminal, if it goes to one. `spare`: columns that may be left out there, first one first."""
+    room = shutil.get_terminal_size().columns if sys.stdout.isatty() else None
+    return tables.table(headings, [[plain(str(cell)) for cell in row] for row in rows], room, spare)
 
 
 def size(count: float) -> str:

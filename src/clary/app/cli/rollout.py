@@ -123,7 +123,13 @@ def words(found: dict[str, Any]) -> str:
         for row in fleet["variants"]
     ]
     parts = [f"{plain(found['endpoint'])} {found['status']}"]
-    parts.append(table(("fleet", "variant", "ready", "weight", "answered", "5xx", "p50 ms", "p99 ms", "state"), rows))
+    parts.append(
+        table(
+            ("fleet", "variant", "ready", "weight", "answered", "5xx", "p50 ms", "p99 ms", "state"),
+            rows,
+            ("p50 ms", "answered"),
+        )
+    )
     if found["steps"]:
         lines = ((when(s["at"]), s["what"], one_line(s["why"])) for s in found["steps"])
         parts.append(table(("when", "step", "why"), lines))
