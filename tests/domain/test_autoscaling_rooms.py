@@ -9,14 +9,14 @@ from typing import Any
 import pytest
 from tests.domain.test_autoscaling_turn import House
 
-from clary.domain.autoscaling import INSTANCES, MILLICPU, Place
+from clary.domain.autoscaling import INSTANCES, MILLICPU, PROVISIONED, Place
 from clary.domain.autoscaling_activity import LONGEST_PAUSE, REFUSED_PAUSE, Want
 from clary.domain.autoscaling_rooms import needed, room_for
 from clary.domain.capacity import REPLICA_FLOOR, Book, Claim, Fit, Machine, Owner
 from clary.domain.containers import Container
 from clary.domain.endpoint_turn import with_plant
 from clary.domain.fleets import READY, Plant, Replica, new_fleet
-from clary.domain.instances import GIB
+from clary.domain.instances import GIB, KEPT
 from clary.domain.resources import Record, Scope
 from clary.domain.rooms import Room
 
@@ -162,3 +162,33 @@ def test_what_is_refused_again_and_again_is_asked_for_ever_less_often() -> None:
     assert all(after >= before - 60 for before, after in itertools.pairwise(pauses))
     assert pauses[-1] >= LONGEST_PAUSE
     assert len(asked) < 30
+
+
+@pytest.mark.parametrize(
+    ("policy", "available", "most"), [("fit", 5, 5), ("fit", 9, 8), ("fit", 1, 2), ("strict", 1, 8)]
+)
+def test_provisioned_concurrency_up_to_what_memory_holds(policy: str, available: int, most: int) -> None:
+    """Where sizes are reserved, all that may run at once is."""
+    config = {"MemorySizeInMB": 1024, "MaxConcurrency": 8, "ProvisionedConcurrency": 2}
+    fleet = new_fleet(
+        "f",
+        "c",
+        [{"VariantName": "v", "ModelName": "m", "ServerlessConfig": config}],
+        {"m": [Container("m", "i")]},
+        0.0,
+    )
+    fleet = fleet.with_variant(replace(fleet.variants[0], replicas=(Replica("r", READY),)))
+    record = Record("endpoint", Scope(ME, "us-east-1"), "e", "arn:e", "InService", 0.0, 0.0, {"request": {}})
+    own = Claim("r", (Fit(4.0, 8 * GIB, 0),), 0.0, 0, Owner("endpoint", "e", ME))
+    machine = replace(MACHINE, available=available * KEPT)
+    answer = room_for(
+        Book(machine, policy, 100.0, (), (own,)),
+        with_plant(record, Plant(seed="s", serving=fleet)),
+        PLACE,
+        PROVISIONED,
+        8,
+    )
+    assert answer is not None
+    assert (answer.granted, answer.most) == (most == 8, most)
+    if most == 5:
+        assert answer.missing == "768 MiB of memory are needed, 640 MiB are free"

@@ -9,9 +9,11 @@ import pytest
 
 from clary.domain import instances, serverless
 from clary.domain.containers import Container
+from clary.domain.endpoint_commands import Seen
 from clary.domain.endpoint_routes import route_of
+from clary.domain.endpoint_turn import places
 from clary.domain.errors import Invalid
-from clary.domain.fleets import Fleet, Plant, new_fleet
+from clary.domain.fleets import READY, Fleet, Plant, Replica, new_fleet
 from clary.domain.resources import Record, Scope
 from clary.domain.routes import Boost, VariantView
 from clary.domain.serverless import Rest
@@ -127,10 +129,24 @@ def test_the_front_learns_how_many_and_how_long() -> None:
     assert not route_of(record, broken, 1, 2, REST.workers).variants[0].sleeps
 
 
+def test_more_provisioned_workers_are_told_when_there_is_room_for_them() -> None:
+    """Their memory is part of the replica's size: until it has that, the front keeps as many as there were."""
+    record = Record("endpoint", Scope("000000000000", "eu-west-1"), "e", "arn:e", "InService", 0.0, 0.0, {})
+    for had, asked, told in ((1, 4, 1), (4, 1, 1), (0, 2, 0), (2, 2, 2)):
+        one, old = fleet(ProvisionedConcurrency=asked), fleet(ProvisionedConcurrency=had).variants[0].size
+        running = Replica("r", READY, handle="h", size=old)
+        one = one.with_variant(replace(one.variants[0], replicas=(running,)))
+        [variant] = route_of(record, Plant(seed="s", serving=one), 1, 2, REST.workers).variants
+        assert variant.warm == told
+        assert [place.size for place in places(one, Seen())] == ([] if had == asked else [one.variants[0].size])
+
+
 def test_its_size_is_that_of_all_it_may_run_at_once() -> None:
     size = instances.find(fleet().variants[0].instance_type)
     assert size is not None
     assert (size.name, size.memory, size.vcpu) == ("serverless 2048 MB x 5", 5 * 2048 << 20, 6)
+    kept = instances.find(fleet(ProvisionedConcurrency=3).variants[0].instance_type)
+    assert kept == replace(size, name="serverless 2048 MB x 5, 3 kept", kept=3 * instances.KEPT)
 
 
 def test_a_variant_with_an_objective_sleeps_where_its_last_replica_went_and_wakes() -> None:

@@ -13,7 +13,7 @@ from clary.domain.endpoint_commands import Place, Seen
 from clary.domain.endpoint_turn import places, with_plant
 from clary.domain.errors import LimitExceeded
 from clary.domain.fleets import PLANNED, READY, Fleet, Plant, Replica, new_fleet
-from clary.domain.instances import GIB
+from clary.domain.instances import GIB, KEPT, serverless
 from clary.domain.resources import Record, Scope
 from clary.domain.workload import Observation, RunState
 from clary.loops.ledger import Ledger
@@ -162,3 +162,35 @@ def test_a_size_that_changes_needs_no_memory_where_cpu_is_shared() -> None:
     town.machine = replace(town.machine, available=0)
     town.take(endpoint("one"), "a1", size="ml.m5.xlarge")
     assert [claim.fits[0].cpu for claim in town.ledger.held()] == [4.0]
+
+
+def test_provisioned_workers_need_memory_that_is_free() -> None:
+    """When their replica starts, and when there are to be more of them; what was there stays."""
+    town, one = Town(policy="fit", available=3 * KEPT), endpoint("one")
+    with pytest.raises(LimitExceeded, match=r"CapacityError: .*512 MiB of memory are needed, 384 MiB are free"):
+        town.take(one, "r", size=serverless(1024, 10, 4))
+    assert (town.holding(), town.waiting()) == ([], ["one"])
+    town.take(one, "r", size=serverless(1024, 10, 2))
+    assert (town.holding(), town.waiting()) == (["r"], [])
+    with pytest.raises(LimitExceeded, match="512 MiB of memory are needed, 384 MiB are free"):
+        town.take(one, "r", size=serverless(1024, 10, 4))
+    town.take(one, "r", size=serverless(1024, 10, 3))
+    town.take(one, "r", size=serverless(1024, 20, 1))
+    assert town.holding() == ["r"]
+
+
+def test_what_a_young_replica_is_sure_to_use_is_nobody_elses() -> None:
+    town = Town(policy="fit", available=5 * KEPT)
+    town.take(endpoint("one"), "r", size=serverless(1024, 10, 3))
+    with pytest.raises(LimitExceeded, match="384 MiB of memory are needed, 256 MiB are free"):
+        town.take(endpoint("other"), "s", size=serverless(1024, 10, 3))
+
+
+def test_what_is_kept_of_a_replica_takes_the_place_of_what_it_uses() -> None:
+    town, one = Town(policy="fit", available=2 * KEPT), endpoint("one")
+    town.take(one, "r", size=serverless(1024, 10, 2))
+    town.ledger.weigh("r", 2 * KEPT)
+    town.machine = replace(town.machine, available=KEPT)
+    town.take(one, "r", size=serverless(1024, 10, 3))
+    with pytest.raises(LimitExceeded, match="512 MiB of memory are needed, 384 MiB are free"):
+        town.take(one, "r", size=serverless(1024, 10, 4))

@@ -33,7 +33,7 @@ def capacity_of(record: Record, place: Place, dimension: str) -> Capacity:
     steady = record.status in (_STEADY_COMPONENT if component else _STEADY)
     failure = plant.failure
     if dimension == PROVISIONED:
-        return Capacity(group[0].warm, group[0].warm, steady, failure, record.status)
+        return Capacity(group[0].warm, group[0].kept, steady, failure, record.status)
     if dimension == MILLICPU:
         size = endpoint_sizes.size_of(record, group[0].name)
         return Capacity(size.wanted, size.actual, steady, size.refused or failure, record.status)

@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 
 from clary.domain import capacity, instances
-from clary.domain.autoscaling import COPIES, INSTANCES, MILLICPU, Place
+from clary.domain.autoscaling import COPIES, INSTANCES, MILLICPU, PROVISIONED, Place
 from clary.domain.autoscaling_capacity import capacity_of, variants_of
 from clary.domain.capacity import Book, Fit
 from clary.domain.errors import LimitExceeded
@@ -20,16 +20,20 @@ def room_for(book: Book, record: Record, place: Place, dimension: str, most: int
     group = variants_of(record, place)
     if dimension in (INSTANCES, COPIES) and not group[0].hosting:
         return _of_replicas(book, record, group, most)
+    if dimension == PROVISIONED:
+        return _of_kept(book, record, group[0], most)
     return _of_millicpu(book, record, group, most) if dimension == MILLICPU else None
 
 
 def needed(book: Book, record: Record, place: Place, dimension: str, wanted: int) -> tuple[tuple[Fit, ...], int]:
     """What the next step towards `wanted` needs: one replica more, and the bytes that it is expected to use at first; or the CPU that
-    larger ones lack."""
+    larger ones lack, or a worker that is kept."""
     group = variants_of(record, place)
     if dimension == MILLICPU:
         more = max(0, wanted - capacity_of(record, place, dimension).desired)
         return (Fit(more * group[0].count / 1000, 0, 0),), 0
+    if dimension == PROVISIONED:
+        return (Fit(0.0, instances.KEPT, 0),), instances.KEPT
     each = _fits(book, group)
     return each, sum(expected(fit, _like(book, group)) for fit in each)
 
@@ -42,6 +46,22 @@ def _of_replicas(book: Book, record: Record, group: Sequence[Variant], most: int
         return Room(False, count, error.message)
     answer = room_of(book, each, max(0, most - count), like=_like(book, group), account=record.scope.account)
     return Room(answer.granted, count + answer.most, answer.missing, answer.holders, answer.held)
+
+
+def _of_kept(book: Book, record: Record, variant: Variant, most: int) -> Room:
+    """Of workers of a serverless variant that are kept: memory for them, in place of what its replica uses now."""
+    own, now = {replica.id for replica in variant.replicas}, variant.warm
+    asked = dict(variant.serverless)
+    answer = Room(True, now)
+    for kept in range(now + 1, most + 1):
+        name = instances.serverless(int(asked["MemorySizeInMB"]), variant.concurrency, kept)
+        size = instances.find(name)
+        assert size is not None
+        each = room(book, size, instead=own, like=_like(book, [variant]), account=record.scope.account)
+        if not each.granted:
+            return Room(False, kept - 1, each.missing, each.holders, each.held)
+        answer = Room(True, kept)
+    return answer
 
 
 def _of_millicpu(book: Book, record: Record, group: Sequence[Variant], most: int) -> Room | None:

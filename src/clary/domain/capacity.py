@@ -47,6 +47,7 @@ class Fit:
     gpus: int
     notes: tuple[str, ...] = ()
     burst: float = 0.0  # vCPU that it may borrow while they are idle; they are not reserved
+    kept: int = 0  # bytes of its memory that it is sure to use
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,7 +133,7 @@ def fit(size: Size, machine: Machine, policy: str, usage: str = "training job") 
     if policy == "strict":
         if size.vcpu > machine.cpus or size.memory > machine.memory or size.gpus > machine.gpus:
             raise LimitExceeded(_limit_text(size, machine, usage))
-        return Fit(float(size.cores or size.vcpu), size.memory, size.gpus, burst=min(size.burst, machine.cpus))
+        return Fit(float(size.cores or size.vcpu), size.memory, size.gpus, (), min(size.burst, machine.cpus), size.kept)
     notes: list[str] = []
     cores = size.cores or size.vcpu
     cpu, memory = min(cores, machine.cpus), min(size.memory, machine.usable)
@@ -147,7 +148,7 @@ def fit(size: Size, machine: Machine, policy: str, usage: str = "training job") 
         have = f"{gpus} of its {size.accelerators} are" if gpus else "none is"
         notes.append(f"{size.name} has {size.accelerators} {kind}(s), {have} on this machine: it runs on CPU" if not gpus
                      else f"{size.name} has {size.accelerators} {kind}(s), {have} on this machine")  # fmt: skip
-    return Fit(float(cpu), memory, gpus, tuple(notes), min(size.burst, machine.cpus))
+    return Fit(float(cpu), memory, gpus, tuple(notes), min(size.burst, machine.cpus), size.kept)
 
 
 def part(whole: Fit, of: int) -> Fit:

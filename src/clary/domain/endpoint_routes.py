@@ -106,7 +106,7 @@ def _variant_route(plant: Plant, fleet: Fleet, variant: Variant, cpus: int, rest
         then=route_key(fleet, after) if after is not None else "",
         sleeps=variant.sleeps and variant.deaths < SLEEPLESS,
         concurrency=variant.concurrency,
-        warm=variant.warm,
+        warm=variant.kept,
         rest=rest,
         shadow_of=route_key(fleet, source) if source is not None else "",
         sample=min(1.0, variant.weight / source.weight) if source is not None and source.weight else 0.0,

@@ -99,10 +99,15 @@ class Variant:
         return int(self.serverless.get("ProvisionedConcurrency", 0))
 
     @property
+    def kept(self) -> int:
+        """Of those as many as its replica has room for: a larger number counts when the replica has that size."""
+        return min([self.warm, *(instances.kept(replica.size) for replica in self.live if replica.size)])
+
+    @property
     def instance_type(self) -> str:
         """AWS's name; a serverless variant's size as `instances.serverless` names it."""
         if self.serverless:
-            return instances.serverless(int(self.serverless["MemorySizeInMB"]), self.concurrency)
+            return instances.serverless(int(self.serverless["MemorySizeInMB"]), self.concurrency, self.warm)
         return str(self.config.get("InstanceType", ""))
 
     @property

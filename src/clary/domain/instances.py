@@ -27,6 +27,7 @@ class Size:
     exact: bool = True
     cores: float = 0.0  # where it is not a whole number of vCPUs
     burst: float = 0.0  # vCPU that may be borrowed while they are idle
+    kept: int = 0  # bytes of workers that never go
 
     @property
     def gpus(self) -> int:
@@ -99,7 +100,8 @@ _GPU_LADDERS: Mapping[str, tuple[float, Mapping[str, int], bool]] = {
 
 # CPU goes with memory as in AWS Lambda, on which serverless endpoints stand: one vCPU for 1,769 MB.
 _MB_PER_VCPU = 1769
-_SERVERLESS = re.compile(r"^serverless (?P<memory>\d+) MB x (?P<most>\d+)$")
+_SERVERLESS = re.compile(r"^serverless (?P<memory>\d+) MB x (?P<most>\d+)(?:, (?P<kept>\d+) kept)?$")
+KEPT = 128 << 20  # bytes that each worker which is kept for a serverless variant is expected to use
 
 _COMPONENT = re.compile(r"^component (?P<cores>[\d.e+]+) cores (?P<memory>\d+) MB (?P<accelerators>\d+) accelerators$")
 
@@ -129,9 +131,16 @@ def find(name: str) -> Size | None:
     return None
 
 
-def serverless(memory: int, most: int) -> str:
-    """The name of what a serverless variant may use in all: `memory` MB for each of its `most` predictions at once."""
-    return f"serverless {memory} MB x {most}"
+def serverless(memory: int, most: int, kept: int = 0) -> str:
+    """The name of what a serverless variant may use in all: `memory` MB for each of its `most` predictions at once. So many workers of it
+    are `kept`, and their memory with them."""
+    return f"serverless {memory} MB x {most}" + (f", {kept} kept" if kept else "")
+
+
+def kept(name: str) -> int:
+    """Workers that `serverless` named as kept."""
+    match = _SERVERLESS.match(name)
+    return int(match["kept"] or 0) if match else 0
 
 
 def component(cores: float, memory: int, accelerators: int) -> str:
@@ -179,4 +188,4 @@ def _serverless(name: str) -> Size | None:
     if match is None:
         return None
     memory = int(match["memory"]) * int(match["most"])
-    return Size(name, max(1, -(-memory // _MB_PER_VCPU)), memory << 20)
+    return Size(name, max(1, -(-memory // _MB_PER_VCPU)), memory << 20, kept=int(match["kept"] or 0) * KEPT)

@@ -89,8 +89,9 @@ def room_of(
 
 
 def expected(each: Fit, like: int = 0) -> int:
-    """Bytes that a replica which is about to start will soon use: as its like do, or the least that is worth a start."""
-    return min(max(REPLICA_FLOOR, like), each.memory)
+    """Bytes that a replica which is about to start will soon use: as its like do, or the least that is worth a start, or what is kept
+    for it."""
+    return min(max(REPLICA_FLOOR, like, each.kept), each.memory)
 
 
 def free_memory(book: Book, but: Collection[str] = ()) -> int:
@@ -98,7 +99,7 @@ def free_memory(book: Book, but: Collection[str] = ()) -> int:
     coming = 0
     for floor, claims in ((FLOOR, book.jobs), (REPLICA_FLOOR, book.replicas)):
         young = (claim for claim in claims if claim.key not in but and book.at - claim.since < YOUNG)
-        coming += sum(max(0, floor * claim.hosts - claim.used) for claim in young)
+        coming += sum(max(0, sum(max(floor, each.kept) for each in claim.fits) - claim.used) for claim in young)
     return book.machine.available - coming
 
 

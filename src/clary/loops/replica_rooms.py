@@ -54,9 +54,11 @@ class ReplicaRooms:
 
     def _check(self, record: Record, book: Book, lacking: Sequence[Place], fits: Mapping[str, Fit]) -> None:
         """That there is room for those which lack their places."""
-        held = {claim.key for claim in book.replicas}
-        if book.policy != "strict":
-            lacking = [place for place in lacking if place.id not in held]  # a size is a limit there, not a place
+        held = {claim.key: claim.fits[0].kept for claim in book.replicas}
+        if (
+            book.policy != "strict"
+        ):  # a size is a limit there, not a place; but what is kept for its workers is to be there
+            lacking = [place for place in lacking if place.id not in held or fits[place.id].kept > held[place.id]]
         if not lacking:
             return
         each = tuple(fits[place.id] for place in lacking)
@@ -119,4 +121,5 @@ class ReplicaRooms:
 def _larger(one: Fit, other: Fit | None) -> Fit:
     if other is None:
         return one
-    return Fit(max(one.cpu, other.cpu), max(one.memory, other.memory), max(one.gpus, other.gpus), one.notes, one.burst)
+    most = max(one.cpu, other.cpu), max(one.memory, other.memory), max(one.gpus, other.gpus)
+    return Fit(*most, one.notes, one.burst, max(one.kept, other.kept))
