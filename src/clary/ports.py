@@ -152,6 +152,10 @@ class Artifacts(Protocol):
 
     async def find(self, bucket: str, prefix: str) -> list[StoredObject]: ...
     async def exists(self, bucket: str) -> bool: ...
+    async def make(self, bucket: str, region: str) -> None:
+        """See that the account has the bucket. Denied when it is another's."""
+        ...
+
     async def place(self, bucket: str, keys: Mapping[str, str], folder: str) -> None:
         """Put objects (key -> path relative to `folder`) as read-only files: hard links of blobs when the store is ours on this
         filesystem, copies otherwise. All or nothing."""

@@ -211,6 +211,17 @@ async def test_an_input_that_cannot_be_had_fails(house: House, location: str) ->
     await house.until(lambda: house.counted("RequestDownloadFailures", "A") == [1.0])
 
 
+async def test_without_an_output_path_the_default_bucket_is_made(house: House) -> None:
+    config: dict[str, Any] = {"OutputConfig": {}}
+    await house.endpoint(config=config)
+    house.open()
+    done = await house.ended(await house.invoke(config=config))
+    assert done.status == async_inference.COMPLETED
+    assert house.artifacts.buckets["sagemaker-us-east-1-000000000000"] == {
+        f"async-endpoint-outputs/e/{done.name}.out": b"answer to 1"
+    }
+
+
 async def test_an_output_that_cannot_be_stored_fails(house: House) -> None:
     config = {"OutputConfig": {"S3OutputPath": "s3://gone/out", "S3FailurePath": "s3://b/failed"}}
     await house.endpoint(config=config)

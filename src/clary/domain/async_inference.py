@@ -49,11 +49,16 @@ def check_config(config: Mapping[str, Any]) -> None:
             raise Invalid(f"IncludeInferenceResponseIn names {where}, and NotificationConfig has no {topic}.")
 
 
+def default_bucket(scope: Scope) -> str:
+    """That of the SDKs."""
+    return f"sagemaker-{scope.region}-{scope.account}"
+
+
 def output_of(
     config: Mapping[str, Any], scope: Scope, endpoint: str, id_: str, extension: str, filename: str
 ) -> Location:
     """Where the answer goes. Without an S3OutputPath: into the SDKs' default bucket."""
-    default = f"s3://sagemaker-{scope.region}-{scope.account}/async-endpoint-outputs/{endpoint}"
+    default = f"s3://{default_bucket(scope)}/async-endpoint-outputs/{endpoint}"
     base = parse_uri(config["OutputConfig"].get("S3OutputPath") or default)
     return base.below(*(part for part in extension.split("/") if part), filename or f"{id_}.out")
 

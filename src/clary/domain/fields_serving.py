@@ -166,7 +166,7 @@ CREATE_ENDPOINT_CONFIG: tuple[Row, ...] = (
     ),
     (
         _HONOURED,
-        "default: async-endpoint-outputs/ENDPOINT in the SDKs' default bucket",
+        "default: async-endpoint-outputs/ENDPOINT in the SDKs' default bucket, which is made if need be",
         "AsyncInferenceConfig.OutputConfig.S3OutputPath",
     ),
     (

@@ -169,6 +169,8 @@ class Work:
         began = self.ports.clock.monotonic()
         try:
             artifacts = self.ports.artifacts.of(record.scope.account)
+            if output.bucket == async_inference.default_bucket(record.scope):  # nobody was told to make it
+                await artifacts.make(output.bucket, record.scope.region)
             await artifacts.store_file(path, output.bucket, output.key, predicted.content_type, move=True)
         except _HERE as error:
             reason = f"ClientError: The output could not be uploaded to {output}: {error.message}"

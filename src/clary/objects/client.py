@@ -37,6 +37,9 @@ class OwnArtifacts:
     async def exists(self, bucket: str) -> bool:
         return bool(await self._ask("exists", bucket=bucket))
 
+    async def make(self, bucket: str, region: str) -> None:
+        await self._ask("make", bucket=bucket, region=region)
+
     async def place(self, bucket: str, keys: Mapping[str, str], folder: str) -> None:
         await self._ask("place", bucket=bucket, keys=dict(keys), folder=folder)
 

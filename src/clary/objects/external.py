@@ -95,6 +95,15 @@ class ExternalArtifacts:
             return False
         return True
 
+    async def make(self, bucket: str, region: str) -> None:
+        """In the region of the store: Clary's own are names to it."""
+        if await self.exists(bucket):
+            return
+        where = (
+            {} if self._region == "us-east-1" else {"CreateBucketConfiguration": {"LocationConstraint": self._region}}
+        )
+        await self._run(lambda: self._client().create_bucket(Bucket=bucket, **where), f"s3://{bucket}")
+
     async def place(self, bucket: str, keys: Mapping[str, str], folder: str) -> None:
         checked_names(keys)
         os.makedirs(folder, exist_ok=True)

@@ -12,12 +12,13 @@ import hmac
 import os
 import stat
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from typing import Any
 
 import orjson
 
 from clary.domain.errors import ClaryError, Denied, Invalid, NotFound
-from clary.domain.objects import Bucket, Item
+from clary.domain.objects import Bucket, BucketTaken, Item
 from clary.objects import metadata
 from clary.objects.context import Context, no_such_bucket
 from clary.objects.errors import S3Error
@@ -39,6 +40,7 @@ class Internal:
             "find": self._find,
             "head": self._head,
             "exists": self._exists,
+            "make": self._make,
             "place": self._place,
             "read": self._read,
             "store": self._store,
@@ -86,6 +88,11 @@ class Internal:
     async def _exists(self, asked: dict[str, Any]) -> bool:
         bucket = await self._ctx.index.bucket(asked["bucket"])
         return bucket is not None and bucket.account == asked["account"]
+
+    async def _make(self, asked: dict[str, Any]) -> None:
+        with suppress(BucketTaken):
+            await self._ctx.index.add_bucket(asked["bucket"], asked["account"], asked["region"], self._ctx.clock.now())
+        await self._bucket(asked)
 
     async def _find(self, asked: dict[str, Any]) -> list[list[Any]]:
         bucket = await self._bucket(asked)

@@ -27,6 +27,14 @@ class ArtifactsConformance:
         assert await artifacts.exists(BUCKET)
         assert not await artifacts.exists("no-such-bucket-here")
 
+    async def test_a_bucket_is_made_once(self, artifacts: Artifacts, tmp_path: Path) -> None:
+        name = "conformance-made"
+        await artifacts.make(name, "us-east-1")
+        await artifacts.store_file(self._file(tmp_path, "kept", b"kept"), name, "kept")
+        await artifacts.make(name, "us-east-1")
+        assert await artifacts.exists(name)
+        assert [found.key for found in await artifacts.find(name, "")] == ["kept"]
+
     async def test_a_stored_file_is_found_and_read(self, artifacts: Artifacts, tmp_path: Path) -> None:
         content = os.urandom(100_000)
         path = self._file(tmp_path, "a", content)

@@ -43,6 +43,12 @@ class MemoryArtifacts:
     async def exists(self, bucket: str) -> bool:
         return bucket in self.buckets and self.owners.get(bucket, self.account) == self.account
 
+    async def make(self, bucket: str, region: str) -> None:
+        if bucket not in self.buckets:
+            self.buckets[bucket] = {}
+            self.owners[bucket] = self.account
+        self._bucket(bucket)
+
     async def place(self, bucket: str, keys: Mapping[str, str], folder: str) -> None:
         objects = self._bucket(bucket)
         check_names(keys)
