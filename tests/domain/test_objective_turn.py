@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from dataclasses import replace
 from typing import Any
@@ -21,6 +22,7 @@ from clary.domain.objective_turn import Step
 from clary.domain.resources import Record, Scope
 from clary.domain.scaling.decisions import Event
 from clary.domain.scaling.samples import Recent
+from clary.domain.scaling.shape import SETTLES
 from clary.domain.scaling.signals import Memory, Sample
 
 NOW = 1_800_000_000.0
@@ -152,6 +154,21 @@ def test_only_vertical_keeps_the_count() -> None:
     house.turn()
     house.second(46)
     assert house.wish == {MILLICPU: (2000, 3000)}
+
+
+def test_a_size_that_has_grown_stays_for_a_while_whatever_the_load_does() -> None:
+    house = House(Asked("p", 0.5, None, Range(500, 2000), keep=2.0))
+    house.turn()
+    sizes = list[int]()
+    for second in range(90):
+        noise = 0.1 if second % 10 < 5 else 0.01  # what a request takes, on a machine with other work
+        house.second(11, service=noise)
+        house.settle()
+        sizes.append(house.variant.millicpu)
+    turns = [at for at, (one, other) in enumerate(itertools.pairwise(sizes)) if other < one]
+    assert turns
+    assert all(later - sooner >= SETTLES for sooner, later in itertools.pairwise(turns))
+    assert max(sizes) == 2000
 
 
 def test_without_targets_the_endpoint_is_asked_itself() -> None:

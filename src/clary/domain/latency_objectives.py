@@ -4,9 +4,9 @@ A variant has an objective by a target tracking policy on the metric `ClaryLaten
 both, where both are registered), or by its endpoint config (`TAG`, or the setting of that name), without Application Auto Scaling.
 
 The record's document: `endpoint`, `variant`, `memory` (the policy's), `wish` (by dimension, what its scalable target is to do next),
-`changed` (when the count was changed last), `starts` (seconds that the last replicas took), `cramped` and `full` (why, and when last,
-there was no room for a larger size, for a replica; None: there is), `refused` (why the endpoint took no change, and when), `tournament`
-(see `objective_tournament.py`).
+`changed` and `grown` (when the count was changed, when the size was to grow last), `starts` (seconds that the last replicas took),
+`cramped` and `full` (why, and when last, there was no room for a larger size, for a replica; None: there is), `refused` (why the
+endpoint took no change, and when), `tournament` (see `objective_tournament.py`).
 """
 
 from __future__ import annotations
@@ -193,6 +193,7 @@ def new(scope: Scope, endpoint: str, variant: str, now: float) -> Record:
         "memory": pack(Memory()),
         "wish": {},
         "changed": 0.0,
+        "grown": 0.0,
         "starts": [],
         "cramped": None,
         "full": None,

@@ -26,7 +26,7 @@ from clary.domain.scaling import candidates, usual
 from clary.domain.scaling.costs import undisturbed
 from clary.domain.scaling.decisions import Event, worth
 from clary.domain.scaling.policy import ClaryPolicy
-from clary.domain.scaling.shape import Have, allowance_of, held_back, policy_of, ready_of, shape
+from clary.domain.scaling.shape import Have, allowance_of, held_back, policy_of, ready_of, settled, shape
 from clary.domain.scaling.sharing import Claim, claim
 from clary.domain.scaling.signals import STALE, Current, Desired, Memory, Sample
 
@@ -90,6 +90,7 @@ def _decided(turn: Turn) -> Step:
     )
     desired = named(policy.decide(samples, current, turn.document["changed"], now), seen.recent)
     made = held_back(shape(desired, bounds, have), bounds, have, seen.strain)
+    made = settled(made, have, turn.document.get("grown", 0.0), now)
     boost = _boost(turn, desired)
     if boost != turn.variant.boost or allowance != turn.variant.allowance:
         turn.commands.append(Staff(boost, allowance))
@@ -170,8 +171,11 @@ def _do(turn: Turn, event: Event, have: Have) -> None:
     news = _amounts(wishes) != _amounts(turn.document["wish"])
     if news:
         turn.document["wish"] = wishes
-    if event.after.count != event.before.count and not turn.barred and (news or len(turn.commands) > asks):
-        turn.document["changed"] = turn.now
+    if not turn.barred and (news or len(turn.commands) > asks):
+        if event.after.count != event.before.count:
+            turn.document["changed"] = turn.now
+        if event.after.millicpu > event.before.millicpu:
+            turn.document["grown"] = turn.now
 
 
 def _amounts(wishes: Mapping[str, Mapping[str, Any]]) -> dict[str, tuple[int, int]]:

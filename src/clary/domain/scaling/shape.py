@@ -12,7 +12,7 @@ for which there is no room are not waited for: those that serve grow.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from clary.domain.scaling.costs import Strain
 from clary.domain.scaling.policy import ClaryPolicy
@@ -23,6 +23,7 @@ MOST_ALLOWANCE = 256
 VCPU = 1000  # thousandths
 NO_ROOM = "no-room"
 NO_IDLE = "the machine has no idle CPU, so nothing that grows would have one to run on"
+SETTLES = 30.0  # seconds for which a size that has grown stays
 IDLE = 3.0  # times as long as capacity outlives the need for it the last replica is kept without a request
 
 
@@ -135,6 +136,14 @@ def held_back(made: Shape, bounds: Bounds, have: Have, strain: Strain) -> Shape:
     if not strain.full or (count, millicpu) == (made.count, made.millicpu):
         return made
     return Shape(count, millicpu, NO_IDLE, (count, millicpu) == (have.asked, have.millicpu))
+
+
+def settled(made: Shape, have: Have, grown: float, now: float) -> Shape:
+    """A size that has grown a moment ago stays: where capacity is kept for seconds only, or replicas come and go, noise would turn it each
+    few seconds, and each turn wakes every worker of every replica."""
+    if made.millicpu >= have.millicpu or not 0 <= now - grown < SETTLES:
+        return made
+    return replace(made, millicpu=have.millicpu)
 
 
 def _full(why: str) -> str:
