@@ -99,6 +99,15 @@ def test_an_exception_is_500_with_the_users_frames(load: Load, capfd: pytest.Cap
     assert [a.status for a in answers] == [200, 500, 200]
 
 
+def test_a_script_that_would_exit_answers_instead(load: Load) -> None:
+    handler = load(
+        "import sys\ndef model_fn(d): return 1\ndef transform_fn(m, b, c, a): return 'x' if b == '1' else sys.exit('no licence')"
+    )
+    first, second = handler.predict([_request(b"2"), _request(b"1")])
+    assert (first.status, second.body) == (500, b"x")
+    assert first.body.startswith(b"no licence\nTraceback")
+
+
 def test_mixing_is_an_error(load: Load) -> None:
     code = "def model_fn(d): return 2\ndef transform_fn(m, d, c, a): return d\ndef input_fn(d, c): return d\n"
     with pytest.raises(inference.LoadError, match="Cannot use transform_fn implementation in conjunction with"):

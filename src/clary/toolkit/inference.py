@@ -151,12 +151,12 @@ _Answered = TypeVar("_Answered", Response, Union[Response, Streamed])
 
 
 def in_turn(requests: Sequence[Request], answer: Callable[[Request], _Answered]) -> List[_Answered]:
-    """Answer requests one by one through `answer(request)`; an exception concerns its own request only."""
+    """Answer requests one by one through `answer(request)`; an exception concerns its own request only, `sys.exit` too."""
     responses: List[_Answered] = []
     for request in requests:
         try:
             responses.append(answer(request))
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             trace = user_traceback(type(error), error, error.__traceback__, OWN)
             print(trace, end="", file=sys.stderr, flush=True)  # into the log, as the client sees it
             responses.append(broken(error))
