@@ -490,3 +490,16 @@ def test_weights_of_two_fleets_are_brought_to_one_sum(world: World) -> None:
     assert world.route is not None
     parts = {v.fleet: v.weight * v.share for v in world.route.variants}
     assert parts["config-f2"] / sum(parts.values()) == pytest.approx(0.25)
+
+
+def test_every_step_of_the_history_names_a_config() -> None:
+    world = World(fleet(count=1))
+    world.broken["A"] = "traceback"
+    world.settle()
+    assert world.record.status == "Failed"
+    world.record = asked_delete(world.record, world.now)
+    world.settle()
+    assert [(c.note.what, c.note.config) for c in world.of(WriteHistory)] == [
+        ("failed", "config-f1"),
+        ("delete asked", "config-f1"),
+    ]

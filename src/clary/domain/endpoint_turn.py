@@ -93,7 +93,7 @@ class Turn:
 
     def note(self, what: str, why: str = "") -> None:
         """A step of the endpoint's history."""
-        shown = self.plant.serving or self.plant.incoming
+        shown = self.plant.shown
         self.plant = noted(self.plant, what, why, self.now, shown.config if shown else "")
 
     def finished(self) -> Record:

@@ -171,7 +171,8 @@ def retained(fleet: Fleet, serving: Fleet, excluded: Collection[str]) -> Fleet:
 def asked_delete(record: Record, now: float) -> Record:
     """DeleteEndpoint."""
     record = moved(record, EndpointFact.DELETE_ASKED, now)
-    return with_plant(record, noted(plant_of(record), "delete asked", "", now))
+    plant = plant_of(record)
+    return with_plant(record, noted(plant, "delete asked", "", now, plant.shown.config if plant.shown else ""))
 
 
 # -- the decision -----------------------------------------------------------------------------------------------------------------

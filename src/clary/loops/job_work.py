@@ -24,7 +24,7 @@ from clary.loops.channels import ChannelPlacer
 from clary.loops.job_places import JobSettings
 from clary.loops.kept_jobs import KeptJobs
 from clary.loops.outputs import Outputs
-from clary.loops.short_runs import end, run_to_end
+from clary.loops.short_runs import end, how, run_to_end
 from clary.loops.tasks import Done, Failed, Running, Tasks
 from clary.loops.user_code import for_user_code
 from clary.ports import Artifacts, Backend, Clock, Datapoints, Environment, Keys, Logs, Runtime, Runtimes, Store
@@ -131,7 +131,7 @@ class JobWork:
             why = untrusted.read_text(str(where.code_out), "prepare-error", 1024)
             if why:
                 raise Invalid(why)
-            raise Unschedulable(f"extracting the code ended with exit code {run.exit_code} {run.detail}".strip())
+            raise Unschedulable(f"extracting the code {how(run)}")
         code = where.code_out / "code"
         await asyncio.to_thread(_open_folders, str(code))
         text = await asyncio.to_thread(untrusted.read_text, str(code), "requirements.txt", training.REQUIREMENTS_LIMIT)

@@ -23,7 +23,7 @@ from clary.domain.containers import DEFAULT_PROGRAM, SUBMIT_IN_MODEL, Container
 from clary.domain.errors import Invalid, NotFound, Unavailable
 from clary.loops import replica_places, untrusted
 from clary.loops.replica_places import CODE
-from clary.loops.short_runs import end, run_to_end
+from clary.loops.short_runs import end, how, run_to_end
 from clary.loops.user_code import for_user_code
 from clary.ports import Artifacts, Backend, Runtime, Runtimes, StoredObject
 
@@ -170,7 +170,7 @@ class Models:
                 raise Invalid(why)
             if run.timed_out:
                 raise Invalid(f"The model data could not be unpacked within {seconds:g} s.")
-            raise Unavailable(f"Unpacking the model ended with exit code {run.exit_code} {run.detail}".strip())
+            raise Unavailable(f"Unpacking the model {how(run)}")
         for name in sources.archives:
             if not (folder / "out" / name).is_dir():
                 raise Unavailable(f"Unpacking {name}.tar.gz left nothing.")

@@ -21,7 +21,7 @@ from clary.domain.resources import Record
 from clary.domain.training import Results, Sync
 from clary.loops import job_places, untrusted
 from clary.loops.job_places import JobSettings, Places
-from clary.loops.short_runs import end, run_to_end
+from clary.loops.short_runs import end, how, run_to_end
 from clary.ports import Artifacts, Backend, Environment
 
 _SETTLED = 1.0  # a file must not have changed for so many seconds before it is copied beside the run
@@ -58,7 +58,7 @@ class Outputs:
         await asyncio.to_thread((Path(self._where.out) / "spec.json").write_text, spec)
         ended = await run_to_end(self._backend, workload)
         if ended.exit_code != 0:
-            raise Unavailable(f"packing the results ended with exit code {ended.exit_code} {ended.detail}".strip())
+            raise Unavailable(f"packing the results {how(ended)}")
         report = json.loads(await asyncio.to_thread(untrusted.read_text, str(self._where.out), "report.json", 64 << 20))
         await self._store(results, report)
         return {"artifacts": results.artifact}

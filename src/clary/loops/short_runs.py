@@ -31,6 +31,13 @@ async def run_to_end(backend: Backend[Any], workload: Workload) -> Observation:
         unwatch()
 
 
+def how(run: Observation) -> str:
+    """How a run ended that did not do what it should, as the end of a sentence."""
+    if run.exit_code is None:
+        return "was cut off: its process is not there any more"
+    return f"ended with exit code {run.exit_code} {run.detail}".strip()
+
+
 async def _wait(backend: Backend[Any], handle: str, ended: asyncio.Event, forget: bool = True) -> Observation:
     while True:
         ended.clear()
