@@ -77,6 +77,30 @@ def test_a_python_script(ml: Path, start: Start) -> None:
     assert not (ml / "output/failure").exists()
 
 
+def test_what_published_scripts_import_of_awss_toolkits(ml: Path, start: Start) -> None:
+    (ml / "code/other.py").write_text(
+        "import os, sys\nprint('other', sys.argv[1:], os.environ['X'])\nsys.exit(int(sys.argv[1]))\n"
+    )
+    (ml / "code/train.py").write_text(
+        "import subprocess\n"
+        "import sagemaker_containers.beta.framework as framework\n"
+        "from sagemaker_containers import entry_point\n"
+        "from sagemaker_training import environment\n"
+        "env = environment.Environment()\n"
+        "assert (env.hosts, env.is_main, env.is_hetero) == (['algo-1'], True, False), env\n"
+        "assert env.hyperparameters == framework.training_env().hyperparameters == {'lr': 0.5}\n"
+        "assert env.to_cmd_args() == ['--lr', '0.5'], env.to_cmd_args()\n"
+        "assert env.to_env_vars()['SM_HP_LR'] == '0.5'\n"
+        "entry_point.run(env.module_dir, 'other.py', ['0'], {'X': 'y'})\n"
+        "try:\n    entry_point.run(env.module_dir, 'other.py', ['3'], {'X': 'y'})\n"
+        "except subprocess.CalledProcessError as error:\n    print('ended', error.returncode)\n"
+    )
+    code, out, err = _end(start({"sagemaker_program": "train.py", "lr": "0.5"}))
+    assert code == 0, err
+    assert "other ['0'] y" in out
+    assert "ended 3" in out
+
+
 def test_a_script_that_raises(ml: Path, start: Start) -> None:
     (ml / "code/train.py").write_text("def f():\n    raise ValueError('column 3 is odd')\nf()\n")
     code, _, err = _end(start({"sagemaker_program": "train.py"}))

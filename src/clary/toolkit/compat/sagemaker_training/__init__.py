@@ -1,0 +1,1 @@
+"""`from sagemaker_training import environment` of published scripts."""
