@@ -290,3 +290,47 @@ async def test_a_request_behind_one_that_hangs_gets_a_parked_worker(tmp_path: Pa
         [told] = bench.front.counts()
         assert told.signals is not None
         assert (told.completed, told.signals.ceiling) == (12, 3)
+
+
+async def test_two_fleets_of_a_variant_share_its_ceiling(tmp_path: Path) -> None:
+    """An endpoint that changes has both; others of the endpoint have none of it."""
+    async with Bench(tmp_path) as bench:
+        old = variant("A", 1.0, replica("r1", 6), key="A/old", boost=BOOST)
+        new = variant("A", 1.0, replica("r2", 2), key="A/new", boost=BOOST)
+        other = variant("B", 1.0, replica("r3", 4), boost=BOOST)
+        await bench.put(route(old, new, other))
+        for name in ("r1", "r2", "r3"):
+            await bench.replica(name)
+        endpoint = bench.front.endpoints[ACCOUNT, REGION, "iris"]
+
+        def ceilings() -> dict[str, int]:
+            return {key: each.parking.ceiling for key, each in endpoint.variants.items() if each.parking is not None}
+
+        assert ceilings() == {"A/old": 6, "A/new": 2, "B": 4}
+        endpoint.bound("A", 4, inf)
+        assert ceilings() == {"A/old": 3, "A/new": 1, "B": 4}
+        endpoint.bound("A", 1, inf)
+        assert ceilings() == {"A/old": 1, "A/new": 1, "B": 4}
+        endpoint.bound("A", 0, 0.0)
+        assert ceilings() == {"A/old": 6, "A/new": 2, "B": 4}
+
+
+async def test_requests_beyond_a_ceiling_wait_and_go_on_when_it_is_lifted(tmp_path: Path) -> None:
+    go_on = asyncio.Event()
+
+    async def waits(batch: list[frames.Request]) -> list[tuple[int, int, bytes, bytes]]:
+        await go_on.wait()
+        return await echo(batch)
+
+    async with Bench(tmp_path) as bench:
+        await bench.put(route(variant("AllTraffic", 1.0, replica("r1", 3), boost=BOOST)))
+        await bench.replica("r1", waits, workers=3, batch=1)
+        endpoint, one = bench.front.endpoints[ACCOUNT, REGION, "iris"], bench.front.replicas["r1"]
+        endpoint.bound("AllTraffic", 2, inf)
+        asked = [asyncio.create_task(bench.invoke(b"%d" % number)) for number in range(5)]
+        await until(lambda: endpoint.variants["AllTraffic"].waiting() == 3)
+        assert one.busy == 2
+        endpoint.bound("AllTraffic", 0, 0.0)
+        await until(lambda: one.busy == 3)
+        go_on.set()
+        assert [(await each).status for each in asked] == [200] * 5

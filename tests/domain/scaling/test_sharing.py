@@ -106,6 +106,7 @@ def test_what_is_unknown_is_neither_cut_nor_counted() -> None:
 def test_fronts_are_told_of_a_cut_only_and_one_worker_is_left_to_each() -> None:
     assert ceilings([QUICK, LONG], 42) == (0, 0)
     assert ceilings([QUICK] * 5, 3) == (1, 1, 1, 1, 1)
+    assert ceilings([QUICK._replace(wanted=1)] * 5, 3) == (0, 0, 0, 0, 0)
     for cpus in (1.0, 3.0, 8.5, 20.0, 41.0):
         told = ceilings([QUICK, LONG], cpus)
         assert any(told)

@@ -75,7 +75,8 @@ def ceilings(claims: Sequence[Claim], cpus: float) -> tuple[int, ...]:
     granted = grants(claims, cpus)
     if granted is None:
         return (0,) * len(claims)
-    return tuple(max(1, have) if have < claim.wanted else 0 for have, claim in zip(granted, claims, strict=True))
+    left = [max(1, have) for have in granted]
+    return tuple(have if have < claim.wanted else 0 for have, claim in zip(left, claims, strict=True))
 
 
 def grants(claims: Sequence[Claim], cpus: float) -> list[int] | None:
