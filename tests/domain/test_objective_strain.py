@@ -51,6 +51,24 @@ def test_a_variant_claims_what_it_would_use_at_the_cost_that_is_known(house: Hou
     assert house.turn().live.claim is None  # nothing is heard of it
 
 
+def test_one_that_is_held_back_claims_what_its_front_would_take(house: House) -> None:
+    """Else it would be let go for a second each time that its queue is short for a machine that it had for itself."""
+    house.recent.working = 1
+    claims = []
+    for waits in (0.0, 0.9):
+        house.strain = Strain(1.0, 1, 6, waits, full=True)
+        for _ in range(5):
+            step = house.second(2, service=0.1 / (1.0 - waits), queued=5)
+        claims.append(step.live.claim)
+    alone, held = claims
+    assert alone is not None
+    assert held is not None
+    assert alone.service == pytest.approx(0.1)
+    assert held.service == pytest.approx(0.1)
+    assert alone.wanted <= 2
+    assert held.wanted == 8
+
+
 def test_a_cut_is_written_down_when_it_begins_and_when_it_ends(house: House) -> None:
     for _ in range(8):
         house.second(10)

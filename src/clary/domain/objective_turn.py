@@ -23,6 +23,7 @@ from clary.domain.objective_sight import Turn, boosting, bounds_of, group_of, ha
 from clary.domain.resources import Record
 from clary.domain.routes import Boost
 from clary.domain.scaling import candidates, usual
+from clary.domain.scaling.boost import allowed
 from clary.domain.scaling.costs import undisturbed
 from clary.domain.scaling.decisions import Event, worth
 from clary.domain.scaling.policy import ClaryPolicy
@@ -114,8 +115,15 @@ def _claim(turn: Turn, desired: Desired, fresh: Sequence[Sample]) -> Claim | Non
     """What it would do with CPUs. Who has told nothing lately claims nothing."""
     if not fresh or turn.seen.recent is None:
         return None
-    busy = min(fresh[-1].in_flight, turn.seen.recent.working)
-    return claim(desired, fresh[-1], turn.asked.objective, busy)._replace(cost=turn.seen.strain.cost)
+    last, strain, objective = fresh[-1], turn.seen.strain, turn.asked.objective
+    busy = min(last.in_flight, turn.seen.recent.working)
+    made = claim(desired, last, objective, busy)._replace(cost=strain.cost)
+    if not strain.waits or not last.service:
+        return made
+    # Its front goes by what requests take now. Whoever is let go because it would need little alone would take all of that at once.
+    now, most = last.service / (1.0 - strain.waits), desired.count * desired.allowance
+    rule = allowed(busy, desired.rate, now, last.queued, desired.base, most, objective, desired.delta)
+    return made._replace(wanted=max(made.wanted, rule))
 
 
 def _saved(turn: Turn, memory: Memory) -> Record:
