@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import json
 import os
+import select
+import signal
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+from tests.faults.scene import until
 from tests.live import Server
 
 pytestmark = [pytest.mark.live, pytest.mark.slow]
@@ -84,6 +88,35 @@ def test_runtimes_are_built_once_for_all_sessions(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stdout + done.stderr
     assert {runtimes for runtimes, _ in seen} == {str(tmp_path / "home" / "clary" / "environments")}
     assert len({root for _, root in seen}) == 2
+
+
+SLEEPS = """
+import os, time
+
+def test_it_hangs(clary_server):
+    with open(clary_server.settings.root / "clary.lock") as file, open(os.environ["SEEN"], "w") as seen:
+        print(clary_server.settings.root, file.read(), file=seen)
+    time.sleep(1000)
+"""
+
+
+@pytest.mark.parametrize("workers", [[], ["-n", "1"]], ids=["alone", "xdist"])
+def test_a_session_that_is_killed_leaves_no_server(tmp_path: Path, workers: list[str]) -> None:
+    (tmp_path / "test_mine.py").write_text(SLEEPS)
+    seen = tmp_path / "seen"
+    argv = [sys.executable, "-m", "pytest", "-q", "-p", "no:asyncio", "-p", "no:cacheprovider", *workers, str(tmp_path)]
+    environment = {**os.environ, "SEEN": str(seen), "TMPDIR": str(tmp_path), "XDG_DATA_HOME": str(tmp_path / "home")}
+    session = subprocess.Popen(argv, cwd=tmp_path, env=environment, start_new_session=True, stdout=subprocess.DEVNULL)
+    try:
+        until(lambda: seen.exists() and seen.read_text().endswith("}\n"), 90, "the test has its server")
+        root, _, held = seen.read_text().partition(" ")
+        server = os.pidfd_open(json.loads(held)["pid"])
+    finally:
+        os.killpg(session.pid, signal.SIGKILL)
+        session.wait()
+    assert select.select([server], [], [], 60)[0], "the server ended by itself"
+    os.close(server)
+    assert not os.path.exists(root), "and left nothing"
 
 
 def test_a_running_clary_can_be_used(server: Server, tmp_path: Path) -> None:

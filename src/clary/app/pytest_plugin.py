@@ -32,6 +32,8 @@ _FOLDER = pytest.StashKey[str]()
 _KEY = "clary_folder"  # in what xdist tells its workers
 _LOCK = "lock"
 _STATE = "state"
+_USERS = "users"  # a file that every process holds a shared lock on that uses the server
+_holds: list[int] = []  # until the process ends, however that is
 
 
 @dataclass(frozen=True)
@@ -78,18 +80,30 @@ def pytest_configure(config: pytest.Config) -> None:
 def pytest_configure_node(node: Any) -> None:
     """xdist starts a worker: it uses the same server."""
     node.workerinput[_KEY] = node.config.stash[_FOLDER]
+    if not _holds:
+        _hold(node.config.stash[_FOLDER])
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:
     """The process that all workers belong to ends the server, when one was started."""
-    if hasattr(config, "workerinput") or not os.path.isdir(config.stash[_FOLDER]):
-        return
-    from clary.app import up
-    from clary.app.settings import load
-
     folder = config.stash[_FOLDER]
-    up.down(load({"dir": os.path.join(folder, _STATE)}))
+    if hasattr(config, "workerinput") or not os.path.isdir(folder):
+        return
+    state = os.path.join(folder, _STATE)
+    if os.path.isdir(state):
+        from clary.app import up
+        from clary.app.settings import load
+
+        up.down(load({"dir": state}))
     shutil.rmtree(folder, ignore_errors=True)
+
+
+def _hold(folder: str) -> None:
+    """While this process lives the server does; it ends by itself after a session that was killed."""
+    os.makedirs(folder, mode=0o700, exist_ok=True)
+    descriptor = os.open(os.path.join(folder, _USERS), os.O_RDWR | os.O_CREAT, 0o600)
+    fcntl.flock(descriptor, fcntl.LOCK_SH)
+    _holds.append(descriptor)
 
 
 # -- fixtures -----------------------------------------------------------------------------------------------------------------------
@@ -130,13 +144,14 @@ def _started(folder: str) -> Site:
     from clary.app.cli.site import find
     from clary.app.settings import load
 
-    os.makedirs(folder, mode=0o700, exist_ok=True)
+    _hold(folder)
     state = os.path.join(folder, _STATE)
     with _locked(Path(folder) / _LOCK):
         # runtimes that the user's own Clary has built, or that an earlier session did
-        settings = load({"dir": state, "port": 0, "environments": str(load().environments_folder)})
+        runtimes = str(load().environments_folder)
+        settings = load({"dir": state, "port": 0, "environments": runtimes, "ephemeral": True})
         if folders.holding(settings.root / "clary.lock") is None:
-            up.detached(settings)
+            up.detached(settings, Path(folder) / _USERS)
     return find(state)
 
 

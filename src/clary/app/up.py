@@ -7,12 +7,14 @@ one that holds the state folder. As a module (`python -m clary.app.up --settings
 from __future__ import annotations
 
 import asyncio
+import fcntl
 import json
 import os
 import select
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable
 from contextlib import suppress
@@ -39,17 +41,19 @@ def foreground(
     asyncio.run(supervise(settings, report, on_ready))
 
 
-def detached(settings: Settings) -> Settings:
-    """Start Clary in the background and wait until it is ready; the effective settings (real port) back."""
+def detached(settings: Settings, held: Path | None = None) -> Settings:
+    """Start Clary in the background and wait until it is ready; the effective settings (real port) back. With `held`, a file, it ends by
+    itself when nobody holds a lock on that any more: however its users end, it does not stay behind."""
     folders.claim(settings)
     folders.prepare_root(settings)
     given = settings.root / "run" / "up.json"
     settings.write(given)
     read, write = os.pipe()
     log = settings.root / "logs" / "clary" / "up.log"
+    argv = [sys.executable, "-m", "clary.app.up", "--settings", str(given), "--ready-fd", str(write)]
     with open(log, "ab") as out:
         process = subprocess.Popen(
-            [sys.executable, "-m", "clary.app.up", "--settings", str(given), "--ready-fd", str(write)],
+            [*argv, *(["--held", str(held)] if held else [])],
             stdin=subprocess.DEVNULL,
             stdout=out,
             stderr=out,
@@ -101,13 +105,23 @@ def down(settings: Settings, keep_jobs: bool = False, within: float = 60.0) -> b
     return True
 
 
+def _end_when_let_go(held: Path) -> None:
+    """Waits in a thread of its own for the lock that the users share."""
+    with open(held, "rb") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        os.kill(os.getpid(), signal.SIGTERM)
+
+
 def _main(argv: list[str]) -> int:
     import argparse
 
     parser = argparse.ArgumentParser()
     parser.add_argument("--settings", type=Path, required=True)
     parser.add_argument("--ready-fd", type=int, required=True)
+    parser.add_argument("--held", type=Path)
     given = parser.parse_args(argv)
+    if given.held:
+        threading.Thread(target=_end_when_let_go, args=(given.held,), daemon=True).start()
     settings = Settings.read(given.settings)
     channel = os.fdopen(given.ready_fd, "w")
 
