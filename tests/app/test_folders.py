@@ -107,3 +107,9 @@ def test_a_taken_port_names_who_has_it() -> None:
             Unavailable, match=rf"cannot listen on 127\.0\.0\.1:{port}: Address already in use by .*pid"
         ):
             folders.listen_tcp("127.0.0.1", port)
+
+
+@pytest.mark.parametrize("host", ["192.0.2.1", "nobody.invalid"])
+def test_an_address_of_another_machine_is_no_matter_of_the_port(host: str) -> None:
+    with pytest.raises(Unavailable, match=rf"cannot listen on {host}:0: .*; --host takes an address of this machine"):
+        folders.listen_tcp(host, 0)

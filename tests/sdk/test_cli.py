@@ -127,11 +127,12 @@ def test_down_ends_it_and_says_so(start: Callable[..., Server]) -> None:
 
 def test_a_start_without_hope_ends_soon_and_says_why(tmp_path: Path) -> None:
     argv = [sys.executable, "-m", "clary.app.cli", "up", "--detach", "--port", "0", "--dir", str(tmp_path / "state")]
-    environment = {**os.environ, "CLARY_NGINX": "/bin/false"}
+    environment = {**os.environ, "CLARY_NGINX": "/bin/false", "CLARY_PROT": "1"}
     done = subprocess.run(argv, capture_output=True, text=True, timeout=50, env=environment, check=False)
     assert (done.returncode, done.stdout) == (1, "")
-    assert done.stderr.startswith("clary: nginx ended with exit code 1; see ")
-    assert done.stderr.count("\n") == 1
+    first, second = done.stderr.splitlines()
+    assert first == "clary: CLARY_PROT sets nothing: did you mean 'port'?"
+    assert second.startswith("clary: nginx ended with exit code 1; see ")
 
 
 @pytest.mark.slow

@@ -222,6 +222,23 @@ def test_names_of_endpoints(name: str) -> None:
 
 
 @pytest.mark.parametrize(
+    ("name", "told"),
+    [
+        ("no_such%21", "1 validation error detected: Value 'no_such!' at 'endpointName' failed to satisfy constraint: Member must "
+         "satisfy regular expression pattern: ^[a-zA-Z0-9](-*[a-zA-Z0-9])*"),
+        ("a" * 64, f"1 validation error detected: Value '{'a' * 64}' at 'endpointName' failed to satisfy constraint: Member must "
+         "have length less than or equal to 63"),
+        ("_" * 64, "2 validation errors detected: "),
+        ("%61", "1 validation error detected: Value '%61' at"),
+    ],
+)  # fmt: skip
+def test_what_is_wrong_about_a_name(name: str, told: str) -> None:
+    with pytest.raises(invoke.Refusal) as caught:
+        invoke.endpoint_name("POST", f"/endpoints/{name}/invocations")
+    assert (caught.value.code, caught.value.message[: len(told)]) == ("ValidationError", told)
+
+
+@pytest.mark.parametrize(
     "path",
     ["/endpoints//invocations", "/endpoints/../invocations", "/endpoints/a%2e/invocations", "/endpoints/a/b/invocations",
      "/endpoints/" + "a" * 64 + "/invocations", "/endpoints/a_b/invocations", "/endpoints/é/invocations", "/", "/ping", "/endpoints"],

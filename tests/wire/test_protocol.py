@@ -150,6 +150,12 @@ def test_lists_in_headers_may_be_quoted(text: str, values: list[str]) -> None:
     assert parsed(model, headers={"X-L": again}) == {"L": values}
 
 
+def test_an_empty_header_is_an_empty_list() -> None:
+    model = service("rest-json", {"L": {"shape": "Strings", "location": "header", "locationName": "X-L"}}, LIST)
+    assert parsed(model, headers={"X-L": ""}) == {"L": []}
+    assert parsed(model, headers={}) == {}
+
+
 def test_an_unclosed_quote_is_refused() -> None:
     model = service("rest-json", {"L": {"shape": "Strings", "location": "header", "locationName": "X-L"}}, LIST)
     with pytest.raises(SerializationError):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import grp
 import json
@@ -220,9 +221,9 @@ def listen_tcp(host: str, port: int) -> socket.socket:
         )  # nginx takes inherited sockets as they are: with a blocking one its worker hangs in accept
     except OSError as error:
         listener.close()
-        raise Unavailable(
-            f"cannot listen on {host}:{port}: {error.strerror}{_holder(port)}; --port takes another, 0 picks a free one"
-        ) from None
+        about_port = error.errno in (errno.EADDRINUSE, errno.EACCES)
+        advice = "--port takes another, 0 picks a free one" if about_port else "--host takes an address of this machine"
+        raise Unavailable(f"cannot listen on {host}:{port}: {error.strerror}{_holder(port)}; {advice}") from None
     return listener
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
+from urllib.parse import unquote
 
 from clary.toolkit import frames
 
@@ -79,6 +80,17 @@ def endpoint_name(method: str, path: str) -> str:
     return name
 
 
+def _no_name(given: str) -> Refusal:
+    """What is wrong about the name of an endpoint, in AWS's words."""
+    broken = ["have length less than or equal to 63"] if len(given) > 63 else []
+    if not given or not _PLAIN.issuperset(given):
+        broken.append("satisfy regular expression pattern: ^[a-zA-Z0-9](-*[a-zA-Z0-9])*")
+    shown = f"Value '{given[:80]}' at 'endpointName' failed to satisfy constraint: Member must"
+    errors = "1 validation error" if len(broken) == 1 else f"{len(broken)} validation errors"
+    text = "; ".join(f"{shown} {constraint}" for constraint in broken)
+    return Refusal(400, "ValidationError", f"{errors} detected: {text}")
+
+
 def _endpoint_name(method: str, path: str) -> str:
     if path.startswith(PREFIX) and method == "POST":
         suffix = SUFFIX if path.endswith(SUFFIX) else STREAMED
@@ -86,12 +98,8 @@ def _endpoint_name(method: str, path: str) -> str:
             name = path[len(PREFIX) : -len(suffix)]
             if name and _PLAIN.issuperset(name) and len(name) <= 63:
                 return name
-            raise Refusal(
-                400,
-                "ValidationError",
-                f"1 validation error detected: Value '{name[:80]}' at 'endpointName' failed to satisfy constraint: Member must "
-                "satisfy regular expression pattern: ^[a-zA-Z0-9](-*[a-zA-Z0-9])*",
-            )
+            decoded = unquote(name)
+            raise _no_name(name if _PLAIN.issuperset(decoded) else decoded)
         for suffix, operation in LATER.items():
             if path.endswith(suffix):
                 raise Refusal(

@@ -104,6 +104,8 @@ def parse_headers(places: Places, headers: Headers, found: dict[str, Any]) -> No
         text = headers.get(wire)
         if text is not None and (text or shape.type_name == "string"):
             found[name] = parse_header(shape, text)
+        elif text is not None and shape.type_name == "list":
+            found[name] = []
     for name, prefix, _shape in places.header_maps:
         rest = {field[len(prefix) :]: text for field, text in headers.items() if field.startswith(prefix)}
         if rest:

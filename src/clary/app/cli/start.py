@@ -8,12 +8,14 @@ import time
 from typing import Any
 
 from clary.app import up as running
-from clary.app.cli.output import NOT_RUNNING, Refused, plain, say, say_json
-from clary.app.settings import Settings, load
+from clary.app.cli.output import NOT_RUNNING, Refused, plain, say, say_json, warn
+from clary.app.settings import Settings, environment, load, strangers
 
 
 def up(directory: str | None, flags: dict[str, Any], *, detach: bool, as_json: bool) -> None:
     settings = load({"dir": directory, **flags})
+    for sentence in strangers(environment()):
+        warn(sentence)
     if detach:
         began = time.monotonic()
         settings = running.detached(settings)
