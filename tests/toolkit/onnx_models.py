@@ -6,7 +6,7 @@ import struct
 from collections.abc import Sequence
 
 Shape = Sequence[int | str]
-FLOAT = 1
+FLOAT, STRING = 1, 8
 
 
 def _number(value: int) -> bytes:
@@ -26,9 +26,9 @@ def _bytes(field: int, value: bytes | str) -> bytes:
     return _number(field << 3 | 2) + _number(len(data)) + data
 
 
-def _value(field: int, name: str, shape: Shape) -> bytes:
+def _value(field: int, name: str, shape: Shape, kind: int = FLOAT) -> bytes:
     dims = b"".join(_bytes(1, _int(1, n) if isinstance(n, int) else _bytes(2, n)) for n in shape)
-    return _bytes(field, _bytes(1, name) + _bytes(2, _bytes(1, _int(1, FLOAT) + _bytes(2, dims))))
+    return _bytes(field, _bytes(1, name) + _bytes(2, _bytes(1, _int(1, kind) + _bytes(2, dims))))
 
 
 def _node(kind: str, inputs: Sequence[str], outputs: Sequence[str]) -> bytes:
@@ -62,3 +62,14 @@ def columns() -> bytes:
         + b"".join(_value(11, name, shape) for name in "ab")
         + b"".join(_value(12, name, shape) for name in ("sum", "product"))
     )
+
+
+def mixed() -> bytes:
+    """`number` and `word`, [batch, 1] of float and string, as `same` and `said`."""
+    nodes = _node("Identity", ["number"], ["same"]) + _node("Identity", ["word"], ["said"])
+    kinds = (FLOAT, STRING)
+    inputs = b"".join(
+        _value(11, name, ["batch", 1], kind) for name, kind in zip(("number", "word"), kinds, strict=True)
+    )
+    outputs = b"".join(_value(12, name, ["batch", 1], kind) for name, kind in zip(("same", "said"), kinds, strict=True))
+    return _model(nodes + inputs + outputs)

@@ -41,15 +41,17 @@ h = load(framework="huggingface", model_dir=saved(BertForSequenceClassification)
 def asked(*r): return ask(h, r)[0]
 answer = [asked(b, k) for b, k in (('{"inputs": "good"}', JSON), ('{"inputs": ["good", "bad"], "parameters": {"top_k": 2}}', JSON),
           ("inputs\\ngood\\nbad\\n", CSV), ('{"text": "good"}', JSON), ("{", JSON), ("x", "image/png"))]
-answer.append(asked('{"inputs": "good"}', JSON, CSV))
+answer += [asked('{"inputs": "good"}', JSON, CSV), asked('{"texts": "good"}', JSON)]
 """
     )
-    one, parameters, csv, keys, broken, kind, accept = run_it(run, code)
-    assert [a[0] for a in (one, parameters, csv, keys, broken, kind, accept)] == [200, 200, 200, 400, 400, 415, 406]
+    one, parameters, csv, keys, broken, kind, accept, wrong = run_it(run, code)
+    assert [a[0] for a in (one, parameters, csv, keys, broken, kind, accept)] == [200, 200, 200, 200, 400, 415, 406]
     assert {"label", "score"} == set(json.loads(one[1])[0])
     assert [len(each) for each in json.loads(parameters[1])] == [2, 2]
     assert len(json.loads(csv[1])) == 2
-    assert "it has the keys: text" in keys[1]
+    assert {"label", "score"} <= set(json.loads(keys[1]) if keys[1].startswith("{") else json.loads(keys[1])[0])
+    assert wrong[0] == 400
+    assert "it has the keys texts, and the pipeline says" in wrong[1]
 
 
 def test_the_task_may_be_named(run: Run) -> None:

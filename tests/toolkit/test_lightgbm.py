@@ -84,6 +84,25 @@ answer = [ask(h, ("1,2,3", CSV))[0], refused(folder(junk)), refused(tempfile.mkd
     )
 
 
+def test_rows_may_be_wrapped_and_a_header_is_refused(run: Run) -> None:
+    code = (
+        TRAINED
+        + """
+row = [[1.5, -0.25, 0.0, 2.0]]
+wrapped = [ask(h, (json.dumps({k: row}), JSON))[0] for k in ("instances", "inputs", "rows")]
+texts = ["a,b,c,d\\n1,2,3,4", '"a","b","c","d"\\n1,2,3,4', "nan,1,2,3", "a,b,c,d"]
+answer = [ask(h, (json.dumps(row), JSON))[0][1], wrapped, [ask(h, (t, CSV))[0] for t in texts],
+          [a[0] for a in ask(h, (texts[0], CSV), (TEXT[0], CSV))]]
+"""
+    )
+    right, (instances, inputs, rows), (header, quoted, missing, alone), together = run("lightgbm", code)
+    assert instances[:2] == inputs[:2] == [200, right]
+    assert rows[:2] == [400, "The model takes 4 features; the request has no rows."]
+    assert header[:2] == [400, "The first line of the CSV holds no number: a,b,c,d. Send rows without a header."]
+    assert [answer[0] for answer in (quoted, missing, alone)] == [400, 200, 400]
+    assert together == [400, 200]
+
+
 @pytest.mark.parametrize("name", ["model.pkl", "anything.joblib"])
 def test_a_pickled_estimator(run: Run, name: str) -> None:
     code = (

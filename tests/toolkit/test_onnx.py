@@ -57,6 +57,24 @@ answer = [ask(h, r)[0] for r in (("1,2,3", CSV), ('{"inputs": {"y": [[1]]}}', JS
     assert accept[0] == 406
 
 
+def test_words_in_a_csv_stay_words(run: Run, tmp_path: Path) -> None:
+    """As numbers they would be missing ones, and predicted as such."""
+    code = (
+        _loaded(tmp_path, onnx_models.mixed())
+        + """
+asked = [('1.5,red\\n2, "dark, blue" \\n', CSV), (",", CSV), ("number,word\\n1,red", CSV), ("1,red\\n2", CSV)]
+answer = [ask(h, a)[0] for a in asked]
+"""
+    )
+    words, empty, header, ragged = run("onnx", code)
+    assert json.loads(words[1]) == {"same": [[1.5], [2.0]], "said": [["red"], ["dark, blue"]]}
+    assert empty[0] == 200
+    assert json.loads(empty[1])["said"] == [[""]]
+    assert header[0] == ragged[0] == 400
+    assert "input number must be a tensor(float): could not convert string to float: 'number'" in header[1]
+    assert "rows of [1, 2] fields" in ragged[1]
+
+
 def test_several_inputs_and_outputs(run: Run, tmp_path: Path) -> None:
     code = (
         _loaded(tmp_path, onnx_models.columns())

@@ -52,23 +52,25 @@ class HuggingFaceDefaults(Defaults):
         if kind != content.JSON:
             raise content.UnsupportedFormat(content_type)
         try:
-            value = json.loads(text)
+            return json.loads(text)
         except (ValueError, RecursionError) as error:
             raise content.BadContent("Unable to read the request as {}: {}".format(content_type, error)) from error
-        if isinstance(value, dict) and "inputs" not in value:
-            raise content.BadContent(
-                'the request must be {{"inputs": ..., "parameters": {{...}}}}; it has the keys: {}'.format(
-                    ", ".join(sorted(value)) or "none"
-                )
-            )
-        return value
 
     def predict(self, data: Any, model: Any) -> Any:
-        inputs, parameters = data, None
-        if isinstance(data, dict) and "inputs" in data:
-            inputs, parameters = data["inputs"], data.get("parameters")
-        with torch.no_grad():
-            return model(inputs, **(parameters or {}))
+        """A map without `inputs` is the input itself, as in AWS's toolkit: {"question": ..., "context": ...}."""
+        rest = dict(data) if isinstance(data, dict) else {}
+        parameters = rest.pop("parameters", None)
+        inputs = rest.pop("inputs", rest) if isinstance(data, dict) else data
+        try:
+            with torch.no_grad():
+                return model(inputs, **(parameters or {}))
+        except (KeyError, TypeError, ValueError) as error:
+            if inputs is not rest:
+                raise
+            raise content.BadContent(
+                'the request must be {{"inputs": ..., "parameters": {{...}}}}, or what the pipeline takes; it has the keys {}, and '
+                "the pipeline says: {}".format(", ".join(sorted(rest)) or "none", error)
+            ) from error
 
     def write(self, prediction: Any, accept: str) -> Tuple[bytes, str]:
         if content.choose(accept, (content.JSON,), content.JSON) is None:

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from typing import Any, Optional
 
+import numpy
+
 from clary.toolkit import content, tables
 from clary.toolkit.frameworks.defaults import Defaults, numpy_rows, the_file
 from clary.toolkit.inference import LoadError
@@ -47,7 +49,8 @@ class LightGBMDefaults(Defaults):
         data = body.encode() if isinstance(body, str) else body
         if content.base(content_type) in content.LIBSVM_TYPES:
             return _libsvm(data, content_type)
-        return super().read(data, content_type)
+        _refuse_header(data, content_type)
+        return _rows_of(super().read(data, content_type))
 
     def predict(self, data: Any, model: Any) -> Any:
         if getattr(data, "ndim", 2) == 1:
@@ -62,17 +65,45 @@ class LightGBMDefaults(Defaults):
         if data.ndim == 2 and data.shape[1] < width and hasattr(data, "tocsr"):
             data.resize((data.shape[0], width))  # libsvm leaves out trailing zeros
         if data.ndim != 2 or data.shape[1] != width:
-            shape = "x".join(str(n) for n in data.shape)
+            shape = "x".join(str(n) for n in data.shape) or "no rows"
             raise content.BadContent("The model takes {} features; the request has {}.".format(width, shape))
         return model.predict(data, num_threads=self.threads)
 
     def rows(self, body: bytes, content_type: str) -> Optional[Any]:
+        _refuse_header(body, content_type)
         return numpy_rows(body, content_type)
 
     def set_threads(self, model: Any, count: int) -> None:
         self.threads = count
         if hasattr(model, "n_jobs"):
             model.n_jobs = count
+
+
+def _refuse_header(data: bytes, content_type: str) -> None:
+    """A line of names would become a row of missing values, and be predicted."""
+    if (not data[:1].isalpha() and data[:1] != b'"') or content.base(content_type) != content.CSV:
+        return
+    names = data.split(b"\n", 1)[0].decode("utf-8", "replace").strip()
+    if not any(_is_number(field) for field in names.split(",")):
+        raise content.BadContent(
+            "The first line of the CSV holds no number: {}. Send rows without a header.".format(names[:200])
+        )
+
+
+def _is_number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True
+
+
+def _rows_of(read: Any) -> Any:
+    """The rows inside `{"instances": [...]}` or `{"inputs": [...]}`."""
+    whole = read.item() if getattr(read, "ndim", 2) == 0 else None
+    if isinstance(whole, dict) and len(whole) == 1 and next(iter(whole)) in ("instances", "inputs"):
+        return numpy.asarray(next(iter(whole.values())))
+    return read
 
 
 def _libsvm(data: bytes, content_type: str) -> Any:

@@ -6,6 +6,7 @@ holds it can fork; a worker that may use more makes its own. Importing this modu
 
 from __future__ import annotations
 
+import csv
 import io
 import json
 import os
@@ -18,7 +19,7 @@ os.environ.setdefault(
 import numpy as np
 import onnxruntime
 
-from clary.toolkit import content
+from clary.toolkit import content, tables
 from clary.toolkit.frameworks.defaults import Defaults, cut, the_file
 from clary.toolkit.inference import LoadError
 
@@ -37,10 +38,12 @@ _OFFERED = (content.JSON, content.CSV, content.NPY)
 
 
 class Given(NamedTuple):
-    """A request's body as it was read, before the model's inputs are looked at: one `array`, or what was said by `name`."""
+    """A request's body as it was read, before the model's inputs are looked at: one `array`, or what was said by `name`. `csv`: the text
+    that the array was read from, for a model that takes text."""
 
     array: Any = None
     named: Optional[Mapping[str, Any]] = None
+    csv: bytes = b""
 
 
 class Model:
@@ -97,7 +100,7 @@ class OnnxDefaults(Defaults):
         if kind == content.NPZ:
             return Given(named=_from_npz(data, content_type))
         if kind == content.CSV:
-            return Given(array=_table(content.decode(data, content_type), data))
+            return Given(array=_from_csv(data), csv=data)
         return Given(array=content.decode(data, content_type))
 
     def predict(self, data: Any, model: Any) -> Any:
@@ -156,7 +159,8 @@ def feeds(data: Any, inputs: Sequence[Any]) -> Dict[str, Any]:
     given = data if isinstance(data, Given) else Given(named=data) if isinstance(data, dict) else Given(array=data)
     named = given.named
     if named is None:
-        named = _spread(given.array, inputs)
+        words = given.csv and any(each.type == "tensor(string)" for each in inputs)
+        named = _spread(_fields(given.csv) if words else given.array, inputs)
     known = {each.name: each for each in inputs}
     unknown, missing = sorted(set(named) - set(known)), sorted(set(known) - set(named))
     if unknown or missing:
@@ -182,6 +186,8 @@ def _array(value: Any, wanted: Any) -> Any:
     kind = _KINDS.get(wanted.type)
     if kind is None:
         raise content.BadContent("input {} is a {}, which no request can hold".format(wanted.name, wanted.type))
+    if isinstance(value, np.ndarray) and value.dtype == np.object_ and issubclass(kind, np.floating):
+        value = np.where(value == "", np.nan, value)  # an empty field of a CSV
     try:
         array = np.asarray(value, dtype=kind)
     except (ValueError, TypeError, OverflowError) as error:
@@ -247,11 +253,25 @@ def _from_npz(data: bytes, content_type: str) -> Dict[str, Any]:
         raise content.BadContent("Unable to read the request as {}: {}".format(content_type, error)) from error
 
 
-def _table(decoded: Any, data: bytes) -> Any:
-    """CSV as rows and columns: a single column that came in several lines is no row."""
-    if decoded.ndim != 1:
-        return decoded
-    return decoded.reshape(-1, 1) if data.strip(b"\r\n").count(b"\n") else decoded.reshape(1, -1)
+def _from_csv(data: bytes) -> Any:
+    """Numbers; where there is text among them, the fields as they are: the types of the model's inputs say what becomes of each."""
+    try:
+        return tables.csv(data, np.float64)
+    except tables.ParseError:
+        return _fields(data)
+
+
+def _fields(data: bytes) -> Any:
+    try:
+        rows = [row for row in csv.reader(io.StringIO(data.decode("utf-8")), skipinitialspace=True) if row]
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise content.BadContent("Unable to read the request as {}: {}".format(content.CSV, error)) from error
+    if not rows:
+        raise content.BadContent("Unable to read the request as {}: it has no rows".format(content.CSV))
+    widths = sorted({len(row) for row in rows})
+    if len(widths) != 1:
+        raise content.BadContent("Unable to read the request as {}: rows of {} fields".format(content.CSV, widths))
+    return np.array([[field.strip() for field in row] for row in rows], dtype=np.object_)
 
 
 DEFAULTS = OnnxDefaults()
