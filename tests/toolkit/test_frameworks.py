@@ -395,6 +395,27 @@ answer = [d.num_row(), d.num_col(), e.num_row(), e.num_col(), get_content_type("
         )
         assert run("xgboost", code) == [4, 3, 1, 2, "libsvm", None]
 
+    def test_checkpointing_goes_on_where_another_run_ended(self, run: Run) -> None:
+        code = (
+            PRELUDE
+            + """
+from clary.toolkit import compat; sys.path.append(compat.FOLDER)
+import os, tempfile, xgboost
+from sagemaker_xgboost_container import checkpointing
+folder = tempfile.mkdtemp() + "/checkpoints"
+data = xgboost.DMatrix(ROWS, ROWS[:, 0])
+def train(rounds):
+    seen = []
+    class Count(xgboost.callback.TrainingCallback):
+        def after_iteration(self, model, epoch, evals_log): seen.append(epoch); return False
+    args = dict(params={"max_depth": 2}, dtrain=data, num_boost_round=rounds, callbacks=[Count()], verbose_eval=False)
+    return checkpointing.train(args, checkpoint_dir=folder).num_boosted_rounds(), len(seen)
+load = checkpointing.load_checkpoint
+answer = [load(folder), train(3), train(5), train(5), load(folder)[1], len(os.listdir(folder))]
+"""
+        )
+        assert run("xgboost", code) == [[None, 0], [3, 3], [5, 2], [5, 0], 5, 5]
+
 
 @pytest.mark.torch
 class TestPyTorchDefaults:

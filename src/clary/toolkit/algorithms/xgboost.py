@@ -111,7 +111,7 @@ def _fit(
     results: Optional[Dict[str, Any]] = None,
 ) -> xgboost.Booster:
     checkpoints = None if parameters.kfold else _checkpoint_folder(env)
-    before, done = _newest_checkpoint(checkpoints)
+    before, done = newest_checkpoint(checkpoints)
     if done >= parameters.num_round:
         log("Training was complete at the checkpoint of iteration {}.".format(done - 1))
         return xgboost.Booster(model_file=before)
@@ -129,7 +129,7 @@ def _fit(
         )
     if env.host == env.hosts[0]:
         if checkpoints:
-            callbacks.append(_Checkpoints(checkpoints))
+            callbacks.append(Checkpoints(checkpoints))
         if parameters.save_model_on_termination:
             callbacks.append(_SaveOnTermination(os.path.join(env.model_dir, MODEL)))
     custom = xgboost_metrics.custom_metric(parameters.custom_metrics) if parameters.custom_metrics else None
@@ -223,7 +223,7 @@ class _SaveOnTermination(xgboost.callback.TrainingCallback):  # type: ignore[mis
         return False
 
 
-class _Checkpoints(xgboost.callback.TrainingCallback):  # type: ignore[misc]
+class Checkpoints(xgboost.callback.TrainingCallback):  # type: ignore[misc]
     """A model per iteration in the checkpoint folder, the newest few kept."""
 
     def __init__(self, folder: str) -> None:
@@ -253,7 +253,7 @@ def _checkpoints(folder: str) -> List[Tuple[int, str]]:
     return sorted((int(m.group(1)), os.path.join(folder, name)) for m, name in matches if m)
 
 
-def _newest_checkpoint(folder: Optional[str]) -> Tuple[Optional[str], int]:
+def newest_checkpoint(folder: Optional[str]) -> Tuple[Optional[str], int]:
     """The model to go on from and the iterations it has: (None, 0) without one."""
     found = _checkpoints(folder) if folder else []
     if not found:
