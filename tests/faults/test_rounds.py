@@ -36,15 +36,15 @@ class Clients:
     """Threads that use Clary as it comes, and remember what it answered."""
 
     def __init__(self, scene: Scene) -> None:
-        self.scene = scene
         self.objects: dict[str, bytes] = {}
         self.configs: set[str] = set()
         self.jobs: set[str] = set()
         self.odd: list[str] = []  # answers that no fault excuses
         self._stop = threading.Event()
+        # Each has clients of its own, made before anything is killed: a Scene asks for its bucket once, and no more.
         self._threads = [
-            threading.Thread(target=self._keep, args=(action,), daemon=True)
-            for action in (self._put, self._put, self._configure, self._train)
+            threading.Thread(target=self._keep, args=(action, Scene(scene.server), place * 1_000_000), daemon=True)
+            for place, action in enumerate((self._put, self._put, self._configure, self._train))
         ]
 
     def __enter__(self) -> Clients:
@@ -58,8 +58,7 @@ class Clients:
             thread.join(60)
             assert not thread.is_alive()
 
-    def _keep(self, action: Callable[[Scene, int], None]) -> None:
-        scene, number = Scene(self.scene.server), threading.get_ident() % 100_000 * 1_000_000
+    def _keep(self, action: Callable[[Scene, int], None], scene: Scene, number: int) -> None:
         while not self._stop.is_set():
             number += 1
             try:
