@@ -253,22 +253,14 @@ async def _tagged(call: Call, arn: str) -> Record:
 @operation("application-autoscaling", "TagResource")
 async def tag_resource(call: Call, params: Params) -> Params:
     """Add or overwrite tags of a scalable target."""
-
-    def change(old: Record) -> Record:
-        return replace(old, document={**old.document, "tags": tagging.merged(old.document, _listed(params["Tags"]))})
-
-    await records.amend(call, lambda: _tagged(call, params["ResourceARN"]), change)
+    await tagging.add(call, lambda: _tagged(call, params["ResourceARN"]), _listed(params["Tags"]))
     return {}
 
 
 @operation("application-autoscaling", "UntagResource")
 async def untag_resource(call: Call, params: Params) -> Params:
     """Remove tags of a scalable target; keys that are not there are passed over."""
-
-    def change(old: Record) -> Record:
-        return replace(old, document={**old.document, "tags": tagging.without(old.document, params["TagKeys"])})
-
-    await records.amend(call, lambda: _tagged(call, params["ResourceARN"]), change)
+    await tagging.remove(call, lambda: _tagged(call, params["ResourceARN"]), params["TagKeys"])
     return {}
 
 

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
-from clary.api import records, tagging
+from clary.api import tagging
 from clary.api.call import Call, Params
 from clary.api.registry import operation
 from clary.domain.errors import NotFound
@@ -23,22 +21,14 @@ async def _find(call: Call, arn: str) -> Record:
 @operation("cloudwatch", "TagResource")
 async def tag_resource(call: Call, params: Params) -> Params:
     """Add or overwrite tags of an alarm or a dashboard."""
-    await records.amend(
-        call,
-        lambda: _find(call, params["ResourceARN"]),
-        lambda old: replace(old, document={**old.document, "tags": tagging.merged(old.document, params["Tags"])}),
-    )
+    await tagging.add(call, lambda: _find(call, params["ResourceARN"]), params["Tags"])
     return {}
 
 
 @operation("cloudwatch", "UntagResource")
 async def untag_resource(call: Call, params: Params) -> Params:
     """Remove tags of an alarm or a dashboard; keys that are not there are passed over."""
-    await records.amend(
-        call,
-        lambda: _find(call, params["ResourceARN"]),
-        lambda old: replace(old, document={**old.document, "tags": tagging.without(old.document, params["TagKeys"])}),
-    )
+    await tagging.remove(call, lambda: _find(call, params["ResourceARN"]), params["TagKeys"])
     return {}
 
 

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
+from clary.api import records
+from clary.api.call import Call
 from clary.domain.errors import Invalid
+from clary.domain.resources import Record
 
 LIMIT = 50
 
 Tag = Mapping[str, str]
+Read = Callable[[], Awaitable[Record]]
 
 
 def checked(tags: Sequence[Tag] | None) -> list[dict[str, str]]:
@@ -23,6 +28,24 @@ def checked(tags: Sequence[Tag] | None) -> list[dict[str, str]]:
             raise Invalid(f"Duplicate tag key found: '{key}'.")
         found[key] = tag.get("Value", "")
     return _listed(found)
+
+
+async def add(call: Call, read: Read, tags: Sequence[Tag]) -> Record:
+    """Add tags to the record that `read` answers, or overwrite them."""
+
+    def change(old: Record) -> Record:
+        return replace(old, document={**old.document, "tags": merged(old.document, tags)})
+
+    return await records.amend(call, read, change)
+
+
+async def remove(call: Call, read: Read, keys: Sequence[str]) -> Record:
+    """Remove tags of it; keys that are not there are passed over."""
+
+    def change(old: Record) -> Record:
+        return replace(old, document={**old.document, "tags": without(old.document, keys)})
+
+    return await records.amend(call, read, change)
 
 
 def merged(document: Mapping[str, Any], tags: Sequence[Tag]) -> list[dict[str, str]]:

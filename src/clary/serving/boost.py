@@ -2,7 +2,8 @@
 sent to a busy one, and how long requests are kept together.
 
 Owns pure functions that the front calls as they are and a simulator can compile: plain numbers in, a number out. Refuses to know
-clocks, queues and replicas.
+clocks, queues and replicas. Times are those of the wall, since what is decided is how long a request would wait: on a machine that others
+use too, a quick model is slow, and less is sent ahead to it.
 """
 
 from __future__ import annotations

@@ -14,20 +14,18 @@ from time import perf_counter
 
 from clary.domain.routes import VariantRoute, VariantView
 from clary.serving.answers import ModelErrors
+from clary.serving.calling import TELL_AGAIN, CallingVariant, Later
 from clary.serving.overload import Refused
 from clary.serving.prediction import Prediction
 from clary.serving.queue import Variant
 from clary.serving.replicas import Replica
 
 SOON = 0.005  # seconds that a request waits for a busy worker before another one is made
-TELL_AGAIN = 1.0  # seconds between calls for a replica
 LOOK = 1.0  # seconds between looks at who is idle
 
-Later = Callable[[float, Callable[[], None]], object]
 
-
-class ElasticVariant(Variant):
-    """`later(seconds, call)` calls once; `demand` tells the control plane that the variant needs a replica."""
+class ElasticVariant(CallingVariant):
+    """Such a variant."""
 
     def __init__(
         self,
@@ -39,11 +37,9 @@ class ElasticVariant(Variant):
         later: Later,
         demand: Callable[[], None],
     ) -> None:
-        super().__init__(route, errors, request_id, soon, arm, later)
-        self._demand = demand
+        super().__init__(route, errors, request_id, soon, arm, later, demand)
         self._asked = False  # `_grow` is on its way
         self._looking = False  # `_look_for_idle` is
-        self._told = -TELL_AGAIN
         self._last = perf_counter()  # when somebody last came, or was still here
         self._peak = 0  # most workers busy since `_since`
         self._since = self._last
@@ -126,9 +122,8 @@ class ElasticVariant(Variant):
         replica = next((r for r in self.replicas.values() if r.loaded and not r.draining and not r.failure), None)
         if replica is not None:
             self._hire(replica)
-        elif perf_counter() - self._told >= TELL_AGAIN:
-            self._told = perf_counter()
-            self._demand()
+        else:
+            self._tell()
         self._ask(TELL_AGAIN if replica is None else SOON)
 
     def _hire(self, replica: Replica) -> None:

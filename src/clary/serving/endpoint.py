@@ -11,9 +11,10 @@ from collections.abc import Callable
 from clary.domain.counts import VariantCounts
 from clary.domain.routes import EndpointRoute, EndpointView, VariantRoute
 from clary.serving.answers import ModelErrors, error, not_found
+from clary.serving.calling import Later
 from clary.serving.capture import Captures
 from clary.serving.counting import counts
-from clary.serving.elastic import ElasticVariant, Later
+from clary.serving.elastic import ElasticVariant
 from clary.serving.pipelines import Passage
 from clary.serving.prediction import Prediction
 from clary.serving.questions import TargetQuestions

@@ -5,33 +5,14 @@ Owns the hold of requests and the call for a replica. Refuses to know who decide
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from time import perf_counter
-
-from clary.domain.routes import VariantRoute
-from clary.serving.answers import ModelErrors
-from clary.serving.elastic import TELL_AGAIN, Later
+from clary.serving.calling import TELL_AGAIN, CallingVariant
 from clary.serving.prediction import Prediction
-from clary.serving.queue import Variant
 
 
-class Sleeper(Variant):
-    """`demand` tells the control plane that the variant needs a replica."""
+class Sleeper(CallingVariant):
+    """Such a variant."""
 
-    def __init__(
-        self,
-        route: VariantRoute,
-        errors: ModelErrors,
-        request_id: Callable[[], bytes],
-        soon: Callable[[Callable[[], None]], object],
-        arm: Callable[[Variant], None],
-        later: Later,
-        demand: Callable[[], None],
-    ) -> None:
-        super().__init__(route, errors, request_id, soon, arm, later)
-        self._demand = demand
-        self._told = -TELL_AGAIN
-        self._calling = False
+    _calling = False
 
     def accept(self, prediction: Prediction) -> None:
         super().accept(prediction)
@@ -50,10 +31,7 @@ class Sleeper(Variant):
         """Somebody waits and nothing serves: say so, again and again until something does."""
         if self._calling or not self.queue:
             return
-        now = perf_counter()
-        if now - self._told >= TELL_AGAIN:
-            self._told = now
-            self._demand()
+        self._tell()
         self._calling = True
         self._later(TELL_AGAIN, self._call_again)
 

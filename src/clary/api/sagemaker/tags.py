@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
-from clary.api import records, tagging
+from clary.api import tagging
 from clary.api.call import Call, Params
 from clary.api.registry import operation
 from clary.domain.errors import Denied, Invalid, NotFound
@@ -32,11 +30,7 @@ async def _find(call: Call, arn: str) -> Record:
 @operation("sagemaker", "AddTags")
 async def add_tags(call: Call, params: Params) -> Params:
     """Add or overwrite; answers all tags of the resource."""
-    record = await records.amend(
-        call,
-        lambda: _find(call, params["ResourceArn"]),
-        lambda old: replace(old, document={**old.document, "tags": tagging.merged(old.document, params["Tags"])}),
-    )
+    record = await tagging.add(call, lambda: _find(call, params["ResourceArn"]), params["Tags"])
     return {"Tags": record.document["tags"]}
 
 
@@ -52,9 +46,5 @@ async def list_tags(call: Call, params: Params) -> Params:
 @operation("sagemaker", "DeleteTags")
 async def delete_tags(call: Call, params: Params) -> Params:
     """Keys that are not there are ignored."""
-    await records.amend(
-        call,
-        lambda: _find(call, params["ResourceArn"]),
-        lambda old: replace(old, document={**old.document, "tags": tagging.without(old.document, params["TagKeys"])}),
-    )
+    await tagging.remove(call, lambda: _find(call, params["ResourceArn"]), params["TagKeys"])
     return {}

@@ -1,0 +1,42 @@
+"""A variant that may be without any replica while requests wait, and then calls for one.
+
+Owns the call: at most one a second. Refuses to know when it is due.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from time import perf_counter
+
+from clary.domain.routes import VariantRoute
+from clary.serving.answers import ModelErrors
+from clary.serving.queue import Variant
+
+TELL_AGAIN = 1.0  # seconds between calls for a replica
+
+Later = Callable[[float, Callable[[], None]], object]
+
+
+class CallingVariant(Variant):
+    """`later(seconds, call)` calls once; `demand` tells the control plane that the variant needs a replica."""
+
+    def __init__(
+        self,
+        route: VariantRoute,
+        errors: ModelErrors,
+        request_id: Callable[[], bytes],
+        soon: Callable[[Callable[[], None]], object],
+        arm: Callable[[Variant], None],
+        later: Later,
+        demand: Callable[[], None],
+    ) -> None:
+        super().__init__(route, errors, request_id, soon, arm, later)
+        self._demand = demand
+        self._told = -TELL_AGAIN
+
+    def _tell(self) -> None:
+        """Say so, unless it was said a moment ago."""
+        now = perf_counter()
+        if now - self._told >= TELL_AGAIN:
+            self._told = now
+            self._demand()
