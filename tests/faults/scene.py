@@ -17,11 +17,12 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Self
 
 from botocore.auth import SigV4Auth
 from botocore.awsrequest import AWSRequest
 from botocore.credentials import Credentials
+from botocore.exceptions import BotoCoreError, ClientError
 from tests.live import ROLE, Server
 
 BUCKET = "faults"
@@ -322,6 +323,31 @@ class Scene:
             yield running
         finally:
             running.stop()
+
+
+class Asked:
+    """A call in a thread, which boto3 makes: its answer, or the error it got."""
+
+    def __init__(self, call: Callable[[], dict[str, Any]]) -> None:
+        self.answer: dict[str, Any] = {}
+        self.error: dict[str, Any] = {}
+        self.broken: BotoCoreError | None = None
+
+        def run() -> None:
+            try:
+                self.answer = call()
+            except ClientError as error:
+                self.error = dict(error.response)
+            except BotoCoreError as error:
+                self.broken = error
+
+        self.thread = threading.Thread(target=run, daemon=True)
+        self.thread.start()
+
+    def wait(self, seconds: float = 70.0) -> Self:
+        self.thread.join(seconds)
+        assert not self.thread.is_alive(), "never answered"
+        return self
 
 
 @dataclass

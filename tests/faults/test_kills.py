@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 from botocore.exceptions import BotoCoreError, ClientError
-from tests.faults.scene import BUCKET, Scene, until
+from tests.faults.scene import BUCKET, Asked, Scene, until
 from tests.live import Server
 
 from clary.app import up
@@ -55,30 +55,10 @@ def failure(call: Callable[[], Any]) -> dict[str, Any]:
     return dict(caught.value.response)
 
 
-class Asked:
-    """A prediction in a thread: its answer, or the error it got."""
-
-    def __init__(self, scene: Scene, name: str, **ask: Any) -> None:
-        self.answer: dict[str, Any] | None = None
-        self.error: dict[str, Any] | None = None
-        self.broken: BotoCoreError | None = None
-
-        def run() -> None:
-            client = scene.server.client("sagemaker-runtime", read_timeout=70)
-            try:
-                self.answer = scene.invoke(name, client, **ask)
-            except ClientError as error:
-                self.error = dict(error.response)
-            except BotoCoreError as error:
-                self.broken = error
-
-        self.thread = threading.Thread(target=run, daemon=True)
-        self.thread.start()
-
-    def wait(self, seconds: float = 70) -> Asked:
-        self.thread.join(seconds)
-        assert not self.thread.is_alive(), "never answered"
-        return self
+def asked(scene: Scene, name: str, **ask: Any) -> Asked:
+    """A prediction in a thread."""
+    client = scene.server.client("sagemaker-runtime", read_timeout=70)
+    return Asked(lambda: scene.invoke(name, client, **ask))
 
 
 # -- the control plane ------------------------------------------------------------------------------------------------------------
@@ -226,12 +206,12 @@ def test_a_killed_worker_costs_its_own_request_only(scene: Scene, served: str) -
 
 def test_a_killed_replica_comes_back(scene: Scene, served: str) -> None:
     (old,) = zygotes(scene)
-    running = Asked(scene, served, do="sleep", seconds=30)
+    running = asked(scene, served, do="sleep", seconds=30)
     until(lambda: scene_busy(scene, served), 10)
     began = time.monotonic()
     os.kill(old, signal.SIGKILL)
     error = running.wait().error
-    assert error is not None
+    assert error, running.broken
     assert error["Error"]["Code"] == "ModelError"
     patient = scene.server.client("sagemaker-runtime", retries={"mode": "standard", "total_max_attempts": 10})
     assert scene.invoke(served, patient, text="again")["echo"] == "again"
@@ -276,15 +256,15 @@ def test_a_killed_shim_fails_its_job_with_a_reason(scene: Scene) -> None:
 
 
 def test_a_killed_front_answers_503_and_later_requests_wait(scene: Scene, served: str) -> None:
-    running = Asked(scene, served, do="sleep", seconds=30)
+    running = asked(scene, served, do="sleep", seconds=30)
     until(lambda: scene_busy(scene, served), 10)
     old = scene.kill("front-0")
     error = running.wait(10).error  # so the edge knows, and writes nothing more to connections of the dead one
-    later = [Asked(scene, served, text=str(number)) for number in range(8)]  # while nobody accepts
-    assert error is not None
+    later = [asked(scene, served, text=str(number)) for number in range(8)]  # while nobody accepts
+    assert error, running.broken
     assert error["ResponseMetadata"]["HTTPStatusCode"] == 503
     assert error["Error"]["Code"] == "ServiceUnavailable"
-    answers = [asked.wait(10).answer or {} for asked in later]
+    answers = [each.wait(10).answer for each in later]
     assert [answer.get("echo") for answer in answers] == [str(number) for number in range(8)]
     scene.back("front-0", old)
 

@@ -5,14 +5,12 @@ from __future__ import annotations
 import json
 import os
 import signal
-import threading
 import time
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from botocore.exceptions import BotoCoreError, ClientError
-from tests.faults.scene import BUCKET, PYTHON_IMAGE, Scene, tarball, until
+from tests.faults.scene import BUCKET, PYTHON_IMAGE, Asked, Scene, tarball, until
 from tests.live import ROLE
 
 pytestmark = [pytest.mark.live, pytest.mark.slow]
@@ -49,34 +47,20 @@ def many(scene: Scene) -> Iterator[Scene]:
     scene.delete(NAME)
 
 
-class Asked:
+class AskedModel(Asked):
     """A request for a model in a thread, by a client that tries once (or, `patient`, as often as boto3 does)."""
 
     def __init__(self, scene: Scene, model: str, patient: bool = False, **body: Any) -> None:
-        self.answer: dict[str, Any] = {}
-        self.error: dict[str, Any] = {}
-        self.broken: BotoCoreError | None = None
         retries = {"mode": "standard", "total_max_attempts": 10 if patient else 1}
         client = scene.server.client("sagemaker-runtime", read_timeout=70, retries=retries)
 
-        def run() -> None:
-            try:
-                answer = client.invoke_endpoint(
-                    EndpointName=NAME, TargetModel=model, ContentType="application/json", Body=json.dumps(body)
-                )
-                self.answer = json.loads(answer["Body"].read())
-            except ClientError as error:
-                self.error = dict(error.response)
-            except BotoCoreError as error:
-                self.broken = error
+        def call() -> dict[str, Any]:
+            answer = client.invoke_endpoint(
+                EndpointName=NAME, TargetModel=model, ContentType="application/json", Body=json.dumps(body)
+            )
+            return dict(json.loads(answer["Body"].read()))
 
-        self.thread = threading.Thread(target=run, daemon=True)
-        self.thread.start()
-
-    def wait(self, seconds: float = 60.0) -> Asked:
-        self.thread.join(seconds)
-        assert not self.thread.is_alive(), "never answered"
-        return self
+        super().__init__(call)
 
     @property
     def model(self) -> str:
@@ -104,10 +88,10 @@ def loading(scene: Scene) -> bool:
 
 def test_a_load_is_held_while_the_control_plane_is_away(many: Scene) -> None:
     put(many, "held")
-    assert Asked(many, "quick").model == "quick"
+    assert AskedModel(many, "quick").model == "quick"
     old = many.kill("control")
-    asked = [Asked(many, "held") for _ in range(4)]
-    quick = Asked(many, "quick")  # is loaded: it needs no control plane
+    asked = [AskedModel(many, "held") for _ in range(4)]
+    quick = AskedModel(many, "quick")  # is loaded: it needs no control plane
     assert quick.model == "quick"
     many.back("control", old)
     assert [each.model for each in asked] == ["held"] * 4
@@ -116,7 +100,7 @@ def test_a_load_is_held_while_the_control_plane_is_away(many: Scene) -> None:
 
 def test_a_load_goes_on_although_the_control_plane_is_killed(many: Scene) -> None:
     put(many, "goes-on", 3)
-    asked = Asked(many, "goes-on")
+    asked = AskedModel(many, "goes-on")
     until(lambda: loading(many), 20)
     many.back("control", many.kill("control"))
     assert asked.model == "goes-on"
@@ -124,52 +108,52 @@ def test_a_load_goes_on_although_the_control_plane_is_killed(many: Scene) -> Non
 
 def test_a_killed_front_finds_the_models_that_are_loaded(many: Scene) -> None:
     put(many, "survives", 3)
-    before = Asked(many, "quick").wait().answer
-    asked = Asked(many, "survives", patient=True)
+    before = AskedModel(many, "quick").wait().answer
+    asked = AskedModel(many, "survives", patient=True)
     until(lambda: loading(many), 20)
     many.back("front-0", many.kill("front-0"))
     assert asked.model == "survives"
-    assert Asked(many, "quick", patient=True).wait().answer == before, "it was not loaded again"
+    assert AskedModel(many, "quick", patient=True).wait().answer == before, "it was not loaded again"
 
 
 def test_a_killed_model_costs_its_own_requests_only(many: Scene) -> None:
-    Asked(many, "quick").wait()
-    other = Asked(many, "other").wait().answer
+    AskedModel(many, "quick").wait()
+    other = AskedModel(many, "other").wait().answer
     known = set(processes(many))
     put(many, "victim")
-    assert Asked(many, "victim").model == "victim"
-    running = Asked(many, "victim", do="sleep")
+    assert AskedModel(many, "victim").model == "victim"
+    running = AskedModel(many, "victim", do="sleep")
     until(lambda: loading(many), 20)
     (pid,) = set(processes(many)) - known
     os.kill(pid, signal.SIGKILL)
     running.wait(20)
     assert running.error["Error"]["Code"] == "ModelError"
-    assert Asked(many, "other").wait().answer == other
-    assert Asked(many, "victim").model == "victim"
+    assert AskedModel(many, "other").wait().answer == other
+    assert AskedModel(many, "victim").model == "victim"
 
 
 def test_a_model_that_is_killed_while_it_is_loaded_is_an_error_of_its_own(many: Scene) -> None:
-    other = Asked(many, "other").wait().answer
+    other = AskedModel(many, "other").wait().answer
     known = set(processes(many))
     put(many, "unborn", 5)
-    asked = Asked(many, "unborn")
+    asked = AskedModel(many, "unborn")
     until(lambda: loading(many), 20)
     (pid,) = set(processes(many)) - known
     os.kill(pid, signal.SIGKILL)
     asked.wait(20)
     assert asked.error["Error"]["Code"] == "ModelError"
     assert "was ended by SIGKILL" in asked.error["OriginalMessage"]
-    assert Asked(many, "other").wait().answer == other
+    assert AskedModel(many, "other").wait().answer == other
 
 
 def test_a_killed_replica_comes_back_and_loads_what_is_asked_for(many: Scene) -> None:
     put(many, "again", 2)
-    asked = Asked(many, "again", patient=True)
+    asked = AskedModel(many, "again", patient=True)
     until(lambda: loading(many), 20)
     old = processes(many)[0]
     began = time.monotonic()
     os.kill(old, signal.SIGKILL)
     assert asked.model == "again"
     assert time.monotonic() - began < 30
-    assert Asked(many, "quick", patient=True).model == "quick"
+    assert AskedModel(many, "quick", patient=True).model == "quick"
     assert old not in processes(many)

@@ -12,7 +12,7 @@ import uuid
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from tests.sdk.conftest import ROLE, Server
+from tests.live import ROLE, Server
 
 REGISTRY = "683313688378.dkr.ecr.us-east-1.amazonaws.com"
 XGBOOST = f"{REGISTRY}/sagemaker-xgboost:1.7-1"

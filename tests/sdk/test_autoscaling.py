@@ -39,16 +39,6 @@ MANY = {"SAGEMAKER_MODEL_SERVER_WORKERS": "8"}  # that they get most of a vCPU t
 
 
 @pytest.fixture(scope="module")
-def user(server: Server) -> User:
-    return User(server)
-
-
-@pytest.fixture(scope="module")
-def scaling(server: Server) -> Any:
-    return server.client("application-autoscaling")
-
-
-@pytest.fixture(scope="module")
 def watch(server: Server) -> Any:
     return server.client("cloudwatch")
 

@@ -34,16 +34,6 @@ def transform_fn(model, body, content_type, accept):
 """
 
 
-@pytest.fixture(scope="module")
-def user(server: Server) -> User:
-    return User(server)
-
-
-@pytest.fixture(scope="module")
-def scaling(server: Server) -> Any:
-    return server.client("application-autoscaling")
-
-
 @pytest.fixture
 def endpoint(user: User) -> Iterator[str]:
     name = user.endpoint({"ModelName": user.scripted({"code/inference.py": SLEEPS}, {}, PYTHON)})

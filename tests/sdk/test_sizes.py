@@ -48,16 +48,6 @@ SMALL = {"InstanceType": "ml.c4.large"}  # 3,840 MiB
 NEEDED = 12 << 30  # bytes that are free on the machine, or tests of memory do not run
 
 
-@pytest.fixture(scope="module")
-def user(server: Server) -> User:
-    return User(server)
-
-
-@pytest.fixture(scope="module")
-def scaling(server: Server) -> Any:
-    return server.client("application-autoscaling")
-
-
 @pytest.fixture
 def endpoint(user: User) -> Iterator[str]:
     name = user.endpoint({"ModelName": user.scripted({"code/inference.py": TELLS}, {}, PYTHON)})
