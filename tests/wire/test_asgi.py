@@ -243,6 +243,18 @@ def signed(
     return request.headers.pairs(), request.body
 
 
+@pytest.mark.parametrize("service", ["sts", "iam"])
+async def test_a_query_without_its_action_is_told_so_in_xml(service: str) -> None:
+    """Clients of these services read nothing else."""
+    form = {"Content-Type": "application/x-www-form-urlencoded"}
+    request = sent(
+        SigV4Auth(credentials(), service, "eu-central-1"), "POST", "http://localhost:4600/", form, b"Version=1"
+    )
+    status, headers, content = await exchange(application(echo), "POST", "/", request.headers.pairs(), request.body)
+    assert (status, headers["content-type"]) == (400, "text/xml")
+    assert b"<Code>UnknownOperationException</Code>" in content
+
+
 async def test_an_unknown_operation_is_named() -> None:
     for target in ("SageMaker.MakeCoffee", "Nowhere.Whatever"):
         headers, body = signed(target)

@@ -267,3 +267,9 @@ def test_nothing_but_auth_errors_comes_of_noise(authorization: str, query: str, 
                 check(request, claim, b"key", 0.0)
         except AuthError:
             pass
+
+
+def test_a_header_that_lacks_a_part_names_it() -> None:
+    text = f"AWS4-HMAC-SHA256 Credential={KEY_ID}/20261127/us-east-1/logs/aws4_request, Signature=0"
+    with pytest.raises(AuthError, match="malformed: it requires the parameter 'SignedHeaders'"):
+        inspect(Request("POST", "/", "", Headers({"Authorization": text, "X-Amz-Date": "20261127T000000Z"})))

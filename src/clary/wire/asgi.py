@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import orjson
 
 from clary.wire import query, rest_json
-from clary.wire.autherrors import auth_error
+from clary.wire.autherrors import READERS_OF_XML, auth_error
 from clary.wire.errors import ServiceError, UnknownOperation
 from clary.wire.http import Headers, Request, Response
 from clary.wire.models import load
@@ -349,10 +349,12 @@ def _known(value: T | None) -> T:
 
 
 def _plain(exchange: Exchange, error: ServiceError) -> Response:
-    """An error for a request whose service is not known: XML for what looks like a query, else JSON for every reader."""
+    """An error for a request whose service is not known: XML for what looks like a query or is
+    signed for a service of queries, else JSON for every reader."""
     status = error.status or 400
     model = load("sts")
     form = exchange.request is not None and action_of(exchange.request) is not None
+    form = form or (exchange.claim is not None and exchange.claim.service in READERS_OF_XML)
     if form:
         members = {"RequestId": exchange.request_id}
         response = query.fail(model, None, error.code, error.message, members, status)

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 from clary.wire.errors import AuthError
 
 _QUERY = frozenset({"sts", "iam", "sns", "monitoring", "sqs"})
+READERS_OF_XML = frozenset({"sts", "iam", "sns"})  # whose clients speak nothing but query
 
 _MISMATCH = (
     "The request signature we calculated does not match the signature you provided. "

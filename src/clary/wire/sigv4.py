@@ -120,7 +120,8 @@ def _from_header(headers: Mapping[str, str], text: str) -> Claim:
         key_id, date, region, service = _scope(credential)
     except (KeyError, ValueError) as error:
         scope = "s3" if "/s3/aws4_request" in text else None
-        raise auth_error("malformed", scope, target="x-amz-target" in headers, detail=str(error)) from error
+        detail = f"it requires the parameter {error}" if isinstance(error, KeyError) else str(error)
+        raise auth_error("malformed", scope, target="x-amz-target" in headers, detail=detail) from error
     timestamp = headers.get("x-amz-date")
     if timestamp is None:
         timestamp = _from_http_date(headers.get("date"), service, headers)
