@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from clary.app.cli import export, recreate, rerun
-from clary.app.cli.client import ApiFailure
+from clary.app.cli.client import ApiFailure, Client
 from clary.app.cli.output import Refused
 from clary.app.cli.recreate import KINDS, Step
 
@@ -71,11 +71,16 @@ class Api:
     def call(self, service: str, operation: str, params: Mapping[str, Any]) -> Any:
         if operation == "ListTags":
             return {"Tags": [*TAGS, {"Key": "aws:clary:last-change", "Value": "x"}]}
+        if operation == "ListInferenceComponents":
+            found = (r for r in self.records if r.get("EndpointName") == params["EndpointNameEquals"])
+            return {"InferenceComponents": [r for r in found if "InferenceComponentName" in r]}
         kind = next(kind for kind in KINDS if operation == f"Describe{kind.operation}")
         for record in self.records:
             if f"{kind.operation}Arn" in record and record[kind.member] == params[kind.member]:
                 return record
         raise ApiFailure(operation, "ValidationException", "Could not find it")
+
+    pages = Client.pages
 
 
 def steps(resource: str = "endpoint/iris") -> list[Step]:
@@ -95,6 +100,48 @@ def test_a_request_has_what_create_takes_and_nothing_else() -> None:
     [job] = steps("xgb")
     assert "ModelArtifacts" not in job.request
     assert job.request["HyperParameters"] == JOB["HyperParameters"]
+
+
+def test_an_endpoint_comes_with_its_components() -> None:
+    host = {**CONFIG, "ProductionVariants": [{"VariantName": "A", "InstanceType": "ml.m5.large"}]}
+    image = {"SpecifiedImage": "mine:1", "ResolvedImage": "mine@sha256:0", "ResolutionTime": 1.0}
+    needs = {"MinMemoryRequiredInMb": 128}
+    records = [
+        {
+            "InferenceComponentName": name,
+            "InferenceComponentArn": f"{ARN}:inference-component/{name}",
+            "EndpointName": "iris",
+            "VariantName": "A",
+            "Specification": {**what, "ComputeResourceRequirements": needs},
+            "RuntimeConfig": {"DesiredCopyCount": 2, "CurrentCopyCount": 1},
+        }
+        for name, what in (("one", {"Container": {"DeployedImage": image}}), ("two", {"ModelName": "iris.model"}))
+    ]
+    api: Any = Api(MODEL, host, ENDPOINT, *records)
+    found = recreate.steps(api, "endpoint/iris")
+    made = [
+        "CreateEndpointConfig",
+        "CreateEndpoint",
+        "CreateInferenceComponent",
+        "CreateModel",
+        "CreateInferenceComponent",
+    ]
+    assert [step.operation for step in found] == made
+    assert found[2].request == {
+        "InferenceComponentName": "one",
+        "EndpointName": "iris",
+        "VariantName": "A",
+        "Specification": {"Container": {"Image": "mine:1"}, "ComputeResourceRequirements": needs},
+        "RuntimeConfig": {"CopyCount": 2},
+        "Tags": TAGS,
+    }
+    assert [s.operation for s in recreate.steps(api, "inference-component/one")] == made[:3]
+    assert export.boto3(found).count("get_waiter(\"endpoint_in_service\").wait(EndpointName='iris')") == 1
+    lines = export.cli(found).splitlines()
+    assert lines[2] == "aws sagemaker wait endpoint-in-service --endpoint-name iris"
+    assert len(lines) == 6
+    with pytest.raises(Refused, match="no resource for an inference-component"):
+        export.terraform(found)
 
 
 def test_another_account_gets_a_role_of_its_own() -> None:

@@ -37,7 +37,11 @@ def export(directory: str | None, resource: str, form: str, role: str, *, as_jso
 def boto3(steps: Sequence[Step]) -> str:
     """A Python script. Credentials, region and endpoint are the environment's."""
     parts = ['import boto3\n\nsagemaker = boto3.client("sagemaker")\n']
+    waited: set[str] = set()
     for step in steps:
+        if (endpoint := recreate.waits_for(step)) not in ("", *waited):
+            waited.add(endpoint)
+            parts.append(f'sagemaker.get_waiter("endpoint_in_service").wait(EndpointName={endpoint!r})')
         arguments = ",\n".join(
             f"    {name}={_indented(pprint.pformat(value, width=110, sort_dicts=False))}"
             for name, value in step.request.items()
@@ -52,7 +56,11 @@ def _indented(text: str) -> str:
 
 def cli(steps: Sequence[Step]) -> str:
     """Commands of a shell, each with its whole request."""
-    return "\n".join(
-        f"aws sagemaker {snake(step.operation).replace('_', '-')} --cli-input-json {shlex.quote(json.dumps(step.request))}"
-        for step in steps
-    )
+    lines, waited = [], set[str]()
+    for step in steps:
+        if (endpoint := recreate.waits_for(step)) not in ("", *waited):
+            waited.add(endpoint)
+            lines.append(f"aws sagemaker wait endpoint-in-service --endpoint-name {shlex.quote(endpoint)}")
+        verb, request = snake(step.operation).replace("_", "-"), shlex.quote(json.dumps(step.request))
+        lines.append(f"aws sagemaker {verb} --cli-input-json {request}")
+    return "\n".join(lines)

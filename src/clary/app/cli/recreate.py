@@ -31,6 +31,7 @@ KINDS = (
     Kind("training-job", "TrainingJob", "TrainingJobName"),
     Kind("model", "Model", "ModelName"),
     Kind("endpoint-config", "EndpointConfig", "EndpointConfigName"),
+    Kind("inference-component", "InferenceComponent", "InferenceComponentName"),
 )
 _BY_NOUN = {kind.noun: kind for kind in KINDS}
 
@@ -72,12 +73,23 @@ def find(client: Client, resource: str) -> tuple[Kind, str, Mapping[str, Any]]:
 
 
 def steps(client: Client, resource: str) -> list[Step]:
-    """The calls that make it and what it rests on, in the order in which they work."""
+    """The calls that make it and what it rests on, in the order in which they work. An endpoint comes with its inference components."""
     kind, name, seen = find(client, resource)
+    found, members = [(kind, name, seen)], members_of()
+    if kind.noun == "endpoint":
+        asked = {"EndpointNameEquals": name, "MaxResults": 100}
+        rows = client.pages("sagemaker", "ListInferenceComponents", "InferenceComponents", asked)
+        found += [find(client, f"inference-component/{row['InferenceComponentName']}") for row in rows]
     done: dict[tuple[str, str], Step] = {}
-    for step in _steps(client, kind, name, seen, members_of()):
-        done.setdefault((step.kind.noun, step.name), step)
+    for each in found:
+        for step in _steps(client, *each, members):
+            done.setdefault((step.kind.noun, step.name), step)
     return list(done.values())
+
+
+def waits_for(step: Step) -> str:
+    """The endpoint that must be in service before the call; "" where there is none."""
+    return str(step.request["EndpointName"]) if step.kind.noun == "inference-component" else ""
 
 
 def with_role(step: Step, role: str) -> Step:
@@ -122,6 +134,9 @@ def rests_on(kind: Kind, seen: Mapping[str, Any]) -> list[tuple[str, str]]:
     if kind.noun == "endpoint-config":
         rows = [*seen["ProductionVariants"], *(seen.get("ShadowProductionVariants") or [])]
         return [("model", name) for name in dict.fromkeys(row["ModelName"] for row in rows if row.get("ModelName"))]
+    if kind.noun == "inference-component":
+        model = seen["Specification"].get("ModelName")
+        return [("endpoint", seen["EndpointName"]), *([("model", model)] if model else [])]
     return []
 
 
@@ -130,6 +145,11 @@ def request_of(kind: Kind, seen: Mapping[str, Any], shape: Any) -> Request:
     request: Request = _common(seen, shape)
     if kind.noun == "endpoint" and seen.get("LastDeploymentConfig"):
         request["DeploymentConfig"] = _common(seen["LastDeploymentConfig"], shape.members["DeploymentConfig"])
+    if kind.noun == "inference-component":
+        container = seen["Specification"].get("Container")
+        if container:
+            request["Specification"]["Container"]["Image"] = container["DeployedImage"]["SpecifiedImage"]
+        request["RuntimeConfig"] = {"CopyCount": seen["RuntimeConfig"]["DesiredCopyCount"]}
     return request
 
 

@@ -103,7 +103,7 @@ def terraform(steps: Sequence[Step]) -> str:
     for step in steps:
         if step.kind.noun not in _RESOURCES:
             raise Refused(
-                f"Terraform's AWS provider has no resource for a {step.kind.noun}; boto3 and cli can express it"
+                f"Terraform's AWS provider has no resource for {_a(step.kind.noun)}; boto3 and cli can express it"
             )
     labels = {(step.kind.noun, step.name): _label(step.name) for step in steps}
     return "\n\n".join(_resource(step, labels) for step in steps)
@@ -136,7 +136,7 @@ class _Blocks:
         if name not in known:
             if value is False:
                 return []  # as when it is not given
-            what = f"{'.'.join(path)} of {'an' if self._noun.startswith('e') else 'a'} {self._noun}"
+            what = f"{'.'.join(path)} of {_a(self._noun)}"
             raise Refused(f"Terraform's AWS provider has no argument for {what}; boto3 and cli can express it")
         top, depth = len(path) == 1, len(path)
         argument = (_TOP if top else _SINGULAR).get(name, snake(name))
@@ -151,6 +151,10 @@ class _Blocks:
         if name == "ModelName" and not top:
             return [f"{indent}{argument} = {_reference('model', value, self._labels)}"]
         return [f"{indent}{argument} = {_literal(value)}"]
+
+
+def _a(noun: str) -> str:
+    return f"{'an' if noun[0] in 'aeiou' else 'a'} {noun}"
 
 
 def _map(name: str, value: Mapping[str, str], depth: int) -> list[str]:
