@@ -91,6 +91,21 @@ async def test_requirements_that_cannot_be_built_fail_the_job_with_their_words(h
     assert (await house.ended()).document["failure"] == "ClientError: no version of nope"
 
 
+async def test_requirements_include_files_of_the_source_and_of_nowhere_else(house: House) -> None:
+    files = {"train.py": "pass", "requirements.txt": "-r more.txt\nb==2\n", "more.txt": "a==1\n"}
+    house.objects["b"]["c.tar.gz"] = tar(**{name.replace(".", "__"): text for name, text in files.items()})
+    house.objects["b"]["d.tar.gz"] = tar(train__py="pass", requirements__txt="-r ../../../spec.json\n")
+    parameters = {"sagemaker_program": "train.py", "sagemaker_submit_directory": "s3://b/c.tar.gz"}
+    await house.create(image=SKLEARN, HyperParameters=parameters)
+    await house.started()
+    runtimes = house.ports.runtimes
+    assert isinstance(runtimes, MemoryRuntimes)
+    assert ("sklearn", "a==1\nb==2\n") in runtimes.builds
+    away = {**parameters, "sagemaker_submit_directory": "s3://b/d.tar.gz"}
+    await house.create("Away", image=SKLEARN, HyperParameters=away)
+    assert "'../../../spec.json' is not in the source" in (await house.ended("Away")).document["failure"]
+
+
 async def test_a_container_command_replaces_the_toolkit(house: House) -> None:
     await house.create(image=SKLEARN, spec={"ContainerEntrypoint": ["/bin/bash"], "ContainerArguments": ["-c", "true"]})
     workload = await house.started()

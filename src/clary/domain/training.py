@@ -131,8 +131,8 @@ def check_requirements(text: str) -> str:
         local = words.startswith((".", "/", "~", "file:")) or "file:" in words
         if option or local:
             raise Invalid(
-                f"requirements.txt line {number}: {words[:100]!r} is not supported: only package names, versions, URLs and "
-                "index options are."
+                f"requirements.txt line {number}: {words[:100]!r} is not supported: only package names, versions, URLs, "
+                "index options and further files of the source (-r) are."
             )
     return text
 

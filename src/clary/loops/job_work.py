@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from clary.domain import channels, training
+from clary.domain import channels, requirements, training
 from clary.domain.capacity import Machine
 from clary.domain.errors import Denied, Invalid, NotFound, Unschedulable
 from clary.domain.jobs import Begin, Discard, Work
@@ -134,7 +134,8 @@ class JobWork:
             raise Unschedulable(f"extracting the code {how(run)}")
         code = where.code_out / "code"
         await asyncio.to_thread(_open_folders, str(code))
-        text = await asyncio.to_thread(untrusted.read_text, str(code), "requirements.txt", training.REQUIREMENTS_LIMIT)
+        read = untrusted.texts(str(code), training.REQUIREMENTS_LIMIT)
+        text = await asyncio.to_thread(lambda: requirements.whole(read("requirements.txt"), read))
         return {"requirements": training.check_requirements(text)}
 
     async def _build(self, record: Record, requirements: str) -> dict[str, Any]:

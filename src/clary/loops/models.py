@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from clary.domain import mlmodels, own_servers, public_buckets, training
+from clary.domain import mlmodels, own_servers, public_buckets, requirements, training
 from clary.domain.channels import Location, names_under, parse_uri
 from clary.domain.containers import DEFAULT_PROGRAM, SUBMIT_IN_MODEL, Container
 from clary.domain.errors import Invalid, NotFound, Unavailable
@@ -232,16 +232,14 @@ def _finish(folder: Path) -> dict[str, Any]:
     inside = "model/code" if (model / "code").is_dir() else ""
     where = "code" if code.is_dir() else inside
     files = sorted(p.name for p in (out / where).iterdir() if p.is_file()) if where else []
-    requirements = (
-        untrusted.read_text(str(out), f"{where}/requirements.txt", training.REQUIREMENTS_LIMIT) if where else ""
-    )
+    read = untrusted.texts(str(out / where), training.REQUIREMENTS_LIMIT)
     found = {
         "model": str(model),
         "code": str(code) if code.is_dir() else "",
         "inside": bool(inside),
         "scripts": [name for name in files if name.endswith(".py")],
         "programs": [name for name in own_servers.PROGRAMS if name in files],
-        "requirements": requirements,
+        "requirements": requirements.whole(read("requirements.txt"), read) if where else "",
         "pinned": _pinned(out) if (model / "MLmodel").is_file() else "",
     }
     shutil.rmtree(folder / "in", ignore_errors=True)

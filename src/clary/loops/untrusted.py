@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
@@ -42,6 +42,11 @@ def read_text(root: str, relative: str, limit: int) -> str:
             return os.read(descriptor, limit).decode("utf-8", "replace")
     except OSError:
         return ""
+
+
+def texts(root: str, limit: int) -> Callable[[str], str]:
+    """`read_text` of that folder's files."""
+    return lambda relative: read_text(root, relative, limit)
 
 
 def walk(root: str) -> Iterator[tuple[str, os.stat_result]]:

@@ -1,0 +1,36 @@
+"""A user's requirements.txt with the files that it includes (`-r`), as one text. Pure: who calls it reads the files."""
+
+from __future__ import annotations
+
+import posixpath
+import re
+from collections.abc import Callable
+
+from clary.domain.errors import Invalid
+
+_INCLUDE = re.compile(r"^(?:-r\s*|--requirement[=\s]\s*)(\S+)$")
+_MOST = 100  # files
+
+
+def whole(text: str, read: Callable[[str], str], name: str = "requirements.txt") -> str:
+    """`text`, the content of the file `name`, with every line that includes a file of the same source replaced by that. `read` answers
+    a file by its path in the source, '' when there is none. Invalid names the line of what cannot be included."""
+    return _whole(text, read, name, [])
+
+
+def _whole(text: str, read: Callable[[str], str], name: str, seen: list[str]) -> str:
+    lines: list[str] = []
+    for number, line in enumerate(text.splitlines(keepends=True), 1):
+        found = _INCLUDE.match(line.split(" #", 1)[0].strip())
+        if found is None:
+            lines.append(line)
+            continue
+        path = posixpath.normpath(posixpath.join(posixpath.dirname(name), found[1]))
+        inside = "" if path.startswith(("/", "..")) else read(path)
+        if not inside:
+            raise Invalid(f"{name} line {number}: {found[1][:100]!r} is not in the source, or empty.")
+        seen.append(path)
+        if len(seen) > _MOST:
+            raise Invalid(f"{name} line {number}: more than {_MOST} files are included.")
+        lines.append(_whole(inside, read, path, seen).rstrip("\n") + "\n")
+    return "".join(lines)
