@@ -2,7 +2,8 @@
 
 say() { printf '%s\n' "$*" >&2; }
 
-# The newest fitting interpreter, or $PYTHON.
+# $PYTHON, or the oldest fitting interpreter: what works on the oldest that Clary promises, and locks are resolved for, is tried on the
+# newer ones by scripts/test. Not a newer one that is only named: it has to run, and to have venv.
 find_python() {
     local name
     for name in ${PYTHON:-} python3.11 python3.12 python3.13 python3; do

@@ -291,6 +291,12 @@ def test_the_version_that_is_told_is_the_one_that_this_python_gets() -> None:
     assert (pinned(text, "b"), pinned(text, "c")) == ("4", "")
 
 
+def test_each_python_is_told_its_own_xgboost() -> None:
+    [small] = [runtime for runtime in shipped() if runtime.name == "xgboost"]
+    assert small.version == pinned(small.requirements, "xgboost-cpu")
+    assert pinned(small.requirements, "xgboost-cpu", (3, 11)) != pinned(small.requirements, "xgboost-cpu", (3, 12))
+
+
 def test_resolve_by_repository(tmp_path: Path) -> None:
     known = {name: runtime.name for runtime in shipped() for name in runtime.repositories}
     assert known["sagemaker-xgboost"] == known["xgboost"] == "xgboost"
