@@ -351,6 +351,16 @@ def test_an_alarm_on_math_that_cannot_be_computed_is_not_made(expression: str, w
         alarm_checks.check(request(**watched, Metrics=metrics))
 
 
+def test_a_composite_alarm_does_not_scale() -> None:
+    policy = "arn:aws:autoscaling:us-east-1:000000000000:scalingPolicy:id:resource/sagemaker/endpoint/e:policyName/p"
+    composite = {"AlarmName": "c", "AlarmRule": "ALARM(a)"}
+    alarm_checks.check_composite({**composite, "AlarmActions": ["arn:aws:sns:us-east-1:000000000000:t"]})
+    for action in (policy, "arn:aws:automate:us-east-1:ec2:stop"):
+        with pytest.raises(Invalid, match="OKActions: a composite alarm cannot scale"):
+            alarm_checks.check_composite({**composite, "OKActions": [action]})
+    alarm_checks.check(request(AlarmActions=[policy]))
+
+
 def test_what_is_taken() -> None:
     alarm_checks.check(request())
     alarm_checks.check(request(Period=3600, EvaluationPeriods=168, DatapointsToAlarm=1, TreatMissingData="ignore"))

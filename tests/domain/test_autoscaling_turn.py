@@ -59,13 +59,15 @@ class House:
         self.policies[f"arn:{name}"] = {"request": request}
         return f"arn:{name}"
 
-    def alarm(self, policy: str, value: float, threshold: float = 60.0, above: bool = True) -> str:
-        """The alarm says this now."""
+    def alarm(
+        self, policy: str, value: float, threshold: float = 60.0, above: bool = True, state: str = "ALARM"
+    ) -> str:
+        """The alarm says this now, and drives the policy in that state."""
         name = f"{policy}-{'high' if above else 'low'}"
         points = tuple(Point(self.now - 60 * back, value, 1) for back in (3, 2, 1))
         self.heard[name] = Heard(name, above, threshold, points)
         if name not in self.record.document["triggers"]:
-            self.record = replace(self.record, document=triggered(self.record, name, policy, "ALARM"))
+            self.record = replace(self.record, document=triggered(self.record, name, policy, state))
         return name
 
     def turn(self) -> Decision[Any]:
@@ -210,6 +212,13 @@ def test_what_is_being_changed_is_waited_for() -> None:
 
 
 # -- several policies, cooldowns, suspension --------------------------------------------------------------------------------------
+
+
+def test_a_cause_names_the_state_in_which_the_alarm_drives_the_policy() -> None:
+    house = House()
+    house.alarm(house.tracking(), 120, state="OK")
+    house.turn()
+    assert house.last["Cause"] == "monitor alarm arn:p-high in state OK triggered policy p"
 
 
 def test_the_largest_of_several_policies_wins() -> None:

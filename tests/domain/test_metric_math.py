@@ -168,6 +168,10 @@ def test_a_number_is_the_same_all_the_time() -> None:
         ([{"Id": "e", "Expression": "SEARCH('{N} a OR', 'Sum', 60)"}], "SEARCH ends where a term must follow"),
         ([{"Id": "e", "Expression": "SEARCH('{N} a', 'tm', 60)"}], "The statistic tm of SEARCH is not one of"),
         ([{"Id": "e", "Expression": "SORT(METRICS())"}], "SORT takes series"),
+        (
+            [{"Id": "e", "Expression": 'SELECT AVG(x) FROM "N"'}],
+            "Metrics Insights .SELECT. is not available in Clary: use SEARCH",
+        ),
     ],
 )
 def test_queries_that_are_refused(rows: list[dict[str, Any]], words: str) -> None:

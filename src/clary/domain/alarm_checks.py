@@ -13,6 +13,7 @@ from clary.domain.errors import Invalid
 from clary.domain.metric_queries import parse_queries
 from clary.domain.statistics import KNOWN, PLAIN, statistic
 
+_ACTIONS = ("OKActions", "AlarmActions", "InsufficientDataActions")
 DAY = 86_400
 WEEK = 7 * DAY
 TREATMENTS = ("breaching", "notBreaching", "ignore", "missing")
@@ -111,6 +112,12 @@ def check_composite(request: Mapping[str, Any]) -> Rule:
     """A composite alarm; its rule back."""
     _check_lacking(request)
     _check_actions(request)
+    for member in _ACTIONS:
+        for action in request.get(member, ()):
+            if action.split(":")[2] in ("autoscaling", "automate"):
+                raise Invalid(
+                    f"{member}: a composite alarm cannot scale or act on machines: {action}. Let a metric alarm do it."
+                )
     alarm_suppression.check(request)
     return parse(request["AlarmRule"])
 
@@ -124,7 +131,7 @@ def _check_lacking(request: Mapping[str, Any]) -> None:
 
 
 def _check_actions(request: Mapping[str, Any]) -> None:
-    for member in ("OKActions", "AlarmActions", "InsufficientDataActions"):
+    for member in _ACTIONS:
         for action in request.get(member, ()):
             if not _ARN.fullmatch(action):
                 raise Invalid(f"Invalid arn syntax: {action}")

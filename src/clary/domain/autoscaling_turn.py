@@ -168,11 +168,12 @@ def _run_action(turn: Turn, name: str, request: Mapping[str, Any]) -> None:
 
 @dataclass(frozen=True, slots=True)
 class _Opinion:
-    """What one alarm's policy wants; without an alarm, what the latency objective does."""
+    """What one alarm's policy wants; without an alarm, what the latency objective does. `state` is the one in which the alarm drives it."""
 
     alarm: str
     policy: Mapping[str, Any]
     wanted: Wanted
+    state: str = "ALARM"
 
     @property
     def name(self) -> str:
@@ -182,7 +183,7 @@ class _Opinion:
     def cause(self) -> str:
         if not self.alarm:
             return f"latency objective of policy {self.name}"
-        return f"monitor alarm {self.alarm} in state ALARM triggered policy {self.name}"
+        return f"monitor alarm {self.alarm} in state {self.state} triggered policy {self.name}"
 
 
 def _weigh(turn: Turn) -> None:
@@ -241,7 +242,7 @@ def _opinion(turn: Turn, alarm: str, arn: str) -> _Opinion:
                 again = step(heard, config, last.before)
                 larger = again.capacity is not None and again.capacity > current
                 wanted = again if larger else Wanted(None, "cooling down after the last scale-out")
-    return _Opinion(alarm, policy, wanted)
+    return _Opinion(alarm, policy, wanted, turn.document["triggers"][alarm]["state"])
 
 
 def _change(turn: Turn, direction: str) -> Change | None:

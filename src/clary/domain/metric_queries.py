@@ -21,6 +21,7 @@ from clary.domain.metric_search import parse as parse_search
 from clary.domain.statistics import KNOWN, needs_spread, statistic
 
 MOST = 500
+_INSIGHTS = re.compile(r"\s*SELECT\s", re.IGNORECASE)
 _ID = re.compile(r"[a-z][a-zA-Z0-9_]*")
 
 
@@ -163,6 +164,10 @@ def _query(row: Mapping[str, Any]) -> Query:
         raise Invalid(f"MetricDataQueries: {id} must have exactly one of MetricStat and Expression.")
     returned = row.get("ReturnData", True)
     if expression is not None:
+        if _INSIGHTS.match(expression):
+            raise Invalid(
+                f"Error in expression '{id}': Metrics Insights (SELECT) is not available in Clary: use SEARCH."
+            )
         node = _named(Query(id, "", returned), lambda: parse(expression))
         _named(Query(id, "", returned), lambda: check(node))
         return Query(id, row.get("Label") or "", returned, None, node, int(row.get("Period") or 0))
