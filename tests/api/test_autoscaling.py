@@ -193,6 +193,26 @@ async def test_customized_metrics_and_metric_math(scaling: Scaling) -> None:
     names = [made["Alarms"][0]["AlarmName"]]
     [alarm] = (await scaling("DescribeAlarms", _service="cloudwatch", AlarmNames=names))["MetricAlarms"]
     assert [query["Id"] for query in alarm["Metrics"]] == ["rate", "a", "b"]
+    assert [query["MetricStat"]["Period"] for query in alarm["Metrics"][1:]] == [60, 60]
+    given = {"Namespace": "clary/Endpoints", "MetricName": "MillicpuPerReplica", "Dimensions": where}
+    for name, metric, stat, period in (
+        ("of", cpu, "Average", 10),
+        ("sum", cpu, "Sum", 60),
+        ("own", own, "Maximum", 60),
+    ):
+        queries = [
+            {"Id": "share", "Expression": "1000 * used / given"},
+            {"Id": "used", "MetricStat": {"Metric": metric, "Stat": stat}, "ReturnData": False},
+            {"Id": "given", "MetricStat": {"Metric": given, "Stat": "Average"}, "ReturnData": False},
+        ]
+        shares = {"TargetValue": 60.0, "CustomizedMetricSpecification": {"Metrics": queries}}
+        made = await scaling(
+            "PutScalingPolicy", **put, PolicyName=name, TargetTrackingScalingPolicyConfiguration=shares
+        )
+        names = [each["AlarmName"] for each in made["Alarms"]]
+        alarms = (await scaling("DescribeAlarms", _service="cloudwatch", AlarmNames=names))["MetricAlarms"]
+        periods = [query["MetricStat"]["Period"] for alarm in alarms for query in alarm["Metrics"][1:]]
+        assert periods == [period] * 4, f"{name}: ten seconds where there are such points, and no total is of a minute"
     _, message = await scaling.refused(
         "PutScalingPolicy", **put, PolicyName="twice", TargetTrackingScalingPolicyConfiguration=config
     )

@@ -2,7 +2,7 @@
 
 **Timing.** `aws`: three one-minute points above the target, fifteen below nine tenths of it. `fast`: the same numbers of points of ten
 seconds, where Clary has such points (its own metrics; a sum's target is a rate, so that of ten seconds is a sixth). Metrics that users
-put, and metric math, have one-minute points in both.
+put have one-minute points in both, and so has metric math with one of those or with a total: what its target is of, nobody knows.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ LOW_SHARE = 0.9
 COOLDOWN = 300.0
 FAST, AWS = "fast", "aws"
 TIMINGS = (FAST, AWS)
-_OWN = ("AWS/SageMaker", "/aws/sagemaker/")
+_OWN = ("AWS/SageMaker", "/aws/sagemaker/", "clary/")
 _RATES = ("Sum", "SampleCount")
 
 
@@ -160,7 +160,8 @@ def _watched(
         return _timed(metric, timing)
     custom = config["CustomizedMetricSpecification"]
     if custom.get("Metrics"):
-        return {"Metrics": [_query(query) for query in custom["Metrics"]]}, (HIGH_POINTS, LOW_POINTS), 1.0
+        period = 10 if timing == FAST and all(_is_fine(query) for query in custom["Metrics"]) else 60
+        return {"Metrics": [_query(query, period) for query in custom["Metrics"]]}, (HIGH_POINTS, LOW_POINTS), 1.0
     metric = {name: custom[name] for name in ("MetricName", "Namespace", "Statistic", "Unit") if custom.get(name)}
     return _timed({**metric, "Dimensions": list(custom.get("Dimensions") or ())}, timing)
 
@@ -172,10 +173,18 @@ def _timed(metric: dict[str, Any], timing: str) -> tuple[dict[str, Any], tuple[i
     return {**metric, "Period": 10}, (HIGH_POINTS, LOW_POINTS), scale
 
 
-def _query(query: Mapping[str, Any]) -> dict[str, Any]:
+def _is_fine(query: Mapping[str, Any]) -> bool:
+    """Whether it says the same of ten seconds as of a minute."""
+    stat = query.get("MetricStat")
+    if not stat:
+        return True
+    return str(stat["Metric"].get("Namespace")).startswith(_OWN) and stat["Stat"] not in _RATES
+
+
+def _query(query: Mapping[str, Any], period: int) -> dict[str, Any]:
     made = {name: value for name, value in query.items() if value is not None}
     if made.get("MetricStat"):
-        made["MetricStat"] = {"Period": 60, **made["MetricStat"]}
+        made["MetricStat"] = {"Period": period, **made["MetricStat"]}
     return {"ReturnData": True, **made}
 
 
