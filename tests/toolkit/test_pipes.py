@@ -2,11 +2,13 @@ from __future__ import annotations
 
 import gzip
 import json
+import os
 import signal
 import struct
 import subprocess
 import sys
 import threading
+import zlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -111,6 +113,19 @@ def test_the_process_becomes_the_command_and_a_broken_channel_ends_it(tmp_path: 
     ran = run(spec(tmp_path, made), sys.executable, "-c", program)
     assert ran.returncode == -signal.SIGTERM
     assert "ClientError: Channel train cannot be streamed" in (tmp_path / "failure").read_text()
+
+
+def test_a_reader_of_a_broken_channel_sees_no_end(tmp_path: Path) -> None:
+    """It would take what came for the whole, and complete, before it is ended."""
+    made = channel(tmp_path, stored(tmp_path, gzip.compress(b"data"), b"no gzip"), gzip=True)
+    pipes._make(str(tmp_path), "train", 0)
+    reader = os.open(tmp_path / "train_0", os.O_RDONLY | os.O_NONBLOCK)
+    with pytest.raises(zlib.error):
+        pipes.feed(str(tmp_path), made)
+    assert os.read(reader, 100) == b"data"
+    with pytest.raises(BlockingIOError):  # not b"", the end
+        os.read(reader, 100)
+    os.close(reader)
 
 
 def test_a_command_that_is_not_there_ends_as_a_shell_would(tmp_path: Path) -> None:

@@ -81,7 +81,8 @@ def _end(parent: int) -> None:
 
 
 def feed(folder: str, channel: Dict[str, Any], epochs: int = 1 << 62) -> None:
-    """Serve one channel, epoch after epoch."""
+    """Serve one channel, epoch after epoch. What breaks it is raised, and the FIFO stays open then: a reader would take its end for the
+    end of the data."""
     with open(channel["items"], encoding="utf-8") as file:
         items = [json.loads(line) for line in file]
     for epoch in range(epochs):
@@ -94,9 +95,8 @@ def feed(folder: str, channel: Dict[str, Any], epochs: int = 1 << 62) -> None:
                     _write(descriptor, data)
         except BrokenPipeError:
             pass  # it has seen enough of this epoch
-        finally:
-            os.close(descriptor)
-            os.unlink(path)
+        os.close(descriptor)
+        os.unlink(path)
 
 
 def ordered(items: List[Any], channel: Dict[str, Any], epoch: int) -> List[Any]:
