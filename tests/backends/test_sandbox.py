@@ -67,6 +67,7 @@ def test_always(host: Host) -> None:
     assert "--unshare-net" not in argv
     assert "--unshare-net" in sandbox.arguments(dataclasses.replace(WORKLOAD, network=False), host)
     assert follows(argv, "--perms", "1777", "--tmpfs", "/tmp")
+    assert follows(argv, "--perms", "1777", "--dir", "/var/log/nginx")
     assert follows(argv, "--ro-bind", "/run/resolve/stub", "/etc/resolv.conf")
     assert follows(argv, "--ro-bind", "/site/clary/toolkit", "/opt/clary/lib/clary/toolkit")
     assert follows(argv, "--hostname", "algo-1")

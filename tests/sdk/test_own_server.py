@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import concurrent.futures
 import json
+import shutil
 import time
 from typing import Any
 
@@ -35,6 +36,46 @@ def invocations():
     response.headers["X-Amzn-SageMaker-Custom-Attributes"] = flask.request.headers.get("X-Amzn-SageMaker-Custom-Attributes", "")
     return response
 """
+# As SageMaker's example of an own container has it (scikit_bring_your_own): nginx before gunicorn, logs into links to /dev/stdout.
+BEHIND_NGINX = {
+    "code/serve": """#!/usr/bin/env python
+import os, subprocess
+subprocess.check_call(["ln", "-sf", "/dev/stdout", "/var/log/nginx/access.log"])
+subprocess.check_call(["ln", "-sf", "/dev/stderr", "/var/log/nginx/error.log"])
+children = {
+    subprocess.Popen(["nginx", "-c", "/opt/program/nginx.conf"]).pid,
+    subprocess.Popen(["gunicorn", "-k", "sync", "-b", "unix:/tmp/gunicorn.sock", "wsgi:app"]).pid,
+}
+while os.wait()[0] not in children:
+    pass
+""",
+    "code/nginx.conf": """
+worker_processes 1;
+daemon off;
+pid /tmp/nginx.pid;
+error_log /var/log/nginx/error.log;
+events {}
+http {
+  include /etc/nginx/mime.types;
+  access_log /var/log/nginx/access.log combined;
+  upstream gunicorn { server unix:/tmp/gunicorn.sock; }
+  server {
+    listen 8080 deferred;
+    location ~ ^/(ping|invocations) { proxy_pass http://gunicorn; }
+  }
+}
+""",
+    "code/predictor.py": """
+import flask
+app = flask.Flask(__name__)
+@app.route("/ping")
+def ping(): return flask.Response(status=200)
+@app.route("/invocations", methods=["POST"])
+def invocations(): return flask.Response(flask.request.data.upper(), mimetype="text/csv")
+""",
+    "code/wsgi.py": "import predictor as myapp\napp = myapp.app\n",
+    "code/requirements.txt": "flask\ngunicorn\n",
+}
 SERVE = """#!/usr/bin/env python
 import os, subprocess, sys
 port = os.environ.get("SAGEMAKER_BIND_TO_PORT", "8080")
@@ -149,6 +190,25 @@ def test_isolated_it_has_port_8080_for_itself(user: User) -> None:
         )
     both = [user.endpoint({"ModelName": name}) for name in ("isolated-1", "isolated-2")]
     assert [user.ask(name) for name in both] == [b"8080", b"8080"]
+
+
+@pytest.mark.skipif(
+    shutil.which("nginx", path="/usr/sbin:/usr/bin") is None, reason="the machine has no nginx of its own"
+)
+def test_sagemakers_own_example_with_nginx_runs_as_it_is(user: User) -> None:
+    container = {"Image": PYTHON, "ModelDataUrl": user.put("behind-nginx/model.tar.gz", targz(BEHIND_NGINX))}
+    user.sm.create_model(
+        ModelName="behind-nginx", ExecutionRoleArn=ROLE, PrimaryContainer=container, EnableNetworkIsolation=True
+    )
+    endpoint = user.endpoint({"ModelName": "behind-nginx"})
+    assert user.ask(endpoint, "a,b", ContentType="text/csv") == b"A,B"
+    group = f"/aws/sagemaker/Endpoints/{endpoint}"
+
+    def logged() -> bool:
+        events = user.logs.filter_log_events(logGroupName=group)["events"]
+        return any('"POST /invocations HTTP/1.1" 200' in event["message"] for event in events)
+
+    until(logged, seconds=30)
 
 
 def test_a_server_that_cannot_start_fails_the_endpoint_with_its_reason(user: User) -> None:

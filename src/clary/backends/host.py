@@ -27,6 +27,7 @@ _ETC = (
     "/etc/ld.so.conf.d",
     "/etc/localtime",
     "/etc/mime.types",
+    "/etc/nginx/mime.types",
     "/etc/nsswitch.conf",
     "/etc/os-release",
     "/etc/pip.conf",

@@ -31,6 +31,8 @@ PATH = "/usr/local/bin:/usr/bin:/bin"
 CARRIED = "CLARY_CARRIED_"
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*\Z")
 SCRATCH = ("/dev/shm", "/tmp", "/var/tmp")  # each may hold as much as the workload has memory, where it is counted
+# What programs of a container expect to write to beside that: the nginx of SageMaker's own example of a server, for one.
+OPEN = ("/run/lock", "/var/lib/nginx", "/var/log/nginx")
 _ROOT_BYTES = 64 << 20
 _RIGHTS = ("cap_setuid", "cap_setgid", "cap_setpcap")
 
@@ -60,8 +62,10 @@ def arguments(workload: Workload, host: Host) -> tuple[str, ...]:
     for folder in SCRATCH:
         argv += ["--size", str(workload.memory), "--perms", "1777", "--tmpfs", folder]
     system += ["/dev", "/proc"]
-    argv += _parents([f"{LIBRARY}/clary/toolkit", "/run/lock", HOME], system)
-    argv += ["--perms", "0777", "--dir", HOME, "--perms", "1777", "--dir", "/run/lock"]
+    argv += _parents([f"{LIBRARY}/clary/toolkit", HOME, *OPEN], system)
+    argv += ["--perms", "0777", "--dir", HOME]
+    for folder in OPEN:
+        argv += ["--perms", "1777", "--dir", folder]
     argv += ["--ro-bind", host.toolkit, f"{LIBRARY}/clary/toolkit"]
     for mount in sorted(workload.mounts, key=lambda item: item.target.count("/")):
         argv += [*_parents([mount.target], system), *_mount(mount)]

@@ -35,6 +35,7 @@ _NEWS_SECONDS = 10.0
 _PIECE = 1 << 16
 _PORTS = (20_000, 32_000)  # below those that the kernel gives to outgoing connections
 _THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
+_SYSTEM = ":/usr/sbin:/sbin"  # of a container's PATH: there is nginx
 _SILENT = "did not answer within"
 
 
@@ -87,6 +88,7 @@ class Server(Companion):
         given.pop("CLARY_REPLICA", None)
         for name in ("PATH", "PYTHONPATH"):
             given[name] = ":".join(part for part in (self._folder, given.get(name, "")) if part)
+        given["PATH"] += _SYSTEM
         return given
 
     def wait(self) -> None:

@@ -132,6 +132,8 @@ class Run:
         }
         self.pipe, pipe = os.pipe()
         self.status_pipe, status = os.pipe()
+        if os.geteuid() == 0 and "uid" in spec:  # else nobody inside could open /dev/stdout by that name
+            os.fchown(pipe, spec["uid"], -1)
         os.set_blocking(self.pipe, False)
         os.set_blocking(self.status_pipe, False)
         if spec.get("beside"):
