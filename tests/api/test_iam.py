@@ -82,6 +82,15 @@ async def test_a_role_is_what_was_made(client: Client) -> None:
     assert (await client.refused("GetRole", RoleName="Trainer", principal=stranger))[0] == "NoSuchEntity"
 
 
+async def test_names_are_not_told_apart_by_case(client: Client) -> None:
+    for name in ("Trainer", "trainer", "TRAINER"):
+        code, message = await client.refused("CreateRole", RoleName=name, AssumeRolePolicyDocument=TRUST)
+        assert (code, message) == ("EntityAlreadyExists", f"Role with name {name} already exists.")
+    await client("CreateRole", RoleName="Trainer2", AssumeRolePolicyDocument=TRUST)
+    await client("CreatePolicy", PolicyName="P", PolicyDocument=POLICY)
+    assert (await client.refused("CreatePolicy", PolicyName="p", PolicyDocument=POLICY))[0] == "EntityAlreadyExists"
+
+
 async def test_roles_change(client: Client) -> None:
     await client("UpdateRole", RoleName="Trainer", Description="d", MaxSessionDuration=7200)
     await client("UpdateAssumeRolePolicy", RoleName="Trainer", PolicyDocument=trusting("lambda.amazonaws.com"))

@@ -37,6 +37,8 @@ PAGE = 100
 async def create_role(call: Call, params: Params) -> Params:
     document_of(params["AssumeRolePolicyDocument"], trust=True)
     check_tags(params.get("Tags", ()))
+    if await is_taken(call, "role", params["RoleName"]):
+        raise AlreadyExists(f"Role with name {params['RoleName']} already exists.")
     try:
         record = await call.store.add(new_role(call.scope.account, params, call.now))
     except AlreadyExists:
@@ -232,6 +234,12 @@ def document_of(text: str, *, trust: bool) -> Mapping[str, Any]:
         return check_policy(text, trust=trust)
     except Invalid as error:
         raise ApiError("MalformedPolicyDocument", error.message) from error
+
+
+async def is_taken(call: Call, kind: str, name: str) -> bool:
+    """Whether a record has that name in another case: IAM tells no names apart by case."""
+    query = Query(kind, call.scope_of(kind), name_contains=name, sort_by="name", descending=False, limit=1000)
+    return any(record.name.lower() == name.lower() for record in await call.store.page(query))
 
 
 def check_tags(tags: Sequence[Mapping[str, str]]) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from clary.api.call import Call, Params
-from clary.api.iam import document_of, encoded, listed
+from clary.api.iam import document_of, encoded, is_taken, listed
 from clary.api.registry import operation
 from clary.domain.errors import AlreadyExists, InUse, NotFound
 from clary.domain.resources import Query, Record
@@ -19,6 +19,8 @@ async def create_policy(call: Call, params: Params) -> Params:
     arn = f"arn:aws:iam::{call.scope.account}:policy{path}{name}"
     document = {"request": {**params, "Path": path}, "tags": list(params.get("Tags", []))}
     record = Record("policy", call.scope_of("policy"), name, arn, "", call.now, call.now, document)
+    if await is_taken(call, "policy", name):
+        raise AlreadyExists(f"A policy called {name} already exists. Duplicate names are not allowed.")
     try:
         record = await call.store.add(record)
     except AlreadyExists:
