@@ -51,7 +51,7 @@ def test_top(server: Server) -> None:
 def test_capacity(server: Server) -> None:
     """Nobody reads it without a key; status, top and doctor say the same of the machine."""
     shown = json.loads(clary(server, "capacity", "--json").stdout)
-    assert set(shown) == {"policy", "machine", "free", "holders", "waiting"}
+    assert set(shown) == {"policy", "machine", "free", "holders", "waiting", "cut"}
     assert shown["machine"]["cpus"] == measure().cpus
     assert " vCPU, " in clary(server, "capacity").stdout
     assert "\nmachine: " in clary(server, "status").stdout
