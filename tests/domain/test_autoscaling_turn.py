@@ -254,9 +254,10 @@ def test_what_a_deleted_alarm_means_is_said_and_said_again_after_an_hour() -> No
         house.now = NOW + later
         house.turn()
         assert house.record.document["activity"] is None
-        assert [(event.level, event.policy, event.refused) for event in house.wrote] == [(HOLD, "b", why)] * times
-    told = [note for note in house.notes.values() if note["scaled"] == "no"]
-    assert [(note["Cause"], note["StatusMessage"]) for note in told] == [
+        told = (HOLD, "b", f"Keep instance count at 4: {why}.", "its alarm is gone")
+        assert [(event.level, event.policy, event.why, event.refused) for event in house.wrote] == [told] * times
+    notes = [note for note in house.notes.values() if note["scaled"] == "no"]
+    assert [(note["Cause"], note["StatusMessage"]) for note in notes] == [
         (f"monitor alarm {low} was deleted", f"Nothing was changed: {why}.")
     ]
     house.missing = {}

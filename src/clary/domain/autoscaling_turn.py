@@ -88,7 +88,9 @@ def _miss(turn: Turn) -> None:
         why = lost(name, alarm)
         if alarm not in kept:
             _tell(turn, f"monitor alarm {alarm} was deleted", why, [])
-        turn.commands.append(autoscaling_records.decided(turn, name, turn.capacity.desired, why, (), why))
+        turn.commands.append(
+            autoscaling_records.decided(turn, name, turn.capacity.desired, why, (), "its alarm is gone")
+        )
         kept[alarm] = turn.now
     if kept != told:
         turn.document["missed"] = kept
