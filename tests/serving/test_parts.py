@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections import Counter
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -57,9 +58,13 @@ def test_no_weight_is_no_choice() -> None:
         ((0, 30.0, 0.1, 10, 1, 8, 0.5), 5),  # and 10 queued: 2 more to be rid of them within the objective
         ((6, 1.0, 0.1, 0, 1, 8, 0.5), 6),  # never below what is busy
         ((0, 1000.0, 0.1, 0, 1, 8, 0.5), 8),  # never above the allowance
+        (
+            (3, 10.0, 0.1, 2, 1, 8, 0.5, 0.01),
+            5,
+        ),  # a queue that may take no time: a worker for each request that waits, and no more
     ],
 )
-def test_boost(arguments: tuple[int, float, float, int, int, int, float | None], wanted: int) -> None:
+def test_boost(arguments: tuple[Any, ...], wanted: int) -> None:
     assert boost.allowed(*arguments) == wanted
 
 

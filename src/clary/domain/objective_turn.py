@@ -142,7 +142,9 @@ def _saved(turn: Turn, memory: Memory) -> Record:
 def _boost(turn: Turn, desired: Desired) -> Boost:
     """What the front is told: as it was, where the difference is not worth a word."""
     old, objective = turn.variant.boost, turn.asked.objective
-    new = Boost(objective, max(0, desired.base), round(desired.rate, 3), round(desired.delta, 3), desired.hold)
+    new = Boost(
+        objective, max(0, desired.base), round(desired.rate, 3), round(desired.delta, 3), round(desired.hold, 3)
+    )
     if old is None or old.objective != objective:
         return new
     if desired.reason.won in ("stale", "absurd"):
@@ -150,8 +152,8 @@ def _boost(turn: Turn, desired: Desired) -> Boost:
     close = (
         abs(new.rate - old.rate) <= max(0.15 * max(new.rate, old.rate), 0.1 / objective)
         and abs(new.base - old.base) <= 0.1 * max(new.base, old.base)
-        and abs(new.delta - old.delta) <= 0.1
-        and new.hold == old.hold
+        and abs(new.delta - old.delta) <= 0.2 * max(new.delta, old.delta)
+        and abs(new.hold - old.hold) <= 0.2 * max(new.hold, old.hold)
     )
     return old if close else new
 

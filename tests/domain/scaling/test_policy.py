@@ -10,6 +10,7 @@ from clary.domain.scaling.signals import Current, Desired, Sample
 from clary.domain.scaling.words import sentence
 
 POLICY = ClaryPolicy(objective=0.5)
+TIGHT = ClaryPolicy(objective=0.25)
 NOW = 10_000.0
 
 
@@ -37,16 +38,41 @@ def test_a_steady_load_is_carried_with_room_to_surge() -> None:
 
 def test_the_boost_is_told_how_to_drain_and_park() -> None:
     quick = decide(seconds([40] * 60), Current(3))
-    assert quick.hold == 0.3
+    assert quick.hold == pytest.approx(0.3 * (0.1 / 0.17) ** 0.5 * 1.25)
     assert quick.delta == pytest.approx(
         1 - 0.2 * (1.897 + 0.5), abs=0.01
     )  # a slow request and half a running one are taken off
     room = (0.5 - 0.2369) * 0.6  # three fifths of what the slowest thousandth leaves of the objective are waited for
     assert quick.rate == pytest.approx(40.0 * (1 - room / (quick.delta * 0.5)), rel=0.01)
-    slow = decide(seconds([40] * 60), Current(3), ClaryPolicy(objective=0.25))
-    assert (slow.hold, slow.rate) == (0.5, 40.0)
-    assert slow.delta <= 0.3
-    assert slow.base > quick.base
+
+
+def test_where_a_worker_helps_only_the_request_that_waits_few_have_to_wait() -> None:
+    """0.25 s of which a slow request takes 0.156: what is given now comes for that request, not after another one."""
+    quick, each = decide(seconds([40] * 60), Current(3)), decide(seconds([40] * 60), Current(3), TIGHT)
+    slow = decide(seconds([40] * 60), Current(3, wake=0.1), TIGHT)  # it does not even come for that one
+    assert quick.base < each.base < slow.base
+    assert each.rate == slow.rate == 40.0  # nothing of the load is left to the queue
+    assert each.delta == pytest.approx(0.25 * (0.25 - 0.1561) / 0.25, rel=0.01)  # a quarter of what may be waited
+    assert slow.delta == 0.3
+    assert each.reason.term("load").wanted == slow.reason.term("load").wanted  # the ceilings are for the worst in both
+
+
+def test_workers_of_short_requests_are_parked_soon() -> None:
+    holds = [
+        decide(seconds([round(4 / s)] * 60, service=s), Current(3), ClaryPolicy(5 * s)).hold
+        for s in (1.0, 0.1, 0.02, 0.001)
+    ]
+    assert holds == sorted(holds, reverse=True)
+    assert (holds[0], holds[-1]) == (0.3, 0.05)
+
+
+def test_a_burst_needs_no_more_workers_than_get_through_it_in_time() -> None:
+    """400 requests of 1 s at once, each of which may wait for 3.4 s."""
+    burst = decide(seconds([0] * 59 + [400], service=1.0), Current(60), ClaryPolicy(5.0)).reason.term("load")
+    assert dict(burst.of)["rate"] == pytest.approx(100.0, rel=0.1)  # of four seconds
+    assert dict(burst.of)["need"] == pytest.approx(400 / 4.4, rel=0.1)
+    steady = decide(seconds([4] * 60, service=1.0), Current(60), ClaryPolicy(5.0)).reason.term("load")
+    assert dict(steady.of)["need"] >= 4  # what comes all the time cannot be put off
 
 
 def test_a_single_worker_is_parked_between_requests() -> None:

@@ -4,7 +4,7 @@ import random
 
 import pytest
 
-from clary.domain.scaling.rate import LEAST, MOST, estimate, remember, trend, variability
+from clary.domain.scaling.rate import LEAST, MOST, estimate, remember, spread, trend, variability
 from clary.domain.scaling.signals import Memory, Sample
 
 
@@ -71,3 +71,9 @@ def test_trend_needs_significance() -> None:
     assert trend([10, 11] * 8, 1.0) == 0.0
     assert trend(list(range(0, 150, 10)), 1.0) == pytest.approx(10.0)
     assert trend([5] * 14, 1.0) == 0.0
+
+
+def test_a_burst_is_spread_over_what_its_requests_may_wait() -> None:
+    assert spread([0] * 58 + [100, 100], 8.0) == 20.0  # 200 in two seconds and eight more
+    assert spread([0] * 59 + [7], 0.0) == 7.0
+    assert spread([10] * 60, 8.0) == 10.0  # what comes all the time is put off by nobody

@@ -20,6 +20,7 @@ def allowed(
 ) -> int:
     """`clamp(max(busy, ceil(rate * service + queued * service / (delta * objective))), base, ceiling)`.
 
+    The queue gets at most a worker for each of its requests. So a small `delta` means that each that waits gets one of its own.
     `rate` is arrivals per second at this replica, `service` seconds of one worker per request, `objective` the latency in
     seconds that is wanted. Without an objective nothing is saved by holding workers back: the ceiling (the allowance that the
     scaling loop set) is the answer.
@@ -27,4 +28,5 @@ def allowed(
     if objective is None:
         return ceiling
     wanted = math.ceil(rate * service + queued * service / (delta * objective))
-    return min(max(busy, wanted, base), ceiling)
+    most = max(math.ceil(rate * service), busy + queued)
+    return min(max(busy, min(wanted, most), base), ceiling)

@@ -11,36 +11,45 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from clary.domain.scaling.rate import Rate, estimate, remember, trend, variability
+from clary.domain.scaling.rate import Rate, estimate, remember, spread, trend, variability
 from clary.domain.scaling.signals import STALE, Current, Desired, Memory, Reason, Sample, Term
 from clary.domain.scaling.staffing import staffing, tail
 
 IN_EVERY = 10.0  # seconds between two replicas that are given up
 MINUTE = 60
 LEAST_DELTA = 0.3
+PUT_OFF = 0.25  # of what a request may wait, that a queue may take at least
+SHORT, LEAST_HOLD = 0.17, 0.05  # seconds: see _parks
 SPARE = 1.1  # a replica that this much more load would bring back stays
 MOST_WORKERS = 4096  # beyond this an absurd sample asks, not a user
 
 
 class Regime(NamedTuple):
-    """Which share of requests may have to wait too long by staffing alone, how long an idle worker keeps its place, the most of the
-    objective that a queue may take, and which part of the room that a slow request leaves in the objective is used up by waiting."""
+    """Which share of requests may have to wait too long by staffing alone (`share` of the fleet's, `base` of the workers that stay ready;
+    0: as many as the load keeps busy), how long an idle worker keeps its place at most, the least and the most of the objective that a
+    queue may take, and which part of the room that a slow request leaves in the objective is used up by waiting."""
 
     share: float
+    base: float
     hold: float
+    least: float
     delta: float
     lean: float
 
 
-QUICK = Regime(0.5, 0.3, 1.0, 0.6)  # a worker that is given work now still comes in time: the boost carries the load
-SLOW = Regime(2e-3, 0.5, 0.3, 0.0)  # it comes too late: staffing carries the load
-FIXED = Regime(2e-4, 30.0, 0.3, 0.0)  # there is no boost
+QUICK = Regime(
+    0.5, 0.0, 0.3, 0.0, 1.0, 0.6
+)  # a worker that is given work now still comes in time: the boost carries the load
+EACH = Regime(2e-3, 0.1, 0.5, 0.0, 0.3, 0.0)  # it does for the request that waits, not for the next: few may have to
+SLOW = Regime(2e-3, 2e-3, 0.5, LEAST_DELTA, LEAST_DELTA, 0.0)  # not even for that one: staffing carries the load
+FIXED = Regime(2e-4, 0.0, 30.0, LEAST_DELTA, LEAST_DELTA, 0.0)  # there is no boost
 
 
 class Load(NamedTuple):
-    """What the samples come to. `patience` is how long a request may wait, in services."""
+    """What the samples come to. `spread` is the rate where arrivals are put off as they may wait: for `patience` services."""
 
     rate: Rate
+    spread: float
     slope: float
     service: float
     variation: float
@@ -81,11 +90,11 @@ class ClaryPolicy:
             return self._hold(
                 current, Reason("unmeasured", (Term("unmeasured", current.count),)), memory, now, samples[-1]
             )
-        regime = FIXED if not self.boost else QUICK if load.psi >= 1.0 else SLOW
+        regime = self._regime(load, current)
         need, queue = self._need(load, regime)
         ahead = need
         if load.slope > 0.0:
-            later = min((load.rate.now + load.slope * (current.start + 1.0)) * load.service, MOST_WORKERS)
+            later = min((load.spread + load.slope * (current.start + 1.0)) * load.service, MOST_WORKERS)
             ahead = max(need, staffing(later, load.patience, load.variation, regime.share))
         memory, peak = self._remember_need(memory, ahead, now)
         if samples[-1].arrivals or samples[-1].in_flight:
@@ -93,6 +102,14 @@ class ClaryPolicy:
         elif memory.busy == 0.0:
             memory = memory._replace(busy=now)
         return self._fleet(load, regime, (need, queue, peak), samples[-1], current, memory, now)
+
+    def _regime(self, load: Load, current: Current) -> Regime:
+        """By what a worker that is given work now comes in time for."""
+        if not self.boost:
+            return FIXED
+        if load.psi >= 1.0:
+            return QUICK
+        return EACH if load.patience * load.service >= current.wake else SLOW
 
     def _load(self, samples: Sequence[Sample], memory: Memory, current: Current) -> Load | None:
         """None while no request has been done: then nothing is known of its work."""
@@ -105,6 +122,7 @@ class ClaryPolicy:
         wait = self.objective - tail(last.service, last.spread)
         return Load(
             rate,
+            min(rate.now, spread(counts, max(wait, 0.0))) if self.boost else rate.now,
             trend(counts, varied),
             last.service,
             (varied + last.spread) / 2,
@@ -116,7 +134,7 @@ class ClaryPolicy:
     def _need(self, load: Load, regime: Regime) -> tuple[int, int]:
         """Workers that the rate needs, and that rate and queue together need."""
         erlang = min(load.erlang, MOST_WORKERS)
-        need = staffing(erlang, load.patience, load.variation, regime.share)
+        need = staffing(min(load.spread * load.service, MOST_WORKERS), load.patience, load.variation, regime.share)
         queue = math.ceil(erlang + min(load.queued * load.service / (regime.delta * self.objective), MOST_WORKERS))
         return need, queue
 
@@ -180,18 +198,36 @@ class ClaryPolicy:
                 count, memory = have - 1, memory._replace(shrunk=now)
         elif current.failing:
             terms.append(Term("failing", count))
-        # Without a boost nothing is parked; with a quick one a parked worker is as good as an idle one.
-        base = count * allowance if not self.boost else int(load.erlang) if regime is QUICK else need
+        base = self._base(load, regime, count * allowance)
         terms.append(Term("psi", load.psi, (("share", regime.share), ("variation", load.variation), ("queue", queue))))
         delta = self._delta(load, last, regime)
         rate = max(0.0, load.rate.now - self._left(load, last, regime, delta) / load.service)
         reason = Reason(won, tuple(terms))
-        return Desired(count, allowance, base, rate, reason, regime.hold, delta, memory)
+        return Desired(count, allowance, base, rate, reason, self._parks(load, regime), delta, memory)
+
+    def _base(self, load: Load, regime: Regime, ceiling: int) -> int:
+        """Workers that stay ready. Without a boost nothing is parked; with a quick one a parked worker is as good as an idle one."""
+        if not self.boost:
+            return ceiling
+        erlang = min(load.erlang, MOST_WORKERS)
+        return staffing(erlang, load.patience, load.variation, regime.base) if regime.base else int(load.erlang)
+
+    def _parks(self, load: Load, regime: Regime) -> float:
+        """After how many idle seconds a worker is parked. Short requests want it soon: many come while it is held, and one of them always
+        finds something to do for it. But each time turns the number of workers twice, of which goal 11 allows one a second: so it falls
+        with the root of the service only (`tests/sim/test_turns.py`). Few workers change from idle to busy more often than many do. Where
+        each that waits asks for a worker, they change often as it is."""
+        if regime in (EACH, FIXED):
+            return regime.hold
+        share = math.sqrt(load.service / SHORT) * (1.0 + 1.0 / max(load.erlang, 1.0))
+        return max(LEAST_HOLD, regime.hold * min(1.0, share))
 
     def _delta(self, load: Load, last: Sample, regime: Regime) -> float:
-        """The part of the objective that a queue may take: what a slow request and half of a running one leave of it."""
+        """The part of the objective that a queue may take: what a slow request and half of a running one leave of it, or a part of what
+        a request may wait where that is more."""
         left = self.objective - tail(load.service, last.spread, 0.99) - load.service / 2
-        return min(max(left / self.objective, LEAST_DELTA), regime.delta)
+        share = max(left, PUT_OFF * load.patience * load.service) / self.objective
+        return min(max(share, regime.least), regime.delta)
 
     def _left(self, load: Load, last: Sample, regime: Regime, delta: float) -> float:
         """Workers of the load that the queue is left to ask for: a share of the load lets requests wait for as much of what the queue

@@ -84,3 +84,13 @@ def trend(counts: Sequence[int], variation: float) -> float:
     slope = sum((place - middle) * count for place, count in enumerate(recent)) / across
     mean = max(sum(recent) / span, 0.3 / span)
     return slope if abs(slope) > SURE * math.sqrt(mean * variation / across) else 0.0
+
+
+def spread(counts: Sequence[int], lag: float) -> float:
+    """Requests a second that workers must get through where each may wait `lag` seconds: those of any window that ends now are spread
+    over the window and what the last of them may wait. At least the mean of all: what comes all the time cannot be put off."""
+    total, most = 0, 0.0
+    for span, count in enumerate(reversed(counts), 1):
+        total += count
+        most = max(most, total / (span + lag))
+    return max(most, total / len(counts))

@@ -114,7 +114,7 @@ class _Replay:
         self.work += work
         self.requests += count
         starting = len(self.coming) * min(setup.ready, setup.allowance)
-        self.cost += max(self._reserved(), self.busy) + starting + MEMORY * self.count
+        self.cost += max(self._reserved(), self._held(workers)) + starting + MEMORY * self.count
         self.seconds += 1
         self.idle = 0 if count or self.queue else self.idle + 1
         self.spare = min(self.spare + MORE, MOST_MORE)
@@ -160,6 +160,14 @@ class _Replay:
     def _reserved(self) -> int:
         """Workers that are paid for without work."""
         return min(self.desired.base, self._workers()) if self.boost else self._workers()
+
+    def _held(self, workers: int) -> float:
+        """Workers that are busy or wait to be parked. Where each request that waits gets one of its own, as many are held as were ever busy
+        within the hold: about the most of so many independent looks at a Poisson number as services fit into it."""
+        if not self.boost or self.desired.delta * self.setup.objective >= self.service or not self.busy:
+            return self.busy
+        looks = 1.0 + self.desired.hold / self.service
+        return min(float(workers), self.busy + math.sqrt(2.0 * self.busy * math.log(looks)))
 
     def _note(self, sample: Sample) -> None:
         self.samples.append(sample)
