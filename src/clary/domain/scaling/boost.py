@@ -28,5 +28,5 @@ def allowed(
     if objective is None:
         return ceiling
     wanted = math.ceil(rate * service + queued * service / (delta * objective))
-    most = max(math.ceil(rate * service), busy + queued)
+    most = max(math.ceil(rate * service), busy) + queued
     return min(max(busy, min(wanted, most), base), ceiling)
