@@ -54,6 +54,7 @@ def serving(replica: Start, tmp_path: Path) -> Start:
             "command": command or [str(tmp_path / "serve.py")],
             "folder": str(tmp_path),
             "port": 0,
+            "usual": free(),  # somebody else's server on 8080 would be taken for ours: here no sandbox hides it
             "ping": 0.05,
             **server,
         }
