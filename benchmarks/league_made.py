@@ -151,6 +151,11 @@ def lone(chance: Any) -> Trace:
     return Trace("lone", 1.0, _poisson(chance, numpy.full(DAY, 0.1)) * (1 + 3 * (chance.random(DAY) < 0.1)))
 
 
+def hurry(chance: Any) -> Trace:
+    """Half an hour of 300 short requests a second, whose rate wanders from second to second."""
+    return Trace("hurry", 1.0, _poisson(chance, 300.0 * numpy.exp(chance.normal(0.0, 0.15, HOUR // 2))))
+
+
 KINDS: tuple[Callable[[Any], Trace], ...] = (
     diurnal,
     weekly,
@@ -166,6 +171,7 @@ KINDS: tuple[Callable[[Any], Trace], ...] = (
     chatty,
     cron,
     lone,
+    hurry,
 )
 
 

@@ -99,7 +99,7 @@ def test_too_many_requests_are_thinned_not_scaled(tmp_path: Path) -> None:
 def test_without_a_folder_traces_are_made_and_that_is_said(tmp_path: Path) -> None:
     paths, said = sources(None, tmp_path)
     assert len(paths) == len(league_made.KINDS) >= 12
-    assert said[0].startswith("no --traces: 14 traces are made")
+    assert said[0].startswith("no --traces: 15 traces are made")
     assert {kind(path) for path in paths} == {"smooth", "bursty", "on/off", "sparse"}
     again, _ = sources(None, tmp_path / "again")
     assert all(a.read_bytes() == b.read_bytes() for a, b in zip(paths, again, strict=True))
