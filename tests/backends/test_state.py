@@ -8,6 +8,25 @@ from pathlib import Path
 
 from clary.backends.state import Folder, remove
 
+NO_DESCRIPTORS = """
+import os, resource, sys
+from pathlib import Path
+from clary.backends.shim.proc import started_ticks
+from clary.backends.state import Folder
+folder = Folder(Path(sys.argv[1]))
+folder.write("run.json", {"pid": os.getpid(), "ticks": started_ticks(os.getpid()), "started_at": 0.0})
+lock = folder.lock()
+taken = os.open("/dev/null", os.O_RDONLY)
+answers, most = set(), resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+for spare in range(8):
+    resource.setrlimit(resource.RLIMIT_NOFILE, (taken + 1 + spare, most))
+    try:
+        answers.add(folder.lost())
+    except OSError:
+        answers.add("not known")
+print(sorted(map(str, answers)))
+"""
+
 CUT_OFF = """
 import os, shutil, sys
 from pathlib import Path
@@ -29,3 +48,10 @@ def test_a_run_is_removed_whole_or_not_at_all(tmp_path: Path) -> None:
     remove(folder)
     assert list(tmp_path.iterdir()) == []
     remove(folder)
+
+
+def test_a_run_that_cannot_be_looked_at_is_not_lost(tmp_path: Path) -> None:
+    folder = Folder(tmp_path / "shim")
+    folder.path.mkdir()
+    command = [sys.executable, "-c", NO_DESCRIPTORS, str(folder.path)]
+    assert subprocess.run(command, check=True, capture_output=True, text=True).stdout == "['False', 'not known']\n"

@@ -80,10 +80,13 @@ class Folder:
         fd = pidfd(said["pid"]) if said else None
         if said is None or fd is None:
             return None
-        if started_ticks(said["pid"]) == said["ticks"]:
-            return fd
-        os.close(fd)
-        return None
+        the_same = False
+        try:
+            the_same = started_ticks(said["pid"]) == said["ticks"]
+        finally:
+            if not the_same:
+                os.close(fd)
+        return fd if the_same else None
 
     def lost(self) -> bool:
         """No shim lives that could say how the run ended. What it left may still hold its lock, for a moment."""

@@ -35,11 +35,12 @@ def counter(where: Sequence[Any] | None) -> float | None:
 
 
 def started_ticks(pid: int) -> int | None:
-    """Start time of a process in clock ticks since boot: with the pid, a name that is never used twice."""
+    """Start time of a process in clock ticks since boot: with the pid, a name that is never used twice. None when it is gone; OSError
+    when that can't be told (no file descriptors left): a sandbox that lives must not be taken for one that is lost."""
     try:
         with open(f"/proc/{pid}/stat") as file:
             return int(file.read().rpartition(")")[2].split()[19])
-    except (OSError, IndexError, ValueError):
+    except (FileNotFoundError, ProcessLookupError, IndexError, ValueError):
         return None
 
 
@@ -200,10 +201,10 @@ def disk_use(paths: list[str]) -> Iterator[int | None]:
 
 
 def pidfd(pid: int) -> int | None:
-    """A handle of the process that no other can take over; None when it is gone."""
+    """A handle of the process that no other can take over; None when it is gone, OSError as `started_ticks`."""
     try:
         return os.pidfd_open(pid)
-    except OSError:
+    except ProcessLookupError:
         return None
 
 

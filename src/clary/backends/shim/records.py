@@ -54,7 +54,7 @@ def load(folder: str, name: str) -> Record | None:
     try:
         with open(os.path.join(folder, name), "rb") as file:
             return parse(file.read())
-    except (OSError, ValueError):
+    except (FileNotFoundError, NotADirectoryError, PermissionError, ValueError):
         return None
 
 
