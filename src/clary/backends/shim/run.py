@@ -91,7 +91,7 @@ def enter(spec: Record, fds: dict[str, int], pipe: int, status: int) -> NoReturn
             "--args",
             str(fds["args"]),
         ]
-        os.execve(spec["bwrap"], [*argv, "--", *spec["command"]], {MARK: spec["mark"]})
+        os.execve(spec["bwrap"], [*argv, "--", *spec["command"]], {MARK: spec["mark"]} if "mark" in spec else {})
     except OSError as error:
         os.write(pipe, b"clary: cannot start the sandbox: %s\n" % str(error).encode())
     finally:
@@ -308,7 +308,7 @@ class Run:
             except OSError:
                 pass
             gone.poll(5000)
-        else:  # bwrap was ended before it told of it: it may have been made all the same
+        elif "mark" in self.spec:  # bwrap was ended before it told of it: it may have been made all the same
             end_marked(self.spec["mark"])
         until = time.monotonic() + 2.0
         drained = select.poll()
