@@ -10,6 +10,7 @@ from typing import Any
 from tests.serving.fakes import ACCOUNT, REGION, replica, token, variant
 
 from clary.serving.answers import ModelErrors
+from clary.serving.around import Around
 from clary.serving.boost import REST
 from clary.serving.prediction import Prediction
 from clary.serving.queue import Variant
@@ -81,9 +82,8 @@ class Stage:
         self.loop = Loop()
         errors = ModelErrors(ACCOUNT, REGION, "iris", "primary")
         wanted = variant("AllTraffic", 1.0, replica("r1", allowance=workers))
-        self.variant = Variant(
-            wanted, errors, lambda: b"id", self.loop.soon.append, lambda _: None, self.loop.call_later
-        )
+        around = Around(lambda: b"id", self.loop.soon.append, self.loop.call_later, lambda _: None)
+        self.variant = Variant(wanted, errors, around)
         self.replica = Replica(wanted.replicas[0], self.variant, self.variant.look)
         self.variant.replicas["r1"] = self.replica
         self.replica.batch = batch

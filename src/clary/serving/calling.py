@@ -10,27 +10,17 @@ from time import perf_counter
 
 from clary.domain.routes import VariantRoute
 from clary.serving.answers import ModelErrors
+from clary.serving.around import Around
 from clary.serving.queue import Variant
 
 TELL_AGAIN = 1.0  # seconds between calls for a replica
 
-Later = Callable[[float, Callable[[], None]], object]
-
 
 class CallingVariant(Variant):
-    """`later(seconds, call)` calls once; `demand` tells the control plane that the variant needs a replica."""
+    """`demand` tells the control plane that the variant needs a replica."""
 
-    def __init__(
-        self,
-        route: VariantRoute,
-        errors: ModelErrors,
-        request_id: Callable[[], bytes],
-        soon: Callable[[Callable[[], None]], object],
-        arm: Callable[[Variant], None],
-        later: Later,
-        demand: Callable[[], None],
-    ) -> None:
-        super().__init__(route, errors, request_id, soon, arm, later)
+    def __init__(self, route: VariantRoute, errors: ModelErrors, around: Around, demand: Callable[[], None]) -> None:
+        super().__init__(route, errors, around)
         self._demand = demand
         self._told = -TELL_AGAIN
 

@@ -14,10 +14,10 @@ from time import perf_counter
 
 from clary.domain.routes import VariantRoute, VariantView
 from clary.serving.answers import ModelErrors
-from clary.serving.calling import TELL_AGAIN, CallingVariant, Later
+from clary.serving.around import Around
+from clary.serving.calling import TELL_AGAIN, CallingVariant
 from clary.serving.overload import Refused
 from clary.serving.prediction import Prediction
-from clary.serving.queue import Variant
 from clary.serving.replicas import Replica
 
 SOON = 0.005  # seconds that a request waits for a busy worker before another one is made
@@ -27,17 +27,8 @@ LOOK = 1.0  # seconds between looks at who is idle
 class ElasticVariant(CallingVariant):
     """Such a variant."""
 
-    def __init__(
-        self,
-        route: VariantRoute,
-        errors: ModelErrors,
-        request_id: Callable[[], bytes],
-        soon: Callable[[Callable[[], None]], object],
-        arm: Callable[[Variant], None],
-        later: Later,
-        demand: Callable[[], None],
-    ) -> None:
-        super().__init__(route, errors, request_id, soon, arm, later, demand)
+    def __init__(self, route: VariantRoute, errors: ModelErrors, around: Around, demand: Callable[[], None]) -> None:
+        super().__init__(route, errors, around, demand)
         self._asked = False  # `_grow` is on its way
         self._looking = False  # `_look_for_idle` is
         self._last = perf_counter()  # when somebody last came, or was still here

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from clary.domain.counts import VariantCounts
 from clary.domain.routes import EndpointRoute, EndpointView, VariantRoute
 from clary.serving.answers import ModelErrors, error, not_found
-from clary.serving.calling import Later
+from clary.serving.around import Around
 from clary.serving.capture import Captures
 from clary.serving.counting import counts
 from clary.serving.elastic import ElasticVariant
@@ -33,10 +33,7 @@ class Endpoint:
         self,
         route: EndpointRoute,
         replicas: dict[str, Replica],
-        request_id: Callable[[], bytes],
-        soon: Callable[[Callable[[], None]], object],
-        later: Later,
-        arm: Callable[[Variant], None],
+        around: Around,
         changed: Callable[[EndpointRoute], None],
         questions: TargetQuestions,
         captures: Captures,
@@ -46,10 +43,7 @@ class Endpoint:
         self.variants: dict[str, Variant] = {}
         self.leaving: list[Variant] = []
         self._replicas = replicas
-        self._request_id = request_id
-        self._soon = soon
-        self._later = later
-        self._arm = arm
+        self._around = around
         self._changed = changed
         self._questions = questions
         self._captures = captures
@@ -114,16 +108,10 @@ class Endpoint:
         route = self.route
         errors = ModelErrors(route.account, route.region, route.name, wanted.container)
         if wanted.multi_model:
-            return MultiVariant(
-                wanted, errors, self._request_id, self._soon, self._arm, self._later, self.key, self._questions
-            )
+            return MultiVariant(wanted, errors, self._around, self.key, self._questions)
         if wanted.concurrency or (wanted.sleeps and wanted.boost is None):
-            return ElasticVariant(
-                wanted, errors, self._request_id, self._soon, self._arm, self._later, lambda: self._changed(self.route)
-            )
-        return Sleeper(
-            wanted, errors, self._request_id, self._soon, self._arm, self._later, lambda: self._changed(self.route)
-        )
+            return ElasticVariant(wanted, errors, self._around, lambda: self._changed(self.route))
+        return Sleeper(wanted, errors, self._around, lambda: self._changed(self.route))
 
     def _names_model(self, route: VariantRoute) -> bool:
         """Whether a request to this variant must name a model: for its own container, or for one behind it."""
@@ -151,7 +139,7 @@ class Endpoint:
             if source is None:
                 continue
             if shadow.copies is None:
-                shadow.copies = Mirror(shadow, self._soon)
+                shadow.copies = Mirror(shadow, self._around.soon)
             shadow.copies.share = shadow.route.sample
             if shadow.route.sample:
                 source.mirror = shadow.copies
@@ -216,7 +204,7 @@ class Endpoint:
         """AWS's answer for a request that names a model where there is one only, or none where there are many."""
         if variant.names_model == bool(prediction.model):
             return None
-        request_id = self._request_id()
+        request_id = self._around.request_id()
         if variant.names_model:
             text = f"Request {request_id.decode()} is missing a target model header."
         else:
@@ -225,11 +213,11 @@ class Endpoint:
 
     def gone(self) -> bytes:
         """AWS's answer for an endpoint that is not there."""
-        return not_found(self.route.name, self.route.account, self._request_id())
+        return not_found(self.route.name, self.route.account, self._around.request_id())
 
     def no_session(self, session: str) -> bytes:
         errors = ModelErrors(self.route.account, self.route.region, self.route.name, "primary")
-        return errors.no_session(session, self._request_id())
+        return errors.no_session(session, self._around.request_id())
 
     # -- views --------------------------------------------------------------------------------------------------------------------
 

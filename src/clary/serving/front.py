@@ -20,6 +20,7 @@ from clary.domain.counts import VariantCounts
 from clary.domain.ids import uuid7
 from clary.domain.routes import EndpointRoute, EndpointView
 from clary.serving import answers, invoke
+from clary.serving.around import Around
 from clary.serving.asynchronous import timeout_of
 from clary.serving.capture import Captures
 from clary.serving.endpoint import Endpoint
@@ -339,10 +340,7 @@ class Front:
             self.endpoints[key] = Endpoint(
                 route,
                 self.replicas,
-                self.request_id,
-                self.loop.call_soon,
-                self.loop.call_later,
-                self.arm,
+                Around(self.request_id, self.loop.call_soon, self.loop.call_later, self.arm),
                 self._tell,
                 self.questions,
                 self.captures,

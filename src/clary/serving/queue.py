@@ -16,6 +16,7 @@ from typing import cast
 from clary.domain.routes import ReplicaRoute, VariantRoute, VariantView
 from clary.serving import outliers
 from clary.serving.answers import ModelErrors, success_head
+from clary.serving.around import Around
 from clary.serving.boost import HOLD, gathered
 from clary.serving.capture import Capture
 from clary.serving.counters import Counters
@@ -39,25 +40,18 @@ HEADS = 256  # distinct answer heads remembered
 class Variant:
     """The queue of one variant and the workers behind it. Every method is called on the front's event loop."""
 
-    def __init__(
-        self,
-        route: VariantRoute,
-        errors: ModelErrors,
-        request_id: Callable[[], bytes],
-        soon: Callable[[Callable[[], None]], object],
-        arm: Callable[[Variant], None],
-        later: Callable[[float, Callable[[], None]], object],
-    ) -> None:
+    def __init__(self, route: VariantRoute, errors: ModelErrors, around: Around) -> None:
         self.route = route
         self.errors = errors
         self.counters = Counters()
         self.replicas: dict[str, Replica] = {}
         self.queue: deque[Prediction] = deque()
         self.queued_bytes = 0
-        self._request_id = request_id
-        self._soon = soon
-        self._arm = arm
-        self._later = later
+        self.around = around
+        self._request_id = around.request_id
+        self._soon = around.soon
+        self._arm = around.arm
+        self._later = around.later
         self._scheduled = False
         self._holding = False
         self._gathered = 0  # how many requests a batch is held for
@@ -69,7 +63,7 @@ class Variant:
         self.mirror: Mirror | None = None  # to a shadow, which gets copies of what comes in here
         self.copies: Mirror | None = None  # the one that leads here, where this is a shadow
         self.capture: Capture | None = None  # keeps a part of what comes in here, and its answers
-        self.singles = Singles(self, request_id, later)
+        self.singles = Singles(self, around.request_id, around.later)
         self.names_model = False  # requests name a model, of this container or of one behind it: `targets.MultiVariant`
         self._uneven = False  # queued requests do not expire in their order
         self._drain = Drain()

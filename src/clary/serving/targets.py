@@ -15,6 +15,7 @@ from clary.domain.routes import ReplicaRoute, VariantRoute, VariantView
 from clary.domain.target_models import Placement
 from clary.serving import spread
 from clary.serving.answers import ModelErrors, error
+from clary.serving.around import Around
 from clary.serving.copies import ASKING, Copy, MultiReplica
 from clary.serving.loads import Loads
 from clary.serving.prediction import Prediction
@@ -34,7 +35,7 @@ class Target(Variant):
     def __init__(self, parent: MultiVariant, model: str) -> None:
         self.parent = parent
         self._bytes = 0
-        super().__init__(parent.route, parent.errors, parent._request_id, parent._soon, parent._arm, parent._later)
+        super().__init__(parent.route, parent.errors, parent.around)
         self.counters = parent.counters
         self.model = model
         self.broken = (0.0, 0, "")  # until when, and what every request is told
@@ -190,14 +191,11 @@ class MultiVariant(Variant):
         self,
         route: VariantRoute,
         errors: ModelErrors,
-        request_id: Callable[[], bytes],
-        soon: Callable[[Callable[[], None]], object],
-        arm: Callable[[Variant], None],
-        later: Callable[[float, Callable[[], None]], object],
+        around: Around,
         endpoint: tuple[str, str, str],
         questions: TargetQuestions,
     ) -> None:
-        super().__init__(route, errors, request_id, soon, arm, later)
+        super().__init__(route, errors, around)
         self.targets: dict[str, Target] = {}
         self.loads = Loads()
         self._endpoint = endpoint
