@@ -31,7 +31,6 @@ CLOCK, UP_AT, COST, MEAN, SQUARE, HELD, RESERVED = range(7)
 # What a decision sets.
 RATE, DELTA, OBJECTIVE, BASE, HOLD, ALLOWANCE, RESIZE, HOST, READY_COST = range(9)
 
-# What is compiled is kept by the date of this file: after a change of the rule, this one must change too (or its __pycache__ go).
 _allowed = compiled(allowed)  # a queue gets at most a worker for each of its requests, beside those for the rate
 
 
