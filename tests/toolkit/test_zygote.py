@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+import socket
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -199,6 +200,21 @@ class TestReplica:
         _, count, payload = channel.read()
         assert frames.answers(payload, count)[0][3] == b"done"
         assert r.process.wait(30) == 0
+
+    def test_term_does_not_wait_for_fronts_that_never_answer(
+        self, replica: Callable[..., Any], script: Callable[[str], dict[str, Any]], tmp_path: Path
+    ) -> None:
+        silent = [socket.socket(socket.AF_UNIX) for _ in range(8)]  # five seconds each would be more than is waited for
+        for number, listener in enumerate(silent):
+            listener.bind(str(tmp_path / f"{number}.sock"))
+            listener.listen()
+        sockets = [listener.getsockname() for listener in silent]
+        r = replica("python", **script("def model_fn(d): return 1\n"), sockets=sockets)
+        _eventually(lambda: "Model loaded" in r.output)
+        r.process.send_signal(signal.SIGTERM)
+        assert r.process.wait(15) == 0
+        for listener in silent:
+            listener.close()
 
     def test_a_model_that_yields_is_heard_piece_by_piece_even_while_it_is_told_to_end(
         self, replica: Callable[..., Any], script: Callable[[str], dict[str, Any]], tmp_path: Path

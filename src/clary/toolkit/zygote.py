@@ -20,6 +20,7 @@ import gc  # noqa: E402  (after the environment, which libraries read when they 
 import json  # noqa: E402
 import select  # noqa: E402
 import signal  # noqa: E402
+import socket  # noqa: E402
 import sys  # noqa: E402
 import time  # noqa: E402
 from typing import Any, Dict, List, Optional  # noqa: E402
@@ -46,6 +47,7 @@ class Link:
         self._spec = spec
         self._backoff = Backoff()
         self._not_before = 0.0
+        self._dialled: Optional[frames.Channel] = None  # who has not answered yet
 
     def try_dial(self, timeout: float = 5.0) -> bool:
         """Dial when it is time; whether there is a connection that was not there before."""
@@ -53,18 +55,29 @@ class Link:
             return False
         channel: Optional[frames.Channel] = None
         try:
-            channel = frames.Channel.dial(self.path, timeout)
+            channel = self._dialled = frames.Channel.dial(self.path, timeout)
             self.welcome = channel.greet(
                 "zygote", str(self._spec["replica"]), str(self._spec["token"]), os.getpid(), timeout
             )
         except (OSError, frames.Closed, frames.FrameError):
             if channel is not None:
                 channel.close()
-            self._not_before = time.monotonic() + self._backoff.next()
+            self._not_before = max(self._not_before, time.monotonic() + self._backoff.next())
             return False
+        finally:
+            self._dialled = None
         self.channel = channel
         self._backoff.reset()
         return True
+
+    def dial_no_more(self) -> None:
+        """The replica ends. Who is being dialled may never answer: its socket is there, but no front behind it."""
+        self._not_before = float("inf")
+        if self._dialled is not None:
+            try:
+                self._dialled.sock.shutdown(socket.SHUT_RDWR)
+            except OSError:
+                pass  # it has hung up
 
     def wait(self) -> float:
         """Seconds until the next dial; infinite while connected."""
@@ -219,6 +232,8 @@ class Zygote:
 
     def _on_term(self, _number: int, _frame: Any) -> None:
         self._terminated = True
+        for link in self.links:
+            link.dial_no_more()
 
     def _loop(self) -> int:
         while True:
