@@ -35,8 +35,8 @@ def input_fn(body, content_type):
 
 @pytest.fixture(scope="module")
 def sleepy(start: Callable[..., Server]) -> User:
-    """A Clary whose serverless endpoints fall asleep at once."""
-    return User(start(serverless_rest=1, serverless_stop=4))
+    """A Clary whose serverless endpoints fall asleep soon; between the two depths `clary top` has time for several looks of a second."""
+    return User(start(serverless_rest=1, serverless_stop=10))
 
 
 def serverless(memory: int = 1024, most: int = 3, **more: Any) -> dict[str, Any]:

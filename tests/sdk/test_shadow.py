@@ -92,4 +92,6 @@ def test_a_new_weight_changes_the_sample(user: User, shadowed: str) -> None:
 
 def test_an_endpoint_without_a_shadow_says_so(user: User) -> None:
     done = user.server.run([CLARY, "shadow", "nobody", "--dir", str(user.server.settings.root)])
-    assert (done.returncode, done.stderr.strip()) == (4, "clary: there is no endpoint nobody")
+    folder = user.server.settings.root
+    words = f"clary: there is no endpoint 'nobody': `clary ps --dir {folder}` lists endpoints"
+    assert (done.returncode, done.stderr.strip()) == (4, words)
