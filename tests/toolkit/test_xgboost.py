@@ -375,8 +375,10 @@ class TestFailures:
     def test_unknown_content_type(self, job: Job) -> None:
         assert "text/html is not an accepted ContentType" in job(kind="text/html").failure
 
-    def test_labels_that_the_objective_cannot_have(self, job: Job) -> None:
+    def test_labels_that_logistic_regression_cannot_have(self, job: Job) -> None:
         assert "label must be in [0,1]" in job(channels={"train": {"t": b"3,1,2\n0,1,2\n"}}).failure
+
+    def test_labels_beyond_the_classes(self, job: Job) -> None:
         failure = job({"objective": "multi:softmax", "num_class": "2"}, {"train": {"t": b"2,1,2\n0,1,2\n"}}).failure
         assert "label must be in [0, num_class)" in failure
 
