@@ -5,7 +5,7 @@ of its own under the fact that causes it. Nothing can overlap, whatever the tabl
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from xml.sax.saxutils import escape
+from html import escape
 
 _MARGIN, _TITLE, _NAMES, _COLUMN, _LINE, _FACTS = 28, 34, 170, 46, 34, 62
 _STYLE = (
