@@ -7,9 +7,11 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from clary.domain.errors import Invalid
+from clary.domain.tokens import Reader, scan
 
 MOST_CHILDREN = 100
 MOST_LENGTH = 10_240
+_DEEPEST = 100
 _TOKEN = re.compile(r'\s*(?:(\()|(\))|"((?:[^"\\]|\\.)*)"|\'((?:[^\'\\]|\\.)*)\'|([^\s()"\']+))')
 _STATES = ("ALARM", "OK", "INSUFFICIENT_DATA")
 
@@ -44,36 +46,24 @@ def parse(text: str) -> Rule:
     return Rule(holds, children)
 
 
-@dataclass(frozen=True, slots=True)
-class _Token:
-    kind: str  # ( | ) | name (quoted) | word
-    text: str
-    at: int
+def _read(match: re.Match[str]) -> tuple[str, str]:
+    """Kinds: ( | ) | name (quoted) | word."""
+    left, right, double, single, word = match.groups()
+    quoted = double if double is not None else single
+    kind = "(" if left else ")" if right else "name" if quoted is not None else "word"
+    return kind, re.sub(r"\\(.)", r"\1", quoted) if quoted is not None else word or ""
 
 
-class _Parser:
+class _Parser(Reader):
     def __init__(self, text: str) -> None:
-        self.text = text
-        self.tokens = self._read(text)
-        self.at = 0
-        self.depth = 0
-        self.children: list[str] = []
+        def unreadable(at: int) -> Invalid:
+            return Invalid(f"AlarmRule cannot be read at position {at}: {text[at : at + 20]!r}.")
 
-    @staticmethod
-    def _read(text: str) -> list[_Token]:
-        found, at = [], 0
-        while text[at:].strip():
-            match = _TOKEN.match(text, at)
-            if match is None:
-                raise Invalid(f"AlarmRule cannot be read at position {at}: {text[at : at + 20]!r}.")
-            left, right, double, single, word = match.groups()
-            quoted = double if double is not None else single
-            kind = "(" if left else ")" if right else "name" if quoted is not None else "word"
-            found.append(
-                _Token(kind, re.sub(r"\\(.)", r"\1", quoted) if quoted is not None else word or "", match.start())
-            )
-            at = match.end()
-        return found
+        self.text = text
+        self.children: list[str] = []
+        super().__init__(
+            scan(_TOKEN, text, _read, unreadable), _DEEPEST, f"AlarmRule is nested more than {_DEEPEST} deep."
+        )
 
     def either(self) -> Test:
         tests = [self.both()]
@@ -88,19 +78,14 @@ class _Parser:
         return tests[0] if len(tests) == 1 else lambda states: all(test(states) for test in tests)
 
     def one(self) -> Test:
-        self.depth += 1
-        if self.depth > 100:
-            raise Invalid("AlarmRule is nested more than 100 deep.")
-        try:
+        with self.deeper():
             return self._one()
-        finally:
-            self.depth -= 1
 
     def _one(self) -> Test:
         if self._word("NOT"):
             inner = self.one()
             return lambda states: not inner(states)
-        if self._take("("):
+        if self.take("("):
             inner = self.either()
             self._must(")")
             return inner
@@ -116,7 +101,7 @@ class _Parser:
         raise self.stray()
 
     def _child(self) -> str:
-        token = self._peek()
+        token = self.peek()
         if token is None or token.kind not in ("name", "word"):
             raise self.stray()
         self.at += 1
@@ -124,29 +109,19 @@ class _Parser:
         self.children.append(child)
         return child
 
-    def _peek(self) -> _Token | None:
-        return self.tokens[self.at] if self.at < len(self.tokens) else None
-
-    def _take(self, kind: str) -> bool:
-        token = self._peek()
-        if token is None or token.kind != kind:
-            return False
-        self.at += 1
-        return True
-
     def _word(self, word: str) -> bool:
-        token = self._peek()
+        token = self.peek()
         if token is None or token.kind != "word" or token.text.upper() != word:
             return False
         self.at += 1
         return True
 
     def _must(self, kind: str) -> None:
-        if not self._take(kind):
+        if not self.take(kind):
             raise self.stray()
 
     def stray(self) -> Invalid:
-        token = self._peek()
+        token = self.peek()
         if token is None:
             return Invalid(
                 "AlarmRule ends where a function such as ALARM(name), NOT, TRUE, FALSE or a bracket must follow."

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 
 from clary.domain.datapoints import Series
 from clary.domain.errors import Invalid
+from clary.domain.tokens import Reader, scan
 
 Points = Mapping[float, float]
 
@@ -111,29 +112,19 @@ def walk(node: Node) -> list[Node]:
     return [node, *(each for child in below for each in walk(child))]
 
 
-@dataclass(frozen=True, slots=True)
-class _Token:
-    kind: str  # number | word | text | mark
-    text: str
-    at: int
+def _read(match: re.Match[str]) -> tuple[str, str]:
+    """Kinds: number | word | text | mark."""
+    number, word, single, double, mark = match.groups()
+    quoted = single if single is not None else double
+    kind = "number" if number else "word" if word else "mark" if mark else "text"
+    return kind, number or word or mark or quoted or ""
 
 
-class _Parser:
+class _Parser(Reader):
     def __init__(self, text: str) -> None:
         self.text = text
-        self.tokens: list[_Token] = []
-        self.at = 0
-        self._deep = 0
-        at = 0
-        while text[at:].strip():
-            match = _TOKEN.match(text, at)
-            if match is None:
-                raise Invalid(f"it cannot be read at position {at}: {text[at : at + 20].strip()!r}")
-            number, word, single, double, mark = match.groups()
-            quoted = single if single is not None else double
-            kind = "number" if number else "word" if word else "mark" if mark else "text"
-            self.tokens.append(_Token(kind, number or word or mark or quoted or "", match.start()))
-            at = match.end()
+        tokens = scan(_TOKEN, text, _read, self._unreadable)
+        super().__init__(tokens, _DEEPEST, f"it is nested more than {_DEEPEST} deep")
 
     def level(self, number: int) -> Node:
         """Operators of this level and of those that bind closer."""
@@ -141,7 +132,7 @@ class _Parser:
             return self._power()
         node = self.level(number + 1)
         while (
-            (token := self._peek()) is not None
+            (token := self.peek()) is not None
             and token.kind in ("mark", "word")
             and token.text.upper() in _LEVELS[number]
         ):
@@ -150,19 +141,14 @@ class _Parser:
         return node
 
     def _power(self) -> Node:
-        self._deep += 1
-        if self._deep > _DEEPEST:
-            raise Invalid(f"it is nested more than {_DEEPEST} deep")
-        try:
-            if self._take("-"):
+        with self.deeper():
+            if self.take("mark", "-"):
                 return Binary("-", Literal(0.0), self._power())
             node = self._one()
-            return Binary("^", node, self._power()) if self._take("^") else node
-        finally:
-            self._deep -= 1
+            return Binary("^", node, self._power()) if self.take("mark", "^") else node
 
     def _one(self) -> Node:
-        token = self._peek()
+        token = self.peek()
         if token is None:
             raise self.stray()
         self.at += 1
@@ -171,7 +157,7 @@ class _Parser:
         if token.kind == "text":
             return Literal(token.text)
         if token.kind == "word":
-            if self._take("("):
+            if self.take("mark", "("):
                 return CallOf(token.text.upper(), self._list(")"))
             return Name(token.text)
         if token.text == "(":
@@ -184,33 +170,26 @@ class _Parser:
         raise self.stray()
 
     def _list(self, end: str) -> tuple[Node, ...]:
-        if self._take(end):
+        if self.take("mark", end):
             return ()
         items = [self.level(0)]
-        while self._take(","):
+        while self.take("mark", ","):
             items.append(self.level(0))
         self._must(end)
         return tuple(items)
 
-    def _peek(self) -> _Token | None:
-        return self.tokens[self.at] if self.at < len(self.tokens) else None
-
-    def _take(self, mark: str) -> bool:
-        token = self._peek()
-        if token is None or token.kind != "mark" or token.text != mark:
-            return False
-        self.at += 1
-        return True
-
     def _must(self, mark: str) -> None:
-        if not self._take(mark):
+        if not self.take("mark", mark):
             raise self.stray()
 
     def stray(self) -> Invalid:
-        token = self._peek()
+        token = self.peek()
         if token is None:
             return Invalid("it ends too early")
-        return Invalid(f"it cannot be read at position {token.at}: {self.text[token.at : token.at + 20].strip()!r}")
+        return self._unreadable(token.at)
+
+    def _unreadable(self, at: int) -> Invalid:
+        return Invalid(f"it cannot be read at position {at}: {self.text[at : at + 20].strip()!r}")
 
 
 # -- operators ---------------------------------------------------------------------------------------------------------------------

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 
 from clary.domain.datapoints import Series
 from clary.domain.errors import Invalid
+from clary.domain.tokens import Reader, Token, scan
 
 MOST = 500  # series that a search finds
 _DEEPEST = 50
@@ -72,53 +73,42 @@ def _names(text: str) -> list[str]:
     return found
 
 
-@dataclass(frozen=True, slots=True)
-class _Token:
-    kind: str  # ( | ) | text (quoted) | word | key (before =)
-    text: str
+def _read(match: re.Match[str]) -> tuple[str, str]:
+    """Kinds: ( | ) | text (quoted) | word | key (before =)."""
+    mark, quoted, word, equals = match.groups()
+    kind = mark or ("key" if equals else "text" if quoted is not None else "word")
+    return kind, mark or (quoted if quoted is not None else word)
 
 
-class _Parser:
+class _Parser(Reader):
     def __init__(self, text: str) -> None:
-        self.tokens: list[_Token] = []
-        self.at = 0
-        self._deep = 0
-        at = 0
-        while text[at:].strip():
-            match = _TOKEN.match(text, at)
-            if match is None:
-                raise Invalid(f"SEARCH cannot be read at {text[at : at + 20].strip()!r}")
-            mark, quoted, word, equals = match.groups()
-            kind = mark or ("key" if equals else "text" if quoted is not None else "word")
-            self.tokens.append(_Token(kind, mark or (quoted if quoted is not None else word)))
-            at = match.end()
+        def unreadable(at: int) -> Invalid:
+            return Invalid(f"SEARCH cannot be read at {text[at : at + 20].strip()!r}")
+
+        tokens = scan(_TOKEN, text, _read, unreadable)
+        super().__init__(tokens, _DEEPEST, f"SEARCH is nested more than {_DEEPEST} deep")
 
     def either(self, key: str = "") -> Test:
         tests = [self.all(key)]
-        while self._word("OR"):
+        while self.take("word", "OR"):
             tests.append(self.all(key))
         return tests[0] if len(tests) == 1 else lambda series: any(test(series) for test in tests)
 
     def all(self, key: str) -> Test:
         tests = [self.one(key)]
-        while self._word("AND") or self._more():
+        while self.take("word", "AND") or self._more():
             tests.append(self.one(key))
         return tests[0] if len(tests) == 1 else lambda series: all(test(series) for test in tests)
 
     def one(self, key: str) -> Test:
-        self._deep += 1
-        if self._deep > _DEEPEST:
-            raise Invalid(f"SEARCH is nested more than {_DEEPEST} deep")
-        try:
+        with self.deeper():
             return self._one(key)
-        finally:
-            self._deep -= 1
 
     def _one(self, key: str) -> Test:
-        if self._word("NOT"):
+        if self.take("word", "NOT"):
             inner = self.one(key)
             return lambda series: not inner(series)
-        token = self._peek()
+        token = self.peek()
         if token is None or token.kind == ")" or (token.kind == "key" and key) or self._reserved(token):
             raise self.stray()
         self.at += 1
@@ -126,36 +116,21 @@ class _Parser:
             return self.one(token.text)
         if token.kind == "(":
             inner = self.either(key)
-            if self._kind() != ")":
+            if not self.take(")"):
                 raise self.stray()
-            self.at += 1
             return inner
         return _exact(key, token.text) if token.kind == "text" else _part(key, token.text.lower())
 
     def _more(self) -> bool:
         """Whether another term stands here, without AND before it."""
-        token = self._peek()
+        token = self.peek()
         return token is not None and token.kind != ")" and not (token.kind == "word" and token.text == "OR")
 
-    def _reserved(self, token: _Token) -> bool:
+    def _reserved(self, token: Token) -> bool:
         return token.kind == "word" and token.text in ("AND", "OR")
 
-    def _word(self, word: str) -> bool:
-        token = self._peek()
-        if token is None or token.kind != "word" or token.text != word:
-            return False
-        self.at += 1
-        return True
-
-    def _peek(self) -> _Token | None:
-        return self.tokens[self.at] if self.at < len(self.tokens) else None
-
-    def _kind(self) -> str:
-        token = self._peek()
-        return token.kind if token is not None else ""
-
     def stray(self) -> Invalid:
-        token = self._peek()
+        token = self.peek()
         if token is None:
             return Invalid("SEARCH ends where a term must follow")
         return Invalid(f"SEARCH cannot be read at {token.text!r}")
