@@ -55,9 +55,8 @@ class ReplicaRooms:
     def _check(self, record: Record, book: Book, lacking: Sequence[Place], fits: Mapping[str, Fit]) -> None:
         """That there is room for those which lack their places."""
         held = {claim.key: claim.fits[0].kept for claim in book.replicas}
-        if (
-            book.policy != "strict"
-        ):  # a size is a limit there, not a place; but what is kept for its workers is to be there
+        # under `fit` a size is a limit, not a place; but what is kept for its workers is to be there
+        if book.policy != "strict":
             lacking = [place for place in lacking if place.id not in held or fits[place.id].kept > held[place.id]]
         if not lacking:
             return

@@ -61,10 +61,8 @@ class Sharing:
         self._others: dict[Key, float] = {}  # CPUs that each variant uses
         self._used_at, self._idle = -math.inf, 0.0
         self._full = False  # by the last look at what is used
-        self._scarce, self._second = (
-            False,
-            (-math.inf, 0.0),
-        )  # by the last second; when that was, and what was idle until then
+        self._scarce = False  # by the last second
+        self._second = -math.inf, 0.0  # when that was, and what was idle until then
         self._told: dict[Key, int] = {}  # ceilings in force
         self._wanted: dict[Key, int] = {}
         self._renewed = -math.inf
@@ -101,9 +99,8 @@ class Sharing:
             self._full = is_full(self._ports.cpus(), seconds, idle - self._idle, together)
             for tenant in self._tenants.values():
                 spent, recent = used.get(tenant.key), tenant.recent
-                blind = (
-                    self._full and spent is not None and not spent.waited
-                )  # where the kernel does not tell who waits
+                # where the kernel does not tell who waits nothing is learnt of a full machine
+                blind = self._full and spent is not None and not spent.waited
                 if spent is not None and not blind and recent is not None and recent.samples:
                     since = recent.samples[-1].time - seconds
                     busy = busy_seconds(recent.samples, since, recent.working)

@@ -26,9 +26,7 @@ from clary.serving.keys import KeyQuestion, SigningKey
 log = logging.getLogger(__name__)
 
 MOST = 64 << 20  # bytes of one message, and of what one control plane leaves unread
-MOST_ASKED = (
-    20_000  # questions for keys whose answers are waited for: each that is known and each that is held, twice over
-)
+MOST_ASKED = 20_000  # questions for keys that wait for an answer: each that is known and each that is held, twice over
 SILENT = 5.0  # seconds without a word of a control plane (each asks for counts every second) until another one is asked instead
 
 
