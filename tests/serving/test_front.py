@@ -16,6 +16,7 @@ from tests.serving.fakes import (
     ACCOUNT,
     Answer,
     Bench,
+    FakeReplica,
     call,
     echo,
     read_answer,
@@ -478,6 +479,28 @@ async def test_a_worker_that_dies_costs_its_own_batch_only(bench: Bench) -> None
     assert [answer.status for answer in answers] == [200, 424, 200, 200]
     assert json.loads(answers[1].body)["OriginalStatusCode"] == 500
     assert "could not get a response from the iris endpoint" in message(answers[1])
+
+
+async def test_a_successor_may_come_before_the_killed_worker_is_gone(bench: Bench) -> None:
+    """What waits for it is given to it when the other one, which held the only place, is gone: nobody else would look again."""
+
+    async def hangs(batch: list[frames.Request]) -> list[tuple[int, int, bytes, bytes]] | None:
+        return None if batch[0].body == b"hangs" else await echo(batch)
+
+    await bench.put(route(variant("AllTraffic", 1, replica("r1"))))
+    fake = await bench.replica("r1", hangs)
+    left: list[int] = []
+    fake.end = left.append  # type: ignore[method-assign]
+    lost = asyncio.create_task(bench.invoke(b"hangs"))
+    await until(lambda: len(fake.seen) == 1)
+    seated = bench.front.replicas["r1"]
+    seated.workers[0].kill("it hangs")
+    await until(lambda: len(seated.workers) == 2)
+    later = asyncio.create_task(bench.invoke(b"later"))
+    await until(lambda: bench.front.endpoints[ACCOUNT, "us-east-1", "iris"].variants["AllTraffic"].waiting() == 1)
+    FakeReplica.end(fake, left[0])
+    assert (await asyncio.wait_for(later, 5)).body == b"later"
+    assert (await lost).status == 424
 
 
 async def test_a_worker_that_left_before_reading_costs_nothing(bench: Bench) -> None:

@@ -264,6 +264,7 @@ class Worker:
             replica.busy -= 1
         self._let_go(unread)
         replica.changed()
+        replica.owner.pump()  # its place is free: another worker may be there already, and took nothing while it was not
 
     def _let_go(self, unread: bool, its_fault: bool = True) -> None:
         """What it began is lost, what it never began (or never read at all) goes to another."""
