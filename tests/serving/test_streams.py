@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import time
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -254,6 +255,30 @@ async def test_a_client_that_hangs_up_stops_the_model(bench: Bench) -> None:
     answer = await bench.stream()
     await answer.piece()
     answer.hang_up()
+    await asyncio.wait_for(stopped.wait(), 5)
+    assert (await bench.invoke(b"later")).body == b"later"
+    assert fake.killed == []
+
+
+async def test_a_machine_that_stood_still_is_no_fault_of_the_models(bench: Bench) -> None:
+    """Nothing ran for longer than a model has to stop: it is given the time to hear of it all the same."""
+    stopped = asyncio.Event()
+
+    async def endless(request: frames.Request, pipe: Pipe) -> None:
+        await pipe.begin()
+        await pipe.chunk(b"x")
+        await pipe.cancelled.wait()
+        await pipe.chunk(b"", frames.CANCELLED)
+        stopped.set()
+
+    await bench.put(route(variant("AllTraffic", 1, replica("r1"))))
+    fake = await bench.replica("r1", stream=endless)
+    answer = await bench.stream()
+    await answer.piece()
+    answer.hang_up()
+    while bench.front.connections:
+        await asyncio.sleep(0)
+    time.sleep(workers.STOPPING + 0.1)  # noqa: ASYNC251  # this is what stands still: front, zygote and worker
     await asyncio.wait_for(stopped.wait(), 5)
     assert (await bench.invoke(b"later")).body == b"later"
     assert fake.killed == []

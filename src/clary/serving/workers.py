@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 DYING = 5.0  # seconds until a killed worker must be gone
 STOPPING = 2.0  # seconds that a worker has to stop an answer that nobody reads, and as long as it took to load where each loads
+LOOKS = 8  # in that time: what a machine stands still counts as one, since the worker could not hear of it either
 
 
 class Owner(Protocol):
@@ -169,10 +170,14 @@ class Worker:
             return
         self.link.send(frames.control(frames.CANCEL, {"ids": [number]}))
         patience = STOPPING + (self.replica.load_seconds if self.replica.load_mode == "per-worker" else 0.0)
-        self.link.loop.call_later(patience, self._insist, number)
+        self._insist(number, patience / LOOKS, LOOKS)
 
-    def _insist(self, number: int) -> None:
-        if number in self.flight:
+    def _insist(self, number: int, step: float, looks: int) -> None:
+        if number not in self.flight:
+            return
+        if looks:
+            self.link.loop.call_later(step, self._insist, number, step, looks - 1)
+        else:
             self.kill("its client hung up, and it did not stop")
 
     def pause(self) -> None:
