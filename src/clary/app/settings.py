@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any, get_type_hints
 
 from clary.backends.own_limits import cpus
-from clary.domain import latency_objectives, regression
+from clary.domain import extensions, regression
 from clary.domain.errors import Invalid
 from clary.domain.topics import check_prefix
 
@@ -358,7 +358,7 @@ def _check(settings: Settings) -> None:
             settings.rollback_on_regression,
             _place("rollback_on_regression", settings.sources["rollback_on_regression"]),
         )
-        latency_objectives.milliseconds(
+        extensions.milliseconds(
             settings.latency_objective_ms,
             _place("latency_objective_ms", settings.sources["latency_objective_ms"]),
         )

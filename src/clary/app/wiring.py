@@ -26,7 +26,7 @@ from clary.app.queues import Queues, World
 from clary.app.settings import Settings
 from clary.app.watch import Watch
 from clary.backends import containers, runtimes
-from clary.domain import extensions, latency_objectives, regression
+from clary.domain import extensions, regression
 from clary.domain.capacity import Book, Machine, fit
 from clary.domain.endpoint_commands import Command as EndpointCommand
 from clary.domain.endpoint_commands import Seen as EndpointSeen
@@ -224,9 +224,7 @@ def api_settings(settings: Settings, keys: FileKeys, machine: Machine) -> ApiSet
             settings.rollback_on_regression, "The setting rollback_on_regression"
         ),
         machine=machine,
-        latency_objective=latency_objectives.milliseconds(
-            settings.latency_objective_ms, "The setting latency_objective_ms"
-        )
+        latency_objective=extensions.milliseconds(settings.latency_objective_ms, "The setting latency_objective_ms")
         / 1000,
         scaling_timing=settings.scaling_timing,
         subscribers=Allowed(settings.subscribers),

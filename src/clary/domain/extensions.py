@@ -10,6 +10,8 @@ from dataclasses import dataclass
 
 from clary.domain.errors import Invalid
 
+LONGEST_OBJECTIVE = 3_600_000.0  # milliseconds
+
 
 @dataclass(frozen=True, slots=True)
 class Extension:
@@ -98,6 +100,12 @@ def figure(text: str, most: float, must: str) -> float:
     if not 0 < value <= most:
         raise Invalid(f"{must}, not '{text}'.")
     return value
+
+
+def milliseconds(text: str, where: str) -> float:
+    """The latency objective that a tag or its setting gives; 0 for "", which asks for none. Invalid for what is none."""
+    longest = f"{LONGEST_OBJECTIVE:g}"
+    return figure(text, LONGEST_OBJECTIVE, f"{where} must be a p99 in milliseconds, above 0 and at most {longest}")
 
 
 VALUES: Mapping[str, tuple[str, ...]] = {

@@ -18,7 +18,7 @@ from typing import Any
 from clary.domain import instances
 from clary.domain.autoscaling import INSTANCES, MILLICPU, TRACKING, place_of
 from clary.domain.errors import Invalid
-from clary.domain.extensions import figure
+from clary.domain.extensions import LONGEST_OBJECTIVE, milliseconds
 from clary.domain.fleets import Variant
 from clary.domain.ids import arn as make_arn
 from clary.domain.resources import Record, Scope
@@ -29,7 +29,6 @@ KIND = "latency-objective"
 ACTIVE = "Active"
 METRIC = "ClaryLatencyObjective"
 TAG = "clary:latency-objective-ms"
-LONGEST = 3_600_000.0  # milliseconds
 RESTS = 60.0  # seconds in which what a target found no room for is not wished again
 KEEP = ClaryPolicy(1.0).keep  # seconds for which capacity outlives the need for it
 
@@ -65,11 +64,6 @@ class Asked:
     keep: float = KEEP
 
 
-def milliseconds(text: str, where: str) -> float:
-    """The objective that a tag or a setting gives; 0 for "", which asks for none. Invalid for what is none."""
-    return figure(text, LONGEST, f"{where} must be a p99 in milliseconds, above 0 and at most {LONGEST:g}")
-
-
 def objective_of(tags: Iterable[Mapping[str, str]], default: float, where: str) -> tuple[float, bool]:
     """Seconds that an endpoint config's variants shall meet by themselves (0: none is asked), and whether its tag says so."""
     for tag in tags:
@@ -98,9 +92,9 @@ def check_policy(config: Mapping[str, Any], dimension: str) -> None:
     if dimension not in (INSTANCES, MILLICPU):
         raise Invalid(f"PredefinedMetricType {METRIC} is for the scalable dimensions {INSTANCES} and {MILLICPU}.")
     value = float(config["TargetValue"])
-    if not 0 < value <= LONGEST:
+    if not 0 < value <= LONGEST_OBJECTIVE:
         raise Invalid(
-            f"TargetValue of {METRIC} is a p99 in milliseconds, above 0 and at most {LONGEST:g}; it is {value:g}."
+            f"TargetValue of {METRIC} is a p99 in milliseconds, above 0 and at most {LONGEST_OBJECTIVE:g}; it is {value:g}."
         )
 
 
