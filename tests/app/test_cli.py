@@ -43,6 +43,12 @@ def test_help_is_quick_because_nothing_is_imported() -> None:
     done = subprocess.run([sys.executable, "-c", status], capture_output=True, text=True, timeout=60, check=True)
     for name in ("botocore", "sqlalchemy", "asyncio", "rich"):
         assert name not in done.stdout
+    inner = (
+        "import sys\nfrom clary.app.cli import listing\n"
+        "print([m for m in sys.modules if m.startswith(('clary.domain.scaling', 'clary.domain.autoscaling', 'clary.loops'))])"
+    )
+    done = subprocess.run([sys.executable, "-c", inner], capture_output=True, text=True, timeout=60, check=True)
+    assert done.stdout.strip() == "[]"
 
 
 def test_help_names_every_command() -> None:
