@@ -1,7 +1,7 @@
 """scripts/bench league [--traces FOLDER] [--out FOLDER] [--json] [--no-peers]: Clary's scaling policy against every known autoscaler, on
 replayed traffic, in the simulator (rules: scaling reference 3). Without --traces it makes traces of different characters itself. Writes
-league.csv and pictures; prints the tables, the steps, twelve endpoints on one machine, and the goals. Each trace's runs are a process's
-own; two run at once.
+league.csv, league.md and pictures; prints the tables, the steps, twelve endpoints on one machine, and the goals. Each trace's runs are a
+process's own; two run at once.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import json
 import math
 import sys
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, fields
 from pathlib import Path
@@ -20,6 +20,7 @@ from typing import Any
 
 from benchmarks import (
     common,
+    league_day,
     league_goals,
     league_machine,
     league_made,
@@ -97,6 +98,8 @@ def contest(paths: Sequence[Path], peers: bool, out: Path) -> tuple[list[Row], l
         settings = [(name, tuple(league_runs.GRIDS[name][0].items())) for name in (CLARY, NO_BOOST)]
         work = [[Job(str(path), name, setting, start=8.0) for name, setting in settings] for path in bursty]
         slow = rows_of(pool, work, "start 8 s")
+        names = list(league_runs.GRIDS) if peers else [CLARY]
+        days = dict(zip(names, spread(pool, league_day.play, names, "a day"), strict=True))
         both = [[*league_runs.jobs(path, peers), *league_shipped.jobs(path, peers)] for path in paths]
         played = rows_of(pool, both, "traces")
     rows = [row for row in played if row.rules == league_runs.EQUAL]
@@ -104,12 +107,21 @@ def contest(paths: Sequence[Path], peers: bool, out: Path) -> tuple[list[Row], l
     write(played, out)
     league_plots.write(rows, shipped, out)
     goals = league_goals.costs(rows, kinds)
-    goals += (league_goals.tight(tight) if tight else []) + league_goals.steps(step_results) + league_goals.ahead(rows)
-    goals += (league_goals.boost(slow) if slow else []) + league_goals.decisions() + league_machine.goals(machine)
+    goals += league_goals.tight(tight) + league_goals.steps(step_results) + league_goals.ahead(rows)
+    goals += league_goals.boost(slow) + league_goals.decisions() + league_machine.goals(machine)
     goals.sort(key=lambda row: int(row.what[:2]))
+    goals.append(league_goals.day(days))
     tables = [table(rows), league_shipped.table(shipped)]
     tables += [league_steps.table(step_results, times) for times in (3.0, 10.0)]
-    return played, goals, [*tables, league_machine.table(machine), f"kinds: {kinds}"]
+    tables += [league_machine.table(machine), kinds_told(kinds)]
+    (out / "league.md").write_text("\n\n".join(tables) + "\n")
+    return played, goals, tables
+
+
+def kinds_told(kinds: Mapping[str, str]) -> str:
+    """A line: which traces are of which kind."""
+    by = {kind: [name for name in kinds if kinds[name] == kind] for kind in dict.fromkeys(kinds.values())}
+    return "Kinds, seen in the counts: " + "; ".join(f"{kind}: {', '.join(names)}" for kind, names in by.items()) + "."
 
 
 def as_json(rows: Sequence[common.Row], played: Sequence[Row], notes: Sequence[str]) -> str:
@@ -140,7 +152,11 @@ def main() -> int:
     for line in said:
         common.say(line)
     played, goals, tables = contest(paths, not args.no_peers, args.out)
-    notes = [*said, f"{args.out / 'league.csv'}: {len(played)} runs"]
+    notes = [
+        *said,
+        league_goals.ELSEWHERE,
+        f"{args.out / 'league.csv'}: {len(played)} runs; the tables: league.md, pictures: *.svg",
+    ]
     if args.json:
         print(as_json(goals, played, [*tables, *notes]))
         return 1 if any(row.ok is False for row in goals) else 0

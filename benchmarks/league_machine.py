@@ -96,7 +96,9 @@ def goals(found: Sequence[Contest]) -> list[common.Row]:
     ours = next(contest for contest in found if contest.policy == CLARY)
     peers = [contest for contest in found if contest.policy not in (CLARY, FIRST_COME, NO_BOOST)]
     rows = []
-    if peers:
+    if not peers:
+        rows.append(common.Row("17 late, twelve endpoints on one machine", ours.late, "%", "--no-peers"))
+    else:
         best = min(peers, key=lambda contest: contest.late)
         most = best.late / 2
         ratio = ours.late / best.late if best.late else None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from html import escape
 from pathlib import Path
 
 from benchmarks import league_steps
@@ -18,7 +19,7 @@ def bars(title: str, pairs: Sequence[tuple[str, float]]) -> str:
     height = 34 + BAR * len(ordered)
     parts = [
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {height}" font-family="sans-serif" font-size="11">',
-        f'<rect width="{WIDTH}" height="{height}" fill="#fff"/><text x="8" y="18" font-size="13">{title}</text>',
+        f'<rect width="{WIDTH}" height="{height}" fill="#fff"/><text x="8" y="18" font-size="13">{escape(title)}</text>',
     ]
     for place, (name, value) in enumerate(ordered):
         y, length = 28 + BAR * place, (WIDTH - LEFT - 70) * min(value, 4.0) / top
@@ -81,11 +82,14 @@ def overview(rows: Sequence[Row], how: str) -> str:
 
 
 def write(rows: Sequence[Row], shipped: Sequence[Row], folder: Path) -> None:
-    """The step, the overviews of both leagues, and one picture a trace: J of each policy at its best setting; bars end at 4."""
+    """The step, the overviews of both leagues, and one picture a trace (`trace-NAME.svg`, so that no name is another picture's): J of
+    each policy at its best setting; bars end at 4."""
     (folder / "step.svg").write_text(step_picture())
     (folder / "overview.svg").write_text(overview(rows, "each at its best setting"))
     (folder / "shipped.svg").write_text(overview(shipped, "as shipped"))
     chosen = best(rows)
     for trace in {row.trace for row in rows}:
         pairs = [(policy, row.J) for (of, policy), row in chosen.items() if of == trace]
-        (folder / f"{trace}.svg").write_text(bars(f"{trace}: cost over C* + 200 x share late (less is better)", pairs))
+        (folder / f"trace-{trace}.svg").write_text(
+            bars(f"{trace}: cost over C* + 200 x share late (less is better)", pairs)
+        )

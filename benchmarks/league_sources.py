@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
 from functools import lru_cache
 from pathlib import Path
 
@@ -15,16 +14,18 @@ from clary.sim.traces import Trace
 BURSTY = 1.3  # variance of arrivals over a Poisson stream's, from one bin to the next, above which a trace is bursty
 CALM = 60.0  # seconds that are not scored
 MOST_REQUESTS = 8_000_000  # of one window: beyond that a trace is thinned
-NOT_TRACES = ("index.csv",)
+NOT_TRACES = ("index.csv", "league.csv")  # what the league itself wrote, where --out is the same folder
 
 
 def find(folder: Path) -> list[Path]:
     """The folder's traces by name. ValueError tells all that is wrong with them."""
     if not folder.is_dir():
-        raise ValueError(f"{folder} is no folder: --traces wants one with files NAME.csv.gz or NAME.csv")
+        raise ValueError(f"{folder.resolve()} is no folder: --traces wants one with files NAME.csv.gz or NAME.csv")
     paths = sorted(p for p in folder.iterdir() if p.name.endswith((".csv.gz", ".csv")) and p.name not in NOT_TRACES)
     if not paths:
-        raise ValueError(f"{folder} has no *.csv.gz and no *.csv")
+        raise ValueError(
+            f"{folder.resolve()} has no trace: no *.csv.gz and no *.csv besides {' and '.join(NOT_TRACES)}"
+        )
     wrong, names = [], dict[str, Path]()
     for path in paths:
         try:
@@ -45,7 +46,7 @@ def load(path: Path) -> Trace:
     return _load(path, path.stat().st_mtime_ns)
 
 
-@lru_cache(maxsize=2)
+@lru_cache(maxsize=32)
 def _load(path: Path, changed: int) -> Trace:
     trace = traces.read(path)
     window = traces.around_peak(trace)
@@ -76,10 +77,6 @@ def kind(path: Path) -> str:
     differences = trace.counts[1:] - trace.counts[:-1]
     shape = float((differences**2).sum() / (2 * trace.counts.sum()))
     return "bursty" if shape > BURSTY else "smooth"
-
-
-def names(kinds: Mapping[str, str], of: str) -> set[str]:
-    return {name for name, kind in kinds.items() if kind == of}
 
 
 def stem(path: Path) -> str:

@@ -19,6 +19,7 @@ from typing import Any
 
 import numpy
 
+from benchmarks import league_sources
 from benchmarks.common import Row, percentile, say
 from benchmarks.live_site import LOOK, MILLICPU, Site, Watch, changes, looked_at, until
 from benchmarks.replay import Play
@@ -103,7 +104,7 @@ def rows(environments: str, given: argparse.Namespace) -> tuple[list[Row], list[
                     f"SKIPPED: the simulator was NOT compared with reality ({case.what}): others use {machine.mean:.1f} cores of this "
                     f"machine, and {most:g} are the most. Run it again when nothing else runs (or with --anyway, without a verdict)."
                 )
-                found += [Row(f"13 {case.what}: {name}", None, "", "not measured") for name in ("mean", "p95", "p99")]
+                found += unmeasured(case)
                 continue
             say(f"  {case.what}: {SECONDS:g} s ...")
             requests = load(case, given.traces)
@@ -115,6 +116,7 @@ def rows(environments: str, given: argparse.Namespace) -> tuple[list[Row], list[
                     if machine.mean <= most:
                         raise
                     notes.append(f"NO VERDICT ({case.what}): others used {machine.mean:.1f} cores, and {error}")
+                    found += unmeasured(case)
                     continue
             quiet = machine.mean <= most
             if not quiet:
@@ -124,6 +126,10 @@ def rows(environments: str, given: argparse.Namespace) -> tuple[list[Row], list[
             notes.append(f"{case.what}: {about}")
             found += judged(case, real, simulated, requests.objective, quiet)
     return found, notes
+
+
+def unmeasured(case: Case) -> list[Row]:
+    return [Row(f"13 {case.what}: {name}", None, "", "not measured") for name in ("mean", "p95", "p99")]
 
 
 def load(case: Case, folder: Path | None) -> traces.Requests:
@@ -136,17 +142,18 @@ def load(case: Case, folder: Path | None) -> traces.Requests:
 
 
 def work_of(folder: Path, rate: float, seconds: float, work: float) -> traces.Requests:
-    """So many seconds around the peak of the first trace that has them, thinned to this rate."""
-    for path in sorted(folder.glob("*.csv.gz")):
+    """So many seconds around the peak of the first trace that has them, thinned to this rate. ValueError: there is none."""
+    for path in league_sources.find(folder):
         trace = traces.read(path)
-        if trace.width > WIDEST:
+        if trace.width > WIDEST or len(trace.counts) * trace.width < seconds:
             continue
         window = traces.around_peak(trace, seconds)
         if window.mean >= rate:
             say(f"    {trace.name}, {rate / window.mean:.1%} of its requests")
             return traces.draw(traces.thinned(window, rate / window.mean, 5), work, PATIENCE)
-    raise SystemExit(
-        f"--traces: {folder} has no trace with bins of {WIDEST:g} s or less and {rate:g} requests a second at its peak"
+    raise ValueError(
+        f"--traces: {folder} has no trace with bins of {WIDEST:g} s or less and {rate:g} requests a second in the {seconds:g} s around its "
+        "peak; none is made busier than it was"
     )
 
 

@@ -41,7 +41,7 @@ end
 done = function(summary, latency, all)
   local e = summary.errors
   io.write(string.format("RESULT %%f %%f %%f %%d %%d\\n", summary.requests / summary.duration * 1e6, latency:percentile(50) / 1000,
-    latency:percentile(99) / 1000, e.status + e.connect + e.read + e.timeout, summary.requests))
+    latency:percentile(99) / 1000, e.status + e.connect + e.read + e.write + e.timeout, summary.requests))
 end
 """
 CHUNK = 2  # seconds of load at a time, while something changes

@@ -27,13 +27,17 @@ PARTS: Mapping[str, Callable[[str, argparse.Namespace], tuple[list[Row], list[st
     "costs": live_costs.rows,
     "policy": live_policy.rows,
 }
+LOADS: Mapping[str, Callable[[Path], object]] = {
+    "replay": lambda folder: [live_replay.load(case, folder) for case in live_replay.CASES],
+    "policy": live_policy.load,
+}
 RUNTIMES = ("xgboost", "sklearn", "python")
 
 
 def options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--only", default="", help=f"some of {', '.join(PARTS)}, with commas between them")
     parser.add_argument(
-        "--traces", type=Path, help="a folder of NAME.csv.gz (t_seconds,requests); default: generated load"
+        "--traces", type=Path, help="a folder of NAME.csv.gz or NAME.csv (t_seconds,requests); default: generated load"
     )
     parser.add_argument("--anyway", action="store_true", help="replay on a busy machine too, without a verdict")
     parser.add_argument("--environments", default="", help="folder of Clary's built runtimes; default: a fresh one")
@@ -46,6 +50,13 @@ def main() -> int:
     if unknown:
         say(f"--only takes {', '.join(PARTS)}, not {', '.join(unknown)}")
         return 2
+    if given.traces is not None:
+        try:  # before anything is built
+            for name in set(chosen) & set(LOADS):
+                LOADS[name](given.traces)
+        except (ValueError, OSError) as error:
+            say(str(error))
+            return 2
     environments = given.environments or tempfile.mkdtemp(prefix="clary-bench-env-")
     rows: list[Row] = []
     notes: list[str] = []
@@ -63,6 +74,7 @@ def main() -> int:
     finally:
         if not given.environments:
             shutil.rmtree(environments, ignore_errors=True)
+    notes.append("goals 2, 3, 5, 6, 10, 12 and 14, and 1, 4, 11 and 16 in the simulator: scripts/bench league")
     notes.append(f"{cpus()} cores shared by load and Clary; took {time.monotonic() - began:.0f} s")
     return finish(rows, given.json, notes)
 

@@ -6,17 +6,18 @@ import json
 import math
 from dataclasses import replace
 from pathlib import Path
+from xml.etree import ElementTree
 
 import numpy
 import pytest
-from benchmarks.league import as_json, sources, table, write
-from benchmarks.league_goals import ahead, boost, costs, steps
+from benchmarks.league import as_json, kinds_told, sources, table, write
+from benchmarks.league_goals import ahead, boost, costs, day, steps, tight
 from benchmarks.league_machine import Contest, goals, results
 from benchmarks.league_plots import bars
 from benchmarks.league_runs import CLARY, GRIDS, NO_BOOST, Job, Row, best, jobs, play
 from benchmarks.league_sources import find, kind, load, share
 
-from benchmarks import league_made, league_shipped
+from benchmarks import league_day, league_made, league_plots, league_shipped
 
 
 def row(policy: str = CLARY, cost: float = 1.1, late: float = 0.0, trace: str = "a", setting: str = "") -> Row:
@@ -69,12 +70,13 @@ def test_a_folder_is_read_whatever_its_names(tmp_path: Path) -> None:
     first = short(tmp_path, [8, 12] * 300)
     (tmp_path / "plain.csv").write_text("t_seconds,requests\n" + "".join(f"{60 * i},40\n" for i in range(9)))
     (tmp_path / "index.csv").write_text("file,bin_s\n")
+    (tmp_path / "league.csv").write_text("trace,policy\n")  # of a league that wrote here
     (tmp_path / "README.md").write_text("nothing")
     assert find(tmp_path) == [tmp_path / "plain.csv", first]
 
 
 def test_all_that_is_wrong_with_a_folder_is_told_at_once(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match=r"has no \*\.csv\.gz"):
+    with pytest.raises(ValueError, match=r"has no trace: no \*\.csv\.gz"):
         find(tmp_path)
     with pytest.raises(ValueError, match="is no folder"):
         find(tmp_path / "none")
@@ -152,11 +154,14 @@ def test_the_best_setting_counts() -> None:
 
 
 def test_goals_can_fail() -> None:
-    assert all(goal.ok for goal in costs([row()], {"a": "smooth"}))
-    assert next(goal.ok for goal in costs([row(cost=1.22)], {"a": "bursty"})) is False
-    assert next(goal.ok for goal in costs([row(cost=1.61)], {"a": "on/off"})) is False
-    assert next(goal.ok for goal in costs([row(cost=2.01)], {"a": "sparse"})) is False
-    assert [goal.what[:2] for goal in costs([row(late=0.011)], {"a": "smooth"}) if not goal.ok] == [" 4"]
+    def passes(kind: str, **figures: float) -> set[bool | None]:
+        return {goal.ok for goal in costs([row(**figures)], {"a": kind}) if goal.value is not None}
+
+    assert passes("smooth") == {True}
+    assert False in passes("bursty", cost=1.22)
+    assert False in passes("on/off", cost=1.61)
+    assert False in passes("sparse", cost=2.01)
+    assert [goal.what[:2] for goal in costs([row(late=0.011)], {"a": "smooth"}) if goal.ok is False] == [" 4"]
     assert [goal.ok for goal in ahead([row(), row("hpa", 1.2)])] == [True, True]
     assert [goal.ok for goal in ahead([row(), row("hpa", 1.15)])] == [False, False]
     assert [goal.ok for goal in boost([row(late=0.01), row(NO_BOOST, 2.0, 0.2)])] == [True, True]
@@ -175,3 +180,43 @@ def test_bars_are_drawn() -> None:
     text = bars("t", [("keda", 2.0), (CLARY, 1.1)])
     assert text.index("clary") < text.index("keda")
     assert text.endswith("</svg>\n")
+
+
+def test_a_goal_of_which_nothing_is_known_says_so() -> None:
+    """It has its row, without a value and without a pass."""
+    none = [*costs([row()], {"a": "smooth"}), *tight([]), *boost([]), *ahead([row()])]
+    assert [(goal.what[:2], goal.against, goal.ok) for goal in none if goal.value is None] == [
+        (" 2", "no bursty trace", None),
+        (" 3", "no on/off trace", None),
+        (" 3", "no sparse trace", None),
+        (" 2", "no bursty trace", None),
+        ("14", "no bursty trace", None),
+        ("12", "--no-peers", None),
+    ]
+    assert [goal.ok for goal in goals([Contest(CLARY, "", 1.0, 3.0, "a", 9.0)])] == [None, True]
+
+
+def test_the_dearest_trace_is_named() -> None:
+    rows = [row(trace="a"), row(cost=1.2, trace="b")]
+    assert [goal.against for goal in costs(rows, {"a": "smooth", "b": "smooth"})][:2] == ["b", ""]
+    assert kinds_told({"a": "smooth", "b": "sparse", "c": "smooth"}).endswith("smooth: a, c; sparse: b.")
+
+
+def test_pictures_stand_names_of_any_kind(tmp_path: Path) -> None:
+    named = [row(trace="step"), row("keda", 1.3, trace="step"), row(trace="a<b&c"), row("keda", 1.3, trace="a<b&c")]
+    league_plots.write(named, [row()], tmp_path)
+    assert {path.name for path in tmp_path.iterdir()} == {
+        "step.svg",
+        "overview.svg",
+        "shipped.svg",
+        "trace-step.svg",
+        "trace-a<b&c.svg",
+    }
+    for path in tmp_path.iterdir():
+        ElementTree.parse(path)
+
+
+def test_a_day_is_simulated_in_ten_seconds() -> None:
+    took = {CLARY: league_day.play(CLARY)}
+    assert day(took).ok is (took[CLARY] <= 10.0) is True
+    assert day({**took, "keda": 11.0}).ok is False

@@ -13,7 +13,7 @@ import numpy
 import pytest
 from benchmarks.live_hops import Line
 from benchmarks.live_policy import had
-from benchmarks.live_replay import CASES, TICK, Scheduled, Step, judged, load, simulate, told
+from benchmarks.live_replay import CASES, TICK, Scheduled, Step, judged, load, simulate, told, work_of
 from benchmarks.live_site import capacity, changes
 from benchmarks.replay import CONNECTIONS, Play
 
@@ -97,7 +97,12 @@ def test_recorded_load_is_thinned_and_never_multiplied(tmp_path: Path) -> None:
 
     trace("a.csv.gz", 60, 90_000)  # too coarse
     trace("b.csv.gz", 1, 20)  # too few
-    with pytest.raises(SystemExit, match="no trace with bins of 2 s or less and 29"):
+    short = tmp_path / "short.csv"
+    short.write_text("t_seconds,requests\n" + "".join(f"{i},100\n" for i in range(130)))
+    with pytest.raises(ValueError, match="in the 180 s around its peak"):
+        work_of(tmp_path, 29.0, 180.0, 0.1)
+    short.unlink()
+    with pytest.raises(ValueError, match=r"no trace with bins of 2 s or less and 29 .* in the 90 s around its peak"):
         load(ASLEEP, tmp_path)
     trace("c.csv.gz", 1, 100)
     requests = load(ASLEEP, tmp_path)

@@ -51,6 +51,7 @@ def test_knative_panics_and_never_scales_down_in_it() -> None:
     assert asks(kpa, burst, 2, 60.0) == 40
     assert asks(kpa, seconds(1), 40, 62.0) == 40
     assert asks(kpa, seconds(1), 40, 130.0) == 20  # half at most
+    assert asks(kpa, seconds(0, rate=0), 20, 132.0) == 10  # also where nothing came for a minute
 
 
 def test_ray_waits_until_a_wish_persists() -> None:
@@ -68,6 +69,16 @@ def test_dstack_counts_from_its_last_change() -> None:
     assert asks(dstack, seconds(9, rate=200), 10, 360.0) == 20
 
 
+def test_dstack_is_at_its_bounds_and_not_beyond() -> None:
+    """A wish that the bounds refuse is no change: the next one has no delay to wait for."""
+    idle = Dstack(util=0.5, down=60.0)
+    assert asks(idle, seconds(0, rate=0), 1, 1000.0) == 1
+    assert asks(idle, seconds(9, rate=100), 1, 1010.0) == 10
+    full = Dstack(util=0.5, most=10, up=0.0, down=60.0)
+    assert asks(full, seconds(9, rate=900), 10, 1000.0) == 10
+    assert asks(full, seconds(1, rate=10), 10, 1005.0) == 1
+
+
 def test_aws_needs_three_minutes_out_and_fifteen_in() -> None:
     tracking = AwsTracking(util=0.5)  # 600 requests a minute and replica
     out = seconds(4, rate=40)
@@ -78,11 +89,25 @@ def test_aws_needs_three_minutes_out_and_fifteen_in() -> None:
     assert wishes == [10] * 14 + [9]  # gradually
 
 
+def test_aws_goes_on_scaling_out_and_waits_to_scale_in() -> None:
+    tracking = AwsTracking(util=0.5)
+    assert [asks(tracking, seconds(4, rate=40), 2, 60.0 * i) for i in (1, 2, 3)] == [2, 2, 4]
+    assert asks(tracking, seconds(8, rate=80), 4, 240.0) == 8  # within the cooldown: a larger one
+    assert asks(tracking, seconds(8, rate=81), 8, 300.0) == 9  # what was measured at 4 is not counted for 8
+    quiet = AwsTracking(util=0.5)
+    low = seconds(1, rate=2)
+    assert [asks(quiet, low, 10, 60.0 * i) for i in range(1, 16)][-1] == 9
+    assert [asks(quiet, low, 9, 60.0 * i) for i in range(16, 21)] == [9, 9, 9, 9, 8]
+
+
 def test_aws_steps_by_the_breach_and_cools_down() -> None:
     step = AwsStep(high=70.0, low=30.0)
     assert [asks(step, seconds(8), 4, 60.0 * i) for i in (1, 2)] == [4, 6]
     assert [asks(step, seconds(12), 6, 60.0 * i) for i in (3, 6)] == [6, 6]
     assert asks(step, seconds(12), 6, 420.0) == 9
+    slow = AwsStep(high=70.0, low=30.0)
+    assert [asks(slow, seconds(6), 4, 60.0 * i) for i in (1, 2)] == [4, 5]
+    assert asks(slow, seconds(10), 5, 180.0) == 6  # half of 4 more, of which one has come
     assert [asks(AwsStep(), seconds(1), 4, 60.0)] == [4]
 
 

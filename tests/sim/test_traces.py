@@ -34,7 +34,13 @@ def test_a_file_is_read(tmp_path: Path) -> None:
         (b"t_seconds,requests\n5,1\n1,2\n", r", line 3: t_seconds 1 is not after 5"),
         (b"t_seconds,requests\n0,1\n2,1\n5,1\n", r": bins must be equal: t_seconds 5 is no multiple of 2 s away"),
         (b"t_seconds,requests\n0,1\n1,1\n1e9,1\n", r": 1000000000 bins of 1 s are more than"),
+        (
+            b"t_seconds,requests\n1700000060,1\n1700000001,2\n",
+            r", line 3: t_seconds 1700000001 is not after 1700000060",
+        ),
         (b"t_seconds,requests\n0,0\n1,0\n", r": it has no requests"),
+        (b"t_seconds,requests\n0,1\n1,1e30\n", r", line 3: 1e\+30 requests in a bin are more than 1e\+12"),
+        (b't_seconds,requests\n0,"1\n' + b"1,1\n" * 40_000, r": it is no CSV: field larger than field limit"),
     ],
 )
 def test_what_is_no_trace_is_refused(tmp_path: Path, text: bytes, says: str) -> None:
@@ -89,6 +95,15 @@ def test_the_window_is_around_the_peak() -> None:
     assert len(around_peak(trace(counts), 1e9).counts) == 1000
     counts[1] = 100
     assert around_peak(trace(counts), 3600.0).counts[1] == 100
+
+
+def test_the_window_is_found_in_bins_of_any_width() -> None:
+    """Of a millisecond (a minute has 60,000 of them), and of more than the window."""
+    fine = numpy.ones(1_000_000, numpy.int64)
+    fine[700_000] = 1000
+    window = around_peak(Trace("t", 0.001, fine), 90.0)
+    assert (len(window.counts), window.counts.max()) == (90_000, 1000)
+    assert around_peak(trace([1, 9, 2], 86_400.0), 3600.0).counts.tolist() == [9]
 
 
 def test_requests_arrive_in_their_bins_and_meet_everybody_alike() -> None:

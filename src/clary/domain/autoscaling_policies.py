@@ -103,6 +103,16 @@ def step(heard: Heard, config: Mapping[str, Any], current: int) -> Wanted:
     return Wanted(None, f"there is no step for a metric at {value:g}, {_beyond(beyond, heard.threshold)}")
 
 
+def step_again(heard: Heard, config: Mapping[str, Any], current: int, last: Change | None, now: float) -> Wanted:
+    """Step scaling that knows the last scale-out: while that cools down, what it added counts towards a larger one."""
+    wanted = step(heard, config, current)
+    if wanted.capacity is None or wanted.capacity <= current or last is None or not last.cools(now):
+        return wanted
+    again = step(heard, config, last.before)
+    larger = again.capacity is not None and again.capacity > current
+    return again if larger else Wanted(None, "cooling down after the last scale-out")
+
+
 def _beyond(beyond: float, threshold: float) -> str:
     if not beyond:
         return "its threshold"

@@ -27,7 +27,7 @@ from clary.domain.autoscaling_activity import (
     start,
 )
 from clary.domain.autoscaling_alarms import LOW_SHARE, cooldown, lost
-from clary.domain.autoscaling_policies import Change, Wanted, step, tracking
+from clary.domain.autoscaling_policies import Change, Wanted, step_again, tracking
 from clary.domain.decisions import Decision
 from clary.domain.resources import Record
 
@@ -237,13 +237,7 @@ def _opinion(turn: Turn, alarm: str, arn: str) -> _Opinion:
             wanted = tracking(heard, current, target, _change(turn, "last"))
         case _:
             config = request["StepScalingPolicyConfiguration"]
-            wanted = step(heard, config, current)
-            last = _change(turn, "out")
-            if wanted.capacity is not None and wanted.capacity > current and last is not None and last.cools(turn.now):
-                # what the last scale-out added counts towards a larger one
-                again = step(heard, config, last.before)
-                larger = again.capacity is not None and again.capacity > current
-                wanted = again if larger else Wanted(None, "cooling down after the last scale-out")
+            wanted = step_again(heard, config, current, _change(turn, "out"), turn.now)
     return _Opinion(alarm, policy, wanted, turn.document["triggers"][alarm]["state"])
 
 

@@ -27,7 +27,7 @@ MEMORY = 0.05  # vCPU that a live replica's memory is counted as
 HEAD, TAIL, BUSY, ALLOWED, PENDING, LIVE, STARTING, TURNS, WAY, DRAWN, FAILED, DONE, LATE, SECOND, BEGAN, PASSED = (
     range(16)
 )
-CLOCK, UP_AT, COST, MEAN, SQUARE, HELD, RESERVED = range(7)
+CLOCK, UP_AT, COST, MEAN, SQUARE, HELD, RESERVED, INSIDE = range(8)
 # What a decision sets.
 RATE, DELTA, OBJECTIVE, BASE, HOLD, ALLOWANCE, RESIZE, HOST, READY_COST = range(9)
 
@@ -129,9 +129,9 @@ def _note(counts: Any, figures: Any, seconds: Any) -> None:
     mean = figures[MEAN]
     row[5] = mean
     row[6] = max(0.0, figures[SQUARE] - mean * mean) / (mean * mean) if mean > 0.0 else 0.0
-    row[7], row[8], row[9] = figures[HELD], figures[RESERVED], counts[LIVE]
+    row[7], row[8], row[9], row[10] = figures[HELD], figures[RESERVED], counts[LIVE], figures[INSIDE]
     counts[BEGAN] = counts[PASSED] = counts[LATE] = 0
-    figures[HELD] = figures[RESERVED] = 0.0
+    figures[HELD] = figures[RESERVED] = figures[INSIDE] = 0.0
     counts[SECOND] += 1
 
 
@@ -141,6 +141,7 @@ def _elapse(counts: Any, figures: Any, order: Any, to: float) -> None:
     reserved = max(counts[ALLOWED], counts[BUSY])
     figures[COST] += span * (reserved + counts[STARTING] * order[READY_COST] + MEMORY * counts[LIVE])
     figures[HELD] += span * counts[BUSY]
+    figures[INSIDE] += span * (counts[BUSY] + counts[TAIL] - counts[HEAD])
     figures[RESERVED] += span * reserved
     figures[CLOCK] = to
 
@@ -206,7 +207,7 @@ def advance(
 
 def state(requests: int, seconds: int) -> dict[str, Any]:
     """Arrays of a run that has not begun."""
-    figures = numpy.zeros(7)
+    figures = numpy.zeros(8)
     figures[UP_AT] = NEVER
     return {
         "counts": numpy.zeros(16, numpy.int64),
@@ -218,5 +219,5 @@ def state(requests: int, seconds: int) -> dict[str, Any]:
         "ready": numpy.empty(REPLICAS),
         "fails": numpy.zeros(REPLICAS, numpy.bool_),
         "ended": numpy.full(requests, math.inf),
-        "seconds": numpy.zeros((seconds + 1, 10)),
+        "seconds": numpy.zeros((seconds + 1, 11)),
     }

@@ -10,7 +10,6 @@ from typing import Any
 import numpy
 
 from clary.sim.compiled import compiled
-from clary.sim.events import WORKERS
 from clary.sim.heap import pop, push
 from clary.sim.traces import Requests
 
@@ -66,9 +65,10 @@ def _replay(
 def _fewest(width: float, bins: int, arrivals: Any, work: Any, objective: float) -> Any:
     """The fewest workers of each bin, walking forward. What runs keeps its worker."""
     needed = numpy.zeros(bins, numpy.int64)
-    times, items = numpy.zeros(WORKERS), numpy.zeros(WORKERS, numpy.int64)
-    trial, marks = numpy.zeros(WORKERS), numpy.zeros(WORKERS, numpy.int64)
     head, busy, last, total = 0, 0, 0, len(arrivals)
+    # A worker for each request is the most that is tried. What is not written to takes no memory.
+    times, items = numpy.empty(total), numpy.empty(total, numpy.int64)
+    trial, marks = numpy.empty(total), numpy.empty(total, numpy.int64)
     for place in range(bins):
         begin, end = place * width, (place + 1) * width
         while last < total and arrivals[last] < end:

@@ -1,8 +1,9 @@
 """The other autoscalers, each from its documented formula.
 
-Owns their rules and nothing of their code. All see the same samples as Clary's policy, have replicas of `workers` workers that are all
+Owns their rules and nothing of their code. All see the same seconds as Clary's policy, have replicas of `workers` workers that are all
 reserved while they live, and decide at their own intervals (`interval`). `util` is the share of a replica's workers that a setting
-aims at. A rule that needs the rate of one replica gets the measured service time: better informed than it would be in use.
+aims at. A rule that needs the rate of one replica gets the measured service time: better informed than it would be in use. What is at
+a bound is no change, and starts no cooldown.
 """
 
 from __future__ import annotations
@@ -12,8 +13,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from clary.domain.alarms import Point
-from clary.domain.autoscaling_policies import Change, Heard, step, tracking
+from clary.domain.autoscaling_policies import Change, Heard, step_again, tracking
 from clary.domain.scaling.signals import Current, Desired, Reason, Sample
+from clary.sim import seen
 
 ALL = 1 << 20  # a base beyond every ceiling: all workers of all replicas stay ready
 MOST = 500
@@ -31,7 +33,10 @@ class Peer:
     def decide(self, samples: Sequence[Sample], current: Current, last_change: float, now: float) -> Desired:
         have = current.count + current.starting
         wanted = self.wanted(samples, current, have, now) if samples else have
-        return Desired(min(max(wanted, self.least), self.most), self.workers, ALL, 0.0, Reason(type(self).__name__))
+        return Desired(self.bounded(wanted), self.workers, ALL, 0.0, Reason(type(self).__name__))
+
+    def bounded(self, count: int) -> int:
+        return min(max(count, self.least), self.most)
 
     def wanted(self, samples: Sequence[Sample], current: Current, have: int, now: float) -> int:
         raise NotImplementedError
@@ -40,13 +45,13 @@ class Peer:
 def concurrency(samples: Sequence[Sample], seconds: int) -> float:
     """Mean requests in flight."""
     recent = samples[-seconds:]
-    return sum(sample.in_flight for sample in recent) / len(recent)
+    return sum(seen.inside(sample) for sample in recent) / len(recent)
 
 
 def busy(samples: Sequence[Sample], seconds: int) -> float:
     """Mean busy workers, which is what CPU utilization counts."""
     recent = samples[-seconds:]
-    return sum(sample.in_flight - sample.queued for sample in recent) / len(recent)
+    return sum(seen.busy(sample) for sample in recent) / len(recent)
 
 
 def arrived(samples: Sequence[Sample], seconds: int) -> int:
@@ -67,14 +72,14 @@ class Static(Peer):
 class AwsTracking(Peer):
     """Target tracking of SageMaker variants, decided by Clary's own Application Auto Scaling (`domain.autoscaling_policies.tracking`). The
     metric is SageMakerVariantInvocationsPerInstance each 60 s, or ConcurrentRequestsPerModel each 10 s (both AWS's documentation); 3 of 3
-    points above the target out, 15 minutes below 90 % of it in; cooldowns 300 s unless set."""
+    points above the target out, 15 minutes below 90 % of it in. Cooldowns are 300 s unless set: a scale-in waits for that of the last
+    one, a scale-out goes ahead where it is larger than the last, whose capacity it counts."""
 
     util: float = 0.7
     period: int = 60
     cooldown: float = 300.0
     points: list[float] = field(default_factory=list)
     last: Change | None = None
-    out_at: float = -math.inf
     in_at: float = -math.inf
 
     def __post_init__(self) -> None:
@@ -88,22 +93,20 @@ class AwsTracking(Peer):
             value, target = concurrency(samples, self.period) / live, self.util * self.workers
         self.points.append(value)
         high, low = self.points[-3:], self.points[-900 // self.period :]
-        if len(high) == 3 and min(high) > target and now >= self.out_at + self.cooldown:
-            count = tracking(self._heard(high, now, True, target), have, target, self.last).capacity
-            if count is not None and count > have:
-                self.last, self.out_at = Change(now, have, self.cooldown), now
-                return count
-        elif len(low) == 900 // self.period and max(low) < 0.9 * target:
-            if now < max(self.in_at, self.out_at) + self.cooldown:
-                return have
-            count = tracking(self._heard(low, now, False, target), have, target, self.last).capacity
-            if count is not None and count < have:
-                self.last, self.in_at = Change(now, have, self.cooldown), now
-                return max(count, 1)
-        return have
+        if len(high) == 3 and min(high) > target:
+            heard = self._heard(high, now, True, target)
+        elif len(low) == 900 // self.period and max(low) < 0.9 * target and now >= self.in_at + self.cooldown:
+            heard = self._heard(low, now, False, target)
+        else:
+            return have
+        count = tracking(heard, have, target, self.last).capacity
+        if count is None or self.bounded(count) == have:
+            return have
+        self.last, self.in_at = Change(now, have, self.cooldown), -math.inf if heard.above else now
+        return count
 
     def _heard(self, values: list[float], now: float, above: bool, target: float) -> Heard:
-        first = now - self.period * (len(values) - 1)
+        first = now - self.period * len(values)
         points = tuple(Point(first + i * self.period, value, 1.0) for i, value in enumerate(values))
         return Heard("", above, target if above else 0.9 * target, points)
 
@@ -111,13 +114,14 @@ class AwsTracking(Peer):
 @dataclass
 class AwsStep(Peer):
     """Step scaling on CPUUtilization each minute, 2 of 2 points: 1 more above `high`, half as many more 15 points above it; 1 less below
-    `low`. By `domain.autoscaling_policies.step`; cooldown 300 s unless set."""
+    `low`. By `domain.autoscaling_policies.step_again`; cooldown 300 s unless set."""
 
     high: float = 70.0
     low: float = 30.0
     cooldown: float = 300.0
     points: list[float] = field(default_factory=list)
-    changed: float = -math.inf
+    out: Change | None = None
+    in_at: float = -math.inf
 
     def __post_init__(self) -> None:
         self.interval = 60.0
@@ -125,8 +129,8 @@ class AwsStep(Peer):
     def wanted(self, samples: Sequence[Sample], current: Current, have: int, now: float) -> int:
         self.points.append(100.0 * busy(samples, 60) / (max(current.count, 1) * self.workers))
         two = self.points[-2:]
-        points = tuple(Point(now - 60.0 * (len(two) - 1 - i), value, 1.0) for i, value in enumerate(two))
-        if len(two) < 2 or now < self.changed + self.cooldown:
+        points = tuple(Point(now - 60.0 * (len(two) - i), value, 1.0) for i, value in enumerate(two))
+        if len(two) < 2:
             return have
         if min(two) >= self.high:
             rows = [
@@ -134,19 +138,22 @@ class AwsStep(Peer):
                 {"MetricIntervalLowerBound": 15, "ScalingAdjustment": 50},
             ]
             config = {"AdjustmentType": "PercentChangeInCapacity", "MinAdjustmentMagnitude": 1, "StepAdjustments": rows}
-            count = step(Heard("", True, self.high, points), config, have).capacity
-        elif max(two) < self.low:
+            count = step_again(Heard("", True, self.high, points), config, have, self.out, now).capacity
+        elif max(two) < self.low and now >= self.in_at + self.cooldown:
             config = {
                 "AdjustmentType": "ChangeInCapacity",
                 "StepAdjustments": [{"MetricIntervalUpperBound": 0, "ScalingAdjustment": -1}],
             }
-            count = step(Heard("", False, self.low, points), config, have).capacity
+            count = step_again(Heard("", False, self.low, points), config, have, None, now).capacity
         else:
             return have
-        if count is None or count == have:
+        if count is None or self.bounded(count) == have:
             return have
-        self.changed = now
-        return max(count, 1)
+        if count > have:  # it ends the cooldown of a scale-in
+            self.out, self.in_at = Change(now, have, self.cooldown), -math.inf
+        else:
+            self.in_at = now
+        return count
 
 
 @dataclass
@@ -226,7 +233,7 @@ class Knative(Peer):
         if now - self.panicked <= self.window:
             self.top = max(self.top, stable, panic)
             return self.top
-        if stable_wish == 0:
+        if stable == 0:
             return 0 if now - self.seen > self.window + 30.0 else min(have, 1)
         return max(1, stable)
 
@@ -272,7 +279,7 @@ class Dstack(Peer):
 
     def wanted(self, samples: Sequence[Sample], current: Current, have: int, now: float) -> int:
         rate = arrived(samples, 60) / min(60, len(samples))
-        wish = math.ceil(rate * samples[-1].service / (self.util * self.workers))
+        wish = self.bounded(math.ceil(rate * samples[-1].service / (self.util * self.workers)))
         wait = 0.0 if have == 0 else self.up if wish > have else self.down
         if wish == have or now - self.changed < wait:
             return have
@@ -296,7 +303,7 @@ class Vpa(Peer):
     def decide(self, samples: Sequence[Sample], current: Current, last_change: float, now: float) -> Desired:
         weight = 2.0 ** (now / self.half_life)
         for sample in samples[-60:]:
-            self.histogram[min(sample.in_flight - sample.queued, 511)] += weight
+            self.histogram[min(math.ceil(seen.busy(sample)), 511)] += weight
         goal, total, size = self.share * sum(self.histogram), 0.0, 0
         for size, amount in enumerate(self.histogram):  # noqa: B007 - the size where it ends is the answer
             total += amount

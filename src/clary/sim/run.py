@@ -15,6 +15,7 @@ import numpy
 from clary.domain.scaling.signals import Current, Desired, Memory, Policy, Sample
 from clary.domain.scaling.tournament import LATE_WEIGHT
 from clary.sim import events
+from clary.sim.seen import Seen
 from clary.sim.traces import Requests, services
 
 UNSCORED = 60.0  # seconds at the beginning
@@ -115,9 +116,9 @@ class Run:
         for row in range(len(self.samples), int(state["counts"][events.SECOND])):
             seen = state["seconds"][row].tolist()
             counts = [int(value) for value in seen[:5]]
-            self.samples.append(
-                Sample(row + 1.0, counts[0], counts[1], counts[2], counts[3], counts[4], seen[5], seen[6])
-            )
+            sample = Seen(row + 1.0, counts[0], counts[1], counts[2], counts[3], counts[4], seen[5], seen[6])
+            sample.busy, sample.inside = seen[7], seen[10]
+            self.samples.append(sample)
         if now == self.length:
             self.cost = float(state["figures"][events.COST])
 

@@ -20,6 +20,7 @@ SIX_HOURS = 6 * 3600.0
 SPARSE = 0.5  # requests a second below which a trace is sparse
 COLUMNS = ("t_seconds", "requests")
 MOST_BINS = 50_000_000
+MOST_IN_BIN = 10**12
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +59,14 @@ class Requests:
 def read(path: Path) -> Trace:
     """A CSV with the columns `t_seconds` (the start of a bin) and `requests`, packed by gzip or not; other columns are not read. Bins are
     equal; one that is missing had no requests. ValueError says what is wrong, and in which line."""
+    try:
+        times, counts = _columns(path)
+    except csv.Error as error:
+        raise ValueError(f"{path.name}: it is no CSV: {error}") from error
+    return Trace(path.name.removesuffix(".gz").removesuffix(".csv"), *_filled(path.name, times, counts))
+
+
+def _columns(path: Path) -> tuple[list[float], list[int]]:
     rows = csv.reader(io.StringIO(_text(path), newline=""))
     header = [name.strip() for name in next(rows, [])]
     if not set(COLUMNS) <= set(header):
@@ -72,15 +81,21 @@ def read(path: Path) -> Trace:
             time, count = (float(row[place]) for place in places)
         except (ValueError, IndexError) as error:
             raise ValueError(f"{path.name}, line {rows.line_num}: {','.join(row)!r} is not two numbers") from error
-        if not (math.isfinite(time) and math.isfinite(count)) or count < 0 or count != int(count):
+        if not (math.isfinite(time) and math.isfinite(count)):
+            raise ValueError(f"{path.name}, line {rows.line_num}: {','.join(row)!r} is not two finite numbers")
+        if count < 0 or count != int(count):
             raise ValueError(
                 f"{path.name}, line {rows.line_num}: requests must be a whole number from 0, not {count:g}"
             )
+        if count > MOST_IN_BIN:
+            raise ValueError(
+                f"{path.name}, line {rows.line_num}: {count:g} requests in a bin are more than {MOST_IN_BIN:g}"
+            )
         if times and time <= times[-1]:
-            raise ValueError(f"{path.name}, line {rows.line_num}: t_seconds {time:g} is not after {times[-1]:g}")
+            raise ValueError(f"{path.name}, line {rows.line_num}: t_seconds {time:.15g} is not after {times[-1]:.15g}")
         times.append(time)
         counts.append(int(count))
-    return Trace(path.name.removesuffix(".gz").removesuffix(".csv"), *_filled(path.name, times, counts))
+    return times, counts
 
 
 def _text(path: Path) -> str:
@@ -103,7 +118,7 @@ def _filled(name: str, times: list[float], counts: list[int]) -> tuple[float, An
     uneven = numpy.nonzero(numpy.abs(numpy.array(times) - times[0] - places * width) > 0.01 * width)[0]
     if len(uneven):
         raise ValueError(
-            f"{name}: bins must be equal: t_seconds {times[uneven[0]]:g} is no multiple of {width:g} s away"
+            f"{name}: bins must be equal: t_seconds {times[uneven[0]]:.15g} is no multiple of {width:g} s away"
         )
     if places[-1] > MOST_BINS:
         raise ValueError(f"{name}: {places[-1]} bins of {width:g} s are more than {MOST_BINS}")
@@ -116,11 +131,12 @@ def _filled(name: str, times: list[float], counts: list[int]) -> tuple[float, An
 
 def around_peak(trace: Trace, seconds: float = SIX_HOURS) -> Trace:
     """The window of this length with the most requests in its middle hour's peak minute: centred on the peak, within the trace."""
-    bins = round(seconds / trace.width)
+    bins = max(1, round(seconds / trace.width))
     if bins >= len(trace.counts):
         return trace
-    minute = max(1, round(60 / trace.width))
-    sums = numpy.convolve(trace.counts, numpy.ones(minute, dtype=numpy.int64), "valid")
+    minute = min(max(1, round(60 / trace.width)), len(trace.counts))
+    until = numpy.concatenate(([0], numpy.cumsum(trace.counts)))
+    sums = until[minute:] - until[:-minute]
     first = min(max(0, int(sums.argmax()) + minute // 2 - bins // 2), len(trace.counts) - bins)
     return Trace(trace.name, trace.width, trace.counts[first : first + bins])
 

@@ -1,7 +1,8 @@
 """AWS's target tracking as the control of the shadow tournament: what the variant would cost without Clary's policy.
 
 On SageMakerVariantInvocationsPerInstance each minute, at seven tenths of what ready workers can do: 3 of 3 points above it out, 15 minutes
-below nine tenths of it in, cooldowns of 300 s. The sum is the one that serves AWS's policies here. It remembers: one is good for one day.
+below nine tenths of it in, 300 s after the last scale-in at the earliest (a scale-out waits for none: it counts what the last one added).
+The sum is the one that serves AWS's policies here. It remembers: one is good for one day.
 """
 
 from __future__ import annotations
@@ -29,7 +30,6 @@ class Tracking:
     ready: int
     points: list[Point] = field(default_factory=list)
     last: Change | None = None
-    out_at: float = -math.inf
     in_at: float = -math.inf
 
     def decide(self, samples: Sequence[Sample], current: Current, last_change: float, now: float) -> Desired:
@@ -43,18 +43,18 @@ class Tracking:
             return have
         target = PERIOD * TARGET * self.ready / samples[-1].service
         value = sum(sample.arrivals for sample in samples[-PERIOD:]) / live
-        self.points = [*self.points[-IN + 1 :], Point(now, value, 1.0)]
+        self.points = [*self.points[-IN + 1 :], Point(now - PERIOD, value, 1.0)]
         high = self.points[-OUT:]
-        if len(high) == OUT and min(point.value for point in high) > target and now >= self.out_at + COOLDOWN:
+        if len(high) == OUT and min(point.value for point in high) > target:
             count = tracking(Heard("", True, target, tuple(high)), have, target, self.last).capacity
-            if count is not None and count > have:
-                self.last, self.out_at = Change(now, have, COOLDOWN), now
+            if count is not None and min(count, self.most) > have:
+                self.last, self.in_at = Change(now, have, COOLDOWN), -math.inf
                 return count
         low = 0.9 * target
         quiet = len(self.points) == IN and max(point.value for point in self.points) < low
-        if quiet and now >= max(self.in_at, self.out_at) + COOLDOWN:
+        if quiet and now >= self.in_at + COOLDOWN:
             count = tracking(Heard("", False, low, tuple(self.points)), have, target, self.last).capacity
-            if count is not None and count < have:
+            if count is not None and max(count, self.least, 1) < have:
                 self.last, self.in_at = Change(now, have, COOLDOWN), now
                 return count
         return have
