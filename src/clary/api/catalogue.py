@@ -64,7 +64,8 @@ def render() -> str:
             lines += [f"| {name} | {why} |" for name, why in reasons]
     for service in SERVICES:
         missing = [name for name in registry.missing(service) if (service, name) not in REFUSED]
-        lines += ["", f"## {service}: modelled, not done", "", ", ".join(missing) + "."]
+        if missing:
+            lines += ["", f"## {service}: modelled, not done", "", ", ".join(missing) + "."]
     return "\n".join(lines) + "\n"
 
 
