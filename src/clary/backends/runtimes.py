@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
-import fcntl
 import hashlib
 import os
 import platform
@@ -28,6 +27,7 @@ from pathlib import Path
 from typing import Any
 
 from clary.backends.containers import Engine
+from clary.backends.file_locks import locked
 from clary.backends.image_names import ImageNames
 from clary.backends.images import repository, runtimes
 from clary.backends.own_limits import cpus
@@ -140,7 +140,7 @@ class UvRuntimes:
         self._folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         lock = os.open(self._folder / f".{name}.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
-            await asyncio.to_thread(fcntl.flock, lock, fcntl.LOCK_EX)
+            await locked(lock, partial(log, "another process builds it: waiting for that"))
             if self.built(runtime, extra) is None:
                 await self._make(name, runtime, _normal(extra), log, lock)
         finally:
