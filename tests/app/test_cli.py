@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from clary.app.cli import environment, live, output, shadow, top
+from clary.app.cli import environment, listing, live, output, shadow, top
 from clary.app.cli.environment import no_proxy, sdk_config, unset, with_section
 from clary.app.cli.listing import SECRET
 from clary.app.cli.logs import Place, Seen, begin_of, places, words
@@ -329,6 +329,32 @@ def test_small_parts_of_env(tmp_path: Path) -> None:
     assert environment.ALWAYS_UNSET
 
 
+def test_switches_that_botocore_refuses_an_endpoint_for_are_unset(tmp_path: Path) -> None:
+    """A client ignores AWS_ENDPOINT_URL with the first, and refuses it with FIPS; an old expiry makes fresh keys expired ones."""
+    switches = {
+        "AWS_IGNORE_CONFIGURED_ENDPOINT_URLS": "true",
+        "AWS_USE_FIPS_ENDPOINT": "true",
+        "AWS_USE_DUALSTACK_ENDPOINT": "true",
+        "AWS_CREDENTIAL_EXPIRATION": "2020-01-01T00:00:00Z",
+    }
+    script = clary("env", "--dir", started(tmp_path), **switches).stdout
+    shown = subprocess.run(
+        ["/bin/sh", "-c", f"{script}\nenv"],
+        capture_output=True,
+        text=True,
+        check=True,
+        env={"PATH": os.environ["PATH"], **switches},
+    ).stdout
+    assert [name for name in switches if f"{name}=" in shown] == []
+    assert "AWS_ENDPOINT_URL=" in shown
+
+
+def test_hosts_of_both_spellings_of_no_proxy_stay(tmp_path: Path) -> None:
+    given = {"NO_PROXY": "upper.example", "no_proxy": "lower.example"}
+    values = json.loads(clary("env", "--json", "--dir", started(tmp_path), **given).stdout)
+    assert values["NO_PROXY"] == values["no_proxy"] == "upper.example,lower.example,127.0.0.1,localhost"
+
+
 # -- shell, logs, top, output ------------------------------------------------------------------------------------------------------
 
 
@@ -405,6 +431,11 @@ def test_no_such_resource() -> None:
     with pytest.raises(Refused) as caught:
         places(client, "nothing")
     assert caught.value.code == output.NOT_FOUND
+
+
+def test_an_endpoint_that_went_while_it_was_listed_is_none() -> None:
+    client: Any = FakeClient(ListEndpoints=[{"EndpointName": "gone"}])
+    assert list(listing.described(client)) == []
 
 
 def test_a_message_cannot_pass_for_another_event() -> None:

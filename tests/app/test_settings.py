@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import os
+import pwd
 from pathlib import Path
 
 import pytest
 
-from clary.app.settings import NAMES, SettingError, Settings, describe, load, strangers
+from clary.app.settings import NAMES, SettingError, Settings, default_dir, describe, load, strangers
 
 
 def test_a_flag_beats_the_environment_which_beats_the_file(tmp_path: Path) -> None:
@@ -29,6 +31,7 @@ def test_a_flag_beats_the_environment_which_beats_the_file(tmp_path: Path) -> No
         ({"port": 70000}, {}, "--port is from 0 to 65535"),
         ({"s3_endpoint": "http://other"}, {}, "needs 's3_access_key'"),
         ({"account": "12"}, {}, "--account is 12 digits"),
+        ({"dir": ""}, {}, "--dir takes a folder, not ''"),
         ({}, {"CLARY_ACCOUNT": "١٢٣٤٥٦٧٨٩٠١٢"}, "CLARY_ACCOUNT is 12 digits"),
         ({}, {"CLARY_REGION": "../elsewhere"}, "CLARY_REGION is a name such as eu-west-1, not '../elsewhere'"),
         ({}, {"CLARY_FRONTS": "-1"}, "CLARY_FRONTS takes a whole number, 0 or more, not '-1'"),
@@ -54,6 +57,20 @@ def test_a_broken_file_names_itself(tmp_path: Path) -> None:
     (tmp_path / "clary.toml").write_text("port = \n")
     with pytest.raises(SettingError, match=r"clary\.toml: not valid TOML"):
         load({"dir": str(tmp_path)}, {})
+
+
+def test_a_state_folder_that_cannot_be_looked_into_says_so(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(
+        SettingError, match=r"clary\.toml cannot be read: Not a directory; --dir names another state folder"
+    ):
+        load({"dir": str(tmp_path / "file")}, {})
+
+
+def test_the_default_folder_is_in_the_users_home_though_nobody_says_where_that_is() -> None:
+    assert default_dir({"HOME": "/h"}) == "/h/.local/share/clary"
+    assert default_dir({"HOME": "/h", "XDG_DATA_HOME": "/x"}) == "/x/clary"
+    assert default_dir({}) == f"{pwd.getpwuid(os.getuid()).pw_dir}/.local/share/clary"
 
 
 @pytest.mark.parametrize(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
 import threading
@@ -17,7 +18,10 @@ import boto3
 import pytest
 from tests.sdk.conftest import Server
 
+from clary.app import folders, up
+from clary.app.cli.site import find
 from clary.app.machine import measure
+from clary.app.settings import load
 
 pytestmark = pytest.mark.live
 
@@ -46,6 +50,23 @@ def test_top(server: Server) -> None:
     # others may have endpoints on this server
     assert shown.endswith("\nno endpoints, and nothing runs\n") or "READY" in shown
     assert shown.startswith(f"{measure().cpus} vCPU, ")
+
+
+def test_top_in_a_pipe_goes_on_without_a_terminals_codes_until_ctrl_c(server: Server) -> None:
+    argv = [sys.executable, "-m", "clary.app.cli", "top", "--interval", "0.2", "--dir", server.settings.dir]
+    with subprocess.Popen(argv, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        killer = threading.Timer(60, process.kill)
+        killer.start()
+        assert process.stdout is not None
+        looks: list[str] = []
+        while sum(" vCPU, " in line for line in looks) < 2:
+            looks.append(process.stdout.readline())
+            assert looks[-1], "it ended"
+        process.send_signal(signal.SIGINT)
+        _, said = process.communicate()
+        killer.cancel()
+    assert (process.returncode, said) == (130, "")
+    assert "\x1b" not in "".join(looks)
 
 
 def test_capacity(server: Server) -> None:
@@ -93,6 +114,29 @@ def test_logs_are_followed_as_they_arrive(server: Server) -> None:
             killer.cancel()
 
 
+def test_commands_follow_the_account_and_region_of_a_shell_that_points_here(server: Server) -> None:
+    """As `eval "$(clary env --account ... --region ...)"` leaves it: what its clients make is what `ps` lists."""
+    there = json.loads(clary(server, "env", "--json", "--account", "333344445555", "--region", "eu-west-3").stdout)
+    model = boto3.client(
+        "sagemaker",
+        region_name="eu-west-3",
+        endpoint_url=server.settings.endpoint,
+        aws_access_key_id=there["AWS_ACCESS_KEY_ID"],
+        aws_secret_access_key=there["AWS_SECRET_ACCESS_KEY"],
+    )
+    image = "683313688378.dkr.ecr.eu-west-3.amazonaws.com/sagemaker-xgboost:1.7-1"
+    role = "arn:aws:iam::333344445555:role/r"
+    model.create_model(ModelName="of-another-place", PrimaryContainer={"Image": image}, ExecutionRoleArn=role)
+    argv = [sys.executable, "-m", "clary.app.cli", "export", "of-another-place", "--json", "--dir", server.settings.dir]
+    done = server.run(argv, **there)
+    assert (done.returncode, json.loads(done.stdout)[0]["request"]["ModelName"]) == (0, "of-another-place"), done.stderr
+    assert server.run(argv).returncode == 4
+    assert server.run(argv, **{**there, "AWS_ENDPOINT_URL": "http://127.0.0.1:1"}).returncode == 4
+    status = [sys.executable, "-m", "clary.app.cli", "status", "--json", "--dir", server.settings.dir]
+    facts = json.loads(server.run(status, **there).stdout)
+    assert (facts["account"], facts["region"]) == ("333344445555", "eu-west-3")
+
+
 def test_what_is_not_there(server: Server) -> None:
     done = clary(server, "logs", "nothing")
     assert (done.returncode, done.stdout) == (4, "")
@@ -133,6 +177,63 @@ def test_a_start_without_hope_ends_soon_and_says_why(tmp_path: Path) -> None:
     first, second = done.stderr.splitlines()
     assert first == "clary: CLARY_PROT sets nothing: did you mean 'port'?"
     assert second.startswith("clary: nginx ended with exit code 1; see ")
+
+
+def test_two_starts_at_once_on_one_folder(tmp_path: Path) -> None:
+    """One has it, with the settings that it was given; the other says who."""
+    folder = str(tmp_path / "state")
+    argv = [sys.executable, "-m", "clary.app.cli", "up", "--detach", "--port", "0", "--dir", folder]
+    starts = [
+        subprocess.Popen([*argv, "--json"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment)
+        for environment in ({**os.environ, "CLARY_REGION": "eu-west-1"}, {**os.environ, "CLARY_REGION": "eu-west-2"})
+    ]
+    said = [start.communicate(timeout=100) for start in starts]
+    try:
+        codes = [start.returncode for start in starts]
+        assert sorted(codes) == [0, 1], said
+        winner, loser = codes.index(0), codes.index(1)
+        assert said[loser][1].startswith(f"clary: {folder} is in use by ")
+        assert said[loser][1].count("\n") == 1
+        assert find(folder).settings.region == f"eu-west-{winner + 1}"
+    finally:
+        up.down(load({"dir": folder}))
+
+
+def test_a_start_that_is_interrupted_leaves_nothing_running(tmp_path: Path) -> None:
+    """Its nginx never answers, so that it cannot become ready before."""
+    silent, folder = tmp_path / "nginx", tmp_path / "state"
+    silent.write_text("#!/bin/sh\nexec sleep 600\n")
+    silent.chmod(0o755)
+    argv = [sys.executable, "-m", "clary.app.cli", "up", "--detach", "--port", "0", "--dir", str(folder)]
+    with subprocess.Popen(
+        argv, stderr=subprocess.PIPE, text=True, env={**os.environ, "CLARY_NGINX": str(silent)}
+    ) as start:
+        until(lambda: (folder / "logs" / "clary" / "nginx.log").exists())
+        start.send_signal(signal.SIGINT)
+        _, said = start.communicate(timeout=90)
+    assert (start.returncode, said) == (130, "")
+    assert folders.holding(folder / "clary.lock") is None
+    assert "ready at" not in (folder / "logs" / "clary" / "up.log").read_text()
+
+
+def test_a_demo_that_is_killed_leaves_nothing(tmp_path: Path) -> None:
+    argv = [sys.executable, "-u", "-m", "clary.app.cli", "demo"]
+    kept = {**os.environ, "TMPDIR": str(tmp_path), "CLARY_ENVIRONMENTS": str(tmp_path / "environments")}
+    with subprocess.Popen(argv, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, env=kept) as demo:
+        assert demo.stdout is not None
+        assert demo.stdout.readline() == "starting Clary\n"
+        assert demo.stdout.readline().startswith("Clary is at http://127.0.0.1:")
+        [folder] = tmp_path.glob("clary-demo-*")
+        assert folders.holding(folder / "clary.lock") is not None
+        demo.kill()
+    until(lambda: not folder.exists())
+
+
+def until(condition: Callable[[], bool], seconds: float = 60) -> None:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
 
 
 @pytest.mark.slow

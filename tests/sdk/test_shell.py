@@ -77,6 +77,7 @@ def test_the_first_cell_of_a_notebook_stays_on_this_machine(server: Server, sdk:
 def test_the_shell_is_the_command_it_runs(server: Server, tmp_path: pathlib.Path) -> None:
     clary = [sys.executable, "-m", "clary.app.cli", "shell", "--dir", server.settings.dir, "--"]
     assert server.run([*clary, "sh", "-c", "exit 7"]).returncode == 7
+    assert server.run([*clary, "env", "--", "sh", "-c", "exit 8"]).returncode == 8  # its own `--` is no JOB's
     done = server.run(
         [*clary, "sh", "-c", 'pwd; echo "$AWS_ENDPOINT_URL"; id -u; ls -d /opt/ml/metadata'], AWS_PROFILE="x"
     )

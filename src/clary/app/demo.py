@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import importlib.resources
 import random
+import secrets
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -33,7 +34,8 @@ class Demo:
         self.runtime, self.logs = clients("sagemaker-runtime"), clients("logs")
         self.region, self.bucket, self.role, self.say = region, bucket, role, say
         self.image = IMAGE.format(region=region)
-        self.name = f"demo-{time.strftime('%Y%m%d-%H%M%S')}"  # nothing of the user's is called so
+        # Nothing of the user's is called so, nor of another demo that began in the same second.
+        self.name = f"demo-{time.strftime('%Y%m%d-%H%M%S')}-{secrets.token_hex(2)}"
         self.seconds: dict[str, float] = {}
         self.undo: list[Callable[[], Any]] = []  # what removes that which was made, in the order of making
 

@@ -11,6 +11,7 @@ import difflib
 import hashlib
 import json
 import os
+import pwd
 import re
 import shlex
 import tomllib
@@ -234,14 +235,18 @@ def environment() -> dict[str, str]:
 
 
 def default_dir(environment: Mapping[str, str]) -> str:
-    base = environment.get("XDG_DATA_HOME") or os.path.join(environment.get("HOME", "/"), ".local", "share")
-    return os.path.join(base, "clary")
+    home = environment.get("HOME") or pwd.getpwuid(os.getuid()).pw_dir  # cron and systemd may not tell
+    return os.path.join(environment.get("XDG_DATA_HOME") or os.path.join(home, ".local", "share"), "clary")
 
 
 def load(flags: Mapping[str, Any] | None = None, environment: Mapping[str, str] | None = None) -> Settings:
     """The effective settings of `flags` over the environment over `clary.toml` over the defaults. SettingError on bad ones."""
     environment = os.environ if environment is None else environment
     given = {k: v for k, v in (flags or {}).items() if v is not None}
+    if given.get("dir") == "":
+        raise SettingError(
+            "--dir takes a folder, not ''"
+        )  # of a variable that is not set: no reason to take another folder
     folder = given.get("dir") or environment.get("CLARY_DIR") or default_dir(environment)
     folder = os.path.abspath(os.path.expanduser(str(folder)))
     values: dict[str, Any] = {}
@@ -275,6 +280,9 @@ def _toml(path: str) -> dict[str, Any]:
         return {}
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise SettingError(f"{path}: not valid TOML: {error}") from error
+    except OSError as error:
+        advice = "--dir names another state folder"
+        raise SettingError(f"{path} cannot be read: {error.strerror}; {advice}") from error
 
 
 def _convert(name: str, value: Any, origin: str) -> Any:

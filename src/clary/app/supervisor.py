@@ -59,6 +59,8 @@ class Supervisor:
             for child in self.children.values():
                 child.start()
             await self._until_ready()
+            if self._stop.is_set():
+                return
             self._report(f"ready at {self.settings.endpoint} after {time.monotonic() - began:.1f} s")
             self._note()
             on_ready()

@@ -19,12 +19,15 @@ import time
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
+from typing import IO
 
 from clary.app import folders
 from clary.app.settings import Settings
 from clary.domain.errors import ClaryError, Unavailable
 
 START_WITHIN = 90.0
+END_WITHIN = 30.0
+_GIVEN = "/dev/stdin"  # where a detached process finds its settings
 # A Popen that is dropped while its process lives warns, which is an error in strict tests.
 _started: list[subprocess.Popen[bytes]] = []
 
@@ -46,15 +49,13 @@ def detached(settings: Settings, held: Path | None = None) -> Settings:
     itself when nobody holds a lock on that any more: however its users end, it does not stay behind."""
     folders.claim(settings)
     folders.prepare_root(settings)
-    given = settings.root / "run" / "up.json"
-    settings.write(given)
     read, write = os.pipe()
     log = settings.root / "logs" / "clary" / "up.log"
-    argv = [sys.executable, "-m", "clary.app.up", "--settings", str(given), "--ready-fd", str(write)]
-    with open(log, "ab") as out:
+    argv = [sys.executable, "-m", "clary.app.up", "--settings", _GIVEN, "--ready-fd", str(write)]
+    with open(log, "ab") as out, _as_file(settings) as given:
         process = subprocess.Popen(
             [*argv, *(["--held", str(held)] if held else [])],
-            stdin=subprocess.DEVNULL,
+            stdin=given,
             stdout=out,
             stderr=out,
             pass_fds=(write,),
@@ -63,16 +64,37 @@ def detached(settings: Settings, held: Path | None = None) -> Settings:
         )
     _started.append(process)
     os.close(write)
-    told = _read_within(read, START_WITHIN)
-    os.close(read)
+    try:
+        told = _read_within(read, START_WITHIN)
+    except BaseException:
+        _give_up(process)  # Ctrl-C: whoever did not wait for it does not want it
+        raise
+    finally:
+        os.close(read)
     if not told:
-        process.poll()
+        _give_up(process)
         raise Unavailable(f"clary did not start; see {log}")
     answer = json.loads(told)
     if "error" in answer:
         process.wait(timeout=START_WITHIN)
         raise Unavailable(answer["error"])
     return Settings.read(Path(answer["settings"]))
+
+
+def _as_file(settings: Settings) -> IO[bytes]:
+    """The settings for one process alone, in memory: two starts at once on one folder must not read each other's."""
+    file = os.fdopen(os.memfd_create("clary-settings"), "r+b")
+    settings.write(Path(f"/proc/self/fd/{file.fileno()}"))
+    return file
+
+
+def _give_up(process: subprocess.Popen[bytes]) -> None:
+    """A start that nobody waits for any longer: it ends in good order, and at once when it can't."""
+    process.terminate()
+    try:
+        process.wait(timeout=END_WITHIN)
+    except subprocess.TimeoutExpired:
+        process.kill()
 
 
 def _read_within(descriptor: int, seconds: float) -> bytes:

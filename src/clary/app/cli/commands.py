@@ -131,9 +131,9 @@ def shell(
 
     from clary.app.cli import shell as shells
 
-    # Click takes a leading `--` away, and leaves one behind JOB.
+    # Click takes a leading `--` away, and leaves every later one.
     said = words or []
-    is_command = "--" in sys.argv and "--" not in said
+    is_command = bool(said) and sys.argv[-len(said) - 1] == "--"
     raise typer.Exit(shells.shell(directory, region, said, is_command=is_command, as_json=json))
 
 

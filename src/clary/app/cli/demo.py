@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import fcntl
 import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 from clary.app import up as running
 from clary.app.cli import runtimes
+from clary.app.cli.history import one_line
 from clary.app.cli.output import Refused, plain, say, say_json
 from clary.app.cli.site import Site, find
 from clary.app.settings import load
@@ -27,7 +30,8 @@ def demo(directory: str | None, *, as_json: bool) -> None:
     say()
     for step, seconds in result["seconds"].items():
         say(f"{seconds:8.2f} s  {step}")
-    say(f"accuracy {result['accuracy']:.3f}; nothing is left running")
+    left = "nothing is left running" if directory is None else "nothing of it is left"
+    say(f"accuracy {result['accuracy']:.3f}; {left}")
 
 
 @contextmanager
@@ -38,13 +42,15 @@ def _clary(directory: str | None, quiet: bool) -> Iterator[Site]:
         site.require()
         yield site
         return
-    with tempfile.TemporaryDirectory(prefix="clary-demo-") as folder:
+    with tempfile.TemporaryDirectory(prefix="clary-demo-") as folder, open(Path(folder) / ".held", "wb") as held:
         # Built runtimes are kept where a `clary up` without --dir keeps them: the second demo is quick.
-        settings = load({"dir": folder, "port": 0, "environments": str(load().environments_folder)})
+        runtimes_folder = str(load().environments_folder)
+        settings = load({"dir": folder, "port": 0, "environments": runtimes_folder, "ephemeral": True})
         if not quiet:
             say("starting Clary")
+        fcntl.flock(held, fcntl.LOCK_SH)  # however this process ends, its Clary ends with it, and forgets everything
         try:
-            running.detached(settings)
+            running.detached(settings, Path(held.name))
             yield find(folder)
         finally:
             running.down(settings)
@@ -75,8 +81,14 @@ def _run(site: Site, *, quiet: bool) -> dict[str, Any]:
     try:
         result = dict(shown.run())
     except (BotoCoreError, ClientError) as error:
-        raise Refused(f"the demo failed: {error}") from error
+        raise Refused(f"the demo failed: {_why(error)}") from error
     return {**result, "seconds": {**seconds, **result["seconds"]}}
+
+
+def _why(error: Exception) -> str:
+    """A waiter knows only that it waited in vain; the last answer that it got has the reason."""
+    seen = getattr(error, "last_response", {})
+    return one_line(str(seen.get("FailureReason") or error), 1024)
 
 
 def _prepared(site: Site, image: str, say_step: Callable[[str], None], *, quiet: bool) -> dict[str, float]:

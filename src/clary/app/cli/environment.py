@@ -19,8 +19,11 @@ from clary.app.settings import REGION, Settings, environment
 from clary.domain.roles import default_role_arn
 from clary.ports import Credential
 
-# Variables of other accounts and endpoints that would win over ours.
-_CLASHING = re.compile(r"AWS_(SESSION_TOKEN|SECURITY_TOKEN|PROFILE|DEFAULT_PROFILE|ENDPOINT_URL_\w+)")
+# Variables of other accounts and endpoints that would win over ours, and switches that botocore refuses an endpoint URL for.
+_CLASHING = re.compile(
+    r"AWS_(SESSION_TOKEN|SECURITY_TOKEN|CREDENTIAL_EXPIRATION|PROFILE|DEFAULT_PROFILE|ENDPOINT_URL_\w+"
+    r"|IGNORE_CONFIGURED_ENDPOINT_URLS|USE_FIPS_ENDPOINT|USE_DUALSTACK_ENDPOINT)"
+)
 ALWAYS_UNSET = ("AWS_SESSION_TOKEN", "AWS_PROFILE")
 _PROFILE = re.compile(r"[\w.@-]{1,64}")
 
@@ -75,7 +78,7 @@ def unset(given: Mapping[str, str]) -> list[str]:
 def _variables(
     settings: Settings, credential: Credential, region: str, config: str, given: Mapping[str, str]
 ) -> dict[str, str]:
-    direct = no_proxy(settings, given.get("NO_PROXY") or given.get("no_proxy") or "")
+    direct = no_proxy(settings, ",".join(given.get(name, "") for name in ("NO_PROXY", "no_proxy")))
     values = {
         "AWS_ENDPOINT_URL": settings.endpoint,
         "AWS_ACCESS_KEY_ID": credential.access_key_id,

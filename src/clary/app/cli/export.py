@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from clary.app.cli import recreate
 from clary.app.cli.output import USAGE, Refused, say, say_json
 from clary.app.cli.recreate import Step, snake
-from clary.app.cli.site import find
+from clary.app.cli.site import here
 from clary.app.cli.terraform import terraform
 
 FORMS = ("boto3", "cli", "terraform")
@@ -20,7 +20,7 @@ _HEAD = "# Made by `clary export {resource}`. The data that it names in S3 is no
 def export(directory: str | None, resource: str, form: str, role: str, *, as_json: bool) -> None:
     if form not in FORMS:
         raise Refused(f"--as is one of {', '.join(FORMS)}, not {form!r}", USAGE)
-    site = find(directory)
+    site = here(directory)
     client = site.client()
     try:
         steps = [recreate.with_role(step, role) for step in recreate.steps(client, resource)]

@@ -9,7 +9,7 @@ from typing import Any
 
 from clary.app.cli.client import Client
 from clary.app.cli.output import NOT_FOUND, Refused, say, say_json, table
-from clary.app.cli.site import find
+from clary.app.cli.site import here
 from clary.domain.names import history_group
 
 STREAM = "history"
@@ -17,7 +17,7 @@ ENDS = frozenset({"in service", "rolled back", "rollback failed", "failed", "out
 
 
 def history(directory: str | None, endpoint: str, *, as_json: bool) -> None:
-    site = find(directory)
+    site = here(directory)
     steps = steps_of(site.client(), endpoint)
     if not steps:
         listed = site.typed("ps")

@@ -5,14 +5,27 @@ from __future__ import annotations
 import json
 import os
 import time
+from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from clary.app.cli.capacity import asked
-from clary.app.cli.client import SOON, Client
-from clary.app.cli.output import NOT_RUNNING, Refused, age, counted, plain, say, say_json, size, table, words
-from clary.app.cli.site import Site, find
+from clary.app.cli.client import SOON, ApiFailure, Client
+from clary.app.cli.output import (
+    NOT_FOUND,
+    NOT_RUNNING,
+    Refused,
+    age,
+    counted,
+    plain,
+    say,
+    say_json,
+    size,
+    table,
+    words,
+)
+from clary.app.cli.site import Site, find, here
 from clary.app.settings import NAMES, describe, load
 from clary.backends.shim.proc import started_ticks
 from clary.domain.capacity_view import summary
@@ -22,7 +35,7 @@ ACTIVE = ("InProgress", "Stopping")
 
 
 def status(directory: str | None, *, as_json: bool) -> None:
-    site = find(directory)
+    site = here(directory)
     if not site.running:
         if as_json:
             say_json({"running": False, "dir": site.settings.dir})
@@ -41,7 +54,9 @@ def status(directory: str | None, *, as_json: bool) -> None:
     if "error" in facts:
         raise Refused(facts["error"])
     endpoints = ", ".join(f"{count} {state}" for state, count in sorted(facts["endpoints"].items())) or "none"
-    say(f"endpoints: {endpoints}; jobs in progress: {facts['jobs']}")
+    say(
+        f"account {site.settings.account}, {site.settings.region}: endpoints: {endpoints}; jobs in progress: {facts['jobs']}"
+    )
     say(f"machine: {summary(facts['capacity'])}")
     for row in facts["capacity"]["waiting"]:
         say(f"{row['kind']} {row['name']} waits for room (`{site.typed('capacity')}` tells why)")
@@ -55,6 +70,8 @@ def _facts(site: Site) -> dict[str, Any]:
     facts: dict[str, Any] = {
         "running": True,
         **site.facts,
+        "account": site.settings.account,
+        "region": site.settings.region,
         "started": time.time() - _seconds_up(int(str(site.facts["pid"]))),
         "free": space.f_bavail * space.f_frsize,
         "processes": processes_of(site),
@@ -86,13 +103,10 @@ def processes_of(site: Site) -> dict[str, dict[str, Any]]:
 
 
 def ps(directory: str | None, *, everything: bool, as_json: bool) -> None:
-    site = find(directory)
+    site = here(directory)
     client = site.client(SOON)
     processes = processes_of(site)
-    endpoints = [
-        client.call("sagemaker", "DescribeEndpoint", {"EndpointName": found["EndpointName"]})
-        for found in client.pages("sagemaker", "ListEndpoints", "Endpoints", {"MaxResults": 100})
-    ]
+    endpoints = list(described(client))
     jobs = _jobs(client, everything)
     if as_json:
         say_json({"processes": processes, "endpoints": endpoints, "jobs": jobs})
@@ -111,6 +125,16 @@ def ps(directory: str | None, *, everything: bool, as_json: bool) -> None:
         say(table(("training job", "status", "age"), rows))
     if not endpoints and not jobs:
         say("\nno endpoints; no jobs" + ("" if everything else " in progress (--all lists ended ones)"))
+
+
+def described(client: Client) -> Iterator[dict[str, Any]]:
+    """Every endpoint; one that was deleted since it was listed is none any more."""
+    for found in client.pages("sagemaker", "ListEndpoints", "Endpoints", {"MaxResults": 100}):
+        try:
+            yield client.call("sagemaker", "DescribeEndpoint", {"EndpointName": found["EndpointName"]})
+        except ApiFailure as error:
+            if error.code != NOT_FOUND:
+                raise
 
 
 def _process(row: dict[str, Any]) -> tuple[object, ...]:

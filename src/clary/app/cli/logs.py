@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import heapq
 import re
 import sys
 import time
@@ -12,7 +13,7 @@ from typing import Any
 
 from clary.app.cli.client import ApiFailure, Client
 from clary.app.cli.output import NOT_FOUND, USAGE, Refused, clock, plain, say, say_json, words
-from clary.app.cli.site import find
+from clary.app.cli.site import here
 
 JOBS = "/aws/sagemaker/TrainingJobs"
 ENDPOINTS = "/aws/sagemaker/Endpoints/"
@@ -27,7 +28,7 @@ _COLOURS = ("36", "33", "32", "35", "34", "31")
 
 def logs(directory: str | None, resource: str, *, follow: bool, since: str, pattern: str, as_json: bool) -> None:
     start = begin_of(since, time.time())
-    site = find(directory)
+    site = here(directory)
     client = site.client()
     found = places(client, resource, site.typed("ps --all"))
     show = _shower(as_json)
@@ -35,7 +36,9 @@ def logs(directory: str | None, resource: str, *, follow: bool, since: str, patt
     seen = Seen()
     ended = not follow
     while True:
-        for event in sorted(_look(client, asked), key=lambda event: event["timestamp"]):
+        # Each place's events come in the order of time, page by page: a long log is neither kept nor waited for.
+        looks = [_look(client, question) for question in asked]
+        for event in heapq.merge(*looks, key=lambda event: event["timestamp"]):
             if seen.first(event["eventId"]):
                 show(event)
         if ended:
@@ -95,14 +98,13 @@ def _question(place: Place, start: int, pattern: str) -> dict[str, Any]:
     return {**asked, "filterPattern": pattern} if pattern else asked
 
 
-def _look(client: Client, asked: list[dict[str, Any]]) -> Iterator[dict[str, Any]]:
+def _look(client: Client, question: dict[str, Any]) -> Iterator[dict[str, Any]]:
     """What is there by now, and maybe was shown; the next look begins a little before the end of this one."""
-    for question in asked:
-        start = question["startTime"]
-        for event in _events(client, {**question}):
-            start = max(start, event["timestamp"] - LATE_MS)
-            yield event
-        question["startTime"] = start
+    start = question["startTime"]
+    for event in _events(client, {**question}):
+        start = max(start, event["timestamp"] - LATE_MS)
+        yield event
+    question["startTime"] = start
 
 
 class Seen:

@@ -11,7 +11,7 @@ from clary.app.cli import recreate
 from clary.app.cli.client import Client
 from clary.app.cli.history import one_line
 from clary.app.cli.output import FAILED, USAGE, Refused, say, say_json
-from clary.app.cli.site import find
+from clary.app.cli.site import here
 
 LONGEST = 63  # characters of a job's name
 ENDED = ("Completed", "Failed", "Stopped")
@@ -22,7 +22,7 @@ Request = dict[str, Any]
 def rerun(
     directory: str | None, job: str, changes: Sequence[str], name: str | None, *, wait: bool, as_json: bool
 ) -> None:
-    site = find(directory)
+    site = here(directory)
     client = site.client()
     try:
         kind, called, seen = recreate.find(

@@ -17,7 +17,7 @@ from collections.abc import Sequence
 from clary.app.cli import jobshell
 from clary.app.cli.environment import unset, variables
 from clary.app.cli.output import NOT_FOUND, Refused, say_json, warn
-from clary.app.cli.site import find
+from clary.app.cli.site import here
 from clary.app.settings import environment
 from clary.backends.host import find as find_host
 from clary.domain.roles import default_role_arn
@@ -28,7 +28,7 @@ METADATA = "/opt/ml/metadata/resource-metadata.json"
 
 def shell(directory: str | None, region: str | None, words: Sequence[str], *, is_command: bool, as_json: bool) -> int:
     """`words`: a command, or (unless `is_command`) a job and then perhaps `--` and a command. The exit code, if it comes back."""
-    site = find(directory)
+    site = here(directory)
     site.require()
     if words and not is_command:
         name, _, host = words[0].rpartition(":")[2].removeprefix("training-job/").partition("/")

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
 from clary.app import folders
 from clary.app.cli.client import TIMEOUT, Client
 from clary.app.cli.output import NOT_FOUND, NOT_RUNNING, USAGE, Refused
-from clary.app.settings import Settings, load
+from clary.app.settings import REGION, Settings, environment, load
 from clary.ports import Credential
 from clary.stores.keys import FileKeys
 
@@ -65,3 +66,21 @@ def find(directory: str | None = None, **flags: Any) -> Site:
     if facts is not None and effective.exists():
         settings = Settings.read(effective)
     return Site(settings, facts)
+
+
+def here(directory: str | None = None) -> Site:
+    """`find`, for the account and region of this shell where its AWS clients reach that very Clary (`eval "$(clary env)"`): a command
+    speaks of what they make."""
+    return of_shell(find(directory), environment())
+
+
+def of_shell(site: Site, given: Mapping[str, str]) -> Site:
+    """The site for the account and region that this environment gives to clients of it."""
+    if not site.running or given.get("AWS_ENDPOINT_URL", "").rstrip("/") != site.settings.endpoint:
+        return site
+    keys = FileKeys(site.settings.root / "keys")
+    key = keys.find(given.get("AWS_ACCESS_KEY_ID", ""), given.get("AWS_SESSION_TOKEN", ""))
+    if key is not None and key.account != site.settings.account:
+        site = site.of(key.account)
+    region = given.get("AWS_DEFAULT_REGION") or given.get("AWS_REGION") or ""  # boto3 reads the first
+    return replace(site, settings=replace(site.settings, region=region)) if REGION.fullmatch(region) else site

@@ -4,6 +4,7 @@ public API has no such figures by the second."""
 from __future__ import annotations
 
 import asyncio
+import sys
 import time
 from dataclasses import dataclass, field
 from typing import Any
@@ -13,7 +14,7 @@ from clary.app.cli.capacity import asked
 from clary.app.cli.client import SOON, Client
 from clary.app.cli.logs import COMPONENTS, ENDPOINTS, JOBS
 from clary.app.cli.output import NOT_RUNNING, Refused, say, say_json, size, table
-from clary.app.cli.site import Site, find
+from clary.app.cli.site import Site, here
 from clary.app.workloads import backend
 from clary.domain.capacity_view import summary
 from clary.domain.routes import VariantView
@@ -38,7 +39,7 @@ class Look:
 
 
 def top(directory: str | None, interval: float, *, once: bool, as_json: bool) -> None:
-    site = find(directory)
+    site = here(directory)
     site.require()
     try:
         asyncio.run(_watch(site, interval, once, as_json))
@@ -64,13 +65,18 @@ async def _watch(site: Site, interval: float, once: bool, as_json: bool) -> None
             if as_json:
                 say_json(figures)
             else:
-                say(("" if once else "\x1b[H\x1b[2J") + _words(figures))
+                say(_words(figures) if once else _again(_words(figures)))
             if once:
                 return
             before = now
             await asyncio.sleep(interval)
     finally:
         await fronts.close()
+
+
+def _again(text: str) -> str:
+    """On a terminal in place of what it showed; in a pipe or a file after it."""
+    return f"\x1b[H\x1b[2J{text}" if sys.stdout.isatty() else f"{text}\n"
 
 
 async def _look(site: Site, fronts: FrontClient) -> Look:

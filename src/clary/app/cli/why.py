@@ -12,7 +12,7 @@ from clary.app.cli.history import when
 from clary.app.cli.logs import begin_of
 from clary.app.cli.output import NOT_FOUND, Refused, plain, say, say_json
 from clary.app.cli.scaling import events_of
-from clary.app.cli.site import find
+from clary.app.cli.site import here
 from clary.domain.scaling import decisions
 from clary.domain.scaling.decisions import HOLD, RANGE, TOURNAMENT, Event
 
@@ -21,7 +21,7 @@ _INDENT = " " * 21
 
 def why(directory: str | None, endpoint: str, variant: str, since: str, *, as_json: bool) -> None:
     start = begin_of(since, time.time()) / 1000
-    site = find(directory)
+    site = here(directory)
     client = site.client()
     name = endpoint.rpartition("/")[2]
     streams = streams_of(client, name)
