@@ -138,7 +138,12 @@ def extra(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--traces", type=Path, help="a folder of NAME.csv.gz or NAME.csv (t_seconds,requests); left out: made ones"
     )
-    parser.add_argument("--out", type=Path, default=Path("build/league"), help="where league.csv and pictures go")
+    parser.add_argument(
+        "--out",
+        type=Path,
+        default=Path("build/league"),
+        help="where league.csv, league.md and pictures go (build/league)",
+    )
 
 
 def main() -> int:

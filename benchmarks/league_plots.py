@@ -8,8 +8,17 @@ from pathlib import Path
 
 from benchmarks import league_steps
 from benchmarks.league_runs import CLARY, Row, best
+from clary.app.plots import FONT
 
 WIDTH, LEFT, BAR = 720, 190, 16
+
+
+def _head(title: str, height: int) -> str:
+    return (
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {height}" width="{WIDTH}" height="{height}" '
+        f'font-family="{FONT}" font-size="11"><rect width="{WIDTH}" height="{height}" fill="#fff"/>'
+        f'<text x="8" y="18" font-size="13">{escape(title)}</text>'
+    )
 
 
 def bars(title: str, pairs: Sequence[tuple[str, float]]) -> str:
@@ -17,10 +26,7 @@ def bars(title: str, pairs: Sequence[tuple[str, float]]) -> str:
     ordered = sorted(pairs, key=lambda pair: pair[1])
     top = max(min(value, 4.0) for _, value in ordered)
     height = 34 + BAR * len(ordered)
-    parts = [
-        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {height}" font-family="sans-serif" font-size="11">',
-        f'<rect width="{WIDTH}" height="{height}" fill="#fff"/><text x="8" y="18" font-size="13">{escape(title)}</text>',
-    ]
+    parts = [_head(title, height)]
     for place, (name, value) in enumerate(ordered):
         y, length = 28 + BAR * place, (WIDTH - LEFT - 70) * min(value, 4.0) / top
         colour = "#1f6feb" if name == CLARY else "#b8c0cc"
@@ -42,8 +48,7 @@ def lines(title: str, load: Sequence[float], curves: Sequence[tuple[str, Sequenc
         return " ".join(f"{40 + i * scale:.0f},{base - 180 * value / top:.0f}" for i, value in enumerate(values))
 
     parts = [
-        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {height}" font-family="sans-serif" font-size="11">',
-        f'<rect width="{WIDTH}" height="{height}" fill="#fff"/><text x="8" y="18" font-size="13">{title}</text>',
+        _head(title, height),
         f'<polygon points="40,{base} {points(load)} {WIDTH - 20},{base}" fill="#e5e7eb"/>',
     ]
     for place, (name, curve) in enumerate(curves):
@@ -91,5 +96,5 @@ def write(rows: Sequence[Row], shipped: Sequence[Row], folder: Path) -> None:
     for trace in {row.trace for row in rows}:
         pairs = [(policy, row.J) for (of, policy), row in chosen.items() if of == trace]
         (folder / f"trace-{trace}.svg").write_text(
-            bars(f"{trace}: cost over C* + 200 x share late (less is better)", pairs)
+            bars(f"{trace}: cost over C* + 200 x share late (less is better; bars end at 4)", pairs)
         )

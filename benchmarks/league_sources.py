@@ -30,8 +30,11 @@ def find(folder: Path) -> list[Path]:
     for path in paths:
         try:
             trace = load(path)
-        except (ValueError, OSError) as error:
+        except ValueError as error:
             wrong.append(str(error))
+            continue
+        except OSError as error:
+            wrong.append(f"{path.name}: {error.strerror}")
             continue
         if trace.name in names:
             wrong.append(f"{path.name} and {names[trace.name].name} are one name: take one away")

@@ -83,10 +83,12 @@ def test_all_that_is_wrong_with_a_folder_is_told_at_once(tmp_path: Path) -> None
     short(tmp_path, [1] * 90)
     (tmp_path / "short.csv").write_text("t_seconds,requests\n" + "".join(f"{60 * i},40\n" for i in range(9)))
     (tmp_path / "other.csv").write_text("a,b\n")
+    (tmp_path / "folder.csv").mkdir()
     (tmp_path / "twin.csv").write_text("t_seconds,requests\n" + "".join(f"{60 * i},40\n" for i in range(9)))
     (tmp_path / "twin.csv.gz").write_bytes((tmp_path / "twin.csv").read_bytes())
     with pytest.raises(
-        ValueError, match=r"other\.csv: the first line(.|\n)*short\.csv\.gz: nothing to judge(.|\n)*are one name"
+        ValueError,
+        match=r"folder\.csv: Is a directory\nother\.csv: the first line(.|\n)*short\.csv\.gz: nothing to judge(.|\n)*are one name",
     ):
         find(tmp_path)
 
