@@ -254,6 +254,19 @@ STEPS = {
             "either PredefinedMetricSpecification",
         ),
         (
+            {
+                "PolicyType": "TargetTrackingScaling",
+                "TargetTrackingScalingPolicyConfiguration": {
+                    "TargetValue": 100.0,
+                    "PredefinedMetricSpecification": {"PredefinedMetricType": "ClaryLatencyObjective"},
+                    "ScaleInCooldown": -1,
+                },
+            },
+            "ValidationException",
+            "ScaleInCooldown must be 0 at least",
+        ),
+        ({"StepScalingPolicyConfiguration": {**STEPS, "Cooldown": -1}}, "ValidationException", "Cooldown must be 0"),
+        (
             {"ResourceId": "endpoint/o/variant/v", "StepScalingPolicyConfiguration": STEPS},
             "ObjectNotFoundException",
             "No scalable",

@@ -203,7 +203,10 @@ def test_which_variants() -> None:
     with pytest.raises(Refused, match="no variant 'c': there is a, b") as refused:
         scaling.variants_of(two, "e", "c")
     assert refused.value.code == NOT_FOUND
-    gone: Any = Api(DescribeEndpoint=GONE)
+    streams = [{"logStreamName": "b"}, {"logStreamName": "a"}]
+    told: Any = Api(DescribeEndpoint=GONE, DescribeLogStreams={"logStreams": streams})
+    assert scaling.variants_of(told, "e", "") == ["a", "b"]
+    gone: Any = Api(DescribeEndpoint=GONE, DescribeLogStreams={"logStreams": []})
     assert scaling.variants_of(gone, "e", "a") == ["a"]
     with pytest.raises(Refused, match="Could not find"):
         scaling.variants_of(gone, "e", "")

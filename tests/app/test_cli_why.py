@@ -42,6 +42,18 @@ def test_what_stays_so_is_told_once() -> None:
     assert sum("Keep 3 replicas" in line for line in lines) == 1
 
 
+def test_what_is_refused_each_minute_is_told_once() -> None:
+    refused = replace(OUT, applied=False, refused="no room")
+    lines = story([replace(refused, at=AT + 60 * n) for n in range(60)])
+    assert lines[-2:] == [
+        f"{INDENT}not done (1 to 3 replicas): no room",
+        f"{INDENT}so until {when(AT + 59 * 60)}, decided again 59 times",
+    ]
+    assert len(lines) == 5
+    again = [replace(OUT, at=AT + n) for n in range(2)]
+    assert sum("Add 2" in line for line in story(again)) == 2, "what was done twice is told twice"
+
+
 def test_what_is_held_or_refused_says_so() -> None:
     held = replace(KEPT, level=HOLD, won="stale", why="Keep 3 replicas: the newest sample is 9 s old.")
     assert story([held])[-1] == f"{INDENT}held"

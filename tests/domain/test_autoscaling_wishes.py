@@ -22,6 +22,7 @@ class House(Plain):
 
     wish: dict[str, Any] | None = None
     room: Room | None = None
+    keeps = ""
     count = 0
 
     def wants(self, to: int) -> None:
@@ -30,7 +31,7 @@ class House(Plain):
 
     def turn(self) -> Decision[Any]:
         def seeing(record: Any, seen: Seen, now: float) -> Decision[Any]:
-            return decide(record, replace(seen, wish=self.wish, room=self.room), now)
+            return decide(record, replace(seen, wish=self.wish, room=self.room, keeps=self.keeps), now)
 
         return self.turned(seeing)
 
@@ -94,6 +95,32 @@ def test_the_largest_capacity_that_a_policy_wants_wins() -> None:
     assert calm.settle() == 5  # nothing is scaled in while a policy wants more
 
 
+def test_no_step_policy_takes_away_what_the_objective_needs() -> None:
+    house = House(current=3)
+    house.alarm(house.stepping("in", below=True), 10, above=False)
+    house.keeps = "p99"
+    assert house.settle() == 3
+    assert house.last["NotScaledReasons"] == [{"Code": "AutoScalingAnticipatedFlapping", "CurrentCapacity": 3}]
+    assert house.last["Details"] == "latency objective of policy p99 needs all 3"
+    house.wants(2)  # it needs less, and so both agree
+    assert house.settle() == 2
+    free = House(current=3)
+    free.alarm(free.stepping("in", below=True), 10, above=False)
+    assert free.settle() == 2  # a policy with DisableScaleIn leaves the way down to others
+
+
+def test_the_objective_does_not_undo_a_scale_out_that_cools_down() -> None:
+    house = House(current=2)
+    house.alarm(house.stepping("out"), 90)
+    assert house.settle() == 3
+    house.now += 60
+    house.wants(2)
+    assert house.settle() == 3, "the alarm is still there: it would be scaled out again after the cooldown"
+    house.heard.clear()
+    house.wants(2)
+    assert house.settle() == 2
+
+
 def test_suspended_directions_and_the_range_hold() -> None:
     house = House(current=2, low=1, high=4)
     suspended(house, "Out")
@@ -130,8 +157,17 @@ def test_what_nothing_would_wake_keeps_one() -> None:
     house = House(low=0, current=0)
     house.capacity = replace(house.capacity, floor=1)
     assert house.settle() == 1
+    assert house.last["Cause"] == "nothing would wake it from 0"
     house.alarm(house.tracking(), 1, above=False)
     assert house.settle() == 1
+
+
+def test_a_range_of_nothing_does_not_turn_what_nothing_would_wake() -> None:
+    house = House(low=0, high=0, current=0)
+    house.capacity = replace(house.capacity, floor=1)
+    assert house.settle() == 1
+    assert house.settle() == 1
+    assert len(house.notes) == 1
 
 
 def test_a_wish_without_room_says_so_once_and_is_told_to_its_policy() -> None:

@@ -347,7 +347,44 @@ def test_without_an_objective_the_front_parks_nothing_and_the_record_goes(gone: 
     seen = Seen(house.endpoint, None if gone == "asked" else BOTH, house.live)
     step = objective_turn.decide(house.record, seen if gone == "asked" else replace(seen, endpoint=None), NOW)
     assert step.decision.remove
-    assert step.decision.commands == ((Staff(None, 0),) if gone == "asked" else ())
+    told = [command.event for command in step.decision.commands if isinstance(command, Tell)]
+    assert step.decision.commands[:1] == ((Staff(None, 0),) if gone == "asked" else ())
+    assert [event.why for event in told] == (
+        ["The latency objective is gone: what there is stays until others change it."] if gone == "asked" else []
+    )
+    assert all((event.policy, event.level, event.after.count) == ("p", "hold", 1) for event in told)
+
+
+def test_a_variant_that_can_have_no_objective_any_more_says_why() -> None:
+    house = House()
+    house.turn()
+    house.change(container=Container("m", ""))
+    step = objective_turn.decide(house.record, Seen(house.endpoint, None, house.live), NOW)
+    [event] = [command.event for command in step.decision.commands if isinstance(command, Tell)]
+    assert event.why.startswith(
+        "The latency objective has no effect any more, since the variant hosts inference components"
+    )
+
+
+def test_what_no_size_can_keep_is_said() -> None:
+    house = House(replace(BOTH, objective=0.05))
+    house.second(5)
+    why = "No size keeps the p99 within 50 ms: one request in twenty takes 100 ms or more with a worker to itself."
+    assert why in house.events[-1].why
+    assert house.events[-1].saw["objective_ms"] == 50.0
+    assert house.variant.count <= 2, "it is no ground for more than the load needs"
+    fine = House()
+    fine.second(5)
+    assert "No size" not in fine.events[-1].why
+
+
+def test_the_policy_that_needs_what_there_is_is_kept_for_its_targets() -> None:
+    house = House()
+    house.second(5)
+    assert house.record.document["keeps"] == {INSTANCES: "p", MILLICPU: "p"}
+    house.asked = replace(BOTH, count=Range(1, 4, True, shrinks=False), millicpu=Range(500, 2000))
+    house.second(5)
+    assert house.record.document["keeps"] == {}
 
 
 def test_the_memory_survives_in_the_record() -> None:
@@ -442,7 +479,10 @@ def test_a_variant_at_zero_without_its_objective_gets_a_replica() -> None:
     house = House(ZERO, count=0)
     seen = Seen(house.endpoint, None, house.live)
     step = objective_turn.decide(house.record, seen, NOW)
-    assert step.decision.commands == (Ask(INSTANCES, 1, 0),)
+    ask, tell = step.decision.commands
+    assert ask == Ask(INSTANCES, 1, 0)
+    assert isinstance(tell, Tell)
+    assert tell.event.why == "The latency objective is gone: a replica starts, since no request would wake one."
 
 
 # -- who asks ---------------------------------------------------------------------------------------------------------------------

@@ -104,8 +104,8 @@ def test_what_is_not_there(server: Server, endpoint: str) -> None:
 
 def test_what_a_deleted_endpoint_told_stays(server: Server, user: User, endpoint: str) -> None:
     drop(user, endpoint)
-    until(lambda: clary(server, "scaling", endpoint).returncode == 4)
-    told = clary(server, "scaling", endpoint, "--variant", "v1", "--json")
+    user.sm.get_waiter("endpoint_deleted").wait(EndpointName=endpoint, WaiterConfig={"Delay": 1, "MaxAttempts": 60})
+    told = clary(server, "scaling", endpoint, "--json")
     assert 1 < max(value for _, value in json.loads(told.stdout)[0]["series"]["replicas"]["points"]) <= 2
 
 

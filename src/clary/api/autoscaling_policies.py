@@ -84,6 +84,7 @@ def _check(request: dict[str, Any], dimension: str, others: list[Record]) -> Non
         raise LimitExceeded(f"A scalable target can have at most {_MOST} scaling policies.")
     if request["PolicyType"] == STEP:
         check_steps(request[_CONFIGS[STEP]])
+        autoscaling_alarms.check_cooldowns(request[_CONFIGS[STEP]])
         return
     config = request[_CONFIGS[TRACKING]]
     autoscaling_alarms.check(config, dimension)

@@ -78,8 +78,8 @@ class Seen:
     """`capacity` None: the resource is gone. `heard`: alarms by name, those that still are in the state that drives their policy.
     `silent`: alarms whose metric has no datapoints any more. `steps`: after how many seconds each may act again. `policies` by ARN,
     `actions` by name, as recorded. `room`: up to where the machine has room; None: it sets no bound.
-    `wish`: what the variant's latency objective wants (`latency_objectives.py`), if it has one. `missing`: alarms that a policy made and
-    somebody deleted, with its ARN."""
+    `wish`: what the variant's latency objective wants to change (`latency_objectives.py`), if it does; `keeps`: its policy, where it lets
+    nobody take away what it needs. `missing`: alarms that a policy made and somebody deleted, with its ARN."""
 
     capacity: Capacity | None
     heard: Mapping[str, Heard] = field(default_factory=dict)
@@ -91,6 +91,7 @@ class Seen:
     room: Room | None = None
     wish: Mapping[str, Any] | None = None
     missing: Mapping[str, str] = field(default_factory=dict)
+    keeps: str = ""
 
 
 @dataclass(slots=True)

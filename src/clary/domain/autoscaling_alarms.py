@@ -61,6 +61,7 @@ def check(config: Mapping[str, Any], dimension: str) -> None:
         )
     if config["TargetValue"] <= 0:
         raise Invalid(f"TargetValue must be above 0; it is {config['TargetValue']:g}.")
+    check_cooldowns(config)
     if predefined and predefined["PredefinedMetricType"] == latency_objectives.METRIC:
         latency_objectives.check_policy(config, dimension)
         return
@@ -82,6 +83,13 @@ def check(config: Mapping[str, Any], dimension: str) -> None:
     missing = [name for name in ("MetricName", "Namespace", "Statistic") if not custom.get(name)]
     if missing:
         raise Invalid(f"CustomizedMetricSpecification must have {', '.join(missing)}, or Metrics.")
+
+
+def check_cooldowns(config: Mapping[str, Any]) -> None:
+    """Invalid for a time that is none."""
+    for member in ("ScaleOutCooldown", "ScaleInCooldown", "Cooldown"):
+        if (config.get(member) or 0) < 0:
+            raise Invalid(f"{member} must be 0 at least, in seconds; it is {config[member]}.")
 
 
 def _check_math(custom: Mapping[str, Any]) -> None:

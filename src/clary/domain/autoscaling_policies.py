@@ -17,6 +17,7 @@ from clary.domain.alarms import Point
 from clary.domain.errors import Invalid
 
 OUT, IN = "out", "in"
+COOLING = "cooling down after the last scale-out"
 LARGEST = float(2**31 - 1)  # of a capacity, in AWS's model
 
 
@@ -110,7 +111,7 @@ def step_again(heard: Heard, config: Mapping[str, Any], current: int, last: Chan
         return wanted
     again = step(heard, config, last.before)
     larger = again.capacity is not None and again.capacity > current
-    return again if larger else Wanted(None, "cooling down after the last scale-out")
+    return again if larger else Wanted(None, COOLING)
 
 
 def _beyond(beyond: float, threshold: float) -> str:

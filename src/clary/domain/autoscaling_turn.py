@@ -27,7 +27,7 @@ from clary.domain.autoscaling_activity import (
     start,
 )
 from clary.domain.autoscaling_alarms import LOW_SHARE, cooldown, lost
-from clary.domain.autoscaling_policies import Change, Wanted, step_again, tracking
+from clary.domain.autoscaling_policies import COOLING, Change, Wanted, step_again, tracking
 from clary.domain.decisions import Decision
 from clary.domain.resources import Record
 
@@ -101,18 +101,21 @@ def _miss(turn: Turn) -> None:
 
 def _pull(turn: Turn) -> bool:
     """Whether the capacity is outside of its range, so that nothing else counts."""
-    low, high, now = max(turn.document["min"], turn.capacity.floor), turn.document["max"], turn.capacity.desired
+    low, now = max(turn.document["min"], turn.capacity.floor), turn.capacity.desired
+    high = max(turn.document["max"], low)
     if low <= now <= high:
         return False
     if not turn.capacity.settled:
         turn.again.append(SOON)
         return True
-    to, cause = (
-        (low, f"minimum capacity was set to {low}") if now < low else (high, f"maximum capacity was set to {high}")
-    )
+    to, cause = (low, _least(turn, low)) if now < low else (high, f"maximum capacity was set to {high}")
     turn.commands.append(autoscaling_records.ranged(turn, turn.document["cause"] or cause, to))
     start(turn, to, turn.document["cause"] or cause, f"capacity {now} is outside of {low} to {high}")
     return True
+
+
+def _least(turn: Turn, low: int) -> str:
+    return f"minimum capacity was set to {low}" if turn.document["min"] == low else "nothing would wake it from 0"
 
 
 def _run_actions(turn: Turn) -> None:
@@ -200,15 +203,24 @@ def _weigh(turn: Turn) -> None:
     if turn.seen.wish and turn.seen.wish["from"] == current and turn.seen.wish["at"] != turn.document.get("wished"):
         wish = _wish(turn.seen.wish)
         opinions, ready = [*opinions, wish], [*ready, wish]
+    elif turn.seen.keeps and not turn.seen.wish:
+        opinions.append(_keeps(turn.seen.keeps, current))
     turn.candidates = [
         autoscaling_records.term(o.name, o.wanted, turn.seen.heard.get(o.alarm), current) for o in opinions
     ]
     outs = [o for o in ready if o.wanted.capacity is not None and o.wanted.capacity > current]
     ins = [o for o in ready if o.wanted.capacity is not None and o.wanted.capacity < current]
+    if any(o.wanted.why == COOLING for o in opinions):  # else both would turn it each few seconds
+        ins = [o for o in ins if o.alarm]
     if outs:
         _scale_out(turn, max(outs, key=lambda o: o.wanted.capacity or 0))
-    elif ins and not any(_holds_up(turn, opinion) for opinion in opinions):
-        _scale_in(turn, ins)
+    elif ins:
+        held = [opinion for opinion in opinions if _holds_up(turn, opinion)]
+        if not held:
+            _scale_in(turn, ins)
+        elif not held[0].alarm:
+            for each in ins:
+                _say(turn, each, "AutoScalingAnticipatedFlapping", f"{held[0].cause} needs all {current}")
     for each in ready:
         if turn.document["activity"] is None and each.alarm and each not in (*outs, *ins):
             code = each.wanted.code or ("AlreadyAtDesiredCapacity" if each.wanted.capacity == current else "")
@@ -220,12 +232,18 @@ def _holds_up(turn: Turn, opinion: _Opinion) -> bool:
     wanted, current = opinion.wanted.capacity, turn.capacity.desired
     if wanted is None:
         return False
-    return wanted > current or (wanted == current and turn.seen.heard[opinion.alarm].above)
+    return wanted > current or (wanted == current and (not opinion.alarm or turn.seen.heard[opinion.alarm].above))
 
 
 def _wish(wish: Mapping[str, Any]) -> _Opinion:
     request = {"PolicyName": wish["policy"], "PolicyType": TRACKING}
     return _Opinion("", {"request": request}, Wanted(int(wish["to"]), wish["why"]))
+
+
+def _keeps(policy: str, current: int) -> _Opinion:
+    """A latency objective that needs what there is."""
+    request = {"PolicyName": policy, "PolicyType": TRACKING}
+    return _Opinion("", {"request": request}, Wanted(current, "what there is, is needed"))
 
 
 def _opinion(turn: Turn, alarm: str, arn: str) -> _Opinion:

@@ -4,6 +4,7 @@ A variant has an objective by a target tracking policy on the metric `ClaryLaten
 both, where both are registered), or by its endpoint config (`TAG`, or the setting of that name), without Application Auto Scaling.
 
 The record's document: `endpoint`, `variant`, `memory` (the policy's), `wish` (by dimension, what its scalable target is to do next),
+`keeps` (by dimension, the policy without whose consent its scalable target takes nothing away),
 `changed` and `grown` (when the count was changed, when the size was to grow last), `starts` (seconds that the last replicas took),
 `cramped` and `full` (why, and when last, there was no room for a larger size, for a replica; None: there is), `refused` (why the
 endpoint took no change, and when), `tournament` (see `objective_tournament.py`).
@@ -94,7 +95,7 @@ def check_policy(config: Mapping[str, Any], dimension: str) -> None:
     value = float(config["TargetValue"])
     if not 0 < value <= LONGEST_OBJECTIVE:
         raise Invalid(
-            f"TargetValue of {METRIC} is a p99 in milliseconds, above 0 and at most {LONGEST_OBJECTIVE:g}; it is {value:g}."
+            f"TargetValue of {METRIC} is a p99 in milliseconds, above 0 and at most {LONGEST_OBJECTIVE:.10g}; it is {value:.10g}."
         )
 
 
@@ -156,6 +157,12 @@ def asked_of(
     )
 
 
+def kept_of(asked: Asked) -> dict[str, str]:
+    """A policy that scales in as well as out has a say in both; one with DisableScaleIn leaves the way down to others."""
+    ranges = ((INSTANCES, asked.count), (MILLICPU, asked.millicpu))
+    return {name: asked.policy for name, one in ranges if one is not None and one.target and one.shrinks}
+
+
 def _range(target: Mapping[str, Any] | None, now: float) -> Range | None:
     if target is None:
         return None
@@ -186,6 +193,7 @@ def new(scope: Scope, endpoint: str, variant: str, now: float) -> Record:
         "variant": variant,
         "memory": pack(Memory()),
         "wish": {},
+        "keeps": {},
         "changed": 0.0,
         "grown": 0.0,
         "starts": [],

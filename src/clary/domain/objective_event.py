@@ -7,10 +7,11 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from clary.domain.endpoint_routes import workers_of
-from clary.domain.latency_objectives import Range
+from clary.domain.fleets import Variant
+from clary.domain.latency_objectives import Range, unable
 from clary.domain.objective_sight import Turn, stays
 from clary.domain.scaling import words
-from clary.domain.scaling.decisions import CUT, FLEET, HOLD, SIZE, STAFFING, Event, State, candidates_of
+from clary.domain.scaling.decisions import CUT, ENDED, FLEET, HOLD, SIZE, STAFFING, Event, State, candidates_of
 from clary.domain.scaling.samples import Recent
 from clary.domain.scaling.shape import NO_ROOM, Have, Shape
 from clary.domain.scaling.signals import STALE, Desired, Reason, Sample
@@ -44,7 +45,7 @@ def event_of(turn: Turn, desired: Desired, made: Shape, have: Have, allowance: i
         why = f"Keep what there is: {recent.absurd}, which cannot be, and nothing is decided by it."
     if millicpu != have.millicpu:
         why += f" Each is to have {millicpu} millicpu, not {have.millicpu}."
-    why += stays(turn)
+    why += stays(turn) + _unmet(turn, samples)
     strain = turn.seen.strain
     if strain.ceiling:
         most = f"{strain.ceiling} worker{'' if strain.ceiling == 1 else 's'}"
@@ -57,7 +58,7 @@ def event_of(turn: Turn, desired: Desired, made: Shape, have: Have, allowance: i
     if blocked and not refused:
         why += f" Not all of it: {blocked}."
     changes = after != before and not refused
-    saw = _saw(samples, recent, have, desired, turn.now) | figures
+    saw = _saw(samples, recent, have, desired, asked.objective, turn.now) | figures
     if strain.ceiling:
         saw |= {CUT: strain.ceiling}
     if strain.waits:
@@ -65,10 +66,44 @@ def event_of(turn: Turn, desired: Desired, made: Shape, have: Have, allowance: i
     return Event(turn.now, asked.policy, level, won, why, before, after, saw, terms, changes, refused)
 
 
+def _unmet(turn: Turn, samples: Sequence[Sample]) -> str:
+    """That nothing which is decided here could keep the objective."""
+    if not samples or turn.now - samples[-1].time > STALE or not samples[-1].service > 0.0:
+        return ""
+    slow, objective = tail(samples[-1].service, samples[-1].spread), turn.asked.objective
+    if slow <= objective:
+        return ""
+    return (
+        f" No size keeps the p99 within {objective * 1000:g} ms: one request in twenty takes {slow * 1000:.3g} ms or more with a worker "
+        "to itself."
+    )
+
+
+def ended(policy: str, group: Sequence[Variant], asynchronous: bool, now: float) -> Event:
+    """That nobody asks for an objective of this variant any more, or that it cannot have one."""
+    state, what = State(group[0].count, group[0].millicpu), unable(group, asynchronous)
+    why = (
+        f"The latency objective has no effect any more, since the variant {what}"
+        if what
+        else "The latency objective is gone"
+    )
+    after = (
+        "a replica starts, since no request would wake one"
+        if not state.count
+        else "what there is stays until others change it"
+    )
+    return Event(now, policy, HOLD, ENDED, f"{why}: {after}.", state, state)
+
+
 def _saw(
-    samples: Sequence[Sample], recent: Recent | None, have: Have, desired: Desired, now: float
+    samples: Sequence[Sample], recent: Recent | None, have: Have, desired: Desired, objective: float, now: float
 ) -> dict[str, float]:
-    saw: dict[str, float] = {"count": have.ready, "starting": have.starting, "size": have.millicpu}
+    saw: dict[str, float] = {
+        "count": have.ready,
+        "starting": have.starting,
+        "size": have.millicpu,
+        "objective_ms": objective * 1000.0,
+    }
     if not samples or now - samples[-1].time > STALE:
         return saw
     last = samples[-1]

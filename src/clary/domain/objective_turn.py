@@ -13,12 +13,13 @@ from typing import Any
 
 from clary.domain import objective_tournament
 from clary.domain.autoscaling import INSTANCES, MILLICPU
+from clary.domain.autoscaling_capacity import is_asynchronous
 from clary.domain.decisions import Decision
 from clary.domain.endpoint_sizes import size_of_group
 from clary.domain.fleets import Variant
-from clary.domain.latency_objectives import pack, sane
+from clary.domain.latency_objectives import METRIC, kept_of, pack, sane
 from clary.domain.objective_commands import Ask, Command, Live, Seen, Staff, Tell, Unable
-from clary.domain.objective_event import event_of, named
+from clary.domain.objective_event import ended, event_of, named
 from clary.domain.objective_sight import Turn, boosting, bounds_of, group_of, have_of, note_room, start_of
 from clary.domain.resources import Record
 from clary.domain.routes import Boost
@@ -52,6 +53,9 @@ def decide(record: Record, seen: Seen, now: float) -> Step:
         commands: tuple[Command, ...] = (Staff(None, 0),) if boosted else ()
         if group and not group[0].count:
             commands = (*commands, Ask(INSTANCES, 1, 0))  # nothing would wake it any more
+        if seen.endpoint is not None and group:
+            policy = seen.live.outcome[0] if seen.live.outcome else METRIC
+            commands = (*commands, Tell(ended(policy, group, is_asynchronous(seen.endpoint), now)))
         return Step(Decision(record, commands, remove=True), seen.live)
     live, heard = seen.live, seen.recent.at if seen.recent is not None else 0.0
     since = now - live.decided
@@ -162,6 +166,7 @@ def _do(turn: Turn, event: Event, have: Have) -> None:
     """Wishes for targets, and what is asked of the endpoint itself."""
     asked, asks = turn.asked, len(turn.commands)
     wishes: dict[str, Mapping[str, Any]] = {}
+    turn.document["keeps"] = kept_of(asked)
     for dimension, one, now, wanted in (
         (INSTANCES, asked.count, have.asked, event.after.count),
         (MILLICPU, asked.millicpu, turn.size.wanted, event.after.millicpu),

@@ -121,9 +121,11 @@ class ScalingSubject:
             elif alarm is not None and alarm.status == alarms.StateValue.INSUFFICIENT_DATA:
                 silent.add(name)
         missing = await self._missing(record, parts)
-        wish = await self._wish(record)
+        wish, keeps = await self._wish(record)
         room = await self._room(record, place) if (heard or wish) and held is not None else None
-        return Seen(held, heard, steps, policies, actions, frozenset(silent), self._ports.timing, room, wish, missing)
+        return Seen(
+            held, heard, steps, policies, actions, frozenset(silent), self._ports.timing, room, wish, missing, keeps
+        )
 
     async def _missing(self, record: Record, policies: Sequence[Record]) -> dict[str, str]:
         """Alarms of policies of this target that are there no more. Their return, and their end, wake it."""
@@ -147,11 +149,14 @@ class ScalingSubject:
             return autoscaling_rooms.room_for(book, resource, place, dimension, most)
         return None
 
-    async def _wish(self, record: Record) -> Mapping[str, Any] | None:
-        name = latency_objectives.of_resource(record.document["resource"], record.document["dimension"])
+    async def _wish(self, record: Record) -> tuple[Mapping[str, Any] | None, str]:
+        """What its latency objective wants to change, and the policy of one that lets nobody take away what it needs."""
+        dimension = record.document["dimension"]
+        name = latency_objectives.of_resource(record.document["resource"], dimension)
         found = await self._ports.store.get(latency_objectives.KIND, record.scope, name) if name else None
-        wish: Mapping[str, Any] | None = found.document["wish"].get(record.document["dimension"]) if found else None
-        return wish
+        if found is None:
+            return None, ""
+        return found.document["wish"].get(dimension), found.document.get("keeps", {}).get(dimension, "")
 
     async def _capacity(self, record: Record, place: Place) -> Capacity | None:
         resource = await self._ports.store.get(place.kind, record.scope, place.name)

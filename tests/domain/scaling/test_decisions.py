@@ -11,6 +11,7 @@ import pytest
 from clary.domain.scaling.decisions import (
     AGAIN,
     CALM,
+    ENDED,
     FLEET,
     HOLD,
     Event,
@@ -98,9 +99,12 @@ def test_the_words() -> None:
         "42.1 requests a second of 90 ms, 3 in work and 1 waiting, "
         "1 replica (1 starting) of 2000 millicpu, 8 workers each at most"
     )
+    late = replace(EVENT, saw={"rate": 42.0, "p99_ms": 310.0, "objective_ms": 250.0})
+    assert seen(late).startswith("42 requests a second, p99 310 ms of the 250 ms that are wanted, ")
     assert wanted(EVENT) == "load 3, surge 2"
     assert done(EVENT) == "1 to 3 replicas"
     assert done(replace(EVENT, refused="no room", applied=False)) == "not done (1 to 3 replicas): no room"
     assert done(replace(EVENT, level=HOLD, after=EVENT.before)) == "held"
     assert done(replace(EVENT, after=EVENT.before)) == "nothing to change"
+    assert done(replace(EVENT, level=HOLD, won=ENDED, after=EVENT.before)) == "nothing to change"
     assert done(replace(EVENT, after=State(0, 2000, 8))) == "1 to 0 replicas"

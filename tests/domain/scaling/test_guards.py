@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from clary.domain.scaling.forecast import floor
-from clary.domain.scaling.retreat import Stage, may_sleep, stage
+from clary.domain.scaling.retreat import may_sleep
 from clary.domain.scaling.tournament import RUNNING, Score, Standing, judge
 
 
@@ -38,24 +38,6 @@ def test_the_usual_rate_is_a_floor_and_needs_days() -> None:
     assert floor([40.0] * 14, 0.1, 3.0, 0.5, 0.5, 2) == 3
     assert floor([40.0, 40.0], 0.1, 3.0, 0.5, 0.5, 2) == 0
     assert floor([40.0] * 13 + [4000.0], 0.1, 3.0, 0.5, 0.5, 2) == 3
-
-
-@pytest.mark.parametrize(
-    ("idle", "in_flight", "scarce", "zero", "expected"),
-    [
-        (0.2, 0, False, True, Stage.ACTIVE),
-        (9999.0, 1, True, True, Stage.ACTIVE),
-        (1.0, 0, True, True, Stage.WORKERS_PARKED),
-        (700.0, 0, False, True, Stage.REPLICA_PARKED),
-        (700.0, 0, True, True, Stage.ZYGOTE_ONLY),
-        (700.0, 0, True, False, Stage.REPLICA_PARKED),
-        (4000.0, 0, False, True, Stage.ZYGOTE_ONLY),
-        (4000.0, 0, True, True, Stage.NOTHING),
-        (4000.0, 0, True, False, Stage.REPLICA_PARKED),
-    ],
-)
-def test_the_order_of_retreat(idle: float, in_flight: int, scarce: bool, zero: bool, expected: Stage) -> None:
-    assert stage(idle, in_flight, 0.5, scarce, zero) is expected
 
 
 def test_only_what_wakes_in_time_sleeps() -> None:

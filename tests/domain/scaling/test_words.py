@@ -12,6 +12,7 @@ from clary.domain.scaling.words import sentence
     ("queued", "since", "told"),
     [
         (3.0, 4.0, "3 requests wait"),
+        (1.0, 4.0, "1 request waits"),
         (0.0, 4.0, "the last one was removed 4 s ago, and one goes each 10 s, when no worker is boosted"),
         (0.0, 1_800_000_000.0, "one goes each 10 s, when no worker is boosted"),
     ],

@@ -65,7 +65,8 @@ def scaling(directory: str | None, endpoint: str, variant: str, since: str, out:
 
 
 def variants_of(client: Client, endpoint: str, variant: str) -> list[str]:
-    """The variant that is asked for, or all of the endpoint. What a deleted endpoint told stays: then the variant must be named.
+    """The variant that is asked for, or all of the endpoint. What a deleted endpoint told stays:
+    then all of which there are decisions; one without any must be named.
     Of an inference component, the stream of its decisions."""
     component = component_of(endpoint)
     if component:
@@ -77,8 +78,9 @@ def variants_of(client: Client, endpoint: str, variant: str) -> list[str]:
     try:
         described = client.call("sagemaker", "DescribeEndpoint", {"EndpointName": endpoint})
     except ApiFailure as error:
-        if error.code == NOT_FOUND and variant:
-            return [variant]
+        told = [variant] if variant else streams_of(client, endpoint)
+        if error.code == NOT_FOUND and told:
+            return told
         raise
     found = described.get("ProductionVariants") or described.get("PendingDeploymentSummary", {}).get(
         "ProductionVariants", []
@@ -116,6 +118,17 @@ def events_of(client: Client, endpoint: str, variant: str, start: float) -> Iter
         event = decisions.parse(row["message"])
         if event is not None:
             yield event
+
+
+def streams_of(client: Client, endpoint: str) -> list[str]:
+    """The variants of which there are decisions."""
+    try:
+        rows = client.pages("logs", "DescribeLogStreams", "logStreams", {"logGroupName": decisions.group_of(endpoint)})
+        return sorted(row["logStreamName"] for row in rows)
+    except ApiFailure as error:
+        if error.aws_code == "ResourceNotFoundException":
+            return []
+        raise
 
 
 def activities_of(client: Client, endpoint: str, variant: str, start: float) -> list[dict[str, Any]]:

@@ -7,11 +7,10 @@ import json
 import time
 from collections.abc import Iterable, Iterator, Sequence
 
-from clary.app.cli.client import ApiFailure, Client
 from clary.app.cli.history import when
 from clary.app.cli.logs import begin_of
 from clary.app.cli.output import NOT_FOUND, Refused, plain, say, say_json
-from clary.app.cli.scaling import events_of
+from clary.app.cli.scaling import events_of, streams_of
 from clary.app.cli.site import here
 from clary.domain.scaling import decisions
 from clary.domain.scaling.decisions import HOLD, RANGE, TOURNAMENT, Event
@@ -44,17 +43,6 @@ def why(directory: str | None, endpoint: str, variant: str, since: str, *, as_js
             say(plain(line))
 
 
-def streams_of(client: Client, endpoint: str) -> list[str]:
-    """The variants of which there are decisions."""
-    try:
-        rows = client.pages("logs", "DescribeLogStreams", "logStreams", {"logGroupName": decisions.group_of(endpoint)})
-        return sorted(row["logStreamName"] for row in rows)
-    except ApiFailure as error:
-        if error.aws_code == "ResourceNotFoundException":
-            return []
-        raise
-
-
 def story(events: Sequence[Event]) -> list[str]:
     """Lines for a person. What stays so is told once, with until when it did."""
     lines: list[str] = []
@@ -72,7 +60,8 @@ def _times(count: int) -> str:
 def _alike(events: Iterable[Event]) -> Iterator[list[Event]]:
     group: list[Event] = []
     for event in events:
-        if group and (event.outcome != group[0].outcome or event.before != event.after):
+        changed = event.applied and event.before != event.after
+        if group and (event.outcome != group[0].outcome or changed):
             yield group
             group = []
         group.append(event)

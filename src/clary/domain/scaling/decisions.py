@@ -28,6 +28,7 @@ KEEP_DAYS = 14
 COPIES_STREAM = "copies"  # of an inference component, which has no variant
 AGAIN = 60.0  # seconds after which an unchanged decision is told again, while requests come
 CALM = 5.0
+ENDED = "ended"  # what won: nobody decides any more
 CUT = "cut"  # what was seen: on a machine whose CPUs are all wanted no more workers may be busy
 FIGURES = ("psi",)  # terms that are figures of the decision, not candidates
 
@@ -172,7 +173,7 @@ def seen(event: Event) -> str:
         cost = f" of {saw['service_ms']:.3g} ms" if saw.get("service_ms") else ""
         parts.append(f"{saw['rate']:.3g} requests a second{cost}")
     if "p99_ms" in saw and math.isfinite(saw["p99_ms"]):
-        parts.append(f"p99 {saw['p99_ms']:.3g} ms")
+        parts.append(f"p99 {saw['p99_ms']:.3g} ms{_against(saw)}")
     if "value" in saw:
         parts.append(f"a metric of {saw['value']:.4g} against {saw.get('threshold', math.nan):.4g}")
     if "in_flight" in saw:
@@ -183,6 +184,10 @@ def seen(event: Event) -> str:
         parts.append(f"workers that wait for a CPU {100 * saw['waits']:.0f} % of their time")
     parts.append(_have(event))
     return ", ".join(parts)
+
+
+def _against(saw: Mapping[str, float]) -> str:
+    return f" of the {saw['objective_ms']:g} ms that are wanted" if "objective_ms" in saw else ""
 
 
 def _have(event: Event) -> str:
@@ -217,5 +222,5 @@ def done(event: Event) -> str:
     if event.refused:
         return f"not done{f' ({what})' if what else ''}: {event.refused}"
     if event.level == HOLD:
-        return "held"
+        return "held" if event.won != ENDED else "nothing to change"
     return what if what and event.applied else f"not done: {what}" if what else "nothing to change"

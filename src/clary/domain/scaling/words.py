@@ -61,7 +61,7 @@ _TEXTS: dict[str, Callable[[Term, dict[str, float]], str]] = {
     "least": lambda term, of: f"the least is {_replicas(int(term.wanted))}",
     "most": lambda term, of: f"the most is {_replicas(int(term.wanted))}",
     "calm": lambda term, of: (
-        f"{of['queued']:.0f} requests wait"
+        ("1 request waits" if of["queued"] == 1 else f"{of['queued']:.0f} requests wait")
         if of["queued"]
         else (f"the last one was removed {of['since']:.0f} s ago, and " if of["since"] < LONG else "")
         + "one goes each 10 s, when no worker is boosted"
