@@ -241,6 +241,29 @@ def test_suspended_directions_hold() -> None:
     assert event.refused == "the count may not grow: DynamicScalingOutSuspended"
 
 
+def test_what_may_not_shrink_was_not_given_up() -> None:
+    held = replace(BOTH, millicpu=None, count=Range(1, 4, True, shrinks=False), keep=1.0)
+    house = House(held, count=3)
+    for _ in range(80):
+        house.second(1)
+    assert [event.why for event in house.events if "was removed" in event.why] == []
+    assert house.events[-1].refused.startswith("the count may not shrink: DynamicScalingInSuspended")
+    house.asked = replace(held, count=Range(1, 4, True))
+    house.second(1)
+    assert house.wish == {INSTANCES: (3, 2)}
+
+
+def test_another_objective_is_another_decision() -> None:
+    house = House()
+    for _ in range(20):
+        house.second(5)
+    told = len(house.events)
+    house.asked = replace(BOTH, objective=0.4)
+    house.second(5)
+    assert len(house.events) == told + 1
+    assert house.events[-1].saw["objective_ms"] == 400.0
+
+
 def test_what_holds_one_direction_leaves_the_others() -> None:
     """A size without room does not keep replicas from going, nor the size from shrinking."""
     house = House(replace(BOTH, keep=5.0, count=Range(1, 4, True, shrinks=False)))
@@ -453,6 +476,9 @@ def test_the_last_replica_goes_after_a_long_rest_where_a_start_is_quick_enough()
     house.turn()
     assert house.variant.count == 1
     house.second(1)
+    [woken] = [event for event in house.events if event.won == "request"]
+    assert woken.why == "Add 1, to 1 replica: a request came, and was held until one served."
+    assert (woken.before.count, woken.after.count, woken.applied) == (0, 1, True)
     idle(house, 60)
     assert house.variant.count == 1
 

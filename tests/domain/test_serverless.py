@@ -108,6 +108,17 @@ def test_it_wakes_while_the_endpoint_is_updated_but_does_not_fall_asleep() -> No
     assert count(serverless.tended(fleet(), seen(idle=5000.0), REST, False)) == 1
 
 
+def test_a_wake_of_a_variant_with_an_objective_is_told_a_serverless_ones_is_not() -> None:
+    one = instance_fleet()
+    asleep_ = one.with_variant(replace(one.variants[0], count=0, boost=Boost(5.0)))
+    key = asleep_.variants[0].key
+    views = {f"{key}@f2": VariantView("A", key=f"{key}@f2", queued=1)}
+    woke = serverless.tended(asleep_, views, REST, True)
+    assert serverless.woken(asleep_, woke) == ["A: 0 to 1, for a request that is held"]
+    assert serverless.woken(woke, woke) == []
+    assert serverless.woken(asleep(fleet()), serverless.tended(asleep(fleet()), seen(queued=1), REST, True)) == []
+
+
 def test_what_nobody_sees_stays_as_it_is_and_provisioned_workers_never_sleep() -> None:
     assert count(serverless.tended(fleet(), {}, REST, True)) == 1
     assert count(serverless.tended(fleet(ProvisionedConcurrency=1), seen(idle=5000.0), REST, True)) == 1

@@ -292,11 +292,12 @@ def _note(turn: Turn) -> None:
 
 def _tend(turn: Turn) -> None:
     """Serverless variants wake in every status in which the endpoint serves."""
-    serving = turn.plant.serving
+    serving, settled = turn.plant.serving, turn.record.status == EndpointStatus.IN_SERVICE
     if serving is None or turn.record.status in (EndpointStatus.DELETING, EndpointStatus.FAILED):
         return
-    settled = turn.record.status == EndpointStatus.IN_SERVICE
     tended = serverless.tended(serving, turn.seen.variants, turn.seen.rest, settled)
+    for what in serverless.woken(serving, tended):
+        turn.note("woken", what)
     turn.plant = replace(turn.plant, serving=fill(turn, tended) if tended != serving else serving)
 
 
@@ -311,8 +312,7 @@ def _keep(turn: Turn) -> None:
     none_left = all(any(v.ready == 0 for v in group) for group in serving.groups if group[0].count)
     if turn.record.status == EndpointStatus.IN_SERVICE and none_left:
         if any(v.deaths >= GIVE_UP_AFTER for v in serving.variants):
-            worst = max(serving.variants, key=lambda v: v.deaths)
-            turn.plant = replace(turn.plant, failure=reason_of(turn, worst))
+            turn.plant = replace(turn.plant, failure=reason_of(turn, max(serving.variants, key=lambda v: v.deaths)))
             turn.move(EndpointFact.ALL_LOST)
             turn.note("out of service", turn.plant.failure)
     elif turn.record.status == EndpointStatus.OUT_OF_SERVICE and serving.reachable:

@@ -79,6 +79,7 @@ class Live:
     heard: float = 0.0  # when what it was decided by was counted
     setup: Setup | None = None  # the variant as it was decided for last
     claim: Claim | None = None  # what it would do with the machine's CPUs
+    asleep: bool = False  # it had no replica, and none was asked for
 
 
 @dataclass(frozen=True, slots=True)

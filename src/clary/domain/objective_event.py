@@ -95,6 +95,12 @@ def ended(policy: str, group: Sequence[Variant], asynchronous: bool, now: float)
     return Event(now, policy, HOLD, ENDED, f"{why}: {after}.", state, state)
 
 
+def woken(policy: str, after: State, now: float) -> Event:
+    """That the front called for the first replica: it holds requests, and waits for no policy."""
+    why = f"Add {after.count}, to {after.count} replica{'' if after.count == 1 else 's'}: a request came, and was held until one served."
+    return Event(now, policy, FLEET, "request", why, replace(after, count=0), after, applied=True)
+
+
 def _saw(
     samples: Sequence[Sample], recent: Recent | None, have: Have, desired: Desired, objective: float, now: float
 ) -> dict[str, float]:

@@ -19,7 +19,7 @@ from clary.domain.endpoint_sizes import size_of_group
 from clary.domain.fleets import Variant
 from clary.domain.latency_objectives import METRIC, kept_of, pack, sane
 from clary.domain.objective_commands import Ask, Command, Live, Seen, Staff, Tell, Unable
-from clary.domain.objective_event import ended, event_of, named
+from clary.domain.objective_event import ended, event_of, named, woken
 from clary.domain.objective_sight import Turn, boosting, bounds_of, group_of, have_of, note_room, start_of
 from clary.domain.resources import Record
 from clary.domain.routes import Boost
@@ -101,9 +101,14 @@ def _decided(turn: Turn) -> Step:
         turn.commands.append(Staff(boost, allowance))
     event = event_of(turn, desired, made, have, allowance, samples)
     _do(turn, event, have)
+    kept = desired.memory
+    if not event.applied or event.after.count >= have.asked:
+        kept = kept._replace(shrunk=memory.shrunk)  # what is held was not given up
+    if seen.live.asleep and have.asked and any(each.arrivals or each.in_flight or each.queued for each in fresh):
+        turn.commands.append(Tell(woken(asked.policy, event.before, now)))
     start, starts, ready = current.start, turn.document["starts"], ready_of(bounds, have)
     setup = objective_tournament.setup_of(asked, bounds, ready, allowance, starts, start)
-    live = replace(seen.live, memory=desired.memory, setup=setup, claim=_claim(turn, desired, fresh))
+    live = replace(seen.live, memory=kept, setup=setup, claim=_claim(turn, desired, fresh), asleep=not have.asked)
     if seen.played is not None:
         news, word = objective_tournament.judged(turn.document, seen.played, asked, event.before, now)
         turn.document["tournament"] = news
@@ -112,7 +117,7 @@ def _decided(turn: Turn) -> Step:
     if worth(event, live.outcome, live.told, busy):
         turn.commands.append(Tell(event))
         live = replace(live, outcome=event.outcome, told=now)
-    return Step(Decision(_saved(turn, desired.memory), tuple(turn.commands), TICK), live)
+    return Step(Decision(_saved(turn, kept), tuple(turn.commands), TICK), live)
 
 
 def _claim(turn: Turn, desired: Desired, fresh: Sequence[Sample]) -> Claim | None:

@@ -126,6 +126,13 @@ def tended(fleet: Fleet, views: Mapping[str, VariantView], rest: Rest, settled: 
     return fleet
 
 
+def woken(before: Fleet, after: Fleet) -> list[str]:
+    """Variants with a latency objective that `tended` woke, for the history. (Serverless ones do nothing else all day.)"""
+    pairs = zip(before.variants, after.variants, strict=True)
+    found = [(old, new) for old, new in pairs if new.count > old.count and not new.serverless]
+    return [f"{new.name}: {old.count} to {new.count}, for a request that is held" for old, new in found]
+
+
 def waits(fleet: Fleet, views: Mapping[str, VariantView], rest: Rest) -> list[float]:
     """Seconds until a variant that rests may be put to sleep."""
     found = [(v, views.get(route_key(fleet, v))) for v in fleet.variants if v.serverless and v.count and not v.warm]

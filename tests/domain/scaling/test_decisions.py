@@ -99,6 +99,8 @@ def test_the_words() -> None:
         "42.1 requests a second of 90 ms, 3 in work and 1 waiting, "
         "1 replica (1 starting) of 2000 millicpu, 8 workers each at most"
     )
+    assert seen(replace(EVENT, saw={"rate": 1.0, "waits": 0.04})).startswith("1 request a second, 1 replica")
+    assert "wait for a CPU 5 % of their time" in seen(replace(EVENT, saw={"waits": 0.05}))
     late = replace(EVENT, saw={"rate": 42.0, "p99_ms": 310.0, "objective_ms": 250.0})
     assert seen(late).startswith("42 requests a second, p99 310 ms of the 250 ms that are wanted, ")
     assert wanted(EVENT) == "load 3, surge 2"

@@ -190,7 +190,12 @@ def test_without_boost_the_rate_is_not_counted_twice() -> None:
         ),
         (seconds([1] * 60), Current(5, boosting=True), POLICY, "Keep 5 replicas: the last one was removed"),
         (seconds([1] * 60, end=NOW - 9), Current(1), POLICY, "Keep 1 replica: the newest sample is 9 s old"),
-        (seconds([400] * 60), Current(1), replace(POLICY, most=4), "Add 3, to 4 replicas: the most is 4 replicas."),
+        (
+            seconds([400] * 60),
+            Current(1),
+            replace(POLICY, most=4),
+            "Add 3, to 4 replicas: 28 are wanted, and 4 are the most.",
+        ),
     ],
 )
 def test_sentences(samples: list[Sample], current: Current, policy: ClaryPolicy, text: str) -> None:

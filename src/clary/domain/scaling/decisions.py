@@ -30,6 +30,7 @@ AGAIN = 60.0  # seconds after which an unchanged decision is told again, while r
 CALM = 5.0
 ENDED = "ended"  # what won: nobody decides any more
 CUT = "cut"  # what was seen: on a machine whose CPUs are all wanted no more workers may be busy
+MUCH = 0.05  # of their time that workers wait for a CPU: less is no word worth
 FIGURES = ("psi",)  # terms that are figures of the decision, not candidates
 
 
@@ -60,9 +61,12 @@ class Event:
 
     @property
     def outcome(self) -> tuple[Any, ...]:
-        """What makes it another decision than the one before; what may change each second comes last: what won, whether it is cut."""
+        """What makes it another decision than the one before; what may change each second comes last: what won, whether it is cut,
+        whether its objective is out of reach."""
         mark = self.won if self.level == HOLD else self.why if self.level == TOURNAMENT else ""
-        return self.policy, mark, self.after, self.refused, (self.won, CUT in self.saw)
+        objective = self.saw.get("objective_ms", math.inf)
+        beyond = self.saw.get("service_p95_ms", 0.0) > objective
+        return self.policy, mark, self.after, self.refused, objective, (self.won, CUT in self.saw, beyond)
 
 
 def group_of(endpoint: str) -> str:
@@ -171,7 +175,8 @@ def seen(event: Event) -> str:
     parts = []
     if "rate" in saw:
         cost = f" of {saw['service_ms']:.3g} ms" if saw.get("service_ms") else ""
-        parts.append(f"{saw['rate']:.3g} requests a second{cost}")
+        rate = f"{saw['rate']:.3g}"
+        parts.append(f"{rate} request{'' if rate == '1' else 's'} a second{cost}")
     if "p99_ms" in saw and math.isfinite(saw["p99_ms"]):
         parts.append(f"p99 {saw['p99_ms']:.3g} ms{_against(saw)}")
     if "value" in saw:
@@ -180,7 +185,7 @@ def seen(event: Event) -> str:
         parts.append(f"{saw['in_flight']:.0f} in work and {saw.get('queued', 0):.0f} waiting")
     if saw.get("late"):
         parts.append(f"{saw['late']:.0f} late in the last minute")
-    if saw.get("waits"):
+    if saw.get("waits", 0.0) >= MUCH:
         parts.append(f"workers that wait for a CPU {100 * saw['waits']:.0f} % of their time")
     parts.append(_have(event))
     return ", ".join(parts)

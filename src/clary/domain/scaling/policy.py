@@ -184,7 +184,7 @@ class ClaryPolicy:
         count, won = int(best.wanted), best.name
         if count > self.most:
             count, won = self.most, "most"
-            terms.append(Term("most", self.most))
+            terms.append(Term("most", self.most, (("asked", best.wanted),)))
         have = current.count + current.starting
         if count < have:
             early = 0 <= now - memory.shrunk < IN_EVERY

@@ -59,7 +59,9 @@ _TEXTS: dict[str, Callable[[Term, dict[str, float]], str]] = {
     "surge": lambda term, of: f"{of['surge']:g} times the recent peak must fit under the replicas' ceilings",
     "forecast": lambda term, of: f"this time of day usually needs {_replicas(int(term.wanted))}",
     "least": lambda term, of: f"the least is {_replicas(int(term.wanted))}",
-    "most": lambda term, of: f"the most is {_replicas(int(term.wanted))}",
+    "most": lambda term, of: (
+        f"{of['asked']:.0f} are wanted, and {term.wanted:.0f} {'is' if term.wanted == 1 else 'are'} the most"
+    ),
     "calm": lambda term, of: (
         ("1 request waits" if of["queued"] == 1 else f"{of['queued']:.0f} requests wait")
         if of["queued"]
@@ -70,5 +72,5 @@ _TEXTS: dict[str, Callable[[Term, dict[str, float]], str]] = {
         f"{of['spare']:g} times the recent peak of {_workers(of['peak'])} would bring the last one back"
     ),
     "stale": _stale,
-    "unmeasured": lambda term, of: "no request has been answered yet, so what one costs is unknown",
+    "unmeasured": lambda term, of: "the front has measured no request yet, so what one costs is unknown",
 }
