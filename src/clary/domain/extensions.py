@@ -104,7 +104,7 @@ def figure(text: str, most: float, must: str) -> float:
 
 def milliseconds(text: str, where: str) -> float:
     """The latency objective that a tag or its setting gives; 0 for "", which asks for none. Invalid for what is none."""
-    longest = f"{LONGEST_OBJECTIVE:g}"
+    longest = f"{LONGEST_OBJECTIVE:.10g}"
     return figure(text, LONGEST_OBJECTIVE, f"{where} must be a p99 in milliseconds, above 0 and at most {longest}")
 
 
