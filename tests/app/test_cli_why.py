@@ -42,6 +42,18 @@ def test_what_stays_so_is_told_once() -> None:
     assert sum("Keep 3 replicas" in line for line in lines) == 1
 
 
+def test_what_could_not_be_had_was_asked_and_not_done() -> None:
+    keep = replace(
+        OUT, at=AT + 0.1, level=HOLD, won="p99", why="Keep instance count at 1.", before=State(1), after=State(1)
+    )
+    refused = replace(keep, applied=False, refused="TargetServicePutResourceAsUnscalable")
+    assert f"{INDENT}asked: 1 to 3 replicas" in story([OUT, refused])
+    assert story([OUT, refused])[-1] == f"{INDENT}not done: TargetServicePutResourceAsUnscalable"
+    size = replace(refused, before=State(millicpu=2000), after=State(millicpu=2000))
+    assert f"{INDENT}done: 1 to 3 replicas" in story([OUT, size]), "it was the size that could not be had"
+    assert f"{INDENT}done: 1 to 3 replicas" in story([OUT, replace(refused, at=AT + 60)])
+
+
 def test_what_is_refused_each_minute_is_told_once() -> None:
     refused = replace(OUT, applied=False, refused="no room")
     lines = story([replace(refused, at=AT + 60 * n) for n in range(60)])

@@ -8,7 +8,7 @@ from typing import Any
 from tests.domain.test_autoscaling_turn import NOW, House
 
 from clary.domain.autoscaling_activity import Write
-from clary.domain.scaling.decisions import Event, State, line, parse, seen
+from clary.domain.scaling.decisions import RANGE, Event, State, line, parse, seen
 
 
 def events(house: House) -> list[Event]:
@@ -72,6 +72,18 @@ def test_a_change_that_the_resource_refused() -> None:
     [event] = events(house)
     assert (event.policy, event.won, event.refused, event.applied) == ("p", "refused", "no room", False)
     assert (event.before, event.after) == (State(1), State(2))
+
+
+def test_a_range_that_the_resource_refused_is_no_policys() -> None:
+    house = House(low=2, current=1)
+    house.turn()
+    house.turn()
+    activity = {**house.record.document["activity"], "refused": "no room", "scarce": True}
+    house.record = replace(house.record, document={**house.record.document, "activity": activity})
+    house.turn()
+    event = house.wrote[-1]
+    assert (event.policy, event.level, event.refused, event.applied) == ("range", RANGE, "no room", False)
+    assert event.why == "Minimum capacity was set to 2: capacity 1 is outside of 2 to 10."
 
 
 def test_a_size() -> None:

@@ -160,7 +160,7 @@ def test_figures_that_move_are_told_now_and_then_and_another_reason_at_once() ->
     later = look(same, NOW + 30, 130)
     assert "130 MiB of memory are free" in later.document["transitions"][-1]["StatusMessage"]
     other = look(later, NOW + 31, 130, ahead=1)
-    assert "1 training job(s) came earlier" in other.document["transitions"][-1]["StatusMessage"]
+    assert "1 training job that came earlier waits" in other.document["transitions"][-1]["StatusMessage"]
 
 
 def test_earlier_jobs_go_first() -> None:

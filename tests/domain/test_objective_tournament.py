@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import pytest
 from tests.domain.test_objective_turn import BOTH, NOW, House
 
 from clary.domain.latency_objectives import Asked, Range
 from clary.domain.objective_commands import Played
-from clary.domain.objective_tournament import judged, serving
+from clary.domain.objective_tournament import judged, serving, setup_of
 from clary.domain.scaling.candidates import CONTROL, SHIPPED
 from clary.domain.scaling.decisions import TOURNAMENT, Event, State, line, parse
+from clary.domain.scaling.shape import Bounds
 from clary.domain.scaling.tournament import RUNNING, Score
 
 STATE = State(2, 2000, 8)
@@ -37,7 +39,8 @@ class Told:
 def test_a_challenger_that_wins_six_replays_running_serves_and_both_scores_are_told() -> None:
     told = Told()
     assert told.hear(BETTER, RUNNING - 1) == [
-        "The last day was played again: shipped keeps serving at 1.300; surge=2 scores 1.100 and has won 1 of 6 replays running. "
+        "The last day was played again: shipped keeps serving at 1.300 (cost 1.300, and none late); "
+        "surge=2 scores 1.100 and has won 1 of 6 replays running. "
         "AWS's target tracking would have come to 1.000."
     ]
     assert serving(told.document, BOTH) == SHIPPED
@@ -103,6 +106,11 @@ def test_the_setting_that_serves_decides_the_turn() -> None:
             house.settle()
         counts[name] = house.variant.count
     assert counts["keep=600"] < counts[SHIPPED]
+
+
+@pytest.mark.parametrize(("cost", "workers"), [(0.0, 4), (1.0, 4), (1.7, 4), (0.5, 8), (0.001, 256)])
+def test_a_model_that_waits_for_others_keeps_more_workers_busy_than_there_are_cpus(cost: float, workers: int) -> None:
+    assert setup_of(BOTH, Bounds(1, 4, machine=4000), 2, 8, [], 1.2, cost).cpus == workers
 
 
 def test_the_turn_knows_the_variant_as_a_day_is_played_for_it() -> None:

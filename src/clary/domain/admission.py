@@ -30,7 +30,10 @@ def admit(wanted: Sequence[Fit], book: Book, ahead: int, *, but: str = "", accou
 
     A job that finds no other running, and no endpoint waiting, always starts: it gets what there is."""
     if ahead:
-        return Admission(False, f"{_WAITING}{ahead} training job(s) came earlier")
+        return Admission(
+            False,
+            f"{_WAITING}{ahead} training job{' that came earlier waits' if ahead == 1 else 's that came earlier wait'}",
+        )
     before = [each for each in book.waiting if each.fits]  # only endpoints say what is to be kept for them
     if book.policy == "strict":
         return _reserve(wanted, book, before, but, account)

@@ -17,7 +17,7 @@ from clary.domain.autoscaling_policies import Heard
 from clary.domain.decisions import Decision
 from clary.domain.resources import Record
 from clary.domain.rooms import Room
-from clary.domain.scaling.decisions import FLEET, SIZE, Event, State
+from clary.domain.scaling.decisions import FLEET, RANGE, SIZE, Event, State
 from clary.domain.scaling.signals import Term
 
 SOON = 1.0
@@ -221,9 +221,12 @@ def _unable(turn: Turn, message: str) -> Write:
     """The record of a decision that the resource did not carry out."""
     activity, sized = turn.document["activity"], turn.document["dimension"] == MILLICPU
     states = [State(millicpu=amount) if sized else State(amount) for amount in (activity["from"], activity["to"])]
-    policy, level = activity["cause"].rpartition("policy ")[2], SIZE if sized else FLEET
+    cause, level, why = activity["cause"], SIZE if sized else FLEET, activity["details"]
+    policy = cause.rpartition("policy ")[2]
+    if policy == cause:  # a range or a schedule, which is no policy
+        policy, level, why = "range", RANGE, f"{cause[:1].upper()}{cause[1:]}: {why}."
     reason = message.partition("Reason: ")[2] or message
-    return Write(Event(turn.now, policy, level, "refused", activity["details"], states[0], states[1], refused=reason))
+    return Write(Event(turn.now, policy, level, "refused", why, states[0], states[1], refused=reason))
 
 
 def overtaken(turn: Turn) -> bool:

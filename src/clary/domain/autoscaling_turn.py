@@ -273,7 +273,7 @@ def _scale_out(turn: Turn, opinion: _Opinion) -> None:
     if to <= current:
         _say(turn, opinion, "AlreadyAtMaxCapacity", opinion.wanted.why)
     elif room is not None and room.most <= current:
-        _lack(turn, opinion, to, f"there is no room on this machine for more: {room.why}")
+        _lack(turn, opinion, to, room.why)
     elif room is not None and room.most < to:
         why = f"{opinion.wanted.why}; {to} are wanted, and there is room for {room.most}: {room.why}"
         clipped = replace(opinion, wanted=replace(opinion.wanted, why=why))
@@ -284,9 +284,9 @@ def _scale_out(turn: Turn, opinion: _Opinion) -> None:
 
 def _lack(turn: Turn, opinion: _Opinion, to: int, why: str) -> None:
     """No room: nothing is asked that would be refused. What comes free is kept for it, and looked for at the alarm's next step."""
-    before = turn.document["said"].get(opinion.alarm)
-    _say(turn, opinion, _UNSCALABLE, why)
-    turn.commands.append(Want(why, before != _UNSCALABLE, to))
+    before, told = turn.document["said"].get(opinion.alarm), f"there is no room on this machine for more: {why}"
+    _say(turn, opinion, _UNSCALABLE, told)
+    turn.commands.append(Want(told, before != _UNSCALABLE, to))
     if not opinion.alarm:
         turn.document["lacks"] = {"why": why, "at": turn.now}
 

@@ -11,7 +11,7 @@ from clary.domain.fleets import Variant
 from clary.domain.latency_objectives import Range, unable
 from clary.domain.objective_sight import Turn, stays
 from clary.domain.scaling import words
-from clary.domain.scaling.decisions import CUT, ENDED, FLEET, HOLD, SIZE, STAFFING, Event, State, candidates_of
+from clary.domain.scaling.decisions import CUT, ENDED, FLEET, HOLD, SIZE, STAFFING, Event, State, candidates_of, short
 from clary.domain.scaling.samples import Recent
 from clary.domain.scaling.shape import NO_ROOM, Have, Shape
 from clary.domain.scaling.signals import STALE, Desired, Reason, Sample
@@ -74,7 +74,7 @@ def _unmet(turn: Turn, samples: Sequence[Sample]) -> str:
     if slow <= objective:
         return ""
     return (
-        f" No size keeps the p99 within {objective * 1000:g} ms: one request in twenty takes {slow * 1000:.3g} ms or more with a worker "
+        f" No size keeps the p99 within {objective * 1000:g} ms: one request in twenty takes {short(slow * 1000)} ms or more with a worker "
         "to itself."
     )
 

@@ -17,10 +17,15 @@ from clary.domain.scaling.shape import Bounds
 from clary.domain.scaling.signals import Term
 from clary.domain.scaling.tournament import Score, Standing, judge
 
+CHEAPEST = 1 / 64  # CPUs of a busy worker, at least: what is less is not measured so exactly
 
-def setup_of(asked: Asked, bounds: Bounds, ready: int, allowance: int, starts: list[float], start: float) -> Setup:
-    """The variant, as a day is to be played for it."""
-    cpus = max(1, bounds.machine // 1000)
+
+def setup_of(
+    asked: Asked, bounds: Bounds, ready: int, allowance: int, starts: list[float], start: float, cost: float = 0.0
+) -> Setup:
+    """The variant, as a day is to be played for it. `cost`: CPUs that a busy worker uses (0: unknown, as if it were one). Where it waits
+    for others more than it computes, the machine keeps more workers busy than it has CPUs."""
+    cpus = max(1, int(bounds.machine / 1000 / (min(1.0, max(cost, CHEAPEST)) if cost else 1.0)))
     kept = asked.keep != KEEP
     return Setup(
         asked.objective, bounds.least, bounds.most, ready, allowance, asked.keep, kept, cpus, tuple(starts), start

@@ -107,7 +107,7 @@ def _decided(turn: Turn) -> Step:
     if seen.live.asleep and have.asked and any(each.arrivals or each.in_flight or each.queued for each in fresh):
         turn.commands.append(Tell(woken(asked.policy, event.before, now)))
     start, starts, ready = current.start, turn.document["starts"], ready_of(bounds, have)
-    setup = objective_tournament.setup_of(asked, bounds, ready, allowance, starts, start)
+    setup = objective_tournament.setup_of(asked, bounds, ready, allowance, starts, start, seen.strain.cost)
     live = replace(seen.live, memory=kept, setup=setup, claim=_claim(turn, desired, fresh), asleep=not have.asked)
     if seen.played is not None:
         news, word = objective_tournament.judged(turn.document, seen.played, asked, event.before, now)

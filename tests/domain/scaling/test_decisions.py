@@ -21,6 +21,7 @@ from clary.domain.scaling.decisions import (
     line,
     parse,
     seen,
+    short,
     wanted,
     worth,
 )
@@ -101,6 +102,7 @@ def test_the_words() -> None:
     )
     assert seen(replace(EVENT, saw={"rate": 1.0, "waits": 0.04})).startswith("1 request a second, 1 replica")
     assert "wait for a CPU 5 % of their time" in seen(replace(EVENT, saw={"waits": 0.05}))
+    assert [short(each) for each in (0.1364, 12.34, 1840.2)] == ["0.136", "12.3", "1840"]
     late = replace(EVENT, saw={"rate": 42.0, "p99_ms": 310.0, "objective_ms": 250.0})
     assert seen(late).startswith("42 requests a second, p99 310 ms of the 250 ms that are wanted, ")
     assert wanted(EVENT) == "load 3, surge 2"

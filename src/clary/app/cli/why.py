@@ -15,6 +15,7 @@ from clary.app.cli.site import here
 from clary.domain.scaling import decisions
 from clary.domain.scaling.decisions import HOLD, RANGE, TOURNAMENT, Event
 
+SOON = 5.0  # seconds in which what was decided is refused where it is
 _INDENT = " " * 21
 
 
@@ -46,8 +47,9 @@ def why(directory: str | None, endpoint: str, variant: str, since: str, *, as_js
 def story(events: Sequence[Event]) -> list[str]:
     """Lines for a person. What stays so is told once, with until when it did."""
     lines: list[str] = []
-    for same in _alike(events):
-        lines += _told(same[0])
+    groups = list(_alike(events))
+    for place, same in enumerate(groups):
+        lines += _told(same[0], any(_undoes(each[0], same[0]) for each in groups[place + 1 : place + 3]))
         if len(same) > 1:
             lines.append(f"{_INDENT}so until {when(same[-1].at)}, decided again {_times(len(same) - 1)}")
     return lines
@@ -69,7 +71,16 @@ def _alike(events: Iterable[Event]) -> Iterator[list[Event]]:
         yield group
 
 
-def _told(event: Event) -> list[str]:
+def _undoes(later: Event, event: Event) -> bool:
+    """Whether it says that what was decided could not be had."""
+    if not later.refused or not event.applied or later.at - event.at > SOON:
+        return False
+    which = "count" if later.before.count else "millicpu"
+    had = getattr(event.before, which)
+    return bool(getattr(later.before, which) == had != getattr(event.after, which))
+
+
+def _told(event: Event, undone: bool = False) -> list[str]:
     by = "" if event.level == RANGE else f" [{event.policy}]"
     lines = [f"{when(event.at)}  {event.why}{by}"]
     lines.append(f"{_INDENT}seen: {decisions.seen(event)}")
@@ -79,5 +90,6 @@ def _told(event: Event) -> list[str]:
         lines.append(f"{_INDENT}{what}: {wanted}; {event.won} {verb}")
     done = decisions.done(event)
     if done != "nothing to change":
-        lines.append(f"{_INDENT}done: {done}" if not done.startswith(("not done", "held")) else f"{_INDENT}{done}")
+        word = "asked" if undone else "done"
+        lines.append(f"{_INDENT}{word}: {done}" if not done.startswith(("not done", "held")) else f"{_INDENT}{done}")
     return lines

@@ -34,7 +34,8 @@ CANDIDATES: Mapping[str, Mapping[str, float]] = MappingProxyType(
 
 class Setup(NamedTuple):
     """A variant as its policy knows it: seconds of `objective`, `keep` and of its last `starts`; `ready` workers of a replica count in the
-    fleet's size, `allowance` may be busy; the machine has `cpus`. `kept`: the user has set `keep`, and no candidate changes it."""
+    fleet's size, `allowance` may be busy; the machine has CPUs for `cpus` busy workers of it. `kept`: the user has set `keep`, and no
+    candidate changes it."""
 
     objective: float
     least: int

@@ -174,11 +174,11 @@ def seen(event: Event) -> str:
     saw = event.saw
     parts = []
     if "rate" in saw:
-        cost = f" of {saw['service_ms']:.3g} ms" if saw.get("service_ms") else ""
-        rate = f"{saw['rate']:.3g}"
+        cost = f" of {short(saw['service_ms'])} ms" if saw.get("service_ms") else ""
+        rate = short(saw["rate"])
         parts.append(f"{rate} request{'' if rate == '1' else 's'} a second{cost}")
     if "p99_ms" in saw and math.isfinite(saw["p99_ms"]):
-        parts.append(f"p99 {saw['p99_ms']:.3g} ms{_against(saw)}")
+        parts.append(f"p99 {short(saw['p99_ms'])} ms{_against(saw)}")
     if "value" in saw:
         parts.append(f"a metric of {saw['value']:.4g} against {saw.get('threshold', math.nan):.4g}")
     if "in_flight" in saw:
@@ -189,6 +189,11 @@ def seen(event: Event) -> str:
         parts.append(f"workers that wait for a CPU {100 * saw['waits']:.0f} % of their time")
     parts.append(_have(event))
     return ", ".join(parts)
+
+
+def short(value: float) -> str:
+    """Three figures, and never a power of ten: 0.136, 12.3, 1840."""
+    return f"{value:.0f}" if abs(value) >= 100 else f"{value:.3g}"
 
 
 def _against(saw: Mapping[str, float]) -> str:
@@ -220,7 +225,7 @@ def done(event: Event) -> str:
     for name, unit in (("count", "replicas"), ("millicpu", "millicpu each"), ("allowance", "workers each at most")):
         old, new = getattr(event.before, name), getattr(event.after, name)
         if old != new and new:
-            changes.append(f"{old} to {new} {unit}" if old else f"{new} {unit}")
+            changes.append(f"{old} to {new} {unit}" if old or name == "count" else f"{new} {unit}")
         elif old != new and name == "count":
             changes.append(f"{old} to {new} {unit}")
     what = ", ".join(changes)

@@ -53,7 +53,8 @@ def judge(standing: Standing, scores: Mapping[str, Score]) -> Verdict:
     ripe = sorted((scores[name].total, name) for name, count in wins.items() if count >= RUNNING)
     if not ripe:
         leader = min(scores, key=lambda name: (scores[name].total, name != standing.serving, name))
-        text = f"{standing.serving} keeps serving at {served.total:.3f}"
+        late = f"and {100 * served.late:.2g} % late" if served.late else "and none late"
+        text = f"{standing.serving} keeps serving at {served.total:.3f} (cost {served.cost:.3f}, {late})"
         if leader != standing.serving:
             text += f"; {leader} scores {scores[leader].total:.3f} and has won {wins.get(leader, 0)} of {RUNNING} replays running"
         return Verdict(Standing(standing.serving, tuple(sorted(wins.items()))), False, text)
