@@ -70,7 +70,7 @@ def table(rows: Sequence[Row]) -> str:
     lines = ["| trace | " + " | ".join(policies) + " |", "|" + "---|" * (len(policies) + 1)]
     for trace in dict.fromkeys(row.trace for row in rows):
         cells = [f"{chosen[trace, name].cost_over_cstar:.2f} / {chosen[trace, name].late_pct:.3f}" for name in policies]
-        lines.append(f"| {trace} | " + " | ".join(cells) + " |")
+        lines.append(f"| {league_shipped.cell(trace)} | " + " | ".join(cells) + " |")
     return "\n".join(lines)
 
 

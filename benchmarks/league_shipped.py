@@ -55,6 +55,11 @@ def jobs(path: Path, peers: bool) -> list[Job]:
     ]
 
 
+def cell(name: str) -> str:
+    """A trace's name, which may be any, in a table of Markdown."""
+    return name.replace("|", "\\|")
+
+
 def table(rows: Sequence[Row]) -> str:
     """Markdown: cost/C* / late % of each product."""
     cells = {(row.trace, row.policy): f"{row.cost_over_cstar:.2f} / {row.late_pct:.3f}" for row in rows}
@@ -62,5 +67,5 @@ def table(rows: Sequence[Row]) -> str:
     head = [f"{name} ({PRODUCTS[name].start:g} s)" for name in names]
     lines = ["| as shipped (start) | " + " | ".join(head) + " |", "|" + "---|" * (len(names) + 1)]
     for trace in dict.fromkeys(row.trace for row in rows):
-        lines.append(f"| {trace} | " + " | ".join(cells[trace, name] for name in names) + " |")
+        lines.append(f"| {cell(trace)} | " + " | ".join(cells[trace, name] for name in names) + " |")
     return "\n".join(lines)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from functools import lru_cache
 from pathlib import Path
 
@@ -53,7 +52,7 @@ def load(path: Path) -> Trace:
 def _load(path: Path, changed: int) -> Trace:
     trace = traces.read(path)
     window = traces.around_peak(trace)
-    if window.width * len(window.counts) <= 2 * CALM or not window.counts[math.ceil(CALM / window.width) :].any():
+    if window.width * len(window.counts) <= 2 * CALM or not window.counts[int(CALM // window.width) :].any():
         raise ValueError(
             f"{path.name}: nothing to judge: it needs requests after its first {CALM:.0f} s, and twice that in length"
         )

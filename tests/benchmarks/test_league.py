@@ -93,6 +93,12 @@ def test_all_that_is_wrong_with_a_folder_is_told_at_once(tmp_path: Path) -> None
         find(tmp_path)
 
 
+def test_a_bin_may_be_a_day(tmp_path: Path) -> None:
+    path = short(tmp_path, [90_000, 120_000, 60_000], 86_400)
+    assert find(tmp_path) == [path]
+    assert kind(path) == "smooth"
+
+
 def test_too_many_requests_are_thinned_not_scaled(tmp_path: Path) -> None:
     path = short(tmp_path, [20_000] * 800)
     assert share(path) == pytest.approx(0.5, rel=0.001)
@@ -153,6 +159,7 @@ def test_the_best_setting_counts() -> None:
     rows = [row("hpa", 2.0, setting="1"), row("hpa", 1.5, setting="2"), row("hpa", 1.4, 0.2, setting="3")]
     assert best(rows)["a", "hpa"].setting == "2"
     assert "| a | 1.10 / 0.000 |" in table([row()])
+    assert "| a\\|b | 1.10 / 0.000 |" in table([row(trace="a|b")])
 
 
 def test_goals_can_fail() -> None:
