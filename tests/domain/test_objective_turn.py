@@ -109,7 +109,7 @@ def test_the_front_is_told_at_once_and_nothing_else_is_decided_without_a_sample(
     assert house.wish == {}
     [event] = house.events
     assert (event.level, event.won, event.before.count, event.after.count) == ("hold", "stale", 1, 1)
-    assert event.why == "Keep 1 replica: the front has told nothing yet, and nothing is decided by a guess."
+    assert event.why == "Keep 1 replica: nothing was counted in the last seconds, and nothing is decided by a guess."
 
 
 def test_load_makes_wishes_for_both_dimensions() -> None:

@@ -68,6 +68,12 @@ def test_what_is_wanted() -> None:
         "DesiredReplicas": 2.0,
         "MillicpuPerReplica": 2000.0,
     }
+    none = replace(variant, name="v", count=0)
+    assert told(wanted("e", replace(fleet(), variants=(none,)), 7.0)) == {
+        "DesiredReplicas": 0.0,
+        "Replicas": 0.0,
+        "MillicpuPerReplica": 2000.0,
+    }, "no front tells of a variant that has none"
     sized = replace(variant, name="v", millicpu=500, boost=Boost(0.25))
     shadow = replace(variant, name="w", shadow=True)
     assert told(wanted("e", replace(fleet(), variants=(sized, shadow)), 7.0)) == {

@@ -70,6 +70,27 @@ def test_of_two_changes_that_start_at_once_one_goes_through() -> None:
     assert "4 vCPU are needed, 4 of 4 are reserved, held by endpoint one (4 vCPU)" in refusal.value.message
 
 
+def test_a_change_that_has_no_room_is_looked_at_once_and_the_next_one_anew() -> None:
+    """Each of its starts asks for the places of all: five hundred replicas would hold everything up for seconds."""
+    town, one = Town(available=0, policy="fit"), endpoint("one")
+    looks = 0
+
+    def measure() -> Machine:
+        nonlocal looks
+        looks += 1
+        return town.machine
+
+    town.rooms = ReplicaRooms(town.ledger, measure, town.clock, "fit")
+    change = [Place(f"r{number}", LARGE) for number in range(500)]
+    for own in change:
+        with pytest.raises(LimitExceeded, match="MiB of memory are needed"):
+            town.rooms.take(one, own, change)
+    assert looks == 1
+    town.machine = replace(town.machine, available=500 * GIB)
+    town.rooms.take(one, change[0], list(change))
+    assert len(town.holding()) == 500
+
+
 def test_places_taken_early_are_given_back_when_the_change_is() -> None:
     town, incoming = Town(), fleet("new", 2)
     one = endpoint("one", incoming=incoming)

@@ -50,7 +50,7 @@ def event_of(turn: Turn, desired: Desired, made: Shape, have: Have, allowance: i
     if strain.ceiling:
         most = f"{strain.ceiling} worker{'' if strain.ceiling == 1 else 's'}"
         why += f" All CPUs of the machine are wanted: no more than {most} of {strain.wanted} may be busy."
-    if made.why:
+    if made.why and not made.stuck:  # else it is what refuses it
         why += f" {made.why[0].upper()}{made.why[1:]}."
     moves, blocked = (count, millicpu) != (have.asked, have.millicpu), _blocked(turn, made, have)
     turn.barred = _barred(turn) if moves else ""

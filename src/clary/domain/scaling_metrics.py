@@ -45,6 +45,8 @@ def of_variant(rows: Sequence[VariantCounts], where: Mapping[str, str], at: floa
 def of_wanted(group: Sequence[Variant], where: Mapping[str, str], at: float) -> list[Datapoint]:
     """What a variant (its containers, each a `fleets.Variant`) shall have; a replica has the CPU of all of them."""
     made = [_gauge("DesiredReplicas", where, at, max(variant.count for variant in group))]
+    if not any(variant.count or variant.live for variant in group):  # then no front tells it
+        made.append(_gauge("Replicas", where, at, 0))
     millicpu = sum(_millicpu(variant.size) for variant in group)
     if millicpu:
         made.append(_gauge("MillicpuPerReplica", where, at, millicpu))

@@ -32,17 +32,25 @@ class ReplicaRooms:
         self._measure = measure
         self._clock = clock
         self._policy = policy
+        self._refused: dict[str, tuple[Sequence[Place], str]] = {}  # ARN -> the change that had no room last, and why
         self._early: dict[str, set[str]] = {}  # ARN -> replicas whose places were taken before they start
 
     def take(self, record: Record, own: Place, beside: Sequence[Place] = ()) -> Fit:
         """What the replica gets, and its place with those `beside`. LimitExceeded, in AWS's words, when others hold too much."""
+        known = self._refused.get(record.arn)
+        if known is not None and beside and known[0] is beside:  # the same change, of which each start asks
+            raise LimitExceeded(known[1])
         machine, now = self._measure(), self._clock.now()
         fit = self._fit(own, machine)
         wanted = {own.id: own} | {place.id: place for place in beside}
         held = {claim.key: claim for claim in self._ledger.held() if claim.key in wanted}
         fits = {id_: self._fit(place, machine) for id_, place in wanted.items()}
         lacking = [id_ for id_ in wanted if id_ not in held or held[id_].fits != (fits[id_],)]
-        self._check(record, self._ledger.book(machine, self._policy, now), [wanted[id_] for id_ in lacking], fits)
+        try:
+            self._check(record, self._ledger.book(machine, self._policy, now), [wanted[id_] for id_ in lacking], fits)
+        except LimitExceeded as error:
+            self._refused[record.arn] = (beside, error.message)
+            raise
         for id_ in lacking:
             # A replica that shrinks keeps what it has until it has shrunk: `settle` then tells.
             before = held[id_].fits[0] if id_ in held else None
@@ -107,6 +115,7 @@ class ReplicaRooms:
 
     def forget(self, arn: str) -> None:
         """The record is gone."""
+        self._refused.pop(arn, None)
         for id_ in self._early.pop(arn, ()):
             self._ledger.drop(id_)
         self._ledger.withdraw(arn)

@@ -104,7 +104,7 @@ def test_the_words() -> None:
     assert "wait for a CPU 5 % of their time" in seen(replace(EVENT, saw={"waits": 0.05}))
     assert [short(each) for each in (0.1364, 12.34, 1840.2)] == ["0.136", "12.3", "1840"]
     late = replace(EVENT, saw={"rate": 42.0, "p99_ms": 310.0, "objective_ms": 250.0})
-    assert seen(late).startswith("42 requests a second, p99 310 ms of the 250 ms that are wanted, ")
+    assert seen(late).startswith("42 requests a second, p99 310 ms (objective 250 ms), ")
     assert wanted(EVENT) == "load 3, surge 2"
     assert done(EVENT) == "1 to 3 replicas"
     assert done(replace(EVENT, refused="no room", applied=False)) == "not done (1 to 3 replicas): no room"

@@ -197,7 +197,7 @@ def short(value: float) -> str:
 
 
 def _against(saw: Mapping[str, float]) -> str:
-    return f" of the {saw['objective_ms']:g} ms that are wanted" if "objective_ms" in saw else ""
+    return f" (objective {short(saw['objective_ms'])} ms)" if "objective_ms" in saw else ""
 
 
 def _have(event: Event) -> str:

@@ -42,7 +42,7 @@ def _workers(count: float) -> str:
 
 def _stale(term: Term, of: dict[str, float]) -> str:
     if math.isinf(of["age"]):
-        return "the front has told nothing yet, and nothing is decided by a guess"
+        return "nothing was counted in the last seconds, and nothing is decided by a guess"
     return f"the newest sample is {of['age']:.0f} s old, and nothing is decided on stale ones"
 
 
