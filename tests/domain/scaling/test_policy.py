@@ -191,6 +191,12 @@ def test_without_boost_the_rate_is_not_counted_twice() -> None:
         (seconds([1] * 60), Current(5, boosting=True), POLICY, "Keep 5 replicas: the last one was removed"),
         (seconds([1] * 60, end=NOW - 9), Current(1), POLICY, "Keep 1 replica: the newest sample is 9 s old"),
         (
+            seconds([1] * 60, queued=1),
+            Current(5, boosting=True),
+            replace(POLICY, most=3),
+            "Remove 2, to 3 replicas: 1 is wanted, and 3 are the most.",
+        ),
+        (
             seconds([400] * 60),
             Current(1),
             replace(POLICY, most=4),

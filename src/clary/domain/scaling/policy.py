@@ -182,11 +182,11 @@ class ClaryPolicy:
         ]
         best = max(terms, key=lambda term: term.wanted)
         count, won = int(best.wanted), best.name
-        if count > self.most:
+        have = current.count + current.starting
+        if max(count, have) > self.most:
             count, won = self.most, "most"
             terms.append(Term("most", self.most, (("asked", best.wanted),)))
-        have = current.count + current.starting
-        if count < have:
+        if count < have <= self.most:  # a range that was changed waits for no calm
             early = 0 <= now - memory.shrunk < IN_EVERY
             if math.ceil(SPARE * peak / ready) >= have:
                 terms.append(Term("spare", have, (("spare", SPARE), ("peak", peak))))

@@ -36,6 +36,10 @@ def _replicas(count: int) -> str:
     return f"{count} replica" if count == 1 else f"{count} replicas"
 
 
+def _are(count: float) -> str:
+    return f"{count:.0f} {'is' if count == 1 else 'are'}"
+
+
 def _workers(count: float) -> str:
     return f"{count:.0f} worker" if count == 1 else f"{count:.0f} workers"
 
@@ -59,9 +63,7 @@ _TEXTS: dict[str, Callable[[Term, dict[str, float]], str]] = {
     "surge": lambda term, of: f"{of['surge']:g} times the recent peak must fit under the replicas' ceilings",
     "forecast": lambda term, of: f"this time of day usually needs {_replicas(int(term.wanted))}",
     "least": lambda term, of: f"the least is {_replicas(int(term.wanted))}",
-    "most": lambda term, of: (
-        f"{of['asked']:.0f} are wanted, and {term.wanted:.0f} {'is' if term.wanted == 1 else 'are'} the most"
-    ),
+    "most": lambda term, of: f"{_are(of['asked'])} wanted, and {_are(term.wanted)} the most",
     "calm": lambda term, of: (
         ("1 request waits" if of["queued"] == 1 else f"{of['queued']:.0f} requests wait")
         if of["queued"]
