@@ -43,3 +43,18 @@ def test_what_is_refused(tmp_path: Path, call: Any, code: int, words: str) -> No
     with pytest.raises(Refused, match=words) as caught:
         call(str(tmp_path))
     assert caught.value.code == code
+
+
+def test_looking_makes_no_folder(tmp_path: Path, capsys: Said) -> None:
+    assert names(tmp_path / "state", capsys)["python"]
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_folder_that_cannot_hold_runtimes_is_told_before_a_build(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    (tmp_path / "clary.toml").write_text('environments = "file/environments"\n')
+    with pytest.raises(Refused) as caught:
+        runtimes.build(str(tmp_path), ["python"], as_json=True)
+    assert caught.value.message.startswith(
+        f"{tmp_path}/file/environments cannot hold runtimes: Not a directory; CLARY_ENV"
+    )

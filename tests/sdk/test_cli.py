@@ -149,10 +149,12 @@ def test_what_is_not_there(server: Server) -> None:
 
 @pytest.mark.parametrize("command", ["rollout", "scaling", "shadow"])
 def test_no_such_endpoint(server: Server, command: str) -> None:
-    done = clary(server, command, "nothing")
-    assert (done.returncode, done.stdout) == (4, "")
-    wanted = f"there is no endpoint 'nothing': `clary ps --dir {server.settings.dir}` lists endpoints"
-    assert done.stderr == f"clary: {wanted}\n"
+    arn = "arn:aws:sagemaker:us-east-1:000000000000:endpoint/nothing"
+    for said, name in (("nothing", "nothing"), (arn, "nothing"), ("", ""), ("a b", "a b")):
+        done = clary(server, command, said)
+        assert (done.returncode, done.stdout) == (4, "")
+        wanted = f"there is no endpoint {name!r}: `clary ps --dir {server.settings.dir}` lists endpoints"
+        assert done.stderr == f"clary: {wanted}\n"
 
 
 def test_a_second_clary_on_the_same_folder_is_refused(server: Server) -> None:

@@ -17,7 +17,7 @@ from clary.api import dispatch, handlers
 from clary.api.call import ApiSettings, Ports
 from clary.api.errors import translate
 from clary.api.identity import Identity
-from clary.app import workloads
+from clary.app import proxies, workloads
 from clary.app.capacity_page import CapacityPage
 from clary.app.clock import SystemClock
 from clary.app.machine import measure
@@ -240,7 +240,7 @@ def job_settings(settings: Settings) -> JobSettings:
         slots=settings.max_jobs,
         disk=settings.job_disk,
         kept=settings.kept_jobs,
-        passed=settings.passed,
+        passed=proxies.passed(settings),
         ca_bundle=settings.tls_cert and os.path.abspath(settings.tls_cert),
     )
 
@@ -255,7 +255,7 @@ def serving_settings(settings: Settings) -> ServingSettings:
         ca_bundle=settings.tls_cert and os.path.abspath(settings.tls_cert),
         policy=settings.capacity,
         owner=owner_of(settings),
-        passed=settings.passed,
+        passed=proxies.passed(settings),
         rest=Rest(settings.serverless_rest, settings.serverless_stop),
     )
 

@@ -16,6 +16,13 @@ from clary.domain.errors import ClaryError
 
 
 def main() -> None:
+    try:
+        _main()
+    except KeyboardInterrupt:  # also while modules are being imported
+        sys.exit(130)
+
+
+def _main() -> None:
     import typer
 
     from clary.app.cli.commands import app
@@ -30,8 +37,6 @@ def main() -> None:
         sys.exit(app(prog_name="clary", standalone_mode=False))
     except wrong_usage as error:
         sys.exit(_misused(error))
-    except KeyboardInterrupt:
-        sys.exit(130)
     except NobodyReads:
         # What Python still holds must not be written at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -42,10 +42,11 @@ def _clary(directory: str | None, quiet: bool) -> Iterator[Site]:
         site.require()
         yield site
         return
+    # Built runtimes are kept where a `clary up` without --dir keeps them: the second demo is quick.
+    environments = load().environments_folder
+    runtimes.writable(environments)
     with tempfile.TemporaryDirectory(prefix="clary-demo-") as folder, open(Path(folder) / ".held", "wb") as held:
-        # Built runtimes are kept where a `clary up` without --dir keeps them: the second demo is quick.
-        runtimes_folder = str(load().environments_folder)
-        settings = load({"dir": folder, "port": 0, "environments": runtimes_folder, "ephemeral": True})
+        settings = load({"dir": folder, "port": 0, "environments": str(environments), "ephemeral": True})
         if not quiet:
             say("starting Clary")
         fcntl.flock(held, fcntl.LOCK_SH)  # however this process ends, its Clary ends with it, and forgets everything

@@ -11,10 +11,10 @@ import re
 import shlex
 from collections.abc import Mapping
 from pathlib import Path
-from urllib.parse import urlsplit
 
 from clary.app.cli.output import USAGE, Refused, say, say_json, warn
 from clary.app.cli.site import Site, find
+from clary.app.proxies import given_hosts, no_proxy
 from clary.app.settings import REGION, Settings, environment
 from clary.domain.roles import default_role_arn
 from clary.ports import Credential
@@ -78,7 +78,7 @@ def unset(given: Mapping[str, str]) -> list[str]:
 def _variables(
     settings: Settings, credential: Credential, region: str, config: str, given: Mapping[str, str]
 ) -> dict[str, str]:
-    direct = no_proxy(settings, ",".join(given.get(name, "") for name in ("NO_PROXY", "no_proxy")))
+    direct = no_proxy(settings, given_hosts(given))
     values = {
         "AWS_ENDPOINT_URL": settings.endpoint,
         "AWS_ACCESS_KEY_ID": credential.access_key_id,
@@ -90,13 +90,6 @@ def _variables(
         "SAGEMAKER_USER_CONFIG_OVERRIDE": config,
     }
     return {**values, "AWS_CA_BUNDLE": os.path.abspath(settings.tls_cert)} if settings.tls_cert else values
-
-
-def no_proxy(settings: Settings, given: str) -> str:
-    """The hosts that are reached without a proxy: those given, and this one."""
-    known = [host.strip() for host in given.split(",") if host.strip()]
-    own = [urlsplit(settings.endpoint).hostname or "", "127.0.0.1", "localhost"]
-    return ",".join(dict.fromkeys([*known, *own]))
 
 
 def sdk_config(settings: Settings, region: str) -> str:

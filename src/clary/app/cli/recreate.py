@@ -55,16 +55,16 @@ def find(client: Client, resource: str) -> tuple[Kind, str, Mapping[str, Any]]:
     noun, slash, name = text.partition("/")
     if slash and noun not in _BY_NOUN:
         raise Refused(f"{noun!r} is not a kind that can be made again; there are: {', '.join(_BY_NOUN)}", USAGE)
-    kinds = (_BY_NOUN[noun],) if slash else KINDS
+    kinds, wanted = ((_BY_NOUN[noun],), name) if slash else (KINDS, text)
     found = []
     for kind in kinds:
         try:
-            found.append((kind, client.call("sagemaker", f"Describe{kind.operation}", {kind.member: name or text})))
+            found.append((kind, client.call("sagemaker", f"Describe{kind.operation}", {kind.member: wanted})))
         except ApiFailure as error:
             if "ValidationException" not in error.aws_code:
                 raise
     if not found:
-        raise Refused(f"there is no {' or '.join(kind.noun for kind in kinds)} {name or text!r}", NOT_FOUND)
+        raise Refused(f"there is no {' or '.join(kind.noun for kind in kinds)} {wanted!r}", NOT_FOUND)
     if len(found) > 1:
         choices = " or ".join(f"{kind.noun}/{text}" for kind, _ in found)
         raise Refused(f"{text!r} is the name of several resources; say {choices}", USAGE)

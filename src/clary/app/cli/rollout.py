@@ -11,7 +11,7 @@ from typing import Any
 from clary.app.cli.client import SOON, ApiFailure, Client
 from clary.app.cli.history import ENDS, one_line, steps_of, when
 from clary.app.cli.output import NOT_FOUND, NOT_RUNNING, Refused, plain, say, say_json, table
-from clary.app.cli.site import Site, here
+from clary.app.cli.site import Site, endpoint_name, here
 from clary.domain.routes import EndpointView, VariantView
 from clary.serving.client import FrontClient
 from clary.stores.keys import FileKeys
@@ -21,7 +21,7 @@ CHANGING = ("Creating", "Updating", "RollingBack", "Deleting")
 
 
 def rollout(directory: str | None, endpoint: str, *, once: bool, as_json: bool) -> None:
-    site = here(directory)
+    site, endpoint = here(directory), endpoint_name(endpoint)
     site.require()
     try:
         asyncio.run(_watch(site, endpoint, once or as_json, as_json))

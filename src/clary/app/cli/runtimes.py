@@ -8,6 +8,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 from clary.app.cli.output import NOT_FOUND, USAGE, Refused, plain, say, say_json, table
@@ -21,16 +22,17 @@ from clary.ports import Environment, Runtime
 _REPOSITORY = re.compile(r"[a-z0-9]+(?:(?:[._]|__|-+)[a-z0-9]+)*")  # as registries have them
 
 
-def runtimes_of(site: Site) -> UvRuntimes:
+def runtimes_of(site: Site, *, builds: bool = True) -> UvRuntimes:
+    """`builds`: whether it shall build any. Looking alone makes no folder."""
     settings = site.settings
     folder, given = str(settings.environments_folder), settings.build_environment()
-    builder: Any = backend(settings)
+    builder: Any = backend(settings) if builds else None
     return create(folder, builder, environment=given, names=settings.image_names)
 
 
 def listed(site: Site) -> list[dict[str, Any]]:
     """Runtimes in words."""
-    runtimes = runtimes_of(site)
+    runtimes = runtimes_of(site, builds=False)
     rows = []
     for runtime in runtimes.all():
         environment = runtimes.built(runtime)
@@ -60,6 +62,7 @@ def show(directory: str | None, *, as_json: bool) -> None:
 
 def build(directory: str | None, names: Sequence[str], *, as_json: bool) -> None:
     site = find(directory)
+    writable(site.settings.environments_folder)
     runtimes = runtimes_of(site)
     chosen = [_named(runtimes, name) for name in names] or list(runtimes.all())
     rows = []
@@ -74,6 +77,16 @@ def build(directory: str | None, names: Sequence[str], *, as_json: bool) -> None
         say_json(rows)
 
 
+def writable(folder: Path) -> None:
+    """Make the folder of runtimes. Refused with advice where it cannot be."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    except OSError as error:
+        raise Refused(
+            f"{folder} cannot hold runtimes: {error.strerror}; CLARY_ENVIRONMENTS names another folder (and UV_CACHE_DIR uv's cache)"
+        ) from error
+
+
 def ensure(runtimes: UvRuntimes, runtime: Runtime, *, quiet: bool) -> Environment:
     """Its environment, which is built when it is not there yet."""
     with _progress(runtime.name, quiet=quiet) as log:
@@ -82,7 +95,7 @@ def ensure(runtimes: UvRuntimes, runtime: Runtime, *, quiet: bool) -> Environmen
 
 def add(directory: str | None, image: str, name: str, *, as_json: bool) -> None:
     site = find(directory)
-    runtimes = runtimes_of(site)
+    runtimes = runtimes_of(site, builds=False)
     known = [runtime.name for runtime in runtimes.all()]
     if name not in known:
         raise Refused(f"no runtime is called {name!r}; there are: {', '.join(known)}", NOT_FOUND)
@@ -102,7 +115,7 @@ def remove(directory: str | None, image: str, *, as_json: bool) -> None:
     if not names.remove(stored):
         given = ", ".join(names.all()) or "none"
         raise Refused(f"no image repository {stored!r} was added; those that were: {given}", NOT_FOUND)
-    found = runtimes_of(site).resolve(stored)
+    found = runtimes_of(site, builds=False).resolve(stored)
     if as_json:
         say_json({"repository": stored, "runtime": found.name if found else None})
     else:

@@ -27,7 +27,7 @@ from clary.app.cli.scaling_figure import (
     queries,
     title,
 )
-from clary.app.cli.site import here
+from clary.app.cli.site import endpoint_name, here
 from clary.domain.scaling import decisions
 from clary.domain.scaling.decisions import Event
 
@@ -43,7 +43,7 @@ def scaling(directory: str | None, endpoint: str, variant: str, since: str, out:
     target = Path(out) if out else None
     if target is not None and target.suffix.lower() not in KINDS:
         raise Refused(f"--out takes a file that ends in .svg or .png, not {out!r}", USAGE)
-    site = here(directory)
+    site, endpoint = here(directory), endpoint_name(endpoint)
     client = site.client()
     try:
         names = variants_of(client, endpoint, variant)

@@ -8,14 +8,14 @@ from typing import Any
 
 from clary.app.cli.client import SOON
 from clary.app.cli.output import NOT_FOUND, NOT_RUNNING, Refused, say, say_json, table
-from clary.app.cli.site import Site, here
+from clary.app.cli.site import Site, endpoint_name, here
 from clary.domain.routes import EndpointView, VariantView
 from clary.serving.client import FrontClient
 from clary.stores.keys import FileKeys
 
 
 def shadow(directory: str | None, endpoint: str, *, as_json: bool) -> None:
-    site = here(directory)
+    site, endpoint = here(directory), endpoint_name(endpoint)
     site.require()
     try:
         view = asyncio.run(_view(site, endpoint))

@@ -68,6 +68,11 @@ def find(directory: str | None = None, **flags: Any) -> Site:
     return Site(settings, facts)
 
 
+def endpoint_name(said: str) -> str:
+    """An endpoint as it may be said: its name, `endpoint/NAME` or its ARN."""
+    return said.rpartition("/")[2] if said.startswith(("arn:", "endpoint/")) else said
+
+
 def here(directory: str | None = None) -> Site:
     """`find`, for the account and region of this shell where its AWS clients reach that very Clary (`eval "$(clary env)"`): a command
     speaks of what they make."""

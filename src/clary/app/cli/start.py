@@ -27,7 +27,9 @@ def up(directory: str | None, flags: dict[str, Any], *, detach: bool, as_json: b
             say(hint(settings))
         return
     if as_json or not sys.stdout.isatty():
-        running.foreground(settings, _reporter(as_json), lambda effective: _ready(effective, as_json))
+        report = _reporter(as_json)
+        running.foreground(settings, report, lambda effective: _ready(effective, as_json))
+        report(ended_words(settings))
     else:
         _with_status(settings)
 
