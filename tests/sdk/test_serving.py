@@ -19,7 +19,10 @@ pytestmark = [pytest.mark.live, pytest.mark.slow]
 TOLD = """
 import json, os, time
 
+MODEL_DIR = os.environ["SM_MODEL_DIR"]  # as a training script reads it that serves too, and AWS's images for XGBoost and scikit-learn set
+
 def model_fn(model_dir):
+    assert model_dir == MODEL_DIR
     return {"dir": sorted(os.listdir(model_dir)), "colour": os.environ.get("COLOUR", "")}
 
 def input_fn(body, content_type):

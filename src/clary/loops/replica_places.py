@@ -237,6 +237,7 @@ def _variables(
         "AWS_REGION": record.scope.region,
         "AWS_DEFAULT_REGION": record.scope.region,
         "SAGEMAKER_REGION": record.scope.region,
+        "SM_MODEL_DIR": MODEL,  # AWS's images have it when they serve, too
         "AWS_ENDPOINT_URL": settings.endpoint,
         **bundle,
         **credentials,
