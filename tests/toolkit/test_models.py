@@ -170,7 +170,7 @@ class TestModels:
 
     def test_without_room_it_says_how_much_is_too_much(self, many: Callable[..., Many]) -> None:
         r = many(memory=150 << 20)
-        big = "held = bytearray(60 << 20)\n" + ECHO
+        big = "held = bytearray(70 << 20)\n" + ECHO
         r.load("a", big)
         r.of("a")
         r.load("b", big)
