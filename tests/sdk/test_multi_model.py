@@ -148,8 +148,9 @@ def test_many_models_at_once_are_each_loaded_once(models: Models) -> None:
     for name in names:
         models.put(name)
     with concurrent.futures.ThreadPoolExecutor(24) as pool:
-        seen = list(pool.map(models.ask, names * 6))
-    assert [answer["model"] for answer in seen] == names * 6
+        seen = list(pool.map(models.ask, names * 2))
+    assert [answer["model"] for answer in seen] == names * 2
+    # Two for each, which wait for its load: that earns a model no second process, as a long queue of a loaded one would.
     assert len({answer["pid"] for answer in seen}) == len(names)
 
 
