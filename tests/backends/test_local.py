@@ -221,11 +221,13 @@ class TestLocalBackend(BackendConformance):
         seen = await backend.observe(handle)
         assert seen is not None
         assert seen.pid is not None
-        assert _running(["sleep", mark])
+        async with asyncio.timeout(30):
+            while not _running(["sleep", mark]):  # the shell said "up" before its child became a sleep
+                await asyncio.sleep(0.01)
         os.kill(seen.pid, signal.SIGKILL)
         seen = await self.ended(backend, handle)
         assert (seen.state, seen.exit_code) == (RunState.LOST, None)
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(30):
             while _running(["sleep", mark]):
                 await asyncio.sleep(0.01)
         assert await backend.observe(handle) == seen
