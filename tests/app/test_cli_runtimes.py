@@ -58,3 +58,11 @@ def test_a_folder_that_cannot_hold_runtimes_is_told_before_a_build(tmp_path: Pat
     assert caught.value.message.startswith(
         f"{tmp_path}/file/environments cannot hold runtimes: Not a directory; CLARY_ENV"
     )
+
+
+def test_a_build_needs_a_state_folder(tmp_path: Path) -> None:
+    (tmp_path / "state").mkdir()
+    (tmp_path / "state" / "clary.toml").write_text(f'environments = "{tmp_path}/environments"\n')
+    (tmp_path / "state" / "backend").touch()
+    with pytest.raises(Refused, match=r"state cannot be the state folder: .*; --dir names another"):
+        runtimes.build(str(tmp_path / "state"), ["python"], as_json=True)

@@ -26,7 +26,10 @@ def runtimes_of(site: Site, *, builds: bool = True) -> UvRuntimes:
     """`builds`: whether it shall build any. Looking alone makes no folder."""
     settings = site.settings
     folder, given = str(settings.environments_folder), settings.build_environment()
-    builder: Any = backend(settings) if builds else None
+    try:
+        builder: Any = backend(settings) if builds else None
+    except OSError as error:
+        raise Refused(f"{settings.dir} cannot be the state folder: {error.strerror}; --dir names another") from error
     return create(folder, builder, environment=given, names=settings.image_names)
 
 
