@@ -13,7 +13,7 @@ from typing import Any
 
 from clary.domain.autoscaling import MILLICPU, Capacity, activity_id, words_of
 from clary.domain.autoscaling_alarms import FAST
-from clary.domain.autoscaling_policies import Heard
+from clary.domain.autoscaling_policies import Change, Heard, scaled_out
 from clary.domain.decisions import Decision
 from clary.domain.resources import Record
 from clary.domain.rooms import Room
@@ -170,6 +170,11 @@ def start(
     turn.again.append(0.0)
 
 
+def change_of(turn: Turn, direction: str) -> Change | None:
+    held = turn.document["changes"].get(direction)
+    return Change(held["at"], held["before"], held["cooldown"]) if held else None
+
+
 def follow(turn: Turn) -> None:
     activity, capacity = turn.document["activity"], turn.capacity
     to, words = activity["to"], words_of(turn.document["dimension"])
@@ -200,6 +205,10 @@ def follow(turn: Turn) -> None:
         change = {"at": turn.now, "before": activity["from"], "cooldown": activity["cooldown"]}
         changes = {**turn.document["changes"], direction: change}
         if direction == "out":
+            out = scaled_out(
+                change_of(turn, "out"), activity["start"], turn.now, activity["from"], activity["cooldown"]
+            )
+            changes["out"] = {**change, "before": out.before}
             changes.pop("in", None)  # a scale-out ends the cooldown of a scale-in
         turn.document |= {"changes": {**changes, "last": change}, "refusals": 0}
         _end(turn, "Successful", f"{done} Change successfully fulfilled by sagemaker.")

@@ -114,6 +114,12 @@ def step_again(heard: Heard, config: Mapping[str, Any], current: int, last: Chan
     return again if larger else Wanted(None, COOLING)
 
 
+def scaled_out(last: Change | None, began: float, at: float, before: int, cooldown: float) -> Change:
+    """A scale-out from `before` that is done. Of one that began while another cooled down both count towards a larger one still: the same
+    breach adds nothing more."""
+    return Change(at, last.before if last is not None and last.cools(began) else before, cooldown)
+
+
 def _beyond(beyond: float, threshold: float) -> str:
     if not beyond:
         return "its threshold"

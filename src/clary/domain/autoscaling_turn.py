@@ -21,13 +21,14 @@ from clary.domain.autoscaling_activity import (
     Turn,
     Want,
     anchored,
+    change_of,
     entry_of,
     follow,
     overtaken,
     start,
 )
 from clary.domain.autoscaling_alarms import LOW_SHARE, cooldown, lost
-from clary.domain.autoscaling_policies import COOLING, Change, Wanted, step_again, tracking
+from clary.domain.autoscaling_policies import COOLING, Wanted, step_again, tracking
 from clary.domain.decisions import Decision
 from clary.domain.resources import Record
 
@@ -252,16 +253,11 @@ def _opinion(turn: Turn, alarm: str, arn: str) -> _Opinion:
     match request.get("PolicyType") or STEP:
         case kind if kind == TRACKING:
             target = heard.threshold if heard.above else heard.threshold / LOW_SHARE
-            wanted = tracking(heard, current, target, _change(turn, "last"))
+            wanted = tracking(heard, current, target, change_of(turn, "last"))
         case _:
             config = request["StepScalingPolicyConfiguration"]
-            wanted = step_again(heard, config, current, _change(turn, "out"), turn.now)
+            wanted = step_again(heard, config, current, change_of(turn, "out"), turn.now)
     return _Opinion(alarm, policy, wanted, turn.document["triggers"][alarm]["state"])
-
-
-def _change(turn: Turn, direction: str) -> Change | None:
-    held = turn.document["changes"].get(direction)
-    return Change(held["at"], held["before"], held["cooldown"]) if held else None
 
 
 def _scale_out(turn: Turn, opinion: _Opinion) -> None:
@@ -292,7 +288,7 @@ def _lack(turn: Turn, opinion: _Opinion, to: int, why: str) -> None:
 
 
 def _scale_in(turn: Turn, ins: list[_Opinion]) -> None:
-    last, current = _change(turn, "in"), turn.capacity.desired
+    last, current = change_of(turn, "in"), turn.capacity.desired
     if turn.document["suspended"]["DynamicScalingInSuspended"]:
         return
     if last is not None and last.cools(turn.now):

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from clary.domain.alarms import Point
-from clary.domain.autoscaling_policies import Change, Heard, step_again, tracking
+from clary.domain.autoscaling_policies import Change, Heard, scaled_out, step_again, tracking
 from clary.domain.scaling.signals import Current, Desired, Reason, Sample
 from clary.sim import seen
 
@@ -150,7 +150,7 @@ class AwsStep(Peer):
         if count is None or self.bounded(count) == have:
             return have
         if count > have:  # it ends the cooldown of a scale-in
-            self.out, self.in_at = Change(now, have, self.cooldown), -math.inf
+            self.out, self.in_at = scaled_out(self.out, now, now, have, self.cooldown), -math.inf
         else:
             self.in_at = now
         return count
