@@ -100,14 +100,11 @@ class Peer:
 
 
 def environment(folder: str, name: str, packages: Sequence[str], python: str = sys.executable) -> str:
-    """An environment with these packages, one for each base interpreter; its interpreter back. Made once."""
-    root = Path(folder) / (name if python == sys.executable else f"{name}-{Path(python).name}")
+    """An environment with these packages; its interpreter back. Made once."""
+    root = Path(folder) / name
     interpreter = root / "bin" / "python"
     stamp = root / "packages.json"
-    wanted = [
-        os.path.realpath(python),
-        *(Path(part).read_text() if part.endswith(".txt") else part for part in packages),
-    ]
+    wanted = [Path(part).read_text() if part.endswith(".txt") else part for part in packages]
     if not stamp.exists() or json.loads(stamp.read_text()) != wanted:
         uv = shutil.which("uv") or str(Path(sys.executable).parent / "uv")
         shutil.rmtree(root, ignore_errors=True)
@@ -129,27 +126,27 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-def bare(folder: str, booster: Path, kind: str, workers: int = 1, python: str = sys.executable) -> Peer:
+def bare(folder: str, booster: Path, kind: str, workers: int = 1) -> Peer:
     """The bare uvicorn app (`bare.py`)."""
-    python = environment(folder, "bare", BARE, python)
+    python = environment(folder, "bare", BARE)
     port = free_port()
     command = [python, str(HERE / "bare.py"), str(port), str(booster), kind, str(workers)]
     return Peer(f"bare {kind}", command, port, "/invocations", "")
 
 
-def frameworks(folder: str, booster: Path, python: str = sys.executable) -> Iterator[Peer]:
-    """The six frameworks on this interpreter, one at a time. RuntimeError of an install: raised when a peer is entered."""
+def frameworks(folder: str, booster: Path) -> Iterator[Peer]:
+    """The six frameworks, one at a time. RuntimeError of an installation is raised when the peer is asked for, by `__enter__`."""
     for name in ("litserve", "bentoml", "mlserver", "mlflow", "rayserve", "kserve"):
-        yield _framework(folder, booster, name, python)
+        yield _framework(folder, booster, name)
 
 
-def _framework(folder: str, booster: Path, name: str, base: str) -> Peer:
+def _framework(folder: str, booster: Path, name: str) -> Peer:
     from benchmarks.peers.frameworks import TABLE
 
     entry = TABLE[name]
     port = free_port()
     try:
-        python = environment(folder, name, entry.packages, base)
+        python = environment(folder, name, entry.packages)
     except RuntimeError as error:
         return Absent(name, str(error))
     values = {
