@@ -20,7 +20,6 @@ from clary.backends import runtimes
 from clary.backends.image_names import ImageNames
 from clary.backends.images import pinned, repository
 from clary.backends.images import runtimes as shipped
-from clary.backends.interpreters import Interpreter
 from clary.backends.runtimes import UvRuntimes
 from clary.domain.errors import Invalid
 from clary.domain.workload import Mount, MountMode
@@ -253,30 +252,6 @@ async def test_a_build_waits_for_what_a_killed_control_plane_left_building(tmp_p
     assert made.built(Runtime("small", "python")) == built
 
 
-async def test_an_algorithm_gets_the_newer_python_and_users_code_gets_ours(tmp_path: Path) -> None:
-    uv, folder = tmp_path / "uv", tmp_path / "environments"
-    uv.write_text('#!/bin/sh\necho "$@" >> said\nfor last; do :; done\n[ "$1" = pip ] || mkdir -p "$last/bin"\n')
-    uv.chmod(0o755)
-    nothing: Any = None
-    ours = Interpreter("/ours/bin/python3", "3.11 build", (3, 11), ("/ours",))
-    other = Interpreter("/other/bin/python3.13", "3.13 build", (3, 13), ("/other",))
-
-    def made(newer: Interpreter | None) -> UvRuntimes:
-        return UvRuntimes(folder, nothing, str(uv), {}, ours, newer, ())
-
-    algorithm, script = Runtime("trees", "xgboost", algorithm="trees"), Runtime("trees-script", "xgboost")
-    first = await made(other).ensure(algorithm)
-    assert first.mounts == ("/other",)
-    assert "--python /other/bin/python3.13" in (folder / "said").read_text()
-    assert made(other).built(algorithm) == first
-    assert made(None).built(algorithm) is None
-    assert (await made(other).ensure(script)).mounts == ("/ours",)
-    assert made(other).built(script) == made(None).built(script)
-    assert made(other).hash(algorithm, "pandas") == made(None).hash(algorithm, "pandas")  # a user's packages
-    container = Runtime("container", "container", algorithm="trees", image="x")
-    assert made(other).hash(container) == made(None).hash(container)
-
-
 @pytest.mark.parametrize(
     ("image", "name"),
     [
@@ -319,10 +294,6 @@ def test_the_version_that_is_told_is_the_one_that_this_python_gets() -> None:
 def test_each_python_is_told_its_own_xgboost() -> None:
     [small] = [runtime for runtime in shipped() if runtime.name == "xgboost"]
     assert small.version == pinned(small.requirements, "xgboost-cpu")
-    [newer] = [runtime for runtime in shipped((3, 13)) if runtime.name == "xgboost"]
-    assert newer.version == pinned(small.requirements, "xgboost-cpu", (3, 13))
-    [script] = [runtime for runtime in shipped((3, 13)) if runtime.name == "xgboost-script"]
-    assert script.version == pinned(script.requirements, "xgboost-cpu")
     assert pinned(small.requirements, "xgboost-cpu", (3, 11)) != pinned(small.requirements, "xgboost-cpu", (3, 12))
 
 

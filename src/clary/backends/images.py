@@ -42,14 +42,13 @@ _BOUND = re.compile(
 )  # as uv writes it where a version is not for every Python
 
 
-def runtimes(algorithms: tuple[int, int] = sys.version_info[:2]) -> tuple[Runtime, ...]:
-    """All runtimes that Clary ships, with their pinned requirements. `algorithms`: the Python that runs built-in ones."""
+def runtimes() -> tuple[Runtime, ...]:
+    """All runtimes that Clary ships, with their pinned requirements."""
     folder = resources.files("clary.backends") / "environments"
     found = []
     for name, framework, algorithm, repositories in _TABLE:
         text = (folder / f"{name}.txt").read_text()
-        python = algorithms if algorithm else sys.version_info[:2]
-        found.append(Runtime(name, framework, algorithm, repositories, text, pinned(text, _MAIN[name], python)))
+        found.append(Runtime(name, framework, algorithm, repositories, text, pinned(text, _MAIN[name])))
     return tuple(found)
 
 

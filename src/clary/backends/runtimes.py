@@ -20,6 +20,7 @@ import platform
 import re
 import shutil
 import stat
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
@@ -29,7 +30,6 @@ from clary.backends.containers import Engine
 from clary.backends.file_locks import locked
 from clary.backends.image_names import ImageNames
 from clary.backends.images import repository, runtimes
-from clary.backends.interpreters import Interpreter, newer, own
 from clary.backends.own_limits import cpus
 from clary.backends.shim.records import load, save
 from clary.domain.errors import Invalid
@@ -60,8 +60,7 @@ class UvRuntimes:
         backend: Backend[Any],
         uv: str,
         environment: Mapping[str, str],
-        own: Interpreter,
-        newer: Interpreter | None,
+        python: str,
         known: Sequence[Runtime],
         names: ImageNames | None = None,
         engine: Engine | None = None,
@@ -70,8 +69,7 @@ class UvRuntimes:
         self._backend = backend
         self._uv = uv
         self._environment = dict(environment)
-        self._own = own
-        self._newer = newer
+        self._python = python
         self._known = tuple(known)
         self._names = names or ImageNames()
         self._engine = engine
@@ -100,7 +98,7 @@ class UvRuntimes:
         if runtime.image and runtime.image not in self._pulled:
             return None
         whole = load(str(self._folder), f"{name}.json") and (self._folder / name).is_dir()
-        return self._at(name, self._interpreter(runtime, extra)) if whole else None
+        return self._at(name) if whole else None
 
     async def ensure(self, runtime: Runtime, extra: str = "", log: Log | None = None) -> Environment:
         name = self.hash(runtime, extra)
@@ -126,18 +124,17 @@ class UvRuntimes:
         self._listening.pop(name, None)
 
     def hash(self, runtime: Runtime, extra: str = "") -> str:
-        python = self._interpreter(runtime, extra)
-        parts = [_RECIPE, runtime.requirements, _normal(extra), python.path, python.version, platform.machine()]
+        parts = [_RECIPE, runtime.requirements, _normal(extra), self._python, sys.version, platform.machine()]
         return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:40]
 
-    def _interpreter(self, runtime: Runtime, extra: str) -> Interpreter:
-        """A built-in algorithm runs no code of the user's."""
-        ours = runtime.algorithm and not runtime.image and not _normal(extra)
-        return self._newer if ours and self._newer is not None else self._own
+    def mounts(self) -> tuple[str, ...]:
+        """Host folders of the base interpreter that are not part of the system that every sandbox has."""
+        prefixes = dict.fromkeys((sys.base_prefix, os.path.realpath(sys.base_prefix), _prefix(self._python)))
+        return tuple(path for path in prefixes if not (path + "/").startswith("/usr/"))
 
-    def _at(self, name: str, python: Interpreter) -> Environment:
+    def _at(self, name: str) -> Environment:
         path = self._folder / name
-        return Environment(str(path), str(path / "bin/python"), python.mounts())
+        return Environment(str(path), str(path / "bin/python"), self.mounts())
 
     async def _build(self, name: str, runtime: Runtime, extra: str, log: Log) -> Environment:
         self._folder.mkdir(parents=True, exist_ok=True, mode=0o700)
@@ -148,7 +145,7 @@ class UvRuntimes:
                 await self._make(name, runtime, _normal(extra), log, lock)
         finally:
             os.close(lock)
-        return self._at(name, self._interpreter(runtime, extra))
+        return self._at(name)
 
     async def _make(self, name: str, runtime: Runtime, extra: str, log: Log, lock: int) -> None:
         staging, final = self._folder / f".{name}", self._folder / name
@@ -160,8 +157,7 @@ class UvRuntimes:
         try:
             # Compiled at the very end: wheels carry made-up file times, so that the bytecode of a package that the user's requirements
             # replace would pass for that of the new one.
-            python = self._interpreter(runtime, extra)
-            await self._install(staging, runtime, python, log, lock, compiled=not extra)
+            await self._install(staging, runtime, log, lock, compiled=not extra)
             if extra:
                 await self._install_extra(staging, extra, log)
             await asyncio.to_thread(_settle, staging)
@@ -170,15 +166,13 @@ class UvRuntimes:
             await asyncio.to_thread(shutil.rmtree, staging, True)
         save(str(self._folder), f"{name}.json", {"runtime": runtime.name, "version": runtime.version, "extra": extra})
 
-    async def _install(
-        self, staging: Path, runtime: Runtime, python: Interpreter, log: Log, lock: int, compiled: bool
-    ) -> None:
+    async def _install(self, staging: Path, runtime: Runtime, log: Log, lock: int, compiled: bool) -> None:
         """What Clary ships: wheels with known hashes, so nothing of it runs here."""
         requirements = self._folder / f"{staging.name}.txt"
         requirements.write_text(runtime.requirements)
         try:
             await self._run(
-                ["venv", "--quiet", "--relocatable", "--allow-existing", "--python", python.path, str(staging)],
+                ["venv", "--quiet", "--relocatable", "--allow-existing", "--python", self._python, str(staging)],
                 log,
                 lock,
             )
@@ -242,7 +236,7 @@ class UvRuntimes:
             Mount(str(root / "requirements.txt"), f"{_REQUIREMENTS}/requirements.txt"),
             Mount(str(root / "cache"), _CACHE, MountMode.READ_WRITE),
             Mount(str(staging), str(staging), MountMode.READ_WRITE),
-            *(Mount(path, path) for path in (*self._own.mounts(), *self._wheelhouses())),
+            *(Mount(path, path) for path in (*self.mounts(), *self._wheelhouses())),
         ]
         return Workload(
             key=key,
@@ -299,19 +293,15 @@ def create(
     engine: Engine | None = None,
 ) -> UvRuntimes:
     """Environments in `folder`. `environment`: PATH, HOME and what of the host's variables uv needs (index, certificates, proxy).
-    `python`: the base interpreter of all (default: the one that Clary's own environment was made from; a newer one on PATH for built-in
-    algorithms); `uv`: default the wheel's. `names`:
+    `python`: base interpreter (default: the one that Clary's own environment was made from); `uv`: default the wheel's. `names`:
     the file of image names that the user gave to runtimes; `engine`: runs images that are no runtime's."""
-    mine = own(python)
-    other = None if python else newer(environment.get("PATH", os.defpath))
-    known = runtimes(other.release if other is not None else mine.release)
+    known = runtimes()
     return UvRuntimes(
         Path(folder).resolve(),
         backend,
         uv or _find_uv(),
         environment,
-        mine,
-        other,
+        python or _base(),
         known,
         ImageNames(names),
         engine,
@@ -331,9 +321,17 @@ def _find_uv() -> str:
     return os.fspath(find_uv_bin())
 
 
+def _base() -> str:
+    return os.path.realpath(getattr(sys, "_base_executable", sys.executable))
+
+
 def _key(staging: Path) -> str:
     """Of the run that installs a user's requirements there. The dot: not one of the runs that loops look after."""
     return f".environment/{staging.name}"
+
+
+def _prefix(python: str) -> str:
+    return os.path.dirname(os.path.dirname(os.path.realpath(python)))
 
 
 def _normal(extra: str) -> str:
