@@ -35,7 +35,7 @@ class ApiFailure(Refused):
 
     def __init__(self, operation: str, code: str, message: str) -> None:
         # What is no name is also the name of nothing.
-        no_name = operation.startswith("Describe") and "ValidationException" in code
+        no_name = operation.startswith("Describe") and ("ValidationException" in code or "InvalidParameter" in code)
         missing = no_name or "NotFound" in code or message.startswith("Could not find") or "not found" in message
         super().__init__(f"{operation}: {message or code}", NOT_FOUND if missing else FAILED)
         self.aws_code = code
