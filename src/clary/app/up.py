@@ -51,7 +51,7 @@ def detached(settings: Settings, held: Path | None = None) -> Settings:
     folders.prepare_root(settings)
     read, write = os.pipe()
     log = settings.root / "logs" / "clary" / "up.log"
-    argv = [sys.executable, "-m", "clary.app.up", "--settings", _GIVEN, "--ready-fd", str(write)]
+    argv = [sys.executable, "-m", "clary.app.up", "--dir", settings.dir, "--settings", _GIVEN, "--ready-fd", str(write)]
     with open(log, "ab") as out, _as_file(settings) as given:
         process = subprocess.Popen(
             [*argv, *(["--held", str(held)] if held else [])],
@@ -138,6 +138,7 @@ def _main(argv: list[str]) -> int:
     import argparse
 
     parser = argparse.ArgumentParser()
+    parser.add_argument("--dir", help="for those who look at processes: whose this is")
     parser.add_argument("--settings", type=Path, required=True)
     parser.add_argument("--ready-fd", type=int, required=True)
     parser.add_argument("--held", type=Path)
