@@ -289,9 +289,10 @@ class TestLocalBackend(BackendConformance):
             else:
                 os.kill(seen.pid, signal_)
             await self.ended(backend, handle)
-            async with asyncio.timeout(10):
-                while marked(Folder.of(workload.root).mark):  # what is killed takes a moment to go
-                    await asyncio.sleep(0.01)
+            mark, until = Folder.of(workload.root).mark, time.monotonic() + 60
+            while (left := marked(mark)) and time.monotonic() < until:  # killed: gone when the kernel is done
+                await asyncio.sleep(0.01)
+            assert [words for words in map(told, left) if words] == [], f"{number} ms after it was seen"
 
     async def test_who_is_stopped_after_its_shim_was_killed_is_ended(self, tmp_path: Path) -> None:
         """As at the start of a control plane, where no record names the run any more."""
@@ -426,6 +427,20 @@ async def _end_all(backend: LocalBackend) -> None:
                 await asyncio.sleep(0.01)
         await backend.forget(handle)
     backend.close()
+
+
+def told(pid: int) -> str:
+    """What a process is at, for who reads of a test that failed. "" when it is gone."""
+    folder = Path(f"/proc/{pid}")
+    try:
+        status = [
+            line
+            for line in (folder / "status").read_text().splitlines()
+            if line.startswith(("State", "PPid", "ShdPnd"))
+        ]
+        return f"{pid} {status} {_read(folder / 'wchan')!r} {_read(folder / 'cmdline')!r}"
+    except OSError:
+        return ""
 
 
 def _read(path: Path) -> bytes:

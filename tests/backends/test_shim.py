@@ -13,7 +13,18 @@ import pytest
 
 from clary.backends import launch
 from clary.backends.shim.log import LINE_BYTES, Log
-from clary.backends.shim.proc import counter, cpu_time, disk_use, family, resident, started_ticks, waited
+from clary.backends.shim.proc import (
+    MARK,
+    counter,
+    cpu_time,
+    disk_use,
+    end_marked,
+    family,
+    marked,
+    resident,
+    started_ticks,
+    waited,
+)
 from clary.backends.shim.records import load, reserve, save
 
 
@@ -125,6 +136,33 @@ def test_processes_are_seen() -> None:
 
 
 @pytest.mark.skipif(not Path("/proc/self/schedstat").exists(), reason="this kernel does not tell who waits for a CPU")
+def test_what_bears_a_mark_is_found_and_what_has_no_environment_is_not() -> None:
+    with (
+        subprocess.Popen(["sleep", "60"], env={MARK: "mine"}) as mine,
+        subprocess.Popen(["sleep", "60"], env={MARK: "mine-too"}) as other,
+        subprocess.Popen(["sleep", "60"], env={}) as bare,
+    ):
+        try:
+            assert marked("mine") == [mine.pid]
+        finally:
+            for process in (mine, other, bare):
+                process.kill()
+    assert marked("mine") == []
+
+
+def test_what_is_forked_while_one_looks_is_ended_too() -> None:
+    """Each look ends what it found, and finds another that came meanwhile; one look finds nobody although there will be one."""
+    left = [subprocess.Popen(["sleep", "60"]) for _ in range(6)]
+    found = iter([[left[0]], [], [left[1], left[2]], [left[3]], [], left[4:], [], [], left])
+    end_marked("any", lambda _: [process.pid for process in next(found)])
+    assert [process.wait(20) for process in left] == [-9] * 6
+    assert next(found) is left  # two looks without a find end it
+
+
+def test_the_process_that_asks_is_let_be() -> None:
+    end_marked("any", lambda _: [os.getpid()])
+
+
 def test_processes_that_want_the_same_cpu_wait_for_it() -> None:
     burn = [sys.executable, "-c", "import sys\nsys.stdin.read(1)\nwhile True: pass"]
     cpu = min(os.sched_getaffinity(0))

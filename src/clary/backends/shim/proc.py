@@ -8,10 +8,13 @@ import time
 
 TYPE_CHECKING = False  # typing itself takes longer to import than all the rest
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
     from typing import Any
 
 MARK = "CLARY_RUN"  # the variable that shim and bwrap are started with: their processes are known by it until they run the command
+_TRIES = 1000  # at a process that is being executed, a millisecond apart
+_LOOKS = 1000  # at all processes; each takes milliseconds
+_ENV_END = 48  # field 51 of /proc/PID/stat (proc_pid_stat(5)), of those after the name
 DISK_SLICE = 2000  # entries looked at between two looks at the log pipe
 
 
@@ -84,31 +87,43 @@ def marked(mark: str) -> list[int]:
 
 def _environment(pid: str) -> bytes:
     """What a process was started with. One that is just being executed shows none for a moment, though its lock is already let go."""
-    until = time.monotonic() + 1.0
-    while True:
+    for _ in range(_TRIES):
         with open(f"/proc/{pid}/environ", "rb") as file:
             data = file.read()
-        if data or time.monotonic() > until:
-            return data
-        with open(f"/proc/{pid}/cmdline", "rb") as file:
-            if file.read():
-                return data  # it has none
-        os.readlink(f"/proc/{pid}/exe")  # OSError for the kernel's own
+        if data or not _being_executed(pid):
+            break
         time.sleep(0.001)
+    if not data:  # what was opened may have been of the program before, and gone when it was read
+        with open(f"/proc/{pid}/environ", "rb") as file:
+            data = file.read()
+    return data
 
 
-def end_marked(mark: str, seconds: float = 2.0) -> None:
+def _being_executed(pid: str) -> bool:
+    """Its new memory has no end of the environment yet. OSError for the kernel's own, and for what has ended: they never will."""
+    with open(f"/proc/{pid}/stat") as file:
+        fields = file.read().rpartition(")")[2].split()
+    if fields[_ENV_END] != "0":
+        return False
+    os.readlink(f"/proc/{pid}/exe")
+    return True
+
+
+def end_marked(mark: str, find: Callable[[str], list[int]] = marked) -> None:
     """End what is left of a sandbox that was interrupted while it was made. Its first process takes all others with it, but bwrap binds
     it to its parent only when it is nearly ready: until then it outlives whoever made it, and waits, or goes on, by itself. The process
     that asks is let be.
 
-    Until nobody is found, twice: one that forked while the first look was taken, and then died, is not seen in it, nor is its child."""
-    until, looks = time.monotonic() + seconds, 0
-    while looks < 2 and time.monotonic() < until:
-        left = [pid for pid in marked(mark) if pid != os.getpid()]
+    Until nobody is found, twice: one that forked while the first look was taken, and then died, is not seen in it, nor is its child.
+    Bounded by looks, not by time: on a machine that stood still for a while, whoever is left would be left for ever."""
+    clean = 0
+    for _ in range(_LOOKS):
+        left = [pid for pid in find(mark) if pid != os.getpid()]
         for pid in left:
             signal_quietly(pid, signal.SIGKILL)
-        looks = 0 if left else looks + 1
+        clean = 0 if left else clean + 1
+        if clean == 2:
+            return
         if left:
             time.sleep(0.002)
 
