@@ -126,12 +126,11 @@ def test_a_killed_control_plane_rolls_back_as_recorded(scene: Scene, live: str, 
     assert "PendingDeploymentSummary" not in found
 
 
-def test_a_killed_control_plane_rolls_a_half_rolled_update_back_on_an_alarm(scene: Scene, live: str) -> None:
-    """Part of the old fleet has gone already: it comes back, batch by batch, and no request is lost on the way."""
-    old, new = served(scene, live), another(scene, live)
+def alarm(scene: Scene, name: str) -> Any:
+    """An alarm in state OK that no metric moves; the client that made it."""
     watcher = scene.server.client("cloudwatch", retries={"mode": "standard", "total_max_attempts": 10})
     watcher.put_metric_alarm(
-        AlarmName="half",
+        AlarmName=name,
         Namespace="Mine",
         MetricName="Bad",
         Statistic="Sum",
@@ -141,7 +140,52 @@ def test_a_killed_control_plane_rolls_a_half_rolled_update_back_on_an_alarm(scen
         ComparisonOperator="GreaterThanThreshold",
         TreatMissingData="ignore",
     )
-    watcher.set_alarm_state(AlarmName="half", StateValue="OK", StateReason="a test")
+    watcher.set_alarm_state(AlarmName=name, StateValue="OK", StateReason="a test")
+    return watcher
+
+
+TAKEN_BACK = {
+    "at-once-baked": (1.0, blue_green("ALL_AT_ONCE", wait=60)),
+    "canary": (0.5, blue_green("CANARY", wait=60, CanarySize={"Type": "INSTANCE_COUNT", "Value": 1})),
+    "linear": (0.34, blue_green("LINEAR", wait=60, LinearStepSize={"Type": PERCENT, "Value": 34})),
+}
+
+
+@pytest.mark.parametrize("change", TAKEN_BACK)
+def test_a_killed_control_plane_takes_traffic_back_on_an_alarm(scene: Scene, live: str, change: str) -> None:
+    """The new fleet serves already when the alarm goes off, while nobody looks: the next control plane takes its traffic back."""
+    share, policy = TAKEN_BACK[change]
+    old, new = served(scene, live), another(scene, live)
+    watcher = alarm(scene, "guard")
+    before, replicas = scene.status(live)["EndpointConfigName"], len(zygotes(scene))
+
+    def baking() -> bool:
+        pending = scene.status(live)["PendingDeploymentSummary"]["ProductionVariants"][0]
+        return bool(pending["VariantStatus"][0]["Status"] == "Baking" and pending["CurrentWeight"] == share)
+
+    with scene.load(live, pause=0.01) as load:
+        guarded = {**policy, "AutoRollbackConfiguration": {"Alarms": [{"AlarmName": "guard"}]}}
+        update(scene, live, config(scene, new), guarded)
+        until(baking, 30, "the first step bakes")
+        load.more(200)
+        watcher.set_alarm_state(AlarmName="guard", StateValue="ALARM", StateReason="a test")
+        scene.back("control", scene.kill("control"))
+        scene.in_service(live, 40)  # less than the bake: it did not wait for its end
+        load.more(200)
+    clean(load)
+    assert set(load.versions) == {old, new}
+    found = scene.status(live)
+    assert found["EndpointConfigName"] == before
+    assert "alarm guard is in state ALARM" in found["FailureReason"]
+    assert served(scene, live) == old
+    until(lambda: len(zygotes(scene)) == replicas, 30, "only the old fleet is left")
+    watcher.delete_alarms(AlarmNames=["guard"])
+
+
+def test_a_killed_control_plane_rolls_a_half_rolled_update_back_on_an_alarm(scene: Scene, live: str) -> None:
+    """Part of the old fleet has gone already: it comes back, batch by batch, and no request is lost on the way."""
+    old, new = served(scene, live), another(scene, live)
+    watcher = alarm(scene, "half")
     guarded = {
         "RollingUpdatePolicy": {
             "MaximumBatchSize": {"Type": "INSTANCE_COUNT", "Value": 1},
@@ -185,6 +229,20 @@ def test_a_killed_control_plane_goes_on_with_a_change_in_place(scene: Scene, liv
     clean(load)
     assert set(before) < set(grown), "one came to those that serve"
     assert set(zygotes(scene)) <= {*before, *grown}, "no process but those that were there, and the third"
+
+
+def test_a_killed_control_plane_goes_on_with_weights_and_counts(scene: Scene, live: str) -> None:
+    """UpdateEndpointWeightsAndCapacities was answered: it comes true whatever dies then."""
+    with scene.load(live, pause=0.01) as load:
+        for count, weight in ((3, 5.0), (2, 1.0)):
+            wanted = [{"VariantName": "AllTraffic", "DesiredInstanceCount": count, "DesiredWeight": weight}]
+            scene.patient.update_endpoint_weights_and_capacities(EndpointName=live, DesiredWeightsAndCapacities=wanted)
+            scene.back("control", scene.kill("control"))
+            scene.in_service(live, 60)
+            variant = scene.status(live)["ProductionVariants"][0]
+            assert (variant["CurrentInstanceCount"], variant["CurrentWeight"]) == (count, weight)
+        load.more(200)
+    clean(load)
 
 
 def test_sizes_and_counts_change_in_place_within_a_second(scene: Scene, live: str) -> None:
