@@ -14,12 +14,13 @@ import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from benchmarks import deploy_changes, deploy_multimodel, deploy_overload, deploy_shadow, deploy_wakeup
+from benchmarks import deploy_changes, deploy_kinds, deploy_multimodel, deploy_overload, deploy_shadow, deploy_wakeup
 from benchmarks.common import Row, arguments, finish, say
 from clary.backends.own_limits import cpus
 
 PARTS: Mapping[str, Callable[[str], list[Row]]] = {
     "changes": deploy_changes.rows,
+    "kinds": deploy_kinds.rows,
     "multimodel": deploy_multimodel.rows,
     "overload": deploy_overload.rows,
     "shadow": deploy_shadow.rows,

@@ -22,11 +22,12 @@ LEAST = 20_000
 CONNECTIONS = 64
 PATIENCE = 120.0
 PERCENT = "CAPACITY_PERCENT"
+ALARM = "bench"
 SETTLED = ("InService", "Failed", "UpdateRollbackFailed")
 
 
-def _blue_green(kind: str, **sizes: Any) -> dict[str, Any]:
-    shift = {"Type": kind, "WaitIntervalInSeconds": 1, **sizes}
+def _blue_green(kind: str, **more: Any) -> dict[str, Any]:
+    shift = {"Type": kind, "WaitIntervalInSeconds": 1, **more}
     return {"BlueGreenUpdatePolicy": {"TrafficRoutingConfiguration": shift}}
 
 
@@ -73,9 +74,34 @@ class Site:
                 raise RuntimeError(f"{self.endpoint} is still {found['EndpointStatus']}")
             time.sleep(0.01)
 
-    def update(self, config: str, policy: dict[str, Any] | None = None, good: bool = True) -> None:
+    def guard(self, state: str) -> None:
+        """The alarm, in that state: no metric moves it."""
+        alarm = {"MetricName": "Bad", "Namespace": "Bench", "Statistic": "Sum", "Period": 3600, "EvaluationPeriods": 1}
+        beyond = {"Threshold": 1.0, "ComparisonOperator": "GreaterThanThreshold", "TreatMissingData": "ignore"}
+        watcher = self.bench.client("cloudwatch")
+        watcher.put_metric_alarm(AlarmName=ALARM, **alarm, **beyond)
+        watcher.set_alarm_state(AlarmName=ALARM, StateValue=state, StateReason="a benchmark")
+
+    def alarm_in_the_bake(self) -> None:
+        deadline = time.monotonic() + PATIENCE
+        while time.monotonic() < deadline:
+            found = self.bench.sagemaker.describe_endpoint(EndpointName=self.endpoint)
+            for variant in found.get("PendingDeploymentSummary", {}).get("ProductionVariants", []):
+                if variant["VariantStatus"][0]["Status"] == "Baking":
+                    return self.guard("ALARM")
+            time.sleep(0.01)
+        raise RuntimeError(f"the canary of {self.endpoint} never baked")
+
+    def update(
+        self,
+        config: str,
+        policy: dict[str, Any] | None = None,
+        good: bool = True,
+        meanwhile: Callable[[], None] = lambda: None,
+    ) -> None:
         more = {"DeploymentConfig": policy} if policy else {}
         self.bench.sagemaker.update_endpoint(EndpointName=self.endpoint, EndpointConfigName=config, **more)
+        meanwhile()
         found = self.settled()
         if found["EndpointStatus"] != "InService" or (found["EndpointConfigName"] == config) is not good:
             raise RuntimeError(f"{found['EndpointStatus']}: {found.get('FailureReason')}")
@@ -121,6 +147,13 @@ def _changes(site: Site) -> list[tuple[str, float, float, Callable[[], None]]]:
         site.bench.s3.put_object(Bucket="bench", Key="broken/model.tar.gz", Body=b"this is no archive")
         site.update(site.config(site.made("s3://bench/broken/model.tar.gz")), good=False)
 
+    def alarmed() -> None:
+        site.guard("OK")
+        site.model = site.made(site.artifact)
+        canary = _blue_green("CANARY", WaitIntervalInSeconds=60, CanarySize={"Type": "INSTANCE_COUNT", "Value": 1})
+        guarded = {**canary, "AutoRollbackConfiguration": {"Alarms": [{"AlarmName": ALARM}]}}
+        site.update(site.config(site.model), guarded, good=False, meanwhile=site.alarm_in_the_bake)
+
     rolling = {"MaximumBatchSize": {"Type": "INSTANCE_COUNT", "Value": 1}, "WaitIntervalInSeconds": 1}
     return [
         ("update, all at once", 0, 0, fresh()),
@@ -131,4 +164,5 @@ def _changes(site: Site) -> list[tuple[str, float, float, Callable[[], None]]]:
         ("one replica more, in place", 0, 0, sized(3, "ml.m5.xlarge")),
         ("one replica less, in place", 0, 1, sized(2, "ml.m5.xlarge")),
         ("roll back from a broken model", 0, 0, broken),
+        ("roll back on an alarm, half of the traffic moved", 0, 0, alarmed),
     ]
