@@ -26,6 +26,7 @@ from typing import Any
 import boto3
 
 from benchmarks.common import Row, arguments, finish, pss, say, tree
+from benchmarks.start_channels import rows_of_channels, started
 from clary.app import demo, up
 from clary.app.settings import Settings, load
 from clary.stores.keys import FileKeys
@@ -34,6 +35,7 @@ REPO = Path(__file__).resolve().parent.parent
 ROLE = "arn:aws:iam::000000000000:role/Bench"
 XGBOOST = "683313688378.dkr.ecr.us-east-1.amazonaws.com/sagemaker-xgboost:1.7-1"
 SKLEARN = "683313688378.dkr.ecr.us-east-1.amazonaws.com/sagemaker-scikit-learn:1.2-1-cpu-py3"
+PYTHON = "683313688378.dkr.ecr.us-east-1.amazonaws.com/sagemaker-base-python-310:latest"
 BUCKET = "bench"
 CLARY = str(Path(sys.executable).parent / "clary")
 
@@ -143,6 +145,21 @@ def train(bench: Bench, image: str, parameters: dict[str, str]) -> tuple[float, 
 
 def deploy(bench: Bench, image: str, model: str, body: bytes, environment: dict[str, str]) -> tuple[str, float]:
     """Seconds from CreateEndpoint to the first 200."""
+    endpoint = configured(bench, image, model, environment)
+    began = time.perf_counter()
+    bench.sagemaker.create_endpoint(EndpointName=endpoint, EndpointConfigName=endpoint)
+    while True:
+        status = bench.sagemaker.describe_endpoint(EndpointName=endpoint)
+        if status["EndpointStatus"] == "Failed":
+            raise SystemExit(status["FailureReason"])
+        if status["EndpointStatus"] == "InService":
+            bench.runtime.invoke_endpoint(EndpointName=endpoint, ContentType="text/csv", Body=body)
+            return endpoint, time.perf_counter() - began
+        time.sleep(0.01)
+
+
+def configured(bench: Bench, image: str, model: str, environment: dict[str, str]) -> str:
+    """A name that a model and an endpoint config have."""
     endpoint = name("endpoint")
     bench.sagemaker.create_model(
         ModelName=endpoint,
@@ -160,16 +177,7 @@ def deploy(bench: Bench, image: str, model: str, body: bytes, environment: dict[
             }
         ],
     )
-    began = time.perf_counter()
-    bench.sagemaker.create_endpoint(EndpointName=endpoint, EndpointConfigName=endpoint)
-    while True:
-        status = bench.sagemaker.describe_endpoint(EndpointName=endpoint)
-        if status["EndpointStatus"] == "Failed":
-            raise SystemExit(status["FailureReason"])
-        if status["EndpointStatus"] == "InService":
-            bench.runtime.invoke_endpoint(EndpointName=endpoint, ContentType="text/csv", Body=body)
-            return endpoint, time.perf_counter() - began
-        time.sleep(0.01)
+    return endpoint
 
 
 def remove(bench: Bench, endpoint: str) -> None:
@@ -215,6 +223,14 @@ SKLEARN_CODE = b"""
 import joblib, os
 def model_fn(model_dir):
     return joblib.load(os.path.join(model_dir, "model.joblib"))
+"""
+
+
+CODE = b"""
+def model_fn(model_dir):
+    return 1
+def predict_fn(data, model):
+    return data
 """
 
 
@@ -269,23 +285,43 @@ def rows_of_jobs_and_endpoints(bench: Bench, environments: str, rounds: int) -> 
     return rows
 
 
+def rows_of_data(bench: Bench, rounds: int) -> list[Row]:
+    job = {
+        "RoleArn": ROLE,
+        "AlgorithmSpecification": {
+            "TrainingImage": PYTHON,
+            "TrainingInputMode": "File",
+            "ContainerEntrypoint": ["true"],
+        },
+        "OutputDataConfig": {"S3OutputPath": f"s3://{BUCKET}/out"},
+        "ResourceConfig": {"InstanceType": "ml.m5.large", "InstanceCount": 1, "VolumeSizeInGB": 5},
+        "StoppingCondition": {"MaxRuntimeInSeconds": 600},
+    }
+    started(bench.sagemaker, {**job, "TrainingJobName": name("warm")})  # builds the environment
+    return rows_of_channels(bench.sagemaker, bench.s3, BUCKET, job, name, bench.settings.dir, rounds)
+
+
 def rows_of_waits(bench: Bench) -> list[Row]:
-    """What the SDKs' own waiting makes of a six second job."""
-    rows = []
+    """What the clients' own waiting makes of a six second job, and of an endpoint."""
+    python, aws = (REPO / f".venv-{client}" / "bin" / program for client, program in (("v2", "python"), ("cli", "aws")))
+    for program in (python, aws):
+        if not program.exists():
+            raise SystemExit(f"{program} is not there: scripts/bench start makes it")
     script = REPO / "benchmarks" / "clients" / "six_seconds.py"
-    python = REPO / ".venv-v2" / "bin" / "python"
-    if python.exists():
-        done = subprocess.run(
-            [str(python), str(script)],
-            env={**bench.environment, "BUCKET": BUCKET, "ROLE": ROLE},
-            capture_output=True,
-            text=True,
-        )
-        if done.returncode:
-            raise SystemExit(done.stderr[-2000:])
-        rows.append(bound("v2 fit() of a job that trains for 6 s", float(done.stdout.split()[-2]), 12.0))
-        rows.append(bound("boto3's training waiter on the same", float(done.stdout.split()[-1]), 8.0))
-    return rows
+    variables = {**bench.environment, "BUCKET": BUCKET, "ROLE": ROLE}
+    done = subprocess.run([str(python), str(script)], env=variables, capture_output=True, text=True)
+    if done.returncode:
+        raise SystemExit(done.stderr[-2000:])
+    bench.s3.put_object(Bucket=BUCKET, Key="code.tar.gz", Body=archive({"code/inference.py": CODE}))
+    endpoint = configured(bench, PYTHON, f"s3://{BUCKET}/code.tar.gz", {})
+    bench.sagemaker.create_endpoint(EndpointName=endpoint, EndpointConfigName=endpoint)
+    waited = timed([str(aws), "sagemaker", "wait", "endpoint-in-service", "--endpoint-name", endpoint], variables)
+    remove(bench, endpoint)
+    return [
+        bound("v2 fit() of a job that trains for 6 s", float(done.stdout.split()[-2]), 12.0),
+        bound("boto3's training waiter on the same", float(done.stdout.split()[-1]), 8.0),
+        bound("aws sagemaker wait endpoint-in-service", waited, 3.0),
+    ]
 
 
 def bound(what: str, seconds: float, limit: float, against: str = "bound") -> Row:
@@ -339,6 +375,7 @@ def main() -> int:
             ups.append(took)
             rows.append(bound("clary up to ready", min(ups), 3.0))
             part("jobs and endpoints", lambda: rows_of_jobs_and_endpoints(bench, environments, given.rounds))
+            part("data", lambda: rows_of_data(bench, given.rounds))
             part("waits", lambda: rows_of_waits(bench))
             part("command line", lambda: rows_of_cli(bench, given.rounds))
         part("install", rows_of_install)
