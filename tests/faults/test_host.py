@@ -21,7 +21,7 @@ from tests.faults.raw import Wire
 from tests.faults.scene import BUCKET, Scene, until
 from tests.live import Server
 
-from clary.app import up
+from clary.app import rotation, up
 from clary.domain.errors import Unavailable
 
 pytestmark = [pytest.mark.live, pytest.mark.slow]
@@ -229,3 +229,15 @@ def test_many_connections_take_no_ones_place(scene: Scene) -> None:
             wire.socket.close()
         resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
     scene.put("after-many", b"x")
+
+
+def test_a_log_of_our_own_that_is_too_long_begins_anew(start: Callable[..., Server]) -> None:
+    """nginx has it open, as another user, and goes on in it."""
+    server = start()
+    scene = Scene(server)
+    log = server.settings.root / "logs" / "clary" / "access.log"
+    os.truncate(log, rotation.LONGEST + 1)
+    until(log.with_name("access.log.1").exists)
+    scene.put("after", b"x")
+    until(lambda: f"/{BUCKET}/after".encode() in log.read_bytes())
+    assert log.stat().st_size < MIB

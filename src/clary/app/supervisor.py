@@ -18,7 +18,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
-from clary.app import edge, folders, workloads
+from clary.app import edge, folders, rotation, workloads
 from clary.app.children import Child, Spec, end_session
 from clary.app.settings import Settings
 from clary.domain.errors import Unavailable
@@ -45,6 +45,7 @@ class Supervisor:
         self._keep_jobs = False
         self._facts: dict[str, object] = {}
         self._probe: asyncio.Task[None] | None = None
+        self._logs: asyncio.Task[None] | None = None
 
     async def run(self, on_ready: Callable[[], None] = lambda: None) -> None:
         """Until SIGTERM or SIGINT (or `stop`). Unavailable when it cannot start."""
@@ -58,6 +59,7 @@ class Supervisor:
             loop.add_signal_handler(signal.SIGHUP, self._reload_edge)
             for child in self.children.values():
                 child.start()
+            self._logs = loop.create_task(rotation.keep_short(self.settings.log("up").parent, self._report))
             await self._until_ready()
             if self._stop.is_set():
                 return
@@ -207,6 +209,8 @@ class Supervisor:
     async def _end(self) -> None:
         if self.children:
             self._report("stopping")
+        if self._logs:
+            self._logs.cancel()
         if "nginx" in self.children:
             await self.children["nginx"].stop(PATIENCE)
         await asyncio.gather(*(c.stop(PATIENCE) for n, c in self.children.items() if n.startswith("front")))
