@@ -21,7 +21,7 @@ from botocore.awsrequest import AWSRequest
 from botocore.credentials import Credentials
 
 from benchmarks.common import Row, percentile, pss, say
-from benchmarks.start import BUCKET, ROLE, XGBOOST, Bench, archive, has_xgboost, name, running
+from benchmarks.start import BUCKET, ROLE, XGBOOST, Bench, algorithm_python, archive, name, running
 
 MODELS = int(os.environ.get("BENCH_MODELS", "1000"))
 SIZE = 1_000_000
@@ -113,9 +113,9 @@ def _pairs(one: Line, other: Line, names: list[str]) -> list[tuple[float, float]
 
 def _model(environments: str) -> bytes:
     """A booster whose file is as large as wanted, made with the runtime's own interpreter."""
-    python = next(p for p in Path(environments).glob("*/bin/python") if has_xgboost(p))
+    python = algorithm_python(environments, serving=False)
     with tempfile.TemporaryDirectory() as folder:
-        subprocess.run([str(python), "-c", TRAIN.format(features=FEATURES, size=SIZE)], cwd=folder, check=True)
+        subprocess.run([python, "-c", TRAIN.format(features=FEATURES, size=SIZE)], cwd=folder, check=True)
         return (Path(folder) / "xgboost-model").read_bytes()
 
 

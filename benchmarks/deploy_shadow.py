@@ -21,7 +21,7 @@ from benchmarks.checks import QUIET, others, spent
 from benchmarks.common import Row, arguments, finish, say, tree
 from benchmarks.load import Load, open_loop, save
 from benchmarks.serve import build, signed
-from benchmarks.start import BUCKET, ROLE, XGBOOST, Bench, archive, has_xgboost, name, remove, running
+from benchmarks.start import BUCKET, ROLE, XGBOOST, Bench, algorithm_python, archive, name, remove, running
 from clary.backends.own_limits import cpus
 
 BUSY = 0.4
@@ -98,7 +98,7 @@ def measured(environments: str, given: argparse.Namespace) -> list[Row]:
     try:
         with running(environments) as (bench, _):
             build(bench)
-            python = next(str(p) for p in Path(environments).glob("*/bin/python") if has_xgboost(p))
+            python = algorithm_python(environments, serving=False)
             booster = models.booster(python, Path(given.models_dir))
             bench.s3.create_bucket(Bucket=BUCKET)
             bench.s3.put_object(Bucket=BUCKET, Key="m.tar.gz", Body=archive({"xgboost-model": booster.read_bytes()}))

@@ -30,7 +30,7 @@ from benchmarks.checks import QUIET, SAMPLE, agree, answers, await_quiet, others
 from benchmarks.common import Row, arguments, finish, say, tree
 from benchmarks.load import Load, open_loop, read, save, wrk
 from benchmarks.peers.launch import Peer, bare, frameworks
-from benchmarks.start import BUCKET, XGBOOST, Bench, archive, deploy, has_xgboost, remove, running
+from benchmarks.start import BUCKET, XGBOOST, Bench, algorithm_python, archive, deploy, remove, running
 from clary.backends.own_limits import cpus
 
 CONNECTIONS = 64
@@ -85,8 +85,9 @@ class Arena:
         self.given = given
         self.folder = folder
         self.notes: list[str] = []
-        self.python = next(str(p) for p in Path(environments).glob("*/bin/python") if has_xgboost(p))
-        self.booster = models.booster(self.python, Path(given.peers_dir))
+        # Peers of the algorithm are made with the Python that serves it: the same libraries on both sides.
+        self.base = os.path.realpath(algorithm_python(environments, serving=True))
+        self.booster = models.booster(algorithm_python(environments, serving=False), Path(given.peers_dir))
         bench.s3.create_bucket(Bucket=BUCKET)
 
     def deployed(self, files: dict[str, bytes], environment: dict[str, str]) -> str:
@@ -167,8 +168,8 @@ def rows_of_batching(arena: Arena) -> list[Row]:
     make = arena.clary("clary", endpoint, bodies)
     rows = []
     with (
-        bare(arena.given.peers_dir, arena.booster, "plain") as app,
-        bare(arena.given.peers_dir, arena.booster, "batched") as batched,
+        bare(arena.given.peers_dir, arena.booster, "plain", python=arena.base) as app,
+        bare(arena.given.peers_dir, arena.booster, "batched", python=arena.base) as batched,
     ):
         app_target, batched_target = arena.peer(app, bodies), arena.peer(batched, bodies)
         say("  64 connections and 1, Clary and the bare apps ...")
@@ -238,7 +239,7 @@ def rows_of_frameworks(arena: Arena, make: Callable[[], Target]) -> list[Row]:
     """Six serving frameworks, one at a time, Clary beside each: the best of them is what Clary must beat twenty times."""
     found: list[tuple[float, float, str, bool | None]] = []
     rows = []
-    for peer in frameworks(arena.given.peers_dir, arena.booster):
+    for peer in frameworks(arena.given.peers_dir, arena.booster, arena.base):
         say(f"  {peer.name} ...")
         try:
             with peer:

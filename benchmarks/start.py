@@ -20,6 +20,7 @@ import textwrap
 import time
 import uuid
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +30,7 @@ from benchmarks.common import Row, arguments, finish, pss, say, tree
 from benchmarks.start_channels import rows_of_channels, started
 from clary.app import demo, up
 from clary.app.settings import Settings, load
+from clary.backends.runtimes import create
 from clary.stores.keys import FileKeys
 
 REPO = Path(__file__).resolve().parent.parent
@@ -198,12 +200,22 @@ def bare_training(environments: str, parameters: dict[str, str]) -> float:
             matrix = xgboost.DMatrix(table[:, 1:], table[:, 0])
             xgboost.train(params, matrix, int({parameters!r}["num_round"]), evals=[(matrix, "train")], verbose_eval=False)
         """)
-        pythons = [p for p in Path(environments).glob("*/bin/python") if has_xgboost(p)]
-        return min(timed([str(pythons[0]), "-c", code]) for _ in range(3))
+        python = algorithm_python(environments, serving=False)
+        return min(timed([python, "-c", code]) for _ in range(3))
 
 
-def has_xgboost(python: Path) -> bool:
-    return any((python.parent.parent / "lib").glob("python3*/site-packages/xgboost"))
+def algorithm_python(environments: str, *, serving: bool) -> str:
+    """The interpreter of the built-in algorithm's environment, for serving (which may be a newer Python's) or training: found as Clary
+    finds it, so that both sides of a comparison have the same."""
+    nothing: Any = None  # what only looks runs no builds
+    given = load({"environments": environments}).build_environment()
+    made = create(environments, nothing, environment=given)
+    runtime = made.resolve(XGBOOST)
+    assert runtime is not None
+    found = made.built(replace(runtime, serving=serving))
+    if found is None:
+        raise SystemExit(f"{environments} has no environment of {runtime.name}: `clary runtime build` makes it")
+    return found.python
 
 
 def timed(argv: list[str], environment: dict[str, str] | None = None) -> float:
@@ -252,7 +264,10 @@ def sklearn_artifact(bench: Bench, environments: str) -> str:
 def rows_of_jobs_and_endpoints(bench: Bench, environments: str, rounds: int) -> list[Row]:
     put_data(bench)
     parameters = {"objective": "binary:logistic", "num_round": "40", "max_depth": "4"}
-    _, first = train(bench, XGBOOST, parameters)  # builds the environment
+    subprocess.run(
+        [CLARY, "runtime", "build", "xgboost", "--dir", bench.settings.dir], check=True, stdout=subprocess.DEVNULL
+    )
+    _, first = train(bench, XGBOOST, parameters)
     model = first["ModelArtifacts"]["S3ModelArtifacts"]
     bare = bare_training(environments, parameters)
     best = min(train(bench, XGBOOST, parameters)[0] for _ in range(rounds))

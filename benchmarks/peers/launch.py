@@ -100,11 +100,14 @@ class Peer:
 
 
 def environment(folder: str, name: str, packages: Sequence[str], python: str = sys.executable) -> str:
-    """An environment with these packages; its interpreter back. Made once."""
-    root = Path(folder) / name
+    """An environment with these packages, one for each base interpreter; its interpreter back. Made once."""
+    root = Path(folder) / (name if python == sys.executable else f"{name}-{Path(python).name}")
     interpreter = root / "bin" / "python"
     stamp = root / "packages.json"
-    wanted = [Path(part).read_text() if part.endswith(".txt") else part for part in packages]
+    wanted = [
+        os.path.realpath(python),
+        *(Path(part).read_text() if part.endswith(".txt") else part for part in packages),
+    ]
     if not stamp.exists() or json.loads(stamp.read_text()) != wanted:
         uv = shutil.which("uv") or str(Path(sys.executable).parent / "uv")
         shutil.rmtree(root, ignore_errors=True)
@@ -126,27 +129,27 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-def bare(folder: str, booster: Path, kind: str, workers: int = 1) -> Peer:
+def bare(folder: str, booster: Path, kind: str, workers: int = 1, python: str = sys.executable) -> Peer:
     """The bare uvicorn app (`bare.py`)."""
-    python = environment(folder, "bare", BARE)
+    python = environment(folder, "bare", BARE, python)
     port = free_port()
     command = [python, str(HERE / "bare.py"), str(port), str(booster), kind, str(workers)]
     return Peer(f"bare {kind}", command, port, "/invocations", "")
 
 
-def frameworks(folder: str, booster: Path) -> Iterator[Peer]:
-    """The six frameworks, one at a time. RuntimeError of an installation is raised when the peer is asked for, by `__enter__`."""
+def frameworks(folder: str, booster: Path, python: str = sys.executable) -> Iterator[Peer]:
+    """The six frameworks on this interpreter, one at a time. RuntimeError of an install: raised when a peer is entered."""
     for name in ("litserve", "bentoml", "mlserver", "mlflow", "rayserve", "kserve"):
-        yield _framework(folder, booster, name)
+        yield _framework(folder, booster, name, python)
 
 
-def _framework(folder: str, booster: Path, name: str) -> Peer:
+def _framework(folder: str, booster: Path, name: str, base: str) -> Peer:
     from benchmarks.peers.frameworks import TABLE
 
     entry = TABLE[name]
     port = free_port()
     try:
-        python = environment(folder, name, entry.packages)
+        python = environment(folder, name, entry.packages, base)
     except RuntimeError as error:
         return Absent(name, str(error))
     values = {

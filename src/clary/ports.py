@@ -188,6 +188,9 @@ class Runtime:
     requirements: str = ""
     version: str = ""
     image: str = ""  # a real image, which the host's container engine runs
+    serving: bool = (
+        False  # by a built-in algorithm alone: its environment may be made with a newer Python than Clary's own
+    )
 
 
 @dataclass(frozen=True, slots=True)

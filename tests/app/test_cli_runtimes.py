@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +12,7 @@ import pytest
 
 from clary.app.cli import output, runtimes
 from clary.app.cli.output import Refused
+from clary.backends import interpreters
 
 Said = pytest.CaptureFixture[str]
 
@@ -18,6 +21,25 @@ def names(folder: Path, said: Said) -> dict[str, list[str]]:
     said.readouterr()
     runtimes.show(str(folder), as_json=True)
     return {row["name"]: row["repositories"] for row in json.loads(said.readouterr().out)}
+
+
+def rows(folder: Path, said: Said) -> list[tuple[str, bool, str]]:
+    said.readouterr()
+    runtimes.show(str(folder), as_json=True)
+    shown = json.loads(said.readouterr().out)
+    return [(row["name"], row["serving"], row["python"]) for row in shown if row["name"].startswith("xgboost")]
+
+
+def test_each_environment_is_told_with_its_python(
+    tmp_path: Path, capsys: Said, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mine = "{}.{}".format(*sys.version_info[:2])
+    plain = [("xgboost", False, mine), ("xgboost-script", False, mine)]
+    newer = interpreters.newer(os.environ["PATH"])
+    expected = [plain[0], ("xgboost", True, "{}.{}".format(*newer.release)), plain[1]] if newer else plain
+    assert rows(tmp_path / "state", capsys) == expected
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert rows(tmp_path / "state", capsys) == plain
 
 
 def test_an_image_gets_a_runtime_and_loses_it(tmp_path: Path, capsys: Said) -> None:

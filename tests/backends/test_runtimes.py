@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import dataclasses
 import hashlib
 import io
+import json
 import os
 import sys
 import tarfile
@@ -18,8 +20,9 @@ import pytest
 
 from clary.backends import runtimes
 from clary.backends.image_names import ImageNames
-from clary.backends.images import pinned, repository
+from clary.backends.images import Variant, pinned, repository
 from clary.backends.images import runtimes as shipped
+from clary.backends.interpreters import Interpreter
 from clary.backends.runtimes import UvRuntimes
 from clary.domain.errors import Invalid
 from clary.domain.workload import Mount, MountMode
@@ -252,6 +255,55 @@ async def test_a_build_waits_for_what_a_killed_control_plane_left_building(tmp_p
     assert made.built(Runtime("small", "python")) == built
 
 
+async def test_a_newer_python_serves_an_algorithm_and_ours_trains_it_and_runs_users_code(tmp_path: Path) -> None:
+    uv, folder = tmp_path / "uv", tmp_path / "environments"
+    uv.write_text('#!/bin/sh\necho "$@" >> said\nfor last; do :; done\n[ "$1" = pip ] || mkdir -p "$last/bin"\n')
+    uv.chmod(0o755)
+    nothing: Any = None
+    ours = Interpreter("/ours/bin/python3", "3.11 build", (3, 11), ("/ours",))
+    other = Interpreter("/other/bin/python3.13", "3.13 build", (3, 13), ("/other",))
+
+    def made(newer: Interpreter | None) -> UvRuntimes:
+        return UvRuntimes(folder, nothing, str(uv), {}, ours, newer, ())
+
+    pins = "xgboost-cpu==3.2 ; python_full_version < '3.12'\nxgboost-cpu==3.4 ; python_full_version >= '3.12'\n"
+    trains = Runtime("xgboost", "xgboost", "trees", requirements=pins, version="3.2")
+    serves = dataclasses.replace(trains, serving=True)
+    first = await made(other).ensure(serves)
+    assert first.mounts == ("/other",)
+    assert "--python /other/bin/python3.13" in (folder / "said").read_text()
+    assert made(other).built(serves) == first
+    assert (made(other).built(trains), made(None).built(serves)) == (None, None)
+    (folder / "said").unlink()
+    second = await made(other).ensure(trains)
+    assert second.mounts == ("/ours",)
+    assert "--python /ours/bin/python3" in (folder / "said").read_text()
+    assert made(other).built(trains) == made(None).built(trains) == made(None).built(serves) == second
+    wrote = [json.loads(Path(f"{each.path}.json").read_text())["version"] for each in (first, second)]
+    assert wrote == ["3.4", "3.2"]
+    told = [(each.runtime, each.python, each.version) for each in made(other).variants(trains)]
+    assert told == [(trains, "3.11", "3.2"), (serves, "3.13", "3.4")]
+    assert [each.runtime for each in made(None).variants(trains)] == [trains]
+
+
+async def test_nothing_else_gets_the_newer_python(tmp_path: Path) -> None:
+    nothing: Any = None
+    ours = Interpreter("/ours/bin/python3", "3.11 build", (3, 11), ())
+    other = Interpreter("/other/bin/python3.13", "3.13 build", (3, 13), ())
+    one, two = (UvRuntimes(tmp_path, nothing, "", {}, ours, newer, ()) for newer in (other, None))
+    algorithm = Runtime("trees", "xgboost", algorithm="trees", serving=True)
+    assert one.hash(algorithm) != two.hash(algorithm)
+    assert one.hash(algorithm, "# pandas\n") != two.hash(algorithm)
+    assert one.hash(algorithm, "pandas") == two.hash(algorithm, "pandas")  # a user's packages
+    for each in (
+        dataclasses.replace(algorithm, serving=False),
+        dataclasses.replace(algorithm, image="x"),
+        Runtime("script", "sklearn", serving=True),
+    ):
+        assert one.hash(each) == two.hash(each)
+        assert len(one.variants(each)) == len({one.hash(each), one.hash(dataclasses.replace(each, serving=True))})
+
+
 @pytest.mark.parametrize(
     ("image", "name"),
     [
@@ -294,6 +346,8 @@ def test_the_version_that_is_told_is_the_one_that_this_python_gets() -> None:
 def test_each_python_is_told_its_own_xgboost() -> None:
     [small] = [runtime for runtime in shipped() if runtime.name == "xgboost"]
     assert small.version == pinned(small.requirements, "xgboost-cpu")
+    for python in ((3, 11), (3, 13)):
+        assert Variant.of(small, python).version == pinned(small.requirements, "xgboost-cpu", python)
     assert pinned(small.requirements, "xgboost-cpu", (3, 11)) != pinned(small.requirements, "xgboost-cpu", (3, 12))
 
 

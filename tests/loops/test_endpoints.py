@@ -29,7 +29,7 @@ from clary.testing.clock import FakeClock
 from clary.testing.keys import MemoryKeys
 from clary.testing.logs import MemoryLogs
 from clary.testing.memory_artifacts import MemoryArtifacts
-from clary.testing.runtimes import MemoryRuntimes
+from clary.testing.runtimes import XGBOOST, MemoryRuntimes
 from clary.testing.store import MemoryStore
 
 SCOPE = Scope("000000000000", "eu-west-1")
@@ -297,6 +297,29 @@ async def test_code_inside_the_model(yard: Yard) -> None:
     spec = json.loads((source(workload, "/opt/clary/spec") / "replica.json").read_text())
     assert (spec["algorithm"], spec["code_dir"], spec["program"]) == ("", "/opt/ml/model/code", "inference.py")
     assert ("xgboost-script", "left-pad==1\n") in yard.runtimes.builds
+
+
+@pytest.mark.parametrize("code", [False, True])
+async def test_a_newer_python_serves_what_has_no_code(yard: Yard, code: bool) -> None:
+    yard.runtimes.newer = True
+    yard.contents |= {"model/code/inference.py": "x"} if code else {}
+    await yard.create()
+    await yard.in_service()
+    (workload,) = yard.replicas()
+    path = "/environments/xgboost-script" if code else "/environments/xgboost-newer"
+    assert workload.command[0] == f"{path}/bin/python"
+
+
+async def test_a_machine_without_an_index_serves_with_what_it_trains_with(yard: Yard) -> None:
+    yard.runtimes.newer = True
+    await yard.runtimes.ensure(XGBOOST)
+    yard.runtimes.offline = "no route to the index"
+    await yard.create()
+    await yard.in_service()
+    (workload,) = yard.replicas()
+    assert workload.command[0] == "/environments/xgboost/bin/python"
+    told = yard.logs.tail(SCOPE, "/aws/sagemaker/Endpoints/e", "preparation", 10)
+    assert any("no route to the index. Until Clary starts again" in line for line in told)
 
 
 async def test_code_beside_the_model(yard: Yard) -> None:

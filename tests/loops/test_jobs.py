@@ -60,6 +60,13 @@ async def test_a_built_in_job_from_its_data_to_its_model(house: House, tmp_path:
     assert await house.backend.handles() == []
 
 
+async def test_a_newer_python_that_serves_does_not_train(house: House) -> None:
+    assert isinstance(house.ports.runtimes, MemoryRuntimes)
+    house.ports.runtimes.newer = True
+    await house.create()
+    assert (await house.started()).command[0] == "/environments/xgboost/bin/python"
+
+
 async def test_log_streams_and_notes_are_there_before_the_run(house: House) -> None:
     await house.create()
     await house.started()

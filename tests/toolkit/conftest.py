@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import asyncio
 import ctypes
+import dataclasses
 import importlib.util
 import json
 import os
@@ -45,11 +46,11 @@ def library(tmp_path_factory: pytest.TempPathFactory) -> str:
 
 
 @pytest.fixture(scope="session")
-def interpreter(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], str]:
-    """`interpreter("xgboost")`: the Python of a runtime, built through the Runtimes port."""
+def interpreter(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., str]:
+    """`interpreter("xgboost")`: the Python of a runtime, built through the Runtimes port; `serving`: of what serves its algorithm."""
     folder = tmp_path_factory.getbasetemp().parent / "clary-test-environments"
 
-    def build(name: str) -> str:
+    def build(name: str, *, serving: bool = False) -> str:
         wanted = _GIGABYTES.get(name, ())
         if wanted and "CLARY_TEST_TORCH" not in os.environ:
             if not all(importlib.util.find_spec(each) for each in wanted):
@@ -60,19 +61,19 @@ def interpreter(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], str
         runtime = next(r for r in known_runtimes() if r.name == name)
         # No backend: what Clary ships is installed without one (a sandbox is for users' own requirements).
         made = create(str(folder), None, environment=dict(os.environ))  # type: ignore[arg-type]
-        return asyncio.run(made.ensure(runtime)).python
+        return asyncio.run(made.ensure(dataclasses.replace(runtime, serving=serving))).python
 
     return build
 
 
 @pytest.fixture
-def run(library: str, interpreter: Callable[[str], str]) -> Callable[..., Any]:
+def run(library: str, interpreter: Callable[..., str]) -> Callable[..., Any]:
     """`run("xgboost", "...")`: run a program in a runtime; answers what it assigned to `answer`, by way of JSON."""
 
-    def program(runtime: str, code: str, warnings: str = "error", **environment: str) -> Any:
+    def program(runtime: str, code: str, warnings: str = "error", *, serving: bool = False, **environment: str) -> Any:
         whole = code + "\nimport json as _json\nprint('\\n@@' + _json.dumps(answer))"
         done = subprocess.run(
-            [interpreter(runtime), "-W", warnings, "-c", whole],
+            [interpreter(runtime, serving=serving), "-W", warnings, "-c", whole],
             env={"PATH": "/usr/bin:/bin", "PYTHONPATH": library, "OMP_NUM_THREADS": "1", **environment},
             capture_output=True,
             text=True,
@@ -210,7 +211,7 @@ class Replica:
 
 @pytest.fixture
 def replica(
-    tmp_path_factory: pytest.TempPathFactory, library: str, interpreter: Callable[[str], str]
+    tmp_path_factory: pytest.TempPathFactory, library: str, interpreter: Callable[..., str]
 ) -> Iterator[Callable[..., Replica]]:
     """`replica("xgboost", model_dir=...)`: start a zygote; it is killed after the test."""
     started: list[Replica] = []
@@ -234,10 +235,11 @@ def replica(
             **spec,
         }
         (folder / "spec.json").write_text(json.dumps(whole))
+        python = interpreter(runtime, serving=bool(whole["algorithm"] and not whole["program"]))
         output = folder / "output"
         with output.open("w") as out:
             process = subprocess.Popen(
-                [interpreter(runtime), "-m", "clary.toolkit.zygote"],
+                [python, "-m", "clary.toolkit.zygote"],
                 env={
                     "PATH": "/usr/bin:/bin",
                     "PYTHONPATH": library,

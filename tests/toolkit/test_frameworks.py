@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 from collections.abc import Callable
 from typing import Any
@@ -40,6 +41,14 @@ def _algorithm(model: str) -> str:
 
 
 class TestXGBoostAlgorithm:
+    """With both libraries that may serve it: of the Python that trains, and of a newer one where the machine has one."""
+
+    @pytest.fixture(params=[False, True], ids=["own Python", "newer Python"])
+    def run(self, run: Run, interpreter: Callable[..., str], request: pytest.FixtureRequest) -> Run:
+        if request.param and interpreter("xgboost", serving=True) == interpreter("xgboost"):
+            pytest.skip("no newer Python is on PATH: the algorithm is served by the one that trains it")
+        return functools.partial(run, serving=request.param)
+
     def test_a_batch_equals_its_requests_one_by_one(self, run: Run, xgboost_model: Model) -> None:
         code = (
             _algorithm(xgboost_model())

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 import sys
+from dataclasses import dataclass
 from importlib import resources
 
 from clary.ports import Runtime
@@ -40,6 +41,21 @@ _MAIN = {
 _BOUND = re.compile(
     r"python_full_version (<|>=) '(\d+)\.(\d+)'"
 )  # as uv writes it where a version is not for every Python
+
+
+@dataclass(frozen=True, slots=True)
+class Variant:
+    """One environment of a runtime: the Python that it is made with, and which version of the runtime's main package this one gets."""
+
+    runtime: Runtime
+    python: str
+    version: str
+
+    @classmethod
+    def of(cls, runtime: Runtime, python: tuple[int, int]) -> Variant:
+        main = _MAIN.get(runtime.name, "")
+        version = pinned(runtime.requirements, main, python) if main else ""
+        return cls(runtime, ".".join(map(str, python)), version or runtime.version)
 
 
 def runtimes() -> tuple[Runtime, ...]:

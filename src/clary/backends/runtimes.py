@@ -20,7 +20,6 @@ import platform
 import re
 import shutil
 import stat
-import sys
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
@@ -29,7 +28,8 @@ from typing import Any
 from clary.backends.containers import Engine
 from clary.backends.file_locks import locked
 from clary.backends.image_names import ImageNames
-from clary.backends.images import repository, runtimes
+from clary.backends.images import Variant, repository, runtimes
+from clary.backends.interpreters import Interpreter, newer, own
 from clary.backends.own_limits import cpus
 from clary.backends.shim.records import load, save
 from clary.domain.errors import Invalid
@@ -60,7 +60,8 @@ class UvRuntimes:
         backend: Backend[Any],
         uv: str,
         environment: Mapping[str, str],
-        python: str,
+        own: Interpreter,
+        newer: Interpreter | None,
         known: Sequence[Runtime],
         names: ImageNames | None = None,
         engine: Engine | None = None,
@@ -69,7 +70,8 @@ class UvRuntimes:
         self._backend = backend
         self._uv = uv
         self._environment = dict(environment)
-        self._python = python
+        self._own = own
+        self._newer = newer
         self._known = tuple(known)
         self._names = names or ImageNames()
         self._engine = engine
@@ -98,7 +100,7 @@ class UvRuntimes:
         if runtime.image and runtime.image not in self._pulled:
             return None
         whole = load(str(self._folder), f"{name}.json") and (self._folder / name).is_dir()
-        return self._at(name) if whole else None
+        return self._at(name, self._interpreter(runtime, extra)) if whole else None
 
     async def ensure(self, runtime: Runtime, extra: str = "", log: Log | None = None) -> Environment:
         name = self.hash(runtime, extra)
@@ -124,17 +126,25 @@ class UvRuntimes:
         self._listening.pop(name, None)
 
     def hash(self, runtime: Runtime, extra: str = "") -> str:
-        parts = [_RECIPE, runtime.requirements, _normal(extra), self._python, sys.version, platform.machine()]
+        python = self._interpreter(runtime, extra)
+        parts = [_RECIPE, runtime.requirements, _normal(extra), python.path, python.version, platform.machine()]
         return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:40]
 
-    def mounts(self) -> tuple[str, ...]:
-        """Host folders of the base interpreter that are not part of the system that every sandbox has."""
-        prefixes = dict.fromkeys((sys.base_prefix, os.path.realpath(sys.base_prefix), _prefix(self._python)))
-        return tuple(path for path in prefixes if not (path + "/").startswith("/usr/"))
+    def _interpreter(self, runtime: Runtime, extra: str = "") -> Interpreter:
+        """The newer one only for what serves a built-in algorithm's models: training with other libraries makes other models, and a
+        user's packages were chosen for the Python that all else has."""
+        serves = runtime.algorithm and runtime.serving and not runtime.image and not _normal(extra)
+        return self._newer if serves and self._newer is not None else self._own
 
-    def _at(self, name: str) -> Environment:
+    def variants(self, runtime: Runtime) -> tuple[Variant, ...]:
+        """The environments that it has without a user's packages: one, or also one that serves a built-in algorithm's models."""
+        serving = dataclasses.replace(runtime, serving=True)
+        made = (runtime,) if self.hash(runtime) == self.hash(serving) else (runtime, serving)
+        return tuple(Variant.of(each, self._interpreter(each).release) for each in made)
+
+    def _at(self, name: str, python: Interpreter) -> Environment:
         path = self._folder / name
-        return Environment(str(path), str(path / "bin/python"), self.mounts())
+        return Environment(str(path), str(path / "bin/python"), python.mounts())
 
     async def _build(self, name: str, runtime: Runtime, extra: str, log: Log) -> Environment:
         self._folder.mkdir(parents=True, exist_ok=True, mode=0o700)
@@ -145,7 +155,7 @@ class UvRuntimes:
                 await self._make(name, runtime, _normal(extra), log, lock)
         finally:
             os.close(lock)
-        return self._at(name)
+        return self._at(name, self._interpreter(runtime, extra))
 
     async def _make(self, name: str, runtime: Runtime, extra: str, log: Log, lock: int) -> None:
         staging, final = self._folder / f".{name}", self._folder / name
@@ -154,25 +164,29 @@ class UvRuntimes:
         for leftover in (staging, final):
             await asyncio.to_thread(shutil.rmtree, leftover, True)
         staging.mkdir(mode=0o755)
+        python = self._interpreter(runtime, extra)
         try:
             # Compiled at the very end: wheels carry made-up file times, so that the bytecode of a package that the user's requirements
             # replace would pass for that of the new one.
-            await self._install(staging, runtime, log, lock, compiled=not extra)
+            await self._install(staging, runtime, python, log, lock, compiled=not extra)
             if extra:
                 await self._install_extra(staging, extra, log)
             await asyncio.to_thread(_settle, staging)
             os.rename(staging, final)
         finally:
             await asyncio.to_thread(shutil.rmtree, staging, True)
-        save(str(self._folder), f"{name}.json", {"runtime": runtime.name, "version": runtime.version, "extra": extra})
+        made = Variant.of(runtime, python.release).version
+        save(str(self._folder), f"{name}.json", {"runtime": runtime.name, "version": made, "extra": extra})
 
-    async def _install(self, staging: Path, runtime: Runtime, log: Log, lock: int, compiled: bool) -> None:
+    async def _install(
+        self, staging: Path, runtime: Runtime, python: Interpreter, log: Log, lock: int, compiled: bool
+    ) -> None:
         """What Clary ships: wheels with known hashes, so nothing of it runs here."""
         requirements = self._folder / f"{staging.name}.txt"
         requirements.write_text(runtime.requirements)
         try:
             await self._run(
-                ["venv", "--quiet", "--relocatable", "--allow-existing", "--python", self._python, str(staging)],
+                ["venv", "--quiet", "--relocatable", "--allow-existing", "--python", python.path, str(staging)],
                 log,
                 lock,
             )
@@ -236,7 +250,7 @@ class UvRuntimes:
             Mount(str(root / "requirements.txt"), f"{_REQUIREMENTS}/requirements.txt"),
             Mount(str(root / "cache"), _CACHE, MountMode.READ_WRITE),
             Mount(str(staging), str(staging), MountMode.READ_WRITE),
-            *(Mount(path, path) for path in (*self.mounts(), *self._wheelhouses())),
+            *(Mount(path, path) for path in (*self._own.mounts(), *self._wheelhouses())),
         ]
         return Workload(
             key=key,
@@ -293,16 +307,19 @@ def create(
     engine: Engine | None = None,
 ) -> UvRuntimes:
     """Environments in `folder`. `environment`: PATH, HOME and what of the host's variables uv needs (index, certificates, proxy).
-    `python`: base interpreter (default: the one that Clary's own environment was made from); `uv`: default the wheel's. `names`:
-    the file of image names that the user gave to runtimes; `engine`: runs images that are no runtime's."""
-    known = runtimes()
+    `python`: the base interpreter of all (default: the one that Clary's own environment was made from, and a newer one on PATH to serve
+    the models of built-in algorithms); `uv`: default the wheel's. `names`: the file of image names that the user gave to runtimes;
+    `engine`: runs images that are no runtime's."""
+    mine = own(python)
+    other = None if python else newer(environment.get("PATH", os.defpath))
     return UvRuntimes(
         Path(folder).resolve(),
         backend,
         uv or _find_uv(),
         environment,
-        python or _base(),
-        known,
+        mine,
+        other,
+        runtimes(),
         ImageNames(names),
         engine,
     )
@@ -321,17 +338,9 @@ def _find_uv() -> str:
     return os.fspath(find_uv_bin())
 
 
-def _base() -> str:
-    return os.path.realpath(getattr(sys, "_base_executable", sys.executable))
-
-
 def _key(staging: Path) -> str:
     """Of the run that installs a user's requirements there. The dot: not one of the runs that loops look after."""
     return f".environment/{staging.name}"
-
-
-def _prefix(python: str) -> str:
-    return os.path.dirname(os.path.dirname(os.path.realpath(python)))
 
 
 def _normal(extra: str) -> str:

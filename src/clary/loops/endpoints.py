@@ -56,7 +56,6 @@ from clary.loops.replica_places import ServingSettings, replica_folder, replica_
 from clary.loops.replica_rooms import ReplicaRooms
 from clary.loops.short_runs import end
 from clary.loops.tasks import Done, Failed, State, Tasks
-from clary.loops.user_code import for_user_code
 from clary.ports import Artifacts, Backend, Clock, Fronts, Keys, Logs, Runtimes, Store
 
 _GONE_SECONDS = 60.0
@@ -168,12 +167,7 @@ class EndpointSubject:
         return found
 
     def _is_built(self, image: str, prepared: Any) -> bool:
-        runtime = self._ports.runtimes.resolve(image)
-        if runtime is None:
-            return False
-        if prepared["program"]:
-            runtime = for_user_code(self._ports.runtimes, runtime)
-        return self._ports.runtimes.built(runtime, prepared["requirements"]) is not None
+        return self.models.runtimes.is_built(image, prepared["program"], prepared["requirements"])
 
     def decide(self, record: Record, observation: Seen, now: float) -> Decision[Command]:
         return endpoints.decide(record, observation, now)
@@ -221,7 +215,7 @@ class EndpointSubject:
 
     async def _build(self, command: EnsureEnvironment, log: Callable[[str], None]) -> None:
         runtime = self.models.runtime(command.container, str(command.prepared["program"]))
-        await self._ports.runtimes.ensure(runtime, str(command.prepared["requirements"]), log)
+        await self.models.runtimes.ensure(runtime, str(command.prepared["requirements"]), log)
 
     async def _placement(self, record: Record) -> Callable[[], None]:
         """A look at where the record's replicas are to be, at the very moment at which they get their places."""
@@ -235,7 +229,7 @@ class EndpointSubject:
             return Started(unprepared=True)
         try:
             runtime = self.models.runtime(command.container, str(command.prepared["program"]))
-            environment = await ports.runtimes.ensure(runtime, str(command.prepared["requirements"]))
+            environment = await self.models.runtimes.ensure(runtime, str(command.prepared["requirements"]))
             own = Place(command.id, command.instance_type, command.container.of, command.like)
             (await self._placement(record))()
             fit = self._rooms.take(record, own, command.beside)

@@ -23,8 +23,8 @@ from clary.domain.containers import DEFAULT_PROGRAM, SUBMIT_IN_MODEL, Container
 from clary.domain.errors import Invalid, NotFound, Unavailable
 from clary.loops import replica_places, untrusted
 from clary.loops.replica_places import CODE
+from clary.loops.replica_runtimes import ReplicaRuntimes
 from clary.loops.short_runs import end, how, run_to_end
-from clary.loops.user_code import for_user_code
 from clary.ports import Artifacts, Backend, Runtime, Runtimes, StoredObject
 
 _END_SECONDS = 30.0
@@ -49,18 +49,13 @@ class Models:
         self._folder = Path(folder)
         self._backend = backend
         self._artifacts = artifacts
-        self._runtimes = runtimes
+        self.runtimes = ReplicaRuntimes(runtimes)
         self._locks: dict[str, asyncio.Lock] = {}
         self.mounted: dict[str, set[str]] = {}  # ARN of an endpoint or component -> folders that its replicas mount
 
     def runtime(self, container: Container, program: str) -> Runtime:
-        """The runtime behind the image; for user code the richer one of the same framework, where there are two."""
-        runtime = self._runtimes.resolve(container.image)
-        if runtime is None:
-            raise Invalid(f"Image '{container.image}' stands for no runtime of Clary.")
-        if not program:
-            return runtime
-        return for_user_code(self._runtimes, runtime)
+        """The runtime behind the image, for a container with this program."""
+        return self.runtimes.runtime(container.image, program)
 
     async def prepare(
         self, container: Container, account: str, seconds: float, log: Callable[[str], None]
@@ -160,7 +155,7 @@ class Models:
             await sources.artifacts.place(location.bucket, {location.key: f"{name}.tar.gz"}, str(folder / "in"))
         spec = replica_places.prepare_spec({name: str(location) for name, (location, _) in sources.archives.items()})
         await asyncio.to_thread(_write, folder / "in" / "spec.json", spec)
-        environment = await self._runtimes.ensure(self.runtime(container, ""), log=log)
+        environment = await self.runtimes.opener(container.image, container.program, log)
         run = await run_to_end(
             self._backend, replica_places.prepare_workload(PurePosixPath(folder), environment, seconds)
         )

@@ -20,9 +20,11 @@ class MemoryRuntimes:
 
     def __init__(self, known: Sequence[Runtime] = (XGBOOST, XGBOOST_SCRIPT, SKLEARN, PYTORCH, PYTHON)) -> None:
         self._known = tuple(known)
-        self._built: set[tuple[str, str]] = set()
+        self._built: set[tuple[str, str, bool]] = set()
         self.builds: list[tuple[str, str]] = []
         self.broken: dict[str, str] = {}
+        self.newer = False  # a newer Python serves built-in algorithms
+        self.offline = ""  # the words with which every build fails of what is not there
 
     def resolve(self, image: str) -> Runtime | None:
         name = image.partition("@")[0].rpartition("/")[2].partition(":")[0]
@@ -32,7 +34,7 @@ class MemoryRuntimes:
         return self._known
 
     def built(self, runtime: Runtime, extra: str = "") -> Environment | None:
-        return _environment(runtime, extra) if (runtime.name, extra) in self._built else None
+        return self._environment(runtime, extra) if self._key(runtime, extra) in self._built else None
 
     async def ensure(self, runtime: Runtime, extra: str = "", log: Callable[[str], None] | None = None) -> Environment:
         self.builds.append((runtime.name, extra))
@@ -40,10 +42,15 @@ class MemoryRuntimes:
             log(f"building {runtime.name}")
         if extra in self.broken:
             raise Invalid(self.broken[extra])
-        self._built.add((runtime.name, extra))
-        return _environment(runtime, extra)
+        if self.offline and self.built(runtime, extra) is None:
+            raise Invalid(self.offline)
+        self._built.add(self._key(runtime, extra))
+        return self._environment(runtime, extra)
 
+    def _key(self, runtime: Runtime, extra: str) -> tuple[str, str, bool]:
+        return runtime.name, extra, self.newer and bool(runtime.algorithm) and runtime.serving and not extra
 
-def _environment(runtime: Runtime, extra: str) -> Environment:
-    path = f"/environments/{runtime.name}" + (f"-{len(extra)}" if extra else "")
-    return Environment(path, f"{path}/bin/python")
+    def _environment(self, runtime: Runtime, extra: str) -> Environment:
+        newer = "-newer" if self._key(runtime, extra)[2] else ""
+        path = f"/environments/{runtime.name}{newer}" + (f"-{len(extra)}" if extra else "")
+        return Environment(path, f"{path}/bin/python")

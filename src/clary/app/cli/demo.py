@@ -93,12 +93,14 @@ def _why(error: Exception) -> str:
 
 
 def _prepared(site: Site, image: str, say_step: Callable[[str], None], *, quiet: bool) -> dict[str, float]:
-    """See that the image's runtime is built, so that training is timed without it: {step: seconds} where it was not."""
+    """See that the image's runtime is built, so that training and serving are timed without it: {step: seconds} where it was not."""
     known = runtimes.runtimes_of(site)
     runtime = known.resolve(image)
-    if runtime is None or known.built(runtime) is not None:
+    missing = [each.runtime for each in known.variants(runtime) if known.built(each.runtime) is None] if runtime else []
+    if runtime is None or not missing:
         return {}
     say_step(f"the runtime {runtime.name} is built once, and kept for the next time")
     began = time.perf_counter()
-    runtimes.ensure(known, runtime, quiet=quiet)
+    for each in missing:
+        runtimes.ensure(known, each, quiet=quiet)
     return {f"build the runtime {runtime.name}": time.perf_counter() - began}

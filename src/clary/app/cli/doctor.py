@@ -184,7 +184,9 @@ def _runtimes(site: Site) -> Check:
     from clary.app.cli.runtimes import listed
 
     rows = listed(site)
-    built = [row["name"] for row in rows if row["built"]]
+    built = [
+        row["name"] + (f" (serving: Python {row['python']})" if row["serving"] else "") for row in rows if row["built"]
+    ]
     found = f"{len(built)} of {len(rows)} environments are built ({', '.join(built) or 'none'})"
     fix = "" if built else "`clary runtime build` makes them now; else the first job of each waits for it"
     return Check("runtimes", "ok" if built else "note", found, fix)

@@ -34,22 +34,31 @@ def runtimes_of(site: Site, *, builds: bool = True) -> UvRuntimes:
 
 
 def listed(site: Site) -> list[dict[str, Any]]:
-    """Runtimes in words."""
+    """Runtimes in words: a row for each environment. That of `serving` serves the models of a built-in algorithm, under a newer Python
+    than it trains with."""
     runtimes = runtimes_of(site, builds=False)
     rows = []
     for runtime in runtimes.all():
-        environment = runtimes.built(runtime)
-        rows.append(
-            {
-                "name": runtime.name,
-                "version": runtime.version,
-                "framework": runtime.framework,
-                "repositories": list(runtime.repositories),
-                "built": environment is not None,
-                "path": environment.path if environment else None,
-            }
-        )
+        for variant in runtimes.variants(runtime):
+            environment = runtimes.built(variant.runtime)
+            rows.append(
+                {
+                    "name": runtime.name,
+                    "serving": variant.runtime.serving,
+                    "python": variant.python,
+                    "version": variant.version,
+                    "framework": runtime.framework,
+                    "repositories": list(runtime.repositories),
+                    "built": environment is not None,
+                    "path": environment.path if environment else None,
+                }
+            )
     return rows
+
+
+def _title(name: str, serving: bool) -> str:
+    """In a table or a line: which environment of the runtime is meant."""
+    return f"{name} (serving)" if serving else name
 
 
 def show(directory: str | None, *, as_json: bool) -> None:
@@ -58,9 +67,16 @@ def show(directory: str | None, *, as_json: bool) -> None:
         say_json(rows)
         return
     shown = (
-        (row["name"], row["version"], "yes" if row["built"] else "no", " ".join(row["repositories"])) for row in rows
+        (
+            _title(row["name"], row["serving"]),
+            row["version"],
+            row["python"],
+            "yes" if row["built"] else "no",
+            " ".join(row["repositories"]),
+        )
+        for row in rows
     )
-    say(table(("runtime", "version", "built", "image names"), shown))
+    say(table(("runtime", "version", "Python", "built", "image names"), shown))
 
 
 def build(directory: str | None, names: Sequence[str], *, as_json: bool) -> None:
@@ -69,13 +85,15 @@ def build(directory: str | None, names: Sequence[str], *, as_json: bool) -> None
     runtimes = runtimes_of(site)
     chosen = [_named(runtimes, name) for name in names] or list(runtimes.all())
     rows = []
-    for runtime in dict.fromkeys(chosen):
+    for variant in (each for runtime in dict.fromkeys(chosen) for each in runtimes.variants(runtime)):
+        runtime = variant.runtime
         began = time.monotonic()
         environment = ensure(runtimes, runtime, quiet=as_json)
         took = round(time.monotonic() - began, 1)
-        rows.append({"name": runtime.name, "path": environment.path, "seconds": took})
+        row = {"name": runtime.name, "serving": runtime.serving, "python": variant.python, "version": variant.version}
+        rows.append({**row, "path": environment.path, "seconds": took})
         if not as_json:
-            say(f"{runtime.name} is built ({took:g} s)")
+            say(f"{_title(runtime.name, runtime.serving)} is built ({took:g} s)")
     if as_json:
         say_json(rows)
 
@@ -92,7 +110,7 @@ def writable(folder: Path) -> None:
 
 def ensure(runtimes: UvRuntimes, runtime: Runtime, *, quiet: bool) -> Environment:
     """Its environment, which is built when it is not there yet."""
-    with _progress(runtime.name, quiet=quiet) as log:
+    with _progress(_title(runtime.name, runtime.serving), quiet=quiet) as log:
         return asyncio.run(runtimes.ensure(runtime, log=log))
 
 
