@@ -35,7 +35,7 @@ async def test_without_an_index_the_plain_one_serves_and_says_so() -> None:
     known, replicas = site()
     serving, said = replicas.runtime(IMAGE, ""), list[str]()
     plain = await known.ensure(XGBOOST)
-    known.offline = "the environment could not be built: no route to the index."
+    known.offline = "the environment could not be built: no route to the index.\n  cause: refused"
     assert not replicas.is_built(IMAGE, "", "")
     assert await replicas.ensure(serving, "", said.append) == plain
     assert said[-1].startswith("the environment could not be built: no route to the index. Until Clary starts again, ")

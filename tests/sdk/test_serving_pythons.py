@@ -5,13 +5,18 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
+from tests.live import Server
 from tests.sdk.acts import XGBOOST, User, channel, targz, unique
 
 from clary.backends.images import runtimes
 from clary.backends.interpreters import Interpreter, newer, own
+from clary.backends.runtimes import create
 
 pytestmark = [pytest.mark.live, pytest.mark.slow]
 
@@ -86,6 +91,29 @@ def test_a_program_runs_under_clarys_own(user: User, python: Interpreter) -> Non
     assert user.ask(endpoint, "x", ContentType="text/csv").startswith(f"{release(own())} ".encode())
     assert interpreters(user, endpoint) == {release(own())}
     user.sm.delete_endpoint(EndpointName=endpoint)
+
+
+def test_without_an_index_the_environment_that_trains_serves(
+    start: Callable[..., Server], user: User, artifact: str, python: Interpreter, tmp_path: Path
+) -> None:
+    """Nothing of the newer environment is there, and nothing can be had."""
+    shared, here = user.server.settings.environments_folder, tmp_path / "environments"
+    [runtime] = [each for each in runtimes() if each.name == "xgboost"]
+    nothing: Any = None
+    built = create(str(shared), nothing, environment=dict(os.environ)).built(runtime)
+    assert built is not None  # it trained the artifact
+    here.mkdir(mode=0o700)
+    shutil.copytree(built.path, here / Path(built.path).name, symlinks=True)
+    shutil.copy(f"{built.path}.json", here)
+    nowhere = {"UV_INDEX_URL": "http://127.0.0.1:9/simple", "UV_CACHE_DIR": str(tmp_path / "cache")}
+    alone = User(start(nowhere, environments=str(here)))
+    endpoint = alone.endpoint({"ModelName": alone.model(XGBOOST, alone.put("model.tar.gz", user.get(artifact)))})
+    assert 0 < float(alone.ask(endpoint, "0,2", ContentType="text/csv")) < 0.5
+    assert interpreters(alone, endpoint) == {release(own())}
+    logged = alone.logs.filter_log_events(
+        logGroupName=f"/aws/sagemaker/Endpoints/{endpoint}", logStreamNames=["preparation"]
+    )
+    assert any("Until Clary starts again, the runtime xgboost serves under" in e["message"] for e in logged["events"])
 
 
 @pytest.mark.parametrize("program", [False, True])

@@ -50,8 +50,9 @@ class ReplicaRuntimes:
             if plain is None:
                 raise
             self._without.add(runtime)
+            first = error.message.partition("\n")[0].rstrip(".")  # the rest of uv's words was said
             line = (
-                f"{error.message.rstrip('.')}. Until Clary starts again, the runtime {runtime.name} serves under the Python that it "
+                f"{first}. Until Clary starts again, the runtime {runtime.name} serves under the Python that it "
                 "trains with, which is slower; `clary runtime build` makes the other environment."
             )
             log.warning("%s", line)
