@@ -331,6 +331,22 @@ def test_in_a_scale_out_cooldown_only_what_is_larger_counts() -> None:
     assert house.settle() == 16
 
 
+def test_what_was_taken_away_in_a_scale_out_cooldown_does_not_count() -> None:
+    """An increase by 2, all of it and more taken away by hand while it cools: one more than there is, and once."""
+    house = House(low=0, current=1, high=9)
+    house.alarm(house.stepping("s", by=2), 70)
+    assert house.settle() == 3
+    house.capacity = Capacity(0, 0, True)
+    house.now += 60
+    policy = house.stepping("s", by=1)
+    house.alarm(policy, 70)
+    assert house.settle() == 1
+    for _ in range(3):
+        house.now += 60
+        house.alarm(policy, 70)
+        assert house.settle() == 1
+
+
 def test_an_alarm_acts_again_each_minute_and_not_sooner() -> None:
     house = House()
     policy = house.stepping("s", Cooldown=0)
@@ -341,6 +357,21 @@ def test_an_alarm_acts_again_each_minute_and_not_sooner() -> None:
     assert house.record.document["activity"] is None
     house.now += 30
     assert house.settle() == 3
+
+
+@pytest.mark.parametrize(("by", "below"), [(1, False), (-1, True)])
+def test_a_datapoint_that_was_answered_is_not_answered_again_when_the_metric_stops(by: int, below: bool) -> None:
+    """The alarm stays in its state for a while, by what came before."""
+    house = House(current=4)
+    policy = house.stepping("s", Cooldown=0, by=by, below=below)
+    name = house.alarm(policy, 50 if below else 70, above=not below)
+    house.heard[name] = replace(house.heard[name], late=True)  # it comes late, and nothing has answered it yet
+    assert house.settle() == 4 + by
+    for _ in range(3):
+        house.now += 60
+        assert house.settle() == 4 + by
+    house.alarm(policy, 50 if below else 70, above=not below)
+    assert house.settle() == 4 + 2 * by
 
 
 def test_suspended_directions_do_nothing() -> None:

@@ -25,7 +25,7 @@ NAMESPACE = "Faults"
 class Scaled:
     """An endpoint of 1 to 3 replicas, one more for as long as a metric that the tests put is above 70 (so says a policy of steps)."""
 
-    def __init__(self, scene: Scene, name: str, most: int = 3, by: int = 2) -> None:
+    def __init__(self, scene: Scene, name: str, most: int = 3, by: int = 2, cooldown: int = 600) -> None:
         self.scene, self.name = scene, name
         patient = {"retries": {"mode": "standard", "total_max_attempts": 10}}
         self.scaling = scene.server.client("application-autoscaling", **patient)
@@ -40,7 +40,7 @@ class Scaled:
             StepScalingPolicyConfiguration={
                 "AdjustmentType": "ChangeInCapacity",
                 "StepAdjustments": [{"MetricIntervalLowerBound": 0.0, "ScalingAdjustment": by}],
-                "Cooldown": 600,
+                "Cooldown": cooldown,
             },
         )
         self.watch.put_metric_alarm(
@@ -184,6 +184,19 @@ def test_a_metric_that_stops_arriving(scaled: Scaled) -> None:
     assert silent[0]["Cause"] == f"monitor alarm {scaled.name} in state INSUFFICIENT_DATA"
     assert silent[0]["StatusMessage"] == "Nothing was changed: the metric has no datapoints: capacity is held."
     assert scaled.counts() == (3, 3)
+
+
+@pytest.mark.waits
+def test_a_datapoint_after_which_none_comes_is_answered_once(scene: Scene) -> None:
+    """The alarm stays in ALARM for half a minute by what came before, longer than the cooldown: no reason to add still more."""
+    made = Scaled(scene, "answered-once", most=4, by=1, cooldown=1)
+    made.put(90.0)
+    made.ended("Setting desired instance count to 2.")
+    alarms = lambda: made.watch.describe_alarms(AlarmNames=[made.name])["MetricAlarms"]  # noqa: E731
+    until(lambda: alarms()[0]["StateValue"] == "INSUFFICIENT_DATA", 90)
+    assert [each["Description"] for each in made.activities()] == ["Setting desired instance count to 2."]
+    assert made.counts() == (2, 2)
+    made.drop()
 
 
 def test_what_goes_in_the_middle_of_a_scale_out(scene: Scene) -> None:

@@ -36,13 +36,19 @@ class Change:
 
 @dataclass(frozen=True, slots=True)
 class Heard:
-    """An alarm in the state that drives its policy: the points that counted, oldest first. `stale`: the newest ones are missing."""
+    """An alarm in the state that drives its policy: the points that counted, oldest first. `late`: the newest one is missing, `stale`: the
+    newest ones are."""
 
     name: str
     above: bool  # it compares with "greater than"
     threshold: float
     points: tuple[Point, ...]
     stale: bool = False
+    late: bool = False
+
+    def answered(self, last: Change | None) -> bool:
+        """Capacity was changed since the last point, and the next one is missing: the alarm that is still there says nothing new."""
+        return self.late and last is not None and bool(self.points) and self.points[-1].at < last.at
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,11 +111,12 @@ def step(heard: Heard, config: Mapping[str, Any], current: int) -> Wanted:
 
 
 def step_again(heard: Heard, config: Mapping[str, Any], current: int, last: Change | None, now: float) -> Wanted:
-    """Step scaling that knows the last scale-out: while that cools down, what it added counts towards a larger one."""
+    """Step scaling that knows the last scale-out: while that cools down, what it added counts towards a larger one, as far as it is still
+    there."""
     wanted = step(heard, config, current)
     if wanted.capacity is None or wanted.capacity <= current or last is None or not last.cools(now):
         return wanted
-    again = step(heard, config, last.before)
+    again = step(heard, config, min(last.before, current))
     larger = again.capacity is not None and again.capacity > current
     return again if larger else Wanted(None, COOLING)
 
@@ -117,7 +124,7 @@ def step_again(heard: Heard, config: Mapping[str, Any], current: int, last: Chan
 def scaled_out(last: Change | None, began: float, at: float, before: int, cooldown: float) -> Change:
     """A scale-out from `before` that is done. Of one that began while another cooled down both count towards a larger one still: the same
     breach adds nothing more."""
-    return Change(at, last.before if last is not None and last.cools(began) else before, cooldown)
+    return Change(at, min(last.before, before) if last is not None and last.cools(began) else before, cooldown)
 
 
 def _beyond(beyond: float, threshold: float) -> str:

@@ -254,6 +254,8 @@ def _opinion(turn: Turn, alarm: str, arn: str) -> _Opinion:
         case kind if kind == TRACKING:
             target = heard.threshold if heard.above else heard.threshold / LOW_SHARE
             wanted = tracking(heard, current, target, change_of(turn, "last"))
+        case _ if heard.answered(change_of(turn, "last")):
+            wanted = Wanted(None, "no datapoints since the last change: hold")
         case _:
             config = request["StepScalingPolicyConfiguration"]
             wanted = step_again(heard, config, current, change_of(turn, "out"), turn.now)

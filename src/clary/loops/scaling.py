@@ -117,7 +117,7 @@ class ScalingSubject:
             alarm = await self._ports.store.get(alarms.KIND, scope, name)
             if alarm is not None and _drives(alarm, trigger):
                 heard[name] = await self._heard(alarm)
-                steps[name] = 10.0 if alarms.period_of(alarm.document["request"]) < 60 else 60.0
+                steps[name] = min(60.0, max(10.0, alarms.period_of(alarm.document["request"])))
             elif alarm is not None and alarm.status == alarms.StateValue.INSUFFICIENT_DATA:
                 silent.add(name)
         missing = await self._missing(record, parts)
@@ -181,9 +181,9 @@ class ScalingSubject:
         verdict = alarm_turn.verdict_of(request, looked, seen)
         whole = alarm_turn.verdict_of(request, looked, seen, early=False)
         waits = self._ports.timing == AWS and verdict.value != whole.value
-        stale = bool(verdict.points) and verdict.points[-1].at < looked.end - 2 * looked.period
+        late, stale = (bool(verdict.points) and verdict.points[-1].at < looked.end - n * looked.period for n in (1, 2))
         above = str(request["ComparisonOperator"]).startswith("GreaterThan")
-        return Heard(alarm.name, above, float(request["Threshold"]), () if waits else verdict.points, stale)
+        return Heard(alarm.name, above, float(request["Threshold"]), () if waits else verdict.points, stale, late)
 
     def decide(self, record: Record, observation: Seen, now: float) -> Decision[Command]:
         return autoscaling_turn.decide(record, observation, now)
