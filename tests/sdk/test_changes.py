@@ -14,6 +14,7 @@ from botocore.exceptions import ClientError
 from tests.faults.scene import Scene, until
 from tests.faults.test_kills import zygotes
 from tests.live import Server
+from tests.sdk.acts import SKLEARN, User
 
 from clary.backends.own_limits import cpus
 
@@ -266,7 +267,7 @@ def test_the_story_is_told_by_commands_tags_and_logs(scene: Scene, live: str) ->
     assert tags["aws:clary:last-change"].endswith("in service: AllTraffic: 2 x ml.m5.large")
 
 
-def test_workers_threads_and_memory_follow_another_instance_type(scene: Scene) -> None:
+def test_workers_follow_another_instance_type(scene: Scene) -> None:
     """ml.r8g.medium has one vCPU, ml.m5.large two."""
     scene.deploy("sized", kind="ml.r8g.medium", Environment={})
 
@@ -285,6 +286,40 @@ def test_workers_threads_and_memory_follow_another_instance_type(scene: Scene) -
     assert zygotes(scene) == before, "nothing was started anew"
     assert scene.status("sized")["EndpointConfigName"] == "sized-large"
     scene.delete("sized")
+
+
+COUNTS = """
+import json, os
+import numpy, threadpoolctl
+
+def model_fn(model_dir):
+    return None
+
+def transform_fn(model, body, content_type, accept):
+    threads = {pool["user_api"]: pool["num_threads"] for pool in threadpoolctl.threadpool_info()}
+    return json.dumps({"worker": os.getpid(), "threads": threads})
+"""
+
+
+@pytest.mark.skipif(cpus() < 2, reason="a size of two vCPU is clamped to this machine's one")
+def test_threads_inside_a_models_libraries_follow_another_instance_type(user: User) -> None:
+    """One worker: all vCPU of the size are its threads, up and down, in the process that runs."""
+    one = {"SAGEMAKER_MODEL_SERVER_WORKERS": "1"}
+    model = user.scripted({"code/inference.py": COUNTS}, one, SKLEARN)
+    endpoint = user.endpoint({"ModelName": model, "InstanceType": "ml.r8g.medium"})
+
+    def told() -> tuple[int, int]:
+        answer = json.loads(user.ask(endpoint, "x", ContentType="text/plain"))
+        return answer["worker"], answer["threads"]["blas"]
+
+    worker, threads = told()
+    assert threads == 1
+    for kind, expected in (("ml.m5.large", 2), ("ml.r8g.medium", 1)):
+        wanted = user.config({"ModelName": model, "InstanceType": kind})
+        user.sm.update_endpoint(EndpointName=endpoint, EndpointConfigName=wanted)
+        user.settled(endpoint, "InService")
+        until(lambda expected=expected: told() == (worker, expected), 10, f"{expected} threads")  # type: ignore[misc]
+    user.sm.delete_endpoint(EndpointName=endpoint)
 
 
 def test_no_history_is_an_error_with_advice(scene: Scene) -> None:
