@@ -31,6 +31,7 @@ from clary.domain.endpoint_commands import (
 )
 from clary.domain.endpoints import absorb, asked_capacity, asked_delete, asked_update, decide, plant_of
 from clary.domain.fleets import Fleet, Plant, new_fleet
+from clary.domain.replicas import longest_answer
 from clary.domain.resources import Record, Scope
 from clary.domain.routes import EndpointRoute, EndpointView, ReplicaView, VariantView
 from clary.domain.workload import Observation, RunState
@@ -406,16 +407,38 @@ def test_nothing_is_stopped_before_the_front_knows(world: World) -> None:
     assert world.of(StopReplica) == []
 
 
-def test_a_drain_ends_at_the_deadline(world: World) -> None:
-    stuck = world.ready()[0]
-    world.views[stuck] = replace(world.views[stuck], in_flight=1)
-    world.record = asked_capacity(world.record, [{"VariantName": "A", "DesiredInstanceCount": 1}], world.now)
+@pytest.mark.parametrize(
+    ("environment", "asynchronous", "longest"),
+    [
+        ({}, {}, 480.0),  # a stream's
+        ({"SAGEMAKER_MODEL_SERVER_TIMEOUT": "1000"}, {}, 1000.0),
+        ({}, {"OutputConfig": {}}, 3600.0),
+    ],
+)
+def test_a_drain_lasts_as_long_as_an_answer_may(
+    world: World, environment: dict[str, str], asynchronous: dict[str, Any], longest: float
+) -> None:
+    old = replace(fleet("f2", 1, **environment), asynchronous=asynchronous)
+    world.record = asked_update(world.record, old, {}, world.now)
     world.settle()
-    for _ in range(8):
-        world.now += 10
-        world.settle()
+    [stuck] = world.ready()
+    world.views[stuck] = replace(world.views[stuck], in_flight=1)
+    world.record = asked_update(world.record, fleet("f3", 1, VERSION="3"), {}, world.now)
+    world.settle()
+    world.now += longest
+    world.settle()
+    assert stuck not in [c.id for c in world.of(StopReplica)]
+    world.now += 11
+    world.settle()
+    assert stuck in [c.id for c in world.of(StopReplica)]
     assert world.record.status == "InService"
-    assert len(world.ready()) == 1
+
+
+def test_a_pipelines_first_container_drains_as_long_as_its_last_may_take() -> None:
+    slow = {"SAGEMAKER_MODEL_SERVER_TIMEOUT": "900"}
+    [row] = fleet("f", 1).variants
+    pipeline = replace(fleet("f", 1), variants=(row, replace(row, container=replace(row.container, environment=slow))))
+    assert longest_answer(pipeline, row) == 900.0
 
 
 def test_a_failed_update_rolls_back_and_says_why(world: World) -> None:

@@ -53,7 +53,7 @@ from clary.domain.errors import IllegalTransition, Invalid
 from clary.domain.fleets import DRAINING, PLANNED, READY, STARTED, Fleet, Plant, Replica, Variant
 from clary.domain.lifecycle import EndpointFact, EndpointStatus
 from clary.domain.names import COMPONENT, route_name
-from clary.domain.replicas import judge
+from clary.domain.replicas import judge, longest_answer
 from clary.domain.resources import Record
 
 __all__ = ["absorb", "asked_capacity", "asked_delete", "asked_update", "decide", "plant_of", "with_plant"]
@@ -258,13 +258,13 @@ def _note(turn: Turn) -> None:
     growths: list[endpoint_memory.Growth] = []
 
     def fleet(old: Fleet) -> Fleet:
-        return replace(old, variants=tuple(variant(v) for v in old.variants))
+        return replace(old, variants=tuple(variant(v, longest_answer(old, v)) for v in old.variants))
 
-    def variant(old: Variant) -> Variant:
+    def variant(old: Variant, longest: float) -> Variant:
         kept: list[Replica] = []
         new = old
         for replica in old.replicas:
-            verdict = judge(replica, old, turn.seen, revision, turn.now)
+            verdict = judge(replica, old, turn.seen, revision, turn.now, longest)
             turn.commands.extend(verdict.commands)
             if verdict.failure:
                 growth = endpoint_memory.restarted(new, replica, turn.seen, turn.now)

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
+from clary.domain.async_inference import LONGEST
 from clary.domain.endpoint_commands import ForgetReplica, Seen, StopReplica
-from clary.domain.fleets import DRAINING, PLANNED, READY, STARTED, STOPPING, Replica, Variant
+from clary.domain.fleets import DRAINING, PLANNED, READY, STARTED, STOPPING, Fleet, Replica, Variant
 from clary.domain.names import log_group
+from clary.domain.routes import STREAM_SECONDS
 from clary.domain.workload import Observation
 
 STARTUP_SECONDS = 600.0  # until a model must be loaded, when the variant does not say (AWS: 4 min to an hour)
 UNSEEN_SECONDS = 30.0  # a live process that the front does not see for so long is replaced
-DRAIN_MARGIN = 10.0  # beyond a prediction's deadline, until a draining replica is stopped anyway
+DRAIN_MARGIN = 10.0  # beyond the longest that an answer may take, until a draining replica is stopped anyway
 REASON_LENGTH = 1024
 
 
@@ -26,8 +28,16 @@ class Verdict:
     fatal: bool = False
 
 
-def judge(replica: Replica, variant: Variant, seen: Seen, revision: int, now: float) -> Verdict:
-    """One replica's next step. `revision` is that of the route that last told the front about it."""
+def longest_answer(fleet: Fleet, variant: Variant) -> float:
+    """Seconds that a request which a replica of this variant has may take: any may be a stream, and an invocation of an asynchronous
+    endpoint brings a deadline of its own."""
+    if fleet.asynchronous:
+        return LONGEST
+    return max(STREAM_SECONDS, *(v.container.timeout for v in fleet.variants if v.name == variant.name))
+
+
+def judge(replica: Replica, variant: Variant, seen: Seen, revision: int, now: float, longest: float) -> Verdict:
+    """One replica's next step. `revision` is that of the route that last told the front about it, `longest` the `longest_answer`."""
     if replica.phase == PLANNED:
         return Verdict(replica)
     run = seen.runs.get(replica.id)
@@ -41,7 +51,7 @@ def judge(replica: Replica, variant: Variant, seen: Seen, revision: int, now: fl
             return Verdict(None, _gone(replica).commands, view.failure or failure, fatal=True)
         return Verdict(None, _gone(replica).commands, failure, fatal=_is_fatal(run))
     if replica.phase == DRAINING:
-        return _draining(replica, variant, seen, revision, now)
+        return _draining(replica, seen, revision, now, longest)
     return _working(replica, variant, seen, now)
 
 
@@ -59,11 +69,11 @@ def _gone(replica: Replica) -> Verdict:
     return Verdict(None, (ForgetReplica(replica.id, replica.handle),))
 
 
-def _draining(replica: Replica, variant: Variant, seen: Seen, revision: int, now: float) -> Verdict:
+def _draining(replica: Replica, seen: Seen, revision: int, now: float, longest: float) -> Verdict:
     told = seen.view is not None and seen.view.revision >= revision
     view = seen.replica(replica.id)
     empty = told and (view is None or view.in_flight == 0)
-    if empty or now - replica.since > variant.container.timeout + DRAIN_MARGIN:
+    if empty or now - replica.since > longest + DRAIN_MARGIN:
         return stop(replica, now)
     return Verdict(replica)
 

@@ -10,6 +10,8 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any, NamedTuple
 
+STREAM_SECONDS = 480.0  # AWS's limit of a streamed answer
+
 
 @dataclass(frozen=True, slots=True)
 class ReplicaRoute:

@@ -17,12 +17,12 @@ from collections.abc import Callable
 from time import perf_counter
 from typing import Protocol
 
+from clary.domain.routes import STREAM_SECONDS as STREAM_SECONDS
 from clary.serving.answers import TIMED_OUT
 from clary.serving.prediction import Single, Waiter
 from clary.wire.eventstream import encode_frame, encode_headers, encode_payload
 from clary.wire.json_body import dump
 
-STREAM_SECONDS = 480.0  # AWS's limit of a streamed answer
 RETURN_SECONDS = 30.0  # a client waits this long at most between two attempts
 MOST_MESSAGE = 2048  # characters of an exception's message (service model)
 BROKEN = "The model stopped in the middle of its answer: {reason}"
