@@ -46,7 +46,7 @@ async def test_one_transient_status_after_another_is_one_wait(ports: Ports) -> N
     call = Call(
         replace(ports, settings=ApiSettings(hold_seconds=10)), "sagemaker", "D", RECORD.scope, "p", user_agent="m/B"
     )
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(60):
         held = asyncio.create_task(settled(call, stored, ("Creating", "Updating")))
         await asyncio.sleep(0)
         stored = await ports.store.save(replace(stored, status="Updating"))

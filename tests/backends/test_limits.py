@@ -66,7 +66,7 @@ async def neighbour_is_well(sandboxes: Sandboxes, key: str) -> None:
     before = time.monotonic()
     seen, log = await sandboxes.run(key, "/bin/sh", "-c", "echo well")
     assert (seen.exit_code, log) == (0, "well")
-    assert time.monotonic() - before < 5
+    assert time.monotonic() - before < 20
 
 
 @pytest.mark.parametrize("bomb", [FORK_BOMB, THREAD_BOMB], ids=["fork", "thread"])
@@ -103,7 +103,7 @@ async def test_memory_is_free_again(limited: Sandboxes) -> None:
     assert _shared_memory() - before > 100 << 20
     await limited.backend.stop(handle, 0)
     await limited.ended(handle)
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         while _shared_memory() - before > 50 << 20:
             await asyncio.sleep(0.05)
 

@@ -132,7 +132,7 @@ class TestLocalBackend(BackendConformance):
         await backend.stop(handle, 0.3)
         seen = await self.ended(backend, handle)
         assert seen.exit_code == 137
-        assert 0.3 <= time.monotonic() - before < 3
+        assert 0.3 <= time.monotonic() - before < 20
 
     async def test_a_second_stop_can_hasten_the_end(self, tmp_path: Path) -> None:
         backend = self.backend(tmp_path)
@@ -162,7 +162,7 @@ class TestLocalBackend(BackendConformance):
         assert (seen.timed_out, seen.stopped, seen.exit_code) == (True, False, 0)
         assert seen.started_at is not None
         assert seen.ended_at is not None
-        assert 0.3 <= seen.ended_at - seen.started_at < 3
+        assert 0.3 <= seen.ended_at - seen.started_at < 20
 
     async def test_a_sandbox_that_cannot_be_made_says_why(self, tmp_path: Path) -> None:
         seen, _ = await self.run(tmp_path, "exit 0", mounts=(Mount("/nowhere/at/all", "/data"),), key="unmade")

@@ -85,7 +85,7 @@ def test_below_the_low_water_mark_writes_are_refused_and_the_rest_goes_on(
         scene.s3.delete_object(Bucket=BUCKET, Key="kept")
     assert load.failed == {}
     filler.unlink()
-    until(lambda: _can_put(scene), 5, "writes are taken again without a restart")
+    until(lambda: _can_put(scene), 30, "writes are taken again without a restart")
     up.down(scene.server.settings)
 
 
@@ -117,7 +117,7 @@ def test_a_full_disk_fails_writes_clearly_and_is_forgotten_when_there_is_room(
         assert scene.status("full")["EndpointStatus"] == "InService"
     assert load.failed == {}
     filler.unlink()
-    until(lambda: _can_put(scene), 5, "writes are taken again without a restart")
+    until(lambda: _can_put(scene), 30, "writes are taken again without a restart")
     scene.config("room", "full")
     scene.deploy("full-again")
     assert scene.invoke("full-again", text="x")["echo"] == "x"
@@ -146,7 +146,7 @@ def test_stale_files_of_a_killed_clary_hold_nobody_up(start: Callable[..., Serve
     server = start()
     settings = server.settings
     os.kill(Scene(server).supervisor(), signal.SIGKILL)
-    until(lambda: _free(settings.port), 10, "its children went with it")
+    until(lambda: _free(settings.port), 30, "its children went with it")
     assert (settings.root / "clary.lock").read_text()
     assert settings.front_workers(0).exists()
     (settings.run / "nginx.session").write_text("1")  # as if that number were somebody else's by now
@@ -223,7 +223,7 @@ def test_many_connections_take_no_ones_place(scene: Scene) -> None:
         began = time.monotonic()
         assert scene.patient.list_models()["ResponseMetadata"]["HTTPStatusCode"] == 200
         scene.put("among-many", b"x")
-        assert time.monotonic() - began < 5
+        assert time.monotonic() - began < 15
     finally:
         for wire in wires:
             wire.socket.close()

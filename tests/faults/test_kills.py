@@ -69,7 +69,7 @@ def test_no_prediction_fails_while_the_control_plane_is_killed(scene: Scene, ser
     with scene.load(served) as load:
         for _ in range(2):
             old = scene.kill("control")
-            down = until(lambda: _refused(scene), 5, "an API call meets the gap")
+            down = until(lambda: _refused(scene), 30, "an API call meets the gap")
             assert down["ResponseMetadata"]["HTTPStatusCode"] == 503
             assert down["Error"]["Code"] == "ServiceUnavailable"
             assert scene.status(served)["EndpointStatus"] == "InService"  # a client that tries again sees nothing of it
@@ -130,7 +130,7 @@ def test_a_job_goes_on_while_the_control_plane_is_killed(scene: Scene) -> None:
     numbers = [line for line in scene.lines("goes-on") if line.startswith("line ")]
     assert numbers == [f"line {number}" for number in range(60)]  # one run, and no line lost or doubled
     assert job["ModelArtifacts"]["S3ModelArtifacts"].startswith("s3://")
-    until(lambda: not scene.sandboxed("line", "goes-on"), 10, "nothing is left of the job")
+    until(lambda: not scene.sandboxed("line", "goes-on"), 30, "nothing is left of the job")
 
 
 def test_a_job_is_started_once_however_its_start_is_cut_off(scene: Scene) -> None:
@@ -201,13 +201,13 @@ def test_a_killed_worker_costs_its_own_request_only(scene: Scene, served: str) -
     assert error["OriginalStatusCode"] == 500
     assert served in error["LogStreamArn"]
     assert load.failed == {}
-    until(lambda: len(workers(scene)) == 2, 10, "a worker was forked in its place")
+    until(lambda: len(workers(scene)) == 2, 30, "a worker was forked in its place")
 
 
 def test_a_killed_replica_comes_back(scene: Scene, served: str) -> None:
     (old,) = zygotes(scene)
     running = asked(scene, served, do="sleep", seconds=30)
-    until(lambda: scene_busy(scene, served), 10)
+    until(lambda: scene_busy(scene, served), 30)
     began = time.monotonic()
     os.kill(old, signal.SIGKILL)
     error = running.wait().error
@@ -215,7 +215,7 @@ def test_a_killed_replica_comes_back(scene: Scene, served: str) -> None:
     assert error["Error"]["Code"] == "ModelError"
     patient = scene.server.client("sagemaker-runtime", retries={"mode": "standard", "total_max_attempts": 10})
     assert scene.invoke(served, patient, text="again")["echo"] == "again"
-    assert time.monotonic() - began < 5
+    assert time.monotonic() - began < 20
     (new,) = zygotes(scene)
     assert new != old
     assert scene.status(served)["EndpointStatus"] == "InService"
@@ -234,7 +234,7 @@ def test_a_killed_shim_takes_its_replica_along_and_another_comes(scene: Scene, s
     old = set(zygotes(scene))
     (shim,) = [p.pid for p in scene.everyone().values() if "backends.shim" in p.command and "/replicas/" in p.command]
     os.kill(shim, signal.SIGKILL)
-    until(lambda: zygotes(scene) and not old & set(zygotes(scene)), 10, "another replica")
+    until(lambda: zygotes(scene) and not old & set(zygotes(scene)), 30, "another replica")
     scene.in_service(served)
     patient = scene.server.client("sagemaker-runtime", retries={"mode": "standard", "total_max_attempts": 10})
     assert scene.invoke(served, patient, text="again")["echo"] == "again"
@@ -249,7 +249,7 @@ def test_a_killed_shim_fails_its_job_with_a_reason(scene: Scene) -> None:
     job = scene.ended("shimless", 20)
     assert job["TrainingJobStatus"] == "Failed"
     assert "lost" in job["FailureReason"]
-    until(lambda: not scene.sandboxed("begun"), 10, "its process went with it")
+    until(lambda: not scene.sandboxed("begun"), 30, "its process went with it")
 
 
 # -- fronts and the edge ----------------------------------------------------------------------------------------------------------
@@ -257,7 +257,7 @@ def test_a_killed_shim_fails_its_job_with_a_reason(scene: Scene) -> None:
 
 def test_a_killed_front_answers_503_and_later_requests_wait(scene: Scene, served: str) -> None:
     running = asked(scene, served, do="sleep", seconds=30)
-    until(lambda: scene_busy(scene, served), 10)
+    until(lambda: scene_busy(scene, served), 30)
     old = scene.kill("front-0")
     error = running.wait(10).error  # so the edge knows, and writes nothing more to connections of the dead one
     later = [asked(scene, served, text=str(number)) for number in range(8)]  # while nobody accepts
@@ -344,7 +344,7 @@ def test_no_answered_object_is_lost_when_the_store_is_killed(scene: Scene) -> No
     for key, body in answered.items():
         assert scene.s3.get_object(Bucket=BUCKET, Key=key)["Body"].read() == body
     staging = scene.server.settings.root / "objects" / "staging"
-    until(lambda: not list(staging.iterdir()), 10, "what was being written is swept")
+    until(lambda: not list(staging.iterdir()), 30, "what was being written is swept")
 
 
 # -- all of it --------------------------------------------------------------------------------------------------------------------
@@ -366,7 +366,7 @@ def test_everything_comes_back_after_clary_up_itself_is_killed(start: Callable[.
     settings = scene.server.settings
     began = time.monotonic()
     up.detached(settings)
-    assert time.monotonic() - began < 15
+    assert time.monotonic() - began < 40
     scene.in_service("again")
     patient = scene.server.client("sagemaker-runtime", retries={"mode": "standard", "total_max_attempts": 10})
     assert scene.invoke("again", patient, text="x")["echo"] == "x"
@@ -392,7 +392,7 @@ def test_everything_at_once(start: Callable[..., Server]) -> None:
             os.kill(pid, signal.SIGKILL)
         except ProcessLookupError:
             pass
-    until(lambda: not scene.everyone(), 10, "all gone")
+    until(lambda: not scene.everyone(), 30, "all gone")
     holder = json.loads((scene.server.settings.root / "clary.lock").read_text())
     assert holder["pid"], "the stale lock file is still there"
 

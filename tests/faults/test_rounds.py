@@ -133,7 +133,7 @@ def test_whatever_is_killed_nothing_answered_is_lost_and_nothing_is_doubled(star
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
             began = time.monotonic()
-            until(lambda pid=pid: not _alive(pid), 5)
+            until(lambda pid=pid: not _alive(pid), 30)
             until(lambda: whole(scene), 30, f"all doors answer after the end of {kind} (seed {seed})")
             took = time.monotonic() - began
             if took > RECOVERY and took > RECOVERY * crowded():

@@ -363,7 +363,7 @@ def test_bombs_of_a_model_are_its_own(scene: Scene, neighbour: str, loose: str) 
         load.more(100)
     assert load.failed == {}
     assert load.dropped == 0
-    assert load.slowest(started) < 5
+    assert load.slowest(started) < 10
     until(lambda: _answers(scene, loose), 20, "the replica is back")
 
 
@@ -373,7 +373,7 @@ def test_what_a_dead_worker_started_dies_with_it(scene: Scene, neighbour: str, l
     with pytest.raises(ClientError) as caught:
         scene.invoke(loose, do="orphan")
     assert caught.value.response["Error"]["Code"] == "ModelError"
-    assert time.monotonic() - began < 3
+    assert time.monotonic() - began < 20
     until(
         lambda: len(scene.sandboxed("clary.toolkit.zygote", "/replicas/")) == 2 * (1 + 2),
         10,
@@ -420,7 +420,7 @@ def test_a_model_that_hangs_is_ended_at_its_deadline(scene: Scene, neighbour: st
         began = time.monotonic()
         with pytest.raises(ClientError) as caught:
             scene.invoke("hangs", do=do, seconds=600)
-        assert 1.5 < time.monotonic() - began < 5
+        assert 1.5 < time.monotonic() - began < 15
         assert caught.value.response["Error"]["Code"] == "ModelError"
         assert scene.invoke("hangs", text="next")["echo"] == "next"
     scene.delete("hangs")

@@ -95,7 +95,7 @@ async def house() -> AsyncIterator[House]:
 
 
 async def until(probe: Callable[[], Awaitable[Any]], wanted: Any) -> None:
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         while await probe() != wanted:
             await asyncio.sleep(0.005)
 

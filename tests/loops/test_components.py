@@ -61,7 +61,7 @@ class Site(Yard):
         await self.store.add(Record(COMPONENT, SCOPE, "c", ARN, "Creating", now, now, document))
 
     async def component(self, status: str | None) -> Record | None:
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             while True:
                 record = await self.store.get(COMPONENT, SCOPE, "c")
                 if (record.status if record is not None else None) == status:
@@ -123,7 +123,7 @@ def asked(site: Site, name: str, cores: float, copies: int) -> Record:
 
 
 async def settled(site: Site, *names: str) -> dict[str, Record]:
-    async with asyncio.timeout(15):
+    async with asyncio.timeout(60):
         while True:
             found = [await site.store.get(COMPONENT, SCOPE, name) for name in names]
             if all(record is not None and record.status in ("InService", "Failed") for record in found):
@@ -167,7 +167,7 @@ async def test_an_endpoint_that_goes_leaves_the_components_models(site: Site, mo
     assert site.extractions == 1, "one model, prepared once"
     await site.store.save(endpoints.asked_delete(other, site.clock.now()))
     await site.until(None)
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(60):
         while site.subject.tasks.state(f"{other.arn} sweep") is None:
             await asyncio.sleep(0.002)
     assert len(list((site.folder / "models").iterdir())) == 1
@@ -175,7 +175,7 @@ async def test_an_endpoint_that_goes_leaves_the_components_models(site: Site, mo
     assert record is not None
     await site.store.save(endpoints.asked_delete(record, site.clock.now()))
     await site.component(None)
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(60):
         while list((site.folder / "models").iterdir()):
             await asyncio.sleep(0.002)
     assert "e/c" in site.fronts.dropped

@@ -42,6 +42,6 @@ async def test_how_a_containers_replica_ended_is_told_in_its_log(yard: Yard) -> 
     yard.backend.finish(f"replica-{replica.id}", 3)
     stream = f"A/{replica.id}/predict"
 
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(60):
         while not any("exit code 3" in line for line in yard.logs.tail(SCOPE, "/aws/sagemaker/Endpoints/e", stream, 5)):
             await asyncio.sleep(0.002)

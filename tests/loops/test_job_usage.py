@@ -38,7 +38,7 @@ async def test_a_running_job_tells_what_it_uses(house: House) -> None:
     clock.advance(10.0)
     now, memory = clock.now(), house.backend.workloads[HANDLE].memory
     house.backend.update(HANDLE, started_at=now - 10, cpu_seconds=5.0, memory_bytes=memory // 2, disk_bytes=GIB // 4)
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         while not totals(house, "DiskUtilization"):
             await asyncio.sleep(0.01)
             await house.subject.usage.collect()

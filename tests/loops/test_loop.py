@@ -58,7 +58,7 @@ class Countdown:
 
 
 async def until(condition: Any) -> None:
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(60):
         while not condition():
             await asyncio.sleep(0.001)
 
@@ -79,7 +79,7 @@ async def test_converges_on_its_own_and_absorbs_outcomes() -> None:
         assert found is not None
         return found.status
 
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(60):
         while await status() != "InService":
             await asyncio.sleep(0.001)
     found = await store.get("endpoint", SCOPE, "a")
@@ -219,7 +219,7 @@ async def test_neighbours_that_may_run_together_do() -> None:
 
         async def run(self, command: Step, record: Record) -> int:
             if isinstance(command, Slow):
-                async with asyncio.timeout(5):
+                async with asyncio.timeout(60):
                     await self.gate.wait()
             self.ran.append(command.n)
             return command.n

@@ -149,7 +149,7 @@ async def running(made: House) -> AsyncIterator[House]:
 
 async def until(probe: Callable[[], Awaitable[Any]], wanted: Any) -> None:
     try:
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             while (seen := await probe()) != wanted:
                 await asyncio.sleep(0.005)
     except TimeoutError:

@@ -97,7 +97,7 @@ class TestOwnArtifacts(ArtifactsConformance):
         await artifacts.place(BUCKET, {f"k/{n}": f"k/{n}" for n in range(10_000)}, str(tmp_path / "farm"))
         took = time.perf_counter() - began
         assert len(os.listdir(tmp_path / "farm" / "k")) == 10_000
-        assert took < 1.5  # 0.3 s on a quiet machine
+        assert took < 6  # 0.3 s on a quiet machine; asking for each would take 10 s
 
     async def test_another_accounts_bucket_is_denied(self, artifacts: OwnArtifacts, server: Server) -> None:
         await server.context.index.add_bucket("theirs", "111111111111", "us-east-1", 0)

@@ -353,7 +353,7 @@ def test_a_copy_of_a_large_object_costs_nothing(s3: Any, bucket: str) -> None:
     s3.upload_fileobj(io.BytesIO(os.urandom(20 * MIB)), bucket, "from")
     began = time.perf_counter()
     s3.copy_object(Bucket=bucket, Key="to", CopySource={"Bucket": bucket, "Key": "from"})
-    assert time.perf_counter() - began < 1.0
+    assert time.perf_counter() - began < 5.0
     s3.delete_object(Bucket=bucket, Key="from")
     assert s3.head_object(Bucket=bucket, Key="to")["ContentLength"] == 20 * MIB
 

@@ -235,8 +235,8 @@ def test_an_alarm_from_its_making_to_its_end(server: Server) -> None:
     until(lambda: state(watch, name) == "OK")
     watch.put_metric_data(Namespace="Tests", MetricData=[{"MetricName": name, "Value": 2.0, "StorageResolution": 1}])
     began = time.monotonic()
-    until(lambda: state(watch, name) == "ALARM", 10)
-    assert time.monotonic() - began < 5, "a sum that breaches already is not waited for"
+    until(lambda: state(watch, name) == "ALARM", 30)
+    assert time.monotonic() - began < 9, "a sum that breaches already is not waited for"
     (tripped,) = watch.describe_alarms(AlarmNames=[name])["MetricAlarms"]
     assert "[2.0 (" in tripped["StateReason"]
     assert (
@@ -328,9 +328,9 @@ def test_a_composite_alarm_follows_its_children(server: Server) -> None:
     watch.put_composite_alarm(AlarmName="parent", AlarmRule=rule)
     until(lambda: state_of_composite(watch) == "OK")
     watch.set_alarm_state(AlarmName="child-one", StateValue="ALARM", StateReason="r")
-    until(lambda: state_of_composite(watch) == "ALARM", 5)
+    until(lambda: state_of_composite(watch) == "ALARM", 30)
     watch.set_alarm_state(AlarmName="child-two", StateValue="ALARM", StateReason="r")
-    until(lambda: state_of_composite(watch) == "OK", 5)
+    until(lambda: state_of_composite(watch) == "OK", 30)
     children = watch.describe_alarms(ChildrenOfAlarmName="parent")["MetricAlarms"]
     assert [child["AlarmName"] for child in children] == ["child-one", "child-two"]
     with pytest.raises(ClientError, match="change or delete that first"):
@@ -364,11 +364,11 @@ def test_a_suppressor_holds_the_actions_of_a_composite_alarm_back(server: Server
     until(lambda: seen()["StateValue"] == "OK")
     watch.set_alarm_state(AlarmName=quiet, StateValue="ALARM", StateReason="a deployment")
     watch.set_alarm_state(AlarmName=child, StateValue="ALARM", StateReason="r")
-    until(lambda: seen().get("ActionsSuppressedBy") == "Alarm", 10)
+    until(lambda: seen().get("ActionsSuppressedBy") == "Alarm", 30)
     assert seen()["ActionsSuppressedReason"] == f"The suppressor {quiet} is in state ALARM"
     assert (seen()["StateValue"], actions()) == ("ALARM", ["Actions suppressed by Alarm"])
     watch.set_alarm_state(AlarmName=quiet, StateValue="OK", StateReason="it is over")
-    until(lambda: f"Successfully executed action {topic}" in actions(), 10)
+    until(lambda: f"Successfully executed action {topic}" in actions(), 30)
     assert "ActionsSuppressedBy" not in seen()
     watch.delete_alarms(AlarmNames=[parent])
     watch.delete_alarms(AlarmNames=[child, quiet])
@@ -429,8 +429,8 @@ def test_an_endpoint_counts_every_request_in_cloudwatch(server: Server) -> None:
         with pytest.raises(ClientError) as caught:
             user.runtime.invoke_endpoint(EndpointName=name, Body=b"raise", ContentType="text/plain")
         assert caught.value.response["OriginalStatusCode"] == 500
-    until(lambda: state(watch, name) == "ALARM", 10)
-    assert time.monotonic() - began < 8
+    until(lambda: state(watch, name) == "ALARM", 60)
+    assert time.monotonic() - began < 30
 
     for period in (1, 10, 60, 300):
         until(lambda period=period: sum(sums(watch, "Invocations", since, period, **where)) == 29)  # type: ignore[misc]

@@ -82,7 +82,7 @@ def test_requests_beyond_its_concurrency_are_throttled(sleepy: User) -> None:
 
     def call(_: int) -> tuple[int, str]:
         try:
-            answer = sleepy.runtime.invoke_endpoint(EndpointName=endpoint, Body="1.5")
+            answer = sleepy.runtime.invoke_endpoint(EndpointName=endpoint, Body="3")
         except ClientError as error:
             answer = error.response
         return answer["ResponseMetadata"]["HTTPStatusCode"], answer.get("Error", {}).get("Code", "")
@@ -91,7 +91,7 @@ def test_requests_beyond_its_concurrency_are_throttled(sleepy: User) -> None:
         began = time.monotonic()
         seen = sorted(pool.map(call, range(6)))
     assert seen == [(200, "")] * 2 + [(429, "ThrottlingException")] * 4
-    assert time.monotonic() - began < 2.9, "two at once, each with a worker of its own"
+    assert time.monotonic() - began < 5.8, "two at once, each with a worker of its own"
     sleepy.sm.delete_endpoint(EndpointName=endpoint)
 
 

@@ -156,7 +156,7 @@ class Edge:
         for backend in self.backends:
             await backend.start()
         self.spawn(render(self.settings))
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             while True:
                 try:
                     await asyncio.wait_for(self.ask(b"GET /ready HTTP/1.1\r\nHost: localhost\r\n\r\n"), 1)

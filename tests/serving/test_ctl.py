@@ -27,7 +27,7 @@ class Plane:
 
     async def hears(self, word: str) -> dict[str, Any]:
         """The next message that has `word`."""
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             while True:
                 for place, message in enumerate(self._said):
                     if word in message:

@@ -133,15 +133,15 @@ async def test_the_deadline_is_of_the_whole(bench: Bench) -> None:
     gate = asyncio.Event()
 
     async def slow(batch: list[frames.Request]) -> list[tuple[int, int, bytes, bytes]]:
-        await asyncio.sleep(0.3)
+        await asyncio.sleep(1.0)
         return await echo(batch)
 
-    await bench.put(serial(timeout=0.5))
+    await bench.put(serial(timeout=2.0))
     await bench.replica("wash1", slow)
     predict = await bench.replica("predict1", held(gate))
     began = asyncio.get_running_loop().time()
     answer = await bench.invoke(b"x")
-    assert asyncio.get_running_loop().time() - began < 0.78, "the second container had what the first left"
+    assert asyncio.get_running_loop().time() - began < 2.95, "the second container had what the first left"
     assert (answer.status, json.loads(answer.body)["OriginalStatusCode"]) == (424, 0)
     assert "timed out while waiting for a response from container predict" in message(answer)
     await until(lambda: len(predict.killed) == 1)

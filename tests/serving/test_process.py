@@ -92,7 +92,7 @@ class Stage:
         self.replicas.append(spawn(command, environment, ()))
 
     async def ready(self, name: str, workers: int = 1) -> None:
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             while True:
                 view = await self.client.observe(ACCOUNT, REGION, "iris")
                 seen = {r.id: r for v in view.variants for r in v.replicas} if view else {}
@@ -231,13 +231,13 @@ async def test_the_control_plane_hears_of_changes_and_of_failures(stage: Stage) 
     stage.client.watch(lambda account, region, name: heard.append(name))
     await stage.put(one())
     await stage.start_replica("r1", FAKE_LOADS="no")
-    await until(lambda: "iris" in heard, 10)
+    await until(lambda: "iris" in heard, 30)
 
     async def failure() -> str:
         view = await stage.client.observe(ACCOUNT, REGION, "iris")
         return view.variants[0].replicas[0].failure if view else ""
 
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         while not await failure():
             await asyncio.sleep(0.01)
     assert "ValueError: no model" in await failure()

@@ -305,8 +305,8 @@ class TestPlaces:
         await bench.put(many("r1", "r2", allowance=2, batch=1))
         fakes = [await bench.many(name, predict=gate.predict, batch=1) for name in ("r1", "r2")]
         asks = [asyncio.create_task(bench.ask("hot", b"%d" % i)) for i in range(8)]
-        await until(lambda: all("hot" in fake.models.values() for fake in fakes), 10)
-        await until(lambda: sum(list(fake.models.values()).count("hot") for fake in fakes) == 4, 10)
+        await until(lambda: all("hot" in fake.models.values() for fake in fakes), 30)
+        await until(lambda: sum(list(fake.models.values()).count("hot") for fake in fakes) == 4, 30)
         gate.open.set()
         assert {answer.status for answer in await asyncio.gather(*asks)} == {200}
 
@@ -320,7 +320,7 @@ class TestPlaces:
         fake = await bench.many("r1", predict=predict, batch=1, room=2)
         await bench.ask("cold")
         asks = [asyncio.create_task(bench.ask("hot", b"hot")) for _ in range(3)]
-        await until(lambda: fake.loads.count("hot") == 2, 10)
+        await until(lambda: fake.loads.count("hot") == 2, 30)
         gate.open.set()
         assert {answer.status for answer in await asyncio.gather(*asks)} == {200}
         assert sorted(fake.models.values()) == ["cold", "hot"]

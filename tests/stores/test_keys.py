@@ -60,11 +60,15 @@ class TestFileKeys(KeysConformance):
         past = time.time() - 10
         os.utime(self.folder, (past, past))
         keys.find(made.access_key_id)
-        begin = time.perf_counter()
-        for _ in range(1000):
-            keys.find(made.access_key_id)
-            keys.find(temporary.access_key_id, temporary.session_token)
-        assert (time.perf_counter() - begin) / 2000 < 50e-6
+
+        def took() -> float:
+            begin = time.thread_time()  # others may be at work on this machine
+            for _ in range(100):
+                keys.find(made.access_key_id)
+                keys.find(temporary.access_key_id, temporary.session_token)
+            return (time.thread_time() - begin) / 200
+
+        assert min(took() for _ in range(10)) < 50e-6
 
     def test_a_damaged_file_locks_nobody_else_out(self) -> None:
         made = self.keys().create(ACCOUNT, "clary")

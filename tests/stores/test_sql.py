@@ -161,7 +161,7 @@ async def test_what_a_cancelled_caller_wrote_is_told(tmp_path: Path) -> None:
     await asyncio.sleep(0)
     caller.cancel()
     await asyncio.gather(caller, return_exceptions=True)
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(60):
         await told.wait()
     assert await store.get("endpoint", HERE, "a") is not None
     await store.close()
