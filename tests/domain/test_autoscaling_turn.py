@@ -374,6 +374,19 @@ def test_a_datapoint_that_was_answered_is_not_answered_again_when_the_metric_sto
     assert house.settle() == 4 + 2 * by
 
 
+def test_a_state_that_was_set_by_hand_where_no_step_holds_is_told_once() -> None:
+    """As by `aws cloudwatch set-alarm-state`: the metric is not where the alarm says."""
+    house = House()
+    policy = house.stepping("s", Cooldown=0)
+    for _ in range(3):
+        house.alarm(policy, 5)
+        assert house.settle() == 1
+        house.now += 60
+    assert [(note["StatusMessage"], note.get("NotScaledReasons")) for note in house.notes.values()] == [
+        ("Nothing was changed: there is no step for a metric at 5, 55 below its threshold of 60.", None)
+    ]
+
+
 def test_suspended_directions_do_nothing() -> None:
     house = House(current=2)
     house.record.document["suspended"].update(DynamicScalingOutSuspended=True)  # type: ignore[attr-defined]

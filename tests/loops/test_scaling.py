@@ -237,6 +237,29 @@ async def test_a_policy_that_was_just_put_may_lack_its_alarms() -> None:
     assert (await house.subject.observe(target)).missing == {HIGH: ARN}
 
 
+class Vanishing(MemoryStore):
+    """Somebody deletes the policy, and the alarms that it made, while its target is looked at."""
+
+    async def get(self, kind: str, scope: Scope, name: str) -> Record | None:
+        policy = await super().get(POLICY, scope, f"{NAME}|p")
+        if kind == "alarm" and policy is not None:
+            await self.remove(policy)
+            for made in policy.document["alarms"]:
+                alarm = await super().get("alarm", scope, made)
+                assert alarm is not None
+                await self.remove(alarm)
+        return await super().get(kind, scope, name)
+
+
+async def test_a_policy_that_is_deleted_meanwhile_has_lost_nothing() -> None:
+    house = House(Vanishing())
+    await house.fill()
+    target = await house.store.get(TARGET, SCOPE, NAME)
+    assert target
+    assert (await house.subject.observe(target)).missing == {}
+    assert await house.store.get(POLICY, SCOPE, f"{NAME}|p") is None
+
+
 async def test_an_alarm_of_nobodys_policy_is_told_so(house: House) -> None:
     record = await house.store.get("alarm", SCOPE, HIGH)
     assert record is not None

@@ -18,6 +18,7 @@ from clary.domain.errors import Invalid
 
 OUT, IN = "out", "in"
 COOLING = "cooling down after the last scale-out"
+NO_STEP = "no step"  # a code of Clary's own: AWS has none for it
 LARGEST = float(2**31 - 1)  # of a capacity, in AWS's model
 
 
@@ -107,7 +108,7 @@ def step(heard: Heard, config: Mapping[str, Any], current: int) -> Wanted:
         if _holds(row, beyond, heard.above):
             wanted = adjusted(config, int(row["ScalingAdjustment"]), current)
             return Wanted(max(0, wanted), f"the metric is at {value:g}, {_beyond(beyond, heard.threshold)}")
-    return Wanted(None, f"there is no step for a metric at {value:g}, {_beyond(beyond, heard.threshold)}")
+    return Wanted(None, f"there is no step for a metric at {value:g}, {_beyond(beyond, heard.threshold)}", NO_STEP)
 
 
 def step_again(heard: Heard, config: Mapping[str, Any], current: int, last: Change | None, now: float) -> Wanted:

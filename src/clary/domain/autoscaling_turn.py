@@ -28,7 +28,7 @@ from clary.domain.autoscaling_activity import (
     start,
 )
 from clary.domain.autoscaling_alarms import LOW_SHARE, cooldown, lost
-from clary.domain.autoscaling_policies import COOLING, Wanted, step_again, tracking
+from clary.domain.autoscaling_policies import COOLING, NO_STEP, Wanted, step_again, tracking
 from clary.domain.decisions import Decision
 from clary.domain.resources import Record
 
@@ -343,7 +343,7 @@ def _edge(turn: Turn, opinion: _Opinion) -> str:
     if not opinion.alarm:
         return ""
     current, above = turn.capacity.desired, turn.seen.heard[opinion.alarm].above
-    if opinion.wanted.capacity is None and not opinion.wanted.code:
+    if opinion.wanted.capacity is None and opinion.wanted.code in ("", NO_STEP):
         return ""
     if above and current >= turn.document["max"]:
         return "AlreadyAtMaxCapacity"
@@ -362,7 +362,7 @@ def _say(turn: Turn, opinion: _Opinion, code: str, why: str) -> None:
         reason["MinCapacity"] = turn.document["min"]
     elif code != _UNSCALABLE:
         reason["CurrentCapacity"] = turn.capacity.desired
-    _tell(turn, opinion.cause, why, [reason])
+    _tell(turn, opinion.cause, why, [reason] if code != NO_STEP else [])
     to = turn.capacity.desired
     turn.commands.append(autoscaling_records.decided(turn, opinion.name, to, why, turn.candidates, code))
 

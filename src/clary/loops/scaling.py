@@ -136,6 +136,9 @@ class ScalingSubject:
                 there = await self._ports.store.get(alarms.KIND, record.scope, name)
                 if there is None and self._ports.clock.now() - policy.modified >= _MAKING:
                     found[name] = policy.arn
+        if found:  # a policy that is deleted takes its alarms with it
+            kept = {policy.arn for policy in await self._parts(record, POLICY)}
+            found = {name: arn for name, arn in found.items() if arn in kept}
         return found
 
     async def _room(self, record: Record, place: Place) -> Room | None:
