@@ -121,7 +121,7 @@ class Scene:
         self.server = server
         self.s3 = server.client("s3")
         self.sagemaker = server.client("sagemaker")
-        # As boto3 comes: what a restart answers with 503 is asked again.
+        # What a restart answers with 503 is asked again, for longer than boto3 does by itself.
         self.patient = server.client("sagemaker", retries={"mode": "standard", "total_max_attempts": 10})
         self.runtime = server.client("sagemaker-runtime", read_timeout=70)
         self.logs = server.client("logs", retries={"mode": "standard", "total_max_attempts": 10})

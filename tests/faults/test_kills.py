@@ -89,6 +89,15 @@ def _refused(scene: Scene) -> dict[str, Any] | None:
     return None
 
 
+def test_a_client_as_boto3_makes_it_rides_a_killed_control_plane_out(scene: Scene) -> None:
+    """Its two retries come within 0.1 s, unless it is told how long a restart takes."""
+    plain = scene.server.client("sagemaker", retries={"mode": "standard", "total_max_attempts": 3})
+    old = scene.kill("control")
+    until(lambda: _refused(scene), 5, "an API call meets the gap")
+    plain.list_endpoints()
+    scene.back("control", old)
+
+
 def test_no_request_is_missing_in_the_metrics_when_the_control_plane_is_killed(scene: Scene) -> None:
     scene.deploy("counted")
     watch = scene.server.client("cloudwatch")
