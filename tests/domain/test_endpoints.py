@@ -425,8 +425,14 @@ def test_a_drain_lasts_as_long_as_an_answer_may(
     world.views[stuck] = replace(world.views[stuck], in_flight=1)
     world.record = asked_update(world.record, fleet("f3", 1, VERSION="3"), {}, world.now)
     world.settle()
-    world.now += longest
+    assert world.record.status == "Updating"
+    world.now += 71
     world.settle()
+    assert world.record.status == "InService", "nobody waits so long for the next change"
+    world.record = asked_update(world.record, fleet("f4", 1, VERSION="4"), {}, world.now)
+    world.now += longest - 71
+    world.settle()
+    assert world.record.status == "InService"
     assert stuck not in [c.id for c in world.of(StopReplica)]
     world.now += 11
     world.settle()

@@ -15,10 +15,12 @@ from clary.domain.deployment import Rollout
 from clary.domain.endpoint_commands import ForgetWork
 from clary.domain.endpoint_routes import route_key
 from clary.domain.endpoint_turn import Turn, broken, fill, prepare, reason_of, stop_all, work_keys
-from clary.domain.fleets import Fleet, Variant
+from clary.domain.fleets import DRAINING, Fleet, Variant
 from clary.domain.lifecycle import EndpointFact, EndpointStatus, RolloutFact, RolloutPhase
 from clary.domain.regression import Tally
 from clary.domain.replicas import REASON_LENGTH
+
+LINGER = 70.0  # seconds that a change waits for replicas that leave: the default deadline of a prediction, and a margin
 
 
 def change(turn: Turn) -> None:
@@ -47,7 +49,7 @@ def _bring_up(turn: Turn, target: Fleet) -> None:
     filled = fill(turn, target)
     if plant.incoming is None:
         turn.plant = replace(turn.plant, serving=filled)
-        if filled.settled and not plant.retiring:
+        if (filled.settled and not plant.retiring) or _lingering(turn, filled):
             turn.plant = replace(turn.plant, before={})
             turn.move(EndpointFact.ALL_READY)
             turn.note("in service", _sizes(filled))
@@ -57,6 +59,16 @@ def _bring_up(turn: Turn, target: Fleet) -> None:
         turn.note("in service", _sizes(filled))
     else:
         turn.plant = replace(turn.plant, incoming=filled)
+
+
+def _lingering(turn: Turn, fleet: Fleet) -> bool:
+    """All that is wanted serves, and what leaves still finishes something long, a stream or an asynchronous invocation: it goes on
+    doing so, but nobody shall wait up to an hour for the endpoint to take its next change."""
+    there = all(v.ready == v.count == len(v.live) and all(v.fits(r) for r in v.live) for v in fleet.variants)
+    others = [
+        r for f in turn.plant.fleets for v in f.variants for r in v.replicas if f.id != fleet.id or r not in v.live
+    ]
+    return there and all(r.phase == DRAINING and turn.now - r.since > LINGER for r in others)
 
 
 def _sizes(fleet: Fleet) -> str:
