@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -173,6 +174,25 @@ def test_an_alarm_takes_all_traffic_back(world: World, moment: int) -> None:
     assert world.plant.failure == "The CloudWatch alarm bad is in state ALARM."
     assert told(world)[-2:] == ["rolling back", "rolled back"]
     assert world.plant.rollout is None
+
+
+def test_a_rollback_does_not_wait_for_what_the_new_fleet_is_long_at(world: World) -> None:
+    old = set(world.ready())
+    world.alarms = {"bad": "OK"}
+    update(world, {**CANARY, "AutoRollbackConfiguration": {"Alarms": [{"AlarmName": "bad"}]}})
+    world.settle()
+    busy = next(id_ for id_ in world.ready() if id_ not in old)
+    world.views[busy] = replace(world.views[busy], in_flight=1)
+    world.alarms = {"bad": "ALARM"}
+    world.settle()
+    assert world.record.status == "RollingBack"
+    world.now += 71
+    world.settle()
+    assert world.record.status == "InService"
+    assert busy not in [c.id for c in world.of(StopReplica)]
+    world.views[busy] = replace(world.views[busy], in_flight=0)
+    world.settle()
+    assert busy in [c.id for c in world.of(StopReplica)]
 
 
 def test_an_alarm_counts_also_where_nothing_bakes(world: World) -> None:

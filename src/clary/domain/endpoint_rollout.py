@@ -310,7 +310,8 @@ def roll_back(turn: Turn) -> None:
         return
     serving = fill(turn, plant.serving)
     turn.plant = replace(turn.plant, serving=serving)
-    if serving.reachable and not any(f.replicas for f in turn.plant.retiring):
+    gone = not any(f.replicas for f in turn.plant.retiring)
+    if serving.reachable and (gone or _lingering(turn, serving)):
         turn.move(EndpointFact.ALL_READY)
         turn.note("rolled back", plant.failure)
 
