@@ -23,16 +23,6 @@ SPACE = 1.8  # CPUs over the mean load of the half hour
 SPAN = 1800.0
 FIRST_COME = "clary, first come"
 MOST_STARVED = 15.0  # percent late that no endpoint may reach
-PEERS = (
-    "aws target tracking 10 s",
-    "kubernetes hpa",
-    "keda",
-    "knative kpa",
-    "ray serve",
-    "dstack",
-    "kubernetes vpa",
-    "static peak",
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +51,12 @@ def endpoints() -> tuple[list[str], list[traces.Requests], int]:
 
 def jobs(peers: bool) -> list[tuple[str, tuple[tuple[str, object], ...]]]:
     ours = [(CLARY, ()), (FIRST_COME, ()), (NO_BOOST, (("boost", False), ("ready", 2)))]
-    others = [(name, tuple(setting.items())) for name in PEERS for setting in league_runs.GRIDS[name]]
+    others = [
+        (name, tuple(setting.items()))
+        for name, settings in league_runs.GRIDS.items()
+        if name not in (CLARY, NO_BOOST)
+        for setting in settings
+    ]
     return [*ours, *(others if peers else [])]
 
 

@@ -67,7 +67,7 @@ def release(python: Interpreter) -> str:
 def interpreters(user: User, name: str) -> set[str]:
     """The Pythons of the environments that the replicas of an endpoint were started in, as their starts are recorded."""
     found = set()
-    for path in user.server.settings.root.rglob("spec.json"):
+    for path in user.server.settings.root.rglob("shim/spec.json"):
         spec = json.loads(path.read_text())
         if name in spec.get("log", "") and "clary.toolkit.prepare" not in spec["command"]:
             libraries = (
