@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import os
+import signal
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -45,8 +48,8 @@ SERVE = (
 
 
 @pytest.fixture
-def serving(replica: Start, tmp_path: Path) -> Start:
-    """`serving(code)`: a replica whose model is that serve.py, or the command given."""
+def serving(replica: Start, tmp_path: Path) -> Iterator[Start]:
+    """`serving(code)`: a replica whose model is that serve.py, or the command given. A sandbox would end the server with its replica."""
 
     def start(code: str = SERVE, command: list[str] | None = None, environment: Any = None, **server: Any) -> Any:
         (tmp_path / "serve.py").write_text(code)
@@ -60,7 +63,11 @@ def serving(replica: Start, tmp_path: Path) -> Start:
         }
         return replica("python", environment, program="serve", server=said)
 
-    return start
+    yield start
+    for folder in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):
+            if bytes(tmp_path / "serve.py") in (folder / "cmdline").read_bytes().split(b"\0"):
+                os.kill(int(folder.name), signal.SIGKILL)
 
 
 def ask(replica: Any, body: str, headers: tuple[tuple[str, str], ...] = ()) -> tuple[int, Any, str, dict[str, str]]:
