@@ -135,7 +135,6 @@ def test_processes_are_seen() -> None:
     assert cpu_time([me]) > 0
 
 
-@pytest.mark.skipif(not Path("/proc/self/schedstat").exists(), reason="this kernel does not tell who waits for a CPU")
 def test_what_bears_a_mark_is_found_and_what_has_no_environment_is_not() -> None:
     with (
         subprocess.Popen(["sleep", "60"], env={MARK: "mine"}) as mine,
@@ -163,6 +162,7 @@ def test_the_process_that_asks_is_let_be() -> None:
     end_marked("any", lambda _: [os.getpid()])
 
 
+@pytest.mark.skipif(not Path("/proc/self/schedstat").exists(), reason="this kernel does not tell who waits for a CPU")
 def test_processes_that_want_the_same_cpu_wait_for_it() -> None:
     burn = [sys.executable, "-c", "import sys\nsys.stdin.read(1)\nwhile True: pass"]
     cpu = min(os.sched_getaffinity(0))
