@@ -144,6 +144,15 @@ def alarm(scene: Scene, name: str) -> Any:
     return watcher
 
 
+def taken_back(scene: Scene, endpoint: str, guard: str, before: str, old: str, replicas: int) -> None:
+    """That alarm ended the update: config, model and number of replicas are what they were."""
+    found = scene.status(endpoint)
+    assert found["EndpointConfigName"] == before
+    assert f"alarm {guard} is in state ALARM" in found["FailureReason"]
+    assert served(scene, endpoint) == old
+    until(lambda: len(zygotes(scene)) == replicas, 30, "only the old fleet is left")
+
+
 TAKEN_BACK = {
     "at-once-baked": (1.0, blue_green("ALL_AT_ONCE", wait=60)),
     "canary": (0.5, blue_green("CANARY", wait=60, CanarySize={"Type": "INSTANCE_COUNT", "Value": 1})),
@@ -174,11 +183,7 @@ def test_a_killed_control_plane_takes_traffic_back_on_an_alarm(scene: Scene, liv
         load.more(200)
     clean(load)
     assert set(load.versions) == {old, new}
-    found = scene.status(live)
-    assert found["EndpointConfigName"] == before
-    assert "alarm guard is in state ALARM" in found["FailureReason"]
-    assert served(scene, live) == old
-    until(lambda: len(zygotes(scene)) == replicas, 30, "only the old fleet is left")
+    taken_back(scene, live, "guard", before, old, replicas)
     watcher.delete_alarms(AlarmNames=["guard"])
 
 
@@ -205,11 +210,7 @@ def test_a_killed_control_plane_rolls_a_half_rolled_update_back_on_an_alarm(scen
         scene.in_service(live, 60)
         load.more(200)
     clean(load)
-    found = scene.status(live)
-    assert found["EndpointConfigName"] == before
-    assert "alarm half is in state ALARM" in found["FailureReason"]
-    assert served(scene, live) == old
-    until(lambda: len(zygotes(scene)) == replicas, 30, "only the old fleet is left")
+    taken_back(scene, live, "half", before, old, replicas)
     watcher.delete_alarms(AlarmNames=["half"])
 
 
