@@ -234,6 +234,75 @@ def test_a_rolling_update_takes_copies() -> None:
     assert most <= 5, "one at a time"
 
 
+def required(cores: float) -> dict[str, Any]:
+    compute = {"NumberOfCpuCoresRequired": cores, "MinMemoryRequiredInMb": 1024}
+    return {**SPECIFICATION, "ComputeResourceRequirements": compute}
+
+
+def test_the_record_tells_what_serves_while_a_change_comes_in_and_after_it_failed() -> None:
+    world = Placed(copies(2, specification=required(1)))
+    world.settle()
+    serving = {"Specification": required(1), "RuntimeConfig": {"CopyCount": 2}}
+    other = {**required(2), "Container": {"Image": "sagemaker-scikit-learn:1"}}
+    world.record = asked_update(world.record, copies(3, "f2", other), {}, world.now)
+    world.broken["A"] = "traceback"
+    assert components.request_of(world.record) == serving
+    needs = components.needs_of(world.record)
+    assert needs == [Need(2, 1024, 0, 2), Need(2, 1024, 0, 1)], "room for what serves, and for what comes"
+    world.settle()
+    assert (world.record.status, bool(world.plant.failure)) == ("InService", True)
+    assert components.request_of(world.record) == serving
+    assert components.needs_of(world.record) == [Need(1, 1024, 0, 2)]
+    world.broken.clear()
+    world.record = asked_update(world.record, copies(3, "f3", other), {}, world.now)
+    world.settle()
+    assert components.request_of(world.record) == {"Specification": other, "RuntimeConfig": {"CopyCount": 3}}
+
+
+def test_a_size_that_is_not_given_is_not_told() -> None:
+    world = Placed(copies(1, specification=required(1)))
+    world.settle()
+    world.no_resize = "the machine is full"
+    world.record = asked_update(world.record, copies(1, "f2", required(2)), {}, world.now)
+    world.settle()
+    assert "the machine is full" in world.plant.failure
+    serving = {"Specification": required(1), "RuntimeConfig": {"CopyCount": 1}}
+    assert components.request_of(world.record) == serving
+    world.broken["A"] = "traceback"
+    world.record = asked_capacity(world.record, [{"VariantName": "A", "DesiredInstanceCount": 4}], world.now)
+    assert components.needs_of(world.record) == [Need(1, 1024, 0, 1), Need(1, 1024, 0, 3)]
+    world.settle()
+    assert components.request_of(world.record) == serving
+    assert components.needs_of(world.record) == [Need(1, 1024, 0, 1)]
+
+
+def test_a_failed_creation_tells_what_was_asked() -> None:
+    world = Placed(copies(2))
+    world.broken["A"] = "traceback"
+    world.settle()
+    assert world.record.status == "Failed"
+    assert components.request_of(world.record) == {"Specification": SPECIFICATION, "RuntimeConfig": {"CopyCount": 2}}
+
+
+def test_a_change_needs_room_for_either_outcome_copy_by_copy() -> None:
+    world = Placed(copies(4, specification=required(1)))
+    world.settle()
+    world.record = asked_update(world.record, copies(1, "f2", required(4)), {}, world.now)
+    assert components.needs_of(world.record) == [Need(4, 1024, 0, 1), Need(1, 1024, 0, 3)]
+
+
+def test_records_from_before_fleets_had_a_specification() -> None:
+    old = copies(2)
+    plant = {**Placed(old).record.document["plant"], "incoming": None}
+    fleet = dict(Placed(old).record.document["plant"]["incoming"])
+    del fleet["specification"]
+    request = {"Specification": SPECIFICATION, "RuntimeConfig": {"CopyCount": 2}}
+    document = {"request": request, "endpoint": "e", "variant": "A", "plant": {**plant, "serving": fleet}}
+    record = Record(COMPONENT, SCOPE, "comp", "arn:comp", "InService", 1000.0, 1000.0, document)
+    assert components.request_of(record) == request
+    assert components.needs_of(record) == [Need(0.5, 1024, 0, 2)]
+
+
 def test_deletion_leaves_nothing_and_waits_for_changes() -> None:
     world = Placed(copies())
     with pytest.raises(IllegalTransition, match='Cannot update in-progress inference component "arn:comp"'):

@@ -189,3 +189,24 @@ def test_a_component_that_cannot_load_says_why(user: User, artifact: str) -> Non
     seen = user.sm.describe_inference_component(InferenceComponentName=name)
     assert "Failed to download model data" in seen["FailureReason"]
     gone(user, name)
+
+
+def test_an_update_that_fails_leaves_what_serves_as_it_was(user: User, artifact: str) -> None:
+    endpoint = host(user)
+    name = place(user, endpoint, artifact)
+    before = user.sm.describe_inference_component(InferenceComponentName=name)
+    user.sm.update_inference_component(
+        InferenceComponentName=name,
+        Specification={
+            "Container": {"ArtifactUrl": f"s3://{user.bucket}/nowhere.tar.gz"},
+            "ComputeResourceRequirements": {"NumberOfCpuCoresRequired": 1.5, "MinMemoryRequiredInMb": 1024},
+        },
+    )
+    after = settled(user, name, "InService")
+    assert "Failed to download model data" in after["FailureReason"]
+    assert after["Specification"] == before["Specification"]
+    assert after["RuntimeConfig"] == before["RuntimeConfig"]
+    assert told(user, endpoint, name)["name"] == name
+    other = place(user, endpoint, artifact, cores=1.5)  # beside 0.5, not beside the 1.5 that failed
+    gone(user, name, other)
+    user.sm.delete_endpoint(EndpointName=endpoint)

@@ -3,7 +3,6 @@ knows how each dimension is written into records. Pure."""
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Any
 
 from clary.domain import endpoint_sizes, endpoints
@@ -38,10 +37,7 @@ def capacity_of(record: Record, place: Place, dimension: str) -> Capacity:
         size = endpoint_sizes.size_of(record, group[0].name)
         return Capacity(size.wanted, size.actual, steady, size.refused or failure, record.status)
     if component:
-        wanted = int(record.document["request"]["RuntimeConfig"]["CopyCount"])
-        if group[0].count != wanted and steady:  # a change in place that was taken back
-            wanted = group[0].count
-        return Capacity(wanted, sum(v.ready for v in group), steady, failure, record.status)
+        return Capacity(group[0].count, sum(v.ready for v in group), steady, failure, record.status)
     # without an objective, and a queue, nothing would wake it
     floor = 0 if is_asynchronous(record) or group[0].hosting or group[0].boost is not None else 1
     return Capacity(group[0].count, min(v.ready for v in group), steady, failure, record.status, floor)
@@ -64,11 +60,7 @@ def asked(record: Record, place: Place, dimension: str, wanted: int, now: float,
             row["DesiredInstanceCount"] = wanted
         case _:
             raise Invalid(f"{dimension} of {place.words} cannot be changed.")
-    changed = endpoints.asked_capacity(record, [row], now)
-    if dimension != COPIES:
-        return changed
-    request = {**record.document["request"], "RuntimeConfig": {"CopyCount": wanted}}
-    return replace(changed, document={**changed.document, "request": request})
+    return endpoints.asked_capacity(record, [row], now)
 
 
 def check(record: Record, place: Place, dimension: str, least: int, most: int, objective: bool = False) -> None:

@@ -1,20 +1,22 @@
 """Inference components: models that are placed on an endpoint whose variants have instances and no model of their own. Pure.
 
 A component is a record with a plant of its own, driven by the same `endpoints.decide`: one fleet of one variant, a replica for each
-copy. To the fronts it is an endpoint of the name ENDPOINT/COMPONENT, at home where its endpoint is. Its copies are placed on the
-instances of the endpoint's variant by what they require at least; what cannot be placed is refused at once.
+copy. Its fleet knows the Specification that asked for it, so what is told and counted is what serves, however a change ends. To the
+fronts it is an endpoint of the name ENDPOINT/COMPONENT, at home where its endpoint is. Its copies are placed on the instances of the
+endpoint's variant by what they require at least; what cannot be placed is refused at once.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import pairwise
 from typing import Any
 
 from clary.domain import admission, instances
 from clary.domain.containers import Container
 from clary.domain.errors import Invalid, LimitExceeded
-from clary.domain.fleets import Fleet, Variant, new_fleet
+from clary.domain.fleets import Fleet, Plant, Variant, new_fleet
 from clary.domain.instances import Size
 from clary.domain.lifecycle import EndpointStatus
 from clary.domain.resources import Record
@@ -169,10 +171,51 @@ def need_of(specification: Mapping[str, Any], copies: int) -> Need:
     )
 
 
-def recorded_need(record: Record) -> Need:
-    """That of a component's record."""
-    request = record.document["request"]
+def request_of(record: Record) -> dict[str, Any]:
+    """Specification and RuntimeConfig of what serves; of what comes in, or came in last, where nothing does."""
+    shown = _plant(record).shown
+    if shown is None:
+        raise ValueError(f"{record.arn} has no fleet")
+    return _request(record, shown)
+
+
+def asked_need(record: Record) -> Need:
+    """What the change under way asks for; without one, what is there."""
+    plant = _plant(record)
+    request = _request(record, fleet) if (fleet := plant.incoming or plant.serving) else request_of(record)
     return need_of(request["Specification"], int(request["RuntimeConfig"]["CopyCount"]))
+
+
+def needs_of(record: Record) -> list[Need]:
+    """What others have to leave it: while it changes the larger of what serves and of what comes, copy by copy, since either may stay."""
+    plant = _plant(record)
+    coming = [fleet for fleet in (plant.serving, plant.incoming) if fleet is not None]
+    requests = [_request(record, fleet) for fleet in coming] or [request_of(record)]
+    if plant.before:
+        [before] = plant.before["variants"].values()
+        given = plant.before.get("specification") or record.document["request"]["Specification"]
+        requests.append({"Specification": given, "RuntimeConfig": {"CopyCount": before["count"]}})
+    needs = [need_of(r["Specification"], int(r["RuntimeConfig"]["CopyCount"])) for r in requests]
+    bounds = sorted({0, *(need.copies for need in needs)})
+    return [
+        Need(
+            max(n.cores for n in needs if n.copies > low),
+            max(n.memory for n in needs if n.copies > low),
+            max(n.accelerators for n in needs if n.copies > low),
+            high - low,
+        )
+        for low, high in pairwise(bounds)
+    ]
+
+
+def _plant(record: Record) -> Plant:
+    return Plant.from_json(record.document["plant"])
+
+
+def _request(record: Record, fleet: Fleet) -> dict[str, Any]:
+    # a fleet of a record from before fleets had a specification: the request was the last that was asked
+    specification = fleet.specification or record.document["request"]["Specification"]
+    return {"Specification": dict(specification), "RuntimeConfig": {"CopyCount": fleet.variants[0].count}}
 
 
 def check_specification(specification: Mapping[str, Any]) -> None:
@@ -219,7 +262,7 @@ def fleet_of(
         "InitialInstanceCount": copies,
         **(specification.get("StartupParameters") or {}),
     }
-    return new_fleet(id_, "", [row], {container.model: container}, now)
+    return replace(new_fleet(id_, "", [row], {container.model: container}, now), specification=specification)
 
 
 def deployment_of(given: Mapping[str, Any]) -> dict[str, Any]:
@@ -236,7 +279,7 @@ def deployment_of(given: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def updated(request: Mapping[str, Any], params: Mapping[str, Any]) -> dict[str, Any]:
-    """A component's request after UpdateInferenceComponent. ModelName and Container take each other's place."""
+    """`request_of` a component after UpdateInferenceComponent. ModelName and Container take each other's place."""
     old, new = request["Specification"], params.get("Specification") or {}
     kept = dict(old)
     if new.get("ModelName"):

@@ -125,7 +125,7 @@ def _sized(serving: Fleet, incoming: Fleet) -> Fleet:
         )
         for new in incoming.variants
     )
-    return replace(serving, config=incoming.config, variants=variants)
+    return replace(serving, config=incoming.config, specification=incoming.specification, variants=variants)
 
 
 def way_back(fleet: Fleet) -> dict[str, Any]:
@@ -140,7 +140,7 @@ def way_back(fleet: Fleet) -> dict[str, Any]:
         }
         for v in fleet.variants
     }
-    return {"config": fleet.config, "variants": rows}
+    return {"config": fleet.config, "specification": dict(fleet.specification), "variants": rows}
 
 
 # -- a new fleet ------------------------------------------------------------------------------------------------------------------
@@ -294,7 +294,8 @@ def _restored(fleet: Fleet, before: Any) -> Fleet:
     for variant in fleet.variants:
         row = rows.get(variant.key, {"count": variant.count, "weight": variant.weight, "config": variant.config})
         fleet = fleet.with_variant(replace(variant, **row, deaths=0, fatal=False, failure="", retry=0.0))
-    return replace(fleet, config=before.get("config", fleet.config) if before else fleet.config)
+    kept = {name: before[name] for name in ("config", "specification") if before and name in before}
+    return replace(fleet, **kept)
 
 
 def roll_back(turn: Turn) -> None:

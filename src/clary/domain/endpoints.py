@@ -97,9 +97,8 @@ def only_sizes_differ(serving: Fleet, incoming: Fleet) -> bool:
     old, new = ({v.key: v for v in fleet.variants} for fleet in (serving, incoming))
     if any(v.serverless for v in incoming.variants):
         return False
-    if set(old) != set(new) or replace(serving, id="", config="", variants=(), created=0.0) != replace(
-        incoming, id="", config="", variants=(), created=0.0
-    ):
+    alone: dict[str, Any] = {"id": "", "config": "", "specification": {}, "variants": (), "created": 0.0}
+    if set(old) != set(new) or replace(serving, **alone) != replace(incoming, **alone):
         return False
     for key, variant in new.items():
         rows = [{k: v for k, v in one.config.items() if k not in _IN_PLACE} for one in (old[key], variant)]

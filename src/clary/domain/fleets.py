@@ -159,7 +159,8 @@ class Variant:
 @dataclass(frozen=True, slots=True)
 class Fleet:
     """`id` is new with every fleet. `asynchronous`, `capture`: the config's AsyncInferenceConfig and DataCaptureConfig, if it has them.
-    `objective`: the latency in seconds that its variants shall meet by themselves (0: none is asked)."""
+    `objective`: the latency in seconds that its variants shall meet by themselves (0: none is asked). `specification`: an inference
+    component's Specification, which it has in place of an endpoint config."""
 
     id: str
     config: str  # endpoint config's name
@@ -168,6 +169,7 @@ class Fleet:
     asynchronous: Mapping[str, Any] = field(default_factory=dict)
     capture: Mapping[str, Any] = field(default_factory=dict)
     objective: float = 0.0
+    specification: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def replicas(self) -> tuple[Replica, ...]:
@@ -231,10 +233,10 @@ class Plant:
     """All of an endpoint's machinery: what its record keeps under "plant".
 
     `seed` makes the replicas' tokens and is never shown. `revision` and `mark` (a hash of the content) are of the route last put.
-    `failure` is FailureReason. `before` is what to go back to when a change in place fails: the config's name, and count, weight and
-    config row of each variant. `deployment` is the DeploymentConfig in force, `changed` when the change under way was asked,
-    `rollout` how far it has come. `failed` is a fleet that never served and is gone: DescribeEndpoint shows it. `notes` are steps of
-    the history that wait to be written, `noted` is the last one's number."""
+    `failure` is FailureReason. `before` is what to go back to when a change in place fails: the config's name, the component's
+    specification, and count, weight and config row of each variant. `deployment` is the DeploymentConfig in force, `changed` when the
+    change under way was asked, `rollout` how far it has come. `failed` is a fleet that never served and is gone: DescribeEndpoint shows
+    it. `notes` are steps of the history that wait to be written, `noted` is the last one's number."""
 
     seed: str
     serving: Fleet | None = None

@@ -7,7 +7,7 @@ only beside the copies that have theirs: who comes first goes through, the other
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 
 from clary.domain import components
@@ -45,16 +45,16 @@ class ComponentSubject(EndpointSubject):
         def look() -> None:
             granted = self._rooms.granted()
             try:
-                components.check_room(
-                    host, components.recorded_need(record), [_held(o, granted[owner_of(o)]) for o in others]
-                )
+                held = [need for o in others for need in _held(o, granted[owner_of(o)])]
+                components.check_room(host, components.asked_need(record), held)
             except LimitExceeded as error:
                 raise LimitExceeded(NO_CAPACITY + error.message) from None
 
         return look
 
 
-def _held(other: Record, places: int) -> Need:
-    """What another component's copies have: during its own update, which brings new ones beside the old, no more than are asked for."""
-    need = components.recorded_need(other)
-    return replace(need, copies=min(places, need.copies))
+def _held(other: Record, places: int) -> Iterator[Need]:
+    """What another component's copies have: during its own update, which brings new ones beside the old, no more than one of the two."""
+    for need in components.needs_of(other):
+        yield replace(need, copies=min(places, need.copies))
+        places -= min(places, need.copies)

@@ -298,13 +298,14 @@ class ScalingSubject:
         host = components.host_of(plant.serving or plant.incoming, endpoint.name, variant)
         others = await store.page(Query(COMPONENT, scope, where={"endpoint": endpoint.name}, limit=_MANY))
         beside = [
-            components.recorded_need(each)
+            need
             for each in others
             if each.name != changed.name
             and each.document["variant"] == variant
             and each.status != EndpointStatus.FAILED
+            for need in components.needs_of(each)
         ]
-        components.check_room(host, components.recorded_need(changed), beside)
+        components.check_room(host, components.asked_need(changed), beside)
 
     async def _forget(self, target: Record) -> None:
         for kind in (POLICY, ACTION):

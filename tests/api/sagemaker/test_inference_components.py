@@ -142,15 +142,46 @@ async def test_updates(ask: Any, ports: Ports, endpoint: str) -> None:
     )
     described = await ask("DescribeInferenceComponent", InferenceComponentName="one")
     assert described["LastDeploymentConfig"] == rolling
-    assert described["Specification"]["Container"]["Environment"] == {"A": "1"}
+    assert "Environment" not in described["Specification"]["Container"], "what serves, until the change is through"
     record = await ports.store.get(COMPONENT, SCOPE, "one")
     assert record is not None
     incoming = endpoints.plant_of(record).incoming
     assert incoming is not None
     [variant] = incoming.variants
     assert (variant.count, dict(variant.container.environment), variant.container.role) == (3, {"A": "1"}, ROLE)
+    await settle(ports, COMPONENT, "one")
+    described = await ask("DescribeInferenceComponent", InferenceComponentName="one")
+    assert described["Specification"]["Container"]["Environment"] == {"A": "1"}
     with pytest.raises(Invalid, match="provide Specification or RuntimeConfig"):
         await ask("UpdateInferenceComponent", InferenceComponentName="one")
+
+
+async def test_an_update_that_failed_is_neither_shown_nor_counted(ask: Any, ports: Ports, endpoint: str) -> None:
+    await create(ask, copies=2)
+    await settle(ports, COMPONENT, "one")
+    before = await ask("DescribeInferenceComponent", InferenceComponentName="one")
+    await ask(
+        "UpdateInferenceComponent",
+        InferenceComponentName="one",
+        Specification=specification(2, image="sagemaker-xgboost:1"),
+        RuntimeConfig={"CopyCount": 3},
+    )
+    with pytest.raises(LimitExceeded, match="Insufficient capacity"):
+        await create(ask, "two", copies=4)  # either may serve in the end
+    record = await ports.store.get(COMPONENT, SCOPE, "one")
+    assert record is not None
+    plant = replace(endpoints.plant_of(record), incoming=None, rollout=None, failure="it does not load")
+    await ports.store.save(replace(endpoints.with_plant(record, plant), status="InService"))
+    described = await ask("DescribeInferenceComponent", InferenceComponentName="one")
+    assert described.pop("FailureReason") == "it does not load"
+    assert described == {**before, "LastModifiedTime": described["LastModifiedTime"]}
+    await create(ask, "two", copies=4)
+    await ask("UpdateInferenceComponent", InferenceComponentName="one", RuntimeConfig={"CopyCount": 1})
+    record = await ports.store.get(COMPONENT, SCOPE, "one")
+    assert record is not None
+    incoming = endpoints.plant_of(record).incoming
+    assert incoming is not None
+    assert incoming.variants[0].container.image == "xgboost:1", "what the next change leaves out is what serves"
 
 
 async def test_a_component_of_a_model(ask: Any, ports: Ports, endpoint: str, config: str) -> None:

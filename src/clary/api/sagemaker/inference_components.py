@@ -84,8 +84,8 @@ async def _of_model(call: Call, name: str, host: Variant) -> Container:
 
 async def _check_room(call: Call, endpoint: Record, host: Variant, name: str, need: Need) -> None:
     others = await hosted(call, endpoint.name)
-    beside = [components.recorded_need(r) for r in others if r.document["variant"] == host.name and r.name != name]
-    components.check_room(host, need, beside)
+    beside = [r for r in others if r.document["variant"] == host.name and r.name != name]
+    components.check_room(host, need, [n for r in beside for n in components.needs_of(r)])
 
 
 async def hosted(call: Call, endpoint: str) -> Sequence[Record]:
@@ -109,7 +109,7 @@ async def instances(call: Call, endpoint: Record) -> dict[str, int]:
     hosts = [v for v in fleet.variants if v.hosting] if fleet is not None else []
     if not hosts:
         return {}
-    needs = [(r.document["variant"], components.recorded_need(r)) for r in await hosted(call, endpoint.name)]
+    needs = [(r.document["variant"], n) for r in await hosted(call, endpoint.name) for n in components.needs_of(r)]
     return {host.name: components.instances_of(host, [n for v, n in needs if v == host.name]) for host in hosts}
 
 
@@ -120,13 +120,13 @@ async def describe_inference_component(call: Call, params: Params) -> Params:
     settled = await holding.settled(call, record, TRANSIENT)
     if settled is None:
         raise NotFound(f'Could not find inference component "{record.arn}".')
-    plant, request = endpoints.plant_of(settled), settled.document["request"]
-    shown = plant.serving or plant.incoming
+    plant, request = endpoints.plant_of(settled), components.request_of(settled)
+    shown = plant.shown
     answer: Params = {
         **_summary(call, settled),
         "Specification": _specification(request["Specification"], shown),
         "RuntimeConfig": {
-            "DesiredCopyCount": int(request["RuntimeConfig"]["CopyCount"]),
+            "DesiredCopyCount": request["RuntimeConfig"]["CopyCount"],
             "CurrentCopyCount": sum(v.ready for v in shown.variants) if shown is not None else 0,
         },
     }
@@ -180,7 +180,7 @@ async def update_inference_component(call: Call, params: Params) -> Params:
     before = await records.find(call, COMPONENT, params["InferenceComponentName"])
     if not params.get("Specification") and not params.get("RuntimeConfig"):
         raise Invalid("Please provide Specification or RuntimeConfig.")
-    request = components.updated(before.document["request"], params)
+    request = components.updated(components.request_of(before), params)
     components.check_specification(request["Specification"])
     endpoint = await records.find(call, "endpoint", before.document["endpoint"])
     fleet = await _fleet(call, endpoint, _host(endpoint, before.document["variant"]), before.name, request)
@@ -192,7 +192,7 @@ async def update_inference_component(call: Call, params: Params) -> Params:
         plant = endpoints.plant_of(old)
         deployment_rules.check(config, plant.serving.counts if plant.serving else {}, fleet.counts)
         new = endpoints.asked_update(old, fleet, config, call.now)
-        return replace(new, document={**new.document, "request": request, "deployment": given})
+        return replace(new, document={**new.document, "deployment": given})
 
     record = await records.amend(call, lambda: records.find(call, COMPONENT, before.name), change)
     return {"InferenceComponentArn": record.arn}
@@ -203,16 +203,14 @@ async def update_runtime_config(call: Call, params: Params) -> Params:
     """Record the number of copies; none that stays is restarted."""
     before = await records.find(call, COMPONENT, params["InferenceComponentName"])
     copies = int(params["DesiredRuntimeConfig"]["CopyCount"])
-    request = {**before.document["request"], "RuntimeConfig": {"CopyCount": copies}}
+    specification = components.request_of(before)["Specification"]
     endpoint = await records.find(call, "endpoint", before.document["endpoint"])
     host = _host(endpoint, before.document["variant"])
-    await _check_room(call, endpoint, host, before.name, components.need_of(request["Specification"], copies))
+    await _check_room(call, endpoint, host, before.name, components.need_of(specification, copies))
 
     def change(old: Record) -> Record:
         wanted = {"VariantName": old.document["variant"], "DesiredInstanceCount": copies}
-        new = endpoints.asked_capacity(old, [wanted], call.now)
-        asked = {**old.document["request"], "RuntimeConfig": {"CopyCount": copies}}
-        return replace(new, document={**new.document, "request": asked})
+        return endpoints.asked_capacity(old, [wanted], call.now)
 
     record = await records.amend(call, lambda: records.find(call, COMPONENT, before.name), change)
     return {"InferenceComponentArn": record.arn}
