@@ -22,6 +22,10 @@ def test_the_picture_is_well_formed() -> None:
     assert root.tag.endswith("svg")
 
 
+def test_no_label_lies_on_a_box() -> None:
+    assert topology.graph().overlaps() == []
+
+
 def test_the_supervised_processes_are_those_that_clary_up_starts(tmp_path: Path) -> None:
     supervisor = Supervisor(load({"dir": str(tmp_path), "port": 0}, {}), lambda sentence: None)
     supervisor.prepare()

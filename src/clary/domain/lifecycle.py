@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from enum import StrEnum
 from typing import TypeVar
 
-from clary.domain.drawing import draw
+from clary.domain.drawing import Arrow, Box, Graph, draw
 from clary.domain.errors import IllegalTransition
 
 
@@ -139,9 +139,86 @@ def admits(table: Mapping[tuple[S, F], S], status: str, fact: F) -> bool:
     return (type(next(iter(table))[0])(status), fact) in table
 
 
+_COLUMN, _ROW = 132, 84  # pixels from one place of a picture to the next
+
+# Of each picture: where a status stands (column, row), and which arrows are bent, or carry their word elsewhere than in the middle.
+_ENDPOINT_PLACES: Mapping[EndpointStatus, tuple[float, float]] = {
+    _E.CREATING: (0, 0),
+    _E.IN_SERVICE: (2.1, 0),
+    _E.UPDATING: (4.3, 0),
+    _E.FAILED: (0, 1.4),
+    _E.OUT_OF_SERVICE: (2.1, 1.4),
+    _E.ROLLING_BACK: (4.3, 1.4),
+    _E.DELETING: (0, 2.8),
+    _E.UPDATE_ROLLBACK_FAILED: (4.3, 2.8),
+}
+_ENDPOINT_CURVES: Mapping[tuple[EndpointStatus, EndpointStatus], tuple[float, float]] = {
+    (_E.IN_SERVICE, _E.UPDATING): (14, 0.5),
+    (_E.UPDATING, _E.IN_SERVICE): (14, 0.5),
+    (_E.IN_SERVICE, _E.OUT_OF_SERVICE): (22, 0.35),
+    (_E.OUT_OF_SERVICE, _E.IN_SERVICE): (22, 0.35),
+    (_E.IN_SERVICE, _E.DELETING): (0, 0.45),
+    (_E.OUT_OF_SERVICE, _E.UPDATING): (0, 0.25),
+    (_E.ROLLING_BACK, _E.IN_SERVICE): (0, 0.25),
+    (_E.UPDATE_ROLLBACK_FAILED, _E.UPDATING): (-110, 0.5),
+}
+_ROLLOUT_PLACES: Mapping[RolloutPhase, tuple[float, float]] = {
+    _P.STARTING: (0, 0.1),
+    _P.SHIFTING: (1.6, 0.1),
+    _P.BAKING: (3.2, 0.1),
+    _P.KEEPING: (5.0, 0.1),
+    _P.DONE: (6.6, 0.1),
+}
+_JOB_PLACES: Mapping[JobStatus, tuple[float, float]] = {
+    _J.IN_PROGRESS: (0, 0),
+    _J.STOPPING: (0, 2.4),
+    _J.COMPLETED: (3, 0),
+    _J.FAILED: (3, 1.2),
+    _J.STOPPED: (3, 2.4),
+    _J.DELETING: (5.4, 1.2),
+}
+_JOB_CURVES: Mapping[tuple[JobStatus, JobStatus], tuple[float, float]] = {
+    (_J.IN_PROGRESS, _J.FAILED): (0, 0.3),
+    (_J.IN_PROGRESS, _J.STOPPED): (0, 0.2),
+    (_J.STOPPING, _J.COMPLETED): (0, 0.2),
+    (_J.STOPPING, _J.FAILED): (0, 0.3),
+}
+
+
+def _graph(
+    title: str,
+    table: Mapping[tuple[S, F], S],
+    places: Mapping[S, tuple[float, float]],
+    curves: Mapping[tuple[S, S], tuple[float, float]],
+) -> Graph:
+    """A table as a graph: facts that lead from one status to the same other share an arrow."""
+    left, top = 90, 17  # half of a box
+    named = list(dict.fromkeys(status for (start, _), to in table.items() for status in (start, to)))
+    boxes = tuple(
+        Box(status.value, (left + x * _COLUMN, top + y * _ROW), width=2 * left if len(status.value) > 18 else 120)
+        for status in named
+        for x, y in [places[status]]
+    )
+    facts: dict[tuple[S, S], list[str]] = {}
+    for (start, fact), to in table.items():
+        facts.setdefault((start, to), []).append(fact.value)
+    arrows = (
+        Arrow(start.value, to.value, ", ".join(words), *curves.get((start, to), (0, 0.5)))
+        for (start, to), words in facts.items()
+    )
+    return Graph(title, boxes, tuple(arrows))
+
+
+def graphs() -> list[Graph]:
+    """AWS's statuses that Clary never enters are in the tables, not in the pictures."""
+    endpoint = {key: to for key, to in ENDPOINT.items() if key[0] is not _E.SYSTEM_UPDATING}
+    return [
+        _graph("Endpoint", endpoint, _ENDPOINT_PLACES, _ENDPOINT_CURVES),
+        _graph("Rollout of an update", ROLLOUT, _ROLLOUT_PLACES, {(_P.BAKING, _P.STARTING): (44, 0.5)}),
+        _graph("Training job", JOB, _JOB_PLACES, _JOB_CURVES),
+    ]
+
+
 def render_svg() -> str:
-    """`docs/lifecycle.svg`. AWS's statuses that Clary never enters are in the tables, not in the picture."""
-    endpoint = [(s.value, f.value, to.value) for (s, f), to in ENDPOINT.items() if s is not _E.SYSTEM_UPDATING]
-    job = [(s.value, f.value, to.value) for (s, f), to in JOB.items()]
-    rollout = [(p.value, f.value, to.value) for (p, f), to in ROLLOUT.items()]
-    return draw({"Endpoint": endpoint, "Rollout of an update": rollout, "Training job": job})
+    """`docs/lifecycle.svg`."""
+    return draw(graphs(), "How the statuses of endpoints, of their changes and of training jobs move")
