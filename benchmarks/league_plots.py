@@ -11,6 +11,7 @@ from benchmarks.league_runs import CLARY, Row, best
 from clary.app.plots import FONT
 
 WIDTH, LEFT, BAR = 720, 190, 16
+AXIS = "cost, as a multiple of the cheapest possible, + 2 for each % of requests that are late (bars end at 4)"
 
 
 def _head(title: str, height: int) -> str:
@@ -25,8 +26,8 @@ def bars(title: str, pairs: Sequence[tuple[str, float]]) -> str:
     """A bar for each name, shortest first, with its figure."""
     ordered = sorted(pairs, key=lambda pair: pair[1])
     top = max(min(value, 4.0) for _, value in ordered)
-    height = 34 + BAR * len(ordered)
-    parts = [_head(title, height)]
+    height = 54 + BAR * len(ordered)
+    parts = [_head(title, height), f'<text x="8" y="{height - 8}" fill="#5b6875">{AXIS}</text>']
     for place, (name, value) in enumerate(ordered):
         y, length = 28 + BAR * place, (WIDTH - LEFT - 70) * min(value, 4.0) / top
         colour = "#1f6feb" if name == CLARY else "#b8c0cc"
@@ -80,10 +81,7 @@ def overview(rows: Sequence[Row], how: str) -> str:
     for policy in policies:
         scores = [row.J for (_, name), row in chosen.items() if name == policy]
         means.append((policy, sum(scores) / len(scores)))
-    return bars(
-        f"Cost over C* + 200 x share late, mean of all traces, {how} (less is better; bars end at 4)",
-        means,
-    )
+    return bars(f"What a scaling policy costs, mean of all traces, {how}: shorter is better", means)
 
 
 def write(rows: Sequence[Row], shipped: Sequence[Row], folder: Path) -> None:
@@ -96,5 +94,5 @@ def write(rows: Sequence[Row], shipped: Sequence[Row], folder: Path) -> None:
     for trace in {row.trace for row in rows}:
         pairs = [(policy, row.J) for (of, policy), row in chosen.items() if of == trace]
         (folder / f"trace-{trace}.svg").write_text(
-            bars(f"{trace}: cost over C* + 200 x share late (less is better; bars end at 4)", pairs)
+            bars(f"What a scaling policy costs on {trace}: shorter is better", pairs)
         )

@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from tests.docs.examples import Program, program_of
+from tests.docs.examples import Program, files_of, program_of
 from tests.live import ROOT, Server
 
 from clary.app.cli.environment import variables
@@ -43,6 +43,33 @@ def test_marked_blocks_are_one_program_whose_lines_keep_their_numbers() -> None:
     assert found.clients == "boto3"
     lines = found.text.splitlines()
     assert [(n, line) for n, line in enumerate(lines, 1) if line] == [(5, "a = 1"), (14, "assert a == 1")]
+
+
+def test_a_page_may_have_files_beside_its_program() -> None:
+    page = (
+        "<!-- saved as train.py -->\n```python\na = 1\n\nb = 2\n```\n<!-- runnable -->\n```python\nimport train\n```\n"
+    )
+    assert files_of(page) == {"train.py": "a = 1\n\nb = 2\n"}
+    assert program_of(page) == Program("boto3", "\n" * 8 + "import train\n")
+
+
+@pytest.mark.parametrize(
+    "page",
+    [
+        "<!-- saved as a.py -->\ntext\n",
+        "<!-- saved as a.py -->\n```python\n",
+        2 * "<!-- saved as a.py -->\n```python\n```\n",
+    ],
+)
+def test_a_file_without_a_text_of_its_own_is_an_error(page: str) -> None:
+    with pytest.raises(ValueError):
+        files_of(page)
+
+
+def test_readme_has_a_whole_example() -> None:
+    page = (ROOT / "README.md").read_text()
+    assert "train.py" in files_of(page)
+    assert program_of(page) is not None
 
 
 def test_a_page_without_marks_has_no_program() -> None:
@@ -82,6 +109,8 @@ def test_the_example_runs_as_it_stands(server: Server, page: Path, tmp_path: Pat
     )
     if not python.exists():
         pytest.skip(f"{python.parent.parent.name} is not there: scripts/test makes it")
+    for name, text in files_of(page.read_text()).items():
+        (tmp_path / name).write_text(text)
     written = tmp_path / f"{page.stem}.py"
     written.write_text(program.text)
     site = Site(server.settings, {"pid": 0})
