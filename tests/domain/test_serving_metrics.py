@@ -60,9 +60,28 @@ def test_one_second_of_a_variant() -> None:
 
 def test_how_much_of_a_provisioned_concurrency_is_used() -> None:
     for busy, wanted in ((0, 0.0), (3, 0.75), (9, 1.0)):
-        found = made(replace(BASE, warm=4, in_flight=busy))["ServerlessProvisionedConcurrencyUtilization"]
-        assert (found.count, found.total) == (1, wanted)
-    assert "ServerlessProvisionedConcurrencyUtilization" not in made(replace(BASE, in_flight=3))
+        found = made(replace(BASE, warm=4, in_flight=busy))
+        assert found["ServerlessProvisionedConcurrencyUtilization"].total == wanted
+        assert found["ServerlessProvisionedConcurrencyExecutions"].total == busy
+        assert {found[f"ServerlessProvisionedConcurrency{name}"].count for name in ("Utilization", "Executions")} == {1}
+    assert not any("Provisioned" in name for name in made(replace(BASE, in_flight=3, concurrency=4)))
+
+
+def test_who_found_a_provisioned_worker_and_who_did_not() -> None:
+    busy = replace(BASE, warm=2, concurrency=8, arrivals=10, models=(("spilled", 4.0), ("setups", 0.0), ("setup", 0.0)))
+    found = made(growth(busy, replace(BASE, arrivals=3, models=(("spilled", 1.0),))))
+    assert found["Invocations"].total == 7
+    assert found["ServerlessProvisionedConcurrencyInvocations"].total == 4
+    assert found["ServerlessProvisionedConcurrencySpilloverInvocations"].total == 3
+    idle = made(replace(BASE, warm=2, models=(("spilled", 0.0),)))
+    for name in ("Invocations", "SpilloverInvocations"):
+        assert idle[f"ServerlessProvisionedConcurrency{name}"] == nothing()
+
+
+def test_how_much_of_a_serverless_variants_concurrency_is_used() -> None:
+    found = made(replace(BASE, concurrency=8, in_flight=2))["ServerlessConcurrentExecutionsUtilization"]
+    assert (found.count, found.total) == (1, 0.25)
+    assert "ServerlessConcurrentExecutionsUtilization" not in made(replace(BASE, in_flight=2))
 
 
 def test_what_an_asynchronous_variant_does_not_report() -> None:

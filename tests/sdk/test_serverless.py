@@ -63,7 +63,7 @@ def test_it_is_described_as_serverless(sleepy: User) -> None:
     (variant,) = sleepy.sm.describe_endpoint(EndpointName=endpoint)["ProductionVariants"]
     wanted = {"MemorySizeInMB": 1024, "MaxConcurrency": 3, "ProvisionedConcurrency": 1}
     assert variant["CurrentServerlessConfig"] == variant["DesiredServerlessConfig"] == wanted
-    assert "DesiredInstanceCount" not in variant
+    assert (variant["CurrentInstanceCount"], "DesiredInstanceCount" in variant) == (0, False)
     change = {"MaxConcurrency": 5, "ProvisionedConcurrency": 2}
     sleepy.sm.update_endpoint_weights_and_capacities(
         EndpointName=endpoint,

@@ -114,8 +114,15 @@ async def test_provisioned_workers_stay(bench: Bench) -> None:
     fake = await bench.replica("r1", gate.predict, workers=2, batch=1)
     running = [asyncio.create_task(bench.invoke(b"%d" % n)) for n in range(4)]
     await until(lambda: gate.inside == 4)
+    assert (await bench.invoke(b"one more")).status == 429
     gate.open.set()
     assert {(await task).status for task in running} == {200}
+    [counted] = bench.front.counts()
+    assert (counted.warm, counted.concurrency, counted.arrivals) == (2, 4, 4)
+    assert dict(counted.models)["spilled"] == 2, "two more than are provisioned; who is refused is none of them"
+    assert (await bench.invoke(b"alone")).status == 200
+    [counted] = bench.front.counts()
+    assert dict(counted.models)["spilled"] == 2
     await until(lambda: len(fake.running) == 2)
     await until(lambda: view(bench).idle > 2 * LOOK)  # so often it was looked who may leave
     assert len(fake.running) == 2

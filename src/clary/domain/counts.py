@@ -36,7 +36,9 @@ class VariantCounts:
     overhead_seconds: float = 0.0
     model_buckets: tuple[tuple[int, float], ...] = ()
     overhead_buckets: tuple[tuple[int, float], ...] = ()
-    models: tuple[tuple[str, float], ...] = ()  # of many models: what `serving/loads.py` counts; serverless: setups
+    models: tuple[
+        tuple[str, float], ...
+    ] = ()  # of many models: what `serving/loads.py` counts; serverless: setups, spilled
     loaded: tuple[float, ...] = ()  # models that are loaded, per replica that serves
     asynchronous: bool = False  # predictions come from a queue, at whatever time suits
     queued: int = 0  # requests that wait, at this moment
@@ -45,6 +47,7 @@ class VariantCounts:
     warm: int = 0  # of a serverless variant: its provisioned concurrency
     latency_buckets: tuple[tuple[int, float], ...] = ()  # from arrival to answer
     allowed: int = 0  # workers that may be busy
+    concurrency: int = 0  # of a serverless variant: its maximum
 
     @property
     def home(self) -> tuple[str, str, str]:

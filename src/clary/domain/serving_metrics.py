@@ -109,7 +109,7 @@ def _of_variant(rows: Sequence[VariantCounts], where: Mapping[str, str], at: flo
     if not invocations and not serving and not any(row.answered for row in rows):
         return []  # it is not there yet, or any more: that is not the same as idle
     summaries: list[tuple[str, str, Summary]] = [
-        ("Invocations", "None", single(1.0, invocations) if invocations else nothing()),
+        ("Invocations", "None", _each(invocations)),
         (_PER[PLACED in where], "None", single(1 / max(1, serving), invocations) if invocations else nothing()),
     ]
     refused = sum(row.refused for row in rows)
@@ -140,10 +140,7 @@ def _of_variant(rows: Sequence[VariantCounts], where: Mapping[str, str], at: flo
         concurrent = [sum(concurrent) / serving] * serving
     if concurrent:
         summaries.append((_CONCURRENT[PLACED in where], "None", weighed((value, 1.0) for value in concurrent)))
-    warm = sum(row.warm for row in rows)
-    if warm:
-        busy = sum(row.in_flight for row in rows) / warm
-        summaries.append(("ServerlessProvisionedConcurrencyUtilization", "None", single(min(1.0, busy))))
+    summaries += _of_serverless(rows)
     made = [
         Datapoint(Series.of(NAMESPACE, metric, where, unit), at, summary, fine=True)
         for metric, unit, summary in summaries
@@ -154,6 +151,31 @@ def _of_variant(rows: Sequence[VariantCounts], where: Mapping[str, str], at: flo
         series = Series.of(INSTANCES, "LoadedModelCount", where, "None")
         made.append(Datapoint(series, at, weighed(loaded), fine=True))
     return made
+
+
+def _of_serverless(rows: Sequence[VariantCounts]) -> list[tuple[str, str, Summary]]:
+    """AWS, "Alarms and logs for tracking metrics from serverless endpoints". A request is handled by the provisioned concurrency when,
+    as it came, fewer requests were there than are provisioned."""
+    most, warm = sum(row.concurrency for row in rows), sum(row.warm for row in rows)
+    busy = sum(row.in_flight for row in rows)
+    found: list[tuple[str, str, Summary]] = []
+    if most:
+        found.append(("ServerlessConcurrentExecutionsUtilization", "None", single(busy / most)))
+    if warm:
+        spilled = sum(count for row in rows for name, count in row.models if name == "spilled")
+        handled = sum(row.arrivals for row in rows) - spilled
+        found += [
+            ("ServerlessProvisionedConcurrencyExecutions", "Count", single(float(busy))),
+            ("ServerlessProvisionedConcurrencyUtilization", "None", single(min(1.0, busy / warm))),
+            ("ServerlessProvisionedConcurrencyInvocations", "Count", _each(handled)),
+            ("ServerlessProvisionedConcurrencySpilloverInvocations", "Count", _each(spilled)),
+        ]
+    return found
+
+
+def _each(count: float) -> Summary:
+    """1 for each."""
+    return single(1.0, count) if count > 0 else nothing()
 
 
 def _serving(rows: Sequence[VariantCounts]) -> int:

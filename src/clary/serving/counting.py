@@ -46,4 +46,5 @@ def counts(variant: Variant, account: str, region: str, endpoint: str, asynchron
         route.warm,
         tuple(counters.latency_buckets.items()),
         sum(replica.allowed for replica in serving),
+        route.concurrency,
     )

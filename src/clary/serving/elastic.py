@@ -36,16 +36,20 @@ class ElasticVariant(CallingVariant):
         self._since = self._last
         self._setups = 0
         self._setup_seconds = 0.0
+        self._spilled = 0  # requests that came while all provisioned workers had one
         self._waiting_since = 0.0  # when a request began to wait for a worker to come
 
     # -- arrivals -----------------------------------------------------------------------------------------------------------------
 
     def offer(self, prediction: Prediction) -> bool:
         limit = self.route.concurrency
-        if limit and self.open() >= limit:
+        others = self.open() if limit else 0
+        if limit and others >= limit:
             return False
         self._last = perf_counter()
-        return super().offer(prediction)
+        taken = super().offer(prediction)
+        self._spilled += taken and others >= self.route.warm
+        return taken
 
     def open(self) -> int:
         """Requests let in and not answered."""
@@ -147,7 +151,7 @@ class ElasticVariant(CallingVariant):
             self._later(LOOK, self._look_for_idle)
 
     def model_counts(self) -> tuple[tuple[str, float], ...]:
-        return ("setups", float(self._setups)), ("setup", self._setup_seconds)
+        return ("setups", float(self._setups)), ("setup", self._setup_seconds), ("spilled", float(self._spilled))
 
     def view(self) -> VariantView:
         seen = super().view()

@@ -69,6 +69,17 @@ async def test_a_failed_endpoint_shows_its_variants(ask: Any, ports: Ports, endp
     assert "VariantStatus" not in variant
 
 
+async def test_a_serverless_variant_has_no_instances(ask: Any, config: str) -> None:
+    """As AWS answers it: a current count of 0 beside the current configuration, and no desired count."""
+    row = {"VariantName": "A", "ModelName": "m", "ServerlessConfig": {"MemorySizeInMB": 1024, "MaxConcurrency": 1}}
+    await ask("CreateEndpointConfig", EndpointConfigName="s", ProductionVariants=[row])
+    await ask("CreateEndpoint", EndpointName="e", EndpointConfigName="s")
+    (variant,) = (await ask("DescribeEndpoint", EndpointName="e"))["ProductionVariants"]
+    assert variant["CurrentServerlessConfig"] == row["ServerlessConfig"]
+    assert variant["CurrentInstanceCount"] == 0
+    assert "DesiredInstanceCount" not in variant
+
+
 async def test_many_models_are_not_asked_asynchronously(ask: Any) -> None:
     many = {"Image": "xgboost:1", "Mode": "MultiModel", "ModelDataUrl": "s3://b/models/"}
     await ask("CreateModel", ModelName="many", PrimaryContainer=many)

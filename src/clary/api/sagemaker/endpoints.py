@@ -178,6 +178,7 @@ def _summary(record: Record, fleet: Fleet, group: Sequence[Variant]) -> Params:
         "DesiredWeight": variant.weight,
     }
     if variant.serverless:
+        summary["CurrentInstanceCount"] = 0  # and, on AWS too, no desired one
         summary["CurrentServerlessConfig"] = summary["DesiredServerlessConfig"] = dict(variant.serverless)
     else:
         summary |= {"CurrentInstanceCount": min(v.ready for v in group), "DesiredInstanceCount": variant.count}
