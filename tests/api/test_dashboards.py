@@ -61,7 +61,7 @@ async def test_a_bad_body_is_refused_with_every_place(watch: Watch) -> None:
     assert (code, status) == ("InvalidParameterInput", 400)
     wanted = {"DataPath": "/widgets/0", "Message": "Should have required property 'properties'"}
     assert members == {"dashboardValidationMessages": [wanted]}
-    with pytest.raises(ApiError, match="DashboardName must be"):
+    with pytest.raises(Invalid, match="field DashboardName is invalid"):
         await watch.put("ma in")
     assert await watch.names() == []
 

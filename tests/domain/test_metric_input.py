@@ -49,7 +49,7 @@ def test_metrics_of_entities_are_metrics() -> None:
         ({"Value": 1.0, "Values": [1.0]}, COMBINATION, "mutually exclusive"),
         ({"Values": []}, INVALID, "1 to 150"),
         ({"Values": [1.0] * 151}, INVALID, "1 to 150"),
-        ({"Values": [1.0], "Counts": [1.0, 2.0]}, COMBINATION, "same size"),
+        ({"Values": [1.0], "Counts": [1.0, 2.0]}, INVALID, "same size"),
         ({"Values": [1.0], "Counts": [0.0]}, INVALID, "greater than 0"),
         ({"StatisticValues": {"SampleCount": 0, "Sum": 0, "Minimum": 0, "Maximum": 0}}, INVALID, "SampleCount"),
         ({"StatisticValues": {"SampleCount": 1, "Sum": 0, "Minimum": 2, "Maximum": 1}}, COMBINATION, "Maximum"),

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import pytest
 
-from clary.domain.datapoints import Series, single, weighed
+from clary.domain.datapoints import Series, Summary, single, weighed
 from clary.domain.errors import Invalid
 from clary.domain.metric_functions import compute
-from clary.domain.metric_math import Frame, Line, parse
-from clary.domain.metric_queries import Read, parse_queries
+from clary.domain.metric_math import Budget, Frame, Line, parse
+from clary.domain.metric_queries import Queries, Read, Result, line, parse_queries
 
 A = Line({0.0: 1.0, 60.0: 4.0, 180.0: 9.0}, "a")
 B = Line({0.0: 2.0, 60.0: 0.0, 120.0: 8.0}, "b")
@@ -110,6 +110,13 @@ def test_expressions_that_are_refused(text: str) -> None:
         value(text)
 
 
+def computed(
+    queries: Queries, windows: Mapping[Read, Sequence[tuple[float, Summary]]], end: float, budget: Budget | None = None
+) -> list[Result]:
+    budget = budget or Budget()
+    return queries.compute({read: line(read, windows[read], budget) for read in windows}, 0.0, end, budget=budget)
+
+
 def stat(id: str, metric: str, **more: Any) -> dict[str, Any]:
     return {
         "Id": id,
@@ -130,8 +137,7 @@ def test_expressions_are_computed_after_what_they_name() -> None:
     )
     reads = queries.reads()
     amounts = {"m4": 1.0, "m5": 2.0, "all": 12.0}
-    found = {read: [(0.0, single(amounts[read.series.metric]))] for read in reads}
-    results = queries.compute(found, 0.0, 60.0)
+    results = computed(queries, {read: [(0.0, single(amounts[read.series.metric]))] for read in reads}, 60.0)
     assert [(r.id, r.label, r.points) for r in results] == [
         ("rate", "rate", ((0.0, 25.0),)),
         ("all2", "all", ((0.0, 12.0),)),
@@ -144,14 +150,14 @@ def test_expressions_are_computed_after_what_they_name() -> None:
 def test_what_is_too_large_for_a_number_is_no_datapoint(expression: str) -> None:
     queries = parse_queries([stat("m", "m", ReturnData=False), {"Id": "e", "Expression": expression}])
     (read,) = queries.reads()
-    (result,) = queries.compute({read: [(0.0, single(2.0**360)), (60.0, single(1e-9))]}, 0.0, 120.0)
+    (result,) = computed(queries, {read: [(0.0, single(2.0**360)), (60.0, single(1e-9))]}, 120.0)
     assert [at for at, _ in result.points] == [60.0]
 
 
 def test_a_number_is_the_same_all_the_time() -> None:
     queries = parse_queries([stat("m", "m", ReturnData=False), {"Id": "e", "Expression": "MAX(m)"}])
     (read,) = queries.reads()
-    (result,) = queries.compute({read: [(0.0, single(1.0)), (120.0, single(5.0))]}, 0.0, 180.0)
+    (result,) = computed(queries, {read: [(0.0, single(1.0)), (120.0, single(5.0))]}, 180.0)
     assert result.points == ((0.0, 5.0), (60.0, 5.0), (120.0, 5.0))
 
 
@@ -162,6 +168,7 @@ def test_a_number_is_the_same_all_the_time() -> None:
         ([{"Id": "Big", "Expression": "1"}], "lower-case letter"),
         ([{"Id": "e", "Expression": "1"}, {"Id": "e", "Expression": "2"}], "more than once"),
         ([{"Id": "e"}], "exactly one of"),
+        ([{"Id": f"e{n}", "Expression": "1+" * 1000 + "1"} for n in range(50)], "100,050 characters together"),
         ([{"Id": "e", "Expression": "x + 1"}], "Error in expression 'e': there is no query with the id x"),
         ([{"Id": "e", "Expression": "1 +"}], "Error in expression 'e': it ends too early"),
         ([{"Id": "e", "Expression": "SEARCH('', 'Sum', 60)"}], "SEARCH needs what to search for"),
@@ -182,7 +189,7 @@ def test_queries_that_are_refused(rows: list[dict[str, Any]], words: str) -> Non
 def test_expressions_in_a_circle_are_refused() -> None:
     queries = parse_queries([{"Id": "e", "Expression": "f"}, {"Id": "f", "Expression": "e + 1"}])
     with pytest.raises(Invalid, match="depends on itself"):
-        queries.compute({}, 0.0, 60.0)
+        computed(queries, {}, 60.0)
 
 
 @pytest.mark.parametrize(
@@ -209,10 +216,10 @@ def test_searches(text: str, expected: list[str]) -> None:
     )
     queries = parse_queries([{"Id": "e", "Expression": f"SEARCH('{text}', 'p50', 60)"}])
     assert queries.searched == ({text[1]} if text[0] == "{" else {""})
-    queries = replace(queries, known=known)
+    queries = queries.seeing(known, Budget())
     reads = queries.reads()
     assert all(read == Read(read.series, "p50", 60) and read.spread for read in reads)
-    results = queries.compute({read: [(0.0, weighed([(1.0, 1), (2.0, 1)]))] for read in reads}, 0.0, 60.0)
+    results = computed(queries, {read: [(0.0, weighed([(1.0, 1), (2.0, 1)]))] for read in reads}, 60.0)
     assert [result.label for result in results] == expected
 
 
@@ -229,12 +236,100 @@ def test_labels_of_results() -> None:
             {"Id": "t", "Expression": found, "Label": "${PROP('Stat')} ${PROP('Dim.Host')}"},
         ]
     )
-    queries = replace(queries, known=(Series.of("N", "Load", {"Host": "a"}),))
+    queries = queries.seeing((Series.of("N", "Load", {"Host": "a"}),), Budget())
     read = {each: [(0.0, single(1.0)), (60.0, single(2.5))] for each in queries.reads()}
-    assert [(each.id, each.label) for each in queries.compute(read, 0.0, 120.0)] == [
+    assert [(each.id, each.label) for each in computed(queries, read, 120.0)] == [
         ("m", "N Load of a [2.5 ${NOSUCH}]"),
         ("e", "e"),
         ("f", "twice: 7"),
         ("s", "hosts a Load"),
         ("t", "Maximum a"),
     ]
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "labels"),
+    [
+        ({}, {}, ["Load", "Load"]),
+        ({"Stat": "Average"}, {}, ["Load Average", "Load Sum"]),
+        ({"Period": 300}, {}, ["Load 300", "Load 60"]),
+        ({"Stat": "p50", "Period": 300}, {}, ["Load p50 300", "Load Sum 60"]),
+    ],
+)
+def test_labels_of_metrics_tell_statistics_and_periods_where_they_differ(
+    first: dict[str, Any], second: dict[str, Any], labels: list[str]
+) -> None:
+    rows = [stat("a", "Load"), stat("b", "Load"), {"Id": "e", "Expression": "a + b"}]
+    rows[0]["MetricStat"] |= first
+    rows[1]["MetricStat"] |= second
+    queries = parse_queries(rows)
+    assert [each.label for each in computed(queries, {read: [] for read in queries.reads()}, 60.0)] == [*labels, "e"]
+
+
+# -- bounds ------------------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("text", ["+".join("1" * 1000), "<".join("1" * 1000), "SUM(" + "+".join("a" * 1000) + ")"])
+def test_long_chains_are_computed(text: str) -> None:
+    assert value(text) in (1000.0, 0.0, 14_000.0)
+
+
+@pytest.mark.parametrize(
+    "text", ["(" * 1000, "[" * 1000, "-" * 1000 + "1", "2^" * 1000 + "2", "SUM(" * 400, "1+" * 1100 + "1"]
+)
+def test_what_is_too_deep_or_too_long_is_refused(text: str) -> None:
+    with pytest.raises(Invalid, match=r"deep|2,048"):
+        parse(text)
+
+
+def test_lists_that_double_are_refused_before_they_grow() -> None:
+    doubling = [{"Id": f"q{n}", "Expression": f"[q{n - 1}, q{n - 1}]"} for n in range(1, 21)]
+    queries = parse_queries([stat("q0", "m"), *doubling])
+    with pytest.raises(Invalid, match="Error in expression 'q9': a list has more than 500 series"):
+        computed(queries, {read: [(0.0, single(1.0))] for read in queries.reads()}, 60.0)
+
+
+@pytest.mark.parametrize(
+    "expression",
+    [
+        "a + a",
+        "SUM(METRICS())",
+        "TIME_SERIES(1)",
+        "FILL(a, 0)",
+        "FILL(a, REPEAT)",
+        "FILL([a, a], LINEAR)",
+        "RUNNING_SUM(a)",
+        "SORT(METRICS(), AVG, ASC)",
+        "7",
+        "a",
+    ],
+)
+def test_a_call_makes_no_more_datapoints_than_its_budget(expression: str) -> None:
+    queries = parse_queries([stat("a", "m", ReturnData=False), {"Id": "e", "Expression": expression}])
+    (read,) = queries.reads()
+    windows = {read: [(60.0 * n, single(1.0)) for n in range(1000)]}
+    assert computed(queries, windows, 60_000.0, Budget(10_000))
+    with pytest.raises(Invalid, match="more than 1,500 datapoints together"):
+        computed(queries, windows, 60_000.0, Budget(1_500))
+
+
+def test_more_than_the_budget_is_not_read() -> None:
+    (read,) = parse_queries([stat("a", "m")]).reads()
+    with pytest.raises(Invalid, match="more than 10 datapoints"):
+        line(read, [(60.0 * n, single(1.0)) for n in range(11)], Budget(10))
+
+
+def test_a_chain_of_five_hundred_queries_is_put_in_order() -> None:
+    rows = [{"Id": f"q{n}", "Expression": f"q{n + 1} + 1"} for n in range(499)]
+    queries = parse_queries([*rows, {"Id": "q499", "Expression": "1"}])
+    assert computed(queries, {}, 60.0)[0].points == ((0.0, 500.0),)
+
+
+def test_searches_are_bounded() -> None:
+    rows = [{"Id": f"e{n}", "Expression": f"SEARCH('{{N}} a{n}', 'Sum', 60)"} for n in range(101)]
+    with pytest.raises(Invalid, match="may have 100 SEARCH expressions"):
+        parse_queries(rows)
+    with pytest.raises(Invalid, match="1,025 characters"):
+        parse_queries([{"Id": "e", "Expression": f"SEARCH('{'a' * 1025}', 'Sum', 60)"}])
+    with pytest.raises(Invalid, match="more than 9 datapoints"):
+        parse_queries(rows[:1]).seeing([Series.of("N", "a", {})] * 10, Budget(9))

@@ -109,13 +109,13 @@ def _range(params: Params) -> tuple[float, float, int]:
     if start >= end:
         raise ApiError(INVALID, "The parameter StartTime must be less than the parameter EndTime.")
     check_period(period)
+    points = (end - start) / period
     start = math.floor(start / min(period, 60)) * min(period, 60)
-    points = math.ceil((end - start) / period)
     if points > MOST_POINTS:
         raise ApiError(
             COMBINATION,
-            f"You have requested up to {points:,} datapoints, which exceeds the limit of {MOST_POINTS:,}. You may reduce the datapoints "
-            "requested by increasing Period, or decreasing the time range.",
+            f"You have requested up to {int(points):,} datapoints, which exceeds the limit of {MOST_POINTS:,}. "
+            "You may reduce the datapoints requested by increasing Period, or decreasing the time range.",
         )
     return start, end, period
 

@@ -11,7 +11,7 @@ from clary.api.call import Call, Params
 from clary.api.errors import ApiError
 from clary.api.registry import operation
 from clary.domain.dashboards import KIND, NAME, problems, words
-from clary.domain.errors import AlreadyExists, Invalid, NotFound, Stale
+from clary.domain.errors import AlreadyExists, Invalid, InvalidValue, NotFound, Stale
 from clary.domain.resources import Query, Record
 
 PAGE = 1000
@@ -24,8 +24,9 @@ async def put_dashboard(call: Call, params: Params) -> Params:
     """Make or replace a dashboard; tags are of a new one only."""
     name, body = params["DashboardName"], params["DashboardBody"]
     if not NAME.fullmatch(name):
-        text = "The field DashboardName must be 1 to 255 letters, digits, '-' and '_'."
-        raise ApiError("InvalidParameterInput", text, members={"dashboardValidationMessages": []})
+        raise InvalidValue(
+            f"The value {name[:255]} for field DashboardName is invalid: it must be 1 to 255 letters, digits, '-' and '_'."
+        )
     found = problems(body)
     if found:
         told = [{"DataPath": problem.path, "Message": problem.message} for problem in found]
@@ -79,6 +80,8 @@ async def list_dashboards(call: Call, params: Params) -> Params:
 async def delete_dashboards(call: Call, params: Params) -> Params:
     """Delete these dashboards; what is not there is an error, after the others are gone."""
     names = list(dict.fromkeys(params["DashboardNames"]))
+    if not names:
+        raise InvalidValue("DashboardNames is empty: name at least one dashboard.")
     if len(names) > MOST_DELETED:
         raise Invalid(f"{MOST_DELETED} dashboards can be deleted in one call; these are {len(names)}.")
     missing = []

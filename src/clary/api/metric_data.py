@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import math
-from dataclasses import replace
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 
 from clary.api import paging
@@ -12,18 +12,21 @@ from clary.api.call import Call, Params
 from clary.api.cloudwatch import check_period
 from clary.api.errors import ApiError
 from clary.api.registry import operation
-from clary.domain.datapoints import Summary
 from clary.domain.errors import Invalid
 from clary.domain.metric_labels import Labels, zone_of
-from clary.domain.metric_queries import Queries, Read, Result, parse_queries
+from clary.domain.metric_math import Budget, Line
+from clary.domain.metric_queries import Queries, Read, Result, line, parse_queries
 
 MOST_POINTS = 100_800
+# Expressions are work, up to a second of it: done beside the loop, and few at a time, each of which may hold `Budget` datapoints.
+_POOL = ThreadPoolExecutor(2, thread_name_prefix="metric-math")
 
 
 @operation("cloudwatch", "GetMetricData")
 async def get_metric_data(call: Call, params: Params) -> Params:
     """Series of metrics and of expressions over them, newest first unless asked otherwise."""
-    queries = parse_queries(params["MetricDataQueries"])
+    worked = asyncio.get_running_loop().run_in_executor
+    queries = await worked(_POOL, parse_queries, params["MetricDataQueries"])
     for row in params["MetricDataQueries"]:
         if "MetricStat" in row:
             check_period(int(row["MetricStat"]["Period"]))
@@ -33,23 +36,25 @@ async def get_metric_data(call: Call, params: Params) -> Params:
     if start >= end:
         raise ApiError("ValidationError", "The parameter StartTime must be less than the parameter EndTime.")
     start = math.floor(start / queries.period) * queries.period
-    if (end - start) / queries.period > MOST_POINTS:
+    if (end - start) / queries.finest > MOST_POINTS:
         raise ApiError(
             "ValidationError", f"A series of more than {MOST_POINTS:,} datapoints was asked for: use a longer Period."
         )
-    results = await asyncio.to_thread(_answer, call, queries, start, end, labels)
+    results = await worked(_POOL, _answer, call, queries, start, end, labels)
     return _page(call, params, results)
 
 
 def _answer(call: Call, queries: Queries, start: float, end: float, labels: Labels) -> list[Result]:
     datapoints = call.ports.datapoints
     known = [series for namespace in queries.searched for series in datapoints.find(call.scope, namespace)]
-    queries = replace(queries, known=tuple(known))
-    found: dict[Read, list[tuple[float, Summary]]] = {}
+    budget = Budget()
+    queries = queries.seeing(known, budget)
+    lines: dict[Read, Line] = {}
     for read in queries.reads():
         begin = math.floor(start / read.period) * read.period
-        found[read] = datapoints.get(call.scope, read.series, begin, end, read.period, read.spread)
-    return queries.compute(found, start, end, labels)
+        windows = datapoints.get(call.scope, read.series, begin, end, read.period, read.spread)
+        lines[read] = line(read, windows, budget)
+    return queries.compute(lines, start, end, labels, budget)
 
 
 def _page(call: Call, params: Params, results: list[Result]) -> Params:

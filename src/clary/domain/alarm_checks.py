@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from clary.domain import alarm_suppression
 from clary.domain.alarm_rules import Rule, parse
 from clary.domain.alarms import OPERATORS, period_of
-from clary.domain.errors import Invalid
+from clary.domain.errors import Invalid, InvalidValue
 from clary.domain.metric_queries import parse_queries
 from clary.domain.statistics import KNOWN, PLAIN, statistic
 
 _ACTIONS = ("OKActions", "AlarmActions", "InsufficientDataActions")
 DAY = 86_400
 WEEK = 7 * DAY
+MOST_OF_ALARM = 10
 TREATMENTS = ("breaching", "notBreaching", "ignore", "missing")
 _ARN = re.compile(r"arn:[a-z0-9-]+:[^:\s]+:[^:\s]*:[^:\s]*:\S+")
 _LACKING = {
@@ -61,6 +62,7 @@ def _check_queries(request: Mapping[str, Any]) -> None:
     ]
     if given:
         raise Invalid(f"{given[0]} must not be given together with Metrics.")
+    _check_counts(request["Metrics"])
     queries = parse_queries(request["Metrics"])
     returned = [query.id for query in queries.queries if query.returned]
     if len(returned) != 1:
@@ -74,6 +76,14 @@ def _check_queries(request: Mapping[str, Any]) -> None:
             _check_period(query.read.period)
 
 
+def _check_counts(rows: Sequence[Mapping[str, Any]]) -> None:
+    """CloudWatch's: 10 metrics and 10 expressions."""
+    for member, words in (("MetricStat", "metrics"), ("Expression", "expressions")):
+        count = sum(1 for row in rows if row.get(member) is not None)
+        if count > MOST_OF_ALARM:
+            raise Invalid(f"Metrics has {count} {words}; an alarm may have {MOST_OF_ALARM}.")
+
+
 def _check_metric(request: Mapping[str, Any]) -> None:
     for name in ("MetricName", "Namespace", "Period"):
         if request.get(name) is None:
@@ -82,7 +92,7 @@ def _check_metric(request: Mapping[str, Any]) -> None:
     if (plain is None) == (extended is None):
         raise Invalid("Exactly one of the parameters Statistic and ExtendedStatistic must be specified.")
     if extended is not None and (extended in PLAIN or statistic(extended) is None):
-        raise Invalid(f"The value {extended} for parameter ExtendedStatistic is not one of {KNOWN}.")
+        raise InvalidValue(f"The value {extended} for parameter ExtendedStatistic is not one of {KNOWN}.")
     low = request.get("EvaluateLowSampleCountPercentile")
     if low is not None and low not in ("evaluate", "ignore"):
         raise Invalid(f"EvaluateLowSampleCountPercentile {low!r} is not valid: it is evaluate or ignore.")

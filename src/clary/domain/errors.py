@@ -5,6 +5,7 @@ ClaryError
   +-- AlreadyExists       the name is taken
   +-- InUse               the thing is in a state, or in a use, that forbids the request
   +-- Invalid             the request itself is wrong
+  |    +-- InvalidValue   one parameter's value is: CloudWatch has a code of its own for it
   +-- LimitExceeded       a quota or the machine's capacity
   +-- Denied              authenticated, but not allowed
   +-- IllegalTransition   a fact that this status does not admit (lifecycle tables)
@@ -34,6 +35,9 @@ class InUse(ClaryError): ...
 
 
 class Invalid(ClaryError): ...
+
+
+class InvalidValue(Invalid): ...
 
 
 class LimitExceeded(ClaryError): ...

@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 
 from clary.domain.errors import Invalid
 from clary.domain.metric_math import (
+    MOST_SERIES,
     Array,
     Binary,
     CallOf,
@@ -21,6 +22,7 @@ from clary.domain.metric_math import (
     Points,
     Value,
     combine,
+    size,
     walk,
 )
 
@@ -36,7 +38,21 @@ _LACKING = {
 
 
 def compute(node: Node, frame: Frame) -> Value:
-    """Invalid says which name or function is not known, or is given what it does not take."""
+    """Invalid says which name or function is not known, is given what it does not take, or needs more than may be spent."""
+    chain: list[Binary] = []
+    while isinstance(node, Binary):  # `1 + 1 + ...` leans to the left, and may be long
+        chain.append(node)
+        node = node.left
+    value = _one(node, frame)
+    for each in reversed(chain):
+        right = compute(each.right, frame)
+        frame.budget.spend(size(value) + size(right))
+        value = combine(each.symbol, value, right)
+    return value
+
+
+def _one(node: Node, frame: Frame) -> Value:
+    """What is no operator."""
     match node:
         case Literal(value):
             return value
@@ -45,11 +61,22 @@ def compute(node: Node, frame: Frame) -> Value:
                 raise Invalid(f"there is no query with the id {id}")
             return frame.results[id]
         case Array(items):
-            return [line for item in items for line in _lines(compute(item, frame))]
-        case Binary(symbol, left, right):
-            return combine(symbol, compute(left, frame), compute(right, frame))
+            return _array(items, frame)
         case CallOf(function, arguments):
             return _call(function, arguments, frame)
+        case Binary():
+            return compute(node, frame)
+
+
+def _array(items: Sequence[Node], frame: Frame) -> list[Line]:
+    lines: list[Line] = []
+    for item in items:
+        more = _lines(compute(item, frame))
+        if len(lines) + len(more) > MOST_SERIES:
+            raise Invalid(f"a list has more than {MOST_SERIES} series")
+        lines += more
+    frame.budget.spend(len(lines))
+    return lines
 
 
 def _call(function: str, nodes: Sequence[Node], frame: Frame) -> Value:
@@ -57,13 +84,27 @@ def _call(function: str, nodes: Sequence[Node], frame: Frame) -> Value:
         text, stat, period = search(nodes)
         return frame.found.get((text, stat, period or frame.period), [])
     if function == "FILL" and len(nodes) == 2 and _keyword(nodes[1]) in _FILLS:
-        return _each(compute(nodes[0], frame), lambda points: _filled(points, frame, _keyword(nodes[1])))
+        value = compute(nodes[0], frame)
+        frame.budget.spend(_made(function, [value], frame))
+        return _each(value, lambda points: _filled(points, frame, _keyword(nodes[1])))
     if function == "SORT":
         return _sorted(nodes, frame)
     if function == "PERIOD" and len(nodes) == 1 and isinstance(nodes[0], Name):
         compute(nodes[0], frame)
         return float(frame.periods.get(nodes[0].id, frame.period))
-    return _found(function, len(nodes))([compute(node, frame) for node in nodes], frame)
+    run = _found(function, len(nodes))
+    values = [compute(node, frame) for node in nodes]
+    frame.budget.spend(_made(function, values, frame))
+    return run(values, frame)
+
+
+def _made(function: str, values: Sequence[Value], frame: Frame) -> int:
+    """What a function goes through or makes at most: FILL and TIME_SERIES give a value to every time."""
+    if function == "TIME_SERIES":
+        return len(frame.times)
+    if function == "FILL":
+        return len(values[0]) * len(frame.times) if isinstance(values[0], list) else len(frame.times)
+    return sum(size(value) for value in values)
 
 
 def check(node: Node) -> None:
@@ -93,6 +134,7 @@ def _sorted(nodes: Sequence[Node], frame: Frame) -> Value:
     """SORT: the series in order of what they have; those without datapoints last."""
     reduce, largest_first = _order(nodes)
     lines = _lines(compute(nodes[0], frame))
+    frame.budget.spend(size(lines))
     held = sorted(
         (line for line in lines if line.points),
         key=lambda line: reduce(list(line.points.values())),

@@ -89,7 +89,7 @@ def _values(values: Sequence[float], counts: Sequence[float] | None, where: str)
         )
     counts = [1.0] * len(values) if counts is None else counts
     if len(counts) != len(values):
-        raise Refused(COMBINATION, f"The parameters {where}.Values and {where}.Counts must be of the same size.")
+        raise Refused(INVALID, f"The parameters {where}.Values and {where}.Counts must be of the same size.")
     pairs = [
         (_number(v, f"{where}.Values"), _number(c, f"{where}.Counts")) for v, c in zip(values, counts, strict=True)
     ]

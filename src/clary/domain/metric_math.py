@@ -2,6 +2,9 @@
 
 A value is a number, a series (time -> value) or a list of named series. Operators and functions work on whole series: where both
 sides are series, at the times that both have. Comparisons and AND, OR answer 1 and 0. The functions are in `metric_functions.py`.
+
+What an expression may take is bounded: its length (CloudWatch's 2,048 characters), how deep it is nested, the series of a list
+(CloudWatch's 500), and by a `Budget` the datapoints that all expressions of a call read and make.
 """
 
 from __future__ import annotations
@@ -9,7 +12,7 @@ from __future__ import annotations
 import math
 import operator
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 from clary.domain.datapoints import Series
@@ -31,11 +34,38 @@ class Line:
 
 Value = float | Line | list[Line] | str
 
+LONGEST = 2_048  # characters of an expression
+MOST_SERIES = 500  # of a list
+MOST_POINTS = 2_000_000  # read and made for one call: some 200 MB while they are held, about a second's work
+
+
+class Budget:
+    """How many datapoints the expressions of a call may still read and make."""
+
+    def __init__(self, points: int = MOST_POINTS) -> None:
+        self._points = self._left = points
+
+    def spend(self, points: int) -> None:
+        """Invalid when that is more than there is."""
+        self._left -= points
+        if self._left < 0:
+            raise Invalid(
+                f"these metrics and expressions need more than {self._points:,} datapoints together: ask for fewer, for a longer "
+                "Period or for a shorter time"
+            )
+
+
+def size(value: Value) -> int:
+    """What a value counts in a budget: its datapoints, and one for each series."""
+    if isinstance(value, Line):
+        return len(value.points) + 1
+    return sum(len(line.points) + 1 for line in value) if isinstance(value, list) else 1
+
 
 @dataclass(frozen=True, slots=True)
 class Frame:
     """What an expression is computed in: the results of queries by id, in their order (`metrics`: those of metrics alone), lines
-    found by searches, the times of the windows asked for, and the periods of metrics by id."""
+    found by searches, the times of the windows asked for, the periods of metrics by id, and what may be spent."""
 
     results: Mapping[str, Value]
     metrics: tuple[str, ...] = ()
@@ -43,6 +73,7 @@ class Frame:
     times: tuple[float, ...] = ()
     period: int = 60
     periods: Mapping[str, int] = field(default_factory=dict)
+    budget: Budget = field(default_factory=Budget)
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,38 +109,44 @@ Node = Name | Literal | Array | Binary | CallOf
 _TOKEN = re.compile(
     r"\s*(?:(\d+\.?\d*(?:[eE][-+]?\d+)?|\.\d+)|([A-Za-z_][A-Za-z0-9_]*)|'([^']*)'|\"([^\"]*)\"|(>=|<=|==|!=|&&|\|\||[-+*/^()\[\],<>]))"
 )
-_LEVELS: Sequence[Mapping[str, str]] = (
-    {"OR": "OR", "||": "OR"},
-    {"AND": "AND", "&&": "AND"},
-    {"==": "==", "!=": "!=", "<": "<", ">": ">", "<=": "<=", ">=": ">="},
-    {"+": "+", "-": "-"},
-    {"*": "*", "/": "/"},
-)
+_OPERATORS: Mapping[str, tuple[str, int]] = {  # as written -> symbol, how close it binds
+    **dict.fromkeys(("OR", "||"), ("OR", 0)),
+    **dict.fromkeys(("AND", "&&"), ("AND", 1)),
+    **{mark: (mark, 2) for mark in ("==", "!=", "<", ">", "<=", ">=")},
+    **{mark: (mark, 3) for mark in "+-"},
+    **{mark: (mark, 4) for mark in "*/"},
+}
 _DEEPEST = 50
 
 
 def parse(text: str) -> Node:
     """Invalid says where the expression cannot be read."""
+    if len(text) > LONGEST:
+        raise Invalid(f"it has {len(text):,} characters; an expression has {LONGEST:,} at most")
     parser = _Parser(text)
-    node = parser.level(0)
+    node = parser.either()
     if parser.at < len(parser.tokens):
         raise parser.stray()
     return node
 
 
 def walk(node: Node) -> list[Node]:
-    """The node and all below it."""
-    below: Sequence[Node] = ()
-    match node:
-        case Array(items):
-            below = items
-        case Binary(_, left, right):
-            below = (left, right)
-        case CallOf(_, arguments):
-            below = arguments
-        case Name() | Literal():
-            pass
-    return [node, *(each for child in below for each in walk(child))]
+    """The node and all below it, each before what is below it."""
+    found: list[Node] = []
+    waiting = [node]
+    while waiting:
+        each = waiting.pop()
+        found.append(each)
+        match each:
+            case Array(items):
+                waiting += reversed(items)
+            case Binary(_, left, right):
+                waiting += (right, left)
+            case CallOf(_, arguments):
+                waiting += reversed(arguments)
+            case Name() | Literal():
+                pass
+    return found
 
 
 def _read(match: re.Match[str]) -> tuple[str, str]:
@@ -126,19 +163,17 @@ class _Parser(Reader):
         tokens = scan(_TOKEN, text, _read, self._unreadable)
         super().__init__(tokens, _DEEPEST, f"it is nested more than {_DEEPEST} deep")
 
-    def level(self, number: int) -> Node:
-        """Operators of this level and of those that bind closer."""
-        if number == len(_LEVELS):
-            return self._power()
-        node = self.level(number + 1)
-        while (
-            (token := self.peek()) is not None
-            and token.kind in ("mark", "word")
-            and token.text.upper() in _LEVELS[number]
-        ):
+    def either(self, least: int = 0) -> Node:
+        """Operators that bind as close as `least` or closer. A chain of any length makes a tree that leans to the left."""
+        node = self._power()
+        while (found := self._operator()) is not None and found[1] >= least:
             self.at += 1
-            node = Binary(_LEVELS[number][token.text.upper()], node, self.level(number + 1))
+            node = Binary(found[0], node, self.either(found[1] + 1))
         return node
+
+    def _operator(self) -> tuple[str, int] | None:
+        token = self.peek()
+        return _OPERATORS.get(token.text.upper()) if token is not None and token.kind in ("mark", "word") else None
 
     def _power(self) -> Node:
         with self.deeper():
@@ -161,7 +196,7 @@ class _Parser(Reader):
                 return CallOf(token.text.upper(), self._list(")"))
             return Name(token.text)
         if token.text == "(":
-            node = self.level(0)
+            node = self.either()
             self._must(")")
             return node
         if token.text == "[":
@@ -172,9 +207,9 @@ class _Parser(Reader):
     def _list(self, end: str) -> tuple[Node, ...]:
         if self.take("mark", end):
             return ()
-        items = [self.level(0)]
+        items = [self.either()]
         while self.take("mark", ","):
-            items.append(self.level(0))
+            items.append(self.either())
         self._must(end)
         return tuple(items)
 

@@ -1,26 +1,30 @@
 """MetricDataQueries, of GetMetricData and of alarms on metric math: what they read, and their results. Pure.
 
-Three steps for whoever has the datapoints: `Queries.searched` names the namespaces that searches look into; `reads` says what to read,
-once it is known which series these have; `compute` makes the results of what was read.
+Four steps for whoever has the datapoints: `Queries.searched` names the namespaces that searches look into; `seeing` looks through the
+series of these; `reads` says what to read, and `line` what was read; `compute` makes the results. All of a call goes by one `Budget`.
 """
 
 from __future__ import annotations
 
 import math
 import re
+from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from clary.domain.datapoints import Series, Summary
 from clary.domain.errors import Invalid
 from clary.domain.metric_functions import KEYWORDS, check, compute, search
 from clary.domain.metric_labels import PLAIN, Labels, Source, filled, is_dynamic
-from clary.domain.metric_math import CallOf, Frame, Line, Name, Node, Value, parse, walk
+from clary.domain.metric_math import Budget, CallOf, Frame, Line, Name, Node, Value, parse, size, walk
 from clary.domain.metric_search import parse as parse_search
 from clary.domain.statistics import KNOWN, needs_spread, statistic
 
 MOST = 500
+MOST_SEARCHES = 100  # CloudWatch's, of one graph
+MOST_READS = 5_000
+MOST_TEXT = 100_000  # characters of all expressions of a call: about a second to parse
 _INSIGHTS = re.compile(r"\s*SELECT\s", re.IGNORECASE)
 _ID = re.compile(r"[a-z][a-zA-Z0-9_]*")
 
@@ -58,15 +62,16 @@ class Result:
     points: tuple[tuple[float, float], ...]  # in order of time
 
 
-Found = Mapping[Read, Sequence[tuple[float, Summary]]]
+Sought = tuple[str, str, int]  # a SEARCH: its text, statistic and period (0: that of the request)
 
 
 @dataclass(frozen=True, slots=True)
 class Queries:
-    """Queries that were checked. `known` are the series of searched namespaces, once they are known."""
+    """Queries that were checked. `found` are the series of each search, once they are known."""
 
     queries: tuple[Query, ...]
-    known: tuple[Series, ...] = field(default=())
+    searches: tuple[Sought, ...] = ()
+    found: Mapping[Sought, tuple[Series, ...]] = field(default_factory=dict)
 
     @property
     def period(self) -> int:
@@ -77,9 +82,10 @@ class Queries:
         return max(periods, default=60)
 
     @property
-    def searches(self) -> list[tuple[str, str, int]]:
-        nodes = [node for query in self.queries if query.node is not None for node in walk(query.node)]
-        return [search(node.arguments) for node in nodes if isinstance(node, CallOf) and node.function == "SEARCH"]
+    def finest(self) -> int:
+        """The shortest period of anything that is read or computed."""
+        periods = [query.read.period for query in self.queries if query.read is not None]
+        return min([self.period, *periods, *(period for _, _, period in self.searches if period)])
 
     @property
     def searched(self) -> set[str]:
@@ -87,46 +93,79 @@ class Queries:
         names = {parse_search(text).namespace for text, _, _ in self.searches}
         return {""} if "" in names else names
 
-    def reads(self) -> list[Read]:
-        """Everything that is to be read, each once."""
-        wanted = [query.read for query in self.queries if query.read is not None]
-        for text, stat, period in self.searches:
-            wanted += [Read(series, stat, period or self.period) for series in parse_search(text).found(self.known)]
-        return list(dict.fromkeys(wanted))
+    def seeing(self, known: Sequence[Series], budget: Budget) -> Queries:
+        """These queries, their searches done among the series of the searched namespaces."""
+        found: dict[Sought, tuple[Series, ...]] = {}
+        for sought in self.searches:
+            budget.spend(len(known))
+            found[sought] = tuple(parse_search(sought[0]).found(known))
+        return replace(self, found=found)
 
-    def compute(self, read: Found, start: float, end: float, labels: Labels = PLAIN) -> list[Result]:
+    def reads(self) -> list[Read]:
+        """Everything that is to be read, each once. Invalid: too much."""
+        wanted = [query.read for query in self.queries if query.read is not None]
+        for (_, stat, period), found in self.found.items():
+            wanted += [Read(series, stat, period or self.period) for series in found]
+        each_once = list(dict.fromkeys(wanted))
+        if len(each_once) > MOST_READS:
+            raise Invalid(f"The searches find {len(each_once):,} metrics; one call reads {MOST_READS:,} at most.")
+        return each_once
+
+    def compute(
+        self, lines: Mapping[Read, Line], start: float, end: float, labels: Labels = PLAIN, budget: Budget | None = None
+    ) -> list[Result]:
         """The results of those that return data, in the order asked. Invalid names the expression that is wrong."""
+        budget = budget or Budget()
         period = self.period
-        lines = {each: _line(each, windows) for each, windows in read.items()}
         found = {
-            (text, stat, every or period): [
-                lines[Read(series, stat, every or period)] for series in parse_search(text).found(self.known)
-            ]
-            for text, stat, every in self.searches
+            sought: [lines[Read(series, sought[1], sought[2] or period)] for series in self.found.get(sought, ())]
+            for sought in self.searches
         }
         times = tuple(start + period * count for count in range(math.ceil((end - start) / period)))
         results: dict[str, Value] = {query.id: lines[query.read] for query in self.queries if query.read is not None}
         metrics = tuple(results)
         periods = {query.id: query.read.period for query in self.queries if query.read is not None}
         for query in self._in_order():
-            frame = Frame(results, metrics, found, times, period, periods)
+            frame = Frame(results, metrics, found, times, period, periods, budget)
             assert query.node is not None
             results[query.id] = _named(query, lambda node=query.node, frame=frame: compute(node, frame))
-        told = (_results(query, results[query.id], times, period, labels) for query in self.queries if query.returned)
-        return [made for each in told for made in each]
+        shown = [query for query in self.queries if query.returned]
+        named = _default_labels([query for query in shown if query.read is not None])
+        told: list[Result] = []
+        for query in shown:
+            value = results[query.id]
+            _named(query, lambda value=value: budget.spend(len(times) if isinstance(value, float) else size(value)))
+            told += _results(query, value, times, period, labels, named.get(query.id, query.id))
+        return told
 
     def _in_order(self) -> list[Query]:
         """Expressions, each after those that it names."""
-        waiting = {query.id: query for query in self.queries if query.node is not None}
-        order: list[Query] = []
-        while waiting:
-            ready = [query for query in waiting.values() if not _names(query) & waiting.keys()]
-            if not ready:
-                raise Invalid(f"Error in expression '{min(waiting)}': it depends on itself.")
-            order += ready
-            for query in ready:
-                del waiting[query.id]
-        return order
+        expressions = {query.id: query for query in self.queries if query.node is not None}
+        waits = {id: _names(query) & expressions.keys() for id, query in expressions.items()}
+        before: dict[str, list[str]] = {}
+        for id, names in waits.items():
+            for name in names:
+                before.setdefault(name, []).append(id)
+        order = [id for id, names in waits.items() if not names]
+        for ready in order:  # grows as it goes
+            for id in before.get(ready, ()):
+                waits[id].remove(ready)
+                if not waits[id]:
+                    order.append(id)
+        if len(order) < len(expressions):
+            raise Invalid(f"Error in expression '{min(expressions.keys() - set(order))}': it depends on itself.")
+        return [expressions[id] for id in order]
+
+
+def _default_labels(queries: Sequence[Query]) -> dict[str, str]:
+    """Of metrics by id: their name, then the statistic where those of the call differ, then the period where those do."""
+    reads = {query.id: query.read for query in queries if query.read is not None}
+    stats = len({read.stat for read in reads.values()}) > 1
+    periods = len({read.period for read in reads.values()}) > 1
+    return {
+        id: read.series.metric + (f" {read.stat}" if stats else "") + (f" {read.period}" if periods else "")
+        for id, read in reads.items()
+    }
 
 
 def _names(query: Query) -> set[str]:
@@ -137,20 +176,26 @@ def parse_queries(rows: Sequence[Mapping[str, Any]]) -> Queries:
     """Invalid says what is wrong with which."""
     if not 0 < len(rows) <= MOST:
         raise Invalid(f"MetricDataQueries must have 1 to {MOST} members; it has {len(rows)}.")
+    length = sum(len(row.get("Expression") or "") for row in rows)
+    if length > MOST_TEXT:
+        raise Invalid(f"The expressions have {length:,} characters together; those of one call may have {MOST_TEXT:,}.")
     queries = tuple(_query(row) for row in rows)
-    ids = [query.id for query in queries]
-    for id in ids:
-        if ids.count(id) > 1:
+    ids = Counter(query.id for query in queries)
+    for id, count in ids.items():
+        if count > 1:
             raise Invalid(f"MetricDataQueries: the id {id} is used more than once.")
     for query in queries:
-        unknown = _names(query) - set(ids) - KEYWORDS
+        unknown = _names(query) - ids.keys() - KEYWORDS
         if unknown:
             raise Invalid(f"Error in expression '{query.id}': there is no query with the id {min(unknown)}.")
-    checked = Queries(queries)
-    for text, stat, _ in checked.searches:
+    nodes = [node for query in queries if query.node is not None for node in walk(query.node)]
+    searches = [search(node.arguments) for node in nodes if isinstance(node, CallOf) and node.function == "SEARCH"]
+    if len(searches) > MOST_SEARCHES:
+        raise Invalid(f"MetricDataQueries may have {MOST_SEARCHES} SEARCH expressions; they have {len(searches)}.")
+    for text, stat, _ in searches:
         parse_search(text)
         _check_stat(stat, "SEARCH")
-    return checked
+    return Queries(queries, tuple(dict.fromkeys(searches)))
 
 
 def _query(row: Mapping[str, Any]) -> Query:
@@ -195,7 +240,9 @@ def _named(query: Query, work: Any) -> Any:
         raise Invalid(f"Error in expression '{query.id}': {error.message}.") from None
 
 
-def _line(read: Read, windows: Sequence[tuple[float, Summary]]) -> Line:
+def line(read: Read, windows: Sequence[tuple[float, Summary]], budget: Budget) -> Line:
+    """What was read: the statistic of each window."""
+    budget.spend(len(windows) + 1)
     value = statistic(read.stat)
     assert value is not None
     computed = ((at, value(summary)) for at, summary in windows)
@@ -204,17 +251,19 @@ def _line(read: Read, windows: Sequence[tuple[float, Summary]]) -> Line:
     return Line(points, f"{where} {read.series.metric}".strip(), read.series, read.stat)
 
 
-def _results(query: Query, value: Value, times: Sequence[float], period: int, labels: Labels) -> list[Result]:
+def _results(
+    query: Query, value: Value, times: Sequence[float], period: int, labels: Labels, default: str
+) -> list[Result]:
     if isinstance(value, float):  # a number is the same all the time
         value = Line(dict.fromkeys(times, value))
     if isinstance(value, str):
         raise Invalid(f"Error in expression '{query.id}': its result is text.")
     if query.read is not None:
         assert isinstance(value, Line)
-        return [_result(query, value, query.read.series.metric, query.read.period, labels)]
+        return [_result(query, value, default, query.read.period, labels)]
     if isinstance(value, Line):
-        return [_result(query, value, query.id, query.period or period, labels)]
-    return [_result(query, line, line.label or query.id, query.period or period, labels, many=True) for line in value]
+        return [_result(query, value, default, query.period or period, labels)]
+    return [_result(query, line, line.label or default, query.period or period, labels, many=True) for line in value]
 
 
 def _result(query: Query, line: Line, default: str, period: int, labels: Labels, many: bool = False) -> Result:

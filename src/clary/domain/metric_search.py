@@ -17,6 +17,7 @@ from clary.domain.errors import Invalid
 from clary.domain.tokens import Reader, Token, scan
 
 MOST = 500  # series that a search finds
+LONGEST = 1_024  # characters
 _DEEPEST = 50
 _SCHEMA = re.compile(r'\s*\{((?:[^"}]|"[^"]*")*)\}(.*)', re.S)
 _NAME = re.compile(r'\s*(?:"([^"]+)"|([^,"]*[^,"\s]))\s*(?:,|$)')
@@ -43,6 +44,8 @@ class Search:
 
 def parse(text: str) -> Search:
     """Invalid says where the text cannot be read."""
+    if len(text) > LONGEST:
+        raise Invalid(f"SEARCH has a text of {len(text):,} characters; it may have {LONGEST:,}")
     match = _SCHEMA.fullmatch(text)
     names = _names(match[1]) if match is not None else []
     parser = _Parser(match[2] if match is not None else text)

@@ -26,8 +26,8 @@ def scan(
     unreadable: Callable[[int], Invalid],
 ) -> list[Token]:
     """The tokens of a text. `read` makes kind and text of a match; `unreadable` is raised for a place where nothing matches."""
-    found, at = [], 0
-    while text[at:].strip():
+    found, at, end = [], 0, len(text.rstrip())
+    while at < end:
         match = pattern.match(text, at)
         if match is None:
             raise unreadable(at)

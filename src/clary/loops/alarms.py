@@ -24,7 +24,8 @@ from clary.domain.alarms import KIND, StateValue, is_composite, state_of
 from clary.domain.datapoints import Series
 from clary.domain.decisions import Decision
 from clary.domain.errors import AlreadyExists, ClaryError, Invalid, Stale
-from clary.domain.metric_queries import parse_queries
+from clary.domain.metric_math import Budget
+from clary.domain.metric_queries import line, parse_queries
 from clary.domain.resources import Query, Record, Scope
 from clary.domain.statistics import needs_spread
 from clary.loops.loop import Loop
@@ -105,14 +106,16 @@ class AlarmSubject:
 
     def _computed(self, record: Record, looked: alarms.Plan) -> dict[float, float]:
         """The values of metric math, by the begin of their window. An expression that has no result has no values."""
-        queries = parse_queries(record.document["request"]["Metrics"])
-        start = looked.start
-        found = {
-            read: self._ports.datapoints.get(record.scope, read.series, start, looked.end, read.period, read.spread)
-            for read in queries.reads()
-        }
+        budget, start = Budget(), looked.start
         try:
-            (result,) = queries.compute(found, start, looked.end)
+            queries = parse_queries(record.document["request"]["Metrics"])
+            lines = {}
+            for read in queries.reads():
+                windows = self._ports.datapoints.get(
+                    record.scope, read.series, start, looked.end, read.period, read.spread
+                )
+                lines[read] = line(read, windows, budget)
+            (result,) = queries.compute(lines, start, looked.end, budget=budget)
         except (Invalid, ValueError) as error:
             log.warning("%s: %s", record.arn, error)
             return {}
