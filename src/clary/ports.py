@@ -15,7 +15,7 @@ from typing import Protocol, TypeVar
 
 from clary.domain.counts import Count
 from clary.domain.datapoints import Datapoint, Series, Summary
-from clary.domain.loglines import LogGroup, LogMatches, LogPage, LogStream
+from clary.domain.loglines import PLAIN, LogGroup, LogMatches, LogPage, LogSettings, LogStream
 from clary.domain.resources import Lease, Query, Record, Scope
 from clary.domain.routes import Ceiling, EndpointRoute, EndpointView
 from clary.domain.workload import Feature, Observation, Workload
@@ -234,7 +234,9 @@ class Logs(Protocol):
         """Whole lines from a byte offset: ([(ms, text)], next offset). For metric regexes as lines arrive."""
         ...
 
-    def add_group(self, scope: Scope, group: str, now: float, tags: Mapping[str, str]) -> None: ...
+    def add_group(
+        self, scope: Scope, group: str, now: float, tags: Mapping[str, str], settings: LogSettings = PLAIN
+    ) -> None: ...
     def add_stream(self, scope: Scope, group: str, stream: str, now: float) -> None: ...
     def drop_group(self, scope: Scope, group: str) -> None: ...
     def drop_stream(self, scope: Scope, group: str, stream: str) -> None: ...
@@ -243,7 +245,17 @@ class Logs(Protocol):
         ...
 
     def group(self, scope: Scope, group: str) -> LogGroup: ...
-    def set_group(self, scope: Scope, group: str, retention: int | None, tags: Mapping[str, str]) -> None: ...
+    def set_group(
+        self,
+        scope: Scope,
+        group: str,
+        retention: int | None,
+        tags: Mapping[str, str],
+        settings: LogSettings | None = None,
+    ) -> None:
+        """`settings` None leaves them as they are."""
+        ...
+
     def streams(self, scope: Scope, group: str, prefix: str = "") -> list[LogStream]:
         """By name."""
         ...

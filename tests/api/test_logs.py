@@ -72,13 +72,15 @@ async def test_groups(client: Client) -> None:
         "logGroupArn": f"arn:aws:logs:{REGION}:{ACCOUNT}:log-group:g/1",
         "storedBytes": 0,
         "logGroupClass": "STANDARD",
+        "deletionProtectionEnabled": False,
     }
     first = await client("DescribeLogGroups", limit=1)
     assert [g["logGroupName"] for g in first["logGroups"]] == ["g/1"]
     second = await client("DescribeLogGroups", limit=1, nextToken=first["nextToken"])
     assert [g["logGroupName"] for g in second["logGroups"]] == ["h"]
     assert "nextToken" not in second
-    assert (await client.refused("DescribeLogGroups", nextToken="x"))[0] == "InvalidParameterException"
+    bad_token = ("InvalidParameterException", "The specified nextToken is invalid.")
+    assert await client.refused("DescribeLogGroups", nextToken="x") == bad_token
     await client("DeleteLogGroup", logGroupName="h")
     assert len((await client("DescribeLogGroups"))["logGroups"]) == 1
 
@@ -184,20 +186,60 @@ async def test_an_empty_stream_has_tokens(client: Client) -> None:
     assert [event["message"] for event in page["events"]] == ["a"]
 
 
+async def test_what_a_group_is_made_with_is_shown(client: Client) -> None:
+    key = "arn:aws:kms:eu-west-1:000000000000:key/k"
+    await client("CreateLogGroup", logGroupName="a", kmsKeyId=key, logGroupClass="INFREQUENT_ACCESS")
+    await client("CreateLogGroup", logGroupName="b", logGroupClass="ESSENTIALS", deletionProtectionEnabled=True)
+    await client("CreateLogGroup", logGroupName="c")
+    first, second, third = (await client("DescribeLogGroups"))["logGroups"]
+    assert (first["kmsKeyId"], first["logGroupClass"], first["deletionProtectionEnabled"]) == (
+        key,
+        "INFREQUENT_ACCESS",
+        False,
+    )
+    assert (second["logGroupClass"], second["deletionProtectionEnabled"]) == ("ESSENTIALS", True)
+    assert "kmsKeyId" not in second
+    assert third["logGroupClass"] == "STANDARD"
+    for wanted, names in (("STANDARD", ["c"]), ("ESSENTIALS", ["a", "b"]), ("DELIVERY", [])):
+        shown = (await client("DescribeLogGroups", logGroupClass=wanted))["logGroups"]
+        assert [group["logGroupName"] for group in shown] == names
+    await client("DisassociateKmsKey", logGroupName="a")
+    await client("AssociateKmsKey", resourceIdentifier=GROUP_ARN.replace(JOBS, "c"), kmsKeyId=key)
+    await client("PutRetentionPolicy", logGroupName="c", retentionInDays=7)
+    assert [group.get("kmsKeyId") for group in (await client("DescribeLogGroups"))["logGroups"]] == [None, None, key]
+    assert (await client.refused("CreateLogGroup", logGroupName="aws/x"))[0] == "InvalidParameterException"
+
+
+async def test_a_protected_group_and_its_streams_are_not_deleted(client: Client) -> None:
+    await client("CreateLogGroup", logGroupName="g", deletionProtectionEnabled=True)
+    await client("CreateLogStream", logGroupName="g", logStreamName="s")
+    code, words = await client.refused("DeleteLogGroup", logGroupName="g")
+    assert code == "ValidationException"
+    assert "PutLogGroupDeletionProtection" in words
+    assert (await client.refused("DeleteLogStream", logGroupName="g", logStreamName="s"))[0] == "ValidationException"
+    await client("PutLogGroupDeletionProtection", logGroupIdentifier="g", deletionProtectionEnabled=False)
+    await client("DeleteLogStream", logGroupName="g", logStreamName="s")
+    await client("DeleteLogGroup", logGroupName="g")
+    assert (await client("DescribeLogGroups"))["logGroups"] == []
+
+
 async def test_bad_questions(client: Client) -> None:
     write(client, "j/1", "a")
     for params in (
         {"logStreamName": "j/1"},
-        {"logStreamName": "j/1", "logGroupName": JOBS, "logGroupIdentifier": JOBS},
         {"logStreamName": "j/1", "logGroupName": JOBS, "nextToken": "../x"},
     ):
         assert (await client.refused("GetLogEvents", **params))[0] == "InvalidParameterException"
+    for operation in ("GetLogEvents", "FilterLogEvents", "DescribeLogStreams"):
+        both = {"logGroupName": JOBS, "logGroupIdentifier": JOBS, "logStreamName": "j/1"}
+        assert (await client.refused(operation, **both))[0] == "ValidationException"
     for params in (
         {"filterPattern": "{ x"},
         {"logStreamNames": ["j/1"], "logStreamNamePrefix": "j"},
-        {"nextToken": "x"},
     ):
         assert (await client.refused("FilterLogEvents", logGroupName=JOBS, **params))[0] == "InvalidParameterException"
+    bad_token = ("InvalidParameterException", "The specified nextToken is invalid.")
+    assert await client.refused("FilterLogEvents", logGroupName=JOBS, nextToken="x") == bad_token
     missing = await client.refused("FilterLogEvents", logGroupName=JOBS, logStreamNames=["x"])
     assert missing == ("ResourceNotFoundException", "The specified log stream does not exist.")
 

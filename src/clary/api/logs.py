@@ -11,15 +11,18 @@ import asyncio
 import hashlib
 import itertools
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from types import MappingProxyType
 from typing import Any
 
 from clary.api import paging
 from clary.api.call import Call, Params
+from clary.api.errors import ApiError
 from clary.api.registry import operation
 from clary.domain.errors import Invalid, NotFound
 from clary.domain.logfilter import compile_pattern
-from clary.domain.loglines import LogEvent, LogGroup, LogStream
+from clary.domain.loglines import STANDARD, LogEvent, LogGroup, LogSettings, LogStream
 
 RETENTIONS = (1, 3, 5, 7, 14, 30, 60, 90, 120, 150, 180, 365, 400, 545, 731, 1096, 1827, 2192, 2557, 2922, 3288, 3653)
 MOST_EVENTS = 10_000
@@ -29,6 +32,9 @@ EVENT_OVERHEAD = 26  # bytes that an event counts beside its text
 DAY_MS = 86_400_000
 TOO_OLD_MS = 14 * DAY_MS
 TOO_NEW_MS = 2 * 3_600_000
+NOTHING: Mapping[str, Any] = MappingProxyType({})
+_SPARE = ("INFREQUENT_ACCESS", "ESSENTIALS")  # asked for one, both are listed
+BAD_TOKEN = "The specified nextToken is invalid."
 _TOKEN = re.compile(r"([fb])/(\d{1,56})/s")
 _GROUP_ARN = re.compile(r"arn:aws[a-z-]*:logs:([a-z0-9-]*):(\d{12}):log-group:([^:*]+)(?::\*)?")
 
@@ -38,15 +44,63 @@ _GROUP_ARN = re.compile(r"arn:aws[a-z-]*:logs:([a-z0-9-]*):(\d{12}):log-group:([
 
 @operation("logs", "CreateLogGroup")
 async def create_log_group(call: Call, params: Params) -> Params:
-    tags = params.get("tags", {})
-    await asyncio.to_thread(call.ports.logs.add_group, call.scope, params["logGroupName"], call.now, tags)
+    """Make a group. Key and class are recorded; a protected group is not deleted."""
+    settings = LogSettings(
+        params.get("kmsKeyId", ""), params.get("logGroupClass", STANDARD), bool(params.get("deletionProtectionEnabled"))
+    )
+    name, tags = params["logGroupName"], params.get("tags", {})
+    if name.startswith("aws/"):
+        raise Invalid("logGroupName must not begin with aws/: such names are reserved.")
+    await asyncio.to_thread(call.ports.logs.add_group, call.scope, name, call.now, tags, settings)
     return {}
 
 
 @operation("logs", "DeleteLogGroup")
 async def delete_log_group(call: Call, params: Params) -> Params:
+    await _check_deletable(call, params["logGroupName"])
     await asyncio.to_thread(call.ports.logs.drop_group, call.scope, params["logGroupName"])
     return {}
+
+
+@operation("logs", "PutLogGroupDeletionProtection")
+async def put_log_group_deletion_protection(call: Call, params: Params) -> Params:
+    """Protect a group and its streams from being deleted, or do so no longer."""
+    protected = bool(params["deletionProtectionEnabled"])
+    await _change_group(call, _group_of(call, params["logGroupIdentifier"]), settings={"protected": protected})
+    return {}
+
+
+@operation("logs", "AssociateKmsKey")
+async def associate_kms_key(call: Call, params: Params) -> Params:
+    """Record the key of a group; nothing is encrypted with it."""
+    await _change_group(call, _keyed(call, params), settings={"kms_key": params["kmsKeyId"]})
+    return {}
+
+
+@operation("logs", "DisassociateKmsKey")
+async def disassociate_kms_key(call: Call, params: Params) -> Params:
+    """Forget the key of a group."""
+    await _change_group(call, _keyed(call, params), settings={"kms_key": ""})
+    return {}
+
+
+def _keyed(call: Call, params: Params) -> str:
+    """The group whose key is meant, by `logGroupName` or `resourceIdentifier`."""
+    name, identifier = params.get("logGroupName"), params.get("resourceIdentifier")
+    if bool(name) == bool(identifier):
+        raise Invalid("Either logGroupName or resourceIdentifier must be given, and not both.")
+    if identifier and ":query-result:" in identifier:
+        raise Invalid("There are no stored query results here: name a log group.")
+    return str(name) if name else _group_of(call, str(identifier))
+
+
+async def _check_deletable(call: Call, name: str) -> None:
+    group = await asyncio.to_thread(call.ports.logs.group, call.scope, name)
+    if group.settings.protected:
+        raise ApiError(
+            "ValidationException",
+            f"The log group {name} has deletion protection: PutLogGroupDeletionProtection turns it off.",
+        )
 
 
 @operation("logs", "DescribeLogGroups")
@@ -57,8 +111,9 @@ async def describe_log_groups(call: Call, params: Params) -> Params:
     pattern = params.get("logGroupNamePattern", "").lower()
     names = {_group_of(call, identifier) for identifier in params.get("logGroupIdentifiers", ())}
     groups = [group for group in groups if pattern in group.name.lower() and (not names or group.name in names)]
-    if params.get("logGroupClass", "STANDARD") != "STANDARD":
-        groups = []
+    if (wanted := params.get("logGroupClass")) is not None:
+        classes = _SPARE if wanted in _SPARE else (wanted,)
+        groups = [group for group in groups if group.settings.log_class in classes]
     shown, more = _cut(call, params, groups, params.get("limit", 50))
     return {"logGroups": [_group_words(call, group) for group in shown], **more}
 
@@ -130,6 +185,7 @@ async def create_log_stream(call: Call, params: Params) -> Params:
 
 @operation("logs", "DeleteLogStream")
 async def delete_log_stream(call: Call, params: Params) -> Params:
+    await _check_deletable(call, params["logGroupName"])
     await asyncio.to_thread(call.ports.logs.drop_stream, call.scope, params["logGroupName"], params["logStreamName"])
     return {}
 
@@ -185,7 +241,7 @@ async def get_log_events(call: Call, params: Params) -> Params:
     if token:
         found = _TOKEN.fullmatch(token)
         if found is None:
-            raise Invalid("The specified nextToken is invalid.")
+            raise Invalid(BAD_TOKEN)
         position, backward = int(found.group(2)), found.group(1) == "b"
 
     def ask() -> Any:
@@ -218,7 +274,7 @@ async def filter_log_events(call: Call, params: Params) -> Params:
     if not params.get("startFromHead", True):
         raise Invalid("startFromHead=false is not available here: events come oldest first.")
     matches = compile_pattern(params.get("filterPattern", ""))
-    resumed = paging.resume(call, _listed(params))
+    resumed = _resumed(call, params)
     after = None
     if resumed is not None:
         place, stream = str(resumed[1]).split(":", 1)
@@ -257,8 +313,10 @@ async def filter_log_events(call: Call, params: Params) -> Params:
 def _group(call: Call, params: Params) -> str:
     """The group's name, from `logGroupName` or `logGroupIdentifier` (a name or an ARN)."""
     name, identifier = params.get("logGroupName"), params.get("logGroupIdentifier")
-    if bool(name) == bool(identifier):
-        raise Invalid("Either logGroupName or logGroupIdentifier must be given, and not both.")
+    if name and identifier:
+        raise ApiError("ValidationException", "Either logGroupName or logGroupIdentifier must be given, and not both.")
+    if not name and not identifier:
+        raise Invalid("One of logGroupName and logGroupIdentifier must be given.")
     return str(name) if name else _group_of(call, str(identifier))
 
 
@@ -275,13 +333,19 @@ def _group_of(call: Call, identifier: str) -> str:
 
 
 async def _change_group(
-    call: Call, name: str, *, retention: int | str | None = "kept", tags: Any = None, untag: Sequence[str] = ()
+    call: Call,
+    name: str,
+    *,
+    retention: int | str | None = "kept",
+    tags: Any = None,
+    untag: Sequence[str] = (),
+    settings: Mapping[str, Any] = NOTHING,
 ) -> None:
     def change() -> None:
         group = call.ports.logs.group(call.scope, name)
         kept = {key: value for key, value in {**group.tags, **(tags or {})}.items() if key not in untag}
         days = group.retention if isinstance(retention, str) else retention
-        call.ports.logs.set_group(call.scope, name, days, kept)
+        call.ports.logs.set_group(call.scope, name, days, kept, replace(group.settings, **settings))
 
     await asyncio.to_thread(change)
 
@@ -298,8 +362,11 @@ def _group_words(call: Call, group: LogGroup) -> Params:
         "arn": _arn(call, f"{group.name}:*"),
         "logGroupArn": _arn(call, group.name),
         "storedBytes": group.stored,
-        "logGroupClass": "STANDARD",
+        "logGroupClass": group.settings.log_class,
+        "deletionProtectionEnabled": group.settings.protected,
     }
+    if group.settings.kms_key:
+        words["kmsKeyId"] = group.settings.kms_key
     return words if group.retention is None else {**words, "retentionInDays": group.retention}
 
 
@@ -346,9 +413,16 @@ def _listed(params: Params) -> Params:
     return {**bound, "NextToken": params.get("nextToken")}
 
 
+def _resumed(call: Call, params: Params) -> paging.After | None:
+    try:
+        return paging.resume(call, _listed(params))
+    except Invalid:
+        raise Invalid(BAD_TOKEN) from None
+
+
 def _cut(call: Call, params: Params, items: Sequence[Any], limit: int) -> tuple[Sequence[Any], Params]:
     """One page of a listed whole, from where the token says."""
-    resumed = paging.resume(call, _listed(params))
+    resumed = _resumed(call, params)
     first = int(resumed[0]) if resumed else 0
     shown = items[first : first + limit]
     if first + limit >= len(items):

@@ -14,6 +14,21 @@ class LogEvent:
     position: int  # byte offset in the stream's file: the order within a millisecond
 
 
+STANDARD = "STANDARD"
+
+
+@dataclass(frozen=True, slots=True)
+class LogSettings:
+    """What a group is made with. Key and class are recorded; a `protected` group and its streams cannot be deleted."""
+
+    kms_key: str = ""
+    log_class: str = STANDARD
+    protected: bool = False
+
+
+PLAIN = LogSettings()
+
+
 @dataclass(frozen=True, slots=True)
 class LogGroup:
     """A group as listed. `created` in ms; `retention` in days, None keeps for ever; `stored` in bytes."""
@@ -23,6 +38,7 @@ class LogGroup:
     retention: int | None = None
     tags: Mapping[str, str] = field(default_factory=dict)
     stored: int = 0
+    settings: LogSettings = PLAIN
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,11 +16,12 @@ import os
 import shutil
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from clary.domain.errors import AlreadyExists, NotFound
-from clary.domain.loglines import LogEvent, LogGroup, LogMatches, LogPage, LogStream
+from clary.domain.loglines import PLAIN, LogEvent, LogGroup, LogMatches, LogPage, LogSettings, LogStream
 from clary.domain.resources import Scope
 from clary.stores import logfile
 from clary.stores.logfile import Line
@@ -71,13 +72,16 @@ class FileLogs:
             _append(path, newer)
             return 0
 
-    def add_group(self, scope: Scope, group: str, now: float, tags: Mapping[str, str]) -> None:
+    def add_group(
+        self, scope: Scope, group: str, now: float, tags: Mapping[str, str], settings: LogSettings = PLAIN
+    ) -> None:
         with self._lock:
             folder = self._folder(scope, group)
             if folder.exists():
                 raise AlreadyExists("The specified log group already exists")
             folder.mkdir(mode=0o700, parents=True)
-            _save(folder, {"name": group, "created": int(now * 1000), "retention": None, "tags": dict(tags)})
+            document = {"name": group, "created": int(now * 1000), "retention": None, "tags": dict(tags)}
+            _save(folder, {**document, "settings": asdict(settings)})
 
     def add_stream(self, scope: Scope, group: str, stream: str, now: float) -> None:
         with self._lock:
@@ -101,10 +105,18 @@ class FileLogs:
             path.unlink()
             self._ends.pop(str(path), None)
 
-    def set_group(self, scope: Scope, group: str, retention: int | None, tags: Mapping[str, str]) -> None:
+    def set_group(
+        self,
+        scope: Scope,
+        group: str,
+        retention: int | None,
+        tags: Mapping[str, str],
+        settings: LogSettings | None = None,
+    ) -> None:
         with self._lock:
             folder = self._known(scope, group)
-            _save(folder, {**_load(folder), "retention": retention, "tags": dict(tags)})
+            changed = {"retention": retention, "tags": dict(tags)}
+            _save(folder, {**_load(folder), **changed, **({"settings": asdict(settings)} if settings else {})})
 
     def sweep(self, now: float) -> None:
         for folder in self._root.glob("*/*/*/"):
@@ -157,7 +169,8 @@ class FileLogs:
         folder = self._known(scope, group)
         document = _load(folder)
         stored = sum(_used(entry.stat()) for entry in os.scandir(folder) if entry.name.endswith(SUFFIX))
-        return LogGroup(group, document["created"], document["retention"], document["tags"], stored)
+        settings = LogSettings(**document.get("settings", {}))  # groups of before have none
+        return LogGroup(group, document["created"], document["retention"], document["tags"], stored, settings)
 
     def streams(self, scope: Scope, group: str, prefix: str = "") -> list[LogStream]:
         folder = self._known(scope, group)

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 import pytest
 
 from clary.domain.errors import AlreadyExists, NotFound
-from clary.domain.loglines import LogEvent, LogGroup, LogMatches, LogPage, LogStream
+from clary.domain.loglines import PLAIN, LogEvent, LogGroup, LogMatches, LogPage, LogSettings, LogStream
 from clary.domain.resources import Scope
 from clary.ports import Logs
 
@@ -29,6 +29,7 @@ class _Stream:
 class _Group:
     created: int
     tags: Mapping[str, str]
+    settings: LogSettings
     retention: int | None = None
     streams: dict[str, _Stream] = field(default_factory=dict)
 
@@ -71,10 +72,12 @@ class MemoryLogs:
         lines = self._at(path).lines[offset:]
         return lines, offset + len(lines)
 
-    def add_group(self, scope: Scope, group: str, now: float, tags: Mapping[str, str]) -> None:
+    def add_group(
+        self, scope: Scope, group: str, now: float, tags: Mapping[str, str], settings: LogSettings = PLAIN
+    ) -> None:
         if (scope, group) in self._groups:
             raise AlreadyExists("The specified log group already exists")
-        self._groups[scope, group] = _Group(int(now * 1000), dict(tags))
+        self._groups[scope, group] = _Group(int(now * 1000), dict(tags), settings)
 
     def add_stream(self, scope: Scope, group: str, stream: str, now: float) -> None:
         streams = self._known(scope, group).streams
@@ -98,11 +101,18 @@ class MemoryLogs:
     def group(self, scope: Scope, group: str) -> LogGroup:
         found = self._known(scope, group)
         stored = sum(len(text) for stream in found.streams.values() for _, text in stream.lines)
-        return LogGroup(group, found.created, found.retention, dict(found.tags), stored)
+        return LogGroup(group, found.created, found.retention, dict(found.tags), stored, found.settings)
 
-    def set_group(self, scope: Scope, group: str, retention: int | None, tags: Mapping[str, str]) -> None:
+    def set_group(
+        self,
+        scope: Scope,
+        group: str,
+        retention: int | None,
+        tags: Mapping[str, str],
+        settings: LogSettings | None = None,
+    ) -> None:
         found = self._known(scope, group)
-        found.retention, found.tags = retention, dict(tags)
+        found.retention, found.tags, found.settings = retention, dict(tags), settings or found.settings
 
     def streams(self, scope: Scope, group: str, prefix: str = "") -> list[LogStream]:
         found = []
@@ -281,10 +291,19 @@ class LogsConformance:
         logs.set_group(SCOPE, "g", 7, {"c": "d"})
         group = logs.group(SCOPE, "g")
         assert (group.created, group.retention, dict(group.tags)) == (1000, 7, {"c": "d"})
+        assert group.settings == LogSettings()
         logs.drop_group(SCOPE, "g")
         assert logs.groups(SCOPE) == []
         logs.add_group(SCOPE, "g", 3.0, {})
         assert logs.streams(SCOPE, "g") == []
+
+    def test_settings_of_a_group_are_kept(self) -> None:
+        logs = self.logs()
+        logs.add_group(SCOPE, "g", 1.0, {}, LogSettings("key", "INFREQUENT_ACCESS", True))
+        logs.set_group(SCOPE, "g", 7, {})
+        assert logs.group(SCOPE, "g").settings == LogSettings("key", "INFREQUENT_ACCESS", True)
+        logs.set_group(SCOPE, "g", 7, {}, LogSettings("key"))
+        assert logs.group(SCOPE, "g").settings == LogSettings("key")
 
     def test_pages_go_forward_to_the_end_and_stay_there(self) -> None:
         logs = self.filled(1, 2, 2, 3, 3, 3, 9)
