@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import pytest
@@ -36,8 +36,80 @@ TEXT = [",".join(map(repr, map(float, row))) for row in ROWS]
 """
 
 
+CSV, JSON = "text/csv", "application/json"
+CSV_REPLY = "text/csv; charset=utf-8"
+FORMS = (CSV, JSON, "application/jsonlines", "application/x-recordio-protobuf")
+OBJECTIVES = [
+    ("binary:logistic", 0),
+    ("binary:logitraw", 0),
+    ("binary:hinge", 0),
+    ("multi:softmax", 3),
+    ("multi:softprob", 3),
+    ("reg:squarederror", 0),
+    ("reg:logistic", 0),
+    ("reg:absoluteerror", 0),
+    ("reg:gamma", 0),
+    ("reg:tweedie", 0),
+    ("count:poisson", 0),
+]
+
+
 def _algorithm(model: str) -> str:
     return PRELUDE + f"h = load(algorithm='xgboost', model_dir={model!r})\n"
+
+
+def _told(models: Sequence[tuple[str, Mapping[str, Any]]], *forms: str) -> str:
+    """For each model, loaded with that spec: what the package itself predicts for two rows, and what is answered for them in each form
+    (recordio as the lists in it). All in one process: each costs a second."""
+    return (
+        PRELUDE
+        + f"""
+import xgboost as xgb
+def said(h, form):
+    one, = h.predict([Request(1, (TEXT[0] + "\\n" + TEXT[1]).encode(), CSV, form, {{}})])
+    if form != "application/x-recordio-protobuf":
+        return [one.status, one.body.decode(), one.content_type]
+    labels = [recordio.parse(p).label for p in recordio.split(one.body)]
+    found = [{{k: [None if np.isnan(v) else v for v in t.values] for k, t in each.items()}} for each in labels]
+    return [one.status, [f["score"] for f in found] if all(set(f) == {{"score"}} for f in found) else found, one.content_type]
+answer = []
+for folder, spec in {list(models)!r}:
+    h = load(algorithm="xgboost", model_dir=folder, **spec)
+    scores = h._models[0].booster.predict(xgb.DMatrix(ROWS[:2])).tolist()
+    singles = [a[1] for a in ask(h, (TEXT[0], CSV), (TEXT[1], CSV))]
+    answer.append([scores, [said(h, form) for form in {forms!r}], singles])
+"""
+    )
+
+
+def _chosen(score: Any, objective: str, classes: int) -> dict[str, Any]:
+    """What each name of SAGEMAKER_INFERENCE_OUTPUT means, of the rules of AWS's container: class 1's where there are two classes,
+    the winner's where there are more, null for what the objective does not have."""
+    labels = {
+        "binary:logistic": lambda: int(score > 0.5),
+        "binary:logitraw": lambda: int(score > 0),
+        "binary:hinge": lambda: score,
+        "multi:softmax": lambda: score,
+        "multi:softprob": lambda: score.index(max(score)),
+    }
+    found: dict[str, Any] = dict.fromkeys(
+        ("predicted_label", "labels", "probability", "probabilities", "raw_score", "raw_scores", "predicted_score")
+    )
+    found["confidence"] = None
+    if objective not in labels:
+        return {**found, "predicted_score": score}
+    each = score if isinstance(score, list) else [1 - score, score]
+    found |= {"predicted_label": labels[objective](), "labels": list(range(classes or 2))}
+    found |= {"raw_score": max(score) if isinstance(score, list) else score, "raw_scores": each}
+    if objective in ("binary:logistic", "multi:softprob"):
+        found |= {"probability": found["raw_score"], "probabilities": each}
+    return found
+
+
+def _as_cell(value: Any) -> str:
+    if value is None:
+        return "nan"
+    return f'"{value}"' if isinstance(value, list) else str(value)
 
 
 class TestXGBoostAlgorithm:
@@ -86,7 +158,7 @@ answer.append([recordio.parse(p).label["score"].values[0] for p in recordio.spli
 """
         )
         csv, as_json, lines, anything, records = run("xgboost", code)
-        first, second = csv[1].split(",")
+        first, second = csv[1].split("\n")[:-1]
         assert as_json[1] == f'{{"predictions": [{{"score": {first}}}, {{"score": {second}}}]}}'
         assert lines[1] == f'{{"score": {first}}}\n{{"score": {second}}}\n'
         assert anything == csv
@@ -110,55 +182,95 @@ answer = [dense, [ask(h, r)[0] for r in ((svm, "text/libsvm"), ("1 " + svm, "tex
         )
         assert [a[0] for a in answers[3:]] == [400, 415, 415]
 
-    @pytest.mark.parametrize(
-        ("objective", "parameters", "selection", "expected"),
-        [
-            ("binary:logistic", {}, "predicted_label,probability,probabilities,labels,raw_score", [5]),
-            ("multi:softprob", {"num_class": 3}, "predicted_label,probability,probabilities,raw_scores", [4]),
-            ("multi:softmax", {"num_class": 3}, "predicted_label,probability", [2]),
-            ("reg:squarederror", {}, "predicted_score,predicted_label", [2]),
-        ],
-    )
-    def test_selectable_content(
-        self,
-        run: Run,
-        xgboost_model: Model,
-        objective: str,
-        parameters: dict[str, Any],
-        selection: str,
-        expected: list[int],
-    ) -> None:
-        code = (
-            _algorithm(xgboost_model(objective, **parameters))
-            + "answer = [ask(h, (TEXT[0], CSV, a))[0] for a in (JSON, CSV)]\n"
-        )
-        as_json, as_csv = run("xgboost", code, SAGEMAKER_INFERENCE_OUTPUT=selection)
-        (found,) = json.loads(as_json[1])["predictions"]
-        assert list(found) == selection.split(",")
-        assert [len(found)] == expected
-        assert as_csv[0] == 200
-        if objective == "binary:logistic":
-            assert found["labels"] == [0, 1]
-            assert sum(found["probabilities"]) == pytest.approx(1)
-            assert found["probability"] == max(found["probabilities"])
-            assert as_csv[1].startswith(f'{found["predicted_label"]},{found["probability"]},"[')
-        if objective == "multi:softprob":
-            assert len(found["probabilities"]) == 3
-            assert found["predicted_label"] == found["probabilities"].index(max(found["probabilities"]))
-        if objective == "multi:softmax":
-            assert found["probability"] != found["probability"]
-        if objective == "reg:squarederror":
-            assert found["predicted_label"] != found["predicted_label"]
+    @pytest.fixture
+    def models(self, xgboost_model: Model) -> list[tuple[str, Mapping[str, Any]]]:
+        """One of each objective."""
+        return [(xgboost_model(o, **({"num_class": classes} if classes else {})), {}) for o, classes in OBJECTIVES]
 
-    def test_softprob_lists_and_batch_jobs(self, run: Run, xgboost_model: Model) -> None:
+    def test_every_objective_in_every_form(self, run: Run, models: list[tuple[str, Mapping[str, Any]]]) -> None:
+        """Against the package's own predictions, in the form of AWS's container of today."""
+        for scores, answers, singles in run("xgboost", _told(models, *FORMS)):
+            assert all(status == 200 for status, _, _ in answers)
+            csv, as_json, lines, records = (body for _, body, _ in answers)
+            rows = [(",".join(map(str, score)) if isinstance(score, list) else str(score)) + "\n" for score in scores]
+            assert csv == "".join(rows)
+            assert singles == rows
+            assert json.loads(as_json) == {"predictions": [{"score": score} for score in scores]}
+            assert [json.loads(line) for line in lines.split("\n")[:-1]] == [{"score": score} for score in scores]
+            assert records == [score if isinstance(score, list) else [score] for score in scores]
+            assert [kind for _, _, kind in answers] == [CSV_REPLY, *FORMS[1:]]
+
+    def test_every_objective_selected_in_every_form(
+        self, run: Run, models: list[tuple[str, Mapping[str, Any]]]
+    ) -> None:
+        """Every content by its name, a name in capitals and one that nobody knows among them; `_chosen` has AWS's rules anew."""
+        asked = "raw_score, Predicted_Label,labels,probability,probabilities,raw_scores,predicted_score,confidence"
+        names = asked.lower().replace(" ", "").split(",")
+        told = run("xgboost", _told(models, *FORMS), SAGEMAKER_INFERENCE_OUTPUT=asked)
+        for (objective, classes), (scores, answers, _) in zip(OBJECTIVES, told, strict=True):
+            csv, as_json, lines, records = (body for _, body, _ in answers)
+            expected = [_chosen(score, objective, classes) for score in scores]
+            assert "NaN" not in as_json + lines
+            assert json.loads(as_json)["predictions"] == expected
+            assert [json.loads(line) for line in lines.split("\n")[:-1]] == expected
+            assert csv == "\n".join(",".join(_as_cell(row[name]) for name in names) for row in expected)
+            for row, record in zip(expected, records, strict=True):
+                assert set(record) == set(names)
+                for name, values in record.items():
+                    wanted = row[name] if isinstance(row[name], list) else [row[name]]
+                    assert values == [pytest.approx(v) if v is not None else None for v in wanted]
+
+    def test_batch_jobs_get_a_line_of_text_for_each_prediction_in_every_form(
+        self, run: Run, models: list[tuple[str, Mapping[str, Any]]]
+    ) -> None:
+        for scores, answers, _ in run("xgboost", _told(models, *FORMS[:3]), SAGEMAKER_BATCH="true"):
+            assert {body for _, body, _ in answers} == {"".join(f"{score}\n" for score in scores)}
+            assert [kind for _, _, kind in answers] == [CSV_REPLY, *FORMS[1:3]]
+
+    def test_the_image_decides_the_form(self, run: Run, xgboost_model: Model) -> None:
+        """As AWS's container did in each of its versions. Requests of one row take the short way through the model."""
+        new = ("", "sagemaker-xgboost", "1.dkr.ecr.r.amazonaws.com/sagemaker-xgboost:3.0-5", "sagemaker-xgboost:1.2-2")
+        new += ("registry:5000/sagemaker-xgboost:1.7-1@sha256:12", "sagemaker-xgboost:1.3-1")
+        old = ("sagemaker-xgboost:1.2-1", "sagemaker-xgboost:0.90-2-cpu-py3", "xgboost:1")
+        old += ("811284229777.dkr.ecr.us-east-1.amazonaws.com/xgboost:latest",)
+        told = _told([(xgboost_model(), {"image": image}) for image in (*new, *old)], CSV, JSON, "", "image/png")
+        for image, (scores, answers, singles) in zip((*new, *old), run("xgboost", told), strict=True):
+            lines = "".join(f"{score}\n" for score in scores)
+            one = ",".join(map(str, scores))
+            as_json = json.dumps({"predictions": [{"score": score} for score in scores]})
+            wanted = [lines, as_json, lines] if image in new else [one] * 3
+            assert [body for _, body, _ in answers[:3]] == wanted, image
+            assert answers[3][0] == (406 if image in new else 200), image
+            assert singles == [f"{score}\n" if image in new else str(score) for score in scores], image
+
+    def test_the_image_decides_whether_there_is_a_selection(self, run: Run, xgboost_model: Model) -> None:
+        tags = {"1.2-1": True, "1.0-1": True, "0.90-2": False}
+        told = _told([(xgboost_model(), {"image": f"sagemaker-xgboost:{tag}"}) for tag in tags], JSON)
+        answers = run("xgboost", told, SAGEMAKER_INFERENCE_OUTPUT="probability")
+        for knows, (scores, (answer,), _) in zip(tags.values(), answers, strict=True):
+            chosen = json.dumps({"predictions": [{"probability": score} for score in scores]})
+            assert answer[1] == (chosen if knows else ",".join(map(str, scores)))
+
+    def test_multi_model_endpoints_have_the_form_of_another_server(self, run: Run, xgboost_model: Model) -> None:
+        told = _told([(xgboost_model(), {"multi": {"folder": "/opt/ml/models"}})], CSV, JSON)
+        ((scores, answers, _),) = run("xgboost", told, SAGEMAKER_INFERENCE_OUTPUT="probability")
+        assert [body for _, body, _ in answers] == [",".join(map(str, scores)), json.dumps(scores)]
+
+    def test_scores_that_are_no_numbers_are_null(self, run: Run) -> None:
         code = (
-            _algorithm(xgboost_model("multi:softprob", num_class=3))
-            + "answer = ask(h, (TEXT[0], CSV), (TEXT[1], CSV))\n"
+            PRELUDE
+            + """
+from clary.toolkit.frameworks import xgboost_answers as answers
+write = answers.writer(answers.Style(), False)
+values = np.array([np.nan, np.inf, 1.5], "f4")
+answer = [write(values, a).body.decode() for a in (JSON, "application/jsonlines", CSV)]
+"""
         )
-        for text in (a[1] for a in run("xgboost", code)):
-            assert len(json.loads(text)) == 3
-        code = _algorithm(xgboost_model()) + "answer = ask(h, (TEXT[0] + '\\n' + TEXT[1], CSV))[0][1]\n"
-        assert len(run("xgboost", code, SAGEMAKER_BATCH="true").split("\n")) == 3
+        assert run("xgboost", code) == [
+            '{"predictions": [{"score": null}, {"score": null}, {"score": 1.5}]}',
+            '{"score": null}\n{"score": null}\n{"score": 1.5}\n',
+            "nan\ninf\n1.5\n",
+        ]
 
     def test_ensembles(self, run: Run, xgboost_model: Model) -> None:
         code = (
@@ -169,7 +281,7 @@ one, two, both = {xgboost_model("multi:softprob", num_class=3)!r}, {xgboost_mode
 both = tempfile.mkdtemp()
 shutil.copy(one + "/xgboost-model", both + "/xgboost-model-0"); shutil.copy(two + "/xgboost-model", both + "/xgboost-model-1")
 def scores(folder):
-    return np.array(json.loads(ask(load(algorithm="xgboost", model_dir=folder), (TEXT[0], CSV))[0][1]))
+    return np.array(ask(load(algorithm="xgboost", model_dir=folder), (TEXT[0], CSV))[0][1].split(","), dtype=float)
 mean = bool(np.allclose(scores(both), (scores(one) + scores(two)) / 2))
 os.environ["SAGEMAKER_INFERENCE_ENSEMBLE"] = "false"
 answer = [mean, bool(np.array_equal(scores(both), scores(one)))]

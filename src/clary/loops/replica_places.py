@@ -127,6 +127,7 @@ def replica_spec(command: StartReplica, settings: ServingSettings, runtime: Runt
             "sockets": [f"{SOCKETS}/{settings.socket(command.endpoint)}"],
             "framework": runtime.framework,
             "algorithm": "" if prepared["program"] else runtime.algorithm,
+            "image": command.container.image,
             "model_dir": MODEL,
             "code_dir": prepared["code_dir"],
             "program": prepared["program"],

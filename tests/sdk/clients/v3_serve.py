@@ -72,7 +72,7 @@ endpoint = builder.deploy(endpoint_name=unique("v3"), initial_instance_count=1, 
 in_service(endpoint.endpoint_name)
 _, x_other, _, y_other = split("breast_cancer")
 answer = endpoint.invoke(body=csv(x_other), content_type="text/csv").body.read().decode()
-assert np.mean((np.array(answer.split(","), dtype=float) > 0.5) == y_other) > 0.93
+assert np.mean((np.array(answer.split("\n")[:-1], dtype=float) > 0.5) == y_other) > 0.93
 endpoint.delete()
 
 # core resources alone

@@ -53,7 +53,8 @@ def load(spec: Mapping[str, Any]) -> Handler:
     names = preferred or names
     if not environment_flag(os.environ, "SAGEMAKER_INFERENCE_ENSEMBLE", "true"):
         names = names[:1]
-    return XGBoostHandler([read_booster(os.path.join(folder, name)) for name in names])
+    style = answers.Style.of(str(spec.get("image") or ""), bool(spec.get("multi")))
+    return XGBoostHandler([read_booster(os.path.join(folder, name)) for name in names], style)
 
 
 def read_booster(path: str) -> xgboost.Booster:
@@ -83,6 +84,7 @@ class _Model:
         self.width = booster.num_features()
         config = json.loads(booster.save_config())["learner"]
         self.objective = str(config["objective"]["name"])
+        self.classes = int(config["learner_model_param"].get("num_class") or 0)
         self.linear = config["gradient_booster"]["name"] == "gblinear"
         # The booster knows its best iteration when early stopping did not cut it there.
         best = booster.attributes().get("best_iteration")
@@ -114,21 +116,23 @@ class _Model:
 
 
 class XGBoostHandler(Handler):
-    """Boosters behind SageMaker's content rules."""
+    """Boosters behind SageMaker's content rules, as the image of that style has them."""
 
     batchable = True
 
-    def __init__(self, boosters: Sequence[xgboost.Booster]) -> None:
+    def __init__(self, boosters: Sequence[xgboost.Booster], style: answers.Style) -> None:
         self._models = [_Model(booster) for booster in boosters]
         self._width = self._models[0].width
         self._objective = self._models[0].objective
         self._default = os.environ.get("SAGEMAKER_DEFAULT_INVOCATIONS_ACCEPT") or content.CSV
-        selected = os.environ.get("SAGEMAKER_INFERENCE_OUTPUT", "")
-        self._selected = [name.strip() for name in selected.split(",") if name.strip()]
-        self._write = answers.writer(self._objective, self._selected, environment_flag(os.environ, "SAGEMAKER_BATCH"))
+        batch = environment_flag(os.environ, "SAGEMAKER_BATCH")
+        selection = answers.selected(os.environ.get("SAGEMAKER_INFERENCE_OUTPUT", "")) if style.selects else []
+        self._heeds_accept = style.heeds_accept or bool(selection)
+        self._write = answers.writer(style, batch, selection, self._objective, self._models[0].classes)
         self._accepts: Dict[str, Optional[str]] = {}
-        plain = len(boosters) == 1 and self._write is answers.plain_scores
+        plain = len(boosters) == 1 and not batch and not selection
         self._scores = self._models[0].scores if plain else None
+        self._end = "\n" if style.lines else ""
 
     def predict(self, requests: Sequence[Request]) -> List[Response]:
         quick = self._single_rows(requests)
@@ -144,7 +148,7 @@ class XGBoostHandler(Handler):
 
     def _single_rows(self, requests: Sequence[Request]) -> Optional[List[Response]]:
         """The hot path: CSV of one row each. None when a request is anything else."""
-        kinds, accepts, plain = _KINDS, self._accepts, self._scores is not None
+        kinds, accepts, plain, end = _KINDS, self._accepts, self._scores is not None, self._end
         bodies: List[bytes] = []
         for _, body, content_type, accept, _ in requests:
             chosen = accepts.get(accept)
@@ -156,7 +160,7 @@ class XGBoostHandler(Handler):
             if plain:
                 scores = self._plain_scores(bodies)
                 if scores is not None:
-                    return [_NEW(Response, (200, str(score).encode(), answers.CSV_REPLY, ())) for score in scores]
+                    return [_NEW(Response, (200, f"{score}{end}".encode(), answers.CSV_REPLY, ())) for score in scores]
             rows = tables.csv_batch(bodies) if len(bodies) > 1 else None
             if rows is None or rows.shape[1] != self._width:
                 return None
@@ -208,7 +212,7 @@ class XGBoostHandler(Handler):
     def _accept(self, accept: str) -> str:
         chosen = self._accepts.get(accept)
         if chosen is None:
-            chosen = content.choose(accept, OFFERED, self._default)
+            chosen = content.choose(accept, OFFERED, self._default) if self._heeds_accept else content.CSV
             if chosen is None:
                 raise _Refused(Response(406, "Accept type {} is not supported".format(accept).encode()))
             if len(self._accepts) < 256:
