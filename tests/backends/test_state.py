@@ -6,7 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from clary.backends.state import Folder, remove
+from clary.backends.state import Base, Folder, Index, remove
 
 NO_DESCRIPTORS = """
 import os, resource, sys
@@ -55,3 +55,15 @@ def test_a_run_that_cannot_be_looked_at_is_not_lost(tmp_path: Path) -> None:
     folder.path.mkdir()
     command = [sys.executable, "-c", NO_DESCRIPTORS, str(folder.path)]
     assert subprocess.run(command, check=True, capture_output=True, text=True).stdout == "['False', 'not known']\n"
+
+
+def test_an_index_that_was_moved_finds_the_runs_beside_it(tmp_path: Path) -> None:
+    (tmp_path / "one").mkdir()
+    index = Index(tmp_path / "one" / "runs", Base(tmp_path / "one"))
+    index.add("a", str(tmp_path / "one" / "jobs" / "a"))
+    index.add("b", "/elsewhere/b")
+    (tmp_path / "one").rename(tmp_path / "two")
+    moved = Index(tmp_path / "two" / "runs", Base(tmp_path / "two"))
+    assert moved.root("a") == str(tmp_path / "two" / "jobs" / "a")
+    assert moved.root("b") == "/elsewhere/b"
+    assert moved.root("c") is None

@@ -76,7 +76,9 @@ class World:
         self.routes: list[EndpointRoute] = []
         self.prepared: dict[str, Outcome] = {}
         self.environments: dict[str, Outcome] = {}
-        self.broken: dict[str, str] = {}  # variant -> "traceback", "exit", "refused", "crowded", "model", "silent"
+        self.broken: dict[
+            str, str
+        ] = {}  # variant -> "traceback", "exit", "refused", "crowded", "model", "silent", "swept"
         self.log: list[Command] = []
         self.removed = False
         self.front_away = False
@@ -168,6 +170,9 @@ class World:
     def start(self, id_: str, how: str) -> Started:
         if how == "crowded":
             return Started(refused=f"CapacityError: no place, {self.now:g} MiB are free")
+        if how == "swept":
+            self.prepared.clear()
+            return Started(unprepared=True)
         if how == "refused":
             return Started(refused="Unschedulable: no room")
         if id_ in self.runs:
@@ -611,3 +616,39 @@ def test_a_replica_that_dies_whenever_it_is_ready_is_not_started_without_end(wor
     world.settle()
     assert world.plant.serving is not None
     assert world.plant.serving.variants[0].deaths == 0
+
+
+def test_a_model_whose_folder_is_never_there_fails_the_endpoint_and_says_so() -> None:
+    world = World(fleet())
+    world.broken["A"] = "swept"
+    for _ in range(40):
+        world.turn()
+        world.now += 1
+    assert world.record.status == "Failed"
+    assert "folder of the unpacked model was not there" in world.plant.failure
+    assert len(world.of(StartReplica)) == 3
+
+
+def test_a_model_that_was_swept_is_unpacked_again_at_once() -> None:
+    world = World(fleet())
+    world.broken["A"] = "swept"
+    while not world.of(StartReplica):
+        world.turn()
+    world.broken.clear()
+    world.settle()
+    assert world.record.status == "InService"
+    assert len(world.of(PrepareModel)) == 2
+
+
+def test_the_history_tells_that_replicas_in_service_fail_one_after_another() -> None:
+    world = World(fleet())
+    world.settle()
+    world.broken["A"] = "swept"
+    world.end(world.ready()[0], exit_code=1)
+    for _ in range(30):
+        world.turn()
+        world.now += 1
+    told = [c.note for c in world.of(WriteHistory) if c.note.what == "replicas fail"]
+    assert [note.why for note in told] == [f"A: {endpoints.MODEL_GONE}"]
+    assert world.record.status == "OutOfService"
+    assert "folder of the unpacked model was not there" in world.plant.failure

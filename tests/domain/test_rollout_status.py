@@ -9,7 +9,7 @@ from tests.domain.test_deployment import blue_green, rolling, size
 from tests.domain.test_endpoints import World, fleet
 
 from clary.domain.endpoints import asked_update
-from clary.domain.rollout_status import status_of
+from clary.domain.rollout_status import status_of, waiting
 
 
 def states(world: World) -> tuple[str, str]:
@@ -78,3 +78,21 @@ def test_a_change_in_place_and_an_end(world: World) -> None:
     world.broken["A"] = "silent"
     world.settle()
     assert states(world) == ("Updating", "")
+
+
+def test_a_variant_in_service_says_what_it_waits_for(world: World) -> None:
+    def waits() -> str:
+        assert world.plant.serving is not None
+        row = waiting(world.plant.serving, world.plant.serving.groups[0], world.now)
+        return "" if row is None else f"{row['Status']}: {row['StatusMessage']}"
+
+    assert waits() == ""
+    world.broken["A"] = "silent"
+    world.end(world.ready()[0], exit_code=1)
+    world.turn()
+    assert waits().startswith("Creating: 1 of 2 replica(s) ready: a replica loads the model (last failure: ")
+    world.end(next(r.id for r in world.plant.replicas if r.phase == "started"), exit_code=1)
+    world.turn()
+    assert waits() == (
+        "Creating: 1 of 2 replica(s) ready: its process ended with exit code 1. The next start is at 00:16:40 UTC."
+    )

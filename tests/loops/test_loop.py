@@ -9,7 +9,7 @@ from typing import Any
 from clary.domain.decisions import Decision
 from clary.domain.errors import Stale
 from clary.domain.resources import Record, Scope
-from clary.loops.loop import Loop
+from clary.loops.loop import BUSY, Loop, difference
 from clary.loops.tasks import Done, Failed, Running, Tasks
 from clary.testing.clock import FakeClock
 from clary.testing.store import MemoryStore
@@ -234,3 +234,36 @@ async def test_neighbours_that_may_run_together_do() -> None:
     assert found is not None
     assert found.document == {"answers": [9, 1, 2, 3, 8]}
     assert (subject.ran[0], subject.ran[-1]) == (9, 8)
+
+
+class Restless(Countdown):
+    """Each turn changes the record: it never settles."""
+
+    def decide(self, record: Record, observation: int, now: float) -> Decision[Step]:
+        return Decision(replace(record, document={"n": observation + 1, "same": [1]}), (Step(observation),))
+
+    def absorb(self, record: Record, outcomes: Sequence[tuple[Step, Any]]) -> Record:
+        return record
+
+
+async def test_a_record_that_never_settles_does_not_spin_and_the_log_says_what_changes(caplog: Any) -> None:
+    store, subject = MemoryStore(), Restless()
+    await store.add(record(n=0))
+    with caplog.at_level(logging.WARNING):
+        task = asyncio.create_task(make(store, subject).run())
+        await until(lambda: "not settled" in caplog.text)
+    assert len(subject.ran) == BUSY
+    assert (
+        f"arn:a: not settled after {BUSY} changes in a row (the last one: document.n); next turn in 0.25 s"
+        in caplog.text
+    )
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
+
+
+def test_where_two_states_of_a_record_differ() -> None:
+    one = replace(record(), document={"plant": {"variants": [{"a": 1, "prepared": None}]}})
+    other = replace(record(), document={"plant": {"variants": [{"a": 1, "prepared": {"model": "m"}}]}})
+    assert difference(one, other) == "document.plant.variants[0].prepared"
+    assert difference(one, replace(one, status="Failed")) == "status Creating to Failed"
+    assert difference(one, replace(one, modified=2.0)) == "modified"

@@ -24,7 +24,7 @@ FIT = Fit(cpu=2.0, memory=1 << 30, gpus=0)
 
 def start(isolated: bool = False, **prepared: Any) -> StartReplica:
     said = {
-        "model": "/models/k/out/model",
+        "model": "k/out/model",
         "code": "",
         "code_dir": "/opt/ml/model/code",
         "program": "serve",
@@ -62,9 +62,7 @@ def test_a_model_without_a_server_is_told_of_none() -> None:
     assert "/opt/program" not in mounts(start())
 
 
-@pytest.mark.parametrize(
-    ("code", "source"), [("", "/models/k/out/model/code"), ("/models/k/out/code", "/models/k/out/code")]
-)
+@pytest.mark.parametrize(("code", "source"), [("", "/models/k/out/model/code"), ("k/out/code", "/models/k/out/code")])
 def test_the_code_is_also_where_examples_of_own_containers_look(code: str, source: str) -> None:
     assert mounts(start(server=["x"], code=code))["/opt/program"] == source
 
@@ -104,3 +102,11 @@ def test_a_real_image_sees_what_the_user_gave_and_nothing_of_clarys_own() -> Non
 def test_what_passes_its_requests_on_starts_no_server() -> None:
     said = spec(start(image="my/own:1", server=[]))
     assert (said["command"], said["port"]) == ([], 8080)
+
+
+@pytest.mark.parametrize("said", ["k/out/model", "/old/place/models/k/out/model"])
+def test_a_model_is_looked_for_where_the_folder_of_models_is_now(said: str) -> None:
+    """A record of an older Clary holds the whole path; the folder may have been moved since."""
+    found = mounts(start(model=said, code=said, additional={"more": said}))
+    assert found["/opt/ml/model"] == found["/opt/ml/code"] == "/models/k/out/model"
+    assert found["/opt/ml/additional-model-data-sources/more"] == "/models/k/out/model"

@@ -6,14 +6,16 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+from clary.backends.state import Base
 from clary.domain.errors import Unschedulable
 
 
 class Claims:
-    """`folder/<number>` holds the owner: the run's folder. A claim whose owner's folder is gone may be taken."""
+    """`folder/<number>` holds the owner: the run's folder, from `base` on. A claim whose owner's folder is gone may be taken."""
 
-    def __init__(self, folder: Path, first: int, last: int) -> None:
+    def __init__(self, folder: Path, first: int, last: int, base: Base) -> None:
         self._folder = folder
+        self._base = base
         self._first, self._last = first, last
         self._next = first
 
@@ -31,17 +33,17 @@ class Claims:
         """Idempotent; another owner's claim stays."""
         path = self._folder / str(number)
         try:
-            if path.read_text() == owner:
+            if path.read_text() == self._base.kept(owner):
                 path.unlink()
         except FileNotFoundError:
             pass
 
     def owned(self, owner: str) -> list[int]:
-        return sorted(int(path.name) for path in self._taken() if _content(path) == owner)
+        return sorted(int(path.name) for path in self._taken() if _content(path) == self._base.kept(owner))
 
     def sweep(self) -> int:
         """Give back what belongs to folders that are gone; how many that were."""
-        stale = [path for path in self._taken() if not os.path.isdir(_content(path))]
+        stale = [path for path in self._taken() if not os.path.isdir(self._base.found(_content(path)))]
         for path in stale:
             path.unlink(missing_ok=True)
         return len(stale)
@@ -55,7 +57,7 @@ class Claims:
         for step in range(size):
             number = self._first + (self._next - self._first + step) % size
             temporary = self._folder / f".{os.urandom(8).hex()}"
-            temporary.write_text(owner)
+            temporary.write_text(self._base.kept(owner))
             try:
                 os.link(temporary, self._folder / str(number))  # whole at once: a claim is never seen without its owner
             except FileExistsError:

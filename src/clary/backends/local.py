@@ -25,7 +25,7 @@ from clary.backends.host import Host
 from clary.backends.reentry import Reentry, reentry
 from clary.backends.shim.beside import remove as remove_container
 from clary.backends.shim.proc import counter, cpu_time, end_marked, family, resident, waited
-from clary.backends.state import Folder, Index
+from clary.backends.state import Base, Folder, Index
 from clary.domain.errors import InUse, NotFound, Unavailable
 from clary.domain.workload import Feature, Observation, RunState, Workload
 
@@ -60,9 +60,10 @@ class LocalBackend:
         self.host = facts
         self.groups = groups
         self.features = frozenset({Feature.RESIZE, Feature.LOGS, *((Feature.GPU,) if facts.gpus else ())})
-        self._index = Index(folder / "runs")
+        self._base = Base(folder.parent)
+        self._index = Index(folder / "runs", self._base)
         self._uids = uids
-        self._gpus = Claims(folder / "gpus", 0, max(0, len(facts.gpus) - 1))
+        self._gpus = Claims(folder / "gpus", 0, max(0, len(facts.gpus) - 1), self._base)
         self._starting: dict[str, asyncio.Lock] = {}
         self._watched: dict[str, tuple[int, int]] = {}  # handle -> (pidfd of the shim, its pid)
         self._listeners: list[Callable[[str], None]] = []
@@ -106,7 +107,7 @@ class LocalBackend:
 
     def reentry(self, handle: str, command: Sequence[str], variables: Mapping[str, str], terminal: bool) -> Reentry:
         """How to enter the sandbox of an ended run again (see `reentry.py`). NotFound when it was forgotten."""
-        return reentry(self._index.root(handle), command, variables, terminal)
+        return reentry(self._index.root(handle), self._base, command, variables, terminal)
 
     async def stop(self, handle: str, grace: float | None = None) -> None:
         root = self._index.root(handle)
@@ -367,14 +368,14 @@ def create(
 
     `uid_range`: first and last user id for sandboxes when Clary runs as root. `control_groups` False: do without them, as on a host
     where they cannot be written."""
-    path = Path(folder).resolve()
+    path = Path(os.path.abspath(folder))
     path.mkdir(parents=True, exist_ok=True, mode=0o700)
-    name = "clary-" + hashlib.sha256(str(path).encode()).hexdigest()[:12]
+    name = "clary-" + hashlib.sha256(str(path.resolve()).encode()).hexdigest()[:12]
     groups = cgroups.find(name) if control_groups else Cgroups({})
     found = facts or host.find()
     toolkit = library.publish(Path(found.toolkit), path / "lib")
     found = dataclasses.replace(found, toolkit=str(toolkit))
-    return LocalBackend(path, found, groups, Claims(path / "uids", *uid_range), engine)
+    return LocalBackend(path, found, groups, Claims(path / "uids", *uid_range, Base(path.parent)), engine)
 
 
 def _fill(argv: tuple[str, ...], values: Mapping[str, str]) -> list[str]:

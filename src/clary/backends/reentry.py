@@ -10,10 +10,9 @@ import os
 import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 
 from clary.backends.sandbox import CARRIED
-from clary.backends.state import Folder
+from clary.backends.state import Base, Folder
 from clary.domain.errors import NotFound
 
 COMMAND = "CLARY_JOB_COMMAND"  # names the command that the run had, inside
@@ -42,15 +41,18 @@ class Reentry:
         return argv, (arguments, seccomp)
 
 
-def reentry(root: str | None, command: Sequence[str], variables: Mapping[str, str], terminal: bool) -> Reentry:
-    """For the run whose folder is `root`. `variables` replace those of the same name; `terminal`: it gets a terminal of its own, on
-    which jobs can be controlled. NotFound when nothing is left of the run."""
+def reentry(
+    root: str | None, base: Base, command: Sequence[str], variables: Mapping[str, str], terminal: bool
+) -> Reentry:
+    """For the run whose folder is `root`; `base` may have been moved since it ran. `variables` replace those of the same name;
+    `terminal`: it gets a terminal of its own, on which jobs can be controlled. NotFound when nothing is left of the run."""
     spec = Folder.of(root).read("spec.json") if root else None
-    kept = Path(spec["args"]) if spec else None
-    if spec is None or kept is None or not kept.is_file():
+    kept = Folder.of(root).path / "bwrap.args" if root else None
+    if spec is None or root is None or kept is None or not kept.is_file():
         raise NotFound("nothing is left of the run")
-    head, was = _split(spec["command"])
-    arguments = kept.read_text().split("\0")[:-1]
+    before = str(spec["args"]).removesuffix(f"/{base.kept(str(kept))}")  # where the base was then
+    head, was = _split([_here(word, before, base) for word in spec["command"]])
+    arguments = [_here(word, before, base) for word in kept.read_text().split("\0")[:-1]]
     arguments = _with(arguments, {**variables, COMMAND: " ".join(was)})
     if terminal:  # a private terminal: what is typed into it from inside goes nowhere else
         arguments.remove("--new-session")
@@ -58,6 +60,11 @@ def reentry(root: str | None, command: Sequence[str], variables: Mapping[str, st
     return Reentry(
         spec["bwrap"], spec["seccomp"], tuple(arguments), (*head, "/bin/sh", "-c", names, "sh", *command), was
     )
+
+
+def _here(word: str, before: str, base: Base) -> str:
+    """A word of the run's command line, with the paths that it has now."""
+    return word.replace(f"{before}/", f"{base.path}/")
 
 
 def _split(command: Sequence[str]) -> tuple[tuple[str, ...], tuple[str, ...]]:

@@ -110,19 +110,37 @@ class Folder:
             os.close(fd)
 
 
-class Index:
-    """`folder/<hash of key>.json` -> key and root. Entries are made before anything of a run, and removed last."""
+@dataclass(frozen=True, slots=True)
+class Base:
+    """A folder that may be moved as a whole: what is kept on disk names folders inside it relative to it."""
 
-    def __init__(self, folder: Path) -> None:
+    path: Path
+
+    def kept(self, folder: str) -> str:
+        """How a folder is written down: from the base on, or whole where it lies elsewhere."""
+        path = Path(folder)
+        return str(path.relative_to(self.path)) if path.is_relative_to(self.path) else folder
+
+    def found(self, kept: str) -> str:
+        """The folder that was written down so."""
+        return str(self.path / kept)
+
+
+class Index:
+    """`folder/<hash of key>.json` -> key and root. Entries are made before anything of a run, and removed last. Roots inside `base` are
+    kept relative to it."""
+
+    def __init__(self, folder: Path, base: Base) -> None:
         self._folder = folder
+        self._base = base
 
     def add(self, key: str, root: str) -> None:
         self._folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-        save(str(self._folder), self._name(key), {"key": key, "root": root})
+        save(str(self._folder), self._name(key), {"key": key, "root": self._base.kept(root)})
 
     def root(self, key: str) -> str | None:
         said = load(str(self._folder), self._name(key))
-        return said["root"] if said else None
+        return self._base.found(said["root"]) if said else None
 
     def keys(self) -> list[str]:
         if not self._folder.is_dir():

@@ -148,6 +148,20 @@ def died(variant: Variant, failure: str, fatal: bool, now: float) -> Variant:
     )
 
 
+def told_of_deaths(before: Plant, plant: Plant, now: float) -> Plant:
+    """The plant with a step of its history for each variant in service whose replicas have begun to fail one after another."""
+    old = {(f.id, v.key): v for f in before.fleets for v in f.variants}
+    if plant.serving is None:
+        return plant
+    for variant in plant.serving.variants:
+        known = old.get((plant.serving.id, variant.key))
+        told = variant.failure.startswith(NO_CAPACITY)  # by a step of its own
+        if known is not None and known.deaths < 2 <= variant.deaths and not told:
+            why = f"{variant.name}: {variant.failure}" if variant.failure else variant.name
+            plant = noted(plant, "replicas fail", why, now, plant.serving.config)
+    return plant
+
+
 def map_fleets(plant: Plant, change: Callable[[Fleet], Fleet]) -> Plant:
     return replace(
         plant,

@@ -46,6 +46,7 @@ from clary.domain.endpoint_turn import (
     reason_of,
     stop_all,
     sweep_retired,
+    told_of_deaths,
     with_plant,
     work_keys,
 )
@@ -59,6 +60,7 @@ from clary.domain.resources import Record
 __all__ = ["absorb", "asked_capacity", "asked_delete", "asked_update", "decide", "plant_of", "with_plant"]
 
 _IN_PLACE = ("InstanceType", "InitialInstanceCount", "InitialVariantWeight")  # what of a variant's row changes in place
+MODEL_GONE = "The folder of the unpacked model was not there; it is unpacked again."
 CALM = 60.0  # seconds without a death after which those before count no more
 LOOK_AGAIN = 10.0  # seconds between looks at an endpoint in service when nothing happens
 SOON = 1.0  # the same while something is on its way (events come first; this is for lost ones)
@@ -196,6 +198,7 @@ def decide(record: Record, seen: Seen, now: float) -> Decision[Command]:
         case EndpointStatus.DELETING:
             return _delete(turn)
     sweep_retired(turn)
+    turn.plant = told_of_deaths(plant_of(record), turn.plant, now)
     _tell_front(turn)
     record = turn.finished()
     return Decision(record, (*turn.commands, *turn.starts), _again(turn))
@@ -230,7 +233,7 @@ def absorb(record: Record, outcomes: Sequence[tuple[Command, Any]], now: float) 
                 continue
             command, answer = started[replica.id]
             if answer.unprepared:
-                old = replace(old, prepared=None)
+                old = replace(died(old, MODEL_GONE, False, now), prepared=None)
             elif answer.refused:
                 if answer.refused.startswith(NO_CAPACITY) and not old.failure.startswith(NO_CAPACITY):
                     roomless[old.name] = answer.refused  # once, however often it is tried
@@ -247,7 +250,7 @@ def absorb(record: Record, outcomes: Sequence[tuple[Command, Any]], now: float) 
         plant = noted(plant, "no room", f"{name}: {why}", now, plant.serving.config if plant.serving else "")
     for name, why in cramped.items():
         plant = noted(plant, "size kept", f"{name}: {why}", now, plant.serving.config if plant.serving else "")
-    return with_plant(record, plant)
+    return with_plant(record, told_of_deaths(plant_of(record), plant, now))
 
 
 def _note(turn: Turn) -> None:

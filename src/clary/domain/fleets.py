@@ -43,8 +43,8 @@ class Replica:
 class Variant:
     """The replicas of one container of a production variant: a model of several containers makes as many of these, of the same name.
 
-    `config` is its row of the endpoint config. `prepared`: where the model lies once it was unpacked (see loops/models).
-    `made` counts replicas ever named; `deaths` those that died lately, `failure` how the last did;
+    `config` is its row of the endpoint config. `prepared`: where the model lies once it was unpacked, below the folder of models (see
+    loops/models). `made` counts replicas ever named; `deaths` those that died lately, `failure` how the last did;
     `fatal`: trying again is pointless; `retry` when the next may start. `routed` is the weight the front was told last.
     `shadow`: it gets copies of the production variant's requests, as many as its weight is of that one's.
 

@@ -1,4 +1,8 @@
-"""How a change of an endpoint is shown by DescribeEndpoint: VariantStatus, true at each moment. Pure."""
+"""How a change of an endpoint is shown by DescribeEndpoint: VariantStatus, true at each moment. Pure.
+
+AWS leaves VariantStatus out once an endpoint is in service. Clary gives it there too while a variant has fewer replicas than it wants:
+its StatusMessage says what it waits for.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +12,7 @@ from typing import Any
 
 from clary.domain import deployment
 from clary.domain.deployment import Rollout
-from clary.domain.fleets import Fleet, Plant, Variant
+from clary.domain.fleets import STARTED, Fleet, Plant, Variant
 from clary.domain.lifecycle import EndpointStatus, RolloutPhase
 from clary.domain.resources import Record
 
@@ -23,6 +27,29 @@ def status_of(record: Record, plant: Plant, fleet: Fleet, group: Sequence[Varian
         return {"Status": simple or "Updating", "StartTime": plant.changed or fleet.created}
     status, message = _of_rollout(rollout, fleet.id == plant.incoming.id, group)
     return {"Status": status, "StatusMessage": message, "StartTime": rollout.since}
+
+
+def waiting(fleet: Fleet, group: Sequence[Variant], now: float) -> dict[str, Any] | None:
+    """The same of a variant in service that has fewer replicas than it wants, and why; None where it has them all."""
+    behind = [v for v in group if v.ready < v.count]
+    if not behind or group[0].serverless:
+        return None
+    variant = behind[0]
+    since = max((r.since for r in variant.live), default=fleet.created)
+    message = f"{variant.ready} of {variant.count} replica(s) ready: {_reason(variant, now)}"
+    return {"Status": "Creating", "StatusMessage": message[:1024], "StartTime": since}
+
+
+def _reason(variant: Variant, now: float) -> str:
+    if variant.failure and variant.retry > now:
+        return f"{variant.failure.rstrip('.')}. The next start is at {_clock(variant.retry)}."
+    if variant.prepared is None:
+        doing = "the model is being unpacked"
+    elif any(r.phase == STARTED for r in variant.live):
+        doing = "a replica loads the model"
+    else:
+        doing = "the environment is being built or the replica started"
+    return f"{doing} (last failure: {variant.failure})" if variant.failure else doing
 
 
 def _of_rollout(rollout: Rollout, new: bool, group: Sequence[Variant]) -> tuple[str, str]:

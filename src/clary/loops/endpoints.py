@@ -224,7 +224,8 @@ class EndpointSubject:
     async def _start(self, command: StartReplica, record: Record) -> Started:
         ports, settings = self._ports, self._settings
         self._arns[replica_key(command.id)] = record.arn
-        if not await asyncio.to_thread(os.path.isdir, command.prepared["model"]):
+        model = replica_places.prepared_folder(settings, command.prepared["model"])
+        if not await asyncio.to_thread(os.path.isdir, model):
             self.tasks.forget_all(f"{record.arn} model ")
             return Started(unprepared=True)
         try:

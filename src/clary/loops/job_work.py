@@ -139,8 +139,14 @@ class JobWork:
         return {"requirements": training.check_requirements(text)}
 
     async def _build(self, record: Record, requirements: str) -> dict[str, Any]:
-        built = await self._ports.runtimes.ensure(self.runtime(record), requirements, self._progress(record))
-        return {"path": built.path, "python": built.python, "mounts": list(built.mounts)}
+        await self._ports.runtimes.ensure(self.runtime(record), requirements, self._progress(record))
+        return {}
+
+    async def environment(self, record: Record) -> Environment:
+        """The environment that was built for the job's attempt. Asked for again, not written down: a state folder may be moved, and
+        environments be deleted, while Clary is down."""
+        requirements = str(record.document["work"].get("code", {}).get("requirements", ""))
+        return await self._ports.runtimes.ensure(self.runtime(record), requirements, self._progress(record))
 
     def runtime(self, record: Record) -> Runtime:
         image = record.document["request"]["AlgorithmSpecification"]["TrainingImage"]
@@ -165,7 +171,7 @@ class JobWork:
         key = _key(record, "sync-out")
         await self.tasks.settled(key)  # two syncs at once would mix up their notes
         self.tasks.forget(key)
-        built = environment(record) if "environment" in record.document["work"] else None
+        built = await self.environment(record) if "environment" in record.document["work"] else None
         log_path = self.log(record, "algo-1")
         return await self._outputs(record).upload(built, keep_model, log_path, self._ports.clock.now())
 
@@ -207,12 +213,6 @@ class JobWork:
             await asyncio.to_thread(shutil.rmtree, str(job if command.folder else job / str(command.attempt)), True)
         if command.folder:
             self._synced.pop(record.arn, None)
-
-
-def environment(record: Record) -> Environment:
-    """The environment that was built for the job's attempt."""
-    built = record.document["work"]["environment"]
-    return Environment(built["path"], built["python"], tuple(built["mounts"]))
 
 
 def _key(record: Record, name: str) -> str:

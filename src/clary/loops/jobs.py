@@ -40,7 +40,7 @@ from clary.loops import job_places, untrusted
 from clary.loops.channels import pipes_spec
 from clary.loops.job_places import JobSettings
 from clary.loops.job_usage import JobUsage
-from clary.loops.job_work import OWN_LINE, JobPorts, JobWork, environment
+from clary.loops.job_work import OWN_LINE, JobPorts, JobWork
 from clary.loops.ledger import Ledger
 from clary.loops.loop import Loop
 
@@ -217,7 +217,7 @@ class JobSubject:
                 host,
                 inputs,
                 self.work.runtime(record),
-                environment(record),
+                await self.work.environment(record),
                 self._credentials(record),
                 self.work.log(record, host.name),
                 command.max_runtime,

@@ -36,7 +36,8 @@ from clary.ports import Clock, Store
 
 log = logging.getLogger(__name__)
 
-_BUSY = 100  # turns in a row that each changed the record: something that never settles
+BUSY = 100  # turns in a row that each changed the record: something that never settles
+_LONGEST_PAUSE = 5.0  # seconds between its turns then
 
 C = TypeVar("C")
 O = TypeVar("O")  # noqa: E741
@@ -95,6 +96,9 @@ class Loop(Generic[C, O]):
         self._again: set[str] = set()
         self._timers: dict[str, asyncio.TimerHandle] = {}
         self._failures: dict[str, int] = {}
+        self._changed_by: dict[
+            str, tuple[Record, Record]
+        ] = {}  # ARN -> the record before and after the turn that changed it
         self._running = False
 
     async def run(self) -> None:
@@ -144,6 +148,7 @@ class Loop(Generic[C, O]):
             await self.store.remove(record, lease)
             self._forget(arn)
         elif not _same(wanted, record):
+            self._changed_by[arn] = record, wanted
             await self.store.save(replace(wanted, version=record.version), lease)
         return decision
 
@@ -162,22 +167,32 @@ class Loop(Generic[C, O]):
     async def _turns_of(self, arn: str) -> None:
         """Turns until nobody wakes this record any more; exceptions end here."""
         again: float | None = None
-        turns = 0
+        changes = 0
         try:
             while True:
-                turns += 1
-                if turns % _BUSY == 0:
-                    log.warning("%s: %d turns in a row and still not settled", arn, turns)
-                    await asyncio.sleep(1.0)
+                if changes >= BUSY:
+                    await self._unsettled(arn, changes)
                 self._again.discard(arn)
+                self._changed_by.pop(arn, None)
                 async with self._slots:
                     again = await self._guarded(arn)
+                changes = changes + 1 if arn in self._changed_by else 0
                 if arn not in self._again:
                     return
         finally:
             del self._turns[arn]
+            self._changed_by.pop(arn, None)
             if again is not None and self._running:
                 self._timers[arn] = asyncio.get_running_loop().call_later(again, self.wake, arn)
+
+    async def _unsettled(self, arn: str, changes: int) -> None:
+        """Wait ever longer before the next turn of a record that each turn changes, and say what changes."""
+        pause = min(_LONGEST_PAUSE, 0.25 * 2 ** min(changes - BUSY, 10))
+        log.warning(
+            "%s: not settled after %d changes in a row (the last one: %s); next turn in %g s",
+            arn, changes, difference(*self._changed_by[arn]), pause,
+        )  # fmt: skip
+        await asyncio.sleep(pause)
 
     async def _guarded(self, arn: str) -> float | None:
         """A turn with back-off; answers in how many seconds to look again."""
@@ -254,6 +269,23 @@ class Loop(Generic[C, O]):
         await asyncio.gather(*turns, return_exceptions=True)
         for arn in list(self._leases):
             await self._give_back(arn)
+
+
+def difference(one: Record, other: Record) -> str:
+    """Where two states of a record differ, for a log: the path of the first part of the document that does, or the status."""
+    if one.status != other.status:
+        return f"status {one.status} to {other.status}"
+    path, left, right = "document", *(json.loads(json.dumps(record.document)) for record in (one, other))
+    while left != right:
+        if isinstance(left, dict) and isinstance(right, dict) and left.keys() == right.keys():
+            key = next(key for key in left if left[key] != right[key])
+            path, left, right = f"{path}.{key}", left[key], right[key]
+        elif isinstance(left, list) and isinstance(right, list) and len(left) == len(right):
+            at = next(at for at, item in enumerate(left) if item != right[at])
+            path, left, right = f"{path}[{at}]", left[at], right[at]
+        else:
+            return path
+    return "modified"
 
 
 def _same(one: Record, other: Record) -> bool:

@@ -1,6 +1,7 @@
 """Models on this machine: from objects to a folder that replicas mount read-only, once per content.
 
-Owns `models/KEY` (see replica_places). An archive is opened in a sandbox only; a prefix of plain files is placed as it is. Refuses to
+Owns `models/KEY` (see replica_places); what it answers names folders below `models`, never a path of the host: a state folder may be
+moved. An archive is opened in a sandbox only; a prefix of plain files is placed as it is. Refuses to
 know endpoints. Every step can be done again from its beginning.
 """
 
@@ -60,9 +61,9 @@ class Models:
     async def prepare(
         self, container: Container, account: str, seconds: float, log: Callable[[str], None]
     ) -> dict[str, Any]:
-        """Where the model is, for `StartReplica.prepared`: model, code (folders), code_dir (in the sandbox), program, server (the
-        command of the user's own), requirements. Invalid in AWS's words when the data is not there, not the account's, or cannot be
-        opened."""
+        """Where the model is, for `StartReplica.prepared`: model, code (folders below `models`), code_dir (in the sandbox), program,
+        server (the command of the user's own), requirements. Invalid in AWS's words when the data is not there, not the account's,
+        or cannot be opened."""
         sources = await self._sources(container, self._artifacts.of(account))
         async with self._locks.setdefault(sources.digest, asyncio.Lock()):
             found = await asyncio.to_thread(self._done, sources.digest)
@@ -90,11 +91,12 @@ class Models:
         """Remove models that nothing uses; `used` are the folders that replicas mount."""
         if not self._folder.is_dir():
             return
+        kept = {replica_places.below_models(path).partition("/")[0] for path in used}
         for folder in self._folder.iterdir():
             lock = self._locks.get(folder.name)
             busy = lock is not None and lock.locked()
             young = time.time() - folder.stat().st_mtime < KEEP_SECONDS
-            if not busy and not young and not any(path.startswith(f"{folder}/") for path in used):
+            if not busy and not young and folder.name not in kept:
                 shutil.rmtree(folder, ignore_errors=True)
 
     # -- which objects ------------------------------------------------------------------------------------------------------------
@@ -133,7 +135,7 @@ class Models:
         except (FileNotFoundError, ValueError):
             return None
         os.utime(folder)  # asked for just now: not to be swept
-        return found
+        return _located(digest, found)
 
     async def _make(
         self, container: Container, sources: _Sources, seconds: float, log: Callable[[str], None]
@@ -146,7 +148,7 @@ class Models:
             await sources.artifacts.place(bucket, files, str(folder / "out" / name))
         if sources.archives:
             await self._extract(container, sources, folder, seconds, log)
-        return await asyncio.to_thread(_finish, folder)
+        return _located(sources.digest, await asyncio.to_thread(_finish, folder))
 
     async def _extract(
         self, container: Container, sources: _Sources, folder: Path, seconds: float, log: Callable[[str], None]
@@ -199,10 +201,15 @@ def _used(found: Mapping[str, Any], container: Container) -> dict[str, Any]:
         "server": server,
         "requirements": training.check_requirements(found["requirements"]),
         "additional": {
-            source.channel: str(Path(found["model"]).with_name(f"data-{n}"))
+            source.channel: str(PurePosixPath(found["model"]).with_name(f"data-{n}"))
             for n, source in enumerate(container.additional)
         },
     }
+
+
+def _located(digest: str, found: Mapping[str, Any]) -> dict[str, Any]:
+    """What was found in a prepared folder, with where it lies. `code` says whether there is any (an older Clary wrote down where)."""
+    return {**found, "model": f"{digest}/out/model", "code": f"{digest}/out/code" if found["code"] else ""}
 
 
 def _fresh(folder: Path) -> None:
@@ -229,8 +236,7 @@ def _finish(folder: Path) -> dict[str, Any]:
     files = sorted(p.name for p in (out / where).iterdir() if p.is_file()) if where else []
     read = untrusted.texts(str(out / where), training.REQUIREMENTS_LIMIT)
     found = {
-        "model": str(model),
-        "code": str(code) if code.is_dir() else "",
+        "code": code.is_dir(),
         "inside": bool(inside),
         "scripts": [name for name in files if name.endswith(".py")],
         "programs": [name for name in own_servers.PROGRAMS if name in files],

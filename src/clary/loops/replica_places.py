@@ -66,6 +66,16 @@ def log_stream(variant: str, replica: str, container: str = "") -> str:
     return f"{variant}/{replica}/{container}" if container else f"{variant}/{replica}"
 
 
+def below_models(path: str) -> str:
+    """A prepared folder as `Variant.prepared` names it: below the folder of models. (An older Clary wrote down whole paths.)"""
+    return path if not path.startswith("/") else "/".join(path.split("/")[-3:])
+
+
+def prepared_folder(settings: ServingSettings, path: str) -> str:
+    """Where such a folder is on this machine."""
+    return str(PurePosixPath(settings.models) / below_models(path))
+
+
 def replica_folder(settings: ServingSettings, replica: str) -> PurePosixPath:
     return PurePosixPath(settings.replicas) / replica
 
@@ -169,17 +179,19 @@ def replica_workload(
         *environment_mounts(environment, MountMode.READ_ONLY),
         Mount(settings.workers, SOCKETS),
         Mount(str(folder / "spec"), SPEC),
-        Mount(prepared["model"], MODEL),
+        Mount(prepared_folder(settings, prepared["model"]), MODEL),
     ]
     if command.container.multi_model:
         mounts.append(Mount(str(folder / "archives"), ARCHIVES))
         mounts.append(Mount(str(folder / "models"), MODELS, MountMode.READ_WRITE))
     if prepared["code"]:
-        mounts.append(Mount(prepared["code"], CODE))
+        mounts.append(Mount(prepared_folder(settings, prepared["code"]), CODE))
     if prepared.get("server") and prepared["code_dir"]:
-        mounts.append(Mount(prepared["code"] or f"{prepared['model']}/code", PROGRAM))
+        inside = prepared_folder(settings, prepared["model"]) + "/code"
+        code = prepared_folder(settings, prepared["code"]) if prepared["code"] else inside
+        mounts.append(Mount(code, PROGRAM))
     for channel, data in (prepared.get("additional") or {}).items():
-        mounts.append(Mount(data, f"{ADDITIONAL}/{channel}"))
+        mounts.append(Mount(prepared_folder(settings, data), f"{ADDITIONAL}/{channel}"))
     if settings.ca_bundle:
         mounts.append(Mount(settings.ca_bundle, "/opt/clary/ca.pem"))
     variables = _variables(command, record, settings, environment, fit, credentials)
@@ -209,9 +221,9 @@ def _container(command: StartReplica, settings: ServingSettings, variables: Mapp
     given = {
         name: value for name, value in variables.items() if name not in _OURS or name in command.container.environment
     }
-    mounts = [Mount(prepared["model"], MODEL)]
+    mounts = [Mount(prepared_folder(settings, prepared["model"]), MODEL)]
     if prepared["code"]:
-        mounts.append(Mount(prepared["code"], CODE))
+        mounts.append(Mount(prepared_folder(settings, prepared["code"]), CODE))
     if settings.ca_bundle:
         mounts.append(Mount(settings.ca_bundle, "/opt/clary/ca.pem"))
     port = {"SAGEMAKER_BIND_TO_PORT": str(own_servers.PORT)}

@@ -32,6 +32,7 @@ from clary.domain.fleets import Fleet, Plant, Variant, check_shadows, new_fleet
 from clary.domain.lifecycle import EndpointStatus
 from clary.domain.resources import Record
 
+SERVING = (EndpointStatus.IN_SERVICE, EndpointStatus.OUT_OF_SERVICE, EndpointStatus.UPDATE_ROLLBACK_FAILED)
 TRANSIENT = (
     EndpointStatus.CREATING,
     EndpointStatus.UPDATING,
@@ -115,7 +116,7 @@ async def describe_endpoint(call: Call, params: Params) -> Params:
     settled = await holding.settled(call, record, TRANSIENT)
     if settled is None:
         raise NotFound(f'Could not find endpoint "{record.arn}".')
-    answer = _described(settled)
+    answer = _described(settled, call.now)
     for name, count in (await inference_components.instances(call, settled)).items():
         for row in answer["ProductionVariants"]:
             if row["VariantName"] == name:
@@ -123,7 +124,7 @@ async def describe_endpoint(call: Call, params: Params) -> Params:
     return answer
 
 
-def _described(record: Record) -> Params:
+def _described(record: Record, now: float) -> Params:
     plant = endpoints.plant_of(record)
     shown = plant.shown
     answer: Params = {
@@ -135,12 +136,12 @@ def _described(record: Record) -> Params:
         "LastModifiedTime": record.modified,
     }
     if shown is not None:
-        answer |= _summaries(record, shown)
+        answer |= _summaries(record, shown, now)
     if plant.serving is not None and plant.incoming is not None:
         answer["PendingDeploymentSummary"] = {
             "EndpointConfigName": plant.incoming.config,
             "StartTime": plant.incoming.created,
-            **_summaries(record, plant.incoming, _pending),
+            **_summaries(record, plant.incoming, now, _pending),
         }
     if shown is not None and shown.asynchronous:
         answer["AsyncInferenceConfig"] = dict(shown.asynchronous)
@@ -154,16 +155,19 @@ def _described(record: Record) -> Params:
 
 
 def _summaries(
-    record: Record, fleet: Fleet, one: Callable[[Record, Fleet, Sequence[Variant]], Params] | None = None
+    record: Record,
+    fleet: Fleet,
+    now: float,
+    one: Callable[[Record, Fleet, Sequence[Variant], float], Params] | None = None,
 ) -> Params:
     show = one or _summary
-    found: Params = {"ProductionVariants": [show(record, fleet, group) for group in fleet.groups]}
+    found: Params = {"ProductionVariants": [show(record, fleet, group, now) for group in fleet.groups]}
     if fleet.shadows:
-        found["ShadowProductionVariants"] = [show(record, fleet, group) for group in fleet.shadows]
+        found["ShadowProductionVariants"] = [show(record, fleet, group, now) for group in fleet.shadows]
     return found
 
 
-def _summary(record: Record, fleet: Fleet, group: Sequence[Variant]) -> Params:
+def _summary(record: Record, fleet: Fleet, group: Sequence[Variant], now: float) -> Params:
     """A production variant, given as its containers."""
     variant = group[0]
     images = [v.container.image for v in group]
@@ -187,13 +191,15 @@ def _summary(record: Record, fleet: Fleet, group: Sequence[Variant]) -> Params:
             summary[member] = variant.config[member]
     if record.status in TRANSIENT:
         summary["VariantStatus"] = [rollout_status.status_of(record, endpoints.plant_of(record), fleet, group)]
+    elif record.status in SERVING and (waits := rollout_status.waiting(fleet, group, now)) is not None:
+        summary["VariantStatus"] = [waits]
     return summary
 
 
-def _pending(record: Record, fleet: Fleet, group: Sequence[Variant]) -> Params:
+def _pending(record: Record, fleet: Fleet, group: Sequence[Variant], now: float) -> Params:
     """The same of a fleet that comes in: with its instance type."""
     kind = group[0].config.get("InstanceType")
-    return {**_summary(record, fleet, group), **({"InstanceType": kind} if kind else {})}
+    return {**_summary(record, fleet, group, now), **({"InstanceType": kind} if kind else {})}
 
 
 @operation("sagemaker", "ListEndpoints")

@@ -119,6 +119,8 @@ def ps(directory: str | None, *, everything: bool, as_json: bool) -> None:
         for found in endpoints:
             if found.get("FailureReason"):
                 say(f"\n{found['EndpointName']} {found['EndpointStatus']}: {words(found['FailureReason'])}")
+            for variant, why in _waits(found):
+                say(f"\n{found['EndpointName']} {variant}: {words(why)}")
     if jobs:
         say()
         rows = ((j["TrainingJobName"], j["TrainingJobStatus"], age(j["CreationTime"], now)) for j in jobs)
@@ -147,6 +149,14 @@ def _endpoint(found: dict[str, Any], now: float) -> tuple[object, ...]:
         for v in found.get("ProductionVariants", [])
     )
     return found["EndpointName"], found["EndpointStatus"], variants or "-", age(found["CreationTime"], now)
+
+
+def _waits(found: dict[str, Any]) -> Iterator[tuple[str, str]]:
+    """Variants that do not have what they want yet: name and why."""
+    for variant in found.get("ProductionVariants", []):
+        for status in variant.get("VariantStatus", []):
+            if status.get("StatusMessage"):
+                yield variant["VariantName"], status["StatusMessage"]
 
 
 def _jobs(client: Client, everything: bool) -> list[dict[str, Any]]:
