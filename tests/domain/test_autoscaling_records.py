@@ -7,8 +7,9 @@ from typing import Any
 
 from tests.domain.test_autoscaling_turn import NOW, House
 
+from clary.domain.alarms import Point
 from clary.domain.autoscaling_activity import Write
-from clary.domain.scaling.decisions import RANGE, Event, State, line, parse, seen
+from clary.domain.scaling.decisions import RANGE, Event, State, done, line, parse, seen
 
 
 def events(house: House) -> list[Event]:
@@ -92,6 +93,63 @@ def test_a_size() -> None:
         house.record, document={**house.record.document, "dimension": "clary:variant:DesiredMillicpuPerInstance"}
     )
     house.alarm(house.tracking(), 120)
+    house.capacity = replace(house.capacity, count=2, millicpu=500)
     [event] = events(house)
-    assert (event.level, event.before, event.after) == ("size", State(millicpu=500), State(millicpu=1000))
-    assert seen(event) == "a metric of 120 against 60, replicas of 500 millicpu"
+    assert (event.level, event.before, event.after) == ("size", State(2, 500), State(2, 1000))
+    assert event.saw == {"count": 2.0, "size": 500.0, "value": 120.0, "threshold": 60.0}
+    assert seen(event) == "a metric of 120 against 60, 2 replicas of 500 millicpu"
+    house.turn()
+    activity = {**house.record.document["activity"], "refused": "no room", "scarce": True}
+    house.record = replace(house.record, document={**house.record.document, "activity": activity})
+    house.turn()
+    event = house.wrote[-1]
+    assert (event.refused, event.before, event.after) == ("no room", State(2, 500), State(2, 1000))
+
+
+def test_a_count_tells_the_size_of_its_replicas() -> None:
+    house = House()
+    house.alarm(house.tracking(), 120)
+    house.capacity = replace(house.capacity, count=1, millicpu=2000)
+    [event] = events(house)
+    assert (event.level, event.before, event.after) == ("fleet", State(1, 2000), State(2, 2000))
+    assert (done(event), seen(event)) == (
+        "1 to 2 replicas",
+        "a metric of 120 against 60, 1 replica of 2000 millicpu",
+    )
+
+
+def test_what_is_told_is_what_was_reckoned_with() -> None:
+    """Out by the highest of the last two windows, in by the highest of all, each against the policy's target, not its alarm's."""
+    house = House()
+    name = house.alarm(house.tracking(), 0)
+    points = tuple(Point(NOW - 60 * back, value, 1) for back, value in ((3, 200.0), (2, 100.0), (1, 66.0)))
+    house.heard[name] = replace(house.heard[name], points=points)
+    [event] = events(house)
+    assert event.why == "Set instance count to 2: 1 x 100 / 60 is 2."
+    assert (event.saw["value"], event.saw["threshold"]) == (100.0, 60.0)
+    assert seen(event).startswith("a metric of 100 against 60, ")
+    house = House(current=8)
+    name = house.alarm(house.tracking(), 0, threshold=54.0, above=False)
+    points = tuple(Point(NOW - 60 * back, value, 1) for back, value in ((3, 30.0), (2, 12.0), (1, 12.0)))
+    house.heard[name] = replace(house.heard[name], points=points)
+    [event] = events(house)
+    assert event.why == "Set instance count to 7: 8 x 30 / 60 is 4."
+    assert (event.saw["value"], event.saw["threshold"]) == (30.0, 60.0)
+
+
+def test_a_step_tells_the_mean_that_it_went_by() -> None:
+    house = House()
+    name = house.alarm(house.stepping("steps"), 90)
+    points = tuple(Point(NOW - 60 * back, value, 1) for back, value in ((2, 110.0), (1, 70.0)))
+    house.heard[name] = replace(house.heard[name], points=points)
+    [event] = events(house)
+    assert (event.saw["value"], event.saw["threshold"]) == (90.0, 60.0)
+
+
+def test_a_window_of_before_the_last_change_is_told_with_the_capacity_of_its_time() -> None:
+    house = House(current=2)
+    house.alarm(house.tracking(), 120)
+    change = {"at": NOW, "before": 1, "cooldown": 0.0}
+    house.record = replace(house.record, document={**house.record.document, "changes": {"last": change}})
+    event = events(house)[-1]
+    assert event.why == "Keep instance count at 2: 1 (before the last change) x 120 / 60 is 2."

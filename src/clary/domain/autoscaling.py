@@ -137,7 +137,8 @@ def activity_id(target: Record, number: int) -> str:
 @dataclass(frozen=True, slots=True)
 class Capacity:
     """What a target has at the moment. `settled`: nothing of it is being changed, and a change may be asked. `failure` is why the
-    last change was taken back, `floor` the least whatever its range says."""
+    last change was taken back, `floor` the least whatever its range says. `count`, `millicpu`: of the replicas of a variant that has
+    both, whichever the target's own dimension is (0: it has none)."""
 
     desired: int
     running: int
@@ -145,6 +146,8 @@ class Capacity:
     failure: str = ""
     status: str = ""
     floor: int = 0
+    count: int = 0
+    millicpu: int = 0
 
 
 def triggered(target: Record, alarm: str, policy: str, state: str) -> dict[str, Any]:

@@ -229,13 +229,20 @@ def _refuse(turn: Turn, status: str, message: str) -> None:
 def _unable(turn: Turn, message: str) -> Write:
     """The record of a decision that the resource did not carry out."""
     activity, sized = turn.document["activity"], turn.document["dimension"] == MILLICPU
-    states = [State(millicpu=amount) if sized else State(amount) for amount in (activity["from"], activity["to"])]
+    states = [state_of(turn, amount) for amount in (activity["from"], activity["to"])]
     cause, level, why = activity["cause"], SIZE if sized else FLEET, activity["details"]
     policy = cause.rpartition("policy ")[2]
     if policy == cause:  # a range or a schedule, which is no policy
         policy, level, why = "range", RANGE, f"{cause[:1].upper()}{cause[1:]}: {why}."
     reason = message.partition("Reason: ")[2] or message
     return Write(Event(turn.now, policy, level, "refused", why, states[0], states[1], refused=reason))
+
+
+def state_of(turn: Turn, amount: int) -> State:
+    """What the resource has, with so much of the target's own dimension."""
+    if turn.document["dimension"] == MILLICPU:
+        return State(turn.capacity.count, amount)
+    return State(amount, turn.capacity.millicpu)
 
 
 def overtaken(turn: Turn) -> bool:

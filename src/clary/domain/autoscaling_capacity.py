@@ -35,12 +35,14 @@ def capacity_of(record: Record, place: Place, dimension: str) -> Capacity:
         return Capacity(group[0].warm, group[0].kept, steady, failure, record.status)
     if dimension == MILLICPU:
         size = endpoint_sizes.size_of(record, group[0].name)
-        return Capacity(size.wanted, size.actual, steady, size.refused or failure, record.status)
+        refused, count = size.refused or failure, group[0].count
+        return Capacity(size.wanted, size.actual, steady, refused, record.status, count=count, millicpu=size.wanted)
     if component:
         return Capacity(group[0].count, sum(v.ready for v in group), steady, failure, record.status)
     # without an objective, and a queue, nothing would wake it
     floor = 0 if is_asynchronous(record) or group[0].hosting or group[0].boost is not None else 1
-    return Capacity(group[0].count, min(v.ready for v in group), steady, failure, record.status, floor)
+    count, millicpu = group[0].count, endpoint_sizes.size_of_group(group).wanted if not group[0].hosting else 0
+    return Capacity(count, min(v.ready for v in group), steady, failure, record.status, floor, count, millicpu)
 
 
 def asked(record: Record, place: Place, dimension: str, wanted: int, now: float, steady: bool = False) -> Record:

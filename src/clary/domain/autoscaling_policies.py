@@ -10,7 +10,7 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from clary.domain.alarms import Point
@@ -54,11 +54,14 @@ class Heard:
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """`capacity` None: no opinion, for that reason (`code` is AWS's where it has one)."""
+    """`capacity` None: no opinion, for that reason (`code` is AWS's where it has one). `value`: what the metric was taken to be,
+    `against` what it was compared with (None: nothing was)."""
 
     capacity: int | None
     why: str
     code: str = ""
+    value: float | None = None
+    against: float | None = None
 
 
 def tracking(heard: Heard, current: int, target: float, last: Change | None) -> Wanted:
@@ -68,10 +71,12 @@ def tracking(heard: Heard, current: int, target: float, last: Change | None) -> 
     if not heard.points:
         return Wanted(None, "no datapoints: hold")
     if heard.above:
-        base = max(1, current if fresh or last is None else last.before)
+        earlier = last.before if last is not None and not fresh else current
+        base = max(1, earlier)
         value = max(point.value for point in (fresh or heard.points)[-2:])
         wanted = _in_proportion(base, value, target)
-        return Wanted(max(wanted, current), f"{base} x {value:g} / {target:g} is {wanted}")
+        of = f"{base} (before the last change)" if earlier != current else f"{base}"
+        return Wanted(max(wanted, current), f"{of} x {value:g} / {target:g} is {wanted}", "", value, target)
     if heard.stale:
         return Wanted(None, "the newest datapoints are missing: hold")
     if not fresh:
@@ -81,8 +86,8 @@ def tracking(heard: Heard, current: int, target: float, last: Change | None) -> 
     wanted = max(floor, current - max(1, current // 10))
     why = f"{current} x {value:g} / {target:g} is {floor}"
     if wanted >= current:
-        return Wanted(None, why, "AutoScalingAnticipatedFlapping")
-    return Wanted(max(0, wanted), why)
+        return Wanted(None, why, "AutoScalingAnticipatedFlapping", value, target)
+    return Wanted(max(0, wanted), why, "", value, target)
 
 
 def _in_proportion(capacity: int, value: float, target: float) -> int:
@@ -107,8 +112,10 @@ def step(heard: Heard, config: Mapping[str, Any], current: int) -> Wanted:
     for row in config.get("StepAdjustments") or ():
         if _holds(row, beyond, heard.above):
             wanted = adjusted(config, int(row["ScalingAdjustment"]), current)
-            return Wanted(max(0, wanted), f"the metric is at {value:g}, {_beyond(beyond, heard.threshold)}")
-    return Wanted(None, f"there is no step for a metric at {value:g}, {_beyond(beyond, heard.threshold)}", NO_STEP)
+            why = f"the metric is at {value:g}, {_beyond(beyond, heard.threshold)}"
+            return Wanted(max(0, wanted), why, "", value, heard.threshold)
+    why = f"there is no step for a metric at {value:g}, {_beyond(beyond, heard.threshold)}"
+    return Wanted(None, why, NO_STEP, value, heard.threshold)
 
 
 def step_again(heard: Heard, config: Mapping[str, Any], current: int, last: Change | None, now: float) -> Wanted:
@@ -119,7 +126,7 @@ def step_again(heard: Heard, config: Mapping[str, Any], current: int, last: Chan
         return wanted
     again = step(heard, config, min(last.before, current))
     larger = again.capacity is not None and again.capacity > current
-    return again if larger else Wanted(None, COOLING)
+    return again if larger else replace(wanted, capacity=None, why=COOLING)
 
 
 def scaled_out(last: Change | None, began: float, at: float, before: int, cooldown: float) -> Change:

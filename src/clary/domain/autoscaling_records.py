@@ -5,18 +5,21 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from clary.domain.autoscaling import MILLICPU, words_of
-from clary.domain.autoscaling_activity import Turn, Write
+from clary.domain.autoscaling_activity import Turn, Write, state_of
 from clary.domain.autoscaling_policies import Heard, Wanted
-from clary.domain.scaling.decisions import FLEET, HOLD, RANGE, SIZE, Event, State
+from clary.domain.scaling.decisions import FLEET, HOLD, RANGE, SIZE, Event
 from clary.domain.scaling.signals import Term
 
 
 def term(policy: str, wanted: Wanted, heard: Heard | None, current: int) -> Term:
-    """A policy as a candidate: what its alarm saw, and what it wants. One without an opinion wants what there is."""
+    """A policy as a candidate: the value that it went by and what it compared it with, and what it wants. One that went by none tells the
+    newest; one without an opinion wants what there is."""
     figures: list[tuple[str, float]] = []
     if heard is not None:
-        figures = [("value", heard.points[-1].value)] if heard.points else []
-        figures.append(("threshold", heard.threshold))
+        newest = heard.points[-1].value if heard.points else None
+        value = newest if wanted.value is None else wanted.value
+        figures = [("value", value)] if value is not None else []
+        figures.append(("threshold", heard.threshold if wanted.against is None else wanted.against))
     return Term(policy, current if wanted.capacity is None else wanted.capacity, tuple(figures))
 
 
@@ -61,8 +64,8 @@ def _write(
             level,
             won,
             why,
-            _state(turn, current),
-            _state(turn, to),
+            state_of(turn, current),
+            state_of(turn, to),
             saw,
             candidates,
             applied,
@@ -72,8 +75,7 @@ def _write(
 
 
 def _has(turn: Turn) -> dict[str, float]:
-    return {"size" if turn.document["dimension"] == MILLICPU else "count": float(turn.capacity.running)}
-
-
-def _state(turn: Turn, amount: int) -> State:
-    return State(millicpu=amount) if turn.document["dimension"] == MILLICPU else State(amount)
+    capacity = turn.capacity
+    if turn.document["dimension"] == MILLICPU:
+        return {"count": float(capacity.count), "size": float(capacity.running)}
+    return {"count": float(capacity.running), **({"size": float(capacity.millicpu)} if capacity.millicpu else {})}
