@@ -303,7 +303,8 @@ def test_lists_deletion_and_the_name_being_taken(user: User) -> None:
         pages = user.sm.get_paginator("list_training_jobs").paginate(NameContains=stem, **asked)
         return [job["TrainingJobName"] for page in pages for job in page["TrainingJobSummaries"]]
 
-    assert listed() == [bad, *reversed(names)]
+    assert listed() == [*names, bad]
+    assert listed(SortOrder="Descending") == [bad, *reversed(names)]
     assert listed(SortBy="Name", SortOrder="Ascending", PaginationConfig={"PageSize": 1}) == [*names, bad]
     assert listed(StatusEquals="Failed") == [bad]
     assert listed(SortBy="Status", SortOrder="Descending")[0] == bad

@@ -66,7 +66,8 @@ def position(record: Record, sort_by: str) -> After:
 
 
 def query(call: Call, params: Params, kind: str, *, sort: str = "CreationTime", order: str = "Descending") -> Query:
-    """SageMaker's common list parameters as a Query. `sort` and `order` are the list's defaults."""
+    """SageMaker's common list parameters as a Query. `sort` and `order` are the list's defaults, which the operation's page in
+    AWS's reference tells: they differ."""
     statuses = (params["StatusEquals"],) if params.get("StatusEquals") else ()
     return Query(
         kind=kind,

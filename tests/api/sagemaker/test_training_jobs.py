@@ -207,10 +207,12 @@ async def test_lists_filter_sort_and_page(ask: Any, ports: Ports, clock: FakeClo
         await ask("CreateTrainingJob", **request(f"job-{number}"))
         clock.advance(10)
     await settle(ports, JobStatus.COMPLETED, "job-3", ended=7.0)
-    first = await ask("ListTrainingJobs", MaxResults=2)
+    oldest = await ask("ListTrainingJobs", MaxResults=1)
+    assert [job["TrainingJobName"] for job in oldest["TrainingJobSummaries"]] == ["job-0"]
+    first = await ask("ListTrainingJobs", MaxResults=2, SortOrder="Descending")
     assert [job["TrainingJobName"] for job in first["TrainingJobSummaries"]] == ["job-4", "job-3"]
     assert first["TrainingJobSummaries"][1]["TrainingEndTime"] == 7.0
-    second = await ask("ListTrainingJobs", MaxResults=2, NextToken=first["NextToken"])
+    second = await ask("ListTrainingJobs", MaxResults=2, SortOrder="Descending", NextToken=first["NextToken"])
     assert [job["TrainingJobName"] for job in second["TrainingJobSummaries"]] == ["job-2", "job-1"]
     done = await ask("ListTrainingJobs", StatusEquals="Completed")
     assert [job["TrainingJobName"] for job in done["TrainingJobSummaries"]] == ["job-3"]

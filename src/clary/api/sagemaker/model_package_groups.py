@@ -49,7 +49,7 @@ async def list_model_package_groups(call: Call, params: Params) -> Params:
     """Those of the account: there is no sharing, so CrossAccount finds none."""
     if params.get("CrossAccountFilterOption") == "CrossAccount":
         return {"ModelPackageGroupSummaryList": []}
-    found, more = await paging.page(call, params, paging.query(call, params, "model-package-group"))
+    found, more = await paging.page(call, params, paging.query(call, params, "model-package-group", order="Ascending"))
     return {"ModelPackageGroupSummaryList": [_summary(group) for group in found], **more}
 
 

@@ -77,7 +77,7 @@ async def list_model_packages(call: Call, params: Params) -> Params:
         where["type"] = kind
     if params.get("ModelApprovalStatus"):
         where["approval"] = params["ModelApprovalStatus"]
-    query = replace(paging.query(call, params, "model-package"), where=where)
+    query = replace(paging.query(call, params, "model-package", order="Ascending"), where=where)
     found, more = await paging.page(call, params, query)
     return {"ModelPackageSummaryList": [_summary(package) for package in found], **more}
 

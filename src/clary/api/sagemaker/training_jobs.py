@@ -187,7 +187,7 @@ async def list_training_jobs(call: Call, params: Params) -> Params:
     """No job of Clary's keeps a warm pool or belongs to a training plan: such filters find none."""
     if params.get("WarmPoolStatusEquals") or params.get("TrainingPlanArnEquals"):
         return {"TrainingJobSummaries": []}
-    found, more = await paging.page(call, params, paging.query(call, params, jobs.KIND))
+    found, more = await paging.page(call, params, paging.query(call, params, jobs.KIND, order="Ascending"))
     return {"TrainingJobSummaries": [_summary(record) for record in found], **more}
 
 

@@ -159,12 +159,15 @@ def _waits(found: dict[str, Any]) -> Iterator[tuple[str, str]]:
                 yield variant["VariantName"], status["StatusMessage"]
 
 
+_NEWEST = {"MaxResults": 100, "SortOrder": "Descending"}
+
+
 def _jobs(client: Client, everything: bool) -> list[dict[str, Any]]:
     if everything:
-        return list(client.pages("sagemaker", "ListTrainingJobs", "TrainingJobSummaries", {"MaxResults": 100}))
+        return list(client.pages("sagemaker", "ListTrainingJobs", "TrainingJobSummaries", _NEWEST))
     found: list[dict[str, Any]] = []
     for state in ACTIVE:
-        asked = {"MaxResults": 100, "StatusEquals": state}
+        asked = {**_NEWEST, "StatusEquals": state}
         found += client.pages("sagemaker", "ListTrainingJobs", "TrainingJobSummaries", asked)
     return found
 

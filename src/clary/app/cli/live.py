@@ -51,7 +51,7 @@ class Status:
         while not self._ended.wait(EVERY):
             try:
                 endpoints = list(client.pages("sagemaker", "ListEndpoints", "Endpoints", {"MaxResults": 100}))
-                asked = {"MaxResults": 100, "StatusEquals": "InProgress"}
+                asked = {"MaxResults": 100, "SortOrder": "Descending", "StatusEquals": "InProgress"}
                 jobs = list(client.pages("sagemaker", "ListTrainingJobs", "TrainingJobSummaries", asked))
                 lines: Sequence[str] = (named("endpoints", endpoints, "Endpoint"), named("jobs", jobs, "TrainingJob"))
             except Refused:  # it starts or stops: what is not ready stands in the first line
