@@ -254,20 +254,22 @@ class TestReplica:
         except ConnectionResetError:
             pass  # it died before it had read the welcome
 
-    def test_a_worker_that_dies_young_does_not_spin(
+    def test_a_worker_that_dies_of_a_request_is_replaced_at_once(
         self, replica: Callable[..., Any], script: Callable[[str], dict[str, Any]]
     ) -> None:
         code = "import os\ndef model_fn(d): return 1\ndef transform_fn(m, data, c, a): os._exit(7)\n"
         r = replica("python", **script(code))
         r.front.ready()
         seen: set[int] = set()
-        for _ in range(3):
+        began = time.monotonic()
+        for _ in range(9):
             r.front.wait_for(lambda: set(r.front.workers) - seen)
             pid = (set(r.front.workers) - seen).pop()
             seen.add(pid)
             r.front.workers[pid].send(b"".join(frames.predict([(1, frames.request_meta("", ""), b"x")])))
-        r.front.wait_for(lambda: sum(name == "EXITED" for name, _ in r.front.events) == 3)
+        r.front.wait_for(lambda: sum(name == "EXITED" for name, _ in r.front.events) == 9)
         assert r.front.event("EXITED")["status"] == 7
+        assert time.monotonic() - began < 15, "doubling from 0.1 s the pauses alone were 20 s"
 
     def test_an_idle_replica_fits_in_its_memory(
         self, replica: Callable[..., Any], xgboost_model: Callable[..., str]

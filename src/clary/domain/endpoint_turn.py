@@ -46,6 +46,12 @@ GIVE_UP_AFTER = 3  # deaths in a row without a replica becoming ready, while the
 NO_CAPACITY = "CapacityError: "  # how FailureReason begins when there is no place for a replica; the SDKs look for it
 NO_RESIZE = "The instance type could not be changed in place: "
 LONGEST_RETRY = 60.0  # seconds between starts of replicas that keep dying
+SERVED = 2.0  # seconds of service by which a replica earns its successor, and all deaths before its own are forgiven
+PROBATION = 60.0  # the same in a fleet that is coming in, which is being judged
+AT_ONCE = (
+    4  # deaths in a row that are made good at once where no other replica is ready: requests wait for the next one
+)
+LAST_RETRY = 10.0  # seconds that the last one waits at most after those, if it had been ready at all
 LAST_CHANGE = (
     "aws:clary:last-change"  # a tag of the system's own: it counts towards no limit, and no user can change it
 )
@@ -135,10 +141,12 @@ def last_change(note: Note) -> str:
     return _NOT_IN_TAGS.sub(" ", text)[:256].rstrip()
 
 
-def died(variant: Variant, failure: str, fatal: bool, now: float) -> Variant:
-    """One more death. The first is made good at once; of several in a row the next start waits 0.5 s, doubling to a minute."""
+def died(
+    variant: Variant, failure: str, fatal: bool, now: float, *, at_once: int = 1, longest: float = LONGEST_RETRY
+) -> Variant:
+    """One more death. The first `at_once` are made good at once; after more in a row the next start waits 0.5 s, doubling to `longest`."""
     deaths = variant.deaths + 1
-    wait = 0.0 if deaths == 1 else min(LONGEST_RETRY, 0.125 * 2 ** min(deaths, 10))
+    wait = 0.0 if deaths <= at_once else min(longest, 0.125 * 2 ** min(deaths, 10))
     return replace(
         variant,
         deaths=deaths,
@@ -160,6 +168,27 @@ def told_of_deaths(before: Plant, plant: Plant, now: float) -> Plant:
             why = f"{variant.name}: {variant.failure}" if variant.failure else variant.name
             plant = noted(plant, "replicas fail", why, now, plant.serving.config)
     return plant
+
+
+def forgiven(variant: Variant) -> Variant:
+    """The deaths so far count no more."""
+    return replace(variant, deaths=0, retry=0.0) if variant.deaths else variant
+
+
+def has_served(replica: Replica, now: float, seconds: float) -> bool:
+    """Whether it has been ready for so long."""
+    return replica.phase == READY and now - replica.since >= seconds
+
+
+def lost(variant: Variant, replica: Replica, failure: str, fatal: bool, now: float, earned: float) -> Variant:
+    """The variant after this replica of it died; it has the others still. One that served for `earned` seconds had earned its successor,
+    whatever came before it. Where no other is ready each second of waiting is one in which nobody serves, so the next start comes at
+    once, unless it was tried several times in vain."""
+    variant = forgiven(variant) if has_served(replica, now, earned) else variant
+    if variant.ready:
+        return died(variant, failure, fatal, now)
+    longest = LAST_RETRY if replica.phase == READY else LONGEST_RETRY
+    return died(variant, failure, fatal, now, at_once=AT_ONCE, longest=longest)
 
 
 def map_fleets(plant: Plant, change: Callable[[Fleet], Fleet]) -> Plant:

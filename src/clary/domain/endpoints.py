@@ -36,9 +36,14 @@ from clary.domain.endpoint_turn import (
     GIVE_UP_AFTER,
     NO_CAPACITY,
     NO_RESIZE,
+    PROBATION,
+    SERVED,
     Turn,
     died,
     fill,
+    forgiven,
+    has_served,
+    lost,
     map_fleets,
     moved,
     noted,
@@ -61,7 +66,6 @@ __all__ = ["absorb", "asked_capacity", "asked_delete", "asked_update", "decide",
 
 _IN_PLACE = ("InstanceType", "InitialInstanceCount", "InitialVariantWeight")  # what of a variant's row changes in place
 MODEL_GONE = "The folder of the unpacked model was not there; it is unpacked again."
-CALM = 60.0  # seconds without a death after which those before count no more
 LOOK_AGAIN = 10.0  # seconds between looks at an endpoint in service when nothing happens
 SOON = 1.0  # the same while something is on its way (events come first; this is for lost ones)
 
@@ -260,10 +264,12 @@ def _note(turn: Turn) -> None:
     growths: list[endpoint_memory.Growth] = []
 
     def fleet(old: Fleet) -> Fleet:
-        return replace(old, variants=tuple(variant(v, longest_answer(old, v)) for v in old.variants))
+        earned = PROBATION if old is plant.incoming else SERVED
+        return replace(old, variants=tuple(variant(v, longest_answer(old, v), earned) for v in old.variants))
 
-    def variant(old: Variant, longest: float) -> Variant:
+    def variant(old: Variant, longest: float, earned: float) -> Variant:
         kept: list[Replica] = []
+        deaths: list[tuple[Replica, str, bool]] = []
         new = old
         for replica in old.replicas:
             verdict = judge(replica, old, turn.seen, revision, turn.now, longest)
@@ -272,7 +278,7 @@ def _note(turn: Turn) -> None:
                 growth = endpoint_memory.restarted(new, replica, turn.seen, turn.now)
                 new, failure = (growth.variant, growth.what) if growth else (new, verdict.failure)
                 growths.extend([growth] if growth else [])
-                new = died(new, failure, verdict.fatal and not growth, turn.now)
+                deaths.append((replica, failure, verdict.fatal and not growth))
                 view = turn.seen.replica(replica.id)
                 if view is None or not view.failure:  # else the model's traceback is in its log
                     turn.commands.append(LogDeath(old.name, replica.id, failure, old.container.hostname))
@@ -281,8 +287,10 @@ def _note(turn: Turn) -> None:
                 if verdict.replica.phase == READY and replica.phase != READY:
                     new = replace(new, failure="", fatal=False)
         new = replace(new, replicas=tuple(kept))
-        if new.deaths and turn.now > new.retry + CALM and all(r.phase == READY for r in new.live):
-            new = replace(new, deaths=0, retry=0.0)
+        if len(new.live) >= new.count and all(has_served(r, turn.now, earned) for r in new.live):
+            new = forgiven(new)
+        for replica, failure, fatal in deaths:
+            new = lost(new, replica, failure, fatal, turn.now, earned)
         growth = endpoint_memory.outgrown(new, turn.seen, turn.now) or endpoint_memory.roomy(new, turn.seen, turn.now)
         growths.extend([growth] if growth else [])
         return endpoint_memory.noticed(growth.variant if growth else new, turn.seen, turn.now)
@@ -311,16 +319,17 @@ def _keep(turn: Turn) -> None:
     serving = fill(turn, plant.serving)
     turn.plant = replace(turn.plant, serving=serving)
     # without one of its containers a variant serves nobody
-    none_left = all(any(v.ready == 0 for v in group) for group in serving.groups if group[0].count)
+    wanted = [group for group in serving.groups if group[0].count]
+    none_left = all(any(v.ready == 0 for v in group) for group in wanted)
     if turn.record.status == EndpointStatus.IN_SERVICE and none_left:
         if any(v.deaths >= GIVE_UP_AFTER for v in serving.variants):
             turn.plant = replace(turn.plant, failure=reason_of(turn, max(serving.variants, key=lambda v: v.deaths)))
             turn.move(EndpointFact.ALL_LOST)
             turn.note("out of service", turn.plant.failure)
-    elif turn.record.status == EndpointStatus.OUT_OF_SERVICE and serving.reachable:
+    elif turn.record.status == EndpointStatus.OUT_OF_SERVICE and (not none_left or serving.reachable):
         turn.plant = replace(turn.plant, failure="")
         turn.move(EndpointFact.ALL_READY)
-        turn.note("in service", "replicas are there again")
+        turn.note("in service", "replicas are there again" if serving.reachable else "a replica serves again")
 
 
 def _delete(turn: Turn) -> Decision[Command]:

@@ -205,14 +205,15 @@ class Staff:
         return ended
 
     def _note(self, pid: int, code: int, age: float, predicting: bool) -> None:
-        """Who dies young by itself is replaced ever more slowly; who was killed at a deadline is replaced at once."""
+        """Who dies young by itself is replaced ever more slowly; who was killed at a deadline, or died of a request, at once: one client's
+        bad requests must not take the worker away from the others."""
         why = self._killed.pop(pid, "")
         if why:
             _tell("A worker (pid {}) was killed: {}.".format(pid, why))
             return
         doing = " while it predicted" if predicting else ""
         _tell("A worker (pid {}) {}{}, {:.1f} s after it began.".format(pid, ending(code), doing, age))
-        if age < _EARLY:
+        if age < _EARLY and not predicting:
             self._failures += 1
             pause = min(_FIRST_PAUSE * 2 ** (self._failures - 1), _LONGEST_PAUSE)
             self._not_before = time.monotonic() + pause
