@@ -57,13 +57,14 @@ class Bench:
             "AWS_DEFAULT_REGION": "us-east-1",
         }
 
-    def client(self, service: str) -> Any:
+    def client(self, service: str, config: Any = None) -> Any:
         return boto3.client(
             service,
             region_name="us-east-1",
             endpoint_url=self.settings.endpoint,
             aws_access_key_id=self.key.access_key_id,
             aws_secret_access_key=self.key.secret,
+            config=config,
         )
 
     def processes(self) -> list[int]:

@@ -73,6 +73,22 @@ async def test_a_killed_child_is_started_again_and_the_reason_said(tmp_path: Pat
     assert part.pid == 0
 
 
+async def test_what_cannot_be_started_is_tried_again(tmp_path: Path) -> None:
+    said: list[str] = []
+    program = tmp_path / "program"
+    part = Child(Spec("part", [str(program)], tmp_path / "part.log"), lambda name, sentence: said.append(sentence))
+    part.start()
+    await until(lambda: len(said) >= 2)
+    program.write_text("#!/bin/sh\nsleep 60\n")
+    program.chmod(0o755)
+    await until(lambda: part.pid)
+    assert said[:2] == [
+        "could not be started: No such file or directory; started again",
+        "could not be started: No such file or directory; again in 0.5 s",
+    ]
+    await part.stop(5)
+
+
 async def test_what_a_failing_child_wrote_last_is_in_the_report(tmp_path: Path) -> None:
     said: list[str] = []
     part = child(tmp_path, "import sys; sys.exit('no disk left')", said)

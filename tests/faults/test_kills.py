@@ -71,9 +71,6 @@ def test_no_prediction_fails_while_the_control_plane_is_killed(scene: Scene, ser
     with scene.load(served) as load:
         for _ in range(2):
             old = scene.kill("control")
-            down = until(lambda: _refused(scene), 30, "an API call meets the gap")
-            assert down["ResponseMetadata"]["HTTPStatusCode"] == 503
-            assert down["Error"]["Code"] == "ServiceUnavailable"
             assert scene.status(served)["EndpointStatus"] == "InService"  # a client that tries again sees nothing of it
             assert scene.back("control", old) < 10
             load.more(200)
@@ -83,21 +80,49 @@ def test_no_prediction_fails_while_the_control_plane_is_killed(scene: Scene, ser
     assert (zygotes(scene), workers(scene)) == before  # adopted: nothing was started again
 
 
-def _refused(scene: Scene) -> dict[str, Any] | None:
+@pytest.mark.parametrize("name", ["control", "objects"])
+def test_who_comes_while_a_process_is_away_waits_and_is_answered(scene: Scene, name: str) -> None:
+    """The supervisor holds the socket. It is stopped, so that nothing is started again before somebody waits."""
+    asks = {"control": scene.sagemaker.list_endpoints, "objects": scene.s3.list_buckets}  # these clients ask once
+    supervisor, old = scene.supervisor(), scene.pid(name)
+    os.kill(supervisor, signal.SIGSTOP)
     try:
-        scene.sagemaker.list_endpoints()
-    except ClientError as error:
-        return dict(error.response)
-    return None
+        os.kill(old, signal.SIGKILL)
+        until(lambda: dead(old), 10, f"{name} is dead")
+        # The edge notices the end of its connections before it gets another request: one that met one of those would be 503.
+        until(lambda: not connected(scene, name), 10, "the edge knows")
+        waiting = [Asked(asks[name]) for _ in range(3)]
+        until(lambda: queued(scene, name) >= 3, 20, "three wait in the backlog")
+        assert all(each.thread.is_alive() for each in waiting)
+    finally:
+        os.kill(supervisor, signal.SIGCONT)
+    for each in waiting:
+        assert each.wait(30).answer, each.error or each.broken
+    scene.back(name, old)
 
 
-def test_a_client_as_boto3_makes_it_rides_a_killed_control_plane_out(scene: Scene) -> None:
-    """Its two retries come within 0.1 s, unless it is told how long a restart takes."""
-    plain = scene.server.client("sagemaker", retries={"mode": "standard", "total_max_attempts": 3})
-    old = scene.kill("control")
-    until(lambda: _refused(scene), 5, "an API call meets the gap")
-    plain.list_endpoints()
-    scene.back("control", old)
+def dead(pid: int) -> bool:
+    """Whether nobody runs under that number, or somebody who has ended and was not waited for."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
+    except (FileNotFoundError, ProcessLookupError):
+        return True
+
+
+def _sockets(scene: Scene, name: str) -> list[list[str]]:
+    """Lines of /proc/net/unix about a process's socket: of its listener, and of each connection to it that has not been closed there."""
+    path = str(getattr(scene.server.settings, f"{name}_socket"))
+    return [line.split() for line in Path("/proc/net/unix").read_text().splitlines() if line.endswith(path)]
+
+
+def connected(scene: Scene, name: str) -> int:
+    """Connections that somebody reads."""
+    return len([fields for fields in _sockets(scene, name) if fields[5] == "03"])
+
+
+def queued(scene: Scene, name: str) -> int:
+    """Connections in the backlog."""
+    return len([fields for fields in _sockets(scene, name) if fields[5] == "02"])
 
 
 def test_no_request_is_missing_in_the_metrics_when_the_control_plane_is_killed(scene: Scene) -> None:

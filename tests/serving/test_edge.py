@@ -269,17 +269,13 @@ async def test_a_process_that_is_away_is_503_in_the_protocol_of_the_request(edge
     )
     assert json.loads(reply.body)["__type"] == "ServiceUnavailable"
     assert reply.headers["retry-after"] == "1"
-    assert "x-amz-retry-after" not in reply.headers  # a front's next request waits for it in the backlog
     reply = await edge.ask(http("POST", "/", b"{}", "sagemaker", X_Amz_Target="SageMaker.ListModels"))
     assert (reply.status, json.loads(reply.body)["__type"]) == (503, "ServiceUnavailable")
-    assert reply.headers["x-amz-retry-after"] == "2500"
     reply = await edge.ask(http("POST", "/", b"", "sts"))
-    assert reply.headers["x-amz-retry-after"] == "2500"
     assert (reply.status, ElementTree.fromstring(reply.body).findtext("Error/Code")) == (503, "ServiceUnavailable")
     reply = await edge.ask(http("GET", "/b/k", b"", "s3"))
     assert (reply.status, ElementTree.fromstring(reply.body).findtext("Code")) == (503, "ServiceUnavailable")
     assert reply.headers["content-type"] == "application/xml"
-    assert reply.headers["x-amz-retry-after"] == "2500"
     for backend in edge.backends:
         await backend.start()
     assert await edge.where(http("GET", "/b/k", b"", "s3")) == "objects"

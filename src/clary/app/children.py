@@ -7,7 +7,6 @@ or is asked by a probe. Knows nothing of what the children are for.
 from __future__ import annotations
 
 import asyncio
-import ctypes
 import os
 import re
 import signal
@@ -17,16 +16,18 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
-PR_SET_PDEATHSIG = 1
+from clary.app import forks
+from clary.app.forks import PR_SET_PDEATHSIG
+
 STABLE_AFTER = 30.0  # seconds of life after which an earlier failure no longer counts
 LONGEST_DELAY = 10.0
 LONGEST_DELAY_OF_READY = 1.0  # of one that had become ready: it can work, and is needed back
-_libc = ctypes.CDLL(None, use_errno=True)
 
 
 @dataclass(frozen=True, slots=True)
 class Spec:
-    """How to start a child. `pass_fds` are inherited at the same numbers; `{ready}` in argv becomes the readiness pipe's number."""
+    """How to start a child. `pass_fds` are inherited at the same numbers; `{ready}` in argv becomes the readiness pipe's number.
+    With `module` the child is a fork of this process that runs the module's `main(argv)`; else `argv` is a program and its words."""
 
     name: str
     argv: Sequence[str]
@@ -36,6 +37,7 @@ class Spec:
     death_signal: int = signal.SIGKILL
     before: Callable[[], None] = lambda: None  # runs before every start
     stop_signal: int = signal.SIGTERM
+    module: str = ""
 
 
 def delay_after(failures: int, was_ready: bool = False) -> float:
@@ -44,7 +46,7 @@ def delay_after(failures: int, was_ready: bool = False) -> float:
     return 0.0 if failures <= 1 else min(longest, 0.5 * 2 ** min(failures - 2, 10))
 
 
-_DAILY = re.compile(r"\d{4}-\d\d-\d\d \S+ (DEBUG|INFO) ")  # as `process.begin` has log lines
+_DAILY = re.compile(r"\d{4}-\d\d-\d\d \S+ (DEBUG|INFO) |\[INFO\] ")  # as `process.begin` and granian have log lines
 
 
 def ending(status: int) -> str:
@@ -82,33 +84,40 @@ class Child:
         while not self._stopping:
             self.spec.before()
             self.started = loop.time()
-            status = await self._run_once()
+            how = await self._run_once()
             was_ready = self.ready.is_set()
             self.ready.clear()
             self.ended.set()
             if self._stopping:
                 return
-            self.failures = 1 if loop.time() - self.started > STABLE_AFTER else self.failures + 1
+            lived = loop.time() - self.started
+            self.failures = 1 if lived > STABLE_AFTER else self.failures + 1
             self.restarts += 1
             pause = delay_after(self.failures, was_ready)
+            if was_ready:
+                pause = max(0.0, pause - lived)  # starts are what must not follow each other too fast
             last = self.last_line()
             self.report(
                 self.spec.name,
-                ending(status)
-                + (f" ({last})" if last else "")
-                + (f"; again in {pause:g} s" if pause else "; started again"),
+                how + (f" ({last})" if last else "") + (f"; again in {pause:g} s" if pause else "; started again"),
             )
             await asyncio.sleep(pause)
 
-    async def _run_once(self) -> int:
+    async def _run_once(self) -> str:
+        """From its start to its end; how it ended, in words."""
         loop = asyncio.get_running_loop()
         ready_read, ready_write = os.pipe()
-        process = _spawn(self.spec, ready_write)
-        os.close(ready_write)
-        self.pid = process.pid
+        try:
+            process = _spawn(self.spec, ready_write)
+        except OSError as error:
+            os.close(ready_read)
+            return f"could not be started: {error.strerror}"
+        finally:
+            os.close(ready_write)
+        self.pid = pid = process if isinstance(process, int) else process.pid
         self.ended.clear()
         self.changed(self.spec.name)
-        pidfd = os.pidfd_open(process.pid)
+        pidfd = os.pidfd_open(pid)
         gone: asyncio.Future[None] = loop.create_future()
 
         def on_ready() -> None:
@@ -127,7 +136,7 @@ class Child:
         loop.add_reader(pidfd, on_exit)
         try:
             await gone
-            return _reap(process)
+            return ending(_reap(process))
         finally:
             loop.remove_reader(ready_read)
             loop.remove_reader(pidfd)
@@ -164,13 +173,18 @@ class Child:
         return ""
 
 
-def _spawn(spec: Spec, ready_write: int) -> subprocess.Popen[bytes]:
+def _spawn(spec: Spec, ready_write: int) -> subprocess.Popen[bytes] | int:
+    """A program, or the pid of a fork."""
+    argv = [word.replace("{ready}", str(ready_write)) for word in spec.argv]
+    if spec.module:
+        return forks.fork(spec.module, argv, spec.log, (*spec.pass_fds, ready_write), spec.death_signal)
+
     def before_exec() -> None:
-        _libc.prctl(PR_SET_PDEATHSIG, spec.death_signal)
+        forks.libc.prctl(PR_SET_PDEATHSIG, spec.death_signal)
 
     with open(spec.log, "ab") as log:
         return subprocess.Popen(
-            [word.replace("{ready}", str(ready_write)) for word in spec.argv],
+            argv,
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=log,
@@ -181,10 +195,11 @@ def _spawn(spec: Spec, ready_write: int) -> subprocess.Popen[bytes]:
         )
 
 
-def _reap(process: subprocess.Popen[bytes]) -> int:
+def _reap(process: subprocess.Popen[bytes] | int) -> int:
     """The wait status of a child that has ended (its pidfd said so)."""
-    _, status = os.waitpid(process.pid, 0)
-    process.returncode = os.waitstatus_to_exitcode(status)
+    _, status = os.waitpid(process if isinstance(process, int) else process.pid, 0)
+    if not isinstance(process, int):
+        process.returncode = os.waitstatus_to_exitcode(status)
     return status
 
 

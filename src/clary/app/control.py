@@ -1,7 +1,7 @@
 """The control plane's process: the API over records, and the loops that make them true, on one event loop.
 
-`python -m clary.app.control --settings FILE --ready-fd N`. Order of a start: ports, fronts, loops, then the socket: what is answered
-is looked after. Order of an end: the socket, the loops (leases given back), the ports.
+`python -m clary.app.control --settings FILE --ready-fd N --sockets HTTP`. Order of a start: ports, fronts, loops, then the socket: what is
+answered is looked after. Order of an end: the socket, the loops (leases given back), the ports.
 """
 
 from __future__ import annotations
@@ -11,14 +11,22 @@ import signal
 import sys
 from collections.abc import Sequence
 from contextlib import AsyncExitStack
-from pathlib import Path
 
 import uvloop
 from granian.constants import Interfaces, TaskImpl
-from granian.server.embed import Server
 
+from clary.api import handlers
 from clary.app import wiring
+from clary.app.held import Granian
 from clary.app.process import Start, begin, listening
+from clary.wire.models import load
+
+
+def preload() -> None:
+    """What the first request would load: in the process that this one is forked from, once."""
+    handlers.load()
+    for service in wiring.SERVICES:
+        load(service)
 
 
 async def serve(start: Start) -> None:
@@ -29,20 +37,10 @@ async def serve(start: Start) -> None:
         loop.add_signal_handler(number, stop.set)
     async with AsyncExitStack() as stack:
         control = await stack.enter_async_context(wiring.control(start.settings))
-        path = start.settings.control_socket
-        path.unlink(missing_ok=True)
-        server = Server(
-            control.application,
-            uds=Path(path),
-            interface=Interfaces.ASGINL,
-            task_impl=TaskImpl.asyncio,
-            websockets=False,
-            log_access=False,
-            backlog=4096,
-        )
+        (held,) = start.sockets
+        server = Granian(control.application, held, interface=Interfaces.ASGINL, task_impl=TaskImpl.asyncio)
         serving = loop.create_task(server.serve())
-        await listening(str(path), ("", 0), serving)
-        path.chmod(0o660)
+        await listening(str(start.settings.control_socket), ("", 0), serving)
         start.ready()
         waits = [serving, loop.create_task(stop.wait()), *control.tasks]
         done, _ = await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)

@@ -1,4 +1,4 @@
-"""The object store's process: `python -m clary.app.objects --settings FILE --ready-fd N`.
+"""The object store's process: `python -m clary.app.objects --settings FILE --ready-fd N --sockets HTTP`.
 
 By itself, for tests and benchmarks: `--dir DIR --socket PATH` or `--dir DIR --port N [--host H]` instead of `--settings`
 (or `--port N` beside them).
@@ -9,21 +9,21 @@ from __future__ import annotations
 import argparse
 import asyncio
 import logging
-import os
 import signal
 import socket
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import uvloop
 from granian.constants import Interfaces
 from granian.http import HTTP1Settings
-from granian.server.embed import Server as Granian
 
 from clary.app.clock import SystemClock
-from clary.app.process import listening
+from clary.app.held import Granian
+from clary.app.process import listening, tell_ready
 from clary.app.settings import Settings
 from clary.objects.auth import Authenticator
 from clary.objects.blobs import Blobs
@@ -37,7 +37,7 @@ UNUSABLE = 3  # exit code: the index cannot be opened; starting again does not h
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Where the store lives and listens: a socket's path, or a TCP port when it is ""."""
+    """Where the store lives and listens: a socket's path (`held` when the supervisor holds it), or a TCP port when it is ""."""
 
     root: Path
     socket: str
@@ -47,6 +47,7 @@ class Place:
     hosts: tuple[str, ...] = ()
     database: str = ""
     elsewhere: tuple[str, str, str, str] | None = None  # endpoint, access key, secret key, region of the user's own S3
+    held: int | None = None
 
 
 def build(place: Place) -> Server | Relay:
@@ -60,7 +61,7 @@ def build(place: Place) -> Server | Relay:
     return Server(SqlIndex(url, blobs.settle), blobs, keys, SystemClock(), keys.derive(b"objects"), place.hosts)
 
 
-async def serve(place: Place, ready_fd: int) -> None:
+async def serve(place: Place, ready: Callable[[], None]) -> None:
     """Run until SIGTERM; requests under way end first."""
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
@@ -69,26 +70,23 @@ async def serve(place: Place, ready_fd: int) -> None:
     server = build(place)
     await server.start()
     http = HTTP1Settings(header_read_timeout=30_000)
-    if place.socket:
-        Path(place.socket).unlink(missing_ok=True)
+    own = Path(place.socket) if place.socket and place.held is None else None
+    if own:
+        own.unlink(missing_ok=True)
     granian = Granian(
         server,
+        place.held,
         address=place.host,
         port=place.port,
-        uds=Path(place.socket) if place.socket else None,
+        uds=own,
         interface=Interfaces.RSGI,
-        websockets=False,
-        log_access=False,
-        backlog=4096,
         http1_settings=http,
     )
     serving = loop.create_task(granian.serve())
     await listening(place.socket, (place.host, place.port), serving)
-    if place.socket:
-        os.chmod(place.socket, 0o660)
-    if ready_fd >= 0:
-        os.write(ready_fd, b"ready\n")
-        os.close(ready_fd)
+    if own:
+        own.chmod(0o660)
+    ready()
     done, _ = await asyncio.wait([serving, loop.create_task(stop.wait())], return_when=asyncio.FIRST_COMPLETED)
     granian.stop()  # type: ignore[no-untyped-call]
     await asyncio.wait([serving], timeout=10)
@@ -113,6 +111,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     )
     parser.add_argument("--low-water", type=int, default=0, help="bytes of disk to keep free")
     given = parser.parse_args(argv)
+    sockets = tuple(int(n) for n in given.sockets.split(",") if n)
     if given.settings:
         settings = Settings.read(given.settings)
         place = Place(
@@ -124,6 +123,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             hosts=settings.allowed_hosts,
             database=settings.database,
             elsewhere=_elsewhere(settings),
+            held=sockets[0] if sockets and not given.port else None,
         )
         level = settings.log_level.upper()
     elif given.dir:
@@ -133,11 +133,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     else:
         parser.error("give --settings or --dir")
     logging.basicConfig(
-        stream=sys.stderr, level=level, format="%(asctime)s %(levelname)s objects %(name)s: %(message)s"
+        stream=sys.stderr, level=level, format="%(asctime)s %(levelname)s objects %(name)s: %(message)s", force=True
     )
     try:
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-            runner.run(serve(place, given.ready_fd))
+            runner.run(serve(place, partial(tell_ready, given.ready_fd)))
     except IndexUnusable as error:
         print(f"clary objects: {error.message}", file=sys.stderr)
         return UNUSABLE

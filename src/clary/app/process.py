@@ -26,9 +26,14 @@ class Start:
 
     def ready(self) -> None:
         """Tell the supervisor. Once."""
-        if self.ready_fd >= 0:
-            os.write(self.ready_fd, b"ready\n")
-            os.close(self.ready_fd)
+        tell_ready(self.ready_fd)
+
+
+def tell_ready(descriptor: int) -> None:
+    """Write into the readiness pipe; nothing where there is none (-1)."""
+    if descriptor >= 0:
+        os.write(descriptor, b"ready\n")
+        os.close(descriptor)
 
 
 def begin(name: str, argv: Sequence[str] | None = None) -> Start:
@@ -44,19 +49,27 @@ def begin(name: str, argv: Sequence[str] | None = None) -> Start:
         stream=sys.stderr,
         level=settings.log_level.upper(),
         format=f"%(asctime)s %(levelname)s {name} %(name)s: %(message)s",
+        force=True,  # a fork has the handlers of its parent
     )
     return Start(settings, given.index, given.ready_fd, tuple(int(n) for n in given.sockets.split(",") if n))
 
 
 async def listening(socket: str, address: tuple[str, int], serving: asyncio.Task[None]) -> None:
-    """Until connections are taken on a unix socket (or, where that is "", a TCP address), or the server has failed."""
+    """Until a connection to a unix socket (or, where that is "", a TCP address) is answered, or the server has failed. A held socket takes
+    connections while nobody reads them, so something is asked: what is no HTTP is refused before anybody sees it."""
     while not serving.done():
-        with suppress(FileNotFoundError, ConnectionRefusedError):
+        with suppress(OSError):
             if socket:
-                _, writer = await asyncio.open_unix_connection(socket)
+                reader, writer = await asyncio.open_unix_connection(socket)
             else:
-                _, writer = await asyncio.open_connection(*address)
+                reader, writer = await asyncio.open_connection(*address)
+            writer.write(b"-\r\n\r\n")
+            asked = asyncio.create_task(reader.read(1))
+            await asyncio.wait((asked, serving), return_when=asyncio.FIRST_COMPLETED)
+            answered = asked.done() and not asked.cancelled() and asked.exception() is None and asked.result()
+            asked.cancel()
             writer.close()
-            return
+            if answered:
+                return
         await asyncio.sleep(0.002)
     serving.result()

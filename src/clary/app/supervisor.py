@@ -1,4 +1,6 @@
-"""`clary up`: owns the port and the fronts' sockets, starts nginx, fronts, object store and control plane, keeps them running.
+"""`clary up`: owns the port and all sockets behind it, starts nginx, fronts, object store and control plane, keeps them running.
+
+Its Python children are forks of it (`forks.py`): what they import it has imported, before anything else of them.
 
 Order of a start: lock, folders, keys, sockets, children; ready when every child said so and a request goes through the edge.
 Order of an end: nginx (finishes what it has), fronts (drain), control plane, objects, then whatever still runs in a sandbox.
@@ -12,7 +14,6 @@ import json
 import os
 import signal
 import socket
-import sys
 import time
 from collections.abc import Callable
 from dataclasses import replace
@@ -20,6 +21,7 @@ from pathlib import Path
 
 from clary.app import edge, folders, rotation, workloads
 from clary.app.children import Child, Spec, end_session
+from clary.app.doors import Door
 from clary.app.settings import Settings
 from clary.domain.errors import Unavailable
 from clary.stores.keys import FileKeys
@@ -39,6 +41,7 @@ class Supervisor:
         self._report = report
         self._lock = folders.Lock(settings)
         self._sockets: list[socket.socket] = []
+        self._doors: dict[str, Door] = {}
         self._stop = asyncio.Event()
         self._hopeless = asyncio.Event()
         self._hopeless_reason = ""
@@ -59,6 +62,7 @@ class Supervisor:
             loop.add_signal_handler(signal.SIGHUP, self._reload_edge)
             for child in self.children.values():
                 child.start()
+                await asyncio.sleep(0)  # it runs before this process imports what the next one needs
             self._logs = loop.create_task(rotation.keep_short(self.settings.log("up").parent, self._report))
             await self._until_ready()
             if self._stop.is_set():
@@ -89,26 +93,32 @@ class Supervisor:
         self._lock.tell(self._facts)
         path = self.settings.run / "settings.json"
         self.settings.write(path)
-        self._add_python("objects", path)
-        self._add_python("control", path)
-        front_mode = 0o660 if folders.edge_user() else 0o600
+        mode = 0o660 if folders.edge_user() else 0o600
+        self._add_edge(listener)  # first: it needs nothing that is imported here
+        self._add_door("objects", path, self.settings.objects_socket, mode)
         for index in range(self.settings.front_count):
             sockets = [
-                folders.listen_unix(self.settings.front_http(index), front_mode),
+                folders.listen_unix(self.settings.front_http(index), mode),
                 folders.listen_unix(self.settings.front_workers(index), 0o666),
                 folders.listen_unix(self.settings.front_ctl(index), 0o600),
             ]
             self._sockets += sockets
             self._add_python(f"front-{index}", path, sockets, index)
-        self._add_edge(listener)
+        self._add_door("control", path, self.settings.control_socket, mode)
 
-    def _add_python(
-        self, name: str, settings: Path, sockets: list[socket.socket] | None = None, index: int = 0
-    ) -> None:
-        numbers = [s.fileno() for s in sockets or []]
-        argv = [sys.executable, "-m", f"clary.app.{name.partition('-')[0]}", "--settings", str(settings)]
-        argv += ["--index", str(index), "--ready-fd", "{ready}", "--sockets", ",".join(map(str, numbers))]
-        self._add(Spec(name, argv, self.settings.log(name), numbers))
+    def _add_door(self, name: str, settings: Path, path: Path, mode: int) -> None:
+        """A child with one socket, at which those who come are not made to wait for ever."""
+        listener = folders.listen_unix(path, mode)
+        self._sockets.append(listener)
+        self._doors[name] = Door(listener)
+        self._add_python(name, settings, [listener])
+
+    def _add_python(self, name: str, settings: Path, sockets: list[socket.socket], index: int = 0) -> None:
+        numbers = [s.fileno() for s in sockets]
+        argv = ["--settings", str(settings), "--index", str(index), "--ready-fd", "{ready}"]
+        argv += ["--sockets", ",".join(map(str, numbers))]
+        module = f"clary.app.{name.partition('-')[0]}"
+        self._add(Spec(name, argv, self.settings.log(name), numbers, module=module))
 
     def _add_edge(self, listener: socket.socket) -> None:
         config = edge.write(self.settings, folders.edge_user())
@@ -144,6 +154,8 @@ class Supervisor:
 
     def _child_changed(self, name: str) -> None:
         child = self.children[name]
+        if name in self._doors:
+            (self._doors[name].opened if child.ready.is_set() else self._doors[name].closed)()
         if name == "nginx" and child.pid and not child.ready.is_set():
             (self.settings.run / "nginx.session").write_text(str(child.pid))
             self._probe = asyncio.get_running_loop().create_task(self._edge_answers())
@@ -211,6 +223,8 @@ class Supervisor:
             self._report("stopping")
         if self._logs:
             self._logs.cancel()
+        for door in self._doors.values():
+            door.opened()
         if "nginx" in self.children:
             await self.children["nginx"].stop(PATIENCE)
         await asyncio.gather(*(c.stop(PATIENCE) for n, c in self.children.items() if n.startswith("front")))

@@ -9,10 +9,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-# What AWS's clients wait before each of their two retries (otherwise 0.1 s in all, and nothing here is started again that soon).
-# Not for a front: it is away for the requests that were in it only, the next one waits in its socket's backlog.
-RESTART_MS = 2500
-
 
 @dataclass(frozen=True, slots=True)
 class _Error:
@@ -87,8 +83,6 @@ def _location(name: str, where: str, error: _Error, message: str) -> str:
         body = f'{{"__type":"{code}","message":"{message}"}}'
         extra = f"\n            add_header x-amzn-ErrorType {code} always;"
     retry = "\n            add_header Retry-After 1 always;" if status == 503 else ""
-    if status == 503 and where != "front":
-        retry += f"\n            add_header x-amz-retry-after {RESTART_MS} always;"
     return f"""\
         location {name} {{
             internal;
