@@ -26,7 +26,7 @@ ACCOUNT = "000000000000"
 
 def test_the_default_role_trusts_sagemaker() -> None:
     role = default_role(ACCOUNT, 5.0)
-    assert role.arn == default_role_arn(ACCOUNT) == f"arn:aws:iam::{ACCOUNT}:role/ClaryDefaultRole"
+    assert role.arn == default_role_arn(ACCOUNT, "eu-west-1") == f"arn:aws:iam::{ACCOUNT}:role/ClaryDefaultRole"
     assert (role.kind, role.scope.region, role.created) == ("role", "", 5.0)
     (statement,) = json.loads(role.document["request"]["AssumeRolePolicyDocument"])["Statement"]
     assert statement == {"Effect": "Allow", "Principal": {"Service": SAGEMAKER}, "Action": "sts:AssumeRole"}

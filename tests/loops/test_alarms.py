@@ -28,7 +28,7 @@ class House:
     def __init__(self) -> None:
         self.told: list[Act] = []
         self.clock = FakeClock(1_800_000_000.0)
-        self.ports = AlarmPorts(MemoryStore(), MemoryDatapoints(), self.clock, {"arn:aws:sns:": self.tell})
+        self.ports = AlarmPorts(MemoryStore(), MemoryDatapoints(), self.clock, {"sns": self.tell})
         self.subject = AlarmSubject(self.ports)
         self.loop: Loop[Command, Seen] = Loop(self.subject, self.ports.store, self.clock, "owner", sweep_seconds=0.05)
 

@@ -35,7 +35,7 @@ class Clockwork(House):
         self.watching: Loop[AlarmCommand, AlarmSeen] = Loop(reader, self.store, self.clock, "owner")
         self.subject = ScalingSubject(ScalingPorts(self.store, self.clock, reader, timing))
         self.loop: Loop[Command, Seen] = Loop(self.subject, self.store, self.clock, "owner")
-        actions["arn:aws:autoscaling:"] = self.subject.tell
+        actions["autoscaling"] = self.subject.tell
         self.timing, self.config = timing, config
         self.alarms: list[str] = []
 

@@ -90,7 +90,7 @@ def _range(params: Params, known: Mapping[str, Any] | None) -> tuple[int, int]:
 async def _registered(call: Call, params: Params, known: Record | None, bounds: Mapping[str, int]) -> Record:
     suspended = {name: value for name, value in (params.get("SuspendedState") or {}).items() if name in SUSPENDED}
     if known is None:
-        role = params.get("RoleARN") or f"arn:aws:iam::{call.scope.account}:role/{ROLE}"
+        role = params.get("RoleARN") or call.shown(f"arn:aws:iam::{call.scope.account}:role/{ROLE}")
         document = new_target(params["ResourceId"], params["ScalableDimension"], role)
         document |= {**bounds, "tags": tagging.checked(_listed(params.get("Tags") or {}))}
         document["suspended"] |= suspended

@@ -12,7 +12,7 @@ from typing import Any
 
 from clary.domain.capacity import Machine
 from clary.domain.ids import arn as make_arn
-from clary.domain.ids import uuid7
+from clary.domain.ids import uuid7, written
 from clary.domain.resources import KINDS, Scope
 from clary.domain.topics import Allowed
 from clary.ports import Artifacts, Clock, Datapoints, Fronts, Keys, Logs, Runtimes, Store, Topics
@@ -87,6 +87,10 @@ class Call:
         """The ARN that a record of that kind and name has (or would have) in the caller's account and region."""
         row = KINDS[kind]
         return make_arn(row.service, self.scope_of(kind).region, self.scope.account, f"{row.tail}{row.separator}{name}")
+
+    def shown(self, arn: str) -> str:
+        """The ARN of a thing of all regions, as it is written in the caller's."""
+        return written(arn, self.scope.region)
 
     def new_id(self) -> str:
         """A fresh UUIDv7, as text."""

@@ -50,7 +50,7 @@ async def get_dashboard(call: Call, params: Params) -> Params:
     record = await call.store.get(KIND, call.scope_of(KIND), params["DashboardName"])
     if record is None:
         raise NotFound(f"Dashboard {params['DashboardName']} does not exist")
-    return {"DashboardArn": record.arn, "DashboardName": record.name, "DashboardBody": _body(record)}
+    return {"DashboardArn": call.shown(record.arn), "DashboardName": record.name, "DashboardBody": _body(record)}
 
 
 @operation("cloudwatch", "ListDashboards")
@@ -70,7 +70,7 @@ async def list_dashboards(call: Call, params: Params) -> Params:
                 last = str(entries[-1]["DashboardName"])
                 return {"DashboardEntries": entries, "NextToken": paging.token(call, params, (last, last))}
             if record.name.startswith(prefix):
-                entries.append(_entry(record))
+                entries.append(_entry(call, record))
         if len(found) < PAGE:
             return {"DashboardEntries": entries}
         after = paging.position(found[-1], "name")
@@ -99,10 +99,10 @@ def _body(record: Record) -> str:
     return str(record.document["request"]["DashboardBody"])
 
 
-def _entry(record: Record) -> Params:
+def _entry(call: Call, record: Record) -> Params:
     return {
         "DashboardName": record.name,
-        "DashboardArn": record.arn,
+        "DashboardArn": call.shown(record.arn),
         "LastModified": datetime.fromtimestamp(record.modified, UTC),
         "Size": len(_body(record).encode()),
     }

@@ -6,6 +6,7 @@ from clary.api import registry
 from clary.api.call import Call, Params, Ports
 from clary.api.errors import ApiError
 from clary.api.refusals import REFUSED
+from clary.domain.ids import written
 from clary.domain.resources import Scope
 
 
@@ -42,7 +43,7 @@ async def answer(
         service=service,
         operation=operation,
         scope=Scope(account, region),
-        principal=principal,
+        principal=written(principal, region),
         request_id=request_id,
         user_agent=user_agent,
         retry_token=retry_token,

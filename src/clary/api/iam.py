@@ -16,6 +16,7 @@ from clary.api.call import Call, Params
 from clary.api.errors import ApiError
 from clary.api.registry import operation
 from clary.domain.errors import AlreadyExists, InUse, Invalid, NotFound
+from clary.domain.ids import belongs, stored
 from clary.domain.resources import Query, Record, Scope
 from clary.domain.roles import (
     SAGEMAKER,
@@ -43,12 +44,12 @@ async def create_role(call: Call, params: Params) -> Params:
         record = await call.store.add(new_role(call.scope.account, params, call.now))
     except AlreadyExists:
         raise AlreadyExists(f"Role with name {params['RoleName']} already exists.") from None
-    return {"Role": _role_words(record)}
+    return {"Role": _role_words(call, record)}
 
 
 @operation("iam", "GetRole")
 async def get_role(call: Call, params: Params) -> Params:
-    return {"Role": _role_words(await _role(call, params))}
+    return {"Role": _role_words(call, await _role(call, params))}
 
 
 @operation("iam", "ListRoles")
@@ -57,7 +58,7 @@ async def list_roles(call: Call, params: Params) -> Params:
     shown = [
         record for record in records if record.document["request"]["Path"].startswith(params.get("PathPrefix", "/"))
     ]
-    return {"Roles": [_role_words(record, brief=True) for record in shown], **more}
+    return {"Roles": [_role_words(call, record, brief=True) for record in shown], **more}
 
 
 @operation("iam", "DeleteRole")
@@ -123,23 +124,23 @@ async def attach_role_policy(call: Call, params: Params) -> Params:
     """AWS's own policies are known by name; a customer's must have been created."""
     record, arn = await _role(call, params), params["PolicyArn"]
     policy = parse_policy(arn)
-    if policy is None:
+    if policy is None or not belongs(arn, call.scope.region):
         raise Invalid(f"ARN {arn} is not valid.")
     owner, _, name = policy
     mine = owner == call.scope.account and await call.store.get("policy", call.scope_of("policy"), name)
     if owner != "aws" and not mine:
         raise NotFound(f"Policy {arn} does not exist or is not attachable.")
-    if arn not in record.document["attached"]:
-        await _save(call, record, attached=[*record.document["attached"], arn])
+    if stored(arn) not in record.document["attached"]:
+        await _save(call, record, attached=[*record.document["attached"], stored(arn)])
     return {}
 
 
 @operation("iam", "DetachRolePolicy")
 async def detach_role_policy(call: Call, params: Params) -> Params:
     record, arn = await _role(call, params), params["PolicyArn"]
-    if arn not in record.document["attached"]:
+    if call.shown(arn) != arn or stored(arn) not in record.document["attached"]:
         raise NotFound(f"Policy {arn} was not found.")
-    await _save(call, record, attached=[known for known in record.document["attached"] if known != arn])
+    await _save(call, record, attached=[known for known in record.document["attached"] if known != stored(arn)])
     return {}
 
 
@@ -150,7 +151,7 @@ async def list_attached_role_policies(call: Call, params: Params) -> Params:
     for arn in record.document["attached"]:
         policy = parse_policy(arn)
         if policy is not None and policy[1].startswith(prefix):
-            found.append({"PolicyName": policy[2], "PolicyArn": arn})
+            found.append({"PolicyName": policy[2], "PolicyArn": call.shown(arn)})
     return {"AttachedPolicies": found, "IsTruncated": False}
 
 
@@ -189,8 +190,8 @@ async def simulate_principal_policy(call: Call, params: Params) -> Params:
     """What Clary would answer such a request. A role that nobody created is taken up: any role ARN of the account works here, and
     SDK v3, which asks this first, then wants to read its trust."""
     source = params["PolicySourceArn"]
-    role, user = parse_role(source), source.partition(f"arn:aws:iam::{call.scope.account}:user/")
-    if role is None and not user[2]:
+    role, user = parse_role(source), source.partition(call.shown(f"arn:aws:iam::{call.scope.account}:user/"))
+    if (role is None and not user[2]) or not belongs(source, call.scope.region):
         raise Invalid(f"Invalid Entity Arn: {source} does not clearly define entity type and name.")
     if role is not None and role[0] != call.scope.account:
         raise NotFound(f"The role with name {role[2]} cannot be found.")
@@ -281,14 +282,14 @@ async def _save(call: Call, record: Record, **changes: Any) -> None:
     await call.store.save(replace(record, modified=call.now, document={**record.document, **changes}))
 
 
-def _role_words(record: Record, *, brief: bool = False) -> Params:
+def _role_words(call: Call, record: Record, *, brief: bool = False) -> Params:
     """`brief`: lists leave the tags and the boundary out."""
     request = record.document["request"]
     words = {
         "Path": request["Path"],
         "RoleName": record.name,
         "RoleId": unique_id("AROA", record.arn),
-        "Arn": record.arn,
+        "Arn": call.shown(record.arn),
         "CreateDate": record.created,
         "AssumeRolePolicyDocument": encoded(request["AssumeRolePolicyDocument"]),
         "MaxSessionDuration": request["MaxSessionDuration"],

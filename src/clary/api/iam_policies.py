@@ -25,21 +25,23 @@ async def create_policy(call: Call, params: Params) -> Params:
         record = await call.store.add(record)
     except AlreadyExists:
         raise AlreadyExists(f"A policy called {name} already exists. Duplicate names are not allowed.") from None
-    return {"Policy": _words(record, 0)}
+    return {"Policy": _words(call, record, 0)}
 
 
 @operation("iam", "GetPolicy")
 async def get_policy(call: Call, params: Params) -> Params:
     record = await _policy(call, params)
     attached = len(await _holders(call, record.arn))
-    return {"Policy": {**_words(record, attached), "Tags": list(record.document["tags"])}}
+    return {"Policy": {**_words(call, record, attached), "Tags": list(record.document["tags"])}}
 
 
 @operation("iam", "GetPolicyVersion")
 async def get_policy_version(call: Call, params: Params) -> Params:
     record = await _policy(call, params)
     if params["VersionId"] != VERSION:
-        raise NotFound(f"Policy {record.arn} version {params['VersionId']} does not exist or is not attachable.")
+        raise NotFound(
+            f"Policy {params['PolicyArn']} version {params['VersionId']} does not exist or is not attachable."
+        )
     return {"PolicyVersion": {**_version(record), "Document": encoded(record.document["request"]["PolicyDocument"])}}
 
 
@@ -60,7 +62,7 @@ async def list_policies(call: Call, params: Params) -> Params:
         if record.document["request"]["Path"].startswith(params.get("PathPrefix", "/")) and (
             attached or not params.get("OnlyAttached")
         ):
-            shown.append(_words(record, attached))
+            shown.append(_words(call, record, attached))
     return {"Policies": shown, **more}
 
 
@@ -77,7 +79,7 @@ async def _policy(call: Call, params: Params) -> Record:
     arn = params["PolicyArn"]
     parsed = parse_policy(arn)
     record = await call.store.get("policy", call.scope_of("policy"), parsed[2]) if parsed else None
-    if record is None or record.arn != arn:
+    if record is None or call.shown(record.arn) != arn:
         raise NotFound(f"Policy {arn} was not found.")
     return record
 
@@ -99,12 +101,12 @@ def _version(record: Record) -> Params:
     return {"VersionId": VERSION, "IsDefaultVersion": True, "CreateDate": record.created}
 
 
-def _words(record: Record, attached: int) -> Params:
+def _words(call: Call, record: Record, attached: int) -> Params:
     request = record.document["request"]
     words = {
         "PolicyName": record.name,
         "PolicyId": unique_id("ANPA", record.arn),
-        "Arn": record.arn,
+        "Arn": call.shown(record.arn),
         "Path": request["Path"],
         "DefaultVersionId": VERSION,
         "AttachmentCount": attached,

@@ -87,7 +87,13 @@ async def _pairs(call: Call, name: str = "") -> list[Credential]:
 def _user_words(call: Call, name: str, pairs: list[Credential]) -> Params:
     arn = f"arn:aws:iam::{call.scope.account}:user/{name}"
     created = min((float(pair.tags["created"]) for pair in pairs), default=0.0)
-    return {"Path": "/", "UserName": name, "UserId": unique_id("AIDA", arn), "Arn": arn, "CreateDate": created}
+    return {
+        "Path": "/",
+        "UserName": name,
+        "UserId": unique_id("AIDA", arn),
+        "Arn": call.shown(arn),
+        "CreateDate": created,
+    }
 
 
 def _key_words(pair: Credential) -> Params:

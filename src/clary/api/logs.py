@@ -21,6 +21,8 @@ from clary.api.call import Call, Params
 from clary.api.errors import ApiError
 from clary.api.registry import operation
 from clary.domain.errors import Invalid, NotFound
+from clary.domain.ids import arn as make_arn
+from clary.domain.ids import belongs
 from clary.domain.logfilter import compile_pattern
 from clary.domain.loglines import STANDARD, LogEvent, LogGroup, LogSettings, LogStream
 
@@ -327,7 +329,7 @@ def _group_of(call: Call, identifier: str) -> str:
     if found is None:
         raise Invalid("The ARN is not one of a log group.")
     region, account, name = found.groups()
-    if (account, region) != (call.scope.account, call.scope.region):
+    if (account, region) != (call.scope.account, call.scope.region) or not belongs(identifier, region):
         raise NotFound("The specified log group does not exist.")
     return name
 
@@ -351,7 +353,7 @@ async def _change_group(
 
 
 def _arn(call: Call, tail: str) -> str:
-    return f"arn:aws:logs:{call.scope.region}:{call.scope.account}:log-group:{tail}"
+    return make_arn("logs", call.scope.region, call.scope.account, f"log-group:{tail}")
 
 
 def _group_words(call: Call, group: LogGroup) -> Params:

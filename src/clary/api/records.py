@@ -6,6 +6,7 @@ from collections.abc import Awaitable, Callable, Mapping
 
 from clary.api.call import Call
 from clary.domain.errors import AlreadyExists, Invalid, NotFound, Stale
+from clary.domain.ids import belongs
 from clary.domain.resources import KINDS, Record
 from clary.domain.roles import parse_role
 
@@ -76,7 +77,7 @@ async def drop(call: Call, kind: str, name: str) -> Record:
 def check_role(call: Call, arn: str) -> None:
     """Invalid, in AWS's words, unless SageMaker may take this role: any of the caller's account (`domain/roles.py`)."""
     role = parse_role(arn)
-    if role is None or role[0] != call.scope.account:
+    if role is None or role[0] != call.scope.account or not belongs(arn, call.scope.region):
         raise Invalid(
             f"Could not assume role {arn}. Please ensure that the role exists and allows principal 'sagemaker.amazonaws.com' to "
             "assume the role."

@@ -10,6 +10,7 @@ import asyncio
 from clary.api.call import Call, Params
 from clary.api.registry import operation
 from clary.domain.errors import Denied, Invalid
+from clary.domain.ids import belongs, stored
 from clary.domain.roles import MAX_SESSION, assumed_arn, parse_assumed, parse_role, role_arn, unique_id
 from clary.ports import Credential
 
@@ -28,7 +29,7 @@ async def assume_role(call: Call, params: Params) -> Params:
     role ARN of the account is enough."""
     arn, session = params["RoleArn"], params["RoleSessionName"]
     role = parse_role(arn)
-    if role is None:
+    if role is None or not belongs(arn, call.scope.region):
         raise Invalid(f"{arn} is invalid")
     account, _, name = role
     if account != call.scope.account:
@@ -44,11 +45,11 @@ async def assume_role(call: Call, params: Params) -> Params:
     record = await call.store.get("role", call.scope_of("role"), name)
     if record is not None and seconds > record.document["request"]["MaxSessionDuration"]:
         raise Invalid("The requested DurationSeconds exceeds the MaxSessionDuration set for this role.")
-    principal = assumed_arn(account, name, session)
+    principal = call.shown(assumed_arn(account, name, session))
     made = await asyncio.to_thread(call.ports.keys.issue, account, principal, float(seconds), call.now)
     return {
         "Credentials": _credentials(made),
-        "AssumedRoleUser": {"AssumedRoleId": f"{unique_id('AROA', arn)}:{session}", "Arn": principal},
+        "AssumedRoleUser": {"AssumedRoleId": f"{unique_id('AROA', stored(arn))}:{session}", "Arn": principal},
     }
 
 
@@ -73,6 +74,6 @@ def _credentials(made: Credential) -> Params:
 def _user_id(principal: str) -> str:
     assumed = parse_assumed(principal)
     if assumed is None:
-        return unique_id("AIDA", principal)
+        return unique_id("AIDA", stored(principal))
     account, role, session = assumed
     return f"{unique_id('AROA', role_arn(account, '/', role))}:{session}"

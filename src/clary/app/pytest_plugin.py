@@ -178,7 +178,7 @@ def _made(site: Site, region: str) -> Account:
         region=region,
         access_key_id=key.access_key_id,
         secret_access_key=key.secret,
-        role=default_role_arn(number),
+        role=default_role_arn(number, region),
         bucket=mine.settings.bucket or f"sagemaker-{region}-{number}",
         environment=variables(mine, region, os.environ),
     )

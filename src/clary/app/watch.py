@@ -32,7 +32,7 @@ class Watch:
 
     def __init__(self, settings: Settings, world: World, owner: str, places: Places, fronts: Fronts, tell: Tell):
         store, clock = world.store, world.clock
-        actions: dict[str, Tell] = {"arn:aws:sns:": tell}
+        actions: dict[str, Tell] = {"sns": tell}
         ports = alarms.AlarmPorts(store, world.datapoints, clock, actions)
         subject = alarms.AlarmSubject(ports)
         self._alarms: Loop[AlarmCommand, AlarmSeen] = Loop(subject, store, clock, owner)
@@ -50,7 +50,7 @@ class Watch:
             )
         )
         self._scaling: Loop[ScalingCommand, ScalingSeen] = Loop(scaled, store, clock, owner)
-        actions["arn:aws:autoscaling:"] = scaled.tell
+        actions["autoscaling"] = scaled.tell
         cpus = places.measure().cpus  # read once: it is asked each second
         self.sharing = Sharing(SharingPorts(fronts, clock, lambda: cpus, idle_seconds, places.book, places.share))
         self._objective = objectives.ObjectiveSubject(

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from clary.domain.errors import Invalid
+from clary.domain.ids import arn
 from clary.domain.names import COMPONENT
 from clary.domain.resources import Record, Scope
 
@@ -90,18 +91,17 @@ def part_name(resource: str, dimension: str, name: str) -> str:
 
 
 def target_arn(scope: Scope, id: str) -> str:
-    return f"arn:aws:application-autoscaling:{scope.region}:{scope.account}:scalable-target/{id}"
+    return arn("application-autoscaling", scope.region, scope.account, f"scalable-target/{id}")
 
 
 def policy_arn(scope: Scope, id: str, resource: str, name: str) -> str:
-    return f"arn:aws:autoscaling:{scope.region}:{scope.account}:scalingPolicy:{id}:resource/{NAMESPACE}/{resource}:policyName/{name}"
+    tail = f"scalingPolicy:{id}:resource/{NAMESPACE}/{resource}:policyName/{name}"
+    return arn("autoscaling", scope.region, scope.account, tail)
 
 
 def action_arn(scope: Scope, id: str, resource: str, name: str) -> str:
-    return (
-        f"arn:aws:autoscaling:{scope.region}:{scope.account}:scheduledAction:{id}:resource/{NAMESPACE}/{resource}"
-        f":scheduledActionName/{name}"
-    )
+    tail = f"scheduledAction:{id}:resource/{NAMESPACE}/{resource}:scheduledActionName/{name}"
+    return arn("autoscaling", scope.region, scope.account, tail)
 
 
 def new_target(resource: str, dimension: str, role: str) -> dict[str, Any]:

@@ -1,10 +1,11 @@
-"""Names that Clary makes up: UUIDv7 (time-ordered), ARNs.
+"""Names that Clary makes up: UUIDv7 (time-ordered), ARNs in the partition of their region.
 
 Pure: the caller gives the time and the random bytes.
 """
 
 from __future__ import annotations
 
+import re
 import uuid
 
 
@@ -16,6 +17,41 @@ def uuid7(milliseconds: int, random: bytes) -> uuid.UUID:
     return uuid.UUID(int=value)
 
 
+# Beginnings of regions' names -> AWS's partition of them; every other region is in `aws` (botocore's partitions.json).
+_PARTITIONS = (
+    ("cn-", "aws-cn"),
+    ("us-gov-", "aws-us-gov"),
+    ("us-isob-", "aws-iso-b"),
+    ("us-isof-", "aws-iso-f"),
+    ("us-iso-", "aws-iso"),
+    ("eu-isoe-", "aws-iso-e"),
+    ("eusc-", "aws-eusc"),
+)
+_IN = re.compile(r"^arn:[a-z0-9-]+:")
+GLOBAL = "aws"  # what things of an account in all its regions are stored with, whatever partition they are shown in
+
+
+def partition(region: str) -> str:
+    """The partition that a region is in: the second part of every ARN there."""
+    return next((found for beginning, found in _PARTITIONS if region.startswith(beginning)), GLOBAL)
+
+
 def arn(service: str, region: str, account: str, tail: str) -> str:
-    """`arn:aws:SERVICE:REGION:ACCOUNT:TAIL`; SageMaker lower-cases the tail, names keep their case in Describe."""
-    return f"arn:aws:{service}:{region}:{account}:{tail.lower() if service == 'sagemaker' else tail}"
+    """`arn:PARTITION:SERVICE:REGION:ACCOUNT:TAIL`; SageMaker lower-cases the tail, names keep their case in Describe."""
+    tail = tail.lower() if service == "sagemaker" else tail
+    return f"arn:{partition(region)}:{service}:{region}:{account}:{tail}"
+
+
+def written(arn: str, region: str) -> str:
+    """The ARN of a thing that has no region, such as a role, as it is written in a region."""
+    return _IN.sub(f"arn:{partition(region)}:", arn)
+
+
+def belongs(arn: str, region: str) -> bool:
+    """Whether the ARN is of the partition that the region is in: nothing is reached from another one."""
+    return arn.startswith(f"arn:{partition(region)}:")
+
+
+def stored(arn: str) -> str:
+    """The same thing's ARN as its record has it."""
+    return _IN.sub(f"arn:{GLOBAL}:", arn)

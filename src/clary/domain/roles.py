@@ -14,6 +14,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from clary.domain.errors import Invalid
+from clary.domain.ids import written
 from clary.domain.resources import Record, Scope
 
 SAGEMAKER = "sagemaker.amazonaws.com"
@@ -44,6 +45,7 @@ def parse_policy(arn: str) -> tuple[str, str, str] | None:
 
 
 def role_arn(account: str, path: str, name: str) -> str:
+    """As it is stored; `ids.written` has it as a region shows it."""
     return f"arn:aws:iam::{account}:role{path}{name}"
 
 
@@ -120,8 +122,9 @@ def default_role(account: str, now: float) -> Record:
     return Record("role", record.scope, record.name, record.arn, "", now, now, document)
 
 
-def default_role_arn(account: str) -> str:
-    return role_arn(account, "/", DEFAULT_NAME)
+def default_role_arn(account: str, region: str) -> str:
+    """As it is written in that region."""
+    return written(role_arn(account, "/", DEFAULT_NAME), region)
 
 
 def simulate(account: str, resource: str) -> bool:

@@ -19,6 +19,7 @@ from clary.domain.async_inference import stamp
 from clary.domain.channels import parse_uri
 from clary.domain.errors import Invalid
 from clary.domain.ids import arn as make_arn
+from clary.domain.ids import belongs
 from clary.domain.resources import Record, Scope
 
 TOPIC, SUBSCRIPTION, DELIVERY = "sns-topic", "sns-subscription", "sns-delivery"
@@ -29,7 +30,7 @@ TRIES = 12
 FIRST_WAIT, LONGEST_WAIT = 1.0, 300.0  # seconds between tries
 _NAME = re.compile(r"[A-Za-z0-9_-]{1,256}")
 _ARN = re.compile(
-    r"arn:aws:sns:(?P<region>[a-z0-9-]+):(?P<account>\d{12}):(?P<name>[A-Za-z0-9_-]{1,256})(?::(?P<id>[0-9a-f-]{36}))?"
+    r"arn:aws[a-z-]*:sns:(?P<region>[a-z0-9-]+):(?P<account>\d{12}):(?P<name>[A-Za-z0-9_-]{1,256})(?::(?P<id>[0-9a-f-]{36}))?"
 )
 
 
@@ -49,7 +50,7 @@ def topic_arn(scope: Scope, name: str) -> str:
 def parse_arn(arn: str) -> tuple[Scope, str, str]:
     """(scope, topic's name, subscription's id or ''). Invalid for anything else."""
     match = _ARN.fullmatch(arn)
-    if match is None:
+    if match is None or not belongs(arn, match["region"]):
         raise Invalid(f"Invalid parameter: '{arn[:300]}' is not the ARN of an SNS topic or subscription")
     return Scope(match["account"], match["region"]), match["name"], match["id"] or ""
 

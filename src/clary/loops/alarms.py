@@ -3,7 +3,7 @@
 A composite alarm is looked at when one of its children changes, a metric alarm when its plan says so. Actions are told
 after the decision and before the save: an action may be told twice by a control plane that died in between, under the same id.
 
-`actions` is the seam for those that can be told: from the beginning of an action's ARN to a function. What nobody takes is in the history
+`actions` is the seam for those that can be told: from the service of an action's ARN to a function. What nobody takes is in the history
 as failed, with the reason.
 """
 
@@ -95,14 +95,14 @@ class AlarmSubject:
 
     async def _tell(self, act: Act, record: Record) -> str:
         """What went wrong, in words; nothing when it was told."""
-        for beginning, tell in self._ports.actions.items():
-            if act.action.startswith(beginning):
-                try:
-                    await tell(record, act)
-                except ClaryError as error:
-                    return error.message
-                return ""
-        return "Clary knows nothing that takes this action."
+        tell = self._ports.actions.get(act.action.split(":")[2])
+        if tell is None:
+            return "Clary knows nothing that takes this action."
+        try:
+            await tell(record, act)
+        except ClaryError as error:
+            return error.message
+        return ""
 
     def _computed(self, record: Record, looked: alarms.Plan) -> dict[float, float]:
         """The values of metric math, by the begin of their window. An expression that has no result has no values."""

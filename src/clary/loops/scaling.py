@@ -58,6 +58,7 @@ from clary.domain.errors import (
     Stale,
     Unschedulable,
 )
+from clary.domain.ids import arn as make_arn
 from clary.domain.lifecycle import EndpointStatus
 from clary.domain.names import COMPONENT
 from clary.domain.resources import Query, Record, Scope
@@ -345,7 +346,7 @@ def _drives(alarm: Record, trigger: Mapping[str, Any]) -> bool:
 async def keep(store: Store, scope: Scope, id: str, entry: Mapping[str, Any]) -> None:
     """Add an activity, or replace it by its new state. Those of more than six weeks ago go."""
     at = float(entry["StartTime"])
-    arn = f"arn:aws:application-autoscaling:{scope.region}:{scope.account}:scaling-activity/{id}"
+    arn = make_arn("application-autoscaling", scope.region, scope.account, f"scaling-activity/{id}")
     while True:
         known = await store.get(ACTIVITY, scope, id)
         with suppress(AlreadyExists, Stale):

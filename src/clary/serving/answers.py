@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 from http import HTTPStatus
 
+from clary.domain.ids import arn as make_arn
 from clary.domain.names import log_group
 from clary.toolkit import frames
 
@@ -97,7 +98,7 @@ class ModelErrors:
         group = log_group(endpoint)
         self._endpoint = endpoint
         self._container = container
-        self._where = f"arn:aws:logs:{region}:{account}:log-group:{group}"
+        self._where = make_arn("logs", region, account, f"log-group:{group}")
         console = f"https://{region}.console.aws.amazon.com/cloudwatch/home?region={region}"
         self._tail = f"See {console}#logEventViewer:group={group} in account {account} for more information."
 

@@ -77,7 +77,9 @@ def _run(site: Site, *, quiet: bool) -> dict[str, Any]:
         return session.client(name, endpoint_url=settings.endpoint, config=options, verify=verify)
 
     say_step: Callable[[str], None] = (lambda text: None) if quiet else (lambda text: say(f"   {plain(text)}"))
-    shown = Demo(client, settings.region, settings.default_bucket, default_role_arn(settings.account), say_step)
+    shown = Demo(
+        client, settings.region, settings.default_bucket, default_role_arn(settings.account, settings.region), say_step
+    )
     seconds = _prepared(site, shown.image, say_step, quiet=quiet)
     try:
         result = dict(shown.run())

@@ -94,7 +94,7 @@ def _variables(
 
 def sdk_config(settings: Settings, region: str) -> str:
     """Configuration of `sagemaker` v2 and v3: telemetry off, default bucket, default roles. (JSON is YAML.)"""
-    role = default_role_arn(settings.account)
+    role = default_role_arn(settings.account, region)
     bucket = settings.bucket or f"sagemaker-{region}-{settings.account}"
     session = {"TelemetryOptOut": True, "Session": {"DefaultS3Bucket": bucket}}
     kinds = {

@@ -51,7 +51,7 @@ def shell(directory: str | None, region: str | None, words: Sequence[str], *, is
     wanted = list(command) or [given.get("SHELL") or "/bin/sh"]
     if shutil.which(wanted[0], path=given.get("PATH")) is None:
         raise Refused(f"there is no command {wanted[0]!r}", NO_COMMAND)
-    metadata = json.dumps({"ExecutionRoleArn": default_role_arn(site.settings.account)}).encode()
+    metadata = json.dumps({"ExecutionRoleArn": default_role_arn(site.settings.account, site.settings.region)}).encode()
     if as_json:
         argv = [
             facts.bwrap,
