@@ -288,6 +288,27 @@ def test_a_region_is_a_name_and_no_path(tmp_path: Path) -> None:
     assert done.stderr == "clary: --region takes a name such as eu-west-1, not '../../elsewhere'\n"
 
 
+def test_env_names_the_state_folder_so_that_commands_in_that_shell_find_it(tmp_path: Path) -> None:
+    folder = started(tmp_path)
+    script = clary("env", "--dir", folder).stdout
+    assert f"export CLARY_DIR={folder}" in script.splitlines()
+    there = clary("config", "--json", CLARY_DIR=folder).stdout
+    assert {row["name"]: row["value"] for row in json.loads(there)}["dir"] == folder
+
+
+def test_env_and_prometheus_print_the_public_url(tmp_path: Path) -> None:
+    folder = started(tmp_path)
+    variables = {"CLARY_PUBLIC_URL": "https://ml.example.org"}
+    values = json.loads(clary("env", "--dir", folder, "--json", **variables).stdout)
+    assert values["AWS_ENDPOINT_URL"] == "https://ml.example.org"
+    assert values["NO_PROXY"] == "ml.example.org,127.0.0.1,localhost"
+    (scraped,) = json.loads(clary("prometheus", "--dir", folder, "--json", **variables).stdout)["scrape_configs"]
+    assert (scraped["scheme"], scraped["static_configs"]) == ("https", [{"targets": ["ml.example.org"]}])
+    own = {"AWS_CONFIG_FILE": str(tmp_path / "config"), "AWS_SHARED_CREDENTIALS_FILE": str(tmp_path / "credentials")}
+    assert clary("env", "--dir", folder, "--profile", "p", **variables, **own).returncode == 0
+    assert "endpoint_url = https://ml.example.org\n" in (tmp_path / "config").read_text()
+
+
 def test_env_with_tls_names_the_certificate(tmp_path: Path) -> None:
     folder = started(tmp_path)
     variables = {"CLARY_TLS_CERT": "/x/cert.pem", "CLARY_TLS_KEY": "/x/key.pem"}

@@ -38,6 +38,14 @@ def test_a_flag_beats_the_environment_which_beats_the_file(tmp_path: Path) -> No
         ({"rollback_on_regression": "1"}, {}, "--rollback-on-regression must be a false alarm rate above 0"),
         ({"datapoint_disk": 1000}, {}, "--datapoint-disk is at least 67108864"),
         ({"colour": "red"}, {}, "there is no setting 'colour'; there are: dir, host,"),
+        (
+            {"public_url": "ml.example.org"},
+            {},
+            "--public-url is http:// or https://, a host and perhaps a port, not 'ml.ex",
+        ),
+        ({"public_url": "https://ml.example.org/clary"}, {}, "--public-url is http:// or https://"),
+        ({"public_url": "https://me:x@ml.example.org"}, {}, "--public-url is http:// or https://"),
+        ({"public_url": "https://ml.example.org:port"}, {}, "--public-url is http:// or https://"),
         ({"prot": "1"}, {}, "there is no setting 'prot'; did you mean 'port'"),
     ],
 )

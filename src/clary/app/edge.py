@@ -48,28 +48,7 @@ def hosts(settings: Settings) -> tuple[str, ...]:
         if settings.host in ("0.0.0.0", "::", "")
         else (f"[{settings.host}]" if ":" in settings.host else settings.host,)
     )
-    return tuple(dict.fromkeys((*LOOPBACK, *own, *settings.allowed_hosts, *AWS_NAMES)))
-
-
-def check_certificate(settings: Settings) -> None:
-    """Unavailable when nginx could not speak TLS with these files, and why."""
-    if not settings.tls_cert:
-        return
-    for name in ("tls_cert", "tls_key"):
-        path = getattr(settings, name)
-        try:
-            Path(path).read_bytes()
-        except OSError as error:
-            raise Unavailable(f"'{name}' cannot be read: {error.strerror}: {path}") from error
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    try:
-        context.load_cert_chain(settings.tls_cert, settings.tls_key, password=lambda: "")
-    except (ssl.SSLError, ValueError) as error:
-        reason = getattr(error, "reason", "") or ""
-        raise Unavailable(
-            f"'tls_cert' and 'tls_key' are no PEM certificate chain and its key, without a passphrase: {settings.tls_cert}, "
-            f"{settings.tls_key}" + (f" ({reason})" if reason else "")
-        ) from error
+    return tuple(dict.fromkeys((*LOOPBACK, *own, *settings.further_hosts, *AWS_NAMES)))
 
 
 def write(settings: Settings, user: Edge | None) -> Path:

@@ -120,7 +120,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             given.host,
             given.port,
             low_water=settings.low_water,
-            hosts=settings.allowed_hosts,
+            hosts=settings.further_hosts,
             database=settings.database,
             elsewhere=_elsewhere(settings),
             held=sockets[0] if sockets and not given.port else None,

@@ -14,7 +14,8 @@ _DIRECT = ("NO_PROXY", "no_proxy")
 def no_proxy(settings: Settings, given: str) -> str:
     """The hosts that are reached without a proxy: those given, and this one."""
     known = [host.strip() for host in given.split(",") if host.strip()]
-    own = [urlsplit(settings.endpoint).hostname or "", "127.0.0.1", "localhost"]
+    urls = (settings.client_endpoint, settings.endpoint)
+    own = [*(urlsplit(url).hostname or "" for url in urls), "127.0.0.1", "localhost"]
     return ",".join(dict.fromkeys([*known, *own]))
 
 

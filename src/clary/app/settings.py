@@ -19,6 +19,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any, get_type_hints
+from urllib.parse import urlsplit
 
 from clary.backends.own_limits import cpus
 from clary.domain import extensions, regression
@@ -49,6 +50,9 @@ class Settings:
     port: int = _setting(4600, "port the edge listens on; 0 picks a free one")
     tls_cert: str = _setting("", "PEM certificate chain; with tls_key the edge speaks https")
     tls_key: str = _setting("", "PEM private key of tls_cert")
+    public_url: str = _setting(
+        "", "URL that clients elsewhere reach Clary by, such as https://ml.example.org; default the listening address"
+    )
     allowed_hosts: tuple[str, ...] = _setting(
         (), "further Host names that requests may carry, beside the listening address"
     )
@@ -180,6 +184,22 @@ class Settings:
         return f"{self.scheme}://{f'[{host}]' if ':' in host and not host.startswith('[') else host}:{self.port}"
 
     @property
+    def client_endpoint(self) -> str:
+        """What AWS_ENDPOINT_URL should be for clients, here and elsewhere."""
+        return self.public_url or self.endpoint
+
+    @property
+    def public_host(self) -> str:
+        """The host name in `public_url`, as a Host header has it (IPv6 in brackets); "" without one."""
+        host = urlsplit(self.public_url).hostname or ""
+        return f"[{host}]" if ":" in host else host
+
+    @property
+    def further_hosts(self) -> tuple[str, ...]:
+        """Host names that requests may carry, beside the listening address."""
+        return tuple(dict.fromkeys((*self.allowed_hosts, *((self.public_host,) if self.public_url else ()))))
+
+    @property
     def default_bucket(self) -> str:
         return self.bucket or f"sagemaker-{self.region}-{self.account}"
 
@@ -266,6 +286,7 @@ def load(flags: Mapping[str, Any] | None = None, environment: Mapping[str, str] 
                 base = folder if origin.endswith("clary.toml") else os.getcwd()
                 values[name] = os.path.normpath(os.path.join(base, os.path.expanduser(values[name])))
     values["dir"] = folder
+    values["public_url"] = str(values.get("public_url", "")).rstrip("/")
     settings = replace(Settings(), **values, sources=sources)
     _check(settings)
     passed = {name: environment[name] for name in settings.passthrough if name in environment}
@@ -346,6 +367,18 @@ def _words(wanted: Any) -> str:
     return names.get(wanted, "text")
 
 
+def _is_origin(url: str) -> bool:
+    """Whether a URL has a scheme, a host and perhaps a port, and nothing else."""
+    try:
+        parts = urlsplit(url)
+        port = parts.port
+    except ValueError:
+        return False
+    host = f"[{parts.hostname}]" if ":" in (parts.hostname or "") else parts.hostname or ""
+    plain = host if port is None else f"{host}:{port}"
+    return parts.scheme in ("http", "https") and bool(host) and url.lower() == f"{parts.scheme}://{plain}"
+
+
 _PATHS = frozenset({"tls_cert", "tls_key", "environments", "nginx"})
 _CHOICES = {
     "capacity": ("fit", "strict"),
@@ -380,6 +413,9 @@ def _check(settings: Settings) -> None:
         raise SettingError(f"{place} is at least 1, not {settings.metrics_series}")
     if bool(settings.tls_cert) != bool(settings.tls_key):
         raise SettingError("'tls_cert' and 'tls_key' go together: give both or neither")
+    if settings.public_url and not _is_origin(settings.public_url):
+        place = _place("public_url", settings.sources["public_url"])
+        raise SettingError(f"{place} is http:// or https://, a host and perhaps a port, not {settings.public_url!r}")
     if not 0 <= settings.port < 65536:
         raise SettingError(f"{_place('port', settings.sources['port'])} is from 0 to 65535, not {settings.port}")
     if settings.s3_endpoint and not (settings.s3_access_key and settings.s3_secret_key):

@@ -19,7 +19,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
-from clary.app import edge, folders, rotation, workloads
+from clary.app import edge, folders, reach, rotation, workloads
 from clary.app.children import Child, Spec, end_session
 from clary.app.doors import Door
 from clary.app.settings import Settings
@@ -79,7 +79,7 @@ class Supervisor:
     def prepare(self) -> None:
         """Lock, folders, sockets, and what each child is started with. Unavailable when folder or port is taken."""
         self._lock.take({"pid": os.getpid(), "endpoint": self.settings.endpoint})
-        edge.check_certificate(self.settings)
+        reach.check(self.settings)
         self._end_old_edge()  # of a Clary that was killed
         folders.make(self.settings)
         FileKeys(self.settings.root / "keys").ensure(self.settings.account, FIRST_USER)

@@ -17,7 +17,7 @@ from clary.api import dispatch, handlers
 from clary.api.call import ApiSettings, Ports
 from clary.api.errors import translate
 from clary.api.identity import Identity
-from clary.app import proxies, workloads
+from clary.app import proxies, reach, workloads
 from clary.app.capacity_page import CapacityPage
 from clary.app.clock import SystemClock
 from clary.app.machine import measure
@@ -235,13 +235,13 @@ def job_settings(settings: Settings) -> JobSettings:
     return JobSettings(
         folder=str(settings.root / "jobs"),
         owner=owner_of(settings),
-        endpoint=settings.endpoint,
+        endpoint=reach.inside(settings),
         policy=settings.capacity,
         slots=settings.max_jobs,
         disk=settings.job_disk,
         kept=settings.kept_jobs,
         passed=proxies.passed(settings),
-        ca_bundle=settings.tls_cert and os.path.abspath(settings.tls_cert),
+        ca_bundle=reach.bundle(settings, reach.inside(settings)),
     )
 
 
@@ -251,8 +251,8 @@ def serving_settings(settings: Settings) -> ServingSettings:
         replicas=str(settings.root / "replicas"),
         workers=str(settings.run / "workers"),
         socket=lambda name: settings.front_workers(home(name, settings.front_count)).name,
-        endpoint=settings.endpoint,
-        ca_bundle=settings.tls_cert and os.path.abspath(settings.tls_cert),
+        endpoint=reach.inside(settings),
+        ca_bundle=reach.bundle(settings, reach.inside(settings)),
         policy=settings.capacity,
         owner=owner_of(settings),
         passed=proxies.passed(settings),

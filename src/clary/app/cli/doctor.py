@@ -218,7 +218,7 @@ def answers(path: Path | None, within: float = SOON) -> bool:
 def _clients(site: Site) -> Iterator[Check]:
     given = environment()
     other = given.get("AWS_ENDPOINT_URL")
-    if other and site.running and other.rstrip("/") != site.settings.endpoint:
+    if other and site.running and not site.is_at(other):
         yield Check(
             "environment", "note", f"AWS_ENDPOINT_URL is {other}", 'eval "$(clary env)" points it at this Clary'
         )

@@ -12,6 +12,7 @@ import shlex
 from collections.abc import Mapping
 from pathlib import Path
 
+from clary.app import reach
 from clary.app.cli.output import USAGE, Refused, say, say_json, warn
 from clary.app.cli.site import Site, find
 from clary.app.proxies import given_hosts, no_proxy
@@ -80,7 +81,8 @@ def _variables(
 ) -> dict[str, str]:
     direct = no_proxy(settings, given_hosts(given))
     values = {
-        "AWS_ENDPOINT_URL": settings.endpoint,
+        "CLARY_DIR": settings.dir,  # commands in that shell are about this Clary
+        "AWS_ENDPOINT_URL": settings.client_endpoint,
         "AWS_ACCESS_KEY_ID": credential.access_key_id,
         "AWS_SECRET_ACCESS_KEY": credential.secret,
         "AWS_REGION": region,
@@ -89,7 +91,8 @@ def _variables(
         "no_proxy": direct,
         "SAGEMAKER_USER_CONFIG_OVERRIDE": config,
     }
-    return {**values, "AWS_CA_BUNDLE": os.path.abspath(settings.tls_cert)} if settings.tls_cert else values
+    bundle = reach.bundle(settings, settings.client_endpoint)
+    return {**values, "AWS_CA_BUNDLE": bundle} if bundle else values
 
 
 def sdk_config(settings: Settings, region: str) -> str:

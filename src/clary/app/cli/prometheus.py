@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import json
-import os
 from typing import Any
 from urllib.parse import urlsplit
 
+from clary.app import reach
 from clary.app.cli.output import say, say_json, warn
 from clary.app.cli.site import Site, find
 from clary.domain.scrape_tokens import token_of
@@ -18,7 +18,9 @@ def prometheus(directory: str | None, account: str | None, *, as_json: bool) -> 
         site = site.of(account)
     wanted = configuration(site)
     if not site.running:
-        warn(f"no Clary runs on {site.settings.dir} now: this is for one that listens at {site.settings.endpoint}")
+        warn(
+            f"no Clary runs on {site.settings.dir} now: this is for one that listens at {site.settings.client_endpoint}"
+        )
     if as_json:
         say_json({"scrape_configs": [wanted]})
         return
@@ -31,9 +33,10 @@ def prometheus(directory: str | None, account: str | None, *, as_json: bool) -> 
 def configuration(site: Site) -> dict[str, Any]:
     """One entry of Prometheus' `scrape_configs`."""
     settings, credential = site.settings, site.credential()
-    place = urlsplit(settings.endpoint)
+    place = urlsplit(settings.client_endpoint)
     token = token_of(credential.access_key_id, credential.secret)
-    tls = {"tls_config": {"ca_file": os.path.abspath(settings.tls_cert)}} if settings.tls_cert else {}
+    bundle = reach.bundle(settings, settings.client_endpoint)
+    tls = {"tls_config": {"ca_file": bundle}} if bundle else {}
     return {
         "job_name": "clary",
         "scheme": place.scheme,

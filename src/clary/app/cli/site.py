@@ -33,6 +33,10 @@ class Site:
     def running(self) -> bool:
         return self.facts is not None
 
+    def is_at(self, url: str) -> bool:
+        """Whether clients with this AWS_ENDPOINT_URL reach this Clary."""
+        return url.rstrip("/") in (self.settings.endpoint, self.settings.client_endpoint)
+
     def typed(self, words: str) -> str:
         """A command about this Clary as the user has to type it."""
         return f"clary {words}{self.settings.dir_option}"
@@ -81,7 +85,7 @@ def here(directory: str | None = None) -> Site:
 
 def of_shell(site: Site, given: Mapping[str, str]) -> Site:
     """The site for the account and region that this environment gives to clients of it."""
-    if not site.running or given.get("AWS_ENDPOINT_URL", "").rstrip("/") != site.settings.endpoint:
+    if not site.running or not site.is_at(given.get("AWS_ENDPOINT_URL", "")):
         return site
     keys = FileKeys(site.settings.root / "keys")
     key = keys.find(given.get("AWS_ACCESS_KEY_ID", ""), given.get("AWS_SESSION_TOKEN", ""))

@@ -7,6 +7,7 @@ import sys
 import time
 from typing import Any
 
+from clary.app import reach
 from clary.app import up as running
 from clary.app.cli.output import NOT_RUNNING, Refused, plain, say, say_json, warn
 from clary.app.settings import Settings, environment, load, strangers
@@ -16,6 +17,7 @@ def up(directory: str | None, flags: dict[str, Any], *, detach: bool, as_json: b
     settings = load({"dir": directory, **flags})
     for sentence in strangers(environment()):
         warn(sentence)
+    _look(settings)
     if detach:
         began = time.monotonic()
         settings = running.detached(settings)
@@ -32,6 +34,13 @@ def up(directory: str | None, flags: dict[str, Any], *, detach: bool, as_json: b
         report(ended_words(settings))
     else:
         _with_status(settings)
+
+
+def _look(settings: Settings) -> None:
+    """Refuse a certificate that cannot be used, and say what others should know about how Clary is reached."""
+    reach.check(settings)
+    for sentence in reach.cautions(settings, time.time()):
+        warn(sentence)
 
 
 def down(directory: str | None, *, keep_jobs: bool, as_json: bool) -> None:
