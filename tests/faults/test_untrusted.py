@@ -97,6 +97,7 @@ ARCHIVES: dict[str, tuple[bytes, str]] = {  # case -> (archive, what the reason 
     "truncated": (zipped(GOOD, entry("big", data=os.urandom(50_000)))[:20_000], "truncated|ends"),
     "magic": (b"PK\x03\x04" + bytes(2000), "gzip|tar"),
     "garbage": (zipped(GOOD) + b"garbage" * 100, "garbage|gzip|end"),
+    "concatenated": (zipped(GOOD) + zipped(entry("other", data=b"y")), "garbage"),
     "empty": (b"", "empty|gzip|tar|ends"),
 }
 
@@ -153,6 +154,28 @@ def test_a_bomb_is_stopped_by_its_ratio_and_leaves_nothing(scene: Scene, neighbo
     assert load.failed == {}
     scene.delete("bomb")
     until(lambda: shutil.disk_usage(scene.root).free > free - (256 << 20), 20, "the disk is as it was")
+
+
+def crowd(members: int) -> bytes:
+    """A .tar.gz of that many empty members: a thousand of them over and over."""
+    piece = gzip.compress(b"".join(tarfile.TarInfo(f"empty-{n}").tobuf(tarfile.GNU_FORMAT) for n in range(1000)))
+    return piece * (members // 1000) + gzip.compress(bytes(1024))
+
+
+def test_a_million_empty_members_are_counted_not_written(scene: Scene) -> None:
+    """It took three minutes to write so many and then to refuse them."""
+    scene.model("crowd", archive=crowd(1_000_000))
+    scene.config("crowd", "crowd")
+    began = time.monotonic()
+    scene.sagemaker.create_endpoint(EndpointName="crowd", EndpointConfigName="crowd")
+    found = scene.settled("crowd")
+    assert time.monotonic() - began < 60  # 5 s on a quiet machine
+    assert found["EndpointStatus"] == "Failed"
+    assert "ClientError" in found["FailureReason"]
+    assert "more than 500000 entries" in found["FailureReason"]
+    scene.delete("crowd")
+    left = [p for p in (scene.server.settings.root / "models").rglob("*") if p.name.startswith("empty-")]
+    assert left == []
 
 
 def test_malicious_source_code_fails_its_job_with_the_members_name(scene: Scene, neighbour: str) -> None:

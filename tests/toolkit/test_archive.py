@@ -200,6 +200,33 @@ class TestCaps:
         data = _tar(*(_special(f"d{n}/", tarfile.DIRTYPE) for n in range(30)))
         assert "more than 20 entries" in _refused(tmp_path, data, Limits(entries=20))
 
+    @pytest.mark.parametrize("form", [tarfile.GNU_FORMAT, tarfile.PAX_FORMAT])
+    @pytest.mark.parametrize("packed", [True, False])
+    def test_too_many_entries_are_counted_not_written(self, tmp_path: Path, form: int, packed: bool) -> None:
+        """What would stop the extraction after the look ahead is never come to. Long names and data have headers and blocks between."""
+        many = [_file(f"{'long/' * 30}{n % 500}", os.urandom(n % 3000)) for n in range(1200)]
+        many[1100] = _file("../outside")
+        data = _tar(*many, form=form, packed=packed)
+        assert "more than 1199 entries" in _refused(tmp_path, data, Limits(entries=1199, unseen=600))
+        assert "outside" in _refused(tmp_path, data, Limits(entries=1200, unseen=600))
+
+    def test_many_entries_within_the_limit(self, tmp_path: Path) -> None:
+        data = _tar(*(_file(f"{n % 300}", str(n).encode()) for n in range(900)))
+        whole = _extract(tmp_path, data, Limits(entries=900, unseen=500))
+        assert whole == {str(n % 300): str(n).encode() for n in range(600, 900)}
+
+    def test_headers_without_members(self, tmp_path: Path) -> None:
+        """A member may have headers before it, but not without end."""
+        info = tarfile.TarInfo("././@LongLink")
+        info.type = tarfile.GNUTYPE_LONGNAME
+        data = info.tobuf(tarfile.GNU_FORMAT) * 100 + tarfile.TarInfo("x").tobuf(tarfile.GNU_FORMAT)
+        assert "too many headers" in _refused(tmp_path, data, Limits(entries=20))
+
+    def test_a_nested_archive_is_a_file(self, tmp_path: Path) -> None:
+        """A bomb inside an archive stays packed: nothing opens it."""
+        bomb = gzip.compress(b"\0" * (16 << 20))
+        assert _extract(tmp_path, _tar(_file("inner.tar.gz", bomb))) == {"inner.tar.gz": bomb}
+
     def test_a_bomb_stops_at_its_ratio(self, tmp_path: Path) -> None:
         """A few kilobytes that would become gigabytes: stopped long before, and the disk is as it was."""
         info = tarfile.TarInfo("bomb")

@@ -7,9 +7,11 @@ used: its filters have been bypassed (CVE-2025-4517 and relatives), and it reads
 
 from __future__ import annotations
 
+import copy
 import os
 import shutil
 import zlib
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import BinaryIO, Dict, Iterator, Optional, Tuple
 
@@ -17,6 +19,7 @@ BLOCK = 512
 CHUNK = 1 << 18
 HEADER_LIMIT = 1 << 20  # bytes of one pax or long-name header
 RATIO_FLOOR = 256 << 20  # the ratio is only judged above this many bytes: small things may compress well
+_BEFORE_MEMBERS = (b"L", b"K", b"x", b"g")  # headers that say something about the member behind them
 
 _KINDS = {
     b"1": "a hard link",
@@ -34,11 +37,13 @@ class ArchiveError(Exception):
 
 @dataclass(frozen=True)
 class Limits:
-    """Caps on what an archive may become: bytes in all, entries, and bytes out per byte in."""
+    """Caps on what an archive may become: bytes in all, entries, and bytes out per byte in. `unseen`: so many entries are written before
+    all are counted; few archives have more, and only those are read twice."""
 
     bytes: int = 200 << 30
     entries: int = 500_000
     ratio: int = 500
+    unseen: int = 10_000
 
     @staticmethod
     def from_json(data: Optional[Dict[str, int]]) -> Limits:
@@ -79,8 +84,12 @@ def _extract_into(file: BinaryIO, root: str, limits: Limits) -> Tuple[int, int]:
     reader = _Reader(file, limits)
     files = total = 0
     for number, member in enumerate(_members(reader), 1):
+        # To write a file takes a hundred times as long as to count it: what is too much is refused unwritten.
+        if number == limits.unseen:
+            with reader.ahead() as ahead:
+                _count(ahead, member.size, limits.entries - number)
         if number > limits.entries:
-            raise ArchiveError("the archive has more than {} entries".format(limits.entries))
+            raise _too_many(limits.entries)
         if member.size > limits.bytes - total:
             raise ArchiveError(
                 'member "{}" takes the archive over the limit of {} bytes'.format(_shown(member.path), limits.bytes)
@@ -98,12 +107,40 @@ def _extract_into(file: BinaryIO, root: str, limits: Limits) -> Tuple[int, int]:
     return files, total
 
 
+def _count(reader: _Reader, size: int, room: int) -> None:
+    """Refuse the archive when more than `room` members follow the one that is being read, of `size` bytes. What is damaged ends the
+    count: the extraction will come to it and say so."""
+    left, overrides = room, {}  # type: int, Dict[str, bytes]
+    try:
+        reader.skip(size + -size % BLOCK)
+        while True:
+            header = reader.some(BLOCK)
+            if len(header) < BLOCK or not header.strip(b"\0"):
+                return
+            size, kind = _number(header[124:136]), header[156:157]
+            if kind in _BEFORE_MEMBERS:
+                _read_override(reader, kind, size, overrides)
+                continue
+            left -= 1
+            if left < 0:
+                break
+            if "size" in overrides:
+                size = _decimal(overrides["size"])
+            overrides.clear()
+            if kind != b"5":
+                reader.skip(size + -size % BLOCK)
+    except ArchiveError:
+        return
+    raise _too_many(reader.limits.entries)
+
+
+def _too_many(entries: int) -> ArchiveError:
+    return ArchiveError("the archive has more than {} entries".format(entries))
+
+
 def _write(where: str, member: Member, reader: _Reader) -> None:
-    os.makedirs(os.path.dirname(where), exist_ok=True)
-    if os.path.isfile(where):  # a later member of the same name replaces the earlier one, as in every tar
-        os.unlink(where)
     mode = 0o755 if member.mode & 0o100 else 0o644
-    descriptor = os.open(where, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, mode)
+    descriptor = _open(where, mode)
     try:
         left = member.size
         while left:
@@ -117,11 +154,25 @@ def _write(where: str, member: Member, reader: _Reader) -> None:
         os.close(descriptor)
 
 
+def _open(where: str, mode: int) -> int:
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+    try:
+        return os.open(where, flags, mode)
+    except FileNotFoundError:
+        os.makedirs(os.path.dirname(where), exist_ok=True)
+    except FileExistsError:
+        if not os.path.isfile(where):
+            raise
+        os.unlink(where)  # a later member of the same name replaces the earlier one, as in every tar
+    return os.open(where, flags, mode)
+
+
 class _Reader:
     """Exact reads from a plain or gzip stream (of one or several gzip members), under the byte and ratio caps."""
 
     def __init__(self, file: BinaryIO, limits: Limits) -> None:
         self._file = file
+        self.limits = limits
         self._limit = limits.bytes + limits.entries * 4 * BLOCK  # headers and padding come on top
         self._ratio = limits.ratio
         self._in = self._out = 0
@@ -161,8 +212,18 @@ class _Reader:
         return whole[:size]
 
     def skip(self, size: int) -> None:
-        if size:
-            self.read(size)
+        while size:
+            size -= len(self.read(min(size, CHUNK)))
+
+    @contextmanager
+    def ahead(self) -> Iterator[_Reader]:
+        """Another reader of the same archive, from here on; this one stays where it is."""
+        other = copy.copy(self)
+        if self._zip is not None:
+            other._zip = self._zip.copy()
+        with open(self._file.name, "rb") as other._file:
+            other._file.seek(self._file.tell())
+            yield other
 
     def _fill(self) -> bytes:
         if self._zip is None:
@@ -216,6 +277,7 @@ def _members(reader: _Reader) -> Iterator[Member]:
     """The archive's files and folders in order; the consumer reads each file's data (and padding) before the next."""
     overrides: Dict[str, bytes] = {}
     first = True
+    besides = 4 * reader.limits.entries  # headers that are no members themselves
     while True:
         header = reader.some(BLOCK)
         if not header and not first:
@@ -229,7 +291,10 @@ def _members(reader: _Reader) -> Iterator[Member]:
             raise ArchiveError("the archive is not a tar" if first else "a header of the archive is damaged")
         first = False
         size, kind = _number(header[124:136]), header[156:157]
-        if kind in (b"L", b"K", b"x", b"g"):
+        if kind in _BEFORE_MEMBERS:
+            besides -= 1
+            if besides < 0:
+                raise ArchiveError("the archive has too many headers for its {} entries".format(reader.limits.entries))
             _read_override(reader, kind, size, overrides)
             continue
         yield _member(header, kind, size, overrides)
