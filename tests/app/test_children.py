@@ -73,6 +73,18 @@ async def test_a_killed_child_is_started_again_and_the_reason_said(tmp_path: Pat
     assert part.pid == 0
 
 
+async def test_a_child_that_refuses_to_start_says_why_in_its_own_words(tmp_path: Path) -> None:
+    said: list[str] = []
+    code = "import os,sys; os.write(int(sys.argv[1]), b'refused: the records are of a newer Clary.'); sys.exit(3)"
+    part = child(tmp_path, code, said)
+    part.start()
+    await until(lambda: said)
+    assert said == ["ended with exit code 3 (the records are of a newer Clary.); again in 1 s"]
+    assert part.refused == "the records are of a newer Clary."
+    assert not part.ready.is_set()
+    await part.stop(5)
+
+
 async def test_what_cannot_be_started_is_tried_again(tmp_path: Path) -> None:
     said: list[str] = []
     program = tmp_path / "program"

@@ -39,6 +39,7 @@ def test_what_is_wrong_is_told_with_its_fix(tmp_path: Path) -> None:
     assert "fault  nginx: /no/such/nginx is not a program" in done.stdout
     assert "new writes are refused" in done.stdout
     assert done.stderr.startswith("clary: 2 of ")
+    assert done.stderr.endswith(" checks found a fault, see above\n")
 
 
 def test_a_process_that_hangs_is_told_from_one_that_answers(tmp_path: Path) -> None:

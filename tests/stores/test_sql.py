@@ -191,3 +191,23 @@ async def test_another_writer_that_holds_the_file_is_waited_for_and_then_told(tm
     other.close()
     await store.add(record("a"))
     await store.close()
+
+
+NO_DRIVER = """
+import sys
+sys.modules["psycopg"] = None  # as where the extra is not installed
+from clary.domain.errors import ClaryError
+from clary.stores.database import Database
+from clary.stores.index import SqlIndex
+for open in (Database, SqlIndex):
+    try:
+        open("postgresql://clary@db/clary")
+    except ClaryError as error:
+        print(error.message)
+"""
+
+
+def test_a_missing_driver_is_told_with_the_extra_that_has_it() -> None:
+    done = subprocess.run([sys.executable, "-c", NO_DRIVER], capture_output=True, text=True, check=True)
+    said = "PostgreSQL needs the driver psycopg, which is not installed: `pip install 'clary[postgres]'` adds it."
+    assert done.stdout.splitlines() == [said, said]

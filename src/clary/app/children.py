@@ -19,8 +19,10 @@ from pathlib import Path
 from clary.app import forks
 from clary.app.forks import PR_SET_PDEATHSIG
 
+REFUSED = b"refused: "  # what a child that cannot start writes into the readiness pipe, and then why
 STABLE_AFTER = 30.0  # seconds of life after which an earlier failure no longer counts
 LONGEST_DELAY = 10.0
+REFUSED_DELAY = 1.0  # of one that says that it cannot: trying is of little use
 LONGEST_DELAY_OF_READY = 1.0  # of one that had become ready: it can work, and is needed back
 
 
@@ -62,7 +64,7 @@ def ending(status: int) -> str:
 
 @dataclass(slots=True)
 class Child:
-    """One running child and its history."""
+    """One running child and its history. `refused`: why it could not start the last time, in its own words."""
 
     spec: Spec
     report: Callable[[str, str], None]  # (name, sentence)
@@ -71,6 +73,7 @@ class Child:
     started: float = 0.0  # the loop's monotonic time
     failures: int = 0
     restarts: int = 0
+    refused: str = ""
     ready: asyncio.Event = field(default_factory=asyncio.Event)
     ended: asyncio.Event = field(default_factory=asyncio.Event)
     _stopping: bool = False
@@ -96,7 +99,9 @@ class Child:
             pause = delay_after(self.failures, was_ready)
             if was_ready:
                 pause = max(0.0, pause - lived)  # starts are what must not follow each other too fast
-            last = self.last_line()
+            if self.refused:
+                pause = max(pause, REFUSED_DELAY)
+            last = self.refused or self.last_line()
             self.report(
                 self.spec.name,
                 how + (f" ({last})" if last else "") + (f"; again in {pause:g} s" if pause else "; started again"),
@@ -106,7 +111,9 @@ class Child:
     async def _run_once(self) -> str:
         """From its start to its end; how it ended, in words."""
         loop = asyncio.get_running_loop()
+        self.refused = ""
         ready_read, ready_write = os.pipe()
+        os.set_blocking(ready_read, False)
         try:
             process = _spawn(self.spec, ready_write)
         except OSError as error:
@@ -121,11 +128,10 @@ class Child:
         gone: asyncio.Future[None] = loop.create_future()
 
         def on_ready() -> None:
-            with suppress(OSError):
-                if os.read(ready_read, 64):
-                    self.ready.set()
-                    self.changed(self.spec.name)
             loop.remove_reader(ready_read)
+            if self._hear(ready_read):
+                self.ready.set()
+                self.changed(self.spec.name)
 
         def on_exit() -> None:
             loop.remove_reader(pidfd)
@@ -136,6 +142,8 @@ class Child:
         loop.add_reader(pidfd, on_exit)
         try:
             await gone
+            if not self.ready.is_set() and not self.refused:
+                self._hear(ready_read)  # it may have said why just before it ended
             return ending(_reap(process))
         finally:
             loop.remove_reader(ready_read)
@@ -143,6 +151,16 @@ class Child:
             os.close(ready_read)
             os.close(pidfd)
             self.pid = 0
+
+    def _hear(self, descriptor: int) -> bool:
+        """Whether it said that it is ready; why not is noted."""
+        with suppress(OSError):
+            said = os.read(descriptor, 65536)
+            if said.startswith(REFUSED):
+                self.refused = said.removeprefix(REFUSED).decode(errors="replace")
+                return False
+            return bool(said)
+        return False
 
     def signal(self, number: int) -> None:
         if self.pid:

@@ -18,7 +18,7 @@ from granian.constants import Interfaces, TaskImpl
 from clary.api import handlers
 from clary.app import wiring
 from clary.app.held import Granian
-from clary.app.process import Start, begin, listening
+from clary.app.process import UNUSABLE, CannotStart, Start, begin, listening, starting
 from clary.wire.models import load
 
 
@@ -36,7 +36,8 @@ async def serve(start: Start) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
     async with AsyncExitStack() as stack:
-        control = await stack.enter_async_context(wiring.control(start.settings))
+        with starting(start.ready_fd):
+            control = await stack.enter_async_context(wiring.control(start.settings))
         (held,) = start.sockets
         server = Granian(control.application, held, interface=Interfaces.ASGINL, task_impl=TaskImpl.asyncio)
         serving = loop.create_task(server.serve())
@@ -53,8 +54,11 @@ async def serve(start: Start) -> None:
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the control plane until SIGTERM."""
     start = begin("control", argv)
-    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        runner.run(serve(start))
+    try:
+        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+            runner.run(serve(start))
+    except CannotStart:
+        return UNUSABLE
     return 0
 
 

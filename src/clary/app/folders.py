@@ -33,7 +33,7 @@ STATE = (
     "backend",
     "async",
 )
-OWN = frozenset({*STATE, "clary.toml", "clary.lock", "records.db", "models", "sdk", "edge"})
+OWN = frozenset({*STATE, "clary.toml", "clary.lock", "records.db", "models", "sdk", "edge", "bindings.json"})
 EPHEMERAL = ".ephemeral"  # marks a folder that began empty and may be forgotten
 BACKLOG = 4096
 

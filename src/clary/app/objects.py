@@ -12,9 +12,8 @@ import logging
 import signal
 import socket
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 
 import uvloop
@@ -23,16 +22,14 @@ from granian.http import HTTP1Settings
 
 from clary.app.clock import SystemClock
 from clary.app.held import Granian
-from clary.app.process import listening, tell_ready
+from clary.app.process import UNUSABLE, CannotStart, listening, starting, tell_ready
 from clary.app.settings import Settings
 from clary.objects.auth import Authenticator
 from clary.objects.blobs import Blobs
 from clary.objects.relay import Relay
 from clary.objects.server import Server
-from clary.stores.index import IndexUnusable, SqlIndex
+from clary.stores.index import SqlIndex
 from clary.stores.keys import FileKeys
-
-UNUSABLE = 3  # exit code: the index cannot be opened; starting again does not help
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,14 +58,15 @@ def build(place: Place) -> Server | Relay:
     return Server(SqlIndex(url, blobs.settle), blobs, keys, SystemClock(), keys.derive(b"objects"), place.hosts)
 
 
-async def serve(place: Place, ready: Callable[[], None]) -> None:
+async def serve(place: Place, ready_fd: int) -> None:
     """Run until SIGTERM; requests under way end first."""
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
-    server = build(place)
-    await server.start()
+    with starting(ready_fd):
+        server = build(place)
+        await server.start()
     http = HTTP1Settings(header_read_timeout=30_000)
     own = Path(place.socket) if place.socket and place.held is None else None
     if own:
@@ -86,7 +84,7 @@ async def serve(place: Place, ready: Callable[[], None]) -> None:
     await listening(place.socket, (place.host, place.port), serving)
     if own:
         own.chmod(0o660)
-    ready()
+    tell_ready(ready_fd)
     done, _ = await asyncio.wait([serving, loop.create_task(stop.wait())], return_when=asyncio.FIRST_COMPLETED)
     granian.stop()  # type: ignore[no-untyped-call]
     await asyncio.wait([serving], timeout=10)
@@ -137,9 +135,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     )
     try:
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-            runner.run(serve(place, partial(tell_ready, given.ready_fd)))
-    except IndexUnusable as error:
-        print(f"clary objects: {error.message}", file=sys.stderr)
+            runner.run(serve(place, given.ready_fd))
+    except CannotStart:
         return UNUSABLE
     return 0
 

@@ -7,12 +7,17 @@ import asyncio
 import logging
 import os
 import sys
-from collections.abc import Sequence
-from contextlib import suppress
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+from clary.app.children import REFUSED
 from clary.app.settings import Settings
+from clary.domain.errors import ClaryError
+
+UNUSABLE = 3  # exit code of a child that cannot start: starting it again does not help
+PIPE_BUF = 4000  # bytes that a pipe takes at once
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +32,24 @@ class Start:
     def ready(self) -> None:
         """Tell the supervisor. Once."""
         tell_ready(self.ready_fd)
+
+
+class CannotStart(Exception):
+    """A child refuses to start; the supervisor has been told why."""
+
+
+@contextmanager
+def starting(descriptor: int) -> Iterator[None]:
+    """What is done before a child is ready. An error of Clary's own (a wrong database, a newer schema) ends it with CannotStart, after the
+    supervisor was told of it through the readiness pipe: `clary up` says so at once."""
+    try:
+        yield
+    except ClaryError as error:
+        print(f"cannot start: {error.message}", file=sys.stderr, flush=True)
+        if descriptor >= 0:
+            os.write(descriptor, REFUSED + error.message.encode()[:PIPE_BUF])
+            os.close(descriptor)
+        raise CannotStart from error
 
 
 def tell_ready(descriptor: int) -> None:

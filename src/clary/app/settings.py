@@ -29,6 +29,7 @@ from clary.domain.topics import check_prefix
 SOCKET_PATH_LIMIT = 107  # sun_path holds 108 bytes with its NUL (unix(7))
 LONGEST_SOCKET = "workers/front-999.sock"
 MIB = 1 << 20
+_DATABASE = re.compile(r"postgres(ql)?(\+psycopg)?://|sqlite://")
 REGION = re.compile("[a-z0-9][a-z0-9-]{0,62}")  # any such name is a namespace
 LEAST_DATAPOINTS = 64 * MIB  # a log that is not merged yet takes half of it
 
@@ -413,6 +414,9 @@ def _check(settings: Settings) -> None:
         raise SettingError(f"{place} is at least 1, not {settings.metrics_series}")
     if bool(settings.tls_cert) != bool(settings.tls_key):
         raise SettingError("'tls_cert' and 'tls_key' go together: give both or neither")
+    if settings.database and not _DATABASE.match(settings.database):
+        place = _place("database", settings.sources["database"])
+        raise SettingError(f"{place} is a URL such as postgresql://user:password@host/name")
     if settings.public_url and not _is_origin(settings.public_url):
         place = _place("public_url", settings.sources["public_url"])
         raise SettingError(f"{place} is http:// or https://, a host and perhaps a port, not {settings.public_url!r}")

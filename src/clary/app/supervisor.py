@@ -19,8 +19,9 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
-from clary.app import edge, folders, reach, rotation, workloads
+from clary.app import bindings, crashes, edge, folders, reach, rotation, workloads
 from clary.app.children import Child, Spec, end_session
+from clary.app.crashes import Crash
 from clary.app.doors import Door
 from clary.app.settings import Settings
 from clary.domain.errors import Unavailable
@@ -29,6 +30,7 @@ from clary.stores.keys import FileKeys
 READY_WITHIN = 60.0
 HOPELESS = 4  # deaths of a child that never became ready: the start has failed, and its last words say why
 PATIENCE = 15.0
+_SAID = {"control": "the control plane", "objects": "the object store"}
 FIRST_USER = "clary"  # whose key pair the first start makes
 
 
@@ -68,6 +70,7 @@ class Supervisor:
             if self._stop.is_set():
                 return
             self._report(f"ready at {self.settings.endpoint} after {time.monotonic() - began:.1f} s")
+            bindings.remember(self.settings)
             self._note()
             on_ready()
             await self._stop.wait()
@@ -80,6 +83,7 @@ class Supervisor:
         """Lock, folders, sockets, and what each child is started with. Unavailable when folder or port is taken."""
         self._lock.take({"pid": os.getpid(), "endpoint": self.settings.endpoint})
         reach.check(self.settings)
+        bindings.check(self.settings)
         self._end_old_edge()  # of a Clary that was killed
         folders.make(self.settings)
         FileKeys(self.settings.root / "keys").ensure(self.settings.account, FIRST_USER)
@@ -147,10 +151,18 @@ class Supervisor:
 
     def _child_report(self, name: str, sentence: str) -> None:
         self._report(f"{name} {sentence}")
-        if self.children[name].failures >= HOPELESS:
-            self._hopeless_reason = f"{name} {sentence.partition(';')[0]}; see {self.settings.log(name)}"
-            self._hopeless.set()
+        child = self.children[name]
+        crashes.note(self.settings, Crash(time.time(), name, sentence.rpartition(";")[0]))
+        if child.refused:
+            self._give_up(f"{_SAID.get(name, name)} cannot start: {child.refused}")
+        elif child.failures >= HOPELESS:
+            self._give_up(f"{name} {sentence.rpartition(';')[0]}; see {self.settings.log(name)}")
         self._note()
+
+    def _give_up(self, reason: str) -> None:
+        """The start has failed, if there is still one under way; what is said first counts."""
+        self._hopeless_reason = self._hopeless_reason or reason
+        self._hopeless.set()
 
     def _child_changed(self, name: str) -> None:
         child = self.children[name]
@@ -177,9 +189,10 @@ class Supervisor:
         try:
             ready.result()
         except TimeoutError:
-            missing = ", ".join(n for n, c in self.children.items() if not c.ready.is_set())
+            missing = {n: c.last_line() for n, c in self.children.items() if not c.ready.is_set()}
+            said = ", ".join(f"{name} ({line})" if line else name for name, line in missing.items())
             raise Unavailable(
-                f"{missing} did not become ready within {READY_WITHIN:g} s; see {self.settings.root / 'logs' / 'clary'}"
+                f"{said} did not become ready within {READY_WITHIN:g} s; see {self.settings.root / 'logs' / 'clary'}"
             ) from None
 
     async def _edge_answers(self) -> None:

@@ -7,10 +7,13 @@ older one is migrated after a copy of the file, a damaged file is refused before
 from __future__ import annotations
 
 import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Engine, create_engine, event, inspect, make_url, select
+from sqlalchemy import URL, Engine, create_engine, event, inspect, make_url, select
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.pool import NullPool
 
@@ -22,8 +25,26 @@ MIGRATIONS = Path(__file__).parent / "migrations"
 _BUSY_MS = 10_000
 
 
+NO_DRIVER = "PostgreSQL needs the driver {}, which is not installed: `pip install 'clary[postgres]'` adds it."
+_CONNECT_SECONDS = 10
+
+
+def connecting(url: URL) -> dict[str, Any]:
+    """Arguments for the driver: a server that does not answer is an error soon, unless the URL says when."""
+    lite = url.get_backend_name() == "sqlite"
+    return {} if lite or "connect_timeout" in url.query else {"connect_timeout": _CONNECT_SECONDS}
+
+
 class StoreUnusable(ClaryError):
     """The records are damaged, out of reach, or of a newer Clary. Refuse to start; nothing was changed."""
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """A database as it is: its schema's version (None: no tables yet), and the server's time (0.0: it has no clock of its own)."""
+
+    version: str | None
+    now: float
 
 
 class Database:
@@ -37,9 +58,9 @@ class Database:
         if not self.lite and self.url.drivername == "postgresql":
             self.url = self.url.set(drivername="postgresql+psycopg")
         try:
-            self.engine: Engine = create_engine(self.url, poolclass=NullPool)
-        except ModuleNotFoundError as error:
-            raise StoreUnusable(f"PostgreSQL needs the driver {error.name}: install clary[postgres].") from error
+            self.engine: Engine = create_engine(self.url, poolclass=NullPool, connect_args=connecting(self.url))
+        except ImportError as error:
+            raise StoreUnusable(NO_DRIVER.format(error.name or "psycopg")) from error
         if self.lite:
             event.listen(self.engine, "connect", _set_up_sqlite)
         self.dialect = self.engine.dialect
@@ -64,7 +85,7 @@ class Database:
 
     def prepare(self) -> None:
         """Make the schema, or check and migrate it. StoreUnusable names what is wrong and what to do."""
-        try:
+        with self._explained():
             if self.lite:
                 self._check_file()
             found = self._version()
@@ -72,6 +93,25 @@ class Database:
                 self._create()
             elif found != VERSION:
                 self._migrate(found)
+
+    def look(self) -> Look:
+        """Whether it can be used, without a change. StoreUnusable as `prepare` has it."""
+        with self._explained():
+            if self.lite:
+                self._check_file()
+            found = self._version()
+            if found not in (None, VERSION):
+                self._known(str(found))
+            if self.lite:
+                return Look(found, 0.0)
+            with self.engine.connect() as connection:
+                now = connection.exec_driver_sql("SELECT extract(epoch FROM clock_timestamp())").scalar_one()
+            return Look(found, float(now))
+
+    @contextmanager
+    def _explained(self) -> Iterator[None]:
+        try:
+            yield
         except (DBAPIError, sqlite3.Error) as error:
             reason = " ".join(str(getattr(error, "orig", None) or error).split()).rstrip("?.")
             advice = _ADVICE if self.lite else "Is the server up, and does the setting `database` name it rightly?"
@@ -107,14 +147,7 @@ class Database:
 
     def _migrate(self, found: str) -> None:
         """To this Clary's version, by Alembic; a SQLite file is copied first."""
-        from alembic.script import ScriptDirectory  # only an old database pays for Alembic
-
-        scripts = ScriptDirectory(str(MIGRATIONS))
-        if found not in {script.revision for script in scripts.walk_revisions()}:
-            raise StoreUnusable(
-                f"The records at {self.where} have schema {found}; this Clary knows {VERSION} and older. They were written by a newer "
-                "Clary: use that one, or restore the copy that it made before it migrated."
-            )
+        scripts = self._known(found)
         if self.lite:
             self._copy(found)
         from alembic.migration import MigrationContext
@@ -126,6 +159,18 @@ class Database:
             )
             with Operations.context(context):
                 context.run_migrations()
+
+    def _known(self, found: str) -> Any:
+        """Alembic's scripts, which lead from this version to ours. StoreUnusable when it is a newer one."""
+        from alembic.script import ScriptDirectory  # only an old database pays for Alembic
+
+        scripts = ScriptDirectory(str(MIGRATIONS))
+        if found not in {script.revision for script in scripts.walk_revisions()}:
+            raise StoreUnusable(
+                f"The records at {self.where} have schema {found}; this Clary knows {VERSION} and older. They were written by a newer "
+                "Clary: use that one, or restore the copy that it made before it migrated."
+            )
+        return scripts
 
     def _copy(self, found: str) -> None:
         """A copy that is whole whatever the journal holds: `records.db.schema-0001`."""

@@ -23,6 +23,7 @@ from sqlalchemy.pool import NullPool
 
 from clary.domain.errors import ClaryError
 from clary.domain.objects import ALWAYS, Bucket, Condition, Item, Listed, Part, Upload, Written, successor
+from clary.stores.database import NO_DRIVER, connecting
 from clary.stores.index_rows import as_item, as_listed, as_upload, cut_off
 from clary.stores.index_schema import METADATA, SCHEMA_VERSION, Statements
 from clary.stores.index_writer import Writer
@@ -352,7 +353,10 @@ _ADVICE = (
 
 def _engine(url: URL) -> Engine:
     if url.get_backend_name() != "sqlite":
-        return create_engine(url)
+        try:
+            return create_engine(url, connect_args=connecting(url))
+        except ImportError as error:
+            raise IndexUnusable(NO_DRIVER.format(error.name or "psycopg")) from error
     engine = create_engine(url, poolclass=NullPool, connect_args={"isolation_level": None, "check_same_thread": False})
 
     @event.listens_for(engine, "connect")

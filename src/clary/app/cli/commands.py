@@ -67,13 +67,17 @@ def up(
     ephemeral: Annotated[
         bool, typer.Option("--ephemeral", help="Forget everything at the end (in a new folder only).")
     ] = False,
+    other_stores: Annotated[
+        bool,
+        typer.Option("--other-stores", help="Accept another database or object store than this folder had so far."),
+    ] = False,
     json: Json = False,
 ) -> None:
     """Start Clary, in the foreground or detached."""
     from clary.app.cli import start
 
     flags = {"host": host, "port": port, "tls_cert": tls_cert, "tls_key": tls_key, "ephemeral": ephemeral or None}
-    start.up(directory, flags, detach=detach, as_json=json)
+    start.up(directory, flags, detach=detach, other_stores=other_stores, as_json=json)
 
 
 @app.command()

@@ -12,12 +12,14 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from clary.app import folders
+from clary.app.cli import dependencies
 from clary.app.cli.capacity import asked
+from clary.app.cli.checks import Check
 from clary.app.cli.client import SOON
 from clary.app.cli.listing import processes_of
 from clary.app.cli.output import UNWELL, Refused, counted, say, say_json, size
@@ -31,16 +33,7 @@ from clary.domain.errors import ClaryError
 
 SLOW_SYNC = 0.05  # seconds; beyond it every answered write is noticeably late
 SLOW_START = 0.2
-
-
-@dataclass(frozen=True, slots=True)
-class Check:
-    """One capability. `state`: ok, note (works, with less) or fault. `found` is what was measured; `fix` what to do."""
-
-    name: str
-    state: str
-    found: str
-    fix: str = ""
+FEW_FILES = 10_000
 
 
 def doctor(directory: str | None, *, as_json: bool) -> None:
@@ -56,7 +49,7 @@ def doctor(directory: str | None, *, as_json: bool) -> None:
         if faults:
             raise SystemExit(UNWELL)
     elif faults:
-        raise Refused(f"{len(faults)} of {len(checks)} need to be fixed, see above", UNWELL)
+        raise Refused(f"{len(faults)} of {len(checks)} checks found a fault, see above", UNWELL)
 
 
 def examine(site: Site) -> Iterator[Check]:
@@ -66,6 +59,7 @@ def examine(site: Site) -> Iterator[Check]:
     for sentence in strangers(environment()):
         yield Check("settings", "note", sentence, "`clary config` lists the settings and where each comes from")
     yield from _folder(site)
+    yield from dependencies.examine(site)
     yield _edge(site)
     yield _port(site)
     yield _sandbox(host)
@@ -102,6 +96,10 @@ def _folder(site: Site) -> Iterator[Check]:
     low = usage.free < site.settings.low_water
     fix = f"below {size(site.settings.low_water)} new writes are refused: free some, or lower low_water" if low else ""
     yield Check("state folder", "fault" if low else "ok", f"{folder}, {size(usage.free)} free", fix)
+    files = os.statvfs(place)
+    if files.f_files and files.f_favail < FEW_FILES:
+        fix = "every object, log and environment is made of files: remove some, or take a file system with more inodes"
+        yield Check("inodes", "fault", f"room for {files.f_favail} more files", fix)
     seconds = _measure_sync(place)
     slow = seconds > SLOW_SYNC
     fix = "every answered write waits for it: put the state folder on a faster disk" if slow else ""

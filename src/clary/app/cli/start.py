@@ -7,17 +7,19 @@ import sys
 import time
 from typing import Any
 
-from clary.app import reach
+from clary.app import bindings, folders, reach
 from clary.app import up as running
 from clary.app.cli.output import NOT_RUNNING, Refused, plain, say, say_json, warn
 from clary.app.settings import Settings, environment, load, strangers
 
 
-def up(directory: str | None, flags: dict[str, Any], *, detach: bool, as_json: bool) -> None:
+def up(directory: str | None, flags: dict[str, Any], *, detach: bool, other_stores: bool, as_json: bool) -> None:
     settings = load({"dir": directory, **flags})
     for sentence in strangers(environment()):
         warn(sentence)
     _look(settings)
+    if other_stores:
+        _bind(settings)
     if detach:
         began = time.monotonic()
         settings = running.detached(settings)
@@ -41,6 +43,15 @@ def _look(settings: Settings) -> None:
     reach.check(settings)
     for sentence in reach.cautions(settings, time.time()):
         warn(sentence)
+
+
+def _bind(settings: Settings) -> None:
+    """Let the folder remember the database and the object store of these settings instead of those that it had. Not below a Clary that
+    runs on it: the start tells."""
+    folders.claim(settings)
+    folders.prepare_root(settings)
+    if folders.holding(settings.root / "clary.lock") is None:
+        bindings.remember(settings)
 
 
 def down(directory: str | None, *, keep_jobs: bool, as_json: bool) -> None:

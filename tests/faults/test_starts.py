@@ -1,0 +1,89 @@
+"""A start that cannot be: `clary up` says the cause at once, in the words of the process that found it."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import socket
+import sqlite3
+import subprocess
+import sys
+import time
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from clary.app import crashes, up
+from clary.app.settings import load
+
+pytestmark = [pytest.mark.live]
+WITHIN = 30.0  # seconds; where nobody said why, it would be 60 and more
+
+
+def clary(*words: str, **variables: str) -> tuple[int, str, float]:
+    """Exit code, standard error and seconds of `clary WORDS`."""
+    given = {k: v for k, v in os.environ.items() if not k.startswith("CLARY_")}
+    began = time.monotonic()
+    done = subprocess.run(
+        [sys.executable, "-m", "clary.app.cli", *words],
+        env={**given, **variables},
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    return done.returncode, done.stderr, time.monotonic() - began
+
+
+@pytest.fixture(scope="module")
+def used(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A state folder that was used once; tests take copies of it."""
+    settings = load({"dir": str(tmp_path_factory.mktemp("used") / "state"), "port": 0}, {})
+    up.detached(settings)
+    assert up.down(settings)
+    return settings.root
+
+
+def test_records_of_a_newer_clary(used: Path, tmp_path: Path) -> None:
+    folder = shutil.copytree(used, tmp_path / "state")
+    with closing(sqlite3.connect(folder / "records.db")) as records:
+        records.execute("UPDATE alembic_version SET version_num = '9999'")
+        records.commit()
+    code, said, seconds = clary("up", "--dir", str(folder), "--port", "0")
+    assert code == 1
+    assert said.startswith("clary: the control plane cannot start: The records at sqlite:///")
+    assert "have schema 9999; this Clary knows" in said
+    assert said.count("\n") == 1
+    assert seconds < WITHIN
+    crash = crashes.last(load({"dir": str(folder)}, {}))
+    assert crash is not None
+    assert (crash.process, "schema 9999" in crash.how) == ("control", True)
+
+
+def test_a_database_that_does_not_answer(tmp_path: Path) -> None:
+    with socket.socket() as taken:  # bound and not listening: connections are refused
+        taken.bind(("127.0.0.1", 0))
+        url = f"postgresql://clary:hidden@127.0.0.1:{taken.getsockname()[1]}/clary"
+        code, said, seconds = clary("up", "--dir", str(tmp_path / "state"), "--port", "0", "-d", CLARY_DATABASE=url)
+    assert code == 1
+    assert "cannot start: The " in said
+    assert "Is the server up, and does the setting `database` name it rightly?" in said
+    assert "hidden" not in said
+    assert seconds < WITHIN
+    assert not (tmp_path / "state" / "bindings.json").exists(), "it remembers what it was used with, not what was tried"
+
+
+def test_another_object_store_than_the_folder_had(used: Path, tmp_path: Path) -> None:
+    settings = load({"dir": str(shutil.copytree(used, tmp_path / "state"))}, {})
+    words = ("up", "--dir", settings.dir, "--port", "0", "-d")
+    other = {"CLARY_S3_ENDPOINT": "http://127.0.0.1:9", "CLARY_S3_ACCESS_KEY": "a", "CLARY_S3_SECRET_KEY": "b"}
+    code, said, _ = clary(*words, **other)
+    assert (code, "was last used with the object store Clary's own" in said) == (1, True)
+    try:
+        code, said, _ = clary(*words, "--other-stores", **other)
+        assert (code, said) == (0, "")
+    finally:
+        up.down(settings)
+    code, said, _ = clary(*words)
+    assert (code, "was last used with the object store http://127.0.0.1:9" in said) == (1, True)
