@@ -74,3 +74,14 @@ environment() {
     esac
     echo "$stamp $*" >"$folder/.stamp"
 }
+
+# way_out: pasta, by which jobs and replicas have networks of their own. No wheel has it: installed with apt where that is allowed.
+way_out() {
+    command -v pasta >/dev/null 2>&1 && return
+    if [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null 2>&1; then
+        say "installing pasta (apt-get install passt) ..."
+        (apt-get install -y passt || (apt-get update && apt-get install -y passt)) >/dev/null 2>&1 || true
+        command -v pasta >/dev/null 2>&1 && return
+    fi
+    say "pasta is not installed (Debian, Ubuntu, Fedora: the package passt): jobs and models share this machine's network"
+}

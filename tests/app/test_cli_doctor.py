@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import socket
 import subprocess
 import sys
 import threading
 from contextlib import suppress
 from pathlib import Path
+
+import pytest
 
 from clary.app.cli.doctor import answers
 
@@ -40,6 +43,24 @@ def test_what_is_wrong_is_told_with_its_fix(tmp_path: Path) -> None:
     assert "new writes are refused" in done.stdout
     assert done.stderr.startswith("clary: 2 of ")
     assert done.stderr.endswith(" checks found a fault, see above\n")
+
+
+def test_a_machine_without_pasta_is_told_what_its_jobs_share(tmp_path: Path) -> None:
+    """No program of that name on the path, but those that a sandbox needs."""
+    (tmp_path / "bin").mkdir()
+    for name in ("setpriv", "prlimit", "bwrap"):
+        found = shutil.which(name)
+        if found:
+            (tmp_path / "bin" / name).symlink_to(found)
+    own = {"CLARY_PORT": "0", "PATH": str(tmp_path / "bin")}
+    told = {check["name"]: check for check in json.loads(doctor(tmp_path, "--json", **own).stdout)}
+    if told["sandbox"]["state"] == "fault":
+        pytest.skip("NO SANDBOX ON THIS MACHINE")
+    assert told["networks"]["state"] == "note"
+    assert "pasta is missing: jobs and replicas share this machine's network" in told["networks"]["found"]
+    assert "passt" in told["networks"]["fix"]
+    refused = json.loads(doctor(tmp_path, "--json", **own, CLARY_STRICT_NETWORK="true").stdout)
+    assert next(check["state"] for check in refused if check["name"] == "networks") == "fault"
 
 
 def test_a_process_that_hangs_is_told_from_one_that_answers(tmp_path: Path) -> None:

@@ -105,6 +105,9 @@ class Settings:
     kept_jobs: int = _setting(3, "failed training jobs whose sandboxes are kept for `clary shell JOB`; 0 keeps none")
     uid_first: int = _setting(210000, "first of the user ids that sandboxes run as, when Clary runs as root")
     uid_count: int = _setting(4096, "how many of them")
+    strict_network: bool = _setting(
+        False, "refuse jobs and replicas that would share this machine's network, where pasta is missing"
+    )
     passthrough: tuple[str, ...] = _setting(
         ("PIP_INDEX_URL", "PIP_EXTRA_INDEX_URL", "PIP_CERT", "PIP_FIND_LINKS", "UV_INDEX_URL", "UV_DEFAULT_INDEX", "SSL_CERT_FILE",
          "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "http_proxy", "https_proxy", "no_proxy"),

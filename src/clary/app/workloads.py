@@ -18,7 +18,13 @@ def backend(settings: Settings) -> LocalBackend:
     """The local backend of this state folder, as the control plane and an orderly end both see it."""
     last = settings.uid_first + settings.uid_count - 1
     engine = containers.find(settings.container_engine)
-    return local.create(str(settings.root / "backend"), uid_range=(settings.uid_first, last), engine=engine)
+    return local.create(
+        str(settings.root / "backend"),
+        uid_range=(settings.uid_first, last),
+        engine=engine,
+        reach=(settings.endpoint, *settings.passed.values()),
+        strict_network=settings.strict_network,
+    )
 
 
 async def end(settings: Settings, keep_jobs: bool) -> None:

@@ -40,6 +40,7 @@ _ETC = (
     "/etc/uv",
     "/etc/xdg/pip",
 )
+PACKAGE_SETTINGS = ("/etc/pip.conf", "/etc/uv/uv.toml", "/etc/xdg/pip/pip.conf")  # which may name an index on loopback
 _ARCHITECTURES = {"x86_64": "x86_64", "amd64": "x86_64", "aarch64": "aarch64", "arm64": "aarch64"}
 _GPU_CONTROLS = ("/dev/nvidiactl", "/dev/nvidia-uvm", "/dev/nvidia-uvm-tools", "/dev/nvidia-modeset")
 

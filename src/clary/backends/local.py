@@ -13,15 +13,16 @@ import math
 import os
 import signal
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from clary.backends import access, cgroups, containers, host, launch, library, sandbox, state
+from clary.backends import access, cgroups, containers, host, launch, library, networks, sandbox, state
 from clary.backends.cgroups import Cgroups, Group, Limits
 from clary.backends.claims import Claims
 from clary.backends.host import Host
+from clary.backends.networks import Networks
 from clary.backends.reentry import Reentry, reentry
 from clary.backends.shim.beside import remove as remove_container
 from clary.backends.shim.proc import counter, cpu_time, end_marked, family, resident, waited
@@ -54,9 +55,16 @@ class LocalBackend:
     name = "local"
 
     def __init__(
-        self, folder: Path, facts: Host, groups: Cgroups, uids: Claims, engine: containers.Engine | None = None
+        self,
+        folder: Path,
+        facts: Host,
+        groups: Cgroups,
+        uids: Claims,
+        nets: Networks,
+        engine: containers.Engine | None = None,
     ) -> None:
         self._engine = engine
+        self.networks = nets
         self.host = facts
         self.groups = groups
         self.features = frozenset({Feature.RESIZE, Feature.LOGS, *((Feature.GPU,) if facts.gpus else ())})
@@ -69,6 +77,7 @@ class LocalBackend:
         self._listeners: list[Callable[[str], None]] = []
 
     def plan(self, workload: Workload) -> Spawn:
+        self.networks.check(workload)
         options = sandbox.arguments(workload, self.host)
         command, environment = sandbox.command(workload, self.host), sandbox.environment(workload)
         return Spawn(workload, options, command, environment, containers.arguments(workload, self._engine))
@@ -107,7 +116,8 @@ class LocalBackend:
 
     def reentry(self, handle: str, command: Sequence[str], variables: Mapping[str, str], terminal: bool) -> Reentry:
         """How to enter the sandbox of an ended run again (see `reentry.py`). NotFound when it was forgotten."""
-        return reentry(self._index.root(handle), self._base, command, variables, terminal)
+        way = reentry(self._index.root(handle), self._base, command, variables, terminal)
+        return dataclasses.replace(way, network=self.networks.again(way.network))
 
     async def stop(self, handle: str, grace: float | None = None) -> None:
         root = self._index.root(handle)
@@ -161,6 +171,7 @@ class LocalBackend:
         told |= self.groups.facts()
         told["containers"] = self._engine.name if self._engine else containers.NONE
         told["gpus"] = str(len(self.host.gpus))
+        told["network"] = self.networks.problem or "one for each job and replica"
         return told | ({"problem": self.host.problem} if self.host.problem else {})
 
     def close(self) -> None:
@@ -238,6 +249,8 @@ class LocalBackend:
             "scratch": list(sandbox.SCRATCH),
             "pids": workload.pids,
             "disk": workload.disk,
+            "network": self.networks.spec(workload),
+            "note": self.networks.note(workload),
             "disk_paths": [mount.source for mount in workload.mounts if mount.mode == "rw"],
             "rlimits": self._rlimits(workload),
             "affinity": None if "cpu" in self.groups else self._affinity(max(workload.cpu, workload.burst)),
@@ -318,7 +331,9 @@ class LocalBackend:
                     continue
 
     def _forget(self, handle: str, root: str, folder: Folder) -> None:
-        _end(folder.read("spec.json") or {})
+        spec = folder.read("spec.json") or {}
+        _end(spec)
+        self.networks.forget(spec.get("network"))
         for claims in (self._uids, self._gpus):
             for number in claims.owned(root):
                 claims.release(number, root)
@@ -363,11 +378,14 @@ def create(
     control_groups: bool = True,
     facts: Host | None = None,
     engine: containers.Engine | None = None,
+    reach: Iterable[str] = (),
+    strict_network: bool = False,
 ) -> LocalBackend:
     """The backend that keeps its state in `folder` (absolute; made if need be, mode 0700).
 
-    `uid_range`: first and last user id for sandboxes when Clary runs as root. `control_groups` False: do without them, as on a host
-    where they cannot be written."""
+    `uid_range`: first and last user id for sandboxes when Clary runs as root; the one behind them is pasta's. `control_groups` False: do
+    without them, as on a host where they cannot be written. `reach`: URLs that sandboxes are given; what they name on loopback stays in
+    reach from their networks. `strict_network`: refuse to run what would share the machine's network."""
     path = Path(os.path.abspath(folder))
     path.mkdir(parents=True, exist_ok=True, mode=0o700)
     name = "clary-" + hashlib.sha256(str(path.resolve()).encode()).hexdigest()[:12]
@@ -375,7 +393,10 @@ def create(
     found = facts or host.find()
     toolkit = library.publish(Path(found.toolkit), path / "lib")
     found = dataclasses.replace(found, toolkit=str(toolkit))
-    return LocalBackend(path, found, groups, Claims(path / "uids", *uid_range, Base(path.parent)), engine)
+    uid = uid_range[1] + 1 if found.root else None
+    nets = networks.find(path / "networks", uid, urls=reach, files=host.PACKAGE_SETTINGS, strict=strict_network)
+    found = found if nets.problem else networks.with_resolver(found, path)
+    return LocalBackend(path, found, groups, Claims(path / "uids", *uid_range, Base(path.parent)), nets, engine)
 
 
 def _fill(argv: tuple[str, ...], values: Mapping[str, str]) -> list[str]:

@@ -10,7 +10,9 @@ import os
 import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
+from clary.backends.networks import entering
 from clary.backends.sandbox import CARRIED
 from clary.backends.state import Base, Folder
 from clary.domain.errors import NotFound
@@ -29,6 +31,7 @@ class Reentry:
     arguments: tuple[str, ...] = field(repr=False)
     command: tuple[str, ...]
     was: tuple[str, ...]
+    network: Mapping[str, Any] | None = None  # as the shim was told of it; None: none of its own
 
     def open(self) -> tuple[list[str], tuple[int, int]]:
         """The argv, and the files that it names by number: the caller lets both be inherited."""
@@ -38,7 +41,7 @@ class Reentry:
             arguments = os.dup(file.fileno())
         seccomp = os.open(self.seccomp, os.O_RDONLY | os.O_CLOEXEC)
         argv = [self.bwrap, "--seccomp", str(seccomp), "--args", str(arguments), "--", *self.command]
-        return argv, (arguments, seccomp)
+        return [*(entering(self.network) if self.network else ()), *argv], (arguments, seccomp)
 
 
 def reentry(
@@ -58,7 +61,12 @@ def reentry(
         arguments.remove("--new-session")
     names = f'export {COMMAND}="${CARRIED}{COMMAND}"; unset {CARRIED}{COMMAND}; {_SHELL}'
     return Reentry(
-        spec["bwrap"], spec["seccomp"], tuple(arguments), (*head, "/bin/sh", "-c", names, "sh", *command), was
+        spec["bwrap"],
+        spec["seccomp"],
+        tuple(arguments),
+        (*head, "/bin/sh", "-c", names, "sh", *command),
+        was,
+        spec.get("network"),
     )
 
 

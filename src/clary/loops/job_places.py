@@ -221,6 +221,7 @@ def host_workload(
         memory=int(fit["memory"]),
         disk=volume(settings, request),
         network=not request.get("EnableNetworkIsolation", False),
+        peers=key(record, "hosts"),
         hostname=host.name,
         hosts={each.name: training.address(str(record.document["id"]), number) for number, each in enumerate(of)},
         stop_grace=training.STOP_GRACE,

@@ -53,10 +53,11 @@ class Server(Companion):
     def __init__(self, spec: Mapping[str, Any]) -> None:
         self._command = [str(word) for word in spec["command"]]
         self._folder = str(spec["folder"])
-        self._shared = not spec.get("port")
         self._usual = int(spec.get("usual") or 8080)
+        self._shared = not spec.get("port") and not listening.own_network()
         self._every = float(spec.get("ping") or 5.0)
-        self.port = int(os.environ.get("SAGEMAKER_BIND_TO_PORT") or spec.get("port") or free_port())
+        given = os.environ.get("SAGEMAKER_BIND_TO_PORT") or spec.get("port")
+        self.port = int(given or (free_port() if self._shared else self._usual))
         self._process: Optional[subprocess.Popen[bytes]] = None
         self._pinger = self._pings = -1
         self._heard = b""

@@ -25,7 +25,7 @@ from clary.app.cli.listing import processes_of
 from clary.app.cli.output import UNWELL, Refused, counted, say, say_json, size
 from clary.app.cli.site import Site, find
 from clary.app.settings import Settings, environment, strangers
-from clary.backends import cgroups
+from clary.backends import cgroups, networks
 from clary.backends.host import Host
 from clary.backends.host import find as find_host
 from clary.domain.capacity_view import summary
@@ -66,6 +66,7 @@ def examine(site: Site) -> Iterator[Check]:
     if not host.problem:
         yield _tried(host, "data under an overlay", ["--overlay-src", "/usr", "--tmp-overlay", "/opt"], "", _OVERLAY)
         yield _tried(host, "network isolation", ["--unshare-net"], "note", _NETWORK)
+        yield _networks(site, host)
     yield from _limits(site)
     yield _runtimes(site)
     yield _gpus(host)
@@ -156,6 +157,24 @@ def _tried(host: Host, name: str, options: list[str], state: str, fix: str) -> C
     if seconds is None:
         return Check(name, state or "fault", "refused by the kernel", fix)
     return Check(name, "ok", f"works ({seconds * 1000:.0f} ms)")
+
+
+def _networks(site: Site, host: Host) -> Check:
+    """Whether each job and replica can have a network of its own."""
+    program = networks.pasta()
+    uid = site.settings.uid_first + site.settings.uid_count if host.root else None
+    began = time.perf_counter()
+    problem = networks.attempt(program, uid) if program else networks.MISSING
+    if not problem:
+        return Check(
+            "networks",
+            "ok",
+            f"one for each job and replica, by {program} ({(time.perf_counter() - began) * 1000:.0f} ms)",
+        )
+    found = f"{problem}: jobs and replicas share this machine's network, its loopback and link-local addresses included"
+    if site.settings.strict_network:
+        return Check("networks", "fault", f"{problem}: jobs and replicas are refused (strict_network)", networks.FIX)
+    return Check("networks", "note", found, networks.FIX)
 
 
 def _start(host: Host, options: list[str]) -> float | None:

@@ -17,7 +17,7 @@ import signal
 import sys
 import time
 
-from clary.backends.shim import beside
+from clary.backends.shim import beside, network
 from clary.backends.shim.log import Log
 from clary.backends.shim.proc import (
     MARK,
@@ -57,6 +57,8 @@ def enter(spec: Record, fds: dict[str, int], pipe: int, status: int) -> NoReturn
         os.close(LOCK_FD)  # it tells that the shim lives
         if spec.get("beside"):
             beside.enter_network(spec["beside"])
+        if spec.get("network"):
+            network.enter(spec["network"])
         os.umask(0o022)
         for path in spec["join"]:
             with open(path, "w") as file:
@@ -111,6 +113,8 @@ class Run:
         self.init_fd: int | None = None
         self.status_text = b""
         self.beside = 0  # pid of the container engine's client
+        self.member: int | None = None  # what makes it a member of its network
+        self.keeper: int | None = None  # pidfd of that network's keeper
         self.executed = False  # bwrap told how the command ended: the sandbox had been made
         self.status: int | None = None  # wait status of bwrap
         self.cpu_seconds = 0.0
@@ -138,6 +142,10 @@ class Run:
         os.set_blocking(self.status_pipe, False)
         if spec.get("beside"):
             self.beside = beside.start(spec["beside"], pipe)
+        if spec.get("network"):
+            self.member = network.join(spec["network"])
+        if spec.get("note"):
+            self.log.note("clary: " + spec["note"])
         self.child = os.fork()
         if self.child == 0:
             enter(spec, fds, pipe, status)
@@ -158,10 +166,23 @@ class Run:
                 elif fd == self.status_pipe:
                     if not self.read_status():
                         poll.unregister(fd)
+                    self.keep_network(poll)
+                elif fd == self.keeper:
+                    poll.unregister(fd)
+                    self.kill("" if self.ending else "the network of the sandbox was lost: its keeper, or pasta, ended")
                 else:
                     self.heed(os.read(wake, 512))
             self.tick(time.monotonic())
             self.reap()
+
+    def keep_network(self, poll: select.poll) -> None:
+        """The sandbox is there, so its network is: hear of its end."""
+        if self.member is not None and self.keeper is None and self.init is not None:
+            self.keeper = network.keeper(self.spec["network"])
+            if self.keeper is None:
+                self.kill("the network of the sandbox was lost")
+            else:
+                poll.register(self.keeper, select.POLLIN)
 
     def patience(self) -> float | None:
         """Milliseconds until something is due, None for ever."""
@@ -296,6 +317,8 @@ class Run:
 
     def finish(self) -> Record:
         """bwrap is gone: see that everything in the sandbox is, take the last lines and figures."""
+        if self.member is not None:
+            os.close(self.member)
         self.read_status()
         if self.spec.get("beside"):
             grace = self.kill_due - time.monotonic() if self.kill_due and self.beside else 0.0
