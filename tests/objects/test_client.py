@@ -60,6 +60,28 @@ class TestOwnArtifacts(ArtifactsConformance):
         await artifacts.place(BUCKET, {"inode": "inode"}, str(tmp_path / "farm"))
         assert (tmp_path / "farm" / "inode").stat().st_ino == inode
 
+    async def test_what_a_killed_store_had_taken_over_is_stored_once(
+        self, artifacts: OwnArtifacts, server: Server, tmp_path: Path
+    ) -> None:
+        """It died between the commit and its answer: who asks again finds the file in place, and the key has one version."""
+        bucket = await server.context.index.bucket(BUCKET)
+        assert bucket is not None
+        await server.context.index.save_bucket(BUCKET, "Enabled")
+        path = self._file(tmp_path, "f", b"1")
+        first = await artifacts._ask("store", bucket=BUCKET, key="once", path=path, content_type="", move=True)
+        assert os.path.exists(path), "until who asked has the answer"
+        assert await artifacts.store_file(path, BUCKET, "once", move=True) == first
+        assert not os.path.exists(path)
+        assert len((await server.context.index.versions(bucket.id, "once", ("", ""), 10)).items) == 1
+
+    async def test_what_a_killed_store_had_half_placed_is_placed(self, artifacts: OwnArtifacts, tmp_path: Path) -> None:
+        for name in ("a", "b"):
+            await artifacts.store_file(self._file(tmp_path, "f", name.encode()), BUCKET, f"half/{name}")
+        (tmp_path / "half" / "deep").mkdir(parents=True)
+        (tmp_path / "half" / "deep" / "a").write_bytes(b"half a cop")
+        await artifacts.place(BUCKET, {"half/a": "deep/a", "half/b": "deep/b"}, str(tmp_path / "half"))
+        assert [(tmp_path / "half" / "deep" / name).read_bytes() for name in "ab"] == [b"a", b"b"]
+
     async def test_a_file_with_two_names_is_copied(self, artifacts: OwnArtifacts, tmp_path: Path) -> None:
         path = self._file(tmp_path, "f", b"before")
         os.link(path, tmp_path / "g")
@@ -117,3 +139,21 @@ class TestOwnArtifacts(ArtifactsConformance):
     async def test_stats_tell_the_disk(self, artifacts: OwnArtifacts) -> None:
         stats = await artifacts.stats()
         assert 0 < stats["free"] <= stats["size"]
+
+
+async def test_a_store_that_dies_within_a_request_is_asked_again(tmp_path: Path) -> None:
+    asked = 0
+
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        nonlocal asked
+        await reader.readuntil(b"}")
+        asked += 1
+        if asked == 2:
+            writer.write(b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: 4\r\n\r\ntr")
+        if asked == 3:
+            writer.write(b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: 4\r\n\r\ntrue")
+        writer.close()
+
+    async with await asyncio.start_unix_server(answer, tmp_path / "s"):
+        assert await OwnArtifacts(str(tmp_path / "s"), SECRET, ACCOUNT).exists(BUCKET)
+    assert asked == 3

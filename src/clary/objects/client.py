@@ -1,6 +1,7 @@
 """`ports.Artifacts` over Clary's own object store: JSON over its unix socket, files by hard links.
 
-Owns: the connection, waiting while the store restarts, its answers as our errors. Refuses to know: S3, where blobs lie.
+Owns: the connection, waiting while the store restarts and asking again what it died over, its answers as our errors. Refuses to know:
+S3, where blobs lie.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ import httptools
 import orjson
 
 from clary.domain.errors import ClaryError, Denied, Invalid, NotFound, Unavailable
+from clary.objects.files import unlink
 from clary.ports import StoredObject
 
 PATIENCE = 10.0  # seconds that a call waits for a store that is being restarted
@@ -51,7 +53,10 @@ class OwnArtifacts:
         return content
 
     async def store_file(self, path: str, bucket: str, key: str, content_type: str = "", move: bool = False) -> str:
-        return str(await self._ask("store", bucket=bucket, key=key, path=path, content_type=content_type, move=move))
+        etag = await self._ask("store", bucket=bucket, key=key, path=path, content_type=content_type, move=move)
+        if move:  # not by the store, which may die before its answer is here
+            unlink(path)
+        return str(etag)
 
     async def delete(self, bucket: str, key: str) -> None:
         await self._ask("delete", bucket=bucket, key=key)
@@ -62,6 +67,17 @@ class OwnArtifacts:
         return answer
 
     async def _ask(self, operation: str, **asked: Any) -> Any:
+        """A store that dies within a request is asked again: each operation may be repeated."""
+        end = asyncio.get_running_loop().time() + PATIENCE
+        while True:
+            answer = await self._once(operation, asked)
+            if answer.complete:
+                return answer.value()
+            if asyncio.get_running_loop().time() >= end:
+                raise Unavailable("The object store ended a request before it had answered.")
+            await asyncio.sleep(PAUSE)
+
+    async def _once(self, operation: str, asked: Mapping[str, Any]) -> _Answer:
         body = orjson.dumps({"account": self._account, **asked})
         head = (
             f"POST /-clary/{operation} HTTP/1.1\r\nhost: objects\r\nx-clary-secret: {self._secret}\r\n"
@@ -74,11 +90,11 @@ class OwnArtifacts:
             await writer.drain()
             while not answer.complete and (data := await reader.read(READ)):
                 answer.feed(data)
-        except OSError as error:
-            raise Unavailable(f"The object store went away during a request: {error}") from error
+        except OSError:
+            pass  # it is not complete
         finally:
             writer.close()
-        return answer.value()
+        return answer
 
     async def _connect(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
         end = asyncio.get_running_loop().time() + PATIENCE
@@ -115,8 +131,6 @@ class _Answer:
 
     def value(self) -> Any:
         """What the operation answered, or the error it said."""
-        if not self.complete:
-            raise Unavailable("The object store ended a request before it had answered.")
         body = b"".join(self._parts)
         status = self._parser.get_status_code()
         if status == 200:

@@ -128,6 +128,8 @@ def make_folders(root: str, name: str, made: list[str]) -> None:
 
 
 def link_or_copy(source: str, target: str) -> None:
+    """What an attempt that was cut off left at `target` gives way."""
+    unlink(target)
     try:
         os.link(source, target)
     except FileNotFoundError:

@@ -131,12 +131,16 @@ class Internal:
         return await asyncio.get_running_loop().run_in_executor(None, self._ctx.blobs.read, item.blob, 0, item.size)
 
     async def _store(self, asked: dict[str, Any]) -> str:
-        """Take a local file as an object's content: by rename when it may be moved and lies on our filesystem, else by a copy."""
+        """Take a local file as an object's content: by a second name for it when it may be moved and lies on our filesystem, else by a
+        copy. Who asked removes the first name when it has the answer; who asks again meanwhile gets the same."""
         bucket = await self._bucket(asked)
         check_key(asked["key"])
         path = asked["path"]
         if not os.path.lexists(path):
             raise NotFound(f"There is no file {os.path.basename(path)} to store.")
+        newest = await self._ctx.index.newest(bucket.id, asked["key"]) if asked["move"] else None
+        if newest is not None and newest.blob and _same(path, self._ctx.blobs.path(newest.blob)):
+            return newest.etag
         self._ctx.blobs.check_space(0 if asked["move"] else os.lstat(path).st_size)
         staged, size, etag = await asyncio.get_running_loop().run_in_executor(None, self._stage, path, asked["move"])
         blob = self._ctx.blobs.take(staged)
@@ -155,10 +159,8 @@ class Internal:
     def _stage(self, path: str, move: bool) -> tuple[str, int, str]:
         """(staging file, size, MD5): synced, read-only, ours."""
         staged = f"{self._ctx.blobs.staging}/{os.urandom(16).hex()}"
-        if not (move and _renamed(path, staged)):
+        if not (move and _shared(path, staged)):
             copy_file(path, staged)
-            if move:
-                os.unlink(path)
         descriptor = os.open(staged, os.O_RDONLY | os.O_CLOEXEC)
         try:
             md5 = hashlib.md5(usedforsecurity=False)
@@ -182,13 +184,21 @@ class Internal:
 _STATUS: dict[type[ClaryError], int] = {NotFound: 404, Denied: 403, Invalid: 422}
 
 
-def _renamed(source: str, target: str) -> bool:
+def _same(path: str, blob: str) -> bool:
+    """Whether it is that blob already."""
+    with suppress(FileNotFoundError):
+        one, other = os.lstat(path), os.lstat(blob)
+        return (one.st_dev, one.st_ino) == (other.st_dev, other.st_ino)
+    return False
+
+
+def _shared(source: str, target: str) -> bool:
     """Whether the file could simply be taken: on this filesystem, a plain file with one name, that nobody else may write to."""
     found = os.lstat(source)
     if found.st_nlink != 1 or not stat.S_ISREG(found.st_mode):
         return False
     try:
-        os.rename(source, target)
+        os.link(source, target, follow_symlinks=False)
     except OSError:
         return False
     if os.lstat(target).st_ino != found.st_ino:  # it was another file by then
