@@ -209,6 +209,7 @@ async def test_a_replica_as_aws_lays_it_out(yard: Yard) -> None:
         "sockets": ["/run/clary/front-0.sock"],
         "framework": "xgboost",
         "algorithm": "xgboost",
+        "image": "xgboost:1",
         "model_dir": "/opt/ml/model",
         "code_dir": "",
         "program": "",
