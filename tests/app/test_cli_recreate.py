@@ -166,7 +166,7 @@ def test_a_resource_must_be_one(resource: str, words: str) -> None:
 
 
 def test_what_is_gone_is_named() -> None:
-    with pytest.raises(Refused, match="endpoint iris rests on endpoint-config iris, which is gone"):
+    with pytest.raises(Refused, match="endpoint iris uses endpoint-config iris, which does not exist any more"):
         recreate.steps(Api(ENDPOINT), f"{ARN}:endpoint/iris")  # type: ignore[arg-type]
 
 

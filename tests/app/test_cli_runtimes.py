@@ -58,7 +58,7 @@ def test_an_image_gets_a_runtime_and_loses_it(tmp_path: Path, capsys: Said) -> N
         (lambda d: runtimes.add(d, "my-model", "fortran", as_json=False), output.NOT_FOUND, "there are: xgboost, "),
         (lambda d: runtimes.add(d, "My Model", "python", as_json=False), output.USAGE, "not the name of an image"),
         (lambda d: runtimes.add(d, "", "python", as_json=False), output.USAGE, "not the name of an image"),
-        (lambda d: runtimes.remove(d, "xgboost", as_json=False), output.NOT_FOUND, "those that were: none"),
+        (lambda d: runtimes.remove(d, "xgboost", as_json=False), output.NOT_FOUND, "these were: none"),
     ],
 )
 def test_what_is_refused(tmp_path: Path, call: Any, code: int, words: str) -> None:

@@ -30,7 +30,7 @@ def test_a_decision_is_told_with_what_it_saw_wanted_and_did() -> None:
     assert story([OUT]) == [
         f"{when(AT)}  {OUT.why} [p99]",
         f"{INDENT}seen: 46 requests a second of 100 ms, 4 in work and 0 waiting, 1 replica of 2000 millicpu, 8 workers each at most",
-        f"{INDENT}wanted: load 3, surge 2, least 1; load decides",
+        f"{INDENT}wanted: load 3, surge 2, least 1; chosen: load",
         f"{INDENT}done: 1 to 3 replicas",
     ]
 
@@ -79,7 +79,7 @@ def test_a_switch_of_the_policys_setting_is_told_with_every_score() -> None:
     waits = replace(switch, why="It waits.", won="shipped", candidates=(), applied=False)
     lines = story([waits, replace(switch, won="shipped"), switch])
     assert sum("It takes over." in line for line in lines) == 2
-    assert lines[-1] == f"{INDENT}scores: surge=2 1.1, shipped 1.3; surge=2 serves"
+    assert lines[-1] == f"{INDENT}scores: surge=2 1.1, shipped 1.3; in use: surge=2"
 
 
 def test_nothing_is_told_of_nothing() -> None:

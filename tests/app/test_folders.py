@@ -51,7 +51,7 @@ def test_a_folder_with_data_is_not_made_ephemeral(settings: Settings) -> None:
     folders.prepare_root(settings)
     folders.claim(settings)  # the next start
     forgetful = replace(settings, ephemeral=True)
-    with pytest.raises(Unavailable, match="--ephemeral removes"):
+    with pytest.raises(Unavailable, match="--ephemeral deletes"):
         folders.claim(forgetful)
     folders.forget(forgetful)
     assert (settings.root / "keys").exists()

@@ -64,10 +64,10 @@ def test_who_waits_and_why_but_nothing_of_other_accounts() -> None:
 
 def test_one_line() -> None:
     assert summary(view(book(), ME)) == (
-        "4 vCPU, 16 GiB, 0.5 vCPU and 8 GiB free; sizes are reserved; 3 hold places, 2 wait"
+        "4 vCPU, 16 GiB, 0.5 vCPU and 8 GiB free; sizes are reserved; 3 running, 2 waiting"
     )
     quiet = Book(MACHINE, "fit", 1.0, (claim("d", JOB, since=-50.0),))
-    assert summary(view(quiet, ME)) == "4 vCPU, 16 GiB, 6 GiB free; CPU is shared; 1 holds places"
+    assert summary(view(quiet, ME)) == "4 vCPU, 16 GiB, 6 GiB free; CPU is shared; 1 running"
 
 
 def test_whose_cpus_are_wanted_by_all_is_shown_to_its_own_account() -> None:

@@ -109,7 +109,7 @@ def test_the_front_is_told_at_once_and_nothing_else_is_decided_without_a_sample(
     assert house.wish == {}
     [event] = house.events
     assert (event.level, event.won, event.before.count, event.after.count) == ("hold", "stale", 1, 1)
-    assert event.why == "Keep 1 replica: nothing was counted in the last seconds, and nothing is decided by a guess."
+    assert event.why == "Keep 1 replica: no samples arrived in the last seconds, so the size stays as it is."
 
 
 def test_load_makes_wishes_for_both_dimensions() -> None:
@@ -201,7 +201,7 @@ def test_samples_that_stop_hold_and_say_so() -> None:
     house.turn()
     event = house.events[-1]
     assert (event.level, event.won, event.after.count) == ("hold", "stale", 3)
-    assert event.why == "Keep 3 replicas: the newest sample is 10 s old, and nothing is decided on stale ones."
+    assert event.why == "Keep 3 replicas: the newest sample is 10 s old, so the size stays as it is."
     assert house.variant.boost == told
     count = len(house.events)
     for _ in range(100):
@@ -221,7 +221,7 @@ def test_absurd_samples_hold_and_say_so() -> None:
     house.turn()
     event = house.events[-1]
     assert (event.level, event.won, event.after.count) == ("hold", "absurd", 3)
-    assert "service was counted as nan, which cannot be" in event.why
+    assert "service was counted as nan, which is impossible" in event.why
 
 
 @pytest.mark.parametrize("service", [0.0, math.nan, math.inf])

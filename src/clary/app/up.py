@@ -121,7 +121,7 @@ def down(settings: Settings, keep_jobs: bool = False, within: float = 60.0) -> b
         try:
             os.kill(pid, signal.SIGUSR2 if keep_jobs else signal.SIGTERM)
             if not select.select([pidfd], [], [], within)[0]:
-                raise Unavailable(f"pid {pid} did not end within {within:g} s; kill -9 {pid} ends it at once")
+                raise Unavailable(f"pid {pid} did not stop within {within:g} s; `kill -9 {pid}` stops it at once")
         finally:
             os.close(pidfd)
     return True

@@ -83,12 +83,12 @@ def _named(owner: Owner, account: str) -> dict[str, str]:
 
 
 def summary(shown: Mapping[str, Any]) -> str:
-    """One line: `2 vCPU, 7.8 GiB (3.1 GiB free), shared; 3 hold places, 1 waits`."""
+    """One line: `2 vCPU, 7.8 GiB (3.1 GiB free), shared; 3 running, 1 waiting`."""
     machine, holders, waiting = shown["machine"], len(shown["holders"]), len(shown["waiting"])
     how = "sizes are reserved" if shown["policy"] == "strict" else "CPU is shared"
     free = f"{shown['free']['memory'] / GIB:.3g} GiB free"
     left = f", {shown['free']['cpu']:g} vCPU and {free}" if "cpu" in shown["free"] else f", {free}"
-    held = f"{holders} {'holds' if holders == 1 else 'hold'} places"
-    waits = f", {waiting} {'waits' if waiting == 1 else 'wait'}" if waiting else ""
+    held = f"{holders} running"
+    waits = f", {waiting} waiting" if waiting else ""
     cut = ", all CPUs are wanted" if shown.get("cut") else ""
     return f"{machine['cpus']} vCPU, {machine['memory'] / GIB:.3g} GiB{left}; {how}{cut}; {held}{waits}"

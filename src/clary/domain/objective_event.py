@@ -42,7 +42,7 @@ def event_of(turn: Turn, desired: Desired, made: Shape, have: Have, allowance: i
     level = HOLD if held else FLEET if count != have.asked else SIZE if millicpu != have.millicpu else STAFFING
     why = words.sentence(replace(desired, count=count), have.asked)
     if recent is not None and recent.absurd and won == "absurd":
-        why = f"Keep what there is: {recent.absurd}, which cannot be, and nothing is decided by it."
+        why = f"Keep what there is: {recent.absurd}, which is impossible, so the size stays as it is."
     if millicpu != have.millicpu:
         why += f" Each is to have {millicpu} millicpu, not {have.millicpu}."
     why += stays(turn) + _unmet(turn, samples)

@@ -194,13 +194,13 @@ def test_without_boost_the_rate_is_not_counted_twice() -> None:
             seconds([1] * 60, queued=1),
             Current(5, boosting=True),
             replace(POLICY, most=3),
-            "Remove 2, to 3 replicas: 1 is wanted, and 3 are the most.",
+            "Remove 2, to 3 replicas: 1 is wanted, and the maximum is 3.",
         ),
         (
             seconds([400] * 60),
             Current(1),
             replace(POLICY, most=4),
-            "Add 3, to 4 replicas: 28 are wanted, and 4 are the most.",
+            "Add 3, to 4 replicas: 28 are wanted, and the maximum is 4.",
         ),
     ],
 )

@@ -279,7 +279,7 @@ async def update_weights_and_capacities(call: Call, params: Params) -> Params:
 
 @operation("sagemaker", "DeleteEndpoint")
 async def delete_endpoint(call: Call, params: Params) -> Params:
-    """Record that it shall go; the endpoint loop stops its replicas and removes the record. Model and config stay."""
+    """Mark it for deletion; the endpoint loop stops its replicas and removes the record. Model and config stay."""
     found = await records.find(call, "endpoint", params["EndpointName"])
     components.refuse_hosted(found.arn, await inference_components.names_on(call, found.name))
     record = await records.amend(

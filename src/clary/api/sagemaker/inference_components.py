@@ -218,7 +218,7 @@ async def update_runtime_config(call: Call, params: Params) -> Params:
 
 @operation("sagemaker", "DeleteInferenceComponent")
 async def delete_inference_component(call: Call, params: Params) -> Params:
-    """Record that it shall go; the component loop stops its copies and removes the record."""
+    """Mark it for deletion; the component loop stops its copies and removes the record."""
     record = await records.amend(
         call,
         lambda: records.find(call, COMPONENT, params["InferenceComponentName"]),

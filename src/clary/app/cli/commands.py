@@ -7,8 +7,8 @@ from typing import Annotated
 import typer
 
 EPILOG = (
-    "Settings come from clary.toml in the state folder, CLARY_* variables and flags, the later ones weigh more. "
-    "Exit codes: 0 done, 1 failed, 2 wrong usage, 3 Clary does not run, 4 no such thing, 5 doctor found a fault, "
+    "Settings come from clary.toml in the state folder, from CLARY_* variables and from flags; the later ones take precedence. "
+    "Exit codes: 0 done, 1 failed, 2 wrong usage, 3 Clary is not running, 4 not found, 5 doctor found a fault, "
     "130 interrupted."
 )
 
@@ -21,7 +21,7 @@ app = typer.Typer(
     rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-runtime = typer.Typer(help="The environments behind image names.", no_args_is_help=True, rich_markup_mode=None)
+runtime = typer.Typer(help="Environments in which images' code runs.", no_args_is_help=True, rich_markup_mode=None)
 app.add_typer(runtime, name="runtime")
 
 
@@ -61,15 +61,17 @@ def up(
     port: Annotated[
         int | None, typer.Option(help="Port to listen on; 0 picks a free one.", show_default="4600")
     ] = None,
-    tls_cert: Annotated[str | None, typer.Option(help="PEM certificate chain: speak https.")] = None,
-    tls_key: Annotated[str | None, typer.Option(help="PEM private key of it.")] = None,
-    detach: Annotated[bool, typer.Option("--detach", "-d", help="Return when it is ready.")] = False,
+    tls_cert: Annotated[str | None, typer.Option(help="PEM certificate chain; with --tls-key: HTTPS.")] = None,
+    tls_key: Annotated[str | None, typer.Option(help="PEM private key of the certificate.")] = None,
+    detach: Annotated[
+        bool, typer.Option("--detach", "-d", help="Run in the background; return when Clary is ready.")
+    ] = False,
     ephemeral: Annotated[
-        bool, typer.Option("--ephemeral", help="Forget everything at the end (in a new folder only).")
+        bool, typer.Option("--ephemeral", help="Delete the state folder when Clary stops (new folders only).")
     ] = False,
     other_stores: Annotated[
         bool,
-        typer.Option("--other-stores", help="Accept another database or object store than this folder had so far."),
+        typer.Option("--other-stores", help="Start although this folder had another database or object store so far."),
     ] = False,
     json: Json = False,
 ) -> None:
@@ -83,10 +85,12 @@ def up(
 @app.command()
 def down(
     directory: Dir = None,
-    keep_jobs: Annotated[bool, typer.Option("--keep-jobs", help="Leave running jobs to the next `clary up`.")] = False,
+    keep_jobs: Annotated[
+        bool, typer.Option("--keep-jobs", help="Let jobs run on; the next `clary up` takes them over.")
+    ] = False,
     json: Json = False,
 ) -> None:
-    """End Clary; the data stays."""
+    """Stop Clary; the data stays."""
     from clary.app.cli import start
 
     start.down(directory, keep_jobs=keep_jobs, as_json=json)
@@ -94,7 +98,7 @@ def down(
 
 @app.command()
 def status(directory: Dir = None, json: Json = False) -> None:
-    """Whether Clary runs, and what it does."""
+    """Show whether Clary runs, and what it does."""
     from clary.app.cli import listing
 
     listing.status(directory, as_json=json)
@@ -104,14 +108,14 @@ def status(directory: Dir = None, json: Json = False) -> None:
 def env(
     directory: Dir = None,
     region: Annotated[str | None, typer.Option(help="Region to name.")] = None,
-    ipython: Annotated[bool, typer.Option("--ipython", help="%env lines for a running notebook.")] = False,
+    ipython: Annotated[bool, typer.Option("--ipython", help="Print %env lines for a notebook.")] = False,
     account: Annotated[
-        str | None, typer.Option(help="Another account (12 digits); it gets a key pair the first time.")
+        str | None, typer.Option(help="Use another account (12 digits); a new one gets a key pair.")
     ] = None,
     profile: Annotated[str | None, typer.Option(help="Write an AWS profile of this name instead.")] = None,
     json: Json = False,
 ) -> None:
-    """Print what points AWS clients here: eval "$(clary env)"."""
+    """Point AWS clients here: eval "$(clary env)"."""
     from clary.app.cli import environment
 
     environment.env(directory, region, account, ipython=ipython, profile=profile, as_json=json)
@@ -121,15 +125,17 @@ def env(
 def shell(
     words: Annotated[
         list[str] | None,
-        typer.Argument(metavar="[JOB] [-- COMMAND...]", help="A failed job; what to run instead of a shell."),
+        typer.Argument(
+            metavar="[JOB] [-- COMMAND...]", help="A failed job to enter; a command to run instead of a shell."
+        ),
     ] = None,
     directory: Dir = None,
     region: Annotated[str | None, typer.Option(help="Region to name.")] = None,
     json: Annotated[bool, typer.Option("--json", help="Print what would be run, as JSON.")] = False,
 ) -> None:
-    """A notebook's shell (or -- COMMAND), or a failed job's sandbox.
+    """Open a shell for AWS clients, or a failed job's sandbox.
 
-    Without JOB: your own shell, in which AWS clients and official notebooks reach this Clary as they are.
+    Without JOB it is your own shell: AWS clients and official notebooks started in it use this Clary without a change.
     """
     import sys
 
@@ -143,7 +149,7 @@ def shell(
 
 @app.command()
 def doctor(directory: Dir = None, json: Json = False) -> None:
-    """What this machine can do, measured, and how to fix it."""
+    """Check this machine, and say how to fix what is wrong."""
     from clary.app.cli import doctor as checks
 
     checks.doctor(directory, as_json=json)
@@ -152,13 +158,13 @@ def doctor(directory: Dir = None, json: Json = False) -> None:
 @app.command()
 def logs(
     resource: Annotated[str, typer.Argument(help="A job's or endpoint's name or ARN, or a log group.")],
-    follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on as lines arrive.")] = False,
+    follow: Annotated[bool, typer.Option("--follow", "-f", help="Keep printing new lines.")] = False,
     since: Annotated[str, typer.Option(help="How far back: 30s, 10m, 2h, 1d; all.")] = "all",
     match: Annotated[str, typer.Option("--filter", help="A CloudWatch filter pattern.")] = "",
     directory: Dir = None,
     json: Json = False,
 ) -> None:
-    """A job's or an endpoint's log."""
+    """Print the log of a job or an endpoint."""
     from clary.app.cli import logs as lines
 
     lines.logs(directory, resource, follow=follow, since=since, pattern=match, as_json=json)
@@ -167,10 +173,10 @@ def logs(
 @app.command()
 def ps(
     directory: Dir = None,
-    everything: Annotated[bool, typer.Option("--all", "-a", help="Ended jobs too.")] = False,
+    everything: Annotated[bool, typer.Option("--all", "-a", help="Include jobs that have ended.")] = False,
     json: Json = False,
 ) -> None:
-    """Clary's own processes, endpoints and jobs."""
+    """List Clary's own processes, endpoints and jobs."""
     from clary.app.cli import listing
 
     listing.ps(directory, everything=everything, as_json=json)
@@ -179,11 +185,11 @@ def ps(
 @app.command()
 def top(
     directory: Dir = None,
-    interval: Annotated[float, typer.Option(help="Seconds between looks.", min=0.2)] = 2.0,
+    interval: Annotated[float, typer.Option(help="Seconds between updates.", min=0.2)] = 2.0,
     once: Annotated[bool, typer.Option("--once", help="One look, then end.")] = False,
     json: Json = False,
 ) -> None:
-    """Watch endpoints and workloads at work."""
+    """Watch what endpoints and jobs do and use."""
     from clary.app.cli import top as watching
 
     watching.top(directory, interval, once=once or json, as_json=json)
@@ -195,7 +201,7 @@ def shadow(
     directory: Dir = None,
     json: Json = False,
 ) -> None:
-    """How a shadow variant's answers compare with the clients'."""
+    """Compare a shadow variant with production."""
     from clary.app.cli import shadow as comparing
 
     comparing.shadow(directory, endpoint, as_json=json)
@@ -220,7 +226,7 @@ def history(
     directory: Dir = None,
     json: Json = False,
 ) -> None:
-    """Every step of an endpoint's changes, with its reason."""
+    """Show an endpoint's changes, each step with its reason."""
     from clary.app.cli import history as telling
 
     telling.history(directory, endpoint, as_json=json)
@@ -234,7 +240,7 @@ def why(
     directory: Dir = None,
     json: Json = False,
 ) -> None:
-    """Why an endpoint has its size: each decision, in sentences."""
+    """Explain an endpoint's size: each scaling decision."""
     from clary.app.cli import why as telling
 
     telling.why(directory, endpoint, variant, since, as_json=json)
@@ -245,7 +251,7 @@ def scaling(
     endpoint: Annotated[str, typer.Argument(help="The endpoint's name, or ENDPOINT/COMPONENT.")],
     variant: Annotated[str, typer.Option(help="One of its variants.", show_default="all")] = "",
     since: Annotated[str, typer.Option(help="How far back: 5m, 2h, 7d.")] = "1h",
-    out: Annotated[str, typer.Option(help="A picture instead: FILE.svg, or FILE.png (needs clary[plots]).")] = "",
+    out: Annotated[str, typer.Option(help="Write a picture instead: FILE.svg, or FILE.png (needs clary[plots]).")] = "",
     directory: Dir = None,
     json: Json = False,
 ) -> None:
@@ -257,7 +263,7 @@ def scaling(
 
 @app.command()
 def config(directory: Dir = None, json: Json = False) -> None:
-    """Every setting, its value and where it comes from."""
+    """Show every setting, its value and its source."""
     from clary.app.cli import listing
 
     listing.config(directory, as_json=json)
@@ -265,7 +271,7 @@ def config(directory: Dir = None, json: Json = False) -> None:
 
 @app.command()
 def capacity(directory: Dir = None, json: Json = False) -> None:
-    """The machine: who holds what, what is free, who waits."""
+    """Show who uses the machine, what is free, who waits."""
     from clary.app.cli import capacity as room
 
     room.capacity(directory, as_json=json)
@@ -286,13 +292,13 @@ def prometheus(
 @app.command()
 def demo(
     directory: Annotated[
-        str | None, typer.Option("--dir", help="Use the Clary of this folder instead of a fresh one.")
+        str | None, typer.Option("--dir", help="Use the Clary of this folder instead of a new one.")
     ] = None,
     json: Json = False,
 ) -> None:
-    """Upload, train, deploy, predict: the main job in seconds.
+    """Upload, train, deploy and predict, in seconds.
 
-    Starts a Clary of its own and leaves nothing running.
+    Starts a Clary of its own and stops it afterwards.
     """
     from clary.app.cli import demo as showing
 
@@ -304,12 +310,12 @@ def export(
     resource: Annotated[str, typer.Argument(help="An ARN, KIND/NAME or a name.")],
     form: Annotated[str, typer.Option("--as", help="boto3, cli or terraform.", autocompletion=_forms)] = "boto3",
     role: Annotated[
-        str, typer.Option(help="ARN of the role to name, for another account.", show_default="the resource's own")
+        str, typer.Option(help="Role ARN to use instead, such as another account's.", show_default="the resource's own")
     ] = "",
     directory: Dir = None,
     json: Json = False,
 ) -> None:
-    """The calls that make a resource again, here or on AWS."""
+    """Print calls that create a resource again, here or on AWS."""
     from clary.app.cli import export as exports
 
     exports.export(directory, resource, form, role, as_json=json)
@@ -327,7 +333,9 @@ def rerun(
     name: Annotated[
         str | None, typer.Option(help="The new job's name.", show_default="the old one's and the time")
     ] = None,
-    wait: Annotated[bool, typer.Option("--wait", help="Return when it has ended; 1 unless it completed.")] = False,
+    wait: Annotated[
+        bool, typer.Option("--wait", help="Wait until the job ends; exit with 1 unless it completed.")
+    ] = False,
     directory: Dir = None,
     json: Json = False,
 ) -> None:
@@ -350,7 +358,7 @@ def completion(
 
 @runtime.command("list")
 def runtime_list(directory: Dir = None, json: Json = False) -> None:
-    """Runtimes, the image names of each, and what is built."""
+    """List runtimes, their image names and what is built."""
     from clary.app.cli import runtimes
 
     runtimes.show(directory, as_json=json)
@@ -358,7 +366,7 @@ def runtime_list(directory: Dir = None, json: Json = False) -> None:
 
 @runtime.command("build")
 def runtime_build(
-    names: Annotated[list[str] | None, typer.Argument(help="Runtimes or image URIs; none: all.")] = None,
+    names: Annotated[list[str] | None, typer.Argument(help="Runtimes or image URIs; all if none is given.")] = None,
     directory: Dir = None,
     json: Json = False,
 ) -> None:
@@ -371,11 +379,11 @@ def runtime_build(
 @runtime.command("add")
 def runtime_add(
     image: Annotated[str, typer.Argument(help="An image's URI or repository; registry and tag do not matter.")],
-    name: Annotated[str, typer.Argument(metavar="RUNTIME", help="The runtime that its code runs in.")],
+    name: Annotated[str, typer.Argument(metavar="RUNTIME", help="The runtime that the image's code shall run in.")],
     directory: Dir = None,
     json: Json = False,
 ) -> None:
-    """Let an image of your own stand for a runtime, at once."""
+    """Run an image of your own in one of the runtimes."""
     from clary.app.cli import runtimes
 
     runtimes.add(directory, image, name, as_json=json)
@@ -387,7 +395,7 @@ def runtime_remove(
     directory: Dir = None,
     json: Json = False,
 ) -> None:
-    """Take back what `clary runtime add` said."""
+    """Undo `clary runtime add`."""
     from clary.app.cli import runtimes
 
     runtimes.remove(directory, image, as_json=json)

@@ -30,7 +30,7 @@ def demo(directory: str | None, *, as_json: bool) -> None:
     say()
     for step, seconds in result["seconds"].items():
         say(f"{seconds:8.2f} s  {step}")
-    left = "nothing is left running" if directory is None else "nothing of it is left"
+    left = "nothing is left running" if directory is None else "what it made is deleted"
     say(f"accuracy {result['accuracy']:.3f}; {left}")
 
 

@@ -251,7 +251,7 @@ def _running(site: Site) -> Iterator[Check]:
             yield Check(name, "fault", "is not ready", f"see {log}")
             continue
         if row["restarts"]:
-            yield Check(name, "note", f"died and was started again {counted(row['restarts'], 'time')}", f"see {log}")
+            yield Check(name, "note", f"crashed and was restarted {counted(row['restarts'], 'time')}", f"see {log}")
         if not answers(_socket(site.settings, name)):
             fix = f"it hangs: `kill -9 {row['pid']}` has it started again at once; {log} may tell why"
             yield Check(name, "fault", f"gives no answer within {SOON:g} s", fix)

@@ -49,7 +49,7 @@ def status(directory: str | None, *, as_json: bool) -> None:
     say(f"state folder {facts['dir']}, {size(facts['free'])} free")
     for name, row in facts["processes"].items():
         if not row["ready"] or row["restarts"]:
-            again = f", started again {counted(row['restarts'], 'time')}" if row["restarts"] else ""
+            again = f", restarted {counted(row['restarts'], 'time')}" if row["restarts"] else ""
             say(f"{name}: {'ready' if row['ready'] else 'not ready'}{again}; see {site.settings.log(name)}")
     if "error" in facts:
         raise Refused(facts["error"])
@@ -91,7 +91,7 @@ def _seconds_up(pid: int) -> float:
     """How long a process has run. (The times of its folder in /proc are those of the first look at it.)"""
     ticks = started_ticks(pid)
     if ticks is None:
-        raise Refused("Clary has just ended", NOT_RUNNING)
+        raise Refused("Clary has just stopped", NOT_RUNNING)
     return float(Path("/proc/uptime").read_text().split()[0]) - ticks / os.sysconf("SC_CLK_TCK")
 
 

@@ -63,7 +63,7 @@ class Status:
 def block(endpoint: str, seconds: float, processes: Mapping[str, Any], lines: Sequence[str]) -> str:
     """What is shown: a line for Clary itself, then those."""
     unready = [name for name, row in processes.items() if not row["ready"]]
-    ready = f"{len(processes)} processes ready" if processes else "nothing is ready"
+    ready = f"{len(processes)} processes ready" if processes else "no process is ready"
     health = "waiting for " + ", ".join(unready) if unready else ready
     return "\n".join([f"Clary at {endpoint}, up {age(0, seconds)}, {health}", *lines])
 

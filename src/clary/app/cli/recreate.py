@@ -114,7 +114,9 @@ def _steps(client: Client, kind: Kind, name: str, seen: Mapping[str, Any], membe
         try:
             found, called, described = find(client, f"{noun}/{below}")
         except Refused as error:
-            raise Refused(f"{kind.noun} {name} rests on {noun} {below}, which is gone: {error.message}") from error
+            raise Refused(
+                f"{kind.noun} {name} uses {noun} {below}, which does not exist any more: {error.message}"
+            ) from error
         yield from _steps(client, found, called, described, members)
     request = request_of(kind, seen, members(f"Create{kind.operation}"))
     yield Step(kind, name, {**request, **tags_of(client, kind, seen)})

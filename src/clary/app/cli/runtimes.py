@@ -126,7 +126,7 @@ def add(directory: str | None, image: str, name: str, *, as_json: bool) -> None:
     if as_json:
         say_json({"repository": stored, "runtime": name})
     else:
-        say(f"images of the repository {stored} run in the runtime {name} from now on, whatever their registry and tag")
+        say(f"images of the repository {stored} now run in the runtime {name}, whatever their registry and tag")
 
 
 def remove(directory: str | None, image: str, *, as_json: bool) -> None:
@@ -135,12 +135,13 @@ def remove(directory: str | None, image: str, *, as_json: bool) -> None:
     names = ImageNames(site.settings.image_names)
     if not names.remove(stored):
         given = ", ".join(names.all()) or "none"
-        raise Refused(f"no image repository {stored!r} was added; those that were: {given}", NOT_FOUND)
+        raise Refused(f"the image repository {stored!r} was not added; these were: {given}", NOT_FOUND)
     found = runtimes_of(site, builds=False).resolve(stored)
     if as_json:
         say_json({"repository": stored, "runtime": found.name if found else None})
     else:
-        say(f"images of the repository {stored} run in {found.name if found else 'no runtime'} from now on")
+        now = f"run in the runtime {found.name} again" if found else "have no runtime any more"
+        say(f"images of the repository {stored} {now}")
 
 
 def _repository(image: str) -> str:

@@ -73,7 +73,7 @@ def _with_status(settings: Settings) -> None:
     status = Status()
 
     def on_ready(effective: Settings) -> None:
-        status.say(hint(effective) + "; Ctrl-C ends it")
+        status.say(hint(effective) + "; Ctrl-C stops Clary")
         status.start(effective, {"pid": os.getpid(), "endpoint": effective.endpoint, "dir": effective.dir})
 
     try:
@@ -85,7 +85,7 @@ def _with_status(settings: Settings) -> None:
 
 def ended_words(settings: Settings) -> str:
     kept = (settings.root / "keys").exists()
-    return f"Clary has ended; its data stays in {settings.dir}" if kept else "Clary has ended, and forgotten everything"
+    return f"Clary stopped; its data stays in {settings.dir}" if kept else "Clary stopped and deleted its data"
 
 
 def hint(settings: Settings) -> str:
@@ -97,7 +97,7 @@ def _ready(settings: Settings, as_json: bool) -> None:
     if as_json:
         say_json({"event": "ready", "endpoint": settings.endpoint, "dir": settings.dir})
     else:
-        say(hint(settings) + "; Ctrl-C ends it")
+        say(hint(settings) + "; Ctrl-C stops Clary")
 
 
 def _reporter(as_json: bool) -> Any:

@@ -1,7 +1,7 @@
 """Create requests as blocks of Terraform's AWS provider.
 
 Owns what of them the provider knows: its documentation of aws_sagemaker_model, aws_sagemaker_endpoint_configuration and
-aws_sagemaker_endpoint (version 6). What it has no argument for is refused by name, unless leaving it out says the same.
+aws_sagemaker_endpoint (version 6). What it has no argument for is an error that names it, unless leaving it out means the same.
 """
 
 from __future__ import annotations

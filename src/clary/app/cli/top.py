@@ -148,7 +148,7 @@ def _words(figures: dict[str, Any]) -> str:
     waits = [f"{row['kind']} {row['name']} waits: {row['why']}" for row in shown["waiting"]] if shown else []
     machine = [summary(shown), *waits] if shown else []
     if not figures["endpoints"] and not figures["workloads"]:
-        return "\n".join([*machine, "no endpoints, and nothing runs"])
+        return "\n".join([*machine, "no endpoints and no jobs"])
     headings = (
         "endpoint",
         "variant",

@@ -27,10 +27,10 @@ def why(directory: str | None, endpoint: str, variant: str, since: str, *, as_js
     streams = streams_of(client, name)
     if variant and variant not in streams:
         known = f"there is {', '.join(streams)}" if streams else "there is none"
-        raise Refused(f"no decision was ever written of a variant {variant!r} of {name}: {known}", NOT_FOUND)
+        raise Refused(f"there are no decisions about a variant {variant!r} of {name}: {known}", NOT_FOUND)
     if not streams:
         raise Refused(
-            f"nothing ever decided the size of an endpoint {name!r}: give it a scaling policy, such as a latency objective "
+            f"there are no scaling decisions about an endpoint {name!r}: give it a scaling policy, such as a latency objective "
             f"(docs/scaling.md); `{site.typed('ps')}` lists endpoints",
             NOT_FOUND,
         )
@@ -40,7 +40,7 @@ def why(directory: str | None, endpoint: str, variant: str, since: str, *, as_js
         return
     for each, told in stories.items():
         say(plain(f"{name}, {each}:"))
-        for line in story(told) or ["nothing was decided in this time"]:
+        for line in story(told) or ["no decisions in this time"]:
             say(plain(line))
 
 
@@ -86,8 +86,8 @@ def _told(event: Event, undone: bool = False) -> list[str]:
     lines.append(f"{_INDENT}seen: {decisions.seen(event)}")
     wanted = decisions.wanted(event)
     if wanted and event.level != HOLD:
-        what, verb = ("scores", "serves") if event.level == TOURNAMENT else ("wanted", "decides")
-        lines.append(f"{_INDENT}{what}: {wanted}; {event.won} {verb}")
+        what, verb = ("scores", "in use") if event.level == TOURNAMENT else ("wanted", "chosen")
+        lines.append(f"{_INDENT}{what}: {wanted}; {verb}: {event.won.replace('-', ' ')}")
     done = decisions.done(event)
     if done != "nothing to change":
         word = "asked" if undone else "done"

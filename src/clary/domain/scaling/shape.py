@@ -119,7 +119,7 @@ def shape(desired: Desired, bounds: Bounds, have: Have) -> Shape:
         if not bounds.full and count > have.asked:
             why.append("so there are more replicas instead")
         elif count >= bounds.most:
-            why.append(f"and {bounds.most} replicas are the most" if bounds.most > 1 else "and the count is fixed")
+            why.append(f"and the maximum is {bounds.most} replicas" if bounds.most > 1 else "and the count is fixed")
     if bounds.full and need > carried:
         why.append(_full(bounds.full))
         if size > have.millicpu:

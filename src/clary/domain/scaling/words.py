@@ -46,8 +46,8 @@ def _workers(count: float) -> str:
 
 def _stale(term: Term, of: dict[str, float]) -> str:
     if math.isinf(of["age"]):
-        return "nothing was counted in the last seconds, and nothing is decided by a guess"
-    return f"the newest sample is {of['age']:.0f} s old, and nothing is decided on stale ones"
+        return "no samples arrived in the last seconds, so the size stays as it is"
+    return f"the newest sample is {of['age']:.0f} s old, so the size stays as it is"
 
 
 def _load(term: Term, of: dict[str, float]) -> str:
@@ -62,8 +62,8 @@ _TEXTS: dict[str, Callable[[Term, dict[str, float]], str]] = {
     "load": _load,
     "surge": lambda term, of: f"{of['surge']:g} times the recent peak must fit under the replicas' ceilings",
     "forecast": lambda term, of: f"this time of day usually needs {_replicas(int(term.wanted))}",
-    "least": lambda term, of: f"the least is {_replicas(int(term.wanted))}",
-    "most": lambda term, of: f"{_are(of['asked'])} wanted, and {_are(term.wanted)} the most",
+    "least": lambda term, of: f"the minimum is {_replicas(int(term.wanted))}",
+    "most": lambda term, of: f"{_are(of['asked'])} wanted, and the maximum is {term.wanted:.0f}",
     "calm": lambda term, of: (
         ("1 request waits" if of["queued"] == 1 else f"{of['queued']:.0f} requests wait")
         if of["queued"]
