@@ -35,8 +35,13 @@ class Store(Protocol):
 
     async def get(self, kind: str, scope: Scope, name: str) -> Record | None: ...
     async def by_arn(self, arn: str) -> Record | None: ...
-    async def add(self, record: Record) -> Record:
-        """Store a new record (version becomes 1). AlreadyExists when (kind, scope, name) is taken."""
+    async def made(self, by: str) -> Record | None:
+        """The record that was added with this `made_by`."""
+        ...
+
+    async def add(self, record: Record, made_by: str = "") -> Record:
+        """Store a new record (version becomes 1). AlreadyExists when (kind, scope, name) is taken. `made_by` is kept as long as the record;
+        the same write makes both durable."""
         ...
 
     async def save(self, record: Record, lease: Lease | None = None) -> Record:

@@ -7,17 +7,17 @@ import os
 import signal
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator
-from contextlib import suppress
 from datetime import UTC, datetime, timedelta
-from functools import partial
 from pathlib import Path
 from typing import Any
 
+import boto3
 import pytest
 from botocore.exceptions import BotoCoreError, ClientError
-from tests.faults.scene import BUCKET, Asked, Scene, until
-from tests.live import Server
+from tests.faults.scene import BUCKET, PYTHON_IMAGE, Asked, Scene, until
+from tests.live import ROLE, Server
 
 from clary.app import up
 
@@ -123,6 +123,55 @@ def connected(scene: Scene, name: str) -> int:
 def queued(scene: Scene, name: str) -> int:
     """Connections in the backlog."""
     return len([fields for fields in _sockets(scene, name) if fields[5] == "02"])
+
+
+def test_a_client_with_nothing_set_sees_nothing_of_killed_processes(scene: Scene) -> None:
+    """boto3's own retries are enough: what was under way is asked again, what comes later waits."""
+    clients = {
+        service: boto3.client(
+            service,
+            region_name="us-east-1",
+            endpoint_url=scene.server.settings.endpoint,
+            aws_access_key_id=scene.server.key.access_key_id,
+            aws_secret_access_key=scene.server.key.secret,
+        )
+        for service in ("sagemaker", "s3")
+    }
+    failed: list[str] = []
+    made: Counter[str] = Counter()
+    stop = threading.Event()
+
+    def create(number: int) -> None:
+        clients["sagemaker"].create_model(
+            ModelName=f"plain-{number}", ExecutionRoleArn=ROLE, PrimaryContainer={"Image": PYTHON_IMAGE}
+        )
+
+    def put(number: int) -> None:
+        clients["s3"].put_object(Bucket=BUCKET, Key=f"plain/{number}", Body=str(number).encode() * 1000)
+
+    def keep(name: str, work: Callable[[int], None]) -> None:
+        while not stop.is_set():
+            made[name] += 1
+            try:
+                work(made[name])
+            except (ClientError, BotoCoreError) as error:
+                failed.append(f"{name} {made[name]}: {error}")
+
+    threads = [threading.Thread(target=keep, args=work, daemon=True) for work in (("create", create), ("put", put))]
+    for thread in threads:
+        thread.start()
+    for _ in range(6):
+        for name in ("control", "objects"):
+            enough = {each: count + 5 for each, count in made.items()}
+            until(lambda enough=enough: all(made[each] >= count for each, count in enough.items()), 30)
+            scene.back(name, scene.kill(name))
+    stop.set()
+    for thread in threads:
+        thread.join(60)
+    assert failed == []
+    pages = scene.sagemaker.get_paginator("list_models").paginate(NameContains="plain-")
+    names = [row["ModelName"] for page in pages for row in page["Models"]]
+    assert sorted(names) == sorted(f"plain-{number}" for number in range(1, made["create"] + 1))  # each once
 
 
 def test_no_request_is_missing_in_the_metrics_when_the_control_plane_is_killed(scene: Scene) -> None:
@@ -264,48 +313,6 @@ def scene_busy(scene: Scene, name: str) -> bool:
             if "nanosleep" in file.read():
                 return True
     return False
-
-
-def test_kills_again_and_again_take_no_healthy_replica_away(scene: Scene) -> None:
-    """One of two replicas every few seconds, at last both at once: whoever served comes back at once, and the endpoint is never out of
-    service. Lost is what was in flight at the killed one, and nothing else."""
-    scene.deploy("again-and-again", count=2)
-    mine = partial(_zygotes_of, scene, "again-and-again")
-    took = []
-    with scene.load("again-and-again", connections=8, pause=0.02) as load:
-        for number in range(9):
-            victims = sorted(mine())
-            assert len(victims) == 2
-            killed = set(victims) if number == 8 else {victims[number % 2]}
-            for pid in killed:
-                os.kill(pid, signal.SIGKILL)
-            began = time.monotonic()
-            until(lambda killed=killed: len(_ready(scene, mine() - killed)) == 2, 30, "both are there again")  # type: ignore[misc]
-            took.append(time.monotonic() - began)
-            assert scene.status("again-and-again")["EndpointStatus"] == "InService"
-            time.sleep(max(0.0, 3.0 - took[-1]))  # it serves for a while: that is what is forgiven for
-        load.more(100)
-    assert {status for status, _ in load.failed} <= {424}, load.failed
-    assert sum(load.failed.values()) <= 10 * 8, load.failed
-    assert load.dropped == 0
-    # each in the time of a start; when every further death cost a doubled wait, the last of them took 8 s and more beside it
-    assert max(took[4:8]) < 3 * min(took) + 3, took
-    scene.delete("again-and-again")
-
-
-def _zygotes_of(scene: Scene, version: str) -> set[int]:
-    found = set()
-    for pid in zygotes(scene, "/replicas/"):
-        with suppress(OSError):
-            if _environment(pid) == version:
-                found.add(pid)
-    return found
-
-
-def _ready(scene: Scene, pids: set[int]) -> set[int]:
-    """Those that have forked both of their workers."""
-    parents = [p.parent for p in scene.sandboxed("clary.toolkit.zygote") if p.parent in pids]
-    return {pid for pid in pids if parents.count(pid) >= 2}
 
 
 def test_a_killed_shim_takes_its_replica_along_and_another_comes(scene: Scene, served: str) -> None:

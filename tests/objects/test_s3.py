@@ -516,3 +516,49 @@ def test_the_default_checksum_is_right(s3: Any, bucket: str) -> None:
     s3.put_object(Bucket=bucket, Key="k", Body=b"abc")
     want = base64.b64encode(zlib.crc32(b"abc").to_bytes(4, "big")).decode()
     assert s3.get_object(Bucket=bucket, Key="k", ChecksumMode="ENABLED")["ChecksumCRC32"] == want
+
+
+def _attempt(client: Any, number: int) -> None:
+    """Whatever this client asks from now on is that attempt at a call."""
+
+    def change(request: Any, **_: Any) -> None:
+        del request.headers["amz-sdk-request"]  # it is not signed
+        request.headers["amz-sdk-request"] = f"attempt={number}; max=5"
+
+    client.meta.events.register("before-send.s3", change)
+
+
+def test_a_client_that_asks_again_for_what_it_has_made_does_not_fail(live: Any, s3: Any, bucket: str) -> None:
+    """Its first success was not answered: the process died between the commit and the answer."""
+    again = live.client()
+    _attempt(again, 2)
+    far = {"Bucket": f"far-{bucket}", "CreateBucketConfiguration": {"LocationConstraint": "eu-central-1"}}
+    s3.create_bucket(**far)
+    again.create_bucket(**far)
+    refused(lambda: s3.create_bucket(**far), "BucketAlreadyOwnedByYou", 409)
+    elsewhere = {**far, "CreateBucketConfiguration": {"LocationConstraint": "eu-north-1"}}
+    refused(lambda: again.create_bucket(**elsewhere), "BucketAlreadyOwnedByYou", 409)
+
+    upload = s3.create_multipart_upload(Bucket=bucket, Key="k", ServerSideEncryption="AES256")["UploadId"]
+    ending = {"Bucket": bucket, "Key": "k", "UploadId": upload}
+    parts = [
+        {"PartNumber": number, "ETag": s3.upload_part(**ending, PartNumber=number, Body=part)["ETag"]}
+        for number, part in ((1, b"x" * 5 * MIB), (2, b"end"))
+    ]
+    refused(
+        lambda: again.complete_multipart_upload(**{**ending, "UploadId": "0" * 32}, MultipartUpload={"Parts": parts}),
+        "NoSuchUpload",
+        404,
+    )
+    first = s3.complete_multipart_upload(**ending, MultipartUpload={"Parts": parts})
+    second = again.complete_multipart_upload(**ending, MultipartUpload={"Parts": parts})
+    for name in ("ETag", "Location", "Key", "ChecksumCRC64NVME", "ServerSideEncryption"):
+        assert second.get(name) == first.get(name)
+    refused(lambda: s3.complete_multipart_upload(**ending, MultipartUpload={"Parts": parts}), "NoSuchUpload", 404)
+    refused(
+        lambda: again.complete_multipart_upload(**ending, MultipartUpload={"Parts": parts[:1]}), "NoSuchUpload", 404
+    )
+    odd = [{**parts[0], "ETag": "odd"}, parts[1]]
+    refused(lambda: again.complete_multipart_upload(**ending, MultipartUpload={"Parts": odd}), "NoSuchUpload", 404)
+    s3.put_object(Bucket=bucket, Key="k", Body=b"another")
+    refused(lambda: again.complete_multipart_upload(**ending, MultipartUpload={"Parts": parts}), "NoSuchUpload", 404)

@@ -10,9 +10,10 @@ import subprocess
 import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Any
 
 import pytest
-from sqlalchemy import inspect
+from sqlalchemy import Inspector, inspect
 
 from clary.domain.errors import Unavailable
 from clary.domain.resources import Query
@@ -102,25 +103,128 @@ def test_a_newer_schema_is_refused_untouched(tmp_path: Path) -> None:
     assert not list(tmp_path.glob("*.schema-*"))
 
 
-def test_an_older_schema_is_migrated_after_a_copy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    Database(url(tmp_path)).prepare()
-    versions = tmp_path / "migrations" / "versions"
-    versions.mkdir(parents=True)
-    (versions / "r1.py").write_text("revision = '0001'\ndown_revision = None\ndef upgrade(): raise AssertionError\n")
-    (versions / "r2.py").write_text(
-        "from alembic import op\nrevision = '0002'\ndown_revision = '0001'\n"
-        "def upgrade(): op.execute('CREATE TABLE further (x INTEGER)')\n"
-    )
-    monkeypatch.setattr("clary.stores.database.MIGRATIONS", tmp_path / "migrations")
-    monkeypatch.setattr("clary.stores.database.VERSION", "0002")
-    database = Database(url(tmp_path))
-    database.prepare()
-    assert "further" in inspect(database.engine).get_table_names()
-    assert database._version() == "0002"
+def first_schema(folder: Path, records: int = 50) -> None:
+    """Records as the first Clary wrote them, with a commit that is in the journal only."""
+    connection = sqlite3.connect(folder / "records.db", isolation_level=None)
+    connection.execute("PRAGMA journal_mode=WAL")
+    connection.executescript((Path(__file__).parent / "schema-0001.sql").read_text())
+    for n in range(records):
+        connection.execute(
+            "INSERT INTO resources (kind, account, region, name, arn, status, created, modified, version, document) "
+            "VALUES (?, ?, ?, ?, ?, '', 1.0, 1.0, 1, '{}')",
+            ("endpoint", HERE.account, HERE.region, f"n{n}", f"arn:n{n}"),
+        )
+    connection.close()
+
+
+async def names(store: SqlStore) -> set[str]:
+    return {found.name for found in await store.page(Query("endpoint", HERE, limit=1000))}
+
+
+def shape(database: Database) -> dict[str, set[tuple[object, ...]]]:
+    """Columns, indexes and constraints."""
+    found = inspect(database.engine)
+    return {
+        table: {(row["name"], str(row["type"]), row["nullable"], row["default"]) for row in found.get_columns(table)}
+        | {
+            (row["name"], *row["column_names"], str(row.get("dialect_options", {}).get("sqlite_where")))
+            for row in _indexes(found, table)
+        }
+        for table in found.get_table_names()
+    }
+
+
+def _indexes(found: Inspector, table: str) -> list[Any]:
+    return [*found.get_indexes(table), *found.get_unique_constraints(table)]
+
+
+async def test_an_older_schema_is_migrated_after_a_copy(tmp_path: Path) -> None:
+    first_schema(tmp_path)
+    store = open_store(url(tmp_path))
+    assert len(await names(store)) == 50
+    await store.add(record("new"), "call")
+    assert await store.made("call")
+    await store.close()
+    made, migrated = Database(f"sqlite:///{tmp_path / 'made.db'}"), Database(url(tmp_path))
+    made.prepare()
+    assert shape(migrated) == shape(made)  # but for the order of columns
     copy = Database(f"sqlite:///{tmp_path / 'records.db.schema-0001'}")
     assert copy._version() == "0001"
-    database.close()
-    copy.close()
+    for database in (made, migrated, copy):
+        database.close()
+
+
+_PREPARE = """
+import os, signal, sys
+from alembic.script import ScriptDirectory  # once, not in each of the processes that are killed
+from sqlalchemy import event
+from clary.stores.database import Database
+
+def prepare(url, left):
+    database = Database(url)
+
+    def killed(*_):
+        nonlocal left
+        left -= 1
+        if left < 0:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    def copy(found):  # is not made by statements
+        killed()
+        Database._copy(database, found)
+        killed()
+
+    database._copy = copy
+    for moment in ("before_cursor_execute", "after_cursor_execute", "commit"):
+        event.listen(database.engine, moment, killed)
+    database.prepare()
+
+for moment, folder in enumerate(sys.argv[1:]):
+    child = os.fork()
+    if not child:
+        prepare(f"sqlite:///{folder}/records.db", moment)
+        os._exit(0)
+    status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+    print(status, flush=True)
+    if status != -signal.SIGKILL:
+        sys.exit(status)
+"""
+
+
+@pytest.mark.parametrize("old", [True, False], ids=["migration", "first start"])
+def test_a_start_that_is_killed_anywhere_in_the_schemas_making_is_made_good_by_the_next(
+    tmp_path: Path, old: bool
+) -> None:
+    """faults.md 45: it begins anew where nothing was committed; nothing is half."""
+    folders = [tmp_path / str(moment) for moment in range(60)]
+    for folder in folders:
+        folder.mkdir()
+        if old:
+            first_schema(folder, records=3)
+    done = subprocess.run(
+        [sys.executable, "-c", _PREPARE, *map(str, folders)], check=False, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+    statuses = [int(line) for line in done.stdout.split()]
+    assert statuses[-1] == 0  # it was killed at every place that there is
+    assert len(statuses) > 15
+    for folder in folders[: len(statuses)]:
+        assert asyncio.run(_opened(folder)) == (3 if old else 0)
+        if old:  # whenever it was killed, there is a whole copy of what was before
+            copy = sqlite3.connect(folder / "records.db.schema-0001")
+            assert copy.execute("SELECT count(*) FROM resources").fetchone() == (3,)
+            assert copy.execute("SELECT version_num FROM alembic_version").fetchone() == ("0001",)
+            copy.close()
+
+
+async def _opened(folder: Path) -> int:
+    """How many records there are, in a store that works."""
+    store = open_store(url(folder))
+    found = len(await names(store))
+    await store.add(record("new"), "call")
+    assert await store.made("call")
+    await store.close()
+    return found
 
 
 def test_the_newest_migration_is_the_schema_that_is_made() -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from clary.api import registry
+from dataclasses import replace
+
+from clary.api import registry, retries
 from clary.api.call import Call, Params, Ports
 from clary.api.errors import ApiError
 from clary.api.refusals import REFUSED
@@ -33,8 +35,10 @@ async def answer(
     request_id: str = "",
     user_agent: str = "",
     retry_token: str = "",
+    attempt: int = 0,
 ) -> Params:
-    """Run the operation. ClaryError for everything a client can be told (see `errors.translate`)."""
+    """Run the operation. ClaryError for everything a client can be told (see `errors.translate`). `attempt` is the client's count of its
+    attempts at this call, 0 when it does not say."""
     found = registry.find(service, operation)
     if found is None:
         raise unknown(service, operation)
@@ -49,4 +53,7 @@ async def answer(
         retry_token=retry_token,
         now=ports.clock.now(),
     )
-    return await found.handler(call, params)
+    if found.again is None:
+        return await found.handler(call, params)
+    call = replace(call, made_by=retries.made_by(call, params))
+    return await retries.create(call, params, found.handler, found.again, attempt)

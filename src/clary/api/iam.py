@@ -11,7 +11,7 @@ from dataclasses import replace
 from typing import Any
 from urllib.parse import quote
 
-from clary.api import paging
+from clary.api import paging, records
 from clary.api.call import Call, Params
 from clary.api.errors import ApiError
 from clary.api.registry import operation
@@ -34,16 +34,14 @@ PAGE = 100
 # -- roles -------------------------------------------------------------------------------------------------------------------------
 
 
-@operation("iam", "CreateRole")
+@operation("iam", "CreateRole", again=lambda call, record: {"Role": _role_words(call, record)})
 async def create_role(call: Call, params: Params) -> Params:
     document_of(params["AssumeRolePolicyDocument"], trust=True)
     check_tags(params.get("Tags", ()))
+    taken = f"Role with name {params['RoleName']} already exists."
     if await is_taken(call, "role", params["RoleName"]):
-        raise AlreadyExists(f"Role with name {params['RoleName']} already exists.")
-    try:
-        record = await call.store.add(new_role(call.scope.account, params, call.now))
-    except AlreadyExists:
-        raise AlreadyExists(f"Role with name {params['RoleName']} already exists.") from None
+        raise AlreadyExists(taken)
+    record = await records.add(call, new_role(call.scope.account, params, call.now), taken)
     return {"Role": _role_words(call, record)}
 
 
@@ -54,10 +52,8 @@ async def get_role(call: Call, params: Params) -> Params:
 
 @operation("iam", "ListRoles")
 async def list_roles(call: Call, params: Params) -> Params:
-    records, more = await listed(call, params, "role")
-    shown = [
-        record for record in records if record.document["request"]["Path"].startswith(params.get("PathPrefix", "/"))
-    ]
+    found, more = await listed(call, params, "role")
+    shown = [record for record in found if record.document["request"]["Path"].startswith(params.get("PathPrefix", "/"))]
     return {"Roles": [_role_words(call, record, brief=True) for record in shown], **more}
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from clary.api import records
 from clary.api.call import Call, Params
 from clary.api.iam import document_of, encoded, is_taken, listed
 from clary.api.registry import operation
@@ -12,19 +13,17 @@ from clary.domain.roles import parse_policy, unique_id
 VERSION = "v1"
 
 
-@operation("iam", "CreatePolicy")
+@operation("iam", "CreatePolicy", again=lambda call, record: {"Policy": _words(call, record, 0)})
 async def create_policy(call: Call, params: Params) -> Params:
     document_of(params["PolicyDocument"], trust=False)
     name, path = params["PolicyName"], params.get("Path", "/")
     arn = f"arn:aws:iam::{call.scope.account}:policy{path}{name}"
     document = {"request": {**params, "Path": path}, "tags": list(params.get("Tags", []))}
     record = Record("policy", call.scope_of("policy"), name, arn, "", call.now, call.now, document)
+    taken = f"A policy called {name} already exists. Duplicate names are not allowed."
     if await is_taken(call, "policy", name):
-        raise AlreadyExists(f"A policy called {name} already exists. Duplicate names are not allowed.")
-    try:
-        record = await call.store.add(record)
-    except AlreadyExists:
-        raise AlreadyExists(f"A policy called {name} already exists. Duplicate names are not allowed.") from None
+        raise AlreadyExists(taken)
+    record = await records.add(call, record, taken)
     return {"Policy": _words(call, record, 0)}
 
 

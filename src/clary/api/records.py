@@ -37,12 +37,13 @@ def user_context(principal: str) -> dict[str, object]:
     return {"IamIdentity": {"Arn": principal, "PrincipalId": principal.rpartition("/")[2]}}
 
 
-async def add(call: Call, record: Record) -> Record:
-    """Store a new record. AlreadyExists: `Cannot create already existing endpoint "ARN".`"""
+async def add(call: Call, record: Record, taken: str = "") -> Record:
+    """Store the new record that a Create is about. AlreadyExists: `taken`, or `Cannot create already existing endpoint "ARN".`"""
     try:
-        return await call.store.add(record)
+        return await call.store.add(record, call.made_by)
     except AlreadyExists:
-        raise AlreadyExists(f'Cannot create already existing {KINDS[record.kind].label} "{record.arn}".') from None
+        words = taken or f'Cannot create already existing {KINDS[record.kind].label} "{record.arn}".'
+        raise AlreadyExists(words) from None
 
 
 def new(call: Call, kind: str, name: str, document: Mapping[str, object], status: str = "") -> Record:

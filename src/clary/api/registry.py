@@ -14,8 +14,10 @@ from botocore.loaders import Loader
 from botocore.model import OperationModel, ServiceModel
 
 from clary.api.call import Call, Params
+from clary.domain.resources import Record
 
 Handler = Callable[[Call, Params], Awaitable[Params]]
+Again = Callable[[Call, Record], Params]
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,6 +27,7 @@ class Operation:
     service: str
     name: str
     handler: Handler
+    again: Again | None = None  # of a Create: what its client is answered that asks again for the record it has made
 
 
 _OPERATIONS: dict[tuple[str, str], Operation] = {}
@@ -42,8 +45,9 @@ def operation_model(service: str, name: str) -> OperationModel:
     return model(service).operation_model(name)
 
 
-def operation(service: str, name: str) -> Callable[[Handler], Handler]:
-    """Register the decorated function as the answer to `service`'s operation `name`. ValueError at import otherwise."""
+def operation(service: str, name: str, again: Again | None = None) -> Callable[[Handler], Handler]:
+    """Register the decorated function as the answer to `service`'s operation `name`. ValueError at import otherwise. A Create that stores
+    its record by `records.add` says by `again` what its answer is, given the record: for a retry (`retries.py`)."""
     if name not in model(service).operation_names:
         raise ValueError(f"botocore's model of {service} has no operation {name}")
 
@@ -51,7 +55,7 @@ def operation(service: str, name: str) -> Callable[[Handler], Handler]:
         taken = _OPERATIONS.get((service, name))
         if taken is not None and taken.handler is not handler:
             raise ValueError(f"{service}.{name} is answered by {taken.handler.__module__}.{taken.handler.__qualname__}")
-        _OPERATIONS[service, name] = Operation(service, name, handler)
+        _OPERATIONS[service, name] = Operation(service, name, handler, again)
         return handler
 
     return register

@@ -27,6 +27,7 @@ from clary.app.settings import Settings
 from clary.app.watch import Watch
 from clary.backends import containers, runtimes
 from clary.domain import extensions, regression
+from clary.domain.attempts import attempt_of
 from clary.domain.capacity import Book, Machine, fit
 from clary.domain.endpoint_commands import Command as EndpointCommand
 from clary.domain.endpoint_commands import Seen as EndpointSeen
@@ -181,6 +182,7 @@ def application(settings: Settings, ports: Ports) -> Application:
             request_id=invocation.request_id,
             user_agent=invocation.user_agent,
             retry_token=str(invocation.headers.get("amz-sdk-invocation-id", ""))[:128],
+            attempt=attempt_of(str(invocation.headers.get("amz-sdk-request", ""))),
         )
 
     def explain(error: Exception, invocation: Invocation) -> ServiceError | None:

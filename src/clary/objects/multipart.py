@@ -10,10 +10,12 @@ import base64
 import hashlib
 import itertools
 import os
+import re
 import secrets
 from collections.abc import Sequence
 from typing import Any
 
+from clary.domain.attempts import WITHIN, attempt_of
 from clary.domain.objects import Item, Part, Upload, UploadMissing
 from clary.objects import body, conditions, crc, metadata
 from clary.objects.assembly import SMALLEST_PART, Assembly, main_file
@@ -28,6 +30,7 @@ from clary.wire.checksums import checksum
 
 MOST_PARTS = 10_000
 COPY_PIECE = 4 << 20
+_MD5 = re.compile(r"[0-9a-f]{32}")
 
 
 class Multipart:
@@ -141,7 +144,10 @@ class Multipart:
     # -- complete --------------------------------------------------------------------------------------------------------------
 
     async def complete(self, ctx: Context, call: Call) -> Reply:
-        upload, parts = await self._upload(ctx, call)
+        try:
+            upload, parts = await self._upload(ctx, call)
+        except S3Error as error:
+            return await self._completed(ctx, call, error)
         async with self._assembly.lock(upload.id, parts):
             upload, parts = await self._upload(ctx, call)  # it may have ended while this one waited
             asked = _asked(await body.read_document(call))
@@ -154,15 +160,12 @@ class Multipart:
             found = _whole_checksum(call, chosen, upload)
             ctx.blobs.check_space()
             blob = await self._assembly.join(upload.id, chosen)
-            digest = hashlib.md5(
-                b"".join(bytes.fromhex(part.etag) for part in chosen), usedforsecurity=False
-            ).hexdigest()
             sizes = tuple(part.size for part in chosen)
             item = Item(
                 call.key,
                 "",
                 sum(sizes),
-                f"{digest}-{len(chosen)}",
+                _etag([part.etag for part in chosen]),
                 call.now,
                 blob,
                 upload.headers,
@@ -182,15 +185,24 @@ class Multipart:
         headers = metadata.encryption_of(upload.headers)
         if bucket.versioning:
             headers.append(("x-amz-version-id", written.version))
-        host = call.header("host")
-        content = {
-            "Location": f"http://{host}/{call.bucket}/{quoted(call.key)}",
-            "Bucket": call.bucket,
-            "Key": call.key,
-            "ETag": f'"{item.etag}"',
-            **metadata.checksum_elements(found),
-        }
-        return xml_reply(document("CompleteMultipartUploadResult", content), headers)
+        return _complete_reply(call, item, headers)
+
+    async def _completed(self, ctx: Context, call: Call, missing: S3Error) -> Reply:
+        """The answer to a client that asks again to complete what it has completed: the upload is gone, and the object is made of the
+        parts that it names. Raises `missing` otherwise."""
+        if missing.code != "NoSuchUpload" or attempt_of(call.header("amz-sdk-request")) < 2:
+            raise missing
+        asked = _asked(await body.read_document(call))
+        bucket, current = await ctx.index.find(call.bucket, call.key)
+        own(ctx, call, bucket)
+        tags = [strip_quotes(first(part, "ETag")) for part in asked]
+        whole = all(_MD5.fullmatch(tag) for tag in tags) and _etag(tags)
+        if current is None or current.etag != whole or abs(call.now - current.modified) > WITHIN:
+            raise missing
+        headers = metadata.encryption_of(current.headers)
+        if current.version != "null":
+            headers.append(("x-amz-version-id", current.version))
+        return _complete_reply(call, current, headers)
 
     # -- lists -----------------------------------------------------------------------------------------------------------------
 
@@ -244,6 +256,23 @@ class Multipart:
             "CommonPrefixes": [{"Prefix": code(one)} for one in prefixes],
         }  # fmt: skip
         return xml_reply(document("ListMultipartUploadsResult", content))
+
+
+def _etag(parts: Sequence[str]) -> str:
+    """Of an object made of parts with these."""
+    digest = hashlib.md5(b"".join(bytes.fromhex(part) for part in parts), usedforsecurity=False).hexdigest()
+    return f"{digest}-{len(parts)}"
+
+
+def _complete_reply(call: Call, item: Item, headers: list[tuple[str, str]]) -> Reply:
+    content = {
+        "Location": f"http://{call.header('host')}/{call.bucket}/{quoted(call.key)}",
+        "Bucket": call.bucket,
+        "Key": call.key,
+        "ETag": f'"{item.etag}"',
+        **metadata.checksum_elements(item.checksum),
+    }
+    return xml_reply(document("CompleteMultipartUploadResult", content), headers)
 
 
 def _no_upload(id: str) -> S3Error:

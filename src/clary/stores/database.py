@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import URL, Engine, create_engine, event, inspect, make_url, select
+from sqlalchemy import URL, Connection, Engine, create_engine, event, inspect, make_url, select
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.pool import NullPool
 
@@ -138,7 +138,7 @@ class Database:
             return row[0] if row is not None else None
 
     def _create(self) -> None:
-        with self.engine.begin() as connection:
+        with self._whole() as connection:
             if not self.lite:  # of several control planes that start at once, one makes the tables
                 connection.exec_driver_sql("SELECT pg_advisory_xact_lock(7235)")
             METADATA.create_all(connection)
@@ -153,7 +153,7 @@ class Database:
         from alembic.migration import MigrationContext
         from alembic.operations import Operations
 
-        with self.engine.begin() as connection:
+        with self._whole() as connection:
             context = MigrationContext.configure(
                 connection, opts={"fn": lambda rev, _: scripts._upgrade_revs("head", rev)}
             )
@@ -171,6 +171,15 @@ class Database:
                 "Clary: use that one, or restore the copy that it made before it migrated."
             )
         return scripts
+
+    @contextmanager
+    def _whole(self) -> Iterator[Connection]:
+        """One transaction: who is killed in it has changed nothing. SQLite's is begun by hand: its driver begins none for DDL, and ours
+        none at all."""
+        with self.engine.begin() as connection:
+            if self.lite:
+                connection.exec_driver_sql("BEGIN IMMEDIATE")
+            yield connection
 
     def _copy(self, found: str) -> None:
         """A copy that is whole whatever the journal holds: `records.db.schema-0001`."""

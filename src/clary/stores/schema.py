@@ -7,9 +7,9 @@ ARNs compare by bytes, in both databases.
 
 from __future__ import annotations
 
-from sqlalchemy import BigInteger, Column, Float, Index, Integer, MetaData, Table, Text, UniqueConstraint
+from sqlalchemy import BigInteger, Column, Float, Index, Integer, MetaData, Table, Text, UniqueConstraint, text
 
-VERSION = "0001"  # the newest migration (stores/migrations/versions)
+VERSION = "0002"  # the newest migration (stores/migrations/versions)
 
 METADATA = MetaData()
 
@@ -32,6 +32,9 @@ RESOURCES = Table(
     Column("claimed_by", _TEXT, nullable=False, server_default=""),
     Column("claimed_until", Float(53), nullable=False, server_default="0"),
     Column("document", Text, nullable=False),
+    Column(
+        "made_by", _TEXT, nullable=False, server_default=""
+    ),  # the call that made it, for its own retries: `ports.Store.add`
     UniqueConstraint("kind", "account", "region", "name", name="resources_name"),
     UniqueConstraint("arn", name="resources_arn"),
     Index("resources_by_created", "kind", "account", "region", "created", "name", "status", "modified"),
@@ -39,6 +42,7 @@ RESOURCES = Table(
     Index("resources_by_name", "kind", "account", "region", "name", "status", "created", "modified"),
     Index("resources_by_status", "kind", "account", "region", "status", "name", "created", "modified"),
     Index("resources_to_claim", "kind", "status", "claimed_until"),
+    Index("resources_by_call", "made_by", sqlite_where=text("made_by <> ''"), postgresql_where=text("made_by <> ''")),
 )
 
 # Alembic's own bookkeeping, made with the schema so that a new database needs no Alembic.

@@ -47,6 +47,9 @@ class SqlStore:
     async def by_arn(self, arn: str) -> Record | None:
         return await self._one("by_arn", arn=arn)
 
+    async def made(self, by: str) -> Record | None:
+        return await self._one("made", by=by) if by else None
+
     async def page(self, query: Query) -> list[Record]:
         rows = await self._apart(lambda cursor: self._sql.page(cursor, query).fetchall())
         return [_record(row) for row in rows]
@@ -57,7 +60,7 @@ class SqlStore:
 
     # -- writes ------------------------------------------------------------------------------------------------------------------
 
-    async def add(self, record: Record) -> Record:
+    async def add(self, record: Record, made_by: str = "") -> Record:
         text = _text(record)
         values = {
             "new_kind": record.kind,
@@ -70,6 +73,7 @@ class SqlStore:
             "new_modified": record.modified,
             "new_document": text,
             "new_version": 1,
+            "new_made_by": made_by,
         }
         stored = replace(record, document=orjson.loads(text), version=1)
         if not await self._change("add", values, stored):

@@ -34,6 +34,7 @@ _CHANGES = {
 _FIXED: Mapping[str, ClauseElement] = {
     "get": select(*COLUMNS).where(*_KEY),
     "by_arn": select(*COLUMNS).where(C.arn == bindparam("arn")),
+    "made": select(*COLUMNS).where(C.made_by == bindparam("by"), C.made_by != literal_column("''")),
     "save": update(RESOURCES).where(*_GUARD).values(_CHANGES),
     "save_held": update(RESOURCES).where(*_GUARD, _HELD).values(_CHANGES),
     "remove": delete(RESOURCES).where(*_GUARD),
@@ -53,7 +54,7 @@ class Statements:
         self._texts: dict[Any, Text] = {name: self._compiled(statement) for name, statement in _FIXED.items()}
         # The dialect that is in use is loaded already; the other costs a tenth of the control plane's start.
         insert = importlib.import_module(f"sqlalchemy.dialects.{dialect.name}").insert
-        row: dict[Any, Any] = {column: bindparam(f"new_{column.name}") for column in COLUMNS}
+        row: dict[Any, Any] = {column: bindparam(f"new_{column.name}") for column in (*COLUMNS, C.made_by)}
         # A name that is taken is no error inside the transaction, which others share: no row is the answer.
         self._texts["add"] = self._compiled(insert(RESOURCES).values(row).on_conflict_do_nothing())
 

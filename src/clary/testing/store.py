@@ -26,6 +26,7 @@ class MemoryStore:
 
     def __init__(self) -> None:
         self._records: dict[Key, Record] = {}
+        self._made: dict[str, Key] = {}
         self._leases: dict[Key, tuple[str, float]] = {}
         self._listeners: list[Callable[[Record], None]] = []
 
@@ -35,10 +36,15 @@ class MemoryStore:
     async def by_arn(self, arn: str) -> Record | None:
         return next((r for r in self._records.values() if r.arn == arn), None)
 
-    async def add(self, record: Record) -> Record:
+    async def made(self, by: str) -> Record | None:
+        return self._records.get(self._made[by]) if by in self._made else None
+
+    async def add(self, record: Record, made_by: str = "") -> Record:
         key = _key(record)
         if key in self._records or any(r.arn == record.arn for r in self._records.values()):
             raise AlreadyExists(f"{record.kind} {record.name} exists")
+        if made_by:
+            self._made[made_by] = key
         return self._put(_copy(record, 1))
 
     async def save(self, record: Record, lease: Lease | None = None) -> Record:
@@ -48,6 +54,7 @@ class MemoryStore:
     async def remove(self, record: Record, lease: Lease | None = None) -> None:
         self._guard(record, lease)
         del self._records[_key(record)]
+        self._made = {by: key for by, key in self._made.items() if key != _key(record)}
         self._leases.pop(_key(record), None)
         self._tell(replace(record, version=record.version + 1))
 

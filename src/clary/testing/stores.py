@@ -61,6 +61,20 @@ class StoreConformance:
         assert sum(isinstance(o, Record) for o in outcomes) == 1
         assert sum(isinstance(o, AlreadyExists) for o in outcomes) == 99
 
+    async def test_a_record_is_found_by_the_call_that_made_it(self, store: Store) -> None:
+        added = await store.add(record("a"), "call-1")
+        await store.add(record("b"))
+        assert await store.made("call-1") == added
+        assert await store.made("call-2") is None
+        assert await store.made("") is None
+        with pytest.raises(AlreadyExists):
+            await store.add(record("a"), "call-2")
+        assert await store.made("call-2") is None
+        saved = await store.save(replace(added, status="InService"))
+        assert await store.made("call-1") == saved  # for as long as it is there
+        await store.remove(saved)
+        assert await store.made("call-1") is None
+
     async def test_a_save_needs_the_version_that_was_read(self, store: Store) -> None:
         first = await store.add(record("a", n=0))
         second = await store.save(replace(first, status="InService", modified=2.0, document={"n": 1}))

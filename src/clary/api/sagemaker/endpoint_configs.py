@@ -12,7 +12,7 @@ from clary.domain import async_inference, capture, components, fields, latency_o
 from clary.domain.errors import Invalid
 
 
-@operation("sagemaker", "CreateEndpointConfig")
+@operation("sagemaker", "CreateEndpointConfig", again=lambda _, record: {"EndpointConfigArn": record.arn})
 async def create_endpoint_config(call: Call, params: Params) -> Params:
     """Record the config; every model it names must be there."""
     fields.check("CreateEndpointConfig", params, call.settings.strict_fields)

@@ -41,7 +41,7 @@ TRANSIENT = (
 )
 
 
-@operation("sagemaker", "CreateEndpoint")
+@operation("sagemaker", "CreateEndpoint", again=lambda _, record: {"EndpointArn": record.arn})
 async def create_endpoint(call: Call, params: Params) -> Params:
     """Record the endpoint as Creating; the endpoint loop starts its replicas."""
     fields.check("CreateEndpoint", params, call.settings.strict_fields)

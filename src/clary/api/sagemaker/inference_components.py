@@ -28,7 +28,7 @@ TRANSIENT = (
 _MANY = 100_000
 
 
-@operation("sagemaker", "CreateInferenceComponent")
+@operation("sagemaker", "CreateInferenceComponent", again=lambda _, record: {"InferenceComponentArn": record.arn})
 async def create_inference_component(call: Call, params: Params) -> Params:
     """Record it as Creating, once its copies have a place; the component loop starts them."""
     fields.check("CreateInferenceComponent", params, call.settings.strict_fields)

@@ -12,7 +12,7 @@ from clary.domain.errors import InUse, Invalid
 from clary.domain.resources import Query, Record
 
 
-@operation("sagemaker", "CreateModelPackageGroup")
+@operation("sagemaker", "CreateModelPackageGroup", again=lambda _, record: {"ModelPackageGroupArn": record.arn})
 async def create_model_package_group(call: Call, params: Params) -> Params:
     if params.get("ManagedConfiguration"):
         raise Invalid("ManagedConfiguration: managed storage is not available.")

@@ -13,7 +13,7 @@ from clary.domain.errors import Invalid
 from clary.domain.resources import Record
 
 
-@operation("sagemaker", "CreateModelPackage")
+@operation("sagemaker", "CreateModelPackage", again=lambda _, record: {"ModelPackageArn": record.arn})
 async def create_model_package(call: Call, params: Params) -> Params:
     """Record it, as the next version of its group or under a name of its own. What is in it is looked at by CreateModel."""
     model_packages.check_request(params)

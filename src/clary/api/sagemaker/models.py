@@ -8,7 +8,7 @@ from clary.api.registry import operation
 from clary.domain import containers, fields, model_packages
 
 
-@operation("sagemaker", "CreateModel")
+@operation("sagemaker", "CreateModel", again=lambda _, record: {"ModelArn": record.arn})
 async def create_model(call: Call, params: Params) -> Params:
     """Record the model. The image must be one that stands for a runtime; data is looked at when an endpoint needs it."""
     fields.check("CreateModel", params, call.settings.strict_fields)

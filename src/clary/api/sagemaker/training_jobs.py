@@ -10,7 +10,7 @@ from clary.api import holding, images, paging, records, tagging
 from clary.api.call import Call, Params
 from clary.api.registry import operation
 from clary.domain import admission, channels, fields, jobs, metrics, public_buckets, training
-from clary.domain.errors import AlreadyExists, IllegalTransition, InUse, Invalid, NotFound
+from clary.domain.errors import IllegalTransition, InUse, Invalid, NotFound
 from clary.domain.lifecycle import JOB, JobFact, JobStatus, admits
 from clary.domain.resources import Record
 
@@ -33,7 +33,7 @@ _ECHOED = (
 _FLAGS = ("EnableNetworkIsolation", "EnableInterContainerTrafficEncryption", "EnableManagedSpotTraining")
 
 
-@operation("sagemaker", "CreateTrainingJob")
+@operation("sagemaker", "CreateTrainingJob", again=lambda _, record: {"TrainingJobArn": record.arn})
 async def create_training_job(call: Call, params: Params) -> Params:
     """Record the job as InProgress; the job loop starts it."""
     recorded = fields.check("CreateTrainingJob", params, call.settings.strict_fields)
@@ -46,14 +46,11 @@ async def create_training_job(call: Call, params: Params) -> Params:
     request = {name: value for name, value in params.items() if name != "Tags"}
     document = jobs.document(request, tagging.checked(params.get("Tags")), call.new_id(), notes, call.now)
     record = records.new(call, jobs.KIND, params["TrainingJobName"], document, JobStatus.IN_PROGRESS)
-    try:
-        record = await call.store.add(record)
-    except AlreadyExists:
-        raise AlreadyExists(
-            "Training job names must be unique within an AWS account and region, and a training job with this name already "
-            f"exists ({record.arn})"
-        ) from None
-    return {"TrainingJobArn": record.arn}
+    taken = (
+        "Training job names must be unique within an AWS account and region, and a training job with this name already "
+        f"exists ({record.arn})"
+    )
+    return {"TrainingJobArn": (await records.add(call, record, taken)).arn}
 
 
 def _check_image(call: Call, params: Params) -> None:

@@ -1,0 +1,59 @@
+"""A Create that is asked again by its own client meets its first success and answers it, instead of "already exists".
+
+An attempt may have succeeded though its answer was lost: the connection broke, or the process died between the commit and the answer. All
+attempts of one call carry the same `amz-sdk-invocation-id`. The record is stored with what the call is known by (`Call.made_by`) in one
+write, so whatever is there after a crash, both are. A retry is the same caller, operation, token and parameters, within `WITHIN` seconds.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Awaitable, Callable
+from datetime import datetime
+from typing import Any
+
+import orjson
+
+from clary.api.call import Call, Params
+from clary.domain.attempts import WITHIN
+from clary.domain.errors import AlreadyExists
+from clary.domain.resources import Record
+
+
+def made_by(call: Call, params: Params) -> str:
+    """What the record that this call makes is found by; "" for a client that does not say which attempts belong together."""
+    if not call.retry_token:
+        return ""
+    where = (call.service, call.operation, call.scope.account, call.scope.region, call.principal, call.retry_token)
+    text = orjson.dumps((where, params), default=_plain, option=orjson.OPT_SORT_KEYS)
+    return hashlib.sha256(text).hexdigest()
+
+
+def _plain(value: Any) -> str:
+    """Members that JSON has no word for."""
+    return value.isoformat() if isinstance(value, datetime) else bytes(value).hex()
+
+
+async def create(
+    call: Call,
+    params: Params,
+    handler: Callable[[Call, Params], Awaitable[Params]],
+    again: Callable[[Call, Record], Params],
+    attempt: int,
+) -> Params:
+    """What the handler answers, or `again` of the record that an earlier attempt made. `attempt` counts from 1; a first one that arrives
+    twice (the edge and a client's own TCP stack do no such thing) is seen when its name is taken."""
+    if attempt != 1 and (first := await _first(call)) is not None:
+        return again(call, first)
+    try:
+        return await handler(call, params)
+    except AlreadyExists:
+        first = await _first(call)  # the attempt before was still under way
+        if first is None:
+            raise
+        return again(call, first)
+
+
+async def _first(call: Call) -> Record | None:
+    found = await call.store.made(call.made_by) if call.made_by else None
+    return found if found is not None and abs(call.now - found.created) <= WITHIN else None
