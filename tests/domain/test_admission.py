@@ -71,6 +71,38 @@ def test_strict_reserves_what_is_named_and_says_who_has_it() -> None:
     )
 
 
+def test_a_job_that_is_ending_holds_what_it_uses_and_no_place() -> None:
+    """It has 120 s to save what it made: others need not wait for that."""
+    ends = replace(claim(2, used=GIB), ending=True, cpu=0.25)
+    wanted = [fit(SMALL, LAPTOP, "fit")]
+    assert admit(wanted, book(ends), 0).granted
+    assert not admit([*wanted, *wanted], book(claim(1), ends), 0).granted, "who goes on still counts"
+    full = replace(LAPTOP, available=FLOOR // 2)
+    assert "MiB of memory" in admit(wanted, book(ends, machine=full), 0).reason, "memory that it uses is not there"
+    big = replace(LAPTOP, cpus=4)
+    assert admit([Fit(3.75, 15 * GIB, 0)], book(ends, machine=big, policy="strict"), 0).granted
+    refused = admit([Fit(3.8, 15 * GIB, 0)], book(ends, machine=big, policy="strict"), 0, account=ME)
+    assert "0.25 of 4 are reserved, held by training job nightly (0.25 vCPU)" in refused.reason
+    unknown = replace(ends, cpu=None)
+    assert not admit([Fit(1.0, GIB, 0)], book(unknown, machine=big, policy="strict"), 0).granted, (
+        "as given until measured"
+    )
+
+
+def test_a_job_that_is_ending_keeps_its_gpus_until_it_has_ended() -> None:
+    machine = replace(LAPTOP, gpus=1)
+    ends = Claim("k", (Fit(1.0, GIB, 1),), 0.0, 0, JOB, 0.0, ending=True)
+    assert not admit([Fit(1.0, GIB, 1)], book(ends, machine=machine, policy="strict"), 0).granted
+
+
+def test_a_young_job_that_is_ending_is_not_expected_to_take_more() -> None:
+    machine = replace(LAPTOP, available=FLOOR + FLOOR // 2)
+    young = claim(1, since=95.0)
+    wanted = [fit(SMALL, machine, "fit")]
+    assert not admit(wanted, book(young, machine=machine), 0).granted
+    assert admit(wanted, book(replace(young, ending=True), machine=machine), 0).granted
+
+
 def test_a_job_does_not_ask_against_itself() -> None:
     assert admit([fit(SMALL, LAPTOP, "strict")], book(claim(1), policy="strict"), 0, but="k").granted
 

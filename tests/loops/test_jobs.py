@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import io
 import json
 import os
@@ -11,13 +12,14 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from tests.loops.house import SCOPE, SKLEARN, House, channel, source, tar
+from tests.loops.house import SCOPE, SKLEARN, WAIT, House, channel, source, tar
 
 from clary.domain import jobs, training
 from clary.domain.capacity import Fit, Owner, Waiting
 from clary.domain.datapoints import Series
 from clary.domain.instances import GIB
 from clary.domain.workload import MountMode
+from clary.testing.clock import FakeClock
 from clary.testing.memory_artifacts import MemoryArtifacts
 from clary.testing.runtimes import MemoryRuntimes
 
@@ -210,6 +212,33 @@ async def test_first_come_first_served_and_those_that_wait_say_so(house: House) 
     assert "Waiting for capacity" in waiting.document["transitions"][-1]["StatusMessage"]
     house.backend.finish("job-idone-0-algo-1")
     await house.started("Two")
+
+
+@pytest.mark.parametrize("why", ["stop", "another host"])
+@pytest.mark.parametrize("policy", ["fit", "strict"])
+async def test_a_job_that_takes_its_time_to_end_keeps_nobody_waiting(house: House, policy: str, why: str) -> None:
+    clock = house.ports.clock
+    assert isinstance(clock, FakeClock)
+    house.machine = replace(house.machine, cpus=4, slots=2)
+    house.subject._settings = replace(house.subject._settings, policy=policy)
+    house.backend.stubborn = True  # SIGTERM is not heeded before its grace is over
+    two = {"InstanceType": "ml.m5.large", "InstanceCount": 2, "VolumeSizeInGB": 1}
+    await house.create("One", ResourceConfig=two)
+    await house.started("One")
+    await house.create("Two")
+    await house.reached("Pending", "Two")
+    if why == "stop":
+        await house.ports.store.save(jobs.stop_asked(await house.record("One"), 1.0))
+    else:
+        house.backend.finish("job-idone-0-algo-1", 3)
+    key = "job-idtwo-0-algo-1"
+    async with asyncio.timeout(WAIT):
+        while key not in house.backend.workloads:
+            clock.advance(1.0)  # what it uses is measured between two looks
+            house.loop.wake((await house.record("One")).arn)
+            house.loop.wake((await house.record("Two")).arn)
+            await asyncio.sleep(0.01)
+    assert (await house.record("One")).status == ("Stopping" if why == "stop" else "InProgress")
 
 
 async def test_a_new_job_waits_for_an_endpoint_that_waits_and_a_running_one_goes_on(house: House) -> None:

@@ -42,7 +42,7 @@ def admit(wanted: Sequence[Fit], book: Book, ahead: int, *, but: str = "", accou
         return Admission(True)
     slots = book.machine.slots or book.machine.cpus
     busy = sum(claim.hosts for claim in running)
-    if running and busy + len(wanted) > slots:
+    if busy and busy + len(wanted) > slots:
         return Admission(False, f"{_WAITING}{busy} of {slots} places for hosts are taken, {len(wanted)} needed")
     free, need = free_memory(book, (but,)), sum(min(FLOOR, each.memory) for each in wanted)
     kept = sum(each.need for each in before)

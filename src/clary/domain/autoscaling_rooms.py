@@ -73,7 +73,7 @@ def _of_millicpu(book: Book, record: Record, group: Sequence[Variant], most: int
     answer = room(book, size, count, instead=own, account=record.scope.account)
     if answer.granted or book.policy != "strict":  # there each replica may have what the machine has, and shares it
         return Room(answer.granted, most if answer.granted else 1000 * book.machine.cpus, answer.missing)
-    held = sum(fit.cpu for claim in book.claims if claim.key not in own for fit in claim.fits)
+    held = sum(fit.cpu for claim in book.claims if claim.key not in own for fit in claim.held)
     free = math.floor(1000 * (book.machine.cpus - held) / count)
     return Room(False, max(0, min(most, free)), answer.missing, answer.holders, answer.held)
 

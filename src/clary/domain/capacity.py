@@ -72,17 +72,30 @@ def owner_of(record: Record) -> Owner:
 @dataclass(frozen=True, slots=True)
 class Claim:
     """Hosts or a replica that hold a place, one fit each. `since` is when they got it (epoch seconds), `used` their measured bytes
-    together."""
+    together, `cpu` their measured vCPU (None: not known yet). `ending`: a job that was asked to end, and has some time left for it."""
 
     key: str
     fits: tuple[Fit, ...]
     since: float
     used: int = 0
     owner: Owner = Owner()
+    cpu: float | None = None
+    ending: bool = False
 
     @property
     def hosts(self) -> int:
-        return len(self.fits)
+        """Places for hosts of jobs that it takes: what is ending takes none."""
+        return 0 if self.ending else len(self.fits)
+
+    @property
+    def held(self) -> tuple[Fit, ...]:
+        """What counts as taken: what was given; of what is ending, what it uses of that, and its GPUs, which are nobody else's until
+        they are given back."""
+        if not self.ending:
+            return self.fits
+        given = sum(fit.cpu for fit in self.fits)
+        cpu = given if self.cpu is None else min(self.cpu, given)
+        return (Fit(cpu, min(self.used, sum(fit.memory for fit in self.fits)), sum(fit.gpus for fit in self.fits)),)
 
 
 @dataclass(frozen=True, slots=True)

@@ -51,7 +51,7 @@ def _free(book: Book) -> dict[str, float]:
     if book.policy != "strict":
         slots = (machine.slots or machine.cpus) - sum(claim.hosts for claim in book.jobs)
         return {"memory": max(0, free_memory(book)), "jobs": max(0, slots)}
-    fits = [fit for claim in book.claims for fit in claim.fits]
+    fits = [fit for claim in book.claims for fit in claim.held]
     return {
         "cpu": round(machine.cpus - sum(fit.cpu for fit in fits), 3),
         "memory": machine.memory - sum(fit.memory for fit in fits),
@@ -67,9 +67,9 @@ def _holders(claims: Sequence[Claim], account: str) -> list[dict[str, Any]]:
         empty = {**named, "places": 0, "cpu": 0.0, "memory": 0, "gpus": 0, "used": 0, "since": claim.since}
         row = rows.setdefault((named["kind"], named["name"]), empty)
         row["places"] += claim.hosts
-        row["cpu"] = round(row["cpu"] + sum(fit.cpu for fit in claim.fits), 3)
-        row["memory"] += sum(fit.memory for fit in claim.fits)
-        row["gpus"] += sum(fit.gpus for fit in claim.fits)
+        row["cpu"] = round(row["cpu"] + sum(fit.cpu for fit in claim.held), 3)
+        row["memory"] += sum(fit.memory for fit in claim.held)
+        row["gpus"] += sum(fit.gpus for fit in claim.held)
         row["used"] += claim.used
         row["since"] = min(row["since"], claim.since)
     return sorted(rows.values(), key=lambda row: (-row["cpu"], row["name"]))

@@ -199,8 +199,12 @@ def _run(record: Record, seen: Seen, now: float) -> Decision[Command]:
     if alive:
         commands: list[Command] = [SyncOut(int(document["attempt"]))] if seen.sync_due else []
         # MaxRuntime is the shim's to enforce: by its own monotonic clock, whatever becomes of this process.
-        if record.status == JobStatus.STOPPING or any(_bad(run) for run in runs.values()):
+        spent = float(document["spent"]) + now - float(document["run_started"])
+        stop = record.status == JobStatus.STOPPING or any(_bad(run) for run in runs.values())
+        if stop:
             commands.append(StopHosts(tuple(alive)))
+        if stop or spent >= training.max_runtime(document["request"]):
+            record = _moved(record, now, ending=True)
         return Decision(record, tuple(commands), again=TICK)
     return _ran(record, runs, seen, now)
 
@@ -290,6 +294,7 @@ def _internal(record: Record, why: str, now: float) -> Decision[Command]:
         "offsets": {},
     }
     again.pop("unstartable", None)
+    again.pop("ending", None)
     again.pop("run_started", None)
     handles = tuple(document["handles"].values())
     return Decision(

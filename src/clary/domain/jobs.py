@@ -8,7 +8,8 @@ preparing code, building environments, packing and uploading) is named by comman
 
 The document, beside `request` and `tags`: `id`, `phase`, `attempt`, `transitions`, `fits` (what each instance type gets here),
 `handles`, `started` and `ended` (TrainingStartTime and -EndTime), `run_started`, `spent` (seconds of earlier attempts), `work`
-(results of done work), `outcome`, `failure`, `artifacts`, `metrics`, `offsets`, `notes`.
+(results of done work), `outcome`, `failure`, `artifacts`, `metrics`, `offsets`, `notes`, `ending`
+(its hosts were asked to end, by whatever).
 """
 
 from __future__ import annotations
@@ -185,6 +186,11 @@ def ended(document: Mapping[str, Any], status: str, message: str, now: float) ->
     there = entered(document, status, message, now)
     *before, last = there["transitions"]
     return {**there, "transitions": [*before, {**last, "EndTime": now}]}
+
+
+def ending(record: Record) -> bool:
+    """Its hosts were asked to end (StopTrainingJob, MaxRuntimeInSeconds, another host's failure), and have some time left for it."""
+    return record.status == JobStatus.STOPPING or bool(record.document.get("ending"))
 
 
 def stop_asked(record: Record, now: float) -> Record:

@@ -98,7 +98,8 @@ def free_memory(book: Book, but: Collection[str] = ()) -> int:
     """Measured bytes that are free, less what the young ones are still going to take."""
     coming = 0
     for floor, claims in ((FLOOR, book.jobs), (REPLICA_FLOOR, book.replicas)):
-        young = (claim for claim in claims if claim.key not in but and book.at - claim.since < YOUNG)
+        # What is ending takes no more.
+        young = (c for c in claims if c.key not in but and book.at - c.since < YOUNG and not c.ending)
         coming += sum(max(0, sum(max(floor, each.kept) for each in claim.fits) - claim.used) for claim in young)
     return book.machine.available - coming
 
@@ -111,9 +112,9 @@ def holders(claims: Iterable[Claim], account: str) -> tuple[Holder, ...]:
         before = found.get(name, Holder(name, 0.0, 0, 0, 0))
         found[name] = Holder(
             name,
-            before.cpu + sum(f.cpu for f in claim.fits),
-            before.memory + sum(f.memory for f in claim.fits),
-            before.gpus + sum(f.gpus for f in claim.fits),
+            before.cpu + sum(f.cpu for f in claim.held),
+            before.memory + sum(f.memory for f in claim.held),
+            before.gpus + sum(f.gpus for f in claim.held),
             before.used + claim.used,
         )
     return tuple(sorted(found.values(), key=lambda h: (-h.cpu, -h.memory, h.owner)))
@@ -139,7 +140,7 @@ def _reserved(book: Book, each: tuple[Fit, ...], copies: int, held: Sequence[Cla
     machine, most, short, missing = book.machine, copies, _CPU, ""
     limits = ((_CPU, float(machine.cpus)), (_MEMORY, machine.memory / GIB), (_GPU, float(machine.gpus)))
     for unit, limit in limits:
-        need, taken = sum(map(unit.of, each)), sum(unit.of(f) for claim in held for f in claim.fits)
+        need, taken = sum(map(unit.of, each)), sum(unit.of(f) for claim in held for f in claim.held)
         places = max(0, int((limit - taken) / need + 1e-9)) if need else copies
         if places < most:
             most, short = places, unit

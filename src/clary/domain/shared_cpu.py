@@ -18,7 +18,7 @@ def cpus_left(book: Book, ours: Collection[Owner], used: float) -> float:
     """CPUs for all of `ours`. `used` are those that replicas of others use, as measured. One is left to them in any case."""
     taken = used
     if book.policy == "strict":
-        taken = sum(fit.cpu for claim in book.claims if claim.owner not in ours for fit in claim.fits)
+        taken = sum(fit.cpu for claim in book.claims if claim.owner not in ours for fit in claim.held)
     return max(1.0, book.machine.cpus - taken)
 
 

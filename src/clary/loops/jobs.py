@@ -64,6 +64,9 @@ class JobSubject:
         self._ledger = ledger or Ledger()
         self._seeded = False
         self._arns: dict[str, str] = {}  # job id -> ARN, of the active ones
+        self._cpu: dict[
+            str, tuple[float, float, float | None]
+        ] = {}  # ARN -> (monotonic, seconds of CPU, vCPU) at the last look
         self.work = JobWork(ports, settings)
         self.usage = JobUsage(ports.datapoints, ports.clock)
 
@@ -80,7 +83,7 @@ class JobSubject:
             handles: Mapping[str, str] = record.document["handles"]
             for host, handle in handles.items():
                 runs[host] = await self._ports.backend.observe(handle)
-            self._ledger.weigh(record.arn, sum(run.memory_bytes for run in runs.values() if run is not None))
+            self._weigh(record, [run for run in runs.values() if run is not None])
             self.usage.note(record, runs, job_places.volume(self._settings, record.document["request"]))
             definitions = self._definitions(record)
             for host in handles if definitions.any else ():
@@ -91,6 +94,8 @@ class JobSubject:
             for host, run in runs.items():
                 if run is not None and run.state.is_terminal and run.exit_code:
                     failures[host] = await asyncio.to_thread(self._failure, record, host)
+        else:
+            self._weigh(record, [])
         # Nothing is awaited from here to the Reserve command: two jobs cannot be granted the same place.
         return Seen(
             book=self._ledger.book(self._ports.measure(), self._settings.policy, self._ports.clock.now()),
@@ -102,6 +107,16 @@ class JobSubject:
             offsets=offsets,
             sync_due=self.work.sync_due(record),
         )
+
+    def _weigh(self, record: Record, runs: Sequence[Observation]) -> None:
+        """Tell the ledger what the job uses; CPU since the last look."""
+        now, seconds = self._ports.clock.monotonic(), sum(run.cpu_seconds for run in runs)
+        before = self._cpu.get(record.arn)
+        rate = 0.0 if not runs else None
+        if runs and before is not None:
+            rate = max(0.0, seconds - before[1]) / (now - before[0]) if now > before[0] else before[2]
+        self._cpu[record.arn] = (now, seconds, rate)
+        self._ledger.weigh(record.arn, sum(run.memory_bytes for run in runs), rate)
 
     def decide(self, record: Record, observation: Seen, now: float) -> Decision[Command]:
         return job_life.decide(record, observation, now)
@@ -126,7 +141,8 @@ class JobSubject:
             return ()
         self._ledger.note(record)
         if record.status in self.statuses:
-            return ()
+            return self._ledger.waiting() if jobs.ending(record) else ()
+        self._cpu.pop(record.arn, None)
         self._arns.pop(str(record.document.get("id")), None)
         return self._ledger.waiting()
 

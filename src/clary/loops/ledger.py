@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 
 from clary.domain import training
 from clary.domain.capacity import Book, Claim, Fit, Machine, Owner, Part, Waiting, owner_of
-from clary.domain.jobs import ACTIVE, KIND
+from clary.domain.jobs import ACTIVE, KIND, ending
 from clary.domain.resources import Record
 from clary.ports import Clock
 
@@ -52,6 +52,8 @@ class Ledger:
             self._waiting.pop(record.arn, None)
             if record.arn not in self._claims and "fits" in record.document:
                 self._claims[record.arn] = _claim(record)
+            if record.arn in self._claims:
+                self._claims[record.arn] = replace(self._claims[record.arn], ending=ending(record))
 
     def reserve(self, claim: Claim) -> None:
         self._waiting.pop(claim.key, None)
@@ -96,12 +98,12 @@ class Ledger:
     def withdraw(self, key: str) -> None:
         self._wishes.pop(key, None)
 
-    def weigh(self, key: str, used: int) -> None:
-        """What a job or a replica uses now, in bytes."""
+    def weigh(self, key: str, used: int, cpu: float | None = None) -> None:
+        """What a job or a replica uses now: bytes, and vCPU where that is known."""
         for held in (self._replicas, self._claims):
             claim = held.get(key)
-            if claim is not None and claim.used != used:
-                held[key] = replace(claim, used=used)
+            if claim is not None and (claim.used, claim.cpu) != (used, cpu):
+                held[key] = replace(claim, used=used, cpu=cpu)
 
     def share(self, parts: tuple[Part, ...]) -> None:
         """What endpoints have of the CPUs that they all want; none while there is enough."""
