@@ -12,6 +12,7 @@ from clary.api.call import ApiSettings, Params, Ports
 from clary.api.dispatch import answer
 from clary.api.errors import translate
 from clary.domain.errors import ClaryError
+from clary.domain.topics import Allowed
 from clary.stores.topics import StoredTopics
 from clary.testing.clock import FakeClock
 from clary.testing.datapoints import MemoryDatapoints
@@ -28,9 +29,11 @@ ACCOUNT, REGION = "000000000000", "eu-west-1"
 class World:
     """`await world("logs", "CreateLogGroup", logGroupName="g")`; `buckets` are what is in the object store."""
 
-    def __init__(self, buckets: Mapping[str, Mapping[str, bytes]] | None = None) -> None:
+    def __init__(
+        self, buckets: Mapping[str, Mapping[str, bytes]] | None = None, store: MemoryStore | None = None
+    ) -> None:
         handlers.load()
-        store = MemoryStore()
+        self.store = store = store or MemoryStore()
         self.ports = Ports(
             store=store,
             artifacts=MemoryArtifacts(buckets, ACCOUNT),
@@ -41,7 +44,7 @@ class World:
             fronts=MemoryFronts(),
             clock=FakeClock(),
             topics=StoredTopics(store),
-            settings=ApiSettings(page_key=b"k", hold_seconds=0.0),
+            settings=ApiSettings(page_key=b"k", hold_seconds=0.0, subscribers=Allowed(("http://127.0.0.1/",))),
         )
 
     @property

@@ -6,16 +6,16 @@ from collections.abc import Mapping
 from typing import Any
 
 from clary.api.call import Call
+from clary.domain.deployment import alarm_names
 from clary.domain.errors import Invalid
 
 
 async def check(call: Call, config: Mapping[str, Any]) -> None:
     """Invalid unless every alarm that shall guard the deployment is there, in the endpoint's account and region."""
-    names = [row["AlarmName"] for row in (config.get("AutoRollbackConfiguration") or {}).get("Alarms") or ()]
-    missing = [name for name in names if await call.store.get("alarm", call.scope, name) is None]
+    missing = [name for name in alarm_names(config) if await call.store.get("alarm", call.scope, name) is None]
     if missing:
         raise Invalid(
-            f"Could not find CloudWatch alarm(s) {', '.join(sorted(set(missing)))} of "
+            f"Could not find CloudWatch alarm(s) {', '.join(sorted(missing))} of "
             f"DeploymentConfig.AutoRollbackConfiguration in account {call.scope.account} and region {call.scope.region}; create "
             "them with PutMetricAlarm first."
         )

@@ -16,6 +16,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from clary.domain.errors import Invalid
+
 from clary.domain.lifecycle import ROLLOUT, RolloutFact, RolloutPhase, advance as move  # isort: skip
 
 IN_PLACE, ALL_AT_ONCE, CANARY, LINEAR, ROLLING = "IN_PLACE", "ALL_AT_ONCE", "CANARY", "LINEAR", "ROLLING"
@@ -92,11 +94,17 @@ class Rollout:
 # -- plans ------------------------------------------------------------------------------------------------------------------------
 
 
+def alarm_names(config: Mapping[str, Any]) -> tuple[str, ...]:
+    """The alarms that guard what a DeploymentConfig asks for, each once. Invalid for one without a name."""
+    rows = (config.get("AutoRollbackConfiguration") or {}).get("Alarms") or ()
+    if any(not row.get("AlarmName") for row in rows):
+        raise Invalid("DeploymentConfig.AutoRollbackConfiguration.Alarms: every alarm needs an AlarmName.")
+    return tuple(dict.fromkeys(row["AlarmName"] for row in rows))
+
+
 def plan(config: Mapping[str, Any], old: Counts, new: Counts, now: float, regression: float = 0.0) -> Rollout:
     """The rollout that a DeploymentConfig asks for, from a fleet of `old` to one of `new` replicas."""
-    alarms = tuple(
-        dict.fromkeys(a["AlarmName"] for a in (config.get("AutoRollbackConfiguration") or {}).get("Alarms", ()))
-    )
+    alarms = alarm_names(config)
     rolling = config.get("RollingUpdatePolicy")
     if rolling:
         return Rollout(

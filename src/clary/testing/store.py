@@ -30,6 +30,12 @@ class MemoryStore:
         self._leases: dict[Key, tuple[str, float]] = {}
         self._listeners: list[Callable[[Record], None]] = []
 
+    def copy(self) -> MemoryStore:
+        """Another store with the same records, which nobody watches."""
+        other = MemoryStore()
+        other._records = dict(self._records)
+        return other
+
     async def get(self, kind: str, scope: Scope, name: str) -> Record | None:
         return self._records.get((kind, scope.account, scope.region, name))
 

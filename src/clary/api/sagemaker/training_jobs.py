@@ -54,11 +54,12 @@ async def create_training_job(call: Call, params: Params) -> Params:
 
 
 def _check_image(call: Call, params: Params) -> None:
-    image = params["AlgorithmSpecification"].get("TrainingImage")
+    specification = params.get("AlgorithmSpecification") or {}
+    image = specification.get("TrainingImage")
     if not image:
         raise Invalid("AlgorithmSpecification needs a TrainingImage.")
     images.require(call, image, training=True)
-    metrics.compile_definitions(params["AlgorithmSpecification"].get("MetricDefinitions") or [])
+    metrics.compile_definitions(specification.get("MetricDefinitions") or [])
 
 
 def _check_size(call: Call, params: Params) -> None:

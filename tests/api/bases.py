@@ -1,0 +1,665 @@
+"""Good requests, at least one for every operation that takes much: what the walk of all handlers leaves out of, empties and changes."""
+
+from __future__ import annotations
+
+import datetime
+from typing import Any
+
+from tests.api.requests import IMAGE, ROLE, TOPIC
+
+AT = datetime.datetime.fromtimestamp(1_800_000_000 - 600, datetime.UTC)
+END = datetime.datetime.fromtimestamp(1_800_000_000, datetime.UTC)
+MS = 1_800_000_000_000
+VARIANT = {"VariantName": "v", "ModelName": "m", "InstanceType": "ml.m5.large", "InitialInstanceCount": 1}
+VPC = {"SecurityGroupIds": ["sg-1"], "Subnets": ["subnet-1"]}
+TAGS = [{"Key": "k", "Value": "v"}]
+ALARMS = {"AutoRollbackConfiguration": {"Alarms": [{"AlarmName": "a"}]}}
+CAPACITY = {"Type": "INSTANCE_COUNT", "Value": 1}
+TARGET = {
+    "ServiceNamespace": "sagemaker",
+    "ResourceId": "endpoint/e/variant/v",
+    "ScalableDimension": "sagemaker:variant:DesiredInstanceCount",
+}
+METRIC = {"Namespace": "N", "MetricName": "x", "Dimensions": [{"Name": "k", "Value": "v"}]}
+QUERIES = [
+    {
+        "Id": "m",
+        "MetricStat": {"Metric": METRIC, "Period": 60, "Stat": "Sum", "Unit": "None"},
+        "Label": "${LABEL} ${MAX}",
+    },
+    {"Id": "e", "Expression": "FILL(m, 0) / PERIOD(m)", "Label": "rate", "Period": 60, "ReturnData": False},
+]
+TRAFFIC = {
+    "BlueGreenUpdatePolicy": {
+        "TrafficRoutingConfiguration": {
+            "Type": "CANARY",
+            "WaitIntervalInSeconds": 1,
+            "CanarySize": CAPACITY,
+        },
+        "TerminationWaitInSeconds": 1,
+        "MaximumExecutionTimeoutInSeconds": 700,
+    },
+    **ALARMS,
+}
+COMPONENT = {
+    "InferenceComponentName": "made",
+    "EndpointName": "empty",
+    "VariantName": "v",
+    "Specification": {
+        "Container": {"Image": IMAGE, "ArtifactUrl": "s3://b/m.tar.gz", "Environment": {"A": "b"}},
+        "StartupParameters": {
+            "ModelDataDownloadTimeoutInSeconds": 60,
+            "ContainerStartupHealthCheckTimeoutInSeconds": 60,
+        },
+        "ComputeResourceRequirements": {"NumberOfCpuCoresRequired": 1.0, "MinMemoryRequiredInMb": 128},
+    },
+    "RuntimeConfig": {"CopyCount": 1},
+    "Tags": TAGS,
+}
+PACKAGED = {
+    "Containers": [
+        {
+            "Image": IMAGE,
+            "ModelDataUrl": "s3://b/m.tar.gz",
+            "Environment": {"A": "b"},
+            "Framework": "XGBOOST",
+            "ModelInput": {"DataInputConfig": "{}"},
+        }
+    ],
+    "SupportedContentTypes": ["text/csv"],
+    "SupportedResponseMIMETypes": ["text/csv"],
+    "SupportedRealtimeInferenceInstanceTypes": ["ml.m5.large"],
+    "SupportedTransformInstanceTypes": ["ml.m5.large"],
+}
+S3 = {"ContentType": "application/json", "S3Uri": "s3://b/data", "ContentDigest": "sha256:" + "0" * 64}
+
+BASES: list[tuple[str, str, dict[str, Any]]] = [
+    (
+        "sagemaker",
+        "CreateTrainingJob",
+        {
+            "TrainingJobName": "made",
+            "RoleArn": ROLE,
+            "HyperParameters": {"max_depth": "5"},
+            "AlgorithmSpecification": {
+                "TrainingImage": IMAGE,
+                "TrainingInputMode": "File",
+                "MetricDefinitions": [{"Name": "loss", "Regex": "loss: (.*)"}],
+                "EnableSageMakerMetricsTimeSeries": True,
+                "ContainerEntrypoint": ["python"],
+                "ContainerArguments": ["a"],
+                "TrainingImageConfig": {"TrainingRepositoryAccessMode": "Platform"},
+            },
+            "InputDataConfig": [
+                {
+                    "ChannelName": "train",
+                    "DataSource": {
+                        "S3DataSource": {
+                            "S3DataType": "S3Prefix",
+                            "S3Uri": "s3://b/data",
+                            "S3DataDistributionType": "FullyReplicated",
+                        }
+                    },
+                    "ContentType": "text/csv",
+                    "CompressionType": "None",
+                    "RecordWrapperType": "None",
+                    "InputMode": "File",
+                    "ShuffleConfig": {"Seed": 1},
+                }
+            ],
+            "OutputDataConfig": {"S3OutputPath": "s3://b/out", "CompressionType": "GZIP", "KmsKeyId": "k"},
+            "ResourceConfig": {
+                "InstanceGroups": [{"InstanceType": "ml.m5.large", "InstanceCount": 1, "InstanceGroupName": "g"}],
+                "VolumeSizeInGB": 1,
+                "KeepAlivePeriodInSeconds": 1,
+            },
+            "VpcConfig": VPC,
+            "StoppingCondition": {"MaxRuntimeInSeconds": 60, "MaxWaitTimeInSeconds": 60},
+            "EnableManagedSpotTraining": True,
+            "CheckpointConfig": {"S3Uri": "s3://b/checkpoints", "LocalPath": "/opt/ml/checkpoints"},
+            "DebugHookConfig": {
+                "S3OutputPath": "s3://b/debug",
+                "HookParameters": {"a": "b"},
+                "CollectionConfigurations": [{"CollectionName": "c", "CollectionParameters": {"a": "b"}}],
+            },
+            "TensorBoardOutputConfig": {"S3OutputPath": "s3://b/tb"},
+            "ExperimentConfig": {"ExperimentName": "x", "TrialName": "t"},
+            "ProfilerConfig": {"S3OutputPath": "s3://b/p", "ProfilingIntervalInMilliseconds": 500},
+            "Environment": {"A": "b"},
+            "RetryStrategy": {"MaximumRetryAttempts": 1},
+            "RemoteDebugConfig": {"EnableRemoteDebug": True},
+            "InfraCheckConfig": {"EnableInfraCheck": True},
+            "Tags": TAGS,
+        },
+    ),
+    (
+        "sagemaker",
+        "CreateModel",
+        {
+            "ModelName": "made",
+            "ExecutionRoleArn": ROLE,
+            "PrimaryContainer": {
+                "Image": IMAGE,
+                "Mode": "MultiModel",
+                "ModelDataUrl": "s3://b/models/",
+                "Environment": {"A": "b"},
+                "ImageConfig": {"RepositoryAccessMode": "Platform"},
+                "MultiModelConfig": {"ModelCacheSetting": "Enabled"},
+            },
+            "VpcConfig": VPC,
+            "EnableNetworkIsolation": False,
+            "Tags": TAGS,
+        },
+    ),
+    (
+        "sagemaker",
+        "CreateModel",
+        {
+            "ModelName": "made",
+            "Containers": [
+                {"Image": IMAGE, "ModelDataUrl": "s3://b/m.tar.gz", "ContainerHostname": "one"},
+                {
+                    "Image": IMAGE,
+                    "ModelDataSource": {
+                        "S3DataSource": {
+                            "S3Uri": "s3://b/m.tar.gz",
+                            "S3DataType": "S3Object",
+                            "CompressionType": "Gzip",
+                        }
+                    },
+                    "ContainerHostname": "two",
+                },
+            ],
+            "InferenceExecutionConfig": {"Mode": "Direct"},
+        },
+    ),
+    (
+        "sagemaker",
+        "CreateEndpointConfig",
+        {
+            "EndpointConfigName": "made",
+            "ProductionVariants": [
+                {
+                    **VARIANT,
+                    "InitialVariantWeight": 1.0,
+                    "VolumeSizeInGB": 1,
+                    "ModelDataDownloadTimeoutInSeconds": 60,
+                    "ContainerStartupHealthCheckTimeoutInSeconds": 60,
+                    "RoutingConfig": {"RoutingStrategy": "LEAST_OUTSTANDING_REQUESTS"},
+                    "CoreDumpConfig": {"DestinationS3Uri": "s3://b/core"},
+                }
+            ],
+            "ShadowProductionVariants": [{**VARIANT, "VariantName": "w", "InitialVariantWeight": 0.5}],
+            "DataCaptureConfig": {
+                "EnableCapture": True,
+                "InitialSamplingPercentage": 50,
+                "DestinationS3Uri": "s3://b/capture",
+                "CaptureOptions": [{"CaptureMode": "Input"}],
+                "CaptureContentTypeHeader": {"CsvContentTypes": ["text/csv"], "JsonContentTypes": ["application/json"]},
+            },
+            "KmsKeyId": "k",
+            "ExecutionRoleArn": ROLE,
+            "VpcConfig": VPC,
+            "MetricsConfig": {"EnableEnhancedMetrics": True},
+            "Tags": TAGS,
+        },
+    ),
+    (
+        "sagemaker",
+        "CreateEndpointConfig",
+        {
+            "EndpointConfigName": "made",
+            "ProductionVariants": [
+                {
+                    "VariantName": "v",
+                    "ModelName": "m",
+                    "ServerlessConfig": {"MemorySizeInMB": 1024, "MaxConcurrency": 2, "ProvisionedConcurrency": 1},
+                }
+            ],
+        },
+    ),
+    (
+        "sagemaker",
+        "CreateEndpointConfig",
+        {
+            "EndpointConfigName": "made",
+            "ProductionVariants": [VARIANT],
+            "AsyncInferenceConfig": {
+                "ClientConfig": {"MaxConcurrentInvocationsPerInstance": 2},
+                "OutputConfig": {
+                    "S3OutputPath": "s3://b/out",
+                    "S3FailurePath": "s3://b/failed",
+                    "NotificationConfig": {
+                        "SuccessTopic": TOPIC,
+                        "ErrorTopic": TOPIC,
+                        "IncludeInferenceResponseIn": ["SUCCESS_NOTIFICATION_TOPIC"],
+                    },
+                },
+            },
+        },
+    ),
+    (
+        "sagemaker",
+        "CreateEndpoint",
+        {"EndpointName": "made", "EndpointConfigName": "c", "DeploymentConfig": ALARMS, "Tags": TAGS},
+    ),
+    (
+        "sagemaker",
+        "UpdateEndpoint",
+        {
+            "EndpointName": "e",
+            "EndpointConfigName": "c",
+            "RetainAllVariantProperties": True,
+            "ExcludeRetainedVariantProperties": [{"VariantPropertyType": "DesiredInstanceCount"}],
+            "DeploymentConfig": TRAFFIC,
+            "RetainDeploymentConfig": False,
+        },
+    ),
+    (
+        "sagemaker",
+        "UpdateEndpoint",
+        {
+            "EndpointName": "e",
+            "EndpointConfigName": "c",
+            "DeploymentConfig": {
+                "RollingUpdatePolicy": {
+                    "MaximumBatchSize": CAPACITY,
+                    "WaitIntervalInSeconds": 1,
+                    "MaximumExecutionTimeoutInSeconds": 700,
+                    "RollbackMaximumBatchSize": CAPACITY,
+                },
+                **ALARMS,
+            },
+        },
+    ),
+    (
+        "sagemaker",
+        "UpdateEndpointWeightsAndCapacities",
+        {
+            "EndpointName": "e",
+            "DesiredWeightsAndCapacities": [
+                {"VariantName": "v", "DesiredWeight": 1.0, "DesiredInstanceCount": 2},
+            ],
+        },
+    ),
+    ("sagemaker", "DeleteEndpoint", {"EndpointName": "e"}),
+    ("sagemaker", "CreateInferenceComponent", COMPONENT),
+    (
+        "sagemaker",
+        "CreateModel",
+        {
+            "ModelName": "made",
+            "PrimaryContainer": {"ModelPackageName": "arn:aws:sagemaker:eu-west-1:000000000000:model-package/g/1"},
+            "ExecutionRoleArn": ROLE,
+        },
+    ),
+    (
+        "sagemaker",
+        "CreateEndpointConfig",
+        {
+            "EndpointConfigName": "made",
+            "ProductionVariants": [
+                {
+                    "VariantName": "v",
+                    "InstanceType": "ml.m5.large",
+                    "InitialInstanceCount": 1,
+                    "ManagedInstanceScaling": {"Status": "ENABLED", "MinInstanceCount": 1, "MaxInstanceCount": 2},
+                    "RoutingConfig": {"RoutingStrategy": "RANDOM"},
+                }
+            ],
+            "ExecutionRoleArn": ROLE,
+        },
+    ),
+    (
+        "sagemaker",
+        "UpdateInferenceComponent",
+        {
+            "InferenceComponentName": "ic",
+            "Specification": COMPONENT["Specification"],
+            "RuntimeConfig": {"CopyCount": 2},
+            "DeploymentConfig": {
+                "RollingUpdatePolicy": {
+                    "MaximumBatchSize": {"Type": "COPY_COUNT", "Value": 1},
+                    "WaitIntervalInSeconds": 1,
+                    "MaximumExecutionTimeoutInSeconds": 700,
+                    "RollbackMaximumBatchSize": {"Type": "COPY_COUNT", "Value": 1},
+                },
+                **ALARMS,
+            },
+        },
+    ),
+    (
+        "sagemaker",
+        "UpdateInferenceComponentRuntimeConfig",
+        {"InferenceComponentName": "ic", "DesiredRuntimeConfig": {"CopyCount": 2}},
+    ),
+    (
+        "sagemaker",
+        "CreateModelPackageGroup",
+        {"ModelPackageGroupName": "made", "ModelPackageGroupDescription": "d", "Tags": TAGS},
+    ),
+    (
+        "sagemaker",
+        "CreateModelPackage",
+        {
+            "ModelPackageGroupName": "G",
+            "ModelPackageDescription": "d",
+            "InferenceSpecification": PACKAGED,
+            "ModelApprovalStatus": "Approved",
+            "MetadataProperties": {"CommitId": "c", "GeneratedBy": "me"},
+            "ModelMetrics": {"ModelQuality": {"Statistics": S3, "Constraints": S3}, "Bias": {"Report": S3}},
+            "DriftCheckBaselines": {"ModelQuality": {"Statistics": S3, "Constraints": S3}},
+            "CustomerMetadataProperties": {"a": "b"},
+            "Domain": "COMPUTER_VISION",
+            "Task": "OTHER",
+            "SamplePayloadUrl": "s3://b/data",
+            "AdditionalInferenceSpecifications": [{"Name": "n", "Containers": PACKAGED["Containers"]}],
+            "SkipModelValidation": "All",
+            "ModelCard": {"ModelCardContent": "{}", "ModelCardStatus": "Draft"},
+            "ModelLifeCycle": {"Stage": "Dev", "StageStatus": "ok", "StageDescription": "d"},
+            "SecurityConfig": {"KmsKeyId": "k"},
+            "ClientToken": "a" * 36,
+        },
+    ),
+    (
+        "sagemaker",
+        "UpdateModelPackage",
+        {
+            "ModelPackageArn": "arn:aws:sagemaker:eu-west-1:000000000000:model-package/g/1",
+            "ModelApprovalStatus": "Approved",
+            "ApprovalDescription": "d",
+            "CustomerMetadataProperties": {"a": "b"},
+            "CustomerMetadataPropertiesToRemove": ["c"],
+            "AdditionalInferenceSpecificationsToAdd": [{"Name": "n", "Containers": PACKAGED["Containers"]}],
+            "InferenceSpecification": PACKAGED,
+            "ModelLifeCycle": {"Stage": "Dev", "StageStatus": "ok"},
+        },
+    ),
+    ("sagemaker", "AddTags", {"ResourceArn": "arn:aws:sagemaker:eu-west-1:000000000000:model/m", "Tags": TAGS}),
+    (
+        "sagemaker",
+        "ListTrainingJobs",
+        {"SortBy": "Status", "SortOrder": "Descending", "CreationTimeAfter": AT, "StatusEquals": "InProgress"},
+    ),
+    ("sagemaker", "ListInferenceComponents", {"EndpointNameEquals": "empty", "StatusEquals": "Creating"}),
+    (
+        "sagemaker-runtime",
+        "InvokeEndpointAsync",
+        {
+            "EndpointName": "queue",
+            "InputLocation": "s3://b/data",
+            "ContentType": "text/csv",
+            "Accept": "text/csv",
+            "InferenceId": "i",
+            "RequestTTLSeconds": 60,
+            "InvocationTimeoutSeconds": 10,
+        },
+    ),
+    (
+        "cloudwatch",
+        "PutMetricData",
+        {
+            "Namespace": "N",
+            "MetricData": [
+                {"MetricName": "x", "Timestamp": END, "Value": 1.0, "Unit": "Count", "StorageResolution": 1},
+                {"MetricName": "x", "Values": [1.0], "Counts": [1.0], "Dimensions": [{"Name": "k", "Value": "v"}]},
+                {
+                    "MetricName": "x",
+                    "StatisticValues": {"SampleCount": 1.0, "Sum": 1.0, "Minimum": 1.0, "Maximum": 1.0},
+                },
+            ],
+        },
+    ),
+    (
+        "cloudwatch",
+        "PutMetricData",
+        {
+            "Namespace": "N",
+            "EntityMetricData": [
+                {
+                    "Entity": {"KeyAttributes": {"Type": "Service", "Name": "n"}, "Attributes": {"a": "b"}},
+                    "MetricData": [{"MetricName": "x", "Value": 1.0}],
+                }
+            ],
+            "StrictEntityValidation": False,
+        },
+    ),
+    (
+        "cloudwatch",
+        "GetMetricData",
+        {"MetricDataQueries": QUERIES, "StartTime": AT, "EndTime": END, "LabelOptions": {"Timezone": "+0100"}},
+    ),
+    (
+        "cloudwatch",
+        "GetMetricStatistics",
+        {**METRIC, "StartTime": AT, "EndTime": END, "Period": 60, "Statistics": ["Sum"], "ExtendedStatistics": ["p90"]},
+    ),
+    (
+        "cloudwatch",
+        "PutMetricAlarm",
+        {
+            **METRIC,
+            "AlarmName": "made",
+            "AlarmDescription": "d",
+            "ActionsEnabled": True,
+            "OKActions": [TOPIC],
+            "AlarmActions": [TOPIC],
+            "InsufficientDataActions": [TOPIC],
+            "ExtendedStatistic": "p90",
+            "Period": 60,
+            "Unit": "Count",
+            "EvaluationPeriods": 2,
+            "DatapointsToAlarm": 1,
+            "Threshold": 1.0,
+            "ComparisonOperator": "GreaterThanThreshold",
+            "TreatMissingData": "breaching",
+            "EvaluateLowSampleCountPercentile": "ignore",
+            "Tags": TAGS,
+        },
+    ),
+    (
+        "cloudwatch",
+        "PutMetricAlarm",
+        {
+            "AlarmName": "made",
+            "EvaluationPeriods": 1,
+            "Threshold": 1.0,
+            "ComparisonOperator": "GreaterThanThreshold",
+            "Metrics": [{**QUERIES[0], "ReturnData": False}, {**QUERIES[1], "ReturnData": True}],
+        },
+    ),
+    (
+        "cloudwatch",
+        "PutCompositeAlarm",
+        {
+            "AlarmName": "made",
+            "AlarmRule": "ALARM(a) OR OK(both)",
+            "ActionsSuppressor": "a",
+            "ActionsSuppressorWaitPeriod": 1,
+            "ActionsSuppressorExtensionPeriod": 1,
+            "AlarmActions": [TOPIC],
+            "Tags": TAGS,
+        },
+    ),
+    (
+        "cloudwatch",
+        "SetAlarmState",
+        {"AlarmName": "a", "StateValue": "ALARM", "StateReason": "r", "StateReasonData": '{"a": 1}'},
+    ),
+    (
+        "cloudwatch",
+        "DescribeAlarmHistory",
+        {"AlarmName": "a", "StartDate": AT, "EndDate": END, "ScanBy": "TimestampAscending"},
+    ),
+    ("cloudwatch", "DescribeAlarmsForMetric", {**METRIC, "Statistic": "Sum", "Period": 60, "Unit": "Count"}),
+    ("cloudwatch", "ListMetrics", {"Namespace": "N", "MetricName": "x", "Dimensions": [{"Name": "k"}]}),
+    (
+        "logs",
+        "PutLogEvents",
+        {
+            "logGroupName": "g",
+            "logStreamName": "s",
+            "logEvents": [{"timestamp": MS, "message": "one"}, {"timestamp": MS + 1, "message": "two"}],
+            "entity": {"keyAttributes": {"Type": "Service", "Name": "n"}},
+        },
+    ),
+    (
+        "logs",
+        "GetLogEvents",
+        {"logGroupName": "g", "logStreamName": "s", "startTime": 0, "endTime": MS, "limit": 5, "startFromHead": True},
+    ),
+    (
+        "logs",
+        "FilterLogEvents",
+        {
+            "logGroupName": "g",
+            "logStreamNames": ["s"],
+            "startTime": 0,
+            "endTime": MS,
+            "filterPattern": "?a ?b",
+            "limit": 5,
+        },
+    ),
+    ("logs", "DescribeLogStreams", {"logGroupName": "g", "orderBy": "LastEventTime", "descending": True, "limit": 5}),
+    (
+        "logs",
+        "CreateLogGroup",
+        {"logGroupName": "made", "kmsKeyId": "k", "tags": {"a": "b"}, "logGroupClass": "STANDARD"},
+    ),
+    (
+        "application-autoscaling",
+        "RegisterScalableTarget",
+        {**TARGET, "MinCapacity": 1, "MaxCapacity": 3, "SuspendedState": {}},
+    ),
+    (
+        "application-autoscaling",
+        "PutScalingPolicy",
+        {
+            **TARGET,
+            "PolicyName": "made",
+            "PolicyType": "TargetTrackingScaling",
+            "TargetTrackingScalingPolicyConfiguration": {
+                "TargetValue": 5.0,
+                "CustomizedMetricSpecification": {
+                    "MetricName": "x",
+                    "Namespace": "N",
+                    "Dimensions": [{"Name": "k", "Value": "v"}],
+                    "Statistic": "Average",
+                    "Unit": "Count",
+                },
+                "ScaleOutCooldown": 1,
+                "ScaleInCooldown": 1,
+                "DisableScaleIn": False,
+            },
+        },
+    ),
+    (
+        "application-autoscaling",
+        "PutScalingPolicy",
+        {
+            **TARGET,
+            "PolicyName": "made",
+            "PolicyType": "TargetTrackingScaling",
+            "TargetTrackingScalingPolicyConfiguration": {
+                "TargetValue": 5.0,
+                "CustomizedMetricSpecification": {
+                    "Metrics": [
+                        {
+                            "Id": "m",
+                            "MetricStat": {"Metric": METRIC, "Stat": "Sum", "Unit": "Count"},
+                            "ReturnData": False,
+                        },
+                        {"Id": "e", "Expression": "m * 2", "Label": "l", "ReturnData": True},
+                    ]
+                },
+            },
+        },
+    ),
+    (
+        "application-autoscaling",
+        "PutScalingPolicy",
+        {
+            **TARGET,
+            "PolicyName": "made",
+            "PolicyType": "TargetTrackingScaling",
+            "TargetTrackingScalingPolicyConfiguration": {
+                "TargetValue": 5.0,
+                "PredefinedMetricSpecification": {"PredefinedMetricType": "SageMakerVariantInvocationsPerInstance"},
+            },
+        },
+    ),
+    (
+        "application-autoscaling",
+        "PutScalingPolicy",
+        {
+            **TARGET,
+            "PolicyName": "made",
+            "PolicyType": "StepScaling",
+            "StepScalingPolicyConfiguration": {
+                "AdjustmentType": "PercentChangeInCapacity",
+                "StepAdjustments": [
+                    {"MetricIntervalLowerBound": 0.0, "MetricIntervalUpperBound": 5.0, "ScalingAdjustment": 1},
+                    {"MetricIntervalLowerBound": 5.0, "ScalingAdjustment": 2},
+                ],
+                "MinAdjustmentMagnitude": 1,
+                "Cooldown": 1,
+                "MetricAggregationType": "Average",
+            },
+        },
+    ),
+    (
+        "application-autoscaling",
+        "PutScheduledAction",
+        {
+            **TARGET,
+            "ScheduledActionName": "made",
+            "Schedule": "cron(0 3 * * ? *)",
+            "Timezone": "Europe/Berlin",
+            "StartTime": END,
+            "EndTime": datetime.datetime.fromtimestamp(1_900_000_000, datetime.UTC),
+            "ScalableTargetAction": {"MinCapacity": 1, "MaxCapacity": 2},
+        },
+    ),
+    ("application-autoscaling", "DescribeScalingPolicies", {"ServiceNamespace": "sagemaker", "PolicyNames": ["p"]}),
+    (
+        "application-autoscaling",
+        "DescribeScalableTargets",
+        {"ServiceNamespace": "sagemaker", "ResourceIds": ["endpoint/e/variant/v"], "MaxResults": 1},
+    ),
+    ("sns", "CreateTopic", {"Name": "made", "Attributes": {"DisplayName": "d"}, "Tags": TAGS}),
+    (
+        "sns",
+        "Subscribe",
+        {
+            "TopicArn": TOPIC,
+            "Protocol": "http",
+            "Endpoint": "http://127.0.0.1/x",
+            "Attributes": {"RawMessageDelivery": "true"},
+            "ReturnSubscriptionArn": True,
+        },
+    ),
+    ("sns", "SetTopicAttributes", {"TopicArn": TOPIC, "AttributeName": "DisplayName", "AttributeValue": "d"}),
+    (
+        "sns",
+        "SetSubscriptionAttributes",
+        {"SubscriptionArn": "{subscription}", "AttributeName": "RawMessageDelivery", "AttributeValue": "true"},
+    ),
+    ("sns", "GetSubscriptionAttributes", {"SubscriptionArn": "{subscription}"}),
+    (
+        "sns",
+        "Publish",
+        {
+            "TopicArn": TOPIC,
+            "Message": '{"default": "m"}',
+            "Subject": "s",
+            "MessageStructure": "json",
+            "MessageAttributes": {"a": {"DataType": "String", "StringValue": "b"}},
+        },
+    ),
+    ("sts", "AssumeRole", {"RoleArn": ROLE, "RoleSessionName": "me", "DurationSeconds": 900, "SourceIdentity": "me"}),
+    (
+        "iam",
+        "CreateRole",
+        {"RoleName": "made", "AssumeRolePolicyDocument": "{trust}", "Tags": TAGS, "MaxSessionDuration": 3600},
+    ),
+]

@@ -1,0 +1,150 @@
+"""A world with one of everything that handlers keep: what requests to all operations may name."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+from tests.api.requests import ACCOUNT, DOCUMENT, IMAGE, POLICY, REGION, ROLE, TOPIC, TRUST
+from tests.api.world import World
+
+from clary.domain import endpoints
+from clary.domain.names import COMPONENT
+from clary.domain.resources import Scope
+
+VARIANT = {"VariantName": "v", "ModelName": "m", "InstanceType": "ml.m5.large", "InitialInstanceCount": 1}
+TARGET = {
+    "ServiceNamespace": "sagemaker",
+    "ResourceId": "endpoint/e/variant/v",
+    "ScalableDimension": "sagemaker:variant:DesiredInstanceCount",
+}
+JOB = {
+    "TrainingJobName": "j",
+    "RoleArn": ROLE,
+    "AlgorithmSpecification": {"TrainingImage": IMAGE, "TrainingInputMode": "File"},
+    "OutputDataConfig": {"S3OutputPath": "s3://b/out"},
+    "ResourceConfig": {"InstanceType": "ml.m5.large", "InstanceCount": 1, "VolumeSizeInGB": 1},
+    "StoppingCondition": {"MaxRuntimeInSeconds": 60},
+}
+ALARM = {
+    "AlarmName": "a",
+    "Namespace": "N",
+    "MetricName": "x",
+    "Statistic": "Sum",
+    "Period": 60,
+    "EvaluationPeriods": 1,
+    "Threshold": 1.0,
+    "ComparisonOperator": "GreaterThanThreshold",
+}
+COPIES = {
+    "InferenceComponentName": "ic",
+    "EndpointName": "empty",
+    "VariantName": "v",
+    "Specification": {"ModelName": "m", "ComputeResourceRequirements": {"MinMemoryRequiredInMb": 128}},
+    "RuntimeConfig": {"CopyCount": 1},
+}
+RECORDS: list[tuple[str, str, dict[str, Any]]] = [
+    ("iam", "CreateRole", {"RoleName": "R", "AssumeRolePolicyDocument": TRUST}),
+    ("iam", "CreatePolicy", {"PolicyName": "p", "PolicyDocument": DOCUMENT}),
+    ("iam", "AttachRolePolicy", {"RoleName": "R", "PolicyArn": POLICY}),
+    ("iam", "PutRolePolicy", {"RoleName": "R", "PolicyName": "inline", "PolicyDocument": DOCUMENT}),
+    ("sns", "CreateTopic", {"Name": "t"}),
+    ("sns", "Subscribe", {"TopicArn": TOPIC, "Protocol": "http", "Endpoint": "http://127.0.0.1/h"}),
+    (
+        "sagemaker",
+        "CreateModel",
+        {"ModelName": "m", "PrimaryContainer": {"Image": IMAGE, "ModelDataUrl": "s3://b/m.tar.gz"}},
+    ),
+    (
+        "sagemaker",
+        "CreateEndpointConfig",
+        {"EndpointConfigName": "c", "ProductionVariants": [{**VARIANT, "InitialInstanceCount": 2}]},
+    ),
+    ("sagemaker", "CreateEndpoint", {"EndpointName": "e", "EndpointConfigName": "c"}),
+    (
+        "sagemaker",
+        "CreateEndpointConfig",
+        {
+            "EndpointConfigName": "host",
+            "ExecutionRoleArn": ROLE,
+            "ProductionVariants": [{"VariantName": "v", "InstanceType": "ml.m5.large", "InitialInstanceCount": 1}],
+        },
+    ),
+    ("sagemaker", "CreateEndpoint", {"EndpointName": "empty", "EndpointConfigName": "host"}),
+    (
+        "sagemaker",
+        "CreateEndpointConfig",
+        {
+            "EndpointConfigName": "later",
+            "ProductionVariants": [VARIANT],
+            "AsyncInferenceConfig": {"OutputConfig": {"S3OutputPath": "s3://b/out"}},
+        },
+    ),
+    ("sagemaker", "CreateEndpoint", {"EndpointName": "queue", "EndpointConfigName": "later"}),
+    ("sagemaker", "CreateInferenceComponent", COPIES),
+    ("sagemaker", "CreateTrainingJob", JOB),
+    ("sagemaker", "CreateModelPackageGroup", {"ModelPackageGroupName": "G"}),
+    (
+        "sagemaker",
+        "CreateModelPackage",
+        {
+            "ModelPackageGroupName": "G",
+            "InferenceSpecification": {"Containers": [{"Image": IMAGE, "ModelDataUrl": "s3://b/m.tar.gz"}]},
+            "ModelApprovalStatus": "Approved",
+        },
+    ),
+    ("cloudwatch", "PutMetricAlarm", ALARM),
+    ("cloudwatch", "PutCompositeAlarm", {"AlarmName": "both", "AlarmRule": "ALARM(a)"}),
+    ("cloudwatch", "PutDashboard", {"DashboardName": "d", "DashboardBody": '{"widgets": []}'}),
+    ("application-autoscaling", "RegisterScalableTarget", {**TARGET, "MinCapacity": 1, "MaxCapacity": 2}),
+    (
+        "application-autoscaling",
+        "PutScheduledAction",
+        {
+            **TARGET,
+            "ScheduledActionName": "nightly",
+            "Schedule": "rate(5 minutes)",
+            "ScalableTargetAction": {"MinCapacity": 1},
+        },
+    ),
+]
+OTHERS: list[tuple[str, str, dict[str, Any]]] = [
+    ("logs", "CreateLogGroup", {"logGroupName": "g"}),
+    ("logs", "CreateLogStream", {"logGroupName": "g", "logStreamName": "s"}),
+    ("cloudwatch", "PutMetricData", {"Namespace": "N", "MetricData": [{"MetricName": "x", "Value": 1.0}]}),
+]
+BUCKETS = {"b": {"data": b"1,2", "m.tar.gz": b"archive"}}
+_made: list[World] = []
+
+
+async def house() -> World:
+    """A world with one of everything, its endpoints in service. Records are made once and copied: tests make thousands of worlds."""
+    if not _made:
+        first = World(BUCKETS)
+        for service, operation, params in RECORDS:
+            await first(service, operation, **params)
+        for name in ("e", "empty", "queue"):
+            await _serve(first, "endpoint", name)
+        await _serve(first, COMPONENT, "ic")
+        _made.append(first)
+    world = World(BUCKETS, _made[0].store.copy())
+    world.ports.keys.create(ACCOUNT, "clary")
+    for service, operation, params in OTHERS:
+        await world(service, operation, **params)
+    return world
+
+
+async def _serve(world: World, kind: str, name: str) -> None:
+    """What the loops would do: the first fleet takes over."""
+    record = await world.store.get(kind, Scope(ACCOUNT, REGION), name)
+    assert record is not None
+    plant = endpoints.plant_of(record)
+    plant = replace(plant, serving=plant.incoming, incoming=None)
+    await world.store.save(replace(endpoints.with_plant(record, plant), status="InService"))
+
+
+async def subscription() -> str:
+    """The ARN of the one subscription in the house."""
+    await house()
+    (found,) = (await _made[0]("sns", "ListSubscriptions"))["Subscriptions"]
+    return str(found["SubscriptionArn"])
