@@ -1,0 +1,140 @@
+"""Another Clary on the same records: an upgrade that is killed in its middle, a downgrade, a backup on another host (faults.md 45)."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sqlite3
+import subprocess
+import sys
+import urllib.request
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from tests.faults.scene import BUCKET, PYTHON_IMAGE, Scene, until
+from tests.live import ROLE, Server
+
+from clary.app import up
+from clary.app.settings import Settings
+from clary.domain.errors import Unavailable
+
+pytestmark = [pytest.mark.live, pytest.mark.slow]
+
+NEWER = "9999"
+
+
+@pytest.fixture
+def ended(start: Callable[..., Server]) -> Scene:
+    """A Clary that had work and has stopped."""
+    scene = Scene(start())
+    scene.put("kept", b"kept")
+    for number in range(20):
+        scene.sagemaker.create_model(
+            ModelName=f"kept-{number}", ExecutionRoleArn=ROLE, PrimaryContainer={"Image": PYTHON_IMAGE}
+        )
+    up.down(scene.server.settings)
+    return scene
+
+
+def whole(scene: Scene, server: Server) -> None:
+    """What there was is there, under the same names."""
+    sagemaker, s3 = server.client("sagemaker"), server.client("s3")
+    pages = sagemaker.get_paginator("list_models").paginate(NameContains="kept-")
+    arns = {row["ModelArn"] for page in pages for row in page["Models"]}
+    assert arns == {f"arn:aws:sagemaker:us-east-1:000000000000:model/kept-{number}" for number in range(20)}
+    assert s3.get_object(Bucket=BUCKET, Key="kept")["Body"].read() == b"kept"
+
+
+def change(settings: Settings, *statements: str) -> None:
+    connection = sqlite3.connect(settings.root / "records.db")
+    for statement in statements:
+        connection.execute(statement)
+    connection.commit()
+    connection.close()
+
+
+def test_an_upgrade_that_is_killed_in_its_middle_goes_through_at_the_next_start(ended: Scene) -> None:
+    """Every place within it is tried by tests/stores/test_sql.py; here all of Clary dies."""
+    settings = ended.server.settings
+    change(
+        settings,
+        "DROP INDEX resources_by_call",
+        "ALTER TABLE resources DROP COLUMN made_by",
+        "UPDATE alembic_version SET version_num = '0001'",
+    )
+    copy = settings.root / "records.db.schema-0001"
+    given = settings.root / "given.json"
+    settings.write(given)
+    argv = [sys.executable, "-m", "clary.app.up", "--dir", settings.dir, "--settings", str(given), "--ready-fd", "1"]
+    process = subprocess.Popen(argv, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True)
+    try:
+        until(copy.exists, 60, "it began to migrate")
+    finally:
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+    until(lambda: not ended.everyone(), 30, "all of it is gone")
+
+    server = Server(up.detached(settings))
+    whole(ended, server)
+    server.client("sagemaker").create_model(
+        ModelName="new", ExecutionRoleArn=ROLE, PrimaryContainer={"Image": PYTHON_IMAGE}
+    )
+    connection = sqlite3.connect(copy)
+    assert connection.execute("SELECT count(*) FROM resources WHERE kind = 'model'").fetchone() == (20,)
+    connection.close()
+    up.down(settings)
+
+
+def test_a_downgrade_is_refused_and_changes_nothing(ended: Scene) -> None:
+    settings = ended.server.settings
+    change(settings, f"UPDATE alembic_version SET version_num = '{NEWER}'")
+    before = (settings.root / "records.db").read_bytes()
+    with pytest.raises(Unavailable, match=rf"schema {NEWER}.*newer Clary"):
+        up.detached(settings)
+    assert (settings.root / "records.db").read_bytes() == before
+    assert ended.everyone() == {}
+    change(settings, "UPDATE alembic_version SET version_num = '0002'")
+    whole(ended, Server(up.detached(settings)))  # the Clary that wrote it
+    up.down(settings)
+
+
+def test_a_backup_serves_on_another_host(start: Callable[..., Server], tmp_path: Path) -> None:
+    """Its folder copied, started under another host's name and another path: names, keys and URLs that were given out hold."""
+    scene = Scene(start())
+    scene.put("kept", b"kept")
+    for number in range(20):
+        scene.sagemaker.create_model(
+            ModelName=f"kept-{number}", ExecutionRoleArn=ROLE, PrimaryContainer={"Image": PYTHON_IMAGE}
+        )
+    scene.deploy("moved")
+    url = scene.s3.generate_presigned_url("get_object", Params={"Bucket": BUCKET, "Key": "kept"}, ExpiresIn=600)
+    told = scene.status("moved")
+    old = scene.server.settings
+    up.down(old)
+    folder = tmp_path / "restored"
+    subprocess.run(["cp", "-a", str(old.root), str(folder)], check=True)
+
+    elsewhere = ["unshare", "--uts", "sh", "-c", 'hostname elsewhere && exec "$@"', "sh"]
+    if os.geteuid() != 0 or subprocess.run([*elsewhere, "true"], check=False, capture_output=True).returncode:
+        pytest.skip("another host's name is given by a namespace, which only root may make here")
+    clary = str(Path(sys.executable).parent / "clary")
+    words = ["up", "-d", "--dir", str(folder), "--port", str(old.port)]
+    environment = {**os.environ, "CLARY_ENVIRONMENTS": old.environments, "CLARY_CONTAINER_ENGINE": "none"}
+    done = subprocess.run([*elsewhere, clary, *words], env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    settings = replace(old, dir=str(folder))
+    try:
+        server = Server(settings)
+        assert server.key == scene.server.key
+        whole(scene, server)
+        with urllib.request.urlopen(url, timeout=20) as answer:
+            assert answer.read() == b"kept"
+        restored = Scene(server)
+        restored.in_service("moved")
+        assert restored.status("moved")["EndpointArn"] == told["EndpointArn"]
+        patient = server.client("sagemaker-runtime", retries={"mode": "standard", "total_max_attempts": 10})
+        until(lambda: restored.invoke("moved", patient, text="x")["echo"] == "x", 60)
+    finally:
+        up.down(settings)
