@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 from collections.abc import Mapping
 from dataclasses import replace
@@ -113,3 +114,20 @@ def test_an_update_retains_it_unless_it_is_excluded_and_never_happens_in_place()
     assert retained(new, old, set()).capture == CONFIG
     assert retained(new, old, {"DataCaptureConfig"}).capture == {}
     assert not only_sizes_differ(old, new)
+
+
+@pytest.mark.parametrize("size", [0, 1, (3 << 14) - 1, 3 << 14, (3 << 14) + 1, 200_000])
+@pytest.mark.parametrize("text", ["é,ü\n", '"\\\0', "\U0001f600"])
+def test_large_bodies_are_written_in_pieces_and_are_the_same(size: int, text: str) -> None:
+    said = (text * (size // len(text) + 1))[:size]
+    exchange = replace(EXCHANGE, request=Side("text/csv", said.encode()), answer=Side("x/y", bytes(size)))
+    data = written(exchange)["captureData"]
+    assert (data["endpointInput"]["encoding"], data["endpointInput"]["data"]) == ("CSV", said)
+    assert base64.b64decode(data["endpointOutput"]["data"], validate=True) == bytes(size)
+    assert max(len(piece) for piece in capture.pieces(CONFIG, exchange)) < 400_000
+
+
+def test_a_large_body_that_is_no_text_at_its_end_is_base64() -> None:
+    body = b"x" * 100_000 + b"\xff"
+    data = written(replace(EXCHANGE, request=Side("text/csv", body)))["captureData"]["endpointInput"]
+    assert (data["encoding"], base64.b64decode(data["data"])) == ("BASE64", body)

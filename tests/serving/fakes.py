@@ -224,8 +224,9 @@ async def read_frame(reader: asyncio.StreamReader) -> tuple[int, int, bytes]:
 class Bench:
     """A front on sockets in a folder, with a key that it knows already."""
 
-    def __init__(self, folder: Path, max_payload: int = 25 << 20) -> None:
+    def __init__(self, folder: Path, max_payload: int = 25 << 20, kind: type[Front] = Front) -> None:
         self.folder = folder
+        self.kind = kind
         self.http = str(folder / "http.sock")
         self.workers = str(folder / "workers.sock")
         self.ctl = str(folder / "ctl.sock")
@@ -235,7 +236,7 @@ class Bench:
 
     async def __aenter__(self) -> Bench:
         loop = asyncio.get_running_loop()
-        self.front = Front(loop, RouteFiles(self.folder / "routes"), self.max_payload)
+        self.front = self.kind(loop, RouteFiles(self.folder / "routes"), self.max_payload)
         self.channel = ControlChannel(self.front)
         for path, protocol in (
             (self.http, self.front.connection),

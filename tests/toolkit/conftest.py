@@ -95,7 +95,7 @@ class FakeFront:
         self.workers: dict[int, frames.Channel] = {}
         self.hellos: dict[int, dict[str, Any]] = {}
         self.events: list[tuple[str, dict[str, Any]]] = []
-        self.welcome = {"version": 1, "workers": 0, "threads": 0}
+        self.welcome: dict[str, Any] = {"version": 1, "workers": 0, "threads": 0}
         self._changed = threading.Condition()
         self._channels: list[frames.Channel] = []
         self.listen()
@@ -219,6 +219,7 @@ def replica(
     def start(runtime: str, environment: dict[str, str] | None = None, **spec: Any) -> Replica:
         folder = tmp_path_factory.mktemp("replica")
         front = FakeFront(str(folder / "f.sock"))
+        front.welcome |= spec.pop("welcome", {})
         whole = {
             "replica": "r-1",
             "token": "secret",

@@ -56,6 +56,83 @@ def test_any_cutting_of_the_stream_gives_the_same_frames(bodies: list[bytes], cu
     assert got[-1][0] == frames.PING
 
 
+def in_cuts(parser: frames.Parser, stream: bytes, cuts: list[int]) -> list[frames.Frame]:
+    got = []
+    place = turn = 0
+    while place < len(stream):
+        step = cuts[turn % len(cuts)]
+        got += parser.feed(stream[place : place + step])
+        place += step
+        turn += 1
+    return got
+
+
+def told(got: list[frames.Frame]) -> tuple[list[frames.Answer], int]:
+    """The answers that frames of a parser amount to, and the bytes of the longest payload among them."""
+    found: list[frames.Answer] = []
+    for kind, count, payload in got:
+        if kind == frames.RESULT:
+            found += frames.answers(payload, count)
+        elif kind == frames.OPENED:
+            number, status, size, meta = frames.opened(payload)
+            assert size > 20
+            found.append((number, status, meta, b""))
+        elif kind == frames.PART:
+            number, status, meta, body = found.pop()
+            found.append((number, status, meta, body + payload))
+    return found, max(len(payload) for _, _, payload in got)
+
+
+@given(
+    st.lists(st.lists(st.binary(max_size=120), min_size=1, max_size=5), min_size=1, max_size=5),
+    st.lists(st.integers(1, 60), min_size=1, max_size=50),
+)
+def test_results_of_any_length_come_piece_by_piece_and_are_never_gathered(
+    batches: list[list[bytes]], cuts: list[int]
+) -> None:
+    """PINGs between them show where each one ends."""
+    meta = frames.result_meta("text/csv")
+    answers = [[(10 * n + i, 200, meta, body) for i, body in enumerate(batch)] for n, batch in enumerate(batches)]
+    stream = b"".join(frames.results(batch) + frames.control(frames.PING) for batch in answers)
+    got = in_cuts(frames.Parser(limit=60, most=1000, whole=20), stream, cuts)
+    found, longest = told(got)
+    assert found == [answer for batch in answers for answer in batch]
+    assert longest <= 60
+    assert [kind for kind, _, _ in got].count(frames.PING) == len(batches)
+    assert got[-1][0] == frames.PING
+
+
+@pytest.mark.parametrize(
+    ("count", "payload"),
+    [
+        (1, frames.ANSWER.pack(1, 200, 0, 200) + bytes(100)),  # an entry longer than its frame
+        (2, frames.ANSWER.pack(1, 88, 0, 200) + bytes(88)),  # an entry that is missing
+        (1, frames.ANSWER.pack(1, 80, 0, 200) + bytes(88)),  # bytes too many
+        (1, frames.ANSWER.pack(1, 80, 0, 200) + bytes(80) + frames.ANSWER.pack(2, 80, 0, 200) + bytes(80)),
+    ],
+)
+def test_a_long_result_that_lies_about_its_entries_is_refused(count: int, payload: bytes) -> None:
+    frame = frames.HEADER.pack(len(payload), frames.RESULT, 0, count) + payload
+    with pytest.raises(frames.FrameError):
+        frames.Parser(limit=60, most=1000, whole=20).feed(frame)
+
+
+def test_a_gigabyte_is_passed_on_as_it_comes() -> None:
+    """What a parser holds of it is at most what it was fed last."""
+    size, piece = 1_000_000_000, bytes(1 << 18)
+    parser = frames.Parser(limit=frames.MAX_RESULT, most=frames.MAX_FRAME)
+    head = frames.HEADER.pack(size + 12, frames.RESULT, 0, 1) + frames.ANSWER.pack(1, size, 0, 200)
+    assert [kind for kind, _, _ in parser.feed(head)] == [frames.OPENED]
+    passed = 0
+    while passed < size:
+        [(kind, last, part)] = parser.feed(piece[: size - passed])
+        assert kind == frames.PART
+        passed += len(part)
+        assert last == (passed == size)
+    with pytest.raises(frames.FrameError):
+        parser.feed(frames.HEADER.pack(frames.MAX_FRAME + 1, frames.RESULT, 0, 1))
+
+
 @given(st.binary(max_size=200))
 def test_noise_raises_only_frame_errors(noise: bytes) -> None:
     parser = frames.Parser(limit=1000)

@@ -31,6 +31,15 @@ class Handler(http.server.BaseHTTPRequestHandler):
         body = self.rfile.read(int(self.headers["Content-Length"])); text = body.decode()
         if text == "die": os._exit(3)
         if text.startswith("sleep"): time.sleep(float(text[6:]))
+        if text.startswith("bytes "): return self.answer(200, bytes(int(text[6:])))
+        if text.startswith("claim "): return self.answer(200, **{"Content-Length": int(text[6:])})
+        if text.startswith("chunks "):
+            self.send_response(200); self.send_header("Transfer-Encoding", "chunked"); self.end_headers()
+            try:
+                for _ in range(int(text[7:])): self.wfile.write(b"10000\\r\\n" + bytes(1 << 16) + b"\\r\\n")
+                self.wfile.write(b"0\\r\\n\\r\\n")
+            except OSError: print("they hung up", flush=True)
+            self.close_connection = True; return
         if text == "hang up": self.close_connection = True; return
         seen = {"path": self.path, "body": text, "headers": dict(self.headers), "port": os.environ["SAGEMAKER_BIND_TO_PORT"],
                 "cwd": os.getcwd(), "threads": os.environ.get("OMP_NUM_THREADS"), "replica": "CLARY_REPLICA" in os.environ}
@@ -51,7 +60,9 @@ SERVE = (
 def serving(replica: Start, tmp_path: Path) -> Iterator[Start]:
     """`serving(code)`: a replica whose model is that serve.py, or the command given. A sandbox would end the server with its replica."""
 
-    def start(code: str = SERVE, command: list[str] | None = None, environment: Any = None, **server: Any) -> Any:
+    def start(
+        code: str = SERVE, command: list[str] | None = None, environment: Any = None, welcome: Any = None, **server: Any
+    ) -> Any:
         (tmp_path / "serve.py").write_text(code)
         said = {
             "command": command or [str(tmp_path / "serve.py")],
@@ -61,7 +72,7 @@ def serving(replica: Start, tmp_path: Path) -> Iterator[Start]:
             "ping": 0.05,
             **server,
         }
-        return replica("python", environment, program="serve", server=said)
+        return replica("python", environment, program="serve", server=said, welcome=welcome or {})
 
     yield start
     for folder in Path("/proc").glob("[0-9]*"):
@@ -107,6 +118,23 @@ def test_requests_and_answers_go_through_as_they_are(serving: Start, tmp_path: P
     }
     assert (seen["threads"], seen["replica"]) == ("7", False)
     assert ask(replica, "status 418")[0] == 418
+
+
+def test_what_is_longer_than_an_answer_may_be_is_not_even_read(serving: Start) -> None:
+    replica = serving(welcome={"most": 100_000, "setting": "max_answer"})
+    replica.front.ready()
+    assert [len(ask(replica, f"bytes {size}")[1]) for size in (99_999, 100_000)] == [99_999, 100_000]
+    words = "The model's answer has {} bytes; the limit is 100000 (setting max_answer)."
+    for asked, size in (
+        ("bytes 100001", "100001"),
+        ("claim 1000000000", "1000000000"),
+        ("chunks 9999", "more than 100000"),
+    ):
+        status, body, content_type, _ = ask(replica, asked)
+        assert (status, content_type) == (413, "text/plain")
+        assert body.decode().startswith(words.format(size))
+    replica.front.wait_for(lambda: "they hung up" in replica.output)
+    assert len(ask(replica, "chunks 1")[1]) == 1 << 16
 
 
 def test_sigterm_reaches_the_server(serving: Start) -> None:

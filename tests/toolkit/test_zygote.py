@@ -254,6 +254,57 @@ class TestReplica:
         except ConnectionResetError:
             pass  # it died before it had read the welcome
 
+    def test_answers_that_are_too_long_are_not_sent_and_large_ones_come_behind_the_small(
+        self, replica: Callable[..., Any], script: Callable[[str], dict[str, Any]]
+    ) -> None:
+        code = (
+            "def model_fn(d): return 1\n"
+            "def transform_fn(m, data, c, a):\n"
+            "    if data[:1] == b'-': raise ValueError('x' * int(data[1:]))\n"
+            "    return bytes(int(data)), 'application/octet-stream'\n"
+        )
+        r = replica("python", **script(code), welcome={"most": 300_000, "setting": "max_answer"})
+        r.front.ready()
+        channel = r.front.any_worker()
+        bodies = [b"300000", b"3", b"300001", b"65536", b"-500000", b"200000"]
+        channel.send(b"".join(frames.predict((n, frames.request_meta("", ""), body) for n, body in enumerate(bodies))))
+        channel.sock.settimeout(60)
+        found: list[frames.Answer] = []
+        while len(found) < len(bodies):
+            kind, count, payload = channel.read()
+            assert kind == frames.RESULT
+            found += frames.answers(payload, count)
+        assert [number for number, *_ in found] == [1, 2, 3, 4, 0, 5]
+        told = {number: (status, len(body)) for number, status, _, body in found}
+        assert {n: told[n] for n in (0, 1, 3, 4, 5)} == {
+            0: (200, 300_000),
+            1: (200, 3),
+            3: (200, 65_536),
+            4: (500, frames.MAX_ERROR),
+            5: (200, 200_000),
+        }
+        [(status, text)] = [(status, body.decode()) for number, status, _, body in found if number == 2]
+        assert status == 413
+        assert text.startswith("The model's answer has 300001 bytes; the limit is 300000 (setting max_answer).")
+
+    def test_a_large_answer_that_is_wanted_in_pieces_comes_in_pieces(
+        self, replica: Callable[..., Any], script: Callable[[str], dict[str, Any]]
+    ) -> None:
+        """Whatever an answer may have that is wanted whole."""
+        code = "def model_fn(d): return 1\ndef transform_fn(m, data, c, a): return bytes(int(data))\n"
+        r = replica("python", **script(code), welcome={"most": 300_000, "setting": "max_answer"})
+        r.front.ready()
+        channel = r.front.any_worker()
+        channel.send(b"".join(frames.predict([(1, frames.request_meta("", ""), b"3000000")], frames.STREAM)))
+        channel.sock.settimeout(60)
+        assert channel.read()[0] == frames.BEGUN
+        pieces: list[bytes] = []
+        how = frames.MORE
+        while how == frames.MORE:
+            _number, how, data = frames.piece(channel.read()[2])
+            pieces.append(data)
+        assert (how, sum(map(len, pieces)), max(map(len, pieces))) == (frames.LAST, 3_000_000, frames.CUT)
+
     def test_a_worker_that_dies_of_a_request_is_replaced_at_once(
         self, replica: Callable[..., Any], script: Callable[[str], dict[str, Any]]
     ) -> None:

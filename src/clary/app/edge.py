@@ -74,6 +74,7 @@ def write(settings: Settings, user: Edge | None) -> Path:
         connections=min(16384, files // 2),
         open_files=max(soft, files),
         max_payload=settings.max_payload,
+        max_answer=settings.max_answer,
     )
     path = settings.run / "nginx.conf"
     path.write_text(render(edge_settings))

@@ -26,6 +26,7 @@ def front_settings(start: Start) -> FrontSettings:
         ctl=ctl,
         routes=settings.root / "fronts" / str(start.index),
         max_payload=settings.max_payload,
+        max_answer=settings.max_answer,
     )
 
 

@@ -90,6 +90,7 @@ class Settings:
         "", "p99 latency in milliseconds that real-time endpoints scale for unless they ask for another; empty: none"
     )
     max_payload: int = _setting(25 * MIB, "largest InvokeEndpoint body")
+    max_answer: int = _setting(25 * MIB, "largest InvokeEndpoint answer that is not streamed")
     serverless_rest: int = _setting(60, "idle seconds after which workers of a serverless endpoint end")
     serverless_stop: int = _setting(900, "seconds without a request after which a serverless endpoint's replica stops")
     max_jobs: int = _setting(0, "jobs that run at once; 0 means as many as there are cores")

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import base64
+import codecs
 import json
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -13,6 +14,8 @@ from clary.domain.channels import Location, parse_uri
 from clary.domain.errors import Invalid
 
 INPUT, OUTPUT = "INPUT", "OUTPUT"
+_MARK = "\0"  # stands for a body in a record: nothing else in one is, or has, a NUL
+_STEP = 3 << 14  # bytes of a body that are encoded at a time: Base64 of each ends without padding
 _PATHS = {"Input": (INPUT,), "Output": (OUTPUT,), "InputAndOutput": (INPUT, OUTPUT)}
 
 
@@ -77,32 +80,57 @@ def place(config: Mapping[str, Any], endpoint: str, variant: str, at: float, id_
 
 def line(config: Mapping[str, Any], exchange: Exchange) -> str:
     """One record, as AWS writes it."""
+    return "".join(pieces(config, exchange))
+
+
+def pieces(config: Mapping[str, Any], exchange: Exchange) -> Iterator[str]:
+    """The same piece by piece: of a large body each takes a moment only, and whoever writes them lets others have the interpreter."""
     kept, header = modes(config), config.get("CaptureContentTypeHeader") or {}
     csv, jsonish = header.get("CsvContentTypes") or (), header.get("JsonContentTypes") or ()
     data: dict[str, Any] = {}
-    if INPUT in kept:
-        data["endpointInput"] = _side(exchange.request, INPUT, csv, jsonish)
-    if OUTPUT in kept:
-        data["endpointOutput"] = _side(exchange.answer, OUTPUT, csv, jsonish)
+    bodies: list[Iterator[str]] = []
+    sides = (("endpointInput", INPUT, exchange.request), ("endpointOutput", OUTPUT, exchange.answer))
+    for name, mode, side in sides:
+        if mode in kept:
+            encoding = _encoding(side, csv, jsonish)
+            data[name] = {"observedContentType": side.content_type, "mode": mode, "data": _MARK, "encoding": encoding}
+            bodies.append(_base64(side.body) if encoding == "BASE64" else _text(side.body))
     metadata: dict[str, Any] = {"eventId": exchange.id}
     if exchange.inference:
         metadata["inferenceId"] = exchange.inference
     if exchange.attributes:
         metadata["customAttributes"] = list(exchange.attributes)
     metadata["inferenceTime"] = f"{datetime.fromtimestamp(exchange.at, UTC):%Y-%m-%dT%H:%M:%SZ}"
-    return json.dumps({"captureData": data, "eventMetadata": metadata, "eventVersion": "0"})
+    record = json.dumps({"captureData": data, "eventMetadata": metadata, "eventVersion": "0"})
+    before, *after = record.split(json.dumps(_MARK))
+    yield before
+    for body, rest in zip(bodies, after, strict=True):
+        yield '"'
+        yield from body
+        yield '"' + rest
 
 
-def _side(side: Side, mode: str, csv: Collection[str], jsonish: Collection[str]) -> dict[str, str]:
+def _encoding(side: Side, csv: Collection[str], jsonish: Collection[str]) -> str:
     """Text where its content type is one that the config calls CSV or JSON, and it is text; else Base64."""
     kind = side.content_type.partition(";")[0].strip().lower()
     encoding = "CSV" if kind in map(str.lower, csv) else "JSON" if kind in map(str.lower, jsonish) else "BASE64"
-    data = ""
     if encoding != "BASE64":
         try:
-            data = side.body.decode()
+            for _ in _text(side.body):
+                pass
         except UnicodeDecodeError:
-            encoding = "BASE64"
-    if encoding == "BASE64":
-        data = base64.b64encode(side.body).decode()
-    return {"observedContentType": side.content_type, "mode": mode, "data": data, "encoding": encoding}
+            return "BASE64"
+    return encoding
+
+
+def _text(body: bytes) -> Iterator[str]:
+    """The body as the inside of a JSON string."""
+    decoder = codecs.getincrementaldecoder("utf-8")()
+    for place in range(0, len(body), _STEP):
+        text = decoder.decode(body[place : place + _STEP], final=place + _STEP >= len(body))
+        yield json.dumps(text)[1:-1]
+
+
+def _base64(body: bytes) -> Iterator[str]:
+    for place in range(0, len(body), _STEP):
+        yield base64.b64encode(body[place : place + _STEP]).decode()

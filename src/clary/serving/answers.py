@@ -104,7 +104,7 @@ class ModelErrors:
 
     def answered(self, status: int, body: bytes, request_id: bytes) -> bytes:
         """The model's container answered a 4xx or 5xx `status` with `body`."""
-        text = body.decode("utf-8", "replace")
+        text = body[: frames.MAX_ERROR].decode("utf-8", "replace")
         whose = "client" if 400 <= status < 500 else "server"
         message = f'Received {whose} error ({status}) from {self._container} with message "{text}". {self._tail}'
         return self._error(status, message, text, request_id)

@@ -18,7 +18,8 @@ from typing import Any, NamedTuple
 from clary.domain import capture
 from clary.domain.capture import Exchange, Side
 from clary.domain.routes import VariantRoute
-from clary.serving.prediction import Prediction
+from clary.serving.gathered import Gathered
+from clary.serving.prediction import Brake, Prediction
 from clary.toolkit import frames
 
 log = logging.getLogger(__name__)
@@ -69,13 +70,19 @@ class Captures:
     def add(self, whose: Whose, exchange: Exchange) -> None:
         """Keep a record until it is written."""
         size = len(exchange.request.body) + len(exchange.answer.body)
-        if self._bytes and self._bytes + size > self._most:
-            self._skipped += 1
+        if not self.spare(size):
             return
         self._bytes += size
         self._waiting.setdefault(whose, []).append(exchange)
         if self._writing is None:
             self._writing = self._loop.create_task(self._write_soon())
+
+    def spare(self, size: int) -> bool:
+        """Whether a record of so many bytes may be kept; one that may not is skipped, and told of."""
+        if self._bytes and self._bytes + size > self._most:
+            self._skipped += 1
+            return False
+        return True
 
     def waiting(self) -> int:
         """How many records are not yet written."""
@@ -115,7 +122,9 @@ class Captures:
             try:
                 self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
                 with open(self._folder / f"{id_}.jsonl", "w", encoding="utf-8") as file:
-                    file.writelines(capture.line(config, exchange) + "\n" for exchange in exchanges)
+                    for exchange in exchanges:
+                        file.writelines(capture.pieces(config, exchange))
+                        file.write("\n")
                 fresh = self._folder / f"{id_}.new"
                 fresh.write_text(json.dumps(where))
                 fresh.replace(self._folder / f"{id_}.where")
@@ -144,6 +153,9 @@ class Capture:
     def kept(self, exchange: Exchange) -> None:
         self._captures.add(self.whose, exchange)
 
+    def spare(self, size: int) -> bool:
+        return self._captures.spare(size)
+
 
 class _Watch:
     """Waits for the answer beside the client. It is `gone`: it keeps no prediction alive that nobody else wants."""
@@ -156,8 +168,16 @@ class _Watch:
 
     def answer(self, response: bytes) -> None:
         head, found, body = response.partition(b"\r\n\r\n")
-        if not found or not head.startswith(b"HTTP/1.1 200 "):
-            return  # refused, failed or late: AWS keeps what was answered well
+        if found and head.startswith(b"HTTP/1.1 200 "):  # refused, failed or late: AWS keeps what was answered well
+            self._keep(head, body)
+
+    def take(self, head: bytes, size: int, brake: Brake) -> Gathered | None:
+        """A large answer comes in pieces: all of it is kept, where there is room."""
+        if not self._own.spare(len(self._body) + size):
+            return None
+        return Gathered(size, lambda body: self._keep(head.removesuffix(b"\r\n\r\n"), body))
+
+    def _keep(self, head: bytes, body: bytes) -> None:
         heads: dict[str, str] = {}
         for each in head.decode("latin-1").split("\r\n")[1:]:
             name, _, value = each.partition(": ")

@@ -39,6 +39,7 @@ class EdgeSettings:
     connections: int = 16384  # per worker process; a proxied request takes two
     open_files: int = 0  # RLIMIT_NOFILE of the workers; 0: as inherited
     max_payload: int = 25 << 20
+    max_answer: int = 25 << 20
     max_control: int = 8 << 20
     max_object: int = 5 << 30  # AWS's largest single PUT or part
     control_paths: tuple[str, ...] = ("/console", "/metrics", "/capacity")
@@ -312,6 +313,8 @@ def _server(settings: EdgeSettings) -> str:
             # a front looks at no X-Forwarded-*: two headers less to parse
             proxy_set_header Host $http_host;
             proxy_set_header Connection "";
+            # a client that reads slowly holds a file here, and no worker of a model
+            proxy_max_temp_file_size {settings.max_answer + SLACK};
             proxy_pass http://$clary_home$request_uri;
 {_pages("front")}
         }}

@@ -86,6 +86,7 @@ class Endpoint:
                 variant = self._made(wanted)
             variant.route = wanted
             variant.capture = self._captures.of(variant.capture, wanted, self.key)
+            self._bound_answers(variant)
             if not wanted.then:
                 variant.passage = None
             elif variant.passage is None:
@@ -103,6 +104,16 @@ class Endpoint:
         self.leaving = [variant for variant in self.leaving if variant.busy()]
         for variant in (*before.values(), *(v for v in self.variants.values() if not v.route.share)):
             self._move(variant)
+
+    def _bound_answers(self, variant: Variant) -> None:
+        """How large an answer may be: of an asynchronous endpoint as large as its requests, since it goes to S3; between containers what
+        their passage says."""
+        route = self.route
+        variant.most_answer, variant.answer_setting = self._around.max_answer, "max_answer"
+        if route.asynchronous:
+            variant.most_answer, variant.answer_setting = route.max_payload, ""
+        elif variant.route.then:
+            variant.most_answer, variant.answer_setting = max(route.max_payload, self._around.max_answer), "max_payload"
 
     def _made(self, wanted: VariantRoute) -> Variant:
         route = self.route

@@ -24,6 +24,7 @@ from clary.serving.around import Around
 from clary.serving.asynchronous import timeout_of
 from clary.serving.capture import Captures
 from clary.serving.endpoint import Endpoint
+from clary.serving.gathered import Room
 from clary.serving.heads import Heads
 from clary.serving.http import Connection
 from clary.serving.joins import JoinKey, Joins
@@ -33,7 +34,7 @@ from clary.serving.prediction import Prediction, Single, TargetPrediction
 from clary.serving.questions import TargetQuestions
 from clary.serving.queue import Variant
 from clary.serving.replicas import Link, Replica
-from clary.serving.request import Incoming
+from clary.serving.request import LARGE, Incoming
 from clary.serving.routefiles import RouteFiles
 from clary.serving.seals import Seals
 from clary.serving.sessions import Sessions
@@ -46,14 +47,14 @@ log = logging.getLogger(__name__)
 
 TICK = 0.05  # seconds between looks at deadlines, while anything is in flight
 GATHERING = 3.0  # seconds after the start in which workers of the predecessor dial again
-LARGE = 1 << 20  # bytes of a body that is hashed in a thread
 SLACK = 1 << 20  # bytes over a limit that are still read, so that the answer can name the real size
 
 EndpointKey = tuple[str, str, str]
 
 
 class Front:
-    """The requests, endpoints and replicas of one process. `max_payload` bounds a body where no route says otherwise."""
+    """The requests, endpoints and replicas of one process. `max_payload` bounds a body, and `max_answer` an answer that is not streamed,
+    where no route says otherwise."""
 
     def __init__(
         self,
@@ -61,11 +62,14 @@ class Front:
         files: RouteFiles,
         max_payload: int,
         wall: Callable[[], float] = time.time,
+        max_answer: int = 25 << 20,
     ) -> None:
         self.loop = loop
         self.draining = False
         self.body_limit = max_payload + SLACK
         self.max_payload = max_payload
+        self.max_answer = max_answer
+        self._room = Room()
         self.connections: set[Connection] = set()
         self.heads = Heads()
         self.links: set[Link] = set()
@@ -120,7 +124,7 @@ class Front:
 
     async def _digest(self, connection: Connection, request: Incoming) -> None:
         """Hash a large body in a thread: here it would hold everybody else up for milliseconds."""
-        request.digest = await self.loop.run_in_executor(None, lambda: hashlib.sha256(request.body).hexdigest())
+        await self.loop.run_in_executor(None, request.settle)
         self.handle(connection, request)
 
     def _check(self, connection: Connection, request: Incoming, name: str, now: float) -> None:
@@ -340,7 +344,14 @@ class Front:
             self.endpoints[key] = Endpoint(
                 route,
                 self.replicas,
-                Around(self.request_id, self.loop.call_soon, self.loop.call_later, self.arm),
+                Around(
+                    self.request_id,
+                    self.loop.call_soon,
+                    self.loop.call_later,
+                    self.arm,
+                    self.max_answer,
+                    self._room,
+                ),
                 self._tell,
                 self.questions,
                 self.captures,

@@ -14,8 +14,9 @@ import httptools
 
 from clary.serving.answers import error
 from clary.serving.heads import Heads
-from clary.serving.request import Incoming
-from clary.serving.streams import Stream
+from clary.serving.prediction import Brake
+from clary.serving.request import LARGE, Incoming
+from clary.serving.streams import Flow
 
 HEAD_LIMIT = 1 << 17  # bytes of URL and header fields
 FIELD_LIMIT = 200
@@ -43,6 +44,35 @@ class Plane(Protocol):
 
     def handle(self, connection: Connection, request: Incoming) -> None: ...
     def request_id(self) -> bytes: ...
+
+
+class Body:
+    """The body of an answer whose length its head told, piece by piece."""
+
+    def __init__(self, connection: Connection, brake: Brake) -> None:
+        self._connection = connection
+        self._brake = brake
+
+    def pause(self) -> None:
+        self._brake.pause(self)
+
+    def resume(self) -> None:
+        self._brake.resume(self)
+
+    def hung_up(self) -> None:
+        self._brake.left(self)
+
+    def piece(self, data: bytes) -> None:
+        self._connection.write(data)
+
+    def end(self) -> None:
+        self._connection.stream = None
+        self._connection.end()
+
+    def broke(self) -> None:
+        """The client sees that it is not whole: fewer bytes came than were told."""
+        self._connection.stream = None
+        self._connection.drop()
 
 
 class Connection(asyncio.Protocol):
@@ -76,7 +106,7 @@ class Connection(asyncio.Protocol):
         self.fresh = True  # nothing was read yet: whoever dialled is about to ask
         self.served = False  # an answer was sent with `Connection: close`, or is about to be
         self.transport: asyncio.Transport | None = None
-        self.stream: Stream | None = None  # the request's, if its answer is to come in pieces
+        self.stream: Flow | None = None  # the request's, if its answer is to come in pieces, or comes so
         self._full = False
         self._parser = httptools.HttpRequestParser(self)
         self._request = Incoming()
@@ -181,13 +211,16 @@ class Connection(asyncio.Protocol):
         request = self._request
         chunks = self._chunks
         if chunks:
-            request.body = chunks[0] if len(chunks) == 1 else b"".join(chunks)
+            if request.size >= LARGE:
+                request.chunks = chunks  # joined in a thread: here it would hold everybody else up
+            else:
+                request.body = chunks[0] if len(chunks) == 1 else b"".join(chunks)
             self._chunks = []
         request.method = self._parser.get_method().decode("latin-1")
         request.path, _, request.query = self._url.decode("latin-1").partition("?")
         if not self._parser.should_keep_alive():
             self._close = True
-        elif self._data is not None and not request.oversize:
+        elif self._data is not None and not request.oversize and not request.chunks:
             self.plane.heads.learn(self._data, request)
         self._data = None
         self._whole(request)
@@ -216,8 +249,16 @@ class Connection(asyncio.Protocol):
         if self._waiting and not self._taking:
             self._take()
 
+    def take(self, head: bytes, size: int, brake: Brake) -> Body | None:
+        """Send the head of an answer whose body comes piece by piece."""
+        if self.gone or self.transport is None:
+            return None
+        body = self.stream = Body(self, brake)
+        self.begin(head)
+        return body
+
     def begin(self, head: bytes) -> None:
-        """Send the head of an answer that comes in chunks (`piece`), until `end`."""
+        """Send the head of an answer that comes in chunks (`piece`, until `finish`), or as it is (`write`, until `end`)."""
         if self.transport is None:
             return
         if (self._close and not self._waiting) or self.plane.draining:
@@ -228,14 +269,21 @@ class Connection(asyncio.Protocol):
             self.stream.pause()
 
     def piece(self, data: bytes) -> None:
+        self.write(b"%x\r\n%b\r\n" % (len(data), data))
+
+    def finish(self) -> None:
+        """There are no more chunks."""
+        self.write(b"0\r\n\r\n")
+        self.end()
+
+    def write(self, data: bytes) -> None:
         if self.transport is not None:
-            self.transport.write(b"%x\r\n%b\r\n" % (len(data), data))
+            self.transport.write(data)
 
     def end(self) -> None:
         """The answer is whole."""
         if self.transport is None:
             return
-        self.transport.write(b"0\r\n\r\n")
         self.busy = False
         if self.served:
             self.transport.close()
@@ -262,7 +310,9 @@ class Connection(asyncio.Protocol):
         if self.transport is None:
             return
         self.served = True
-        self.transport.write(response.replace(b"\r\n", b"\r\nConnection: close\r\n", 1))
+        place = response.find(b"\r\n")
+        self.transport.write(b"%b\r\nConnection: close" % response[:place])
+        self.transport.write(memoryview(response)[place:])  # it may be large
         self.transport.close()
 
     def _refuse(self, status: int, message: str) -> None:

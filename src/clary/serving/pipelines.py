@@ -44,12 +44,19 @@ class Passage:
         self._endpoint = endpoint
         self._limit = limit
 
+    def refuses(self, prediction: Prediction, size: int, request_id: bytes) -> bool:
+        """Whether an answer of so many bytes may not go on; then that is answered."""
+        source, limit = self._source, self._limit()
+        if size <= limit:
+            return False
+        source.counters.failed(status=413)
+        prediction.settle(source.errors.too_large(size, limit, request_id), True)
+        return True
+
     def go(self, prediction: Prediction, meta: bytes, body: bytes, request_id: bytes) -> None:
         """Queue the prediction at the next container, with this answer as its request; else answer why not."""
-        source, limit = self._source, self._limit()
-        if len(body) > limit:
-            source.counters.failed(status=413)
-            prediction.settle(source.errors.too_large(len(body), limit, request_id), True)
+        source = self._source
+        if self.refuses(prediction, len(body), request_id):
             return
         after = self._find(source.route.then)
         if after is None or not after.hope:

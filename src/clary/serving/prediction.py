@@ -9,6 +9,27 @@ from collections.abc import Callable
 from typing import Protocol
 
 
+class Taker(Protocol):
+    """Someone who takes the body of an answer as it comes."""
+
+    def piece(self, data: bytes) -> None: ...
+    def end(self) -> None:
+        """That was all of it."""
+        ...
+
+    def broke(self) -> None:
+        """The rest does not come."""
+        ...
+
+
+class Brake(Protocol):
+    """What a taker says who cannot take more for now, can again, or is gone."""
+
+    def pause(self, taker: Taker) -> None: ...
+    def resume(self, taker: Taker) -> None: ...
+    def left(self, taker: Taker) -> None: ...
+
+
 class Waiter(Protocol):
     """Someone who waits for an answer: a connection."""
 
@@ -16,6 +37,10 @@ class Waiter(Protocol):
 
     def answer(self, response: bytes) -> None:
         """Send a whole HTTP answer."""
+        ...
+
+    def take(self, head: bytes, size: int, brake: Brake) -> Taker | None:
+        """A good answer of `size` bytes comes in pieces, after this head: who takes it. None: it is not wanted any more."""
         ...
 
 
@@ -48,7 +73,7 @@ class Prediction:
         self.waiter = waiter
         self.waiters: list[Waiter] | None = None
         self.meta = meta
-        self.body = body
+        self.body: bytes = body
         self.pinned = pinned  # TargetVariant: may not move to another variant
         self.arrived = 0.0
         self.deadline = 0.0

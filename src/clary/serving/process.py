@@ -31,7 +31,8 @@ LOOK = 5.0  # seconds between two looks at the zygotes
 
 @dataclass(frozen=True, slots=True)
 class FrontSettings:
-    """What a front is told: its place among `count` fronts, its sockets, where its routes are kept, the default body limit."""
+    """What a front is told: its place among `count` fronts, its sockets, where its routes are kept, the default limits of bodies and
+    answers."""
 
     index: int
     count: int
@@ -40,12 +41,13 @@ class FrontSettings:
     ctl: socket.socket
     routes: Path
     max_payload: int = 25 << 20
+    max_answer: int = 25 << 20
 
 
 async def serve(settings: FrontSettings, ready: Callable[[], None], stop: asyncio.Event) -> None:
     """Run a front until `stop` is set (SIGTERM sets it), drain, return."""
     loop = asyncio.get_running_loop()
-    front = Front(loop, RouteFiles(settings.routes), settings.max_payload)
+    front = Front(loop, RouteFiles(settings.routes), settings.max_payload, max_answer=settings.max_answer)
     front.load(lambda name: home(name, settings.count) == settings.index)
     front.captures.clean()
     loop.add_signal_handler(signal.SIGTERM, stop.set)

@@ -22,12 +22,14 @@ from clary.serving.capture import Capture
 from clary.serving.counters import Counters
 from clary.serving.overload import SHARE, Drain, Refusals, Refused, most_waiting, surplus
 from clary.serving.parking import Parking, signals
+from clary.serving.passing import opened
 from clary.serving.pipelines import Passage, first_meta
-from clary.serving.prediction import Prediction, Single
+from clary.serving.prediction import Holder, Prediction, Single, Taker
 from clary.serving.replicas import Replica
 from clary.serving.shadow import Mirror
 from clary.serving.singles import Singles
 from clary.serving.workers import Worker
+from clary.toolkit import frames
 
 log = logging.getLogger(__name__)
 
@@ -73,6 +75,8 @@ class Variant:
         self.unfit = False  # some replicas do worse than others
         self.parking: Parking | None = None  # of a variant with a latency objective
         self._heads: dict[bytes, bytes] = {}
+        self.most_answer = around.max_answer  # bytes
+        self.answer_setting = "max_answer"  # that bounds them, if one does
 
     # -- arrivals -----------------------------------------------------------------------------------------------------------------
 
@@ -250,6 +254,10 @@ class Variant:
 
     # -- answers ------------------------------------------------------------------------------------------------------------------
 
+    def opened(self, prediction: Prediction, status: int, meta: bytes, size: int, worker: Holder) -> Taker:
+        """The model begins a large answer: who takes its pieces."""
+        return opened(self, prediction, status, meta, size, worker, self._request_id())
+
     def finish(self, prediction: Prediction, status: int, meta: bytes, body: bytes, now: float) -> None:
         """The model answered."""
         if prediction.done or (prediction.single and self.singles.finish(prediction, status, meta, body, now)):
@@ -260,6 +268,9 @@ class Variant:
                 prediction.spent += counters.hand_on(now - prediction.sent)
                 self.passage.go(prediction, meta, body, self._request_id())
                 return
+            if len(body) > self.most_answer:
+                self.refuse_answer(prediction, len(body), now)
+                return
             head = self._heads.get(meta)
             if head is None:
                 head = self._head(meta)
@@ -269,6 +280,17 @@ class Variant:
             response = self.errors.answered(status, body, self._request_id())
         counters.record(now - prediction.arrived, now - prediction.sent, prediction.spent)
         prediction.settle(response, True)
+
+    def refuse_answer(self, prediction: Prediction, size: int, now: float) -> None:
+        """The model's answer is too large for those who wait for it whole."""
+        text = frames.too_large(str(size), self.most_answer, self.answer_setting)
+        self.counters.erred(413)
+        self.counters.record(now - prediction.arrived, now - prediction.sent, prediction.spent)
+        prediction.settle(self.errors.answered(413, text.encode(), self._request_id()), True)
+
+    def head(self, meta: bytes, size: int) -> bytes:
+        """The head of a good answer of so many bytes."""
+        return b"%b%b\r\nContent-Length: %d\r\n\r\n" % (self._head(meta), self._request_id(), size)
 
     def _head(self, meta: bytes) -> bytes:
         if len(self._heads) >= HEADS:

@@ -219,7 +219,7 @@ class Replica:
 class Link(asyncio.Protocol):
     """One connection of a process of a replica. `find` answers the replica of an id, or None."""
 
-    __slots__ = ("_find", "_links", "loop", "parser", "replica", "silent", "transport", "worker")
+    __slots__ = ("_find", "_held", "_links", "loop", "parser", "replica", "silent", "transport", "worker")
 
     def __init__(
         self, loop: asyncio.AbstractEventLoop, find: Callable[[str], Replica | None], links: set[Link]
@@ -230,6 +230,7 @@ class Link(asyncio.Protocol):
         self.worker: Worker | None = None
         self.transport: asyncio.Transport | None = None
         self.silent = 0  # PINGs since a zygote was heard of
+        self._held = False  # who gets what it says cannot take more for now
         self._find = find
         self._links = links
 
@@ -244,6 +245,10 @@ class Link(asyncio.Protocol):
             for kind, count, payload in self.parser.feed(data):
                 if kind == frames.RESULT and worker is not None:
                     answers += frames.answers(payload, count)
+                elif kind == frames.PART and worker is not None:
+                    worker.on_part(payload, count == 1)
+                elif kind == frames.OPENED and worker is not None:
+                    worker.on_opened(payload)
                 else:
                     self._on_control(kind, payload)
             if answers and worker is not None:
@@ -252,9 +257,9 @@ class Link(asyncio.Protocol):
             self.close()
             return
         pause = worker.rest() if answers and worker is not None else 0.0
-        if pause:
-            self.pause()
-            self.loop.call_later(pause, self.resume)
+        if pause and self.transport is not None:
+            self.transport.pause_reading()
+            self.loop.call_later(pause, self._rested)
 
     def _on_control(self, kind: int, payload: bytes) -> None:
         if self.replica is None:
@@ -275,10 +280,13 @@ class Link(asyncio.Protocol):
             self.send(frames.control(frames.REFUSED, {"reason": "no such replica here"}))
             self.close()
             return
-        self.parser.limit = frames.MAX_FRAME
+        self.parser.limit = frames.MAX_RESULT
         self.replica = replica = replica.seat(hello)
         workers = replica.allowed if replica.staffed is None else replica.staffed
-        welcome = {"version": frames.VERSION, "workers": workers, "threads": replica.route.threads}
+        welcome: dict[str, object] = {"version": frames.VERSION, "workers": workers, "threads": replica.route.threads}
+        if hello.get("role") != "zygote":
+            self.parser.most = frames.MAX_FRAME
+            welcome |= {"most": replica.owner.most_answer, "setting": replica.owner.answer_setting}
         self.send(frames.control(frames.WELCOME, welcome))
         if hello.get("role") == "zygote":
             if replica.zygote is not None:
@@ -321,11 +329,16 @@ class Link(asyncio.Protocol):
 
     def pause(self) -> None:
         """Read nothing for now: the other side waits once the socket is full."""
+        self._held = True
         if self.transport is not None:
             self.transport.pause_reading()
 
     def resume(self) -> None:
-        if self.transport is not None and not self.transport.is_closing():
+        self._held = False
+        self._rested()
+
+    def _rested(self) -> None:
+        if not self._held and self.transport is not None and not self.transport.is_closing():
             self.transport.resume_reading()
 
     def close(self) -> None:

@@ -13,7 +13,7 @@ from time import perf_counter
 from typing import Protocol
 
 from clary.domain.routes import ShadowSample, ShadowView
-from clary.serving.prediction import Prediction
+from clary.serving.prediction import Brake, Prediction
 
 LARGE = 1 << 20  # a longer answer is compared by its length and its ends, and kept as these
 ENDS = 1 << 16
@@ -127,6 +127,42 @@ class Side:
             self.body = response[place:] if size <= LARGE else (size, response[place : place + ENDS], response[-ENDS:])
             self.shown = _text(response[place : place + SHOWN])
         self._pair.answered(self)
+
+    def ends(self, head: bytes, size: int, first: bytes, last: bytes) -> None:
+        """What is kept of a large answer."""
+        if self._prediction is None:
+            return
+        self.seconds = perf_counter() - self._prediction.arrived
+        self._prediction = None
+        self.status = int(head[9:12])
+        self.body = (size, first, last)
+        self.shown = _text(first)
+        self._pair.answered(self)
+
+    def take(self, head: bytes, size: int, brake: Brake) -> Ends | None:
+        """A large answer comes in pieces: its length and its ends are kept."""
+        return None if self._prediction is None else Ends(self, head, size)
+
+
+class Ends:
+    """The length and both ends of an answer that is not held whole; it becomes the side's when it is there."""
+
+    def __init__(self, side: Side, head: bytes, size: int) -> None:
+        self._side = side
+        self._head = head
+        self._size = size
+        self._first = self._last = b""
+
+    def piece(self, data: bytes) -> None:
+        if len(self._first) < ENDS:
+            self._first += data[: ENDS - len(self._first)]
+        self._last = data[-ENDS:] if len(data) >= ENDS else (self._last + data)[-ENDS:]
+
+    def end(self) -> None:
+        self._side.ends(self._head, self._size, self._first, self._last)
+
+    def broke(self) -> None:
+        pass  # there is nothing to compare with
 
 
 class Pair:

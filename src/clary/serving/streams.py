@@ -32,17 +32,28 @@ _PART = encode_headers(
 )
 
 
+class Flow(Protocol):
+    """What an answer in pieces hears of its connection."""
+
+    def pause(self) -> None:
+        """The client does not read."""
+        ...
+
+    def resume(self) -> None: ...
+    def hung_up(self) -> None: ...
+
+
 class Outlet(Waiter, Protocol):
     """A connection that takes an answer in pieces."""
 
-    stream: Stream | None
+    stream: Flow | None
 
     def begin(self, head: bytes) -> None:
         """Send the head of an answer whose chunks follow."""
         ...
 
     def piece(self, data: bytes) -> None: ...
-    def end(self) -> None: ...
+    def finish(self) -> None: ...
     def drop(self) -> None:
         """Close: nobody reads there any more."""
         ...
@@ -144,7 +155,7 @@ class Stream(Single):
         self._let_go()
         if event:
             self.outlet.piece(event)
-        self.outlet.end()
+        self.outlet.finish()
 
     def _let_go(self) -> None:
         self.outlet.stream = None
@@ -185,7 +196,7 @@ class Stream(Single):
                     self.outlet.piece(event)
             if self.done:
                 self.outlet.stream = None
-                self.outlet.end()
+                self.outlet.finish()
             self.resume()
 
     def _give_up(self) -> None:

@@ -37,6 +37,7 @@ class Target(Variant):
         self._bytes = 0
         super().__init__(parent.route, parent.errors, parent.around)
         self.counters = parent.counters
+        self.most_answer, self.answer_setting = parent.most_answer, parent.answer_setting
         self.model = model
         self.broken = (0.0, 0, "")  # until when, and what every request is told
         self._spread_at = 0.0

@@ -11,7 +11,8 @@ from time import perf_counter
 from typing import TYPE_CHECKING, Protocol
 
 from clary.serving.boost import paced, rest, smoothed
-from clary.serving.prediction import Prediction, Single
+from clary.serving.passing import SLOW_PART
+from clary.serving.prediction import Holder, Prediction, Single, Taker
 from clary.serving.streams import Stream
 from clary.toolkit import frames
 
@@ -27,8 +28,12 @@ LOOKS = 8  # in that time: what a machine stands still counts as one, since the 
 class Owner(Protocol):
     """The variant a replica belongs to."""
 
+    most_answer: int
+    answer_setting: str
+
     @property
     def singles(self) -> Singles: ...
+    def opened(self, prediction: Prediction, status: int, meta: bytes, size: int, worker: Holder) -> Taker: ...
     def pump(self) -> None: ...
     def finish(self, prediction: Prediction, status: int, meta: bytes, body: bytes, now: float) -> None: ...
     def lost(self, predictions: list[Prediction]) -> None: ...
@@ -46,8 +51,10 @@ class Worker:
         "dismissed",
         "dying",
         "flight",
+        "large",
         "last",
         "link",
+        "number",
         "own",
         "pid",
         "replica",
@@ -73,6 +80,8 @@ class Worker:
         self.dying = False
         self.last = False  # the batch it works on is the last thing that was sent to it
         self._next = 0
+        self.large: Taker | None = None  # takes the large answer that it is sending
+        self.number = 0  # of that
 
     def give(self, batch: list[Prediction]) -> None:
         """Send a batch. The caller made the worker busy (`Replica.take_idle`)."""
@@ -128,6 +137,35 @@ class Worker:
             if status >= 500:
                 health.failures += 1
             owner.finish(prediction, status, meta, body, now)
+
+    def on_opened(self, payload: bytes) -> None:
+        """Take the beginning of a large answer."""
+        self.number, status, size, meta = frames.opened(payload)
+        prediction = self.flight.get(self.number)
+        self.large = None
+        if prediction is not None:
+            self.large = self.replica.owner.opened(prediction, status, meta, size, self)
+
+    def on_part(self, data: bytes, last: bool) -> None:
+        """Take a piece of it."""
+        now = perf_counter()
+        large, prediction = self.large, self.flight.get(self.number)
+        if prediction is None:
+            return  # it met its deadline
+        if prediction.done:
+            prediction.deadline = now + SLOW_PART  # its own deadline was that of the beginning
+        if large is not None:
+            large.piece(data)
+        if not last:
+            return
+        self.large = None
+        del self.flight[self.number]
+        self.begun -= 1
+        if self.begun <= 0 and not self.dying:
+            self._next_batch(now, self.replica.owner, [prediction])
+        self.replica.health.answers += 1
+        if large is not None:
+            large.end()
 
     def on_stream(self, kind: int, payload: bytes) -> None:
         """Take the beginning of an answer in pieces, or a piece of it."""
@@ -275,6 +313,9 @@ class Worker:
         """What it began is lost, what it never began (or never read at all) goes to another."""
         held = list(self.flight.values())
         self.flight.clear()
+        large, self.large = self.large, None
+        if large is not None:
+            large.broke()
         own, self.own = self.own, None
         if own:
             self.replica.owner.singles.stranded(list(own))

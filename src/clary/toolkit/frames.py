@@ -71,6 +71,10 @@ meta length, status; then meta, then body; meta is `content_type (NUL name NUL v
 distinct one once (a bounded cache): treat the header mappings as read-only. Status is the container's HTTP status (200, 204, 400,
 415, 500 ...).
 
+**Large answers.** A RESULT may be as long as MAX_FRAME; a front never holds one. One that is longer than MAX_RESULT it reads entry by
+entry as the bytes come (`Parser`): OPENED and PART, which are never on the wire, stand for an entry of more than MAX_WHOLE bytes. WELCOME
+tells a worker `"most"`, the bytes that an answer may have, and `"setting"`, which bounds it: of a longer one a result of status 413 tells.
+
 **Speed**: a worker writes one RESULT per PREDICT in one send; the front gathers what waits into one PREDICT in one write.
 """
 
@@ -106,6 +110,8 @@ LOAD = 20
 UNLOAD = 21
 NOT_LOADED = 22
 FULL = 23
+OPENED = 254  # of a parser only: an answer begins whose body comes in PARTs
+PART = 255  # of a parser only: a piece of that body; `count` is 1 for its last one
 
 NAMES = {
     HELLO: "HELLO",
@@ -144,6 +150,14 @@ MAX_COUNT = 0xFFFF
 MAX_FRAME = 1 << 30  # bytes of one payload: a batch of bodies stays far below
 MAX_CONTROL = 1 << 20  # bytes of a JSON payload; a traceback is cut before
 MAX_META = 0xFFFF
+MAX_WHOLE = 1 << 20  # bytes of an answer's body that a front takes in one piece
+MAX_ANSWER = MAX_FRAME - MAX_META - ANSWER.size  # bytes of the longest body that a RESULT can carry
+MAX_RESULT = (
+    MAX_WHOLE + MAX_META + ANSWER.size
+)  # bytes of a RESULT that a front takes in one piece, and of any other frame
+MAX_ERROR = 1 << 16  # bytes of an answer that tells of an error: nobody reads on
+LARGE = 1 << 16  # bytes of a body that is copied, to be sent together with others
+CUT = 1 << 18  # bytes of a CHUNK as it is sent: what a front does with one takes it a fraction of a millisecond
 MAX_CHUNK = 1 << 20  # bytes of one CHUNK: longer pieces are cut, so that whoever reads slowly holds little
 _CACHE = 1024
 
@@ -270,6 +284,11 @@ def requests(payload: bytes, count: int) -> List[Request]:
 
 def results(answers: Iterable[Answer]) -> bytes:
     """A RESULT frame for `(id, status, meta, body)` answers, whole."""
+    return b"".join(result_pieces(answers))
+
+
+def result_pieces(answers: Iterable[Answer]) -> List[bytes]:
+    """The same as pieces to be written one after the other: a large body is not copied."""
     pieces: List[bytes] = [b""]
     add = pieces.append
     pack = ANSWER.pack
@@ -283,7 +302,16 @@ def results(answers: Iterable[Answer]) -> bytes:
     if count > MAX_COUNT or size > MAX_FRAME:
         raise FrameError("batch is too large")
     pieces[0] = HEADER.pack(size, RESULT, 0, count)
-    return b"".join(pieces)
+    return pieces
+
+
+def too_large(size: str, most: int, setting: str) -> str:
+    """What is said of an answer that may not be sent. `size` is its bytes, as far as they are known."""
+    bound = "{} (setting {})".format(most, setting) if setting else str(most)
+    return (
+        "The model's answer has {} bytes; the limit is {}. InvokeEndpointWithResponseStream has no limit of bytes, and InvokeEndpointAsync "
+        "takes answers of up to 1 GB.".format(size, bound)
+    )
 
 
 def answers(payload: bytes, count: int) -> List[Answer]:
@@ -304,6 +332,12 @@ def answers(payload: bytes, count: int) -> List[Answer]:
     if place != len(payload):
         raise FrameError("RESULT is malformed")
     return out
+
+
+def opened(payload: bytes) -> Tuple[int, int, int, bytes]:
+    """Decode an OPENED: `(id, status, bytes of the body, meta)`."""
+    number, size, _, status = ANSWER.unpack_from(payload)
+    return number, status, size, payload[ANSWER.size :]
 
 
 def begun(number: int, meta: bytes) -> bytes:
@@ -356,19 +390,29 @@ def decode_result_meta(meta: bytes) -> Tuple[str, Dict[str, str]]:
 
 
 class Parser:
-    """Frames out of pieces of bytes, without I/O: the front's side. `limit` bounds a payload (raise it after HELLO)."""
+    """Frames out of pieces of bytes, without I/O: the front's side. `limit` bounds a payload (raise it after HELLO), but for a RESULT
+    that has at most `most` bytes: that is not gathered but comes entry by entry, each as a RESULT of its own, or, with a body of more
+    than `whole` bytes, as OPENED and PARTs."""
 
-    __slots__ = ("_have", "_need", "_parts", "limit")
+    __slots__ = ("_body", "_count", "_entry", "_have", "_left", "_need", "_parts", "limit", "most", "whole")
 
-    def __init__(self, limit: int = MAX_FRAME) -> None:
+    def __init__(self, limit: int = MAX_FRAME, most: int = 0, whole: int = MAX_WHOLE) -> None:
         self.limit = limit
+        self.most = most
+        self.whole = whole
         self._parts: List[bytes] = []
         self._have = 0
-        self._need = 0
+        self._need = 0  # bytes without which nothing can be told; not 0: within a frame
+        self._left = 0  # of a RESULT that comes entry by entry: bytes, and entries, that are still to come
+        self._count = 0
+        self._body = 0  # bytes of the body that comes in PARTs
+        self._entry = b""  # the beginning of an entry
 
     def feed(self, data: bytes) -> List[Frame]:
         """The frames that are complete now, in order. FrameError for a payload over the limit or an unknown kind."""
         if self._need:
+            if self._left:
+                return self._entries(data)
             self._parts.append(data)
             self._have += len(data)
             if self._have < self._need:
@@ -381,7 +425,11 @@ class Parser:
         while end - place >= 8:
             length, kind, _flags, count = HEADER.unpack_from(data, place)
             if length > self.limit or kind not in NAMES:
-                raise FrameError("unknown or oversize frame")
+                if kind != RESULT or length > self.most:
+                    raise FrameError("unknown or oversize frame")
+                self._parts = []
+                self._left, self._count, self._need = length, count, 1
+                return frames + self._entries(data[place + 8 :])
             stop = place + 8 + length
             if stop > end:
                 need = 8 + length
@@ -397,6 +445,46 @@ class Parser:
             self._parts = []
             self._have = self._need = 0
         return frames
+
+    def _entries(self, data: bytes) -> List[Frame]:
+        """What is complete of a RESULT that comes entry by entry, and of the frames behind it."""
+        if self._entry:
+            data, self._entry = self._entry + data, b""
+        frames: List[Frame] = []
+        place, end = 0, min(len(data), self._left)
+        while place < end:
+            if self._body:
+                stop = min(end, place + self._body)
+                self._body -= stop - place
+                frames.append((PART, int(not self._body), data[place:stop]))
+                place = stop
+                continue
+            if end - place < ANSWER.size:
+                break
+            _, size, length, _ = ANSWER.unpack_from(data, place)
+            whole = ANSWER.size + length + size
+            if whole > self._left - place or not self._count:
+                raise FrameError("RESULT is malformed")
+            stop = place + (whole if size <= self.whole else ANSWER.size + length)
+            if stop > end:
+                break
+            self._count -= 1
+            if size <= self.whole:
+                frames.append((RESULT, 1, data[place:stop]))
+            else:
+                frames.append((OPENED, 0, data[place:stop]))
+                self._body = size
+            place = stop
+        self._left -= place
+        if self._left:
+            self._entry = data[place:]
+            if len(self._entry) >= self._left:
+                raise FrameError("RESULT is malformed")
+            return frames
+        if self._count or self._body:
+            raise FrameError("RESULT is malformed")
+        self._have = self._need = 0
+        return frames + self.feed(data[place:]) if place < len(data) else frames
 
 
 class Channel:
@@ -423,6 +511,11 @@ class Channel:
 
     def fileno(self) -> int:
         return self.sock.fileno()
+
+    def send_pieces(self, pieces: Iterable[bytes]) -> None:
+        """Write a frame that is in pieces, without copying it; Closed when the front is gone."""
+        for piece in pieces:
+            self.send(piece)
 
     def send(self, frame: Union[bytes, bytearray, memoryview]) -> None:
         """Write a whole frame; Closed when the front is gone."""

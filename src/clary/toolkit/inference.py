@@ -13,7 +13,7 @@ import sys
 from typing import Any, Callable, Dict, Iterable, List, Mapping, NamedTuple, Optional, Sequence, Tuple, TypeVar, Union
 
 from clary.toolkit.failure import user_traceback
-from clary.toolkit.frames import Request
+from clary.toolkit.frames import MAX_ANSWER, Request
 
 OWN = os.path.dirname(os.path.abspath(__file__))
 
@@ -66,6 +66,10 @@ class Handler:
 
     batchable = False
     companion: Optional[Companion] = None
+    most, setting = (
+        MAX_ANSWER,
+        "",
+    )  # bytes that an answer may have, and the setting that bounds them: the worker's front says it
 
     def predict(self, requests: Sequence[Request]) -> List[Response]:
         """Answer each request, in order."""

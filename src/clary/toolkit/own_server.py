@@ -20,7 +20,7 @@ import sys
 import time
 from typing import Any, Callable, Dict, Iterator, List, Mapping, Optional, Sequence, Tuple, Union
 
-from clary.toolkit import listening
+from clary.toolkit import frames, listening
 from clary.toolkit.frames import Request
 from clary.toolkit.frameworks.pieces import Pieces
 from clary.toolkit.inference import Companion, Handler, LoadError, Response, Streamed, in_turn
@@ -206,10 +206,29 @@ class Forwarder(Handler):
     def _answer(self, request: Request) -> Response:
         try:
             answer, pieces = self._asked(request)
-            body = b"".join(pieces)
+            return self._whole(answer, pieces)
         except (OSError, http.client.HTTPException) as error:
             return _no_answer(error)
-        return Response(answer.status, body, answer.getheader("Content-Type", ""), _kept(answer))
+
+    def _whole(self, answer: http.client.HTTPResponse, pieces: Pieces) -> Response:
+        """The answer once all of it has come. What may not be sent is not read either: of a good one more than `most` bytes, of an error
+        more than its beginning."""
+        good = 200 <= answer.status <= 299
+        most = self.most if good else frames.MAX_ERROR
+        told = answer.getheader("Content-Length", "")
+        size = int(told) if good and told.isdecimal() else 0
+        body: List[bytes] = []
+        have = 0
+        for piece in pieces if size <= most else ():
+            body.append(piece)
+            have += len(piece)
+            if have > most:
+                break
+        pieces.close()
+        if good and max(size, have) > most:
+            length = told if size else "more than {}".format(most)
+            return Response(413, frames.too_large(length, most, self.setting).encode())
+        return Response(answer.status, b"".join(body)[:most], answer.getheader("Content-Type", ""), _kept(answer))
 
     def stream(self, request: Request) -> Union[Response, Streamed]:
         """A good answer goes on piece by piece, as the server sends it; another one is whole."""
@@ -217,7 +236,7 @@ class Forwarder(Handler):
             answer, pieces = self._asked(request)
             if 200 <= answer.status <= 299:
                 return Streamed(pieces, answer.getheader("Content-Type", ""), _kept(answer), pieces.close)
-            return Response(answer.status, b"".join(pieces), answer.getheader("Content-Type", ""), _kept(answer))
+            return self._whole(answer, pieces)
         except (OSError, http.client.HTTPException) as error:
             return _no_answer(error)
 

@@ -16,7 +16,7 @@ from clary.toolkit.inference import OWN, Streamed
 MOST_MESSAGE = 64 << 10  # characters of a failure's text
 
 
-def send(channel: frames.Channel, number: int, meta: bytes, answer: Streamed, most: int = frames.MAX_CHUNK) -> None:
+def send(channel: frames.Channel, number: int, meta: bytes, answer: Streamed, most: int = frames.CUT) -> None:
     """Send the whole answer, or as much of it as is wanted. Closed when the front is gone; what user code raises goes to the front."""
     try:
         channel.send(frames.begun(number, meta))

@@ -14,7 +14,7 @@ import socket
 import sys
 import time
 import traceback
-from typing import Any, Dict, List, Mapping, Optional, Sequence, Tuple
+from typing import Any, Dict, Iterator, List, Mapping, Optional, Sequence, Tuple
 
 from clary.toolkit import frames, streaming
 from clary.toolkit.inference import Handler, Response, Streamed, broken
@@ -52,6 +52,8 @@ class Worker:
         self._hello: Mapping[str, Any] = spec.get("hello") or {}  # what a multi-model replica's process says besides
         self._leaving = False
         self._channel: Optional[frames.Channel] = None
+        self._most, self._setting = frames.MAX_ANSWER, ""  # bytes that an answer may have, and what bounds them
+        self._least = frames.LARGE  # bytes of an answer beyond which anything is looked at
         self._set = 0  # threads that were set last
         self._limits: Any = None  # threadpoolctl's, kept alive: its end would restore the old numbers
 
@@ -84,6 +86,11 @@ class Worker:
         except (frames.Closed, frames.FrameError, OSError):
             channel.close()
             raise
+        self._most = min(int(welcome.get("most") or frames.MAX_ANSWER), frames.MAX_ANSWER)
+        self._least = min(self._most, frames.LARGE)
+        self._setting = str(welcome.get("setting") or "")
+        if self._handler is not None:
+            self._handler.most, self._handler.setting = self._most, self._setting
         threads = int(welcome.get("threads") or 0)
         if threads:
             self._set_threads(threads)
@@ -120,7 +127,7 @@ class Worker:
         except Exception as error:  # a handler answers what users do wrong: this is ours, or a MemoryError
             traceback.print_exc(file=sys.stderr)
             responses = [broken(error)] * len(requests)
-        channel.send(self._packed(requests, responses))
+        self._answer(channel, requests, responses)
         self._busy[self._slot] = 0
 
     def _stream(self, channel: frames.Channel, request: frames.Request) -> None:
@@ -131,6 +138,8 @@ class Worker:
         except Exception as error:
             traceback.print_exc(file=sys.stderr)
             answer = broken(error)
+        if isinstance(answer, Response) and len(answer.body) > frames.LARGE and 200 <= answer.status < 300:
+            answer = Streamed((answer.body,), answer.content_type, answer.headers)  # in pieces it may be of any length
         if isinstance(answer, Streamed):
             try:
                 meta = frames.result_meta(answer.content_type, answer.headers)
@@ -140,13 +149,23 @@ class Worker:
             else:
                 streaming.send(channel, request.id, meta, answer)
         if isinstance(answer, Response):
-            channel.send(self._packed([request], [answer]))
+            self._answer(channel, [request], [answer])
         self._busy[self._slot] = 0
 
-    def _packed(self, requests: List[frames.Request], responses: Sequence[Response]) -> bytes:
+    def _answer(self, channel: frames.Channel, requests: List[frames.Request], responses: Sequence[Response]) -> None:
+        """Send what the model answered; of one that is too long, word of how long it is."""
         metas = self._metas
         answers = []
+        large = False
         for request, (status, body, content_type, headers) in zip(requests, responses):
+            if len(body) > self._least:
+                if not 200 <= status < 300:
+                    body = body[: frames.MAX_ERROR]
+                elif len(body) > self._most:
+                    text = frames.too_large(str(len(body)), self._most, self._setting)
+                    status, body, content_type, headers = 413, text.encode(), "text/plain", ()
+                else:
+                    large = True
             meta = metas.get((content_type, headers))
             if meta is None:
                 try:
@@ -159,11 +178,11 @@ class Worker:
                         metas.clear()
                     metas[content_type, headers] = meta
             answers.append((request.id, status, meta, body))
-        try:
-            return frames.results(answers)
-        except frames.FrameError:
-            note = b"The answers of this batch are larger than one frame may be."
-            return frames.results((number, 500, frames.result_meta("text/plain"), note) for number, _, _, _ in answers)
+        if not large:
+            channel.send(frames.results(answers))
+        else:
+            for some in _portions(answers):
+                channel.send_pieces(frames.result_pieces(some))
 
     def _set_threads(self, count: int) -> None:
         """Only ever in a worker: a zygote with threads could not fork. threadpoolctl first, then the library's parameter."""
@@ -186,6 +205,17 @@ class Worker:
                 self._channel.sock.shutdown(socket.SHUT_RD)
             except OSError:
                 pass  # it is closed already
+
+
+def _portions(answers: List[frames.Answer]) -> Iterator[List[frames.Answer]]:
+    """The answers of a batch in several frames, where they are large: none is longer than a frame may be, and no large one is in the way
+    of a small one."""
+    small = [answer for answer in answers if len(answer[3]) <= frames.LARGE]
+    if small:
+        yield small
+    for answer in answers:
+        if len(answer[3]) > frames.LARGE:
+            yield [answer]
 
 
 def die_with_parent(parent: int) -> None:
