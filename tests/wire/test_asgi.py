@@ -255,6 +255,11 @@ async def test_a_query_without_its_action_is_told_so_in_xml(service: str) -> Non
     assert b"<Code>UnknownOperationException</Code>" in content
 
 
+async def test_a_query_that_is_no_text_is_refused() -> None:
+    status, _, body = await exchange(application(lambda _: {}), "POST", "/?%ED%A0%80=b", [("Host", "localhost")])
+    assert (status, json.loads(body)["__type"]) == (400, "SerializationException")
+
+
 async def test_an_unknown_operation_is_named() -> None:
     for target in ("SageMaker.MakeCoffee", "Nowhere.Whatever"):
         headers, body = signed(target)

@@ -7,6 +7,7 @@ import math
 from types import SimpleNamespace
 from typing import Any
 from urllib.parse import urlencode
+from xml.etree import ElementTree
 
 import cbor2
 import pytest
@@ -22,6 +23,7 @@ from clary.wire import (
     parse_request,
     serialize_error,
     serialize_response,
+    xml_body,
 )
 from clary.wire.models import load
 
@@ -258,6 +260,13 @@ def test_flattened_lists_and_maps_in_xml() -> None:
     model = service("rest-xml", FLAT_MEMBERS, FLAT, locationName="Message")
     assert parsed(model, body=body) == FLAT_VALUE
     assert parsed(model, body=answered(model, FLAT_VALUE).body) == FLAT_VALUE
+
+
+@pytest.mark.parametrize("odd", ["\0", "\x07", "\ufffe", "\ud800"])
+def test_what_xml_cannot_carry_is_replaced(odd: str) -> None:
+    text = xml_body.escape(f"a{odd}<")
+    assert text == "a\ufffd&lt;"
+    assert ElementTree.fromstring(f'<a b="{xml_body.escape_attribute(odd)}">{text}</a>').text == "a\ufffd<"
 
 
 def test_attributes_namespaces_and_escapes_in_xml() -> None:

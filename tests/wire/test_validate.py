@@ -129,6 +129,30 @@ def test_map_values_are_named_by_their_map() -> None:
     )
 
 
+@pytest.mark.parametrize(
+    ("operation", "params", "path"),
+    [
+        ("CreateEndpointConfig", {"EndpointConfigName": "c", "ProductionVariants": [None]}, "productionVariants"),
+        ("AddTags", {"ResourceArn": "arn:aws:sagemaker:us-east-1:000000000000:model/m", "Tags": [None]}, "tags"),
+        (
+            "CreateModel",
+            {"ModelName": "m", "PrimaryContainer": {"Image": "i", "Environment": {"a": None}}},
+            "primaryContainer.environment",
+        ),
+        (
+            "DeleteTags",
+            {"ResourceArn": "arn:aws:sagemaker:us-east-1:000000000000:model/m", "TagKeys": [None]},
+            "tagKeys",
+        ),
+    ],
+)
+def test_nothing_in_a_list_or_a_map_is_null(operation: str, params: dict[str, Any], path: str) -> None:
+    found = message("sagemaker", operation, params)
+    assert found is not None
+    assert f"at '{path}' failed to satisfy constraint" in found
+    assert "must satisfy constraint: [" in found
+
+
 def test_values_of_our_own_pass_when_given() -> None:
     params = {
         "ServiceNamespace": "sagemaker",

@@ -348,13 +348,20 @@ def _known(value: T | None) -> T:
     return value
 
 
+def _asks_by_form(request: Request | None) -> bool:
+    """Whether it names an Action; not where what it has cannot be read."""
+    try:
+        return request is not None and action_of(request) is not None
+    except ServiceError:
+        return False
+
+
 def _plain(exchange: Exchange, error: ServiceError) -> Response:
     """An error for a request whose service is not known: XML for what looks like a query or is
     signed for a service of queries, else JSON for every reader."""
     status = error.status or 400
     model = load("sts")
-    form = exchange.request is not None and action_of(exchange.request) is not None
-    form = form or (exchange.claim is not None and exchange.claim.service in READERS_OF_XML)
+    form = _asks_by_form(exchange.request) or (exchange.claim is not None and exchange.claim.service in READERS_OF_XML)
     if form:
         members = {"RequestId": exchange.request_id}
         response = query.fail(model, None, error.code, error.message, members, status)

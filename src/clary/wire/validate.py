@@ -145,6 +145,8 @@ class _Walk:
     def _list(self, shape: Any, value: Any, path: str) -> Iterator[Violation]:
         member = shape.member
         if member.type_name in ("structure", "list", "map"):
+            if any(item is None for item in value):
+                yield self._of_all(member, value, path, "Member must satisfy constraint")
             for at, item in enumerate(value, 1):
                 if item is not None:
                     yield from self.value(member, item, f"{path}.{at}.member")
@@ -156,10 +158,12 @@ class _Walk:
             yield self._of_all(shape.key, value, path, "Map keys must satisfy constraint")
         inner = shape.value
         if inner.type_name in ("structure", "list", "map"):
+            if any(item is None for item in value.values()):
+                yield self._of_all(inner, value, path, "Map value must satisfy constraint")
             for key, item in value.items():
                 if item is not None:
                     yield from self.value(inner, item, f"{path}.{key}.member")
-        elif any(item is not None and any(self._broken(inner, _rules_of(inner), item)) for item in value.values()):
+        elif any(item is None or any(self._broken(inner, _rules_of(inner), item)) for item in value.values()):
             yield self._of_all(inner, value, path, "Map value must satisfy constraint")
 
     def _of_all(self, shape: Any, value: Any, path: str, words: str) -> Violation:

@@ -26,8 +26,11 @@ from clary.wire.scalars import (
 )
 from clary.wire.shapes import Member, is_flattened, member_table, members
 
-_SPECIAL = re.compile(r"[&<>\r]")
-_SPECIAL_ATTRIBUTE = re.compile(r'[&<>"\r\n\t]')
+_NO_XML = (
+    r"\x00-\x08\x0b\x0c\x0e-\x1f\ud800-\udfff\ufffe\uffff"  # what no XML 1.0 document may have, not even as a reference
+)
+_SPECIAL = re.compile(rf"[&<>\r{_NO_XML}]")
+_SPECIAL_ATTRIBUTE = re.compile(rf'[&<>"\r\n\t{_NO_XML}]')
 _ESCAPES = {"&": "&amp;", "<": "&lt;", ">": "&gt;", '"': "&quot;", "\r": "&#13;", "\n": "&#10;", "\t": "&#9;"}
 
 
@@ -155,13 +158,13 @@ _TEXT_READERS: dict[str, Callable[[Any, str], Any]] = {
 
 
 def escape(text: str) -> str:
-    """Text of an element."""
-    return _SPECIAL.sub(lambda found: _ESCAPES[found[0]], text)
+    """Text of an element. What XML cannot carry is replaced: a client could read nothing of the answer otherwise."""
+    return _SPECIAL.sub(lambda found: _ESCAPES.get(found[0], "\ufffd"), text)
 
 
 def escape_attribute(text: str) -> str:
     """Text of an attribute, between double quotes."""
-    return _SPECIAL_ATTRIBUTE.sub(lambda found: _ESCAPES[found[0]], text)
+    return _SPECIAL_ATTRIBUTE.sub(lambda found: _ESCAPES.get(found[0], "\ufffd"), text)
 
 
 def namespace(value: Any) -> str:

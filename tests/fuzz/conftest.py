@@ -1,0 +1,3 @@
+from tests.live import server, start
+
+__all__ = ["server", "start"]
