@@ -7,7 +7,7 @@ import sys
 import time
 from typing import Any
 
-from clary.app import bindings, folders, reach
+from clary.app import bindings, folders, notify, reach
 from clary.app import up as running
 from clary.app.cli.output import NOT_RUNNING, Refused, plain, say, say_json, warn
 from clary.app.settings import Settings, environment, load, strangers
@@ -94,6 +94,7 @@ def hint(settings: Settings) -> str:
 
 
 def _ready(settings: Settings, as_json: bool) -> None:
+    notify.tell(environment(), notify.READY, f"STATUS={settings.client_endpoint}")
     if as_json:
         say_json({"event": "ready", "endpoint": settings.endpoint, "dir": settings.dir})
     else:
