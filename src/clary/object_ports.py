@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from types import MappingProxyType
 from typing import Protocol
 
-from clary.domain.objects import ALWAYS, Bucket, Condition, Item, Listed, Part, Upload, Written
+from clary.domain.objects import ALWAYS, Bucket, Condition, Fate, Item, Listed, Part, Upload, Written
 
 
 class Index(Protocol):
@@ -96,6 +96,16 @@ class Index(Protocol):
 
     async def blobs_between(self, low: str, high: str) -> list[str]:
         """Every blob named by a row, low <= blob < high: what a sweep must keep."""
+        ...
+
+    async def keep(self, within: float = 0.0) -> None:
+        """What is to be done beside requests, about once a second: see to the journal that the index can be made again from. When that
+        has something long to do, wait `within` seconds for it."""
+        ...
+
+    async def fates(self, blobs: Set[str]) -> Mapping[str, Fate]:
+        """What the journal says of blobs that no row names: `named` ones the index should know, `freed` ones were deleted; it never
+        heard of those that are left out (their writes were not answered)."""
         ...
 
     async def close(self) -> None: ...

@@ -14,7 +14,9 @@ from pathlib import Path
 
 import pytest
 
-from clary.app.cli.doctor import answers
+from clary.app.cli.doctor import answers, objects
+from clary.app.cli.site import Site
+from clary.app.settings import Settings
 
 
 def doctor(folder: Path, *more: str, **variables: str) -> subprocess.CompletedProcess[str]:
@@ -82,3 +84,26 @@ def _answer_twice(door: socket.socket) -> None:
         connection, _ = door.accept()
         with connection, suppress(OSError):
             connection.sendall(b"HTTP/1.1 403 Forbidden\r\n\r\n")
+
+
+@pytest.mark.parametrize(
+    ("told", "state", "words"),
+    [
+        ({}, "ok", "5 blobs"),
+        ({"quarantined": 2}, "note", "2 that no object names"),
+        ({"missing": ["0000010001"]}, "fault", "1 are named but not on the disk"),
+        ({"stopped": "run `clary objects rebuild`"}, "fault", "5 blobs"),
+    ],
+)
+def test_what_a_sweep_of_the_object_store_found_is_told(
+    tmp_path: Path, told: dict[str, object], state: str, words: str
+) -> None:
+    site = Site(Settings(dir=str(tmp_path)), None)
+    assert list(objects(site)) == []
+    (tmp_path / "objects").mkdir()
+    swept = {"blobs": 5, "removed": 0, "quarantined": 0, "missing": [], "stopped": "", **told}
+    (tmp_path / "objects" / "sweep.json").write_text(json.dumps(swept))
+    [check] = objects(site)
+    assert check.state == state
+    assert words in check.found
+    assert check.fix == told.get("stopped", check.fix)

@@ -113,3 +113,44 @@ def test_a_taken_port_names_who_has_it() -> None:
 def test_an_address_of_another_machine_is_no_matter_of_the_port(host: str) -> None:
     with pytest.raises(Unavailable, match=rf"cannot listen on {host}:0: .*; --host takes an address of this machine"):
         folders.listen_tcp(host, 0)
+
+
+@pytest.mark.parametrize("gone", ["missing", "empty"])
+def test_records_that_should_be_there_are_not_begun_anew(settings: Settings, gone: str) -> None:
+    folders.make(settings)
+    (settings.root / "jobs" / "j").mkdir()
+    for name in ("r1", "r2"):
+        (settings.root / "replicas" / name).mkdir()
+    (settings.root / "objects" / "blobs" / "000001").mkdir(parents=True)
+    if gone == "empty":
+        (settings.root / "records.db").touch()
+    with pytest.raises(Unavailable, match=r"records\.db, and 1 job, 2 replicas are here.*`clary up --new-records`"):
+        folders.check_records(settings)
+    (settings.root / "objects" / "blobs" / "000001" / "0001").touch()
+    with pytest.raises(Unavailable, match="1 job, 2 replicas, objects are here"):
+        folders.check_records(settings)
+    assert folders.refusal(settings)
+    folders.check_records(replace(settings, new_records=True))
+    assert folders.refusal(settings) == ""  # until there are records
+    folders.have_records(settings)
+    assert folders.refusal(settings)
+    (settings.root / "records.db").write_bytes(b"something")
+    folders.check_records(settings)
+
+
+def test_a_new_folder_may_begin_with_no_records_although_objects_come_first(settings: Settings) -> None:
+    folders.make(settings)
+    folders.check_records(settings)
+    (settings.root / "objects" / "blobs" / "000001").mkdir(parents=True)
+    (settings.root / "objects" / "blobs" / "000001" / "0001").touch()
+    assert folders.refusal(settings) == ""
+    folders.have_records(settings)
+    assert "objects are here" in folders.refusal(settings)
+
+
+def test_records_in_a_database_are_looked_for_there(settings: Settings) -> None:
+    elsewhere = replace(settings, database="postgresql://db/clary")
+    folders.make(elsewhere)
+    (settings.root / "jobs" / "j").mkdir()
+    folders.check_records(elsewhere)  # who can tell is the control plane
+    assert "the database of the setting `database`, and 1 job is here" in folders.refusal(elsewhere)

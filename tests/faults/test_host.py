@@ -12,6 +12,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -207,6 +208,50 @@ def test_an_object_whose_file_was_damaged_is_not_passed_off_as_whole(scene: Scen
         assert len(scene.s3.get_object(Bucket=BUCKET, Key="torn")["Body"].read()) == len(body)
     assert not isinstance(caught.value, AssertionError), "a short body passed for the object"
     assert scene.put("whole", b"x")
+
+
+def test_a_lost_index_or_lost_records_stop_the_start_and_can_be_made_again(start: Callable[..., Server]) -> None:
+    server = start()
+    folder, scene = server.settings.root, Scene(server)
+    scene.s3.put_object(Bucket=BUCKET, Key="kept/a", Body=b"a" * 50_000, Metadata={"who": "me"}, Tagging="t=1")
+    scene.put("kept/b", b"b")
+    up.down(server.settings)
+
+    def lose(name: str) -> None:
+        for suffix in ("", "-wal", "-shm"):
+            (folder / f"{name}{suffix}").unlink(missing_ok=True)
+
+    lose("objects/index.db")
+    with pytest.raises(
+        Unavailable, match=rf"is missing or empty.*`clary objects rebuild --dir {folder}`.*Nothing was changed"
+    ):
+        up.detached(server.settings)
+    done = subprocess.run(
+        [sys.executable, "-m", "clary.app.cli", "objects", "rebuild", "--dir", str(folder)],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert "is made again: 1 bucket, 2 objects" in done.stdout
+    lose("records.db")
+    with pytest.raises(
+        Unavailable, match=r"no records in .*records\.db, and .*objects are here.*`clary up --new-records"
+    ):
+        up.detached(server.settings)
+    assert not (folder / "records.db").exists()
+    again = Scene(Server(up.detached(replace(server.settings, new_records=True))))
+    got = again.s3.get_object(Bucket=BUCKET, Key="kept/a")
+    assert (got["Body"].read(), got["Metadata"]) == (b"a" * 50_000, {"who": "me"})
+    tags = again.s3.get_object_tagging(Bucket=BUCKET, Key="kept/a")["TagSet"]
+    assert tags == [{"Key": "t", "Value": "1"}]
+    lose("records.db")  # while it runs: nor does a restarted control plane begin anew
+    os.kill(again.pid("control"), signal.SIGKILL)
+    log = server.settings.log("control")
+    until(lambda: "There are no records in" in log.read_text(), 30, "the control plane refuses")
+    assert not (folder / "records.db").exists()
+    up.down(server.settings)
 
 
 def test_many_connections_take_no_ones_place(scene: Scene) -> None:

@@ -110,16 +110,61 @@ def test_below_the_mark_nothing_is_let_in(tmp_path: Path) -> None:
         each.close()
 
 
-def test_a_sweep_takes_only_what_no_one_can_name(blobs: Blobs) -> None:
+def test_only_what_no_one_can_name_counts_as_unnamed(blobs: Blobs) -> None:
     kept, orphan, lost = (blobs.add(b"1")[0] for _ in range(3))
     blobs.settle()
     os.unlink(blobs.path(lost))
     folder = kept[:6]
-    assert blobs.sweep(folder, {kept, lost}) == (0, [lost])  # the orphan is younger than this process
+    assert blobs.unnamed(folder, {kept, lost}) == (2, [], [lost])  # the orphan is younger than this process
     blobs.started = time.time() + 10
-    assert blobs.sweep(folder, {kept, lost}) == (1, [lost])
-    assert not os.path.exists(blobs.path(orphan))
-    assert os.path.exists(blobs.path(kept))
+    assert blobs.unnamed(folder, {kept, lost}) == (2, [orphan], [lost])
+
+
+def test_quarantine_keeps_and_gives_back(blobs: Blobs) -> None:
+    one, two, three = (blobs.add(bytes([n]) * 10)[0] for n in range(3))
+    blobs.settle()
+    blobs.set_aside([one, two, "00ff000001"], now=1000.7)
+    blobs.set_aside([three], now=2000)
+    assert [(at, os.path.basename(path)) for at, path in blobs.quarantine.held()] == [
+        (1000, one), (1000, two), (2000, three),
+    ]  # fmt: skip
+    assert blobs.size(one) == -1
+    assert blobs.bring_back([one, "00ff000001"]) == [one]
+    assert blobs.read(one, 0, 10) == bytes(10)
+    assert blobs.quarantine.release(before=1000) == 0
+    assert blobs.quarantine.release(before=1001) == 1
+    assert [os.path.basename(path) for _, path in blobs.quarantine.held()] == [three]
+
+
+def test_quarantine_makes_room_the_oldest_first(tmp_path: Path) -> None:
+    def free(_: Path) -> int:
+        return (98 << 20) + sum(1 << 20 for name in names[:3] if not _aside(blobs, name))
+
+    blobs = Blobs(tmp_path, low_water=100 << 20, free=free)
+    names = [blobs.add(b"x")[0] for _ in range(4)]
+    blobs.settle()
+    for at, name in enumerate(names[:3]):
+        blobs.set_aside([name], now=at)
+    blobs.check_space()
+    assert [os.path.basename(path) for _, path in blobs.quarantine.held()] == [names[2]]
+    with pytest.raises(Full):
+        blobs.check_space(5 << 20)
+    assert blobs.quarantine.held() == []
+    assert blobs.size(names[3]) == 1
+    blobs.close()
+
+
+def _aside(blobs: Blobs, name: str) -> bool:
+    return any(path.endswith(name) for _, path in blobs.quarantine.held())
+
+
+def test_what_is_told_of_a_full_disk_is_what_is_free(tmp_path: Path) -> None:
+    blobs = Blobs(tmp_path, low_water=100 << 20, free=lambda _: 102 << 20)
+    blobs.check_space(1 << 20)
+    for _ in range(3):
+        with pytest.raises(Full, match="has 101 MiB free, this write takes 5 MiB, and 100 MiB are kept in reserve"):
+            blobs.check_space(5 << 20)
+    blobs.close()
 
 
 def test_staging_is_cleaned_but_for_open_uploads(blobs: Blobs) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import signal
 import sqlite3
@@ -315,3 +316,18 @@ def test_a_missing_driver_is_told_with_the_extra_that_has_it() -> None:
     done = subprocess.run([sys.executable, "-c", NO_DRIVER], capture_output=True, text=True, check=True)
     said = "PostgreSQL needs the driver psycopg, which is not installed: `pip install 'clary[postgres]'` adds it."
     assert done.stdout.splitlines() == [said, said]
+
+
+@pytest.mark.parametrize("content", [None, b"", "tables of another"])
+def test_no_records_are_refused_where_there_should_be_some(tmp_path: Path, content: bytes | str | None) -> None:
+    file = tmp_path / "records.db"
+    if isinstance(content, bytes):
+        file.write_bytes(content)
+    elif content:
+        with contextlib.closing(sqlite3.connect(file)) as connection:
+            connection.execute("CREATE TABLE other (x)")
+    before = file.read_bytes() if file.exists() else None
+    with pytest.raises(StoreUnusable, match="put them back"):
+        open_store(f"sqlite:///{file}", "put them back")
+    if not isinstance(content, str):
+        assert (file.read_bytes() if file.exists() else None) == before

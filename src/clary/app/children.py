@@ -23,6 +23,7 @@ REFUSED = b"refused: "  # what a child that cannot start writes into the readine
 STABLE_AFTER = 30.0  # seconds of life after which an earlier failure no longer counts
 LONGEST_DELAY = 10.0
 REFUSED_DELAY = 1.0  # of one that says that it cannot: trying is of little use
+LONGEST_REASON = 800  # characters of what a child said last: a refusal tells what to do at its end
 LONGEST_DELAY_OF_READY = 1.0  # of one that had become ready: it can work, and is needed back
 
 
@@ -187,7 +188,7 @@ class Child:
         with suppress(OSError), open(self.spec.log, "rb") as file:
             file.seek(max(0, os.fstat(file.fileno()).st_size - 4096))
             lines = [line.strip() for line in file.read().decode(errors="replace").splitlines() if line.strip()]
-            return lines[-1][:200] if lines and not _DAILY.match(lines[-1]) else ""
+            return lines[-1][:LONGEST_REASON] if lines and not _DAILY.match(lines[-1]) else ""
         return ""
 
 

@@ -131,6 +131,60 @@ def make(settings: Settings) -> None:
     os.chown(settings.spool, edge.uid, edge.gid)
 
 
+# -- records that should be there ----------------------------------------------------------------------------------------------
+
+
+def check_records(settings: Settings) -> None:
+    """Before any child starts, in a folder that `make` made: Unavailable when the records are gone and the folder tells of some. Where
+    there may be none, the control plane is told so, until it has made them."""
+    if settings.new_records or not holdings(settings.root):
+        _may_begin(settings).touch()
+        return
+    file = settings.root / "records.db"
+    if not settings.database and not (file.is_file() and file.stat().st_size):
+        raise Unavailable(refusal(settings))
+
+
+def refusal(settings: Settings) -> str:
+    """What to say instead of beginning with no records; "" where that is right."""
+    held = holdings(settings.root)
+    if not held or _may_begin(settings).exists():
+        return ""
+    where = "the database of the setting `database`" if settings.database else str(settings.root / "records.db")
+    advice = "Does `database` name the right one?" if settings.database else "Put records.db (and records.db-wal) back."
+    return (
+        f"There are no records in {where}, and {held} {'is' if held.startswith('1 ') and ',' not in held else 'are'} here: all that Clary "
+        f"knows of jobs, models and endpoints would be forgotten. {advice} `clary up --new-records{settings.dir_option}` begins with none. "
+        "Nothing was changed."
+    )
+
+
+def have_records(settings: Settings) -> None:
+    """There are records: from now on it is wrong when there are none."""
+    _may_begin(settings).unlink(missing_ok=True)
+
+
+def holdings(root: Path) -> str:
+    """What a state folder holds that records tell of, in words; "" when it holds nothing."""
+    found = []
+    for name, noun in (("jobs", "job"), ("replicas", "replica")):
+        count = sum(1 for entry in _entries(root / name) if entry.is_dir())
+        if count:
+            found.append(f"{count} {noun}{'s' if count > 1 else ''}")
+    if any(next(_entries(folder), None) for folder in _entries(root / "objects" / "blobs")):
+        found.append("objects")
+    return ", ".join(found)
+
+
+def _entries(folder: Path) -> Iterator[Path]:
+    with suppress(FileNotFoundError, NotADirectoryError):
+        yield from folder.iterdir()
+
+
+def _may_begin(settings: Settings) -> Path:
+    return settings.run / "new-records"
+
+
 def remove_run(settings: Settings) -> None:
     """Nothing runs any more: the folder of sockets goes, and what the edge had on its way."""
     shutil.rmtree(settings.run, ignore_errors=True)

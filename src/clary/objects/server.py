@@ -25,6 +25,7 @@ from clary.objects.internal import PREFIX, Internal
 from clary.objects.multipart import Multipart
 from clary.objects.request import Call, Proto, Reply
 from clary.objects.routes import Operation, operation_name, operations
+from clary.objects.sweeping import QUARANTINED, report, sweep
 from clary.ports import Clock, Keys
 from clary.wire.errors import ServiceError
 
@@ -36,6 +37,9 @@ LARGEST_DRAINED = 64 << 20
 LARGEST_EXPECTED = 256 << 10
 SLACK = 64 << 10
 SWEEP_EVERY = 24 * 3600.0
+SMALL_JOURNAL = (
+    2.0  # seconds that a start waits for a journal that is to be written anew; a larger one is written beside requests
+)
 
 
 class Server:
@@ -109,6 +113,7 @@ class Server:
             restored, after = restored + ctx.blobs.restore(bodies), bodies[-1][0]
         if restored:
             log.info("restored %d blobs that the disk had lost", restored)
+        await ctx.index.keep(SMALL_JOURNAL)
         self._tasks = [asyncio.create_task(self._collect()), asyncio.create_task(self._sweep())]
 
     async def stop(self) -> None:
@@ -116,6 +121,7 @@ class Server:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
         self.context.blobs.collect(float("inf"))
+        await self.context.index.keep()
         await self.context.index.close()
         self.context.blobs.close()
 
@@ -133,6 +139,8 @@ class Server:
         durable = await loop.run_in_executor(None, blobs.make_durable, now)
         for at in range(0, len(durable), FORGOTTEN_AT_ONCE):
             await self.context.index.forget_bodies(durable[at : at + FORGOTTEN_AT_ONCE])
+        await loop.run_in_executor(None, blobs.make_room)
+        await self.context.index.keep()
 
     async def _sweep(self) -> None:
         """Orphans of a crash and what lifecycle rules expire: at start, then once a day. Gentle: a folder at a time."""
@@ -140,31 +148,15 @@ class Server:
             try:
                 await self._sweep_once()
             except (OSError, ClaryError):
-                log.exception("the daily sweep failed; the next one tries again")
+                log.exception("the sweep failed; the next one tries again")
             await asyncio.sleep(SWEEP_EVERY)
 
     async def _sweep_once(self) -> None:
-        removed, missing = await sweep(self.context)
-        if removed:
-            log.info("removed %d blobs that no object names", removed)
-        for blob in missing:
-            log.error("blob %s is missing on the disk: the objects that name it cannot be read", blob)
-        await lifecycle.expire(self.context, self._assembly)
-
-
-async def sweep(ctx: Context) -> tuple[int, list[str]]:
-    """(blobs removed, blobs missing)."""
-    loop = asyncio.get_running_loop()
-    removed = 0
-    missing: list[str] = []
-    for folder in await loop.run_in_executor(None, ctx.blobs.folders):
-        named = set(await ctx.index.blobs_between(folder, folder + "g"))
-        count, gone = await loop.run_in_executor(None, ctx.blobs.sweep, folder, named)
-        # A blob may have been freed between the two looks.
-        still = set(await ctx.index.blobs_between(folder, folder + "g")) if gone else set()
-        removed, missing = removed + count, missing + [blob for blob in gone if blob in still]
-        await asyncio.sleep(0.001)
-    return removed, missing
+        ctx, loop = self.context, asyncio.get_running_loop()
+        await loop.run_in_executor(None, ctx.blobs.quarantine.release, ctx.clock.now() - QUARANTINED)
+        swept = await sweep(ctx)
+        report(swept, ctx.blobs.root)
+        await lifecycle.expire(ctx, self._assembly)
 
 
 def _is_form(call: Call) -> bool:

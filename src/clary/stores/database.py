@@ -83,13 +83,19 @@ class Database:
     def close(self) -> None:
         self.engine.dispose()
 
-    def prepare(self) -> None:
-        """Make the schema, or check and migrate it. StoreUnusable names what is wrong and what to do."""
+    def prepare(self, refusal: str = "") -> None:
+        """Make the schema, or check and migrate it. StoreUnusable names what is wrong and what to do; it is `refusal` where there are
+        no records and the caller knows that there should be some."""
         with self._explained():
+            file = Path(self.url.database or "")
+            if refusal and self.lite and not (file.is_file() and file.stat().st_size):
+                raise StoreUnusable(refusal)
             if self.lite:
                 self._check_file()
             found = self._version()
             if found is None:
+                if refusal:
+                    raise StoreUnusable(refusal)
                 self._create()
             elif found != VERSION:
                 self._migrate(found)

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import asyncio
 import heapq
+import logging
 import sqlite3
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence, Set
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from functools import partial
@@ -17,46 +18,50 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import orjson
-from sqlalchemy import URL, Engine, create_engine, event, make_url
+from sqlalchemy import URL, Engine, create_engine, event, inspect, make_url
 from sqlalchemy.exc import DatabaseError
 from sqlalchemy.pool import NullPool
 
 from clary.domain.errors import ClaryError
-from clary.domain.objects import ALWAYS, Bucket, Condition, Item, Listed, Part, Upload, Written, successor
+from clary.domain.objects import ALWAYS, Bucket, Condition, Fate, Item, Listed, Part, Upload, Written, successor
 from clary.stores.database import NO_DRIVER, connecting
+from clary.stores.index_journal import Abandoned, Beside, Found, IndexUnusable, Keeper, adopt, check, find, snapshot
 from clary.stores.index_rows import as_item, as_listed, as_upload, cut_off
 from clary.stores.index_schema import METADATA, SCHEMA_VERSION, Statements
 from clary.stores.index_writer import Writer
 from clary.stores.index_writes import Writes, body_id
+from clary.stores.journal import Journal
 
+log = logging.getLogger("clary.index")
 T = TypeVar("T")
 Settle = Callable[[], Mapping[str, ClaryError]]
 TOP = b"\xff" * 8  # above every key: UTF-8 has no byte 0xff
 CHECKED = 256 << 20  # a larger file is not checked whole at start
 IN_LIST = 10_000
-
-
-class IndexUnusable(ClaryError):
-    """The index is damaged, or was written by a newer Clary. Refuse to start; nothing was changed."""
+SNAPSHOT_PAUSE = 60.0  # seconds after one, failed or not
 
 
 class SqlIndex:
     """See `object_ports.Index`. Belongs to one event loop. `settle` runs in the writer's thread before each transaction: it
-    makes the blobs that rows will name durable, and answers those it could not, whose rows are then refused with that error."""
+    makes the blobs that rows will name durable, and answers those it could not, whose rows are then refused with that error.
+    `beside` is the journal that every commit goes into; without it nothing can be made again."""
 
-    def __init__(self, url: str, settle: Settle = dict) -> None:
+    def __init__(self, url: str, settle: Settle = dict, beside: Beside | None = None) -> None:
         self._url = make_url(url)
-        if self._url.drivername in ("postgresql", "postgres"):
-            self._url = self._url.set(drivername="postgresql+psycopg")
         self._lite = self._url.get_backend_name() == "sqlite"
-        self._engine = _engine(self._url)
+        self._engine = engine_of(self._url)
         self._error: type[Exception] = self._engine.dialect.loaded_dbapi.Error
         self._statements = Statements(self._engine)
-        self._prepare()
         self._do = Writes(self._statements)
+        self._beside = beside
+        self._keeper = Keeper(self._statements, self._do, beside.journal) if beside is not None else None
+        self._shortening: asyncio.Future[None] | None = None
+        self._not_before = 0.0  # monotonic seconds of the next try of a snapshot
+        self._closing = False
+        self._prepare()
         self._settle = settle
         begin = ("BEGIN IMMEDIATE",) if self._lite else ("BEGIN", "SELECT pg_advisory_xact_lock(7236)")
-        self._writer = Writer(self._connect, self._error, begin, self._settled)
+        self._writer = Writer(self._connect, self._error, begin, self._settled, companion=self._keeper)
         self._readers = None if self._lite else ThreadPoolExecutor(4, thread_name_prefix="index-reader")
         self._free: list[Any] = []
         self._reader: Any = self._connect().cursor() if self._lite else None
@@ -65,12 +70,7 @@ class SqlIndex:
         self._do.refused.update(self._settle())
 
     def _connect(self) -> Any:
-        connection = self._engine.raw_connection()
-        raw = connection.dbapi_connection
-        connection.detach()  # ours alone: a pool would reset it after each use
-        if not self._lite:
-            raw.autocommit = True  # type: ignore[union-attr]
-        return raw
+        return connection(self._engine, self._lite)
 
     def _prepare(self) -> None:
         """Make or check the schema. IndexUnusable names what is wrong and what to do."""
@@ -78,25 +78,43 @@ class SqlIndex:
         try:
             if self._lite:
                 self._check_file(where)
-            METADATA.create_all(self._engine)
             raw = self._connect()
             cursor = raw.cursor()
-            row = self._statements.run(cursor, "version").fetchone()
-            if row is None:
-                cursor.execute(f"INSERT INTO index_meta (name, value) VALUES ('schema', '{SCHEMA_VERSION}')")
+            found = self._found(cursor, where)
+            if self._beside is not None:
+                check(found, self._beside, where)
+            METADATA.create_all(self._engine)
+            if self._statements.run(cursor, "meta", name="schema").fetchone() is None:
+                self._statements.run(cursor, "add_meta", name="schema", value=str(SCHEMA_VERSION))
+            if self._beside is not None and self._keeper is not None:
+                cursor.execute("BEGIN")
+                adopt(self._statements, cursor, find(self._statements, cursor), self._beside.journal)
+                cursor.execute("COMMIT")
+                self._keeper.opened(cursor)
             raw.close()
         except (DatabaseError, self._error) as error:
             advice = _ADVICE if self._lite else "Is the server up, and does the setting `database` name it rightly?"
             reason = " ".join(str(getattr(error, "orig", None) or error).split()).rstrip("?.")
             raise IndexUnusable(f"The object index {where} cannot be opened: {reason}. {advice}") from error
+
+    def _found(self, cursor: Any, where: str) -> Found:
+        """What an index says of itself, before anything is made. IndexUnusable when a newer Clary wrote it."""
+        tables = set(inspect(self._engine).get_table_names())
+        row = self._statements.run(cursor, "meta", name="schema").fetchone() if "index_meta" in tables else None
         if row is not None and int(row[0]) > SCHEMA_VERSION:
             raise IndexUnusable(
                 f"The object index {where} has schema {row[0]}, this Clary knows {SCHEMA_VERSION}: it was written by a newer Clary."
             )
+        if row is None:
+            return Found()
+        return find(self._statements, cursor) if "commits" in tables else Found(rows=True)
 
     def _check_file(self, where: str) -> None:
         file = Path(self._url.database or "")
-        if file.is_file() and file.stat().st_size <= CHECKED:
+        if not file.is_file() or not file.stat().st_size:
+            if self._beside is not None:
+                check(Found(), self._beside, where)
+        elif file.stat().st_size <= CHECKED:
             raw = self._connect()
             answer = raw.cursor().execute("PRAGMA quick_check(1)").fetchone()[0]
             raw.close()
@@ -122,7 +140,45 @@ class SqlIndex:
     def _all(self, statement: str, /, **values: Any) -> Callable[[Any], list[Any]]:
         return lambda cursor: list(self._statements.run(cursor, statement, **values).fetchall())
 
+    async def keep(self, within: float = 0.0) -> None:
+        """Make the journal durable, and begin a snapshot when it is not whole or has grown long. Wait `within` seconds for one that is not
+        whole."""
+        if self._beside is None:
+            return
+        loop, journal = asyncio.get_running_loop(), self._beside.journal
+        due = await loop.run_in_executor(None, self._look_after, journal)
+        if due and self._shortening is None and loop.time() >= self._not_before:
+            self._shortening = loop.run_in_executor(None, self._shorten, journal)
+            self._shortening.add_done_callback(self._shortened)
+        if self._shortening is not None and within and not journal.whole:
+            await asyncio.wait([self._shortening], timeout=within)
+
+    def _look_after(self, journal: Journal) -> bool:
+        journal.sync()
+        return not journal.whole or journal.overgrown()
+
+    def _shorten(self, journal: Journal) -> None:
+        try:
+            number = snapshot(self._connect, self._statements, journal, self._lite, lambda: not self._closing)
+            log.info("wrote the rows of commit %d into the journal", number)
+        except Abandoned:
+            return
+        except (OSError, self._error) as error:
+            log.error("no snapshot could be written into the journal, it is tried again: %s", error)
+
+    def _shortened(self, _: asyncio.Future[None]) -> None:
+        self._shortening = None
+        self._not_before = asyncio.get_running_loop().time() + SNAPSHOT_PAUSE
+
+    async def fates(self, blobs: Set[str]) -> dict[str, Fate]:
+        if self._beside is None or not blobs:
+            return {}
+        return await asyncio.get_running_loop().run_in_executor(None, self._beside.journal.fates, set(blobs))
+
     async def close(self) -> None:
+        self._closing = True
+        if self._shortening is not None:
+            await asyncio.wait([self._shortening])
         await asyncio.get_running_loop().run_in_executor(None, self._writer.close)
         if self._readers is not None:
             self._readers.shutdown()
@@ -130,6 +186,8 @@ class SqlIndex:
             raw.close()
         if self._reader is not None:
             self._reader.connection.close()
+        if self._beside is not None:
+            self._beside.journal.close()
         self._engine.dispose()
 
     # -- buckets ---------------------------------------------------------------------------------------------------------------
@@ -347,11 +405,24 @@ class SqlIndex:
 
 
 _ADVICE = (
-    "Stop Clary, put back a copy of the file made while it was down (or `sqlite3 FILE .recover`), and start again."
+    "Stop Clary and run `clary objects rebuild`, which makes it again from its journal, or put back a copy of the file."
 )
 
 
-def _engine(url: URL) -> Engine:
+def connection(engine: Engine, lite: bool) -> Any:
+    """A raw connection in autocommit, ours alone: a pool would reset it after each use."""
+    pooled = engine.raw_connection()
+    raw = pooled.dbapi_connection
+    pooled.detach()
+    if not lite:
+        raw.autocommit = True  # type: ignore[union-attr]
+    return raw
+
+
+def engine_of(url: URL) -> Engine:
+    """The index's database, with the settings that make a commit durable."""
+    if url.drivername in ("postgresql", "postgres"):
+        url = url.set(drivername="postgresql+psycopg")
     if url.get_backend_name() != "sqlite":
         try:
             return create_engine(url, connect_args=connecting(url))

@@ -28,7 +28,7 @@ from sqlalchemy import (
 from sqlalchemy import bindparam as bind
 from sqlalchemy.sql import ClauseElement
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2  # 2: commits are numbered, for the journal
 METADATA = MetaData()
 
 META = Table("index_meta", METADATA, Column("name", Text, primary_key=True), Column("value", Text, nullable=False))
@@ -93,6 +93,15 @@ BODIES = Table(
     Column("body", LargeBinary, nullable=False),
 )
 
+# One row: the number of the last commit and its line of the journal, which a process that was killed may not have written.
+COMMITS = Table(
+    "commits",
+    METADATA,
+    Column("id", Integer, primary_key=True, autoincrement=False),
+    Column("number", BigInteger, nullable=False),
+    Column("line", LargeBinary, nullable=False),
+)
+
 UPLOADS = Table(
     "uploads",
     METADATA,
@@ -123,7 +132,7 @@ PARTS = Table(
 ITEM = ("key", "seq", "version", "size", "etag", "modified", "blob", "headers", "checksum", "tags", "parts", "marker")
 LISTED = ("key", "size", "etag", "modified", "checksum", "headers")
 BUCKET = ("id", "name", "account", "region", "created", "versioning")
-_B, _O, _H, _U, _P = BUCKETS.c, OBJECTS.c, HISTORY.c, UPLOADS.c, PARTS.c
+_B, _O, _H, _U, _P, _C = BUCKETS.c, OBJECTS.c, HISTORY.c, UPLOADS.c, PARTS.c, COMMITS.c
 
 
 def _here(table: Table) -> Any:
@@ -203,7 +212,23 @@ STATEMENTS: Mapping[str, ClauseElement] = {
     "add_body": _values(BODIES),
     "bodies": select(BODIES.c.blob, BODIES.c.body).where(BODIES.c.blob > bind("low")).order_by(BODIES.c.blob).limit(bind("n")),
     "drop_body": delete(BODIES).where(BODIES.c.blob == bind("id")),
-    "version": select(META.c.value).where(META.c.name == "schema"),
+    "meta": select(META.c.value).where(META.c.name == bind("name")),
+    "set_meta": update(META).where(META.c.name == bind("name_")).values(value=bind("value_")),
+    "add_meta": _values(META),
+    "commit": select(_C.number, _C.line).where(_C.id == 1),
+    "add_commit": _values(COMMITS),
+    "set_commit": update(COMMITS).where(_C.id == 1).values(number=bind("number_"), line=bind("line_")),
+    "add_bucket_as": _values(BUCKETS),
+    "first_bucket": select(_B.id).limit(1),
+    "first_object": select(_O.seq).limit(1),
+    "first_old": select(_H.seq).limit(1),
+    "all_buckets": select(*BUCKETS.columns),
+    "all_objects": select(*OBJECTS.columns),
+    "all_history": select(*HISTORY.columns),
+    "contents": select(_O.bucket, _O.key, _O.version, _O.size, _O.blob),
+    "old_contents": select(_H.bucket, _H.key, _H.version, _H.size, _H.blob),
+    "all_uploads": select(*UPLOADS.columns),
+    "all_parts": select(*PARTS.columns),
 }  # fmt: skip
 
 

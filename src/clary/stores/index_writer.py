@@ -18,6 +18,22 @@ Work = Callable[[Any], Any]
 BATCH = 256  # more would only make the first of them wait longer
 
 
+class Companion:
+    """What goes along with every transaction of a Writer, in its thread. This one does nothing."""
+
+    def opened(self, cursor: Any) -> None:
+        """A new connection, before its first transaction."""
+
+    def begun(self) -> None:
+        """A transaction begins (for the first time or again): forget what the one before it did."""
+
+    def sealed(self, cursor: Any) -> None:
+        """Every write has run; what is done here is committed with them."""
+
+    def committed(self) -> None:
+        """They are durable and not yet answered. Must not fail: nobody would hear that they are."""
+
+
 class Writer:
     """`run(work)` answers what `work(cursor)` answered, once that is committed.
 
@@ -32,8 +48,10 @@ class Writer:
         begin: Sequence[str],
         settle: Callable[[], None],
         what: str = "object index",
+        companion: Companion | None = None,
     ) -> None:
         self._what = what
+        self._companion = companion or Companion()
         self._connect, self._database_error, self._begin, self._settle = connect, database_error, tuple(begin), settle
         self._connection: Any = None
         self._thread = ThreadPoolExecutor(1, thread_name_prefix=f"{what}-writer")
@@ -89,11 +107,13 @@ class Writer:
             return [Unavailable(f"The {self._what} cannot be written: {error}")]
 
     def _attempt(self, works: list[Work]) -> list[Any]:
-        if self._connection is None:
-            self._connection = self._connect()
-        cursor = self._connection.cursor()
         done = False
         try:
+            if self._connection is None:
+                self._connection = self._connect()
+                self._companion.opened(self._connection.cursor())
+            cursor = self._connection.cursor()
+            self._companion.begun()
             for statement in self._begin:
                 cursor.execute(statement)
             results: list[Any] = []
@@ -102,8 +122,10 @@ class Writer:
                     results.append(work(cursor))
                 except ClaryError as error:
                     results.append(error)
+            self._companion.sealed(cursor)
             cursor.execute("COMMIT")
             done = True
+            self._companion.committed()
             return results
         finally:
             if not done:
@@ -113,6 +135,7 @@ class Writer:
         """Roll back by leaving the connection: right whatever state the failure left it in."""
         connection, self._connection = self._connection, None
         try:
-            connection.close()
+            if connection is not None:
+                connection.close()
         except self._database_error:
             pass

@@ -44,6 +44,14 @@ class Writes:
         self._run = statements.run
         self._last = 0
         self.refused: dict[str, ClaryError] = {}  # blobs that could not be made durable
+        # What the transaction under way did, for the journal, and the blobs that it freed.
+        self.changes: list[tuple[str, dict[str, Any]]] = []
+        self.freed: list[str] = []
+
+    def _change(self, cursor: Any, name: str, /, **values: Any) -> None:
+        """Run a statement that the journal must know. (Bodies are no business of it: blobs have them.)"""
+        self._run(cursor, name, **values)
+        self.changes.append((name, values))
 
     def _sequence(self) -> int:
         """Grows within the process and, unless the clock went back, over restarts."""
@@ -56,21 +64,22 @@ class Writes:
         taken = self._run(cursor, "bucket", name=name).fetchone()
         if taken:
             raise BucketTaken(taken[2])
-        self._run(
-            cursor, "add_bucket", name=name, account=account, region=region, created=now, versioning="", documents="{}"
-        )
-        return int(self._run(cursor, "bucket", name=name).fetchone()[0])
+        values = {"account": account, "region": region, "created": now, "versioning": "", "documents": "{}"}
+        self._run(cursor, "add_bucket", name=name, **values)
+        id = int(self._run(cursor, "bucket", name=name).fetchone()[0])
+        self.changes.append(("add_bucket_as", {"id": id, "name": name, **values}))
+        return id
 
     def save_bucket(self, cursor: Any, name: str, versioning: str | None, documents: dict[str, str | None]) -> None:
         row = self._run(cursor, "bucket", name=name).fetchone()
         if row is None:
             raise BucketMissing(name)
         if versioning is not None:
-            self._run(cursor, "set_versioning", name_=name, versioning_=versioning)
+            self._change(cursor, "set_versioning", name_=name, versioning_=versioning)
         if documents:
             merged = orjson.loads(row[6]) | documents
             kept = {key: value for key, value in merged.items() if value is not None}
-            self._run(cursor, "set_documents", name_=name, documents_=dump(kept))
+            self._change(cursor, "set_documents", name_=name, documents_=dump(kept))
 
     def remove_bucket(self, cursor: Any, name: str) -> None:
         row = self._run(cursor, "bucket", name=name).fetchone()
@@ -81,7 +90,7 @@ class Writes:
             if self._run(cursor, look, b=id).fetchone():
                 raise BucketNotEmpty(name)
         for step in ("drop_parts_of", "drop_uploads", "drop_bucket"):  # open uploads go with their bucket, as in S3
-            self._run(cursor, step, b=id)
+            self._change(cursor, step, b=id)
 
     # -- objects ---------------------------------------------------------------------------------------------------------------
 
@@ -96,15 +105,16 @@ class Writes:
         if body is not None:
             self._run(cursor, "add_body", blob=body_id(item.blob), body=body)
         if versioning == "" and current is not None:  # the plain overwrite: one statement
-            self._run(cursor, "replace_current", b=bucket, k=key, **values)
+            self._change(cursor, "replace_current", b=bucket, k=key, **values)
             return self._written(cursor, values["version"], (current[BLOB],))
         freed = self._make_room(cursor, bucket, key, current, versioning)
-        self._run(cursor, "add_current", bucket=bucket, key=key, **values)
+        self._change(cursor, "add_current", bucket=bucket, key=key, **values)
         return self._written(cursor, values["version"], freed)
 
     def _written(self, cursor: Any, version: str, freed: tuple[str, ...], marker: bool = False) -> Written:
         for blob in freed:
             self._run(cursor, "drop_body", id=body_id(blob))
+        self.freed += freed
         return Written(version, marker, freed)
 
     def _values(self, item: Item, versioning: str) -> dict[str, Any]:
@@ -130,19 +140,19 @@ class Writes:
                 self._bury(cursor, bucket, current)
             else:
                 freed.append(current[BLOB])
-            self._run(cursor, "drop_current", b=bucket, k=key)
+            self._change(cursor, "drop_current", b=bucket, k=key)
         if versioning == "Suspended":
             freed += self._drop_old(cursor, bucket, key, NULL_VERSION)
         return tuple(freed)
 
     def _bury(self, cursor: Any, bucket: int, row: Row) -> None:
-        self._run(cursor, "add_old", bucket=bucket, **_named(row))
+        self._change(cursor, "add_old", bucket=bucket, **_named(row))
 
     def _drop_old(self, cursor: Any, bucket: int, key: bytes, version: str) -> list[str]:
         row = self._run(cursor, "old", b=bucket, k=key, v=version).fetchone()
         if row is None:
             return []
-        self._run(cursor, "drop_old", b=bucket, k=key, seq=row[SEQ])
+        self._change(cursor, "drop_old", b=bucket, k=key, seq=row[SEQ])
         return [row[BLOB]] if row[BLOB] else []
 
     def remove(
@@ -167,45 +177,49 @@ class Writes:
             return self._written(cursor, "", freed)
         marker = Item(name, "", 0, "", now, "", marker=True)
         values = self._values(marker, versioning)
-        self._run(cursor, "add_old", bucket=bucket, key=key, **values)
+        self._change(cursor, "add_old", bucket=bucket, key=key, **values)
         return self._written(cursor, values["version"], freed, marker=True)
 
     def _remove_version(self, cursor: Any, bucket: int, key: bytes, version: str) -> Written:
         current = self._run(cursor, "current", b=bucket, k=key).fetchone()
         if current is not None and current[VERSION] == version:
-            self._run(cursor, "drop_current", b=bucket, k=key)
+            self._change(cursor, "drop_current", b=bucket, k=key)
             self._promote(cursor, bucket, key)
             return self._written(cursor, version, (current[BLOB],))
         old = self._run(cursor, "old", b=bucket, k=key, v=version).fetchone()
         if old is None:
             return Written(version)
-        self._run(cursor, "drop_old", b=bucket, k=key, seq=old[SEQ])
+        self._change(cursor, "drop_old", b=bucket, k=key, seq=old[SEQ])
         if current is None:
             self._promote(cursor, bucket, key)
         return self._written(cursor, version, (old[BLOB],) if old[BLOB] else (), bool(old[MARKER]))
+
+    def forget(self, cursor: Any, bucket: int, key: bytes, version: str) -> None:
+        """A version whose content is lost: an older one is current then."""
+        self._remove_version(cursor, bucket, key, version)
 
     def _promote(self, cursor: Any, bucket: int, key: bytes) -> None:
         """The newest of the history becomes current, unless it is a delete marker."""
         newest = self._run(cursor, "newest_old", b=bucket, k=key).fetchone()
         if newest is not None and not newest[MARKER]:
-            self._run(cursor, "drop_old", b=bucket, k=key, seq=newest[SEQ])
-            self._run(cursor, "add_current", bucket=bucket, **_named(newest))
+            self._change(cursor, "drop_old", b=bucket, k=key, seq=newest[SEQ])
+            self._change(cursor, "add_current", bucket=bucket, **_named(newest))
 
     def tag(self, cursor: Any, bucket: int, name: str, version: str, tags: dict[str, str]) -> None:
         key = name.encode()
         current = self._run(cursor, "current", b=bucket, k=key).fetchone()
         if current is not None and version in ("", current[VERSION]):
-            self._run(cursor, "tag_current", b=bucket, k=key, tags_=dump(tags))
+            self._change(cursor, "tag_current", b=bucket, k=key, tags_=dump(tags))
             return
         if not version or self._run(cursor, "old", b=bucket, k=key, v=version).fetchone() is None:
             raise KeyMissing(name)
-        self._run(cursor, "tag_old", b=bucket, k=key, v=version, tags_=dump(tags))
+        self._change(cursor, "tag_old", b=bucket, k=key, v=version, tags_=dump(tags))
 
     # -- multipart -------------------------------------------------------------------------------------------------------------
 
     def begin(self, cursor: Any, upload: Upload) -> None:
         self._versioning(cursor, upload.bucket)
-        self._run(
+        self._change(
             cursor, "begin", id=upload.id, bucket=upload.bucket, key=upload.key.encode(), initiated=upload.initiated,
             headers=dump(dict(upload.headers)), tags=dump(dict(upload.tags)), algorithm=upload.algorithm,
             checksum_type=upload.checksum_type,
@@ -217,8 +231,8 @@ class Writes:
             raise UploadMissing(upload)
         before: Row | None = self._run(cursor, "part", u=upload, n=part.number).fetchone()
         if before is not None:
-            self._run(cursor, "drop_part", u=upload, n=part.number)
-        self._run(
+            self._change(cursor, "drop_part", u=upload, n=part.number)
+        self._change(
             cursor, "add_part", upload=upload, number=part.number, size=part.size, etag=part.etag, modified=part.modified,
             file=part.file, offset=part.offset, checksum=part.checksum,
         )  # fmt: skip
@@ -233,8 +247,8 @@ class Writes:
 
     def abort(self, cursor: Any, upload: str) -> bool:
         known = self._run(cursor, "upload", id=upload).fetchone() is not None
-        self._run(cursor, "drop_parts", u=upload)
-        self._run(cursor, "drop_upload", id=upload)
+        self._change(cursor, "drop_parts", u=upload)
+        self._change(cursor, "drop_upload", id=upload)
         return known
 
 

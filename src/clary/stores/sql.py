@@ -175,10 +175,11 @@ class SqlStore:
         return answer
 
 
-def open_store(url: str) -> SqlStore:
-    """The store behind a SQLAlchemy URL, its schema made or brought up to date. StoreUnusable says why not and what to do."""
+def open_store(url: str, refusal: str = "") -> SqlStore:
+    """The store behind a SQLAlchemy URL, its schema made or brought up to date. StoreUnusable says why not and what to do; `refusal`
+    is what it says instead of beginning with no records ("": it may)."""
     database = Database(url)
-    database.prepare()
+    database.prepare(refusal)
     return SqlStore(database)
 
 

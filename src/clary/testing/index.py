@@ -175,6 +175,12 @@ class IndexConformance:
             await index.put(bucket.id, item("k", blob))
         assert sorted(await index.blobs_between("000001", "000001g")) == ["0000010001", "0000010002"]
 
+    async def test_the_journal_says_nothing_of_blobs_that_it_never_heard_of(self, index: Index, bucket: Bucket) -> None:
+        await index.put(bucket.id, item("k", "0000010001"))
+        await index.keep()
+        assert await index.fates({"0000ff0001"}) == {}
+        assert await index.fates(set()) == {}
+
     # -- listings --------------------------------------------------------------------------------------------------------------
 
     async def test_keys_come_in_byte_order(self, index: Index, bucket: Bucket) -> None:

@@ -23,6 +23,10 @@ app = typer.Typer(
 )
 runtime = typer.Typer(help="Environments in which images' code runs.", no_args_is_help=True, rich_markup_mode=None)
 app.add_typer(runtime, name="runtime")
+objects = typer.Typer(
+    help="The object store's files, while Clary is down.", no_args_is_help=True, rich_markup_mode=None
+)
+app.add_typer(objects, name="objects")
 
 
 def _version(asked: bool) -> None:
@@ -73,12 +77,16 @@ def up(
         bool,
         typer.Option("--other-stores", help="Start although this folder had another database or object store so far."),
     ] = False,
+    new_records: Annotated[
+        bool, typer.Option("--new-records", help="Begin with no records where records.db is gone.")
+    ] = False,
     json: Json = False,
 ) -> None:
     """Start Clary, in the foreground or detached."""
     from clary.app.cli import start
 
     flags = {"host": host, "port": port, "tls_cert": tls_cert, "tls_key": tls_key, "ephemeral": ephemeral or None}
+    flags["new_records"] = new_records or None
     start.up(directory, flags, detach=detach, other_stores=other_stores, as_json=json)
 
 
@@ -399,3 +407,20 @@ def runtime_remove(
     from clary.app.cli import runtimes
 
     runtimes.remove(directory, image, as_json=json)
+
+
+@objects.command("rebuild")
+def objects_rebuild(
+    damaged: Annotated[
+        bool, typer.Option("--damaged", help="Make what can be made of a journal that is damaged.")
+    ] = False,
+    directory: Dir = None,
+    json: Json = False,
+) -> None:
+    """Make the object index again from its journal: buckets, keys, versions, metadata, tags, open uploads.
+
+    For an index that is missing, damaged or older than the objects. The one that is there is kept as index.db.replaced.
+    """
+    from clary.app.cli import objects
+
+    objects.rebuild(directory, damaged=damaged, as_json=json)

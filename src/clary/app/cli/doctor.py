@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import platform
 import shutil
@@ -59,6 +60,7 @@ def examine(site: Site) -> Iterator[Check]:
     for sentence in strangers(environment()):
         yield Check("settings", "note", sentence, "`clary config` lists the settings and where each comes from")
     yield from _folder(site)
+    yield from objects(site)
     yield from dependencies.examine(site)
     yield _edge(site)
     yield _port(site)
@@ -105,6 +107,33 @@ def _folder(site: Site) -> Iterator[Check]:
     slow = seconds > SLOW_SYNC
     fix = "every answered write waits for it: put the state folder on a faster disk" if slow else ""
     yield Check("durable writes", "note" if slow else "ok", f"fdatasync takes {seconds * 1000:.2f} ms", fix)
+
+
+def objects(site: Site) -> Iterator[Check]:
+    """What the object store's last sweep found: an index that lost rows, blobs that nobody names, content that is gone."""
+    folder = site.settings.root / "objects"
+    index = folder / "index.db"
+    lost = not site.settings.database and not (index.is_file() and index.stat().st_size)
+    if lost and any((folder / "journal").glob("*.*")):
+        fix = f"`{site.typed('objects rebuild')}` makes it again from its journal, or put it back"
+        yield Check("objects", "fault", f"{index} is missing or empty", fix)
+        return
+    try:
+        swept: dict[str, Any] = json.loads((folder / "sweep.json").read_bytes())
+    except (FileNotFoundError, ValueError):
+        return
+    found = counted(swept["blobs"], "blob")
+    missing = swept["missing"]
+    if swept["stopped"]:
+        yield Check("objects", "fault", found, swept["stopped"])
+    elif missing:
+        fix = f"{site.settings.log('objects')} names them: put their files back from a copy, or delete the objects"
+        yield Check("objects", "fault", f"{found}, and {len(missing)} are named but not on the disk", fix)
+    elif swept["quarantined"]:
+        fix = f"{folder / 'quarantine'} keeps them for a day: writes that a crash cut off"
+        yield Check("objects", "note", f"{found}, and {swept['quarantined']} that no object names", fix)
+    else:
+        yield Check("objects", "ok", found)
 
 
 def _measure_sync(folder: Path) -> float:
