@@ -76,6 +76,40 @@ async def test_an_alarm_that_changes_wakes_the_loop_which_rolls_back(yard: Yard)
     assert plant.serving.config == "c"
 
 
+@pytest.mark.parametrize("jump", [86400, 3600, -3600, -86400])
+async def test_a_clock_that_is_set_makes_no_bake_shorter_or_longer(yard: Yard, jump: int) -> None:
+    """faults.md 38. Neither is the time spent that the whole deployment may take."""
+    await yard.create()
+    await yard.in_service()
+    policy = {**CONFIG["BlueGreenUpdatePolicy"], "MaximumExecutionTimeoutInSeconds": 7200}
+    await update(yard, fleet("new", environment={"V": "2"}), {"BlueGreenUpdatePolicy": policy})
+    await until(lambda: history(yard)[-1]["what"] == "baking")
+    yard.clock.advance(1800)
+    began = yard.clock.now() - 1800
+    yard.clock.jump(jump)
+
+    async def since() -> float:
+        record = await yard.record()
+        assert record is not None
+        rollout = endpoints.plant_of(record).rollout
+        assert rollout is not None
+        return rollout.since
+
+    async with asyncio.timeout(60):
+        while await since() != began + jump:  # half of it is over, as before
+            await asyncio.sleep(0.002)
+    yard.clock.advance(1799)
+    await yard.loop.turn(ARN)
+    assert history(yard)[-1]["what"] == "baking"
+    yard.clock.advance(1)
+    yard.loop.wake(ARN)
+    record = await yard.in_service()
+    plant = endpoints.plant_of(record)
+    assert plant.failure == ""
+    assert plant.serving is not None
+    assert plant.serving.config == "config-new"
+
+
 async def test_alarms_of_others_wake_nobody() -> None:
     store = MemoryStore()
     guards = Guards(store)

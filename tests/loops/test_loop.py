@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+import pytest
+
 from clary.domain.decisions import Decision
 from clary.domain.errors import Stale
 from clary.domain.resources import Record, Scope
@@ -141,6 +143,39 @@ async def test_a_record_leased_by_another_is_left_alone() -> None:
     await store.claim("endpoint", "other", FakeClock().now(), 30, ("Creating",), 1)
     assert await make(store, subject).turn("arn:a") is None
     assert subject.ran == []
+
+
+class Due(Countdown):
+    """Looks again when its hour has come."""
+
+    def __init__(self, hour: float) -> None:
+        super().__init__()
+        self.hour, self.looked = hour, 0
+
+    def decide(self, record: Record, observation: int, now: float) -> Decision[Step]:
+        self.looked += 1
+        if now < self.hour:
+            return Decision(record, again=self.hour - now)
+        return Decision(replace(record, status="InService"))
+
+
+@pytest.mark.parametrize("way", [1, -1])
+async def test_a_clock_that_is_set_wakes_what_waits_for_a_time(way: int, caplog: Any) -> None:
+    clock, store = FakeClock(), MemoryStore()
+    subject = Due(clock.now() + 3600)
+    await store.add(record())
+    task = asyncio.create_task(Loop(subject, store, clock, "me", sweep_seconds=0.01).run())
+    await until(lambda: subject.looked == 1)
+    clock.advance(60)  # as time goes by
+    with caplog.at_level(logging.WARNING):
+        clock.jump(way * 3600.0)
+        await until(lambda: subject.looked == 2)
+    found = await store.get("endpoint", SCOPE, "a")
+    assert found is not None
+    assert found.status == ("InService" if way > 0 else "Creating")
+    assert f"the clock was set by {way * 3600:+d} s" in caplog.text
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
 
 
 async def test_a_successor_of_the_same_name_goes_on_at_once() -> None:

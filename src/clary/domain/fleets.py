@@ -266,6 +266,28 @@ class Plant:
         """What DescribeEndpoint shows: who serves, or comes in, or goes, or has failed."""
         return self.serving or self.incoming or (self.retiring[-1] if self.retiring else self.failed)
 
+    def moved(self, step: float) -> Plant:
+        """The same after the clock was set by so many seconds: what began so long ago still did, and no wait becomes shorter or longer."""
+
+        def at(time: float) -> float:
+            return time + step if time else 0.0  # 0 is no time
+
+        def fleet(of: Fleet) -> Fleet:
+            return replace(of, variants=tuple(variant(each) for each in of.variants))
+
+        def variant(of: Variant) -> Variant:
+            replicas = tuple(replace(each, since=at(each.since), unseen=at(each.unseen)) for each in of.replicas)
+            return replace(of, replicas=replicas, retry=at(of.retry), outgrown=at(of.outgrown), roomy=at(of.roomy))
+
+        return replace(
+            self,
+            serving=self.serving and fleet(self.serving),
+            incoming=self.incoming and fleet(self.incoming),
+            retiring=tuple(fleet(each) for each in self.retiring),
+            changed=at(self.changed),
+            rollout=self.rollout and replace(self.rollout, since=at(self.rollout.since)),
+        )
+
     def token(self, replica: str) -> str:
         """The secret by which the replica's processes prove who they are."""
         return hmac.new(self.seed.encode(), replica.encode(), hashlib.sha256).hexdigest()

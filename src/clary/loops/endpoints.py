@@ -100,6 +100,10 @@ class EndpointSubject:
         self.guards = Guards(ports.store)
         self._credentials = ReplicaCredentials(ports.keys, ports.clock, settings)
 
+    def moved(self, record: Record, step: float) -> Record:
+        """Waits of a deployment and of replicas are as long as they were (`Plant.moved`)."""
+        return endpoints.with_plant(record, endpoints.plant_of(record).moved(step))
+
     # -- observe ------------------------------------------------------------------------------------------------------------------
 
     async def observe(self, record: Record) -> Seen:

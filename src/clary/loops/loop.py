@@ -27,7 +27,7 @@ import json
 import logging
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any, Generic, Protocol, TypeVar
+from typing import Any, Generic, Protocol, TypeVar, runtime_checkable
 
 from clary.domain.decisions import Decision
 from clary.domain.errors import Stale
@@ -38,6 +38,7 @@ log = logging.getLogger(__name__)
 
 BUSY = 100  # turns in a row that each changed the record: something that never settles
 _LONGEST_PAUSE = 5.0  # seconds between its turns then
+_STEP = 2.0  # seconds by which a clock is set, not slewed
 
 C = TypeVar("C")
 O = TypeVar("O")  # noqa: E741
@@ -67,6 +68,15 @@ class Subject(Protocol[C, O]):
 
     def absorb(self, record: Record, outcomes: Sequence[tuple[C, Any]]) -> Record:
         """Pure: the decided record, with what its commands answered."""
+        ...
+
+
+@runtime_checkable
+class Moves(Protocol):
+    """A Subject whose records hold beginnings of waits."""
+
+    def moved(self, record: Record, step: float) -> Record:
+        """The record with those moved by as many seconds as the clock was set: what was so long ago still is."""
         ...
 
 
@@ -100,6 +110,8 @@ class Loop(Generic[C, O]):
             str, tuple[Record, Record]
         ] = {}  # ARN -> the record before and after the turn that changed it
         self._running = False
+        self._offset = clock.now() - clock.monotonic()
+        self._steps: dict[str, float] = {}  # ARN -> by how much the clock was set since its record was last decided on
 
     async def run(self) -> None:
         """Until cancelled. On the way out turns are ended and leases given back."""
@@ -130,6 +142,7 @@ class Loop(Generic[C, O]):
         """One pass: claim, observe, decide, commands, save. None when the record is not ours to look after.
 
         Stale when the save lost."""
+        self._after_a_step()
         lease = await self._lease(arn)
         if lease is None:
             return None
@@ -140,8 +153,10 @@ class Loop(Generic[C, O]):
         if record.status not in self.subject.statuses:
             await self._give_back(arn)
             return None
-        observation = await self.subject.observe(record)
-        decision = self.subject.decide(record, observation, self.clock.now())
+        step = self._steps.get(arn, 0.0)
+        current = self.subject.moved(record, step) if step and isinstance(self.subject, Moves) else record
+        observation = await self.subject.observe(current)
+        decision = self.subject.decide(current, observation, self.clock.now())
         outcomes = await self._run(decision)
         wanted = self.subject.absorb(decision.record, outcomes) if outcomes else decision.record
         if decision.remove:
@@ -150,6 +165,7 @@ class Loop(Generic[C, O]):
         elif not _same(wanted, record):
             self._changed_by[arn] = record, wanted
             await self.store.save(replace(wanted, version=record.version), lease)
+        self._stepped(arn, -step)
         return decision
 
     async def _run(self, decision: Decision[C]) -> list[tuple[C, Any]]:
@@ -225,6 +241,23 @@ class Loop(Generic[C, O]):
             self._leases[arn] = lease
             if not known:
                 self.wake(arn)
+        self._after_a_step()
+
+    def _after_a_step(self) -> None:
+        """Timers count seconds; what they wait for is often a time of day. After somebody has set the clock all is looked at anew."""
+        offset = self.clock.now() - self.clock.monotonic()
+        step, self._offset = offset - self._offset, offset
+        if abs(step) < _STEP:
+            return
+        log.warning("%s loop: the clock was set by %+.0f s", self.subject.kind, step)
+        for arn in list(self._leases):
+            self._stepped(arn, step)
+            self.wake(arn)
+
+    def _stepped(self, arn: str, step: float) -> None:
+        left = self._steps.pop(arn, 0.0) + step
+        if abs(left) >= _STEP:
+            self._steps[arn] = left
 
     async def _lease(self, arn: str) -> Lease | None:
         now = self.clock.now()
@@ -252,6 +285,7 @@ class Loop(Generic[C, O]):
 
     def _forget(self, arn: str) -> None:
         self._leases.pop(arn, None)
+        self._steps.pop(arn, None)
         self._failures.pop(arn, None)
         self._cancel_timer(arn)
 
