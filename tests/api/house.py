@@ -44,8 +44,9 @@ COPIES = {
     "RuntimeConfig": {"CopyCount": 1},
 }
 RECORDS: list[tuple[str, str, dict[str, Any]]] = [
-    ("iam", "CreateRole", {"RoleName": "R", "AssumeRolePolicyDocument": TRUST}),
+    ("iam", "CreateRole", {"RoleName": "R", "AssumeRolePolicyDocument": TRUST, "Tags": [{"Key": "k", "Value": "v"}]}),
     ("iam", "CreatePolicy", {"PolicyName": "p", "PolicyDocument": DOCUMENT}),
+    ("iam", "CreatePolicy", {"PolicyName": "free", "PolicyDocument": DOCUMENT}),
     ("iam", "AttachRolePolicy", {"RoleName": "R", "PolicyArn": POLICY}),
     ("iam", "PutRolePolicy", {"RoleName": "R", "PolicyName": "inline", "PolicyDocument": DOCUMENT}),
     ("sns", "CreateTopic", {"Name": "t"}),

@@ -53,7 +53,13 @@ class World:
 
     async def __call__(self, service: str, operation: str, **params: Any) -> Params:
         region, account = params.pop("_region", REGION), params.pop("_account", ACCOUNT)
-        principal = params.pop("_principal", f"arn:aws:iam::{account}:user/clary")
+        return await self.ask(service, operation, params, region, account)
+
+    async def ask(
+        self, service: str, operation: str, params: Params, region: str = REGION, account: str = ACCOUNT
+    ) -> Params:
+        """The same, with the parameters as they are."""
+        principal = f"arn:aws:iam::{account}:user/clary"
         return await answer(
             self.ports,
             service,

@@ -100,6 +100,8 @@ async def _registered(call: Call, params: Params, known: Record | None, bounds: 
     if params.get("Tags"):
         raise Invalid("Tags can only be given when a scalable target is registered first. Use TagResource.")
     document = {**known.document, **bounds, "suspended": {**known.document["suspended"], **suspended}, "retry": 0.0}
+    if params.get("RoleARN"):
+        document["role"] = params["RoleARN"]
     return await call.store.save(replace(known, document=document, modified=call.now))
 
 

@@ -43,6 +43,8 @@ async def put_metric_data(call: Call, params: Params) -> Params:
 @operation("cloudwatch", "ListMetrics")
 async def list_metrics(call: Call, params: Params) -> Params:
     """Metrics that had a datapoint within two weeks (or three hours), by namespace, name and dimensions."""
+    if params.get("OwningAccount", call.scope.account) != call.scope.account:
+        return {"Metrics": []}
     since = call.now - (ACTIVE if params.get("RecentlyActive") else LISTED)
     ports, names = call.ports, (params.get("Namespace", ""), params.get("MetricName", ""))
     known = await asyncio.to_thread(ports.datapoints.find, call.scope, *names, since)

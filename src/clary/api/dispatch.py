@@ -8,6 +8,7 @@ from clary.api import registry, retries
 from clary.api.call import Call, Params, Ports
 from clary.api.errors import ApiError
 from clary.api.refusals import REFUSED
+from clary.domain.fields import check_elsewhere
 from clary.domain.ids import written
 from clary.domain.resources import Scope
 
@@ -53,6 +54,7 @@ async def answer(
         retry_token=retry_token,
         now=ports.clock.now(),
     )
+    check_elsewhere(service, operation, params, ports.settings.strict_fields)
     if found.again is None:
         return await found.handler(call, params)
     call = replace(call, made_by=retries.made_by(call, params))

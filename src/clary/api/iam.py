@@ -103,13 +103,13 @@ async def untag_role(call: Call, params: Params) -> Params:
 
 @operation("iam", "ListRoleTags")
 async def list_role_tags(call: Call, params: Params) -> Params:
-    return {"Tags": list((await _role(call, params)).document["tags"]), "IsTruncated": False}
+    return cut(call, params, "Tags", (await _role(call, params)).document["tags"])
 
 
 @operation("iam", "ListInstanceProfilesForRole")
 async def list_instance_profiles_for_role(call: Call, params: Params) -> Params:
     await _role(call, params)
-    return {"InstanceProfiles": [], "IsTruncated": False}
+    return cut(call, params, "InstanceProfiles", [])
 
 
 # -- policies of a role ------------------------------------------------------------------------------------------------------------
@@ -148,7 +148,7 @@ async def list_attached_role_policies(call: Call, params: Params) -> Params:
         policy = parse_policy(arn)
         if policy is not None and policy[1].startswith(prefix):
             found.append({"PolicyName": policy[2], "PolicyArn": call.shown(arn)})
-    return {"AttachedPolicies": found, "IsTruncated": False}
+    return cut(call, params, "AttachedPolicies", found)
 
 
 @operation("iam", "PutRolePolicy")
@@ -169,7 +169,7 @@ async def get_role_policy(call: Call, params: Params) -> Params:
 
 @operation("iam", "ListRolePolicies")
 async def list_role_policies(call: Call, params: Params) -> Params:
-    return {"PolicyNames": sorted((await _role(call, params)).document["inline"]), "IsTruncated": False}
+    return cut(call, params, "PolicyNames", sorted((await _role(call, params)).document["inline"]))
 
 
 @operation("iam", "DeleteRolePolicy")
@@ -204,7 +204,7 @@ async def simulate_principal_policy(call: Call, params: Params) -> Params:
         for action in params["ActionNames"]
         for resource in params.get("ResourceArns") or ["*"]
     ]
-    return {"EvaluationResults": results, "IsTruncated": False}
+    return cut(call, params, "EvaluationResults", results)
 
 
 async def _take_up(call: Call, account: str, path: str, name: str) -> None:
@@ -253,18 +253,37 @@ def encoded(document: str) -> str:
 
 async def listed(call: Call, params: Params, kind: str) -> tuple[list[Record], Params]:
     """A page of records by name, with IAM's Marker."""
-    bound = {key: value for key, value in params.items() if key not in ("Marker", "MaxItems")}
-    bound["NextToken"] = params.get("Marker")
-    try:
-        after = paging.resume(call, bound)
-    except Invalid as error:
-        raise Invalid(error.message.replace("NextToken", "Marker")) from None
-    limit = params.get("MaxItems", PAGE)
+    bound = _bound(params)
+    after, limit = _resumed(call, bound), params.get("MaxItems", PAGE)
     query = Query(kind, call.scope_of(kind), sort_by="name", descending=False, limit=limit, after=after)
     records, more = await paging.page(call, bound, query)
     if not more:
         return records, {"IsTruncated": False}
     return records, {"IsTruncated": True, "Marker": more["NextToken"]}
+
+
+def cut(call: Call, params: Params, member: str, items: Sequence[Any]) -> Params:
+    """One page of a listed whole, with IsTruncated and IAM's Marker."""
+    bound = _bound(params)
+    after = _resumed(call, bound)
+    first, limit = int(after[0]) if after is not None else 0, params.get("MaxItems", PAGE)
+    shown: Params = {member: list(items[first : first + limit]), "IsTruncated": first + limit < len(items)}
+    if shown["IsTruncated"]:
+        shown["Marker"] = paging.token(call, bound, (float(first + limit), ""))
+    return shown
+
+
+def _bound(params: Params) -> Params:
+    """As `api.paging` names it: tokens are bound to every parameter but these."""
+    bound = {key: value for key, value in params.items() if key not in ("Marker", "MaxItems")}
+    return {**bound, "NextToken": params.get("Marker")}
+
+
+def _resumed(call: Call, bound: Params) -> paging.After | None:
+    try:
+        return paging.resume(call, bound)
+    except Invalid as error:
+        raise Invalid(error.message.replace("NextToken", "Marker")) from None
 
 
 async def _role(call: Call, params: Params) -> Record:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from clary.api import records
 from clary.api.call import Call, Params
-from clary.api.iam import document_of, encoded, is_taken, listed
+from clary.api.iam import cut, document_of, encoded, is_taken, listed
 from clary.api.registry import operation
 from clary.domain.errors import AlreadyExists, InUse, NotFound
 from clary.domain.resources import Query, Record
@@ -46,13 +46,13 @@ async def get_policy_version(call: Call, params: Params) -> Params:
 
 @operation("iam", "ListPolicyVersions")
 async def list_policy_versions(call: Call, params: Params) -> Params:
-    return {"Versions": [_version(await _policy(call, params))], "IsTruncated": False}
+    return cut(call, params, "Versions", [_version(await _policy(call, params))])
 
 
 @operation("iam", "ListPolicies")
 async def list_policies(call: Call, params: Params) -> Params:
     """The account's own. AWS's are known by name only and not listed."""
-    if params.get("Scope") == "AWS":
+    if params.get("Scope") == "AWS" or params.get("PolicyUsageFilter") == "PermissionsBoundary":  # nobody's boundary
         return {"Policies": [], "IsTruncated": False}
     records, more = await listed(call, params, "policy")
     shown = []

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 
 from clary.api.call import Call, Params
+from clary.api.iam import cut
 from clary.api.registry import operation
 from clary.domain.errors import Denied, Invalid, NotFound
 from clary.domain.roles import parse_assumed, unique_id
@@ -25,13 +26,14 @@ async def list_users(call: Call, params: Params) -> Params:
     everyone: dict[str, list[Credential]] = {}
     for pair in await _pairs(call):
         everyone.setdefault(_name(pair), []).append(pair)
-    return {"Users": [_user_words(call, name, everyone[name]) for name in sorted(everyone)], "IsTruncated": False}
+    names = sorted(everyone) if params.get("PathPrefix", "/") == "/" else []  # every user's path is /
+    return cut(call, params, "Users", [_user_words(call, name, everyone[name]) for name in names])
 
 
 @operation("iam", "ListAccessKeys")
 async def list_access_keys(call: Call, params: Params) -> Params:
     pairs = await _pairs(call, _named(call, params))
-    return {"AccessKeyMetadata": [_key_words(pair) for pair in pairs], "IsTruncated": False}
+    return cut(call, params, "AccessKeyMetadata", [_key_words(pair) for pair in pairs])
 
 
 @operation("iam", "CreateAccessKey")
@@ -50,7 +52,7 @@ async def delete_access_key(call: Call, params: Params) -> Params:
     """Every process refuses it from here on: fronts are told, the others see the folder."""
     _no_session(call)
     key = params["AccessKeyId"]
-    if key not in {pair.access_key_id for pair in await _pairs(call)}:
+    if key not in {pair.access_key_id for pair in await _pairs(call, params.get("UserName", ""))}:
         raise NotFound(f"The Access Key with id {key} cannot be found.")
     await asyncio.to_thread(call.ports.keys.revoke, key)
     await call.ports.fronts.revoke(key)

@@ -26,7 +26,7 @@ _POOL = ThreadPoolExecutor(2, thread_name_prefix="metric-math")
 async def get_metric_data(call: Call, params: Params) -> Params:
     """Series of metrics and of expressions over them, newest first unless asked otherwise."""
     worked = asyncio.get_running_loop().run_in_executor
-    queries = await worked(_POOL, parse_queries, params["MetricDataQueries"])
+    queries = await worked(_POOL, parse_queries, params["MetricDataQueries"], call.scope.account)
     for row in params["MetricDataQueries"]:
         if "MetricStat" in row:
             check_period(int(row["MetricStat"]["Period"]))

@@ -47,8 +47,10 @@ async def assume_role(call: Call, params: Params) -> Params:
         raise Invalid("The requested DurationSeconds exceeds the MaxSessionDuration set for this role.")
     principal = call.shown(assumed_arn(account, name, session))
     made = await asyncio.to_thread(call.ports.keys.issue, account, principal, float(seconds), call.now)
+    identity = {"SourceIdentity": params["SourceIdentity"]} if params.get("SourceIdentity") else {}
     return {
         "Credentials": _credentials(made),
+        **identity,
         "AssumedRoleUser": {"AssumedRoleId": f"{unique_id('AROA', stored(arn))}:{session}", "Arn": principal},
     }
 

@@ -1,8 +1,9 @@
 """What Clary does with every field of a request: one table per operation, from which `docs/fields.md` is made.
 
 *honoured*: it acts as on AWS. *recorded*: kept and shown by Describe, and a line in the job's log says that it has no effect
-here. *refused*: ValidationException that names it. A field that the table does not know is refused, and fails the build
-(tests/domain/test_fields.py walks botocore's shapes). Paths are written as `A.B[].C`; maps end at their own name.
+here. *refused*: ValidationException that names it. *ignored*: taken, without effect, and nothing of AWS's API shows it. A field that
+the table does not know is refused, and fails the build (tests/domain/test_fields.py walks botocore's shapes). Paths are written as
+`A.B[].C`; maps end at their own name.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
-from clary.domain import fields_components, fields_serving
+from clary.domain import fields_components, fields_elsewhere, fields_serving
 from clary.domain.errors import Invalid
 
 
@@ -20,6 +21,7 @@ class Use(StrEnum):
     HONOURED = "honoured"
     RECORDED = "recorded"
     REFUSED = "refused"
+    IGNORED = "ignored"
 
 
 @dataclass(frozen=True, slots=True)
@@ -229,6 +231,9 @@ OPERATIONS: Mapping[str, Mapping[str, Field]] = {
 }
 
 
+ELSEWHERE: Mapping[str, Mapping[str, Field]] = {name: _table(*rows) for name, rows in fields_elsewhere.ROWS.items()}
+
+
 def given(params: Mapping[str, Any], table: Mapping[str, Field]) -> Iterator[str]:
     """The paths of a request that carry something: empty texts, lists, maps and structures are as good as not sent, and so is
     a switch that is off."""
@@ -272,6 +277,21 @@ def check(operation: str, params: Mapping[str, Any], strict: bool = False) -> li
     return recorded
 
 
+def check_elsewhere(service: str, operation: str, params: Mapping[str, Any], strict: bool = False) -> None:
+    """Invalid names the members of other operations that are refused (and those that are ignored if `strict`)."""
+    table = ELSEWHERE.get(f"{service} {operation}")
+    if table is None:
+        return
+    seen = [table[path] for path in dict.fromkeys(given(params, {})) if path in table]
+    refused = [field for field in seen if field.use is Use.REFUSED]
+    if refused:
+        names = ", ".join(f"{field.path} ({field.why})" for field in refused)
+        raise Invalid(f"Clary does not support: {names}. See docs/fields.md.")
+    if strict and seen:
+        names = ", ".join(f"{field.path} ({field.why})" for field in seen)
+        raise Invalid(f"These fields have no effect in Clary, and strict_fields refuses them: {names}.")
+
+
 def _within(path: str, table: Mapping[str, Field], use: Use) -> bool:
     """Is the field above classified alike? Then it speaks for its members."""
     return path in table and table[path].use is use
@@ -283,9 +303,14 @@ def render() -> str:
         "# What Clary does with each field",
         "",
         "Made from `clary/domain/fields.py`; do not edit. *honoured*: acts as on AWS. *recorded*: kept, shown by Describe, has",
-        "no effect here (the job's log says so; the setting `strict_fields` refuses it). *refused*: ValidationException.",
+        "no effect here (the job's log says so; the setting `strict_fields` refuses it). *refused*: ValidationException. *ignored*:",
+        "taken, without effect, and nothing of AWS's API shows it (`strict_fields` refuses it).",
     ]
     for operation, table in OPERATIONS.items():
         lines += ["", f"## {operation}", "", "| field | use | note |", "|---|---|---|"]
         lines += [f"| `{field.path}` | {field.use} | {field.why} |" for _, field in sorted(table.items())]
+    lines += ["", "## Other operations", "", "Every other member of the operations that are done is honoured.", ""]
+    lines += ["| operation | field | use | note |", "|---|---|---|---|"]
+    for name, table in ELSEWHERE.items():
+        lines += [f"| {name} | `{field.path}` | {field.use} | {field.why} |" for _, field in sorted(table.items())]
     return "\n".join(lines) + "\n"

@@ -172,8 +172,13 @@ def _names(query: Query) -> set[str]:
     return {node.id for node in walk(query.node) if isinstance(node, Name)} if query.node is not None else set()
 
 
-def parse_queries(rows: Sequence[Mapping[str, Any]]) -> Queries:
-    """Invalid says what is wrong with which."""
+def parse_queries(rows: Sequence[Mapping[str, Any]], account: str = "") -> Queries:
+    """Invalid says what is wrong with which. `account` is whose metrics there are; "" where that was checked."""
+    for row in rows:
+        if account and row.get("AccountId", account) != account:
+            raise Invalid(
+                f"MetricDataQueries: AccountId of {row['Id']} is another account: no accounts are linked here. Leave it out."
+            )
     if not 0 < len(rows) <= MOST:
         raise Invalid(f"MetricDataQueries must have 1 to {MOST} members; it has {len(rows)}.")
     length = sum(len(row.get("Expression") or "") for row in rows)

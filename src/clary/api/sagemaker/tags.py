@@ -38,6 +38,8 @@ async def add_tags(call: Call, params: Params) -> Params:
 async def list_tags(call: Call, params: Params) -> Params:
     """All of them in one page: MaxResults is 50 at least, and so is the most that a user can set. The system's own (`aws:`), which
     nobody can set or delete, count towards no limit."""
+    if params.get("NextToken"):
+        raise Invalid("Invalid NextToken: all tags are in the first page.")
     record = await _find(call, params["ResourceArn"])
     own = [{"Key": key, "Value": value} for key, value in record.document.get("system_tags", {}).items()]
     return {"Tags": [*record.document.get("tags", []), *own]}
