@@ -80,14 +80,21 @@ def test_random_bytes_are_read_or_refused(data: bytes) -> None:
         ("lines=1-2", 100, None),
         ("bytes=a-b", 100, None),
         ("bytes=-", 100, None),
-        ("bytes=" + "9" * 30 + "-", 100, None),
+        ("bytes=0-" + "9" * 20, 100, (0, 100)),
+        ("bytes=5-" + "9" * 5000, 100, (5, 100)),
+        ("bytes=-" + "9" * 20, 100, (0, 100)),
+        ("bytes=" + "0" * 30 + "1-" + "0" * 30 + "2", 100, (1, 3)),
+        ("bytes=" + "9" * 30 + "-" + "9" * 29, 100, None),
     ],
 )
 def test_a_range_is_one_or_none(text: str, size: int, want: tuple[int, int] | None) -> None:
     assert conditions.byte_range(text, size) == want
 
 
-@pytest.mark.parametrize(("text", "size"), [("bytes=100-", 100), ("bytes=-0", 100), ("bytes=0-", 0), ("bytes=-5", 0)])
+@pytest.mark.parametrize(
+    ("text", "size"),
+    [("bytes=100-", 100), ("bytes=-0", 100), ("bytes=" + "9" * 30 + "-", 100), ("bytes=0-", 0), ("bytes=-5", 0)],
+)
 def test_a_range_of_nothing_is_416(text: str, size: int) -> None:
     with pytest.raises(S3Error) as raised:
         conditions.byte_range(text, size)

@@ -34,13 +34,13 @@ def front(name: str) -> str:
     return f"front-{home(name, 3)}"
 
 
-# A name that a proxy in front of Clary may have. Its S3 signature is over it: the object store judges, no page of a stranger can sign.
+# A name that nobody allowed.
 STRANGE = b"clary.example:4600"
 
 # (request, backend)
 ROUTES = [
-    (http("GET", "/b/k", b"", "s3").replace(b"Host: localhost", b"Host: " + STRANGE), "objects"),
-    (http("GET", f"/b/k?{PRESIGNED.format('s3')}").replace(b"Host: localhost", b"Host: " + STRANGE), "objects"),
+    (http("GET", "/k", b"", "s3").replace(b"Host: localhost", b"Host: bucket.s3.localhost:4600"), "objects"),
+    (http("GET", f"/k?{PRESIGNED.format('s3')}").replace(b"Host: localhost", b"Host: Bucket.localhost"), "objects"),
     (http("POST", "/endpoints/iris/invocations", b"1", "sagemaker"), front("iris")),
     (http("POST", "/endpoints/iris/async-invocations", b"", "sagemaker"), "control"),
     (http("POST", f"/endpoints/iris/async-invocations?{PRESIGNED.format('sagemaker')}"), "control"),
@@ -227,12 +227,72 @@ async def test_a_body_a_little_over_the_limit_reaches_the_front_which_says_it_be
         ),
         (http("POST", "/endpoints/iris/invocations", b"1", "sagemaker").replace(b"localhost", STRANGE), 421),
         (b"GET /b HTTP/1.1\r\nHost: localhost.evil.example\r\n\r\n", 421),
+        (b"GET /b HTTP/9.9\r\nHost: localhost\r\n\r\n", 505),
+        (http("PUT", "/b", b"", "s3").replace(b"localhost", STRANGE), 421),
+        (http("GET", f"/b/k?{PRESIGNED.format('s3')}").replace(b"localhost", STRANGE), 421),
+        (http("GET", "/k", b"", "s3").replace(b"localhost", b"bucket." + STRANGE), 421),
+        (http("GET", "/k", b"", "s3").replace(b"localhost", b"1.127.0.0.1"), 421),
     ],
 )
 async def test_what_no_process_ever_sees(edge: Edge, request_: bytes, status: int) -> None:
     assert (await edge.ask(request_)).status == status
     assert [seen for backend in edge.backends for seen in backend.seen] == []
     assert await edge.where(http("GET", "/b/k", b"", "s3")) == "objects"
+
+
+SCOPES = {"sagemaker": "json", "s3": "xml", "sts": "query", "front": "front"}
+
+
+@pytest.mark.parametrize("scope", SCOPES)
+@pytest.mark.parametrize(
+    ("change", "status", "words"),
+    [
+        ((b"\r\n\r\n", b"\r\nTransfer-Encoding: xchunked\r\n\r\n"), 501, "Transfer-Encoding"),
+        ((b"\r\n\r\n", b"\r\nContent-Length: 7\r\n\r\n"), 400, "not well-formed"),
+        ((b"\r\n\r\n", b"\r\nX: " + b"x" * 100_000 + b"\r\n\r\n"), 400, "too large"),
+        ((b"localhost", STRANGE), 421, "allowed_hosts"),
+    ],
+    ids=["transfer encoding", "two lengths", "long head", "host"],
+)
+async def test_what_the_edge_refuses_is_told_in_the_protocol_of_the_request(
+    edge: Edge, scope: str, change: tuple[bytes, bytes], status: int, words: str
+) -> None:
+    path = "/endpoints/iris/invocations" if scope == "front" else "/"
+    request = http("POST", path, b"", "sagemaker" if scope == "front" else scope)
+    reply = await edge.ask(request.replace(*change, 1))
+    assert reply.status == status
+    assert words.encode() in reply.body
+    if SCOPES[scope] in ("json", "front"):
+        assert json.loads(reply.body)["__type"] == reply.headers["x-amzn-errortype"]
+    else:
+        root = ElementTree.fromstring(reply.body)
+        assert root.tag == ("Error" if scope == "s3" else "ErrorResponse")
+        assert reply.headers["content-type"] in ("application/xml", "text/xml")
+
+
+async def test_a_version_of_http_that_is_not_spoken_is_an_error_of_awss_shape(edge: Edge) -> None:
+    reply = await edge.ask(b"GET /b HTTP/9.9\r\nHost: localhost\r\n\r\n")
+    assert json.loads(reply.body)["__type"] == "ValidationException"
+
+
+async def test_a_chunked_body_over_the_limit_is_told_with_what_was_read(edge: Edge) -> None:
+    chunk = b"100000\r\n" + b"x" * (1 << 20) + b"\r\n"
+    for request, words in (
+        (
+            http("POST", "/endpoints/iris/invocations", b"", "sagemaker"),
+            r"oversize body: no end after (\d+) bytes, and the limit",
+        ),
+        (
+            http("POST", "/", b"", "sagemaker", X_Amz_Target="SageMaker.CreateModel"),
+            r"body has no end after (\d+) bytes, and",
+        ),
+    ):
+        head = request.replace(b"Content-Length: 0\r\n", b"Transfer-Encoding: chunked\r\n")
+        assert head != request
+        reply = await edge.ask(head + chunk * 4 + b"0\r\n\r\n")
+        found = re.search(words, reply.body.decode())
+        assert found, reply.body
+        assert int(found[1]) > 1 << 20
 
 
 async def test_slow_heads_and_bodies_are_ended(tmp_path: Path) -> None:

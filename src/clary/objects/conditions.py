@@ -13,6 +13,8 @@ from clary.domain.objects import ALWAYS, Condition, Item
 from clary.objects.errors import NotModified, S3Error
 from clary.objects.request import Call, strip_quotes
 
+LONGEST_POSITION = 19  # digits; no object is as large
+
 
 @lru_cache(maxsize=8192)
 def http_date(seconds: int) -> str:
@@ -89,15 +91,15 @@ def byte_range(text: str, size: int) -> tuple[int, int] | None:
         return None
     low, dash, high = spec.strip().partition("-")
     low, high = low.strip(), high.strip()
-    if not dash or not (low or high) or any(part and (not part.isdecimal() or len(part) > 19) for part in (low, high)):
+    if not dash or not (low or high) or any(part and not (part.isascii() and part.isdecimal()) for part in (low, high)):
         return None
     if low:
-        start, end = int(low), min(int(high) + 1, size) if high else size
-        if high and int(high) < start:
+        start, end = _position(low), min(_position(high) + 1, size) if high else size
+        if high and _behind(low, high):
             return None
     else:
-        start, end = max(size - int(high), 0), size
-        if int(high) == 0:
+        start, end = max(size - _position(high), 0), size
+        if _position(high) == 0:
             start = size
     if start >= size:
         raise S3Error(
@@ -107,6 +109,18 @@ def byte_range(text: str, size: int) -> tuple[int, int] | None:
             RangeRequested=text,
         )
     return start, end
+
+
+def _position(digits: str) -> int:
+    """A number of any length; beyond every object's size they are all alike."""
+    digits = digits.lstrip("0") or "0"
+    return int(digits) if len(digits) < LONGEST_POSITION else 10**LONGEST_POSITION
+
+
+def _behind(low: str, high: str) -> bool:
+    """Whether the last byte of a range stands before its first."""
+    low, high = low.lstrip("0"), high.lstrip("0")
+    return (len(high), high) < (len(low), low)
 
 
 def copy_range(text: str, size: int) -> tuple[int, int]:

@@ -7,14 +7,16 @@ Pure: text out of settings; `app` writes it and starts nginx. Works with nginx 1
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
-from clary.serving.edgeerrors import locations
+from clary.serving.edgeerrors import locations, sizes
 from clary.serving.homes import home, shares
 
 __all__ = ["EdgeSettings", "home", "render"]
 
 SLACK = 1 << 20  # bytes over max_payload that still reach the front, whose answer names the size
+HEAD = (400, 501)  # errors of a head of which enough is read to know what it is for
 KEEPS = 2  # seconds an idle connection to a front is kept; a front that drains waits for it (process.py)
 
 
@@ -139,7 +141,7 @@ def _http(settings: EdgeSettings) -> str:
 
 def _maps(settings: EdgeSettings) -> str:
     """Which process a request is for, from what its client wrote."""
-    return _scopes() + _places(settings)
+    return _scopes() + _places(settings) + _bucket_hosts(settings) + sizes()
 
 
 def _scopes() -> str:
@@ -207,13 +209,27 @@ def _places(settings: EdgeSettings) -> str:
         "~^ - endpoint " front;
         "~^ - control " control;
     }}
-    map $clary_scope $clary_stranger {{
-        default stranger;
-        s3 objects;
+    map $clary_to $clary_strange {{
+        default control;
+        query query;
+        objects $clary_bucket_host;
     }}
     split_clients $clary_endpoint $clary_home {{
 {_homes(len(settings.fronts))}
     }}
+"""
+
+
+def _bucket_hosts(settings: EdgeSettings) -> str:
+    """BUCKET.HOST of an allowed Host is S3's way to name a bucket."""
+    names = [
+        host for host in settings.hosts if not host.startswith(("*", "[")) and not host.replace(".", "").isdecimal()
+    ]
+    return f"""\
+    map $host $clary_bucket_host {{
+        hostnames;
+        default strange;
+{"".join(f"        {_quoted('*.' + name)} bucket;{chr(10)}" for name in names)}    }}
 """
 
 
@@ -251,8 +267,8 @@ def _listener(settings: EdgeSettings, more: str = "") -> str:
 
 
 def _stranger(settings: EdgeSettings) -> str:
-    """Requests whose Host is not one of ours: DNS rebinding ends here. S3's signatures are over the Host, no page of a stranger can
-    make one, and a proxy or another name in front of Clary passes its own: those the object store judges."""
+    """Requests whose Host is not one of ours: DNS rebinding ends here, on every door. What names a bucket of an allowed Host goes on."""
+    limits = {"control": settings.max_control, "query": settings.max_control, "objects": settings.max_object}
     return f"""\
     server {{
 {_listener(settings, " default_server")}
@@ -262,29 +278,36 @@ def _stranger(settings: EdgeSettings) -> str:
 {_pages("control", "        ", "/-/")}
 {locations({"control": settings.max_control}, "= /-/")}
         location / {{
-            rewrite ^ /-/$clary_stranger last;
+            rewrite ^ /-/$clary_strange last;
         }}
-{_objects(settings)}
-        location = /-/stranger {{
-            internal;
-            add_header x-amzn-ErrorType ValidationException always;
-            return 421 '{{"__type":"ValidationException","message":"This Host name is not allowed here: see the setting allowed_hosts."}}';
+        location = /-/bucket {{
+{_to_objects(settings)}
         }}
-{locations({"objects": settings.max_object})}
+{_turned_away("control", "control")}
+{_turned_away("query", "query")}
+{_turned_away("strange", "objects")}
+{locations(limits)}
     }}
 """
 
 
-def _objects(settings: EdgeSettings) -> str:
+def _turned_away(name: str, where: str) -> str:
     return f"""\
-        location = /-/objects {{
+        location = /-/{name} {{
+            internal;
+            error_page 421 = @{where}_421;
+            return 421;
+        }}"""
+
+
+def _to_objects(settings: EdgeSettings) -> str:
+    return f"""\
             internal;
             client_max_body_size {settings.max_object};
             client_body_buffer_size 512k;
             proxy_request_buffering off;
             proxy_pass http://clary_objects$request_uri;
-{_pages("objects")}
-        }}"""
+{_pages("objects")}"""
 
 
 def _server(settings: EdgeSettings) -> str:
@@ -301,7 +324,7 @@ def _server(settings: EdgeSettings) -> str:
         server_name {names};
         limit_conn open {settings.connections * settings.workers // 2 - 256};
 
-{_pages("control", "        ")}
+{_pages("control", "        ", head="@head")}
 
         # Before any location is looked for: each has its own body limit. $request_uri stays as it was sent.
         rewrite ^ /-/$clary_to last;
@@ -332,14 +355,29 @@ def _server(settings: EdgeSettings) -> str:
             proxy_pass http://clary_control$request_uri;
 {_pages("query")}
         }}
-{_objects(settings)}
+        location = /-/objects {{
+{_to_objects(settings)}
+        }}
 {locations(limits)}
+{_head_errors(limits)}
     }}
 """
 
 
-def _pages(where: str, indent: str = "            ", prefix: str = "@") -> str:
-    """Which location answers which error of the edge's own."""
+def _head_errors(limits: Mapping[str, int]) -> str:
+    """What nginx refuses before it looks for a location, told in the protocol of the request all the same."""
+    turns = "\n".join(
+        f"""\
+        location @head_{status} {{
+            rewrite ^ /-/head_${{clary_to}}_{status} last;
+        }}"""
+        for status in HEAD
+    )
+    return turns + "\n" + locations(limits, "= /-/head_", HEAD)
+
+
+def _pages(where: str, indent: str = "            ", prefix: str = "@", head: str = "") -> str:
+    """Which location answers which error of the edge's own; with `head`, those of `HEAD` have one that asks for the protocol."""
     pages = (
         ("400 494", 400),
         ("405", 405),
@@ -348,6 +386,11 @@ def _pages(where: str, indent: str = "            ", prefix: str = "@") -> str:
         ("414", 414),
         ("497", 497),
         ("500", 500),
+        ("501", 501),
         ("502 503 504", 503),
+        ("505", 505),
     )
-    return "\n".join(f"{indent}error_page {statuses} = {prefix}{where}_{page};" for statuses, page in pages)
+    return "\n".join(
+        f"{indent}error_page {statuses} = {f'{head}_{page}' if head and page in HEAD else f'{prefix}{where}_{page}'};"
+        for statuses, page in pages
+    )

@@ -6,7 +6,7 @@ know anything but nginx's syntax. Pure.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
 
@@ -31,29 +31,45 @@ _ERRORS = {
         413,
         "RequestEntityTooLargeException",
         "EntityTooLarge",
-        "The request body is larger than {limit} bytes.",
+        "The request body has $clary_size, and the limit is {limit} bytes.",
         s3_status=400,
         front_code="ValidationError",
         front_status=400,
     ),
     414: _Error(414, "ValidationException", "InvalidURI", "The request URI is too long.", s3_status=400),
+    421: _Error(421, "ValidationException", "InvalidRequest", "This Host name is not allowed here: see the setting allowed_hosts."),
     497: _Error(400, "ValidationException", "InvalidRequest", "This port speaks https: AWS_ENDPOINT_URL has to begin with https://."),
     500: _Error(500, "InternalFailure", "InternalError", "The request failed because of an internal error."),
+    501: _Error(501, "ValidationException", "NotImplemented", "The Transfer-Encoding is not known here: only chunked is."),
     503: _Error(503, "ServiceUnavailable", "ServiceUnavailable", "A part of Clary is restarting. Try again."),
+    505: _Error(505, "ValidationException", "InvalidRequest", "This version of HTTP is not spoken here: HTTP/1.0 and HTTP/1.1 are."),
 }  # fmt: skip
 
 
-def locations(limits: Mapping[str, int], prefix: str = "@") -> str:
-    """The locations `<prefix><where>_<status>` that `error_page` points at, for each place and its body limit in bytes.
+def sizes() -> str:
+    """What is told of a body's size: a chunked one does not say it beforehand."""
+    return """\
+    map $http_content_length $clary_size {
+        default "$http_content_length bytes";
+        "" "no end after $request_length bytes";
+    }
+"""
+
+
+def locations(limits: Mapping[str, int], prefix: str = "@", statuses: Collection[int] = ()) -> str:
+    """The locations `<prefix><where>_<status>` that `error_page` points at, for each place and its body limit in bytes (and these
+    statuses; none: all).
 
     A request whose first line cannot be read has no URI, and nginx takes no such request to a named location: for those the prefix
     is `= /-/`."""
     blocks = []
     for where, limit in limits.items():
         for status, error in _ERRORS.items():
+            if statuses and status not in statuses:
+                continue
             message = error.message.format(limit=limit)
             if where == "front" and status == 413:
-                message = f"Request $request_id has oversize body: $content_length bytes, and the limit is {limit} (setting max_payload)."
+                message = f"Request $request_id has oversize body: $clary_size, and the limit is {limit} (setting max_payload)."
             blocks.append(_location(f"{prefix}{where}_{status}", where, error, message))
     return "\n".join(blocks)
 
