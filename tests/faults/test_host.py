@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import resource
 import signal
 import socket
@@ -90,6 +91,17 @@ def test_below_the_low_water_mark_writes_are_refused_and_the_rest_goes_on(
     up.down(scene.server.settings)
 
 
+def _says_no_room(error: dict[str, Any]) -> None:
+    assert re.search(r"no room on the disk of .*: \d+ MiB are free.*low_water", error["Error"]["Message"]), error
+    assert error["ResponseMetadata"]["HTTPStatusCode"] in (500, 503)
+    assert error["Error"]["Code"] != "InternalFailure"
+
+
+def _top_up(folder: Path) -> None:
+    with (folder / "top").open("wb") as file, contextlib.suppress(OSError):
+        _to_the_brim(file)
+
+
 def _can_put(scene: Scene) -> bool:
     try:
         scene.put("again", b"x")
@@ -104,6 +116,8 @@ def test_a_full_disk_fails_writes_clearly_and_is_forgotten_when_there_is_room(
     scene = Scene(start(dir=str(small_disk / "state"), low_water=0))
     scene.deploy("full")
     scene.put("kept", b"kept" * 1000)
+    for n in range(20):
+        scene.put(f"gone/{n}", bytes(100_000))
     pids = {name: row["pid"] for name, row in scene.pids().items()}
     filler = fill(small_disk, 0)
     for size in (10, 200_000, 5 << 20):
@@ -112,13 +126,29 @@ def test_a_full_disk_fails_writes_clearly_and_is_forgotten_when_there_is_room(
         assert error["Error"]["Code"] in ("InsufficientStorage", "ServiceUnavailable"), error
     error = refused(lambda: [scene.config(f"more-{n}", "full") for n in range(500)])
     assert error["ResponseMetadata"]["HTTPStatusCode"] >= 500, error
+    _says_no_room(error)
+    logs, iam = scene.server.client("logs"), scene.server.client("iam")
+    _says_no_room(refused(lambda: [logs.create_log_group(logGroupName=f"/full/{n}") for n in range(5000)]))
+    _says_no_room(refused(lambda: [iam.create_access_key() for _ in range(5000)]))
+    # Somebody else takes every byte that comes free: what a deletion writes has room kept for it.
+    _top_up(small_disk)
+    for n in range(10):
+        scene.s3.delete_object(Bucket=BUCKET, Key=f"gone/{n}")
+    scene.s3.delete_objects(Bucket=BUCKET, Delete={"Objects": [{"Key": f"gone/{n}"} for n in range(10, 20)]})
+    assert scene.s3.list_objects_v2(Bucket=BUCKET, Prefix="gone/")["KeyCount"] == 0
+    assert not (scene.server.settings.root / "objects" / "reserve").exists()
+    error = refused(lambda: scene.put("more", bytes(10)))
+    assert error["Error"]["Code"] == "InsufficientStorage"
+    assert "deletions need" in error["Error"]["Message"]
     with scene.load("full", connections=4) as load:
         load.more(50)
         assert scene.s3.get_object(Bucket=BUCKET, Key="kept")["Body"].read() == b"kept" * 1000
         assert scene.status("full")["EndpointStatus"] == "InService"
     assert load.failed == {}
     filler.unlink()
+    (small_disk / "top").unlink()
     until(lambda: _can_put(scene), 30, "writes are taken again without a restart")
+    until((scene.server.settings.root / "objects" / "reserve").exists, 30, "the reserve is there again")
     scene.config("room", "full")
     scene.deploy("full-again")
     assert scene.invoke("full-again", text="x")["echo"] == "x"

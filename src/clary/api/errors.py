@@ -157,7 +157,8 @@ def declared(operation: OperationModel) -> Mapping[str, int]:
     found = {}
     for shape in operation.error_shapes:
         error = shape.metadata.get("error", {})
-        found[error.get("code", shape.name)] = error.get("httpStatusCode", 400)
+        code = error.get("code", shape.name)
+        found[code] = error.get("httpStatusCode", _STATUS.get(code, 400))  # services of AWS JSON declare none
     return found
 
 

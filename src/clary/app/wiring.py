@@ -6,7 +6,9 @@ Nothing else in Clary makes these objects; nothing here decides anything.
 from __future__ import annotations
 
 import asyncio
+import errno
 import os
+import shutil
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -31,7 +33,7 @@ from clary.domain.attempts import attempt_of
 from clary.domain.capacity import Book, Machine, fit
 from clary.domain.endpoint_commands import Command as EndpointCommand
 from clary.domain.endpoint_commands import Seen as EndpointSeen
-from clary.domain.errors import AlreadyExists, ClaryError
+from clary.domain.errors import AlreadyExists, ClaryError, NoRoom
 from clary.domain.instances import find as find_size
 from clary.domain.jobs import Command as JobCommand
 from clary.domain.jobs import Seen as JobSeen
@@ -193,6 +195,8 @@ def application(settings: Settings, ports: Ports) -> Application:
         )
 
     def explain(error: Exception, invocation: Invocation) -> ServiceError | None:
+        if isinstance(error, NoRoom) or (isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)):
+            error = no_room(settings)
         if not isinstance(error, ClaryError):
             return None
         code, message, status, members = translate(invocation.service, invocation.operation, error)
@@ -205,6 +209,15 @@ def application(settings: Settings, ports: Ports) -> Application:
         translate=explain,
         limits=Limits(),
         extra_values=extensions.VALUES,
+    )
+
+
+def no_room(settings: Settings) -> NoRoom:
+    """What a client is told of a full disk."""
+    free = shutil.disk_usage(settings.root).free
+    return NoRoom(
+        f"There is no room on the disk of {settings.root}: {free >> 20} MiB are free. Nothing was stored; free some space and try again. "
+        f"(Objects can be deleted meanwhile. The setting low_water, {settings.low_water >> 20} MiB, is how much objects leave free.)"
     )
 
 

@@ -56,3 +56,7 @@ class Unschedulable(ClaryError): ...
 
 
 class Unavailable(ClaryError): ...
+
+
+class NoRoom(Unavailable):
+    """A disk is full."""

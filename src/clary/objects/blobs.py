@@ -32,6 +32,7 @@ from clary.objects.files import (
     write_all,
 )
 from clary.objects.quarantine import Quarantine
+from clary.objects.reserve import Reserve
 
 PER_FOLDER = 4096
 LINGER = 3.0  # seconds that a freed blob stays, for readers that have its name but not yet its file
@@ -58,6 +59,7 @@ class Blobs:
         self.staging = root / "staging"
         self._blobs = root / "blobs"
         self.quarantine = Quarantine(root / "quarantine")
+        self.reserve = Reserve(root / "reserve", free)
         for folder in (root, self.staging, self._blobs):
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         known = [int(name, 16) for name in os.listdir(self._blobs) if len(name) == 6]
@@ -93,6 +95,11 @@ class Blobs:
     def check_space(self, wanted: int = 0) -> None:
         """Full when the disk has less than the low-water mark free beyond `wanted` bytes. Looks at most twice a second. What is in
         quarantine goes before a write is refused."""
+        if self.reserve.given_up:
+            raise Full(
+                f"The disk of {self.root} is full: {max(self._free_bytes(self.root), 0) >> 20} MiB are free, and deletions need them "
+                f"(low_water, the setting for how much is kept free, is {self._low_water >> 20} MiB). Free some space."
+            )
         at, free = self._checked
         now = time.monotonic()
         if now - at > 0.5:
@@ -360,5 +367,8 @@ class Blobs:
 def disk_error(error: OSError) -> ClaryError:
     """What a user is told when the disk says no."""
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
-        return Full("The disk of the object store is full: free some space and try again.")
+        return Full(
+            "The disk of the object store is full: free some space, or delete objects. (The setting low_water is how much of it "
+            "is kept free.)"
+        )
     return Unavailable(f"The object store cannot write: {error.strerror or error}.")

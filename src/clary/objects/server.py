@@ -7,12 +7,13 @@ beside requests. Refuses to know: what any operation does.
 from __future__ import annotations
 
 import asyncio
+import errno
 import logging
 from collections.abc import Sequence
 from typing import Any
 
 from clary.domain import objects as facts
-from clary.domain.errors import ClaryError
+from clary.domain.errors import ClaryError, NoRoom
 from clary.object_ports import Index
 from clary.objects import lifecycle
 from clary.objects.assembly import Assembly
@@ -114,6 +115,7 @@ class Server:
         if restored:
             log.info("restored %d blobs that the disk had lost", restored)
         await ctx.index.keep(SMALL_JOURNAL)
+        ctx.blobs.reserve.keep()
         self._tasks = [asyncio.create_task(self._collect()), asyncio.create_task(self._sweep())]
 
     async def stop(self) -> None:
@@ -140,6 +142,7 @@ class Server:
         for at in range(0, len(durable), FORGOTTEN_AT_ONCE):
             await self.context.index.forget_bodies(durable[at : at + FORGOTTEN_AT_ONCE])
         await loop.run_in_executor(None, blobs.make_room)
+        await loop.run_in_executor(None, blobs.reserve.keep)
         await self.context.index.keep()
 
     async def _sweep(self) -> None:
@@ -185,6 +188,8 @@ def _translate(call: Call, error: ClaryError) -> ServiceError:
             return S3Error("NoSuchKey", Key=call.key)
         case Full():
             return S3Error("InsufficientStorage", error.message)
+        case NoRoom():
+            return S3Error("InsufficientStorage", disk_error(OSError(errno.ENOSPC, "")).message)
     return S3Error("ServiceUnavailable", error.message)
 
 

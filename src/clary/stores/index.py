@@ -44,9 +44,16 @@ SNAPSHOT_PAUSE = 60.0  # seconds after one, failed or not
 class SqlIndex:
     """See `object_ports.Index`. Belongs to one event loop. `settle` runs in the writer's thread before each transaction: it
     makes the blobs that rows will name durable, and answers those it could not, whose rows are then refused with that error.
-    `beside` is the journal that every commit goes into; without it nothing can be made again."""
+    `beside` is the journal that every commit goes into; without it nothing can be made again. `relieve` makes room for deletions on a
+    full disk; whether it could."""
 
-    def __init__(self, url: str, settle: Settle = dict, beside: Beside | None = None) -> None:
+    def __init__(
+        self,
+        url: str,
+        settle: Settle = dict,
+        beside: Beside | None = None,
+        relieve: Callable[[], bool] = lambda: False,
+    ) -> None:
         self._url = make_url(url)
         self._lite = self._url.get_backend_name() == "sqlite"
         self._engine = engine_of(self._url)
@@ -61,7 +68,7 @@ class SqlIndex:
         self._prepare()
         self._settle = settle
         begin = ("BEGIN IMMEDIATE",) if self._lite else ("BEGIN", "SELECT pg_advisory_xact_lock(7236)")
-        self._writer = Writer(self._connect, self._error, begin, self._settled, companion=self._keeper)
+        self._writer = Writer(self._connect, self._error, begin, self._settled, companion=self._keeper, relieve=relieve)
         self._readers = None if self._lite else ThreadPoolExecutor(4, thread_name_prefix="index-reader")
         self._free: list[Any] = []
         self._reader: Any = self._connect().cursor() if self._lite else None
@@ -209,7 +216,7 @@ class SqlIndex:
         await self._writer.run(lambda cursor: self._do.save_bucket(cursor, name, versioning, dict(documents or {})))
 
     async def remove_bucket(self, name: str) -> None:
-        await self._writer.run(lambda cursor: self._do.remove_bucket(cursor, name))
+        await self._writer.run(lambda cursor: self._do.remove_bucket(cursor, name), urgent=True)
 
     # -- objects ---------------------------------------------------------------------------------------------------------------
 
@@ -252,7 +259,7 @@ class SqlIndex:
     async def remove(
         self, bucket: int, keys: Sequence[tuple[str, str]], now: float, condition: Condition = ALWAYS
     ) -> list[Written]:
-        return await self._writer.run(lambda cursor: self._do.remove(cursor, bucket, keys, now, condition))
+        return await self._writer.run(lambda cursor: self._do.remove(cursor, bucket, keys, now, condition), urgent=True)
 
     async def blobs_of(self, bucket: int, keys: Sequence[str]) -> dict[str, str]:
         mark = "?" if self._lite else "%s"
@@ -394,7 +401,7 @@ class SqlIndex:
         return await self._writer.run(lambda cursor: self._do.complete(cursor, upload, item, condition))
 
     async def abort(self, upload: str) -> bool:
-        return await self._writer.run(lambda cursor: self._do.abort(cursor, upload))
+        return await self._writer.run(lambda cursor: self._do.abort(cursor, upload), urgent=True)
 
     async def files(self) -> set[str]:
         return {row[0] for row in await self._read(self._all("files"))}

@@ -11,10 +11,12 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, TypeVar
 
-from clary.domain.errors import ClaryError, Unavailable
+from clary.domain.errors import ClaryError, NoRoom, Unavailable
 
 T = TypeVar("T")
 Work = Callable[[Any], Any]
+_FULL = "database or disk is full"  # SQLITE_FULL
+_DISK_FULL = "53100"  # PostgreSQL's disk_full
 BATCH = 256  # more would only make the first of them wait longer
 
 
@@ -38,7 +40,8 @@ class Writer:
     """`run(work)` answers what `work(cursor)` answered, once that is committed.
 
     `work` checks before it changes anything and says no by a ClaryError; it may run twice (a failed transaction is tried again,
-    one write at a time, so that a write that the database refuses fails alone). `settle` runs before each transaction: it makes
+    one write at a time, so that a write that the database refuses fails alone). One that is `urgent` (it makes room) is tried once more
+    when the disk is full and `relieve` has given up some space for it. `settle` runs before each transaction: it makes
     durable whatever the rows will name."""
 
     def __init__(
@@ -49,18 +52,20 @@ class Writer:
         settle: Callable[[], None],
         what: str = "object index",
         companion: Companion | None = None,
+        relieve: Callable[[], bool] = lambda: False,
     ) -> None:
+        self._relieve = relieve
         self._what = what
         self._companion = companion or Companion()
         self._connect, self._database_error, self._begin, self._settle = connect, database_error, tuple(begin), settle
         self._connection: Any = None
         self._thread = ThreadPoolExecutor(1, thread_name_prefix=f"{what}-writer")
-        self._waiting: list[tuple[Work, asyncio.Future[Any]]] = []
+        self._waiting: list[tuple[Work, bool, asyncio.Future[Any]]] = []
         self._running = False
 
-    async def run(self, work: Callable[[Any], T]) -> T:
+    async def run(self, work: Callable[[Any], T], urgent: bool = False) -> T:
         future: asyncio.Future[T] = asyncio.get_running_loop().create_future()
-        self._waiting.append((work, future))
+        self._waiting.append((work, urgent, future))
         if not self._running:
             self._next()
         return await future
@@ -75,14 +80,16 @@ class Writer:
         batch, self._waiting = self._waiting[:BATCH], self._waiting[BATCH:]
         self._running = bool(batch)
         if batch:
-            task = asyncio.get_running_loop().run_in_executor(self._thread, self._transact, [work for work, _ in batch])
+            task = asyncio.get_running_loop().run_in_executor(
+                self._thread, self._transact, [(work, urgent) for work, urgent, _ in batch]
+            )
             task.add_done_callback(lambda done: self._answer(batch, done))
 
-    def _answer(self, batch: list[tuple[Work, asyncio.Future[Any]]], done: asyncio.Future[list[Any]]) -> None:
+    def _answer(self, batch: list[tuple[Work, bool, asyncio.Future[Any]]], done: asyncio.Future[list[Any]]) -> None:
         self._next()
         error = done.exception()
         results = [error] * len(batch) if error is not None else done.result()
-        for (_, future), result in zip(batch, results, strict=True):
+        for (_, _, future), result in zip(batch, results, strict=True):
             if future.cancelled():
                 continue
             if isinstance(result, BaseException):
@@ -90,21 +97,25 @@ class Writer:
             else:
                 future.set_result(result)
 
-    def _transact(self, works: list[Work]) -> list[Any]:
+    def _transact(self, works: list[tuple[Work, bool]]) -> list[Any]:
         """Results in order; a ClaryError stands for a write that said no. OSError (of settle) fails the whole batch."""
         self._settle()
-        try:
-            return self._attempt(works)
-        except self._database_error as error:
-            if len(works) > 1:
-                return [result for work in works for result in self._alone(work)]
-            return [Unavailable(f"The {self._what} cannot be written: {error}")]
+        if len(works) > 1:
+            try:
+                return self._attempt([work for work, _ in works])
+            except self._database_error:
+                pass
+        return [self._alone(work, urgent) for work, urgent in works]
 
-    def _alone(self, work: Work) -> list[Any]:
-        try:
-            return self._attempt([work])
-        except self._database_error as error:
-            return [Unavailable(f"The {self._what} cannot be written: {error}")]
+    def _alone(self, work: Work, urgent: bool) -> Any:
+        while True:
+            try:
+                return self._attempt([work])[0]
+            except self._database_error as error:
+                full = _FULL in str(error) or getattr(error, "sqlstate", None) == _DISK_FULL
+                if full and urgent and self._relieve():
+                    continue
+                return (NoRoom if full else Unavailable)(f"The {self._what} cannot be written: {error}")
 
     def _attempt(self, works: list[Work]) -> list[Any]:
         done = False
