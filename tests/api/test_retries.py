@@ -99,6 +99,7 @@ def test_every_create_with_a_record_is_among_them() -> None:
         for (_, name), operation in registry.registered().items()
         if name.startswith("Create") and not operation.again
     }
+    # Groups and streams of logs are files: see below.
     assert rest == {"CreateTopic", "CreateAccessKey", "CreateLogGroup", "CreateLogStream"}
 
 
@@ -176,3 +177,29 @@ async def test_members_that_json_has_no_word_for(world: World) -> None:
     assert made_by(call, params) == made_by(call, dict(reversed(params.items())))
     assert made_by(call, params) != made_by(call, {**params, "Bytes": b"\xfe"})
     assert made_by(call, params) != made_by(call, {**params, "At": datetime.datetime(2026, 1, 3, tzinfo=datetime.UTC)})
+
+
+async def test_groups_and_streams_of_logs(world: World) -> None:
+    group: tuple[tuple[str, str], dict[str, Any]] = (
+        ("logs", "CreateLogGroup"),
+        {"logGroupName": "again", "kmsKeyId": "k", "tags": {"a": "b"}},
+    )
+    stream: tuple[tuple[str, str], dict[str, Any]] = (
+        ("logs", "CreateLogStream"),
+        {"logGroupName": "again", "logStreamName": "s"},
+    )
+    for which, params in (group, stream):
+        assert await ask(world, which, params) == {}
+        assert await ask(world, which, params, attempt=2) == {}
+        for attempt in (0, 1):
+            with pytest.raises(ClaryError, match="already exists"):
+                await ask(world, which, params, attempt=attempt)
+    for other in ({"tags": {}}, {"kmsKeyId": "l"}):
+        with pytest.raises(ClaryError, match="already exists"):
+            await ask(world, group[0], {**group[1], **other}, attempt=2)
+    clock = world.ports.clock
+    assert isinstance(clock, FakeClock)
+    clock.advance(WITHIN + 1)
+    for which, params in (group, stream):
+        with pytest.raises(ClaryError, match="already exists"):
+            await ask(world, which, params, attempt=2)

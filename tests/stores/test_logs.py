@@ -36,6 +36,19 @@ class TestFileLogs(LogsConformance):
         assert second.streams(SCOPE, GROUP) == first.streams(SCOPE, GROUP)
         assert second.append(SCOPE, GROUP, "job/algo-1", [(1, "late")]) == 1
 
+    def test_a_group_that_was_half_made_or_half_removed_is_none(self) -> None:
+        """Killed before it was renamed, with all that it was to hold or without."""
+        known = self.filled(1)
+        (half,) = self.folder.glob("*/*/*/")
+        for name in (".dying-1-a", ".dying-2-b"):
+            half.with_name(name).mkdir()
+        (half.with_name(".dying-2-b") / "group.json").write_bytes((half / "group.json").read_bytes())
+        assert [group.name for group in known.groups(SCOPE)] == [GROUP]
+        known.sweep(5.0)
+        assert list(self.folder.glob("*/*/*/")) == [half]
+        known.add_group(SCOPE, "another", 1.0, {})
+        assert sorted(path.name for path in self.folder.glob("*/*/*")) == sorted([half.name, "another"])
+
     def test_a_line_still_being_written_is_not_shown(self) -> None:
         known = self.filled(1)
         path = Path(known.open(SCOPE, GROUP, "job/algo-1", 1.0))

@@ -52,10 +52,11 @@ async def answer(
         request_id=request_id,
         user_agent=user_agent,
         retry_token=retry_token,
+        attempt=attempt,
         now=ports.clock.now(),
     )
     check_elsewhere(service, operation, params, ports.settings.strict_fields)
     if found.again is None:
         return await found.handler(call, params)
     call = replace(call, made_by=retries.made_by(call, params))
-    return await retries.create(call, params, found.handler, found.again, attempt)
+    return await retries.create(call, params, found.handler, found.again)

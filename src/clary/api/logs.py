@@ -16,11 +16,11 @@ from dataclasses import replace
 from types import MappingProxyType
 from typing import Any
 
-from clary.api import paging
+from clary.api import paging, retries
 from clary.api.call import Call, Params
 from clary.api.errors import ApiError
 from clary.api.registry import operation
-from clary.domain.errors import Invalid, NotFound
+from clary.domain.errors import AlreadyExists, Invalid, NotFound
 from clary.domain.ids import arn as make_arn
 from clary.domain.ids import belongs
 from clary.domain.logfilter import compile_pattern
@@ -53,7 +53,12 @@ async def create_log_group(call: Call, params: Params) -> Params:
     name, tags = params["logGroupName"], params.get("tags", {})
     if name.startswith("aws/"):
         raise Invalid("logGroupName must not begin with aws/: such names are reserved.")
-    await asyncio.to_thread(call.ports.logs.add_group, call.scope, name, call.now, tags, settings)
+    try:
+        await asyncio.to_thread(call.ports.logs.add_group, call.scope, name, call.now, tags, settings)
+    except AlreadyExists:
+        group = await asyncio.to_thread(call.ports.logs.group, call.scope, name)
+        if (group.settings, group.tags) != (settings, tags) or not retries.further(call, group.created / 1000):
+            raise
     return {}
 
 
@@ -180,8 +185,13 @@ async def list_tags_log_group(call: Call, params: Params) -> Params:
 
 @operation("logs", "CreateLogStream")
 async def create_log_stream(call: Call, params: Params) -> Params:
-    names = params["logGroupName"], params["logStreamName"]
-    await asyncio.to_thread(call.ports.logs.add_stream, call.scope, *names, call.now)
+    group, name = params["logGroupName"], params["logStreamName"]
+    try:
+        await asyncio.to_thread(call.ports.logs.add_stream, call.scope, group, name, call.now)
+    except AlreadyExists:
+        found = await asyncio.to_thread(call.ports.logs.streams, call.scope, group, name)
+        if not any(each.name == name and retries.further(call, each.created / 1000) for each in found):
+            raise
     return {}
 
 

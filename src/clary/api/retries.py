@@ -39,11 +39,10 @@ async def create(
     params: Params,
     handler: Callable[[Call, Params], Awaitable[Params]],
     again: Callable[[Call, Record], Params],
-    attempt: int,
 ) -> Params:
-    """What the handler answers, or `again` of the record that an earlier attempt made. `attempt` counts from 1; a first one that arrives
-    twice (the edge and a client's own TCP stack do no such thing) is seen when its name is taken."""
-    if attempt != 1 and (first := await _first(call)) is not None:
+    """What the handler answers, or `again` of the record that an earlier attempt made. One that is said to be the first is not looked up:
+    should it not be, its name is taken."""
+    if call.attempt != 1 and (first := await _first(call)) is not None:
         return again(call, first)
     try:
         return await handler(call, params)
@@ -52,6 +51,12 @@ async def create(
         if first is None:
             raise
         return again(call, first)
+
+
+def further(call: Call, created: float) -> bool:
+    """Whether a thing of that age may be this client's own first success: for what is not kept as a record with `made_by`. An attempt is
+    repeated only when its answer was lost or promised that another may succeed: a further one that finds all as it wants has made it."""
+    return call.attempt > 1 and abs(call.now - created) <= WITHIN
 
 
 async def _first(call: Call) -> Record | None:

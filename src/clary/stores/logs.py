@@ -9,7 +9,6 @@ Refuses to know CloudWatch's tokens and filter patterns (`api/logs.py`, `domain/
 from __future__ import annotations
 
 import fcntl
-import hashlib
 import heapq
 import json
 import os
@@ -32,6 +31,7 @@ EVENT_OVERHEAD = 26  # bytes that AWS counts for an event beside its text
 SEARCH_BYTES = 16 << 20  # of file looked through in one search: a quarter of a second
 REORDER_BYTES = 64 << 20  # a larger file takes no events older than its last
 DAY_MS = 86_400_000
+_ASIDE = ".dying-"  # groups that are being made or removed
 
 
 class FileLogs:
@@ -79,9 +79,13 @@ class FileLogs:
             folder = self._folder(scope, group)
             if folder.exists():
                 raise AlreadyExists("The specified log group already exists")
-            folder.mkdir(mode=0o700, parents=True)
             document = {"name": group, "created": int(now * 1000), "retention": None, "tags": dict(tags)}
-            _save(folder, {**document, "settings": asdict(settings)})
+            fresh = _aside(
+                folder
+            )  # whole or not there: a process that is killed between the two leaves what a sweep removes
+            fresh.mkdir(mode=0o700, parents=True)
+            _save(fresh, {**document, "settings": asdict(settings)})
+            fresh.rename(folder)
 
     def add_stream(self, scope: Scope, group: str, stream: str, now: float) -> None:
         with self._lock:
@@ -95,7 +99,7 @@ class FileLogs:
             folder = self._known(scope, group)
             self._births.pop(folder, None)
             # Renamed first: a half-removed group is never seen, and a writer that still has a file open is harmless.
-            dying = folder.with_name(f".dying-{os.getpid()}-{hashlib.sha256(os.urandom(8)).hexdigest()[:8]}")
+            dying = _aside(folder)
             folder.rename(dying)
             shutil.rmtree(dying)
 
@@ -120,8 +124,9 @@ class FileLogs:
 
     def sweep(self, now: float) -> None:
         for folder in self._root.glob("*/*/*/"):
-            if folder.name.startswith(".dying-"):
-                shutil.rmtree(folder, ignore_errors=True)
+            if folder.name.startswith(_ASIDE):
+                with self._lock:  # not one that is just being made
+                    shutil.rmtree(folder, ignore_errors=True)
                 continue
             retention = _load(folder).get("retention")
             for entry in os.scandir(folder):
@@ -309,6 +314,11 @@ class FileLogs:
             kept = (state.st_size, state.st_mtime_ns, first.ms if first else None, last.ms if last else None)
             self._ends[name] = kept
         return kept[2], kept[3]
+
+
+def _aside(folder: Path) -> Path:
+    """A name beside a group's that no reader takes for one."""
+    return folder.with_name(f"{_ASIDE}{os.getpid()}-{os.urandom(4).hex()}")
 
 
 def _load(folder: Path) -> dict[str, Any]:
