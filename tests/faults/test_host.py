@@ -1,5 +1,5 @@
 """What the machine does to Clary: no disk left, a port or a folder that is taken, files that are not what they were (faults.md 33, 35, 36,
-41). Jumps of the clock are shown where time is an argument: tests/domain, tests/loops, tests/stores."""
+41). The clock: test_clock.py."""
 
 from __future__ import annotations
 

@@ -80,9 +80,7 @@ class FileLogs:
             if folder.exists():
                 raise AlreadyExists("The specified log group already exists")
             document = {"name": group, "created": int(now * 1000), "retention": None, "tags": dict(tags)}
-            fresh = _aside(
-                folder
-            )  # whole or not there: a process that is killed between the two leaves what a sweep removes
+            fresh = _aside(folder)  # renamed when it is whole: who is killed before leaves what a sweep removes
             fresh.mkdir(mode=0o700, parents=True)
             _save(fresh, {**document, "settings": asdict(settings)})
             fresh.rename(folder)
