@@ -55,7 +55,9 @@ class Machine:
     def here(self, text: str) -> str:
         """The page's text with this machine's folders, name and port."""
         names = "|".join(re.escape(name) for name in FOLDERS)
-        text = re.sub(rf"(?<![\w/.])({names})(?=[/'|\s]|$)", rf"{self.folder}\1", text, flags=re.MULTILINE)
+        text = re.sub(rf"(?<![\w/.])({names})(?![\w-])", rf"{self.folder}\1", text)
+        strangers = set(re.findall(r"(?<![\w/.:$~])/\w[\w./-]*", text)) - {"/bin/kill", "/CN"}  # a program, and no path
+        assert all(path.startswith(str(self.folder)) for path in strangers), f"of this very machine: {strangers}"
         return text.replace("ml.example.org", "localhost").replace("4600", str(self.port))
 
     def run(self, script: str) -> subprocess.CompletedProcess[str]:
@@ -108,7 +110,7 @@ def test_the_page_works_from_its_first_command_to_its_last(machine: Machine) -> 
     assert (place / "upgraded").exists()
     assert not (place / "var/lib/clary").exists()
     journal = (place / "journal").read_text()
-    assert journal.count(f"ready at https://127.0.0.1:{machine.port} after") == 5
+    assert journal.count(f"ready at https://127.0.0.1:{machine.port} after") == 6
     assert "nginx reloads its certificate" in journal
     assert "not settled" not in (place / "srv/clary/logs/clary/control.log").read_text()
 

@@ -24,7 +24,7 @@ app = typer.Typer(
 runtime = typer.Typer(help="Environments in which images' code runs.", no_args_is_help=True, rich_markup_mode=None)
 app.add_typer(runtime, name="runtime")
 objects = typer.Typer(
-    help="The object store's files, while Clary is down.", no_args_is_help=True, rich_markup_mode=None
+    help="Repair the object store while Clary is stopped.", no_args_is_help=True, rich_markup_mode=None
 )
 app.add_typer(objects, name="objects")
 
@@ -78,7 +78,7 @@ def up(
         typer.Option("--other-stores", help="Start although this folder had another database or object store so far."),
     ] = False,
     new_records: Annotated[
-        bool, typer.Option("--new-records", help="Begin with no records where records.db is gone.")
+        bool, typer.Option("--new-records", help="Start without records if records.db is lost.")
     ] = False,
     json: Json = False,
 ) -> None:
@@ -411,13 +411,13 @@ def runtime_remove(
 
 @objects.command("rebuild")
 def objects_rebuild(
-    damaged: Annotated[
-        bool, typer.Option("--damaged", help="Make what can be made of a journal that is damaged.")
-    ] = False,
+    damaged: Annotated[bool, typer.Option("--damaged", help="Use what is readable of a damaged journal.")] = False,
     directory: Dir = None,
     json: Json = False,
 ) -> None:
-    """Make the object index again from its journal: buckets, keys, versions, metadata, tags, open uploads.
+    """Rebuild the object index from its journal.
+
+    It has buckets, keys, versions, metadata, tags and open uploads.
 
     For an index that is missing, damaged or older than the objects. The one that is there is kept as index.db.replaced.
     """
