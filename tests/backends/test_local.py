@@ -134,6 +134,14 @@ class TestLocalBackend(BackendConformance):
         assert seen.exit_code == 137
         assert 0.3 <= time.monotonic() - before < 20
 
+    async def test_what_spins_and_hears_no_signal_is_killed_after_its_grace(self, tmp_path: Path) -> None:
+        backend = self.backend(tmp_path)
+        script = 'trap "" TERM INT HUP QUIT ALRM USR1 USR2; echo up; while :; do :; done'
+        handle = await self.up(backend, self.workload(tmp_path, script, key="spins"))
+        await backend.stop(handle, 0.3)
+        seen = await self.ended(backend, handle)
+        assert (seen.exit_code, seen.stopped) == (137, True)
+
     async def test_a_second_stop_can_hasten_the_end(self, tmp_path: Path) -> None:
         backend = self.backend(tmp_path)
         handle = await self.up(

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from dataclasses import replace
+from itertools import pairwise
 
 import pytest
 from tests.domain.test_autoscaling_turn import House
@@ -11,6 +13,7 @@ from tests.domain.test_autoscaling_turn import House
 from clary.domain.alarms import Point
 from clary.domain.autoscaling import Capacity
 from clary.domain.autoscaling_activity import LONGEST_PAUSE, Forget
+from clary.domain.autoscaling_alarms import HIGH_POINTS, LOW_POINTS
 from clary.domain.autoscaling_policies import LARGEST, Change, Heard, step, tracking
 
 HOUR = 3600.0
@@ -199,3 +202,65 @@ def test_a_maximum_below_what_there_is_pulls_it_down_in_spite_of_an_alarm() -> N
     house.now += 60
     house.alarm("arn:p", 600)
     assert house.settle() == 3, "and no policy takes it beyond"
+
+
+# -- thrash (44) ------------------------------------------------------------------------------------------------------------------
+
+
+def driven(house: House, loads: Iterable[float], policy: str) -> list[tuple[float, int]]:
+    """The load of each minute against a target of 60 for each instance, by the alarms of target tracking: three minutes above it, fifteen
+    below nine tenths of it. Answers (when, by how many) of each change."""
+    measured: list[float] = []
+    changed: list[tuple[float, int]] = []
+    for load in loads:
+        house.now += 60
+        house.heard.clear()
+        measured.append(load / house.capacity.desired)
+        if min(measured[-HIGH_POINTS:]) > 60 and len(measured) >= HIGH_POINTS:
+            house.alarm(policy, measured[-1])
+        elif max(measured[-LOW_POINTS:]) < 54 and len(measured) >= LOW_POINTS:
+            house.alarm(policy, measured[-1], 54, above=False)
+        before = house.capacity.desired
+        for _ in range(3):
+            house.turn()
+            house.capacity = replace(house.capacity, running=house.capacity.desired)
+        if house.capacity.desired != before:
+            changed.append((house.now, house.capacity.desired - before))
+    return changed
+
+
+def test_a_quick_sawtooth_ends_where_its_teeth_are_and_stays_there() -> None:
+    """Up from 40 to 400 within four minutes and down at once, for three hours: what is added for a tooth is not taken away behind it."""
+    house = House(current=1)
+    changed = driven(house, [40.0 + 120.0 * (minute % 4) for minute in range(180)], house.tracking())
+    assert {by > 0 for _, by in changed} == {True}
+    assert len(changed) <= 3
+    assert changed[-1][0] < changed[0][0] + 1800
+
+
+@pytest.mark.parametrize("period", [20, 30, 45, 60, 90])
+def test_a_slow_sawtooth_is_followed_and_nothing_flaps_within_a_cooldown(period: int) -> None:
+    house = House(current=1)
+    loads = [40.0 + 360.0 * (minute % period) / period for minute in range(8 * period)]
+    changed = driven(house, loads, house.tracking())
+    assert changed
+    for (before, _), (after, by) in pairwise(changed):
+        if by < 0:  # in; out may come at once, as on AWS
+            assert after - before >= 300, changed
+    # one tooth: up by as many as it takes, down by steps; never to and fro within one
+    turns = sum(was * by < 0 for (_, was), (_, by) in pairwise(changed))
+    assert turns <= 2 * 8
+
+
+def test_a_metric_that_is_missing_is_no_zero() -> None:
+    """Nothing is heard: the capacity stays what it is, for hours, and an activity tells why; a zero that is measured scales in."""
+    house = House(current=6)
+    policy = house.tracking()
+    house.silent = frozenset([policy])
+    for _ in range(180):
+        house.now += 60
+        house.turn()
+        assert house.capacity.desired == 6
+    house.silent = frozenset()
+    house.alarm(policy, 0.0, 54, above=False)
+    assert house.settle() < 6

@@ -182,3 +182,19 @@ def answers(user: User, endpoint: str) -> bool:
         if error.response["Error"]["Code"] not in ("ServiceUnavailable", "ModelError"):
             raise
         return False
+
+
+def test_two_hundred_requests_at_a_sleeper_are_all_answered(sleepy: User) -> None:
+    """From no replica at all: they wait for it together (faults.md 44)."""
+    endpoint = create(sleepy, memory=6144, most=200)
+    ask(sleepy, endpoint)
+    until(lambda: replicas(sleepy, endpoint) == 0, seconds=40)
+    runtime = sleepy.server.client("sagemaker-runtime", read_timeout=70, max_pool_connections=200)
+
+    def call(_: int) -> str:
+        answer = runtime.invoke_endpoint(EndpointName=endpoint, Body="0")["Body"].read()
+        return str(json.loads(answer)["colour"])
+
+    with concurrent.futures.ThreadPoolExecutor(200) as pool:
+        assert list(pool.map(call, range(200))) == ["blue"] * 200
+    sleepy.sm.delete_endpoint(EndpointName=endpoint)

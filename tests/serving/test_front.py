@@ -652,6 +652,25 @@ async def test_a_clients_retry_joins_its_running_prediction(bench: Bench) -> Non
     assert len(fake.seen) == 1, "the answer was kept"
 
 
+async def test_what_waits_is_counted_with_what_runs(bench: Bench) -> None:
+    """ConcurrentRequestsPerModel: a policy that saw only what is being worked on would never see a queue (faults.md 44)."""
+    gate = asyncio.Event()
+
+    async def slow(batch: list[frames.Request]) -> list[tuple[int, int, bytes, bytes]]:
+        await gate.wait()
+        return await echo(batch)
+
+    await bench.put(route(variant("AllTraffic", 1, replica("r1"), replica("r2"))))
+    await bench.replica("r1", slow, batch=1)
+    await bench.replica("r2", slow, batch=1)
+    asked = [asyncio.create_task(bench.invoke(b"%d" % n)) for n in range(20)]
+    await until(lambda: sum(sum(row.concurrent) for row in bench.front.counts()) == 20)
+    [row] = bench.front.counts()
+    assert (row.concurrent, row.in_flight, row.queued) == ((10.0, 10.0), 2, 18)
+    gate.set()
+    assert [(await one).status for one in asked] == [200] * 20
+
+
 async def test_another_body_or_id_is_another_prediction(bench: Bench) -> None:
     await bench.put(route(variant("AllTraffic", 1, replica("r1"))))
     fake = await bench.replica("r1")

@@ -413,13 +413,16 @@ answer = [a[0] for a in ask(h, (TEXT[0], CSV), ("1,,3,4", CSV), ("{", JSON), ("1
             + f"h = load(framework='sklearn', **script({SKLEARN!r}))\n"
             + """
 evil = io.BytesIO(); np.save(evil, np.array([{"a": 1}], dtype=object), allow_pickle=True)
+many = io.BytesIO(); np.savez(many, data=np.array([{"a": 1}], dtype=object), format=np.array([{"a": 1}], dtype=object))
 import pickle
 answer = [ask(h, (evil.getvalue(), "application/x-npy"))[0], ask(h, (pickle.dumps([1]), "application/x-npy"))[0][0],
-          ask(h, (pickle.dumps([1]), "application/python-pickle"))[0][0]]
+          ask(h, (pickle.dumps([1]), "application/python-pickle"))[0][0],
+          [ask(h, (body, "application/x-npz"))[0][0] for body in (many.getvalue(), pickle.dumps([1]))]]
 """
         )
-        npy, pickled, typed = run("sklearn", code)
+        npy, pickled, typed, npz = run("sklearn", code)
         assert npy[0] == 400
+        assert npz == [400, 400]
         assert "allow_pickle" in npy[1]
         assert (pickled, typed) == (400, 415)
 

@@ -32,7 +32,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
         if text == "die": os._exit(3)
         if text.startswith("sleep"): time.sleep(float(text[6:]))
         if text.startswith("bytes "): return self.answer(200, bytes(int(text[6:])))
-        if text.startswith("claim "): return self.answer(200, **{"Content-Length": int(text[6:])})
+        if text.startswith("claim "): return self.answer(200, b"x", **{"Content-Length": int(text[6:])})
         if text.startswith("chunks "):
             self.send_response(200); self.send_header("Transfer-Encoding", "chunked"); self.end_headers()
             try:
@@ -40,6 +40,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
                 self.wfile.write(b"0\\r\\n\\r\\n")
             except OSError: print("they hung up", flush=True)
             self.close_connection = True; return
+        if text == "short": self.close_connection = True; return self.answer(200, b"only this", **{"Content-Length": 1000})
         if text == "hang up": self.close_connection = True; return
         seen = {"path": self.path, "body": text, "headers": dict(self.headers), "port": os.environ["SAGEMAKER_BIND_TO_PORT"],
                 "cwd": os.getcwd(), "threads": os.environ.get("OMP_NUM_THREADS"), "replica": "CLARY_REPLICA" in os.environ}
@@ -149,6 +150,11 @@ def test_a_connection_that_the_server_drops_costs_one_request(serving: Start) ->
     replica.front.ready()
     status, body, _, _ = ask(replica, "hang up")
     assert (status, b"The model's own server gave no whole answer" in body) == (500, True)
+    status, body, _, _ = ask(replica, "short")
+    assert (status, body) == (
+        500,
+        b"The model's own server gave no whole answer: IncompleteRead(0 bytes read, 991 more expected).",
+    )
     assert ask(replica, "again")[0] == 200
 
 

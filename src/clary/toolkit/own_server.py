@@ -265,12 +265,18 @@ class Forwarder(Handler):
 
 
 def _parts(connection: http.client.HTTPConnection, answer: http.client.HTTPResponse) -> Iterator[bytes]:
-    """What has arrived, as it arrives. The connection ends with it, or when nobody wants the rest: so the server hears of that."""
+    """What has arrived, as it arrives; IncompleteRead when less came than the head told. The connection ends with it, or when nobody
+    wants the rest: so the server hears of that."""
+    told = answer.getheader("Content-Length", "")
+    left = int(told) if told.isdecimal() and not answer.chunked else -1
     try:
-        while True:
-            piece = answer.read1(_PIECE)
+        while left:
+            piece = answer.read1(_PIECE if left < 0 else min(_PIECE, left))
             if not piece:
+                if left > 0:
+                    raise http.client.IncompleteRead(b"", left)
                 return
+            left -= len(piece) if left > 0 else 0
             yield piece
     finally:
         answer.close()
