@@ -29,6 +29,6 @@ def test_every_test_that_is_named_is_there() -> None:
         if not file.endswith(".py") or " " in quoted:
             continue
         found = ROOT / (file if file.startswith("tests/") else f"tests/faults/{file}")
-        if not found.exists() or (name and f"def {name}(" not in found.read_text()):
+        if not found.exists() or (name and not re.search(rf"\b(def|class) {name}\b", found.read_text())):
             missing.append(quoted)
     assert missing == []
