@@ -124,10 +124,10 @@ def test_records_that_should_be_there_are_not_begun_anew(settings: Settings, gon
     (settings.root / "objects" / "blobs" / "000001").mkdir(parents=True)
     if gone == "empty":
         (settings.root / "records.db").touch()
-    with pytest.raises(Unavailable, match=r"records\.db, and 1 job, 2 replicas are here.*`clary up --new-records`"):
+    with pytest.raises(Unavailable, match=r"records\.db, but 1 job, 2 replicas in .*`clary up --new-records`"):
         folders.check_records(settings)
     (settings.root / "objects" / "blobs" / "000001" / "0001").touch()
-    with pytest.raises(Unavailable, match="1 job, 2 replicas, objects are here"):
+    with pytest.raises(Unavailable, match="1 job, 2 replicas, objects in"):
         folders.check_records(settings)
     assert folders.refusal(settings)
     folders.check_records(replace(settings, new_records=True))
@@ -145,7 +145,7 @@ def test_a_new_folder_may_begin_with_no_records_although_objects_come_first(sett
     (settings.root / "objects" / "blobs" / "000001" / "0001").touch()
     assert folders.refusal(settings) == ""
     folders.have_records(settings)
-    assert "objects are here" in folders.refusal(settings)
+    assert "but objects in" in folders.refusal(settings)
 
 
 def test_records_in_a_database_are_looked_for_there(settings: Settings) -> None:
@@ -153,4 +153,11 @@ def test_records_in_a_database_are_looked_for_there(settings: Settings) -> None:
     folders.make(elsewhere)
     (settings.root / "jobs" / "j").mkdir()
     folders.check_records(elsewhere)  # who can tell is the control plane
-    assert "the database of the setting `database`, and 1 job is here" in folders.refusal(elsewhere)
+    assert "the database of the setting `database`, but 1 job in" in folders.refusal(elsewhere)
+
+
+def test_that_records_were_written_is_known_without_anything_else(settings: Settings) -> None:
+    folders.make(settings)
+    (settings.root / "records.db.commits").write_text("0000000003\n")
+    with pytest.raises(Unavailable, match=r"no records in .*records\.db, but a count of their writes in"):
+        folders.check_records(settings)

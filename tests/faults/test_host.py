@@ -9,6 +9,7 @@ import re
 import resource
 import signal
 import socket
+import sqlite3
 import subprocess
 import sys
 import time
@@ -203,9 +204,10 @@ def _free(port: int) -> bool:
         ("records.db", b"SQLite format 3\0" + b"\xff" * 8000, "records.db"),
         ("objects/index.db", b"not a database" * 1000, "index.db"),
         ("clary.toml", b"port = [", "clary.toml"),
+        ("clary.toml", b'port = 0\nhost = "127.0.0', "clary.toml"),
         ("clary.toml", b"colour = 'red'", "colour"),
     ],
-    ids=["records", "records of another kind", "index", "settings", "unknown setting"],
+    ids=["records", "records of another kind", "index", "settings", "half the settings", "unknown setting"],
 )
 def test_a_damaged_file_refuses_the_start_by_its_name(tmp_path: Path, name: str, content: bytes, words: str) -> None:
     folder = tmp_path / "state"
@@ -266,9 +268,7 @@ def test_a_lost_index_or_lost_records_stop_the_start_and_can_be_made_again(start
     assert done.returncode == 0, done.stderr
     assert "is made again: 1 bucket, 2 objects" in done.stdout
     lose("records.db")
-    with pytest.raises(
-        Unavailable, match=r"no records in .*records\.db, and .*objects are here.*`clary up --new-records"
-    ):
+    with pytest.raises(Unavailable, match=r"no records in .*records\.db, but .*objects in .*`clary up --new-records"):
         up.detached(server.settings)
     assert not (folder / "records.db").exists()
     again = Scene(Server(up.detached(replace(server.settings, new_records=True))))
@@ -282,6 +282,29 @@ def test_a_lost_index_or_lost_records_stop_the_start_and_can_be_made_again(start
     until(lambda: "There are no records in" in log.read_text(), 30, "the control plane refuses")
     assert not (folder / "records.db").exists()
     up.down(server.settings)
+
+
+def test_a_writer_that_holds_the_records_is_told_and_reads_go_on(scene: Scene) -> None:
+    """Somebody's `sqlite3 records.db` in a transaction (faults.md 37)."""
+    scene.deploy("held")
+    for name, write in (
+        ("records.db", lambda: scene.config("held-config", "held")),
+        ("objects/index.db", lambda: scene.put("held", b"x")),
+    ):
+        scene.put("before", b"before")
+        with contextlib.closing(sqlite3.connect(scene.server.settings.root / name, isolation_level=None)) as other:
+            other.execute("BEGIN IMMEDIATE")
+            began = time.monotonic()
+            error = refused(write)
+            assert time.monotonic() - began > 8, "it is waited for"
+            assert error["ResponseMetadata"]["HTTPStatusCode"] == 503
+            assert error["Error"]["Code"] == "ServiceUnavailable"
+            assert "locked" in error["Error"]["Message"]
+            assert scene.invoke("held", text="x")["echo"] == "x"
+            assert scene.status("held")["EndpointStatus"] == "InService"
+            assert scene.s3.get_object(Bucket=BUCKET, Key="before")["Body"].read() == b"before"
+            other.execute("ROLLBACK")
+        write()
 
 
 def test_many_connections_take_no_ones_place(scene: Scene) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import shutil
 import signal
 import sqlite3
 import subprocess
@@ -18,6 +19,7 @@ from sqlalchemy import Inspector, inspect
 
 from clary.domain.errors import Unavailable
 from clary.domain.resources import Query
+from clary.stores.answered import TURN, beside, missing
 from clary.stores.database import Database, StoreUnusable
 from clary.stores.schema import VERSION
 from clary.stores.sql import SqlStore, open_store
@@ -331,3 +333,70 @@ def test_no_records_are_refused_where_there_should_be_some(tmp_path: Path, conte
         open_store(f"sqlite:///{file}", "put them back")
     if not isinstance(content, str):
         assert (file.read_bytes() if file.exists() else None) == before
+
+
+async def test_a_log_that_was_deleted_after_a_kill_is_noticed(tmp_path: Path) -> None:
+    _write_until_killed(tmp_path)
+    assert (tmp_path / "records.db-wal").stat().st_size
+    kept = tmp_path / "kept"
+    shutil.copytree(tmp_path, kept)
+    (tmp_path / "records.db-wal").unlink()
+    with pytest.raises(
+        StoreUnusable, match=r"older than what was answered.*the last \d+ writes are missing.*records.db-wal"
+    ):
+        open_store(url(tmp_path))
+    await open_store(url(kept)).close()  # with its log it is the newest
+    (tmp_path / "records.db.commits").unlink()
+    await open_store(url(tmp_path)).close()  # whoever insists
+
+
+async def test_a_copy_of_records_in_use_is_noticed_when_it_is_not_the_newest(tmp_path: Path) -> None:
+    store = open_store(url(tmp_path))
+    await store.add(record("a"))
+    copy = tmp_path / "copy"
+    copy.mkdir()
+    shutil.copy(tmp_path / "records.db", copy)  # without its log
+    await store.add(record("b"))
+    shutil.copy(tmp_path / "records.db.commits", copy)
+    await store.close()
+    with pytest.raises(StoreUnusable, match="the last 2 writes are missing"):  # they were in the log
+        open_store(url(copy))
+    older = tmp_path / "older"
+    older.mkdir()
+    shutil.copy(tmp_path / "records.db", older)
+    again = open_store(url(tmp_path))
+    await again.add(record("c"))
+    await again.close()
+    shutil.copy(older / "records.db", tmp_path / "records.db")
+    with pytest.raises(StoreUnusable, match="the last 1 writes are missing"):
+        open_store(url(tmp_path))
+
+
+async def test_a_log_with_a_torn_end_holds_all_that_was_answered(tmp_path: Path) -> None:
+    answered = _write_until_killed(tmp_path)
+    with (tmp_path / "records.db-wal").open("ab") as file:
+        file.write(os.urandom(3000))  # a frame that was under way
+    store = open_store(url(tmp_path))
+    for name in answered:
+        assert await store.get("endpoint", HERE, name) is not None
+    await store.close()
+
+
+async def test_what_changes_nothing_counts_as_no_write(tmp_path: Path) -> None:
+    store = open_store(url(tmp_path))
+    await store.add(record("a"))
+    before = (tmp_path / "records.db.commits").read_bytes()
+    assert await store.claim("job", "me", 1.0, 1.0, ("Pending",), 10) == []
+    assert (tmp_path / "records.db.commits").read_bytes() == before
+    await store.close()
+
+
+def test_numbers_turn_over(tmp_path: Path) -> None:
+    file = tmp_path / "records.db"
+    assert missing(file, 5) == 0
+    for answered, number, behind in ((5, 5, 0), (5, 6, 0), (6, 5, 1), (0, TURN - 1, 1), (TURN - 1, 0, 0)):
+        beside(file).write_bytes(b"%010d\n" % answered)
+        assert missing(file, number) == behind
+    for torn in (b"", b"00"):
+        beside(file).write_bytes(torn)
+        assert missing(file, 5) == 0

@@ -153,9 +153,8 @@ def refusal(settings: Settings) -> str:
     where = "the database of the setting `database`" if settings.database else str(settings.root / "records.db")
     advice = "Does `database` name the right one?" if settings.database else "Put records.db (and records.db-wal) back."
     return (
-        f"There are no records in {where}, and {held} {'is' if held.startswith('1 ') and ',' not in held else 'are'} here: all that Clary "
-        f"knows of jobs, models and endpoints would be forgotten. {advice} `clary up --new-records{settings.dir_option}` begins with none. "
-        "Nothing was changed."
+        f"There are no records in {where}, but {held} in {settings.root}: all that Clary knows of jobs, models and endpoints would be "
+        f"forgotten. {advice} `clary up --new-records{settings.dir_option}` begins with none. Nothing was changed."
     )
 
 
@@ -173,6 +172,8 @@ def holdings(root: Path) -> str:
             found.append(f"{count} {noun}{'s' if count > 1 else ''}")
     if any(next(_entries(folder), None) for folder in _entries(root / "objects" / "blobs")):
         found.append("objects")
+    if not found and (root / "records.db.commits").exists():
+        found.append("a count of their writes")
     return ", ".join(found)
 
 

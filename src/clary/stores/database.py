@@ -18,6 +18,7 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.pool import NullPool
 
 from clary.domain.errors import ClaryError
+from clary.stores import answered
 from clary.stores.schema import ALEMBIC, METADATA, VERSION
 
 CHECKED = 256 << 20  # bytes; a larger file is not checked whole at start
@@ -93,6 +94,8 @@ class Database:
             if self.lite:
                 self._check_file()
             found = self._version()
+            if found is not None and self.lite:
+                self._check_newest()
             if found is None:
                 if refusal:
                     raise StoreUnusable(refusal)
@@ -132,6 +135,19 @@ class Database:
             if answer != "ok":
                 raise StoreUnusable(f"The records at {self.where} are damaged: {answer}. {_ADVICE}")
 
+    def _check_newest(self) -> None:
+        """Nothing that was answered may be missing: a log that was deleted, an older copy, a copy of a file in use."""
+        file = Path(self.url.database or "")
+        raw = self.connect()
+        number = int(raw.execute("PRAGMA user_version").fetchone()[0])
+        raw.close()
+        behind = answered.missing(file, number)
+        if behind:
+            raise StoreUnusable(
+                f"The records at {self.where} are older than what was answered from them: the last {behind} writes are missing. Put the "
+                f"newest {file.name} and {file.name}-wal back. To go on with the older ones, delete {answered.beside(file)}."
+            )
+
     def _version(self) -> str | None:
         """The schema's version; None for an empty database."""
         with self.engine.connect() as connection:
@@ -144,6 +160,8 @@ class Database:
             return row[0] if row is not None else None
 
     def _create(self) -> None:
+        if self.lite:
+            answered.beside(Path(self.url.database or "")).unlink(missing_ok=True)  # of records that are gone
         with self._whole() as connection:
             if not self.lite:  # of several control planes that start at once, one makes the tables
                 connection.exec_driver_sql("SELECT pg_advisory_xact_lock(7235)")
@@ -198,7 +216,7 @@ class Database:
         source.close()
 
 
-_ADVICE = "Restore records.db from a copy, or move it away to start with no records."
+_ADVICE = "Restore records.db from a copy; or move it away and let `clary up --new-records` start with none."
 
 
 def _set_up_sqlite(connection: Any, _: Any) -> None:

@@ -11,12 +11,14 @@ import asyncio
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from pathlib import Path
 from typing import Any, TypeVar
 
 import orjson
 
 from clary.domain.errors import AlreadyExists, Stale
 from clary.domain.resources import Lease, Query, Record, Scope
+from clary.stores.answered import Answered
 from clary.stores.database import Database
 from clary.stores.index_writer import Writer
 from clary.stores.statements import Statements
@@ -32,7 +34,15 @@ class SqlStore:
     def __init__(self, database: Database) -> None:
         self._database = database
         self._sql = Statements(database.dialect)
-        self._writer = Writer(database.connect, database.error, database.begin, lambda: None, what="record store")
+        self._answered = Answered(Path(database.url.database or "")) if database.lite else None
+        self._writer = Writer(
+            database.connect,
+            database.error,
+            database.begin,
+            lambda: None,
+            what="record store",
+            companion=self._answered,
+        )
         self._readers = ThreadPoolExecutor(READERS, thread_name_prefix="record-reader")
         self._free: list[Any] = []
         self._reader: Any = database.connect().cursor() if database.lite else None
@@ -133,6 +143,8 @@ class SqlStore:
         self._listeners.clear()
         loop = asyncio.get_running_loop()
         await loop.run_in_executor(None, self._writer.close)
+        if self._answered is not None:
+            self._answered.close()
         await loop.run_in_executor(None, self._readers.shutdown)
         for raw in self._free:
             raw.close()
