@@ -309,7 +309,13 @@ def render() -> str:
     for operation, table in OPERATIONS.items():
         lines += ["", f"## {operation}", "", "| field | use | note |", "|---|---|---|"]
         lines += [f"| `{field.path}` | {field.use} | {field.why} |" for _, field in sorted(table.items())]
-    lines += ["", "## Other operations", "", "Every other member of the operations that are done is honoured.", ""]
+    lines += [
+        "",
+        "## Other operations",
+        "",
+        "Every other member of the operations that are done is honoured. What policies say is kept and shown, and restricts nothing.",
+        "",
+    ]
     lines += ["| operation | field | use | note |", "|---|---|---|---|"]
     for name, table in ELSEWHERE.items():
         lines += [f"| {name} | `{field.path}` | {field.use} | {field.why} |" for _, field in sorted(table.items())]

@@ -28,6 +28,12 @@ ROWS: Mapping[str, Rows] = {
             "ContextEntries ResourceHandlingOption",
         ),
     ),
+    "iam CreateRole": (("recorded", _POLICIES, "PermissionsBoundary"),),
+    "logs CreateLogGroup": (
+        ("recorded", "there is no KMS here; data rests in Clary's own folder", "kmsKeyId"),
+        ("recorded", "every group can do what STANDARD can", "logGroupClass"),
+    ),
+    "logs AssociateKmsKey": (("recorded", "there is no KMS here; data rests in Clary's own folder", "kmsKeyId"),),
     "logs DescribeLogGroups": (("ignored", _LINKED, "accountIdentifiers includeLinkedAccounts"),),
     "logs FilterLogEvents": (
         ("ignored", _MASKED, "unmask"),
