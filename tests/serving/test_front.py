@@ -652,6 +652,21 @@ async def test_a_clients_retry_joins_its_running_prediction(bench: Bench) -> Non
     assert len(fake.seen) == 1, "the answer was kept"
 
 
+@pytest.mark.parametrize("limit", [1 << 20, 30 << 20])
+async def test_the_setting_bounds_a_body_whatever_a_route_says_of_itself(tmp_path: Path, limit: int) -> None:
+    """Routes are made without it: what they tell is the bound of asynchronous endpoints."""
+    async with Bench(tmp_path, max_payload=limit) as bench:
+        await bench.put(route(variant("AllTraffic", 1, replica("r1"))))
+        await bench.replica("r1")
+        refused = await bench.invoke(b"1" * (limit + 1))
+        assert (refused.status, code(refused)) == (400, "ValidationError")
+        assert f"{limit + 1} bytes, and the limit is {limit} (setting max_payload)" in message(refused)
+        taken = await bench.invoke(b"1" * limit)
+        assert taken.status == (
+            200 if limit <= bench.front.max_answer else 424
+        )  # the echo of the other is more than an answer may have
+
+
 async def test_what_waits_is_counted_with_what_runs(bench: Bench) -> None:
     """ConcurrentRequestsPerModel: a policy that saw only what is being worked on would never see a queue (faults.md 44)."""
     gate = asyncio.Event()

@@ -175,8 +175,9 @@ class Front:
             raise invoke.nowhere(name, component or "", key.account, None if base is None else base.route.hosting)
         if endpoint.route.hosting:
             raise invoke.component_needed()
-        if request.size > endpoint.route.max_payload:
-            raise self._oversize(request.size, endpoint.route.max_payload)
+        limit = endpoint.route.max_payload if endpoint.route.asynchronous else self.max_payload
+        if request.size > limit:
+            raise self._oversize(request.size, limit)
         headers = request.headers
         timeout = timeout_of(name, endpoint.route.asynchronous, key, headers)
         read = invoke.passed_streamed if request.path.endswith(invoke.STREAMED) else invoke.passed
