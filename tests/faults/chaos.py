@@ -12,6 +12,7 @@ import argparse
 import contextlib
 import os
 import random
+import resource
 import shutil
 import signal
 import subprocess
@@ -26,6 +27,7 @@ from typing import Any
 
 from botocore.exceptions import BotoCoreError, ClientError
 from tests.faults import checker, tally
+from tests.faults.checker import RECOVERY
 from tests.faults.clients import CALLS, MODEL, MOVING, QUEUE, Crowd
 from tests.faults.history import FAILED_CALL, UNKNOWN, Answered, Counted, Fault, History, Ran
 from tests.faults.plan import CLOCK, FULL, SLOW, Act, acts
@@ -214,13 +216,15 @@ class Chaos:
         self._over(act.kind, began, 0.0, of, pid if act.whom in ("zygote", "replica's shim") else 0)
 
     def _over(self, kind: str, began: float, lasted: float, of: str, replica: int = 0) -> None:
-        back: float | None = None
+        back, room = None, 1.0
         while time.monotonic() < began + lasted + BACK_WITHIN:
             if self.whole() and (not replica or self._replaced(replica)):
                 back = time.monotonic()
                 break
             time.sleep(0.25 if replica else 0.05)
-        self.history.add(Fault(kind, began, back, of, lasted))
+        if back is None or back - began - lasted > RECOVERY:
+            room = crowded()
+        self.history.add(Fault(kind, began, back, of, lasted, room))
 
     def _surround(self, act: Act) -> tuple[float, float]:
         """Something that happens to all of Clary at once. Answers when it began, and for how long it lasted."""
@@ -241,7 +245,7 @@ class Chaos:
             time.sleep(act.seconds)
         finally:
             filler.unlink(missing_ok=True)
-        return began, act.seconds
+        return began, time.monotonic() - began  # to fill it takes a while
 
     def calm(self) -> None:
         """The clock is right, the disk is quick."""
@@ -291,7 +295,7 @@ class Chaos:
     def whole(self) -> bool:
         """Whether every door answers."""
         try:
-            self._s3.head_bucket(Bucket=BUCKET)
+            self._s3.put_object(Bucket=BUCKET, Key="chaos/whole", Body=b"x")
             self._sagemaker.list_endpoints(MaxResults=1)
             return bool(self.scene.invoke(MODEL, self._runtime, text="x")["echo"] == "x")
         except (ClientError, BotoCoreError):
@@ -329,6 +333,15 @@ class Chaos:
                     if time.monotonic() > began + BACK_WITHIN:
                         raise AssertionError(f"clary up did not start again: {error}") from error
             time.sleep(0.1)
+
+
+def crowded() -> float:
+    """How much longer a process takes to start than on a machine that nobody else uses: this one, now, by a known start."""
+    began, before = time.monotonic(), resource.getrusage(resource.RUSAGE_CHILDREN)
+    subprocess.run([sys.executable, "-c", "import clary.app.control"], check=True)
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    used = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+    return max(1.0, (time.monotonic() - began) / used)
 
 
 def _zygotes(everyone: Mapping[int, Seen]) -> list[Seen]:

@@ -123,13 +123,14 @@ class Failed:
 @dataclass(frozen=True)
 class Fault:
     """What was done: `kind`, to which job (`of`) where it was one, for how long (`lasted` seconds: a pause), and when every door answered
-    again. `back` None: not within the bound."""
+    again. `back` None: not within the bound. `room`: how much longer a start took at that moment than on a machine of one's own."""
 
     kind: str
     at: float
     back: float | None
     of: str = ""
     lasted: float = 0.0
+    room: float = 1.0
 
 
 Event = Write | Read | Listed | Seen | Issued | Ran | Answered | Counted | Wrong | Failed | Fault

@@ -17,7 +17,7 @@ KILLS: Mapping[str, int] = {  # how often each, in proportion
     "replica's shim": 3,
     "job's shim": 1,
     "job": 2,
-    "clary up": 2,
+    "clary up": 1,
 }
 PAUSES: Mapping[str, int] = {"control": 1, "objects": 1, "front": 1, "nginx worker": 1, "worker": 1, "zygote": 1}
 CLOCK, SLOW, FULL = "clock step", "slow disk", "full disk"
@@ -45,7 +45,7 @@ def acts(seed: int, others: Sequence[str] = (), kills: Mapping[str, int] = KILLS
     chance = random.Random(seed)
     kinds = [*(["pause"] * 3), *others]
     while True:
-        pick, pause = chance.random(), chance.uniform(0.0, 0.6)
+        pick, pause = chance.random(), chance.uniform(0.0, 0.4)
         kind = chance.choice(kinds) if chance.random() < 1 / 6 else "kill"
         if kind in ("kill", "pause"):
             weights = kills if kind == "kill" else PAUSES

@@ -69,6 +69,9 @@ LEGAL: list[Event] = [
     Ran("j", "Completed", ("begun", "done"), True),
     Ran("killed", "Failed", ("begun",), False, "its run was lost"),
     Fault("kill job", 1.0, 1.1, "killed"),
+    Fault("kill control", 1.0, 9.0, room=2.0),
+    Fault("kill clary up", 1.0, 9.0),
+    Fault("pause control", 1.0, 6.0, lasted=3.0),
     Seen("endpoint", "e", "InService", 1),
     Seen("endpoint", "e", "Updating", 2),
     Seen("endpoint", "e", "InService", 3),
@@ -117,6 +120,9 @@ def test_a_history_that_may_be_is_accepted() -> None:
         ([Counted("replicas", 2, 1)], "lost"),
         ([Wrong(DEFAULT, "InvokeEndpoint", "another's answer", 3)], "wrong"),
         ([Fault("kill control", 5, None)], "no recovery"),
+        ([Fault("kill control", 5, 10.5)], "slow"),
+        ([Fault("pause control", 5, 14.0, lasted=3.0)], "slow"),
+        ([Fault("kill control", 5, 16.0, room=2.0)], "slow"),
     ],
 )
 def test_what_is_forged_is_caught(forged: list[Event], rule: str) -> None:
@@ -136,6 +142,9 @@ def test_a_job_may_fail_while_the_disk_is_full_and_not_long_after() -> None:
     failed = Ran("j", "Failed", (), False, "no space left")
     assert found(full, Seen("job", "j", "InProgress", 12), failed) == []
     assert found(full, Seen("job", "j", "InProgress", 60), failed) == ["failed"]
+    quiet = Ran("j", "Completed", ("done",), True)
+    assert found(full, Seen("job", "j", "InProgress", 12), quiet) == []
+    assert found(full, Seen("job", "j", "InProgress", 60), quiet) == ["lost"]
 
 
 def test_reachable_follows_the_lifecycle_to_its_end() -> None:
