@@ -6,7 +6,7 @@ their keys: `api/iam_users.py`.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 from urllib.parse import quote
@@ -14,6 +14,7 @@ from urllib.parse import quote
 from clary.api import paging, records
 from clary.api.call import Call, Params
 from clary.api.errors import ApiError
+from clary.api.records import amend
 from clary.api.registry import operation
 from clary.domain.errors import AlreadyExists, InUse, Invalid, NotFound
 from clary.domain.ids import belongs, stored
@@ -70,34 +71,34 @@ async def delete_role(call: Call, params: Params) -> Params:
 
 @operation("iam", "UpdateRole")
 async def update_role(call: Call, params: Params) -> Params:
-    record = await _role(call, params)
     changed = {name: params[name] for name in ("Description", "MaxSessionDuration") if name in params}
-    await _save(call, record, request={**record.document["request"], **changed})
+    await _change(call, params, lambda role: {"request": {**role["request"], **changed}})
     return {}
 
 
 @operation("iam", "UpdateAssumeRolePolicy")
 async def update_assume_role_policy(call: Call, params: Params) -> Params:
     document_of(params["PolicyDocument"], trust=True)
-    record = await _role(call, params)
-    changed = {**record.document["request"], "AssumeRolePolicyDocument": params["PolicyDocument"]}
-    await _save(call, record, request=changed)
+    changed = {"AssumeRolePolicyDocument": params["PolicyDocument"]}
+    await _change(call, params, lambda role: {"request": {**role["request"], **changed}})
     return {}
 
 
 @operation("iam", "TagRole")
 async def tag_role(call: Call, params: Params) -> Params:
     check_tags(params["Tags"])
-    record = await _role(call, params)
-    tags = {tag["Key"]: tag for tag in (*record.document["tags"], *params["Tags"])}
-    await _save(call, record, tags=list(tags.values()))
+
+    def tagged(role: Mapping[str, Any]) -> Mapping[str, Any]:
+        return {"tags": list({tag["Key"]: tag for tag in (*role["tags"], *params["Tags"])}.values())}
+
+    await _change(call, params, tagged)
     return {}
 
 
 @operation("iam", "UntagRole")
 async def untag_role(call: Call, params: Params) -> Params:
-    record = await _role(call, params)
-    await _save(call, record, tags=[tag for tag in record.document["tags"] if tag["Key"] not in params["TagKeys"]])
+    gone = params["TagKeys"]
+    await _change(call, params, lambda role: {"tags": [tag for tag in role["tags"] if tag["Key"] not in gone]})
     return {}
 
 
@@ -118,7 +119,8 @@ async def list_instance_profiles_for_role(call: Call, params: Params) -> Params:
 @operation("iam", "AttachRolePolicy")
 async def attach_role_policy(call: Call, params: Params) -> Params:
     """AWS's own policies are known by name; a customer's must have been created."""
-    record, arn = await _role(call, params), params["PolicyArn"]
+    await _role(call, params)
+    arn = params["PolicyArn"]
     policy = parse_policy(arn)
     if policy is None or not belongs(arn, call.scope.region):
         raise Invalid(f"ARN {arn} is not valid.")
@@ -126,8 +128,7 @@ async def attach_role_policy(call: Call, params: Params) -> Params:
     mine = owner == call.scope.account and await call.store.get("policy", call.scope_of("policy"), name)
     if owner != "aws" and not mine:
         raise NotFound(f"Policy {arn} does not exist or is not attachable.")
-    if stored(arn) not in record.document["attached"]:
-        await _save(call, record, attached=[*record.document["attached"], stored(arn)])
+    await _change(call, params, lambda role: {"attached": list(dict.fromkeys([*role["attached"], stored(arn)]))})
     return {}
 
 
@@ -136,7 +137,7 @@ async def detach_role_policy(call: Call, params: Params) -> Params:
     record, arn = await _role(call, params), params["PolicyArn"]
     if call.shown(arn) != arn or stored(arn) not in record.document["attached"]:
         raise NotFound(f"Policy {arn} was not found.")
-    await _save(call, record, attached=[known for known in record.document["attached"] if known != stored(arn)])
+    await _change(call, params, lambda role: {"attached": [each for each in role["attached"] if each != stored(arn)]})
     return {}
 
 
@@ -154,8 +155,8 @@ async def list_attached_role_policies(call: Call, params: Params) -> Params:
 @operation("iam", "PutRolePolicy")
 async def put_role_policy(call: Call, params: Params) -> Params:
     document_of(params["PolicyDocument"], trust=False)
-    record = await _role(call, params)
-    await _save(call, record, inline={**record.document["inline"], params["PolicyName"]: params["PolicyDocument"]})
+    added = {params["PolicyName"]: params["PolicyDocument"]}
+    await _change(call, params, lambda role: {"inline": {**role["inline"], **added}})
     return {}
 
 
@@ -177,7 +178,9 @@ async def delete_role_policy(call: Call, params: Params) -> Params:
     record, name = await _role(call, params), params["PolicyName"]
     if name not in record.document["inline"]:
         raise NotFound(f"The role policy with name {name} cannot be found.")
-    await _save(call, record, inline={key: text for key, text in record.document["inline"].items() if key != name})
+    await _change(
+        call, params, lambda role: {"inline": {key: text for key, text in role["inline"].items() if key != name}}
+    )
     return {}
 
 
@@ -293,8 +296,13 @@ async def _role(call: Call, params: Params) -> Record:
     return record
 
 
-async def _save(call: Call, record: Record, **changes: Any) -> None:
-    await call.store.save(replace(record, modified=call.now, document={**record.document, **changes}))
+async def _change(call: Call, params: Params, change: Callable[[Mapping[str, Any]], Mapping[str, Any]]) -> None:
+    """Change members of a role's document; again when another writer was first."""
+
+    def changed(record: Record) -> Record:
+        return replace(record, modified=call.now, document={**record.document, **change(record.document)})
+
+    await amend(call, lambda: _role(call, params), changed)
 
 
 def _role_words(call: Call, record: Record, *, brief: bool = False) -> Params:
