@@ -196,8 +196,22 @@ def test_code_is_prepared_before_the_environment_because_its_requirements_decide
     assert second.commands == (Begin("environment", 0, requirements="x==1"),)
     work |= {"channels": Work("done"), "environment": Work("done", ENVIRONMENT)}
     third = decide(second.record, replace(SEEN, work=work), NOW)
-    assert third.commands == (StartHost("algo-1", 0, 3600.0),)
-    assert jobs.secondary(third.record.document) == "Training"
+    assert third.commands == ()
+    assert jobs.secondary(third.record.document) == "Downloading"
+    fourth = decide(third.record, replace(SEEN, work=work), NOW)
+    assert fourth.commands == (StartHost("algo-1", 0, 3600.0),)
+    assert jobs.secondary(fourth.record.document) == "Training"
+
+
+def test_no_host_starts_before_what_was_laid_out_for_it_is_saved() -> None:
+    """A control plane that is killed between the start and its save leaves a record by which its successor, which knows nothing of the
+    work, starts the hosts again (they run already) and makes nothing anew beneath them."""
+    record = decide(job(), SEEN, NOW).record
+    work = {"channels": Work("done"), "environment": Work("done", ENVIRONMENT)}
+    while not (turn := decide(record, replace(SEEN, work=work), NOW)).commands:
+        record = turn.record
+    assert turn.commands == (StartHost("algo-1", 0, 3600.0),)
+    assert decide(record, SEEN, NOW).commands == turn.commands
 
 
 def test_work_that_was_lost_with_its_process_is_begun_again() -> None:

@@ -153,6 +153,9 @@ def _downloading(record: Record, seen: Seen, now: float) -> Decision[Command]:
     )
     if begun or any(name not in done for name in wanted):
         return Decision(_moved(record, now, work=done), begun)
+    if done != document["work"]:
+        # Saved before anything starts: who repeats this turn after a crash must not do the work again under hosts that run already.
+        return Decision(_moved(record, now, work=done))
     message = "Training image download completed. Training in progress."
     moved = {**entered(document, "Training", message, now), "phase": "training", "work": done, "run_started": now}
     commands = tuple(_start(document, host.name) for host in training.hosts(document["request"]))
