@@ -192,6 +192,7 @@ class Runtime:
     repositories: tuple[str, ...] = ()  # image repository names that map here
     requirements: str = ""
     version: str = ""
+    download: int = 0  # MB that its packages have, where none of them is cached
     image: str = ""  # a real image, which the host's container engine runs
     serving: bool = (
         False  # by a built-in algorithm alone: its environment may be made with a newer Python than Clary's own

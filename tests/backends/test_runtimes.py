@@ -116,6 +116,8 @@ async def test_built_once_and_found_again(builder: Builder) -> None:
     first, second = await asyncio.gather(made.ensure(runtime, log=lines.append), made.ensure(runtime))
     assert first == second == made.built(runtime) == builder.made().built(runtime)
     assert sum("alpha==1.0" in line for line in lines) == 1
+    assert lines[0].startswith("Building the runtime small for Python 3.1")
+    assert lines[-1].startswith("Built the runtime small in ")
     before = os.stat(first.path).st_mtime_ns
     assert await builder.made().ensure(runtime) == first
     assert os.stat(first.path).st_mtime_ns == before
@@ -335,6 +337,51 @@ def test_what_is_shipped_is_pinned_hashed_and_names_no_index() -> None:
         assert all("==" in line and line.endswith("\\") for line in pins)
     small = next(runtime for runtime in shipped() if runtime.name == "xgboost")
     assert not pinned(small.requirements, "scikit-learn")  # it would be imported with XGBoost, and waited for
+
+
+def test_the_size_of_what_may_be_downloaded_is_told_first() -> None:
+    python = Interpreter(sys.executable, "3.11.7", (3, 11), (sys.prefix,))
+    pytorch, sklearn = (next(r for r in shipped() if r.name == name) for name in ("pytorch", "sklearn"))
+    assert "3.0 GB to download" in runtimes.opening(pytorch, python, extra=False)
+    assert "94 MB to download" in runtimes.opening(sklearn, python, extra=True)
+    assert "with the packages of requirements.txt" in runtimes.opening(sklearn, python, extra=True)
+    assert all(runtime.download for runtime in shipped())
+
+
+async def test_a_silent_build_tells_that_it_goes_on() -> None:
+    lines: list[str] = []
+    enough = asyncio.Event()
+
+    def log(line: str) -> None:
+        lines.append(line)
+        if len(lines) == 3:
+            enough.set()
+
+    async def build() -> None:
+        await enough.wait()
+
+    async with asyncio.timeout(20):
+        await runtimes.told(build(), "sklearn", log, each=0.01)
+    assert lines[:3] == ["Still building the runtime sklearn: 0 s so far."] * 3
+    assert lines[-1].startswith("Built the runtime sklearn in 0.")
+
+
+async def test_a_build_that_is_given_up_is_ended() -> None:
+    ended = asyncio.Event()
+
+    async def build() -> None:
+        try:
+            await asyncio.sleep(60)
+        finally:
+            ended.set()
+
+    task = asyncio.create_task(runtimes.told(build(), "sklearn", lambda line: None))
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert ended.is_set()
 
 
 def test_the_version_that_is_told_is_the_one_that_this_python_gets() -> None:

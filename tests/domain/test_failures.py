@@ -91,6 +91,37 @@ def test_what_the_drivers_say_of_themselves_is_no_reason() -> None:
     assert spoke == "AlgorithmError: no rows, exit code: 9"
 
 
+CONFIGURATION = """\
+/opt/ml/input/config/resourceconfig.json:
+{{"current_host": "algo-1", "instance_groups": [{{"hosts": ["{0}"]}}]}}
+++ echo
+Setting up environment variables
+++ /env/bin/python3 /opt/ml/input/data/sm_drivers/scripts/environment.py
+No GPUs detected (normal if no gpus installed)
+Environment Variables:
+SM_MODEL_DIR=/opt/ml/model
+SM_RESOURCE_CONFIG={{"current_host": "algo-1", "instance_groups": [{{"hosts": ["{0}"]}}]}}
+SM_MASTER_PORT=7777
+++ set +x
+""".format("algo-1" * 300).splitlines()
+
+
+def test_what_sdk_v3_shows_of_the_configuration_is_no_reason() -> None:
+    """A kilobyte of SM_RESOURCE_CONFIG stood before the cause."""
+    command = ["Executing command: ./prepare || exit 3", "++ eval './prepare || exit 3'", "+++ ./prepare"]
+    said = [*CONFIGURATION, *command, "prepare: no rows in train.csv", "+++ exit 3"]
+    assert algorithm_error(3, "", said) == "AlgorithmError: prepare: no rows in train.csv, exit code: 3"
+    before = [*CONFIGURATION, "/opt/ml/input/data/sm_drivers/sm_train.sh: line 61: cd: code: No such file or directory"]
+    assert "No such file" in algorithm_error(1, "", before)
+    assert "RESOURCE_CONFIG" not in algorithm_error(1, "", before)
+    silent = algorithm_error(3, "", [*CONFIGURATION, *command, "+++ exit 3"])
+    assert silent == "AlgorithmError: The training container failed and wrote no /opt/ml/output/failure, exit code: 3"
+
+
+def test_a_line_without_end_is_cut() -> None:
+    assert algorithm_error(1, "", ["{" * 5000, "no rows"]) == f"AlgorithmError: {'{' * 246} ...\nno rows, exit code: 1"
+
+
 def test_where_the_drivers_point_to_the_logs_the_logs_are_read() -> None:
     generic = "Training Execution failed. For more details, see CloudWatch logs at 'aws/sagemaker/TrainingJobs'.\nTrainingJob - j"
     end = ["+++ handle_error", "+++ exit 1"]

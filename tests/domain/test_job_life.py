@@ -214,6 +214,36 @@ def test_no_host_starts_before_what_was_laid_out_for_it_is_saved() -> None:
     assert decide(record, SEEN, NOW).commands == turn.commands
 
 
+@pytest.mark.parametrize(
+    ("placed", "built", "seconds"),
+    [
+        (2, 28, 12),  # data after 2 s, runtime after 30, 10 s of run
+        (25, 28, 35),  # the data took nearly as long as the runtime: that is the job's own time
+        (2, 0, 40),  # nothing was built: what else took its time is the job's too
+    ],
+)
+def test_the_building_of_a_runtime_is_not_billed(placed: float, built: float, seconds: int) -> None:
+    """A job that begins at NOW, runs from 30 s on and ends at 40 s."""
+    record = job(phase="downloading", started=NOW)
+    record = decide(
+        record, replace(SEEN, work={"channels": Work("done"), "environment": Work("running")}), NOW + placed
+    ).record
+    work = {"channels": Work("done"), "environment": Work("done", {"built": float(built)})}
+    record = decide(record, replace(SEEN, work=work), NOW + 30).record
+    record = decide(record, replace(SEEN, work=work), NOW + 30).record
+    assert record.document["phase"] == "training"
+    assert jobs.billed_seconds({**record.document, "ended": NOW + 40}) == seconds
+
+
+def test_a_job_whose_runtime_cannot_be_built_is_billed_for_its_data_alone() -> None:
+    record = job(phase="downloading", started=NOW)
+    record = decide(
+        record, replace(SEEN, work={"channels": Work("done"), "environment": Work("running")}), NOW + 3
+    ).record
+    assert jobs.billed_seconds({**record.document, "ended": NOW + 60}) == 3
+    assert jobs.billed_seconds(record.document) is None
+
+
 def test_work_that_was_lost_with_its_process_is_begun_again() -> None:
     downloading = decide(job(), SEEN, NOW).record
     assert kinds(decide(downloading, SEEN, NOW).commands) == ["Begin:channels", "Begin:environment"]

@@ -38,6 +38,19 @@ _MAIN = {
     "huggingface": "transformers",
     "python": "pip",
 }
+# MB of wheels for Linux on x86_64 (arm64: up to 6 % more), as `uv pip compile --format pylock.toml` tells their sizes. The ordinary index
+# has PyTorch for Linux only with CUDA, whose libraries it does not start without.
+_DOWNLOADS = {
+    "xgboost": 113,
+    "xgboost-script": 155,
+    "sklearn": 94,
+    "lightgbm": 98,
+    "onnx": 100,
+    "mlflow": 111,
+    "pytorch": 3036,
+    "huggingface": 3066,
+    "python": 48,
+}
 _BOUND = re.compile(
     r"python_full_version (<|>=) '(\d+)\.(\d+)'"
 )  # as uv writes it where a version is not for every Python
@@ -64,7 +77,8 @@ def runtimes() -> tuple[Runtime, ...]:
     found = []
     for name, framework, algorithm, repositories in _TABLE:
         text = (folder / f"{name}.txt").read_text()
-        found.append(Runtime(name, framework, algorithm, repositories, text, pinned(text, _MAIN[name])))
+        version = pinned(text, _MAIN[name])
+        found.append(Runtime(name, framework, algorithm, repositories, text, version, _DOWNLOADS[name]))
     return tuple(found)
 
 

@@ -20,7 +20,7 @@ import platform
 import re
 import shutil
 import stat
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -46,6 +46,7 @@ _BUILD_MEMORY = 4 << 30
 _BUILD_DISK = 20 << 30
 _POLL_SECONDS = 0.2
 _WORDS = 4000  # of uv's, kept in an error
+_TELL_SECONDS = 10.0  # between a build's lines that it goes on
 
 _PLACE = re.compile(r" environment at: \S*$")  # of uv's "Using Python 3.11.7 environment at: ..."
 Log = Callable[[str], None]
@@ -152,7 +153,7 @@ class UvRuntimes:
         try:
             await locked(lock, partial(log, "another process builds it: waiting for that"))
             if self.built(runtime, extra) is None:
-                await self._make(name, runtime, _normal(extra), log, lock)
+                await told(self._make(name, runtime, _normal(extra), log, lock), runtime.name, log)
         finally:
             os.close(lock)
         return self._at(name, self._interpreter(runtime, extra))
@@ -165,6 +166,7 @@ class UvRuntimes:
             await asyncio.to_thread(shutil.rmtree, leftover, True)
         staging.mkdir(mode=0o755)
         python = self._interpreter(runtime, extra)
+        log(opening(runtime, python, bool(extra)))
         try:
             # Compiled at the very end: wheels carry made-up file times, so that the bytecode of a package that the user's requirements
             # replace would pass for that of the new one.
@@ -336,6 +338,32 @@ def _find_uv() -> str:
     from uv import find_uv_bin
 
     return os.fspath(find_uv_bin())
+
+
+def opening(runtime: Runtime, python: Interpreter, extra: bool) -> str:
+    """A build's first line: what is built, and how much may have to be downloaded."""
+    version = Variant.of(runtime, python.release).version
+    size = f"{runtime.download / 1000:.1f} GB" if runtime.download >= 1000 else f"{runtime.download} MB"
+    download = f" Up to {size} to download; what uv has cached is not downloaded again." if runtime.download else ""
+    besides = " with the packages of requirements.txt" if extra else ""
+    named = f"{runtime.name} {version}".strip()
+    return f"Building the runtime {named} for Python {'.'.join(map(str, python.release))}{besides}.{download}"
+
+
+async def told(build: Coroutine[Any, Any, None], name: str, log: Log, each: float = _TELL_SECONDS) -> None:
+    """Run the build, and tell each so many seconds that it goes on, and at its end how long it took: some of its steps are silent."""
+    loop = asyncio.get_running_loop()
+    began = loop.time()
+    task = asyncio.ensure_future(build)
+    try:
+        while not (await asyncio.wait({task}, timeout=each))[0]:
+            log(f"Still building the runtime {name}: {loop.time() - began:.0f} s so far.")
+    except asyncio.CancelledError:
+        task.cancel()
+        await asyncio.wait({task})
+        raise
+    await task
+    log(f"Built the runtime {name} in {loop.time() - began:.1f} s.")
 
 
 def _key(staging: Path) -> str:

@@ -17,6 +17,9 @@ _EXECUTING = "Executing command: "
 _COMMAND_ENDED = re.compile(r"Command failed with exit code ")
 _GAVE_UP = re.compile(r"\++ handle_error$")
 _TRACED = re.compile(r"\++ ")  # the shell's `set -x`
+_PREAMBLE = "Setting up environment variables"  # of SDK v3's script, which shows the container's configuration before and after it
+_SHOWN = re.compile(r'[A-Z][A-Z0-9_]*=|\{"|/opt/ml/input/config/\w+\.json:$|Environment Variables:$')
+_LINE = 250  # characters of one line that is told without an exception: the cause is not in a kilobyte of configuration
 _DIED = re.compile(r"died with <Signals\.(\w+): \d+>")
 _TRACEBACK = "Traceback (most recent call last):"
 
@@ -77,7 +80,22 @@ def _of_driver(failure: str, tail: Sequence[str]) -> str:
     signal = _DIED.search(failure)
     how = f"was ended by {signal[1]}" if signal is not None else "failed and said nothing"
     program, _, rest = said[begun][len(_EXECUTING) :].partition(" ")
-    return f"The command {program.rpartition('/')[2]} {rest} {how}"
+    command = _shortened(f"{program.rpartition('/')[2]} {rest}")
+    return f"The command {command} {how}"
+
+
+def _of_script(lines: Sequence[str]) -> Sequence[str]:
+    """What of a log's end is the user's, where SDK v3's script is what ran: behind its last command, or without what it shows of the
+    container's configuration. All of the log of any other container."""
+    begun = next((number for number in range(len(lines) - 1, -1, -1) if lines[number].startswith(_EXECUTING)), None)
+    if begun is None and _PREAMBLE not in lines:
+        return lines
+    own = lines if begun is None else lines[begun + 1 :]
+    return [line for line in own if not _TRACED.match(line) and not (begun is None and _SHOWN.match(line))]
+
+
+def _shortened(line: str) -> str:
+    return line if len(line) <= _LINE else f"{line[: _LINE - 4]} ..."
 
 
 def _signal(exit_code: int) -> str:
@@ -88,7 +106,7 @@ def _signal(exit_code: int) -> str:
 
 def _from_log(tail: Sequence[str]) -> str:
     """The last traceback of the log down to its exception, else the last exception line, else the last lines."""
-    lines = [line.rstrip() for line in tail if line.strip()]
+    lines = _of_script([line.rstrip() for line in tail if line.strip()])
     for start in range(len(lines) - 1, -1, -1):
         if lines[start].endswith(_TRACEBACK):
             end = next((n for n in range(start + 1, len(lines)) if _EXCEPTION.match(lines[n])), None)
@@ -96,4 +114,4 @@ def _from_log(tail: Sequence[str]) -> str:
                 frames = lines[max(start + 1, end - 6) : end]
                 return "\n".join([lines[end], "Traceback, last frames:", *frames])
     found = next((line for line in reversed(lines) if _EXCEPTION.match(line)), None)
-    return found if found is not None else "\n".join(lines[-5:])
+    return found if found is not None else "\n".join(map(_shortened, lines[-5:]))

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-from clary.domain import admission, capacity, failures, training
+from clary.domain import admission, capacity, failures, jobs, training
 from clary.domain.admission import Admission
 from clary.domain.capacity import Claim
 from clary.domain.decisions import Decision
@@ -151,13 +151,15 @@ def _downloading(record: Record, seen: Seen, now: float) -> Decision[Command]:
         for name in wanted
         if name not in done and name not in seen.work
     )
+    placed = jobs.placed(document, done, wanted, now)
     if begun or any(name not in done for name in wanted):
-        return Decision(_moved(record, now, work=done), begun)
+        return Decision(_with(record, placed, now), begun)
     if done != document["work"]:
         # Saved before anything starts: who repeats this turn after a crash must not do the work again under hosts that run already.
-        return Decision(_moved(record, now, work=done))
+        return Decision(_with(record, placed, now))
     message = "Training image download completed. Training in progress."
-    moved = {**entered(document, "Training", message, now), "phase": "training", "work": done, "run_started": now}
+    moved = {**entered(document, "Training", message, now), "phase": "training", "run_started": now}
+    moved["unbilled"] = jobs.unbilled(placed, now)
     commands = tuple(_start(document, host.name) for host in training.hosts(document["request"]))
     return Decision(replace(record, modified=now, document=moved), commands, again=TICK)
 
@@ -299,6 +301,7 @@ def _internal(record: Record, why: str, now: float) -> Decision[Command]:
     again.pop("unstartable", None)
     again.pop("ending", None)
     again.pop("run_started", None)
+    again.pop("placed", None)
     handles = tuple(document["handles"].values())
     return Decision(
         replace(record, modified=now, document=again), (Discard(document["attempt"], handles, folder=False),), again=0.5

@@ -7,9 +7,10 @@ preparing code, building environments, packing and uploading) is named by comman
 `StartHost` and observed as runs. Refuses to know paths, mounts, S3 calls: `loops/jobs.py` does these.
 
 The document, beside `request` and `tags`: `id`, `phase`, `attempt`, `transitions`, `fits` (what each instance type gets here),
-`handles`, `started` and `ended` (TrainingStartTime and -EndTime), `run_started`, `spent` (seconds of earlier attempts), `work`
-(results of done work), `outcome`, `failure`, `artifacts`, `metrics`, `offsets`, `notes`, `ending`
-(its hosts were asked to end, by whatever).
+`handles`, `started` and `ended` (TrainingStartTime and -EndTime), `placed` (its data was there; only its runtime was waited for),
+`run_started`, `spent` (seconds of earlier attempts), `unbilled` (seconds of waiting for runtimes to be built), `work` (results of done
+work), `outcome`, `failure`, `artifacts`, `metrics`, `offsets`, `notes`, `ending` (its
+hosts were asked to end, by whatever).
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ from clary.domain.workload import Observation
 
 KIND = "training-job"
 ACTIVE = (JobStatus.IN_PROGRESS.value, JobStatus.STOPPING.value)
+RUNTIME_WORK = ("code", "environment")  # pieces of work that may build a runtime
 
 # -- commands -----------------------------------------------------------------------------------------------------------------
 
@@ -191,6 +193,29 @@ def ended(document: Mapping[str, Any], status: str, message: str, now: float) ->
 def ending(record: Record) -> bool:
     """Its hosts were asked to end (StopTrainingJob, MaxRuntimeInSeconds, another host's failure), and have some time left for it."""
     return record.status == JobStatus.STOPPING or bool(record.document.get("ending"))
+
+
+def placed(document: Mapping[str, Any], done: Mapping[str, Any], wanted: Sequence[str], now: float) -> dict[str, Any]:
+    """The document with the work that is done; once nothing but code and environment is missing it tells since when."""
+    changed = {**document, "work": dict(done)}
+    if "placed" not in changed and all(name in done for name in wanted if name not in RUNTIME_WORK):
+        changed["placed"] = now
+    return changed
+
+
+def unbilled(document: Mapping[str, Any], now: float) -> float:
+    """Seconds that the job waited for nothing but the building of its runtime, at the moment of its run's start."""
+    built = sum(float(document["work"].get(name, {}).get("built", 0.0)) for name in RUNTIME_WORK)
+    return float(document.get("unbilled", 0.0)) + min(built, now - float(document.get("placed", now)))
+
+
+def billed_seconds(document: Mapping[str, Any]) -> int | None:
+    """TrainingTimeInSeconds of a job that ended: whole and at least 1, as AWS bills; without the time that Clary took to build a runtime,
+    which on AWS is an image that is there. None: it did not start, or has not ended."""
+    if "started" not in document or "ended" not in document:
+        return None
+    until = float(document["ended"] if "run_started" in document else document.get("placed", document["ended"]))
+    return max(1, round(until - float(document["started"]) - float(document.get("unbilled", 0.0))))
 
 
 def stop_asked(record: Record, now: float) -> Record:

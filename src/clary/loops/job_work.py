@@ -119,7 +119,7 @@ class JobWork:
         source = training.submit_directory(record.document["request"])
         assert source is not None
         where = job_places.places(self._settings, record)
-        environment = await self._ports.runtimes.ensure(self.runtime(record), log=self._progress(record))
+        environment, seconds = await self._built(record, "")
         workload = job_places.prepare(record, where, environment, self.log(record, "algo-1"))
         # What a predecessor began must be over and forgotten: it would be taken for the run that fills the fresh folders.
         await end(self._ports.backend, workload.key, _KILL_SECONDS)
@@ -136,11 +136,16 @@ class JobWork:
         await asyncio.to_thread(_open_folders, str(code))
         read = untrusted.texts(str(code), training.REQUIREMENTS_LIMIT)
         text = await asyncio.to_thread(lambda: requirements.whole(read("requirements.txt"), read))
-        return {"requirements": training.check_requirements(text)}
+        return {"requirements": training.check_requirements(text), "built": seconds}
 
     async def _build(self, record: Record, requirements: str) -> dict[str, Any]:
-        await self._ports.runtimes.ensure(self.runtime(record), requirements, self._progress(record))
-        return {}
+        return {"built": (await self._built(record, requirements))[1]}
+
+    async def _built(self, record: Record, requirements: str) -> tuple[Environment, float]:
+        """An environment of the job's runtime, and the seconds that it took to have it."""
+        began = self._ports.clock.monotonic()
+        built = await self._ports.runtimes.ensure(self.runtime(record), requirements, self._progress(record))
+        return built, round(self._ports.clock.monotonic() - began, 3)
 
     async def environment(self, record: Record) -> Environment:
         """The environment that was built for the job's attempt. Asked for again, not written down: a state folder may be moved, and

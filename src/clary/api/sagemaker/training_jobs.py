@@ -163,12 +163,11 @@ def _channel(entry: Mapping[str, Any]) -> Params:
 
 
 def _times(document: Mapping[str, Any]) -> Params:
-    """Seconds are whole and at least 1, as AWS bills them."""
     if "started" not in document:
         return {}
     times: Params = {"TrainingStartTime": document["started"]}
     if "ended" in document:
-        seconds = max(1, round(document["ended"] - document["started"]))
+        seconds = jobs.billed_seconds(document)
         times |= {
             "TrainingEndTime": document["ended"],
             "TrainingTimeInSeconds": seconds,
