@@ -75,6 +75,12 @@ async def test_a_new_job_is_described_with_every_default_that_clients_read(ask: 
     assert "Tags" not in job
 
 
+async def test_checkpoints_are_described_with_the_folder_where_they_lie(ask: Any) -> None:
+    await ask("CreateTrainingJob", **request(CheckpointConfig={"S3Uri": "s3://out/c"}))
+    job = await ask("DescribeTrainingJob", TrainingJobName="My-Job")
+    assert job["CheckpointConfig"] == {"S3Uri": "s3://out/c", "LocalPath": "/opt/ml/checkpoints"}
+
+
 async def test_an_ended_job_tells_what_became_of_it(ask: Any, ports: Ports) -> None:
     await ask("CreateTrainingJob", **request())
     metrics = [{"MetricName": "m", "Value": 1.0, "Timestamp": 5.0}]

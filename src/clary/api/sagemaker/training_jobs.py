@@ -143,6 +143,8 @@ def described(record: Record) -> Params:
     }
     if request.get("InputDataConfig"):
         answer["InputDataConfig"] = [_channel(entry) for entry in request["InputDataConfig"]]
+    if request.get("CheckpointConfig"):
+        answer["CheckpointConfig"] = {"LocalPath": training.CHECKPOINTS, **request["CheckpointConfig"]}
     if document.get("artifacts"):
         answer["ModelArtifacts"] = {"S3ModelArtifacts": document["artifacts"]}
     if document.get("failure"):
