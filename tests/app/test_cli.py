@@ -9,17 +9,19 @@ import subprocess
 import sys
 import time
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
 from clary.app.cli import environment, listing, live, output, shadow, top
+from clary.app.cli.client import ApiFailure
 from clary.app.cli.environment import sdk_config, unset, with_section
 from clary.app.cli.listing import SECRET
 from clary.app.cli.logs import Place, Seen, begin_of, places, words
 from clary.app.cli.output import Refused
 from clary.app.cli.shell import METADATA, options
 from clary.app.settings import Settings, load
+from clary.domain import job_life
 from clary.domain.routes import EndpointView, ReplicaView, ShadowSample, ShadowView, VariantView
 
 
@@ -469,6 +471,27 @@ def test_no_such_resource() -> None:
 def test_an_endpoint_that_went_while_it_was_listed_is_none() -> None:
     client: Any = FakeClient(ListEndpoints=[{"EndpointName": "gone"}])
     assert list(listing.described(client)) == []
+
+
+def test_ps_tells_which_jobs_wait_or_are_slowed() -> None:
+    said = {
+        "waits": ("Pending", "Waiting for capacity: 2 of 2 places for hosts are taken, 1 needed"),
+        "slow": ("Training", job_life.SLOWED),
+        "runs": ("Training", job_life.TRAINING),
+    }
+
+    class Told:
+        def call(self, _service: str, _operation: str, parameters: dict[str, str]) -> dict[str, Any]:
+            name = parameters["TrainingJobName"]
+            if name not in said:
+                raise ApiFailure("DescribeTrainingJob", "ValidationException", "Requested resource not found.")
+            status, message = said[name]
+            return {"SecondaryStatusTransitions": [{"Status": status, "StatusMessage": message}]}
+
+    jobs = [{"TrainingJobName": name, "TrainingJobStatus": "InProgress"} for name in (*said, "gone")]
+    jobs.append({"TrainingJobName": "slow", "TrainingJobStatus": "Completed"})
+    found = list(listing._paces(cast(Any, Told()), jobs))
+    assert found == [("waits", said["waits"][1]), ("slow", job_life.SLOWED)]
 
 
 def test_a_message_cannot_pass_for_another_event() -> None:

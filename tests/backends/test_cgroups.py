@@ -54,7 +54,7 @@ def version_two(folder: Path, controllers: str = "cpu memory pids") -> Path:
 def test_without_a_writable_group_others_stand_in(tmp_path: Path) -> None:
     """Plain files lack what the kernel makes in a new folder, so that every write test fails."""
     found = cgroups.find("clary-x", str(version_two(tmp_path)))
-    assert found.facts() == {"cpu": "affinity and nice", "memory": "measured by the shim", "pids": "RLIMIT_NPROC"}
+    assert found.facts() == {"cpu": "affinity and giving way", "memory": "measured by the shim", "pids": "RLIMIT_NPROC"}
     assert "memory" not in found
     assert found.create("run", Limits(1, 1 << 30, 10)) == Group({})
 

@@ -9,7 +9,7 @@ from typing import Any
 import botocore.session
 import pytest
 
-from clary.domain import jobs
+from clary.domain import job_life, jobs
 from clary.domain.capacity import Book, Claim, Fit, Machine
 from clary.domain.errors import IllegalTransition
 from clary.domain.instances import GIB
@@ -430,3 +430,28 @@ def test_documents_are_json_and_statuses_are_aws_own() -> None:
     assert json.loads(json.dumps(final.document)) == final.document
     assert {t["Status"] for t in final.document["transitions"]} <= known
     assert all(set(t) == {"Status", "StartTime", "EndTime", "StatusMessage"} for t in final.document["transitions"])
+
+
+def test_a_job_that_gives_way_to_endpoints_says_so_where_users_look() -> None:
+    """In the message of its secondary status, as long as it does and a little longer: demand comes and goes."""
+
+    def look(record: Record, now: float, giving_way: bool) -> Record:
+        run = Observation(RunState.RUNNING, started_at=1.0, giving_way=giving_way)
+        return decide(record, replace(SEEN, runs={"algo-1": run}), now).record
+
+    def told(record: Record) -> str:
+        return str(record.document["transitions"][-1]["StatusMessage"])
+
+    begun = training()
+    begun = replace(begun, document=jobs.entered(begun.document, "Training", job_life.TRAINING, NOW - 8))
+    assert look(begun, NOW, False) == begun
+    slowed = look(begun, NOW, True)
+    assert jobs.secondary(slowed.document) == "Training"
+    assert told(slowed) == job_life.SLOWED
+    assert len(slowed.document["transitions"]) == len(begun.document["transitions"]), "no entry of its own"
+    assert look(slowed, NOW + 1, True) == slowed, "nothing is saved each second"
+    later = look(slowed, NOW + 20, True)
+    assert told(look(later, NOW + 20 + job_life.SLOWED_SECONDS, False)) == job_life.SLOWED
+    assert told(look(later, NOW + 21 + job_life.SLOWED_SECONDS, False)) == job_life.TRAINING
+    stopping = replace(jobs.stop_asked(slowed, NOW), document=jobs.stop_asked(slowed, NOW).document)
+    assert jobs.secondary(look(stopping, NOW + 99, True).document) == "Stopping"

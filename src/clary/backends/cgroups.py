@@ -2,7 +2,7 @@
 
 Chosen per controller by a write test, version 2 or 1 (version 2 may be mounted without a controller that version 1 has), always in a
 group of our own below the group that Clary was started in. Where a controller cannot be had, `facts` says what stands in for it: the
-shim's own measuring of memory, affinity and niceness, RLIMIT_NPROC.
+shim's own measuring of memory, affinity and giving way (`shim/way.py`), RLIMIT_NPROC.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from typing import Any
 from clary.domain.errors import Unschedulable
 
 CONTROLLERS = ("cpu", "memory", "pids", "cpuacct")
-STAND_INS = {"cpu": "affinity and nice", "memory": "measured by the shim", "pids": "RLIMIT_NPROC"}
+STAND_INS = {"cpu": "affinity and giving way", "memory": "measured by the shim", "pids": "RLIMIT_NPROC"}
 _PERIOD_US = 100_000
 _BACKGROUND = 1 / 32  # of a weight: what others want, a run in the background gets little of
 _LEAF = "clary-main"  # version 2: a group with children may hold no processes, so Clary's own go here

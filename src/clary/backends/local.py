@@ -24,6 +24,7 @@ from clary.backends.claims import Claims
 from clary.backends.host import Host
 from clary.backends.networks import Networks
 from clary.backends.reentry import Reentry, reentry
+from clary.backends.shim import way
 from clary.backends.shim.beside import remove as remove_container
 from clary.backends.shim.proc import counter, cpu_time, end_marked, family, resident, waited
 from clary.backends.state import Base, Folder, Index
@@ -32,7 +33,6 @@ from clary.domain.workload import Feature, Observation, RunState, Workload
 
 _LOG_BYTES = 1 << 30
 _FILES = 65_536
-_NICE = {False: 5, True: 19}  # in the background?
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +70,7 @@ class LocalBackend:
         self.features = frozenset({Feature.RESIZE, Feature.LOGS, *((Feature.GPU,) if facts.gpus else ())})
         self._base = Base(folder.parent)
         self._index = Index(folder / "runs", self._base)
+        self._serving = folder / "serving"  # of what runs in the foreground, for what gives way to it
         self._uids = uids
         self._gpus = Claims(folder / "gpus", 0, max(0, len(facts.gpus) - 1), self._base)
         self._starting: dict[str, asyncio.Lock] = {}
@@ -254,9 +255,19 @@ class LocalBackend:
             "disk_paths": [mount.source for mount in workload.mounts if mount.mode == "rw"],
             "rlimits": self._rlimits(workload),
             "affinity": None if "cpu" in self.groups else self._affinity(max(workload.cpu, workload.burst)),
-            "nice": 0 if "cpu" in self.groups else _NICE[workload.background],
+            "way": {"folder": str(self._serving), "weighed": "cpu" in group.folders, "by": ""}
+            if workload.background
+            else None,
+            "tell": self._told(workload),
             "background": workload.background,
         }
+
+    def _told(self, workload: Workload) -> tuple[str, str] | None:
+        """Where a replica says that it is there. Clary's own short runs (`.`) are no reason for jobs to give way."""
+        if workload.background or workload.key.startswith("."):
+            return None
+        self._serving.mkdir(exist_ok=True, mode=0o700)
+        return str(self._serving), hashlib.sha256(workload.key.encode()).hexdigest()[:40]
 
     def _rlimits(self, workload: Workload) -> dict[str, int]:
         limits = {"CORE": 0, "NOFILE": _FILES}
@@ -298,6 +309,7 @@ class LocalBackend:
             oom_killed=bool(kills),
             oom_kills=kills,
             disk_bytes=state.disk(folder),
+            giving_way=bool((folder.read(way.FILE) or {}).get("giving")),
             pid=said["pid"],
         )
 

@@ -43,6 +43,10 @@ WAIT_TICK = 2.0  # and at one that waits for capacity
 TOLD_AGAIN = 30.0  # seconds until the figures of the same reason are told anew
 _FIGURES = re.compile(r"[\d.]+")
 
+TRAINING = "Training image download completed. Training in progress."
+SLOWED = TRAINING + " It is slowed: endpoints on this machine want CPU, and have it first."
+SLOWED_SECONDS = 30.0  # for which it is said after it was last seen: demand comes and goes
+
 _PREPARING = ("channels", "code", "environment", "syncs")
 _STOPPED: Mapping[str, Any] = {"fact": JobFact.ENDED, "secondary": "Stopped", "message": "Training job stopped"}
 
@@ -157,8 +161,7 @@ def _downloading(record: Record, seen: Seen, now: float) -> Decision[Command]:
     if done != document["work"]:
         # Saved before anything starts: who repeats this turn after a crash must not do the work again under hosts that run already.
         return Decision(_with(record, placed, now))
-    message = "Training image download completed. Training in progress."
-    moved = {**entered(document, "Training", message, now), "phase": "training", "run_started": now}
+    moved = {**entered(document, "Training", TRAINING, now), "phase": "training", "run_started": now}
     moved["unbilled"] = jobs.unbilled(placed, now)
     commands = tuple(_start(document, host.name) for host in training.hosts(document["request"]))
     return Decision(replace(record, modified=now, document=moved), commands, again=TICK)
@@ -208,10 +211,24 @@ def _run(record: Record, seen: Seen, now: float) -> Decision[Command]:
         stop = record.status == JobStatus.STOPPING or any(_bad(run) for run in runs.values())
         if stop:
             commands.append(StopHosts(tuple(alive)))
+        record = _with(record, _pace(record.document, any(run.giving_way for run in runs.values()), now), now)
         if stop or spent >= training.max_runtime(document["request"]):
             record = _moved(record, now, ending=True)
         return Decision(record, tuple(commands), again=TICK)
     return _ran(record, runs, seen, now)
+
+
+def _pace(document: Mapping[str, Any], giving_way: bool, now: float) -> Mapping[str, Any]:
+    """Whether it is slowed, where users look for it: in the message of its secondary status."""
+    if secondary(document) != "Training":
+        return document
+    told = document["transitions"][-1]["StatusMessage"]
+    if giving_way:
+        fresh = now - float(document.get("slowed", 0.0)) < SLOWED_SECONDS / 2
+        found = document if fresh else {**document, "slowed": now}
+        return found if told == SLOWED else entered(found, "Training", SLOWED, now)
+    over = now - float(document.get("slowed", 0.0)) > SLOWED_SECONDS
+    return entered(document, "Training", TRAINING, now) if told == SLOWED and over else document
 
 
 def _bad(run: Observation) -> bool:

@@ -9,8 +9,8 @@ preparing code, building environments, packing and uploading) is named by comman
 The document, beside `request` and `tags`: `id`, `phase`, `attempt`, `transitions`, `fits` (what each instance type gets here),
 `handles`, `started` and `ended` (TrainingStartTime and -EndTime), `placed` (its data was there; only its runtime was waited for),
 `run_started`, `spent` (seconds of earlier attempts), `unbilled` (seconds of waiting for runtimes to be built), `work` (results of done
-work), `outcome`, `failure`, `artifacts`, `metrics`, `offsets`, `notes`, `ending` (its
-hosts were asked to end, by whatever).
+work), `outcome`, `failure`, `artifacts`, `metrics`, `offsets`, `notes`, `ending` (its hosts were asked to end, by whatever),
+`slowed` (when it was last seen to give way to endpoints).
 """
 
 from __future__ import annotations

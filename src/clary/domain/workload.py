@@ -109,5 +109,6 @@ class Observation:
     memory_bytes: int = 0
     memory_peak_bytes: int = 0
     disk_bytes: int | None = None  # what READ_WRITE mounts hold; None: not measured (yet)
+    giving_way: bool = False  # in the background, and endpoints want CPU: it gets what they leave
     pid: int | None = None
     detail: str = ""  # why it could not start, in words for the user

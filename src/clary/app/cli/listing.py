@@ -125,6 +125,8 @@ def ps(directory: str | None, *, everything: bool, as_json: bool) -> None:
         say()
         rows = ((j["TrainingJobName"], j["TrainingJobStatus"], age(j["CreationTime"], now)) for j in jobs)
         say(table(("training job", "status", "age"), rows))
+        for name, why in _paces(client, jobs):
+            say(f"\n{name}: {words(why)}")
     if not endpoints and not jobs:
         say("\nno endpoints; no jobs" + ("" if everything else " in progress (--all lists ended ones)"))
 
@@ -157,6 +159,23 @@ def _waits(found: dict[str, Any]) -> Iterator[tuple[str, str]]:
         for status in variant.get("VariantStatus", []):
             if status.get("StatusMessage"):
                 yield variant["VariantName"], status["StatusMessage"]
+
+
+def _paces(client: Client, jobs: list[dict[str, Any]]) -> Iterator[tuple[str, str]]:
+    """Jobs that wait or are slowed: name and why."""
+    for job in jobs:
+        if job["TrainingJobStatus"] not in ACTIVE:
+            continue
+        try:
+            found = client.call("sagemaker", "DescribeTrainingJob", {"TrainingJobName": job["TrainingJobName"]})
+        except ApiFailure as error:
+            if error.code != NOT_FOUND:
+                raise
+            continue  # it was deleted meanwhile
+        told = (found.get("SecondaryStatusTransitions") or [{}])[-1]
+        message = str(told.get("StatusMessage", ""))
+        if told.get("Status") == "Pending" or "slowed" in message:
+            yield job["TrainingJobName"], message
 
 
 _NEWEST = {"MaxResults": 100, "SortOrder": "Descending"}

@@ -62,12 +62,19 @@ def parents() -> dict[int, int]:
 
 def family(pid: int) -> list[int]:
     """All descendants of `pid`, itself first, parents before children."""
+    return families([pid])[pid]
+
+
+def families(pids: list[int]) -> dict[int, list[int]]:
+    """Those of each of them, by one look at all processes."""
     children: dict[int, list[int]] = {}
     for child, parent in parents().items():
         children.setdefault(parent, []).append(child)
-    found = [pid]
-    for member in found:
-        found.extend(sorted(children.get(member, ())))
+    found = {}
+    for pid in pids:
+        members = found[pid] = [pid]
+        for member in members:
+            members.extend(sorted(children.get(member, ())))
     return found
 
 

@@ -17,7 +17,7 @@ import signal
 import sys
 import time
 
-from clary.backends.shim import beside, network
+from clary.backends.shim import beside, network, way
 from clary.backends.shim.log import Log
 from clary.backends.shim.proc import (
     MARK,
@@ -26,7 +26,6 @@ from clary.backends.shim.proc import (
     disk_use,
     end_marked,
     family,
-    give_way,
     parents,
     pidfd,
     remove_groups,
@@ -68,8 +67,6 @@ def enter(spec: Record, fds: dict[str, int], pipe: int, status: int) -> NoReturn
             file.write("700" if spec.get("background") else "500")
         if spec.get("affinity"):
             os.sched_setaffinity(0, spec["affinity"])
-        if spec.get("nice"):
-            os.nice(spec["nice"])
         for name, value in spec["rlimits"].items():
             number = getattr(resource, "RLIMIT_" + name)
             hard = resource.getrlimit(number)[1]
@@ -123,7 +120,8 @@ class Run:
         self.runtime_due: float | None = None
         self.memory: int | None = spec["memory"]
         self.peak = 0
-        self.poll_due = time.monotonic() if self.memory or spec.get("nice") else None
+        self.way = way.Way(spec["way"], folder, self.say) if spec.get("way") else None
+        self.poll_due = time.monotonic() if self.memory or self.way else None
         self.disk_due = time.monotonic() + DISK_SECONDS if spec["disk"] else None
         self.disk_walk: Iterator[int | None] | None = None
         self.disk: int | None = None
@@ -149,6 +147,9 @@ class Run:
         self.child = os.fork()
         if self.child == 0:
             enter(spec, fds, pipe, status)
+        if spec.get("tell"):
+            where, name = spec["tell"]
+            way.tell(where, name, self.child, spec["counters"].get("cpu"))
         for fd in [pipe, status, *fds.values()]:
             os.close(fd)
         if spec["max_runtime"] is not None:
@@ -188,11 +189,9 @@ class Run:
         """Milliseconds until something is due, None for ever."""
         if self.disk_walk is not None:
             return 0
-        due = [
-            at
-            for at in (self.term_due, self.kill_due, self.runtime_due, self.poll_due, self.disk_due)
-            if at is not None
-        ]
+        turn = self.way.turn_due if self.way else None
+        moments = (self.term_due, self.kill_due, self.runtime_due, self.poll_due, self.disk_due, turn)
+        due = [at for at in moments if at is not None]
         return max(0, min(due) - time.monotonic()) * 1000 + 1 if due else None
 
     def read_log(self) -> bool:
@@ -228,6 +227,8 @@ class Run:
 
     def end(self, grace: float) -> None:
         """SIGTERM to the command now, SIGKILL to everything after `grace` seconds. A second wish can only hasten it."""
+        if self.way is not None:
+            self.way.end()
         now = time.monotonic()
         if self.kill_due is None and grace > 0:
             self.term_due = now
@@ -256,7 +257,9 @@ class Run:
             signal_quietly(self.init or self.child, signal.SIGKILL)
         if self.poll_due is not None and now >= self.poll_due:
             self.poll_due = now + POLL_SECONDS
-            self.watch()
+            self.watch(now)
+        if self.way is not None and self.way.turn_due is not None and now >= self.way.turn_due:
+            self.way.turn(now)
         if self.disk_due is not None and now >= self.disk_due:
             self.disk_due, self.disk_walk = None, disk_use(self.spec["disk_paths"])
         if self.disk_walk is not None:
@@ -269,11 +272,17 @@ class Run:
         children = [pid for pid, parent in parents().items() if parent == self.init]
         return min(children, key=lambda pid: (started_ticks(pid) or 0, pid), default=None)
 
-    def watch(self) -> None:
+    def say(self, text: str) -> None:
+        """A line of Clary's own in the run's log."""
+        self.log.note("clary: " + text)
+
+    def watch(self, now: float) -> None:
         """Where no control group counts or weighs, the shim does, several times a second."""
-        members = family(self.child)
-        if self.spec.get("nice"):
-            give_way(members, self.spec["nice"])
+        acts = self.way is not None and self.way.by != "weight"
+        members = family(self.child) if self.memory or acts else []
+        if self.way is not None and not self.ending:
+            init = members.index(self.init) + 1 if self.init in members else len(members)
+            self.way.look(now, members[init:])
         if self.memory:
             self.watch_memory(members)
 
@@ -319,6 +328,9 @@ class Run:
         """bwrap is gone: see that everything in the sandbox is, take the last lines and figures."""
         if self.member is not None:
             os.close(self.member)
+        if self.spec.get("tell"):
+            where, name = self.spec["tell"]
+            way.untell(where, name)
         self.read_status()
         if self.spec.get("beside"):
             grace = self.kill_due - time.monotonic() if self.kill_due and self.beside else 0.0
