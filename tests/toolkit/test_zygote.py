@@ -44,7 +44,7 @@ class TestReplica:
             "answer = b.predict(xgb.DMatrix(np.array([[0.5, 0.25, -1, 2]]))).tolist()[0]",
         )
         for channel in r.front.workers.values():
-            assert r.front.predict(channel, [ROW]) == [(200, str(expected).encode(), "text/csv; charset=utf-8")]
+            assert r.front.predict(channel, [ROW]) == [(200, f"{expected}\n".encode(), "text/csv; charset=utf-8")]
         assert r.end() == 0
 
     def test_a_broken_model_fails_with_its_reason(self, replica: Callable[..., Any], tmp_path: Path) -> None:
