@@ -37,8 +37,9 @@ async def settled(call: Call, record: Record, transient: Container[str]) -> Reco
 
 
 async def gone(call: Call, record: Record, seconds: float = 2.0) -> None:
-    """Return once the record was removed, at most after `seconds`: what is deleted in milliseconds is not listed after the answer."""
-    deadline = asyncio.get_running_loop().time() + seconds
+    """Return once the record was removed, at most after `seconds`: what is deleted in milliseconds is not listed after the answer.
+    Answers at once where holding is turned off."""
+    deadline = asyncio.get_running_loop().time() + min(seconds, call.settings.hold_seconds)
     current: Record | None = record
     while current is not None and (left := deadline - asyncio.get_running_loop().time()) > 0:
         current = await _until(call, current, left, lambda found: False)
