@@ -201,7 +201,7 @@ def test_a_clock_that_jumps(scene: Scene, clock: Clock, client: Client) -> None:
         until(lambda expected=expected: count(client) == expected, 60, f"{expected} replicas at {offset:+d} s")
         until(lambda: invoke(client) or state(client, "asked") == "ALARM", 90, f"alarms go on at {offset:+d} s")
         assert state(client, "never") != "ALARM"
-        assert fired(client) == firings
+        assert 1 <= fired(client) <= firings  # once, or once more when its hour came again: it sets the same range
         assert first in zygotes(scene)
         assert len(zygotes(scene)) == expected
         assert (
