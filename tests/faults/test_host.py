@@ -305,6 +305,7 @@ def test_a_writer_that_holds_the_records_is_told_and_reads_go_on(scene: Scene) -
             assert scene.s3.get_object(Bucket=BUCKET, Key="before")["Body"].read() == b"before"
             other.execute("ROLLBACK")
         write()
+    scene.delete("held")
 
 
 def test_many_connections_take_no_ones_place(scene: Scene) -> None:

@@ -46,7 +46,9 @@ def test_an_image_of_ones_own_gets_a_runtime(user: User) -> None:
     assert "python (sagemaker-base-python" in error["Message"]
     assert f"clary runtime add {image} RUNTIME" in error["Message"]
 
-    assert f"the repository {repository} run in the runtime python" in clary(user, "runtime", "add", image, "python")
+    assert f"the repository {repository} now run in the runtime python" in clary(
+        user, "runtime", "add", image, "python"
+    )
     assert repository in clary(user, "runtime", "list")
     user.sm.create_model(**request)
     name = user.endpoint({"ModelName": repository})

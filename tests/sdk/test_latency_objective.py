@@ -153,7 +153,7 @@ def test_the_aws_cli_sets_an_objective_and_clary_why_tells_the_story(user: User,
     story = clary(server, "why", endpoint)
     assert f"{endpoint}, v1:" in story
     assert "Add 1, to 2 replicas:" in story
-    assert " decides\n" in story
+    assert "; chosen: " in story
     assert "[p99]" in story
     told = json.loads(clary(server, "why", endpoint, "--variant", "v1", "--json"))
     assert told == [{"variant": "v1", **each} for each in decisions(user, endpoint)][: len(told)]

@@ -42,6 +42,7 @@ STRANGE = b"clary.example:4600"
 ROUTES = [
     (http("GET", "/k", b"", "s3").replace(b"Host: localhost", b"Host: bucket.s3.localhost:4600"), "objects"),
     (http("GET", f"/k?{PRESIGNED.format('s3')}").replace(b"Host: localhost", b"Host: Bucket.localhost"), "objects"),
+    (http("GET", "/b/k", b"", "s3", X_Forwarded_For="192.0.2.7").replace(b"localhost", STRANGE), "objects"),
     (http("POST", "/endpoints/iris/invocations", b"1", "sagemaker"), front("iris")),
     (http("POST", "/endpoints/iris/async-invocations", b"", "sagemaker"), "control"),
     (http("POST", f"/endpoints/iris/async-invocations?{PRESIGNED.format('sagemaker')}"), "control"),
@@ -230,6 +231,8 @@ async def test_a_body_a_little_over_the_limit_reaches_the_front_which_says_it_be
         (b"GET /b HTTP/1.1\r\nHost: localhost.evil.example\r\n\r\n", 421),
         (b"GET /b HTTP/9.9\r\nHost: localhost\r\n\r\n", 505),
         (http("PUT", "/b", b"", "s3").replace(b"localhost", STRANGE), 421),
+        (http("PUT", "/b", b"", X_Forwarded_For="192.0.2.7").replace(b"localhost", STRANGE), 421),
+        (http("POST", "/", b"", "sagemaker", X_Forwarded_For="192.0.2.7").replace(b"localhost", STRANGE), 421),
         (http("GET", f"/b/k?{PRESIGNED.format('s3')}").replace(b"localhost", STRANGE), 421),
         (http("GET", "/k", b"", "s3").replace(b"localhost", b"bucket." + STRANGE), 421),
         (http("GET", "/k", b"", "s3").replace(b"localhost", b"1.127.0.0.1"), 421),

@@ -221,15 +221,20 @@ def _places(settings: EdgeSettings) -> str:
 
 
 def _bucket_hosts(settings: EdgeSettings) -> str:
-    """BUCKET.HOST of an allowed Host is S3's way to name a bucket."""
+    """BUCKET.HOST of an allowed Host is S3's way to name a bucket. A proxy in front of Clary passes its own name on, and S3's signature
+    covers it: where X-Forwarded-For says that there is a proxy, the object store checks that signature, which no web page can make."""
     names = [
         host for host in settings.hosts if not host.startswith(("*", "[")) and not host.replace(".", "").isdecimal()
     ]
     return f"""\
+    map "$clary_scope $http_x_forwarded_for" $clary_proxied {{
+        default strange;
+        "~^s3 ." objects;
+    }}
     map $host $clary_bucket_host {{
         hostnames;
-        default strange;
-{"".join(f"        {_quoted('*.' + name)} bucket;{chr(10)}" for name in names)}    }}
+        default $clary_proxied;
+{"".join(f"        {_quoted('*.' + name)} objects;{chr(10)}" for name in names)}    }}
 """
 
 
@@ -267,7 +272,8 @@ def _listener(settings: EdgeSettings, more: str = "") -> str:
 
 
 def _stranger(settings: EdgeSettings) -> str:
-    """Requests whose Host is not one of ours: DNS rebinding ends here, on every door. What names a bucket of an allowed Host goes on."""
+    """Requests whose Host is not one of ours: DNS rebinding ends here, on every door. Names of a bucket at an allowed Host
+    and signed requests that a proxy passes on go to the object store."""
     limits = {"control": settings.max_control, "query": settings.max_control, "objects": settings.max_object}
     return f"""\
     server {{
@@ -280,7 +286,7 @@ def _stranger(settings: EdgeSettings) -> str:
         location / {{
             rewrite ^ /-/$clary_strange last;
         }}
-        location = /-/bucket {{
+        location = /-/objects {{
 {_to_objects(settings)}
         }}
 {_turned_away("control", "control")}
