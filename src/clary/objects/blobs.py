@@ -64,6 +64,7 @@ class Blobs:
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         known = [int(name, 16) for name in os.listdir(self._blobs) if len(name) == 6]
         self._folder = max([first_folder, *known], default=0)
+        self.inherited = self._folder  # the last folder that a process before this one may have written to
         self._count = PER_FOLDER  # so that the first blob opens a new folder
         self._lock = threading.Lock()
         self._small: list[tuple[str, bytes]] = []
@@ -73,7 +74,6 @@ class Blobs:
         self._freed: list[tuple[float, str]] = []
         self._checked = (0.0, 0)
         self._pool = ThreadPoolExecutor(4, thread_name_prefix="blob-sync")
-        self.started = time.time()
 
     # -- names -----------------------------------------------------------------------------------------------------------------
 
@@ -313,15 +313,10 @@ class Blobs:
         return sorted(name for name in os.listdir(self._blobs) if len(name) == 6)
 
     def unnamed(self, folder: str, named: set[str]) -> tuple[int, list[str], list[str]]:
-        """Of one folder: how many blobs it has, those that no row names and no running write can be about to name (they are older
-        than this process), and those that are named but not there."""
-        there: set[str] = set()
-        unnamed: list[str] = []
-        for entry in os.scandir(f"{self._blobs}/{folder}"):
-            blob = folder + entry.name
-            there.add(blob)
-            if blob not in named and entry.stat(follow_symlinks=False).st_ctime < self.started - 1:
-                unnamed.append(blob)
+        """Of one folder: how many blobs it has, those that no row names and no running write can be about to name (a process
+        before this one wrote them), and those that are named but not there."""
+        there = {folder + name for name in os.listdir(f"{self._blobs}/{folder}")}
+        unnamed = sorted(there - named) if int(folder, 16) <= self.inherited else []
         return len(there), unnamed, sorted(named - there)
 
     def remove(self, blobs: Iterable[str]) -> None:
