@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Iterable
 from dataclasses import replace
+from datetime import UTC, datetime
 from itertools import pairwise
+from typing import Any
 
 import pytest
 from tests.domain.test_autoscaling_turn import House
@@ -77,6 +80,62 @@ def test_a_schedule_runs_again_when_its_hour_comes_again() -> None:
     house.now += HOUR
     house.turn()
     assert house.record.document["min"] == 2
+
+
+class Once:
+    """A target with an action for a moment half an hour away, which sets a minimum that is taken back each time it is seen."""
+
+    def __init__(self) -> None:
+        self.house = House()
+        self.put(HOUR / 2)
+
+    def put(self, away: float) -> None:
+        at = datetime.fromtimestamp(self.house.now + away, UTC)
+        request = {"Schedule": f"at({at:%Y-%m-%dT%H:%M:%S})", "ScalableTargetAction": {"MinCapacity": 2}}
+        self.house.actions["once"] = {"name": "once", "at": self.house.now, "request": request}
+
+    def ran(self, later: float) -> bool:
+        """Whether it does when the clock is set so much further."""
+        self.house.now += later
+        self.house.record = replace(self.house.record, document=stored(self.house.record.document))
+        self.house.turn()
+        ran: bool = self.house.record.document["min"] == 2
+        self.house.record.document["min"] = 1  # type: ignore[index]
+        return ran
+
+
+def stored(document: Any) -> Any:
+    """As a control plane that was restarted meanwhile finds it."""
+    return json.loads(json.dumps(document))
+
+
+def test_what_runs_at_a_moment_runs_once_however_often_its_hour_comes() -> None:
+    once = Once()
+    jumps = (HOUR, -HOUR, HOUR, 24 * HOUR, -25 * HOUR, 60.0, HOUR, 365 * 24 * HOUR)
+    assert [once.ran(jump) for jump in jumps] == [True, *[False] * 7]
+
+
+def test_what_ran_at_a_moment_runs_again_when_it_is_put_again() -> None:
+    once = Once()
+    assert once.ran(24 * HOUR)
+    assert not once.ran(60.0 - 24 * HOUR)
+    once.put(HOUR)
+    assert not once.ran(HOUR / 2)
+    assert once.ran(HOUR)
+    assert not once.ran(-HOUR)
+    assert not once.ran(HOUR)
+
+
+def test_another_of_the_same_name_is_not_taken_for_the_one_that_ran() -> None:
+    once = Once()
+    assert once.ran(HOUR)
+    action = once.house.actions.pop("once")
+    assert not once.ran(60.0)
+    assert once.house.record.document["spent"] == {}
+    assert once.house.record.document["ran"] == {}
+    once.house.actions["once"] = action
+    once.put(HOUR)
+    assert once.ran(2 * HOUR)
 
 
 @pytest.mark.parametrize("jump", [-HOUR, HOUR])

@@ -3,7 +3,8 @@
 A target's document: `resource`, `dimension`, `min`, `max`, `role`, `suspended`, `tags`, and what the scaling loop keeps in it:
 `triggers` (alarm name -> the policy that it drives, and in which state), `acted` (when each last did), `activity` (the one under
 way), `changes` (the last one out and the last one in), `said` (what was told of doing nothing), `ran` (when each scheduled action last
-did), `cause` (why capacity outside of the range is to be pulled into it) and `count` (of activities).
+did), `spent` (when each `at(...)` action that ran was put, so that it does not run again however the clock is set),
+`cause` (why capacity outside of the range is to be pulled into it) and `count` (of activities).
 """
 
 from __future__ import annotations
@@ -118,6 +119,7 @@ def new_target(resource: str, dimension: str, role: str) -> dict[str, Any]:
         "changes": {},
         "said": {},
         "ran": {},
+        "spent": {},
         "cause": "",
         "count": 0,
     }

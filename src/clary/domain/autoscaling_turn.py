@@ -124,19 +124,25 @@ def _run_actions(turn: Turn) -> None:
         due = _due(turn, name, action)
         if due is not None and due <= turn.now:
             turn.document["ran"] = {**turn.document["ran"], name: turn.now}
+            if schedules.is_once(action["request"]["Schedule"]):
+                turn.document["spent"] = {**turn.document.get("spent", {}), name: action["at"]}
             if not turn.document["suspended"]["ScheduledScalingSuspended"]:
                 _run_action(turn, name, action["request"])
             due = _due(turn, name, action)
         if due is not None:
             turn.again.append(min(due - turn.now, 3600.0))
-    gone = turn.document["ran"].keys() - turn.seen.actions.keys()
-    if gone:
-        turn.document["ran"] = {name: at for name, at in turn.document["ran"].items() if name not in gone}
+    for member in ("ran", "spent"):
+        held = turn.document.get(member, {})
+        if held.keys() - turn.seen.actions.keys():
+            turn.document[member] = {name: at for name, at in held.items() if name in turn.seen.actions}
 
 
 def _due(turn: Turn, name: str, action: Mapping[str, Any]) -> float | None:
-    """When it is next due; None: never again."""
+    """When it is next due; None: never again. What runs at a time did so once for each PutScheduledAction, whatever the clock says
+    since: that it was put again, not that its hour comes again, is what makes it run again."""
     request = action["request"]
+    if turn.document.get("spent", {}).get(name) == action["at"]:
+        return None
     begin = float(request.get("StartTime") or action["at"])
     moment = max(turn.document["ran"].get(name, action["at"]), begin - 0.001)
     due = schedules.parse(request["Schedule"], request.get("Timezone", "")).after(moment, begin)

@@ -113,6 +113,11 @@ def parse(text: str, zone: str = "") -> Schedule:
     return Schedule(where, cron=_checked(text, body.split()))
 
 
+def is_once(text: str) -> bool:
+    """Whether that valid expression names one moment, not several."""
+    return text.strip().startswith("at(")
+
+
 def _checked(text: str, fields: list[str]) -> tuple[str, ...]:
     if len(fields) != 6:
         raise Invalid(f"Schedule {text} is not valid: cron has six fields, this has {len(fields)}.")
