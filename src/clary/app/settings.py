@@ -15,7 +15,7 @@ import pwd
 import re
 import shlex
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any, get_type_hints
@@ -396,49 +396,82 @@ _CHOICES = {
 }
 
 
-def _check(settings: Settings) -> None:
-    for name, choices in _CHOICES.items():
-        if getattr(settings, name) not in choices:
-            raise SettingError(
-                f"{_place(name, settings.sources[name])} is one of {', '.join(choices)}, not {getattr(settings, name)!r}"
-            )
+_Rule = Callable[[Settings], str]  # what is wrong with the settings, "" where nothing is
+
+
+def _is(name: str, good: Callable[[Any], object], what: str, shown: bool = True) -> _Rule:
+    """The setting is `what`, of which every value is `good`. `shown`: the message repeats a bad one."""
+
+    def rule(settings: Settings) -> str:
+        value = getattr(settings, name)
+        given = f", not {value!r}" if shown else ""
+        return "" if good(value) else f"{_place(name, settings.sources[name])} is {what}{given}"
+
+    return rule
+
+
+def _parsed(name: str, parse: Callable[[Any, str], object]) -> _Rule:
+    """`parse` takes the setting; its Invalid tells what is wrong with it, and where that is: it is told the place."""
+
+    def rule(settings: Settings) -> str:
+        try:
+            parse(getattr(settings, name), _place(name, settings.sources[name]))
+        except Invalid as error:
+            return error.message
+        return ""
+
+    return rule
+
+
+def _prefixes(prefixes: Sequence[str], place: str) -> None:
+    """Invalid for a prefix of the setting `subscribers` that cannot stand there."""
     try:
-        regression.rate_of(
-            settings.rollback_on_regression,
-            _place("rollback_on_regression", settings.sources["rollback_on_regression"]),
-        )
-        extensions.milliseconds(
-            settings.latency_objective_ms,
-            _place("latency_objective_ms", settings.sources["latency_objective_ms"]),
-        )
-    except Invalid as error:
-        raise SettingError(error.message) from None
-    if settings.datapoint_disk < LEAST_DATAPOINTS:
-        place = _place("datapoint_disk", settings.sources["datapoint_disk"])
-        raise SettingError(f"{place} is at least {LEAST_DATAPOINTS} (bytes), not {settings.datapoint_disk}")
-    if settings.metrics_series < 1:
-        place = _place("metrics_series", settings.sources["metrics_series"])
-        raise SettingError(f"{place} is at least 1, not {settings.metrics_series}")
-    if bool(settings.tls_cert) != bool(settings.tls_key):
-        raise SettingError("'tls_cert' and 'tls_key' go together: give both or neither")
-    if settings.database and not _DATABASE.match(settings.database):
-        place = _place("database", settings.sources["database"])
-        raise SettingError(f"{place} is a URL such as postgresql://user:password@host/name")
-    if settings.public_url and not _is_origin(settings.public_url):
-        place = _place("public_url", settings.sources["public_url"])
-        raise SettingError(f"{place} is http:// or https://, a host and perhaps a port, not {settings.public_url!r}")
-    if not 0 <= settings.port < 65536:
-        raise SettingError(f"{_place('port', settings.sources['port'])} is from 0 to 65535, not {settings.port}")
-    if settings.s3_endpoint and not (settings.s3_access_key and settings.s3_secret_key):
-        raise SettingError("'s3_endpoint' needs 's3_access_key' and 's3_secret_key' too")
-    try:
-        for prefix in settings.subscribers:
+        for prefix in prefixes:
             check_prefix(prefix)
     except Invalid as error:
-        raise SettingError(f"{_place('subscribers', settings.sources['subscribers'])}: {error.message}") from None
-    if not re.fullmatch("[0-9]{12}", settings.account):
-        raise SettingError(f"{_place('account', settings.sources['account'])} is 12 digits, not {settings.account!r}")
-    if not REGION.fullmatch(settings.region):
-        raise SettingError(
-            f"{_place('region', settings.sources['region'])} is a name such as eu-west-1, not {settings.region!r}"
-        )
+        raise Invalid(f"{place}: {error.message}") from None
+
+
+def _needs(wrong: Callable[[Settings], object], what: str) -> _Rule:
+    """Settings that depend on each other."""
+    return lambda settings: what if wrong(settings) else ""
+
+
+# In this order: the first one that is broken is told.
+_RULES: tuple[_Rule, ...] = (
+    *(_is(name, choices.__contains__, f"one of {', '.join(choices)}") for name, choices in _CHOICES.items()),
+    _parsed("rollback_on_regression", regression.rate_of),
+    _parsed("latency_objective_ms", extensions.milliseconds),
+    _is("datapoint_disk", lambda size: size >= LEAST_DATAPOINTS, f"at least {LEAST_DATAPOINTS} (bytes)"),
+    _is("metrics_series", lambda number: number >= 1, "at least 1"),
+    _needs(
+        lambda settings: bool(settings.tls_cert) != bool(settings.tls_key),
+        "'tls_cert' and 'tls_key' go together: give both or neither",
+    ),
+    _is(
+        "database",
+        lambda url: not url or _DATABASE.match(url),
+        "a URL such as postgresql://user:password@host/name",
+        shown=False,  # it may have a password in it
+    ),
+    _is(
+        "public_url",
+        lambda url: not url or _is_origin(url),
+        "http:// or https://, a host and perhaps a port",
+    ),
+    _is("port", lambda port: 0 <= port < 65536, "from 0 to 65535"),
+    _needs(
+        lambda settings: settings.s3_endpoint and not (settings.s3_access_key and settings.s3_secret_key),
+        "'s3_endpoint' needs 's3_access_key' and 's3_secret_key' too",
+    ),
+    _parsed("subscribers", _prefixes),
+    _is("account", re.compile("[0-9]{12}").fullmatch, "12 digits"),
+    _is("region", REGION.fullmatch, "a name such as eu-west-1"),
+)
+
+
+def _check(settings: Settings) -> None:
+    for rule in _RULES:
+        wrong = rule(settings)
+        if wrong:
+            raise SettingError(wrong)

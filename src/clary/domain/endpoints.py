@@ -11,7 +11,7 @@ import hashlib
 import json
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, NamedTuple
 
 from clary.domain import components, deployment, endpoint_memory, instances, serverless
 from clary.domain.decisions import Decision
@@ -59,7 +59,7 @@ from clary.domain.errors import IllegalTransition, Invalid
 from clary.domain.fleets import DRAINING, PLANNED, READY, STARTED, Fleet, Plant, Replica, Variant
 from clary.domain.lifecycle import EndpointFact, EndpointStatus
 from clary.domain.names import COMPONENT, route_name
-from clary.domain.replicas import judge, longest_answer
+from clary.domain.replicas import Verdict, judge, longest_answer
 from clary.domain.resources import Record
 
 __all__ = ["absorb", "asked_capacity", "asked_delete", "asked_update", "decide", "plant_of", "with_plant"]
@@ -214,90 +214,136 @@ def absorb(record: Record, outcomes: Sequence[tuple[Command, Any]], now: float) 
     resized = {c.id: (c, value) for c, value in outcomes if isinstance(c, ResizeReplica) and isinstance(value, Resized)}
     if not started and not resized:
         return record
-    plant = plant_of(record)
-    cramped: dict[str, str] = {}
-    roomless: dict[str, str] = {}
+    told = _Told({}, {})
 
     def fleet(old: Fleet) -> Fleet:
         return replace(old, variants=tuple(variant(v) for v in old.variants))
 
     def variant(old: Variant) -> Variant:
-        kept: list[Replica] = []
+        kept: list[Replica | None] = []
         for replica in old.replicas:
             if replica.id in resized:
-                asked, size = resized[replica.id]
-                if size.refused and (before := kept_size(old, replica, size.refused)) is not None:
-                    old, cramped[old.name] = before, size.refused
-                elif size.refused:
-                    old = died(old, NO_RESIZE + size.refused, True, now)
-                else:
-                    replica = replace(replica, size=asked.instance_type)
-            if replica.id not in started or replica.phase != PLANNED:
-                kept.append(replica)
-                continue
-            command, answer = started[replica.id]
-            if answer.unprepared:
-                old = replace(died(old, MODEL_GONE, False, now), prepared=None)
-            elif answer.refused:
-                if answer.refused.startswith(NO_CAPACITY) and not old.failure.startswith(NO_CAPACITY):
-                    roomless[old.name] = answer.refused  # once, however often it is tried
-                old, fatal = endpoint_memory.not_started(old, answer.refused)
-                old = died(old, answer.refused, fatal, now)
-            else:
-                kept.append(
-                    replace(replica, phase=STARTED, handle=answer.handle, since=now, size=command.instance_type)
-                )
-        return replace(old, replicas=tuple(kept))
+                old, replica = _resized(old, replica, *resized[replica.id], told, now)
+            there: Replica | None = replica
+            if replica.id in started and replica.phase == PLANNED:
+                old, there = _started(old, replica, *started[replica.id], told, now)
+            kept.append(there)
+        return replace(old, replicas=tuple(replica for replica in kept if replica is not None))
 
-    plant = map_fleets(plant, fleet)
-    for name, why in roomless.items():
-        plant = noted(plant, "no room", f"{name}: {why}", now, plant.serving.config if plant.serving else "")
-    for name, why in cramped.items():
-        plant = noted(plant, "size kept", f"{name}: {why}", now, plant.serving.config if plant.serving else "")
-    return with_plant(record, told_of_deaths(plant_of(record), plant, now))
+    before = plant_of(record)
+    plant = map_fleets(before, fleet)
+    config = plant.serving.config if plant.serving else ""
+    for what, whys in (("no room", told.no_room), ("size kept", told.size_kept)):
+        for name, why in whys.items():
+            plant = noted(plant, what, f"{name}: {why}", now, config)
+    return with_plant(record, told_of_deaths(before, plant, now))
+
+
+class _Told(NamedTuple):
+    """What of the outcomes goes into the history: reasons by the variant's name."""
+
+    no_room: dict[str, str]
+    size_kept: dict[str, str]
+
+
+def _resized(
+    variant: Variant, replica: Replica, asked: ResizeReplica, answer: Resized, told: _Told, now: float
+) -> tuple[Variant, Replica]:
+    """What ResizeReplica answered: the replica has its new size; or the variant keeps the one that the replica has; or, where another
+    instance type was asked for by hand, the refusal counts as a death."""
+    if not answer.refused:
+        return variant, replace(replica, size=asked.instance_type)
+    kept = kept_size(variant, replica, answer.refused)
+    if kept is None:
+        return died(variant, NO_RESIZE + answer.refused, True, now), replica
+    told.size_kept[variant.name] = answer.refused
+    return kept, replica
+
+
+def _started(
+    variant: Variant, replica: Replica, asked: StartReplica, answer: Started, told: _Told, now: float
+) -> tuple[Variant, Replica | None]:
+    """What StartReplica answered: the replica runs; or there is none (None), which counts as a death of its variant."""
+    if answer.unprepared:
+        return replace(died(variant, MODEL_GONE, False, now), prepared=None), None
+    if not answer.refused:
+        return variant, replace(replica, phase=STARTED, handle=answer.handle, since=now, size=asked.instance_type)
+    if answer.refused.startswith(NO_CAPACITY) and not variant.failure.startswith(NO_CAPACITY):
+        told.no_room[variant.name] = answer.refused  # once, however often it is tried
+    variant, fatal = endpoint_memory.not_started(variant, answer.refused)
+    return died(variant, answer.refused, fatal, now), None
 
 
 def _note(turn: Turn) -> None:
     """Bring every replica's phase up to what is seen."""
     plant = turn.plant
-    revision = plant.revision
     growths: list[endpoint_memory.Growth] = []
 
     def fleet(old: Fleet) -> Fleet:
         earned = PROBATION if old is plant.incoming else SERVED
-        return replace(old, variants=tuple(variant(v, longest_answer(old, v), earned) for v in old.variants))
-
-    def variant(old: Variant, longest: float, earned: float) -> Variant:
-        kept: list[Replica] = []
-        deaths: list[tuple[Replica, str, bool]] = []
-        new = old
-        for replica in old.replicas:
-            verdict = judge(replica, old, turn.seen, revision, turn.now, longest)
-            turn.commands.extend(verdict.commands)
-            if verdict.failure:
-                growth = endpoint_memory.restarted(new, replica, turn.seen, turn.now)
-                new, failure = (growth.variant, growth.what) if growth else (new, verdict.failure)
-                growths.extend([growth] if growth else [])
-                deaths.append((replica, failure, verdict.fatal and not growth))
-                view = turn.seen.replica(replica.id)
-                if view is None or not view.failure:  # else the model's traceback is in its log
-                    turn.commands.append(LogDeath(old.name, replica.id, failure, old.container.hostname))
-            if verdict.replica is not None:
-                kept.append(verdict.replica)
-                if verdict.replica.phase == READY and replica.phase != READY:
-                    new = replace(new, failure="", fatal=False)
-        new = replace(new, replicas=tuple(kept))
-        if len(new.live) >= new.count and all(has_served(r, turn.now, earned) for r in new.live):
-            new = forgiven(new)
-        for replica, failure, fatal in deaths:
-            new = lost(new, replica, failure, fatal, turn.now, earned)
-        growth = endpoint_memory.outgrown(new, turn.seen, turn.now) or endpoint_memory.roomy(new, turn.seen, turn.now)
-        growths.extend([growth] if growth else [])
-        return endpoint_memory.noticed(growth.variant if growth else new, turn.seen, turn.now)
+        return replace(old, variants=tuple(_judged(turn, old, v, earned, growths) for v in old.variants))
 
     turn.plant = map_fleets(plant, fleet)
     for growth in growths:
         turn.note(growth.name, str(growth))
+
+
+class _Death(NamedTuple):
+    """A replica that died or must be stopped, as `lost` takes it."""
+
+    replica: Replica
+    failure: str
+    fatal: bool
+
+
+def _judged(
+    turn: Turn, fleet: Fleet, variant: Variant, earned: float, growths: list[endpoint_memory.Growth]
+) -> Variant:
+    """The variant with its replicas as they are seen. Deaths count last: what serves for `earned` seconds has forgiven those before."""
+    kept: list[Replica] = []
+    deaths: list[_Death] = []
+    new, longest = variant, longest_answer(fleet, variant)
+    for replica in variant.replicas:
+        verdict = judge(replica, variant, turn.seen, turn.plant.revision, turn.now, longest)
+        turn.commands.extend(verdict.commands)
+        if verdict.failure:
+            new, death = _buried(turn, new, replica, verdict, growths)
+            deaths.append(death)
+        if verdict.replica is not None:
+            kept.append(verdict.replica)
+            if verdict.replica.phase == READY and replica.phase != READY:
+                new = replace(new, failure="", fatal=False)
+    new = replace(new, replicas=tuple(kept))
+    if len(new.live) >= new.count and all(has_served(r, turn.now, earned) for r in new.live):
+        new = forgiven(new)
+    for death in deaths:
+        new = lost(new, *death, turn.now, earned)
+    return _fitting(turn, new, growths)
+
+
+def _buried(
+    turn: Turn, variant: Variant, replica: Replica, verdict: Verdict, growths: list[endpoint_memory.Growth]
+) -> tuple[Variant, _Death]:
+    """A replica that fails: the variant whose next one gets more memory, where that was the cause, and how it died, for its log too."""
+    death = _Death(replica, verdict.failure, verdict.fatal)
+    growth = endpoint_memory.restarted(variant, replica, turn.seen, turn.now)
+    if growth:
+        growths.append(growth)
+        variant, death = growth.variant, _Death(replica, growth.what, False)
+    view = turn.seen.replica(replica.id)
+    if view is None or not view.failure:  # else the model's traceback is in its log
+        turn.commands.append(LogDeath(variant.name, replica.id, death.failure, variant.container.hostname))
+    return variant, death
+
+
+def _fitting(turn: Turn, variant: Variant, growths: list[endpoint_memory.Growth]) -> Variant:
+    """The variant with more memory where its replicas need it, or with less where they do not."""
+    growth = endpoint_memory.outgrown(variant, turn.seen, turn.now)
+    growth = growth or endpoint_memory.roomy(variant, turn.seen, turn.now)
+    if growth:
+        growths.append(growth)
+        variant = growth.variant
+    return endpoint_memory.noticed(variant, turn.seen, turn.now)
 
 
 def _tend(turn: Turn) -> None:

@@ -174,17 +174,32 @@ def _names(query: Query) -> set[str]:
 
 def parse_queries(rows: Sequence[Mapping[str, Any]], account: str = "") -> Queries:
     """Invalid says what is wrong with which. `account` is whose metrics there are; "" where that was checked."""
+    _check_accounts(rows, account)
+    _check_amount(rows)
+    queries = tuple(_query(row) for row in rows)
+    _check_ids(queries)
+    return Queries(queries, tuple(dict.fromkeys(_searches(queries))))
+
+
+def _check_accounts(rows: Sequence[Mapping[str, Any]], account: str) -> None:
     for row in rows:
         if account and row.get("AccountId", account) != account:
             raise Invalid(
                 f"MetricDataQueries: AccountId of {row['Id']} is another account: no accounts are linked here. Leave it out."
             )
+
+
+def _check_amount(rows: Sequence[Mapping[str, Any]]) -> None:
+    """Before anything is parsed."""
     if not 0 < len(rows) <= MOST:
         raise Invalid(f"MetricDataQueries must have 1 to {MOST} members; it has {len(rows)}.")
     length = sum(len(row.get("Expression") or "") for row in rows)
     if length > MOST_TEXT:
         raise Invalid(f"The expressions have {length:,} characters together; those of one call may have {MOST_TEXT:,}.")
-    queries = tuple(_query(row) for row in rows)
+
+
+def _check_ids(queries: Sequence[Query]) -> None:
+    """Each id stands for one query, and each name in an expression for one that is there."""
     ids = Counter(query.id for query in queries)
     for id, count in ids.items():
         if count > 1:
@@ -193,6 +208,10 @@ def parse_queries(rows: Sequence[Mapping[str, Any]], account: str = "") -> Queri
         unknown = _names(query) - ids.keys() - KEYWORDS
         if unknown:
             raise Invalid(f"Error in expression '{query.id}': there is no query with the id {min(unknown)}.")
+
+
+def _searches(queries: Sequence[Query]) -> list[Sought]:
+    """Every SEARCH of the expressions, checked."""
     nodes = [node for query in queries if query.node is not None for node in walk(query.node)]
     searches = [search(node.arguments) for node in nodes if isinstance(node, CallOf) and node.function == "SEARCH"]
     if len(searches) > MOST_SEARCHES:
@@ -200,7 +219,7 @@ def parse_queries(rows: Sequence[Mapping[str, Any]], account: str = "") -> Queri
     for text, stat, _ in searches:
         parse_search(text)
         _check_stat(stat, "SEARCH")
-    return Queries(queries, tuple(dict.fromkeys(searches)))
+    return searches
 
 
 def _query(row: Mapping[str, Any]) -> Query:

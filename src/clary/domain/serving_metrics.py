@@ -26,6 +26,18 @@ PLACED = "InferenceComponentName"
 _PER = ("InvocationsPerInstance", "InvocationsPerCopy")  # of a variant, of an inference component
 _CONCURRENT = ("ConcurrentRequestsPerModel", "ConcurrentRequestsPerCopy")
 
+# Metrics by what is counted of them.
+_ERRORS = (
+    ("Invocation4XXErrors", "errors_4xx"),
+    ("Invocation5XXErrors", "errors_5xx"),
+    ("InvocationModelErrors", "model_errors"),
+)
+_LATENCIES = (
+    ("ModelLatency", "model_seconds", "model_buckets"),
+    ("OverheadLatency", "overhead_seconds", "overhead_buckets"),
+)
+_Named = tuple[str, str, Summary]  # a metric's name, its unit and its samples of a second
+
 # What AWS does not report of asynchronous endpoints: their front is asked by the queue, not by clients.
 _ONLY_CALLED = frozenset({"Invocations", "InvocationsPerInstance", "OverheadLatency"})
 
@@ -104,43 +116,18 @@ def wanted(endpoint: str, fleet: Fleet, at: float) -> list[Datapoint]:
 
 def _of_variant(rows: Sequence[VariantCounts], where: Mapping[str, str], at: float) -> list[Datapoint]:
     """A row is a container of a fleet: requests arrive at its first and are answered by its last, each on as many machines."""
-    invocations = sum(row.invocations for row in rows)
-    serving = _serving(rows)
-    if not invocations and not serving and not any(row.answered for row in rows):
+    serving, placed = _serving(rows), PLACED in where
+    if not serving and not sum(row.invocations for row in rows) and not any(row.answered for row in rows):
         return []  # it is not there yet, or any more: that is not the same as idle
-    summaries: list[tuple[str, str, Summary]] = [
-        ("Invocations", "None", _each(invocations)),
-        (_PER[PLACED in where], "None", single(1 / max(1, serving), invocations) if invocations else nothing()),
+    summaries = [
+        *_of_arrivals(rows, serving, placed),
+        *_of_errors(rows),
+        *_of_latencies(rows),
+        *_of_models(rows),
+        *_of_concurrency(rows, serving, placed),
+        *_of_serverless(rows),
     ]
-    refused = sum(row.refused for row in rows)
-    if PLACED in where and refused and not serving:
-        summaries.append(("NoCapacityInvocationFailures", "None", single(1.0, refused)))
     left_out = _ONLY_CALLED if any(row.asynchronous for row in rows) else frozenset()
-    answered = sum(row.answered for row in rows)
-    if answered:
-        for metric, name in (
-            ("Invocation4XXErrors", "errors_4xx"),
-            ("Invocation5XXErrors", "errors_5xx"),
-            ("InvocationModelErrors", "model_errors"),
-        ):
-            errors = min(answered, sum(getattr(row, name) for row in rows))
-            pairs = [(value, count) for value, count in ((0.0, answered - errors), (1.0, errors)) if count]
-            summaries.append((metric, "None", weighed(pairs)))
-    for metric, seconds, buckets in (
-        ("ModelLatency", "model_seconds", "model_buckets"),
-        ("OverheadLatency", "overhead_seconds", "overhead_buckets"),
-    ):
-        spread = _together(getattr(row, buckets) for row in rows)
-        if spread:
-            total = round(sum(getattr(row, seconds) for row in rows) * 1e6)  # whole ones, as on AWS
-            summaries.append((metric, "Microseconds", counted(spread, float(total))))
-    summaries += _of_models(rows)
-    concurrent = [value for row in rows for value in row.concurrent]
-    if len(concurrent) > serving:  # of several containers: their requests together
-        concurrent = [sum(concurrent) / serving] * serving
-    if concurrent:
-        summaries.append((_CONCURRENT[PLACED in where], "None", weighed((value, 1.0) for value in concurrent)))
-    summaries += _of_serverless(rows)
     made = [
         Datapoint(Series.of(NAMESPACE, metric, where, unit), at, summary, fine=True)
         for metric, unit, summary in summaries
@@ -153,12 +140,51 @@ def _of_variant(rows: Sequence[VariantCounts], where: Mapping[str, str], at: flo
     return made
 
 
-def _of_serverless(rows: Sequence[VariantCounts]) -> list[tuple[str, str, Summary]]:
+def _of_arrivals(rows: Sequence[VariantCounts], serving: int, placed: bool) -> list[_Named]:
+    """What came, and what found no replica."""
+    invocations = sum(row.invocations for row in rows)
+    each = single(1 / max(1, serving), invocations) if invocations else nothing()
+    found = [("Invocations", "None", _each(invocations)), (_PER[placed], "None", each)]
+    refused = sum(row.refused for row in rows)
+    if placed and refused and not serving:
+        found.append(("NoCapacityInvocationFailures", "None", single(1.0, refused)))
+    return found
+
+
+def _of_errors(rows: Sequence[VariantCounts]) -> list[_Named]:
+    """Of each answer 1 where it is an error of the kind, else 0."""
+    answered = sum(row.answered for row in rows)
+    found: list[_Named] = []
+    for metric, name in _ERRORS if answered else ():
+        errors = min(answered, sum(getattr(row, name) for row in rows))
+        pairs = [(value, count) for value, count in ((0.0, answered - errors), (1.0, errors)) if count]
+        found.append((metric, "None", weighed(pairs)))
+    return found
+
+
+def _of_latencies(rows: Sequence[VariantCounts]) -> list[_Named]:
+    found: list[_Named] = []
+    for metric, seconds, buckets in _LATENCIES:
+        spread = _together(getattr(row, buckets) for row in rows)
+        if spread:
+            total = round(sum(getattr(row, seconds) for row in rows) * 1e6)  # whole ones, as on AWS
+            found.append((metric, "Microseconds", counted(spread, float(total))))
+    return found
+
+
+def _of_concurrency(rows: Sequence[VariantCounts], serving: int, placed: bool) -> list[_Named]:
+    concurrent = [value for row in rows for value in row.concurrent]
+    if len(concurrent) > serving:  # of several containers: their requests together
+        concurrent = [sum(concurrent) / serving] * serving
+    return [(_CONCURRENT[placed], "None", weighed((value, 1.0) for value in concurrent))] if concurrent else []
+
+
+def _of_serverless(rows: Sequence[VariantCounts]) -> list[_Named]:
     """AWS, "Alarms and logs for tracking metrics from serverless endpoints". A request is handled by the provisioned concurrency when,
     as it came, fewer requests were there than are provisioned."""
     most, warm = sum(row.concurrency for row in rows), sum(row.warm for row in rows)
     busy = sum(row.in_flight for row in rows)
-    found: list[tuple[str, str, Summary]] = []
+    found: list[_Named] = []
     if most:
         found.append(("ServerlessConcurrentExecutionsUtilization", "None", single(busy / most)))
     if warm:
@@ -183,14 +209,14 @@ def _serving(rows: Sequence[VariantCounts]) -> int:
     return sum(max(row.serving for row in rows if row.fleet == name) for name in {row.fleet for row in rows})
 
 
-def _of_models(rows: Sequence[VariantCounts]) -> list[tuple[str, str, Summary]]:
+def _of_models(rows: Sequence[VariantCounts]) -> list[_Named]:
     """Of a multi-model variant, and of a serverless one. Of the loads and setups of one second their number and their mean are known, not
     the shortest and the longest."""
     whole: dict[str, float] = {}
     for row in rows:
         for name, count in row.models:
             whole[name] = whole.get(name, 0.0) + count
-    found: list[tuple[str, str, Summary]] = []
+    found: list[_Named] = []
     for metric, number, seconds in (
         ("ModelLoadingWaitTime", "waits", "waiting"),
         ("ModelDownloadingTime", "downloads", "downloading"),
