@@ -172,10 +172,11 @@ def config(scene: Scene, name: str, **more: Any) -> None:
     scene.sagemaker.create_endpoint_config(EndpointConfigName=name, ProductionVariants=[variant], **more)
 
 
+@pytest.mark.waits
 def test_a_next_version_that_never_passes_its_ping_takes_nothing_from_the_old_one(scene: Scene, served: str) -> None:
     model(scene, "sick")
     config(scene, "sick")
-    with scene.load(served, connections=4, pause=0.02) as load:
+    with scene.load(served, connections=4, pause=0.2) as load:
         scene.sagemaker.update_endpoint(EndpointName=served, EndpointConfigName="sick")
         scene.in_service(served, 150)
         load.more(50)

@@ -586,13 +586,26 @@ def test_slow_clients_leave_the_others_alone(scene: Scene, served: str, port: in
     assert load.failed == {}
     assert load.dropped == 0
     assert during < 3 * before + 0.05, (before, during)
-    closed = wires[0].closed(25)  # the edge gives a head 20 s in all
-    assert closed is not None, "a head that never ends keeps its connection"
     for wire in [*wires, *dribbling, *reading]:
         wire.socket.close()
     assert peak(store) - held < 300, "MiB, of a hundred gigabytes"
     scene.s3.delete_object(Bucket=BUCKET, Key="large")
     alive(scene, served)
+
+
+@pytest.mark.waits
+def test_heads_that_never_end_lose_their_connections(port: int) -> None:
+    """Whether they stand still or dribble on: the edge gives a head 20 s in all."""
+    began = time.monotonic()
+    still, dribbling = [[Wire(port) for _ in range(50)] for _ in range(2)]
+    for wire in [*still, *dribbling]:
+        wire.send(b"POST / HTTP/1.1\r\nHost: localhost\r\nX-Slow: ")
+    while time.monotonic() - began < 15 and dribbling[0].closed(0.5) is None:
+        for wire in dribbling:
+            wire.send(b"x")
+    for wire in [*still, *dribbling]:
+        assert wire.closed(max(0.1, began + 30 - time.monotonic())) is not None, "its connection is kept"
+        wire.socket.close()
 
 
 def gigabyte(scene: Scene, key: str) -> None:

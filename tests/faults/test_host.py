@@ -21,7 +21,7 @@ from typing import Any
 import pytest
 from botocore.exceptions import ClientError
 from tests.faults.raw import Wire
-from tests.faults.scene import BUCKET, Scene, until
+from tests.faults.scene import BUCKET, Asked, Scene, until
 from tests.live import Server
 
 from clary.app import rotation, up
@@ -287,25 +287,31 @@ def test_a_lost_index_or_lost_records_stop_the_start_and_can_be_made_again(start
 def test_a_writer_that_holds_the_records_is_told_and_reads_go_on(scene: Scene) -> None:
     """Somebody's `sqlite3 records.db` in a transaction (faults.md 37)."""
     scene.deploy("held")
-    for name, write in (
-        ("records.db", lambda: scene.config("held-config", "held")),
-        ("objects/index.db", lambda: scene.put("held", b"x")),
-    ):
-        scene.put("before", b"before")
-        with contextlib.closing(sqlite3.connect(scene.server.settings.root / name, isolation_level=None)) as other:
+    scene.put("before", b"before")
+    writes: dict[str, Callable[[], Any]] = {
+        "records.db": lambda: scene.config("held-config", "held"),
+        "objects/index.db": lambda: scene.put("held", b"x"),
+    }
+    root = scene.server.settings.root
+    with contextlib.ExitStack() as held:
+        for name in writes:
+            other = held.enter_context(contextlib.closing(sqlite3.connect(root / name, isolation_level=None)))
             other.execute("BEGIN IMMEDIATE")
-            began = time.monotonic()
-            error = refused(write)
+        began = time.monotonic()
+        waiting = [Asked(write) for write in writes.values()]
+        for asked in waiting:
+            error = asked.wait().error
             assert time.monotonic() - began > 8, "it is waited for"
             assert error["ResponseMetadata"]["HTTPStatusCode"] == 503
             assert error["Error"]["Code"] == "ServiceUnavailable"
             assert "locked" in error["Error"]["Message"]
-            assert scene.invoke("held", text="x")["echo"] == "x"
-            assert scene.status("held")["EndpointStatus"] == "InService"
-            assert scene.s3.get_object(Bucket=BUCKET, Key="before")["Body"].read() == b"before"
-            other.execute("ROLLBACK")
+        assert scene.invoke("held", text="x")["echo"] == "x"
+        assert scene.status("held")["EndpointStatus"] == "InService"
+        assert scene.s3.get_object(Bucket=BUCKET, Key="before")["Body"].read() == b"before"
+    for write in writes.values():
         write()
-    scene.delete("held")
+    scene.sagemaker.delete_endpoint_config(EndpointConfigName="held-config")
+    scene.delete("held")  # the tests that follow count the replicas of this server
 
 
 def test_many_connections_take_no_ones_place(scene: Scene) -> None:
