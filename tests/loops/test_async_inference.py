@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import json
+import os
+from base64 import b64decode
 from collections.abc import AsyncIterator, Callable
 from dataclasses import replace
 from pathlib import Path
@@ -17,7 +20,7 @@ from clary.domain.datapoints import Series
 from clary.domain.fleets import Plant, Replica
 from clary.domain.resources import Query, Record, Scope
 from clary.loops.async_inference import PAGE, AsyncInference
-from clary.loops.async_work import UNITS, AsyncPorts
+from clary.loops.async_work import UNITS, AsyncPorts, save_file
 from clary.loops.samples import Samples
 from clary.prediction_ports import Asked
 from clary.testing.clock import FakeClock
@@ -61,6 +64,9 @@ class House:
         self.hold.set()
         self.status = 200
         self.predictor = MemoryPredictor(self.model, ("e",))
+        self.lacks = 0  # the errno of a disk that takes no more than `room` bytes at once
+        self.room = 0
+        self.refused = 0  # how often it did not
         self.made = 0
         self.tasks: list[asyncio.Task[None]] = []
 
@@ -68,12 +74,38 @@ class House:
         await self.hold.wait()
         return self.status, "text/csv", b"answer to " + body
 
+    def save(self, path: str, content: bytes) -> None:
+        if self.lacks and len(content) > self.room:
+            self.refused += 1
+            raise OSError(self.lacks, os.strerror(self.lacks), path)
+        save_file(path, content)
+
+    async def ended_in_time(self, record: Record) -> Record:
+        """However long the pauses are that its queue makes."""
+        async with asyncio.timeout(60):
+            while (found := await self.store.get(record.kind, record.scope, record.name)) is not None:
+                if found.status != async_inference.QUEUED:
+                    return found
+                self.clock.advance(5.0)
+                await asyncio.sleep(0.005)
+        raise AssertionError(record.name)
+
+    async def full(self, times: int) -> None:
+        """Until the disk has refused so many writes more, however long the pauses between them are."""
+        wanted = self.refused + times
+        async with asyncio.timeout(60):
+            while self.refused < wanted:
+                self.clock.advance(5.0)
+                await asyncio.sleep(0.005)
+
     @property
     def objects(self) -> dict[str, bytes]:
         return self.artifacts.buckets["b"]
 
     def open(self) -> None:
-        ports = AsyncPorts(self.store, self.artifacts, self.predictor, self.topics, self.samples, self.logs, self.clock)
+        ports = AsyncPorts(
+            self.store, self.artifacts, self.predictor, self.topics, self.samples, self.logs, self.clock, self.save
+        )
         self.loop = AsyncInference(ports, str(self.folder / "work"), "owner", lambda: 2, look=0.02)
         self.tasks.append(asyncio.create_task(self.loop.run()))
 
@@ -407,12 +439,65 @@ async def test_a_mistake_of_ours_costs_one_invocation_not_the_loop(house: House)
     house.predictor.model = model
     record = await house.invoke(b"broken")
     good = await house.invoke(b"good")
-    async with asyncio.timeout(60):
-        while (await house.store.get(record.kind, SCOPE, record.name)).status == "Queued":  # type: ignore[union-attr]
-            house.clock.advance(5.0)
-            await asyncio.sleep(0.01)
+    await house.ended_in_time(record)
     assert b"internal error" in house.objects[failed(record)]
     assert (await house.ended(good)).status == "Completed"
+
+
+@pytest.mark.parametrize("lack", [errno.ENOSPC, errno.EDQUOT, errno.EMFILE])
+async def test_what_has_no_room_on_the_disk_waits_until_there_is_some(house: House, lack: int) -> None:
+    await house.endpoint()
+    house.open()
+    house.lacks, house.room = lack, 500  # of what an invocation writes, its input is the largest
+    records = [await house.invoke(b"%d" % n * 1000) for n in range(3)]
+    await house.full(20)
+    assert house.predictor.seen == []
+    assert [record.status for record in await house.store.page(Query(async_inference.KIND, SCOPE))] == ["Queued"] * 3
+    house.lacks = 0
+    for record in records:
+        assert (await house.ended_in_time(record)).status == "Completed"
+        assert house.objects[out(record)] == b"answer to " + b64decode(record.document["body"])
+
+
+async def test_what_has_no_room_on_the_disk_waits_no_longer_than_it_may(house: House) -> None:
+    """And while it cannot be told that it failed, there being no room for that either, it is not predicted."""
+    await house.endpoint()
+    house.open()
+    house.lacks = errno.ENOSPC
+    record = await house.invoke(RequestTTLSeconds=60)
+    await house.full(60)
+    found = await house.store.get(record.kind, SCOPE, record.name)
+    assert found is not None
+    assert found.status == "Queued"
+    house.lacks = 0
+    assert (await house.ended(record)).status == "Failed"
+    assert b"RequestTTLSeconds" in house.objects[failed(record)]
+    assert house.predictor.seen == []
+    await house.until(lambda: house.counted("ExpiredRequests", "A") == [1.0])
+
+
+async def test_a_failure_that_has_no_room_is_told_when_there_is_some(house: House) -> None:
+    """The endpoint is gone, so nobody takes what waits out of its queue again."""
+    record = await house.invoke()
+    house.clock.advance(1.0)
+    house.lacks = errno.ENOSPC
+    house.open()
+    await house.full(5)
+    house.lacks = 0
+    assert (await house.ended(record)).status == "Failed"
+    assert b"was deleted" in house.objects[failed(record)]
+
+
+async def test_a_start_on_a_full_disk_finds_its_folder(house: House) -> None:
+    """A folder of that name takes a block, which a full disk does not have; what a predecessor left in it goes."""
+    (house.folder / "work" / "half" / "in").mkdir(parents=True)
+    (house.folder / "work" / "half.failure").write_bytes(b"x")
+    kept = (house.folder / "work").stat().st_ino
+    await house.endpoint()
+    house.open()
+    assert (await house.ended(await house.invoke())).status == "Completed"
+    await house.until(lambda: not list((house.folder / "work").iterdir()))
+    assert (house.folder / "work").stat().st_ino == kept
 
 
 async def test_all_invocations_are_counted(house: House) -> None:

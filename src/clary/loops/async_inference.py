@@ -18,10 +18,10 @@ from clary.domain import async_inference
 from clary.domain.async_inference import COMPLETED, FAILED, KIND, QUEUED
 from clary.domain.backlog import Backlog, Entry, Room, room_of
 from clary.domain.endpoint_turn import plant_of
-from clary.domain.errors import ClaryError, Stale, Unavailable
+from clary.domain.errors import ClaryError, Stale
 from clary.domain.lifecycle import EndpointStatus
 from clary.domain.resources import Query, Record, Scope
-from clary.loops.async_work import NAMESPACE, UNITS, AsyncPorts, Failure, Work
+from clary.loops.async_work import NAMESPACE, UNITS, AsyncPorts, Failure, Work, passes
 
 log = logging.getLogger(__name__)
 
@@ -242,9 +242,9 @@ class AsyncInference:
             work = self._work.fail(queue.scope, entry, queue.room.variant, failure)
         task = asyncio.get_running_loop().create_task(work, name=f"invocation {entry.id}")
         self._tasks.add(task)
-        task.add_done_callback(lambda ended: self._ended(queue, entry, ended))
+        task.add_done_callback(lambda ended: self._ended(queue, entry, failure, ended))
 
-    def _ended(self, queue: Queue, entry: Entry, task: asyncio.Task[None]) -> None:
+    def _ended(self, queue: Queue, entry: Entry, failure: Failure | None, task: asyncio.Task[None]) -> None:
         self._tasks.discard(task)
         if task.cancelled():
             return
@@ -253,14 +253,17 @@ class AsyncInference:
         if error is None:
             queue.backlog.done(entry.id)
             queue.backlog.served()
-        elif isinstance(error, Unavailable):
+        elif failure is not None:  # it has been decided on, and is told as soon as that can be
+            log.warning("invocation %s of %s cannot be failed yet: %s", entry.id, queue.name, error)
+            asyncio.get_running_loop().call_later(5 * self._look, self._start, queue, entry, failure)
+        elif passes(error):
+            log.debug("%s: %s", queue.name, error)
             queue.backlog.put_back(replace(entry, doubtful=True), now)
-            log.debug("%s: %s", queue.name, error.message)
         else:
             log.error("invocation %s of %s failed", entry.id, queue.name, exc_info=error)
             if entry.lost + 1 >= MOST:
                 reason = "InternalServerError: The request failed because of an internal error."
-                self._start(queue, replace(entry, lost=0), Failure(reason, reason))
+                self._start(queue, entry, Failure(reason, reason))
                 return
             queue.backlog.put_back(replace(entry, doubtful=True, lost=entry.lost + 1), now)
         pause = queue.backlog.resumes() - now

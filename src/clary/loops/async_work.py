@@ -9,9 +9,11 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import errno
 import logging
 import os
 import shutil
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 
@@ -37,11 +39,24 @@ UNITS = {  # of AWS's metrics that are not mere numbers
     "ApproximateAgeOfOldestRequest": "Seconds",
 }
 _HERE = (NotFound, Denied, Invalid)  # the user's own doing; Unavailable passes, and is tried again
+_LACKS = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO, errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EAGAIN}
+
+
+def passes(error: BaseException) -> bool:
+    """Whether the invocation may succeed later although nothing of it is changed: something is away, or the machine lacks something
+    (no room on the disk)."""
+    return isinstance(error, Unavailable) or (isinstance(error, OSError) and error.errno in _LACKS)
+
+
+def save_file(path: str, content: bytes) -> None:
+    """OSError when there is no room for it."""
+    with open(path, "wb") as file:
+        file.write(content)
 
 
 @dataclass(frozen=True, slots=True)
 class AsyncPorts:
-    """The world of asynchronous inference."""
+    """The world of asynchronous inference. `save` writes a small file."""
 
     store: Store
     artifacts: Artifacts
@@ -50,6 +65,7 @@ class AsyncPorts:
     samples: Samples
     logs: Logs
     clock: Clock
+    save: Callable[[str, bytes], None] = save_file
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,12 +94,16 @@ class Work:
         self._few = asyncio.Semaphore(FEW)
 
     def clean(self) -> None:
-        """What a predecessor left half done."""
-        shutil.rmtree(self._folder, ignore_errors=True)
-        os.makedirs(self._folder, mode=0o700)
+        """What a predecessor left half done. The folder itself stays: a full disk has no room for another."""
+        os.makedirs(self._folder, mode=0o700, exist_ok=True)
+        for entry in list(os.scandir(self._folder)):
+            if entry.is_dir(follow_symlinks=False):
+                shutil.rmtree(entry.path, ignore_errors=True)
+            else:
+                os.unlink(entry.path)
 
     async def carry(self, scope: Scope, entry: Entry, variant: str) -> None:
-        """From queued to answered. `variant`: whom to count what no variant answered. Unavailable: later."""
+        """From queued to answered. `variant`: whom to count what no variant answered. An error that `passes`: later."""
         record = await self.ports.store.get(async_inference.KIND, scope, entry.id)
         if record is None or record.status != QUEUED:
             return
@@ -99,7 +119,7 @@ class Work:
             await asyncio.to_thread(shutil.rmtree, folder, True)
 
     async def fail(self, scope: Scope, entry: Entry, variant: str, failure: Failure) -> None:
-        """Answer it without a prediction: it waited too long, or its endpoint is gone."""
+        """Answer it without a prediction: it waited too long, or its endpoint is gone. Errors as of `carry`."""
         async with self._few:
             record = await self.ports.store.get(async_inference.KIND, scope, entry.id)
             if record is not None and record.status == QUEUED:
@@ -150,7 +170,7 @@ class Work:
         path = f"{folder}/input"
         if not document["input"]:
             os.makedirs(folder, exist_ok=True)
-            await asyncio.to_thread(_save, path, base64.b64decode(document["body"]))
+            await asyncio.to_thread(self.ports.save, path, base64.b64decode(document["body"]))
             return path, document["content_type"]
         location = parse_uri(document["input"])
         artifacts = self.ports.artifacts.of(record.scope.account)
@@ -202,7 +222,7 @@ class Work:
             return
         location = parse_uri(record.document["failure"])
         path = f"{self._folder}/{record.name}.failure"
-        await asyncio.to_thread(_save, path, failure.text.encode())
+        await asyncio.to_thread(self.ports.save, path, failure.text.encode())
         try:
             artifacts = self.ports.artifacts.of(record.scope.account)
             await artifacts.store_file(path, location.bucket, location.key, "text/plain; charset=utf-8", move=True)
@@ -266,11 +286,6 @@ class _Count:
 def _reason(predicted: Predicted) -> str:
     whose = "ClientError" if predicted.code == "ModelError" or predicted.status == 400 else "InternalServerError"
     return f"{whose}: {predicted.message}"
-
-
-def _save(path: str, content: bytes) -> None:
-    with open(path, "wb") as file:
-        file.write(content)
 
 
 def _load(path: str) -> bytes:
