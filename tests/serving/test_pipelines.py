@@ -52,6 +52,16 @@ def saying(suffix: bytes, content_type: str = "text/csv", status: int = 200) -> 
     return predict
 
 
+async def of_size(batch: list[frames.Request]) -> list[tuple[int, int, bytes, bytes]]:
+    """Answers with as many bytes as the body says."""
+    return [(request.id, 200, b"", bytes(int(request.body))) for request in batch]
+
+
+async def short(batch: list[frames.Request]) -> list[tuple[int, int, bytes, bytes]]:
+    """Answers how many bytes a body has."""
+    return [(request.id, 200, b"", b"%d" % len(request.body)) for request in batch]
+
+
 def held(gate: asyncio.Event, suffix: bytes = b"") -> Predict:
     async def predict(batch: list[frames.Request]) -> list[tuple[int, int, bytes, bytes]]:
         await gate.wait()
@@ -193,16 +203,20 @@ async def test_without_a_later_container_the_answer_says_which(bench: Bench) -> 
     assert predict.seen == []
 
 
-async def test_what_is_too_large_between_containers_is_the_containers_fault(bench: Bench) -> None:
-    [first, second] = serial().variants
-    await bench.put(route(first, second, max_payload=100))
-    await bench.replica("wash1", saying(b"x" * 200))
-    predict = await bench.replica("predict1")
-    answer = await bench.invoke(b"")
-    assert (answer.status, json.loads(answer.body)["OriginalStatusCode"]) == (424, 413)
-    words = "The answer of container wash has 200 bytes; the limit between containers is 100 (setting max_payload)."
-    assert words in message(answer)
-    assert predict.seen == []
+@pytest.mark.parametrize("limit", [100, 30 << 20], ids=["less than by default", "more"])
+async def test_what_is_too_large_between_containers_is_the_containers_fault(tmp_path: Path, limit: int) -> None:
+    async with Bench(tmp_path, max_payload=limit) as bench:
+        await bench.put(serial())
+        await bench.replica("wash1", of_size)
+        predict = await bench.replica("predict1", short)
+        answer = await bench.invoke(b"%d" % (limit + 1))
+        assert (answer.status, json.loads(answer.body)["OriginalStatusCode"]) == (424, 413)
+        words = (
+            f"of container wash has {limit + 1} bytes; the limit between containers is {limit} (setting max_payload)."
+        )
+        assert words in message(answer)
+        assert predict.seen == []
+        assert (await bench.invoke(b"%d" % limit)).body == b"%d" % limit
 
 
 async def test_a_fleet_that_retires_finishes_what_it_began(bench: Bench) -> None:

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 from tests.serving.fakes import SECRET, Bench, FakeReplica, call, replica, route, signed, until, variant
+from tests.serving.test_pipelines import of_size, serial
 
 from clary.domain.errors import Unavailable
 from clary.prediction_ports import Asked
@@ -103,6 +104,21 @@ async def test_the_callers_deadline_stands_instead_of_the_variants(
     assert "timed out" in brief.message
     assert not long.done()
     long.cancel()
+
+
+async def test_between_containers_goes_what_a_request_may_have(
+    bench: Bench, predictor: FrontPredictor, tmp_path: Path
+) -> None:
+    limit = 26 << 20  # more than a client that waits may send
+    await bench.put(dataclasses.replace(serial(), name="serial", asynchronous=True, max_payload=limit))
+    await bench.replica("wash1", of_size)
+    await bench.replica("predict1", model)
+    (tmp_path / "in").write_bytes(b"%d" % limit)
+    found = await predictor.predict(asked("a", endpoint="serial"), str(tmp_path / "in"), str(tmp_path / "out"))
+    assert (found.status, found.size) == (200, limit)
+    (tmp_path / "in").write_bytes(b"%d" % (limit + 1))
+    found = await predictor.predict(asked("b", endpoint="serial"), str(tmp_path / "in"), str(tmp_path / "out"))
+    assert f"the limit between containers is {limit} " in found.message
 
 
 async def test_a_client_is_refused_and_cannot_pass_for_the_control_plane(bench: Bench) -> None:

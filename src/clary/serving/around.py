@@ -15,11 +15,13 @@ if TYPE_CHECKING:
 @dataclass(frozen=True, slots=True)
 class Around:
     """`soon(call)` calls in the event loop's next turn, `later(seconds, call)` then; `arm(variant)` has its deadlines looked at.
-    `max_answer` bounds an answer where the route does not say otherwise, `room` what is gathered of large ones."""
+    `max_answer` bounds an answer where the route does not say otherwise, `max_payload` what goes from one container to the next, `room`
+    what is gathered of large ones."""
 
     request_id: Callable[[], bytes]
     soon: Callable[[Callable[[], None]], object]
     later: Callable[[float, Callable[[], None]], object]
     arm: Callable[[Variant], None]
     max_answer: int = 25 << 20
+    max_payload: int = 25 << 20
     room: Room = field(default_factory=Room)

@@ -90,7 +90,7 @@ class Endpoint:
             if not wanted.then:
                 variant.passage = None
             elif variant.passage is None:
-                variant.passage = Passage(variant, self._now, route.name, lambda: self.route.max_payload)
+                variant.passage = Passage(variant, self._now, route.name, self._between)
             self.variants[wanted.key] = variant
             self._apply_replicas(variant)
         self._share(route)
@@ -113,7 +113,11 @@ class Endpoint:
         if route.asynchronous:
             variant.most_answer, variant.answer_setting = route.max_payload, ""
         elif variant.route.then:
-            variant.most_answer, variant.answer_setting = max(route.max_payload, self._around.max_answer), "max_payload"
+            variant.most_answer, variant.answer_setting = max(self._between(), self._around.max_answer), "max_payload"
+
+    def _between(self) -> int:
+        """Bytes that may go from one container to the next: as many as the client's own request may have."""
+        return self.route.max_payload if self.route.asynchronous else self._around.max_payload
 
     def _made(self, wanted: VariantRoute) -> Variant:
         route = self.route

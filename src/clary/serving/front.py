@@ -351,6 +351,7 @@ class Front:
                     self.loop.call_later,
                     self.arm,
                     self.max_answer,
+                    self.max_payload,
                     self._room,
                 ),
                 self._tell,
