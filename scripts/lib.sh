@@ -57,22 +57,34 @@ environment() {
     local folder=$1 mode=$2 stamp python
     shift 2
     stamp=$(cat "$@" pyproject.toml | cksum)
-    [ "$(cat "$folder/.stamp" 2>/dev/null)" = "$stamp $*" ] && return
-    python=$(find_python) || exit 1
-    say "making $folder from $* ..."
-    [ -x "$folder/bin/python" ] || "$UV" venv --quiet --python "$python" "$folder"
-    if [ "$mode" = sync ]; then
-        "$UV" pip sync --quiet --require-hashes --python "$folder" "$@"
-    else
-        "$UV" pip install --quiet --require-hashes --python "$folder" $(printf -- '-r %s ' "$@")
+    if [ "$(cat "$folder/.stamp" 2>/dev/null)" != "$stamp $*" ]; then
+        python=$(find_python) || exit 1
+        say "making $folder from $* ..."
+        rm -f "$folder/.compiled"
+        [ -x "$folder/bin/python" ] || "$UV" venv --quiet --python "$python" "$folder"
+        if [ "$mode" = sync ]; then
+            "$UV" pip sync --quiet --require-hashes --python "$folder" "$@"
+        else
+            "$UV" pip install --quiet --require-hashes --python "$folder" $(printf -- '-r %s ' "$@")
+        fi
+        case $folder in
+            .venv | .venv-py*)
+                "$UV" pip install --quiet --python "$folder" --require-hashes -r requirements/build.txt
+                "$UV" pip install --quiet --python "$folder" --no-deps --no-build-isolation --editable .
+                ;;
+        esac
+        echo "$stamp $*" >"$folder/.stamp"
     fi
-    case $folder in
-        .venv | .venv-py*)
-            "$UV" pip install --quiet --python "$folder" --require-hashes -r requirements/build.txt
-            "$UV" pip install --quiet --python "$folder" --no-deps --no-build-isolation --editable .
-            ;;
-    esac
-    echo "$stamp $*" >"$folder/.stamp"
+    [ "$mode" = add ] || compile_once "$folder"
+}
+
+# compile_once FOLDER: bytecode for all that is installed there. Where PYTHONDONTWRITEBYTECODE is set, as images of containers often have
+# it, every start of Clary and of every client would compile its modules again: the SageMaker SDK took 10 s to import instead of 3.
+compile_once() {
+    [ -e "$1/.compiled" ] && return
+    say "compiling $1 ..."
+    "$1/bin/python" -m compileall -qq -j 0 "$1/lib" || true # some packages carry files that are no Python, or of another version
+    : >"$1/.compiled"
 }
 
 # way_out: pasta, by which jobs and replicas have networks of their own. No wheel has it: installed with apt where that is allowed.

@@ -193,7 +193,7 @@ class Chaos:
 
     def act(self, act: Act) -> None:
         """Nothing when there is nobody whom it could happen to."""
-        time.sleep(act.pause)
+        time.sleep(act.pause)  # as the plan says: not all faults follow on a recovery at once
         if act.kind in (CLOCK, SLOW, FULL):
             began, lasted = self._surround(act)
             self._over(act.kind, began, lasted, "")
@@ -206,7 +206,7 @@ class Chaos:
         with contextlib.suppress(ProcessLookupError):
             os.kill(pid, signal.SIGKILL if act.kills else signal.SIGSTOP)
         if not act.kills:
-            time.sleep(act.seconds)
+            time.sleep(act.seconds)  # the fault itself: it stands still for that long
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGCONT)
             self._over(act.kind, began, act.seconds, of)

@@ -365,7 +365,7 @@ class Changes:
                 if status in ("InService", "OutOfService", "Failed", "UpdateRollbackFailed"):
                     self.count = int(said.answer["ProductionVariants"][0]["DesiredInstanceCount"])
                     return said.answer
-            time.sleep(0.3)
+            time.sleep(0.3)  # between two looks, as a waiter does: each is a request that the checker judges
         self.asker.history.add(Wrong(self.asker.kind, "DescribeEndpoint", f"not settled in {seconds:g} s", now()))
         return None
 

@@ -76,7 +76,7 @@ def test_below_the_low_water_mark_writes_are_refused_and_the_rest_goes_on(
     scene.deploy("dry")
     scene.put("kept", b"kept")
     filler = fill(small_disk, 32 * MIB)
-    time.sleep(0.6)  # the store looks at the disk twice a second
+    until(lambda: not _can_put(scene), 30, "the store sees that the disk is full")
     error = refused(lambda: scene.put("more", b"x" * 1000))
     assert error["ResponseMetadata"]["HTTPStatusCode"] == 507
     assert error["Error"]["Code"] == "InsufficientStorage"

@@ -239,7 +239,7 @@ def test_a_job_is_started_once_however_its_start_is_cut_off(scene: Scene) -> Non
 def test_an_endpoint_is_created_although_the_control_plane_is_killed(scene: Scene) -> None:
     scene.deploy("killed-creating", wait=False)
     for pause in (0.0, 0.3, 0.6):
-        time.sleep(pause)
+        time.sleep(pause)  # another place of the start each time
         scene.back("control", scene.kill("control"))
     scene.in_service("killed-creating")
     assert scene.invoke("killed-creating", text="x")["version"] == "killed-creating"
@@ -263,7 +263,7 @@ def test_an_update_goes_through_although_the_control_plane_is_killed(scene: Scen
     with scene.load("old") as load:
         scene.sagemaker.update_endpoint(EndpointName="old", EndpointConfigName="new")
         for pause in (0.0, 0.4, 0.8):
-            time.sleep(pause)
+            time.sleep(pause)  # another place of the update each time
             scene.back("control", scene.kill("control"))
         scene.in_service("old")
         until(lambda: not [p for p in zygotes(scene) if _environment(p) == "old"], 30, "the old fleet is gone")
@@ -317,13 +317,14 @@ def scene_busy(scene: Scene, name: str) -> bool:
     return False
 
 
+@pytest.mark.waits
 def test_kills_again_and_again_take_no_healthy_replica_away(scene: Scene) -> None:
     """One of two replicas every few seconds, at last both at once: whoever served comes back at once, and the endpoint is never out of
     service. Lost is what was in flight at the killed one, and nothing else."""
     scene.deploy("again-and-again", count=2)
     mine = partial(_zygotes_of, scene, "again-and-again")
     took = []
-    with scene.load("again-and-again", connections=8, pause=0.02) as load:
+    with scene.load("again-and-again", connections=8, pause=0.1) as load:
         for number in range(9):
             victims = sorted(mine())
             assert len(victims) == 2

@@ -70,7 +70,7 @@ def test_what_does_not_come_back_is_killed_at_its_deadline_and_costs_its_own_req
             asked = Asked(lambda do=do: scene.invoke("stuck", do=do))  # type: ignore[misc]
             while asked.thread.is_alive():
                 assert scene.invoke("stuck", do="answer")["pid"]
-                time.sleep(0.1)
+                time.sleep(0.1)  # between questions: the deadline of the stuck one is what is waited for
             assert asked.wait().error["Error"]["Code"] == "ModelError", do
             assert 1.5 < time.monotonic() - began < 15, do
             until(lambda before=before: len(workers(scene, "stuck") - before) == 1, 20, f"{do}: another worker")  # type: ignore[misc]
