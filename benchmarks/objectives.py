@@ -13,14 +13,13 @@ from dataclasses import replace
 from pathlib import Path
 
 from benchmarks.common import Row, arguments, finish
-from clary.domain import latency_objectives
+from clary.domain import autoscaling_latency, latency_objectives
 from clary.domain.autoscaling import ACTIVE, INSTANCES, POLICY, TARGET, new_target, target_name
 from clary.domain.containers import Container
-from clary.domain.counts import Count, VariantCounts
+from clary.domain.counts import Count, Signals, VariantCounts
 from clary.domain.fleets import READY, Plant, Replica, new_fleet
 from clary.domain.objective_commands import Command, Seen
 from clary.domain.resources import Record, Scope
-from clary.domain.routes import Signals
 from clary.loops.loop import Loop
 from clary.loops.objectives import ObjectivePorts, ObjectiveSubject
 from clary.ports import Store
@@ -44,7 +43,7 @@ async def fill(store: Store, name: str, now: float) -> str:
     target = target_name(resource, INSTANCES)
     config = {
         "TargetValue": 500.0,
-        "PredefinedMetricSpecification": {"PredefinedMetricType": latency_objectives.METRIC},
+        "PredefinedMetricSpecification": {"PredefinedMetricType": autoscaling_latency.METRIC},
     }
     request = {
         "PolicyName": "p",

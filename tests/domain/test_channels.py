@@ -4,18 +4,9 @@ from typing import Any
 
 import pytest
 
-from clary.domain.channels import (
-    Channel,
-    Item,
-    Location,
-    channels,
-    names_under,
-    parse_augmented,
-    parse_manifest,
-    parse_uri,
-    share,
-)
+from clary.domain.channels import Channel, Item, channels, names_under, parse_augmented, parse_manifest, share
 from clary.domain.errors import Invalid
+from clary.domain.s3 import Location, parse_uri
 
 
 @pytest.mark.parametrize(

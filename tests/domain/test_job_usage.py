@@ -8,7 +8,7 @@ from typing import Any
 from clary.domain.datapoints import Datapoint
 from clary.domain.job_usage import YOUNG, HostUsage, datapoints, observed
 from clary.domain.resources import Record, Scope
-from clary.domain.serving_metrics import Usage
+from clary.domain.usage import Usage
 from clary.domain.workload import Observation, RunState
 
 REQUEST = {"ResourceConfig": {"InstanceType": "ml.m5.large", "InstanceCount": 3}}

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from clary.domain import latency_objectives, objective_sight, objective_turn
+from clary.domain import autoscaling_latency, latency_objectives, objective_sight, objective_turn
 from clary.domain.autoscaling import INSTANCES, MILLICPU, Place, new_target
 from clary.domain.autoscaling_capacity import asked
 from clary.domain.containers import Container
@@ -515,7 +515,7 @@ def test_a_variant_at_zero_without_its_objective_gets_a_replica() -> None:
 
 
 def policy(value: float, **config: Any) -> dict[str, Any]:
-    specification = {"PredefinedMetricType": latency_objectives.METRIC}
+    specification = {"PredefinedMetricType": autoscaling_latency.METRIC}
     config = {"TargetValue": value, "PredefinedMetricSpecification": specification, **config}
     return {
         "PolicyName": f"p{value:g}",

@@ -6,9 +6,9 @@ from dataclasses import replace
 
 from tests.domain.test_endpoints import fleet
 
-from clary.domain.counts import VariantCounts
+from clary.domain.counts import Signals, VariantCounts
 from clary.domain.datapoints import Datapoint, bucket
-from clary.domain.routes import Boost, Signals
+from clary.domain.routes import Boost
 from clary.domain.scaling_metrics import NAMESPACE
 from clary.domain.serving_metrics import datapoints, wanted
 

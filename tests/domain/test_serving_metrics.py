@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
-from clary.domain.counts import VariantCounts
+from clary.domain.counts import Signals, VariantCounts
 from clary.domain.datapoints import Datapoint, Series, Summary, bucket, nothing
-from clary.domain.routes import Signals
-from clary.domain.serving_metrics import INSTANCES, NAMESPACE, Usage, datapoints, growth, usage
+from clary.domain.serving_metrics import INSTANCES, NAMESPACE, datapoints, growth, usage
+from clary.domain.usage import Usage
 
 BASE = VariantCounts("0", "r", "e", "v", "v", "c1", "born", serving=2, concurrent=(1.0, 3.0))
 

@@ -7,8 +7,9 @@ from typing import Any
 import pytest
 
 from clary.domain import training
-from clary.domain.channels import Channel, Location
+from clary.domain.channels import Channel
 from clary.domain.errors import Invalid, LimitExceeded
+from clary.domain.s3 import Location
 
 
 def request(**changes: Any) -> dict[str, Any]:

@@ -13,17 +13,18 @@ from tests.loops.test_scaling import NAME, RESOURCE, SCOPE, until
 from tests.loops.test_scaling import House as Scaled
 
 from clary.domain.autoscaling import ACTIVE, POLICY, TARGET, new_target
+from clary.domain.autoscaling_latency import METRIC
 from clary.domain.capacity import Book, Claim, Fit, Machine, Owner, Part, Waiting
-from clary.domain.counts import Count, VariantCounts
+from clary.domain.counts import Count, Signals, VariantCounts
 from clary.domain.datapoints import Datapoint, Series, single
 from clary.domain.endpoints import plant_of, with_plant
 from clary.domain.instances import GIB
-from clary.domain.latency_objectives import KIND, METRIC
+from clary.domain.latency_objectives import KIND
 from clary.domain.objective_commands import Command, Seen
 from clary.domain.resources import Query, Record
-from clary.domain.routes import Ceiling, Signals
-from clary.domain.scaling.costs import Used
+from clary.domain.routes import Ceiling
 from clary.domain.scaling.decisions import Event, parse
+from clary.domain.usage import Used
 from clary.loops import objectives, scaling
 from clary.loops.loop import Loop
 from clary.loops.objectives import Finder, ObjectivePorts, ObjectiveSubject

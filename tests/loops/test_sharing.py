@@ -10,10 +10,11 @@ import pytest
 from clary.domain.capacity import Book, Machine, Part
 from clary.domain.instances import GIB
 from clary.domain.routes import Ceiling
-from clary.domain.scaling.costs import EASY, Used
+from clary.domain.scaling.costs import EASY
 from clary.domain.scaling.samples import Key, Recent
 from clary.domain.scaling.sharing import Claim
 from clary.domain.scaling.signals import Sample
+from clary.domain.usage import Used
 from clary.loops.sharing import LASTS, LATELY, RENEWED, Sharing, SharingPorts
 from clary.testing.clock import FakeClock
 from clary.testing.fronts import MemoryFronts

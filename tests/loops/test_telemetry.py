@@ -15,9 +15,9 @@ from clary.domain.datapoints import Series
 from clary.domain.errors import Unavailable
 from clary.domain.fleets import READY, Plant, Replica, new_fleet
 from clary.domain.resources import Record, Scope
-from clary.domain.scaling.costs import Used
 from clary.domain.scaling.samples import Key
 from clary.domain.serving_metrics import NAMESPACE
+from clary.domain.usage import Used
 from clary.domain.workload import Workload
 from clary.loops.telemetry import IDLE_AFTER, MARK, USAGE_EVERY, Telemetry, TelemetryPorts
 from clary.testing.backends import MemoryBackend

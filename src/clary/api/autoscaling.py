@@ -10,7 +10,7 @@ from clary.api import alarms, paging, records, tagging
 from clary.api.call import Call, Params
 from clary.api.errors import ApiError
 from clary.api.registry import operation
-from clary.domain import autoscaling_capacity, latency_objectives
+from clary.domain import autoscaling_capacity, autoscaling_latency
 from clary.domain.autoscaling import (
     ACTION,
     ACTIVE,
@@ -72,7 +72,7 @@ async def _has_objective(call: Call, resource: Record, id: str) -> bool:
     policies = [
         each for dimension in (INSTANCES, MILLICPU) for each in await parts(call, POLICY, target_name(id, dimension))
     ]
-    return any(latency_objectives.is_latency(each.document["request"]) for each in policies)
+    return any(autoscaling_latency.is_latency(each.document["request"]) for each in policies)
 
 
 def _range(params: Params, known: Mapping[str, Any] | None) -> tuple[int, int]:

@@ -8,7 +8,7 @@ from typing import Any
 from clary.api import alarms, autoscaling, records
 from clary.api.call import Call, Params
 from clary.api.registry import operation
-from clary.domain import alarm_checks, autoscaling_alarms, autoscaling_capacity, latency_objectives
+from clary.domain import alarm_checks, autoscaling_alarms, autoscaling_capacity, autoscaling_latency, latency_objectives
 from clary.domain.autoscaling import (
     NAMESPACE,
     POLICY,
@@ -41,7 +41,7 @@ async def put_scaling_policy(call: Call, params: Params) -> Params:
     known = next((each for each in others if each.name == name), None)
     request = _request(params, known)
     _check(request, dimension, [each for each in others if each.name != name])
-    if latency_objectives.is_latency(request):
+    if autoscaling_latency.is_latency(request):
         await _check_variant(call, resource, dimension)
     id = known.document["id"] if known else call.new_id()
     arn = known.arn if known else policy_arn(call.scope, id, resource, params["PolicyName"])

@@ -15,9 +15,9 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
-from clary.domain.channels import Location, parse_uri
 from clary.domain.errors import Invalid
 from clary.domain.resources import Record, Scope
+from clary.domain.s3 import Location, parse_uri
 
 KIND = "async-invocation"
 QUEUED, COMPLETED, FAILED = "Queued", "Completed", "Failed"

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from clary.domain import latency_objectives
+from clary.domain import autoscaling_latency
 from clary.domain.autoscaling import COPIES, INSTANCES, MILLICPU, PROVISIONED, Place, place_of
 from clary.domain.errors import Invalid
 
@@ -62,8 +62,8 @@ def check(config: Mapping[str, Any], dimension: str) -> None:
     if config["TargetValue"] <= 0:
         raise Invalid(f"TargetValue must be above 0; it is {config['TargetValue']:g}.")
     check_cooldowns(config)
-    if predefined and predefined["PredefinedMetricType"] == latency_objectives.METRIC:
-        latency_objectives.check_policy(config, dimension)
+    if predefined and predefined["PredefinedMetricType"] == autoscaling_latency.METRIC:
+        autoscaling_latency.check_policy(config, dimension)
         return
     if predefined:
         name = predefined["PredefinedMetricType"]
@@ -71,7 +71,7 @@ def check(config: Mapping[str, Any], dimension: str) -> None:
         if row is None or row.dimension != dimension:
             known = ", ".join(key for key, each in PREDEFINED.items() if each.dimension == dimension)
             if dimension in (INSTANCES, MILLICPU):
-                known = ", ".join(filter(None, (known, latency_objectives.METRIC)))
+                known = ", ".join(filter(None, (known, autoscaling_latency.METRIC)))
             raise Invalid(
                 f"Unsupported PredefinedMetricType {name} for scalable dimension {dimension}. Those of it are: {known}."
             )
@@ -108,7 +108,7 @@ def requests(
 ) -> list[dict[str, Any]]:
     """PutMetricAlarm's parameters for both alarms; without the low one when scale-in is disabled. `id` marks them as the policy's own.
     A latency objective has none: it is decided each second from what the fronts count."""
-    if latency_objectives.is_latency(policy):
+    if autoscaling_latency.is_latency(policy):
         return []
     config = policy["TargetTrackingScalingPolicyConfiguration"]
     watched, points, scale = _watched(config, place_of(resource, dimension), dimension, timing)

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from clary.domain.channels import Location, parse_uri
 from clary.domain.errors import Invalid
+from clary.domain.s3 import Location, parse_uri
 
 INPUT, OUTPUT = "INPUT", "OUTPUT"
 _MARK = "\0"  # stands for a body in a record: nothing else in one is, or has, a NUL

@@ -6,9 +6,20 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from clary.domain.routes import Signals
-
 Buckets = Mapping[int, float]
+
+
+@dataclass(frozen=True, slots=True)
+class Signals:
+    """What scaling goes by, of a variant with a latency objective. `late`: answers since the front started that took longer than the
+    objective. `service`: seconds of one worker a request, `spread` the squared coefficient of variation of that, both over the last
+    200 completions (0: nobody knows yet). `working` workers may be busy now, the others up to `ceiling` are parked."""
+
+    late: int = 0
+    service: float = 0.0
+    spread: float = 0.0
+    working: int = 0
+    ceiling: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,8 @@ from clary.domain import training
 from clary.domain.datapoints import Datapoint, Series, single
 from clary.domain.metrics import NAMESPACE
 from clary.domain.resources import Record
-from clary.domain.serving_metrics import Usage, utilization
+from clary.domain.usage import Usage
+from clary.domain.utilization import utilization
 from clary.domain.workload import Observation, RunState
 
 YOUNG = 60.0  # seconds: of a run no older than this, the first figure is of all its life
@@ -45,7 +46,7 @@ def datapoints(before: HostUsage | None, now: HostUsage) -> list[Datapoint]:
     then = before.usage if before is not None and before.usage.started == started else None
     if then is None and now.usage.at - started <= YOUNG:
         then = Usage(started, started, 0.0, 0, 0)
-    made = utilization(NAMESPACE, where, then, now.usage)
+    made = utilization(NAMESPACE, where, now.usage.at, *now.usage.shares(then))
     if now.disk is not None and now.volume:
         series = Series.of(NAMESPACE, "DiskUtilization", where, "Percent")
         made.append(Datapoint(series, now.usage.at, single(100 * now.disk / now.volume), fine=True))

@@ -17,9 +17,10 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from clary.domain import instances
-from clary.domain.autoscaling import INSTANCES, MILLICPU, TRACKING, place_of
+from clary.domain.autoscaling import INSTANCES, MILLICPU, place_of
+from clary.domain.autoscaling_latency import configuration, is_latency
 from clary.domain.errors import Invalid
-from clary.domain.extensions import LONGEST_OBJECTIVE, milliseconds
+from clary.domain.extensions import milliseconds
 from clary.domain.fleets import Variant
 from clary.domain.ids import arn as make_arn
 from clary.domain.resources import Record, Scope
@@ -28,7 +29,6 @@ from clary.domain.scaling.signals import Memory
 
 KIND = "latency-objective"
 ACTIVE = "Active"
-METRIC = "ClaryLatencyObjective"
 TAG = "clary:latency-objective-ms"
 RESTS = 60.0  # seconds in which what a target found no room for is not wished again
 KEEP = ClaryPolicy(1.0).keep  # seconds for which capacity outlives the need for it
@@ -71,32 +71,6 @@ def objective_of(tags: Iterable[Mapping[str, str]], default: float, where: str) 
         if tag["Key"] == TAG:
             return milliseconds(tag["Value"], f"The tag {TAG}{where}") / 1000.0, True
     return default, False
-
-
-def is_latency(request: Mapping[str, Any]) -> bool:
-    """Whether a scaling policy is on a latency objective."""
-    return (_specification(request).get("PredefinedMetricType")) == METRIC
-
-
-def _specification(request: Mapping[str, Any]) -> Mapping[str, Any]:
-    found: Mapping[str, Any] = _config(request).get("PredefinedMetricSpecification") or {}
-    return found
-
-
-def _config(request: Mapping[str, Any]) -> Mapping[str, Any]:
-    found: Mapping[str, Any] = request.get(f"{TRACKING}PolicyConfiguration") or {}
-    return found
-
-
-def check_policy(config: Mapping[str, Any], dimension: str) -> None:
-    """Invalid for a target tracking configuration on this metric that no variant could follow."""
-    if dimension not in (INSTANCES, MILLICPU):
-        raise Invalid(f"PredefinedMetricType {METRIC} is for the scalable dimensions {INSTANCES} and {MILLICPU}.")
-    value = float(config["TargetValue"])
-    if not 0 < value <= LONGEST_OBJECTIVE:
-        raise Invalid(
-            f"TargetValue of {METRIC} is a p99 in milliseconds, above 0 and at most {LONGEST_OBJECTIVE:.10g}; it is {value:.10g}."
-        )
 
 
 def check_variant(group: Sequence[Variant], asynchronous: bool) -> None:
@@ -143,8 +117,8 @@ def asked_of(
     count, millicpu = (_range(targets.get(dimension), now) for dimension in (INSTANCES, MILLICPU))
     if not found:
         return Asked(TAG, objective, count or _managed(group[0], cpus), millicpu)
-    request = min(found, key=lambda each: float(_config(each)["TargetValue"]))
-    config = _config(request)
+    request = min(found, key=lambda each: float(configuration(each)["TargetValue"]))
+    config = configuration(request)
     keep = config.get("ScaleInCooldown")
     if config.get("DisableScaleIn"):
         count, millicpu = (replace(each, shrinks=False) if each is not None else None for each in (count, millicpu))

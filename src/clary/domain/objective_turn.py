@@ -14,10 +14,11 @@ from typing import Any
 from clary.domain import objective_tournament
 from clary.domain.autoscaling import INSTANCES, MILLICPU
 from clary.domain.autoscaling_capacity import is_asynchronous
+from clary.domain.autoscaling_latency import METRIC
 from clary.domain.decisions import Decision
 from clary.domain.endpoint_sizes import size_of_group
 from clary.domain.fleets import Variant
-from clary.domain.latency_objectives import METRIC, kept_of, pack, sane
+from clary.domain.latency_objectives import kept_of, pack, sane
 from clary.domain.objective_commands import Ask, Command, Live, Seen, Staff, Tell, Unable
 from clary.domain.objective_event import ended, event_of, named, woken
 from clary.domain.objective_sight import Turn, boosting, bounds_of, group_of, have_of, note_room, start_of

@@ -10,6 +10,8 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any, NamedTuple
 
+from clary.domain.counts import Signals
+
 STREAM_SECONDS = 480.0  # AWS's limit of a streamed answer
 
 
@@ -174,19 +176,6 @@ class ShadowView:
     @staticmethod
     def from_json(data: Mapping[str, Any]) -> ShadowView:
         return ShadowView(**{**data, "samples": tuple(ShadowSample(**s) for s in data["samples"])})
-
-
-@dataclass(frozen=True, slots=True)
-class Signals:
-    """What scaling goes by, of a variant with a latency objective. `late`: answers since the front started that took longer than the
-    objective. `service`: seconds of one worker a request, `spread` the squared coefficient of variation of that, both over the last
-    200 completions (0: nobody knows yet). `working` workers may be busy now, the others up to `ceiling` are parked."""
-
-    late: int = 0
-    service: float = 0.0
-    spread: float = 0.0
-    working: int = 0
-    ceiling: int = 0
 
 
 @dataclass(frozen=True, slots=True)

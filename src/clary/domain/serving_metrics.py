@@ -8,16 +8,16 @@ that an alarm can watch the new one alone.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from clary.domain import scaling_metrics
-from clary.domain.counts import VariantCounts
+from clary.domain.counts import Signals, VariantCounts
 from clary.domain.datapoints import Datapoint, Series, Summary, counted, nothing, single, weighed
 from clary.domain.fleets import Fleet, Variant
 from clary.domain.names import COMPONENT, resource_of
 from clary.domain.resources import Scope
-from clary.domain.routes import Signals
-from clary.domain.scaling.costs import Used
+from clary.domain.usage import Usage
+from clary.domain.utilization import utilization
 
 NAMESPACE = "AWS/SageMaker"
 INSTANCES = "/aws/sagemaker/Endpoints"
@@ -241,49 +241,7 @@ def _together(spreads: Iterable[Iterable[tuple[int, float]]]) -> dict[int, float
     return whole
 
 
-@dataclass(frozen=True, slots=True)
-class Usage:
-    """What a replica, or a host of a job, used at a moment: CPU seconds since it started, memory in bytes of `limit`. `waited`: seconds in
-    which it was ready to use a CPU and others did."""
-
-    started: float
-    at: float
-    cpu_seconds: float
-    memory: int
-    limit: int
-    waited: float = 0.0
-
-
-def used(before: Usage | None, now: Usage) -> Used | None:
-    """What it used since `before`; None where that was another run, or there was no look before. (Who waited and has ended since is not
-    counted any more: the sum may fall.)"""
-    if before is None or before.started != now.started or now.at <= before.at:
-        return None
-    cpu, waited = now.cpu_seconds - before.cpu_seconds, now.waited - before.waited
-    return Used(now.at - before.at, max(0.0, cpu), max(0.0, waited))
-
-
 def usage(endpoint: str, variant: str, before: Usage | None, now: Usage) -> list[Datapoint]:
     """What a replica used since `before`."""
     where = _dimensions(endpoint, variant)
-    return utilization(COMPONENTS if PLACED in where else INSTANCES, where, before, now)
-
-
-def utilization(namespace: str, where: Mapping[str, str], before: Usage | None, now: Usage) -> list[Datapoint]:
-    """CPUUtilization (100 for each vCPU that was busy all the time) since `before`, and MemoryUtilization."""
-    made = []
-    grown = used(before, now)
-    if grown is not None:
-        percent = _short(100 * grown.cpus)
-        made.append(Datapoint(Series.of(namespace, "CPUUtilization", where, "Percent"), now.at, single(percent), True))
-    if now.limit:
-        percent = _short(100 * now.memory / now.limit)
-        made.append(
-            Datapoint(Series.of(namespace, "MemoryUtilization", where, "Percent"), now.at, single(percent), True)
-        )
-    return made
-
-
-def _short(percent: float) -> float:
-    """To a 64th, which sums stay exact with and which takes a third of the disk."""
-    return round(percent * 64) / 64
+    return utilization(COMPONENTS if PLACED in where else INSTANCES, where, now.at, *now.shares(before))

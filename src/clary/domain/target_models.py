@@ -10,9 +10,9 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from clary.domain.channels import Location, parse_uri
 from clary.domain.errors import Invalid
 from clary.domain.fleets import Fleet
+from clary.domain.s3 import Location, parse_uri
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,11 +16,11 @@ from typing import Any
 from urllib.parse import unquote, urlsplit
 
 from clary.domain.async_inference import stamp
-from clary.domain.channels import parse_uri
 from clary.domain.errors import Invalid
 from clary.domain.ids import arn as make_arn
 from clary.domain.ids import belongs
 from clary.domain.resources import Record, Scope
+from clary.domain.s3 import parse_uri
 
 TOPIC, SUBSCRIPTION, DELIVERY = "sns-topic", "sns-subscription", "sns-delivery"
 PENDING, GIVEN_UP = "Pending", "GivenUp"

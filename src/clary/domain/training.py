@@ -14,9 +14,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from clary.domain import admission
-from clary.domain.channels import Channel, Location, parse_uri
+from clary.domain.channels import Channel
 from clary.domain.errors import Invalid
 from clary.domain.instances import Size, find
+from clary.domain.s3 import Location, parse_uri
 
 LOG_GROUP = "/aws/sagemaker/TrainingJobs"
 DEFAULT_MAX_RUNTIME = 86_400

@@ -20,9 +20,9 @@ from dataclasses import dataclass
 from clary.domain import async_inference
 from clary.domain.async_inference import COMPLETED, FAILED, LARGEST, QUEUED
 from clary.domain.backlog import Entry
-from clary.domain.channels import parse_uri
 from clary.domain.errors import AlreadyExists, ClaryError, Denied, Invalid, NotFound, Stale, Unavailable
 from clary.domain.resources import Record, Scope
+from clary.domain.s3 import parse_uri
 from clary.loops.samples import Samples
 from clary.ports import Artifacts, Clock, Logs, Store, Topics
 from clary.prediction_ports import Asked, Predicted, Predictor

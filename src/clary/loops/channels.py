@@ -18,7 +18,6 @@ from clary.domain.channels import (
     MANIFEST_LIMIT,
     Channel,
     Item,
-    Location,
     names_under,
     no_objects,
     parse_augmented,
@@ -27,6 +26,7 @@ from clary.domain.channels import (
 )
 from clary.domain.errors import Invalid, NotFound
 from clary.domain.resources import Record
+from clary.domain.s3 import Location
 from clary.domain.training import Host
 from clary.loops.job_places import Places
 from clary.ports import Artifacts

@@ -15,8 +15,8 @@ from urllib.parse import unquote, urlsplit
 import urllib3
 from urllib3.exceptions import HTTPError
 
-from clary.domain.channels import parse_uri
 from clary.domain.errors import Unavailable
+from clary.domain.s3 import parse_uri
 from clary.domain.topics import Allowed, Delivery
 from clary.ports import Artifacts
 

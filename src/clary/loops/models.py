@@ -19,9 +19,10 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from clary.domain import mlmodels, own_servers, public_buckets, requirements, training
-from clary.domain.channels import Location, names_under, parse_uri
+from clary.domain.channels import names_under
 from clary.domain.containers import DEFAULT_PROGRAM, SUBMIT_IN_MODEL, Container
 from clary.domain.errors import Invalid, NotFound, Unavailable
+from clary.domain.s3 import Location, parse_uri
 from clary.loops import replica_places, untrusted
 from clary.loops.replica_places import CODE
 from clary.loops.replica_runtimes import ReplicaRuntimes

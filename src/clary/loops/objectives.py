@@ -13,7 +13,13 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
-from clary.domain import autoscaling_capacity, autoscaling_rooms, latency_objectives, objective_turn
+from clary.domain import (
+    autoscaling_capacity,
+    autoscaling_latency,
+    autoscaling_rooms,
+    latency_objectives,
+    objective_turn,
+)
 from clary.domain.autoscaling import INSTANCES, MILLICPU, POLICY, TARGET, Place, place_of, target_name
 from clary.domain.capacity import Book, Waiting, owner_of
 from clary.domain.counts import Count
@@ -329,7 +335,7 @@ class Finder:
             await self._look_again(record)
             return
         if record.kind == POLICY:
-            if latency_objectives.is_latency(document["request"]):
+            if autoscaling_latency.is_latency(document["request"]):
                 place = place_of(document["resource"], document["dimension"])
                 await self._make(record.scope, place.name, place.variant)
             return

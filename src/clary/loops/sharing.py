@@ -15,11 +15,12 @@ from dataclasses import dataclass
 
 from clary.domain.capacity import Book, Part
 from clary.domain.routes import Ceiling
-from clary.domain.scaling.costs import Cost, Strain, Used, busy_seconds, is_full, learn
+from clary.domain.scaling.costs import Cost, Strain, busy_seconds, is_full, learn
 from clary.domain.scaling.samples import Key, Recent
 from clary.domain.scaling.sharing import Claim, ceilings
 from clary.domain.scaling.signals import STALE
 from clary.domain.shared_cpu import cpus_left, owner_of, parts
+from clary.domain.usage import Used
 from clary.ports import Clock, Fronts
 
 LASTS, RENEWED = 10.0, 3.0  # seconds that a front keeps to a ceiling, and after which it is told again

@@ -14,11 +14,11 @@ from contextlib import suppress
 from pathlib import Path
 
 from clary.domain import public_buckets, target_models
-from clary.domain.channels import Location
 from clary.domain.endpoints import plant_of
 from clary.domain.errors import ClaryError, Denied, Invalid, NotFound
 from clary.domain.fleets import Variant
 from clary.domain.resources import Scope
+from clary.domain.s3 import Location
 from clary.domain.target_models import Placement, TargetQuestion
 from clary.ports import Artifacts, Clock, Store, StoredObject
 

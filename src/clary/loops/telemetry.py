@@ -23,9 +23,8 @@ from clary.domain.endpoints import plant_of
 from clary.domain.errors import ClaryError
 from clary.domain.names import resource_of
 from clary.domain.resources import Scope
-from clary.domain.scaling.costs import Used
 from clary.domain.scaling.samples import Key
-from clary.domain.serving_metrics import Usage
+from clary.domain.usage import Usage, Used
 from clary.ports import Backend, Clock, Datapoints, Fronts, Store
 
 log = logging.getLogger(__name__)
@@ -130,7 +129,7 @@ class Telemetry:
                 if now is not None:
                     used[replica.handle], before = now, self._used.get(replica.handle)
                     made += serving_metrics.usage(name, variant.name, before, now)
-                    if (more := serving_metrics.used(before, now)) is not None:
+                    if (more := now.since(before)) is not None:
                         key = (account, region, name, variant.name)
                         grown[key] = grown.get(key, Used(more.seconds, 0.0)).plus(more)
             if fleets:

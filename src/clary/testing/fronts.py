@@ -7,7 +7,7 @@ import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
-from clary.domain.counts import Count, VariantCounts
+from clary.domain.counts import Count, Signals, VariantCounts
 from clary.domain.routes import (
     Boost,
     Ceiling,
@@ -15,7 +15,6 @@ from clary.domain.routes import (
     EndpointView,
     ReplicaRoute,
     ReplicaView,
-    Signals,
     VariantRoute,
     VariantView,
 )

@@ -7,9 +7,8 @@ from dataclasses import replace
 
 import pytest
 
-from clary.domain.counts import VariantCounts
+from clary.domain.counts import Signals, VariantCounts
 from clary.domain.datapoints import bucket
-from clary.domain.routes import Signals
 from clary.domain.scaling.samples import Gathered
 
 NOW = 1_800_000_000.0

@@ -11,6 +11,7 @@ from collections.abc import Iterable
 from typing import NamedTuple
 
 from clary.domain.scaling.signals import Sample
+from clary.domain.usage import Used
 
 KEPT = 0.8  # of what was known, at each look (every 5 s)
 ENOUGH = 0.25  # seconds of work that say what a worker costs
@@ -18,23 +19,6 @@ LONG = 2.0  # seconds of a request from which on workers are counted while they 
 IDLE = 0.05  # of the machine: with less it is full
 WAITS = 0.2  # of a worker's time: who computes and waits for a CPU longer than that gains nothing by more workers
 COMPUTES = 0.5  # CPUs of a worker from which on it does
-
-
-class Used(NamedTuple):
-    """Of all replicas of one variant, in the last `seconds`: CPU seconds that they `used`, and that they were ready to use while others
-    ran (`waited`)."""
-
-    seconds: float
-    used: float
-    waited: float = 0.0
-
-    @property
-    def cpus(self) -> float:
-        return self.used / self.seconds if self.seconds > 0.0 else 0.0
-
-    def plus(self, other: Used) -> Used:
-        """Of two replicas in the same time."""
-        return Used(max(self.seconds, other.seconds), self.used + other.used, self.waited + other.waited)
 
 
 class Cost(NamedTuple):
