@@ -1,5 +1,5 @@
-"""Values of Clary's own in AWS's fields: the one table of them. Request validation lets them through, `docs/extensions.md`
-lists them. A value that is not here is refused as AWS refuses it.
+"""Values in AWS's fields that Clary defines. Request validation accepts them, `docs/extensions.md` lists them.
+A value that is not in these tables is refused as AWS refuses it.
 """
 
 from __future__ import annotations
@@ -29,8 +29,8 @@ EXTENSIONS: tuple[Extension, ...] = (
         "application-autoscaling",
         "ScalableDimension",
         "clary:variant:DesiredMillicpuPerInstance",
-        "vertical size of a variant's replicas, in thousandths of a vCPU: changed in place, the endpoint stays InService. MinCapacity is "
-        "10 at least; what the machine lacks is a failed scaling activity that says so",
+        "vertical size of a variant's replicas, in thousandths of a vCPU. It changes in place, and the endpoint stays InService. "
+        "MinCapacity is at least 10. If the machine has too little CPU, the scaling activity fails and says so",
         True,
     ),
     Extension(
@@ -39,7 +39,7 @@ EXTENSIONS: tuple[Extension, ...] = (
         "ClaryLatencyObjective",
         "target tracking on a latency objective of a variant: TargetValue is the p99 in milliseconds. Clary's own policy decides each "
         "second, without alarms, over workers, sizes and replicas within the ranges of both dimensions; ScaleInCooldown is how long "
-        "capacity outlives the need for it (20 minutes), ScaleOutCooldown has no effect",
+        "capacity is kept after it was last needed (20 minutes), ScaleOutCooldown has no effect",
         True,
     ),
 )
@@ -47,7 +47,7 @@ EXTENSIONS: tuple[Extension, ...] = (
 
 @dataclass(frozen=True, slots=True)
 class OwnTag:
-    """A tag that means something. `user`: users set it; else Clary does, and nobody else can."""
+    """A tag that has an effect or is set by Clary. `user`: users set it; else only Clary can set it."""
 
     kind: str
     key: str
@@ -61,15 +61,15 @@ TAGS: tuple[OwnTag, ...] = (
         "clary:rollback-on-regression",
         "an update to this config rolls back when the new fleet fails, or is slow, more often than the old one while both serve; the "
         "value is the false alarm rate, above 0 and at most 0.5, such as `0.01`. Without the tag the setting `rollback_on_regression` "
-        "counts",
+        "applies",
         True,
     ),
     OwnTag(
         "endpoint-config",
         "clary:latency-objective-ms",
         "variants of an endpoint of this config scale by themselves, as with a policy on `ClaryLatencyObjective`: the value is the p99 in "
-        "milliseconds. ManagedInstanceScaling's counts are the range (else 1 to as many as the machine has CPUs); a scalable target's "
-        "go before. Without the tag the setting `latency_objective_ms` counts",
+        "milliseconds. ManagedInstanceScaling's counts are the range (else from 1 to the machine's number of CPUs); a scalable target's "
+        "range takes precedence. Without the tag the setting `latency_objective_ms` applies",
         True,
     ),
     OwnTag(
@@ -82,15 +82,15 @@ TAGS: tuple[OwnTag, ...] = (
     OwnTag(
         "endpoint",
         "aws:clary:last-change",
-        "the last step of the endpoint's history: when, what, why. It counts towards no limit of tags, like every `aws:` tag",
+        "the last step of the endpoint's history: when, what, why. It does not count towards the limit of tags, like every `aws:` tag",
         False,
     ),
 )
 
 
 def figure(text: str, most: float, must: str) -> float:
-    """The number above 0 that a tag of `TAGS` or its setting gives; 0 for "", which asks for nothing. Invalid, `must` with the text,
-    for what is none, or more than `most`."""
+    """The number above 0 in a tag of `TAGS` or its setting; 0 for "" (not set). Raises Invalid, with `must` and the text, for text
+    that is not such a number or is more than `most`."""
     if not text.strip():
         return 0.0
     try:
@@ -103,7 +103,7 @@ def figure(text: str, most: float, must: str) -> float:
 
 
 def milliseconds(text: str, where: str) -> float:
-    """The latency objective that a tag or its setting gives; 0 for "", which asks for none. Invalid for what is none."""
+    """The latency objective in a tag or its setting; 0 for "" (none). Raises Invalid for other text."""
     longest = f"{LONGEST_OBJECTIVE:.10g}"
     return figure(text, LONGEST_OBJECTIVE, f"{where} must be a p99 in milliseconds, above 0 and at most {longest}")
 
@@ -112,23 +112,23 @@ VALUES: Mapping[str, tuple[str, ...]] = {
     shape: tuple(e.value for e in EXTENSIONS if e.shape == shape and e.available)
     for shape in dict.fromkeys(e.shape for e in EXTENSIONS)
 }
-"""What validation lets through: shape name -> values. A value that nothing acts on yet is refused like any other."""
+"""The values that validation accepts: shape name -> values. A value that is not available yet is refused like any other."""
 
 
 def render() -> str:
     """`docs/extensions.md`."""
     lines = [
-        "# Values of Clary's own in AWS's fields",
+        "# Values that Clary adds to AWS's fields",
         "",
-        "Made from `clary/domain/extensions.py`; do not edit. Unmodified clients can send them: they are plain texts in AWS's fields.",
+        "Generated from `clary/domain/extensions.py`; do not edit. Unmodified clients can send these values: they are plain strings.",
         "",
-        "| service | field's type | value | meaning | today |",
+        "| service | field's type | value | meaning | status |",
         "|---|---|---|---|---|",
     ]
     lines += [
         f"| {e.service} | `{e.shape}` | `{e.value}` | {e.meaning} | {'works' if e.available else 'refused: not available yet'} |"
         for e in EXTENSIONS
     ]
-    lines += ["", "# Tags with a meaning", "", "| of | key | set by | meaning |", "|---|---|---|---|"]
+    lines += ["", "# Tags that Clary reads or sets", "", "| resource | key | set by | meaning |", "|---|---|---|---|"]
     lines += [f"| {t.kind} | `{t.key}` | {'you' if t.user else 'Clary'} | {t.meaning} |" for t in TAGS]
     return "\n".join(lines) + "\n"
