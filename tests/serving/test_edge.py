@@ -86,6 +86,10 @@ ROUTES = [
     (http("GET", "/capacity", b"", "s3"), "objects"),  # a bucket may have that name
     (http("GET", "/", b"", "s3"), "objects"),
     (http("GET", "/endpoints/iris/invocations", b"", "s3"), "objects"),
+    (
+        http("POST", "/", b"{}", "s3", X_Amz_Target="SageMaker.ListModels"),
+        "control",
+    ),  # told there that its scope is wrong
     (http("PUT", "/endpoints/key", b"x", "s3"), "objects"),
     (http("GET", f"/endpoints/iris/invocations?{PRESIGNED.format('s3')}"), "objects"),
     (http("GET", "/endpoints/iris/x?AWSAccessKeyId=AKIA&Signature=a&Expires=1"), "objects"),
@@ -255,8 +259,9 @@ SCOPES = {"sagemaker": "json", "s3": "xml", "sts": "query", "front": "front"}
         ((b"\r\n\r\n", b"\r\nContent-Length: 7\r\n\r\n"), 400, "not well-formed"),
         ((b"\r\n\r\n", b"\r\nX: " + b"x" * 100_000 + b"\r\n\r\n"), 400, "too large"),
         ((b"localhost", STRANGE), 421, "allowed_hosts"),
+        ((b"POST", b"TRACE"), 405, "not allowed"),
     ],
-    ids=["transfer encoding", "two lengths", "long head", "host"],
+    ids=["transfer encoding", "two lengths", "long head", "host", "TRACE"],
 )
 async def test_what_the_edge_refuses_is_told_in_the_protocol_of_the_request(
     edge: Edge, scope: str, change: tuple[bytes, bytes], status: int, words: str

@@ -124,3 +124,33 @@ def test_s3_by_path_query_and_headers(method: str, target: str, headers: dict[st
 def test_keys_are_decoded_once_and_otherwise_left_alone(path: str, key: str) -> None:
     _, params = parse_request(load("s3"), request("GET", path))
     assert params == {"Bucket": "b", "Key": key}
+
+
+@pytest.mark.parametrize("verb", ["GET", "HEAD", "PUT", "DELETE", "OPTIONS", "PATCH", "BREW"])
+def test_who_names_its_operation_does_so_by_the_verbs_of_its_protocol(verb: str) -> None:
+    """What is named in a field or a form was done by any verb, HEAD and DELETE too."""
+    named = request(verb, "/", {"X-Amz-Target": "SageMaker.CreateModel"}, b"{}")
+    with pytest.raises(UnknownOperation, match=f"{verb} SageMaker.CreateModel"):
+        parse_request(load("sagemaker"), named)
+    with pytest.raises(UnknownOperation, match=f"{verb} /service/"):
+        parse_request(
+            load("cloudwatch"),
+            request(verb, "/service/GraniteServiceVersion20100801/operation/ListMetrics", body=b"\xa0"),
+        )
+    asked = request(verb, "/?Action=ListUsers&Version=2010-05-08")
+    if verb == "GET":
+        assert parse_request(load("iam"), asked)[0].name == "ListUsers"
+    else:
+        with pytest.raises(UnknownOperation, match=f"{verb} /"):
+            parse_request(load("iam"), asked)
+
+
+@pytest.mark.parametrize("scope", ["sagemaker", "monitoring", "ec2"])
+def test_what_is_signed_for_another_service_is_found_to_be_told_so(scope: str) -> None:
+    assert ROUTER.service_of(request("POST", "/", FORM, b"Action=ListUsers&Version=2010-05-08"), scope) == "iam"
+    if scope != "sagemaker":
+        assert ROUTER.service_of(request("POST", "/endpoints/e/invocations"), scope) == "sagemaker-runtime"
+    if scope == "monitoring":
+        assert (
+            ROUTER.service_of(request("POST", "/", FORM, b"Action=Nothing&Version=2010-08-01"), scope) == "cloudwatch"
+        )

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from tests.wire.signing import KEY_ID, SECRET, credentials, sent
 
 from clary.wire import AuthError, Headers, Request
-from clary.wire.sigv4 import Claim, check, inspect, signing_key
+from clary.wire.sigv4 import Claim, check, inspect, named, signing_key
 
 REGION = "eu-central-1"
 TARGET = {"X-Amz-Target": "SageMaker.ListModels", "Content-Type": "application/x-amz-json-1.1"}
@@ -273,3 +273,44 @@ def test_a_header_that_lacks_a_part_names_it() -> None:
     text = f"AWS4-HMAC-SHA256 Credential={KEY_ID}/20261127/us-east-1/logs/aws4_request, Signature=0"
     with pytest.raises(AuthError, match="malformed: it requires the parameter 'SignedHeaders'"):
         inspect(Request("POST", "/", "", Headers({"Authorization": text, "X-Amz-Date": "20261127T000000Z"})))
+
+
+@pytest.mark.parametrize(
+    ("text", "service", "code"),
+    [
+        ("Bearer x", None, "IncompleteSignatureException"),
+        ("Bearer x", "s3", "InvalidArgument"),
+        ("Bearer x", "iam", "IncompleteSignature"),
+        ("AWS4-HMAC-SHA256", "s3", "AuthorizationHeaderMalformed"),
+        ("AWS4-HMAC-SHA256 Credential=a/20261127/us-east-1/iam/aws4_request", None, "IncompleteSignature"),
+        (
+            "AWS4-HMAC-SHA256 Credential=a/20261127/us-east-1/s3/aws4_request",
+            "sagemaker",
+            "AuthorizationHeaderMalformed",
+        ),
+    ],
+)
+def test_a_claim_that_makes_no_sense_is_refused_in_the_words_of_its_service(
+    text: str, service: str | None, code: str
+) -> None:
+    with pytest.raises(AuthError) as caught:
+        inspect(Request("GET", "/", "", Headers({"Authorization": text})), service)
+    assert caught.value.code == code
+
+
+def test_an_empty_authorization_is_none() -> None:
+    assert inspect(Request("GET", "/", "", Headers({"Authorization": ""}))) is None
+
+
+@pytest.mark.parametrize(
+    ("query", "header", "service"),
+    [
+        ("", "AWS4-HMAC-SHA256 Credential=a/20261127/us-east-1/iam/aws4_request, Nothing=more", "iam"),
+        ("X-Amz-Credential=a%2F20261127%2Fus-east-1%2Fs3%2Faws4_request", "", "s3"),
+        ("X-Amz-Credential=a%2f20261127%2fus-east-1%2fsts%2faws4_request&x=y", "", "sts"),
+        ("x=Credential", "", None),
+        ("", "Bearer x", None),
+    ],
+)
+def test_the_service_that_a_broken_claim_names(query: str, header: str, service: str | None) -> None:
+    assert named(Request("GET", "/", query, Headers({"Authorization": header} if header else {}))) == service

@@ -26,7 +26,7 @@ class Authenticator:
 
     def check(self, call: Call) -> None:
         """Set the call's account and how its body is to be read; AuthError when it is not who it says it is."""
-        claim = sigv4.inspect(call)
+        claim = sigv4.inspect(call, "s3")
         if claim is None:
             claim = sigv2.inspect(call)
             if claim is None:

@@ -16,7 +16,7 @@ from clary.serving.homes import home, shares
 __all__ = ["EdgeSettings", "home", "render"]
 
 SLACK = 1 << 20  # bytes over max_payload that still reach the front, whose answer names the size
-HEAD = (400, 501)  # errors of a head of which enough is read to know what it is for
+HEAD = (400, 405, 501)  # errors of a head of which enough is read to know what it is for
 KEEPS = 2  # seconds an idle connection to a front is kept; a front that drains waits for it (process.py)
 
 
@@ -201,6 +201,7 @@ def _places(settings: EdgeSettings) -> str:
     }}
     map "$clary_scope $clary_target $clary_known $clary_form" $clary_other {{
         default objects;
+        "~^s3 target " control;  # no client of S3 names a target: who signed is told so in the words of the service
         "~^s3 " objects;
         "~^(?:sts|iam|sns) " query;
         "~^[^ ]* - - form$" query;

@@ -139,6 +139,10 @@ class Connection(asyncio.Protocol):
             self._parser.feed_data(data)
         except httptools.HttpParserUpgrade:
             self._refuse(400, "Upgrades are not supported.")
+        except httptools.HttpParserInvalidMethodError:
+            self._refuse(
+                404, "There is no operation of that method on the inference endpoint.", "UnknownOperationException"
+            )
         except httptools.HttpParserError:
             # also what a callback raised (_TooLarge)
             self._refuse(400, "The request is not well-formed HTTP, or its head is too large.")
@@ -315,11 +319,11 @@ class Connection(asyncio.Protocol):
         self.transport.write(memoryview(response)[place:])  # it may be large
         self.transport.close()
 
-    def _refuse(self, status: int, message: str) -> None:
+    def _refuse(self, status: int, message: str, code: str = "ValidationError") -> None:
         if self.busy:
             self._close = True  # after the answer that is due
         else:
-            self._last(error(status, "ValidationError", message, self.plane.request_id()))
+            self._last(error(status, code, message, self.plane.request_id()))
 
 
 class _TooLarge(Exception):

@@ -23,7 +23,7 @@ from clary.wire.http import Headers, Request, Response
 from clary.wire.models import load
 from clary.wire.protocol import parse_request, serialize_error, serialize_response, stand_in
 from clary.wire.route import Router, action_of, signing_name
-from clary.wire.sigv4 import Claim, inspect
+from clary.wire.sigv4 import Claim, inspect, named
 from clary.wire.validate import ExtraValues, validate
 
 if TYPE_CHECKING:
@@ -37,6 +37,7 @@ T = TypeVar("T")
 
 _log = logging.getLogger("clary.wire")
 _access = logging.getLogger("clary.access")
+_FORM = "application/x-www-form-urlencoded"
 _LONGEST_LOGGED = 256
 
 
@@ -86,6 +87,7 @@ class Exchange:
     started: float
     request: Request | None = None
     claim: Claim | None = None
+    signed_for: str | None = None
     principal: Any = None
     service: str | None = None
     model: ServiceModel | None = None
@@ -202,15 +204,13 @@ class Application:
     async def find_service(self, exchange: Exchange) -> None:
         """Find the service, so that even a refusal of the signature is in its words and protocol."""
         request = _known(exchange.request)
+        exchange.signed_for = named(request)
         try:
-            exchange.claim = inspect(request)
-        finally:
-            scope = exchange.claim.service if exchange.claim is not None else None
-            try:
-                exchange.service = self._router.service_of(request, scope)
-                exchange.model = self._models[exchange.service]
-            except UnknownOperation as error:
-                exchange.unknown = error  # said to those only who may ask at all
+            exchange.service = self._router.service_of(request, exchange.signed_for)
+            exchange.model = self._models[exchange.service]
+        except UnknownOperation as error:
+            exchange.unknown = error  # said to those only who may ask at all
+        exchange.claim = inspect(request, _words(exchange))
 
     async def identify(self, exchange: Exchange) -> None:
         """Find out who asks; nobody is let in without a signature over the right scope."""
@@ -218,7 +218,7 @@ class Application:
         target = "x-amz-target" in request.headers
         signing = None if model is None else signing_name(model)
         if claim is None:
-            raise auth_error("missing", signing, target=target)
+            raise auth_error("missing", _words(exchange), target=target)
         if signing is not None and claim.service != signing:
             raise auth_error("scope", signing, target=target, detail=f"correct service: '{signing}'")
         exchange.principal = await self._authenticate(request, claim)
@@ -349,11 +349,20 @@ def _known(value: T | None) -> T:
 
 
 def _asks_by_form(request: Request | None) -> bool:
-    """Whether it names an Action; not where what it has cannot be read."""
+    """Whether it is a form or names an Action; not where what it has cannot be read."""
     try:
-        return request is not None and action_of(request) is not None
+        return request is not None and (
+            request.headers.get("content-type", "").startswith(_FORM) or action_of(request) is not None
+        )
     except ServiceError:
         return False
+
+
+def _words(exchange: Exchange) -> str | None:
+    """The signing name of the service in whose words a request is refused; None: those of most."""
+    if exchange.model is not None:
+        return signing_name(exchange.model)
+    return "sts" if _asks_by_form(exchange.request) else exchange.signed_for
 
 
 def _plain(exchange: Exchange, error: ServiceError) -> Response:
@@ -361,7 +370,7 @@ def _plain(exchange: Exchange, error: ServiceError) -> Response:
     signed for a service of queries, else JSON for every reader."""
     status = error.status or 400
     model = load("sts")
-    form = _asks_by_form(exchange.request) or (exchange.claim is not None and exchange.claim.service in READERS_OF_XML)
+    form = _asks_by_form(exchange.request) or exchange.signed_for in READERS_OF_XML
     if form:
         members = {"RequestId": exchange.request_id}
         response = query.fail(model, None, error.code, error.message, members, status)

@@ -104,7 +104,7 @@ _ANSWERS: dict[str, tuple[_Answer, _Answer, _Answer]] = {
     "old signature": (
         _Answer("IncompleteSignatureException", "Only AWS Signature Version 4 is accepted."),
         _Answer("IncompleteSignature", "Only AWS Signature Version 4 is accepted.", 400),
-        _Answer("InvalidRequest", "The authorization mechanism you have provided is not supported.", 400),
+        _Answer("InvalidArgument", "Unsupported Authorization Type", 400),
     ),
 }
 

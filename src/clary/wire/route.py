@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from botocore.model import OperationModel, ServiceModel
 
 RPC_V2 = "smithy-rpc-v2-cbor"
+_VERBS = {"json": ("POST",), RPC_V2: ("POST",), "query": ("POST", "GET")}  # who names its operation asks by these alone
 _BEGINNING = 65_536  # bytes of a body in which Action is looked for
 
 
@@ -99,6 +100,8 @@ def spoken(service_model: ServiceModel, request: Request) -> str:
 def operation_of(service_model: ServiceModel, request: Request, protocol: str) -> tuple[str, dict[str, str]]:
     """The operation's name and its path labels; raises UnknownOperation with what the request called it."""
     table = _table(service_model)
+    if request.method not in _VERBS.get(protocol, (request.method,)):
+        raise UnknownOperation(f"{request.method} {_called(request)}", name_of(service_model))
     if protocol == "json" and len(table.targets) == 1 and "x-amz-target" not in request.headers:
         return next(iter(table.targets)), {}  # a model of one operation needs no name
     if protocol == "json":
@@ -178,6 +181,10 @@ def action_of(request: Request) -> str | None:
     if at > 7 or body.startswith(b"Action="):
         return body[at:].partition(b"&")[0].decode("latin-1")
     return next((value for name, value in query_pairs(request.query) if name == "Action"), None)
+
+
+def _called(request: Request) -> str:
+    return str(request.headers.get("x-amz-target") or request.path)[:200]
 
 
 def _beginning(request: Request) -> bytes:
@@ -289,7 +296,10 @@ class Router:
         if rpc and rpc[0] in self._by_prefix:
             return self._by_prefix[rpc[0]]
         candidates = self._by_scope.get(scope, []) if scope is not None else list(self._services)
-        found = self._by_path(request, candidates) or self._by_query(request, candidates)
+        found = self._by_path(request, candidates) or self._by_action_of(request, candidates)
+        if found is None and scope is not None:  # what is signed for another service is told for which it should be
+            found = self._by_path(request, self._services) or self._by_action_of(request, self._services)
+        found = found or self._by_query(request, candidates)
         if found is None:
             raise UnknownOperation(action_of(request) or f"{request.method} {request.path:.200}", scope)
         return found
@@ -305,10 +315,16 @@ class Router:
                 return name
         return None
 
-    def _by_query(self, request: Request, candidates: Iterable[str]) -> str | None:
-        able = [name for name in candidates if "query" in _table(self._services[name]).protocols]
+    def _by_action_of(self, request: Request, candidates: Iterable[str]) -> str | None:
+        """The service that has the request's Action."""
         action = action_of(request)
         if action is None:
             return None
-        knowing = [name for name in able if action in _table(self._services[name]).actions]
-        return next(iter(knowing or able), None)
+        tables = ((name, _table(self._services[name])) for name in candidates)
+        return next((name for name, table in tables if "query" in table.protocols and action in table.actions), None)
+
+    def _by_query(self, request: Request, candidates: Iterable[str]) -> str | None:
+        """One that could have it."""
+        if action_of(request) is None:
+            return None
+        return next((name for name in candidates if "query" in _table(self._services[name]).protocols), None)

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import hashlib
 import hmac
+import re
 from calendar import timegm
 from collections.abc import Mapping
 from functools import lru_cache
@@ -34,6 +35,9 @@ _STREAMS = frozenset(
         "STREAMING-AWS4-HMAC-SHA256-PAYLOAD-TRAILER",
         "STREAMING-UNSIGNED-PAYLOAD-TRAILER",
     }
+)
+_NAMED = re.compile(
+    r"Credential=[^/,%&=]*(?:(?:/|%2F)[^/,%&=]*){2}(?:/|%2F)([a-z0-9-]+)(?:/|%2F)aws4_request", re.IGNORECASE
 )
 _HEX = frozenset("0123456789abcdef")
 
@@ -96,21 +100,29 @@ def signing_key(secret: str, date: str, region: str, service: str) -> bytes:
 # -- reading ----------------------------------------------------------------------------------------------------------
 
 
-def inspect(request: Signed) -> Claim | None:
-    """The SigV4 claim of a request; None when it has none. Raises AuthError when there is one that makes no sense."""
+def inspect(request: Signed, service: str | None = None) -> Claim | None:
+    """The SigV4 claim of a request; None when it has none. Raises AuthError when there is one that makes no sense: in the words of the
+    service that it names, or else of ``service``."""
     text = request.headers.get("authorization")
-    if text is not None:
+    if text:
         if text.startswith(ALGORITHM):
-            return _from_header(request.headers, text)
+            return _from_header(request.headers, text, service)
         if text.startswith("AWS "):
             return None
-        raise auth_error("old signature", None, target="x-amz-target" in request.headers)
+        raise auth_error("old signature", service, target="x-amz-target" in request.headers)
     if "X-Amz-Signature=" in request.query or "X-Amz-Credential=" in request.query:
         return _from_query(request)
     return None
 
 
-def _from_header(headers: Mapping[str, str], text: str) -> Claim:
+def named(request: Signed) -> str | None:
+    """The service that a request says it is signed for, however broken the rest of its claim is; None when it names none."""
+    text = request.headers.get("authorization") or request.query
+    found = _NAMED.search(text) if text else None
+    return found[1] if found is not None else None
+
+
+def _from_header(headers: Mapping[str, str], text: str, otherwise: str | None) -> Claim:
     fields = {}
     for part in text[len(ALGORITHM) :].split(","):
         name, _, value = part.strip().partition("=")
@@ -119,7 +131,7 @@ def _from_header(headers: Mapping[str, str], text: str) -> Claim:
         credential, names, signature = fields["Credential"], fields["SignedHeaders"], fields["Signature"]
         key_id, date, region, service = _scope(credential)
     except (KeyError, ValueError) as error:
-        scope = "s3" if "/s3/aws4_request" in text else None
+        scope = found[1] if (found := _NAMED.search(text)) is not None else otherwise
         detail = f"it requires the parameter {error}" if isinstance(error, KeyError) else str(error)
         raise auth_error("malformed", scope, target="x-amz-target" in headers, detail=detail) from error
     timestamp = headers.get("x-amz-date")
