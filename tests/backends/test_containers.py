@@ -116,6 +116,10 @@ async def test_one_that_cannot_be_pulled_is_refused_in_the_engines_words(engine:
         await engine('[ "$1" = pull ] && echo denied; exit 125').ensure("my/own:1", None)
     assert "Image 'my/own:1' stands for no runtime of Clary, and engine could not pull it." in caught.value.message
     assert "clary runtime add my/own:1 RUNTIME. engine said: denied" in caught.value.message
+    with pytest.raises(
+        Invalid, match=r"is SageMaker's built-in algorithm PCA, .* could not pull it\. Train and serve a script"
+    ):
+        await engine('[ "$1" = pull ] && echo denied; exit 125').ensure("my.registry/pca:1", None)
 
 
 def test_a_new_size_is_the_containers_too(engine: Callable[[str], Engine], tmp_path: Path) -> None:

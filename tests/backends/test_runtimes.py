@@ -20,11 +20,12 @@ import pytest
 
 from clary.backends import runtimes
 from clary.backends.image_names import ImageNames
-from clary.backends.images import Variant, pinned, repository
+from clary.backends.images import Variant, pinned
 from clary.backends.images import runtimes as shipped
 from clary.backends.interpreters import Interpreter
 from clary.backends.runtimes import UvRuntimes
 from clary.domain.errors import Invalid
+from clary.domain.images import NOT_IMPLEMENTED
 from clary.domain.workload import Mount, MountMode
 from clary.ports import Runtime
 
@@ -306,21 +307,10 @@ async def test_nothing_else_gets_the_newer_python(tmp_path: Path) -> None:
         assert len(one.variants(each)) == len({one.hash(each), one.hash(dataclasses.replace(each, serving=True))})
 
 
-@pytest.mark.parametrize(
-    ("image", "name"),
-    [
-        ("683313688378.dkr.ecr.us-east-1.amazonaws.com/sagemaker-xgboost:1.7-1", "sagemaker-xgboost"),
-        ("811284229777.dkr.ecr.us-east-1.amazonaws.com/xgboost:1", "xgboost"),
-        ("811284229777.dkr.ecr.us-east-1.amazonaws.com/xgboost:latest", "xgboost"),
-        ("123.dkr.ecr.cn-north-1.amazonaws.com.cn/sagemaker-scikit-learn:1.2-1-cpu-py3", "sagemaker-scikit-learn"),
-        ("localhost:5000/team/pytorch-training:2.6-cpu-py312", "pytorch-training"),
-        ("sagemaker-base-python", "sagemaker-base-python"),
-        ("x.y/xgboost@sha256:00aa", "xgboost"),
-        ("", ""),
-    ],
-)
-def test_repository(image: str, name: str) -> None:
-    assert repository(image) == name
+def test_an_algorithm_is_shipped_or_has_a_way_out_in_a_runtime_that_is() -> None:
+    names, repositories = {each.name for each in shipped()}, {name for each in shipped() for name in each.repositories}
+    assert not repositories & NOT_IMPLEMENTED.keys()
+    assert {row.instead.rpartition(" in the runtime ")[2] for row in NOT_IMPLEMENTED.values()} <= names
 
 
 def test_what_is_shipped_is_pinned_hashed_and_names_no_index() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from clary.api.call import Call
+from clary.domain import images
 from clary.domain.errors import Invalid
 
 
@@ -15,14 +16,12 @@ def require(call: Call, image: str, training: bool = False) -> None:
 
 
 def unknown(call: Call, image: str) -> str:
-    """Which runtimes there are, and what to do."""
-    known = "; ".join(
-        f"{runtime.name} ({', '.join(runtime.repositories)})"
-        for runtime in call.ports.runtimes.all()
-        if runtime.repositories
-    )
+    """Which runtimes and built-in algorithms there are, and what to do."""
+    runtimes = call.ports.runtimes.all()
+    known = "; ".join(f"{each.name} ({', '.join(each.repositories)})" for each in runtimes if each.repositories)
+    algorithms = ", ".join(each.algorithm for each in runtimes if each.algorithm)
+    what, instead = images.unknown(image)
     return (
-        f"Image '{image}' stands for no runtime of Clary. Runtimes, and the image repositories that stand for them (registry, region "
-        f"and tag are ignored): {known}. If the code in this image runs in one of them, say so where Clary runs: "
-        f"clary runtime add {image} RUNTIME"
+        f"{what}. Runtimes, and the image repositories that stand for them (registry, region and tag are ignored): {known}. Built-in "
+        f"algorithms that Clary implements: {algorithms}. {instead}"
     )

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from clary.domain.errors import Invalid, Unschedulable
+from clary.domain.images import unknown
 from clary.domain.workload import MountMode, Workload
 
 ENV_FILE = "@env@"  # stands in a plan for the file of the container's environment
@@ -45,10 +46,8 @@ class Engine:
         code, words = await self._run(("pull", image), log)
         if code != 0:
             said = "\n".join(words).strip()[-_WORDS:] or f"exit code {code}"
-            raise Invalid(
-                f"Image '{image}' stands for no runtime of Clary, and {self.name} could not pull it. If its code runs in one of the "
-                f"runtimes (clary runtime list): clary runtime add {image} RUNTIME. {self.name} said: {said}"
-            )
+            what, instead = unknown(image)
+            raise Invalid(f"{what}, and {self.name} could not pull it. {instead}. {self.name} said: {said}")
 
     async def _run(self, words: tuple[str, ...], log: Callable[[str], None] | None) -> tuple[int, list[str]]:
         process = await asyncio.create_subprocess_exec(

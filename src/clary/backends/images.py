@@ -82,15 +82,6 @@ def runtimes() -> tuple[Runtime, ...]:
     return tuple(found)
 
 
-def repository(image: str) -> str:
-    """`683313688378.dkr.ecr.us-east-1.amazonaws.com/sagemaker-xgboost:1.7-1` -> `sagemaker-xgboost`; "" when there is none."""
-    path = image.partition("@")[0]
-    first, slash, rest = path.partition("/")
-    if slash and ("." in first or ":" in first or first == "localhost"):
-        path = rest
-    return path.rpartition("/")[2].partition(":")[0]
-
-
 def pinned(requirements: str, package: str, python: tuple[int, int] = sys.version_info[:2]) -> str:
     """The version of a package in a requirement file, where it depends on the Python that of this one; "" without one."""
     for found in re.finditer(rf"^{re.escape(package)}==([^\s;\\]+)([^\n]*)", requirements, re.MULTILINE):

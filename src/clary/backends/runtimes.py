@@ -28,11 +28,12 @@ from typing import Any
 from clary.backends.containers import Engine
 from clary.backends.file_locks import locked
 from clary.backends.image_names import ImageNames
-from clary.backends.images import Variant, repository, runtimes
+from clary.backends.images import Variant, runtimes
 from clary.backends.interpreters import Interpreter, newer, own
 from clary.backends.own_limits import cpus
 from clary.backends.shim.records import load, save
 from clary.domain.errors import Invalid
+from clary.domain.images import repository
 from clary.domain.workload import Mount, MountMode, Workload
 from clary.ports import Backend, Environment, Runtime
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from clary.domain.errors import Invalid
+from clary.domain.images import repository
 from clary.ports import Environment, Runtime
 
 XGBOOST = Runtime("xgboost", "xgboost", "xgboost", ("sagemaker-xgboost", "xgboost"), "", "3.2.0")
@@ -27,7 +28,7 @@ class MemoryRuntimes:
         self.offline = ""  # the words with which every build fails of what is not there
 
     def resolve(self, image: str) -> Runtime | None:
-        name = image.partition("@")[0].rpartition("/")[2].partition(":")[0]
+        name = repository(image)
         return next((runtime for runtime in self._known if name in runtime.repositories), None)
 
     def all(self) -> Sequence[Runtime]:

@@ -46,6 +46,11 @@ async def test_create_describe_delete(ask: Any, image: str, clock: Any) -> None:
         ({"PrimaryContainer": {"ModelDataUrl": "s3://b/k"}}, "provide Image"),
         ({"PrimaryContainer": {"Image": "my/own:1"}}, "stands for no runtime.*sagemaker-xgboost"),
         (
+            {"PrimaryContainer": {"Image": "382416733822.dkr.ecr.us-east-1.amazonaws.com/linear-learner:1"}},
+            r"built-in algorithm Linear Learner, which Clary does not implement\..* algorithms that Clary implements: xgboost\. "
+            r"Train and serve a script of your own instead, with sklearn\.",
+        ),
+        (
             {"Containers": [{"Image": "xgboost:1"}, {"Image": "xgboost:1", "ContainerHostname": "container-1"}]},
             "ContainerHostname must be unique in Containers; 'container-1' is used more than once",
         ),

@@ -115,6 +115,10 @@ async def test_a_missing_job_is_answered_as_the_service_does(ask: Any, operation
             {"AlgorithmSpecification": {"TrainingImage": "x/unknown:1", "TrainingInputMode": "File"}},
             "sagemaker-xgboost",
         ),
+        (
+            {"AlgorithmSpecification": {"TrainingImage": "x/kmeans:1", "TrainingInputMode": "File"}},
+            "Image 'x/kmeans:1' is SageMaker's built-in algorithm K-Means, which Clary does not implement.",
+        ),
         ({"AlgorithmSpecification": {"TrainingInputMode": "File"}}, "TrainingImage"),
         ({"RoleArn": "arn:aws:iam::111111111111:role/other"}, "Could not assume role"),
         ({"ResourceConfig": {"InstanceType": "ml.m5.large"}}, "InstanceCount"),

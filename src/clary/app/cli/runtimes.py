@@ -15,8 +15,8 @@ from clary.app.cli.output import NOT_FOUND, USAGE, Refused, plain, say, say_json
 from clary.app.cli.site import Site, find
 from clary.app.workloads import backend
 from clary.backends.image_names import ImageNames
-from clary.backends.images import repository
 from clary.backends.runtimes import UvRuntimes, create
+from clary.domain.images import repository
 from clary.ports import Environment, Runtime
 
 _REPOSITORY = re.compile(r"[a-z0-9]+(?:(?:[._]|__|-+)[a-z0-9]+)*")  # as registries have them
