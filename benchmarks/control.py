@@ -170,11 +170,14 @@ def lua(bench: Bench, endpoint: str) -> str:
 
 
 def endpoint_that_stays(bench: Bench) -> str:
-    """A record to describe: an endpoint whose model is not there, so that nothing runs for it."""
-    sagemaker = bench.sagemaker
+    """A record to describe: an endpoint whose model is gone, so that nothing runs for it."""
+    sagemaker, data = bench.sagemaker, {"Bucket": "none", "Key": "model.tar.gz"}
+    bench.s3.create_bucket(Bucket="none")
+    bench.s3.put_object(**data, Body=b"soon gone")
     sagemaker.create_model(
         ModelName="none", PrimaryContainer={"Image": XGBOOST, "ModelDataUrl": "s3://none/model.tar.gz"}
     )
+    bench.s3.delete_object(**data)
     variant = {"VariantName": "A", "ModelName": "none", "InstanceType": "ml.m5.large", "InitialInstanceCount": 1}
     sagemaker.create_endpoint_config(EndpointConfigName="none", ProductionVariants=[variant])
     sagemaker.create_endpoint(EndpointName="none", EndpointConfigName="none")

@@ -10,6 +10,7 @@ from clary.api.call import ApiSettings, Ports
 from clary.api.dispatch import answer
 from clary.ports import Runtime
 from clary.testing.clock import FakeClock
+from clary.testing.memory_artifacts import MemoryArtifacts
 from clary.testing.store import MemoryStore
 
 ACCOUNT, REGION = "000000000000", "eu-west-1"
@@ -39,10 +40,10 @@ def clock() -> FakeClock:
 @pytest.fixture
 def ports(clock: FakeClock) -> Ports:
     handlers.load()
-    nothing = cast("Any", None)  # these handlers touch records only
+    nothing = cast("Any", None)  # these handlers touch records and objects only
     return Ports(
         store=MemoryStore(),
-        artifacts=nothing,
+        artifacts=MemoryArtifacts({"b": {"m.tar.gz": b"1", "small.tar.gz": b"1", "model.tar.gz": b"1"}}, ACCOUNT),
         runtimes=cast("Any", Images()),
         logs=nothing,
         datapoints=nothing,

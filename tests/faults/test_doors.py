@@ -196,11 +196,19 @@ def test_another_accounts_job_cannot_read_this_accounts_data(scene: Scene, serve
         )
     assert caught.value.response["Error"]["Code"] == "ValidationException"
     assert "No S3 objects found" in caught.value.response["Error"]["Message"]
-    sagemaker.create_model(
-        ModelName="thief",
-        ExecutionRoleArn=role,
-        PrimaryContainer={"Image": PYTHON_IMAGE, "ModelDataUrl": f"s3://{BUCKET}/models/{served}.tar.gz"},
-    )
+    uri = f"s3://{BUCKET}/models/{served}.tar.gz"
+    model = {"ModelName": "thief", "ExecutionRoleArn": role}
+    with pytest.raises(ClientError) as caught:
+        sagemaker.create_model(**model, PrimaryContainer={"Image": PYTHON_IMAGE, "ModelDataUrl": uri})
+    assert caught.value.response["Error"]["Code"] == "ValidationException"
+    assert caught.value.response["Error"]["Message"].startswith(f"Could not access model data at {uri}.")
+    further = {
+        "S3Uri": uri,
+        "S3DataType": "S3Object",
+        "CompressionType": "Gzip",
+    }  # nobody looks at it before an endpoint does
+    sources = [{"ChannelName": "x", "S3DataSource": further}]
+    sagemaker.create_model(**model, PrimaryContainer={"Image": PYTHON_IMAGE, "AdditionalModelDataSources": sources})
     variant = {"VariantName": "a", "ModelName": "thief", "InitialInstanceCount": 1, "InstanceType": "ml.m5.large"}
     sagemaker.create_endpoint_config(EndpointConfigName="thief", ProductionVariants=[variant])
     sagemaker.create_endpoint(EndpointName="thief", EndpointConfigName="thief")

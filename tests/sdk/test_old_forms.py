@@ -161,8 +161,18 @@ def test_a_training_job_explains_it_too(user: User, address: str) -> None:
     assert f"NoSuchBucket: The specified bucket does not exist. {SAMPLES[0]} {WORDS}" in message
 
 
-def test_an_endpoint_whose_model_is_there_explains_it_too(user: User) -> None:
-    model = user.model(f"{OLD_REGISTRY}/xgboost:1", f"s3://{SAMPLES[1]}/models/model.tar.gz")
+def test_a_model_explains_it_too(user: User) -> None:
+    uri = f"s3://{SAMPLES[1]}/models/model.tar.gz"
+    code, message = refused(user.model, f"{OLD_REGISTRY}/xgboost:1", uri)
+    assert code == "ValidationException"
+    assert message.startswith(f"Could not find model data at {uri}. NoSuchBucket: ")
+    assert WORDS in message
+
+
+def test_an_endpoint_whose_further_data_is_there_explains_it_too(user: User) -> None:
+    source = {"S3Uri": f"s3://{SAMPLES[1]}/models/m.tar.gz", "S3DataType": "S3Object", "CompressionType": "Gzip"}
+    further = [{"ChannelName": "more", "S3DataSource": source}]
+    model = user.model(f"{OLD_REGISTRY}/xgboost:1", None, AdditionalModelDataSources=further)
     endpoint = user.endpoint({"ModelName": model}, wait=False)
     failed = user.settled(endpoint, "Failed")
     assert failed["FailureReason"].startswith("Failed to download model data")

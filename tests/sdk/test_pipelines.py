@@ -139,7 +139,9 @@ def test_direct_invocation(user: User) -> None:
 
 def test_a_broken_container_fails_the_endpoint_by_its_name(user: User) -> None:
     given = containers(user, "good", "bad")
-    given[1]["ModelDataUrl"] = f"s3://{user.bucket}/nowhere.tar.gz"
-    endpoint = user.endpoint({"ModelName": model(user, given)}, wait=False)
+    given[1]["ModelDataUrl"] = user.put("nowhere.tar.gz", "soon gone")
+    made = model(user, given)
+    user.s3.delete_object(Bucket=user.bucket, Key="nowhere.tar.gz")
+    endpoint = user.endpoint({"ModelName": made}, wait=False)
     seen = user.settled(endpoint, "Failed")
     assert 'Failed to download model data for container "bad" from URL' in seen["FailureReason"]

@@ -306,8 +306,15 @@ def test_a_model_that_cannot_load_fails_soon(user: User, files: dict[str, str], 
     assert gone["Message"].startswith('Could not find endpoint "arn:aws:sagemaker:us-east-1:000000000000:endpoint/')
 
 
-def test_a_missing_artifact_fails_the_endpoint(user: User) -> None:
-    model = user.model(XGBOOST, f"s3://{user.bucket}/nothing/model.tar.gz")
+def test_a_model_of_data_that_is_not_there_is_refused(user: User) -> None:
+    for uri in (f"s3://{user.bucket}/nothing/model.tar.gz", f"s3://{unique('nowhere')}/model.tar.gz"):
+        error = refused(user.model, XGBOOST, uri)["Error"]
+        assert (error["Code"], error["Message"]) == ("ValidationException", f"Could not find model data at {uri}.")
+
+
+def test_an_artifact_that_is_gone_fails_the_endpoint(user: User) -> None:
+    model = user.model(XGBOOST, user.put("nothing/model.tar.gz", targz({"x": "x"})))
+    user.s3.delete_object(Bucket=user.bucket, Key="nothing/model.tar.gz")
     name = user.endpoint({"ModelName": model}, wait=False)
     reason = user.settled(name, "Failed", 60)["FailureReason"]
     assert f"s3://{user.bucket}/nothing/model.tar.gz" in reason

@@ -188,6 +188,21 @@ def hostnames(given: Sequence[Mapping[str, Any]]) -> list[str]:
     return [d.get("ContainerHostname") or f"container-{place}" for place, d in enumerate(given, 1)]
 
 
+def not_found(uri: str) -> str:
+    """AWS's own text for model data that is not there."""
+    return f"Could not find model data at {uri}."
+
+
+def no_access(uri: str, role: str, region: str) -> str:
+    """AWS's own text for model data that the role may not read."""
+    return (
+        f'Could not access model data at {uri}. Please ensure that the role "{role}" exists and that its trust relationship policy '
+        'allows the action "sts:AssumeRole" for the service principal "sagemaker.amazonaws.com". Also ensure that the role has '
+        f'"s3:GetObject" permissions and that the object is located in {region}. If your Model uses multiple models or uncompressed '
+        'models, please ensure that the role has "s3:ListBucket" permission.'
+    )
+
+
 def check_numbers(container: Container) -> None:
     """Invalid when a variable that Clary reads as a number is none."""
     _ = container.timeout, container.workers

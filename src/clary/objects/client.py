@@ -32,8 +32,8 @@ class OwnArtifacts:
     def of(self, account: str) -> OwnArtifacts:
         return OwnArtifacts(self._socket, bytes.fromhex(self._secret), account)
 
-    async def find(self, bucket: str, prefix: str) -> list[StoredObject]:
-        rows = await self._ask("find", bucket=bucket, prefix=prefix)
+    async def find(self, bucket: str, prefix: str, limit: int | None = None) -> list[StoredObject]:
+        rows = await self._ask("find", bucket=bucket, prefix=prefix, limit=limit)
         return [StoredObject(*row) for row in rows]
 
     async def exists(self, bucket: str) -> bool:

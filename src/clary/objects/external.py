@@ -14,7 +14,7 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import Any, TypeVar
 
-from botocore.exceptions import BotoCoreError, ClientError
+from botocore.exceptions import BotoCoreError, ClientError, ParamValidationError
 
 from clary.domain.errors import Denied, Invalid, NotFound, Unavailable
 from clary.objects.files import checked_names
@@ -73,12 +73,15 @@ class ExternalArtifacts:
             if status in (401, 403):
                 raise Denied(said) from error
             raise Unavailable(f"{said} ({code})") from error
+        except ParamValidationError as error:  # a name that no bucket or object has
+            raise NotFound(f"{what}: {error}") from error
         except BotoCoreError as error:
             raise Unavailable(f"{what}: {error}") from error
 
-    async def find(self, bucket: str, prefix: str) -> list[StoredObject]:
+    async def find(self, bucket: str, prefix: str, limit: int | None = None) -> list[StoredObject]:
         def work() -> list[StoredObject]:
-            pages = self._client().get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=prefix)
+            pages = self._client().get_paginator("list_objects_v2")
+            pages = pages.paginate(Bucket=bucket, Prefix=prefix, PaginationConfig={"MaxItems": limit})
             return [
                 StoredObject(one["Key"], one["Size"], one["ETag"].strip('"'))
                 for page in pages

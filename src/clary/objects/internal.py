@@ -29,6 +29,7 @@ from clary.wire.autherrors import auth_error
 PREFIX = "/-clary/"
 HEADER = "x-clary-secret"
 LARGEST = 64 << 20
+_PAGE = 10_000  # keys of a listing
 HASH_PIECE = 4 << 20
 
 
@@ -97,13 +98,13 @@ class Internal:
     async def _find(self, asked: dict[str, Any]) -> list[list[Any]]:
         bucket = await self._bucket(asked)
         found: list[list[Any]] = []
-        after = ""
+        after, limit = "", asked["limit"]
         while True:
-            page = await self._ctx.index.page(bucket.id, asked["prefix"], after, 10_000)
+            page = await self._ctx.index.page(bucket.id, asked["prefix"], after, min(limit or _PAGE, _PAGE))
             found += ([item.key, item.size, item.etag, item.headers.get("content-type", "")] for item in page.items)
             after = page.next
-            if not after:
-                return found
+            if not after or (limit is not None and len(found) >= limit):
+                return found[:limit]
 
     async def _head(self, asked: dict[str, Any]) -> list[Any]:
         _, item = await self._item(asked)

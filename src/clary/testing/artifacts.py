@@ -87,6 +87,19 @@ class ArtifactsConformance:
             await artifacts.store_file(self._file(tmp_path, "f", b"1"), BUCKET, key)
         assert [one.key for one in await artifacts.find(BUCKET, "order/")] == sorted(keys, key=str.encode)
 
+    async def test_a_part_of_what_is_there_can_be_asked_for(self, artifacts: Artifacts, tmp_path: Path) -> None:
+        for name in "abc":
+            await artifacts.store_file(self._file(tmp_path, "f", b"1"), BUCKET, f"part/{name}")
+        for limit, found in ((1, 1), (2, 2), (3, 3), (4, 3), (None, 3)):
+            assert len(await artifacts.find(BUCKET, "part/", limit)) == found
+        assert await artifacts.find(BUCKET, "parting/", 1) == []
+
+    async def test_names_that_nothing_can_have_are_not_found(self, artifacts: Artifacts) -> None:
+        assert not await artifacts.exists("../..")
+        for bucket, key in ((BUCKET, ""), ("../..", "key")):
+            with pytest.raises(NotFound):
+                await artifacts.head(bucket, key)
+
     async def test_a_deleted_object_is_gone(self, artifacts: Artifacts, tmp_path: Path) -> None:
         await artifacts.store_file(self._file(tmp_path, "f", b"1"), BUCKET, "deleted")
         await artifacts.delete(BUCKET, "deleted")

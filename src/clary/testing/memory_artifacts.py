@@ -33,12 +33,13 @@ class MemoryArtifacts:
             raise NotFound(f"The specified bucket does not exist: {bucket}")
         return self.buckets[bucket]
 
-    async def find(self, bucket: str, prefix: str) -> list[StoredObject]:
-        return [
+    async def find(self, bucket: str, prefix: str, limit: int | None = None) -> list[StoredObject]:
+        found = [
             StoredObject(key, len(data), hashlib.md5(data).hexdigest())
             for key, data in sorted(self._bucket(bucket).items())
             if key.startswith(prefix)
         ]
+        return found[:limit]
 
     async def exists(self, bucket: str) -> bool:
         return bucket in self.buckets and self.owners.get(bucket, self.account) == self.account

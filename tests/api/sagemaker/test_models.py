@@ -1,10 +1,12 @@
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
+from clary.api.call import Ports
 from clary.domain.errors import AlreadyExists, Invalid, NotFound
+from clary.testing.memory_artifacts import MemoryArtifacts
 
 ARN = "arn:aws:sagemaker:eu-west-1:000000000000:model/my-model"
 
@@ -12,6 +14,10 @@ ADDITIONAL = {
     "ChannelName": "extra",
     "S3DataSource": {"S3Uri": "s3://b/extra/", "S3DataType": "S3Prefix", "CompressionType": "None"},
 }
+
+
+def source(uri: str, kind: str, compression: str = "None") -> dict[str, Any]:
+    return {"S3DataSource": {"S3Uri": uri, "S3DataType": kind, "CompressionType": compression}}
 
 
 async def test_create_describe_delete(ask: Any, image: str, clock: Any) -> None:
@@ -135,6 +141,54 @@ async def test_create_describe_delete(ask: Any, image: str, clock: Any) -> None:
 async def test_refusals_name_their_reason(ask: Any, params: dict[str, Any], words: str) -> None:
     with pytest.raises(Invalid, match=words):
         await ask("CreateModel", ModelName="m", **params)
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        {"ModelDataUrl": "s3://b/m.tar"},
+        {"ModelDataUrl": "https://b.s3.eu-west-1.amazonaws.com/m.tar"},
+        {"ModelDataUrl": "s3://nowhere/m.tar.gz"},
+        {"ModelDataUrl": "s3://b"},
+        {"ModelDataSource": source("s3://b/m.tar", "S3Object", "Gzip")},
+        {"ModelDataSource": source("s3://b/plain/", "S3Prefix")},
+        {"ModelDataSource": source("s3://nowhere/plain/", "S3Prefix")},
+    ],
+)
+async def test_data_that_is_not_there_is_refused_in_awss_words(ask: Any, image: str, data: dict[str, Any]) -> None:
+    uri = data.get("ModelDataUrl") or data["ModelDataSource"]["S3DataSource"]["S3Uri"]
+    for model in (
+        {"PrimaryContainer": {"Image": image, **data}},
+        {"Containers": [{"Image": image, "ModelDataUrl": "s3://b/m.tar.gz"}, {"Image": image, **data}]},
+    ):
+        with pytest.raises(Invalid) as caught:
+            await ask("CreateModel", ModelName="m", **model)
+        assert caught.value.message == f"Could not find model data at {uri}."
+    assert (await ask("ListModels"))["Models"] == []
+
+
+async def test_data_that_is_there_may_be_an_object_or_a_prefix(ask: Any, image: str, ports: Ports) -> None:
+    await ports.artifacts.of("000000000000").make("own", "eu-west-1")
+    held = cast("MemoryArtifacts", ports.artifacts).buckets["own"]
+    held |= {"plain/a/b": b"1", "one": b"1"}
+    for n, data in enumerate((source("s3://own/plain/", "S3Prefix"), source("s3://own/one", "S3Object"))):
+        await ask("CreateModel", ModelName=f"m{n}", PrimaryContainer={"Image": image, "ModelDataSource": data})
+    many = {"Image": image, "Mode": "MultiModel", "ModelDataUrl": "s3://own/later/"}
+    await ask("CreateModel", ModelName="many", PrimaryContainer=many)
+
+    other = {"PrimaryContainer": {"Image": image, "ModelDataUrl": "s3://own/one"}, "_account": "111111111111"}
+    role = "arn:aws:iam::111111111111:role/r"
+    with pytest.raises(Invalid) as caught:
+        await ask("CreateModel", ModelName="thief", ExecutionRoleArn=role, **other)
+    assert caught.value.message.startswith(
+        f'Could not access model data at s3://own/one. Please ensure that the role "{role}" exists and'
+    )
+
+
+async def test_a_public_bucket_of_aws_is_explained(ask: Any, image: str) -> None:
+    container = {"Image": image, "ModelDataUrl": "s3://jumpstart-cache-prod-eu-west-1/m.tar.gz"}
+    with pytest.raises(Invalid, match=r"Could not find model data at .*/m\.tar\.gz\. .* one of AWS's public buckets"):
+        await ask("CreateModel", ModelName="m", PrimaryContainer=container)
 
 
 async def test_accounts_and_regions_are_namespaces(ask: Any, image: str) -> None:

@@ -1,16 +1,20 @@
-"""CreateModel, DescribeModel, ListModels, DeleteModel. A model is a record; what it serves is looked at by endpoints."""
+"""CreateModel, DescribeModel, ListModels, DeleteModel. A model is a record; what is in its data is looked at by endpoints."""
 
 from __future__ import annotations
 
 from clary.api import images, paging, records, tagging
 from clary.api.call import Call, Params
 from clary.api.registry import operation
-from clary.domain import containers, fields, model_packages
+from clary.domain import containers, fields, model_packages, public_buckets
+from clary.domain.containers import Container
+from clary.domain.errors import Denied, Invalid, NotFound
+from clary.domain.s3 import parse_uri
+from clary.ports import Artifacts
 
 
 @operation("sagemaker", "CreateModel", again=lambda _, record: {"ModelArn": record.arn})
 async def create_model(call: Call, params: Params) -> Params:
-    """Record the model. The image must be one that stands for a runtime; data is looked at when an endpoint needs it."""
+    """Record the model. The image must be one that stands for a runtime, and the data must be there."""
     fields.check("CreateModel", params, call.settings.strict_fields)
     packages = await _packages(call, params)
     for definition in containers.check_request(params, containers.resolved(params, packages)):
@@ -25,6 +29,7 @@ async def create_model(call: Call, params: Params) -> Params:
     )
     for container in containers.containers_of(model):
         containers.check_numbers(container)
+        await _check_data(call, container)
     model = await records.add(call, model)
     return {"ModelArn": model.arn}
 
@@ -41,6 +46,29 @@ async def _packages(call: Call, params: Params) -> dict[str, list[Params]]:
             fields.check("CreateModel", {"ModelName": params["ModelName"], "Containers": taken}, False)
             found[key] = taken
     return found
+
+
+async def _check_data(call: Call, container: Container) -> None:
+    """That the model's data is there. AWS looks at it without opening it; not at a prefix of many models, which may come later."""
+    if not container.artifact or container.multi_model:
+        return
+    uri, bucket = container.artifact, parse_uri(container.artifact).bucket
+    try:
+        if not await _is_there(call.ports.artifacts.of(call.scope.account), container):
+            raise Invalid(containers.not_found(uri) + public_buckets.missing(bucket))
+    except Denied:
+        raise Invalid(containers.no_access(uri, container.role, call.scope.region)) from None
+
+
+async def _is_there(artifacts: Artifacts, container: Container) -> bool:
+    location = parse_uri(container.artifact)
+    try:
+        if container.prefix:
+            return bool(await artifacts.find(location.bucket, location.key, limit=1))
+        await artifacts.head(location.bucket, location.key)
+    except NotFound:
+        return False
+    return True
 
 
 def _request(params: Params) -> Params:
