@@ -15,6 +15,7 @@ from clary.testing.store import MemoryStore
 
 ACCOUNT, REGION = "000000000000", "eu-west-1"
 IMAGE = "683313688378.dkr.ecr.us-east-1.amazonaws.com/sagemaker-xgboost:1.7-1"
+DIGEST = f"sha256:{'0d' * 32}"
 ROLE = f"arn:aws:iam::{ACCOUNT}:role/any"
 
 Ask = Callable[..., Awaitable[dict[str, Any]]]
@@ -27,6 +28,9 @@ class Images:
 
     def resolve(self, image: str) -> Runtime | None:
         return self.runtime if image.rpartition("/")[2].split(":")[0] in self.runtime.repositories else None
+
+    def digest(self, image: str) -> str:
+        return DIGEST if self.resolve(image) is not None else ""
 
     def all(self) -> list[Runtime]:
         return [self.runtime]

@@ -101,13 +101,18 @@ def engine(tmp_path: Path) -> Callable[[str], Engine]:
 
 async def test_a_local_image_is_not_pulled(engine: Callable[[str], Engine]) -> None:
     lines: list[str] = []
-    await engine('[ "$*" = "image inspect my/own:1" ]').ensure("my/own:1", lines.append)
+    script = f'[ "$*" = "image inspect --format {{{{.Id}}}} my/own:1" ] && echo a warning && echo sha256:{"1f" * 32}'
+    assert await engine(script).ensure("my/own:1", lines.append) == "1f" * 32
     assert lines == []
 
 
-async def test_another_is_pulled_and_its_progress_told(engine: Callable[[str], Engine]) -> None:
+async def test_another_is_pulled_and_its_progress_told(engine: Callable[[str], Engine], tmp_path: Path) -> None:
     lines: list[str] = []
-    await engine('[ "$1" = pull ] && echo "pulled $2"').ensure("my/own:1", lines.append)
+    script = f"""
+[ "$1" = pull ] && echo "pulled $2" && exec touch {tmp_path}/had
+[ -e {tmp_path}/had ] && echo {"2e" * 32}
+"""
+    assert await engine(script).ensure("my/own:1", lines.append) == "2e" * 32
     assert lines == ["pulled my/own:1"]
 
 

@@ -9,6 +9,7 @@ import hashlib
 import io
 import json
 import os
+import re
 import sys
 import tarfile
 import zipfile
@@ -19,6 +20,7 @@ from typing import Any
 import pytest
 
 from clary.backends import runtimes
+from clary.backends.containers import Engine
 from clary.backends.image_names import ImageNames
 from clary.backends.images import Variant, pinned
 from clary.backends.images import runtimes as shipped
@@ -393,6 +395,58 @@ def test_resolve_by_repository(tmp_path: Path) -> None:
     assert known["sagemaker-xgboost"] == known["xgboost"] == "xgboost"
     assert known["sagemaker-scikit-learn"] == "sklearn"
     assert known["pytorch-inference"] == "pytorch"
+
+
+def test_a_digest_changes_with_what_decides_the_content(tmp_path: Path) -> None:
+    nothing: Any = None
+    ours = Interpreter("/ours/bin/python3", "3.11 build", (3, 11), ())
+    other = Interpreter("/other/bin/python3.13", "3.13 build", (3, 13), ())
+    trees = Runtime("trees", "trees", algorithm="trees", repositories=("trees",), requirements="trees==1")
+    script = Runtime("trees-script", "trees", requirements="trees==1\npandas==2")
+    plain = Runtime("plain", "plain", repositories=("plain",), requirements="plain==1")
+
+    def digests(*known: Runtime, python: Interpreter = ours, newer: Interpreter | None = None) -> tuple[str, str]:
+        made = UvRuntimes(tmp_path, nothing, "", {}, python, newer, known)
+        assert made.digest("elsewhere/unknown:1") == ""
+        return made.digest("1.dkr.ecr.us-east-1.amazonaws.com/trees:1"), made.digest("plain")
+
+    first = digests(trees, script, plain)
+    assert all(re.fullmatch("sha256:[0-9a-f]{64}", digest) for digest in first)
+    assert first[0] != first[1]
+    moved = dataclasses.replace(ours, path="/elsewhere/python3")
+    assert digests(plain, script, trees) == digests(trees, script, plain, python=moved) == first
+    for changed in (
+        digests(dataclasses.replace(trees, requirements="trees==2"), script, plain),
+        digests(trees, dataclasses.replace(script, requirements="trees==1"), plain),
+        digests(trees, script, plain, newer=other),  # which serves the algorithm's models
+    ):
+        assert changed[0] != first[0]
+        assert changed[1] == first[1]
+    upgraded = digests(trees, script, plain, python=dataclasses.replace(ours, version="3.11 patch"))
+    assert not set(upgraded) & set(first)
+
+
+async def test_the_digest_of_a_real_image_is_its_id_and_outlives_this_process(tmp_path: Path) -> None:
+    id_ = "ab" * 32
+    program = tmp_path / "engine"
+    program.write_text(f"#!/bin/sh\necho sha256:{id_}\n")
+    program.chmod(0o755)
+    nothing: Any = None
+    ours = Interpreter("/ours/bin/python3", "3.11 build", (3, 11), ())
+    generic = Runtime("python", "python")
+
+    def made() -> UvRuntimes:
+        return UvRuntimes(tmp_path / "e", nothing, "", {}, ours, None, (generic,), engine=Engine((str(program),)))
+
+    one = made()
+    assert one.digest("my/own:1") == ""
+    container = one.resolve("my/own:1")
+    assert container is not None
+    built = tmp_path / "e" / one.hash(container)
+    built.mkdir(parents=True)
+    Path(f"{built}.json").write_text('{"runtime": "container"}')
+    await one.ensure(container)
+    assert one.digest("my/own:1") == made().digest("my/own:1") == f"sha256:{id_}"
 
 
 def test_names_that_the_user_gave_weigh_more_and_count_at_once(tmp_path: Path) -> None:

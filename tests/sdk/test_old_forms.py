@@ -163,7 +163,7 @@ def test_a_training_job_explains_it_too(user: User, address: str) -> None:
 
 def test_a_model_explains_it_too(user: User) -> None:
     uri = f"s3://{SAMPLES[1]}/models/model.tar.gz"
-    code, message = refused(user.model, f"{OLD_REGISTRY}/xgboost:1", uri)
+    code, message = refused(user.model, image=f"{OLD_REGISTRY}/xgboost:1", data=uri)
     assert code == "ValidationException"
     assert message.startswith(f"Could not find model data at {uri}. NoSuchBucket: ")
     assert WORDS in message

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import concurrent.futures
 import json
+import re
 import threading
 import time
 from typing import Any
@@ -75,7 +76,9 @@ def test_an_endpoint_described(user: User, told: str) -> None:
     (variant,) = seen["ProductionVariants"]
     assert (variant["CurrentInstanceCount"], variant["DesiredInstanceCount"]) == (1, 1)
     assert (variant["CurrentWeight"], variant["DesiredWeight"]) == (1.0, 1.0)
-    assert variant["DeployedImages"][0]["SpecifiedImage"] == PYTHON
+    (image,) = variant["DeployedImages"]
+    assert image["SpecifiedImage"] == PYTHON
+    assert re.fullmatch(re.escape(PYTHON.partition(":")[0]) + "@sha256:[0-9a-f]{64}", image["ResolvedImage"])
     assert "FailureReason" not in seen
     assert told in [e["EndpointName"] for e in user.sm.list_endpoints(StatusEquals="InService")["Endpoints"]]
     assert user.sm.list_endpoints(NameContains=told, StatusEquals="Failed")["Endpoints"] == []
@@ -308,7 +311,7 @@ def test_a_model_that_cannot_load_fails_soon(user: User, files: dict[str, str], 
 
 def test_a_model_of_data_that_is_not_there_is_refused(user: User) -> None:
     for uri in (f"s3://{user.bucket}/nothing/model.tar.gz", f"s3://{unique('nowhere')}/model.tar.gz"):
-        error = refused(user.model, XGBOOST, uri)["Error"]
+        error = refused(user.model, image=XGBOOST, data=uri)["Error"]
         assert (error["Code"], error["Message"]) == ("ValidationException", f"Could not find model data at {uri}.")
 
 

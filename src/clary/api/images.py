@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from clary.api.call import Call
+from clary.api.call import Call, Params
 from clary.domain import images
 from clary.domain.errors import Invalid
 
@@ -13,6 +13,14 @@ def require(call: Call, image: str, training: bool = False) -> None:
     runtime = call.ports.runtimes.resolve(image)
     if runtime is None or (training and runtime.image):
         raise Invalid(unknown(call, image))
+
+
+def deployed(call: Call, image: str, since: float | None) -> Params:
+    """The DeployedImage of an image that was resolved `since` then; None: it is not resolved yet."""
+    shown: Params = {"SpecifiedImage": image}
+    if digest := call.ports.runtimes.digest(image):
+        shown["ResolvedImage"] = images.resolved(image, digest)
+    return shown if since is None else {**shown, "ResolutionTime": since}
 
 
 def unknown(call: Call, image: str) -> str:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import os
+import re
 import shlex
 import shutil
 import subprocess
@@ -26,6 +27,7 @@ NONE = "none"
 _ENGINES = ("podman", "docker")
 _PULL_SECONDS = 3600.0
 _WORDS = 500
+_ID = re.compile(r"[0-9a-f]{64}$")
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,16 +40,24 @@ class Engine:
     def name(self) -> str:
         return os.path.basename(self.argv[0])
 
-    async def ensure(self, image: str, log: Callable[[str], None] | None) -> None:
-        """Have the image on this machine. Invalid in the engine's words when it cannot be pulled."""
-        code, _ = await self._run(("image", "inspect", image), None)
-        if code == 0:
-            return
+    async def ensure(self, image: str, log: Callable[[str], None] | None) -> str:
+        """Have the image on this machine; its id (64 hexadecimal digits) back, "" where the engine tells none. Invalid in the engine's
+        words when it cannot be pulled."""
+        found = await self._id(image)
+        if found is not None:
+            return found
         code, words = await self._run(("pull", image), log)
         if code != 0:
             said = "\n".join(words).strip()[-_WORDS:] or f"exit code {code}"
             what, instead = unknown(image)
             raise Invalid(f"{what}, and {self.name} could not pull it. {instead}. {self.name} said: {said}")
+        return await self._id(image) or ""
+
+    async def _id(self, image: str) -> str | None:
+        """None: it is not on this machine."""
+        code, lines = await self._run(("image", "inspect", "--format", "{{.Id}}", image), None)
+        ids = [found[0] for line in lines if (found := _ID.search(line))]  # docker writes `sha256:` before it
+        return (ids[-1] if ids else "") if code == 0 else None
 
     async def _run(self, words: tuple[str, ...], log: Callable[[str], None] | None) -> tuple[int, list[str]]:
         process = await asyncio.create_subprocess_exec(

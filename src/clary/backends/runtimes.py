@@ -8,6 +8,7 @@ they are installed inside a sandbox, on top.
     FOLDER/<hash>.json     it is whole; what it was made of
     FOLDER/.<hash>.lock    held while one process builds it
     FOLDER/.<hash>/        staging
+    FOLDER/image-ids.json  the ids of real images that were run here
 """
 
 from __future__ import annotations
@@ -31,13 +32,15 @@ from clary.backends.image_names import ImageNames
 from clary.backends.images import Variant, runtimes
 from clary.backends.interpreters import Interpreter, newer, own
 from clary.backends.own_limits import cpus
-from clary.backends.shim.records import load, save
+from clary.backends.shim.records import load, note, save
 from clary.domain.errors import Invalid
 from clary.domain.images import repository
 from clary.domain.workload import Mount, MountMode, Workload
 from clary.ports import Backend, Environment, Runtime
 
 _RECIPE = "1"  # part of every hash: raise it when the way of building changes
+_SEPARATOR = "\0"
+_IMAGES = "image-ids.json"
 _UV = "/opt/clary/uv"
 _REQUIREMENTS = "/opt/clary/requirements"
 _CACHE = "/opt/clary/cache"
@@ -78,6 +81,8 @@ class UvRuntimes:
         self._names = names or ImageNames()
         self._engine = engine
         self._pulled: set[str] = set()
+        self._digests: dict[str, str] = {}  # by framework
+        self._images: dict[str, str] | None = None  # real image -> its id, as last seen here
         self._building: dict[str, asyncio.Task[Environment]] = {}
         self._listening: dict[str, list[Log]] = {}
 
@@ -93,6 +98,31 @@ class UvRuntimes:
             return None
         return Runtime("container", "container", requirements=generic.requirements, image=image)
 
+    def digest(self, image: str) -> str:
+        runtime = self.resolve(image)
+        if runtime is None:
+            return ""
+        if runtime.image:
+            found = self._ids().get(runtime.image)
+            return f"sha256:{found}" if found else ""
+        if runtime.framework not in self._digests:
+            self._digests[runtime.framework] = self._digest(runtime.framework)
+        return self._digests[runtime.framework]
+
+    def _digest(self, framework: str) -> str:
+        """Of the packages and Pythons of all its runtimes: what a model brings along decides which of them it gets."""
+        parts = [_RECIPE, platform.machine()]
+        same = (known for known in self._known if known.framework == framework)
+        for each in sorted(same, key=lambda known: known.name):
+            serving = dataclasses.replace(each, serving=True)
+            parts += [each.requirements, self._interpreter(each).version, self._interpreter(serving).version]
+        return f"sha256:{hashlib.sha256(_SEPARATOR.join(parts).encode()).hexdigest()}"
+
+    def _ids(self) -> dict[str, str]:
+        if self._images is None:
+            self._images = load(str(self._folder), _IMAGES) or {}
+        return self._images
+
     def all(self) -> Sequence[Runtime]:
         given = self._names.all()
         return tuple(_named(runtime, given) for runtime in self._known) if given else self._known
@@ -107,8 +137,9 @@ class UvRuntimes:
     async def ensure(self, runtime: Runtime, extra: str = "", log: Log | None = None) -> Environment:
         name = self.hash(runtime, extra)
         if runtime.image and self._engine is not None:
-            await self._engine.ensure(runtime.image, log)
+            found_id = await self._engine.ensure(runtime.image, log)
             self._pulled.add(runtime.image)
+            self._seen(runtime.image, found_id)
         found = self.built(runtime, extra)
         if found is not None:
             return found
@@ -123,6 +154,12 @@ class UvRuntimes:
         # Shielded: one of several waiters may go away, the build goes on for the others.
         return await asyncio.shield(task)
 
+    def _seen(self, image: str, found: str) -> None:
+        if found and self._ids().get(image) != found:
+            self._ids()[image] = found
+            self._folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+            note(str(self._folder), _IMAGES, self._ids())
+
     def _ended(self, name: str) -> None:
         self._building.pop(name, None)
         self._listening.pop(name, None)
@@ -130,7 +167,7 @@ class UvRuntimes:
     def hash(self, runtime: Runtime, extra: str = "") -> str:
         python = self._interpreter(runtime, extra)
         parts = [_RECIPE, runtime.requirements, _normal(extra), python.path, python.version, platform.machine()]
-        return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:40]
+        return hashlib.sha256(_SEPARATOR.join(parts).encode()).hexdigest()[:40]
 
     def _interpreter(self, runtime: Runtime, extra: str = "") -> Interpreter:
         """The newer one only for what serves a built-in algorithm's models: training with other libraries makes other models, and a

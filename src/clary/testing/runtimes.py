@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Sequence
 
 from clary.domain.errors import Invalid
@@ -30,6 +31,10 @@ class MemoryRuntimes:
     def resolve(self, image: str) -> Runtime | None:
         name = repository(image)
         return next((runtime for runtime in self._known if name in runtime.repositories), None)
+
+    def digest(self, image: str) -> str:
+        runtime = self.resolve(image)
+        return f"sha256:{hashlib.sha256(repr(runtime).encode()).hexdigest()}" if runtime is not None else ""
 
     def all(self) -> Sequence[Runtime]:
         return self._known

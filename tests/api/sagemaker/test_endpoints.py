@@ -5,6 +5,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
+from tests.api.conftest import DIGEST, IMAGE
 
 from clary.api.call import Ports
 from clary.domain import endpoints
@@ -42,6 +43,10 @@ async def test_a_new_endpoint(ask: Any, endpoint: str, clock: Any) -> None:
         "CreationTime": clock.now(),
         "LastModifiedTime": clock.now(),
     }
+    resolved = f"683313688378.dkr.ecr.us-east-1.amazonaws.com/sagemaker-xgboost@{DIGEST}"
+    assert variant["DeployedImages"] == [
+        {"SpecifiedImage": IMAGE, "ResolvedImage": resolved, "ResolutionTime": clock.now()}
+    ]
     assert variant["CurrentInstanceCount"] == 0
     assert variant["DesiredInstanceCount"] == 1
     assert variant["VariantStatus"][0]["Status"] == "Creating"

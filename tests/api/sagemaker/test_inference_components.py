@@ -4,6 +4,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
+from tests.api.conftest import DIGEST
 
 from clary.api.call import Ports
 from clary.domain import endpoints
@@ -72,7 +73,7 @@ async def test_create_describe_list(ask: Any, ports: Ports, endpoint: str, clock
         "CreationTime": clock.now(),
         "LastModifiedTime": clock.now(),
     }
-    image = {"SpecifiedImage": "xgboost:1", "ResolvedImage": "xgboost:1", "ResolutionTime": clock.now()}
+    image = {"SpecifiedImage": "xgboost:1", "ResolvedImage": f"xgboost@{DIGEST}", "ResolutionTime": clock.now()}
     assert await ask("DescribeInferenceComponent", InferenceComponentName="one") == {
         **summary,
         "Specification": {**specification(), "Container": {"ArtifactUrl": "s3://b/m.tar.gz", "DeployedImage": image}},

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from clary.api import alarms_of, holding, paging, records, tagging
+from clary.api import alarms_of, holding, images, paging, records, tagging
 from clary.api.call import Call, Params
 from clary.api.registry import operation
 from clary.api.sagemaker import inference_components
@@ -116,7 +116,7 @@ async def describe_endpoint(call: Call, params: Params) -> Params:
     settled = await holding.settled(call, record, TRANSIENT)
     if settled is None:
         raise NotFound(f'Could not find endpoint "{record.arn}".')
-    answer = _described(settled, call.now)
+    answer = _described(call, settled)
     for name, count in (await inference_components.instances(call, settled)).items():
         for row in answer["ProductionVariants"]:
             if row["VariantName"] == name:
@@ -124,7 +124,7 @@ async def describe_endpoint(call: Call, params: Params) -> Params:
     return answer
 
 
-def _described(record: Record, now: float) -> Params:
+def _described(call: Call, record: Record) -> Params:
     plant = endpoints.plant_of(record)
     shown = plant.shown
     answer: Params = {
@@ -136,12 +136,12 @@ def _described(record: Record, now: float) -> Params:
         "LastModifiedTime": record.modified,
     }
     if shown is not None:
-        answer |= _summaries(record, shown, now)
+        answer |= _summaries(call, record, shown)
     if plant.serving is not None and plant.incoming is not None:
         answer["PendingDeploymentSummary"] = {
             "EndpointConfigName": plant.incoming.config,
             "StartTime": plant.incoming.created,
-            **_summaries(record, plant.incoming, now, _pending),
+            **_summaries(call, record, plant.incoming, _pending),
         }
     if shown is not None and shown.asynchronous:
         answer["AsyncInferenceConfig"] = dict(shown.asynchronous)
@@ -155,29 +155,24 @@ def _described(record: Record, now: float) -> Params:
 
 
 def _summaries(
+    call: Call,
     record: Record,
     fleet: Fleet,
-    now: float,
-    one: Callable[[Record, Fleet, Sequence[Variant], float], Params] | None = None,
+    one: Callable[[Call, Record, Fleet, Sequence[Variant]], Params] | None = None,
 ) -> Params:
     show = one or _summary
-    found: Params = {"ProductionVariants": [show(record, fleet, group, now) for group in fleet.groups]}
+    found: Params = {"ProductionVariants": [show(call, record, fleet, group) for group in fleet.groups]}
     if fleet.shadows:
-        found["ShadowProductionVariants"] = [show(record, fleet, group, now) for group in fleet.shadows]
+        found["ShadowProductionVariants"] = [show(call, record, fleet, group) for group in fleet.shadows]
     return found
 
 
-def _summary(record: Record, fleet: Fleet, group: Sequence[Variant], now: float) -> Params:
+def _summary(call: Call, record: Record, fleet: Fleet, group: Sequence[Variant]) -> Params:
     """A production variant, given as its containers."""
     variant = group[0]
-    images = [v.container.image for v in group]
     summary: Params = {
         "VariantName": variant.name,
-        "DeployedImages": [
-            {"SpecifiedImage": image, "ResolvedImage": image, "ResolutionTime": fleet.created}
-            for image in images
-            if image
-        ],
+        "DeployedImages": [images.deployed(call, v.container.image, fleet.created) for v in group if v.container.image],
         "CurrentWeight": variant.routed,
         "DesiredWeight": variant.weight,
     }
@@ -191,15 +186,15 @@ def _summary(record: Record, fleet: Fleet, group: Sequence[Variant], now: float)
             summary[member] = variant.config[member]
     if record.status in TRANSIENT:
         summary["VariantStatus"] = [rollout_status.status_of(record, endpoints.plant_of(record), fleet, group)]
-    elif record.status in SERVING and (waits := rollout_status.waiting(fleet, group, now)) is not None:
+    elif record.status in SERVING and (waits := rollout_status.waiting(fleet, group, call.now)) is not None:
         summary["VariantStatus"] = [waits]
     return summary
 
 
-def _pending(record: Record, fleet: Fleet, group: Sequence[Variant], now: float) -> Params:
+def _pending(call: Call, record: Record, fleet: Fleet, group: Sequence[Variant]) -> Params:
     """The same of a fleet that comes in: with its instance type."""
     kind = group[0].config.get("InstanceType")
-    return {**_summary(record, fleet, group, now), **({"InstanceType": kind} if kind else {})}
+    return {**_summary(call, record, fleet, group), **({"InstanceType": kind} if kind else {})}
 
 
 @operation("sagemaker", "ListEndpoints")

@@ -124,7 +124,7 @@ async def describe_inference_component(call: Call, params: Params) -> Params:
     shown = plant.shown
     answer: Params = {
         **_summary(call, settled),
-        "Specification": _specification(request["Specification"], shown),
+        "Specification": _specification(call, request["Specification"], shown),
         "RuntimeConfig": {
             "DesiredCopyCount": request["RuntimeConfig"]["CopyCount"],
             "CurrentCopyCount": sum(v.ready for v in shown.variants) if shown is not None else 0,
@@ -137,16 +137,12 @@ async def describe_inference_component(call: Call, params: Params) -> Params:
     return answer
 
 
-def _specification(given: Mapping[str, Any], shown: Fleet | None) -> Params:
+def _specification(call: Call, given: Mapping[str, Any], shown: Fleet | None) -> Params:
     answer = {name: value for name, value in given.items() if name != "Container"}
     if given.get("Container"):
         container = {name: value for name, value in given["Container"].items() if name != "Image"}
-        image = given["Container"]["Image"]
-        resolved = {"ResolutionTime": shown.created} if shown is not None else {}
-        answer["Container"] = {
-            **container,
-            "DeployedImage": {"SpecifiedImage": image, "ResolvedImage": image, **resolved},
-        }
+        deployed = images.deployed(call, given["Container"]["Image"], shown.created if shown is not None else None)
+        answer["Container"] = {**container, "DeployedImage": deployed}
     return answer
 
 
