@@ -68,6 +68,7 @@ async def test_a_killed_child_is_started_again_and_the_reason_said(tmp_path: Pat
         file.write("2026-11-24 10:23:23,519 INFO control clary.access: {}\n")
     assert part.last_line() == ""  # that is no reason
     assert part.restarts == 1
+    assert not part.failed
     await part.stop(5)
     assert not alive(first)
     assert part.pid == 0
@@ -106,8 +107,20 @@ async def test_what_a_failing_child_wrote_last_is_in_the_report(tmp_path: Path) 
     part = child(tmp_path, "import sys; sys.exit('no disk left')", said)
     part.start()
     await until(lambda: len(said) >= 2)
-    assert said[0] == "ended with exit code 1 (no disk left); started again"
-    assert said[1] == "ended with exit code 1 (no disk left); again in 0.5 s"
+    assert said[0] == "ended with exit code 1 (no disk left); again in 1 s"
+    assert said[1] == "ended with exit code 1 (no disk left); again in 1 s"
+    assert part.failed
+    await part.stop(5)
+
+
+async def test_what_is_killed_before_it_is_ready_did_not_fail_by_itself(tmp_path: Path) -> None:
+    said: list[str] = []
+    part = child(tmp_path, "import time; time.sleep(60)", said)
+    part.start()
+    await until(lambda: part.pid)
+    os.kill(part.pid, signal.SIGKILL)
+    await until(lambda: said)
+    assert not part.failed
     await part.stop(5)
 
 

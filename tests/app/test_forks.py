@@ -112,9 +112,9 @@ def test_it_ends_with_its_parent_however_that_ends(parent: Any) -> None:
 @pytest.mark.parametrize(
     ("argv", "said", "logged"),
     [
-        (("exit", "3"), "ended with exit code 3; started again", ""),
-        (("fail",), "ended with exit code 1 (OSError: no disk); started again", "OSError: no disk"),
-        (("say",), "ended with exit code 1 (said); started again", "said"),
+        (("exit", "3"), "ended with exit code 3; again in 1 s", ""),
+        (("fail",), "ended with exit code 1 (OSError: no disk); again in 1 s", "OSError: no disk"),
+        (("say",), "ended with exit code 1 (said); again in 1 s", "said"),
     ],
 )
 def test_how_it_ends_is_told(parent: Any, tmp_path: Path, argv: tuple[str, ...], said: str, logged: str) -> None:

@@ -291,6 +291,25 @@ async def test_nothing_is_left_when_the_last_of_a_job_has_ended(reaching: Sandbo
 
 @needs_sandbox
 @needs_pasta
+async def test_files_of_networks_that_ended_go_and_of_others_stay(reaching: Sandboxes) -> None:
+    handles = [await reaching.start(key, "/bin/sh", "-c", "echo up; sleep 600") for key in ("ends", "stays")]
+    for key in ("ends", "stays"):
+        await reaching.shows(key, "up")
+    folder = reaching.folder / "backend" / "networks"
+    assert len(list(folder.glob("*/members"))) == 2
+    await reaching.backend.stop(handles[0], 0)
+    await reaching.ended(handles[0])
+    reaching.backend.networks.tidy()
+    (left,) = folder.glob("*/members")
+    assert network.keeper({"folder": str(left.parent)}) is not None
+    await reaching.backend.stop(handles[1], 0)
+    await reaching.ended(handles[1])
+    reaching.backend.networks.tidy()
+    assert [path.name for path in folder.iterdir()] == ["tried.json"]
+
+
+@needs_sandbox
+@needs_pasta
 async def test_a_killed_shim_takes_the_network_along(reaching: Sandboxes) -> None:
     handle = await reaching.start("one", "/bin/sh", "-c", "echo up; sleep 600")
     await reaching.shows("one", "up")

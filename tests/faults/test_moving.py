@@ -49,6 +49,7 @@ def test_endpoints_logs_and_objects_of_a_folder_that_was_moved(
     demo.deploy(artifact)
     lines, accuracy = demo.read_logs(), demo.predict(held_back)
     assert up.down(server.settings)
+    assert [path for path in one.rglob("*") if path.is_fifo()] == [], "no copy of files can have that"
     move(one, two)
 
     moved = start(dir=str(two), environments="")

@@ -61,6 +61,19 @@ def test_records_of_a_newer_clary(used: Path, tmp_path: Path) -> None:
     assert (crash.process, "schema 9999" in crash.how) == ("control", True)
 
 
+def test_an_error_that_nobody_foresaw(used: Path, tmp_path: Path) -> None:
+    folder = shutil.copytree(used, tmp_path / "state")
+    (folder / "objects" / "staging").rmdir()
+    (folder / "objects" / "staging").touch()  # a file where a folder belongs
+    code, said, seconds = clary("up", "--dir", str(folder), "--port", "0", "-d")
+    assert code == 1
+    assert said.startswith("clary: the object store ended with exit code 1 (FileExistsError: ")
+    assert said.rstrip().endswith(f"; see {folder}/logs/clary/objects.log")
+    assert said.count("\n") == 1
+    assert (folder / "logs" / "clary" / "objects.log").read_text().count("Traceback (most") == 1, "it was tried again"
+    assert seconds < WITHIN
+
+
 def test_a_database_that_does_not_answer(tmp_path: Path) -> None:
     with socket.socket() as taken:  # bound and not listening: connections are refused
         taken.bind(("127.0.0.1", 0))

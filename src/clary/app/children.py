@@ -22,7 +22,7 @@ from clary.app.forks import PR_SET_PDEATHSIG
 REFUSED = b"refused: "  # what a child that cannot start writes into the readiness pipe, and then why
 STABLE_AFTER = 30.0  # seconds of life after which an earlier failure no longer counts
 LONGEST_DELAY = 10.0
-REFUSED_DELAY = 1.0  # of one that says that it cannot: trying is of little use
+REFUSED_DELAY = 1.0  # of one that cannot start: trying is of little use
 LONGEST_REASON = 800  # characters of what a child said last: a refusal tells what to do at its end
 LONGEST_DELAY_OF_READY = 1.0  # of one that had become ready: it can work, and is needed back
 
@@ -65,7 +65,8 @@ def ending(status: int) -> str:
 
 @dataclass(slots=True)
 class Child:
-    """One running child and its history. `refused`: why it could not start the last time, in its own words."""
+    """One running child and its history. `refused`: why it could not start the last time, in its own words. `failed`: it ended by itself,
+    with an error, before it was ready; it will again."""
 
     spec: Spec
     report: Callable[[str, str], None]  # (name, sentence)
@@ -75,6 +76,7 @@ class Child:
     failures: int = 0
     restarts: int = 0
     refused: str = ""
+    failed: bool = False
     ready: asyncio.Event = field(default_factory=asyncio.Event)
     ended: asyncio.Event = field(default_factory=asyncio.Event)
     _stopping: bool = False
@@ -100,7 +102,7 @@ class Child:
             pause = delay_after(self.failures, was_ready)
             if was_ready:
                 pause = max(0.0, pause - lived)  # starts are what must not follow each other too fast
-            if self.refused:
+            if self.refused or self.failed:
                 pause = max(pause, REFUSED_DELAY)
             last = self.refused or self.last_line()
             self.report(
@@ -112,7 +114,7 @@ class Child:
     async def _run_once(self) -> str:
         """From its start to its end; how it ended, in words."""
         loop = asyncio.get_running_loop()
-        self.refused = ""
+        self.refused, self.failed = "", False
         ready_read, ready_write = os.pipe()
         os.set_blocking(ready_read, False)
         try:
@@ -145,7 +147,9 @@ class Child:
             await gone
             if not self.ready.is_set() and not self.refused:
                 self._hear(ready_read)  # it may have said why just before it ended
-            return ending(_reap(process))
+            status = _reap(process)
+            self.failed = not self.ready.is_set() and os.waitstatus_to_exitcode(status) > 0
+            return ending(status)
         finally:
             loop.remove_reader(ready_read)
             loop.remove_reader(pidfd)

@@ -28,7 +28,7 @@ from clary.domain.errors import Unavailable
 from clary.stores.keys import FileKeys
 
 READY_WITHIN = 60.0
-HOPELESS = 4  # deaths of a child that never became ready: the start has failed, and its last words say why
+HOPELESS = 4  # deaths of a child that was killed, or could not be made, before it was ready: the start has failed
 PATIENCE = 15.0
 _SAID = {"control": "the control plane", "objects": "the object store"}
 FIRST_USER = "clary"  # whose key pair the first start makes
@@ -156,8 +156,8 @@ class Supervisor:
         crashes.note(self.settings, Crash(time.time(), name, sentence.rpartition(";")[0]))
         if child.refused:
             self._give_up(f"{_SAID.get(name, name)} cannot start: {child.refused}")
-        elif child.failures >= HOPELESS:
-            self._give_up(f"{name} {sentence.rpartition(';')[0]}; see {self.settings.log(name)}")
+        elif child.failed or child.failures >= HOPELESS:
+            self._give_up(f"{_SAID.get(name, name)} {sentence.rpartition(';')[0]}; see {self.settings.log(name)}")
         self._note()
 
     def _give_up(self, reason: str) -> None:

@@ -38,4 +38,6 @@ async def end(settings: Settings, keep_jobs: bool) -> None:
         seen = [(handle, await runs.observe(handle)) for handle in waiting]
         waiting = [handle for handle, run in seen if run is not None and not run.state.is_terminal]
         await asyncio.sleep(0.02)
+    # They hold a FIFO, over which a copy of the state folder stumbles.
+    await asyncio.to_thread(runs.networks.tidy)
     runs.close()

@@ -16,6 +16,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -23,7 +24,7 @@ from pathlib import Path
 from typing import Any
 
 from clary.backends.host import Host
-from clary.backends.shim.network import GATEWAY, GATEWAY6, remove
+from clary.backends.shim.network import END_SECONDS, GATEWAY, GATEWAY6, remove
 from clary.domain.errors import Unschedulable
 from clary.domain.workload import Workload
 
@@ -123,6 +124,13 @@ class Networks:
         """The files of a network, unless others are in it."""
         if spec:
             remove(str(self.folder / Path(spec["folder"]).name))
+
+    def tidy(self) -> None:
+        """Remove the files of every network that has ended, or is just ending."""
+        until = time.monotonic() + END_SECONDS
+        for path in self.folder.iterdir() if self.folder.is_dir() else ():
+            if path.is_dir():
+                remove(str(path), max(0.0, until - time.monotonic()))
 
 
 def find(

@@ -38,7 +38,7 @@ DEVICE = "clary0"
 ADDRESS, GATEWAY = "198.19.255.254", "198.19.255.253"
 ADDRESS6, GATEWAY6 = "fd63:6c61:7279::2", "fd63:6c61:7279::1"
 READY_SECONDS = 10.0  # for pasta
-_END_SECONDS = 0.5  # a keeper without members takes some milliseconds
+END_SECONDS = 0.5  # a keeper without members takes some milliseconds
 _AGAIN = 5  # so many starts of pasta within _SPELL seconds, and no more
 _SPELL = 10.0
 _MTU = 65520
@@ -96,15 +96,15 @@ def enter(network: Record) -> None:
         os.close(lock)
 
 
-def remove(folder: str) -> None:
-    """The files of a network that has ended, or is just ending; one that others are in stays."""
+def remove(folder: str, seconds: float = END_SECONDS) -> None:
+    """The files of a network that has ended, or ends within so many seconds; one that others are in stays."""
     if not os.path.isdir(folder):
         return
     kept = keeper({"folder": folder})
     if kept is not None:
         poll = select.poll()
         poll.register(kept, select.POLLIN)
-        poll.poll(_END_SECONDS * 1000)
+        poll.poll(seconds * 1000)
         os.close(kept)
     lock = os.open(folder + "/lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
