@@ -8,6 +8,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -193,6 +194,80 @@ def test_a_full_disk_is_told_and_recovers(new_live: Callable[..., Any], tmp_path
         live.end()
     finally:
         subprocess.run(["umount", "-l", str(root)], check=False)
+
+
+@pytest.mark.live
+@pytest.mark.skipif(os.geteuid() != 0, reason="mounting a small filesystem takes root")
+def test_everything_can_be_deleted_while_somebody_takes_all_room(new_live: Callable[..., Any], tmp_path: Path) -> None:
+    root = tmp_path / "small"
+    root.mkdir()
+    mounted = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=128m", "none", str(root)], check=False, capture_output=True
+    )
+    if mounted.returncode:
+        pytest.skip("mounting is not allowed here")
+    stop = threading.Event()
+    taker = threading.Thread(target=_take_all, args=(root / "taken", stop))
+    try:
+        live = new_live(root=root)
+        client = live.client(max_pool_connections=8)
+        _fill_buckets(client)
+        uploads = [client.create_multipart_upload(Bucket="plain", Key=f"up/{n}")["UploadId"] for n in range(20)]
+        for n, upload in enumerate(uploads):
+            client.upload_part(Bucket="plain", Key=f"up/{n}", UploadId=upload, PartNumber=1, Body=bytes(100_000))
+        _until((root / "objects" / "reserve").exists, 30)
+        taker.start()
+        _until(lambda: os.statvfs(root).f_bavail == 0, 30)
+        for n in range(1000):  # each adds a row
+            client.delete_object(Bucket="versions", Key=f"{n:04}")
+        for n in range(0, 1000, 100):
+            client.delete_object(Bucket="plain", Key=f"{n:04}")
+        for bucket in ("plain", "versions"):
+            keys = [{"Key": f"{n:04}"} for n in range(1000)]
+            assert "Errors" not in client.delete_objects(Bucket=bucket, Delete={"Objects": keys})
+        for page in client.get_paginator("list_object_versions").paginate(Bucket="versions"):
+            there = [*page.get("Versions", []), *page.get("DeleteMarkers", [])]
+            names = [{"Key": each["Key"], "VersionId": each["VersionId"]} for each in there]
+            assert "Errors" not in client.delete_objects(Bucket="versions", Delete={"Objects": names})
+        for n, upload in enumerate(uploads):
+            client.abort_multipart_upload(Bucket="plain", Key=f"up/{n}", UploadId=upload)
+        for bucket in ("plain", "versions"):
+            client.delete_bucket(Bucket=bucket)
+        assert _refusal(client, "none", 100) == 507
+        stop.set()
+        taker.join()
+        (root / "taken").unlink()
+        _until((root / "objects" / "reserve").exists, 30)
+        assert _refusal(client, "again", 500_000) == 0
+        client.close()
+        live.end()
+    finally:
+        stop.set()
+        subprocess.run(["umount", "-l", str(root)], check=False)
+
+
+def _fill_buckets(client: Any) -> None:
+    for bucket in ("full", "plain", "versions"):
+        client.create_bucket(Bucket=bucket)
+    client.put_bucket_versioning(Bucket="versions", VersioningConfiguration={"Status": "Enabled"})
+    with ThreadPoolExecutor(8) as pool:
+        for bucket in ("plain", "versions"):
+            puts = [pool.submit(client.put_object, Bucket=bucket, Key=f"{n:04}", Body=bytes(2000)) for n in range(1000)]
+            for put in puts:
+                put.result()
+
+
+def _take_all(path: Path, stop: threading.Event) -> None:
+    """Take what is free on the disk, and whatever comes free, within a millisecond."""
+    size = 1 << 20
+    with open(path, "wb", buffering=0) as file:
+        while not stop.is_set():
+            try:
+                file.write(bytes(size))
+            except OSError:
+                if size == 4096:
+                    stop.wait(0.001)
+                size = 4096 if size < 65536 else size // 16
 
 
 def _refusal(client: Any, key: str, size: int) -> int:

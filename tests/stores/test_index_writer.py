@@ -60,3 +60,23 @@ async def test_on_a_full_disk_deletions_are_given_room_and_the_rest_is_told() ->
     disk.full = False
     assert await write("after") == "after"
     writer.close()
+
+
+async def test_what_is_to_be_written_ahead_of_deletions_is_and_its_failure_is_not_theirs() -> None:
+    disk = Disk()
+    told: list[str] = []
+    ahead: list[Any] = [lambda cursor: told.append("ahead")]
+    writer = Writer(disk.connect, sqlite3.Error, ("BEGIN",), lambda: None, ahead=lambda: ahead[0] if ahead else None)
+    await writer.run(lambda cursor: told.append("put"))
+    await writer.run(lambda cursor: told.append("delete"), urgent=True)
+    assert told == ["put", "ahead", "delete"]
+
+    def full(cursor: Any) -> None:
+        raise sqlite3.OperationalError("database or disk is full")
+
+    ahead[0] = full
+    await writer.run(lambda cursor: told.append("delete"), urgent=True)
+    ahead.clear()
+    await writer.run(lambda cursor: told.append("delete"), urgent=True)
+    assert told[3:] == ["delete", "delete"]
+    writer.close()

@@ -61,7 +61,7 @@ def build(place: Place) -> Server | Relay:
     if place.elsewhere is not None:
         return Relay(*place.elsewhere, Authenticator(keys), blobs, SystemClock(), place.hosts)
     beside = Beside(Journal(folder / JOURNAL), blobs.any(), f"clary objects rebuild{place.option}")
-    index = SqlIndex(index_url(place.root, place.database), blobs.settle, beside, blobs.reserve.give_up)
+    index = SqlIndex(index_url(place.root, place.database), blobs.settle, beside, blobs.reserve.give_up, blobs.room)
     return Server(index, blobs, keys, SystemClock(), keys.derive(b"objects"), place.hosts)
 
 

@@ -75,6 +75,10 @@ class Blobs:
         self._checked = (0.0, 0)
         self._pool = ThreadPoolExecutor(4, thread_name_prefix="blob-sync")
 
+    def room(self) -> int:
+        """Bytes that the disk has free."""
+        return self._free_bytes(self.root)
+
     # -- names -----------------------------------------------------------------------------------------------------------------
 
     def path(self, blob: str) -> str:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import heapq
 import logging
+import re
 import sqlite3
 from collections.abc import Callable, Iterator, Mapping, Sequence, Set
 from concurrent.futures import ThreadPoolExecutor
@@ -23,11 +24,24 @@ from sqlalchemy.exc import DatabaseError
 from sqlalchemy.pool import NullPool
 
 from clary.domain.errors import ClaryError
-from clary.domain.objects import ALWAYS, Bucket, Condition, Fate, Item, Listed, Part, Upload, Written, successor
+from clary.domain.objects import (
+    ALWAYS,
+    NULL_VERSION,
+    Bucket,
+    Condition,
+    Fate,
+    Item,
+    Listed,
+    Part,
+    Upload,
+    Written,
+    successor,
+)
 from clary.stores.database import NO_DRIVER, connecting
 from clary.stores.index_journal import Abandoned, Beside, Found, IndexUnusable, Keeper, adopt, check, find, snapshot
 from clary.stores.index_rows import as_item, as_listed, as_upload, cut_off
 from clary.stores.index_schema import METADATA, SCHEMA_VERSION, Statements
+from clary.stores.index_space import Space
 from clary.stores.index_writer import Writer
 from clary.stores.index_writes import Writes, body_id
 from clary.stores.journal import Journal
@@ -45,7 +59,7 @@ class SqlIndex:
     """See `object_ports.Index`. Belongs to one event loop. `settle` runs in the writer's thread before each transaction: it
     makes the blobs that rows will name durable, and answers those it could not, whose rows are then refused with that error.
     `beside` is the journal that every commit goes into; without it nothing can be made again. `relieve` makes room for deletions on a
-    full disk; whether it could."""
+    full disk; whether it could. With `free` (the bytes that the disk has) room is held within the files of SQLite too."""
 
     def __init__(
         self,
@@ -53,6 +67,7 @@ class SqlIndex:
         settle: Settle = dict,
         beside: Beside | None = None,
         relieve: Callable[[], bool] = lambda: False,
+        free: Callable[[], int] | None = None,
     ) -> None:
         self._url = make_url(url)
         self._lite = self._url.get_backend_name() == "sqlite"
@@ -68,13 +83,38 @@ class SqlIndex:
         self._prepare()
         self._settle = settle
         begin = ("BEGIN IMMEDIATE",) if self._lite else ("BEGIN", "SELECT pg_advisory_xact_lock(7236)")
-        self._writer = Writer(self._connect, self._error, begin, self._settled, companion=self._keeper, relieve=relieve)
+        self._space = Space(str(self._url.database), free) if self._lite and free is not None else None
+        self._relieve = relieve
+        self._writer = Writer(
+            self._connect, self._error, begin, self._settled, companion=self._keeper, relieve=relieve, ahead=self._ahead
+        )
         self._readers = None if self._lite else ThreadPoolExecutor(4, thread_name_prefix="index-reader")
         self._free: list[Any] = []
         self._reader: Any = self._connect().cursor() if self._lite else None
 
     def _settled(self) -> None:
         self._do.refused.update(self._settle())
+
+    def _ahead(self) -> Callable[[Any], None] | None:
+        """In the writer's thread, before deletions: where the disk has next to no room, what is held for them is given up, and the log
+        begins anew."""
+        space = self._space
+        if space is None or not space.scarce():
+            return None
+        if space.kept:
+            self._relieve()
+        self._move()
+        return space.give_up if space.kept else None
+
+    def _move(self) -> None:
+        """From SQLite's log into its file, as much as there is room for."""
+        raw = self._connect()
+        try:
+            raw.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()
+        except self._error as error:
+            log.debug("no checkpoint: %s", error)
+        finally:
+            raw.close()
 
     def _connect(self) -> Any:
         return connection(self._engine, self._lite)
@@ -150,6 +190,11 @@ class SqlIndex:
     async def keep(self, within: float = 0.0) -> None:
         """Make the journal durable, and begin a snapshot when it is not whole or has grown long. Wait `within` seconds for one that is not
         whole."""
+        if self._space is not None and self._space.wanting():
+            await self._writer.run(self._space.hold)
+            self._space.holds()
+        elif self._space is not None and self._space.near():
+            await asyncio.get_running_loop().run_in_executor(None, self._move)
         if self._beside is None:
             return
         loop, journal = asyncio.get_running_loop(), self._beside.journal
@@ -335,10 +380,10 @@ class SqlIndex:
         low = max(low, marker.encode()) if version else low
         items: list[Item] = []
         prefixes: list[str] = []
-        waiting = bool(version)  # entries of the marker's key, up to its version, were in the page before
+        # Entries of the marker's key, up to its version, were in the page before; that version may be gone since.
+        before = self._place(bucket, marker, version, cursor) if version else float("inf")
         for item in self._merged(bucket, low, high, cursor):
-            if waiting and item.key == marker:
-                waiting = item.version != version
+            if item.key == marker and item.sequence >= before:
                 continue
             cut = item.key.find(delimiter, len(prefix)) if delimiter else -1
             rolled = item.key[: cut + len(delimiter)] if cut >= 0 else ""
@@ -351,6 +396,16 @@ class SqlIndex:
             else:
                 items.append(item)
         return Listed(items, prefixes)
+
+    def _place(self, bucket: int, key: str, version: str, cursor: Any) -> float:
+        """Where a version stands, or stood, among those of its key: a version's name begins with it. Without the null version it is not
+        known where that stood: before all others, so that none is left out."""
+        if version != NULL_VERSION:
+            return int(version[:16], 16) if re.fullmatch("[0-9a-f]{32}", version) else 0
+        current = self._statements.run(cursor, "current", b=bucket, k=key.encode()).fetchone()
+        row = current if current is not None and as_item(current).version == version else None
+        row = row or self._statements.run(cursor, "old", b=bucket, k=key.encode(), v=version).fetchone()
+        return float("inf") if row is None else as_item(row).sequence
 
     def _merged(self, bucket: int, low: bytes, high: bytes, cursor: Any) -> Iterator[Item]:
         """Both tables as one, by key and newest first."""

@@ -41,7 +41,8 @@ class Writer:
 
     `work` checks before it changes anything and says no by a ClaryError; it may run twice (a failed transaction is tried again,
     one write at a time, so that a write that the database refuses fails alone). One that is `urgent` (it makes room) is tried once more
-    when the disk is full and `relieve` has given up some space for it. `settle` runs before each transaction: it makes
+    when the disk is full and `relieve` has given up some space for it; `ahead` answers what is to be written before such a one, alone, if
+    anything is. `settle` runs before each transaction: it makes
     durable whatever the rows will name."""
 
     def __init__(
@@ -53,8 +54,9 @@ class Writer:
         what: str = "object index",
         companion: Companion | None = None,
         relieve: Callable[[], bool] = lambda: False,
+        ahead: Callable[[], Work | None] = lambda: None,
     ) -> None:
-        self._relieve = relieve
+        self._relieve, self._ahead = relieve, ahead
         self._what = what
         self._companion = companion or Companion()
         self._connect, self._database_error, self._begin, self._settle = connect, database_error, tuple(begin), settle
@@ -100,6 +102,9 @@ class Writer:
     def _transact(self, works: list[tuple[Work, bool]]) -> list[Any]:
         """Results in order; a ClaryError stands for a write that said no. OSError (of settle) fails the whole batch."""
         self._settle()
+        before = self._ahead() if any(urgent for _, urgent in works) else None
+        if before is not None:
+            self._alone(before, True)
         if len(works) > 1:
             try:
                 return self._attempt([work for work, _ in works])

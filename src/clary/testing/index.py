@@ -280,8 +280,32 @@ class IndexConformance:
             assert len(found) == 13
             assert set(made) < set(found)
             assert [key for key, _ in found] == sorted(key for key, _ in found)
+        odd = await index.versions(bucket.id, "", ("b/1", "no version's name"), 100)
+        assert [v.key for v in odd.items] == ["b/2"] * 3 + ["c"] * 3
         rolled = await index.versions(bucket.id, "", ("", ""), 100, "/")
         assert (len(rolled.items), rolled.prefixes) == (6, ["b/"])
+
+    @pytest.mark.parametrize("limit", [1, 2, 3, 5])
+    async def test_a_bucket_is_emptied_page_by_page(self, index: Index, bucket: Bucket, limit: int) -> None:
+        """As clients do it: what a page shows is removed before the next one is asked for, from where that page ended."""
+        for key in "abc":
+            await index.put(bucket.id, item(key, f"{key}-null"))
+        await index.save_bucket("b", versioning="Enabled")
+        for n in range(3):
+            for key in "abc":
+                await index.put(bucket.id, item(key, f"{key}{n}"))
+        await index.save_bucket("b", versioning="Suspended")  # the null version is now the newest of "b"
+        await index.put(bucket.id, item("b", "b-null-again"))
+        seen, mark = 0, ("", "")
+        while True:
+            page = await index.versions(bucket.id, "", mark, limit)
+            seen += len(page.items)
+            await index.remove(bucket.id, [(v.key, v.version) for v in page.items], 20.0)
+            mark = (page.next, page.next_version)
+            if not page.next:
+                break
+        assert seen == 12
+        assert (await index.versions(bucket.id, "", ("", ""), 100)).items == []
 
     # -- multipart -------------------------------------------------------------------------------------------------------------
 
