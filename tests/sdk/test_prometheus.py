@@ -79,6 +79,7 @@ def test_strangers_learn_nothing(server: Server, job: dict[str, Any]) -> None:
     assert scrape(job, method="POST")[0] == 405
 
 
+@pytest.mark.waits  # until the minute of its datapoint is over
 def test_a_metric_that_is_put_is_scraped(server: Server, job: dict[str, Any]) -> None:
     name = acts.unique("Orders")
     where = [{"Name": "Shop", "Value": 'a "quoted" one'}]

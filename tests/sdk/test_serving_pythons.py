@@ -69,7 +69,7 @@ def interpreters(user: User, name: str) -> set[str]:
     found = set()
     for path in user.server.settings.root.rglob("shim/spec.json"):
         spec = json.loads(path.read_text())
-        if name in spec.get("log", "") and "clary.toolkit.prepare" not in spec["command"]:
+        if name in (spec.get("log") or "") and "clary.toolkit.prepare" not in spec["command"]:
             libraries = (
                 Path(next(part for part in spec["command"] if part.endswith("/bin/python"))).parent.parent / "lib"
             )

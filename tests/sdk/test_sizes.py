@@ -216,9 +216,10 @@ def test_a_replica_that_fills_its_memory_is_grown_before_it_is_killed(user: User
     endpoint = eater(user)
     eaten = 0
     while eaten < 4300:
-        eaten += 100
-        assert int(user.ask(endpoint, "100", ContentType="text/plain")) == eaten
-        time.sleep(0.25)
+        more = 500 if eaten < 2500 else 100
+        eaten += more
+        assert int(user.ask(endpoint, str(more), ContentType="text/plain")) == eaten
+        time.sleep(0.25)  # how fast a model fills its memory is what decides whether it can be grown in time
     assert sizes(user, endpoint) == "v1=with 7680 MB"
     [why] = history(user, endpoint)
     assert "MiB are used at a limit of 3840 MiB; it gets 7680 MiB" in why
