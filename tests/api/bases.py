@@ -15,6 +15,7 @@ VPC = {"SecurityGroupIds": ["sg-1"], "Subnets": ["subnet-1"]}
 TAGS = [{"Key": "k", "Value": "v"}]
 ALARMS = {"AutoRollbackConfiguration": {"Alarms": [{"AlarmName": "a"}]}}
 CAPACITY = {"Type": "INSTANCE_COUNT", "Value": 1}
+COPY = {"Type": "COPY_COUNT", "Value": 1}
 TARGET = {
     "ServiceNamespace": "sagemaker",
     "ResourceId": "endpoint/e/variant/v",
@@ -72,6 +73,26 @@ PACKAGED = {
     "SupportedTransformInstanceTypes": ["ml.m5.large"],
 }
 S3 = {"ContentType": "application/json", "S3Uri": "s3://b/data", "ContentDigest": "sha256:" + "0" * 64}
+
+
+def rolling(batch: dict[str, Any]) -> dict[str, Any]:
+    policy = {
+        "MaximumBatchSize": batch,
+        "WaitIntervalInSeconds": 1,
+        "MaximumExecutionTimeoutInSeconds": 700,
+        "RollbackMaximumBatchSize": batch,
+    }
+    return {"RollingUpdatePolicy": policy, **ALARMS}
+
+
+def tracking(**metric: Any) -> dict[str, Any]:
+    return {
+        **TARGET,
+        "PolicyName": "made",
+        "PolicyType": "TargetTrackingScaling",
+        "TargetTrackingScalingPolicyConfiguration": {"TargetValue": 5.0, **metric},
+    }
+
 
 BASES: list[tuple[str, str, dict[str, Any]]] = [
     (
@@ -258,19 +279,7 @@ BASES: list[tuple[str, str, dict[str, Any]]] = [
     (
         "sagemaker",
         "UpdateEndpoint",
-        {
-            "EndpointName": "e",
-            "EndpointConfigName": "c",
-            "DeploymentConfig": {
-                "RollingUpdatePolicy": {
-                    "MaximumBatchSize": CAPACITY,
-                    "WaitIntervalInSeconds": 1,
-                    "MaximumExecutionTimeoutInSeconds": 700,
-                    "RollbackMaximumBatchSize": CAPACITY,
-                },
-                **ALARMS,
-            },
-        },
+        {"EndpointName": "e", "EndpointConfigName": "c", "DeploymentConfig": rolling(CAPACITY)},
     ),
     (
         "sagemaker",
@@ -317,15 +326,7 @@ BASES: list[tuple[str, str, dict[str, Any]]] = [
             "InferenceComponentName": "ic",
             "Specification": COMPONENT["Specification"],
             "RuntimeConfig": {"CopyCount": 2},
-            "DeploymentConfig": {
-                "RollingUpdatePolicy": {
-                    "MaximumBatchSize": {"Type": "COPY_COUNT", "Value": 1},
-                    "WaitIntervalInSeconds": 1,
-                    "MaximumExecutionTimeoutInSeconds": 700,
-                    "RollbackMaximumBatchSize": {"Type": "COPY_COUNT", "Value": 1},
-                },
-                **ALARMS,
-            },
+            "DeploymentConfig": rolling(COPY),
         },
     ),
     (
@@ -534,59 +535,33 @@ BASES: list[tuple[str, str, dict[str, Any]]] = [
     (
         "application-autoscaling",
         "PutScalingPolicy",
-        {
-            **TARGET,
-            "PolicyName": "made",
-            "PolicyType": "TargetTrackingScaling",
-            "TargetTrackingScalingPolicyConfiguration": {
-                "TargetValue": 5.0,
-                "CustomizedMetricSpecification": {
-                    "MetricName": "x",
-                    "Namespace": "N",
-                    "Dimensions": [{"Name": "k", "Value": "v"}],
-                    "Statistic": "Average",
-                    "Unit": "Count",
-                },
-                "ScaleOutCooldown": 1,
-                "ScaleInCooldown": 1,
-                "DisableScaleIn": False,
-            },
-        },
+        tracking(
+            CustomizedMetricSpecification={**METRIC, "Statistic": "Average", "Unit": "Count"},
+            ScaleOutCooldown=1,
+            ScaleInCooldown=1,
+            DisableScaleIn=False,
+        ),
     ),
     (
         "application-autoscaling",
         "PutScalingPolicy",
-        {
-            **TARGET,
-            "PolicyName": "made",
-            "PolicyType": "TargetTrackingScaling",
-            "TargetTrackingScalingPolicyConfiguration": {
-                "TargetValue": 5.0,
-                "CustomizedMetricSpecification": {
-                    "Metrics": [
-                        {
-                            "Id": "m",
-                            "MetricStat": {"Metric": METRIC, "Stat": "Sum", "Unit": "Count"},
-                            "ReturnData": False,
-                        },
-                        {"Id": "e", "Expression": "m * 2", "Label": "l", "ReturnData": True},
-                    ]
-                },
-            },
-        },
+        tracking(
+            CustomizedMetricSpecification={
+                "Metrics": [
+                    {
+                        "Id": "m",
+                        "MetricStat": {"Metric": METRIC, "Stat": "Sum", "Unit": "Count"},
+                        "ReturnData": False,
+                    },
+                    {"Id": "e", "Expression": "m * 2", "Label": "l", "ReturnData": True},
+                ]
+            }
+        ),
     ),
     (
         "application-autoscaling",
         "PutScalingPolicy",
-        {
-            **TARGET,
-            "PolicyName": "made",
-            "PolicyType": "TargetTrackingScaling",
-            "TargetTrackingScalingPolicyConfiguration": {
-                "TargetValue": 5.0,
-                "PredefinedMetricSpecification": {"PredefinedMetricType": "SageMakerVariantInvocationsPerInstance"},
-            },
-        },
+        tracking(PredefinedMetricSpecification={"PredefinedMetricType": "SageMakerVariantInvocationsPerInstance"}),
     ),
     (
         "application-autoscaling",
