@@ -15,10 +15,10 @@ Model = Callable[..., str]
 PRELUDE = """
 import json, os, io, sys
 import numpy as np
-from clary.toolkit import inference, recordio
+from clary.toolkit import inference, loading, recordio
 from clary.toolkit.frames import Request
 def load(**spec):
-    handler = inference.load({"framework": "xgboost", "code_dir": "", "program": "", "algorithm": "", **spec})
+    handler = loading.load({"framework": "xgboost", "code_dir": "", "program": "", "algorithm": "", **spec})
     handler.probe(); handler.set_threads(1)
     return handler
 def ask(handler, *requests):
@@ -504,7 +504,7 @@ answer = ask(h, ("0 0:1 1:2 2:0.5 3:2", "text/libsvm", CSV), (TEXT[0], CSV, CSV)
         code = (
             PRELUDE
             + """
-from clary.toolkit import compat; sys.path.append(compat.FOLDER)
+from clary.toolkit.paths import COMPAT; sys.path.append(COMPAT)
 import tempfile
 from sagemaker_xgboost_container.data_utils import get_content_type, get_dmatrix
 from sagemaker_xgboost_container.distributed import rabit_run
@@ -523,7 +523,7 @@ answer = [d.num_row(), d.num_col(), e.num_row(), e.num_col(), get_content_type("
         code = (
             PRELUDE
             + """
-from clary.toolkit import compat; sys.path.append(compat.FOLDER)
+from clary.toolkit.paths import COMPAT; sys.path.append(COMPAT)
 import os, tempfile, xgboost
 from sagemaker_xgboost_container import checkpointing
 folder = tempfile.mkdtemp() + "/checkpoints"

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from clary.toolkit import content, inference
+from clary.toolkit import content, inference, loading
 from clary.toolkit.frames import Request
 
 Load = Callable[..., inference.Handler]
@@ -32,7 +32,7 @@ def load(tmp_path: Path) -> Iterator[Load]:
             "code_dir": str(tmp_path / "code"),
             "model_dir": str(tmp_path),
         }
-        return inference.load({**whole, **spec})
+        return loading.load({**whole, **spec})
 
     yield from_code
     sys.path[:] = before
@@ -126,9 +126,9 @@ def test_a_script_that_is_not_there(load: Load) -> None:
 
 def test_unknown_frameworks(load: Load) -> None:
     with pytest.raises(inference.LoadError, match="no framework named tensorflow"):
-        inference.preload({"framework": "tensorflow"})
+        loading.preload({"framework": "tensorflow"})
     with pytest.raises(inference.LoadError, match="no built-in algorithm named kmeans"):
-        inference.preload({"algorithm": "kmeans"})
+        loading.preload({"algorithm": "kmeans"})
 
 
 CONTEXT = """

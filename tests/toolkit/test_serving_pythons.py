@@ -16,13 +16,13 @@ Run = Callable[..., Any]
 ASK = """
 import json, sys
 import numpy as np, xgboost
-from clary.toolkit import inference
+from clary.toolkit import loading
 from clary.toolkit.frames import Request
 rows = np.random.default_rng(5).normal(size=(200, 4)).astype("f4"); rows[::7, 1] = np.nan
 lines = [",".join("" if np.isnan(v) else repr(float(v)) for v in row) for row in rows]
 asked = [Request(1, line.encode(), "text/csv", "", {}) for line in lines]
 asked += [Request(1, "\\n".join(lines).encode(), "text/csv", "application/json", {})]
-handler = inference.load(dict(code_dir="", program="", framework="xgboost", algorithm="xgboost", model_dir=FOLDER))
+handler = loading.load(dict(code_dir="", program="", framework="xgboost", algorithm="xgboost", model_dir=FOLDER))
 together = [bytes(each.body).decode() for each in handler.predict(asked)]
 alone = [bytes(handler.predict([each])[0].body).decode() for each in asked]
 answer = [xgboost.__version__, together == alone, together]

@@ -17,6 +17,11 @@ DRAIN_MARGIN = 10.0  # beyond the longest that an answer may take, until a drain
 REASON_LENGTH = 1024
 
 
+def replica_key(replica: str) -> str:
+    """The key of a replica's workload. Keys of replicas begin with `replica-`."""
+    return f"replica-{replica}"
+
+
 @dataclass(frozen=True, slots=True)
 class Verdict:
     """`replica` None: it is gone. `failure`: it died (or must be stopped) before its time, and how. `fatal`: the model itself

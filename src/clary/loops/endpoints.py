@@ -44,6 +44,7 @@ from clary.domain.fleets import Plant
 from clary.domain.ids import arn as make_arn
 from clary.domain.lifecycle import EndpointStatus
 from clary.domain.names import COMPONENT, history_group, log_group, resource_of, route_name
+from clary.domain.replicas import replica_key
 from clary.domain.resources import KINDS, Record
 from clary.domain.workload import Feature, Observation
 from clary.loops import replica_files, replica_places
@@ -52,7 +53,7 @@ from clary.loops.ledger import Ledger
 from clary.loops.loop import Loop
 from clary.loops.models import Models
 from clary.loops.replica_credentials import ReplicaCredentials
-from clary.loops.replica_places import ServingSettings, replica_folder, replica_key
+from clary.loops.replica_places import ServingSettings, replica_folder
 from clary.loops.replica_rooms import ReplicaRooms
 from clary.loops.short_runs import end
 from clary.loops.tasks import Done, Failed, State, Tasks

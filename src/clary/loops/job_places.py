@@ -20,9 +20,9 @@ from clary.domain.channels import Channel
 from clary.domain.resources import Record
 from clary.domain.training import Host
 from clary.domain.workload import Mount, MountMode, Workload
+from clary.loops.sandboxes import LIBRARY, environment_mounts
 from clary.ports import Environment, Runtime
 
-LIBRARY = "/opt/clary/lib"
 _MODES = {True: MountMode.READ_WRITE, False: MountMode.OVERLAY}  # a File channel, by whether it is the job's own copy
 _SHORT_MEMORY = 1 << 30
 _SHORT_SECONDS = 6 * 3600.0
@@ -169,12 +169,6 @@ def _short(
         stop_grace=0.0,
         max_runtime=_SHORT_SECONDS,
     )
-
-
-def environment_mounts(environment: Environment, mode: MountMode) -> tuple[Mount, ...]:
-    """The environment at its own path (an overlay lets a job pip-install into it), and what it needs read-only."""
-    others = tuple(Mount(path, path) for path in environment.mounts)
-    return (*others, Mount(environment.path, environment.path, mode))
 
 
 # -- a host of the job --------------------------------------------------------------------------------------------------------

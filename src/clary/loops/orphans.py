@@ -11,8 +11,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from clary.domain import endpoints, jobs
+from clary.domain.replicas import replica_key
 from clary.domain.resources import Record
-from clary.loops.replica_places import replica_key
 from clary.ports import Backend, Store
 
 log = logging.getLogger(__name__)

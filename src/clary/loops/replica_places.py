@@ -18,10 +18,11 @@ from typing import Any
 from clary.domain import own_servers
 from clary.domain.capacity import Fit
 from clary.domain.endpoint_commands import StartReplica
+from clary.domain.replicas import replica_key
 from clary.domain.resources import Record
 from clary.domain.serverless import Rest
 from clary.domain.workload import ContainerImage, Mount, MountMode, Workload
-from clary.loops.job_places import LIBRARY, environment_mounts
+from clary.loops.sandboxes import LIBRARY, environment_mounts
 from clary.ports import Environment, Runtime
 
 SOCKETS = "/run/clary"  # where a replica finds its front's socket
@@ -54,11 +55,6 @@ class ServingSettings:
     owner: str = "control"
     rest: Rest = field(default_factory=Rest)
     passed: Mapping[str, str] = field(default_factory=dict)
-
-
-def replica_key(replica: str) -> str:
-    """The key of a replica's workload. Keys of replicas begin with `replica-`."""
-    return f"replica-{replica}"
 
 
 def log_stream(variant: str, replica: str, container: str = "") -> str:

@@ -7,15 +7,12 @@ replica's JSON file) and the process's environment.
 
 from __future__ import annotations
 
-import importlib
-import os
 import sys
 from typing import Any, Callable, Dict, Iterable, List, Mapping, NamedTuple, Optional, Sequence, Tuple, TypeVar, Union
 
 from clary.toolkit.failure import user_traceback
 from clary.toolkit.frames import MAX_ANSWER, Request
-
-OWN = os.path.dirname(os.path.abspath(__file__))
+from clary.toolkit.paths import OWN
 
 
 class Response(NamedTuple):
@@ -84,53 +81,6 @@ class Handler:
 
     def set_threads(self, count: int) -> None:
         """Let the model's library use this many threads; called in workers only."""
-
-
-_FRAMEWORKS = {
-    "xgboost": "clary.toolkit.frameworks.xgboost_script",
-    "sklearn": "clary.toolkit.frameworks.sklearn",
-    "lightgbm": "clary.toolkit.frameworks.lightgbm_script",
-    "onnx": "clary.toolkit.frameworks.onnx",
-    "mlflow": "clary.toolkit.frameworks.mlflow_pyfunc",
-    "pytorch": "clary.toolkit.frameworks.pytorch",
-    "huggingface": "clary.toolkit.frameworks.huggingface",
-    "python": "clary.toolkit.frameworks.generic",
-}
-_ALGORITHMS = {"xgboost": "clary.toolkit.frameworks.xgboost_algorithm"}
-
-
-def preload(spec: Mapping[str, Any]) -> None:
-    """Import the framework, without the model and without user code: what a zygote does before it forks or loads."""
-    if spec.get("server"):
-        return
-    importlib.import_module(_module(spec))
-
-
-def load(spec: Mapping[str, Any]) -> Handler:
-    """Load the model. LoadError for what the user can mend without a traceback; user code's own exceptions go through."""
-    if spec.get("server"):
-        from clary.toolkit import own_server
-
-        return own_server.load(spec)
-    if spec.get("program") or not spec.get("algorithm"):
-        from clary.toolkit.frameworks import script
-
-        framework = importlib.import_module(_FRAMEWORKS[str(spec.get("framework") or "python")])
-        return script.load(spec, framework.DEFAULTS)
-    handler = importlib.import_module(_module(spec)).load(spec)
-    assert isinstance(handler, Handler)
-    return handler
-
-
-def _module(spec: Mapping[str, Any]) -> str:
-    algorithm, framework = str(spec.get("algorithm") or ""), str(spec.get("framework") or "python")
-    if algorithm and not spec.get("program"):
-        if algorithm not in _ALGORITHMS:
-            raise LoadError("This runtime has no built-in algorithm named {}.".format(algorithm))
-        return _ALGORITHMS[algorithm]
-    if framework not in _FRAMEWORKS:
-        raise LoadError("This runtime has no framework named {}.".format(framework))
-    return _FRAMEWORKS[framework]
 
 
 def broken(error: BaseException) -> Response:

@@ -15,7 +15,7 @@ import sys
 import time
 from typing import Any, Callable, Dict, Iterator, List, Mapping, NamedTuple, Optional, Tuple
 
-from clary.toolkit import frames, inference
+from clary.toolkit import frames, inference, loading
 from clary.toolkit.archive import ArchiveError, extract
 from clary.toolkit.staff import Staff, _say, ending, trim
 from clary.toolkit.worker import Worker
@@ -231,7 +231,7 @@ class Models(Staff):
         try:
             self._unpack(model, folder)
             spec = spec_of(self._spec, folder)
-            handler = inference.load(spec)
+            handler = loading.load(spec)
         except BaseException as error:
             _say(write, {"error": _load_failure(error), "status": 500})
             return 1

@@ -15,7 +15,7 @@ import time
 import traceback
 from typing import Any, Callable, Dict, Iterator, List, Mapping, NamedTuple, Optional, Tuple
 
-from clary.toolkit import inference
+from clary.toolkit import inference, loading
 from clary.toolkit.worker import Worker, die_with_parent
 
 SLOTS = 4096
@@ -135,7 +135,7 @@ class Staff:
     def _load(self, write: int) -> Optional[inference.Handler]:
         started = time.monotonic()
         try:
-            handler = inference.load(self._spec)
+            handler = loading.load(self._spec)
         except BaseException as error:
             _say(write, {"error": inference.load_failure(error)})
             return None

@@ -11,7 +11,8 @@ from typing import Iterator
 
 from clary.toolkit import frames
 from clary.toolkit.failure import user_traceback
-from clary.toolkit.inference import OWN, Streamed
+from clary.toolkit.inference import Streamed
+from clary.toolkit.paths import OWN
 
 MOST_MESSAGE = 64 << 10  # characters of a failure's text
 

@@ -22,8 +22,9 @@ import traceback
 from collections import deque
 from typing import Any, Deque, Dict, List, Mapping, Tuple
 
-from clary.toolkit import compat, environment, failure
+from clary.toolkit import environment, failure
 from clary.toolkit.failure import UserError, log
+from clary.toolkit.paths import COMPAT
 
 ALGORITHMS = {"xgboost": "clary.toolkit.algorithms.xgboost"}
 _ENDED = "SIGTERM came: the job was stopped, its time was up, or another of its hosts failed."
@@ -162,7 +163,7 @@ def _python_path(env: environment.TrainingEnvironment, environ: Mapping[str, str
     """The user's code first, what the user set, and last what stands in for AWS's own packages (with the toolkit, which they need)."""
     own = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
     given = [p for p in environ.get("PYTHONPATH", "").split(os.pathsep) if p and os.path.abspath(p) != own]
-    return [env.code_dir, *given, compat.FOLDER, own]
+    return [env.code_dir, *given, COMPAT, own]
 
 
 def _announce(env: environment.TrainingEnvironment, command: List[str]) -> None:

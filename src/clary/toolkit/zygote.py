@@ -25,7 +25,7 @@ import sys  # noqa: E402
 import time  # noqa: E402
 from typing import Any, Dict, List, Optional  # noqa: E402
 
-from clary.toolkit import frames, inference  # noqa: E402
+from clary.toolkit import frames, inference, loading  # noqa: E402
 from clary.toolkit.models import Models  # noqa: E402
 from clary.toolkit.staff import Staff, ending, trim  # noqa: E402
 from clary.toolkit.worker import Backoff  # noqa: E402
@@ -125,9 +125,9 @@ class Zygote:
         for link in self.links:
             link.try_dial(0.5)  # so that the front sees it loading; when it is not there yet, later will do
         try:
-            inference.preload(self.spec)
+            loading.preload(self.spec)
             if self.mode == "fork":
-                handler = inference.load(self.spec)
+                handler = loading.load(self.spec)
         except BaseException as error:
             if isinstance(error, KeyboardInterrupt):
                 raise

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import cbor2
 
-from clary.wire import json_body, xml_body
+from clary.wire import cbor_body, json_body, xml_body
 from clary.wire.errors import SerializationError
 from clary.wire.http import Response
 from clary.wire.scalars import as_bytes, aware, epoch, from_epoch
@@ -240,11 +240,9 @@ def _structure(
         out.append(f"</{shape.name}>")
         return "".join(out).encode(), "application/xml"
     if protocol == "smithy-rpc-v2-cbor":
-        from clary.wire import cbor
-
         table = {member.name: member for member in (members(shape) if wanted is None else wanted)}
         content = {
-            name: cbor.write(table[name].shape, item)
+            name: cbor_body.write(table[name].shape, item)
             for name, item in value.items()
             if item is not None and name in table
         }

@@ -1,12 +1,6 @@
 """What user scripts import of AWS's own containers: `sagemaker_inference`, `sagemaker_training`,
 `sagemaker_containers`, `sagemaker_xgboost_container`.
 
-Owns the public functions of those packages that published scripts use, over this toolkit. `FOLDER` goes to the *end* of the path,
-so that a package of that name that the user installed wins.
+Owns the public functions of those packages that published scripts use, over this toolkit. This folder (`paths.COMPAT`) goes to the
+*end* of the path, so that a package of that name that the user installed wins.
 """
-
-from __future__ import annotations
-
-import os
-
-FOLDER = os.path.dirname(os.path.abspath(__file__))

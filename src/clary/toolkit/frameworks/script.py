@@ -17,13 +17,14 @@ import sys
 from types import ModuleType
 from typing import Any, Callable, Dict, List, Mapping, Optional, Sequence, Tuple, Union
 
-from clary.toolkit import compat, content
+from clary.toolkit import content
 from clary.toolkit.frames import Request
 from clary.toolkit.frameworks import libraries
 from clary.toolkit.frameworks.context import Context
 from clary.toolkit.frameworks.defaults import Defaults
 from clary.toolkit.frameworks.pieces import Pieces, yields
 from clary.toolkit.inference import Handler, LoadError, Response, Streamed, in_turn
+from clary.toolkit.paths import COMPAT
 
 _ARITY = {
     "model_fn": 1,
@@ -94,8 +95,8 @@ def _module(spec: Mapping[str, Any]) -> ModuleType:
     for folder in (os.path.dirname(path), code_dir):
         if folder not in sys.path:
             sys.path.insert(0, folder)
-    if compat.FOLDER not in sys.path:
-        sys.path.append(compat.FOLDER)
+    if COMPAT not in sys.path:
+        sys.path.append(COMPAT)
     name = os.path.splitext(os.path.basename(program))[0]
     if name.isidentifier() and name not in sys.modules:
         return importlib.import_module(name)
