@@ -109,8 +109,8 @@ async def test_a_target_is_registered_changed_and_deregistered(scaling: Scaling)
         ({"ScalableDimension": "sagemaker:variant:DesiredProvisionedConcurrency"}, "is not serverless"),
         ({"MaxCapacity": None}, "must be specified"),
         ({"MinCapacity": 5}, "Maximum capacity cannot be less"),
-        ({"MinCapacity": -1}, "0 at least"),
-        ({"MinCapacity": 0}, "must be 1 at least"),
+        ({"MinCapacity": -1}, "at least 0"),
+        ({"MinCapacity": 0}, "must be at least 1"),
     ],
 )
 async def test_targets_that_cannot_be(scaling: Scaling, changes: dict[str, Any], word: str) -> None:
@@ -263,9 +263,13 @@ STEPS = {
                 },
             },
             "ValidationException",
-            "ScaleInCooldown must be 0 at least",
+            "ScaleInCooldown must be at least 0",
         ),
-        ({"StepScalingPolicyConfiguration": {**STEPS, "Cooldown": -1}}, "ValidationException", "Cooldown must be 0"),
+        (
+            {"StepScalingPolicyConfiguration": {**STEPS, "Cooldown": -1}},
+            "ValidationException",
+            "Cooldown must be at least 0",
+        ),
         (
             {"ResourceId": "endpoint/o/variant/v", "StepScalingPolicyConfiguration": STEPS},
             "ObjectNotFoundException",

@@ -95,7 +95,7 @@ async def test_tags_come_in_one_page(world: World) -> None:
             "DescribeAlarmHistory",
             {"AlarmContributorId": "c"},
             "ValidationError",
-            "AlarmContributorId (alarms have no contributors",
+            "AlarmContributorId (Clary's alarms have no contributors",
         ),
     ],
 )

@@ -475,7 +475,7 @@ def test_an_endpoint_that_went_while_it_was_listed_is_none() -> None:
 
 def test_ps_tells_which_jobs_wait_or_are_slowed() -> None:
     said = {
-        "waits": ("Pending", "Waiting for capacity: 2 of 2 places for hosts are taken, 1 needed"),
+        "waits": ("Pending", "Waiting for capacity: 2 of 2 places for hosts are in use, 1 needed"),
         "slow": ("Training", job_life.SLOWED),
         "runs": ("Training", job_life.TRAINING),
     }

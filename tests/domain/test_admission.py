@@ -115,7 +115,7 @@ def test_what_an_endpoint_waits_for_is_kept_from_jobs(policy: str) -> None:
     assert admit([wanted], free, 0).granted
     waits = admit([wanted], replace(free, waiting=(wish(),)), 0, account=ME)
     assert not waits.granted
-    assert "what is free is kept for endpoint shop: endpoints come before jobs" in waits.reason
+    assert "free capacity is reserved for endpoint shop: endpoints have priority over jobs" in waits.reason
 
 
 @pytest.mark.parametrize("policy", ["fit", "strict"])

@@ -50,7 +50,7 @@ def test_a_silent_metric_holds() -> None:
     house.silent = frozenset({name})
     [event] = events(house)
     assert (event.policy, event.level, event.after) == ("p", "hold", State(2))
-    assert event.refused == "the metric has no datapoints: capacity is held"
+    assert event.refused == "the metric has no datapoints: capacity stays"
 
 
 def test_a_schedule_moves_the_range_and_capacity_follows() -> None:

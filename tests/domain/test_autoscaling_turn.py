@@ -440,7 +440,7 @@ def test_a_metric_that_stops_holds_capacity_and_says_so() -> None:
     house.turn()
     assert house.capacity.desired == 4
     assert [note["StatusMessage"] for note in house.notes.values()] == [
-        "Nothing was changed: the metric has no datapoints: capacity is held."
+        "Nothing was changed: the metric has no datapoints: capacity stays."
     ]
 
 

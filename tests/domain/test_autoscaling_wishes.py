@@ -157,7 +157,7 @@ def test_what_nothing_would_wake_keeps_one() -> None:
     house = House(low=0, current=0)
     house.capacity = replace(house.capacity, floor=1)
     assert house.settle() == 1
-    assert house.last["Cause"] == "nothing would wake it from 0"
+    assert house.last["Cause"] == "nothing would start it again from 0"
     house.alarm(house.tracking(), 1, above=False)
     assert house.settle() == 1
 

@@ -139,7 +139,7 @@ def test_a_full_machine_makes_it_wait_and_says_so() -> None:
     assert decision.again is not None
     assert jobs.secondary(decision.record.document) == "Pending"
     message = decision.record.document["transitions"][-1]["StatusMessage"]
-    assert message == "Waiting for capacity: 4 of 4 places for hosts are taken, 1 needed"
+    assert message == "Waiting for capacity: 4 of 4 places for hosts are in use, 1 needed"
     again = decide(decision.record, replace(SEEN, book=replace(BOOK, jobs=(claim,))), NOW + 1)
     assert again.record == decision.record, "waiting on changes nothing"
 

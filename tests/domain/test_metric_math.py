@@ -171,7 +171,7 @@ def test_a_number_is_the_same_all_the_time() -> None:
         ([{"Id": f"e{n}", "Expression": "1+" * 1000 + "1"} for n in range(50)], "100,050 characters together"),
         ([{"Id": "e", "Expression": "x + 1"}], "Error in expression 'e': there is no query with the id x"),
         ([{"Id": "e", "Expression": "1 +"}], "Error in expression 'e': it ends too early"),
-        ([{"Id": "e", "Expression": "SEARCH('', 'Sum', 60)"}], "SEARCH needs what to search for"),
+        ([{"Id": "e", "Expression": "SEARCH('', 'Sum', 60)"}], "SEARCH needs a search term"),
         ([{"Id": "e", "Expression": "SEARCH('{N} a OR', 'Sum', 60)"}], "SEARCH ends where a term must follow"),
         ([{"Id": "e", "Expression": "SEARCH('{N} a', 'tm', 60)"}], "The statistic tm of SEARCH is not one of"),
         ([{"Id": "e", "Expression": "SORT(METRICS())"}], "SORT takes series"),

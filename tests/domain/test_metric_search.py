@@ -48,8 +48,8 @@ def test_what_is_found(text: str, expected: str) -> None:
 @pytest.mark.parametrize(
     ("text", "words"),
     [
-        ("", "needs what to search for"),
-        ("  ", "needs what to search for"),
+        ("", "needs a search term"),
+        ("  ", "needs a search term"),
         ("{} a", "is not a namespace and names"),
         ("{,a} b", "is not a namespace and names"),
         ("{N,Host a", "cannot be read"),

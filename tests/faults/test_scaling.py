@@ -182,7 +182,7 @@ def test_a_metric_that_stops_arriving(scaled: Scaled) -> None:
         lambda: [each for each in scaled.activities(scaled=False) if "no datapoints" in each["StatusMessage"]], 90
     )
     assert silent[0]["Cause"] == f"monitor alarm {scaled.name} in state INSUFFICIENT_DATA"
-    assert silent[0]["StatusMessage"] == "Nothing was changed: the metric has no datapoints: capacity is held."
+    assert silent[0]["StatusMessage"] == "Nothing was changed: the metric has no datapoints: capacity stays."
     assert scaled.counts() == (3, 3)
 
 

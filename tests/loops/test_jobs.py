@@ -250,7 +250,10 @@ async def test_a_new_job_waits_for_an_endpoint_that_waits_and_a_running_one_goes
     house.ledger.wish(wish, now)
     await house.create("Two")
     waiting = await house.reached("Pending", "Two")
-    assert "kept for endpoint shop: endpoints come before jobs" in waiting.document["transitions"][-1]["StatusMessage"]
+    assert (
+        "reserved for endpoint shop: endpoints have priority over jobs"
+        in waiting.document["transitions"][-1]["StatusMessage"]
+    )
     book = house.ledger.book(house.machine, "fit", now)
     assert [claim.owner.name for claim in book.jobs] == ["One"]
     assert [each.owner.name for each in book.waiting] == ["shop", "Two"]

@@ -170,7 +170,7 @@ async def test_what_comes_free_goes_to_the_endpoint_and_not_to_a_new_job(town: T
     town.ledger.release("arn:job")
     waits = admission.admit([JOB], town.places.book(), 0, account=SCOPE.account)
     assert not waits.granted
-    assert "kept for endpoint one: endpoints come before jobs" in waits.reason
+    assert "reserved for endpoint one: endpoints have priority over jobs" in waits.reason
     await town.hour(600)
     assert town.changes("one") == [1, 2]
     waits = admission.admit([JOB], town.places.book(), 0, account=SCOPE.account)

@@ -97,7 +97,7 @@ class TestFileDatapoints(DatapointsConformance):
         datapoints = Failing(self.folder)
         many = [Series.of("n", f"m{number}", {}) for number in range(50)]
         datapoints.put(SCOPE, [at(NOON, 1.0, series) for series in many])
-        with pytest.raises(Unavailable, match="Is there room on the disk"):
+        with pytest.raises(Unavailable, match="Check the free disk space"):
             datapoints.sweep(NOON)
         for each in (datapoints, self.datapoints()):
             counts = [each.get(SCOPE, series, NOON, NOON + 60, 60)[0][1].count for series in many]

@@ -159,7 +159,7 @@ async def describe_alarms_for_metric(call: Call, params: Params) -> Params:
 
 @operation("cloudwatch", "DeleteAlarms")
 async def delete_alarms(call: Call, params: Params) -> Params:
-    """Delete these alarms; names of none are passed over. An alarm that a composite one depends on stays."""
+    """Delete these alarms; names without an alarm are ignored. An alarm that a composite one depends on stays."""
     names = list(dict.fromkeys(params["AlarmNames"]))
     if len(names) > 100:
         raise Invalid(f"100 alarms can be deleted in one call; these are {len(names)}.")
@@ -185,7 +185,7 @@ async def delete(call: Call, name: str) -> None:
 
 @operation("cloudwatch", "SetAlarmState")
 async def set_alarm_state(call: Call, params: Params) -> Params:
-    """Set an alarm's state, until its next evaluation; its actions are told."""
+    """Set an alarm's state, until its next evaluation; its actions run."""
     name, data = params["AlarmName"], params.get("StateReasonData", "")
     if data:
         try:
@@ -212,13 +212,13 @@ async def set_alarm_state(call: Call, params: Params) -> Params:
 
 @operation("cloudwatch", "EnableAlarmActions")
 async def enable_alarm_actions(call: Call, params: Params) -> Params:
-    """Let the actions of these alarms be told."""
+    """Enable the actions of these alarms."""
     return await _enable(call, params["AlarmNames"], True)
 
 
 @operation("cloudwatch", "DisableAlarmActions")
 async def disable_alarm_actions(call: Call, params: Params) -> Params:
-    """Keep the actions of these alarms from being told."""
+    """Disable the actions of these alarms."""
     return await _enable(call, params["AlarmNames"], False)
 
 
@@ -238,7 +238,7 @@ async def _enable(call: Call, names: Sequence[str], enabled: bool) -> Params:
 
 @operation("cloudwatch", "DescribeAlarmHistory")
 async def describe_alarm_history(call: Call, params: Params) -> Params:
-    """Changes of alarms, of their states, and actions told, of the last two weeks; of deleted alarms too."""
+    """Changes of alarms and of their states, and actions run, of the last two weeks; of deleted alarms too."""
     where = {"AlarmName": params["AlarmName"]} if params.get("AlarmName") else {}
     if params.get("HistoryItemType"):
         where["HistoryItemType"] = params["HistoryItemType"]

@@ -60,7 +60,7 @@ async def register_scalable_target(call: Call, params: Params) -> Params:
         except (AlreadyExists, Stale):
             continue
         return {"ScalableTargetARN": record.arn}
-    raise Stale("The target is being changed by others at the moment; try again.")
+    raise Stale("The target is being changed by another request; try again.")
 
 
 async def _has_objective(call: Call, resource: Record, id: str) -> bool:
@@ -81,7 +81,7 @@ def _range(params: Params, known: Mapping[str, Any] | None) -> tuple[int, int]:
         raise Invalid("MinCapacity and MaxCapacity must be specified when a scalable target is registered.")
     low, high = (known["min"] if low is None else low), (known["max"] if high is None else high)  # type: ignore[index]
     if low < 0 or high < 0:
-        raise Invalid(f"MinCapacity and MaxCapacity must be 0 at least; they are {low} and {high}.")
+        raise Invalid(f"MinCapacity and MaxCapacity must be at least 0; they are {low} and {high}.")
     if low > high:
         raise Invalid(f"Maximum capacity cannot be less than minimum capacity ({high} is less than {low}).")
     return low, high
@@ -261,7 +261,7 @@ async def tag_resource(call: Call, params: Params) -> Params:
 
 @operation("application-autoscaling", "UntagResource")
 async def untag_resource(call: Call, params: Params) -> Params:
-    """Remove tags of a scalable target; keys that are not there are passed over."""
+    """Remove tags of a scalable target; keys that do not exist are ignored."""
     await tagging.remove(call, lambda: _tagged(call, params["ResourceARN"]), params["TagKeys"])
     return {}
 

@@ -50,7 +50,7 @@ async def put_scheduled_action(call: Call, params: Params) -> Params:
             return {}
         except (AlreadyExists, Stale):
             continue
-    raise Stale("The scheduled action is being changed by others at the moment; try again.")
+    raise Stale("The scheduled action is being changed by another request; try again.")
 
 
 def _plain(value: Any) -> Any:
@@ -65,7 +65,7 @@ def _check(request: dict[str, Any], now: float, fresh: bool) -> None:
     if low is None and high is None:
         raise Invalid("ScalableTargetAction must have MinCapacity, MaxCapacity or both.")
     if any(value is not None and value < 0 for value in (low, high)):
-        raise Invalid("MinCapacity and MaxCapacity of ScalableTargetAction must be 0 at least.")
+        raise Invalid("MinCapacity and MaxCapacity of ScalableTargetAction must be at least 0.")
     if low is not None and high is not None and low > high:
         raise Invalid(f"Maximum capacity cannot be less than minimum capacity ({high} is less than {low}).")
     schedule = schedules.parse(request["Schedule"], request.get("Timezone", ""))

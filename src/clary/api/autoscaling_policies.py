@@ -117,7 +117,7 @@ async def _store(call: Call, name: str, arn: str, document: dict[str, Any], know
             return
         except (AlreadyExists, Stale):
             known = await call.store.get(POLICY, call.scope, name)
-    raise Stale("The policy is being changed by others at the moment; try again.")
+    raise Stale("The policy is being changed by another request; try again.")
 
 
 def _alarm(call: Call, name: str) -> Params:

@@ -39,9 +39,9 @@ def render() -> str:
     lines = [
         "# Operations",
         "",
-        "Made from the registry (`clary/api`) and botocore's models; do not edit. *Done* is listed with what it does. An operation",
-        "that is *modelled* is understood and refused with an AWS error that names it: nothing here pretends. One that is *refused* will",
-        "stay so; the error says why and what to do instead.",
+        "Generated from the registry (`clary/api`) and botocore's models; do not edit. Tables describe the *done* operations. An operation",
+        "that is *modelled* is not supported: Clary answers an AWS error that names it. One that is *refused* is not planned either;",
+        "the error says why and what to do instead.",
         "",
         "| service | done | modelled | refused |",
         "|---|---|---|---|",

@@ -31,7 +31,7 @@ FINE = (1, 5, 10, 20, 30)  # periods below a minute
 
 @operation("cloudwatch", "PutMetricData")
 async def put_metric_data(call: Call, params: Params) -> Params:
-    """Keep samples: single values, values with counts, or statistic sets; at 1 s or 1 min."""
+    """Store samples: single values, values with counts, or statistic sets; at 1 s or 1 min."""
     try:
         found = metric_input.datapoints(params, call.now)
     except Refused as error:

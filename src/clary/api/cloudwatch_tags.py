@@ -29,7 +29,7 @@ async def tag_resource(call: Call, params: Params) -> Params:
 
 @operation("cloudwatch", "UntagResource")
 async def untag_resource(call: Call, params: Params) -> Params:
-    """Remove tags of an alarm or a dashboard; keys that are not there are passed over."""
+    """Remove tags of an alarm or a dashboard; keys that do not exist are ignored."""
     await tagging.remove(call, lambda: _find(call, params["ResourceARN"]), params["TagKeys"])
     return {}
 

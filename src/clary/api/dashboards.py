@@ -21,7 +21,7 @@ _TRIES = 20
 
 @operation("cloudwatch", "PutDashboard")
 async def put_dashboard(call: Call, params: Params) -> Params:
-    """Make or replace a dashboard; tags are of a new one only."""
+    """Make or replace a dashboard; tags apply to a new one only."""
     name, body = params["DashboardName"], params["DashboardBody"]
     if not NAME.fullmatch(name):
         raise InvalidValue(
@@ -41,12 +41,12 @@ async def put_dashboard(call: Call, params: Params) -> Params:
             else:
                 await call.store.save(replace(known, modified=call.now, document={**known.document, **document}))
             return {"DashboardValidationMessages": []}
-    raise Stale(f"Dashboard {name} is being changed by others at the moment; try again.")
+    raise Stale(f"Dashboard {name} is being changed by another request; try again.")
 
 
 @operation("cloudwatch", "GetDashboard")
 async def get_dashboard(call: Call, params: Params) -> Params:
-    """A dashboard's body, as it was put."""
+    """A dashboard's body, unchanged."""
     record = await call.store.get(KIND, call.scope_of(KIND), params["DashboardName"])
     if record is None:
         raise NotFound(f"Dashboard {params['DashboardName']} does not exist")
@@ -55,7 +55,7 @@ async def get_dashboard(call: Call, params: Params) -> Params:
 
 @operation("cloudwatch", "ListDashboards")
 async def list_dashboards(call: Call, params: Params) -> Params:
-    """Dashboards by name, those with a prefix alone if asked, in pages of 1000."""
+    """Dashboards by name, optionally those with a prefix, in pages of 1000."""
     prefix = params.get("DashboardNamePrefix", "")
     try:
         after = paging.resume(call, params)
@@ -78,7 +78,7 @@ async def list_dashboards(call: Call, params: Params) -> Params:
 
 @operation("cloudwatch", "DeleteDashboards")
 async def delete_dashboards(call: Call, params: Params) -> Params:
-    """Delete these dashboards; what is not there is an error, after the others are gone."""
+    """Delete these dashboards; if one does not exist, the answer is an error, after the others are deleted."""
     names = list(dict.fromkeys(params["DashboardNames"]))
     if not names:
         raise InvalidValue("DashboardNames is empty: name at least one dashboard.")

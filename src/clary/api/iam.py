@@ -186,7 +186,7 @@ async def delete_role_policy(call: Call, params: Params) -> Params:
 
 @operation("iam", "SimulatePrincipalPolicy")
 async def simulate_principal_policy(call: Call, params: Params) -> Params:
-    """What Clary would answer such a request. A role that nobody created is taken up: any role ARN of the account works here, and
+    """What Clary would answer such a request. A role that was not created is accepted: any role ARN of the account works, and
     SDK v3, which asks this first, then wants to read its trust."""
     source = params["PolicySourceArn"]
     role, user = parse_role(source), source.partition(call.shown(f"arn:aws:iam::{call.scope.account}:user/"))

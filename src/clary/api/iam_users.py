@@ -49,7 +49,7 @@ async def create_access_key(call: Call, params: Params) -> Params:
 
 @operation("iam", "DeleteAccessKey")
 async def delete_access_key(call: Call, params: Params) -> Params:
-    """Every process refuses it from here on: fronts are told, the others see the folder."""
+    """Every process refuses it from then on."""
     _no_session(call)
     key = params["AccessKeyId"]
     if key not in {pair.access_key_id for pair in await _pairs(call, params.get("UserName", ""))}:

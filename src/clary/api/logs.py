@@ -71,7 +71,7 @@ async def delete_log_group(call: Call, params: Params) -> Params:
 
 @operation("logs", "PutLogGroupDeletionProtection")
 async def put_log_group_deletion_protection(call: Call, params: Params) -> Params:
-    """Protect a group and its streams from being deleted, or do so no longer."""
+    """Turn deletion protection of a group and its streams on or off."""
     protected = bool(params["deletionProtectionEnabled"])
     await _change_group(call, _group_of(call, params["logGroupIdentifier"]), settings={"protected": protected})
     return {}
@@ -97,7 +97,7 @@ def _keyed(call: Call, params: Params) -> str:
     if bool(name) == bool(identifier):
         raise Invalid("Either logGroupName or resourceIdentifier must be given, and not both.")
     if identifier and ":query-result:" in identifier:
-        raise Invalid("There are no stored query results here: name a log group.")
+        raise Invalid("Clary stores no query results: give a log group.")
     return str(name) if name else _group_of(call, str(identifier))
 
 
@@ -221,7 +221,7 @@ async def describe_log_streams(call: Call, params: Params) -> Params:
 
 @operation("logs", "PutLogEvents")
 async def put_log_events(call: Call, params: Params) -> Params:
-    """Store a batch. Too old, expired and too new events are told in rejectedLogEventsInfo, as AWS does."""
+    """Store a batch. rejectedLogEventsInfo lists events that are too old, expired or too new, as on AWS."""
     events = [(event["timestamp"], event["message"]) for event in params["logEvents"]]
     _check_batch(events)
     names = call.scope, params["logGroupName"], params["logStreamName"]

@@ -38,7 +38,7 @@ async def get_metric_data(call: Call, params: Params) -> Params:
     start = math.floor(start / queries.period) * queries.period
     if (end - start) / queries.finest > MOST_POINTS:
         raise ApiError(
-            "ValidationError", f"A series of more than {MOST_POINTS:,} datapoints was asked for: use a longer Period."
+            "ValidationError", f"A series of more than {MOST_POINTS:,} datapoints was requested: use a longer Period."
         )
     results = await worked(_POOL, _answer, call, queries, start, end, labels)
     return _page(call, params, results)

@@ -60,7 +60,7 @@ async def amend(call: Call, read: Callable[[], Awaitable[Record]], change: Calla
             return await call.store.save(changed)
         except Stale:
             continue
-    raise Stale("The record is being changed by others at the moment; try again.")
+    raise Stale("The record is being changed by another request; try again.")
 
 
 async def drop(call: Call, kind: str, name: str) -> Record:
@@ -72,7 +72,7 @@ async def drop(call: Call, kind: str, name: str) -> Record:
         except Stale:
             continue
         return record
-    raise Stale("The record is being changed by others at the moment; try again.")
+    raise Stale("The record is being changed by another request; try again.")
 
 
 def check_role(call: Call, arn: str) -> None:

@@ -29,7 +29,7 @@ _TRIES = 20
 
 @operation("sns", "CreateTopic")
 async def create_topic(call: Call, params: Params) -> Params:
-    """Record the topic; one that is there already is answered."""
+    """Create the topic, or return the existing one."""
     name = topics.check_name(params["Name"])
     attributes = params.get("Attributes") or {}
     for attribute in attributes:
@@ -51,7 +51,7 @@ async def create_topic(call: Call, params: Params) -> Params:
 
 @operation("sns", "DeleteTopic")
 async def delete_topic(call: Call, params: Params) -> Params:
-    """Remove the topic and its subscriptions; one that is gone already is fine."""
+    """Remove the topic and its subscriptions; no error if it does not exist."""
     scope, name, _ = _own(call, params["TopicArn"])
     record = await call.store.get(topics.TOPIC, scope, name)
     if record is not None:
@@ -89,7 +89,7 @@ async def get_topic_attributes(call: Call, params: Params) -> Params:
 
 @operation("sns", "SetTopicAttributes")
 async def set_topic_attributes(call: Call, params: Params) -> Params:
-    """Keep the attribute. DisplayName is shown; the others are kept and have no effect."""
+    """Store the attribute. DisplayName is shown; the others have no effect."""
     name = _check_topic_attribute(params["AttributeName"])
     await _set(call, lambda: _topic(call, params["TopicArn"]), name, params.get("AttributeValue", ""))
     return {}
@@ -172,7 +172,7 @@ async def set_subscription_attributes(call: Call, params: Params) -> Params:
 
 @operation("sns", "Publish")
 async def publish(call: Call, params: Params) -> Params:
-    """Record a delivery for every subscription; their loop carries them out."""
+    """Record a delivery for every subscription; a loop sends them."""
     arn = params.get("TopicArn") or params.get("TargetArn") or ""
     if not arn:
         raise Invalid("Invalid parameter: TopicArn or TargetArn Reason: no value for required parameter")
@@ -289,4 +289,4 @@ async def _remove(call: Call, record: Record) -> None:
         except Stale:
             continue
         return
-    raise Stale("The record is being changed by others at the moment; try again.")
+    raise Stale("The record is being changed by another request; try again.")

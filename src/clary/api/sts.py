@@ -25,7 +25,7 @@ async def get_caller_identity(call: Call, params: Params) -> Params:
 
 @operation("sts", "AssumeRole")
 async def assume_role(call: Call, params: Params) -> Params:
-    """Temporary credentials of any role of the caller's account, whether or not it was ever created: as everywhere in Clary, a
+    """Temporary credentials of any role of the caller's account, also of one that was not created: as everywhere in Clary, a
     role ARN of the account is enough."""
     arn, session = params["RoleArn"], params["RoleSessionName"]
     role = parse_role(arn)

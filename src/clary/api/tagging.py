@@ -40,7 +40,7 @@ async def add(call: Call, read: Read, tags: Sequence[Tag]) -> Record:
 
 
 async def remove(call: Call, read: Read, keys: Sequence[str]) -> Record:
-    """Remove tags of it; keys that are not there are passed over."""
+    """Remove tags of it; keys that do not exist are ignored."""
 
     def change(old: Record) -> Record:
         return replace(old, document={**old.document, "tags": without(old.document, keys)})

@@ -62,7 +62,7 @@ class ImageNames:
         try:
             found = json.loads(path.read_text())
         except ValueError as error:
-            raise Unavailable(f"{path} is not readable as JSON ({error}); mend it or remove it") from error
+            raise Unavailable(f"{path} is not readable as JSON ({error}); correct it or remove it") from error
         if not isinstance(found, dict):
-            raise Unavailable(f"{path} must be one JSON object: image repository -> runtime; mend it or remove it")
+            raise Unavailable(f"{path} must be one JSON object: image repository -> runtime; correct it or remove it")
         return {str(name): str(to) for name, to in found.items()}

@@ -89,7 +89,7 @@ class Networks:
         """Unschedulable for a workload that would share the machine's network where that is not wanted."""
         if self.strict and self.problem and workload.network and workload.container is None:
             raise Unschedulable(
-                f"there is no network for it but the machine's own, and `strict_network` is set: {self.problem}"
+                f"only the machine's own network is left for it, and `strict_network` forbids that: {self.problem}"
             )
 
     def spec(self, workload: Workload) -> dict[str, Any] | None:

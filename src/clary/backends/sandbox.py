@@ -170,7 +170,7 @@ def _devices(workload: Workload, host: Host) -> list[str]:
     if not workload.gpus:
         return []
     if workload.gpus > len(host.gpus):
-        raise Unschedulable(f"{workload.gpus} GPUs are asked for and this machine has {len(host.gpus)}")
+        raise Unschedulable(f"{workload.gpus} GPUs are requested and this machine has {len(host.gpus)}")
     argv: list[str] = []
     for path in host.gpu_controls:
         argv += ["--dev-bind", path, path]

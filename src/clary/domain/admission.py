@@ -43,7 +43,7 @@ def admit(wanted: Sequence[Fit], book: Book, ahead: int, *, but: str = "", accou
     slots = book.machine.slots or book.machine.cpus
     busy = sum(claim.hosts for claim in running)
     if busy and busy + len(wanted) > slots:
-        return Admission(False, f"{_WAITING}{busy} of {slots} places for hosts are taken, {len(wanted)} needed")
+        return Admission(False, f"{_WAITING}{busy} of {slots} places for hosts are in use, {len(wanted)} needed")
     free, need = free_memory(book, (but,)), sum(min(FLOOR, each.memory) for each in wanted)
     kept = sum(each.need for each in before)
     if free - kept >= need:
@@ -83,4 +83,4 @@ def _reserve(wanted: Sequence[Fit], book: Book, before: Sequence[Waiting], but: 
 
 def _kept(before: Sequence[Waiting], account: str) -> str:
     names = sorted({each.owner.told(account) for each in before})
-    return f"; what is free is kept for {', '.join(names)}: endpoints come before jobs"
+    return f"; free capacity is reserved for {', '.join(names)}: endpoints have priority over jobs"

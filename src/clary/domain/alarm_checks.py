@@ -67,7 +67,7 @@ def _check_queries(request: Mapping[str, Any]) -> None:
     returned = [query.id for query in queries.queries if query.returned]
     if len(returned) != 1:
         raise Invalid(
-            f"Exactly one element of Metrics must return data (ReturnData), not {len(returned)}: it is what is watched."
+            f"Exactly one element of Metrics must return data (ReturnData), not {len(returned)}: the alarm watches it."
         )
     if queries.searches:
         raise Invalid("SEARCH cannot be used in an alarm.")

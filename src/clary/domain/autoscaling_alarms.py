@@ -89,7 +89,7 @@ def check_cooldowns(config: Mapping[str, Any]) -> None:
     """Invalid for a time that is none."""
     for member in ("ScaleOutCooldown", "ScaleInCooldown", "Cooldown"):
         if (config.get(member) or 0) < 0:
-            raise Invalid(f"{member} must be 0 at least, in seconds; it is {config[member]}.")
+            raise Invalid(f"{member} must be at least 0, in seconds; it is {config[member]}.")
 
 
 def _check_math(custom: Mapping[str, Any]) -> None:
@@ -100,7 +100,7 @@ def _check_math(custom: Mapping[str, Any]) -> None:
         if bool(query.get("Expression")) == bool(query.get("MetricStat")):
             raise Invalid(f"Metrics: element {query['Id']} must have either Expression or MetricStat.")
     if len([query for query in custom["Metrics"] if query.get("ReturnData", True)]) != 1:
-        raise Invalid("Exactly one element of Metrics must return data (ReturnData): it is what is tracked.")
+        raise Invalid("Exactly one element of Metrics must return data (ReturnData): the policy tracks it.")
 
 
 def requests(

@@ -83,8 +83,8 @@ def check(record: Record, place: Place, dimension: str, least: int, most: int, o
     sleeps = objective or is_asynchronous(record) or group[0].hosting
     if dimension == INSTANCES and least < 1 and not sleeps:
         raise Invalid(
-            f"MinCapacity must be 1 at least for {place.words}: only variants of asynchronous endpoints, those with a latency "
-            "objective (put its policy first), inference components and provisioned concurrency go to 0."
+            f"MinCapacity must be at least 1 for {place.words}: only variants of asynchronous endpoints, those with a latency "
+            "objective (put its policy first), inference components and provisioned concurrency may scale to 0."
         )
 
 

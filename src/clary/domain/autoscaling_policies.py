@@ -80,7 +80,7 @@ def tracking(heard: Heard, current: int, target: float, last: Change | None) -> 
     if heard.stale:
         return Wanted(None, "the newest datapoints are missing: hold")
     if not fresh:
-        return Wanted(None, "no datapoints since the last change: hold")
+        return Wanted(None, "no datapoints since the last change: capacity stays")
     value = max(point.value for point in fresh)
     floor = _in_proportion(current, value, target)
     wanted = max(floor, current - max(1, current // 10))

@@ -64,7 +64,7 @@ def _prune(turn: Turn) -> None:
             _tell(
                 turn,
                 f"monitor alarm {name} in state INSUFFICIENT_DATA",
-                why := "the metric has no datapoints: capacity is held",
+                why := "the metric has no datapoints: capacity stays",
                 [],
             )
             held = autoscaling_records.decided(
@@ -116,7 +116,9 @@ def _pull(turn: Turn) -> bool:
 
 
 def _least(turn: Turn, low: int) -> str:
-    return f"minimum capacity was set to {low}" if turn.document["min"] == low else "nothing would wake it from 0"
+    return (
+        f"minimum capacity was set to {low}" if turn.document["min"] == low else "nothing would start it again from 0"
+    )
 
 
 def _run_actions(turn: Turn) -> None:
@@ -250,7 +252,7 @@ def _wish(wish: Mapping[str, Any]) -> _Opinion:
 def _keeps(policy: str, current: int) -> _Opinion:
     """A latency objective that needs what there is."""
     request = {"PolicyName": policy, "PolicyType": TRACKING}
-    return _Opinion("", {"request": request}, Wanted(current, "what there is, is needed"))
+    return _Opinion("", {"request": request}, Wanted(current, "all of the current capacity is needed"))
 
 
 def _opinion(turn: Turn, alarm: str, arn: str) -> _Opinion:
@@ -261,7 +263,7 @@ def _opinion(turn: Turn, alarm: str, arn: str) -> _Opinion:
             target = heard.threshold if heard.above else heard.threshold / LOW_SHARE
             wanted = tracking(heard, current, target, change_of(turn, "last"))
         case _ if heard.answered(change_of(turn, "last")):
-            wanted = Wanted(None, "no datapoints since the last change: hold")
+            wanted = Wanted(None, "no datapoints since the last change: capacity stays")
         case _:
             config = request["StepScalingPolicyConfiguration"]
             wanted = step_again(heard, config, current, change_of(turn, "out"), turn.now)

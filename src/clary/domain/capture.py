@@ -45,7 +45,7 @@ def check_config(config: Mapping[str, Any], variants: Sequence[Mapping[str, Any]
         raise Invalid(f"DataCaptureConfig.DestinationS3Uri '{config['DestinationS3Uri']}' names no bucket.")
     if not all(variant.get("ModelName") for variant in variants):
         raise Invalid(
-            "DataCaptureConfig needs variants with a ModelName: what inference components answer is not captured."
+            "DataCaptureConfig needs variants with a ModelName: answers of inference components are not captured."
         )
 
 

@@ -180,7 +180,7 @@ def _note_fact(turn: Turn, rollout: Rollout, fact: RolloutFact) -> None:
     elif fact is RolloutFact.TOLD and rollout.wait:
         turn.note("baking", f"{step}: {rollout.wait:g} s")
     elif fact in (RolloutFact.WAITED, RolloutFact.LAST_WAITED) and rollout.wait:
-        turn.note("baked", f"{step}: nothing spoke against it")
+        turn.note("baked", f"{step}: no alarm and no regression")
     if fact is RolloutFact.LAST_WAITED and rollout.keep:
         turn.note("old fleet kept", f"for {rollout.keep:g} s (TerminationWaitInSeconds)")
 

@@ -69,13 +69,13 @@ CREATE_TRAINING_JOB = _table(
     ),
     (
         _HONOURED,
-        "every metric's time series is kept, asked for or not",
+        "every metric's time series is kept, also without this field",
         "AlgorithmSpecification.EnableSageMakerMetricsTimeSeries",
     ),
     (_REFUSED, "algorithm resources are not available yet; name an image", "AlgorithmSpecification.AlgorithmName"),
     (
         _RECORDED,
-        "images are names of runtimes here; no registry is asked",
+        "image names select runtimes; Clary uses no registry",
         """AlgorithmSpecification.TrainingImageConfig AlgorithmSpecification.TrainingImageConfig.TrainingRepositoryAccessMode
         AlgorithmSpecification.TrainingImageConfig.TrainingRepositoryAuthConfig
         AlgorithmSpecification.TrainingImageConfig.TrainingRepositoryAuthConfig.TrainingRepositoryCredentialsProviderArn""",
@@ -96,7 +96,7 @@ CREATE_TRAINING_JOB = _table(
     ),
     (
         _RECORDED,
-        "there is no licence to accept here",
+        "Clary needs no licence agreement",
         """InputDataConfig[].DataSource.S3DataSource.ModelAccessConfig
         InputDataConfig[].DataSource.S3DataSource.ModelAccessConfig.AcceptEula""",
     ),
@@ -116,7 +116,7 @@ CREATE_TRAINING_JOB = _table(
         InputDataConfig[].DataSource.FileSystemDataSource.DirectoryPath""",
     ),
     (_HONOURED, "", "OutputDataConfig OutputDataConfig.S3OutputPath OutputDataConfig.CompressionType"),
-    (_RECORDED, "there is no KMS here; data rests in Clary's own folder", "OutputDataConfig.KmsKeyId"),
+    (_RECORDED, "Clary does not encrypt data", "OutputDataConfig.KmsKeyId"),
     (
         _HONOURED,
         "",
@@ -125,10 +125,10 @@ CREATE_TRAINING_JOB = _table(
         ResourceConfig.InstanceGroups[].InstanceGroupName""",
     ),
     (_HONOURED, "as a quota on what a host may write", "ResourceConfig.VolumeSizeInGB"),
-    (_RECORDED, "there is no KMS here; data rests in Clary's own folder", "ResourceConfig.VolumeKmsKeyId"),
+    (_RECORDED, "Clary does not encrypt data", "ResourceConfig.VolumeKmsKeyId"),
     (
         _RECORDED,
-        "a job starts in milliseconds; there is nothing to keep warm",
+        "a job starts in milliseconds, without a warm pool",
         "ResourceConfig.KeepAlivePeriodInSeconds",
     ),
     (
@@ -140,7 +140,7 @@ CREATE_TRAINING_JOB = _table(
     ),
     (
         _RECORDED,
-        "there are no UltraServers here",
+        "Clary has no UltraServers",
         """ResourceConfig.InstancePlacementConfig ResourceConfig.InstancePlacementConfig.EnableMultipleJobs
         ResourceConfig.InstancePlacementConfig.PlacementSpecifications
         ResourceConfig.InstancePlacementConfig.PlacementSpecifications[].UltraServerId
@@ -148,7 +148,7 @@ CREATE_TRAINING_JOB = _table(
     ),
     (
         _RECORDED,
-        "there is no VPC here; EnableNetworkIsolation cuts the network",
+        "Clary has no VPC; EnableNetworkIsolation disables the network",
         "VpcConfig VpcConfig.SecurityGroupIds VpcConfig.Subnets",
     ),
     (
@@ -158,7 +158,7 @@ CREATE_TRAINING_JOB = _table(
     ),
     (
         _HONOURED,
-        "spot capacity is ordinary capacity here; the wait for it is bounded by it",
+        "spot capacity is ordinary capacity; MaxWaitTimeInSeconds limits the wait for it",
         "StoppingCondition.MaxWaitTimeInSeconds EnableManagedSpotTraining",
     ),
     (_HONOURED, "", "EnableNetworkIsolation CheckpointConfig CheckpointConfig.S3Uri CheckpointConfig.LocalPath"),
@@ -193,7 +193,7 @@ CREATE_TRAINING_JOB = _table(
     ),
     (
         _RECORDED,
-        "experiments do not follow jobs yet",
+        "experiments do not record jobs yet",
         """ExperimentConfig ExperimentConfig.ExperimentName ExperimentConfig.TrialName
         ExperimentConfig.TrialComponentDisplayName ExperimentConfig.RunName""",
     ),
@@ -202,7 +202,7 @@ CREATE_TRAINING_JOB = _table(
     (_RECORDED, "`clary doctor` checks this machine", "InfraCheckConfig InfraCheckConfig.EnableInfraCheck"),
     (
         _RECORDED,
-        "there is no session of yours behind the role",
+        "a role's credentials do not depend on a session",
         "SessionChainingConfig SessionChainingConfig.EnableSessionTagChaining",
     ),
     (
@@ -302,9 +302,9 @@ def render() -> str:
     lines = [
         "# What Clary does with each field",
         "",
-        "Made from `clary/domain/fields.py`; do not edit. *honoured*: acts as on AWS. *recorded*: kept, shown by Describe, has",
-        "no effect here (the job's log says so; the setting `strict_fields` refuses it). *refused*: ValidationException. *ignored*:",
-        "taken, without effect, and nothing of AWS's API shows it (`strict_fields` refuses it).",
+        "Generated from `clary/domain/fields.py`; do not edit. *honoured*: works as on AWS. *recorded*: stored and shown by Describe,",
+        "without effect (the job's log says so; the setting `strict_fields` refuses it). *refused*: ValidationException. *ignored*:",
+        "accepted without effect, and not shown by AWS's API (`strict_fields` refuses it).",
     ]
     for operation, table in OPERATIONS.items():
         lines += ["", f"## {operation}", "", "| field | use | note |", "|---|---|---|"]
@@ -313,7 +313,7 @@ def render() -> str:
         "",
         "## Other operations",
         "",
-        "Every other member of the operations that are done is honoured. What policies say is kept and shown, and restricts nothing.",
+        "Every other member of the operations that are done is honoured. Policies are stored and shown, but not enforced.",
         "",
     ]
     lines += ["| operation | field | use | note |", "|---|---|---|---|"]

@@ -37,7 +37,7 @@ _SPECIFICATION: tuple[Row, ...] = (
         "adapters need a runtime that loads them beside a base model; none does",
         "Specification.BaseInferenceComponentName",
     ),
-    (_RECORDED, "a model is prepared once and kept, asked for or not", _below("Specification", _CACHE)),
+    (_RECORDED, "a model is prepared once and kept, also without this field", _below("Specification", _CACHE)),
     (_RECORDED, "all copies share this machine", _below("Specification", _PLACED)),
     (_REFUSED, _NO_LIST, "Specifications " + _below("Specifications[]", _EVERYTHING)),
 )

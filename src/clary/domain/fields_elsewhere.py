@@ -6,19 +6,19 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 Rows = tuple[tuple[str, str, str], ...]
-_POLICIES = "policies restrict nothing here, whatever they say"
-_LINKED = "no accounts are linked here"
-_MASKED = "nothing is masked here"
-_SESSION = "what a session may do does not depend on it: everything in its account"
+_POLICIES = "Clary does not enforce policies"
+_LINKED = "Clary links no accounts"
+_MASKED = "Clary masks no data"
+_SESSION = "without effect: a session may do everything in its account"
 
 ROWS: Mapping[str, Rows] = {
     "application-autoscaling PutScalingPolicy": (
         ("refused", "predictive scaling is not available", "PredictiveScalingPolicyConfiguration"),
     ),
-    "cloudwatch DescribeAlarmHistory": (("refused", "alarms have no contributors here", "AlarmContributorId"),),
+    "cloudwatch DescribeAlarmHistory": (("refused", "Clary's alarms have no contributors", "AlarmContributorId"),),
     "cloudwatch ListMetrics": (("ignored", _LINKED, "IncludeLinkedAccounts"),),
     "cloudwatch PutMetricData": (
-        ("ignored", "nothing tells metrics by entities here", "EntityMetricData[].Entity StrictEntityValidation"),
+        ("ignored", "Clary does not group metrics by entities", "EntityMetricData[].Entity StrictEntityValidation"),
     ),
     "iam SimulatePrincipalPolicy": (
         (
@@ -30,10 +30,10 @@ ROWS: Mapping[str, Rows] = {
     ),
     "iam CreateRole": (("recorded", _POLICIES, "PermissionsBoundary"),),
     "logs CreateLogGroup": (
-        ("recorded", "there is no KMS here; data rests in Clary's own folder", "kmsKeyId"),
+        ("recorded", "Clary does not encrypt data", "kmsKeyId"),
         ("recorded", "every group can do what STANDARD can", "logGroupClass"),
     ),
-    "logs AssociateKmsKey": (("recorded", "there is no KMS here; data rests in Clary's own folder", "kmsKeyId"),),
+    "logs AssociateKmsKey": (("recorded", "Clary does not encrypt data", "kmsKeyId"),),
     "logs DescribeLogGroups": (("ignored", _LINKED, "accountIdentifiers includeLinkedAccounts"),),
     "logs FilterLogEvents": (
         ("ignored", _MASKED, "unmask"),
@@ -42,15 +42,15 @@ ROWS: Mapping[str, Rows] = {
     "logs GetLogEvents": (("ignored", _MASKED, "unmask"),),
     "logs PutLogEvents": (
         ("ignored", "as on AWS since 2023", "sequenceToken"),
-        ("ignored", "nothing tells events by entities here", "entity"),
+        ("ignored", "Clary does not group events by entities", "entity"),
     ),
-    "sagemaker DescribeModelPackage": (("ignored", "nothing is encrypted here: all data is shown", "IncludedData"),),
+    "sagemaker DescribeModelPackage": (("ignored", "Clary encrypts nothing: all data is shown", "IncludedData"),),
     "sagemaker ListTags": (("ignored", "all tags are in one page: 50 at most", "MaxResults"),),
     "sagemaker UpdateModelPackage": (("ignored", "the same update twice changes nothing", "ClientToken"),),
     "sns Publish": (
         ("refused", "text messages to phones are not available", "PhoneNumber"),
         ("refused", "FIFO topics are not available", "MessageDeduplicationId"),
-        ("ignored", "there are no queues here whose messages are grouped", "MessageGroupId"),
+        ("ignored", "Clary has no queues that group messages", "MessageGroupId"),
     ),
     "sns Subscribe": (("ignored", "the ARN is always answered", "ReturnSubscriptionArn"),),
     "sts AssumeRole": (

@@ -10,8 +10,8 @@ from collections.abc import Mapping
 Row = tuple[str, str, str]
 _HONOURED, _RECORDED, _REFUSED = "honoured", "recorded", "refused"
 
-_NO_VPC = "there is no VPC here; EnableNetworkIsolation cuts the network"
-_NO_KMS = "there is no KMS here; data rests in Clary's own folder"
+_NO_VPC = "Clary has no VPC; EnableNetworkIsolation disables the network"
+_NO_KMS = "Clary does not encrypt data"
 
 
 def _under(prefix: str, *names: str) -> str:
@@ -33,7 +33,7 @@ def _container(prefix: str) -> tuple[Row, ...]:
     return (
         (_HONOURED, "", _under(prefix, "Image ModelDataUrl Environment ModelDataSource")),
         (_HONOURED, "", _below(f"{prefix}.ModelDataSource", _S3_SOURCE)),
-        (_RECORDED, "there is no licence to accept here", _below(f"{prefix}.ModelDataSource", _S3_LICENCE)),
+        (_RECORDED, "Clary needs no licence agreement", _below(f"{prefix}.ModelDataSource", _S3_LICENCE)),
         (
             _REFUSED,
             "hubs, manifests and pinned ETags are not available",
@@ -43,7 +43,7 @@ def _container(prefix: str) -> tuple[Row, ...]:
         (_HONOURED, "tells the containers of a model apart", f"{prefix}.ContainerHostname"),
         (
             _RECORDED,
-            "images are names of runtimes here; another's registry is asked as the container engine itself is logged in",
+            "image names select runtimes; for other images the container engine uses its own login",
             _under(
                 f"{prefix}.ImageConfig",
                 "RepositoryAccessMode RepositoryAuthConfig RepositoryAuthConfig.RepositoryCredentialsProviderArn",
@@ -57,7 +57,7 @@ def _container(prefix: str) -> tuple[Row, ...]:
         ),
         (
             _RECORDED,
-            "there is no licence to accept here",
+            "Clary needs no licence agreement",
             _below(f"{prefix}.AdditionalModelDataSources[]", _S3_LICENCE),
         ),
         (
@@ -118,16 +118,16 @@ _VARIANT: tuple[Row, ...] = (
     (_RECORDED, "replicas share this machine's disk", "VolumeSizeInGB"),
     (_RECORDED, "log in to the machine instead", "EnableSSMAccess"),
     (_HONOURED, "of variants for inference components, and of those with a latency objective", _MANAGED),
-    (_RECORDED, "instances only count here: they come and go with the components that need them", _SCALE_IN),
+    (_RECORDED, "the instance count follows the components at once", _SCALE_IN),
     (
         _RECORDED,
-        "one queue per variant is exact least-outstanding-requests routing, whatever is asked",
+        "Clary always routes by one queue per variant, which is exact least-outstanding-requests routing",
         f"RoutingConfig RoutingConfig.RoutingStrategy {_PREFIX_ROUTING}",
     ),
-    (_RECORDED, "there is no AMI behind a replica", "InferenceAmiVersion"),
+    (_RECORDED, "replicas have no AMI", "InferenceAmiVersion"),
     (
         _RECORDED,
-        "there are no capacity reservations here",
+        "Clary has no capacity reservations",
         """CapacityReservationConfig CapacityReservationConfig.CapacityReservationPreference
         CapacityReservationConfig.MlReservationArn""",
     ),
@@ -188,7 +188,7 @@ CREATE_ENDPOINT_CONFIG: tuple[Row, ...] = (
     (_RECORDED, _NO_VPC, "VpcConfig VpcConfig.SecurityGroupIds VpcConfig.Subnets"),
     (
         _RECORDED,
-        "all metrics of an endpoint are kept, asked for or not",
+        "all metrics of an endpoint are kept, also without this field",
         _under("MetricsConfig", "EnableEnhancedMetrics EnableDetailedObservability MetricPublishFrequencyInSeconds"),
     ),
     (

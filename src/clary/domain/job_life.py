@@ -44,7 +44,7 @@ TOLD_AGAIN = 30.0  # seconds until the figures of the same reason are told anew
 _FIGURES = re.compile(r"[\d.]+")
 
 TRAINING = "Training image download completed. Training in progress."
-SLOWED = TRAINING + " It is slowed: endpoints on this machine want CPU, and have it first."
+SLOWED = TRAINING + " It is slowed, because endpoints on this machine need CPU and have priority."
 SLOWED_SECONDS = 30.0  # for which it is said after it was last seen: demand comes and goes
 
 _PREPARING = ("channels", "code", "environment", "syncs")

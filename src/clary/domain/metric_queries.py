@@ -185,7 +185,7 @@ def _check_accounts(rows: Sequence[Mapping[str, Any]], account: str) -> None:
     for row in rows:
         if account and row.get("AccountId", account) != account:
             raise Invalid(
-                f"MetricDataQueries: AccountId of {row['Id']} is another account: no accounts are linked here. Leave it out."
+                f"MetricDataQueries: AccountId of {row['Id']} is another account, and Clary links no accounts. Leave it out."
             )
 
 

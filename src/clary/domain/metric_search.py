@@ -50,7 +50,7 @@ def parse(text: str) -> Search:
     names = _names(match[1]) if match is not None else []
     parser = _Parser(match[2] if match is not None else text)
     if match is None and not parser.tokens:
-        raise Invalid("SEARCH needs what to search for: {AWS/SageMaker,EndpointName,VariantName} Invocations")
+        raise Invalid("SEARCH needs a search term: {AWS/SageMaker,EndpointName,VariantName} Invocations")
     fits = parser.either() if parser.tokens else lambda series: True
     if parser.at < len(parser.tokens):
         raise parser.stray()

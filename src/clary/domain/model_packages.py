@@ -42,9 +42,9 @@ def check_request(params: Mapping[str, Any]) -> None:
         if params.get(member):
             raise Invalid(f"{member}: {why}.")
     if params.get("CertifyForMarketplace"):
-        raise Invalid("CertifyForMarketplace: there is no marketplace here.")
+        raise Invalid("CertifyForMarketplace is not supported: Clary has no marketplace.")
     if not group and not params.get("InferenceSpecification"):
-        raise Invalid("Please provide InferenceSpecification: a package with a name of its own needs it.")
+        raise Invalid("Please provide InferenceSpecification: a package without a group needs it.")
     if params.get("InferenceSpecification") and params.get("SourceUri"):
         raise Invalid("Please provide either InferenceSpecification or SourceUri, not both.")
     check_specifications(params.get("InferenceSpecification"), params.get("AdditionalInferenceSpecifications") or ())

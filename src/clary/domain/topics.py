@@ -68,7 +68,7 @@ class Allowed:
         """Invalid unless the operator allows deliveries there. A bucket needs no leave: it must be the subscriber's own."""
         if protocol not in PROTOCOLS:
             raise Invalid(
-                f"Invalid parameter: Protocol '{protocol}' is not available in Clary; there are {', '.join(PROTOCOLS)}"
+                f"Invalid parameter: Protocol '{protocol}' is not supported by Clary; it supports {', '.join(PROTOCOLS)}"
             )
         if protocol == "s3":
             if not endpoint.startswith("s3://") or not parse_uri(endpoint).bucket:
@@ -82,8 +82,8 @@ class Allowed:
         if not any(_within(wanted, _place(prefix)) for prefix in self.prefixes):
             known = ", ".join(self.prefixes) or "nothing"
             raise Invalid(
-                f"Invalid parameter: Endpoint {endpoint} is not one that topics may deliver to. Whoever runs Clary allows it by the "
-                f"setting 'subscribers' (now: {known})"
+                f"Invalid parameter: Endpoint {endpoint} is not allowed: the setting 'subscribers' names the "
+                f"URLs and folders that topics may deliver to (now: {known})"
             )
 
 

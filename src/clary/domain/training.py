@@ -58,7 +58,7 @@ def hosts(request: Mapping[str, Any]) -> tuple[Host, ...]:
 def size_of(host: Host) -> Size:
     size = find(host.instance_type)
     if size is None:
-        raise Invalid(f"Clary has no figures for the instance type {host.instance_type}.")
+        raise Invalid(f"Clary does not know the instance type {host.instance_type}.")
     return size
 
 
@@ -257,9 +257,9 @@ def _local_path(path: str, field: str) -> str:
         "/dev",
     )
     if not path.startswith("/") or ".." in clean.split("/") or clean in ("/", "/opt", "/opt/ml", "/tmp"):
-        raise Invalid(f"{field} must be an absolute path of a folder of its own, not {path!r}.")
+        raise Invalid(f"{field} must be the absolute path of a folder that nothing else uses, not {path!r}.")
     if any(clean == place or clean.startswith(f"{place}/") for place in taken):
-        raise Invalid(f"{field} {path!r} lies in a folder that has another use.")
+        raise Invalid(f"{field} {path!r} is in a folder that Clary uses for something else.")
     return clean
 
 

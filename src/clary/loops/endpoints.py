@@ -263,7 +263,7 @@ class EndpointSubject:
         try:
             _, millicpu, _ = instances.parts(command.instance_type)
             if millicpu > 1000 * (cpus := self._ports.measure().cpus):
-                raise Unschedulable(f"this machine has {cpus} vCPU, and {millicpu / 1000:g} are asked for")
+                raise Unschedulable(f"this machine has {cpus} vCPU, and {millicpu / 1000:g} are requested")
             own = Place(command.id, command.instance_type, command.containers)
             (await self._placement(record))()
             fit = self._rooms.take(record, own, command.beside)

@@ -88,7 +88,7 @@ class JobWork:
                 return self._outputs(record).restore()
             case "upload":
                 return self._upload(record, command.keep_model)
-        raise ValueError(f"no such work: {command.name}")
+        raise ValueError(f"unknown work: {command.name}")
 
     # -- what the log says --------------------------------------------------------------------------------------------------------
 
@@ -157,7 +157,7 @@ class JobWork:
         image = record.document["request"]["AlgorithmSpecification"]["TrainingImage"]
         runtime = self._ports.runtimes.resolve(image)
         if runtime is None:
-            raise Invalid(f"No runtime stands behind the image {image}.")
+            raise Invalid(f"Clary has no runtime for the image {image}.")
         request = record.document["request"]
         if not training.program(request) and not training.entrypoint(request):
             return runtime

@@ -270,7 +270,7 @@ class ObjectiveSubject:
             except ClaryError as error:
                 return Unable(error.message)
             return None
-        return Unable("the endpoint is being changed by others all the time")
+        return Unable("the endpoint keeps being changed by others")
 
 
 def targets_of(record: Record) -> dict[str, str]:

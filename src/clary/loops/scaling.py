@@ -259,7 +259,7 @@ class ScalingSubject:
             except ClaryError as error:
                 return Refused(error.message)
             return None
-        return Refused("the resource is being changed by others all the time")
+        return Refused("the resource keeps being changed by others")
 
     def _check_now(self, target: Record, resource: Record, place: Place, dimension: str, wanted: int) -> None:
         """Unschedulable when there is no room for it now: then it is not asked, and what comes free is kept for it."""
@@ -331,7 +331,7 @@ class ScalingSubject:
             with suppress(Stale):
                 await store.save(replace(target, document=document))
                 return
-        raise Stale(f"The scalable target of policy {arn} is being changed by others all the time.")
+        raise Stale(f"The scalable target of policy {arn} keeps being changed by others.")
 
 
 def _drives(alarm: Record, trigger: Mapping[str, Any]) -> bool:

@@ -147,7 +147,7 @@ class ExternalArtifacts:
             with answer["Body"] as body:
                 if answer["ContentLength"] > limit:
                     raise Invalid(
-                        f"s3://{bucket}/{key} has {answer['ContentLength']} bytes; at most {limit} can be read here."
+                        f"s3://{bucket}/{key} has {answer['ContentLength']} bytes; Clary reads at most {limit} here."
                     )
                 content: bytes = body.read()
                 return content

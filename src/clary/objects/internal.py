@@ -127,7 +127,7 @@ class Internal:
         _, item = await self._item(asked)
         if item.size > asked["limit"]:
             raise Invalid(
-                f"s3://{asked['bucket']}/{asked['key']} has {item.size} bytes; at most {asked['limit']} can be read here."
+                f"s3://{asked['bucket']}/{asked['key']} has {item.size} bytes; Clary reads at most {asked['limit']} here."
             )
         return await asyncio.get_running_loop().run_in_executor(None, self._ctx.blobs.read, item.blob, 0, item.size)
 

@@ -42,7 +42,7 @@ _ERRORS = {
     500: _Error(500, "InternalFailure", "InternalError", "The request failed because of an internal error."),
     501: _Error(501, "ValidationException", "NotImplemented", "The Transfer-Encoding is not known here: only chunked is."),
     503: _Error(503, "ServiceUnavailable", "ServiceUnavailable", "A part of Clary is restarting. Try again."),
-    505: _Error(505, "ValidationException", "InvalidRequest", "This version of HTTP is not spoken here: HTTP/1.0 and HTTP/1.1 are."),
+    505: _Error(505, "ValidationException", "InvalidRequest", "This version of HTTP is not supported: HTTP/1.0 and HTTP/1.1 are."),
 }  # fmt: skip
 
 

@@ -350,7 +350,7 @@ def _told() -> Iterator[None]:
     try:
         yield
     except sqlite3.Error as error:
-        raise Unavailable(f"The datapoints cannot be read or written: {error}. Is there room on the disk?") from error
+        raise Unavailable(f"The datapoints cannot be read or written: {error}. Check the free disk space.") from error
 
 
 def _step(start: float, period: int) -> int:

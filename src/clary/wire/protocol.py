@@ -53,7 +53,7 @@ def parse_request(service_model: ServiceModel, request: Any) -> tuple[OperationM
     message = as_request(request)
     protocol = spoken(service_model, message)
     if protocol not in _PROTOCOLS:
-        raise SerializationError(f"The protocol {protocol} is not spoken here")
+        raise SerializationError(f"The protocol {protocol} is not supported")
     name, labels = operation_of(service_model, message, protocol)
     operation = speaking(service_model, protocol).operation_model(name)
     if operation.request_compression and "gzip" in message.headers.get("content-encoding", ""):

@@ -138,7 +138,7 @@ async def test_a_group_with_versions_stays(ask: Any, group: str, version: str) -
             {"ModelPackageGroupName": "Churn", "ValidationSpecification": {"ValidationRole": ROLE, "ValidationProfiles": []}},
             "ValidationSpecification: validation by transform jobs is not available",
         ),
-        ({"ModelPackageGroupName": "Churn", "CertifyForMarketplace": True}, "there is no marketplace"),
+        ({"ModelPackageGroupName": "Churn", "CertifyForMarketplace": True}, "Clary has no marketplace"),
         (
             {
                 "ModelPackageGroupName": "Churn",

@@ -14,7 +14,7 @@ from clary.domain.errors import Invalid
 
 @operation("sagemaker", "CreateEndpointConfig", again=lambda _, record: {"EndpointConfigArn": record.arn})
 async def create_endpoint_config(call: Call, params: Params) -> Params:
-    """Record the config; every model it names must be there."""
+    """Record the config; every model that it names must exist."""
     fields.check("CreateEndpointConfig", params, call.settings.strict_fields)
     serverless.check(params["ProductionVariants"], params)
     shadows = params.get("ShadowProductionVariants") or []

@@ -215,7 +215,7 @@ async def list_endpoints(call: Call, params: Params) -> Params:
 
 @operation("sagemaker", "UpdateEndpoint")
 async def update_endpoint(call: Call, params: Params) -> Params:
-    """Record the fleet that shall take over; the endpoint loop brings it up beside the one that serves."""
+    """Record the new fleet; the endpoint loop starts it beside the serving one and moves the traffic."""
     fields.check("UpdateEndpoint", params, call.settings.strict_fields)
     before = await records.find(call, "endpoint", params["EndpointName"])
     fleet = await _fleet(call, params["EndpointConfigName"])
@@ -249,7 +249,7 @@ async def update_endpoint(call: Call, params: Params) -> Params:
 
 @operation("sagemaker", "UpdateEndpointWeightsAndCapacities")
 async def update_weights_and_capacities(call: Call, params: Params) -> Params:
-    """Record weights and counts; no replica that stays is restarted."""
+    """Record weights and counts; the replicas that stay are not restarted."""
     fields.check("UpdateEndpointWeightsAndCapacities", params, call.settings.strict_fields)
     named = [row["VariantName"] for row in params["DesiredWeightsAndCapacities"]]
     for name in named:

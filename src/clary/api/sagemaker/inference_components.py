@@ -30,7 +30,7 @@ _MANY = 100_000
 
 @operation("sagemaker", "CreateInferenceComponent", again=lambda _, record: {"InferenceComponentArn": record.arn})
 async def create_inference_component(call: Call, params: Params) -> Params:
-    """Record it as Creating, once its copies have a place; the component loop starts them."""
+    """Record it as Creating, if its copies fit; the component loop starts them."""
     fields.check("CreateInferenceComponent", params, call.settings.strict_fields)
     specification = params.get("Specification") or {}
     components.check_specification(specification)
@@ -171,7 +171,7 @@ async def list_inference_components(call: Call, params: Params) -> Params:
 
 @operation("sagemaker", "UpdateInferenceComponent")
 async def update_inference_component(call: Call, params: Params) -> Params:
-    """Record the copies that shall take over; without a DeploymentConfig a change of count or compute alone is made in place."""
+    """Record the new copies; without a DeploymentConfig a change of count or compute alone is made in place."""
     fields.check("UpdateInferenceComponent", params, call.settings.strict_fields)
     before = await records.find(call, COMPONENT, params["InferenceComponentName"])
     if not params.get("Specification") and not params.get("RuntimeConfig"):
@@ -196,7 +196,7 @@ async def update_inference_component(call: Call, params: Params) -> Params:
 
 @operation("sagemaker", "UpdateInferenceComponentRuntimeConfig")
 async def update_runtime_config(call: Call, params: Params) -> Params:
-    """Record the number of copies; none that stays is restarted."""
+    """Record the number of copies; those that stay are not restarted."""
     before = await records.find(call, COMPONENT, params["InferenceComponentName"])
     copies = int(params["DesiredRuntimeConfig"]["CopyCount"])
     specification = components.request_of(before)["Specification"]

@@ -15,7 +15,7 @@ from clary.domain.resources import Record
 
 @operation("sagemaker", "CreateModelPackage", again=lambda _, record: {"ModelPackageArn": record.arn})
 async def create_model_package(call: Call, params: Params) -> Params:
-    """Record it, as the next version of its group or under a name of its own. What is in it is looked at by CreateModel."""
+    """Record it, as the next version of its group or under its own name. CreateModel checks its contents."""
     model_packages.check_request(params)
     name, group, version = params.get("ModelPackageName", ""), "", 0
     request = {key: value for key, value in params.items() if key not in ("Tags", "ClientToken")}
@@ -105,7 +105,7 @@ async def update_model_package(call: Call, params: Params) -> Params:
 
 @operation("sagemaker", "DeleteModelPackage")
 async def delete_model_package(call: Call, params: Params) -> Params:
-    """Models that were made of it keep what they took."""
+    """Models that were created from it keep their copies."""
     package = await records.named(call, "model-package", params["ModelPackageName"])
     await records.drop(call, "model-package", package.name)
     return {}

@@ -14,7 +14,7 @@ from clary.ports import Artifacts
 
 @operation("sagemaker", "CreateModel", again=lambda _, record: {"ModelArn": record.arn})
 async def create_model(call: Call, params: Params) -> Params:
-    """Record the model. The image must be one that stands for a runtime, and the data must be there."""
+    """Record the model. The image must select a runtime, and the data must exist."""
     fields.check("CreateModel", params, call.settings.strict_fields)
     packages = await _packages(call, params)
     for definition in containers.check_request(params, containers.resolved(params, packages)):

@@ -36,7 +36,7 @@ async def add_tags(call: Call, params: Params) -> Params:
 
 @operation("sagemaker", "ListTags")
 async def list_tags(call: Call, params: Params) -> Params:
-    """All of them in one page: MaxResults is 50 at least, and so is the most that a user can set. The system's own (`aws:`), which
+    """All tags in one page: MaxResults is at least 50, and users can set at most 50. The system's own (`aws:`), which
     nobody can set or delete, count towards no limit."""
     if params.get("NextToken"):
         raise Invalid("Invalid NextToken: all tags are in the first page.")
@@ -47,6 +47,6 @@ async def list_tags(call: Call, params: Params) -> Params:
 
 @operation("sagemaker", "DeleteTags")
 async def delete_tags(call: Call, params: Params) -> Params:
-    """Keys that are not there are ignored."""
+    """Keys that do not exist are ignored."""
     await tagging.remove(call, lambda: _find(call, params["ResourceArn"]), params["TagKeys"])
     return {}

@@ -206,7 +206,7 @@ def _summary(record: Record) -> Params:
 
 @operation("sagemaker", "StopTrainingJob")
 async def stop_training_job(call: Call, params: Params) -> Params:
-    """Record that it shall stop. A job that is stopping already stays so."""
+    """Mark the job for stopping; without effect if it is already stopping."""
 
     def change(record: Record) -> Record:
         if record.status == JobStatus.STOPPING:
@@ -222,7 +222,7 @@ async def stop_training_job(call: Call, params: Params) -> Params:
 
 @operation("sagemaker", "DeleteTrainingJob")
 async def delete_training_job(call: Call, params: Params) -> Params:
-    """Only an ended job: nothing is left of it but its record, its logs and its results. The name is free then."""
+    """Only a job that has ended. Its logs and results stay; its name can be used again."""
     record = await _find(call, params["TrainingJobName"])
     if not admits(JOB, record.status, JobFact.DELETE_ASKED):
         raise InUse(f"The request was rejected because the training job is in status {record.status}.")

@@ -60,7 +60,9 @@ def _load(term: Term, of: dict[str, float]) -> str:
 
 _TEXTS: dict[str, Callable[[Term, dict[str, float]], str]] = {
     "load": _load,
-    "surge": lambda term, of: f"{of['surge']:g} times the recent peak must fit under the replicas' ceilings",
+    "surge": lambda term, of: (
+        f"{of['surge']:g} times the recent peak must fit into the largest number of workers of the replicas"
+    ),
     "forecast": lambda term, of: f"this time of day usually needs {_replicas(int(term.wanted))}",
     "least": lambda term, of: f"the minimum is {_replicas(int(term.wanted))}",
     "most": lambda term, of: f"{_are(of['asked'])} wanted, and the maximum is {term.wanted:.0f}",
@@ -71,7 +73,7 @@ _TEXTS: dict[str, Callable[[Term, dict[str, float]], str]] = {
         + "one goes each 10 s, when no worker is boosted"
     ),
     "spare": lambda term, of: (
-        f"{of['spare']:g} times the recent peak of {_workers(of['peak'])} would bring the last one back"
+        f"{of['spare']:g} times the recent peak of {_workers(of['peak'])} would require the last one again"
     ),
     "stale": _stale,
     "unmeasured": lambda term, of: "the front has measured no request yet, so what one costs is unknown",

@@ -64,9 +64,9 @@ def render() -> str:
     lines = [
         "# Content types of the frameworks",
         "",
-        "Made from `clary/toolkit/frameworks/contents.py`; do not edit. What holds where the script has no function of its own; its "
-        "`input_fn`, `output_fn` or `transform_fn` may read and write anything. The first type written is what a request without "
-        "`Accept` gets (`SAGEMAKER_DEFAULT_INVOCATIONS_ACCEPT` changes it). *Together*: requests that wait at the same time may be "
+        "Generated from `clary/toolkit/frameworks/contents.py`; do not edit. These are the formats of the default functions; a script's "
+        "`input_fn`, `output_fn` or `transform_fn` may read and write anything. The first output type is the one for a request without "
+        "`Accept` (`SAGEMAKER_DEFAULT_INVOCATIONS_ACCEPT` changes it). *Together*: requests that wait at the same time may be "
         "predicted in one call.",
         "",
         "| runtime | default model | content types in | out | together |",
