@@ -296,3 +296,23 @@ async def test_put_events(client: Client) -> None:
         [{"timestamp": MS, "message": "x" * 600_000}] * 2,
     ):
         assert (await client.refused("PutLogEvents", **names, logEvents=bad))[0] == "InvalidParameterException"
+
+
+@pytest.mark.parametrize(
+    ("operation", "asked"),
+    [
+        ("DescribeLogStreams", {"logStreamNamePrefix": "job/"}),
+        ("GetLogEvents", {"logStreamName": "job/algo-1-1"}),
+    ],
+)
+async def test_who_looks_at_a_job_and_reads_its_log_follows_it(
+    client: Client, operation: str, asked: dict[str, str]
+) -> None:
+    arn, other = (f"arn:aws:sagemaker:{REGION}:{ACCOUNT}:training-job/{name}" for name in ("job", "other"))
+    followers = client.ports.followers
+    for each in (arn, other):
+        followers.looks("arn", each, NOW - 10)
+    write(client, "job/algo-1-1", "a line")
+    await client(operation, logGroupName=JOBS, **asked)
+    assert followers.looks("arn", arn, NOW + 1).read == NOW
+    assert followers.looks("arn", other, NOW + 1).read is None

@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import re
+import subprocess
 import textwrap
 import time
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -128,6 +133,86 @@ def test_v2s_fit_of_a_6_s_job(server: Server, user: User, tmp_path: Path) -> Non
     looks, seconds = int(line.split()[1]), float(line.split()[2])
     assert looks <= 5, line
     assert seconds < 20, line  # 12 on a quiet machine
+
+
+# No newline in a command's argument.
+TICKS = "import time; [(print(f'tick {{time.time():.2f}}.', flush=True), time.sleep(1)) for _ in range({lines})]"
+LIVE = {
+    ".venv-v2": """
+import sagemaker, time
+from sagemaker.estimator import Estimator
+session = sagemaker.Session(default_bucket={bucket!r})
+estimator = Estimator({image!r}, {role!r}, 1, "ml.m5.large", sagemaker_session=session, output_path="s3://{bucket}/fit",
+                      container_entry_point=["python3", "-c", {ticks!r}])
+estimator.fit()
+print("returned %.2f." % time.time())
+""",
+    ".venv-v3": """
+import logging, os, tempfile, time
+logging.basicConfig(level=logging.INFO)
+from sagemaker.core.helper.session_helper import Session
+from sagemaker.train import ModelTrainer
+from sagemaker.train.configs import Compute, OutputDataConfig, SourceCode
+folder = tempfile.mkdtemp()
+with open(os.path.join(folder, "ticks.py"), "w") as file: file.write({ticks!r})
+trainer = ModelTrainer(training_image={image!r}, role={role!r}, sagemaker_session=Session(default_bucket={bucket!r}),
+                       base_job_name="live", source_code=SourceCode(source_dir=folder, entry_script="ticks.py"),
+                       output_data_config=OutputDataConfig(s3_output_path="s3://{bucket}/fit"),
+                       compute=Compute(instance_type="ml.m5.large", instance_count=1))
+trainer.train()
+print("returned %.2f." % time.time())
+""",
+}
+
+
+@dataclass(frozen=True)
+class Shown:
+    """What an SDK showed of a job that prints a line a second. `ages`: how many seconds after it was printed each line was shown;
+    `after`: how many seconds after the last line was printed the SDK returned."""
+
+    ages: list[float]
+    after: float
+
+
+def shown(server: Server, user: User, environment: str, variables: Mapping[str, str], lines: int) -> Shown:
+    ticks = TICKS.format(lines=lines)
+    program = LIVE[environment].format(image=PYTHON, role=ROLE, bucket=user.bucket, ticks=ticks)
+    printed: list[float] = []
+    ages: list[float] = []
+    said = ""
+    with subprocess.Popen(
+        [str(ROOT / environment / "bin" / "python"), "-u", "-W", "ignore", "-c", program],
+        env={**server.environment, **variables},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    ) as client:
+        assert client.stdout is not None
+        for line in client.stdout:
+            now = time.time()
+            said += line
+            printed += [float(at) for at in re.findall(r"tick (\d+\.\d\d)\.", line)]
+            ages += [now - at for at in printed[len(ages) :]]
+    assert client.returncode == 0, said
+    assert len(printed) == lines, said
+    (returned,) = re.findall(r"returned (\d+\.\d\d)\.", said)
+    return Shown(ages, float(returned) - printed[-1])
+
+
+@pytest.mark.waits
+def test_sdks_show_a_jobs_lines_while_it_runs(server: Server, user: User, tmp_path: Path) -> None:
+    """SDK v2 reads the log every 10 s and SDK v3 every 5 s; v2 looks at the job every 30 s, and once more sleeps 10 s after it ended."""
+    if not all((ROOT / environment / "bin" / "python").exists() for environment in LIVE):
+        pytest.skip("scripts/test makes .venv-v2 and .venv-v3")
+    configuration = tmp_path / "sagemaker.yaml"
+    configuration.write_text("SchemaVersion: '1.0'\nSageMaker: {PythonSDK: {Modules: {TelemetryOptOut: true}}}\n")
+    variables = {"SAGEMAKER_USER_CONFIG_OVERRIDE": str(configuration), "SAGEMAKER_SUPPRESS_V2_WARNING": "1"}
+    with ThreadPoolExecutor(2) as pool:
+        v2, v3 = pool.map(lambda environment: shown(server, user, environment, variables, 18), LIVE)
+    assert max(v2.ages) < 10 + 5, v2
+    assert max(v3.ages) < 5 + 5, v3
+    assert v2.after < 30 + 10 + 10, v2  # at the latest; 32 on a quiet machine
+    assert v3.after < 5 + 5, v3
 
 
 def test_the_cli_waits_for_a_job_in_one_look(server: Server, user: User) -> None:

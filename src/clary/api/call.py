@@ -10,6 +10,7 @@ import os
 from dataclasses import dataclass, field
 from typing import Any
 
+from clary.api.followers import Followers
 from clary.domain.capacity import Machine
 from clary.domain.ids import arn as make_arn
 from clary.domain.ids import uuid7, written
@@ -55,6 +56,7 @@ class Ports:
     clock: Clock
     topics: Topics
     settings: ApiSettings = field(default_factory=ApiSettings)
+    followers: Followers = field(default_factory=Followers)
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,6 +20,7 @@ from clary.api import paging, retries
 from clary.api.call import Call, Params
 from clary.api.errors import ApiError
 from clary.api.registry import operation
+from clary.domain import jobs, training
 from clary.domain.errors import AlreadyExists, Invalid, NotFound
 from clary.domain.ids import arn as make_arn
 from clary.domain.ids import belongs
@@ -209,6 +210,7 @@ async def describe_log_streams(call: Call, params: Params) -> Params:
     if by_time and prefix:
         raise Invalid("Cannot order by LastEventTime with a logStreamNamePrefix.")
     streams = await asyncio.to_thread(call.ports.logs.streams, call.scope, group, prefix)
+    _note_reader(call, group, prefix)
     descending = bool(params.get("descending"))
     streams.sort(key=lambda stream: (stream.last or 0 if by_time else 0, stream.name), reverse=descending)
     limit = MOST_STREAMS if prefix else params.get("limit", 50)
@@ -269,11 +271,19 @@ async def get_log_events(call: Call, params: Params) -> Params:
         )
 
     page = await asyncio.to_thread(ask)
+    _note_reader(call, group, params["logStreamName"])
     return {
         "events": [_event_words(event) for event in page.events],
         "nextForwardToken": f"f/{page.end:056d}/s",
         "nextBackwardToken": f"b/{page.start:056d}/s",
     }
+
+
+def _note_reader(call: Call, group: str, stream: str) -> None:
+    """Whoever follows a training job and reads its log does not want its looks at the job held for long (`holding.followed`)."""
+    job, slash, _ = stream.partition("/")
+    if group == training.LOG_GROUP and slash:
+        call.ports.followers.reads(call.principal, call.arn(jobs.KIND, job), call.now)
 
 
 @operation("logs", "FilterLogEvents")

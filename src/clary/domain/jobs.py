@@ -27,6 +27,7 @@ from clary.domain.workload import Observation
 
 KIND = "training-job"
 ACTIVE = (JobStatus.IN_PROGRESS.value, JobStatus.STOPPING.value)
+BEFORE_RESULTS = ("starting", "downloading", "training")  # phases in which it may take long, and in which its log grows
 RUNTIME_WORK = ("code", "environment")  # pieces of work that may build a runtime
 
 # -- commands -----------------------------------------------------------------------------------------------------------------

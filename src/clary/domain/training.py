@@ -55,6 +55,11 @@ def hosts(request: Mapping[str, Any]) -> tuple[Host, ...]:
     return tuple(Host(f"algo-{n}", kind, group) for n, (kind, group) in enumerate(flat, 1))
 
 
+def stream(job: str, host: str, started: float) -> str:
+    """The host's log stream: `<job>/algo-N-<epoch>`. `started`: TrainingStartTime."""
+    return f"{job}/{host}-{int(started)}"
+
+
 def size_of(host: Host) -> Size:
     size = find(host.instance_type)
     if size is None:

@@ -93,8 +93,8 @@ def places(settings: JobSettings, record: Record) -> Places:
 
 
 def stream(record: Record, host: str) -> str:
-    """The host's log stream: `<job>/algo-N-<epoch>`."""
-    return f"{record.name}/{host}-{int(record.document['started'])}"
+    """The log stream of a host of this job."""
+    return training.stream(record.name, host, record.document["started"])
 
 
 def key(record: Record, what: str, attempt: int | None = None) -> str:

@@ -97,9 +97,8 @@ async def _check_places(call: Call, params: Params) -> None:
 
 @operation("sagemaker", "DescribeTrainingJob")
 async def describe_training_job(call: Call, params: Params) -> Params:
-    """Held for clients that wait, until the job ends."""
-    record = await _find(call, params["TrainingJobName"])
-    settled = await holding.settled(call, record, jobs.ACTIVE)
+    """Held for clients that wait, until the job ends; shortly for those that show its log meanwhile."""
+    settled = await holding.followed(call, await _find(call, params["TrainingJobName"]))
     if settled is None:
         raise NotFound("Requested resource not found.")
     answer = described(settled)
