@@ -178,6 +178,39 @@ async def test_a_clock_that_is_set_wakes_what_waits_for_a_time(way: int, caplog:
     await asyncio.gather(task, return_exceptions=True)
 
 
+class Since(Due):
+    """Waits for an hour from the moment that its record names."""
+
+    def moved(self, record: Record, step: float) -> Record:
+        return replace(record, document={**record.document, "since": record.document["since"] + step})
+
+
+async def test_a_clock_that_was_set_while_nobody_looked_moves_what_was_there_once() -> None:
+    clock, store = FakeClock(), MemoryStore()
+    subject = Since(clock.now() + 10 * 3600)
+    await store.add(replace(record(), document={"n": 1, "since": 5000.0}))
+    loop = Loop(subject, store, clock, "me", sweep_seconds=0.01, away=-3600.0)
+    task = asyncio.create_task(loop.run())
+
+    async def since(name: str) -> float:
+        found = await store.get("endpoint", SCOPE, name)
+        assert found is not None
+        return float(found.document["since"])
+
+    async with asyncio.timeout(20):
+        while await since("a") != 1400.0:
+            await asyncio.sleep(0.005)
+    await store.add(replace(record("b"), document={"n": 1, "since": 5000.0}))
+    await until(lambda: subject.looked >= 3)
+    looked = subject.looked
+    for name in ("a", "b"):
+        loop.wake(f"arn:{name}")
+    await until(lambda: subject.looked >= looked + 2)
+    assert (await since("a"), await since("b")) == (1400.0, 5000.0)
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
+
+
 async def test_a_successor_of_the_same_name_goes_on_at_once() -> None:
     store = MemoryStore()
     await store.add(record())

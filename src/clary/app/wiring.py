@@ -21,7 +21,7 @@ from clary.api.errors import translate
 from clary.api.identity import Identity
 from clary.app import folders, proxies, reach, workloads
 from clary.app.capacity_page import CapacityPage
-from clary.app.clock import SystemClock
+from clary.app.clock import Steps, SystemClock, boot_id
 from clary.app.machine import measure
 from clary.app.metrics_page import MetricsPage
 from clary.app.queues import Queues, World
@@ -102,9 +102,8 @@ async def control(settings: Settings) -> AsyncIterator[Control]:
     folder, given = str(settings.environments_folder), settings.build_environment()
     engine = containers.find(settings.container_engine)
     built = runtimes.create(folder, runs, environment=given, names=settings.image_names, engine=engine)
-    logs = FileLogs(settings.root / "logs")
     datapoints = FileDatapoints(settings.root / "datapoints", settings.datapoint_disk)
-    artifacts = make_artifacts(settings, keys)
+    logs, artifacts = FileLogs(settings.root / "logs"), make_artifacts(settings, keys)
     sockets = [str(settings.front_ctl(index)) for index in range(settings.front_count)]
     fronts = FrontClient(sockets, keys, target_models(settings, store, artifacts, clock).place, secret)
     await first_role(store, settings.account, clock.now())
@@ -122,8 +121,9 @@ async def control(settings: Settings) -> AsyncIterator[Control]:
     sizes = memory_of(settings, measured)
     telemetry = Telemetry(TelemetryPorts(store, fronts, runs, datapoints, clock, sizes, watch.hear, watch.sharing.use))
     job_loop: Loop[JobCommand, JobSeen] = Loop(job_subject, store, clock, owner)
-    endpoint_loop: Loop[EndpointCommand, EndpointSeen] = Loop(endpoint_subject, store, clock, owner)
-    component_loop: Loop[EndpointCommand, EndpointSeen] = Loop(component_subject, store, clock, owner)
+    steps = Steps(settings.root / "clock.json", clock, boot_id())
+    endpoint_loop: Loop[EndpointCommand, EndpointSeen] = Loop(endpoint_subject, store, clock, owner, away=steps.away)
+    component_loop: Loop[EndpointCommand, EndpointSeen] = Loop(component_subject, store, clock, owner, away=steps.away)
     living = [(subject.kind, subject.statuses) for subject in (job_subject, endpoint_subject, component_subject)]
     await orphans.sweep(store, runs, owner, clock.now(), living)
     await asyncio.gather(fronts.start(), job_subject.seed(), endpoint_subject.seed())
@@ -134,7 +134,7 @@ async def control(settings: Settings) -> AsyncIterator[Control]:
     )
     captured = CapturedFiles(settings.root / "fronts", artifacts, logs, clock).run()
     chores = (*(upkeep.keep(each, clock) for each in (logs, datapoints)), telemetry.run(), job_subject.usage.run())
-    loops = (job_loop.run(), endpoint_loop.run(), component_loop.run())
+    loops = (job_loop.run(), endpoint_loop.run(), component_loop.run(), steps.keep())
     tasks = tuple(asyncio.create_task(work) for work in (*loops, *queues.run(), *watch.run(), *chores, captured))
     handlers.load()
     told = api_settings(settings, keys, measured())

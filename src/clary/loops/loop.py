@@ -81,7 +81,8 @@ class Moves(Protocol):
 
 
 class Loop(Generic[C, O]):
-    """Runs one Subject. `owner` names this control plane in leases; a successor with the same name goes on at once."""
+    """Runs one Subject. `owner` names this control plane in leases; a successor with the same name goes on at once. `away`:
+    seconds by which the clock was set while nobody looked after the records that are there at its start."""
 
     def __init__(
         self,
@@ -93,6 +94,7 @@ class Loop(Generic[C, O]):
         lease_seconds: float = 30.0,
         sweep_seconds: float = 5.0,
         width: int = 32,
+        away: float = 0.0,
     ) -> None:
         self.subject = subject
         self.store = store
@@ -110,6 +112,7 @@ class Loop(Generic[C, O]):
             str, tuple[Record, Record]
         ] = {}  # ARN -> the record before and after the turn that changed it
         self._running = False
+        self._away = away
         self._offset = clock.now() - clock.monotonic()
         self._steps: dict[str, float] = {}  # ARN -> by how much the clock was set since its record was last decided on
 
@@ -240,7 +243,9 @@ class Loop(Generic[C, O]):
             known = arn in self._leases
             self._leases[arn] = lease
             if not known:
+                self._stepped(arn, self._away)
                 self.wake(arn)
+        self._away = 0.0  # what is claimed later was made, or looked after, under the clock as it is
         self._after_a_step()
 
     def _after_a_step(self) -> None:
