@@ -30,8 +30,8 @@ def test_another_database_is_refused_with_both_named_and_no_password(tmp_path: P
         bindings.check(settings(tmp_path))
     assert caught.value.message == (
         f"{tmp_path} was last used with the database postgresql://db.example.org:5433/clary, and the setting 'database' now names "
-        "records.db in the folder: set it as before (in clary.toml, or CLARY_DATABASE), or start once with --other-stores if the database "
-        "shall change"
+        "records.db in the folder: set it as before (in clary.toml, or CLARY_DATABASE), or start once with --other-stores to use the new "
+        "database"
     )
     assert "secret" not in (tmp_path / "bindings.json").read_text()
     with pytest.raises(Unavailable, match=r"now names postgresql://db\.example\.org:5433/other"):

@@ -1,4 +1,4 @@
-"""Messages of topics on their way: the loop that carries and tries again, and the courier that reaches files, buckets and HTTP."""
+"""Delivers messages of topics: the loop that carries and tries again, and the courier that reaches files, buckets and HTTP."""
 
 from __future__ import annotations
 

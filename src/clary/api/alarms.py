@@ -1,4 +1,4 @@
-"""CloudWatch's alarms: made, described, set, deleted. Evaluated by `loops/alarms.py`, which also tells their actions."""
+"""CloudWatch's alarms: made, described, set, deleted. `loops/alarms.py` evaluates them and runs their actions."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The alarms that a DeploymentConfig names: they must be there before a deployment rests on them."""
+"""The alarms that a DeploymentConfig names: they must exist before the deployment starts."""
 
 from __future__ import annotations
 

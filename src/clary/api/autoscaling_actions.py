@@ -1,4 +1,4 @@
-"""Scheduled actions: at a time, at a rate or by cron they set the range of a target. The scaling loop carries them out."""
+"""Scheduled actions: they set the range of a target at a time, at a rate or by cron. The scaling loop runs them."""
 
 from __future__ import annotations
 

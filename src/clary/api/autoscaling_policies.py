@@ -1,4 +1,4 @@
-"""Scaling policies. A target tracking policy is its two alarms, made here; the scaling loop acts when alarms drive a policy."""
+"""Scaling policies. A target tracking policy has two alarms, which are created here; the scaling loop acts on the alarms' states."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a handler gets: who asks, where, when, and the ports. Nothing of HTTP.
+"""The argument of a handler: the caller, account and region, the time, and the ports. Independent of HTTP.
 
 A handler is `async def create_endpoint(call: Call, params: Params) -> Params`: it reads and writes records and answers, and
 never starts anything (loops do).

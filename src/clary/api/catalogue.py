@@ -1,4 +1,4 @@
-"""`docs/operations.md`: what of AWS's API Clary does, made from the registry and botocore's models."""
+"""`docs/operations.md`: the operations of AWS's API that Clary has, generated from the registry and botocore's models."""
 
 from __future__ import annotations
 

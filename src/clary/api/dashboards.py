@@ -1,4 +1,4 @@
-"""CloudWatch's dashboards: records, of an account in all its regions. Nobody here draws them."""
+"""CloudWatch's dashboards: records of an account, in all its regions. Clary does not draw them."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """Roles as IAM shows them: records. Source: IAM API reference.
 
-What a policy says is kept and shown, and restricts nothing (`domain/roles.py`). Managed policies: `api/iam_policies.py`; users and
+Policies are stored and shown, but not enforced (`domain/roles.py`). Managed policies: `api/iam_policies.py`; users and
 their keys: `api/iam_users.py`.
 """
 

@@ -1,4 +1,4 @@
-"""Customer-managed policies: documents with a name, one version each. Kept and shown; they restrict nothing (`domain/roles.py`)."""
+"""Customer-managed policies: documents with a name, one version each. Stored and shown, but not enforced (`domain/roles.py`)."""
 
 from __future__ import annotations
 

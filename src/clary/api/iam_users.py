@@ -1,4 +1,4 @@
-"""Users and their key pairs. A user is whoever has a permanent key pair; pairs are made and removed here, and live in `keys/`."""
+"""Users and their key pairs. Every permanent key pair belongs to a user; this module creates and removes pairs in `keys/`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Who asks: a request's signature against the keys, for every service but S3 (which has its own in `objects`)."""
+"""Authentication: checks a request's signature against the keys, for every service but S3 (which has its own in `objects`)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Looking records up and changing them, with AWS's words when they are not there (reference/sagemaker.md 1.3)."""
+"""Finds and changes records, with AWS's errors when they do not exist (reference/sagemaker.md 1.3)."""
 
 from __future__ import annotations
 

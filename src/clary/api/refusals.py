@@ -1,4 +1,4 @@
-"""Operations that Clary will not have, each with the reason and what to do instead. What it merely lacks is not listed here.
+"""Operations that Clary will not have, each with the reason and an alternative. Operations that are only missing are not listed here.
 
 Values only: `dispatch.py` answers them, `catalogue.py` prints them.
 """

@@ -1,4 +1,4 @@
-"""A Create that is asked again by its own client meets its first success and answers it, instead of "already exists".
+"""When a client repeats a Create that has succeeded, it gets the first answer again, instead of "already exists".
 
 An attempt may have succeeded though its answer was lost: the connection broke, or the process died between the commit and the answer. All
 attempts of one call carry the same `amz-sdk-invocation-id`. The record is stored with what the call is known by (`Call.made_by`) in one

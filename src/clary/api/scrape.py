@@ -1,4 +1,4 @@
-"""`/metrics`: who may read it, and what stands there. The text itself is `domain/exposition.py`; HTTP is `app/metrics_page.py`."""
+"""`/metrics`: its authentication and its content. The text itself is `domain/exposition.py`; HTTP is `app/metrics_page.py`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Security tokens: who the caller is, and temporary credentials. Source: STS API reference.
+"""Security tokens: the caller's identity, and temporary credentials. Source: STS API reference.
 
 GetCallerIdentity reads nothing but the call: the SDKs' telemetry asks it all the time.
 """

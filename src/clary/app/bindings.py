@@ -42,7 +42,7 @@ def known(root: Path) -> Bindings | None:
     except FileNotFoundError:
         return None
     except (ValueError, KeyError, TypeError) as error:
-        raise Unavailable(f"{root / FILE} is damaged: remove it, and it is written anew at the next start") from error
+        raise Unavailable(f"{root / FILE} is damaged: remove it, and the next start writes it again") from error
 
 
 def check(settings: Settings) -> None:
@@ -56,7 +56,7 @@ def check(settings: Settings) -> None:
         what, name, old, new = "object store", "s3_endpoint", before.objects, now.objects
     raise Unavailable(
         f"{settings.root} was last used with the {what} {old}, and the setting '{name}' now names {new}: set it as before (in "
-        f"clary.toml, or CLARY_{name.upper()}), or start once with {INSIST} if the {what} shall change"
+        f"clary.toml, or CLARY_{name.upper()}), or start once with {INSIST} to use the new {what}"
     )
 
 

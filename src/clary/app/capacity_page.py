@@ -1,4 +1,4 @@
-"""`GET /capacity`: who holds what of the machine, what is free, and who waits for it, as JSON."""
+"""`GET /capacity`: the resources of the machine, who uses and who waits for them, as JSON."""
 
 from __future__ import annotations
 

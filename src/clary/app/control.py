@@ -1,4 +1,4 @@
-"""The control plane's process: the API over records, and the loops that make them true, on one event loop.
+"""The control plane's process: the API over records, and the loops that carry them out, on one event loop.
 
 `python -m clary.app.control --settings FILE --ready-fd N --sockets HTTP`. Order of a start: ports, fronts, loops, then the socket: what is
 answered is looked after. Order of an end: the socket, the loops (leases given back), the ports.

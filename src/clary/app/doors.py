@@ -1,4 +1,4 @@
-"""Who waits at a socket whose process restarts: for a while only.
+"""Limits how long connections wait at a socket whose process restarts.
 
 The supervisor holds the sockets of control plane and object store, so connections wait in the backlog while one of them is started
 again. Who has waited for longer than `HOLD` is turned away (the edge answers 503, which clients ask again after), and so is everybody who

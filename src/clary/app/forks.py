@@ -3,7 +3,7 @@
 Starting Python and importing the control plane takes 2.5 s of CPU, on a busy machine three to five times as long; a fork takes
 milliseconds, and the processes share the memory of what was imported. Owns what a fork must not inherit: descriptors, signal handlers,
 the parent's objects (never collected, so that none of them closes a descriptor that means something else by then), its session, its
-name. Refuses to know what the child is for.
+name. Does not know what the child is for.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What a service manager is told: `Type=notify` of systemd, sd_notify(3). Nothing where nobody asked."""
+"""Notifies a service manager: `Type=notify` of systemd, sd_notify(3). Does nothing without `NOTIFY_SOCKET`."""
 
 from __future__ import annotations
 

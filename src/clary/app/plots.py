@@ -1,7 +1,7 @@
 """Pictures as plain SVG: charts over time, one below the other, and bars. What `clary scaling`, the league and the documentation draw with.
 
 A picture says what it shows without colour too: curves differ in dashes, every axis has its unit, and a panel without data says so. Its
-ground is its own, so that it reads the same on a dark page. Refuses to know where data come from.
+ground is its own, so that it reads the same on a dark page. Does not know where data come from.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Clary's own logs have an end: one that is too long begins anew, and what it had is kept once, beside it, as NAME.log.1.
+"""Rotates Clary's own logs: one that is too long is started again, and its old content is kept once, beside it, as NAME.log.1.
 
 Its writers are not asked: all have it open for appending. (Renaming takes a writer that opens it again, and nginx's workers may not
 look into the state folder.) What is written between the last read and the cut, some microseconds, is lost.

@@ -1,4 +1,4 @@
-"""Starting and ending Clary from a terminal or a program: in the foreground, detached, and down.
+"""Starts and stops Clary from a terminal or a program: in the foreground, detached, and down.
 
 `foreground` runs the supervisor here; `detached` runs it in a session of its own and answers when it is ready; `down` ends the
 one that holds the state folder. As a module (`python -m clary.app.up --settings FILE --ready-fd N`) it is the detached process.

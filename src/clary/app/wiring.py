@@ -1,6 +1,6 @@
 """The control plane put together: one function builds its ports, its loops and its application from the settings.
 
-Nothing else in Clary makes these objects; nothing here decides anything.
+No other module creates these objects; this one decides nothing.
 """
 
 from __future__ import annotations

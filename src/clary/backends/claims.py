@@ -1,5 +1,5 @@
 """Numbers out of a range, each owned by at most one run at a time: user ids of sandboxes, GPUs. Kept on disk, so that a successor
-knows them; taken with O_EXCL, so that no two take the same. Refuses to know what a number is used for."""
+knows them; taken with O_EXCL, so that no two take the same. Does not know what a number is used for."""
 
 from __future__ import annotations
 

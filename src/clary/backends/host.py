@@ -1,6 +1,6 @@
-"""What this machine offers a sandbox: found once at start, handed as a value to the pure `sandbox.arguments`.
+"""What this machine offers a sandbox: detected once at the start, passed as a value to the pure `sandbox.arguments`.
 
-Owns the probing of bwrap, setpriv, user namespaces, the system's folders and GPUs. Refuses to know workloads.
+Owns the probing of bwrap, setpriv, user namespaces, the system's folders and GPUs. Does not know workloads.
 """
 
 from __future__ import annotations

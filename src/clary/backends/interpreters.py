@@ -2,7 +2,7 @@
 
 Owns the choice: Clary's own for training and for whatever holds code of a user's; a newer one, where the machine has one, for what only
 serves the models of a built-in algorithm, since libraries leave older Pythons behind (XGBoost 3.2 is the last one for 3.11, and takes three
-times as long for a row as 3.4: docs/adr/0011-newer-python-serves.md). Refuses to know environments and uv.
+times as long for a row as 3.4: docs/adr/0011-newer-python-serves.md). Does not know environments and uv.
 """
 
 from __future__ import annotations

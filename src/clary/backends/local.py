@@ -1,6 +1,6 @@
 """The local backend: workloads in sandboxes on this machine, each under a shim that outlives this process.
 
-Owns starting, finding again, stopping and resizing of runs, and the user ids and GPUs that they occupy. Refuses to know what runs
+Owns starting, finding again, stopping and resizing of runs, and the user ids and GPUs that they occupy. Does not know what runs
 (a job or a replica) and whether it should run again.
 """
 

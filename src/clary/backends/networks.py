@@ -1,7 +1,7 @@
 """Networks of sandboxes: whether this machine can give jobs and replicas networks of their own, and what each shim is told of its own.
 
 Owns the choice of the way out (`pasta`), the loopback ports of the machine that stay in reach, and the name servers that sandboxes ask.
-How a network is made, `shim/network.py` knows. Refuses to know what runs in it.
+How a network is made, `shim/network.py` knows. Does not know what runs in it.
 """
 
 from __future__ import annotations

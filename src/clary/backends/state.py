@@ -1,4 +1,4 @@
-"""What the local backend keeps of a run on disk: an index from keys to folders, and the files of one run.
+"""The files of the local backend about a run: an index from keys to folders, and the files of one run.
 
 The lock tells whether a run's shim lives: the backend takes it, the shim inherits it and keeps it as long as it lives. So a successor
 needs no memory of its predecessor, and a reused process id deceives nobody.

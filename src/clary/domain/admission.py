@@ -1,4 +1,4 @@
-"""When a training job may start, and what a machine could ever reserve. Pure; decided from the account of the machine.
+"""When a training job may start, and the most that a machine can reserve. Pure; computed from the machine's reservations.
 
 Jobs are served first come, first served. What an endpoint waits for is kept for it: endpoints come before jobs, and a job that runs is
 never ended for one.

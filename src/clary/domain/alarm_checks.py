@@ -1,4 +1,4 @@
-"""What PutMetricAlarm and PutCompositeAlarm must be given, beyond what the service model says. Pure: Invalid says what and what to do."""
+"""Checks of PutMetricAlarm and PutCompositeAlarm beyond the service model. Pure: raises Invalid with the reason and what to do."""
 
 from __future__ import annotations
 

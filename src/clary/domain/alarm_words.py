@@ -1,4 +1,4 @@
-"""What alarms say: StateReason, StateReasonData, history entries and the message to subscribers, in CloudWatch's words. Pure."""
+"""The texts of alarms: StateReason, StateReasonData, history entries and the message to subscribers, in CloudWatch's words. Pure."""
 
 from __future__ import annotations
 

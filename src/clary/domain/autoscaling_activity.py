@@ -199,7 +199,7 @@ def follow(turn: Turn) -> None:
     elif capacity.desired != to and capacity.failure:
         _refuse(turn, "Failed", f"Failed to set desired {words} to {to}. Reason: {capacity.failure}")
     elif capacity.desired != to:
-        _end(turn, "Overridden", f"{done} It was then set to {capacity.desired} by somebody else.")
+        _end(turn, "Overridden", f"{done} It was then set to {capacity.desired} by another request.")
     elif capacity.running == to:
         direction = "out" if to > activity["from"] else "in"
         change = {"at": turn.now, "before": activity["from"], "cooldown": activity["cooldown"]}

@@ -1,4 +1,4 @@
-"""How sizes meet the machine: what a job or a replica may use, and the account of who holds what. Pure; figures are measured by the caller.
+"""How sizes fit on the machine: what a job or a replica may use, and who holds what. Pure; figures are measured by the caller.
 
 `fit`: a size is a ceiling and a weight. It is clamped to the machine, CPU is shared, and the machine is full when its memory is
 (measured) or when as many hosts of jobs run as there are slots. `strict`: a size is a reservation; what can never be reserved is

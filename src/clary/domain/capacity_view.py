@@ -1,4 +1,4 @@
-"""The account of the machine as it is shown: to one account of users, which sees the names of nobody else's. Pure."""
+"""The machine's reservations as one AWS account sees them: names only of its own jobs and endpoints. Pure."""
 
 from __future__ import annotations
 

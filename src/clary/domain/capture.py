@@ -1,4 +1,4 @@
-"""Data capture: which requests and answers of an endpoint are kept in S3, under which key and in which words. Pure."""
+"""Data capture: which requests and answers of an endpoint are stored in S3, under which key and in which format. Pure."""
 
 from __future__ import annotations
 

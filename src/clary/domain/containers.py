@@ -1,4 +1,4 @@
-"""What a model record means for serving: its containers, each with image, artifact, code and environment.
+"""The serving part of a model record: its containers, each with image, artifact, code and environment.
 
 Pure reading of CreateModel's request. A `Container` is copied into the endpoint when it is created or updated, so an endpoint
 never depends on a model or config that was deleted meanwhile.

@@ -1,4 +1,4 @@
-"""Rollouts: how a new fleet takes over from the one that serves, as a plan of steps, and how far it has come. Pure.
+"""Rollouts: the plan of steps by which a new fleet replaces the serving one, and its progress. Pure.
 
 `plan` reads a DeploymentConfig once, when the update is asked; the steps are kept in the endpoint's record, so what is done after a
 crash is what was decided before it. `advance` moves a rollout by facts along `lifecycle.ROLLOUT`; `due` says when its wait ends.

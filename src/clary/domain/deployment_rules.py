@@ -1,4 +1,4 @@
-"""What a DeploymentConfig may say beyond the ranges that botocore's model states (reference/sagemaker.md 4). Pure."""
+"""Checks of a DeploymentConfig beyond the ranges of botocore's model (reference/sagemaker.md 4). Pure."""
 
 from __future__ import annotations
 

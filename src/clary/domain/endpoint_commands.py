@@ -1,4 +1,4 @@
-"""What the endpoint loop can be told to do, and what it can see. Values only: frozen commands, each idempotent by what it
+"""The commands and the observation of the endpoint loop. Values only: frozen commands, each idempotent by what it
 names, and the observation `Seen`.
 """
 

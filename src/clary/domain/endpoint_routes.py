@@ -1,4 +1,4 @@
-"""The route that an endpoint's plant amounts to: what its home front shall know. Pure."""
+"""Computes an endpoint's route, which its home front gets, from its plant. Pure."""
 
 from __future__ import annotations
 

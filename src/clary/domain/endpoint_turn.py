@@ -1,4 +1,4 @@
-"""One decision in the making, and what it does to fleets: start what is missing, drain what is too much, stop what retires.
+"""Builds one decision and its effect on fleets: start missing replicas, drain surplus ones, stop retired ones.
 
 `endpoints.decide` steers; this module knows how a variant gets from a wanted count to replicas. Pure.
 """

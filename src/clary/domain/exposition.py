@@ -1,4 +1,4 @@
-"""What Prometheus is told: counters and histograms of endpoints as the fronts count them, and every other metric of CloudWatch as gauges
+"""The content of `/metrics`: counters and histograms of endpoints as the fronts count them, and every other metric of CloudWatch as gauges
 of its last whole minute. Pure.
 
 A front's counters begin anew with it, and so do these: that is what Prometheus expects of counters. Fleets and containers have series of

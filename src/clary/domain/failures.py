@@ -1,4 +1,4 @@
-"""FailureReason: AWS's prefixes, at most 1,024 characters, and in them the line that tells the user what broke.
+"""FailureReason: AWS's prefix, then the line of output that shows the cause; at most 1,024 characters.
 
 A failure text and a log end differently: XGBoost's log ends in a C++ stack trace, a Python script's in its traceback, so the
 exception's own line is looked for. Pure.

@@ -1,4 +1,4 @@
-"""What Clary does with every field of a request: one table per operation, from which `docs/fields.md` is made.
+"""How Clary treats every field of a request: one table per operation, from which `docs/fields.md` is generated.
 
 *honoured*: it acts as on AWS. *recorded*: kept and shown by Describe, and a line in the job's log says that it has no effect
 here. *refused*: ValidationException that names it. *ignored*: taken, without effect, and nothing of AWS's API shows it. A field that

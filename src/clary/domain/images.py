@@ -1,6 +1,6 @@
 """Image URIs: the repository's name, which alone decides what an image stands for, and what to say of one that stands for nothing.
 
-Owns the names of SageMaker's built-in algorithms that Clary does not implement. Refuses to know which runtimes there are.
+Owns the names of SageMaker's built-in algorithms that Clary does not implement. Does not know which runtimes there are.
 """
 
 from __future__ import annotations

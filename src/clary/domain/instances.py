@@ -1,4 +1,4 @@
-"""What an instance type is worth: vCPU, memory and accelerators as AWS publishes them.
+"""The size of an instance type: vCPU, memory and accelerators as AWS publishes them.
 
 General-purpose families follow a rule (vCPU by size, GiB per vCPU by family); accelerated ones and the odd sizes are written
 out. It knows nothing of the machine Clary runs on: `capacity` fits a size to that.

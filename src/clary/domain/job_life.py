@@ -1,4 +1,4 @@
-"""What happens next to a training job: `decide(record, seen, now)`, pure.
+"""The next step of a training job: `decide(record, seen, now)`, pure.
 
 Phases: starting (waits for capacity) -> downloading -> training -> uploading -> closing -> final. How it ends is written down
 first (closing), what is left is removed second, and only then the status moves: a crash in between repeats the removal.

@@ -4,7 +4,7 @@ happens next is decided in `job_life.py`.
 Phases: starting (waits for capacity) -> downloading -> training -> uploading -> closing -> (final). A phase is where the work is;
 the status that users see moves only through `lifecycle.JOB`, the secondary status through `enter`. Long work (placing channels,
 preparing code, building environments, packing and uploading) is named by commands and observed as `Work`; processes are named by
-`StartHost` and observed as runs. Refuses to know paths, mounts, S3 calls: `loops/jobs.py` does these.
+`StartHost` and observed as runs. Does not know paths, mounts, S3 calls: `loops/jobs.py` does these.
 
 The document, beside `request` and `tags`: `id`, `phase`, `attempt`, `transitions`, `fits` (what each instance type gets here),
 `handles`, `started` and `ended` (TrainingStartTime and -EndTime), `placed` (its data was there; only its runtime was waited for),

@@ -1,4 +1,4 @@
-"""Latency objectives: who asks for one, within which bounds, and the record that the policy keeps of a variant that has one. Pure.
+"""Latency objectives: where they are set, their limits, and the record of the policy's state for a variant that has one. Pure.
 
 A variant has an objective by a target tracking policy on the metric `ClaryLatencyObjective` (on either of its dimensions; it decides
 both, where both are registered), or by its endpoint config (`TAG`, or the setting of that name), without Application Auto Scaling.

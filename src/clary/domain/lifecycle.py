@@ -1,4 +1,4 @@
-"""How statuses move: tables of (status, fact) -> status, and the only function that reads them.
+"""How statuses change: tables of (status, fact) -> status, and the only function that reads them.
 
 Rule: a status changes here or nowhere. Facts come from handlers (what the user asked) and from `decide` functions (what
 happened); they never name a target status. An illegal pair raises and changes nothing. `docs/lifecycle.svg` is drawn from the

@@ -1,4 +1,4 @@
-"""PutMetricData: what one may put, and the datapoints that it makes. Pure. `Refused` carries CloudWatch's code and words."""
+"""PutMetricData: checks of its input, and the datapoints that it creates. Pure. `Refused` carries CloudWatch's code and words."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What an endpoint or an inference component is called by fronts and logs. Pure.
+"""The names of endpoints and inference components in fronts and logs. Pure.
 
 A front knows a component as ENDPOINT/COMPONENT; a name of AWS's has no "/".
 """

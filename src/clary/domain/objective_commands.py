@@ -1,4 +1,4 @@
-"""What the loop of latency objectives can be told to do, and what it sees. Values only."""
+"""The commands and the observation of the loop of latency objectives. Values only."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """AWS's own public buckets, which sample notebooks read: known by name, so that their absence can be explained.
 
-Owns the names and the words. Refuses to know whether a bucket is there: one of the same name may well have been made here.
+Owns the names and the words. Does not know whether a bucket is there: one of the same name may well have been made here.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Whether a new fleet serves worse than the old one: a sequential test on what the front counts. Pure.
+"""Whether a new fleet serves worse than the old one: a sequential test on the front's counts. Pure.
 
 Two questions are asked of the requests that both fleets answer at the same time: does the new one fail more often, and is it slow
 more often (slower than `SLOWER` times what the old fleet's p99 was)? Each is a comparison of two binomials, tested by the e-process

@@ -1,4 +1,4 @@
-"""What a record is. A record is a JSON document plus the columns that lists filter and sort by (design.md 3).
+"""Records. A record is a JSON document plus the columns that lists filter and sort by (design.md 3).
 
 A new kind of resource is a row in `KINDS`, not a table. Nothing here knows SQL, HTTP or a clock.
 """
@@ -100,7 +100,7 @@ class Query:
 
 @dataclass(frozen=True, slots=True)
 class Lease:
-    """A claim on a record: whoever holds it may save; a save with a lost lease is refused (Stale)."""
+    """The right to save a record; a save with a lost lease is refused (Stale)."""
 
     record: Record
     owner: str

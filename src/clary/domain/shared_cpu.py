@@ -1,4 +1,4 @@
-"""What of the machine's CPU the endpoints on Clary's own policy share out among themselves when it is full. Pure; the sharing itself is
+"""How much CPU the endpoints on Clary's own policy share when the machine is full. Pure; the sharing itself is
 `scaling/sharing.py`.
 
 Under `fit` CPU is shared by weights: what other endpoints use now is theirs, jobs get what is left over. Under `strict` what is reserved

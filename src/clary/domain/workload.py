@@ -1,4 +1,4 @@
-"""What a backend is asked to run: one sandboxed process group, and what it tells of it. Values only."""
+"""The workloads that a backend runs (sandboxed process groups), and its reports about them. Values only."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
-"""What the fronts captured goes into S3: files that a front wrote are stored where they say, then removed.
+"""Stores data capture records in S3: uploads the files that fronts wrote, then removes them.
 
 Owns the order that survives a crash: a file is stored under a key of its own, then its `.where` goes, then the records; whoever
 finds it again stores the same once more. A destination that cannot take it (no such bucket, another account's) costs those records, and
-the endpoint's log says so, as AWS drops what it may not write. Refuses to know what is in the files.
+the endpoint's log says so, as AWS drops what it may not write. Does not know what is in the files.
 """
 
 from __future__ import annotations

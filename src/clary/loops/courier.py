@@ -1,7 +1,7 @@
 """Carries one delivery of a topic's message to its subscriber: HTTP(S), a file, or an object in S3.
 
 Owns: SNS's request over HTTP, appending to a file, and asking once more whether the operator allows it (a leave may be withdrawn, a
-folder may have become a link). Refuses to know: when to try again.
+folder may have become a link). Does not know: when to try again.
 """
 
 from __future__ import annotations

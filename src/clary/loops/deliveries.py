@@ -1,4 +1,4 @@
-"""Messages of topics on their way: `loop.Subject` of `sns-delivery` records. Each is carried until it is taken, or given up after its
+"""Delivers messages of topics: `loop.Subject` of `sns-delivery` records. Each is carried until it is taken, or given up after its
 last try; between tries it waits ever longer (`domain/topics.py`).
 
 A message may arrive twice when Clary dies between a subscriber's answer and the save, as SNS's own may.

@@ -1,4 +1,4 @@
-"""Where a training job's things lie on this machine, and the workloads that are made of them. Pure: paths and values, no I/O.
+"""The paths of a training job's files on this machine, and its workloads. Pure: paths and values, no I/O.
 
 jobs/ID/ATTEMPT/
     code-in/   sourcedir.tar.gz and the extractor's spec      code-out/code/   the user's code, extracted in a sandbox

@@ -1,5 +1,5 @@
-"""Who holds a place on this machine and who waits: a projection of the training jobs' records and of replicas, kept in memory. The one
-account of the machine: jobs, endpoints and their components, scaling, and whoever shows it read the same `book`.
+"""Which jobs and replicas hold a part of this machine, and which wait: a projection of the records of training jobs and endpoints, kept in
+memory. It is the only one: jobs, endpoints and their components, scaling, and the pages that show it read the same `book`.
 
 Filled from the store at first use and by `Store.watch` from then on, so a successor of a killed control plane sees the same places.
 """

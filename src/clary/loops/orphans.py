@@ -1,4 +1,4 @@
-"""Runs that no record names: what a control plane left behind that died between a record's end and its run's.
+"""Removes runs that no record names: a control plane that died between the end of a record and of its run left them.
 
 At the start only, before any loop runs: later a run may be younger than the record that will name it. Commands are idempotent by
 key, so a run whose start was not saved is named by its record's id all the same, and is found again, not ended.

@@ -2,7 +2,7 @@
 
 Owns the files `aws-config` and `aws-credentials.json` among what a replica reads, and when the keys in them are renewed. On AWS the
 instance renews them. Here AWS's own configuration names a `credential_process`, which every SDK knows: it prints the file. A real image
-gets its keys in the environment: it may have nothing that could print a file. Refuses to know policies: a key may do what its account
+gets its keys in the environment: it may have nothing that could print a file. Does not know policies: a key may do what its account
 may.
 """
 

@@ -1,4 +1,4 @@
-"""Where models and replicas lie on this machine, and the workloads that are made of them. Pure: paths and values, no I/O.
+"""The paths of models and replicas on this machine, and their workloads. Pure: paths and values, no I/O.
 
 models/KEY/    a model as replicas mount it, KEY a hash of its objects
     in/        model.tar.gz, sourcedir.tar.gz, spec.json      out/model/, out/code/   extracted in a sandbox

@@ -1,4 +1,4 @@
-"""Places of replicas on this machine: taken when they start or change size, given back when they end, kept in the `Ledger`.
+"""Reserves room for replicas on this machine when they start or change size, and releases it when they end; kept in the `Ledger`.
 
 What a change needs is taken all at once or not at all, so that two changes cannot each take a part of the room and both fail. What finds
 no room becomes a wish, which is kept from jobs for as long as the endpoint tries again. Nothing here awaits: a place that was free when it

@@ -1,7 +1,7 @@
-"""What replicas run in: which runtime stands behind their image, and which environment of it they get.
+"""The runtime that an image selects for replicas, and which environment of it they get.
 
 Owns what is to be done where a newer Python serves built-in algorithms and its environment cannot be had: a machine without an index
-serves with the one that it trains with. Refuses to know endpoints, and which Pythons there are.
+serves with the one that it trains with. Does not know endpoints, and which Pythons there are.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Samples on their way to the datapoints: gathered on the event loop, written together by a thread once a second.
 
-Owns: the gathering and the bound. What a crash loses is the last second's samples, never an act. Refuses to know: what is counted.
+Owns: the gathering and the bound. What a crash loses is the last second's samples, never an act. Does not know: what is counted.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Each second, when the endpoints on Clary's own policy have decided: who gets how much of a machine that is full.
+"""Each second, after the endpoints on Clary's own policy have decided: shares out the CPUs of a full machine.
 
 Owns what each of them claims, what its workers were measured to cost, and the ceilings that its front was told. `domain/scaling/sharing`
 shares out, as in the simulator. While all of them fit nobody is told anything. A ceiling lapses by itself when this process is gone, so
@@ -117,7 +117,7 @@ class Sharing:
         cost = self._costs.get(key, Cost())
         waits = cost.waits if self._full else 0.0
         cut = self._ports.clock.monotonic() - self._cut.get(key, -math.inf) < LATELY
-        # what a worker costs is known some seconds after the first ones work: until then nothing grows by a guess
+        # what a worker costs is known some seconds after the first ones work: until then nothing grows
         full = cut or (self._full and cost.starved) or (self._scarce and not cost.worker)
         return Strain(cost.worker, self._told.get(key, 0), self._wanted.get(key, 0), waits, full)
 

@@ -1,7 +1,7 @@
 """Models of multi-model endpoints: when a front asks for one, its archive is put where the replica can unpack it.
 
 Owns the folder of archives of each replica (see replica_places): what is put there and when it goes again. The object is looked for as
-the endpoint's account sees the store, so no TargetModel reaches the buckets of another. Refuses to know how a model is loaded.
+the endpoint's account sees the store, so no TargetModel reaches the buckets of another. Does not know how a model is loaded.
 """
 
 from __future__ import annotations

@@ -3,7 +3,7 @@
 **Nothing is told twice and nothing is lost**: the counts up to which datapoints were made are a mark that is written together with
 them. A control plane that comes back goes on from the mark; what was counted meanwhile belongs to the second in which it came back.
 
-Refuses to know what the numbers mean (`domain/serving_metrics.py`) and who reads them.
+Does not know what the numbers mean (`domain/serving_metrics.py`) and who reads them.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What must be done now and then whatever the records say: logs and datapoints past their time or their size give their space back.
+"""Periodic cleanup: deletes logs and datapoints that are too old or exceed their disk space.
 
 A failing disk is logged and tried again at the next turn; it never ends the loop.
 """

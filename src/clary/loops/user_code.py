@@ -1,4 +1,4 @@
-"""Which of two runtimes user code runs in. One rule for jobs and endpoints; refuses to know either."""
+"""Which of two runtimes user code runs in. One rule for jobs and endpoints."""
 
 from __future__ import annotations
 

@@ -2,7 +2,7 @@
 
 A part whose size fits the upload's rhythm is written at its place in one file, so that completing copies nothing; any other goes to
 a file of its own and is copied into place (in the kernel) at the end. The file of places may become a blob only while nothing
-else writes to it. Refuses to know: HTTP, rows.
+else writes to it. Does not know: HTTP, rows.
 """
 
 from __future__ import annotations

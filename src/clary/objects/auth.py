@@ -1,6 +1,6 @@
-"""Who asks: signatures of requests and forms, checked against the keys.
+"""Authentication: signatures of requests and forms, checked against the keys.
 
-Owns: which scheme a request uses, the cache of derived keys, what a signed payload hash demands of the body. Refuses to know:
+Owns: which scheme a request uses, the cache of derived keys, what a signed payload hash demands of the body. Does not know:
 operations and buckets. There is no anonymous request.
 """
 

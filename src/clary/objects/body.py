@@ -1,7 +1,7 @@
 """Request bodies: received, measured, hashed and checked before anything is made of them.
 
 Owns: lengths, the signed payload hash, Content-MD5, checksums in headers and trailers, streaming to a staging file. Small bodies
-stay in memory; large ones are hashed and written by a thread while the next piece arrives. Refuses to know: rows, keys.
+stay in memory; large ones are hashed and written by a thread while the next piece arrives. Does not know: rows, keys.
 """
 
 from __future__ import annotations

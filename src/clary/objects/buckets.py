@@ -1,7 +1,7 @@
 """Buckets: making, finding, removing them, and their sub-resources.
 
 Owns: which sub-resources are kept as given, which are answered as AWS answers them when unset, and which are refused because
-keeping them without acting on them would be a lie. Refuses to know: objects.
+keeping them without acting on them would be a lie. Does not know: objects.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """`ports.Artifacts` over Clary's own object store: JSON over its unix socket, files by hard links.
 
-Owns: the connection, waiting while the store restarts and asking again what it died over, its answers as our errors. Refuses to know:
+Owns: the connection, waiting while the store restarts and asking again what it died over, its answers as our errors. Does not know:
 S3, where blobs lie.
 """
 

@@ -1,6 +1,6 @@
 """Conditional requests and ranges, decided from headers alone (RFC 9110 13 and 14, as S3 reads them).
 
-Owns: precedence of the four conditions, the one range that S3 serves, HTTP dates. Refuses to know: where an object is.
+Owns: precedence of the four conditions, the one range that S3 serves, HTTP dates. Does not know: where an object is.
 """
 
 from __future__ import annotations

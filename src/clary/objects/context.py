@@ -1,6 +1,6 @@
 """What every operation is given, and the first question of each: may this account use this bucket?
 
-A bucket belongs to one account and only that account may use it (policies and ACLs are kept, and grant nothing). Refuses to know:
+A bucket belongs to one account and only that account may use it (policies and ACLs are kept, and grant nothing). Does not know:
 any particular operation.
 """
 

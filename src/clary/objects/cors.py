@@ -1,6 +1,6 @@
 """Cross-origin requests of browsers: the bucket's own CORS rules, and nothing without them.
 
-Refuses to know: any operation.
+Does not know: any operation.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """The CRC of two pieces put together, from their CRCs: what a FULL_OBJECT checksum of a multipart upload is made of.
 
-A CRC is a remainder of polynomials over GF(2); appending n bytes multiplies what came before by x^(8n). Refuses to know: uploads.
+A CRC is a remainder of polynomials over GF(2); appending n bytes multiplies what came before by x^(8n). Does not know: uploads.
 """
 
 from __future__ import annotations

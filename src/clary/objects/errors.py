@@ -1,6 +1,6 @@
 """S3's errors as S3 words them, and their XML.
 
-Owns: code, text and status of every error the object store answers by itself. Refuses to know: who raises them and why.
+Owns: code, text and status of every error the object store answers by itself. Does not know: who raises them and why.
 ENOSPC and the low-water mark answer 507 `InsufficientStorage`: S3 has no code for a full disk, and 507 is the status that says it
 and that no client retries.
 """

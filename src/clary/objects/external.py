@@ -1,6 +1,6 @@
 """`ports.Artifacts` over any S3 server that the user named: botocore in threads, files by download and upload.
 
-Owns: the client, whole-or-nothing downloads, the server's errors as ours. Refuses to know: Clary's own store.
+Owns: the client, whole-or-nothing downloads, the server's errors as ours. Does not know: Clary's own store.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Files and folders as blobs need them: synced, copied in the kernel, linked, named safely.
 
-Refuses to know: what a blob is.
+Does not know: what a blob is.
 """
 
 from __future__ import annotations

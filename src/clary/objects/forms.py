@@ -1,6 +1,6 @@
 """Browser uploads: a POST of multipart/form-data with a signed policy.
 
-Owns: reading the form piece by piece (the file may be large) and the answer that the form asks for. Refuses to know: the policy's
+Owns: reading the form piece by piece (the file may be large) and the answer that the form asks for. Does not know: the policy's
 rules (wire), how an object is stored (writes).
 """
 

@@ -1,7 +1,7 @@
-"""What Clary itself asks of its object store, beside S3: files of jobs as hard links of blobs, and outputs taken over without a copy.
+"""The internal API of the object store, beside S3: files of jobs as hard links of blobs, and outputs taken over without a copy.
 
 Owns: the operations under `/-clary/`, a path that no bucket can have and that the edge never forwards; JSON in and out; opened by a
-secret that only Clary's processes can derive. A bucket must belong to the account in the request. Refuses to know: jobs.
+secret that only Clary's processes can derive. A bucket must belong to the account in the request. Does not know: jobs.
 """
 
 from __future__ import annotations

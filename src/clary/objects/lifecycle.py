@@ -1,6 +1,6 @@
 """What lifecycle rules expire: objects by age or date, old versions, lone delete markers, unfinished uploads.
 
-Owns: reading a bucket's rules and doing what they say, in pages. Runs in the daily housekeeping. Refuses to know: requests.
+Owns: reading a bucket's rules and doing what they say, in pages. Runs in the daily housekeeping. Does not know: requests.
 Rounding as S3's: an object's age counts from the midnight (UTC) after it was made.
 """
 

@@ -1,7 +1,7 @@
 """Lists of objects and versions.
 
 Owns: their arguments, page marks and XML. A page of a thousand keys is written by hand, in one pass: it is what clients wait for.
-Refuses to know: how the index finds its rows.
+Does not know: how the index finds its rows.
 """
 
 from __future__ import annotations

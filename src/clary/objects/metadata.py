@@ -1,6 +1,6 @@
 """What a write says about an object besides its content: the headers kept with it, its tags, its checksum's name.
 
-Owns: which request headers are kept and given back, which are refused. Refuses to know: bodies, rows.
+Owns: which request headers are kept and given back, which are refused. Does not know: bodies, rows.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Multipart uploads: begin, parts (sent or copied), lists, complete, abort.
 
-Owns: the rules of S3 about part numbers, sizes, ETags and checksums of parts. Refuses to know: where a part lies (assembly).
+Owns: the rules of S3 about part numbers, sizes, ETags and checksums of parts. Does not know: where a part lies (assembly).
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
-"""Quarantine: where blobs go that nothing names, for a day, before they are removed for good.
+"""Quarantine: keeps blobs that nothing names for a day before they are deleted.
 
-Owns the folder `quarantine/SINCE/BLOB`. Refuses to know: why a blob is there.
+Owns the folder `quarantine/SINCE/BLOB`. Does not know: why a blob is there.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Reading objects: GET, HEAD, attributes.
 
 Owns: the headers of an answer, ranges, part numbers. A small range is read here; a large one is left to the server, which sends the
-file. Refuses to know: signatures, how blobs came to be.
+file. Does not know: signatures, how blobs came to be.
 """
 
 from __future__ import annotations

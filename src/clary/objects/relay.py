@@ -1,8 +1,8 @@
-"""S3 requests handed on to the server that the user named (`s3_endpoint`), so that clients, jobs and Clary see the same objects.
+"""Forwards S3 requests to the server that the user named (`s3_endpoint`), so that clients, jobs and Clary see the same objects.
 
 Each is checked with Clary's keys like any other and signed anew with that server's key. Bodies are received whole and verified
 before they are sent on; answers are streamed. One key serves all of Clary's accounts there, so accounts share that server's buckets.
-Refuses to know: what any operation means, the answers' XML.
+Does not know: what any operation means, the answers' XML.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """One S3 request: what was asked for (bucket, key, arguments), who asks, and the answer's shape.
 
 Owns: addressing (path style, virtual hosts, the hosts that old notebooks use), decoding of path and query, key and bucket name
-rules. Refuses to know: signatures, operations, where anything is kept.
+rules. Does not know: signatures, operations, where anything is kept.
 """
 
 from __future__ import annotations

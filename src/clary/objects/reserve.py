@@ -1,6 +1,6 @@
 """A file that holds disk space for deletions: when the disk is full, it makes room for the row that a deletion has to write.
 
-While it is given up, nothing else may be written, or the room would be gone before it served. Refuses to know: what is deleted.
+While it is given up, nothing else may be written, or the room would be gone before it served. Does not know: what is deleted.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Which operation a request is, by method, level and sub-resource: one table.
 
-What Clary does has a function; what S3 has beside it is known by name, so that its refusal can name it. Refuses to know: anything
+What Clary does has a function; what S3 has beside it is known by name, so that its refusal can name it. Does not know: anything
 about an operation but its name.
 """
 

@@ -1,7 +1,7 @@
 """The object store's request path, from granian's RSGI to an answer.
 
 Owns: the order of steps (read, authenticate, find the operation, run it, answer), errors as S3's XML, and the housekeeping that runs
-beside requests. Refuses to know: what any operation does.
+beside requests. Does not know: what any operation does.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
-"""The sweep: what becomes of blobs that no row names.
+"""The sweep: quarantines or removes blobs that no row names.
 
 A blob that the journal says was deleted is removed. One that the journal says is named is proof that the index lost rows: nothing
 is touched. What the journal never heard of (writes that a crash cut off) goes into quarantine for a day, unless it is more than a
-small share of all: then something else is wrong, and nothing is touched either. Refuses to know: the index, the journal, requests.
+small share of all: then something else is wrong, and nothing is touched either. Does not know: the index, the journal, requests.
 """
 
 from __future__ import annotations

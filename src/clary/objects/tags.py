@@ -1,4 +1,4 @@
-"""Tags and ACLs of objects. Refuses to know: how tags are kept."""
+"""Tags and ACLs of objects. Does not know: how tags are kept."""
 
 from __future__ import annotations
 

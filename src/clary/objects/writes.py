@@ -1,6 +1,6 @@
 """Writing objects: PUT, copy, DELETE, many deletes at once.
 
-Owns: what a write stores and in which order (content durable, then row, then answer). Refuses to know: how a body is read, how
+Owns: what a write stores and in which order (content durable, then row, then answer). Does not know: how a body is read, how
 versions move.
 """
 

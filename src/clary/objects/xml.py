@@ -1,6 +1,6 @@
 """The XML that S3 speaks, from nested dicts and back.
 
-Owns: escaping, repeated elements, and reading small documents safely (no entities, capped depth). Refuses to know: what any
+Owns: escaping, repeated elements, and reading small documents safely (no entities, capped depth). Does not know: what any
 document means. botocore's parser is the oracle in the tests.
 """
 

@@ -1,7 +1,7 @@
-"""What a client reads: HTTP answers of the data plane in AWS's shapes, as bytes.
+"""HTTP answers of the data plane in AWS's shapes, as bytes.
 
 Owns the texts and headers of InvokeEndpoint's answers and errors (AWS's own words where they are known: service model of
-sagemaker-runtime, and messages seen in public). Refuses to know sockets and queues. Pure.
+sagemaker-runtime, and messages seen in public). Does not know sockets and queues. Pure.
 """
 
 from __future__ import annotations

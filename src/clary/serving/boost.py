@@ -1,7 +1,7 @@
 """How many workers of a replica may be busy now (level 0 of scaling; equations in the scaling reference, section 2.4), how much may be
 sent to a busy one, and how long requests are kept together.
 
-Owns pure functions that the front calls as they are and a simulator can compile: plain numbers in, a number out. Refuses to know
+Owns pure functions that the front calls as they are and a simulator can compile: plain numbers in, a number out. Does not know
 clocks, queues and replicas. Times are those of the wall, since what is decided is how long a request would wait: on a machine that others
 use too, a quick model is slow, and less is sent ahead to it.
 """

@@ -1,6 +1,6 @@
 """A variant that may be without any replica while requests wait, and then calls for one.
 
-Owns the call: at most one a second. Refuses to know when it is due.
+Owns the call: at most one a second. Does not know when it is due.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """The data plane as the control plane reaches it: `FrontClient` is the `Fronts` port over the fronts' control sockets.
 
 Owns the connections (dialled again for ever), which front is an endpoint's home, what a front that was away must be told, and the
-answers to the fronts' questions for signing keys. Refuses to know records and loops.
+answers to the fronts' questions for signing keys. Does not know records and loops.
 """
 
 from __future__ import annotations

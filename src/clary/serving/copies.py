@@ -1,7 +1,7 @@
 """Where models of a multi-model variant are loaded: a `Copy` is one model in one replica, a `MultiReplica` a replica of many copies.
 
 Owns the way of a copy from the question for its archive to its processes and back (LOAD, UNLOAD and what the zygote says to them),
-and what is unloaded when memory is short: the copy used least recently. Refuses to know queues and which replica a model goes to
+and what is unloaded when memory is short: the copy used least recently. Does not know queues and which replica a model goes to
 (`targets.py`).
 """
 

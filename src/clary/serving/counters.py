@@ -1,6 +1,6 @@
-"""Counters of one variant since the front started, and the latencies of its last few thousand answers.
+"""Counters of one variant since the start of the front, and the latencies of its last few thousand answers.
 
-Owns the numbers of a `VariantView` and of a `VariantCounts`. Refuses to know who reads them and the clock: callers pass durations in
+Owns the numbers of a `VariantView` and of a `VariantCounts`. Does not know who reads them and the clock: callers pass durations in
 seconds. An answer costs two stores; what is computed from them is computed when somebody asks, or once in KEPT answers.
 """
 

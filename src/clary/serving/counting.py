@@ -1,4 +1,4 @@
-"""A variant's counters as datapoints are made of them. Refuses to know who reads them."""
+"""A variant's counters as datapoints are made of them. Does not know who reads them."""
 
 from __future__ import annotations
 

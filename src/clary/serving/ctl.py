@@ -4,7 +4,7 @@ Owns both directions' messages: 4 byte little-endian length, then a JSON object.
 (route), drop (account, region, name), observe (the same), counts, bound (ceilings, seconds), revoke (access_key_id), ping; answered
 `{"id", "ok": true, ...}` or `{"id", "error": text}`. Front to control: `{"event": "changed", account, region, name}`; `{"ask": n,
 access_key_id, session_token, date, region}`, answered `{"op": "key", "ask": n, "key": {...} or null}`; `{"ask_model": n, account,
-region, endpoint, replica, model}`, answered `{"op": "model", "ask_model": n, ...}` (both in domain/target_models.py). Refuses to know
+region, endpoint, replica, model}`, answered `{"op": "model", "ask_model": n, ...}` (both in domain/target_models.py). Does not know
 who may connect (file modes do). Both ends are in `serving`: `client.py` is the other.
 """
 

@@ -1,7 +1,7 @@
 """nginx's configuration, rendered once at start: the only network listener, and static.
 
 Owns which request goes where (credential scope, then `X-Amz-Target`, then known paths, else S3), limits, timeouts, the edge's own error
-bodies in the protocol of the request, the access log. Refuses to know endpoints: their home is a hash of their name (`homes.py`).
+bodies in the protocol of the request, the access log. Does not know endpoints: their home is a hash of their name (`homes.py`).
 Pure: text out of settings; `app` writes it and starts nginx. Works with nginx 1.22 and newer.
 """
 

@@ -1,4 +1,4 @@
-"""The edge's own error answers, in the protocol of whoever asked: JSON, query XML, S3 XML.
+"""The edge's own error answers, in the protocol of the request: JSON, query XML, S3 XML.
 
 Owns the bodies nginx sends when nothing behind it can answer (a process restarts, a body is too large, a client too slow). Refuses to
 know anything but nginx's syntax. Pure.

@@ -3,7 +3,7 @@
 Owns the three depths of sleep as far as the front sees them. *Parked*: workers that have nothing to do block on their sockets, and
 cost memory only. *Zygote only*: workers that nobody needed for `route.rest` seconds are sent away; a request that waits forks the
 first again. *Away*: there is no replica; requests wait, the control plane is told and starts one. Refuses more than
-`route.concurrency` requests at once. Refuses to know HTTP, sockets and who decides that a replica stops.
+`route.concurrency` requests at once. Does not know HTTP, sockets and who decides that a replica stops.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""An endpoint at its home front: its variants, whose turn it is, and the passage from one route to the next.
+"""An endpoint at its home front: its variants, their turns, and changes from one route to the next.
 
 Owns applying an `EndpointRoute` to what runs: replicas come, drain and leave, queued requests of a variant that went away move to
-another. Refuses to know HTTP, files and the control channel.
+another. Does not know HTTP, files and the control channel.
 """
 
 from __future__ import annotations

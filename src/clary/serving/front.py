@@ -1,7 +1,7 @@
 """A front: the data plane of the endpoints that are at home here, on one event loop.
 
 Owns the passage of a request (caps, signature, endpoint, variant, queue) and of a route (file, endpoint, replicas), and the drain.
-Refuses to know how it is started (`app/front.py`), sockets (`process.py`) and the control channel's bytes (`ctl.py`). A broad
+Does not know how it is started (`app/front.py`), sockets (`process.py`) and the control channel's bytes (`ctl.py`). A broad
 `except` stands here, once: a fault of ours costs one request a 500, never the front.
 """
 

@@ -1,6 +1,6 @@
 """Large answers that are wanted whole, and how much of them one front may hold at a time.
 
-Refuses to know who wants them, and why.
+Does not know who wants them, and why.
 """
 
 from __future__ import annotations

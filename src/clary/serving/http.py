@@ -1,6 +1,6 @@
 """HTTP/1.1 between the edge and a front: one connection, requests in, answers out in order.
 
-Owns parsing (httptools), the caps on heads and bodies, pipelining and closing. Refuses to know signatures, endpoints and queues: a
+Owns parsing (httptools), the caps on heads and bodies, pipelining and closing. Does not know signatures, endpoints and queues: a
 whole request goes to the `Plane`, which answers through `Connection.answer` at any later time.
 """
 

@@ -1,6 +1,6 @@
-"""What a request to the data plane means: which endpoint, which variant, what goes on to the model.
+"""Parses a request to the data plane: the endpoint, the variant, and what the model gets.
 
-Owns the reading of InvokeEndpoint's path and headers and AWS's refusals of them (service model of sagemaker-runtime). Refuses to know
+Owns the reading of InvokeEndpoint's path and headers and AWS's refusals of them (service model of sagemaker-runtime). Does not know
 who asks and where the endpoint runs. Pure.
 """
 

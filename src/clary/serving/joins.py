@@ -2,7 +2,7 @@
 
 Owns the memory of running predictions and of answers that a client may not have read, by (account, region, endpoint, invocation id,
 body). boto3 repeats a request under the same `amz-sdk-invocation-id` when it gave up waiting or its connection broke; the model
-must not run twice. Bounded in time, in bytes and in number: the oldest answers go first. Refuses to know HTTP.
+must not run twice. Bounded in time, in bytes and in number: the oldest answers go first. Does not know HTTP.
 """
 
 from __future__ import annotations

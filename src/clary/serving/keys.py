@@ -1,7 +1,7 @@
 """Signing keys that a front may use: derived ones, never secrets.
 
 Owns the cache by (key id, session token, date, region), and holding requests while a key is asked for. The control plane derives
-keys and says whom they speak for; while it is away, misses are held, and what is known goes on being good. Refuses to know sockets:
+keys and says whom they speak for; while it is away, misses are held, and what is known goes on being good. Does not know sockets:
 `ask` is called with a question and the answer comes through `answer`.
 """
 

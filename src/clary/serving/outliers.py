@@ -1,6 +1,6 @@
-"""Replicas that do worse than their siblings: who gets less work, who gets none, and how they come back.
+"""Detects replicas that do worse than the others of their variant, and gives them less work or none until they recover.
 
-Owns the judgement, over plain numbers and a given `now`, so that a simulation judges as production does. Refuses to know queues,
+Owns the judgement, over plain numbers and a given `now`, so that a simulation judges as production does. Does not know queues,
 sockets and clocks. Only siblings are compared: when all of them fail or are slow, the fault is in what is asked, and nobody is out.
 
 **Slow**: a prediction costs a replica more than `SLOW` times the median of its siblings. One queue alone does not help: a replica

@@ -1,6 +1,6 @@
-"""How many requests may wait: as many as are expected to get their turn in time.
+"""Admission control: how many requests may wait so that each is expected to get a worker in time.
 
-Owns the estimate of how quickly a queue drains, and the number that follows. Refuses to know queues and clocks: `now` is given.
+Owns the estimate of how quickly a queue drains, and the number that follows. Does not know queues and clocks: `now` is given.
 
 A queue that holds more than what is served before its deadlines serves nobody: whoever gets a turn has waited so long that it is
 late (at twice the capacity, goodput falls to what happens to be quick). So a request is refused at once when it would wait longer

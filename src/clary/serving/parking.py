@@ -2,7 +2,7 @@
 
 Owns the count of workers that may be busy, which rises at an arrival (the rule is `domain/scaling/boost.py`) and falls one by one when
 a worker had nothing to do for the hold, and the service time that the rule goes by. A parked worker blocks on its socket and costs
-memory only, so to unpark it is to give it work. Refuses to know HTTP, sockets and who sets the objective. Variants without one have
+memory only, so to unpark it is to give it work. Does not know HTTP, sockets and who sets the objective. Variants without one have
 none of this.
 
 There are no timers: what would have been parked since the last event is parked at the next, before anything is decided by it. Workers

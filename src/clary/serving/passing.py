@@ -2,7 +2,7 @@
 
 Owns what becomes of an answer that its worker sends in parts (`frames.OPENED`): it goes to the client as it comes, and a client that does
 not read stops the worker, until it counts as gone (`STALLED`). Who needs the whole of it gathers it: the next container of a pipeline,
-an attempt that a client is expected to repeat, a capture. Refuses to know sockets and who reads.
+an attempt that a client is expected to repeat, a capture. Does not know sockets and who reads.
 """
 
 from __future__ import annotations

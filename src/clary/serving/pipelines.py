@@ -1,7 +1,7 @@
 """Serial pipelines: what goes from one container of a model to the next, in place of an answer to the client.
 
 Owns the passage: the next request out of an answer, and every reason why there is none. The prediction stays the same one, with its
-deadline and all who wait for it. Refuses to know routes and HTTP. Headers, as on AWS: each container gets the Content-Type that the
+deadline and all who wait for it. Does not know routes and HTTP. Headers, as on AWS: each container gets the Content-Type that the
 one before it answered; the client's Accept is for the last alone, those before it answer in their own default (JSON).
 """
 

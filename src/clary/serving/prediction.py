@@ -1,6 +1,6 @@
-"""One request from its arrival to its answer, and whoever waits for it.
+"""One request from its arrival to its answer, and its waiting clients.
 
-Owns: answering everybody once, whether the model gave the answer or not. Refuses to know queues, workers and HTTP.
+Owns: answering everybody once, whether the model gave the answer or not. Does not know queues, workers and HTTP.
 """
 
 from __future__ import annotations

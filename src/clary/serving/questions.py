@@ -1,7 +1,7 @@
 """Questions of a front for models: "put this archive into that replica's folder", asked of the control plane.
 
 Owns what is open and who waits for the answer; asks again when a control plane is back. Who waits decides how long it does: a question
-has no deadline of its own. Refuses to know sockets: `send` is called with a question and the answer comes through `answer`.
+has no deadline of its own. Does not know sockets: `send` is called with a question and the answer comes through `answer`.
 """
 
 from __future__ import annotations

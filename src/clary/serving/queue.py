@@ -1,7 +1,7 @@
-"""One variant of one endpoint: its queue, its replicas, and who gets what.
+"""One variant of one endpoint: its queue, its replicas, and the assignment of requests to workers.
 
 Owns the common queue, natural micro-batching (a free worker takes what is there), the queue's caps, deadlines, and the counters of
-the variant. Refuses to know HTTP, sockets and the control plane: those who wait are `Waiter`s (prediction.py), workers are `Worker`s
+the variant. Does not know HTTP, sockets and the control plane: those who wait are `Waiter`s (prediction.py), workers are `Worker`s
 (replicas.py).
 """
 

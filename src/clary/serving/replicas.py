@@ -1,6 +1,6 @@
 """A replica as its home front sees it: the zygote's connection, its workers, what state it is in.
 
-Owns the front's side of the worker protocol (`toolkit/frames.py`): who may dial, who said what. Refuses to know HTTP, which request
+Owns the front's side of the worker protocol (`toolkit/frames.py`): who may dial, who said what. Does not know HTTP, which request
 goes where (`queue.py` decides) and what a worker holds (`workers.py`).
 """
 

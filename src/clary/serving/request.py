@@ -1,6 +1,6 @@
 """A whole request as the front handles it.
 
-Owns the form in which `wire.sigv4` checks it. Refuses to know how it was read.
+Owns the form in which `wire.sigv4` checks it. Does not know how it was read.
 """
 
 from __future__ import annotations

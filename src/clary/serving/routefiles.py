@@ -1,6 +1,6 @@
 """The last route of every endpoint on disk, so that a front serves without the control plane.
 
-Owns the files (one per endpoint, whole or absent). Refuses to know what a route means. Blocking: called from a thread.
+Owns the files (one per endpoint, whole or absent). Does not know what a route means. Blocking: called from a thread.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Which variant gets a request: smooth weighted round robin.
 
-Owns the arithmetic of shares. Refuses to know queues, replicas and requests. The rule: every turn adds each weight to its
+Owns the arithmetic of shares. Does not know queues, replicas and requests. The rule: every turn adds each weight to its
 variant's credit, the largest credit wins and pays the sum of all weights. So shares are exact over any window of a full cycle, and
 no variant gets a burst.
 """

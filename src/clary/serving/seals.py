@@ -1,8 +1,8 @@
-"""The quick way to find a signature right: what a client's `Authorization` header repeats is worked out once.
+"""A fast check of signatures: the repeated parts of a client's `Authorization` header are computed once.
 
 Owns an accelerator, not a rule: it says yes only where `wire.sigv4.check` would (the same canonical request under the same key, host
 and every `x-amz-*` header signed, the clock within five minutes, the body's hash as stated), and says nothing otherwise; whoever asks
-then asks `check`, which also words the refusal. Refuses to know where keys come from.
+then asks `check`, which also words the refusal. Does not know where keys come from.
 """
 
 from __future__ import annotations

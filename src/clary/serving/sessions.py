@@ -1,7 +1,7 @@
 """Sessions: which worker a client's SessionId belongs to.
 
 Owns the table of sessions, how a model opens and closes them (headers of its answers), their expiry, and their memory across a
-restart of the front. Refuses to know queues and HTTP. A session belongs to one *worker*, not only to its replica: what a script
+restart of the front. Does not know queues and HTTP. A session belongs to one *worker*, not only to its replica: what a script
 remembers is in its process. So it ends with that worker too.
 
 The journal is a line per change, written without waiting for the disk: a killed front's successor reads it, and a machine that

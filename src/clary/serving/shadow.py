@@ -1,8 +1,8 @@
-"""Shadow variants: a copy of the traffic whose answers no client ever sees.
+"""Shadow variants: they get a copy of the traffic, and no client gets their answers.
 
 Owns the sampling, the copies and the comparison of both answers. The rules: a copy shares the client's body, goes out once the
 client has its answer (before that the shadow would take the machine's cores from it), and is never waited for; a shadow that is slow,
-full or broken costs copies, nothing else. Refuses to know routes, HTTP and who reads the figures.
+full or broken costs copies, nothing else. Does not know routes, HTTP and who reads the figures.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """What only a `Single` asks of its variant: requests of sessions, and answers in pieces.
 
-Owns who gets such a request (the worker that holds its session, or any idle one) and what its answer does. Refuses to know plain
+Owns who gets such a request (the worker that holds its session, or any idle one) and what its answer does. Does not know plain
 predictions (`queue.py`), the table of sessions (`sessions.py`) and the events of a stream (`streams.py`).
 """
 

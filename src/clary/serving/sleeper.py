@@ -1,6 +1,6 @@
 """A variant with instances whose replicas may all go, while it has a latency objective: requests wait then, and one comes.
 
-Owns the hold of requests and the call for a replica. Refuses to know who decides that the last one goes, and when.
+Owns the hold of requests and the call for a replica. Does not know who decides that the last one goes, and when.
 """
 
 from __future__ import annotations

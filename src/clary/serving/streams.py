@@ -1,7 +1,7 @@
 """An answer in pieces, from a worker's chunks to a client's event stream.
 
 Owns the events of InvokeEndpointWithResponseStream, the limits of a stream in time, the brake (a client that reads slowly pauses the
-worker) and what happens when the client hangs up. Refuses to know sockets, queues and who made the pieces.
+worker) and what happens when the client hangs up. Does not know sockets, queues and who made the pieces.
 
 **Time.** The first piece is due within the model's timeout, as a whole answer would be; every further one within the same time of the
 one before; all of it within `STREAM_SECONDS`, or the timeout where that is longer. Time in which the client does not read counts for

@@ -2,7 +2,7 @@
 
 Owns the way of a request to the queue of its model, when a model gets a place (the first request for it, or when it is hot), what
 those who wait are told when it cannot be loaded, and the limits of all queues together. A `Target` is a variant of its own with the
-copies of one model for replicas, so batches hold requests of one model only. Refuses to know how a copy is loaded (`copies.py`).
+copies of one model for replicas, so batches hold requests of one model only. Does not know how a copy is loaded (`copies.py`).
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """One worker as its front sees it: what was sent to it and is not answered.
 
-Owns sending batches, taking results and pieces, and the end of a worker that hangs or whose client hung up. Refuses to know
+Owns sending batches, taking results and pieces, and the end of a worker that hangs or whose client hung up. Does not know
 sockets (`replicas.Link`), HTTP and which request goes where (`queue.py` decides).
 """
 

@@ -1,6 +1,6 @@
 """The event loop: one variant with a common queue, whose number of busy workers may change at any moment.
 
-Owns the compiled loop and the layout of its state. Refuses to know policies: it runs up to the next decision. Five kinds of events:
+Owns the compiled loop and the layout of its state. Does not know policies: it runs up to the next decision. Five kinds of events:
 a request arrives, one is done, an idle worker is parked, an unparked one is ready for work, a replica has started (or failed to).
 
 Workers are used like a stack: `idle[k]` is since when the worker at level k has had nothing to do, and the top one is parked first.

@@ -2,7 +2,7 @@
 
 A log (`records.db-wal`) that somebody deleted after a crash, an older copy put back, a copy of a file in use: each would begin from an
 older state in silence. The number stands in the database's header (`user_version`, part of every commit) and, after the commit,
-beside it. No sync: after a power cut the file beside is behind, never ahead. Refuses to know what is in the database.
+beside it. No sync: after a power cut the file beside is behind, never ahead. Does not know what is in the database.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""How many summaries of one series become few bytes: columns of the fewest bytes that hold them, the bytes of each place deflated apart.
+"""Compresses summaries of one series: columns of the fewest bytes that hold them, the bytes of each place deflated apart.
 
 Neighbouring summaries resemble each other (the same count, a sum that changes in its low digits), so bytes of the same place are mostly
-equal: an idle minute costs a hundredth of a byte, a busy one 1 to 3, a distribution its filled buckets. Refuses to know files.
+equal: an idle minute costs a hundredth of a byte, a busy one 1 to 3, a distribution its filled buckets. Does not know files.
 
 A chunk is a head and two parts: the plain one (times, counts, sums, bounds) and the distributions, which most readers leave.
 """

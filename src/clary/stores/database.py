@@ -1,6 +1,6 @@
 """The database of records: how to connect, and whether its schema is one that this Clary may write.
 
-Owns settings of the connection (durability) and the schema's version; refuses to know records. A newer schema is refused, an
+Owns settings of the connection (durability) and the schema's version; does not know records. A newer schema is refused, an
 older one is migrated after a copy of the file, a damaged file is refused before anything is written.
 """
 

@@ -5,7 +5,7 @@ their chunks (`chunks.py`) and drops the log behind them, a few series at a time
 row it is merged: a process that dies in between reads the rest of the log again and counts nothing twice.
 
 Minutes that are older than 15 days are sealed, a week in a chunk (`sealing.py`). Disk is bounded twice: each tier keeps its time, and
-beyond `limit` bytes the distributions of sealed minutes go first, then the oldest minutes. Refuses to know statistics, alarms, who puts.
+beyond `limit` bytes the distributions of sealed minutes go first, then the oldest minutes. Does not know statistics, alarms, who puts.
 """
 
 from __future__ import annotations
@@ -370,7 +370,7 @@ def _open(path: Path) -> sqlite3.Connection:
         if not path.exists() or isinstance(error, sqlite3.OperationalError):
             raise Unavailable(f"The datapoints in {path} cannot be opened: {error}.") from error
         aside = path.with_suffix(f".damaged-{os.stat(path).st_mtime_ns}")
-        log.error("%s is damaged (%s): it is now %s, and datapoints begin anew", path, error, aside.name)
+        log.error("%s is damaged (%s): it is now %s, and a new file of datapoints is started", path, error, aside.name)
         for ending in ("-wal", "-shm"):
             Path(f"{path}{ending}").unlink(missing_ok=True)
         path.rename(aside)

@@ -1,7 +1,7 @@
 """The object store's index in SQL (SQLite by file, PostgreSQL by URL): `object_ports.Index`.
 
 Owns the engine, its settings and the reads; writes go through one gathering thread (index_writer). With SQLite reads run where
-they are called: a row costs less than handing it to another thread. Refuses to know: S3, blobs on disk.
+they are called: a row costs less than handing it to another thread. Does not know: S3, blobs on disk.
 """
 
 from __future__ import annotations

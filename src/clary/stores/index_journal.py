@@ -1,6 +1,6 @@
 """The object index and its journal: which belongs to which, what a commit adds to the journal, and a snapshot of the rows.
 
-Owns: the number of every commit, the rules by which a start trusts an index. Refuses to know: files of the journal (journal.py).
+Owns: the number of every commit, the rules by which a start trusts an index. Does not know: files of the journal (journal.py).
 """
 
 from __future__ import annotations

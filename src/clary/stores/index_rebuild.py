@@ -1,7 +1,7 @@
 """Making the object index again from its journal, when the index is lost, damaged or old.
 
 Owns: the replay, and that nothing of what is there is replaced before the new index is whole. Nobody else may have the index or the
-journal open. Refuses to know: blobs on disk (it is told whether their content is there).
+journal open. Does not know: blobs on disk (it is told whether their content is there).
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Rows of the object index as the domain's values. Refuses to know: statements."""
+"""Rows of the object index as the domain's values. Does not know: statements."""
 
 from __future__ import annotations
 

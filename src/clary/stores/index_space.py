@@ -3,7 +3,7 @@
 A deletion writes rows too (a delete marker adds one). SQLite writes them to its log first, then moves them into its file (a checkpoint);
 neither may have to grow when there is no room. So the log is made long ahead of time (a checkpoint lets it begin anew, and it is never
 shortened), and the file holds a row of nothing that is removed when room is scarce: its pages are free then, and the next rows go there.
-While the disk is nearly full, rows are moved often, so that the file has grown before there is no room for it. Refuses to know: what is
+While the disk is nearly full, rows are moved often, so that the file has grown before there is no room for it. Does not know: what is
 deleted.
 """
 

@@ -1,6 +1,6 @@
 """Group commit: one thread runs the writes that wait as one transaction, so that they share its fsync.
 
-Owns the gathering, the transaction and what happens when it fails. Refuses to know what a write does. No timer: while a
+Owns the gathering, the transaction and what happens when it fails. Does not know what a write does. No timer: while a
 transaction runs, writes gather; a lone write goes at once.
 """
 

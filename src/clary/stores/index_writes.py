@@ -1,7 +1,7 @@
 """What a write does to the index's rows: how puts, deletes and versions move between the current table and the history.
 
 Every function takes a cursor inside a transaction, checks before it changes anything, and answers the blobs that no row names any
-more. Refuses to know: threads, fsync, blobs on disk.
+more. Does not know: threads, fsync, blobs on disk.
 """
 
 from __future__ import annotations

@@ -2,7 +2,7 @@
 
 A line is a checksum and JSON. A log file `COMMIT.log` is named by its first commit and grows; a snapshot `COMMIT.snapshot` holds the
 rows as they were at a commit and stands for every line up to it. Owns: the files, their checksums, what is missing or torn. A line is
-written before its commit is answered and synced a little later (`sync`). Refuses to know: SQL, what an operation means.
+written before its commit is answered and synced a little later (`sync`). Does not know: SQL, what an operation means.
 """
 
 from __future__ import annotations

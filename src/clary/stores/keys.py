@@ -4,7 +4,7 @@ Owns the master secret, permanent key pairs (one file each) and the list of revo
 stored nowhere: its session token carries whom it speaks for and until when, under a MAC, and its secret is derived from the
 master secret, so that every process that can read the folder verifies it alone. Nothing secret is in the token.
 
-Refuses to know HTTP and signatures (`wire.sigv4`), and whether a credential has expired: callers compare `expires` with their
+Does not know HTTP and signatures (`wire.sigv4`), and whether a credential has expired: callers compare `expires` with their
 clock, because AWS answers an expired token differently from an unknown one.
 """
 

@@ -5,7 +5,7 @@ lines; a last line without its newline is still being written and is not shown. 
 the filesystem (a hole): offsets stay what they were.
 
 A message with a newline inside is stored with NUL escapes (`escape`), because the newline ends the line.
-Refuses to know groups, streams and AWS.
+Does not know groups, streams and AWS.
 """
 
 from __future__ import annotations

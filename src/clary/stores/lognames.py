@@ -1,7 +1,7 @@
-"""What log groups and streams are called on disk, and when streams were made.
+"""The file names of log groups and streams, and when streams were created.
 
 A name becomes a file's name by percent-encoding; one that is too long for that becomes a hash, and the group's `streams` file, which
-lists every stream that was made, tells what it stands for. Refuses to know what is in the streams.
+lists every stream that was made, tells what it stands for. Does not know what is in the streams.
 """
 
 from __future__ import annotations

@@ -3,7 +3,7 @@
 A group's folder also has `group.json` (name, creation, retention, tags) and `streams` (creation times, one line per stream). All
 the rest that a listing shows is read from the files themselves, so that a workload's shim only has to append lines.
 
-Refuses to know CloudWatch's tokens and filter patterns (`api/logs.py`, `domain/logfilter.py`).
+Does not know CloudWatch's tokens and filter patterns (`api/logs.py`, `domain/logfilter.py`).
 """
 
 from __future__ import annotations

@@ -3,7 +3,7 @@
 CloudWatch takes datapoints of the last two weeks, so older minutes are still; one that does come joins the sealed chunk at the next sweep.
 Where the disk is short, sealed chunks lose their distributions first (most of the bytes, read the least), then the oldest go.
 
-Each function is one short hold of the caller's lock, except that `sealed` computes without it. Refuses to know files, locks and when.
+Each function is one short hold of the caller's lock, except that `sealed` computes without it. Does not know files, locks and when.
 """
 
 from __future__ import annotations

@@ -2,7 +2,7 @@
 
 Owns the connections, durability and what changes are told to whom. Writes go through one gathering thread (group commit); with
 SQLite single reads run where they are called, since a row costs less than handing it to a thread, and lists run in a thread of
-their own. Refuses to know what records mean.
+their own. Does not know what records mean.
 """
 
 from __future__ import annotations

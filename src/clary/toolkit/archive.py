@@ -1,6 +1,6 @@
 """The one extractor: a tar (plain or gzip) whose every byte is untrusted, into a folder that appears whole or not at all.
 
-Owns the reading of gzip and tar. Refuses to know what the files mean, and everything in a tar that is not a regular file or
+Owns the reading of gzip and tar. Does not know what the files mean, and everything in a tar that is not a regular file or
 a folder: links, devices, FIFOs, sparse files, absolute paths, `..`, backslashes, NUL. The standard library's `tarfile` is not
 used: its filters have been bypassed (CVE-2025-4517 and relatives), and it reads headers of any size into memory.
 """

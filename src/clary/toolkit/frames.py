@@ -1,7 +1,7 @@
 """The worker protocol: what a front and the processes of a replica say to each other over a unix socket.
 
 Owns the bytes: framing, the two hot messages (PREDICT, RESULT), the JSON of all others, a blocking channel for workers and an
-incremental parser for the front. Refuses to know models, HTTP and asyncio. Standard library only, Python 3.9 or newer: it is
+incremental parser for the front. Does not know models, HTTP and asyncio. Standard library only, Python 3.9 or newer: it is
 mounted into every runtime.
 
 **A frame** is an 8 byte header `<IBBH` (little endian: payload length, kind, flags, count) and the payload. Flags are 0. `count` is

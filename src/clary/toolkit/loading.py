@@ -1,6 +1,6 @@
 """Which module makes a model's handler: by its spec, the user's own server, the framework's script or a built-in algorithm.
 
-Refuses to know what a handler does (`inference`).
+Does not know what a handler does (`inference`).
 """
 
 from __future__ import annotations

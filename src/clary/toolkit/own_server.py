@@ -3,7 +3,7 @@
 Owns the container contract's inner side (`GET /ping`, `POST /invocations`, the headers that are passed, SIGTERM) and the port: 8080
 where the sandbox has a network of its own, else a free one, which `SAGEMAKER_BIND_TO_PORT` tells. A server that binds 8080 all the same
 is found there while nobody else has it. Workers pass requests on, one connection each: a kept one would bar a server that takes one at
-a time from everybody else. Refuses to know what the server does.
+a time from everybody else. Does not know what the server does.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """How a worker sends an answer in pieces.
 
 Owns the frames of one streamed answer: BEGUN, a CHUNK per piece, the CHUNK that ends it; and the look for a CANCEL between two pieces.
-Refuses to know models and processes. A front that reads slowly makes `send` wait: that is the brake, and nothing is gathered here.
+Does not know models and processes. A front that reads slowly makes `send` wait: that is the brake, and nothing is gathered here.
 """
 
 from __future__ import annotations

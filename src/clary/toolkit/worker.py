@@ -1,6 +1,6 @@
 """A worker: one process that predicts. Dials its front, answers PREDICT frames until told to leave.
 
-Owns the worker's side of the protocol (`frames.py`) and the dialling again when a front restarts. Refuses to know how it was
+Owns the worker's side of the protocol (`frames.py`) and the dialling again when a front restarts. Does not know how it was
 forked and what its handler loads. Blocking on purpose: an idle worker sleeps in `recv` and costs memory only.
 """
 

@@ -1,6 +1,6 @@
 """The request path of the control plane, as one list of steps (`Application.STEPS`), and its answers.
 
-Owns: the order of the steps, the limits of a request, the shape of every refusal, the access log. Refuses to know: what
+Owns: the order of the steps, the limits of a request, the shape of every refusal, the access log. Does not know: what
 operations do, where keys are kept, who may do what: those come in as `authenticate` and `dispatch`.
 """
 

@@ -1,6 +1,6 @@
 """How each family of services words a refused signature.
 
-Owns: the codes, texts and statuses of authentication errors (S3's, the query services', all others'). Refuses to know:
+Owns: the codes, texts and statuses of authentication errors (S3's, the query services', all others'). Does not know:
 signatures. The status of the JSON services is 400, of the rest-json ones 403.
 """
 

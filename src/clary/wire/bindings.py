@@ -1,6 +1,6 @@
 """Members of a rest message that live outside its body: path labels, query, header fields, the status.
 
-Owns: their text forms in both directions (lists in headers, HTTP dates, ``jsonvalue``, prefix headers). Refuses to know:
+Owns: their text forms in both directions (lists in headers, HTTP dates, ``jsonvalue``, prefix headers). Does not know:
 bodies, and which operation is meant. Header values that could split a header are refused both ways.
 """
 

@@ -1,6 +1,6 @@
 """The smithy-rpc-v2-cbor protocol: one CBOR map each way.
 
-Owns: the protocol's headers and errors. Refuses to know: CBOR values of a shape (`cbor_body`), routing by path (``route``).
+Owns: the protocol's headers and errors. Does not know: CBOR values of a shape (`cbor_body`), routing by path (``route``).
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""CBOR values to and from a shape. Refuses to know: headers, errors, event streams."""
+"""CBOR values to and from a shape. Does not know: headers, errors, event streams."""
 
 from __future__ import annotations
 

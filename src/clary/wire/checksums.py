@@ -1,7 +1,7 @@
 """The checksums that S3 knows, each with hashlib's ``update`` and ``digest``.
 
 Owns: CRC32C and CRC64NVME, which the standard library lacks, at a speed that streams (about 100 MB/s and more, in pure
-Python). Refuses to know: headers and where a checksum was announced.
+Python). Does not know: headers and where a checksum was announced.
 
 How the CRCs are fast: a CRC is a remainder of polynomials over GF(2), and Python's big integers shift and XOR long
 polynomials at memory speed. A block is folded in half again and again (the first half times x^n mod P, which is a

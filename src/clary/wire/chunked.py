@@ -1,6 +1,6 @@
 """S3's ``aws-chunked`` bodies, decoded piece by piece.
 
-Owns: the framing, the chain of chunk signatures, signed and unsigned trailers and their checksums. Refuses to know:
+Owns: the framing, the chain of chunk signatures, signed and unsigned trailers and their checksums. Does not know:
 sockets and storage: bytes are fed as they come and the payload comes out as soon as it is known to be right. A signed
 chunk is held until its signature is checked, so nothing unverified leaves; unsigned chunks pass straight through and
 the trailer's checksum is checked at the end, before ``finish`` returns.

@@ -1,7 +1,7 @@
 """Every way in which ``wire`` says no.
 
 All of them carry ``code``, ``message``, ``status`` and ``members``, so that one place (``asgi``) answers them in the
-protocol of the request. Refuses to know: which operation meant what by its error.
+protocol of the request. Does not know: which operation meant what by its error.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """The event-stream encoding: framed messages with typed headers and two CRCs.
 
-Owns: frames both ways, and which frame an event, an initial response or an exception of a model is. Refuses to know:
+Owns: frames both ways, and which frame an event, an initial response or an exception of a model is. Does not know:
 transport; whoever streams calls ``encode_event`` per event and sends the bytes.
 
 Frame: total length, headers length, CRC32 of those eight bytes, headers, payload, CRC32 of all before (Smithy's

@@ -1,7 +1,7 @@
 """The request and response values that everything in ``wire`` speaks of.
 
 Owns: how one HTTP message looks to the protocols (raw path, raw query, headers that answer in any case, body bytes),
-and the one place where other people's request objects are turned into ours. Refuses to know: sockets, ASGI, AWS.
+and the one place where other people's request objects are turned into ours. Does not know: sockets, ASGI, AWS.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """JSON values to and from a shape: the body of json 1.0, json 1.1 and rest-json.
 
 Owns: the types (AWS answers SerializationException when a value is of another type), the caps on hostile JSON.
-Refuses to know: headers, operations, files. Unknown members are ignored in requests, as AWS ignores them, and left out
+Does not know: headers, operations, files. Unknown members are ignored in requests, as AWS ignores them, and left out
 of answers, so that a handler may return a stored document whole.
 """
 

@@ -1,7 +1,7 @@
 """The json 1.0 and json 1.1 protocols: ``X-Amz-Target`` and one JSON object each way.
 
 Owns: their requests, answers and errors, the query-compatible error header, event streams opened by an initial-response.
-Refuses to know: how a JSON value becomes a parameter (``json_body``).
+Does not know: how a JSON value becomes a parameter (``json_body``).
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """botocore's service models, loaded when first asked for and kept.
 
-Owns: where models come from. Refuses to know: which services Clary answers. Importing botocore takes a tenth of a
+Owns: where models come from. Does not know: which services Clary answers. Importing botocore takes a tenth of a
 second and loading sagemaker's model as long again, hence nothing here happens at import.
 """
 

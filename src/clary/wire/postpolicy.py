@@ -1,6 +1,6 @@
 """S3's browser uploads: the signed policy of a POST form, in its SigV4 and SigV2 forms.
 
-Owns: who signed the policy, and whether a form and an upload keep to its conditions. Refuses to know: multipart bodies,
+Owns: who signed the policy, and whether a form and an upload keep to its conditions. Does not know: multipart bodies,
 where keys are kept, what is done with the file. Rules: "Browser-Based Uploads Using POST", S3 API Reference.
 """
 

@@ -1,7 +1,7 @@
 """The query protocol: a form of dotted names in, XML out.
 
 Owns: the dotted names (lists ``.member.N``, maps ``.entry.N.key``, flattened or not), wrappers of answers and errors.
-Refuses to know: XML values (``xml_body``).
+Does not know: XML values (``xml_body``).
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """What rest-json and rest-xml share: members by location, one payload member or a body of the rest.
 
-Owns: the assembly of requests and answers from locations; raw payloads (blob, string). Refuses to know: JSON and XML,
+Owns: the assembly of requests and answers from locations; raw payloads (blob, string). Does not know: JSON and XML,
 which come in as a Body.
 
 A raw blob payload is the request's body when there are bytes; with an empty body the member is absent, and a caller that

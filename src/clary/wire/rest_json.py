@@ -1,6 +1,6 @@
 """The rest-json protocol: its body format and its errors.
 
-Refuses to know: locations (``rest``, ``bindings``) and JSON values (``json_body``).
+Does not know: locations (``rest``, ``bindings``) and JSON values (``json_body``).
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """The rest-xml protocol: its body format and its errors, S3's among them.
 
-Refuses to know: locations (``rest``, ``bindings``) and XML values (``xml_body``).
+Does not know: locations (``rest``, ``bindings``) and XML values (``xml_body``).
 """
 
 from __future__ import annotations

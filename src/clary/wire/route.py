@@ -1,7 +1,7 @@
 """Which service and which operation a request means.
 
 Owns: the tables made from service models (targets, query actions, RPC paths, methods with path templates) and the order
-of the questions: ``X-Amz-Target``, the RPC path, ``Action``, then scope with method and path. Refuses to know: bodies
+of the questions: ``X-Amz-Target``, the RPC path, ``Action``, then scope with method and path. Does not know: bodies
 beyond ``Action``, credentials beyond the scope's service name.
 """
 

@@ -1,7 +1,7 @@
 """Timestamps, numbers, booleans and blobs between text and Python.
 
 Owns: AWS's three timestamp forms, the special floats, base64. What comes in wrong raises SerializationError; what goes
-out is a value that the body formats can print. Refuses to know: shapes and bodies.
+out is a value that the body formats can print. Does not know: shapes and bodies.
 """
 
 from __future__ import annotations

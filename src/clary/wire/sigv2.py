@@ -1,6 +1,6 @@
 """AWS Signature Version 2 for S3, which boto3 and ``aws s3 presign`` still make: presigned queries and the header.
 
-Owns: its claim and its check (HMAC-SHA1 with the secret itself: this version has no derived keys). Refuses to know:
+Owns: its claim and its check (HMAC-SHA1 with the secret itself: this version has no derived keys). Does not know:
 other services, and where secrets are kept. Rules: "Signing and authenticating REST requests (AWS signature version 2)",
 S3 User Guide.
 """

@@ -1,6 +1,6 @@
 """AWS Signature Version 4, verified: the ``Authorization`` header and presigned queries.
 
-Owns: reading a claim out of a request (``inspect``), the canonical request, the comparison (``check``). Refuses to know:
+Owns: reading a claim out of a request (``inspect``), the canonical request, the comparison (``check``). Does not know:
 where keys are kept and who they belong to. A front checks tens of thousands of requests a second with keys that were
 derived once, so ``check`` takes the derived key, touches each header once, and does the rare things (other canonical
 spellings) only when a signature has failed.

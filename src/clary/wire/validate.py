@@ -1,7 +1,7 @@
 """The constraints of a model that clients leave to the service, with the words that AWS has for them.
 
 Owns: required, length, range, pattern, enum, and the message of AWS's framework (``1 validation error detected: Value
-'x' at 'trainingJobName' failed to satisfy constraint: …``). Refuses to know: what any value means; values of Clary's own
+'x' at 'trainingJobName' failed to satisfy constraint: …``). Does not know: what any value means; values of Clary's own
 in AWS's fields come in as ``extra_values``.
 """
 

@@ -1,4 +1,4 @@
-"""Endpoints: create, describe, list, update, delete. Handlers record what is asked; the endpoint loop does it."""
+"""Endpoints: create, describe, list, update, delete. Handlers record the request; the endpoint loop carries it out."""
 
 from __future__ import annotations
 

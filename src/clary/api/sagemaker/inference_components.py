@@ -1,4 +1,4 @@
-"""Inference components: create, describe, list, update, delete. Handlers record what is asked; the component loop does it."""
+"""Inference components: create, describe, list, update, delete. Handlers record the request; the component loop carries it out."""
 
 from __future__ import annotations
 

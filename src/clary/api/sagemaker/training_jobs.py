@@ -1,4 +1,4 @@
-"""Training jobs: create, describe, list, stop, delete. Handlers record what is asked; the job loop does it."""
+"""Training jobs: create, describe, list, stop, delete. Handlers record the request; the job loop carries it out."""
 
 from __future__ import annotations
 

@@ -387,7 +387,7 @@ def runtime_build(
 @runtime.command("add")
 def runtime_add(
     image: Annotated[str, typer.Argument(help="An image's URI or repository; registry and tag do not matter.")],
-    name: Annotated[str, typer.Argument(metavar="RUNTIME", help="The runtime that the image's code shall run in.")],
+    name: Annotated[str, typer.Argument(metavar="RUNTIME", help="The runtime that the image's code runs in.")],
     directory: Dir = None,
     json: Json = False,
 ) -> None:

@@ -1,4 +1,4 @@
-"""`clary history`: what became of an endpoint, step by step, from its log stream of that name. A deleted one's history stays."""
+"""`clary history`: every step of an endpoint's changes, from its log stream `history`. A deleted one's history stays."""
 
 from __future__ import annotations
 

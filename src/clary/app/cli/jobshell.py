@@ -1,4 +1,4 @@
-"""`clary shell JOB`: into the sandbox of a failed training job, as it was left: its mounts, files, user and environment.
+"""`clary shell JOB`: opens a shell in the sandbox of a failed training job, with its mounts, files, user and environment.
 
 The job's credentials have run out by then, so fresh ones of the same role take their place.
 """

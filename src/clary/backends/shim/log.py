@@ -1,4 +1,4 @@
-"""What a workload writes, as lines of a file. Owns the line format; refuses to know where the file is read."""
+"""The log of a workload, as lines of a file. Owns the line format; does not know where the file is read."""
 
 from __future__ import annotations
 

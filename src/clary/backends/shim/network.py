@@ -1,4 +1,4 @@
-"""A network of their own for the sandboxes of one job, or of one replica, with `pasta` as the way out.
+"""A network of their own for the sandboxes of one job, or of one replica, which `pasta` connects to the outside.
 
 FOLDER/members   a FIFO that the shim of each member holds open: when nobody does, the network ends
 FOLDER/lock      held by who makes, joins or ends it
@@ -224,7 +224,7 @@ class Keeper:
         now = time.monotonic()
         self.starts = [at for at in self.starts if now - at < _SPELL]
         if len(self.starts) >= _AGAIN:
-            raise Lost("pasta ends again and again")
+            raise Lost("pasta keeps failing")
         self.starts.append(now)
         ready, told = os.pipe()
         owner = self.network["uid"]

@@ -1,4 +1,4 @@
-"""Small JSON files of a run that are whole or absent, whatever happens while they are written."""
+"""Small JSON files of a run, written atomically."""
 
 from __future__ import annotations
 

@@ -4,7 +4,7 @@ Started as `run(FOLDER, READY)` in a python of its own, with the run's lock as f
 holds the lock as long as it lives; the kernel ends the sandbox when the shim dies.
 
 Owns FOLDER/run.json (while it runs) and FOLDER/exit.json (how it ended). Reads FOLDER/spec.json, FOLDER/stop.json (a wish to end,
-announced by SIGTERM) and FOLDER/limits.json (limits that it enforces itself, announced by SIGUSR1). Refuses to know what a workload is.
+announced by SIGTERM) and FOLDER/limits.json (limits that it enforces itself, announced by SIGUSR1). Does not know what a workload is.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""A run in the background gives way to the endpoints of this machine, and to nobody else.
+"""A job is slowed while the endpoints of this machine need CPU; other programs have no priority over it.
 
 `tell`, `untell`: a replica's shim says where its CPU is counted: FOLDER/<name>. `Way`: a job's shim looks several times a second what the
 replicas used, and holds its sandbox back while they want CPU, and for some seconds after. How, depends on what this user may do:

@@ -2,7 +2,7 @@
 
 Owns the learning. A worker that computes keeps one CPU busy, one that waits for another service hardly any. On a full machine what a
 worker *uses* says nothing (eight that compute on two CPUs use a quarter each), so what it was ready to use while another ran counts as
-well. Refuses to know where it was measured.
+well. Does not know where it was measured.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """The last day of a variant, second by second: what a replay of other settings is run on (scaling reference 2.6).
 
-Owns minutes and the day that they make. Refuses to know where they are kept. Of a second it holds the requests that began in it, of a
+Owns minutes and the day that they make. Does not know where they are kept. Of a second it holds the requests that began in it, of a
 minute what one of them took. What nobody counted, because no control plane ran, is unknown and not zero.
 """
 

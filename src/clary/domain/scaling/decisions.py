@@ -1,6 +1,6 @@
 """A decision of scaling as it is written down: one JSON event each in the log group `/clary/Scaling/ENDPOINT`, stream VARIANT.
 
-Owns the format, when a decision is worth an event, and its words. Refuses to know policies and log files. An event:
+Owns the format, when a decision is worth an event, and its words. Does not know policies and log files. An event:
 
     {"at": epoch seconds, "policy": name, "level": staffing | size | fleet | hold | range | tournament,
      "saw": {"rate", "service_ms", "in_flight", "queued", "late", "count", "starting", "size", "cut", "waits", ...}: what is known,

@@ -1,6 +1,6 @@
 """Clary's own policy: staffing and fleet, levels 1 and 2 of the scaling reference (2.3, 2.5). Level 0 is the front's.
 
-Owns the decision and its reasons. Refuses to know clocks, stores and machines: it is called alike by the scaling loop and by the
+Owns the decision and its reasons. Does not know clocks, stores and machines: it is called alike by the scaling loop and by the
 simulator. One setting serves all traffic; what differs follows from how fast a worker can be given work, compared with the objective.
 """
 

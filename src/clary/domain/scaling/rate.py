@@ -1,6 +1,6 @@
 """How many requests a second arrive, moved only on evidence (scaling reference 2.2), and where that is going.
 
-Owns the estimate of the arrival rate, of its variability and of its trend. Refuses to know why anyone asks.
+Owns the estimate of the arrival rate, of its variability and of its trend. Does not know why anyone asks.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """A day of a variant played again under another setting, in steps of a second (scaling reference 2.6).
 
-Owns the coarse model: work flows in and out, a queue has a wait, replicas come after a start. Refuses to know single requests (the
+Owns the coarse model: work flows in and out, a queue has a wait, replicas come after a start. Does not know single requests (the
 simulator's affair): a day and all candidates must fit into `candidates.BUDGET` of CPU in plain Python. The policy is production's own, and
 is called as there, but not each second: regularly, and in between when the load moves, as far as an allowance of calls goes.
 """

@@ -1,7 +1,7 @@
 """From what fronts count to the samples that a policy decides by: one a second and variant, of all its fronts and fleets together.
 
 Owns the differences, the last minute of each variant, and the judgement of what cannot be true. A figure that cannot be true makes no
-sample: the policy sees that the newest one is old, and holds. Refuses to know where counts come from and what is decided.
+sample: the policy sees that the newest one is old, and holds. Does not know where counts come from and what is decided.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """In which of two directions a variant grows: what its policy wants, as a count and a size of its replicas.
 
-Owns the split of workers over replicas and sizes, and what happens where one direction has no room. Refuses to know the load. A worker
+Owns the split of workers over replicas and sizes, and what happens where one direction has no room. Does not know the load. A worker
 keeps one vCPU busy at most, so a replica of so many thousandths of a vCPU has so many ready workers; more of them borrow what is idle.
 
 Sizes change in place within a second and cost nothing but what they hold; replicas take a start. So the count is what replicas at

@@ -1,8 +1,8 @@
-"""Who gets the workers of a machine that is full: level 0 of scaling across endpoints (scaling reference 2.4).
+"""Shares out the workers of a full machine: level 0 of scaling across endpoints (scaling reference 2.4).
 
 Owns one pure function. While there is room, fronts take what they want, first come first served, and nobody asks. When all endpoints
 together want more than the machine has, each gets a part of what is its due by load, so that none starves, and the rest goes where a
-worker saves the most requests from being late (after FaRO, EuroSys 2025). Refuses to know machines: the scaling loop and the simulator
+worker saves the most requests from being late (after FaRO, EuroSys 2025). Does not know machines: the scaling loop and the simulator
 give it claims and hand its answer to the fronts as ceilings. In the simulator a worker keeps one CPU busy; in production each claim says
 what is measured (`costs.py`).
 """

@@ -1,6 +1,6 @@
-"""What a policy sees and what it answers.
+"""The input and the output of a policy.
 
-Owns the value types between fronts, loop, policy and simulator. Refuses to know where a number was measured.
+Owns the value types between fronts, loop, policy and simulator. Does not know where a number was measured.
 """
 
 from __future__ import annotations

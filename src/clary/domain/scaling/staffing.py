@@ -1,6 +1,6 @@
 """How many workers a load needs so that few requests wait too long (scaling reference 2.3).
 
-Owns Erlang B and C, the Allen-Cunneen correction and the least staffing. Refuses to know replicas.
+Owns Erlang B and C, the Allen-Cunneen correction and the least staffing. Does not know replicas.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Which setting of a policy serves: a shadow tournament as a guard (scaling reference 2.6).
 
-Owns the score and the rule when a challenger takes over. Refuses to know how a replay is run; scores come from outside.
+Owns the score and the rule when a challenger takes over. Does not know how a replay is run; scores come from outside.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """What a variant usually needs at this time of day, as a floor under its fleet (scaling reference 2.5).
 
-Owns which recorded minutes are looked at, and the replicas that they come to. Refuses to know where they are recorded.
+Owns which recorded minutes are looked at, and the replicas that they come to. Does not know where they are recorded.
 """
 
 from __future__ import annotations

@@ -2,7 +2,7 @@
 
 Owns the training run (watchlist, early stopping, cross validation, checkpoints, SIGTERM, several hosts). The log line
 `[3]#011train-auc:0.9#011validation-auc:0.8` carries a literal `#011`: CloudWatch shows the container's tab so, and the
-service's metric expressions look for it. Refuses to know where channels come from and where the model goes.
+service's metric expressions look for it. Does not know where channels come from and where the model goes.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """The answer of a model that yields: bytes out of whatever its generator gives, one piece per yield.
 
 Owns what may be yielded (bytes or str) and that the first piece is made before anything is answered: a model that fails before it has
-none left the client with an ordinary error. Refuses to know frames and who reads."""
+none left the client with an ordinary error. Does not know frames and who reads."""
 
 from __future__ import annotations
 
