@@ -10,9 +10,10 @@ import pytest
 from tests.domain.test_endpoints import World, fleet
 
 from clary.domain.endpoint_commands import LogDeath, ResizeReplica, Seen, Started, StartReplica, WriteHistory
+from clary.domain.endpoint_memory import RESERVE
 from clary.domain.endpoint_sizes import asked_size
 from clary.domain.endpoints import asked_update
-from clary.domain.instances import GIB
+from clary.domain.instances import GIB, find
 
 MIB = 1 << 20
 
@@ -273,3 +274,32 @@ def test_a_clock_that_goes_back_begins_the_hour_anew() -> None:
     assert world.sized == {"ml.m5.large with 16384 MB"}
     rest(world, 300, 3000)
     assert world.sized == {"ml.m5.large"}
+
+
+def test_a_leak_is_followed_up_to_what_the_machine_has_and_no_further() -> None:
+    """Three growths in all, however often it ends and leaks again; the reserve stays free, and each end names what it had."""
+    world = Machine(memory=64 * GIB, available=40 * GIB)
+    free = 40 * GIB
+    ends = 0
+    for _ in range(1200):
+        [only] = world.ready() or [""]
+        if only:
+            size = find(world.sizes[only])
+            assert size is not None
+            used, limit = world.runs[only].memory_bytes + 200 * MIB, size.memory
+            world.available = free - min(used, limit)
+            assert world.available >= RESERVE, "neighbours have nothing left"
+            if used >= limit:
+                ends += 1
+                world.available = free
+                world.end(only, exit_code=137, oom_killed=True)
+            else:
+                world.use(only, memory_bytes=used)
+        world.settle()
+        world.now += 1
+    sizes = [why.rpartition("it gets ")[2] for what, why in world.told() if what == "memory grown"]
+    assert sizes == ["16384 MiB", "32768 MiB", "40448 MiB"]
+    assert ends >= 3
+    said = "it ran out of memory on ml.m5.large with 40448 MB; use an instance type with more memory"
+    assert [command.how for command in world.of(LogDeath)] == [said] * ends
+    assert {command.instance_type for command in world.of(StartReplica)} == {"ml.m5.large with 40448 MB"}

@@ -28,8 +28,16 @@ from tests.live import ROLE, Server
 BUCKET = "faults"
 PYTHON_IMAGE = "236514542706.dkr.ecr.us-east-1.amazonaws.com/sagemaker-base-python:1.0"
 ACTOR = """
-import json, os, signal, socket, time
+import json, os, signal, socket, threading, time
 LEAK = []
+def threads(most, end):
+    threading.stack_size(64 << 10)
+    for made in range(most):
+        try:
+            threading.Thread(target=end.wait, daemon=True).start()
+        except RuntimeError as error:
+            return {"made": made, "error": str(error)}
+    return {"made": most, "error": ""}
 def model_fn(model_dir):
     return open(os.path.join(model_dir, "version")).read()
 def transform_fn(model, body, content_type, accept):
@@ -45,15 +53,25 @@ def transform_fn(model, body, content_type, accept):
     if do == "leak":
         while True:
             LEAK.append(bytearray(8 << 20))
-    if do == "fork":
+    if do == "fork":  # each child has threads, which count too: thousands of copies of a worker take long
         made = 0
         try:
             while True:
                 if os.fork() == 0:
+                    threads(ask["threads"], threading.Event())
                     time.sleep(600)
                 made += 1
         except OSError as error:
             return json.dumps({"made": made, "error": str(error)})
+    if do == "threads":
+        end, before = threading.Event(), threading.active_count()
+        made = threads(1 << 20, end)
+        end.set()
+        while threading.active_count() > before:
+            time.sleep(0.01)
+        return json.dumps(made)
+    if do == "leak a little":
+        LEAK.append(b"x" * ask["bytes"])
     if do == "orphan":
         if os.fork() == 0:
             time.sleep(600)

@@ -452,9 +452,13 @@ def test_a_pickle_in_a_request_is_bytes(scene: Scene, neighbour: str) -> None:
 
 def test_bombs_of_a_model_are_its_own(scene: Scene, neighbour: str, loose: str) -> None:
     with scene.load(neighbour, connections=4) as load:
-        bombed = scene.invoke(loose, do="fork")
+        bombed = scene.invoke(loose, do="threads")
+        assert bombed["error"] == "can't start new thread"
+        assert 100 < bombed["made"] < 10_000
+        assert scene.invoke(loose, text="x")["echo"] == "x"
+        bombed = scene.invoke(loose, do="fork", threads=100)
         assert "Resource temporarily unavailable" in bombed["error"]
-        assert bombed["made"] < 10_000
+        assert 10 < bombed["made"] < 10_000
         started = time.monotonic()
         with pytest.raises(ClientError) as caught:
             scene.invoke(loose, do="leak")
@@ -463,7 +467,34 @@ def test_bombs_of_a_model_are_its_own(scene: Scene, neighbour: str, loose: str) 
     assert load.failed == {}
     assert load.dropped == 0
     assert load.slowest(started) < 10
-    until(lambda: _answers(scene, loose), 20, "the replica is back")
+    until(lambda: _answers(scene, loose), 60, "the replica is back")
+
+
+def test_a_model_that_leaks_a_little_with_each_request_is_started_anew(scene: Scene, neighbour: str) -> None:
+    """Of a size that was asked for: it is given no more, loses the request that was one too many, and its log says for want of what."""
+    scene.model("leaks", Environment={"SAGEMAKER_MODEL_SERVER_WORKERS": "1"})
+    size = {"MemorySizeInMB": 1024, "MaxConcurrency": 1}
+    variant = {"VariantName": "AllTraffic", "ModelName": "leaks", "ServerlessConfig": size}
+    scene.sagemaker.create_endpoint_config(EndpointConfigName="leaks", ProductionVariants=[variant])
+    scene.sagemaker.create_endpoint(EndpointName="leaks", EndpointConfigName="leaks")
+    scene.in_service("leaks")
+    served: list[dict[str, Any]] = []
+
+    def go_on() -> None:
+        while len(served) < 64:
+            served.append(scene.invoke("leaks", do="leak a little", bytes=64 << 20))
+
+    with scene.load(neighbour, connections=4) as load:
+        with pytest.raises(ClientError) as caught:
+            go_on()
+        load.more(100)
+    assert caught.value.response["Error"]["Code"] == "ModelError"
+    assert 4 < len(served) < 17, "of 64 MiB each, in 1,024 MiB"
+    assert (load.failed, load.dropped) == ({}, 0)
+    until(lambda: _answers(scene, "leaks"), 60, "it is there again")
+    events = scene.logs.filter_log_events(logGroupName="/aws/sagemaker/Endpoints/leaks")["events"]
+    assert [event["message"] for event in events if "out of memory" in event["message"]] != []
+    scene.delete("leaks")
 
 
 def test_what_a_dead_worker_started_dies_with_it(scene: Scene, neighbour: str, loose: str) -> None:
@@ -491,12 +522,17 @@ def test_bombs_of_a_job_fail_it_with_the_reason(scene: Scene, neighbour: str) ->
     small = {"InstanceType": "ml.t3.medium", "InstanceCount": 1, "VolumeSizeInGB": 1}
     words = {
         "fork": "Resource temporarily unavailable",
+        "threads": "can't start new thread",
         "memory": "memory|OutOfMemory|MemoryError",
         "shm": "memory|No space|File too large",
         "disk": "disk|space|large|VolumeSizeInGB",
     }
+    threads = (
+        "import threading, time\nthreading.stack_size(64 << 10)\n"
+        "while True: threading.Thread(target=time.sleep, args=(600,), daemon=True).start()\n"
+    )
     with scene.load(neighbour, connections=4) as load:
-        for name, code in (("fork", fork), ("memory", memory), ("shm", shm), ("disk", disk)):
+        for name, code in (("fork", fork), ("threads", threads), ("memory", memory), ("shm", shm), ("disk", disk)):
             scene.train(f"bomb-{name}", code, ResourceConfig=small)
         jobs = {name: scene.ended(f"bomb-{name}") for name in words}
     wrong = {
