@@ -13,6 +13,7 @@ import pytest
 
 from clary.domain.objects import Item
 from clary.stores.index import SqlIndex
+from clary.stores.index_journal import IndexUnusable
 from clary.stores.index_space import LOG, ROOMY, SCARCE, SIZE
 
 FREE_PAGES = SIZE // 4096 - 10
@@ -104,3 +105,13 @@ async def test_what_a_predecessor_held_is_given_up_too(opened: Callable[[], Held
     successor.free = 0
     await successor.index.remove(bucket.id, [("k", "")], 0.0)
     assert successor.pages("freelist_count") > FREE_PAGES
+
+
+def test_what_cannot_be_opened_on_a_full_disk_is_not_to_be_made_again(tmp_path: Path) -> None:
+    (tmp_path / "index.db").mkdir()
+    for free, advice in (
+        (0, "Its disk is full: free some space, and start again.$"),
+        (SCARCE, "clary objects rebuild"),
+    ):
+        with pytest.raises(IndexUnusable, match=advice):
+            SqlIndex(f"sqlite:///{tmp_path / 'index.db'}", free=lambda free=free: free)  # type: ignore[misc]

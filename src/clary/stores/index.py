@@ -80,10 +80,10 @@ class SqlIndex:
         self._shortening: asyncio.Future[None] | None = None
         self._not_before = 0.0  # monotonic seconds of the next try of a snapshot
         self._closing = False
+        self._space = Space(str(self._url.database), free) if self._lite and free is not None else None
         self._prepare()
         self._settle = settle
         begin = ("BEGIN IMMEDIATE",) if self._lite else ("BEGIN", "SELECT pg_advisory_xact_lock(7236)")
-        self._space = Space(str(self._url.database), free) if self._lite and free is not None else None
         self._relieve = relieve
         self._writer = Writer(
             self._connect, self._error, begin, self._settled, companion=self._keeper, relieve=relieve, ahead=self._ahead
@@ -140,9 +140,16 @@ class SqlIndex:
                 self._keeper.opened(cursor)
             raw.close()
         except (DatabaseError, self._error) as error:
-            advice = _ADVICE if self._lite else "Is the server up, and does the setting `database` name it rightly?"
+            advice = (
+                self._advice() if self._lite else "Is the server up, and does the setting `database` name it rightly?"
+            )
             reason = " ".join(str(getattr(error, "orig", None) or error).split()).rstrip("?.")
             raise IndexUnusable(f"The object index {where} cannot be opened: {reason}. {advice}") from error
+
+    def _advice(self) -> str:
+        if self._space is not None and self._space.scarce():
+            return "Its disk is full: free some space, and start again."
+        return _ADVICE
 
     def _found(self, cursor: Any, where: str) -> Found:
         """What an index says of itself, before anything is made. IndexUnusable when a newer Clary wrote it."""
