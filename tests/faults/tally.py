@@ -58,7 +58,7 @@ def _cause(faults: Sequence[Fault], failure: Failed) -> str:
 def table(found: Sequence[Row]) -> str:
     """As Markdown."""
     lines = [
-        "| what was done | times | failed requests, raw client | by boto3 as it comes | all doors answer again: median | longest |",
+        "| fault | times | failed requests, raw client | failed requests, default boto3 | recovery: median | longest |",
         "|---|---|---|---|---|---|",
     ]
     for row in found:
