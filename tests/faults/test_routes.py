@@ -23,7 +23,7 @@ from clary.objects.routes import BUCKET as BUCKETS
 from clary.objects.routes import OBJECT as OBJECTS
 from clary.serving.edge import EdgeSettings
 from clary.stores.keys import FileKeys
-from clary.wire import cbor
+from clary.wire import cbor_body
 from clary.wire.route import RPC_V2, protocols_of, signing_name
 
 pytestmark = [pytest.mark.live, pytest.mark.slow]
@@ -180,7 +180,7 @@ def told(answer: Answer, protocol: str) -> str:
         return answer.code
     if protocol == CBOR:
         assert kind == "application/cbor", answer
-        return str(cbor.load(answer.body)["__type"])
+        return str(cbor_body.load(answer.body)["__type"])
     if protocol == PAGE and kind.startswith("text/plain"):
         return ""
     assert kind.startswith(("application/json", "application/x-amz-json-")), answer
