@@ -11,7 +11,7 @@ from clary.domain.errors import Invalid
 
 
 async def check(call: Call, config: Mapping[str, Any]) -> None:
-    """Invalid unless every alarm that shall guard the deployment is there, in the endpoint's account and region."""
+    """Invalid unless every alarm that guards the deployment exists, in the endpoint's account and region."""
     missing = [name for name in alarm_names(config) if await call.store.get("alarm", call.scope, name) is None]
     if missing:
         raise Invalid(

@@ -139,7 +139,7 @@ def clary(clary_server: Site, request: pytest.FixtureRequest, monkeypatch: pytes
 
 
 def _started(folder: str) -> Site:
-    """The server of this session, started by whoever comes first."""
+    """The server of this session, which the first worker starts."""
     from clary.app import folders, up
     from clary.app.cli.site import find
     from clary.app.settings import load

@@ -17,7 +17,7 @@ PIECE = 1 << 20
 
 
 def rotate(path: Path, longest: int = LONGEST) -> bool:
-    """Whether `path` was too long and begins anew. OSError when it cannot; then it is as it was."""
+    """Rotate `path` if it is too long; whether it was. OSError when that fails; the file is then unchanged."""
     if path.stat().st_size <= longest:
         return False
     old, new = path.with_name(f"{path.name}.1"), path.with_name(f"{path.name}.new")

@@ -213,7 +213,7 @@ def application(settings: Settings, ports: Ports) -> Application:
 
 
 def no_room(settings: Settings) -> NoRoom:
-    """What a client is told of a full disk."""
+    """The error for a client when the disk is full."""
     free = shutil.disk_usage(settings.root).free
     return NoRoom(
         f"There is no room on the disk of {settings.root}: {free >> 20} MiB are free. Nothing was stored; free some space and try again. "

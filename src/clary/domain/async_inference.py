@@ -122,7 +122,7 @@ def topic_of(document: Mapping[str, Any], failed: bool) -> str:
 
 
 def wants_response(document: Mapping[str, Any], failed: bool) -> bool:
-    """Whether the notification shall carry the response itself."""
+    """Whether the notification contains the response itself."""
     return (_ERROR if failed else _SUCCESS) in (document["notify"].get("IncludeInferenceResponseIn") or ())
 
 

@@ -103,7 +103,7 @@ class Backlog:
             self._until = now + self._pause
 
     def served(self) -> None:
-        """Somebody answered: no pause any more."""
+        """A prediction was answered: the pause ends."""
         self._pause = self._until = 0.0
 
     def resumes(self) -> float:

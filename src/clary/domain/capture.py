@@ -50,7 +50,7 @@ def check_config(config: Mapping[str, Any], variants: Sequence[Mapping[str, Any]
 
 
 def in_force(config: Mapping[str, Any]) -> Mapping[str, Any]:
-    """What of the config a front shall do: all of it, or nothing while it is switched off."""
+    """The part of the config that a front applies: all of it, or nothing while capture is off."""
     return config if config and config.get("EnableCapture", True) and config["InitialSamplingPercentage"] else {}
 
 

@@ -44,7 +44,7 @@ def size_of_group(group: Sequence[Variant]) -> SizeSeen:
 
 
 def asked_size(record: Record, name: str, millicpu: int, now: float) -> Record:
-    """Every replica of the variant `name` shall have so many thousandths of a vCPU (0: as its instance type has)."""
+    """Set the size of every replica of the variant `name` in thousandths of a vCPU (0: as its instance type has)."""
     if record.status not in _STEADY:
         raise IllegalTransition(f'Cannot update endpoint "{record.arn}" in status {record.status}.')
     group = _group(record, name)

@@ -419,7 +419,7 @@ def _tell_front(turn: Turn) -> None:
 
 
 def _without_models(turn: Turn) -> bool:
-    """Whether the front shall know it though nothing runs: to say what is missing."""
+    """Whether the front gets the route although nothing runs, so that it can say what is missing."""
     serving = turn.plant.serving
     return serving is not None and (turn.record.kind == COMPONENT or any(v.hosting for v in serving.variants))
 

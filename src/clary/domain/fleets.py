@@ -112,7 +112,7 @@ class Variant:
 
     @property
     def size(self) -> str:
-        """What a replica shall have, as `instances.sized` names it."""
+        """The wanted size of a replica, as `instances.sized` names it."""
         # a worker beyond its own CPUs, which its objective may need for a moment, borrows what is idle
         burst = self.allowance if self.boost is not None and not self.serverless else 0
         return instances.sized(self.instance_type, self.millicpu, self.memory, burst)

@@ -236,7 +236,7 @@ def _bad(run: Observation) -> bool:
 
 
 def _ran(record: Record, runs: Mapping[str, Observation], seen: Seen, now: float) -> Decision[Command]:
-    """Every host has ended: how did it go?"""
+    """All hosts have ended: determines the result."""
     document = record.document
     outcome = _outcome(record, runs, seen)
     if outcome is None:

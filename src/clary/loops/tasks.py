@@ -83,7 +83,7 @@ class Tasks:
         return Failed(text, known, error)
 
     async def settled(self, key: str) -> None:
-        """Wait until that work has ended, however it did. Unknown is fine."""
+        """Wait until that work ends, with or without an error. Unknown work is no error."""
         task = self._tasks.get(key)
         if task is not None:
             await asyncio.wait([task])
@@ -101,7 +101,7 @@ class Tasks:
             self.forget(key)
 
     async def close(self) -> None:
-        """Cancel everything and wait until it has ended."""
+        """Cancel all work and wait until it ends."""
         tasks = list(self._tasks.values())
         for key in list(self._tasks):
             self.forget(key)

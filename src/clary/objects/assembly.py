@@ -114,7 +114,7 @@ class Assembly:
         return self._blobs.take(path, keep=keep)
 
     def forget(self, upload: str, parts: Iterable[Part]) -> None:
-        """The upload has ended: its files go."""
+        """The upload ended: delete its files."""
         self._open.pop(upload, None)
         self._blobs.drop_parts({part.file for part in parts} | {main_file(upload)})
 

@@ -364,7 +364,7 @@ class Blobs:
 
 
 def disk_error(error: OSError) -> ClaryError:
-    """What a user is told when the disk says no."""
+    """The error for a user when the disk is full."""
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
         return Full(
             "The disk of the object store is full: free some space, or delete objects. (The setting low_water is how much of it "

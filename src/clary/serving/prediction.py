@@ -134,7 +134,7 @@ class Holder(Protocol):
         ...
 
     def cancel(self, prediction: Single) -> None:
-        """Nobody waits for it any more."""
+        """All its clients have left."""
         ...
 
     def pause(self) -> None:

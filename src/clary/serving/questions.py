@@ -27,7 +27,7 @@ class TargetQuestions:
             self.send(question)
 
     def forget(self, question: TargetQuestion) -> None:
-        """Nobody waits for the answer any more."""
+        """The requester no longer waits for the answer."""
         self.open.pop(question, None)
 
     def answer(self, question: TargetQuestion, placement: Placement) -> None:

@@ -36,7 +36,7 @@ FIGURES = ("psi",)  # terms that are figures of the decision, not candidates
 
 @dataclass(frozen=True, slots=True)
 class State:
-    """What a variant has, or shall have."""
+    """The current or the wanted capacity of a variant."""
 
     count: int = 0
     millicpu: int = 0

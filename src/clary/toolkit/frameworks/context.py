@@ -11,7 +11,7 @@ from clary.toolkit.frames import Request
 
 
 class RequestProcessor:
-    """Headers of one request, and what its answer shall carry."""
+    """Headers of one request, and the status and headers of its answer."""
 
     def __init__(self, headers: Mapping[str, str]) -> None:
         self._headers = headers
