@@ -122,6 +122,8 @@ class Fuzzer:
             return f"no answer and no end within {PATIENCE:g} s"
         except ConnectionResetError:
             answer = b""
+        while answer.startswith(b"HTTP/1.1 1"):  # 100 Continue, after which a body that is not whole may get nothing
+            answer = answer.partition(b"\r\n\r\n")[2]
         if not answer:
             return f"hung up on without an answer after {time.monotonic() - began:.1f} s" if sound else ""
         if not sound and answer.startswith((b"{", b"<")):
@@ -144,8 +146,6 @@ class Fuzzer:
 
     def judge(self, answer: bytes, whole: bool) -> str:
         """Of an answer's bytes: its status, and whether its body is what it says to be."""
-        while answer.startswith(b"HTTP/1.1 1"):  # 100 Continue
-            answer = answer.partition(b"\r\n\r\n")[2]
         head, _, body = answer.partition(b"\r\n\r\n")
         words = head.split(b"\r\n")[0].split(b" ")
         if len(words) < 2 or not words[0].startswith(b"HTTP/") or not words[1].isdigit():

@@ -96,6 +96,7 @@ async def silence(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) ->
         (b"HTTP/1.1 503 Service Unavailable\r\n\r\nx", "503: "),
         (b"<html>", "no HTTP answer"),
         (b"", "hung up on"),
+        (b"HTTP/1.1 100 Continue\r\n\r\n", "hung up on"),
         (b"HTTP/1.1 400 Bad\r\nContent-Type: application/json\r\n\r\n<html>", "cannot be read"),
         (b"HTTP/1.1 400 Bad\r\nContent-Type: text/xml\r\n\r\n<a>\x07</a>", "cannot be read"),
     ],
@@ -105,6 +106,11 @@ async def test_what_is_wrong_with_an_answer_is_noticed(data: bytes, words: str) 
         found = await fuzzer.try_one(SAMPLE, fuzzer.signed(SAMPLE), True)
     assert found.startswith(words) if words in ("", "500: ", "503: ") else words in found
     assert bool(found) == bool(words)
+
+
+async def test_a_body_that_is_not_whole_needs_no_answer() -> None:
+    async with answering(saying(b"HTTP/1.1 100 Continue\r\n\r\n")) as fuzzer:
+        assert await fuzzer.try_one(SAMPLE, fuzzer.signed(SAMPLE), False) == ""
 
 
 async def test_silence_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
