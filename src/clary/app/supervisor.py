@@ -239,6 +239,8 @@ class Supervisor:
             self._logs.cancel()
         for door in self._doors.values():
             door.opened()
+        if self._hopeless.is_set():  # who could not start is not tried again while the others end
+            await asyncio.gather(*(child.stop(0) for child in self.children.values() if not child.pid))
         if "nginx" in self.children:
             await self.children["nginx"].stop(PATIENCE)
         await asyncio.gather(*(c.stop(PATIENCE) for n, c in self.children.items() if n.startswith("front")))
