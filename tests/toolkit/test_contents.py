@@ -29,7 +29,7 @@ def test_what_is_read_and_written(run: Run, row: contents.Row) -> None:
     """All that is listed is read and written; something unlisted is refused; the first written is the default."""
     code = f"""
 import importlib, io, numpy
-from clary.toolkit import content, inference, recordio
+from clary.toolkit import content, loading, recordio
 def saved(write, *values):
     file = io.BytesIO(); write(file, *values); return file.getvalue()
 def body(kind):
@@ -42,7 +42,7 @@ def body(kind):
     if kind in content.LIBSVM_TYPES: return b"0:1 1:2"
     if kind == content.CSV: return b"inputs\\ngood" if {row.runtime!r} == "huggingface" else b"1,2"
     return b'{{"inputs": "good"}}' if {row.runtime!r} == "huggingface" else b"[[1, 2]]"
-defaults = importlib.import_module(inference._FRAMEWORKS[{FRAMEWORKS[row.runtime]!r}]).DEFAULTS
+defaults = importlib.import_module(loading._FRAMEWORKS[{FRAMEWORKS[row.runtime]!r}]).DEFAULTS
 def reads(kind):
     try: defaults.read(body(kind), kind)
     except content.UnsupportedFormat: return False

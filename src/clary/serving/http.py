@@ -7,6 +7,7 @@ whole request goes to the `Plane`, which answers through `Connection.answer` at 
 from __future__ import annotations
 
 import asyncio
+import re
 from collections import deque
 from typing import Protocol, cast
 
@@ -24,6 +25,7 @@ PIPELINED = 8  # requests read ahead of an unanswered one before reading stops
 DISCARDED = 1 << 30  # an oversize body is read and thrown away up to this, so that the other side reads the answer
 
 
+_REQUEST_LINE = re.compile(rb"[!-~]+ \S+ HTTP/1\.[01]\r?\n")  # whatever its method is
 _NAMES: dict[bytes, str] = {}  # header names as sent, in lower case
 
 
@@ -139,13 +141,13 @@ class Connection(asyncio.Protocol):
             self._parser.feed_data(data)
         except httptools.HttpParserUpgrade:
             self._refuse(400, "Upgrades are not supported.")
-        except httptools.HttpParserInvalidMethodError:
-            self._refuse(
-                404, "There is no operation of that method on the inference endpoint.", "UnknownOperationException"
-            )
-        except httptools.HttpParserError:
+        except httptools.HttpParserError as error:
             # also what a callback raised (_TooLarge)
-            self._refuse(400, "The request is not well-formed HTTP, or its head is too large.")
+            if isinstance(error, httptools.HttpParserInvalidMethodError) and _REQUEST_LINE.match(data):
+                what = "There is no operation of that method on the inference endpoint."
+                self._refuse(404, what, "UnknownOperationException")
+            else:
+                self._refuse(400, "The request is not well-formed HTTP, or its head is too large.")
         self._data = None
 
     def connection_lost(self, exc: Exception | None) -> None:
