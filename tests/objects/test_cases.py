@@ -162,16 +162,21 @@ def test_below_the_low_water_mark_reads_and_deletes_go_on(new_live: Callable[...
     client.close()
 
 
+def mounted(root: Path, size: str) -> Path:
+    """A small filesystem there; its caller unmounts it. Skips the test where mounting is not allowed."""
+    root.mkdir()
+    done = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", f"size={size}", "none", str(root)], check=False, capture_output=True
+    )
+    if done.returncode:
+        pytest.skip("mounting is not allowed here")
+    return root
+
+
 @pytest.mark.live
 @pytest.mark.skipif(os.geteuid() != 0, reason="mounting a small filesystem takes root")
 def test_a_full_disk_is_told_and_recovers(new_live: Callable[..., Any], tmp_path: Path) -> None:
-    root = tmp_path / "small"
-    root.mkdir()
-    mounted = subprocess.run(
-        ["mount", "-t", "tmpfs", "-o", "size=40m", "none", str(root)], check=False, capture_output=True
-    )
-    if mounted.returncode:
-        pytest.skip("mounting is not allowed here")
+    root = mounted(tmp_path / "small", "40m")
     try:
         live = new_live("--low-water", str(12 << 20), root=root)
         client = live.client()
@@ -199,13 +204,7 @@ def test_a_full_disk_is_told_and_recovers(new_live: Callable[..., Any], tmp_path
 @pytest.mark.live
 @pytest.mark.skipif(os.geteuid() != 0, reason="mounting a small filesystem takes root")
 def test_everything_can_be_deleted_while_somebody_takes_all_room(new_live: Callable[..., Any], tmp_path: Path) -> None:
-    root = tmp_path / "small"
-    root.mkdir()
-    mounted = subprocess.run(
-        ["mount", "-t", "tmpfs", "-o", "size=128m", "none", str(root)], check=False, capture_output=True
-    )
-    if mounted.returncode:
-        pytest.skip("mounting is not allowed here")
+    root = mounted(tmp_path / "small", "128m")
     stop = threading.Event()
     taker = threading.Thread(target=_take_all, args=(root / "taken", stop))
     try:
