@@ -12,8 +12,8 @@ import pytest
 from clary.domain import alarm_checks, alarm_turn, alarms
 from clary.domain.alarm_rules import parse
 from clary.domain.alarm_turn import Act, Child, Note, Seen
-from clary.domain.alarms import EXTRA, Point, State, StateValue
-from clary.domain.datapoints import Summary, single, weighed
+from clary.domain.alarms import EXTRA, State, StateValue
+from clary.domain.datapoints import Summary, WindowValue, single, weighed
 from clary.domain.errors import Invalid
 from clary.domain.resources import Record, Scope
 
@@ -36,12 +36,12 @@ def request(**changes: Any) -> dict[str, Any]:
     }
 
 
-def windows(drawn: str) -> list[Point | None]:
+def windows(drawn: str) -> list[WindowValue | None]:
     """'0 - X': oldest first, as AWS's guide draws them."""
     values = {"0": 0.0, "X": 1.0}
     marks = drawn.split()
     return [
-        Point(NOON - 60 * back, values[mark], 1.0) if mark in values else None
+        WindowValue(NOON - 60 * back, values[mark], 1.0) if mark in values else None
         for back, mark in enumerate(reversed(marks), 1)
     ]
 

@@ -13,11 +13,11 @@ from typing import Any
 import pytest
 from tests.domain.test_autoscaling_turn import House
 
-from clary.domain.alarms import Point
 from clary.domain.autoscaling import Capacity
 from clary.domain.autoscaling_activity import LONGEST_PAUSE, Forget
 from clary.domain.autoscaling_alarms import HIGH_POINTS, LOW_POINTS
 from clary.domain.autoscaling_policies import LARGEST, Change, Heard, step, tracking
+from clary.domain.datapoints import WindowValue
 
 HOUR = 3600.0
 
@@ -183,7 +183,7 @@ ABSURD = (1e18, -1e18, 2.0**360, -(2.0**360), 1.7e308, -1.7e308, 5e-324)
 @pytest.mark.parametrize("target", [60.0, 1e-300, 1.7e308])
 @pytest.mark.parametrize("above", [True, False])
 def test_an_absurd_value_is_an_amount_within_what_a_capacity_can_be(value: float, target: float, above: bool) -> None:
-    points = (Point(0, value, 1),) * 3
+    points = (WindowValue(0, value, 1),) * 3
     heard = Heard("a", above, target, points)
     for last in (None, Change(1, 1, 300)):
         wanted = tracking(heard, 4, target, last).capacity

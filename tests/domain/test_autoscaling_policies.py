@@ -6,13 +6,13 @@ from typing import Any
 
 import pytest
 
-from clary.domain.alarms import Point
 from clary.domain.autoscaling_policies import Change, Heard, adjusted, check_steps, step, tracking
+from clary.domain.datapoints import WindowValue
 from clary.domain.errors import Invalid
 
 
 def heard(*values: float, above: bool = True, threshold: float = 60.0, begin: float = 0.0) -> Heard:
-    points = tuple(Point(begin + 60 * place, value, 1) for place, value in enumerate(values))
+    points = tuple(WindowValue(begin + 60 * place, value, 1) for place, value in enumerate(values))
     return Heard("a", above, threshold, points)
 
 

@@ -7,8 +7,8 @@ from typing import Any
 
 from tests.domain.test_autoscaling_turn import NOW, House
 
-from clary.domain.alarms import Point
 from clary.domain.autoscaling_activity import Write
+from clary.domain.datapoints import WindowValue
 from clary.domain.scaling.decisions import RANGE, Event, State, done, line, parse, seen
 
 
@@ -122,7 +122,7 @@ def test_what_is_told_is_what_was_reckoned_with() -> None:
     """Out by the highest of the last two windows, in by the highest of all, each against the policy's target, not its alarm's."""
     house = House()
     name = house.alarm(house.tracking(), 0)
-    points = tuple(Point(NOW - 60 * back, value, 1) for back, value in ((3, 200.0), (2, 100.0), (1, 66.0)))
+    points = tuple(WindowValue(NOW - 60 * back, value, 1) for back, value in ((3, 200.0), (2, 100.0), (1, 66.0)))
     house.heard[name] = replace(house.heard[name], points=points)
     [event] = events(house)
     assert event.why == "Set instance count to 2: 1 x 100 / 60 is 2."
@@ -130,7 +130,7 @@ def test_what_is_told_is_what_was_reckoned_with() -> None:
     assert seen(event).startswith("a metric of 100 against 60, ")
     house = House(current=8)
     name = house.alarm(house.tracking(), 0, threshold=54.0, above=False)
-    points = tuple(Point(NOW - 60 * back, value, 1) for back, value in ((3, 30.0), (2, 12.0), (1, 12.0)))
+    points = tuple(WindowValue(NOW - 60 * back, value, 1) for back, value in ((3, 30.0), (2, 12.0), (1, 12.0)))
     house.heard[name] = replace(house.heard[name], points=points)
     [event] = events(house)
     assert event.why == "Set instance count to 7: 8 x 30 / 60 is 4."
@@ -140,7 +140,7 @@ def test_what_is_told_is_what_was_reckoned_with() -> None:
 def test_a_step_tells_the_mean_that_it_went_by() -> None:
     house = House()
     name = house.alarm(house.stepping("steps"), 90)
-    points = tuple(Point(NOW - 60 * back, value, 1) for back, value in ((2, 110.0), (1, 70.0)))
+    points = tuple(WindowValue(NOW - 60 * back, value, 1) for back, value in ((2, 110.0), (1, 70.0)))
     house.heard[name] = replace(house.heard[name], points=points)
     [event] = events(house)
     assert (event.saw["value"], event.saw["threshold"]) == (90.0, 60.0)

@@ -7,11 +7,11 @@ from typing import Any
 
 import pytest
 
-from clary.domain.alarms import Point
 from clary.domain.autoscaling import ACTIVE, TARGET, Capacity, new_target, triggered
 from clary.domain.autoscaling_activity import Apply, Forget, Note, Refused, Seen, Want, Write, absorb
 from clary.domain.autoscaling_policies import Heard
 from clary.domain.autoscaling_turn import decide
+from clary.domain.datapoints import WindowValue
 from clary.domain.decisions import Decision
 from clary.domain.resources import Record, Scope
 from clary.domain.rooms import Room
@@ -64,7 +64,7 @@ class House:
     ) -> str:
         """The alarm says this now, and drives the policy in that state."""
         name = f"{policy}-{'high' if above else 'low'}"
-        points = tuple(Point(self.now - 60 * back, value, 1) for back in (3, 2, 1))
+        points = tuple(WindowValue(self.now - 60 * back, value, 1) for back in (3, 2, 1))
         self.heard[name] = Heard(name, above, threshold, points)
         if name not in self.record.document["triggers"]:
             self.record = replace(self.record, document=triggered(self.record, name, policy, state))

@@ -14,7 +14,6 @@ from clary.domain.alarms import (
     HOLD,
     LONGEST_STEP,
     Plan,
-    Point,
     State,
     StateValue,
     Verdict,
@@ -27,7 +26,7 @@ from clary.domain.alarms import (
     point,
     state_of,
 )
-from clary.domain.datapoints import Summary
+from clary.domain.datapoints import Summary, WindowValue
 from clary.domain.decisions import Decision
 from clary.domain.resources import Record
 
@@ -160,11 +159,11 @@ def _said(request: Mapping[str, Any], looked: Plan, verdict: Verdict, before: St
     return State(verdict.value, reason, alarm_words.reason_data(request, looked, verdict, now), now, now)
 
 
-def _windows(request: Mapping[str, Any], looked: Plan, seen: Seen, end: float) -> list[Point | None]:
+def _windows(request: Mapping[str, Any], looked: Plan, seen: Seen, end: float) -> list[WindowValue | None]:
     """Newest first: the windows that end at `end`, and before it."""
     begins = looked.begins(end)
     if seen.values is not None:
-        return [Point(begin, seen.values[begin], 1.0) if begin in seen.values else None for begin in begins]
+        return [WindowValue(begin, seen.values[begin], 1.0) if begin in seen.values else None for begin in begins]
     held: dict[float, Summary] = {}
     for at, summary in seen.steps:
         if begins[-1] <= at < end:

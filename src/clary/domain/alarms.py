@@ -22,7 +22,7 @@ from dataclasses import asdict, dataclass
 from enum import StrEnum
 from typing import Any
 
-from clary.domain.datapoints import Summary
+from clary.domain.datapoints import Summary, WindowValue
 from clary.domain.resources import Document
 from clary.domain.statistics import percentile_of, statistic
 
@@ -127,16 +127,6 @@ def next_look(plan: Plan, now: float, early: bool) -> float:
     return max(0.05, moment + SETTLE - now)
 
 
-@dataclass(frozen=True, slots=True)
-class Point:
-    """The value of the window that begins `at`, of so many samples. `certain`: more samples cannot bring it back over the threshold."""
-
-    at: float
-    value: float
-    samples: float
-    certain: bool = False
-
-
 _BREACHES = {
     "GreaterThanOrEqualToThreshold": lambda value, threshold: value >= threshold,
     "GreaterThanThreshold": lambda value, threshold: value > threshold,
@@ -160,7 +150,7 @@ def decides_early(request: Mapping[str, Any]) -> bool:
     return statistic_name(request) in (("Sum", "SampleCount", "Maximum") if above else ("Minimum",))
 
 
-def point(request: Mapping[str, Any], at: float, summary: Summary) -> Point | None:
+def point(request: Mapping[str, Any], at: float, summary: Summary) -> WindowValue | None:
     """What a window's samples say; None when they do not tell that statistic."""
     name = statistic_name(request)
     compute = statistic(name)
@@ -168,7 +158,7 @@ def point(request: Mapping[str, Any], at: float, summary: Summary) -> Point | No
     if value is None:
         return None
     certain = decides_early(request) and (name != "Sum" or summary.low >= 0)
-    return Point(at, value, summary.count, certain)
+    return WindowValue(at, value, summary.count, certain)
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,12 +167,12 @@ class Verdict:
     taken as `treat` says."""
 
     value: StateValue | None
-    points: tuple[Point, ...] = ()
+    points: tuple[WindowValue, ...] = ()
     breaching: int = 0
     filled: int = 0
 
 
-def evaluate(request: Mapping[str, Any], windows: Sequence[Point | None]) -> Verdict:
+def evaluate(request: Mapping[str, Any], windows: Sequence[WindowValue | None]) -> Verdict:
     """`windows` newest first, None where there is no datapoint, `EXTRA` more than EvaluationPeriods.
 
     Older datapoints take the place of missing ones first; what is still missing then is treated as the alarm says. An alarm whose
@@ -216,7 +206,7 @@ def evaluate(request: Mapping[str, Any], windows: Sequence[Point | None]) -> Ver
     return verdict(StateValue.OK)
 
 
-def _too_few(request: Mapping[str, Any], points: Sequence[Point]) -> bool:
+def _too_few(request: Mapping[str, Any], points: Sequence[WindowValue]) -> bool:
     """EvaluateLowSampleCountPercentile `ignore`: a percentile of too few samples changes nothing."""
     share = percentile_of(statistic_name(request))
     if request.get("EvaluateLowSampleCountPercentile") != "ignore" or share is None:

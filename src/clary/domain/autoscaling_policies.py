@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from clary.domain.alarms import Point
+from clary.domain.datapoints import WindowValue
 from clary.domain.errors import Invalid
 
 OUT, IN = "out", "in"
@@ -43,7 +43,7 @@ class Heard:
     name: str
     above: bool  # it compares with "greater than"
     threshold: float
-    points: tuple[Point, ...]
+    points: tuple[WindowValue, ...]
     stale: bool = False
     late: bool = False
 

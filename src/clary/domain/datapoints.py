@@ -160,3 +160,13 @@ class Datapoint:
     at: float
     summary: Summary
     fine: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class WindowValue:
+    """The value of the window that begins `at`, of so many samples. `certain`: more samples cannot bring it back over the threshold."""
+
+    at: float
+    value: float
+    samples: float
+    certain: bool = False

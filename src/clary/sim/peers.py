@@ -12,8 +12,8 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from clary.domain.alarms import Point
 from clary.domain.autoscaling_policies import Change, Heard, scaled_out, step_again, tracking
+from clary.domain.datapoints import WindowValue
 from clary.domain.scaling.signals import Current, Desired, Reason, Sample
 from clary.sim import seen
 
@@ -107,7 +107,7 @@ class AwsTracking(Peer):
 
     def _heard(self, values: list[float], now: float, above: bool, target: float) -> Heard:
         first = now - self.period * len(values)
-        points = tuple(Point(first + i * self.period, value, 1.0) for i, value in enumerate(values))
+        points = tuple(WindowValue(first + i * self.period, value, 1.0) for i, value in enumerate(values))
         return Heard("", above, target if above else 0.9 * target, points)
 
 
@@ -129,7 +129,7 @@ class AwsStep(Peer):
     def wanted(self, samples: Sequence[Sample], current: Current, have: int, now: float) -> int:
         self.points.append(100.0 * busy(samples, 60) / (max(current.count, 1) * self.workers))
         two = self.points[-2:]
-        points = tuple(Point(now - 60.0 * (len(two) - i), value, 1.0) for i, value in enumerate(two))
+        points = tuple(WindowValue(now - 60.0 * (len(two) - i), value, 1.0) for i, value in enumerate(two))
         if len(two) < 2:
             return have
         if min(two) >= self.high:

@@ -11,8 +11,8 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from clary.domain.alarms import Point
 from clary.domain.autoscaling_policies import Change, Heard, tracking
+from clary.domain.datapoints import WindowValue
 from clary.domain.scaling.signals import Current, Desired, Reason, Sample, Term
 
 TARGET = 0.7
@@ -28,7 +28,7 @@ class Tracking:
     least: int
     most: int
     ready: int
-    points: list[Point] = field(default_factory=list)
+    points: list[WindowValue] = field(default_factory=list)
     last: Change | None = None
     in_at: float = -math.inf
 
@@ -43,7 +43,7 @@ class Tracking:
             return have
         target = PERIOD * TARGET * self.ready / samples[-1].service
         value = sum(sample.arrivals for sample in samples[-PERIOD:]) / live
-        self.points = [*self.points[-IN + 1 :], Point(now - PERIOD, value, 1.0)]
+        self.points = [*self.points[-IN + 1 :], WindowValue(now - PERIOD, value, 1.0)]
         high = self.points[-OUT:]
         if len(high) == OUT and min(point.value for point in high) > target:
             count = tracking(Heard("", True, target, tuple(high)), have, target, self.last).capacity
