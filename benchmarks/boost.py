@@ -7,7 +7,7 @@ from time import perf_counter
 
 from benchmarks.common import Row, arguments, finish
 from clary.backends.own_limits import cpus
-from clary.domain.routes import Boost
+from clary.domain.endpoints.routes import Boost
 from clary.serving.parking import Meter, Parking
 
 MUST = 50.0  # microseconds

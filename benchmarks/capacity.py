@@ -22,7 +22,7 @@ from benchmarks.start import BUCKET, ROLE, Bench, archive, name, running
 from clary.app import workloads
 from clary.backends.cgroups import Limits, settings
 from clary.backends.own_limits import cpus
-from clary.domain.workload import RunState
+from clary.domain.machine.workload import RunState
 
 WORK = 0.01  # seconds of CPU of each prediction
 SHARE = 0.25  # of the machine that they take together

@@ -26,13 +26,14 @@ from benchmarks.load import save, wrk
 from benchmarks.serve import signed
 from benchmarks.start import XGBOOST, Bench, deploy, put_data, running, train
 from clary.app import demo
-from clary.domain import latency_objectives, objective_turn
-from clary.domain.containers import Container
-from clary.domain.fleets import READY, Plant, Replica, new_fleet
-from clary.domain.latency_objectives import Asked, Range
-from clary.domain.objective_commands import Live, Seen
+from clary.domain.endpoints.fleets import READY, Plant, Replica, new_fleet
+from clary.domain.endpoints.routes import Boost
+from clary.domain.models.containers import Container
+from clary.domain.objectives import record as latency_objectives
+from clary.domain.objectives import turn as objective_turn
+from clary.domain.objectives.commands import Live, Seen
+from clary.domain.objectives.record import Asked, Range
 from clary.domain.resources import Record, Scope
-from clary.domain.routes import Boost
 from clary.domain.scaling.samples import Recent
 from clary.domain.scaling.signals import Memory, Sample
 from clary.serving.client import FrontClient

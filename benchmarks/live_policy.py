@@ -23,9 +23,9 @@ from benchmarks.live_site import Site, Watch, looked_at, until
 from benchmarks.replay import Play
 from benchmarks.start import running
 from clary.backends.own_limits import cpus
-from clary.domain.latency_objectives import KEEP
-from clary.domain.objective_turn import SURGE
-from clary.domain.routes import VariantView
+from clary.domain.endpoints.routes import VariantView
+from clary.domain.objectives.record import KEEP
+from clary.domain.objectives.turn import SURGE
 from clary.domain.scaling.shape import VCPU, Bounds, Have, allowance_of, policy_of
 from clary.sim import traces
 from clary.sim.events import MEMORY

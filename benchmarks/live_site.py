@@ -19,7 +19,7 @@ from benchmarks.checks import TICKS, spent
 from benchmarks.common import say, tree
 from benchmarks.serve import signed
 from benchmarks.start import BUCKET, ROLE, Bench, archive, name, remove
-from clary.domain.routes import VariantView
+from clary.domain.endpoints.routes import VariantView
 from clary.serving.client import FrontClient
 from clary.stores.keys import FileKeys
 

@@ -24,7 +24,7 @@ from benchmarks.common import Row, arguments, finish, percentile, say
 from clary.api import scrape
 from clary.api.call import Ports
 from clary.app.settings import Settings
-from clary.domain.datapoints import Datapoint, Series, Summary, bucket, counted, nothing, single, weighed
+from clary.domain.metrics.datapoints import Datapoint, Series, Summary, bucket, counted, nothing, single, weighed
 from clary.domain.resources import Scope
 from clary.stores import sealing
 from clary.stores.datapoints import FileDatapoints

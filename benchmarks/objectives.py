@@ -13,15 +13,16 @@ from dataclasses import replace
 from pathlib import Path
 
 from benchmarks.common import Row, arguments, finish
-from clary.domain import autoscaling_latency, latency_objectives
-from clary.domain.autoscaling import ACTIVE, INSTANCES, POLICY, TARGET, new_target, target_name
-from clary.domain.containers import Container
-from clary.domain.counts import Count, Signals, VariantCounts
-from clary.domain.fleets import READY, Plant, Replica, new_fleet
-from clary.domain.objective_commands import Command, Seen
+from clary.domain.autoscaling import latency
+from clary.domain.autoscaling.record import ACTIVE, INSTANCES, POLICY, TARGET, new_target, target_name
+from clary.domain.endpoints.fleets import READY, Plant, Replica, new_fleet
+from clary.domain.metrics.counts import Count, Signals, VariantCounts
+from clary.domain.models.containers import Container
+from clary.domain.objectives import record
+from clary.domain.objectives.commands import Command, Seen
 from clary.domain.resources import Record, Scope
-from clary.loops.loop import Loop
-from clary.loops.objectives import ObjectivePorts, ObjectiveSubject
+from clary.loops.core.loop import Loop
+from clary.loops.scaling.objectives import ObjectivePorts, ObjectiveSubject
 from clary.ports import Store
 from clary.stores import sql
 from clary.stores.logs import FileLogs
@@ -43,7 +44,7 @@ async def fill(store: Store, name: str, now: float) -> str:
     target = target_name(resource, INSTANCES)
     config = {
         "TargetValue": 500.0,
-        "PredefinedMetricSpecification": {"PredefinedMetricType": autoscaling_latency.METRIC},
+        "PredefinedMetricSpecification": {"PredefinedMetricType": latency.METRIC},
     }
     request = {
         "PolicyName": "p",
@@ -55,7 +56,7 @@ async def fill(store: Store, name: str, now: float) -> str:
     await store.add(Record("endpoint", SCOPE, name, f"arn:{name}", "InService", 0.0, 0.0, document))
     await store.add(Record(TARGET, SCOPE, target, f"arn:target:{name}", ACTIVE, 0.0, 0.0, range_))
     await store.add(Record(POLICY, SCOPE, f"{target}|p", f"arn:policy:{name}", "", 0.0, 0.0, policy))
-    return (await store.add(latency_objectives.new(SCOPE, name, "v", now))).arn
+    return (await store.add(record.new(SCOPE, name, "v", now))).arn
 
 
 async def costs(folder: Path, endpoints: int, seconds: int) -> list[float]:

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence, Set
 from types import MappingProxyType
 from typing import Protocol
 
-from clary.domain.objects import ALWAYS, Bucket, Condition, Fate, Item, Listed, Part, Upload, Written
+from clary.domain.objects.items import ALWAYS, Bucket, Condition, Fate, Item, Listed, Part, Upload, Written
 
 
 class Index(Protocol):

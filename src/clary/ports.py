@@ -13,12 +13,12 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Protocol, TypeVar
 
-from clary.domain.counts import Count
-from clary.domain.datapoints import Datapoint, Series, Summary
-from clary.domain.loglines import PLAIN, LogGroup, LogMatches, LogPage, LogSettings, LogStream
+from clary.domain.endpoints.routes import Ceiling, EndpointRoute, EndpointView
+from clary.domain.logs.lines import PLAIN, LogGroup, LogMatches, LogPage, LogSettings, LogStream
+from clary.domain.machine.workload import Feature, Observation, Workload
+from clary.domain.metrics.counts import Count
+from clary.domain.metrics.datapoints import Datapoint, Series, Summary
 from clary.domain.resources import Lease, Query, Record, Scope
-from clary.domain.routes import Ceiling, EndpointRoute, EndpointView
-from clary.domain.workload import Feature, Observation, Workload
 
 R = TypeVar("R")
 

@@ -8,7 +8,7 @@ from typing import Any
 from tests.api.requests import ACCOUNT, DOCUMENT, IMAGE, POLICY, REGION, ROLE, TOPIC, TRUST
 from tests.api.world import World
 
-from clary.domain import endpoints
+from clary.domain.endpoints import life
 from clary.domain.names import COMPONENT
 from clary.domain.resources import Scope
 
@@ -139,9 +139,9 @@ async def _serve(world: World, kind: str, name: str) -> None:
     """What the loops would do: the first fleet takes over."""
     record = await world.store.get(kind, Scope(ACCOUNT, REGION), name)
     assert record is not None
-    plant = endpoints.plant_of(record)
+    plant = life.plant_of(record)
     plant = replace(plant, serving=plant.incoming, incoming=None)
-    await world.store.save(replace(endpoints.with_plant(record, plant), status="InService"))
+    await world.store.save(replace(life.with_plant(record, plant), status="InService"))
 
 
 async def subscription() -> str:

@@ -9,7 +9,7 @@ import pytest
 from clary.api.call import ApiSettings, Call, Ports
 from clary.api.followers import Follower
 from clary.api.holding import FIRST_SECONDS, NEWS_SECONDS, followed, patience, settled, waits
-from clary.domain import jobs, training
+from clary.domain.jobs import record, training
 from clary.domain.resources import Record, Scope
 from clary.testing.logs import MemoryLogs
 
@@ -76,7 +76,7 @@ def job(phase: str = "training", status: str = "InProgress", **changed: Any) -> 
         "metrics": [],
     }
     arn = "arn:aws:sagemaker:r:0:training-job/j"
-    return Record(jobs.KIND, Scope("0", "r"), "j", arn, status, 100.0, 100.0, {**document, **changed})
+    return Record(record.KIND, Scope("0", "r"), "j", arn, status, 100.0, 100.0, {**document, **changed})
 
 
 def new(first: float = 105.0, looked: int = 1) -> Follower:
@@ -130,7 +130,7 @@ class Looking:
 
     def look(self, now: float) -> asyncio.Task[Record | None]:
         async def asked() -> Record | None:
-            stored = await self.ports.store.get(jobs.KIND, Scope("0", "r"), "j")
+            stored = await self.ports.store.get(record.KIND, Scope("0", "r"), "j")
             assert stored is not None
             call = Call(
                 self.ports, "sagemaker", "DescribeTrainingJob", stored.scope, "p", user_agent=self.agent, now=now
@@ -144,7 +144,7 @@ class Looking:
         self.logs.write(path, [(int(at * 1000), "a line")])
 
     async def saved(self, **changed: Any) -> None:
-        stored = await self.ports.store.get(jobs.KIND, Scope("0", "r"), "j")
+        stored = await self.ports.store.get(record.KIND, Scope("0", "r"), "j")
         assert stored is not None
         await self.ports.store.save(replace(stored, **changed))
 

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from tests.api.world import ACCOUNT, World
 
-from clary.domain.roles import SAGEMAKER, trusting
+from clary.domain.access.roles import SAGEMAKER, trusting
 
 
 @pytest.fixture

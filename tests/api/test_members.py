@@ -18,8 +18,8 @@ from tests.api.test_walk import OPERATIONS, filled
 
 from clary.api import registry
 from clary.domain.errors import ClaryError
-from clary.domain.fields import ELSEWHERE, Use
-from clary.domain.fields import OPERATIONS as CLASSIFIED
+from clary.domain.fields.table import ELSEWHERE, Use
+from clary.domain.fields.table import OPERATIONS as CLASSIFIED
 from clary.wire.validate import violations
 
 # Tokens of pages are bound to all parameters: that is no use of them.

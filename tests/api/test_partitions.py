@@ -10,8 +10,8 @@ import pytest
 from botocore.session import Session
 from tests.api.world import ACCOUNT, World
 
+from clary.domain.access.roles import SAGEMAKER, default_role_arn, trusting
 from clary.domain.ids import arn, belongs, partition, stored, written
-from clary.domain.roles import SAGEMAKER, default_role_arn, trusting
 
 IMAGE = "683313688378.dkr.ecr.us-east-1.amazonaws.com/sagemaker-xgboost:1.7-1"
 WHERE = {"eu-west-1": "aws", "cn-north-1": "aws-cn", "us-gov-west-1": "aws-us-gov"}

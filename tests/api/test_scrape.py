@@ -11,10 +11,10 @@ from prometheus_client.openmetrics.parser import text_string_to_metric_families 
 
 from clary.api import scrape
 from clary.api.call import Ports
-from clary.domain.counts import VariantCounts
-from clary.domain.datapoints import Datapoint, Series, single
+from clary.domain.access.scrape_tokens import token_of
+from clary.domain.metrics.counts import VariantCounts
+from clary.domain.metrics.datapoints import Datapoint, Series, single
 from clary.domain.resources import Scope
-from clary.domain.scrape_tokens import token_of
 from clary.ports import Credential, Keys
 from clary.testing.clock import FakeClock
 from clary.testing.datapoints import MemoryDatapoints

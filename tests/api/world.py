@@ -11,8 +11,8 @@ from clary.api import handlers
 from clary.api.call import ApiSettings, Params, Ports
 from clary.api.dispatch import answer
 from clary.api.errors import translate
+from clary.domain.endpoints.topics import Allowed
 from clary.domain.errors import ClaryError
-from clary.domain.topics import Allowed
 from clary.stores.topics import StoredTopics
 from clary.testing.clock import FakeClock
 from clary.testing.datapoints import MemoryDatapoints

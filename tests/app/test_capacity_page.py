@@ -6,9 +6,9 @@ import json
 from typing import Any, cast
 
 from clary.app.capacity_page import CapacityPage
-from clary.domain.capacity import Book, Claim, Fit, Machine, Owner
-from clary.domain.instances import GIB
-from clary.domain.scrape_tokens import token_of
+from clary.domain.access.scrape_tokens import token_of
+from clary.domain.machine.capacity import Book, Claim, Fit, Machine, Owner
+from clary.domain.machine.instances import GIB
 from clary.testing.fronts import ACCOUNT
 from clary.testing.keys import MemoryKeys
 

@@ -21,8 +21,8 @@ from clary.app.cli.logs import Place, Seen, begin_of, places, words
 from clary.app.cli.output import Refused
 from clary.app.cli.shell import METADATA, options
 from clary.app.settings import Settings, load
-from clary.domain import job_life
-from clary.domain.routes import EndpointView, ReplicaView, ShadowSample, ShadowView, VariantView
+from clary.domain.endpoints.routes import EndpointView, ReplicaView, ShadowSample, ShadowView, VariantView
+from clary.domain.jobs import life
 
 
 def clary(*arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
@@ -47,7 +47,7 @@ def test_help_is_quick_because_nothing_is_imported() -> None:
         assert name not in done.stdout
     inner = (
         "import sys\nfrom clary.app.cli import listing\n"
-        "print([m for m in sys.modules if m.startswith(('clary.domain.scaling', 'clary.domain.autoscaling', 'clary.loops'))])"
+        "print([m for m in sys.modules if m.startswith(('clary.domain.scaling', 'clary.domain.autoscaling.record', 'clary.loops'))])"
     )
     done = subprocess.run([sys.executable, "-c", inner], capture_output=True, text=True, timeout=60, check=True)
     assert done.stdout.strip() == "[]"
@@ -476,8 +476,8 @@ def test_an_endpoint_that_went_while_it_was_listed_is_none() -> None:
 def test_ps_tells_which_jobs_wait_or_are_slowed() -> None:
     said = {
         "waits": ("Pending", "Waiting for capacity: 2 of 2 places for hosts are in use, 1 needed"),
-        "slow": ("Training", job_life.SLOWED),
-        "runs": ("Training", job_life.TRAINING),
+        "slow": ("Training", life.SLOWED),
+        "runs": ("Training", life.TRAINING),
     }
 
     class Told:
@@ -491,7 +491,7 @@ def test_ps_tells_which_jobs_wait_or_are_slowed() -> None:
     jobs = [{"TrainingJobName": name, "TrainingJobStatus": "InProgress"} for name in (*said, "gone")]
     jobs.append({"TrainingJobName": "slow", "TrainingJobStatus": "Completed"})
     found = list(listing._paces(cast(Any, Told()), jobs))
-    assert found == [("waits", said["waits"][1]), ("slow", job_life.SLOWED)]
+    assert found == [("waits", said["waits"][1]), ("slow", life.SLOWED)]
 
 
 def test_a_message_cannot_pass_for_another_event() -> None:

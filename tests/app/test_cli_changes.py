@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from clary.app.cli import history, rollout
-from clary.domain.routes import EndpointView, VariantView
+from clary.domain.endpoints.routes import EndpointView, VariantView
 
 
 def event(n: int, what: str, at: int = 0, created: float = 1.0, **more: Any) -> dict[str, Any]:

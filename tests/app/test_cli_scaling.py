@@ -13,9 +13,9 @@ from clary.app.cli import charts, scaling
 from clary.app.cli.client import ApiFailure, Client
 from clary.app.cli.output import NOT_FOUND, USAGE, Refused
 from clary.app.cli.scaling_figure import METRICS, MOST_MARKS, Story, document, figure, marks, period_of, points, queries
+from clary.domain.metrics.statistics import statistic
 from clary.domain.scaling import decisions
 from clary.domain.scaling.decisions import Event, State
-from clary.domain.statistics import statistic
 
 NOON = 1_800_000_000.0
 TWO, FOUR = State(2, 2000, 8), State(4, 2000, 8)

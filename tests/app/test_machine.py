@@ -9,7 +9,7 @@ from tests.backends.test_own_limits import GIB, version_one, version_two
 
 from clary.app.machine import measure, within
 from clary.backends.own_limits import OwnLimits, find
-from clary.domain.capacity import Machine
+from clary.domain.machine.capacity import Machine
 
 WHOLE = Machine(8, 64 * GIB, 40 * GIB, 1, 3)
 

@@ -8,9 +8,9 @@ import pytest
 
 from clary.api.call import Ports
 from clary.app.metrics_page import MetricsPage
+from clary.domain.access.scrape_tokens import token_of
 from clary.domain.errors import Unavailable
-from clary.domain.openmetrics import CONTENT_TYPE
-from clary.domain.scrape_tokens import token_of
+from clary.domain.metrics.openmetrics import CONTENT_TYPE
 from clary.testing.clock import FakeClock
 from clary.testing.datapoints import MemoryDatapoints
 from clary.testing.fronts import ACCOUNT, MemoryFronts

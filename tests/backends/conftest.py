@@ -13,7 +13,7 @@ import pytest
 
 from clary.backends import host, local
 from clary.backends.local import LocalBackend
-from clary.domain.workload import Mount, Observation, Workload
+from clary.domain.machine.workload import Mount, Observation, Workload
 
 FACTS = host.find()
 PYTHON = os.path.realpath(sys._base_executable)  # type: ignore[attr-defined]

@@ -15,7 +15,7 @@ from tests.backends.conftest import FACTS, Sandboxes, needs_sandbox
 from clary.backends import local
 from clary.backends.containers import Engine
 from clary.backends.state import Folder
-from clary.domain.workload import ContainerImage
+from clary.domain.machine.workload import ContainerImage
 
 pytestmark = [
     needs_sandbox,

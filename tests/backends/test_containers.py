@@ -12,7 +12,7 @@ import pytest
 from clary.backends import containers
 from clary.backends.containers import Engine
 from clary.domain.errors import Invalid, Unschedulable
-from clary.domain.workload import ContainerImage, Mount, MountMode, Workload
+from clary.domain.machine.workload import ContainerImage, Mount, MountMode, Workload
 
 ENGINE = Engine(("/usr/bin/podman", "--runtime", "runc"))
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from clary.domain.workload import Mount, MountMode
+from clary.domain.machine.workload import Mount, MountMode
 
 from .conftest import FACTS, PYTHON, Sandboxes, needs_sandbox
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from clary.domain.workload import Mount, MountMode, RunState
+from clary.domain.machine.workload import Mount, MountMode, RunState
 
 from .conftest import FACTS, PYTHON, Sandboxes, needs_sandbox
 

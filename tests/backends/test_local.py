@@ -19,7 +19,7 @@ from clary.backends.local import LocalBackend
 from clary.backends.shim.proc import marked, parents
 from clary.backends.state import Folder
 from clary.domain.errors import Unavailable
-from clary.domain.workload import Mount, MountMode, Observation, RunState, Workload
+from clary.domain.machine.workload import Mount, MountMode, Observation, RunState, Workload
 from clary.ports import Backend
 from clary.testing.backends import BackendConformance
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from clary.domain.workload import RunState
+from clary.domain.machine.workload import RunState
 from clary.ports import Backend
 from clary.testing.backends import BackendConformance, MemoryBackend
 

@@ -19,7 +19,7 @@ import pytest
 from clary.backends import local, networks
 from clary.backends.shim import network
 from clary.domain.errors import Unschedulable
-from clary.domain.workload import ContainerImage, Workload
+from clary.domain.machine.workload import ContainerImage, Workload
 
 from .conftest import FACTS, PYTHON, Sandboxes, needs_sandbox
 

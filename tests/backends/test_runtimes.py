@@ -28,7 +28,7 @@ from clary.backends.interpreters import Interpreter
 from clary.backends.runtimes import UvRuntimes
 from clary.domain.errors import Invalid
 from clary.domain.images import NOT_IMPLEMENTED
-from clary.domain.workload import Mount, MountMode
+from clary.domain.machine.workload import Mount, MountMode
 from clary.ports import Runtime
 
 from .conftest import Sandboxes, needs_sandbox

@@ -9,7 +9,7 @@ import pytest
 from clary.backends import sandbox
 from clary.backends.host import Host
 from clary.domain.errors import Unschedulable
-from clary.domain.workload import Mount, MountMode, Workload
+from clary.domain.machine.workload import Mount, MountMode, Workload
 
 ROOT = Host(
     root=True,

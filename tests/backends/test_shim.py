@@ -199,7 +199,7 @@ def test_disk_use_walks_in_slices(tmp_path: Path) -> None:
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root gives files away")
 def test_only_what_is_the_workloads_is_given_away(tmp_path: Path) -> None:
     from clary.backends.access import give
-    from clary.domain.workload import Mount, MountMode, Workload
+    from clary.domain.machine.workload import Mount, MountMode, Workload
 
     outside, output, farm = tmp_path / "outside", tmp_path / "job/output", tmp_path / "job/farm"
     for folder in (outside, output, farm):

@@ -17,8 +17,8 @@ from benchmarks.live_replay import CASES, TICK, Scheduled, Step, judged, load, s
 from benchmarks.live_site import capacity, changes
 from benchmarks.replay import CONNECTIONS, Play
 
-from clary.domain.counts import Signals
-from clary.domain.routes import ReplicaView, VariantView
+from clary.domain.endpoints.routes import ReplicaView, VariantView
+from clary.domain.metrics.counts import Signals
 from clary.domain.scaling.signals import Current
 from clary.sim.traces import Requests
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from benchmarks.metrics import FRESH, KINDS, MINUTES, YEAR, Kind, Taken, rows_of, rows_of_year
 
-from clary.domain.datapoints import nothing
+from clary.domain.metrics.datapoints import nothing
 
 
 def test_a_year_is_a_few_fresh_weeks_and_the_rest_sealed() -> None:

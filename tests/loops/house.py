@@ -11,16 +11,16 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from clary.domain import jobs
-from clary.domain.capacity import Machine
-from clary.domain.instances import GIB
+from clary.domain.jobs import record as jobs
+from clary.domain.machine.capacity import Machine
+from clary.domain.machine.instances import GIB
+from clary.domain.machine.workload import Workload
 from clary.domain.resources import Record, Scope
-from clary.domain.workload import Workload
-from clary.loops.job_places import JobSettings
-from clary.loops.job_work import JobPorts
-from clary.loops.jobs import JobSubject, attach
-from clary.loops.ledger import Ledger
-from clary.loops.loop import Loop
+from clary.loops.core.ledger import Ledger
+from clary.loops.core.loop import Loop
+from clary.loops.jobs.places import JobSettings
+from clary.loops.jobs.subject import JobSubject, attach
+from clary.loops.jobs.work import JobPorts
 from clary.testing.backends import MemoryBackend
 from clary.testing.clock import FakeClock
 from clary.testing.datapoints import MemoryDatapoints

@@ -13,7 +13,7 @@ from granian.constants import Interfaces
 from granian.server.embed import Server as Granian
 
 from clary.domain.errors import Denied, Invalid, NotFound, Unavailable
-from clary.domain.objects import Item
+from clary.domain.objects.items import Item
 from clary.objects.blobs import Blobs
 from clary.objects.client import OwnArtifacts
 from clary.objects.server import Server

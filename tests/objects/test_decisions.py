@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from clary.domain.errors import Invalid
-from clary.domain.objects import Item, successor
+from clary.domain.objects.items import Item, successor
 from clary.objects import conditions, crc, metadata, xml
 from clary.objects.errors import NotModified, S3Error
 from clary.objects.files import checked_names

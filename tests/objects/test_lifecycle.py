@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from clary.domain.objects import Bucket, Item, Upload
+from clary.domain.objects.items import Bucket, Item, Upload
 from clary.objects import lifecycle
 from clary.objects.assembly import Assembly
 from clary.objects.auth import Authenticator

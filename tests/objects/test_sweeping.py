@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from clary.domain.objects import Fate
+from clary.domain.objects.items import Fate
 from clary.objects.blobs import Blobs
 from clary.objects.context import Context
 from clary.objects.sweeping import ALWAYS, Swept, report, sweep

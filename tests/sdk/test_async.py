@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 from botocore.exceptions import ClientError
-from tests.loops.test_deliveries import Hook, hook
+from tests.loops.alarms.test_deliveries import Hook, hook
 from tests.sdk.acts import PYTHON, User, unique, until
 from tests.sdk.conftest import Server
 

@@ -19,7 +19,7 @@ from botocore.auth import SigV4Auth
 from botocore.awsrequest import AWSRequest
 from botocore.credentials import Credentials
 
-from clary.domain.routes import EndpointRoute, ReplicaRoute, VariantRoute
+from clary.domain.endpoints.routes import EndpointRoute, ReplicaRoute, VariantRoute
 from clary.serving.ctl import ControlChannel
 from clary.serving.front import Front
 from clary.serving.keys import SigningKey

@@ -8,7 +8,7 @@ from typing import Any
 
 from tests.serving.fakes import Bench, FakeReplica, read_frame, until
 
-from clary.domain.target_models import Placement, TargetQuestion
+from clary.domain.endpoints.target_models import Placement, TargetQuestion
 from clary.toolkit import frames
 
 HELD = 1000  # bytes that each model is said to hold

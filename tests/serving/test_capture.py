@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from tests.serving.fakes import ACCOUNT, REGION, Bench, Pipe, replica, route, until, variant
 
-from clary.domain.capture import Exchange, Side
+from clary.domain.endpoints.capture import Exchange, Side
 from clary.serving.capture import Captures, Whose
 from clary.toolkit import frames
 

@@ -10,7 +10,7 @@ import pytest
 from tests.serving.fakes import Bench, FakeReplica, replica, route, token, until, variant
 from tests.serving.test_process import SomeKeys
 
-from clary.domain.target_models import Placement, TargetQuestion
+from clary.domain.endpoints.target_models import Placement, TargetQuestion
 from clary.ports import Fronts
 from clary.serving.client import FrontClient
 from clary.serving.homes import home

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from tests.serving.fakes import KEY_ID, Bench, replica, route, until, variant
 
-from clary.domain.target_models import Placement, TargetQuestion
+from clary.domain.endpoints.target_models import Placement, TargetQuestion
 from clary.serving.ctl import ControlChannel, Unpacker, pack
 from clary.serving.keys import KeyQuestion
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from tests.serving.fakes import ACCOUNT, REGION, Bench, echo, replica, route, until, variant
 
-from clary.domain.routes import EndpointRoute, VariantView
+from clary.domain.endpoints.routes import EndpointRoute, VariantView
 from clary.serving.elastic import LOOK
 from clary.toolkit import frames
 

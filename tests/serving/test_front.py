@@ -27,7 +27,7 @@ from tests.serving.fakes import (
     variant,
 )
 
-from clary.domain.routes import EndpointRoute
+from clary.domain.endpoints.routes import EndpointRoute
 from clary.serving.boost import HANGING
 from clary.serving.replicas import SILENT
 from clary.toolkit import frames

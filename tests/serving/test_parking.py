@@ -11,8 +11,8 @@ import pytest
 from tests.serving.fakes import ACCOUNT, REGION, Bench, echo, replica, route, until, variant
 from tests.serving.test_queue import Stage
 
-from clary.domain.counts import Signals
-from clary.domain.routes import Boost, EndpointRoute, EndpointView, ReplicaView, VariantView
+from clary.domain.endpoints.routes import Boost, EndpointRoute, EndpointView, ReplicaView, VariantView
+from clary.domain.metrics.counts import Signals
 from clary.serving.counting import counts
 from clary.serving.parking import Meter, Parking
 from clary.toolkit import frames

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tests.serving.fakes import replica, route, variant
 
-from clary.domain.datapoints import bucket, middle
+from clary.domain.metrics.datapoints import bucket, middle
 from clary.serving import answers, boost, invoke, joins
 from clary.serving.counters import KEPT, Counters
 from clary.serving.keys import HELD_SECONDS, KeyCache, KeyQuestion, SigningKey

@@ -11,7 +11,7 @@ import pytest
 from tests.serving.fakes import ACCOUNT, REGION, Answer, Bench, Pipe, Predict, echo, replica, route, until, variant
 from tests.serving.test_front import code, message
 
-from clary.domain.routes import EndpointRoute, VariantView
+from clary.domain.endpoints.routes import EndpointRoute, VariantView
 from clary.serving.queue import Variant
 from clary.toolkit import frames
 

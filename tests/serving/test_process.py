@@ -29,7 +29,7 @@ from tests.serving.fakes import (
     variant,
 )
 
-from clary.domain.routes import EndpointRoute, ReplicaRoute
+from clary.domain.endpoints.routes import EndpointRoute, ReplicaRoute
 from clary.ports import Credential
 from clary.serving.client import FrontClient
 

@@ -13,7 +13,7 @@ from tests.serving.fakes import ACCOUNT, REGION, Bench, Pipe, echo, replica, rou
 from tests.serving.test_front import code
 from tests.serving.test_pipelines import held, saying, serial
 
-from clary.domain.routes import EndpointRoute, EndpointView, ShadowView
+from clary.domain.endpoints.routes import EndpointRoute, EndpointView, ShadowView
 from clary.toolkit import frames
 
 

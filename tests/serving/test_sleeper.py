@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from tests.serving.fakes import ACCOUNT, REGION, Bench, replica, route, until, variant
 
-from clary.domain.routes import Boost, EndpointRoute, VariantView
+from clary.domain.endpoints.routes import Boost, EndpointRoute, VariantView
 
 BOOST = Boost(objective=5.0)
 

@@ -13,8 +13,8 @@ import pytest
 from tests.serving.fakes import Answer, echo, replica, route, until, variant
 from tests.serving.many import ManyBench, ManyReplica
 
-from clary.domain.routes import EndpointRoute
-from clary.domain.target_models import Placement
+from clary.domain.endpoints.routes import EndpointRoute
+from clary.domain.endpoints.target_models import Placement
 from clary.serving.targets import MultiVariant, Target
 from clary.toolkit import frames
 

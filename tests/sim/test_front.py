@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy
 import pytest
 
-from clary.domain.routes import Boost
+from clary.domain.endpoints.routes import Boost
 from clary.domain.scaling.signals import Current, Desired, Reason, Sample
 from clary.serving.parking import Meter, Parking
 from clary.sim.run import Run, World

@@ -8,13 +8,14 @@ from dataclasses import replace
 
 import pytest
 
-from clary.domain import latency_objectives, objective_turn
-from clary.domain.containers import Container
-from clary.domain.endpoint_sizes import asked_boost
-from clary.domain.endpoint_turn import plant_of, with_plant
-from clary.domain.fleets import PLANNED, READY, Plant, Replica, new_fleet
-from clary.domain.latency_objectives import Asked, Range
-from clary.domain.objective_commands import Ask, Live, Seen, Staff
+from clary.domain.endpoints.fleets import PLANNED, READY, Plant, Replica, new_fleet
+from clary.domain.endpoints.sizes import asked_boost
+from clary.domain.endpoints.turn import plant_of, with_plant
+from clary.domain.models.containers import Container
+from clary.domain.objectives import record
+from clary.domain.objectives import turn as objective_turn
+from clary.domain.objectives.commands import Ask, Live, Seen, Staff
+from clary.domain.objectives.record import Asked, Range
 from clary.domain.resources import Record, Scope
 from clary.domain.scaling.policy import ClaryPolicy
 from clary.domain.scaling.samples import Recent
@@ -35,7 +36,7 @@ class Production:
         plant = Plant(seed="s", serving=new_fleet("f", "c", [row], {"m": [Container("m", "image")]}, 0.0))
         document = {"request": {}, "tags": [], "plant": plant.to_json()}
         self.endpoint = Record("endpoint", SCOPE, "e", "arn:e", "InService", 0.0, 0.0, document)
-        self.record = latency_objectives.new(SCOPE, "e", "v", EPOCH)
+        self.record = record.new(SCOPE, "e", "v", EPOCH)
         self.asked = Asked("p", objective, Range(1, MOST))
         self.live, self.turns = Live(Memory()), 0
 

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from clary.domain.datapoints import Summary, bucket, middle, nothing, single, weighed
+from clary.domain.metrics.datapoints import Summary, bucket, middle, nothing, single, weighed
 from clary.stores import chunks
 
 SHARES = (0.0, 0.1, 0.5, 0.75, 0.99, 1.0)

@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from clary.domain.datapoints import Datapoint, Series, weighed
 from clary.domain.errors import Unavailable
+from clary.domain.metrics.datapoints import Datapoint, Series, weighed
 from clary.stores import sealing
 from clary.stores.datapoints import DAY, FileDatapoints
 from clary.testing.datapoints import NOON, SCOPE, SERIES, DatapointsConformance, MemoryDatapoints, at, sums

@@ -17,7 +17,7 @@ import psycopg
 import pytest
 
 from clary.domain.errors import ClaryError, Unavailable
-from clary.domain.objects import Item, Upload
+from clary.domain.objects.items import Item, Upload
 from clary.stores.index import SqlIndex
 from clary.stores.index_journal import Beside, IndexUnusable
 from clary.stores.index_rebuild import Rebuilt, rebuild

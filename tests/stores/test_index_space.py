@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from clary.domain.objects import Item
+from clary.domain.objects.items import Item
 from clary.stores.index import SqlIndex
 from clary.stores.index_journal import IndexUnusable
 from clary.stores.index_space import LOG, ROOMY, SCARCE, SIZE

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from clary.domain import topics as domain
+from clary.domain.endpoints import topics as domain
 from clary.domain.resources import Query, Record, Scope
 from clary.stores.sql import SqlStore, open_store
 from clary.stores.topics import StoredTopics

@@ -14,7 +14,7 @@ import pytest
 
 from clary.backends import local
 from clary.backends.local import LocalBackend
-from clary.domain.workload import Mount, MountMode, RunState, Workload
+from clary.domain.machine.workload import Mount, MountMode, RunState, Workload
 
 WAIT = 30.0
 

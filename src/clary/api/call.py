@@ -11,11 +11,11 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from clary.api.followers import Followers
-from clary.domain.capacity import Machine
+from clary.domain.endpoints.topics import Allowed
 from clary.domain.ids import arn as make_arn
 from clary.domain.ids import uuid7, written
+from clary.domain.machine.capacity import Machine
 from clary.domain.resources import KINDS, Scope
-from clary.domain.topics import Allowed
 from clary.ports import Artifacts, Clock, Datapoints, Fronts, Keys, Logs, Runtimes, Store, Topics
 
 Params = dict[str, Any]

@@ -8,7 +8,7 @@ from clary.api import registry, retries
 from clary.api.call import Call, Params, Ports
 from clary.api.errors import ApiError
 from clary.api.refusals import REFUSED
-from clary.domain.fields import check_elsewhere
+from clary.domain.fields.table import check_elsewhere
 from clary.domain.ids import written
 from clary.domain.resources import Scope
 

@@ -6,21 +6,21 @@ import importlib
 from pathlib import Path
 
 MODULES: tuple[str, ...] = (
-    "clary.api.alarms",
-    "clary.api.autoscaling",
-    "clary.api.autoscaling_actions",
-    "clary.api.autoscaling_policies",
-    "clary.api.cloudwatch",
-    "clary.api.cloudwatch_tags",
-    "clary.api.dashboards",
-    "clary.api.iam",
-    "clary.api.iam_policies",
-    "clary.api.iam_users",
-    "clary.api.logs",
-    "clary.api.metric_data",
-    "clary.api.sagemaker_runtime",
-    "clary.api.sns",
-    "clary.api.sts",
+    "clary.api.cloudwatch.alarms",
+    "clary.api.application_autoscaling.targets",
+    "clary.api.application_autoscaling.scheduled_actions",
+    "clary.api.application_autoscaling.policies",
+    "clary.api.cloudwatch.metrics",
+    "clary.api.cloudwatch.tags",
+    "clary.api.cloudwatch.dashboards",
+    "clary.api.iam.roles",
+    "clary.api.iam.policies",
+    "clary.api.iam.users",
+    "clary.api.logs.groups",
+    "clary.api.cloudwatch.metric_data",
+    "clary.api.sagemaker_runtime.invocations",
+    "clary.api.sns.topics",
+    "clary.api.sts.identity",
     "clary.api.sagemaker.inference_components",
     "clary.api.sagemaker.model_package_groups",
     "clary.api.sagemaker.model_packages",
@@ -40,6 +40,6 @@ def load() -> None:
 
 def unlisted() -> list[str]:
     """Handler modules on disk that MODULES forgot (a test wants this empty)."""
-    folder = Path(__file__).parent / "sagemaker"
-    found = {f"clary.api.sagemaker.{path.stem}" for path in folder.glob("[a-z]*.py")}
+    modules = Path(__file__).parent.glob("*/[a-z]*.py")
+    found = {f"clary.api.{path.parent.name}.{path.stem}" for path in modules if "\n@operation(" in path.read_text()}
     return sorted(found - set(MODULES))

@@ -16,8 +16,9 @@ from collections.abc import Callable, Container
 
 from clary.api.call import Call
 from clary.api.followers import Follower
-from clary.domain import jobs, training
 from clary.domain.errors import NotFound
+from clary.domain.jobs import record as jobs
+from clary.domain.jobs import training
 from clary.domain.resources import Record
 
 FIRST_SECONDS = 5.0  # how long an SDK waits at most, from its first look at a job on, before it may read the log: its own shortest step

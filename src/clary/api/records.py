@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Mapping
 
 from clary.api.call import Call
+from clary.domain.access.roles import parse_role
 from clary.domain.errors import AlreadyExists, Invalid, NotFound, Stale
 from clary.domain.ids import belongs
 from clary.domain.resources import KINDS, Record
-from clary.domain.roles import parse_role
 
 _TRIES = 20
 
@@ -76,7 +76,7 @@ async def drop(call: Call, kind: str, name: str) -> Record:
 
 
 def check_role(call: Call, arn: str) -> None:
-    """Invalid, in AWS's words, unless SageMaker may take this role: any of the caller's account (`domain/roles.py`)."""
+    """Invalid, in AWS's words, unless SageMaker may take this role: any of the caller's account (`domain/access/roles.py`)."""
     role = parse_role(arn)
     if role is None or role[0] != call.scope.account or not belongs(arn, call.scope.region):
         raise Invalid(

@@ -1,4 +1,4 @@
-"""`/metrics`: its authentication and its content. The text itself is `domain/exposition.py`; HTTP is `app/metrics_page.py`."""
+"""`/metrics`: its authentication and its content. The text itself is `domain/endpoints/exposition.py`; HTTP is `app/metrics_page.py`."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ import binascii
 import logging
 
 from clary.api.call import Ports
-from clary.domain import exposition
-from clary.domain.counts import Count
-from clary.domain.datapoints import Series, Summary
-from clary.domain.openmetrics import Family, render
+from clary.domain.access.scrape_tokens import key_id_of, same, token_of
+from clary.domain.endpoints import exposition
+from clary.domain.metrics.counts import Count
+from clary.domain.metrics.datapoints import Series, Summary
+from clary.domain.metrics.openmetrics import Family, render
 from clary.domain.resources import Scope
-from clary.domain.scrape_tokens import key_id_of, same, token_of
 from clary.ports import Credential, Keys
 
 log = logging.getLogger(__name__)

@@ -6,8 +6,8 @@ import json
 from collections.abc import Callable
 
 from clary.app.keyed_page import Application, KeyedPage
-from clary.domain import capacity_view
-from clary.domain.capacity import Book
+from clary.domain.machine import capacity_view
+from clary.domain.machine.capacity import Book
 from clary.ports import Keys
 
 

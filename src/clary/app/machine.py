@@ -7,7 +7,7 @@ import os
 import psutil
 
 from clary.backends.own_limits import OwnLimits, own, usable
-from clary.domain.capacity import Machine
+from clary.domain.machine.capacity import Machine
 
 
 def measure(gpus: int = 0, slots: int = 0) -> Machine:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from clary.api import scrape
 from clary.api.call import Ports
 from clary.app.keyed_page import Application, KeyedPage
-from clary.domain.openmetrics import CONTENT_TYPE
+from clary.domain.metrics.openmetrics import CONTENT_TYPE
 
 PATH = "/metrics"
 

@@ -167,7 +167,7 @@ def _locked(path: Path) -> Iterator[None]:
 
 def _made(site: Site, region: str) -> Account:
     from clary.app.cli.environment import variables
-    from clary.domain.roles import default_role_arn
+    from clary.domain.access.roles import default_role_arn
 
     number = f"{secrets.randbelow(9 * 10**11) + 10**11}"
     mine = site.of(number)

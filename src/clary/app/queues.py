@@ -7,16 +7,16 @@ from dataclasses import dataclass
 from typing import Any
 
 from clary.app.settings import Settings
-from clary.domain.alarm_turn import Act
-from clary.domain.capacity import Machine
+from clary.domain.alarms.turn import Act
+from clary.domain.endpoints.topics import Allowed
+from clary.domain.machine.capacity import Machine
 from clary.domain.resources import Record
-from clary.domain.topics import Allowed
-from clary.loops.async_inference import AsyncInference
-from clary.loops.async_work import AsyncPorts
-from clary.loops.courier import Courier
-from clary.loops.deliveries import DeliverySubject, Send
-from clary.loops.loop import Loop
-from clary.loops.samples import Samples
+from clary.loops.alarms.courier import Courier
+from clary.loops.alarms.deliveries import DeliverySubject, Send
+from clary.loops.asynchronous.backlog import AsyncInference
+from clary.loops.asynchronous.invocations import AsyncPorts
+from clary.loops.core.loop import Loop
+from clary.loops.core.samples import Samples
 from clary.ports import Artifacts, Clock, Datapoints, Logs, Store
 from clary.serving.predictor import FrontPredictor
 from clary.stores.topics import StoredTopics

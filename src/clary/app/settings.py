@@ -22,9 +22,10 @@ from typing import Any, get_type_hints
 from urllib.parse import urlsplit
 
 from clary.backends.own_limits import cpus
-from clary.domain import extensions, regression
+from clary.domain import extensions
+from clary.domain.endpoints import regression
+from clary.domain.endpoints.topics import check_prefix
 from clary.domain.errors import Invalid
-from clary.domain.topics import check_prefix
 
 SOCKET_PATH_LIMIT = 107  # sun_path holds 108 bytes with its NUL (unix(7))
 LONGEST_SOCKET = "workers/front-999.sock"

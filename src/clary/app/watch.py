@@ -10,19 +10,20 @@ from clary.app.machine import idle_seconds
 from clary.app.queues import World
 from clary.app.replays import ProcessReplays
 from clary.app.settings import Settings
-from clary.domain.alarm_turn import Command as AlarmCommand
-from clary.domain.alarm_turn import Seen as AlarmSeen
-from clary.domain.autoscaling_activity import Command as ScalingCommand
-from clary.domain.autoscaling_activity import Seen as ScalingSeen
-from clary.domain.counts import Count
-from clary.domain.objective_commands import Command as ObjectiveCommand
-from clary.domain.objective_commands import Seen as ObjectiveSeen
-from clary.loops import alarms, objectives, scaling
-from clary.loops.alarms import Tell
-from clary.loops.ledger import Places
-from clary.loops.loop import Loop
-from clary.loops.sharing import Sharing, SharingPorts
-from clary.loops.tournament import Tournament
+from clary.domain.alarms.turn import Command as AlarmCommand
+from clary.domain.alarms.turn import Seen as AlarmSeen
+from clary.domain.autoscaling.activity import Command as ScalingCommand
+from clary.domain.autoscaling.activity import Seen as ScalingSeen
+from clary.domain.metrics.counts import Count
+from clary.domain.objectives.commands import Command as ObjectiveCommand
+from clary.domain.objectives.commands import Seen as ObjectiveSeen
+from clary.loops.alarms import subject as alarms
+from clary.loops.alarms.subject import Tell
+from clary.loops.core.ledger import Places
+from clary.loops.core.loop import Loop
+from clary.loops.scaling import objectives, targets
+from clary.loops.scaling.sharing import Sharing, SharingPorts
+from clary.loops.scaling.tournament import Tournament
 from clary.ports import Fronts
 from clary.stores.days import FileDays
 
@@ -37,8 +38,8 @@ class Watch:
         subject = alarms.AlarmSubject(ports)
         self._alarms: Loop[AlarmCommand, AlarmSeen] = Loop(subject, store, clock, owner)
         strict = settings.capacity == "strict"
-        scaled = scaling.ScalingSubject(
-            scaling.ScalingPorts(
+        scaled = targets.ScalingSubject(
+            targets.ScalingPorts(
                 store,
                 clock,
                 subject,
@@ -64,7 +65,7 @@ class Watch:
         self._finder = objectives.Finder(store, clock, owner)
         self._undo = (
             alarms.attach(subject, self._alarms, ports),
-            scaling.attach(scaled, self._scaling, store),
+            targets.attach(scaled, self._scaling, store),
             objectives.attach(self._objective, self._objectives, self._finder, store),
         )
 

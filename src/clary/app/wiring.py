@@ -28,27 +28,31 @@ from clary.app.queues import Queues, World
 from clary.app.settings import Settings
 from clary.app.watch import Watch
 from clary.backends import containers, runtimes
-from clary.domain import extensions, regression
+from clary.domain import extensions
+from clary.domain.access.roles import default_role
 from clary.domain.attempts import attempt_of
-from clary.domain.capacity import Book, Machine, fit
-from clary.domain.endpoint_commands import Command as EndpointCommand
-from clary.domain.endpoint_commands import Seen as EndpointSeen
+from clary.domain.endpoints import regression
+from clary.domain.endpoints.commands import Command as EndpointCommand
+from clary.domain.endpoints.commands import Seen as EndpointSeen
+from clary.domain.endpoints.serverless import Rest
+from clary.domain.endpoints.topics import Allowed
 from clary.domain.errors import AlreadyExists, ClaryError, NoRoom
-from clary.domain.instances import find as find_size
-from clary.domain.jobs import Command as JobCommand
-from clary.domain.jobs import Seen as JobSeen
-from clary.domain.roles import default_role
-from clary.domain.serverless import Rest
-from clary.domain.topics import Allowed
-from clary.loops import components, endpoints, jobs, orphans, upkeep
-from clary.loops.captures import CapturedFiles
-from clary.loops.job_places import JobSettings
-from clary.loops.job_work import JobPorts
-from clary.loops.ledger import Ledger, Places
-from clary.loops.loop import Loop
-from clary.loops.replica_places import ServingSettings
-from clary.loops.target_models import TargetModels
-from clary.loops.telemetry import Telemetry, TelemetryPorts
+from clary.domain.jobs.record import Command as JobCommand
+from clary.domain.jobs.record import Seen as JobSeen
+from clary.domain.machine.capacity import Book, Machine, fit
+from clary.domain.machine.instances import find as find_size
+from clary.loops.core import orphans, upkeep
+from clary.loops.core.ledger import Ledger, Places
+from clary.loops.core.loop import Loop
+from clary.loops.endpoints import components
+from clary.loops.endpoints import subject as endpoints
+from clary.loops.endpoints.captures import CapturedFiles
+from clary.loops.endpoints.replica_places import ServingSettings
+from clary.loops.endpoints.target_models import TargetModels
+from clary.loops.endpoints.telemetry import Telemetry, TelemetryPorts
+from clary.loops.jobs import subject as jobs
+from clary.loops.jobs.places import JobSettings
+from clary.loops.jobs.work import JobPorts
 from clary.objects.client import OwnArtifacts
 from clary.objects.external import ExternalArtifacts
 from clary.ports import Artifacts, Backend, Clock, Store

@@ -10,7 +10,7 @@ import os
 import stat
 from collections.abc import Iterator
 
-from clary.domain.workload import MountMode, Workload
+from clary.domain.machine.workload import MountMode, Workload
 
 
 def give(workload: Workload, uid: int) -> None:

@@ -20,7 +20,7 @@ from typing import Any
 
 from clary.domain.errors import Invalid, Unschedulable
 from clary.domain.images import unknown
-from clary.domain.workload import MountMode, Workload
+from clary.domain.machine.workload import MountMode, Workload
 
 ENV_FILE = "@env@"  # stands in a plan for the file of the container's environment
 NONE = "none"

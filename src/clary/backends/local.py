@@ -29,7 +29,7 @@ from clary.backends.shim.beside import remove as remove_container
 from clary.backends.shim.proc import counter, cpu_time, end_marked, family, resident, waited
 from clary.backends.state import Base, Folder, Index
 from clary.domain.errors import InUse, NotFound, Unavailable
-from clary.domain.workload import Feature, Observation, RunState, Workload
+from clary.domain.machine.workload import Feature, Observation, RunState, Workload
 
 _LOG_BYTES = 1 << 30
 _FILES = 65_536

@@ -26,7 +26,7 @@ from typing import Any
 from clary.backends.host import Host
 from clary.backends.shim.network import END_SECONDS, GATEWAY, GATEWAY6, remove
 from clary.domain.errors import Unschedulable
-from clary.domain.workload import Workload
+from clary.domain.machine.workload import Workload
 
 FIX = "install pasta: the package `passt` of Debian, Ubuntu and Fedora"
 MISSING = "pasta is missing"

@@ -35,7 +35,7 @@ from clary.backends.own_limits import cpus
 from clary.backends.shim.records import load, note, save
 from clary.domain.errors import Invalid
 from clary.domain.images import repository
-from clary.domain.workload import Mount, MountMode, Workload
+from clary.domain.machine.workload import Mount, MountMode, Workload
 from clary.ports import Backend, Environment, Runtime
 
 _RECIPE = "1"  # part of every hash: raise it when the way of building changes

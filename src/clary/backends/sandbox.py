@@ -20,7 +20,7 @@ from collections.abc import Iterable, Mapping
 
 from clary.backends.host import Host
 from clary.domain.errors import Unschedulable
-from clary.domain.workload import Mount, MountMode, Workload
+from clary.domain.machine.workload import Mount, MountMode, Workload
 
 UID = "@uid@"  # stands in a plan for the user id that start allocates
 FILES = "@files@"  # ... for the folder of the small files made for this sandbox

@@ -19,7 +19,7 @@ from typing import Any
 
 from clary.backends.shim.proc import pidfd, started_ticks
 from clary.backends.shim.records import load, save
-from clary.domain.workload import Observation, RunState
+from clary.domain.machine.workload import Observation, RunState
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,6 +1,6 @@
 """The result of every `decide`: the new record, and commands for the loop. Values only.
 
-`decide(record, observation, now) -> Decision` is pure; `clary.loops.loop` runs the commands and saves the record, in that
+`decide(record, observation, now) -> Decision` is pure; `clary.loops.core.loop` runs the commands and saves the record, in that
 order. Commands are frozen dataclasses of the kind's own module; each is idempotent by what it names.
 """
 

@@ -13,7 +13,7 @@ import secrets
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
-from clary.domain.objects import Part
+from clary.domain.objects.items import Part
 from clary.objects.blobs import Blobs
 from clary.objects.files import MODE, copy_range, unlink
 

@@ -13,7 +13,7 @@ from typing import Any
 import orjson
 
 from clary.domain.attempts import WITHIN, attempt_of
-from clary.domain.objects import Bucket, BucketTaken
+from clary.domain.objects.items import Bucket, BucketTaken
 from clary.objects import body, conditions
 from clary.objects.context import Context, bucket_of
 from clary.objects.errors import S3Error

@@ -9,7 +9,7 @@ from calendar import timegm
 from email.utils import formatdate, parsedate
 from functools import lru_cache
 
-from clary.domain.objects import ALWAYS, Condition, Item
+from clary.domain.objects.items import ALWAYS, Condition, Item
 from clary.objects.errors import NotModified, S3Error
 from clary.objects.request import Call, strip_quotes
 

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from clary.domain import public_buckets
-from clary.domain.objects import Bucket, Item
+from clary.domain.objects import public_buckets
+from clary.domain.objects.items import Bucket, Item
 from clary.object_ports import Index
 from clary.objects.auth import Authenticator
 from clary.objects.blobs import Blobs

@@ -11,7 +11,7 @@ from collections.abc import AsyncIterator
 from typing import Any
 from urllib.parse import quote
 
-from clary.domain.objects import ALWAYS
+from clary.domain.objects.items import ALWAYS
 from clary.objects import body, metadata
 from clary.objects.buckets import parse_document, read_tags
 from clary.objects.context import Context, bucket_of

@@ -18,7 +18,7 @@ from typing import Any
 import orjson
 
 from clary.domain.errors import ClaryError, Denied, Invalid, NotFound
-from clary.domain.objects import Bucket, BucketTaken, Item
+from clary.domain.objects.items import Bucket, BucketTaken, Item
 from clary.objects import metadata
 from clary.objects.context import Context, no_such_bucket
 from clary.objects.errors import S3Error

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from clary.domain.objects import Bucket, Item
+from clary.domain.objects.items import Bucket, Item
 from clary.objects.assembly import Assembly
 from clary.objects.context import Context
 from clary.objects.xml import first, parse

@@ -13,7 +13,7 @@ from collections.abc import Callable
 from typing import Any
 from urllib.parse import quote
 
-from clary.domain.objects import Item, Listed
+from clary.domain.objects.items import Item, Listed
 from clary.objects import conditions
 from clary.objects.context import Context, bucket_of
 from clary.objects.errors import S3Error

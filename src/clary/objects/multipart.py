@@ -16,7 +16,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from clary.domain.attempts import WITHIN, attempt_of
-from clary.domain.objects import Item, Part, Upload, UploadMissing
+from clary.domain.objects.items import Item, Part, Upload, UploadMissing
 from clary.objects import body, conditions, crc, metadata
 from clary.objects.assembly import SMALLEST_PART, Assembly, main_file
 from clary.objects.context import Context, bucket_of, own

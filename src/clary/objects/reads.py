@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from clary.domain.objects import Item
+from clary.domain.objects.items import Item
 from clary.objects import conditions, metadata
 from clary.objects.context import Context, find_item, version_headers
 from clary.objects.errors import S3Error

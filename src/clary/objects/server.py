@@ -12,8 +12,8 @@ import logging
 from collections.abc import Sequence
 from typing import Any
 
-from clary.domain import objects as facts
 from clary.domain.errors import ClaryError, NoRoom
+from clary.domain.objects import items as facts
 from clary.object_ports import Index
 from clary.objects import lifecycle
 from clary.objects.assembly import Assembly

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from typing import Any
 from urllib.parse import unquote
 
-from clary.domain.objects import Bucket, Condition, Item
+from clary.domain.objects.items import Bucket, Condition, Item
 from clary.objects import body, conditions, metadata
 from clary.objects.body import Body
 from clary.objects.context import Context, bucket_of, own, version_headers

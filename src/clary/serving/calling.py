@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from time import perf_counter
 
-from clary.domain.routes import VariantRoute
+from clary.domain.endpoints.routes import VariantRoute
 from clary.serving.answers import ModelErrors
 from clary.serving.around import Around
 from clary.serving.queue import Variant

@@ -15,9 +15,9 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from clary.domain import capture
-from clary.domain.capture import Exchange, Side
-from clary.domain.routes import VariantRoute
+from clary.domain.endpoints import capture
+from clary.domain.endpoints.capture import Exchange, Side
+from clary.domain.endpoints.routes import VariantRoute
 from clary.serving.gathered import Gathered
 from clary.serving.prediction import Brake, Prediction
 from clary.toolkit import frames

@@ -13,10 +13,10 @@ import logging
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from typing import Any
 
-from clary.domain.counts import Count, VariantCounts
+from clary.domain.endpoints.routes import Ceiling, EndpointRoute, EndpointView
+from clary.domain.endpoints.target_models import Placement, TargetQuestion
 from clary.domain.errors import Unavailable
-from clary.domain.routes import Ceiling, EndpointRoute, EndpointView
-from clary.domain.target_models import Placement, TargetQuestion
+from clary.domain.metrics.counts import Count, VariantCounts
 from clary.ports import Keys
 from clary.serving.asynchronous import KEY_ID, answer_key
 from clary.serving.ctl import Unpacker, pack

@@ -11,8 +11,8 @@ from collections.abc import Callable
 from time import perf_counter
 from typing import Protocol
 
-from clary.domain.routes import ReplicaRoute, ReplicaView
-from clary.domain.target_models import Placement, TargetQuestion
+from clary.domain.endpoints.routes import ReplicaRoute, ReplicaView
+from clary.domain.endpoints.target_models import Placement, TargetQuestion
 from clary.serving.loads import Loads
 from clary.serving.questions import TargetQuestions
 from clary.serving.replicas import Link, Replica

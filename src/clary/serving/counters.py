@@ -12,8 +12,8 @@ from collections import Counter
 from math import log
 from typing import Any
 
-from clary.domain.datapoints import ONE, SCALE, bucket
-from clary.domain.routes import VariantRoute
+from clary.domain.endpoints.routes import VariantRoute
+from clary.domain.metrics.datapoints import ONE, SCALE, bucket
 
 KEPT = 4096
 TALLIED = 1024  # 0.5 ms

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from time import perf_counter
 
-from clary.domain.counts import VariantCounts
+from clary.domain.metrics.counts import VariantCounts
 from clary.serving.copies import MultiReplica
 from clary.serving.parking import signals
 from clary.serving.queue import Variant

@@ -4,8 +4,8 @@ Owns both directions' messages: 4 byte little-endian length, then a JSON object.
 (route), drop (account, region, name), observe (the same), counts, bound (ceilings, seconds), revoke (access_key_id), ping; answered
 `{"id", "ok": true, ...}` or `{"id", "error": text}`. Front to control: `{"event": "changed", account, region, name}`; `{"ask": n,
 access_key_id, session_token, date, region}`, answered `{"op": "key", "ask": n, "key": {...} or null}`; `{"ask_model": n, account,
-region, endpoint, replica, model}`, answered `{"op": "model", "ask_model": n, ...}` (both in domain/target_models.py). Does not know
-who may connect (file modes do). Both ends are in `serving`: `client.py` is the other.
+region, endpoint, replica, model}`, answered `{"op": "model", "ask_model": n, ...}` (both in domain/endpoints/target_models.py). Does not
+know who may connect (file modes do). Both ends are in `serving`: `client.py` is the other.
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ from typing import Any, cast
 
 import orjson
 
-from clary.domain.routes import Ceiling, EndpointRoute
-from clary.domain.target_models import Placement, TargetQuestion
+from clary.domain.endpoints.routes import Ceiling, EndpointRoute
+from clary.domain.endpoints.target_models import Placement, TargetQuestion
 from clary.serving.front import Front
 from clary.serving.keys import KeyQuestion, SigningKey
 

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from time import perf_counter
 
-from clary.domain.routes import VariantRoute, VariantView
+from clary.domain.endpoints.routes import VariantRoute, VariantView
 from clary.serving.answers import ModelErrors
 from clary.serving.around import Around
 from clary.serving.calling import TELL_AGAIN, CallingVariant

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from clary.domain.counts import VariantCounts
-from clary.domain.routes import EndpointRoute, EndpointView, VariantRoute
+from clary.domain.endpoints.routes import EndpointRoute, EndpointView, VariantRoute
+from clary.domain.metrics.counts import VariantCounts
 from clary.serving.answers import ModelErrors, error, not_found
 from clary.serving.around import Around
 from clary.serving.capture import Captures

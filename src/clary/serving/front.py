@@ -16,9 +16,9 @@ import os
 import time
 from collections.abc import Callable, Coroutine
 
-from clary.domain.counts import VariantCounts
+from clary.domain.endpoints.routes import EndpointRoute, EndpointView
 from clary.domain.ids import uuid7
-from clary.domain.routes import EndpointRoute, EndpointView
+from clary.domain.metrics.counts import VariantCounts
 from clary.serving import answers, invoke
 from clary.serving.around import Around
 from clary.serving.asynchronous import timeout_of

@@ -14,8 +14,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Protocol
 
-from clary.domain.counts import Signals
-from clary.domain.routes import Boost
+from clary.domain.endpoints.routes import Boost
+from clary.domain.metrics.counts import Signals
 from clary.domain.scaling.boost import allowed
 
 RECENT = 200  # completions that the service time is averaged over

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sized
 from typing import Protocol
 
-from clary.domain.routes import VariantRoute
+from clary.domain.endpoints.routes import VariantRoute
 from clary.serving.answers import ModelErrors, error
 from clary.serving.counters import Counters
 from clary.serving.prediction import Prediction

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from clary.domain.target_models import Placement, TargetQuestion
+from clary.domain.endpoints.target_models import Placement, TargetQuestion
 
 Held = Callable[[Placement], None]
 

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable
 from time import perf_counter
 from typing import cast
 
-from clary.domain.routes import ReplicaRoute, VariantRoute, VariantView
+from clary.domain.endpoints.routes import ReplicaRoute, VariantRoute, VariantView
 from clary.serving import outliers
 from clary.serving.answers import ModelErrors, success_head
 from clary.serving.around import Around

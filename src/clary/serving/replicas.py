@@ -14,7 +14,7 @@ from collections.abc import Callable
 from time import perf_counter
 from typing import cast
 
-from clary.domain.routes import ReplicaRoute, ReplicaView
+from clary.domain.endpoints.routes import ReplicaRoute, ReplicaView
 from clary.serving.boost import HANGING, sends_ahead, together
 from clary.serving.outliers import Health
 from clary.serving.parking import Meter

@@ -11,7 +11,7 @@ import json
 import os
 from pathlib import Path
 
-from clary.domain.routes import EndpointRoute
+from clary.domain.endpoints.routes import EndpointRoute
 
 
 class RouteFiles:

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from time import perf_counter
 from typing import Protocol
 
-from clary.domain.routes import ShadowSample, ShadowView
+from clary.domain.endpoints.routes import ShadowSample, ShadowView
 from clary.serving.prediction import Brake, Prediction
 
 LARGE = 1 << 20  # a longer answer is compared by its length and its ends, and kept as these

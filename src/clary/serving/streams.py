@@ -17,7 +17,7 @@ from collections.abc import Callable
 from time import perf_counter
 from typing import Protocol
 
-from clary.domain.routes import STREAM_SECONDS as STREAM_SECONDS
+from clary.domain.endpoints.routes import STREAM_SECONDS as STREAM_SECONDS
 from clary.serving.answers import TIMED_OUT
 from clary.serving.prediction import Single, Waiter
 from clary.wire.eventstream import encode_frame, encode_headers, encode_payload

@@ -11,8 +11,8 @@ from collections.abc import Callable
 from dataclasses import replace
 from time import perf_counter
 
-from clary.domain.routes import ReplicaRoute, VariantRoute, VariantView
-from clary.domain.target_models import Placement
+from clary.domain.endpoints.routes import ReplicaRoute, VariantRoute, VariantView
+from clary.domain.endpoints.target_models import Placement
 from clary.serving import spread
 from clary.serving.answers import ModelErrors, error
 from clary.serving.around import Around

@@ -12,8 +12,8 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from clary.domain.autoscaling_policies import Change, Heard, scaled_out, step_again, tracking
-from clary.domain.datapoints import WindowValue
+from clary.domain.autoscaling.policies import Change, Heard, scaled_out, step_again, tracking
+from clary.domain.metrics.datapoints import WindowValue
 from clary.domain.scaling.signals import Current, Desired, Reason, Sample
 from clary.sim import seen
 

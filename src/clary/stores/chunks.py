@@ -17,7 +17,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import astuple, dataclass
 from typing import Any, cast
 
-from clary.domain.datapoints import Summary, bucket, middle
+from clary.domain.metrics.datapoints import Summary, bucket, middle
 
 VERSION = 3
 OLDEST = 2  # that is still read

@@ -23,8 +23,8 @@ from typing import Any
 
 import orjson
 
-from clary.domain.datapoints import Datapoint, Series, Summary
 from clary.domain.errors import Unavailable
+from clary.domain.metrics.datapoints import Datapoint, Series, Summary
 from clary.domain.resources import Scope
 from clary.stores import chunks, sealing
 

@@ -24,7 +24,7 @@ from sqlalchemy.exc import DatabaseError
 from sqlalchemy.pool import NullPool
 
 from clary.domain.errors import ClaryError
-from clary.domain.objects import (
+from clary.domain.objects.items import (
     ALWAYS,
     NULL_VERSION,
     Bucket,

@@ -7,7 +7,7 @@ from typing import Any
 
 import orjson
 
-from clary.domain.objects import NOTHING, Item, Listed, Upload
+from clary.domain.objects.items import NOTHING, Item, Listed, Upload
 
 
 def as_item(row: Sequence[Any], latest: bool = True) -> Item:

@@ -14,7 +14,7 @@ from typing import Any
 import orjson
 
 from clary.domain.errors import ClaryError
-from clary.domain.objects import (
+from clary.domain.objects.items import (
     NULL_VERSION,
     BucketMissing,
     BucketNotEmpty,

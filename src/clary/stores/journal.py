@@ -20,7 +20,7 @@ from typing import Any
 
 import orjson
 
-from clary.domain.objects import Fate
+from clary.domain.objects.items import Fate
 
 log = logging.getLogger("clary.journal")
 FORMAT = 1

@@ -3,7 +3,7 @@
 A group's folder also has `group.json` (name, creation, retention, tags) and `streams` (creation times, one line per stream). All
 the rest that a listing shows is read from the files themselves, so that a workload's shim only has to append lines.
 
-Does not know CloudWatch's tokens and filter patterns (`api/logs.py`, `domain/logfilter.py`).
+Does not know CloudWatch's tokens and filter patterns (`api/logs/groups.py`, `domain/logs/filters.py`).
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from clary.domain.errors import AlreadyExists, NotFound
-from clary.domain.loglines import PLAIN, LogEvent, LogGroup, LogMatches, LogPage, LogSettings, LogStream
+from clary.domain.logs.lines import PLAIN, LogEvent, LogGroup, LogMatches, LogPage, LogSettings, LogStream
 from clary.domain.resources import Scope
 from clary.stores import logfile
 from clary.stores.logfile import Line

@@ -12,7 +12,7 @@ import sqlite3
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from clary.domain.datapoints import Summary, coarse
+from clary.domain.metrics.datapoints import Summary, coarse
 from clary.stores import chunks
 
 DAY = 86_400

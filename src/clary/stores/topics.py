@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from types import MappingProxyType
 
-from clary.domain import topics
+from clary.domain.endpoints import topics
 from clary.domain.errors import AlreadyExists, Invalid, NotFound
 from clary.domain.resources import Query, Record, Scope
 from clary.ports import Store

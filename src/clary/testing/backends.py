@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from clary.domain.errors import InUse, NotFound
-from clary.domain.workload import Feature, Observation, RunState, Workload
+from clary.domain.machine.workload import Feature, Observation, RunState, Workload
 from clary.ports import Backend
 
 WAIT_SECONDS = 30.0

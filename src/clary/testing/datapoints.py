@@ -6,9 +6,9 @@ from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 from typing import Any
 
-from clary.domain.datapoints import Datapoint, Series, Summary, single, weighed
+from clary.domain.metrics.datapoints import Datapoint, Series, Summary, single, weighed
+from clary.domain.metrics.statistics import statistic
 from clary.domain.resources import Scope
-from clary.domain.statistics import statistic
 from clary.ports import Datapoints
 
 SCOPE = Scope("000000000000", "us-east-1")

@@ -7,8 +7,7 @@ import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
-from clary.domain.counts import Count, Signals, VariantCounts
-from clary.domain.routes import (
+from clary.domain.endpoints.routes import (
     Boost,
     Ceiling,
     EndpointRoute,
@@ -18,6 +17,7 @@ from clary.domain.routes import (
     VariantRoute,
     VariantView,
 )
+from clary.domain.metrics.counts import Count, Signals, VariantCounts
 from clary.ports import Fronts
 
 WAIT_SECONDS = 10.0

@@ -6,7 +6,7 @@ import asyncio
 
 import pytest
 
-from clary.domain.objects import (
+from clary.domain.objects.items import (
     Bucket,
     BucketMissing,
     BucketNotEmpty,

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 import pytest
 
 from clary.domain.errors import AlreadyExists, NotFound
-from clary.domain.loglines import PLAIN, LogEvent, LogGroup, LogMatches, LogPage, LogSettings, LogStream
+from clary.domain.logs.lines import PLAIN, LogEvent, LogGroup, LogMatches, LogPage, LogSettings, LogStream
 from clary.domain.resources import Scope
 from clary.ports import Logs
 

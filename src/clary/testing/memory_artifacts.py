@@ -6,8 +6,8 @@ import hashlib
 import os
 from collections.abc import Mapping
 
-from clary.domain.channels import check_names
 from clary.domain.errors import Denied, Invalid, NotFound
+from clary.domain.jobs.channels import check_names
 from clary.ports import StoredObject
 
 

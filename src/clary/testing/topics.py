@@ -7,8 +7,8 @@ from types import MappingProxyType
 
 import pytest
 
+from clary.domain.endpoints.topics import LONGEST_MESSAGE, parse_arn
 from clary.domain.errors import Invalid, NotFound
-from clary.domain.topics import LONGEST_MESSAGE, parse_arn
 from clary.ports import Topics
 
 ACCOUNT = "000000000000"

@@ -8,7 +8,7 @@ import pytest
 from tests.api.conftest import DIGEST, IMAGE
 
 from clary.api.call import Ports
-from clary.domain import endpoints
+from clary.domain.endpoints import life
 from clary.domain.errors import AlreadyExists, IllegalTransition, Invalid, LimitExceeded, NotFound
 from clary.domain.resources import Record, Scope
 
@@ -27,9 +27,9 @@ async def status(ports: Ports, to: str) -> None:
     """What the loop would do: the first fleet takes over and the status moves."""
     record = await ports.store.get("endpoint", SCOPE, "e")
     assert record is not None
-    plant = endpoints.plant_of(record)
+    plant = life.plant_of(record)
     plant = replace(plant, serving=plant.serving or plant.incoming, incoming=None)
-    await ports.store.save(replace(endpoints.with_plant(record, plant), status=to))
+    await ports.store.save(replace(life.with_plant(record, plant), status=to))
 
 
 async def test_a_new_endpoint(ask: Any, endpoint: str, clock: Any) -> None:
@@ -59,10 +59,10 @@ async def test_a_new_endpoint(ask: Any, endpoint: str, clock: Any) -> None:
 async def test_a_failed_endpoint_shows_its_variants(ask: Any, ports: Ports, endpoint: str) -> None:
     record = await ports.store.get("endpoint", SCOPE, "e")
     assert record is not None
-    plant = endpoints.plant_of(record)
+    plant = life.plant_of(record)
     assert plant.incoming is not None
     plant = replace(plant, incoming=None, failed=plant.incoming, failure="no room")
-    await ports.store.save(replace(endpoints.with_plant(record, plant), status="Failed"))
+    await ports.store.save(replace(life.with_plant(record, plant), status="Failed"))
     described = await ask("DescribeEndpoint", EndpointName=endpoint)
     assert (described["EndpointStatus"], described["FailureReason"]) == ("Failed", "no room")
     (variant,) = described["ProductionVariants"]
@@ -192,7 +192,7 @@ async def test_an_unknown_variant(ask: Any, ports: Ports, endpoint: str) -> None
 async def test_its_history_begins_with_what_was_asked(ports: Ports, endpoint: str) -> None:
     record = await ports.store.get("endpoint", SCOPE, endpoint)
     assert record is not None
-    (note,) = endpoints.plant_of(record).notes
+    (note,) = life.plant_of(record).notes
     assert (note.what, note.why, note.config) == ("create asked", "endpoint config c", "c")
 
 

@@ -7,7 +7,7 @@ import pytest
 from tests.api.conftest import DIGEST
 
 from clary.api.call import Ports
-from clary.domain import endpoints
+from clary.domain.endpoints import life
 from clary.domain.errors import AlreadyExists, Invalid, LimitExceeded, NotFound
 from clary.domain.names import COMPONENT
 from clary.domain.resources import Record, Scope
@@ -45,9 +45,9 @@ async def settle(ports: Ports, kind: str, name: str, to: str = "InService") -> R
     """What the loop would do."""
     record = await ports.store.get(kind, SCOPE, name)
     assert record is not None
-    plant = endpoints.plant_of(record)
+    plant = life.plant_of(record)
     plant = replace(plant, serving=plant.incoming or plant.serving, incoming=None)
-    return await ports.store.save(replace(endpoints.with_plant(record, plant), status=to))
+    return await ports.store.save(replace(life.with_plant(record, plant), status=to))
 
 
 async def create(ask: Any, name: str = "one", copies: int = 1, **changes: Any) -> Any:
@@ -146,7 +146,7 @@ async def test_updates(ask: Any, ports: Ports, endpoint: str) -> None:
     assert "Environment" not in described["Specification"]["Container"], "what serves, until the change is through"
     record = await ports.store.get(COMPONENT, SCOPE, "one")
     assert record is not None
-    incoming = endpoints.plant_of(record).incoming
+    incoming = life.plant_of(record).incoming
     assert incoming is not None
     [variant] = incoming.variants
     assert (variant.count, dict(variant.container.environment), variant.container.role) == (3, {"A": "1"}, ROLE)
@@ -171,8 +171,8 @@ async def test_an_update_that_failed_is_neither_shown_nor_counted(ask: Any, port
         await create(ask, "two", copies=4)  # either may serve in the end
     record = await ports.store.get(COMPONENT, SCOPE, "one")
     assert record is not None
-    plant = replace(endpoints.plant_of(record), incoming=None, rollout=None, failure="it does not load")
-    await ports.store.save(replace(endpoints.with_plant(record, plant), status="InService"))
+    plant = replace(life.plant_of(record), incoming=None, rollout=None, failure="it does not load")
+    await ports.store.save(replace(life.with_plant(record, plant), status="InService"))
     described = await ask("DescribeInferenceComponent", InferenceComponentName="one")
     assert described.pop("FailureReason") == "it does not load"
     assert described == {**before, "LastModifiedTime": described["LastModifiedTime"]}
@@ -180,7 +180,7 @@ async def test_an_update_that_failed_is_neither_shown_nor_counted(ask: Any, port
     await ask("UpdateInferenceComponent", InferenceComponentName="one", RuntimeConfig={"CopyCount": 1})
     record = await ports.store.get(COMPONENT, SCOPE, "one")
     assert record is not None
-    incoming = endpoints.plant_of(record).incoming
+    incoming = life.plant_of(record).incoming
     assert incoming is not None
     assert incoming.variants[0].container.image == "xgboost:1", "what the next change leaves out is what serves"
 
@@ -190,7 +190,7 @@ async def test_a_component_of_a_model(ask: Any, ports: Ports, endpoint: str, con
     await create(ask, Specification={**given, "ModelName": "m"})
     record = await ports.store.get(COMPONENT, SCOPE, "one")
     assert record is not None
-    incoming = endpoints.plant_of(record).incoming
+    incoming = life.plant_of(record).incoming
     assert incoming is not None
     assert incoming.variants[0].container.model == "m"
     await ask("CreateModel", ModelName="several", Containers=[{"Image": "xgboost:1"}, {"Image": "xgboost:1"}])

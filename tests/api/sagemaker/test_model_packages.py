@@ -5,8 +5,8 @@ from typing import Any
 import pytest
 
 from clary.api.call import Ports
-from clary.domain.containers import containers_of
 from clary.domain.errors import AlreadyExists, InUse, Invalid, NotFound
+from clary.domain.models.containers import containers_of
 from clary.domain.resources import Scope
 
 HERE = "arn:aws:sagemaker:eu-west-1:000000000000"

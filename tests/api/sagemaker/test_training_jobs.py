@@ -10,10 +10,10 @@ import pytest
 from clary.api.call import Ports
 from clary.api.dispatch import answer
 from clary.api.errors import translate
-from clary.domain.capacity import Machine
 from clary.domain.errors import ClaryError
-from clary.domain.instances import GIB
 from clary.domain.lifecycle import JobStatus
+from clary.domain.machine.capacity import Machine
+from clary.domain.machine.instances import GIB
 from clary.domain.resources import Record, Scope
 from clary.testing.clock import FakeClock
 from clary.testing.memory_artifacts import MemoryArtifacts

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
+from clary.domain.machine.usage import Used
 from clary.domain.scaling.costs import ENOUGH, Cost, busy_seconds, is_full, learn, undisturbed
 from clary.domain.scaling.signals import Sample
-from clary.domain.usage import Used
 
 
 def sample(time: float, completions: int, service: float, in_flight: int = 0) -> Sample:

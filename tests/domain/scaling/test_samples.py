@@ -7,8 +7,8 @@ from dataclasses import replace
 
 import pytest
 
-from clary.domain.counts import Signals, VariantCounts
-from clary.domain.datapoints import bucket
+from clary.domain.metrics.counts import Signals, VariantCounts
+from clary.domain.metrics.datapoints import bucket
 from clary.domain.scaling.samples import Gathered
 
 NOW = 1_800_000_000.0

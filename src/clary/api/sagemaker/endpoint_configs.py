@@ -8,14 +8,16 @@ from typing import Any
 from clary.api import paging, records, tagging
 from clary.api.call import Call, Params
 from clary.api.registry import operation
-from clary.domain import async_inference, capture, components, fields, latency_objectives, regression, serverless
+from clary.domain.endpoints import async_inference, capture, components, regression, serverless
 from clary.domain.errors import Invalid
+from clary.domain.fields import table
+from clary.domain.objectives import record as latency_objectives
 
 
 @operation("sagemaker", "CreateEndpointConfig", again=lambda _, record: {"EndpointConfigArn": record.arn})
 async def create_endpoint_config(call: Call, params: Params) -> Params:
     """Record the config; every model that it names must exist."""
-    fields.check("CreateEndpointConfig", params, call.settings.strict_fields)
+    table.check("CreateEndpointConfig", params, call.settings.strict_fields)
     serverless.check(params["ProductionVariants"], params)
     shadows = params.get("ShadowProductionVariants") or []
     _check_variants(params["ProductionVariants"], params.get("ExecutionRoleArn", ""))

@@ -7,29 +7,28 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from clary.api import alarms_of, holding, images, paging, records, tagging
+from clary.api import holding, images, paging, records, tagging
 from clary.api.call import Call, Params
 from clary.api.registry import operation
-from clary.api.sagemaker import inference_components
-from clary.domain import (
-    admission,
+from clary.api.sagemaker import deployment_alarms, inference_components
+from clary.domain.endpoints import (
     capture,
     components,
     deployment_rules,
-    endpoints,
-    fields,
-    instances,
-    latency_objectives,
+    life,
     regression,
     rollout_status,
     serverless,
     target_models,
 )
-from clary.domain.containers import Container, containers_of
-from clary.domain.endpoint_turn import noted
+from clary.domain.endpoints.fleets import Fleet, Plant, Variant, check_shadows, new_fleet
+from clary.domain.endpoints.turn import noted
 from clary.domain.errors import Invalid, NotFound
-from clary.domain.fleets import Fleet, Plant, Variant, check_shadows, new_fleet
+from clary.domain.fields import table
 from clary.domain.lifecycle import EndpointStatus
+from clary.domain.machine import admission, instances
+from clary.domain.models.containers import Container, containers_of
+from clary.domain.objectives import record as latency_objectives
 from clary.domain.resources import Record
 
 SERVING = (EndpointStatus.IN_SERVICE, EndpointStatus.OUT_OF_SERVICE, EndpointStatus.UPDATE_ROLLBACK_FAILED)
@@ -44,10 +43,10 @@ TRANSIENT = (
 @operation("sagemaker", "CreateEndpoint", again=lambda _, record: {"EndpointArn": record.arn})
 async def create_endpoint(call: Call, params: Params) -> Params:
     """Record the endpoint as Creating; the endpoint loop starts its replicas."""
-    fields.check("CreateEndpoint", params, call.settings.strict_fields)
+    table.check("CreateEndpoint", params, call.settings.strict_fields)
     fleet = await _fleet(call, params["EndpointConfigName"])
     deployment_rules.check(params.get("DeploymentConfig"), {}, fleet.counts)
-    await alarms_of.check(call, params.get("DeploymentConfig") or {})
+    await deployment_alarms.check(call, params.get("DeploymentConfig") or {})
     plant = Plant(
         seed=secrets.token_hex(32), incoming=fleet, changed=call.now, deployment=params.get("DeploymentConfig") or {}
     )
@@ -125,7 +124,7 @@ async def describe_endpoint(call: Call, params: Params) -> Params:
 
 
 def _described(call: Call, record: Record) -> Params:
-    plant = endpoints.plant_of(record)
+    plant = life.plant_of(record)
     shown = plant.shown
     answer: Params = {
         "EndpointName": record.name,
@@ -185,7 +184,7 @@ def _summary(call: Call, record: Record, fleet: Fleet, group: Sequence[Variant])
         if member in variant.config:
             summary[member] = variant.config[member]
     if record.status in TRANSIENT:
-        summary["VariantStatus"] = [rollout_status.status_of(record, endpoints.plant_of(record), fleet, group)]
+        summary["VariantStatus"] = [rollout_status.status_of(record, life.plant_of(record), fleet, group)]
     elif record.status in SERVING and (waits := rollout_status.waiting(fleet, group, call.now)) is not None:
         summary["VariantStatus"] = [waits]
     return summary
@@ -216,7 +215,7 @@ async def list_endpoints(call: Call, params: Params) -> Params:
 @operation("sagemaker", "UpdateEndpoint")
 async def update_endpoint(call: Call, params: Params) -> Params:
     """Record the new fleet; the endpoint loop starts it beside the serving one and moves the traffic."""
-    fields.check("UpdateEndpoint", params, call.settings.strict_fields)
+    table.check("UpdateEndpoint", params, call.settings.strict_fields)
     before = await records.find(call, "endpoint", params["EndpointName"])
     fleet = await _fleet(call, params["EndpointConfigName"])
     rate = await _regression(call, params["EndpointConfigName"])
@@ -230,18 +229,18 @@ async def update_endpoint(call: Call, params: Params) -> Params:
         components.host_of(fleet, before.name, name)  # its components stay: the new config must have a place for them
     config: Mapping[str, Any] = params.get("DeploymentConfig") or {}
     if params.get("RetainDeploymentConfig"):
-        config = endpoints.plant_of(before).deployment
-    await alarms_of.check(call, config)
+        config = life.plant_of(before).deployment
+    await deployment_alarms.check(call, config)
 
     def change(record: Record) -> Record:
-        plant = endpoints.plant_of(record)
+        plant = life.plant_of(record)
         wanted = fleet
         if plant.serving is not None:
             serverless.check_change(plant.serving, fleet)
         if params.get("RetainAllVariantProperties") and plant.serving is not None:
-            wanted = endpoints.retained(fleet, plant.serving, excluded)
+            wanted = life.retained(fleet, plant.serving, excluded)
         deployment_rules.check(config, plant.serving.counts if plant.serving else {}, wanted.counts)
-        return endpoints.asked_update(record, wanted, config, call.now, rate)
+        return life.asked_update(record, wanted, config, call.now, rate)
 
     record = await records.amend(call, lambda: records.find(call, "endpoint", params["EndpointName"]), change)
     return {"EndpointArn": record.arn}
@@ -250,15 +249,15 @@ async def update_endpoint(call: Call, params: Params) -> Params:
 @operation("sagemaker", "UpdateEndpointWeightsAndCapacities")
 async def update_weights_and_capacities(call: Call, params: Params) -> Params:
     """Record weights and counts; the replicas that stay are not restarted."""
-    fields.check("UpdateEndpointWeightsAndCapacities", params, call.settings.strict_fields)
+    table.check("UpdateEndpointWeightsAndCapacities", params, call.settings.strict_fields)
     named = [row["VariantName"] for row in params["DesiredWeightsAndCapacities"]]
     for name in named:
         if named.count(name) > 1:
             raise Invalid(f'DesiredWeightsAndCapacities names the variant "{name}" more than once; give it one row.')
 
     def change(old: Record) -> Record:
-        new = endpoints.asked_capacity(old, params["DesiredWeightsAndCapacities"], call.now)
-        if (fleet := endpoints.plant_of(new).serving) is not None:
+        new = life.asked_capacity(old, params["DesiredWeightsAndCapacities"], call.now)
+        if (fleet := life.plant_of(new).serving) is not None:
             _check_size(call, fleet)
             if len(fleet.groups) > 1 and not any(group[0].weight for group in fleet.groups):
                 raise Invalid("At least one production variant must have a DesiredWeight above 0.")
@@ -280,7 +279,7 @@ async def delete_endpoint(call: Call, params: Params) -> Params:
     record = await records.amend(
         call,
         lambda: records.find(call, "endpoint", params["EndpointName"]),
-        lambda old: endpoints.asked_delete(old, call.now),
+        lambda old: life.asked_delete(old, call.now),
     )
     await holding.gone(call, record)
     return {}

@@ -7,15 +7,17 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from clary.api import alarms_of, holding, images, paging, records, tagging
+from clary.api import holding, images, paging, records, tagging
 from clary.api.call import Call, Params
 from clary.api.registry import operation
-from clary.domain import components, deployment_rules, endpoints, fields
-from clary.domain.components import Need
-from clary.domain.containers import Container, check_numbers, containers_of
+from clary.api.sagemaker import deployment_alarms
+from clary.domain.endpoints import components, deployment_rules, life
+from clary.domain.endpoints.components import Need
+from clary.domain.endpoints.fleets import Fleet, Plant, Variant
 from clary.domain.errors import Invalid, NotFound
-from clary.domain.fleets import Fleet, Plant, Variant
+from clary.domain.fields import table
 from clary.domain.lifecycle import EndpointStatus
+from clary.domain.models.containers import Container, check_numbers, containers_of
 from clary.domain.names import COMPONENT
 from clary.domain.resources import Query, Record
 
@@ -31,7 +33,7 @@ _MANY = 100_000
 @operation("sagemaker", "CreateInferenceComponent", again=lambda _, record: {"InferenceComponentArn": record.arn})
 async def create_inference_component(call: Call, params: Params) -> Params:
     """Record it as Creating, if its copies fit; the component loop starts them."""
-    fields.check("CreateInferenceComponent", params, call.settings.strict_fields)
+    table.check("CreateInferenceComponent", params, call.settings.strict_fields)
     specification = params.get("Specification") or {}
     components.check_specification(specification)
     if not params.get("RuntimeConfig"):
@@ -54,7 +56,7 @@ async def create_inference_component(call: Call, params: Params) -> Params:
 
 
 def _host(endpoint: Record, variant: str) -> Variant:
-    plant = endpoints.plant_of(endpoint)
+    plant = life.plant_of(endpoint)
     return components.host_of(plant.serving or plant.incoming, endpoint.name, variant)
 
 
@@ -104,7 +106,7 @@ async def names_on(call: Call, endpoint: str) -> list[str]:
 
 async def instances(call: Call, endpoint: Record) -> dict[str, int]:
     """Instances of every variant of the endpoint that hosts components."""
-    plant = endpoints.plant_of(endpoint)
+    plant = life.plant_of(endpoint)
     fleet = plant.serving or plant.incoming
     hosts = [v for v in fleet.variants if v.hosting] if fleet is not None else []
     if not hosts:
@@ -120,7 +122,7 @@ async def describe_inference_component(call: Call, params: Params) -> Params:
     settled = await holding.settled(call, record, TRANSIENT)
     if settled is None:
         raise NotFound(f'Could not find inference component "{record.arn}".')
-    plant, request = endpoints.plant_of(settled), components.request_of(settled)
+    plant, request = life.plant_of(settled), components.request_of(settled)
     shown = plant.shown
     answer: Params = {
         **_summary(call, settled),
@@ -172,7 +174,7 @@ async def list_inference_components(call: Call, params: Params) -> Params:
 @operation("sagemaker", "UpdateInferenceComponent")
 async def update_inference_component(call: Call, params: Params) -> Params:
     """Record the new copies; without a DeploymentConfig a change of count or compute alone is made in place."""
-    fields.check("UpdateInferenceComponent", params, call.settings.strict_fields)
+    table.check("UpdateInferenceComponent", params, call.settings.strict_fields)
     before = await records.find(call, COMPONENT, params["InferenceComponentName"])
     if not params.get("Specification") and not params.get("RuntimeConfig"):
         raise Invalid("Please provide Specification or RuntimeConfig.")
@@ -182,12 +184,12 @@ async def update_inference_component(call: Call, params: Params) -> Params:
     fleet = await _fleet(call, endpoint, _host(endpoint, before.document["variant"]), before.name, request)
     given = params.get("DeploymentConfig") or {}
     config = components.deployment_of(given)
-    await alarms_of.check(call, config)
+    await deployment_alarms.check(call, config)
 
     def change(old: Record) -> Record:
-        plant = endpoints.plant_of(old)
+        plant = life.plant_of(old)
         deployment_rules.check(config, plant.serving.counts if plant.serving else {}, fleet.counts)
-        new = endpoints.asked_update(old, fleet, config, call.now)
+        new = life.asked_update(old, fleet, config, call.now)
         return replace(new, document={**new.document, "deployment": given})
 
     record = await records.amend(call, lambda: records.find(call, COMPONENT, before.name), change)
@@ -206,7 +208,7 @@ async def update_runtime_config(call: Call, params: Params) -> Params:
 
     def change(old: Record) -> Record:
         wanted = {"VariantName": old.document["variant"], "DesiredInstanceCount": copies}
-        return endpoints.asked_capacity(old, [wanted], call.now)
+        return life.asked_capacity(old, [wanted], call.now)
 
     record = await records.amend(call, lambda: records.find(call, COMPONENT, before.name), change)
     return {"InferenceComponentArn": record.arn}
@@ -218,7 +220,7 @@ async def delete_inference_component(call: Call, params: Params) -> Params:
     record = await records.amend(
         call,
         lambda: records.find(call, COMPONENT, params["InferenceComponentName"]),
-        lambda old: endpoints.asked_delete(old, call.now),
+        lambda old: life.asked_delete(old, call.now),
     )
     await holding.gone(call, record)
     return {}

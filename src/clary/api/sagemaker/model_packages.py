@@ -8,21 +8,21 @@ from clary.api import paging, records, tagging
 from clary.api.call import Call, Params
 from clary.api.registry import operation
 from clary.api.sagemaker.model_package_groups import next_version
-from clary.domain import model_packages
 from clary.domain.errors import Invalid
+from clary.domain.models import packages
 from clary.domain.resources import Record
 
 
 @operation("sagemaker", "CreateModelPackage", again=lambda _, record: {"ModelPackageArn": record.arn})
 async def create_model_package(call: Call, params: Params) -> Params:
     """Record it, as the next version of its group or under its own name. CreateModel checks its contents."""
-    model_packages.check_request(params)
+    packages.check_request(params)
     name, group, version = params.get("ModelPackageName", ""), "", 0
     request = {key: value for key, value in params.items() if key not in ("Tags", "ClientToken")}
     if params.get("ModelPackageGroupName"):
         record, version = await next_version(call, params["ModelPackageGroupName"])
         group, name = record.name, f"{record.name}/{version}"
-        status = request.get("ModelApprovalStatus", model_packages.PENDING)
+        status = request.get("ModelApprovalStatus", packages.PENDING)
         request |= {"ModelPackageGroupName": group, "ModelApprovalStatus": status}
     document = {
         "request": request,
@@ -96,7 +96,7 @@ async def update_model_package(call: Call, params: Params) -> Params:
     def change(old: Record) -> Record:
         if params.get("ModelApprovalStatus") and not old.document["group"]:
             raise Invalid(f"Model package {old.arn} has no version: ModelApprovalStatus is for versions of a group.")
-        document = model_packages.updated(old.document, params)
+        document = packages.updated(old.document, params)
         return replace(old, modified=call.now, document={**document, "changed_by": call.principal})
 
     package = await records.amend(call, lambda: records.named(call, "model-package", params["ModelPackageArn"]), change)

@@ -5,9 +5,12 @@ from __future__ import annotations
 from clary.api import images, paging, records, tagging
 from clary.api.call import Call, Params
 from clary.api.registry import operation
-from clary.domain import containers, fields, model_packages, public_buckets
-from clary.domain.containers import Container
 from clary.domain.errors import Denied, Invalid, NotFound
+from clary.domain.fields import table
+from clary.domain.models import containers
+from clary.domain.models import packages as model_packages
+from clary.domain.models.containers import Container
+from clary.domain.objects import public_buckets
 from clary.domain.s3 import parse_uri
 from clary.ports import Artifacts
 
@@ -15,7 +18,7 @@ from clary.ports import Artifacts
 @operation("sagemaker", "CreateModel", again=lambda _, record: {"ModelArn": record.arn})
 async def create_model(call: Call, params: Params) -> Params:
     """Record the model. The image must select a runtime, and the data must exist."""
-    fields.check("CreateModel", params, call.settings.strict_fields)
+    table.check("CreateModel", params, call.settings.strict_fields)
     packages = await _packages(call, params)
     for definition in containers.check_request(params, containers.resolved(params, packages)):
         images.require(call, definition["Image"])
@@ -43,7 +46,7 @@ async def _packages(call: Call, params: Params) -> dict[str, list[Params]]:
         if key and key not in found:
             package = await records.named(call, "model-package", definition["ModelPackageName"])
             taken = model_packages.containers_of(package, definition.get("InferenceSpecificationName", ""))
-            fields.check("CreateModel", {"ModelName": params["ModelName"], "Containers": taken}, False)
+            table.check("CreateModel", {"ModelName": params["ModelName"], "Containers": taken}, False)
             found[key] = taken
     return found
 

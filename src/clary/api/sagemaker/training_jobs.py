@@ -9,9 +9,13 @@ from typing import Any
 from clary.api import holding, images, paging, records, tagging
 from clary.api.call import Call, Params
 from clary.api.registry import operation
-from clary.domain import admission, channels, fields, jobs, metrics, public_buckets, training
 from clary.domain.errors import IllegalTransition, InUse, Invalid, NotFound
+from clary.domain.fields import table
+from clary.domain.jobs import channels, log_metrics, training
+from clary.domain.jobs import record as jobs
 from clary.domain.lifecycle import JOB, JobFact, JobStatus, admits
+from clary.domain.machine import admission
+from clary.domain.objects import public_buckets
 from clary.domain.resources import Record
 
 _ECHOED = (
@@ -36,7 +40,7 @@ _FLAGS = ("EnableNetworkIsolation", "EnableInterContainerTrafficEncryption", "En
 @operation("sagemaker", "CreateTrainingJob", again=lambda _, record: {"TrainingJobArn": record.arn})
 async def create_training_job(call: Call, params: Params) -> Params:
     """Record the job as InProgress; the job loop starts it."""
-    recorded = fields.check("CreateTrainingJob", params, call.settings.strict_fields)
+    recorded = table.check("CreateTrainingJob", params, call.settings.strict_fields)
     _check_image(call, params)
     records.check_role(call, params["RoleArn"])
     _check_size(call, params)
@@ -59,7 +63,7 @@ def _check_image(call: Call, params: Params) -> None:
     if not image:
         raise Invalid("AlgorithmSpecification needs a TrainingImage.")
     images.require(call, image, training=True)
-    metrics.compile_definitions(specification.get("MetricDefinitions") or [])
+    log_metrics.compile_definitions(specification.get("MetricDefinitions") or [])
 
 
 def _check_size(call: Call, params: Params) -> None:
@@ -105,7 +109,7 @@ async def describe_training_job(call: Call, params: Params) -> Params:
     spec, request = answer["AlgorithmSpecification"], settled.document["request"]
     runtime = call.ports.runtimes.resolve(spec.get("TrainingImage", ""))
     if runtime is not None and runtime.algorithm and not training.program(request) and not training.entrypoint(request):
-        spec.setdefault("MetricDefinitions", metrics.built_in_definitions(runtime.algorithm))
+        spec.setdefault("MetricDefinitions", log_metrics.built_in_definitions(runtime.algorithm))
     return answer
 
 

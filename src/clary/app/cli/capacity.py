@@ -8,7 +8,7 @@ from typing import Any
 from clary.app.cli.client import SOON, Client
 from clary.app.cli.output import age, say, say_json, size, table
 from clary.app.cli.site import find
-from clary.domain.capacity_view import PATH, summary
+from clary.domain.machine.capacity_view import PATH, summary
 
 
 def capacity(directory: str | None, *, as_json: bool) -> None:

@@ -16,7 +16,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from clary.app.cli.output import FAILED, NOT_FOUND, NOT_RUNNING, Refused
-from clary.domain.scrape_tokens import token_of
+from clary.domain.access.scrape_tokens import token_of
 from clary.ports import Credential
 
 TARGETS = {

@@ -16,7 +16,7 @@ from clary.app.cli.history import one_line
 from clary.app.cli.output import Refused, plain, say, say_json
 from clary.app.cli.site import Site, find
 from clary.app.settings import load
-from clary.domain.roles import default_role_arn
+from clary.domain.access.roles import default_role_arn
 
 
 def demo(directory: str | None, *, as_json: bool) -> None:

@@ -29,8 +29,8 @@ from clary.app.settings import Settings, environment, strangers
 from clary.backends import cgroups, networks
 from clary.backends.host import Host
 from clary.backends.host import find as find_host
-from clary.domain.capacity_view import summary
 from clary.domain.errors import ClaryError
+from clary.domain.machine.capacity_view import summary
 
 SLOW_SYNC = 0.05  # seconds; beyond it every answered write is noticeably late
 SLOW_START = 0.2

@@ -17,7 +17,7 @@ from clary.app.cli.output import USAGE, Refused, say, say_json, warn
 from clary.app.cli.site import Site, find
 from clary.app.proxies import given_hosts, no_proxy
 from clary.app.settings import REGION, Settings, environment
-from clary.domain.roles import default_role_arn
+from clary.domain.access.roles import default_role_arn
 from clary.ports import Credential
 
 # Variables of other accounts and endpoints that would win over ours, and switches that botocore refuses an endpoint URL for.

@@ -27,7 +27,7 @@ from clary.app.cli.top import name_of
 from clary.app.workloads import backend
 from clary.backends.local import LocalBackend
 from clary.backends.reentry import Reentry
-from clary.domain.roles import assumed_arn, parse_role
+from clary.domain.access.roles import assumed_arn, parse_role
 from clary.stores.keys import FileKeys
 
 SECONDS = 12 * 3600.0  # that the fresh credentials last

@@ -28,7 +28,7 @@ from clary.app.cli.output import (
 from clary.app.cli.site import Site, find, here
 from clary.app.settings import NAMES, describe, load
 from clary.backends.shim.proc import started_ticks
-from clary.domain.capacity_view import summary
+from clary.domain.machine.capacity_view import summary
 
 SECRET = frozenset({"s3_secret_key", "database"})
 ACTIVE = ("InProgress", "Stopping")

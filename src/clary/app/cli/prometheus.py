@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 from clary.app import reach
 from clary.app.cli.output import say, say_json, warn
 from clary.app.cli.site import Site, find
-from clary.domain.scrape_tokens import token_of
+from clary.domain.access.scrape_tokens import token_of
 
 
 def prometheus(directory: str | None, account: str | None, *, as_json: bool) -> None:

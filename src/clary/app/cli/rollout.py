@@ -12,7 +12,7 @@ from clary.app.cli.client import SOON, ApiFailure, Client
 from clary.app.cli.history import ENDS, one_line, steps_of, when
 from clary.app.cli.output import NOT_FOUND, NOT_RUNNING, Refused, plain, say, say_json, table
 from clary.app.cli.site import Site, endpoint_name, here
-from clary.domain.routes import EndpointView, VariantView
+from clary.domain.endpoints.routes import EndpointView, VariantView
 from clary.serving.client import FrontClient
 from clary.stores.keys import FileKeys
 

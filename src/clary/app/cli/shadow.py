@@ -9,7 +9,7 @@ from typing import Any
 from clary.app.cli.client import SOON
 from clary.app.cli.output import NOT_FOUND, NOT_RUNNING, Refused, say, say_json, table
 from clary.app.cli.site import Site, endpoint_name, here
-from clary.domain.routes import EndpointView, VariantView
+from clary.domain.endpoints.routes import EndpointView, VariantView
 from clary.serving.client import FrontClient
 from clary.stores.keys import FileKeys
 

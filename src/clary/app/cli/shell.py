@@ -20,7 +20,7 @@ from clary.app.cli.output import NOT_FOUND, Refused, say_json, warn
 from clary.app.cli.site import here
 from clary.app.settings import environment
 from clary.backends.host import find as find_host
-from clary.domain.roles import default_role_arn
+from clary.domain.access.roles import default_role_arn
 
 NO_COMMAND = 127  # as shells have it
 METADATA = "/opt/ml/metadata/resource-metadata.json"

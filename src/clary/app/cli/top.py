@@ -16,9 +16,9 @@ from clary.app.cli.logs import COMPONENTS, ENDPOINTS, JOBS
 from clary.app.cli.output import NOT_RUNNING, Refused, say, say_json, size, table
 from clary.app.cli.site import Site, here
 from clary.app.workloads import backend
-from clary.domain.capacity_view import summary
-from clary.domain.routes import VariantView
-from clary.domain.workload import RunState
+from clary.domain.endpoints.routes import VariantView
+from clary.domain.machine.capacity_view import summary
+from clary.domain.machine.workload import RunState
 from clary.serving.client import FrontClient
 from clary.stores.keys import FileKeys
 

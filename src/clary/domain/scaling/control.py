@@ -11,8 +11,8 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from clary.domain.autoscaling_policies import Change, Heard, tracking
-from clary.domain.datapoints import WindowValue
+from clary.domain.autoscaling.policies import Change, Heard, tracking
+from clary.domain.metrics.datapoints import WindowValue
 from clary.domain.scaling.signals import Current, Desired, Reason, Sample, Term
 
 TARGET = 0.7

@@ -10,8 +10,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import NamedTuple
 
+from clary.domain.machine.usage import Used
 from clary.domain.scaling.signals import Sample
-from clary.domain.usage import Used
 
 KEPT = 0.8  # of what was known, at each look (every 5 s)
 ENOUGH = 0.25  # seconds of work that say what a worker costs

@@ -11,8 +11,8 @@ from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
-from clary.domain.counts import VariantCounts
-from clary.domain.datapoints import middle
+from clary.domain.metrics.counts import VariantCounts
+from clary.domain.metrics.datapoints import middle
 from clary.domain.scaling.signals import STALE, Sample
 
 MINUTE = 60

@@ -1,0 +1,1 @@
+"""SageMaker Runtime: what the control plane answers of it."""

@@ -1,0 +1,1 @@
+"""STS: identities and temporary credentials."""

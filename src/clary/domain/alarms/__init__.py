@@ -1,0 +1,1 @@
+"""CloudWatch alarms: rules, evaluation, and what they tell."""

@@ -1,0 +1,1 @@
+"""Application Auto Scaling: targets, policies and activities, as AWS has them."""

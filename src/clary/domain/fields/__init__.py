@@ -1,0 +1,1 @@
+"""How Clary treats each field of a request: the tables that validation and docs read."""

@@ -1,0 +1,1 @@
+"""Jobs: runs that end. Their record, life, channels and results."""

@@ -1,0 +1,373 @@
+"""The next step of a training job: `decide(record, seen, now)`, pure.
+
+Phases: starting (waits for capacity) -> downloading -> training -> uploading -> closing -> final. How it ends is written down
+first (closing), what is left is removed second, and only then the status moves: a crash in between repeats the removal.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+from clary.domain.decisions import Decision
+from clary.domain.errors import LimitExceeded
+from clary.domain.jobs import failures, training
+from clary.domain.jobs import record as jobs
+from clary.domain.jobs.log_metrics import latest
+from clary.domain.jobs.record import (
+    Announce,
+    Begin,
+    Command,
+    Discard,
+    Report,
+    Reserve,
+    Say,
+    Seen,
+    StartHost,
+    StopHosts,
+    SyncOut,
+    Work,
+    ended,
+    entered,
+    secondary,
+)
+from clary.domain.lifecycle import JOB, JobFact, JobStatus, advance
+from clary.domain.machine import admission, capacity
+from clary.domain.machine.admission import Admission
+from clary.domain.machine.capacity import Claim
+from clary.domain.machine.workload import Observation, RunState
+from clary.domain.resources import Record
+
+TICK = 1.0  # seconds between looks at a running job's log
+WAIT_TICK = 2.0  # and at one that waits for capacity
+TOLD_AGAIN = 30.0  # seconds until the figures of the same reason are told anew
+_FIGURES = re.compile(r"[\d.]+")
+
+TRAINING = "Training image download completed. Training in progress."
+SLOWED = TRAINING + " It is slowed, because endpoints on this machine need CPU and have priority."
+SLOWED_SECONDS = 30.0  # for which it is said after it was last seen: demand comes and goes
+
+_PREPARING = ("channels", "code", "environment", "syncs")
+_STOPPED: Mapping[str, Any] = {"fact": JobFact.ENDED, "secondary": "Stopped", "message": "Training job stopped"}
+
+
+def decide(record: Record, seen: Seen, now: float) -> Decision[Command]:
+    """What happens next to an InProgress or Stopping job."""
+    phase = record.document["phase"]
+    if phase == "starting":
+        return _starting(record, seen, now)
+    if phase == "downloading":
+        return _downloading(record, seen, now)
+    if phase == "training":
+        return _training(record, seen, now)
+    if phase == "uploading":
+        return _uploading(record, seen, now)
+    return _closing(record, now)
+
+
+def _moved(record: Record, now: float, **changes: Any) -> Record:
+    document = {**record.document, **changes}
+    return record if document == record.document else replace(record, modified=now, document=document)
+
+
+def _with(record: Record, document: Mapping[str, Any], now: float) -> Record:
+    return record if document == record.document else replace(record, modified=now, document=document)
+
+
+def _starting(record: Record, seen: Seen, now: float) -> Decision[Command]:
+    document = record.document
+    request = document["request"]
+    if record.status == JobStatus.STOPPING:
+        return _over(record, _STOPPED, now)
+    of = training.hosts(request)
+    try:
+        by_type = {h.instance_type: capacity.fit(training.size_of(h), seen.book.machine, seen.book.policy) for h in of}
+    except LimitExceeded as error:
+        return _failed(record, f"CapacityError: {error.message}", now)
+    fits = tuple(by_type[host.instance_type] for host in of)
+    answer = admission.admit(fits, seen.book, seen.ahead, but=record.arn, account=record.scope.account)
+    if not answer.granted:
+        return _waiting(record, answer, now)
+    clamped = [note for fit in by_type.values() for note in fit.notes]
+    shown = {
+        kind: {"cpu": f.cpu, "memory": f.memory, "gpus": f.gpus, "notes": list(f.notes)} for kind, f in by_type.items()
+    }
+    told = " ".join(["Preparing the instances for training.", *(f"{note}." for note in clamped)])
+    begun_at = entered(document, "Restarting" if secondary(document) == "Restarting" else "Starting", told, now)
+    moved = {**entered(begun_at, "Downloading", "Downloading input data", now), "phase": "downloading", "fits": shown}
+    moved.setdefault("started", now)
+    lines = (*document["notes"], *clamped) if document["attempt"] == 0 else (f"Attempt {document['attempt'] + 1}.",)
+    begun = tuple(Begin(name, document["attempt"]) for name in _wanted(request))
+    commands: tuple[Command, ...] = (
+        Reserve(Claim(record.arn, fits, now, owner=capacity.owner_of(record))),
+        Announce(document["attempt"], lines),
+        *begun,
+    )
+    return Decision(replace(record, modified=now, document=moved), commands)
+
+
+def _waiting(record: Record, admission: Admission, now: float) -> Decision[Command]:
+    limit = training.max_wait(record.document["request"])
+    if limit is not None and now - record.created > limit:
+        spot = record.document["request"].get("EnableManagedSpotTraining")
+        status = "MaxWaitTimeExceeded" if spot else "Stopped"
+        message = f"The job waited longer than {limit} seconds for capacity"
+        return _over(record, {"fact": JobFact.TIME_UP, "secondary": status, "message": message}, now)
+    last = record.document["transitions"][-1]
+    if (
+        last["Status"] == "Pending"
+        and now - record.modified < TOLD_AGAIN
+        and _shape(last["StatusMessage"]) == _shape(admission.reason)
+    ):
+        return Decision(record, again=WAIT_TICK)  # the figures move all the time: they are no news
+    pending = entered(record.document, "Pending", admission.reason, now)
+    return Decision(_with(record, pending, now), again=WAIT_TICK)
+
+
+def _shape(reason: str) -> str:
+    """The reason without its figures."""
+    return _FIGURES.sub("#", reason)
+
+
+def _wanted(request: Mapping[str, Any]) -> tuple[str, ...]:
+    """The work that can begin at once. The environment waits for the code's requirements when there is code."""
+    first = "code" if training.submit_directory(request) is not None else "environment"
+    restores = any(sync.restore for sync in training.syncs(request))
+    return ("channels", first, *(("syncs",) if restores else ()))
+
+
+def _downloading(record: Record, seen: Seen, now: float) -> Decision[Command]:
+    document = record.document
+    if record.status == JobStatus.STOPPING:
+        return _over(record, _STOPPED, now)
+    done = dict(document["work"])
+    wanted = list(_wanted(document["request"]))
+    for name in _PREPARING:
+        work = seen.work.get(name)
+        if work is not None and work.state == "failed":
+            return _work_failed(record, work, now)
+        if work is not None and work.state == "done":
+            done[name] = dict(work.result)
+    if "code" in done and "environment" not in wanted:
+        wanted.append("environment")
+    begun = tuple(
+        Begin(name, document["attempt"], requirements=str(done.get("code", {}).get("requirements", "")))
+        for name in wanted
+        if name not in done and name not in seen.work
+    )
+    placed = jobs.placed(document, done, wanted, now)
+    if begun or any(name not in done for name in wanted):
+        return Decision(_with(record, placed, now), begun)
+    if done != document["work"]:
+        # Saved before anything starts: who repeats this turn after a crash must not do the work again under hosts that run already.
+        return Decision(_with(record, placed, now))
+    moved = {**entered(document, "Training", TRAINING, now), "phase": "training", "run_started": now}
+    moved["unbilled"] = jobs.unbilled(placed, now)
+    commands = tuple(_start(document, host.name) for host in training.hosts(document["request"]))
+    return Decision(replace(record, modified=now, document=moved), commands, again=TICK)
+
+
+def _start(document: Mapping[str, Any], host: str) -> StartHost:
+    left = training.max_runtime(document["request"]) - float(document["spent"])
+    return StartHost(host, int(document["attempt"]), max(1.0, left))
+
+
+def _work_failed(record: Record, work: Work, now: float) -> Decision[Command]:
+    if work.client:
+        return _failed(record, failures.client_error(work.message), now)
+    return _internal(record, work.message, now)
+
+
+def _training(record: Record, seen: Seen, now: float) -> Decision[Command]:
+    decision = _run(record, seen, now)
+    if not seen.samples:
+        return decision
+    return replace(decision, commands=(Report(seen.samples), *decision.commands))
+
+
+def _run(record: Record, seen: Seen, now: float) -> Decision[Command]:
+    document = {
+        **record.document,
+        "metrics": latest(record.document["metrics"], seen.samples),
+        "offsets": {**record.document["offsets"], **seen.offsets},
+    }
+    record = _with(record, document, now)
+    if document.get("unstartable"):
+        why = document["unstartable"]
+        if why["client"]:
+            return _failed(record, failures.client_error(why["message"]), now)
+        return _internal(record, why["message"], now)
+    of = [host.name for host in training.hosts(document["request"])]
+    handles: Mapping[str, str] = document["handles"]
+    missing = [name for name in of if name not in handles]
+    if missing:
+        return Decision(record, tuple(_start(document, name) for name in missing), again=TICK)
+    runs = {name: seen.runs.get(name) or Observation(RunState.LOST) for name in handles}
+    alive = [handles[name] for name, run in runs.items() if not run.state.is_terminal]
+    if alive:
+        commands: list[Command] = [SyncOut(int(document["attempt"]))] if seen.sync_due else []
+        # MaxRuntime is the shim's to enforce: by its own monotonic clock, whatever becomes of this process.
+        spent = float(document["spent"]) + now - float(document["run_started"])
+        stop = record.status == JobStatus.STOPPING or any(_bad(run) for run in runs.values())
+        if stop:
+            commands.append(StopHosts(tuple(alive)))
+        record = _with(record, _pace(record.document, any(run.giving_way for run in runs.values()), now), now)
+        if stop or spent >= training.max_runtime(document["request"]):
+            record = _moved(record, now, ending=True)
+        return Decision(record, tuple(commands), again=TICK)
+    return _ran(record, runs, seen, now)
+
+
+def _pace(document: Mapping[str, Any], giving_way: bool, now: float) -> Mapping[str, Any]:
+    """Whether it is slowed, where users look for it: in the message of its secondary status."""
+    if secondary(document) != "Training":
+        return document
+    told = document["transitions"][-1]["StatusMessage"]
+    if giving_way:
+        fresh = now - float(document.get("slowed", 0.0)) < SLOWED_SECONDS / 2
+        found = document if fresh else {**document, "slowed": now}
+        return found if told == SLOWED else entered(found, "Training", SLOWED, now)
+    over = now - float(document.get("slowed", 0.0)) > SLOWED_SECONDS
+    return entered(document, "Training", TRAINING, now) if told == SLOWED and over else document
+
+
+def _bad(run: Observation) -> bool:
+    return run.state is RunState.LOST or (run.state is RunState.EXITED and run.exit_code != 0)
+
+
+def _ran(record: Record, runs: Mapping[str, Observation], seen: Seen, now: float) -> Decision[Command]:
+    """All hosts have ended: determines the result."""
+    document = record.document
+    outcome = _outcome(record, runs, seen)
+    if outcome is None:
+        return _internal(record, "The process that ran the training job was lost", now)
+    keep = outcome["fact"] != JobFact.GAVE_UP
+    moved = {**document, "phase": "uploading", "outcome": outcome}
+    if keep or training.syncs(document["request"]):
+        moved = entered(moved, "Uploading", "Uploading generated training model", now)
+    upload = Begin("upload", int(document["attempt"]), keep_model=keep)
+    return Decision(replace(record, modified=now, document=moved), (*_unmatched(document), upload))
+
+
+def _unmatched(document: Mapping[str, Any]) -> tuple[Say, ...]:
+    """A metric whose expression matched nothing is a mistake that a tuning job would suffer from in silence: say it."""
+    definitions = document["request"]["AlgorithmSpecification"].get("MetricDefinitions") or []
+    found = {entry["MetricName"] for entry in document["metrics"]}
+    missing = [entry for entry in definitions if entry["Name"] not in found]
+    if not missing:
+        return ()
+    told = "Warning: no line gave a number for metric '{Name}': nothing matched its expression '{Regex}', or group 1 was no number"
+    return (Say(tuple(told.format(**entry) for entry in missing)),)
+
+
+def _outcome(record: Record, runs: Mapping[str, Observation], seen: Seen) -> dict[str, Any] | None:
+    """None: lost. The first host (by number) that failed by itself tells the reason."""
+    if not runs:
+        return dict(_STOPPED)
+    if any(run.timed_out for run in runs.values()):
+        message = "Training job runtime exceeded MaxRuntimeInSeconds provided"
+        return {"fact": JobFact.TIME_UP, "secondary": "MaxRuntimeExceeded", "message": message}
+    if all(run.exit_code == 0 for run in runs.values() if run.state is RunState.EXITED) and all(
+        run.state is RunState.EXITED for run in runs.values()
+    ):
+        if record.status == JobStatus.STOPPING and any(run.stopped for run in runs.values()):
+            return dict(_STOPPED)
+        return {"fact": JobFact.SUCCEEDED, "secondary": "Completed", "message": "Training job completed"}
+    if record.status == JobStatus.STOPPING:
+        return dict(_STOPPED)
+    failed = [(name, run) for name, run in runs.items() if _bad(run)]
+    by_itself = [(name, run) for name, run in failed if not run.stopped] or failed
+    for name, run in by_itself:
+        if run.state is RunState.EXITED:
+            return {"fact": JobFact.GAVE_UP, "secondary": "Failed", "reason": _reason(record, name, run, seen)}
+    return None
+
+
+def _reason(record: Record, name: str, run: Observation, seen: Seen) -> str:
+    if run.oom_killed:
+        host = next(h for h in training.hosts(record.document["request"]) if h.name == name)
+        return failures.out_of_memory(
+            name, host.instance_type, int(record.document["fits"][host.instance_type]["memory"])
+        )
+    if run.detail:  # the backend's word: it could not be started, or a limit ended it
+        if run.started_at is None:
+            return failures.internal_error(run.detail)
+        return failures.fitted("ClientError: ", run.detail, f", exit code: {run.exit_code}")
+    text, tail = seen.failures.get(name, ("", ()))
+    return failures.algorithm_error(run.exit_code or 0, text, tail)
+
+
+def _internal(record: Record, why: str, now: float) -> Decision[Command]:
+    """Clary's own fault: another attempt where RetryStrategy allows it, else the end."""
+    document = record.document
+    allowed = int((document["request"].get("RetryStrategy") or {}).get("MaximumRetryAttempts") or 0)
+    if record.status == JobStatus.STOPPING:
+        return _over(record, _STOPPED, now)
+    if document["attempt"] >= allowed:
+        return _failed(record, failures.internal_error(why), now)
+    spent = float(document["spent"]) + (now - document["run_started"] if "run_started" in document else 0.0)
+    again = {
+        **entered(document, "Restarting", f"Restarting the training job: {why}", now),
+        "phase": "starting",
+        "attempt": document["attempt"] + 1,
+        "spent": spent,
+        "handles": {},
+        "work": {},
+        "offsets": {},
+    }
+    again.pop("unstartable", None)
+    again.pop("ending", None)
+    again.pop("run_started", None)
+    again.pop("placed", None)
+    handles = tuple(document["handles"].values())
+    return Decision(
+        replace(record, modified=now, document=again), (Discard(document["attempt"], handles, folder=False),), again=0.5
+    )
+
+
+def _uploading(record: Record, seen: Seen, now: float) -> Decision[Command]:
+    document = record.document
+    keep = document["outcome"]["fact"] != JobFact.GAVE_UP
+    work = seen.work.get("upload")
+    if work is None:
+        return Decision(record, (Begin("upload", int(document["attempt"]), keep_model=keep),))
+    if work.state == "running":
+        return Decision(record)
+    if work.state == "failed":
+        reason = failures.client_error(work.message) if work.client else failures.internal_error(work.message)
+        if not keep:
+            reason = document["outcome"]["reason"]
+        return _failed(record, reason, now)
+    artifacts = work.result.get("artifacts")
+    outcome = dict(document["outcome"])
+    return _over(_moved(record, now, **({"artifacts": artifacts} if artifacts else {})), outcome, now)
+
+
+def _failed(record: Record, reason: str, now: float) -> Decision[Command]:
+    return _over(record, {"fact": JobFact.GAVE_UP, "secondary": "Failed", "reason": reason[: failures.LIMIT]}, now)
+
+
+def _over(record: Record, outcome: Mapping[str, Any], now: float) -> Decision[Command]:
+    """How it ends is known and kept; the closing turn stops and removes what is left, and only then the status moves."""
+    moved = {**record.document, "phase": "closing", "outcome": {**outcome, "fact": str(outcome["fact"])}}
+    if "started" in moved:
+        moved["ended"] = now
+    return _closing(replace(record, modified=now, document=moved), now, first=True)
+
+
+def _closing(record: Record, now: float, first: bool = False) -> Decision[Command]:
+    document = record.document
+    if first:  # saved before anything is removed: a crash in between closes again
+        return Decision(record, again=0.0)
+    outcome = document["outcome"]
+    status = advance(JOB, record.status, JobFact(outcome["fact"]))
+    message = outcome.get("message") or outcome.get("reason", "")
+    final = ended(document, outcome["secondary"], message, now)
+    if outcome.get("reason"):
+        final["failure"] = outcome["reason"]
+    final["phase"] = "final"
+    failed = status == JobStatus.FAILED
+    discard = Discard(int(document["attempt"]), tuple(document["handles"].values()), folder=True, keep=failed)
+    return Decision(replace(record, status=status, modified=now, document=final), (discard,))

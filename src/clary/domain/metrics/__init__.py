@@ -1,0 +1,1 @@
+"""Metrics: datapoints, statistics, metric math, and the forms that they are read in."""

@@ -1,0 +1,1 @@
+"""Models: their containers, packages and formats."""

@@ -1,0 +1,1 @@
+"""Latency objectives: the policy of Clary's own, turn by turn."""

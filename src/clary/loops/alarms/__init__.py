@@ -1,0 +1,1 @@
+"""The loop of alarms, and the delivery of what they tell."""

@@ -1,0 +1,75 @@
+"""A short workload run to its end, from background work: start (or find), wait, answer how it ended, forget it.
+
+The key makes it idempotent: begun again after a crash it finds the same run.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+from clary.domain.errors import InUse
+from clary.domain.machine.workload import Observation, RunState, Workload
+from clary.ports import Backend
+
+_LOOK = 1.0  # seconds between looks when no event tells
+
+
+async def run_to_end(backend: Backend[Any], workload: Workload) -> Observation:
+    """How it ended. The backend's own errors (Unschedulable) go through; a cancelled wait stops the run."""
+    ended = asyncio.Event()
+    unwatch = backend.watch(lambda handle: ended.set())
+    handle = ""
+    try:
+        handle = await backend.start(backend.plan(workload))
+        return await _wait(backend, handle, ended)
+    except asyncio.CancelledError:
+        if handle:
+            await backend.stop(handle, 0.0)
+        raise
+    finally:
+        unwatch()
+
+
+def how(run: Observation) -> str:
+    """How a run ended that did not do what it should, as the end of a sentence."""
+    if run.exit_code is None:
+        return "was cut off: its process is not there any more"
+    return f"ended with exit code {run.exit_code} {run.detail}".strip()
+
+
+async def _wait(backend: Backend[Any], handle: str, ended: asyncio.Event, forget: bool = True) -> Observation:
+    while True:
+        ended.clear()
+        seen = await backend.observe(handle)
+        if seen is None or seen.state.is_terminal:
+            if forget:
+                await _forget(backend, handle)
+            return seen or Observation(RunState.LOST)
+        try:
+            await asyncio.wait_for(ended.wait(), _LOOK)
+        except TimeoutError:
+            pass
+
+
+async def _forget(backend: Backend[Any], handle: str) -> None:
+    """A run is told to have ended a moment before its shim has left; until then it cannot be forgotten."""
+    for _ in range(100):
+        try:
+            await backend.forget(handle)
+        except InUse:
+            await asyncio.sleep(0.02)
+        else:
+            return
+
+
+async def end(backend: Backend[Any], handle: str, seconds: float, forget: bool = True) -> None:
+    """Kill a run, wait until it is gone (at most `seconds`) and forget it. Unknown is fine."""
+    told = asyncio.Event()
+    unwatch = backend.watch(lambda _: told.set())
+    try:
+        await backend.stop(handle, 0.0)
+        async with asyncio.timeout(seconds):
+            await _wait(backend, handle, told, forget)
+    finally:
+        unwatch()

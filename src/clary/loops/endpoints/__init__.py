@@ -1,0 +1,1 @@
+"""The loop of endpoints: models, replicas, credentials, telemetry."""

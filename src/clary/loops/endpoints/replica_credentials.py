@@ -1,0 +1,91 @@
+"""A replica's AWS credentials: short-lived keys of its model's role, in a file that its AWS clients read again before they end.
+
+Owns the files `aws-config` and `aws-credentials.json` among what a replica reads, and when the keys in them are renewed. On AWS the
+instance renews them. Here AWS's own configuration names a `credential_process`, which every SDK knows: it prints the file. A real image
+gets its keys in the environment: it may have nothing that could print a file. Does not know policies: a key may do what its account
+may.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from datetime import UTC, datetime
+from pathlib import Path
+
+from clary.domain.access.roles import assumed_arn, parse_role
+from clary.domain.endpoints.fleets import PLANNED, STOPPING, Plant
+from clary.domain.models.containers import Container
+from clary.domain.resources import Record
+from clary.loops.endpoints import replica_files
+from clary.loops.endpoints.replica_places import SPEC, ServingSettings, replica_folder
+from clary.ports import Clock, Credential, Keys
+
+LIFE = 12 * 3600.0  # of the keys in a file
+RENEWED = LIFE / 2  # as old they get there, while a control plane runs
+LIFE_IN_ENVIRONMENT = 30 * 86400.0  # of those that nothing renews
+
+CONFIG = f"[default]\ncredential_process = /bin/cat {SPEC}/aws-credentials.json\n"
+
+
+class ReplicaCredentials:
+    """Those of all replicas of one loop."""
+
+    def __init__(self, keys: Keys, clock: Clock, settings: ServingSettings) -> None:
+        self._keys = keys
+        self._clock = clock
+        self._settings = settings
+        self._written: dict[str, float] = {}  # replica's id -> when its keys were made
+
+    async def first(self, record: Record, id_: str, container: Container, image: bool) -> dict[str, str]:
+        """What its environment says of credentials; the files lie there then. Nothing for a model without a role or a network."""
+        if not _entitled(container):
+            return {}
+        if image:
+            issued = self._issue(record, container, LIFE_IN_ENVIRONMENT)
+            return {
+                "AWS_ACCESS_KEY_ID": issued.access_key_id,
+                "AWS_SECRET_ACCESS_KEY": issued.secret,
+                "AWS_SESSION_TOKEN": issued.session_token,
+            }
+        await self._write(record, id_, container)
+        return {"AWS_CONFIG_FILE": f"{SPEC}/aws-config"}
+
+    async def renew(self, record: Record, plant: Plant) -> None:
+        """New keys for replicas that run, where the old ones have half of their time left, or were made before this process."""
+        now = self._clock.now()
+        for fleet in plant.fleets:
+            for variant in fleet.variants:
+                if not _entitled(variant.container) or not variant.prepared or variant.prepared.get("image"):
+                    continue
+                for replica in variant.replicas:
+                    due = now - self._written.get(replica.id, float("-inf")) >= RENEWED
+                    if due and replica.handle and replica.phase not in (PLANNED, STOPPING):
+                        await self._write(record, replica.id, variant.container)
+
+    def forget(self, id_: str) -> None:
+        self._written.pop(id_, None)
+
+    async def _write(self, record: Record, id_: str, container: Container) -> None:
+        issued = self._issue(record, container, LIFE)
+        assert issued.expires is not None
+        document = {
+            "Version": 1,
+            "AccessKeyId": issued.access_key_id,
+            "SecretAccessKey": issued.secret,
+            "SessionToken": issued.session_token,
+            "Expiration": datetime.fromtimestamp(issued.expires, UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
+        }
+        folder = Path(replica_folder(self._settings, id_))
+        await asyncio.to_thread(replica_files.credentials, folder, CONFIG, json.dumps(document))
+        self._written[id_] = self._clock.now()
+
+    def _issue(self, record: Record, container: Container, seconds: float) -> Credential:
+        parsed = parse_role(container.role)
+        assert parsed is not None
+        principal = assumed_arn(record.scope.account, parsed[2], "SageMaker")
+        return self._keys.issue(record.scope.account, principal, seconds, self._clock.now())
+
+
+def _entitled(container: Container) -> bool:
+    return parse_role(container.role) is not None and not container.isolated

@@ -1,0 +1,258 @@
+"""The paths of models and replicas on this machine, and their workloads. Pure: paths and values, no I/O.
+
+models/KEY/    a model as replicas mount it, KEY a hash of its objects
+    in/        model.tar.gz, sourcedir.tar.gz, spec.json      out/model/, out/code/   extracted in a sandbox
+    run/       root of that workload                           done.json               what was found in it
+replicas/ID/   root of the replica's workload                  spec/replica.json       what its processes read
+    archives/  of a multi-model replica: HASH/model.tar.gz     models/                 where it unpacks them
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import PurePosixPath
+from typing import Any
+
+from clary.domain.endpoints.commands import StartReplica
+from clary.domain.endpoints.replicas import replica_key
+from clary.domain.endpoints.serverless import Rest
+from clary.domain.machine.capacity import Fit
+from clary.domain.machine.workload import ContainerImage, Mount, MountMode, Workload
+from clary.domain.models import own_servers
+from clary.domain.resources import Record
+from clary.loops.core.sandboxes import LIBRARY, environment_mounts
+from clary.ports import Environment, Runtime
+
+SOCKETS = "/run/clary"  # where a replica finds its front's socket
+SPEC = "/opt/clary/spec"
+MODEL = "/opt/ml/model"
+CODE = "/opt/ml/code"
+ADDITIONAL = "/opt/ml/additional-model-data-sources"
+PROGRAM = "/opt/program"  # where SageMaker's examples of own containers keep their code; some of their files say so
+HISTORY = "history"  # the log stream of an endpoint's history
+ARCHIVES = "/opt/clary/archives"
+MODELS = "/opt/ml/models"
+_PREPARE_MEMORY = 1 << 30
+_BATCH = 64
+_OURS = ("PATH", "PYTHONPATH", "PYTHONUNBUFFERED", "CLARY_REPLICA", "CLARY_CPUS")  # of no use in somebody else's image
+
+
+@dataclass(frozen=True, slots=True)
+class ServingSettings:
+    """What the endpoint loop may know of the settings. `models` and `replicas` are folders; `workers` is the folder of the fronts'
+    sockets, `socket(name)` the file in it on which the home front of that endpoint listens; `endpoint` is AWS_ENDPOINT_URL as a
+    sandbox reaches it, `ca_bundle` a host file that goes with it under TLS. `owner` is the loop's name in leases."""
+
+    models: str
+    replicas: str
+    workers: str
+    socket: Callable[[str], str]
+    endpoint: str
+    ca_bundle: str = ""
+    policy: str = "fit"
+    owner: str = "control"
+    rest: Rest = field(default_factory=Rest)
+    passed: Mapping[str, str] = field(default_factory=dict)
+
+
+def log_stream(variant: str, replica: str, container: str = "") -> str:
+    """`container`: its hostname, where the model has several."""
+    return f"{variant}/{replica}/{container}" if container else f"{variant}/{replica}"
+
+
+def below_models(path: str) -> str:
+    """A prepared folder as `Variant.prepared` names it: below the folder of models. (An older Clary wrote down whole paths.)"""
+    return path if not path.startswith("/") else "/".join(path.split("/")[-3:])
+
+
+def prepared_folder(settings: ServingSettings, path: str) -> str:
+    """Where such a folder is on this machine."""
+    return str(PurePosixPath(settings.models) / below_models(path))
+
+
+def replica_folder(settings: ServingSettings, replica: str) -> PurePosixPath:
+    return PurePosixPath(settings.replicas) / replica
+
+
+# -- the model --------------------------------------------------------------------------------------------------------------------
+
+
+def prepare_key(digest: str) -> str:
+    """The key of the workload that unpacks a model."""
+    return f"model-{digest}"
+
+
+def prepare_workload(folder: PurePosixPath, environment: Environment, seconds: float) -> Workload:
+    """Extract what lies in `in` into `out`."""
+    return Workload(
+        key=prepare_key(folder.name),
+        root=str(folder / "run"),
+        command=(environment.python, "-S", "-m", "clary.toolkit.prepare", "/opt/clary/in/spec.json"),
+        environment={"PYTHONPATH": LIBRARY, "PYTHONUNBUFFERED": "1"},
+        mounts=(
+            *environment_mounts(environment, MountMode.READ_ONLY),
+            Mount(str(folder / "in"), "/opt/clary/in"),
+            Mount(str(folder / "out"), "/opt/clary/out", MountMode.READ_WRITE),
+        ),
+        log_path=None,
+        memory=_PREPARE_MEMORY,
+        network=False,
+        stop_grace=0.0,
+        max_runtime=seconds,
+    )
+
+
+def prepare_spec(archives: Mapping[str, str]) -> str:
+    """`archives`: name ("model" or "code") -> how to call the archive to the user (its URI)."""
+    return json.dumps(
+        [
+            {
+                "archive": f"/opt/clary/in/{name}.tar.gz",
+                "target": f"/opt/clary/out/{name}",
+                "error": "/opt/clary/out/prepare-error",
+                "name": uri,
+            }
+            for name, uri in archives.items()
+        ]
+    )
+
+
+# -- the replica ------------------------------------------------------------------------------------------------------------------
+
+
+def replica_spec(command: StartReplica, settings: ServingSettings, runtime: Runtime, fit: Fit) -> str:
+    """The JSON that the zygote and its workers read."""
+    prepared = command.prepared
+    multi = {"archives": ARCHIVES, "folder": MODELS, "memory": fit.memory, "resized": f"{SPEC}/memory"}
+    return json.dumps(
+        {
+            "replica": command.id,
+            "token": command.token,
+            "sockets": [f"{SOCKETS}/{settings.socket(command.endpoint)}"],
+            "framework": runtime.framework,
+            "algorithm": "" if prepared["program"] else runtime.algorithm,
+            "image": command.container.image,
+            "model_dir": MODEL,
+            "code_dir": prepared["code_dir"],
+            "program": prepared["program"],
+            "workers": command.workers,
+            "threads": max(1, int(fit.cpu) // command.workers),
+            "batch": _BATCH,
+            "timeout": command.timeout,
+            **_server(command),
+            **({"multi": multi} if command.container.multi_model else {}),
+        }
+    )
+
+
+def _server(command: StartReplica) -> dict[str, Any]:
+    """The user's own server, where the model's code is one."""
+    prepared = command.prepared
+    if prepared.get("image"):
+        return {"server": own_servers.spec([], "/", isolated=True)}  # in a container, whose network the sandbox shares
+    if not prepared.get("server"):
+        return {}
+    said = own_servers.spec(list(prepared["server"]), prepared["code_dir"] or MODEL, command.container.isolated)
+    return {"server": said}
+
+
+def replica_workload(
+    command: StartReplica,
+    record: Record,
+    settings: ServingSettings,
+    environment: Environment,
+    fit: Fit,
+    credentials: Mapping[str, str],
+    log_path: str,
+) -> Workload:
+    """The inference container as AWS lays it out, with our zygote in the place of its web server."""
+    prepared = command.prepared
+    isolated = command.container.isolated
+    folder = replica_folder(settings, command.id)
+    mounts = [
+        *environment_mounts(environment, MountMode.READ_ONLY),
+        Mount(settings.workers, SOCKETS),
+        Mount(str(folder / "spec"), SPEC),
+        Mount(prepared_folder(settings, prepared["model"]), MODEL),
+    ]
+    if command.container.multi_model:
+        mounts.append(Mount(str(folder / "archives"), ARCHIVES))
+        mounts.append(Mount(str(folder / "models"), MODELS, MountMode.READ_WRITE))
+    if prepared["code"]:
+        mounts.append(Mount(prepared_folder(settings, prepared["code"]), CODE))
+    if prepared.get("server") and prepared["code_dir"]:
+        inside = prepared_folder(settings, prepared["model"]) + "/code"
+        code = prepared_folder(settings, prepared["code"]) if prepared["code"] else inside
+        mounts.append(Mount(code, PROGRAM))
+    for channel, data in (prepared.get("additional") or {}).items():
+        mounts.append(Mount(prepared_folder(settings, data), f"{ADDITIONAL}/{channel}"))
+    if settings.ca_bundle:
+        mounts.append(Mount(settings.ca_bundle, "/opt/clary/ca.pem"))
+    variables = _variables(command, record, settings, environment, fit, credentials)
+    return Workload(
+        key=replica_key(command.id),
+        root=str(folder),
+        command=(environment.python, "-m", "clary.toolkit.zygote"),
+        environment=variables,
+        container=_container(command, settings, variables),
+        mounts=tuple(mounts),
+        log_path=log_path,
+        cpu=fit.cpu,
+        burst=fit.burst,
+        memory=fit.memory,
+        network=not isolated or bool(prepared.get("image")),
+        hostname="localhost",
+        stop_grace=30.0,
+        gpus=fit.gpus,
+    )
+
+
+def _container(command: StartReplica, settings: ServingSettings, variables: Mapping[str, str]) -> ContainerImage | None:
+    """A real image, laid out as AWS does: `serve` as its command, the model and what the user gave. Nothing of Clary's own."""
+    prepared = command.prepared
+    if not prepared.get("image"):
+        return None
+    given = {
+        name: value for name, value in variables.items() if name not in _OURS or name in command.container.environment
+    }
+    mounts = [Mount(prepared_folder(settings, prepared["model"]), MODEL)]
+    if prepared["code"]:
+        mounts.append(Mount(prepared_folder(settings, prepared["code"]), CODE))
+    if settings.ca_bundle:
+        mounts.append(Mount(settings.ca_bundle, "/opt/clary/ca.pem"))
+    port = {"SAGEMAKER_BIND_TO_PORT": str(own_servers.PORT)}
+    network = not command.container.isolated
+    return ContainerImage(prepared["image"], ("serve",), {**given, **port}, tuple(mounts), network)
+
+
+def _variables(
+    command: StartReplica,
+    record: Record,
+    settings: ServingSettings,
+    environment: Environment,
+    fit: Fit,
+    credentials: Mapping[str, str],
+) -> dict[str, str]:
+    own: dict[str, Any] = dict(command.container.environment)
+    path = f"{LIBRARY}:{own['PYTHONPATH']}" if own.get("PYTHONPATH") else LIBRARY
+    bins = environment.python.rpartition("/")[0]
+    bundle = {"AWS_CA_BUNDLE": "/opt/clary/ca.pem"} if settings.ca_bundle else {}
+    return {
+        **({} if command.container.isolated else settings.passed),
+        "PATH": f"{bins}:/usr/local/bin:/usr/bin:/bin",
+        "PYTHONUNBUFFERED": "1",
+        "AWS_REGION": record.scope.region,
+        "AWS_DEFAULT_REGION": record.scope.region,
+        "SAGEMAKER_REGION": record.scope.region,
+        "SM_MODEL_DIR": MODEL,  # AWS's images have it when they serve, too
+        "AWS_ENDPOINT_URL": settings.endpoint,
+        **bundle,
+        **credentials,
+        "CLARY_CPUS": str(max(1, int(fit.cpu))),
+        **({"SAGEMAKER_MULTI_MODEL": "true"} if command.container.multi_model else {}),
+        **own,
+        "PYTHONPATH": path,
+        "CLARY_REPLICA": f"{SPEC}/replica.json",
+    }

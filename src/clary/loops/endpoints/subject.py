@@ -1,0 +1,372 @@
+"""The endpoint loop's hands: observes endpoints and carries out what `domain/endpoints/life.py` decides.
+
+`EndpointSubject` plugs into `loop.Loop`. It owns the translation of commands into models, environments, replicas and routes; it
+decides nothing. `attach` wires the wake-ups.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import shutil
+from collections.abc import Callable, Coroutine, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from clary.domain.decisions import Decision
+from clary.domain.endpoints import life
+from clary.domain.endpoints.commands import (
+    Command,
+    DropRoute,
+    EnsureEnvironment,
+    ForgetEndpoint,
+    ForgetReplica,
+    ForgetWork,
+    LogDeath,
+    Outcome,
+    Place,
+    PrepareModel,
+    PutRoute,
+    Resized,
+    ResizeReplica,
+    Seen,
+    Started,
+    StartReplica,
+    StopReplica,
+    WriteHistory,
+)
+from clary.domain.endpoints.fleets import Plant
+from clary.domain.endpoints.replicas import replica_key
+from clary.domain.endpoints.turn import work_keys
+from clary.domain.errors import Invalid, LimitExceeded, NotFound, Unschedulable
+from clary.domain.ids import arn as make_arn
+from clary.domain.lifecycle import EndpointStatus
+from clary.domain.machine import instances
+from clary.domain.machine.capacity import Machine
+from clary.domain.machine.workload import Feature, Observation
+from clary.domain.names import COMPONENT, history_group, log_group, resource_of, route_name
+from clary.domain.resources import KINDS, Record
+from clary.loops.core.ledger import Ledger
+from clary.loops.core.loop import Loop
+from clary.loops.core.short_runs import end
+from clary.loops.core.tasks import Done, Failed, State, Tasks
+from clary.loops.endpoints import replica_files, replica_places
+from clary.loops.endpoints.guards import Guards
+from clary.loops.endpoints.models import Models
+from clary.loops.endpoints.replica_credentials import ReplicaCredentials
+from clary.loops.endpoints.replica_places import ServingSettings, replica_folder
+from clary.loops.endpoints.replica_rooms import ReplicaRooms
+from clary.ports import Artifacts, Backend, Clock, Fronts, Keys, Logs, Runtimes, Store
+
+_GONE_SECONDS = 60.0
+_LEASE = 30.0
+
+
+@dataclass(frozen=True, slots=True)
+class ServingPorts:
+    """The world of the endpoint loop. `measure` tells the machine as it is now."""
+
+    store: Store
+    backend: Backend[Any]
+    fronts: Fronts
+    artifacts: Artifacts
+    runtimes: Runtimes
+    logs: Logs
+    keys: Keys
+    clock: Clock
+    measure: Callable[[], Machine]
+
+
+class EndpointSubject:
+    """`loop.Subject` of endpoints."""
+
+    kind = "endpoint"
+    statuses = tuple(status.value for status in EndpointStatus)
+
+    def __init__(
+        self,
+        ports: ServingPorts,
+        settings: ServingSettings,
+        ledger: Ledger | None = None,
+        models: Models | None = None,
+    ) -> None:
+        self._ports = ports
+        self._settings = settings
+        self._rooms = ReplicaRooms(ledger or Ledger(), ports.measure, ports.clock, settings.policy)
+        self.tasks = Tasks()
+        self.models = models or Models(settings.models, ports.backend, ports.artifacts, ports.runtimes)
+        self._arns: dict[str, str] = {}  # workload key -> ARN
+        self._seeded = False
+        self.guards = Guards(ports.store)
+        self._credentials = ReplicaCredentials(ports.keys, ports.clock, settings)
+
+    def moved(self, record: Record, step: float) -> Record:
+        """Waits of a deployment and of replicas are as long as they were (`Plant.moved`)."""
+        return life.with_plant(record, life.plant_of(record).moved(step))
+
+    # -- observe ------------------------------------------------------------------------------------------------------------------
+
+    async def observe(self, record: Record) -> Seen:
+        await self.seed()
+        plant = life.plant_of(record)
+        runs: dict[str, Observation | None] = {}
+        for replica in plant.replicas:
+            self._arns[replica_key(replica.id)] = record.arn
+            if replica.handle:
+                self._arns[replica.handle] = record.arn
+                runs[replica.id] = await self._ports.backend.observe(replica.handle)
+        self.models.mounted[record.arn] = _models(plant)
+        await self._credentials.renew(record, plant)
+        self._rooms.settle(record, plant, runs)
+        scope, machine = record.scope, self._ports.measure()
+        return Seen(
+            runs=runs,
+            view=await self._ports.fronts.observe(scope.account, scope.region, route_name(record)),
+            prepared=self._prepared(record, plant),
+            environments=self._environments(record, plant),
+            cpus=machine.cpus,
+            memory=machine.usable,
+            available=machine.available,
+            rest=self._settings.rest,
+            alarms=await self.guards.states(record, plant),
+            resizes=Feature.RESIZE in self._ports.backend.features,
+        )
+
+    async def seed(self) -> None:
+        """Before anything may be swept, or get a place: which models and places every endpoint has, also those this process did not look
+        at yet."""
+        if self._seeded:
+            return
+        now, owner = self._ports.clock.now(), self._settings.owner
+        for kind in ("endpoint", COMPONENT):
+            for lease in await self._ports.store.claim(kind, owner, now, _LEASE, self.statuses, 1_000_000):
+                plant = life.plant_of(lease.record)
+                self.models.mounted.setdefault(lease.record.arn, _models(plant))
+                self._rooms.settle(lease.record, plant, {})
+        self._seeded = True
+
+    def _prepared(self, record: Record, plant: Plant) -> dict[str, Outcome]:
+        found = {}
+        for fleet in plant.fleets:
+            for variant in fleet.variants:
+                key, _ = work_keys(record, fleet, variant)
+                state = self.tasks.state(key)
+                if state is not None:
+                    found[key] = _outcome(state)
+        return found
+
+    def _environments(self, record: Record, plant: Plant) -> dict[str, Outcome]:
+        """Built ones are known at once; the others by their work."""
+        found = {}
+        for fleet in plant.fleets:
+            for variant in fleet.variants:
+                _, key = work_keys(record, fleet, variant)
+                state = self.tasks.state(key)
+                if state is not None and not isinstance(state, Done):
+                    found[key] = _outcome(state)
+                elif state is not None or (
+                    variant.prepared and self._is_built(variant.container.image, variant.prepared)
+                ):
+                    found[key] = Outcome("done")
+        return found
+
+    def _is_built(self, image: str, prepared: Any) -> bool:
+        return self.models.runtimes.is_built(image, prepared["program"], prepared["requirements"])
+
+    def decide(self, record: Record, observation: Seen, now: float) -> Decision[Command]:
+        return life.decide(record, observation, now)
+
+    def absorb(self, record: Record, outcomes: Sequence[tuple[Command, Any]]) -> Record:
+        return life.absorb(record, outcomes, self._ports.clock.now())
+
+    # -- run ----------------------------------------------------------------------------------------------------------------------
+
+    async def run(self, command: Command, record: Record) -> Any:
+        match command:
+            case PrepareModel() | EnsureEnvironment():
+                self.tasks.start(command.key, lambda: self._long(command, record), record.arn)
+            case StartReplica():
+                return await self._start(command, record)
+            case ResizeReplica():
+                return await self._resize(command, record)
+            case WriteHistory():
+                self._write_history(command, record)
+            case StopReplica(id=id_, handle=handle, grace=grace):
+                await self._ports.backend.stop(handle or replica_key(id_), grace)
+            case ForgetReplica():
+                self._forget(command, record)
+            case LogDeath(variant=variant, id=id_, how=how, container=container):
+                stream = replica_places.log_stream(variant, id_, container)
+                self._say(record, stream, f"The replica ended: {how.rstrip('.')}.")
+            case PutRoute(route):
+                await self._ports.fronts.put(route)
+            case DropRoute(account, region, name):
+                await self._ports.fronts.drop(account, region, name)
+            case ForgetWork(keys):
+                for key in keys:
+                    self.tasks.forget(key)
+            case ForgetEndpoint():
+                self._gone(record.arn)
+        return None
+
+    def _long(self, command: PrepareModel | EnsureEnvironment, record: Record) -> Coroutine[Any, Any, Any]:
+        def log(line: str) -> None:
+            self._say(record, "preparation", line)
+
+        if isinstance(command, PrepareModel):
+            return self.models.prepare(command.container, record.scope.account, command.seconds, log)
+        return self._build(command, log)
+
+    async def _build(self, command: EnsureEnvironment, log: Callable[[str], None]) -> None:
+        runtime = self.models.runtime(command.container, str(command.prepared["program"]))
+        await self.models.runtimes.ensure(runtime, str(command.prepared["requirements"]), log)
+
+    async def _placement(self, record: Record) -> Callable[[], None]:
+        """A look at where the record's replicas are to be, at the very moment at which they get their places."""
+        return lambda: None
+
+    async def _start(self, command: StartReplica, record: Record) -> Started:
+        ports, settings = self._ports, self._settings
+        self._arns[replica_key(command.id)] = record.arn
+        model = replica_places.prepared_folder(settings, command.prepared["model"])
+        if not await asyncio.to_thread(os.path.isdir, model):
+            self.tasks.forget_all(f"{record.arn} model ")
+            return Started(unprepared=True)
+        try:
+            runtime = self.models.runtime(command.container, str(command.prepared["program"]))
+            environment = await self.models.runtimes.ensure(runtime, str(command.prepared["requirements"]))
+            own = Place(command.id, command.instance_type, command.container.of, command.like)
+            (await self._placement(record))()
+            fit = self._rooms.take(record, own, command.beside)
+            stream = replica_places.log_stream(command.variant, command.id, command.container.hostname)
+            log_path = ports.logs.open(record.scope, log_group(command.endpoint), stream, ports.clock.now())
+            spec = replica_places.replica_spec(command, settings, runtime, fit)
+            folder = Path(replica_folder(settings, command.id))
+            await asyncio.to_thread(replica_files.make, folder, spec, command.container.multi_model)
+            image = bool(command.prepared.get("image"))
+            credentials = await self._credentials.first(record, command.id, command.container, image)
+            workload = replica_places.replica_workload(
+                command, record, settings, environment, fit, credentials, log_path
+            )
+            for note in fit.notes:
+                self._say(record, stream, note)
+            handle = await ports.backend.start(ports.backend.plan(workload))
+        except (Invalid, LimitExceeded, NotFound, Unschedulable) as error:
+            self._rooms.drop(command.id)
+            return Started(refused=error.message)
+        self._arns[handle] = record.arn
+        return Started(handle)
+
+    async def _resize(self, command: ResizeReplica, record: Record) -> Resized:
+        """The new size at once, unless the machine has no room for it, or the model has none in it."""
+        try:
+            _, millicpu, _ = instances.parts(command.instance_type)
+            if millicpu > 1000 * (cpus := self._ports.measure().cpus):
+                raise Unschedulable(f"this machine has {cpus} vCPU, and {millicpu / 1000:g} are requested")
+            own = Place(command.id, command.instance_type, command.containers)
+            (await self._placement(record))()
+            fit = self._rooms.take(record, own, command.beside)
+            run = await self._ports.backend.observe(command.handle)
+            if run is not None and run.memory_bytes > fit.memory:
+                raise Unschedulable(
+                    f"{command.instance_type} has {fit.memory >> 20} MiB of memory here, and the model uses "
+                    f"{run.memory_bytes >> 20} MiB"
+                )
+            await self._ports.backend.resize(command.handle, fit.cpu, fit.memory, fit.burst)
+            folder = Path(replica_folder(self._settings, command.id))
+            await asyncio.to_thread(replica_files.resized, folder, fit.memory)
+        except NotFound:
+            pass  # it has just ended: its successor is started in the new size
+        except (LimitExceeded, Unschedulable) as error:
+            return Resized(refused=error.message)
+        return Resized()
+
+    def _write_history(self, command: WriteHistory, record: Record) -> None:
+        note = command.note
+        group, at = history_group(route_name(record)), int(note.at * 1000)
+        line = {"n": command.number, "endpoint": record.arn, "created": record.created, "what": note.what}
+        line |= {"why": note.why, "config": note.config, "status": command.status}
+        self._ports.logs.open(record.scope, group, replica_places.HISTORY, note.at)
+        self._ports.logs.append(record.scope, group, replica_places.HISTORY, [(at, json.dumps(line))])
+
+    def _say(self, record: Record, stream: str, line: str) -> None:
+        group = log_group(route_name(record))
+        now = self._ports.clock.now()
+        self._ports.logs.open(record.scope, group, stream, now)
+        self._ports.logs.append(record.scope, group, stream, [(int(now * 1000), f"[clary] {line}")])
+
+    def _forget(self, command: ForgetReplica, record: Record) -> None:
+        """In the background: a run that has ended can be forgotten a moment later, when its shim has left."""
+        key = f"{record.arn} forget {command.id}"
+        self.tasks.start(key, lambda: self._clear(command, key), record.arn)
+
+    async def _clear(self, command: ForgetReplica, key: str) -> None:
+        handle = command.handle or replica_key(command.id)
+        await end(self._ports.backend, handle, _GONE_SECONDS)
+        self._rooms.drop(command.id)
+        self._credentials.forget(command.id)
+        await asyncio.to_thread(shutil.rmtree, str(replica_folder(self._settings, command.id)), True)
+        self._arns.pop(handle, None)
+        asyncio.get_running_loop().call_soon(self.tasks.forget, key)
+
+    # -- wake-ups and order -------------------------------------------------------------------------------------------------------
+
+    def arn_of(self, handle: str) -> str | None:
+        """Whose replica that is; None: no endpoint's."""
+        return self._arns.get(handle)
+
+    def _gone(self, arn: str) -> None:
+        """The endpoint's record goes: its models may go too when nobody else mounts them."""
+        self.models.mounted.pop(arn, None)
+        self._rooms.forget(arn)
+        used = set().union(*self.models.mounted.values())
+        key = f"{arn} sweep"
+        self.tasks.forget(key)
+        self.tasks.start(key, lambda: asyncio.to_thread(self.models.sweep, used), arn)
+
+
+def _models(plant: Plant) -> set[str]:
+    return {v.prepared["model"] for f in plant.fleets for v in f.variants if v.prepared}
+
+
+def _outcome(state: State) -> Outcome:
+    match state:
+        case Done(result):
+            return Outcome("done", result)
+        case Failed(message, _, error):
+            return Outcome("failed", message=message, transient=not isinstance(error, (Invalid, NotFound)))
+    return Outcome("running")
+
+
+def attach(subject: EndpointSubject, loop: Loop[Command, Seen], ports: ServingPorts) -> Callable[[], None]:
+    """Wire what wakes the endpoint loop: replicas that ended, fronts that saw something, work that is done. Answers the way to
+    undo it."""
+
+    def ended(handle: str) -> None:
+        arn = subject.arn_of(handle)
+        if arn is not None:
+            loop.wake(arn)
+
+    def seen(account: str, region: str, name: str) -> None:
+        kind, own = resource_of(name)
+        if kind == subject.kind:
+            loop.wake(make_arn("sagemaker", region, account, f"{KINDS[kind].tail}/{own}"))
+
+    def changed(record: Record) -> None:
+        for arn in subject.guards.guarded(record):
+            loop.wake(arn)
+
+    undo = (
+        ports.backend.watch(ended),
+        ports.fronts.watch(seen),
+        ports.store.watch(changed),
+        subject.tasks.watch(loop.wake),
+    )
+
+    def leave() -> None:
+        for each in undo:
+            each()
+
+    return leave

@@ -1,0 +1,186 @@
+"""Takes a training job's results out: packs them in a sandbox, stores them, and keeps the synced folders (checkpoints,
+TensorBoard) in step with S3.
+
+Files that a job wrote are read without following a link (`untrusted.py`) or inside the packing sandbox, never otherwise.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import shutil
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from clary.domain.errors import Invalid, NotFound, Unavailable
+from clary.domain.jobs import training
+from clary.domain.jobs.channels import names_under
+from clary.domain.jobs.training import Results, Sync
+from clary.domain.resources import Record
+from clary.loops.core import untrusted
+from clary.loops.core.short_runs import end, how, run_to_end
+from clary.loops.jobs import places
+from clary.loops.jobs.places import JobSettings, Places
+from clary.ports import Artifacts, Backend, Environment
+
+_SETTLED = 1.0  # a file must not have changed for so many seconds before it is copied beside the run
+_STATE = "sync-state.json"
+_END_SECONDS = 30.0
+
+
+class Outputs:
+    """The way out, for one attempt of one job."""
+
+    def __init__(self, backend: Backend[Any], artifacts: Artifacts, settings: JobSettings, record: Record) -> None:
+        self._backend = backend
+        self._artifacts = artifacts
+        self._record = record
+        self._request = record.document["request"]
+        self._where: Places = places.places(settings, record)
+        self._hosts = training.hosts(self._request)
+
+    # -- model and output data ------------------------------------------------------------------------------------------------
+
+    async def upload(
+        self, environment: Environment | None, keep_model: bool, log_path: str, now: float
+    ) -> dict[str, Any]:
+        """Everything that is to be kept; answers `{"artifacts": uri}` when a model was stored. NotFound, Invalid from the store."""
+        await self.sync_out(now, final=True)
+        if not keep_model or environment is None:
+            return {}
+        results = training.results(self._request)
+        workload = places.pack(self._record, self._where, environment, self._hosts, log_path)
+        # What a predecessor began must be over and forgotten: it would be taken for the run that fills the fresh folder.
+        await end(self._backend, workload.key, _END_SECONDS)
+        await asyncio.to_thread(_fresh, str(self._where.out))
+        spec = places.pack_spec(self._hosts, results.packed)
+        await asyncio.to_thread((Path(self._where.out) / "spec.json").write_text, spec)
+        ended = await run_to_end(self._backend, workload)
+        if ended.exit_code != 0:
+            raise Unavailable(f"packing the results {how(ended)}")
+        report = json.loads(await asyncio.to_thread(untrusted.read_text, str(self._where.out), "report.json", 64 << 20))
+        await self._store(results, report)
+        return {"artifacts": results.artifact}
+
+    async def _store(self, results: Results, report: Mapping[str, Any]) -> None:
+        for name, location in (("model", results.model), ("output", results.output)):
+            if results.packed:
+                path = str(self._where.out / f"{name}.tar.gz")
+                if os.path.exists(path):
+                    await self._artifacts.store_file(
+                        path, location.bucket, location.key, "application/x-tar", move=True
+                    )
+                continue
+            for relative in report[name]["names"]:
+                path = str(self._where.out / name / relative)
+                await self._artifacts.store_file(path, location.bucket, location.key + relative, move=True)
+
+    # -- synced folders -------------------------------------------------------------------------------------------------------
+
+    async def restore(self) -> None:
+        """Fill the synced folders of every host from S3 before they start."""
+        state: dict[str, list[int]] = {}
+        for sync in training.syncs(self._request):
+            if not sync.restore:
+                continue
+            try:
+                found = await self._artifacts.find(sync.location.bucket, sync.location.key.rstrip("/"))
+            except NotFound as error:
+                raise Invalid(f"CheckpointConfig.S3Uri: {error.message}") from None
+            prefix = sync.location.key.rstrip("/") + "/" if sync.location.key else ""
+            sizes = {entry.key: entry.size for entry in found if entry.key.startswith(prefix)}
+            names = names_under(prefix, sizes)
+            farm = str(self._where.top / "restore" / sync.name)
+            await asyncio.to_thread(_fresh, farm)
+            if names:
+                await self._artifacts.place(sync.location.bucket, names, farm)
+            for host in self._hosts:
+                folder = str(self._where.sync(host.name, sync.name))
+                state |= await asyncio.to_thread(
+                    _copy_in, farm, folder, sorted(names.values()), _mark(host.name, sync, "")
+                )
+        await asyncio.to_thread(self._save_state, state)
+
+    async def sync_out(self, now: float, final: bool = False) -> None:
+        """Store what is new or changed since the last time; delete in S3 what the job deleted (where the sync is two-way)."""
+        syncs = training.syncs(self._request)
+        if not syncs:
+            return
+        state = await asyncio.to_thread(self._load_state)
+        for sync in syncs:
+            for host in self._hosts:
+                await self._sync_host(sync, host.name, state, now, final)
+        await asyncio.to_thread(self._save_state, state)
+
+    async def _sync_host(self, sync: Sync, host: str, state: dict[str, list[int]], now: float, final: bool) -> None:
+        folder = str(self._where.sync(host, sync.name))
+        if not os.path.isdir(folder):
+            return
+        there = await asyncio.to_thread(lambda: list(untrusted.walk(folder)))
+        for name, found in there:
+            mark = _mark(host, sync, name)
+            stamp = [found.st_mtime_ns, found.st_size]
+            if state.get(mark) == stamp or (not final and now - found.st_mtime < _SETTLED):
+                continue
+            if await self._store_synced(sync, folder, name):
+                state[mark] = stamp
+        if sync.restore:
+            await self._delete_gone(sync, host, {name for name, _ in there}, state)
+
+    async def _store_synced(self, sync: Sync, folder: str, name: str) -> bool:
+        """Copy first: what is stored is a whole file of ours, whatever the job does to its own meanwhile."""
+        staged = str(self._where.top / "sync-staging")
+        try:
+            await asyncio.to_thread(untrusted.copy, folder, name, staged)
+        except OSError:
+            return False  # it was replaced meanwhile: the next time finds it
+        key = sync.location.below(*name.split("/")).key
+        await self._artifacts.store_file(staged, sync.location.bucket, key, move=True)
+        return True
+
+    async def _delete_gone(self, sync: Sync, host: str, there: set[str], state: dict[str, list[int]]) -> None:
+        start = _mark(host, sync, "")
+        for mark in [mark for mark in state if mark.startswith(start) and mark[len(start) :] not in there]:
+            name = mark[len(start) :]
+            del state[mark]
+            if not any(other.endswith(f"\0{sync.name}\0{name}") for other in state):
+                await self._artifacts.delete(sync.location.bucket, sync.location.below(*name.split("/")).key)
+
+    def _load_state(self) -> dict[str, list[int]]:
+        try:
+            with open(self._where.top / _STATE, encoding="utf-8") as file:
+                return dict(json.load(file))
+        except FileNotFoundError:
+            return {}
+
+    def _save_state(self, state: Mapping[str, Sequence[int]]) -> None:
+        path = str(self._where.top / _STATE)
+        with open(f"{path}.new", "w", encoding="utf-8") as file:
+            json.dump(state, file)
+        os.replace(f"{path}.new", path)
+
+
+def _mark(host: str, sync: Sync, name: str) -> str:
+    return f"{host}\0{sync.name}\0{name}"
+
+
+def _fresh(folder: str) -> None:
+    shutil.rmtree(folder, ignore_errors=True)
+    os.makedirs(folder)
+    os.chmod(folder, 0o755)
+
+
+def _copy_in(farm: str, folder: str, names: Sequence[str], mark: str) -> dict[str, list[int]]:
+    """Copies, not links: a job may write into its checkpoints. Answers their stamps, so that they do not count as changed."""
+    shutil.rmtree(folder, ignore_errors=True)
+    os.makedirs(folder)
+    stamps: dict[str, list[int]] = {}
+    for name in names:
+        path = os.path.join(folder, name)
+        os.makedirs(os.path.dirname(path), exist_ok=True)
+        shutil.copyfile(os.path.join(farm, name), path)
+        found = os.stat(path)
+        stamps[mark + name] = [found.st_mtime_ns, found.st_size]
+    return stamps

@@ -1,0 +1,281 @@
+"""The paths of a training job's files on this machine, and its workloads. Pure: paths and values, no I/O.
+
+jobs/ID/ATTEMPT/
+    code-in/   sourcedir.tar.gz and the extractor's spec      code-out/code/   the user's code, extracted in a sandbox
+    restore/SYNC/   what a synced folder begins with           out/   model.tar.gz, output.tar.gz, report.json
+    prepare/ pack/  roots of the short workloads
+    algo-N/    root of the host's workload: ml/ (/opt/ml), config/ (input/config), channels/CHANNEL, pipes/CHANNEL, sync/SYNC
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import PurePosixPath
+from typing import Any
+
+from clary.domain.jobs import training
+from clary.domain.jobs.channels import Channel
+from clary.domain.jobs.training import Host
+from clary.domain.machine.workload import Mount, MountMode, Workload
+from clary.domain.resources import Record
+from clary.loops.core.sandboxes import LIBRARY, environment_mounts
+from clary.ports import Environment, Runtime
+
+_MODES = {True: MountMode.READ_WRITE, False: MountMode.OVERLAY}  # a File channel, by whether it is the job's own copy
+_SHORT_MEMORY = 1 << 30
+_SHORT_SECONDS = 6 * 3600.0
+
+
+@dataclass(frozen=True, slots=True)
+class JobSettings:
+    """What the job loop may know of the settings. `endpoint` is AWS_ENDPOINT_URL as a sandbox reaches it; `ca_bundle` a host file
+    that goes with it under TLS; `passed` are variables of `clary up` that networked jobs see; `disk` bytes (0: VolumeSizeInGB);
+    `kept`: how many failed jobs' sandboxes stay for a look."""
+
+    folder: str
+    owner: str
+    endpoint: str
+    policy: str = "fit"
+    slots: int = 0
+    disk: int = 0
+    passed: Mapping[str, str] = field(default_factory=dict)
+    ca_bundle: str = ""
+    sync_seconds: float = 5.0
+    kept: int = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Places:
+    """The folders of one attempt of one job."""
+
+    job: PurePosixPath
+    attempt: int
+
+    @property
+    def top(self) -> PurePosixPath:
+        return self.job / str(self.attempt)
+
+    def host(self, name: str) -> PurePosixPath:
+        return self.top / name
+
+    def ml(self, name: str) -> PurePosixPath:
+        return self.host(name) / "ml"
+
+    def config(self, name: str) -> PurePosixPath:
+        return self.host(name) / "config"
+
+    def channel(self, name: str, channel: str) -> PurePosixPath:
+        return self.host(name) / "channels" / channel
+
+    def pipe(self, name: str, channel: str) -> PurePosixPath:
+        return self.host(name) / "pipes" / channel
+
+    def sync(self, name: str, sync: str) -> PurePosixPath:
+        return self.host(name) / "sync" / sync
+
+    @property
+    def code_in(self) -> PurePosixPath:
+        return self.top / "code-in"
+
+    @property
+    def code_out(self) -> PurePosixPath:
+        return self.top / "code-out"
+
+    @property
+    def out(self) -> PurePosixPath:
+        return self.top / "out"
+
+
+def places(settings: JobSettings, record: Record) -> Places:
+    return Places(PurePosixPath(settings.folder) / str(record.document["id"]), int(record.document["attempt"]))
+
+
+def stream(record: Record, host: str) -> str:
+    """The log stream of a host of this job."""
+    return training.stream(record.name, host, record.document["started"])
+
+
+def key(record: Record, what: str, attempt: int | None = None) -> str:
+    """The key of one of the job's workloads, in this attempt or another. Keys of jobs begin with `job-`, then comes the job's id."""
+    return f"job-{record.document['id']}-{record.document['attempt'] if attempt is None else attempt}-{what}"
+
+
+# -- the short workloads ------------------------------------------------------------------------------------------------------
+
+
+def prepare(record: Record, where: Places, environment: Environment, log_path: str) -> Workload:
+    """Extract sourcedir.tar.gz (`code-in`) into `code-out/code`."""
+    mounts = (
+        Mount(str(where.code_in), "/opt/clary/in"),
+        Mount(str(where.code_out), "/opt/clary/out", MountMode.READ_WRITE),
+    )
+    return _short(record, where, "prepare", environment, mounts, log_path)
+
+
+def prepare_spec(uri: str) -> str:
+    job = {
+        "archive": "/opt/clary/in/sourcedir.tar.gz",
+        "target": "/opt/clary/out/code",
+        "error": "/opt/clary/out/prepare-error",
+        "name": uri,
+    }
+    return json.dumps([job])
+
+
+def pack(record: Record, where: Places, environment: Environment, of: Sequence[Host], log_path: str) -> Workload:
+    """Pack the hosts' model and output/data folders into `out`. Whole `ml` folders are mounted: what a job put in the place of
+    one of its own folders (a link) then leads nowhere but into the sandbox."""
+    hosts = (Mount(str(where.ml(host.name)), f"/opt/clary/in/{host.name}", MountMode.READ_WRITE) for host in of)
+    mounts = (Mount(str(where.out), "/opt/clary/out", MountMode.READ_WRITE), *hosts)
+    return _short(record, where, "pack", environment, mounts, log_path, spec="/opt/clary/out/spec.json")
+
+
+def pack_spec(of: Sequence[Host], packed: bool) -> str:
+    form = "tar" if packed else "files"
+    packs = [
+        {
+            "name": name,
+            "sources": [f"/opt/clary/in/{host.name}/{inside}" for host in of],
+            "target": f"/opt/clary/out/{name}{'.tar.gz' if packed else ''}",
+            "form": form,
+            "empty": name == "model",
+        }
+        for name, inside in (("model", "model"), ("output", "output/data"))
+    ]
+    return json.dumps({"packs": packs, "report": "/opt/clary/out/report.json"})
+
+
+def _short(
+    record: Record,
+    where: Places,
+    what: str,
+    environment: Environment,
+    mounts: Sequence[Mount],
+    log_path: str,
+    spec: str = "/opt/clary/in/spec.json",
+) -> Workload:
+    return Workload(
+        key=key(record, what),
+        root=str(where.top / what),
+        command=(environment.python, "-m", f"clary.toolkit.{what}", spec),
+        environment={"PYTHONPATH": LIBRARY, "PYTHONUNBUFFERED": "1"},
+        mounts=(*environment_mounts(environment, MountMode.READ_ONLY), *mounts),
+        log_path=log_path,
+        background=True,
+        memory=_SHORT_MEMORY,
+        network=False,
+        stop_grace=0.0,
+        max_runtime=_SHORT_SECONDS,
+    )
+
+
+# -- a host of the job --------------------------------------------------------------------------------------------------------
+
+
+def volume(settings: JobSettings, request: Mapping[str, Any]) -> int | None:
+    """Bytes that each host of a job may write; None for any number."""
+    return settings.disk or (int(request["ResourceConfig"].get("VolumeSizeInGB") or 0) << 30) or None
+
+
+def host_workload(
+    record: Record,
+    settings: JobSettings,
+    host: Host,
+    inputs: Sequence[Channel],
+    runtime: Runtime,
+    environment: Environment,
+    credentials: Mapping[str, str],
+    log_path: str,
+    max_runtime: float,
+) -> Workload:
+    """The training container of one host, as AWS lays it out."""
+    request = record.document["request"]
+    where = places(settings, record)
+    of = training.hosts(request)
+    fit = record.document["fits"][host.instance_type]
+    present = [channel for channel in inputs if host in training.receivers(channel, of)]
+    return Workload(
+        key=key(record, host.name),
+        root=str(where.host(host.name)),
+        command=_command(request, environment, any(channel.mode == "Pipe" for channel in present)),
+        environment={
+            **_variables(record, settings, runtime, environment, credentials),
+            "CLARY_CPUS": str(max(1, int(fit["cpu"]))),
+        },
+        mounts=(
+            *environment_mounts(environment, MountMode.OVERLAY),
+            *_host_mounts(record, where, host, present),
+            *((Mount(settings.ca_bundle, "/opt/clary/ca.pem"),) if settings.ca_bundle else ()),
+        ),
+        log_path=log_path,
+        cpu=float(fit["cpu"]),
+        background=True,  # production endpoints come first
+        memory=int(fit["memory"]),
+        disk=volume(settings, request),
+        network=not request.get("EnableNetworkIsolation", False),
+        peers=key(record, "hosts"),
+        hostname=host.name,
+        hosts={each.name: training.address(str(record.document["id"]), number) for number, each in enumerate(of)},
+        stop_grace=training.STOP_GRACE,
+        gpus=int(fit["gpus"]),
+        max_runtime=max_runtime,
+    )
+
+
+def _host_mounts(record: Record, where: Places, host: Host, present: Sequence[Channel]) -> tuple[Mount, ...]:
+    request = record.document["request"]
+    copied = record.document["work"].get("channels", {}).get("copied", ())
+    mounts = [
+        Mount(str(where.ml(host.name)), "/opt/ml", MountMode.READ_WRITE),
+        Mount(str(where.config(host.name)), "/opt/ml/input/config", MountMode.OVERLAY),
+    ]
+    if training.submit_directory(request) is not None:
+        mounts.append(Mount(str(where.code_out / "code"), "/opt/ml/code", MountMode.OVERLAY))
+    for channel in present:
+        if channel.mode == "Pipe":
+            mounts.append(Mount(str(where.pipe(host.name, channel.name)), f"/opt/clary/pipes/{channel.name}"))
+        else:
+            own = [host.name, channel.name] in copied
+            mode = MountMode.READ_ONLY if channel.mode == "FastFile" else _MODES[own]
+            mounts.append(
+                Mount(str(where.channel(host.name, channel.name)), f"/opt/ml/input/data/{channel.name}", mode)
+            )
+    mounts += [Mount(str(where.sync(host.name, s.name)), s.path, MountMode.READ_WRITE) for s in training.syncs(request)]
+    return tuple(mounts)
+
+
+def _command(request: Mapping[str, Any], environment: Environment, pipes: bool) -> tuple[str, ...]:
+    command = training.entrypoint(request) or (environment.python, "-m", "clary.toolkit.train")
+    if pipes:
+        feeder = (environment.python, f"{LIBRARY}/clary/toolkit/pipes.py", "/opt/ml/input/config/.pipes.json")
+        return (*feeder, *command)
+    return command
+
+
+def _variables(
+    record: Record, settings: JobSettings, runtime: Runtime, environment: Environment, credentials: Mapping[str, str]
+) -> dict[str, str]:
+    """What the container sees: the proxies of the machine, AWS's access, the user's own, and the two names that AWS always sets."""
+    request = record.document["request"]
+    own = {str(name): str(value) for name, value in (request.get("Environment") or {}).items()}
+    if not training.entrypoint(request):
+        own["PYTHONPATH"] = f"{LIBRARY}:{own['PYTHONPATH']}" if own.get("PYTHONPATH") else LIBRARY
+        own["CLARY_ALGORITHM"] = runtime.algorithm
+    bundle = {"AWS_CA_BUNDLE": "/opt/clary/ca.pem"} if settings.ca_bundle else {}
+    isolated = request.get("EnableNetworkIsolation", False)
+    bins = environment.python.rpartition("/")[0]
+    return {
+        **({} if isolated else settings.passed),
+        "PATH": f"{bins}:/usr/local/bin:/usr/bin:/bin",
+        "PYTHONUNBUFFERED": "1",
+        "AWS_REGION": record.scope.region,
+        "AWS_DEFAULT_REGION": record.scope.region,
+        "AWS_ENDPOINT_URL": settings.endpoint,
+        **bundle,
+        **credentials,
+        **own,
+        "TRAINING_JOB_NAME": record.name,
+        "TRAINING_JOB_ARN": record.arn,
+    }

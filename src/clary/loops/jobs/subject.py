@@ -1,0 +1,314 @@
+"""The training job loop's hands: observes jobs and carries out what `domain/jobs/life.py` decides.
+
+`JobSubject` plugs into `loop.Loop`. It owns the translation of commands into folders and workloads (`jobs/work.py` has the background
+work); it decides nothing. `attach` wires the wake-ups.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import shutil
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from clary.domain.access.roles import assumed_arn, parse_role
+from clary.domain.decisions import Decision
+from clary.domain.errors import ClaryError, Invalid
+from clary.domain.jobs import channels, life, log_metrics, training
+from clary.domain.jobs import record as jobs
+from clary.domain.jobs.log_metrics import Definitions, Sample
+from clary.domain.jobs.record import (
+    Announce,
+    Begin,
+    Command,
+    Discard,
+    Report,
+    Reserve,
+    Say,
+    Seen,
+    StartHost,
+    StopHosts,
+    SyncOut,
+    Unstartable,
+)
+from clary.domain.jobs.training import Host
+from clary.domain.machine.workload import Observation
+from clary.domain.metrics.datapoints import Datapoint, Series, single
+from clary.domain.resources import Record
+from clary.loops.core import untrusted
+from clary.loops.core.ledger import Ledger
+from clary.loops.core.loop import Loop
+from clary.loops.jobs import places
+from clary.loops.jobs.channels import pipes_spec
+from clary.loops.jobs.places import JobSettings
+from clary.loops.jobs.usage import JobUsage
+from clary.loops.jobs.work import OWN_LINE, JobPorts, JobWork
+
+_READ = 4 << 20  # bytes of log per read
+_CHUNKS = 4  # reads per turn of a running job
+_SAMPLES = 10_000  # of one turn, beyond which they are thinned
+_TAIL = 200  # lines of log that a failure is looked for in
+_FAILURE = 4096  # bytes of output/failure that are read
+_LEASE = 30.0
+
+
+class JobSubject:
+    """`loop.Subject` of training jobs."""
+
+    kind = jobs.KIND
+    statuses = jobs.ACTIVE
+
+    def __init__(self, ports: JobPorts, settings: JobSettings, ledger: Ledger | None = None) -> None:
+        self._ports = ports
+        self._settings = settings
+        self._ledger = ledger or Ledger()
+        self._seeded = False
+        self._arns: dict[str, str] = {}  # job id -> ARN, of the active ones
+        self._cpu: dict[
+            str, tuple[float, float, float | None]
+        ] = {}  # ARN -> (monotonic, seconds of CPU, vCPU) at the last look
+        self.work = JobWork(ports, settings)
+        self.usage = JobUsage(ports.datapoints, ports.clock)
+
+    # -- observe ------------------------------------------------------------------------------------------------------------------
+
+    async def observe(self, record: Record) -> Seen:
+        await self.seed()
+        self._arns[str(record.document["id"])] = record.arn
+        runs: dict[str, Observation | None] = {}
+        samples: list[Sample] = []
+        offsets: dict[str, int] = {}
+        failures: dict[str, tuple[str, tuple[str, ...]]] = {}
+        if record.document["phase"] == "training":
+            handles: Mapping[str, str] = record.document["handles"]
+            for host, handle in handles.items():
+                runs[host] = await self._ports.backend.observe(handle)
+            self._weigh(record, [run for run in runs.values() if run is not None])
+            self.usage.note(record, runs, places.volume(self._settings, record.document["request"]))
+            definitions = self._definitions(record)
+            for host in handles if definitions.any else ():
+                run = runs[host]
+                chunks = _CHUNKS if run is not None and not run.state.is_terminal else None
+                found, offsets[host] = await asyncio.to_thread(self._read_log, record, host, definitions, chunks)
+                samples += found
+            for host, run in runs.items():
+                if run is not None and run.state.is_terminal and run.exit_code:
+                    failures[host] = await asyncio.to_thread(self._failure, record, host)
+        else:
+            self._weigh(record, [])
+        # Nothing is awaited from here to the Reserve command: two jobs cannot be granted the same place.
+        return Seen(
+            book=self._ledger.book(self._ports.measure(), self._settings.policy, self._ports.clock.now()),
+            ahead=self._ledger.ahead(record),
+            work=self.work.state(record),
+            runs=runs,
+            failures=failures,
+            samples=tuple(samples),
+            offsets=offsets,
+            sync_due=self.work.sync_due(record),
+        )
+
+    def _weigh(self, record: Record, runs: Sequence[Observation]) -> None:
+        """Tell the ledger what the job uses; CPU since the last look."""
+        now, seconds = self._ports.clock.monotonic(), sum(run.cpu_seconds for run in runs)
+        before = self._cpu.get(record.arn)
+        rate = 0.0 if not runs else None
+        if runs and before is not None:
+            rate = max(0.0, seconds - before[1]) / (now - before[0]) if now > before[0] else before[2]
+        self._cpu[record.arn] = (now, seconds, rate)
+        self._ledger.weigh(record.arn, sum(run.memory_bytes for run in runs), rate)
+
+    def decide(self, record: Record, observation: Seen, now: float) -> Decision[Command]:
+        return life.decide(record, observation, now)
+
+    def absorb(self, record: Record, outcomes: Sequence[tuple[Command, Any]]) -> Record:
+        return jobs.absorb(record, outcomes)
+
+    async def seed(self) -> None:
+        """Before the first grant: every job that holds a place or waits, whoever started it."""
+        if self._seeded:
+            return
+        now = self._ports.clock.now()
+        for lease in await self._ports.store.claim(
+            self.kind, self._settings.owner, now, _LEASE, self.statuses, 1_000_000
+        ):
+            self._ledger.note(lease.record)
+        self._seeded = True
+
+    def saved(self, record: Record) -> Sequence[str]:
+        """A record as it was saved or removed (Store.watch); answers the ARNs of jobs that may have a place now."""
+        if record.kind != self.kind:
+            return ()
+        self._ledger.note(record)
+        if record.status in self.statuses:
+            return self._ledger.waiting() if jobs.ending(record) else ()
+        self._cpu.pop(record.arn, None)
+        self._arns.pop(str(record.document.get("id")), None)
+        return self._ledger.waiting()
+
+    def arn_of(self, handle: str) -> str | None:
+        """Whose workload that is. None: no training job's, or none of an active one."""
+        return next((arn for job, arn in self._arns.items() if handle.startswith(f"job-{job}-")), None)
+
+    def _definitions(self, record: Record) -> Definitions:
+        request = record.document["request"]
+        spec = request["AlgorithmSpecification"]
+        runtime = self._ports.runtimes.resolve(spec["TrainingImage"])
+        built_in = runtime is not None and not training.program(request) and not training.entrypoint(request)
+        algorithm = runtime.algorithm if runtime is not None and built_in else ""
+        return log_metrics.compile_definitions(spec.get("MetricDefinitions") or [], algorithm)
+
+    def _read_log(
+        self, record: Record, host: str, definitions: Definitions, chunks: int | None
+    ) -> tuple[list[Sample], int]:
+        """The samples that the log grew by, and how far it was read: to its end for a run that has ended, else at most so many
+        chunks (a job may write faster than its expressions can be applied). In a thread: RE2 works without the GIL."""
+        path = self.work.log(record, host)
+        offset = int(record.document["offsets"].get(host, 0))
+        samples: list[Sample] = []
+        while chunks is None or chunks > 0:
+            lines, following = self._ports.logs.read(path, offset, _READ)
+            samples.extend(definitions.samples(lines))
+            if following == offset:
+                break
+            offset = following
+            chunks = None if chunks is None else chunks - 1
+        return samples, offset
+
+    def _failure(self, record: Record, host: str) -> tuple[str, tuple[str, ...]]:
+        folder = str(places.places(self._settings, record).ml(host))
+        text = untrusted.read_text(folder, "output/failure", _FAILURE)
+        tail = self._ports.logs.tail(record.scope, training.LOG_GROUP, places.stream(record, host), _TAIL)
+        return text, tuple(line for line in tail if not line.startswith(OWN_LINE))
+
+    # -- run ----------------------------------------------------------------------------------------------------------------------
+
+    async def run(self, command: Command, record: Record) -> Any:
+        match command:
+            case Reserve(claim):
+                self._ledger.reserve(claim)
+            case Announce(_, lines):
+                for host in training.hosts(record.document["request"]):
+                    self.work.log(record, host.name)
+                self.work.say(record, lines)
+            case Say(lines):
+                self.work.say(record, lines)
+            case Report(samples):
+                await asyncio.to_thread(self._report, record, samples)
+            case Begin():
+                self.work.begin(command, record)
+            case StartHost():
+                return await self._start(command, record)
+            case StopHosts(handles):
+                for handle in handles:
+                    await self._ports.backend.stop(handle)
+            case SyncOut():
+                self.work.sync(record)
+            case Discard():
+                await self.work.discard(command, record)
+                if command.folder:
+                    self._ledger.release(record.arn)
+        return None
+
+    def _report(self, record: Record, samples: Sequence[Sample]) -> None:
+        where = {"TrainingJobName": record.name}
+        if len(samples) > _SAMPLES:  # a flood: the last of each second tells as much as any chart shows
+            samples = list({(sample.name, int(sample.at)): sample for sample in samples}.values())
+        self._ports.datapoints.put(
+            record.scope,
+            [
+                Datapoint(
+                    Series.of(log_metrics.NAMESPACE, sample.name, where), sample.at, single(sample.value), fine=True
+                )
+                for sample in samples
+            ],
+        )
+
+    async def _start(self, command: StartHost, record: Record) -> str | Unstartable:
+        request = record.document["request"]
+        host = next(each for each in training.hosts(request) if each.name == command.host)
+        inputs = channels.channels(request)
+        try:
+            workload = places.host_workload(
+                record,
+                self._settings,
+                host,
+                inputs,
+                self.work.runtime(record),
+                await self.work.environment(record),
+                self._credentials(record),
+                self.work.log(record, host.name),
+                command.max_runtime,
+            )
+            plan = self._ports.backend.plan(workload)
+            await asyncio.to_thread(self._lay_out, record, host, inputs)
+            return await self._ports.backend.start(plan)
+        except ClaryError as error:
+            return Unstartable(error.message, client=isinstance(error, Invalid))
+
+    def _credentials(self, record: Record) -> dict[str, str]:
+        """Temporary keys of the job's role, for as long as it may run."""
+        request = record.document["request"]
+        parsed = parse_role(str(request["RoleArn"]))
+        principal = assumed_arn(record.scope.account, parsed[2] if parsed else "job", "SageMaker")
+        seconds = training.max_runtime(request) + training.STOP_GRACE + 3600.0
+        issued = self._ports.keys.issue(record.scope.account, principal, seconds, self._ports.clock.now())
+        return {
+            "AWS_ACCESS_KEY_ID": issued.access_key_id,
+            "AWS_SECRET_ACCESS_KEY": issued.secret,
+            "AWS_SESSION_TOKEN": issued.session_token,
+        }
+
+    def _lay_out(self, record: Record, host: Host, inputs: Sequence[channels.Channel]) -> None:
+        """The host's folders, before its first start: later they belong to the job and are not touched again."""
+        where = places.places(self._settings, record)
+        request = record.document["request"]
+        of = training.hosts(request)
+        present = [each for each in inputs if host in training.receivers(each, of)]
+        ml = Path(where.ml(host.name))
+        if ml.exists():
+            return
+        config = Path(where.config(host.name))
+        config.mkdir(parents=True, exist_ok=True)
+        config.chmod(0o755)
+        files = {**training.contract(request, of, host, inputs), ".pipes.json": json.dumps(pipes_spec(present))}
+        for name, text in files.items():
+            (config / name).write_text(text)
+            (config / name).chmod(0o644)
+        for sync in training.syncs(request):
+            Path(where.sync(host.name, sync.name)).mkdir(parents=True, exist_ok=True)
+        fresh = ml.with_name("ml.new")
+        shutil.rmtree(fresh, ignore_errors=True)
+        for folder in ("input/config", "input/data", "model", "output/data", "code", "checkpoints"):
+            (fresh / folder).mkdir(parents=True)
+        for channel in present:
+            if channel.mode != "Pipe":
+                (fresh / "input" / "data" / channel.name).mkdir()
+        manifests = Path(where.host(host.name)) / "manifests"
+        for manifest in manifests.iterdir() if manifests.is_dir() else ():
+            shutil.copyfile(manifest, fresh / "input" / "data" / manifest.name)
+        fresh.rename(ml)
+
+
+def attach(subject: JobSubject, loop: Loop[Command, Seen], ports: JobPorts) -> Callable[[], None]:
+    """Wire what wakes the job loop: ended processes, ended work, freed places. Answers the way to undo it."""
+
+    def saved(record: Record) -> None:
+        for arn in subject.saved(record):
+            loop.wake(arn)
+
+    def changed(handle: str) -> None:
+        arn = subject.arn_of(handle)
+        if arn is not None:
+            loop.wake(arn)
+
+    undo = (ports.store.watch(saved), ports.backend.watch(changed), subject.work.tasks.watch(loop.wake))
+
+    def leave() -> None:
+        for each in undo:
+            each()
+        subject.work.tasks.forget_all("")
+
+    return leave

@@ -1,0 +1,238 @@
+"""The background work of training jobs: channels, code, environments, synced folders, results; and its end.
+
+`JobWork` starts each piece under the key of (job, attempt, name), so that nothing is done twice at once, and every piece can be done
+again from its beginning. `jobs.py` observes it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import shutil
+from collections.abc import Callable, Coroutine, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from clary.domain.errors import Denied, Invalid, NotFound, Unschedulable
+from clary.domain.jobs import channels, requirements, training
+from clary.domain.jobs.record import Begin, Discard, Work
+from clary.domain.machine.capacity import Machine
+from clary.domain.resources import Record
+from clary.loops.core import untrusted
+from clary.loops.core.short_runs import end, how, run_to_end
+from clary.loops.core.tasks import Done, Failed, Running, Tasks
+from clary.loops.core.user_code import for_user_code
+from clary.loops.jobs import places
+from clary.loops.jobs.channels import ChannelPlacer
+from clary.loops.jobs.kept import KeptJobs
+from clary.loops.jobs.outputs import Outputs
+from clary.loops.jobs.places import JobSettings
+from clary.ports import Artifacts, Backend, Clock, Datapoints, Environment, Keys, Logs, Runtime, Runtimes, Store
+
+NAMES = ("channels", "code", "environment", "syncs", "upload")
+OWN_LINE = "[clary] "  # before every line of Clary's own in a job's log
+_KILL_SECONDS = 30.0
+
+
+@dataclass(frozen=True, slots=True)
+class JobPorts:
+    """The world of the job loop. `measure` tells the machine as it is now."""
+
+    store: Store
+    backend: Backend[Any]
+    artifacts: Artifacts
+    runtimes: Runtimes
+    logs: Logs
+    datapoints: Datapoints
+    keys: Keys
+    clock: Clock
+    measure: Callable[[], Machine]
+
+
+class JobWork:
+    """See the module. One per process; call it from the event loop's thread only."""
+
+    def __init__(self, ports: JobPorts, settings: JobSettings) -> None:
+        self._ports = ports
+        self._settings = settings
+        self._synced: dict[str, float] = {}  # ARN -> monotonic time of the last sync's begin
+        self.tasks = Tasks()
+        self._kept = KeptJobs(settings.folder, settings.kept, ports.backend)
+
+    def state(self, record: Record) -> dict[str, Work]:
+        """All that was begun for the record's attempt, by name."""
+        return {name: work for name in NAMES if (work := self._state(record, name)) is not None}
+
+    def _state(self, record: Record, name: str) -> Work | None:
+        state = self.tasks.state(_key(record, name))
+        if state is None:
+            return None
+        if isinstance(state, Done):
+            return Work("done", state.result or {})
+        if isinstance(state, Failed):
+            return Work("failed", message=state.message, client=isinstance(state.error, (Invalid, NotFound, Denied)))
+        return Work("running")
+
+    def begin(self, command: Begin, record: Record) -> None:
+        self.tasks.start(_key(record, command.name), lambda: self._coroutine(command, record), record.arn)
+
+    def _coroutine(self, command: Begin, record: Record) -> Coroutine[Any, Any, Any]:
+        match command.name:
+            case "channels":
+                return self._place_channels(record)
+            case "code":
+                return self._prepare_code(record)
+            case "environment":
+                return self._build(record, command.requirements)
+            case "syncs":
+                return self._outputs(record).restore()
+            case "upload":
+                return self._upload(record, command.keep_model)
+        raise ValueError(f"unknown work: {command.name}")
+
+    # -- what the log says --------------------------------------------------------------------------------------------------------
+
+    def log(self, record: Record, host: str) -> str:
+        """The path of the host's log file; the stream is made known."""
+        stream = places.stream(record, host)
+        return self._ports.logs.open(record.scope, training.LOG_GROUP, stream, self._ports.clock.now())
+
+    def say(self, record: Record, lines: Sequence[str]) -> None:
+        """Clary's own lines, in the first host's stream."""
+        self.log(record, "algo-1")
+        ms = int(self._ports.clock.now() * 1000)
+        stream = places.stream(record, "algo-1")
+        self._ports.logs.append(record.scope, training.LOG_GROUP, stream, [(ms, OWN_LINE + line) for line in lines])
+
+    def _progress(self, record: Record) -> Callable[[str], None]:
+        return lambda line: self.say(record, (line,))
+
+    # -- before the run -----------------------------------------------------------------------------------------------------------
+
+    async def _place_channels(self, record: Record) -> dict[str, Any]:
+        where = places.places(self._settings, record)
+        inputs = channels.channels(record.document["request"])
+        return await ChannelPlacer(self._artifacts(record), record, where).place(inputs)
+
+    async def _prepare_code(self, record: Record) -> dict[str, Any]:
+        """The user's code, extracted in a sandbox; answers its requirements."""
+        source = training.submit_directory(record.document["request"])
+        assert source is not None
+        where = places.places(self._settings, record)
+        environment, seconds = await self._built(record, "")
+        workload = places.prepare(record, where, environment, self.log(record, "algo-1"))
+        # What a predecessor began must be over and forgotten: it would be taken for the run that fills the fresh folders.
+        await end(self._ports.backend, workload.key, _KILL_SECONDS)
+        await asyncio.to_thread(_fresh, where.code_in, where.code_out)
+        await self._artifacts(record).place(source.bucket, {source.key: "sourcedir.tar.gz"}, str(where.code_in))
+        await asyncio.to_thread((Path(where.code_in) / "spec.json").write_text, places.prepare_spec(str(source)))
+        run = await run_to_end(self._ports.backend, workload)
+        if run.exit_code != 0:
+            why = untrusted.read_text(str(where.code_out), "prepare-error", 1024)
+            if why:
+                raise Invalid(why)
+            raise Unschedulable(f"extracting the code {how(run)}")
+        code = where.code_out / "code"
+        await asyncio.to_thread(_open_folders, str(code))
+        read = untrusted.texts(str(code), training.REQUIREMENTS_LIMIT)
+        text = await asyncio.to_thread(lambda: requirements.whole(read("requirements.txt"), read))
+        return {"requirements": training.check_requirements(text), "built": seconds}
+
+    async def _build(self, record: Record, requirements: str) -> dict[str, Any]:
+        return {"built": (await self._built(record, requirements))[1]}
+
+    async def _built(self, record: Record, requirements: str) -> tuple[Environment, float]:
+        """An environment of the job's runtime, and the seconds that it took to have it."""
+        began = self._ports.clock.monotonic()
+        built = await self._ports.runtimes.ensure(self.runtime(record), requirements, self._progress(record))
+        return built, round(self._ports.clock.monotonic() - began, 3)
+
+    async def environment(self, record: Record) -> Environment:
+        """The environment that was built for the job's attempt. Asked for again, not written down: a state folder may be moved, and
+        environments be deleted, while Clary is down."""
+        requirements = str(record.document["work"].get("code", {}).get("requirements", ""))
+        return await self._ports.runtimes.ensure(self.runtime(record), requirements, self._progress(record))
+
+    def runtime(self, record: Record) -> Runtime:
+        image = record.document["request"]["AlgorithmSpecification"]["TrainingImage"]
+        runtime = self._ports.runtimes.resolve(image)
+        if runtime is None:
+            raise Invalid(f"Clary has no runtime for the image {image}.")
+        request = record.document["request"]
+        if not training.program(request) and not training.entrypoint(request):
+            return runtime
+        return for_user_code(self._ports.runtimes, runtime)
+
+    # -- beside and after the run -----------------------------------------------------------------------------------------------
+
+    def _outputs(self, record: Record) -> Outputs:
+        return Outputs(self._ports.backend, self._artifacts(record), self._settings, record)
+
+    def _artifacts(self, record: Record) -> Artifacts:
+        """What the job's own account may reach."""
+        return self._ports.artifacts.of(record.scope.account)
+
+    async def _upload(self, record: Record, keep_model: bool) -> dict[str, Any]:
+        key = _key(record, "sync-out")
+        await self.tasks.settled(key)  # two syncs at once would mix up their notes
+        self.tasks.forget(key)
+        built = await self.environment(record) if "environment" in record.document["work"] else None
+        log_path = self.log(record, "algo-1")
+        return await self._outputs(record).upload(built, keep_model, log_path, self._ports.clock.now())
+
+    def sync_due(self, record: Record) -> bool:
+        if record.document["phase"] != "training" or not training.syncs(record.document["request"]):
+            return False
+        last = self._synced.get(record.arn)
+        return last is None or self._ports.clock.monotonic() - last >= self._settings.sync_seconds
+
+    def sync(self, record: Record) -> None:
+        """Begin a sync of the synced folders unless one is under way."""
+        key = _key(record, "sync-out")
+        state = self.tasks.state(key)
+        if isinstance(state, Running):
+            return
+        if isinstance(state, Failed):
+            self.say(record, (f"Warning: copying to S3 failed: {state.message}",))
+        self.tasks.forget(key)
+        self._synced[record.arn] = self._ports.clock.monotonic()
+        now = self._ports.clock.now()
+        self.tasks.start(key, lambda: self._outputs(record).sync_out(now), record.arn)
+
+    # -- the end ------------------------------------------------------------------------------------------------------------------
+
+    async def discard(self, command: Discard, record: Record) -> None:
+        """End what runs of the attempt and remove its folders (`folder`: all of the job's), unless it is kept for a look."""
+        prefix = f"{record.arn}#{command.attempt}/"
+        self.tasks.forget_all(prefix)
+        shorts = (places.key(record, what, command.attempt) for what in ("prepare", "pack"))
+        for handle in shorts:
+            await end(self._ports.backend, handle, _KILL_SECONDS)
+        for handle in command.handles:
+            await end(self._ports.backend, handle, _KILL_SECONDS, forget=not command.keep)
+        job = places.places(self._settings, record).job
+        now = self._ports.clock.now()
+        if not (command.keep and command.handles and await self._kept.keep(Path(job), command.handles, now)):
+            for handle in command.handles if command.keep else ():
+                await end(self._ports.backend, handle, _KILL_SECONDS)
+            await asyncio.to_thread(shutil.rmtree, str(job if command.folder else job / str(command.attempt)), True)
+        if command.folder:
+            self._synced.pop(record.arn, None)
+
+
+def _key(record: Record, name: str) -> str:
+    return f"{record.arn}#{record.document['attempt']}/{name}"
+
+
+def _fresh(*folders: os.PathLike[str]) -> None:
+    for folder in folders:
+        shutil.rmtree(folder, ignore_errors=True)
+        os.makedirs(folder)
+        os.chmod(folder, 0o755)  # whatever the umask is: the sandbox's user must read it
+
+
+def _open_folders(top: str) -> None:
+    """Extracted code lies under an overlay: scripts may write beside their files, whichever user they run as."""
+    for folder, _, _ in os.walk(top):
+        os.chmod(folder, 0o777)

@@ -1,0 +1,112 @@
+"""What a replica's processes are told, and what they find in their sandbox, when the model's code is a server of its own."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from typing import Any
+
+import pytest
+
+from clary.domain.endpoints.commands import StartReplica
+from clary.domain.machine.capacity import Fit
+from clary.domain.machine.workload import Workload
+from clary.domain.models.containers import Container
+from clary.domain.resources import Record, Scope
+from clary.loops.endpoints import replica_places
+from clary.loops.endpoints.replica_places import ServingSettings
+from clary.ports import Environment
+from clary.testing.runtimes import PYTHON
+
+SETTINGS = ServingSettings("/models", "/replicas", "/workers", lambda name: "front-0.sock", "http://127.0.0.1:1")
+FIT = Fit(cpu=2.0, memory=1 << 30, gpus=0)
+
+
+def start(isolated: bool = False, **prepared: Any) -> StartReplica:
+    said = {
+        "model": "k/out/model",
+        "code": "",
+        "code_dir": "/opt/ml/model/code",
+        "program": "serve",
+        **prepared,
+    }
+    container = Container("m", "python", isolated=isolated)
+    return StartReplica("r-1", "secret", "e", "v", container, said, "ml.m5.large", 16, 60.0)
+
+
+def spec(command: StartReplica) -> Any:
+    return json.loads(replica_places.replica_spec(command, SETTINGS, PYTHON, FIT)).get("server")
+
+
+def mounts(command: StartReplica) -> dict[str, str]:
+    record = Record("endpoint", Scope("000000000000", "us-east-1"), "e", "arn", "Creating", 0.0, 0.0, {})
+    workload = replica_places.replica_workload(
+        command, record, SETTINGS, Environment("/env", "/env/bin/python"), FIT, {}, "/log"
+    )
+    return {mount.target: mount.source for mount in workload.mounts}
+
+
+@pytest.mark.parametrize(("isolated", "port"), [(False, 0), (True, 8080)])
+def test_a_server_gets_the_port_that_its_network_allows(isolated: bool, port: int) -> None:
+    said = spec(start(isolated, server=["/opt/ml/model/code/serve"]))
+    assert (said["command"], said["folder"], said["port"]) == (["/opt/ml/model/code/serve"], "/opt/ml/model/code", port)
+
+
+def test_a_command_without_code_runs_in_the_models_folder() -> None:
+    assert spec(start(server=["/bin/sh", "-c", "x"], code_dir=""))["folder"] == "/opt/ml/model"
+
+
+def test_a_model_without_a_server_is_told_of_none() -> None:
+    assert spec(start()) is None
+    assert spec(start(server=[])) is None
+    assert "/opt/program" not in mounts(start())
+
+
+@pytest.mark.parametrize(("code", "source"), [("", "/models/k/out/model/code"), ("k/out/code", "/models/k/out/code")])
+def test_the_code_is_also_where_examples_of_own_containers_look(code: str, source: str) -> None:
+    assert mounts(start(server=["x"], code=code))["/opt/program"] == source
+
+
+def container(isolated: bool = False) -> Workload:
+    command = dataclasses.replace(
+        start(isolated, image="my/own:1", program="", code_dir=""),
+        container=Container("m", "my/own:1", environment={"COLOUR": "blue", "PATH": "/mine"}, isolated=isolated),
+    )
+    record = Record("endpoint", Scope("000000000000", "us-east-1"), "e", "arn", "Creating", 0.0, 0.0, {})
+    keys = {"AWS_ACCESS_KEY_ID": "id"}
+    return replica_places.replica_workload(
+        command, record, SETTINGS, Environment("/env", "/env/bin/python"), FIT, keys, "/log"
+    )
+
+
+@pytest.mark.parametrize("isolated", [False, True])
+def test_a_real_image_runs_beside_a_sandbox_that_shares_its_network(isolated: bool) -> None:
+    workload = container(isolated)
+    image = workload.container
+    assert image is not None
+    assert workload.network, "it is the container's network that the sandbox enters"
+    assert image.network is not isolated
+    assert (image.image, image.command) == ("my/own:1", ("serve",))
+    assert [(mount.source, mount.target) for mount in image.mounts] == [("/models/k/out/model", "/opt/ml/model")]
+
+
+def test_a_real_image_sees_what_the_user_gave_and_nothing_of_clarys_own() -> None:
+    image = container().container
+    assert image is not None
+    seen = dict(image.environment)
+    assert (seen["COLOUR"], seen["PATH"], seen["AWS_ACCESS_KEY_ID"]) == ("blue", "/mine", "id")
+    assert seen["SAGEMAKER_BIND_TO_PORT"] == "8080"
+    assert not [name for name in seen if name.startswith("CLARY_") or name == "PYTHONPATH"]
+
+
+def test_what_passes_its_requests_on_starts_no_server() -> None:
+    said = spec(start(image="my/own:1", server=[]))
+    assert (said["command"], said["port"]) == ([], 8080)
+
+
+@pytest.mark.parametrize("said", ["k/out/model", "/old/place/models/k/out/model"])
+def test_a_model_is_looked_for_where_the_folder_of_models_is_now(said: str) -> None:
+    """A record of an older Clary holds the whole path; the folder may have been moved since."""
+    found = mounts(start(model=said, code=said, additional={"more": said}))
+    assert found["/opt/ml/model"] == found["/opt/ml/code"] == "/models/k/out/model"
+    assert found["/opt/ml/additional-model-data-sources/more"] == "/models/k/out/model"
