@@ -318,7 +318,7 @@ class Datapoints(Protocol):
     def put(
         self, scope: Scope, datapoints: Sequence[Datapoint], marks: Mapping[str, str] = MappingProxyType({})
     ) -> None:
-        """Keep all of these, or nothing; answered means durable. `marks` are kept with them, for whoever must know up to where
+        """Keep all of these, or nothing; answered means durable. `marks` are kept with them, for a reader that must know up to where
         it has told."""
         ...
 

@@ -1,4 +1,4 @@
-"""The door to predictions of asynchronous endpoints, for whoever works off their queues. Protocol and its values; the conformance class is
+"""Predictions of asynchronous endpoints, for the loop that works off their queues. Protocol and its values; the conformance class is
 in `clary.testing`."""
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ class Predicted:
 
 
 class Predictor(Protocol):
-    """Predictions of asynchronous endpoints, for whoever works off their queues."""
+    """Predictions of asynchronous endpoints, for the loop that works off their queues."""
 
     async def predict(self, asked: Asked, source: str, target: str) -> Predicted:
         """Have the file `source` predicted; a good answer's body is in the file `target`. Unavailable: the endpoint's home front is

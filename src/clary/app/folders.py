@@ -63,7 +63,7 @@ def claim(settings: Settings) -> None:
     Unavailable otherwise. A home folder named by mistake is neither closed to others nor, at the end, removed."""
     root, mark = settings.root, settings.root / EPHEMERAL
     if holding(root / "clary.lock") is not None:
-        return  # whoever has it looked at it; `Lock.take` tells
+        return  # the process that holds it has checked it; `Lock.take` says which one
     with _as_state_folder(root):
         held = {entry.name for entry in root.iterdir() if not entry.name.startswith(".")} if root.exists() else set()
         held -= {"lost+found"}
@@ -113,7 +113,7 @@ def prepare_root(settings: Settings) -> None:
 
 
 def make(settings: Settings) -> None:
-    """The state folder, and the folder of sockets made anew."""
+    """The state folder, and the folder of sockets made again."""
     prepare_root(settings)
     run, edge = settings.run, edge_user()
     _empty(run, keep="workers")

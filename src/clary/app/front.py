@@ -15,7 +15,7 @@ from clary.serving.process import FrontSettings, serve
 
 
 def front_settings(start: Start) -> FrontSettings:
-    """A front's part of the settings. Its routes live in the state folder: the sockets' folder is made anew at every start."""
+    """A front's part of the settings. Its routes live in the state folder: the sockets' folder is made again at every start."""
     http, workers, ctl = (socket.socket(fileno=number) for number in start.sockets)
     settings = start.settings
     return FrontSettings(

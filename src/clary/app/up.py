@@ -67,7 +67,7 @@ def detached(settings: Settings, held: Path | None = None) -> Settings:
     try:
         told = _read_within(read, START_WITHIN)
     except BaseException:
-        _give_up(process)  # Ctrl-C: whoever did not wait for it does not want it
+        _give_up(process)  # Ctrl-C: who does not wait for it does not want it
         raise
     finally:
         os.close(read)
@@ -152,7 +152,7 @@ def _main(argv: list[str]) -> int:
         print(time.strftime("%Y-%m-%dT%H:%M:%S"), sentence, flush=True)
 
     def tell(answer: dict[str, str]) -> None:
-        """Once; whoever started us may be gone by now."""
+        """Once; the process that started us may be gone."""
         if not channel.closed:
             with suppress(BrokenPipeError):
                 channel.write(json.dumps(answer))

@@ -159,7 +159,7 @@ async def control(settings: Settings) -> AsyncIterator[Control]:
 
 
 def records(settings: Settings) -> sql.SqlStore:
-    """The record store; it does not begin anew where the folder tells of records."""
+    """The record store; it does not start again where the folder tells of records."""
     store = sql.open_store(settings.database_url, folders.refusal(settings))
     folders.have_records(settings)
     return store

@@ -1,4 +1,4 @@
-"""Gives a sandbox's user its files, when Clary runs as root: whoever may write a folder must own what is in it.
+"""Gives a sandbox's user its files, when Clary runs as root: who may write a folder must own what is in it.
 
 Blobs of the object store appear in these folders as hard links; they stay as they are (a file with more than one name is not ours
 to give away). Links are never followed.

@@ -45,7 +45,7 @@ def cpus() -> int:
 
 @lru_cache(maxsize=1)
 def own() -> OwnLimits:
-    """Those of this process. Found once: a process that starts others in groups does not change its own. The limits are read anew."""
+    """Those of this process. Found once: a process that starts others in groups does not change its own. The limits are read again."""
     return find()
 
 

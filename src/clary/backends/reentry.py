@@ -1,7 +1,7 @@
 """A sandbox entered again after its run has ended: the same mounts, user and filter, another command.
 
 Owns what becomes of a kept run's bwrap arguments. The run's control group is gone, so limits of memory and CPU are not enforced:
-whoever enters is the operator. Does not know whose run it was.
+who enters is the operator. Does not know whose run it was.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Environments behind image names: built by uv from pinned, hashed wheels, kept by the hash of all that decides their content.
 
-A build happens in a staging folder and is renamed when it is whole; whoever asks for the same one meanwhile waits for it. What Clary
+A build happens in a staging folder and is renamed when it is whole; a request for the same one waits for it. What Clary
 ships is installed from wheels only, which run no code. A user's own requirements may run code (a source distribution's build), so
 they are installed inside a sandbox, on top.
 
@@ -277,7 +277,7 @@ class UvRuntimes:
             await asyncio.to_thread(shutil.rmtree, root, True)
 
     async def _clear(self, key: str) -> None:
-        """End a build that a predecessor left running, before its staging folder is made anew."""
+        """End a build that a predecessor left running, before its staging folder is made again."""
         await self._backend.stop(key, 0)
         while (seen := await self._backend.observe(key)) is not None and not seen.state.is_terminal:
             await asyncio.sleep(_POLL_SECONDS)

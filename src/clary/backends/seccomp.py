@@ -1,6 +1,6 @@
 """The system-call filters of the sandbox: their source, and how the compiled file per architecture is made.
 
-`python -m clary.backends.seccomp` writes `filters/*.bpf` anew; a test compares them. Everything is allowed but what this table
+`python -m clary.backends.seccomp` writes `filters/*.bpf` again; a test compares them. Everything is allowed but what this table
 refuses: what makes namespaces or mounts, looks into other processes, loads code into the kernel, or reaches kernel parts that no
 training script needs and that have been a way out before.
 

@@ -1,6 +1,6 @@
 """Forwards S3 requests to the server that the user named (`s3_endpoint`), so that clients, jobs and Clary see the same objects.
 
-Each is checked with Clary's keys like any other and signed anew with that server's key. Bodies are received whole and verified
+Each is checked with Clary's keys like any other and signed again with that server's key. Bodies are received whole and verified
 before they are sent on; answers are streamed. One key serves all of Clary's accounts there, so accounts share that server's buckets.
 Does not know: what any operation means, the answers' XML.
 """

@@ -39,7 +39,7 @@ LARGEST_EXPECTED = 256 << 10
 SLACK = 64 << 10
 SWEEP_EVERY = 24 * 3600.0
 SMALL_JOURNAL = (
-    2.0  # seconds that a start waits for a journal that is to be written anew; a larger one is written beside requests
+    2.0  # seconds that a start waits for a journal that is to be written again; a larger one is written beside requests
 )
 
 

@@ -32,7 +32,7 @@ class Gathered:
         self._place = place + len(data)
 
     def end(self) -> None:
-        # whoever has it now does with it what one does with bytes: a copy would be the long moment that is to be avoided
+        # its user treats it as bytes: a copy would be the long moment that is to be avoided
         self._done(cast(bytes, self._whole))
 
     def broke(self) -> None:

@@ -2,7 +2,7 @@
 
 Owns an accelerator, not a rule: what it reads is, byte for byte and at the same places, a request that httptools parsed before, except
 letters and digits where there were letters and digits, and a name without blanks where there was one. About everything else it says
-nothing; whoever asks then asks httptools, which also finds what is wrong. Does not know connections and what a request means.
+nothing; the caller then asks httptools, which also finds what is wrong. Does not know connections and what a request means.
 """
 
 from __future__ import annotations

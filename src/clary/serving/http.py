@@ -105,7 +105,7 @@ class Connection(asyncio.Protocol):
         self.plane = plane
         self.gone = False
         self.busy = False
-        self.fresh = True  # nothing was read yet: whoever dialled is about to ask
+        self.fresh = True  # nothing was read yet: the client that connected is about to ask
         self.served = False  # an answer was sent with `Connection: close`, or is about to be
         self.transport: asyncio.Transport | None = None
         self.stream: Flow | None = None  # the request's, if its answer is to come in pieces, or comes so

@@ -91,13 +91,13 @@ class KeyCache:
 
     def ask_again(self) -> None:
         """A control plane is back: what is known may have been revoked meanwhile, so it is asked for once more, beside what is open.
-        Until the answer comes it stays good: whoever joins may be slow to answer, or never do it."""
+        Until the answer comes it stays good: the process that joins may answer late, or never."""
         self._refused.clear()
         for question in (*self.open, *self._known):
             self._ask(question)
 
     def revoke(self, access_key_id: str) -> None:
-        """Forget every key of this id. Whoever waits for one is asked for again: the answer that is on its way may be older than this."""
+        """Forget every key of this id. A key that somebody waits for is asked for again: the answer on its way may be older."""
         self.generation += 1
         for question in [q for q in self._known if q.access_key_id == access_key_id]:
             del self._known[question]

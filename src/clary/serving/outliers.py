@@ -36,7 +36,7 @@ FORGIVEN = 60.0  # seconds in good order after which earlier times out do not co
 
 
 class Health:
-    """What is known of one replica. `answers` and `failures` are counted by its workers, `sample` by whoever measures them."""
+    """What is known of one replica. `answers` and `failures` are counted by its workers, `sample` by its measurer."""
 
     __slots__ = (
         "_good",

@@ -2,7 +2,7 @@
 
 Owns the estimate of how quickly a queue drains, and the number that follows. Does not know queues and clocks: `now` is given.
 
-A queue that holds more than what is served before its deadlines serves nobody: whoever gets a turn has waited so long that it is
+A queue that holds more than what is served before its deadlines serves nobody: a request that gets a turn has waited so long that it is
 late (at twice the capacity, goodput falls to what happens to be quick). So a request is refused at once when it would wait longer
 than `SHARE` of its deadline. Half of it, because the other half is for the prediction itself and for the error of the estimate; and
 no less, because AWS's clients repeat what is refused only a few times, while waiting costs them nothing and more workers may come.

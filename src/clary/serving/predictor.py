@@ -58,7 +58,7 @@ class FrontPredictor:
         headers = {
             "accept": asked.accept,
             "amz-sdk-invocation-id": asked.id,
-            "amz-sdk-request": "attempt=1; max=2",  # whoever asks comes back: the answer is to be kept
+            "amz-sdk-request": "attempt=1; max=2",  # the caller comes back: the answer must be kept
             "content-type": asked.content_type,
             "host": "front",
             "x-amz-content-sha256": digest,

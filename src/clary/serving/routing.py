@@ -22,8 +22,8 @@ class Shares:
         self._only = next(iter(self._weights)) if len(self._weights) == 1 else None
 
     def over(self, weights: Mapping[str, float]) -> Shares:
-        """The turns by these weights: the very same ones, credits and all, where no weight changed. Else whoever has the smallest
-        weight would never come to its turn while routes change often."""
+        """The turns by these weights: the very same ones, credits and all, where no weight changed. Otherwise the variant with the smallest
+        weight would never get its turn while routes change often."""
         same = self._weights == {name: weight for name, weight in weights.items() if weight > 0}
         return self if same else Shares(weights)
 

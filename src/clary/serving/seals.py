@@ -1,7 +1,7 @@
 """A fast check of signatures: the repeated parts of a client's `Authorization` header are computed once.
 
 Owns an accelerator, not a rule: it says yes only where `wire.sigv4.check` would (the same canonical request under the same key, host
-and every `x-amz-*` header signed, the clock within five minutes, the body's hash as stated), and says nothing otherwise; whoever asks
+and every `x-amz-*` header signed, the clock within five minutes, the body's hash as stated), and says nothing otherwise; the caller
 then asks `check`, which also words the refusal. Does not know where keys come from.
 """
 

@@ -22,7 +22,7 @@ from clary.toolkit import frames
 log = logging.getLogger(__name__)
 
 MOST = 1 << 16
-SLACK = 1024  # lines that a journal may have beyond twice the sessions before it is written anew
+SLACK = 1024  # lines that a journal may have beyond twice the sessions before it is written again
 OPENED, CLOSED = "x-amzn-sagemaker-new-session-id", "x-amzn-sagemaker-closed-session-id"
 
 EndpointKey = tuple[str, str, str]

@@ -143,7 +143,7 @@ class Target(Variant):
         copy.changed()
 
     def failed(self, copy: Copy, status: int, text: str) -> None:
-        """The model could not be loaded: those who wait for it learn why, and whoever asks in the next moment does too."""
+        """The model could not be loaded: those who wait for it learn why, and so do requests of the next moment."""
         self._spread_at = perf_counter() + STAY_SECONDS
         if not self.live:
             self.broken = (perf_counter() + BROKEN_SECONDS, status, text)

@@ -97,7 +97,7 @@ class SqlIndex:
 
     def _ahead(self) -> Callable[[Any], None] | None:
         """In the writer's thread, before deletions: where the disk has next to no room, what is held for them is given up, and the log
-        begins anew."""
+        starts again."""
         space = self._space
         if space is None or not space.scarce():
             return None

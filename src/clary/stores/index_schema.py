@@ -1,6 +1,6 @@
 """The object index's tables and its statements, written once with SQLAlchemy Core and compiled once per process.
 
-A statement runs on the raw DBAPI cursor: building and compiling it anew costs more than SQLite takes to answer it. Keys are
+A statement runs on the raw DBAPI cursor: building and compiling it again costs more than SQLite takes to answer it. Keys are
 bytes, so that their order is the order of their bytes in SQLite and PostgreSQL alike. Does not know: what a statement is for.
 """
 

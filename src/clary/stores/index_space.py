@@ -1,7 +1,7 @@
 """Room inside of the index's own files, held for deletions on a full disk: there nobody else can take it.
 
 A deletion writes rows too (a delete marker adds one). SQLite writes them to its log first, then moves them into its file (a checkpoint);
-neither may have to grow when there is no room. So the log is made long ahead of time (a checkpoint lets it begin anew, and it is never
+neither may have to grow when there is no room. So the log is made long ahead of time (a checkpoint lets it start again, and it is never
 shortened), and the file holds a row of nothing that is removed when room is scarce: its pages are free then, and the next rows go there.
 While the disk is nearly full, rows are moved often, so that the file has grown before there is no room for it. Does not know: what is
 deleted.

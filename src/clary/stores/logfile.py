@@ -1,6 +1,6 @@
 """One stream's file of lines `<epoch ms>\\t<text>\\n`: reading it from any place, in both directions, in bounded memory.
 
-Lines are in order of time; a line's place is its byte offset. Whoever writes (a workload's shim, `logs.FileLogs`) appends whole
+Lines are in order of time; a line's place is its byte offset. A writer (a workload's shim, `logs.FileLogs`) appends whole
 lines; a last line without its newline is still being written and is not shown. The front of a file may have been given back to
 the filesystem (a hole): offsets stay what they were.
 

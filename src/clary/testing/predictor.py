@@ -23,7 +23,7 @@ async def echo(asked: Asked, body: bytes) -> tuple[int, str, bytes]:
 
 class MemoryPredictor:
     """`Predictor` with a function for a model. `endpoints` are those with a replica, `empty` those without; `seen` is what the
-    model got. Like a front it remembers answers by id, and lives on when whoever asked is gone."""
+    model got. Like a front it remembers answers by id, and lives on when the caller is gone."""
 
     def __init__(self, model: Model = echo, endpoints: tuple[str, ...] = ("iris",)) -> None:
         self.model = model

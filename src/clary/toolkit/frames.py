@@ -158,7 +158,7 @@ MAX_RESULT = (
 MAX_ERROR = 1 << 16  # bytes of an answer that tells of an error: nobody reads on
 LARGE = 1 << 16  # bytes of a body that is copied, to be sent together with others
 CUT = 1 << 18  # bytes of a CHUNK as it is sent: what a front does with one takes it a fraction of a millisecond
-MAX_CHUNK = 1 << 20  # bytes of one CHUNK: longer pieces are cut, so that whoever reads slowly holds little
+MAX_CHUNK = 1 << 20  # bytes of one CHUNK: longer pieces are cut, so that a slow reader keeps little in memory
 _CACHE = 1024
 
 Frame = Tuple[int, int, bytes]  # kind, count, payload

@@ -25,7 +25,7 @@ class Response(NamedTuple):
 
 
 class Streamed(NamedTuple):
-    """An answer in pieces, not all of them made yet; its first one is. Whoever does not take all of them closes it."""
+    """An answer in pieces, not all of them made yet; its first one is. A caller that does not take all of them closes it."""
 
     pieces: Iterable[bytes]
     content_type: str = "text/plain"

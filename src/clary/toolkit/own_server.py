@@ -295,7 +295,7 @@ def _no_answer(error: Exception) -> Response:
 
 
 def connect(connection: http.client.HTTPConnection) -> None:
-    """A server that starts its own workers anew may not listen for a moment; nothing was sent yet, so waiting is safe."""
+    """A server that restarts its own workers may not listen for a moment; nothing was sent yet, so waiting is safe."""
     deadline = time.monotonic() + _REFUSED_SECONDS
     while True:
         try:

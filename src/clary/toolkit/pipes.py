@@ -69,7 +69,7 @@ def _guarded(spec: Dict[str, Any], channel: Dict[str, Any], parent: int) -> None
 
 
 def _end(parent: int) -> None:
-    """SIGTERM, then SIGKILL: to the command, never to whoever inherited us when it is gone."""
+    """SIGTERM, then SIGKILL: to the command, never to the process that inherited us after it ended."""
     deadline = time.monotonic() + _GRACE
     if os.getppid() == parent:
         os.kill(parent, signal.SIGTERM)

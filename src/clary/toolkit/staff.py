@@ -275,7 +275,7 @@ def _tell(line: str) -> None:
 
 
 def _own_group(pid: int) -> None:
-    """The worker does it too: whoever comes first, it is done before anybody needs it."""
+    """The worker does it too; the first one does it, before anybody needs it."""
     try:
         os.setpgid(pid, pid)
     except (ProcessLookupError, PermissionError):

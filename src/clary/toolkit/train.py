@@ -225,7 +225,7 @@ def _holds_words(path: str) -> bool:
 
 
 def _write(path: str, text: str) -> None:
-    """Make the file anew: a FIFO in its place would never end, a link lead elsewhere."""
+    """Create the file again: a FIFO in its place would never end, a link lead elsewhere."""
     os.makedirs(os.path.dirname(path), exist_ok=True)
     if os.path.lexists(path):
         os.unlink(path)

@@ -6,7 +6,7 @@ there should be (the front and its spec say). Reads the JSON file that `CLARY_RE
 
 **OpenMP and fork**: a process that has started OpenMP threads hangs its children. So everything numeric starts with one thread
 (below, before any import), and a zygote that has threads or a CUDA context after the load, or whose probe child does not answer
-within 2 s, starts itself anew by exec and lets every worker load the model for itself. Threads are raised in workers only.
+within 2 s, starts itself again by exec and lets every worker load the model for itself. Threads are raised in workers only.
 """
 
 from __future__ import annotations

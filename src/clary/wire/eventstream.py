@@ -1,7 +1,7 @@
 """The event-stream encoding: framed messages with typed headers and two CRCs.
 
 Owns: frames both ways, and which frame an event, an initial response or an exception of a model is. Does not know:
-transport; whoever streams calls ``encode_event`` per event and sends the bytes.
+transport; a streaming caller calls ``encode_event`` per event and sends the bytes.
 
 Frame: total length, headers length, CRC32 of those eight bytes, headers, payload, CRC32 of all before (Smithy's
 "Amazon Event Stream" specification). Lengths are big-endian.
@@ -51,7 +51,7 @@ def encode_frame(headers: Mapping[str, Any], payload: bytes) -> bytes:
 
 
 def encode_headers(headers: Mapping[str, Any]) -> bytes:
-    """The headers of a message as they travel: for whoever sends many messages with the same ones."""
+    """The headers of a message as they travel: for a sender of many messages with the same ones."""
     return b"".join(_encode_header(name, value) for name, value in headers.items())
 
 

@@ -1,7 +1,7 @@
 """What the protocols ask of a botocore shape, asked once and kept.
 
 Owns: per-shape tables (members with their wire names, where each member of a request or an answer lives). Refuses to
-know: any one protocol's bytes. botocore computes ``serialization`` and ``members`` lazily and anew per reference, so
+know: any one protocol's bytes. botocore computes ``serialization`` and ``members`` lazily and again for each reference, so
 the tables are kept per shape object, weakly: a model that goes takes its tables along.
 """
 

@@ -226,7 +226,7 @@ def check(request: Signed, claim: Claim, key: bytes, now: float, *, body_hash: s
     """Raise AuthError unless ``key``, derived for the claim's scope, signed this request and the time is right.
 
     ``now`` is epoch seconds. Clocks may differ by 5 minutes (S3: 15). For S3 the payload's hash is taken from
-    ``x-amz-content-sha256`` and whoever reads the body must compare them (or decode its chunks); for all others it is
+    ``x-amz-content-sha256`` and the reader of the body must compare them (or decode its chunks); for all others it is
     the body's, which ``body_hash`` (hex) saves from being computed again.
     """
     service = claim.service

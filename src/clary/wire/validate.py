@@ -52,7 +52,7 @@ def validate(
     """Raise ValidationError, with AWS's message and the code that the service uses, unless all constraints are met.
 
     ``extra_values`` adds values to the enums of shapes by shape name; ``exempt`` names blob shapes whose length is left
-    to whoever reads the body.
+    to the reader of the body.
     """
     shape = operation_model.input_shape
     if shape is None:

@@ -280,7 +280,7 @@ async def get_log_events(call: Call, params: Params) -> Params:
 
 
 def _note_reader(call: Call, group: str, stream: str) -> None:
-    """Whoever follows a training job and reads its log does not want its looks at the job held for long (`holding.followed`)."""
+    """A client that follows a training job and reads its log does not want its Describes held for long (`holding.followed`)."""
     job, slash, _ = stream.partition("/")
     if group == training.LOG_GROUP and slash:
         call.ports.followers.reads(call.principal, call.arn(record.KIND, job), call.now)

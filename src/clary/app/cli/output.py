@@ -28,7 +28,7 @@ class Refused(RuntimeError):
 
 
 class NobodyReads(Exception):
-    """Whoever read our output (head, less) has ended. No OSError: Typer has an answer of its own to those, exit code 1."""
+    """The reader of our output (head, less) ended. Not an OSError: Typer answers those with exit code 1."""
 
 
 def explain(error: Exception) -> int:

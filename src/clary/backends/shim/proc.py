@@ -118,11 +118,11 @@ def _being_executed(pid: str) -> bool:
 
 def end_marked(mark: str, find: Callable[[str], list[int]] = marked) -> None:
     """End what is left of a sandbox that was interrupted while it was made. Its first process takes all others with it, but bwrap binds
-    it to its parent only when it is nearly ready: until then it outlives whoever made it, and waits, or goes on, by itself. The process
+    it to its parent only when it is nearly ready: until then it outlives its parent, and waits, or goes on, by itself. The process
     that asks is let be.
 
     Until nobody is found, twice: one that forked while the first look was taken, and then died, is not seen in it, nor is its child.
-    Bounded by looks, not by time: on a machine that stood still for a while, whoever is left would be left for ever."""
+    Bounded by looks, not by time: on a machine that stood still for a while, a process that is left would be left for ever."""
     clean = 0
     for _ in range(_LOOKS):
         left = [pid for pid in find(mark) if pid != os.getpid()]

@@ -410,4 +410,4 @@ def main(folder: str, ready: int) -> None:
     record = run.finish()
     remove_groups(run.spec["groups"])
     save(folder, "exit.json", record, EXIT_BYTES)
-    os._exit(0)  # nothing is left to tidy, and whoever waits hears of the end by ours
+    os._exit(0)  # nothing is left to tidy, and a waiting process learns of the end from ours

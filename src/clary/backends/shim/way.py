@@ -60,7 +60,7 @@ def used(folder: str) -> dict[str, float]:
     for name in names:
         said = load(folder, name)
         if said is None or started_ticks(said["pid"]) != said["ticks"]:
-            continue  # it has ended: whoever should have taken that back was killed
+            continue  # it ended: the process that should have removed it was killed
         counted = counter(said["cpu"])
         if counted is None:
             uncounted[name] = said["pid"]

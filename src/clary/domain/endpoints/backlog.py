@@ -1,6 +1,6 @@
 """The queue of one asynchronous endpoint: who waits, who runs, who has waited too long. Pure; times are given.
 
-What is durable are the invocations' records; this is made of them anew by whoever looks after the endpoint. Order is by arrival, but
+What is durable are the invocations' records; the loop that holds the endpoint's lease makes this from them. Order is by arrival, but
 for those that go back because nobody could take them: they are first again.
 """
 
@@ -21,7 +21,7 @@ FIRST_PAUSE = 0.1
 @dataclass(frozen=True, slots=True)
 class Entry:
     """An invocation by its name. `doubtful`: a predecessor may have sent it already, or even stored its answer. `lost` counts
-    answers that did not come because whoever predicted went away."""
+    answers that did not come because the predicting process went away."""
 
     id: str
     created: float

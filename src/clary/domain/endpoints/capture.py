@@ -84,7 +84,7 @@ def line(config: Mapping[str, Any], exchange: Exchange) -> str:
 
 
 def pieces(config: Mapping[str, Any], exchange: Exchange) -> Iterator[str]:
-    """The same piece by piece: of a large body each takes a moment only, and whoever writes them lets others have the interpreter."""
+    """The same piece by piece: each piece of a large body takes only a moment, and the writer lets other threads run between them."""
     kept, header = modes(config), config.get("CaptureContentTypeHeader") or {}
     csv, jsonish = header.get("CsvContentTypes") or (), header.get("JsonContentTypes") or ()
     data: dict[str, Any] = {}

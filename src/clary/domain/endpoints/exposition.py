@@ -1,7 +1,7 @@
 """The content of `/metrics`: counters and histograms of endpoints as the fronts count them, and every other metric of CloudWatch as gauges
 of its last whole minute. Pure.
 
-A front's counters begin anew with it, and so do these: that is what Prometheus expects of counters. Fleets and containers have series of
+A front's counters start again with it, and so do these: that is what Prometheus expects of counters. Fleets and containers have series of
 their own, so that none shrinks when another goes.
 """
 

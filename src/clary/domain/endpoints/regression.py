@@ -53,7 +53,7 @@ def rate_of(text: str, where: str) -> float:
 
 def weighed(before: Mapping[str, Any], old: Tally, new: Tally) -> dict[str, Any]:
     """One variant's evidence with what was counted since the last look. The first look ({} before it) only begins the count; a front
-    that began anew counts from nought again."""
+    that started again counts from nought again."""
     first = not before
     deltas = {}
     for fleet, tally in (("old", old), ("new", new)):

@@ -42,7 +42,7 @@ from clary.domain.resources import Record
 
 TICK = 1.0  # seconds between looks at a running job's log
 WAIT_TICK = 2.0  # and at one that waits for capacity
-TOLD_AGAIN = 30.0  # seconds until the figures of the same reason are told anew
+TOLD_AGAIN = 30.0  # seconds until the figures of the same reason are told again
 _FIGURES = re.compile(r"[\d.]+")
 
 TRAINING = "Training image download completed. Training in progress."

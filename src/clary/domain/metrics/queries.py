@@ -1,6 +1,6 @@
 """MetricDataQueries, of GetMetricData and of alarms on metric math: what they read, and their results. Pure.
 
-Four steps for whoever has the datapoints: `Queries.searched` names the namespaces that searches look into; `seeing` looks through the
+Four steps for the owner of the datapoints: `Queries.searched` names the namespaces that searches look into; `seeing` looks through the
 series of these; `reads` says what to read, and `line` what was read; `compute` makes the results. All of a call goes by one `Budget`.
 """
 

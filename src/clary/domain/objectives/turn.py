@@ -130,7 +130,8 @@ def _claim(turn: Turn, desired: Desired, fresh: Sequence[Sample]) -> Claim | Non
     made = claim(desired, last, objective, busy)._replace(cost=strain.cost)
     if not strain.waits or not last.service:
         return made
-    # Its front goes by what requests take now. Whoever is let go because it would need little alone would take all of that at once.
+    # Its front decides by what requests take now. A variant that is released because it would need little alone would at once
+    # take all of that.
     now, most = last.service / (1.0 - strain.waits), desired.count * desired.allowance
     rule = allowed(busy, desired.rate, now, last.queued, desired.base, most, objective, desired.delta)
     return made._replace(wanted=max(made.wanted, rule))

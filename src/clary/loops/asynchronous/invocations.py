@@ -1,7 +1,7 @@
 """One asynchronous invocation from its record to its answer in S3: fetch the input, predict, store the answer, notify.
 
 Owns: the order that survives a crash. The prediction goes under the invocation's own id, so a successor's second sending joins it;
-the output goes to a key of its own, and whoever finds it there does not predict again; the record is saved last. Does not know:
+the output goes to a key of its own, and who finds it there does not predict again; the record is saved last. Does not know:
 queues, capacity, whose turn it is.
 """
 

@@ -7,7 +7,7 @@ knows nothing of endpoints or jobs.
 **The crash story**, told once: commands run *before* the record is saved, and every command is idempotent by the key it
 carries. A process that dies in between, or loses the save to another writer, leaves a record that still says the old thing; the
 next turn sees the same facts, decides the same commands with the same keys, and they are no-ops. Nothing is remembered only
-here: leases expire (or are renewed at once by a successor with the same owner name), timers are made anew by the next
+here: leases expire (or are renewed at once by a successor with the same owner name), timers are made again by the next
 decision, background work (`tasks.py`) is started again.
 
 **Wake-ups**: `wake(arn)` from `Store.watch` (wired here), and from `Backend.watch`, `Fronts.watch`, `Tasks.watch` (wired by
@@ -249,7 +249,7 @@ class Loop(Generic[C, O]):
         self._after_a_step()
 
     def _after_a_step(self) -> None:
-        """Timers count seconds; what they wait for is often a time of day. After somebody has set the clock all is looked at anew."""
+        """Timers count seconds; what they wait for is often a time of day. After somebody has set the clock all is looked at again."""
         offset = self.clock.now() - self.clock.monotonic()
         step, self._offset = offset - self._offset, offset
         if abs(step) < _STEP:

@@ -1,8 +1,8 @@
 """Stores data capture records in S3: uploads the files that fronts wrote, then removes them.
 
-Owns the order that survives a crash: a file is stored under a key of its own, then its `.where` goes, then the records; whoever
-finds it again stores the same once more. A destination that cannot take it (no such bucket, another account's) costs those records, and
-the endpoint's log says so, as AWS drops what it may not write. Does not know what is in the files.
+Owns the order that survives a crash: a file is stored under a key of its own, then its `.where` goes, then the records; a
+successor that finds it again stores the same once more. A destination that cannot take it (no such bucket, another account's) costs
+those records, and the endpoint's log says so, as AWS drops what it may not write. Does not know what is in the files.
 """
 
 from __future__ import annotations

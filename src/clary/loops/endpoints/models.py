@@ -33,7 +33,7 @@ from clary.loops.endpoints.replica_runtimes import ReplicaRuntimes
 from clary.ports import Artifacts, Backend, Runtime, Runtimes, StoredObject
 
 _END_SECONDS = 30.0
-KEEP_SECONDS = 600.0  # a model that was asked for so recently is not swept, whoever uses it
+KEEP_SECONDS = 600.0  # a model that was requested this recently is not removed
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,7 +145,7 @@ class Models:
         self, container: Container, sources: _Sources, seconds: float, log: Callable[[str], None]
     ) -> dict[str, Any]:
         folder = self._folder / sources.digest
-        # What a predecessor began in these folders must be over before they are made anew.
+        # What a predecessor began in these folders must be over before they are made again.
         await end(self._backend, replica_places.prepare_key(sources.digest), _END_SECONDS)
         await asyncio.to_thread(_fresh, folder)
         for name, (bucket, files) in sources.folders.items():

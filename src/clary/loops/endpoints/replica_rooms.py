@@ -82,7 +82,8 @@ class ReplicaRooms:
         )
 
     def settle(self, record: Record, plant: Plant, seen: Mapping[str, Observation | None]) -> None:
-        """Replicas that run keep their places, whoever started them; what has ended, or is not wanted any more, gives its own back."""
+        """Running replicas keep their room, also those that a predecessor started; a replica that ended or is no longer wanted releases
+        it."""
         machine = self._measure()
         for fleet in plant.fleets:
             for variant in fleet.variants:

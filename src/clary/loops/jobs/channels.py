@@ -38,7 +38,7 @@ COPIED_BYTES = 16 << 20
 
 
 class ChannelPlacer:
-    """Places every channel of one attempt. Begun again after a crash it makes anew what is not whole."""
+    """Places every channel of one attempt. Begun again after a crash it makes again what is not whole."""
 
     def __init__(self, artifacts: Artifacts, record: Record, where: Places) -> None:
         self._artifacts = artifacts

@@ -127,7 +127,7 @@ class JobSubject:
         return jobs.absorb(record, outcomes)
 
     async def seed(self) -> None:
-        """Before the first grant: every job that holds a place or waits, whoever started it."""
+        """Before the first grant: every job that has a grant or waits, also one that another process started."""
         if self._seeded:
             return
         now = self._ports.clock.now()
