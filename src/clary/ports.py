@@ -1,6 +1,6 @@
 """The doors between the control plane and the world: Protocols only. Every port has one conformance class in `clary.testing`
-that each implementation's test inherits. The object store's own, `Index`, is in `object_ports.py`, the shadow tournament's in
-`replay_ports.py`, that of asynchronous endpoints, `Predictor`, in `prediction_ports.py`.
+that each implementation's test inherits. The object store's own, `Index`, is in `object_ports.py`, that of
+asynchronous endpoints, `Predictor`, in `prediction_ports.py`.
 
 `Store` records, `Backend` processes, `Fronts` the data plane, `Artifacts` files between the object store and workloads,
 `Runtimes` environments behind image names, `Logs` lines, `Datapoints` metrics, `Keys` credentials, `Clock` time, `Topics` notifications.

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from clary.app.cli.history import when
 from clary.app.cli.why import story
-from clary.domain.scaling.decisions import FLEET, HOLD, STAFFING, TOURNAMENT, Event, State
+from clary.domain.scaling.decisions import FLEET, HOLD, STAFFING, Event, State, parse
 from clary.domain.scaling.signals import Term
 
 AT = 1_800_000_000.0
@@ -73,13 +73,19 @@ def test_what_is_held_or_refused_says_so() -> None:
     assert story([refused])[-1] == f"{INDENT}not done (1 to 3 replicas): no room"
 
 
-def test_a_switch_of_the_policys_setting_is_told_with_every_score() -> None:
-    scores = (Term("shipped", 1.3, (("late", 0.0),)), Term("surge=2", 1.1, (("late", 0.0),)))
-    switch = replace(KEPT, level=TOURNAMENT, won="surge=2", why="It takes over.", candidates=scores, applied=True)
-    waits = replace(switch, why="It waits.", won="shipped", candidates=(), applied=False)
-    lines = story([waits, replace(switch, won="shipped"), switch])
-    assert sum("It takes over." in line for line in lines) == 2
-    assert lines[-1] == f"{INDENT}scores: surge=2 1.1, shipped 1.3; in use: surge=2"
+def test_an_event_of_a_level_that_an_earlier_version_had_is_told_by_its_sentence() -> None:
+    """The shadow tournament wrote such ones; a log keeps them for 14 days. Their candidates wanted no capacity."""
+    written = (
+        '{"at":1800000000.0,"policy":"p99","level":"tournament","saw":{},"candidates":[{"name":"shipped","wanted":1.3,"cost":1.3,'
+        '"late":0}],"won":"shipped","why":"The last day was played again.","from":{"count":3,"millicpu":2000,"allowance":8},'
+        '"to":{"count":3,"millicpu":2000,"allowance":8},"applied":false}'
+    )
+    event = parse(written)
+    assert event is not None
+    assert story([event]) == [
+        f"{when(AT)}  The last day was played again. [p99]",
+        f"{INDENT}seen: 3 replicas of 2000 millicpu, 8 workers each at most",
+    ]
 
 
 def test_nothing_is_told_of_nothing() -> None:

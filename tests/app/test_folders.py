@@ -38,6 +38,16 @@ def test_what_a_killed_clary_left_is_removed_but_workers_stays_the_same_folder(s
         each.close()
 
 
+def test_the_days_that_an_earlier_version_kept_are_removed(settings: Settings) -> None:
+    folders.make(settings)
+    assert not (settings.root / "days").exists()
+    (settings.root / "days").mkdir()
+    (settings.root / "days" / "0123.day").write_bytes(b"\0" * 136)
+    folders.claim(settings)
+    folders.make(settings)
+    assert not (settings.root / "days").exists()
+
+
 def test_a_folder_of_other_things_is_left_alone(tmp_path: Path) -> None:
     (tmp_path / "thesis.tex").write_text("mine")
     for ephemeral in (False, True):

@@ -26,14 +26,14 @@ STATE = (
     "jobs",
     "environments",
     "datapoints",
-    "days",
     "logs",
     "logs/clary",
     "fronts",
     "backend",
     "async",
 )
-OWN = frozenset({*STATE, "clary.toml", "clary.lock", "records.db", "models", "sdk", "edge", "bindings.json"})
+FORMER = ("days",)  # of earlier versions, and read by nobody: the datapoints have the same load
+OWN = frozenset({*STATE, *FORMER, "clary.toml", "clary.lock", "records.db", "models", "sdk", "edge", "bindings.json"})
 EPHEMERAL = ".ephemeral"  # marks a folder that began empty and may be forgotten
 BACKLOG = 4096
 
@@ -109,6 +109,8 @@ def prepare_root(settings: Settings) -> None:
         settings.root.chmod(0o700)
         for name in STATE:
             (settings.root / name).mkdir(exist_ok=True)
+        for name in FORMER:
+            shutil.rmtree(settings.root / name, ignore_errors=True)
         (settings.root / "keys").chmod(0o700)
 
 

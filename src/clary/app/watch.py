@@ -1,5 +1,5 @@
-"""Alarms and what they scale put together: the alarm loop, the scaling loop that it tells, the loop of latency objectives, the sharing of a
-full machine among them, and the shadow tournament of its settings."""
+"""Alarms and what they scale put together: the alarm loop, the scaling loop that it tells, the loop of latency objectives, and the sharing
+of a full machine among them."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ from typing import Any
 
 from clary.app.machine import idle_seconds
 from clary.app.queues import World
-from clary.app.replays import ProcessReplays
 from clary.app.settings import Settings
 from clary.domain.alarms.turn import Command as AlarmCommand
 from clary.domain.alarms.turn import Seen as AlarmSeen
@@ -23,9 +22,7 @@ from clary.loops.core.ledger import Places
 from clary.loops.core.loop import Loop
 from clary.loops.scaling import objectives, targets
 from clary.loops.scaling.sharing import Sharing, SharingPorts
-from clary.loops.scaling.tournament import Tournament
 from clary.ports import Fronts
-from clary.stores.days import FileDays
 
 
 class Watch:
@@ -59,8 +56,6 @@ class Watch:
                 store, world.logs, clock, lambda: cpus, places.book, world.datapoints, places.wish, self.sharing
             )
         )
-        watched, days = self._objective.watched, FileDays(settings.root / "days")
-        self._tournament = Tournament(watched, self._objective.tell, days, ProcessReplays(), clock)
         self._objectives: Loop[ObjectiveCommand, ObjectiveSeen] = Loop(self._objective, store, clock, owner)
         self._finder = objectives.Finder(store, clock, owner)
         self._undo = (
@@ -72,13 +67,12 @@ class Watch:
     def hear(self, count: Count, now: float) -> None:
         """What the fronts counted in this second: latency objectives are decided by it."""
         told = self._objective.hear(count, now)
-        self._tournament.hear(told)
         self.sharing.hear(told)
         for arn in told:
             self._objectives.wake(arn)
 
     def run(self) -> tuple[Coroutine[Any, Any, None], ...]:
-        objective = (self._objectives.run(), self._finder.run(), self._tournament.run(), self.sharing.run())
+        objective = (self._objectives.run(), self._finder.run(), self.sharing.run())
         return self._alarms.run(), self._scaling.run(), *objective
 
     def close(self) -> None:

@@ -13,12 +13,12 @@ from typing import Any
 import numpy
 
 from clary.domain.scaling.signals import Current, Desired, Memory, Policy, Sample
-from clary.domain.scaling.tournament import LATE_WEIGHT
 from clary.sim import events
 from clary.sim.seen import Seen
 from clary.sim.traces import Requests, services
 
 UNSCORED = 60.0  # seconds at the beginning
+LATE_WEIGHT = 200.0  # of the share of requests late, against cost over the optimum's
 
 
 @dataclass(frozen=True, slots=True)

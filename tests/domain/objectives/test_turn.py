@@ -551,3 +551,16 @@ def test_managed_instance_scaling_is_the_range() -> None:
     made = record.asked_of((variant,), 0.3, {}, [], 4, NOW)
     assert made is not None
     assert made.count == Range(2, 9)
+
+
+def test_a_record_of_a_version_with_the_shadow_tournament_is_decided_by_as_any_other() -> None:
+    old, new = House(), House()
+    kept = {"serving": "keep=600", "wins": {"z=4": 3}, "objective": 0.5, "told": "keep=600, then z=4"}
+    old.record = replace(old.record, document={**old.record.document, "tournament": kept})
+    for _ in range(90):
+        for house in (old, new):
+            house.second(40)
+            house.settle()
+    assert old.variant == new.variant
+    assert [event.outcome for event in old.events] == [event.outcome for event in new.events]
+    assert old.record.document == {**new.record.document, "tournament": kept}

@@ -268,14 +268,15 @@ async def test_a_record_that_another_control_plane_looks_after_is_forgotten(hous
     assert record is not None
     other = ObjectiveSubject(ObjectivePorts(house.store, house.logs, house.clock, lambda: 8))
     await other.observe(record)
-    assert list(other.watched()) == [record.arn]
+    assert other.live(record.arn).decided == 0.0, "it is known, and not decided for yet"
     for _ in range(60):
         house.clock.advance(1.0)
         other.hear(Count(), house.clock.now())
-    assert list(other.watched()) == [record.arn]
+    assert other.live(record.arn).decided == 0.0, "it is known, and not decided for yet"
     house.clock.advance(1.0)
     other.hear(Count(), house.clock.now())
-    assert list(other.watched()) == []
+    with pytest.raises(KeyError):
+        other.live(record.arn)
     await other.observe(record)  # it is back: its record tells what is known
     assert other.live(record.arn).memory.peaks == ()
 

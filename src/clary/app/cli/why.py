@@ -13,7 +13,7 @@ from clary.app.cli.output import NOT_FOUND, Refused, plain, say, say_json
 from clary.app.cli.scaling import events_of, streams_of
 from clary.app.cli.site import here
 from clary.domain.scaling import decisions
-from clary.domain.scaling.decisions import HOLD, RANGE, TOURNAMENT, Event
+from clary.domain.scaling.decisions import FLEET, RANGE, SIZE, STAFFING, Event
 
 SOON = 5.0  # seconds in which what was decided is refused where it is
 _INDENT = " " * 21
@@ -85,9 +85,8 @@ def _told(event: Event, undone: bool = False) -> list[str]:
     lines = [f"{when(event.at)}  {event.why}{by}"]
     lines.append(f"{_INDENT}seen: {decisions.seen(event)}")
     wanted = decisions.wanted(event)
-    if wanted and event.level != HOLD:
-        what, verb = ("scores", "in use") if event.level == TOURNAMENT else ("wanted", "chosen")
-        lines.append(f"{_INDENT}{what}: {wanted}; {verb}: {event.won.replace('-', ' ')}")
+    if wanted and event.level in (STAFFING, SIZE, FLEET, RANGE):
+        lines.append(f"{_INDENT}wanted: {wanted}; chosen: {event.won.replace('-', ' ')}")
     done = decisions.done(event)
     if done != "nothing to change":
         word = "asked" if undone else "done"

@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any
 
 from clary.domain.endpoints.routes import Boost
 from clary.domain.objectives.record import Asked
 from clary.domain.resources import Record
-from clary.domain.scaling.candidates import Setup
 from clary.domain.scaling.costs import EASY, Strain
 from clary.domain.scaling.decisions import Event
 from clary.domain.scaling.samples import Recent
 from clary.domain.scaling.sharing import Claim
 from clary.domain.scaling.signals import Memory
-from clary.domain.scaling.tournament import Score
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,21 +50,6 @@ class Unable:
     scarce: bool = False
 
 
-class Played(NamedTuple):
-    """What came of a replay of the last day: a score for each candidate, or why there is none."""
-
-    scores: Mapping[str, Score]
-    why: str = ""
-
-
-class Watched(NamedTuple):
-    """A variant as the shadow tournament sees it. `key` names its day: one that was made again has a new one."""
-
-    key: str
-    setup: Setup | None
-    recent: Recent | None
-
-
 @dataclass(frozen=True, slots=True)
 class Live:
     """What is between two savings of the record: the policy's memory, and the last decision that was told."""
@@ -77,7 +59,6 @@ class Live:
     told: float = 0.0
     decided: float = 0.0
     heard: float = 0.0  # when what it was decided by was counted
-    setup: Setup | None = None  # the variant as it was decided for last
     claim: Claim | None = None  # what it would do with the machine's CPUs
     asleep: bool = False  # it had no replica, and none was asked for
 
@@ -93,5 +74,4 @@ class Seen:
     cpus: int = 1
     usual: tuple[float, ...] = ()  # requests a second at this time of the last days, oldest first
     starts: tuple[float, ...] = ()  # of replicas that came since the last look, in seconds
-    played: Played | None = None  # the last day again, since the last look
     strain: Strain = EASY

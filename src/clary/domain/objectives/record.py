@@ -7,7 +7,7 @@ The record's document: `endpoint`, `variant`, `memory` (the policy's), `wish` (b
 `keeps` (by dimension, the policy without whose consent its scalable target takes nothing away),
 `changed` and `grown` (when the count was changed, when the size was to grow last), `starts` (seconds that the last replicas took),
 `cramped` and `full` (why, and when last, there was no room for a larger size, for a replica; None: there is), `refused` (why the
-endpoint took no change, and when), `tournament` (see `objectives/tournament.py`).
+endpoint took no change, and when). What else a record of an older version has is left as it is, and read by nobody.
 """
 
 from __future__ import annotations
@@ -174,7 +174,6 @@ def new(scope: Scope, endpoint: str, variant: str, now: float) -> Record:
         "cramped": None,
         "full": None,
         "refused": None,
-        "tournament": None,
     }
     name = name_of(endpoint, variant)
     arn = make_arn("clary", scope.region, scope.account, f"{KIND}/{name}")

@@ -18,13 +18,12 @@ from clary.domain.decisions import Decision
 from clary.domain.endpoints.fleets import Variant
 from clary.domain.endpoints.routes import Boost
 from clary.domain.endpoints.sizes import size_of_group
-from clary.domain.objectives import tournament
 from clary.domain.objectives.commands import Ask, Command, Live, Seen, Staff, Tell, Unable
 from clary.domain.objectives.event import ended, event_of, named, woken
 from clary.domain.objectives.record import kept_of, pack, sane
 from clary.domain.objectives.sight import Turn, boosting, bounds_of, group_of, have_of, note_room, start_of
 from clary.domain.resources import Record
-from clary.domain.scaling import candidates, usual
+from clary.domain.scaling import usual
 from clary.domain.scaling.boost import allowed
 from clary.domain.scaling.costs import undisturbed
 from clary.domain.scaling.decisions import Event, worth
@@ -84,7 +83,6 @@ def _decided(turn: Turn) -> Step:
     fresh = samples if samples and now - samples[-1].time <= STALE else ()
     floor = usual.replicas(seen.usual, fresh, memory, asked.objective, ready_of(bounds, have))
     policy = policy_of(asked.objective, asked.keep, bounds, have, floor)
-    policy = candidates.set_as(policy, tournament.serving(turn.document, asked))
     current = Current(
         have.ready,
         have.starting,
@@ -107,13 +105,7 @@ def _decided(turn: Turn) -> Step:
         kept = kept._replace(shrunk=memory.shrunk)  # what is held was not given up
     if seen.live.asleep and have.asked and any(each.arrivals or each.in_flight or each.queued for each in fresh):
         turn.commands.append(Tell(woken(asked.policy, event.before, now)))
-    start, starts, ready = current.start, turn.document["starts"], ready_of(bounds, have)
-    setup = tournament.setup_of(asked, bounds, ready, allowance, starts, start, seen.strain.cost)
-    live = replace(seen.live, memory=kept, setup=setup, claim=_claim(turn, desired, fresh), asleep=not have.asked)
-    if seen.played is not None:
-        news, word = tournament.judged(turn.document, seen.played, asked, event.before, now)
-        turn.document["tournament"] = news
-        turn.commands += [Tell(word)] if word is not None else []
+    live = replace(seen.live, memory=kept, claim=_claim(turn, desired, fresh), asleep=not have.asked)
     busy = bool(fresh) and bool(fresh[-1].arrivals or fresh[-1].in_flight)
     if worth(event, live.outcome, live.told, busy):
         turn.commands.append(Tell(event))

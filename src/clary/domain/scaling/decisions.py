@@ -2,15 +2,14 @@
 
 Owns the format, when a decision is worth an event, and its words. Does not know policies and log files. An event:
 
-    {"at": epoch seconds, "policy": name, "level": staffing | size | fleet | hold | range | tournament,
+    {"at": epoch seconds, "policy": name, "level": staffing | size | fleet | hold | range,
      "saw": {"rate", "service_ms", "in_flight", "queued", "late", "count", "starting", "size", "cut", "waits", ...}: what is known,
      "candidates": [{"name", "wanted", figures ...}], "won": name, "why": a sentence,
      "from": {"count", "millicpu", "allowance"}, "to": the same, "applied": bool, "refused": why it could not be done}
 
 `level` is the dearest thing that it changes: `fleet` replicas, `size` a replica's CPU, `staffing` the workers that stay ready. `hold`
-changes nothing because something is missing; `range` is a range or a schedule, not a policy; `tournament` is about the policy's
-settings, and its candidates have scores. In `from` and `to`, 0 is not known or as the instance type has it. A decision that is applied
-later, or not at all, has a second event.
+changes nothing because something is missing; `range` is a range or a schedule, not a policy. In `from` and `to`, 0 is not known
+or as the instance type has it. A decision that is applied later, or not at all, has a second event.
 """
 
 from __future__ import annotations
@@ -23,7 +22,7 @@ from typing import Any
 
 from clary.domain.scaling.signals import Reason, Term
 
-STAFFING, SIZE, FLEET, HOLD, RANGE, TOURNAMENT = "staffing", "size", "fleet", "hold", "range", "tournament"
+STAFFING, SIZE, FLEET, HOLD, RANGE = "staffing", "size", "fleet", "hold", "range"
 KEEP_DAYS = 14
 COPIES_STREAM = "copies"  # of an inference component, which has no variant
 AGAIN = 60.0  # seconds after which an unchanged decision is told again, while requests come
@@ -63,7 +62,7 @@ class Event:
     def outcome(self) -> tuple[Any, ...]:
         """What makes it another decision than the one before; what may change each second comes last: what won, whether it is cut,
         whether its objective is out of reach."""
-        mark = self.won if self.level == HOLD else self.why if self.level == TOURNAMENT else ""
+        mark = self.won if self.level == HOLD else ""
         objective = self.saw.get("objective_ms", math.inf)
         beyond = self.saw.get("service_p95_ms", 0.0) > objective
         return self.policy, mark, self.after, self.refused, objective, (self.won, CUT in self.saw, beyond)

@@ -1,22 +1,24 @@
-"""A day of a variant played again under another setting, in steps of a second (scaling reference 2.6).
+"""A day of a variant played again under another policy, in steps of a second.
 
 Owns the coarse model: work flows in and out, a queue has a wait, replicas come after a start. Does not know single requests (the
-simulator's affair): a day and all candidates must fit into `candidates.BUDGET` of CPU in plain Python. The policy is production's own, and
-is called as there, but not each second: regularly, and in between when the load moves, as far as an allowance of calls goes.
+simulator's affair): a day must be played in seconds of CPU in plain Python. The policy is production's own, and is called as there, but
+not each second: regularly, and in between when the load moves, as far as an allowance of calls goes.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
 
-from clary.domain.scaling.candidates import CONTROL, SHIPPED, Setup, alike, names, set_as
-from clary.domain.scaling.control import PERIOD, Tracking
-from clary.domain.scaling.day import MINUTE, UNKNOWN, Day
+from clary.domain.scaling.policy import ClaryPolicy
+from clary.domain.scaling.shape import IDLE
 from clary.domain.scaling.signals import Current, Desired, Memory, Policy, Reason, Sample
 from clary.domain.scaling.staffing import tail
-from clary.domain.scaling.tournament import Score
 
+MINUTE = 60
+UNKNOWN = -1
 EVERY = 15  # seconds between two decisions
 IDLE_EVERY = 60  # where nothing has come for that long
 MORE, MOST_MORE = 0.05, 300.0  # calls between those: so many a second are saved up, at most so many
@@ -27,25 +29,52 @@ WINDOW = 4
 FIRST = 1.5
 
 
+@dataclass(frozen=True, slots=True)
+class Day:
+    """`begin` in epoch seconds; `arrivals` of each second from there (`UNKNOWN`: nobody counted), `services` (seconds of one worker a
+    request, and the squared coefficient of variation of that) of each minute."""
+
+    begin: int
+    arrivals: Sequence[int]
+    services: Sequence[tuple[float, float]]
+
+
+class Setup(NamedTuple):
+    """A variant as its policy knows it: seconds of `objective`, `keep` and of its last `starts`; `ready` workers of a replica count in the
+    fleet's size, `allowance` may be busy; the machine has CPUs for `cpus` busy workers of it."""
+
+    objective: float
+    least: int
+    most: int
+    ready: int
+    allowance: int
+    keep: float
+    cpus: int
+    starts: tuple[float, ...]
+    start: float
+
+    @property
+    def policy(self) -> ClaryPolicy:
+        """A floor of the usual days is left out."""
+        idle = IDLE * self.keep
+        return ClaryPolicy(self.objective, self.least, self.most, self.ready, keep=self.keep, idle=idle)
+
+
+class Score(NamedTuple):
+    """Of one replay: cost over the least that is possible, and the share of requests late (0 to 1)."""
+
+    cost: float
+    late: float
+
+
 def most_calls(seconds: int) -> int:
     """Of a policy, in so long."""
     return math.ceil(seconds / EVERY + seconds * MORE + MOST_MORE) + 1
 
 
-def play_all(day: Day, setup: Setup) -> Mapping[str, Score]:
-    """The score of each candidate and of the control; none on a day without a request. Who decides as what is shipped is not played again:
-    it has the same score, and so never wins."""
-    same = [name for name in names(setup.kept) if alike(setup, name)]
-    policies: dict[str, Policy] = {name: set_as(setup.policy, name) for name in names(setup.kept) if name not in same}
-    policies[CONTROL] = Tracking(setup.least, setup.most, setup.ready)
-    scores = {name: play(day, policy, setup, not isinstance(policy, Tracking)) for name, policy in policies.items()}
-    scores |= dict.fromkeys(same, scores[SHIPPED])
-    return {name: score for name, score in scores.items() if score is not None}
-
-
 def play(day: Day, policy: Policy, setup: Setup, boost: bool = True) -> Score | None:
     """Cost over what nobody can beat (the work itself, and the memory of the least replicas), and the share of requests late. `boost`: the
-    policy is asked when load moves, and more workers than it has ready may be busy."""
+    policy is asked when load moves, and more workers than it has ready may be busy. None of a day without a request."""
     return _Replay(day, policy, setup, boost).through()
 
 
@@ -187,7 +216,7 @@ class _Replay:
             if not self.boost or self.spare < dear or not self._moved():
                 return
             self.spare -= dear
-        every = EVERY if self.boost else PERIOD
+        every = EVERY if self.boost else MINUTE
         if self.boost and self.idle >= MINUTE:
             every = IDLE_EVERY
         self.due = now + every * dear

@@ -27,7 +27,7 @@ from clary.domain.metrics.counts import Count
 from clary.domain.metrics.datapoints import Series
 from clary.domain.objectives import record as latency_objectives
 from clary.domain.objectives import turn
-from clary.domain.objectives.commands import Ask, Command, Live, Played, Seen, Staff, Tell, Unable, Watched
+from clary.domain.objectives.commands import Ask, Command, Live, Seen, Staff, Tell, Unable
 from clary.domain.objectives.record import Asked, unpack
 from clary.domain.resources import Query, Record, Scope
 from clary.domain.scaling import decisions, usual
@@ -64,7 +64,6 @@ class _Known:
     """Of one record, while this process looks after it. `wanting`: what is asked may have changed."""
 
     live: Live
-    made: float = 0.0  # when its record was made
     wanting: bool = True
     targets: dict[str, Record] = field(default_factory=dict)
     requests: list[Mapping[str, Any]] = field(default_factory=list)
@@ -73,7 +72,6 @@ class _Known:
     starts: tuple[float, ...] = ()  # of replicas that came since the last decision
     usual: tuple[float, ...] = ()  # requests a second at this time of the last days
     remembered: float = 0.0  # when those were looked up
-    played: Played | None = None  # since the last decision
     unseen: int = 0  # seconds that were heard of since it was looked at last
 
 
@@ -100,19 +98,6 @@ class ObjectiveSubject:
         """What is known of a record between two savings."""
         return self._known[arn].live
 
-    def watched(self) -> dict[str, Watched]:
-        """The variants looked after here, by their records' ARNs."""
-        found = {}
-        for (scope, name, variant), arn in self._arns.items():
-            known, key = self._known[arn], (scope.account, scope.region, name, variant)
-            found[arn] = Watched(f"{'/'.join(key)} {known.made}", known.live.setup, self.gathered.of(key))
-        return found
-
-    def tell(self, arn: str, played: Played) -> None:
-        """The last day of a variant was played again: its next turn decides what comes of that."""
-        if arn in self._known:
-            self._known[arn].played = played
-
     def changed(self, record: Record) -> list[str]:
         """A record of another kind changed: the ARNs of those that it concerns."""
         if record.kind == "endpoint":
@@ -133,7 +118,7 @@ class ObjectiveSubject:
         now = self._ports.clock.now()
         known = self._known.get(record.arn)
         if known is None:
-            known = self._known[record.arn] = _Known(Live(unpack(record.document["memory"], now)), record.created)
+            known = self._known[record.arn] = _Known(Live(unpack(record.document["memory"], now)))
             self._arns[scope, name, variant] = record.arn
         known.unseen = 0
         endpoint = await self._ports.store.get("endpoint", scope, name)
@@ -149,7 +134,7 @@ class ObjectiveSubject:
         await self._remember(record, known, now)
         strain = self._ports.sharing.strain(key) if self._ports.sharing is not None else EASY
         recent = self.gathered.of(key)
-        return Seen(endpoint, asked, known.live, recent, cpus, known.usual, known.starts, known.played, strain)
+        return Seen(endpoint, asked, known.live, recent, cpus, known.usual, known.starts, strain)
 
     async def _remember(self, record: Record, known: _Known, now: float) -> None:
         """What came at this time of the last days, now and then. A disk that does not answer leaves what was known."""
@@ -196,7 +181,7 @@ class ObjectiveSubject:
             return step.decision
         known = self._known[record.arn]
         if step.live is not known.live:
-            known.starts, known.played = (), None
+            known.starts = ()
         known.live = step.live
         if self._ports.sharing is not None:
             scope, document = record.scope, record.document
