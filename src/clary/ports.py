@@ -15,6 +15,7 @@ from typing import Protocol, TypeVar
 
 from clary.domain.endpoints.routes import Ceiling, EndpointRoute, EndpointView
 from clary.domain.logs.lines import PLAIN, LogGroup, LogMatches, LogPage, LogSettings, LogStream
+from clary.domain.machine.addresses import Address
 from clary.domain.machine.workload import Feature, Observation, Workload
 from clary.domain.metrics.counts import Count
 from clary.domain.metrics.datapoints import Datapoint, Series, Summary
@@ -86,6 +87,10 @@ class Backend(Protocol[R]):
 
     def plan(self, workload: Workload) -> R:
         """The backend's own frozen, printable request. Unschedulable says what is missing."""
+        ...
+
+    def address(self, front: int) -> Address:
+        """Where a workload (with `fronts`) dials the front of that number."""
         ...
 
     async def start(self, request: R) -> str:

@@ -6,6 +6,7 @@ import asyncio
 import dataclasses
 import os
 import signal
+import socket
 import sys
 import time
 from collections.abc import Iterator
@@ -41,7 +42,8 @@ class TestLocalBackend(BackendConformance):
             asyncio.run(_end_all(backend))
 
     def backend(self, folder: Path) -> Backend[Any]:
-        made = local.create(str(folder / "backend"), facts=FACTS)
+        fronts = [str(folder / "workers" / f"front-{number}.sock") for number in range(2)]
+        made = local.create(str(folder / "backend"), facts=FACTS, fronts=fronts)
         self.made.append(made)
         return made
 
@@ -103,6 +105,21 @@ class TestLocalBackend(BackendConformance):
         assert pairs["HOME"] == "/tmp/home"
         assert pairs["LANG"] == "C.UTF-8"
         assert set(pairs) <= {*odd, "HOME", "LANG", "PWD", "_", "SHLVL", "OLDPWD"}
+
+    async def test_what_dials_fronts_finds_them_at_their_addresses(self, tmp_path: Path) -> None:
+        """And what does not finds nothing there. A front may listen later than the sandbox begins, and again."""
+        backend = self.backend(tmp_path)
+        (tmp_path / "workers").mkdir()
+        place = backend.address(1).place
+        script = f"while [ ! -S {place} ]; do echo up; sleep 0.01; done; echo $(ls {place})"
+        workload = self.workload(tmp_path, script, fronts=True, key="dials")
+        handle = await self.up(backend, workload)
+        with socket.socket(socket.AF_UNIX) as front:
+            front.bind(str(tmp_path / "workers/front-1.sock"))
+            await self.ended(backend, handle)
+        assert log_lines(workload)[-1] == place
+        _, lines = await self.run(tmp_path, f"ls {place} 2>/dev/null || echo nothing", key="does not")
+        assert lines == ["nothing"]
 
     async def test_no_secret_on_a_command_line(self, tmp_path: Path) -> None:
         backend = self.backend(tmp_path)

@@ -359,7 +359,7 @@ def test_a_replica_cannot_pass_for_another(scene: Scene, neighbour: str, loose: 
         "    for token in ('', 'x' * 43):\n"
         "        for role in ('zygote', 'worker'):\n"
         "            try:\n"
-        "                channel = frames.Channel.dial('/run/clary/front-0.sock')\n"
+        "                channel = frames.Channel.dial('unix:/run/clary/front-0.sock')\n"
         "                channel.greet(role, replica, token, 1, 3.0)\n"
         "                answer.append((replica, role))\n"
         "            except Exception: pass\n"

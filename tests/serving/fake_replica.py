@@ -30,7 +30,7 @@ def dial(role: str, pid: int) -> frames.Channel:
     delay = 0.01
     while True:
         try:
-            channel = frames.Channel.dial(SOCKET)
+            channel = frames.Channel.dial(f"unix:{SOCKET}")
             channel.greet(role, REPLICA, TOKEN, pid)
             return channel
         except (OSError, frames.Closed):

@@ -223,7 +223,7 @@ def replica(
         whole = {
             "replica": "r-1",
             "token": "secret",
-            "sockets": [front.path],
+            "fronts": [f"unix:{front.path}"],
             "framework": runtime,
             "algorithm": "",
             "model_dir": str(folder),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 import threading
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -158,6 +159,27 @@ def test_meta_refuses_what_it_cannot_carry(headers: list[tuple[str, str]]) -> No
 def test_an_oversize_frame_is_refused_before_it_is_read() -> None:
     with pytest.raises(frames.FrameError):
         frames.Parser(limit=10).feed(frames.HEADER.pack(11, frames.HELLO, 0, 0))
+
+
+@pytest.mark.parametrize("address", ["tls:host:1", "/run/clary/front-0.sock", "unix:", "", "unix"])
+def test_what_cannot_be_dialled_is_refused_by_name(address: str) -> None:
+    with pytest.raises(frames.AddressError, match=f"the address {address!r} of a front"):
+        frames.Channel.dial(address)
+
+
+def test_an_address_says_how_it_is_dialled(tmp_path: Path) -> None:
+    place = tmp_path / "front.sock"
+    with pytest.raises(FileNotFoundError):
+        frames.Channel.dial(f"unix:{place}")
+    with socket.socket(socket.AF_UNIX) as front:
+        front.bind(str(place))
+        front.listen()
+        channel = frames.Channel.dial(f"unix:{place}")
+        there, _ = front.accept()
+        channel.send(frames.control(frames.DRAIN))
+        assert frames.Channel(there).read()[0] == frames.DRAIN
+        channel.close()
+        there.close()
 
 
 def test_a_worker_is_welcomed_and_told_of_the_end() -> None:

@@ -79,7 +79,7 @@ async def test_a_replica_serves_from_its_sandbox(
         content = {
             "replica": "r-1",
             "token": "secret",
-            "sockets": ["/run/clary/front-0.sock"],
+            "fronts": ["unix:/run/clary/front-0.sock"],
             "framework": "xgboost",
             "algorithm": "xgboost",
             "model_dir": "/opt/ml/model",

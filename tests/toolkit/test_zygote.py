@@ -47,6 +47,11 @@ class TestReplica:
             assert r.front.predict(channel, [ROW]) == [(200, f"{expected}\n".encode(), "text/csv; charset=utf-8")]
         assert r.end() == 0
 
+    def test_a_front_that_can_never_be_dialled_ends_it_with_the_reason(self, replica: Callable[..., Any]) -> None:
+        r = replica("xgboost", algorithm="xgboost", fronts=["quic:host:1"])
+        assert r.process.wait(30) != 0
+        assert "'quic:host:1' of a front cannot be dialled: it must begin with one of unix:" in r.output
+
     def test_a_broken_model_fails_with_its_reason(self, replica: Callable[..., Any], tmp_path: Path) -> None:
         (tmp_path / "xgboost-model").write_bytes(b"{this is no model")
         r = replica("xgboost", algorithm="xgboost", model_dir=str(tmp_path))

@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any, get_type_hints
 from urllib.parse import urlsplit
 
+from clary.backends import BACKENDS
 from clary.backends.own_limits import cpus
 from clary.domain import extensions
 from clary.domain.endpoints import regression
@@ -68,6 +69,7 @@ class Settings:
         "", "records: SQLAlchemy URL of a PostgreSQL server; default records.db in the state folder"
     )
     fronts: int = _setting(0, "data plane processes; 0 means one per two CPUs that Clary may use")
+    backend: str = _setting("local", "what runs jobs and replicas; local: sandboxes on this machine")
     s3_endpoint: str = _setting("", "another S3 server to keep objects in, instead of Clary's own store")
     s3_access_key: str = _setting("", "access key of s3_endpoint")
     s3_secret_key: str = _setting("", "secret key of s3_endpoint")
@@ -390,6 +392,7 @@ def _is_origin(url: str) -> bool:
 
 _PATHS = frozenset({"tls_cert", "tls_key", "environments", "nginx"})
 _CHOICES = {
+    "backend": tuple(BACKENDS),
     "capacity": ("fit", "strict"),
     "deadline": ("model", "aws"),
     "scaling_timing": ("fast", "aws"),

@@ -111,7 +111,7 @@ async def control(settings: Settings) -> AsyncIterator[Control]:
     sockets = [str(settings.front_ctl(index)) for index in range(settings.front_count)]
     fronts = FrontClient(sockets, keys, target_models(settings, store, artifacts, clock).place, secret)
     await first_role(store, settings.account, clock.now())
-    measured = partial(measure, len(backend.host.gpus), settings.max_jobs)
+    measured = partial(measure, backend.gpus, settings.max_jobs)
     job_ports = JobPorts(store, runs, artifacts, built, logs, datapoints, keys, clock, measured)
     serving_ports = endpoints.ServingPorts(store, runs, fronts, artifacts, built, logs, keys, clock, measured)
     places, owner, served = Ledger(), owner_of(settings), serving_settings(settings)
@@ -275,8 +275,7 @@ def serving_settings(settings: Settings) -> ServingSettings:
     return ServingSettings(
         models=str(settings.root / "models"),
         replicas=str(settings.root / "replicas"),
-        workers=str(settings.run / "workers"),
-        socket=lambda name: settings.front_workers(home(name, settings.front_count)).name,
+        home=lambda name: home(name, settings.front_count),
         endpoint=reach.inside(settings),
         ca_bundle=reach.bundle(settings, reach.inside(settings)),
         policy=settings.capacity,

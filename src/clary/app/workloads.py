@@ -6,25 +6,26 @@ The one place outside the control plane that reaches the backend, after the cont
 from __future__ import annotations
 
 import asyncio
+from typing import Any
 
 from clary.app.settings import Settings
-from clary.backends import containers, local
-from clary.backends.local import LocalBackend
+from clary.backends import containers
+from clary.backends.choice import BackendOptions, ChosenBackend, choose
 
 GRACE = 10.0  # seconds between SIGTERM and SIGKILL at an orderly end
 
 
-def backend(settings: Settings) -> LocalBackend:
-    """The local backend of this state folder, as the control plane and an orderly end both see it."""
-    last = settings.uid_first + settings.uid_count - 1
-    engine = containers.find(settings.container_engine)
-    return local.create(
-        str(settings.root / "backend"),
-        uid_range=(settings.uid_first, last),
-        engine=engine,
+def backend(settings: Settings) -> ChosenBackend[Any]:
+    """The backend of this state folder, as the control plane and an orderly end both see it."""
+    options = BackendOptions(
+        folder=str(settings.root / "backend"),
+        fronts=tuple(str(settings.front_workers(index)) for index in range(settings.front_count)),
+        uid_range=(settings.uid_first, settings.uid_first + settings.uid_count - 1),
+        engine=containers.find(settings.container_engine),
         reach=(settings.endpoint, *settings.passed.values()),
         strict_network=settings.strict_network,
     )
+    return choose(settings.backend, options)
 
 
 async def end(settings: Settings, keep_jobs: bool) -> None:
@@ -38,6 +39,5 @@ async def end(settings: Settings, keep_jobs: bool) -> None:
         seen = [(handle, await runs.observe(handle)) for handle in waiting]
         waiting = [handle for handle, run in seen if run is not None and not run.state.is_terminal]
         await asyncio.sleep(0.02)
-    # They hold a FIFO, over which a copy of the state folder stumbles.
-    await asyncio.to_thread(runs.networks.tidy)
+    await asyncio.to_thread(runs.tidy)
     runs.close()

@@ -1,4 +1,4 @@
-"""Backends by name: one row each. A backend's module is imported when it is chosen and offers `create(...)`."""
+"""Backends by name: one row each. A backend's module is imported when it is chosen, and offers `for_site(options)` (see `choice.py`)."""
 
 from __future__ import annotations
 

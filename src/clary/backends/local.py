@@ -20,6 +20,7 @@ from typing import Any
 
 from clary.backends import access, cgroups, containers, host, launch, library, networks, sandbox, state
 from clary.backends.cgroups import Cgroups, Group, Limits
+from clary.backends.choice import BackendOptions
 from clary.backends.claims import Claims
 from clary.backends.host import Host
 from clary.backends.networks import Networks
@@ -29,8 +30,10 @@ from clary.backends.shim.beside import remove as remove_container
 from clary.backends.shim.proc import counter, cpu_time, end_marked, family, resident, waited
 from clary.backends.state import Base, Folder, Index
 from clary.domain.errors import InUse, NotFound, Unavailable
-from clary.domain.machine.workload import Feature, Observation, RunState, Workload
+from clary.domain.machine.addresses import Address
+from clary.domain.machine.workload import Feature, Mount, Observation, RunState, Workload
 
+SOCKETS = "/run/clary"  # where a sandbox finds the fronts' sockets
 _LOG_BYTES = 1 << 30
 _FILES = 65_536
 
@@ -62,8 +65,10 @@ class LocalBackend:
         uids: Claims,
         nets: Networks,
         engine: containers.Engine | None = None,
+        fronts: Sequence[str] = (),
     ) -> None:
         self._engine = engine
+        self._fronts = tuple(fronts)
         self.networks = nets
         self.host = facts
         self.groups = groups
@@ -77,8 +82,18 @@ class LocalBackend:
         self._watched: dict[str, tuple[int, int]] = {}  # handle -> (pidfd of the shim, its pid)
         self._listeners: list[Callable[[str], None]] = []
 
+    @property
+    def gpus(self) -> int:
+        return len(self.host.gpus)
+
+    def address(self, front: int) -> Address:
+        return Address("unix", f"{SOCKETS}/{os.path.basename(self._fronts[front])}")
+
     def plan(self, workload: Workload) -> Spawn:
         self.networks.check(workload)
+        if workload.fronts:  # the whole folder: a mounted socket file is dead when the front makes another one
+            sockets = Mount(os.path.dirname(self._fronts[0]), SOCKETS)
+            workload = dataclasses.replace(workload, mounts=(*workload.mounts, sockets))
         options = sandbox.arguments(workload, self.host)
         command, environment = sandbox.command(workload, self.host), sandbox.environment(workload)
         return Spawn(workload, options, command, environment, containers.arguments(workload, self._engine))
@@ -174,6 +189,10 @@ class LocalBackend:
         told["gpus"] = str(len(self.host.gpus))
         told["network"] = self.networks.problem or "one for each job and replica"
         return told | ({"problem": self.host.problem} if self.host.problem else {})
+
+    def tidy(self) -> None:
+        """Networks that have ended hold a FIFO, over which a copy of the state folder stumbles."""
+        self.networks.tidy()
 
     def close(self) -> None:
         """Stop listening for ends; the runs go on. The last one to close after all runs have ended leaves no control group behind."""
@@ -392,12 +411,14 @@ def create(
     engine: containers.Engine | None = None,
     reach: Iterable[str] = (),
     strict_network: bool = False,
+    fronts: Sequence[str] = (),
 ) -> LocalBackend:
     """The backend that keeps its state in `folder` (absolute; made if need be, mode 0700).
 
     `uid_range`: first and last user id for sandboxes when Clary runs as root; the one behind them is pasta's. `control_groups` False: do
     without them, as on a host where they cannot be written. `reach`: URLs that sandboxes are given; what they name on loopback stays in
-    reach from their networks. `strict_network`: refuse to run what would share the machine's network."""
+    reach from their networks. `strict_network`: refuse to run what would share the machine's network. `fronts`: the fronts' sockets for
+    workers, by the fronts' numbers."""
     path = Path(os.path.abspath(folder))
     path.mkdir(parents=True, exist_ok=True, mode=0o700)
     name = "clary-" + hashlib.sha256(str(path.resolve()).encode()).hexdigest()[:12]
@@ -408,7 +429,20 @@ def create(
     uid = uid_range[1] + 1 if found.root else None
     nets = networks.find(path / "networks", uid, urls=reach, files=host.PACKAGE_SETTINGS, strict=strict_network)
     found = found if nets.problem else networks.with_resolver(found, path)
-    return LocalBackend(path, found, groups, Claims(path / "uids", *uid_range, Base(path.parent)), nets, engine)
+    uids = Claims(path / "uids", *uid_range, Base(path.parent))
+    return LocalBackend(path, found, groups, uids, nets, engine, fronts)
+
+
+def for_site(options: BackendOptions) -> LocalBackend:
+    """The backend of a state folder (see `choice.py`)."""
+    return create(
+        options.folder,
+        uid_range=options.uid_range,
+        engine=options.engine,
+        reach=options.reach,
+        strict_network=options.strict_network,
+        fronts=options.fronts,
+    )
 
 
 def _fill(argv: tuple[str, ...], values: Mapping[str, str]) -> list[str]:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from clary.domain.errors import InUse, NotFound
+from clary.domain.machine.addresses import Address
 from clary.domain.machine.workload import Feature, Observation, RunState, Workload
 from clary.ports import Backend
 
@@ -34,6 +35,9 @@ class MemoryBackend:
 
     def plan(self, workload: Workload) -> Workload:
         return workload
+
+    def address(self, front: int) -> Address:
+        return Address("unix", f"/run/clary/front-{front}.sock")
 
     async def start(self, request: Workload) -> str:
         if request.key not in self._runs:
@@ -144,6 +148,11 @@ class BackendConformance:
         workload = self.workload(tmp_path, "exit 0")
         assert backend.plan(workload) == backend.plan(workload)
         assert str(backend.plan(workload))
+
+    async def test_each_front_has_an_address(self, tmp_path: Path) -> None:
+        backend = self.backend(tmp_path)
+        assert len({backend.address(0), backend.address(1)}) == 2
+        assert backend.address(0) == backend.address(0)
 
     async def test_the_same_key_is_one_run(self, tmp_path: Path) -> None:
         backend = self.backend(tmp_path)

@@ -1,4 +1,4 @@
-"""The worker protocol: what a front and the processes of a replica say to each other over a unix socket.
+"""The worker protocol: what a front and the processes of a replica say to each other over a socket.
 
 Owns the bytes: framing, the two hot messages (PREDICT, RESULT), the JSON of all others, a blocking channel for workers and an
 incremental parser for the front. Does not know models, HTTP and asyncio. Standard library only, Python 3.9 or newer: it is
@@ -11,7 +11,8 @@ the number of entries of PREDICT, STREAM and RESULT, else 0. All payloads but th
 **Versions.** 2 added STREAM, BEGUN and CHUNK. HELLO says what a process speaks, and a front sends STREAM to nobody who speaks 1: such
 a worker gets PREDICT, and its whole answer is one piece. Everything else is as it was, so workers outlive an upgrade.
 
-**Who dials.** Every process of a replica dials each front socket named in its spec. One connection per process:
+**Who dials.** Every process of a replica dials each front whose address is in its spec: `SCHEME:PLACE`, as `unix:/run/clary/front-0.sock`
+(`connect`). One connection per process:
  - the *zygote* (role "zygote") speaks for the replica: it loads the model, forks, kills and reaps;
  - each *worker* (role "worker") predicts, one PREDICT frame at a time.
 The first frame is HELLO; until WELCOME came nothing else may be sent, except READY or FAILED which follow it. On REFUSED, EOF or
@@ -167,6 +168,10 @@ Answer = Tuple[int, int, bytes, bytes]  # id, status, meta, body
 
 class FrameError(Exception):
     """The other side does not speak this protocol: close the connection."""
+
+
+class AddressError(ValueError):
+    """An address that cannot be dialled, whatever listens there: it has no scheme, or one that is not supported."""
 
 
 class Closed(Exception):
@@ -487,6 +492,38 @@ class Parser:
         return frames + self.feed(data[place:]) if place < len(data) else frames
 
 
+def parse_address(address: str) -> Tuple[str, str]:
+    """(scheme, place) of an address that can be dialled; AddressError for every other."""
+    scheme, colon, place = address.partition(":")
+    if not colon or scheme not in _CONNECT:
+        known = ", ".join(f"{name}:" for name in _CONNECT)
+        raise AddressError(f"the address {address!r} of a front cannot be dialled: it must begin with one of {known}")
+    if not place:
+        raise AddressError(f"the address {address!r} of a front says nothing behind its scheme")
+    return scheme, place
+
+
+def connect(address: str, timeout: float) -> socket.socket:
+    """A connected stream to what listens at the address. OSError when nobody does."""
+    scheme, place = parse_address(address)
+    return _CONNECT[scheme](place, timeout)
+
+
+def _unix(path: str, timeout: float) -> socket.socket:
+    sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    try:
+        sock.settimeout(timeout)
+        sock.connect(path)
+        sock.settimeout(None)
+    except OSError:
+        sock.close()
+        raise
+    return sock
+
+
+_CONNECT = {"unix": _unix}  # scheme -> how such a place is dialled
+
+
 class Channel:
     """A blocking connection for the processes of a replica. Not for several threads at once, except that one may send while
     another reads."""
@@ -497,17 +534,9 @@ class Channel:
         self._frames: List[Frame] = []
 
     @classmethod
-    def dial(cls, path: str, timeout: float = 5.0) -> Channel:
-        """Connect to a front's socket. OSError when nobody listens there."""
-        sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        try:
-            sock.settimeout(timeout)
-            sock.connect(path)
-            sock.settimeout(None)
-        except OSError:
-            sock.close()
-            raise
-        return cls(sock)
+    def dial(cls, address: str, timeout: float = 5.0) -> Channel:
+        """Connect to a front. OSError when nobody listens there; AddressError when nobody could."""
+        return cls(connect(address, timeout))
 
     def fileno(self) -> int:
         return self.sock.fileno()

@@ -48,11 +48,11 @@ class Models(Staff):
     def __init__(
         self,
         spec: Mapping[str, Any],
-        sockets: List[str],
+        fronts: List[str],
         after_fork: Callable[[], None],
         tell: Callable[[int, Dict[str, Any]], None],
     ) -> None:
-        super().__init__(spec, sockets, after_fork)
+        super().__init__(spec, fronts, after_fork)
         multi = spec["multi"]
         self._archives, self._folder = str(multi["archives"]), str(multi["folder"])
         self._memory = int(multi["memory"])
@@ -222,7 +222,7 @@ class Models(Staff):
 
     # -- a model's process --------------------------------------------------------------------------------------------------------
 
-    def _serve(self, model: Model, slot: int, socket: str, read: int, write: int) -> int:
+    def _serve(self, model: Model, slot: int, front: str, read: int, write: int) -> int:
         """Its whole life, in the child."""
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
         os.close(read)
@@ -240,7 +240,7 @@ class Models(Staff):
         batch = int(self._spec.get("batch") or 1) if handler.batchable else 1
         _say(write, {"seconds": seconds, "held": held})
         hello = {"model": model.name, "batch": batch, "held": held, "seconds": round(seconds, 4)}
-        return Worker({**spec, "hello": hello}, socket, self._busy, slot, self.threads).run(handler)
+        return Worker({**spec, "hello": hello}, front, self._busy, slot, self.threads).run(handler)
 
     def _unpack(self, model: Model, folder: str) -> None:
         if os.path.isdir(folder):

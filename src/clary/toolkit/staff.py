@@ -28,7 +28,7 @@ class Member(NamedTuple):
     """A worker that runs: its slot, the front it serves, its birth, and the pipe on which it reports its load."""
 
     slot: int
-    socket: str
+    front: str  # its address
     born: float
     report: int  # descriptor, -1: none
 
@@ -36,13 +36,13 @@ class Member(NamedTuple):
 class Staff:
     """Keeps `wanted` workers alive. `handler` is the loaded model they inherit; without one each loads for itself."""
 
-    def __init__(self, spec: Mapping[str, Any], sockets: List[str], after_fork: Callable[[], None]) -> None:
+    def __init__(self, spec: Mapping[str, Any], fronts: List[str], after_fork: Callable[[], None]) -> None:
         self.wanted = max(1, int(spec.get("workers") or 1))
         self._surplus = 0  # workers that the front said it would send away
         self.threads = int(spec.get("threads") or 1)
         self.handler: Optional[inference.Handler] = None
         self._spec = spec
-        self._sockets = sockets
+        self._fronts = fronts
         self._after_fork = after_fork
         self._members: Dict[int, Member] = {}
         self._killed: Dict[int, str] = {}  # pid -> why
@@ -84,10 +84,10 @@ class Staff:
         self._start(self._work, reports=self.handler is None)
 
     def _start(self, work: Callable[[int, str, int, int], int], reports: bool) -> int:
-        """Fork a process that lives by `work(slot, socket, read, write)`; with `reports` the last two are a pipe to tell of its load."""
+        """Fork a process that lives by `work(slot, front, read, write)`; with `reports` the last two are a pipe to tell of its load."""
         taken = {member.slot for member in self._members.values()}
         slot = next(i for i in range(SLOTS) if i not in taken)
-        socket = self._sockets[slot % len(self._sockets)]
+        front = self._fronts[slot % len(self._fronts)]
         read = write = -1
         if reports:
             read, write = os.pipe()
@@ -108,7 +108,7 @@ class Staff:
                 os.setpgid(0, 0)
                 die_with_parent(parent)
                 self._after_fork()
-                code = work(slot, socket, read, write)
+                code = work(slot, front, read, write)
             except BaseException:
                 traceback.print_exc()
             finally:
@@ -118,10 +118,10 @@ class Staff:
         _own_group(pid)
         if write >= 0:
             os.close(write)
-        self._members[pid] = Member(slot, socket, time.monotonic(), read)
+        self._members[pid] = Member(slot, front, time.monotonic(), read)
         return pid
 
-    def _work(self, slot: int, socket: str, read: int, write: int) -> int:
+    def _work(self, slot: int, front: str, read: int, write: int) -> int:
         """A worker's life, in the child."""
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
         handler = self.handler
@@ -130,7 +130,7 @@ class Staff:
             handler = self._load(write)
             if handler is None:
                 return 1
-        return Worker(self._spec, socket, self._busy, slot, self.threads).run(handler)
+        return Worker(self._spec, front, self._busy, slot, self.threads).run(handler)
 
     def _load(self, write: int) -> Optional[inference.Handler]:
         started = time.monotonic()
@@ -226,10 +226,10 @@ class Staff:
             self._killed[pid] = why
             _end_group(pid)
 
-    def kill_busy(self, socket: str) -> None:
+    def kill_busy(self, front: str) -> None:
         """SIGKILL those that predict for this front right now, and wait until they are gone."""
         for pid, member in list(self._members.items()):
-            if member.socket == socket and self._busy[member.slot]:
+            if member.front == front and self._busy[member.slot]:
                 self.kill(pid, "the front that had sent it work is gone")
                 os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT)  # `reap` still finds it
 

@@ -41,9 +41,9 @@ class Backoff:
 class Worker:
     """The loop of one worker process. `busy[slot]` (shared memory) is 1 while it predicts: the zygote reads it when a front dies."""
 
-    def __init__(self, spec: Mapping[str, Any], socket_path: str, busy: Any, slot: int, threads: int) -> None:
+    def __init__(self, spec: Mapping[str, Any], front: str, busy: Any, slot: int, threads: int) -> None:
         self._spec = spec
-        self._path = socket_path
+        self._front = front  # its address
         self._busy = busy
         self._slot = slot
         self._threads = threads
@@ -76,7 +76,7 @@ class Worker:
         return 0
 
     def _dial(self) -> frames.Channel:
-        channel = self._channel = frames.Channel.dial(self._path)
+        channel = self._channel = frames.Channel.dial(self._front)
         try:
             if self._leaving:
                 raise frames.Closed("leaving")

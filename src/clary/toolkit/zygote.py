@@ -40,8 +40,8 @@ _PER_WORKER = "CLARY_LOAD_PER_WORKER"
 class Link:
     """The zygote's connection to one front: dialled again by itself, and what was said last said again after each dial."""
 
-    def __init__(self, spec: Dict[str, Any], path: str) -> None:
-        self.path = path
+    def __init__(self, spec: Dict[str, Any], address: str) -> None:
+        self.address = address
         self.channel: Optional[frames.Channel] = None
         self.welcome: Dict[str, Any] = {}
         self._spec = spec
@@ -55,7 +55,7 @@ class Link:
             return False
         channel: Optional[frames.Channel] = None
         try:
-            channel = self._dialled = frames.Channel.dial(self.path, timeout)
+            channel = self._dialled = frames.Channel.dial(self.address, timeout)
             self.welcome = channel.greet(
                 "zygote", str(self._spec["replica"]), str(self._spec["token"]), os.getpid(), timeout
             )
@@ -101,14 +101,16 @@ class Zygote:
 
     def __init__(self, spec: Dict[str, Any]) -> None:
         self.spec = spec
-        self.links = [Link(spec, str(path)) for path in spec["sockets"]]
+        fronts = [str(address) for address in spec["fronts"]]
+        for address in fronts:
+            frames.parse_address(address)  # one that can never be dialled ends the replica, with the reason in its log
+        self.links = [Link(spec, address) for address in fronts]
         self.mode = "per-worker" if os.environ.get(_PER_WORKER) else "fork"
-        sockets = [str(path) for path in spec["sockets"]]
         if spec.get("multi"):
             self.mode = "multi-model"
-            self.staff: Staff = Models(spec, sockets, self._forget_inherited, self._tell)
+            self.staff: Staff = Models(spec, fronts, self._forget_inherited, self._tell)
         else:
-            self.staff = Staff(spec, sockets, self._forget_inherited)
+            self.staff = Staff(spec, fronts, self._forget_inherited)
         self._ready: Optional[Dict[str, Any]] = None
         self._draining = False
         self._terminated = False  # by SIGTERM
@@ -297,7 +299,7 @@ class Zygote:
         except (frames.Closed, frames.FrameError):
             # The front died: what its workers still compute must not run beside the client's retry.
             link.close()
-            self.staff.kill_busy(link.path)
+            self.staff.kill_busy(link.address)
 
     def _obey(self, link: Link, kind: int, message: Dict[str, Any]) -> None:
         if kind == frames.SPAWN:

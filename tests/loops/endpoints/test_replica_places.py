@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from clary.domain.endpoints.commands import StartReplica
+from clary.domain.machine.addresses import Address
 from clary.domain.machine.capacity import Fit
 from clary.domain.machine.workload import Workload
 from clary.domain.models.containers import Container
@@ -18,7 +19,8 @@ from clary.loops.endpoints.replica_places import ServingSettings
 from clary.ports import Environment
 from clary.testing.runtimes import PYTHON
 
-SETTINGS = ServingSettings("/models", "/replicas", "/workers", lambda name: "front-0.sock", "http://127.0.0.1:1")
+SETTINGS = ServingSettings("/models", "/replicas", lambda name: 0, "http://127.0.0.1:1")
+FRONT = Address("unix", "/run/clary/front-0.sock")
 FIT = Fit(cpu=2.0, memory=1 << 30, gpus=0)
 
 
@@ -35,7 +37,7 @@ def start(isolated: bool = False, **prepared: Any) -> StartReplica:
 
 
 def spec(command: StartReplica) -> Any:
-    return json.loads(replica_places.replica_spec(command, SETTINGS, PYTHON, FIT)).get("server")
+    return json.loads(replica_places.replica_spec(command, FRONT, PYTHON, FIT)).get("server")
 
 
 def mounts(command: StartReplica) -> dict[str, str]:

@@ -111,8 +111,7 @@ class Yard:
         self.settings = ServingSettings(
             models=str(self.folder / "models"),
             replicas=str(self.folder / "replicas"),
-            workers="/run/here/workers",
-            socket=lambda name: "front-0.sock",
+            home=lambda name: 0,
             endpoint="http://127.0.0.1:4600",
             passed={"HTTP_PROXY": "p"},
             policy=self.policy,
@@ -206,7 +205,7 @@ async def test_a_replica_as_aws_lays_it_out(yard: Yard) -> None:
     assert spec == {
         "replica": replica.id,
         "token": plant.token(replica.id),
-        "sockets": ["/run/clary/front-0.sock"],
+        "fronts": ["unix:/run/clary/front-0.sock"],
         "framework": "xgboost",
         "algorithm": "xgboost",
         "image": "xgboost:1",
@@ -219,7 +218,7 @@ async def test_a_replica_as_aws_lays_it_out(yard: Yard) -> None:
         "timeout": 120.0,
     }
     assert (source(workload, "/opt/ml/model") / "xgboost-model").read_text() == "m"
-    assert str(source(workload, "/run/clary")) == "/run/here/workers"
+    assert workload.fronts
     assert all(m.mode == "ro" for m in workload.mounts)
     assert workload.command == ("/environments/xgboost/bin/python", "-m", "clary.toolkit.zygote")
     assert (workload.cpu, workload.network, workload.stop_grace) == (2.0, True, 30.0)

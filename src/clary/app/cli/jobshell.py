@@ -25,7 +25,7 @@ from clary.app.cli.output import NOT_FOUND, Refused, say_json, warn
 from clary.app.cli.site import Site
 from clary.app.cli.top import name_of
 from clary.app.workloads import backend
-from clary.backends.local import LocalBackend
+from clary.backends.choice import ChosenBackend
 from clary.backends.reentry import Reentry
 from clary.domain.access.roles import assumed_arn, parse_role
 from clary.stores.keys import FileKeys
@@ -70,7 +70,7 @@ def enter(site: Site, job: str, seen: Mapping[str, Any], host: str, command: Seq
     return _on_terminal(way) if terminal else _plainly(way)
 
 
-async def _handle(runs: LocalBackend, name: str) -> str | None:
+async def _handle(runs: ChosenBackend[Any], name: str) -> str | None:
     handles = [handle for handle in await runs.handles() if handle.startswith("job-")]
     return next((handle for handle in handles if name_of(runs.log_path(handle)) == name), None)
 

@@ -18,6 +18,7 @@ from typing import Any
 from clary.domain.endpoints.commands import StartReplica
 from clary.domain.endpoints.replicas import replica_key
 from clary.domain.endpoints.serverless import Rest
+from clary.domain.machine.addresses import Address
 from clary.domain.machine.capacity import Fit
 from clary.domain.machine.workload import ContainerImage, Mount, MountMode, Workload
 from clary.domain.models import own_servers
@@ -25,7 +26,6 @@ from clary.domain.resources import Record
 from clary.loops.core.sandboxes import LIBRARY, environment_mounts
 from clary.ports import Environment, Runtime
 
-SOCKETS = "/run/clary"  # where a replica finds its front's socket
 SPEC = "/opt/clary/spec"
 MODEL = "/opt/ml/model"
 CODE = "/opt/ml/code"
@@ -41,14 +41,13 @@ _OURS = ("PATH", "PYTHONPATH", "PYTHONUNBUFFERED", "CLARY_REPLICA", "CLARY_CPUS"
 
 @dataclass(frozen=True, slots=True)
 class ServingSettings:
-    """What the endpoint loop may know of the settings. `models` and `replicas` are folders; `workers` is the folder of the fronts'
-    sockets, `socket(name)` the file in it on which the home front of that endpoint listens; `endpoint` is AWS_ENDPOINT_URL as a
-    sandbox reaches it, `ca_bundle` a host file that goes with it under TLS. `owner` is the loop's name in leases."""
+    """What the endpoint loop may know of the settings. `models` and `replicas` are folders; `home(name)` is the number of the home front
+    of that endpoint; `endpoint` is AWS_ENDPOINT_URL as a sandbox reaches it, `ca_bundle` a host file that goes with it under TLS.
+    `owner` is the loop's name in leases."""
 
     models: str
     replicas: str
-    workers: str
-    socket: Callable[[str], str]
+    home: Callable[[str], int]
     endpoint: str
     ca_bundle: str = ""
     policy: str = "fit"
@@ -122,15 +121,15 @@ def prepare_spec(archives: Mapping[str, str]) -> str:
 # -- the replica ------------------------------------------------------------------------------------------------------------------
 
 
-def replica_spec(command: StartReplica, settings: ServingSettings, runtime: Runtime, fit: Fit) -> str:
-    """The JSON that the zygote and its workers read."""
+def replica_spec(command: StartReplica, front: Address, runtime: Runtime, fit: Fit) -> str:
+    """The JSON that the zygote and its workers read. `front`: where they dial the endpoint's home front."""
     prepared = command.prepared
     multi = {"archives": ARCHIVES, "folder": MODELS, "memory": fit.memory, "resized": f"{SPEC}/memory"}
     return json.dumps(
         {
             "replica": command.id,
             "token": command.token,
-            "sockets": [f"{SOCKETS}/{settings.socket(command.endpoint)}"],
+            "fronts": [str(front)],
             "framework": runtime.framework,
             "algorithm": "" if prepared["program"] else runtime.algorithm,
             "image": command.container.image,
@@ -173,7 +172,6 @@ def replica_workload(
     folder = replica_folder(settings, command.id)
     mounts = [
         *environment_mounts(environment, MountMode.READ_ONLY),
-        Mount(settings.workers, SOCKETS),
         Mount(str(folder / "spec"), SPEC),
         Mount(prepared_folder(settings, prepared["model"]), MODEL),
     ]
@@ -203,6 +201,7 @@ def replica_workload(
         burst=fit.burst,
         memory=fit.memory,
         network=not isolated or bool(prepared.get("image")),
+        fronts=True,
         hostname="localhost",
         stop_grace=30.0,
         gpus=fit.gpus,

@@ -1,0 +1,65 @@
+"""The backend of a state folder, by its name in the table of backends.
+
+Owns what a backend is told when it is made, and what it answers beside the port (to the CLI, and at an orderly end). Does not know any
+backend: this module stays out of the package's `__init__`, which shims import too.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from importlib import import_module
+from typing import Any, Protocol, TypeVar
+
+from clary.backends import BACKENDS
+from clary.backends.containers import Engine
+from clary.backends.reentry import Reentry
+from clary.domain.errors import Invalid
+from clary.ports import Backend
+
+R = TypeVar("R")
+
+
+@dataclass(frozen=True, slots=True)
+class BackendOptions:
+    """What a backend is told of the Clary that it works for. `folder` is the backend's own state folder; `fronts` are the sockets on
+    which the fronts wait for workers, in one folder. `uid_range`: first and last user id for sandboxes when Clary runs as root. `reach`:
+    URLs that sandboxes are given. `strict_network`: refuse to run what would share the machine's network."""
+
+    folder: str
+    fronts: tuple[str, ...]
+    uid_range: tuple[int, int]
+    engine: Engine | None
+    reach: tuple[str, ...]
+    strict_network: bool
+
+
+class ChosenBackend(Backend[R], Protocol[R]):
+    """A backend as those see it who put Clary together."""
+
+    @property
+    def gpus(self) -> int:
+        """How many GPUs its workloads can be given."""
+        ...
+
+    def facts(self) -> dict[str, str]: ...
+    def log_path(self, handle: str) -> str:
+        """The host's file that the run's output goes to; empty when there is no such run."""
+        ...
+
+    def reentry(self, handle: str, command: Sequence[str], variables: Mapping[str, str], terminal: bool) -> Reentry: ...
+    def tidy(self) -> None:
+        """Remove what ended runs left in the state folder that a copy of it would stumble over. It waits for the disk."""
+        ...
+
+    def close(self) -> None:
+        """Hear of no ends any more; the runs go on."""
+        ...
+
+
+def choose(name: str, options: BackendOptions) -> ChosenBackend[Any]:
+    """The backend of that name. Invalid for a name that the table does not have."""
+    if name not in BACKENDS:
+        raise Invalid(f"There is no backend '{name}': the setting backend is one of {', '.join(BACKENDS)}.")
+    chosen: ChosenBackend[Any] = import_module(BACKENDS[name]).for_site(options)
+    return chosen
