@@ -429,6 +429,23 @@ def test_isolated_workloads_and_containers_get_none() -> None:
     assert some.place(workload()) != some.place(dataclasses.replace(workload(), key="l"))
 
 
+def test_what_opens_no_connection_needs_no_way_out() -> None:
+    """Where no network can be made, the kernel may refuse an empty one, too: then all is as it was."""
+    some = networks.Networks(Path("/n"), "/usr/bin/pasta", uid=7)
+    quiet = workload(connects=False)
+    assert some.without(quiet).network is False
+    assert some.without(workload()).network is True
+    assert NOWHERE.without(quiet).network is True
+
+
+@needs_sandbox
+@needs_pasta
+async def test_what_opens_no_connection_has_no_pasta(reaching: Sandboxes) -> None:
+    code = "print(json.dumps(sorted(name for _, name in socket.if_nameindex())))"
+    assert await told(reaching, "one", code, connects=False) == ["lo"]
+    assert not list((reaching.folder / "backend/networks").glob("*/"))
+
+
 @pytest.mark.parametrize(
     ("text", "found"),
     [

@@ -94,6 +94,7 @@ class LocalBackend:
         if workload.fronts:  # the whole folder: a mounted socket file is dead when the front makes another one
             sockets = Mount(os.path.dirname(self._fronts[0]), SOCKETS)
             workload = dataclasses.replace(workload, mounts=(*workload.mounts, sockets))
+        workload = self.networks.without(workload)
         options = sandbox.arguments(workload, self.host)
         command, environment = sandbox.command(workload, self.host), sandbox.environment(workload)
         return Spawn(workload, options, command, environment, containers.arguments(workload, self._engine))

@@ -16,11 +16,12 @@ from clary.domain.models.containers import Container
 from clary.domain.resources import Record, Scope
 from clary.loops.endpoints import replica_places
 from clary.loops.endpoints.replica_places import ServingSettings
-from clary.ports import Environment
+from clary.ports import Environment, Runtime
 from clary.testing.runtimes import PYTHON
 
 SETTINGS = ServingSettings("/models", "/replicas", lambda name: 0, "http://127.0.0.1:1")
 FRONT = Address("unix", "/run/clary/front-0.sock")
+RECORD = Record("endpoint", Scope("000000000000", "us-east-1"), "e", "arn", "Creating", 0.0, 0.0, {})
 FIT = Fit(cpu=2.0, memory=1 << 30, gpus=0)
 
 
@@ -41,9 +42,8 @@ def spec(command: StartReplica) -> Any:
 
 
 def mounts(command: StartReplica) -> dict[str, str]:
-    record = Record("endpoint", Scope("000000000000", "us-east-1"), "e", "arn", "Creating", 0.0, 0.0, {})
     workload = replica_places.replica_workload(
-        command, record, SETTINGS, Environment("/env", "/env/bin/python"), FIT, {}, "/log"
+        command, RECORD, SETTINGS, PYTHON, Environment("/env", "/env/bin/python"), FIT, {}, "/log"
     )
     return {mount.target: mount.source for mount in workload.mounts}
 
@@ -69,15 +69,33 @@ def test_the_code_is_also_where_examples_of_own_containers_look(code: str, sourc
     assert mounts(start(server=["x"], code=code))["/opt/program"] == source
 
 
+XGBOOST = dataclasses.replace(PYTHON, framework="xgboost", algorithm="xgboost")
+
+
+@pytest.mark.parametrize(
+    ("prepared", "connects"),
+    [({}, False), ({"program": "inference.py"}, True), ({"server": ["x"]}, True), ({"image": "my/own:1"}, True)],
+)
+def test_only_a_built_in_algorithm_opens_no_connection(prepared: dict[str, Any], connects: bool) -> None:
+    def connecting(runtime: Runtime) -> bool:
+        command = start(**{"program": "", **prepared})
+        made = replica_places.replica_workload(
+            command, RECORD, SETTINGS, runtime, Environment("/env", "/env/bin/python"), FIT, {}, "/log"
+        )
+        return made.connects
+
+    assert connecting(XGBOOST) is connects
+    assert connecting(PYTHON)
+
+
 def container(isolated: bool = False) -> Workload:
     command = dataclasses.replace(
         start(isolated, image="my/own:1", program="", code_dir=""),
         container=Container("m", "my/own:1", environment={"COLOUR": "blue", "PATH": "/mine"}, isolated=isolated),
     )
-    record = Record("endpoint", Scope("000000000000", "us-east-1"), "e", "arn", "Creating", 0.0, 0.0, {})
     keys = {"AWS_ACCESS_KEY_ID": "id"}
     return replica_places.replica_workload(
-        command, record, SETTINGS, Environment("/env", "/env/bin/python"), FIT, keys, "/log"
+        command, RECORD, SETTINGS, PYTHON, Environment("/env", "/env/bin/python"), FIT, keys, "/log"
     )
 
 

@@ -10,6 +10,7 @@ import tarfile
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from tests.loops.house import SCOPE, SKLEARN, WAIT, House, channel, source, tar
@@ -349,6 +350,27 @@ async def test_an_isolated_job_has_no_network_and_no_proxies(house: House) -> No
     workload = await house.started()
     assert not workload.network
     assert "HTTP_PROXY" not in workload.environment
+
+
+TWO = {"InstanceType": "ml.m5.large", "InstanceCount": 2, "VolumeSizeInGB": 1}
+
+
+@pytest.mark.parametrize(
+    ("more", "connects"),
+    [
+        ({}, False),
+        ({"ResourceConfig": TWO}, True),  # its hosts meet
+        ({"HyperParameters": {"sagemaker_program": "t.py"}}, True),
+        ({"Environment": {"SAGEMAKER_PROGRAM": "t.py"}}, True),
+        ({"spec": {"ContainerEntrypoint": ["/bin/true"]}}, True),
+        ({"image": SKLEARN}, True),
+    ],
+)
+async def test_only_a_built_in_algorithm_on_one_host_opens_no_connection(
+    house: House, more: dict[str, Any], connects: bool
+) -> None:
+    await house.create(**more)
+    assert (await house.started()).connects is connects
 
 
 async def test_a_key_that_cannot_be_a_file_is_named(house: House) -> None:

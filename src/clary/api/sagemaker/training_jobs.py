@@ -108,7 +108,7 @@ async def describe_training_job(call: Call, params: Params) -> Params:
     answer = described(settled)
     spec, request = answer["AlgorithmSpecification"], settled.document["request"]
     runtime = call.ports.runtimes.resolve(spec.get("TrainingImage", ""))
-    if runtime is not None and runtime.algorithm and not training.program(request) and not training.entrypoint(request):
+    if runtime is not None and runtime.algorithm and training.built_in(request):
         spec.setdefault("MetricDefinitions", log_metrics.built_in_definitions(runtime.algorithm))
     return answer
 

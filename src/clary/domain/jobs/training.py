@@ -107,6 +107,11 @@ def program(request: Mapping[str, Any]) -> str:
     return _text(request, "sagemaker_program")
 
 
+def built_in(request: Mapping[str, Any]) -> bool:
+    """No code of a user's is named: the image's own algorithm runs, where it has one."""
+    return not (entrypoint(request) or program(request) or "SAGEMAKER_PROGRAM" in (request.get("Environment") or {}))
+
+
 def submit_directory(request: Mapping[str, Any]) -> Location | None:
     """Where `sourcedir.tar.gz` lies in S3; None when there is none, or it is a path inside the container."""
     where = _text(request, "sagemaker_submit_directory")

@@ -68,6 +68,9 @@ class Workload:
     disk: int | None = None  # bytes that READ_WRITE mounts may grow to together
     network: bool = True
     fronts: bool = False  # it dials fronts: their sockets are in reach, at the addresses that the backend tells
+    connects: bool = (
+        True  # False: Clary's own code, which dials nobody but its front: the backend may leave its network out
+    )
     peers: str = ""  # workloads of the same name share a network, and reach each other in it; "": it has one of its own
     hostname: str = "algo-1"
     hosts: Mapping[str, str] = field(default_factory=dict)  # name -> address, for /etc/hosts

@@ -131,7 +131,7 @@ def replica_spec(command: StartReplica, front: Address, runtime: Runtime, fit: F
             "token": command.token,
             "fronts": [str(front)],
             "framework": runtime.framework,
-            "algorithm": "" if prepared["program"] else runtime.algorithm,
+            "algorithm": _algorithm(command, runtime),
             "image": command.container.image,
             "model_dir": MODEL,
             "code_dir": prepared["code_dir"],
@@ -144,6 +144,11 @@ def replica_spec(command: StartReplica, front: Address, runtime: Runtime, fit: F
             **({"multi": multi} if command.container.multi_model else {}),
         }
     )
+
+
+def _algorithm(command: StartReplica, runtime: Runtime) -> str:
+    """The built-in algorithm that serves the model; "" where the user's code does."""
+    return "" if command.prepared["program"] else runtime.algorithm
 
 
 def _server(command: StartReplica) -> dict[str, Any]:
@@ -161,6 +166,7 @@ def replica_workload(
     command: StartReplica,
     record: Record,
     settings: ServingSettings,
+    runtime: Runtime,
     environment: Environment,
     fit: Fit,
     credentials: Mapping[str, str],
@@ -202,6 +208,7 @@ def replica_workload(
         memory=fit.memory,
         network=not isolated or bool(prepared.get("image")),
         fronts=True,
+        connects=not _algorithm(command, runtime) or bool(_server(command)),
         hostname="localhost",
         stop_grace=30.0,
         gpus=fit.gpus,

@@ -249,7 +249,7 @@ class EndpointSubject:
             image = bool(command.prepared.get("image"))
             credentials = await self._credentials.first(record, command.id, command.container, image)
             workload = replica_places.replica_workload(
-                command, record, settings, environment, fit, credentials, log_path
+                command, record, settings, runtime, environment, fit, credentials, log_path
             )
             for note in fit.notes:
                 self._say(record, stream, note)

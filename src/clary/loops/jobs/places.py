@@ -215,6 +215,7 @@ def host_workload(
         memory=int(fit["memory"]),
         disk=volume(settings, request),
         network=not request.get("EnableNetworkIsolation", False),
+        connects=len(of) > 1 or not (runtime.algorithm and training.built_in(request)),
         peers=key(record, "hosts"),
         hostname=host.name,
         hosts={each.name: training.address(str(record.document["id"]), number) for number, each in enumerate(of)},

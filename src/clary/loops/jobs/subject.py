@@ -156,8 +156,7 @@ class JobSubject:
         request = record.document["request"]
         spec = request["AlgorithmSpecification"]
         runtime = self._ports.runtimes.resolve(spec["TrainingImage"])
-        built_in = runtime is not None and not training.program(request) and not training.entrypoint(request)
-        algorithm = runtime.algorithm if runtime is not None and built_in else ""
+        algorithm = runtime.algorithm if runtime is not None and training.built_in(request) else ""
         return log_metrics.compile_definitions(spec.get("MetricDefinitions") or [], algorithm)
 
     def _read_log(

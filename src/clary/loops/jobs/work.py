@@ -160,7 +160,7 @@ class JobWork:
         if runtime is None:
             raise Invalid(f"Clary has no runtime for the image {image}.")
         request = record.document["request"]
-        if not training.program(request) and not training.entrypoint(request):
+        if training.built_in(request):
             return runtime
         return for_user_code(self._ports.runtimes, runtime)
 
