@@ -13,7 +13,6 @@ from tests.serving.test_queue import Stage
 
 from clary.domain.endpoints.routes import Boost, EndpointRoute, EndpointView, ReplicaView, VariantView
 from clary.domain.metrics.counts import Signals
-from clary.serving.counting import counts
 from clary.serving.parking import Meter, Parking
 from clary.toolkit import frames
 
@@ -242,7 +241,7 @@ def test_a_variant_tells_what_scaling_goes_by() -> None:
     assert seen is not None
     assert (seen.late, seen.working, seen.ceiling) == (1, 2, 2)
     assert seen.service > 0
-    told = counts(stage.variant, ACCOUNT, REGION, "iris")
+    told = stage.variant.counts(ACCOUNT, REGION, "iris")
     assert told.signals is not None
     assert (told.arrivals, told.completed, told.in_flight, told.queued) == (3, 1, 2, 0)
     assert told.signals.late == 1

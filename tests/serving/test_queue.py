@@ -10,10 +10,9 @@ from typing import Any
 from tests.serving.fakes import ACCOUNT, REGION, replica, token, variant
 
 from clary.serving.answers import ModelErrors
-from clary.serving.around import Around
 from clary.serving.boost import REST
 from clary.serving.prediction import Prediction
-from clary.serving.queue import Variant
+from clary.serving.queue import Around, Variant
 from clary.serving.replicas import Link, Replica
 from clary.toolkit import frames
 

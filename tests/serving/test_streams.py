@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from tests.serving.fakes import ACCOUNT, Bench, Pipe, Streamed, call, replica, route, signed, until, variant
 
-from clary.serving import streams, workers
+from clary.serving import replicas, streams
 from clary.toolkit import frames
 
 PATH = "/endpoints/iris/invocations-response-stream"
@@ -37,7 +37,7 @@ def exception(event: object) -> tuple[str, dict[str, str]]:
     return headers[":exception-type"], json.loads(event.payload)  # type: ignore[attr-defined]
 
 
-def worker(bench: Bench, name: str = "r1") -> workers.Worker:
+def worker(bench: Bench, name: str = "r1") -> replicas.Worker:
     return bench.front.replicas[name].workers[0]
 
 
@@ -278,7 +278,7 @@ async def test_a_machine_that_stood_still_is_no_fault_of_the_models(bench: Bench
     answer.hang_up()
     while bench.front.connections:
         await asyncio.sleep(0)
-    time.sleep(workers.STOPPING + 0.1)  # noqa: ASYNC251  # this is what stands still: front, zygote and worker
+    time.sleep(replicas.STOPPING + 0.1)  # noqa: ASYNC251  # this is what stands still: front, zygote and worker
     await asyncio.wait_for(stopped.wait(), 5)
     assert (await bench.invoke(b"later")).body == b"later"
     assert fake.killed == []

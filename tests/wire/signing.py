@@ -6,7 +6,7 @@ from urllib.parse import urlsplit
 from botocore.awsrequest import AWSRequest
 from botocore.credentials import Credentials
 
-from clary.wire import Request
+from clary.wire.http import Request
 
 KEY_ID = "AKIDEXAMPLE"
 SECRET = "wJalrXUtnFEMI/K7MDENG+bPxRfiCYEXAMPLEKEY"
@@ -25,7 +25,7 @@ def sent(signer: Any, method: str, url: str, headers: dict[str, str] | None = No
 
 
 def arrived(request: AWSRequest) -> Request:
-    from clary.wire import Headers
+    from clary.wire.http import Headers
 
     prepared = request.prepare()
     parts = urlsplit(prepared.url)

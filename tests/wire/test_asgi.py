@@ -19,9 +19,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tests.wire.signing import KEY_ID, SECRET, credentials, sent
 
-from clary.wire import AuthError, Request, ServiceError
 from clary.wire.asgi import Application, Invocation, Limits
 from clary.wire.autherrors import auth_error
+from clary.wire.errors import AuthError, ServiceError
+from clary.wire.http import Request
 from clary.wire.sigv4 import Claim, check, signing_key
 
 RPC_PATH = "/service/GraniteServiceVersion20100801/operation/PutMetricData"

@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from clary.wire import AuthError, ServiceError
 from clary.wire.checksums import checksum
 from clary.wire.chunked import ChunkDecoder, decoder
+from clary.wire.errors import AuthError, ServiceError
 from clary.wire.sigv4 import EMPTY_SHA256, Claim, signing_key
 
 SIGNED = "STREAMING-AWS4-HMAC-SHA256-PAYLOAD"

@@ -11,7 +11,7 @@ from botocore.parsers import create_parser
 from hypothesis import given
 from hypothesis import strategies as st
 
-from clary.wire import SerializationError
+from clary.wire.errors import SerializationError
 from clary.wire.eventstream import FrameReader, decode_frames, encode_event, encode_exception, encode_frame
 from clary.wire.models import load
 from clary.wire.protocol import serialize_response

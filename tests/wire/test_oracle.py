@@ -14,9 +14,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from tests.wire.generated import OPERATIONS, SPOKEN, model_of, pruned, structures
 
-from clary.wire import Request, Response, parse_request, serialize_error, serialize_response
-from clary.wire.http import Headers
+from clary.wire.http import Headers, Request, Response
 from clary.wire.models import load
+from clary.wire.protocol import parse_request, serialize_error, serialize_response
 from clary.wire.scalars import special_float
 
 FEW = settings(

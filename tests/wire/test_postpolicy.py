@@ -10,7 +10,7 @@ from botocore.auth import HmacV1PostAuth, S3SigV4PostAuth
 from botocore.awsrequest import AWSRequest
 from tests.wire.signing import KEY_ID, SECRET, credentials
 
-from clary.wire import AuthError
+from clary.wire.errors import AuthError
 from clary.wire.postpolicy import check_conditions, check_signature, inspect
 from clary.wire.sigv4 import signing_key
 

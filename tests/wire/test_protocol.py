@@ -15,17 +15,11 @@ from botocore.model import ServiceModel
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from clary.wire import (
-    Headers,
-    Request,
-    SerializationError,
-    ServiceError,
-    parse_request,
-    serialize_error,
-    serialize_response,
-    xml_body,
-)
+from clary.wire import xml_body
+from clary.wire.errors import SerializationError, ServiceError
+from clary.wire.http import Headers, Request
 from clary.wire.models import load
+from clary.wire.protocol import parse_request, serialize_error, serialize_response
 
 MOMENT = datetime.datetime(2026, 11, 24, 8, 0, tzinfo=datetime.UTC)
 

@@ -20,7 +20,7 @@ from botocore.model import ServiceModel
 from botocore.parsers import create_parser
 from tests.wire.test_oracle import received, sent
 
-from clary.wire import parse_request, serialize_error, serialize_response
+from clary.wire.protocol import parse_request, serialize_error, serialize_response
 
 FOLDER = os.environ.get("CLARY_PROTOCOL_CASES", "")
 UNTOLD = {

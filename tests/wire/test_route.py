@@ -2,8 +2,10 @@
 
 import pytest
 
-from clary.wire import Headers, Request, UnknownOperation, parse_request
+from clary.wire.errors import UnknownOperation
+from clary.wire.http import Headers, Request
 from clary.wire.models import load
+from clary.wire.protocol import parse_request
 from clary.wire.route import Router, match_path
 
 SERVICES = [

@@ -7,7 +7,8 @@ import pytest
 from botocore.auth import HmacV1Auth, HmacV1QueryAuth
 from tests.wire.signing import KEY_ID, SECRET, credentials, sent
 
-from clary.wire import AuthError, Headers, Request
+from clary.wire.errors import AuthError
+from clary.wire.http import Headers, Request
 from clary.wire.sigv2 import check, inspect
 
 URL = "http://localhost:4600/bucket/a%20key"

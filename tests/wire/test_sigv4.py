@@ -15,7 +15,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tests.wire.signing import KEY_ID, SECRET, credentials, sent
 
-from clary.wire import AuthError, Headers, Request
+from clary.wire.errors import AuthError
+from clary.wire.http import Headers, Request
 from clary.wire.sigv4 import Claim, check, inspect, named, signing_key
 
 REGION = "eu-central-1"

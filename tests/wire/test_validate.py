@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from clary.wire import ValidationError
+from clary.wire.errors import ValidationError
 from clary.wire.models import load
 from clary.wire.patterns import matcher
 from clary.wire.validate import validate

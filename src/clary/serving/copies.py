@@ -13,13 +13,40 @@ from typing import Protocol
 
 from clary.domain.endpoints.routes import ReplicaRoute, ReplicaView
 from clary.domain.endpoints.target_models import Placement, TargetQuestion
-from clary.serving.loads import Loads
 from clary.serving.questions import TargetQuestions
-from clary.serving.replicas import Link, Replica
-from clary.serving.workers import Owner, Worker
+from clary.serving.replicas import Link, Owner, Replica, Worker
 from clary.toolkit import frames
 
 ASKING, LOADING, WAITING = "asking", "loading", "waiting"  # for its archive, for its process, for memory
+
+
+class Loads:
+    """A multi-model variant's loads since the front started: what CloudWatch's model loading metrics are made of, and what is under
+    `VariantView.models` and `VariantCounts.models`. `hits` and `misses` (requests that found their model loaded, or not;
+    ModelCacheHit), `loads`, `failures`, `unloads`, `waits` (requests that waited for a load that came) and sums of seconds: `waiting`
+    (of these requests; ModelLoadingWaitTime), `downloading` (ModelDownloadingTime, of `downloads`), `loading` (ModelLoadingTime, of
+    `loads`), `unloading` (ModelUnloadingTime, of `unloads`)."""
+
+    __slots__ = (
+        "downloading",
+        "downloads",
+        "failures",
+        "hits",
+        "loading",
+        "loads",
+        "misses",
+        "unloading",
+        "unloads",
+        "waiting",
+        "waits",
+    )
+
+    def __init__(self) -> None:
+        self.hits = self.misses = self.loads = self.failures = self.unloads = self.downloads = self.waits = 0
+        self.waiting = self.downloading = self.loading = self.unloading = 0.0
+
+    def counts(self) -> tuple[tuple[str, float], ...]:
+        return tuple((name, float(getattr(self, name))) for name in self.__slots__)
 
 
 class Target(Owner, Protocol):

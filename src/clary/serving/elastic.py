@@ -14,10 +14,9 @@ from time import perf_counter
 
 from clary.domain.endpoints.routes import VariantRoute, VariantView
 from clary.serving.answers import ModelErrors
-from clary.serving.around import Around
-from clary.serving.calling import TELL_AGAIN, CallingVariant
 from clary.serving.overload import Refused
 from clary.serving.prediction import Prediction
+from clary.serving.queue import TELL_AGAIN, Around, CallingVariant
 from clary.serving.replicas import Replica
 
 SOON = 0.005  # seconds that a request waits for a busy worker before another one is made
@@ -86,7 +85,7 @@ class ElasticVariant(CallingVariant):
         busy = sum(replica.busy for replica in self.replicas.values())
         if busy > self._peak:
             self._peak = busy
-        if self.queue and not self._holding:  # what is held has a worker, and goes to it in a moment
+        if self.queue and not self.holding:  # what is held has a worker, and goes to it in a moment
             if not self._waiting_since:
                 self._waiting_since = perf_counter()
             self._ask(SOON if busy else 0.0)
@@ -97,17 +96,17 @@ class ElasticVariant(CallingVariant):
             self._waiting_since = 0.0
         if not self._looking:
             self._looking = True
-            self._later(LOOK, self._look_for_idle)
+            self.around.later(LOOK, self._look_for_idle)
 
-    def _send_ahead(self) -> None:
+    def send_ahead(self) -> None:
         """Only once nobody else can come: until then a request that waits gets a worker of its own, however quick the others were."""
         if self.route.concurrency <= sum(len(replica.workers) for replica in self.replicas.values()):
-            super()._send_ahead()
+            super().send_ahead()
 
     def _ask(self, seconds: float) -> None:
         if not self._asked:
             self._asked = True
-            self._later(seconds, self._grow)
+            self.around.later(seconds, self._grow)
 
     def _grow(self) -> None:
         """Somebody waits: another worker, or, where there is no replica, a call for one."""
@@ -118,7 +117,7 @@ class ElasticVariant(CallingVariant):
         if replica is not None:
             self._hire(replica)
         else:
-            self._tell()
+            self.call()
         self._ask(TELL_AGAIN if replica is None else SOON)
 
     def _hire(self, replica: Replica) -> None:
@@ -148,7 +147,7 @@ class ElasticVariant(CallingVariant):
         staffed = any((replica.staffed or 0) > self.route.warm for replica in self.replicas.values())
         self._looking = busy or staffed
         if self._looking:
-            self._later(LOOK, self._look_for_idle)
+            self.around.later(LOOK, self._look_for_idle)
 
     def model_counts(self) -> tuple[tuple[str, float], ...]:
         return ("setups", float(self._setups)), ("setup", self._setup_seconds), ("spilled", float(self._spilled))

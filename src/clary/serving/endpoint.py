@@ -11,14 +11,12 @@ from collections.abc import Callable
 from clary.domain.endpoints.routes import EndpointRoute, EndpointView, VariantRoute
 from clary.domain.metrics.counts import VariantCounts
 from clary.serving.answers import ModelErrors, error, not_found
-from clary.serving.around import Around
 from clary.serving.capture import Captures
-from clary.serving.counting import counts
 from clary.serving.elastic import ElasticVariant
 from clary.serving.pipelines import Passage
 from clary.serving.prediction import Prediction
 from clary.serving.questions import TargetQuestions
-from clary.serving.queue import Variant
+from clary.serving.queue import Around, Variant
 from clary.serving.replicas import Replica
 from clary.serving.routing import Shares
 from clary.serving.shadow import Mirror
@@ -248,7 +246,7 @@ class Endpoint:
     def counts(self) -> list[VariantCounts]:
         """What each fleet counted, those that leave too."""
         asynchronous = self.route.asynchronous
-        return [counts(variant, *self.key, asynchronous) for variant in (*self.variants.values(), *self.leaving)]
+        return [variant.counts(*self.key, asynchronous) for variant in (*self.variants.values(), *self.leaving)]
 
     def view(self) -> EndpointView:
         route = self.route

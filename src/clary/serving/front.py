@@ -20,7 +20,6 @@ from clary.domain.endpoints.routes import EndpointRoute, EndpointView
 from clary.domain.ids import uuid7
 from clary.domain.metrics.counts import VariantCounts
 from clary.serving import answers, invoke
-from clary.serving.around import Around
 from clary.serving.asynchronous import timeout_of
 from clary.serving.capture import Captures
 from clary.serving.endpoint import Endpoint
@@ -32,7 +31,7 @@ from clary.serving.keys import KeyCache, KeyQuestion, SigningKey
 from clary.serving.overload import Refused
 from clary.serving.prediction import Prediction, Single, TargetPrediction
 from clary.serving.questions import TargetQuestions
-from clary.serving.queue import Variant
+from clary.serving.queue import Around, Variant
 from clary.serving.replicas import Link, Replica
 from clary.serving.request import LARGE, Incoming
 from clary.serving.routefiles import RouteFiles
@@ -253,9 +252,9 @@ class Front:
         place = self.sessions.find(endpoint.key, aim.session)
         variant = None if place is None else endpoint.variants.get(place.variant)
         if place is not None and variant is not None and aim.variant in ("", variant.route.name):
-            worker = variant.singles.seat(place.replica, place.pid)
+            worker = variant.seat(place.replica, place.pid)
             if worker is not None:
-                if not variant.singles.offer_to(worker, prediction):
+                if not variant.offer_to(worker, prediction):
                     self._full(endpoint.route.name, variant, prediction)
                 return
             if place.replica in variant.replicas and time.monotonic() < self._gathered:

@@ -9,15 +9,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from time import perf_counter
-from typing import TYPE_CHECKING
 
-from clary.serving.gathered import Gathered
-from clary.serving.prediction import Holder, Prediction, Single, Taker
+from clary.serving.gathered import Gathered, Room
+from clary.serving.prediction import Holder, Prediction, Taker
 from clary.serving.streams import Stream
-from clary.toolkit import frames
-
-if TYPE_CHECKING:
-    from clary.serving.queue import Variant
 
 STALLED = 10.0  # seconds without reading after which a client is hung up on: it holds a worker that others wait for
 SLOW_PART = 60.0  # seconds that a worker may take for the next piece of an answer that it has begun
@@ -38,17 +33,17 @@ class Nowhere:
 
 
 class Streaming:
-    """An answer that was wanted in pieces, from a model that makes it whole."""
+    """An answer that was wanted in pieces, from a model that makes it whole; `made` is called when it is all there."""
 
-    def __init__(self, variant: Variant, stream: Stream) -> None:
-        self._variant = variant
+    def __init__(self, stream: Stream, made: Callable[[], None]) -> None:
         self._stream = stream
+        self._made = made
 
     def piece(self, data: bytes) -> None:
         self._stream.part(data, perf_counter())
 
     def end(self) -> None:
-        self._variant.singles.end(self._stream, frames.LAST, b"", perf_counter())
+        self._made()
 
     def broke(self) -> None:
         pass  # `Variant.lost` tells it
@@ -116,40 +111,22 @@ class Passing:
             taker.broke()
 
 
-def opened(
-    variant: Variant, prediction: Prediction, status: int, meta: bytes, size: int, worker: Holder, request_id: bytes
+def pass_on(
+    prediction: Prediction,
+    head: bytes,
+    size: int,
+    worker: Holder,
+    later: Callable[[float, Callable[[], None]], object],
+    room: Room,
+    no_answer: Callable[[], bytes],
 ) -> Taker:
-    """A worker begins an answer of `size` bytes: who takes it."""
-    now = perf_counter()
-    if prediction.done:
-        return Nowhere()
-    if not 200 <= status < 300:
-        # its beginning says what is wrong
-        return Gathered(min(size, frames.MAX_ERROR), lambda body: variant.finish(prediction, status, meta, body, now))
-    if variant.passage is not None:
-        if variant.passage.refuses(prediction, size, request_id):
-            return Nowhere()
-        return Gathered(size, lambda body: variant.finish(prediction, status, meta, body, perf_counter()))
-    if isinstance(prediction, Stream):
-        variant.singles.begin(prediction, meta)
-        return Streaming(variant, prediction)
-    if size > variant.most_answer:
-        variant.refuse_answer(prediction, size, now)
-        return Nowhere()
-    if isinstance(prediction, Single):
-        variant.singles.finish(prediction, status, meta, b"", now)
-    return _passing(variant, prediction, variant.head(meta, size), size, worker, now)
-
-
-def _passing(variant: Variant, prediction: Prediction, head: bytes, size: int, worker: Holder, now: float) -> Taker:
+    """A worker begins a good answer of `size` bytes: who takes it. `no_answer` says that the rest did not come."""
     prediction.done = True  # answered, as far as anybody else is concerned
-    variant.counters.record(now - prediction.arrived, now - prediction.sent, prediction.spent)
-    passing = Passing(worker, variant.around.later)
+    passing = Passing(worker, later)
     heard = passing.begin(prediction, head, size)
     settled, prediction.settled = prediction.settled, None
     if settled is None:
         return passing
-    room = variant.around.room
     if heard or not prediction.keep or size > KEPT or not room.take(size):
         settled(prediction, b"", False)  # a retry would run again: it cannot be told what was sent already
         return passing
@@ -165,7 +142,7 @@ def _passing(variant: Variant, prediction: Prediction, head: bytes, size: int, w
         Gathered(
             size,
             lambda whole: answer(whole, True),
-            lambda: answer(variant.errors.no_answer(variant.around.request_id()), False),
+            lambda: answer(no_answer(), False),
             head,
         )
     )

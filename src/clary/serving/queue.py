@@ -1,8 +1,8 @@
 """One variant of one endpoint: its queue, its replicas, and the assignment of requests to workers.
 
 Owns the common queue, natural micro-batching (a free worker takes what is there), the queue's caps, deadlines, and the counters of
-the variant. Does not know HTTP, sockets and the control plane: those who wait are `Waiter`s (prediction.py), workers are `Worker`s
-(replicas.py).
+the variant; and who gets a request of a session, or one that is answered in pieces. Does not know HTTP, sockets and the control plane:
+those who wait are `Waiter`s (prediction.py), workers are `Worker`s (replicas.py), the events of a stream are made in `streams.py`.
 """
 
 from __future__ import annotations
@@ -10,25 +10,25 @@ from __future__ import annotations
 import logging
 from collections import deque
 from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
 from time import perf_counter
-from typing import cast
 
 from clary.domain.endpoints.routes import ReplicaRoute, VariantRoute, VariantView
+from clary.domain.metrics.counts import VariantCounts
 from clary.serving import outliers
-from clary.serving.answers import ModelErrors, success_head
-from clary.serving.around import Around
+from clary.serving.answers import ModelErrors, stream_head, success_head
 from clary.serving.boost import HOLD, gathered
 from clary.serving.capture import Capture
 from clary.serving.counters import Counters
+from clary.serving.gathered import Gathered, Room
 from clary.serving.overload import SHARE, Drain, Refusals, Refused, most_waiting, surplus
 from clary.serving.parking import Parking, signals
-from clary.serving.passing import opened
+from clary.serving.passing import Nowhere, Streaming, pass_on
 from clary.serving.pipelines import Passage, first_meta
 from clary.serving.prediction import Holder, Prediction, Single, Taker
-from clary.serving.replicas import Replica
+from clary.serving.replicas import Replica, Worker
 from clary.serving.shadow import Mirror
-from clary.serving.singles import Singles
-from clary.serving.workers import Worker
+from clary.serving.streams import BROKEN, Stream
 from clary.toolkit import frames
 
 log = logging.getLogger(__name__)
@@ -37,6 +37,23 @@ JUDGED = 0.25  # seconds between judgements of the replicas
 BATCH_BYTES = 8 << 20  # bodies of one batch, unless it is a single one
 SMALL_BATCH = 8  # a batch is not cut below this to keep more workers busy: a batch costs less than two
 HEADS = 256  # distinct answer heads remembered
+OWN_MOST = 64  # requests of sessions that wait for one worker
+TELL_AGAIN = 1.0  # seconds between calls for a replica
+
+
+@dataclass(frozen=True, slots=True)
+class Around:
+    """What the queues of a front use of it. `soon(call)` calls in the event loop's next turn, `later(seconds, call)` then;
+    `arm(variant)` has its deadlines looked at. `max_answer` bounds an answer where the route does not say otherwise, `max_payload`
+    what goes from one container to the next, `room` what is gathered of large ones."""
+
+    request_id: Callable[[], bytes]
+    soon: Callable[[Callable[[], None]], object]
+    later: Callable[[float, Callable[[], None]], object]
+    arm: Callable[[Variant], None]
+    max_answer: int = 25 << 20
+    max_payload: int = 25 << 20
+    room: Room = field(default_factory=Room)
 
 
 class Variant:
@@ -50,13 +67,9 @@ class Variant:
         self.queue: deque[Prediction] = deque()
         self.queued_bytes = 0
         self.around = around
-        self._request_id = around.request_id
-        self._soon = around.soon
-        self._arm = around.arm
-        self._later = around.later
         self._scheduled = False
-        self._holding = False
-        self._gathered = 0  # how many requests a batch is held for
+        self.holding = False  # requests are kept for a larger batch
+        self.held_for = 0  # how many requests a batch is held for
         self._counted = (0.0, 0)  # when the rate of arrivals was last looked at, and how many there had been
         self._grouping = False
         self.armed = self.hope = False
@@ -65,7 +78,6 @@ class Variant:
         self.mirror: Mirror | None = None  # to a shadow, which gets copies of what comes in here
         self.copies: Mirror | None = None  # the one that leads here, where this is a shadow
         self.capture: Capture | None = None  # keeps a part of what comes in here, and its answers
-        self.singles = Singles(self, around.request_id, around.later)
         self.names_model = False  # requests name a model, of this container or of one behind it: `targets.MultiVariant`
         self._uneven = False  # queued requests do not expire in their order
         self._drain = Drain()
@@ -130,23 +142,19 @@ class Variant:
         elif not self._scheduled:
             # after every request that this turn of the loop reads: what came together goes together
             self._scheduled = True
-            self._soon(self.pump)
+            self.around.soon(self.pump)
         self.watch()
 
     def watch(self) -> None:
         """There is something that has a deadline."""
         if not self.armed:
             self.armed = True
-            self._gathered, self._counted = 0, (perf_counter(), self.counters.arrivals)
-            self._arm(self)
+            self.held_for, self._counted = 0, (perf_counter(), self.counters.arrivals)
+            self.around.arm(self)
 
     def replica(self, route: ReplicaRoute, changed: Callable[[], None]) -> Replica:
         """A replica that this variant's route names for the first time."""
         return Replica(route, self, changed)
-
-    def model_counts(self) -> tuple[tuple[str, float], ...]:
-        """What is counted of loading models, where there are many or they come with demand."""
-        return ()
 
     def waiting(self) -> int:
         """How many requests are queued."""
@@ -164,7 +172,7 @@ class Variant:
     def pump(self, late: bool = False) -> None:
         """Give queued requests to free workers until one side is empty. Unless it is `late`, some are held a moment for a larger batch."""
         self._scheduled, queue = False, self.queue
-        if self._grouping and not late and 0 < len(queue) < self._gathered:
+        if self._grouping and not late and 0 < len(queue) < self.held_for:
             self._hold()
             return
         while queue:
@@ -173,7 +181,7 @@ class Variant:
             if replica is None:
                 parking = self.parking
                 if parking is None or parking.full:
-                    self._send_ahead()
+                    self.send_ahead()
                 if queue and any(r.spare() for r in self.replicas.values()) and (parking is None or parking.room > 0):
                     self._hold()
                 return
@@ -181,21 +189,21 @@ class Variant:
             batch = self._take(1 if replica.health.out_until else replica.batch, kept)
             if not batch:
                 return
-            if batch[0].single:
-                self.singles.give(cast(Single, batch[0]), replica)
+            if isinstance(batch[0], Single):
+                self._give_single(batch[0], replica)
             else:
                 replica.take_idle().give(batch)
 
     def _hold(self) -> None:
-        if not self._holding:
-            self._holding = True
-            self._later(HOLD, self._release)
+        if not self.holding:
+            self.holding = True
+            self.around.later(HOLD, self._release)
 
     def _release(self) -> None:
-        self._holding = False
+        self.holding = False
         self.pump(late=True)
 
-    def _send_ahead(self) -> None:
+    def send_ahead(self) -> None:
         """Everybody is busy: quick workers that take one request at a time get their next one already."""
         for replica in self.replicas.values():
             if not replica.health.fit:
@@ -252,21 +260,56 @@ class Variant:
             batch.append(prediction)
         return batch
 
-    # -- answers ------------------------------------------------------------------------------------------------------------------
+    def _give_single(self, prediction: Single, replica: Replica) -> None:
+        """To a worker of this replica; a session that begins stays where it is sent, so it goes where the fewest were begun."""
+        if prediction.session:
+            worker = min((w for r in self.replicas.values() if r.spare() for w in r.idle), key=lambda w: w.seated)
+            worker.seated += 1
+            worker.replica.take(worker)
+        else:
+            worker = replica.take_idle()
+        worker.give_single(prediction, self.passage is None)
 
-    def opened(self, prediction: Prediction, status: int, meta: bytes, size: int, worker: Holder) -> Taker:
-        """The model begins a large answer: who takes its pieces."""
-        return opened(self, prediction, status, meta, size, worker, self._request_id())
+    # -- sessions -----------------------------------------------------------------------------------------------------------------
+
+    def seat(self, replica: str, pid: int) -> Worker | None:
+        """The worker of that pid, if it is there and takes requests."""
+        known = self.replicas.get(replica)
+        if known is None or known.draining:
+            return None
+        return next((w for w in known.workers if w.pid == pid and not (w.dying or w.dismissed)), None)
+
+    def offer_to(self, worker: Worker, prediction: Single) -> bool:
+        """Take in a request that no other worker can answer; False when enough wait for this one."""
+        if worker.flight:
+            if not worker.wait_for(prediction, OWN_MOST, self.route.queue_bytes):
+                return False
+            self.arrived(prediction)
+            self.watch()
+        else:
+            self.arrived(prediction)
+            self.watch()
+            worker.replica.take(worker)
+            worker.give_single(prediction, True)
+        return True
+
+    def stranded(self, predictions: Iterable[Single]) -> None:
+        """The worker that held their sessions is gone."""
+        for prediction in predictions:
+            self.counters.failed(400, model=False)
+            prediction.settle(self.errors.no_session(prediction.session, self.around.request_id()), False)
+
+    # -- answers ------------------------------------------------------------------------------------------------------------------
 
     def finish(self, prediction: Prediction, status: int, meta: bytes, body: bytes, now: float) -> None:
         """The model answered."""
-        if prediction.done or (prediction.single and self.singles.finish(prediction, status, meta, body, now)):
+        if prediction.done or (prediction.single and self._finish_single(prediction, status, meta, body, now)):
             return
         counters = self.counters
         if 200 <= status < 300:
             if self.passage is not None:
                 prediction.spent += counters.hand_on(now - prediction.sent)
-                self.passage.go(prediction, meta, body, self._request_id())
+                self.passage.go(prediction, meta, body, self.around.request_id())
                 return
             if len(body) > self.most_answer:
                 self.refuse_answer(prediction, len(body), now)
@@ -274,23 +317,43 @@ class Variant:
             head = self._heads.get(meta)
             if head is None:
                 head = self._head(meta)
-            response = b"%b%b\r\nContent-Length: %d\r\n\r\n%b" % (head, self._request_id(), len(body), body)
+            response = b"%b%b\r\nContent-Length: %d\r\n\r\n%b" % (head, self.around.request_id(), len(body), body)
         else:
             counters.erred(status)
-            response = self.errors.answered(status, body, self._request_id())
+            response = self.errors.answered(status, body, self.around.request_id())
         counters.record(now - prediction.arrived, now - prediction.sent, prediction.spent)
         prediction.settle(response, True)
+
+    def _finish_single(self, prediction: Prediction, status: int, meta: bytes, body: bytes, now: float) -> bool:
+        """What only a `Single` asks of an answer; whether it is answered by that."""
+        assert isinstance(prediction, Single)
+        if not 200 <= status < 300 or self.passage is not None:
+            return False
+        self._hear(prediction, meta)
+        if not isinstance(prediction, Stream):
+            return False
+        self._open_stream(prediction, meta)
+        if body:
+            prediction.part(body, now)
+        prediction.finish()
+        self.counters.record(now - prediction.arrived, now - prediction.sent, prediction.spent)
+        return True
+
+    def _hear(self, prediction: Single, meta: bytes) -> None:
+        """Tell who keeps the sessions where this one is."""
+        if prediction.heard is not None and prediction.worker is not None and self.route.entry:
+            prediction.heard((self.route.key, *prediction.worker.place), meta)
 
     def refuse_answer(self, prediction: Prediction, size: int, now: float) -> None:
         """The model's answer is too large for those who wait for it whole."""
         text = frames.too_large(str(size), self.most_answer, self.answer_setting)
         self.counters.erred(413)
         self.counters.record(now - prediction.arrived, now - prediction.sent, prediction.spent)
-        prediction.settle(self.errors.answered(413, text.encode(), self._request_id()), True)
+        prediction.settle(self.errors.answered(413, text.encode(), self.around.request_id()), True)
 
     def head(self, meta: bytes, size: int) -> bytes:
         """The head of a good answer of so many bytes."""
-        return b"%b%b\r\nContent-Length: %d\r\n\r\n" % (self._head(meta), self._request_id(), size)
+        return b"%b%b\r\nContent-Length: %d\r\n\r\n" % (self._head(meta), self.around.request_id(), size)
 
     def _head(self, meta: bytes) -> bytes:
         if len(self._heads) >= HEADS:
@@ -298,12 +361,69 @@ class Variant:
         head = self._heads[meta] = success_head(self.route.name, meta)
         return head
 
+    # -- answers in pieces --------------------------------------------------------------------------------------------------------
+
+    def opened(self, prediction: Prediction, status: int, meta: bytes, size: int, worker: Holder) -> Taker:
+        """The worker begins a large answer of `size` bytes: who takes its pieces."""
+        now = perf_counter()
+        if prediction.done:
+            return Nowhere()
+        if not 200 <= status < 300:
+            # its beginning says what is wrong
+            return Gathered(min(size, frames.MAX_ERROR), lambda body: self.finish(prediction, status, meta, body, now))
+        if self.passage is not None:
+            if self.passage.refuses(prediction, size, self.around.request_id()):
+                return Nowhere()
+            return Gathered(size, lambda body: self.finish(prediction, status, meta, body, perf_counter()))
+        if isinstance(prediction, Stream):
+            stream = prediction
+            self.begin(stream, meta)
+            return Streaming(stream, lambda: self.end(stream, frames.LAST, b"", perf_counter()))
+        if size > self.most_answer:
+            self.refuse_answer(prediction, size, now)
+            return Nowhere()
+        if isinstance(prediction, Single):
+            self._hear(prediction, meta)
+        self.counters.record(now - prediction.arrived, now - prediction.sent, prediction.spent)
+        around = self.around
+
+        def no_answer() -> bytes:
+            return self.errors.no_answer(around.request_id())
+
+        return pass_on(prediction, self.head(meta, size), size, worker, around.later, around.room, no_answer)
+
+    def begin(self, prediction: Stream, meta: bytes) -> None:
+        """The model answers in pieces, and the first one is made."""
+        self._hear(prediction, meta)
+        self._open_stream(prediction, meta)
+
+    def _open_stream(self, prediction: Stream, meta: bytes) -> None:
+        head = b"%b%b\r\n\r\n" % (stream_head(self.route.name, meta), self.around.request_id())
+        prediction.begin(head, self.route.container, self.route.timeout, self.around.later)
+
+    def end(self, prediction: Stream, how: int, data: bytes, now: float) -> None:
+        """The model made its last piece, or broke, or stopped as it was told."""
+        if prediction.done:
+            return
+        counters = self.counters
+        if how == frames.LAST:
+            if data:
+                prediction.part(data, now)
+            prediction.finish()
+        else:
+            counters.errors_5xx += 1
+            counters.model_errors += 1
+            prediction.break_off("StreamBroken", BROKEN.format(reason=data.decode("utf-8", "replace")))
+        counters.record(now - prediction.arrived, now - prediction.sent, prediction.spent)
+
+    # -- failures and deadlines ---------------------------------------------------------------------------------------------------
+
     def lost(self, predictions: Iterable[Prediction]) -> None:
         """The worker that had these died: they were sent to the model once and are not sent again."""
         for prediction in predictions:
             if not prediction.done:
                 self.counters.failed()
-                prediction.lost(self.errors.no_answer(self._request_id()))
+                prediction.lost(self.errors.no_answer(self.around.request_id()))
 
     def again(self, predictions: Iterable[Prediction]) -> None:
         """The worker died before it read these: they go first to the next one."""
@@ -319,15 +439,15 @@ class Variant:
         queue = self.queue
         since, before = self._counted
         self._counted = (now, self.counters.arrivals)
-        self._gathered = gathered((self.counters.arrivals - before) / max(now - since, HOLD))
+        self.held_for = gathered((self.counters.arrivals - before) / max(now - since, HOLD))
         if self._uneven:
             self._uneven = any(prediction.timeout for prediction in queue)
             for prediction in [p for p in queue if p.deadline <= now]:
-                self._time_out(prediction)  # it is done, and leaves the queue in its turn
+                self.time_out(prediction)  # it is done, and leaves the queue in its turn
         while queue and (queue[0].deadline <= now or queue[0].done):
             prediction = queue.popleft()
             self.queued_bytes -= len(prediction.body)
-            self._time_out(prediction)
+            self.time_out(prediction)
         self._look(now)
         waiting = bool(queue)
         self.leaving = [replica for replica in self.leaving if replica.workers]
@@ -352,7 +472,7 @@ class Variant:
                 self.queued_bytes -= len(prediction.body)
                 if not prediction.done:
                     counters.failed(503, model=False)
-                    prediction.settle(self.errors.overloaded(self.refused().reason, self._request_id()), False)
+                    prediction.settle(self.errors.overloaded(self.refused().reason, self.around.request_id()), False)
         if queue and self.parking is not None:
             self.pump(late=True)
         if now - self._judged >= JUDGED and len(self.replicas) > 1:
@@ -365,17 +485,17 @@ class Variant:
     def _expire_worker(self, worker: Worker, now: float) -> None:
         own = worker.own
         while own and (own[0].deadline <= now or own[0].done):
-            self._time_out(own.popleft())
+            self.time_out(own.popleft())
         late = [p for p in worker.flight.values() if p.deadline <= now]
         if late:
             for prediction in late:
-                self._time_out(prediction)
+                self.time_out(prediction)
             worker.kill()
 
-    def _time_out(self, prediction: Prediction) -> None:
+    def time_out(self, prediction: Prediction) -> None:
         if not prediction.done:
             self.counters.failed()
-            prediction.late(self.errors.timed_out(self._request_id()))
+            prediction.late(self.errors.timed_out(self.around.request_id()))
 
     # -- changes of the route -------------------------------------------------------------------------------------------------
 
@@ -412,3 +532,66 @@ class Variant:
             signals=signals(self.parking, self.counters.late, perf_counter()),
             **self.counters.figures(),
         )
+
+    def model_counts(self) -> tuple[tuple[str, float], ...]:
+        """What is counted of loading models, where there are many or they come with demand."""
+        return ()
+
+    def loaded(self, serving: Iterable[Replica]) -> tuple[float, ...]:
+        """How many models each of these replicas has loaded, where there are many."""
+        return ()
+
+    def counts(self, account: str, region: str, endpoint: str, asynchronous: bool = False) -> VariantCounts:
+        """What the variant counted so far, and how many requests its replicas have at the moment."""
+        counters, route = self.counters, self.route
+        counters.tally()
+        serving = [replica for replica in self.replicas.values() if replica.state() == "ready" and not replica.draining]
+        waiting = self.waiting() / max(1, len(serving))
+        return VariantCounts(
+            account,
+            region,
+            endpoint,
+            route.name,
+            route.key,
+            route.fleet,
+            counters.born,
+            len(serving),
+            tuple(waiting + replica.in_flight() for replica in serving),
+            counters.arrivals,
+            counters.refused,
+            counters.completed,
+            counters.unanswered,
+            counters.errors_4xx,
+            counters.errors_5xx,
+            counters.model_errors,
+            counters.model_seconds,
+            counters.overhead_seconds,
+            tuple(counters.model_buckets.items()),
+            tuple(counters.overhead_buckets.items()),
+            self.model_counts(),
+            self.loaded(serving),
+            asynchronous,
+            self.waiting(),
+            sum(replica.in_flight() for replica in self.replicas.values()),
+            signals(self.parking, counters.late, perf_counter()),
+            route.warm,
+            tuple(counters.latency_buckets.items()),
+            sum(replica.allowed for replica in serving),
+            route.concurrency,
+        )
+
+
+class CallingVariant(Variant):
+    """A variant that may be without any replica while requests wait: `demand` tells the control plane that it needs one."""
+
+    def __init__(self, route: VariantRoute, errors: ModelErrors, around: Around, demand: Callable[[], None]) -> None:
+        super().__init__(route, errors, around)
+        self._demand = demand
+        self._told = -TELL_AGAIN
+
+    def call(self) -> None:
+        """Say so, unless it was said a moment ago."""
+        now = perf_counter()
+        if now - self._told >= TELL_AGAIN:
+            self._told = now
+            self._demand()

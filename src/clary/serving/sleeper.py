@@ -5,8 +5,8 @@ Owns the hold of requests and the call for a replica. Does not know who decides 
 
 from __future__ import annotations
 
-from clary.serving.calling import TELL_AGAIN, CallingVariant
 from clary.serving.prediction import Prediction
+from clary.serving.queue import TELL_AGAIN, CallingVariant
 
 
 class Sleeper(CallingVariant):
@@ -31,9 +31,9 @@ class Sleeper(CallingVariant):
         """Somebody waits and nothing serves: say so, again and again until something does."""
         if self._calling or not self.queue:
             return
-        self._tell()
+        self.call()
         self._calling = True
-        self._later(TELL_AGAIN, self._call_again)
+        self.around.later(TELL_AGAIN, self._call_again)
 
     def _call_again(self) -> None:
         self._calling = False

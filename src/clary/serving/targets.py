@@ -7,7 +7,7 @@ copies of one model for replicas, so batches hold requests of one model only. Do
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from time import perf_counter
 
@@ -15,12 +15,10 @@ from clary.domain.endpoints.routes import ReplicaRoute, VariantRoute, VariantVie
 from clary.domain.endpoints.target_models import Placement
 from clary.serving import spread
 from clary.serving.answers import ModelErrors, error
-from clary.serving.around import Around
-from clary.serving.copies import ASKING, Copy, MultiReplica
-from clary.serving.loads import Loads
+from clary.serving.copies import ASKING, Copy, Loads, MultiReplica
 from clary.serving.prediction import Prediction
 from clary.serving.questions import TargetQuestions
-from clary.serving.queue import Variant
+from clary.serving.queue import Around, Variant
 from clary.serving.replicas import Replica
 
 PATIENCE = 60.0  # seconds a request waits for its model to be loaded (AWS)
@@ -78,7 +76,7 @@ class Target(Variant):
             while self.queue and self.queue[0].arrived + PATIENCE <= now:
                 self._not_ready(self._next())
         armed = super().expire(now)
-        self._gathered = 0  # it was reckoned from the arrivals of all models together
+        self.held_for = 0  # it was reckoned from the arrivals of all models together
         if self.queue:
             self._place()
         return armed
@@ -139,7 +137,7 @@ class Target(Variant):
         status, code = (503, "ServiceUnavailable") if placement.again else (400, "ValidationError")
         for prediction in [] if self.live else self.empty():
             self.counters.failed(status, model=False)
-            prediction.settle(error(status, code, placement.refused, self._request_id()), False)
+            prediction.settle(error(status, code, placement.refused, self.around.request_id()), False)
         copy.changed()
 
     def failed(self, copy: Copy, status: int, text: str) -> None:
@@ -158,16 +156,16 @@ class Target(Variant):
         _, status, text = self.broken
         self.counters.failed(status)
         said = f"Failed to load model {self.model}: {text}".encode()
-        prediction.settle(self.errors.answered(status, said, self._request_id()), False)
+        prediction.settle(self.errors.answered(status, said, self.around.request_id()), False)
 
     def _next(self) -> Prediction:
         prediction = self.queue.popleft()
         self.queued_bytes -= len(prediction.body)
         return prediction
 
-    def _time_out(self, prediction: Prediction) -> None:
+    def time_out(self, prediction: Prediction) -> None:
         if prediction.sent or self.live:
-            super()._time_out(prediction)
+            super().time_out(prediction)
         else:
             self._not_ready(prediction)
 
@@ -178,11 +176,11 @@ class Target(Variant):
         if any(copy.placing == ASKING for copy in self.places):
             self.counters.failed(503, model=False)
             text = "Clary's control plane is restarting, and the model is not loaded yet. Try again."
-            prediction.settle(error(503, "ServiceUnavailable", text, self._request_id()), False)
+            prediction.settle(error(503, "ServiceUnavailable", text, self.around.request_id()), False)
             return
         self.counters.failed(429, model=False)
         text = f"Model {self.model} is still being loaded. Try again."
-        prediction.settle(error(429, "ModelNotReadyException", text, self._request_id()), False)
+        prediction.settle(error(429, "ModelNotReadyException", text, self.around.request_id()), False)
 
 
 class MultiVariant(Variant):
@@ -289,6 +287,9 @@ class MultiVariant(Variant):
 
     def model_counts(self) -> tuple[tuple[str, float], ...]:
         return self.loads.counts()
+
+    def loaded(self, serving: Iterable[Replica]) -> tuple[float, ...]:
+        return tuple(float(replica.loaded_models()) for replica in serving if isinstance(replica, MultiReplica))
 
     def view(self) -> VariantView:
         homes = self.homes()

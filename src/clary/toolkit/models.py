@@ -17,8 +17,8 @@ from typing import Any, Callable, Dict, Iterator, List, Mapping, NamedTuple, Opt
 
 from clary.toolkit import frames, inference, loading
 from clary.toolkit.archive import ArchiveError, extract
-from clary.toolkit.staff import Staff, _say, ending, trim
-from clary.toolkit.worker import Worker
+from clary.toolkit.staff import Staff, report_load, trim
+from clary.toolkit.worker import Worker, ending
 
 LOAD_SECONDS = 360.0  # the service's own limit of one load
 UNLOAD_SECONDS = 25.0  # until a process that was told to go is killed
@@ -233,12 +233,12 @@ class Models(Staff):
             spec = spec_of(self._spec, folder)
             handler = loading.load(spec)
         except BaseException as error:
-            _say(write, {"error": _load_failure(error), "status": 500})
+            report_load(write, {"error": _load_failure(error), "status": 500})
             return 1
         trim()  # what loading took beyond the model: there may be a thousand of these
         seconds, held = time.monotonic() - started, private_bytes(os.getpid())
         batch = int(self._spec.get("batch") or 1) if handler.batchable else 1
-        _say(write, {"seconds": seconds, "held": held})
+        report_load(write, {"seconds": seconds, "held": held})
         hello = {"model": model.name, "batch": batch, "held": held, "seconds": round(seconds, 4)}
         return Worker({**spec, "hello": hello}, front, self._busy, slot, self.threads).run(handler)
 

@@ -24,8 +24,7 @@ from clary.toolkit import frames, listening
 from clary.toolkit.frames import Request
 from clary.toolkit.frameworks.pieces import Pieces
 from clary.toolkit.inference import Companion, Handler, LoadError, Response, Streamed, in_turn
-from clary.toolkit.staff import ending
-from clary.toolkit.worker import die_with_parent
+from clary.toolkit.worker import die_with_parent, ending
 
 PING_TIMEOUT = 2.0  # SageMaker's
 FAILED_PINGS = 3  # in a row, until the replica counts as broken

@@ -16,7 +16,7 @@ import traceback
 from typing import Any, Callable, Dict, Iterator, List, Mapping, NamedTuple, Optional, Tuple
 
 from clary.toolkit import inference, loading
-from clary.toolkit.worker import Worker, die_with_parent
+from clary.toolkit.worker import Worker, die_with_parent, ending
 
 SLOTS = 4096
 DRAIN_SECONDS = 25.0  # after SIGTERM workers may finish; the service allows 30 s in all
@@ -137,9 +137,9 @@ class Staff:
         try:
             handler = loading.load(self._spec)
         except BaseException as error:
-            _say(write, {"error": inference.load_failure(error)})
+            report_load(write, {"error": inference.load_failure(error)})
             return None
-        _say(write, {"seconds": time.monotonic() - started, "batchable": handler.batchable})
+        report_load(write, {"seconds": time.monotonic() - started, "batchable": handler.batchable})
         return handler
 
     def loading(self) -> List[int]:
@@ -250,18 +250,6 @@ class Staff:
             os.kill(pid, signal.SIGTERM)
 
 
-def ending(code: int) -> str:
-    """An exit code, or minus a signal, in words."""
-    if code >= 0:
-        return "ended with exit code {}".format(code)
-    try:
-        name = signal.Signals(-code).name
-    except ValueError:
-        name = "signal {}".format(-code)
-    memory = " (out of memory, unless somebody sent it: a larger instance type has more)" if name == "SIGKILL" else ""
-    return "was ended by {}{}".format(name, memory)
-
-
 def trim() -> None:
     """Give free memory back to the system."""
     try:
@@ -291,7 +279,8 @@ def _end_group(pid: int) -> None:
         pass
 
 
-def _say(descriptor: int, message: Dict[str, Any]) -> None:
+def report_load(descriptor: int, message: Dict[str, Any]) -> None:
+    """Tell the zygote, once, how the load of a model went, and close the pipe."""
     data = json.dumps(message).encode()
     while data:
         data = data[os.write(descriptor, data) :]

@@ -223,3 +223,15 @@ def die_with_parent(parent: int) -> None:
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
     if os.getppid() != parent:
         os._exit(1)
+
+
+def ending(code: int) -> str:
+    """An exit code, or minus a signal, in words."""
+    if code >= 0:
+        return "ended with exit code {}".format(code)
+    try:
+        name = signal.Signals(-code).name
+    except ValueError:
+        name = "signal {}".format(-code)
+    memory = " (out of memory, unless somebody sent it: a larger instance type has more)" if name == "SIGKILL" else ""
+    return "was ended by {}{}".format(name, memory)

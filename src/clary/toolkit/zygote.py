@@ -27,8 +27,8 @@ from typing import Any, Dict, List, Optional  # noqa: E402
 
 from clary.toolkit import frames, inference, loading  # noqa: E402
 from clary.toolkit.models import Models  # noqa: E402
-from clary.toolkit.staff import Staff, ending, trim  # noqa: E402
-from clary.toolkit.worker import Backoff  # noqa: E402
+from clary.toolkit.staff import Staff, trim  # noqa: E402
+from clary.toolkit.worker import Backoff, ending  # noqa: E402
 
 PROBE_SECONDS = 2.0
 STOP_SECONDS = 28.0  # of the 30 that the service allows, from SIGTERM to the end of all

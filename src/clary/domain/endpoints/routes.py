@@ -208,7 +208,9 @@ class VariantView:
     lost: int = 0  # requests that were let in and got no answer of the model: a death or the deadline came between
     faults: int = 0  # errors_5xx of requests that were let in
     slow: int = 0  # answers slower than `VariantRoute.slow`, since that was set
-    models: Mapping[str, float] = field(default_factory=dict)  # of a multi-model variant: see `serving/loads.py`
+    models: Mapping[str, float] = field(
+        default_factory=dict
+    )  # of a multi-model variant: see `serving/copies.py` (`Loads`)
     signals: Signals | None = None  # of a variant with a `Boost`
 
 

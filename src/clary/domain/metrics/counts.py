@@ -49,7 +49,7 @@ class VariantCounts:
     overhead_buckets: tuple[tuple[int, float], ...] = ()
     models: tuple[
         tuple[str, float], ...
-    ] = ()  # of many models: what `serving/loads.py` counts; serverless: setups, spilled
+    ] = ()  # of many models: what `serving/copies.py` (`Loads`) counts; serverless: setups, spilled
     loaded: tuple[float, ...] = ()  # models that are loaded, per replica that serves
     asynchronous: bool = False  # predictions come from a queue, at whatever time suits
     queued: int = 0  # requests that wait, at this moment

@@ -1,4 +1,4 @@
-"""Weights as shares of traffic, through a front on real sockets, while routes change."""
+"""Turns by weight: shares by themselves, then shares of traffic through a front on real sockets, while routes change."""
 
 from __future__ import annotations
 
@@ -9,6 +9,33 @@ from pathlib import Path
 
 import pytest
 from tests.serving.fakes import ACCOUNT, REGION, Bench, read_answer, replica, route, signed, variant
+
+from clary.serving.routing import Shares
+
+
+@pytest.mark.parametrize(
+    "weights", [{"a": 1, "b": 1}, {"a": 9, "b": 1}, {"a": 0.7, "b": 0.2, "c": 0.1}, {"a": 1, "b": 999},
+     {"a": 3, "b": 0}, {"a": 1 / 3, "b": 2 / 3}]
+)  # fmt: skip
+def test_shares_are_within_a_tenth_of_a_percent_over_10_000_requests(weights: dict[str, float]) -> None:
+    turns = Shares(weights)
+    chosen = Counter(turns.choose() for _ in range(10_000))
+    total = sum(weights.values())
+    for name, weight in weights.items():
+        assert abs(chosen[name] / 10_000 - weight / total) <= 0.001
+
+
+def test_shares_come_smoothly() -> None:
+    turns = Shares({"a": 5, "b": 1, "c": 1})
+    assert "".join(turns.choose() or "" for _ in range(7)) == "aabacaa"
+
+
+def test_no_weight_is_no_choice() -> None:
+    assert Shares({}).choose() is None
+    assert Shares({"a": 0}).choose() is None
+
+
+# -- through a front ---------------------------------------------------------------------------------------------------------------
 
 
 @pytest.fixture
@@ -38,7 +65,7 @@ async def invoked(bench: Bench, count: int) -> Counter[str]:
     return seen
 
 
-async def test_shares_are_within_a_tenth_of_a_percent_over_10_000_requests(bench: Bench) -> None:
+async def test_shares_of_traffic_are_within_a_tenth_of_a_percent(bench: Bench) -> None:
     weights = {"a": 0.7, "b": 0.2, "c": 0.1, "d": 0.0}
     await bench.put(route(*(variant(name, weight, replica(name)) for name, weight in weights.items())))
     for name in weights:
