@@ -95,6 +95,57 @@ def test_png_without_the_extra_says_how(server: Server, endpoint: str, tmp_path:
     assert (told.returncode, "pip install 'clary[plots]'" in told.stderr) == (1, True), told.stderr
 
 
+TRACKING = {
+    "PolicyType": "TargetTrackingScaling",
+    "MinCapacity": 1,
+    "MaxCapacity": 3,
+    "TargetTrackingScalingPolicyConfiguration": {
+        "TargetValue": 1.0,
+        "PredefinedMetricSpecification": {
+            "PredefinedMetricType": "SageMakerVariantConcurrentRequestsPerModelHighResolution"
+        },
+    },
+}
+
+
+@pytest.mark.parametrize(
+    "policy", [{"LatencyObjective": 250, "MinCapacity": 1, "MaxCapacity": 2}, TRACKING], ids=["objective", "tracking"]
+)
+def test_what_another_policy_would_have_done_with_the_load_that_was(
+    server: Server, endpoint: str, tmp_path: Path, policy: dict[str, object]
+) -> None:
+    file = tmp_path / "policy.json"
+    file.write_text(json.dumps(policy))
+    asked = ("scaling", endpoint, "--what-if", str(file), "--since", "10m")
+    told = clary(server, *asked, "--json")
+    assert told.returncode == 0, told.stderr
+    played = json.loads(told.stdout)
+    recorded = json.loads(clary(server, "scaling", endpoint, "--since", "10m", "--json").stdout)[0]
+    sent = sum(value * recorded["period"] for _, value in recorded["series"]["arrivals"]["points"])
+    assert played["requests"] == pytest.approx(sent, rel=0.02)
+    assert played["requests"] > 20
+    assert played["was"]["replicas_most"] == 2
+    assert played["what_if"]["replicas_most"] <= 3
+    assert 0 < played["was"]["instance_hours"] < 1
+    assert played["was"]["worker_seconds"] > 0
+    assert played["what_if"]["worker_seconds"] > 0
+    shown = clary(server, *asked)
+    assert shown.returncode == 0, shown.stderr
+    for said in ("instance-hours", "WHAT WAS", "WHAT-IF", "Left out: ", "Replicas, count", "what-if"):
+        assert said in shown.stdout
+    picture = tmp_path / "a.svg"
+    assert clary(server, *asked, "--out", str(picture)).returncode == 0
+    assert "what-if" in picture.read_text()
+
+
+def test_a_policy_that_is_none_is_told_by_its_place(server: Server, endpoint: str, tmp_path: Path) -> None:
+    file = tmp_path / "policy.json"
+    file.write_text(json.dumps({**TRACKING, "TargetTrackingScalingPolicyConfiguration": {"TargetValue": "much"}}))
+    told = clary(server, "scaling", endpoint, "--what-if", str(file))
+    assert told.returncode == 2
+    assert f"{file}: $.TargetTrackingScalingPolicyConfiguration.TargetValue: must be a number" in told.stderr
+
+
 def test_what_is_not_there(server: Server, endpoint: str) -> None:
     assert clary(server, "scaling", "nobody").returncode == 4
     told = clary(server, "scaling", endpoint, "--variant", "x")

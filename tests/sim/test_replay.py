@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy
 import pytest
 
 from clary.domain.scaling.policy import ClaryPolicy
-from clary.domain.scaling.replay import MEMORY, Day, Score, Setup, play
+from clary.domain.scaling.replay import MEMORY, Day, Setup, play
 from clary.domain.scaling.shape import IDLE
 from clary.sim.run import LATE_WEIGHT, Requests, World, run
 
@@ -25,6 +25,13 @@ SETTINGS = (
     {"z": 2.0},
     {"z": 4.0},
 )
+
+
+class Score(NamedTuple):
+    """Cost over the least that is possible, and the share of requests late."""
+
+    cost: float
+    late: float
 
 
 def compared(
@@ -48,7 +55,7 @@ def compared(
         policy = change(setup.policy)
         found, result = play(day, policy, setup), run(policy, requests, World(start=start))
         assert found is not None
-        replayed.append(found)
+        replayed.append(Score(found.cost, found.late))
         simulated.append(Score(result.cost / (result.work + MEMORY * seconds), result.late))
     return simulated, replayed
 

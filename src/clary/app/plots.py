@@ -73,6 +73,7 @@ class Figure:
     zero: str = ""
     gap: float = math.inf  # seconds without a point, over which no line is drawn
     more: int = 0  # marks that are left out
+    decides: bool = True  # whether it is a picture of decisions: where there is none, it says so
 
 
 def ticks(top: float, most: int = 4) -> list[float]:

@@ -134,7 +134,7 @@ def _axis(figure: Figure, wide: int) -> list[Text]:
 
 def _marks(figure: Figure, wide: int, utf8: bool) -> list[Text]:
     if not figure.marks:
-        return [Text("no decision changed anything", "dim")]
+        return [Text("no decision changed anything", "dim")] if figure.decides else []
     seconds = max(1e-9, figure.end - figure.start)
     columns = [min(1.0, max(0.0, (mark.at - figure.start) / seconds)) * (wide - 1) for mark in figure.marks]
     row = [" "] * (wide + 6)

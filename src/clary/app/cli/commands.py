@@ -258,15 +258,18 @@ def why(
 def scaling(
     endpoint: Annotated[str, typer.Argument(help="The endpoint's name, or ENDPOINT/COMPONENT.")],
     variant: Annotated[str, typer.Option(help="One of its variants.", show_default="all")] = "",
-    since: Annotated[str, typer.Option(help="How far back: 5m, 2h, 7d.")] = "1h",
+    since: Annotated[str, typer.Option(help="How far back: 5m, 2h, 7d.", show_default="1h; 1d with --what-if")] = "",
     out: Annotated[str, typer.Option(help="Write a picture instead: FILE.svg, or FILE.png (needs clary[plots]).")] = "",
+    what_if: Annotated[
+        str, typer.Option("--what-if", help="Play the recorded load again under the policy in this JSON file.")
+    ] = "",
     directory: Dir = None,
     json: Json = False,
 ) -> None:
     """Plot an endpoint's load, capacity, latency and decisions."""
     from clary.app.cli import scaling as plotting
 
-    plotting.scaling(directory, endpoint, variant, since, out, as_json=json)
+    plotting.scaling(directory, endpoint, variant, since, out, what_if, as_json=json)
 
 
 @app.command()

@@ -13,6 +13,7 @@ from typing import Any
 
 from clary.app import plots
 from clary.app.cli import charts
+from clary.app.cli import what_if as playing
 from clary.app.cli.client import ApiFailure, Client
 from clary.app.cli.logs import begin_of
 from clary.app.cli.output import NOT_FOUND, USAGE, Refused, say, say_json
@@ -28,6 +29,7 @@ from clary.app.cli.scaling_figure import (
     title,
 )
 from clary.app.cli.site import endpoint_name, here
+from clary.app.plots import Figure
 from clary.domain.scaling import decisions
 from clary.domain.scaling.decisions import Event
 
@@ -35,33 +37,57 @@ LEAST = 30.0  # seconds that a picture shows
 KINDS = (".svg", ".png")
 
 
-def scaling(directory: str | None, endpoint: str, variant: str, since: str, out: str, *, as_json: bool) -> None:
-    now = time.time()
+def scaling(
+    directory: str | None, endpoint: str, variant: str, since: str, out: str, what_if: str = "", *, as_json: bool
+) -> None:
+    now, since = time.time(), since or ("1d" if what_if else "1h")
     start = begin_of(since, now) / 1000
     if not start or now - start < LEAST:
         raise Refused(f"--since takes a span from 30s on, such as 10m, 2h or 7d, not {since!r}", USAGE)
     target = Path(out) if out else None
     if target is not None and target.suffix.lower() not in KINDS:
         raise Refused(f"--out takes a file that ends in .svg or .png, not {out!r}", USAGE)
+    asked = playing.read_file(what_if) if what_if else None
     site, endpoint = here(directory), endpoint_name(endpoint)
+    if asked is not None and component_of(endpoint):
+        raise Refused(
+            "--what-if is for variants of endpoints: the copies of an inference component are not played", USAGE
+        )
     client = site.client()
     try:
         names = variants_of(client, endpoint, variant)
     except ApiFailure as error:
         known = error.code != NOT_FOUND or component_of(endpoint)
         raise (error if known else site.no_endpoint(endpoint)) from error
-    if target is not None and len(names) > 1:
-        raise Refused(f"{endpoint} has the variants {', '.join(names)}: --variant says which goes into {out}", USAGE)
+    if (target is not None or asked is not None) and len(names) > 1:
+        which = "is played" if asked is not None else f"goes into {out}"
+        raise Refused(f"{endpoint} has the variants {', '.join(names)}: --variant says which {which}", USAGE)
+    if asked is not None:
+        asked = playing.within(client, endpoint, names[0], asked, what_if)
+        load = playing.load_of(client, endpoint, names[0], start, now)
+        events = [event for event in events_of(client, endpoint, names[0], start) if event.at >= start]
+        drawn = playing.show(
+            client, load, events, asked, site.settings.scaling_timing, since, out != "", as_json=as_json
+        )
+        _draw(drawn, target, as_json)
+        return
     most = MOST_POINTS if target is not None or as_json else charts.MOST_POINTS
     stories = [read(client, endpoint, name, start, now, most) for name in names]
     if target is not None:
-        save(stories[0], target)
+        save(figure(stories[0]), target)
         if not as_json:
             say(f"{target}: {title(stories[0])}, the last {since}")
     if as_json:
         say_json([document(story) for story in stories])
     elif target is None:
         charts.show([figure(story) for story in stories])
+
+
+def _draw(drawn: Figure, target: Path | None, as_json: bool) -> None:
+    if target is not None:
+        save(drawn, target)
+    elif not as_json:
+        charts.show([drawn])
 
 
 def variants_of(client: Client, endpoint: str, variant: str) -> list[str]:
@@ -142,8 +168,8 @@ def activities_of(client: Client, endpoint: str, variant: str, start: float) -> 
     return sorted((row for row in rows if row["StartTime"] >= start), key=lambda row: float(row["StartTime"]))
 
 
-def save(story: Story, target: Path) -> None:
-    drawn = plots.svg(figure(story))
+def save(shown: Figure, target: Path) -> None:
+    drawn = plots.svg(shown)
     if target.suffix.lower() == ".svg":
         target.write_text(drawn, encoding="utf-8")
         return

@@ -1,4 +1,4 @@
-"""A day of a variant played again under another policy, in steps of a second.
+"""A variant's recorded load played again under another policy, in steps of a second: what `clary scaling --what-if` rests on.
 
 Owns the coarse model: work flows in and out, a queue has a wait, replicas come after a start. Does not know single requests (the
 simulator's affair): a day must be played in seconds of CPU in plain Python. The policy is production's own, and is called as there, but
@@ -41,7 +41,8 @@ class Day:
 
 class Setup(NamedTuple):
     """A variant as its policy knows it: seconds of `objective`, `keep` and of its last `starts`; `ready` workers of a replica count in the
-    fleet's size, `allowance` may be busy; the machine has CPUs for `cpus` busy workers of it."""
+    fleet's size, `allowance` may be busy; the machine has CPUs for `cpus` busy workers of it. `first` replicas are there at the beginning
+    (0: half as many again as the first minute needs)."""
 
     objective: float
     least: int
@@ -52,6 +53,7 @@ class Setup(NamedTuple):
     cpus: int
     starts: tuple[float, ...]
     start: float
+    first: int = 0
 
     @property
     def policy(self) -> ClaryPolicy:
@@ -60,11 +62,26 @@ class Setup(NamedTuple):
         return ClaryPolicy(self.objective, self.least, self.most, self.ready, keep=self.keep, idle=idle)
 
 
-class Score(NamedTuple):
-    """Of one replay: cost over the least that is possible, and the share of requests late (0 to 1)."""
+class Bin(NamedTuple):
+    """A part of the time, from `at` on. Of its known `seconds` together: requests, those of them that were late, replicas that were
+    there or starting, and workers that were busy or stayed ready."""
+
+    at: float
+    seconds: int
+    requests: int
+    late: float
+    replicas: int
+    workers: float
+
+
+class Played(NamedTuple):
+    """`cost` over the least that is possible (the work itself, and the memory of the least replicas), `late` the share of requests that
+    were (0 to 1), `most` replicas at once. `bins` have the rest, in order of time."""
 
     cost: float
     late: float
+    most: int
+    bins: tuple[Bin, ...]
 
 
 def most_calls(seconds: int) -> int:
@@ -72,28 +89,43 @@ def most_calls(seconds: int) -> int:
     return math.ceil(seconds / EVERY + seconds * MORE + MOST_MORE) + 1
 
 
-def play(day: Day, policy: Policy, setup: Setup, boost: bool = True) -> Score | None:
-    """Cost over what nobody can beat (the work itself, and the memory of the least replicas), and the share of requests late. `boost`: the
-    policy is asked when load moves, and more workers than it has ready may be busy. None of a day without a request."""
-    return _Replay(day, policy, setup, boost).through()
+def play(
+    day: Day, policy: Policy, setup: Setup, boost: bool = True, every: int = MINUTE, width: int = MINUTE
+) -> Played | None:
+    """None of a day without a request. `boost`: the policy is asked when load moves, and more workers than it has ready may be busy;
+    without it, it is asked each `every` seconds. `width`: seconds of a bin."""
+    return _Replay(day, policy, setup, boost, every, width).through()
 
 
 def _first(day: Day, setup: Setup) -> int:
-    """Replicas that a day begins with: half as many again as its first minute needs."""
     early = [count for count in day.arrivals[:MINUTE] if count != UNKNOWN]
     erlang = sum(early) / max(1, len(early)) * day.services[0][0]
-    return min(max(1, setup.least, math.ceil(FIRST * erlang / setup.ready)), max(1, setup.most))
+    wanted = setup.first or max(1, math.ceil(FIRST * erlang / setup.ready))
+    return min(max(wanted, setup.least), max(1, setup.most))
+
+
+@dataclass(slots=True)
+class _Tally:
+    """A bin under way."""
+
+    seconds: int = 0
+    requests: int = 0
+    late: float = 0.0
+    replicas: int = 0
+    workers: float = 0.0
 
 
 class _Replay:
     """State of one replay between two seconds."""
 
-    def __init__(self, day: Day, policy: Policy, setup: Setup, boost: bool) -> None:
+    def __init__(self, day: Day, policy: Policy, setup: Setup, boost: bool, every: int, width: int) -> None:
         self.day, self.policy, self.setup, self.boost = day, policy, setup, boost
+        self.every, self.width = every, width
+        self.tallies = [_Tally() for _ in range(-(-len(day.arrivals) // width))]
         self.count, self.coming = _first(day, setup), list[float]()  # when those that start are ready
         self.started = 0
-        self.cost = self.work = self.late = 0.0
-        self.requests = 0
+        self.most = self.count
+        self.cost = self.work = 0.0
         self.seconds = 0
         self.queue = self.busy = 0.0  # worker-seconds that wait; workers that were busy in the last second
         self.samples: list[Sample] = []
@@ -103,7 +135,7 @@ class _Replay:
         self.level, self.recent = 0.0, [0] * WINDOW
         self.service = self.spread = self.patience = 0.0
 
-    def through(self) -> Score | None:
+    def through(self) -> Played | None:
         arrivals, begin, place, end = self.day.arrivals, self.day.begin, 0, len(self.day.arrivals)
         while place < end:
             if place % MINUTE == 0 or self.service == 0.0:
@@ -119,10 +151,15 @@ class _Replay:
                 self._second(begin + place, count)
                 place += 1
             self._ask(float(begin + place))
-        if not self.requests:
+        requests, late = sum(each.requests for each in self.tallies), sum(each.late for each in self.tallies)
+        if not requests:
             return None
         bound = self.work + MEMORY * self.setup.least * self.seconds
-        return Score(self.cost / bound, min(1.0, self.late / self.requests))
+        bins = (
+            Bin(float(begin + place * self.width), each.seconds, each.requests, each.late, each.replicas, each.workers)
+            for place, each in enumerate(self.tallies)
+        )
+        return Played(self.cost / bound, min(1.0, late / requests), self.most, tuple(bins))
 
     def _serve(self, minute: int) -> None:
         self.service, self.spread = self.day.services[minute]
@@ -136,20 +173,29 @@ class _Replay:
         setup = self.setup
         workers = self._workers()
         work = count * self.service
-        self.late += self._late(at, count, work, workers)
+        late = self._late(at, count, work, workers)
         waits = self.queue + work
         self.busy = min(waits, workers)
         self.queue = waits - self.busy if waits > workers else 0.0
         self.work += work
-        self.requests += count
         starting = len(self.coming) * min(setup.ready, setup.allowance)
-        self.cost += max(self._reserved(), self._held(workers)) + starting + MEMORY * self.count
-        self.seconds += 1
+        self._pay(at, 1, max(self._reserved(), self._held(workers)) + starting, count, late)
         self.idle = 0 if count or self.queue else self.idle + 1
         self.spare = min(self.spare + MORE, MOST_MORE)
         self.recent = [*self.recent[1:], count]
         queued = int(self.queue / self.service) if self.service else 0
         self._note(Sample(at + 1.0, count, count, math.ceil(self.busy) + queued, queued, 0, self.service, self.spread))
+
+    def _pay(self, at: int, seconds: int, workers: float, requests: int = 0, late: float = 0.0) -> None:
+        """For so many seconds of `workers`, and the replicas that there are."""
+        tally = self.tallies[(at - self.day.begin) // self.width]
+        tally.seconds += seconds
+        tally.requests += requests
+        tally.late += late
+        tally.replicas += seconds * (self.count + len(self.coming))
+        tally.workers += seconds * workers
+        self.cost += seconds * (workers + MEMORY * self.count)
+        self.seconds += seconds
 
     def _late(self, at: int, count: int, work: float, workers: int) -> float:
         """Requests of this second that wait longer than they may: the wait goes from that of the first to that of the last in a line."""
@@ -168,13 +214,13 @@ class _Replay:
     def _pass(self, place: int, end: int) -> int:
         """Seconds without a request, up to the next that has one, is unknown, or in which a decision is due."""
         due = place + max(1, math.ceil(self.due - (self.day.begin + place)))
-        limit = min(end, due, place // MINUTE * MINUTE + MINUTE)  # a minute has a service of its own
+        # a minute has a service of its own, a bin its figures
+        limit = min(end, due, *(place // each * each + each for each in (MINUTE, self.width)))
         until = place
         while until < limit and self.day.arrivals[until] == 0:
             until += 1
         passed = until - place
-        self.cost += passed * (self._reserved() + MEMORY * self.count)
-        self.seconds += passed
+        self._pay(self.day.begin + place, passed, self._reserved())
         self.spare = min(self.spare + MORE * passed, MOST_MORE)
         self.busy, self.recent = 0.0, [0] * WINDOW
         for second in range(max(place, until - MINUTE), until):
@@ -216,10 +262,8 @@ class _Replay:
             if not self.boost or self.spare < dear or not self._moved():
                 return
             self.spare -= dear
-        every = EVERY if self.boost else MINUTE
-        if self.boost and self.idle >= MINUTE:
-            every = IDLE_EVERY
-        self.due = now + every * dear
+        every = IDLE_EVERY if self.idle >= MINUTE else EVERY
+        self.due = now + (every * dear if self.boost else self.every)
         self.samples = self.samples[-MINUTE:]
         self.level = sum(sample.arrivals for sample in self.samples) / len(self.samples)
         setup, boosting = self.setup, self.busy > max(1, self.desired.base)
@@ -246,6 +290,7 @@ class _Replay:
         have = self.count + len(self.coming)
         if count != have:
             self.changed = now
+        self.most = max(self.most, count)
         for _ in range(have, count):
             self.coming.append(now + self._start())
             self.started += 1

@@ -53,10 +53,10 @@ def tail(service: float, spread: float, share: float = 0.95) -> float:
     if spread <= 0.0:
         return service
     deviation = math.sqrt(math.log1p(spread))
-    return service * math.exp(_NORMAL[share] * deviation - deviation * deviation / 2)
+    return service * math.exp(NORMAL[share] * deviation - deviation * deviation / 2)
 
 
-_NORMAL = {
+NORMAL = {
     0.5: 0.0,
     0.9: 1.2815515655446004,
     0.95: 1.6448536269514722,
