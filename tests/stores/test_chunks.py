@@ -62,15 +62,6 @@ def test_a_distribution_takes_half_a_byte_for_each_bucket_that_is_filled() -> No
     assert len(chunks.encode(left, 0, 60)) < 0.6 * filled
 
 
-def test_percentiles_without_distributions_are_not_known() -> None:
-    spread, same, none = weighed([(1.0, 5), (2.0, 5)]), single(4.0, 3.0), nothing()
-    points = {0: spread, 60: same, 120: none}
-    bare = chunks.without_spreads(chunks.encode(points, 0, 60))
-    left = dict(chunks.decode(bare, 0, 60))
-    assert left == {0: Summary(10.0, 15.0, 1.0, 2.0, None), 60: same, 120: none}
-    assert [left[at].percentile(0.5) for at in (0, 60, 120)] == [None, 4.0, 0.0]
-
-
 def test_chunks_of_the_version_before_are_read() -> None:
     old = base64.b64decode(
         "AgQAAwAAADIAAAB4nGNgZGRiwAUagNgpUoDBwcEBu4IDQFyuwsCASx4IPgCh/QF73PIiAgz2Dg4AwtEIvHicY2Bg/s/AwPA/g+HYLwZW"

@@ -13,8 +13,8 @@ from pathlib import Path
 import pytest
 
 from clary.domain.errors import Unavailable
-from clary.domain.metrics.datapoints import Datapoint, Series, weighed
-from clary.stores import sealing
+from clary.domain.metrics.datapoints import Datapoint, Series, Summary, single, weighed
+from clary.stores import chunks, rollup
 from clary.stores.datapoints import DAY, FileDatapoints
 from clary.testing.datapoints import NOON, SCOPE, SERIES, DatapointsConformance, MemoryDatapoints, at, sums
 
@@ -73,15 +73,19 @@ class TestFileDatapoints(DatapointsConformance):
         ((_, all_of_them),) = datapoints.get(SCOPE, SERIES, NOON, NOON + 14_400, 14_400)
         assert all_of_them.count == len(kept)
 
-    def test_a_kill_while_minutes_are_sealed_counts_nothing_twice(self) -> None:
+    def test_a_kill_while_minutes_are_rolled_up_counts_nothing_twice(self) -> None:
         answered = self.killed(30 * DAY)
         datapoints = self.datapoints()
         count = int(datapoints.marks()["told"]) + 1
         assert count in (answered + 1, answered + 2)
-        minutes = datapoints.get(SCOPE, SERIES, NOON, NOON + 10_020, 60)
-        assert sum(summary.count for _, summary in minutes) == count
-        sealed = sqlite3.connect(self.folder / "datapoints.db").execute("select count(*) from sealed").fetchall()
-        assert sealed == [(1,)]
+        fives = datapoints.get(SCOPE, SERIES, NOON, NOON + 10_200, 300)
+        assert sum(summary.count for _, summary in fives) == count
+        assert self.chunks(300) == 1
+
+    def chunks(self, step: int) -> int:
+        db = sqlite3.connect(self.folder / "datapoints.db")
+        ((count,),) = db.execute("select count(*) from chunks where step = ?", (step,)).fetchall()
+        return int(count)
 
     def killed(self, later: float) -> int:
         """A writer that sweeps so much later than its datapoints are; the last second that it said was on disk when it was killed."""
@@ -109,80 +113,111 @@ class TestFileDatapoints(DatapointsConformance):
         datapoints.sweep(NOON + 4 * 3600)
         assert datapoints.get(SCOPE, SERIES, NOON, NOON + 1, 1) == []
         assert sums(datapoints.get(SCOPE, SERIES, NOON, NOON + 60, 60)) == [(NOON, 1.0)]
-        datapoints.sweep(NOON + 408 * DAY)
+        datapoints.sweep(NOON + 15 * DAY)
+        assert sums(datapoints.get(SCOPE, SERIES, NOON, NOON + 60, 60)) == [(NOON, 1.0)]
+        datapoints.sweep(NOON + 23 * DAY)
         assert datapoints.get(SCOPE, SERIES, NOON, NOON + 60, 60) == []
+        assert sums(datapoints.get(SCOPE, SERIES, NOON, NOON + 300, 300)) == [(NOON, 1.0)]
+        datapoints.sweep(NOON + 63 * DAY)
+        assert sums(datapoints.get(SCOPE, SERIES, NOON, NOON + 300, 300)) == [(NOON, 1.0)]
+        datapoints.sweep(NOON + 78 * DAY)
+        assert datapoints.get(SCOPE, SERIES, NOON, NOON + 300, 300) == []
         assert sums(datapoints.get(SCOPE, SERIES, NOON, NOON + 3600, 3600)) == [(NOON, 1.0)]
         datapoints.sweep(NOON + 5 * 365 * DAY)
         assert (datapoints.get(SCOPE, SERIES, NOON, NOON + 3600, 3600), datapoints.find(SCOPE)) == ([], [])
 
-    def test_weeks_are_sealed_and_answer_as_before_but_for_percentiles(self) -> None:
+    def test_old_minutes_become_five_minutes_that_say_the_same(self) -> None:
         datapoints = self.datapoints()
-        week = NOON // sealing.SPAN * sealing.SPAN
-        spread = weighed([(float(value), 1.0) for value in range(1, 101)])
-        points = [Datapoint(SERIES, week + 600 * n, spread) for n in range(7 * 144)]
-        datapoints.put(SCOPE, points)
+        week = NOON // rollup.SPAN * rollup.SPAN
+        made = random.Random(1)
+        spreads = [weighed((made.randrange(1, 1000), 1.0) for _ in range(20)) for _ in range(100)]
+        datapoints.put(SCOPE, [Datapoint(SERIES, week + 60 * n, made.choice(spreads)) for n in range(7 * 1440)])
         datapoints.sweep(week)
-        before = datapoints.get(SCOPE, SERIES, week + 600, week + sealing.SPAN, 3600, spread=True)
+        asked = (SCOPE, SERIES, week + 600, week + rollup.SPAN, 300, True)
+        before = datapoints.get(*asked)
+        assert len(before) == 7 * 288 - 2
         datapoints.sweep(week + 23 * DAY)
-        rows = sqlite3.connect(self.folder / "datapoints.db").execute(
-            "select (select count(*) from sealed), (select count(*) from chunks where step = 60)"
-        )
-        assert rows.fetchall() == [(1, 0)]
+        assert (self.chunks(60), self.chunks(300)) == (0, 1)
         for each in (datapoints, self.datapoints()):
-            after = each.get(SCOPE, SERIES, week + 600, week + sealing.SPAN, 3600, spread=True)
-            assert [(at, s.count, s.total, s.low, s.high) for at, s in after] == [
-                (at, s.count, s.total, s.low, s.high) for at, s in before
-            ]
-            for _, summary in after:
-                assert [summary.percentile(share) for share in (0.5, 0.9, 0.99)] == pytest.approx(
-                    [50, 90, 99], rel=0.05
-                )
+            assert each.get(*asked) == before
 
-    def test_what_comes_late_joins_the_sealed_week(self) -> None:
+    def test_five_minutes_of_a_time_that_is_half_rolled_up_are_whole(self) -> None:
         datapoints = self.datapoints()
-        week = NOON // sealing.SPAN * sealing.SPAN
+        week = NOON // rollup.SPAN * rollup.SPAN
+        datapoints.put(SCOPE, [at(week + rollup.SPAN + 60 * n, 1.0) for n in range(-10, 10)])
+        datapoints.sweep(week + 23 * DAY)
+        assert (self.chunks(60), self.chunks(300)) == (1, 1)
+        datapoints.put(SCOPE, [at(week + rollup.SPAN, 1.0)])
+        begin = week + rollup.SPAN - 600
+        assert [value for _, value in sums(datapoints.get(SCOPE, SERIES, begin, begin + 1200, 300))] == [5, 5, 6, 5]
+
+    def test_what_comes_late_joins_its_five_minutes(self) -> None:
+        datapoints = self.datapoints()
+        week = NOON // rollup.SPAN * rollup.SPAN
         datapoints.put(SCOPE, [at(week, 1.0), at(week + 60, 2.0)])
         datapoints.sweep(week + 23 * DAY)
-        datapoints.put(SCOPE, [at(week + 60, 3.0), at(week + 120, 4.0)])
-        wanted = [(week, 1.0), (week + 60, 5.0), (week + 120, 4.0)]
-        assert sums(datapoints.get(SCOPE, SERIES, week, week + 600, 60)) == wanted
+        datapoints.put(SCOPE, [at(week + 60, 3.0), at(week + 420, 4.0)])
+        wanted = [(week, 6.0), (week + 300, 4.0)]
+        assert sums(datapoints.get(SCOPE, SERIES, week, week + 600, 300)) == wanted
         for _ in range(2):
             datapoints.sweep(week + 23 * DAY)
-            assert sums(datapoints.get(SCOPE, SERIES, week, week + 600, 60)) == wanted
-        rows = sqlite3.connect(self.folder / "datapoints.db").execute("select count(*) from chunks where step = 60")
-        assert rows.fetchall() == [(0,)]
+            assert sums(datapoints.get(SCOPE, SERIES, week, week + 600, 300)) == wanted
+        assert self.chunks(60) == 0
 
-    def test_a_week_that_changes_while_it_is_sealed_waits_for_the_next_sweep(self) -> None:
+    def test_a_week_that_changes_while_it_is_rolled_up_waits_for_the_next_sweep(self) -> None:
         datapoints = self.datapoints()
-        week = NOON // sealing.SPAN * sealing.SPAN
+        week = NOON // rollup.SPAN * rollup.SPAN
         datapoints.put(SCOPE, [at(week, 1.0)])
         datapoints.sweep(week)
         db = sqlite3.connect(self.folder / "datapoints.db", isolation_level=None)
-        ((series, start),) = sealing.due(db, week + 23 * DAY)
-        read = sealing.read(db, series, start)
+        ((series, start),) = rollup.due(db, week + 23 * DAY)
+        read = rollup.read(db, series, start)
         datapoints.put(SCOPE, [at(week, 5.0)])
         datapoints.sweep(week)
-        sealing.replace(db, read, sealing.sealed(read))
+        rollup.replace(db, read, rollup.rolled(read))
         assert sums(datapoints.get(SCOPE, SERIES, week, week + 60, 60)) == [(week, 6.0)]
 
-    def test_a_disk_that_is_short_loses_old_distributions_before_old_points(self) -> None:
+    def test_weeks_that_the_version_before_sealed_are_read_and_rolled_up(self) -> None:
+        """It kept minutes of 400 days, a week in a row of a table of its own; some without their distribution (`bare`)."""
         datapoints = self.datapoints()
-        week = NOON // sealing.SPAN * sealing.SPAN
+        week = NOON // rollup.SPAN * rollup.SPAN
+        datapoints.put(SCOPE, [at(week + rollup.SPAN, 1.0)])
+        datapoints.sweep(week + 23 * DAY)
+        db = sqlite3.connect(self.folder / "datapoints.db", isolation_level=None)
+        ((series,),) = db.execute("select id from series").fetchall()
+        minutes = {week + 60 * n: Summary(2.0, 3.0, 1.0, 2.0, None) for n in range(10)}
+        written = "insert into sealed (series, start, bare, data) values (?, ?, 1, ?)"
+        db.execute(written, (series, week, chunks.encode(minutes, week, 60)))
+        db.execute(
+            written, (series, week - 70 * DAY, chunks.encode({week - 70 * DAY: single(1.0)}, week - 70 * DAY, 60))
+        )
+        wanted = [(week, 15.0), (week + 300, 15.0)]
+        datapoints = self.datapoints()
+        assert sums(datapoints.get(SCOPE, SERIES, week, week + 600, 60))[:1] == [(week, 3.0)]
+        assert sums(datapoints.get(SCOPE, SERIES, week, week + 600, 300)) == wanted
+        datapoints.sweep(week + 23 * DAY)
+        assert sums(datapoints.get(SCOPE, SERIES, week, week + 600, 300)) == wanted
+        assert db.execute("select count(*) from sealed").fetchall() == [(0,)]
+        assert self.chunks(300) == 1
+
+    def test_a_disk_that_is_short_loses_old_weeks_before_new_minutes(self, caplog: pytest.LogCaptureFixture) -> None:
+        datapoints = self.datapoints()
+        week = NOON // rollup.SPAN * rollup.SPAN
         made = random.Random(1)
         spread = [weighed((made.randrange(1, 1000), 1.0) for _ in range(60)) for _ in range(300)]
-        for day in range(7):
+        for day in (*range(7), 20):
             points = [Datapoint(SERIES, week + day * DAY + 60 * n, made.choice(spread)) for n in range(1440)]
             datapoints.put(SCOPE, points)
         datapoints.sweep(week + 23 * DAY)
-        whole = datapoints.get(SCOPE, SERIES, week, week + sealing.SPAN, 60, spread=True)
-        assert whole[0][1].percentile(0.5) is not None
+        assert self.chunks(300) == 1
         datapoints.close()
-        datapoints = FileDatapoints(self.folder, 150_000)
+        datapoints = FileDatapoints(self.folder, (self.folder / "datapoints.db").stat().st_size * 9 // 10)
         datapoints.sweep(week + 23 * DAY)
-        kept = datapoints.get(SCOPE, SERIES, week, week + sealing.SPAN, 60, spread=True)
-        assert len(kept) == 7 * 1440
-        assert [(s.count, s.total) for _, s in kept] == [(s.count, s.total) for _, s in whole]
-        assert kept[0][1].percentile(0.5) is None
+        assert "the oldest week of five-minute points is gone" in caplog.text
+        assert datapoints.get(SCOPE, SERIES, week, week + rollup.SPAN, 300) == []
+        assert len(datapoints.get(SCOPE, SERIES, week + 20 * DAY, week + 21 * DAY, 60)) == 1440
+        hours = datapoints.get(SCOPE, SERIES, week // 3600 * 3600, week + rollup.SPAN, 3600)
+        assert sum(summary.count for _, summary in hours) == 7 * 1440 * 60
 
     def test_the_disk_that_it_takes_is_bounded(self, caplog: pytest.LogCaptureFixture) -> None:
         limit = 1 << 20

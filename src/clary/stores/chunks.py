@@ -149,17 +149,6 @@ class Kept(Summary):
 _BUCKETS: Any = Summary.__dict__["buckets"]  # the slot, below the property
 
 
-def without_spreads(data: bytes) -> bytes:
-    """The same chunk, of which distributions are not known any more, except of samples that are all equal."""
-    version, count, _, length = _HEAD.unpack_from(data)
-    end = _HEAD.size + length
-    if version != VERSION:
-        raise ValueError(f"a chunk of version {version}")
-    widths = _Body(data[end:]).column(count)
-    left: Sequence[Sequence[float]] = ([width and _UNKNOWN for width in widths], array("h"), (), ())
-    return _HEAD.pack(VERSION, count, 0, length) + data[_HEAD.size : end] + b"".join(map(_column, left))
-
-
 def _spreads(data: bytes, count: int, filled: int) -> Iterator[_Place | dict[int, float] | None]:
     body = _Body(data)
     widths = body.column(count)

@@ -1,11 +1,11 @@
-"""The `Datapoints` port in one SQLite file: a log of what came, and chunks of summaries by the second, the minute and the hour.
+"""The `Datapoints` port in one SQLite file: a log of what came, and chunks of summaries by the second, minute, five minutes and hour.
 
 A `put` is one row of the log, committed and fsynced; the summaries themselves stay in memory until a sweep merges them into
 their chunks (`chunks.py`) and drops the log behind them, a few series at a time, so that nobody waits for it. Each series tells up to which
 row it is merged: a process that dies in between reads the rest of the log again and counts nothing twice.
 
-Minutes that are older than 15 days are sealed, a week in a chunk (`sealing.py`). Disk is bounded twice: each tier keeps its time, and
-beyond `limit` bytes the distributions of sealed minutes go first, then the oldest minutes. Does not know statistics, alarms, who puts.
+Minutes that are older than 15 days are rolled up into five minutes (`rollup.py`). Disk is bounded twice: each tier keeps its time, and
+beyond `limit` bytes the oldest week of five minutes goes first, then the oldest minutes. Does not know statistics, alarms, who puts.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ import orjson
 from clary.domain.errors import Unavailable
 from clary.domain.metrics.datapoints import Datapoint, Series, Summary
 from clary.domain.resources import Scope
-from clary.stores import chunks, sealing
+from clary.stores import chunks, rollup
 
 log = logging.getLogger(__name__)
 
@@ -46,7 +46,12 @@ class Tier:
     keep: float
 
 
-TIERS = (Tier(1, 600, 3 * 3600 + 600), Tier(60, 6 * 3600, 400 * DAY), Tier(3600, 30 * DAY, 3 * 365 * DAY))
+SECOND = Tier(1, 600, 3 * 3600 + 600)
+MINUTE = Tier(rollup.FINE, 6 * 3600, rollup.AFTER)
+FIVE = Tier(rollup.STEP, rollup.SPAN, 63 * DAY)
+HOUR = Tier(3600, 30 * DAY, 3 * 365 * DAY)
+TIERS = (SECOND, MINUTE, FIVE, HOUR)
+WRITTEN = (SECOND, MINUTE, HOUR)  # by what comes; minutes become five minutes later
 _BY_STEP = {tier.step: tier for tier in TIERS}
 
 _SCHEMA = (
@@ -62,7 +67,7 @@ create table if not exists chunks (
     unique (series, step, start));
 create index if not exists chunks_by_time on chunks (step, start);
 """
-    + sealing.SCHEMA
+    + rollup.SCHEMA
 )
 
 Head = dict[int, dict[int, dict[int, Summary]]]  # series -> step -> time -> what no chunk has yet
@@ -124,21 +129,21 @@ class FileDatapoints:
     def sweep(self, now: float) -> None:
         """Merge what came into chunks; forget what is too old, or too much."""
         self._merge()
-        self._seal(now)
+        self._roll_up(now)
         with self._lock, self._transaction():
-            for tier in TIERS:
+            for tier in (SECOND, FIVE, HOUR):
                 before = (tier.step, now - tier.keep - tier.span)
                 self._db.execute("delete from chunks where step = ? and start < ?", before)
-            sealing.forget(self._db, now - _BY_STEP[sealing.STEP].keep)
+            self._db.execute("delete from sealed where start < ?", (now - FIVE.keep - FIVE.span,))
             gone = "last < ? and not exists (select 1 from chunks where chunks.series = series.id)"
-            self._db.execute(f"delete from series where {gone}", (now - TIERS[-1].keep,))
+            self._db.execute(f"delete from series where {gone}", (now - HOUR.keep,))
             self._db.execute("commit")
         while self._size() > self._limit and self._drop_oldest():
             pass
         with self._lock, _told():
             self._db.executescript("pragma incremental_vacuum")  # execute() would free one page
             self._db.execute("pragma wal_checkpoint(truncate)").fetchall()
-            self._ids = {key: id for key, id in self._ids.items() if self._last.get(id, now) >= now - TIERS[-1].keep}
+            self._ids = {key: id for key, id in self._ids.items() if self._last.get(id, now) >= now - HOUR.keep}
 
     def close(self) -> None:
         with self._lock:
@@ -181,27 +186,33 @@ class FileDatapoints:
     def _between(
         self, scope: Scope, series: Series, step: int, start: float, end: float, spread: bool
     ) -> Iterator[tuple[int, Summary]]:
-        """Summaries of one tier with start <= time < end, each a copy. One time may come twice."""
-        span = _BY_STEP[step].span
-        first = int(start // span) * span
-        stored: list[tuple[int, bytes]] = []
+        """Summaries of one tier with start <= time < end, each a copy; of five minutes also the minutes that will become some. One time may
+        come twice."""
+        tiers = (FIVE, MINUTE) if step == FIVE.step else (_BY_STEP[step],)
+        stored: list[tuple[int, bytes, int]] = []
         recent: list[tuple[int, Summary]] = []
         with self._lock, _told():
             for id in self._matching(scope, series):
-                asked = "select start, data from chunks where series = ? and step = ? and start >= ? and start < ?"
-                stored += self._db.execute(asked, (id, step, first, end)).fetchall()
-                if step == sealing.STEP:
-                    stored += sealing.between(self._db, id, start, end)
-                for at, summary in self._head.get(id, {}).get(step, {}).items():
-                    if start <= at < end:
-                        copy = Summary()
-                        copy.merge(summary)
-                        recent.append((at, copy))
-        for begin, data in stored:
-            for at, summary in chunks.decode(data, begin, step, spread):
+                for tier in tiers:
+                    stored += self._stored(id, tier, start, end)
+                    for at, summary in self._head.get(id, {}).get(tier.step, {}).items():
+                        if start <= at < end:
+                            copy = Summary()
+                            copy.merge(summary)
+                            recent.append((at, copy))
+        for begin, data, fine in stored:
+            for at, summary in chunks.decode(data, begin, fine, spread):
                 if start <= at < end:
                     yield at, summary
         yield from recent
+
+    def _stored(self, id: int, tier: Tier, start: float, end: float) -> Iterator[tuple[int, bytes, int]]:
+        """Chunks that may have points in this time: where each begins, and its step."""
+        asked = "select start, data from chunks where series = ? and step = ? and start >= ? and start < ?"
+        rows = self._db.execute(asked, (id, tier.step, int(start // tier.span) * tier.span, end)).fetchall()
+        if tier is MINUTE:
+            rows += rollup.sealed(self._db, id, start, end)
+        return ((begin, data, tier.step) for begin, data in rows)
 
     def _matching(self, scope: Scope, series: Series) -> list[int]:
         if series.unit:
@@ -238,7 +249,7 @@ class FileDatapoints:
         summary = Summary(count, total, low, high, buckets)
         self._last[id] = max(at, self._last.get(id, 0.0))
         steps = self._head.setdefault(id, {})
-        for tier in TIERS if fine else TIERS[1:]:
+        for tier in WRITTEN if fine else WRITTEN[1:]:
             begin = int(at // tier.step) * tier.step
             steps.setdefault(tier.step, {}).setdefault(begin, Summary()).merge(summary)
 
@@ -294,15 +305,15 @@ class FileDatapoints:
                 self._db.execute(written, (*key, chunks.encode(held, start, step)))
         self._db.execute("update series set merged = ?, last = ? where id = ?", (self._seq, self._last[id], id))
 
-    def _seal(self, now: float) -> None:
+    def _roll_up(self, now: float) -> None:
         with self._lock, _told():
-            due = sealing.due(self._db, now)
+            due = rollup.due(self._db, now)
         for series, start in due:
             with self._lock, _told():
-                week = sealing.read(self._db, series, start)
-            data = sealing.sealed(week)  # takes a while: puts need not wait for it
+                week = rollup.read(self._db, series, start)
+            data = rollup.rolled(week)  # takes a while: puts need not wait for it
             with self._lock, self._transaction():
-                sealing.replace(self._db, week, data)
+                rollup.replace(self._db, week, data)
                 self._db.execute("commit")
 
     def _size(self) -> int:
@@ -313,20 +324,16 @@ class FileDatapoints:
         return int((pages - free) * size)
 
     def _drop_oldest(self) -> bool:
-        """Distributions of sealed minutes, else their oldest week, else the oldest day of the others, of which the last stays."""
+        """The oldest week of five minutes, else the oldest day of minutes, of which the last stays."""
         with self._lock, self._transaction():
             gone = ""
-            if sealing.bare_oldest(self._db):
-                gone = "percentiles of the oldest one-minute points are"
-            elif sealing.drop_oldest(self._db):
-                gone = "the oldest week of one-minute points is"
-            else:
-                oldest, newest = self._db.execute(
-                    "select min(start), max(start) from chunks where step = 60"
-                ).fetchone()
-                if oldest is not None and newest - oldest >= DAY:
-                    self._db.execute("delete from chunks where step = 60 and start < ?", (oldest + DAY,))
-                    gone = "the oldest day of one-minute points is"
+            for tier, span, what in ((FIVE, FIVE.span, "week of five-minute"), (MINUTE, DAY, "day of one-minute")):
+                asked = "select min(start), max(start) from chunks where step = ?"
+                oldest, newest = self._db.execute(asked, (tier.step,)).fetchone()
+                if oldest is not None and (tier is FIVE or newest - oldest >= DAY):
+                    self._db.execute("delete from chunks where step = ? and start < ?", (tier.step, oldest + span))
+                    gone = f"the oldest {what} points is"
+                    break
             self._db.execute("commit")
         if gone and gone != self._told_of:
             log.warning("datapoints take more than %d MiB: %s gone", self._limit >> 20, gone)

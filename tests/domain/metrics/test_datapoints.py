@@ -6,7 +6,7 @@ import random
 
 import pytest
 
-from clary.domain.metrics.datapoints import ONE, Summary, bucket, coarse, counted, middle, nothing, single, weighed
+from clary.domain.metrics.datapoints import ONE, Summary, bucket, counted, middle, nothing, single, weighed
 
 
 @pytest.mark.parametrize("value", [1e-12, 3e-7, 0.5, 1.0, 1.0000001, 7.0, 12345.678, 3.6e9, 1e17, -0.25, -40.0])
@@ -63,16 +63,3 @@ def test_counted_values_have_their_exact_sum() -> None:
     assert (summary.low, summary.high) == (pytest.approx(100, rel=0.01), pytest.approx(200, rel=0.01))
     assert counted({bucket(5.0): 2}, 10.02) == single(5.01, 2)
     assert counted({}, 0.0) == nothing()
-
-
-def test_a_coarse_summary_differs_in_percentiles_only_and_little() -> None:
-    whole = weighed((float(value), 1.0) for value in range(-50, 1000))
-    less = coarse(whole)
-    assert (less.count, less.total, less.low, less.high) == (whole.count, whole.total, whole.low, whole.high)
-    assert whole.buckets is not None
-    assert less.buckets is not None
-    assert len(less.buckets) < len(whole.buckets) / 2
-    for share in (0.01, 0.04, 0.2, 0.5, 0.9, 0.999, 1.0):
-        assert less.percentile(share) == pytest.approx(whole.percentile(share), rel=0.06)
-    assert coarse(less) == less
-    assert coarse(Summary(4.0, 10.0, 1.0, 4.0, None)).percentile(0.5) is None

@@ -38,9 +38,6 @@ def middle(number: int) -> float:
     return size if number > 0 else -size
 
 
-JOINED = 5  # neighbours that become one in `coarse`: 10 % wide
-
-
 @dataclass(frozen=True, slots=True)
 class Series:
     """What is measured: a metric of a namespace, of the thing that its dimensions name. `dimensions` are sorted; `unit` "" asks for
@@ -108,19 +105,6 @@ class Summary:
             if left <= 1e-9:
                 return min(max(middle(number), self.low), self.high)
         return self.high
-
-
-def coarse(summary: Summary) -> Summary:
-    """The same with a distribution of fewer, wider buckets: percentiles are right to 5 %."""
-    joined: dict[int, float] | None = None
-    if summary.buckets is not None:
-        joined = {}
-        for number, count in summary.buckets.items():
-            if number:
-                size = abs(number) // JOINED * JOINED + JOINED // 2
-                number = size if number > 0 else -size
-            joined[number] = joined.get(number, 0.0) + count
-    return Summary(summary.count, summary.total, summary.low, summary.high, joined)
 
 
 def single(value: float, count: float = 1.0) -> Summary:
