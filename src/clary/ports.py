@@ -73,7 +73,9 @@ class Store(Protocol):
 
     async def release(self, lease: Lease) -> None: ...
     def watch(self, listener: Callable[[Record], None]) -> Callable[[], None]:
-        """Call `listener` after every add, save and remove made through this object; answers the way to stop."""
+        """Call `listener` on the event loop after every add, save and remove, with the record as it was written (a removed one: as it was
+        last, its version one higher); answers the way to stop. What other stores on the same database wrote is heard within 0.5 s, with
+        the record as it is by then: of several writes at least the last one, and after a lost connection every record once."""
         ...
 
     async def close(self) -> None: ...

@@ -60,6 +60,7 @@ def test_an_upgrade_that_is_killed_in_its_middle_goes_through_at_the_next_start(
     settings = ended.server.settings
     change(
         settings,
+        "DROP TABLE changes",
         "DROP INDEX resources_by_call",
         "ALTER TABLE resources DROP COLUMN made_by",
         "UPDATE alembic_version SET version_num = '0001'",
@@ -95,7 +96,7 @@ def test_a_downgrade_is_refused_and_changes_nothing(ended: Scene) -> None:
         up.detached(settings)
     assert (settings.root / "records.db").read_bytes() == before
     assert ended.everyone() == {}
-    change(settings, "UPDATE alembic_version SET version_num = '0002'")
+    change(settings, "UPDATE alembic_version SET version_num = '0003'")
     whole(ended, Server(up.detached(settings)))  # the Clary that wrote it
     up.down(settings)
 

@@ -163,8 +163,7 @@ class Database:
         if self.lite:
             answered.beside(Path(self.url.database or "")).unlink(missing_ok=True)  # of records that are gone
         with self._whole() as connection:
-            if not self.lite:  # of several control planes that start at once, one makes the tables
-                connection.exec_driver_sql("SELECT pg_advisory_xact_lock(7235)")
+            self._alone(connection)
             METADATA.create_all(connection)
             if connection.execute(select(ALEMBIC.c.version_num)).first() is None:
                 connection.execute(ALEMBIC.insert().values(version_num=VERSION))
@@ -178,11 +177,18 @@ class Database:
         from alembic.operations import Operations
 
         with self._whole() as connection:
+            self._alone(connection)
             context = MigrationContext.configure(
                 connection, opts={"fn": lambda rev, _: scripts._upgrade_revs("head", rev)}
             )
             with Operations.context(context):
                 context.run_migrations()
+
+    def _alone(self, connection: Connection) -> None:
+        """Until the transaction ends: of several control planes that start at once, one makes or migrates the tables. On SQLite the
+        transaction itself does that."""
+        if not self.lite:
+            connection.exec_driver_sql("SELECT pg_advisory_xact_lock(7235)")
 
     def _known(self, found: str) -> Any:
         """Alembic's scripts, which lead from this version to ours. StoreUnusable when it is a newer one."""

@@ -1,4 +1,4 @@
-"""The table of records: one for all kinds (design.md 3). Owns columns, indexes and the schema's version.
+"""The table of records: one for all kinds (design.md 3), and that of their changes. Owns columns, indexes and the schema's version.
 
 The document is JSON text; the columns beside it are what lists filter and sort by. Each index of a list holds every column that
 lists filter by, so that a page is found without reading documents: 100,000 records are gone through in milliseconds. Names and
@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from sqlalchemy import BigInteger, Column, Float, Index, Integer, MetaData, Table, Text, UniqueConstraint, text
 
-VERSION = "0002"  # the newest migration (stores/migrations/versions)
+VERSION = "0003"  # the newest migration (stores/migrations/versions)
 
 METADATA = MetaData()
 
@@ -43,6 +43,20 @@ RESOURCES = Table(
     Index("resources_by_status", "kind", "account", "region", "status", "name", "created", "modified"),
     Index("resources_to_claim", "kind", "status", "claimed_until"),
     Index("resources_by_call", "made_by", sqlite_where=text("made_by <> ''"), postgresql_where=text("made_by <> ''")),
+)
+
+# What was written, in order: `stores/changes.py`. The newest row is never deleted, so no number is given twice; no index, since
+# every write adds a row.
+CHANGES = Table(
+    "changes",
+    METADATA,
+    Column("seq", _ID, primary_key=True, autoincrement=True),
+    Column("at", Float(53), nullable=False),
+    Column("made_by", _TEXT, nullable=False),
+    Column("kind", _TEXT, nullable=False),
+    Column("arn", _TEXT, nullable=False),
+    Column("version", Integer, nullable=False),
+    Column("removed", Text, nullable=False),  # the record as it was last; "" for one that is there
 )
 
 # Alembic's own bookkeeping, made with the schema so that a new database needs no Alembic.

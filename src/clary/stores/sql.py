@@ -19,8 +19,9 @@ import orjson
 from clary.domain.errors import AlreadyExists, Stale
 from clary.domain.resources import Lease, Query, Record, Scope
 from clary.stores.answered import Answered
+from clary.stores.changes import Feed, Noted, new_writer, record_of
 from clary.stores.database import Database
-from clary.stores.index_writer import Writer
+from clary.stores.index_writer import Companion, Writer
 from clary.stores.statements import Statements
 
 T = TypeVar("T")
@@ -35,19 +36,23 @@ class SqlStore:
         self._database = database
         self._sql = Statements(database.dialect)
         self._answered = Answered(Path(database.url.database or "")) if database.lite else None
+        by = new_writer()
+        self._noted = Noted(self._sql, by, database.lite, self._answered or Companion())
         self._writer = Writer(
             database.connect,
             database.error,
             database.begin,
             lambda: None,
             what="record store",
-            companion=self._answered,
+            companion=self._noted,
         )
         self._readers = ThreadPoolExecutor(READERS, thread_name_prefix="record-reader")
         self._free: list[Any] = []
         self._reader: Any = database.connect().cursor() if database.lite else None
         self._listeners: list[Callable[[Record], None]] = []
         self._changes: set[asyncio.Task[bool]] = set()
+        self._feed = Feed(database, self._sql, by, self._tell)
+        self._following = False
 
     # -- reads -------------------------------------------------------------------------------------------------------------------
 
@@ -62,7 +67,7 @@ class SqlStore:
 
     async def page(self, query: Query) -> list[Record]:
         rows = await self._apart(lambda cursor: self._sql.page(cursor, query).fetchall())
-        return [_record(row) for row in rows]
+        return [record_of(row) for row in rows]
 
     async def count(self, query: Query) -> int:
         row = await self._apart(lambda cursor: self._sql.count(cursor, query).fetchone())
@@ -105,7 +110,8 @@ class SqlStore:
 
     async def remove(self, record: Record, lease: Lease | None = None) -> None:
         last = replace(record, version=record.version + 1)
-        if not await self._change("remove" if lease is None else "remove_held", _guard(record, lease), last):
+        name = "remove" if lease is None else "remove_held"
+        if not await self._change(name, _guard(record, lease), last, removed=True):
             raise Stale(f"{record.arn} changed since it was read, or the lease on it is gone")
 
     async def claim(
@@ -124,7 +130,7 @@ class SqlStore:
                 cursor, kind, owner, now, until, tuple(statuses), limit, tuple(arns)
             ).fetchall()
         )
-        return [Lease(_record(row), owner, until) for row in rows]
+        return [Lease(record_of(row), owner, until) for row in rows]
 
     async def release(self, lease: Lease) -> None:
         record = lease.record
@@ -135,12 +141,16 @@ class SqlStore:
 
     def watch(self, listener: Callable[[Record], None]) -> Callable[[], None]:
         self._listeners.append(listener)
+        if not self._following:
+            self._following = True
+            self._feed.start()
         return lambda: self._listeners.remove(listener) if listener in self._listeners else None
 
     async def close(self) -> None:
         if self._changes:
             await asyncio.wait(self._changes)
         self._listeners.clear()
+        await self._feed.close()
         loop = asyncio.get_running_loop()
         await loop.run_in_executor(None, self._writer.close)
         if self._answered is not None:
@@ -153,27 +163,36 @@ class SqlStore:
             self._reader.connection.close()
         self._database.close()
 
-    async def _change(self, name: str, values: dict[str, Any], stored: Record) -> bool:
+    async def _change(self, name: str, values: dict[str, Any], stored: Record, removed: bool = False) -> bool:
         """Run a write, tell of it when it changed something. A caller that is cancelled meanwhile (its client hung up) stops
         neither: what is committed is told."""
-        task = asyncio.get_running_loop().create_task(self._changed(name, values, stored))
+        task = asyncio.get_running_loop().create_task(self._changed(name, values, stored, removed))
         self._changes.add(task)
         task.add_done_callback(self._changes.discard)
         return await asyncio.shield(task)
 
-    async def _changed(self, name: str, values: dict[str, Any], stored: Record) -> bool:
-        if not await self._writer.run(lambda cursor: self._sql.run(cursor, name, **values).rowcount):
+    async def _changed(self, name: str, values: dict[str, Any], stored: Record, removed: bool) -> bool:
+        def write(cursor: Any) -> bool:
+            if not self._sql.run(cursor, name, **values).rowcount:
+                return False
+            self._noted.note(stored, removed)
+            return True
+
+        if not await self._writer.run(write):
             return False
-        for listener in list(self._listeners):
-            listener(stored)
+        self._tell(stored)
         return True
+
+    def _tell(self, record: Record) -> None:
+        for listener in list(self._listeners):
+            listener(record)
 
     async def _one(self, name: str, **values: Any) -> Record | None:
         if self._reader is not None:
             row = self._sql.run(self._reader, name, **values).fetchone()
         else:
             row = await self._apart(lambda cursor: self._sql.run(cursor, name, **values).fetchone())
-        return _record(row) if row is not None else None
+        return record_of(row) if row is not None else None
 
     async def _apart(self, read: Callable[[Any], T]) -> T:
         return await asyncio.get_running_loop().run_in_executor(self._readers, self._read, read)
@@ -208,8 +227,3 @@ def _guard(record: Record, lease: Lease | None) -> dict[str, Any]:
         "v": record.version,
     }
     return values if lease is None else {**values, "owner": lease.owner}
-
-
-def _record(row: Row) -> Record:
-    kind, account, region, name, arn, status, created, modified, document, version = row
-    return Record(kind, Scope(account, region), name, arn, status, created, modified, orjson.loads(document), version)

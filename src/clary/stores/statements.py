@@ -8,16 +8,17 @@ from __future__ import annotations
 
 import importlib
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-from sqlalchemy import ColumnElement, Dialect, bindparam, delete, func, literal_column, select, tuple_, update
+from sqlalchemy import ColumnElement, Dialect, bindparam, delete, func, insert, literal_column, select, tuple_, update
 from sqlalchemy.sql import ClauseElement
 
 from clary.domain.resources import Query
-from clary.stores.schema import RESOURCES
+from clary.stores.schema import CHANGES, RESOURCES
 
 C = RESOURCES.c
+N = CHANGES.c
 _LITERAL, _ESCAPED = re.compile(r"[\\%_]"), r"\\\g<0>"
 COLUMNS = (C.kind, C.account, C.region, C.name, C.arn, C.status, C.created, C.modified, C.document, C.version)
 
@@ -31,6 +32,9 @@ _CHANGES = {
     C.version: C.version + 1,
 }
 
+_NAMED = (N.arn, N.removed)
+_BEHIND = (N.seq > bindparam("after"), N.seq <= bindparam("last"))
+
 _FIXED: Mapping[str, ClauseElement] = {
     "get": select(*COLUMNS).where(*_KEY),
     "by_arn": select(*COLUMNS).where(C.arn == bindparam("arn")),
@@ -39,6 +43,18 @@ _FIXED: Mapping[str, ClauseElement] = {
     "save_held": update(RESOURCES).where(*_GUARD, _HELD).values(_CHANGES),
     "remove": delete(RESOURCES).where(*_GUARD),
     "remove_held": delete(RESOURCES).where(*_GUARD, _HELD),
+    # Each by itself: SQLite finds one of them at once, and reads the whole table for both.
+    "ends": select(select(func.min(N.seq)).scalar_subquery(), select(func.max(N.seq)).scalar_subquery()),
+    "changed_by_others": select(*_NAMED).where(*_BEHIND, N.made_by != bindparam("by")).order_by(N.seq),
+    "changed_by": select(*_NAMED).where(*_BEHIND, N.made_by == bindparam("by")).order_by(N.seq),
+    "note": insert(CHANGES).values({column: bindparam(f"new_{column.name}") for column in N if column.name != "seq"}),
+    # The oldest thousands, found by their numbers alone. The newest row stays.
+    "prune": delete(CHANGES).where(
+        N.at < bindparam("old"),
+        N.seq < select(func.min(N.seq) + bindparam("most")).scalar_subquery(),
+        N.seq < select(func.max(N.seq)).scalar_subquery(),
+    ),
+    "all": select(C.id, *COLUMNS).where(C.id > bindparam("after")).order_by(C.id).limit(bindparam("most")),
     "release": update(RESOURCES).where(*_KEY, _HELD).values(claimed_by="", claimed_until=0.0),
 }
 
@@ -53,14 +69,20 @@ class Statements:
         self._lite = dialect.name == "sqlite"
         self._texts: dict[Any, Text] = {name: self._compiled(statement) for name, statement in _FIXED.items()}
         # The dialect that is in use is loaded already; the other costs a tenth of the control plane's start.
-        insert = importlib.import_module(f"sqlalchemy.dialects.{dialect.name}").insert
+        insert_or_not = importlib.import_module(f"sqlalchemy.dialects.{dialect.name}").insert
         row: dict[Any, Any] = {column: bindparam(f"new_{column.name}") for column in (*COLUMNS, C.made_by)}
         # A name that is taken is no error inside the transaction, which others share: no row is the answer.
-        self._texts["add"] = self._compiled(insert(RESOURCES).values(row).on_conflict_do_nothing())
+        self._texts["add"] = self._compiled(insert_or_not(RESOURCES).values(row).on_conflict_do_nothing())
 
     def run(self, cursor: Any, name: str, **values: Any) -> Any:
         """Execute a fixed statement; its cursor back."""
         return self._run(cursor, self._texts[name], values)
+
+    def run_many(self, cursor: Any, name: str, values: Sequence[Mapping[str, Any]]) -> None:
+        """Execute a fixed statement without an answer, once for each of `values`."""
+        sql, order, constants = self._texts[name]
+        assert not constants
+        cursor.executemany(sql, values if order is None else [tuple([each[key] for key in order]) for each in values])
 
     def page(self, cursor: Any, query: Query) -> Any:
         """The rows of one page, in order."""
@@ -80,11 +102,12 @@ class Statements:
     def claim(
         self, cursor: Any, kind: str, owner: str, now: float, until: float, statuses: Any, limit: int, arns: Any
     ) -> Any:
-        """Lease and answer rows in one statement."""
+        """Lease and answer rows in one statement. A server goes by its own clock: those of several control planes may differ."""
         shape = ("claim", len(statuses), len(arns))
         if shape not in self._texts:
-            self._texts[shape] = self._compiled(_claim(len(statuses), len(arns)))
-        values = {"k": kind, "owner": owner, "now": now, "until": until, "most": limit}
+            self._texts[shape] = self._compiled(_claim(len(statuses), len(arns), self._lite))
+        values = {"k": kind, "owner": owner, "most": limit}
+        values |= {"now": now, "until": until} if self._lite else {"seconds": until - now}
         values |= {f"s{n}": status for n, status in enumerate(statuses)}
         values |= {f"arn{n}": arn for n, arn in enumerate(arns)}
         return self._run(cursor, self._texts[shape], values)
@@ -150,11 +173,14 @@ class Statements:
         return found
 
 
-def _claim(statuses: int, arns: int) -> ClauseElement:
+def _claim(statuses: int, arns: int, lite: bool) -> ClauseElement:
+    clock: ColumnElement[Any] = literal_column("extract(epoch FROM clock_timestamp())")
+    now: ColumnElement[Any] = bindparam("now") if lite else clock
+    until: ColumnElement[Any] = bindparam("until") if lite else clock + bindparam("seconds")
     conditions = [
         C.kind == bindparam("k"),
         C.status.in_([bindparam(f"s{n}") for n in range(statuses)]),
-        (C.claimed_by == "") | (C.claimed_by == bindparam("owner")) | (C.claimed_until <= bindparam("now")),
+        (C.claimed_by == "") | (C.claimed_by == bindparam("owner")) | (C.claimed_until <= now),
     ]
     if arns:
         conditions.append(C.arn.in_([bindparam(f"arn{n}") for n in range(arns)]))
@@ -168,7 +194,7 @@ def _claim(statuses: int, arns: int) -> ClauseElement:
     return (
         update(RESOURCES)
         .where(C.id.in_(free.scalar_subquery()))
-        .values({C.claimed_by: bindparam("owner"), C.claimed_until: bindparam("until")})
+        .values({C.claimed_by: bindparam("owner"), C.claimed_until: until})
         .returning(*COLUMNS)
     )
 

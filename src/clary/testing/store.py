@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -29,6 +30,15 @@ class MemoryStore:
         self._made: dict[str, Key] = {}
         self._leases: dict[Key, tuple[str, float]] = {}
         self._listeners: list[Callable[[Record], None]] = []
+        self._stores = [self]  # those on the same records
+
+    def beside(self) -> MemoryStore:
+        """A second store on the same records, as another control plane has it: each hears what the other writes."""
+        other = MemoryStore()
+        other._records, other._made, other._leases = self._records, self._made, self._leases
+        other._stores = self._stores
+        self._stores.append(other)
+        return other
 
     def copy(self) -> MemoryStore:
         """Another store with the same records, which nobody watches."""
@@ -60,7 +70,8 @@ class MemoryStore:
     async def remove(self, record: Record, lease: Lease | None = None) -> None:
         self._guard(record, lease)
         del self._records[_key(record)]
-        self._made = {by: key for by, key in self._made.items() if key != _key(record)}
+        for by in [by for by, key in self._made.items() if key == _key(record)]:
+            del self._made[by]
         self._leases.pop(_key(record), None)
         self._tell(replace(record, version=record.version + 1))
 
@@ -115,6 +126,7 @@ class MemoryStore:
 
     async def close(self) -> None:
         self._listeners.clear()
+        self._stores.remove(self)
 
     def _guard(self, record: Record, lease: Lease | None) -> None:
         stored = self._records.get(_key(record))
@@ -129,6 +141,12 @@ class MemoryStore:
         return record
 
     def _tell(self, record: Record) -> None:
+        self._hear(record)
+        for other in self._stores:
+            if other is not self:
+                asyncio.get_running_loop().call_soon(other._hear, record)
+
+    def _hear(self, record: Record) -> None:
         for listener in list(self._listeners):
             listener(record)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
@@ -11,6 +12,8 @@ import pytest
 from clary.domain.errors import AlreadyExists, Stale
 from clary.domain.resources import Query, Record, Scope
 from clary.ports import Store
+
+Pair = tuple[Store, Store]
 
 HERE = Scope("000000000000", "eu-west-1")
 THERE = Scope("111111111111", "eu-west-1")
@@ -27,6 +30,9 @@ def names(records: list[Record]) -> list[str]:
 
 class StoreConformance:
     """Inherit and define an async fixture `store` that is empty and closed afterwards."""
+
+    async def passed(self, store: Store, seconds: float) -> None:
+        """Let so much time pass for leases. Nothing to do where a claim's `now` is the time."""
 
     async def test_an_added_record_is_found_by_name_and_arn(self, store: Store) -> None:
         document: dict[str, Any] = {"request": {"Deep": [1, 2.5, None, True, "ü", {"k": ""}]}, "tags": []}
@@ -199,6 +205,7 @@ class StoreConformance:
         assert renewed[0].until == 1050.0
         assert renewed[0].record == first  # claiming is not a change
         assert await store.claim("endpoint", "other", 1049.0, 30.0, ("Creating",), 10) == []
+        await self.passed(store, 31.0)
         assert len(await store.claim("endpoint", "other", 1051.0, 30.0, ("Creating",), 10)) == 1
 
     async def test_claims_can_name_their_records(self, store: Store) -> None:
@@ -211,6 +218,7 @@ class StoreConformance:
         await store.add(record("a"))
         (mine,) = await store.claim("endpoint", "me", 1000.0, 30.0, ("Creating",), 10)
         saved = await store.save(replace(mine.record, document={"n": 1}), mine)
+        await self.passed(store, 31.0)
         await store.claim("endpoint", "other", 1031.0, 30.0, ("Creating",), 10)
         with pytest.raises(Stale):
             await store.save(saved, mine)
@@ -235,3 +243,93 @@ class StoreConformance:
         holders: dict[str, str] = {}
         for lease in (lease for claim in claims for lease in claim):
             assert holders.setdefault(lease.record.arn, lease.owner) == lease.owner
+
+
+class TwoStoresConformance:
+    """Two control planes on one database. Inherit and define an async fixture `pair` of empty stores that are closed afterwards."""
+
+    async def test_each_hears_what_the_other_writes(self, pair: Pair) -> None:
+        one, two = pair
+        heard: list[tuple[str, int, str]] = []
+        own: list[tuple[str, int, str]] = []
+        two.watch(lambda r: heard.append((r.name, r.version, r.status)))
+        one.watch(lambda r: own.append((r.name, r.version, r.status)))
+        first = await one.add(record("a"))
+        await until(lambda: heard == [("a", 1, "Creating")])
+        second = await one.save(replace(first, status="InService"))
+        await until(lambda: heard[1:] == [("a", 2, "InService")])
+        await one.remove(second)
+        await until(lambda: heard[2:] == [("a", 3, "InService")])
+        await two.add(record("b"))
+        await until(lambda: ("b", 1, "Creating") in own)
+        assert own == [("a", 1, "Creating"), ("a", 2, "InService"), ("a", 3, "InService"), ("b", 1, "Creating")]
+        assert heard[3:] == [("b", 1, "Creating")]  # what it wrote itself: once
+
+    async def test_a_record_that_was_removed_is_heard_as_it_was_last(self, pair: Pair) -> None:
+        one, two = pair
+        heard: list[Record] = []
+        added = await one.add(record("a", target="shop"))
+        two.watch(heard.append)
+        await one.remove(added)
+        await until(lambda: heard[-1:] == [replace(added, version=2)])
+
+    async def test_a_name_that_was_removed_and_taken_again_is_heard_as_it_is(self, pair: Pair) -> None:
+        one, two = pair
+        heard: list[Record] = []
+        two.watch(heard.append)
+        await one.remove(await one.add(record("a", n=1)))
+        last = await one.add(record("a", n=2))
+        await until(lambda: last in heard)
+
+    async def test_of_many_writes_the_last_one_of_each_record_is_heard(self, pair: Pair) -> None:
+        one, two = pair
+        heard: dict[str, int] = {}
+        two.watch(lambda r: heard.update({r.name: r.version}))
+
+        async def write(n: int) -> None:
+            current = await one.add(record(f"n{n}"))
+            for _ in range(4):
+                current = await one.save(current)
+
+        await asyncio.gather(*(write(n) for n in range(60)))
+        await until(lambda: heard == {f"n{n}": 5 for n in range(60)})
+
+    async def test_of_two_that_write_at_once_one_wins(self, pair: Pair) -> None:
+        first = await pair[0].add(record("a"))
+        outcomes = await asyncio.gather(
+            *(store.save(replace(first, document={"by": n})) for n, store in enumerate(pair * 5)),
+            return_exceptions=True,
+        )
+        assert sum(not isinstance(outcome, BaseException) for outcome in outcomes) == 1
+        assert all(isinstance(outcome, Stale) for outcome in outcomes if isinstance(outcome, BaseException))
+
+    async def test_a_lease_is_never_held_by_both(self, pair: Pair) -> None:
+        for n in range(20):
+            await pair[0].add(record(f"n{n}"))
+        claims = await asyncio.gather(
+            *(
+                store.claim("endpoint", owner, 1.0, 30.0, ("Creating",), 5)
+                for owner, store in zip("12" * 4, pair * 4, strict=True)
+            )
+        )
+        holders: dict[str, str] = {}
+        for lease in (lease for claim in claims for lease in claim):
+            assert holders.setdefault(lease.record.arn, lease.owner) == lease.owner
+        assert len(holders) == 20
+
+    async def test_a_store_that_is_closed_hears_nothing_and_disturbs_nobody(self, pair: Pair) -> None:
+        one, two = pair
+        heard: list[str] = []
+        two.watch(lambda r: heard.append(r.name))
+        await two.close()
+        await one.add(record("a"))
+        assert heard == []
+
+
+async def until(true: Callable[[], bool], seconds: float = 10.0) -> None:
+    """Return once it is true; an assertion after so many seconds."""
+    loop = asyncio.get_running_loop()
+    end = loop.time() + seconds
+    while not true():
+        assert loop.time() < end, "it did not come true"
+        await asyncio.sleep(0.01)
