@@ -8,7 +8,7 @@ asynchronous endpoints, `Predictor`, in `prediction_ports.py`.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Protocol, TypeVar
@@ -376,13 +376,6 @@ class Keys(Protocol):
     def create(self, account: str, name: str) -> Credential: ...
     def revoke(self, access_key_id: str) -> None: ...
     def all(self) -> Sequence[Credential]: ...
-
-
-class Events(Protocol):
-    """Wake-ups inside one process: a loop waits for its subject instead of polling."""
-
-    def wake(self, subject: str) -> None: ...
-    def stream(self, subject: str) -> AsyncIterator[None]: ...
 
 
 class Topics(Protocol):

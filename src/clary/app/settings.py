@@ -101,7 +101,7 @@ class Settings:
     job_disk: int = _setting(0, "bytes a job may write; 0 means the VolumeSizeInGB of the job")
     datapoint_disk: int = _setting(
         4096 * MIB,
-        "bytes of disk that metrics may take; beyond that old percentiles are dropped, then the oldest one-minute points",
+        "bytes of disk that metrics may take; beyond that the oldest five-minute points are dropped, then the oldest one-minute points",
     )
     metrics_series: int = _setting(
         2000, "most series of CloudWatch metrics in one answer of /metrics; clary_metrics_left_out tells how many more"

@@ -149,7 +149,6 @@ MORE, LAST, BROKEN, CANCELLED = range(4)  # how a CHUNK goes on
 
 MAX_COUNT = 0xFFFF
 MAX_FRAME = 1 << 30  # bytes of one payload: a batch of bodies stays far below
-MAX_CONTROL = 1 << 20  # bytes of a JSON payload; a traceback is cut before
 MAX_META = 0xFFFF
 MAX_WHOLE = 1 << 20  # bytes of an answer's body that a front takes in one piece
 MAX_ANSWER = MAX_FRAME - MAX_META - ANSWER.size  # bytes of the longest body that a RESULT can carry

@@ -20,7 +20,6 @@ HIGH_POINTS, LOW_POINTS = 3, 15
 LOW_SHARE = 0.9
 COOLDOWN = 300.0
 FAST, AWS = "fast", "aws"
-TIMINGS = (FAST, AWS)
 _OWN = ("AWS/SageMaker", "/aws/sagemaker/", "clary/")
 _RATES = ("Sum", "SampleCount")
 

@@ -16,7 +16,6 @@ from typing import Any
 from clary.domain.errors import Invalid
 from clary.domain.metrics.datapoints import WindowValue
 
-OUT, IN = "out", "in"
 COOLING = "cooling down after the last scale-out"
 NO_STEP = "no step"  # a code of Clary's own: AWS has none for it
 LARGEST = float(2**31 - 1)  # of a capacity, in AWS's model
@@ -190,16 +189,21 @@ def check_steps(config: Mapping[str, Any]) -> None:
             raise _invalid("At least one of MetricIntervalLowerBound and MetricIntervalUpperBound must be given.")
         if low is not None and high is not None and low >= high:
             raise _invalid(f"the lower bound {low:g} is not below the upper bound {high:g}.")
-    if len([1 for low, _ in bounds if low is None]) > 1:
-        raise _invalid("at most one step may have no lower bound.")
-    if len([1 for _, high in bounds if high is None]) > 1:
-        raise _invalid("at most one step may have no upper bound.")
-    ordered = sorted(bounds, key=lambda pair: -math.inf if pair[0] is None else float(pair[0]))
-    for (_, high), (low, _) in itertools.pairwise(ordered):
-        if high is None or low is None or high > low:
+    for which, ends in zip(("lower", "upper"), zip(*bounds, strict=True), strict=True):
+        if ends.count(None) > 1:
+            raise _invalid(f"at most one step may have no {which} bound.")
+    _check_neighbours(
+        sorted((-math.inf if low is None else low, math.inf if high is None else high) for low, high in bounds)
+    )
+
+
+def _check_neighbours(ordered: Sequence[tuple[float, float]]) -> None:
+    """Invalid where one step does not begin where the one below it ends."""
+    for (_, end), (begin, _) in itertools.pairwise(ordered):
+        if end > begin:
             raise _invalid("steps overlap.")
-        if high < low:
-            raise _invalid(f"there is a gap between the steps: from {high:g} to {low:g}.")
+        if end < begin:
+            raise _invalid(f"there is a gap between the steps: from {end:g} to {begin:g}.")
 
 
 def _invalid(text: str) -> Invalid:

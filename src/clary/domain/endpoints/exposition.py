@@ -57,9 +57,6 @@ def of_fronts(counts: Iterable[VariantCounts]) -> list[Family]:
     refused = Family("clary_invocations_refused", "counter", "Requests that were turned away at once.")
     errors = Family("clary_invocation_errors", "counter", "Requests that were answered with 4XX or 5XX.")
     broken = Family("clary_invocation_model_errors", "counter", "Requests that the model did not answer with 2XX.")
-    model = Family("clary_model_latency_seconds", "histogram", "Time in the worker, its batch included.", "seconds")
-    overhead = Family("clary_overhead_latency_seconds", "histogram", "The rest of a request's time.", "seconds")
-    whole = Family("clary_latency_seconds", "histogram", "From a request's arrival to its answer.", "seconds")
     concurrent = Family("clary_concurrent_requests", "gauge", "Requests being predicted or waiting.")
     replicas = Family("clary_replicas", "gauge", "Replicas that take requests.")
     loaded = Family("clary_models_loaded", "gauge", "Models of a multi-model variant that are loaded.")
@@ -70,19 +67,29 @@ def of_fronts(counts: Iterable[VariantCounts]) -> list[Family]:
         errors.add((*who, ("status", "4XX")), sum(row.errors_4xx for row in rows))
         errors.add((*who, ("status", "5XX")), sum(row.errors_5xx for row in rows))
         broken.add(who, sum(row.model_errors for row in rows))
-        _spread(model, who, [row.model_buckets for row in rows], sum(row.model_seconds for row in rows))
-        if not rows[0].asynchronous:
-            _spread(overhead, who, [row.overhead_buckets for row in rows], sum(row.overhead_seconds for row in rows))
-            if "container" not in dict(
-                who
-            ):  # of several only the last one answers, and does not know what its part of the whole is
-                total = sum(row.model_seconds + row.overhead_seconds for row in rows)
-                _spread(whole, who, [row.latency_buckets for row in rows], total)
         concurrent.add(who, sum(value for row in rows for value in row.concurrent))
         replicas.add(who, sum(row.serving for row in rows))
         if any(row.loaded for row in rows):
             loaded.add(who, sum(value for row in rows for value in row.loaded))
-    return [arrived, refused, errors, broken, model, overhead, whole, concurrent, replicas, loaded]
+    return [arrived, refused, errors, broken, *_latencies(by_labels), concurrent, replicas, loaded]
+
+
+def _latencies(by_labels: Mapping[Labels, Sequence[VariantCounts]]) -> list[Family]:
+    """Histograms of the time in the model, the rest, and both. An asynchronous invocation has only the first."""
+    model = Family("clary_model_latency_seconds", "histogram", "Time in the worker, its batch included.", "seconds")
+    overhead = Family("clary_overhead_latency_seconds", "histogram", "The rest of a request's time.", "seconds")
+    whole = Family("clary_latency_seconds", "histogram", "From a request's arrival to its answer.", "seconds")
+    for who, rows in by_labels.items():
+        in_model, beside = sum(row.model_seconds for row in rows), sum(row.overhead_seconds for row in rows)
+        _spread(model, who, [row.model_buckets for row in rows], in_model)
+        if rows[0].asynchronous:
+            continue
+        _spread(overhead, who, [row.overhead_buckets for row in rows], beside)
+        if "container" not in dict(
+            who
+        ):  # of several only the last one answers, and does not know what its part of the whole is
+            _spread(whole, who, [row.latency_buckets for row in rows], in_model + beside)
+    return [model, overhead, whole]
 
 
 def _who(row: VariantCounts) -> Labels:

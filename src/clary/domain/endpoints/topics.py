@@ -23,7 +23,7 @@ from clary.domain.resources import Record, Scope
 from clary.domain.s3 import parse_uri
 
 TOPIC, SUBSCRIPTION, DELIVERY = "sns-topic", "sns-subscription", "sns-delivery"
-PENDING, GIVEN_UP = "Pending", "GivenUp"
+PENDING = "Pending"
 PROTOCOLS = ("http", "https", "file", "s3")
 LONGEST_MESSAGE = 262_144  # bytes
 TRIES = 12

@@ -6,8 +6,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-Buckets = Mapping[int, float]
-
 
 @dataclass(frozen=True, slots=True)
 class Signals:

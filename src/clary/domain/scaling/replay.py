@@ -84,11 +84,6 @@ class Played(NamedTuple):
     bins: tuple[Bin, ...]
 
 
-def most_calls(seconds: int) -> int:
-    """Of a policy, in so long."""
-    return math.ceil(seconds / EVERY + seconds * MORE + MOST_MORE) + 1
-
-
 def play(
     day: Day, policy: Policy, setup: Setup, boost: bool = True, every: int = MINUTE, width: int = MINUTE
 ) -> Played | None:

@@ -113,19 +113,26 @@ def shape(desired: Desired, bounds: Bounds, have: Have) -> Shape:
     size = min(max(wanted, bounds.low), bounds.high)
     if bounds.cramped and not bounds.larger and size > have.millicpu:
         size = max(have.millicpu, bounds.low)
-    why = []
+    why = _other_way(bounds, have, count, (wanted, size), need > carried)
+    stuck = need > count * (size // VCPU or 1) and bool(bounds.full or bounds.cramped) and count <= have.asked
+    return Shape(count, size, why, stuck and size <= have.millicpu)
+
+
+def _other_way(bounds: Bounds, have: Have, count: int, sizes: tuple[int, int], lacking: bool) -> str:
+    """What went another way than wanted, for want of room. `sizes`: the one that is wanted, the one that is to be; `lacking`: the replicas
+    at their largest cannot carry what is needed."""
+    (wanted, size), why = sizes, list[str]()
     if bounds.cramped and wanted > size:
         why.append(f"a replica cannot get {min(wanted, bounds.high)} millicpu: {bounds.cramped}")
         if not bounds.full and count > have.asked:
             why.append("so there are more replicas instead")
         elif count >= bounds.most:
             why.append(f"and the maximum is {bounds.most} replicas" if bounds.most > 1 else "and the count is fixed")
-    if bounds.full and need > carried:
+    if bounds.full and lacking:
         why.append(_full(bounds.full))
         if size > have.millicpu:
             why.append("so those that serve are larger instead")
-    stuck = need > count * (size // VCPU or 1) and bool(bounds.full or bounds.cramped) and count <= have.asked
-    return Shape(count, size, ", ".join(why), stuck and size <= have.millicpu)
+    return ", ".join(why)
 
 
 def held_back(made: Shape, bounds: Bounds, have: Have, strain: Strain) -> Shape:
