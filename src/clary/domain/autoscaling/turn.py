@@ -201,15 +201,8 @@ def _weigh(turn: Turn) -> None:
     if not turn.document["triggers"] and not turn.seen.wish:
         return
     turn.again += [math.floor(turn.now / s + 1) * s + SETTLE - turn.now for s in set(turn.seen.steps.values())]
-    opinions = [_opinion(turn, alarm, trigger["policy"]) for alarm, trigger in turn.document["triggers"].items()]
-    ready = [o for o in opinions if turn.now >= turn.document["acted"].get(o.alarm, 0.0) + turn.seen.steps[o.alarm]]
+    opinions, ready = _opinions(turn)
     current = turn.capacity.desired
-    # each wish is acted on once: what it was from may come back for another reason
-    if turn.seen.wish and turn.seen.wish["from"] == current and turn.seen.wish["at"] != turn.document.get("wished"):
-        wish = _wish(turn.seen.wish)
-        opinions, ready = [*opinions, wish], [*ready, wish]
-    elif turn.seen.keeps and not turn.seen.wish:
-        opinions.append(_keeps(turn.seen.keeps, current))
     turn.candidates = [decision_records.term(o.name, o.wanted, turn.seen.heard.get(o.alarm), current) for o in opinions]
     outs = [o for o in ready if o.wanted.capacity is not None and o.wanted.capacity > current]
     ins = [o for o in ready if o.wanted.capacity is not None and o.wanted.capacity < current]
@@ -218,16 +211,35 @@ def _weigh(turn: Turn) -> None:
     if outs:
         _scale_out(turn, max(outs, key=lambda o: o.wanted.capacity or 0))
     elif ins:
-        held = [opinion for opinion in opinions if _holds_up(turn, opinion)]
-        if not held:
-            _scale_in(turn, ins)
-        elif not held[0].alarm:
-            for each in ins:
-                _say(turn, each, "AutoScalingAnticipatedFlapping", f"{held[0].cause} needs all {current}")
+        _scale_in_unless_held(turn, opinions, ins)
     for each in ready:
         if turn.document["activity"] is None and each.alarm and each not in (*outs, *ins):
             code = each.wanted.code or ("AlreadyAtDesiredCapacity" if each.wanted.capacity == current else "")
             _say(turn, each, _edge(turn, each) or code, each.wanted.why)
+
+
+def _opinions(turn: Turn) -> tuple[list[_Opinion], list[_Opinion]]:
+    """What all want, and those of them that may act now: an alarm acts once in each of its steps."""
+    opinions = [_opinion(turn, alarm, trigger["policy"]) for alarm, trigger in turn.document["triggers"].items()]
+    ready = [o for o in opinions if turn.now >= turn.document["acted"].get(o.alarm, 0.0) + turn.seen.steps[o.alarm]]
+    current, wish = turn.capacity.desired, turn.seen.wish
+    # each wish is acted on once: what it was from may come back for another reason
+    if wish and wish["from"] == current and wish["at"] != turn.document.get("wished"):
+        wished = _wish(wish)
+        return [*opinions, wished], [*ready, wished]
+    if turn.seen.keeps and not wish:
+        opinions.append(_keeps(turn.seen.keeps, current))
+    return opinions, ready
+
+
+def _scale_in_unless_held(turn: Turn, opinions: list[_Opinion], ins: list[_Opinion]) -> None:
+    held = next((opinion for opinion in opinions if _holds_up(turn, opinion)), None)
+    if held is None:
+        _scale_in(turn, ins)
+    elif not held.alarm:
+        for each in ins:
+            why = f"{held.cause} needs all {turn.capacity.desired}"
+            _say(turn, each, "AutoScalingAnticipatedFlapping", why)
 
 
 def _holds_up(turn: Turn, opinion: _Opinion) -> bool:
