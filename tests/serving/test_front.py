@@ -29,6 +29,7 @@ from tests.serving.fakes import (
 
 from clary.domain.endpoints.routes import EndpointRoute
 from clary.serving.boost import HANGING
+from clary.serving.prediction import Prediction
 from clary.serving.replicas import SILENT
 from clary.toolkit import frames
 
@@ -650,6 +651,22 @@ async def test_a_clients_retry_joins_its_running_prediction(bench: Bench) -> Non
     assert len(fake.seen) == 1, "the model ran once"
     assert (await call(bench.http, attempt(3))).body == b"1,2"
     assert len(fake.seen) == 1, "the answer was kept"
+
+
+async def test_a_fault_of_the_front_costs_one_attempt_and_no_later_one(bench: Bench) -> None:
+    class Broken:
+        def take(self, prediction: Prediction) -> None:
+            raise RuntimeError("a fault of the front")
+
+    await bench.put(route(variant("AllTraffic", 1, replica("r1"))))
+    await bench.replica("r1")
+    [served] = bench.front.endpoints[ACCOUNT, "us-east-1", "iris"].variants.values()
+    served.capture = Broken()  # type: ignore[assignment]
+    answer = await call(bench.http, attempt(1))
+    assert (answer.status, code(answer)) == (500, "InternalFailure")
+    served.capture = None
+    async with asyncio.timeout(5):
+        assert (await call(bench.http, attempt(2))).status == 200, "it joins no prediction that nobody answers"
 
 
 @pytest.mark.parametrize("limit", [1 << 20, 30 << 20])

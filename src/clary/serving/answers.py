@@ -28,6 +28,14 @@ NO_ANSWER = (
     "high. To check your utilization, see Amazon CloudWatch. To fix this problem, use an instance type with more CPU capacity or "
     "memory."
 )
+NO_COPIES = (
+    "Inference Component has no capacity to process this request. ApplicationAutoScaling may be in-progress (if configured) or try "
+    "to increase the capacity by invoking UpdateInferenceComponentRuntimeConfig API."
+)
+NO_SESSION = (
+    "Session {session} of endpoint {endpoint} not found: it was closed or has expired, or the worker that held it is gone. Begin "
+    "another one with SessionId NEW_SESSION."
+)
 
 
 def error(status: int, code: str, message: str, request_id: bytes, extra: dict[str, object] | None = None) -> bytes:
@@ -43,15 +51,6 @@ def error(status: int, code: str, message: str, request_id: bytes, extra: dict[s
 def not_found(endpoint: str, account: str, request_id: bytes) -> bytes:
     """AWS's words for an endpoint that does not exist (in this account and region)."""
     return error(400, "ValidationError", f"Endpoint {endpoint} of account {account} not found.", request_id)
-
-
-def no_copies(request_id: bytes) -> bytes:
-    """AWS's words for an inference component without a copy."""
-    text = (
-        "Inference Component has no capacity to process this request. ApplicationAutoScaling may be in-progress (if configured) or try "
-        "to increase the capacity by invoking UpdateInferenceComponentRuntimeConfig API."
-    )
-    return error(400, "ValidationError", text, request_id)
 
 
 def success_head(variant: str, meta: bytes) -> bytes:
@@ -129,10 +128,7 @@ class ModelErrors:
 
     def no_session(self, session: str, request_id: bytes) -> bytes:
         """The session that the request names is over, or never was."""
-        text = (
-            f"Session {session} of endpoint {self._endpoint} not found: it was closed or has expired, or the worker that held it is "
-            "gone. Begin another one with SessionId NEW_SESSION."
-        )
+        text = NO_SESSION.format(session=session, endpoint=self._endpoint)
         return error(400, "ValidationError", text, request_id)
 
     def too_large(self, size: int, limit: int, request_id: bytes) -> bytes:

@@ -10,11 +10,11 @@ from collections.abc import Callable
 
 from clary.domain.endpoints.routes import EndpointRoute, EndpointView, VariantRoute
 from clary.domain.metrics.counts import VariantCounts
-from clary.serving.answers import ModelErrors, error, not_found
+from clary.serving.answers import NO_SESSION, ModelErrors, error, not_found
 from clary.serving.capture import Captures
 from clary.serving.elastic import ElasticVariant
+from clary.serving.invoke import Refusal
 from clary.serving.pipelines import Passage
-from clary.serving.prediction import Prediction
 from clary.serving.questions import TargetQuestions
 from clary.serving.queue import Around, Variant
 from clary.serving.replicas import Replica
@@ -198,9 +198,11 @@ class Endpoint:
             variant = self.aimed(old.route.name, container)
             if variant is None and not prediction.pinned:
                 variant = self.aimed("", container) if container else self.choose()
-            refusal = self.gone() if variant is None else self.mismatch(variant, prediction)
-            if variant is None or refusal is not None:
-                prediction.settle(refusal or b"", False)
+            if variant is None:
+                prediction.settle(self.gone(), False)
+            elif variant.names_model != bool(prediction.model):
+                refusal = self.mismatch(variant)
+                prediction.settle(error(refusal.status, refusal.code, refusal.message, refusal.request_id), False)
             else:
                 variant.accept(prediction)
 
@@ -213,24 +215,23 @@ class Endpoint:
             for prediction in variant.empty():
                 prediction.settle(self.gone(), False)
 
-    def mismatch(self, variant: Variant, prediction: Prediction) -> bytes | None:
-        """AWS's answer for a request that names a model where there is one only, or none where there are many."""
-        if variant.names_model == bool(prediction.model):
-            return None
-        request_id = self._around.request_id()
+    def mismatch(self, variant: Variant) -> Refusal:
+        """AWS's words for a request that names a model where there is one only, or none where there are many."""
+        id_ = self._around.request_id()
         if variant.names_model:
-            text = f"Request {request_id.decode()} is missing a target model header."
+            text = f"Request {id_.decode()} is missing a target model header."
         else:
             text = f"Endpoint {self.route.name} is not a multi-model endpoint and does not support target model header."
-        return error(400, "ValidationError", text, request_id)
+        return Refusal(400, "ValidationError", text, id_)
 
     def gone(self) -> bytes:
         """AWS's answer for an endpoint that is not there."""
         return not_found(self.route.name, self.route.account, self._around.request_id())
 
-    def no_session(self, session: str) -> bytes:
-        errors = ModelErrors(self.route.account, self.route.region, self.route.name, "primary")
-        return errors.no_session(session, self._around.request_id())
+    def no_session(self, session: str) -> Refusal:
+        """The session that a request names is over, or never was."""
+        text = NO_SESSION.format(session=session, endpoint=self.route.name)
+        return Refusal(400, "ValidationError", text)
 
     # -- views --------------------------------------------------------------------------------------------------------------------
 

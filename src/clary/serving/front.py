@@ -1,8 +1,8 @@
 """A front: the data plane of the endpoints that are at home here, on one event loop.
 
-Owns the passage of a request (caps, signature, endpoint, variant, queue) and of a route (file, endpoint, replicas), and the drain.
-Does not know how it is started (`app/front.py`), sockets (`process.py`) and the control channel's bytes (`ctl.py`). A broad
-`except` stands here, once: a fault of ours costs one request a 500, never the front.
+Owns the path of a request as one list of steps (`Front.STEPS`), the shape of every refusal on it, the passage of a route (file,
+endpoint, replicas), and the drain. Does not know how it is started (`app/front.py`), sockets (`process.py`) and the control channel's
+bytes (`ctl.py`). A broad `except` stands here, once: a fault of ours costs one request a 500, never the front.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import itertools
 import logging
 import os
 import time
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Sequence
 
 from clary.domain.endpoints.routes import EndpointRoute, EndpointView
 from clary.domain.ids import uuid7
@@ -49,6 +49,28 @@ GATHERING = 3.0  # seconds after the start in which workers of the predecessor d
 SLACK = 1 << 20  # bytes over a limit that are still read, so that the answer can name the real size
 
 EndpointKey = tuple[str, str, str]
+
+
+class InvokeCall:
+    """One request on its way through the steps; each step fills in what it finds."""
+
+    __slots__ = ("aim", "claim", "connection", "endpoint", "key", "name", "now", "prediction", "region", "request")
+
+    name: str
+    claim: sigv4.Claim  # of one that no seal knows
+    key: SigningKey
+    region: str
+    endpoint: Endpoint
+    aim: invoke.Aim | None
+
+    def __init__(self, connection: Connection, request: Incoming, now: float) -> None:
+        self.connection = connection
+        self.request = request
+        self.now = now
+        self.prediction: Prediction | None = None
+
+
+Steps = Sequence[Callable[["Front", InvokeCall], bool]]  # each says whether the request is answered, or waits
 
 
 class Front:
@@ -97,76 +119,65 @@ class Front:
 
     def handle(self, connection: Connection, request: Incoming) -> None:
         """Take a whole request; its answer goes to the connection now or later."""
+        # `now` is when the request came, not when its key did: a client's clock is not at fault for a held key
+        self._run(InvokeCall(connection, request, self._wall()), self.STEPS)
+
+    def _run(self, call: InvokeCall, steps: Steps) -> None:
+        """Take the request through these steps, until one answers it or has it wait."""
         try:
-            name = invoke.endpoint_name(request.method, request.path)
-            if request.oversize:
-                raise self._oversize(
-                    request.size, self.body_limit - SLACK if self.body_limit > SLACK else self.body_limit
-                )
-            now = self._wall()
-            if request.size >= LARGE and not request.digest:
-                self._background(self._digest(connection, request))
-                return
-            found = self.seals.verify(request, now)
-            if found is not None:
-                key, region = found
-                self._invoke(connection, request, name, region, key, now)
-            else:
-                self._check(connection, request, name, now)
+            for step in steps:
+                if step(self, call):
+                    return
         except Exception as error:
-            self._refuse(connection, error)
+            self._refuse(call, error)
 
-    def _background(self, work: Coroutine[None, None, None]) -> None:
-        task = self.loop.create_task(work)
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+    def admit(self, call: InvokeCall) -> bool:
+        """Refuse what is no invocation and what is too large; have a large body hashed in a thread first."""
+        request = call.request
+        call.name = invoke.endpoint_name(request.method, request.path)
+        if request.oversize:
+            raise self._oversize(request.size, self.body_limit - SLACK if self.body_limit > SLACK else self.body_limit)
+        if request.size >= LARGE and not request.digest:
+            self._background(self._digest(call))
+            return True
+        return False
 
-    async def _digest(self, connection: Connection, request: Incoming) -> None:
-        """Hash a large body in a thread: here it would hold everybody else up for milliseconds."""
-        await self.loop.run_in_executor(None, request.settle)
-        self.handle(connection, request)
-
-    def _check(self, connection: Connection, request: Incoming, name: str, now: float) -> None:
-        """The long way: a client, a day or a mistake seen for the first time."""
-        claim = sigv4.inspect(request)
+    def identify(self, call: InvokeCall) -> bool:
+        """Find the key that signed the request. A client, a day or a mistake seen for the first time goes the long way."""
+        found = self.seals.verify(call.request, call.now)
+        if found is not None:
+            call.key, call.region = found
+            return False
+        claim = sigv4.inspect(call.request)
         if claim is None:
             raise auth_error("missing", "sagemaker", target=False)
         if claim.service != "sagemaker":
             raise auth_error("scope", "sagemaker", target=False, detail="correct service: 'sagemaker'")
+        call.claim = claim
         question = KeyQuestion(claim.key_id, claim.token or "", claim.date, claim.region)
         key = self.keys.find(question)
-        if key is not None:
-            self._verified(connection, request, name, claim, key, now)
-            return
+        if key is None:
+            self.keys.hold(question, functools.partial(self._told_key, call), time.monotonic())
+            self._start_ticking()
+            return True
+        call.key = key
+        return self.verify(call)
 
-        def held(key: SigningKey | None, answered: bool) -> None:
-            try:
-                if not answered:
-                    raise invoke.Refusal(503, "ServiceUnavailable", "Clary's control plane is restarting. Try again.")
-                if key is None:
-                    raise auth_error("unknown key", "sagemaker", target=False)
-                self._verified(connection, request, name, claim, key, now)
-            except Exception as error:
-                self._refuse(connection, error)
-
-        self.keys.hold(question, held, time.monotonic())
-        self._start_ticking()
-
-    def _verified(
-        self, connection: Connection, request: Incoming, name: str, claim: sigv4.Claim, key: SigningKey, now: float
-    ) -> None:
-        # `now` is when the request came, not when its key did: a client's clock is not at fault for a held key
+    def verify(self, call: InvokeCall) -> bool:
+        """Check the signature, where no seal did."""
+        request, claim = call.request, call.claim
         request.digest = request.digest or hashlib.sha256(request.body).hexdigest()
-        sigv4.check(request, claim, key.key, now, body_hash=request.digest)
-        self.seals.remember(request, claim, key)
-        self._invoke(connection, request, name, claim.region, key, now)
+        sigv4.check(request, claim, call.key.key, call.now, body_hash=request.digest)
+        self.seals.remember(request, claim, call.key)
+        call.region = claim.region
+        return False
 
-    def _invoke(
-        self, connection: Connection, request: Incoming, name: str, region: str, key: SigningKey, now: float
-    ) -> None:
-        if key.expires is not None and key.expires <= now:
+    def find_endpoint(self, call: InvokeCall) -> bool:
+        """Find the endpoint of the key's account, or the component of it, that the request names; the key must be good still."""
+        name, key, region = call.name, call.key, call.region
+        if key.expires is not None and key.expires <= call.now:
             raise auth_error("expired token", "sagemaker", target=False)
-        component = request.headers.get("x-amzn-sagemaker-inference-component")
+        component = call.request.headers.get("x-amzn-sagemaker-inference-component")
         route = name if component is None else f"{name}/{component}"
         endpoint = self.endpoints.get((key.account, region, route))
         if endpoint is None:
@@ -175,36 +186,46 @@ class Front:
         if endpoint.route.hosting:
             raise invoke.component_needed()
         limit = endpoint.route.max_payload if endpoint.route.asynchronous else self.max_payload
-        if request.size > limit:
-            raise self._oversize(request.size, limit)
-        headers = request.headers
-        timeout = timeout_of(name, endpoint.route.asynchronous, key, headers)
-        read = invoke.passed_streamed if request.path.endswith(invoke.STREAMED) else invoke.passed
-        meta, aim = read(name, headers)
+        if call.request.size > limit:
+            raise self._oversize(call.request.size, limit)
+        call.endpoint = endpoint
+        return False
+
+    def read(self, call: InvokeCall) -> bool:
+        """Read from the headers what the model gets and what the request aims at: now it is a prediction."""
+        endpoint, request, connection = call.endpoint, call.request, call.connection
+        headers, body = request.headers, request.body
+        timeout = timeout_of(call.name, endpoint.route.asynchronous, call.key, headers)
+        streamed = request.path.endswith(invoke.STREAMED)
+        meta, aim = (invoke.passed_streamed if streamed else invoke.passed)(call.name, headers)
+        call.aim = aim
         if aim is not None or endpoint.containers:
-            invoke.check_container(name, endpoint.containers, aim)
+            invoke.check_container(call.name, endpoint.containers, aim)
         session = "" if aim is None else aim.session
         pinned = aim is not None and aim.variant != ""
         model = headers.get(invoke.TARGET_MODEL)
-        if model is not None and read is invoke.passed:
-            prediction: Prediction = TargetPrediction(connection, meta, request.body, pinned, model.lstrip("/"))
+        prediction: Prediction
+        if model is not None and not streamed:
+            prediction = TargetPrediction(connection, meta, body, pinned, model.lstrip("/"))
+        elif streamed or session:
+            prediction = single = (Stream if streamed else Single)(connection, meta, body, pinned)
+            if session:
+                single.session = session
+                single.heard = functools.partial(self.sessions.told, endpoint.key, session)
         else:
-            kind = Stream if read is invoke.passed_streamed else Single if session else Prediction
-            prediction = kind(connection, meta, request.body, pinned)
+            prediction = Prediction(connection, meta, body, pinned)
         prediction.timeout = timeout
-        if session and isinstance(prediction, Single):
-            prediction.session = session
-            prediction.heard = functools.partial(self.sessions.told, endpoint.key, session)
-        invocation = headers.get("amz-sdk-invocation-id")
-        if invocation is not None and self._joined(connection, request, endpoint, invocation, prediction):
-            return
-        self._offer(endpoint, aim, prediction)
+        call.prediction = prediction
+        return False
 
-    def _joined(
-        self, connection: Connection, request: Incoming, endpoint: Endpoint, invocation: str, prediction: Prediction
-    ) -> bool:
-        """Whether this is a client's retry, which gets the answer of its earlier attempt; else it becomes the first attempt."""
-        join = JoinKey(endpoint.key, request.path, invocation, request.digest)
+    def join(self, call: InvokeCall) -> bool:
+        """Give a client's retry the answer of its earlier attempt; any other request is a first attempt, and is remembered."""
+        request, connection, prediction = call.request, call.connection, call.prediction
+        invocation = request.headers.get("amz-sdk-invocation-id")
+        if invocation is None:
+            return False
+        assert prediction is not None
+        join = JoinKey(call.endpoint.key, request.path, invocation, request.digest)
         kept = self.joins.answer(join, time.monotonic())
         if kept is not None:
             connection.stream = None
@@ -219,75 +240,124 @@ class Front:
         self.joins.running[join] = prediction
         return False
 
-    def _offer(self, endpoint: Endpoint, aim: invoke.Aim | None, prediction: Prediction) -> None:
-        name = endpoint.route.name
-        if aim is not None and aim.session and aim.session != invoke.NEW_SESSION:
-            assert isinstance(prediction, Single)
-            self._return(endpoint, aim, prediction)
-            return
-        if aim is None or not (aim.variant or aim.container):
+    def queue(self, call: InvokeCall) -> bool:
+        """Queue the prediction at the variant whose turn it is, or that it aims at; the variant has it answered."""
+        endpoint, aim, prediction = call.endpoint, call.aim, call.prediction
+        assert prediction is not None
+        if aim is None:
             variant = endpoint.choose()
+        elif aim.session and aim.session != invoke.NEW_SESSION:
+            return self._return(call, aim)
         else:
-            variant = endpoint.aimed(aim.variant, aim.container)
-            if variant is None and aim.variant:
-                text = f"Variant {aim.variant} of endpoint {name} of account {endpoint.route.account} not found."
-                prediction.settle(answers.error(400, "ValidationError", text, self.request_id()), False)
-                return
-        if variant is not None and variant.names_model != bool(prediction.model):
-            prediction.settle(endpoint.mismatch(variant, prediction) or b"", False)
-            return
-        if variant is not None and aim is not None and aim.session and (variant.passage or variant.names_model):
-            what = "its model has several containers" if variant.passage is not None else "it has many models"
-            text = f"SessionId is not allowed for endpoint {name}: {what}, of which none could keep a session."
-            prediction.settle(answers.error(400, "ValidationError", text, self.request_id()), False)
-            return
-        if variant is not None and variant.hope and variant.offer(prediction):
-            if variant.mirror is not None and not prediction.single:
-                variant.mirror.take(prediction)
-            return
-        self._full(name, variant, prediction)
+            variant = self._aimed(endpoint, aim)
+        if variant is None:
+            raise self._unavailable(endpoint, Refused(503, "ServiceUnavailable", "has no variant with traffic"))
+        if variant.names_model != bool(prediction.model):
+            raise endpoint.mismatch(variant)
+        if aim is not None and aim.session:
+            self._check_session(endpoint, variant)
+        if not (variant.hope and variant.offer(prediction)):
+            raise self._full(endpoint, variant)
+        if variant.mirror is not None and not prediction.single:
+            variant.mirror.take(prediction)
+        return True
 
-    def _return(self, endpoint: Endpoint, aim: invoke.Aim, prediction: Single) -> None:
-        """A request of a session that was begun before: to the worker that holds it, and to no other."""
+    STEPS = (admit, identify, find_endpoint, read, join, queue)
+    ONCE_KEY_IS_TOLD = (verify, find_endpoint, read, join, queue)
+
+    # -- what steps need ----------------------------------------------------------------------------------------------------------
+
+    def _background(self, work: Coroutine[None, None, None]) -> None:
+        task = self.loop.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _digest(self, call: InvokeCall) -> None:
+        """Hash a large body in a thread: here it would hold everybody else up for milliseconds."""
+        await self.loop.run_in_executor(None, call.request.settle)
+        call.now = self._wall()
+        self._run(call, self.STEPS)
+
+    def _told_key(self, call: InvokeCall, key: SigningKey | None, answered: bool) -> None:
+        """The control plane said which key it is (None: there is no such key), or said nothing for a minute."""
+        if not answered:
+            text = "Clary's control plane is restarting. Try again."
+            self._refuse(call, invoke.Refusal(503, "ServiceUnavailable", text))
+        elif key is None:
+            self._refuse(call, auth_error("unknown key", "sagemaker", target=False))
+        else:
+            call.key = key
+            self._run(call, self.ONCE_KEY_IS_TOLD)
+
+    @staticmethod
+    def _aimed(endpoint: Endpoint, aim: invoke.Aim) -> Variant | None:
+        """The variant for a request that says more than most; None: nobody's turn."""
+        if not (aim.variant or aim.container):
+            return endpoint.choose()
+        variant = endpoint.aimed(aim.variant, aim.container)
+        if variant is None and aim.variant:
+            text = f"Variant {aim.variant} of endpoint {endpoint.route.name} of account {endpoint.route.account} not found."
+            raise invoke.Refusal(400, "ValidationError", text)
+        return variant
+
+    @staticmethod
+    def _check_session(endpoint: Endpoint, variant: Variant) -> None:
+        if variant.passage or variant.names_model:
+            what = "its model has several containers" if variant.passage is not None else "it has many models"
+            text = f"SessionId is not allowed for endpoint {endpoint.route.name}: {what}, of which none could keep a session."
+            raise invoke.Refusal(400, "ValidationError", text)
+
+    def _return(self, call: InvokeCall, aim: invoke.Aim) -> bool:
+        """Send a request of a session that was begun before to the worker that holds it, and to no other."""
+        endpoint, prediction = call.endpoint, call.prediction
+        assert isinstance(prediction, Single)
         place = self.sessions.find(endpoint.key, aim.session)
         variant = None if place is None else endpoint.variants.get(place.variant)
         if place is not None and variant is not None and aim.variant in ("", variant.route.name):
             worker = variant.seat(place.replica, place.pid)
             if worker is not None:
                 if not variant.offer_to(worker, prediction):
-                    self._full(endpoint.route.name, variant, prediction)
-                return
+                    raise self._full(endpoint, variant)
+                return True
             if place.replica in variant.replicas and time.monotonic() < self._gathered:
-                self.loop.call_later(TICK, self._return, endpoint, aim, prediction)  # it may not have dialled again yet
-                return
+                self.loop.call_later(TICK, self._run, call, (Front.queue,))  # it may not have dialled again yet
+                return True
             self.sessions.close(endpoint.key, aim.session)
-        prediction.settle(endpoint.no_session(aim.session), False)
+        raise endpoint.no_session(aim.session)
 
-    def _full(self, name: str, variant: Variant | None, prediction: Prediction) -> None:
-        if variant is None:
-            refused = Refused(503, "ServiceUnavailable", "has no variant with traffic")
-        elif "/" in name and not variant.replicas:
+    def _full(self, endpoint: Endpoint, variant: Variant) -> invoke.Refusal:
+        """The variant takes no more. It counts that."""
+        if "/" in endpoint.route.name and not variant.replicas:
             variant.counters.refuse(400)
-            prediction.settle(answers.no_copies(self.request_id()), False)
-            return
-        else:
-            refused = variant.turn_away(name)
-        text = f"Endpoint {name} {refused.reason}. Try again."
-        prediction.settle(answers.error(refused.status, refused.code, text, self.request_id()), False)
+            return invoke.Refusal(400, "ValidationError", answers.NO_COPIES)
+        return self._unavailable(endpoint, variant.turn_away(endpoint.route.name))
+
+    @staticmethod
+    def _unavailable(endpoint: Endpoint, refused: Refused) -> invoke.Refusal:
+        text = f"Endpoint {endpoint.route.name} {refused.reason}. Try again."
+        return invoke.Refusal(refused.status, refused.code, text)
 
     def _oversize(self, size: int, limit: int) -> invoke.Refusal:
-        text = f"Request {self.request_id().decode()} has oversize body: {size} bytes, and the limit is {limit} (setting max_payload)."
-        return invoke.Refusal(400, "ValidationError", text)
-
-    def _refuse(self, connection: Connection, error: Exception) -> None:
-        request_id = self.request_id()
-        if isinstance(error, invoke.Refusal | AuthError):
-            connection.answer(answers.error(error.status or 400, error.code, error.message, request_id))
-            return
-        log.error("request %s failed", request_id.decode(), exc_info=error)
-        connection.answer(
-            answers.error(500, "InternalFailure", "The request failed because of an internal error.", request_id)
+        id_ = self.request_id()
+        text = (
+            f"Request {id_.decode()} has oversize body: {size} bytes, and the limit is {limit} (setting max_payload)."
         )
+        return invoke.Refusal(400, "ValidationError", text, id_)
+
+    def _refuse(self, call: InvokeCall, error: Exception) -> None:
+        """The one way to refuse: answer what a step raised to all who wait. What nobody foresaw is logged in full and told to no one."""
+        if isinstance(error, invoke.Refusal | AuthError):
+            id_ = error.request_id if isinstance(error, invoke.Refusal) else b""
+            answer = answers.error(error.status or 400, error.code, error.message, id_ or self.request_id())
+        else:
+            request_id = self.request_id()
+            log.error("request %s failed", request_id.decode(), exc_info=error)
+            text = "The request failed because of an internal error."
+            answer = answers.error(500, "InternalFailure", text, request_id)
+        if call.prediction is None:
+            call.connection.answer(answer)
+        else:
+            call.prediction.settle(answer, False)  # a retry may have joined it
 
     def request_id(self) -> bytes:
         """A UUID of version 7 shape: this second, random bits of this process, a count."""

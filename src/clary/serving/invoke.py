@@ -56,13 +56,14 @@ class Aim(NamedTuple):
 
 
 class Refusal(Exception):
-    """An answer other than a prediction."""
+    """An answer other than a prediction. `request_id` where the message tells it."""
 
-    def __init__(self, status: int, code: str, message: str) -> None:
+    def __init__(self, status: int, code: str, message: str, request_id: bytes = b"") -> None:
         super().__init__(message)
         self.status = status
         self.code = code
         self.message = message
+        self.request_id = request_id
 
 
 _ENDPOINTS: dict[str, str] = {}
@@ -251,13 +252,22 @@ def _check_limits(headers: Mapping[str, str]) -> None:
         )
 
 
+_RETRIES: dict[str, bool] = {}
+
+
 def may_retry(headers: Mapping[str, str]) -> bool:
     """Whether the client has attempts left under the same invocation id (`amz-sdk-request: attempt=1; max=3`).
 
     boto3 in legacy mode tells no `max`: it makes up to five."""
-    attempts: dict[str, int] = {}
-    for part in headers.get("amz-sdk-request", "").split(";"):
-        name, _, value = part.strip().partition("=")
-        if value.isdecimal():
-            attempts[name] = int(value[:6])
-    return attempts.get("attempt", 1) < attempts.get("max", 5)
+    told = headers.get("amz-sdk-request", "")
+    known = _RETRIES.get(told)
+    if known is None:
+        attempts: dict[str, int] = {}
+        for part in told.split(";"):
+            name, _, value = part.strip().partition("=")
+            if value.isdecimal():
+                attempts[name] = int(value[:6])
+        if len(_RETRIES) >= 1024:
+            _RETRIES.clear()  # only a client that says its `ttl` gets here
+        known = _RETRIES[told] = attempts.get("attempt", 1) < attempts.get("max", 5)
+    return known
