@@ -6,11 +6,10 @@ from collections.abc import Awaitable, Callable, Mapping
 
 from clary.api.call import Call
 from clary.domain.access.roles import parse_role
-from clary.domain.errors import AlreadyExists, Invalid, NotFound, Stale
+from clary.domain.errors import AlreadyExists, Invalid, NotFound
 from clary.domain.ids import belongs
 from clary.domain.resources import KINDS, Record
-
-_TRIES = 20
+from clary.guarded import until_first
 
 
 async def find(call: Call, kind: str, name: str) -> Record:
@@ -53,26 +52,22 @@ def new(call: Call, kind: str, name: str, document: Mapping[str, object], status
 
 async def amend(call: Call, read: Callable[[], Awaitable[Record]], change: Callable[[Record], Record]) -> Record:
     """Read, change, save; again when another writer was first. `read` is an async function that answers the record or raises."""
-    for _ in range(_TRIES):
-        record = await read()
-        changed = change(record)
-        try:
-            return await call.store.save(changed)
-        except Stale:
-            continue
-    raise Stale("The record is being changed by another request; try again.")
+
+    async def attempt() -> Record:
+        return await call.store.save(change(await read()))
+
+    return await until_first(attempt)
 
 
 async def drop(call: Call, kind: str, name: str) -> Record:
     """Delete a record that nothing has to be undone for."""
-    for _ in range(_TRIES):
+
+    async def attempt() -> Record:
         record = await find(call, kind, name)
-        try:
-            await call.store.remove(record)
-        except Stale:
-            continue
+        await call.store.remove(record)
         return record
-    raise Stale("The record is being changed by another request; try again.")
+
+    return await until_first(attempt)
 
 
 def check_role(call: Call, arn: str) -> None:

@@ -24,3 +24,11 @@ class Decision(Generic[C]):
     commands: tuple[C, ...] = ()
     again: float | None = None
     remove: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Unable:
+    """What a command answers that could not be carried out, for the next decision. `scarce`: for want of room."""
+
+    why: str
+    scarce: bool = False

@@ -7,11 +7,11 @@ from typing import Any
 
 import pytest
 
-from clary.domain.autoscaling.activity import Apply, Forget, Note, Refused, Seen, Want, Write, absorb
+from clary.domain.autoscaling.activity import Apply, Forget, Note, Seen, Want, Write, absorb
 from clary.domain.autoscaling.policies import Heard
 from clary.domain.autoscaling.record import ACTIVE, TARGET, Capacity, new_target, triggered
 from clary.domain.autoscaling.turn import decide
-from clary.domain.decisions import Decision
+from clary.domain.decisions import Decision, Unable
 from clary.domain.machine.rooms import Room
 from clary.domain.metrics.datapoints import WindowValue
 from clary.domain.resources import Record, Scope
@@ -178,7 +178,7 @@ def test_a_refused_change_says_why(scarce: bool, status: str) -> None:
     house.alarm(house.tracking(), 120)
     house.turn()
     decision = house.turn()
-    house.record = absorb(house.record, [(c, Refused("no room", scarce)) for c in decision.commands])
+    house.record = absorb(house.record, [(c, Unable("no room", scarce)) for c in decision.commands])
     house.turn()
     assert house.last["StatusCode"] == status
     assert house.last["StatusMessage"] == "Failed to set desired instance count to 2. Reason: no room"

@@ -12,13 +12,14 @@ import pytest
 from clary.domain.autoscaling import latency
 from clary.domain.autoscaling.capacity import asked
 from clary.domain.autoscaling.record import INSTANCES, MILLICPU, Place, new_target
+from clary.domain.decisions import Unable
 from clary.domain.endpoints.fleets import PLANNED, READY, Plant, Replica, Variant, new_fleet
 from clary.domain.endpoints.sizes import asked_boost
 from clary.domain.endpoints.turn import plant_of, with_plant
 from clary.domain.models.containers import Container
 from clary.domain.objectives import record, sight
 from clary.domain.objectives import turn as objective_turn
-from clary.domain.objectives.commands import Ask, Live, Seen, Staff, Tell, Unable
+from clary.domain.objectives.commands import Ask, Live, Seen, Staff, Tell
 from clary.domain.objectives.record import Asked, Range
 from clary.domain.objectives.turn import Step
 from clary.domain.resources import Record, Scope

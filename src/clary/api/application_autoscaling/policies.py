@@ -25,13 +25,13 @@ from clary.domain.autoscaling.record import (
     policy_arn,
     policy_of,
 )
-from clary.domain.errors import AlreadyExists, Invalid, LimitExceeded, Stale
+from clary.domain.errors import Invalid, LimitExceeded
 from clary.domain.ids import arn as make_arn
 from clary.domain.objectives import record as latency_objectives
 from clary.domain.resources import Query, Record
+from clary.guarded import MADE_OR_CHANGED, until_first
 
 _MOST = 50  # policies of a target
-_TRIES = 20
 _CONFIGS = {STEP: "StepScalingPolicyConfiguration", TRACKING: "TargetTrackingScalingPolicyConfiguration"}
 
 
@@ -63,7 +63,7 @@ async def put_scaling_policy(call: Call, params: Params) -> Params:
         "request": request,
         "alarms": [alarm["AlarmName"] for alarm in wanted],
     }
-    await _store(call, name, arn, document, known)
+    await _store(call, name, arn, document)
     for stale in set(known.document["alarms"]) - set(document["alarms"]) if known else ():
         await alarms.delete(call, stale)
     for alarm in wanted:
@@ -112,17 +112,15 @@ async def _check_variant(call: Call, resource: str, dimension: str) -> None:
     latency_objectives.check_variant(group, capacity.is_asynchronous(endpoint))
 
 
-async def _store(call: Call, name: str, arn: str, document: dict[str, Any], known: Record | None) -> None:
-    for _ in range(_TRIES):
-        try:
-            if known is None:
-                await call.store.add(replace(records.new(call, POLICY, name, document), arn=arn))
-            else:
-                await call.store.save(replace(known, document=document, modified=call.now))
-            return
-        except (AlreadyExists, Stale):
-            known = await call.store.get(POLICY, call.scope, name)
-    raise Stale("The policy is being changed by another request; try again.")
+async def _store(call: Call, name: str, arn: str, document: dict[str, Any]) -> None:
+    async def attempt() -> None:
+        known = await call.store.get(POLICY, call.scope, name)
+        if known is None:
+            await call.store.add(replace(records.new(call, POLICY, name, document), arn=arn))
+        else:
+            await call.store.save(replace(known, document=document, modified=call.now))
+
+    await until_first(attempt, "The policy", MADE_OR_CHANGED)
 
 
 def _alarm(call: Call, name: str) -> Params:

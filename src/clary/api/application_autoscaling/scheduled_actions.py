@@ -12,12 +12,12 @@ from clary.api.call import Call, Params
 from clary.api.registry import operation
 from clary.domain.autoscaling import schedules
 from clary.domain.autoscaling.record import ACTION, NAMESPACE, action_arn, check_namespace, part_name
-from clary.domain.errors import AlreadyExists, Invalid, LimitExceeded, Stale
+from clary.domain.errors import Invalid, LimitExceeded
 from clary.domain.resources import Record
+from clary.guarded import MADE_OR_CHANGED, until_first
 
 _MOST = 200  # scheduled actions of a target
 _MEMBERS = ("Schedule", "Timezone", "StartTime", "EndTime", "ScalableTargetAction")
-_TRIES = 20
 
 
 @operation("application-autoscaling", "PutScheduledAction")
@@ -28,7 +28,8 @@ async def put_scheduled_action(call: Call, params: Params) -> Params:
     resource, dimension = target.document["resource"], target.document["dimension"]
     name = part_name(resource, dimension, params["ScheduledActionName"])
     given = {member: _plain(params[member]) for member in _MEMBERS if params.get(member) is not None}
-    for _ in range(_TRIES):
+
+    async def attempt() -> None:
         known = await call.store.get(ACTION, call.scope, name)
         request = {**(known.document["request"] if known else {}), **given}
         _check(request, call.now, "Schedule" in given)
@@ -40,18 +41,16 @@ async def put_scheduled_action(call: Call, params: Params) -> Params:
             "request": request,
             "at": call.now,
         }
-        try:
-            if known is not None:
-                await call.store.save(replace(known, document=document, modified=call.now))
-                return {}
-            if len(await targets.parts(call, ACTION, target.name)) >= _MOST:
-                raise LimitExceeded(f"A scalable target can have at most {_MOST} scheduled actions.")
-            arn = action_arn(call.scope, call.new_id(), resource, params["ScheduledActionName"])
-            await call.store.add(replace(records.new(call, ACTION, name, document), arn=arn))
-            return {}
-        except (AlreadyExists, Stale):
-            continue
-    raise Stale("The scheduled action is being changed by another request; try again.")
+        if known is not None:
+            await call.store.save(replace(known, document=document, modified=call.now))
+            return
+        if len(await targets.parts(call, ACTION, target.name)) >= _MOST:
+            raise LimitExceeded(f"A scalable target can have at most {_MOST} scheduled actions.")
+        arn = action_arn(call.scope, call.new_id(), resource, params["ScheduledActionName"])
+        await call.store.add(replace(records.new(call, ACTION, name, document), arn=arn))
+
+    await until_first(attempt, "The scheduled action", MADE_OR_CHANGED)
+    return {}
 
 
 def _plain(value: Any) -> Any:

@@ -31,12 +31,12 @@ from clary.domain.autoscaling.record import (
     target_name,
 )
 from clary.domain.endpoints.life import plant_of
-from clary.domain.errors import AlreadyExists, Invalid, NotFound, Stale
+from clary.domain.errors import Invalid, NotFound
 from clary.domain.resources import Query, Record
+from clary.guarded import MADE_OR_CHANGED, until_first
 
 MANY = 10_000
 _MOST = 50  # of a page
-_TRIES = 20
 
 
 @operation("application-autoscaling", "RegisterScalableTarget")
@@ -49,19 +49,18 @@ async def register_scalable_target(call: Call, params: Params) -> Params:
     found = await call.store.get(place.kind, call.scope, place.name)
     if found is None:
         raise Invalid(f"There is no {place.words} in {call.scope.region}: create it before it is registered.")
-    for _ in range(_TRIES):
+
+    async def attempt() -> Record:
         known = await call.store.get(TARGET, call.scope, name)
         low, high = _range(params, known.document if known else None)
         try:
             capacity.check(found, place, dimension, low, high, await _has_objective(call, found, resource))
         except NotFound as error:
             raise Invalid(error.message) from None
-        try:
-            record = await _registered(call, params, known, {"min": low, "max": high})
-        except (AlreadyExists, Stale):
-            continue
-        return {"ScalableTargetARN": record.arn}
-    raise Stale("The target is being changed by another request; try again.")
+        return await _registered(call, params, known, {"min": low, "max": high})
+
+    record = await until_first(attempt, "The target", MADE_OR_CHANGED)
+    return {"ScalableTargetARN": record.arn}
 
 
 async def _has_objective(call: Call, resource: Record, id: str) -> bool:
@@ -110,13 +109,13 @@ async def _registered(call: Call, params: Params, known: Record | None, bounds: 
 async def deregister_scalable_target(call: Call, params: Params) -> Params:
     """Forget the target, its policies with their alarms, and its scheduled actions; capacity stays as it is."""
     check_namespace(params)
-    record = await target(call, params)
-    while True:
-        try:
-            await call.store.remove(record)
-            break
-        except Stale:
-            record = await target(call, params)
+
+    async def attempt() -> Record:
+        record = await target(call, params)
+        await call.store.remove(record)
+        return record
+
+    record = await until_first(attempt, "The target")
     for kind in (POLICY, ACTION):
         for part in await parts(call, kind, record.name):
             await drop_part(call, part)

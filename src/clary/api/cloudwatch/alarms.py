@@ -20,8 +20,9 @@ from clary.domain.alarms.rules import parse
 from clary.domain.alarms.suppression import hush_of, suppressor_of
 from clary.domain.alarms.suppression import words as suppressed_words
 from clary.domain.alarms.turn import with_state
-from clary.domain.errors import AlreadyExists, Invalid, NotFound, Stale
+from clary.domain.errors import AlreadyExists, Invalid, NotFound
 from clary.domain.resources import Query, Record
+from clary.guarded import MADE_OR_CHANGED, until_first
 
 HISTORY = "alarm-history"
 MOST = 10_000  # alarms of an account in a region
@@ -72,27 +73,21 @@ async def put(call: Call, params: Params) -> None:
     """Store an alarm that was checked."""
     name = params["AlarmName"]
     request = {key: value for key, value in params.items() if key != "Tags"}
-    while True:
+
+    async def attempt() -> tuple[Record, str]:
         known = await call.store.get(KIND, call.scope, name)
-        try:
-            if known is None:
-                record = records.new(
-                    call,
-                    KIND,
-                    name,
-                    document(request, tagging.checked(params.get("Tags")), call.now),
-                    str(StateValue.INSUFFICIENT_DATA),
-                )
-                record = await call.store.add(record)
-            else:
-                if is_composite(known.document) != ("AlarmRule" in request):
-                    raise Invalid(f"Alarm {name} exists, and is of the other type: delete it, or choose another name.")
-                changed = {**known.document, "request": request, "configured": call.now}
-                record = await call.store.save(replace(known, document=changed, modified=call.now))
-        except (AlreadyExists, Stale):
-            continue  # somebody was first: look again
-        await _keep(call, record, words.configured(record, "Create" if known is None else "Update", call.now))
-        return
+        if known is None:
+            made = document(request, tagging.checked(params.get("Tags")), call.now)
+            return await call.store.add(
+                records.new(call, KIND, name, made, str(StateValue.INSUFFICIENT_DATA))
+            ), "Create"
+        if is_composite(known.document) != ("AlarmRule" in request):
+            raise Invalid(f"Alarm {name} exists, and is of the other type: delete it, or choose another name.")
+        changed = {**known.document, "request": request, "configured": call.now}
+        return await call.store.save(replace(known, document=changed, modified=call.now)), "Update"
+
+    record, act = await until_first(attempt, f"Alarm {name}", MADE_OR_CHANGED)
+    await _keep(call, record, words.configured(record, act, call.now))
 
 
 @operation("cloudwatch", "DescribeAlarms")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime
 
@@ -10,13 +9,13 @@ from clary.api import paging, records, tagging
 from clary.api.call import Call, Params
 from clary.api.errors import ApiError
 from clary.api.registry import operation
-from clary.domain.errors import AlreadyExists, Invalid, InvalidValue, NotFound, Stale
+from clary.domain.errors import Invalid, InvalidValue, NotFound
 from clary.domain.metrics.dashboards import KIND, NAME, problems, words
 from clary.domain.resources import Query, Record
+from clary.guarded import MADE_OR_CHANGED, until_first
 
 PAGE = 1000
 MOST_DELETED = 100
-_TRIES = 20
 
 
 @operation("cloudwatch", "PutDashboard")
@@ -32,16 +31,17 @@ async def put_dashboard(call: Call, params: Params) -> Params:
         told = [{"DataPath": problem.path, "Message": problem.message} for problem in found]
         raise ApiError("InvalidParameterInput", words(found), members={"dashboardValidationMessages": told})
     document = {"request": {"DashboardName": name, "DashboardBody": body}}
-    for _ in range(_TRIES):
+
+    async def attempt() -> None:
         known = await call.store.get(KIND, call.scope_of(KIND), name)
-        with suppress(AlreadyExists, Stale):  # another writer was first: look again
-            if known is None:
-                tags = tagging.checked(params.get("Tags"))
-                await call.store.add(records.new(call, KIND, name, {**document, "tags": tags}))
-            else:
-                await call.store.save(replace(known, modified=call.now, document={**known.document, **document}))
-            return {"DashboardValidationMessages": []}
-    raise Stale(f"Dashboard {name} is being changed by another request; try again.")
+        if known is None:
+            tags = tagging.checked(params.get("Tags"))
+            await call.store.add(records.new(call, KIND, name, {**document, "tags": tags}))
+        else:
+            await call.store.save(replace(known, modified=call.now, document={**known.document, **document}))
+
+    await until_first(attempt, f"Dashboard {name}", MADE_OR_CHANGED)
+    return {"DashboardValidationMessages": []}
 
 
 @operation("cloudwatch", "GetDashboard")

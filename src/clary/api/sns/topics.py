@@ -16,12 +16,12 @@ from clary.api import paging, records, tagging
 from clary.api.call import Call, Params
 from clary.api.registry import operation
 from clary.domain.endpoints import topics
-from clary.domain.errors import AlreadyExists, Invalid, NotFound, Stale
+from clary.domain.errors import AlreadyExists, Invalid, NotFound
 from clary.domain.resources import Query, Record, Scope
+from clary.guarded import until_first
 
 PAGE = 100
 _TOPIC_ATTRIBUTES = ("DisplayName", "Policy", "DeliveryPolicy", "TracingConfig", "KmsMasterKeyId", "SignatureVersion")
-_TRIES = 20
 
 
 # -- topics -------------------------------------------------------------------------------------------------------------------------
@@ -280,13 +280,10 @@ async def _set(call: Call, find: Callable[[], Awaitable[Record]], name: str, val
 
 async def _remove(call: Call, record: Record) -> None:
     """Delete it, whatever others change in it meanwhile."""
-    for _ in range(_TRIES):
+
+    async def attempt() -> None:
         current = await call.store.get(record.kind, record.scope, record.name)
-        if current is None:
-            return
-        try:
+        if current is not None:
             await call.store.remove(current)
-        except Stale:
-            continue
-        return
-    raise Stale("The record is being changed by another request; try again.")
+
+    await until_first(attempt)

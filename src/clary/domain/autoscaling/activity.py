@@ -14,7 +14,7 @@ from typing import Any
 from clary.domain.autoscaling.alarms import FAST
 from clary.domain.autoscaling.policies import Change, Heard, scaled_out
 from clary.domain.autoscaling.record import MILLICPU, Capacity, activity_id, words_of
-from clary.domain.decisions import Decision
+from clary.domain.decisions import Decision, Unable
 from clary.domain.machine.rooms import Room
 from clary.domain.resources import Record
 from clary.domain.scaling.decisions import FLEET, RANGE, SIZE, Event, State
@@ -63,14 +63,6 @@ class Want:
 
 
 Command = Apply | Note | Write | Forget | Want
-
-
-@dataclass(frozen=True, slots=True)
-class Refused:
-    """What Apply answers when the resource cannot take the change. `scarce`: for want of room."""
-
-    why: str
-    scarce: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -272,7 +264,7 @@ def absorb(record: Record, outcomes: list[tuple[Command, Any]]) -> Record:
     """A change that the resource refused is an activity that failed: the next turn says so."""
     for command, answer in outcomes:
         activity = record.document["activity"]
-        if isinstance(command, Apply) and isinstance(answer, Refused) and activity is not None:
+        if isinstance(command, Apply) and isinstance(answer, Unable) and activity is not None:
             activity = {**activity, "refused": answer.why, "scarce": answer.scarce}
             record = replace(record, document={**record.document, "activity": activity})
     return record

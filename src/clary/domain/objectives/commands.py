@@ -43,14 +43,6 @@ Command = Staff | Ask | Tell
 
 
 @dataclass(frozen=True, slots=True)
-class Unable:
-    """What `Ask` answers. `scarce`: for want of room."""
-
-    why: str
-    scarce: bool = False
-
-
-@dataclass(frozen=True, slots=True)
 class Live:
     """What is between two savings of the record: the policy's memory, and the last decision that was told."""
 

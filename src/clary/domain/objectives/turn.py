@@ -14,11 +14,11 @@ from typing import Any
 from clary.domain.autoscaling.capacity import is_asynchronous
 from clary.domain.autoscaling.latency import METRIC
 from clary.domain.autoscaling.record import INSTANCES, MILLICPU
-from clary.domain.decisions import Decision
+from clary.domain.decisions import Decision, Unable
 from clary.domain.endpoints.fleets import Variant
 from clary.domain.endpoints.routes import Boost
 from clary.domain.endpoints.sizes import size_of_group
-from clary.domain.objectives.commands import Ask, Command, Live, Seen, Staff, Tell, Unable
+from clary.domain.objectives.commands import Ask, Command, Live, Seen, Staff, Tell
 from clary.domain.objectives.event import ended, event_of, named, woken
 from clary.domain.objectives.record import kept_of, pack, sane
 from clary.domain.objectives.sight import Turn, boosting, bounds_of, group_of, have_of, note_room, start_of

@@ -8,37 +8,37 @@ has an objective has a record; the record goes by its own turn.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
 from clary.domain.autoscaling import capacity, latency, rooms
 from clary.domain.autoscaling.record import INSTANCES, MILLICPU, POLICY, TARGET, Place, place_of, target_name
-from clary.domain.decisions import Decision
+from clary.domain.decisions import Decision, Unable
 from clary.domain.endpoints.fleets import PLANNED, READY, STARTED, Fleet, Variant
 from clary.domain.endpoints.life import plant_of
 from clary.domain.endpoints.serving_metrics import NAMESPACE
 from clary.domain.endpoints.sizes import asked_boost
-from clary.domain.errors import AlreadyExists, ClaryError, LimitExceeded, NotFound, Stale, Unavailable, Unschedulable
+from clary.domain.errors import AlreadyExists, ClaryError, LimitExceeded, NotFound, Unavailable, Unschedulable
 from clary.domain.lifecycle import EndpointStatus
 from clary.domain.machine.capacity import Book, Waiting, owner_of
 from clary.domain.metrics.counts import Count
 from clary.domain.metrics.datapoints import Series
 from clary.domain.objectives import record as latency_objectives
 from clary.domain.objectives import turn
-from clary.domain.objectives.commands import Ask, Command, Live, Seen, Staff, Tell, Unable
+from clary.domain.objectives.commands import Ask, Command, Live, Seen, Staff, Tell
 from clary.domain.objectives.record import Asked, unpack
 from clary.domain.resources import Query, Record, Scope
 from clary.domain.scaling import decisions, usual
 from clary.domain.scaling.costs import EASY
 from clary.domain.scaling.decisions import Event
 from clary.domain.scaling.samples import Gathered
+from clary.guarded import until_first
 from clary.loops.core.loop import Loop
 from clary.loops.scaling.sharing import Sharing
 from clary.ports import Clock, Datapoints, Logs, Store
 
-_TRIES = 20
 _MANY = 1000
 _LEASE = 30.0
 _LOOK = 5.0
@@ -236,22 +236,26 @@ class ObjectiveSubject:
         return capacity.asked(found, place, dimension, wanted, now, steady=True)
 
     async def _change(self, record: Record, change: Callable[[Record], Record]) -> Unable | None:
-        for _ in range(_TRIES):
+        async def attempt() -> Unable | None:
             found = await self._ports.store.get("endpoint", record.scope, record.document["endpoint"])
             if found is None:
                 return Unable("the endpoint is gone")
-            try:
-                changed = change(found)
-                if changed != found:
-                    await self._ports.store.save(changed)
-            except Stale:
-                continue
-            except (LimitExceeded, Unschedulable) as error:
-                return Unable(error.message, scarce=True)
-            except ClaryError as error:
-                return Unable(error.message)
+            changed = change(found)
+            if changed != found:
+                await self._ports.store.save(changed)
             return None
-        return Unable("the endpoint keeps being changed by others")
+
+        return await done_or_unable(attempt, "The endpoint")
+
+
+async def done_or_unable(attempt: Callable[[], Awaitable[Unable | None]], what: str) -> Unable | None:
+    """`until_first`, its errors as the command's answer."""
+    try:
+        return await until_first(attempt, what)
+    except (LimitExceeded, Unschedulable) as error:
+        return Unable(error.message, scarce=True)
+    except ClaryError as error:
+        return Unable(error.message)
 
 
 def targets_of(record: Record) -> dict[str, str]:

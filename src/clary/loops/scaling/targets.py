@@ -20,7 +20,7 @@ from clary.domain.alarms.turn import Act
 from clary.domain.autoscaling import activity, rooms
 from clary.domain.autoscaling import capacity as autoscaling_capacity
 from clary.domain.autoscaling import turn as autoscaling_turn
-from clary.domain.autoscaling.activity import LONGEST_PAUSE, Apply, Command, Forget, Note, Refused, Seen, Want, Write
+from clary.domain.autoscaling.activity import LONGEST_PAUSE, Apply, Command, Forget, Note, Seen, Want, Write
 from clary.domain.autoscaling.alarms import AWS
 from clary.domain.autoscaling.policies import Heard
 from clary.domain.autoscaling.record import (
@@ -37,15 +37,11 @@ from clary.domain.autoscaling.record import (
     policy_of,
     triggered,
 )
-from clary.domain.decisions import Decision
+from clary.domain.decisions import Decision, Unable
 from clary.domain.endpoints import components
 from clary.domain.endpoints.life import plant_of, with_plant
 from clary.domain.endpoints.turn import noted
 from clary.domain.errors import (
-    AlreadyExists,
-    ClaryError,
-    IllegalTransition,
-    LimitExceeded,
     NotFound,
     Stale,
     Unschedulable,
@@ -59,13 +55,13 @@ from clary.domain.names import COMPONENT
 from clary.domain.objectives import record as latency_objectives
 from clary.domain.resources import Query, Record, Scope
 from clary.domain.scaling.decisions import COPIES_STREAM
+from clary.guarded import MADE_OR_CHANGED, until_first
 from clary.loops.alarms.subject import AlarmSubject
 from clary.loops.core.loop import Loop
-from clary.loops.scaling.objectives import targets_of, write
+from clary.loops.scaling.objectives import done_or_unable, targets_of, write
 from clary.ports import Clock, Logs, Store
 
 _MANY = 10_000
-_TRIES = 20
 _SWEPT_AT_ONCE = 20
 _MAKING = 5.0  # seconds that a policy which was just put may lack alarms: they are made one after the other
 
@@ -210,52 +206,45 @@ class ScalingSubject:
         """Keep what comes free for the resource; its history says once what is missing and who has it."""
         dimension = record.document["dimension"]
         place = place_of(record.document["resource"], dimension)
-        for _ in range(_TRIES):
+
+        async def attempt() -> None:
             book, resource = self._ports.book(), await self._ports.store.get(place.kind, record.scope, place.name)
             if book is None or resource is None:
                 return
-            with suppress(Stale, NotFound):
-                each, need = rooms.needed(book, resource, place, dimension, want.wanted)
-                self._ports.wish(
-                    record.arn, Waiting(record.arn, capacity.owner_of(resource), book.at, want.why, each, need)
-                )
-                if want.first:
-                    plant, what = plant_of(resource), f"{place.variant or place.name}: {want.why}"
-                    config = plant.serving.config if plant.serving else ""
-                    await self._ports.store.save(
-                        with_plant(resource, noted(plant, "not scaled", what, book.at, config))
-                    )
-                return
+            each, need = rooms.needed(book, resource, place, dimension, want.wanted)
+            self._ports.wish(
+                record.arn, Waiting(record.arn, capacity.owner_of(resource), book.at, want.why, each, need)
+            )
+            if want.first:
+                plant, what = plant_of(resource), f"{place.variant or place.name}: {want.why}"
+                config = plant.serving.config if plant.serving else ""
+                await self._ports.store.save(with_plant(resource, noted(plant, "not scaled", what, book.at, config)))
+
+        with suppress(Stale):  # the history of a resource that others change all the time lacks a line
+            await until_first(attempt, lost=(Stale, NotFound))
 
     def absorb(self, record: Record, outcomes: Sequence[tuple[Command, Any]]) -> Record:
         return activity.absorb(record, list(outcomes))
 
-    async def _apply(self, record: Record, wanted: int, steady: bool) -> Refused | None:
+    async def _apply(self, record: Record, wanted: int, steady: bool) -> Unable | None:
         document = record.document
         dimension = document["dimension"]
         place = place_of(document["resource"], dimension)
-        for _ in range(_TRIES):
+
+        async def attempt() -> Unable | None:
             resource = await self._ports.store.get(place.kind, record.scope, place.name)
             if resource is None:
-                return Refused(f"there is no {place.words} any more")
-            try:
-                if autoscaling_capacity.capacity_of(resource, place, dimension).desired == wanted:
-                    return None
-                self._check_now(record, resource, place, dimension, wanted)
-                now = self._ports.clock.now()
-                changed = autoscaling_capacity.asked(resource, place, dimension, wanted, now, steady)
-                await self._check_room(changed)
-                await self._ports.store.save(changed)
-            except Stale:
-                continue
-            except (LimitExceeded, Unschedulable) as error:
-                return Refused(error.message, scarce=True)
-            except IllegalTransition as error:
-                return Refused(error.message)
-            except ClaryError as error:
-                return Refused(error.message)
+                return Unable(f"there is no {place.words} any more")
+            if autoscaling_capacity.capacity_of(resource, place, dimension).desired == wanted:
+                return None
+            self._check_now(record, resource, place, dimension, wanted)
+            now = self._ports.clock.now()
+            changed = autoscaling_capacity.asked(resource, place, dimension, wanted, now, steady)
+            await self._check_room(changed)
+            await self._ports.store.save(changed)
             return None
-        return Refused("the resource keeps being changed by others")
+
+        return await done_or_unable(attempt, "The resource")
 
     def _check_now(self, target: Record, resource: Record, place: Place, dimension: str, wanted: int) -> None:
         """Unschedulable when there is no room for it now: then it is not asked, and what comes free is kept for it."""
@@ -319,15 +308,15 @@ class ScalingSubject:
         policy = await store.by_arn(arn)
         if policy is None or policy.kind != POLICY or policy.scope != alarm.scope:
             raise NotFound(f"There is no scaling policy {arn} in {alarm.scope.region}.")
-        for _ in range(_TRIES):
+
+        async def attempt() -> None:
             target = await store.get(TARGET, policy.scope, policy.document["target"])
             if target is None:
                 raise NotFound(f"The scalable target of policy {arn} is not registered any more.")
             document = triggered(target, alarm.name, arn, alarm.status)
-            with suppress(Stale):
-                await store.save(replace(target, document=document))
-                return
-        raise Stale(f"The scalable target of policy {arn} keeps being changed by others.")
+            await store.save(replace(target, document=document))
+
+        await until_first(attempt, f"The scalable target of policy {arn}")
 
 
 def _drives(alarm: Record, trigger: Mapping[str, Any]) -> bool:
@@ -343,14 +332,15 @@ async def keep(store: Store, scope: Scope, id: str, entry: Mapping[str, Any]) ->
     """Add an activity, or replace it by its new state. Those of more than six weeks ago go."""
     at = float(entry["StartTime"])
     arn = make_arn("application-autoscaling", scope.region, scope.account, f"scaling-activity/{id}")
-    while True:
+
+    async def attempt() -> None:
         known = await store.get(ACTIVITY, scope, id)
-        with suppress(AlreadyExists, Stale):
-            if known is None:
-                await store.add(Record(ACTIVITY, scope, id, arn, "", at, at, entry))
-            else:
-                await store.save(replace(known, document=entry))
-            break
+        if known is None:
+            await store.add(Record(ACTIVITY, scope, id, arn, "", at, at, entry))
+        else:
+            await store.save(replace(known, document=entry))
+
+    await until_first(attempt, f"The scaling activity {id}", MADE_OR_CHANGED)
     old = Query(ACTIVITY, scope, created_before=at - KEEP_ACTIVITIES, descending=False, limit=_SWEPT_AT_ONCE)
     for each in await store.page(old):
         with suppress(Stale):
@@ -358,13 +348,12 @@ async def keep(store: Store, scope: Scope, id: str, entry: Mapping[str, Any]) ->
 
 
 async def _remove(store: Store, kind: str, scope: Scope, name: str) -> None:
-    while True:
+    async def attempt() -> None:
         record = await store.get(kind, scope, name)
-        if record is None:
-            return
-        with suppress(Stale):
+        if record is not None:
             await store.remove(record)
-            return
+
+    await until_first(attempt, f"{kind} {name}")
 
 
 def attach(subject: ScalingSubject, loop: Loop[Command, Seen], store: Store) -> Callable[[], None]:
