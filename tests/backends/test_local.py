@@ -378,7 +378,7 @@ class TestLocalBackend(BackendConformance):
 import asyncio, os
 from pathlib import Path
 from clary.backends import local
-from clary.domain.workload import Mount, Workload
+from clary.domain.machine.workload import Mount, Workload
 async def main():
     backend = local.create({str(tmp_path / "backend")!r})
     os.makedirs({str(tmp_path / "root")!r})

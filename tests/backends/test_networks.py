@@ -121,9 +121,9 @@ async def told(sandboxes: Sandboxes, key: str, code: str, *words: object, **more
 
 
 def pids(sandboxes: Sandboxes) -> list[int]:
-    """Keeper, anchor and pasta of the networks that there are."""
+    """Anchor and pasta of the networks that there are."""
     found = [json.loads(path.read_text()) for path in (sandboxes.folder / "backend/networks").glob("*/net.json")]
-    return [said[name] for said in found for name in ("pid", "anchor", "pasta")]
+    return [said[name] for said in found for name in ("pid", "pasta")]
 
 
 async def gone(those: list[int], seconds: float = 20) -> None:
@@ -271,10 +271,11 @@ async def test_nothing_is_left_when_the_last_of_a_job_has_ended(reaching: Sandbo
     second = await reaching.start("second", PYTHON, "-c", TOLD + ends, peers="job")
     await reaching.shows("second", "up")
     those = pids(reaching)
-    assert len(those) == 3, "one network for both"
-    with open(f"/proc/{those[0]}/environ", "rb") as environ, open(f"/proc/{those[0]}/cmdline", "rb") as words:
+    assert len(those) == 2, "one network for both"
+    for pid in those:
+        assert Path(f"/proc/{pid}/cmdline").read_bytes().startswith(str(reaching.folder).encode()), "whose it is"
+    with open(f"/proc/{those[0]}/environ", "rb") as environ:  # pasta's, no ordinary user may read
         assert environ.read().strip(b"\0") == b"", "the first one's mark is not upon it: it outlives the first"
-        assert words.read().startswith(b"clary-network /")
     await reaching.backend.stop(first, 0)
     await reaching.ended(first)
     # The first to come has gone; the way out stays.
@@ -301,7 +302,7 @@ async def test_files_of_networks_that_ended_go_and_of_others_stay(reaching: Sand
     await reaching.ended(handles[0])
     reaching.backend.networks.tidy()
     (left,) = folder.glob("*/members")
-    assert network.keeper({"folder": str(left.parent)}) is not None
+    assert network.alive(str(left.parent)) is not None
     await reaching.backend.stop(handles[1], 0)
     await reaching.ended(handles[1])
     reaching.backend.networks.tidy()
@@ -317,7 +318,7 @@ async def test_a_killed_shim_takes_the_network_along(reaching: Sandboxes) -> Non
     seen = await reaching.backend.observe(handle)
     assert seen is not None
     assert seen.pid
-    assert len(those) == 3
+    assert len(those) == 2
     os.kill(seen.pid, signal.SIGKILL)
     await gone(those)
 
@@ -338,7 +339,7 @@ print("back" if time.monotonic() < until else "lost", flush=True)
 """
     handle = await reaching.start("one", PYTHON, "-c", TOLD + waits)
     await reaching.shows("one", "up")
-    _keeper, _anchor, pasta = pids(reaching)
+    _anchor, pasta = pids(reaching)
     os.kill(pasta, signal.SIGSTOP)  # so that there is a time in which it is away
     os.kill(pasta, signal.SIGKILL)
     await reaching.ended(handle, 90)
@@ -347,12 +348,11 @@ print("back" if time.monotonic() < until else "lost", flush=True)
 
 @needs_sandbox
 @needs_pasta
-@pytest.mark.parametrize("which", ["keeper", "anchor"])
-async def test_a_run_whose_network_is_lost_ends_with_the_reason(reaching: Sandboxes, which: str) -> None:
+async def test_a_run_whose_network_is_lost_ends_with_the_reason(reaching: Sandboxes) -> None:
     handle = await reaching.start("one", "/bin/sh", "-c", "echo up; sleep 600")
     await reaching.shows("one", "up")
     those = pids(reaching)
-    os.kill(those[("keeper", "anchor").index(which)], signal.SIGKILL)
+    os.kill(those[0], signal.SIGKILL)
     ended = await reaching.ended(handle)
     assert "network of the sandbox was lost" in ended.detail
     assert "network of the sandbox was lost" in reaching.log("one")

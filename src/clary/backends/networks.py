@@ -46,9 +46,10 @@ from clary.backends.shim import network
 told = json.loads(sys.argv[2])
 member = network.join(told)
 try:
-    network.enter(told)
+    network.enter(told, member)
 except OSError as error:
     sys.exit(str(error.strerror or error))
+network.leave(told, member)
 """
 
 _ENTER = """
@@ -61,14 +62,16 @@ member = network.join(told)
 pid = os.fork()
 if pid == 0:
     try:
-        network.enter(told)
+        network.enter(told, member)
         os.execve(sys.argv[3], sys.argv[3:], {})
     except OSError as error:
         os.write(2, f"clary: {error.strerror or error}\\n".encode())
     finally:
         os._exit(126)
 signal.signal(signal.SIGINT, signal.SIG_IGN)
-os._exit(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) & 255)
+code = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) & 255
+network.leave(told, member)
+os._exit(code)
 """
 _ROOT = str(Path(__file__).resolve().parents[2])  # where the network's code finds its modules
 

@@ -1,13 +1,16 @@
 """A network of their own for the sandboxes of one job, or of one replica, which `pasta` connects to the outside.
 
-FOLDER/members   a FIFO that the shim of each member holds open: when nobody does, the network ends
-FOLDER/lock      held by who makes, joins or ends it
-FOLDER/net.json  while there is one: the pids of keeper (and its ticks), anchor and pasta
+FOLDER/members   a FIFO that the shim of each member holds open, and holds a shared flock of
+FOLDER/lock      held by who makes, mends, joins or ends it
+FOLDER/net.json  while there is one: pid of its anchor and of pasta, with their ticks
 FOLDER/log       what pasta said
 
-The keeper, a process in the machine's own network, starts `pasta`, and starts it again when it dies. The anchor is a `cat` inside the new
-namespaces that reads a pipe which only the keeper holds: when the keeper ends, however it does, so does the anchor, and pasta, which
-watches it, within two seconds.
+The anchor is a `cat` inside the new namespaces that reads the FIFO: when no shim holds it open any more, however they ended, so does the
+anchor, and pasta, which watches it, within two seconds. The last shim that leaves in order ends both at once.
+
+No process of Clary's own stays for a network: who makes it (`Opening`) is forked off a shim and ends when the way out is there. Meanwhile
+the sandbox is made in the namespaces, which are there long before pasta is ready; its command waits for both. Each shim watches pasta,
+and has it started again when it dies.
 
 Link-local addresses (169.254.0.0/16, fe80::/10: a cloud's metadata service, the neighbours of the machine) and loopback addresses are
 *local* on the way out's own device, so that no packet to them leaves it. A blackhole route would not do: where a socket is bound to a
@@ -22,7 +25,6 @@ import os
 import select
 import signal
 import struct
-import time
 
 from clary.backends.shim.proc import pidfd, signal_quietly, started_ticks
 from clary.backends.shim.records import load, note
@@ -38,15 +40,19 @@ DEVICE = "clary0"
 ADDRESS, GATEWAY = "198.19.255.254", "198.19.255.253"
 ADDRESS6, GATEWAY6 = "fd63:6c61:7279::2", "fd63:6c61:7279::1"
 READY_SECONDS = 10.0  # for pasta
-END_SECONDS = 0.5  # a keeper without members takes some milliseconds
-_AGAIN = 5  # so many starts of pasta within _SPELL seconds, and no more
-_SPELL = 10.0
+END_SECONDS = 0.5  # an anchor without members takes some milliseconds
+NOT_MADE = "its network could not be made"
+READY = b"ready"
 _MTU = 65520
 _NEW_USER, _NEW_NET = 0x10000000, 0x40000000
 
 
 class Lost(OSError):
     """There can be no network, in words."""
+
+
+class Unmade(OSError):
+    """There is no network to enter; `Opening.outcome` tells why."""
 
 
 # -- a member: the shim ----------------------------------------------------------------------------------------------------------------
@@ -63,212 +69,231 @@ def join(network: Record) -> int:
     return os.open(folder + "/members", os.O_RDWR | os.O_CLOEXEC)
 
 
-def keeper(network: Record) -> int | None:
-    """A pidfd of the network's keeper; None when it is gone."""
-    said = load(network["folder"], "net.json")
-    fd = pidfd(said["pid"]) if said else None
-    if fd is not None and said is not None and started_ticks(said["pid"]) != said["ticks"]:
-        os.close(fd)
-        return None
-    return fd
+def leave(network: Record, member: int) -> None:
+    """Be no member any more; the last one ends the network."""
+    with _Lock(network["folder"]):
+        os.close(member)
+        if not _has_members(network["folder"]):
+            _end(network["folder"])
 
 
-def enter(network: Record) -> None:
-    """In the sandbox's process, before it is one: be in the network, and make it if nobody has. OSError with the reason when it cannot
-    be."""
-    folder = network["folder"]
-    libc = _libc()
-    lock = os.open(folder + "/lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        kept = keeper(network)
-        if kept is None:
-            _make(network)
-        else:
-            os.close(kept)
-        said = load(folder, "net.json") or {}
+class Opening:
+    """A process that sees that the network is there, making what is missing of it. `first` False: only pasta may be missing."""
+
+    def __init__(self, network: Record, member: int, *, first: bool = True) -> None:
+        self.found, told_anchor = os.pipe()
+        self.said, told = os.pipe()
+        self.pid = os.fork()
+        if self.pid == 0:
+            _open(network, member, first, told_anchor, told)
+        os.close(told_anchor)
+        os.close(told)
+
+    def enter(self) -> None:
+        """In the sandbox's process, before it is one: be in the network as soon as it has its devices and routes."""
+        anchor = _all(self.found)
+        if not anchor:
+            raise Unmade
         # Root stays in the user namespace in which files are its own: it may enter a network of one below.
         for name, kind in (("net", _NEW_NET),) if os.geteuid() == 0 else (("user", _NEW_USER), ("net", _NEW_NET)):
-            fd = os.open(f"/proc/{said['anchor']}/ns/{name}", os.O_RDONLY | os.O_CLOEXEC)
-            _checked(libc.setns(fd, kind), "cannot enter the network of the sandbox")
+            fd = os.open(f"/proc/{int(anchor)}/ns/{name}", os.O_RDONLY | os.O_CLOEXEC)
+            _checked(_libc().setns(fd, kind), "cannot enter the network of the sandbox")
             os.close(fd)
-    finally:
-        os.close(lock)
+
+    def outcome(self) -> str:
+        """When `said` can be read: "" if the way out is there, else the reason. The process is gone then."""
+        words = _all(self.said)
+        os.waitpid(self.pid, 0)
+        os.close(self.found)
+        os.close(self.said)
+        if words == READY:
+            return ""
+        return f"{NOT_MADE}: " + (words.decode("utf-8", "replace") or "who made it died")
+
+
+def enter(network: Record, member: int) -> None:
+    """Be in the network when its way out is there. OSError with the reason when it cannot be."""
+    opening = Opening(network, member)
+    try:
+        opening.enter()
+    except Unmade:
+        pass
+    words = opening.outcome()
+    if words:
+        raise Lost(words)
+
+
+def alive(folder: str) -> Record | None:
+    """What is written of the network; None when it has ended. (An older Clary wrote of a keeper, which ends with the anchor.)"""
+    said = load(folder, "net.json")
+    anchor = _handle(said["pid"], said["ticks"]) if said is not None else None
+    if anchor is None:
+        return None
+    os.close(anchor)
+    return said
+
+
+def watched(network: Record) -> tuple[int | None, int | None]:
+    """Pidfds of the anchor and of pasta; None for what is gone."""
+    said = alive(network["folder"])
+    if said is None:
+        return None, None
+    return _handle(said["pid"], said["ticks"]), _handle(said["pasta"], said.get("pasta_ticks"))
 
 
 def remove(folder: str, seconds: float = END_SECONDS) -> None:
     """The files of a network that has ended, or ends within so many seconds; one that others are in stays."""
     if not os.path.isdir(folder):
         return
-    kept = keeper({"folder": folder})
-    if kept is not None:
+    said = alive(folder)
+    anchor = _handle(said["pid"], said["ticks"]) if said else None
+    if anchor is not None:
         poll = select.poll()
-        poll.register(kept, select.POLLIN)
+        poll.register(anchor, select.POLLIN)
         poll.poll(seconds * 1000)
-        os.close(kept)
-    lock = os.open(folder + "/lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        kept = keeper({"folder": folder})
-        if kept is not None:
-            os.close(kept)
+        os.close(anchor)
+    with _Lock(folder):
+        if alive(folder) is not None:
             return
         for name in os.listdir(folder):
             os.unlink(os.path.join(folder, name))
         os.rmdir(folder)
+
+
+def _handle(pid: int, ticks: int | None) -> int | None:
+    """A pidfd of the process that had these ticks; None when it is gone, though nobody may have reaped it yet."""
+    fd = pidfd(pid) if pid and ticks is not None else None
+    if fd is None:
+        return None
+    ended = select.poll()
+    ended.register(fd, select.POLLIN)
+    if ended.poll(0) or started_ticks(pid) != ticks:
+        os.close(fd)
+        return None
+    return fd
+
+
+def _has_members(folder: str) -> bool:
+    """Whether a shim is one; asked by one that is not, under the lock."""
+    fd = os.open(folder + "/members", os.O_RDWR | os.O_CLOEXEC)
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        return False
+    except BlockingIOError:
+        return True
     finally:
-        os.close(lock)
+        os.close(fd)
 
 
-def _make(network: Record) -> None:
-    """Start the keeper, no child of ours, and wait until the way out is there."""
-    ready, told = os.pipe()
-    child = os.fork()
-    if child == 0:
-        try:
-            if os.fork() == 0:
-                os.close(ready)
-                _keep(network, told)
-        finally:
-            os._exit(0)
-    os.close(told)
-    os.waitpid(child, 0)
+def _end(folder: str) -> None:
+    """Under the lock, without members."""
+    said = alive(folder)
+    if said is None or "anchor" in said:  # an older Clary's keeper ends its own network
+        return
+    for pid, ticks in ((said["pasta"], said["pasta_ticks"]), (said["pid"], said["ticks"])):
+        fd = _handle(pid, ticks)
+        if fd is not None:
+            signal.pidfd_send_signal(fd, signal.SIGKILL)
+            os.close(fd)
+    os.unlink(folder + "/net.json")
+
+
+class _Lock:
+    def __init__(self, folder: str) -> None:
+        self.path = folder + "/lock"
+        self.fd = -1
+
+    def __enter__(self) -> None:
+        self.fd = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        fcntl.flock(self.fd, fcntl.LOCK_EX)
+
+    def __exit__(self, *_: object) -> None:
+        os.close(self.fd)
+
+
+def _all(fd: int) -> bytes:
     words = b""
-    while piece := os.read(ready, 4096):
+    while piece := os.read(fd, 4096):
         words += piece
-    os.close(ready)
-    if words != b"ready":
-        raise Lost("its network could not be made: " + (words.decode("utf-8", "replace") or "its keeper died"))
+    return words
 
 
-# -- the keeper ------------------------------------------------------------------------------------------------------------------------
+# -- who makes it ----------------------------------------------------------------------------------------------------------------------
 
 
-def _keep(network: Record, told: int) -> NoReturn:
-    """Make the network, keep the way out open as long as there are members."""
+def _open(network: Record, member: int, first: bool, told_anchor: int, told: int) -> NoReturn:
+    """In a process of its own: make what is missing, tell the anchor's pid, then that the way out is there; or why not."""
     try:
         os.setsid()
-        # Opened while this process is a member itself: a FIFO without any at that moment would never tell that there is none.
-        members = os.open(network["folder"] + "/members", os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+        low = 3
+        for fd in (*sorted((member, told_anchor, told)), 1 << 20):
+            os.closerange(low, fd)  # the lock that tells that the shim lives, above all
+            low = fd + 1
         signal.set_wakeup_fd(-1)
         for number in (signal.SIGTERM, signal.SIGCHLD, signal.SIGUSR1, signal.SIGPIPE):
             signal.signal(number, signal.SIG_DFL)
-        _rename("clary-network " + network["folder"])
-        kept = sorted((told, members))
-        for low, high in ((3, kept[0]), (kept[0] + 1, kept[1]), (kept[1] + 1, 1 << 20)):
-            os.closerange(low, high)
-        log = os.open(network["folder"] + "/log", os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
-        null = os.open("/dev/null", os.O_RDWR | os.O_CLOEXEC)
-        for source, target in ((null, 0), (null, 1), (log, 2)):
-            os.dup2(source, target)
         os.chdir("/")
-        Keeper(network, members).run(told)
+        folder = network["folder"]
+        with _Lock(folder):
+            if first and not _has_members(folder):
+                _end(folder)  # of members that were killed: it may be about to end
+            fcntl.flock(member, fcntl.LOCK_SH)  # the shim's, for as long as it has the descriptor
+            said = alive(folder)
+            if said is None and not first:
+                raise Lost("it has ended")
+            _see_to(network, said, told_anchor)
+        os.write(told, READY)
     except OSError as error:
-        try:
-            os.write(told, str(error).encode())
-        except OSError:
-            pass
+        os.write(told, str(error).encode())
     finally:
-        os._exit(1)
+        os._exit(0)
 
 
-def _rename(title: str) -> None:
-    """Another command line, and no environment, in the place of those that this process was forked with: it is no shim, and lives longer
-    than the one that made it, whose mark would end it (`proc.end_marked`)."""
-    import ctypes
+def _see_to(network: Record, said: Record | None, told_anchor: int) -> None:
+    folder = network["folder"]
+    log = os.open(folder + "/log", os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+    null = os.open("/dev/null", os.O_RDWR | os.O_CLOEXEC)
+    for source, target in ((null, 0), (null, 1), (log, 2)):
+        os.dup2(source, target)
+    made = 0
+    if said is None:
+        made = _anchor(network)
+        said = {"pid": made, "ticks": started_ticks(made), "pasta": 0, "pasta_ticks": None}
+    os.write(told_anchor, str(said.get("anchor", said["pid"])).encode())
+    os.close(told_anchor)
+    if "anchor" in said:  # an older Clary's: its keeper keeps pasta
+        return
+    there = _handle(said["pasta"], said["pasta_ticks"])
+    if there is not None:
+        os.close(there)
+        return
+    try:
+        pasta = _start_pasta(network, said["pid"])
+        note(folder, "net.json", {**said, "pasta": pasta, "pasta_ticks": started_ticks(pasta)})
+    except OSError:
+        if made:
+            os.kill(made, signal.SIGKILL)
+        raise
 
-    with open("/proc/self/stat") as file:
-        fields = file.read().rpartition(")")[2].split()
-    for start, end, text in ((fields[45], fields[46], title.encode()), (fields[47], fields[48], b"")):
-        size = int(end) - int(start)
-        ctypes.memmove(int(start), text[: size - 1].ljust(size, b"\0"), size)
 
-
-class Keeper:
-    """Owns the anchor and pasta of one network."""
-
-    def __init__(self, network: Record, members: int) -> None:
-        self.network = network
-        self.folder = network["folder"]
-        self.members = members
-        self.anchor = self.pasta = 0
-        self.starts: list[float] = []
-
-    def run(self, told: int) -> None:
-        """Until nobody is a member any more, or the way out cannot be kept."""
-        pipe, life = os.pipe()
-        try:
-            self.anchor = _anchor(self.network, pipe)
-            os.close(pipe)
-            anchor, way_out = pidfd(self.anchor), self.start()
-            os.write(told, b"ready")
-            os.close(told)
-            while anchor is not None:
-                poll = select.poll()
-                poll.register(self.members, 0)  # POLLHUP: nobody holds the other end
-                poll.register(anchor, select.POLLIN)
-                poll.register(way_out, select.POLLIN)
-                ready = {fd for fd, _ in poll.poll()}
-                if anchor in ready or (self.members in ready and self.left()):
-                    return
-                if way_out in ready:
-                    os.close(way_out)
-                    os.waitpid(self.pasta, 0)
-                    way_out = self.start()
-        finally:
-            self.end()
-            os.close(life)
-
-    def start(self) -> int:
-        """pasta, until it is ready; its pidfd. OSError in its words when it ends before, or ends again and again."""
-        now = time.monotonic()
-        self.starts = [at for at in self.starts if now - at < _SPELL]
-        if len(self.starts) >= _AGAIN:
-            raise Lost("pasta keeps failing")
-        self.starts.append(now)
-        ready, told = os.pipe()
-        owner = self.network["uid"]
-        if owner is not None:
-            os.fchown(told, owner, -1)
-        self.pasta = os.fork()
-        if self.pasta == 0:
-            _become_pasta(self.network, self.anchor, told)
-        os.close(told)
-        way_out = pidfd(self.pasta)
-        assert way_out is not None  # our child: it is not reaped yet
-        poll = select.poll()
-        poll.register(ready, select.POLLIN)
-        said = os.read(ready, 64) if poll.poll(READY_SECONDS * 1000) else b""
-        os.close(ready)
-        if not said:
-            raise Lost(_words(self.folder + "/log") or f"pasta was not ready within {READY_SECONDS:.0f} s")
-        pids = {"pid": os.getpid(), "anchor": self.anchor, "pasta": self.pasta}
-        note(self.folder, "net.json", {**pids, "ticks": started_ticks(os.getpid())})
-        return way_out
-
-    def left(self) -> bool:
-        """Nobody is a member, and nobody can become one any more."""
-        lock = os.open(self.folder + "/lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        poll = select.poll()
-        poll.register(self.members, 0)
-        if not poll.poll(0):
-            os.close(lock)
-            return False
-        self.end()
-        os.close(lock)
-        return True
-
-    def end(self) -> None:
-        try:
-            os.unlink(self.folder + "/net.json")
-        except OSError:
-            pass
-        for pid in (self.pasta, self.anchor):
-            if pid:
-                signal_quietly(pid, signal.SIGKILL)
-                os.waitpid(pid, 0)
-        self.pasta = self.anchor = 0
+def _start_pasta(network: Record, anchor: int) -> int:
+    """Its pid, when it is ready. OSError in its words when it ends before."""
+    ready, told = os.pipe()
+    owner = network["uid"]
+    if owner is not None:
+        os.fchown(told, owner, -1)
+    pasta = os.fork()
+    if pasta == 0:
+        _become_pasta(network, anchor, told)
+    os.close(told)
+    poll = select.poll()
+    poll.register(ready, select.POLLIN)
+    said = os.read(ready, 64) if poll.poll(READY_SECONDS * 1000) else b""
+    os.close(ready)
+    if not said:
+        signal_quietly(pasta, signal.SIGKILL)
+        raise Lost(_words(network["folder"] + "/log") or f"pasta was not ready within {READY_SECONDS:.0f} s")
+    return pasta
 
 
 def _become_pasta(network: Record, anchor: int, told: int) -> NoReturn:
@@ -278,7 +303,8 @@ def _become_pasta(network: Record, anchor: int, told: int) -> NoReturn:
         _descend(network["uid"])
         os.nice(network["nice"])
         ports = ",".join(map(str, network["ports"])) or "none"
-        argv = [network["pasta"], "--foreground", "--quiet", "--pid", "/dev/stdout"]
+        # Named after the folder, so that who looks at the processes knows whose it is. (pasta looks at the end of its name.)
+        argv = [network["folder"] + "/pasta", "--foreground", "--quiet", "--pid", "/dev/stdout"]
         argv += ["--tcp-ports", "none", "--udp-ports", "none", "--tcp-ns", ports, "--udp-ns", "none"]
         argv += ["--no-map-gw", "--no-dhcp", "--no-dhcpv6", "--no-ra", "--ns-ifname", DEVICE, "--netmask", "30"]
         for address in (ADDRESS, ADDRESS6):
@@ -312,14 +338,14 @@ def _words(path: str) -> str:
 # -- the anchor ------------------------------------------------------------------------------------------------------------------------
 
 
-def _anchor(network: Record, pipe: int) -> int:
-    """The pid of a process in new namespaces, with its devices, addresses and routes; it ends when the other end of `pipe` is closed."""
+def _anchor(network: Record) -> int:
+    """The pid of a process in new namespaces, with its devices, addresses and routes; it ends when there are no members."""
     asked, ask = os.pipe()  # the anchor has its namespaces
     mapped, map_ = os.pipe()  # they have their users
     made, make = os.pipe()  # the network is there
     pid = os.fork()
     if pid == 0:
-        _be_anchor(network, pipe, (ask, mapped, make))
+        _be_anchor(network, (ask, mapped, make))
     for fd in (ask, mapped, make):
         os.close(fd)
     try:
@@ -344,9 +370,10 @@ def _anchor(network: Record, pipe: int) -> int:
             os.close(fd)
 
 
-def _be_anchor(network: Record, pipe: int, fds: tuple[int, int, int]) -> NoReturn:
+def _be_anchor(network: Record, fds: tuple[int, int, int]) -> NoReturn:
     ask, mapped, make = fds
     try:
+        members = os.open(network["folder"] + "/members", os.O_RDONLY | os.O_CLOEXEC)
         import _socket  # noqa: F401  as its user, modules may be out of reach
 
         libc = _libc()
@@ -355,8 +382,8 @@ def _be_anchor(network: Record, pipe: int, fds: tuple[int, int, int]) -> NoRetur
         os.write(ask, b"a")
         os.read(mapped, 1)
         configure()
-        os.dup2(pipe, 0)
-        os.execve("/bin/cat", ["clary-net"], {})
+        os.dup2(members, 0)
+        os.execve("/bin/cat", [network["folder"] + "/cat"], {})
     except OSError as error:
         os.write(make, str(error).encode())
     finally:

@@ -47,17 +47,19 @@ READ_BYTES = 256 * 1024
 LOCK_FD = 3
 POLL_SECONDS = 0.25
 DISK_SECONDS = 2.0
+OPENINGS = 5  # of a network's way out within SPELL_SECONDS, and no more
+SPELL_SECONDS = 10.0
 EXIT_BYTES = 8192  # set aside at the start, so that a full disk cannot keep the end from being recorded
 
 
-def enter(spec: Record, fds: dict[str, int], pipe: int, status: int) -> NoReturn:
+def enter(spec: Record, fds: dict[str, int], pipe: int, status: int, opening: network.Opening | None) -> NoReturn:
     """In the child: become bwrap. Never returns."""
     try:
         os.close(LOCK_FD)  # it tells that the shim lives
         if spec.get("beside"):
             beside.enter_network(spec["beside"])
-        if spec.get("network"):
-            network.enter(spec["network"])
+        if opening is not None:
+            opening.enter()
         os.umask(0o022)
         for path in spec["join"]:
             with open(path, "w") as file:
@@ -89,8 +91,11 @@ def enter(spec: Record, fds: dict[str, int], pipe: int, status: int) -> NoReturn
             str(fds["seccomp"]),
             "--args",
             str(fds["args"]),
+            *(("--block-fd", str(fds["gate"])) if "gate" in fds else ()),
         ]
         os.execve(spec["bwrap"], [*argv, "--", *spec["command"]], {MARK: spec["mark"]} if "mark" in spec else {})
+    except network.Unmade:
+        pass  # the shim hears why
     except OSError as error:
         os.write(pipe, b"clary: cannot start the sandbox: %s\n" % str(error).encode())
     finally:
@@ -111,7 +116,12 @@ class Run:
         self.status_text = b""
         self.beside = 0  # pid of the container engine's client
         self.member: int | None = None  # what makes it a member of its network
-        self.keeper: int | None = None  # pidfd of that network's keeper
+        self.opening: network.Opening | None = None  # while that network, or its way out, is made
+        self.gate: int | None = None  # what the command waits for: a byte when the way out is there
+        self.anchor: int | None = None  # pidfds of that network's processes
+        self.pasta: int | None = None
+        self.poll = select.poll()
+        self.openings: list[float] = []
         self.executed = False  # bwrap told how the command ended: the sandbox had been made
         self.status: int | None = None  # wait status of bwrap
         self.cpu_seconds = 0.0
@@ -142,11 +152,13 @@ class Run:
             self.beside = beside.start(spec["beside"], pipe)
         if spec.get("network"):
             self.member = network.join(spec["network"])
+            fds["gate"], self.gate = os.pipe()
+            self.open_network()
         if spec.get("note"):
             self.log.note("clary: " + spec["note"])
         self.child = os.fork()
         if self.child == 0:
-            enter(spec, fds, pipe, status)
+            enter(spec, fds, pipe, status, self.opening)
         if spec.get("tell"):
             where, name = spec["tell"]
             way.tell(where, name, self.child, spec["counters"].get("cpu"))
@@ -156,8 +168,8 @@ class Run:
             self.runtime_due = time.monotonic() + spec["max_runtime"]
 
     def loop(self, wake: int) -> None:
-        poll = select.poll()
-        for fd in (self.pipe, self.status_pipe, wake):
+        poll = self.poll
+        for fd in (self.pipe, self.status_pipe, wake, *((self.opening.said,) if self.opening else ())):
             poll.register(fd, select.POLLIN)
         while self.status is None:
             for fd, _ in poll.poll(self.patience()):
@@ -167,23 +179,65 @@ class Run:
                 elif fd == self.status_pipe:
                     if not self.read_status():
                         poll.unregister(fd)
-                    self.keep_network(poll)
-                elif fd == self.keeper:
-                    poll.unregister(fd)
-                    self.kill("" if self.ending else "the network of the sandbox was lost: its keeper, or pasta, ended")
-                else:
+                elif fd == wake:
                     self.heed(os.read(wake, 512))
+                else:
+                    self.keep_network(fd)
             self.tick(time.monotonic())
             self.reap()
 
-    def keep_network(self, poll: select.poll) -> None:
-        """The sandbox is there, so its network is: hear of its end."""
-        if self.member is not None and self.keeper is None and self.init is not None:
-            self.keeper = network.keeper(self.spec["network"])
-            if self.keeper is None:
-                self.kill("the network of the sandbox was lost")
-            else:
-                poll.register(self.keeper, select.POLLIN)
+    def open_network(self) -> None:
+        """Have the network made, or its pasta started again."""
+        assert self.member is not None
+        first = not self.openings
+        self.openings.append(time.monotonic())
+        self.opening = network.Opening(self.spec["network"], self.member, first=first)
+
+    def keep_network(self, fd: int) -> None:
+        """One of the processes of the network, or who makes it, has something to say."""
+        self.poll.unregister(fd)
+        if self.opening is not None and fd == self.opening.said:
+            self.network_opened(self.opening.outcome())
+        elif fd == self.pasta:
+            os.close(fd)
+            self.pasta = None
+            self.openings = [at for at in self.openings if time.monotonic() - at < SPELL_SECONDS]
+            if len(self.openings) >= OPENINGS:
+                self.lose_network("pasta keeps failing")
+                return
+            self.open_network()
+            assert self.opening is not None
+            self.poll.register(self.opening.said, select.POLLIN)
+        else:
+            self.lose_network("its anchor ended")
+
+    def network_opened(self, problem: str) -> None:
+        self.opening = None
+        if problem and self.gate is None:
+            self.lose_network(problem)
+        elif problem:
+            self.kill("" if self.ending else problem)
+        else:
+            self.watch_network()
+            if self.gate is not None:
+                os.write(self.gate, b"r")
+                os.close(self.gate)
+                self.gate = None
+
+    def watch_network(self) -> None:
+        anchor, self.pasta = network.watched(self.spec["network"])
+        if anchor is None:
+            self.lose_network("its anchor ended")
+        elif self.anchor is None:
+            self.anchor = anchor
+            self.poll.register(anchor, select.POLLIN)
+        else:
+            os.close(anchor)
+        if self.pasta is not None:
+            self.poll.register(self.pasta, select.POLLIN)
+
+    def lose_network(self, why: str) -> None:
+        self.kill("" if self.ending else f"the network of the sandbox was lost: {why}")
 
     def patience(self) -> float | None:
         """Milliseconds until something is due, None for ever."""
@@ -326,8 +380,12 @@ class Run:
 
     def finish(self) -> Record:
         """bwrap is gone: see that everything in the sandbox is, take the last lines and figures."""
+        if self.opening is not None:
+            problem = self.opening.outcome()
+            if problem and self.gate is not None and not self.ending:
+                self.kill(problem)
         if self.member is not None:
-            os.close(self.member)
+            network.leave(self.spec["network"], self.member)
         if self.spec.get("tell"):
             where, name = self.spec["tell"]
             way.untell(where, name)
