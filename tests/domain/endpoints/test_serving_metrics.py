@@ -210,3 +210,9 @@ def test_a_component_without_a_copy_tells_of_what_it_had_to_refuse() -> None:
     found = placed(replace(BASE, serving=0, concurrent=(), refused=3, errors_4xx=3))
     assert (found["NoCapacityInvocationFailures"].count, found["NoCapacityInvocationFailures"].total) == (3, 3)
     assert found["Invocation4XXErrors"].total == 3
+
+
+def test_requests_in_replicas_of_which_none_takes_work_any_more() -> None:
+    """The last ones are drained: their requests are counted, over nobody they are not divided."""
+    found = made(replace(BASE, serving=0, concurrent=(1.0, 3.0), completed=1))
+    assert found["ConcurrentRequestsPerModel"].total == 4

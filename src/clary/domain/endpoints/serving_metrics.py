@@ -174,7 +174,7 @@ def _of_latencies(rows: Sequence[VariantCounts]) -> list[_Named]:
 
 def _of_concurrency(rows: Sequence[VariantCounts], serving: int, placed: bool) -> list[_Named]:
     concurrent = [value for row in rows for value in row.concurrent]
-    if len(concurrent) > serving:  # of several containers: their requests together
+    if 0 < serving < len(concurrent):  # of several containers: their requests together
         concurrent = [sum(concurrent) / serving] * serving
     return [(_CONCURRENT[placed], "None", weighed((value, 1.0) for value in concurrent))] if concurrent else []
 
