@@ -7,15 +7,15 @@ import sys
 from collections.abc import Callable
 
 from clary.api import catalogue
+from clary.api.plain import fields
 from clary.app import topology
 from clary.domain import extensions, lifecycle
-from clary.domain.fields import table
 from clary.toolkit.frameworks import contents
 
 DOCS = pathlib.Path(__file__).resolve().parent.parent / "docs"
 GENERATED: dict[str, Callable[[], str]] = {
     "operations.md": catalogue.render,
-    "fields.md": table.render,
+    "fields.md": fields.render,
     "endpoints/content-types.md": contents.render,
     "extensions.md": extensions.render,
     "lifecycle.svg": lifecycle.render_svg,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime
 from typing import Any
 
-from tests.api.requests import IMAGE, ROLE, TOPIC
+from tests.api.requests import DOMAIN, IMAGE, ROLE, TOPIC
 
 AT = datetime.datetime.fromtimestamp(1_800_000_000 - 600, datetime.UTC)
 END = datetime.datetime.fromtimestamp(1_800_000_000, datetime.UTC)
@@ -339,6 +339,61 @@ BASES: list[tuple[str, str, dict[str, Any]]] = [
         "CreateModelPackageGroup",
         {"ModelPackageGroupName": "made", "ModelPackageGroupDescription": "d", "Tags": TAGS},
     ),
+    (
+        "sagemaker",
+        "CreateDomain",
+        {
+            "DomainName": "made",
+            "AuthMode": "IAM",
+            "DefaultUserSettings": {"ExecutionRole": ROLE, "SecurityGroups": ["sg-1"]},
+            "DomainSettings": {"ExecutionRoleIdentityConfig": "DISABLED"},
+            "SubnetIds": ["subnet-1"],
+            "VpcId": "vpc-1",
+            "AppNetworkAccessType": "VpcOnly",
+            "KmsKeyId": "k",
+            "HomeEfsFileSystemCreation": "Disabled",
+            "TagPropagation": "ENABLED",
+            "Tags": TAGS,
+        },
+    ),
+    (
+        "sagemaker",
+        "UpdateDomain",
+        {
+            "DomainId": DOMAIN,
+            "DefaultUserSettings": {"SecurityGroups": ["sg-2"]},
+            "DomainSettingsForUpdate": {"SecurityGroupIds": ["sg-3"]},
+            "AppNetworkAccessType": "PublicInternetOnly",
+        },
+    ),
+    (
+        "sagemaker",
+        "CreateUserProfile",
+        {"DomainId": DOMAIN, "UserProfileName": "made", "UserSettings": {"ExecutionRole": ROLE}, "Tags": TAGS},
+    ),
+    (
+        "sagemaker",
+        "UpdateUserProfile",
+        {"DomainId": DOMAIN, "UserProfileName": "u", "UserSettings": {"ExecutionRole": ROLE}},
+    ),
+    (
+        "sagemaker",
+        "CreateSpace",
+        {
+            "DomainId": DOMAIN,
+            "SpaceName": "made",
+            "SpaceSettings": {
+                "AppType": "JupyterLab",
+                "SpaceStorageSettings": {"EbsStorageSettings": {"EbsVolumeSizeInGb": 5}},
+            },
+            "OwnershipSettings": {"OwnerUserProfileName": "u"},
+            "SpaceSharingSettings": {"SharingType": "Private"},
+            "SpaceDisplayName": "S",
+            "Tags": TAGS,
+        },
+    ),
+    ("sagemaker", "ListSpaces", {"DomainIdEquals": DOMAIN, "SpaceNameContains": "s", "SortBy": "LastModifiedTime"}),
+    ("sagemaker", "DeleteSpace", {"DomainId": DOMAIN, "SpaceName": "s"}),
     (
         "sagemaker",
         "CreateModelPackage",

@@ -5,12 +5,12 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-from tests.api.requests import ACCOUNT, DOCUMENT, IMAGE, POLICY, REGION, ROLE, TOPIC, TRUST
+from tests.api.requests import ACCOUNT, DOCUMENT, DOMAIN, IMAGE, POLICY, REGION, ROLE, TOPIC, TRUST
 from tests.api.world import World
 
 from clary.domain.endpoints import life
 from clary.domain.names import COMPONENT
-from clary.domain.resources import Scope
+from clary.domain.resources import Query, Scope
 
 VARIANT = {"VariantName": "v", "ModelName": "m", "InstanceType": "ml.m5.large", "InitialInstanceCount": 1}
 TARGET = {
@@ -94,6 +94,11 @@ RECORDS: list[tuple[str, str, dict[str, Any]]] = [
             "ModelApprovalStatus": "Approved",
         },
     ),
+    (
+        "sagemaker",
+        "CreateDomain",
+        {"DomainName": "D", "AuthMode": "IAM", "DefaultUserSettings": {"ExecutionRole": ROLE}},
+    ),
     ("cloudwatch", "PutMetricAlarm", ALARM),
     ("cloudwatch", "PutCompositeAlarm", {"AlarmName": "both", "AlarmRule": "ALARM(a)"}),
     ("cloudwatch", "PutDashboard", {"DashboardName": "d", "DashboardBody": '{"widgets": []}'}),
@@ -108,6 +113,10 @@ RECORDS: list[tuple[str, str, dict[str, Any]]] = [
             "ScalableTargetAction": {"MinCapacity": 1},
         },
     ),
+]
+IN_DOMAIN: list[tuple[str, dict[str, Any]]] = [
+    ("CreateUserProfile", {"DomainId": DOMAIN, "UserProfileName": "u"}),
+    ("CreateSpace", {"DomainId": DOMAIN, "SpaceName": "s"}),
 ]
 OTHERS: list[tuple[str, str, dict[str, Any]]] = [
     ("logs", "CreateLogGroup", {"logGroupName": "g"}),
@@ -127,6 +136,9 @@ async def house() -> World:
         for name in ("e", "empty", "queue"):
             await _serve(first, "endpoint", name)
         await _serve(first, COMPONENT, "ic")
+        await rename_domain(first)
+        for operation, params in IN_DOMAIN:
+            await first("sagemaker", operation, **params)
         _made.append(first)
     world = World(BUCKETS, _made[0].store.copy())
     world.ports.keys.create(ACCOUNT, "clary")
@@ -142,6 +154,14 @@ async def _serve(world: World, kind: str, name: str) -> None:
     plant = life.plant_of(record)
     plant = replace(plant, serving=plant.incoming, incoming=None)
     await world.store.save(replace(life.with_plant(record, plant), status="InService"))
+
+
+async def rename_domain(world: World) -> None:
+    """Give the one domain an id that requests can know."""
+    (found,) = await world.store.page(Query("domain", Scope(ACCOUNT, REGION)))
+    document = {**found.document, "request": {**found.document["request"], "DomainId": DOMAIN}, "DomainId": DOMAIN}
+    await world.store.remove(found)
+    await world.store.add(replace(found, name=DOMAIN, arn=found.arn.replace(found.name, DOMAIN), document=document))
 
 
 async def subscription() -> str:

@@ -20,6 +20,7 @@ ROLE = f"arn:aws:iam::{ACCOUNT}:role/R"
 POLICY = f"arn:aws:iam::{ACCOUNT}:policy/p"
 TOPIC = f"arn:aws:sns:{AT}:t"
 IMAGE = "683313688378.dkr.ecr.us-east-1.amazonaws.com/sagemaker-xgboost:1.7-1"
+DOMAIN = "d-house"
 DOCUMENT = '{"Version": "2012-10-17", "Statement": {"Effect": "Allow", "Action": "s3:*", "Resource": "*"}}'
 TRUST = '{"Statement": {"Effect": "Allow", "Action": "sts:AssumeRole", "Principal": {"Service": "sagemaker.amazonaws.com"}}}'
 
@@ -34,6 +35,12 @@ NAMED: Mapping[str, list[Any]] = {
     "ModelPackageGroupName": ["G", "new"],
     "ModelPackageName": [f"arn:aws:sagemaker:{AT}:model-package/g/1", "m"],
     "ModelPackageArn": [f"arn:aws:sagemaker:{AT}:model-package/g/1"],
+    "DomainId": [DOMAIN, "d-none"],
+    "DomainIdEquals": [DOMAIN, "d-none"],
+    "UserProfileName": ["u", "new"],
+    "SpaceName": ["s", "new"],
+    "UserProfileNameContains": ["u"],
+    "SpaceNameContains": ["s"],
     "VariantName": ["v", "w"],
     "Image": [IMAGE],
     "TrainingImage": [IMAGE],

@@ -12,9 +12,9 @@ from clary.domain.resources import Scope
 
 
 async def test_what_clary_lacks_is_named(ask: Any) -> None:
-    with pytest.raises(ApiError, match=r"sagemaker CreateDomain.*docs/operations\.md") as caught:
-        await ask("CreateDomain")
-    assert translate("sagemaker", "CreateDomain", caught.value)[0] == "UnknownOperationException"
+    with pytest.raises(ApiError, match=r"sagemaker CreateAutoMLJobV2.*docs/operations\.md") as caught:
+        await ask("CreateAutoMLJobV2")
+    assert translate("sagemaker", "CreateAutoMLJobV2", caught.value)[0] == "UnknownOperationException"
 
 
 async def test_an_amendment_that_always_loses_gives_up_with_a_code_that_clients_retry(

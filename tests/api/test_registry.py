@@ -27,7 +27,7 @@ def test_what_is_missing_is_what_is_not_registered() -> None:
     handlers.load()
     missing = registry.missing("sagemaker")
     assert "CreateModel" not in missing
-    assert "CreateUserProfile" in missing
+    assert "CreateNotebookInstance" in missing
     done = [name for service, name in registry.registered() if service == "sagemaker"]
     assert len(missing) + len(done) == len(registry.model("sagemaker").operation_names)
 

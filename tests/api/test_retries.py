@@ -7,6 +7,8 @@ import json
 from typing import Any
 
 import pytest
+from tests.api.house import rename_domain
+from tests.api.requests import DOMAIN
 from tests.api.world import ACCOUNT, REGION, World
 
 from clary.api import registry
@@ -32,6 +34,9 @@ CREATES: dict[tuple[str, str], dict[str, Any]] = {
         "PrimaryContainer": {"Image": IMAGE, "ModelDataUrl": "s3://b/m.tar.gz"},
     },
     ("sagemaker", "CreateModelPackageGroup"): {"ModelPackageGroupName": "again"},
+    ("sagemaker", "CreateDomain"): {"DomainName": "again", "AuthMode": "IAM", "DefaultUserSettings": {}},
+    ("sagemaker", "CreateUserProfile"): {"DomainId": DOMAIN, "UserProfileName": "again"},
+    ("sagemaker", "CreateSpace"): {"DomainId": DOMAIN, "SpaceName": "again"},
     ("sagemaker", "CreateModelPackage"): {
         "ModelPackageGroupName": "g",
         "InferenceSpecification": {"Containers": [{"Image": IMAGE}]},
@@ -67,6 +72,8 @@ async def world() -> World:
     )
     await world("sagemaker", "CreateEndpointConfig", EndpointConfigName="c", ProductionVariants=[VARIANT])
     await world("sagemaker", "CreateModelPackageGroup", ModelPackageGroupName="g")
+    await world("sagemaker", "CreateDomain", DomainName="D", AuthMode="IAM", DefaultUserSettings={})
+    await rename_domain(world)
     await world(
         "sagemaker", "CreateEndpointConfig", EndpointConfigName="h", ProductionVariants=[HOST], ExecutionRoleArn=ROLE
     )

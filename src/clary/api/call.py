@@ -13,7 +13,7 @@ from typing import Any
 from clary.api.followers import Followers
 from clary.domain.endpoints.topics import Allowed
 from clary.domain.ids import arn as make_arn
-from clary.domain.ids import uuid7, written
+from clary.domain.ids import code, uuid7, written
 from clary.domain.machine.capacity import Machine
 from clary.domain.resources import KINDS, Scope
 from clary.ports import Artifacts, Clock, Datapoints, Fronts, Keys, Logs, Runtimes, Store, Topics
@@ -99,3 +99,7 @@ class Call:
     def new_id(self) -> str:
         """A fresh UUIDv7, as text."""
         return str(uuid7(int(self.now * 1000), os.urandom(10)))
+
+    def new_code(self, length: int) -> str:
+        """Fresh lower-case letters and digits."""
+        return code(os.urandom(length))

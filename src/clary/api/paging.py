@@ -9,7 +9,8 @@ import datetime
 import hashlib
 import hmac
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Any
 
 from clary.api.call import Call, Params
@@ -90,11 +91,18 @@ def _seconds(moment: datetime.datetime | float | None) -> float | None:
     return moment.timestamp() if isinstance(moment, datetime.datetime) else moment
 
 
-async def page(call: Call, params: Params, wanted: Query) -> tuple[list[Record], dict[str, Any]]:
-    """The records of one page, and `{"NextToken": ...}` when there are more (else `{}`)."""
-    more = Query(**{name: getattr(wanted, name) for name in wanted.__dataclass_fields__} | {"limit": wanted.limit + 1})
-    records = await call.store.page(more)
-    if len(records) <= wanted.limit:
-        return records, {}
-    records = records[: wanted.limit]
-    return records, {"NextToken": token(call, params, position(records[-1], wanted.sort_by))}
+async def page(
+    call: Call, params: Params, wanted: Query, keep: Callable[[Record], bool] | None = None
+) -> tuple[list[Record], dict[str, Any]]:
+    """The records of one page, and `{"NextToken": ...}` when there are more (else `{}`). `keep` is a filter that stores do not have."""
+    more, found = replace(wanted, limit=wanted.limit + 1), list[Record]()
+    while True:
+        records = await call.store.page(more)
+        found += records if keep is None else filter(keep, records)
+        if len(found) > wanted.limit or len(records) < more.limit:
+            break
+        more = replace(more, after=position(records[-1], wanted.sort_by))
+    if len(found) <= wanted.limit:
+        return found, {}
+    found = found[: wanted.limit]
+    return found, {"NextToken": token(call, params, position(found[-1], wanted.sort_by))}

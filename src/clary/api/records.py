@@ -59,11 +59,13 @@ async def amend(call: Call, read: Callable[[], Awaitable[Record]], change: Calla
     return await until_first(attempt)
 
 
-async def drop(call: Call, kind: str, name: str) -> Record:
-    """Delete a record that nothing has to be undone for."""
+async def drop(call: Call, kind: str, name: str, check: Callable[[Record], Awaitable[None]] | None = None) -> Record:
+    """Delete a record that nothing has to be undone for. `check` may raise; it is asked again when another writer was first."""
 
     async def attempt() -> Record:
         record = await find(call, kind, name)
+        if check is not None:
+            await check(record)
         await call.store.remove(record)
         return record
 

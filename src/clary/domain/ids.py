@@ -17,6 +17,14 @@ def uuid7(milliseconds: int, random: bytes) -> uuid.UUID:
     return uuid.UUID(int=value)
 
 
+_CODE = "abcdefghijklmnopqrstuvwxyz0123456789"
+
+
+def code(random: bytes) -> str:
+    """A lower-case letter or digit for each byte of `random`: the form of ids that AWS makes up, such as d-xxxxxxxxxxxx."""
+    return "".join(_CODE[byte % len(_CODE)] for byte in random)
+
+
 # Beginnings of regions' names -> AWS's partition of them; every other region is in `aws` (botocore's partitions.json).
 _PARTITIONS = (
     ("cn-", "aws-cn"),

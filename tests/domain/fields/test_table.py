@@ -1,17 +1,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import botocore.session
 import pytest
 
 from clary.domain.errors import Invalid
-from clary.domain.fields.table import OPERATIONS, Use, check, render
+from clary.domain.fields.table import OPERATIONS, Use, check
 
 _MODEL = botocore.session.get_session().get_service_model("sagemaker")
-_DOCS = Path(__file__).parents[3] / "docs" / "fields.md"
 
 
 def _paths(shape: Any, path: str) -> Iterator[str]:
@@ -71,9 +69,3 @@ def test_refused_fields_are_named(params: dict[str, Any], named: str) -> None:
     with pytest.raises(Invalid) as caught:
         check("CreateTrainingJob", params)
     assert named in caught.value.message
-
-
-def test_the_page_is_current() -> None:
-    assert _DOCS.read_text() == render(), (
-        "write docs/fields.md again: python -c 'from clary.domain.fields.table import render; ...'"
-    )

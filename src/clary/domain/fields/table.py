@@ -1,7 +1,8 @@
 """How Clary treats every field of a request: one table per operation, from which `docs/fields.md` is generated.
 
 *honoured*: it acts as on AWS. *recorded*: kept and shown by Describe, and a line in the job's log says that it has no effect
-here. *refused*: ValidationException that names it. *ignored*: taken, without effect, and nothing of AWS's API shows it. A field that
+here. *refused*: ValidationException that names it. *ignored*: taken, without effect, and nothing of AWS's API shows it. *kept*: of a
+plain record, which acts by being there; its tables are derived in `api/plain/fields.py`. A field that
 the table does not know is refused, and fails the build (tests/domain/fields/test_table.py walks botocore's shapes). Paths are written as
 `A.B[].C`; maps end at their own name.
 """
@@ -22,6 +23,7 @@ class Use(StrEnum):
     RECORDED = "recorded"
     REFUSED = "refused"
     IGNORED = "ignored"
+    KEPT = "kept"  # of plain records (`api/plain`): the record is the act
 
 
 @dataclass(frozen=True, slots=True)
@@ -282,6 +284,11 @@ def check_elsewhere(service: str, operation: str, params: Mapping[str, Any], str
     table = ELSEWHERE.get(f"{service} {operation}")
     if table is None:
         return
+    check_without_effect(table, params, strict)
+
+
+def check_without_effect(table: Mapping[str, Field], params: Mapping[str, Any], strict: bool) -> None:
+    """Invalid names what of a table of refused and ignored members was given: the refused, and if `strict` the others."""
     seen = [table[path] for path in dict.fromkeys(given(params, {})) if path in table]
     refused = [field for field in seen if field.use is Use.REFUSED]
     if refused:
@@ -297,18 +304,36 @@ def _within(path: str, table: Mapping[str, Field], use: Use) -> bool:
     return path in table and table[path].use is use
 
 
-def render() -> str:
-    """`docs/fields.md`."""
+Tables = Mapping[str, Mapping[str, Field]]
+
+
+def render(plain: Tables, plain_others: Tables) -> str:
+    """`docs/fields.md`. `plain` are the tables of plain records, one row for a member and all below it; `plain_others` what their other
+    operations ignore or refuse."""
     lines = [
         "# What Clary does with each field",
         "",
-        "Generated from `clary/domain/fields/table.py`; do not edit. *honoured*: works as on AWS. *recorded*: stored and shown by",
-        "Describe, without effect (the job's log says so; the setting `strict_fields` refuses it). *refused*: ValidationException.",
-        "*ignored*: accepted without effect, and not shown by AWS's API (`strict_fields` refuses it).",
+        "Generated from `clary/domain/fields/table.py` and `clary/api/plain/fields.py`; do not edit. *honoured*: works as on AWS.",
+        "*recorded*: stored and shown by Describe, without effect (the job's log says so; the setting `strict_fields` refuses it).",
+        "*kept*: stored and shown, which is all that is asked of a record. *refused*: ValidationException. *ignored*: accepted without",
+        "effect, and not shown by AWS's API (`strict_fields` refuses it).",
     ]
     for operation, table in OPERATIONS.items():
         lines += ["", f"## {operation}", "", "| field | use | note |", "|---|---|---|"]
         lines += [f"| `{field.path}` | {field.use} | {field.why} |" for _, field in sorted(table.items())]
+    lines += [
+        "",
+        "## Plain records",
+        "",
+        "A field here stands for all that is below it.",
+        "",
+        "| operation | honoured | kept | refused or ignored |",
+        "|---|---|---|---|",
+    ]
+    for operation, table in sorted(plain.items()):
+        lines.append(
+            f"| {operation} | {_named(table, Use.HONOURED)} | {_named(table, Use.KEPT)} | {_explained(table)} |"
+        )
     lines += [
         "",
         "## Other operations",
@@ -317,6 +342,16 @@ def render() -> str:
         "",
     ]
     lines += ["| operation | field | use | note |", "|---|---|---|---|"]
-    for name, table in ELSEWHERE.items():
+    others = {**ELSEWHERE, **{f"sagemaker {name}": table for name, table in plain_others.items()}}
+    for name, table in sorted(others.items()):
         lines += [f"| {name} | `{field.path}` | {field.use} | {field.why} |" for _, field in sorted(table.items())]
     return "\n".join(lines) + "\n"
+
+
+def _named(table: Mapping[str, Field], use: Use) -> str:
+    return ", ".join(f"`{field.path}`" for field in table.values() if field.use is use) or "-"
+
+
+def _explained(table: Mapping[str, Field]) -> str:
+    rows = [field for field in table.values() if field.use in (Use.REFUSED, Use.IGNORED)]
+    return "; ".join(f"`{field.path}` {field.use}: {field.why}" for field in rows) or "-"
