@@ -341,6 +341,35 @@ BASES: list[tuple[str, str, dict[str, Any]]] = [
     ),
     (
         "sagemaker",
+        "CreateCodeRepository",
+        {
+            "CodeRepositoryName": "made",
+            "GitConfig": {"RepositoryUrl": "https://example.com/r.git", "Branch": "main"},
+            "Tags": TAGS,
+        },
+    ),
+    (
+        "sagemaker",
+        "UpdateCodeRepository",
+        {
+            "CodeRepositoryName": "repository",
+            "GitConfig": {"SecretArn": "arn:aws:secretsmanager:us-east-1:000000000000:secret:s"},
+        },
+    ),
+    ("sagemaker", "ListCodeRepositories", {"NameContains": "rep", "SortBy": "Name", "SortOrder": "Descending"}),
+    (
+        "sagemaker",
+        "CreateImage",
+        {"ImageName": "made", "RoleArn": ROLE, "DisplayName": "d", "Description": "x", "Tags": TAGS},
+    ),
+    (
+        "sagemaker",
+        "UpdateImage",
+        {"ImageName": "image", "DisplayName": "other", "DeleteProperties": ["Description"]},
+    ),
+    ("sagemaker", "ListImages", {"NameContains": "im", "SortBy": "IMAGE_NAME", "SortOrder": "ASCENDING"}),
+    (
+        "sagemaker",
         "CreateDomain",
         {
             "DomainName": "made",

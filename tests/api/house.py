@@ -96,6 +96,12 @@ RECORDS: list[tuple[str, str, dict[str, Any]]] = [
     ),
     (
         "sagemaker",
+        "CreateCodeRepository",
+        {"CodeRepositoryName": "repository", "GitConfig": {"RepositoryUrl": "https://example.com/r.git"}},
+    ),
+    ("sagemaker", "CreateImage", {"ImageName": "image", "RoleArn": ROLE, "Description": "d"}),
+    (
+        "sagemaker",
         "CreateDomain",
         {"DomainName": "D", "AuthMode": "IAM", "DefaultUserSettings": {"ExecutionRole": ROLE}},
     ),

@@ -46,3 +46,29 @@ def test_a_domain_with_its_profiles_and_spaces(server: Server) -> None:
     sagemaker.delete_domain(DomainId=which)
     assert code(sagemaker.describe_domain, DomainId=which) == "ResourceNotFound"
     assert sagemaker.list_domains()["Domains"] == []
+
+
+def test_a_code_repository_and_an_image(server: Server) -> None:
+    sagemaker = server.client("sagemaker")
+    where = {"RepositoryUrl": "https://example.com/r.git", "Branch": "main"}
+    secret = "arn:aws:secretsmanager:us-east-1:000000000000:secret:s"
+    made = sagemaker.create_code_repository(CodeRepositoryName="ours", GitConfig=where)
+    sagemaker.update_code_repository(CodeRepositoryName="ours", GitConfig={"SecretArn": secret})
+    seen = sagemaker.describe_code_repository(CodeRepositoryName="ours")
+    assert (seen["CodeRepositoryArn"], seen["GitConfig"]) == (made["CodeRepositoryArn"], {**where, "SecretArn": secret})
+    listed = sagemaker.list_code_repositories(NameContains="our")["CodeRepositorySummaryList"]
+    assert [each["GitConfig"]["Branch"] for each in listed] == ["main"]
+    sagemaker.delete_code_repository(CodeRepositoryName="ours")
+    with pytest.raises(ClientError, match="Cannot find CodeRepository"):  # what Terraform looks for
+        sagemaker.describe_code_repository(CodeRepositoryName="ours")
+
+    role = "arn:aws:iam::000000000000:role/R"
+    sagemaker.create_image(ImageName="ours", RoleArn=role, Description="d", DisplayName="n")
+    sagemaker.get_waiter("image_created").wait(ImageName="ours")
+    sagemaker.update_image(ImageName="ours", DeleteProperties=["Description"], DisplayName="m")
+    seen = sagemaker.describe_image(ImageName="ours")
+    assert (seen["ImageStatus"], seen["DisplayName"], "Description" in seen) == ("CREATED", "m", False)
+    assert [each["ImageName"] for each in sagemaker.list_images()["Images"]] == ["ours"]
+    sagemaker.delete_image(ImageName="ours")
+    sagemaker.get_waiter("image_deleted").wait(ImageName="ours")
+    assert code(sagemaker.describe_image, ImageName="ours") == "ResourceNotFound"
