@@ -20,7 +20,7 @@ from benchmarks.live_site import PYTHON, Site, until
 from benchmarks.load import Load, open_loop, save
 from benchmarks.start import BUCKET, ROLE, Bench, archive, name, running
 from clary.app import workloads
-from clary.backends.cgroups import Limits, settings
+from clary.backends.cgroups import GroupLimits, settings
 from clary.backends.own_limits import cpus
 from clary.domain.machine.workload import RunState
 
@@ -68,7 +68,7 @@ class Job:
     def _equal(self) -> None:
         """The CPU weight that a replica of the whole machine has."""
         version, folder = self._spec()["folders"]["cpu"]
-        for file, value, _ in settings("cpu", version, Limits(float(cpus()), 1 << 30, 64)):
+        for file, value, _ in settings("cpu", version, GroupLimits(float(cpus()), 1 << 30, 64)):
             Path(folder, file).write_text(value)
 
     def used(self) -> float:

@@ -6,7 +6,7 @@ from typing import Any
 
 from clary.domain.scaling.policy import ClaryPolicy
 from clary.sim.peers import AwsTracking, Dstack, Hpa, Knative, RayServe
-from clary.sim.run import Result, World, recovery, run
+from clary.sim.run import RunResult, World, recovery, run
 from clary.sim.traces import Requests, stepped
 
 STARTS = (0.15, 1.2, 8.0, 60.0)
@@ -46,7 +46,7 @@ def curve(name: str, times: float, start: float, before: int, after: int) -> tup
     return (seconds[:, 0] * WORK).tolist(), seconds[:, 8].tolist()
 
 
-def _run(name: str, times: float, start: float) -> tuple[Requests, Result]:
+def _run(name: str, times: float, start: float) -> tuple[Requests, RunResult]:
     policy, ceiling, ready = contestants()[name]
     requests = stepped([(BEFORE, 40.0), (AFTER, 40.0 * times)], WORK, 0.3, seed=17)
     world = World(start=start, allowance=ceiling, ready=ready, interval=getattr(policy, "interval", 1.0))

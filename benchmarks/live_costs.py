@@ -31,7 +31,7 @@ from clary.domain.endpoints.routes import Boost
 from clary.domain.models.containers import Container
 from clary.domain.objectives import record as latency_objectives
 from clary.domain.objectives import turn as objective_turn
-from clary.domain.objectives.commands import Live, Seen
+from clary.domain.objectives.commands import Live, SeenObjective
 from clary.domain.objectives.record import Asked, Range
 from clary.domain.resources import Record, Scope
 from clary.domain.scaling.samples import Recent
@@ -111,7 +111,7 @@ def whole_turn() -> Row:
         recent.at = now
         began = time.perf_counter()
         endpoint = replace(endpoint, document=json.loads(text))
-        step = objective_turn.decide(record, Seen(endpoint, asked, live, recent, 8), now)
+        step = objective_turn.decide(record, SeenObjective(endpoint, asked, live, recent, 8), now)
         took.append(1000 * (time.perf_counter() - began))
         record, live = step.decision.record, step.live
     value = statistics.median(took[60:])

@@ -30,7 +30,7 @@ from clary.domain.scaling.shape import VCPU, Bounds, Have, allowance_of, policy_
 from clary.sim import traces
 from clary.sim.events import MEMORY
 from clary.sim.optimum import DENSE_START, optimum
-from clary.sim.run import UNSCORED, Result, Run, World
+from clary.sim.run import UNSCORED, Run, RunResult, World
 
 SECONDS = 180.0
 WORK = 0.1
@@ -86,7 +86,9 @@ def load(folder: Path | None) -> traces.Requests:
     return work_of(folder, rate, SECONDS, WORK)
 
 
-def run(site: Site, requests: traces.Requests, control: int) -> tuple[Given, traces.Requests, Any, Result, float, str]:
+def run(
+    site: Site, requests: traces.Requests, control: int
+) -> tuple[Given, traces.Requests, Any, RunResult, float, str]:
     """What was given, the requests as they were sent, their latencies, the simulator's run, CPU of the control plane a second in the
     last seconds, and a note."""
     with Watch(site, 0.05) as watch:
@@ -159,7 +161,7 @@ def judged(
     ours: Given,
     requests: traces.Requests,
     latency: Any,
-    simulated: Result,
+    simulated: RunResult,
     spent: float,
     about: str,
     idle: float,

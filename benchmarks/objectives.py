@@ -19,7 +19,7 @@ from clary.domain.endpoints.fleets import READY, Plant, Replica, new_fleet
 from clary.domain.metrics.counts import Count, Signals, VariantCounts
 from clary.domain.models.containers import Container
 from clary.domain.objectives import record
-from clary.domain.objectives.commands import Command, Seen
+from clary.domain.objectives.commands import Command, SeenObjective
 from clary.domain.resources import Record, Scope
 from clary.loops.core.loop import Loop
 from clary.loops.scaling.objectives import ObjectivePorts, ObjectiveSubject
@@ -63,7 +63,7 @@ async def costs(folder: Path, endpoints: int, seconds: int) -> list[float]:
     """Milliseconds of CPU an endpoint, of each second."""
     store, clock, draws = sql.open_store(f"sqlite:///{folder}/records.db"), FakeClock(), random.Random(7)
     subject = ObjectiveSubject(ObjectivePorts(store, FileLogs(folder / "logs"), clock, lambda: 4))
-    loop: Loop[Command, Seen] = Loop(subject, store, clock, "bench")
+    loop: Loop[Command, SeenObjective] = Loop(subject, store, clock, "bench")
     names = [f"e{number}" for number in range(endpoints)]
     arns = [await fill(store, name, clock.now()) for name in names]
     arrivals, took = dict.fromkeys(names, 0), []

@@ -17,8 +17,8 @@ from clary.app.cli import environment, listing, live, output, shadow, top
 from clary.app.cli.client import ApiFailure
 from clary.app.cli.environment import sdk_config, unset, with_section
 from clary.app.cli.listing import SECRET
-from clary.app.cli.logs import Place, Seen, begin_of, places, words
-from clary.app.cli.output import Refused
+from clary.app.cli.logs import LogPlace, ShownEvents, begin_of, places, words
+from clary.app.cli.output import CommandRefused
 from clary.app.cli.shell import METADATA, options
 from clary.app.settings import Settings, load
 from clary.domain.endpoints.routes import EndpointView, ReplicaView, ShadowSample, ShadowView, VariantView
@@ -422,8 +422,8 @@ class FakeClient:
         return self.answers.get(operation, [])
 
 
-TRAINED = Place("/aws/sagemaker/TrainingJobs", "j/", "j")
-SERVED = Place("/aws/sagemaker/Endpoints/e")
+TRAINED = LogPlace("/aws/sagemaker/TrainingJobs", "j/", "j")
+SERVED = LogPlace("/aws/sagemaker/Endpoints/e")
 JOB = {"DescribeTrainingJob": {"TrainingJobName": "j"}}
 GROUP = {
     "DescribeLogGroups": [
@@ -437,7 +437,7 @@ PLACED = {"DescribeLogGroups": [{"logGroupName": "/aws/sagemaker/InferenceCompon
 @pytest.mark.parametrize(
     ("answers", "resource", "wanted"),
     [
-        ({"DescribeLogGroups": [{"logGroupName": "/my/group"}]}, "/my/group", [Place("/my/group")]),
+        ({"DescribeLogGroups": [{"logGroupName": "/my/group"}]}, "/my/group", [LogPlace("/my/group")]),
         (JOB, "j", [TRAINED]),
         (JOB, "arn:aws:sagemaker:us-east-1:000000000000:training-job/j", [TRAINED]),
         (GROUP, "e", [SERVED]),
@@ -445,8 +445,8 @@ PLACED = {"DescribeLogGroups": [{"logGroupName": "/aws/sagemaker/InferenceCompon
         (GROUP | JOB, "endpoint/e", [SERVED]),
         (GROUP | JOB, "e", [SERVED, TRAINED]),
         ({"DescribeEndpoint": {}}, "arn:aws:sagemaker:r:a:endpoint/e", [SERVED]),
-        (PLACED, "c", [Place("/aws/sagemaker/InferenceComponents/c")]),
-        (PLACED, "inference-component/c", [Place("/aws/sagemaker/InferenceComponents/c")]),
+        (PLACED, "c", [LogPlace("/aws/sagemaker/InferenceComponents/c")]),
+        (PLACED, "inference-component/c", [LogPlace("/aws/sagemaker/InferenceComponents/c")]),
     ],
 )
 def test_a_resource_s_log_is_found(answers: Any, resource: str, wanted: object) -> None:
@@ -456,14 +456,14 @@ def test_a_resource_s_log_is_found(answers: Any, resource: str, wanted: object) 
 
 def test_no_such_log_group() -> None:
     client: Any = FakeClient(**GROUP)
-    assert places(client, "/aws/sagemaker/Endpoints/e") == [Place("/aws/sagemaker/Endpoints/e")]
-    with pytest.raises(Refused, match="no log group"):
+    assert places(client, "/aws/sagemaker/Endpoints/e") == [LogPlace("/aws/sagemaker/Endpoints/e")]
+    with pytest.raises(CommandRefused, match="no log group"):
         places(client, "/aws/sagemaker/Endpoints/f")
 
 
 def test_no_such_resource() -> None:
     client: Any = FakeClient()
-    with pytest.raises(Refused) as caught:
+    with pytest.raises(CommandRefused) as caught:
         places(client, "nothing")
     assert caught.value.code == output.NOT_FOUND
 
@@ -502,12 +502,12 @@ def test_since() -> None:
     assert begin_of("all", 100.0) == 0
     assert begin_of("30s", 100.0) == 70_000
     assert begin_of("2h", 10_000.0) == 2_800_000
-    with pytest.raises(Refused):
+    with pytest.raises(CommandRefused):
         begin_of("yesterday", 0.0)
 
 
 def test_events_are_shown_once_in_bounded_memory() -> None:
-    seen = Seen(most=2)
+    seen = ShownEvents(most=2)
     assert [seen.first(event) for event in "aabac"] == [True, False, True, False, True]
     assert seen.first("a")
 

@@ -15,7 +15,7 @@ from botocore.awsrequest import AWSRequest
 from botocore.credentials import Credentials
 
 from clary.app.cli.client import ApiFailure, Client, sign
-from clary.app.cli.output import FAILED, NOT_FOUND, NOT_RUNNING, Refused
+from clary.app.cli.output import FAILED, NOT_FOUND, NOT_RUNNING, CommandRefused
 from clary.ports import Credential
 
 KEY = Credential("AKIAX", "secret", "000000000000", "arn")
@@ -114,13 +114,13 @@ def test_a_connection_that_was_closed_meanwhile_is_made_again(server: tuple[str,
     assert client.call("logs", "Op") == {}
     assert client.call("logs", "Op") == {"a": 1}
     client.close()
-    with pytest.raises(Refused) as caught:
+    with pytest.raises(CommandRefused) as caught:
         client.call("logs", "Op")
     assert caught.value.code == NOT_RUNNING
 
 
 def test_nobody_there() -> None:
-    with pytest.raises(Refused) as caught:
+    with pytest.raises(CommandRefused) as caught:
         Client("http://127.0.0.1:1", KEY, "us-east-1").call("logs", "Op")
     assert caught.value.code == NOT_RUNNING
     assert caught.value.message == "http://127.0.0.1:1 does not answer: Connection refused"

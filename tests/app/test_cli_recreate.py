@@ -10,8 +10,8 @@ import pytest
 
 from clary.app.cli import export, recreate, rerun
 from clary.app.cli.client import ApiFailure, Client
-from clary.app.cli.output import Refused
-from clary.app.cli.recreate import KINDS, Step
+from clary.app.cli.output import CommandRefused
+from clary.app.cli.recreate import KINDS, CreateCall
 
 ARN = "arn:aws:sagemaker:us-east-1:000000000000"
 MODEL = {
@@ -83,7 +83,7 @@ class Api:
     pages = Client.pages
 
 
-def steps(resource: str = "endpoint/iris") -> list[Step]:
+def steps(resource: str = "endpoint/iris") -> list[CreateCall]:
     return recreate.steps(Api(MODEL, CONFIG, ENDPOINT, JOB), resource)  # type: ignore[arg-type]
 
 
@@ -140,7 +140,7 @@ def test_an_endpoint_comes_with_its_components() -> None:
     lines = export.cli(found).splitlines()
     assert lines[2] == "aws sagemaker wait endpoint-in-service --endpoint-name iris"
     assert len(lines) == 6
-    with pytest.raises(Refused, match="no resource for an inference-component"):
+    with pytest.raises(CommandRefused, match="no resource for an inference-component"):
         export.terraform(found)
 
 
@@ -161,12 +161,12 @@ def test_another_account_gets_a_role_of_its_own() -> None:
     ],
 )
 def test_a_resource_must_be_one(resource: str, words: str) -> None:
-    with pytest.raises(Refused, match=words):
+    with pytest.raises(CommandRefused, match=words):
         steps(resource)
 
 
 def test_what_is_gone_is_named() -> None:
-    with pytest.raises(Refused, match="endpoint iris uses endpoint-config iris, which does not exist any more"):
+    with pytest.raises(CommandRefused, match="endpoint iris uses endpoint-config iris, which does not exist any more"):
         recreate.steps(Api(ENDPOINT), f"{ARN}:endpoint/iris")  # type: ignore[arg-type]
 
 
@@ -198,22 +198,22 @@ def test_as_terraform_blocks_refer_to_each_other() -> None:
     assert '      s3_data_source {\n        s3_uri = "s3://b/m/"' in text
     assert '"TEMPLATE" = "$${x}"' in text, "a template of HCL would be evaluated"
     assert '  tags = {\n    "team" = "iris"\n    "clary:rollback-on-regression" = "0.01"\n  }' in text
-    with pytest.raises(Refused, match="no resource for a training-job"):
+    with pytest.raises(CommandRefused, match="no resource for a training-job"):
         export.terraform(steps("xgb"))
 
 
 def terraform(noun: str, **request: Any) -> str:
     kind = next(kind for kind in KINDS if kind.noun == noun)
-    return export.terraform([Step(kind, "it", request)])
+    return export.terraform([CreateCall(kind, "it", request)])
 
 
 def test_terraform_gets_no_argument_that_its_provider_lacks() -> None:
     """`aws_sagemaker_endpoint_configuration` has no enable_network_isolation, which DescribeEndpointConfig always tells."""
     assert "enable_network_isolation" not in terraform("endpoint-config", EnableNetworkIsolation=False)
     assert "enable_network_isolation = false" in terraform("model", EnableNetworkIsolation=False)
-    with pytest.raises(Refused, match="no argument for EnableNetworkIsolation of an endpoint-config"):
+    with pytest.raises(CommandRefused, match="no argument for EnableNetworkIsolation of an endpoint-config"):
         terraform("endpoint-config", EnableNetworkIsolation=True)
-    with pytest.raises(Refused, match=r"no argument for ProductionVariants\.InstancePools"):
+    with pytest.raises(CommandRefused, match=r"no argument for ProductionVariants\.InstancePools"):
         terraform("endpoint-config", ProductionVariants=[{"InstancePools": [{"InstanceType": "ml.m5.large"}]}])
 
 
@@ -275,7 +275,7 @@ def test_members_of_the_request_are_typed() -> None:
     ],
 )
 def test_a_change_that_cannot_be(asked: str, words: str) -> None:
-    with pytest.raises(Refused, match=words):
+    with pytest.raises(CommandRefused, match=words):
         change(asked)
 
 

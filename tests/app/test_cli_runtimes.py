@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from clary.app.cli import output, runtimes
-from clary.app.cli.output import Refused
+from clary.app.cli.output import CommandRefused
 from clary.backends import interpreters
 
 Said = pytest.CaptureFixture[str]
@@ -62,7 +62,7 @@ def test_an_image_gets_a_runtime_and_loses_it(tmp_path: Path, capsys: Said) -> N
     ],
 )
 def test_what_is_refused(tmp_path: Path, call: Any, code: int, words: str) -> None:
-    with pytest.raises(Refused, match=words) as caught:
+    with pytest.raises(CommandRefused, match=words) as caught:
         call(str(tmp_path))
     assert caught.value.code == code
 
@@ -75,7 +75,7 @@ def test_looking_makes_no_folder(tmp_path: Path, capsys: Said) -> None:
 def test_a_folder_that_cannot_hold_runtimes_is_told_before_a_build(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     (tmp_path / "clary.toml").write_text('environments = "file/environments"\n')
-    with pytest.raises(Refused) as caught:
+    with pytest.raises(CommandRefused) as caught:
         runtimes.build(str(tmp_path), ["python"], as_json=True)
     assert caught.value.message.startswith(
         f"{tmp_path}/file/environments cannot hold runtimes: Not a directory; CLARY_ENV"
@@ -86,5 +86,5 @@ def test_a_build_needs_a_state_folder(tmp_path: Path) -> None:
     (tmp_path / "state").mkdir()
     (tmp_path / "state" / "clary.toml").write_text(f'environments = "{tmp_path}/environments"\n')
     (tmp_path / "state" / "backend").touch()
-    with pytest.raises(Refused, match=r"state cannot be the state folder: .*; --dir names another"):
+    with pytest.raises(CommandRefused, match=r"state cannot be the state folder: .*; --dir names another"):
         runtimes.build(str(tmp_path / "state"), ["python"], as_json=True)

@@ -11,7 +11,7 @@ from rich.console import Console
 
 from clary.app.cli import charts, scaling
 from clary.app.cli.client import ApiFailure, Client
-from clary.app.cli.output import NOT_FOUND, USAGE, Refused
+from clary.app.cli.output import NOT_FOUND, USAGE, CommandRefused
 from clary.app.cli.scaling_figure import METRICS, MOST_MARKS, Story, document, figure, marks, period_of, points, queries
 from clary.domain.metrics.statistics import statistic
 from clary.domain.scaling import decisions
@@ -62,7 +62,7 @@ def test_a_component_has_its_own_name_in_place_of_a_variant() -> None:
     api: Any = Api(DescribeInferenceComponent={"EndpointName": "e"})
     assert scaling.variants_of(api, "e/c", "") == ["copies"]
     for endpoint, variant in (("other/c", ""), ("e/c", "v")):
-        with pytest.raises(Refused, match="`clary scaling e/c`"):
+        with pytest.raises(CommandRefused, match="`clary scaling e/c`"):
             scaling.variants_of(api, endpoint, variant)
 
 
@@ -200,7 +200,7 @@ def test_which_variants() -> None:
     two: Any = Api(DescribeEndpoint={"ProductionVariants": [{"VariantName": "a"}, {"VariantName": "b"}]})
     assert scaling.variants_of(two, "e", "") == ["a", "b"]
     assert scaling.variants_of(two, "e", "b") == ["b"]
-    with pytest.raises(Refused, match="no variant 'c': there is a, b") as refused:
+    with pytest.raises(CommandRefused, match="no variant 'c': there is a, b") as refused:
         scaling.variants_of(two, "e", "c")
     assert refused.value.code == NOT_FOUND
     streams = [{"logStreamName": "b"}, {"logStreamName": "a"}]
@@ -208,7 +208,7 @@ def test_which_variants() -> None:
     assert scaling.variants_of(told, "e", "") == ["a", "b"]
     gone: Any = Api(DescribeEndpoint=GONE, DescribeLogStreams={"logStreams": []})
     assert scaling.variants_of(gone, "e", "a") == ["a"]
-    with pytest.raises(Refused, match="Could not find"):
+    with pytest.raises(CommandRefused, match="Could not find"):
         scaling.variants_of(gone, "e", "")
     coming: Any = Api(DescribeEndpoint={"PendingDeploymentSummary": {"ProductionVariants": [{"VariantName": "a"}]}})
     assert scaling.variants_of(coming, "e", "") == ["a"]
@@ -223,7 +223,7 @@ def test_no_decisions_where_there_is_no_group() -> None:
     ("since", "out", "told"), [("1s", "", "from 30s on"), ("all", "", "from 30s on"), ("1h", "a.gif", ".svg or .png")]
 )
 def test_what_is_refused_before_anything_is_asked(since: str, out: str, told: str) -> None:
-    with pytest.raises(Refused, match=told) as refused:
+    with pytest.raises(CommandRefused, match=told) as refused:
         scaling.scaling(None, "e", "", since, out, as_json=False)
     assert refused.value.code == USAGE
 

@@ -12,7 +12,7 @@ from rich.console import Console
 
 from clary.app.cli import charts, scaling, what_if
 from clary.app.cli.client import ApiFailure, Client
-from clary.app.cli.output import NOT_FOUND, USAGE, Refused
+from clary.app.cli.output import NOT_FOUND, USAGE, CommandRefused
 from clary.domain.objectives.what_if import WhatIf, parse
 from clary.domain.scaling.decisions import Event, State
 
@@ -134,7 +134,7 @@ class Quiet(Recording):
 
 def test_without_a_recorded_load_it_says_what_to_do() -> None:
     told = "no recorded load of e, variant v in the last 1d.*send it requests, or name a longer --since"
-    with pytest.raises(Refused, match=told) as refused:
+    with pytest.raises(CommandRefused, match=told) as refused:
         play(Quiet(), parse(OBJECTIVE))
     assert refused.value.code == NOT_FOUND
 
@@ -147,13 +147,15 @@ def test_the_range_is_the_files_or_its_targets() -> None:
     found = what_if.within(target, "e", "v", bare, "f")
     assert (found.least, found.most) == (2, 5)
     assert target.asked[-1]["ResourceIds"] == ["endpoint/e/variant/v"]
-    with pytest.raises(Refused, match=r"f: \$\.MinCapacity, \$\.MaxCapacity: missing, and the variant has no scalable"):
+    with pytest.raises(
+        CommandRefused, match=r"f: \$\.MinCapacity, \$\.MaxCapacity: missing, and the variant has no scalable"
+    ):
         what_if.within(Recording(DescribeScalableTargets={}), "e", "v", bare, "f")
 
 
 def test_a_serverless_variant_has_no_replicas_to_count() -> None:
     rows = [{"VariantName": "v", "CurrentServerlessConfig": {"MaxConcurrency": 2}}]
-    with pytest.raises(Refused, match="is serverless"):
+    with pytest.raises(CommandRefused, match="is serverless"):
         what_if.within(Recording(DescribeEndpoint={"ProductionVariants": rows}), "e", "v", parse(OBJECTIVE), "f")
     gone = Recording(DescribeEndpoint=ApiFailure("DescribeEndpoint", "ValidationException", "no"))
     assert what_if.within(gone, "e", "v", parse(OBJECTIVE), "f").most == 4, "its metrics stay"
@@ -172,10 +174,12 @@ def test_a_serverless_variant_has_no_replicas_to_count() -> None:
 def test_a_file_that_holds_no_policy(tmp_path: Path, text: str, told: str) -> None:
     file = tmp_path / "policy.json"
     file.write_text(text)
-    with pytest.raises(Refused, match=told) as refused:
+    with pytest.raises(CommandRefused, match=told) as refused:
         scaling.scaling(None, "e", "", "", "", str(file), as_json=False)
     assert refused.value.code == USAGE
-    with pytest.raises(Refused, match=r"--what-if takes a file with a policy as JSON: .*nowhere\.json: No such file"):
+    with pytest.raises(
+        CommandRefused, match=r"--what-if takes a file with a policy as JSON: .*nowhere\.json: No such file"
+    ):
         scaling.scaling(None, "e", "", "", "", str(tmp_path / "nowhere.json"), as_json=False)
 
 

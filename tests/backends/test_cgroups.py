@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from clary.backends import cgroups
-from clary.backends.cgroups import Cgroups, Controller, Group, Limits, own_groups, settings
+from clary.backends.cgroups import Cgroups, Controller, Group, GroupLimits, own_groups, settings
 from clary.domain.errors import Unschedulable
 
 HYBRID_GROUPS = "9:name=systemd:/\n4:memory:/tenant/a\n2:cpu,cpuacct:/\n1:pids:/\n0::/\n"
@@ -56,7 +56,7 @@ def test_without_a_writable_group_others_stand_in(tmp_path: Path) -> None:
     found = cgroups.find("clary-x", str(version_two(tmp_path)))
     assert found.facts() == {"cpu": "affinity and giving way", "memory": "measured by the shim", "pids": "RLIMIT_NPROC"}
     assert "memory" not in found
-    assert found.create("run", Limits(1, 1 << 30, 10)) == Group({})
+    assert found.create("run", GroupLimits(1, 1 << 30, 10)) == Group({})
 
 
 @pytest.mark.parametrize(
@@ -72,40 +72,40 @@ def test_without_a_writable_group_others_stand_in(tmp_path: Path) -> None:
     ],
 )
 def test_settings(controller: str, version: int, written: dict[str, str]) -> None:
-    assert {file: value for file, value, _ in settings(controller, version, Limits(0.5, 1_000_000, 64))} == written
+    assert {file: value for file, value, _ in settings(controller, version, GroupLimits(0.5, 1_000_000, 64))} == written
 
 
 def test_tiny_shares_stay_legal() -> None:
-    assert ("cpu.shares", "2", True) in settings("cpu", 1, Limits(0.001, 1, 1))
-    assert ("cpu.max", "1000 100000", True) in settings("cpu", 2, Limits(0.001, 1, 1))
-    assert ("cpu.weight", "10000", True) in settings("cpu", 2, Limits(1000, 1, 1))
+    assert ("cpu.shares", "2", True) in settings("cpu", 1, GroupLimits(0.001, 1, 1))
+    assert ("cpu.max", "1000 100000", True) in settings("cpu", 2, GroupLimits(0.001, 1, 1))
+    assert ("cpu.weight", "10000", True) in settings("cpu", 2, GroupLimits(1000, 1, 1))
 
 
 def test_what_runs_in_the_background_weighs_little_and_may_use_as_much() -> None:
-    assert {file: value for file, value, _ in settings("cpu", 1, Limits(2.0, 1, 1, background=True))} == {
+    assert {file: value for file, value, _ in settings("cpu", 1, GroupLimits(2.0, 1, 1, background=True))} == {
         "cpu.shares": "64",
         "cpu.cfs_period_us": "100000",
         "cpu.cfs_quota_us": "200000",
     }
-    assert ("cpu.weight", "6", True) in settings("cpu", 2, Limits(2.0, 1, 1, background=True))
+    assert ("cpu.weight", "6", True) in settings("cpu", 2, GroupLimits(2.0, 1, 1, background=True))
 
 
 def test_what_is_idle_may_be_borrowed_and_the_weight_stays() -> None:
-    assert {file: value for file, value, _ in settings("cpu", 2, Limits(0.5, 1, 1, burst=4.0))} == {
+    assert {file: value for file, value, _ in settings("cpu", 2, GroupLimits(0.5, 1, 1, burst=4.0))} == {
         "cpu.weight": "50",
         "cpu.max": "400000 100000",
     }
-    assert ("cpu.cfs_quota_us", "200000", True) in settings("cpu", 1, Limits(2.0, 1, 1, burst=1.0))
+    assert ("cpu.cfs_quota_us", "200000", True) in settings("cpu", 1, GroupLimits(2.0, 1, 1, burst=1.0))
 
 
 def test_a_group_is_made_limited_counted_and_named(tmp_path: Path) -> None:
     folder = str(tmp_path)
     made = Cgroups({name: Controller(name, 2, folder) for name in ("cpu", "memory", "pids")})
-    group = made.create("run", Limits(2, 1 << 30, 99))
+    group = made.create("run", GroupLimits(2, 1 << 30, 99))
     assert (tmp_path / "run/pids.max").read_text() == "99"
     assert group.join == [f"{folder}/run/cgroup.procs"]
     assert made.facts()["memory"] == f"cgroup v2 ({folder})"
-    group.impose(Limits(1, 1 << 20, 99))
+    group.impose(GroupLimits(1, 1 << 20, 99))
     assert (tmp_path / "run/memory.max").read_text() == str(1 << 20)
     (tmp_path / "run/memory.current").write_text("5000\n")
     (tmp_path / "run/memory.stat").write_text("anon 1\ninactive_file 2000\n")
@@ -120,4 +120,4 @@ def test_a_group_is_made_limited_counted_and_named(tmp_path: Path) -> None:
 def test_a_limit_that_the_kernel_refuses_is_told(tmp_path: Path) -> None:
     (tmp_path / "memory.limit_in_bytes").mkdir()  # writing fails
     with pytest.raises(Unschedulable, match="limit_in_bytes"):
-        Group({"memory": (1, str(tmp_path))}).impose(Limits(1, 1 << 20, 9))
+        Group({"memory": (1, str(tmp_path))}).impose(GroupLimits(1, 1 << 20, 9))

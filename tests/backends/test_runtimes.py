@@ -22,7 +22,7 @@ import pytest
 from clary.backends import runtimes
 from clary.backends.containers import Engine
 from clary.backends.image_names import ImageNames
-from clary.backends.images import Variant, pinned
+from clary.backends.images import RuntimeVariant, pinned
 from clary.backends.images import runtimes as shipped
 from clary.backends.interpreters import Interpreter
 from clary.backends.runtimes import UvRuntimes
@@ -386,7 +386,7 @@ def test_each_python_is_told_its_own_xgboost() -> None:
     [small] = [runtime for runtime in shipped() if runtime.name == "xgboost"]
     assert small.version == pinned(small.requirements, "xgboost-cpu")
     for python in ((3, 11), (3, 13)):
-        assert Variant.of(small, python).version == pinned(small.requirements, "xgboost-cpu", python)
+        assert RuntimeVariant.of(small, python).version == pinned(small.requirements, "xgboost-cpu", python)
     assert pinned(small.requirements, "xgboost-cpu", (3, 11)) != pinned(small.requirements, "xgboost-cpu", (3, 12))
 
 

@@ -22,11 +22,11 @@ from tests.serving.fakes import (
     variant,
 )
 
-from clary.serving.sessions import SLACK, Place, Sessions, parse
+from clary.serving.sessions import SLACK, SessionPlace, Sessions, parse
 from clary.toolkit import frames
 
 ENDPOINT = (ACCOUNT, REGION, "iris")
-PLACE = Place("v", "r1", 7, 0.0)
+PLACE = SessionPlace("v", "r1", 7, 0.0)
 
 
 class Wall:
@@ -77,7 +77,7 @@ def test_a_model_opens_and_closes_by_its_headers(tmp_path: Path, wall: Wall) -> 
     place = ("v", "r1", 7)
     opened = frames.result_meta("text/csv", [("x-amzn-sagemaker-new-session-id", "s-1; Expires=2030-01-01T00:00:00Z")])
     sessions.told(ENDPOINT, "NEW_SESSION", place, opened)
-    assert sessions.find(ENDPOINT, "s-1") == Place(*place, 1893456000.0)
+    assert sessions.find(ENDPOINT, "s-1") == SessionPlace(*place, 1893456000.0)
     sessions.told(ENDPOINT, "s-1", place, frames.result_meta("text/csv"))
     closed = frames.result_meta("text/csv", [("x-amzn-sagemaker-closed-session-id", "s-1")])
     sessions.told(ENDPOINT, "s-2", place, closed)

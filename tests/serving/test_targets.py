@@ -15,7 +15,7 @@ from tests.serving.many import ManyBench, ManyReplica
 
 from clary.domain.endpoints.routes import EndpointRoute
 from clary.domain.endpoints.target_models import Placement
-from clary.serving.targets import MultiVariant, Target
+from clary.serving.targets import MultiVariant, TargetQueue
 from clary.toolkit import frames
 
 
@@ -436,7 +436,7 @@ class TestHousekeeping:
         await bench.many("r1")
         await bench.ask("a")
         target = parent(bench).targets["a"]
-        assert isinstance(target, Target)
+        assert isinstance(target, TargetQueue)
         assert target.counters is parent(bench).counters
         assert isinstance(bench.replicas[0], ManyReplica)
 

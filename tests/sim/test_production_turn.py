@@ -14,7 +14,7 @@ from clary.domain.endpoints.turn import plant_of, with_plant
 from clary.domain.models.containers import Container
 from clary.domain.objectives import record
 from clary.domain.objectives import turn as objective_turn
-from clary.domain.objectives.commands import Ask, Live, Seen, Staff
+from clary.domain.objectives.commands import Ask, Live, SeenObjective, Staff
 from clary.domain.objectives.record import Asked, Range
 from clary.domain.resources import Record, Scope
 from clary.domain.scaling.policy import ClaryPolicy
@@ -46,7 +46,7 @@ class Production:
         base = self._boost().base if self._boost() else 1
         recent = Recent(working=base + current.boosting, at=EPOCH + now)
         recent.samples.extend(sample._replace(time=EPOCH + sample.time) for sample in samples[-60:])
-        seen = Seen(self.endpoint, self.asked, self.live, recent, 64)
+        seen = SeenObjective(self.endpoint, self.asked, self.live, recent, 64)
         step = objective_turn.decide(self.record, seen, EPOCH + now)
         self.record, self.live, self.turns = step.decision.record, step.live, self.turns + 1
         for command in step.decision.commands:

@@ -14,7 +14,7 @@ from clary.domain.scaling.policy import ClaryPolicy
 from clary.domain.scaling.signals import Current, Desired, Reason, Sample
 from clary.domain.scaling.staffing import erlang_c
 from clary.sim.optimum import optimum, schedule_cost
-from clary.sim.run import Result, World, recovery, run
+from clary.sim.run import RunResult, World, recovery, run
 from clary.sim.traces import Requests, poisson, services, stepped
 
 
@@ -35,11 +35,11 @@ class Wave(Fixed):
         return Desired(1 + int(now // 7) % 5, self.allowance, 1 << 20, 0.0, Reason("wave"))
 
 
-def fixed(requests: Requests, workers: int) -> Result:
+def fixed(requests: Requests, workers: int) -> RunResult:
     return run(Fixed(1, workers), requests, World(first=1, allowance=workers, ready=workers, interval=60.0))
 
 
-def waits(result: Result, requests: Requests) -> numpy.ndarray:
+def waits(result: RunResult, requests: Requests) -> numpy.ndarray:
     waited = numpy.maximum(result.latency - requests.work, 0.0)
     return waited[numpy.isfinite(waited)]
 

@@ -6,11 +6,11 @@ import pytest
 
 from clary.domain.scaling.policy import ClaryPolicy
 from clary.sim.optimum import optimum
-from clary.sim.run import Result, World, run
+from clary.sim.run import RunResult, World, run
 from clary.sim.traces import Requests, poisson
 
 
-def played(load: float, service: float, patience: float) -> tuple[Requests, Result]:
+def played(load: float, service: float, patience: float) -> tuple[Requests, RunResult]:
     requests = poisson(load / service, min(900.0, 200_000 * service / load), service, 0.3, seed=5, patience=patience)
     return requests, run(ClaryPolicy(requests.objective), requests, World())
 

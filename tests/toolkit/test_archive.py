@@ -15,7 +15,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from clary.toolkit.archive import ArchiveError, Limits, extract
+from clary.toolkit.archive import ArchiveError, ArchiveLimits, extract
 
 Add = Callable[[tarfile.TarFile], None]
 
@@ -49,7 +49,7 @@ def _tar(*adds: Add, form: int = tarfile.GNU_FORMAT, packed: bool = True) -> byt
     return buffer.getvalue()
 
 
-def _extract(tmp_path: Path, data: bytes, limits: Limits | None = None) -> dict[str, bytes]:
+def _extract(tmp_path: Path, data: bytes, limits: ArchiveLimits | None = None) -> dict[str, bytes]:
     archive = tmp_path / "model.tar.gz"
     archive.write_bytes(data)
     target = tmp_path / "in" / "model"
@@ -58,7 +58,7 @@ def _extract(tmp_path: Path, data: bytes, limits: Limits | None = None) -> dict[
     return {str(p.relative_to(target)): p.read_bytes() for p in sorted(target.rglob("*")) if p.is_file()}
 
 
-def _refused(tmp_path: Path, data: bytes, limits: Limits | None = None) -> str:
+def _refused(tmp_path: Path, data: bytes, limits: ArchiveLimits | None = None) -> str:
     before = {str(p) for p in tmp_path.rglob("*")}
     with pytest.raises(ArchiveError) as caught:
         _extract(tmp_path, data, limits)
@@ -192,13 +192,13 @@ class TestWhatIsRefused:
 class TestCaps:
     def test_bytes(self, tmp_path: Path) -> None:
         data = _tar(_file("a", b"a" * 600), _file("b", b"b" * 600))
-        message = _refused(tmp_path, data, Limits(bytes=1000))
+        message = _refused(tmp_path, data, ArchiveLimits(bytes=1000))
         assert '"b"' in message
         assert "1000 bytes" in message
 
     def test_entries(self, tmp_path: Path) -> None:
         data = _tar(*(_special(f"d{n}/", tarfile.DIRTYPE) for n in range(30)))
-        assert "more than 20 entries" in _refused(tmp_path, data, Limits(entries=20))
+        assert "more than 20 entries" in _refused(tmp_path, data, ArchiveLimits(entries=20))
 
     @pytest.mark.parametrize("form", [tarfile.GNU_FORMAT, tarfile.PAX_FORMAT])
     @pytest.mark.parametrize("packed", [True, False])
@@ -207,12 +207,12 @@ class TestCaps:
         many = [_file(f"{'long/' * 30}{n % 500}", os.urandom(n % 3000)) for n in range(1200)]
         many[1100] = _file("../outside")
         data = _tar(*many, form=form, packed=packed)
-        assert "more than 1199 entries" in _refused(tmp_path, data, Limits(entries=1199, unseen=600))
-        assert "outside" in _refused(tmp_path, data, Limits(entries=1200, unseen=600))
+        assert "more than 1199 entries" in _refused(tmp_path, data, ArchiveLimits(entries=1199, unseen=600))
+        assert "outside" in _refused(tmp_path, data, ArchiveLimits(entries=1200, unseen=600))
 
     def test_many_entries_within_the_limit(self, tmp_path: Path) -> None:
         data = _tar(*(_file(f"{n % 300}", str(n).encode()) for n in range(900)))
-        whole = _extract(tmp_path, data, Limits(entries=900, unseen=500))
+        whole = _extract(tmp_path, data, ArchiveLimits(entries=900, unseen=500))
         assert whole == {str(n % 300): str(n).encode() for n in range(600, 900)}
 
     def test_headers_without_members(self, tmp_path: Path) -> None:
@@ -220,7 +220,7 @@ class TestCaps:
         info = tarfile.TarInfo("././@LongLink")
         info.type = tarfile.GNUTYPE_LONGNAME
         data = info.tobuf(tarfile.GNU_FORMAT) * 100 + tarfile.TarInfo("x").tobuf(tarfile.GNU_FORMAT)
-        assert "too many headers" in _refused(tmp_path, data, Limits(entries=20))
+        assert "too many headers" in _refused(tmp_path, data, ArchiveLimits(entries=20))
 
     def test_a_nested_archive_is_a_file(self, tmp_path: Path) -> None:
         """A bomb inside an archive stays packed: nothing opens it."""
@@ -234,11 +234,11 @@ class TestCaps:
         packer = zlib.compressobj(9, zlib.DEFLATED, 31)
         data = packer.compress(info.tobuf(tarfile.GNU_FORMAT)) + packer.compress(b"\0" * (300 << 20)) + packer.flush()
         assert len(data) < 1 << 20
-        assert "bomb" in _refused(tmp_path, data, Limits(bytes=1 << 40, ratio=200))
+        assert "bomb" in _refused(tmp_path, data, ArchiveLimits(bytes=1 << 40, ratio=200))
 
     def test_endless_headers(self, tmp_path: Path) -> None:
         data = gzip.compress(b"\0" * (40 << 20))
-        assert "larger than the limit" in _refused(tmp_path, data, Limits(bytes=1 << 20, entries=10))
+        assert "larger than the limit" in _refused(tmp_path, data, ArchiveLimits(bytes=1 << 20, entries=10))
 
 
 class TestDamage:
@@ -287,7 +287,7 @@ class TestDamage:
             whole[data.draw(st.integers(0, len(whole) - 1))] = data.draw(st.integers(0, 255))
         folder = tmp_path_factory.mktemp("fuzz")
         try:
-            _extract(folder, bytes(whole), Limits(bytes=1 << 20, entries=100))
+            _extract(folder, bytes(whole), ArchiveLimits(bytes=1 << 20, entries=100))
         except ArchiveError:
             pass
         assert {p.name for p in folder.iterdir()} <= {"in", "model.tar.gz"}

@@ -23,14 +23,14 @@ from clary.wire.asgi import Application, Invocation, Limits
 from clary.wire.autherrors import auth_error
 from clary.wire.errors import AuthError, ServiceError
 from clary.wire.http import Request
-from clary.wire.sigv4 import Claim, check, signing_key
+from clary.wire.sigv4 import ClaimedIdentity, check, signing_key
 
 RPC_PATH = "/service/GraniteServiceVersion20100801/operation/PutMetricData"
 SERVICES = ["sagemaker", "sagemaker-runtime", "application-autoscaling", "cloudwatch", "logs", "sts", "iam"]
 Handler = Callable[[Invocation], Mapping[str, Any] | None]
 
 
-async def authenticate(request: Request, claim: Claim) -> str:
+async def authenticate(request: Request, claim: ClaimedIdentity) -> str:
     if claim.key_id != KEY_ID:
         raise auth_error("unknown key", claim.service, target="x-amz-target" in request.headers)
     key = signing_key(SECRET, claim.date, claim.region, claim.service)
@@ -384,7 +384,7 @@ async def test_malformed_json_is_a_serialization_error(body: bytes) -> None:
     st.sampled_from(["application/json", "application/cbor", "application/x-www-form-urlencoded"]),
 )
 def test_noise_is_answered_with_a_refusal(method: str, body: bytes, target: str, path: str, kind: str) -> None:
-    async def let_in(request: Request, claim: Claim) -> None:
+    async def let_in(request: Request, claim: ClaimedIdentity) -> None:
         return None
 
     async def dispatch(invocation: Invocation) -> Mapping[str, Any]:

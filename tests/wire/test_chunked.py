@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from clary.wire.checksums import checksum
 from clary.wire.chunked import ChunkDecoder, decoder
 from clary.wire.errors import AuthError, ServiceError
-from clary.wire.sigv4 import EMPTY_SHA256, Claim, signing_key
+from clary.wire.sigv4 import EMPTY_SHA256, ClaimedIdentity, signing_key
 
 SIGNED = "STREAMING-AWS4-HMAC-SHA256-PAYLOAD"
 SIGNED_TRAILER = "STREAMING-AWS4-HMAC-SHA256-PAYLOAD-TRAILER"
@@ -22,8 +22,8 @@ STAMP, SCOPE = "20260101T000000Z", "20260101/eu-central-1/s3/aws4_request"
 CHUNKS = [b"a" * 1000, b"b" * 1000, b"c" * 77]
 
 
-def claim(form: str) -> Claim:
-    return Claim(4, "key", "20260101", "eu-central-1", "s3", STAMP, "host", "5eed", None, form, None)
+def claim(form: str) -> ClaimedIdentity:
+    return ClaimedIdentity(4, "key", "20260101", "eu-central-1", "s3", STAMP, "host", "5eed", None, form, None)
 
 
 def encoded(form: str, chunks: list[bytes], algorithm: str = "crc32", seed: str = "5eed") -> bytes:

@@ -17,13 +17,13 @@ from tests.wire.signing import KEY_ID, SECRET, credentials, sent
 
 from clary.wire.errors import AuthError
 from clary.wire.http import Headers, Request
-from clary.wire.sigv4 import Claim, check, inspect, named, signing_key
+from clary.wire.sigv4 import ClaimedIdentity, check, inspect, named, signing_key
 
 REGION = "eu-central-1"
 TARGET = {"X-Amz-Target": "SageMaker.ListModels", "Content-Type": "application/x-amz-json-1.1"}
 
 
-def verify(request: Request, *, secret: str = SECRET, now: float | None = None) -> Claim:
+def verify(request: Request, *, secret: str = SECRET, now: float | None = None) -> ClaimedIdentity:
     claim = inspect(request)
     assert claim is not None
     key = signing_key(secret, claim.date, claim.region, claim.service)

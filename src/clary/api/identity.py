@@ -7,7 +7,7 @@ from collections import OrderedDict
 from clary.ports import Clock, Credential, Keys
 from clary.wire.autherrors import auth_error
 from clary.wire.http import Request
-from clary.wire.sigv4 import Claim, check, signing_key
+from clary.wire.sigv4 import ClaimedIdentity, check, signing_key
 
 REMEMBERED = 4096
 
@@ -20,7 +20,7 @@ class Identity:
         self._clock = clock
         self._derived: OrderedDict[tuple[str, str, str, str], bytes] = OrderedDict()
 
-    async def __call__(self, request: Request, claim: Claim) -> Credential:
+    async def __call__(self, request: Request, claim: ClaimedIdentity) -> Credential:
         """The credential that signed. AuthError otherwise, in the words of the claim's service."""
         target, now = "x-amz-target" in request.headers, self._clock.now()
         credential = self._keys.find(claim.key_id, claim.token or "")
@@ -31,7 +31,7 @@ class Identity:
         check(request, claim, self._key(credential, claim), now)
         return credential
 
-    def _key(self, credential: Credential, claim: Claim) -> bytes:
+    def _key(self, credential: Credential, claim: ClaimedIdentity) -> bytes:
         scope = (credential.secret, claim.date, claim.region, claim.service)
         key = self._derived.get(scope)
         if key is None:

@@ -38,7 +38,7 @@ JOURNAL = "journal"  # beside the blobs
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class StoreAddress:
     """Where the store lives and listens: a socket's path (`held` when the supervisor holds it), or a TCP port when it is ""."""
 
     root: Path
@@ -53,7 +53,7 @@ class Place:
     held: int | None = None
 
 
-def build(place: Place) -> Server | Relay:
+def build(place: StoreAddress) -> Server | Relay:
     """The store's objects, put together; or what hands requests on to the user's own S3. IndexUnusable."""
     folder = place.root / "objects"
     blobs = Blobs(folder, place.low_water)
@@ -69,7 +69,7 @@ def index_url(root: Path, database: str) -> str:
     return database or f"sqlite:///{root / 'objects' / 'index.db'}"
 
 
-async def serve(place: Place, ready_fd: int) -> None:
+async def serve(place: StoreAddress, ready_fd: int) -> None:
     """Run until SIGTERM; requests under way end first."""
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
@@ -123,7 +123,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     sockets = tuple(int(n) for n in given.sockets.split(",") if n)
     if given.settings:
         settings = Settings.read(given.settings)
-        place = Place(
+        place = StoreAddress(
             settings.root,
             "" if given.port else str(settings.objects_socket),
             given.host,
@@ -139,7 +139,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     elif given.dir:
         port = given.port or (0 if given.socket else _free_port(given.host))
         option = f" --dir {shlex.quote(str(given.dir))}"
-        place = Place(given.dir, given.socket, given.host, port, given.low_water, (), given.database, option)
+        place = StoreAddress(given.dir, given.socket, given.host, port, given.low_water, (), given.database, option)
         level = "INFO"
     else:
         parser.error("give --settings or --dir")

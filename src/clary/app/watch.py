@@ -10,12 +10,12 @@ from clary.app.machine import idle_seconds
 from clary.app.queues import World
 from clary.app.settings import Settings
 from clary.domain.alarms.turn import Command as AlarmCommand
-from clary.domain.alarms.turn import Seen as AlarmSeen
+from clary.domain.alarms.turn import SeenAlarm as AlarmSeen
 from clary.domain.autoscaling.activity import Command as ScalingCommand
-from clary.domain.autoscaling.activity import Seen as ScalingSeen
+from clary.domain.autoscaling.activity import SeenTarget as ScalingSeen
 from clary.domain.metrics.counts import Count
 from clary.domain.objectives.commands import Command as ObjectiveCommand
-from clary.domain.objectives.commands import Seen as ObjectiveSeen
+from clary.domain.objectives.commands import SeenObjective as ObjectiveSeen
 from clary.loops.alarms import subject as alarms
 from clary.loops.alarms.subject import Tell
 from clary.loops.core.ledger import Places

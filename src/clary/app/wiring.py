@@ -33,12 +33,12 @@ from clary.domain.access.roles import default_role
 from clary.domain.attempts import attempt_of
 from clary.domain.endpoints import regression
 from clary.domain.endpoints.commands import Command as EndpointCommand
-from clary.domain.endpoints.commands import Seen as EndpointSeen
+from clary.domain.endpoints.commands import SeenEndpoint as EndpointSeen
 from clary.domain.endpoints.serverless import Rest
 from clary.domain.endpoints.topics import Allowed
 from clary.domain.errors import AlreadyExists, ClaryError, NoRoom
 from clary.domain.jobs.record import Command as JobCommand
-from clary.domain.jobs.record import Seen as JobSeen
+from clary.domain.jobs.record import SeenJob as JobSeen
 from clary.domain.machine.capacity import Book, Machine, fit
 from clary.domain.machine.instances import find as find_size
 from clary.loops.core import orphans, upkeep

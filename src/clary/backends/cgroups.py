@@ -34,7 +34,7 @@ class Controller:
 
 
 @dataclass(frozen=True, slots=True)
-class Limits:
+class GroupLimits:
     """cpu in vCPU (weight, and ceiling where `burst` is no more), memory in bytes, pids a count. `background`: it weighs little."""
 
     cpu: float
@@ -103,7 +103,7 @@ class Group:
         key = "inactive_file " if version == 2 else "total_inactive_file "
         return max(0, used - sum(int(line.removeprefix(key)) for line in statistics if line.startswith(key)))
 
-    def impose(self, limits: Limits) -> None:
+    def impose(self, limits: GroupLimits) -> None:
         """Impose limits, also on a running group. Unschedulable when the kernel refuses (memory below what cannot be freed)."""
         for name, (version, folder) in self.folders.items():
             for file, value, needed in settings(name, version, limits):
@@ -139,7 +139,7 @@ class Group:
                 continue  # gone already, or a process that the kernel cannot end: the folder stays and says so
 
 
-def settings(controller: str, version: int, limits: Limits) -> list[tuple[str, str, bool]]:
+def settings(controller: str, version: int, limits: GroupLimits) -> list[tuple[str, str, bool]]:
     """(file, value, needed) for a controller; pure. Swap counts as memory where the kernel can tell."""
     quota = max(1000, round(limits.ceiling * _PERIOD_US))
     match controller, version:
@@ -194,7 +194,7 @@ class Cgroups:
     def __contains__(self, controller: str) -> bool:
         return controller in self._controllers
 
-    def create(self, run: str, limits: Limits) -> Group:
+    def create(self, run: str, limits: GroupLimits) -> Group:
         """The groups of `run` (a file name), with their limits. Idempotent."""
         group = Group({name: (item.version, f"{item.parent}/{run}") for name, item in self._controllers.items()})
         for path in group.paths:
@@ -260,7 +260,7 @@ def _make(version: int, folder: str, name: str, controller: str) -> str:
             return ""
         os.makedirs(probe, exist_ok=True)
         try:
-            for file, value, needed in settings(controller, version, Limits(cpu=1.0, memory=1 << 30, pids=64)):
+            for file, value, needed in settings(controller, version, GroupLimits(cpu=1.0, memory=1 << 30, pids=64)):
                 if needed:
                     Path(probe, file).write_text(value)
             if not os.access(f"{probe}/cgroup.procs", os.W_OK):

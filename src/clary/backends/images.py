@@ -57,7 +57,7 @@ _BOUND = re.compile(
 
 
 @dataclass(frozen=True, slots=True)
-class Variant:
+class RuntimeVariant:
     """One environment of a runtime: the Python that it is made with, and which version of the runtime's main package this one gets."""
 
     runtime: Runtime
@@ -65,7 +65,7 @@ class Variant:
     version: str
 
     @classmethod
-    def of(cls, runtime: Runtime, python: tuple[int, int]) -> Variant:
+    def of(cls, runtime: Runtime, python: tuple[int, int]) -> RuntimeVariant:
         main = _MAIN.get(runtime.name, "")
         version = pinned(runtime.requirements, main, python) if main else ""
         return cls(runtime, ".".join(map(str, python)), version or runtime.version)

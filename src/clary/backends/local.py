@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from clary.backends import access, cgroups, containers, host, launch, library, networks, sandbox, state
-from clary.backends.cgroups import Cgroups, Group, Limits
+from clary.backends.cgroups import Cgroups, Group, GroupLimits
 from clary.backends.choice import BackendOptions
 from clary.backends.claims import Claims
 from clary.backends.host import Host
@@ -155,7 +155,7 @@ class LocalBackend:
         spec = folder.read("spec.json") if folder else None
         if folder is None or spec is None or folder.read("exit.json") is not None:
             raise NotFound(f"no run {handle!r} to resize")
-        limits = Limits(cpu, memory, spec["pids"], burst, spec.get("background", False))
+        limits = GroupLimits(cpu, memory, spec["pids"], burst, spec.get("background", False))
         await asyncio.to_thread(self._resize, folder, spec, limits)
 
     async def forget(self, handle: str) -> None:
@@ -243,7 +243,7 @@ class LocalBackend:
         filled = {sandbox.UID: str(uid), sandbox.FILES: str(etc), **self._take_gpus(workload)}
         arguments = [*_fill(request.options, filled), *request.environment]
         _secret(folder.path / "bwrap.args", "".join(item + "\0" for item in arguments).encode())
-        limits = Limits(workload.cpu, workload.memory, workload.pids, workload.burst, workload.background)
+        limits = GroupLimits(workload.cpu, workload.memory, workload.pids, workload.burst, workload.background)
         group = self.groups.create(hashlib.sha256(workload.key.encode()).hexdigest()[:40], limits)
         spec = self._spec(request, folder, group, _fill(request.command, filled))
         beside = containers.beside(workload, request.container, self._engine, folder.path)
@@ -347,7 +347,7 @@ class LocalBackend:
                 folder.write("exit.json", ended)
         return ended or {"state": "lost", "started_at": said["started_at"], "ended_at": None}
 
-    def _resize(self, folder: Folder, spec: Mapping[str, Any], limits: Limits) -> None:
+    def _resize(self, folder: Folder, spec: Mapping[str, Any], limits: GroupLimits) -> None:
         Group.of(spec).impose(limits)
         containers.resize(spec, limits.ceiling, limits.memory)
         if "memory" not in spec["folders"]:

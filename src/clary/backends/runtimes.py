@@ -29,7 +29,7 @@ from typing import Any
 from clary.backends.containers import Engine
 from clary.backends.file_locks import locked
 from clary.backends.image_names import ImageNames
-from clary.backends.images import Variant, runtimes
+from clary.backends.images import RuntimeVariant, runtimes
 from clary.backends.interpreters import Interpreter, newer, own
 from clary.backends.own_limits import cpus
 from clary.backends.shim.records import load, note, save
@@ -175,11 +175,11 @@ class UvRuntimes:
         serves = runtime.algorithm and runtime.serving and not runtime.image and not _normal(extra)
         return self._newer if serves and self._newer is not None else self._own
 
-    def variants(self, runtime: Runtime) -> tuple[Variant, ...]:
+    def variants(self, runtime: Runtime) -> tuple[RuntimeVariant, ...]:
         """The environments that it has without a user's packages: one, or also one that serves a built-in algorithm's models."""
         serving = dataclasses.replace(runtime, serving=True)
         made = (runtime,) if self.hash(runtime) == self.hash(serving) else (runtime, serving)
-        return tuple(Variant.of(each, self._interpreter(each).release) for each in made)
+        return tuple(RuntimeVariant.of(each, self._interpreter(each).release) for each in made)
 
     def _at(self, name: str, python: Interpreter) -> Environment:
         path = self._folder / name
@@ -215,7 +215,7 @@ class UvRuntimes:
             os.rename(staging, final)
         finally:
             await asyncio.to_thread(shutil.rmtree, staging, True)
-        made = Variant.of(runtime, python.release).version
+        made = RuntimeVariant.of(runtime, python.release).version
         save(str(self._folder), f"{name}.json", {"runtime": runtime.name, "version": made, "extra": extra})
 
     async def _install(
@@ -380,7 +380,7 @@ def _find_uv() -> str:
 
 def opening(runtime: Runtime, python: Interpreter, extra: bool) -> str:
     """A build's first line: what is built, and how much may have to be downloaded."""
-    version = Variant.of(runtime, python.release).version
+    version = RuntimeVariant.of(runtime, python.release).version
     size = f"{runtime.download / 1000:.1f} GB" if runtime.download >= 1000 else f"{runtime.download} MB"
     download = f" Up to {size} to download; what uv has cached is not downloaded again." if runtime.download else ""
     besides = " with the packages of requirements.txt" if extra else ""

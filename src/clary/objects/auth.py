@@ -14,7 +14,7 @@ from clary.ports import Credential, Keys
 from clary.wire import chunked, postpolicy, sigv2, sigv4
 from clary.wire.autherrors import auth_error
 from clary.wire.errors import AuthError
-from clary.wire.sigv4 import Claim
+from clary.wire.sigv4 import ClaimedIdentity
 
 REMEMBERED = 4096
 
@@ -40,7 +40,7 @@ class Authenticator:
             self._check_old(call, claim, credential)
         call.account = credential.account
 
-    def _check_old(self, call: Call, claim: Claim, credential: Credential) -> None:
+    def _check_old(self, call: Call, claim: ClaimedIdentity, credential: Credential) -> None:
         resource = f"/{call.bucket}{call.path}" if call.hosted else call.path
         try:
             sigv2.check(call, claim, credential.secret, call.now, resource=resource)
@@ -65,7 +65,7 @@ class Authenticator:
         """Every account that has a key here."""
         return {credential.account for credential in self._keys.all()}
 
-    def _credential(self, claim: Claim, now: float) -> Credential:
+    def _credential(self, claim: ClaimedIdentity, now: float) -> Credential:
         credential = self._keys.find(claim.key_id, claim.token or "")
         if credential is None:
             raise auth_error("bad token" if claim.token else "unknown key", "s3")
@@ -73,7 +73,7 @@ class Authenticator:
             raise auth_error("expired token", "s3")
         return credential
 
-    def _key(self, claim: Claim, credential: Credential) -> bytes:
+    def _key(self, claim: ClaimedIdentity, credential: Credential) -> bytes:
         if claim.service != "s3":
             raise auth_error("scope", "s3", detail=f"correct service: 's3', not {claim.service!r}")
         scope = (credential.secret, claim.date, claim.region, claim.service)
@@ -84,7 +84,7 @@ class Authenticator:
             key = self._derived[scope] = sigv4.signing_key(credential.secret, claim.date, claim.region, claim.service)
         return key
 
-    def _expect_body(self, call: Call, claim: Claim, key: bytes) -> None:
+    def _expect_body(self, call: Call, claim: ClaimedIdentity, key: bytes) -> None:
         payload = claim.payload_hash
         if payload is None or payload == sigv4.UNSIGNED:
             return

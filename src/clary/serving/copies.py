@@ -49,7 +49,7 @@ class Loads:
         return tuple((name, float(getattr(self, name))) for name in self.__slots__)
 
 
-class Target(Owner, Protocol):
+class ModelQueue(Owner, Protocol):
     """The queue of one model (`targets.Target`)."""
 
     model: str
@@ -73,7 +73,7 @@ class Target(Owner, Protocol):
 class Copy(Replica):
     """The processes of one model in one replica. `placing` is how far one more of them is on its way, "" when none is."""
 
-    def __init__(self, home: MultiReplica, target: Target) -> None:
+    def __init__(self, home: MultiReplica, target: ModelQueue) -> None:
         super().__init__(home.route, target, self._changed)
         self.home = home
         self.target = target
@@ -189,7 +189,7 @@ class MultiReplica(Replica):
         owner: Owner,
         changed: Callable[[], None],
         endpoint: tuple[str, str, str],
-        find: Callable[[str], Target],
+        find: Callable[[str], ModelQueue],
         questions: TargetQuestions,
         loads: Loads,
     ) -> None:
@@ -206,7 +206,7 @@ class MultiReplica(Replica):
         """Whether a model may be loaded here."""
         return self.loaded and self.zygote is not None and not self.draining and not self.failure
 
-    def copy(self, target: Target) -> Copy:
+    def copy(self, target: ModelQueue) -> Copy:
         known = self.copies.get(target.model)
         if known is None:
             known = self.copies[target.model] = Copy(self, target)

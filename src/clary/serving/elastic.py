@@ -14,7 +14,7 @@ from time import perf_counter
 
 from clary.domain.endpoints.routes import VariantRoute, VariantView
 from clary.serving.answers import ModelErrors
-from clary.serving.overload import Refused
+from clary.serving.overload import TurnedAway
 from clary.serving.prediction import Prediction
 from clary.serving.queue import TELL_AGAIN, Around, CallingVariant
 from clary.serving.replicas import Replica
@@ -55,10 +55,10 @@ class ElasticVariant(CallingVariant):
         replicas = (*self.replicas.values(), *self.leaving)
         return len(self.queue) + sum(len(worker.flight) for replica in replicas for worker in replica.workers)
 
-    def refused(self) -> Refused:
+    def refused(self) -> TurnedAway:
         limit = self.route.concurrency
         if self.hope and limit and self.open() >= limit:
-            return Refused(
+            return TurnedAway(
                 429, "ThrottlingException", f"runs {limit} requests at once already, which is its MaxConcurrency"
             )
         return super().refused()

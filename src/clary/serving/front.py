@@ -23,12 +23,12 @@ from clary.serving import answers, invoke
 from clary.serving.asynchronous import timeout_of
 from clary.serving.capture import Captures
 from clary.serving.endpoint import Endpoint
-from clary.serving.gathered import Room
+from clary.serving.gathered import GatherRoom
 from clary.serving.heads import Heads
 from clary.serving.http import Connection
 from clary.serving.joins import JoinKey, Joins
 from clary.serving.keys import KeyCache, KeyQuestion, SigningKey
-from clary.serving.overload import Refused
+from clary.serving.overload import TurnedAway
 from clary.serving.prediction import Prediction, Single, TargetPrediction
 from clary.serving.questions import TargetQuestions
 from clary.serving.queue import Around, Variant
@@ -57,7 +57,7 @@ class InvokeCall:
     __slots__ = ("aim", "claim", "connection", "endpoint", "key", "name", "now", "prediction", "region", "request")
 
     name: str
-    claim: sigv4.Claim  # of one that no seal knows
+    claim: sigv4.ClaimedIdentity  # of one that no seal knows
     key: SigningKey
     region: str
     endpoint: Endpoint
@@ -90,7 +90,7 @@ class Front:
         self.body_limit = max_payload + SLACK
         self.max_payload = max_payload
         self.max_answer = max_answer
-        self._room = Room()
+        self._room = GatherRoom()
         self.connections: set[Connection] = set()
         self.heads = Heads()
         self.links: set[Link] = set()
@@ -251,7 +251,7 @@ class Front:
         else:
             variant = self._aimed(endpoint, aim)
         if variant is None:
-            raise self._unavailable(endpoint, Refused(503, "ServiceUnavailable", "has no variant with traffic"))
+            raise self._unavailable(endpoint, TurnedAway(503, "ServiceUnavailable", "has no variant with traffic"))
         if variant.names_model != bool(prediction.model):
             raise endpoint.mismatch(variant)
         if aim is not None and aim.session:
@@ -333,7 +333,7 @@ class Front:
         return self._unavailable(endpoint, variant.turn_away(endpoint.route.name))
 
     @staticmethod
-    def _unavailable(endpoint: Endpoint, refused: Refused) -> invoke.Refusal:
+    def _unavailable(endpoint: Endpoint, refused: TurnedAway) -> invoke.Refusal:
         text = f"Endpoint {endpoint.route.name} {refused.reason}. Try again."
         return invoke.Refusal(refused.status, refused.code, text)
 

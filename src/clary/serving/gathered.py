@@ -39,7 +39,7 @@ class Gathered:
         self._broken()
 
 
-class Room:
+class GatherRoom:
     """Bytes that may be gathered in one front at a time."""
 
     __slots__ = ("_left",)

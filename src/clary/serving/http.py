@@ -48,7 +48,7 @@ class Plane(Protocol):
     def request_id(self) -> bytes: ...
 
 
-class Body:
+class AnswerBody:
     """The body of an answer whose length its head told, piece by piece."""
 
     def __init__(self, connection: Connection, brake: Brake) -> None:
@@ -255,11 +255,11 @@ class Connection(asyncio.Protocol):
         if self._waiting and not self._taking:
             self._take()
 
-    def take(self, head: bytes, size: int, brake: Brake) -> Body | None:
+    def take(self, head: bytes, size: int, brake: Brake) -> AnswerBody | None:
         """Send the head of an answer whose body comes piece by piece."""
         if self.gone or self.transport is None:
             return None
-        body = self.stream = Body(self, brake)
+        body = self.stream = AnswerBody(self, brake)
         self.begin(head)
         return body
 

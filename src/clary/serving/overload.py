@@ -29,7 +29,7 @@ RECENT = 1.0  # seconds in which a sudden recovery is believed
 TELL_AGAIN = 10.0  # seconds between two lines about refusals
 
 
-class Refused(NamedTuple):
+class TurnedAway(NamedTuple):
     """Why a variant takes no more: HTTP status, AWS's code, and what its endpoint `...` (a sentence's end)."""
 
     status: int

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from time import perf_counter
 
-from clary.serving.gathered import Gathered, Room
+from clary.serving.gathered import Gathered, GatherRoom
 from clary.serving.prediction import Holder, Prediction, Taker
 from clary.serving.streams import Stream
 
@@ -117,7 +117,7 @@ def pass_on(
     size: int,
     worker: Holder,
     later: Callable[[float, Callable[[], None]], object],
-    room: Room,
+    room: GatherRoom,
     no_answer: Callable[[], bytes],
 ) -> Taker:
     """A worker begins a good answer of `size` bytes: who takes it. `no_answer` says that the rest did not come."""

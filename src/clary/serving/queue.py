@@ -20,8 +20,8 @@ from clary.serving.answers import ModelErrors, stream_head, success_head
 from clary.serving.boost import HOLD, gathered
 from clary.serving.capture import Capture
 from clary.serving.counters import Counters
-from clary.serving.gathered import Gathered, Room
-from clary.serving.overload import SHARE, Drain, Refusals, Refused, most_waiting, surplus
+from clary.serving.gathered import Gathered, GatherRoom
+from clary.serving.overload import SHARE, Drain, Refusals, TurnedAway, most_waiting, surplus
 from clary.serving.parking import Parking, signals
 from clary.serving.passing import Nowhere, Streaming, pass_on
 from clary.serving.pipelines import Passage, first_meta
@@ -53,7 +53,7 @@ class Around:
     arm: Callable[[Variant], None]
     max_answer: int = 25 << 20
     max_payload: int = 25 << 20
-    room: Room = field(default_factory=Room)
+    room: GatherRoom = field(default_factory=GatherRoom)
 
 
 class Variant:
@@ -113,16 +113,16 @@ class Variant:
         """Whether no more may wait: a count and a size, both from the route, and a count by which all get their turn in time."""
         return len(self.queue) >= self._most or self.queued_bytes > self.route.queue_bytes
 
-    def refused(self) -> Refused:
+    def refused(self) -> TurnedAway:
         """Why `offer` said no, or why there is no hope."""
         waiting = f"has {self.waiting()} requests waiting already, and takes no more"
         if self._most <= len(self.queue) < self.route.queue_requests:
             waiting = (
                 f"is overloaded: {len(self.queue)} requests wait, {self.route.timeout * SHARE:g} s of work or more"
             )
-        return Refused(503, "ServiceUnavailable", waiting if self.hope else "has no healthy replica at the moment")
+        return TurnedAway(503, "ServiceUnavailable", waiting if self.hope else "has no healthy replica at the moment")
 
-    def turn_away(self, endpoint: str) -> Refused:
+    def turn_away(self, endpoint: str) -> TurnedAway:
         """A request is turned away: why. Counted, and told of now and then."""
         refused = self.refused()
         self.counters.refuse(refused.status)

@@ -16,7 +16,7 @@ from typing import Any
 
 from clary.serving.keys import KeyCache, SigningKey
 from clary.serving.request import Incoming
-from clary.wire.sigv4 import SKEW, Claim, Signed
+from clary.wire.sigv4 import SKEW, ClaimedIdentity, Signed
 
 MOST_SEALS = 4096
 MOST_SHAPES = 64
@@ -42,7 +42,7 @@ class _Seal:
         "values",
     )
 
-    def __init__(self, claim: Claim, key: SigningKey, generation: int) -> None:
+    def __init__(self, claim: ClaimedIdentity, key: SigningKey, generation: int) -> None:
         names = claim.signed_headers.split(";")
         lines = "".join(name.replace("%", "%%") + ":%s\n" for name in names)
         self.template = f"POST\n%s\n\n{lines}\n{claim.signed_headers.replace('%', '%%')}\n%s"
@@ -68,7 +68,7 @@ class Seals:
         self._seals: dict[str, _Seal] = {}
         self._stamps: dict[str, float] = {}
 
-    def remember(self, request: Signed, claim: Claim, key: SigningKey) -> None:
+    def remember(self, request: Signed, claim: ClaimedIdentity, key: SigningKey) -> None:
         """A request was found right by `check`: the next one like it will be quicker."""
         header = request.headers.get("authorization")
         if header is None or request.query or not header.endswith(claim.signature) or len(claim.signature) != SIGNATURE:

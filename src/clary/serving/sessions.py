@@ -28,7 +28,7 @@ OPENED, CLOSED = "x-amzn-sagemaker-new-session-id", "x-amzn-sagemaker-closed-ses
 EndpointKey = tuple[str, str, str]
 
 
-class Place(NamedTuple):
+class SessionPlace(NamedTuple):
     """Where a session is: key of the variant's route, replica, pid of the worker; and until when (0: until it is closed)."""
 
     variant: str
@@ -44,14 +44,14 @@ class Sessions:
         self._journal = journal
         self._wall = wall
         self._most = most
-        self._places: dict[EndpointKey, dict[str, Place]] = {}
+        self._places: dict[EndpointKey, dict[str, SessionPlace]] = {}
         self._used: dict[tuple[EndpointKey, str], None] = {}  # the one used last comes last
         self._lines = 0
 
     def __len__(self) -> int:
         return len(self._used)
 
-    def find(self, endpoint: EndpointKey, session: str) -> Place | None:
+    def find(self, endpoint: EndpointKey, session: str) -> SessionPlace | None:
         """Where the session is; None: it was never opened, or it is over."""
         place = self._places.get(endpoint, {}).get(session)
         if place is None:
@@ -69,13 +69,13 @@ class Sessions:
         if opened:
             session, expires = parse(opened)
             if session:
-                self.open(endpoint, session, Place(*place, expires))
+                self.open(endpoint, session, SessionPlace(*place, expires))
             else:
                 log.warning("a model of endpoint %s named its new session %r, which is none", endpoint[2], opened[:300])
         if closed and closed == (asked if not opened else parse(opened)[0]):
             self.close(endpoint, closed)
 
-    def open(self, endpoint: EndpointKey, session: str, place: Place) -> None:
+    def open(self, endpoint: EndpointKey, session: str, place: SessionPlace) -> None:
         self._keep(endpoint, session, place)
         self._write(["+", *endpoint, session, *place])
         while len(self._used) > self._most:
@@ -90,7 +90,7 @@ class Sessions:
         for session in list(self._places.get(endpoint, ())):
             self.close(endpoint, session)
 
-    def _keep(self, endpoint: EndpointKey, session: str, place: Place) -> None:
+    def _keep(self, endpoint: EndpointKey, session: str, place: SessionPlace) -> None:
         self._places.setdefault(endpoint, {})[session] = place
         self._used.pop((endpoint, session), None)
         self._used[endpoint, session] = None
@@ -118,7 +118,9 @@ class Sessions:
                 endpoint = (str(account), str(region), str(name))
                 if kind == "+":
                     variant, replica, pid, expires = place
-                    self._keep(endpoint, str(session), Place(str(variant), str(replica), int(pid), float(expires)))
+                    self._keep(
+                        endpoint, str(session), SessionPlace(str(variant), str(replica), int(pid), float(expires))
+                    )
                 else:
                     self._forget(endpoint, str(session))
             except (ValueError, TypeError):

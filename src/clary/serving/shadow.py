@@ -21,7 +21,7 @@ SAMPLES = 5  # pairs that differ, the latest ones
 SHOWN = 200  # bytes of each
 
 
-class Target(Protocol):
+class ShadowQueue(Protocol):
     """The shadow's queue (`queue.Variant`)."""
 
     hope: bool
@@ -32,7 +32,7 @@ class Target(Protocol):
 class Mirror:
     """What one variant is mirrored to. `share` of its requests are copied: exactly, in even steps."""
 
-    def __init__(self, target: Target, soon: Callable[[Callable[[], None]], object]) -> None:
+    def __init__(self, target: ShadowQueue, soon: Callable[[Callable[[], None]], object]) -> None:
         self.target = target
         self.share = 0.0
         self._soon = soon

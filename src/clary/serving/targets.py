@@ -1,7 +1,7 @@
 """A multi-model variant: a queue per model, and which replicas each model is loaded in.
 
 Owns the way of a request to the queue of its model, when a model gets a place (the first request for it, or when it is hot), what
-those who wait are told when it cannot be loaded, and the limits of all queues together. A `Target` is a variant of its own with the
+those who wait are told when it cannot be loaded, and the limits of all queues together. A `TargetQueue` is a variant of its own with the
 copies of one model for replicas, so batches hold requests of one model only. Does not know how a copy is loaded (`copies.py`).
 """
 
@@ -27,7 +27,7 @@ MOST_BROKEN = 1000
 STAY_SECONDS = 15.0  # a hot model that got no further place does without for so long
 
 
-class Target(Variant):
+class TargetQueue(Variant):
     """The queue of one model. Its `replicas` are copies."""
 
     def __init__(self, parent: MultiVariant, model: str) -> None:
@@ -195,7 +195,7 @@ class MultiVariant(Variant):
         questions: TargetQuestions,
     ) -> None:
         super().__init__(route, errors, around)
-        self.targets: dict[str, Target] = {}
+        self.targets: dict[str, TargetQueue] = {}
         self.loads = Loads()
         self._endpoint = endpoint
         self._questions = questions
@@ -203,10 +203,10 @@ class MultiVariant(Variant):
     def replica(self, route: ReplicaRoute, changed: Callable[[], None]) -> Replica:
         return MultiReplica(route, self, changed, self._endpoint, self.target, self._questions, self.loads)
 
-    def target(self, model: str) -> Target:
+    def target(self, model: str) -> TargetQueue:
         known = self.targets.get(model)
         if known is None:
-            known = self.targets[model] = Target(self, model)
+            known = self.targets[model] = TargetQueue(self, model)
             known.passage = self.passage
         return known
 
@@ -247,7 +247,7 @@ class MultiVariant(Variant):
             if target.queue:
                 target.pump()
 
-    def settle(self, target: Target) -> None:
+    def settle(self, target: TargetQueue) -> None:
         """Forget a model that nobody asks for and that is loaded nowhere."""
         if target.queue or target.replicas or any(copy.workers for copy in target.leaving):
             return

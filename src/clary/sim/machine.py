@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from clary.domain.scaling.sharing import claim, shares
 from clary.domain.scaling.signals import Desired, Policy
 from clary.sim import events
-from clary.sim.run import Result, Run, World
+from clary.sim.run import Run, RunResult, World
 from clary.sim.traces import Requests
 
 STEP = 0.1  # seconds between two looks at what is free
@@ -43,7 +43,7 @@ class Tenant:
 
 def machine(
     policies: Sequence[Policy], requests: Sequence[Requests], workers: int, world: World, sharing: bool
-) -> list[Result]:
+) -> list[RunResult]:
     """All of them together, as long as the longest. With `sharing` a full machine is shared out by marginal late requests each second."""
     tenants = [Tenant(policy, Run(asked, world)) for policy, asked in zip(policies, requests, strict=True)]
     for tenant in tenants:

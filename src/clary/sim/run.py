@@ -41,7 +41,7 @@ class World:
 
 
 @dataclass(frozen=True, slots=True)
-class Result:
+class RunResult:
     """Of one run. Costs in vCPU-seconds; `late` a share; `recovery` is kept for runs with a step."""
 
     late: float
@@ -92,7 +92,7 @@ class Run:
         self.memory, self.changed = Memory(), -math.inf
         order[:] = (0.0, 1.0, requests.objective, events.WORKERS, 0.5, world.ready, 0.0, world.host, world.ready)
 
-    def through(self, policy: Policy) -> Result:
+    def through(self, policy: Policy) -> RunResult:
         """All of it."""
         now = 0.0
         while now < self.end:
@@ -172,7 +172,7 @@ class Run:
             else:
                 counts[events.LIVE] -= 1
 
-    def result(self) -> Result:
+    def result(self) -> RunResult:
         state, requests = self.state, self.requests
         ended = state["ended"]
         # What a worker has begun ends when it ends, also after the run: its latency is known. What waits is late.
@@ -183,7 +183,7 @@ class Run:
         finite = numpy.sort(latency[scored])
         p99 = float(finite[min(total - 1, round(0.99 * total))]) if total else math.nan
         hours = self.length / 3600.0
-        return Result(
+        return RunResult(
             float((late & scored).sum() / max(total, 1)),
             self.cost,
             float(requests.work.sum()),
@@ -200,12 +200,12 @@ class Run:
         )
 
 
-def run(policy: Policy, requests: Requests, world: World | None = None) -> Result:
+def run(policy: Policy, requests: Requests, world: World | None = None) -> RunResult:
     """One policy over these requests."""
     return Run(requests, world or World()).through(policy)
 
 
-def recovery(result: Result, arrivals: Any, step: float, until: float) -> tuple[float, float]:
+def recovery(result: RunResult, arrivals: Any, step: float, until: float) -> tuple[float, float]:
     """Seconds after a step until the last second in which more than 5 % of the arrivals were late, and the share that was late until
     then (0 to 1)."""
     bins = numpy.arange(step, until + 1.0)

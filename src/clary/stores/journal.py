@@ -35,7 +35,7 @@ Operation = tuple[str, Mapping[str, Any]]  # a statement's name and its values
 
 
 @dataclass(frozen=True, slots=True)
-class Line:
+class JournalLine:
     """One commit (of a log), or one operation of a snapshot; both have the commit's number."""
 
     commit: int
@@ -206,7 +206,7 @@ class Journal:
 
     # -- reading ---------------------------------------------------------------------------------------------------------------
 
-    def lines(self, damage: list[str]) -> Iterator[Line]:
+    def lines(self, damage: list[str]) -> Iterator[JournalLine]:
         """All operations, oldest first: those of the newest snapshot, then of every later commit. What is damaged or missing is
         left out and told in `damage`."""
         snapshots = self._files("snapshot")
@@ -222,7 +222,7 @@ class Journal:
                     if told["c"] != at + 1:
                         damage.append(f"the commits {at + 1} to {told['c'] - 1} are missing in {self.folder}")
                     at = told["c"]
-                    yield Line(at, [(name, values) for name, values in told["do"]])
+                    yield JournalLine(at, [(name, values) for name, values in told["do"]])
 
     def fates(self, blobs: set[str]) -> dict[str, Fate]:
         """What the journal says last of these blobs: named by a row, or freed. Those that it never mentions are left out."""
@@ -272,14 +272,14 @@ def _read(path: Path) -> Iterator[dict[str, Any] | None]:
             yield _parse(line)
 
 
-def _of_snapshot(commit: int, path: Path, damage: list[str]) -> Iterator[Line]:
+def _of_snapshot(commit: int, path: Path, damage: list[str]) -> Iterator[JournalLine]:
     count = ended = 0
     for number, told in enumerate(_read(path), 1):
         if told is None:
             damage.append(f"line {number} of {path} is damaged")
         elif "do" in told:
             count += 1
-            yield Line(commit, [(name, values) for name, values in told["do"]])
+            yield JournalLine(commit, [(name, values) for name, values in told["do"]])
         ended = told is not None and told.get("end") == count
     if not ended:
         damage.append(f"{path} is not whole")

@@ -36,7 +36,7 @@ class ArchiveError(Exception):
 
 
 @dataclass(frozen=True)
-class Limits:
+class ArchiveLimits:
     """Caps on what an archive may become: bytes in all, entries, and bytes out per byte in. `unseen`: so many entries are written before
     all are counted; few archives have more, and only those are read twice."""
 
@@ -46,9 +46,9 @@ class Limits:
     unseen: int = 10_000
 
     @staticmethod
-    def from_json(data: Optional[Dict[str, int]]) -> Limits:
+    def from_json(data: Optional[Dict[str, int]]) -> ArchiveLimits:
         known = {k: int(v) for k, v in (data or {}).items() if k in ("bytes", "entries", "ratio")}
-        return Limits(**known)
+        return ArchiveLimits(**known)
 
 
 @dataclass(frozen=True)
@@ -62,11 +62,11 @@ class Member:
     mtime: float
 
 
-def extract(archive: str, target: str, limits: Optional[Limits] = None) -> Tuple[int, int]:
+def extract(archive: str, target: str, limits: Optional[ArchiveLimits] = None) -> Tuple[int, int]:
     """Extract the file `archive` into the folder `target`, which must be absent or an empty folder; answers (files, bytes).
 
     Works in a sibling folder that is renamed at the end; after an error nothing of it is left. Raises ArchiveError."""
-    limits = limits or Limits()
+    limits = limits or ArchiveLimits()
     staging = "{}.part-{}".format(target.rstrip("/"), os.getpid())
     shutil.rmtree(staging, ignore_errors=True)
     os.makedirs(staging)
@@ -80,7 +80,7 @@ def extract(archive: str, target: str, limits: Optional[Limits] = None) -> Tuple
     return counted
 
 
-def _extract_into(file: BinaryIO, root: str, limits: Limits) -> Tuple[int, int]:
+def _extract_into(file: BinaryIO, root: str, limits: ArchiveLimits) -> Tuple[int, int]:
     reader = _Reader(file, limits)
     files = total = 0
     for number, member in enumerate(_members(reader), 1):
@@ -170,7 +170,7 @@ def _open(where: str, mode: int) -> int:
 class _Reader:
     """Exact reads from a plain or gzip stream (of one or several gzip members), under the byte and ratio caps."""
 
-    def __init__(self, file: BinaryIO, limits: Limits) -> None:
+    def __init__(self, file: BinaryIO, limits: ArchiveLimits) -> None:
         self._file = file
         self.limits = limits
         self._limit = limits.bytes + limits.entries * 4 * BLOCK  # headers and padding come on top

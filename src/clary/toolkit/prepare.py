@@ -13,7 +13,7 @@ import os
 import sys
 from typing import Any, Dict, List
 
-from clary.toolkit.archive import ArchiveError, Limits, extract
+from clary.toolkit.archive import ArchiveError, ArchiveLimits, extract
 
 REFUSED = 3
 
@@ -33,7 +33,7 @@ def prepare(job: Dict[str, Any]) -> int:
     archive, target = job["archive"], job["target"]
     name = job.get("name") or os.path.basename(archive)
     try:
-        files, size = extract(archive, target, Limits.from_json(job.get("limits")))
+        files, size = extract(archive, target, ArchiveLimits.from_json(job.get("limits")))
     except ArchiveError as error:
         reason = "ClientError: Cannot extract {}: {}.".format(name, error)
     except OSError as error:

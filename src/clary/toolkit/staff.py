@@ -24,7 +24,7 @@ _EARLY = 1.0  # a worker that died younger than this was born in vain
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.1, 10.0
 
 
-class Member(NamedTuple):
+class RunningWorker(NamedTuple):
     """A worker that runs: its slot, the front it serves, its birth, and the pipe on which it reports its load."""
 
     slot: int
@@ -44,7 +44,7 @@ class Staff:
         self._spec = spec
         self._fronts = fronts
         self._after_fork = after_fork
-        self._members: Dict[int, Member] = {}
+        self._members: Dict[int, RunningWorker] = {}
         self._killed: Dict[int, str] = {}  # pid -> why
         self._busy = mmap.mmap(-1, SLOTS)
         self._failures = 0
@@ -118,7 +118,7 @@ class Staff:
         _own_group(pid)
         if write >= 0:
             os.close(write)
-        self._members[pid] = Member(slot, front, time.monotonic(), read)
+        self._members[pid] = RunningWorker(slot, front, time.monotonic(), read)
         return pid
 
     def _work(self, slot: int, front: str, read: int, write: int) -> int:
@@ -158,7 +158,7 @@ class Staff:
         found, self._reports = self._reports, []
         return found
 
-    def _collect(self, pid: int, member: Member) -> None:
+    def _collect(self, pid: int, member: RunningWorker) -> None:
         said = b""
         while True:
             piece = os.read(member.report, 65536)

@@ -23,7 +23,7 @@ from clary.wire.http import Headers, Request, Response
 from clary.wire.models import load
 from clary.wire.protocol import parse_request, serialize_error, serialize_response, stand_in
 from clary.wire.route import Router, action_of, signing_name
-from clary.wire.sigv4 import Claim, inspect, named
+from clary.wire.sigv4 import ClaimedIdentity, inspect, named
 from clary.wire.validate import ExtraValues, validate
 
 if TYPE_CHECKING:
@@ -72,7 +72,7 @@ class Invocation:
         return str(self.headers.get("user-agent", ""))
 
 
-Authenticate = Callable[[Request, Claim], Awaitable[Any]]
+Authenticate = Callable[[Request, ClaimedIdentity], Awaitable[Any]]
 Dispatch = Callable[[Invocation], Awaitable[Mapping[str, Any] | None]]
 Translate = Callable[[Exception, Invocation], ServiceError | None]
 
@@ -86,7 +86,7 @@ class Exchange:
     request_id: str
     started: float
     request: Request | None = None
-    claim: Claim | None = None
+    claim: ClaimedIdentity | None = None
     signed_for: str | None = None
     principal: Any = None
     service: str | None = None

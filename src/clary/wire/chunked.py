@@ -18,7 +18,7 @@ import hmac
 from clary.wire.autherrors import auth_error
 from clary.wire.checksums import ALGORITHMS, Checksum, checksum
 from clary.wire.errors import ServiceError
-from clary.wire.sigv4 import EMPTY_SHA256, Claim
+from clary.wire.sigv4 import EMPTY_SHA256, ClaimedIdentity
 
 MAX_SIGNED_CHUNK = 16 * 1024 * 1024
 _MAX_LINE = 1024
@@ -28,7 +28,7 @@ _MAX_TRAILER = 16 * 1024
 class ChunkSigner:
     """The chain of signatures that starts from the request's own: each chunk signs the one before."""
 
-    def __init__(self, key: bytes, claim: Claim) -> None:
+    def __init__(self, key: bytes, claim: ClaimedIdentity) -> None:
         self._key = key
         scope = f"{claim.date}/{claim.region}/{claim.service}/aws4_request"
         self._chunk = f"AWS4-HMAC-SHA256-PAYLOAD\n{claim.timestamp}\n{scope}\n"
@@ -50,7 +50,7 @@ class ChunkSigner:
         self._previous = wanted
 
 
-def decoder(claim: Claim, key: bytes, decoded_length: int, trailers: str | None) -> ChunkDecoder:
+def decoder(claim: ClaimedIdentity, key: bytes, decoded_length: int, trailers: str | None) -> ChunkDecoder:
     """The decoder that a request's ``x-amz-content-sha256``, ``x-amz-decoded-content-length`` and ``x-amz-trailer`` ask for.
 
     ``key`` is the derived signing key (unused where chunks are unsigned).

@@ -18,12 +18,12 @@ import orjson
 from clary.wire.autherrors import auth_error
 from clary.wire.errors import AuthError
 from clary.wire.sigv2 import matches
-from clary.wire.sigv4 import ALGORITHM, Claim
+from clary.wire.sigv4 import ALGORITHM, ClaimedIdentity
 
 _FREE = frozenset({"x-amz-signature", "signature", "file", "policy", "awsaccesskeyid"})
 
 
-def inspect(fields: Mapping[str, str]) -> Claim | None:
+def inspect(fields: Mapping[str, str]) -> ClaimedIdentity | None:
     """The claim of a form (field names in lower case); None when it carries no policy."""
     if "policy" not in fields:
         return None
@@ -36,13 +36,17 @@ def inspect(fields: Mapping[str, str]) -> Claim | None:
             raise auth_error("malformed query", "s3", detail="The X-Amz-Credential field is malformed")
         key_id, date, region, service, _ = parts
         stamp = fields.get("x-amz-date", "")
-        return Claim(4, key_id, date, region, service, stamp, "", fields["x-amz-signature"], token, None, None)
+        return ClaimedIdentity(
+            4, key_id, date, region, service, stamp, "", fields["x-amz-signature"], token, None, None
+        )
     if "awsaccesskeyid" in fields and "signature" in fields:
-        return Claim(2, fields["awsaccesskeyid"], "", "", "s3", "", "", fields["signature"], token, None, None)
+        return ClaimedIdentity(
+            2, fields["awsaccesskeyid"], "", "", "s3", "", "", fields["signature"], token, None, None
+        )
     raise auth_error("missing", "s3")
 
 
-def check_signature(fields: Mapping[str, str], claim: Claim, key: bytes | str) -> None:
+def check_signature(fields: Mapping[str, str], claim: ClaimedIdentity, key: bytes | str) -> None:
     """Raise AuthError unless the policy was signed: with the derived key (bytes) for SigV4, the secret (str) for SigV2."""
     if isinstance(key, bytes):
         wanted = hmac.digest(key, fields["policy"].encode(), "sha256").hex()

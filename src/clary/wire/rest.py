@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from botocore.model import OperationModel
 
 
-class Body(Protocol):
+class BodyFormat(Protocol):
     """One body format."""
 
     content_type: str
@@ -44,7 +44,7 @@ class Body(Protocol):
         """The body when the payload member is absent."""
 
 
-def parse(operation: OperationModel, request: Request, labels: Mapping[str, str], body: Body) -> dict[str, Any]:
+def parse(operation: OperationModel, request: Request, labels: Mapping[str, str], body: BodyFormat) -> dict[str, Any]:
     """The parameters of a request."""
     shape = operation.input_shape
     if shape is None:
@@ -64,7 +64,7 @@ def parse(operation: OperationModel, request: Request, labels: Mapping[str, str]
     return found
 
 
-def _parse_payload(payload: Member, request: Request, body: Body, found: dict[str, Any]) -> None:
+def _parse_payload(payload: Member, request: Request, body: BodyFormat, found: dict[str, Any]) -> None:
     if not request.body:
         return
     kind = payload.shape.type_name
@@ -81,7 +81,7 @@ def _parse_payload(payload: Member, request: Request, body: Body, found: dict[st
             found[payload.name] = value
 
 
-def respond(operation: OperationModel, result: Mapping[str, Any], body: Body) -> Response:
+def respond(operation: OperationModel, result: Mapping[str, Any], body: BodyFormat) -> Response:
     """The answer of an operation that succeeded."""
     shape = operation.output_shape
     status = int(operation.http.get("responseCode", 200))
@@ -100,7 +100,7 @@ def respond(operation: OperationModel, result: Mapping[str, Any], body: Body) ->
 
 
 def _content(
-    operation: OperationModel, shape: Any, where: Places, result: Mapping[str, Any], body: Body
+    operation: OperationModel, shape: Any, where: Places, result: Mapping[str, Any], body: BodyFormat
 ) -> tuple[bytes, str]:
     payload = where.payload
     if payload is None:

@@ -13,7 +13,7 @@ from email.utils import parsedate_to_datetime
 from urllib.parse import unquote
 
 from clary.wire.autherrors import auth_error
-from clary.wire.sigv4 import S3_SKEW, Claim, Signed
+from clary.wire.sigv4 import S3_SKEW, ClaimedIdentity, Signed
 
 # Query parameters that are part of the resource.
 _SIGNED_PARAMETERS = frozenset(
@@ -65,7 +65,7 @@ _SIGNED_PARAMETERS = frozenset(
 _IN_QUERY = ("content-md5", "content-type")
 
 
-def inspect(request: Signed) -> Claim | None:
+def inspect(request: Signed) -> ClaimedIdentity | None:
     """The SigV2 claim of a request; None when it has none."""
     text = request.headers.get("authorization")
     if text is not None:
@@ -88,11 +88,11 @@ def inspect(request: Signed) -> Claim | None:
     )
 
 
-def _claim(key_id: str, signature: str, date: str, token: str | None, expires: int | None) -> Claim:
-    return Claim(2, key_id, "", "", "s3", date, "", signature, token, None, expires)
+def _claim(key_id: str, signature: str, date: str, token: str | None, expires: int | None) -> ClaimedIdentity:
+    return ClaimedIdentity(2, key_id, "", "", "s3", date, "", signature, token, None, expires)
 
 
-def check(request: Signed, claim: Claim, secret: str, now: float, *, resource: str | None = None) -> None:
+def check(request: Signed, claim: ClaimedIdentity, secret: str, now: float, *, resource: str | None = None) -> None:
     """Raise AuthError unless ``secret`` signed this request and the time is right.
 
     ``resource`` is the path with the bucket in front, for requests that name the bucket in ``Host``.

@@ -57,7 +57,7 @@ class Signed(Protocol):
     def body(self) -> bytes: ...
 
 
-class Claim(NamedTuple):
+class ClaimedIdentity(NamedTuple):
     """Who a request says it is from, and how that is signed. Nothing in it is verified."""
 
     version: int
@@ -100,7 +100,7 @@ def signing_key(secret: str, date: str, region: str, service: str) -> bytes:
 # -- reading ----------------------------------------------------------------------------------------------------------
 
 
-def inspect(request: Signed, service: str | None = None) -> Claim | None:
+def inspect(request: Signed, service: str | None = None) -> ClaimedIdentity | None:
     """The SigV4 claim of a request; None when it has none. Raises AuthError when there is one that makes no sense: in the words of the
     service that it names, or else of ``service``."""
     text = request.headers.get("authorization")
@@ -122,7 +122,7 @@ def named(request: Signed) -> str | None:
     return found[1] if found is not None else None
 
 
-def _from_header(headers: Mapping[str, str], text: str, otherwise: str | None) -> Claim:
+def _from_header(headers: Mapping[str, str], text: str, otherwise: str | None) -> ClaimedIdentity:
     fields = {}
     for part in text[len(ALGORITHM) :].split(","):
         name, _, value = part.strip().partition("=")
@@ -137,7 +137,7 @@ def _from_header(headers: Mapping[str, str], text: str, otherwise: str | None) -
     timestamp = headers.get("x-amz-date")
     if timestamp is None:
         timestamp = _from_http_date(headers.get("date"), service, headers)
-    return Claim(
+    return ClaimedIdentity(
         4,
         key_id,
         date,
@@ -172,7 +172,7 @@ def _from_http_date(text: str | None, service: str, headers: Mapping[str, str]) 
         raise auth_error("malformed", service, target="x-amz-target" in headers, detail=str(error)) from error
 
 
-def _from_query(request: Signed) -> Claim:
+def _from_query(request: Signed) -> ClaimedIdentity:
     fields: dict[str, str] = {}
     for part in request.query.split("&"):
         name, _, value = part.partition("=")
@@ -184,7 +184,7 @@ def _from_query(request: Signed) -> Claim:
         key_id, date, region, service = _scope(fields["X-Amz-Credential"])
         if fields["X-Amz-Algorithm"] != ALGORITHM:
             raise ValueError(f"X-Amz-Algorithm only supports {ALGORITHM!r}")
-        claim = Claim(
+        claim = ClaimedIdentity(
             4,
             key_id,
             date,
@@ -222,7 +222,7 @@ def _expiry(text: str) -> int:
 # -- checking ---------------------------------------------------------------------------------------------------------
 
 
-def check(request: Signed, claim: Claim, key: bytes, now: float, *, body_hash: str | None = None) -> None:
+def check(request: Signed, claim: ClaimedIdentity, key: bytes, now: float, *, body_hash: str | None = None) -> None:
     """Raise AuthError unless ``key``, derived for the claim's scope, signed this request and the time is right.
 
     ``now`` is epoch seconds. Clocks may differ by 5 minutes (S3: 15). For S3 the payload's hash is taken from
@@ -277,7 +277,7 @@ def _matches(key: bytes, prefix: str, canonical: str, signature: str) -> bool:
     return hmac.compare_digest(wanted.encode(), signature.encode("utf-8", "replace"))
 
 
-def _signed_lines(request: Signed, claim: Claim) -> str:
+def _signed_lines(request: Signed, claim: ClaimedIdentity) -> str:
     """The canonical headers; refuses a request that leaves out what must be signed, or signs what is not there."""
     headers = request.headers
     names = claim.signed_headers.split(";")
@@ -303,12 +303,12 @@ def _signed_lines(request: Signed, claim: Claim) -> str:
     return "".join(lines)
 
 
-def _may_be_unsigned(name: str, claim: Claim) -> bool:
+def _may_be_unsigned(name: str, claim: ClaimedIdentity) -> bool:
     # A presigned URL was made before anyone knew of a payload's hash; it states it in the query or not at all.
     return claim.expires is not None and name == "x-amz-content-sha256"
 
 
-def _check_time(request: Signed, claim: Claim, now: float) -> None:
+def _check_time(request: Signed, claim: ClaimedIdentity, now: float) -> None:
     signed = _seconds(claim.timestamp)
     limit = S3_SKEW if claim.service == "s3" else SKEW
     if signed is not None and claim.expires is None and -limit <= now - signed <= limit:
@@ -333,7 +333,7 @@ def _check_time(request: Signed, claim: Claim, now: float) -> None:
     raise auth_error("skewed", claim.service, target=target, detail=detail, **_skew_members(claim, now))
 
 
-def _skew_members(claim: Claim, now: float) -> dict[str, Any]:
+def _skew_members(claim: ClaimedIdentity, now: float) -> dict[str, Any]:
     if claim.service != "s3":
         return {}
     return {"RequestTime": claim.timestamp, "ServerTime": stamp(now), "MaxAllowedSkewMilliseconds": int(S3_SKEW * 1000)}

@@ -12,7 +12,7 @@ import pytest
 from clary.domain.alarms import checks, evaluation, turn
 from clary.domain.alarms.evaluation import EXTRA, State, StateValue
 from clary.domain.alarms.rules import parse
-from clary.domain.alarms.turn import Act, Child, Note, Seen
+from clary.domain.alarms.turn import Act, AlarmNote, Child, SeenAlarm
 from clary.domain.errors import Invalid
 from clary.domain.metrics.datapoints import Summary, WindowValue, single, weighed
 from clary.domain.resources import Record, Scope
@@ -115,8 +115,8 @@ def in_state(value: StateValue, since: float = NOON - 500) -> dict[str, Any]:
     return {"state": State(value, "r", "", since, since).to_json()}
 
 
-def seen(now: float, *steps: tuple[float, Summary]) -> Seen:
-    return Seen(NOON + now, tuple((NOON + at, summary) for at, summary in steps))
+def seen(now: float, *steps: tuple[float, Summary]) -> SeenAlarm:
+    return SeenAlarm(NOON + now, tuple((NOON + at, summary) for at, summary in steps))
 
 
 FAST = request(Statistic="Sum", Period=10, EvaluationPeriods=1, Threshold=0.0, TreatMissingData="notBreaching")
@@ -191,7 +191,7 @@ def test_what_a_change_of_state_says_and_does() -> None:
     }
     told = turn.decide(decision.record, at, NOON + 0.4)
     note, act = told.commands
-    assert isinstance(note, Note)
+    assert isinstance(note, AlarmNote)
     assert note.entry["HistorySummary"] == "Alarm updated from OK to ALARM"
     assert isinstance(act, Act)
     assert act.action == "arn:aws:sns:us-east-1:0:t"
@@ -232,7 +232,7 @@ def test_a_state_that_was_set_is_held_and_its_actions_are_told_once() -> None:
     asked = {**FAST, "AlarmActions": ["arn:aws:sns:us-east-1:0:t"]}
     made = turn.with_state(record(asked, **in_state(OK)), State(ALARM, "set", "", NOON, NOON), held=NOON + 10)
     first = turn.decide(made, seen(1.0), NOON + 1)
-    assert (first.record.status, [type(c) for c in first.commands]) == (ALARM, [Note, Act])
+    assert (first.record.status, [type(c) for c in first.commands]) == (ALARM, [AlarmNote, Act])
     second = turn.decide(first.record, seen(1.0), NOON + 1)
     assert (second.record, second.commands, second.again) == (first.record, (), 9.0)
     later = turn.decide(first.record, seen(10.3), NOON + 10.3)
@@ -243,7 +243,7 @@ def test_a_state_that_was_set_is_held_no_longer_when_the_clock_is_set_back() -> 
     made = turn.with_state(record(FAST, **in_state(OK)), State(ALARM, "set", "", NOON, NOON), held=NOON + 10)
     told = replace(made, document={**made.document, "acted": made.document["moves"]})
     early = NOON - 3600
-    looked = Seen(early, ((early - 10, single(0.0)),))
+    looked = SeenAlarm(early, ((early - 10, single(0.0)),))
     assert turn.decide(told, looked, early).record.status == OK
 
 
@@ -251,7 +251,7 @@ def test_actions_that_are_disabled_are_not_told() -> None:
     asked = {**FAST, "AlarmActions": ["arn:aws:sns:us-east-1:0:t"], "ActionsEnabled": False}
     moved = turn.decide(record(asked, **in_state(OK)), seen(13.0, (10.0, single(1.0))), NOON + 13)
     told = turn.decide(moved.record, seen(13.0), NOON + 13)
-    assert [type(command) for command in told.commands] == [Note]
+    assert [type(command) for command in told.commands] == [AlarmNote]
 
 
 def test_a_percentile_of_too_few_samples_changes_nothing() -> None:
@@ -298,7 +298,7 @@ def test_rules_that_cannot_be_read(rule: str) -> None:
 def test_a_composite_alarm_says_who_moved_it() -> None:
     made = record({"AlarmName": "a", "AlarmRule": "ALARM(b) OR ALARM(c)"})
     children = {"b": Child("arn:b", "OK", NOON - 9), "c": Child("arn:c", "ALARM", NOON - 5)}
-    decision = turn.decide(made, Seen(NOON, children=children), NOON)
+    decision = turn.decide(made, SeenAlarm(NOON, children=children), NOON)
     assert (decision.record.status, decision.again) == (ALARM, None)
     state = evaluation.state_of(decision.record.document)
     assert state.reason == "arn:c transitioned to ALARM at Friday 15 January, 2027 07:59:55 UTC"

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from clary.domain.alarms import evaluation, suppression, turn
-from clary.domain.alarms.turn import Act, Child, Note, Seen
+from clary.domain.alarms.turn import Act, AlarmNote, Child, SeenAlarm
 from clary.domain.errors import Invalid
 from clary.domain.resources import Record, Scope
 
@@ -37,11 +37,11 @@ class Play:
 
     def see(self, child: str, suppressor: str, now: float) -> tuple[list[str], list[str]]:
         told, notes = [], []
-        seen = Seen(NOON + now, children={"child": Child("arn:c", child, NOON)}, suppressor=suppressor)
+        seen = SeenAlarm(NOON + now, children={"child": Child("arn:c", child, NOON)}, suppressor=suppressor)
         for _ in range(10):
             decision = turn.decide(self.record, seen, NOON + now)
             told += [each.action for each in decision.commands if isinstance(each, Act)]
-            notes += [str(each.entry["HistorySummary"]) for each in decision.commands if isinstance(each, Note)]
+            notes += [str(each.entry["HistorySummary"]) for each in decision.commands if isinstance(each, AlarmNote)]
             self.again = decision.again
             if decision.record == self.record:
                 return told, [note.removeprefix("Actions suppressed by ") for note in notes if "suppressed" in note]

@@ -6,11 +6,11 @@ from itertools import pairwise
 from typing import Any
 
 from clary.domain.autoscaling.alarms import AWS, FAST
-from clary.domain.autoscaling.replayed import Replayed, Replica
+from clary.domain.autoscaling.replayed import Replayed, ReplayedReplica
 from clary.domain.scaling.signals import Current, Sample
 
 BEGIN = 1_800_000_000
-REPLICA = Replica(workers=2, cpu=0.5)
+REPLICA = ReplayedReplica(workers=2, cpu=0.5)
 
 
 def tracks(target: float, metric: str = "SageMakerVariantInvocationsPerInstance", **more: Any) -> dict[str, Any]:

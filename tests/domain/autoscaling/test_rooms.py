@@ -10,7 +10,7 @@ import pytest
 from tests.domain.autoscaling.test_turn import House
 
 from clary.domain.autoscaling.activity import LONGEST_PAUSE, REFUSED_PAUSE, Want
-from clary.domain.autoscaling.record import INSTANCES, MILLICPU, PROVISIONED, Place
+from clary.domain.autoscaling.record import INSTANCES, MILLICPU, PROVISIONED, ScalableResource
 from clary.domain.autoscaling.rooms import needed, room_for
 from clary.domain.endpoints.fleets import READY, Plant, Replica, new_fleet
 from clary.domain.endpoints.turn import with_plant
@@ -21,7 +21,7 @@ from clary.domain.models.containers import Container
 from clary.domain.resources import Record, Scope
 
 ME = "000000000000"
-PLACE = Place("endpoint", "e", "v")
+PLACE = ScalableResource("endpoint", "e", "v")
 MACHINE = Machine(cpus=8, memory=64 * GIB, available=32 * GIB)
 FULL = Room(False, 1, "2 vCPU are needed, 8 of 8 are reserved", (), "endpoint other (6 vCPU)")
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from clary.domain.autoscaling.activity import Apply, Forget, Note, Seen, Want, Write, absorb
+from clary.domain.autoscaling.activity import ActivityNote, Apply, Forget, SeenTarget, Want, Write, absorb
 from clary.domain.autoscaling.policies import Heard
 from clary.domain.autoscaling.record import ACTIVE, TARGET, Capacity, new_target, triggered
 from clary.domain.autoscaling.turn import decide
@@ -74,7 +74,7 @@ class House:
         return self.turned(decide)
 
     def turned(self, deciding: Any) -> Decision[Any]:
-        seen = Seen(
+        seen = SeenTarget(
             self.capacity,
             dict(self.heard),
             dict.fromkeys(self.heard, 60.0),
@@ -88,7 +88,7 @@ class House:
         decision: Decision[Any] = deciding(self.record, seen, self.now)
         self.record = decision.record
         for command in decision.commands:
-            if isinstance(command, Note):
+            if isinstance(command, ActivityNote):
                 self.notes[command.id] = dict(command.entry)
             if isinstance(command, Write):
                 self.wrote.append(command.event)
@@ -186,7 +186,7 @@ def test_a_refused_change_says_why(scarce: bool, status: str) -> None:
 
 def test_a_resource_that_is_gone_takes_the_target_with_it() -> None:
     house = House()
-    decision = decide(house.record, Seen(None), NOW)
+    decision = decide(house.record, SeenTarget(None), NOW)
     assert decision.remove
     assert decision.commands == (Forget(),)
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from tests.domain.autoscaling.test_turn import House as Plain
 
-from clary.domain.autoscaling.activity import Seen, Want
+from clary.domain.autoscaling.activity import SeenTarget, Want
 from clary.domain.autoscaling.record import INSTANCES
 from clary.domain.autoscaling.turn import decide
 from clary.domain.decisions import Decision
@@ -30,7 +30,7 @@ class House(Plain):
         self.wish = {"from": self.capacity.desired, "to": to, "why": "because", "policy": "p99", "at": self.count}
 
     def turn(self) -> Decision[Any]:
-        def seeing(record: Any, seen: Seen, now: float) -> Decision[Any]:
+        def seeing(record: Any, seen: SeenTarget, now: float) -> Decision[Any]:
             return decide(record, replace(seen, wish=self.wish, room=self.room, keeps=self.keeps), now)
 
         return self.turned(seeing)

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from tests.domain.endpoints.test_life import fleet
 
-from clary.domain.endpoints.backlog import LONGEST_PAUSE, Backlog, Entry, Room, room_of
+from clary.domain.endpoints.backlog import LONGEST_PAUSE, Backlog, BacklogRoom, Entry, room_of
 from clary.domain.endpoints.fleets import Fleet, Plant, Replica
 from clary.domain.endpoints.routing import route_of
 from clary.domain.resources import Record, Scope
@@ -130,7 +130,7 @@ def test_the_route_of_an_asynchronous_endpoint_takes_what_its_queue_may_send() -
 
 def test_room_is_what_ready_replicas_of_variants_with_traffic_may_run_at_once() -> None:
     config = {"ClientConfig": {"MaxConcurrentInvocationsPerInstance": 4}}
-    assert room_of(serving(["ready", "ready", "started", "draining"], **config), cpus=8) == Room(8, 2, "A")
-    assert room_of(serving(["ready"]), cpus=8) == Room(2, 1, "A")  # an ml.m5.large has two workers
-    assert room_of(serving([]), cpus=8) == Room(0, 0, "A")
-    assert room_of(Plant(seed="s"), cpus=8) == Room()
+    assert room_of(serving(["ready", "ready", "started", "draining"], **config), cpus=8) == BacklogRoom(8, 2, "A")
+    assert room_of(serving(["ready"]), cpus=8) == BacklogRoom(2, 1, "A")  # an ml.m5.large has two workers
+    assert room_of(serving([]), cpus=8) == BacklogRoom(0, 0, "A")
+    assert room_of(Plant(seed="s"), cpus=8) == BacklogRoom()

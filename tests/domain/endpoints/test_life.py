@@ -22,7 +22,7 @@ from clary.domain.endpoints.commands import (
     PutRoute,
     Resized,
     ResizeReplica,
-    Seen,
+    SeenEndpoint,
     Started,
     StartReplica,
     StopReplica,
@@ -93,7 +93,7 @@ class World:
     def plant(self) -> Plant:
         return plant_of(self.record)
 
-    def seen(self) -> Seen:
+    def seen(self) -> SeenEndpoint:
         view = None
         if self.route is not None and not self.front_away:
             replicas = tuple(self.views.values())
@@ -104,7 +104,7 @@ class World:
             )
             view = EndpointView("", "", "e", self.route.revision, (VariantView("A", replicas, key="-"), *counts))
         runs = {r.id: self.runs.get(r.id) for r in self.plant.replicas if r.handle}
-        return Seen(
+        return SeenEndpoint(
             runs,
             view,
             dict(self.prepared),

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from tests.domain.endpoints.test_life import World, fleet
 
-from clary.domain.endpoints.commands import LogDeath, ResizeReplica, Seen, Started, StartReplica, WriteHistory
+from clary.domain.endpoints.commands import LogDeath, ResizeReplica, SeenEndpoint, Started, StartReplica, WriteHistory
 from clary.domain.endpoints.life import asked_update
 from clary.domain.endpoints.memory import RESERVE
 from clary.domain.endpoints.sizes import asked_size
@@ -28,7 +28,7 @@ class Machine(World):
         assert self.record.status == "InService"
         self.log.clear()
 
-    def seen(self) -> Seen:
+    def seen(self) -> SeenEndpoint:
         return replace(super().seen(), memory=self.memory, available=self.available)
 
     def use(self, replica: str, **how: Any) -> None:

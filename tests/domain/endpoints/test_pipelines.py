@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from tests.domain.endpoints.test_life import World
 
-from clary.domain.endpoints.commands import Seen, StartReplica, StopReplica
+from clary.domain.endpoints.commands import SeenEndpoint, StartReplica, StopReplica
 from clary.domain.endpoints.fleets import Fleet, new_fleet
 from clary.domain.endpoints.life import asked_capacity, asked_update, retained
 from clary.domain.endpoints.routes import EndpointView, VariantView
@@ -42,7 +42,7 @@ class Pipes(World):
         super().__init__(first)
         self.waiting: dict[str, int] = {}
 
-    def seen(self) -> Seen:
+    def seen(self) -> SeenEndpoint:
         seen = super().seen()
         if seen.view is None:
             return seen
@@ -151,8 +151,8 @@ def test_counts_and_weights_are_of_the_whole_variant(world: Pipes) -> None:
 
 
 def test_a_view_of_another_variant_does_not_count() -> None:
-    seen = Seen(view=EndpointView("", "", "e", 1, (VariantView("A", key="A@1", queued=3),)))
-    assert (seen.queued("A@1"), seen.queued("A@2"), Seen().queued("A@1")) == (3, 0, 0)
+    seen = SeenEndpoint(view=EndpointView("", "", "e", 1, (VariantView("A", key="A@1", queued=3),)))
+    assert (seen.queued("A@1"), seen.queued("A@2"), SeenEndpoint().queued("A@1")) == (3, 0, 0)
 
 
 CANARY = {

@@ -7,7 +7,7 @@ from itertools import pairwise
 import pytest
 from tests.domain.endpoints.test_life import World, fleet
 
-from clary.domain.endpoints.commands import Place, ResizeReplica, StartReplica, WriteHistory
+from clary.domain.endpoints.commands import ReplicaNeed, ResizeReplica, StartReplica, WriteHistory
 from clary.domain.endpoints.fleets import Fleet
 from clary.domain.endpoints.life import asked_capacity, asked_update
 
@@ -40,7 +40,7 @@ def test_a_new_endpoint_takes_the_places_of_all_its_variants_at_once() -> None:
     world.settle()
     assert len(ids(world)) == 4
     assert together(world) == [ids(world)] * 4
-    assert world.of(StartReplica)[0].beside[0] == Place(world.of(StartReplica)[0].id, "ml.m5.large", 1)
+    assert world.of(StartReplica)[0].beside[0] == ReplicaNeed(world.of(StartReplica)[0].id, "ml.m5.large", 1)
 
 
 def test_so_does_an_update(world: World) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from clary.domain.endpoints import serverless
-from clary.domain.endpoints.commands import Seen
+from clary.domain.endpoints.commands import SeenEndpoint
 from clary.domain.endpoints.fleets import READY, Fleet, Plant, Replica, new_fleet
 from clary.domain.endpoints.routes import Boost, VariantView
 from clary.domain.endpoints.routing import route_of
@@ -150,7 +150,7 @@ def test_more_provisioned_workers_are_told_when_there_is_room_for_them() -> None
         one = one.with_variant(replace(one.variants[0], replicas=(running,)))
         [variant] = route_of(record, Plant(seed="s", serving=one), 1, 2, REST.workers).variants
         assert variant.warm == told
-        assert [place.size for place in places(one, Seen())] == ([] if had == asked else [one.variants[0].size])
+        assert [place.size for place in places(one, SeenEndpoint())] == ([] if had == asked else [one.variants[0].size])
 
 
 def test_its_size_is_that_of_all_it_may_run_at_once() -> None:

@@ -22,7 +22,7 @@ from clary.domain.jobs.record import (
     Report,
     Reserve,
     Say,
-    Seen,
+    SeenJob,
     StartHost,
     StopHosts,
     SyncOut,
@@ -37,7 +37,7 @@ from clary.domain.resources import Record, Scope
 NOW = 1000.0
 MACHINE = Machine(cpus=4, memory=16 * GIB, available=12 * GIB)
 BOOK = Book(MACHINE, "fit", NOW)
-SEEN = Seen(BOOK)
+SEEN = SeenJob(BOOK)
 ENVIRONMENT = {"path": "/e", "python": "/e/bin/python", "mounts": []}
 RUNNING = Observation(RunState.RUNNING, started_at=1.0)
 
@@ -81,7 +81,7 @@ def kinds(commands: tuple[Command, ...]) -> list[str]:
     return [type(command).__name__ + (f":{command.name}" if isinstance(command, Begin) else "") for command in commands]
 
 
-def settle(record: Record, seen: Seen = SEEN) -> Record:
+def settle(record: Record, seen: SeenJob = SEEN) -> Record:
     """Decide until nothing changes: through the closing turn."""
     for _ in range(4):
         following = decide(record, seen, NOW).record

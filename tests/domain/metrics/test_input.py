@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from clary.domain.metrics.datapoints import Datapoint, Series, Summary, single, weighed
-from clary.domain.metrics.input import COMBINATION, INVALID, MISSING, OLDEST, Refused, datapoints
+from clary.domain.metrics.input import COMBINATION, INVALID, MISSING, OLDEST, InputRefused, datapoints
 
 NOW = 1_800_000_000.0
 
@@ -64,15 +64,15 @@ def test_metrics_of_entities_are_metrics() -> None:
     ],
 )
 def test_what_is_refused(row: dict[str, Any], code: str, words: str) -> None:
-    with pytest.raises(Refused, match=words) as caught:
+    with pytest.raises(InputRefused, match=words) as caught:
         put(row)
     assert caught.value.code == code
 
 
 def test_names_of_aws_and_too_many_are_refused() -> None:
-    with pytest.raises(Refused, match="reserved"):
+    with pytest.raises(InputRefused, match="reserved"):
         put({"Value": 1.0}, namespace="AWS/SageMaker")
-    with pytest.raises(Refused, match="size greater than 1000"):
+    with pytest.raises(InputRefused, match="size greater than 1000"):
         put(*[{"Value": 1.0}] * 1001)
-    with pytest.raises(Refused, match="MetricData is required"):
+    with pytest.raises(InputRefused, match="MetricData is required"):
         datapoints({"Namespace": "N"}, NOW)

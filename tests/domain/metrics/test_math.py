@@ -10,11 +10,11 @@ import pytest
 from clary.domain.errors import Invalid
 from clary.domain.metrics.datapoints import Series, Summary, single, weighed
 from clary.domain.metrics.functions import compute
-from clary.domain.metrics.math import Budget, Frame, Line, parse
-from clary.domain.metrics.queries import Queries, Read, Result, line, parse_queries
+from clary.domain.metrics.math import Budget, Frame, LabelledSeries, parse
+from clary.domain.metrics.queries import Queries, QueryResult, Read, line, parse_queries
 
-A = Line({0.0: 1.0, 60.0: 4.0, 180.0: 9.0}, "a")
-B = Line({0.0: 2.0, 60.0: 0.0, 120.0: 8.0}, "b")
+A = LabelledSeries({0.0: 1.0, 60.0: 4.0, 180.0: 9.0}, "a")
+B = LabelledSeries({0.0: 2.0, 60.0: 0.0, 120.0: 8.0}, "b")
 FRAME = Frame({"a": A, "b": B, "slow": B, "zero": 0.0}, ("a", "b"), {}, (0.0, 60.0, 120.0, 180.0), 60, {"slow": 300})
 
 
@@ -22,7 +22,7 @@ def value(text: str) -> Any:
     found = compute(parse(text), FRAME)
     if isinstance(found, list):
         return [dict(line.points) for line in found]
-    return dict(found.points) if isinstance(found, Line) else found
+    return dict(found.points) if isinstance(found, LabelledSeries) else found
 
 
 @pytest.mark.parametrize(
@@ -112,7 +112,7 @@ def test_expressions_that_are_refused(text: str) -> None:
 
 def computed(
     queries: Queries, windows: Mapping[Read, Sequence[tuple[float, Summary]]], end: float, budget: Budget | None = None
-) -> list[Result]:
+) -> list[QueryResult]:
     budget = budget or Budget()
     return queries.compute({read: line(read, windows[read], budget) for read in windows}, 0.0, end, budget=budget)
 

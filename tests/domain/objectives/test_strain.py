@@ -6,9 +6,9 @@ import pytest
 from tests.domain.objectives.test_turn import House as Plain
 
 from clary.domain.objectives import turn as objective_turn
-from clary.domain.objectives.commands import Seen
+from clary.domain.objectives.commands import SeenObjective
 from clary.domain.objectives.record import Asked, Range
-from clary.domain.objectives.turn import Step
+from clary.domain.objectives.turn import ObjectiveStep
 from clary.domain.scaling.costs import EASY, Strain
 from clary.domain.scaling.decisions import CUT, line, parse, seen
 from clary.domain.scaling.shape import NO_IDLE
@@ -21,10 +21,10 @@ class House(Plain):
         self.strain = EASY
         super().__init__(wants)
 
-    def turn(self) -> Step:
+    def turn(self) -> ObjectiveStep:
         step = objective_turn.decide(
             self.record,
-            Seen(self.endpoint, self.asked, self.live, self.recent, 8, self.usual, strain=self.strain),
+            SeenObjective(self.endpoint, self.asked, self.live, self.recent, 8, self.usual, strain=self.strain),
             self.now,
         )
         self.carry(step)

@@ -11,7 +11,7 @@ import pytest
 
 from clary.domain.autoscaling import latency
 from clary.domain.autoscaling.capacity import asked
-from clary.domain.autoscaling.record import INSTANCES, MILLICPU, Place, new_target
+from clary.domain.autoscaling.record import INSTANCES, MILLICPU, ScalableResource, new_target
 from clary.domain.decisions import Unable
 from clary.domain.endpoints.fleets import PLANNED, READY, Plant, Replica, Variant, new_fleet
 from clary.domain.endpoints.sizes import asked_boost
@@ -19,9 +19,9 @@ from clary.domain.endpoints.turn import plant_of, with_plant
 from clary.domain.models.containers import Container
 from clary.domain.objectives import record, sight
 from clary.domain.objectives import turn as objective_turn
-from clary.domain.objectives.commands import Ask, Live, Seen, Staff, Tell
+from clary.domain.objectives.commands import Ask, Live, SeenObjective, Staff, Tell
 from clary.domain.objectives.record import Asked, Range
-from clary.domain.objectives.turn import Step
+from clary.domain.objectives.turn import ObjectiveStep
 from clary.domain.resources import Record, Scope
 from clary.domain.scaling.decisions import Event
 from clary.domain.scaling.samples import Recent
@@ -31,7 +31,7 @@ from clary.domain.scaling.signals import Memory, Sample
 NOW = 1_800_000_000.0
 SCOPE = Scope("000000000000", "us-east-1")
 BOTH = Asked("p", 0.5, Range(1, 4, True), Range(500, 2000, True))
-PLACE = Place("endpoint", "e", "v")
+PLACE = ScalableResource("endpoint", "e", "v")
 
 
 class House:
@@ -70,13 +70,13 @@ class House:
         self.recent.samples.append(Sample(self.now, arrivals, arrivals, 0, queued, 0, service, 0.0))
         self.recent.at = self.now
 
-    def turn(self) -> Step:
-        seen = Seen(self.endpoint, self.asked, self.live, self.recent, 8, self.usual)
+    def turn(self) -> ObjectiveStep:
+        seen = SeenObjective(self.endpoint, self.asked, self.live, self.recent, 8, self.usual)
         step = objective_turn.decide(self.record, seen, self.now)
         self.carry(step)
         return step
 
-    def carry(self, step: Step) -> None:
+    def carry(self, step: ObjectiveStep) -> None:
         """Do what was decided."""
         self.record, self.live = step.decision.record, step.live
         for command in step.decision.commands:
@@ -88,7 +88,7 @@ class House:
                 case Tell(event):
                     self.events.append(event)
 
-    def second(self, arrivals: int, **sample: Any) -> Step:
+    def second(self, arrivals: int, **sample: Any) -> ObjectiveStep:
         self.now += 1.0
         self.sample(arrivals, **sample)
         return self.turn()
@@ -354,7 +354,7 @@ def test_what_the_endpoint_refuses_is_told_and_rested_from() -> None:
     house.turn()
     house.now += 1
     house.sample(46)
-    seen = Seen(house.endpoint, house.asked, house.live, house.recent, 8)
+    seen = SeenObjective(house.endpoint, house.asked, house.live, house.recent, 8)
     step = objective_turn.decide(house.record, seen, house.now)
     outcomes = [(c, Unable("no room at all", scarce=True)) for c in step.decision.commands if isinstance(c, Ask)]
     house.record, house.live = objective_turn.absorb(step.decision.record, outcomes, house.now), step.live
@@ -370,7 +370,7 @@ def test_without_an_objective_the_front_parks_nothing_and_the_record_goes(gone: 
     house = House()
     house.turn()
     assert house.variant.boost is not None
-    seen = Seen(house.endpoint, None if gone == "asked" else BOTH, house.live)
+    seen = SeenObjective(house.endpoint, None if gone == "asked" else BOTH, house.live)
     step = objective_turn.decide(house.record, seen if gone == "asked" else replace(seen, endpoint=None), NOW)
     assert step.decision.remove
     told = [command.event for command in step.decision.commands if isinstance(command, Tell)]
@@ -385,7 +385,7 @@ def test_a_variant_that_can_have_no_objective_any_more_says_why() -> None:
     house = House()
     house.turn()
     house.change(container=Container("m", ""))
-    step = objective_turn.decide(house.record, Seen(house.endpoint, None, house.live), NOW)
+    step = objective_turn.decide(house.record, SeenObjective(house.endpoint, None, house.live), NOW)
     [event] = [command.event for command in step.decision.commands if isinstance(command, Tell)]
     assert event.why.startswith(
         "The latency objective has no effect any more, since the variant hosts inference components"
@@ -435,7 +435,7 @@ def test_a_clock_that_was_set_back_holds_nothing_for_long() -> None:
 
 def test_starts_are_remembered() -> None:
     house = House()
-    seen = Seen(house.endpoint, BOTH, house.live, house.recent, 8, starts=(8.25,))
+    seen = SeenObjective(house.endpoint, BOTH, house.live, house.recent, 8, starts=(8.25,))
     step = objective_turn.decide(house.record, seen, NOW)
     assert step.decision.record.document["starts"] == [8.25]
 
@@ -506,7 +506,7 @@ def test_else_one_stays_and_the_decision_says_so(starts: list[float], objective:
 
 def test_a_variant_at_zero_without_its_objective_gets_a_replica() -> None:
     house = House(ZERO, count=0)
-    seen = Seen(house.endpoint, None, house.live)
+    seen = SeenObjective(house.endpoint, None, house.live)
     step = objective_turn.decide(house.record, seen, NOW)
     ask, tell = step.decision.commands
     assert ask == Ask(INSTANCES, 1, 0)

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from clary.domain.alarms import evaluation
-from clary.domain.alarms.turn import Act, Command, Seen
+from clary.domain.alarms.turn import Act, Command, SeenAlarm
 from clary.domain.errors import NotFound, Stale
 from clary.domain.metrics.datapoints import Datapoint, Series, single
 from clary.domain.resources import Query, Record, Scope
@@ -30,7 +30,9 @@ class House:
         self.clock = FakeClock(1_800_000_000.0)
         self.ports = AlarmPorts(MemoryStore(), MemoryDatapoints(), self.clock, {"sns": self.tell})
         self.subject = AlarmSubject(self.ports)
-        self.loop: Loop[Command, Seen] = Loop(self.subject, self.ports.store, self.clock, "owner", sweep_seconds=0.05)
+        self.loop: Loop[Command, SeenAlarm] = Loop(
+            self.subject, self.ports.store, self.clock, "owner", sweep_seconds=0.05
+        )
 
     async def tell(self, record: Record, act: Act) -> None:
         if act.action.endswith(":gone"):

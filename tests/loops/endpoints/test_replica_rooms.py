@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from clary.domain.endpoints.commands import Place, Seen
+from clary.domain.endpoints.commands import ReplicaNeed, SeenEndpoint
 from clary.domain.endpoints.fleets import PLANNED, READY, Fleet, Plant, Replica, new_fleet
 from clary.domain.endpoints.turn import places, with_plant
 from clary.domain.errors import LimitExceeded
@@ -34,7 +34,7 @@ class Town:
         self.rooms = ReplicaRooms(self.ledger, lambda: self.machine, self.clock, policy)
 
     def take(self, record: Record, *ids: str, own: int = 0, **place: Any) -> None:
-        wanted = [Place(id_, **({"size": LARGE} | place)) for id_ in ids]
+        wanted = [ReplicaNeed(id_, **({"size": LARGE} | place)) for id_ in ids]
         self.rooms.take(record, wanted[own], wanted)
 
     def holding(self) -> list[str]:
@@ -81,7 +81,7 @@ def test_a_change_that_has_no_room_is_looked_at_once_and_the_next_one_anew() -> 
         return town.machine
 
     town.rooms = ReplicaRooms(town.ledger, measure, town.clock, "fit")
-    change = [Place(f"r{number}", LARGE) for number in range(500)]
+    change = [ReplicaNeed(f"r{number}", LARGE) for number in range(500)]
     for own in change:
         with pytest.raises(LimitExceeded, match="MiB of memory are needed"):
             town.rooms.take(one, own, change)
@@ -94,7 +94,7 @@ def test_a_change_that_has_no_room_is_looked_at_once_and_the_next_one_anew() -> 
 def test_places_taken_early_are_given_back_when_the_change_is() -> None:
     town, incoming = Town(), fleet("new", 2)
     one = endpoint("one", incoming=incoming)
-    wanted = places(incoming, Seen())
+    wanted = places(incoming, SeenEndpoint())
     town.rooms.take(one, wanted[0], wanted)
     town.rooms.settle(one, Plant(seed="s", incoming=incoming), {})
     assert town.holding() == sorted(place.id for place in wanted)

@@ -21,7 +21,7 @@ from clary.domain.machine.instances import GIB
 from clary.domain.machine.usage import Used
 from clary.domain.metrics.counts import Count, Signals, VariantCounts
 from clary.domain.metrics.datapoints import Datapoint, Series, single
-from clary.domain.objectives.commands import Command, Seen
+from clary.domain.objectives.commands import Command, SeenObjective
 from clary.domain.objectives.record import KIND
 from clary.domain.resources import Query, Record
 from clary.domain.scaling.decisions import Event, parse
@@ -45,11 +45,11 @@ class House(Scaled):
         self.objective = ObjectiveSubject(
             ObjectivePorts(self.store, self.logs, self.clock, lambda: 8, datapoints=self.datapoints)
         )
-        self.objectives: Loop[Command, Seen] = self.looped()
+        self.objectives: Loop[Command, SeenObjective] = self.looped()
         self.finder = Finder(self.store, self.clock, "owner")
         self.arrivals = 0
 
-    def looped(self) -> Loop[Command, Seen]:
+    def looped(self) -> Loop[Command, SeenObjective]:
         return Loop(self.objective, self.store, self.clock, "owner", sweep_seconds=0.05)
 
     def share(self, sharing: Sharing) -> None:

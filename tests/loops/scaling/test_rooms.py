@@ -12,9 +12,9 @@ from clary.domain.alarms import evaluation
 from clary.domain.alarms.turn import Act
 from clary.domain.autoscaling import alarms as autoscaling_alarms
 from clary.domain.autoscaling.activity import Command
-from clary.domain.autoscaling.activity import Seen as ScalingSeen
+from clary.domain.autoscaling.activity import SeenTarget as ScalingSeen
 from clary.domain.autoscaling.record import ACTIVE, ACTIVITY, POLICY, TARGET, new_target
-from clary.domain.endpoints.commands import Seen
+from clary.domain.endpoints.commands import SeenEndpoint
 from clary.domain.endpoints.fleets import READY, Plant, Replica, new_fleet
 from clary.domain.endpoints.turn import places, plant_of, with_plant
 from clary.domain.errors import LimitExceeded
@@ -90,7 +90,7 @@ class Town:
         plant = plant_of(record)
         assert plant.serving is not None
         self.rooms.settle(record, plant, {})
-        wanted = places(plant.serving, Seen())
+        wanted = places(plant.serving, SeenEndpoint())
         if record.status != "Updating":
             return
         [variant] = plant.serving.variants

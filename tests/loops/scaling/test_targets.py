@@ -12,7 +12,7 @@ import pytest
 from clary.domain.alarms import evaluation
 from clary.domain.alarms.turn import Act
 from clary.domain.autoscaling import alarms as autoscaling_alarms
-from clary.domain.autoscaling.activity import Command, Seen
+from clary.domain.autoscaling.activity import Command, SeenTarget
 from clary.domain.autoscaling.record import ACTION, ACTIVE, ACTIVITY, KEEP_ACTIVITIES, POLICY, TARGET, new_target
 from clary.domain.endpoints.fleets import READY, Plant, Replica, new_fleet
 from clary.domain.endpoints.life import plant_of, with_plant
@@ -52,7 +52,7 @@ class House:
         reader = AlarmSubject(AlarmPorts(self.store, self.datapoints, self.clock))
         ports = ScalingPorts(self.store, self.clock, reader, "fast", lambda: machine, logs=self.logs)
         self.subject = ScalingSubject(ports)
-        self.loop: Loop[Command, Seen] = Loop(self.subject, self.store, self.clock, "owner", sweep_seconds=0.05)
+        self.loop: Loop[Command, SeenTarget] = Loop(self.subject, self.store, self.clock, "owner", sweep_seconds=0.05)
 
     async def add_endpoint(self, count: int = 1) -> None:
         row = {"VariantName": "v", "ModelName": "m", "InitialInstanceCount": count, "InstanceType": "ml.m5.large"}

@@ -12,9 +12,9 @@ from tests.loops.scaling.test_targets import ARN, DIMENSION, NAME, RESOURCE, SCO
 
 from clary.domain.alarms.evaluation import document
 from clary.domain.alarms.turn import Command as AlarmCommand
-from clary.domain.alarms.turn import Seen as AlarmSeen
+from clary.domain.alarms.turn import SeenAlarm as AlarmSeen
 from clary.domain.autoscaling import alarms
-from clary.domain.autoscaling.activity import Command, Seen
+from clary.domain.autoscaling.activity import Command, SeenTarget
 from clary.domain.autoscaling.record import ACTIVE, POLICY, TARGET, new_target
 from clary.domain.metrics.datapoints import Datapoint, Series, nothing, single
 from clary.domain.resources import Record
@@ -34,7 +34,7 @@ class Clockwork(House):
         reader = AlarmSubject(AlarmPorts(self.store, self.datapoints, self.clock, actions))
         self.watching: Loop[AlarmCommand, AlarmSeen] = Loop(reader, self.store, self.clock, "owner")
         self.subject = ScalingSubject(ScalingPorts(self.store, self.clock, reader, timing))
-        self.loop: Loop[Command, Seen] = Loop(self.subject, self.store, self.clock, "owner")
+        self.loop: Loop[Command, SeenTarget] = Loop(self.subject, self.store, self.clock, "owner")
         actions["autoscaling"] = self.subject.tell
         self.timing, self.config = timing, config
         self.alarms: list[str] = []

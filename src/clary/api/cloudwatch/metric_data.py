@@ -14,8 +14,8 @@ from clary.api.errors import ApiError
 from clary.api.registry import operation
 from clary.domain.errors import Invalid
 from clary.domain.metrics.labels import Labels, zone_of
-from clary.domain.metrics.math import Budget, Line
-from clary.domain.metrics.queries import Queries, Read, Result, line, parse_queries
+from clary.domain.metrics.math import Budget, LabelledSeries
+from clary.domain.metrics.queries import Queries, QueryResult, Read, line, parse_queries
 
 MOST_POINTS = 100_800
 # Expressions are work, up to a second of it: done beside the loop, and few at a time, each of which may hold `Budget` datapoints.
@@ -44,12 +44,12 @@ async def get_metric_data(call: Call, params: Params) -> Params:
     return _page(call, params, results)
 
 
-def _answer(call: Call, queries: Queries, start: float, end: float, labels: Labels) -> list[Result]:
+def _answer(call: Call, queries: Queries, start: float, end: float, labels: Labels) -> list[QueryResult]:
     datapoints = call.ports.datapoints
     known = [series for namespace in queries.searched for series in datapoints.find(call.scope, namespace)]
     budget = Budget()
     queries = queries.seeing(known, budget)
-    lines: dict[Read, Line] = {}
+    lines: dict[Read, LabelledSeries] = {}
     for read in queries.reads():
         begin = math.floor(start / read.period) * read.period
         windows = datapoints.get(call.scope, read.series, begin, end, read.period, read.spread)
@@ -57,7 +57,7 @@ def _answer(call: Call, queries: Queries, start: float, end: float, labels: Labe
     return queries.compute(lines, start, end, labels, budget)
 
 
-def _page(call: Call, params: Params, results: list[Result]) -> Params:
+def _page(call: Call, params: Params, results: list[QueryResult]) -> Params:
     """As many points as fit, behind those of the pages before."""
     try:
         after = paging.resume(call, params)

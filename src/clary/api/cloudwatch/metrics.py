@@ -18,7 +18,7 @@ from clary.api.registry import operation
 from clary.domain.errors import Invalid
 from clary.domain.metrics import input
 from clary.domain.metrics.datapoints import Series, Summary
-from clary.domain.metrics.input import COMBINATION, INVALID, MISSING, Refused
+from clary.domain.metrics.input import COMBINATION, INVALID, MISSING, InputRefused
 from clary.domain.metrics.statistics import KNOWN, PLAIN, statistic
 
 MOST_POINTS = 1440
@@ -34,7 +34,7 @@ async def put_metric_data(call: Call, params: Params) -> Params:
     """Store samples: single values, values with counts, or statistic sets; at 1 s or 1 min."""
     try:
         found = input.datapoints(params, call.now)
-    except Refused as error:
+    except InputRefused as error:
         raise ApiError(error.code, error.message) from None
     await asyncio.to_thread(call.ports.datapoints.put, call.scope, found)
     return {}

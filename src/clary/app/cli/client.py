@@ -15,7 +15,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 from urllib.parse import urlsplit
 
-from clary.app.cli.output import FAILED, NOT_FOUND, NOT_RUNNING, Refused
+from clary.app.cli.output import FAILED, NOT_FOUND, NOT_RUNNING, CommandRefused
 from clary.domain.access.scrape_tokens import token_of
 from clary.ports import Credential
 
@@ -30,7 +30,7 @@ SOON = 5.0  # for what is answered from records
 Answer = dict[str, Any]
 
 
-class ApiFailure(Refused):
+class ApiFailure(CommandRefused):
     """The server's error: AWS's code and message."""
 
     def __init__(self, operation: str, code: str, message: str) -> None:
@@ -111,7 +111,7 @@ class Client:
         token = token_of(self._credential.access_key_id, self._credential.secret)
         status, answer = self._send({"Authorization": f"Bearer {token}"}, b"", "GET", path)
         if status != 200:
-            raise Refused(f"{path}: {answer.decode(errors='replace').strip() or f'HTTP {status}'}", FAILED)
+            raise CommandRefused(f"{path}: {answer.decode(errors='replace').strip() or f'HTTP {status}'}", FAILED)
         return dict(json.loads(answer))
 
     def _send(self, headers: Mapping[str, str], body: bytes, method: str = "POST", path: str = "") -> tuple[int, bytes]:
@@ -125,11 +125,15 @@ class Client:
             except (http.client.RemoteDisconnected, BrokenPipeError, ConnectionResetError) as error:
                 self.close()
                 if fresh:
-                    raise Refused(f"{self._url.geturl()} closed the connection: {_why(error)}", NOT_RUNNING) from error
+                    raise CommandRefused(
+                        f"{self._url.geturl()} closed the connection: {_why(error)}", NOT_RUNNING
+                    ) from error
             except (OSError, http.client.HTTPException) as error:
                 self.close()
                 late = " (`clary doctor` looks for the reason)" if isinstance(error, TimeoutError) else ""
-                raise Refused(f"{self._url.geturl()} does not answer: {_why(error)}{late}", NOT_RUNNING) from error
+                raise CommandRefused(
+                    f"{self._url.geturl()} does not answer: {_why(error)}{late}", NOT_RUNNING
+                ) from error
         raise AssertionError("unreachable")
 
     def _connect(self) -> http.client.HTTPConnection:

@@ -13,7 +13,7 @@ from typing import Any
 from clary.app import up as running
 from clary.app.cli import runtimes
 from clary.app.cli.history import one_line
-from clary.app.cli.output import Refused, plain, say, say_json
+from clary.app.cli.output import CommandRefused, plain, say, say_json
 from clary.app.cli.site import Site, find
 from clary.app.settings import load
 from clary.domain.access.roles import default_role_arn
@@ -84,7 +84,7 @@ def _run(site: Site, *, quiet: bool) -> dict[str, Any]:
     try:
         result = dict(shown.run())
     except (BotoCoreError, ClientError) as error:
-        raise Refused(f"the demo failed: {_why(error)}") from error
+        raise CommandRefused(f"the demo failed: {_why(error)}") from error
     return {**result, "seconds": {**seconds, **result["seconds"]}}
 
 

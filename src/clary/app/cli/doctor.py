@@ -23,7 +23,7 @@ from clary.app.cli.capacity import asked
 from clary.app.cli.checks import Check
 from clary.app.cli.client import SOON
 from clary.app.cli.listing import processes_of
-from clary.app.cli.output import UNWELL, Refused, counted, say, say_json, size
+from clary.app.cli.output import UNWELL, CommandRefused, counted, say, say_json, size
 from clary.app.cli.site import Site, find
 from clary.app.settings import Settings, environment, strangers
 from clary.backends import cgroups, networks
@@ -50,7 +50,7 @@ def doctor(directory: str | None, *, as_json: bool) -> None:
         if faults:
             raise SystemExit(UNWELL)
     elif faults:
-        raise Refused(f"{len(faults)} of {len(checks)} checks found a fault, see above", UNWELL)
+        raise CommandRefused(f"{len(faults)} of {len(checks)} checks found a fault, see above", UNWELL)
 
 
 def examine(site: Site) -> Iterator[Check]:
@@ -288,7 +288,7 @@ def _running(site: Site) -> Iterator[Check]:
     began = time.perf_counter()
     try:
         ask()
-    except Refused as error:
+    except CommandRefused as error:
         yield Check("API", "fault", error.message, f"see {site.settings.root / 'logs' / 'clary'}")
         return
     yield Check("API", "ok", f"{site.settings.endpoint} answers in {(time.perf_counter() - began) * 1000:.0f} ms")

@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from clary.app import reach
-from clary.app.cli.output import USAGE, Refused, say, say_json, warn
+from clary.app.cli.output import USAGE, CommandRefused, say, say_json, warn
 from clary.app.cli.site import Site, find
 from clary.app.proxies import given_hosts, no_proxy
 from clary.app.settings import REGION, Settings, environment
@@ -67,7 +67,7 @@ def variables(site: Site, region: str | None, given: Mapping[str, str]) -> dict[
     settings, credential = site.settings, site.credential()
     region = region or settings.region
     if not REGION.fullmatch(region):
-        raise Refused(f"--region takes a name such as eu-west-1, not {region!r}", USAGE)
+        raise CommandRefused(f"--region takes a name such as eu-west-1, not {region!r}", USAGE)
     return _variables(settings, credential, region, str(write_sdk_config(settings, region, site.account)), given)
 
 
@@ -130,7 +130,7 @@ def write_sdk_config(settings: Settings, region: str, account: str = "") -> Path
 def write_profile(name: str, values: Mapping[str, str], given: Mapping[str, str]) -> list[str]:
     """Put a profile into the AWS files (or replace it there); nothing else in them changes. The files' names back."""
     if not _PROFILE.fullmatch(name):
-        raise Refused(f"a profile's name has letters, digits, '.', '_', '@' and '-' only, not {name!r}", USAGE)
+        raise CommandRefused(f"a profile's name has letters, digits, '.', '_', '@' and '-' only, not {name!r}", USAGE)
     home = Path(given.get("HOME", "~")).expanduser() / ".aws"
     config = Path(given.get("AWS_CONFIG_FILE") or home / "config").expanduser()
     credentials = Path(given.get("AWS_SHARED_CREDENTIALS_FILE") or home / "credentials").expanduser()

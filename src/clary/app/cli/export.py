@@ -8,8 +8,8 @@ import shlex
 from collections.abc import Sequence
 
 from clary.app.cli import recreate
-from clary.app.cli.output import USAGE, Refused, say, say_json
-from clary.app.cli.recreate import Step, snake
+from clary.app.cli.output import USAGE, CommandRefused, say, say_json
+from clary.app.cli.recreate import CreateCall, snake
 from clary.app.cli.site import here
 from clary.app.cli.terraform import terraform
 
@@ -19,7 +19,7 @@ _HEAD = "# Made by `clary export {resource}`. The data that it names in S3 is no
 
 def export(directory: str | None, resource: str, form: str, role: str, *, as_json: bool) -> None:
     if form not in FORMS:
-        raise Refused(f"--as is one of {', '.join(FORMS)}, not {form!r}", USAGE)
+        raise CommandRefused(f"--as is one of {', '.join(FORMS)}, not {form!r}", USAGE)
     site = here(directory)
     client = site.client()
     try:
@@ -34,7 +34,7 @@ def export(directory: str | None, resource: str, form: str, role: str, *, as_jso
     say(f"#!/bin/sh\n{head}\nset -e\n\n{text}" if form == "cli" else f"{head}\n\n{text}")
 
 
-def boto3(steps: Sequence[Step]) -> str:
+def boto3(steps: Sequence[CreateCall]) -> str:
     """A Python script. Credentials, region and endpoint are the environment's."""
     parts = ['import boto3\n\nsagemaker = boto3.client("sagemaker")\n']
     waited: set[str] = set()
@@ -54,7 +54,7 @@ def _indented(text: str) -> str:
     return text.replace("\n", "\n    ")
 
 
-def cli(steps: Sequence[Step]) -> str:
+def cli(steps: Sequence[CreateCall]) -> str:
     """Commands of a shell, each with its whole request."""
     lines, waited = [], set[str]()
     for step in steps:

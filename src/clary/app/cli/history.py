@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from clary.app.cli.client import Client
-from clary.app.cli.output import NOT_FOUND, Refused, say, say_json, table
+from clary.app.cli.output import NOT_FOUND, CommandRefused, say, say_json, table
 from clary.app.cli.site import here
 from clary.domain.names import history_group
 
@@ -21,7 +21,7 @@ def history(directory: str | None, endpoint: str, *, as_json: bool) -> None:
     steps = steps_of(site.client(), endpoint)
     if not steps:
         listed = site.typed("ps")
-        raise Refused(f"there is no history of an endpoint {endpoint!r}: `{listed}` lists endpoints", NOT_FOUND)
+        raise CommandRefused(f"there is no history of an endpoint {endpoint!r}: `{listed}` lists endpoints", NOT_FOUND)
     if as_json:
         say_json(steps)
     else:

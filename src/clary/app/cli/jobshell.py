@@ -21,7 +21,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from clary.app.cli.client import ApiFailure
-from clary.app.cli.output import NOT_FOUND, Refused, say_json, warn
+from clary.app.cli.output import NOT_FOUND, CommandRefused, say_json, warn
 from clary.app.cli.site import Site
 from clary.app.cli.top import name_of
 from clary.app.workloads import backend
@@ -48,13 +48,15 @@ def known(site: Site, job: str) -> Mapping[str, Any] | None:
 def enter(site: Site, job: str, seen: Mapping[str, Any], host: str, command: Sequence[str], *, as_json: bool) -> int:
     """The command's exit code."""
     if seen["TrainingJobStatus"] != "Failed":
-        raise Refused(f"{job} is {seen['TrainingJobStatus']}: only the sandboxes of failed jobs are kept", NOT_FOUND)
+        raise CommandRefused(
+            f"{job} is {seen['TrainingJobStatus']}: only the sandboxes of failed jobs are kept", NOT_FOUND
+        )
     runs = backend(site.settings)
     try:
         handle = asyncio.run(_handle(runs, f"{job}/{host}"))
         if handle is None:
             kept = site.settings.kept_jobs
-            raise Refused(
+            raise CommandRefused(
                 f"nothing is left of {job}'s {host}: the sandboxes of the last {kept} failed jobs are kept (setting kept_jobs)",
                 NOT_FOUND,
             )

@@ -15,7 +15,7 @@ from clary.app.cli.client import SOON, ApiFailure, Client
 from clary.app.cli.output import (
     NOT_FOUND,
     NOT_RUNNING,
-    Refused,
+    CommandRefused,
     age,
     counted,
     plain,
@@ -52,7 +52,7 @@ def status(directory: str | None, *, as_json: bool) -> None:
             again = f", restarted {counted(row['restarts'], 'time')}" if row["restarts"] else ""
             say(f"{name}: {'ready' if row['ready'] else 'not ready'}{again}; see {site.settings.log(name)}")
     if "error" in facts:
-        raise Refused(facts["error"])
+        raise CommandRefused(facts["error"])
     endpoints = ", ".join(f"{count} {state}" for state, count in sorted(facts["endpoints"].items())) or "none"
     say(
         f"account {site.settings.account}, {site.settings.region}: endpoints: {endpoints}; jobs in progress: {facts['jobs']}"
@@ -82,7 +82,7 @@ def _facts(site: Site) -> dict[str, Any]:
         for endpoint in client.pages("sagemaker", "ListEndpoints", "Endpoints", {"MaxResults": 100}):
             states[endpoint["EndpointStatus"]] = states.get(endpoint["EndpointStatus"], 0) + 1
         facts |= {"endpoints": states, "jobs": len(_jobs(client, everything=False)), "capacity": asked(client)}
-    except Refused as error:
+    except CommandRefused as error:
         facts["error"] = error.message
     return facts
 
@@ -91,7 +91,7 @@ def _seconds_up(pid: int) -> float:
     """How long a process has run. (The times of its folder in /proc are those of the first look at it.)"""
     ticks = started_ticks(pid)
     if ticks is None:
-        raise Refused("Clary has just stopped", NOT_RUNNING)
+        raise CommandRefused("Clary has just stopped", NOT_RUNNING)
     return float(Path("/proc/uptime").read_text().split()[0]) - ticks / os.sysconf("SC_CLK_TCK")
 
 

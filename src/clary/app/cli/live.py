@@ -16,7 +16,7 @@ from rich.text import Text
 
 from clary.app.cli.client import SOON
 from clary.app.cli.listing import processes_of
-from clary.app.cli.output import Refused, age, plain
+from clary.app.cli.output import CommandRefused, age, plain
 from clary.app.cli.site import Site
 from clary.app.settings import Settings
 
@@ -54,7 +54,7 @@ class Status:
                 asked = {"MaxResults": 100, "SortOrder": "Descending", "StatusEquals": "InProgress"}
                 jobs = list(client.pages("sagemaker", "ListTrainingJobs", "TrainingJobSummaries", asked))
                 lines: Sequence[str] = (named("endpoints", endpoints, "Endpoint"), named("jobs", jobs, "TrainingJob"))
-            except Refused:  # it starts or stops: what is not ready stands in the first line
+            except CommandRefused:  # it starts or stops: what is not ready stands in the first line
                 lines = ("the API does not answer now",)
             text = block(site.settings.endpoint, time.time() - began, processes_of(site), lines)
             self._live.update(Text(text), refresh=True)

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from clary.app.cli.client import ApiFailure, Client
-from clary.app.cli.output import NOT_FOUND, USAGE, Refused, clock, plain, say, say_json, words
+from clary.app.cli.output import NOT_FOUND, USAGE, CommandRefused, clock, plain, say, say_json, words
 from clary.app.cli.site import here
 
 JOBS = "/aws/sagemaker/TrainingJobs"
@@ -33,7 +33,7 @@ def logs(directory: str | None, resource: str, *, follow: bool, since: str, patt
     found = places(client, resource, site.typed("ps --all"))
     show = _shower(as_json)
     asked = [_question(place, start, pattern) for place in found]
-    seen = Seen()
+    seen = ShownEvents()
     ended = not follow
     while True:
         # Each place's events come in the order of time, page by page: a long log is neither kept nor waited for.
@@ -50,7 +50,7 @@ def logs(directory: str | None, resource: str, *, follow: bool, since: str, patt
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class LogPlace:
     """Where a resource's lines are: a log group, a prefix of its streams, and the training job they belong to, if one."""
 
     group: str
@@ -62,36 +62,36 @@ def begin_of(since: str, now: float) -> int:
     """Epoch milliseconds of how far back to begin; 0 for 'all'."""
     found = _SPAN.fullmatch(since)
     if since != "all" and found is None:
-        raise Refused(f"--since takes a span such as 30s, 10m, 2h or 1d, or all, not {since!r}", USAGE)
+        raise CommandRefused(f"--since takes a span such as 30s, 10m, 2h or 1d, or all, not {since!r}", USAGE)
     return int((now - int(found.group(1)) * _SECONDS[found.group(2)]) * 1000) if found else 0
 
 
-def places(client: Client, resource: str, advice: str = "clary ps --all") -> list[Place]:
+def places(client: Client, resource: str, advice: str = "clary ps --all") -> list[LogPlace]:
     """Everything that goes by this name: a log group, an endpoint or inference component (a deleted one's log stays), a training
     job. `advice`: the command that lists what there is."""
     if resource.startswith("/"):
         if not _has_group(client, resource):
-            raise Refused(f"there is no log group {resource!r}", NOT_FOUND)
-        return [Place(resource)]
+            raise CommandRefused(f"there is no log group {resource!r}", NOT_FOUND)
+        return [LogPlace(resource)]
     kind, _, name = resource.rpartition("/")
     kind = kind.rpartition(":")[2]
-    found: list[Place] = []
+    found: list[LogPlace] = []
     if kind in ("", "endpoint") and (_has_group(client, ENDPOINTS + name) or _has_endpoint(client, name)):
-        found.append(Place(ENDPOINTS + name))
+        found.append(LogPlace(ENDPOINTS + name))
     if kind in ("", "inference-component") and _has_group(client, COMPONENTS + name):
-        found.append(Place(COMPONENTS + name))
+        found.append(LogPlace(COMPONENTS + name))
     job = _job(client, name) if kind in ("", "training-job") else None
     if job is not None:
-        found.append(Place(JOBS, f"{job}/", job))
+        found.append(LogPlace(JOBS, f"{job}/", job))
     if not found:
-        raise Refused(
+        raise CommandRefused(
             f"there is no job, endpoint or inference component {resource!r}: `{advice}` lists what there is",
             NOT_FOUND,
         )
     return found
 
 
-def _question(place: Place, start: int, pattern: str) -> dict[str, Any]:
+def _question(place: LogPlace, start: int, pattern: str) -> dict[str, Any]:
     asked: dict[str, Any] = {"logGroupName": place.group, "startTime": start}
     if place.prefix:
         asked["logStreamNamePrefix"] = place.prefix
@@ -107,7 +107,7 @@ def _look(client: Client, question: dict[str, Any]) -> Iterator[dict[str, Any]]:
     question["startTime"] = start
 
 
-class Seen:
+class ShownEvents:
     """Which events were shown, within the window that is looked at again."""
 
     def __init__(self, most: int = 100_000) -> None:

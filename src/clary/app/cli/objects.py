@@ -6,7 +6,7 @@ import os
 from dataclasses import asdict
 
 from clary.app import folders
-from clary.app.cli.output import Refused, counted, plain, say, say_json, warn
+from clary.app.cli.output import CommandRefused, counted, plain, say, say_json, warn
 from clary.app.cli.site import Site, find
 from clary.app.settings import Settings
 from clary.stores.index_rebuild import Rebuilt
@@ -34,11 +34,11 @@ def rebuild(directory: str | None, *, damaged: bool, as_json: bool) -> None:
 
 def _must_be_down(site: Site) -> None:
     if site.settings.s3_endpoint:
-        raise Refused(f"objects are kept at {site.settings.s3_endpoint} (s3_endpoint): there is no index here")
+        raise CommandRefused(f"objects are kept at {site.settings.s3_endpoint} (s3_endpoint): there is no index here")
     if not (site.settings.root / "objects").is_dir():
-        raise Refused(f"{site.settings.dir} has no objects: --dir names the state folder")
+        raise CommandRefused(f"{site.settings.dir} has no objects: --dir names the state folder")
     if site.running:
-        raise Refused(f"Clary runs on {site.settings.dir} and has its index open: `{site.typed('down')}` first")
+        raise CommandRefused(f"Clary runs on {site.settings.dir} and has its index open: `{site.typed('down')}` first")
 
 
 def _tell(done: Rebuilt, settings: Settings) -> None:

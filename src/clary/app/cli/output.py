@@ -18,7 +18,7 @@ FAILED, USAGE, NOT_RUNNING, NOT_FOUND, UNWELL = 1, 2, 3, 4, 5
 _CONTROL = {code: f"\\x{code:02x}" for code in (*range(0x20), *range(0x7F, 0xA0)) if code != 0x09}
 
 
-class Refused(RuntimeError):
+class CommandRefused(RuntimeError):
     """A command cannot be done: one sentence with advice, and the exit code."""
 
     def __init__(self, message: str, code: int = FAILED) -> None:
@@ -36,7 +36,7 @@ def explain(error: Exception) -> int:
     from clary.app.settings import SettingError
     from clary.domain.errors import ClaryError
 
-    if isinstance(error, Refused):
+    if isinstance(error, CommandRefused):
         print(f"clary: {plain(error.message)}", file=sys.stderr)
         return error.code
     if isinstance(error, ClaryError | SettingError):

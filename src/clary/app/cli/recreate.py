@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from clary.app.cli.client import ApiFailure, Client
-from clary.app.cli.output import NOT_FOUND, USAGE, Refused
+from clary.app.cli.output import NOT_FOUND, USAGE, CommandRefused
 
 Request = dict[str, Any]
 
@@ -37,7 +37,7 @@ _BY_NOUN = {kind.noun: kind for kind in KINDS}
 
 
 @dataclass(frozen=True, slots=True)
-class Step:
+class CreateCall:
     """One Create call. `operation` as the API calls it (CreateModel)."""
 
     kind: Kind
@@ -54,7 +54,7 @@ def find(client: Client, resource: str) -> tuple[Kind, str, Mapping[str, Any]]:
     text = resource.rpartition(":")[2] if resource.startswith("arn:") else resource
     noun, slash, name = text.partition("/")
     if slash and noun not in _BY_NOUN:
-        raise Refused(f"{noun!r} is not a kind that can be made again; there are: {', '.join(_BY_NOUN)}", USAGE)
+        raise CommandRefused(f"{noun!r} is not a kind that can be made again; there are: {', '.join(_BY_NOUN)}", USAGE)
     kinds, wanted = ((_BY_NOUN[noun],), name) if slash else (KINDS, text)
     found = []
     for kind in kinds:
@@ -64,15 +64,15 @@ def find(client: Client, resource: str) -> tuple[Kind, str, Mapping[str, Any]]:
             if "ValidationException" not in error.aws_code:
                 raise
     if not found:
-        raise Refused(f"there is no {' or '.join(kind.noun for kind in kinds)} {wanted!r}", NOT_FOUND)
+        raise CommandRefused(f"there is no {' or '.join(kind.noun for kind in kinds)} {wanted!r}", NOT_FOUND)
     if len(found) > 1:
         choices = " or ".join(f"{kind.noun}/{text}" for kind, _ in found)
-        raise Refused(f"{text!r} is the name of several resources; say {choices}", USAGE)
+        raise CommandRefused(f"{text!r} is the name of several resources; say {choices}", USAGE)
     [(kind, seen)] = found
     return kind, str(seen[kind.member]), seen
 
 
-def steps(client: Client, resource: str) -> list[Step]:
+def steps(client: Client, resource: str) -> list[CreateCall]:
     """The calls that make it and what it rests on, in the order in which they work. An endpoint comes with its inference components."""
     kind, name, seen = find(client, resource)
     found, members = [(kind, name, seen)], members_of()
@@ -80,19 +80,19 @@ def steps(client: Client, resource: str) -> list[Step]:
         asked = {"EndpointNameEquals": name, "MaxResults": 100}
         rows = client.pages("sagemaker", "ListInferenceComponents", "InferenceComponents", asked)
         found += [find(client, f"inference-component/{row['InferenceComponentName']}") for row in rows]
-    done: dict[tuple[str, str], Step] = {}
+    done: dict[tuple[str, str], CreateCall] = {}
     for each in found:
         for step in _steps(client, *each, members):
             done.setdefault((step.kind.noun, step.name), step)
     return list(done.values())
 
 
-def waits_for(step: Step) -> str:
+def waits_for(step: CreateCall) -> str:
     """The endpoint that must be in service before the call; "" where there is none."""
     return str(step.request["EndpointName"]) if step.kind.noun == "inference-component" else ""
 
 
-def with_role(step: Step, role: str) -> Step:
+def with_role(step: CreateCall, role: str) -> CreateCall:
     """The same call with another role, as another account needs; "" leaves it as it is."""
     named = [name for name in ("ExecutionRoleArn", "RoleArn") if role and name in step.request]
     return replace(step, request={**step.request, **dict.fromkeys(named, role)})
@@ -109,17 +109,17 @@ def members_of() -> Members:
     return lambda operation: model.operation_model(operation).input_shape
 
 
-def _steps(client: Client, kind: Kind, name: str, seen: Mapping[str, Any], members: Members) -> Iterator[Step]:
+def _steps(client: Client, kind: Kind, name: str, seen: Mapping[str, Any], members: Members) -> Iterator[CreateCall]:
     for noun, below in rests_on(kind, seen):
         try:
             found, called, described = find(client, f"{noun}/{below}")
-        except Refused as error:
-            raise Refused(
+        except CommandRefused as error:
+            raise CommandRefused(
                 f"{kind.noun} {name} uses {noun} {below}, which does not exist any more: {error.message}"
             ) from error
         yield from _steps(client, found, called, described, members)
     request = request_of(kind, seen, members(f"Create{kind.operation}"))
-    yield Step(kind, name, {**request, **tags_of(client, kind, seen)})
+    yield CreateCall(kind, name, {**request, **tags_of(client, kind, seen)})
 
 
 def tags_of(client: Client, kind: Kind, seen: Mapping[str, Any]) -> Request:

@@ -10,7 +10,7 @@ from typing import Any
 from clary.app.cli import recreate
 from clary.app.cli.client import Client
 from clary.app.cli.history import one_line
-from clary.app.cli.output import FAILED, USAGE, Refused, say, say_json
+from clary.app.cli.output import FAILED, USAGE, CommandRefused, say, say_json
 from clary.app.cli.site import here
 
 LONGEST = 63  # characters of a job's name
@@ -29,7 +29,7 @@ def rerun(
             client, job if job.startswith("arn:") or "/" in job else f"training-job/{job}"
         )
         if kind.noun != "training-job":
-            raise Refused(f"{job} is of kind {kind.noun}; training jobs can be run again", USAGE)
+            raise CommandRefused(f"{job} is of kind {kind.noun}; training jobs can be run again", USAGE)
         shape = recreate.members_of()("CreateTrainingJob")
         request = {**recreate.request_of(kind, seen, shape), **recreate.tags_of(client, kind, seen)}
         request = changed(request, changes, shape)
@@ -45,7 +45,7 @@ def rerun(
         say(" ".join(answer[name] for name in ("TrainingJobName", "TrainingJobStatus") if name in answer))
     if end.get("TrainingJobStatus", "Completed") != "Completed":
         why = one_line(end.get("FailureReason", ""), 1024)
-        raise Refused(f"{answer['TrainingJobName']} {end['TrainingJobStatus']}: {why}".rstrip(": "), FAILED)
+        raise CommandRefused(f"{answer['TrainingJobName']} {end['TrainingJobStatus']}: {why}".rstrip(": "), FAILED)
 
 
 def _wait(client: Client, job: str) -> dict[str, str]:
@@ -71,7 +71,7 @@ def changed(request: Request, changes: Sequence[str], shape: Any) -> Request:
     for change in changes:
         key, equals, value = change.partition("=")
         if not equals or not key:
-            raise Refused(f"--set takes KEY=VALUE, not {change!r}", USAGE)
+            raise CommandRefused(f"--set takes KEY=VALUE, not {change!r}", USAGE)
         path = key.split(".")
         if path[0] in shape.members and path[0] != "HyperParameters":
             request = _put(request, path, value, shape, key)
@@ -99,10 +99,10 @@ def encoded(known: Mapping[str, str], name: str, value: str) -> str:
 def _put(request: Mapping[str, Any], path: Sequence[str], value: str, shape: Any, key: str) -> Request:
     member = shape.members.get(path[0]) if shape.type_name == "structure" else None
     if member is None:
-        raise Refused(f"--set {key}: there is no {path[0]} in {shape.name}", USAGE)
+        raise CommandRefused(f"--set {key}: there is no {path[0]} in {shape.name}", USAGE)
     if len(path) > 1:
         if member.type_name not in ("structure", "map"):
-            raise Refused(f"--set {key}: {path[0]} has no members", USAGE)
+            raise CommandRefused(f"--set {key}: {path[0]} has no members", USAGE)
         inner = request.get(path[0]) or {}
         new = {**inner, path[1]: value} if member.type_name == "map" else _put(inner, path[1:], value, member, key)
         return {**request, path[0]: new}
@@ -115,4 +115,4 @@ def _typed(value: str, shape: Any, key: str) -> Any:
     try:
         return json.loads(value)
     except ValueError:
-        raise Refused(f"--set {key}: {shape.type_name} is given as JSON, and {value!r} is not", USAGE) from None
+        raise CommandRefused(f"--set {key}: {shape.type_name} is given as JSON, and {value!r} is not", USAGE) from None

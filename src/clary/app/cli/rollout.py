@@ -10,7 +10,7 @@ from typing import Any
 
 from clary.app.cli.client import SOON, ApiFailure, Client
 from clary.app.cli.history import ENDS, one_line, steps_of, when
-from clary.app.cli.output import NOT_FOUND, NOT_RUNNING, Refused, plain, say, say_json, table
+from clary.app.cli.output import NOT_FOUND, NOT_RUNNING, CommandRefused, plain, say, say_json, table
 from clary.app.cli.site import Site, endpoint_name, here
 from clary.domain.endpoints.routes import EndpointView, VariantView
 from clary.serving.client import FrontClient
@@ -28,7 +28,7 @@ def rollout(directory: str | None, endpoint: str, *, once: bool, as_json: bool) 
     except ApiFailure as error:
         raise (site.no_endpoint(endpoint) if error.code == NOT_FOUND else error) from error
     except TimeoutError as error:
-        raise Refused("a front does not answer (`clary doctor` looks for the reason)", NOT_RUNNING) from error
+        raise CommandRefused("a front does not answer (`clary doctor` looks for the reason)", NOT_RUNNING) from error
 
 
 async def _watch(site: Site, endpoint: str, once: bool, as_json: bool) -> None:

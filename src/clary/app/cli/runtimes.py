@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from clary.app.cli.output import NOT_FOUND, USAGE, Refused, plain, say, say_json, table
+from clary.app.cli.output import NOT_FOUND, USAGE, CommandRefused, plain, say, say_json, table
 from clary.app.cli.site import Site, find
 from clary.app.workloads import backend
 from clary.backends.image_names import ImageNames
@@ -29,7 +29,9 @@ def runtimes_of(site: Site, *, builds: bool = True) -> UvRuntimes:
     try:
         builder: Any = backend(settings) if builds else None
     except OSError as error:
-        raise Refused(f"{settings.dir} cannot be the state folder: {error.strerror}; --dir names another") from error
+        raise CommandRefused(
+            f"{settings.dir} cannot be the state folder: {error.strerror}; --dir names another"
+        ) from error
     return create(folder, builder, environment=given, names=settings.image_names)
 
 
@@ -103,7 +105,7 @@ def writable(folder: Path) -> None:
     try:
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
     except OSError as error:
-        raise Refused(
+        raise CommandRefused(
             f"{folder} cannot hold runtimes: {error.strerror}; CLARY_ENVIRONMENTS names another folder (and UV_CACHE_DIR uv's cache)"
         ) from error
 
@@ -119,7 +121,7 @@ def add(directory: str | None, image: str, name: str, *, as_json: bool) -> None:
     runtimes = runtimes_of(site, builds=False)
     known = [runtime.name for runtime in runtimes.all()]
     if name not in known:
-        raise Refused(f"no runtime is called {name!r}; there are: {', '.join(known)}", NOT_FOUND)
+        raise CommandRefused(f"no runtime is called {name!r}; there are: {', '.join(known)}", NOT_FOUND)
     stored = _repository(image)
     site.settings.root.mkdir(parents=True, exist_ok=True, mode=0o700)
     ImageNames(site.settings.image_names).add(stored, name)
@@ -135,7 +137,7 @@ def remove(directory: str | None, image: str, *, as_json: bool) -> None:
     names = ImageNames(site.settings.image_names)
     if not names.remove(stored):
         given = ", ".join(names.all()) or "none"
-        raise Refused(f"the image repository {stored!r} was not added; these were: {given}", NOT_FOUND)
+        raise CommandRefused(f"the image repository {stored!r} was not added; these were: {given}", NOT_FOUND)
     found = runtimes_of(site, builds=False).resolve(stored)
     if as_json:
         say_json({"repository": stored, "runtime": found.name if found else None})
@@ -147,7 +149,9 @@ def remove(directory: str | None, image: str, *, as_json: bool) -> None:
 def _repository(image: str) -> str:
     stored = repository(image)
     if not _REPOSITORY.fullmatch(stored):
-        raise Refused(f"{image!r} is not the name of an image: give its URI, or its repository such as my-model", USAGE)
+        raise CommandRefused(
+            f"{image!r} is not the name of an image: give its URI, or its repository such as my-model", USAGE
+        )
     return stored
 
 
@@ -158,7 +162,7 @@ def _named(runtimes: UvRuntimes, name: str) -> Runtime:
     found = runtimes.resolve(name)
     if found is None:
         known = ", ".join(runtime.name for runtime in runtimes.all())
-        raise Refused(
+        raise CommandRefused(
             f"no runtime is called {name!r}, and no image of that name is known; there are: {known}", NOT_FOUND
         )
     return found

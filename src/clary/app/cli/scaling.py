@@ -16,7 +16,7 @@ from clary.app.cli import charts
 from clary.app.cli import what_if as playing
 from clary.app.cli.client import ApiFailure, Client
 from clary.app.cli.logs import begin_of
-from clary.app.cli.output import NOT_FOUND, USAGE, Refused, say, say_json
+from clary.app.cli.output import NOT_FOUND, USAGE, CommandRefused, say, say_json
 from clary.app.cli.scaling_figure import (
     MOST_POINTS,
     Story,
@@ -43,14 +43,14 @@ def scaling(
     now, since = time.time(), since or ("1d" if what_if else "1h")
     start = begin_of(since, now) / 1000
     if not start or now - start < LEAST:
-        raise Refused(f"--since takes a span from 30s on, such as 10m, 2h or 7d, not {since!r}", USAGE)
+        raise CommandRefused(f"--since takes a span from 30s on, such as 10m, 2h or 7d, not {since!r}", USAGE)
     target = Path(out) if out else None
     if target is not None and target.suffix.lower() not in KINDS:
-        raise Refused(f"--out takes a file that ends in .svg or .png, not {out!r}", USAGE)
+        raise CommandRefused(f"--out takes a file that ends in .svg or .png, not {out!r}", USAGE)
     asked = playing.read_file(what_if) if what_if else None
     site, endpoint = here(directory), endpoint_name(endpoint)
     if asked is not None and component_of(endpoint):
-        raise Refused(
+        raise CommandRefused(
             "--what-if is for variants of endpoints: the copies of an inference component are not played", USAGE
         )
     client = site.client()
@@ -61,7 +61,7 @@ def scaling(
         raise (error if known else site.no_endpoint(endpoint)) from error
     if (target is not None or asked is not None) and len(names) > 1:
         which = "is played" if asked is not None else f"goes into {out}"
-        raise Refused(f"{endpoint} has the variants {', '.join(names)}: --variant says which {which}", USAGE)
+        raise CommandRefused(f"{endpoint} has the variants {', '.join(names)}: --variant says which {which}", USAGE)
     if asked is not None:
         asked = playing.within(client, endpoint, names[0], asked, what_if)
         load = playing.load_of(client, endpoint, names[0], start, now)
@@ -99,7 +99,7 @@ def variants_of(client: Client, endpoint: str, variant: str) -> list[str]:
         found = client.call("sagemaker", "DescribeInferenceComponent", {"InferenceComponentName": component})
         if variant or found["EndpointName"] != endpoint.partition("/")[0]:
             where = f"{component} is a component of endpoint {found['EndpointName']} and has no variants of its own"
-            raise Refused(f"{where}: `clary scaling {found['EndpointName']}/{component}`", NOT_FOUND)
+            raise CommandRefused(f"{where}: `clary scaling {found['EndpointName']}/{component}`", NOT_FOUND)
         return [decisions.COPIES_STREAM]
     try:
         described = client.call("sagemaker", "DescribeEndpoint", {"EndpointName": endpoint})
@@ -113,9 +113,13 @@ def variants_of(client: Client, endpoint: str, variant: str) -> list[str]:
     )
     names = [row["VariantName"] for row in found]
     if variant and variant not in names:
-        raise Refused(f"{endpoint} has no variant {variant!r}: there is {', '.join(names) or 'none yet'}", NOT_FOUND)
+        raise CommandRefused(
+            f"{endpoint} has no variant {variant!r}: there is {', '.join(names) or 'none yet'}", NOT_FOUND
+        )
     if not names:
-        raise Refused(f"{endpoint} has no variant yet: `clary rollout {endpoint}` shows how far it is", NOT_FOUND)
+        raise CommandRefused(
+            f"{endpoint} has no variant yet: `clary rollout {endpoint}` shows how far it is", NOT_FOUND
+        )
     return [variant] if variant else names
 
 
@@ -182,10 +186,10 @@ def png(drawn: str) -> bytes:
         import resvg_py
     except ImportError:
         advice = "`pip install 'clary[plots]'` brings what draws PNG; .svg needs nothing"
-        raise Refused(f"PNG cannot be drawn: resvg-py is not installed. {advice}") from None
+        raise CommandRefused(f"PNG cannot be drawn: resvg-py is not installed. {advice}") from None
     probe = f'<svg xmlns="http://www.w3.org/2000/svg" width="9" height="9" font-family="{plots.FONT}"><text y="9">%s</text></svg>'
     if resvg_py.svg_to_bytes(svg_string=probe % "W") == resvg_py.svg_to_bytes(svg_string=probe % " "):
-        raise Refused(
+        raise CommandRefused(
             "PNG cannot be drawn: this machine has none of the fonts (Debian: apt install fonts-dejavu-core); .svg needs none"
         )
     return bytes(resvg_py.svg_to_bytes(svg_string=drawn, zoom=2))

@@ -7,7 +7,7 @@ from dataclasses import asdict
 from typing import Any
 
 from clary.app.cli.client import SOON
-from clary.app.cli.output import NOT_FOUND, NOT_RUNNING, Refused, say, say_json, table
+from clary.app.cli.output import NOT_FOUND, NOT_RUNNING, CommandRefused, say, say_json, table
 from clary.app.cli.site import Site, endpoint_name, here
 from clary.domain.endpoints.routes import EndpointView, VariantView
 from clary.serving.client import FrontClient
@@ -20,12 +20,12 @@ def shadow(directory: str | None, endpoint: str, *, as_json: bool) -> None:
     try:
         view = asyncio.run(_view(site, endpoint))
     except TimeoutError as error:
-        raise Refused("a front does not answer (`clary doctor` looks for the reason)", NOT_RUNNING) from error
+        raise CommandRefused("a front does not answer (`clary doctor` looks for the reason)", NOT_RUNNING) from error
     if view is None:
         raise site.no_endpoint(endpoint)
     rows = figures(view)
     if not rows:
-        raise Refused(
+        raise CommandRefused(
             f"endpoint {endpoint} has no shadow variant: ShadowProductionVariants of its config names one", NOT_FOUND
         )
     if as_json:

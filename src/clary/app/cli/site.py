@@ -8,7 +8,7 @@ from typing import Any
 
 from clary.app import folders
 from clary.app.cli.client import TIMEOUT, Client
-from clary.app.cli.output import NOT_FOUND, NOT_RUNNING, USAGE, Refused
+from clary.app.cli.output import NOT_FOUND, NOT_RUNNING, USAGE, CommandRefused
 from clary.app.settings import REGION, Settings, environment, load
 from clary.ports import Credential
 from clary.stores.keys import FileKeys
@@ -26,7 +26,7 @@ class Site:
     def of(self, account: str) -> Site:
         """The same Clary for another account. Refused when that cannot be one."""
         if not (account.isascii() and account.isdigit() and len(account) == 12):
-            raise Refused(f"an account is 12 digits, not {account!r}", USAGE)
+            raise CommandRefused(f"an account is 12 digits, not {account!r}", USAGE)
         return replace(self, settings=replace(self.settings, account=account), account=account)
 
     @property
@@ -41,19 +41,23 @@ class Site:
         """A command about this Clary as the user has to type it."""
         return f"clary {words}{self.settings.dir_option}"
 
-    def no_endpoint(self, name: str) -> Refused:
+    def no_endpoint(self, name: str) -> CommandRefused:
         """To be raised where there is no endpoint of that name."""
-        return Refused(f"there is no endpoint {name!r}: `{self.typed('ps')}` lists endpoints", NOT_FOUND)
+        return CommandRefused(f"there is no endpoint {name!r}: `{self.typed('ps')}` lists endpoints", NOT_FOUND)
 
     def require(self) -> None:
         if not self.running:
-            raise Refused(f"no Clary runs on {self.settings.dir}: `{self.typed('up --detach')}` starts it", NOT_RUNNING)
+            raise CommandRefused(
+                f"no Clary runs on {self.settings.dir}: `{self.typed('up --detach')}` starts it", NOT_RUNNING
+            )
 
     def credential(self) -> Credential:
         """The account's first key pair. Refused before the first start."""
         if not (self.settings.root / "keys").is_dir():
             up = self.typed("up --detach")
-            raise Refused(f"{self.settings.dir} has no key pair: `{up}` makes one at its first start", NOT_RUNNING)
+            raise CommandRefused(
+                f"{self.settings.dir} has no key pair: `{up}` makes one at its first start", NOT_RUNNING
+            )
         return FileKeys(self.settings.root / "keys").ensure(self.settings.account, "clary")
 
     def client(self, timeout: float = TIMEOUT) -> Client:

@@ -9,7 +9,7 @@ from typing import Any
 
 from clary.app import bindings, folders, notify, reach
 from clary.app import up as running
-from clary.app.cli.output import NOT_RUNNING, Refused, plain, say, say_json, warn
+from clary.app.cli.output import NOT_RUNNING, CommandRefused, plain, say, say_json, warn
 from clary.app.settings import Settings, environment, load, strangers
 
 
@@ -62,7 +62,7 @@ def down(directory: str | None, *, keep_jobs: bool, as_json: bool) -> None:
         if not ended:
             raise SystemExit(NOT_RUNNING)
     elif not ended:
-        raise Refused(f"no Clary runs on {settings.dir}", NOT_RUNNING)
+        raise CommandRefused(f"no Clary runs on {settings.dir}", NOT_RUNNING)
     else:
         say(ended_words(settings))
 

@@ -11,8 +11,8 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from clary.app.cli.output import Refused
-from clary.app.cli.recreate import Step, snake
+from clary.app.cli.output import CommandRefused
+from clary.app.cli.recreate import CreateCall, snake
 
 Known = Mapping[str, Any]  # a member that the provider knows -> the members of its block; {} for a plain one
 
@@ -98,18 +98,18 @@ _SINGULAR = {"AdditionalModelDataSources": "additional_model_data_source"}
 _MAPS = {"Environment"}
 
 
-def terraform(steps: Sequence[Step]) -> str:
+def terraform(steps: Sequence[CreateCall]) -> str:
     """Blocks that refer to each other. Refused for kinds and members that the AWS provider does not know."""
     for step in steps:
         if step.kind.noun not in _RESOURCES:
-            raise Refused(
+            raise CommandRefused(
                 f"Terraform's AWS provider has no resource for {_a(step.kind.noun)}; boto3 and cli can express it"
             )
     labels = {(step.kind.noun, step.name): _label(step.name) for step in steps}
     return "\n\n".join(_resource(step, labels) for step in steps)
 
 
-def _resource(step: Step, labels: Mapping[tuple[str, str], str]) -> str:
+def _resource(step: CreateCall, labels: Mapping[tuple[str, str], str]) -> str:
     noun = step.kind.noun
     lines = [f'resource "{_RESOURCES[noun]}" "{_label(step.name)}" {{']
     request = dict(step.request)
@@ -137,7 +137,7 @@ class _Blocks:
             if value is False:
                 return []  # as when it is not given
             what = f"{'.'.join(path)} of {_a(self._noun)}"
-            raise Refused(f"Terraform's AWS provider has no argument for {what}; boto3 and cli can express it")
+            raise CommandRefused(f"Terraform's AWS provider has no argument for {what}; boto3 and cli can express it")
         top, depth = len(path) == 1, len(path)
         argument = (_TOP if top else _SINGULAR).get(name, snake(name))
         indent = "  " * depth

@@ -13,7 +13,7 @@ from urllib.parse import unquote
 from clary.app.cli.capacity import asked
 from clary.app.cli.client import SOON, Client
 from clary.app.cli.logs import COMPONENTS, ENDPOINTS, JOBS
-from clary.app.cli.output import NOT_RUNNING, Refused, say, say_json, size, table
+from clary.app.cli.output import NOT_RUNNING, CommandRefused, say, say_json, size, table
 from clary.app.cli.site import Site, here
 from clary.app.workloads import backend
 from clary.domain.endpoints.routes import VariantView
@@ -44,7 +44,7 @@ def top(directory: str | None, interval: float, *, once: bool, as_json: bool) ->
     try:
         asyncio.run(_watch(site, interval, once, as_json))
     except TimeoutError as error:
-        raise Refused("a front does not answer (`clary doctor` looks for the reason)", NOT_RUNNING) from error
+        raise CommandRefused("a front does not answer (`clary doctor` looks for the reason)", NOT_RUNNING) from error
 
 
 async def _watch(site: Site, interval: float, once: bool, as_json: bool) -> None:

@@ -17,7 +17,7 @@ from typing import Any
 from clary.app import replays
 from clary.app.cli import charts
 from clary.app.cli.client import ApiFailure, Client
-from clary.app.cli.output import NOT_FOUND, USAGE, Refused, say, say_json, table
+from clary.app.cli.output import NOT_FOUND, USAGE, CommandRefused, say, say_json, table
 from clary.app.cli.scaling_figure import AWS, CLARY, HOSTS, IDLE_EVERY, MOST_POINTS
 from clary.app.plots import BLUE, GREY, ORANGE, Curve, Figure, Panel, Point
 from clary.domain.autoscaling.record import INSTANCES
@@ -80,13 +80,17 @@ def read_file(path: str) -> WhatIf:
     try:
         return parse(json.loads(Path(path).read_text(encoding="utf-8")))
     except json.JSONDecodeError as error:
-        raise Refused(f"{path} is not JSON: line {error.lineno}, column {error.colno}: {error.msg}", USAGE) from error
+        raise CommandRefused(
+            f"{path} is not JSON: line {error.lineno}, column {error.colno}: {error.msg}", USAGE
+        ) from error
     except UnicodeDecodeError as error:
-        raise Refused(f"{path} is not JSON: it is not in UTF-8", USAGE) from error
+        raise CommandRefused(f"{path} is not JSON: it is not in UTF-8", USAGE) from error
     except OSError as error:
-        raise Refused(f"--what-if takes a file with a policy as JSON: {path}: {error.strerror}", USAGE) from error
+        raise CommandRefused(
+            f"--what-if takes a file with a policy as JSON: {path}: {error.strerror}", USAGE
+        ) from error
     except Invalid as error:
-        raise Refused(f"{path}: {error.message} (docs/scaling.md has examples)", USAGE) from error
+        raise CommandRefused(f"{path}: {error.message} (docs/scaling.md has examples)", USAGE) from error
 
 
 def load_of(client: Client, endpoint: str, variant: str, start: float, now: float) -> Load:
@@ -152,7 +156,7 @@ def cpus_of(client: Client) -> int:
     """Of the machine; 0 where nobody tells."""
     try:
         return int(client.page(PATH)["machine"]["cpus"])
-    except (Refused, KeyError, ValueError):
+    except (CommandRefused, KeyError, ValueError):
         return 0
 
 
@@ -166,7 +170,7 @@ def within(client: Client, endpoint: str, variant: str, asked: WhatIf, path: str
     found = list(client.pages("application-autoscaling", "DescribeScalableTargets", "ScalableTargets", params))
     if not found:
         advice = "the variant has no scalable target, whose range it could be"
-        raise Refused(f"{path}: $.MinCapacity, $.MaxCapacity: missing, and {advice}: give both", USAGE)
+        raise CommandRefused(f"{path}: $.MinCapacity, $.MaxCapacity: missing, and {advice}: give both", USAGE)
     return replace(asked, least=int(found[0]["MinCapacity"]), most=int(found[0]["MaxCapacity"]))
 
 
@@ -201,9 +205,9 @@ def show(
     return figure(load, asked, both, active, width)
 
 
-def nothing(name: str, endpoint: str, since: str) -> Refused:
+def nothing(name: str, endpoint: str, since: str) -> CommandRefused:
     advice = f"send it requests, or name a longer --since; `clary scaling {endpoint}` shows what is recorded"
-    return Refused(
+    return CommandRefused(
         f"there is no recorded load of {name} in the last {since}, so nothing can be played: {advice}", NOT_FOUND
     )
 
@@ -355,6 +359,6 @@ def _refuse_serverless(client: Client, endpoint: str, variant: str) -> None:
         return  # it is gone: its metrics stay
     for row in described.get("ProductionVariants", ()):
         if row["VariantName"] == variant and row.get("CurrentServerlessConfig"):
-            raise Refused(
+            raise CommandRefused(
                 f"{endpoint}, variant {variant}, is serverless: no policy decides how many replicas it has", USAGE
             )

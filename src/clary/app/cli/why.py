@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator, Sequence
 
 from clary.app.cli.history import when
 from clary.app.cli.logs import begin_of
-from clary.app.cli.output import NOT_FOUND, Refused, plain, say, say_json
+from clary.app.cli.output import NOT_FOUND, CommandRefused, plain, say, say_json
 from clary.app.cli.scaling import events_of, streams_of
 from clary.app.cli.site import here
 from clary.domain.scaling import decisions
@@ -27,9 +27,9 @@ def why(directory: str | None, endpoint: str, variant: str, since: str, *, as_js
     streams = streams_of(client, name)
     if variant and variant not in streams:
         known = f"there is {', '.join(streams)}" if streams else "there is none"
-        raise Refused(f"there are no decisions about a variant {variant!r} of {name}: {known}", NOT_FOUND)
+        raise CommandRefused(f"there are no decisions about a variant {variant!r} of {name}: {known}", NOT_FOUND)
     if not streams:
-        raise Refused(
+        raise CommandRefused(
             f"there are no scaling decisions about an endpoint {name!r}: give it a scaling policy, such as a latency objective "
             f"(docs/scaling.md); `{site.typed('ps')}` lists endpoints",
             NOT_FOUND,

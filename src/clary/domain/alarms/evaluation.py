@@ -162,7 +162,7 @@ def point(request: Mapping[str, Any], at: float, summary: Summary) -> WindowValu
 
 
 @dataclass(frozen=True, slots=True)
-class Verdict:
+class AlarmVerdict:
     """What the windows say. `value` None: keep the state. `points` are those that counted, oldest first; `filled` missing ones were
     taken as `treat` says."""
 
@@ -172,7 +172,7 @@ class Verdict:
     filled: int = 0
 
 
-def evaluate(request: Mapping[str, Any], windows: Sequence[WindowValue | None]) -> Verdict:
+def evaluate(request: Mapping[str, Any], windows: Sequence[WindowValue | None]) -> AlarmVerdict:
     """`windows` newest first, None where there is no datapoint, `EXTRA` more than EvaluationPeriods.
 
     Older datapoints take the place of missing ones first; what is still missing then is treated as the alarm says. An alarm whose
@@ -184,11 +184,11 @@ def evaluate(request: Mapping[str, Any], windows: Sequence[WindowValue | None]) 
     points = tuple(each for _, each in reversed(real))
     filled = periods - len(real)
     if real and _too_few(request, points):
-        return Verdict(None, points, 0, filled)
+        return AlarmVerdict(None, points, 0, filled)
     count = sum(breaches(request, each.value) for each in points)
 
-    def verdict(value: StateValue | None) -> Verdict:
-        return Verdict(value, points, count, filled)
+    def verdict(value: StateValue | None) -> AlarmVerdict:
+        return AlarmVerdict(value, points, count, filled)
 
     if count >= needed:
         return verdict(StateValue.ALARM)

@@ -12,10 +12,10 @@ from clary.domain.alarms import suppression, words
 from clary.domain.alarms.evaluation import (
     HOLD,
     LONGEST_STEP,
+    AlarmVerdict,
     Plan,
     State,
     StateValue,
-    Verdict,
     breaches,
     decides_early,
     evaluate,
@@ -32,7 +32,7 @@ from clary.domain.resources import Record
 
 
 @dataclass(frozen=True, slots=True)
-class Note:
+class AlarmNote:
     """Keep an entry of the alarm's history."""
 
     entry: Mapping[str, Any]
@@ -48,7 +48,7 @@ class Act:
     message: str
 
 
-Command = Note | Act
+Command = AlarmNote | Act
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +61,7 @@ class Child:
 
 
 @dataclass(frozen=True, slots=True)
-class Seen:
+class SeenAlarm:
     """What was read at `at`. Of a metric alarm: summaries of each step of its plan (`alarms.plan(request, at)`), or, where `values` is
     given, the values of metric math by the begin of their window. Of a composite one: its children by name, and the state of its
     suppressor."""
@@ -73,7 +73,7 @@ class Seen:
     suppressor: str = ""
 
 
-def decide(record: Record, seen: Seen, now: float) -> Decision[Command]:
+def decide(record: Record, seen: SeenAlarm, now: float) -> Decision[Command]:
     """The state that holds now. What follows from its change is told in a turn of its own, when the change is saved: a save that is lost
     leaves neither a line in the history nor a message."""
     document = record.document
@@ -104,13 +104,13 @@ def with_state(record: Record, state: State, held: float = 0.0) -> Record:
     return replace(record, status=str(state.value), document=document)
 
 
-def _told(record: Record, seen: Seen, now: float) -> Decision[Command]:
+def _told(record: Record, seen: SeenAlarm, now: float) -> Decision[Command]:
     """A change of state goes into the history, and to its actions, unless these are held back."""
     document, before = record.document, State.from_json(record.document["before"])
-    note = Note(words.moved(record, before, state_of(document)))
+    note = AlarmNote(words.moved(record, before, state_of(document)))
     hush = suppression.begun(document["request"], record.status, seen.suppressor, suppression.hush_of(document), now)
     document = {**document, "acted": document["moves"], "hushed": hush.to_json() if hush else None}
-    commands = [Note(words.suppressed(record, hush, now))] if hush else _acts(record, before)
+    commands = [AlarmNote(words.suppressed(record, hush, now))] if hush else _acts(record, before)
     return Decision(replace(record, document=document), (note, *commands), 0.0)
 
 
@@ -120,7 +120,7 @@ def _acts(record: Record, before: State) -> Sequence[Command]:
     return [Act(action, f"{start}/{action}", subject, message) for action in words.actions_of(record)]
 
 
-def _hushed(record: Record, seen: Seen, now: float) -> Decision[Command]:
+def _hushed(record: Record, seen: SeenAlarm, now: float) -> Decision[Command]:
     """Actions that were held back: told when what holds them back is over."""
     document = record.document
     hush = suppression.hush_of(document)
@@ -129,16 +129,16 @@ def _hushed(record: Record, seen: Seen, now: float) -> Decision[Command]:
     record = replace(record, document={**document, "hushed": after.to_json() if after else None})
     if after is None:
         return Decision(record, tuple(_acts(record, State.from_json(document["before"]))), 0.0)
-    notes = (Note(words.suppressed(record, after, now)),) if after != hush else ()
+    notes = (AlarmNote(words.suppressed(record, after, now)),) if after != hush else ()
     return Decision(record, notes, max(0.0, after.until - now) if after.until else None)
 
 
-def _measured(request: Mapping[str, Any], looked: Plan, seen: Seen, before: State, now: float) -> State | None:
+def _measured(request: Mapping[str, Any], looked: Plan, seen: SeenAlarm, before: State, now: float) -> State | None:
     """None: as it was."""
     return _said(request, looked, verdict_of(request, looked, seen), before, now)
 
 
-def verdict_of(request: Mapping[str, Any], looked: Plan, seen: Seen, early: bool = True) -> Verdict:
+def verdict_of(request: Mapping[str, Any], looked: Plan, seen: SeenAlarm, early: bool = True) -> AlarmVerdict:
     """What a metric alarm's windows say; where `early`, those with the running one, when that is certain to breach."""
     verdict = evaluate(request, _windows(request, looked, seen, looked.end))
     if early and verdict.value != StateValue.ALARM and decides_early(request) and seen.values is None:
@@ -150,14 +150,14 @@ def verdict_of(request: Mapping[str, Any], looked: Plan, seen: Seen, early: bool
     return verdict
 
 
-def _said(request: Mapping[str, Any], looked: Plan, verdict: Verdict, before: State, now: float) -> State | None:
+def _said(request: Mapping[str, Any], looked: Plan, verdict: AlarmVerdict, before: State, now: float) -> State | None:
     if verdict.value is None:
         return None
     reason = words.reason(request, looked, verdict, before.value)
     return State(verdict.value, reason, words.reason_data(request, looked, verdict, now), now, now)
 
 
-def _windows(request: Mapping[str, Any], looked: Plan, seen: Seen, end: float) -> list[WindowValue | None]:
+def _windows(request: Mapping[str, Any], looked: Plan, seen: SeenAlarm, end: float) -> list[WindowValue | None]:
     """Newest first: the windows that end at `end`, and before it."""
     begins = looked.begins(end)
     if seen.values is not None:
@@ -170,7 +170,7 @@ def _windows(request: Mapping[str, Any], looked: Plan, seen: Seen, end: float) -
     return [point(request, begin, held[begin]) if begin in held else None for begin in begins]
 
 
-def _composed(record: Record, seen: Seen, now: float) -> State | None:
+def _composed(record: Record, seen: SeenAlarm, now: float) -> State | None:
     rule = parse(record.document["request"]["AlarmRule"])
     holds = rule.holds({name: child.value for name, child in seen.children.items()})
     value = StateValue.ALARM if holds else StateValue.OK

@@ -9,10 +9,10 @@ from datetime import UTC, datetime
 from typing import Any
 
 from clary.domain.alarms.evaluation import (
+    AlarmVerdict,
     Plan,
     State,
     StateValue,
-    Verdict,
     breaches,
     is_composite,
     period_of,
@@ -31,7 +31,7 @@ _COMPARED = {
 _TREATED = {"breaching": "Breaching", "notBreaching": "NonBreaching"}
 
 
-def reason(request: Mapping[str, Any], plan: Plan, verdict: Verdict, before: StateValue) -> str:
+def reason(request: Mapping[str, Any], plan: Plan, verdict: AlarmVerdict, before: StateValue) -> str:
     """StateReason of the state that this verdict brings."""
     value, points = verdict.value, verdict.points
     if value == StateValue.INSUFFICIENT_DATA:
@@ -63,7 +63,7 @@ def reason(request: Mapping[str, Any], plan: Plan, verdict: Verdict, before: Sta
     return text
 
 
-def reason_data(request: Mapping[str, Any], plan: Plan, verdict: Verdict, now: float) -> str:
+def reason_data(request: Mapping[str, Any], plan: Plan, verdict: AlarmVerdict, now: float) -> str:
     """StateReasonData: the same as JSON."""
     points = verdict.points
     told: dict[str, Any] = {"version": "1.0", "queryDate": stamp(now)}

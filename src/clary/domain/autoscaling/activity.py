@@ -34,7 +34,7 @@ class Apply:
 
 
 @dataclass(frozen=True, slots=True)
-class Note:
+class ActivityNote:
     """Keep this activity, or its new state."""
 
     id: str
@@ -62,11 +62,11 @@ class Want:
     wanted: int
 
 
-Command = Apply | Note | Write | Forget | Want
+Command = Apply | ActivityNote | Write | Forget | Want
 
 
 @dataclass(frozen=True, slots=True)
-class Seen:
+class SeenTarget:
     """`capacity` None: the resource is gone. `heard`: alarms by name, those that still are in the state that drives their policy.
     `silent`: alarms whose metric has no datapoints any more. `steps`: after how many seconds each may act again. `policies` by ARN,
     `actions` by name, as recorded. `room`: up to where the machine has room; None: it sets no bound.
@@ -87,10 +87,10 @@ class Seen:
 
 
 @dataclass(slots=True)
-class Turn:
+class TargetTurn:
     record: Record
     document: dict[str, Any]
-    seen: Seen
+    seen: SeenTarget
     capacity: Capacity
     now: float
     commands: list[Command] = field(default_factory=list)
@@ -118,7 +118,7 @@ def anchored(document: Mapping[str, Any], now: float) -> dict[str, Any]:
     return held
 
 
-def entry_of(turn: Turn, activity: Mapping[str, Any], status: str, message: str, ended: bool) -> Note:
+def entry_of(turn: TargetTurn, activity: Mapping[str, Any], status: str, message: str, ended: bool) -> ActivityNote:
     entry: dict[str, Any] = {
         "ActivityId": activity["id"],
         "ResourceId": turn.document["resource"],
@@ -131,11 +131,11 @@ def entry_of(turn: Turn, activity: Mapping[str, Any], status: str, message: str,
         "Details": activity.get("details", ""),
         "scaled": "yes",
     }
-    return Note(activity["id"], {**entry, **({"EndTime": turn.now} if ended else {})})
+    return ActivityNote(activity["id"], {**entry, **({"EndTime": turn.now} if ended else {})})
 
 
 def start(
-    turn: Turn, to: int, cause: str, details: str, cooling: float = 0.0, alarm: str = "", steady: bool = False
+    turn: TargetTurn, to: int, cause: str, details: str, cooling: float = 0.0, alarm: str = "", steady: bool = False
 ) -> None:
     """Decide a change. It is asked in the next turn, when this is saved."""
     count = turn.document["count"] + 1
@@ -162,12 +162,12 @@ def start(
     turn.again.append(0.0)
 
 
-def change_of(turn: Turn, direction: str) -> Change | None:
+def change_of(turn: TargetTurn, direction: str) -> Change | None:
     held = turn.document["changes"].get(direction)
     return Change(held["at"], held["before"], held["cooldown"]) if held else None
 
 
-def follow(turn: Turn) -> None:
+def follow(turn: TargetTurn) -> None:
     activity, capacity = turn.document["activity"], turn.capacity
     to, words = activity["to"], words_of(turn.document["dimension"])
     done = f"Successfully set desired {words} to {to}."
@@ -210,7 +210,7 @@ def follow(turn: Turn) -> None:
         turn.again.append(SOON)
 
 
-def _refuse(turn: Turn, status: str, message: str) -> None:
+def _refuse(turn: TargetTurn, status: str, message: str) -> None:
     """What was refused again and again is asked for ever less often."""
     refusals = turn.document.get("refusals", 0)
     turn.document["refusals"] = refusals + 1
@@ -218,7 +218,7 @@ def _refuse(turn: Turn, status: str, message: str) -> None:
     _end(turn, status, message, min(LONGEST_PAUSE, REFUSED_PAUSE * 2 ** min(refusals, 10)))
 
 
-def _unable(turn: Turn, message: str) -> Write:
+def _unable(turn: TargetTurn, message: str) -> Write:
     """The record of a decision that the resource did not carry out."""
     activity, sized = turn.document["activity"], turn.document["dimension"] == MILLICPU
     states = [state_of(turn, amount) for amount in (activity["from"], activity["to"])]
@@ -230,14 +230,14 @@ def _unable(turn: Turn, message: str) -> Write:
     return Write(Event(turn.now, policy, level, "refused", why, states[0], states[1], refused=reason))
 
 
-def state_of(turn: Turn, amount: int) -> State:
+def state_of(turn: TargetTurn, amount: int) -> State:
     """What the resource has, with so much of the target's own dimension."""
     if turn.document["dimension"] == MILLICPU:
         return State(turn.capacity.count, amount)
     return State(amount, turn.capacity.millicpu)
 
 
-def overtaken(turn: Turn) -> bool:
+def overtaken(turn: TargetTurn) -> bool:
     """Whether the latency objective, which decides each second, wants another amount than the one that is on its way: that one ends."""
     activity, wish = turn.document["activity"], turn.seen.wish
     if not activity.get("steady") or not activity["asked"] or activity.get("refused") or not wish:
@@ -252,7 +252,7 @@ def overtaken(turn: Turn) -> bool:
     return True
 
 
-def _end(turn: Turn, status: str, message: str, pause: float = 0.0) -> None:
+def _end(turn: TargetTurn, status: str, message: str, pause: float = 0.0) -> None:
     turn.commands.append(entry_of(turn, turn.document["activity"], status, message, True))
     turn.document["activity"] = None
     turn.document["retry"] = turn.now + pause if pause else 0.0

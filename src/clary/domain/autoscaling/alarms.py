@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from clary.domain.autoscaling import latency
-from clary.domain.autoscaling.record import COPIES, INSTANCES, MILLICPU, PROVISIONED, Place, place_of
+from clary.domain.autoscaling.record import COPIES, INSTANCES, MILLICPU, PROVISIONED, ScalableResource, place_of
 from clary.domain.errors import Invalid
 
 HIGH_POINTS, LOW_POINTS = 3, 15
@@ -144,7 +144,7 @@ def lost(policy: str, alarm: str) -> str:
 
 
 def _watched(
-    config: Mapping[str, Any], place: Place, dimension: str, timing: str
+    config: Mapping[str, Any], place: ScalableResource, dimension: str, timing: str
 ) -> tuple[dict[str, Any], tuple[int, int], float]:
     """The metric's part of the alarms, the numbers of points, and what the target is to be multiplied by."""
     predefined = config.get("PredefinedMetricSpecification")

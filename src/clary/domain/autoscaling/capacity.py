@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from clary.domain.autoscaling.record import COPIES, INSTANCES, MILLICPU, PROVISIONED, Capacity, Place
+from clary.domain.autoscaling.record import COPIES, INSTANCES, MILLICPU, PROVISIONED, Capacity, ScalableResource
 from clary.domain.endpoints import life, sizes
 from clary.domain.endpoints.fleets import Variant
 from clary.domain.errors import Invalid, NotFound
@@ -16,7 +16,7 @@ _STEADY = (EndpointStatus.IN_SERVICE,)
 _STEADY_COMPONENT = (EndpointStatus.IN_SERVICE, EndpointStatus.OUT_OF_SERVICE)  # the second: it has no copy
 
 
-def variants_of(record: Record, place: Place) -> tuple[Variant, ...]:
+def variants_of(record: Record, place: ScalableResource) -> tuple[Variant, ...]:
     """The containers of the variant that serves (or comes first), or the component's copies. NotFound when there is none."""
     plant = life.plant_of(record)
     fleet = plant.serving or plant.incoming
@@ -26,7 +26,7 @@ def variants_of(record: Record, place: Place) -> tuple[Variant, ...]:
     return found
 
 
-def capacity_of(record: Record, place: Place, dimension: str) -> Capacity:
+def capacity_of(record: Record, place: ScalableResource, dimension: str) -> Capacity:
     plant, group = life.plant_of(record), variants_of(record, place)
     component = dimension == COPIES
     steady = record.status in (_STEADY_COMPONENT if component else _STEADY)
@@ -45,7 +45,9 @@ def capacity_of(record: Record, place: Place, dimension: str) -> Capacity:
     return Capacity(count, min(v.ready for v in group), steady, failure, record.status, floor, count, millicpu)
 
 
-def asked(record: Record, place: Place, dimension: str, wanted: int, now: float, steady: bool = False) -> Record:
+def asked(
+    record: Record, place: ScalableResource, dimension: str, wanted: int, now: float, steady: bool = False
+) -> Record:
     """The record with so much asked for; `steady`: while it stays in service. IllegalTransition when it takes no change in its status;
     Invalid for what cannot be."""
     group = variants_of(record, place)
@@ -65,7 +67,9 @@ def asked(record: Record, place: Place, dimension: str, wanted: int, now: float,
     return life.asked_capacity(record, [row], now)
 
 
-def check(record: Record, place: Place, dimension: str, least: int, most: int, objective: bool = False) -> None:
+def check(
+    record: Record, place: ScalableResource, dimension: str, least: int, most: int, objective: bool = False
+) -> None:
     """Invalid for a target that its resource could not be: of another kind of variant, or with a range that it cannot have.
     `objective`: a latency objective decides it."""
     group = variants_of(record, place)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from clary.domain.autoscaling.activity import Turn, Write, state_of
+from clary.domain.autoscaling.activity import TargetTurn, Write, state_of
 from clary.domain.autoscaling.policies import Heard, Wanted
 from clary.domain.autoscaling.record import MILLICPU, words_of
 from clary.domain.scaling.decisions import FLEET, HOLD, RANGE, SIZE, Event
@@ -23,7 +23,7 @@ def term(policy: str, wanted: Wanted, heard: Heard | None, current: int) -> Term
     return Term(policy, current if wanted.capacity is None else wanted.capacity, tuple(figures))
 
 
-def decided(turn: Turn, policy: str, to: int, why: str, candidates: Iterable[Term], refused: str = "") -> Write:
+def decided(turn: TargetTurn, policy: str, to: int, why: str, candidates: Iterable[Term], refused: str = "") -> Write:
     """A policy's decision: to change capacity, or to leave it where something keeps it (`refused`)."""
     terms = tuple(candidates)
     current, words = turn.capacity.desired, words_of(turn.document["dimension"])
@@ -34,7 +34,7 @@ def decided(turn: Turn, policy: str, to: int, why: str, candidates: Iterable[Ter
     return _write(turn, policy, level, policy, f"{change}: {why}.", to, saw, terms, refused)
 
 
-def ranged(turn: Turn, cause: str, to: int) -> Write:
+def ranged(turn: TargetTurn, cause: str, to: int) -> Write:
     """A range, or a schedule that set it. `to` is what capacity follows it."""
     words, current = words_of(turn.document["dimension"]), turn.capacity.desired
     what = f"Set {words} to {to}" if to != current else f"Keep {words} at {current}"
@@ -45,7 +45,7 @@ def ranged(turn: Turn, cause: str, to: int) -> Write:
 
 
 def _write(
-    turn: Turn,
+    turn: TargetTurn,
     policy: str,
     level: str,
     won: str,
@@ -74,7 +74,7 @@ def _write(
     )
 
 
-def _has(turn: Turn) -> dict[str, float]:
+def _has(turn: TargetTurn) -> dict[str, float]:
     capacity = turn.capacity
     if turn.document["dimension"] == MILLICPU:
         return {"count": float(capacity.count), "size": float(capacity.running)}

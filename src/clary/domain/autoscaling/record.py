@@ -41,7 +41,7 @@ _WORDS = {
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class ScalableResource:
     """What a ResourceId names: a variant of an endpoint, or an inference component (`variant` is "")."""
 
     kind: str
@@ -55,11 +55,11 @@ class Place:
         return f"variant {self.variant} of endpoint {self.name}"
 
 
-def place_of(resource: str, dimension: str) -> Place:
+def place_of(resource: str, dimension: str) -> ScalableResource:
     """Invalid for a ResourceId that is not of this dimension."""
     parts = resource.split("/")
     if dimension == COPIES and len(parts) == 2 and parts[0] == "inference-component" and parts[1]:
-        return Place(COMPONENT, parts[1])
+        return ScalableResource(COMPONENT, parts[1])
     if (
         dimension in (INSTANCES, PROVISIONED, MILLICPU)
         and len(parts) == 4
@@ -67,7 +67,7 @@ def place_of(resource: str, dimension: str) -> Place:
         and parts[1]
         and parts[3]
     ):
-        return Place("endpoint", parts[1], parts[3])
+        return ScalableResource("endpoint", parts[1], parts[3])
     raise Invalid(
         f"Unsupported service namespace, resource type or scalable dimension: {NAMESPACE}, {resource}, {dimension}. Resource ids are "
         f"endpoint/ENDPOINT/variant/VARIANT for {INSTANCES}, {PROVISIONED} and {MILLICPU}, and inference-component/NAME for {COPIES}."

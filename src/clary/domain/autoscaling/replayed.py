@@ -37,7 +37,7 @@ _RESOURCE = "endpoint/-/variant/-"  # of alarms whose names nobody reads
 
 
 @dataclass(frozen=True, slots=True)
-class Replica:
+class ReplayedReplica:
     """What a metric must know of one: its `workers`, and the vCPUs that a busy one uses."""
 
     workers: int
@@ -67,7 +67,7 @@ class _Alarm:
     def above(self) -> bool:
         return str(self.params["ComparisonOperator"]).startswith("Greater")
 
-    def hear(self, sample: Sample, live: int, replica: Replica) -> None:
+    def hear(self, sample: Sample, live: int, replica: ReplayedReplica) -> None:
         begin = (sample.time - 1.0) // self.period * self.period
         if begin != self.began:
             self._close(begin)
@@ -79,7 +79,7 @@ class _Alarm:
         if weight:
             self.low, self.high = min(self.low, value), max(self.high, value)
 
-    def _value(self, sample: Sample, live: int, replica: Replica) -> tuple[float, float]:
+    def _value(self, sample: Sample, live: int, replica: ReplayedReplica) -> tuple[float, float]:
         match self.params["MetricName"]:
             case "Invocations":
                 return 1.0, float(sample.arrivals)
@@ -137,7 +137,7 @@ class Replayed:
     policies: tuple[Mapping[str, Any], ...]
     least: int
     most: int
-    replica: Replica
+    replica: ReplayedReplica
     timing: str
     followers: tuple[_Follower, ...] = field(init=False)
     heard: float = -math.inf

@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 
 from clary.domain.autoscaling.capacity import capacity_of, variants_of
-from clary.domain.autoscaling.record import COPIES, INSTANCES, MILLICPU, PROVISIONED, Place
+from clary.domain.autoscaling.record import COPIES, INSTANCES, MILLICPU, PROVISIONED, ScalableResource
 from clary.domain.endpoints.fleets import Variant
 from clary.domain.errors import LimitExceeded
 from clary.domain.machine import capacity, instances
@@ -15,7 +15,7 @@ from clary.domain.machine.rooms import Room, expected, room, room_of
 from clary.domain.resources import Record
 
 
-def room_for(book: Book, record: Record, place: Place, dimension: str, most: int) -> Room | None:
+def room_for(book: Book, record: Record, place: ScalableResource, dimension: str, most: int) -> Room | None:
     """Whether it can go up to `most`: `Room.most` is up to where. None where the machine sets no bound of its own."""
     group = variants_of(record, place)
     if dimension in (INSTANCES, COPIES) and not group[0].hosting:
@@ -25,7 +25,9 @@ def room_for(book: Book, record: Record, place: Place, dimension: str, most: int
     return _of_millicpu(book, record, group, most) if dimension == MILLICPU else None
 
 
-def needed(book: Book, record: Record, place: Place, dimension: str, wanted: int) -> tuple[tuple[Fit, ...], int]:
+def needed(
+    book: Book, record: Record, place: ScalableResource, dimension: str, wanted: int
+) -> tuple[tuple[Fit, ...], int]:
     """What the next step towards `wanted` needs: one replica more, and the bytes that it is expected to use at first; or the CPU that
     larger ones lack, or a worker that is kept."""
     group = variants_of(record, place)

@@ -13,11 +13,11 @@ from typing import Any
 from clary.domain.autoscaling import decision_records, schedules
 from clary.domain.autoscaling.activity import (
     SOON,
+    ActivityNote,
     Command,
     Forget,
-    Note,
-    Seen,
-    Turn,
+    SeenTarget,
+    TargetTurn,
     Want,
     anchored,
     change_of,
@@ -37,10 +37,10 @@ SETTLE = 0.6  # seconds after a step's end when alarms were evaluated
 _UNSCALABLE = "TargetServicePutResourceAsUnscalable"
 
 
-def decide(record: Record, seen: Seen, now: float) -> Decision[Command]:
+def decide(record: Record, seen: SeenTarget, now: float) -> Decision[Command]:
     if seen.capacity is None:
         return Decision(record, (Forget(),), remove=True)
-    turn = Turn(record, anchored(record.document, now), seen, seen.capacity, now)
+    turn = TargetTurn(record, anchored(record.document, now), seen, seen.capacity, now)
     _prune(turn)
     _miss(turn)
     _run_actions(turn)
@@ -54,7 +54,7 @@ def decide(record: Record, seen: Seen, now: float) -> Decision[Command]:
     return turn.decided()
 
 
-def _prune(turn: Turn) -> None:
+def _prune(turn: TargetTurn) -> None:
     """Alarms that left the state in which they drive a policy are none of ours any more."""
     triggers = turn.document["triggers"]
     kept = {n: t for n, t in triggers.items() if n in turn.seen.heard and t["policy"] in turn.seen.policies}
@@ -75,7 +75,7 @@ def _prune(turn: Turn) -> None:
             turn.document[member] = {name: value for name, value in turn.document[member].items() if name in kept}
 
 
-def _miss(turn: Turn) -> None:
+def _miss(turn: TargetTurn) -> None:
     """A target tracking policy is half of what it was without one of its alarms, as on AWS; here somebody says so, and says it again."""
     told = turn.document.get("missed", {})
     kept = {name: at for name, at in told.items() if name in turn.seen.missing}
@@ -96,7 +96,7 @@ def _miss(turn: Turn) -> None:
 # -- the range, and schedules that change it --------------------------------------------------------------------------------------
 
 
-def _pull(turn: Turn) -> bool:
+def _pull(turn: TargetTurn) -> bool:
     """Whether the capacity is outside of its range, so that nothing else counts."""
     low, now = max(turn.document["min"], turn.capacity.floor), turn.capacity.desired
     high = max(turn.document["max"], low)
@@ -111,13 +111,13 @@ def _pull(turn: Turn) -> bool:
     return True
 
 
-def _least(turn: Turn, low: int) -> str:
+def _least(turn: TargetTurn, low: int) -> str:
     return (
         f"minimum capacity was set to {low}" if turn.document["min"] == low else "nothing would start it again from 0"
     )
 
 
-def _run_actions(turn: Turn) -> None:
+def _run_actions(turn: TargetTurn) -> None:
     for name, action in turn.seen.actions.items():
         due = _due(turn, name, action)
         if due is not None and due <= turn.now:
@@ -135,7 +135,7 @@ def _run_actions(turn: Turn) -> None:
             turn.document[member] = {name: at for name, at in held.items() if name in turn.seen.actions}
 
 
-def _due(turn: Turn, name: str, action: Mapping[str, Any]) -> float | None:
+def _due(turn: TargetTurn, name: str, action: Mapping[str, Any]) -> float | None:
     """When it is next due; None: never again. What runs at a time did so once for each PutScheduledAction, whatever the clock says
     since: that it was put again, not that its hour comes again, is what makes it run again."""
     request = action["request"]
@@ -148,7 +148,7 @@ def _due(turn: Turn, name: str, action: Mapping[str, Any]) -> float | None:
     return None if due is None or (end and due > float(end)) else due
 
 
-def _run_action(turn: Turn, name: str, request: Mapping[str, Any]) -> None:
+def _run_action(turn: TargetTurn, name: str, request: Mapping[str, Any]) -> None:
     asked = request["ScalableTargetAction"]
     low, high = asked.get("MinCapacity"), asked.get("MaxCapacity")
     words = " and ".join(
@@ -196,7 +196,7 @@ class _Opinion:
         return f"monitor alarm {self.alarm} in state {self.state} triggered policy {self.name}"
 
 
-def _weigh(turn: Turn) -> None:
+def _weigh(turn: TargetTurn) -> None:
     """The largest capacity that a policy wants; less than there is only when all agree."""
     if not turn.document["triggers"] and not turn.seen.wish:
         return
@@ -218,7 +218,7 @@ def _weigh(turn: Turn) -> None:
             _say(turn, each, _edge(turn, each) or code, each.wanted.why)
 
 
-def _opinions(turn: Turn) -> tuple[list[_Opinion], list[_Opinion]]:
+def _opinions(turn: TargetTurn) -> tuple[list[_Opinion], list[_Opinion]]:
     """What all want, and those of them that may act now: an alarm acts once in each of its steps."""
     opinions = [_opinion(turn, alarm, trigger["policy"]) for alarm, trigger in turn.document["triggers"].items()]
     ready = [o for o in opinions if turn.now >= turn.document["acted"].get(o.alarm, 0.0) + turn.seen.steps[o.alarm]]
@@ -232,7 +232,7 @@ def _opinions(turn: Turn) -> tuple[list[_Opinion], list[_Opinion]]:
     return opinions, ready
 
 
-def _scale_in_unless_held(turn: Turn, opinions: list[_Opinion], ins: list[_Opinion]) -> None:
+def _scale_in_unless_held(turn: TargetTurn, opinions: list[_Opinion], ins: list[_Opinion]) -> None:
     held = next((opinion for opinion in opinions if _holds_up(turn, opinion)), None)
     if held is None:
         _scale_in(turn, ins)
@@ -242,7 +242,7 @@ def _scale_in_unless_held(turn: Turn, opinions: list[_Opinion], ins: list[_Opini
             _say(turn, each, "AutoScalingAnticipatedFlapping", why)
 
 
-def _holds_up(turn: Turn, opinion: _Opinion) -> bool:
+def _holds_up(turn: TargetTurn, opinion: _Opinion) -> bool:
     """Whether it wants more, or what there is because its metric is high: nothing is scaled in then."""
     wanted, current = opinion.wanted.capacity, turn.capacity.desired
     if wanted is None:
@@ -261,7 +261,7 @@ def _keeps(policy: str, current: int) -> _Opinion:
     return _Opinion("", {"request": request}, Wanted(current, "all of the current capacity is needed"))
 
 
-def _opinion(turn: Turn, alarm: str, arn: str) -> _Opinion:
+def _opinion(turn: TargetTurn, alarm: str, arn: str) -> _Opinion:
     policy, heard, current = turn.seen.policies[arn], turn.seen.heard[alarm], turn.capacity.desired
     request = policy["request"]
     match request.get("PolicyType") or STEP:
@@ -276,7 +276,7 @@ def _opinion(turn: Turn, alarm: str, arn: str) -> _Opinion:
     return _Opinion(alarm, policy, wanted, turn.document["triggers"][alarm]["state"])
 
 
-def _scale_out(turn: Turn, opinion: _Opinion) -> None:
+def _scale_out(turn: TargetTurn, opinion: _Opinion) -> None:
     current, wanted = turn.capacity.desired, opinion.wanted.capacity or 0
     to = min(wanted, turn.document["max"])
     if turn.document["suspended"]["DynamicScalingOutSuspended"]:
@@ -294,7 +294,7 @@ def _scale_out(turn: Turn, opinion: _Opinion) -> None:
         _go(turn, opinion, to, "ScaleOutCooldown")
 
 
-def _lack(turn: Turn, opinion: _Opinion, to: int, why: str) -> None:
+def _lack(turn: TargetTurn, opinion: _Opinion, to: int, why: str) -> None:
     """No room: nothing is asked that would be refused. What comes free is kept for it, and looked for at the alarm's next step."""
     before, told = turn.document["said"].get(opinion.alarm), f"there is no room on this machine for more: {why}"
     _say(turn, opinion, _UNSCALABLE, told)
@@ -303,7 +303,7 @@ def _lack(turn: Turn, opinion: _Opinion, to: int, why: str) -> None:
         turn.document["lacks"] = {"why": why, "at": turn.now}
 
 
-def _scale_in(turn: Turn, ins: list[_Opinion]) -> None:
+def _scale_in(turn: TargetTurn, ins: list[_Opinion]) -> None:
     last, current = change_of(turn, "in"), turn.capacity.desired
     if turn.document["suspended"]["DynamicScalingInSuspended"]:
         return
@@ -322,7 +322,7 @@ def _scale_in(turn: Turn, ins: list[_Opinion]) -> None:
         _go(turn, opinion, to, "ScaleInCooldown")
 
 
-def _agreed(turn: Turn, ins: list[_Opinion]) -> bool:
+def _agreed(turn: TargetTurn, ins: list[_Opinion]) -> bool:
     """Whether every target tracking policy that scales in wants to. A policy whose metric has no datapoints does not."""
     wanting = {o.policy["request"]["PolicyName"] for o in ins}
     for policy in turn.seen.policies.values():
@@ -333,7 +333,7 @@ def _agreed(turn: Turn, ins: list[_Opinion]) -> bool:
     return True
 
 
-def _go(turn: Turn, opinion: _Opinion, to: int, member: str) -> None:
+def _go(turn: TargetTurn, opinion: _Opinion, to: int, member: str) -> None:
     if not turn.capacity.settled:
         _say(turn, opinion, _UNSCALABLE, f"the resource is {turn.capacity.status}")
         turn.again.append(SOON)
@@ -352,7 +352,7 @@ def _go(turn: Turn, opinion: _Opinion, to: int, member: str) -> None:
     start(turn, to, opinion.cause, opinion.wanted.why, cooling, opinion.alarm)
 
 
-def _edge(turn: Turn, opinion: _Opinion) -> str:
+def _edge(turn: TargetTurn, opinion: _Opinion) -> str:
     """Whether it would go on where the range ends."""
     if not opinion.alarm:
         return ""
@@ -364,7 +364,7 @@ def _edge(turn: Turn, opinion: _Opinion) -> str:
     return "AlreadyAtMinCapacity" if not above and current <= turn.document["min"] else ""
 
 
-def _say(turn: Turn, opinion: _Opinion, code: str, why: str) -> None:
+def _say(turn: TargetTurn, opinion: _Opinion, code: str, why: str) -> None:
     """Tell why nothing is done, once for each reason in a row."""
     if not code or turn.document["said"].get(opinion.alarm) == code:
         return
@@ -381,7 +381,7 @@ def _say(turn: Turn, opinion: _Opinion, code: str, why: str) -> None:
     turn.commands.append(decision_records.decided(turn, opinion.name, to, why, turn.candidates, code))
 
 
-def _tell(turn: Turn, cause: str, why: str, reasons: list[dict[str, Any]]) -> None:
+def _tell(turn: TargetTurn, cause: str, why: str, reasons: list[dict[str, Any]]) -> None:
     """Keep that nothing was changed."""
     count = turn.document["count"] + 1
     turn.document["count"] = count
@@ -395,4 +395,4 @@ def _tell(turn: Turn, cause: str, why: str, reasons: list[dict[str, Any]]) -> No
     }
     note = entry_of(turn, activity, "Failed", f"Nothing was changed: {why}.", True)
     told = {"NotScaledReasons": reasons} if reasons else {}
-    turn.commands.append(Note(id, {**note.entry, **told, "scaled": "no"}))
+    turn.commands.append(ActivityNote(id, {**note.entry, **told, "scaled": "no"}))

@@ -31,7 +31,7 @@ class Entry:
 
 
 @dataclass(frozen=True, slots=True)
-class Room:
+class BacklogRoom:
     """Where an endpoint's queue may go: `capacity` predictions at once on `replicas` that are ready. `variant` is the first one's name."""
 
     capacity: int = 0
@@ -39,11 +39,11 @@ class Room:
     variant: str = ""
 
 
-def room_of(plant: Plant, cpus: int) -> Room:
+def room_of(plant: Plant, cpus: int) -> BacklogRoom:
     """MaxConcurrentInvocationsPerInstance on every ready replica; where the config leaves that to us, what a replica has workers for."""
     fleet = plant.serving
     if fleet is None:
-        return Room()
+        return BacklogRoom()
     limit = (fleet.asynchronous.get("ClientConfig") or {}).get("MaxConcurrentInvocationsPerInstance")
     capacity = replicas = 0
     for group in fleet.groups:  # of several containers, the one with the fewest bounds what goes through
@@ -51,7 +51,7 @@ def room_of(plant: Plant, cpus: int) -> Room:
             ready = min(variant.ready for variant in group)
             replicas += ready
             capacity += ready * (limit or min(workers_of(variant, cpus) for variant in group))
-    return Room(capacity, replicas, fleet.variants[0].name)
+    return BacklogRoom(capacity, replicas, fleet.variants[0].name)
 
 
 class Backlog:

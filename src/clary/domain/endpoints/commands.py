@@ -1,5 +1,5 @@
 """The commands and the observation of the endpoint loop. Values only: frozen commands, each idempotent by what it
-names, and the observation `Seen`.
+names, and the observation `SeenEndpoint`.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from clary.domain.models.containers import Container
 @dataclass(frozen=True, slots=True)
 class PrepareModel:
     """Bring the container's model and code into a folder that replicas mount (download, unpack in a sandbox). Long: its
-    outcome is `Seen.prepared[key]`."""
+    outcome is `SeenEndpoint.prepared[key]`."""
 
     key: str
     container: Container
@@ -27,7 +27,8 @@ class PrepareModel:
 
 @dataclass(frozen=True, slots=True)
 class EnsureEnvironment:
-    """Build the runtime behind the container's image with the user's requirements. Long: its outcome is `Seen.environments[key]`."""
+    """Build the runtime behind the container's image with the user's requirements. Long: its outcome is
+    `SeenEndpoint.environments[key]`."""
 
     key: str
     container: Container
@@ -35,7 +36,7 @@ class EnsureEnvironment:
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class ReplicaNeed:
     """What a replica needs of the machine: `size` as `instances` names it, shared by so many `containers`. `like`: bytes that one of
     its kind uses."""
 
@@ -61,7 +62,7 @@ class StartReplica:
     instance_type: str
     workers: int
     timeout: float
-    beside: tuple[Place, ...] = ()
+    beside: tuple[ReplicaNeed, ...] = ()
     like: int = 0
 
 
@@ -85,7 +86,7 @@ class ResizeReplica:
     handle: str
     instance_type: str
     containers: int = 1  # that share the instance
-    beside: tuple[Place, ...] = ()
+    beside: tuple[ReplicaNeed, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -186,7 +187,7 @@ class Outcome:
 
 
 @dataclass(frozen=True, slots=True)
-class Seen:
+class SeenEndpoint:
     """The world as far as one endpoint goes. `runs` has every replica that has a handle (None: the backend never heard of it).
 
     `view` is None when the home front cannot be asked or does not know the endpoint. `alarms`: state of each alarm that guards the

@@ -24,13 +24,13 @@ from clary.domain.endpoints.commands import (
     PutRoute,
     Resized,
     ResizeReplica,
-    Seen,
+    SeenEndpoint,
     Started,
     StartReplica,
     WriteHistory,
 )
 from clary.domain.endpoints.fleets import DRAINING, PLANNED, READY, STARTED, Fleet, Plant, Replica, Variant
-from clary.domain.endpoints.replicas import Verdict, judge, longest_answer
+from clary.domain.endpoints.replicas import ReplicaVerdict, judge, longest_answer
 from clary.domain.endpoints.rollout import change, roll_back, way_back
 from clary.domain.endpoints.routing import route_of, share_of
 from clary.domain.endpoints.sizes import inherited, kept_size
@@ -40,7 +40,7 @@ from clary.domain.endpoints.turn import (
     NO_RESIZE,
     PROBATION,
     SERVED,
-    Turn,
+    EndpointTurn,
     died,
     fill,
     forgiven,
@@ -184,9 +184,9 @@ def asked_delete(record: Record, now: float) -> Record:
 # -- the decision -----------------------------------------------------------------------------------------------------------------
 
 
-def decide(record: Record, seen: Seen, now: float) -> Decision[Command]:
+def decide(record: Record, seen: SeenEndpoint, now: float) -> Decision[Command]:
     """One turn of an endpoint. Pure."""
-    turn = Turn(record, plant_of(record), seen, now)
+    turn = EndpointTurn(record, plant_of(record), seen, now)
     _note(turn)
     _tend(turn)
     match EndpointStatus(record.status):
@@ -275,7 +275,7 @@ def _started(
     return died(variant, answer.refused, fatal, now), None
 
 
-def _note(turn: Turn) -> None:
+def _note(turn: EndpointTurn) -> None:
     """Bring every replica's phase up to what is seen."""
     plant = turn.plant
     growths: list[memory.Growth] = []
@@ -297,7 +297,7 @@ class _Death(NamedTuple):
     fatal: bool
 
 
-def _judged(turn: Turn, fleet: Fleet, variant: Variant, earned: float, growths: list[memory.Growth]) -> Variant:
+def _judged(turn: EndpointTurn, fleet: Fleet, variant: Variant, earned: float, growths: list[memory.Growth]) -> Variant:
     """The variant with its replicas as they are seen. Deaths count last: what serves for `earned` seconds has forgiven those before."""
     kept: list[Replica] = []
     deaths: list[_Death] = []
@@ -321,7 +321,7 @@ def _judged(turn: Turn, fleet: Fleet, variant: Variant, earned: float, growths: 
 
 
 def _buried(
-    turn: Turn, variant: Variant, replica: Replica, verdict: Verdict, growths: list[memory.Growth]
+    turn: EndpointTurn, variant: Variant, replica: Replica, verdict: ReplicaVerdict, growths: list[memory.Growth]
 ) -> tuple[Variant, _Death]:
     """A replica that fails: the variant whose next one gets more memory, where that was the cause, and how it died, for its log too."""
     death = _Death(replica, verdict.failure, verdict.fatal)
@@ -335,7 +335,7 @@ def _buried(
     return variant, death
 
 
-def _fitting(turn: Turn, variant: Variant, growths: list[memory.Growth]) -> Variant:
+def _fitting(turn: EndpointTurn, variant: Variant, growths: list[memory.Growth]) -> Variant:
     """The variant with more memory where its replicas need it, or with less where they do not."""
     growth = memory.outgrown(variant, turn.seen, turn.now)
     growth = growth or memory.roomy(variant, turn.seen, turn.now)
@@ -345,7 +345,7 @@ def _fitting(turn: Turn, variant: Variant, growths: list[memory.Growth]) -> Vari
     return memory.noticed(variant, turn.seen, turn.now)
 
 
-def _tend(turn: Turn) -> None:
+def _tend(turn: EndpointTurn) -> None:
     """Serverless variants wake in every status in which the endpoint serves."""
     serving, settled = turn.plant.serving, turn.record.status == EndpointStatus.IN_SERVICE
     if serving is None or turn.record.status in (EndpointStatus.DELETING, EndpointStatus.FAILED):
@@ -356,7 +356,7 @@ def _tend(turn: Turn) -> None:
     turn.plant = replace(turn.plant, serving=fill(turn, tended) if tended != serving else serving)
 
 
-def _keep(turn: Turn) -> None:
+def _keep(turn: EndpointTurn) -> None:
     """In service: replace what died."""
     plant = turn.plant
     if plant.serving is None:
@@ -377,7 +377,7 @@ def _keep(turn: Turn) -> None:
         turn.note("in service", "replicas are there again" if serving.reachable else "a replica serves again")
 
 
-def _delete(turn: Turn) -> Decision[Command]:
+def _delete(turn: EndpointTurn) -> Decision[Command]:
     """No new work at once, then the replicas stop, then the record goes."""
     stop_all(turn)
     scope = turn.record.scope
@@ -391,7 +391,7 @@ def _delete(turn: Turn) -> Decision[Command]:
     return Decision(record, (*commands, *written, ForgetEndpoint()), remove=True)
 
 
-def _tell_front(turn: Turn) -> None:
+def _tell_front(turn: EndpointTurn) -> None:
     """Put the route when its content changed, or when the front is behind. The revision never goes back, even when a save was
     lost: it is at least the wall clock's milliseconds."""
     _note_weights(turn)
@@ -417,13 +417,13 @@ def _tell_front(turn: Turn) -> None:
     turn.commands.append(PutRoute(replace(content, revision=plant.revision)))
 
 
-def _without_models(turn: Turn) -> bool:
+def _without_models(turn: EndpointTurn) -> bool:
     """Whether the front gets the route although nothing runs, so that it can say what is missing."""
     serving = turn.plant.serving
     return serving is not None and (turn.record.kind == COMPONENT or any(v.hosting for v in serving.variants))
 
 
-def _note_weights(turn: Turn) -> None:
+def _note_weights(turn: EndpointTurn) -> None:
     """Each variant's weight as the front is told it: its part of it, while another fleet has the rest."""
     plant = turn.plant
 
@@ -438,7 +438,7 @@ def _note_weights(turn: Turn) -> None:
     )
 
 
-def _again(turn: Turn) -> float | None:
+def _again(turn: EndpointTurn) -> float | None:
     plant = turn.plant
     if turn.record.status == EndpointStatus.FAILED and not plant.replicas:
         return None

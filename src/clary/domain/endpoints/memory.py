@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from clary.domain.endpoints.commands import Seen
+from clary.domain.endpoints.commands import SeenEndpoint
 from clary.domain.endpoints.fleets import READY, STARTED, Replica, Variant
 from clary.domain.machine import instances
 
@@ -38,7 +38,7 @@ class Growth:
         return f"{self.variant.name}, replica {self.replica}: {self.what}" if self.replica else self.what
 
 
-def outgrown(variant: Variant, seen: Seen, now: float) -> Growth | None:
+def outgrown(variant: Variant, seen: SeenEndpoint, now: float) -> Growth | None:
     """The variant as it shall be because a replica is near its limit, or lost a worker to it; None: nothing is to be done."""
     if not _grows(variant, seen) or not seen.resizes or now < variant.outgrown + (AGAIN if variant.cramped else 0.0):
         return None
@@ -57,7 +57,7 @@ def outgrown(variant: Variant, seen: Seen, now: float) -> Growth | None:
     return None
 
 
-def restarted(variant: Variant, replica: Replica, seen: Seen, now: float) -> Growth | None:
+def restarted(variant: Variant, replica: Replica, seen: SeenEndpoint, now: float) -> Growth | None:
     """The variant as it shall be because the kernel ended that replica for its memory. None: it did not, or there is no more."""
     run = seen.runs.get(replica.id)
     if run is None or not run.oom_killed or not run.state.is_terminal or not _grows(variant, seen):
@@ -80,7 +80,7 @@ def not_started(variant: Variant, why: str) -> tuple[Variant, bool]:
     return replace(variant, memory=0, cramped=why), False
 
 
-def roomy(variant: Variant, seen: Seen, now: float) -> Growth | None:
+def roomy(variant: Variant, seen: SeenEndpoint, now: float) -> Growth | None:
     """The variant with less memory because none of its replicas needed what it has for long."""
     if not variant.roomy or not seen.resizes or not _grows(variant, seen):
         return None
@@ -93,7 +93,7 @@ def roomy(variant: Variant, seen: Seen, now: float) -> Growth | None:
     return Growth(less, "", what, "memory shrunk")
 
 
-def noticed(variant: Variant, seen: Seen, now: float) -> Variant:
+def noticed(variant: Variant, seen: SeenEndpoint, now: float) -> Variant:
     """The variant whose replicas' lost workers were taken note of, and since when they use little of the memory that was added."""
     variant = _at_ease(variant, seen, now)
     kills = {r.id: run.oom_kills for r in variant.replicas if (run := seen.runs.get(r.id)) is not None}
@@ -102,7 +102,7 @@ def noticed(variant: Variant, seen: Seen, now: float) -> Variant:
     return replace(variant, replicas=tuple(replace(r, kills=kills.get(r.id, r.kills)) for r in variant.replicas))
 
 
-def _at_ease(variant: Variant, seen: Seen, now: float) -> Variant:
+def _at_ease(variant: Variant, seen: SeenEndpoint, now: float) -> Variant:
     if not variant.memory:
         return replace(variant, roomy=0.0) if variant.roomy else variant
     runs = [seen.runs.get(replica.id) for replica in variant.live]
@@ -115,14 +115,14 @@ def _at_ease(variant: Variant, seen: Seen, now: float) -> Variant:
     return replace(variant, roomy=0.0) if max(used) > MORE * smaller or variant.roomy > now else variant
 
 
-def _smaller(variant: Variant, seen: Seen) -> tuple[int, int]:
+def _smaller(variant: Variant, seen: SeenEndpoint) -> tuple[int, int]:
     """Bytes of its instance type's own, and of the next size below its present one."""
     size = instances.find(variant.instance_type)
     own = min(size.memory if size is not None else seen.memory, seen.memory)
     return own, max(own, min(variant.memory << 20, seen.memory) // 2)
 
 
-def look_in(variant: Variant, seen: Seen) -> float | None:
+def look_in(variant: Variant, seen: SeenEndpoint) -> float | None:
     """Seconds until its memory is to be looked at again; None: whenever."""
     if not _grows(variant, seen):
         return None
@@ -135,19 +135,19 @@ def look_in(variant: Variant, seen: Seen) -> float | None:
     return None if share < WATCHED else EVERY if share < CLOSE else EVERY_CLOSE
 
 
-def limit_of(variant: Variant, replica: Replica, seen: Seen) -> int:
+def limit_of(variant: Variant, replica: Replica, seen: SeenEndpoint) -> int:
     """Bytes that the replica may use."""
     size = instances.find(replica.size or variant.size)
     return max(1, min(size.memory if size is not None else seen.memory, seen.memory))
 
 
-def _grows(variant: Variant, seen: Seen) -> bool:
+def _grows(variant: Variant, seen: SeenEndpoint) -> bool:
     if variant.serverless or variant.hosting or variant.container.multi_model or not seen.memory:
         return False
     return instances.find(instances.sized(variant.instance_type, memory=1)) is not None
 
 
-def _more(variant: Variant, seen: Seen, limit: int, used: int) -> int:
+def _more(variant: Variant, seen: SeenEndpoint, limit: int, used: int) -> int:
     """MB of the next size: twice as much, or what the machine has for each of the variant's replicas; 0: not worth it."""
     room = used + max(0, seen.available - RESERVE) // max(1, len(variant.live))
     memory = min(2 * limit, seen.memory, room)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from clary.domain.endpoints.async_inference import LONGEST
-from clary.domain.endpoints.commands import ForgetReplica, Seen, StopReplica
+from clary.domain.endpoints.commands import ForgetReplica, SeenEndpoint, StopReplica
 from clary.domain.endpoints.fleets import DRAINING, PLANNED, READY, STARTED, STOPPING, Fleet, Replica, Variant
 from clary.domain.endpoints.routes import STREAM_SECONDS
 from clary.domain.machine.workload import Observation
@@ -23,7 +23,7 @@ def replica_key(replica: str) -> str:
 
 
 @dataclass(frozen=True, slots=True)
-class Verdict:
+class ReplicaVerdict:
     """`replica` None: it is gone. `failure`: it died (or must be stopped) before its time, and how. `fatal`: the model itself
     is at fault, another start would end alike."""
 
@@ -41,71 +41,77 @@ def longest_answer(fleet: Fleet, variant: Variant) -> float:
     return max(STREAM_SECONDS, *(v.container.timeout for v in fleet.variants if v.name == variant.name))
 
 
-def judge(replica: Replica, variant: Variant, seen: Seen, revision: int, now: float, longest: float) -> Verdict:
+def judge(
+    replica: Replica, variant: Variant, seen: SeenEndpoint, revision: int, now: float, longest: float
+) -> ReplicaVerdict:
     """One replica's next step. `revision` is that of the route that last told the front about it, `longest` the `longest_answer`."""
     if replica.phase == PLANNED:
-        return Verdict(replica)
+        return ReplicaVerdict(replica)
     run = seen.runs.get(replica.id)
     ended = run is None or run.state.is_terminal
     if replica.phase == STOPPING:
-        return _gone(replica) if ended else Verdict(replica)
+        return _gone(replica) if ended else ReplicaVerdict(replica)
     if ended:
         failure = "" if replica.phase == DRAINING else _how_it_ended(run, variant)
         view = seen.replica(replica.id)
         if view is not None and view.state == "failed" and failure:
-            return Verdict(None, _gone(replica).commands, view.failure or failure, fatal=True)
-        return Verdict(None, _gone(replica).commands, failure, fatal=_is_fatal(run))
+            return ReplicaVerdict(None, _gone(replica).commands, view.failure or failure, fatal=True)
+        return ReplicaVerdict(None, _gone(replica).commands, failure, fatal=_is_fatal(run))
     if replica.phase == DRAINING:
         return _draining(replica, seen, revision, now, longest)
     return _working(replica, variant, seen, now)
 
 
-def stop(replica: Replica, now: float) -> Verdict:
+def stop(replica: Replica, now: float) -> ReplicaVerdict:
     """End it without a drain: it never served, or nobody can ask for it any more."""
     if replica.phase == STOPPING:
-        return Verdict(replica)
+        return ReplicaVerdict(replica)
     if replica.phase == PLANNED and not replica.handle:
         # The start may have happened in a turn whose save was lost; the backend knows it by its id then.
-        return Verdict(None, (StopReplica(replica.id, ""), ForgetReplica(replica.id, "")))
-    return Verdict(replace(replica, phase=STOPPING, since=now), (StopReplica(replica.id, replica.handle),))
+        return ReplicaVerdict(None, (StopReplica(replica.id, ""), ForgetReplica(replica.id, "")))
+    return ReplicaVerdict(replace(replica, phase=STOPPING, since=now), (StopReplica(replica.id, replica.handle),))
 
 
-def _gone(replica: Replica) -> Verdict:
-    return Verdict(None, (ForgetReplica(replica.id, replica.handle),))
+def _gone(replica: Replica) -> ReplicaVerdict:
+    return ReplicaVerdict(None, (ForgetReplica(replica.id, replica.handle),))
 
 
-def _draining(replica: Replica, seen: Seen, revision: int, now: float, longest: float) -> Verdict:
+def _draining(replica: Replica, seen: SeenEndpoint, revision: int, now: float, longest: float) -> ReplicaVerdict:
     told = seen.view is not None and seen.view.revision >= revision
     view = seen.replica(replica.id)
     empty = told and (view is None or view.in_flight == 0)
     if empty or now - replica.since > longest + DRAIN_MARGIN:
         return stop(replica, now)
-    return Verdict(replica)
+    return ReplicaVerdict(replica)
 
 
-def _working(replica: Replica, variant: Variant, seen: Seen, now: float) -> Verdict:
+def _working(replica: Replica, variant: Variant, seen: SeenEndpoint, now: float) -> ReplicaVerdict:
     view = seen.replica(replica.id)
     if view is not None and view.state == "failed":
         ending = stop(replica, now)
-        return Verdict(ending.replica, ending.commands, view.failure or "the model could not be loaded", fatal=True)
+        return ReplicaVerdict(
+            ending.replica, ending.commands, view.failure or "the model could not be loaded", fatal=True
+        )
     if view is not None and view.state == "ready":
         if replica.phase == STARTED:
-            return Verdict(replace(replica, phase=READY, since=now, unseen=0.0))
-        return Verdict(replace(replica, unseen=0.0))
+            return ReplicaVerdict(replace(replica, phase=READY, since=now, unseen=0.0))
+        return ReplicaVerdict(replace(replica, unseen=0.0))
     if replica.phase == STARTED:
         limit = float(variant.config.get("ContainerStartupHealthCheckTimeoutInSeconds", STARTUP_SECONDS))
         if now - replica.since > limit:
             ending = stop(replica, now)
-            return Verdict(ending.replica, ending.commands, f"the model was not loaded within {limit:g} s", fatal=True)
-        return Verdict(replica)
+            return ReplicaVerdict(
+                ending.replica, ending.commands, f"the model was not loaded within {limit:g} s", fatal=True
+            )
+        return ReplicaVerdict(replica)
     if seen.view is None:  # the front is away, not the replica
-        return Verdict(replica)
+        return ReplicaVerdict(replica)
     if not replica.unseen:
-        return Verdict(replace(replica, unseen=now))
+        return ReplicaVerdict(replace(replica, unseen=now))
     if now - replica.unseen > UNSEEN_SECONDS:
         ending = stop(replica, now)
-        return Verdict(ending.replica, ending.commands, f"it was silent for {UNSEEN_SECONDS:g} s")
-    return Verdict(replica)
+        return ReplicaVerdict(ending.replica, ending.commands, f"it was silent for {UNSEEN_SECONDS:g} s")
+    return ReplicaVerdict(replica)
 
 
 def _is_fatal(run: Observation | None) -> bool:

@@ -17,13 +17,13 @@ from clary.domain.endpoints.fleets import DRAINING, Fleet, Variant
 from clary.domain.endpoints.regression import Tally
 from clary.domain.endpoints.replicas import REASON_LENGTH
 from clary.domain.endpoints.routing import route_key
-from clary.domain.endpoints.turn import Turn, broken, fill, prepare, reason_of, stop_all, work_keys
+from clary.domain.endpoints.turn import EndpointTurn, broken, fill, prepare, reason_of, stop_all, work_keys
 from clary.domain.lifecycle import EndpointFact, EndpointStatus, RolloutFact, RolloutPhase
 
 LINGER = 70.0  # seconds that a change waits for replicas that leave: the default deadline of a prediction, and a margin
 
 
-def change(turn: Turn) -> None:
+def change(turn: EndpointTurn) -> None:
     """Creating and Updating: bring the wanted fleet up, then let it take over."""
     plant = turn.plant
     target = plant.incoming or plant.serving
@@ -43,7 +43,7 @@ def change(turn: Turn) -> None:
         _roll_out(turn, plant.rollout)
 
 
-def _bring_up(turn: Turn, target: Fleet) -> None:
+def _bring_up(turn: EndpointTurn, target: Fleet) -> None:
     """A fleet with nothing beside it: the first one, or one that changes in place."""
     plant = turn.plant
     filled = fill(turn, target)
@@ -61,7 +61,7 @@ def _bring_up(turn: Turn, target: Fleet) -> None:
         turn.plant = replace(turn.plant, incoming=filled)
 
 
-def _lingering(turn: Turn, fleet: Fleet) -> bool:
+def _lingering(turn: EndpointTurn, fleet: Fleet) -> bool:
     """All that is wanted serves, and what leaves still finishes something long, a stream or an asynchronous invocation: it goes on
     doing so, but nobody shall wait up to an hour for the endpoint to take its next change."""
     there = all(v.ready == v.count == len(v.live) and all(v.fits(r) for r in v.live) for v in fleet.variants)
@@ -79,7 +79,7 @@ def _sizes(fleet: Fleet) -> str:
 # -- in place ---------------------------------------------------------------------------------------------------------------------
 
 
-def _in_place(turn: Turn, serving: Fleet, incoming: Fleet) -> None:
+def _in_place(turn: EndpointTurn, serving: Fleet, incoming: Fleet) -> None:
     """Only sizes differ. When the artifacts are still the same too, the serving fleet takes the new sizes over; else the new fleet
     takes over from it."""
     incoming = prepare(turn, incoming)
@@ -146,7 +146,7 @@ def way_back(fleet: Fleet) -> dict[str, Any]:
 # -- a new fleet ------------------------------------------------------------------------------------------------------------------
 
 
-def _roll_out(turn: Turn, rollout: Rollout) -> None:
+def _roll_out(turn: EndpointTurn, rollout: Rollout) -> None:
     plant = turn.plant
     assert plant.serving is not None
     assert plant.incoming is not None
@@ -173,7 +173,7 @@ def _roll_out(turn: Turn, rollout: Rollout) -> None:
     turn.plant = replace(turn.plant, serving=serving, incoming=incoming, rollout=rollout)
 
 
-def _note_fact(turn: Turn, rollout: Rollout, fact: RolloutFact) -> None:
+def _note_fact(turn: EndpointTurn, rollout: Rollout, fact: RolloutFact) -> None:
     step = f"step {rollout.step + 1} of {len(rollout.steps)}"
     if fact is RolloutFact.READY:
         turn.note("traffic moved", f"{step}: {100 * rollout.overall:.4g} % to the new fleet, whose replicas are ready")
@@ -185,7 +185,7 @@ def _note_fact(turn: Turn, rollout: Rollout, fact: RolloutFact) -> None:
         turn.note("old fleet kept", f"for {rollout.keep:g} s (TerminationWaitInSeconds)")
 
 
-def _finish(turn: Turn, serving: Fleet, incoming: Fleet) -> None:
+def _finish(turn: EndpointTurn, serving: Fleet, incoming: Fleet) -> None:
     """The new fleet has taken over; the old one retires, and the update is done when it is gone."""
     retiring = (*turn.plant.retiring, serving)
     turn.plant = replace(turn.plant, serving=incoming, incoming=None, rollout=None, retiring=retiring, failure="")
@@ -195,7 +195,7 @@ def _finish(turn: Turn, serving: Fleet, incoming: Fleet) -> None:
 # -- giving up --------------------------------------------------------------------------------------------------------------------
 
 
-def _reason_to_give_up(turn: Turn, target: Fleet) -> str:
+def _reason_to_give_up(turn: EndpointTurn, target: Fleet) -> str:
     plant, rollout = turn.plant, turn.plant.rollout
     bad = broken(target)
     if bad is not None:
@@ -219,7 +219,7 @@ def _reason_to_give_up(turn: Turn, target: Fleet) -> str:
     return ""
 
 
-def _first_look(turn: Turn, rollout: Rollout, serving: Fleet) -> dict[str, Any]:
+def _first_look(turn: EndpointTurn, rollout: Rollout, serving: Fleet) -> dict[str, Any]:
     """Evidence begins with the first step: what was the old fleet's p99, beyond which an answer is slow?"""
     if rollout.evidence:
         return dict(rollout.evidence)
@@ -231,7 +231,7 @@ def _first_look(turn: Turn, rollout: Rollout, serving: Fleet) -> dict[str, Any]:
     return {"p99": p99, "seen": {}}
 
 
-def _look(turn: Turn, rollout: Rollout, serving: Fleet, incoming: Fleet) -> dict[str, Any]:
+def _look(turn: EndpointTurn, rollout: Rollout, serving: Fleet, incoming: Fleet) -> dict[str, Any]:
     """What was counted since the last look. Nothing counts before the front knows what is slow."""
     if turn.seen.view is None or turn.seen.view.revision < turn.plant.revision:
         return dict(rollout.evidence)
@@ -246,7 +246,7 @@ def _look(turn: Turn, rollout: Rollout, serving: Fleet, incoming: Fleet) -> dict
     return {**rollout.evidence, "seen": seen}
 
 
-def _tally(turn: Turn, fleet: Fleet, group: Sequence[Variant]) -> Tally | None:
+def _tally(turn: EndpointTurn, fleet: Fleet, group: Sequence[Variant]) -> Tally | None:
     """Of a production variant's containers together: a request is counted where it ended."""
     views = [turn.seen.variants.get(route_key(fleet, v)) for v in group]
     known = [view for view in views if view is not None]
@@ -259,7 +259,7 @@ def _tally(turn: Turn, fleet: Fleet, group: Sequence[Variant]) -> Tally | None:
     )
 
 
-def give_up(turn: Turn, reason: str) -> None:
+def give_up(turn: EndpointTurn, reason: str) -> None:
     """What is wanted cannot be reached: back to what was, where there was something."""
     plant = turn.plant
     reason = reason[:REASON_LENGTH]
@@ -298,7 +298,7 @@ def _restored(fleet: Fleet, before: Any) -> Fleet:
     return replace(fleet, **kept)
 
 
-def roll_back(turn: Turn) -> None:
+def roll_back(turn: EndpointTurn) -> None:
     """The old fleet never stopped serving: back in service when it is whole and the new one is gone."""
     plant = turn.plant
     if plant.serving is None or broken(plant.serving) is not None:
@@ -317,7 +317,7 @@ def roll_back(turn: Turn) -> None:
         turn.note("rolled back", plant.failure)
 
 
-def _step_back(turn: Turn, rollout: Rollout, serving: Fleet, incoming: Fleet) -> None:
+def _step_back(turn: EndpointTurn, rollout: Rollout, serving: Fleet, incoming: Fleet) -> None:
     """A rolling deployment's way back: the old fleet grows by batches and takes its traffic back."""
     while True:
         serving = fill(turn, serving, rollout.wanted)

@@ -14,10 +14,10 @@ from clary.domain.endpoints.commands import (
     Command,
     EnsureEnvironment,
     ForgetWork,
-    Place,
     PrepareModel,
+    ReplicaNeed,
     ResizeReplica,
-    Seen,
+    SeenEndpoint,
     StartReplica,
     WriteHistory,
 )
@@ -83,13 +83,13 @@ def moved(record: Record, fact: EndpointFact, now: float) -> Record:
 
 
 @dataclass(slots=True)
-class Turn:
+class EndpointTurn:
     """`plant` is taken from the record at the start and put back by `finished`. Commands run in order; `starts` after them (so
     that the front knows a replica before it dials)."""
 
     record: Record
     plant: Plant
-    seen: Seen
+    seen: SeenEndpoint
     now: float
     commands: list[Command] = field(default_factory=list)
     starts: list[StartReplica] = field(default_factory=list)
@@ -200,7 +200,7 @@ def map_fleets(plant: Plant, change: Callable[[Fleet], Fleet]) -> Plant:
     )
 
 
-def fill(turn: Turn, fleet: Fleet, counts: Mapping[str, int] | None = None) -> Fleet:
+def fill(turn: EndpointTurn, fleet: Fleet, counts: Mapping[str, int] | None = None) -> Fleet:
     """Start what is missing, drain what is too much, give what runs its size. `counts` (by variant) stand for the variants' own. What a
     change brings takes its places all at once or not at all; where only what died is replaced, each replica that finds room starts."""
     beside = places(fleet, turn.seen, counts) if turn.record.status in ("Creating", "Updating") else ()
@@ -215,25 +215,25 @@ def fill(turn: Turn, fleet: Fleet, counts: Mapping[str, int] | None = None) -> F
     return fleet
 
 
-def places(fleet: Fleet, seen: Seen, counts: Mapping[str, int] | None = None) -> tuple[Place, ...]:
+def places(fleet: Fleet, seen: SeenEndpoint, counts: Mapping[str, int] | None = None) -> tuple[ReplicaNeed, ...]:
     """What the fleet still lacks: places for replicas that are to be started, and larger or smaller ones for those that run."""
-    found: list[Place] = []
+    found: list[ReplicaNeed] = []
     for variant in fleet.variants:
         size, of, like = variant.size, variant.container.of, weight_of(variant, seen)
-        found += [Place(r.id, size, of, like) for r in variant.live if r.phase == PLANNED or not variant.fits(r)]
+        found += [ReplicaNeed(r.id, size, of, like) for r in variant.live if r.phase == PLANNED or not variant.fits(r)]
         missing = (counts or {}).get(variant.name, variant.count) - len(variant.live)
         ids = (replica_id(fleet.id, variant.key, variant.made + n) for n in range(max(0, missing)))
-        found += [Place(id_, size, of, like) for id_ in ids]
+        found += [ReplicaNeed(id_, size, of, like) for id_ in ids]
     return tuple(found)
 
 
-def weight_of(variant: Variant, seen: Seen) -> int:
+def weight_of(variant: Variant, seen: SeenEndpoint) -> int:
     """Bytes that a replica of the variant uses, as far as one is seen."""
     runs = (seen.runs.get(replica.id) for replica in variant.replicas)
     return max((run.memory_bytes for run in runs if run is not None), default=0)
 
 
-def _resize(turn: Turn, variant: Variant, beside: tuple[Place, ...]) -> None:
+def _resize(turn: EndpointTurn, variant: Variant, beside: tuple[ReplicaNeed, ...]) -> None:
     """Replicas of another size than the variant's: in place."""
     if variant.fatal or not turn.seen.resizes:
         return
@@ -247,7 +247,7 @@ def broken(fleet: Fleet) -> Variant | None:
     return next((v for v in fleet.variants if v.fatal or v.deaths >= GIVE_UP_AFTER), None)
 
 
-def prepare(turn: Turn, fleet: Fleet) -> Fleet:
+def prepare(turn: EndpointTurn, fleet: Fleet) -> Fleet:
     """Only the models: where each variant's lies, once that is known (`Variant.prepared`)."""
     for variant in fleet.variants:
         if variant.prepared is None:
@@ -255,7 +255,7 @@ def prepare(turn: Turn, fleet: Fleet) -> Fleet:
     return fleet
 
 
-def _shrink(turn: Turn, variant: Variant, surplus: int) -> Variant:
+def _shrink(turn: EndpointTurn, variant: Variant, surplus: int) -> Variant:
     """Take the least useful first: not started, not ready, then the least busy, of those the newest. What serves drains, so that the
     front gives it nothing new before it is stopped; the rest just stops."""
 
@@ -268,7 +268,7 @@ def _shrink(turn: Turn, variant: Variant, surplus: int) -> Variant:
     return replace(variant, replicas=leave(turn, variant.replicas, leaving))
 
 
-def leave(turn: Turn, replicas: Sequence[Replica], leaving: set[str]) -> tuple[Replica, ...]:
+def leave(turn: EndpointTurn, replicas: Sequence[Replica], leaving: set[str]) -> tuple[Replica, ...]:
     kept: list[Replica] = []
     for replica in replicas:
         if replica.id not in leaving or replica.phase in (DRAINING, STOPPING):
@@ -283,7 +283,7 @@ def leave(turn: Turn, replicas: Sequence[Replica], leaving: set[str]) -> tuple[R
     return tuple(kept)
 
 
-def stop_fleet(turn: Turn, fleet: Fleet) -> Fleet:
+def stop_fleet(turn: EndpointTurn, fleet: Fleet) -> Fleet:
     for variant in fleet.variants:
         kept: list[Replica] = []
         for replica in variant.replicas:
@@ -295,7 +295,7 @@ def stop_fleet(turn: Turn, fleet: Fleet) -> Fleet:
     return fleet
 
 
-def sweep_retired(turn: Turn) -> None:
+def sweep_retired(turn: EndpointTurn) -> None:
     """Retiring fleets drain; when the last is empty, an update that waits for it is done. What failed stays in sight, empty."""
     left: list[Fleet] = []
     for fleet in turn.plant.retiring:
@@ -313,7 +313,7 @@ def sweep_retired(turn: Turn) -> None:
     turn.plant = replace(turn.plant, retiring=tuple(left))
 
 
-def _may_leave(turn: Turn, fleet: Fleet, variant: Variant) -> bool:
+def _may_leave(turn: EndpointTurn, fleet: Fleet, variant: Variant) -> bool:
     """A later container of a pipeline works on until those before it are gone and nothing waits for it."""
     stage = variant.container.stage
     if any(v.replicas for v in fleet.variants if v.name == variant.name and v.container.stage < stage):
@@ -326,7 +326,7 @@ def work_keys(record: Record, fleet: Fleet, variant: Variant) -> tuple[str, str]
     return f"{record.arn} model {fleet.id}/{variant.key}", f"{record.arn} environment {fleet.id}/{variant.key}"
 
 
-def _grow(turn: Turn, fleet: Fleet, variant: Variant, wanted: int, beside: tuple[Place, ...]) -> Variant:
+def _grow(turn: EndpointTurn, fleet: Fleet, variant: Variant, wanted: int, beside: tuple[ReplicaNeed, ...]) -> Variant:
     """Model, then environment, then processes."""
     if turn.now < variant.retry <= turn.now + LONGEST_RETRY:  # later than that: the clock was set back
         return variant
@@ -347,7 +347,7 @@ def _grow(turn: Turn, fleet: Fleet, variant: Variant, wanted: int, beside: tuple
     return _start_missing(turn, fleet, variant, wanted, beside)
 
 
-def _prepare(turn: Turn, fleet: Fleet, variant: Variant) -> Variant:
+def _prepare(turn: EndpointTurn, fleet: Fleet, variant: Variant) -> Variant:
     """The variant with its model prepared, when that is done."""
     model_key, _ = work_keys(turn.record, fleet, variant)
     work = turn.seen.prepared.get(model_key)
@@ -361,7 +361,9 @@ def _prepare(turn: Turn, fleet: Fleet, variant: Variant) -> Variant:
     return replace(variant, prepared=dict(work.value)) if work.state == "done" else variant
 
 
-def _start_missing(turn: Turn, fleet: Fleet, variant: Variant, wanted: int, beside: tuple[Place, ...]) -> Variant:
+def _start_missing(
+    turn: EndpointTurn, fleet: Fleet, variant: Variant, wanted: int, beside: tuple[ReplicaNeed, ...]
+) -> Variant:
     missing = wanted - len(variant.live)
     made = variant.made
     replicas = list(variant.replicas)
@@ -389,7 +391,7 @@ def _start_missing(turn: Turn, fleet: Fleet, variant: Variant, wanted: int, besi
     return variant
 
 
-def stop_all(turn: Turn) -> None:
+def stop_all(turn: EndpointTurn) -> None:
     """End every replica, serving or not, without a drain by the front: they finish what they have."""
     plant = turn.plant
     fleets = (*plant.retiring, *(f for f in (plant.serving, plant.incoming) if f is not None))
@@ -397,7 +399,7 @@ def stop_all(turn: Turn) -> None:
     turn.plant = replace(plant, serving=None, incoming=None, retiring=retiring, rollout=None)
 
 
-def reason_of(turn: Turn, variant: Variant) -> str:
+def reason_of(turn: EndpointTurn, variant: Variant) -> str:
     """FailureReason for a variant that does not come up."""
     last = variant.replicas[-1].id if variant.replicas else ""
     if not last and variant.made:

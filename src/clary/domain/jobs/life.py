@@ -24,7 +24,7 @@ from clary.domain.jobs.record import (
     Report,
     Reserve,
     Say,
-    Seen,
+    SeenJob,
     StartHost,
     StopHosts,
     SyncOut,
@@ -53,7 +53,7 @@ _PREPARING = ("channels", "code", "environment", "syncs")
 _STOPPED: Mapping[str, Any] = {"fact": JobFact.ENDED, "secondary": "Stopped", "message": "Training job stopped"}
 
 
-def decide(record: Record, seen: Seen, now: float) -> Decision[Command]:
+def decide(record: Record, seen: SeenJob, now: float) -> Decision[Command]:
     """What happens next to an InProgress or Stopping job."""
     phase = record.document["phase"]
     if phase == "starting":
@@ -76,7 +76,7 @@ def _with(record: Record, document: Mapping[str, Any], now: float) -> Record:
     return record if document == record.document else replace(record, modified=now, document=document)
 
 
-def _starting(record: Record, seen: Seen, now: float) -> Decision[Command]:
+def _starting(record: Record, seen: SeenJob, now: float) -> Decision[Command]:
     document = record.document
     request = document["request"]
     if record.status == JobStatus.STOPPING:
@@ -138,7 +138,7 @@ def _wanted(request: Mapping[str, Any]) -> tuple[str, ...]:
     return ("channels", first, *(("syncs",) if restores else ()))
 
 
-def _downloading(record: Record, seen: Seen, now: float) -> Decision[Command]:
+def _downloading(record: Record, seen: SeenJob, now: float) -> Decision[Command]:
     document = record.document
     if record.status == JobStatus.STOPPING:
         return _over(record, _STOPPED, now)
@@ -180,14 +180,14 @@ def _work_failed(record: Record, work: Work, now: float) -> Decision[Command]:
     return _internal(record, work.message, now)
 
 
-def _training(record: Record, seen: Seen, now: float) -> Decision[Command]:
+def _training(record: Record, seen: SeenJob, now: float) -> Decision[Command]:
     decision = _run(record, seen, now)
     if not seen.samples:
         return decision
     return replace(decision, commands=(Report(seen.samples), *decision.commands))
 
 
-def _run(record: Record, seen: Seen, now: float) -> Decision[Command]:
+def _run(record: Record, seen: SeenJob, now: float) -> Decision[Command]:
     document = {
         **record.document,
         "metrics": latest(record.document["metrics"], seen.samples),
@@ -237,7 +237,7 @@ def _bad(run: Observation) -> bool:
     return run.state is RunState.LOST or (run.state is RunState.EXITED and run.exit_code != 0)
 
 
-def _ran(record: Record, runs: Mapping[str, Observation], seen: Seen, now: float) -> Decision[Command]:
+def _ran(record: Record, runs: Mapping[str, Observation], seen: SeenJob, now: float) -> Decision[Command]:
     """All hosts have ended: determines the result."""
     document = record.document
     outcome = _outcome(record, runs, seen)
@@ -262,7 +262,7 @@ def _unmatched(document: Mapping[str, Any]) -> tuple[Say, ...]:
     return (Say(tuple(told.format(**entry) for entry in missing)),)
 
 
-def _outcome(record: Record, runs: Mapping[str, Observation], seen: Seen) -> dict[str, Any] | None:
+def _outcome(record: Record, runs: Mapping[str, Observation], seen: SeenJob) -> dict[str, Any] | None:
     """None: lost. The first host (by number) that failed by itself tells the reason."""
     if not runs:
         return dict(_STOPPED)
@@ -285,7 +285,7 @@ def _outcome(record: Record, runs: Mapping[str, Observation], seen: Seen) -> dic
     return None
 
 
-def _reason(record: Record, name: str, run: Observation, seen: Seen) -> str:
+def _reason(record: Record, name: str, run: Observation, seen: SeenJob) -> str:
     if run.oom_killed:
         host = next(h for h in training.hosts(record.document["request"]) if h.name == name)
         return failures.out_of_memory(
@@ -327,7 +327,7 @@ def _internal(record: Record, why: str, now: float) -> Decision[Command]:
     )
 
 
-def _uploading(record: Record, seen: Seen, now: float) -> Decision[Command]:
+def _uploading(record: Record, seen: SeenJob, now: float) -> Decision[Command]:
     document = record.document
     keep = document["outcome"]["fact"] != JobFact.GAVE_UP
     work = seen.work.get("upload")

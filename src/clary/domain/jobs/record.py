@@ -129,7 +129,7 @@ class Unstartable:
 
 
 @dataclass(frozen=True, slots=True)
-class Seen:
+class SeenJob:
     """What the world says. `runs` by host, for hosts with a handle (None: the backend never heard of it); `failures` by host:
     (text of output/failure, last lines of the log), of hosts that ended badly. `samples` and `offsets` are what the log grew by."""
 

@@ -15,7 +15,7 @@ from clary.domain.metrics.math import (
     Binary,
     CallOf,
     Frame,
-    Line,
+    LabelledSeries,
     Literal,
     Name,
     Node,
@@ -68,8 +68,8 @@ def _one(node: Node, frame: Frame) -> Value:
             return compute(node, frame)
 
 
-def _array(items: Sequence[Node], frame: Frame) -> list[Line]:
-    lines: list[Line] = []
+def _array(items: Sequence[Node], frame: Frame) -> list[LabelledSeries]:
+    lines: list[LabelledSeries] = []
     for item in items:
         more = _lines(compute(item, frame))
         if len(lines) + len(more) > MOST_SERIES:
@@ -183,8 +183,8 @@ def search(nodes: Sequence[Node]) -> tuple[str, str, int]:
     return values[0], values[1], int(period)
 
 
-def _lines(value: Value) -> list[Line]:
-    if isinstance(value, Line):
+def _lines(value: Value) -> list[LabelledSeries]:
+    if isinstance(value, LabelledSeries):
         return [value]
     if isinstance(value, list):
         return value
@@ -193,9 +193,9 @@ def _lines(value: Value) -> list[Line]:
 
 def _each(value: Value, change: Callable[[Points], Points]) -> Value:
     """A function of one series, on each of a list."""
-    if isinstance(value, Line):
-        return Line(change(value.points), value.label)
-    return [Line(change(line.points), line.label) for line in _lines(value)]
+    if isinstance(value, LabelledSeries):
+        return LabelledSeries(change(value.points), value.label)
+    return [LabelledSeries(change(line.points), line.label) for line in _lines(value)]
 
 
 def _gathered(reduce: Callable[[Sequence[float]], float]) -> Callable[[list[Value], Frame], Value]:
@@ -205,14 +205,14 @@ def _gathered(reduce: Callable[[Sequence[float]], float]) -> Callable[[list[Valu
         (value,) = values
         if isinstance(value, float):
             return value
-        if isinstance(value, Line):
+        if isinstance(value, LabelledSeries):
             return float(reduce(list(value.points.values()))) if value.points else math.nan
         lines = _lines(value)
         held: dict[float, list[float]] = {}
         for line in lines:
             for at, each in line.points.items():
                 held.setdefault(at, []).append(each)
-        return Line({at: float(reduce(each)) for at, each in sorted(held.items())})
+        return LabelledSeries({at: float(reduce(each)) for at, each in sorted(held.items())})
 
     return run
 
@@ -243,7 +243,7 @@ def _spread(values: Sequence[float]) -> float:
     return math.sqrt(sum((value - middle) ** 2 for value in values) / len(values))
 
 
-def _filled(points: Points, frame: Frame, how: str | float | Line) -> Points:
+def _filled(points: Points, frame: Frame, how: str | float | LabelledSeries) -> Points:
     """FILL: a number, the values of another series, the last value (REPEAT), or a line between neighbours (LINEAR)."""
     found: dict[float, float] = {}
     known = sorted(points)
@@ -252,7 +252,7 @@ def _filled(points: Points, frame: Frame, how: str | float | Line) -> Points:
             found[at] = points[at]
         elif isinstance(how, float):
             found[at] = how
-        elif isinstance(how, Line):
+        elif isinstance(how, LabelledSeries):
             if at in how.points:
                 found[at] = how.points[at]
         else:
@@ -277,23 +277,23 @@ def _fill(values: list[Value], frame: Frame) -> Value:
 def _if(values: list[Value], frame: Frame) -> Value:
     """IF(condition, then, else): at each time, what the condition picks; nothing where that has nothing."""
     condition, then = values[0], values[1]
-    otherwise: Value = values[2] if len(values) == 3 else Line({})
+    otherwise: Value = values[2] if len(values) == 3 else LabelledSeries({})
     if isinstance(condition, float):
         return then if condition else otherwise
-    if not isinstance(condition, Line):
+    if not isinstance(condition, LabelledSeries):
         raise Invalid("IF takes a number or a series as its condition")
     found: dict[float, float] = {}
     for at, holds in condition.points.items():
         taken = then if holds else otherwise
         if isinstance(taken, float):
             found[at] = taken
-        elif isinstance(taken, Line):
+        elif isinstance(taken, LabelledSeries):
             if at in taken.points:
                 found[at] = taken.points[at]
         else:
             raise Invalid("IF takes numbers and series, not lists or text")
-    label = next((each.label for each in (then, otherwise) if isinstance(each, Line)), condition.label)
-    return Line(found, label)
+    label = next((each.label for each in (then, otherwise) if isinstance(each, LabelledSeries)), condition.label)
+    return LabelledSeries(found, label)
 
 
 def _differences(points: Points, seconds: bool) -> Points:
@@ -315,7 +315,7 @@ def _at(tell: Callable[[datetime], float]) -> Callable[[list[Value], Frame], Val
 def _end(place: int) -> Callable[[list[Value], Frame], Value]:
     def run(values: list[Value], frame: Frame) -> Value:
         lines = _lines(values[0])
-        return lines[place] if lines else Line({})
+        return lines[place] if lines else LabelledSeries({})
 
     return run
 
@@ -340,7 +340,7 @@ def _constant(values: list[Value], frame: Frame) -> Value:
     (value,) = values
     if not isinstance(value, float):
         raise Invalid("TIME_SERIES takes a number")
-    return Line(dict.fromkeys(frame.times, value))
+    return LabelledSeries(dict.fromkeys(frame.times, value))
 
 
 Run = Callable[[list[Value], Frame], Value]

@@ -1,4 +1,4 @@
-"""PutMetricData: checks of its input, and the datapoints that it creates. Pure. `Refused` carries CloudWatch's code and words."""
+"""PutMetricData: checks of its input, and the datapoints that it creates. Pure. `InputRefused` carries CloudWatch's code and words."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ NEWEST = 2 * 3600.0
 INVALID, COMBINATION, MISSING = "InvalidParameterValue", "InvalidParameterCombination", "MissingParameter"
 
 
-class Refused(Exception):
+class InputRefused(Exception):
     """An answer with that code."""
 
     def __init__(self, code: str, message: str) -> None:
@@ -30,7 +30,7 @@ def datapoints(params: Mapping[str, Any], now: float) -> list[Datapoint]:
     """All of a call, or Refused."""
     namespace = params["Namespace"]
     if namespace.startswith("AWS/"):
-        raise Refused(
+        raise InputRefused(
             INVALID,
             f"The value {namespace} for parameter Namespace is invalid: names that begin with AWS/ are reserved.",
         )
@@ -38,27 +38,27 @@ def datapoints(params: Mapping[str, Any], now: float) -> list[Datapoint]:
     for entity in params.get("EntityMetricData", ()):
         rows += entity.get("MetricData", ())
     if not rows:
-        raise Refused(MISSING, "The parameter MetricData is required.")
+        raise InputRefused(MISSING, "The parameter MetricData is required.")
     if len(rows) > MOST:
-        raise Refused(INVALID, f"The collection MetricData must not have a size greater than {MOST}.")
+        raise InputRefused(INVALID, f"The collection MetricData must not have a size greater than {MOST}.")
     return [_datapoint(namespace, row, f"MetricData.member.{number}", now) for number, row in enumerate(rows, 1)]
 
 
 def _datapoint(namespace: str, row: Mapping[str, Any], where: str, now: float) -> Datapoint:
     resolution = row.get("StorageResolution", 60)
     if resolution not in (1, 60):
-        raise Refused(
+        raise InputRefused(
             INVALID, f"The value {resolution} for parameter {where}.StorageResolution is invalid: it is 1 or 60."
         )
     at = row["Timestamp"].timestamp() if row.get("Timestamp") is not None else now
     if not now - OLDEST <= at <= now + NEWEST:
-        raise Refused(
+        raise InputRefused(
             INVALID,
             f"The parameter {where}.Timestamp must specify a time within the past two weeks and the next two hours.",
         )
     names = [each["Name"] for each in row.get("Dimensions", ())]
     if len(names) != len(set(names)):
-        raise Refused(INVALID, f"The parameter {where}.Dimensions must not have two of one name.")
+        raise InputRefused(INVALID, f"The parameter {where}.Dimensions must not have two of one name.")
     dimensions = {each["Name"]: each["Value"] for each in row.get("Dimensions", ())}
     series = Series.of(namespace, row["MetricName"], dimensions, row.get("Unit", "None"))
     return Datapoint(series, at, _summary(row, where), resolution == 1)
@@ -67,11 +67,11 @@ def _datapoint(namespace: str, row: Mapping[str, Any], where: str, now: float) -
 def _summary(row: Mapping[str, Any], where: str) -> Summary:
     given = [name for name in ("Value", "StatisticValues", "Values") if row.get(name) is not None]
     if not given:
-        raise Refused(
+        raise InputRefused(
             MISSING, f"At least one of the parameters {where}.Value, StatisticValues and Values must be specified."
         )
     if len(given) > 1:
-        raise Refused(
+        raise InputRefused(
             COMBINATION,
             f"The parameters {where}.{given[0]} and {where}.{given[1]} are mutually exclusive and you have specified both.",
         )
@@ -84,17 +84,17 @@ def _summary(row: Mapping[str, Any], where: str) -> Summary:
 
 def _values(values: Sequence[float], counts: Sequence[float] | None, where: str) -> Summary:
     if not 0 < len(values) <= MOST_VALUES:
-        raise Refused(
+        raise InputRefused(
             INVALID, f"The collection {where}.Values must have 1 to {MOST_VALUES} members; it has {len(values)}."
         )
     counts = [1.0] * len(values) if counts is None else counts
     if len(counts) != len(values):
-        raise Refused(INVALID, f"The parameters {where}.Values and {where}.Counts must be of the same size.")
+        raise InputRefused(INVALID, f"The parameters {where}.Values and {where}.Counts must be of the same size.")
     pairs = [
         (_number(v, f"{where}.Values"), _number(c, f"{where}.Counts")) for v, c in zip(values, counts, strict=True)
     ]
     if any(count <= 0 for _, count in pairs):
-        raise Refused(INVALID, f"The values of the parameter {where}.Counts must be greater than 0.")
+        raise InputRefused(INVALID, f"The values of the parameter {where}.Counts must be greater than 0.")
     return weighed(pairs)
 
 
@@ -103,9 +103,9 @@ def _set(given: Mapping[str, float], where: str) -> Summary:
         _number(given[name], f"{where}.{name}") for name in ("SampleCount", "Sum", "Minimum", "Maximum")
     )
     if count <= 0:
-        raise Refused(INVALID, f"The value {count} for parameter {where}.SampleCount must be greater than 0.")
+        raise InputRefused(INVALID, f"The value {count} for parameter {where}.SampleCount must be greater than 0.")
     if low > high:
-        raise Refused(COMBINATION, f"The parameter {where}.Maximum must be greater than {where}.Minimum.")
+        raise InputRefused(COMBINATION, f"The parameter {where}.Maximum must be greater than {where}.Minimum.")
     if low == high:
         return single(low, count)
     return Summary(count, total, low, high, None)
@@ -113,7 +113,7 @@ def _set(given: Mapping[str, float], where: str) -> Summary:
 
 def _number(value: float, where: str) -> float:
     if not math.isfinite(value) or abs(value) > LARGEST:
-        raise Refused(
+        raise InputRefused(
             INVALID, f"The value {value} for parameter {where} is invalid: it must be a number within +-2^360."
         )
     return float(value)

@@ -23,7 +23,7 @@ Points = Mapping[float, float]
 
 
 @dataclass(frozen=True, slots=True)
-class Line:
+class LabelledSeries:
     """A series and what it is called; of one that was read as it is, what of."""
 
     points: Points
@@ -32,7 +32,7 @@ class Line:
     stat: str = ""
 
 
-Value = float | Line | list[Line] | str
+Value = float | LabelledSeries | list[LabelledSeries] | str
 
 LONGEST = 2_048  # characters of an expression
 MOST_SERIES = 500  # of a list
@@ -57,7 +57,7 @@ class Budget:
 
 def size(value: Value) -> int:
     """What a value counts in a budget: its datapoints, and one for each series."""
-    if isinstance(value, Line):
+    if isinstance(value, LabelledSeries):
         return len(value.points) + 1
     return sum(len(line.points) + 1 for line in value) if isinstance(value, list) else 1
 
@@ -69,7 +69,7 @@ class Frame:
 
     results: Mapping[str, Value]
     metrics: tuple[str, ...] = ()
-    found: Mapping[tuple[str, str, int], list[Line]] = field(default_factory=dict)
+    found: Mapping[tuple[str, str, int], list[LabelledSeries]] = field(default_factory=dict)
     times: tuple[float, ...] = ()
     period: int = 60
     periods: Mapping[str, int] = field(default_factory=dict)
@@ -269,26 +269,28 @@ def combine(symbol: str, left: Value, right: Value) -> Value:
     if isinstance(left, list):
         if isinstance(right, list):
             raise Invalid(f"the operator {symbol} does not work on two lists of series")
-        return [Line(_points(compute, line, right), line.label) for line in left]
+        return [LabelledSeries(_points(compute, line, right), line.label) for line in left]
     if isinstance(right, list):
-        return [Line(_points(compute, left, line), line.label) for line in right]
-    if isinstance(left, Line) or isinstance(right, Line):
-        label = left.label if isinstance(left, Line) else right.label if isinstance(right, Line) else ""
-        return Line(_points(compute, left, right), label)
+        return [LabelledSeries(_points(compute, left, line), line.label) for line in right]
+    if isinstance(left, LabelledSeries) or isinstance(right, LabelledSeries):
+        label = (
+            left.label if isinstance(left, LabelledSeries) else right.label if isinstance(right, LabelledSeries) else ""
+        )
+        return LabelledSeries(_points(compute, left, right), label)
     result = compute(left, right)
     if result is None or math.isinf(result):
         raise Invalid(f"{left:g} {symbol} {right:g} has no result")
     return result
 
 
-def _points(compute: Operation, left: float | Line, right: float | Line) -> Points:
-    if isinstance(left, Line) and isinstance(right, Line):
+def _points(compute: Operation, left: float | LabelledSeries, right: float | LabelledSeries) -> Points:
+    if isinstance(left, LabelledSeries) and isinstance(right, LabelledSeries):
         pairs = [(at, value, right.points[at]) for at, value in left.points.items() if at in right.points]
-    elif isinstance(left, Line):
+    elif isinstance(left, LabelledSeries):
         assert isinstance(right, float)
         pairs = [(at, value, right) for at, value in left.points.items()]
     else:
-        assert isinstance(right, Line)
+        assert isinstance(right, LabelledSeries)
         pairs = [(at, left, value) for at, value in right.points.items()]
     computed = ((at, compute(one, other)) for at, one, other in pairs)
     return {at: value for at, value in computed if value is not None and math.isfinite(value)}

@@ -17,7 +17,7 @@ from clary.domain.errors import Invalid
 from clary.domain.metrics.datapoints import Series, Summary
 from clary.domain.metrics.functions import KEYWORDS, check, compute, search
 from clary.domain.metrics.labels import PLAIN, Labels, Source, filled, is_dynamic
-from clary.domain.metrics.math import Budget, CallOf, Frame, Line, Name, Node, Value, parse, size, walk
+from clary.domain.metrics.math import Budget, CallOf, Frame, LabelledSeries, Name, Node, Value, parse, size, walk
 from clary.domain.metrics.search import parse as parse_search
 from clary.domain.metrics.statistics import KNOWN, needs_spread, statistic
 
@@ -56,7 +56,7 @@ class Query:
 
 
 @dataclass(frozen=True, slots=True)
-class Result:
+class QueryResult:
     id: str
     label: str
     points: tuple[tuple[float, float], ...]  # in order of time
@@ -112,8 +112,13 @@ class Queries:
         return each_once
 
     def compute(
-        self, lines: Mapping[Read, Line], start: float, end: float, labels: Labels = PLAIN, budget: Budget | None = None
-    ) -> list[Result]:
+        self,
+        lines: Mapping[Read, LabelledSeries],
+        start: float,
+        end: float,
+        labels: Labels = PLAIN,
+        budget: Budget | None = None,
+    ) -> list[QueryResult]:
         """The results of those that return data, in the order asked. Invalid names the expression that is wrong."""
         budget = budget or Budget()
         period = self.period
@@ -131,7 +136,7 @@ class Queries:
             results[query.id] = _named(query, lambda node=query.node, frame=frame: compute(node, frame))
         shown = [query for query in self.queries if query.returned]
         named = _default_labels([query for query in shown if query.read is not None])
-        told: list[Result] = []
+        told: list[QueryResult] = []
         for query in shown:
             value = results[query.id]
             _named(query, lambda value=value: budget.spend(len(times) if isinstance(value, float) else size(value)))
@@ -264,7 +269,7 @@ def _named(query: Query, work: Any) -> Any:
         raise Invalid(f"Error in expression '{query.id}': {error.message}.") from None
 
 
-def line(read: Read, windows: Sequence[tuple[float, Summary]], budget: Budget) -> Line:
+def line(read: Read, windows: Sequence[tuple[float, Summary]], budget: Budget) -> LabelledSeries:
     """What was read: the statistic of each window."""
     budget.spend(len(windows) + 1)
     value = statistic(read.stat)
@@ -272,25 +277,27 @@ def line(read: Read, windows: Sequence[tuple[float, Summary]], budget: Budget) -
     computed = ((at, value(summary)) for at, summary in windows)
     where = " ".join(each for _, each in read.series.dimensions)
     points = {at: each for at, each in computed if each is not None}
-    return Line(points, f"{where} {read.series.metric}".strip(), read.series, read.stat)
+    return LabelledSeries(points, f"{where} {read.series.metric}".strip(), read.series, read.stat)
 
 
 def _results(
     query: Query, value: Value, times: Sequence[float], period: int, labels: Labels, default: str
-) -> list[Result]:
+) -> list[QueryResult]:
     if isinstance(value, float):  # a number is the same all the time
-        value = Line(dict.fromkeys(times, value))
+        value = LabelledSeries(dict.fromkeys(times, value))
     if isinstance(value, str):
         raise Invalid(f"Error in expression '{query.id}': its result is text.")
     if query.read is not None:
-        assert isinstance(value, Line)
+        assert isinstance(value, LabelledSeries)
         return [_result(query, value, default, query.read.period, labels)]
-    if isinstance(value, Line):
+    if isinstance(value, LabelledSeries):
         return [_result(query, value, default, query.period or period, labels)]
     return [_result(query, line, line.label or default, query.period or period, labels, many=True) for line in value]
 
 
-def _result(query: Query, line: Line, default: str, period: int, labels: Labels, many: bool = False) -> Result:
+def _result(
+    query: Query, line: LabelledSeries, default: str, period: int, labels: Labels, many: bool = False
+) -> QueryResult:
     """With the label that was given, and the values in it; before those of each line of many that name none."""
     points = _finite(line)
     source = Source(default, period, line.stat, line.series)
@@ -299,9 +306,9 @@ def _result(query: Query, line: Line, default: str, period: int, labels: Labels,
         label = filled(label, source, points, labels)
     elif many and query.label:
         label = f"{query.label} {default}"
-    return Result(query.id, label, points)
+    return QueryResult(query.id, label, points)
 
 
-def _finite(line: Line) -> tuple[tuple[float, float], ...]:
+def _finite(line: LabelledSeries) -> tuple[tuple[float, float], ...]:
     """In order. What is no number, or too large for one, is no datapoint."""
     return tuple(sorted((at, value) for at, value in line.points.items() if math.isfinite(value)))

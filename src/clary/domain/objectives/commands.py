@@ -56,7 +56,7 @@ class Live:
 
 
 @dataclass(frozen=True, slots=True)
-class Seen:
+class SeenObjective:
     """`endpoint` None: it is gone. `asked` None: nobody asks for an objective any more."""
 
     endpoint: Record | None

@@ -9,7 +9,7 @@ from dataclasses import replace
 from clary.domain.endpoints.fleets import Variant
 from clary.domain.endpoints.routing import workers_of
 from clary.domain.objectives.record import Range, unable
-from clary.domain.objectives.sight import Turn, stays
+from clary.domain.objectives.sight import ObjectiveTurn, stays
 from clary.domain.scaling import words
 from clary.domain.scaling.decisions import CUT, ENDED, FLEET, HOLD, SIZE, STAFFING, Event, State, candidates_of, short
 from clary.domain.scaling.samples import Recent
@@ -30,7 +30,9 @@ def named(desired: Desired, recent: Recent | None) -> Desired:
     return replace(desired, reason=Reason("absurd", terms))
 
 
-def event_of(turn: Turn, desired: Desired, made: Shape, have: Have, allowance: int, samples: Sequence[Sample]) -> Event:
+def event_of(
+    turn: ObjectiveTurn, desired: Desired, made: Shape, have: Have, allowance: int, samples: Sequence[Sample]
+) -> Event:
     asked, recent = turn.asked, turn.seen.recent
     count = (asked.count or Range(have.asked, have.asked)).within(made.count, have.asked)
     millicpu = asked.millicpu.within(made.millicpu, have.millicpu) if asked.millicpu else have.millicpu
@@ -66,7 +68,7 @@ def event_of(turn: Turn, desired: Desired, made: Shape, have: Have, allowance: i
     return Event(turn.now, asked.policy, level, won, why, before, after, saw, terms, changes, refused)
 
 
-def _unmet(turn: Turn, samples: Sequence[Sample]) -> str:
+def _unmet(turn: ObjectiveTurn, samples: Sequence[Sample]) -> str:
     """That nothing which is decided here could keep the objective."""
     if not samples or turn.now - samples[-1].time > STALE or not samples[-1].service > 0.0:
         return ""
@@ -128,7 +130,7 @@ def _saw(
     return {name: value for name, value in saw.items() if math.isfinite(value)}
 
 
-def _blocked(turn: Turn, made: Shape, have: Have) -> str:
+def _blocked(turn: ObjectiveTurn, made: Shape, have: Have) -> str:
     """Why what is wanted of a dimension is not done; "" when all is."""
     asked = turn.asked
     for which, one, wanted, now in (
@@ -146,7 +148,7 @@ def _blocked(turn: Turn, made: Shape, have: Have) -> str:
     return ""
 
 
-def _barred(turn: Turn) -> str:
+def _barred(turn: ObjectiveTurn) -> str:
     """Why nothing can be asked of the endpoint now."""
     refused = turn.document["refused"]
     if refused is not None and 0 <= turn.now - refused["at"] < REST:

@@ -10,7 +10,7 @@ from clary.domain.endpoints.routing import workers_of
 from clary.domain.endpoints.sizes import SizeSeen
 from clary.domain.endpoints.turn import NO_CAPACITY, plant_of
 from clary.domain.machine import instances
-from clary.domain.objectives.commands import Command, Seen
+from clary.domain.objectives.commands import Command, SeenObjective
 from clary.domain.objectives.record import Asked, Range
 from clary.domain.resources import Record
 from clary.domain.scaling.retreat import may_sleep
@@ -23,9 +23,9 @@ UNMEASURED_START = 1.2
 
 
 @dataclass(slots=True)
-class Turn:
+class ObjectiveTurn:
     record: Record
-    seen: Seen
+    seen: SeenObjective
     asked: Asked
     endpoint: Record
     group: tuple[Variant, ...]
@@ -49,14 +49,14 @@ def group_of(endpoint: Record | None, name: str) -> tuple[Variant, ...]:
     return tuple(v for v in fleet.variants if v.name == name and not v.shadow) if fleet is not None else ()
 
 
-def have_of(turn: Turn) -> Have:
+def have_of(turn: ObjectiveTurn) -> Have:
     asked, live = turn.variant.count, len(turn.variant.live)
     ready = min(asked, *(sum(r.phase == READY for r in v.replicas) for v in turn.group))
     size = turn.size
     return Have(asked, ready, max(0, min(live, asked) - ready), size.actual or size.wanted)
 
 
-def note_room(turn: Turn, have: Have) -> None:
+def note_room(turn: ObjectiveTurn, have: Have) -> None:
     """What could not be had, until it is had."""
     document, now, asked = turn.document, turn.now, turn.asked
     cramped = turn.variant.cramped or (asked.millicpu.refused if asked.millicpu else "")
@@ -83,7 +83,7 @@ def _note_lack(document: dict[str, Any], which: str, why: str, has: int, again: 
     return due
 
 
-def bounds_of(turn: Turn, have: Have) -> Bounds:
+def bounds_of(turn: ObjectiveTurn, have: Have) -> Bounds:
     asked, variant, document = turn.asked, turn.variant, turn.document
     size = instances.find(variant.instance_type)
     own = min(size.vcpu if size is not None else turn.seen.cpus, turn.seen.cpus) * 1000
@@ -109,7 +109,7 @@ def bounds_of(turn: Turn, have: Have) -> Bounds:
     )
 
 
-def _may_sleep(turn: Turn) -> bool:
+def _may_sleep(turn: ObjectiveTurn) -> bool:
     """Whether the last replica may go: the request that wakes it is still in time. What the start costs must have been measured."""
     recent, starts = turn.seen.recent, turn.document["starts"]
     if turn.asked.count is None or turn.asked.count.least or not starts:
@@ -120,7 +120,7 @@ def _may_sleep(turn: Turn) -> bool:
     return may_sleep(max(starts), tail(last.service, last.spread), turn.asked.objective)
 
 
-def stays(turn: Turn) -> str:
+def stays(turn: ObjectiveTurn) -> str:
     """Why the last replica stays where none would be allowed."""
     if turn.asked.count is None or turn.asked.count.least or turn.variant.count > 1 or _may_sleep(turn):
         return ""
@@ -132,12 +132,12 @@ def stays(turn: Turn) -> str:
     )
 
 
-def start_of(turn: Turn) -> float:
+def start_of(turn: ObjectiveTurn) -> float:
     """The 95th percentile of this model's starts."""
     starts = sorted(turn.document["starts"])
     return float(starts[min(len(starts) - 1, round(0.95 * len(starts)))]) if starts else UNMEASURED_START
 
 
-def boosting(turn: Turn) -> bool:
+def boosting(turn: ObjectiveTurn) -> bool:
     recent, boost = turn.seen.recent, turn.variant.boost
     return recent is not None and boost is not None and recent.working > max(1, boost.base)

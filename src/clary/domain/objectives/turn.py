@@ -18,10 +18,10 @@ from clary.domain.decisions import Decision, Unable
 from clary.domain.endpoints.fleets import Variant
 from clary.domain.endpoints.routes import Boost
 from clary.domain.endpoints.sizes import size_of_group
-from clary.domain.objectives.commands import Ask, Command, Live, Seen, Staff, Tell
+from clary.domain.objectives.commands import Ask, Command, Live, SeenObjective, Staff, Tell
 from clary.domain.objectives.event import ended, event_of, named, woken
 from clary.domain.objectives.record import kept_of, pack, sane
-from clary.domain.objectives.sight import Turn, boosting, bounds_of, group_of, have_of, note_room, start_of
+from clary.domain.objectives.sight import ObjectiveTurn, boosting, bounds_of, group_of, have_of, note_room, start_of
 from clary.domain.resources import Record
 from clary.domain.scaling import usual
 from clary.domain.scaling.boost import allowed
@@ -41,12 +41,12 @@ SURGE = ClaryPolicy(1.0).surge
 
 
 @dataclass(frozen=True, slots=True)
-class Step:
+class ObjectiveStep:
     decision: Decision[Command]
     live: Live
 
 
-def decide(record: Record, seen: Seen, now: float) -> Step:
+def decide(record: Record, seen: SeenObjective, now: float) -> ObjectiveStep:
     group = group_of(seen.endpoint, record.document["variant"])
     if seen.endpoint is None or not group or seen.asked is None:
         boosted = bool(group) and (group[0].boost is not None or group[0].allowance)
@@ -56,14 +56,14 @@ def decide(record: Record, seen: Seen, now: float) -> Step:
         if seen.endpoint is not None and group:
             policy = seen.live.outcome[0] if seen.live.outcome else METRIC
             commands = (*commands, Tell(ended(policy, group, is_asynchronous(seen.endpoint), now)))
-        return Step(Decision(record, commands, remove=True), seen.live)
+        return ObjectiveStep(Decision(record, commands, remove=True), seen.live)
     live, heard = seen.live, seen.recent.at if seen.recent is not None else 0.0
     since = now - live.decided
     if heard == live.heard and 0 <= since < ONCE and _objective(group) == seen.asked.objective:
-        return Step(Decision(record, again=ONCE - since), live)
+        return ObjectiveStep(Decision(record, again=ONCE - since), live)
     live = replace(live, decided=now, heard=heard)
     size, document = size_of_group(group), dict(record.document)
-    turn = Turn(record, replace(seen, live=live), seen.asked, seen.endpoint, group, now, size, document)
+    turn = ObjectiveTurn(record, replace(seen, live=live), seen.asked, seen.endpoint, group, now, size, document)
     return _decided(turn)
 
 
@@ -72,7 +72,7 @@ def _objective(group: tuple[Variant, ...]) -> float:
     return boost.objective if boost is not None else 0.0
 
 
-def _decided(turn: Turn) -> Step:
+def _decided(turn: ObjectiveTurn) -> ObjectiveStep:
     seen, now, asked = turn.seen, turn.now, turn.asked
     have = have_of(turn)
     note_room(turn, have)
@@ -110,10 +110,10 @@ def _decided(turn: Turn) -> Step:
     if worth(event, live.outcome, live.told, busy):
         turn.commands.append(Tell(event))
         live = replace(live, outcome=event.outcome, told=now)
-    return Step(Decision(_saved(turn, kept), tuple(turn.commands), TICK), live)
+    return ObjectiveStep(Decision(_saved(turn, kept), tuple(turn.commands), TICK), live)
 
 
-def _claim(turn: Turn, desired: Desired, fresh: Sequence[Sample]) -> Claim | None:
+def _claim(turn: ObjectiveTurn, desired: Desired, fresh: Sequence[Sample]) -> Claim | None:
     """What it would do with CPUs. Who has told nothing lately claims nothing."""
     if not fresh or turn.seen.recent is None:
         return None
@@ -129,7 +129,7 @@ def _claim(turn: Turn, desired: Desired, fresh: Sequence[Sample]) -> Claim | Non
     return made._replace(wanted=max(made.wanted, rule))
 
 
-def _saved(turn: Turn, memory: Memory) -> Record:
+def _saved(turn: ObjectiveTurn, memory: Memory) -> Record:
     """The record, changed only when there is something to keep: a save each second would be the dearest part of a decision."""
     changed = turn.document != turn.record.document
     kept = pack(memory)
@@ -142,7 +142,7 @@ def _saved(turn: Turn, memory: Memory) -> Record:
 # -- what shall be ----------------------------------------------------------------------------------------------------------------
 
 
-def _boost(turn: Turn, desired: Desired) -> Boost:
+def _boost(turn: ObjectiveTurn, desired: Desired) -> Boost:
     """What the front is told: as it was, where the difference is not worth a word."""
     old, objective = turn.variant.boost, turn.asked.objective
     new = Boost(
@@ -161,7 +161,7 @@ def _boost(turn: Turn, desired: Desired) -> Boost:
     return old if close else new
 
 
-def _do(turn: Turn, event: Event, have: Have) -> None:
+def _do(turn: ObjectiveTurn, event: Event, have: Have) -> None:
     """Wishes for targets, and what is asked of the endpoint itself."""
     asked, asks = turn.asked, len(turn.commands)
     wishes: dict[str, Mapping[str, Any]] = {}

@@ -334,7 +334,7 @@ def play_both(day: Day, known: Known, asked: WhatIf, width: int) -> Both | None:
     else:
         workers = known.workers if known.set_by_user else known.vcpu
         setup = setup._replace(ready=workers, allowance=workers)
-        replica = replayed.Replica(workers, known.cost)
+        replica = replayed.ReplayedReplica(workers, known.cost)
         policy = Replayed(asked.policies, asked.least, asked.most, replica, known.timing)
         what_if = play(day, policy, setup, boost=False, every=policy.every, width=width)
     return Both(was, what_if) if was is not None and what_if is not None else None

@@ -20,7 +20,7 @@ from clary.domain.alarms import evaluation, turn, words
 from clary.domain.alarms.evaluation import KIND, StateValue, is_composite, state_of
 from clary.domain.alarms.rules import parse
 from clary.domain.alarms.suppression import suppressor_of
-from clary.domain.alarms.turn import Act, Child, Command, Note, Seen
+from clary.domain.alarms.turn import Act, AlarmNote, Child, Command, SeenAlarm
 from clary.domain.decisions import Decision
 from clary.domain.errors import AlreadyExists, ClaryError, Invalid, Stale
 from clary.domain.metrics.datapoints import Series
@@ -58,14 +58,14 @@ class AlarmSubject:
         self._ports = ports
         self.parents: dict[tuple[Scope, str], set[str]] = {}  # a child's scope and name -> composite alarms' ARNs
 
-    async def observe(self, record: Record) -> Seen:
+    async def observe(self, record: Record) -> SeenAlarm:
         now = self._ports.clock.now()
         request = record.document["request"]
         if is_composite(record.document):
-            return Seen(now, children=await self._children(record), suppressor=await self._suppressor(record))
+            return SeenAlarm(now, children=await self._children(record), suppressor=await self._suppressor(record))
         looked = evaluation.plan(request, now)
         if request.get("Metrics"):
-            return Seen(now, values=await asyncio.to_thread(self._computed, record, looked))
+            return SeenAlarm(now, values=await asyncio.to_thread(self._computed, record, looked))
         spread = needs_spread(evaluation.statistic_name(request))
         steps = await asyncio.to_thread(
             self._ports.datapoints.get,
@@ -76,14 +76,14 @@ class AlarmSubject:
             looked.step,
             spread,
         )
-        return Seen(now, tuple(steps))
+        return SeenAlarm(now, tuple(steps))
 
-    def decide(self, record: Record, observation: Seen, now: float) -> Decision[Command]:
+    def decide(self, record: Record, observation: SeenAlarm, now: float) -> Decision[Command]:
         return turn.decide(record, observation, now)
 
     async def run(self, command: Command, record: Record) -> None:
         match command:
-            case Note(entry):
+            case AlarmNote(entry):
                 await keep(self._ports.store, record, entry)
             case Act():
                 error = await self._tell(command, record)
@@ -146,7 +146,7 @@ def series_of(request: Mapping[str, Any]) -> Series:
     return Series.of(request["Namespace"], request["MetricName"], dimensions, request.get("Unit") or "")
 
 
-def attach(subject: AlarmSubject, loop: Loop[Command, Seen], ports: AlarmPorts) -> Callable[[], None]:
+def attach(subject: AlarmSubject, loop: Loop[Command, SeenAlarm], ports: AlarmPorts) -> Callable[[], None]:
     """Let a change of an alarm wake the composite ones above it; answers the way to stop."""
 
     def changed(record: Record) -> None:

@@ -16,7 +16,7 @@ from dataclasses import dataclass, field, replace
 
 from clary.domain.endpoints import async_inference
 from clary.domain.endpoints.async_inference import COMPLETED, FAILED, KIND, QUEUED
-from clary.domain.endpoints.backlog import Backlog, Entry, Room, room_of
+from clary.domain.endpoints.backlog import Backlog, BacklogRoom, Entry, room_of
 from clary.domain.endpoints.turn import plant_of
 from clary.domain.errors import ClaryError, Stale
 from clary.domain.lifecycle import EndpointStatus
@@ -41,7 +41,7 @@ class Queue:
 
     scope: Scope
     name: str
-    room: Room = field(default_factory=Room)
+    room: BacklogRoom = field(default_factory=BacklogRoom)
     backlog: Backlog = field(default_factory=Backlog)
 
 
@@ -160,7 +160,7 @@ class AsyncInference:
                 self._close(queue)
             else:  # another control plane has it now
                 del self._queues[key]
-                queue.room = Room()
+                queue.room = BacklogRoom()
         await self._forget()
 
     async def _claim(self, arns: tuple[str, ...]) -> set[tuple[Scope, str]]:

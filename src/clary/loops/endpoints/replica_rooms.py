@@ -11,7 +11,7 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 
-from clary.domain.endpoints.commands import Place, Seen
+from clary.domain.endpoints.commands import ReplicaNeed, SeenEndpoint
 from clary.domain.endpoints.fleets import PLANNED, Plant
 from clary.domain.endpoints.turn import NO_CAPACITY, places
 from clary.domain.errors import LimitExceeded
@@ -32,10 +32,12 @@ class ReplicaRooms:
         self._measure = measure
         self._clock = clock
         self._policy = policy
-        self._refused: dict[str, tuple[Sequence[Place], str]] = {}  # ARN -> the change that had no room last, and why
+        self._refused: dict[
+            str, tuple[Sequence[ReplicaNeed], str]
+        ] = {}  # ARN -> the change that had no room last, and why
         self._early: dict[str, set[str]] = {}  # ARN -> replicas whose places were taken before they start
 
-    def take(self, record: Record, own: Place, beside: Sequence[Place] = ()) -> Fit:
+    def take(self, record: Record, own: ReplicaNeed, beside: Sequence[ReplicaNeed] = ()) -> Fit:
         """What the replica gets, and its place with those `beside`. LimitExceeded, in AWS's words, when others hold too much."""
         known = self._refused.get(record.arn)
         if known is not None and beside and known[0] is beside:  # the same change, of which each start asks
@@ -60,7 +62,7 @@ class ReplicaRooms:
         self._ledger.withdraw(record.arn)
         return fit
 
-    def _check(self, record: Record, book: Book, lacking: Sequence[Place], fits: Mapping[str, Fit]) -> None:
+    def _check(self, record: Record, book: Book, lacking: Sequence[ReplicaNeed], fits: Mapping[str, Fit]) -> None:
         """That there is room for those which lack their places."""
         held = {claim.key: claim.fits[0].kept for claim in book.replicas}
         # under `fit` a size is a limit, not a place; but what is kept for its workers is to be there
@@ -92,13 +94,13 @@ class ReplicaRooms:
                     if run is not None and run.state.is_terminal:
                         self._ledger.drop(replica.id)
                     elif replica.phase != PLANNED:
-                        place = Place(replica.id, replica.size or variant.size, variant.container.of)
+                        place = ReplicaNeed(replica.id, replica.size or variant.size, variant.container.of)
                         with suppress(LimitExceeded):  # of a time with another policy
                             fit = self._fit(place, machine)
                             self._ledger.resize(replica.id, fit, replica.since, owner_of(record))
                         self._ledger.weigh(replica.id, run.memory_bytes if run is not None else 0)
         coming = (plant.serving, plant.incoming)
-        wanted = {place.id for fleet in coming if fleet is not None for place in places(fleet, Seen())}
+        wanted = {place.id for fleet in coming if fleet is not None for place in places(fleet, SeenEndpoint())}
         for id_ in self._early.get(record.arn, set()) - wanted:
             self._early[record.arn].discard(id_)
             if id_ not in {replica.id for replica in plant.replicas}:
@@ -121,7 +123,7 @@ class ReplicaRooms:
             self._ledger.drop(id_)
         self._ledger.withdraw(arn)
 
-    def _fit(self, place: Place, machine: Machine) -> Fit:
+    def _fit(self, place: ReplicaNeed, machine: Machine) -> Fit:
         size = instances.find(place.size) or Size(place.size or "this machine", machine.cpus, 4 * GIB)
         fit = capacity.fit(size, machine, self._policy, "endpoint")
         return capacity.part(fit, place.containers) if self._policy == "strict" else fit

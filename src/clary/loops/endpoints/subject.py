@@ -26,12 +26,12 @@ from clary.domain.endpoints.commands import (
     ForgetWork,
     LogDeath,
     Outcome,
-    Place,
     PrepareModel,
     PutRoute,
+    ReplicaNeed,
     Resized,
     ResizeReplica,
-    Seen,
+    SeenEndpoint,
     Started,
     StartReplica,
     StopReplica,
@@ -108,7 +108,7 @@ class EndpointSubject:
 
     # -- observe ------------------------------------------------------------------------------------------------------------------
 
-    async def observe(self, record: Record) -> Seen:
+    async def observe(self, record: Record) -> SeenEndpoint:
         await self.seed()
         plant = life.plant_of(record)
         runs: dict[str, Observation | None] = {}
@@ -121,7 +121,7 @@ class EndpointSubject:
         await self._credentials.renew(record, plant)
         self._rooms.settle(record, plant, runs)
         scope, machine = record.scope, self._ports.measure()
-        return Seen(
+        return SeenEndpoint(
             runs=runs,
             view=await self._ports.fronts.observe(scope.account, scope.region, route_name(record)),
             prepared=self._prepared(record, plant),
@@ -175,7 +175,7 @@ class EndpointSubject:
     def _is_built(self, image: str, prepared: Any) -> bool:
         return self.models.runtimes.is_built(image, prepared["program"], prepared["requirements"])
 
-    def decide(self, record: Record, observation: Seen, now: float) -> Decision[Command]:
+    def decide(self, record: Record, observation: SeenEndpoint, now: float) -> Decision[Command]:
         return life.decide(record, observation, now)
 
     def absorb(self, record: Record, outcomes: Sequence[tuple[Command, Any]]) -> Record:
@@ -237,7 +237,7 @@ class EndpointSubject:
         try:
             runtime = self.models.runtime(command.container, str(command.prepared["program"]))
             environment = await self.models.runtimes.ensure(runtime, str(command.prepared["requirements"]))
-            own = Place(command.id, command.instance_type, command.container.of, command.like)
+            own = ReplicaNeed(command.id, command.instance_type, command.container.of, command.like)
             (await self._placement(record))()
             fit = self._rooms.take(record, own, command.beside)
             stream = replica_places.log_stream(command.variant, command.id, command.container.hostname)
@@ -266,7 +266,7 @@ class EndpointSubject:
             _, millicpu, _ = instances.parts(command.instance_type)
             if millicpu > 1000 * (cpus := self._ports.measure().cpus):
                 raise Unschedulable(f"this machine has {cpus} vCPU, and {millicpu / 1000:g} are requested")
-            own = Place(command.id, command.instance_type, command.containers)
+            own = ReplicaNeed(command.id, command.instance_type, command.containers)
             (await self._placement(record))()
             fit = self._rooms.take(record, own, command.beside)
             run = await self._ports.backend.observe(command.handle)
@@ -341,7 +341,7 @@ def _outcome(state: State) -> Outcome:
     return Outcome("running")
 
 
-def attach(subject: EndpointSubject, loop: Loop[Command, Seen], ports: ServingPorts) -> Callable[[], None]:
+def attach(subject: EndpointSubject, loop: Loop[Command, SeenEndpoint], ports: ServingPorts) -> Callable[[], None]:
     """Wire what wakes the endpoint loop: replicas that ended, fronts that saw something, work that is done. Answers the way to
     undo it."""
 

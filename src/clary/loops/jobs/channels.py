@@ -28,7 +28,7 @@ from clary.domain.jobs.channels import (
 from clary.domain.jobs.training import Host
 from clary.domain.resources import Record
 from clary.domain.s3 import Location
-from clary.loops.jobs.places import Places
+from clary.loops.jobs.places import JobFolders
 from clary.ports import Artifacts
 
 # Code travels in channels (SDK v3 does `chmod +x` on it), and only an owner may do that: a channel so small is copied, a large one is
@@ -40,7 +40,7 @@ COPIED_BYTES = 16 << 20
 class ChannelPlacer:
     """Places every channel of one attempt. Begun again after a crash it makes again what is not whole."""
 
-    def __init__(self, artifacts: Artifacts, record: Record, where: Places) -> None:
+    def __init__(self, artifacts: Artifacts, record: Record, where: JobFolders) -> None:
         self._artifacts = artifacts
         self._record = record
         self._request = record.document["request"]

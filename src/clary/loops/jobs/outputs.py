@@ -22,7 +22,7 @@ from clary.domain.resources import Record
 from clary.loops.core import untrusted
 from clary.loops.core.short_runs import end, how, run_to_end
 from clary.loops.jobs import places
-from clary.loops.jobs.places import JobSettings, Places
+from clary.loops.jobs.places import JobFolders, JobSettings
 from clary.ports import Artifacts, Backend, Environment
 
 _SETTLED = 1.0  # a file must not have changed for so many seconds before it is copied beside the run
@@ -38,7 +38,7 @@ class Outputs:
         self._artifacts = artifacts
         self._record = record
         self._request = record.document["request"]
-        self._where: Places = places.places(settings, record)
+        self._where: JobFolders = places.places(settings, record)
         self._hosts = training.hosts(self._request)
 
     # -- model and output data ------------------------------------------------------------------------------------------------

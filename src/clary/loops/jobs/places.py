@@ -47,7 +47,7 @@ class JobSettings:
 
 
 @dataclass(frozen=True, slots=True)
-class Places:
+class JobFolders:
     """The folders of one attempt of one job."""
 
     job: PurePosixPath
@@ -88,8 +88,8 @@ class Places:
         return self.top / "out"
 
 
-def places(settings: JobSettings, record: Record) -> Places:
-    return Places(PurePosixPath(settings.folder) / str(record.document["id"]), int(record.document["attempt"]))
+def places(settings: JobSettings, record: Record) -> JobFolders:
+    return JobFolders(PurePosixPath(settings.folder) / str(record.document["id"]), int(record.document["attempt"]))
 
 
 def stream(record: Record, host: str) -> str:
@@ -105,7 +105,7 @@ def key(record: Record, what: str, attempt: int | None = None) -> str:
 # -- the short workloads ------------------------------------------------------------------------------------------------------
 
 
-def prepare(record: Record, where: Places, environment: Environment, log_path: str) -> Workload:
+def prepare(record: Record, where: JobFolders, environment: Environment, log_path: str) -> Workload:
     """Extract sourcedir.tar.gz (`code-in`) into `code-out/code`."""
     mounts = (
         Mount(str(where.code_in), "/opt/clary/in"),
@@ -124,7 +124,7 @@ def prepare_spec(uri: str) -> str:
     return json.dumps([job])
 
 
-def pack(record: Record, where: Places, environment: Environment, of: Sequence[Host], log_path: str) -> Workload:
+def pack(record: Record, where: JobFolders, environment: Environment, of: Sequence[Host], log_path: str) -> Workload:
     """Pack the hosts' model and output/data folders into `out`. Whole `ml` folders are mounted: what a job put in the place of
     one of its own folders (a link) then leads nowhere but into the sandbox."""
     hosts = (Mount(str(where.ml(host.name)), f"/opt/clary/in/{host.name}", MountMode.READ_WRITE) for host in of)
@@ -149,7 +149,7 @@ def pack_spec(of: Sequence[Host], packed: bool) -> str:
 
 def _short(
     record: Record,
-    where: Places,
+    where: JobFolders,
     what: str,
     environment: Environment,
     mounts: Sequence[Mount],
@@ -225,7 +225,7 @@ def host_workload(
     )
 
 
-def _host_mounts(record: Record, where: Places, host: Host, present: Sequence[Channel]) -> tuple[Mount, ...]:
+def _host_mounts(record: Record, where: JobFolders, host: Host, present: Sequence[Channel]) -> tuple[Mount, ...]:
     request = record.document["request"]
     copied = record.document["work"].get("channels", {}).get("copied", ())
     mounts = [

@@ -27,7 +27,7 @@ from clary.domain.jobs.record import (
     Report,
     Reserve,
     Say,
-    Seen,
+    SeenJob,
     StartHost,
     StopHosts,
     SyncOut,
@@ -74,7 +74,7 @@ class JobSubject:
 
     # -- observe ------------------------------------------------------------------------------------------------------------------
 
-    async def observe(self, record: Record) -> Seen:
+    async def observe(self, record: Record) -> SeenJob:
         await self.seed()
         self._arns[str(record.document["id"])] = record.arn
         runs: dict[str, Observation | None] = {}
@@ -99,7 +99,7 @@ class JobSubject:
         else:
             self._weigh(record, [])
         # Nothing is awaited from here to the Reserve command: two jobs cannot be granted the same place.
-        return Seen(
+        return SeenJob(
             book=self._ledger.book(self._ports.measure(), self._settings.policy, self._ports.clock.now()),
             ahead=self._ledger.ahead(record),
             work=self.work.state(record),
@@ -120,7 +120,7 @@ class JobSubject:
         self._cpu[record.arn] = (now, seconds, rate)
         self._ledger.weigh(record.arn, sum(run.memory_bytes for run in runs), rate)
 
-    def decide(self, record: Record, observation: Seen, now: float) -> Decision[Command]:
+    def decide(self, record: Record, observation: SeenJob, now: float) -> Decision[Command]:
         return life.decide(record, observation, now)
 
     def absorb(self, record: Record, outcomes: Sequence[tuple[Command, Any]]) -> Record:
@@ -291,7 +291,7 @@ class JobSubject:
         fresh.rename(ml)
 
 
-def attach(subject: JobSubject, loop: Loop[Command, Seen], ports: JobPorts) -> Callable[[], None]:
+def attach(subject: JobSubject, loop: Loop[Command, SeenJob], ports: JobPorts) -> Callable[[], None]:
     """Wire what wakes the job loop: ended processes, ended work, freed places. Answers the way to undo it."""
 
     def saved(record: Record) -> None:

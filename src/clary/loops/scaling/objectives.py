@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from clary.domain.autoscaling import capacity, latency, rooms
-from clary.domain.autoscaling.record import INSTANCES, MILLICPU, POLICY, TARGET, Place, place_of, target_name
+from clary.domain.autoscaling.record import INSTANCES, MILLICPU, POLICY, TARGET, ScalableResource, place_of, target_name
 from clary.domain.decisions import Decision, Unable
 from clary.domain.endpoints.fleets import PLANNED, READY, STARTED, Fleet, Variant
 from clary.domain.endpoints.life import plant_of
@@ -27,7 +27,7 @@ from clary.domain.metrics.counts import Count
 from clary.domain.metrics.datapoints import Series
 from clary.domain.objectives import record as latency_objectives
 from clary.domain.objectives import turn
-from clary.domain.objectives.commands import Ask, Command, Live, Seen, Staff, Tell
+from clary.domain.objectives.commands import Ask, Command, Live, SeenObjective, Staff, Tell
 from clary.domain.objectives.record import Asked, unpack
 from clary.domain.resources import Query, Record, Scope
 from clary.domain.scaling import decisions, usual
@@ -113,7 +113,7 @@ class ObjectiveSubject:
 
     # -- observe ------------------------------------------------------------------------------------------------------------------
 
-    async def observe(self, record: Record) -> Seen:
+    async def observe(self, record: Record) -> SeenObjective:
         scope, name, variant = record.scope, record.document["endpoint"], record.document["variant"]
         now = self._ports.clock.now()
         known = self._known.get(record.arn)
@@ -134,7 +134,7 @@ class ObjectiveSubject:
         await self._remember(record, known, now)
         strain = self._ports.sharing.strain(key) if self._ports.sharing is not None else EASY
         recent = self.gathered.of(key)
-        return Seen(endpoint, asked, known.live, recent, cpus, known.usual, known.starts, strain)
+        return SeenObjective(endpoint, asked, known.live, recent, cpus, known.usual, known.starts, strain)
 
     async def _remember(self, record: Record, known: _Known, now: float) -> None:
         """What came at this time of the last days, now and then. A disk that does not answer leaves what was known."""
@@ -174,7 +174,7 @@ class ObjectiveSubject:
             group, fleet.objective, documents, known.requests, cpus, now, bool(fleet.asynchronous)
         )
 
-    def decide(self, record: Record, observation: Seen, now: float) -> Decision[Command]:
+    def decide(self, record: Record, observation: SeenObjective, now: float) -> Decision[Command]:
         step = turn.decide(record, observation, now)
         if step.decision.remove:
             self._forget(record.arn)
@@ -214,13 +214,13 @@ class ObjectiveSubject:
             case Staff(boost, allowance):
                 return await self._change(record, lambda found: asked_boost(found, variant, boost, allowance))
             case Ask(dimension=dimension, wanted=wanted):
-                place = Place("endpoint", name, variant)
+                place = ScalableResource("endpoint", name, variant)
                 return await self._change(record, lambda found: self._asked_of(found, place, dimension, wanted, now))
             case Tell(event):
                 write(self._ports.logs, record.scope, name, variant, event)
         return None
 
-    def _asked_of(self, found: Record, place: Place, dimension: str, wanted: int, now: float) -> Record:
+    def _asked_of(self, found: Record, place: ScalableResource, dimension: str, wanted: int, now: float) -> Record:
         """As much of it as there is room for. Unschedulable where there is none for any more."""
         book = self._ports.book()
         room = rooms.room_for(book, found, place, dimension, wanted) if book is not None else None
@@ -346,7 +346,9 @@ class Finder:
             await self._store.add(latency_objectives.new(scope, endpoint, variant, self._clock.now()))
 
 
-def attach(subject: ObjectiveSubject, loop: Loop[Command, Seen], finder: Finder, store: Store) -> Callable[[], None]:
+def attach(
+    subject: ObjectiveSubject, loop: Loop[Command, SeenObjective], finder: Finder, store: Store
+) -> Callable[[], None]:
     """Let a change of an endpoint, a target or a policy wake what it concerns; answers the way to stop."""
 
     def changed(record: Record) -> None:

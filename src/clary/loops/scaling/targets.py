@@ -20,7 +20,16 @@ from clary.domain.alarms.turn import Act
 from clary.domain.autoscaling import activity, rooms
 from clary.domain.autoscaling import capacity as autoscaling_capacity
 from clary.domain.autoscaling import turn as autoscaling_turn
-from clary.domain.autoscaling.activity import LONGEST_PAUSE, Apply, Command, Forget, Note, Seen, Want, Write
+from clary.domain.autoscaling.activity import (
+    LONGEST_PAUSE,
+    ActivityNote,
+    Apply,
+    Command,
+    Forget,
+    SeenTarget,
+    Want,
+    Write,
+)
 from clary.domain.autoscaling.alarms import AWS
 from clary.domain.autoscaling.policies import Heard
 from clary.domain.autoscaling.record import (
@@ -32,7 +41,7 @@ from clary.domain.autoscaling.record import (
     POLICY,
     TARGET,
     Capacity,
-    Place,
+    ScalableResource,
     place_of,
     policy_of,
     triggered,
@@ -94,7 +103,7 @@ class ScalingSubject:
             tuple[str, Scope, str], set[str]
         ] = {}  # a resource, or a target's own name -> targets' ARNs
 
-    async def observe(self, record: Record) -> Seen:
+    async def observe(self, record: Record) -> SeenTarget:
         document, scope = record.document, record.scope
         place = place_of(document["resource"], document["dimension"])
         for key in ((place.kind, scope, place.name), (TARGET, scope, record.name)):
@@ -116,7 +125,7 @@ class ScalingSubject:
         missing = await self._missing(record, parts)
         wish, keeps = await self._wish(record)
         room = await self._room(record, place) if (heard or wish) and held is not None else None
-        return Seen(
+        return SeenTarget(
             held, heard, steps, policies, actions, frozenset(silent), self._ports.timing, room, wish, missing, keeps
         )
 
@@ -134,7 +143,7 @@ class ScalingSubject:
             found = {name: arn for name, arn in found.items() if arn in kept}
         return found
 
-    async def _room(self, record: Record, place: Place) -> Room | None:
+    async def _room(self, record: Record, place: ScalableResource) -> Room | None:
         """Up to where the machine has room for it."""
         book = self._ports.book()
         resource = await self._ports.store.get(place.kind, record.scope, place.name)
@@ -154,7 +163,7 @@ class ScalingSubject:
             return None, ""
         return found.document["wish"].get(dimension), found.document.get("keeps", {}).get(dimension, "")
 
-    async def _capacity(self, record: Record, place: Place) -> Capacity | None:
+    async def _capacity(self, record: Record, place: ScalableResource) -> Capacity | None:
         resource = await self._ports.store.get(place.kind, record.scope, place.name)
         if resource is None:
             return None
@@ -181,7 +190,7 @@ class ScalingSubject:
         above = str(request["ComparisonOperator"]).startswith("GreaterThan")
         return Heard(alarm.name, above, float(request["Threshold"]), () if waits else verdict.points, stale, late)
 
-    def decide(self, record: Record, observation: Seen, now: float) -> Decision[Command]:
+    def decide(self, record: Record, observation: SeenTarget, now: float) -> Decision[Command]:
         return autoscaling_turn.decide(record, observation, now)
 
     async def run(self, command: Command, record: Record) -> Any:
@@ -193,7 +202,7 @@ class ScalingSubject:
                 if self._ports.logs is not None:
                     place = place_of(record.document["resource"], record.document["dimension"])
                     write(self._ports.logs, record.scope, place.name, place.variant or COPIES_STREAM, event)
-            case Note(id, entry):
+            case ActivityNote(id, entry):
                 await keep(self._ports.store, record.scope, id, entry)
             case Want():
                 await self._want(record, command)
@@ -246,7 +255,9 @@ class ScalingSubject:
 
         return await done_or_unable(attempt, "The resource")
 
-    def _check_now(self, target: Record, resource: Record, place: Place, dimension: str, wanted: int) -> None:
+    def _check_now(
+        self, target: Record, resource: Record, place: ScalableResource, dimension: str, wanted: int
+    ) -> None:
         """Unschedulable when there is no room for it now: then it is not asked, and what comes free is kept for it."""
         book = self._ports.book()
         has = autoscaling_capacity.capacity_of(resource, place, dimension).desired
@@ -356,7 +367,7 @@ async def _remove(store: Store, kind: str, scope: Scope, name: str) -> None:
     await until_first(attempt, f"{kind} {name}")
 
 
-def attach(subject: ScalingSubject, loop: Loop[Command, Seen], store: Store) -> Callable[[], None]:
+def attach(subject: ScalingSubject, loop: Loop[Command, SeenTarget], store: Store) -> Callable[[], None]:
     """Let a change of a resource, a policy or a scheduled action wake the targets that it belongs to; answers the way to stop."""
 
     def changed(record: Record) -> None:
