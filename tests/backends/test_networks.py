@@ -311,6 +311,26 @@ async def test_files_of_networks_that_ended_go_and_of_others_stay(reaching: Sand
 
 @needs_sandbox
 @needs_pasta
+async def test_the_last_run_that_ends_ends_pasta_itself(reaching: Sandboxes) -> None:
+    """Even where the anchor is faster, which reads that there are no members: pasta would go on for up to two seconds."""
+    for number in range(8):
+        handle = await reaching.start(f"run{number}", "/bin/sh", "-c", "echo up; sleep 600")
+        await reaching.shows(f"run{number}", "up")
+        seen = await reaching.backend.observe(handle)
+        assert seen is not None
+        assert seen.pid
+        those = pids(reaching)
+        assert len(those) == 2
+        await reaching.backend.stop(handle, 0)
+        await gone([seen.pid])  # the shim, when it has left
+        assert pids(reaching) == []
+        await gone(those)
+        await reaching.ended(handle)
+        reaching.backend.networks.tidy()
+
+
+@needs_sandbox
+@needs_pasta
 async def test_a_killed_shim_takes_the_network_along(reaching: Sandboxes) -> None:
     handle = await reaching.start("one", "/bin/sh", "-c", "echo up; sleep 600")
     await reaching.shows("one", "up")
