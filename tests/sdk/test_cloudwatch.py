@@ -193,7 +193,7 @@ def test_dashboards(server: Server) -> None:
     watch.delete_dashboards(DashboardNames=[name])
     with pytest.raises(ClientError, match=rf"\(ResourceNotFound\).*Dashboard {name} does not exist"):
         watch.get_dashboard(DashboardName=name)
-    with pytest.raises(ClientError, match=r"PutMetricStream is refused: .*scrape /metrics"):
+    with pytest.raises(ClientError, match=r"PutMetricStream is not supported. .*scrape /metrics"):
         watch.put_metric_stream(Name="s", FirehoseArn="arn:f", RoleArn="arn:r", OutputFormat="json")
 
 

@@ -7,7 +7,7 @@ from dataclasses import replace
 from clary.api import registry, retries
 from clary.api.call import Call, Params, Ports
 from clary.api.errors import ApiError
-from clary.api.refusals import REFUSED
+from clary.api.refusals.table import REFUSED, empty
 from clary.domain.fields.table import check_elsewhere
 from clary.domain.ids import written
 from clary.domain.resources import Scope
@@ -17,7 +17,7 @@ def unknown(service: str, operation: str) -> ApiError:
     """The answer to an operation that AWS has and Clary lacks, or will not have."""
     reason = REFUSED.get((service, operation))
     if reason is not None:
-        return ApiError("UnknownOperationException", f"{service} {operation} is refused: {reason}")
+        return ApiError("UnknownOperationException", f"{service} {operation} is not supported. {reason}")
     return ApiError(
         "UnknownOperationException",
         f"Clary does not implement {service} {operation} yet. docs/operations.md lists what it does.",
@@ -42,6 +42,9 @@ async def answer(
     attempts at this call, 0 when it does not say."""
     found = registry.find(service, operation)
     if found is None:
+        nothing = empty(service, operation)
+        if nothing is not None:
+            return nothing
         raise unknown(service, operation)
     call = Call(
         ports=ports,

@@ -1,7 +1,4 @@
-"""Operations that Clary will not have, each with the reason and an alternative. Operations that are only missing are not listed here.
-
-Values only: `dispatch.py` answers them, `catalogue.py` prints them.
-"""
+"""What Clary will not have of CloudWatch and Application Auto Scaling."""
 
 from __future__ import annotations
 
@@ -21,7 +18,7 @@ _FORECASTS = (
     "PutScheduledAction."
 )
 
-REFUSED: Mapping[tuple[str, str], str] = {
+ROWS: Mapping[tuple[str, str], str] = {
     ("application-autoscaling", "GetPredictiveScalingForecast"): _FORECASTS,
     **{
         ("cloudwatch", name): _ANOMALIES
