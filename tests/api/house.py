@@ -99,6 +99,19 @@ RECORDS: list[tuple[str, str, dict[str, Any]]] = [
         "CreateCodeRepository",
         {"CodeRepositoryName": "repository", "GitConfig": {"RepositoryUrl": "https://example.com/r.git"}},
     ),
+    ("sagemaker", "CreateHub", {"HubName": "hub", "HubDescription": "d"}),
+    (
+        "sagemaker",
+        "ImportHubContent",
+        {
+            "HubName": "hub",
+            "HubContentType": "Model",
+            "HubContentName": "content",
+            "HubContentVersion": "1.0.0",
+            "DocumentSchemaVersion": "1.0.0",
+            "HubContentDocument": "{}",
+        },
+    ),
     ("sagemaker", "CreateImage", {"ImageName": "image", "RoleArn": ROLE, "Description": "d"}),
     (
         "sagemaker",

@@ -72,3 +72,31 @@ def test_a_code_repository_and_an_image(server: Server) -> None:
     sagemaker.delete_image(ImageName="ours")
     sagemaker.get_waiter("image_deleted").wait(ImageName="ours")
     assert code(sagemaker.describe_image, ImageName="ours") == "ResourceNotFound"
+
+
+def test_a_hub_and_the_versions_of_what_it_holds(server: Server) -> None:
+    sagemaker = server.client("sagemaker")
+    sagemaker.create_hub(HubName="ours", HubDescription="d", HubSearchKeywords=["k"])
+    content = {"HubName": "ours", "HubContentType": "Model", "HubContentName": "net"}
+    whole = {**content, "DocumentSchemaVersion": "2.0.0", "HubContentDocument": "{}"}
+    for version in ("1.0.0", "1.10.0", "1.9.0"):
+        sagemaker.import_hub_content(**whole, HubContentVersion=version)
+    assert code(sagemaker.import_hub_content, **whole, HubContentVersion="1.9.0") == "ResourceInUse"
+    newest = sagemaker.describe_hub_content(**content)
+    assert (newest["HubContentVersion"], newest["HubContentStatus"], newest["HubContentDocument"]) == (
+        "1.10.0",
+        "Available",
+        "{}",
+    )
+    contents = sagemaker.list_hub_contents(HubName="ours", HubContentType="Model")["HubContentSummaries"]
+    assert [each["HubContentVersion"] for each in contents] == ["1.10.0"]
+    versions = sagemaker.list_hub_content_versions(**content, MinVersion="1.9.0")["HubContentSummaries"]
+    assert {each["HubContentVersion"] for each in versions} == {"1.9.0", "1.10.0"}
+    sagemaker.update_hub_content(**content, HubContentVersion="1.9.0", HubContentDescription="older")
+    assert sagemaker.describe_hub_content(**content, HubContentVersion="1.9.0")["HubContentDescription"] == "older"
+    assert code(sagemaker.delete_hub, HubName="ours") == "ResourceInUse"
+    for version in ("1.0.0", "1.10.0", "1.9.0"):
+        sagemaker.delete_hub_content(**content, HubContentVersion=version)
+    assert code(sagemaker.describe_hub_content, **content) == "ResourceNotFound"
+    sagemaker.delete_hub(HubName="ours")
+    assert sagemaker.list_hubs()["HubSummaries"] == []

@@ -27,6 +27,7 @@ MODULES: tuple[str, ...] = (
     "clary.api.sagemaker.model_packages",
     "clary.api.sagemaker.code_repositories",
     "clary.api.sagemaker.domains",
+    "clary.api.sagemaker.hubs",
     "clary.api.sagemaker.images",
     "clary.api.sagemaker.models",
     "clary.api.sagemaker.endpoint_configs",

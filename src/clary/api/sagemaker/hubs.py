@@ -1,0 +1,104 @@
+"""Private hubs and what they hold. Plain records: nothing is downloaded; a content's document is kept and shown as it was imported."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+from clary.api.call import Call, Params
+from clary.api.plain.noun import Noun
+from clary.api.plain.operations import register
+from clary.domain.errors import NotFound
+from clary.domain.resources import Query, Record
+
+KIND = "hub-content"
+_NAMES = ("HubName", "HubContentType", "HubContentName")
+
+
+def version_of(record: Record) -> tuple[int, ...]:
+    """The parts of a version such as 1.2.0, to compare."""
+    return _parts(record.document["HubContentVersion"])
+
+
+def _parts(version: Any) -> tuple[int, ...]:
+    return tuple(int(part) for part in re.findall(r"\d+", str(version)))
+
+
+async def _versions(call: Call, given: Params) -> list[Record]:
+    """All versions of the contents of a hub that the members name."""
+    where = {member: str(given[member]) for member in _NAMES if member in given}
+    found: list[Record] = []
+    query = Query(KIND, call.scope_of(KIND), where=where, sort_by="name", descending=False, limit=1000)
+    while page := await call.store.page(query):
+        found += page
+        query = Query(
+            KIND,
+            query.scope,
+            where=where,
+            sort_by="name",
+            descending=False,
+            limit=1000,
+            after=(page[-1].name, page[-1].name),
+        )
+    return found
+
+
+async def complete(call: Call, verb: str, given: Params) -> Params:
+    """Describe without a version shows the newest one."""
+    if verb != "Describe" or "HubContentVersion" in given:
+        return given
+    versions = await _versions(call, given)
+    if not versions:
+        raise NotFound(f"Hub content {given['HubContentName']} does not exist in hub {given['HubName']}.")
+    return {**given, "HubContentVersion": max(versions, key=version_of).document["HubContentVersion"]}
+
+
+async def newest(call: Call, params: Params) -> Callable[[Record], bool]:
+    """A list of contents shows the newest version of each; ListHubContentVersions has the others."""
+    best: dict[str, Record] = {}
+    for record in await _versions(call, {m: params[m] for m in ("HubName", "HubContentType")}):
+        name = str(record.document["HubContentName"])
+        if name not in best or version_of(best[name]) < version_of(record):
+            best[name] = record
+    arns = {record.arn for record in best.values()}
+    return lambda record: record.arn in arns
+
+
+_SCHEMAS = "documents of every schema version are shown"
+
+register(
+    Noun(
+        kind="hub",
+        name="Hub",
+        plural="Hubs",
+        key=("HubName",),
+        status=("HubStatus", "InService"),
+    )
+)
+CONTENT = Noun(
+    kind=KIND,
+    name="HubContent",
+    plural="HubContents",
+    key=("HubName", "HubContentType", "HubContentName", "HubContentVersion"),
+    status=("HubContentStatus", "Available"),
+    parent="hub",
+    operations={"Create": "ImportHubContent"},
+    generated={"HubContentVersion": lambda _, __: "1.0.0", "SupportStatus": lambda _, __: "Supported"},
+    ignored={"MaxSchemaVersion": _SCHEMAS},
+    complete=complete,
+    narrow=newest,
+    says={"Create": "Record a content of a hub, with its document as it was given. Nothing of it is fetched or run."},
+)
+register(CONTENT)
+register(
+    replace(
+        CONTENT,
+        verbs=("List",),
+        operations={"List": "ListHubContentVersions"},
+        narrow=None,
+        filters={"MinVersion": lambda record, least: version_of(record) >= _parts(least)},
+        says={"List": "Pages of the versions of one content, with AWS's filters and sorts."},
+    )
+)
