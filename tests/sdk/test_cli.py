@@ -280,6 +280,6 @@ here = site.find(sys.argv[1])
 here = replace(here, settings=replace(here.settings, bucket=sys.argv[2]))
 try:
     demo._run(here, quiet=True)
-except output.Refused as error:
+except output.CommandRefused as error:
     sys.exit(output.explain(error))
 """

@@ -50,7 +50,7 @@ class Loads:
 
 
 class ModelQueue(Owner, Protocol):
-    """The queue of one model (`targets.Target`)."""
+    """The queue of one model (`targets.TargetQueue`)."""
 
     model: str
 
