@@ -58,6 +58,20 @@ CREATES: dict[tuple[str, str], dict[str, Any]] = {
         "ResourceConfig": {"InstanceType": "ml.m5.large", "InstanceCount": 1, "VolumeSizeInGB": 1},
         "StoppingCondition": {"MaxRuntimeInSeconds": 60},
     },
+    ("sagemaker", "CreateCodeRepository"): {
+        "CodeRepositoryName": "again",
+        "GitConfig": {"RepositoryUrl": "https://example.com/r.git"},
+    },
+    ("sagemaker", "CreateImage"): {"ImageName": "again", "RoleArn": ROLE},
+    ("sagemaker", "CreateHub"): {"HubName": "again", "HubDescription": "d"},
+    ("sagemaker", "ImportHubContent"): {
+        "HubName": "h",
+        "HubContentType": "Model",
+        "HubContentName": "again",
+        "HubContentVersion": "1.0.0",
+        "DocumentSchemaVersion": "1.0.0",
+        "HubContentDocument": "{}",
+    },
     ("iam", "CreateRole"): {"RoleName": "again", "AssumeRolePolicyDocument": TRUST},
     ("iam", "CreatePolicy"): {"PolicyName": "again", "PolicyDocument": POLICY},
 }
@@ -74,6 +88,7 @@ async def world() -> World:
     await world("sagemaker", "CreateModelPackageGroup", ModelPackageGroupName="g")
     await world("sagemaker", "CreateDomain", DomainName="D", AuthMode="IAM", DefaultUserSettings={})
     await rename_domain(world)
+    await world("sagemaker", "CreateHub", HubName="h", HubDescription="d")
     await world(
         "sagemaker", "CreateEndpointConfig", EndpointConfigName="h", ProductionVariants=[HOST], ExecutionRoleArn=ROLE
     )
