@@ -208,7 +208,7 @@ class Feed:
             if row is not None:
                 yield record_of(row)
             elif removed:
-                yield _unkept(removed)
+                yield record_of(orjson.loads(removed))
 
     def _everything(self, connection: Any) -> Iterator[Record]:
         cursor = connection.cursor()
@@ -236,11 +236,7 @@ def record_of(row: Sequence[Any]) -> Record:
 
 
 def _kept(record: Record) -> str:
+    """A row as `record_of` takes it, as JSON."""
     kind, scope, name, arn = record.kind, record.scope, record.name, record.arn
     columns = [kind, scope.account, scope.region, name, arn, record.status, record.created, record.modified]
-    return orjson.dumps([*columns, record.version, record.document]).decode()
-
-
-def _unkept(kept: str) -> Record:
-    kind, account, region, name, arn, status, created, modified, version, document = orjson.loads(kept)
-    return Record(kind, Scope(account, region), name, arn, status, created, modified, document, version)
+    return orjson.dumps([*columns, orjson.dumps(record.document).decode(), record.version]).decode()

@@ -19,6 +19,7 @@ from clary.domain.autoscaling.record import (
     POLICY,
     STEP,
     TRACKING,
+    check_filter,
     check_namespace,
     part_name,
     place_of,
@@ -137,9 +138,7 @@ async def delete_scaling_policy(call: Call, params: Params) -> Params:
 @operation("application-autoscaling", "DescribeScalingPolicies")
 async def describe_scaling_policies(call: Call, params: Params) -> Params:
     """Policies by name, resource and dimension, with the alarms that drive them."""
-    check_namespace(params)
-    if params.get("ScalableDimension") and not params.get("ResourceId"):
-        raise Invalid("If you specify a scalable dimension, you must also specify a resource ID.")
+    check_filter(params)
     names = params.get("PolicyNames") or []
     found, more = await targets.listed(
         call, params, POLICY, {}, lambda record: not names or record.document["request"]["PolicyName"] in names

@@ -11,7 +11,7 @@ from clary.api.application_autoscaling import targets
 from clary.api.call import Call, Params
 from clary.api.registry import operation
 from clary.domain.autoscaling import schedules
-from clary.domain.autoscaling.record import ACTION, NAMESPACE, action_arn, check_namespace, part_name
+from clary.domain.autoscaling.record import ACTION, NAMESPACE, action_arn, check_filter, check_namespace, part_name
 from clary.domain.errors import Invalid, LimitExceeded
 from clary.domain.resources import Record
 from clary.guarded import MADE_OR_CHANGED, until_first
@@ -85,9 +85,7 @@ async def delete_scheduled_action(call: Call, params: Params) -> Params:
 @operation("application-autoscaling", "DescribeScheduledActions")
 async def describe_scheduled_actions(call: Call, params: Params) -> Params:
     """Scheduled actions by name, resource and dimension."""
-    check_namespace(params)
-    if params.get("ScalableDimension") and not params.get("ResourceId"):
-        raise Invalid("If you specify a scalable dimension, you must also specify a resource ID.")
+    check_filter(params)
     names = params.get("ScheduledActionNames") or []
     found, more = await targets.listed(
         call, params, ACTION, {}, lambda record: not names or record.document["name"] in names

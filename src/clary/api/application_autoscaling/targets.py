@@ -23,6 +23,7 @@ from clary.domain.autoscaling.record import (
     ROLE,
     SUSPENDED,
     TARGET,
+    check_filter,
     check_namespace,
     new_target,
     part_name,
@@ -164,10 +165,8 @@ async def target(call: Call, params: Params) -> Record:
 @operation("application-autoscaling", "DescribeScalableTargets")
 async def describe_scalable_targets(call: Call, params: Params) -> Params:
     """Targets by resource and dimension."""
-    check_namespace(params)
+    check_filter(params)
     ids = params.get("ResourceIds") or []
-    if params.get("ScalableDimension") and not ids:
-        raise Invalid("If you specify a scalable dimension, you must also specify a resource ID.")
     found, more = await listed(call, params, TARGET, {}, lambda r: not ids or r.document["resource"] in ids)
     return {"ScalableTargets": [_told(record) for record in found], **more}
 
@@ -221,13 +220,11 @@ def resume(call: Call, params: Params) -> paging.After | None:
 @operation("application-autoscaling", "DescribeScalingActivities")
 async def describe_scaling_activities(call: Call, params: Params) -> Params:
     """What was done, newest first, of the last six weeks; with IncludeNotScaledActivities also what was not done, and why."""
-    check_namespace(params)
+    check_filter(params)
     where = {} if params.get("IncludeNotScaledActivities") else {"scaled": "yes"}
     for member in ("ResourceId", "ScalableDimension"):
         if params.get(member):
             where[member] = params[member]
-    if "ScalableDimension" in where and "ResourceId" not in where:
-        raise Invalid("If you specify a scalable dimension, you must also specify a resource ID.")
     query = Query(ACTIVITY, call.scope, where=where, limit=page_size(params), after=resume(call, params))
     found, more = await paging.page(call, params, query)
     return {"ScalingActivities": [_activity(record) for record in found], **more}

@@ -33,15 +33,7 @@ async def _versions(call: Call, given: Params) -> list[Record]:
     query = Query(KIND, call.scope_of(KIND), where=where, sort_by="name", descending=False, limit=1000)
     while page := await call.store.page(query):
         found += page
-        query = Query(
-            KIND,
-            query.scope,
-            where=where,
-            sort_by="name",
-            descending=False,
-            limit=1000,
-            after=(page[-1].name, page[-1].name),
-        )
+        query = replace(query, after=(page[-1].name, page[-1].name))
     return found
 
 

@@ -81,6 +81,13 @@ def check_namespace(params: Mapping[str, Any]) -> None:
         )
 
 
+def check_filter(params: Mapping[str, Any]) -> None:
+    """What a Describe asks for: a dimension only of resources that it names."""
+    check_namespace(params)
+    if params.get("ScalableDimension") and not (params.get("ResourceId") or params.get("ResourceIds")):
+        raise Invalid("If you specify a scalable dimension, you must also specify a resource ID.")
+
+
 def target_name(resource: str, dimension: str) -> str:
     """The name of a target's record."""
     return f"{resource}|{dimension}"
