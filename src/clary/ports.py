@@ -3,7 +3,8 @@ that each implementation's test inherits. The object store's own, `Index`, is in
 asynchronous endpoints, `Predictor`, in `prediction_ports.py`.
 
 `Store` records, `Backend` processes, `Fronts` the data plane, `Artifacts` files between the object store and workloads,
-`Runtimes` environments behind image names, `Logs` lines, `Datapoints` metrics, `Keys` credentials, `Clock` time, `Topics` notifications.
+`Runtimes` environments behind image names, `Logs` lines, `Datapoints` metrics, `Keys` credentials, `Clock` time, `Topics` notifications,
+`Operations` the API itself, for records whose loops make children.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from types import MappingProxyType
-from typing import Protocol, TypeVar
+from typing import Any, Protocol, TypeVar
 
 from clary.domain.endpoints.routes import Ceiling, EndpointRoute, EndpointView
 from clary.domain.logs.lines import PLAIN, LogGroup, LogMatches, LogPage, LogSettings, LogStream
@@ -29,6 +30,20 @@ class Clock(Protocol):
 
     def now(self) -> float: ...
     def monotonic(self) -> float: ...
+
+
+class Operations(Protocol):
+    """The API as a parent's loop asks it: children are made, described and stopped by the handlers that a client's calls reach."""
+
+    async def call(
+        self, service: str, operation: str, params: Mapping[str, Any], *, parent: Record, key: str = ""
+    ) -> dict[str, Any]:
+        """What the operation answers in the parent's account and region. `params` are JSON values, as a client would send them.
+
+        A Create with a `key` makes its child once: a second call of this parent with the same key is answered as the first was, whatever
+        died in between and however long ago. The child's document tells whose it is (`parent`, an ARN). ClaryError for all that a client
+        would be told; its message is AWS's."""
+        ...
 
 
 class Store(Protocol):

@@ -72,6 +72,7 @@ class Call:
     user_agent: str = ""
     retry_token: str = ""  # amz-sdk-invocation-id: the same in every attempt of a client at one call
     attempt: int = 0  # which attempt of the client this is, from 1; 0: it does not say
+    parent: str = ""  # ARN of the record whose loop makes this call; "" for a client's
     made_by: str = ""  # what the record that this call makes is found by when the client asks again (`retries.py`)
     now: float = 0.0
 

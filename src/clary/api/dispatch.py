@@ -37,9 +37,10 @@ async def answer(
     user_agent: str = "",
     retry_token: str = "",
     attempt: int = 0,
+    parent: str = "",
 ) -> Params:
     """Run the operation. ClaryError for everything a client can be told (see `errors.translate`). `attempt` is the client's count of its
-    attempts at this call, 0 when it does not say."""
+    attempts at this call, 0 when it does not say; `parent` is the ARN of the record whose loop asks."""
     found = registry.find(service, operation)
     if found is None:
         nothing = empty(service, operation)
@@ -56,6 +57,7 @@ async def answer(
         user_agent=user_agent,
         retry_token=retry_token,
         attempt=attempt,
+        parent=parent,
         now=ports.clock.now(),
     )
     check_elsewhere(service, operation, params, ports.settings.strict_fields)

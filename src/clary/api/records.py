@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import replace
 
 from clary.api.call import Call
 from clary.domain.access.roles import parse_role
@@ -37,7 +38,10 @@ def user_context(principal: str) -> dict[str, object]:
 
 
 async def add(call: Call, record: Record, taken: str = "") -> Record:
-    """Store the new record that a Create is about. AlreadyExists: `taken`, or `Cannot create already existing endpoint "ARN".`"""
+    """Store the new record that a Create is about. AlreadyExists: `taken`, or `Cannot create already existing endpoint "ARN".` A child
+    tells whose it is by `parent` in its document."""
+    if call.parent:
+        record = replace(record, document={**record.document, "parent": call.parent})
     try:
         return await call.store.add(record, call.made_by)
     except AlreadyExists:

@@ -3,6 +3,9 @@
 An attempt may have succeeded though its answer was lost: the connection broke, or the process died between the commit and the answer. All
 attempts of one call carry the same `amz-sdk-invocation-id`. The record is stored with what the call is known by (`Call.made_by`) in one
 write, so whatever is there after a crash, both are. A retry is the same caller, operation, token and parameters, within `WITHIN` seconds.
+
+The same makes a parent's children sure (a tuning job's training jobs): its loop asks again after a crash, however long that took, by a key
+that follows from the parent's record. Its parameters may differ by then, where another release of Clary asks: the child is there already.
 """
 
 from __future__ import annotations
@@ -24,8 +27,9 @@ def made_by(call: Call, params: Params) -> str:
     """What the record that this call makes is found by; "" for a client that does not say which attempts belong together."""
     if not call.retry_token:
         return ""
-    where = (call.service, call.operation, call.scope.account, call.scope.region, call.principal, call.retry_token)
-    text = orjson.dumps((where, params), default=_plain, option=orjson.OPT_SORT_KEYS)
+    where = (call.service, call.operation, call.scope.account, call.scope.region)
+    who = (call.parent, call.retry_token) if call.parent else (call.principal, call.retry_token, params)
+    text = orjson.dumps((where, who), default=_plain, option=orjson.OPT_SORT_KEYS)
     return hashlib.sha256(text).hexdigest()
 
 
@@ -61,4 +65,4 @@ def further(call: Call, created: float) -> bool:
 
 async def _first(call: Call) -> Record | None:
     found = await call.store.made(call.made_by) if call.made_by else None
-    return found if found is not None and abs(call.now - found.created) <= WITHIN else None
+    return found if found is not None and (call.parent or abs(call.now - found.created) <= WITHIN) else None

@@ -19,7 +19,7 @@ from clary.api import dispatch, handlers
 from clary.api.call import ApiSettings, Ports
 from clary.api.errors import translate
 from clary.api.identity import Identity
-from clary.app import folders, proxies, reach, workloads
+from clary.app import folders, proxies, reach, rooms, workloads
 from clary.app.capacity_page import CapacityPage
 from clary.app.clock import Steps, SystemClock, boot_id
 from clary.app.machine import measure
@@ -55,7 +55,7 @@ from clary.loops.jobs.places import JobSettings
 from clary.loops.jobs.work import JobPorts
 from clary.objects.client import OwnArtifacts
 from clary.objects.external import ExternalArtifacts
-from clary.ports import Artifacts, Backend, Clock, Store
+from clary.ports import Artifacts, Backend, Clock, Runtimes, Store
 from clary.serving.client import FrontClient
 from clary.serving.homes import home
 from clary.stores import sql
@@ -103,9 +103,7 @@ async def control(settings: Settings) -> AsyncIterator[Control]:
     secret = keys.derive(b"asynchronous").hex()
     backend = workloads.backend(settings)
     runs: Backend[Any] = backend
-    folder, given = str(settings.environments_folder), settings.build_environment()
-    engine = containers.find(settings.container_engine)
-    built = runtimes.create(folder, runs, environment=given, names=settings.image_names, engine=engine)
+    built = built_runtimes(settings, runs)
     datapoints = FileDatapoints(settings.root / "datapoints", settings.datapoint_disk)
     logs, artifacts = FileLogs(settings.root / "logs"), make_artifacts(settings, keys)
     sockets = [str(settings.front_ctl(index)) for index in range(settings.front_count)]
@@ -139,10 +137,11 @@ async def control(settings: Settings) -> AsyncIterator[Control]:
     captured = CapturedFiles(settings.root / "fronts", artifacts, logs, clock).run()
     chores = (*(upkeep.keep(each, clock) for each in (logs, datapoints)), telemetry.run(), job_subject.usage.run())
     loops = (job_loop.run(), endpoint_loop.run(), component_loop.run(), steps.keep())
-    tasks = tuple(asyncio.create_task(work) for work in (*loops, *queues.run(), *watch.run(), *chores, captured))
     handlers.load()
     told = api_settings(settings, keys, measured())
     ports = Ports(store, artifacts, built, logs, datapoints, keys, fronts, clock, queues.topics, told)
+    more = rooms.work(rooms.Given(settings, owner, ports, runs, measured, places))
+    tasks = tuple(asyncio.create_task(work) for work in (*loops, *queues.run(), *watch.run(), *chores, captured, *more))
     try:
         yield Control(pages(settings, ports, account.book), tasks)
     finally:
@@ -156,6 +155,13 @@ async def control(settings: Settings) -> AsyncIterator[Control]:
         await fronts.close()
         await store.close()
         datapoints.close()
+
+
+def built_runtimes(settings: Settings, runs: Backend[Any]) -> Runtimes:
+    """The environments behind image names, built where they are first asked for."""
+    folder, given = str(settings.environments_folder), settings.build_environment()
+    engine = containers.find(settings.container_engine)
+    return runtimes.create(folder, runs, environment=given, names=settings.image_names, engine=engine)
 
 
 def records(settings: Settings) -> sql.SqlStore:
