@@ -2,7 +2,7 @@
 that each implementation's test inherits. The object store's own, `Index`, is in `object_ports.py`, that of
 asynchronous endpoints, `Predictor`, in `prediction_ports.py`.
 
-`Store` records, `Backend` processes, `Fronts` the data plane, `Artifacts` files between the object store and workloads,
+`Store` records, `Grants` what they have of machines, `Backend` processes, `Fronts` the data plane, `Artifacts` files between the object store and workloads,
 `Runtimes` environments behind image names, `Logs` lines, `Datapoints` metrics, `Keys` credentials, `Clock` time, `Topics` notifications,
 `Operations` the API itself, for records whose loops make children.
 """
@@ -17,6 +17,7 @@ from typing import Any, Protocol, TypeVar
 from clary.domain.endpoints.routes import Ceiling, EndpointRoute, EndpointView
 from clary.domain.logs.lines import PLAIN, LogGroup, LogMatches, LogPage, LogSettings, LogStream
 from clary.domain.machine.addresses import Address
+from clary.domain.machine.grants import GrantChange, Granted
 from clary.domain.machine.workload import Feature, Observation, Workload
 from clary.domain.metrics.counts import Count
 from clary.domain.metrics.datapoints import Datapoint, Series, Summary
@@ -60,9 +61,9 @@ class Store(Protocol):
         the same write makes both durable."""
         ...
 
-    async def save(self, record: Record, lease: Lease | None = None) -> Record:
+    async def save(self, record: Record, lease: Lease | None = None, change: GrantChange | None = None) -> Record:
         """Replace the record when its stored version equals `record.version` (and, if given, the lease is still held);
-        answers it with the next version. Stale otherwise."""
+        answers it with the next version. Stale otherwise. With `change` that is written too, or neither is (see `Grants`)."""
         ...
 
     async def remove(self, record: Record, lease: Lease | None = None) -> None:
@@ -94,6 +95,25 @@ class Store(Protocol):
         ...
 
     async def close(self) -> None: ...
+
+
+class Grants(Protocol):
+    """What was given of each machine, for all control planes on one database. Answered means durable. Kept beside the records, so that a
+    record and what it takes or gives back are one write (`Store.save`)."""
+
+    async def granted(self, machine: str) -> Granted:
+        """All grants of the machine and its version, as of one moment; the oldest first."""
+        ...
+
+    async def write(self, change: GrantChange) -> None:
+        """All of it in one transaction. Stale, and nothing is written, when it takes something and the machine's version is another one
+        by now: read and decide again."""
+        ...
+
+    def watch_grants(self, listener: Callable[[GrantChange], None]) -> Callable[[], None]:
+        """Call `listener` on the event loop after every write of this store, by itself or with a record; answers the way to stop. What
+        other stores wrote is read by `granted`."""
+        ...
 
 
 class Backend(Protocol[R]):

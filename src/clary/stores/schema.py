@@ -1,4 +1,4 @@
-"""The table of records: one for all kinds (design.md 3), and that of their changes. Owns columns, indexes and the schema's version.
+"""The table of records: one for all kinds (design.md 3), that of their changes, and those of what machines gave to them. Owns columns, indexes and the schema's version.
 
 The document is JSON text; the columns beside it are what lists filter and sort by. Each index of a list holds every column that
 lists filter by, so that a page is found without reading documents: 100,000 records are gone through in milliseconds. Names and
@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from sqlalchemy import BigInteger, Column, Float, Index, Integer, MetaData, Table, Text, UniqueConstraint, text
 
-VERSION = "0003"  # the newest migration (stores/migrations/versions)
+VERSION = "0004"  # the newest migration (stores/migrations/versions)
 
 METADATA = MetaData()
 
@@ -57,6 +57,34 @@ CHANGES = Table(
     Column("arn", _TEXT, nullable=False),
     Column("version", Integer, nullable=False),
     Column("removed", Text, nullable=False),  # the record as it was last; "" for one that is there
+)
+
+# What was given of each machine: `ports.Grants`. A machine's version guards all of its grants; a row of `grants` is one host or replica.
+MACHINES = Table(
+    "machines",
+    METADATA,
+    Column("name", _TEXT, primary_key=True),
+    Column("version", BigInteger, nullable=False),
+)
+
+GRANTS = Table(
+    "grants",
+    METADATA,
+    Column("key", _TEXT, primary_key=True),
+    Column("machine", _TEXT, nullable=False),
+    Column("used_as", _TEXT, nullable=False),
+    Column("arn", _TEXT, nullable=False),
+    Column("kind", _TEXT, nullable=False),  # of its owner, as users know it: this, and the three that follow
+    Column("name", _TEXT, nullable=False),
+    Column("account", _TEXT, nullable=False),
+    Column("region", _TEXT, nullable=False),
+    Column("cpu", Float(53), nullable=False),
+    Column("memory", BigInteger, nullable=False),
+    Column("gpus", Integer, nullable=False),
+    Column("kept", BigInteger, nullable=False),
+    Column("since", Float(53), nullable=False),
+    Column("version", Integer, nullable=False),
+    Index("grants_of_machine", "machine"),
 )
 
 # Alembic's own bookkeeping, made with the schema so that a new database needs no Alembic.

@@ -1,4 +1,4 @@
-"""The record store in SQL: `ports.Store` on SQLite by file, or PostgreSQL by URL (then several control planes may share it).
+"""The record store in SQL: `ports.Store` and `ports.Grants` on SQLite by file, or PostgreSQL by URL (then several control planes may share it).
 
 Owns the connections, durability and what changes are told to whom. Writes go through one gathering thread (group commit); with
 SQLite single reads run where they are called, since a row costs less than handing it to a thread, and lists run in a thread of
@@ -17,12 +17,14 @@ from typing import Any, TypeVar
 import orjson
 
 from clary.domain.errors import AlreadyExists, Stale
+from clary.domain.machine.capacity import Fit, Owner
+from clary.domain.machine.grants import Grant, GrantChange, Granted
 from clary.domain.resources import Lease, Query, Record, Scope
 from clary.stores.answered import Answered
 from clary.stores.changes import Feed, Noted, new_writer, record_of
 from clary.stores.database import Database
 from clary.stores.index_writer import Companion, Writer
-from clary.stores.statements import Statements
+from clary.stores.statements import GRANT_COLUMNS, Statements
 
 T = TypeVar("T")
 Row = Sequence[Any]
@@ -30,7 +32,7 @@ READERS = 4  # connections for reads with PostgreSQL, and for lists
 
 
 class SqlStore:
-    """See `ports.Store`. Make it with `open_store` on the event loop's thread; it belongs to that loop."""
+    """See `ports.Store` and `ports.Grants`. Make it with `open_store` on the event loop's thread; it belongs to that loop."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
@@ -50,6 +52,7 @@ class SqlStore:
         self._free: list[Any] = []
         self._reader: Any = database.connect().cursor() if database.lite else None
         self._listeners: list[Callable[[Record], None]] = []
+        self._grant_listeners: list[Callable[[GrantChange], None]] = []
         self._changes: set[asyncio.Task[bool]] = set()
         self._feed = Feed(database, self._sql, by, self._tell)
         self._following = False
@@ -95,7 +98,7 @@ class SqlStore:
             raise AlreadyExists(f"{record.kind} {record.name} exists")
         return stored
 
-    async def save(self, record: Record, lease: Lease | None = None) -> Record:
+    async def save(self, record: Record, lease: Lease | None = None, change: GrantChange | None = None) -> Record:
         text = _text(record)
         values = {
             **_guard(record, lease),
@@ -104,8 +107,8 @@ class SqlStore:
             "new_document": text,
         }
         stored = replace(record, document=orjson.loads(text), version=record.version + 1)
-        if not await self._change("save" if lease is None else "save_held", values, stored):
-            raise Stale(f"{record.arn} changed since it was read, or the lease on it is gone")
+        if not await self._change("save" if lease is None else "save_held", values, stored, change=change):
+            raise Stale(f"{record.arn} or its machine changed since it was read, or the lease on it is gone")
         return stored
 
     async def remove(self, record: Record, lease: Lease | None = None) -> None:
@@ -137,6 +140,42 @@ class SqlStore:
         values = {"k": record.kind, "a": record.scope.account, "r": record.scope.region, "n": record.name}
         await self._writer.run(lambda cursor: self._sql.run(cursor, "release", **values, owner=lease.owner).rowcount)
 
+    # -- grants ------------------------------------------------------------------------------------------------------------------
+
+    async def granted(self, machine: str) -> Granted:
+        if self._reader is not None:
+            rows = self._sql.run(self._reader, "granted", machine=machine).fetchall()
+        else:
+            rows = await self._apart(lambda cursor: self._sql.run(cursor, "granted", machine=machine).fetchall())
+        version = int(rows[0][0]) if rows else 0
+        return Granted(machine, version, tuple(_grant(row[1:]) for row in rows if row[1] is not None))
+
+    async def write(self, change: GrantChange) -> None:
+        if not await self._through(
+            lambda cursor: self._guards(cursor, change) and self._grants(cursor, change), change
+        ):
+            raise Stale(f"what was given of the machine {change.machine} changed since it was read")
+
+    def watch_grants(self, listener: Callable[[GrantChange], None]) -> Callable[[], None]:
+        self._grant_listeners.append(listener)
+        return lambda: self._grant_listeners.remove(listener) if listener in self._grant_listeners else None
+
+    def _guards(self, cursor: Any, change: GrantChange) -> bool:
+        """Whether what it takes may be written: the machine has the version that was read, and from now on the next one."""
+        if not change.take:
+            return True
+        if not change.version:
+            return bool(self._sql.run(cursor, "first_of_machine", machine=change.machine).rowcount)
+        return bool(self._sql.run(cursor, "guard_machine", machine=change.machine, read=change.version).rowcount)
+
+    def _grants(self, cursor: Any, change: GrantChange) -> bool:
+        for key in change.release:
+            self._sql.run(cursor, "touch_machine", of=key)
+            self._sql.run(cursor, "give_back", of=key)
+        if change.take:
+            self._sql.run_many(cursor, "give", [_values(grant) for grant in change.take])
+        return True
+
     # -- listeners and end -------------------------------------------------------------------------------------------------------
 
     def watch(self, listener: Callable[[Record], None]) -> Callable[[], None]:
@@ -150,6 +189,7 @@ class SqlStore:
         if self._changes:
             await asyncio.wait(self._changes)
         self._listeners.clear()
+        self._grant_listeners.clear()
         await self._feed.close()
         loop = asyncio.get_running_loop()
         await loop.run_in_executor(None, self._writer.close)
@@ -163,24 +203,45 @@ class SqlStore:
             self._reader.connection.close()
         self._database.close()
 
-    async def _change(self, name: str, values: dict[str, Any], stored: Record, removed: bool = False) -> bool:
-        """Run a write, tell of it when it changed something. A caller that is cancelled meanwhile (its client hung up) stops
-        neither: what is committed is told."""
-        task = asyncio.get_running_loop().create_task(self._changed(name, values, stored, removed))
+    async def _change(
+        self,
+        name: str,
+        values: dict[str, Any],
+        stored: Record,
+        removed: bool = False,
+        change: GrantChange | None = None,
+    ) -> bool:
+        """Run a write of a record, with what it takes and gives back; tell of it when it changed something."""
+
+        def write(cursor: Any) -> bool:
+            # The machine first: where that is refused nothing is written. Where the record is, the machine has another version for
+            # nothing, and who decided by the one before decides again.
+            if change is not None and not self._guards(cursor, change):
+                return False
+            if not self._sql.run(cursor, name, **values).rowcount:
+                return False
+            self._noted.note(stored, removed)
+            return change is None or self._grants(cursor, change)
+
+        return await self._through(write, change, stored)
+
+    async def _through(
+        self, write: Callable[[Any], bool], change: GrantChange | None, stored: Record | None = None
+    ) -> bool:
+        """A caller that is cancelled meanwhile (its client hung up) stops neither the write nor the telling: what is committed is told."""
+        task = asyncio.get_running_loop().create_task(self._written(write, change, stored))
         self._changes.add(task)
         task.add_done_callback(self._changes.discard)
         return await asyncio.shield(task)
 
-    async def _changed(self, name: str, values: dict[str, Any], stored: Record, removed: bool) -> bool:
-        def write(cursor: Any) -> bool:
-            if not self._sql.run(cursor, name, **values).rowcount:
-                return False
-            self._noted.note(stored, removed)
-            return True
-
+    async def _written(self, write: Callable[[Any], bool], change: GrantChange | None, stored: Record | None) -> bool:
         if not await self._writer.run(write):
             return False
-        self._tell(stored)
+        if change is not None:
+            for listener in list(self._grant_listeners):
+                listener(change)
+        if stored is not None:
+            self._tell(stored)
         return True
 
     def _tell(self, record: Record) -> None:
@@ -212,6 +273,21 @@ def open_store(url: str, refusal: str = "") -> SqlStore:
     database = Database(url)
     database.prepare(refusal)
     return SqlStore(database)
+
+
+def _grant(row: Sequence[Any]) -> Grant:
+    """A row of `grants`."""
+    key, machine, use, arn, kind, name, account, region, cpu, memory, gpus, kept, since, version = row
+    fit = Fit(float(cpu), int(memory), int(gpus), kept=int(kept))
+    return Grant(key, machine, use, arn, Owner(kind, name, account, region), fit, float(since), int(version))
+
+
+def _values(grant: Grant) -> dict[str, Any]:
+    """The same, to be written."""
+    owner, fit = grant.owner, grant.fit
+    values = (grant.key, grant.machine, grant.use, grant.arn, owner.kind, owner.name, owner.account, owner.region)
+    row = (*values, fit.cpu, fit.memory, fit.gpus, fit.kept, grant.since, 1)
+    return {f"new_{column.name}": value for column, value in zip(GRANT_COLUMNS, row, strict=True)}
 
 
 def _text(record: Record) -> str:

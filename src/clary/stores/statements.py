@@ -15,10 +15,12 @@ from sqlalchemy import ColumnElement, Dialect, bindparam, delete, func, insert, 
 from sqlalchemy.sql import ClauseElement
 
 from clary.domain.resources import Query
-from clary.stores.schema import CHANGES, RESOURCES
+from clary.stores.schema import CHANGES, GRANTS, MACHINES, RESOURCES
 
 C = RESOURCES.c
 N = CHANGES.c
+M = MACHINES.c
+G = GRANTS.c
 _LITERAL, _ESCAPED = re.compile(r"[\\%_]"), r"\\\g<0>"
 COLUMNS = (C.kind, C.account, C.region, C.name, C.arn, C.status, C.created, C.modified, C.document, C.version)
 
@@ -31,6 +33,8 @@ _CHANGES = {
     C.document: bindparam("new_document"),
     C.version: C.version + 1,
 }
+
+GRANT_COLUMNS = tuple(column for column in G)  # in the order of the table
 
 _NAMED = (N.arn, N.removed)
 _BEHIND = (N.seq > bindparam("after"), N.seq <= bindparam("last"))
@@ -55,6 +59,18 @@ _FIXED: Mapping[str, ClauseElement] = {
         N.seq < select(func.max(N.seq)).scalar_subquery(),
     ),
     "all": select(C.id, *COLUMNS).where(C.id > bindparam("after")).order_by(C.id).limit(bindparam("most")),
+    # A machine without a row has version 0, and one row without a grant where nothing is given.
+    "granted": select(M.version, *GRANT_COLUMNS)
+    .select_from(MACHINES.outerjoin(GRANTS, G.machine == M.name))
+    .where(M.name == bindparam("machine"))
+    .order_by(G.since, G.key),
+    "guard_machine": update(MACHINES)
+    .where(M.name == bindparam("machine"), M.version == bindparam("read"))
+    .values(version=M.version + 1),
+    "touch_machine": update(MACHINES)
+    .where(M.name == select(G.machine).where(G.key == bindparam("of")).scalar_subquery())
+    .values(version=M.version + 1),
+    "give_back": delete(GRANTS).where(G.key == bindparam("of")),
     "release": update(RESOURCES).where(*_KEY, _HELD).values(claimed_by="", claimed_until=0.0),
 }
 
@@ -73,6 +89,13 @@ class Statements:
         row: dict[Any, Any] = {column: bindparam(f"new_{column.name}") for column in (*COLUMNS, C.made_by)}
         # A name that is taken is no error inside the transaction, which others share: no row is the answer.
         self._texts["add"] = self._compiled(insert_or_not(RESOURCES).values(row).on_conflict_do_nothing())
+        first = insert_or_not(MACHINES).values(name=bindparam("machine"), version=1)
+        self._texts["first_of_machine"] = self._compiled(first.on_conflict_do_nothing())
+        given: dict[Any, Any] = {column: bindparam(f"new_{column.name}") for column in GRANT_COLUMNS}
+        grant = insert_or_not(GRANTS).values(given)
+        again: dict[Any, Any] = {name: grant.excluded[name] for name in G.keys() if name != "key"}
+        again["version"] = G.version + literal_column("1")
+        self._texts["give"] = self._compiled(grant.on_conflict_do_update(index_elements=[G.key], set_=again))
 
     def run(self, cursor: Any, name: str, **values: Any) -> Any:
         """Execute a fixed statement; its cursor back."""

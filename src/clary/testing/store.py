@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 from clary.domain.errors import AlreadyExists, Stale
+from clary.domain.machine.grants import Grant, GrantChange, Granted
 from clary.domain.resources import Lease, Query, Record, Scope
 
 Key = tuple[str, str, str, str]
@@ -23,7 +24,7 @@ def _copy(record: Record, version: int) -> Record:
 
 
 class MemoryStore:
-    """Implements `ports.Store`."""
+    """Implements `ports.Store` and `ports.Grants`."""
 
     def __init__(self) -> None:
         self._records: dict[Key, Record] = {}
@@ -31,11 +32,15 @@ class MemoryStore:
         self._leases: dict[Key, tuple[str, float]] = {}
         self._listeners: list[Callable[[Record], None]] = []
         self._stores = [self]  # those on the same records
+        self._machines: dict[str, int] = {}
+        self._grants: dict[str, Grant] = {}
+        self._grant_listeners: list[Callable[[GrantChange], None]] = []
 
     def beside(self) -> MemoryStore:
         """A second store on the same records, as another control plane has it: each hears what the other writes."""
         other = MemoryStore()
         other._records, other._made, other._leases = self._records, self._made, self._leases
+        other._machines, other._grants = self._machines, self._grants
         other._stores = self._stores
         self._stores.append(other)
         return other
@@ -44,6 +49,7 @@ class MemoryStore:
         """Another store with the same records, which nobody watches."""
         other = MemoryStore()
         other._records = dict(self._records)
+        other._machines, other._grants = dict(self._machines), dict(self._grants)
         return other
 
     async def get(self, kind: str, scope: Scope, name: str) -> Record | None:
@@ -63,8 +69,10 @@ class MemoryStore:
             self._made[made_by] = key
         return self._put(_copy(record, 1))
 
-    async def save(self, record: Record, lease: Lease | None = None) -> Record:
+    async def save(self, record: Record, lease: Lease | None = None, change: GrantChange | None = None) -> Record:
         self._guard(record, lease)
+        if change is not None:
+            await self.write(change)
         return self._put(_copy(record, record.version + 1))
 
     async def remove(self, record: Record, lease: Lease | None = None) -> None:
@@ -124,8 +132,34 @@ class MemoryStore:
         self._listeners.append(listener)
         return lambda: self._listeners.remove(listener) if listener in self._listeners else None
 
+    async def granted(self, machine: str) -> Granted:
+        found = (grant for grant in self._grants.values() if grant.machine == machine)
+        grants = tuple(sorted(found, key=lambda grant: (grant.since, grant.key)))
+        return Granted(machine, self._machines.get(machine, 0), grants)
+
+    async def write(self, change: GrantChange) -> None:
+        version = self._machines.get(change.machine, 0)
+        if change.take and version != change.version:
+            raise Stale(f"what was given of the machine {change.machine} changed since it was read")
+        for key in change.release:
+            gone = self._grants.pop(key, None)
+            if gone is not None and gone.machine in self._machines:
+                self._machines[gone.machine] += 1
+        for grant in change.take:
+            before = self._grants.get(grant.key)
+            self._grants[grant.key] = replace(grant, version=before.version + 1 if before else 1)
+        if change.take:
+            self._machines[change.machine] = self._machines.get(change.machine, 0) + 1
+        for listener in list(self._grant_listeners):
+            listener(change)
+
+    def watch_grants(self, listener: Callable[[GrantChange], None]) -> Callable[[], None]:
+        self._grant_listeners.append(listener)
+        return lambda: self._grant_listeners.remove(listener) if listener in self._grant_listeners else None
+
     async def close(self) -> None:
         self._listeners.clear()
+        self._grant_listeners.clear()
         self._stores.remove(self)
 
     def _guard(self, record: Record, lease: Lease | None) -> None:
