@@ -2,9 +2,9 @@
 that each implementation's test inherits. The object store's own, `Index`, is in `object_ports.py`, that of
 asynchronous endpoints, `Predictor`, in `prediction_ports.py`.
 
-`Store` records, `Grants` what they have of machines, `Backend` processes, `Fronts` the data plane, `Artifacts` files between the object store and workloads,
-`Runtimes` environments behind image names, `Logs` lines, `Datapoints` metrics, `Keys` credentials, `Clock` time, `Topics` notifications,
-`Operations` the API itself, for records whose loops make children.
+`Store` records, `Grants` what they have of machines, `Backend` processes, `Fronts` the data plane, `Artifacts` files between the object
+store and workloads, `Runtimes` environments behind image names, `Logs` lines, `Datapoints` metrics, `Keys` credentials, `Clock`
+time, `Topics` notifications, `Operations` the API itself, for records whose loops make children.
 """
 
 from __future__ import annotations

@@ -1,4 +1,6 @@
-"""The table of records: one for all kinds (design.md 3), that of their changes, and those of what machines gave to them. Owns columns, indexes and the schema's version.
+"""The table of records: one for all kinds (design.md 3), that of their changes, and those of what machines gave to them.
+
+Owns columns, indexes and the schema's version.
 
 The document is JSON text; the columns beside it are what lists filter and sort by. Each index of a list holds every column that
 lists filter by, so that a page is found without reading documents: 100,000 records are gone through in milliseconds. Names and

@@ -1,4 +1,5 @@
-"""The record store in SQL: `ports.Store` and `ports.Grants` on SQLite by file, or PostgreSQL by URL (then several control planes may share it).
+"""The record store in SQL: `ports.Store` and `ports.Grants` on SQLite by file, or PostgreSQL by URL, which several control planes
+may share.
 
 Owns the connections, durability and what changes are told to whom. Writes go through one gathering thread (group commit); with
 SQLite single reads run where they are called, since a row costs less than handing it to a thread, and lists run in a thread of

@@ -93,7 +93,7 @@ class Statements:
         self._texts["first_of_machine"] = self._compiled(first.on_conflict_do_nothing())
         given: dict[Any, Any] = {column: bindparam(f"new_{column.name}") for column in GRANT_COLUMNS}
         grant = insert_or_not(GRANTS).values(given)
-        again: dict[Any, Any] = {name: grant.excluded[name] for name in G.keys() if name != "key"}
+        again: dict[Any, Any] = {name: grant.excluded[name] for name in GRANTS.columns.keys() if name != "key"}  # noqa: SIM118
         again["version"] = G.version + literal_column("1")
         self._texts["give"] = self._compiled(grant.on_conflict_do_update(index_elements=[G.key], set_=again))
 
