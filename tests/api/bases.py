@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime
 from typing import Any
 
-from tests.api.requests import DOMAIN, IMAGE, ROLE, TOPIC
+from tests.api.requests import DOCUMENT, DOMAIN, IMAGE, ROLE, TOPIC
 
 AT = datetime.datetime.fromtimestamp(1_800_000_000 - 600, datetime.UTC)
 END = datetime.datetime.fromtimestamp(1_800_000_000, datetime.UTC)
@@ -368,6 +368,59 @@ BASES: list[tuple[str, str, dict[str, Any]]] = [
         {"ImageName": "image", "DisplayName": "other", "DeleteProperties": ["Description"]},
     ),
     ("sagemaker", "ListImages", {"NameContains": "im", "SortBy": "IMAGE_NAME", "SortOrder": "ASCENDING"}),
+    (
+        "sagemaker",
+        "CreateImageVersion",
+        {
+            "ImageName": "image",
+            "BaseImage": IMAGE,
+            "ClientToken": "other",
+            "Aliases": ["newest"],
+            "VendorGuidance": "STABLE",
+            "JobType": "TRAINING",
+            "MLFramework": "XGBoost 1.7",
+            "ProgrammingLang": "Python 3.11",
+            "Processor": "CPU",
+            "Horovod": False,
+            "ReleaseNotes": "n",
+        },
+    ),
+    (
+        "sagemaker",
+        "UpdateImageVersion",
+        {
+            "ImageName": "image",
+            "Alias": "first",
+            "AliasesToAdd": ["good"],
+            "AliasesToDelete": ["first"],
+            "VendorGuidance": "ARCHIVED",
+            "ReleaseNotes": "m",
+        },
+    ),
+    ("sagemaker", "DescribeImageVersion", {"ImageName": "image", "Alias": "first"}),
+    ("sagemaker", "ListImageVersions", {"ImageName": "image", "SortBy": "VERSION", "SortOrder": "ASCENDING"}),
+    ("sagemaker", "ListAliases", {"ImageName": "image", "Version": 1, "MaxResults": 5}),
+    ("sagemaker", "DeleteImageVersion", {"ImageName": "image", "Version": 1}),
+    ("sagemaker", "PutModelPackageGroupPolicy", {"ModelPackageGroupName": "G", "ResourcePolicy": DOCUMENT}),
+    ("sagemaker", "GetModelPackageGroupPolicy", {"ModelPackageGroupName": "G"}),
+    ("sagemaker", "DeleteModelPackageGroupPolicy", {"ModelPackageGroupName": "G"}),
+    ("sagemaker", "PutEndpointPolicy", {"EndpointName": "e", "ResourcePolicy": DOCUMENT}),
+    (
+        "sagemaker",
+        "CreateHubContentReference",
+        {
+            "HubName": "hub",
+            "SageMakerPublicHubContentArn": "arn:aws:sagemaker:eu-west-1:aws:hub-content/SageMakerPublicHub/Model/bert",
+            "HubContentName": "made",
+            "MinVersion": "1.0.0",
+            "Tags": TAGS,
+        },
+    ),
+    (
+        "sagemaker",
+        "UpdateHubContentReference",
+        {"HubName": "hub", "HubContentName": "bert", "HubContentType": "ModelReference", "MinVersion": "2.0.0"},
+    ),
     (
         "sagemaker",
         "CreateHub",

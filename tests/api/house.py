@@ -112,7 +112,21 @@ RECORDS: list[tuple[str, str, dict[str, Any]]] = [
             "HubContentDocument": "{}",
         },
     ),
+    (
+        "sagemaker",
+        "CreateHubContentReference",
+        {
+            "HubName": "hub",
+            "SageMakerPublicHubContentArn": f"arn:aws:sagemaker:{REGION}:aws:hub-content/SageMakerPublicHub/Model/bert",
+        },
+    ),
     ("sagemaker", "CreateImage", {"ImageName": "image", "RoleArn": ROLE, "Description": "d"}),
+    (
+        "sagemaker",
+        "CreateImageVersion",
+        {"ImageName": "image", "BaseImage": IMAGE, "ClientToken": "one", "Aliases": ["first"]},
+    ),
+    ("sagemaker", "PutModelPackageGroupPolicy", {"ModelPackageGroupName": "G", "ResourcePolicy": DOCUMENT}),
     (
         "sagemaker",
         "CreateDomain",

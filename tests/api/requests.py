@@ -44,6 +44,8 @@ NAMED: Mapping[str, list[Any]] = {
     "HubContentName": ["content", "new"],
     "HubContentVersion": ["1.0.0", "2.0.0"],
     "ImageName": ["image", "new"],
+    "SageMakerPublicHubContentArn": [f"arn:aws:sagemaker:{REGION}:aws:hub-content/SageMakerPublicHub/Model/bert"],
+    "Alias": ["first", "none"],
     "CodeRepositoryName": ["repository", "new"],
     "UserProfileNameContains": ["u"],
     "SpaceNameContains": ["s"],

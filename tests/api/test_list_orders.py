@@ -15,10 +15,13 @@ from clary.domain.resources import Query, Record
 from clary.testing.store import MemoryStore
 
 handlers.load()
+EMPTY = {"ListResourceCatalogs"}  # always: there is nothing to sort
 SORTED = [
     (service, name)
     for service, name in sorted(registry.registered())
-    if (shape := registry.operation_model(service, name).input_shape) and {"SortBy", "SortOrder"} & set(shape.members)
+    if name not in EMPTY
+    and (shape := registry.operation_model(service, name).input_shape)
+    and {"SortBy", "SortOrder"} & set(shape.members)
 ]
 FIELDS = {
     "CreationTime": "created",
@@ -35,12 +38,11 @@ FIELDS = {
     "HubStatus": "status",
     "HubContentStatus": "status",
 }
-UNSORTED = {"ListTags", "ListDomains"}  # of SageMaker: they take no order
+UNSORTED = {"ListTags", "ListDomains", "ListAliases"}  # of SageMaker: they take no order
 SILENT = {
     "ListHubs",
     "ListHubContents",
     "ListHubContentVersions",
-    "ListResourceCatalogs",
 }  # whose reference tells no default
 
 
@@ -91,6 +93,7 @@ def test_there_are_lists_to_look_at() -> None:
     assert ("sagemaker", "ListTrainingJobs") in SORTED
     assert {name for service, name in registry.registered() if service == "sagemaker" and name.startswith("List")} == {
         *UNSORTED,
+        *EMPTY,
         *(name for _, name in SORTED),
     }
 

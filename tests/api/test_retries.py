@@ -63,6 +63,11 @@ CREATES: dict[tuple[str, str], dict[str, Any]] = {
         "GitConfig": {"RepositoryUrl": "https://example.com/r.git"},
     },
     ("sagemaker", "CreateImage"): {"ImageName": "again", "RoleArn": ROLE},
+    ("sagemaker", "CreateImageVersion"): {"ImageName": "i", "BaseImage": IMAGE, "ClientToken": "c"},
+    ("sagemaker", "CreateHubContentReference"): {
+        "HubName": "h",
+        "SageMakerPublicHubContentArn": f"arn:aws:sagemaker:{REGION}:aws:hub-content/SageMakerPublicHub/Model/again",
+    },
     ("sagemaker", "CreateHub"): {"HubName": "again", "HubDescription": "d"},
     ("sagemaker", "ImportHubContent"): {
         "HubName": "h",
@@ -89,6 +94,7 @@ async def world() -> World:
     await world("sagemaker", "CreateDomain", DomainName="D", AuthMode="IAM", DefaultUserSettings={})
     await rename_domain(world)
     await world("sagemaker", "CreateHub", HubName="h", HubDescription="d")
+    await world("sagemaker", "CreateImage", ImageName="i", RoleArn=ROLE)
     await world(
         "sagemaker", "CreateEndpointConfig", EndpointConfigName="h", ProductionVariants=[HOST], ExecutionRoleArn=ROLE
     )
@@ -147,6 +153,11 @@ async def test_anybody_elses_is_refused(world: World, which: tuple[str, str]) ->
     await ask(world, which, params)
     if which[1] == "CreateModelPackage":
         assert (await ask(world, which, params, token="u", attempt=2))["ModelPackageArn"].endswith("/2")
+        return
+    if which[1] == "CreateImageVersion":  # its ClientToken is the client's own word for "the same"
+        assert (await ask(world, which, params, token="u"))["ImageVersionArn"].endswith("/1")
+        more = await ask(world, which, {**params, "ClientToken": "d"}, token="u", attempt=2)
+        assert more["ImageVersionArn"].endswith("/2")
         return
     tags = [{"Key": "k", "Value": "v"}]
     for other in (

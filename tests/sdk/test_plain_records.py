@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
 from botocore.exceptions import ClientError
-from tests.live import Server
+from tests.live import ROLE, ROOT, Server
+
+from clary.app import up
 
 pytestmark = [pytest.mark.live]
 
@@ -100,3 +105,50 @@ def test_a_hub_and_the_versions_of_what_it_holds(server: Server) -> None:
     assert code(sagemaker.describe_hub_content, **content) == "ResourceNotFound"
     sagemaker.delete_hub(HubName="ours")
     assert sagemaker.list_hubs()["HubSummaries"] == []
+
+
+def test_versions_aliases_and_policies_by_the_cli_over_a_restart(start: Callable[..., Server], tmp_path: Path) -> None:
+    server = start(dir=str(tmp_path / "state"))
+
+    def aws(*words: str) -> Any:
+        done = server.run([str(ROOT / ".venv-cli" / "bin" / "aws"), "sagemaker", *words, "--output", "json"])
+        assert done.returncode == 0, done.stdout + done.stderr
+        return json.loads(done.stdout or "{}")
+
+    version = ("--image-name", "ours")
+    aws("create-image", *version, "--role-arn", ROLE)
+    made = aws("create-image-version", *version, "--base-image", "sagemaker-xgboost:1.7-1", "--aliases", "a", "b")
+    assert made["ImageVersionArn"].endswith(":image-version/ours/1")
+    aws("create-image-version", *version, "--base-image", "other:2")
+    aws("update-image-version", *version, "--version-number", "2", "--aliases-to-add", "c", "--horovod")
+    aws("create-model-package-group", "--model-package-group-name", "group")
+    policy = json.dumps({"Version": "2012-10-17", "Statement": [{"Effect": "Deny", "Action": "*", "Resource": "*"}]})
+    aws("put-model-package-group-policy", "--model-package-group-name", "group", "--resource-policy", policy)
+    up.down(server.settings)
+    server = start(dir=str(tmp_path / "state"))
+    seen = aws("describe-image-version", *version, "--alias", "c")
+    assert (seen["Version"], seen["BaseImage"], seen["Horovod"]) == (2, "other:2", True)
+    assert aws("list-aliases", *version)["SageMakerImageVersionAliases"] == ["a", "b", "c"]
+    listed = aws("list-image-versions", *version, "--sort-by", "VERSION", "--sort-order", "ASCENDING")
+    assert [each["Version"] for each in listed["ImageVersions"]] == [1, 2]
+    kept = aws("get-model-package-group-policy", "--model-package-group-name", "group")["ResourcePolicy"]
+    assert kept == policy
+    assert aws("list-resource-catalogs")["ResourceCatalogs"] == []
+    aws("delete-image-version", *version, "--alias", "c")
+    assert aws("list-aliases", *version)["SageMakerImageVersionAliases"] == ["a", "b"]
+    aws("delete-model-package-group-policy", "--model-package-group-name", "group")
+    up.down(server.settings)
+
+
+def test_a_reference_to_a_public_content(server: Server) -> None:
+    sagemaker = server.client("sagemaker")
+    public = "arn:aws:sagemaker:us-east-1:aws:hub-content/SageMakerPublicHub/Model/bert"
+    sagemaker.create_hub(HubName="refers", HubDescription="d")
+    sagemaker.create_hub_content_reference(HubName="refers", SageMakerPublicHubContentArn=public, MinVersion="1.0.0")
+    which = {"HubName": "refers", "HubContentType": "ModelReference", "HubContentName": "bert"}
+    sagemaker.update_hub_content_reference(**which, MinVersion="1.2.0")
+    seen = sagemaker.describe_hub_content(**which)
+    assert (seen["SageMakerPublicHubContentArn"], seen["ReferenceMinVersion"]) == (public, "1.2.0")
+    assert code(sagemaker.delete_hub_content_reference, **{**which, "HubContentType": "Model"}) == "ResourceNotFound"
+    sagemaker.delete_hub_content_reference(**which)
+    sagemaker.delete_hub(HubName="refers")

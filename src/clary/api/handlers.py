@@ -30,6 +30,7 @@ MODULES: tuple[str, ...] = (
     "clary.api.sagemaker.hubs",
     "clary.api.sagemaker.images",
     "clary.api.sagemaker.models",
+    "clary.api.sagemaker.resource_policies",
     "clary.api.sagemaker.endpoint_configs",
     "clary.api.sagemaker.endpoints",
     "clary.api.sagemaker.tags",

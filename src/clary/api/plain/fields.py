@@ -51,7 +51,7 @@ def use_of(noun: Noun, operation: str, member: str) -> Field:
     ignored = noun.why(noun.ignored, operation, member)
     if ignored is not None:
         return Field(member, Use.IGNORED, ignored)
-    honoured = member in (*noun.key, "Tags", noun.unique, noun.removes, *noun.roles, *noun.indexed)
+    honoured = member in (*noun.key, "Tags", noun.unique, noun.removes, *noun.roles, *noun.indexed, *noun.acts)
     return Field(member, Use.HONOURED if honoured else Use.KEPT)
 
 

@@ -12,6 +12,7 @@ from clary.domain.resources import KINDS, Record
 Made = Callable[[Call, Params], Any]
 Complete = Callable[[Call, str, Params], Awaitable[Params]]
 Narrow = Callable[[Call, Params], Awaitable[Callable[[Record], bool]]]
+Numbered = Callable[[Call, "Noun", Params], Awaitable[Record]]
 Own = Callable[[Call, "Noun", Params], Awaitable[Record]]
 VERBS = ("Create", "Describe", "List", "Update", "Delete")
 
@@ -56,6 +57,8 @@ class Noun:
     ignored: Mapping[str, str] = field(default_factory=dict)
     refused: Mapping[str, str] = field(default_factory=dict)
     begin: Mapping[str, Any] = field(default_factory=dict)  # what the document has at first, besides
+    acts: tuple[str, ...] = ()  # further members of Create and Update that a function of the row's own acts on
+    numbered: Numbered | None = None  # counts a version in the parent, where something else is written with the count
     complete: Complete | None = None  # adds members of the key that a request may leave out
     narrow: Narrow | None = None  # a filter of List that needs to look
     own: Mapping[str, Own] = field(default_factory=dict)  # verb -> a function instead of the common one

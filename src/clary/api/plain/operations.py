@@ -125,7 +125,7 @@ async def create(call: Call, noun: Noun, params: Params) -> Record:
     if noun.unique:
         await _check_unique(call, noun, request[noun.unique])
     if parent is not None and noun.counter:
-        holder = await records.amend(call, lambda: find(call, parent, params), counted)
+        holder = await (noun.numbered or _count)(call, parent, params)
         request[noun.counter] = holder.document["versions"]
     for member, make in noun.generated.items():
         if request.get(member) is None and (value := make(call, request)) is not None:
@@ -141,9 +141,13 @@ async def create(call: Call, noun: Noun, params: Params) -> Record:
     return record
 
 
+async def _count(call: Call, parent: Noun, params: Params) -> Record:
+    return await records.amend(call, lambda: find(call, parent, params), counted)
+
+
 def counted(holder: Record) -> Record:
     """The parent with one more version counted: numbers are never given twice."""
-    return replace(holder, document={**holder.document, "versions": holder.document["versions"] + 1})
+    return replace(holder, document={**holder.document, "versions": holder.document.get("versions", 0) + 1})
 
 
 async def _check_unique(call: Call, noun: Noun, value: str) -> None:

@@ -60,6 +60,10 @@ _PLANS = (
     "Training plans buy AWS's accelerators for a time; Clary's capacity is the machine's. Jobs wait for room in order of arrival: "
     "`clary capacity` shows who holds what."
 )
+_PRESIGNED = (
+    "Presigned URLs download the models of AWS's public hub, which Clary does not have. Read the content's document with "
+    "DescribeHubContent, and fetch the objects that it names from S3."
+)
 
 _FAMILIES: tuple[tuple[str, str], ...] = (
     (
@@ -141,6 +145,10 @@ _FAMILIES: tuple[tuple[str, str], ...] = (
         _PLANS,
         "CreateTrainingPlan DescribeTrainingPlan DescribeTrainingPlanExtensionHistory ExtendTrainingPlan ListTrainingPlans "
         "SearchTrainingPlanOfferings DescribeReservedCapacity ListUltraServersByReservedCapacity",
+    ),
+    (
+        _PRESIGNED,
+        "CreateHubContentPresignedUrls",
     ),
 )
 ROWS: Mapping[tuple[str, str], str] = MappingProxyType(

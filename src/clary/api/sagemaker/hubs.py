@@ -14,6 +14,7 @@ from clary.domain.errors import NotFound
 from clary.domain.resources import Query, Record
 
 KIND = "hub-content"
+REFERENCE = "ModelReference"
 _NAMES = ("HubName", "HubContentType", "HubContentName")
 
 
@@ -92,5 +93,33 @@ register(
         narrow=None,
         filters={"MinVersion": lambda record, least: version_of(record) >= _parts(least)},
         says={"List": "Pages of the versions of one content, with AWS's filters and sorts."},
+    )
+)
+
+
+async def complete_reference(call: Call, verb: str, given: Params) -> Params:
+    """A reference has one version. Update and Delete name its type: NotFound for contents that are no references."""
+    if verb != "Create" and given["HubContentType"] != REFERENCE:
+        raise NotFound(f"{given['HubContentName']} is no reference: HubContentType must be {REFERENCE}.")
+    return {**given, "HubContentType": REFERENCE, "HubContentVersion": "1.0.0"}
+
+
+register(
+    replace(
+        CONTENT,
+        verbs=("Create", "Update", "Delete"),
+        operations={
+            "Create": "CreateHubContentReference",
+            "Update": "UpdateHubContentReference",
+            "Delete": "DeleteHubContentReference",
+        },
+        renames={"MinVersion": "ReferenceMinVersion"},
+        generated={
+            "HubContentName": lambda _, request: str(request["SageMakerPublicHubContentArn"]).rpartition("/")[2],
+            "DocumentSchemaVersion": lambda _, __: "1.0.0",
+            "HubContentDocument": lambda _, __: "{}",
+        },
+        complete=complete_reference,
+        says={"Create": "Record a reference to a content of AWS's public hub. Nothing of it is fetched."},
     )
 )

@@ -45,6 +45,13 @@ ROWS: Mapping[str, Rows] = {
         ("ignored", "Clary does not group events by entities", "entity"),
     ),
     "sagemaker DescribeModelPackage": (("ignored", "Clary encrypts nothing: all data is shown", "IncludedData"),),
+    "sagemaker ListResourceCatalogs": (
+        (
+            "ignored",
+            "there are no catalogs: Clary shares nothing between accounts",
+            "NameContains CreationTimeAfter CreationTimeBefore SortOrder SortBy MaxResults",
+        ),
+    ),
     "sagemaker ListTags": (("ignored", "all tags are in one page: 50 at most", "MaxResults"),),
     "sagemaker UpdateModelPackage": (("ignored", "the same update twice changes nothing", "ClientToken"),),
     "sns Publish": (
