@@ -22,6 +22,7 @@ from clary.api.identity import Identity
 from clary.app import folders, proxies, reach, rooms, workloads
 from clary.app.capacity_page import CapacityPage
 from clary.app.clock import Steps, SystemClock, boot_id
+from clary.app.given import Given
 from clary.app.machine import measure
 from clary.app.metrics_page import MetricsPage
 from clary.app.queues import Queues, World
@@ -140,7 +141,7 @@ async def control(settings: Settings) -> AsyncIterator[Control]:
     handlers.load()
     told = api_settings(settings, keys, measured())
     ports = Ports(store, artifacts, built, logs, datapoints, keys, fronts, clock, queues.topics, told)
-    more = rooms.work(rooms.Given(settings, owner, ports, runs, measured, places))
+    more = rooms.work(Given(settings, owner, ports, runs, measured, places))
     tasks = tuple(asyncio.create_task(work) for work in (*loops, *queues.run(), *watch.run(), *chores, captured, *more))
     try:
         yield Control(pages(settings, ports, account.book), tasks)

@@ -1,0 +1,34 @@
+"""What a room of the control plane is built from: `rooms.py` has the table of them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Coroutine, Iterable
+from dataclasses import dataclass
+from typing import Any
+
+from clary.api.call import Ports
+from clary.app.operations import OwnOperations
+from clary.app.settings import Settings
+from clary.domain.machine.capacity import Machine
+from clary.loops.core.ledger import Ledger
+from clary.ports import Backend, Operations
+
+
+@dataclass(frozen=True, slots=True)
+class Given:
+    """What rooms are built from. `owner` names this control plane in leases."""
+
+    settings: Settings
+    owner: str
+    ports: Ports
+    backend: Backend[Any]
+    measured: Callable[[], Machine]
+    ledger: Ledger
+
+    @property
+    def operations(self) -> Operations:
+        """The API, for parents."""
+        return OwnOperations(self.ports)
+
+
+Room = Callable[[Given], Iterable[Coroutine[Any, Any, None]]]
