@@ -556,6 +556,11 @@ BASES: list[tuple[str, str, dict[str, Any]]] = [
     ),
     (
         "sagemaker",
+        "BatchDescribeModelPackage",
+        {"ModelPackageArnList": ["arn:aws:sagemaker:eu-west-1:000000000000:model-package/g/1"]},
+    ),
+    (
+        "sagemaker",
         "UpdateModelPackage",
         {
             "ModelPackageArn": "arn:aws:sagemaker:eu-west-1:000000000000:model-package/g/1",
