@@ -2,9 +2,15 @@
 that each implementation's test inherits. The object store's own, `Index`, is in `object_ports.py`, that of
 asynchronous endpoints, `Predictor`, in `prediction_ports.py`.
 
+<<<<<<< HEAD
 `Store` records, `Grants` what they have of machines, `Backend` processes, `Fronts` the data plane, `Artifacts` files between the object
 store and workloads, `Runtimes` environments behind image names, `Logs` lines, `Datapoints` metrics, `Keys` credentials, `Clock`
 time, `Topics` notifications, `Operations` the API itself, for records whose loops make children.
+=======
+`Store` records, `Backend` processes, `Fronts` the data plane, `Artifacts` files between the object store and workloads,
+`Runtimes` environments behind image names, `Logs` lines, `Datapoints` metrics, `Keys` credentials, `Clock` time, `Topics` notifications,
+`Operations` the API itself, for records whose loops make children, `Sampler` hyperparameters.
+>>>>>>> 4dc4e91 (wip)
 """
 
 from __future__ import annotations
@@ -44,6 +50,23 @@ class Operations(Protocol):
         A Create with a `key` makes its child once: a second call of this parent with the same key is answered as the first was, whatever
         died in between and however long ago. The child's document tells whose it is (`parent`, an ARN). ClaryError for all that a client
         would be told; its message is AWS's."""
+        ...
+
+
+class Sampler(Protocol):
+    """Suggests hyperparameters. It keeps nothing that matters: a study carries its seed, its ranges and all that happened
+    (`domain/tuning/record.study`), and the same study gets the same suggestion, also after the sampler was killed."""
+
+    async def suggest(self, study: Mapping[str, Any]) -> dict[str, float | int | str]:
+        """The next trial's parameters by name. Unavailable when the sampler cannot be built or does not stay alive."""
+        ...
+
+    async def importances(self, study: Mapping[str, Any]) -> dict[str, float]:
+        """The share of each parameter in how the objective varies, the largest first; {} where too few trials have ended."""
+        ...
+
+    async def rest(self) -> None:
+        """End the sampler's process, if there is one; the next suggestion starts another."""
         ...
 
 

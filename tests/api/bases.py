@@ -5,14 +5,13 @@ from __future__ import annotations
 import datetime
 from typing import Any
 
-from tests.api.requests import DOCUMENT, DOMAIN, IMAGE, QUEUE, ROLE, TOPIC
+from tests.api.requests import DOCUMENT, DOMAIN, IMAGE, ROLE, TOPIC
 
 AT = datetime.datetime.fromtimestamp(1_800_000_000 - 600, datetime.UTC)
 END = datetime.datetime.fromtimestamp(1_800_000_000, datetime.UTC)
 MS = 1_800_000_000_000
 VARIANT = {"VariantName": "v", "ModelName": "m", "InstanceType": "ml.m5.large", "InitialInstanceCount": 1}
 VPC = {"SecurityGroupIds": ["sg-1"], "Subnets": ["subnet-1"]}
-STRING = {"DataType": "String", "StringValue": "v"}
 TAGS = [{"Key": "k", "Value": "v"}]
 ALARMS = {"AutoRollbackConfiguration": {"Alarms": [{"AlarmName": "a"}]}}
 CAPACITY = {"Type": "INSTANCE_COUNT", "Value": 1}
@@ -95,7 +94,89 @@ def tracking(**metric: Any) -> dict[str, Any]:
     }
 
 
+_OBJECTIVE = {"Type": "Minimize", "MetricName": "validation:rmse"}
+_RANGES = {
+    "IntegerParameterRanges": [{"Name": "max_depth", "MinValue": "1", "MaxValue": "9", "ScalingType": "Auto"}],
+    "ContinuousParameterRanges": [{"Name": "eta", "MinValue": "0.1", "MaxValue": "0.5", "ScalingType": "Logarithmic"}],
+    "CategoricalParameterRanges": [{"Name": "tree_method", "Values": ["hist", "exact"]}],
+    "AutoParameters": [{"Name": "gamma", "ValueHint": "0.5"}],
+}
+_TRIAL = {
+    "AlgorithmSpecification": {
+        "TrainingImage": IMAGE,
+        "TrainingInputMode": "File",
+        "MetricDefinitions": [{"Name": "loss", "Regex": "loss: (.*)"}],
+    },
+    "StaticHyperParameters": {"num_round": "5", "epochs": "9"},
+    "RoleArn": ROLE,
+    "InputDataConfig": [
+        {
+            "ChannelName": "train",
+            "DataSource": {"S3DataSource": {"S3DataType": "S3Prefix", "S3Uri": "s3://b/data"}},
+            "ContentType": "text/csv",
+        }
+    ],
+    "OutputDataConfig": {"S3OutputPath": "s3://b/out", "CompressionType": "GZIP", "KmsKeyId": "k"},
+    "VpcConfig": VPC,
+    "StoppingCondition": {"MaxRuntimeInSeconds": 60, "MaxWaitTimeInSeconds": 60},
+    "EnableManagedSpotTraining": True,
+    "CheckpointConfig": {"S3Uri": "s3://b/checkpoints", "LocalPath": "/opt/ml/checkpoints"},
+    "RetryStrategy": {"MaximumRetryAttempts": 1},
+    "Environment": {"A": "b"},
+}
+_TUNED = {
+    "Strategy": "Bayesian",
+    "HyperParameterTuningJobObjective": _OBJECTIVE,
+    "ResourceLimits": {"MaxNumberOfTrainingJobs": 4, "MaxParallelTrainingJobs": 2, "MaxRuntimeInSeconds": 600},
+    "ParameterRanges": _RANGES,
+    "TrainingJobEarlyStoppingType": "Auto",
+    "TuningJobCompletionCriteria": {
+        "TargetObjectiveMetricValue": 0.1,
+        "BestObjectiveNotImproving": {"MaxNumberOfTrainingJobsNotImproving": 3},
+        "ConvergenceDetected": {"CompleteOnConvergence": "Enabled"},
+    },
+    "RandomSeed": 1,
+}
 BASES: list[tuple[str, str, dict[str, Any]]] = [
+    (
+        "sagemaker",
+        "CreateHyperParameterTuningJob",
+        {
+            "HyperParameterTuningJobName": "made",
+            "HyperParameterTuningJobConfig": _TUNED,
+            "TrainingJobDefinition": {
+                **_TRIAL,
+                "ResourceConfig": {"InstanceType": "ml.m5.large", "InstanceCount": 1, "VolumeSizeInGB": 1},
+            },
+            "Autotune": {"Mode": "Enabled"},
+            "Tags": TAGS,
+        },
+    ),
+    (
+        "sagemaker",
+        "CreateHyperParameterTuningJob",
+        {
+            "HyperParameterTuningJobName": "several",
+            "HyperParameterTuningJobConfig": {
+                "Strategy": "Hyperband",
+                "StrategyConfig": {"HyperbandStrategyConfig": {"MinResource": 1, "MaxResource": 9}},
+                "ResourceLimits": {"MaxNumberOfTrainingJobs": 4, "MaxParallelTrainingJobs": 2},
+            },
+            "TrainingJobDefinitions": [
+                {
+                    **_TRIAL,
+                    "DefinitionName": "one",
+                    "TuningObjective": _OBJECTIVE,
+                    "HyperParameterRanges": {k: v for k, v in _RANGES.items() if k != "AutoParameters"},
+                    "HyperParameterTuningResourceConfig": {
+                        "InstanceConfigs": [{"InstanceType": "ml.m5.large", "InstanceCount": 1, "VolumeSizeInGB": 1}],
+                        "AllocationStrategy": "Prioritized",
+                    },
+                }
+            ],
+            "Tags": TAGS,
+        },
+    ),
     (
         "sagemaker",
         "CreateTrainingJob",
@@ -557,11 +638,6 @@ BASES: list[tuple[str, str, dict[str, Any]]] = [
     ),
     (
         "sagemaker",
-        "BatchDescribeModelPackage",
-        {"ModelPackageArnList": ["arn:aws:sagemaker:eu-west-1:000000000000:model-package/g/1"]},
-    ),
-    (
-        "sagemaker",
         "UpdateModelPackage",
         {
             "ModelPackageArn": "arn:aws:sagemaker:eu-west-1:000000000000:model-package/g/1",
@@ -798,60 +874,6 @@ BASES: list[tuple[str, str, dict[str, Any]]] = [
         "application-autoscaling",
         "DescribeScalableTargets",
         {"ServiceNamespace": "sagemaker", "ResourceIds": ["endpoint/e/variant/v"], "MaxResults": 1},
-    ),
-    ("sqs", "CreateQueue", {"QueueName": "made", "Attributes": {"DelaySeconds": "1"}, "tags": {"k": "v"}}),
-    ("sqs", "SetQueueAttributes", {"QueueUrl": QUEUE, "Attributes": {"DelaySeconds": "1"}}),
-    ("sqs", "GetQueueUrl", {"QueueName": "q", "QueueOwnerAWSAccountId": "000000000000"}),
-    ("sqs", "ListQueues", {"QueueNamePrefix": "q", "MaxResults": 1}),
-    ("sqs", "ListDeadLetterSourceQueues", {"QueueUrl": QUEUE, "MaxResults": 1}),
-    ("sqs", "GetQueueAttributes", {"QueueUrl": QUEUE, "AttributeNames": ["All"]}),
-    ("sqs", "TagQueue", {"QueueUrl": QUEUE, "Tags": {"k": "v"}}),
-    ("sqs", "UntagQueue", {"QueueUrl": QUEUE, "TagKeys": ["k"]}),
-    (
-        "sqs",
-        "SendMessage",
-        {
-            "QueueUrl": QUEUE,
-            "MessageBody": "m",
-            "DelaySeconds": 1,
-            "MessageAttributes": {"a": STRING},
-            "MessageSystemAttributes": {"AWSTraceHeader": STRING},
-            "MessageGroupId": "g",
-        },
-    ),
-    (
-        "sqs",
-        "SendMessage",
-        {"QueueUrl": QUEUE + ".fifo", "MessageBody": "m", "MessageGroupId": "g", "MessageDeduplicationId": "d"},
-    ),
-    (
-        "sqs",
-        "SendMessageBatch",
-        {
-            "QueueUrl": QUEUE,
-            "Entries": [
-                {
-                    "Id": "a",
-                    "MessageBody": "m",
-                    "DelaySeconds": 1,
-                    "MessageAttributes": {"a": {"DataType": "Binary", "BinaryValue": b"b"}},
-                    "MessageSystemAttributes": {"AWSTraceHeader": STRING},
-                }
-            ],
-        },
-    ),
-    (
-        "sqs",
-        "ReceiveMessage",
-        {
-            "QueueUrl": QUEUE,
-            "AttributeNames": ["All"],
-            "MessageSystemAttributeNames": ["All"],
-            "MessageAttributeNames": ["All"],
-            "MaxNumberOfMessages": 2,
-            "VisibilityTimeout": 1,
-            "WaitTimeSeconds": 0,
-        },
     ),
     ("sns", "CreateTopic", {"Name": "made", "Attributes": {"DisplayName": "d"}, "Tags": TAGS}),
     (

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-from tests.api.requests import ACCOUNT, DOCUMENT, DOMAIN, IMAGE, POLICY, QUEUE, REGION, ROLE, TOPIC, TRUST
+from tests.api.requests import ACCOUNT, DOCUMENT, DOMAIN, IMAGE, POLICY, REGION, ROLE, TOPIC, TRUST
 from tests.api.world import World
 
 from clary.domain.endpoints import life
@@ -25,6 +25,22 @@ JOB = {
     "OutputDataConfig": {"S3OutputPath": "s3://b/out"},
     "ResourceConfig": {"InstanceType": "ml.m5.large", "InstanceCount": 1, "VolumeSizeInGB": 1},
     "StoppingCondition": {"MaxRuntimeInSeconds": 60},
+}
+TUNING: dict[str, Any] = {
+    "HyperParameterTuningJobName": "t",
+    "HyperParameterTuningJobConfig": {
+        "Strategy": "Random",
+        "HyperParameterTuningJobObjective": {"Type": "Minimize", "MetricName": "validation:rmse"},
+        "ResourceLimits": {"MaxNumberOfTrainingJobs": 2, "MaxParallelTrainingJobs": 1},
+        "ParameterRanges": {"ContinuousParameterRanges": [{"Name": "eta", "MinValue": "0.1", "MaxValue": "0.5"}]},
+    },
+    "TrainingJobDefinition": {
+        "AlgorithmSpecification": {"TrainingImage": IMAGE, "TrainingInputMode": "File"},
+        "RoleArn": ROLE,
+        "OutputDataConfig": {"S3OutputPath": "s3://b/out"},
+        "ResourceConfig": {"InstanceType": "ml.m5.large", "InstanceCount": 1, "VolumeSizeInGB": 1},
+        "StoppingCondition": {"MaxRuntimeInSeconds": 60},
+    },
 }
 ALARM = {
     "AlarmName": "a",
@@ -49,9 +65,6 @@ RECORDS: list[tuple[str, str, dict[str, Any]]] = [
     ("iam", "CreatePolicy", {"PolicyName": "free", "PolicyDocument": DOCUMENT}),
     ("iam", "AttachRolePolicy", {"RoleName": "R", "PolicyArn": POLICY}),
     ("iam", "PutRolePolicy", {"RoleName": "R", "PolicyName": "inline", "PolicyDocument": DOCUMENT}),
-    ("sqs", "CreateQueue", {"QueueName": "q"}),
-    ("sqs", "CreateQueue", {"QueueName": "q.fifo", "Attributes": {"FifoQueue": "true"}}),
-    ("sqs", "SendMessage", {"QueueUrl": QUEUE, "MessageBody": "m"}),
     ("sns", "CreateTopic", {"Name": "t"}),
     ("sns", "Subscribe", {"TopicArn": TOPIC, "Protocol": "http", "Endpoint": "http://127.0.0.1/h"}),
     (
@@ -87,6 +100,7 @@ RECORDS: list[tuple[str, str, dict[str, Any]]] = [
     ("sagemaker", "CreateEndpoint", {"EndpointName": "queue", "EndpointConfigName": "later"}),
     ("sagemaker", "CreateInferenceComponent", COPIES),
     ("sagemaker", "CreateTrainingJob", JOB),
+    ("sagemaker", "CreateHyperParameterTuningJob", TUNING),
     ("sagemaker", "CreateModelPackageGroup", {"ModelPackageGroupName": "G"}),
     (
         "sagemaker",

@@ -58,6 +58,22 @@ CREATES: dict[tuple[str, str], dict[str, Any]] = {
         "ResourceConfig": {"InstanceType": "ml.m5.large", "InstanceCount": 1, "VolumeSizeInGB": 1},
         "StoppingCondition": {"MaxRuntimeInSeconds": 60},
     },
+    ("sagemaker", "CreateHyperParameterTuningJob"): {
+        "HyperParameterTuningJobName": "again",
+        "HyperParameterTuningJobConfig": {
+            "Strategy": "Random",
+            "HyperParameterTuningJobObjective": {"Type": "Minimize", "MetricName": "validation:rmse"},
+            "ResourceLimits": {"MaxNumberOfTrainingJobs": 2, "MaxParallelTrainingJobs": 1},
+            "ParameterRanges": {"ContinuousParameterRanges": [{"Name": "eta", "MinValue": "0.1", "MaxValue": "0.5"}]},
+        },
+        "TrainingJobDefinition": {
+            "AlgorithmSpecification": {"TrainingImage": IMAGE, "TrainingInputMode": "File"},
+            "RoleArn": ROLE,
+            "OutputDataConfig": {"S3OutputPath": "s3://b/out"},
+            "ResourceConfig": {"InstanceType": "ml.m5.large", "InstanceCount": 1, "VolumeSizeInGB": 1},
+            "StoppingCondition": {"MaxRuntimeInSeconds": 60},
+        },
+    },
     ("sagemaker", "CreateCodeRepository"): {
         "CodeRepositoryName": "again",
         "GitConfig": {"RepositoryUrl": "https://example.com/r.git"},
@@ -128,7 +144,7 @@ def test_every_create_with_a_record_is_among_them() -> None:
         if name.startswith("Create") and not operation.again
     }
     # Groups and streams of logs are files: see below.
-    assert rest == {"CreateQueue", "CreateTopic", "CreateAccessKey", "CreateLogGroup", "CreateLogStream"}
+    assert rest == {"CreateTopic", "CreateAccessKey", "CreateLogGroup", "CreateLogStream"}
 
 
 @pytest.mark.parametrize("which", CREATES, ids=lambda which: which[1])

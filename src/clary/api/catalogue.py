@@ -15,7 +15,6 @@ SERVICES: Mapping[str, str] = {
     "iam": "",
     "logs": "",
     "sns": "",
-    "sqs": "",
     "application-autoscaling": "",
     "cloudwatch": "",
     "ecr": "",

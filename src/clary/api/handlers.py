@@ -21,8 +21,6 @@ MODULES: tuple[str, ...] = (
     "clary.api.cloudwatch.metric_data",
     "clary.api.sagemaker_runtime.invocations",
     "clary.api.sns.topics",
-    "clary.api.sqs.messages",
-    "clary.api.sqs.queues",
     "clary.api.sts.identity",
     "clary.api.sagemaker.inference_components",
     "clary.api.sagemaker.model_package_groups",
@@ -37,6 +35,7 @@ MODULES: tuple[str, ...] = (
     "clary.api.sagemaker.endpoints",
     "clary.api.sagemaker.tags",
     "clary.api.sagemaker.training_jobs",
+    "clary.api.sagemaker.tuning_jobs",
 )
 
 _REGISTERS = re.compile(r"^(@operation\(|(\w+ = )?register\()", re.MULTILINE)

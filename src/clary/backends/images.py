@@ -25,6 +25,7 @@ _TABLE = (
     ("mlflow", "mlflow", "", ("mlflow-pyfunc", "sagemaker-mlflow", "mlflow")),
     ("pytorch", "pytorch", "", ("pytorch-training", "pytorch-inference")),
     ("huggingface", "huggingface", "", ("huggingface-pytorch-training", "huggingface-pytorch-inference")),
+    ("tuning", "tuning", "", ()),  # no image: what suggests hyperparameters to tuning jobs
     ("python", "python", "", ("sagemaker-base-python", "sagemaker-base-python-38", "sagemaker-base-python-310")),
 )
 _MAIN = {
@@ -36,6 +37,7 @@ _MAIN = {
     "mlflow": "mlflow-skinny",
     "pytorch": "torch",
     "huggingface": "transformers",
+    "tuning": "optuna",
     "python": "pip",
 }
 # MB of wheels for Linux on x86_64 (arm64: up to 6 % more), as `uv pip compile --format pylock.toml` tells their sizes. The ordinary index
@@ -49,6 +51,7 @@ _DOWNLOADS = {
     "mlflow": 111,
     "pytorch": 3036,
     "huggingface": 3066,
+    "tuning": 26,
     "python": 48,
 }
 _BOUND = re.compile(

@@ -145,8 +145,7 @@ def hook() -> Iterator[Hook]:
 
 
 def courier(tmp_path: Path, *allowed: str, artifacts: MemoryArtifacts | None = None) -> Courier:
-    folder = str(tmp_path / "on-their-way")
-    return Courier(artifacts or MemoryArtifacts({"b": {}}), Allowed(allowed), folder, MemoryStore(), FakeClock())
+    return Courier(artifacts or MemoryArtifacts({"b": {}}), Allowed(allowed), str(tmp_path / "on-their-way"))
 
 
 def delivery(protocol: str, endpoint: str) -> Delivery:

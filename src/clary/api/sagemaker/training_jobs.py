@@ -41,10 +41,7 @@ _FLAGS = ("EnableNetworkIsolation", "EnableInterContainerTrafficEncryption", "En
 async def create_training_job(call: Call, params: Params) -> Params:
     """Record the job as InProgress; the job loop starts it."""
     recorded = table.check("CreateTrainingJob", params, call.settings.strict_fields)
-    _check_image(call, params)
-    records.check_role(call, params["RoleArn"])
-    _check_size(call, params)
-    await _check_places(call, params)
+    await check(call, params)
     names = ", ".join(field.path for field in recorded)
     notes = [f"No effect here, only recorded: {names}. See docs/fields.md."] if names else []
     request = {name: value for name, value in params.items() if name != "Tags"}
@@ -55,6 +52,14 @@ async def create_training_job(call: Call, params: Params) -> Params:
         f"exists ({record.arn})"
     )
     return {"TrainingJobArn": (await records.add(call, record, taken)).arn}
+
+
+async def check(call: Call, params: Params) -> None:
+    """What a training job's request names: its image, role, sizes and buckets. Invalid, or NotFound, in AWS's words."""
+    _check_image(call, params)
+    records.check_role(call, params["RoleArn"])
+    _check_size(call, params)
+    await _check_places(call, params)
 
 
 def _check_image(call: Call, params: Params) -> None:
@@ -148,6 +153,9 @@ def described(record: Record) -> Params:
         answer["InputDataConfig"] = [_channel(entry) for entry in request["InputDataConfig"]]
     if request.get("CheckpointConfig"):
         answer["CheckpointConfig"] = {"LocalPath": training.CHECKPOINTS, **request["CheckpointConfig"]}
+    parent = str(document.get("parent", ""))
+    if ":hyper-parameter-tuning-job/" in parent:
+        answer["TuningJobArn"] = parent
     if document.get("artifacts"):
         answer["ModelArtifacts"] = {"S3ModelArtifacts": document["artifacts"]}
     if document.get("failure"):

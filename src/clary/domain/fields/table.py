@@ -15,7 +15,7 @@ from enum import StrEnum
 from typing import Any
 
 from clary.domain.errors import Invalid
-from clary.domain.fields import components, elsewhere, serving
+from clary.domain.fields import components, elsewhere, serving, tuning
 
 
 class Use(StrEnum):
@@ -226,8 +226,23 @@ CREATE_TRAINING_JOB = _table(
     ),
 )
 
+
+def _shared(prefix: str) -> Iterator[tuple[str, Field]]:
+    """What a tuning job's definition has of CreateTrainingJob's fields, classified alike."""
+    for path, field in CREATE_TRAINING_JOB.items():
+        root = any(path == top or path.startswith((f"{top}.", f"{top}[]")) for top in tuning.SHARED)
+        if root:
+            yield f"{prefix}.{path}", Field(f"{prefix}.{path}", field.use, field.why)
+
+
+CREATE_TUNING_JOB: Mapping[str, Field] = {
+    **_table(*tuning.ROWS["CreateHyperParameterTuningJob"]),
+    **{path: field for prefix in tuning.DEFINITIONS for path, field in _shared(prefix)},
+}
+
 OPERATIONS: Mapping[str, Mapping[str, Field]] = {
     "CreateTrainingJob": CREATE_TRAINING_JOB,
+    "CreateHyperParameterTuningJob": CREATE_TUNING_JOB,
     **{name: _table(*rows) for name, rows in serving.ROWS.items()},
     **{name: _table(*rows) for name, rows in components.ROWS.items()},
 }

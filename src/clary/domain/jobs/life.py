@@ -192,6 +192,7 @@ def _run(record: Record, seen: SeenJob, now: float) -> Decision[Command]:
         **record.document,
         "metrics": latest(record.document["metrics"], seen.samples),
         "offsets": {**record.document["offsets"], **seen.offsets},
+        **jobs.objective(record.document, seen.samples),
     }
     record = _with(record, document, now)
     if document.get("unstartable"):
@@ -316,6 +317,7 @@ def _internal(record: Record, why: str, now: float) -> Decision[Command]:
         "handles": {},
         "work": {},
         "offsets": {},
+        **({"objective": []} if "objective" in document else {}),
     }
     again.pop("unstartable", None)
     again.pop("ending", None)

@@ -10,7 +10,8 @@ The document, beside `request` and `tags`: `id`, `phase`, `attempt`, `transition
 `handles`, `started` and `ended` (TrainingStartTime and -EndTime), `placed` (its data was there; only its runtime was waited for),
 `run_started`, `spent` (seconds of earlier attempts), `unbilled` (seconds of waiting for runtimes to be built), `work` (results of done
 work), `outcome`, `failure`, `artifacts`, `metrics`, `offsets`, `notes`, `ending` (its hosts were asked to end, by whatever),
-`slowed` (when it was last seen to give way to endpoints).
+`slowed` (when it was last seen to give way to endpoints), `parent` (ARN of whose child it is), `objective` (of a tuning job's child: every
+value of the objective metric, in order).
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, TypeAlias
 
 from clary.domain.jobs.log_metrics import Sample
+from clary.domain.jobs.training import decoded
 from clary.domain.lifecycle import JOB, JobFact, JobStatus, advance
 from clary.domain.machine.capacity import Book, Claim
 from clary.domain.machine.workload import Observation
@@ -28,6 +30,7 @@ from clary.domain.resources import Record
 KIND = "training-job"
 ACTIVE = (JobStatus.IN_PROGRESS.value, JobStatus.STOPPING.value)
 BEFORE_RESULTS = ("starting", "downloading", "training")  # phases in which it may take long, and in which its log grows
+OBJECTIVE_LIMIT = 20_000  # values of a tuning job's objective that are kept: as many as Hyperband has epochs
 RUNTIME_WORK = ("code", "environment")  # pieces of work that may build a runtime
 
 # -- commands -----------------------------------------------------------------------------------------------------------------
@@ -217,6 +220,17 @@ def billed_seconds(document: Mapping[str, Any]) -> int | None:
         return None
     until = float(document["ended"] if "run_started" in document else document.get("placed", document["ended"]))
     return max(1, round(until - float(document["started"]) - float(document.get("unbilled", 0.0))))
+
+
+def objective(document: Mapping[str, Any], samples: Sequence[Sample]) -> dict[str, Any]:
+    """The values of the objective metric so far, with these taken in: `{"objective": [...]}` of a tuning job's child, else `{}`."""
+    text = (document["request"].get("HyperParameters") or {}).get("_tuning_objective_metric")
+    if text is None or "parent" not in document:
+        return {}
+    name = str(decoded(text))
+    found = [sample.value for sample in samples if sample.name == name]
+    known = list(document.get("objective") or [])
+    return {"objective": [*known, *found[: OBJECTIVE_LIMIT - len(known)]]}
 
 
 def stop_asked(record: Record, now: float) -> Record:

@@ -1,1 +1,0 @@
-"""SQS queues and their messages. Pure."""

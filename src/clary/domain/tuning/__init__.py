@@ -1,0 +1,1 @@
+"""Tuning jobs: ranges, studies, when trials are stopped, what becomes of the job. Pure."""
