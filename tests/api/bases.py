@@ -5,13 +5,14 @@ from __future__ import annotations
 import datetime
 from typing import Any
 
-from tests.api.requests import DOCUMENT, DOMAIN, IMAGE, ROLE, TOPIC
+from tests.api.requests import DOCUMENT, DOMAIN, IMAGE, QUEUE, ROLE, TOPIC
 
 AT = datetime.datetime.fromtimestamp(1_800_000_000 - 600, datetime.UTC)
 END = datetime.datetime.fromtimestamp(1_800_000_000, datetime.UTC)
 MS = 1_800_000_000_000
 VARIANT = {"VariantName": "v", "ModelName": "m", "InstanceType": "ml.m5.large", "InitialInstanceCount": 1}
 VPC = {"SecurityGroupIds": ["sg-1"], "Subnets": ["subnet-1"]}
+STRING = {"DataType": "String", "StringValue": "v"}
 TAGS = [{"Key": "k", "Value": "v"}]
 ALARMS = {"AutoRollbackConfiguration": {"Alarms": [{"AlarmName": "a"}]}}
 CAPACITY = {"Type": "INSTANCE_COUNT", "Value": 1}
@@ -638,6 +639,11 @@ BASES: list[tuple[str, str, dict[str, Any]]] = [
     ),
     (
         "sagemaker",
+        "BatchDescribeModelPackage",
+        {"ModelPackageArnList": ["arn:aws:sagemaker:eu-west-1:000000000000:model-package/g/1"]},
+    ),
+    (
+        "sagemaker",
         "UpdateModelPackage",
         {
             "ModelPackageArn": "arn:aws:sagemaker:eu-west-1:000000000000:model-package/g/1",
@@ -874,6 +880,60 @@ BASES: list[tuple[str, str, dict[str, Any]]] = [
         "application-autoscaling",
         "DescribeScalableTargets",
         {"ServiceNamespace": "sagemaker", "ResourceIds": ["endpoint/e/variant/v"], "MaxResults": 1},
+    ),
+    ("sqs", "CreateQueue", {"QueueName": "made", "Attributes": {"DelaySeconds": "1"}, "tags": {"k": "v"}}),
+    ("sqs", "SetQueueAttributes", {"QueueUrl": QUEUE, "Attributes": {"DelaySeconds": "1"}}),
+    ("sqs", "GetQueueUrl", {"QueueName": "q", "QueueOwnerAWSAccountId": "000000000000"}),
+    ("sqs", "ListQueues", {"QueueNamePrefix": "q", "MaxResults": 1}),
+    ("sqs", "ListDeadLetterSourceQueues", {"QueueUrl": QUEUE, "MaxResults": 1}),
+    ("sqs", "GetQueueAttributes", {"QueueUrl": QUEUE, "AttributeNames": ["All"]}),
+    ("sqs", "TagQueue", {"QueueUrl": QUEUE, "Tags": {"k": "v"}}),
+    ("sqs", "UntagQueue", {"QueueUrl": QUEUE, "TagKeys": ["k"]}),
+    (
+        "sqs",
+        "SendMessage",
+        {
+            "QueueUrl": QUEUE,
+            "MessageBody": "m",
+            "DelaySeconds": 1,
+            "MessageAttributes": {"a": STRING},
+            "MessageSystemAttributes": {"AWSTraceHeader": STRING},
+            "MessageGroupId": "g",
+        },
+    ),
+    (
+        "sqs",
+        "SendMessage",
+        {"QueueUrl": QUEUE + ".fifo", "MessageBody": "m", "MessageGroupId": "g", "MessageDeduplicationId": "d"},
+    ),
+    (
+        "sqs",
+        "SendMessageBatch",
+        {
+            "QueueUrl": QUEUE,
+            "Entries": [
+                {
+                    "Id": "a",
+                    "MessageBody": "m",
+                    "DelaySeconds": 1,
+                    "MessageAttributes": {"a": {"DataType": "Binary", "BinaryValue": b"b"}},
+                    "MessageSystemAttributes": {"AWSTraceHeader": STRING},
+                }
+            ],
+        },
+    ),
+    (
+        "sqs",
+        "ReceiveMessage",
+        {
+            "QueueUrl": QUEUE,
+            "AttributeNames": ["All"],
+            "MessageSystemAttributeNames": ["All"],
+            "MessageAttributeNames": ["All"],
+            "MaxNumberOfMessages": 2,
+            "VisibilityTimeout": 1,
+            "WaitTimeSeconds": 0,
+        },
     ),
     ("sns", "CreateTopic", {"Name": "made", "Attributes": {"DisplayName": "d"}, "Tags": TAGS}),
     (

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-from tests.api.requests import ACCOUNT, DOCUMENT, DOMAIN, IMAGE, POLICY, REGION, ROLE, TOPIC, TRUST
+from tests.api.requests import ACCOUNT, DOCUMENT, DOMAIN, IMAGE, POLICY, QUEUE, REGION, ROLE, TOPIC, TRUST
 from tests.api.world import World
 
 from clary.domain.endpoints import life
@@ -65,6 +65,9 @@ RECORDS: list[tuple[str, str, dict[str, Any]]] = [
     ("iam", "CreatePolicy", {"PolicyName": "free", "PolicyDocument": DOCUMENT}),
     ("iam", "AttachRolePolicy", {"RoleName": "R", "PolicyArn": POLICY}),
     ("iam", "PutRolePolicy", {"RoleName": "R", "PolicyName": "inline", "PolicyDocument": DOCUMENT}),
+    ("sqs", "CreateQueue", {"QueueName": "q"}),
+    ("sqs", "CreateQueue", {"QueueName": "q.fifo", "Attributes": {"FifoQueue": "true"}}),
+    ("sqs", "SendMessage", {"QueueUrl": QUEUE, "MessageBody": "m"}),
     ("sns", "CreateTopic", {"Name": "t"}),
     ("sns", "Subscribe", {"TopicArn": TOPIC, "Protocol": "http", "Endpoint": "http://127.0.0.1/h"}),
     (

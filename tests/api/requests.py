@@ -18,6 +18,7 @@ ACCOUNT, REGION = "000000000000", "eu-west-1"
 AT = f"{REGION}:{ACCOUNT}"
 ROLE = f"arn:aws:iam::{ACCOUNT}:role/R"
 POLICY = f"arn:aws:iam::{ACCOUNT}:policy/p"
+QUEUE = f"http://127.0.0.1:4600/{ACCOUNT}/q"
 TOPIC = f"arn:aws:sns:{AT}:t"
 IMAGE = "683313688378.dkr.ecr.us-east-1.amazonaws.com/sagemaker-xgboost:1.7-1"
 DOMAIN = "d-house"
@@ -88,6 +89,12 @@ NAMED: Mapping[str, list[Any]] = {
     "ExtendedStatistics": ["p90"],
     "Id": ["q"],
     "Expression": ["1", "SUM(METRICS())", "SEARCH('{N} x', 'Sum', 60)"],
+    "QueueName": ["q", "q.fifo", "new"],
+    "QueueUrl": [QUEUE, f"{QUEUE}.fifo", "new"],
+    "QueueNamePrefix": ["q"],
+    "MessageBody": ["m"],
+    "MessageGroupId": ["g"],
+    "DelaySeconds": [0, 1],
     "Namespace": ["N"],
     "MetricName": ["x"],
     "DashboardName": ["d", "new"],

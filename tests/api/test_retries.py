@@ -144,7 +144,7 @@ def test_every_create_with_a_record_is_among_them() -> None:
         if name.startswith("Create") and not operation.again
     }
     # Groups and streams of logs are files: see below.
-    assert rest == {"CreateTopic", "CreateAccessKey", "CreateLogGroup", "CreateLogStream"}
+    assert rest == {"CreateQueue", "CreateTopic", "CreateAccessKey", "CreateLogGroup", "CreateLogStream"}
 
 
 @pytest.mark.parametrize("which", CREATES, ids=lambda which: which[1])

@@ -44,7 +44,9 @@ class World:
             fronts=MemoryFronts(),
             clock=FakeClock(),
             topics=StoredTopics(store),
-            settings=ApiSettings(page_key=b"k", hold_seconds=0.0, subscribers=Allowed(("http://127.0.0.1/",))),
+            settings=ApiSettings(
+                page_key=b"k", hold_seconds=0.0, longest_poll=0.0, subscribers=Allowed(("http://127.0.0.1/",))
+            ),
         )
 
     @property

@@ -39,6 +39,8 @@ class ApiSettings:
     )
     latency_objective: float = 0.0  # seconds that real-time endpoints scale by where nobody asks otherwise; 0: none
     scaling_timing: str = "fast"  # fast | aws: which datapoints target tracking decides from
+    address: str = "http://127.0.0.1:4600"  # where clients reach Clary: what URLs of queues begin with
+    longest_poll: float = 20.0  # seconds that a receiver waits for a message at most
     subscribers: Allowed = field(default_factory=Allowed)  # where topics may deliver to
 
 

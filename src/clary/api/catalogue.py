@@ -15,6 +15,7 @@ SERVICES: Mapping[str, str] = {
     "iam": "",
     "logs": "",
     "sns": "",
+    "sqs": "",
     "application-autoscaling": "",
     "cloudwatch": "",
     "ecr": "",

@@ -109,6 +109,16 @@ _SNS: Candidates = {
     Stale: ("ConcurrentAccess", "InternalError"),
     Unavailable: ("ServiceUnavailable",),
 }
+_SQS: Candidates = {
+    **dict.fromkeys(_SAGEMAKER, ("InvalidMessageContents", "ReceiptHandleIsInvalid", "InvalidParameterValue")),
+    NotFound: ("QueueDoesNotExist", "ResourceNotFoundException"),
+    AlreadyExists: ("QueueNameExists", "InvalidParameterValue"),
+    InvalidValue: ("InvalidAttributeValue", "InvalidParameterValue"),
+    LimitExceeded: ("OverLimit", "InvalidParameterValue"),
+    Denied: ("AccessDenied",),
+    Stale: ("RequestThrottled", "ServiceUnavailable"),
+    Unavailable: ("ServiceUnavailable",),
+}
 _AUTOSCALING: Candidates = {
     NotFound: ("ObjectNotFoundException", "ResourceNotFoundException", "ValidationException"),
     AlreadyExists: ("ValidationException",),
@@ -129,6 +139,7 @@ CODES: Mapping[str, Candidates] = {
     "cloudwatch": _CLOUDWATCH,
     "sagemaker-runtime": _RUNTIME,
     "sns": _SNS,
+    "sqs": _SQS,
     "application-autoscaling": _AUTOSCALING,
 }
 

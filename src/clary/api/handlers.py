@@ -21,6 +21,8 @@ MODULES: tuple[str, ...] = (
     "clary.api.cloudwatch.metric_data",
     "clary.api.sagemaker_runtime.invocations",
     "clary.api.sns.topics",
+    "clary.api.sqs.messages",
+    "clary.api.sqs.queues",
     "clary.api.sts.identity",
     "clary.api.sagemaker.inference_components",
     "clary.api.sagemaker.model_package_groups",

@@ -47,7 +47,9 @@ class Queues:
         folder = settings.root / "async"
         shared = bool(settings.database)
         self._inference = AsyncInference(ports, str(folder / "work"), owner, lambda: measured().cpus, shared)
-        self._courier = Courier(world.artifacts, Allowed(settings.subscribers), str(folder / "deliveries"))
+        self._courier = Courier(
+            world.artifacts, Allowed(settings.subscribers), str(folder / "deliveries"), store, clock
+        )
         subject = DeliverySubject(self._courier.deliver, clock, self._samples)
         self._deliveries: Loop[Send, None] = Loop(subject, store, clock, owner)
 

@@ -8,10 +8,10 @@ from __future__ import annotations
 from collections.abc import Coroutine
 from typing import Any
 
-from clary.app import tuning
+from clary.app import message_queues, tuning
 from clary.app.given import Given, Room
 
-ROOMS: tuple[Room, ...] = (tuning.room,)
+ROOMS: tuple[Room, ...] = (message_queues.room, tuning.room)
 
 
 def work(given: Given) -> tuple[Coroutine[Any, Any, None], ...]:

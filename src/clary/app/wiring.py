@@ -78,6 +78,7 @@ SERVICES = (
     "iam",
     "logs",
     "sns",
+    "sqs",
     "sts",
 )
 
@@ -260,6 +261,7 @@ def api_settings(settings: Settings, keys: FileKeys, machine: Machine) -> ApiSet
         latency_objective=extensions.milliseconds(settings.latency_objective_ms, "The setting latency_objective_ms")
         / 1000,
         scaling_timing=settings.scaling_timing,
+        address=settings.public_url or settings.endpoint,
         subscribers=Allowed(settings.subscribers),
     )
 

@@ -73,6 +73,12 @@ TAGS: tuple[OwnTag, ...] = (
         True,
     ),
     OwnTag(
+        "model-package",
+        "aws:clary:approval",
+        "the last decision on the version: what, who, when, and the ApprovalDescription",
+        False,
+    ),
+    OwnTag(
         "endpoint",
         "aws:clary:sizes",
         "variants whose replicas have other CPU or memory than their instance type's own, such as `AllTraffic=at 1500 millicpu`: by "

@@ -70,9 +70,31 @@ def error_members(shape: Any | None, message: str, members: Mapping[str, Any]) -
     return known if message_member(shape) in known or not message else {**known, message_member(shape): message}
 
 
+# Codes of the query protocol that a query-compatible model no longer has: SQS's, before it spoke JSON. Others are the shapes' names.
+_OLD_CODES: Mapping[str, str] = {
+    "QueueDoesNotExist": "AWS.SimpleQueueService.NonExistentQueue",
+    "QueueNameExists": "QueueAlreadyExists",
+    **{
+        name: f"AWS.SimpleQueueService.{name}"
+        for name in (
+            "QueueDeletedRecently",
+            "PurgeQueueInProgress",
+            "MessageNotInflight",
+            "UnsupportedOperation",
+            "TooManyEntriesInBatchRequest",
+            "BatchRequestTooLong",
+            "EmptyBatchRequest",
+            "BatchEntryIdsNotDistinct",
+            "InvalidBatchEntryId",
+        )
+    },
+}
+
+
 def query_error(shape: Any | None, code: str, status: int) -> str:
     """The value of ``x-amzn-query-error``: the code of the query protocol and whose fault it was."""
-    return f"{shape.error_code if shape is not None else code};{fault(shape, status)}"
+    name = shape.error_code if shape is not None else code
+    return f"{_OLD_CODES.get(name, name)};{fault(shape, status)}"
 
 
 def fault(shape: Any | None, status: int) -> str:

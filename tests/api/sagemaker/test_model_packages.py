@@ -163,6 +163,56 @@ async def test_what_is_not_there_or_somebody_elses(ask: Any, version: str) -> No
         await ask("DescribeModelPackage", ModelPackageName=f"{HERE}:model-package-group/churn")
 
 
+async def test_a_client_token_makes_one_version(ask: Any, group: str) -> None:
+    given = {"ModelPackageGroupName": group, "InferenceSpecification": specification()}
+    first = await ask("CreateModelPackage", **given, ClientToken="a")
+    assert await ask("CreateModelPackage", **given, ClientToken="a") == first
+    assert (await ask("CreateModelPackage", **given, ClientToken="b"))["ModelPackageArn"].endswith("/2")
+
+
+async def test_a_batch_tells_what_is_wrong_with_one_beside_the_others(ask: Any, version: str) -> None:
+    alone = (await ask("CreateModelPackage", ModelPackageName="alone", InferenceSpecification=specification()))[
+        "ModelPackageArn"
+    ]
+    missing = f"{HERE}:model-package/churn/9"
+    seen = await ask("BatchDescribeModelPackage", ModelPackageArnList=[version, missing, alone])
+    assert seen["BatchDescribeModelPackageErrorMap"] == {
+        missing: {
+            "ErrorCode": "ValidationException",
+            "ErrorResponse": f'Could not find model package "{missing}".',
+        }
+    }
+    assert list(seen["ModelPackageSummaries"]) == [version, alone]
+    first = seen["ModelPackageSummaries"][version]
+    assert (first["ModelPackageVersion"], first["ModelApprovalStatus"]) == (1, "PendingManualApproval")
+    assert first["InferenceSpecification"]["SupportedContentTypes"] == ["text/csv"]
+
+
+async def test_every_decision_is_kept_with_who_and_when(ask: Any, ports: Ports, version: str, clock: Any) -> None:
+    await approve(ask, version)
+    clock.advance(60)
+    await ask("UpdateModelPackage", ModelPackageArn=version, ModelApprovalStatus="Rejected", ApprovalDescription="bad")
+    await ask("UpdateModelPackage", ModelPackageArn=version, CustomerMetadataProperties={"a": "b"})
+    record = await ports.store.get("model-package", SCOPE, "Churn/1")
+    assert record is not None
+    who = "arn:aws:iam::000000000000:user/clary"
+    assert record.document["approvals"] == [
+        {"status": "Approved", "description": "good", "by": who, "at": clock.now() - 60},
+        {"status": "Rejected", "description": "bad", "by": who, "at": clock.now()},
+    ]
+    tags = {tag["Key"]: tag["Value"] for tag in (await ask("ListTags", ResourceArn=version))["Tags"]}
+    assert tags["aws:clary:approval"].startswith("Rejected by clary at ")
+    assert tags["aws:clary:approval"].endswith(": bad")
+
+
+async def test_a_filter_by_name_does_not_look_at_the_version(ask: Any, version: str) -> None:
+    found = [
+        (await ask("ListModelPackages", ModelPackageType="Both", NameContains=text))["ModelPackageSummaryList"]
+        for text in ("hur", "1")
+    ]
+    assert [len(each) for each in found] == [1, 0]
+
+
 # -- models of packages -----------------------------------------------------------------------------------------------------------
 
 

@@ -145,7 +145,8 @@ def hook() -> Iterator[Hook]:
 
 
 def courier(tmp_path: Path, *allowed: str, artifacts: MemoryArtifacts | None = None) -> Courier:
-    return Courier(artifacts or MemoryArtifacts({"b": {}}), Allowed(allowed), str(tmp_path / "on-their-way"))
+    folder = str(tmp_path / "on-their-way")
+    return Courier(artifacts or MemoryArtifacts({"b": {}}), Allowed(allowed), folder, MemoryStore(), FakeClock())
 
 
 def delivery(protocol: str, endpoint: str) -> Delivery:

@@ -137,7 +137,7 @@ async def create(call: Call, noun: Noun, params: Params) -> Record:
         made["above"] = holder.arn
     record = await records.add(call, records.new(call, noun.kind, name, made, noun.status[1]))
     if parent is not None:
-        await _hold(call, parent, params, record)
+        await hold(call, parent, params, record)
     return record
 
 
@@ -156,7 +156,7 @@ async def _check_unique(call: Call, noun: Noun, value: str) -> None:
         raise AlreadyExists(f"Cannot create already existing {noun.label}: {noun.unique} '{value}' is taken.")
 
 
-async def _hold(call: Call, parent: Noun, params: Params, child: Record) -> None:
+async def hold(call: Call, parent: Noun, params: Params, child: Record) -> None:
     """Write the parent once more, so that no Delete of it that counted before this child succeeds."""
     try:
         await records.amend(call, lambda: find(call, parent, params), lambda holder: holder)

@@ -1,4 +1,5 @@
-"""CreateModelPackage, DescribeModelPackage, ListModelPackages, UpdateModelPackage, DeleteModelPackage. A package is a record."""
+"""CreateModelPackage, DescribeModelPackage, BatchDescribeModelPackage, ListModelPackages, UpdateModelPackage, DeleteModelPackage. A package
+is a record."""
 
 from __future__ import annotations
 
@@ -6,17 +7,23 @@ from dataclasses import replace
 
 from clary.api import paging, records, tagging
 from clary.api.call import Call, Params
+from clary.api.errors import translate
+from clary.api.plain.operations import hold
 from clary.api.registry import operation
-from clary.api.sagemaker.model_package_groups import next_version
-from clary.domain.errors import Invalid
+from clary.api.sagemaker.model_package_groups import GROUP, next_version
+from clary.domain.errors import Invalid, NotFound
 from clary.domain.models import packages
-from clary.domain.resources import Record
+from clary.domain.registry import approvals
+from clary.domain.resources import Query, Record
 
 
 @operation("sagemaker", "CreateModelPackage", again=lambda _, record: {"ModelPackageArn": record.arn})
 async def create_model_package(call: Call, params: Params) -> Params:
-    """Record it, as the next version of its group or under its own name. CreateModel checks its contents."""
+    """Record it, as the next version of its group or under its own name; once for a ClientToken. CreateModel checks its contents."""
     packages.check_request(params)
+    token = params.get("ClientToken", "")
+    if token and (made := await call.store.page(_made_with(call, token))):
+        return {"ModelPackageArn": made[0].arn}
     name, group, version = params.get("ModelPackageName", ""), "", 0
     request = {key: value for key, value in params.items() if key not in ("Tags", "ClientToken")}
     if params.get("ModelPackageGroupName"):
@@ -32,9 +39,16 @@ async def create_model_package(call: Call, params: Params) -> Params:
         "type": "Versioned" if group else "Unversioned",
         "approval": request.get("ModelApprovalStatus", ""),
         "by": call.principal,
+        "token": token,
     }
     package = await records.add(call, records.new(call, "model-package", name, document))
+    if group:
+        await hold(call, GROUP, {"ModelPackageGroupName": group}, package)
     return {"ModelPackageArn": package.arn}
+
+
+def _made_with(call: Call, token: str) -> Query:
+    return Query("model-package", call.scope, where={"token": token}, limit=1)
 
 
 @operation("sagemaker", "DescribeModelPackage")
@@ -66,6 +80,28 @@ def _identity(package: Record) -> Params:
     }
 
 
+@operation("sagemaker", "BatchDescribeModelPackage")
+async def batch_describe_model_package(call: Call, params: Params) -> Params:
+    """Up to 100 packages by ARN; what is wrong with one is told beside the others."""
+    found: Params = {}
+    errors: Params = {}
+    for arn in params["ModelPackageArnList"]:
+        try:
+            package = await records.named(call, "model-package", arn)
+        except NotFound as error:
+            code, message, _, _ = translate(call.service, call.operation, error)
+            errors[arn] = {"ErrorCode": code, "ErrorResponse": message}
+            continue
+        request = package.document["request"]
+        told = {name: request[name] for name in ("InferenceSpecification",) if name in request}
+        summary = {**_summary(package), "InferenceSpecification": {"Containers": []}, **told}
+        summary.setdefault("ModelPackageGroupName", package.name)
+        found[arn] = {
+            name: value for name, value in summary.items() if name not in ("ModelPackageName", "ModelLifeCycle")
+        }
+    return {"ModelPackageSummaries": found, "BatchDescribeModelPackageErrorMap": errors}
+
+
 @operation("sagemaker", "ListModelPackages")
 async def list_model_packages(call: Call, params: Params) -> Params:
     """Versions of a group; without one those with names of their own, unless ModelPackageType says otherwise."""
@@ -78,8 +114,14 @@ async def list_model_packages(call: Call, params: Params) -> Params:
     if params.get("ModelApprovalStatus"):
         where["approval"] = params["ModelApprovalStatus"]
     query = replace(paging.query(call, params, "model-package", order="Ascending"), where=where)
-    found, more = await paging.page(call, params, query)
+    text = params.get("NameContains", "").lower()
+    found, more = await paging.page(call, params, query, lambda package: text in _own_name(package).lower())
     return {"ModelPackageSummaryList": [_summary(package) for package in found], **more}
+
+
+def _own_name(package: Record) -> str:
+    """What a name's filter looks at: not the version."""
+    return str(package.document["group"] or package.name)
 
 
 def _summary(package: Record) -> Params:
@@ -90,6 +132,7 @@ def _summary(package: Record) -> Params:
 
 @operation("sagemaker", "UpdateModelPackage")
 async def update_model_package(call: Call, params: Params) -> Params:
+    """Change what it says. A decision is kept with who made it and when, and told as an event; one that repeats the last is one, too."""
     if params.get("InferenceSpecification") and params.get("SourceUri"):
         raise Invalid("Please provide either InferenceSpecification or SourceUri, not both.")
 
@@ -97,6 +140,9 @@ async def update_model_package(call: Call, params: Params) -> Params:
         if params.get("ModelApprovalStatus") and not old.document["group"]:
             raise Invalid(f"Model package {old.arn} has no version: ModelApprovalStatus is for versions of a group.")
         document = packages.updated(old.document, params)
+        if params.get("ModelApprovalStatus"):
+            words = params.get("ApprovalDescription", "")
+            document = approvals.decided(document, params["ModelApprovalStatus"], words, call.principal, call.now)
         return replace(old, modified=call.now, document={**document, "changed_by": call.principal})
 
     package = await records.amend(call, lambda: records.named(call, "model-package", params["ModelPackageArn"]), change)

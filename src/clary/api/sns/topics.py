@@ -17,6 +17,7 @@ from clary.api.call import Call, Params
 from clary.api.registry import operation
 from clary.domain.endpoints import topics
 from clary.domain.errors import AlreadyExists, Invalid, NotFound
+from clary.domain.queues import record as queues
 from clary.domain.resources import Query, Record, Scope
 from clary.guarded import until_first
 
@@ -104,6 +105,8 @@ async def subscribe(call: Call, params: Params) -> Params:
     topic = await _topic(call, params["TopicArn"])
     protocol, endpoint = params["Protocol"], params.get("Endpoint") or ""
     call.settings.subscribers.check(protocol, endpoint)
+    if protocol == "sqs":
+        await _check_queue(call, endpoint)
     attributes = {
         _check_subscription_attribute(name, value): value for name, value in (params.get("Attributes") or {}).items()
     }
@@ -116,6 +119,17 @@ async def subscribe(call: Call, params: Params) -> Params:
         for name, value in attributes.items():
             await _set(call, lambda: _subscription(call, arn), name, value)
     return {"SubscriptionArn": arn}
+
+
+async def _check_queue(call: Call, arn: str) -> None:
+    """A queue of this account that is there, and no FIFO queue: a topic that is none has no groups."""
+    scope, name = queues.parse_arn(arn)
+    found = await call.store.get(queues.QUEUE, scope, name) if scope.account == call.scope.account else None
+    if found is None or queues.is_fifo(found):
+        why = (
+            "the queue does not exist" if found is None else "a FIFO queue cannot subscribe to a topic that is not FIFO"
+        )
+        raise Invalid(f"Invalid parameter: Endpoint {arn}: {why}")
 
 
 @operation("sns", "Unsubscribe")

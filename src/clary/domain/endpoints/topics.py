@@ -19,12 +19,13 @@ from clary.domain.endpoints.async_inference import stamp
 from clary.domain.errors import Invalid
 from clary.domain.ids import arn as make_arn
 from clary.domain.ids import belongs
+from clary.domain.queues.record import parse_arn as parse_queue
 from clary.domain.resources import Record, Scope
 from clary.domain.s3 import parse_uri
 
 TOPIC, SUBSCRIPTION, DELIVERY = "sns-topic", "sns-subscription", "sns-delivery"
 PENDING = "Pending"
-PROTOCOLS = ("http", "https", "file", "s3")
+PROTOCOLS = ("http", "https", "file", "s3", "sqs")
 LONGEST_MESSAGE = 262_144  # bytes
 TRIES = 12
 FIRST_WAIT, LONGEST_WAIT = 1.0, 300.0  # seconds between tries
@@ -65,11 +66,15 @@ class Allowed:
     prefixes: tuple[str, ...] = ()
 
     def check(self, protocol: str, endpoint: str) -> None:
-        """Invalid unless the operator allows deliveries there. A bucket needs no leave: it must be the subscriber's own."""
+        """Invalid unless the operator allows deliveries there. A bucket and a queue need no leave: they must be the
+        subscriber's own."""
         if protocol not in PROTOCOLS:
             raise Invalid(
                 f"Invalid parameter: Protocol '{protocol}' is not supported by Clary; it supports {', '.join(PROTOCOLS)}"
             )
+        if protocol == "sqs":
+            parse_queue(endpoint)
+            return
         if protocol == "s3":
             if not endpoint.startswith("s3://") or not parse_uri(endpoint).bucket:
                 raise Invalid("Invalid parameter: Endpoint of protocol s3 must look like s3://bucket/prefix")

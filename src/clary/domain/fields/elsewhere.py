@@ -60,6 +60,9 @@ ROWS: Mapping[str, Rows] = {
         ("ignored", "Clary has no queues that group messages", "MessageGroupId"),
     ),
     "sns Subscribe": (("ignored", "the ARN is always answered", "ReturnSubscriptionArn"),),
+    "sqs ReceiveMessage": (
+        ("ignored", "a repeated receipt waits for the visibility timeout", "ReceiveRequestAttemptId"),
+    ),
     "sts AssumeRole": (
         (
             "ignored",

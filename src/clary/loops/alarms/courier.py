@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import uuid
 from contextlib import suppress
 from urllib.parse import unquote, urlsplit
 
@@ -16,18 +17,22 @@ import urllib3
 from urllib3.exceptions import HTTPError
 
 from clary.domain.endpoints.topics import Allowed, Delivery
-from clary.domain.errors import Unavailable
+from clary.domain.errors import NotFound, Unavailable
+from clary.domain.queues import messages
+from clary.domain.queues import record as queues
+from clary.domain.queues.messages import New
 from clary.domain.s3 import parse_uri
-from clary.ports import Artifacts
+from clary.ports import Artifacts, Clock, Store
 
 CONNECT_SECONDS, READ_SECONDS = 5.0, 15.0
 ANSWER = 64 << 10  # bytes of a subscriber's answer that are read
 
 
 class Courier:
-    """`folder` is for what is on its way to S3."""
+    """`folder` is for what is on its way to S3; `store` has the queues."""
 
-    def __init__(self, artifacts: Artifacts, allowed: Allowed, folder: str) -> None:
+    def __init__(self, artifacts: Artifacts, allowed: Allowed, folder: str, store: Store, clock: Clock) -> None:
+        self._records, self._clock = store, clock
         self._artifacts = artifacts
         self._allowed = allowed
         self._folder = folder
@@ -40,6 +45,8 @@ class Courier:
         self._allowed.check(delivery.protocol, delivery.endpoint)
         if delivery.protocol == "s3":
             await self._store(delivery)
+        elif delivery.protocol == "sqs":
+            await self._send(delivery)
         elif delivery.protocol == "file":
             await asyncio.to_thread(self._write, delivery)
         else:
@@ -47,6 +54,17 @@ class Courier:
 
     def close(self) -> None:
         self._http.clear()
+
+    async def _send(self, delivery: Delivery) -> None:
+        """The message's id follows from the delivery: it is the same when Clary dies before the delivery is noted, and sends it again."""
+        scope, name = queues.parse_arn(delivery.endpoint)
+        queue = await self._records.get(queues.QUEUE, scope, name)
+        if queue is None or scope.account != delivery.account:
+            raise NotFound(f"{delivery.endpoint}: the queue does not exist")
+        new = messages.check(queue, New(delivery.body, {}))
+        id_ = str(uuid.uuid5(uuid.NAMESPACE_URL, f"{delivery.id} {queue.document['id']}"))
+        now = self._clock.now()
+        await self._records.add(messages.record_of(queue, new, now, id_, "sns.amazonaws.com"))
 
     def _post(self, delivery: Delivery) -> None:
         headers = {

@@ -1,0 +1,63 @@
+"""The event `SageMaker Model Package State Change`: its detail, with AWS's names. Pure.
+
+It is told when a package is made and at every decision on it, whatever was decided: listeners filter. Source: SageMaker's guide, "Events
+that Amazon SageMaker AI sends to Amazon EventBridge".
+"""
+
+from __future__ import annotations
+
+import datetime
+from collections.abc import Mapping
+from typing import Any
+
+from clary.domain.resources import Record
+
+DETAIL_TYPE = "SageMaker Model Package State Change"
+_TOLD = (
+    "ModelPackageDescription",
+    "InferenceSpecification",
+    "ModelApprovalStatus",
+    "ApprovalDescription",
+    "MetadataProperties",
+    "ModelMetrics",
+    "CustomerMetadataProperties",
+    "ModelLifeCycle",
+    "SourceUri",
+)
+
+
+def occasions(package: Record) -> int:
+    """How many events the package's life has had so far: its making, and every decision since. A feed that compares this number with the
+    one that it saw last misses no event and tells none twice."""
+    return 1 + len(package.document.get("approvals", ()))
+
+
+def detail(package: Record, before: Record | None = None) -> dict[str, Any] | None:
+    """The event's detail; None where the change since `before` (None: it was just made) is no occasion."""
+    if before is not None and occasions(before) == occasions(package):
+        return None
+    document = package.document
+    request: Mapping[str, Any] = document["request"]
+    group, version = document["group"], document["version"]
+    named = {"ModelPackageGroupName": group, "ModelPackageVersion": version} if group else {}
+    told = {
+        "ModelPackageName": group or package.name,
+        **named,
+        "ModelPackageArn": package.arn,
+        "CreationTime": _moment(package.created),
+        "ModelPackageStatus": "Completed",
+        "ModelPackageStatusDetails": {"ValidationStatuses": []},
+        "CertifyForMarketplace": False,
+        **{name: request[name] for name in _TOLD if name in request},
+        "CreatedBy": {"IamIdentity": {"Arn": document["by"]}},
+    }
+    if "changed_by" in document:
+        told |= {
+            "LastModifiedTime": _moment(package.modified),
+            "LastModifiedBy": {"IamIdentity": {"Arn": document["changed_by"]}},
+        }
+    return told
+
+
+def _moment(seconds: float) -> str:
+    return datetime.datetime.fromtimestamp(seconds, datetime.UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
