@@ -29,5 +29,5 @@ def server() -> Iterator[str]:
 def database(server: str) -> str:
     """Its URL, with no table in it."""
     with psycopg.connect(server, autocommit=True) as connection:
-        connection.execute("DROP TABLE IF EXISTS resources, changes, machines, grants, alembic_version")
+        connection.execute("DROP TABLE IF EXISTS resources, terms, changes, machines, grants, alembic_version")
     return server

@@ -35,6 +35,7 @@ MODULES: tuple[str, ...] = (
     "clary.api.sagemaker.resource_policies",
     "clary.api.sagemaker.endpoint_configs",
     "clary.api.sagemaker.endpoints",
+    "clary.api.sagemaker.search",
     "clary.api.sagemaker.tags",
     "clary.api.sagemaker.training_jobs",
     "clary.api.sagemaker.tuning_jobs",

@@ -9,6 +9,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from clary.domain.conditions import Condition
+
 Document = Mapping[str, Any]
 
 
@@ -95,7 +97,7 @@ class Query:
     """One page of a list: filters, order, and where the page before ended.
 
     `after` is the (sort value, name) of the last record seen. `statuses` empty means any. Matches of `where` are equality on
-    top-level keys of the document (for the rarer filters)."""
+    top-level keys of the document (for the rarer filters); `condition` is whatever else (`domain/conditions.py`)."""
 
     kind: str
     scope: Scope
@@ -110,6 +112,7 @@ class Query:
     descending: bool = True
     limit: int = 10
     after: tuple[float | str, str] | None = None
+    condition: Condition | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from sqlalchemy import BigInteger, Column, Float, Index, Integer, MetaData, Table, Text, UniqueConstraint, text
 
-VERSION = "0004"  # the newest migration (stores/migrations/versions)
+VERSION = "0005"  # the newest migration (stores/migrations/versions)
 
 METADATA = MetaData()
 
@@ -87,6 +87,17 @@ GRANTS = Table(
     Column("since", Float(53), nullable=False),
     Column("version", Integer, nullable=False),
     Index("grants_of_machine", "machine"),
+)
+
+# What records are found by besides their columns: `domain/conditions.py`. Kinds, accounts and regions are told by the record.
+TERMS = Table(
+    "terms",
+    METADATA,
+    Column("term", _TEXT, primary_key=True),
+    Column("value", _TEXT, primary_key=True),
+    Column("resource", _ID, primary_key=True, autoincrement=False),
+    Index("terms_of", "resource"),
+    sqlite_with_rowid=False,
 )
 
 # Alembic's own bookkeeping, made with the schema so that a new database needs no Alembic.

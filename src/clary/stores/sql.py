@@ -17,6 +17,7 @@ from typing import Any, TypeVar
 
 import orjson
 
+from clary.domain.conditions import terms
 from clary.domain.errors import AlreadyExists, Stale
 from clary.domain.machine.capacity import Fit, Owner
 from clary.domain.machine.grants import Grant, GrantChange, Granted
@@ -219,9 +220,11 @@ class SqlStore:
             # nothing, and who decided by the one before decides again.
             if change is not None and not self._guards(cursor, change):
                 return False
+            was = self._id(cursor, stored) if removed else None
             if not self._sql.run(cursor, name, **values).rowcount:
                 return False
             self._noted.note(stored, removed)
+            self._index(cursor, stored, was)
             return change is None or self._grants(cursor, change)
 
         return await self._through(write, change, stored)
@@ -244,6 +247,18 @@ class SqlStore:
         if stored is not None:
             self._tell(stored)
         return True
+
+    def _id(self, cursor: Any, record: Record) -> int:
+        row = self._sql.run(cursor, "id", arn=record.arn).fetchone()
+        return int(row[0]) if row is not None else 0
+
+    def _index(self, cursor: Any, stored: Record, was: int | None) -> None:
+        """Write the terms that the record is found by, in the transaction that changes it. `was`: the id of one that is removed."""
+        number = was if was is not None else self._id(cursor, stored)
+        self._sql.run(cursor, "lose", resource_of=number)
+        if was is None and (found := terms(stored)):
+            rows = [{"new_term": key, "new_value": value, "new_resource": number} for key, value in found]
+            self._sql.run_many(cursor, "find_by", rows)
 
     def _tell(self, record: Record) -> None:
         for listener in list(self._listeners):

@@ -8,19 +8,40 @@ from __future__ import annotations
 
 import importlib
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
-from sqlalchemy import ColumnElement, Dialect, bindparam, delete, func, insert, literal_column, select, tuple_, update
+import orjson
+from sqlalchemy import (
+    ColumnElement,
+    Dialect,
+    TextClause,
+    and_,
+    bindparam,
+    delete,
+    false,
+    func,
+    insert,
+    literal_column,
+    or_,
+    select,
+    text,
+    true,
+    tuple_,
+    update,
+)
 from sqlalchemy.sql import ClauseElement
 
+from clary.domain.conditions import LONGEST, All, Any_, Column, Condition, Member, Term, number
+from clary.domain.conditions import Text as Words
 from clary.domain.resources import Query
-from clary.stores.schema import CHANGES, GRANTS, MACHINES, RESOURCES
+from clary.stores.schema import CHANGES, GRANTS, MACHINES, RESOURCES, TERMS
 
 C = RESOURCES.c
 N = CHANGES.c
 M = MACHINES.c
 G = GRANTS.c
+T = TERMS.c
 _LITERAL, _ESCAPED = re.compile(r"[\\%_]"), r"\\\g<0>"
 COLUMNS = (C.kind, C.account, C.region, C.name, C.arn, C.status, C.created, C.modified, C.document, C.version)
 
@@ -58,6 +79,11 @@ _FIXED: Mapping[str, ClauseElement] = {
         N.seq < select(func.min(N.seq) + bindparam("most")).scalar_subquery(),
         N.seq < select(func.max(N.seq)).scalar_subquery(),
     ),
+    "id": select(C.id).where(C.arn == bindparam("arn")),
+    "find_by": insert(TERMS).values(
+        term=bindparam("new_term"), value=bindparam("new_value"), resource=bindparam("new_resource")
+    ),
+    "lose": delete(TERMS).where(T.resource == bindparam("resource_of")),
     "all": select(C.id, *COLUMNS).where(C.id > bindparam("after")).order_by(C.id).limit(bindparam("most")),
     # A machine without a row has version 0, and one row without a grant where nothing is given.
     "granted": select(M.version, *GRANT_COLUMNS)
@@ -109,18 +135,24 @@ class Statements:
 
     def page(self, cursor: Any, query: Query) -> Any:
         """The rows of one page, in order."""
-        shape = ("page", _shape(query))
-        if shape not in self._texts:
-            self._texts[shape] = self._compiled(self._page(query))
-        return self._run(cursor, self._texts[shape], _values(query) | self._where(query))
+        return self._queried(cursor, "page", query, lambda: self._page(query))
 
     def count(self, cursor: Any, query: Query) -> Any:
-        shape = ("count", _shape(query))
+        return self._queried(
+            cursor, "count", query, lambda: select(func.count()).select_from(RESOURCES).where(*self._filters(query))
+        )
+
+    def _queried(self, cursor: Any, what: str, query: Query, made: Callable[[], ClauseElement]) -> Any:
+        """Texts are kept by their shape, but for those of conditions that users compose: there is no end of shapes."""
+        values = _values(query) | self._where(query)
+        if query.condition is not None:
+            values |= dict(_bound(query.condition, "c"))
+            if not isinstance(query.condition, Term):
+                return self._run(cursor, self._compiled(made()), values)
+        shape = (what, _shape(query))
         if shape not in self._texts:
-            self._texts[shape] = self._compiled(
-                select(func.count()).select_from(RESOURCES).where(*self._filters(query))
-            )
-        return self._run(cursor, self._texts[shape], _values(query) | self._where(query))
+            self._texts[shape] = self._compiled(made())
+        return self._run(cursor, self._texts[shape], values)
 
     def claim(
         self, cursor: Any, kind: str, owner: str, now: float, until: float, statuses: Any, limit: int, arns: Any
@@ -162,8 +194,8 @@ class Statements:
         inner = select(C.id).where(*conditions).order_by(*order).limit(bindparam("most")).subquery()
         return select(*COLUMNS).where(C.id.in_(select(inner.c.id))).order_by(*order)
 
-    def _filters(self, query: Query) -> list[ColumnElement[bool]]:
-        found: list[ColumnElement[bool]] = [
+    def _filters(self, query: Query) -> list[Any]:
+        found: list[Any] = [
             C.kind == bindparam("k"),
             C.account == bindparam("a"),
             C.region == bindparam("r"),
@@ -185,7 +217,44 @@ class Statements:
             else:
                 field = literal_column("document::jsonb").op("->>")(bindparam(f"path{n}"))
                 found.append(field == bindparam(f"is{n}"))
+        if query.condition is not None:
+            found.append(self._condition(query.condition, "c"))
         return found
+
+    def _condition(self, condition: Condition, at: str) -> ColumnElement[bool] | TextClause:
+        """SQL of a condition, whose parameters are named after its place in the tree (`_bound` gives their values)."""
+        match condition:
+            case Term():
+                return C.id.in_(
+                    select(T.resource).where(T.term == bindparam(f"{at}_term"), T.value == bindparam(f"{at}_value"))
+                )
+            case Column(column, operator, _):
+                if operator == "contains":
+                    return self._like(C[column], at)
+                compare: ColumnElement[bool] = C[column].op(operator, is_comparison=True)(bindparam(f"{at}_value"))
+                return compare
+            case Words():
+                return self._like(C.document, at)
+            case Member():
+                return self._member(at)
+            case All(conditions):
+                return and_(true(), *(self._condition(each, f"{at}_{n}") for n, each in enumerate(conditions)))
+            case Any_(conditions):
+                return or_(false(), *(self._condition(each, f"{at}_{n}") for n, each in enumerate(conditions)))
+
+    def _like(self, column: ColumnElement[Any], at: str) -> ColumnElement[bool]:
+        like = column.like if self._lite else column.ilike
+        return like(bindparam(f"{at}_part"), escape="\\")
+
+    def _member(self, at: str) -> ColumnElement[bool] | TextClause:
+        """Equal as text, or as the number or truth value that the text may be."""
+        if self._lite:
+            found: ColumnElement[Any] = func.json_extract(C.document, bindparam(f"{at}_path"))
+            as_number: ColumnElement[Any] = bindparam(f"{at}_number")
+            return or_(found == bindparam(f"{at}_value"), found == as_number)
+        return text(
+            f"CAST(document AS jsonb) #> CAST(:{at}_keys AS text[]) IN (CAST(:{at}_text AS jsonb), CAST(:{at}_json AS jsonb))"
+        )
 
     def _where(self, query: Query) -> dict[str, Any]:
         """Parameters of `where`: the path is written as each database wants it."""
@@ -194,6 +263,33 @@ class Statements:
             found[f"path{n}"] = f'$."{key}"' if self._lite else key
             found[f"is{n}"] = value
         return found
+
+
+def _bound(condition: Condition, at: str) -> Iterator[tuple[str, Any]]:
+    """The values of the parameters of `Statements._condition`."""
+    match condition:
+        case Term(key, value):
+            yield from ((f"{at}_term", key), (f"{at}_value", value[:LONGEST]))
+        case Column(_, _, value):
+            yield from ((f"{at}_value", value), (f"{at}_part", _part(str(value))))
+        case Words(text):
+            yield f"{at}_part", _part(text)
+        case Member(path, value):
+            words = {"true": 1.0, "false": 0.0}
+            as_number = words.get(value.lower(), number(value))
+            yield from ((f"{at}_value", value), (f"{at}_number", as_number))
+            yield f"{at}_path", "$" + "".join(f'."{step}"' for step in path)
+            yield f"{at}_keys", list(path)
+            yield f"{at}_text", orjson.dumps(value).decode()
+            yield f"{at}_json", value.lower() if value.lower() in words else orjson.dumps(as_number).decode()
+        case All(conditions) | Any_(conditions):
+            for n, each in enumerate(conditions):
+                yield from _bound(each, f"{at}_{n}")
+
+
+def _part(text: str) -> str:
+    """A pattern for LIKE: what contains the text."""
+    return f"%{_LITERAL.sub(_ESCAPED, text)}%"
 
 
 def _claim(statuses: int, arns: int, lite: bool) -> ClauseElement:
@@ -235,6 +331,7 @@ def _shape(query: Query) -> tuple[Any, ...]:
         query.modified_before is not None,
         len(query.statuses),
         len(query.where),
+        query.condition is not None,
     )
 
 
@@ -243,7 +340,7 @@ def _values(query: Query) -> dict[str, Any]:
         "k": query.kind,
         "a": query.scope.account,
         "r": query.scope.region,
-        "part": f"%{_LITERAL.sub(_ESCAPED, query.name_contains)}%",
+        "part": _part(query.name_contains),
         "created_after": query.created_after,
         "created_before": query.created_before,
         "modified_after": query.modified_after,

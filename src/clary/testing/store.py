@@ -7,6 +7,7 @@ import json
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
+from clary.domain.conditions import holds
 from clary.domain.errors import AlreadyExists, Stale
 from clary.domain.machine.grants import Grant, GrantChange, Granted
 from clary.domain.resources import Lease, Query, Record, Scope
@@ -200,4 +201,5 @@ def _matches(record: Record, query: Query) -> bool:
         and within(record.modified, query.modified_after, query.modified_before)
         and (not query.statuses or record.status in query.statuses)
         and all(record.document.get(k) == v for k, v in query.where.items())
+        and (query.condition is None or holds(query.condition, record, json.dumps(record.document)))
     )

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from clary.domain.conditions import All, Any_, Column, Condition, Member, Term, Text
 from clary.domain.errors import AlreadyExists, Stale
 from clary.domain.resources import Query, Record, Scope
 from clary.ports import Store
@@ -187,6 +188,60 @@ class StoreConformance:
         assert await store.count(query) == 3
 
     # -- leases ------------------------------------------------------------------------------------------------------------------
+
+    async def test_conditions(self, store: Store) -> None:
+        tags = [{"Key": "team", "Value": "red_1"}, {"Key": "empty", "Value": ""}]
+        first = await store.add(
+            record("alpha", 1.0, "Creating", tags=tags, request={"P": {"eta": "0.1", "n": 5, "on": True, 'q"': "x"}})
+        )
+        await store.add(record("beta", 2.0, "Failed", terms={"Parents": ["one", "two"]}, request={"P": {"eta": "0.2"}}))
+        await store.add(record("gamma", 3.0, "Creating", request={"P": [{"eta": "0.1"}], "name": "50%_É"}))
+
+        async def found(condition: Condition, **more: Any) -> str:
+            query = Query("endpoint", HERE, sort_by="name", descending=False, condition=condition, **more)
+            page = await store.page(query)
+            assert await store.count(replace(query, after=None)) == len(page)
+            return " ".join(names(page))
+
+        assert await found(Term("Tags.team", "red_1")) == "alpha"
+        assert await found(Term("Tags.empty", "")) == "alpha"
+        assert await found(Term("Tags.team", "red")) == ""
+        assert await found(Term("Parents", "two")) == "beta"
+        assert await found(Column("status", "=", "Creating")) == "alpha gamma"
+        assert await found(Column("status", "<>", "Creating")) == "beta"
+        assert await found(Column("created", ">=", 2.0)) == "beta gamma"
+        assert await found(Column("created", "<", 2.0)) == "alpha"
+        assert await found(Column("name", "contains", "AM")) == "gamma"
+        assert await found(Member(("request", "P", "eta"), "0.1")) == "alpha"
+        assert await found(Member(("request", "P", "n"), "5.0")) == "alpha"
+        assert await found(Member(("request", "P", "on"), "true")) == "alpha"
+        assert await found(Member(("request", "P", "on"), "no")) == ""
+        assert await found(Text('"0.1"')) == "alpha gamma"
+        assert await found(Text("0%_")) == "gamma"
+        assert await found(All((Column("status", "=", "Creating"), Text("0.1"), Column("name", ">", "b")))) == "gamma"
+        either = Any_((Term("Parents", "one"), Column("arn", "=", first.arn)))
+        assert await found(either) == "alpha beta"
+        assert await found(either, name_contains="alph") == "alpha"
+        assert await found(All(())) == "alpha beta gamma"
+        assert await found(Any_(())) == ""
+
+    async def test_terms_follow_their_record(self, store: Store) -> None:
+        async def found(value: str) -> list[str]:
+            return names(await store.page(Query("endpoint", HERE, condition=Term("Tags.k", value))))
+
+        first = await store.add(record("a", tags=[{"Key": "k", "Value": "1"}]))
+        other = await store.add(record("b", tags=[{"Key": "k", "Value": "1"}]))
+        second = await store.save(replace(first, document={"tags": [{"Key": "k", "Value": "2"}]}))
+        assert (await found("1"), await found("2")) == (["b"], ["a"])
+        with pytest.raises(Stale):
+            await store.remove(first)
+        assert await found("2") == ["a"]
+        await store.remove(second)
+        await store.remove(other)
+        assert (await found("1"), await found("2")) == ([], [])
+        long = "x" * 600
+        await store.add(record("c", tags=[{"Key": "k", "Value": long}]))
+        assert await found(long) == ["c"]
 
     async def test_a_claim_takes_what_no_other_holds(self, store: Store) -> None:
         await self._fill(store)

@@ -63,6 +63,7 @@ class Noun:
     narrow: Narrow | None = None  # a filter of List that needs to look
     own: Mapping[str, Own] = field(default_factory=dict)  # verb -> a function instead of the common one
     says: Mapping[str, str] = field(default_factory=dict)  # verb -> a sentence for docs/operations.md
+    search: str = ""  # the Resource of Search that it is
 
     @property
     def label(self) -> str:

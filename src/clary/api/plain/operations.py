@@ -12,14 +12,16 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-from clary.api import records, registry, tagging
+from clary.api import records, registry, searchable, tagging
 from clary.api.call import Call, Params
 from clary.api.plain import fields
 from clary.api.plain.answers import answer, document
 from clary.api.plain.lists import Listing, listing
 from clary.api.plain.noun import NOUNS, Noun, above, children, parents_key
+from clary.api.searchable import Searchable
 from clary.domain.errors import AlreadyExists, InUse, NotFound
 from clary.domain.resources import KINDS, Query, Record
+from clary.domain.search.plan import Kept
 
 SERVICE = "sagemaker"
 
@@ -36,10 +38,27 @@ def register(noun: Noun) -> Noun:
         made.__doc__ = noun.says.get(verb) or sentence(noun, verb)
         again = functools.partial(_again, output) if verb == "Create" else None
         registry.operation(SERVICE, operation, again=again)(made)
+    if noun.search:
+        searchable.register(searched(noun))
     parent = above(noun)
     if parent is not None and (found := registry.find(SERVICE, parent.operation("Delete"))) is not None:
         found.handler.__doc__ = parent.says.get("Delete") or sentence(parent, "Delete")  # which tells what it holds
     return noun
+
+
+def searched(noun: Noun) -> Searchable:
+    """Its row for Search: results show what Describe does."""
+    given = registry.operation_model(SERVICE, noun.operation("Create")).input_shape.members
+    columns = {**searchable.TIMES, noun.arn: "arn", **({noun.key[0]: "name"} if len(noun.key) == 1 else {})}
+    if noun.status[0]:
+        columns[noun.status[0]] = "status"
+    verbatim = {noun.renames.get(name, name) for name in (*given, *noun.generated, noun.counter)} - {"Tags", ""}
+    return Searchable(
+        noun.search,
+        noun.kind,
+        lambda _, record: dict(document(noun, record)),
+        Kept(columns, verbatim=frozenset(verbatim)),
+    )
 
 
 def _again(output: Any, call: Call, record: Record) -> Params:

@@ -7,10 +7,11 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from clary.api import holding, images, paging, records, tagging
+from clary.api import holding, images, paging, records, searchable, tagging
 from clary.api.call import Call, Params
 from clary.api.registry import operation
 from clary.api.sagemaker import deployment_alarms, inference_components
+from clary.api.searchable import Searchable
 from clary.domain.endpoints import (
     capture,
     components,
@@ -30,6 +31,7 @@ from clary.domain.machine import admission, instances
 from clary.domain.models.containers import Container, containers_of
 from clary.domain.objectives import record as latency_objectives
 from clary.domain.resources import Record
+from clary.domain.search.plan import Kept
 
 SERVING = (EndpointStatus.IN_SERVICE, EndpointStatus.OUT_OF_SERVICE, EndpointStatus.UPDATE_ROLLBACK_FAILED)
 TRANSIENT = (
@@ -151,6 +153,16 @@ def _described(call: Call, record: Record) -> Params:
     if plant.deployment:
         answer["LastDeploymentConfig"] = dict(plant.deployment)
     return answer
+
+
+searchable.register(
+    Searchable(
+        "Endpoint",
+        "endpoint",
+        _described,
+        Kept({**searchable.TIMES, "EndpointName": "name", "EndpointArn": "arn", "EndpointStatus": "status"}),
+    )
+)
 
 
 def _summaries(

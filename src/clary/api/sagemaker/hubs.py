@@ -82,6 +82,7 @@ CONTENT = Noun(
     ignored={"MaxSchemaVersion": _SCHEMAS},
     complete=complete,
     narrow=newest,
+    search="HubContent",
     says={"Create": "Record a content of a hub, with its document as it was given. Nothing of it is fetched or run."},
 )
 register(CONTENT)
@@ -91,6 +92,7 @@ register(
         verbs=("List",),
         operations={"List": "ListHubContentVersions"},
         narrow=None,
+        search="",
         filters={"MinVersion": lambda record, least: version_of(record) >= _parts(least)},
         says={"List": "Pages of the versions of one content, with AWS's filters and sorts."},
     )

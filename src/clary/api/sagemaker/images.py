@@ -34,6 +34,7 @@ IMAGE = Noun(
     removes="DeleteProperties",
     cascade=True,
     missing="No Image with the name {name} exists.",
+    search="Image",
 )
 
 
@@ -136,6 +137,7 @@ register(
         complete=complete,
         own={"Create": create, "Update": update},
         missing="No version with the ARN {arn} exists.",
+        search="ImageVersion",
         says={
             "Create": "Record the next version of an image, with its aliases. Nothing is pulled; the base image may name one of Clary's "
             "runtimes.",

@@ -20,6 +20,7 @@ GROUP = register(
         filters={"CrossAccountFilterOption": lambda _, which: which != "CrossAccount"},  # there is no sharing
         refused={"ManagedConfiguration": "managed storage is not available"},
         begin={"versions": 0},
+        search="ModelPackageGroup",
         missing='Could not find {label} "{arn}": Model Package Group {name} does not exist.',
     )
 )

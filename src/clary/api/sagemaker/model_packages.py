@@ -5,16 +5,18 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from clary.api import paging, records, tagging
+from clary.api import paging, records, searchable, tagging
 from clary.api.call import Call, Params
 from clary.api.errors import translate
 from clary.api.plain.operations import hold
 from clary.api.registry import operation
 from clary.api.sagemaker.model_package_groups import GROUP, next_version
+from clary.api.searchable import Searchable
 from clary.domain.errors import Invalid, NotFound
 from clary.domain.models import packages
 from clary.domain.registry import approvals
 from clary.domain.resources import Query, Record
+from clary.domain.search.plan import Kept
 
 
 @operation("sagemaker", "CreateModelPackage", again=lambda _, record: {"ModelPackageArn": record.arn})
@@ -53,7 +55,11 @@ def _made_with(call: Call, token: str) -> Query:
 
 @operation("sagemaker", "DescribeModelPackage")
 async def describe_model_package(call: Call, params: Params) -> Params:
-    package = await records.named(call, "model-package", params["ModelPackageName"])
+    return described(await records.named(call, "model-package", params["ModelPackageName"]))
+
+
+def described(package: Record) -> Params:
+    """DescribeModelPackage's answer."""
     label = package.document["group"] or package.name
     answer = {
         **package.document["request"],
@@ -66,6 +72,16 @@ async def describe_model_package(call: Call, params: Params) -> Params:
         answer["LastModifiedTime"] = package.modified
         answer["LastModifiedBy"] = records.user_context(package.document["changed_by"])
     return answer
+
+
+searchable.register(
+    Searchable(
+        "ModelPackage",
+        "model-package",
+        lambda _, record: described(record),
+        Kept({**searchable.TIMES, "ModelPackageArn": "arn"}),
+    )
+)
 
 
 def _identity(package: Record) -> Params:

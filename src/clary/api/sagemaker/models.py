@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from clary.api import images, paging, records, tagging
+from clary.api import images, paging, records, searchable, tagging
 from clary.api.call import Call, Params
 from clary.api.registry import operation
+from clary.api.searchable import Searchable
 from clary.domain.errors import Denied, Invalid, NotFound
 from clary.domain.fields import table
 from clary.domain.models import containers
 from clary.domain.models import packages as model_packages
 from clary.domain.models.containers import Container
 from clary.domain.objects import public_buckets
+from clary.domain.resources import Record
 from clary.domain.s3 import parse_uri
+from clary.domain.search.plan import Kept
 from clary.ports import Artifacts
 
 
@@ -80,7 +83,11 @@ def _request(params: Params) -> Params:
 
 @operation("sagemaker", "DescribeModel")
 async def describe_model(call: Call, params: Params) -> Params:
-    model = await records.find(call, "model", params["ModelName"])
+    return described(await records.find(call, "model", params["ModelName"]))
+
+
+def described(model: Record) -> Params:
+    """DescribeModel's answer."""
     request = dict(model.document["request"])
     answer = {
         **request,
@@ -98,6 +105,23 @@ async def describe_model(call: Call, params: Params) -> Params:
 def _shown(container: Params) -> Params:
     """As AWS shows it: Mode and Environment are there even when they were not given."""
     return {"Mode": "SingleModel", "Environment": {}, **container}
+
+
+searchable.register(
+    Searchable(
+        "Model",
+        "model",
+        lambda _, record: {"Model": described(record), "LastModifiedTime": record.modified},
+        Kept(
+            {
+                "Model.ModelName": "name",
+                "Model.ModelArn": "arn",
+                "Model.CreationTime": "created",
+                "LastModifiedTime": "modified",
+            }
+        ),
+    )
+)
 
 
 @operation("sagemaker", "ListModels")

@@ -6,9 +6,10 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-from clary.api import holding, images, paging, records, tagging
+from clary.api import holding, images, paging, records, searchable, tagging
 from clary.api.call import Call, Params
 from clary.api.registry import operation
+from clary.api.searchable import Searchable
 from clary.domain.errors import IllegalTransition, InUse, Invalid, NotFound
 from clary.domain.fields import table
 from clary.domain.jobs import channels, log_metrics, training
@@ -17,6 +18,7 @@ from clary.domain.lifecycle import JOB, JobFact, JobStatus, admits
 from clary.domain.machine import admission
 from clary.domain.objects import public_buckets
 from clary.domain.resources import Record
+from clary.domain.search.plan import Kept
 
 _ECHOED = (
     "HyperParameters",
@@ -187,6 +189,31 @@ def _times(document: Mapping[str, Any]) -> Params:
             "BillableTimeInSeconds": seconds,
         }
     return times
+
+
+searchable.register(
+    Searchable(
+        "TrainingJob",
+        jobs.KIND,
+        lambda _, record: described(record),
+        Kept(
+            {
+                **searchable.TIMES,
+                "TrainingJobName": "name",
+                "TrainingJobArn": "arn",
+                "TrainingJobStatus": "status",
+            },
+            verbatim=(
+                "HyperParameters",
+                "Environment",
+                "RoleArn",
+                "ExperimentConfig",
+                "InputDataConfig.DataSource.S3DataSource.S3Uri",
+            ),
+        ),
+        aliases={"metrics": "FinalMetricDataList"},
+    )
+)
 
 
 # -- list, stop, delete -------------------------------------------------------------------------------------------------------

@@ -1,0 +1,56 @@
+"""Which resources Search finds: one row a resource, given by the module that has its Describe (for a plain record by its `Noun`).
+
+A row says what a result shows and how the records keep it; `sagemaker/search.py` does the rest from botocore's shape of the result.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from clary.api import registry
+from clary.api.call import Call, Params
+from clary.domain.resources import Record
+from clary.domain.search.plan import Kept
+
+TIMES: Mapping[str, str] = {"CreationTime": "created", "LastModifiedTime": "modified"}
+
+
+@dataclass(frozen=True, slots=True)
+class Searchable:
+    """One resource. `shown` answers what Describe does, by AWS's names, without asking the store; tags are added to it."""
+
+    resource: str  # of botocore's ResourceType
+    kind: str  # a row of domain/resources.KINDS
+    shown: Callable[[Call, Record], Params]
+    kept: Kept
+    member: str = ""  # of a result, where it is not called as the resource
+    aliases: Mapping[str, str] = field(default_factory=dict)  # the first word of a property -> the member that is meant
+
+    @property
+    def shape(self) -> Any:
+        """botocore's shape of a result; of what Describe answers where a result has no member for the resource."""
+        return _shape(self.member or self.resource, self.resource)
+
+
+@functools.cache
+def _shape(member: str, resource: str) -> Any:
+    members = registry.operation_model("sagemaker", "Search").output_shape.members["Results"].member.members
+    found = members.get(member)
+    return found if found is not None else registry.operation_model("sagemaker", f"Describe{resource}").output_shape
+
+
+ROWS: dict[str, Searchable] = {}
+"""Resource -> row."""
+
+
+def register(row: Searchable) -> None:
+    """ValueError, at import, for a resource that botocore's model does not have, or that has a row."""
+    asked = registry.operation_model("sagemaker", "Search").input_shape.members["Resource"]
+    if row.resource not in asked.enum:
+        raise ValueError(f"Search knows no resource {row.resource}")
+    if row.resource in ROWS:
+        raise ValueError(f"{row.resource} has a row already")
+    ROWS[row.resource] = row
