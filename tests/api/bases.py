@@ -971,4 +971,27 @@ BASES: list[tuple[str, str, dict[str, Any]]] = [
         "CreateRole",
         {"RoleName": "made", "AssumeRolePolicyDocument": "{trust}", "Tags": TAGS, "MaxSessionDuration": 3600},
     ),
+    (
+        "sagemaker",
+        "Search",
+        {
+            "Resource": "TrainingJob",
+            "SearchExpression": {
+                "Filters": [{"Name": "TrainingJobName", "Operator": "Contains", "Value": "j"}],
+                "NestedFilters": [
+                    {
+                        "NestedPropertyName": "InputDataConfig",
+                        "Filters": [{"Name": "ChannelName", "Operator": "Equals", "Value": "train"}],
+                    }
+                ],
+                "SubExpressions": [{"Filters": [{"Name": "Tags.k", "Operator": "Exists"}], "Operator": "And"}],
+                "Operator": "Or",
+            },
+            "SortBy": "TrainingJobName",
+            "SortOrder": "Ascending",
+            "MaxResults": 5,
+            "CrossAccountFilterOption": "SameAccount",
+            "VisibilityConditions": [{"Key": "Tags.k", "Value": "v"}],
+        },
+    ),
 ]

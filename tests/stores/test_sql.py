@@ -199,7 +199,7 @@ def test_a_start_that_is_killed_anywhere_in_the_schemas_making_is_made_good_by_t
     tmp_path: Path, old: bool
 ) -> None:
     """faults.md 45: it begins anew where nothing was committed; nothing is half."""
-    folders = [tmp_path / str(moment) for moment in range(60)]
+    folders = [tmp_path / str(moment) for moment in range(80)]
     for folder in folders:
         folder.mkdir()
         if old:

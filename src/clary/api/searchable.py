@@ -16,6 +16,7 @@ from clary.domain.resources import Record
 from clary.domain.search.plan import Kept
 
 TIMES: Mapping[str, str] = {"CreationTime": "created", "LastModifiedTime": "modified"}
+_MEMBERS = {"ExperimentTrial": "Trial", "ExperimentTrialComponent": "TrialComponent"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,13 +27,17 @@ class Searchable:
     kind: str  # a row of domain/resources.KINDS
     shown: Callable[[Call, Record], Params]
     kept: Kept
-    member: str = ""  # of a result, where it is not called as the resource
     aliases: Mapping[str, str] = field(default_factory=dict)  # the first word of a property -> the member that is meant
 
     @property
     def shape(self) -> Any:
         """botocore's shape of a result; of what Describe answers where a result has no member for the resource."""
-        return _shape(self.member or self.resource, self.resource)
+        return _shape(self.member, self.resource)
+
+    @property
+    def member(self) -> str:
+        """Of a result."""
+        return _MEMBERS.get(self.resource, self.resource)
 
 
 @functools.cache

@@ -38,7 +38,7 @@ def register(noun: Noun) -> Noun:
         made.__doc__ = noun.says.get(verb) or sentence(noun, verb)
         again = functools.partial(_again, output) if verb == "Create" else None
         registry.operation(SERVICE, operation, again=again)(made)
-    if noun.search:
+    if noun.search and NOUNS[noun.kind] is noun:
         searchable.register(searched(noun))
     parent = above(noun)
     if parent is not None and (found := registry.find(SERVICE, parent.operation("Delete"))) is not None:

@@ -92,7 +92,6 @@ register(
         verbs=("List",),
         operations={"List": "ListHubContentVersions"},
         narrow=None,
-        search="",
         filters={"MinVersion": lambda record, least: version_of(record) >= _parts(least)},
         says={"List": "Pages of the versions of one content, with AWS's filters and sorts."},
     )

@@ -22,6 +22,7 @@ from clary.domain.errors import Invalid
 from clary.domain.resources import Query, Record
 from clary.domain.search import plan
 from clary.domain.search.expressions import Expression, Named, Property, matches, parse, sortable, values
+from clary.domain.search.plan import Kept
 
 SLICE = 25  # records that are looked at before others get the event loop
 _FIRST, _LARGEST = 100, 400  # records of a read
@@ -40,10 +41,12 @@ _Ranked = tuple[tuple[int, float, str], str, Record]
 
 @operation("sagemaker", "Search")
 async def search(call: Call, params: Params) -> Params:
-    """Pages of resources that match, each as its Describe shows it, with its tags. A resource that Clary does not have finds nothing."""
-    row = ROWS.get(params["Resource"])
-    expression = _expression(row, params) if row is not None else Expression(())
-    if row is None or params.get("CrossAccountFilterOption") == "CrossAccount":  # there is no sharing
+    """Pages of resources that match, each as its Describe shows it, with its tags. Nothing is found of a resource that Clary does not
+    have."""
+    resource = params["Resource"]
+    row = ROWS.get(resource) or Searchable(resource, "", lambda _, __: {}, Kept())  # which has AWS's properties
+    expression = _expression(row, params)
+    if resource not in ROWS or params.get("CrossAccountFilterOption") == "CrossAccount":  # there is no sharing
         return {"Results": [], "TotalHits": {"Value": 0, "Relation": "EqualTo"}}
     query = Query(
         row.kind,
@@ -76,8 +79,6 @@ def _expression(row: Searchable, params: Params) -> Expression:
 
 
 def _result(row: Searchable, shown: Params) -> Params:
-    if row.member == "":
-        return {row.resource: fit(row.shape, shown)}
     return {row.member: fit(row.shape, shown)}
 
 
