@@ -21,9 +21,9 @@ from types import MappingProxyType
 from typing import Any, Protocol, TypeVar
 
 from clary.domain.endpoints.routes import Ceiling, EndpointRoute, EndpointView
+from clary.domain.grants import GrantChange, Granted
 from clary.domain.logs.lines import PLAIN, LogGroup, LogMatches, LogPage, LogSettings, LogStream
 from clary.domain.machine.addresses import Address
-from clary.domain.machine.grants import GrantChange, Granted
 from clary.domain.machine.workload import Feature, Observation, Workload
 from clary.domain.metrics.counts import Count
 from clary.domain.metrics.datapoints import Datapoint, Series, Summary

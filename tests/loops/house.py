@@ -59,9 +59,10 @@ class House:
     def __init__(self, tmp_path: Path, **ports: Any) -> None:
         self.backend = MemoryBackend()
         self.logs = MemoryLogs()
+        self.store = MemoryStore()
         self.machine = Machine(cpus=4, memory=16 * GIB, available=12 * GIB)
         self.ports = JobPorts(
-            MemoryStore(),
+            self.store,
             self.backend,
             MemoryArtifacts({"b": {}, "out": {}}),
             MemoryRuntimes(),
@@ -75,7 +76,7 @@ class House:
         self.settings = JobSettings(
             str(tmp_path / "jobs"), "owner", "http://127.0.0.1:4600", passed={"HTTP_PROXY": "p"}
         )
-        self.ledger = Ledger()
+        self.ledger = Ledger(self.store)
         self.subject = JobSubject(self.ports, self.settings, self.ledger)
         self.loop = Loop(self.subject, self.ports.store, self.ports.clock, "owner", sweep_seconds=0.05)
         self._tasks: list[asyncio.Task[None]] = []
@@ -91,7 +92,11 @@ class House:
 
     def open(self) -> None:
         self._leave.append(attach(self.subject, self.loop, self.ports))
-        self._tasks.append(asyncio.create_task(self.loop.run()))
+        self._tasks.append(asyncio.create_task(self._run()))
+
+    async def _run(self) -> None:
+        await self.subject.seed()
+        await self.loop.run()
 
     async def close(self) -> None:
         """As when the process dies, but for what tests must not leave behind."""
@@ -105,7 +110,7 @@ class House:
     async def again(self) -> None:
         """A successor over the same world."""
         await self.close()
-        self.ledger = Ledger()
+        self.ledger = Ledger(self.store)
         self.subject = JobSubject(self.ports, self.settings, self.ledger)
         self.loop = Loop(self.subject, self.ports.store, self.ports.clock, "owner", sweep_seconds=0.05)
         self.open()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 
 import psutil
 
@@ -10,10 +11,10 @@ from clary.backends.own_limits import OwnLimits, own, usable
 from clary.domain.machine.capacity import Machine
 
 
-def measure(gpus: int = 0, slots: int = 0) -> Machine:
-    """`gpus`: as many as the backend hands out. `slots`: hosts of jobs that may run at once (0: one per core)."""
+def measure(gpus: int = 0, slots: int = 0, name: str = "") -> Machine:
+    """`gpus`: as many as the backend hands out. `slots`: hosts of jobs that may run at once (0: one per core). `name`: the machine's."""
     memory = psutil.virtual_memory()
-    found = Machine(len(os.sched_getaffinity(0)), memory.total, memory.available, gpus, slots)
+    found = Machine(len(os.sched_getaffinity(0)), memory.total, memory.available, gpus, slots, name)
     return within(found, own())
 
 
@@ -28,4 +29,4 @@ def within(machine: Machine, limits: OwnLimits) -> Machine:
     cpus = usable(machine.cpus, limits.cpus())
     total, free = limits.bytes() or (machine.memory, machine.available)
     memory, available = min(machine.memory, total), min(machine.available, free)
-    return Machine(cpus, memory, available, machine.gpus, machine.slots)
+    return replace(machine, cpus=cpus, memory=memory, available=available)

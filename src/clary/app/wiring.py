@@ -111,10 +111,10 @@ async def control(settings: Settings) -> AsyncIterator[Control]:
     sockets = [str(settings.front_ctl(index)) for index in range(settings.front_count)]
     fronts = FrontClient(sockets, keys, target_models(settings, store, artifacts, clock).place, secret)
     await first_role(store, settings.account, clock.now())
-    measured = partial(measure, backend.gpus, settings.max_jobs)
+    measured = partial(measure, backend.gpus, settings.max_jobs, machine_name())
     job_ports = JobPorts(store, runs, artifacts, built, logs, datapoints, keys, clock, measured)
     serving_ports = endpoints.ServingPorts(store, runs, fronts, artifacts, built, logs, keys, clock, measured)
-    places, owner, served = Ledger(), owner_of(settings), serving_settings(settings)
+    places, owner, served = Ledger(store, machine_name()), owner_of(settings), serving_settings(settings)
     job_subject = jobs.JobSubject(job_ports, job_settings(settings), places)
     endpoint_subject = endpoints.EndpointSubject(serving_ports, served, places)
     component_subject = components.ComponentSubject(serving_ports, served, places, endpoint_subject.models)
@@ -129,8 +129,8 @@ async def control(settings: Settings) -> AsyncIterator[Control]:
     endpoint_loop: Loop[EndpointCommand, EndpointSeen] = Loop(endpoint_subject, store, clock, owner, away=steps.away)
     component_loop: Loop[EndpointCommand, EndpointSeen] = Loop(component_subject, store, clock, owner, away=steps.away)
     living = [(subject.kind, subject.statuses) for subject in (job_subject, endpoint_subject, component_subject)]
-    await orphans.sweep(store, runs, owner, clock.now(), living)
     await asyncio.gather(fronts.start(), job_subject.seed(), endpoint_subject.seed())
+    await orphans.sweep(store, runs, owner, clock.now(), living, places.grants())
     undo = (
         jobs.attach(job_subject, job_loop, job_ports),
         endpoints.attach(endpoint_subject, endpoint_loop, serving_ports),
@@ -138,7 +138,8 @@ async def control(settings: Settings) -> AsyncIterator[Control]:
     )
     captured = CapturedFiles(settings.root / "fronts", artifacts, logs, clock).run()
     chores = (*(upkeep.keep(each, clock) for each in (logs, datapoints)), telemetry.run(), job_subject.usage.run())
-    loops = (job_loop.run(), endpoint_loop.run(), component_loop.run(), steps.keep())
+    leftovers = orphans.Leftovers(store, places, living).run()
+    loops = (job_loop.run(), endpoint_loop.run(), component_loop.run(), steps.keep(), leftovers)
     handlers.load()
     told = api_settings(settings, keys, measured())
     ports = Ports(store, artifacts, built, logs, datapoints, keys, fronts, clock, queues.topics, told)
@@ -242,9 +243,14 @@ def make_artifacts(settings: Settings, keys: FileKeys) -> Artifacts:
     return OwnArtifacts(str(settings.objects_socket), keys.derive(b"objects"), settings.account)
 
 
+def machine_name() -> str:
+    """What grants call this machine: control planes on it, whatever their folders, give of the same memory."""
+    return os.uname().nodename
+
+
 def owner_of(settings: Settings) -> str:
     """The name in leases: a successor on the same state folder has the same, and goes on at once."""
-    return f"{os.uname().nodename}:{settings.root}"
+    return f"{machine_name()}:{settings.root}"
 
 
 def api_settings(settings: Settings, keys: FileKeys, machine: Machine) -> ApiSettings:

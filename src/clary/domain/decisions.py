@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
+from clary.domain.grants import GrantChange
 from clary.domain.resources import Record
 
 C = TypeVar("C", covariant=True)
@@ -18,12 +19,14 @@ C = TypeVar("C", covariant=True)
 class Decision(Generic[C]):
     """`again`: look at this record again after so many seconds, event or not (None: only events wake it).
 
-    `remove`: delete the record instead of saving it, after the commands."""
+    `remove`: delete the record instead of saving it, after the commands. `grants`: what it takes or gives back of a machine, in the write
+    that saves the record."""
 
     record: Record
     commands: tuple[C, ...] = ()
     again: float | None = None
     remove: bool = False
+    grants: GrantChange | None = None
 
 
 @dataclass(frozen=True, slots=True)

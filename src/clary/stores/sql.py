@@ -9,6 +9,7 @@ their own. Does not know what records mean.
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -19,8 +20,7 @@ import orjson
 
 from clary.domain.conditions import terms
 from clary.domain.errors import AlreadyExists, Stale
-from clary.domain.machine.capacity import Fit, Owner
-from clary.domain.machine.grants import Grant, GrantChange, Granted
+from clary.domain.grants import Grant, GrantChange, Granted
 from clary.domain.resources import Lease, Query, Record, Scope
 from clary.stores.answered import Answered
 from clary.stores.changes import Feed, Noted, new_writer, record_of
@@ -292,17 +292,13 @@ def open_store(url: str, refusal: str = "") -> SqlStore:
 
 
 def _grant(row: Sequence[Any]) -> Grant:
-    """A row of `grants`."""
-    key, machine, use, arn, kind, name, account, region, cpu, memory, gpus, kept, since, version = row
-    fit = Fit(float(cpu), int(memory), int(gpus), kept=int(kept))
-    return Grant(key, machine, use, arn, Owner(kind, name, account, region), fit, float(since), int(version))
+    """A row of `grants`, which has the fields in their order."""
+    return Grant(*row)
 
 
 def _values(grant: Grant) -> dict[str, Any]:
     """The same, to be written."""
-    owner, fit = grant.owner, grant.fit
-    values = (grant.key, grant.machine, grant.use, grant.arn, owner.kind, owner.name, owner.account, owner.region)
-    row = (*values, fit.cpu, fit.memory, fit.gpus, fit.kept, grant.since, 1)
+    row = dataclasses.astuple(replace(grant, version=1))
     return {f"new_{column.name}": value for column, value in zip(GRANT_COLUMNS, row, strict=True)}
 
 

@@ -9,7 +9,7 @@ from dataclasses import replace
 
 from clary.domain.conditions import holds
 from clary.domain.errors import AlreadyExists, Stale
-from clary.domain.machine.grants import Grant, GrantChange, Granted
+from clary.domain.grants import Grant, GrantChange, Granted
 from clary.domain.resources import Lease, Query, Record, Scope
 
 Key = tuple[str, str, str, str]

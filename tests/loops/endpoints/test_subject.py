@@ -117,7 +117,7 @@ class Yard:
             policy=self.policy,
             owner=self.owner,
         )
-        self.ledger = Ledger()
+        self.ledger = Ledger(self.store)
         self.subject = EndpointSubject(self.ports, self.settings, self.ledger)
         self.loop: Loop[Any, Any] = Loop(self.subject, self.store, self.clock, "me", sweep_seconds=0.05)
         self.leave = attach(self.subject, self.loop, self.ports)
@@ -269,7 +269,8 @@ async def test_a_replicas_keys_are_renewed_while_it_runs(yard: Yard) -> None:
     async def look() -> None:
         record = await yard.record()
         assert record is not None
-        await yard.subject.observe(record)
+        for command in (await yard.subject.observe(record)).due:
+            await yard.subject.run(command, record)
 
     first = keys()
     known = yard.keys.find(first["AccessKeyId"], first["SessionToken"])
@@ -447,7 +448,7 @@ async def test_a_successor_knows_all_places_before_it_gives_one(yard: Yard) -> N
     await yard.create()
     await yard.in_service()
     await yard.close()
-    ledger = Ledger()
+    ledger = Ledger(yard.store)
     await EndpointSubject(yard.ports, yard.settings, ledger).seed()
     assert [claim.owner.name for claim in ledger.held()] == ["e"]
     yard.open()

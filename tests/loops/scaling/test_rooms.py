@@ -19,7 +19,8 @@ from clary.domain.endpoints.fleets import READY, Plant, Replica, new_fleet
 from clary.domain.endpoints.turn import places, plant_of, with_plant
 from clary.domain.errors import LimitExceeded
 from clary.domain.machine import admission
-from clary.domain.machine.capacity import Claim, Fit, Machine, Owner
+from clary.domain.machine.capacity import Fit, Machine
+from clary.domain.machine.grants import of_hosts
 from clary.domain.machine.instances import GIB
 from clary.domain.metrics.datapoints import Datapoint, Series, single
 from clary.domain.models.containers import Container
@@ -45,7 +46,7 @@ class Town:
         self.clock = FakeClock(1_800_000_000.0)
         self.store = MemoryStore()
         self.datapoints = MemoryDatapoints()
-        self.ledger = Ledger()
+        self.ledger = Ledger(self.store)
         self.places = Places(self.ledger, lambda: Machine(cpus, 64 * GIB, 64 * GIB), self.clock, "strict")
         self.rooms = ReplicaRooms(self.ledger, self.places.measure, self.clock, "strict")
         reader = AlarmSubject(AlarmPorts(self.store, self.datapoints, self.clock))
@@ -89,14 +90,16 @@ class Town:
         assert record is not None
         plant = plant_of(record)
         assert plant.serving is not None
-        self.rooms.settle(record, plant, {})
+        command = self.rooms.unsettled(record, plant, dict.fromkeys(self.rooms.strays(record, plant)))
+        if command is not None:
+            await self.rooms.settle(command, record.arn)
         wanted = places(plant.serving, SeenEndpoint())
         if record.status != "Updating":
             return
         [variant] = plant.serving.variants
         try:
             for place in wanted:
-                self.rooms.take(record, place, wanted)
+                await self.rooms.take(record, place, wanted)
             replicas = (*variant.replicas, *(Replica(p.id, READY, since=self.clock.now()) for p in wanted))
             variant = replace(variant, replicas=replicas[: variant.count], made=len(replicas))
         except LimitExceeded as error:
@@ -163,13 +166,14 @@ async def test_who_finds_no_room_says_once_what_is_missing_and_who_has_it(town: 
 async def test_what_comes_free_goes_to_the_endpoint_and_not_to_a_new_job(town: Town) -> None:
     """A job holds what the endpoint wants. It is left alone; when it ends the endpoint scales, and the next job waits."""
     town = Town(cpus=4)
-    town.ledger.reserve(Claim("arn:job", (JOB,), town.clock.now(), 0, Owner("training job", "first", SCOPE.account)))
+    job = Record("training-job", SCOPE, "first", "arn:job", "InProgress", 0.0, 0.0, {})
+    await town.ledger.change(of_hosts("", job, [("algo-1", JOB)], town.clock.now()))
     await town.add("one", most=2)
     await town.hour(600)
     assert town.counts["one"][-1] == 1
     assert "held by endpoint one (2 vCPU), training job first (2 vCPU)" in (await town.told("one"))[0]["Details"]
     assert [claim.key for claim in town.ledger.held() if "job" in claim.key] == ["arn:job"]  # it goes on
-    town.ledger.release("arn:job")
+    await town.ledger.change(release=["arn:job#algo-1"])
     waits = admission.admit([JOB], town.places.book(), 0, account=SCOPE.account)
     assert not waits.granted
     assert "reserved for endpoint one: endpoints have priority over jobs" in waits.reason

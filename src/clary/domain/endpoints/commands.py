@@ -11,6 +11,7 @@ from typing import Any, ClassVar
 from clary.domain.endpoints.fleets import Note
 from clary.domain.endpoints.routes import EndpointRoute, EndpointView, ReplicaView, VariantView
 from clary.domain.endpoints.serverless import Rest
+from clary.domain.grants import Grant
 from clary.domain.machine.workload import Observation
 from clary.domain.models.containers import Container
 
@@ -154,6 +155,30 @@ class ForgetWork:
 
 
 @dataclass(frozen=True, slots=True)
+class SettleRooms:
+    """Write grants of replicas that run and have none, or one of another size; release those of replicas that ended or are not wanted any
+    more. `content`: the endpoint waits for no room any more."""
+
+    take: tuple[Grant, ...] = ()
+    release: tuple[str, ...] = ()
+    content: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class MountModels:
+    """Keep these folders of models: the record's replicas mount them."""
+
+    folders: frozenset[str]
+
+
+@dataclass(frozen=True, slots=True)
+class RenewCredentials:
+    """Write new keys for these replicas, which read them again before the old ones end."""
+
+    replicas: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class ForgetEndpoint:
     """The record goes: what is kept for it alone may go."""
 
@@ -171,6 +196,9 @@ Command = (
     | DropRoute
     | ForgetWork
     | ForgetEndpoint
+    | SettleRooms
+    | MountModels
+    | RenewCredentials
 )
 
 
@@ -201,6 +229,7 @@ class SeenEndpoint:
     memory: int = 0  # bytes that workloads may have on it in all; 0: not known
     available: int = 0  # bytes that nobody uses
     rest: Rest = field(default_factory=Rest)
+    due: tuple[SettleRooms | MountModels | RenewCredentials, ...] = ()  # to be run first, whatever is decided
 
     @property
     def variants(self) -> dict[str, VariantView]:

@@ -186,6 +186,11 @@ def asked_delete(record: Record, now: float) -> Record:
 
 def decide(record: Record, seen: SeenEndpoint, now: float) -> Decision[Command]:
     """One turn of an endpoint. Pure."""
+    decision = _decided(record, seen, now)
+    return replace(decision, commands=(*seen.due, *decision.commands)) if seen.due else decision
+
+
+def _decided(record: Record, seen: SeenEndpoint, now: float) -> Decision[Command]:
     turn = EndpointTurn(record, plant_of(record), seen, now)
     _note(turn)
     _tend(turn)

@@ -13,6 +13,7 @@ from typing import Any
 
 from clary.domain.decisions import Decision
 from clary.domain.errors import LimitExceeded
+from clary.domain.grants import GrantChange
 from clary.domain.jobs import failures, training
 from clary.domain.jobs import record as jobs
 from clary.domain.jobs.log_metrics import latest
@@ -22,7 +23,6 @@ from clary.domain.jobs.record import (
     Command,
     Discard,
     Report,
-    Reserve,
     Say,
     SeenJob,
     StartHost,
@@ -34,9 +34,8 @@ from clary.domain.jobs.record import (
     secondary,
 )
 from clary.domain.lifecycle import JOB, JobFact, JobStatus, advance
-from clary.domain.machine import admission, capacity
+from clary.domain.machine import admission, capacity, grants
 from clary.domain.machine.admission import Admission
-from clary.domain.machine.capacity import Claim
 from clary.domain.machine.workload import Observation, RunState
 from clary.domain.resources import Record
 
@@ -94,18 +93,31 @@ def _starting(record: Record, seen: SeenJob, now: float) -> Decision[Command]:
     shown = {
         kind: {"cpu": f.cpu, "memory": f.memory, "gpus": f.gpus, "notes": list(f.notes)} for kind, f in by_type.items()
     }
+    names = [(host.name, fit) for host, fit in zip(of, fits, strict=True)]
+    given = grants.of_hosts(seen.book.machine.name, record, names, now)
     told = " ".join(["Preparing the instances for training.", *(f"{note}." for note in clamped)])
     begun_at = entered(document, "Restarting" if secondary(document) == "Restarting" else "Starting", told, now)
     moved = {**entered(begun_at, "Downloading", "Downloading input data", now), "phase": "downloading", "fits": shown}
     moved.setdefault("started", now)
-    lines = (*document["notes"], *clamped) if document["attempt"] == 0 else (f"Attempt {document['attempt'] + 1}.",)
-    begun = tuple(Begin(name, document["attempt"]) for name in _wanted(request))
-    commands: tuple[Command, ...] = (
-        Reserve(Claim(record.arn, fits, now, owner=capacity.owner_of(record))),
-        Announce(document["attempt"], lines),
-        *begun,
-    )
-    return Decision(replace(record, modified=now, document=moved), commands)
+    # Nothing begins before the place is sure: the save is refused when another control plane took it meanwhile.
+    change = GrantChange(seen.book.machine.name, seen.book.version, given)
+    return Decision(replace(record, modified=now, document=moved), grants=change)
+
+
+def _opening(document: Mapping[str, Any]) -> Announce:
+    """What the log says at the beginning of an attempt."""
+    if document["attempt"]:
+        return Announce(document["attempt"], (f"Attempt {document['attempt'] + 1}.",))
+    clamped = (note for fit in document["fits"].values() for note in fit["notes"])
+    return Announce(0, (*document["notes"], *clamped))
+
+
+def _released(record: Record) -> GrantChange | None:
+    """What is given back when its hosts have ended."""
+    if "fits" not in record.document:
+        return None
+    hosts = training.hosts(record.document["request"])
+    return GrantChange(release=tuple(grants.host_key(record.arn, host.name) for host in hosts))
 
 
 def _waiting(record: Record, admission: Admission, now: float) -> Decision[Command]:
@@ -158,6 +170,8 @@ def _downloading(record: Record, seen: SeenJob, now: float) -> Decision[Command]
         if name not in done and name not in seen.work
     )
     placed = jobs.placed(document, done, wanted, now)
+    if not seen.work and not done:
+        return Decision(_with(record, placed, now), (_opening(document), *begun))
     if begun or any(name not in done for name in wanted):
         return Decision(_with(record, placed, now), begun)
     if done != document["work"]:
@@ -324,9 +338,9 @@ def _internal(record: Record, why: str, now: float) -> Decision[Command]:
     again.pop("run_started", None)
     again.pop("placed", None)
     handles = tuple(document["handles"].values())
-    return Decision(
-        replace(record, modified=now, document=again), (Discard(document["attempt"], handles, folder=False),), again=0.5
-    )
+    discard = Discard(document["attempt"], handles, folder=False)
+    saved = replace(record, modified=now, document=again)
+    return Decision(saved, (discard,), again=0.5, grants=_released(record))
 
 
 def _uploading(record: Record, seen: SeenJob, now: float) -> Decision[Command]:
@@ -372,4 +386,5 @@ def _closing(record: Record, now: float, first: bool = False) -> Decision[Comman
     final["phase"] = "final"
     failed = status == JobStatus.FAILED
     discard = Discard(int(document["attempt"]), tuple(document["handles"].values()), folder=True, keep=failed)
-    return Decision(replace(record, status=status, modified=now, document=final), (discard,))
+    saved = replace(record, status=status, modified=now, document=final)
+    return Decision(saved, (discard,), grants=_released(record))

@@ -23,7 +23,7 @@ from typing import Any, TypeAlias
 from clary.domain.jobs.log_metrics import Sample
 from clary.domain.jobs.training import decoded
 from clary.domain.lifecycle import JOB, JobFact, JobStatus, advance
-from clary.domain.machine.capacity import Book, Claim
+from clary.domain.machine.capacity import Book
 from clary.domain.machine.workload import Observation
 from clary.domain.resources import Record
 
@@ -37,15 +37,9 @@ RUNTIME_WORK = ("code", "environment")  # pieces of work that may build a runtim
 
 
 @dataclass(frozen=True, slots=True)
-class Reserve:
-    """Take the place that was granted (in memory; the record says the same)."""
-
-    claim: Claim
-
-
-@dataclass(frozen=True, slots=True)
 class Announce:
-    """Open the hosts' log streams and write Clary's own lines to them, once per attempt."""
+    """Open the hosts' log streams and write Clary's own lines to the first, at the beginning of an attempt; those that are there already
+    are not written again."""
 
     attempt: int
     lines: tuple[str, ...]
@@ -107,7 +101,7 @@ class Discard:
     keep: bool = False
 
 
-Command: TypeAlias = Reserve | Announce | Say | Report | Begin | StartHost | StopHosts | SyncOut | Discard
+Command: TypeAlias = Announce | Say | Report | Begin | StartHost | StopHosts | SyncOut | Discard
 
 
 # -- observations -------------------------------------------------------------------------------------------------------------

@@ -24,13 +24,14 @@ YOUNG = 20.0  # seconds in which neither has shown yet what it needs
 @dataclass(frozen=True, slots=True)
 class Machine:
     """`memory` and `available` in bytes, as the kernel tells them; `gpus` that the backend can hand out; `slots` is how many hosts
-    of jobs may run at once (0: as many as there are cores)."""
+    of jobs may run at once (0: as many as there are cores); `name` is what grants call it."""
 
     cpus: int
     memory: int
     available: int
     gpus: int = 0
     slots: int = 0
+    name: str = ""
 
     @property
     def usable(self) -> int:
@@ -125,7 +126,8 @@ class Part:
 
 @dataclass(frozen=True, slots=True)
 class Book:
-    """The account of the machine at the moment `at`: who holds places on it, and who waits for one, first come first."""
+    """The account of the machine at the moment `at`: who holds places on it, and who waits for one, first come first. `version` is that of
+    its grants: what is taken by this account is refused when they have another one by then."""
 
     machine: Machine
     policy: str
@@ -134,6 +136,7 @@ class Book:
     replicas: tuple[Claim, ...] = ()
     waiting: tuple[Waiting, ...] = ()
     parts: tuple[Part, ...] = ()  # of the CPUs, of those that get less than they want
+    version: int = 0
 
     @property
     def claims(self) -> tuple[Claim, ...]:

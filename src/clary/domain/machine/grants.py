@@ -1,58 +1,23 @@
-"""Grants: what jobs and replicas were given of a machine, as stored. Pure values; `ports.Grants` keeps them.
-
-A grant is one row: a host of a job, or a replica, has so much of one machine. All grants of a machine share its version, which each write
-of them raises, so that what was decided by an older version is refused: two control planes never give the same memory twice. Measured use
-is not stored, nor what waits.
-"""
+"""From what fits on a machine to the grants that are stored of it, and back to the claims of its account. Pure."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
-from clary.domain.machine.capacity import Claim, Fit, Owner
-
-HOST, REPLICA = "host", "replica"
-
-
-@dataclass(frozen=True, slots=True)
-class Grant:
-    """`key` names the host of a job or the replica, `arn` and `owner` the record that it belongs to. `fit` has neither notes nor burst:
-    they are not taken from anybody. `since`: epoch seconds. `version` counts the writes of this row (0: not stored yet)."""
-
-    key: str
-    machine: str
-    use: str  # HOST | REPLICA
-    arn: str
-    owner: Owner
-    fit: Fit
-    since: float
-    version: int = 0
+from clary.domain.grants import HOST, REPLICA, Grant
+from clary.domain.machine.capacity import Claim, Fit, Owner, owner_of
+from clary.domain.resources import Record
 
 
-@dataclass(frozen=True, slots=True)
-class Granted:
-    """All grants of a machine, as they were when it had this version (0: none was ever written)."""
-
-    machine: str
-    version: int
-    grants: tuple[Grant, ...] = ()
+def of_replica(machine: str, record: Record, replica: str, fit: Fit, since: float) -> Grant:
+    """That of a replica of an endpoint or component."""
+    return _grant(machine, record, replica, REPLICA, fit, since)
 
 
-@dataclass(frozen=True, slots=True)
-class GrantChange:
-    """One guarded write. `take` adds or replaces grants, and is refused (Stale) unless the machine still has `version`; `release` removes
-    those of these keys whatever the version is: nobody decided anything by what is free again."""
-
-    machine: str
-    version: int
-    take: tuple[Grant, ...] = ()
-    release: tuple[str, ...] = ()
-
-
-def taken(fit: Fit) -> Fit:
-    """What of a fit is taken from others."""
-    return Fit(fit.cpu, fit.memory, fit.gpus, kept=fit.kept)
+def of_hosts(machine: str, record: Record, fits: Sequence[tuple[str, Fit]], since: float) -> tuple[Grant, ...]:
+    """Those of a job: one for each host, by the host's name."""
+    return tuple(_grant(machine, record, host_key(record.arn, host), HOST, fit, since) for host, fit in fits)
 
 
 def host_key(arn: str, host: str) -> str:
@@ -60,13 +25,14 @@ def host_key(arn: str, host: str) -> str:
     return f"{arn}#{host}"
 
 
-def of_replica(machine: str, replica: str, arn: str, owner: Owner, fit: Fit, since: float) -> Grant:
-    return Grant(replica, machine, REPLICA, arn, owner, taken(fit), since)
+def fit_of(grant: Grant) -> Fit:
+    """What it gives. Neither notes nor burst: they are taken from nobody."""
+    return Fit(grant.cpu, grant.memory, grant.gpus, kept=grant.kept)
 
 
-def of_hosts(machine: str, arn: str, owner: Owner, fits: Sequence[tuple[str, Fit]], since: float) -> tuple[Grant, ...]:
-    """Those of a job: one for each host, by name."""
-    return tuple(Grant(host_key(arn, host), machine, HOST, arn, owner, taken(fit), since) for host, fit in fits)
+def same(grant: Grant, fit: Fit) -> bool:
+    """Whether it gives just that."""
+    return fit_of(grant) == Fit(fit.cpu, fit.memory, fit.gpus, kept=fit.kept)
 
 
 def claims(grants: Iterable[Grant]) -> tuple[tuple[Claim, ...], tuple[Claim, ...]]:
@@ -74,11 +40,17 @@ def claims(grants: Iterable[Grant]) -> tuple[tuple[Claim, ...], tuple[Claim, ...
     jobs: dict[str, Claim] = {}
     replicas: list[Claim] = []
     for grant in grants:
+        fit, owner = fit_of(grant), Owner(grant.kind, grant.name, grant.account, grant.region)
         if grant.use == REPLICA:
-            replicas.append(Claim(grant.key, (grant.fit,), grant.since, 0, grant.owner))
+            replicas.append(Claim(grant.key, (fit,), grant.since, 0, owner))
         elif grant.arn in jobs:
-            before = jobs[grant.arn]
-            jobs[grant.arn] = replace(before, fits=(*before.fits, grant.fit), since=max(before.since, grant.since))
+            jobs[grant.arn] = replace(jobs[grant.arn], fits=(*jobs[grant.arn].fits, fit))
         else:
-            jobs[grant.arn] = Claim(grant.arn, (grant.fit,), grant.since, 0, grant.owner)
+            jobs[grant.arn] = Claim(grant.arn, (fit,), grant.since, 0, owner)
     return tuple(jobs.values()), tuple(replicas)
+
+
+def _grant(machine: str, record: Record, key: str, use: str, fit: Fit, since: float) -> Grant:
+    whose = owner_of(record)
+    owner = (whose.kind, whose.name, whose.account, whose.region)
+    return Grant(key, machine, use, record.arn, *owner, fit.cpu, fit.memory, fit.gpus, fit.kept, since)

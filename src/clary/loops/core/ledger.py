@@ -1,67 +1,127 @@
-"""Which jobs and replicas hold a part of this machine, and which wait: a projection of the records of training jobs and endpoints, kept in
-memory. It is the only one: jobs, endpoints and their components, scaling, and the pages that show it read the same `book`.
+"""The account of this machine: which jobs and replicas hold a part of it, what they use, and which wait. Jobs, endpoints and their
+components, scaling, and the pages that show it read the same `book`.
 
-Filled from the store at first use and by `Store.watch` from then on, so a successor of a killed control plane sees the same places.
+Who holds what is a view of the stored grants (`ports.Grants`): `look` reads them before something is decided by them, and what is taken is
+refused when another control plane was first. What is used was measured, and who waits stands in the records and in what replicas asked for
+last: both are kept in memory only.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import asyncio
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 
-from clary.domain.jobs import training
+from clary.domain.grants import REPLICA, Grant, GrantChange
 from clary.domain.jobs.record import ACTIVE, KIND, ending
-from clary.domain.machine.capacity import Book, Claim, Fit, Machine, Owner, Part, Waiting, owner_of
+from clary.domain.machine.capacity import Book, Claim, Machine, Part, Waiting, owner_of
+from clary.domain.machine.grants import claims
 from clary.domain.resources import Record
-from clary.ports import Clock
+from clary.guarded import until_first
+from clary.ports import Clock, Grants
 
 
 class Ledger:
-    """Claims of jobs that were granted a place, and the order of those that wait. One event loop's thread only."""
+    """One per process, of the machine of that name. One event loop's thread only."""
 
-    def __init__(self) -> None:
-        self._claims: dict[str, Claim] = {}
+    def __init__(self, stored: Grants, machine: str = "") -> None:
+        self._stored = stored
+        self._machine = machine
+        self._version = 0  # of what was read last
+        self._writes = 0  # of this process, that were heard
+        self._grants: dict[str, Grant] = {}
+        self._used: dict[str, tuple[int, float | None]] = {}
+        self._ending: set[str] = set()
         self._waiting: dict[str, tuple[float, str]] = {}
         self._told: dict[str, Waiting] = {}  # what those jobs wait for
-        self._replicas: dict[str, Claim] = {}
         self._wishes: dict[str, tuple[Waiting, float]] = {}
         self._parts: tuple[Part, ...] = ()
+        self.deciding = (
+            asyncio.Lock()
+        )  # held by who looks, decides and takes: those of one process need not refuse each other
+        stored.watch_grants(self._written)
 
     def book(self, machine: Machine, policy: str, now: float) -> Book:
-        """The account of this moment."""
+        """The account of this moment, by the grants as they were read or written last."""
         for key in [key for key, (wish, seen) in self._wishes.items() if now - seen > wish.hold]:
             del self._wishes[key]
-        jobs = (self._told[arn] for arn in self.waiting() if arn in self._told)
+        waiting = (self._told[arn] for arn in self.waiting() if arn in self._told)
         wishes = sorted((wish for wish, _ in self._wishes.values()), key=lambda wish: (wish.since, wish.key))
-        replicas = tuple(self._replicas.values())
-        return Book(machine, policy, now, tuple(self._claims.values()), replicas, (*wishes, *jobs), self._parts)
+        jobs, replicas = (tuple(map(self._measured, held)) for held in claims(self._grants.values()))
+        return Book(machine, policy, now, jobs, replicas, (*wishes, *waiting), self._parts, self._version)
 
-    # -- jobs ---------------------------------------------------------------------------------------------------------------------
+    def _measured(self, claim: Claim) -> Claim:
+        used, cpu = self._used.get(claim.key, (claim.used, claim.cpu))
+        return replace(claim, used=used, cpu=cpu, ending=claim.key in self._ending)
+
+    # -- grants -------------------------------------------------------------------------------------------------------------------
+
+    async def look(self) -> None:
+        """Read the grants as they are stored: before something is decided by the book."""
+        while True:
+            before = self._writes
+            read = await self._stored.granted(self._machine)
+            if before == self._writes:  # else it may have been read before what was written meanwhile
+                break
+        self._version = read.version
+        self._grants = {grant.key: grant for grant in read.grants}
+
+    async def change(self, take: Iterable[Grant] = (), release: Iterable[str] = ()) -> None:
+        """Write what was decided by the last look. Nothing is written for nothing. Stale when another control plane was first."""
+        given, back = tuple(take), tuple(key for key in release if key in self._grants)
+        if given or back:
+            await self._stored.write(GrantChange(self._machine, self._version, given, back))
+
+    async def adopt(self, owed: Sequence[Grant]) -> None:
+        """See that what runs has its grants, where none of that key is stored for this machine."""
+
+        async def attempt() -> None:
+            await self.look()
+            await self.change(grant for grant in owed if grant.key not in self._grants)
+
+        await until_first(attempt, f"What is given of the machine {self._machine}")
+
+    def _written(self, change: GrantChange) -> None:
+        """A write of this process, by itself or with a record."""
+        self._writes += 1
+        for key in change.release:
+            self._grants.pop(key, None)
+            self._used.pop(key, None)
+        for grant in change.take:
+            if grant.machine == self._machine:
+                self._grants[grant.key] = grant
+                if grant.use == REPLICA:
+                    self._wishes.pop(grant.key, None)
+
+    def grants(self) -> tuple[Grant, ...]:
+        """Every one, as it was read or written last."""
+        return tuple(self._grants.values())
+
+    def held(self) -> tuple[Claim, ...]:
+        """Every place that is taken."""
+        jobs, replicas = claims(self._grants.values())
+        return tuple(map(self._measured, (*replicas, *jobs)))
+
+    def weigh(self, key: str, used: int, cpu: float | None = None) -> None:
+        """What a job or a replica uses now: bytes, and vCPU where that is known."""
+        self._used[key] = used, cpu
+
+    # -- what waits ---------------------------------------------------------------------------------------------------------------
 
     def note(self, record: Record) -> None:
-        """Take in a record as stored."""
+        """Take in a job's record as stored: whether it waits, and whether it is ending."""
         if record.kind != KIND:
             return
+        self._waiting.pop(record.arn, None)
+        self._told.pop(record.arn, None)
+        self._ending.discard(record.arn)
         if record.status not in ACTIVE:
-            self.release(record.arn)
+            self._used.pop(record.arn, None)
         elif record.document["phase"] == "starting":
             self._waiting[record.arn] = (record.created, record.arn)
             self._told[record.arn] = _waiting(record)
-            self._claims.pop(record.arn, None)
-        else:
-            self._waiting.pop(record.arn, None)
-            if record.arn not in self._claims and "fits" in record.document:
-                self._claims[record.arn] = _claim(record)
-            if record.arn in self._claims:
-                self._claims[record.arn] = replace(self._claims[record.arn], ending=ending(record))
-
-    def reserve(self, claim: Claim) -> None:
-        self._waiting.pop(claim.key, None)
-        self._claims[claim.key] = claim
-
-    def release(self, arn: str) -> None:
-        for kept in (self._claims, self._waiting, self._told):
-            kept.pop(arn, None)
+        elif ending(record):
+            self._ending.add(record.arn)
 
     def ahead(self, record: Record) -> int:
         """How many waiting jobs came before this one."""
@@ -72,23 +132,6 @@ class Ledger:
         """ARNs of those that wait, first come first."""
         return [arn for _, arn in sorted(self._waiting.values())]
 
-    # -- replicas -----------------------------------------------------------------------------------------------------------------
-
-    def hold(self, replica: str, fit: Fit, since: float, owner: Owner = Owner()) -> None:
-        """A replica takes its place."""
-        self._replicas.setdefault(replica, Claim(replica, (fit,), since, 0, owner))
-        self._wishes.pop(replica, None)
-
-    def resize(self, replica: str, fit: Fit, since: float, owner: Owner) -> None:
-        """A replica takes its place, or has another size from now on."""
-        before = self._replicas.get(replica)
-        self.hold(replica, fit, since, owner)
-        if before is not None:
-            self._replicas[replica] = replace(before, fits=(fit,))
-
-    def drop(self, replica: str) -> None:
-        self._replicas.pop(replica, None)
-
     def wish(self, waiting: Waiting, now: float) -> None:
         """A replica found no room: what it needs is kept from jobs for as long as it is asked for again."""
         before = self._wishes.get(waiting.key)
@@ -98,20 +141,11 @@ class Ledger:
     def withdraw(self, key: str) -> None:
         self._wishes.pop(key, None)
 
-    def weigh(self, key: str, used: int, cpu: float | None = None) -> None:
-        """What a job or a replica uses now: bytes, and vCPU where that is known."""
-        for held in (self._replicas, self._claims):
-            claim = held.get(key)
-            if claim is not None and (claim.used, claim.cpu) != (used, cpu):
-                held[key] = replace(claim, used=used, cpu=cpu)
+    # -- CPUs ---------------------------------------------------------------------------------------------------------------------
 
     def share(self, parts: tuple[Part, ...]) -> None:
         """What endpoints have of the CPUs that they all want; none while there is enough."""
         self._parts = parts
-
-    def held(self) -> tuple[Claim, ...]:
-        """Every place that is taken."""
-        return (*self._replicas.values(), *self._claims.values())
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,13 +173,3 @@ class Places:
 
 def _waiting(record: Record) -> Waiting:
     return Waiting(record.arn, owner_of(record), record.created, record.document["transitions"][-1]["StatusMessage"])
-
-
-def _claim(record: Record) -> Claim:
-    by_type = {
-        kind: Fit(float(fit["cpu"]), int(fit["memory"]), int(fit["gpus"]))
-        for kind, fit in record.document["fits"].items()
-    }
-    fits = tuple(by_type[host.instance_type] for host in training.hosts(record.document["request"]))
-    since = float(record.document.get("run_started") or record.document.get("started") or record.created)
-    return Claim(record.arn, fits, since, 0, owner_of(record))

@@ -165,9 +165,9 @@ class Loop(Generic[C, O]):
         if decision.remove:
             await self.store.remove(record, lease)
             self._forget(arn)
-        elif not _same(wanted, record):
+        elif decision.grants is not None or not _same(wanted, record):
             self._changed_by[arn] = record, wanted
-            await self.store.save(replace(wanted, version=record.version), lease)
+            await self.store.save(replace(wanted, version=record.version), lease, decision.grants)
         self._stepped(arn, -step)
         return decision
 

@@ -10,11 +10,12 @@ from __future__ import annotations
 
 import asyncio
 import json
+from collections.abc import Collection, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 
 from clary.domain.access.roles import assumed_arn, parse_role
-from clary.domain.endpoints.fleets import PLANNED, STOPPING, Plant
+from clary.domain.endpoints.fleets import PLANNED, STOPPING, Plant, Replica
 from clary.domain.models.containers import Container
 from clary.domain.resources import Record
 from clary.loops.endpoints import replica_files
@@ -51,17 +52,20 @@ class ReplicaCredentials:
         await self._write(record, id_, container)
         return {"AWS_CONFIG_FILE": f"{SPEC}/aws-config"}
 
-    async def renew(self, record: Record, plant: Plant) -> None:
-        """New keys for replicas that run, where the old ones have half of their time left, or were made before this process."""
+    def due(self, plant: Plant) -> tuple[str, ...]:
+        """Replicas that run, of which the keys have half of their time left, or were made before this process."""
         now = self._clock.now()
-        for fleet in plant.fleets:
-            for variant in fleet.variants:
-                if not _entitled(variant.container) or not variant.prepared or variant.prepared.get("image"):
-                    continue
-                for replica in variant.replicas:
-                    due = now - self._written.get(replica.id, float("-inf")) >= RENEWED
-                    if due and replica.handle and replica.phase not in (PLANNED, STOPPING):
-                        await self._write(record, replica.id, variant.container)
+        return tuple(
+            replica.id
+            for replica, _ in _with_files(plant)
+            if now - self._written.get(replica.id, float("-inf")) >= RENEWED
+        )
+
+    async def renew(self, record: Record, plant: Plant, replicas: Collection[str]) -> None:
+        """New keys for these, as far as the plant has them."""
+        for replica, container in _with_files(plant):
+            if replica.id in replicas:
+                await self._write(record, replica.id, container)
 
     def forget(self, id_: str) -> None:
         self._written.pop(id_, None)
@@ -85,6 +89,17 @@ class ReplicaCredentials:
         assert parsed is not None
         principal = assumed_arn(record.scope.account, parsed[2], "SageMaker")
         return self._keys.issue(record.scope.account, principal, seconds, self._clock.now())
+
+
+def _with_files(plant: Plant) -> Iterator[tuple[Replica, Container]]:
+    """The replicas that run and have keys in a file, each with its container."""
+    for fleet in plant.fleets:
+        for variant in fleet.variants:
+            if not _entitled(variant.container) or not variant.prepared or variant.prepared.get("image"):
+                continue
+            for replica in variant.replicas:
+                if replica.handle and replica.phase not in (PLANNED, STOPPING):
+                    yield replica, variant.container
 
 
 def _entitled(container: Container) -> bool:

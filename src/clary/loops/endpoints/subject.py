@@ -10,7 +10,7 @@ import asyncio
 import json
 import os
 import shutil
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -25,13 +25,16 @@ from clary.domain.endpoints.commands import (
     ForgetReplica,
     ForgetWork,
     LogDeath,
+    MountModels,
     Outcome,
     PrepareModel,
     PutRoute,
+    RenewCredentials,
     ReplicaNeed,
     Resized,
     ResizeReplica,
     SeenEndpoint,
+    SettleRooms,
     Started,
     StartReplica,
     StopReplica,
@@ -41,6 +44,7 @@ from clary.domain.endpoints.fleets import Plant
 from clary.domain.endpoints.replicas import replica_key
 from clary.domain.endpoints.turn import work_keys
 from clary.domain.errors import Invalid, LimitExceeded, NotFound, Unschedulable
+from clary.domain.grants import Grant
 from clary.domain.ids import arn as make_arn
 from clary.domain.lifecycle import EndpointStatus
 from clary.domain.machine import instances
@@ -89,16 +93,16 @@ class EndpointSubject:
         self,
         ports: ServingPorts,
         settings: ServingSettings,
-        ledger: Ledger | None = None,
+        ledger: Ledger,
         models: Models | None = None,
     ) -> None:
         self._ports = ports
         self._settings = settings
-        self._rooms = ReplicaRooms(ledger or Ledger(), ports.measure, ports.clock, settings.policy)
+        self._ledger = ledger
+        self._rooms = ReplicaRooms(ledger, ports.measure, ports.clock, settings.policy)
         self.tasks = Tasks()
         self.models = models or Models(settings.models, ports.backend, ports.artifacts, ports.runtimes)
         self._arns: dict[str, str] = {}  # workload key -> ARN
-        self._seeded = False
         self.guards = Guards(ports.store)
         self._credentials = ReplicaCredentials(ports.keys, ports.clock, settings)
 
@@ -109,7 +113,6 @@ class EndpointSubject:
     # -- observe ------------------------------------------------------------------------------------------------------------------
 
     async def observe(self, record: Record) -> SeenEndpoint:
-        await self.seed()
         plant = life.plant_of(record)
         runs: dict[str, Observation | None] = {}
         for replica in plant.replicas:
@@ -117,9 +120,8 @@ class EndpointSubject:
             if replica.handle:
                 self._arns[replica.handle] = record.arn
                 runs[replica.id] = await self._ports.backend.observe(replica.handle)
-        self.models.mounted[record.arn] = _models(plant)
-        await self._credentials.renew(record, plant)
-        self._rooms.settle(record, plant, runs)
+        self._rooms.weigh(runs)
+        strays = {key: await self._ports.backend.observe(replica_key(key)) for key in self._rooms.strays(record, plant)}
         scope, machine = record.scope, self._ports.measure()
         return SeenEndpoint(
             runs=runs,
@@ -132,20 +134,31 @@ class EndpointSubject:
             rest=self._settings.rest,
             alarms=await self.guards.states(record, plant),
             resizes=Feature.RESIZE in self._ports.backend.features,
+            due=tuple(self._due(record, plant, {**runs, **strays})),
         )
 
+    def _due(
+        self, record: Record, plant: Plant, runs: Mapping[str, Observation | None]
+    ) -> Iterator[SettleRooms | MountModels | RenewCredentials]:
+        """What is to be done beside what is decided."""
+        if (folders := _models(plant)) != self.models.mounted.get(record.arn):
+            yield MountModels(frozenset(folders))
+        if settle := self._rooms.unsettled(record, plant, runs):
+            yield settle
+        if renewed := self._credentials.due(plant):
+            yield RenewCredentials(renewed)
+
     async def seed(self) -> None:
-        """Before anything may be swept, or get a place: which models and places every endpoint has, also those this process did not look
-        at yet."""
-        if self._seeded:
-            return
+        """At the start, before anything may be swept, or get a place: keep the models of every endpoint, also of those that this process
+        has not looked at, and see that what runs has grants, also what a Clary started that stored none."""
         now, owner = self._ports.clock.now(), self._settings.owner
+        owed: list[Grant] = []
         for kind in ("endpoint", COMPONENT):
             for lease in await self._ports.store.claim(kind, owner, now, _LEASE, self.statuses, 1_000_000):
                 plant = life.plant_of(lease.record)
                 self.models.mounted.setdefault(lease.record.arn, _models(plant))
-                self._rooms.settle(lease.record, plant, {})
-        self._seeded = True
+                owed += self._rooms.owed(lease.record, plant)
+        await self._ledger.adopt(owed)
 
     def _prepared(self, record: Record, plant: Plant) -> dict[str, Outcome]:
         found = {}
@@ -207,9 +220,20 @@ class EndpointSubject:
             case ForgetWork(keys):
                 for key in keys:
                     self.tasks.forget(key)
+            case SettleRooms() | MountModels() | RenewCredentials():
+                await self._tend(command, record)
             case ForgetEndpoint():
-                self._gone(record.arn)
+                await self._gone(record.arn)
         return None
+
+    async def _tend(self, command: SettleRooms | MountModels | RenewCredentials, record: Record) -> None:
+        match command:
+            case SettleRooms():
+                await self._rooms.settle(command, record.arn)
+            case MountModels(folders):
+                self.models.mounted[record.arn] = set(folders)
+            case RenewCredentials(replicas):
+                await self._credentials.renew(record, life.plant_of(record), replicas)
 
     def _long(self, command: PrepareModel | EnsureEnvironment, record: Record) -> Coroutine[Any, Any, Any]:
         def log(line: str) -> None:
@@ -238,8 +262,7 @@ class EndpointSubject:
             runtime = self.models.runtime(command.container, str(command.prepared["program"]))
             environment = await self.models.runtimes.ensure(runtime, str(command.prepared["requirements"]))
             own = ReplicaNeed(command.id, command.instance_type, command.container.of, command.like)
-            (await self._placement(record))()
-            fit = self._rooms.take(record, own, command.beside)
+            fit = await self._rooms.take(record, own, command.beside, await self._placement(record))
             stream = replica_places.log_stream(command.variant, command.id, command.container.hostname)
             log_path = ports.logs.open(record.scope, log_group(command.endpoint), stream, ports.clock.now())
             front = ports.backend.address(settings.home(command.endpoint))
@@ -255,7 +278,7 @@ class EndpointSubject:
                 self._say(record, stream, note)
             handle = await ports.backend.start(ports.backend.plan(workload))
         except (Invalid, LimitExceeded, NotFound, Unschedulable) as error:
-            self._rooms.drop(command.id)
+            await self._rooms.drop(command.id)
             return Started(refused=error.message)
         self._arns[handle] = record.arn
         return Started(handle)
@@ -267,8 +290,7 @@ class EndpointSubject:
             if millicpu > 1000 * (cpus := self._ports.measure().cpus):
                 raise Unschedulable(f"this machine has {cpus} vCPU, and {millicpu / 1000:g} are requested")
             own = ReplicaNeed(command.id, command.instance_type, command.containers)
-            (await self._placement(record))()
-            fit = self._rooms.take(record, own, command.beside)
+            fit = await self._rooms.take(record, own, command.beside, await self._placement(record))
             run = await self._ports.backend.observe(command.handle)
             if run is not None and run.memory_bytes > fit.memory:
                 raise Unschedulable(
@@ -306,7 +328,7 @@ class EndpointSubject:
     async def _clear(self, command: ForgetReplica, key: str) -> None:
         handle = command.handle or replica_key(command.id)
         await end(self._ports.backend, handle, _GONE_SECONDS)
-        self._rooms.drop(command.id)
+        await self._rooms.drop(command.id)
         self._credentials.forget(command.id)
         await asyncio.to_thread(shutil.rmtree, str(replica_folder(self._settings, command.id)), True)
         self._arns.pop(handle, None)
@@ -318,10 +340,11 @@ class EndpointSubject:
         """Whose replica that is; None: no endpoint's."""
         return self._arns.get(handle)
 
-    def _gone(self, arn: str) -> None:
+    async def _gone(self, arn: str) -> None:
         """The endpoint's record goes: its models may go too when nobody else mounts them."""
         self.models.mounted.pop(arn, None)
-        self._rooms.forget(arn)
+        runs = {key: await self._ports.backend.observe(replica_key(key)) for key in self._rooms.held(arn)}
+        await self._rooms.forget(arn, [key for key, run in runs.items() if run is None or run.state.is_terminal])
         used = set().union(*self.models.mounted.values())
         key = f"{arn} sweep"
         self.tasks.forget(key)

@@ -16,6 +16,7 @@ from typing import Any
 from clary.domain.access.roles import assumed_arn, parse_role
 from clary.domain.decisions import Decision
 from clary.domain.errors import ClaryError, Invalid
+from clary.domain.grants import Grant
 from clary.domain.jobs import channels, life, log_metrics, training
 from clary.domain.jobs import record as jobs
 from clary.domain.jobs.log_metrics import Definitions, Sample
@@ -25,7 +26,6 @@ from clary.domain.jobs.record import (
     Command,
     Discard,
     Report,
-    Reserve,
     Say,
     SeenJob,
     StartHost,
@@ -34,6 +34,8 @@ from clary.domain.jobs.record import (
     Unstartable,
 )
 from clary.domain.jobs.training import Host
+from clary.domain.machine.capacity import Fit
+from clary.domain.machine.grants import of_hosts
 from clary.domain.machine.workload import Observation
 from clary.domain.metrics.datapoints import Datapoint, Series, single
 from clary.domain.resources import Record
@@ -60,11 +62,10 @@ class JobSubject:
     kind = jobs.KIND
     statuses = jobs.ACTIVE
 
-    def __init__(self, ports: JobPorts, settings: JobSettings, ledger: Ledger | None = None) -> None:
+    def __init__(self, ports: JobPorts, settings: JobSettings, ledger: Ledger) -> None:
         self._ports = ports
         self._settings = settings
-        self._ledger = ledger or Ledger()
-        self._seeded = False
+        self._ledger = ledger
         self._arns: dict[str, str] = {}  # job id -> ARN, of the active ones
         self._cpu: dict[
             str, tuple[float, float, float | None]
@@ -75,7 +76,6 @@ class JobSubject:
     # -- observe ------------------------------------------------------------------------------------------------------------------
 
     async def observe(self, record: Record) -> SeenJob:
-        await self.seed()
         self._arns[str(record.document["id"])] = record.arn
         runs: dict[str, Observation | None] = {}
         samples: list[Sample] = []
@@ -98,7 +98,8 @@ class JobSubject:
                     failures[host] = await asyncio.to_thread(self._failure, record, host)
         else:
             self._weigh(record, [])
-        # Nothing is awaited from here to the Reserve command: two jobs cannot be granted the same place.
+        if record.document["phase"] == "starting":
+            await self._ledger.look()
         return SeenJob(
             book=self._ledger.book(self._ports.measure(), self._settings.policy, self._ports.clock.now()),
             ahead=self._ledger.ahead(record),
@@ -127,15 +128,27 @@ class JobSubject:
         return jobs.absorb(record, outcomes)
 
     async def seed(self) -> None:
-        """Before the first grant: every job that has a grant or waits, also one that another process started."""
-        if self._seeded:
-            return
-        now = self._ports.clock.now()
+        """At the start, before any is granted a place: know every job that waits, and see that those which were granted one have it, also
+        what a Clary started that stored none."""
+        now, owned = self._ports.clock.now(), list[Grant]()
         for lease in await self._ports.store.claim(
             self.kind, self._settings.owner, now, _LEASE, self.statuses, 1_000_000
         ):
             self._ledger.note(lease.record)
-        self._seeded = True
+            owned += self._owed(lease.record)
+        await self._ledger.adopt(owned)
+
+    def _owed(self, record: Record) -> tuple[Grant, ...]:
+        """The grants that a job has from the end of its wait on."""
+        document = record.document
+        if document["phase"] == "starting" or "fits" not in document:
+            return ()
+        by_type = {
+            kind: Fit(float(fit["cpu"]), int(fit["memory"]), int(fit["gpus"])) for kind, fit in document["fits"].items()
+        }
+        fits = [(host.name, by_type[host.instance_type]) for host in training.hosts(document["request"])]
+        since = float(document.get("run_started") or document.get("started") or record.created)
+        return of_hosts(self._ports.measure().name, record, fits, since)
 
     def saved(self, record: Record) -> Sequence[str]:
         """A record as it was saved or removed (Store.watch); answers the ARNs of jobs that may have a place now."""
@@ -186,12 +199,8 @@ class JobSubject:
 
     async def run(self, command: Command, record: Record) -> Any:
         match command:
-            case Reserve(claim):
-                self._ledger.reserve(claim)
-            case Announce(_, lines):
-                for host in training.hosts(record.document["request"]):
-                    self.work.log(record, host.name)
-                self.work.say(record, lines)
+            case Announce():
+                self._announce(command, record)
             case Say(lines):
                 self.work.say(record, lines)
             case Report(samples):
@@ -207,9 +216,14 @@ class JobSubject:
                 self.work.sync(record)
             case Discard():
                 await self.work.discard(command, record)
-                if command.folder:
-                    self._ledger.release(record.arn)
         return None
+
+    def _announce(self, command: Announce, record: Record) -> None:
+        for host in training.hosts(record.document["request"]):
+            self.work.log(record, host.name)
+        stream = places.stream(record, "algo-1")
+        there = set(self._ports.logs.tail(record.scope, training.LOG_GROUP, stream, _TAIL))
+        self.work.say(record, [line for line in command.lines if OWN_LINE + line not in there])
 
     def _report(self, record: Record, samples: Sequence[Sample]) -> None:
         where = {"TrainingJobName": record.name}
