@@ -138,6 +138,7 @@ _TUNED = {
     },
     "RandomSeed": 1,
 }
+CARD = '{"model_overview": {"model_description": "d"}}'
 BASES: list[tuple[str, str, dict[str, Any]]] = [
     (
         "sagemaker",
@@ -637,6 +638,49 @@ BASES: list[tuple[str, str, dict[str, Any]]] = [
             "ClientToken": "a" * 36,
         },
     ),
+    (
+        "sagemaker",
+        "CreateModelCard",
+        {
+            "ModelCardName": "made",
+            "Content": CARD,
+            "ModelCardStatus": "Draft",
+            "SecurityConfig": {"KmsKeyId": "k"},
+            "Tags": TAGS,
+        },
+    ),
+    ("sagemaker", "UpdateModelCard", {"ModelCardName": "card", "Content": CARD}),
+    ("sagemaker", "UpdateModelCard", {"ModelCardName": "card", "ModelCardStatus": "Approved"}),
+    ("sagemaker", "DescribeModelCard", {"ModelCardName": "card", "ModelCardVersion": 1, "IncludedData": "AllData"}),
+    ("sagemaker", "ListModelCards", {"NameContains": "car", "ModelCardStatus": "Draft", "SortBy": "Name"}),
+    ("sagemaker", "ListModelCardVersions", {"ModelCardName": "card", "SortBy": "Version", "SortOrder": "Ascending"}),
+    (
+        "sagemaker",
+        "CreateModelCardExportJob",
+        {
+            "ModelCardName": "card",
+            "ModelCardVersion": 1,
+            "ModelCardExportJobName": "made",
+            "OutputConfig": {"S3OutputPath": "s3://b/out"},
+        },
+    ),
+    (
+        "sagemaker",
+        "ListModelCardExportJobs",
+        {
+            "ModelCardName": "card",
+            "ModelCardVersion": 1,
+            "ModelCardExportJobNameContains": "ex",
+            "StatusEquals": "InProgress",
+            "SortBy": "Name",
+        },
+    ),
+    (
+        "sagemaker",
+        "DescribeModelCardExportJob",
+        {"ModelCardExportJobArn": "arn:aws:sagemaker:eu-west-1:000000000000:model-card/card/export-job/export"},
+    ),
+    ("sagemaker", "DeleteModelCard", {"ModelCardName": "card"}),
     (
         "sagemaker",
         "BatchDescribeModelPackage",

@@ -146,6 +146,12 @@ RECORDS: list[tuple[str, str, dict[str, Any]]] = [
         "CreateImageVersion",
         {"ImageName": "image", "BaseImage": IMAGE, "ClientToken": "one", "Aliases": ["first"]},
     ),
+    ("sagemaker", "CreateModelCard", {"ModelCardName": "card", "Content": "{}", "ModelCardStatus": "Draft"}),
+    (
+        "sagemaker",
+        "CreateModelCardExportJob",
+        {"ModelCardName": "card", "ModelCardExportJobName": "export", "OutputConfig": {"S3OutputPath": "s3://b/out"}},
+    ),
     ("sagemaker", "PutModelPackageGroupPolicy", {"ModelPackageGroupName": "G", "ResourcePolicy": DOCUMENT}),
     (
         "sagemaker",

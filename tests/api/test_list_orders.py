@@ -29,6 +29,7 @@ SORTED = [
 FIELDS = {
     "CreationTime": "created",
     "CREATION_TIME": "created",
+    "Version": "name",  # names of card versions sort by number
     "VERSION": "created",  # versions are numbered in the order of their creation
     "AccountIdOwner": "created",  # there is one owner
     "LastModifiedTime": "modified",
@@ -46,6 +47,9 @@ SILENT = {
     "ListHubs",
     "ListHubContents",
     "ListHubContentVersions",
+    "ListModelCards",
+    "ListModelCardVersions",
+    "ListModelCardExportJobs",
 }  # whose reference tells no default
 
 
@@ -68,7 +72,8 @@ def documented(service: str, name: str, member: str) -> str:
     text = re.sub(r"<[^>]+>", "", shape.members[member].documentation)
     found = re.search(r"The default(?: value)? is (\w+)", text)
     if found is None and name in SILENT:
-        return {"SortBy": "CreationTime", "SortOrder": "Descending"}[member]
+        only = values(service, name, member)
+        return only[0] if len(only) == 1 else {"SortBy": "CreationTime", "SortOrder": "Descending"}[member]
     assert found is not None, f"{name}.{member} has no default in the reference: {text}"
     return found[1]
 

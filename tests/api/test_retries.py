@@ -79,6 +79,12 @@ CREATES: dict[tuple[str, str], dict[str, Any]] = {
         "GitConfig": {"RepositoryUrl": "https://example.com/r.git"},
     },
     ("sagemaker", "CreateImage"): {"ImageName": "again", "RoleArn": ROLE},
+    ("sagemaker", "CreateModelCard"): {"ModelCardName": "again", "Content": "{}", "ModelCardStatus": "Draft"},
+    ("sagemaker", "CreateModelCardExportJob"): {
+        "ModelCardName": "card",
+        "ModelCardExportJobName": "again",
+        "OutputConfig": {"S3OutputPath": "s3://b/out"},
+    },
     ("sagemaker", "CreateImageVersion"): {"ImageName": "i", "BaseImage": IMAGE, "ClientToken": "c"},
     ("sagemaker", "CreateHubContentReference"): {
         "HubName": "h",
@@ -111,6 +117,7 @@ async def world() -> World:
     await rename_domain(world)
     await world("sagemaker", "CreateHub", HubName="h", HubDescription="d")
     await world("sagemaker", "CreateImage", ImageName="i", RoleArn=ROLE)
+    await world("sagemaker", "CreateModelCard", ModelCardName="card", Content="{}", ModelCardStatus="Draft")
     await world(
         "sagemaker", "CreateEndpointConfig", EndpointConfigName="h", ProductionVariants=[HOST], ExecutionRoleArn=ROLE
     )

@@ -153,6 +153,8 @@ DEPARTURES: Mapping[tuple[str, str, type[ClaryError]], str] = {
     ("sagemaker", "StopProcessingJob", NotFound): "ValidationException",
     ("sagemaker", "DescribeTransformJob", NotFound): "ValidationException",
     ("sagemaker", "StopTransformJob", NotFound): "ValidationException",
+    ("sagemaker", "CreateModelCard", AlreadyExists): "ConflictException",
+    ("sagemaker", "CreateModelCardExportJob", AlreadyExists): "ConflictException",
 }
 
 _STATUS: Mapping[str, int] = {

@@ -31,6 +31,8 @@ MODULES: tuple[str, ...] = (
     "clary.api.sagemaker.domains",
     "clary.api.sagemaker.hubs",
     "clary.api.sagemaker.images",
+    "clary.api.sagemaker.model_cards",
+    "clary.api.sagemaker.model_card_exports",
     "clary.api.sagemaker.models",
     "clary.api.sagemaker.resource_policies",
     "clary.api.sagemaker.endpoint_configs",

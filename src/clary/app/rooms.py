@@ -8,10 +8,14 @@ from __future__ import annotations
 from collections.abc import Coroutine
 from typing import Any
 
-from clary.app import message_queues, tuning
+from clary.app import message_queues, registry, tuning
 from clary.app.given import Given, Room
 
-ROOMS: tuple[Room, ...] = (message_queues.room, tuning.room)
+ROOMS: tuple[Room, ...] = (
+    message_queues.room,
+    registry.room,
+    tuning.room,
+)
 
 
 def work(given: Given) -> tuple[Coroutine[Any, Any, None], ...]:

@@ -14,7 +14,7 @@ from clary.api.sagemaker.model_package_groups import GROUP, next_version
 from clary.api.searchable import Searchable
 from clary.domain.errors import Invalid, NotFound
 from clary.domain.models import packages
-from clary.domain.registry import approvals
+from clary.domain.registry import approvals, card_content
 from clary.domain.resources import Query, Record
 from clary.domain.search.plan import Kept
 
@@ -23,6 +23,7 @@ from clary.domain.search.plan import Kept
 async def create_model_package(call: Call, params: Params) -> Params:
     """Record it, as the next version of its group or under its own name; once for a ClientToken. CreateModel checks its contents."""
     packages.check_request(params)
+    _check_card(params)
     token = params.get("ClientToken", "")
     if token and (made := await call.store.page(_made_with(call, token))):
         return {"ModelPackageArn": made[0].arn}
@@ -47,6 +48,13 @@ async def create_model_package(call: Call, params: Params) -> Params:
     if group:
         await hold(call, GROUP, {"ModelPackageGroupName": group}, package)
     return {"ModelPackageArn": package.arn}
+
+
+def _check_card(params: Params) -> None:
+    """Invalid for a card that does not match the schema of model cards."""
+    content = (params.get("ModelCard") or {}).get("ModelCardContent")
+    if content is not None:
+        card_content.parsed(content, "ModelCard.ModelCardContent")
 
 
 def _made_with(call: Call, token: str) -> Query:
@@ -151,6 +159,7 @@ async def update_model_package(call: Call, params: Params) -> Params:
     """Change what it says. A decision is kept with who made it and when, and told as an event; one that repeats the last is one, too."""
     if params.get("InferenceSpecification") and params.get("SourceUri"):
         raise Invalid("Please provide either InferenceSpecification or SourceUri, not both.")
+    _check_card(params)
 
     def change(old: Record) -> Record:
         if params.get("ModelApprovalStatus") and not old.document["group"]:

@@ -44,6 +44,10 @@ ROWS: Mapping[str, Rows] = {
         ("ignored", "as on AWS since 2023", "sequenceToken"),
         ("ignored", "Clary does not group events by entities", "entity"),
     ),
+    "sagemaker CreateModelCard": (
+        ("recorded", "Clary does not encrypt data", "SecurityConfig SecurityConfig.KmsKeyId"),
+    ),
+    "sagemaker DescribeModelCard": (("ignored", "Clary encrypts nothing: all data is shown", "IncludedData"),),
     "sagemaker DescribeModelPackage": (("ignored", "Clary encrypts nothing: all data is shown", "IncludedData"),),
     "sagemaker ListResourceCatalogs": (
         (

@@ -1,0 +1,1 @@
+"""Loops of the model registry."""
