@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime
 from typing import Any
 
-from tests.api.requests import DOCUMENT, DOMAIN, IMAGE, QUEUE, ROLE, TOPIC
+from tests.api.requests import DOCUMENT, DOMAIN, EXECUTION, IMAGE, PIPELINE, QUEUE, ROLE, STEPS, TOPIC
 
 AT = datetime.datetime.fromtimestamp(1_800_000_000 - 600, datetime.UTC)
 END = datetime.datetime.fromtimestamp(1_800_000_000, datetime.UTC)
@@ -451,6 +451,133 @@ BASES: list[tuple[str, str, dict[str, Any]]] = [
         "UpdateImage",
         {"ImageName": "image", "DisplayName": "other", "DeleteProperties": ["Description"]},
     ),
+    (
+        "sagemaker",
+        "CreatePipeline",
+        {
+            "PipelineName": "made",
+            "PipelineDisplayName": "shown",
+            "PipelineDefinition": STEPS,
+            "PipelineDescription": "d",
+            "ClientRequestToken": "u" * 32,
+            "RoleArn": ROLE,
+            "Tags": TAGS,
+            "ParallelismConfiguration": {"MaxParallelExecutionSteps": 2},
+            "PipelineVersionAliases": ["first"],
+        },
+    ),
+    (
+        "sagemaker",
+        "CreatePipeline",
+        {
+            "PipelineName": "made",
+            "PipelineDefinitionS3Location": {"Bucket": "bbb", "ObjectKey": "pipe.json"},
+            "ClientRequestToken": "u" * 32,
+            "RoleArn": ROLE,
+        },
+    ),
+    (
+        "sagemaker",
+        "UpdatePipeline",
+        {
+            "PipelineName": "pipe",
+            "PipelineDisplayName": "shown",
+            "PipelineDefinition": STEPS,
+            "PipelineDescription": "d",
+            "RoleArn": ROLE,
+            "ParallelismConfiguration": {"MaxParallelExecutionSteps": 2},
+            "PipelineVersionAliases": ["second"],
+        },
+    ),
+    (
+        "sagemaker",
+        "UpdatePipeline",
+        {"PipelineName": "pipe", "PipelineDefinitionS3Location": {"Bucket": "bbb", "ObjectKey": "pipe.json"}},
+    ),
+    (
+        "sagemaker",
+        "UpdatePipelineVersion",
+        {
+            "PipelineArn": PIPELINE,
+            "PipelineVersionId": 1,
+            "PipelineVersionDisplayName": "n",
+            "PipelineVersionDescription": "d",
+            "PipelineVersionAliasOperations": {"Add": ["next"], "Remove": ["live"]},
+        },
+    ),
+    ("sagemaker", "DescribePipeline", {"PipelineName": PIPELINE, "PipelineVersionId": 1}),
+    ("sagemaker", "DescribePipeline", {"PipelineName": "pipe", "PipelineVersionAlias": "live"}),
+    (
+        "sagemaker",
+        "ListPipelines",
+        {
+            "PipelineNamePrefix": "pi",
+            "CreatedAfter": AT,
+            "CreatedBefore": END,
+            "SortBy": "Name",
+            "SortOrder": "Ascending",
+            "ManagedBy": "CUSTOMER",
+        },
+    ),
+    (
+        "sagemaker",
+        "ListPipelineVersions",
+        {
+            "PipelineName": "pipe",
+            "CreatedAfter": AT,
+            "CreatedBefore": END,
+            "SortOrder": "Ascending",
+            "MaxResults": 5,
+        },
+    ),
+    ("sagemaker", "DeletePipeline", {"PipelineName": "idle", "ClientRequestToken": "u" * 32}),
+    (
+        "sagemaker",
+        "StartPipelineExecution",
+        {
+            "PipelineName": "pipe",
+            "PipelineExecutionDisplayName": "shown",
+            "PipelineParameters": [{"Name": "Rounds", "Value": "5"}],
+            "PipelineExecutionDescription": "d",
+            "ClientRequestToken": "u" * 32,
+            "ParallelismConfiguration": {"MaxParallelExecutionSteps": 2},
+            "SelectiveExecutionConfig": {"SelectedSteps": [{"StepName": "Train"}]},
+            "PipelineVersionId": 1,
+            "RoleArn": ROLE,
+        },
+    ),
+    (
+        "sagemaker",
+        "StartPipelineExecution",
+        {"PipelineName": "pipe", "ClientRequestToken": "u" * 32, "PipelineVersionAlias": "live"},
+    ),
+    ("sagemaker", "StopPipelineExecution", {"PipelineExecutionArn": EXECUTION, "ClientRequestToken": "u" * 32}),
+    (
+        "sagemaker",
+        "UpdatePipelineExecution",
+        {
+            "PipelineExecutionArn": EXECUTION,
+            "PipelineExecutionDescription": "d",
+            "PipelineExecutionDisplayName": "shown",
+            "ParallelismConfiguration": {"MaxParallelExecutionSteps": 2},
+        },
+    ),
+    (
+        "sagemaker",
+        "ListPipelineExecutions",
+        {
+            "PipelineName": "pipe",
+            "CreatedAfter": AT,
+            "CreatedBefore": END,
+            "SortBy": "PipelineExecutionArn",
+            "SortOrder": "Ascending",
+            "PipelineVersionAlias": "live",
+        },
+    ),
+    ("sagemaker", "ListPipelineExecutionSteps", {"PipelineExecutionArn": EXECUTION, "SortOrder": "Ascending"}),
+    ("sagemaker", "ListPipelineParametersForExecution", {"PipelineExecutionArn": EXECUTION, "MaxResults": 5}),
+    ("sagemaker", "DescribePipelineDefinitionForExecution", {"PipelineExecutionArn": EXECUTION}),
+    ("sagemaker", "DescribePipelineExecution", {"PipelineExecutionArn": EXECUTION}),
     ("sagemaker", "ListImages", {"NameContains": "im", "SortBy": "IMAGE_NAME", "SortOrder": "ASCENDING"}),
     (
         "sagemaker",

@@ -5,7 +5,20 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-from tests.api.requests import ACCOUNT, DOCUMENT, DOMAIN, IMAGE, POLICY, QUEUE, REGION, ROLE, TOPIC, TRUST
+from tests.api.requests import (
+    ACCOUNT,
+    DOCUMENT,
+    DOMAIN,
+    IMAGE,
+    POLICY,
+    QUEUE,
+    REGION,
+    ROLE,
+    STEPS,
+    TOKEN,
+    TOPIC,
+    TRUST,
+)
 from tests.api.world import World
 
 from clary.domain.endpoints import life
@@ -158,6 +171,23 @@ RECORDS: list[tuple[str, str, dict[str, Any]]] = [
         "CreateDomain",
         {"DomainName": "D", "AuthMode": "IAM", "DefaultUserSettings": {"ExecutionRole": ROLE}},
     ),
+    (
+        "sagemaker",
+        "CreatePipeline",
+        {
+            "PipelineName": "pipe",
+            "PipelineDefinition": STEPS,
+            "RoleArn": ROLE,
+            "ClientRequestToken": TOKEN,
+            "PipelineVersionAliases": ["live"],
+        },
+    ),
+    (
+        "sagemaker",
+        "CreatePipeline",
+        {"PipelineName": "idle", "PipelineDefinition": STEPS, "RoleArn": ROLE, "ClientRequestToken": TOKEN},
+    ),
+    ("sagemaker", "StartPipelineExecution", {"PipelineName": "pipe", "ClientRequestToken": TOKEN}),
     ("cloudwatch", "PutMetricAlarm", ALARM),
     ("cloudwatch", "PutCompositeAlarm", {"AlarmName": "both", "AlarmRule": "ALARM(a)"}),
     ("cloudwatch", "PutDashboard", {"DashboardName": "d", "DashboardBody": '{"widgets": []}'}),
@@ -182,7 +212,7 @@ OTHERS: list[tuple[str, str, dict[str, Any]]] = [
     ("logs", "CreateLogStream", {"logGroupName": "g", "logStreamName": "s"}),
     ("cloudwatch", "PutMetricData", {"Namespace": "N", "MetricData": [{"MetricName": "x", "Value": 1.0}]}),
 ]
-BUCKETS = {"b": {"data": b"1,2", "m.tar.gz": b"archive"}}
+BUCKETS = {"bbb": {"pipe.json": STEPS.encode()}, "b": {"data": b"1,2", "m.tar.gz": b"archive"}}
 _made: list[World] = []
 
 

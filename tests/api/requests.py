@@ -9,9 +9,11 @@ import math
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
+import orjson
 from hypothesis import strategies as st
 
 from clary.domain.extensions import VALUES
+from clary.domain.pipelines.record import execution_id
 from clary.wire.patterns import matcher
 
 ACCOUNT, REGION = "000000000000", "eu-west-1"
@@ -23,6 +25,30 @@ TOPIC = f"arn:aws:sns:{AT}:t"
 IMAGE = "683313688378.dkr.ecr.us-east-1.amazonaws.com/sagemaker-xgboost:1.7-1"
 DOMAIN = "d-house"
 DOCUMENT = '{"Version": "2012-10-17", "Statement": {"Effect": "Allow", "Action": "s3:*", "Resource": "*"}}'
+TOKEN = "t" * 32
+STEPS = orjson.dumps(
+    {
+        "Version": "2020-12-01",
+        "Parameters": [{"Name": "Rounds", "Type": "Integer", "DefaultValue": 3}],
+        "Steps": [
+            {
+                "Name": "Train",
+                "Type": "Training",
+                "Arguments": {
+                    "AlgorithmSpecification": {"TrainingImage": IMAGE, "TrainingInputMode": "File"},
+                    "RoleArn": ROLE,
+                    "HyperParameters": {"r": {"Std:Join": {"On": "", "Values": [{"Get": "Parameters.Rounds"}]}}},
+                    "OutputDataConfig": {"S3OutputPath": "s3://b/out"},
+                    "ResourceConfig": {"InstanceType": "ml.m5.large", "InstanceCount": 1, "VolumeSizeInGB": 1},
+                    "StoppingCondition": {"MaxRuntimeInSeconds": 60},
+                },
+            },
+            {"Name": "End", "Type": "Fail", "Arguments": {"ErrorMessage": "e"}, "DependsOn": ["Train"]},
+        ],
+    }
+).decode()
+PIPELINE = f"arn:aws:sagemaker:{AT}:pipeline/pipe"
+EXECUTION = f"{PIPELINE}/execution/{execution_id(f'{PIPELINE} 1800000000.0', TOKEN)}"
 TRUST = '{"Statement": {"Effect": "Allow", "Action": "sts:AssumeRole", "Principal": {"Service": "sagemaker.amazonaws.com"}}}'
 
 # What a member of that name is given first, wherever it stands.
@@ -37,6 +63,14 @@ NAMED: Mapping[str, list[Any]] = {
     "ModelPackageGroupName": ["G", "new"],
     "ModelPackageName": [f"arn:aws:sagemaker:{AT}:model-package/g/1", "m"],
     "ModelPackageArn": [f"arn:aws:sagemaker:{AT}:model-package/g/1"],
+    "PipelineName": ["pipe", "new"],
+    "PipelineArn": [PIPELINE],
+    "PipelineExecutionArn": [EXECUTION],
+    "SourcePipelineExecutionArn": [EXECUTION],
+    "PipelineVersionId": [1, 2],
+    "PipelineVersionAlias": ["live"],
+    "PipelineDefinition": [STEPS],
+    "StepName": ["Train"],
     "DomainId": [DOMAIN, "d-none"],
     "DomainIdEquals": [DOMAIN, "d-none"],
     "UserProfileName": ["u", "new"],

@@ -16,9 +16,11 @@ from clary.testing.store import MemoryStore
 
 handlers.load()
 EMPTY = {"ListResourceCatalogs"}  # always: there is nothing to sort
-PARTS = {
-    "ListTrainingJobsForHyperParameterTuningJob"
-}  # of one record: tests/api/sagemaker/test_tuning_jobs.py sorts them
+PARTS = {  # of one record: tests/api/sagemaker sort them
+    "ListTrainingJobsForHyperParameterTuningJob",
+    "ListPipelineExecutionSteps",
+    "ListPipelineVersions",
+}
 SORTED = [
     (service, name)
     for service, name in sorted(registry.registered())
@@ -30,6 +32,8 @@ FIELDS = {
     "CreationTime": "created",
     "CREATION_TIME": "created",
     "Version": "name",  # names of card versions sort by number
+    "CreatedTime": "created",
+    "PipelineExecutionArn": "name",
     "VERSION": "created",  # versions are numbered in the order of their creation
     "AccountIdOwner": "created",  # there is one owner
     "LastModifiedTime": "modified",
@@ -42,8 +46,15 @@ FIELDS = {
     "HubStatus": "status",
     "HubContentStatus": "status",
 }
-UNSORTED = {"ListTags", "ListDomains", "ListAliases"}  # of SageMaker: they take no order
+UNSORTED = {
+    "ListTags",
+    "ListDomains",
+    "ListAliases",
+    "ListPipelineParametersForExecution",
+}  # of SageMaker: they take no order
 SILENT = {
+    "ListPipelines",
+    "ListPipelineExecutions",
     "ListHubs",
     "ListHubContents",
     "ListHubContentVersions",

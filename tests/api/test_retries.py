@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 from tests.api.house import rename_domain
-from tests.api.requests import DOMAIN
+from tests.api.requests import DOMAIN, STEPS, TOKEN
 from tests.api.world import ACCOUNT, REGION, World
 
 from clary.api import registry
@@ -77,6 +77,12 @@ CREATES: dict[tuple[str, str], dict[str, Any]] = {
     ("sagemaker", "CreateCodeRepository"): {
         "CodeRepositoryName": "again",
         "GitConfig": {"RepositoryUrl": "https://example.com/r.git"},
+    },
+    ("sagemaker", "CreatePipeline"): {
+        "PipelineName": "again",
+        "PipelineDefinition": STEPS,
+        "RoleArn": ROLE,
+        "ClientRequestToken": TOKEN,
     },
     ("sagemaker", "CreateImage"): {"ImageName": "again", "RoleArn": ROLE},
     ("sagemaker", "CreateModelCard"): {"ModelCardName": "again", "Content": "{}", "ModelCardStatus": "Draft"},
@@ -182,6 +188,9 @@ async def test_anybody_elses_is_refused(world: World, which: tuple[str, str]) ->
         more = await ask(world, which, {**params, "ClientToken": "d"}, token="u", attempt=2)
         assert more["ImageVersionArn"].endswith("/2")
         return
+    if which[1] == "CreatePipeline":  # so is its ClientRequestToken
+        assert await ask(world, which, params, token="u")
+        params = {**params, "ClientRequestToken": "u" * 32}
     tags = [{"Key": "k", "Value": "v"}]
     for other in (
         {"token": "u"},

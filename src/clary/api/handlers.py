@@ -34,6 +34,8 @@ MODULES: tuple[str, ...] = (
     "clary.api.sagemaker.model_cards",
     "clary.api.sagemaker.model_card_exports",
     "clary.api.sagemaker.models",
+    "clary.api.sagemaker.pipeline_executions",
+    "clary.api.sagemaker.pipelines",
     "clary.api.sagemaker.resource_policies",
     "clary.api.sagemaker.endpoint_configs",
     "clary.api.sagemaker.endpoints",

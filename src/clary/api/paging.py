@@ -9,15 +9,16 @@ import datetime
 import hashlib
 import hmac
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, TypeVar
 
 from clary.api.call import Call, Params
 from clary.domain.errors import Invalid
 from clary.domain.resources import Query, Record
 
 After = tuple[float | str, str]
+T = TypeVar("T")
 
 _SORTS: Mapping[str, str] = {
     "Name": "name",
@@ -74,10 +75,10 @@ def query(call: Call, params: Params, kind: str, *, sort: str = "CreationTime", 
         kind=kind,
         scope=call.scope_of(kind),
         name_contains=params.get("NameContains", ""),
-        created_after=_seconds(params.get("CreationTimeAfter")),
-        created_before=_seconds(params.get("CreationTimeBefore")),
-        modified_after=_seconds(params.get("LastModifiedTimeAfter")),
-        modified_before=_seconds(params.get("LastModifiedTimeBefore")),
+        created_after=seconds(params.get("CreationTimeAfter")),
+        created_before=seconds(params.get("CreationTimeBefore")),
+        modified_after=seconds(params.get("LastModifiedTimeAfter")),
+        modified_before=seconds(params.get("LastModifiedTimeBefore")),
         statuses=statuses,
         sort_by=_SORTS[params.get("SortBy", sort)],
         descending=params.get("SortOrder", order) == "Descending",
@@ -86,9 +87,17 @@ def query(call: Call, params: Params, kind: str, *, sort: str = "CreationTime", 
     )
 
 
-def _seconds(moment: datetime.datetime | float | None) -> float | None:
+def seconds(moment: datetime.datetime | float | None) -> float | None:
     """Epoch seconds, as records keep times; `wire` hands timestamps on as datetimes."""
     return moment.timestamp() if isinstance(moment, datetime.datetime) else moment
+
+
+def part(call: Call, params: Params, items: Sequence[T], size: int = 10) -> tuple[Sequence[T], dict[str, Any]]:
+    """A page of what is no list of records, in the order given; `size` where MaxResults is not."""
+    after = resume(call, params)
+    begin = 0 if after is None else int(after[0])
+    end = begin + int(params.get("MaxResults", size))
+    return items[begin:end], {} if end >= len(items) else {"NextToken": token(call, params, (float(end), ""))}
 
 
 async def page(

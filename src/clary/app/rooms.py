@@ -8,11 +8,12 @@ from __future__ import annotations
 from collections.abc import Coroutine
 from typing import Any
 
-from clary.app import message_queues, registry, tuning
+from clary.app import message_queues, pipelines, registry, tuning
 from clary.app.given import Given, Room
 
 ROOMS: tuple[Room, ...] = (
     message_queues.room,
+    pipelines.room,
     registry.room,
     tuning.room,
 )

@@ -75,6 +75,43 @@ class RolloutFact(StrEnum):
     KEPT = "kept"  # the termination wait is over
 
 
+class ExecutionStatus(StrEnum):
+    """botocore's PipelineExecutionStatus, without CompletedWithFailures, which no step type of Clary's ends with."""
+
+    EXECUTING = "Executing"
+    STOPPING = "Stopping"
+    STOPPED = "Stopped"
+    FAILED = "Failed"
+    SUCCEEDED = "Succeeded"
+
+
+class ExecutionFact(StrEnum):
+    STOP_ASKED = "stop asked"
+    RETRY_ASKED = "retry asked"
+    ALL_ENDED = "all ended"  # no step runs, and none is left (or may begin, after a stop)
+    STEP_FAILED = "step failed"  # a step failed, and no other runs any more
+
+
+class StepStatus(StrEnum):
+    """botocore's StepStatus: of a step of a pipeline's execution."""
+
+    STARTING = "Starting"
+    EXECUTING = "Executing"
+    STOPPING = "Stopping"
+    STOPPED = "Stopped"
+    FAILED = "Failed"
+    SUCCEEDED = "Succeeded"
+
+
+class StepFact(StrEnum):
+    LAUNCHED = "launched"  # its child is made
+    SUCCEEDED = "succeeded"
+    FAILED = "failed"
+    AGAIN = "again"  # it failed, and another attempt follows
+    STOP_ASKED = "stop asked"
+    STOPPED = "stopped"
+
+
 _E, _EF, _J, _JF = EndpointStatus, EndpointFact, JobStatus, JobFact
 _P, _PF = RolloutPhase, RolloutFact
 
@@ -120,6 +157,33 @@ ROLLOUT: Mapping[tuple[RolloutPhase, RolloutFact], RolloutPhase] = {
     (_P.KEEPING, _PF.KEPT): _P.DONE,
 }
 """A rollback leaves the table: the endpoint's own status says that it goes back."""
+
+_X, _XF, _S, _SF = ExecutionStatus, ExecutionFact, StepStatus, StepFact
+
+EXECUTION: Mapping[tuple[ExecutionStatus, ExecutionFact], ExecutionStatus] = {
+    (_X.EXECUTING, _XF.ALL_ENDED): _X.SUCCEEDED,
+    (_X.EXECUTING, _XF.STEP_FAILED): _X.FAILED,
+    (_X.EXECUTING, _XF.STOP_ASKED): _X.STOPPING,
+    (_X.STOPPING, _XF.STOP_ASKED): _X.STOPPING,
+    (_X.STOPPING, _XF.ALL_ENDED): _X.STOPPED,
+    (_X.FAILED, _XF.RETRY_ASKED): _X.EXECUTING,
+    (_X.STOPPED, _XF.RETRY_ASKED): _X.EXECUTING,
+}
+
+STEP: Mapping[tuple[StepStatus, StepFact], StepStatus] = {
+    (_S.STARTING, _SF.LAUNCHED): _S.EXECUTING,
+    (_S.STARTING, _SF.SUCCEEDED): _S.SUCCEEDED,  # a condition, a hit of the cache
+    (_S.STARTING, _SF.FAILED): _S.FAILED,
+    (_S.STARTING, _SF.STOPPED): _S.STOPPED,
+    (_S.STARTING, _SF.AGAIN): _S.STARTING,
+    (_S.EXECUTING, _SF.SUCCEEDED): _S.SUCCEEDED,
+    (_S.EXECUTING, _SF.FAILED): _S.FAILED,
+    (_S.EXECUTING, _SF.STOPPED): _S.STOPPED,
+    (_S.EXECUTING, _SF.AGAIN): _S.STARTING,
+    (_S.EXECUTING, _SF.STOP_ASKED): _S.STOPPING,
+    (_S.STOPPING, _SF.SUCCEEDED): _S.SUCCEEDED,
+    (_S.STOPPING, _SF.STOPPED): _S.STOPPED,
+}
 
 S = TypeVar("S", bound=StrEnum)
 F = TypeVar("F", bound=StrEnum)
@@ -177,6 +241,31 @@ _JOB_PLACES: Mapping[JobStatus, tuple[float, float]] = {
     _J.STOPPED: (3, 2.4),
     _J.DELETING: (5.4, 1.2),
 }
+_EXECUTION_PLACES: Mapping[ExecutionStatus, tuple[float, float]] = {
+    _X.EXECUTING: (0, 0),
+    _X.STOPPING: (0, 1.6),
+    _X.SUCCEEDED: (3, 0),
+    _X.FAILED: (3, 0.8),
+    _X.STOPPED: (3, 1.6),
+}
+_EXECUTION_CURVES: Mapping[tuple[ExecutionStatus, ExecutionStatus], tuple[float, float]] = {
+    (_X.EXECUTING, _X.FAILED): (14, 0.5),
+    (_X.FAILED, _X.EXECUTING): (14, 0.5),
+    (_X.STOPPED, _X.EXECUTING): (0, 0.4),
+}
+_STEP_PLACES: Mapping[StepStatus, tuple[float, float]] = {
+    _S.STARTING: (0, 0),
+    _S.EXECUTING: (2.2, 0),
+    _S.STOPPING: (2.2, 1.6),
+    _S.SUCCEEDED: (5, 0),
+    _S.FAILED: (0, 1.6),
+    _S.STOPPED: (5, 1.6),
+}
+_STEP_CURVES: Mapping[tuple[StepStatus, StepStatus], tuple[float, float]] = {
+    (_S.STARTING, _S.EXECUTING): (14, 0.5),
+    (_S.EXECUTING, _S.STARTING): (14, 0.5),
+    (_S.STARTING, _S.SUCCEEDED): (-40, 0.5),
+}
 _JOB_CURVES: Mapping[tuple[JobStatus, JobStatus], tuple[float, float]] = {
     (_J.IN_PROGRESS, _J.FAILED): (0, 0.3),
     (_J.IN_PROGRESS, _J.STOPPED): (0, 0.2),
@@ -201,7 +290,8 @@ def _graph(
     )
     facts: dict[tuple[S, S], list[str]] = {}
     for (start, fact), to in table.items():
-        facts.setdefault((start, to), []).append(fact.value)
+        if start is not to:
+            facts.setdefault((start, to), []).append(fact.value)
     arrows = (
         Arrow(start.value, to.value, ", ".join(words), *curves.get((start, to), (0, 0.5)))
         for (start, to), words in facts.items()
@@ -216,9 +306,11 @@ def graphs() -> list[Graph]:
         _graph("Endpoint", endpoint, _ENDPOINT_PLACES, _ENDPOINT_CURVES),
         _graph("Rollout of an update", ROLLOUT, _ROLLOUT_PLACES, {(_P.BAKING, _P.STARTING): (44, 0.5)}),
         _graph("Training job", JOB, _JOB_PLACES, _JOB_CURVES),
+        _graph("Execution of a pipeline", EXECUTION, _EXECUTION_PLACES, _EXECUTION_CURVES),
+        _graph("Step of an execution", STEP, _STEP_PLACES, _STEP_CURVES),
     ]
 
 
 def render_svg() -> str:
     """`docs/lifecycle.svg`."""
-    return draw(graphs(), "How the statuses of endpoints, of their changes and of training jobs move")
+    return draw(graphs(), "How the statuses of endpoints, of their changes, of training jobs and of pipelines move")

@@ -73,6 +73,9 @@ KINDS: Mapping[str, Kind] = {
         Kind("scheduled-action", "autoscaling", "scheduledAction", "scheduled action", separator=":"),
         Kind("scaling-activity", "application-autoscaling", "scaling-activity", "scaling activity"),
         Kind("latency-objective", "clary", "latency-objective", "latency objective"),
+        Kind("pipeline", "sagemaker", "pipeline", "pipeline"),
+        Kind("pipeline-definition", "sagemaker", "pipeline-definition", "pipeline definition"),
+        Kind("pipeline-execution", "sagemaker", "pipeline", "pipeline execution"),
         Kind("role", "iam", "role", "role", global_=True),
         Kind("policy", "iam", "policy", "policy", global_=True),
     )

@@ -57,6 +57,15 @@ ROWS: Mapping[str, Rows] = {
         ),
     ),
     "sagemaker ListTags": (("ignored", "all tags are in one page: 50 at most", "MaxResults"),),
+    "sagemaker CreatePipeline": (
+        ("refused", "the latest version of the object is read", "PipelineDefinitionS3Location.VersionId"),
+    ),
+    "sagemaker DeletePipeline": (("ignored", "the same deletion twice changes nothing", "ClientRequestToken"),),
+    "sagemaker StartPipelineExecution": (("refused", "MLflow is not available yet", "MlflowExperimentName"),),
+    "sagemaker StopPipelineExecution": (("ignored", "the same stop twice changes nothing", "ClientRequestToken"),),
+    "sagemaker UpdatePipeline": (
+        ("refused", "the latest version of the object is read", "PipelineDefinitionS3Location.VersionId"),
+    ),
     "sagemaker UpdateModelPackage": (("ignored", "the same update twice changes nothing", "ClientToken"),),
     "sns Publish": (
         ("refused", "text messages to phones are not available", "PhoneNumber"),

@@ -1,0 +1,24 @@
+"""The room of pipelines: the loop of their executions, and the one that removes pipelines."""
+
+from __future__ import annotations
+
+from collections.abc import Coroutine, Iterable
+from typing import Any
+
+from clary.app.given import Given
+from clary.domain.pipelines.record import ExecutionCommand, SeenExecution
+from clary.loops.core.loop import Loop
+from clary.loops.pipelines.removal import Holding, RemovalSubject, RemoveHeld
+from clary.loops.pipelines.subject import ExecutionSubject, PipelinePorts, attach
+
+
+def room(given: Given) -> Iterable[Coroutine[Any, Any, None]]:
+    """Two loops."""
+    ports = given.ports
+    subject = ExecutionSubject(PipelinePorts(ports.store, ports.artifacts, given.operations, ports.clock))
+    executions: Loop[ExecutionCommand, SeenExecution] = Loop(subject, ports.store, ports.clock, given.owner)
+    attach(executions, ports.store)
+    removals: Loop[RemoveHeld, Holding] = Loop(
+        RemovalSubject(ports.store, ports.clock), ports.store, ports.clock, given.owner
+    )
+    return executions.run(), removals.run()

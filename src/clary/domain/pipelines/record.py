@@ -1,0 +1,179 @@
+"""Records of pipelines and executions: their documents, the changes that users ask for, and what the execution's loop sees and does. Pure.
+
+A pipeline's record lists its versions; their texts are records of their own (`pipeline-definition`), named by their content. An execution
+is the parent of what its steps make. Of a step's child it keeps those properties that other steps ask for, as they were at its end.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, TypeAlias
+
+from clary.domain.ids import code
+from clary.domain.lifecycle import EXECUTION, STEP, ExecutionFact, ExecutionStatus, StepFact, StepStatus, advance
+from clary.domain.pipelines.definition import PipelineDefinition
+from clary.domain.resources import Record
+
+PIPELINE, DEFINITION, KIND = "pipeline", "pipeline-definition", "pipeline-execution"
+ACTIVE = (ExecutionStatus.EXECUTING.value, ExecutionStatus.STOPPING.value)
+ACTIVE_PIPELINE, DELETING = "Active", "Deleting"
+PARALLEL = 50  # steps at once where nobody says otherwise, as on AWS
+BETWEEN = "/execution/"  # stands between the pipeline's name and the execution's id in an execution's name
+RUNNING = (StepStatus.STARTING, StepStatus.EXECUTING, StepStatus.STOPPING)
+FAILED = "Step failure: One or multiple steps failed."
+LATEST_FORMERS = 200  # executions that a cache looks back over
+
+
+# -- commands -----------------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Launch:
+    """Make the child of a step's attempt, once. `group`: a model package group that has to be there before, with its tags. Answers the
+    ARN, or `Refused`."""
+
+    step: str
+    attempt: int
+    type: str
+    params: Mapping[str, Any]
+    group: str = ""
+    tags: tuple[Mapping[str, str], ...] = ()
+    together = True
+
+    @property
+    def key(self) -> str:
+        return f"{self.step}/{self.attempt}"
+
+
+@dataclass(frozen=True, slots=True)
+class StopStep:
+    """Ask the child of a step to stop. One that has ended has nothing to stop."""
+
+    step: str
+    type: str
+    child: str
+    together = True
+
+
+ExecutionCommand: TypeAlias = Launch | StopStep
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """What Launch answers instead of an ARN: AWS's message, and what it is called in retry policies."""
+
+    message: str
+    exception: str
+
+
+# -- observations -------------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Described:
+    """A child's Describe answer; None: it is gone."""
+
+    answer: Mapping[str, Any] | None
+
+
+@dataclass(frozen=True, slots=True)
+class SeenExecution:
+    """What the world says at the time `at`. `children`: (type, child) -> its Describe answer. `formers`: executions of the pipeline before
+    this one, newest first, where a cache asks for them. `source`: the execution that a selective one takes its inputs from. `files`: S3
+    URI -> content, or the error of reading it. `definition` None: its text is gone."""
+
+    definition: PipelineDefinition | None
+    at: float
+    children: Mapping[tuple[str, str], Described] = field(default_factory=dict)
+    files: Mapping[str, bytes | Exception] = field(default_factory=dict)
+    formers: Sequence[Record] | None = None
+    source: Record | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Needs:
+    """What a turn has to know besides: it is to be looked up, and the turn decided again."""
+
+    children: frozenset[tuple[str, str]] = frozenset()
+    files: frozenset[str] = frozenset()
+    formers: bool = False
+
+    def __bool__(self) -> bool:
+        return bool(self.children or self.files or self.formers)
+
+
+# -- documents ----------------------------------------------------------------------------------------------------------------
+
+
+def definition_name(pipeline: str, text: str) -> str:
+    """The name of the record that keeps a definition's text."""
+    return f"{pipeline}/{hashlib.sha256(text.encode()).hexdigest()}"
+
+
+def execution_id(pipeline: str, token: str) -> str:
+    """The id of the execution that a ClientRequestToken asks for: the same for the same token. `pipeline` is an ARN."""
+    return code(hashlib.sha256(f"{pipeline}\n{token}".encode()).digest()[:12])
+
+
+def child_name(record: Record, step: str, attempt: int, longest: int, prefix: str = "") -> str:
+    """The name of what an attempt at a step makes: it follows from the record, so that a crash repeats nothing. Source:
+    reference/lifecycle.md 8.3. `prefix`: the name that the definition gives, under use_custom_job_prefix."""
+    id_ = str(record.document["id"])
+    tail = code(hashlib.sha256(f"{record.arn}\n{step}\n{attempt}".encode()).digest()[:10])
+    begin = prefix or ("pipelines" if longest > 40 else "")
+    room = longest - len(id_) - len(tail) - 2
+    words = [begin[: max(0, room)], id_] if prefix else [begin, id_, step.replace("_", "-")[: 20 if begin else 8]]
+    return "-".join(word.strip("-") for word in (*words, tail) if word.strip("-"))
+
+
+def version(record: Record, number: int | None = None, alias: str | None = None) -> Mapping[str, Any] | None:
+    """The version of that number or alias, else the latest one; None: there is none such."""
+    versions: Sequence[Mapping[str, Any]] = record.document["versions"]
+    if alias is not None:
+        return next((each for each in versions if alias in each["aliases"]), None)
+    if number is None:
+        return versions[-1]
+    return next((each for each in versions if each["id"] == number), None)
+
+
+# -- what users ask for ---------------------------------------------------------------------------------------------------------
+
+
+def stop_asked(record: Record, now: float) -> Record:
+    """StopPipelineExecution. IllegalTransition when it has ended."""
+    return replace(record, status=advance(EXECUTION, record.status, ExecutionFact.STOP_ASKED), modified=now)
+
+
+def retry_asked(record: Record, now: float, parallelism: int | None) -> Record:
+    """RetryPipelineExecution: steps that did not succeed are forgotten, but for the number of their attempts. IllegalTransition unless it
+    failed or was stopped."""
+    status = advance(EXECUTION, record.status, ExecutionFact.RETRY_ASKED)
+    document = dict(record.document)
+    tries = dict(document["tries"])
+    kept = {}
+    for name, state in document["steps"].items():
+        if state["status"] == StepStatus.SUCCEEDED:
+            kept[name] = state
+        else:
+            tries[name] = state.get("attempt", 0)
+    document |= {"steps": kept, "tries": tries, "failure": "", "skipped": []}
+    if parallelism is not None:
+        document["parallelism"] = parallelism
+    return replace(record, status=status, modified=now, document=document)
+
+
+def absorb(record: Record, outcomes: Sequence[tuple[ExecutionCommand, Any]]) -> Record:
+    """The record with the ARNs that Launch answered, or why a child was refused."""
+    steps = dict(record.document["steps"])
+    for command, answer in outcomes:
+        if not isinstance(command, Launch):
+            continue
+        state = {**steps[command.step]}
+        if isinstance(answer, Refused):
+            state["refused"] = {"message": answer.message, "exception": answer.exception}
+        else:
+            state |= {"status": advance(STEP, state["status"], StepFact.LAUNCHED).value, "arn": str(answer)}
+        steps[command.step] = state
+    return replace(record, document={**record.document, "steps": steps})

@@ -1,0 +1,410 @@
+"""One turn of an execution: which steps have ended, which may begin, and whether it is over. Pure.
+
+`decide` is asked again while it names things that it has to know (`Needs`): a child's Describe answer, a JSON file, earlier executions.
+A chain of steps that make nothing (Condition, Fail, cached ones) is one turn.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from datetime import UTC, datetime
+from typing import Any
+
+from clary.domain.decisions import Decision
+from clary.domain.errors import Invalid
+from clary.domain.lifecycle import EXECUTION, STEP, ExecutionFact, ExecutionStatus, StepFact, StepStatus, advance
+from clary.domain.pipelines import caching, conditions, expressions, paths, retries, steps
+from clary.domain.pipelines.caching import Former
+from clary.domain.pipelines.definition import PipelineDefinition, PipelineStep
+from clary.domain.pipelines.expressions import Context, Needed
+from clary.domain.pipelines.record import (
+    FAILED,
+    PARALLEL,
+    RUNNING,
+    Described,
+    ExecutionCommand,
+    Launch,
+    Needs,
+    SeenExecution,
+    StopStep,
+    child_name,
+)
+from clary.domain.resources import Record
+
+_REASON = 1024  # characters of a step's FailureReason
+_S, _SF = StepStatus, StepFact
+
+
+def decide(record: Record, seen: SeenExecution) -> tuple[Decision[ExecutionCommand], Needs]:
+    """The next state and commands, and what has to be known for a complete decision: empty, or the decision is to be made again."""
+    if seen.definition is None:
+        document = {
+            **record.document,
+            "failure": "The definition of the pipeline's version is gone: the pipeline was deleted.",
+        }
+        return Decision(replace(record, status=ExecutionStatus.FAILED, modified=seen.at, document=document)), Needs()
+    return _Turn(record, seen, seen.definition, seen.at).decide()
+
+
+class _Turn:
+    """The state of one decision."""
+
+    def __init__(self, record: Record, seen: SeenExecution, definition: PipelineDefinition, now: float) -> None:
+        self.record, self.seen, self.definition, self.now = record, seen, definition, now
+        self.document: dict[str, Any] = dict(record.document)
+        self.states: dict[str, dict[str, Any]] = {name: dict(of) for name, of in record.document["steps"].items()}
+        self.skipped: set[str] = set(record.document["skipped"])
+        self.commands: list[ExecutionCommand] = []
+        self.children: set[tuple[str, str]] = set()
+        self.files: set[str] = set()
+        self.formers = False
+        self.again: float | None = None
+        self.stopping = record.status == ExecutionStatus.STOPPING
+        self.running = 0  # steps, once what became of them is taken in
+        self.failed = False
+
+    def decide(self) -> tuple[Decision[ExecutionCommand], Needs]:
+        for name, state in self.states.items():
+            self._look(name, state)
+            self._count(state)
+        if self.stopping:
+            self._stop()
+        else:
+            self._begin()
+        record = self._ended()
+        needs = Needs(frozenset(self.children), frozenset(self.files), self.formers)
+        return Decision(record, tuple(self.commands), self.again), needs
+
+    def _count(self, state: Mapping[str, Any]) -> None:
+        self.running += state["status"] in RUNNING
+        self.failed |= state["status"] == _S.FAILED
+
+    # -- steps that run -----------------------------------------------------------------------------------------------------------
+
+    def _look(self, name: str, state: dict[str, Any]) -> None:
+        """Take in what became of a step's child."""
+        if state["status"] not in RUNNING:
+            return
+        if "refused" in state:
+            refused = state.pop("refused")
+            self._failed(name, state, refused["message"], refused["exception"])
+        elif "arn" in state:
+            row = steps.CHILDREN[state["type"]]
+            answer = self._describe(row.name, state["child"] if not row.by_arn else state["arn"])
+            if answer is None:
+                return
+            if answer.answer is None:
+                self._failed(name, state, f"{state['arn']} is gone: it was deleted before the step ended.", "")
+                return
+            ended = row.ended.get(str(answer.answer.get(row.status)), "") if row.status else "Succeeded"
+            if ended == "Succeeded":
+                state["values"] = self._values(name, answer.answer)
+                self._end(state, _SF.SUCCEEDED)
+            elif ended == "Failed":
+                reason = str(answer.answer.get("FailureReason") or f"{state['arn']} failed.")
+                self._failed(name, state, reason, retries.reason_of(reason))
+            elif ended == "Stopped" and self.stopping:
+                self._end(state, _SF.STOPPED)
+            elif ended == "Stopped":
+                self._failed(name, state, f"{state['arn']} was stopped.", "")
+
+    def _describe(self, kind: str, child: str) -> Described | None:
+        """None: to be looked up."""
+        found = self.seen.children.get((kind, child))
+        if found is None:
+            self.children.add((kind, child))
+        return found
+
+    def _values(self, name: str, answer: Mapping[str, Any]) -> dict[str, Any]:
+        """Of a child's properties those that others ask for."""
+        found = {}
+        for path in self.definition.wanted.get(name, ()):
+            try:
+                found[path] = paths.find(answer, path)
+            except paths.Undefined:
+                continue
+        return found
+
+    def _end(self, state: dict[str, Any], fact: StepFact, failure: str = "") -> None:
+        state |= {"status": advance(STEP, state["status"], fact).value, "ended": self.now}
+        if failure:
+            state["failure"] = failure[:_REASON]
+
+    def _failed(self, name: str, state: dict[str, Any], reason: str, exception: str) -> None:
+        """Failed, or another attempt later."""
+        if self.stopping:
+            self._end(state, _SF.STOPPED)
+            return
+        met = {**state.get("met", {})}
+        met[exception] = met.get(exception, 0) + 1
+        state |= {"met": met, "first": state.get("first", self.now)}
+        at = retries.again(self.definition.steps[name].retries, exception, met, state["first"], self.now)
+        if at is None:
+            self._end(state, _SF.FAILED, reason)
+            return
+        for left in ("arn", "child"):
+            state.pop(left, None)
+        state |= {"status": advance(STEP, state["status"], _SF.AGAIN).value, "at": at, "last": reason[:_REASON]}
+
+    def _stop(self) -> None:
+        for name, state in self.states.items():
+            if state["status"] not in RUNNING:
+                continue
+            if "arn" not in state:
+                self._end(state, _SF.STOPPED)
+                continue
+            if state["status"] != _S.STOPPING:
+                state["status"] = advance(STEP, state["status"], _SF.STOP_ASKED).value
+            self.commands.append(StopStep(name, state["type"], state["child"]))
+
+    # -- steps that begin -----------------------------------------------------------------------------------------------------------
+
+    def _begin(self) -> None:
+        most = int(self.document.get("parallelism") or PARALLEL)
+        for name, step in self.definition.steps.items():
+            if name in self.states:
+                self._due(name, step)
+                continue
+            if name in self.skipped or self.failed or self.running >= most:
+                continue
+            match self._ready(step):
+                case "skip":
+                    self.skipped.add(name)
+                case "take":
+                    self._take(step)
+                case "run":
+                    self._run(step)
+
+    def _due(self, name: str, step: PipelineStep) -> None:
+        """A step that waits for its next attempt."""
+        state = self.states[name]
+        if state["status"] != _S.STARTING or "child" in state:
+            return
+        left = float(state.get("at", self.now)) - self.now
+        if left > 0:
+            self.again = left if self.again is None else min(self.again, left)
+            return
+        state["attempt"] += 1
+        del state["at"]
+        self._guarded(step, state, lambda: self._launch(step, state, self._arguments(step, state)))
+
+    def _ready(self, step: PipelineStep) -> str:
+        """wait | skip | take (the outcome of the source execution) | run."""
+        selected = self._selected()
+        if selected is not None and step.name not in selected:
+            asked = any(step.name in self.definition.steps[name].needs for name in selected)
+            return "take" if asked and self.seen.source is not None else "skip"
+        needs = set(step.needs) if selected is None or self.seen.source is not None else set(step.needs & selected)
+        if step.branch is not None and (selected is None or step.branch[0] in selected):
+            gate = self.states.get(step.branch[0])
+            if step.branch[0] in self.skipped or (gate is not None and gate.get("outcome") != step.branch[1]):
+                return "skip"
+            needs = {*needs, step.branch[0]}
+        if any(name in self.skipped for name in needs):
+            return "skip"
+        done = all(name in self.states and self.states[name]["status"] == _S.SUCCEEDED for name in needs)
+        return "run" if done else "wait"
+
+    def _selected(self) -> frozenset[str] | None:
+        chosen = self.document.get("selective")
+        return None if not chosen else frozenset(chosen["steps"])
+
+    def _take(self, step: PipelineStep) -> None:
+        """What the source execution of a selective one has of a step that is not run again."""
+        source = self.seen.source
+        assert source is not None
+        state = dict(source.document["steps"].get(step.name) or {})
+        values = dict(state.get("values") or {})
+        if any(path not in values for path in self.definition.wanted.get(step.name, ())) and "arn" in state:
+            row = steps.CHILDREN[state["type"]]
+            answer = self._describe(row.name, state["arn"] if row.by_arn else state["child"])
+            if answer is None:
+                return
+            values |= self._values(step.name, answer.answer or {})
+        kept = {key: state[key] for key in ("arn", "child", "outcome", "attempt") if key in state}
+        self.states[step.name] = {
+            **kept,
+            **_shown(step),
+            "status": _S.SUCCEEDED.value,
+            "selective": source.arn,
+            "values": values,
+            "started": self.now,
+            "ended": self.now,
+        }
+
+    def _run(self, step: PipelineStep) -> None:
+        attempt = int(self.document["tries"].get(step.name, 0)) + 1
+        state = {**_shown(step), "status": _S.STARTING.value, "attempt": attempt, "started": self.now}
+        if step.type == steps.CONDITION:
+            began = self._guarded(step, state, lambda: self._decide_condition(step, state))
+        elif step.type == steps.FAIL:
+            began = self._guarded(step, state, lambda: self._fail(step, state))
+        else:
+            began = self._guarded(step, state, lambda: self._child(step, state))
+        if began:
+            self.states[step.name] = state
+            self._count(state)
+
+    def _guarded(self, step: PipelineStep, state: dict[str, Any], act: Any) -> bool:
+        """False when something has to be known first. An expression without a result fails the step."""
+        try:
+            return bool(act())
+        except Needed as needed:
+            self.files.add(needed.uri)
+            return False
+        except Invalid as error:
+            self._end(state, _SF.FAILED, error.message)
+            return True
+
+    def _decide_condition(self, step: PipelineStep, state: dict[str, Any]) -> bool:
+        given = expressions.evaluate(step.arguments["Conditions"], self._context(""))
+        state["outcome"] = conditions.hold(given)
+        self._end(state, _SF.SUCCEEDED)
+        return True
+
+    def _fail(self, step: PipelineStep, state: dict[str, Any]) -> bool:
+        message = expressions.text(expressions.evaluate(step.arguments["ErrorMessage"], self._context("")))
+        state["message"] = message
+        self._end(state, _SF.FAILED, message)
+        return True
+
+    def _child(self, step: PipelineStep, state: dict[str, Any]) -> bool:
+        arguments = self._arguments(step, state)
+        if not step.cached:
+            return self._launch(step, state, arguments)
+        state["key"] = caching.key_of(arguments, steps.CHILDREN[step.type].key)
+        return self._cached(step, state, arguments)
+
+    def _cached(self, step: PipelineStep, state: dict[str, Any], arguments: Mapping[str, Any]) -> bool:
+        """An earlier success that stands for this one, else a launch with the reason of the miss."""
+        if self.seen.formers is None:
+            self.formers = True
+            return False
+        formers = list(self._successes(step.name))
+        gone = ""
+        while True:
+            found, why = caching.match(state["key"], formers, step.lifetime, self.now)
+            if found is None:
+                state["miss"] = gone or why
+                return self._launch(step, state, arguments)
+            row = steps.CHILDREN[step.type]
+            former = found.state
+            answer = self._describe(row.name, former["arn"] if row.by_arn else former["child"])
+            if answer is None:
+                return False
+            if answer.answer is not None:
+                break
+            gone = f"{former['arn']}, whose results would be used, was deleted"
+            formers.remove(found)
+        state |= {
+            "arn": former["arn"],
+            "child": former["child"],
+            "origin": {"execution": found.execution, "ended": found.ended},
+        }
+        state["values"] = self._values(step.name, answer.answer)
+        self._end(state, _SF.SUCCEEDED)
+        return True
+
+    def _successes(self, name: str) -> list[Former]:
+        """Newest first."""
+        found = []
+        for record in self.seen.formers or ():
+            state = record.document["steps"].get(name)
+            if (
+                record.arn != self.record.arn
+                and state
+                and state["status"] == _S.SUCCEEDED
+                and "key" in state
+                and "arn" in state
+            ):
+                origin = state.get("origin") or {"execution": record.arn, "ended": state["ended"]}
+                found.append(Former(origin["execution"], float(origin["ended"]), state["key"], state))
+        return found
+
+    def _arguments(self, step: PipelineStep, state: Mapping[str, Any]) -> dict[str, Any]:
+        """The request, with its name and all expressions evaluated."""
+        row = steps.CHILDREN[step.type]
+        given = {key: value for key, value in step.arguments.items() if key != row.named}
+        prefix = step.arguments.get(row.named)
+        prefix = expressions.evaluate(prefix, self._context("")) if prefix is not None else ""
+        name = child_name(self.record, step.name, state["attempt"], row.longest, str(prefix))
+        found: dict[str, Any] = expressions.evaluate(given, self._context(name))
+        if row.name == "RegisterModel" and found.get("ModelPackageGroupName"):
+            return found
+        return {**found, row.named: name}
+
+    def _launch(self, step: PipelineStep, state: dict[str, Any], arguments: Mapping[str, Any]) -> bool:
+        row = steps.CHILDREN[step.type]
+        params, group, tags = dict(arguments), "", ()
+        if row.name == "RegisterModel":
+            group = str(params.get("ModelPackageGroupName") or "")
+            tags = tuple(params.pop("Tags", ())) if group else ()
+        state["child"] = str(params.get(row.named, ""))
+        self.commands.append(Launch(step.name, state["attempt"], row.name, params, group, tags))
+        return True
+
+    def _context(self, child: str) -> Context:
+        """What the expressions of a step may name. `child`: the name of the job that it makes."""
+        document, record = self.document, self.record
+        execution = {
+            "StartDateTime": moment(record.created),
+            "CurrentDateTime": moment(self.now),
+            "PipelineName": document["pipeline"],
+            "PipelineArn": record.arn.rpartition("/execution/")[0],
+            "PipelineExecutionId": document["id"],
+            "PipelineExecutionArn": record.arn,
+            "TrainingJobName": child,
+            "ProcessingJobName": child,
+        }
+        base = Context(document["parameters"], execution)
+        experiment = expressions.evaluate(dict(self.definition.experiment), base)
+        values = {name: state.get("values", {}) for name, state in self.states.items()}
+        return Context(
+            document["parameters"], execution, experiment, values, self.definition.property_files, self.seen.files
+        )
+
+    # -- the end --------------------------------------------------------------------------------------------------------------------
+
+    def _ended(self) -> Record:
+        document = {**self.document, "steps": self.states, "skipped": sorted(self.skipped)}
+        record = replace(self.record, document=document)
+        if any(state["status"] in RUNNING for state in self.states.values()):
+            return _touched(record, self.record, self.now)
+        failed = any(state["status"] == _S.FAILED for state in self.states.values())
+        if self.stopping:
+            fact = ExecutionFact.ALL_ENDED
+        elif failed:
+            fact = ExecutionFact.STEP_FAILED
+            record = replace(record, document={**document, "failure": FAILED})
+        elif all(name in self.states or name in self.skipped for name in self.definition.steps):
+            fact = ExecutionFact.ALL_ENDED
+        else:
+            return _touched(record, self.record, self.now)
+        ended = {**record.document, "ended": self.now}
+        return replace(record, status=advance(EXECUTION, record.status, fact), modified=self.now, document=ended)
+
+
+def _shown(step: PipelineStep) -> dict[str, Any]:
+    """What of a step's definition is shown with its state."""
+    told = {"display": step.display, "description": step.description}
+    return {"type": step.type, **{key: text for key, text in told.items() if text}}
+
+
+def _touched(record: Record, before: Record, now: float) -> Record:
+    return record if record.document == before.document else replace(record, modified=now)
+
+
+def moment(seconds: float) -> str:
+    """As AWS writes StartDateTime: ISO 8601 in UTC, to the millisecond."""
+    return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def metadata(state: Mapping[str, Any]) -> dict[str, Any]:
+    """Metadata of a step, as ListPipelineExecutionSteps shows it."""
+    if state["type"] == steps.CONDITION:
+        return {"Condition": {"Outcome": "True" if state["outcome"] else "False"}} if "outcome" in state else {}
+    if state["type"] == steps.FAIL:
+        return {"Fail": {"ErrorMessage": state["message"]}} if "message" in state else {}
+    row = steps.CHILDREN[state["type"]]
+    return {row.metadata: {"Arn": state["arn"]}} if "arn" in state else {}
