@@ -79,9 +79,9 @@ class Store(Protocol):
         """The record that was added with this `made_by`."""
         ...
 
-    async def add(self, record: Record, made_by: str = "") -> Record:
-        """Store a new record (version becomes 1). AlreadyExists when (kind, scope, name) is taken. `made_by` is kept as long as the record;
-        the same write makes both durable."""
+    async def add(self, record: Record, made_by: str = "", alone: str = "") -> Record:
+        """Store a new record (version becomes 1). AlreadyExists when (kind, scope, name) is taken, or another record of that kind and scope
+        has this value `alone`. Both it and `made_by` are kept as long as the record; the same write makes all durable."""
         ...
 
     async def save(self, record: Record, lease: Lease | None = None, change: GrantChange | None = None) -> Record:

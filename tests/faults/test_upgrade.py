@@ -61,9 +61,9 @@ def test_an_upgrade_that_is_killed_in_its_middle_goes_through_at_the_next_start(
     settings = ended.server.settings
     change(
         settings,
-        *(f"DROP TABLE {name}" for name in ("changes", "machines", "grants")),
-        "DROP INDEX resources_by_call",
-        "ALTER TABLE resources DROP COLUMN made_by",
+        *(f"DROP TABLE {name}" for name in ("changes", "machines", "grants", "terms")),
+        *(f"DROP INDEX {name}" for name in ("resources_by_call", "resources_alone")),
+        *(f"ALTER TABLE resources DROP COLUMN {name}" for name in ("made_by", "alone")),
         "UPDATE alembic_version SET version_num = '0001'",
     )
     copy = settings.root / "records.db.schema-0001"

@@ -37,13 +37,13 @@ def user_context(principal: str) -> dict[str, object]:
     return {"IamIdentity": {"Arn": principal, "PrincipalId": principal.rpartition("/")[2]}}
 
 
-async def add(call: Call, record: Record, taken: str = "") -> Record:
-    """Store the new record that a Create is about. AlreadyExists: `taken`, or `Cannot create already existing endpoint "ARN".` A child
-    tells whose it is by `parent` in its document."""
+async def add(call: Call, record: Record, taken: str = "", alone: str = "") -> Record:
+    """Store the new record that a Create is about, with a value that it shall have `alone`. AlreadyExists: `taken`, or `Cannot create
+    already existing endpoint "ARN".` A child tells whose it is by `parent` in its document."""
     if call.parent:
         record = replace(record, document={**record.document, "parent": call.parent})
     try:
-        return await call.store.add(record, call.made_by)
+        return await call.store.add(record, call.made_by, alone)
     except AlreadyExists:
         words = taken or f'Cannot create already existing {KINDS[record.kind].label} "{record.arn}".'
         raise AlreadyExists(words) from None

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from sqlalchemy import BigInteger, Column, Float, Index, Integer, MetaData, Table, Text, UniqueConstraint, text
 
-VERSION = "0005"  # the newest migration (stores/migrations/versions)
+VERSION = "0006"  # the newest migration (stores/migrations/versions)
 
 METADATA = MetaData()
 
@@ -37,6 +37,9 @@ RESOURCES = Table(
     Column(
         "made_by", _TEXT, nullable=False, server_default=""
     ),  # the call that made it, for its own retries: `ports.Store.add`
+    Column(
+        "alone", _TEXT, nullable=False, server_default=""
+    ),  # a value that no other of its kind and scope has; "": none
     UniqueConstraint("kind", "account", "region", "name", name="resources_name"),
     UniqueConstraint("arn", name="resources_arn"),
     Index("resources_by_created", "kind", "account", "region", "created", "name", "status", "modified"),
@@ -45,6 +48,13 @@ RESOURCES = Table(
     Index("resources_by_status", "kind", "account", "region", "status", "name", "created", "modified"),
     Index("resources_to_claim", "kind", "status", "claimed_until"),
     Index("resources_by_call", "made_by", sqlite_where=text("made_by <> ''"), postgresql_where=text("made_by <> ''")),
+    Index(
+        "resources_alone",
+        *("kind", "account", "region", "alone"),
+        unique=True,
+        sqlite_where=text("alone <> ''"),
+        postgresql_where=text("alone <> ''"),
+    ),
 )
 
 # What was written, in order: `stores/changes.py`. The newest row is never deleted, so no number is given twice; no index, since

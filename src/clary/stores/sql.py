@@ -80,7 +80,7 @@ class SqlStore:
 
     # -- writes ------------------------------------------------------------------------------------------------------------------
 
-    async def add(self, record: Record, made_by: str = "") -> Record:
+    async def add(self, record: Record, made_by: str = "", alone: str = "") -> Record:
         text = _text(record)
         values = {
             "new_kind": record.kind,
@@ -94,6 +94,7 @@ class SqlStore:
             "new_document": text,
             "new_version": 1,
             "new_made_by": made_by,
+            "new_alone": alone,
         }
         stored = replace(record, document=orjson.loads(text), version=1)
         if not await self._change("add", values, stored):

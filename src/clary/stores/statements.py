@@ -112,7 +112,7 @@ class Statements:
         self._texts: dict[Any, Text] = {name: self._compiled(statement) for name, statement in _FIXED.items()}
         # The dialect that is in use is loaded already; the other costs a tenth of the control plane's start.
         insert_or_not = importlib.import_module(f"sqlalchemy.dialects.{dialect.name}").insert
-        row: dict[Any, Any] = {column: bindparam(f"new_{column.name}") for column in (*COLUMNS, C.made_by)}
+        row: dict[Any, Any] = {column: bindparam(f"new_{column.name}") for column in (*COLUMNS, C.made_by, C.alone)}
         # A name that is taken is no error inside the transaction, which others share: no row is the answer.
         self._texts["add"] = self._compiled(insert_or_not(RESOURCES).values(row).on_conflict_do_nothing())
         first = insert_or_not(MACHINES).values(name=bindparam("machine"), version=1)

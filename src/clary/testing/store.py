@@ -30,6 +30,7 @@ class MemoryStore:
     def __init__(self) -> None:
         self._records: dict[Key, Record] = {}
         self._made: dict[str, Key] = {}
+        self._alone: dict[Key, Key] = {}
         self._leases: dict[Key, tuple[str, float]] = {}
         self._listeners: list[Callable[[Record], None]] = []
         self._stores = [self]  # those on the same records
@@ -41,6 +42,7 @@ class MemoryStore:
         """A second store on the same records, as another control plane has it: each hears what the other writes."""
         other = MemoryStore()
         other._records, other._made, other._leases = self._records, self._made, self._leases
+        other._alone = self._alone
         other._machines, other._grants = self._machines, self._grants
         other._stores = self._stores
         self._stores.append(other)
@@ -62,12 +64,19 @@ class MemoryStore:
     async def made(self, by: str) -> Record | None:
         return self._records.get(self._made[by]) if by in self._made else None
 
-    async def add(self, record: Record, made_by: str = "") -> Record:
+    async def add(self, record: Record, made_by: str = "", alone: str = "") -> Record:
         key = _key(record)
-        if key in self._records or any(r.arn == record.arn for r in self._records.values()):
+        value = (*key[:3], alone)
+        if (
+            (alone and value in self._alone)
+            or key in self._records
+            or any(r.arn == record.arn for r in self._records.values())
+        ):
             raise AlreadyExists(f"{record.kind} {record.name} exists")
         if made_by:
             self._made[made_by] = key
+        if alone:
+            self._alone[value] = key
         return self._put(_copy(record, 1))
 
     async def save(self, record: Record, lease: Lease | None = None, change: GrantChange | None = None) -> Record:
@@ -81,6 +90,8 @@ class MemoryStore:
         del self._records[_key(record)]
         for by in [by for by, key in self._made.items() if key == _key(record)]:
             del self._made[by]
+        for value in [value for value, holder in self._alone.items() if holder == _key(record)]:
+            del self._alone[value]
         self._leases.pop(_key(record), None)
         self._tell(replace(record, version=record.version + 1))
 

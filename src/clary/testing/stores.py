@@ -82,6 +82,20 @@ class StoreConformance:
         await store.remove(saved)
         assert await store.made("call-1") is None
 
+    async def test_a_value_is_had_alone_in_a_kind_and_scope(self, store: Store) -> None:
+        outcomes = await asyncio.gather(
+            *(store.add(record(f"n{n}"), alone="team") for n in range(20)), return_exceptions=True
+        )
+        [added] = [each for each in outcomes if isinstance(each, Record)]
+        assert sum(isinstance(each, AlreadyExists) for each in outcomes) == 19
+        await store.add(record("there", scope=THERE), alone="team")
+        await store.add(replace(record("model"), kind="model"), alone="team")
+        await store.add(record("other"), alone="other")
+        for name in ("without", "another without"):
+            await store.add(record(name))
+        await store.remove(await store.save(added))
+        await store.add(record("successor"), alone="team")
+
     async def test_a_save_needs_the_version_that_was_read(self, store: Store) -> None:
         first = await store.add(record("a", n=0))
         second = await store.save(replace(first, status="InService", modified=2.0, document={"n": 1}))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 from collections.abc import Callable
 from dataclasses import replace
@@ -14,9 +15,10 @@ from clary.api import handlers, registry
 from clary.api.call import Call
 from clary.api.plain.noun import NOUNS
 from clary.api.plain.operations import create, merged, sentence
-from clary.domain.errors import InUse, Invalid, NotFound
+from clary.domain.errors import AlreadyExists, InUse, Invalid, NotFound
 from clary.domain.resources import Query, Record, Scope
 from clary.testing.clock import FakeClock
+from clary.testing.store import MemoryStore
 
 handlers.load()
 HERE = "arn:aws:sagemaker:eu-west-1:000000000000"
@@ -82,6 +84,26 @@ async def test_a_name_is_taken_once(world: World) -> None:
     code, words = await world.refused("sagemaker", "CreateUserProfile", DomainId=which, UserProfileName="ada")
     assert code == "ResourceInUse"
     assert words == f'Cannot create already existing user profile "{HERE}:user-profile/{which}/ada".'
+
+
+class Slower(MemoryStore):
+    """Answers a count when all that is asked at the same moment was counted."""
+
+    async def count(self, query: Query) -> int:
+        found = await super().count(query)
+        await asyncio.sleep(0)
+        return found
+
+
+async def test_of_many_at_once_one_gets_the_name() -> None:
+    world = World(store=Slower())
+    wanted = {"DomainName": "team", "AuthMode": "IAM", "DefaultUserSettings": {}}
+    made = await asyncio.gather(
+        *(world("sagemaker", "CreateDomain", **wanted) for _ in range(10)), return_exceptions=True
+    )
+    refused = [str(each) for each in made if isinstance(each, AlreadyExists)]
+    assert refused == ["Cannot create already existing domain: DomainName 'team' is taken."] * 9
+    assert len((await world("sagemaker", "ListDomains"))["Domains"]) == 1
 
 
 async def test_an_update_changes_what_it_names_and_leaves_the_rest(world: World) -> None:

@@ -141,8 +141,9 @@ async def create(call: Call, noun: Noun, params: Params) -> Record:
     parent = above(noun)
     holder = await find(call, parent, params) if parent is not None else None
     request = {noun.renames.get(name, name): value for name, value in params.items() if name != "Tags"}
-    if noun.unique:
-        await _check_unique(call, noun, request[noun.unique])
+    taken, alone = "", str(request[noun.unique]) if noun.unique else ""
+    if alone:
+        taken = await _check_unique(call, noun, alone)
     if parent is not None and noun.counter:
         holder = await (noun.numbered or _count)(call, parent, params)
         request[noun.counter] = holder.document["versions"]
@@ -154,7 +155,7 @@ async def create(call: Call, noun: Noun, params: Params) -> Record:
     made |= {member: str(request[member]) for member in (*noun.key, *noun.indexed, noun.unique) if member}
     if holder is not None:
         made["above"] = holder.arn
-    record = await records.add(call, records.new(call, noun.kind, name, made, noun.status[1]))
+    record = await records.add(call, records.new(call, noun.kind, name, made, noun.status[1]), taken, alone)
     if parent is not None:
         await hold(call, parent, params, record)
     return record
@@ -169,10 +170,13 @@ def counted(holder: Record) -> Record:
     return replace(holder, document={**holder.document, "versions": holder.document.get("versions", 0) + 1})
 
 
-async def _check_unique(call: Call, noun: Noun, value: str) -> None:
+async def _check_unique(call: Call, noun: Noun, value: str) -> str:
+    """The words of a refusal, for when another one takes it at the same moment. Records of an older schema are found here only."""
+    taken = f"Cannot create already existing {noun.label}: {noun.unique} '{value}' is taken."
     found = await call.store.count(Query(noun.kind, call.scope_of(noun.kind), where={noun.unique: value}))
     if found:
-        raise AlreadyExists(f"Cannot create already existing {noun.label}: {noun.unique} '{value}' is taken.")
+        raise AlreadyExists(taken)
+    return taken
 
 
 async def hold(call: Call, parent: Noun, params: Params, child: Record) -> None:
