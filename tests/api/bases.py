@@ -139,7 +139,86 @@ _TUNED = {
     "RandomSeed": 1,
 }
 CARD = '{"model_overview": {"model_description": "d"}}'
+HOUR = {"Unit": "Hours", "Value": 1}
+PERSON = {
+    "FeatureGroupName": "people",
+    "Record": [
+        {"FeatureName": "id", "ValueAsString": "a"},
+        {"FeatureName": "at", "ValueAsString": "1"},
+        {"FeatureName": "v", "ValueAsStringList": ["1"]},
+    ],
+    "TargetStores": ["OnlineStore", "OfflineStore"],
+    "TtlDuration": HOUR,
+}
+RUNTIME = "sagemaker-featurestore-runtime"
 BASES: list[tuple[str, str, dict[str, Any]]] = [
+    (RUNTIME, "PutRecord", PERSON),
+    (RUNTIME, "BatchWriteRecord", {"Entries": [PERSON], "TtlDuration": HOUR}),
+    (
+        RUNTIME,
+        "GetRecord",
+        {
+            "FeatureGroupName": "people",
+            "RecordIdentifierValueAsString": "here",
+            "FeatureNames": ["id"],
+            "ExpirationTimeResponse": "Enabled",
+        },
+    ),
+    (
+        RUNTIME,
+        "BatchGetRecord",
+        {
+            "Identifiers": [
+                {"FeatureGroupName": "people", "RecordIdentifiersValueAsString": ["here"], "FeatureNames": ["id"]}
+            ],
+            "ExpirationTimeResponse": "Enabled",
+        },
+    ),
+    (
+        RUNTIME,
+        "DeleteRecord",
+        {
+            "FeatureGroupName": "people",
+            "RecordIdentifierValueAsString": "a",
+            "EventTime": "2",
+            "TargetStores": ["OnlineStore"],
+            "DeletionMode": "HardDelete",
+        },
+    ),
+    (RUNTIME, "ListRecords", {"FeatureGroupName": "people", "IncludeSoftDeletedRecords": True, "MaxResults": 1}),
+    (
+        RUNTIME,
+        "UpdateRecord",
+        {
+            "FeatureGroupName": "people",
+            "RecordIdentifierValueAsString": "here",
+            "Features": [{"FeatureName": "v", "ValueAsStringList": ["2"]}],
+            "TargetStores": ["OnlineStore"],
+            "TtlDuration": HOUR,
+        },
+    ),
+    (
+        "sagemaker",
+        "UpdateFeatureGroup",
+        {
+            "FeatureGroupName": "people",
+            "FeatureAdditions": [{"FeatureName": "w", "FeatureType": "Integral"}],
+            "OnlineStoreConfig": {"TtlDuration": HOUR},
+            "ThroughputConfig": {"ThroughputMode": "OnDemand"},
+        },
+    ),
+    (
+        "sagemaker",
+        "UpdateFeatureMetadata",
+        {
+            "FeatureGroupName": "people",
+            "FeatureName": "v",
+            "Description": "d",
+            "ParameterAdditions": [{"Key": "k", "Value": "v"}],
+            "ParameterRemovals": ["other"],
+        },
+    ),
+    ("sagemaker", "DescribeFeatureMetadata", {"FeatureGroupName": "people", "FeatureName": "v"}),
     (
         "sagemaker",
         "CreateHyperParameterTuningJob",

@@ -10,6 +10,7 @@ from clary.api.call import ApiSettings, Ports
 from clary.api.dispatch import answer
 from clary.ports import Runtime
 from clary.testing.clock import FakeClock
+from clary.testing.features import MemoryFeatures
 from clary.testing.memory_artifacts import MemoryArtifacts
 from clary.testing.store import MemoryStore
 
@@ -55,6 +56,7 @@ def ports(clock: FakeClock) -> Ports:
         fronts=nothing,
         clock=clock,
         topics=nothing,
+        features=MemoryFeatures(),
         settings=ApiSettings(page_key=b"k", hold_seconds=5.0),
     )
 

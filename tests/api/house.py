@@ -72,6 +72,19 @@ COPIES = {
     "Specification": {"ModelName": "m", "ComputeResourceRequirements": {"MinMemoryRequiredInMb": 128}},
     "RuntimeConfig": {"CopyCount": 1},
 }
+GROUP = {
+    "FeatureGroupName": "people",
+    "RecordIdentifierFeatureName": "id",
+    "EventTimeFeatureName": "at",
+    "FeatureDefinitions": [
+        {"FeatureName": "id", "FeatureType": "String"},
+        {"FeatureName": "at", "FeatureType": "Fractional"},
+        {"FeatureName": "v", "FeatureType": "Fractional", "CollectionType": "List"},
+    ],
+    "OnlineStoreConfig": {"EnableOnlineStore": True, "StorageType": "InMemory"},
+    "OfflineStoreConfig": {"S3StorageConfig": {"S3Uri": "s3://b/features"}},
+    "RoleArn": ROLE,
+}
 RECORDS: list[tuple[str, str, dict[str, Any]]] = [
     ("iam", "CreateRole", {"RoleName": "R", "AssumeRolePolicyDocument": TRUST, "Tags": [{"Key": "k", "Value": "v"}]}),
     ("iam", "CreatePolicy", {"PolicyName": "p", "PolicyDocument": DOCUMENT}),
@@ -188,6 +201,7 @@ RECORDS: list[tuple[str, str, dict[str, Any]]] = [
         {"PipelineName": "idle", "PipelineDefinition": STEPS, "RoleArn": ROLE, "ClientRequestToken": TOKEN},
     ),
     ("sagemaker", "StartPipelineExecution", {"PipelineName": "pipe", "ClientRequestToken": TOKEN}),
+    ("sagemaker", "CreateFeatureGroup", GROUP),
     ("cloudwatch", "PutMetricAlarm", ALARM),
     ("cloudwatch", "PutCompositeAlarm", {"AlarmName": "both", "AlarmRule": "ALARM(a)"}),
     ("cloudwatch", "PutDashboard", {"DashboardName": "d", "DashboardBody": '{"widgets": []}'}),
@@ -213,6 +227,12 @@ OTHERS: list[tuple[str, str, dict[str, Any]]] = [
     ("cloudwatch", "PutMetricData", {"Namespace": "N", "MetricData": [{"MetricName": "x", "Value": 1.0}]}),
 ]
 BUCKETS = {"bbb": {"pipe.json": STEPS.encode()}, "b": {"data": b"1,2", "m.tar.gz": b"archive"}}
+PERSON = [
+    {"FeatureName": "id", "ValueAsString": "here"},
+    {"FeatureName": "at", "ValueAsString": "1"},
+    {"FeatureName": "v", "ValueAsStringList": ["1"]},
+]
+OTHERS.append(("sagemaker-featurestore-runtime", "PutRecord", {"FeatureGroupName": "people", "Record": PERSON}))
 _made: list[World] = []
 
 
@@ -225,6 +245,7 @@ async def house() -> World:
         for name in ("e", "empty", "queue"):
             await _serve(first, "endpoint", name)
         await _serve(first, COMPONENT, "ic")
+        await _open(first, "feature-group", "people")
         await rename_domain(first)
         for operation, params in IN_DOMAIN:
             await first("sagemaker", operation, **params)
@@ -243,6 +264,13 @@ async def _serve(world: World, kind: str, name: str) -> None:
     plant = life.plant_of(record)
     plant = replace(plant, serving=plant.incoming, incoming=None)
     await world.store.save(replace(life.with_plant(record, plant), status="InService"))
+
+
+async def _open(world: World, kind: str, name: str) -> None:
+    """What its loop would do: it is made."""
+    record = await world.store.get(kind, Scope(ACCOUNT, REGION), name)
+    assert record is not None
+    await world.store.save(replace(record, status="Created"))
 
 
 async def rename_domain(world: World) -> None:

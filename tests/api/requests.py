@@ -86,6 +86,7 @@ NAMED: Mapping[str, list[Any]] = {
     "ModelCardExportJobArn": [f"arn:aws:sagemaker:{AT}:model-card/card/export-job/export"],
     "Content": ["{}"],
     "Alias": ["first", "none"],
+    "FeatureGroupName": ["people", "new"],
     "CodeRepositoryName": ["repository", "new"],
     "UserProfileNameContains": ["u"],
     "SpaceNameContains": ["s"],

@@ -45,6 +45,8 @@ FIELDS = {
     "Status": "status",
     "HubStatus": "status",
     "HubContentStatus": "status",
+    "FeatureGroupStatus": "status",
+    "OfflineStoreStatus": "name",  # of those with the same status
 }
 UNSORTED = {
     "ListTags",
@@ -82,6 +84,8 @@ def documented(service: str, name: str, member: str) -> str:
     assert shape is not None
     text = re.sub(r"<[^>]+>", "", shape.members[member].documentation)
     found = re.search(r"The default(?: value)? is (\w+)", text)
+    if found is None and name == "ListFeatureGroups":  # reference/sagemaker.md 2
+        return {"SortBy": "CreationTime", "SortOrder": "Ascending"}[member]
     if found is None and name in SILENT:
         only = values(service, name, member)
         return only[0] if len(only) == 1 else {"SortBy": "CreationTime", "SortOrder": "Descending"}[member]

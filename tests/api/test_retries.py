@@ -105,6 +105,16 @@ CREATES: dict[tuple[str, str], dict[str, Any]] = {
         "DocumentSchemaVersion": "1.0.0",
         "HubContentDocument": "{}",
     },
+    ("sagemaker", "CreateFeatureGroup"): {
+        "FeatureGroupName": "again",
+        "RecordIdentifierFeatureName": "id",
+        "EventTimeFeatureName": "at",
+        "FeatureDefinitions": [
+            {"FeatureName": "id", "FeatureType": "String"},
+            {"FeatureName": "at", "FeatureType": "Fractional"},
+        ],
+        "OnlineStoreConfig": {"EnableOnlineStore": True},
+    },
     ("iam", "CreateRole"): {"RoleName": "again", "AssumeRolePolicyDocument": TRUST},
     ("iam", "CreatePolicy"): {"PolicyName": "again", "PolicyDocument": POLICY},
 }

@@ -16,6 +16,7 @@ from clary.domain.errors import ClaryError
 from clary.stores.topics import StoredTopics
 from clary.testing.clock import FakeClock
 from clary.testing.datapoints import MemoryDatapoints
+from clary.testing.features import MemoryFeatures
 from clary.testing.fronts import MemoryFronts
 from clary.testing.keys import MemoryKeys
 from clary.testing.logs import MemoryLogs
@@ -44,6 +45,7 @@ class World:
             fronts=MemoryFronts(),
             clock=FakeClock(),
             topics=StoredTopics(store),
+            features=MemoryFeatures(),
             settings=ApiSettings(
                 page_key=b"k", hold_seconds=0.0, longest_poll=0.0, subscribers=Allowed(("http://127.0.0.1/",))
             ),

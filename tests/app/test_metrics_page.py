@@ -30,7 +30,9 @@ class Site:
         self.token = f"Bearer {token_of(pair.access_key_id, pair.secret)}"
         self.passed: list[str] = []
         held = datapoints or MemoryDatapoints()
-        ports = Ports(MemoryStore(), nothing, nothing, nothing, held, keys, MemoryFronts(), FakeClock(), nothing)
+        ports = Ports(
+            MemoryStore(), nothing, nothing, nothing, held, keys, MemoryFronts(), FakeClock(), nothing, nothing
+        )
         self.page = MetricsPage(cast("Any", self._application), ports, 100)
 
     async def _application(self, scope: Any, receive: Any, send: Any) -> None:

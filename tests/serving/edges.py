@@ -120,6 +120,7 @@ class Edge:
         self.fronts = [Backend(f"front-{i}", folder / f"f{i}.sock") for i in range(fronts)]
         self.control = Backend("control", folder / "control.sock")
         self.objects = Backend("objects", folder / "objects.sock")
+        self.features = Backend("features", folder / "features.sock")
         self.listener = socket.socket()
         self.listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         self.listener.bind(("127.0.0.1", 0))
@@ -133,6 +134,7 @@ class Edge:
             "fronts": tuple(str(front.path) for front in self.fronts),
             "control": str(self.control.path),
             "objects": str(self.objects.path),
+            "features": str(self.features.path),
             "folder": str(work),
             "pid": str(folder / "nginx.pid"),
             "access_log": str(folder / "access.log"),
@@ -150,7 +152,7 @@ class Edge:
 
     @property
     def backends(self) -> list[Backend]:
-        return [*self.fronts, self.control, self.objects]
+        return [*self.fronts, self.control, self.objects, self.features]
 
     async def __aenter__(self) -> Edge:
         for backend in self.backends:

@@ -78,10 +78,16 @@ ROUTES = [
     ),
     (http("POST", "/service/GraniteServiceVersion20100801/operation/ListMetrics", b""), "control"),
     (http("PUT", "/BatchPutMetrics", b"{}", "sagemaker"), "control"),
-    (http("GET", "/FeatureGroup/a", b"", "sagemaker"), "control"),
     (http("GET", "/console"), "control"),
     (http("GET", "/console/endpoints?x=1"), "control"),
     (http("GET", "/consoles"), "objects"),
+    (http("GET", "/FeatureGroup/people?RecordIdentifierValueAsString=1", b"", "sagemaker"), "features"),
+    (http("PUT", "/FeatureGroup/people", b"{}", "sagemaker"), "features"),
+    (http("POST", "/FeatureGroup/people/ListRecords", b"{}"), "features"),
+    (http("POST", "/BatchGetRecord", b"{}", "sagemaker"), "features"),
+    (http("POST", "/BatchWriteRecord", b"{}", "sagemaker"), "features"),
+    (http("POST", "/BatchPutMetrics", b"{}", "sagemaker"), "control"),
+    (http("GET", "/FeatureGroup/key", b"", "s3"), "objects"),
     (http("GET", "/capacity"), "control"),
     (http("GET", "/capacity", b"", "s3"), "objects"),  # a bucket may have that name
     (http("GET", "/", b"", "s3"), "objects"),
@@ -393,6 +399,7 @@ def test_a_name_that_could_break_out_of_the_configuration_is_refused(bad: str) -
         "fronts": ("/f",),
         "control": "/c",
         "objects": "/o",
+        "features": "/x",
         "folder": "/d",
         "pid": "/p",
         "access_log": "/a",
@@ -406,7 +413,7 @@ def test_a_name_that_could_break_out_of_the_configuration_is_refused(bad: str) -
 def test_tls_is_asked_of_the_listener_alone() -> None:
     text = render(
         EdgeSettings(
-            "127.0.0.1:1", ("/f",), "/c", "/o", "/d", "/p", "/a", "/e", tls_cert="/cert.pem", tls_key="/key.pem"
+            "127.0.0.1:1", ("/f",), "/c", "/o", "/x", "/d", "/p", "/a", "/e", tls_cert="/cert.pem", tls_key="/key.pem"
         )
     )
     assert text.count("listen 127.0.0.1:1 ssl") == 2

@@ -16,6 +16,7 @@ from clary.domain.ids import arn as make_arn
 from clary.domain.ids import code, uuid7, written
 from clary.domain.machine.capacity import Machine
 from clary.domain.resources import KINDS, Scope
+from clary.feature_ports import FeatureRecords
 from clary.ports import Artifacts, Clock, Datapoints, Fronts, Keys, Logs, Runtimes, Store, Topics
 
 Params = dict[str, Any]
@@ -57,6 +58,7 @@ class Ports:
     fronts: Fronts
     clock: Clock
     topics: Topics
+    features: FeatureRecords
     settings: ApiSettings = field(default_factory=ApiSettings)
     followers: Followers = field(default_factory=Followers)
 

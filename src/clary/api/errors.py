@@ -102,6 +102,13 @@ _RUNTIME: Candidates = {
     Stale: ("ServiceUnavailable",),
     Unavailable: ("ServiceUnavailable",),
 }
+_FEATURES: Candidates = {
+    **dict.fromkeys(_SAGEMAKER, ("ValidationError",)),
+    NotFound: ("ResourceNotFound", "ValidationError"),
+    Denied: ("AccessForbidden",),
+    Stale: ("ConflictException", "ServiceUnavailable"),
+    Unavailable: ("ServiceUnavailable",),
+}
 _SNS: Candidates = {
     **dict.fromkeys(_SAGEMAKER, ("InvalidParameter",)),
     NotFound: ("NotFound", "ResourceNotFound", "InvalidParameter"),
@@ -138,6 +145,7 @@ CODES: Mapping[str, Candidates] = {
     "sts": _STS,
     "cloudwatch": _CLOUDWATCH,
     "sagemaker-runtime": _RUNTIME,
+    "sagemaker-featurestore-runtime": _FEATURES,
     "sns": _SNS,
     "sqs": _SQS,
     "application-autoscaling": _AUTOSCALING,

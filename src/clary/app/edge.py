@@ -62,6 +62,7 @@ def write(settings: Settings, user: Edge | None) -> Path:
         fronts=tuple(str(settings.front_http(index)) for index in range(settings.front_count)),
         control=str(settings.control_socket),
         objects=str(settings.objects_socket),
+        features=str(settings.features_socket),
         folder=str(settings.spool),
         pid=str(settings.run / "nginx.pid"),
         access_log=str(logs / "access.log"),

@@ -8,10 +8,11 @@ from __future__ import annotations
 from collections.abc import Coroutine
 from typing import Any
 
-from clary.app import message_queues, pipelines, registry, tuning
+from clary.app import feature_stores, message_queues, pipelines, registry, tuning
 from clary.app.given import Given, Room
 
 ROOMS: tuple[Room, ...] = (
+    feature_stores.room,
     message_queues.room,
     pipelines.room,
     registry.room,

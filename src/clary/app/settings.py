@@ -228,12 +228,21 @@ class Settings:
         return self.run / "objects.sock"
 
     @property
+    def features_socket(self) -> Path:
+        return self.run / "features.sock"
+
+    @property
     def control_socket(self) -> Path:
         return self.run / "control.sock"
 
     @property
     def database_url(self) -> str:
         return self.database or f"sqlite:///{self.root / 'records.db'}"
+
+    @property
+    def features_url(self) -> str:
+        """Where records of feature groups are kept."""
+        return self.database or f"sqlite:///{self.root / 'features.db'}"
 
     # -- files ----------------------------------------------------------------------------------------------------------------
 

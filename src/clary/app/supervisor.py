@@ -30,7 +30,7 @@ from clary.stores.keys import FileKeys
 READY_WITHIN = 60.0
 HOPELESS = 4  # deaths of a child that was killed, or could not be made, before it was ready: the start has failed
 PATIENCE = 15.0
-_SAID = {"control": "the control plane", "objects": "the object store"}
+_SAID = {"control": "the control plane", "objects": "the object store", "features": "the feature store"}
 FIRST_USER = "clary"  # whose key pair the first start makes
 
 
@@ -101,6 +101,7 @@ class Supervisor:
         mode = 0o660 if folders.edge_user() else 0o600
         self._add_edge(listener)  # first: it needs nothing that is imported here
         self._add_door("objects", path, self.settings.objects_socket, mode)
+        self._add_door("features", path, self.settings.features_socket, mode)
         for index in range(self.settings.front_count):
             sockets = [
                 folders.listen_unix(self.settings.front_http(index), mode),
@@ -244,7 +245,7 @@ class Supervisor:
         if "nginx" in self.children:
             await self.children["nginx"].stop(PATIENCE)
         await asyncio.gather(*(c.stop(PATIENCE) for n, c in self.children.items() if n.startswith("front")))
-        for name in ("control", "objects"):
+        for name in ("control", "features", "objects"):
             if name in self.children:
                 await self.children[name].stop(PATIENCE)
         if self.children:

@@ -27,7 +27,7 @@ PROCESSES = (
         "nginx",
         "edge: TLS, limits, routing, access log",
         1,
-        (("front", "unix socket"), ("control", "unix socket"), ("objects", "unix socket")),
+        (("front", "unix socket"), ("control", "unix socket"), ("objects", "unix socket"), ("features", "unix socket")),
     ),
     Process("front", "data plane: auth, queue, batching, deadlines", 2, ()),
     Process(
@@ -37,6 +37,7 @@ PROCESSES = (
         (("front", "ctl, http sockets"), ("objects", "unix socket"), ("shim", "spawns, adopts")),
     ),
     Process("objects", "S3: SQL index, immutable blobs", 2, ()),
+    Process("features", "records of feature groups", 2, ()),
     Process("worker", "the user's model, in a sandbox", 3, (("front", "frames"),), supervised=False),
     Process("shim", "one per replica or job; outlives clary up", 3, (("worker", "bwrap"),), supervised=False),
 )

@@ -9,7 +9,7 @@ import asyncio
 import errno
 import os
 import shutil
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -61,6 +61,7 @@ from clary.serving.client import FrontClient
 from clary.serving.homes import home
 from clary.stores import sql
 from clary.stores.datapoints import FileDatapoints
+from clary.stores.features import open_features
 from clary.stores.keys import FileKeys
 from clary.stores.logs import FileLogs
 from clary.wire.asgi import Application, Invocation, Limits
@@ -141,8 +142,9 @@ async def control(settings: Settings) -> AsyncIterator[Control]:
     leftovers = orphans.Leftovers(store, places, living).run()
     loops = (job_loop.run(), endpoint_loop.run(), component_loop.run(), steps.keep(), leftovers)
     handlers.load()
+    features = open_features(settings.features_url)
     told = api_settings(settings, keys, measured())
-    ports = Ports(store, artifacts, built, logs, datapoints, keys, fronts, clock, queues.topics, told)
+    ports = Ports(store, artifacts, built, logs, datapoints, keys, fronts, clock, queues.topics, features, told)
     more = rooms.work(Given(settings, owner, ports, runs, measured, places))
     tasks = tuple(asyncio.create_task(work) for work in (*loops, *queues.run(), *watch.run(), *chores, captured, *more))
     try:
@@ -155,8 +157,7 @@ async def control(settings: Settings) -> AsyncIterator[Control]:
             each()
         watch.close()
         queues.close()
-        await fronts.close()
-        await store.close()
+        await asyncio.gather(fronts.close(), store.close(), features.close())
         datapoints.close()
 
 
@@ -189,8 +190,8 @@ def memory_of(settings: Settings, measured: Callable[[], Machine]) -> Callable[[
     return limit
 
 
-def application(settings: Settings, ports: Ports) -> Application:
-    """The API as an ASGI application."""
+def application(settings: Settings, ports: Ports, services: Sequence[str] = SERVICES) -> Application:
+    """The API of these services as an ASGI application."""
 
     async def invoke(invocation: Invocation) -> Mapping[str, Any]:
         return await dispatch.answer(
@@ -216,7 +217,7 @@ def application(settings: Settings, ports: Ports) -> Application:
         return ServiceError(code, message, status, members)
 
     return Application(
-        SERVICES,
+        tuple(services),
         authenticate=Identity(ports.keys, ports.clock),
         dispatch=invoke,
         translate=explain,
@@ -253,7 +254,7 @@ def owner_of(settings: Settings) -> str:
     return f"{machine_name()}:{settings.root}"
 
 
-def api_settings(settings: Settings, keys: FileKeys, machine: Machine) -> ApiSettings:
+def api_settings(settings: Settings, keys: FileKeys, machine: Machine | None) -> ApiSettings:
     return ApiSettings(
         page_key=keys.derive(b"pages"),
         hold_seconds=20.0 if settings.hold_describes else 0.0,

@@ -26,6 +26,7 @@ _TABLE = (
     ("pytorch", "pytorch", "", ("pytorch-training", "pytorch-inference")),
     ("huggingface", "huggingface", "", ("huggingface-pytorch-training", "huggingface-pytorch-inference")),
     ("tuning", "tuning", "", ()),  # no image: what suggests hyperparameters to tuning jobs
+    ("features", "python", "", ()),
     ("python", "python", "", ("sagemaker-base-python", "sagemaker-base-python-38", "sagemaker-base-python-310")),
 )
 _MAIN = {
@@ -38,6 +39,7 @@ _MAIN = {
     "pytorch": "torch",
     "huggingface": "transformers",
     "tuning": "optuna",
+    "features": "pyarrow",
     "python": "pip",
 }
 # MB of wheels for Linux on x86_64 (arm64: up to 6 % more), as `uv pip compile --format pylock.toml` tells their sizes. The ordinary index
@@ -52,6 +54,7 @@ _DOWNLOADS = {
     "pytorch": 3036,
     "huggingface": 3066,
     "tuning": 26,
+    "features": 70,
     "python": 48,
 }
 _BOUND = re.compile(

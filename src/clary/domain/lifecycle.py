@@ -57,6 +57,22 @@ class JobFact(StrEnum):
     ENDED = "ended"  # it ended after a stop was asked, and the outputs are stored
 
 
+class GroupStatus(StrEnum):
+    """botocore's FeatureGroupStatus."""
+
+    CREATING = "Creating"
+    CREATED = "Created"
+    CREATE_FAILED = "CreateFailed"
+    DELETING = "Deleting"
+    DELETE_FAILED = "DeleteFailed"
+
+
+class GroupFact(StrEnum):
+    MADE = "made"  # both stores take records
+    GAVE_UP = "gave up"
+    DELETE_ASKED = "delete asked"
+
+
 class RolloutPhase(StrEnum):
     """Where a change of an endpoint's fleet stands (`deployment.py`); AWS shows it as VariantStatus."""
 
@@ -148,6 +164,16 @@ JOB: Mapping[tuple[JobStatus, JobFact], JobStatus] = {
     (_J.FAILED, _JF.DELETE_ASKED): _J.DELETING,
     (_J.STOPPED, _JF.DELETE_ASKED): _J.DELETING,
 }
+
+GROUP: Mapping[tuple[GroupStatus, GroupFact], GroupStatus] = {
+    (GroupStatus.CREATING, GroupFact.MADE): GroupStatus.CREATED,
+    (GroupStatus.CREATING, GroupFact.GAVE_UP): GroupStatus.CREATE_FAILED,
+    (GroupStatus.CREATED, GroupFact.DELETE_ASKED): GroupStatus.DELETING,
+    (GroupStatus.CREATE_FAILED, GroupFact.DELETE_ASKED): GroupStatus.DELETING,
+    (GroupStatus.DELETING, GroupFact.GAVE_UP): GroupStatus.DELETE_FAILED,
+    (GroupStatus.DELETE_FAILED, GroupFact.DELETE_ASKED): GroupStatus.DELETING,
+}
+"""Of feature groups. Deleting leads to no status: the record goes."""
 
 ROLLOUT: Mapping[tuple[RolloutPhase, RolloutFact], RolloutPhase] = {
     (_P.STARTING, _PF.READY): _P.SHIFTING,

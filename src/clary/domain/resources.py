@@ -63,6 +63,7 @@ KINDS: Mapping[str, Kind] = {
         Kind("code-repository", "sagemaker", "code-repository", "code repository"),
         Kind("hub", "sagemaker", "hub", "hub"),
         Kind("hub-content", "sagemaker", "hub-content", "hub content"),
+        Kind("feature-group", "sagemaker", "feature-group", "feature group"),
         Kind("lineage-group", "sagemaker", "lineage-group", "lineage group"),
         Kind("resource-policy", "sagemaker", "resource-policy", "resource policy"),
         Kind("alarm", "cloudwatch", "alarm", "alarm", separator=":"),

@@ -29,6 +29,7 @@ class EdgeSettings:
     fronts: tuple[str, ...]
     control: str
     objects: str
+    features: str
     folder: str
     pid: str
     access_log: str
@@ -178,6 +179,7 @@ def _places(settings: EdgeSettings) -> str:
         "~^/endpoints/[^/?]+/async-invocations(?:[?]|$)" control;
         "~^/endpoints/[^/?]+/" endpoint;
         "~^/service/[^/?]+/operation/" control;
+        "~^/(?:FeatureGroup/|Batch(?:Get|Write)Record(?:[?]|$))" features;
         "~^/(?:{known})(?:[/?]|$)" control;
     }}
     map $request_uri $clary_endpoint {{
@@ -197,6 +199,7 @@ def _places(settings: EdgeSettings) -> str:
         default $clary_other;
         "sagemaker - endpoint" front;
         "sagemaker target -" control;
+        "sagemaker - features" features;
         "s3 - -" objects;
     }}
     map "$clary_scope $clary_target $clary_known $clary_form" $clary_other {{
@@ -208,6 +211,7 @@ def _places(settings: EdgeSettings) -> str:
         "~^[^ ]+ " control;
         "~^ target " control;
         "~^ - endpoint " front;
+        "~^ - features " features;
         "~^ - control " control;
     }}
     map $clary_to $clary_strange {{
@@ -257,6 +261,7 @@ def _upstreams(settings: EdgeSettings) -> str:
     others = [
         upstream("clary_control", settings.control, 64, KEEPS),
         upstream("clary_objects", settings.objects, 64, KEEPS),
+        upstream("clary_features", settings.features, 64, KEEPS),
     ]
     return "\n".join([*fronts, *others]) + "\n"
 
@@ -353,6 +358,13 @@ def _server(settings: EdgeSettings) -> str:
             client_max_body_size {settings.max_control};
             client_body_buffer_size 256k;
             proxy_pass http://clary_control$request_uri;
+{_pages("control")}
+        }}
+        location = /-/features {{
+            internal;
+            client_max_body_size {settings.max_control};
+            client_body_buffer_size 256k;
+            proxy_pass http://clary_features$request_uri;
 {_pages("control")}
         }}
         location = /-/query {{

@@ -87,7 +87,7 @@ class Database:
     def prepare(self, refusal: str = "") -> None:
         """Make the schema, or check and migrate it. StoreUnusable names what is wrong and what to do; it is `refusal` where there are
         no records and the caller knows that there should be some."""
-        with self._explained():
+        with self.explained():
             file = Path(self.url.database or "")
             if refusal and self.lite and not (file.is_file() and file.stat().st_size):
                 raise StoreUnusable(refusal)
@@ -105,7 +105,7 @@ class Database:
 
     def look(self) -> Look:
         """Whether it can be used, without a change. StoreUnusable as `prepare` has it."""
-        with self._explained():
+        with self.explained():
             if self.lite:
                 self._check_file()
             found = self._version()
@@ -118,7 +118,7 @@ class Database:
             return Look(found, float(now))
 
     @contextmanager
-    def _explained(self) -> Iterator[None]:
+    def explained(self) -> Iterator[None]:
         try:
             yield
         except (DBAPIError, sqlite3.Error) as error:
@@ -162,8 +162,8 @@ class Database:
     def _create(self) -> None:
         if self.lite:
             answered.beside(Path(self.url.database or "")).unlink(missing_ok=True)  # of records that are gone
-        with self._whole() as connection:
-            self._alone(connection)
+        with self.whole() as connection:
+            self.alone(connection)
             METADATA.create_all(connection)
             if connection.execute(select(ALEMBIC.c.version_num)).first() is None:
                 connection.execute(ALEMBIC.insert().values(version_num=VERSION))
@@ -176,15 +176,15 @@ class Database:
         from alembic.migration import MigrationContext
         from alembic.operations import Operations
 
-        with self._whole() as connection:
-            self._alone(connection)
+        with self.whole() as connection:
+            self.alone(connection)
             context = MigrationContext.configure(
                 connection, opts={"fn": lambda rev, _: scripts._upgrade_revs("head", rev)}
             )
             with Operations.context(context):
                 context.run_migrations()
 
-    def _alone(self, connection: Connection) -> None:
+    def alone(self, connection: Connection) -> None:
         """Until the transaction ends: of several control planes that start at once, one makes or migrates the tables. On SQLite the
         transaction itself does that."""
         if not self.lite:
@@ -203,7 +203,7 @@ class Database:
         return scripts
 
     @contextmanager
-    def _whole(self) -> Iterator[Connection]:
+    def whole(self) -> Iterator[Connection]:
         """One transaction: who is killed in it has changed nothing. SQLite's is begun by hand: its driver begins none for DDL, and ours
         none at all."""
         with self.engine.begin() as connection:

@@ -46,7 +46,9 @@ class Client:
         nothing = cast(Any, None)
         self.keys, self.fronts = MemoryKeys(), Fronts()
         fronts = cast(Any, self.fronts)
-        self.ports = Ports(MemoryStore(), nothing, nothing, nothing, nothing, self.keys, fronts, nothing, nothing)
+        self.ports = Ports(
+            MemoryStore(), nothing, nothing, nothing, nothing, self.keys, fronts, nothing, nothing, nothing
+        )
 
     async def __call__(self, name: str, *, principal: str = USER, region: str = "us-east-1", **params: Any) -> Params:
         operation = find("iam", name)

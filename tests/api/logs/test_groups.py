@@ -32,7 +32,7 @@ class Client:
         handlers.load()
         self.logs = logs
         nothing = cast(Any, None)
-        self.ports = Ports(nothing, nothing, nothing, logs, nothing, nothing, nothing, nothing, nothing)
+        self.ports = Ports(nothing, nothing, nothing, logs, nothing, nothing, nothing, nothing, nothing, nothing)
         self.scope = Scope(ACCOUNT, REGION)
 
     async def __call__(self, name: str, **params: Any) -> Params:

@@ -27,7 +27,9 @@ class Client:
         handlers.load()
         nothing = cast(Any, None)
         self.store, self.keys = MemoryStore(), MemoryKeys()
-        self.ports = Ports(self.store, nothing, nothing, nothing, nothing, self.keys, nothing, nothing, nothing)
+        self.ports = Ports(
+            self.store, nothing, nothing, nothing, nothing, self.keys, nothing, nothing, nothing, nothing
+        )
 
     async def __call__(self, name: str, principal: str = USER, **params: Any) -> Params:
         operation = find("sts", name)

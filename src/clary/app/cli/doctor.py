@@ -245,7 +245,11 @@ def _gpus(host: Host) -> Check:
 
 def _socket(settings: Settings, name: str) -> Path | None:
     kind, _, index = name.partition("-")
-    known = {"objects": settings.objects_socket, "control": settings.control_socket}
+    known = {
+        "objects": settings.objects_socket,
+        "features": settings.features_socket,
+        "control": settings.control_socket,
+    }
     return settings.front_http(int(index)) if kind == "front" else known.get(name)
 
 

@@ -15,7 +15,7 @@ from enum import StrEnum
 from typing import Any
 
 from clary.domain.errors import Invalid
-from clary.domain.fields import components, elsewhere, serving, tuning
+from clary.domain.fields import components, elsewhere, features, serving, tuning
 
 
 class Use(StrEnum):
@@ -245,6 +245,7 @@ OPERATIONS: Mapping[str, Mapping[str, Field]] = {
     "CreateHyperParameterTuningJob": CREATE_TUNING_JOB,
     **{name: _table(*rows) for name, rows in serving.ROWS.items()},
     **{name: _table(*rows) for name, rows in components.ROWS.items()},
+    **{name: _table(*rows) for name, rows in features.ROWS.items()},
 }
 
 

@@ -1,0 +1,1 @@
+"""Operations of SageMaker Feature Store's runtime: records of feature groups."""

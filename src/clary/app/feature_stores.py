@@ -1,0 +1,23 @@
+"""The room of feature groups: the loop that makes and removes their stores and writes their history. Records are served by a process of
+their own, `features.py`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Coroutine
+from typing import Any
+
+from clary.app.given import Given
+from clary.domain.features.life import Command, SeenGroup
+from clary.loops.core.loop import Loop
+from clary.loops.features.offline import OfflineWriter
+from clary.loops.features.subject import FeatureSubject, flusher
+
+
+def room(given: Given) -> tuple[Coroutine[Any, Any, None], ...]:
+    """See `given.Room`."""
+    ports = given.ports
+    writer = OfflineWriter(given.backend, ports.artifacts, ports.runtimes, str(given.settings.root / "features"))
+    subject = FeatureSubject(ports.features, ports.artifacts, writer, ports.clock)
+    loop: Loop[Command, SeenGroup] = Loop(subject, ports.store, ports.clock, given.owner)
+    return loop.run(), flusher(subject, ports.features, loop.wake)

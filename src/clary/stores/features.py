@@ -1,0 +1,288 @@
+"""The port `FeatureRecords` in SQL: `features.db` beside the records on SQLite, tables of the same database on PostgreSQL.
+
+Two processes write: the one that serves records, and the control plane, which carries the log into the offline store. Writes that wait
+share one fsync (`index_writer.Writer`). On SQLite a row is read where it is asked for, since that costs less than handing it to a thread.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, TypeVar
+
+import orjson
+from sqlalchemy import (
+    BigInteger,
+    Column,
+    Float,
+    Index,
+    Integer,
+    MetaData,
+    Table,
+    Text,
+    bindparam,
+    delete,
+    func,
+    insert,
+    select,
+)
+from sqlalchemy.sql import ClauseElement
+
+from clary.domain.errors import ClaryError
+from clary.domain.features.online import Change, History, Stored
+from clary.feature_ports import Batch, Entry, Line, Waiting
+from clary.stores.database import Database, StoreUnusable
+from clary.stores.index_writer import Writer
+
+T = TypeVar("T")
+VERSION = 1
+READERS = 4  # connections for reads with PostgreSQL, and for long reads
+_TEXT = Text().with_variant(Text(collation="C"), "postgresql")
+_ID = BigInteger().with_variant(Integer(), "sqlite")
+
+METADATA = MetaData()
+SCHEMA = Table("feature_schema", METADATA, Column("version", Integer, primary_key=True))
+ONLINE = Table(
+    "feature_online",
+    METADATA,
+    Column("grp", _TEXT, primary_key=True),
+    Column("id", _TEXT, primary_key=True),
+    Column("event", Float(53), nullable=False),
+    Column("expires", Float(53)),
+    Column("deleted", Integer, nullable=False),
+    Column("document", Text, nullable=False),
+    Index("feature_online_expires", "expires", sqlite_where=Column("expires").isnot(None)),
+    sqlite_with_rowid=False,
+)
+HISTORY = Table(
+    "feature_history",
+    METADATA,
+    Column("seq", _ID, primary_key=True, autoincrement=True),
+    Column("grp", _TEXT, nullable=False),
+    Column("written", Float(53), nullable=False),
+    Column("document", Text, nullable=False),
+    Index("feature_history_group", "grp", "seq"),
+    sqlite_autoincrement=True,  # no number is given twice: batches are named by them
+)
+BATCHES = Table(
+    "feature_batches",
+    METADATA,
+    Column("grp", _TEXT, primary_key=True),
+    Column("first", _ID, nullable=False),
+    Column("last", _ID, nullable=False),
+)
+N, H, B = ONLINE.c, HISTORY.c, BATCHES.c
+_GROUP: Any = bindparam("g")
+_ID_IS: Any = bindparam("i")
+_ROW = (N.event, N.document, N.expires, N.deleted)
+
+
+def _statements() -> dict[str, ClauseElement]:
+    here = (N.grp == _GROUP, N.id == _ID_IS)
+    alive = (N.expires.is_(None) | (N.expires > bindparam("now")),)
+    behind = (N.grp == _GROUP, N.id > bindparam("after"), *alive)
+    lines = (H.grp == _GROUP, H.seq >= bindparam("first"), H.seq <= bindparam("last"))
+    return {
+        "get": select(*_ROW).where(*here),
+        "remove": delete(ONLINE).where(*here),
+        "insert": insert(ONLINE).values({c: bindparam(f"new_{c.name}") for c in N}),
+        "all": select(N.id).where(*behind).order_by(N.id).limit(bindparam("most")),
+        "shown": select(N.id).where(*behind, N.deleted == 0).order_by(N.id).limit(bindparam("most")),
+        "size": select(func.coalesce(func.sum(func.length(N.document)), 0)).where(N.grp == _GROUP, N.deleted == 0),
+        "expire": delete(ONLINE).where(N.expires <= bindparam("now")),
+        "drop": delete(ONLINE).where(N.grp == _GROUP),
+        "note": insert(HISTORY).values({c: bindparam(f"new_{c.name}") for c in H if c.name != "seq"}),
+        "waiting": select(H.grp, func.count(), func.min(H.written)).group_by(H.grp),
+        "begun": select(B.first, B.last).where(B.grp == _GROUP),
+        "oldest": select(H.seq).where(H.grp == _GROUP).order_by(H.seq).limit(bindparam("most")),
+        "begin": insert(BATCHES).values({c: bindparam(f"new_{c.name}") for c in B}),
+        "lines": select(H.seq, H.written, H.document).where(*lines).order_by(H.seq),
+        "forget": delete(HISTORY).where(H.grp == _GROUP, H.seq == bindparam("s")),
+        "end": delete(BATCHES).where(B.grp == _GROUP),
+        "drop_history": delete(HISTORY).where(H.grp == _GROUP),
+    }
+
+
+class _Sql:
+    """Each statement compiled once to the driver's own text."""
+
+    def __init__(self, dialect: Any) -> None:
+        self._texts: dict[str, tuple[str, tuple[str, ...] | None, dict[str, Any]]] = {}
+        for name, statement in _statements().items():
+            compiled = statement.compile(dialect=dialect)
+            order = getattr(compiled, "positiontup", None)
+            constants = {key: value for key, value in (compiled.params or {}).items() if value is not None}
+            self._texts[name] = str(compiled), tuple(order) if order is not None else None, constants
+
+    def run(self, cursor: Any, name: str, **values: Any) -> Any:
+        sql, order, constants = self._texts[name]
+        given = {**constants, **values}
+        cursor.execute(sql, given if order is None else [given[key] for key in order])
+        return cursor
+
+    def run_many(self, cursor: Any, name: str, values: Sequence[dict[str, Any]]) -> None:
+        sql, order, _ = self._texts[name]
+        cursor.executemany(sql, values if order is None else [[each[key] for key in order] for each in values])
+
+
+class SqlFeatures:
+    """See `feature_ports.FeatureRecords`. Make it with `open_features` on the event loop's thread."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._sql = _Sql(database.dialect)
+        self._writer = Writer(database.connect, database.error, database.begin, lambda: None, what="feature store")
+        self._readers = ThreadPoolExecutor(READERS, thread_name_prefix="feature-reader")
+        self._free: list[Any] = []
+        self._reader: Any = database.connect().cursor() if database.lite else None
+
+    async def get(self, group: str, identifiers: Sequence[str]) -> dict[str, Stored]:
+        def read(cursor: Any) -> dict[str, Stored]:
+            rows = {i: self._sql.run(cursor, "get", g=group, i=i).fetchone() for i in dict.fromkeys(identifiers)}
+            return {i: _stored(row) for i, row in rows.items() if row is not None}
+
+        return read(self._reader) if self._reader is not None else await self._apart(read)
+
+    async def change(self, entries: Sequence[Entry], now: float) -> list[Change | ClaryError]:
+        return await self._writer.run(lambda cursor: [self._write(cursor, entry, now) for entry in entries])
+
+    def _write(self, cursor: Any, entry: Entry, now: float) -> Change | ClaryError:
+        row = self._sql.run(cursor, "get", g=entry.group, i=entry.identifier).fetchone()
+        try:
+            change = entry.decide(None if row is None else _stored(row))
+        except ClaryError as error:
+            return error
+        if not change.keeps:
+            if row is not None:
+                self._sql.run(cursor, "remove", g=entry.group, i=entry.identifier)
+            if change.row is not None:
+                self._insert(cursor, entry, change.row)
+        if change.history is not None:
+            text = orjson.dumps(_told(change.history)).decode()
+            self._sql.run(cursor, "note", new_grp=entry.group, new_written=now, new_document=text)
+        return change
+
+    def _insert(self, cursor: Any, entry: Entry, row: Stored) -> None:
+        self._sql.run(
+            cursor,
+            "insert",
+            new_grp=entry.group,
+            new_id=entry.identifier,
+            new_event=row.event,
+            new_expires=row.expires,
+            new_deleted=int(row.deleted),
+            new_document=orjson.dumps(row.values).decode(),
+        )
+
+    async def identifiers(self, group: str, after: str, limit: int, deleted: bool, now: float) -> list[str]:
+        name = "all" if deleted else "shown"
+        rows = await self._apart(
+            lambda cursor: self._sql.run(cursor, name, g=group, after=after, most=limit, now=now).fetchall()
+        )
+        return [row[0] for row in rows]
+
+    async def size(self, group: str) -> int:
+        row = await self._apart(lambda cursor: self._sql.run(cursor, "size", g=group).fetchone())
+        return int(row[0])
+
+    async def expire(self, now: float) -> int:
+        return int(await self._writer.run(lambda cursor: self._sql.run(cursor, "expire", now=now).rowcount))
+
+    async def waiting(self) -> dict[str, Waiting]:
+        rows = await self._apart(lambda cursor: self._sql.run(cursor, "waiting").fetchall())
+        return {group: Waiting(count, oldest) for group, count, oldest in rows}
+
+    async def batch(self, group: str, most: int) -> Batch | None:
+        return await self._writer.run(lambda cursor: self._batch(cursor, group, most))
+
+    def _batch(self, cursor: Any, group: str, most: int) -> Batch | None:
+        begun = self._sql.run(cursor, "begun", g=group).fetchone()
+        if begun is None:
+            numbers = [row[0] for row in self._sql.run(cursor, "oldest", g=group, most=most).fetchall()]
+            if not numbers:
+                return None
+            begun = numbers[0], numbers[-1]
+            self._sql.run(cursor, "begin", new_grp=group, new_first=begun[0], new_last=begun[1])
+        rows = self._sql.run(cursor, "lines", g=group, first=begun[0], last=begun[1]).fetchall()
+        lines = tuple(Line(number, written, _history(text)) for number, written, text in rows)
+        return Batch(group, f"{begun[0]}-{begun[1]}", lines)
+
+    async def written(self, batch: Batch) -> None:
+        """By the numbers that the batch had: on PostgreSQL a line between them may have been committed since."""
+        numbers = [{"g": batch.group, "s": line.number} for line in batch.lines]
+
+        def forget(cursor: Any) -> None:
+            if numbers:
+                self._sql.run_many(cursor, "forget", numbers)
+            self._sql.run(cursor, "end", g=batch.group)
+
+        await self._writer.run(forget)
+
+    async def drop(self, group: str) -> None:
+        def forget(cursor: Any) -> None:
+            for name in ("drop", "drop_history", "end"):
+                self._sql.run(cursor, name, g=group)
+
+        await self._writer.run(forget)
+
+    async def close(self) -> None:
+        await asyncio.to_thread(self._writer.close)
+        self._readers.shutdown(wait=True)
+        for connection in (*self._free, *([self._reader.connection] if self._reader is not None else ())):
+            connection.close()
+        self._database.close()
+
+    async def _apart(self, read: Callable[[Any], T]) -> T:
+        """A read in a thread with a connection of its own."""
+        return await asyncio.get_running_loop().run_in_executor(self._readers, self._with_connection, read)
+
+    def _with_connection(self, read: Callable[[Any], T]) -> T:
+        try:
+            connection = self._free.pop()
+        except IndexError:
+            connection = self._database.connect()
+        try:
+            answer = read(connection.cursor())
+        except BaseException:
+            connection.close()
+            raise
+        self._free.append(connection)
+        return answer
+
+
+def open_features(url: str) -> SqlFeatures:
+    """Make or check the tables. StoreUnusable for those of a newer Clary."""
+    database = Database(url)
+    with database.explained(), database.whole() as connection:
+        database.alone(connection)
+        METADATA.create_all(connection)
+        found = connection.execute(select(SCHEMA.c.version)).scalar()
+        if found is None:
+            connection.execute(insert(SCHEMA).values(version=VERSION))
+        elif found != VERSION:
+            raise StoreUnusable(
+                f"The features at {database.where} have schema {found}; Clary knows {VERSION}. A newer Clary wrote them: use "
+                "that one."
+            )
+    return SqlFeatures(database)
+
+
+def _stored(row: Sequence[Any]) -> Stored:
+    event, document, expires, deleted = row
+    return Stored(event, orjson.loads(document), expires, bool(deleted))
+
+
+def _told(history: History) -> dict[str, Any]:
+    return {
+        "id": history.identifier,
+        "event": history.event,
+        "values": history.values,
+        "invoked": history.invoked,
+        "deleted": history.deleted,
+    }
+
+
+def _history(text: str) -> History:
+    told = orjson.loads(text)
+    return History(told["id"], told["event"], told["values"], told["invoked"], told["deleted"])
