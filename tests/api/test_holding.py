@@ -9,7 +9,8 @@ import pytest
 from clary.api.call import ApiSettings, Call, Ports
 from clary.api.followers import Follower
 from clary.api.holding import FIRST_SECONDS, NEWS_SECONDS, followed, patience, settled, waits
-from clary.domain.jobs import record, training
+from clary.domain.jobs import hosts, training
+from clary.domain.jobs.spec import JobSpec, dumped
 from clary.domain.resources import Record, Scope
 from clary.testing.logs import MemoryLogs
 
@@ -67,16 +68,18 @@ BEGINNING = {"Status": "Starting", "StartTime": 100.0, "StatusMessage": "Startin
 
 
 def job(phase: str = "training", status: str = "InProgress", **changed: Any) -> Record:
-    config = {"InstanceType": "ml.m5.large", "InstanceCount": 2}
+    of = tuple(hosts.Host(f"algo-{number}", "ml.m5.large") for number in (1, 2))
+    spec = JobSpec("image", "role", training.LOG_GROUP, of, 60)
     document = {
         "phase": phase,
-        "request": {"ResourceConfig": config},
+        "request": {},
+        "spec": dumped(spec),
         "started": 101.0,
         "transitions": [BEGINNING],
         "metrics": [],
     }
     arn = "arn:aws:sagemaker:r:0:training-job/j"
-    return Record(record.KIND, Scope("0", "r"), "j", arn, status, 100.0, 100.0, {**document, **changed})
+    return Record(training.KIND, Scope("0", "r"), "j", arn, status, 100.0, 100.0, {**document, **changed})
 
 
 def new(first: float = 105.0, looked: int = 1) -> Follower:
@@ -130,7 +133,7 @@ class Looking:
 
     def look(self, now: float) -> asyncio.Task[Record | None]:
         async def asked() -> Record | None:
-            stored = await self.ports.store.get(record.KIND, Scope("0", "r"), "j")
+            stored = await self.ports.store.get(training.KIND, Scope("0", "r"), "j")
             assert stored is not None
             call = Call(
                 self.ports, "sagemaker", "DescribeTrainingJob", stored.scope, "p", user_agent=self.agent, now=now
@@ -140,11 +143,11 @@ class Looking:
         return asyncio.create_task(asked())
 
     def printed(self, host: str, at: float) -> None:
-        path = self.logs.open(Scope("0", "r"), training.LOG_GROUP, training.stream("j", host, 101.0), 101.0)
+        path = self.logs.open(Scope("0", "r"), training.LOG_GROUP, hosts.stream("j", host, 101.0), 101.0)
         self.logs.write(path, [(int(at * 1000), "a line")])
 
     async def saved(self, **changed: Any) -> None:
-        stored = await self.ports.store.get(record.KIND, Scope("0", "r"), "j")
+        stored = await self.ports.store.get(training.KIND, Scope("0", "r"), "j")
         assert stored is not None
         await self.ports.store.save(replace(stored, **changed))
 

@@ -23,6 +23,7 @@ from clary.app.cli.shell import METADATA, options
 from clary.app.settings import Settings, load
 from clary.domain.endpoints.routes import EndpointView, ReplicaView, ShadowSample, ShadowView, VariantView
 from clary.domain.jobs import life
+from clary.domain.jobs.kinds import JOB_KINDS
 
 
 def clary(*arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
@@ -476,8 +477,8 @@ def test_an_endpoint_that_went_while_it_was_listed_is_none() -> None:
 def test_ps_tells_which_jobs_wait_or_are_slowed() -> None:
     said = {
         "waits": ("Pending", "Waiting for capacity: 2 of 2 places for hosts are in use, 1 needed"),
-        "slow": ("Training", life.SLOWED),
-        "runs": ("Training", life.TRAINING),
+        "slow": ("Training", JOB_KINDS["training-job"].running + life.SLOWED),
+        "runs": ("Training", JOB_KINDS["training-job"].running),
     }
 
     class Told:
@@ -491,7 +492,7 @@ def test_ps_tells_which_jobs_wait_or_are_slowed() -> None:
     jobs = [{"TrainingJobName": name, "TrainingJobStatus": "InProgress"} for name in (*said, "gone")]
     jobs.append({"TrainingJobName": "slow", "TrainingJobStatus": "Completed"})
     found = list(listing._paces(cast(Any, Told()), jobs))
-    assert found == [("waits", said["waits"][1]), ("slow", life.SLOWED)]
+    assert found == [("waits", said["waits"][1]), ("slow", said["slow"][1])]
 
 
 def test_a_message_cannot_pass_for_another_event() -> None:

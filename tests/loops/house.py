@@ -12,6 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from clary.domain.jobs import record as jobs
+from clary.domain.jobs import training
+from clary.domain.jobs.kinds import JOB_KINDS
 from clary.domain.machine.capacity import Machine
 from clary.domain.machine.instances import GIB
 from clary.domain.machine.workload import Workload
@@ -31,6 +33,7 @@ from clary.testing.runtimes import MemoryRuntimes
 from clary.testing.store import MemoryStore
 from clary.toolkit import pack
 
+ROW = JOB_KINDS[training.KIND]
 SCOPE = Scope("000000000000", "us-east-1")
 XGBOOST = "1.dkr.ecr.us-east-1.amazonaws.com/sagemaker-xgboost:1.7-1"
 SKLEARN = "1.dkr.ecr.us-east-1.amazonaws.com/sagemaker-scikit-learn:1.2-1"
@@ -77,7 +80,7 @@ class House:
             str(tmp_path / "jobs"), "owner", "http://127.0.0.1:4600", passed={"HTTP_PROXY": "p"}
         )
         self.ledger = Ledger(self.store)
-        self.subject = JobSubject(self.ports, self.settings, self.ledger)
+        self.subject = JobSubject(ROW, self.ports, self.settings, self.ledger)
         self.loop = Loop(self.subject, self.ports.store, self.ports.clock, "owner", sweep_seconds=0.05)
         self._tasks: list[asyncio.Task[None]] = []
         self._leave: list[Callable[[], None]] = []
@@ -111,7 +114,7 @@ class House:
         """A successor over the same world."""
         await self.close()
         self.ledger = Ledger(self.store)
-        self.subject = JobSubject(self.ports, self.settings, self.ledger)
+        self.subject = JobSubject(ROW, self.ports, self.settings, self.ledger)
         self.loop = Loop(self.subject, self.ports.store, self.ports.clock, "owner", sweep_seconds=0.05)
         self.open()
 
@@ -160,12 +163,12 @@ class House:
             **changes,
         }
         now = self.ports.clock.now() + len(self.backend.workloads)
-        document = jobs.document(request, [], f"id{name.lower()}", ["a note"], now)
+        document = jobs.document(ROW, training.parse(request), request, [], f"id{name.lower()}", ["a note"], now)
         arn = f"arn:aws:sagemaker:us-east-1:000000000000:training-job/{name.lower()}"
-        await self.ports.store.add(Record(jobs.KIND, SCOPE, name, arn, "InProgress", now, now, document))
+        await self.ports.store.add(Record(training.KIND, SCOPE, name, arn, "InProgress", now, now, document))
 
     async def record(self, name: str = "Job") -> Record:
-        record = await self.ports.store.get(jobs.KIND, SCOPE, name)
+        record = await self.ports.store.get(training.KIND, SCOPE, name)
         assert record is not None
         return record
 

@@ -3,7 +3,7 @@ the state changes, at most after `hold_seconds` (reference/sdk.md 2). A plain De
 
 Who waits is told by `User-Agent`: both SageMaker SDKs name themselves, and botocore's waiters add feature id `B` to `m/`.
 
-An SDK that shows a training job's log reads it after a look at the job, so a held look keeps it silent: `followed` answers such a
+An SDK that shows a job's log reads it after a look at the job, so a held look keeps it silent: `followed` answers such a
 client soon. SDK v2 reads every 10 s and looks every 30 s, SDK v3 does both every 5 s.
 """
 
@@ -17,8 +17,9 @@ from collections.abc import Callable, Container
 from clary.api.call import Call
 from clary.api.followers import Follower
 from clary.domain.errors import NotFound
+from clary.domain.jobs import hosts
 from clary.domain.jobs import record as jobs
-from clary.domain.jobs import training
+from clary.domain.jobs.kinds import spec_of
 from clary.domain.resources import Record
 
 FIRST_SECONDS = 5.0  # how long an SDK waits at most, from its first look at a job on, before it may read the log: its own shortest step
@@ -52,7 +53,7 @@ async def settled(call: Call, record: Record, transient: Container[str]) -> Reco
 
 
 async def followed(call: Call, record: Record) -> Record | None:
-    """`settled` for a training job, but for an SDK that shows its log, or may (`patience`)."""
+    """`settled` for a job, but for an SDK that shows its log, or may (`patience`)."""
     whole = call.settings.hold_seconds
     if record.status not in jobs.ACTIVE or whole <= 0 or not _is_sdk(call.user_agent):
         return await settled(call, record, jobs.ACTIVE)
@@ -103,10 +104,11 @@ def _last_line(call: Call, record: Record) -> int | None:
     if "started" not in record.document:
         return None
     last = 0
-    for host in training.hosts(record.document["request"]):
-        stream = training.stream(record.name, host.name, record.document["started"])
+    spec = spec_of(record)
+    for host in spec.hosts:
+        stream = hosts.stream(record.name, host.name, record.document["started"])
         with contextlib.suppress(NotFound, OSError):
-            page = call.ports.logs.page(record.scope, training.LOG_GROUP, stream, limit=1, backward=True)
+            page = call.ports.logs.page(record.scope, spec.log_group, stream, limit=1, backward=True)
             last = max(last, *(event.timestamp for event in page.events), 0)
     return last or None
 

@@ -38,6 +38,7 @@ from clary.domain.endpoints.commands import SeenEndpoint as EndpointSeen
 from clary.domain.endpoints.serverless import Rest
 from clary.domain.endpoints.topics import Allowed
 from clary.domain.errors import AlreadyExists, ClaryError, NoRoom
+from clary.domain.jobs.kinds import JOB_KINDS
 from clary.domain.jobs.record import Command as JobCommand
 from clary.domain.jobs.record import SeenJob as JobSeen
 from clary.domain.machine.capacity import Book, Machine, fit
@@ -116,7 +117,8 @@ async def control(settings: Settings) -> AsyncIterator[Control]:
     job_ports = JobPorts(store, runs, artifacts, built, logs, datapoints, keys, clock, measured)
     serving_ports = endpoints.ServingPorts(store, runs, fronts, artifacts, built, logs, keys, clock, measured)
     places, owner, served = Ledger(store, machine_name()), owner_of(settings), serving_settings(settings)
-    job_subject = jobs.JobSubject(job_ports, job_settings(settings), places)
+    told_jobs = job_settings(settings)
+    job_subjects = tuple(jobs.JobSubject(kind, job_ports, told_jobs, places) for kind in JOB_KINDS.values())
     endpoint_subject = endpoints.EndpointSubject(serving_ports, served, places)
     component_subject = components.ComponentSubject(serving_ports, served, places, endpoint_subject.models)
     world = World(store, artifacts, datapoints, logs, clock)
@@ -125,22 +127,25 @@ async def control(settings: Settings) -> AsyncIterator[Control]:
     watch = Watch(settings, world, owner, account, fronts, queues.tell)
     sizes = memory_of(settings, measured)
     telemetry = Telemetry(TelemetryPorts(store, fronts, runs, datapoints, clock, sizes, watch.hear, watch.sharing.use))
-    job_loop: Loop[JobCommand, JobSeen] = Loop(job_subject, store, clock, owner)
+    job_loops = tuple[Loop[JobCommand, JobSeen], ...](Loop(each, store, clock, owner) for each in job_subjects)
     steps = Steps(settings.root / "clock.json", clock, boot_id())
     endpoint_loop: Loop[EndpointCommand, EndpointSeen] = Loop(endpoint_subject, store, clock, owner, away=steps.away)
     component_loop: Loop[EndpointCommand, EndpointSeen] = Loop(component_subject, store, clock, owner, away=steps.away)
-    living = [(subject.kind, subject.statuses) for subject in (job_subject, endpoint_subject, component_subject)]
-    await asyncio.gather(fronts.start(), job_subject.seed(), endpoint_subject.seed())
+    living = [(each.kind, each.statuses) for each in (endpoint_subject, component_subject)]
+    living += [(each.kind, each.statuses) for each in job_subjects]
+    await asyncio.gather(fronts.start(), endpoint_subject.seed(), *(each.seed() for each in job_subjects))
     await orphans.sweep(store, runs, owner, clock.now(), living, places.grants())
     undo = (
-        jobs.attach(job_subject, job_loop, job_ports),
+        *(jobs.attach(each, loop, job_ports) for each, loop in zip(job_subjects, job_loops, strict=True)),
         endpoints.attach(endpoint_subject, endpoint_loop, serving_ports),
         endpoints.attach(component_subject, component_loop, serving_ports),
     )
     captured = CapturedFiles(settings.root / "fronts", artifacts, logs, clock).run()
-    chores = (*(upkeep.keep(each, clock) for each in (logs, datapoints)), telemetry.run(), job_subject.usage.run())
+    chores = (*(upkeep.keep(each, clock) for each in (logs, datapoints)), telemetry.run())
     leftovers = orphans.Leftovers(store, places, living).run()
-    loops = (job_loop.run(), endpoint_loop.run(), component_loop.run(), steps.keep(), leftovers)
+    usage = (each.usage.run() for each in job_subjects)
+    serving = (endpoint_loop.run(), component_loop.run())
+    loops = (*(loop.run() for loop in job_loops), *usage, *serving, steps.keep(), leftovers)
     handlers.load()
     features = open_features(settings.features_url)
     told = api_settings(settings, keys, measured())

@@ -12,6 +12,7 @@ import pytest
 from clary.domain.errors import IllegalTransition
 from clary.domain.jobs import life
 from clary.domain.jobs import record as jobs
+from clary.domain.jobs.kinds import JOB_KINDS
 from clary.domain.jobs.life import decide
 from clary.domain.jobs.log_metrics import Sample
 from clary.domain.jobs.record import (
@@ -33,6 +34,7 @@ from clary.domain.machine.instances import GIB
 from clary.domain.machine.workload import Observation, RunState
 from clary.domain.resources import Record, Scope
 
+ROW = JOB_KINDS["training-job"]
 NOW = 1000.0
 MACHINE = Machine(cpus=4, memory=16 * GIB, available=12 * GIB)
 BOOK = Book(MACHINE, "fit", NOW)
@@ -54,10 +56,11 @@ def request(**changes: Any) -> dict[str, Any]:
 
 
 def job(status: str = "InProgress", request_: dict[str, Any] | None = None, **document: Any) -> Record:
-    made = jobs.document(request_ or request(), [], "id", ["note"], NOW - 10)
+    asked = request_ or request()
+    made = jobs.document(ROW, ROW.parse(asked), asked, [], "id", ["note"], NOW - 10)
     arn = "arn:aws:sagemaker:us-east-1:000000000000:training-job/job"
     scope = Scope("000000000000", "us-east-1")
-    return Record(jobs.KIND, scope, "Job", arn, status, NOW - 10, NOW - 10, {**made, **document}, 1)
+    return Record(ROW.name, scope, "Job", arn, status, NOW - 10, NOW - 10, {**made, **document}, 1)
 
 
 def training(status: str = "InProgress", request_: dict[str, Any] | None = None, **document: Any) -> Record:
@@ -160,7 +163,7 @@ def test_figures_that_move_are_told_now_and_then_and_another_reason_at_once() ->
     later = look(same, NOW + 30, 130)
     assert "130 MiB of memory are free" in later.document["transitions"][-1]["StatusMessage"]
     other = look(later, NOW + 31, 130, ahead=1)
-    assert "1 training job that came earlier waits" in other.document["transitions"][-1]["StatusMessage"]
+    assert "1 job that came earlier waits" in other.document["transitions"][-1]["StatusMessage"]
 
 
 def test_earlier_jobs_go_first() -> None:
@@ -331,7 +334,7 @@ def test_one_failed_host_ends_the_others() -> None:
 def test_how_a_run_ended_is_how_the_job_ends(status: str, run: Observation, fact: str, status_after: str) -> None:
     decision = decide(training(status), replace(SEEN, runs={"algo-1": run}), NOW)
     assert decision.record.document["outcome"]["fact"] == fact
-    assert decision.commands == (Begin("upload", 0, keep_model=fact != "gave up"),)
+    assert decision.commands == (Begin("upload", 0, succeeded=fact != "gave up"),)
     done = replace(SEEN, work={"upload": Work("done", {"artifacts": "s3://b/m"} if fact != "gave up" else {})})
     final = settle(decision.record, done)
     assert final.status == status_after
@@ -444,15 +447,15 @@ def test_a_job_that_gives_way_to_endpoints_says_so_where_users_look() -> None:
         return str(record.document["transitions"][-1]["StatusMessage"])
 
     begun = training()
-    begun = replace(begun, document=jobs.entered(begun.document, "Training", life.TRAINING, NOW - 8))
+    begun = replace(begun, document=jobs.entered(begun.document, "Training", ROW.running, NOW - 8))
     assert look(begun, NOW, False) == begun
     slowed = look(begun, NOW, True)
     assert jobs.secondary(slowed.document) == "Training"
-    assert told(slowed) == life.SLOWED
+    assert told(slowed) == ROW.running + life.SLOWED
     assert len(slowed.document["transitions"]) == len(begun.document["transitions"]), "no entry of its own"
     assert look(slowed, NOW + 1, True) == slowed, "nothing is saved each second"
     later = look(slowed, NOW + 20, True)
-    assert told(look(later, NOW + 20 + life.SLOWED_SECONDS, False)) == life.SLOWED
-    assert told(look(later, NOW + 21 + life.SLOWED_SECONDS, False)) == life.TRAINING
+    assert told(look(later, NOW + 20 + life.SLOWED_SECONDS, False)) == ROW.running + life.SLOWED
+    assert told(look(later, NOW + 21 + life.SLOWED_SECONDS, False)) == ROW.running
     stopping = replace(jobs.stop_asked(slowed, NOW), document=jobs.stop_asked(slowed, NOW).document)
     assert jobs.secondary(look(stopping, NOW + 99, True).document) == "Stopping"

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from clary.domain.errors import Invalid, LimitExceeded
-from clary.domain.jobs import training
+from clary.domain.jobs import hosts, requirements, training
 from clary.domain.jobs.channels import Channel
 from clary.domain.s3 import Location
 
@@ -60,18 +60,18 @@ def test_no_job_has_a_thousand_million_hosts() -> None:
 
 
 def test_every_host_has_an_address_of_its_own() -> None:
-    found = {training.address(job, number) for number in range(1000) for job in ("a", "b", "c")}
+    found = {hosts.address(job, number) for number in range(1000) for job in ("a", "b", "c")}
     assert len(found) == 3000  # two jobs may use the same port of their algo-1
     assert all(ipaddress.ip_address(address).is_loopback for address in found)
-    assert training.address("a", 0) == training.address("a", 0) != "127.0.0.1"
+    assert hosts.address("a", 0) == hosts.address("a", 0) != "127.0.0.1"
 
 
 def test_a_channel_may_go_to_some_groups_only() -> None:
     of = training.hosts(request(ResourceConfig=GROUPS))
     channel = Channel("c", Location("b", ""), "s3://b", "File", groups=("gpu",))
-    assert [host.name for host in training.receivers(channel, of)] == ["algo-3"]
+    assert [host.name for host in hosts.receivers(channel, of)] == ["algo-3"]
     with pytest.raises(Invalid, match="'nosuch'"):
-        training.receivers(Channel("c", Location("b", ""), "s3://b", "File", groups=("nosuch",)), of)
+        hosts.receivers(Channel("c", Location("b", ""), "s3://b", "File", groups=("nosuch",)), of)
 
 
 def test_the_contract_files() -> None:
@@ -125,11 +125,11 @@ def test_the_images_own_command_may_be_named(spec: dict[str, Any]) -> None:
 
 
 def test_where_results_go() -> None:
-    packed = training.results(request())
-    assert packed.artifact == "s3://b/out/Job/output/model.tar.gz"
-    assert str(packed.output) == "s3://b/out/Job/output/output.tar.gz"
-    plain = training.results(request(OutputDataConfig={"S3OutputPath": "s3://b", "CompressionType": "NONE"}))
-    assert (plain.artifact, plain.packed) == ("s3://b/Job/output/model/", False)
+    model, data = training.outputs(request())
+    assert (str(model.location), model.packed, model.failed) == ("s3://b/out/Job/output/model.tar.gz", True, False)
+    assert str(data.location) == "s3://b/out/Job/output/output.tar.gz"
+    plain, _ = training.outputs(request(OutputDataConfig={"S3OutputPath": "s3://b", "CompressionType": "NONE"}))
+    assert (str(plain.location), plain.packed) == ("s3://b/Job/output/model/", False)
 
 
 def test_synced_folders() -> None:
@@ -176,9 +176,9 @@ def test_stopping_conditions(condition: dict[str, int], spot: bool, fine: bool) 
 )
 def test_requirements_that_read_this_machine_are_refused(line: str) -> None:
     with pytest.raises(Invalid, match="line 2"):
-        training.check_requirements(f"# mine\n{line}\n")
+        requirements.checked(f"# mine\n{line}\n")
 
 
 def test_ordinary_requirements_pass() -> None:
     text = "numpy==1.2  # pinned\n\n--extra-index-url https://example.org/simple\nx @ https://example.org/x.whl\n"
-    assert training.check_requirements(text) == text
+    assert requirements.checked(text) == text

@@ -5,21 +5,27 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
+from clary.domain.jobs.hosts import Host
+from clary.domain.jobs.spec import JobSpec, dumped
 from clary.domain.jobs.usage import YOUNG, HostUsage, datapoints, observed
 from clary.domain.machine.usage import Usage
 from clary.domain.machine.workload import Observation, RunState
 from clary.domain.metrics.datapoints import Datapoint
 from clary.domain.resources import Record, Scope
 
-REQUEST = {"ResourceConfig": {"InstanceType": "ml.m5.large", "InstanceCount": 3}}
-DOCUMENT: dict[str, Any] = {"request": REQUEST, "fits": {"ml.m5.large": {"cpu": 2.0, "memory": 1000}}}
+LOGS = "/aws/sagemaker/TrainingJobs"
+HOSTS = tuple(Host(f"algo-{number}", "ml.m5.large") for number in (1, 2, 3))
+DOCUMENT: dict[str, Any] = {
+    "spec": dumped(JobSpec("image", "role", LOGS, HOSTS, 60)),
+    "fits": {"ml.m5.large": {"cpu": 2.0, "memory": 1000}},
+}
 JOB = Record("training-job", Scope("0", "r"), "job", "arn", "InProgress", 0, 0, DOCUMENT)
-NOW = HostUsage("job/algo-1", Usage(100.0, 110.0, 15.0, 250, 1000), 40, 200)
+NOW = HostUsage("job/algo-1", LOGS, Usage(100.0, 110.0, 15.0, 250, 1000), 40, 200)
 
 
 def told(points: list[Datapoint]) -> dict[str, float]:
     for point in points:
-        assert (point.series.namespace, point.series.unit) == ("/aws/sagemaker/TrainingJobs", "Percent")
+        assert (point.series.namespace, point.series.unit) == (LOGS, "Percent")
         assert (point.series.dimensions, point.at, point.fine) == ((("Host", "job/algo-1"),), 110.0, True)
     return {point.series.metric: point.summary.total for point in points}
 
@@ -28,7 +34,7 @@ def test_hosts_that_run_are_observed() -> None:
     running = Observation(RunState.RUNNING, 5.0, cpu_seconds=2.0, memory_bytes=10, disk_bytes=7)
     runs = {"algo-1": running, "algo-2": Observation(RunState.EXITED, 5.0, 6.0, 0), "algo-3": None}
     (found,) = observed(JOB, runs, 70, 9.0)
-    assert found == HostUsage("job/algo-1", Usage(5.0, 9.0, 2.0, 10, 1000), 7, 70)
+    assert found == HostUsage("job/algo-1", LOGS, Usage(5.0, 9.0, 2.0, 10, 1000), 7, 70)
 
 
 def test_shares_of_what_was_given() -> None:

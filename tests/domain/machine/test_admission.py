@@ -40,7 +40,7 @@ def test_a_lone_job_always_starts_whatever_it_asks_for() -> None:
     [
         ((claim(1),), 0, 10 * GIB, True, ""),
         ((claim(2),), 0, 10 * GIB, False, "2 of 2 places"),
-        ((claim(1),), 1, 10 * GIB, False, "1 training job that came earlier waits"),
+        ((claim(1),), 1, 10 * GIB, False, "1 job that came earlier waits"),
         ((claim(1),), 0, FLOOR // 2, False, "MiB of memory"),
         ((claim(1, since=95.0),), 0, FLOOR + FLOOR // 2, False, "MiB of memory"),
         ((claim(1, since=95.0, used=FLOOR),), 0, FLOOR + FLOOR // 2, True, ""),

@@ -15,8 +15,8 @@ from typing import Any
 import pytest
 from tests.loops.house import SCOPE, SKLEARN, WAIT, House, channel, source, tar
 
+from clary.domain.jobs import hosts, training
 from clary.domain.jobs import record as jobs
-from clary.domain.jobs import training
 from clary.domain.machine.capacity import Fit, Owner, Waiting
 from clary.domain.machine.instances import GIB
 from clary.domain.machine.workload import MountMode
@@ -140,7 +140,7 @@ async def test_two_hosts_share_the_objects_and_know_each_other(house: House) -> 
     first, second = await house.started(), await house.started(host="algo-2")
     assert sorted(os.listdir(source(first, "/opt/ml/input/data/train"))) == ["0", "2", "4"]
     assert sorted(os.listdir(source(second, "/opt/ml/input/data/train"))) == ["1", "3"]
-    assert first.hosts == second.hosts == {f"algo-{n + 1}": training.address("idjob", n) for n in (0, 1)}
+    assert first.hosts == second.hosts == {f"algo-{n + 1}": hosts.address("idjob", n) for n in (0, 1)}
     (source(first, "/opt/ml/model") / "one").write_text("1")
     (source(second, "/opt/ml/model") / "two").write_text("2")
     house.backend.finish("job-idjob-0-algo-1")

@@ -23,7 +23,7 @@ from clary.api.registry import operation
 from clary.domain.errors import AlreadyExists, Invalid, NotFound
 from clary.domain.ids import arn as make_arn
 from clary.domain.ids import belongs
-from clary.domain.jobs import record, training
+from clary.domain.jobs.kinds import JOB_KINDS
 from clary.domain.logs.filters import compile_pattern
 from clary.domain.logs.lines import STANDARD, LogEvent, LogGroup, LogSettings, LogStream
 
@@ -280,10 +280,11 @@ async def get_log_events(call: Call, params: Params) -> Params:
 
 
 def _note_reader(call: Call, group: str, stream: str) -> None:
-    """A client that follows a training job and reads its log does not want its Describes held for long (`holding.followed`)."""
+    """A client that follows a job and reads its log does not want its Describes held for long (`holding.followed`)."""
     job, slash, _ = stream.partition("/")
-    if group == training.LOG_GROUP and slash:
-        call.ports.followers.reads(call.principal, call.arn(record.KIND, job), call.now)
+    kind = next((row.name for row in JOB_KINDS.values() if row.log_group == group), None)
+    if kind is not None and slash:
+        call.ports.followers.reads(call.principal, call.arn(kind, job), call.now)
 
 
 @operation("logs", "FilterLogEvents")

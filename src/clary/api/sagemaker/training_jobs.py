@@ -12,8 +12,10 @@ from clary.api.registry import operation
 from clary.api.searchable import Searchable
 from clary.domain.errors import IllegalTransition, InUse, Invalid, NotFound
 from clary.domain.fields import table
-from clary.domain.jobs import channels, log_metrics, training
+from clary.domain.jobs import channels, hosts, log_metrics, training
 from clary.domain.jobs import record as jobs
+from clary.domain.jobs.kinds import JOB_KINDS
+from clary.domain.jobs.spec import JobSpec
 from clary.domain.lifecycle import JOB, JobFact, JobStatus, admits
 from clary.domain.machine import admission
 from clary.domain.objects import public_buckets
@@ -36,6 +38,7 @@ _ECHOED = (
     "RemoteDebugConfig",
     "InfraCheckConfig",
 )
+_ROW = JOB_KINDS[training.KIND]
 _FLAGS = ("EnableNetworkIsolation", "EnableInterContainerTrafficEncryption", "EnableManagedSpotTraining")
 
 
@@ -43,12 +46,12 @@ _FLAGS = ("EnableNetworkIsolation", "EnableInterContainerTrafficEncryption", "En
 async def create_training_job(call: Call, params: Params) -> Params:
     """Record the job as InProgress; the job loop starts it."""
     recorded = table.check("CreateTrainingJob", params, call.settings.strict_fields)
-    await check(call, params)
+    request = {name: value for name, value in params.items() if name != "Tags"}
+    spec = await check(call, request)
     names = ", ".join(field.path for field in recorded)
     notes = [f"No effect here, only recorded: {names}. See docs/fields.md."] if names else []
-    request = {name: value for name, value in params.items() if name != "Tags"}
-    document = jobs.document(request, tagging.checked(params.get("Tags")), call.new_id(), notes, call.now)
-    record = records.new(call, jobs.KIND, params["TrainingJobName"], document, JobStatus.IN_PROGRESS)
+    document = jobs.document(_ROW, spec, request, tagging.checked(params.get("Tags")), call.new_id(), notes, call.now)
+    record = records.new(call, training.KIND, params["TrainingJobName"], document, JobStatus.IN_PROGRESS)
     taken = (
         "Training job names must be unique within an AWS account and region, and a training job with this name already "
         f"exists ({record.arn})"
@@ -56,12 +59,14 @@ async def create_training_job(call: Call, params: Params) -> Params:
     return {"TrainingJobArn": (await records.add(call, record, taken)).arn}
 
 
-async def check(call: Call, params: Params) -> None:
-    """What a training job's request names: its image, role, sizes and buckets. Invalid, or NotFound, in AWS's words."""
+async def check(call: Call, params: Params) -> JobSpec:
+    """The training job that a request asks for; its image, role, sizes and buckets are there. Invalid, or NotFound, in AWS's words."""
     _check_image(call, params)
     records.check_role(call, params["RoleArn"])
-    _check_size(call, params)
-    await _check_places(call, params)
+    spec = training.parse(params)
+    check_size(call, spec, "training job")
+    await _check_places(call, spec)
+    return spec
 
 
 def _check_image(call: Call, params: Params) -> None:
@@ -70,33 +75,28 @@ def _check_image(call: Call, params: Params) -> None:
     if not image:
         raise Invalid("AlgorithmSpecification needs a TrainingImage.")
     images.require(call, image, training=True)
-    log_metrics.compile_definitions(specification.get("MetricDefinitions") or [])
 
 
-def _check_size(call: Call, params: Params) -> None:
-    """Types that have figures; under the policy `strict` also that the machine could ever reserve them all at once."""
-    training.check_stopping(params)
-    training.syncs(params)
-    of = training.hosts(params)
-    sizes = [training.size_of(host) for host in of]
+def check_size(call: Call, spec: JobSpec, usage: str) -> None:
+    """Under the policy `strict`: the machine could reserve all hosts at once, if nothing else were on it."""
     machine = call.settings.machine
-    if call.settings.capacity != "strict" or machine is None:
-        return
-    admission.check_reservable(sizes, machine, "training job")
+    if call.settings.capacity == "strict" and machine is not None:
+        admission.check_reservable([hosts.size_of(host) for host in spec.hosts], machine, usage)
 
 
-async def _check_places(call: Call, params: Params) -> None:
+async def check_inputs(call: Call, spec: JobSpec) -> None:
     """Buckets that exist: where the data is missing, AWS's own text says so."""
-    of = training.hosts(params)
     artifacts = call.ports.artifacts.of(call.scope.account)
-    for channel in channels.channels(params):
-        training.receivers(channel, of)
+    for channel in spec.inputs:
         if not await artifacts.exists(channel.location.bucket):
-            text = channels.no_objects(channel, call.scope.region, params["RoleArn"])
+            text = channels.no_objects(channel, call.scope.region, spec.role)
             raise Invalid(text + public_buckets.missing(channel.location.bucket))
-    training.submit_directory(params)
-    output = training.results(params).model
-    if not await artifacts.exists(output.bucket):
+
+
+async def _check_places(call: Call, spec: JobSpec) -> None:
+    await check_inputs(call, spec)
+    output = spec.outputs[0].location
+    if not await call.ports.artifacts.of(call.scope.account).exists(output.bucket):
         raise Invalid(
             f'The bucket "{output.bucket}" of OutputDataConfig.S3OutputPath does not exist in the selected region '
             f"({call.scope.region})."
@@ -121,7 +121,7 @@ async def describe_training_job(call: Call, params: Params) -> Params:
 
 
 async def _find(call: Call, name: str) -> Record:
-    record = await call.store.get(jobs.KIND, call.scope, name)
+    record = await call.store.get(training.KIND, call.scope, name)
     if record is None:
         raise NotFound("Requested resource not found.")
     return record
@@ -194,7 +194,7 @@ def _times(document: Mapping[str, Any]) -> Params:
 searchable.register(
     Searchable(
         "TrainingJob",
-        jobs.KIND,
+        training.KIND,
         lambda _, record: described(record),
         Kept(
             {
@@ -224,7 +224,7 @@ async def list_training_jobs(call: Call, params: Params) -> Params:
     """No job of Clary's keeps a warm pool or belongs to a training plan: such filters find none."""
     if params.get("WarmPoolStatusEquals") or params.get("TrainingPlanArnEquals"):
         return {"TrainingJobSummaries": []}
-    found, more = await paging.page(call, params, paging.query(call, params, jobs.KIND, order="Ascending"))
+    found, more = await paging.page(call, params, paging.query(call, params, training.KIND, order="Ascending"))
     return {"TrainingJobSummaries": [_summary(record) for record in found], **more}
 
 

@@ -37,6 +37,11 @@ class Channel:
     compression: str = "None"
     wrapper: str = "None"
     seed: int | None = None
+    local_path: str = ""  # its folder in the container, where that is not the usual one
+
+    @property
+    def path(self) -> str:
+        return self.local_path or f"/opt/ml/input/data/{self.name}"
 
     @property
     def sharded(self) -> bool:

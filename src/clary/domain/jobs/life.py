@@ -1,4 +1,4 @@
-"""The next step of a training job: `decide(record, seen, now)`, pure.
+"""The next step of a job: `decide(record, seen, now)`, pure.
 
 Phases: starting (waits for capacity) -> downloading -> training -> uploading -> closing -> final. How it ends is written down
 first (closing), what is left is removed second, and only then the status moves: a crash in between repeats the removal.
@@ -14,8 +14,10 @@ from typing import Any
 from clary.domain.decisions import Decision
 from clary.domain.errors import LimitExceeded
 from clary.domain.grants import GrantChange
-from clary.domain.jobs import failures, training
+from clary.domain.jobs import failures
 from clary.domain.jobs import record as jobs
+from clary.domain.jobs.hosts import size_of
+from clary.domain.jobs.kinds import kind_of, spec_of
 from clary.domain.jobs.log_metrics import latest
 from clary.domain.jobs.record import (
     Announce,
@@ -33,6 +35,7 @@ from clary.domain.jobs.record import (
     entered,
     secondary,
 )
+from clary.domain.jobs.spec import JobSpec
 from clary.domain.lifecycle import JOB, JobFact, JobStatus, advance
 from clary.domain.machine import admission, capacity, grants
 from clary.domain.machine.admission import Admission
@@ -44,12 +47,19 @@ WAIT_TICK = 2.0  # and at one that waits for capacity
 TOLD_AGAIN = 30.0  # seconds until the figures of the same reason are told again
 _FIGURES = re.compile(r"[\d.]+")
 
-TRAINING = "Training image download completed. Training in progress."
-SLOWED = TRAINING + " It is slowed, because endpoints on this machine need CPU and have priority."
+SLOWED = " It is slowed, because endpoints on this machine need CPU and have priority."
 SLOWED_SECONDS = 30.0  # for which it is said after it was last seen: demand comes and goes
 
 _PREPARING = ("channels", "code", "environment", "syncs")
-_STOPPED: Mapping[str, Any] = {"fact": JobFact.ENDED, "secondary": "Stopped", "message": "Training job stopped"}
+
+
+def _stopped(record: Record) -> Mapping[str, Any]:
+    return {"fact": JobFact.ENDED, "secondary": "Stopped", "message": f"{_noun(record)} stopped"}
+
+
+def _noun(record: Record) -> str:
+    """As a sentence begins with it."""
+    return kind_of(record).noun.capitalize()
 
 
 def decide(record: Record, seen: SeenJob, now: float) -> Decision[Command]:
@@ -60,7 +70,7 @@ def decide(record: Record, seen: SeenJob, now: float) -> Decision[Command]:
     if phase == "downloading":
         return _downloading(record, seen, now)
     if phase == "training":
-        return _training(record, seen, now)
+        return _running(record, seen, now)
     if phase == "uploading":
         return _uploading(record, seen, now)
     return _closing(record, now)
@@ -77,12 +87,14 @@ def _with(record: Record, document: Mapping[str, Any], now: float) -> Record:
 
 def _starting(record: Record, seen: SeenJob, now: float) -> Decision[Command]:
     document = record.document
-    request = document["request"]
     if record.status == JobStatus.STOPPING:
-        return _over(record, _STOPPED, now)
-    of = training.hosts(request)
+        return _over(record, _stopped(record), now)
+    kind, spec = kind_of(record), spec_of(record)
+    of = spec.hosts
     try:
-        by_type = {h.instance_type: capacity.fit(training.size_of(h), seen.book.machine, seen.book.policy) for h in of}
+        by_type = {
+            h.instance_type: capacity.fit(size_of(h), seen.book.machine, seen.book.policy, kind.noun) for h in of
+        }
     except LimitExceeded as error:
         return _failed(record, f"CapacityError: {error.message}", now)
     fits = tuple(by_type[host.instance_type] for host in of)
@@ -95,7 +107,7 @@ def _starting(record: Record, seen: SeenJob, now: float) -> Decision[Command]:
     }
     names = [(host.name, fit) for host, fit in zip(of, fits, strict=True)]
     given = grants.of_hosts(seen.book.machine.name, record, names, now)
-    told = " ".join(["Preparing the instances for training.", *(f"{note}." for note in clamped)])
+    told = " ".join([f"Preparing the instances for {kind.doing.lower()}.", *(f"{note}." for note in clamped)])
     begun_at = entered(document, "Restarting" if secondary(document) == "Restarting" else "Starting", told, now)
     moved = {**entered(begun_at, "Downloading", "Downloading input data", now), "phase": "downloading", "fits": shown}
     moved.setdefault("started", now)
@@ -116,15 +128,14 @@ def _released(record: Record) -> GrantChange | None:
     """What is given back when its hosts have ended."""
     if "fits" not in record.document:
         return None
-    hosts = training.hosts(record.document["request"])
-    return GrantChange(release=tuple(grants.host_key(record.arn, host.name) for host in hosts))
+    return GrantChange(release=tuple(grants.host_key(record.arn, host.name) for host in spec_of(record).hosts))
 
 
 def _waiting(record: Record, admission: Admission, now: float) -> Decision[Command]:
-    limit = training.max_wait(record.document["request"])
+    spec = spec_of(record)
+    limit = spec.max_wait
     if limit is not None and now - record.created > limit:
-        spot = record.document["request"].get("EnableManagedSpotTraining")
-        status = "MaxWaitTimeExceeded" if spot else "Stopped"
+        status = "MaxWaitTimeExceeded" if spec.spot else "Stopped"
         message = f"The job waited longer than {limit} seconds for capacity"
         return _over(record, {"fact": JobFact.TIME_UP, "secondary": status, "message": message}, now)
     last = record.document["transitions"][-1]
@@ -143,19 +154,20 @@ def _shape(reason: str) -> str:
     return _FIGURES.sub("#", reason)
 
 
-def _wanted(request: Mapping[str, Any]) -> tuple[str, ...]:
+def _wanted(spec: JobSpec) -> tuple[str, ...]:
     """The work that can begin at once. The environment waits for the code's requirements when there is code."""
-    first = "code" if training.submit_directory(request) is not None else "environment"
-    restores = any(sync.restore for sync in training.syncs(request))
+    first = "code" if spec.code is not None else "environment"
+    restores = any(sync.restore for sync in spec.syncs)
     return ("channels", first, *(("syncs",) if restores else ()))
 
 
 def _downloading(record: Record, seen: SeenJob, now: float) -> Decision[Command]:
     document = record.document
     if record.status == JobStatus.STOPPING:
-        return _over(record, _STOPPED, now)
+        return _over(record, _stopped(record), now)
+    kind, spec = kind_of(record), spec_of(record)
     done = dict(document["work"])
-    wanted = list(_wanted(document["request"]))
+    wanted = list(_wanted(spec))
     for name in _PREPARING:
         work = seen.work.get(name)
         if work is not None and work.state == "failed":
@@ -177,14 +189,14 @@ def _downloading(record: Record, seen: SeenJob, now: float) -> Decision[Command]
     if done != document["work"]:
         # Saved before anything starts: who repeats this turn after a crash must not do the work again under hosts that run already.
         return Decision(_with(record, placed, now))
-    moved = {**entered(document, "Training", TRAINING, now), "phase": "training", "run_started": now}
+    moved = {**entered(document, kind.doing, kind.running, now), "phase": "training", "run_started": now}
     moved["unbilled"] = jobs.unbilled(placed, now)
-    commands = tuple(_start(document, host.name) for host in training.hosts(document["request"]))
+    commands = tuple(_start(spec, document, host.name) for host in spec.hosts)
     return Decision(replace(record, modified=now, document=moved), commands, again=TICK)
 
 
-def _start(document: Mapping[str, Any], host: str) -> StartHost:
-    left = training.max_runtime(document["request"]) - float(document["spent"])
+def _start(spec: JobSpec, document: Mapping[str, Any], host: str) -> StartHost:
+    left = spec.max_runtime - float(document["spent"])
     return StartHost(host, int(document["attempt"]), max(1.0, left))
 
 
@@ -194,7 +206,7 @@ def _work_failed(record: Record, work: Work, now: float) -> Decision[Command]:
     return _internal(record, work.message, now)
 
 
-def _training(record: Record, seen: SeenJob, now: float) -> Decision[Command]:
+def _running(record: Record, seen: SeenJob, now: float) -> Decision[Command]:
     decision = _run(record, seen, now)
     if not seen.samples:
         return decision
@@ -206,7 +218,7 @@ def _run(record: Record, seen: SeenJob, now: float) -> Decision[Command]:
         **record.document,
         "metrics": latest(record.document["metrics"], seen.samples),
         "offsets": {**record.document["offsets"], **seen.offsets},
-        **jobs.objective(record.document, seen.samples),
+        **jobs.objective(record, seen.samples),
     }
     record = _with(record, document, now)
     if document.get("unstartable"):
@@ -214,11 +226,12 @@ def _run(record: Record, seen: SeenJob, now: float) -> Decision[Command]:
         if why["client"]:
             return _failed(record, failures.client_error(why["message"]), now)
         return _internal(record, why["message"], now)
-    of = [host.name for host in training.hosts(document["request"])]
+    spec = spec_of(record)
+    of = [host.name for host in spec.hosts]
     handles: Mapping[str, str] = document["handles"]
     missing = [name for name in of if name not in handles]
     if missing:
-        return Decision(record, tuple(_start(document, name) for name in missing), again=TICK)
+        return Decision(record, tuple(_start(spec, document, name) for name in missing), again=TICK)
     runs = {name: seen.runs.get(name) or Observation(RunState.LOST) for name in handles}
     alive = [handles[name] for name, run in runs.items() if not run.state.is_terminal]
     if alive:
@@ -228,24 +241,26 @@ def _run(record: Record, seen: SeenJob, now: float) -> Decision[Command]:
         stop = record.status == JobStatus.STOPPING or any(_bad(run) for run in runs.values())
         if stop:
             commands.append(StopHosts(tuple(alive)))
-        record = _with(record, _pace(record.document, any(run.giving_way for run in runs.values()), now), now)
-        if stop or spent >= training.max_runtime(document["request"]):
+        record = _with(record, _pace(record, any(run.giving_way for run in runs.values()), now), now)
+        if stop or spent >= spec.max_runtime:
             record = _moved(record, now, ending=True)
         return Decision(record, tuple(commands), again=TICK)
     return _ran(record, runs, seen, now)
 
 
-def _pace(document: Mapping[str, Any], giving_way: bool, now: float) -> Mapping[str, Any]:
+def _pace(record: Record, giving_way: bool, now: float) -> Mapping[str, Any]:
     """Whether it is slowed, where users look for it: in the message of its secondary status."""
-    if secondary(document) != "Training":
+    document, kind = record.document, kind_of(record)
+    if secondary(document) != kind.doing:
         return document
+    slowed = kind.running + SLOWED
     told = document["transitions"][-1]["StatusMessage"]
     if giving_way:
         fresh = now - float(document.get("slowed", 0.0)) < SLOWED_SECONDS / 2
         found = document if fresh else {**document, "slowed": now}
-        return found if told == SLOWED else entered(found, "Training", SLOWED, now)
+        return found if told == slowed else entered(found, kind.doing, slowed, now)
     over = now - float(document.get("slowed", 0.0)) > SLOWED_SECONDS
-    return entered(document, "Training", TRAINING, now) if told == SLOWED and over else document
+    return entered(document, kind.doing, kind.running, now) if told == slowed and over else document
 
 
 def _bad(run: Observation) -> bool:
@@ -257,20 +272,29 @@ def _ran(record: Record, runs: Mapping[str, Observation], seen: SeenJob, now: fl
     document = record.document
     outcome = _outcome(record, runs, seen)
     if outcome is None:
-        return _internal(record, "The process that ran the training job was lost", now)
-    keep = outcome["fact"] != JobFact.GAVE_UP
-    moved = {**document, "phase": "uploading", "outcome": outcome}
-    if keep or training.syncs(document["request"]):
-        moved = entered(moved, "Uploading", "Uploading generated training model", now)
-    upload = Begin("upload", int(document["attempt"]), keep_model=keep)
-    return Decision(replace(record, modified=now, document=moved), (*_unmatched(document), upload))
+        return _internal(record, f"The process that ran the {kind_of(record).noun} was lost", now)
+    said = _message(seen)
+    if kind_of(record).exit_message and said is None:
+        words = f"The file /opt/ml/{kind_of(record).told} is not UTF-8"
+        outcome = {"fact": JobFact.GAVE_UP, "secondary": "Failed", "reason": failures.client_error(words)}
+    succeeded = outcome["fact"] != JobFact.GAVE_UP
+    moved = {**document, "phase": "uploading", "outcome": outcome, **({"message": said} if said else {})}
+    if succeeded or spec_of(record).syncs:
+        moved = entered(moved, "Uploading", kind_of(record).storing, now)
+    upload = Begin("upload", int(document["attempt"]), succeeded=succeeded)
+    return Decision(replace(record, modified=now, document=moved), (*_unmatched(record), upload))
 
 
-def _unmatched(document: Mapping[str, Any]) -> tuple[Say, ...]:
+def _message(seen: SeenJob) -> str | None:
+    """What the hosts' containers say, one after the other, in AWS's length. None: one of them is no text."""
+    texts = [text for _, text in sorted(seen.messages.items())]
+    return None if None in texts else "".join(text for text in texts if text)[: failures.LIMIT]
+
+
+def _unmatched(record: Record) -> tuple[Say, ...]:
     """A metric whose expression matched nothing is a mistake that a tuning job would suffer from in silence: say it."""
-    definitions = document["request"]["AlgorithmSpecification"].get("MetricDefinitions") or []
-    found = {entry["MetricName"] for entry in document["metrics"]}
-    missing = [entry for entry in definitions if entry["Name"] not in found]
+    found = {entry["MetricName"] for entry in record.document["metrics"]}
+    missing = [entry for entry in spec_of(record).metrics if entry["Name"] not in found]
     if not missing:
         return ()
     told = "Warning: no line gave a number for metric '{Name}': nothing matched its expression '{Regex}', or group 1 was no number"
@@ -280,18 +304,18 @@ def _unmatched(document: Mapping[str, Any]) -> tuple[Say, ...]:
 def _outcome(record: Record, runs: Mapping[str, Observation], seen: SeenJob) -> dict[str, Any] | None:
     """None: lost. The first host (by number) that failed by itself tells the reason."""
     if not runs:
-        return dict(_STOPPED)
+        return dict(_stopped(record))
     if any(run.timed_out for run in runs.values()):
-        message = "Training job runtime exceeded MaxRuntimeInSeconds provided"
+        message = f"{_noun(record)} runtime exceeded MaxRuntimeInSeconds provided"
         return {"fact": JobFact.TIME_UP, "secondary": "MaxRuntimeExceeded", "message": message}
     if all(run.exit_code == 0 for run in runs.values() if run.state is RunState.EXITED) and all(
         run.state is RunState.EXITED for run in runs.values()
     ):
         if record.status == JobStatus.STOPPING and any(run.stopped for run in runs.values()):
-            return dict(_STOPPED)
-        return {"fact": JobFact.SUCCEEDED, "secondary": "Completed", "message": "Training job completed"}
+            return dict(_stopped(record))
+        return {"fact": JobFact.SUCCEEDED, "secondary": "Completed", "message": f"{_noun(record)} completed"}
     if record.status == JobStatus.STOPPING:
-        return dict(_STOPPED)
+        return dict(_stopped(record))
     failed = [(name, run) for name, run in runs.items() if _bad(run)]
     by_itself = [(name, run) for name, run in failed if not run.stopped] or failed
     for name, run in by_itself:
@@ -302,7 +326,7 @@ def _outcome(record: Record, runs: Mapping[str, Observation], seen: SeenJob) -> 
 
 def _reason(record: Record, name: str, run: Observation, seen: SeenJob) -> str:
     if run.oom_killed:
-        host = next(h for h in training.hosts(record.document["request"]) if h.name == name)
+        host = spec_of(record).host(name)
         return failures.out_of_memory(
             name, host.instance_type, int(record.document["fits"][host.instance_type]["memory"])
         )
@@ -311,20 +335,19 @@ def _reason(record: Record, name: str, run: Observation, seen: SeenJob) -> str:
             return failures.internal_error(run.detail)
         return failures.fitted("ClientError: ", run.detail, f", exit code: {run.exit_code}")
     text, tail = seen.failures.get(name, ("", ()))
-    return failures.algorithm_error(run.exit_code or 0, text, tail)
+    return kind_of(record).failed(run.exit_code or 0, text, tail)
 
 
 def _internal(record: Record, why: str, now: float) -> Decision[Command]:
-    """Clary's own fault: another attempt where RetryStrategy allows it, else the end."""
+    """Clary's own fault: another attempt where the job allows it, else the end."""
     document = record.document
-    allowed = int((document["request"].get("RetryStrategy") or {}).get("MaximumRetryAttempts") or 0)
     if record.status == JobStatus.STOPPING:
-        return _over(record, _STOPPED, now)
-    if document["attempt"] >= allowed:
+        return _over(record, _stopped(record), now)
+    if document["attempt"] >= spec_of(record).attempts:
         return _failed(record, failures.internal_error(why), now)
     spent = float(document["spent"]) + (now - document["run_started"] if "run_started" in document else 0.0)
     again = {
-        **entered(document, "Restarting", f"Restarting the training job: {why}", now),
+        **entered(document, "Restarting", f"Restarting the {kind_of(record).noun}: {why}", now),
         "phase": "starting",
         "attempt": document["attempt"] + 1,
         "spent": spent,
@@ -345,15 +368,15 @@ def _internal(record: Record, why: str, now: float) -> Decision[Command]:
 
 def _uploading(record: Record, seen: SeenJob, now: float) -> Decision[Command]:
     document = record.document
-    keep = document["outcome"]["fact"] != JobFact.GAVE_UP
+    succeeded = document["outcome"]["fact"] != JobFact.GAVE_UP
     work = seen.work.get("upload")
     if work is None:
-        return Decision(record, (Begin("upload", int(document["attempt"]), keep_model=keep),))
+        return Decision(record, (Begin("upload", int(document["attempt"]), succeeded=succeeded),))
     if work.state == "running":
         return Decision(record)
     if work.state == "failed":
         reason = failures.client_error(work.message) if work.client else failures.internal_error(work.message)
-        if not keep:
+        if not succeeded:
             reason = document["outcome"]["reason"]
         return _failed(record, reason, now)
     artifacts = work.result.get("artifacts")

@@ -1,4 +1,4 @@
-"""A training job's record: its document, the commands its life needs, and what is observed of it. Values and small steps; what
+"""A job's record: its document, the commands its life needs, and what is observed of it. Values and small steps; what
 happens next is decided in `jobs/life.py`.
 
 Phases: starting (waits for capacity) -> downloading -> training -> uploading -> closing -> (final). A phase is where the work is;
@@ -6,12 +6,12 @@ the status that users see moves only through `lifecycle.JOB`, the secondary stat
 preparing code, building environments, packing and uploading) is named by commands and observed as `Work`; processes are named by
 `StartHost` and observed as runs. Does not know paths, mounts, S3 calls: `loops/jobs/subject.py` does these.
 
-The document, beside `request` and `tags`: `id`, `phase`, `attempt`, `transitions`, `fits` (what each instance type gets here),
-`handles`, `started` and `ended` (TrainingStartTime and -EndTime), `placed` (its data was there; only its runtime was waited for),
-`run_started`, `spent` (seconds of earlier attempts), `unbilled` (seconds of waiting for runtimes to be built), `work` (results of done
-work), `outcome`, `failure`, `artifacts`, `metrics`, `offsets`, `notes`, `ending` (its hosts were asked to end, by whatever),
-`slowed` (when it was last seen to give way to endpoints), `parent` (ARN of whose child it is), `objective` (of a tuning job's child: every
-value of the objective metric, in order).
+The document, beside `request`, `spec` (the request as a `JobSpec`) and `tags`: `id`, `phase`, `attempt`, `transitions`, `fits` (what each
+instance type gets here), `handles`, `started` and `ended` (TrainingStartTime and -EndTime), `placed` (its data was there; only its
+runtime was waited for), `run_started`, `spent` (seconds of earlier attempts), `unbilled` (seconds of waiting for runtimes to be built),
+`work` (results of done work), `outcome`, `failure`, `message` (what the container says of its end), `artifacts`, `metrics`, `offsets`,
+`notes`, `ending` (its hosts were asked to end, by whatever), `slowed` (when it was last seen to give way to
+endpoints), `parent` (ARN of whose child it is), `objective` (of a tuning job's child: every value of the objective metric, in order).
 """
 
 from __future__ import annotations
@@ -20,14 +20,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, TypeAlias
 
+from clary.domain.jobs.kinds import JobKind, kind_of, spec_of
 from clary.domain.jobs.log_metrics import Sample
-from clary.domain.jobs.training import decoded
+from clary.domain.jobs.spec import JobSpec, dumped
 from clary.domain.lifecycle import JOB, JobFact, JobStatus, advance
 from clary.domain.machine.capacity import Book
 from clary.domain.machine.workload import Observation
 from clary.domain.resources import Record
 
-KIND = "training-job"
 ACTIVE = (JobStatus.IN_PROGRESS.value, JobStatus.STOPPING.value)
 BEFORE_RESULTS = ("starting", "downloading", "training")  # phases in which it may take long, and in which its log grows
 OBJECTIVE_LIMIT = 20_000  # values of a tuning job's objective that are kept: as many as Hyperband has epochs
@@ -66,7 +66,7 @@ class Begin:
     name: str
     attempt: int
     requirements: str = ""  # environment: the user's own
-    keep_model: bool = True  # upload: model and output data too, or the synced folders alone
+    succeeded: bool = True  # upload: every output, or those alone that are kept of a job that failed
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,7 +128,8 @@ class Unstartable:
 @dataclass(frozen=True, slots=True)
 class SeenJob:
     """What the world says. `runs` by host, for hosts with a handle (None: the backend never heard of it); `failures` by host:
-    (text of output/failure, last lines of the log), of hosts that ended badly. `samples` and `offsets` are what the log grew by."""
+    (what the container tells, last lines of the log), of hosts that ended badly; `messages` by host: that text where the kind shows it
+    however the job ends (None: it is not UTF-8), once all hosts have ended. `samples` and `offsets` are what the log grew by."""
 
     book: Book
     ahead: int = 0
@@ -137,6 +138,7 @@ class SeenJob:
     failures: Mapping[str, tuple[str, tuple[str, ...]]] = field(default_factory=dict)
     samples: tuple[Sample, ...] = ()
     offsets: Mapping[str, int] = field(default_factory=dict)
+    messages: Mapping[str, str | None] = field(default_factory=dict)
     sync_due: bool = False
 
 
@@ -144,16 +146,23 @@ class SeenJob:
 
 
 def document(
-    request: Mapping[str, Any], tags: Sequence[Mapping[str, str]], job_id: str, notes: Sequence[str], now: float
+    kind: JobKind,
+    spec: JobSpec,
+    request: Mapping[str, Any],
+    tags: Sequence[Mapping[str, str]],
+    job_id: str,
+    notes: Sequence[str],
+    now: float,
 ) -> dict[str, Any]:
     """A new job's document. `notes` are lines for the job's log (recorded fields)."""
     return {
         "request": dict(request),
+        "spec": dumped(spec),
         "tags": [dict(tag) for tag in tags],
         "id": job_id,
         "phase": "starting",
         "attempt": 0,
-        "transitions": [{"Status": "Starting", "StartTime": now, "StatusMessage": "Starting the training job"}],
+        "transitions": [{"Status": "Starting", "StartTime": now, "StatusMessage": f"Starting the {kind.noun}"}],
         "handles": {},
         "work": {},
         "metrics": [],
@@ -189,7 +198,7 @@ def ended(document: Mapping[str, Any], status: str, message: str, now: float) ->
 
 
 def ending(record: Record) -> bool:
-    """Its hosts were asked to end (StopTrainingJob, MaxRuntimeInSeconds, another host's failure), and have some time left for it."""
+    """Its hosts were asked to end (a stop, MaxRuntimeInSeconds, another host's failure), and have some time left for it."""
     return record.status == JobStatus.STOPPING or bool(record.document.get("ending"))
 
 
@@ -216,21 +225,20 @@ def billed_seconds(document: Mapping[str, Any]) -> int | None:
     return max(1, round(until - float(document["started"]) - float(document.get("unbilled", 0.0))))
 
 
-def objective(document: Mapping[str, Any], samples: Sequence[Sample]) -> dict[str, Any]:
+def objective(record: Record, samples: Sequence[Sample]) -> dict[str, Any]:
     """The values of the objective metric so far, with these taken in: `{"objective": [...]}` of a tuning job's child, else `{}`."""
-    text = (document["request"].get("HyperParameters") or {}).get("_tuning_objective_metric")
-    if text is None or "parent" not in document:
+    document, name = record.document, spec_of(record).objective
+    if not name or "parent" not in document:
         return {}
-    name = str(decoded(text))
     found = [sample.value for sample in samples if sample.name == name]
     known = list(document.get("objective") or [])
     return {"objective": [*known, *found[: OBJECTIVE_LIMIT - len(known)]]}
 
 
 def stop_asked(record: Record, now: float) -> Record:
-    """StopTrainingJob. IllegalTransition when the job has ended."""
+    """A stop is asked for. IllegalTransition when the job has ended."""
     status = advance(JOB, record.status, JobFact.STOP_ASKED)
-    changed = entered(record.document, "Stopping", "Stopping the training job", now)
+    changed = entered(record.document, "Stopping", f"Stopping the {kind_of(record).noun}", now)
     return replace(record, status=status, modified=now, document=changed)
 
 

@@ -10,6 +10,10 @@ from clary.domain.errors import Invalid
 
 _INCLUDE = re.compile(r"^(?:-r\s*|--requirement[=\s]\s*)(\S+)$")
 _MOST = 100  # files
+LIMIT = 1 << 20  # bytes that are read of one
+_REQUIREMENT_OPTION = re.compile(
+    r"^(--index-url|-i|--extra-index-url|--find-links|-f|--trusted-host|--pre|--prefer-binary)\b"
+)
 
 
 def whole(text: str, read: Callable[[str], str], name: str = "requirements.txt") -> str:
@@ -34,3 +38,21 @@ def _whole(text: str, read: Callable[[str], str], name: str, seen: list[str]) ->
             raise Invalid(f"{name} line {number}: more than {_MOST} files are included.")
         lines.append(_whole(inside, read, path, seen).rstrip("\n") + "\n")
     return "".join(lines)
+
+
+def checked(text: str) -> str:
+    """A user's requirements.txt as it may be built: packages and indexes, nothing that reads this machine's files.
+
+    The environment is built outside the sandbox, so `-r`, `-c`, `-e` and local paths are refused (ClientError's text)."""
+    for number, line in enumerate(text.splitlines(), 1):
+        words = line.split("#", 1)[0].strip() if not line.strip().startswith("#") else ""
+        if not words:
+            continue
+        option = words.startswith("-") and not _REQUIREMENT_OPTION.match(words)
+        local = words.startswith((".", "/", "~", "file:")) or "file:" in words
+        if option or local:
+            raise Invalid(
+                f"requirements.txt line {number}: {words[:100]!r} is not supported: only package names, versions, URLs, "
+                "index options and further files of the source (-r) are."
+            )
+    return text

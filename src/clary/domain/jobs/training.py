@@ -7,35 +7,61 @@ results). Who writes the files and starts processes is `loops/`; when, is `jobs.
 from __future__ import annotations
 
 import json
-import re
-import zlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from clary.domain.errors import Invalid
+from clary.domain.jobs import channels, log_metrics
 from clary.domain.jobs.channels import Channel
+from clary.domain.jobs.hosts import Host, receivers, size_of
+from clary.domain.jobs.spec import JobSpec, Output, Sync
 from clary.domain.machine import admission
-from clary.domain.machine.instances import Size, find
+from clary.domain.resources import Record
 from clary.domain.s3 import Location, parse_uri
 
+KIND = "training-job"
 LOG_GROUP = "/aws/sagemaker/TrainingJobs"
 DEFAULT_MAX_RUNTIME = 86_400
 CHECKPOINTS = "/opt/ml/checkpoints"
 TENSORBOARD = "/opt/ml/output/tensorboard"
-STOP_GRACE = 120.0  # seconds between SIGTERM and SIGKILL, AWS's
+MODEL = "model"  # the output that is the job's artifact
 ONE_GROUP = "homogeneousCluster"
-REQUIREMENTS_LIMIT = 1 << 20
-_BLOCKS = 250 * 250  # of 250 loopback addresses each, from 127.2.1.1 on
 
 
-@dataclass(frozen=True, slots=True)
-class Host:
-    """`algo-N`, the type it asks for, and its instance group."""
-
-    name: str
-    instance_type: str
-    group: str
+def parse(request: Mapping[str, Any]) -> JobSpec:
+    """What a CreateTrainingJob request asks for. Invalid and LimitExceeded, in AWS's words, for what cannot be."""
+    check_stopping(request)
+    of = hosts(request)
+    for host in of:
+        size_of(host)
+    inputs = channels.channels(request)
+    for channel in inputs:
+        receivers(channel, of)
+    algorithm = request["AlgorithmSpecification"]
+    definitions = algorithm.get("MetricDefinitions") or []
+    log_metrics.compile_definitions(definitions)
+    return JobSpec(
+        image=algorithm["TrainingImage"],
+        role=str(request.get("RoleArn", "")),
+        log_group=LOG_GROUP,
+        hosts=of,
+        max_runtime=max_runtime(request),
+        inputs=inputs,
+        code=submit_directory(request),
+        command=entrypoint(request),
+        built_in=built_in(request),
+        environment={str(name): str(value) for name, value in (request.get("Environment") or {}).items()},
+        outputs=outputs(request),
+        syncs=syncs(request),
+        folders=("/opt/ml/input/data", "/opt/ml/model", "/opt/ml/output/data", "/opt/ml/code", CHECKPOINTS),
+        metrics=tuple({"Name": entry["Name"], "Regex": entry["Regex"]} for entry in definitions),
+        objective=_text(request, "_tuning_objective_metric"),
+        volume=int(request["ResourceConfig"].get("VolumeSizeInGB") or 0) << 30,
+        max_wait=max_wait(request),
+        spot=bool(request.get("EnableManagedSpotTraining")),
+        attempts=int((request.get("RetryStrategy") or {}).get("MaximumRetryAttempts") or 0),
+        isolated=bool(request.get("EnableNetworkIsolation", False)),
+    )
 
 
 def hosts(request: Mapping[str, Any]) -> tuple[Host, ...]:
@@ -53,37 +79,6 @@ def hosts(request: Mapping[str, Any]) -> tuple[Host, ...]:
     if not flat:
         raise Invalid("ResourceConfig needs an InstanceCount of at least 1.")
     return tuple(Host(f"algo-{n}", kind, group) for n, (kind, group) in enumerate(flat, 1))
-
-
-def stream(job: str, host: str, started: float) -> str:
-    """The host's log stream: `<job>/algo-N-<epoch>`. `started`: TrainingStartTime."""
-    return f"{job}/{host}-{int(started)}"
-
-
-def size_of(host: Host) -> Size:
-    size = find(host.instance_type)
-    if size is None:
-        raise Invalid(f"Clary does not know the instance type {host.instance_type}.")
-    return size
-
-
-def address(job: str, number: int) -> str:
-    """The loopback address of host number `number` (from 0) of the job with that id: hosts of one machine share its network, and two
-    jobs may well use the same port of their `algo-1`."""
-    block = zlib.crc32(job.encode()) % _BLOCKS + number // 250
-    return f"127.{2 + block // 250}.{1 + block % 250}.{1 + number % 250}"
-
-
-def receivers(channel: Channel, of: Sequence[Host]) -> tuple[Host, ...]:
-    """The hosts that get this channel (InstanceGroupNames, or all)."""
-    if not channel.groups:
-        return tuple(of)
-    unknown = [name for name in channel.groups if all(host.group != name for host in of)]
-    if unknown:
-        raise Invalid(
-            f"Channel {channel.name!r} names the instance group {unknown[0]!r}, which ResourceConfig does not have."
-        )
-    return tuple(host for host in of if host.group in channel.groups)
 
 
 # -- hyperparameters and code ---------------------------------------------------------------------------------------------------
@@ -125,30 +120,17 @@ def entrypoint(request: Mapping[str, Any]) -> tuple[str, ...]:
     return () if command == ("train",) else command
 
 
-_REQUIREMENT_OPTION = re.compile(
-    r"^(--index-url|-i|--extra-index-url|--find-links|-f|--trusted-host|--pre|--prefer-binary)\b"
-)
-
-
-def check_requirements(text: str) -> str:
-    """A user's requirements.txt as it may be built: packages and indexes, nothing that reads this machine's files.
-
-    The environment is built outside the sandbox, so `-r`, `-c`, `-e` and local paths are refused (ClientError's text)."""
-    for number, line in enumerate(text.splitlines(), 1):
-        words = line.split("#", 1)[0].strip() if not line.strip().startswith("#") else ""
-        if not words:
-            continue
-        option = words.startswith("-") and not _REQUIREMENT_OPTION.match(words)
-        local = words.startswith((".", "/", "~", "file:")) or "file:" in words
-        if option or local:
-            raise Invalid(
-                f"requirements.txt line {number}: {words[:100]!r} is not supported: only package names, versions, URLs, "
-                "index options and further files of the source (-r) are."
-            )
-    return text
-
-
 # -- /opt/ml/input/config ---------------------------------------------------------------------------------------------------------
+
+
+def contract_files(record: Record, spec: JobSpec, host: Host) -> dict[str, str]:
+    """`contract` of a job's record."""
+    return contract(record.document["request"], spec.hosts, host, spec.inputs)
+
+
+def variables(record: Record) -> dict[str, str]:
+    """The two names that AWS always sets."""
+    return {"TRAINING_JOB_NAME": record.name, "TRAINING_JOB_ARN": record.arn}
 
 
 def contract(request: Mapping[str, Any], of: Sequence[Host], host: Host, inputs: Sequence[Channel]) -> dict[str, str]:
@@ -204,38 +186,20 @@ def _resource_config(of: Sequence[Host], host: Host) -> dict[str, Any]:
 # -- results ------------------------------------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True)
-class Results:
-    """Where a job's results go. `packed` is CompressionType GZIP: one tar each; else the files themselves below the location."""
-
-    model: Location
-    output: Location
-    packed: bool
-
-    @property
-    def artifact(self) -> str:
-        return str(self.model)
-
-
-def results(request: Mapping[str, Any]) -> Results:
-    """`<S3OutputPath>/<job>/output/model.tar.gz` and `output.tar.gz`, or `.../model/` and `.../data/` with CompressionType NONE."""
+def outputs(request: Mapping[str, Any]) -> tuple[Output, ...]:
+    """`<S3OutputPath>/<job>/output/model.tar.gz` and `output.tar.gz`, or `.../model/` and `.../data/` with CompressionType NONE. A job
+    that failed keeps neither."""
     output = request["OutputDataConfig"]
     base = parse_uri(output["S3OutputPath"]).below(request["TrainingJobName"], "output")
-    if output.get("CompressionType") == "NONE":
-        model, data = base.below("model"), base.below("data")
-        return Results(Location(model.bucket, f"{model.key}/"), Location(data.bucket, f"{data.key}/"), packed=False)
-    return Results(base.below("model.tar.gz"), base.below("output.tar.gz"), packed=True)
-
-
-@dataclass(frozen=True, slots=True)
-class Sync:
-    """A folder of the container that is kept in step with an S3 prefix while the job runs. `restore`: filled from it at start, and
-    what the job deletes is deleted there."""
-
-    name: str
-    path: str
-    location: Location
-    restore: bool
+    packed = output.get("CompressionType") != "NONE"
+    where = ("model.tar.gz", "output.tar.gz") if packed else ("model", "data")
+    model, data = (base.below(name) for name in where)
+    if not packed:
+        model, data = (Location(each.bucket, f"{each.key}/") for each in (model, data))
+    return (
+        Output(MODEL, "/opt/ml/model", model, packed, always=True),
+        Output("output", "/opt/ml/output/data", data, packed),
+    )
 
 
 def syncs(request: Mapping[str, Any]) -> tuple[Sync, ...]:

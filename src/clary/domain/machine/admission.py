@@ -1,4 +1,4 @@
-"""When a training job may start, and the most that a machine can reserve. Pure; computed from the machine's reservations.
+"""When a job may start, and the most that a machine can reserve. Pure; computed from the machine's reservations.
 
 Jobs are served first come, first served. What an endpoint waits for is kept for it: endpoints come before jobs, and a job that runs is
 never ended for one.
@@ -32,7 +32,7 @@ def admit(wanted: Sequence[Fit], book: Book, ahead: int, *, but: str = "", accou
     if ahead:
         return Admission(
             False,
-            f"{_WAITING}{ahead} training job{' that came earlier waits' if ahead == 1 else 's that came earlier wait'}",
+            f"{_WAITING}{ahead} job{' that came earlier waits' if ahead == 1 else 's that came earlier wait'}",
         )
     before = [each for each in book.waiting if each.fits]  # only endpoints say what is to be kept for them
     if book.policy == "strict":

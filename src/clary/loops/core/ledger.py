@@ -13,7 +13,8 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 
 from clary.domain.grants import REPLICA, Grant, GrantChange
-from clary.domain.jobs.record import ACTIVE, KIND, ending
+from clary.domain.jobs.kinds import JOB_KINDS
+from clary.domain.jobs.record import ACTIVE, ending
 from clary.domain.machine.capacity import Book, Claim, Machine, Part, Waiting, owner_of
 from clary.domain.machine.grants import claims
 from clary.domain.resources import Record
@@ -33,6 +34,7 @@ class Ledger:
         self._used: dict[str, tuple[int, float | None]] = {}
         self._ending: set[str] = set()
         self._waiting: dict[str, tuple[float, str]] = {}
+        self._kinds: dict[str, str] = {}  # of those jobs
         self._told: dict[str, Waiting] = {}  # what those jobs wait for
         self._wishes: dict[str, tuple[Waiting, float]] = {}
         self._parts: tuple[Part, ...] = ()
@@ -110,15 +112,17 @@ class Ledger:
 
     def note(self, record: Record) -> None:
         """Take in a job's record as stored: whether it waits, and whether it is ending."""
-        if record.kind != KIND:
+        if record.kind not in JOB_KINDS:
             return
         self._waiting.pop(record.arn, None)
+        self._kinds.pop(record.arn, None)
         self._told.pop(record.arn, None)
         self._ending.discard(record.arn)
         if record.status not in ACTIVE:
             self._used.pop(record.arn, None)
         elif record.document["phase"] == "starting":
             self._waiting[record.arn] = (record.created, record.arn)
+            self._kinds[record.arn] = record.kind
             self._told[record.arn] = _waiting(record)
         elif ending(record):
             self._ending.add(record.arn)
@@ -128,9 +132,9 @@ class Ledger:
         mine = (record.created, record.arn)
         return sum(1 for place in self._waiting.values() if place < mine)
 
-    def waiting(self) -> Sequence[str]:
-        """ARNs of those that wait, first come first."""
-        return [arn for _, arn in sorted(self._waiting.values())]
+    def waiting(self, kind: str = "") -> Sequence[str]:
+        """ARNs of those that wait (of one kind), first come first."""
+        return [arn for _, arn in sorted(self._waiting.values()) if not kind or self._kinds.get(arn) == kind]
 
     def wish(self, waiting: Waiting, now: float) -> None:
         """A replica found no room: what it needs is kept from jobs for as long as it is asked for again."""

@@ -16,7 +16,7 @@ from clary.domain.endpoints import life
 from clary.domain.endpoints.replicas import replica_key
 from clary.domain.errors import NoRoom, Stale, Unavailable
 from clary.domain.grants import Grant
-from clary.domain.jobs import record as jobs
+from clary.domain.jobs.kinds import JOB_KINDS
 from clary.domain.resources import Record
 from clary.loops.core.ledger import Ledger
 from clary.ports import Backend, Store
@@ -95,6 +95,6 @@ class Leftovers:
 
 def _names(record: Record) -> list[str]:
     """What the handles of this record's runs begin with."""
-    if record.kind == jobs.KIND:
+    if record.kind in JOB_KINDS:
         return [f"job-{record.document['id']}-"]
     return [replica_key(replica.id) for replica in life.plant_of(record).replicas]

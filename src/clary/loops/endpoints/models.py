@@ -19,7 +19,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from clary.domain.errors import Invalid, NotFound, Unavailable
-from clary.domain.jobs import requirements, training
+from clary.domain.jobs import requirements
 from clary.domain.jobs.channels import names_under
 from clary.domain.models import formats, own_servers
 from clary.domain.models.containers import DEFAULT_PROGRAM, SUBMIT_IN_MODEL, Container
@@ -203,7 +203,7 @@ def _used(found: Mapping[str, Any], container: Container) -> dict[str, Any]:
         "code_dir": code_dir,
         "program": program,
         "server": server,
-        "requirements": training.check_requirements(found["requirements"]),
+        "requirements": requirements.checked(found["requirements"]),
         "additional": {
             source.channel: str(PurePosixPath(found["model"]).with_name(f"data-{n}"))
             for n, source in enumerate(container.additional)
@@ -238,7 +238,7 @@ def _finish(folder: Path) -> dict[str, Any]:
     inside = "model/code" if (model / "code").is_dir() else ""
     where = "code" if code.is_dir() else inside
     files = sorted(p.name for p in (out / where).iterdir() if p.is_file()) if where else []
-    read = untrusted.texts(str(out / where), training.REQUIREMENTS_LIMIT)
+    read = untrusted.texts(str(out / where), requirements.LIMIT)
     found = {
         "code": code.is_dir(),
         "inside": bool(inside),
@@ -258,7 +258,7 @@ def _finish(folder: Path) -> dict[str, Any]:
 
 
 def _pinned(out: Path) -> str:
-    return untrusted.read_text(str(out), "model/requirements.txt", training.REQUIREMENTS_LIMIT)
+    return untrusted.read_text(str(out), "model/requirements.txt", requirements.LIMIT)
 
 
 async def _one(artifacts: Artifacts, uri: str, container: str) -> tuple[Location, StoredObject]:

@@ -1,4 +1,4 @@
-"""Puts a training job's channels into its folders: lists and manifests from the object store, hard links into a farm per host.
+"""Puts a job's channels into its folders: lists and manifests from the object store, hard links into a farm per host.
 
 Owns which objects go where on this machine; the rules (names, shards, order) are `domain/jobs/channels.py`'s. Errors are Clary's own, in
 words for the user: the job fails with a ClientError that carries them.
@@ -14,7 +14,6 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from clary.domain.errors import Invalid, NotFound
-from clary.domain.jobs import training
 from clary.domain.jobs.channels import (
     MANIFEST_LIMIT,
     Channel,
@@ -25,7 +24,8 @@ from clary.domain.jobs.channels import (
     parse_manifest,
     share,
 )
-from clary.domain.jobs.training import Host
+from clary.domain.jobs.hosts import Host, receivers
+from clary.domain.jobs.kinds import kind_of, spec_of
 from clary.domain.resources import Record
 from clary.domain.s3 import Location
 from clary.loops.jobs.places import JobFolders
@@ -43,19 +43,19 @@ class ChannelPlacer:
     def __init__(self, artifacts: Artifacts, record: Record, where: JobFolders) -> None:
         self._artifacts = artifacts
         self._record = record
-        self._request = record.document["request"]
+        self._spec = spec_of(record)
+        self._lists = kind_of(record).lists
         self._where = where
-        self._hosts = training.hosts(self._request)
         self._copied: list[list[str]] = []
 
-    async def place(self, inputs: Sequence[Channel]) -> dict[str, Any]:
+    async def place(self) -> dict[str, Any]:
         """All of them; answers `{"copied": [[host, channel], ...]}`: those that are the job's own files, not links of blobs."""
         self._copied = []
-        await asyncio.gather(*(self._channel(channel) for channel in inputs))
+        await asyncio.gather(*(self._channel(channel) for channel in self._spec.inputs))
         return {"copied": sorted(self._copied)}
 
     async def _channel(self, channel: Channel) -> None:
-        to = training.receivers(channel, self._hosts)
+        to = receivers(channel, self._spec.hosts)
         if channel.data_type == "AugmentedManifestFile":
             lines = parse_augmented(await self._text(channel), channel)
             for number, host in enumerate(to):
@@ -92,7 +92,7 @@ class ChannelPlacer:
         return channel.location.bucket, names, sizes
 
     def _nothing(self, channel: Channel) -> str:
-        return no_objects(channel, self._record.scope.region, str(self._request.get("RoleArn", "")))
+        return no_objects(channel, self._record.scope.region, self._spec.role)
 
     async def _text(self, channel: Channel) -> bytes:
         try:
@@ -106,7 +106,7 @@ class ChannelPlacer:
         if channel.mode == "File" and small:
             await asyncio.to_thread(_own, folder, sorted(names.values()))
             self._copied.append([host.name, channel.name])
-        if channel.sharded or channel.data_type == "ManifestFile":
+        if self._lists and (channel.sharded or channel.data_type == "ManifestFile"):
             text = "".join(f"{name}\n" for name in sorted(names.values()))
             await asyncio.to_thread(
                 _write, str(self._where.host(host.name) / "manifests" / f"{channel.name}-manifest"), text
@@ -140,14 +140,14 @@ class ChannelPlacer:
                 await self._artifacts.place(bucket, names, folder)
 
 
-def pipes_spec(inputs: Sequence[Channel]) -> dict[str, Any]:
-    """What `toolkit/pipes.py` is told about the Pipe channels of a host."""
+def pipes_spec(inputs: Sequence[Channel], told: str) -> dict[str, Any]:
+    """What `toolkit/pipes.py` is told about the Pipe channels of a host. `told`: where it writes why one cannot be streamed."""
     return {
-        "folder": "/opt/ml/input/data",
-        "failure": "/opt/ml/output/failure",
+        "failure": f"/opt/ml/{told}",
         "channels": [
             {
-                "name": channel.name,
+                "name": channel.path.rpartition("/")[2],
+                "folder": channel.path.rpartition("/")[0],
                 "items": f"/opt/clary/pipes/{channel.name}/items.jsonl",
                 "objects": f"/opt/clary/pipes/{channel.name}/objects",
                 "wrapper": channel.wrapper,

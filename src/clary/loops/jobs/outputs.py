@@ -1,4 +1,4 @@
-"""Takes a training job's results out: packs them in a sandbox, stores them, and keeps the synced folders (checkpoints,
+"""Takes a job's results out: packs them in a sandbox, stores them, and keeps the synced folders (checkpoints,
 TensorBoard) in step with S3.
 
 Files that a job wrote are read without following a link (`untrusted.py`) or inside the packing sandbox, never otherwise.
@@ -15,9 +15,9 @@ from pathlib import Path
 from typing import Any
 
 from clary.domain.errors import Invalid, NotFound, Unavailable
-from clary.domain.jobs import training
 from clary.domain.jobs.channels import names_under
-from clary.domain.jobs.training import Results, Sync
+from clary.domain.jobs.kinds import spec_of
+from clary.domain.jobs.spec import Output, Sync
 from clary.domain.resources import Record
 from clary.loops.core import untrusted
 from clary.loops.core.short_runs import end, how, run_to_end
@@ -37,36 +37,38 @@ class Outputs:
         self._backend = backend
         self._artifacts = artifacts
         self._record = record
-        self._request = record.document["request"]
+        self._spec = spec_of(record)
         self._where: JobFolders = places.places(settings, record)
-        self._hosts = training.hosts(self._request)
+        self._hosts = self._spec.hosts
 
     # -- model and output data ------------------------------------------------------------------------------------------------
 
     async def upload(
-        self, environment: Environment | None, keep_model: bool, log_path: str, now: float
+        self, environment: Environment | None, succeeded: bool, log_path: str, now: float
     ) -> dict[str, Any]:
-        """Everything that is to be kept; answers `{"artifacts": uri}` when a model was stored. NotFound, Invalid from the store."""
+        """Everything that is to be kept; answers `{"artifacts": uri}` of the first output that was stored. NotFound, Invalid from the
+        store."""
         await self.sync_out(now, final=True)
-        if not keep_model or environment is None:
+        outputs = [output for output in self._spec.outputs if succeeded or output.failed]
+        if not outputs or environment is None:
             return {}
-        results = training.results(self._request)
         workload = places.pack(self._record, self._where, environment, self._hosts, log_path)
         # What a predecessor began must be over and forgotten: it would be taken for the run that fills the fresh folder.
         await end(self._backend, workload.key, _END_SECONDS)
         await asyncio.to_thread(_fresh, str(self._where.out))
-        spec = places.pack_spec(self._hosts, results.packed)
+        spec = places.pack_spec(self._hosts, outputs)
         await asyncio.to_thread((Path(self._where.out) / "spec.json").write_text, spec)
         ended = await run_to_end(self._backend, workload)
         if ended.exit_code != 0:
             raise Unavailable(f"packing the results {how(ended)}")
         report = json.loads(await asyncio.to_thread(untrusted.read_text, str(self._where.out), "report.json", 64 << 20))
-        await self._store(results, report)
-        return {"artifacts": results.artifact}
+        await self._store(outputs, report)
+        return {"artifacts": str(outputs[0].location)}
 
-    async def _store(self, results: Results, report: Mapping[str, Any]) -> None:
-        for name, location in (("model", results.model), ("output", results.output)):
-            if results.packed:
+    async def _store(self, outputs: Sequence[Output], report: Mapping[str, Any]) -> None:
+        for output in outputs:
+            name, location = output.name, output.location
+            if output.packed:
                 path = str(self._where.out / f"{name}.tar.gz")
                 if os.path.exists(path):
                     await self._artifacts.store_file(
@@ -82,7 +84,7 @@ class Outputs:
     async def restore(self) -> None:
         """Fill the synced folders of every host from S3 before they start."""
         state: dict[str, list[int]] = {}
-        for sync in training.syncs(self._request):
+        for sync in self._spec.syncs:
             if not sync.restore:
                 continue
             try:
@@ -105,7 +107,7 @@ class Outputs:
 
     async def sync_out(self, now: float, final: bool = False) -> None:
         """Store what is new or changed since the last time; delete in S3 what the job deleted (where the sync is two-way)."""
-        syncs = training.syncs(self._request)
+        syncs = [sync for sync in self._spec.syncs if final or sync.running]
         if not syncs:
             return
         state = await asyncio.to_thread(self._load_state)

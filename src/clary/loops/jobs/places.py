@@ -1,10 +1,10 @@
-"""The paths of a training job's files on this machine, and its workloads. Pure: paths and values, no I/O.
+"""The paths of a job's files on this machine, and its workloads. Pure: paths and values, no I/O.
 
 jobs/ID/ATTEMPT/
     code-in/   sourcedir.tar.gz and the extractor's spec      code-out/code/   the user's code, extracted in a sandbox
     restore/SYNC/   what a synced folder begins with           out/   model.tar.gz, output.tar.gz, report.json
     prepare/ pack/  roots of the short workloads
-    algo-N/    root of the host's workload: ml/ (/opt/ml), config/ (input/config), channels/CHANNEL, pipes/CHANNEL, sync/SYNC
+    algo-N/    root of the host's workload: ml/ (/opt/ml), config/ (the contract files), channels/CHANNEL, pipes/CHANNEL, sync/SYNC
 """
 
 from __future__ import annotations
@@ -13,11 +13,12 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import PurePosixPath
-from typing import Any
 
-from clary.domain.jobs import training
+from clary.domain.jobs import hosts
 from clary.domain.jobs.channels import Channel
-from clary.domain.jobs.training import Host
+from clary.domain.jobs.hosts import Host
+from clary.domain.jobs.kinds import JobKind, kind_of, spec_of
+from clary.domain.jobs.spec import STOP_GRACE, JobSpec, Output
 from clary.domain.machine.workload import Mount, MountMode, Workload
 from clary.domain.resources import Record
 from clary.loops.core.sandboxes import LIBRARY, environment_mounts
@@ -94,7 +95,7 @@ def places(settings: JobSettings, record: Record) -> JobFolders:
 
 def stream(record: Record, host: str) -> str:
     """The log stream of a host of this job."""
-    return training.stream(record.name, host, record.document["started"])
+    return hosts.stream(record.name, host, record.document["started"])
 
 
 def key(record: Record, what: str, attempt: int | None = None) -> str:
@@ -125,24 +126,24 @@ def prepare_spec(uri: str) -> str:
 
 
 def pack(record: Record, where: JobFolders, environment: Environment, of: Sequence[Host], log_path: str) -> Workload:
-    """Pack the hosts' model and output/data folders into `out`. Whole `ml` folders are mounted: what a job put in the place of
+    """Pack the hosts' outputs into `out`. Whole `ml` folders are mounted: what a job put in the place of
     one of its own folders (a link) then leads nowhere but into the sandbox."""
     hosts = (Mount(str(where.ml(host.name)), f"/opt/clary/in/{host.name}", MountMode.READ_WRITE) for host in of)
     mounts = (Mount(str(where.out), "/opt/clary/out", MountMode.READ_WRITE), *hosts)
     return _short(record, where, "pack", environment, mounts, log_path, spec="/opt/clary/out/spec.json")
 
 
-def pack_spec(of: Sequence[Host], packed: bool) -> str:
-    form = "tar" if packed else "files"
+def pack_spec(of: Sequence[Host], outputs: Sequence[Output]) -> str:
+    """What `toolkit/pack.py` is told: outputs lie below /opt/ml."""
     packs = [
         {
-            "name": name,
-            "sources": [f"/opt/clary/in/{host.name}/{inside}" for host in of],
-            "target": f"/opt/clary/out/{name}{'.tar.gz' if packed else ''}",
-            "form": form,
-            "empty": name == "model",
+            "name": output.name,
+            "sources": [f"/opt/clary/in/{host.name}/{output.path.removeprefix('/opt/ml/')}" for host in of],
+            "target": f"/opt/clary/out/{output.name}{'.tar.gz' if output.packed else ''}",
+            "form": "tar" if output.packed else "files",
+            "empty": output.always,
         }
-        for name, inside in (("model", "model"), ("output", "output/data"))
+        for output in outputs
     ]
     return json.dumps({"packs": packs, "report": "/opt/clary/out/report.json"})
 
@@ -174,32 +175,31 @@ def _short(
 # -- a host of the job --------------------------------------------------------------------------------------------------------
 
 
-def volume(settings: JobSettings, request: Mapping[str, Any]) -> int | None:
+def volume(settings: JobSettings, spec: JobSpec) -> int | None:
     """Bytes that each host of a job may write; None for any number."""
-    return settings.disk or (int(request["ResourceConfig"].get("VolumeSizeInGB") or 0) << 30) or None
+    return settings.disk or spec.volume or None
 
 
 def host_workload(
     record: Record,
     settings: JobSettings,
     host: Host,
-    inputs: Sequence[Channel],
     runtime: Runtime,
     environment: Environment,
     credentials: Mapping[str, str],
     log_path: str,
     max_runtime: float,
 ) -> Workload:
-    """The training container of one host, as AWS lays it out."""
-    request = record.document["request"]
+    """The container of one host, as AWS lays it out."""
+    kind, spec = kind_of(record), spec_of(record)
     where = places(settings, record)
-    of = training.hosts(request)
+    of = spec.hosts
     fit = record.document["fits"][host.instance_type]
-    present = [channel for channel in inputs if host in training.receivers(channel, of)]
+    present = present_on(spec, host)
     return Workload(
         key=key(record, host.name),
         root=str(where.host(host.name)),
-        command=_command(request, environment, any(channel.mode == "Pipe" for channel in present)),
+        command=_command(kind, spec, environment, any(channel.mode == "Pipe" for channel in present)),
         environment={
             **_variables(record, settings, runtime, environment, credentials),
             "CLARY_CPUS": str(max(1, int(fit["cpu"]))),
@@ -213,26 +213,31 @@ def host_workload(
         cpu=float(fit["cpu"]),
         background=True,  # production endpoints come first
         memory=int(fit["memory"]),
-        disk=volume(settings, request),
-        network=not request.get("EnableNetworkIsolation", False),
-        connects=len(of) > 1 or not (runtime.algorithm and training.built_in(request)),
+        disk=volume(settings, spec),
+        network=not spec.isolated,
+        connects=len(of) > 1 or not (runtime.algorithm and spec.built_in),
         peers=key(record, "hosts"),
         hostname=host.name,
-        hosts={each.name: training.address(str(record.document["id"]), number) for number, each in enumerate(of)},
-        stop_grace=training.STOP_GRACE,
+        hosts={each.name: hosts.address(str(record.document["id"]), number) for number, each in enumerate(of)},
+        stop_grace=STOP_GRACE,
         gpus=int(fit["gpus"]),
         max_runtime=max_runtime,
     )
 
 
+def present_on(spec: JobSpec, host: Host) -> list[Channel]:
+    """The inputs that this host gets."""
+    return [channel for channel in spec.inputs if host in hosts.receivers(channel, spec.hosts)]
+
+
 def _host_mounts(record: Record, where: JobFolders, host: Host, present: Sequence[Channel]) -> tuple[Mount, ...]:
-    request = record.document["request"]
+    spec = spec_of(record)
     copied = record.document["work"].get("channels", {}).get("copied", ())
     mounts = [
         Mount(str(where.ml(host.name)), "/opt/ml", MountMode.READ_WRITE),
-        Mount(str(where.config(host.name)), "/opt/ml/input/config", MountMode.OVERLAY),
+        Mount(str(where.config(host.name)), kind_of(record).config, MountMode.OVERLAY),
     ]
-    if training.submit_directory(request) is not None:
+    if spec.code is not None:
         mounts.append(Mount(str(where.code_out / "code"), "/opt/ml/code", MountMode.OVERLAY))
     for channel in present:
         if channel.mode == "Pipe":
@@ -240,17 +245,15 @@ def _host_mounts(record: Record, where: JobFolders, host: Host, present: Sequenc
         else:
             own = [host.name, channel.name] in copied
             mode = MountMode.READ_ONLY if channel.mode == "FastFile" else _MODES[own]
-            mounts.append(
-                Mount(str(where.channel(host.name, channel.name)), f"/opt/ml/input/data/{channel.name}", mode)
-            )
-    mounts += [Mount(str(where.sync(host.name, s.name)), s.path, MountMode.READ_WRITE) for s in training.syncs(request)]
+            mounts.append(Mount(str(where.channel(host.name, channel.name)), channel.path, mode))
+    mounts += [Mount(str(where.sync(host.name, s.name)), s.path, MountMode.READ_WRITE) for s in spec.syncs]
     return tuple(mounts)
 
 
-def _command(request: Mapping[str, Any], environment: Environment, pipes: bool) -> tuple[str, ...]:
-    command = training.entrypoint(request) or (environment.python, "-m", "clary.toolkit.train")
+def _command(kind: JobKind, spec: JobSpec, environment: Environment, pipes: bool) -> tuple[str, ...]:
+    command = spec.command or (environment.python, "-m", kind.program)
     if pipes:
-        feeder = (environment.python, f"{LIBRARY}/clary/toolkit/pipes.py", "/opt/ml/input/config/.pipes.json")
+        feeder = (environment.python, f"{LIBRARY}/clary/toolkit/pipes.py", f"{kind.config}/.pipes.json")
         return (*feeder, *command)
     return command
 
@@ -258,17 +261,16 @@ def _command(request: Mapping[str, Any], environment: Environment, pipes: bool) 
 def _variables(
     record: Record, settings: JobSettings, runtime: Runtime, environment: Environment, credentials: Mapping[str, str]
 ) -> dict[str, str]:
-    """What the container sees: the proxies of the machine, AWS's access, the user's own, and the two names that AWS always sets."""
-    request = record.document["request"]
-    own = {str(name): str(value) for name, value in (request.get("Environment") or {}).items()}
-    if not training.entrypoint(request):
+    """What the container sees: the proxies of the machine, AWS's access, the user's own, and those that AWS always sets."""
+    spec = spec_of(record)
+    own = dict(spec.environment)
+    if not spec.command:
         own["PYTHONPATH"] = f"{LIBRARY}:{own['PYTHONPATH']}" if own.get("PYTHONPATH") else LIBRARY
         own["CLARY_ALGORITHM"] = runtime.algorithm
     bundle = {"AWS_CA_BUNDLE": "/opt/clary/ca.pem"} if settings.ca_bundle else {}
-    isolated = request.get("EnableNetworkIsolation", False)
     bins = environment.python.rpartition("/")[0]
     return {
-        **({} if isolated else settings.passed),
+        **({} if spec.isolated else settings.passed),
         "PATH": f"{bins}:/usr/local/bin:/usr/bin:/bin",
         "PYTHONUNBUFFERED": "1",
         "AWS_REGION": record.scope.region,
@@ -277,6 +279,5 @@ def _variables(
         **bundle,
         **credentials,
         **own,
-        "TRAINING_JOB_NAME": record.name,
-        "TRAINING_JOB_ARN": record.arn,
+        **kind_of(record).variables(record),
     }

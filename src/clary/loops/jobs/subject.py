@@ -1,4 +1,4 @@
-"""The training job loop's hands: observes jobs and carries out what `domain/jobs/life.py` decides.
+"""The job loop's hands: observes jobs and carries out what `domain/jobs/life.py` decides.
 
 `JobSubject` plugs into `loop.Loop`. It owns the translation of commands into folders and workloads (`jobs/work.py` has the background
 work); it decides nothing. `attach` wires the wake-ups.
@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import shutil
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -17,8 +18,10 @@ from clary.domain.access.roles import assumed_arn, parse_role
 from clary.domain.decisions import Decision
 from clary.domain.errors import ClaryError, Invalid
 from clary.domain.grants import Grant
-from clary.domain.jobs import channels, life, log_metrics, training
+from clary.domain.jobs import life, log_metrics
 from clary.domain.jobs import record as jobs
+from clary.domain.jobs.hosts import Host
+from clary.domain.jobs.kinds import JOB_KINDS, JobKind, kind_of, spec_of
 from clary.domain.jobs.log_metrics import Definitions, Sample
 from clary.domain.jobs.record import (
     Announce,
@@ -33,7 +36,7 @@ from clary.domain.jobs.record import (
     SyncOut,
     Unstartable,
 )
-from clary.domain.jobs.training import Host
+from clary.domain.jobs.spec import STOP_GRACE
 from clary.domain.machine.capacity import Fit
 from clary.domain.machine.grants import of_hosts
 from clary.domain.machine.workload import Observation
@@ -57,12 +60,12 @@ _LEASE = 30.0
 
 
 class JobSubject:
-    """`loop.Subject` of training jobs."""
+    """`loop.Subject` of the jobs of one kind. Those of all kinds share the ledger."""
 
-    kind = jobs.KIND
     statuses = jobs.ACTIVE
 
-    def __init__(self, ports: JobPorts, settings: JobSettings, ledger: Ledger) -> None:
+    def __init__(self, kind: JobKind, ports: JobPorts, settings: JobSettings, ledger: Ledger) -> None:
+        self.kind = kind.name
         self._ports = ports
         self._settings = settings
         self._ledger = ledger
@@ -86,7 +89,7 @@ class JobSubject:
             for host, handle in handles.items():
                 runs[host] = await self._ports.backend.observe(handle)
             self._weigh(record, [run for run in runs.values() if run is not None])
-            self.usage.note(record, runs, places.volume(self._settings, record.document["request"]))
+            self.usage.note(record, runs, places.volume(self._settings, spec_of(record)))
             definitions = self._definitions(record)
             for host in handles if definitions.any else ():
                 run = runs[host]
@@ -146,31 +149,29 @@ class JobSubject:
         by_type = {
             kind: Fit(float(fit["cpu"]), int(fit["memory"]), int(fit["gpus"])) for kind, fit in document["fits"].items()
         }
-        fits = [(host.name, by_type[host.instance_type]) for host in training.hosts(document["request"])]
+        fits = [(host.name, by_type[host.instance_type]) for host in spec_of(record).hosts]
         since = float(document.get("run_started") or document.get("started") or record.created)
         return of_hosts(self._ports.measure().name, record, fits, since)
 
     def saved(self, record: Record) -> Sequence[str]:
         """A record as it was saved or removed (Store.watch); answers the ARNs of jobs that may have a place now."""
-        if record.kind != self.kind:
+        if record.kind not in JOB_KINDS:
             return ()
         self._ledger.note(record)
         if record.status in self.statuses:
-            return self._ledger.waiting() if jobs.ending(record) else ()
+            return self._ledger.waiting(self.kind) if jobs.ending(record) else ()
         self._cpu.pop(record.arn, None)
         self._arns.pop(str(record.document.get("id")), None)
-        return self._ledger.waiting()
+        return self._ledger.waiting(self.kind)
 
     def arn_of(self, handle: str) -> str | None:
-        """Whose workload that is. None: no training job's, or none of an active one."""
+        """Whose workload that is. None: none of an active job of this kind."""
         return next((arn for job, arn in self._arns.items() if handle.startswith(f"job-{job}-")), None)
 
     def _definitions(self, record: Record) -> Definitions:
-        request = record.document["request"]
-        spec = request["AlgorithmSpecification"]
-        runtime = self._ports.runtimes.resolve(spec["TrainingImage"])
-        algorithm = runtime.algorithm if runtime is not None and training.built_in(request) else ""
-        return log_metrics.compile_definitions(spec.get("MetricDefinitions") or [], algorithm)
+        spec = spec_of(record)
+        runtime = self._ports.runtimes.resolve(spec.image) if spec.built_in else None
+        return log_metrics.compile_definitions(spec.metrics, runtime.algorithm if runtime is not None else "")
 
     def _read_log(
         self, record: Record, host: str, definitions: Definitions, chunks: int | None
@@ -191,8 +192,8 @@ class JobSubject:
 
     def _failure(self, record: Record, host: str) -> tuple[str, tuple[str, ...]]:
         folder = str(places.places(self._settings, record).ml(host))
-        text = untrusted.read_text(folder, "output/failure", _FAILURE)
-        tail = self._ports.logs.tail(record.scope, training.LOG_GROUP, places.stream(record, host), _TAIL)
+        text = untrusted.read_text(folder, kind_of(record).told, _FAILURE)
+        tail = self._ports.logs.tail(record.scope, spec_of(record).log_group, places.stream(record, host), _TAIL)
         return text, tuple(line for line in tail if not line.startswith(OWN_LINE))
 
     # -- run ----------------------------------------------------------------------------------------------------------------------
@@ -219,36 +220,31 @@ class JobSubject:
         return None
 
     def _announce(self, command: Announce, record: Record) -> None:
-        for host in training.hosts(record.document["request"]):
+        for host in spec_of(record).hosts:
             self.work.log(record, host.name)
         stream = places.stream(record, "algo-1")
-        there = set(self._ports.logs.tail(record.scope, training.LOG_GROUP, stream, _TAIL))
+        there = set(self._ports.logs.tail(record.scope, spec_of(record).log_group, stream, _TAIL))
         self.work.say(record, [line for line in command.lines if OWN_LINE + line not in there])
 
     def _report(self, record: Record, samples: Sequence[Sample]) -> None:
-        where = {"TrainingJobName": record.name}
+        where, namespace = {kind_of(record).dimension: record.name}, spec_of(record).log_group
         if len(samples) > _SAMPLES:  # a flood: the last of each second tells as much as any chart shows
             samples = list({(sample.name, int(sample.at)): sample for sample in samples}.values())
         self._ports.datapoints.put(
             record.scope,
             [
-                Datapoint(
-                    Series.of(log_metrics.NAMESPACE, sample.name, where), sample.at, single(sample.value), fine=True
-                )
+                Datapoint(Series.of(namespace, sample.name, where), sample.at, single(sample.value), fine=True)
                 for sample in samples
             ],
         )
 
     async def _start(self, command: StartHost, record: Record) -> str | Unstartable:
-        request = record.document["request"]
-        host = next(each for each in training.hosts(request) if each.name == command.host)
-        inputs = channels.channels(request)
+        host = spec_of(record).host(command.host)
         try:
             workload = places.host_workload(
                 record,
                 self._settings,
                 host,
-                inputs,
                 self.work.runtime(record),
                 await self.work.environment(record),
                 self._credentials(record),
@@ -256,17 +252,17 @@ class JobSubject:
                 command.max_runtime,
             )
             plan = self._ports.backend.plan(workload)
-            await asyncio.to_thread(self._lay_out, record, host, inputs)
+            await asyncio.to_thread(self._lay_out, record, host)
             return await self._ports.backend.start(plan)
         except ClaryError as error:
             return Unstartable(error.message, client=isinstance(error, Invalid))
 
     def _credentials(self, record: Record) -> dict[str, str]:
         """Temporary keys of the job's role, for as long as it may run."""
-        request = record.document["request"]
-        parsed = parse_role(str(request["RoleArn"]))
+        spec = spec_of(record)
+        parsed = parse_role(spec.role)
         principal = assumed_arn(record.scope.account, parsed[2] if parsed else "job", "SageMaker")
-        seconds = training.max_runtime(request) + training.STOP_GRACE + 3600.0
+        seconds = spec.max_runtime + STOP_GRACE + 3600.0
         issued = self._ports.keys.issue(record.scope.account, principal, seconds, self._ports.clock.now())
         return {
             "AWS_ACCESS_KEY_ID": issued.access_key_id,
@@ -274,31 +270,30 @@ class JobSubject:
             "AWS_SESSION_TOKEN": issued.session_token,
         }
 
-    def _lay_out(self, record: Record, host: Host, inputs: Sequence[channels.Channel]) -> None:
+    def _lay_out(self, record: Record, host: Host) -> None:
         """The host's folders, before its first start: later they belong to the job and are not touched again."""
         where = places.places(self._settings, record)
-        request = record.document["request"]
-        of = training.hosts(request)
-        present = [each for each in inputs if host in training.receivers(each, of)]
+        kind, spec = kind_of(record), spec_of(record)
+        present = places.present_on(spec, host)
         ml = Path(where.ml(host.name))
         if ml.exists():
             return
         config = Path(where.config(host.name))
         config.mkdir(parents=True, exist_ok=True)
         config.chmod(0o755)
-        files = {**training.contract(request, of, host, inputs), ".pipes.json": json.dumps(pipes_spec(present))}
+        pipes = json.dumps(pipes_spec(present, kind.told))
+        files = {**kind.contract(record, spec, host), ".pipes.json": pipes}
         for name, text in files.items():
             (config / name).write_text(text)
             (config / name).chmod(0o644)
-        for sync in training.syncs(request):
+        for sync in spec.syncs:
             Path(where.sync(host.name, sync.name)).mkdir(parents=True, exist_ok=True)
         fresh = ml.with_name("ml.new")
         shutil.rmtree(fresh, ignore_errors=True)
-        for folder in ("input/config", "input/data", "model", "output/data", "code", "checkpoints"):
-            (fresh / folder).mkdir(parents=True)
-        for channel in present:
-            if channel.mode != "Pipe":
-                (fresh / "input" / "data" / channel.name).mkdir()
+        mounted = [channel.path if channel.mode != "Pipe" else os.path.dirname(channel.path) for channel in present]
+        for folder in (kind.config, *spec.folders, *mounted, *(sync.path for sync in spec.syncs)):
+            if folder.startswith("/opt/ml/"):
+                (fresh / folder.removeprefix("/opt/ml/")).mkdir(parents=True, exist_ok=True)
         manifests = Path(where.host(host.name)) / "manifests"
         for manifest in manifests.iterdir() if manifests.is_dir() else ():
             shutil.copyfile(manifest, fresh / "input" / "data" / manifest.name)

@@ -1,4 +1,4 @@
-"""Every few seconds: what the hosts of training jobs use becomes datapoints.
+"""Every few seconds: what the hosts of jobs use becomes datapoints.
 
 The job loop observes its runs anyway and notes what it saw; a job that ends between two turns has its last figures told. Refuses to
 know what the numbers mean (`domain/jobs/usage.py`).
@@ -35,7 +35,7 @@ class JobUsage:
         self._seen: dict[Host, HostUsage] = {}
 
     def note(self, record: Record, runs: Mapping[str, Observation | None], volume: int | None) -> None:
-        """A job that trains, as its loop just saw it."""
+        """A job that runs, as its loop just saw it."""
         for host in usage.observed(record, runs, volume, self._clock.now()):
             self._seen[record.scope, host.name] = host
 
@@ -46,7 +46,7 @@ class JobUsage:
             try:
                 await self.collect()
             except Unavailable as error:
-                log.warning("what training jobs use is not told: %s", error)
+                log.warning("what jobs use is not told: %s", error)
 
     async def collect(self) -> None:
         """Datapoints of all that was noted since the last time."""

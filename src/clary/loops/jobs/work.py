@@ -1,4 +1,4 @@
-"""The background work of training jobs: channels, code, environments, synced folders, results; and its end.
+"""The background work of jobs: channels, code, environments, synced folders, results; and its end.
 
 `JobWork` starts each piece under the key of (job, attempt, name), so that nothing is done twice at once, and every piece can be done
 again from its beginning. `jobs.py` observes it.
@@ -15,7 +15,8 @@ from pathlib import Path
 from typing import Any
 
 from clary.domain.errors import Denied, Invalid, NotFound, Unschedulable
-from clary.domain.jobs import channels, requirements, training
+from clary.domain.jobs import requirements
+from clary.domain.jobs.kinds import spec_of
 from clary.domain.jobs.record import Begin, Discard, Work
 from clary.domain.machine.capacity import Machine
 from clary.domain.resources import Record
@@ -88,7 +89,7 @@ class JobWork:
             case "syncs":
                 return self._outputs(record).restore()
             case "upload":
-                return self._upload(record, command.keep_model)
+                return self._upload(record, command.succeeded)
         raise ValueError(f"unknown work: {command.name}")
 
     # -- what the log says --------------------------------------------------------------------------------------------------------
@@ -96,14 +97,15 @@ class JobWork:
     def log(self, record: Record, host: str) -> str:
         """The path of the host's log file; the stream is made known."""
         stream = places.stream(record, host)
-        return self._ports.logs.open(record.scope, training.LOG_GROUP, stream, self._ports.clock.now())
+        return self._ports.logs.open(record.scope, spec_of(record).log_group, stream, self._ports.clock.now())
 
     def say(self, record: Record, lines: Sequence[str]) -> None:
         """Clary's own lines, in the first host's stream."""
         self.log(record, "algo-1")
         ms = int(self._ports.clock.now() * 1000)
         stream = places.stream(record, "algo-1")
-        self._ports.logs.append(record.scope, training.LOG_GROUP, stream, [(ms, OWN_LINE + line) for line in lines])
+        own = [(ms, OWN_LINE + line) for line in lines]
+        self._ports.logs.append(record.scope, spec_of(record).log_group, stream, own)
 
     def _progress(self, record: Record) -> Callable[[str], None]:
         return lambda line: self.say(record, (line,))
@@ -112,12 +114,11 @@ class JobWork:
 
     async def _place_channels(self, record: Record) -> dict[str, Any]:
         where = places.places(self._settings, record)
-        inputs = channels.channels(record.document["request"])
-        return await ChannelPlacer(self._artifacts(record), record, where).place(inputs)
+        return await ChannelPlacer(self._artifacts(record), record, where).place()
 
     async def _prepare_code(self, record: Record) -> dict[str, Any]:
         """The user's code, extracted in a sandbox; answers its requirements."""
-        source = training.submit_directory(record.document["request"])
+        source = spec_of(record).code
         assert source is not None
         where = places.places(self._settings, record)
         environment, seconds = await self._built(record, "")
@@ -135,9 +136,9 @@ class JobWork:
             raise Unschedulable(f"extracting the code {how(run)}")
         code = where.code_out / "code"
         await asyncio.to_thread(_open_folders, str(code))
-        read = untrusted.texts(str(code), training.REQUIREMENTS_LIMIT)
+        read = untrusted.texts(str(code), requirements.LIMIT)
         text = await asyncio.to_thread(lambda: requirements.whole(read("requirements.txt"), read))
-        return {"requirements": training.check_requirements(text), "built": seconds}
+        return {"requirements": requirements.checked(text), "built": seconds}
 
     async def _build(self, record: Record, requirements: str) -> dict[str, Any]:
         return {"built": (await self._built(record, requirements))[1]}
@@ -155,12 +156,11 @@ class JobWork:
         return await self._ports.runtimes.ensure(self.runtime(record), requirements, self._progress(record))
 
     def runtime(self, record: Record) -> Runtime:
-        image = record.document["request"]["AlgorithmSpecification"]["TrainingImage"]
-        runtime = self._ports.runtimes.resolve(image)
+        spec = spec_of(record)
+        runtime = self._ports.runtimes.resolve(spec.image)
         if runtime is None:
-            raise Invalid(f"Clary has no runtime for the image {image}.")
-        request = record.document["request"]
-        if training.built_in(request):
+            raise Invalid(f"Clary has no runtime for the image {spec.image}.")
+        if spec.built_in:
             return runtime
         return for_user_code(self._ports.runtimes, runtime)
 
@@ -173,16 +173,16 @@ class JobWork:
         """What the job's own account may reach."""
         return self._ports.artifacts.of(record.scope.account)
 
-    async def _upload(self, record: Record, keep_model: bool) -> dict[str, Any]:
+    async def _upload(self, record: Record, succeeded: bool) -> dict[str, Any]:
         key = _key(record, "sync-out")
         await self.tasks.settled(key)  # two syncs at once would mix up their notes
         self.tasks.forget(key)
         built = await self.environment(record) if "environment" in record.document["work"] else None
         log_path = self.log(record, "algo-1")
-        return await self._outputs(record).upload(built, keep_model, log_path, self._ports.clock.now())
+        return await self._outputs(record).upload(built, succeeded, log_path, self._ports.clock.now())
 
     def sync_due(self, record: Record) -> bool:
-        if record.document["phase"] != "training" or not training.syncs(record.document["request"]):
+        if record.document["phase"] != "training" or not any(sync.running for sync in spec_of(record).syncs):
             return False
         last = self._synced.get(record.arn)
         return last is None or self._ports.clock.monotonic() - last >= self._settings.sync_seconds

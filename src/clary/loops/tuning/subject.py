@@ -9,6 +9,7 @@ from typing import Any
 from clary.domain.decisions import Decision, Unable
 from clary.domain.errors import AlreadyExists, ClaryError, Unavailable
 from clary.domain.jobs import record as jobs
+from clary.domain.jobs import training
 from clary.domain.resources import Record
 from clary.domain.tuning import record as tuning
 from clary.domain.tuning import turn
@@ -52,7 +53,7 @@ class TuningSubject:
 
     async def _child(self, record: Record, name: str) -> Record | None:
         """The training job of that name, if it is this job's own."""
-        found = await self._ports.store.get(jobs.KIND, record.scope, name)
+        found = await self._ports.store.get(training.KIND, record.scope, name)
         return found if found is not None and found.document.get("parent") == record.arn else None
 
     def _proposal(self, arn: str) -> Proposal | Unable | None:
@@ -119,7 +120,7 @@ class TuningSubject:
         """A record as it was saved (Store.watch); answers the ARN of the tuning job that has to look at it."""
         if record.kind == self.kind and record.status not in self.statuses:
             self.forget(record.arn)
-        if record.kind != jobs.KIND:
+        if record.kind != training.KIND:
             return None
         parent = str(record.document.get("parent") or "")
         return parent if f":{self.kind}/" in parent else None
