@@ -23,6 +23,7 @@ from clary.app import folders, proxies, reach, rooms, workloads
 from clary.app.capacity_page import CapacityPage
 from clary.app.clock import Steps, SystemClock, boot_id
 from clary.app.given import Given
+from clary.app.jobs import JobLoops
 from clary.app.machine import measure
 from clary.app.metrics_page import MetricsPage
 from clary.app.queues import Queues, World
@@ -38,9 +39,6 @@ from clary.domain.endpoints.commands import SeenEndpoint as EndpointSeen
 from clary.domain.endpoints.serverless import Rest
 from clary.domain.endpoints.topics import Allowed
 from clary.domain.errors import AlreadyExists, ClaryError, NoRoom
-from clary.domain.jobs.kinds import JOB_KINDS
-from clary.domain.jobs.record import Command as JobCommand
-from clary.domain.jobs.record import SeenJob as JobSeen
 from clary.domain.machine.capacity import Book, Machine, fit
 from clary.domain.machine.instances import find as find_size
 from clary.loops.core import orphans, upkeep
@@ -52,7 +50,6 @@ from clary.loops.endpoints.captures import CapturedFiles
 from clary.loops.endpoints.replica_places import ServingSettings
 from clary.loops.endpoints.target_models import TargetModels
 from clary.loops.endpoints.telemetry import Telemetry, TelemetryPorts
-from clary.loops.jobs import subject as jobs
 from clary.loops.jobs.places import JobSettings
 from clary.loops.jobs.work import JobPorts
 from clary.objects.client import OwnArtifacts
@@ -117,8 +114,7 @@ async def control(settings: Settings) -> AsyncIterator[Control]:
     job_ports = JobPorts(store, runs, artifacts, built, logs, datapoints, keys, clock, measured)
     serving_ports = endpoints.ServingPorts(store, runs, fronts, artifacts, built, logs, keys, clock, measured)
     places, owner, served = Ledger(store, machine_name()), owner_of(settings), serving_settings(settings)
-    told_jobs = job_settings(settings)
-    job_subjects = tuple(jobs.JobSubject(kind, job_ports, told_jobs, places) for kind in JOB_KINDS.values())
+    all_jobs = JobLoops(job_ports, job_settings(settings), places)
     endpoint_subject = endpoints.EndpointSubject(serving_ports, served, places)
     component_subject = components.ComponentSubject(serving_ports, served, places, endpoint_subject.models)
     world = World(store, artifacts, datapoints, logs, clock)
@@ -127,25 +123,22 @@ async def control(settings: Settings) -> AsyncIterator[Control]:
     watch = Watch(settings, world, owner, account, fronts, queues.tell)
     sizes = memory_of(settings, measured)
     telemetry = Telemetry(TelemetryPorts(store, fronts, runs, datapoints, clock, sizes, watch.hear, watch.sharing.use))
-    job_loops = tuple[Loop[JobCommand, JobSeen], ...](Loop(each, store, clock, owner) for each in job_subjects)
     steps = Steps(settings.root / "clock.json", clock, boot_id())
     endpoint_loop: Loop[EndpointCommand, EndpointSeen] = Loop(endpoint_subject, store, clock, owner, away=steps.away)
     component_loop: Loop[EndpointCommand, EndpointSeen] = Loop(component_subject, store, clock, owner, away=steps.away)
-    living = [(each.kind, each.statuses) for each in (endpoint_subject, component_subject)]
-    living += [(each.kind, each.statuses) for each in job_subjects]
-    await asyncio.gather(fronts.start(), endpoint_subject.seed(), *(each.seed() for each in job_subjects))
+    living = [*all_jobs.living(), *((each.kind, each.statuses) for each in (endpoint_subject, component_subject))]
+    await asyncio.gather(fronts.start(), endpoint_subject.seed(), all_jobs.seed())
     await orphans.sweep(store, runs, owner, clock.now(), living, places.grants())
     undo = (
-        *(jobs.attach(each, loop, job_ports) for each, loop in zip(job_subjects, job_loops, strict=True)),
+        *all_jobs.attach(),
         endpoints.attach(endpoint_subject, endpoint_loop, serving_ports),
         endpoints.attach(component_subject, component_loop, serving_ports),
     )
     captured = CapturedFiles(settings.root / "fronts", artifacts, logs, clock).run()
     chores = (*(upkeep.keep(each, clock) for each in (logs, datapoints)), telemetry.run())
     leftovers = orphans.Leftovers(store, places, living).run()
-    usage = (each.usage.run() for each in job_subjects)
     serving = (endpoint_loop.run(), component_loop.run())
-    loops = (*(loop.run() for loop in job_loops), *usage, *serving, steps.keep(), leftovers)
+    loops = (*all_jobs.run(), *serving, steps.keep(), leftovers)
     handlers.load()
     features = open_features(settings.features_url)
     told = api_settings(settings, keys, measured())

@@ -1,0 +1,43 @@
+"""The loops of jobs, one for each kind, over one ledger."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Coroutine
+from typing import Any
+
+from clary.domain.jobs.kinds import JOB_KINDS
+from clary.domain.jobs.record import Command, SeenJob
+from clary.loops.core.ledger import Ledger
+from clary.loops.core.loop import Loop
+from clary.loops.jobs.places import JobSettings
+from clary.loops.jobs.subject import JobSubject, attach
+from clary.loops.jobs.work import JobPorts
+
+
+class JobLoops:
+    """See the module."""
+
+    def __init__(self, ports: JobPorts, settings: JobSettings, ledger: Ledger) -> None:
+        self._ports = ports
+        self.subjects = tuple(JobSubject(kind, ports, settings, ledger) for kind in JOB_KINDS.values())
+        self._loops = tuple[Loop[Command, SeenJob], ...](
+            Loop(subject, ports.store, ports.clock, settings.owner) for subject in self.subjects
+        )
+
+    def living(self) -> list[tuple[str, tuple[str, ...]]]:
+        """By kind, the statuses of records that may have runs."""
+        return [(subject.kind, subject.statuses) for subject in self.subjects]
+
+    async def seed(self) -> None:
+        """Every kind's, before any job is granted a place."""
+        for subject in self.subjects:
+            await subject.seed()
+
+    def attach(self) -> tuple[Callable[[], None], ...]:
+        """The ways to undo it."""
+        pairs = zip(self.subjects, self._loops, strict=True)
+        return tuple(attach(subject, loop, self._ports) for subject, loop in pairs)
+
+    def run(self) -> tuple[Coroutine[Any, Any, None], ...]:
+        """The work that must not end."""
+        return (*(loop.run() for loop in self._loops), *(subject.usage.run() for subject in self.subjects))
