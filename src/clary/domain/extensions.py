@@ -5,7 +5,8 @@ A value that is not in these tables is refused as AWS refuses it.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+import re
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 
 from clary.domain.errors import Invalid
@@ -74,6 +75,20 @@ TAGS: tuple[OwnTag, ...] = (
     ),
     OwnTag(
         "model-package",
+        "clary:alias",
+        "an alias of the version, such as `champion`, or several with blanks between them; it is taken from the version that had it. "
+        "`GROUP@ALIAS`, also at the end of an ARN, stands for the version wherever a ModelPackageName does",
+        True,
+    ),
+    OwnTag(
+        "endpoint",
+        "clary:follow",
+        "`GROUP@ALIAS`: whenever the alias names another approved version, the endpoint is updated to it, by its own DeploymentConfig or a "
+        "canary, and turns back when the new version serves worse",
+        True,
+    ),
+    OwnTag(
+        "model-package",
         "aws:clary:approval",
         "the last decision on the version: what, who, when, and the ApprovalDescription",
         False,
@@ -114,9 +129,35 @@ def milliseconds(text: str, where: str) -> float:
     return figure(text, LONGEST_OBJECTIVE, f"{where} must be a p99 in milliseconds, above 0 and at most {longest}")
 
 
-VALUES: Mapping[str, tuple[str, ...]] = {
-    shape: tuple(e.value for e in EXTENSIONS if e.shape == shape and e.available)
-    for shape in dict.fromkeys(e.shape for e in EXTENSIONS)
+class Form(Collection[str]):
+    """All texts of a form: values of Clary's own that cannot be listed."""
+
+    def __init__(self, pattern: str) -> None:
+        self._pattern = re.compile(pattern)
+
+    def __contains__(self, value: object) -> bool:
+        return isinstance(value, str) and self._pattern.fullmatch(value) is not None
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(())
+
+    def __len__(self) -> int:
+        return 0
+
+
+FORMS: Mapping[str, Form] = {
+    "VersionedArnOrName": Form(
+        r"(arn:aws[a-z\-]*:sagemaker:[a-z0-9\-]*:[0-9]{12}:model-package/)?[a-zA-Z0-9][a-zA-Z0-9-]{0,62}@[a-zA-Z][a-zA-Z0-9-]{0,62}"
+    )
+}
+"""The form `GROUP@ALIAS` of a model package's name, which AWS's pattern does not have."""
+
+VALUES: Mapping[str, Collection[str]] = {
+    **{
+        shape: tuple(e.value for e in EXTENSIONS if e.shape == shape and e.available)
+        for shape in dict.fromkeys(e.shape for e in EXTENSIONS)
+    },
+    **FORMS,
 }
 """The values that validation accepts: shape name -> values. A value that is not available yet is refused like any other."""
 

@@ -51,7 +51,7 @@ def validate(
 ) -> None:
     """Raise ValidationError, with AWS's message and the code that the service uses, unless all constraints are met.
 
-    ``extra_values`` adds values to the enums of shapes by shape name; ``exempt`` names blob shapes whose length is left
+    ``extra_values`` adds values to the enums and patterns of shapes by shape name; ``exempt`` names blob shapes whose length is left
     to the reader of the body.
     """
     shape = operation_model.input_shape
@@ -184,9 +184,15 @@ class _Walk:
                 yield _most(rules, what)
             if rules.smallest is not None and not size >= rules.smallest:  # NaN is not
                 yield _least(rules, what)
-        if rules.pattern is not None and isinstance(value, str) and not matcher(rules.pattern)(value):
+        extra = self._extra.get(shape.name, ())
+        if (
+            rules.pattern is not None
+            and isinstance(value, str)
+            and not matcher(rules.pattern)(value)
+            and value not in extra
+        ):
             yield f"Member must satisfy regular expression pattern: {rules.pattern}"
-        if rules.enum and value not in rules.enum and value not in self._extra.get(shape.name, ()):
+        if rules.enum and value not in rules.enum and value not in extra:
             yield self._one_of(shape, rules)
 
     def _all(self, shape: Any, rules: _Rules) -> Iterator[str]:

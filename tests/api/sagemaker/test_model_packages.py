@@ -287,3 +287,74 @@ async def test_images_and_sources_of_a_package_are_looked_at(ask: Any) -> None:
         await ask("CreateModelPackage", ModelPackageName=name, InferenceSpecification=specification(container))
         with pytest.raises(Invalid, match=words):
             await ask("CreateModel", ModelName="m", PrimaryContainer={"ModelPackageName": name})
+
+
+# -- aliases ----------------------------------------------------------------------------------------------------------------------
+
+
+async def give(ask: Any, arn: str, value: str, **more: str) -> None:
+    tags = [{"Key": "clary:alias", "Value": value}, *({"Key": key, "Value": text} for key, text in more.items())]
+    await ask("AddTags", ResourceArn=arn, Tags=tags)
+
+
+async def tags_of(ask: Any, arn: str) -> dict[str, str]:
+    return {tag["Key"]: tag["Value"] for tag in (await ask("ListTags", ResourceArn=arn))["Tags"]}
+
+
+async def test_an_alias_stands_for_its_version_and_moves(ask: Any, group: str, version: str) -> None:
+    second = (await ask("CreateModelPackage", ModelPackageGroupName=group, InferenceSpecification=specification()))[
+        "ModelPackageArn"
+    ]
+    await give(ask, version, "champion stable", team="blue")
+    assert await tags_of(ask, version) == {"team": "blue", "clary:alias": "champion stable"}
+    for name in ("Churn@champion", f"{HERE}:model-package/churn@champion", f"{HERE}:model-package/churn@Stable"):
+        assert (await ask("DescribeModelPackage", ModelPackageName=name))["ModelPackageArn"] == version
+    await give(ask, second, "champion")
+    assert await tags_of(ask, version) == {"team": "blue", "clary:alias": "stable"}
+    await ask(
+        "UpdateModelPackage", ModelPackageArn=f"{HERE}:model-package/churn@champion", ModelApprovalStatus="Approved"
+    )
+    assert (await ask("DescribeModelPackage", ModelPackageName=second))["ModelApprovalStatus"] == "Approved"
+    await ask("DeleteTags", ResourceArn=version, TagKeys=["clary:alias", "team"])
+    assert await tags_of(ask, version) == {}
+    with pytest.raises(NotFound, match="has no alias 'stable'"):
+        await ask("DescribeModelPackage", ModelPackageName="Churn@stable")
+
+
+async def test_a_model_of_an_alias_is_of_the_version_that_it_named(ask: Any, ports: Ports, version: str) -> None:
+    await approve(ask, version)
+    await give(ask, version, "champion")
+    await ask("CreateModel", ModelName="m", PrimaryContainer={"ModelPackageName": "Churn@champion"})
+    record = await ports.store.get("model", SCOPE, "m")
+    assert record is not None
+    assert record.document["made_of"] == {"Churn@champion": version}
+    assert containers_of(record)[0].artifact == "s3://b/m.tar.gz"
+
+
+async def test_what_cannot_have_an_alias_and_what_has_one_stays(ask: Any, group: str, version: str) -> None:
+    alone = (await ask("CreateModelPackage", ModelPackageName="alone", InferenceSpecification=specification()))[
+        "ModelPackageArn"
+    ]
+    with pytest.raises(Invalid, match="belongs to no group"):
+        await give(ask, alone, "champion")
+    with pytest.raises(Invalid, match="must be one alias"):
+        await give(ask, version, "7")
+    await give(ask, version, "champion")
+    with pytest.raises(InUse, match="has the alias champion: move it"):
+        await ask("DeleteModelPackage", ModelPackageName=version)
+    await ask("DeleteTags", ResourceArn=version, TagKeys=["clary:alias"])
+    await ask("DeleteModelPackage", ModelPackageName=version)
+
+
+async def test_an_endpoint_follows_nothing_odd(ask: Any) -> None:
+    await ask("CreateModelPackage", ModelPackageName="p", InferenceSpecification=specification())
+    await ask("CreateModel", ModelName="m", PrimaryContainer={"ModelPackageName": "p"})
+    variant = {"VariantName": "v", "ModelName": "m", "InstanceType": "ml.m5.large", "InitialInstanceCount": 1}
+    await ask("CreateEndpointConfig", EndpointConfigName="c", ProductionVariants=[variant])
+    given = {"EndpointName": "e", "EndpointConfigName": "c"}
+    with pytest.raises(Invalid, match="clary:follow must be GROUP@ALIAS, not 'p'"):
+        await ask("CreateEndpoint", **given, Tags=[{"Key": "clary:follow", "Value": "p"}])
+    made = await ask("CreateEndpoint", **given)
+    with pytest.raises(Invalid, match="clary:follow must be GROUP@ALIAS"):
+        await ask("AddTags", ResourceArn=made["EndpointArn"], Tags=[{"Key": "clary:follow", "Value": "p"}])
+    await ask("AddTags", ResourceArn=made["EndpointArn"], Tags=[{"Key": "clary:follow", "Value": "p@a"}])

@@ -30,6 +30,7 @@ from clary.domain.lifecycle import EndpointStatus
 from clary.domain.machine import admission, instances
 from clary.domain.models.containers import Container, containers_of
 from clary.domain.objectives import record as latency_objectives
+from clary.domain.registry import aliases
 from clary.domain.resources import Record
 from clary.domain.search.plan import Kept
 
@@ -54,7 +55,11 @@ async def create_endpoint(call: Call, params: Params) -> Params:
     )
     plant = noted(plant, "create asked", f"endpoint config {fleet.config}", call.now, fleet.config)
     request = {name: value for name, value in params.items() if name != "Tags"}
-    document = {"request": request, "tags": tagging.checked(params.get("Tags")), "plant": plant.to_json()}
+    tags = tagging.checked(params.get("Tags"))
+    for tag in tags:
+        if tag["Key"] == aliases.FOLLOW:
+            aliases.followed(tag["Value"])
+    document = {"request": request, "tags": tags, "plant": plant.to_json()}
     record = records.new(call, "endpoint", params["EndpointName"], document, EndpointStatus.CREATING)
     return {"EndpointArn": (await records.add(call, record)).arn}
 

@@ -11,8 +11,9 @@ from clary.api.errors import translate
 from clary.api.plain.operations import hold
 from clary.api.registry import operation
 from clary.api.sagemaker.model_package_groups import GROUP, next_version
+from clary.api.sagemaker.package_names import package_named, shown
 from clary.api.searchable import Searchable
-from clary.domain.errors import Invalid, NotFound
+from clary.domain.errors import InUse, Invalid, NotFound
 from clary.domain.models import packages
 from clary.domain.registry import approvals, card_content
 from clary.domain.resources import Query, Record
@@ -63,7 +64,7 @@ def _made_with(call: Call, token: str) -> Query:
 
 @operation("sagemaker", "DescribeModelPackage")
 async def describe_model_package(call: Call, params: Params) -> Params:
-    return described(await records.named(call, "model-package", params["ModelPackageName"]))
+    return described(await package_named(call, params["ModelPackageName"]))
 
 
 def described(package: Record) -> Params:
@@ -111,7 +112,7 @@ async def batch_describe_model_package(call: Call, params: Params) -> Params:
     errors: Params = {}
     for arn in params["ModelPackageArnList"]:
         try:
-            package = await records.named(call, "model-package", arn)
+            package = await package_named(call, arn)
         except NotFound as error:
             code, message, _, _ = translate(call.service, call.operation, error)
             errors[arn] = {"ErrorCode": code, "ErrorResponse": message}
@@ -170,13 +171,18 @@ async def update_model_package(call: Call, params: Params) -> Params:
             document = approvals.decided(document, params["ModelApprovalStatus"], words, call.principal, call.now)
         return replace(old, modified=call.now, document={**document, "changed_by": call.principal})
 
-    package = await records.amend(call, lambda: records.named(call, "model-package", params["ModelPackageArn"]), change)
+    package = await records.amend(call, lambda: package_named(call, params["ModelPackageArn"]), change)
     return {"ModelPackageArn": package.arn}
 
 
 @operation("sagemaker", "DeleteModelPackage")
 async def delete_model_package(call: Call, params: Params) -> Params:
-    """Models that were created from it keep their copies."""
+    """Models that were created from it keep their copies. A version with an alias stays."""
     package = await records.named(call, "model-package", params["ModelPackageName"])
-    await records.drop(call, "model-package", package.name)
+
+    async def check(package: Record) -> None:
+        if named := [tag["Value"] for tag in await shown(call, package)]:
+            raise InUse(f"Model package {package.arn} has the alias {named[0]}: move it to another version first.")
+
+    await records.drop(call, "model-package", package.name, check)
     return {}

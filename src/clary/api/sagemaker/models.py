@@ -5,6 +5,7 @@ from __future__ import annotations
 from clary.api import images, paging, records, searchable, tagging
 from clary.api.call import Call, Params
 from clary.api.registry import operation
+from clary.api.sagemaker.package_names import package_named
 from clary.api.searchable import Searchable
 from clary.domain.errors import Denied, Invalid, NotFound
 from clary.domain.fields import table
@@ -22,7 +23,7 @@ from clary.ports import Artifacts
 async def create_model(call: Call, params: Params) -> Params:
     """Record the model. The image must select a runtime, and the data must exist."""
     table.check("CreateModel", params, call.settings.strict_fields)
-    packages = await _packages(call, params)
+    packages, made_of = await _packages(call, params)
     for definition in containers.check_request(params, containers.resolved(params, packages)):
         images.require(call, definition["Image"])
     if params.get("ExecutionRoleArn"):
@@ -31,7 +32,12 @@ async def create_model(call: Call, params: Params) -> Params:
         call,
         "model",
         params["ModelName"],
-        {"request": _request(params), "packages": packages, "tags": tagging.checked(params.get("Tags"))},
+        {
+            "request": _request(params),
+            "packages": packages,
+            "made_of": made_of,
+            "tags": tagging.checked(params.get("Tags")),
+        },
     )
     for container in containers.containers_of(model):
         containers.check_numbers(container)
@@ -40,18 +46,21 @@ async def create_model(call: Call, params: Params) -> Params:
     return {"ModelArn": model.arn}
 
 
-async def _packages(call: Call, params: Params) -> dict[str, list[Params]]:
-    """What the definitions take from the registry, copied: a model does not depend on its package any further."""
+async def _packages(call: Call, params: Params) -> tuple[dict[str, list[Params]], dict[str, str]]:
+    """What the definitions take from the registry, copied: a model does not depend on its package any further. And the ARN of the package
+    behind each ModelPackageName, which may be an alias."""
     found: dict[str, list[Params]] = {}
+    made_of: dict[str, str] = {}
     for definition in containers.definitions(params):
         model_packages.check_definition(definition)
         key = containers.package_key(definition)
         if key and key not in found:
-            package = await records.named(call, "model-package", definition["ModelPackageName"])
+            package = await package_named(call, definition["ModelPackageName"])
+            made_of[definition["ModelPackageName"]] = package.arn
             taken = model_packages.containers_of(package, definition.get("InferenceSpecificationName", ""))
             table.check("CreateModel", {"ModelName": params["ModelName"], "Containers": taken}, False)
             found[key] = taken
-    return found
+    return found, made_of
 
 
 async def _check_data(call: Call, container: Container) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from clary.api import tagging
 from clary.api.call import Call, Params
 from clary.api.registry import operation
+from clary.api.sagemaker import package_names
 from clary.domain.errors import Denied, Invalid, NotFound
 from clary.domain.resources import KINDS, Record
 
@@ -30,8 +31,11 @@ async def _find(call: Call, arn: str) -> Record:
 @operation("sagemaker", "AddTags")
 async def add_tags(call: Call, params: Params) -> Params:
     """Add or overwrite; answers all tags of the resource."""
-    record = await tagging.add(call, lambda: _find(call, params["ResourceArn"]), params["Tags"])
-    return {"Tags": record.document["tags"]}
+    record = await _find(call, params["ResourceArn"])
+    tagging.merged(record.document, params["Tags"])
+    rest = await package_names.tagged(call, record, params["Tags"])
+    record = await tagging.add(call, lambda: _find(call, params["ResourceArn"]), rest)
+    return {"Tags": [*record.document["tags"], *await package_names.shown(call, record)]}
 
 
 @operation("sagemaker", "ListTags")
@@ -42,11 +46,12 @@ async def list_tags(call: Call, params: Params) -> Params:
         raise Invalid("Invalid NextToken: all tags are in the first page.")
     record = await _find(call, params["ResourceArn"])
     own = [{"Key": key, "Value": value} for key, value in record.document.get("system_tags", {}).items()]
-    return {"Tags": [*record.document.get("tags", []), *own]}
+    return {"Tags": [*record.document.get("tags", []), *await package_names.shown(call, record), *own]}
 
 
 @operation("sagemaker", "DeleteTags")
 async def delete_tags(call: Call, params: Params) -> Params:
     """Keys that do not exist are ignored."""
-    await tagging.remove(call, lambda: _find(call, params["ResourceArn"]), params["TagKeys"])
+    record = await tagging.remove(call, lambda: _find(call, params["ResourceArn"]), params["TagKeys"])
+    await package_names.untagged(call, record, params["TagKeys"])
     return {}
