@@ -2,15 +2,10 @@
 that each implementation's test inherits. The object store's own, `Index`, is in `object_ports.py`, that of
 asynchronous endpoints, `Predictor`, in `prediction_ports.py`.
 
-<<<<<<< HEAD
 `Store` records, `Grants` what they have of machines, `Backend` processes, `Fronts` the data plane, `Artifacts` files between the object
 store and workloads, `Runtimes` environments behind image names, `Logs` lines, `Datapoints` metrics, `Keys` credentials, `Clock`
-time, `Topics` notifications, `Operations` the API itself, for records whose loops make children.
-=======
-`Store` records, `Backend` processes, `Fronts` the data plane, `Artifacts` files between the object store and workloads,
-`Runtimes` environments behind image names, `Logs` lines, `Datapoints` metrics, `Keys` credentials, `Clock` time, `Topics` notifications,
-`Operations` the API itself, for records whose loops make children, `Sampler` hyperparameters.
->>>>>>> 4dc4e91 (wip)
+time, `Topics` notifications, `Functions` where Lambda functions run, `Operations` the API itself, for records whose loops make children,
+`Sampler` hyperparameters.
 """
 
 from __future__ import annotations
@@ -21,6 +16,7 @@ from types import MappingProxyType
 from typing import Any, Protocol, TypeVar
 
 from clary.domain.endpoints.routes import Ceiling, EndpointRoute, EndpointView
+from clary.domain.functions.outcomes import Invoked
 from clary.domain.grants import GrantChange, Granted
 from clary.domain.logs.lines import PLAIN, LogGroup, LogMatches, LogPage, LogSettings, LogStream
 from clary.domain.machine.addresses import Address
@@ -434,6 +430,17 @@ class Keys(Protocol):
     def create(self, account: str, name: str) -> Credential: ...
     def revoke(self, access_key_id: str) -> None: ...
     def all(self) -> Sequence[Credential]: ...
+
+
+class Functions(Protocol):
+    """Where Lambda functions run."""
+
+    async def invoke(
+        self, function: Record, payload: bytes, *, id_: str, client_context: str = "", tail: bool = False
+    ) -> Invoked:
+        """Run the function once with this event (JSON), in a sandbox that it may have had before; `tail`: with the end of its log. What
+        the function does wrong is told in the answer. LimitExceeded when as many run as may; Unavailable when none can."""
+        ...
 
 
 class Topics(Protocol):

@@ -5,7 +5,20 @@ from __future__ import annotations
 import datetime
 from typing import Any
 
-from tests.api.requests import DOCUMENT, DOMAIN, EXECUTION, IMAGE, PIPELINE, QUEUE, ROLE, STEPS, TOPIC
+from tests.api.requests import (
+    DOCUMENT,
+    DOMAIN,
+    EXECUTION,
+    FUNCTION,
+    IMAGE,
+    PIPELINE,
+    PYTHON,
+    QUEUE,
+    ROLE,
+    STEPS,
+    TOPIC,
+    ZIP,
+)
 
 AT = datetime.datetime.fromtimestamp(1_800_000_000 - 600, datetime.UTC)
 END = datetime.datetime.fromtimestamp(1_800_000_000, datetime.UTC)
@@ -1131,6 +1144,75 @@ BASES: list[tuple[str, str, dict[str, Any]]] = [
         "DescribeScalableTargets",
         {"ServiceNamespace": "sagemaker", "ResourceIds": ["endpoint/e/variant/v"], "MaxResults": 1},
     ),
+    (
+        "lambda",
+        "CreateFunction",
+        {
+            "FunctionName": "made",
+            "Runtime": PYTHON,
+            "Role": ROLE,
+            "Handler": "index.handler",
+            "Code": {"ZipFile": ZIP},
+            "Description": "d",
+            "Timeout": 5,
+            "MemorySize": 256,
+            "PackageType": "Zip",
+            "Environment": {"Variables": {"SOME": "value"}},
+            "DeadLetterConfig": {"TargetArn": "arn:aws:sqs:eu-west-1:000000000000:q"},
+            "VpcConfig": {"SubnetIds": ["subnet-1"]},
+            "KMSKeyArn": "",
+            "TracingConfig": {"Mode": "Active"},
+            "EphemeralStorage": {"Size": 512},
+            "Architectures": ["x86_64"],
+            "SnapStart": {"ApplyOn": "None"},
+            "LoggingConfig": {"LogFormat": "Text", "LogGroup": "g"},
+            "Tags": {"k": "v"},
+        },
+    ),
+    (
+        "lambda",
+        "UpdateFunctionCode",
+        {"FunctionName": "f", "ZipFile": ZIP, "Architectures": ["x86_64"], "DryRun": False},
+    ),
+    (
+        "lambda",
+        "UpdateFunctionConfiguration",
+        {"FunctionName": "f", "Timeout": 5, "Environment": {"Variables": {"AB": "c"}}},
+    ),
+    ("lambda", "GetFunction", {"FunctionName": "f", "Qualifier": "$LATEST"}),
+    ("lambda", "GetFunctionConfiguration", {"FunctionName": "f", "Qualifier": "$LATEST"}),
+    ("lambda", "ListFunctions", {"MaxItems": 1}),
+    ("lambda", "DeleteFunction", {"FunctionName": "f", "Qualifier": "$LATEST"}),
+    (
+        "lambda",
+        "AddPermission",
+        {
+            "FunctionName": "f",
+            "StatementId": "new",
+            "Action": "lambda:InvokeFunction",
+            "Principal": "events.amazonaws.com",
+            "SourceArn": "arn:aws:events:eu-west-1:000000000000:rule/r",
+            "SourceAccount": "000000000000",
+            "Qualifier": "$LATEST",
+        },
+    ),
+    ("lambda", "RemovePermission", {"FunctionName": "f", "StatementId": "s", "Qualifier": "$LATEST"}),
+    ("lambda", "GetPolicy", {"FunctionName": "f", "Qualifier": "$LATEST"}),
+    ("lambda", "TagResource", {"Resource": FUNCTION, "Tags": {"k": "v"}}),
+    ("lambda", "UntagResource", {"Resource": FUNCTION, "TagKeys": ["k"]}),
+    (
+        "lambda",
+        "Invoke",
+        {
+            "FunctionName": "f",
+            "InvocationType": "RequestResponse",
+            "LogType": "Tail",
+            "ClientContext": "e30=",
+            "Payload": b"{}",
+            "Qualifier": "$LATEST",
+        },
+    ),
+    ("lambda", "Invoke", {"FunctionName": "f", "InvocationType": "Event", "Payload": b"{}"}),
     ("sqs", "CreateQueue", {"QueueName": "made", "Attributes": {"DelaySeconds": "1"}, "tags": {"k": "v"}}),
     ("sqs", "SetQueueAttributes", {"QueueUrl": QUEUE, "Attributes": {"DelaySeconds": "1"}}),
     ("sqs", "GetQueueUrl", {"QueueName": "q", "QueueOwnerAWSAccountId": "000000000000"}),

@@ -11,6 +11,7 @@ from tests.api.requests import (
     DOMAIN,
     IMAGE,
     POLICY,
+    PYTHON,
     QUEUE,
     REGION,
     ROLE,
@@ -18,6 +19,7 @@ from tests.api.requests import (
     TOKEN,
     TOPIC,
     TRUST,
+    ZIP,
 )
 from tests.api.world import World
 
@@ -94,6 +96,21 @@ RECORDS: list[tuple[str, str, dict[str, Any]]] = [
     ("sqs", "CreateQueue", {"QueueName": "q"}),
     ("sqs", "CreateQueue", {"QueueName": "q.fifo", "Attributes": {"FifoQueue": "true"}}),
     ("sqs", "SendMessage", {"QueueUrl": QUEUE, "MessageBody": "m"}),
+    (
+        "lambda",
+        "CreateFunction",
+        {"FunctionName": "f", "Runtime": PYTHON, "Role": ROLE, "Handler": "index.handler", "Code": {"ZipFile": ZIP}},
+    ),
+    (
+        "lambda",
+        "AddPermission",
+        {
+            "FunctionName": "f",
+            "StatementId": "s",
+            "Action": "lambda:InvokeFunction",
+            "Principal": "events.amazonaws.com",
+        },
+    ),
     ("sns", "CreateTopic", {"Name": "t"}),
     ("sns", "Subscribe", {"TopicArn": TOPIC, "Protocol": "http", "Endpoint": "http://127.0.0.1/h"}),
     (

@@ -5,7 +5,10 @@ from __future__ import annotations
 
 import copy
 import datetime
+import io
 import math
+import sys
+import zipfile
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
@@ -21,9 +24,21 @@ AT = f"{REGION}:{ACCOUNT}"
 ROLE = f"arn:aws:iam::{ACCOUNT}:role/R"
 POLICY = f"arn:aws:iam::{ACCOUNT}:policy/p"
 QUEUE = f"http://127.0.0.1:4600/{ACCOUNT}/q"
+PYTHON = f"python{sys.version_info.major}.{sys.version_info.minor}"
+FUNCTION = f"arn:aws:lambda:{AT}:function:f"
 TOPIC = f"arn:aws:sns:{AT}:t"
 IMAGE = "683313688378.dkr.ecr.us-east-1.amazonaws.com/sagemaker-xgboost:1.7-1"
 DOMAIN = "d-house"
+
+
+def _zip() -> bytes:
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w") as archive:
+        archive.writestr("index.py", "def handler(event, context):\n    return event\n")
+    return buffer.getvalue()
+
+
+ZIP = _zip()
 DOCUMENT = '{"Version": "2012-10-17", "Statement": {"Effect": "Allow", "Action": "s3:*", "Resource": "*"}}'
 TOKEN = "t" * 32
 STEPS = orjson.dumps(
@@ -134,6 +149,13 @@ NAMED: Mapping[str, list[Any]] = {
     "MessageBody": ["m"],
     "MessageGroupId": ["g"],
     "DelaySeconds": [0, 1],
+    "FunctionName": ["f", FUNCTION, "new"],
+    "Qualifier": ["$LATEST"],
+    "Runtime": [PYTHON],
+    "Handler": ["index.handler"],
+    "StatementId": ["s", "new"],
+    "Resource": [FUNCTION],
+    "Principal": ["events.amazonaws.com"],
     "Namespace": ["N"],
     "MetricName": ["x"],
     "DashboardName": ["d", "new"],

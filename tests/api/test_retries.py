@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 from tests.api.house import rename_domain
-from tests.api.requests import DOMAIN, STEPS, TOKEN
+from tests.api.requests import DOMAIN, PYTHON, STEPS, TOKEN, ZIP
 from tests.api.world import ACCOUNT, REGION, World
 
 from clary.api import registry
@@ -32,6 +32,13 @@ CREATES: dict[tuple[str, str], dict[str, Any]] = {
     ("sagemaker", "CreateModel"): {
         "ModelName": "again",
         "PrimaryContainer": {"Image": IMAGE, "ModelDataUrl": "s3://b/m.tar.gz"},
+    },
+    ("lambda", "CreateFunction"): {
+        "FunctionName": "again",
+        "Runtime": PYTHON,
+        "Role": ROLE,
+        "Handler": "index.handler",
+        "Code": {"ZipFile": ZIP},
     },
     ("sagemaker", "CreateModelPackageGroup"): {"ModelPackageGroupName": "again"},
     ("sagemaker", "CreateDomain"): {"DomainName": "again", "AuthMode": "IAM", "DefaultUserSettings": {}},
@@ -201,7 +208,7 @@ async def test_anybody_elses_is_refused(world: World, which: tuple[str, str]) ->
     if which[1] == "CreatePipeline":  # so is its ClientRequestToken
         assert await ask(world, which, params, token="u")
         params = {**params, "ClientRequestToken": "u" * 32}
-    tags = [{"Key": "k", "Value": "v"}]
+    tags: Any = {"k": "v"} if which[0] == "lambda" else [{"Key": "k", "Value": "v"}]
     for other in (
         {"token": "u"},
         {"token": ""},

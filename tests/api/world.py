@@ -11,6 +11,7 @@ from clary.api import handlers
 from clary.api.call import ApiSettings, Params, Ports
 from clary.api.dispatch import answer
 from clary.api.errors import translate
+from clary.api.functions import FunctionsDoor
 from clary.domain.endpoints.topics import Allowed
 from clary.domain.errors import ClaryError
 from clary.stores.topics import StoredTopics
@@ -18,6 +19,7 @@ from clary.testing.clock import FakeClock
 from clary.testing.datapoints import MemoryDatapoints
 from clary.testing.features import MemoryFeatures
 from clary.testing.fronts import MemoryFronts
+from clary.testing.functions import MemoryFunctions
 from clary.testing.keys import MemoryKeys
 from clary.testing.logs import MemoryLogs
 from clary.testing.memory_artifacts import MemoryArtifacts
@@ -25,6 +27,13 @@ from clary.testing.runtimes import MemoryRuntimes
 from clary.testing.store import MemoryStore
 
 ACCOUNT, REGION = "000000000000", "eu-west-1"
+
+
+def door() -> FunctionsDoor:
+    """Functions that answer their events."""
+    found = FunctionsDoor()
+    found.open(MemoryFunctions())
+    return found
 
 
 class World:
@@ -46,6 +55,7 @@ class World:
             clock=FakeClock(),
             topics=StoredTopics(store),
             features=MemoryFeatures(),
+            functions=door(),
             settings=ApiSettings(
                 page_key=b"k", hold_seconds=0.0, longest_poll=0.0, subscribers=Allowed(("http://127.0.0.1/",))
             ),

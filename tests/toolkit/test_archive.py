@@ -7,6 +7,7 @@ import io
 import os
 import stat
 import tarfile
+import zipfile
 import zlib
 from collections.abc import Callable
 from pathlib import Path
@@ -302,3 +303,60 @@ def test_the_root_that_the_sdks_write_when_they_repack_a_model(tmp_path: Path) -
     (folder / "model.joblib").write_text("y")
     data = _tar(lambda tar: tar.add(folder, arcname=os.path.sep))
     assert _extract(tmp_path, data) == {"code/inference.py": b"x", "model.joblib": b"y"}
+
+
+def _zip(*members: tuple[str, bytes], mode: int = stat.S_IFREG | 0o644) -> bytes:
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, content in members:
+            info = zipfile.ZipInfo(name)
+            info.external_attr, info.compress_type = mode << 16, zipfile.ZIP_DEFLATED
+            archive.writestr(info, content)
+    return buffer.getvalue()
+
+
+class TestZips:
+    def _unzipped(self, folder: Path, data: bytes, limits: ArchiveLimits | None = None) -> dict[str, bytes]:
+        (folder / "a.zip").write_bytes(data)
+        extract(str(folder / "a.zip"), str(folder / "out"), limits, zips=True)
+        return {str(p.relative_to(folder / "out")): p.read_bytes() for p in (folder / "out").rglob("*") if p.is_file()}
+
+    def _refused(self, folder: Path, data: bytes, limits: ArchiveLimits | None = None) -> str:
+        with pytest.raises(ArchiveError) as caught:
+            self._unzipped(folder, data, limits)
+        assert sorted(os.listdir(folder)) == ["a.zip"]
+        return str(caught.value)
+
+    def test_files_and_folders(self, tmp_path: Path) -> None:
+        assert self._unzipped(tmp_path, _zip(("a/b.py", b"x"), ("c", b""))) == {"a/b.py": b"x", "c": b""}
+
+    def test_only_where_zips_are_expected(self, tmp_path: Path) -> None:
+        assert "tar" in _refused(tmp_path, _zip(("a", b"x" * 2000)))
+
+    @pytest.mark.parametrize("name", ["../a", "a/../../b", "/etc/passwd", "a\\b"])
+    def test_names_that_lead_out(self, tmp_path: Path, name: str) -> None:
+        self._refused(tmp_path, _zip((name, b"x")))
+
+    def test_links(self, tmp_path: Path) -> None:
+        assert "symbolic link" in self._refused(tmp_path, _zip(("a", b"/etc/passwd"), mode=stat.S_IFLNK | 0o777))
+
+    def test_bombs(self, tmp_path: Path) -> None:
+        data = _zip(("bomb", b"\0" * (2 << 20)))
+        assert "limit of 1048576 bytes" in self._refused(tmp_path, data, ArchiveLimits(bytes=1 << 20))
+        many = _zip(*((str(n), b"") for n in range(20)))
+        assert "more than 10 entries" in self._refused(tmp_path, many, ArchiveLimits(entries=10))
+
+    def test_a_size_that_is_a_lie(self, tmp_path: Path) -> None:
+        """The directory says one byte; what is written is counted."""
+        whole = _zip(("a", b"\0" * 5000))
+        lie = whole.replace((5000).to_bytes(4, "little"), (1).to_bytes(4, "little"))
+        assert lie != whole
+        assert self._refused(tmp_path, lie)
+
+    def test_damage_anywhere(self, tmp_path: Path) -> None:
+        whole = _zip(("a", os.urandom(500)), ("b", os.urandom(500)))
+        for cut in range(4, len(whole) - 1, 37):
+            self._refused(tmp_path, whole[:cut])
+
+    def test_a_file_that_is_a_folder_too(self, tmp_path: Path) -> None:
+        assert "both" in self._refused(tmp_path, _zip(("a", b"x"), ("a/b", b"y")))

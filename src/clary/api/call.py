@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from clary.api.followers import Followers
+from clary.api.functions import FunctionsDoor
 from clary.domain.endpoints.topics import Allowed
 from clary.domain.ids import arn as make_arn
 from clary.domain.ids import code, uuid7, written
@@ -61,6 +62,7 @@ class Ports:
     features: FeatureRecords
     settings: ApiSettings = field(default_factory=ApiSettings)
     followers: Followers = field(default_factory=Followers)
+    functions: FunctionsDoor = field(default_factory=FunctionsDoor)
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,6 +16,7 @@ SERVICES: Mapping[str, str] = {
     "logs": "",
     "sns": "",
     "sqs": "",
+    "lambda": "",
     "application-autoscaling": "",
     "cloudwatch": "",
     "ecr": "",

@@ -126,6 +126,17 @@ _SQS: Candidates = {
     Stale: ("RequestThrottled", "ServiceUnavailable"),
     Unavailable: ("ServiceUnavailable",),
 }
+_LAMBDA: Candidates = {
+    **dict.fromkeys(_SAGEMAKER, ("InvalidParameterValueException",)),
+    NotFound: ("ResourceNotFoundException",),
+    AlreadyExists: ("ResourceConflictException",),
+    InUse: ("ResourceConflictException",),
+    LimitExceeded: ("TooManyRequestsException",),
+    Denied: ("AccessDeniedException",),
+    Stale: ("ResourceConflictException", "TooManyRequestsException"),
+    Unschedulable: ("ServiceException",),
+    Unavailable: ("ServiceException",),
+}
 _AUTOSCALING: Candidates = {
     NotFound: ("ObjectNotFoundException", "ResourceNotFoundException", "ValidationException"),
     AlreadyExists: ("ValidationException",),
@@ -148,6 +159,7 @@ CODES: Mapping[str, Candidates] = {
     "sagemaker-featurestore-runtime": _FEATURES,
     "sns": _SNS,
     "sqs": _SQS,
+    "lambda": _LAMBDA,
     "application-autoscaling": _AUTOSCALING,
 }
 

@@ -17,6 +17,8 @@ MODULES: tuple[str, ...] = (
     "clary.api.iam.roles",
     "clary.api.iam.policies",
     "clary.api.iam.users",
+    "clary.api.lambda_functions.functions",
+    "clary.api.lambda_functions.invocations",
     "clary.api.logs.groups",
     "clary.api.cloudwatch.metric_data",
     "clary.api.sagemaker_runtime.invocations",

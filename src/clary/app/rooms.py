@@ -8,11 +8,12 @@ from __future__ import annotations
 from collections.abc import Coroutine
 from typing import Any
 
-from clary.app import feature_stores, message_queues, pipelines, registry, tuning
+from clary.app import feature_stores, functions, message_queues, pipelines, registry, tuning
 from clary.app.given import Given, Room
 
 ROOMS: tuple[Room, ...] = (
     feature_stores.room,
+    functions.room,
     message_queues.room,
     pipelines.room,
     registry.room,

@@ -75,6 +75,7 @@ SERVICES = (
     "cloudwatch",
     "ecr",
     "iam",
+    "lambda",
     "logs",
     "sns",
     "sqs",

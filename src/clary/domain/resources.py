@@ -52,6 +52,8 @@ KINDS: Mapping[str, Kind] = {
         Kind("sqs-queue", "sqs", "", "queue"),
         Kind("sqs-message", "sqs", "message", "message"),
         Kind("sqs-deleted-queue", "sqs", "deleted-queue", "deleted queue"),
+        Kind("lambda-function", "lambda", "function", "function", separator=":"),
+        Kind("lambda-event", "lambda", "event", "event", separator=":"),
         Kind("inference-component", "sagemaker", "inference-component", "inference component"),
         Kind("training-job", "sagemaker", "training-job", "training job"),
         Kind("hyper-parameter-tuning-job", "sagemaker", "hyper-parameter-tuning-job", "tuning job"),

@@ -1,8 +1,9 @@
-"""The one extractor: a tar (plain or gzip) whose every byte is untrusted, into a folder that appears whole or not at all.
+"""The one extractor: a tar (plain or gzip) or a zip whose every byte is untrusted, into a folder that appears whole or not at all.
 
-Owns the reading of gzip and tar. Does not know what the files mean, and everything in a tar that is not a regular file or
-a folder: links, devices, FIFOs, sparse files, absolute paths, `..`, backslashes, NUL. The standard library's `tarfile` is not
-used: its filters have been bypassed (CVE-2025-4517 and relatives), and it reads headers of any size into memory.
+Owns the reading of gzip and tar; of a zip, the standard library reads the directory and inflates. Does not know what the files mean,
+and everything in an archive that is not a regular file or a folder: links, devices, FIFOs, sparse files, absolute paths, `..`,
+backslashes, NUL. The standard library's `tarfile` is not used: its filters have been bypassed (CVE-2025-4517 and relatives), and it
+reads headers of any size into memory.
 """
 
 from __future__ import annotations
@@ -10,15 +11,23 @@ from __future__ import annotations
 import copy
 import os
 import shutil
+import stat
+import zipfile
 import zlib
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import BinaryIO, Dict, Iterator, Optional, Tuple
+from typing import IO, BinaryIO, Dict, Iterator, Optional, Tuple
 
 BLOCK = 512
 CHUNK = 1 << 18
 HEADER_LIMIT = 1 << 20  # bytes of one pax or long-name header
 RATIO_FLOOR = 256 << 20  # the ratio is only judged above this many bytes: small things may compress well
+_ZIP_KINDS = {
+    stat.S_IFLNK: "a symbolic link",
+    stat.S_IFCHR: "a character device",
+    stat.S_IFBLK: "a block device",
+    stat.S_IFIFO: "a FIFO",
+}
 _BEFORE_MEMBERS = (b"L", b"K", b"x", b"g")  # headers that say something about the member behind them
 
 _KINDS = {
@@ -29,6 +38,9 @@ _KINDS = {
     b"6": "a FIFO",
     b"S": "a sparse file",
 }
+
+
+_ZIPS = (b"PK\x03\x04", b"PK\x05\x06")  # with members, and empty
 
 
 class ArchiveError(Exception):
@@ -62,17 +74,20 @@ class Member:
     mtime: float
 
 
-def extract(archive: str, target: str, limits: Optional[ArchiveLimits] = None) -> Tuple[int, int]:
+def extract(archive: str, target: str, limits: Optional[ArchiveLimits] = None, zips: bool = False) -> Tuple[int, int]:
     """Extract the file `archive` into the folder `target`, which must be absent or an empty folder; answers (files, bytes).
 
-    Works in a sibling folder that is renamed at the end; after an error nothing of it is left. Raises ArchiveError."""
+    `zips`: it may be a zip. Works in a sibling folder that is renamed at the end; after an error nothing of it is left. Raises
+    ArchiveError."""
     limits = limits or ArchiveLimits()
+    with open(archive, "rb") as file:
+        inside = _unzip_into if zips and file.read(4) in _ZIPS else _extract_into
     staging = "{}.part-{}".format(target.rstrip("/"), os.getpid())
     shutil.rmtree(staging, ignore_errors=True)
     os.makedirs(staging)
     try:
         with open(archive, "rb") as file:
-            counted = _extract_into(file, staging, limits)
+            counted = inside(file, staging, limits)
         os.rename(staging, target)
     except BaseException:
         shutil.rmtree(staging, ignore_errors=True)
@@ -105,6 +120,83 @@ def _extract_into(file: BinaryIO, root: str, limits: ArchiveLimits) -> Tuple[int
             raise ArchiveError('member "{}" is both a file and a folder'.format(_shown(member.path))) from None
         total += member.size
     return files, total
+
+
+def _unzip_into(file: BinaryIO, root: str, limits: ArchiveLimits) -> Tuple[int, int]:
+    try:
+        with zipfile.ZipFile(file) as archive:
+            return _unzip(archive, os.fstat(file.fileno()).st_size, root, limits)
+    except (
+        zipfile.BadZipFile,
+        zlib.error,
+        EOFError,
+        NotImplementedError,
+        UnicodeError,
+        RuntimeError,
+        ValueError,
+    ) as error:
+        raise ArchiveError("the archive is not a sound zip: {}".format(error)) from None
+
+
+def _unzip(archive: zipfile.ZipFile, packed: int, root: str, limits: ArchiveLimits) -> Tuple[int, int]:
+    """What the directory says of sizes is not believed: bytes are counted as they are written."""
+    infos = archive.infolist()
+    if len(infos) > limits.entries:
+        raise _too_many(limits.entries)
+    files = total = 0
+    for info in infos:
+        member = _zip_member(info)
+        where = os.path.join(root, member.path) if member.path else root
+        try:
+            if member.is_folder:
+                os.makedirs(where, exist_ok=True)
+                continue
+            with archive.open(info) as source:
+                total += _write_zipped(where, member, source, packed, total, limits)
+        except (FileExistsError, NotADirectoryError, IsADirectoryError):
+            raise ArchiveError('member "{}" is both a file and a folder'.format(_shown(member.path))) from None
+        files += 1
+    return files, total
+
+
+def _zip_member(info: zipfile.ZipInfo) -> Member:
+    shown = _shown(info.orig_filename)
+    mode = info.external_attr >> 16
+    kind = stat.S_IFMT(mode)
+    if kind not in (0, stat.S_IFREG, stat.S_IFDIR):
+        raise ArchiveError(
+            'member "{}" is {}: not allowed'.format(shown, _ZIP_KINDS.get(kind, "neither a file nor a folder"))
+        )
+    if info.flag_bits & 1:
+        raise ArchiveError('member "{}" is encrypted'.format(shown))
+    is_folder = info.is_dir() or kind == stat.S_IFDIR
+    path = _clean(info.orig_filename.encode("utf-8", "surrogateescape"), shown)
+    if not path and not is_folder:
+        raise ArchiveError('member "{}" has no name'.format(shown))
+    return Member(path, is_folder, info.file_size, mode & 0o777, 0.0)
+
+
+def _write_zipped(
+    where: str, member: Member, source: IO[bytes], packed: int, before: int, limits: ArchiveLimits
+) -> int:
+    """Answers the bytes of the file."""
+    size = 0
+    descriptor = _open(where, 0o755 if member.mode & 0o100 else 0o644)
+    try:
+        while True:
+            data = source.read(CHUNK)
+            if not data:
+                return size
+            size += len(data)
+            if before + size > limits.bytes:
+                words = 'member "{}" takes the archive over the limit of {} bytes'
+                raise ArchiveError(words.format(_shown(member.path), limits.bytes))
+            if before + size > max(RATIO_FLOOR, packed * limits.ratio):
+                raise ArchiveError("the archive expands more than {} times: refused as a bomb".format(limits.ratio))
+            while data:
+                data = data[os.write(descriptor, data) :]
+    finally:
+        os.close(descriptor)
 
 
 def _count(reader: _Reader, size: int, room: int) -> None:

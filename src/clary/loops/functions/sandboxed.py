@@ -1,0 +1,233 @@
+"""One sandbox of a function: its folders, its workload, and the frames that go to and from it (`toolkit/function.py` is its other end).
+
+What comes back is a user's: its lengths are bounded, and what is not understood ends the sandbox.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import shutil
+import struct
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from clary.domain.access.roles import assumed_arn, parse_role
+from clary.domain.errors import Unavailable
+from clary.domain.functions import record as functions
+from clary.domain.machine.workload import Mount, MountMode, Workload
+from clary.domain.resources import Record
+from clary.loops.core.sandboxes import LIBRARY, environment_mounts
+from clary.ports import Credential, Environment
+
+LENGTHS = struct.Struct("!II")
+LONGEST_HEADER = 1 << 16
+LONGEST_BODY = functions.LARGEST_PAYLOAD + (1 << 20)  # an error's payload may say more than an answer's
+INPUT, WORK, SOCKETS = "/opt/clary/in", "/var/function", "/run/clary-function"
+TASK = f"{WORK}/task"
+PREFIX = "function-"  # of the keys of functions' runs
+
+
+class Broken(Exception):
+    """The other end hung up, or says what is no frame."""
+
+
+@dataclass(frozen=True, slots=True)
+class FunctionSettings:
+    """`folder` is for files of sandboxes, `sockets` (short) for their sockets. `endpoint` is AWS_ENDPOINT_URL as a sandbox reaches it,
+    `ca_bundle` a host file that goes with it under TLS; `passed` are variables of `clary up` that sandboxes see. `most` run at once."""
+
+    folder: str
+    sockets: str
+    endpoint: str
+    passed: Mapping[str, str] = field(default_factory=dict)
+    ca_bundle: str = ""
+    most: int = 16
+    idle: float = 300.0  # seconds that a sandbox without work is kept
+    wait: float = 60.0  # seconds that an invocation waits for room at most
+
+
+@dataclass(slots=True)
+class FunctionSandbox:
+    """A sandbox that has dialled. `broken` once it can take no more work."""
+
+    id: str
+    arn: str
+    revision: str
+    handle: str
+    log_path: str
+    stream: str
+    born: float  # monotonic
+    reader: asyncio.StreamReader
+    writer: asyncio.StreamWriter
+    idle_since: float = 0.0
+
+    async def ask(self, header: Mapping[str, Any], payload: bytes) -> tuple[Mapping[str, Any], bytes]:
+        """Give it an event, and wait for its answer. Broken when there is none."""
+        text = json.dumps(header).encode()
+        try:
+            self.writer.write(LENGTHS.pack(len(text), len(payload)) + text + payload)
+            await self.writer.drain()
+        except OSError as error:
+            raise Broken(str(error)) from error
+        return await receive(self.reader)
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether it still listens."""
+        return not self.reader.at_eof() and not self.writer.is_closing()
+
+
+async def receive(reader: asyncio.StreamReader) -> tuple[Mapping[str, Any], bytes]:
+    """The next frame."""
+    try:
+        of_header, of_body = LENGTHS.unpack(await reader.readexactly(LENGTHS.size))
+        if of_header > LONGEST_HEADER or of_body > LONGEST_BODY:
+            raise Broken("a frame is too long")
+        header = json.loads(await reader.readexactly(of_header))
+        body = await reader.readexactly(of_body)
+    except (OSError, ValueError, asyncio.IncompleteReadError) as error:
+        raise Broken(str(error)) from error
+    if not isinstance(header, dict):
+        raise Broken("a frame has no header")
+    return header, body
+
+
+@dataclass(frozen=True, slots=True)
+class FunctionFolders:
+    """The folders of one sandbox on the host."""
+
+    top: Path
+    sockets: Path
+
+    @classmethod
+    def of(cls, settings: FunctionSettings, id_: str) -> FunctionFolders:
+        return cls(Path(settings.folder) / id_, Path(settings.sockets) / id_)
+
+    @property
+    def inside(self) -> Path:
+        return self.top / "in"
+
+    @property
+    def socket(self) -> str:
+        return str(self.sockets / "s")
+
+    def make(self, spec: Mapping[str, Any]) -> None:
+        """All but the archive. The sandbox's user reads these; nobody else gets as far as the folder."""
+        for folder in (self.inside, self.top / "work", self.sockets):
+            folder.mkdir(parents=True, exist_ok=True)
+            folder.chmod(0o755)
+        if len(self.socket) > 107:
+            raise Unavailable(
+                f"The path {self.socket} is too long for a socket; give Clary a state folder with a shorter path"
+            )
+        path = self.inside / "function.json"
+        path.write_text(json.dumps(spec))
+        path.chmod(0o644)
+
+    def remove(self) -> None:
+        for folder in (self.top, self.sockets):
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+def spec_of(record: Record, stream: str) -> dict[str, Any]:
+    """What the sandbox reads. No secrets: those are in its environment."""
+    return {
+        "archive": f"{INPUT}/code.zip",
+        "target": TASK,
+        "limits": {"bytes": functions.LARGEST_CODE, "entries": 100_000},
+        "socket": f"{SOCKETS}/s",
+        "handler": record.document["config"]["Handler"],
+        "name": record.name,
+        "arn": record.arn,
+        "memory": functions.memory(record),
+        "group": functions.log_group(record),
+        "stream": stream,
+    }
+
+
+def workload(
+    record: Record,
+    settings: FunctionSettings,
+    id_: str,
+    environment: Environment,
+    credential: Credential,
+    log_path: str,
+    stream: str,
+) -> Workload:
+    """The sandbox of a function: Lambda's variables, its role's credentials, its own memory and a share of CPU that grows with it."""
+    where = FunctionFolders.of(settings, id_)
+    memory = functions.memory(record)
+    mounts = (
+        *environment_mounts(environment, MountMode.READ_ONLY),
+        Mount(str(where.inside), INPUT),
+        Mount(str(where.top / "work"), WORK, MountMode.READ_WRITE),
+        Mount(str(where.sockets), SOCKETS),
+        *((Mount(settings.ca_bundle, "/opt/clary/ca.pem"),) if settings.ca_bundle else ()),
+    )
+    return Workload(
+        key=f"{PREFIX}{id_}",
+        root=str(where.top / "run"),
+        command=(environment.python, "-m", "clary.toolkit.function", f"{INPUT}/function.json"),
+        environment=_variables(record, settings, environment, credential, stream),
+        mounts=mounts,
+        log_path=log_path,
+        cpu=max(0.25, memory / 1769),  # Lambda: one vCPU at 1,769 MB
+        burst=1.0,
+        memory=(memory + _OWN_MEMORY) << 20,
+        pids=1024,
+        disk=functions.LARGEST_CODE + (64 << 20),
+        hostname="function",
+        stop_grace=0.0,
+    )
+
+
+_OWN_MEMORY = 32  # MB of the shim's side of the sandbox and of what is unpacked, beside the function's own
+
+
+def _variables(
+    record: Record, settings: FunctionSettings, environment: Environment, credential: Credential, stream: str
+) -> dict[str, str]:
+    region, own = record.scope.region, functions.variables(record)
+    bins = environment.python.rpartition("/")[0]
+    path = f"{LIBRARY}:{own['PYTHONPATH']}" if own.get("PYTHONPATH") else LIBRARY
+    return {
+        **settings.passed,
+        "TZ": ":UTC",
+        "PATH": f"{bins}:/usr/local/bin:/usr/bin:/bin",
+        "PYTHONUNBUFFERED": "1",
+        **({"AWS_CA_BUNDLE": "/opt/clary/ca.pem"} if settings.ca_bundle else {}),
+        "AWS_ENDPOINT_URL": settings.endpoint,
+        **own,
+        "PYTHONPATH": path,
+        "AWS_REGION": region,
+        "AWS_DEFAULT_REGION": region,
+        "AWS_ACCESS_KEY_ID": credential.access_key_id,
+        "AWS_SECRET_ACCESS_KEY": credential.secret,
+        "AWS_SESSION_TOKEN": credential.session_token,
+        "AWS_EXECUTION_ENV": f"AWS_Lambda_{record.document['config']['Runtime']}",
+        "AWS_LAMBDA_FUNCTION_NAME": record.name,
+        "AWS_LAMBDA_FUNCTION_VERSION": functions.LATEST,
+        "AWS_LAMBDA_FUNCTION_MEMORY_SIZE": str(functions.memory(record)),
+        "AWS_LAMBDA_INITIALIZATION_TYPE": "on-demand",
+        "AWS_LAMBDA_LOG_GROUP_NAME": functions.log_group(record),
+        "AWS_LAMBDA_LOG_STREAM_NAME": stream,
+        "LAMBDA_TASK_ROOT": TASK,
+        "_HANDLER": record.document["config"]["Handler"],
+    }
+
+
+def principal(record: Record) -> str:
+    """Whom the function's credentials speak for: a session of its role, named like it."""
+    role = parse_role(record.document["config"]["Role"])
+    assert role is not None  # checked when the function was made
+    return assumed_arn(record.scope.account, role[2], record.name)
+
+
+def unlink(path: str) -> None:
+    with suppress(OSError):
+        os.unlink(path)
