@@ -61,6 +61,10 @@ WHOLE: dict[str, Any] = {
 }  # fmt: skip
 
 
+def deep(levels: int) -> Any:
+    return json.loads("[" * levels + "]" * levels)
+
+
 def test_a_whole_card_is_good() -> None:
     assert parsed(json.dumps(WHOLE)) == WHOLE
     assert parsed("{}") == {}
@@ -85,6 +89,7 @@ def test_what_is_no_json_object(text: str) -> None:
         ({"evaluation_details": [{}]}, r"\$.evaluation_details\[0\].name is required"),
         ({"evaluation_details": [{"name": "n", "datasets": ["d"] * 11}]}, "11 items, 10 at most"),
         ({"additional_information": {"custom_details": {"a": 1}}}, r"custom_details.a must be text"),
+        ({"model_package_details": {"model_metrics": {"a": deep(21)}}}, "model_metrics is nested more than 20 deep"),
         ({"x" * 100: 1}, r"\$\.x{61}\.\.\. is not"),
     ],
 )

@@ -72,6 +72,7 @@ class ByType(Shape):
     kinds: Mapping[str, Members]
 
 
+_DEEPEST = 20  # levels of what the schema leaves free
 _ANY, _SHORT, _LONG, _NAME, _LABEL = Text(), Text(1024), Text(2048), Text(63, 1), Text(255, 1)
 _IMAGES = Members({"container_image": Items(_SHORT, 15)})
 _TRAINED = Items(Members({"name": _LABEL, "value": Number(), "notes": _SHORT}, ("name", "value")), 50)
@@ -229,9 +230,30 @@ def problems(shape: Shape, value: Any, path: str) -> Iterator[str]:
         yield f"{path} must be an object"
     elif isinstance(shape, Members):
         yield from _members(shape, value, path)
-    elif isinstance(shape, Free) and shape.of is not None:
-        for name, member in value.items():
-            yield from problems(shape.of, member, f"{path}.{_cut(name)}")
+    elif isinstance(shape, Free):
+        yield from _free(shape, value, path)
+
+
+def _free(shape: Free, value: Mapping[str, Any], path: str) -> Iterator[str]:
+    if shape.of is None:
+        if _deep(value):
+            yield f"{path} is nested more than {_DEEPEST} deep"
+        return
+    for name, member in value.items():
+        yield from problems(shape.of, member, f"{path}.{_cut(name)}")
+
+
+def _deep(value: Any) -> bool:
+    """Whether a value is nested more than `_DEEPEST` deep."""
+    level = [value]
+    for _ in range(_DEEPEST):
+        level = [
+            inner
+            for each in level
+            if isinstance(each, dict | list)
+            for inner in (each.values() if isinstance(each, dict) else each)
+        ]
+    return any(isinstance(each, dict | list) for each in level)
 
 
 def _text(shape: Text | Choice, value: Any, path: str) -> Iterator[str]:

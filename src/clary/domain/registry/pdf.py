@@ -51,12 +51,21 @@ def lines(text: str, size: float, room: float, bold: bool = False) -> Iterator[s
                 continue
             if line:
                 yield line
-            line = word
-            while width(line, size, bold) > room:
-                most = next(n for n in range(len(line), 0, -1) if n == 1 or width(line[:n], size, bold) <= room)
-                yield line[:most]
-                line = line[most:]
+            *whole, line = _cut(word, size, room, bold)
+            yield from whole
         yield line
+
+
+def _cut(word: str, size: float, room: float, bold: bool) -> list[str]:
+    """A word in parts that fit."""
+    parts, start, used = [], 0, 0.0
+    for at, each in enumerate(word):
+        wide = width(each, size, bold)
+        if used + wide > room and at > start:
+            parts.append(word[start:at])
+            start, used = at, 0.0
+        used += wide
+    return [*parts, word[start:]]
 
 
 class Writer:
