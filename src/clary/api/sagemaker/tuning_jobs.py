@@ -62,10 +62,7 @@ async def create_tuning_job(call: Call, params: Params) -> Params:
 def _check_metric(call: Call, definition: Definition, trial: Params) -> None:
     """The objective is a metric that the training jobs can tell: one of the built-in algorithm's, or one that is defined."""
     defined = [entry["Name"] for entry in trial["AlgorithmSpecification"].get("MetricDefinitions") or []]
-    runtime = call.ports.runtimes.resolve(definition.image)
-    own = []
-    if runtime is not None and runtime.algorithm and training.built_in(trial):
-        own = [entry["Name"] for entry in log_metrics.built_in_definitions(runtime.algorithm)]
+    own = [entry["Name"] for entry in _built_in(call, definition)]
     if definition.metric in (*defined, *own):
         return
     if own:
@@ -76,6 +73,14 @@ def _check_metric(call: Call, definition: Definition, trial: Params) -> None:
         "A metric is required for this hyperparameter tuning job objective. Provide a metric in the metric definitions. "
         f"MetricDefinitions have no '{definition.metric}'."
     )
+
+
+def _built_in(call: Call, definition: Definition) -> list[dict[str, str]]:
+    """The metrics that the image's own algorithm reports, where that is what runs."""
+    runtime = call.ports.runtimes.resolve(definition.image)
+    if runtime is None or not runtime.algorithm or not training.built_in(asked.child(definition, _CHILD, {})):
+        return []
+    return log_metrics.built_in_definitions(runtime.algorithm)
 
 
 async def _parent(call: Call, name: str) -> Record:
@@ -123,9 +128,9 @@ def _described(call: Call, record: Record) -> Params:
         del answer[left_out]
     # Which of the two was sent matters: SDK v2's attach looks for the first.
     if request.get("TrainingJobDefinition"):
-        answer["TrainingJobDefinition"] = of[0].shown()
+        answer["TrainingJobDefinition"] = _definition(call, of[0])
     else:
-        answer["TrainingJobDefinitions"] = [each.shown() for each in of]
+        answer["TrainingJobDefinitions"] = [_definition(call, each) for each in of]
     best = tuning.best(document, of[0].maximize)
     if best is not None:
         answer["BestTrainingJob"] = _trial(call, of, best)
@@ -134,6 +139,13 @@ def _described(call: Call, record: Record) -> Params:
         answer |= {"OverallBestTrainingJob": overall} if overall is not None else {}
     reason = document.get("failure") or document.get("warning")
     return {**answer, **({"FailureReason": reason} if reason else {})}
+
+
+def _definition(call: Call, definition: Definition) -> Params:
+    """With the metrics of a built-in algorithm, as DescribeTrainingJob shows them: SDK v2's attach reads them unasked."""
+    shown = definition.shown()
+    specification = {"MetricDefinitions": _built_in(call, definition), **shown["AlgorithmSpecification"]}
+    return {**shown, "AlgorithmSpecification": specification}
 
 
 def _completion(document: Mapping[str, Any], of: Sequence[Definition]) -> Params:

@@ -47,8 +47,13 @@ class Definition:
         return str(self.request["AlgorithmSpecification"].get("TrainingImage") or "")
 
     def shown(self) -> dict[str, Any]:
-        """As Describe shows it: the service adds the objective to the static hyperparameters, and the SDK's attach takes it out."""
-        return {**self.request, "StaticHyperParameters": {**self.static, METRIC: self.quoted}}
+        """As Describe shows it: the service adds the objective to the static hyperparameters, and the SDK's attach takes it out. That
+        reads ResourceConfig, also of those that were sent with HyperParameterTuningResourceConfig."""
+        return {
+            **self.request,
+            "StaticHyperParameters": {**self.static, METRIC: self.quoted},
+            "ResourceConfig": _resource_config(self.request),
+        }
 
     @property
     def quoted(self) -> str:
