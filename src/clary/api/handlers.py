@@ -38,6 +38,7 @@ MODULES: tuple[str, ...] = (
     "clary.api.sagemaker.model_cards",
     "clary.api.sagemaker.model_card_exports",
     "clary.api.sagemaker.models",
+    "clary.api.sagemaker.pipeline_callbacks",
     "clary.api.sagemaker.pipeline_executions",
     "clary.api.sagemaker.pipelines",
     "clary.api.sagemaker.resource_policies",

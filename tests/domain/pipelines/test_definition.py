@@ -49,6 +49,7 @@ def test_a_property_file_asks_for_its_outputs_place() -> None:
 
 
 REPORT = {"Std:JsonGet": {"PropertyFile": of("E", "PropertyFiles.R"), "Path": "a"}}
+CALL = step("A", "Callback", SqsQueueUrl="u", OutputParameters=[{"OutputName": "o", "OutputType": "String"}])
 ONE = {"Type": "Equals", "LeftValue": 1, "RightValue": 1}
 
 
@@ -76,6 +77,9 @@ ONE = {"Type": "Equals", "LeftValue": 1, "RightValue": 1}
         ([step("C", "Condition", {"Conditions": []})], "at least one condition"),
         ([step("E", "Processing"), step("A", arguments={"X": REPORT})], "property file 'R'"),
         ([step("A", CacheConfig={"Enabled": True, "ExpireAfter": "soon"})], "must be a duration"),
+        ([step("A", "Callback")], "needs SqsQueueUrl"),
+        ([step("A", "Callback", SqsQueueUrl="u", OutputParameters=[{"OutputName": "o"}])], "needs an OutputName"),
+        ([CALL, step("B", arguments={"X": of("A", "OutputParameters['p']")})], "Its outputs: o"),
         ([step("A", "Model", CacheConfig={"Enabled": True})], "cannot be cached"),
         ([step("A", RetryPolicies=[{"ExceptionType": ["x"]}])], "ExceptionType"),
         ([step("A", RetryPolicies=[{"ExceptionType": ["Step.THROTTLING"], "MaxAttempts": 1, "ExpireAfterMin": 1}])], "give one of them"),

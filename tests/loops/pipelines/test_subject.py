@@ -13,6 +13,7 @@ from tests.api.world import World
 
 from clary.app.operations import OwnOperations
 from clary.domain.errors import ClaryError, Stale
+from clary.domain.grants import GrantChange
 from clary.domain.pipelines.record import KIND, ExecutionCommand, SeenExecution
 from clary.domain.resources import Lease, Query, Record, Scope
 from clary.loops.core.loop import Loop
@@ -329,6 +330,81 @@ async def test_an_expression_without_a_result_fails_its_step(scene: Scene) -> No
     assert (await scene.record(arn)).status == "Failed"
 
 
+async def callback(scene: Scene) -> tuple[str, dict[str, Any]]:
+    """An execution whose Callback step waits, and the message that it sent."""
+    url = (await scene.world("sqs", "CreateQueue", QueueName="asked"))["QueueUrl"]
+    ask = {
+        "Name": "Ask",
+        "Type": "Callback",
+        "Arguments": {"n": {"Get": "Parameters.N"}},
+        "SqsQueueUrl": url,
+        "OutputParameters": [{"OutputName": "count", "OutputType": "Integer"}],
+    }
+    await scene.create(ask, train("A", {"c": text({"Get": "Steps.Ask.OutputParameters['count']"})}))
+    arn = await scene.start()
+    received = await scene.world("sqs", "ReceiveMessage", QueueUrl=url)
+    return arn, json.loads(received["Messages"][0]["Body"])
+
+
+async def test_a_callback_step_waits_for_the_answer_to_its_token(scene: Scene) -> None:
+    arn, message = await callback(scene)
+    token = message.pop("token")
+    assert message == {"pipelineExecutionArn": arn, "arguments": {"n": 3}, "status": "Executing"}
+    assert len(token) == 10
+    assert await scene.statuses(arn) == {"Ask": "Executing"}
+    wrong = "a" * 10
+    for params, words in (
+        ({"CallbackToken": wrong}, "No step that runs"),
+        ({"CallbackToken": token, "OutputParameters": [{"Name": "x", "Value": "1"}]}, "no output parameter 'x'"),
+        ({"CallbackToken": token, "OutputParameters": [{"Name": "count", "Value": "y"}]}, "must be of type Integer"),
+    ):
+        with pytest.raises(ClaryError, match=words):
+            await scene.world("sagemaker", "SendPipelineExecutionStepSuccess", **params)
+    good = {"CallbackToken": token, "OutputParameters": [{"Name": "count", "Value": "7"}]}
+    for _ in range(2):
+        answer = await scene.world("sagemaker", "SendPipelineExecutionStepSuccess", **good)
+        assert answer == {"PipelineExecutionArn": arn}
+    with pytest.raises(ClaryError, match="No step that runs"):
+        await scene.world("sagemaker", "SendPipelineExecutionStepFailure", CallbackToken=token)
+    await scene.turns(arn)
+    assert (await scene.jobs())["A"].document["request"]["HyperParameters"] == {"c": "7"}
+    listed = await scene.world("sagemaker", "ListPipelineExecutionSteps", PipelineExecutionArn=arn)
+    shown = next(s for s in listed["PipelineExecutionSteps"] if s["StepName"] == "Ask")["Metadata"]["Callback"]
+    assert shown["CallbackToken"] == token
+    assert shown["OutputParameters"] == [{"Name": "count", "Value": "7"}]
+
+
+async def test_a_callback_that_fails_fails_its_step(scene: Scene) -> None:
+    arn, message = await callback(scene)
+    told = {"CallbackToken": message["token"], "FailureReason": "nobody there"}
+    await scene.world("sagemaker", "SendPipelineExecutionStepFailure", **told)
+    await scene.turns(arn)
+    assert (await scene.record(arn)).status == "Failed"
+    assert (await scene.record(arn)).document["steps"]["Ask"]["failure"] == "nobody there"
+
+
+async def test_a_stop_tells_the_callbacks_queue_and_waits(scene: Scene) -> None:
+    arn, message = await callback(scene)
+    asked = {"PipelineExecutionArn": arn, "ClientRequestToken": scene.token()}
+    await scene.world("sagemaker", "StopPipelineExecution", **asked)
+    await scene.turns(arn)
+    url = (await scene.world("sqs", "GetQueueUrl", QueueName="asked"))["QueueUrl"]
+    received = await scene.world("sqs", "ReceiveMessage", QueueUrl=url)
+    assert json.loads(received["Messages"][0]["Body"]) == {**message, "status": "Stopping"}
+    assert (await scene.record(arn)).status == "Stopping"
+    await scene.world("sagemaker", "SendPipelineExecutionStepFailure", CallbackToken=message["token"])
+    await scene.turns(arn)
+    assert (await scene.record(arn)).status == "Stopped"
+    assert await scene.statuses(arn) == {"Ask": "Stopped"}
+
+
+async def test_a_callback_to_no_queue_fails_its_step(scene: Scene) -> None:
+    url = "http://127.0.0.1/000000000000/missing"
+    await scene.create({"Name": "Ask", "Type": "Callback", "Arguments": {}, "SqsQueueUrl": url})
+    arn = await scene.start()
+    assert "does not exist" in (await scene.record(arn)).document["steps"]["Ask"]["failure"]
+
+
 class Killed(Exception):
     """The process ends here."""
 
@@ -354,11 +430,11 @@ class Mortal(MemoryStore):
             raise Killed
         return found
 
-    async def save(self, record: Record, lease: Lease | None = None) -> Record:
+    async def save(self, record: Record, lease: Lease | None = None, change: GrantChange | None = None) -> Record:
         dies = self._count()
         if dies and not self.after:
             raise Killed
-        found = await super().save(record, lease)
+        found = await super().save(record, lease, change)
         if dies:
             raise Killed
         return found

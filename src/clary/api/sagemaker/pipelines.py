@@ -77,6 +77,8 @@ def parsed(text: str) -> PipelineDefinition:
         for row in steps.CHILDREN.values()
         if registry.find("sagemaker", row.create) is None
     }
+    if registry.find("sqs", "SendMessage") is None:
+        missing[steps.CALLBACK] = "it needs SQS, which this release of Clary does not have"
     return definition.parse(text, missing)
 
 

@@ -13,7 +13,7 @@ from typing import Any
 import orjson
 
 from clary.domain.errors import Invalid
-from clary.domain.pipelines import caching, conditions, expressions, parameters, retries, steps
+from clary.domain.pipelines import caching, conditions, expressions, parameters, paths, retries, steps
 from clary.domain.pipelines.expressions import PropertyFile
 from clary.domain.pipelines.parameters import PipelineParameter
 from clary.domain.pipelines.retries import RetryPolicy
@@ -40,7 +40,8 @@ _MEMBERS = {
 @dataclass(frozen=True, slots=True)
 class PipelineStep:
     """One step. `needs`: names of the steps that must have succeeded; `branch`: the Condition step that it stands in, and the outcome that
-    it belongs to; `cache`: whether it is cached; `lifetime`: for how many seconds, None for ever."""
+    it belongs to; `cache`: whether it is cached; `lifetime`: for how many seconds, None for ever;
+    `outputs`: name -> type of its OutputParameters."""
 
     name: str
     type: str
@@ -52,6 +53,7 @@ class PipelineStep:
     retries: tuple[RetryPolicy, ...] = ()
     cached: bool = False
     lifetime: float | None = None
+    outputs: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,8 +140,19 @@ def _check_name(
         raise Invalid(
             f"Step '{where}' names the property file '{named.path}', which step '{named.step}' does not have."
         )
+    if named.root == "Steps" and found[named.step].type in steps.OUTPUTS:
+        _check_output(named, where, found[named.step])
     if named.root == "Steps" and found[named.step].type == steps.FAIL:
         raise Invalid(f"Step '{where}' asks for a property of '{named.step}': a Fail step has none.")
+
+
+def _check_output(named: expressions.Reference, where: str, of: PipelineStep) -> None:
+    parts = paths.parse(named.path)
+    if len(parts) != 2 or parts[0] != "OutputParameters" or parts[1] not in of.outputs:
+        known = ", ".join(of.outputs) or "none"
+        raise Invalid(
+            f"Step '{where}' asks for '{named.path}' of '{of.name}', which has OutputParameters['NAME'] only. Its outputs: {known}."
+        )
 
 
 def _ordered(found: Mapping[str, PipelineStep], needs: Mapping[str, set[str]]) -> list[str]:
@@ -218,6 +231,14 @@ class _Reading:
             arguments = {"Conditions": self._conditions(name, arguments)}
         elif each["Type"] == steps.FAIL and "ErrorMessage" not in arguments:
             raise Invalid(f"Step '{name}' of type Fail needs an ErrorMessage.")
+        outputs: dict[str, str] = {}
+        if each["Type"] in steps.OUTPUTS:
+            outputs = self._outputs(name, each)
+            further = {member: each.get(member) for member in steps.OUTPUTS[each["Type"]]}
+            absent = [member for member, value in further.items() if not value]
+            if absent:
+                raise Invalid(f"Step '{name}' of type {each['Type']} needs {absent[0]}.")
+            arguments = {"Arguments": arguments, **further}
         cached, lifetime = self._cache(name, each)
         self._files |= self._property_files(name, each)
         self._depends[name] = depends
@@ -232,6 +253,7 @@ class _Reading:
             retries.parse(each.get("RetryPolicies") or [], f"step '{name}'"),
             cached,
             lifetime,
+            outputs,
         )
         if each["Type"] == steps.CONDITION:
             for key, chosen in (("IfSteps", True), ("ElseSteps", False)):
@@ -246,9 +268,26 @@ class _Reading:
         if kind not in steps.TYPES or why:
             what = f"Step '{name}' is of type {kind!r}, which Clary does not support"
             raise Invalid(f"{what}: {why}." if why else f"{what}. Types of steps: {', '.join(steps.TYPES)}.")
-        unknown = sorted(set(each) - _MEMBERS)
+        more = {"OutputParameters", *steps.OUTPUTS[str(kind)]} if kind in steps.OUTPUTS else set()
+        unknown = sorted(set(each) - _MEMBERS - more)
         if unknown:
             raise Invalid(f"Step '{name}' has the member '{unknown[0]}', which steps of type {kind} do not have.")
+
+    @staticmethod
+    def _outputs(name: str, each: Mapping[str, Any]) -> dict[str, str]:
+        """Names and types of OutputParameters."""
+        declared = each.get("OutputParameters") or []
+        found: dict[str, str] = {}
+        for one in declared if isinstance(declared, list) else [None]:
+            given = one if isinstance(one, dict) else {}
+            output, kind = given.get("OutputName"), given.get("OutputType")
+            if not isinstance(output, str) or not output or kind not in steps.OUTPUT_TYPES:
+                types = ", ".join(steps.OUTPUT_TYPES)
+                raise Invalid(f"An output parameter of step '{name}' needs an OutputName and an OutputType of {types}.")
+            if output in found:
+                raise Invalid(f"Step '{name}' has the output parameter '{output}' more than once.")
+            found[output] = kind
+        return found
 
     @staticmethod
     def _names(each: Mapping[str, Any], name: str) -> list[str]:

@@ -43,6 +43,12 @@ _TYPES: Mapping[str, type | tuple[type, ...]] = {"String": str, "Integer": int, 
 TYPES = tuple(_READ)
 
 
+def typed(kind: str, text: str) -> str | int | float | bool:
+    """A text as a value of that type. ValueError when it is none."""
+    found: str | int | float | bool = _READ[kind](text)
+    return found
+
+
 def parse(declared: Any) -> dict[str, PipelineParameter]:
     """Parameters of a definition, by name. Invalid for a name twice, an unknown type, a default of another type."""
     if not isinstance(declared, list):

@@ -7,6 +7,7 @@ is the parent of what its steps make. Of a step's child it keeps those propertie
 from __future__ import annotations
 
 import hashlib
+import hmac
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, TypeAlias
@@ -57,7 +58,18 @@ class StopStep:
     together = True
 
 
-ExecutionCommand: TypeAlias = Launch | StopStep
+@dataclass(frozen=True, slots=True)
+class SendCallback:
+    """Send the message of a Callback step to its queue; `body` is its JSON text. Answers "", or `Refused`. A repeated turn sends it again,
+    with the same token: only the first answer counts."""
+
+    step: str
+    queue: str
+    body: str
+    key: str
+
+
+ExecutionCommand: TypeAlias = Launch | StopStep | SendCallback
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,16 +176,39 @@ def retry_asked(record: Record, now: float, parallelism: int | None) -> Record:
     return replace(record, status=status, modified=now, document=document)
 
 
+def token(record: Record, step: str, attempt: int) -> str:
+    """The token of a Callback step: 10 letters and digits that nobody can guess who does not know the execution's secret."""
+    given = f"{record.document['secret']}\n{record.arn}\n{step}\n{attempt}"
+    return code(hashlib.sha256(given.encode()).digest()[:10])
+
+
+def step_of(record: Record, given: str) -> str | None:
+    """The Callback step of that token. None: there is none."""
+    for name, state in record.document["steps"].items():
+        if hmac.compare_digest(str(state.get("token", "")), given):
+            return str(name)
+    return None
+
+
+def answered(record: Record, step: str, answer: Mapping[str, Any], now: float) -> Record:
+    """SendPipelineExecutionStepSuccess or -Failure: the execution's next turn ends the step."""
+    states = record.document["steps"]
+    steps = {**states, step: {**states[step], "answer": dict(answer)}}
+    return replace(record, modified=now, document={**record.document, "steps": steps})
+
+
 def absorb(record: Record, outcomes: Sequence[tuple[ExecutionCommand, Any]]) -> Record:
     """The record with the ARNs that Launch answered, or why a child was refused."""
     steps = dict(record.document["steps"])
     for command, answer in outcomes:
-        if not isinstance(command, Launch):
-            continue
         state = {**steps[command.step]}
         if isinstance(answer, Refused):
             state["refused"] = {"message": answer.message, "exception": answer.exception}
-        else:
+        elif isinstance(command, Launch):
             state |= {"status": advance(STEP, state["status"], StepFact.LAUNCHED).value, "arn": str(answer)}
+        elif isinstance(command, SendCallback) and state["status"] == StepStatus.STARTING:
+            state |= {"status": advance(STEP, state["status"], StepFact.LAUNCHED).value, "sent": True}
+        else:
+            continue
         steps[command.step] = state
     return replace(record, document={**record.document, "steps": steps})

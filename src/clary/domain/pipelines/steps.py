@@ -124,8 +124,11 @@ CHILDREN: Mapping[str, ChildType] = {
         ),
     )
 }
-CONDITION, FAIL = "Condition", "Fail"
-TYPES = (*CHILDREN, CONDITION, FAIL)
+CONDITION, FAIL, CALLBACK = "Condition", "Fail", "Callback"
+TYPES = (*CHILDREN, CONDITION, FAIL, CALLBACK)
+OUTPUTS: Mapping[str, tuple[str, ...]] = {CALLBACK: ("SqsQueueUrl",)}
+"""Types of steps that have OutputParameters, and the further members that they must have."""
+OUTPUT_TYPES = ("String", "Integer", "Float", "Boolean")
 REFUSED: Mapping[str, str] = {
     "EMR": "Clary has no EMR clusters: run the work as a Processing step, with DuckDB or pandas",
     "EMRServerless": "Clary has no EMR applications: run the work as a Processing step, with DuckDB or pandas",
@@ -133,7 +136,6 @@ REFUSED: Mapping[str, str] = {
     "QualityCheck": "monitors are not available yet: compare in a Processing step, and decide in a Condition step",
     "ClarifyCheck": "monitors are not available yet: compare in a Processing step, and decide in a Condition step",
     "Lambda": "Lambda functions are not available in pipelines yet: run the code as a Processing step",
-    "Callback": "callbacks through SQS queues are not available yet",
     "Lineage": "Lineage steps are not available yet",
     "EndpointConfig": "steps that deploy are not available yet: create the endpoint configuration after the execution",
     "Endpoint": "steps that deploy are not available yet: create or update the endpoint after the execution",

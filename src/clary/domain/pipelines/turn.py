@@ -11,6 +11,8 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
+import orjson
+
 from clary.domain.decisions import Decision
 from clary.domain.errors import Invalid
 from clary.domain.lifecycle import EXECUTION, STEP, ExecutionFact, ExecutionStatus, StepFact, StepStatus, advance
@@ -27,8 +29,10 @@ from clary.domain.pipelines.record import (
     Launch,
     Needs,
     SeenExecution,
+    SendCallback,
     StopStep,
     child_name,
+    token,
 )
 from clary.domain.resources import Record
 
@@ -89,6 +93,8 @@ class _Turn:
         if "refused" in state:
             refused = state.pop("refused")
             self._failed(name, state, refused["message"], refused["exception"])
+        elif state["type"] == steps.CALLBACK:
+            self._look_at_callback(name, state)
         elif "arn" in state:
             row = steps.CHILDREN[state["type"]]
             answer = self._describe(row.name, state["child"] if not row.by_arn else state["arn"])
@@ -108,6 +114,17 @@ class _Turn:
                 self._end(state, _SF.STOPPED)
             elif ended == "Stopped":
                 self._failed(name, state, f"{state['arn']} was stopped.", "")
+
+    def _look_at_callback(self, name: str, state: dict[str, Any]) -> None:
+        """Whether somebody who has the token answered."""
+        answer = state.get("answer")
+        if answer is None:
+            return
+        if answer["ok"]:
+            state["values"] = self._values(name, {"OutputParameters": answer["outputs"]})
+            self._end(state, _SF.SUCCEEDED)
+        else:
+            self._failed(name, state, answer["reason"] or "The callback told a failure, without a reason.", "")
 
     def _describe(self, kind: str, child: str) -> Described | None:
         """None: to be looked up."""
@@ -151,8 +168,13 @@ class _Turn:
         for name, state in self.states.items():
             if state["status"] not in RUNNING:
                 continue
-            if "arn" not in state:
+            if "arn" not in state and "sent" not in state:
                 self._end(state, _SF.STOPPED)
+                continue
+            if state["type"] == steps.CALLBACK:
+                if state["status"] != _S.STOPPING:
+                    self._send(name, state, "Stopping")
+                    state["status"] = advance(STEP, state["status"], _SF.STOP_ASKED).value
                 continue
             if state["status"] != _S.STOPPING:
                 state["status"] = advance(STEP, state["status"], _SF.STOP_ASKED).value
@@ -187,7 +209,10 @@ class _Turn:
             return
         state["attempt"] += 1
         del state["at"]
-        self._guarded(step, state, lambda: self._launch(step, state, self._arguments(step, state)))
+        if step.type == steps.CALLBACK:
+            self._guarded(step, state, lambda: self._call_back(step, state))
+        else:
+            self._guarded(step, state, lambda: self._launch(step, state, self._arguments(step, state)))
 
     def _ready(self, step: PipelineStep) -> str:
         """wait | skip | take (the outcome of the source execution) | run."""
@@ -238,6 +263,8 @@ class _Turn:
         state = {**_shown(step), "status": _S.STARTING.value, "attempt": attempt, "started": self.now}
         if step.type == steps.CONDITION:
             began = self._guarded(step, state, lambda: self._decide_condition(step, state))
+        elif step.type == steps.CALLBACK:
+            began = self._guarded(step, state, lambda: self._call_back(step, state))
         elif step.type == steps.FAIL:
             began = self._guarded(step, state, lambda: self._fail(step, state))
         else:
@@ -268,6 +295,27 @@ class _Turn:
         state["message"] = message
         self._end(state, _SF.FAILED, message)
         return True
+
+    def _call_back(self, step: PipelineStep, state: dict[str, Any]) -> bool:
+        given = expressions.evaluate(step.arguments, self._context(""))
+        state |= {
+            "token": token(self.record, step.name, state["attempt"]),
+            "queue": expressions.text(given["SqsQueueUrl"]),
+        }
+        state["given"] = given["Arguments"]
+        self._send(step.name, state, "Executing")
+        return True
+
+    def _send(self, name: str, state: Mapping[str, Any], status: str) -> None:
+        """The message's form: reference/lifecycle.md 8.3."""
+        body = {
+            "token": state["token"],
+            "pipelineExecutionArn": self.record.arn,
+            "arguments": state["given"],
+            "status": status,
+        }
+        key = f"{self.document['id']}-{name}-{state['attempt']}-{status}"
+        self.commands.append(SendCallback(name, state["queue"], orjson.dumps(body).decode(), key))
 
     def _child(self, step: PipelineStep, state: dict[str, Any]) -> bool:
         arguments = self._arguments(step, state)
@@ -406,5 +454,10 @@ def metadata(state: Mapping[str, Any]) -> dict[str, Any]:
         return {"Condition": {"Outcome": "True" if state["outcome"] else "False"}} if "outcome" in state else {}
     if state["type"] == steps.FAIL:
         return {"Fail": {"ErrorMessage": state["message"]}} if "message" in state else {}
+    if state["type"] == steps.CALLBACK:
+        outputs = (state.get("answer") or {}).get("outputs") or {}
+        told = [{"Name": name, "Value": expressions.text(value)} for name, value in outputs.items()]
+        shown = {"CallbackToken": state["token"], "SqsQueueUrl": state["queue"], "OutputParameters": told}
+        return {"Callback": shown} if "token" in state else {}
     row = steps.CHILDREN[state["type"]]
     return {row.metadata: {"Arn": state["arn"]}} if "arn" in state else {}

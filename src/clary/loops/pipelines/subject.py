@@ -25,6 +25,7 @@ from clary.domain.pipelines.record import (
     Needs,
     Refused,
     SeenExecution,
+    SendCallback,
     StopStep,
 )
 from clary.domain.resources import Query, Record
@@ -78,6 +79,8 @@ class ExecutionSubject:
         match command:
             case Launch():
                 return await self._launch(command, current)
+            case SendCallback():
+                return await self._send(command, current)
             case StopStep(_, kind, child):
                 row = steps.CHILDREN[kind]
                 if row.stop:
@@ -182,6 +185,16 @@ class ExecutionSubject:
             )
         except AlreadyExists:
             return
+
+    async def _send(self, command: SendCallback, current: Record) -> str | Refused:
+        params = {"QueueUrl": command.queue, "MessageBody": command.body}
+        if command.queue.endswith(".fifo"):
+            params |= {"MessageGroupId": command.step, "MessageDeduplicationId": command.key}
+        try:
+            await self._ports.operations.call("sqs", "SendMessage", params, parent=current)
+        except ClaryError as error:
+            return Refused(error.message, retries.exception_of(error))
+        return ""
 
     async def _stop(self, row: steps.ChildType, child: str, current: Record) -> None:
         """One that has ended, or is gone, needs no stop: its end is seen by the next turn."""
