@@ -80,6 +80,7 @@ def test_help_names_every_command() -> None:
         "capacity",
         "rollout",
         "history",
+        "pipeline",
         "why",
         "export",
         "rerun",

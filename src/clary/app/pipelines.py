@@ -15,7 +15,7 @@ from clary.loops.pipelines.subject import ExecutionSubject, PipelinePorts, attac
 def room(given: Given) -> Iterable[Coroutine[Any, Any, None]]:
     """Two loops."""
     ports = given.ports
-    subject = ExecutionSubject(PipelinePorts(ports.store, ports.artifacts, given.operations, ports.clock))
+    subject = ExecutionSubject(PipelinePorts(ports.store, ports.artifacts, given.operations, ports.logs, ports.clock))
     executions: Loop[ExecutionCommand, SeenExecution] = Loop(subject, ports.store, ports.clock, given.owner)
     attach(executions, ports.store)
     removals: Loop[RemoveHeld, Holding] = Loop(

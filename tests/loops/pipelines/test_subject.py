@@ -14,7 +14,7 @@ from tests.api.world import World
 from clary.app.operations import OwnOperations
 from clary.domain.errors import ClaryError, Stale
 from clary.domain.grants import GrantChange
-from clary.domain.pipelines.record import KIND, ExecutionCommand, SeenExecution
+from clary.domain.pipelines.record import KIND, LOG_GROUP, ExecutionCommand, SeenExecution, log_stream
 from clary.domain.resources import Lease, Query, Record, Scope
 from clary.loops.core.loop import Loop
 from clary.loops.pipelines.removal import RemovalSubject
@@ -56,7 +56,7 @@ class Scene:
     def again(self) -> None:
         """Another control plane, after the one before was killed: nothing but the store is left of it."""
         ports = self.world.ports
-        mine = PipelinePorts(ports.store, ports.artifacts, OwnOperations(ports), ports.clock)
+        mine = PipelinePorts(ports.store, ports.artifacts, OwnOperations(ports), ports.logs, ports.clock)
         self.loop: Loop[ExecutionCommand, SeenExecution] = Loop(ExecutionSubject(mine), ports.store, ports.clock, "o")
 
     async def create(self, *steps: Mapping[str, Any], name: str = "pipe", **more: Any) -> None:
@@ -241,6 +241,9 @@ async def test_a_hit_of_the_cache_has_the_old_jobs_results_and_a_miss_its_reason
     assert (await scene.jobs())["B"].document["request"]["HyperParameters"] == {"a": "s3://b/A"}
     three = await scene.start(PipelineParameters=[{"Name": "N", "Value": "4"}])
     assert (await scene.record(three)).document["steps"]["A"]["miss"] == "HyperParameters.n was 3, is 4"
+    stream = log_stream("pipe", three.rpartition("/")[2])
+    (line,) = scene.world.ports.logs.tail(Scope("000000000000", "eu-west-1"), LOG_GROUP, stream, 10)
+    assert json.loads(line)["why"] == "HyperParameters.n was 3, is 4"
     scene.advance(3600)
     four = await scene.start()
     assert "expires after 3600 s" in (await scene.record(four)).document["steps"]["A"]["miss"]

@@ -229,6 +229,26 @@ def rollout(
 
 
 @app.command()
+def pipeline(
+    name: Annotated[str, typer.Argument(help="The pipeline's name.")],
+    execution: Annotated[str, typer.Argument(help="An execution's id or ARN.", show_default="the newest")] = "",
+    step: Annotated[str, typer.Option(help="Print the log of this step's job instead.")] = "",
+    follow: Annotated[bool, typer.Option("--follow", "-f", help="With --step: keep printing new lines.")] = False,
+    out: Annotated[str, typer.Option(help="Write the graph as a picture instead: FILE.svg.")] = "",
+    retry: Annotated[bool, typer.Option("--retry", help="Run again what failed or was not run.")] = False,
+    once: Annotated[bool, typer.Option("--once", help="One look, then end.")] = False,
+    directory: Dir = None,
+    json: Json = False,
+) -> None:
+    """Watch an execution of a pipeline: its steps, and why."""
+    from clary.app.cli import pipeline as watching
+
+    watching.pipeline(
+        directory, name, execution, step=step, follow=follow, out=out, again=retry, once=once, as_json=json
+    )
+
+
+@app.command()
 def history(
     endpoint: Annotated[str, typer.Argument(help="The endpoint's name; a deleted one's history stays.")],
     directory: Dir = None,

@@ -12,6 +12,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, TypeAlias
 
+import orjson
+
 from clary.domain.ids import code
 from clary.domain.lifecycle import EXECUTION, STEP, ExecutionFact, ExecutionStatus, StepFact, StepStatus, advance
 from clary.domain.pipelines.definition import PipelineDefinition
@@ -24,6 +26,8 @@ PARALLEL = 50  # steps at once where nobody says otherwise, as on AWS
 BETWEEN = "/execution/"  # stands between the pipeline's name and the execution's id in an execution's name
 RUNNING = (StepStatus.STARTING, StepStatus.EXECUTING, StepStatus.STOPPING)
 FAILED = "Step failure: One or multiple steps failed."
+LOG_GROUP = "/aws/sagemaker/Pipelines"
+NOT_CACHED, TRIED_AGAIN = "not cached", "tried again"
 LATEST_FORMERS = 200  # executions that a cache looks back over
 
 
@@ -69,7 +73,23 @@ class SendCallback:
     key: str
 
 
-ExecutionCommand: TypeAlias = Launch | StopStep | SendCallback
+@dataclass(frozen=True, slots=True)
+class Note:
+    """Write a line of the execution's log: why a step was not taken from the cache, or is tried again. A repeated turn writes it again;
+    who reads leaves out what step, attempt and `what` tell twice."""
+
+    step: str
+    attempt: int
+    what: str
+    why: str
+
+    @property
+    def text(self) -> str:
+        told = {"step": self.step, "attempt": self.attempt, "what": self.what, "why": self.why}
+        return orjson.dumps(told).decode()
+
+
+ExecutionCommand: TypeAlias = Launch | StopStep | SendCallback | Note
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,6 +194,11 @@ def retry_asked(record: Record, now: float, parallelism: int | None) -> Record:
     if parallelism is not None:
         document["parallelism"] = parallelism
     return replace(record, status=status, modified=now, document=document)
+
+
+def log_stream(pipeline: str, id_: str) -> str:
+    """The stream of `LOG_GROUP` that an execution's notes are in."""
+    return f"{pipeline}/{id_}"
 
 
 def token(record: Record, step: str, attempt: int) -> str:

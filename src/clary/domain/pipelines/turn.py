@@ -22,12 +22,15 @@ from clary.domain.pipelines.definition import PipelineDefinition, PipelineStep
 from clary.domain.pipelines.expressions import Context, Needed
 from clary.domain.pipelines.record import (
     FAILED,
+    NOT_CACHED,
     PARALLEL,
     RUNNING,
+    TRIED_AGAIN,
     Described,
     ExecutionCommand,
     Launch,
     Needs,
+    Note,
     SeenExecution,
     SendCallback,
     StopStep,
@@ -160,6 +163,7 @@ class _Turn:
         if at is None:
             self._end(state, _SF.FAILED, reason)
             return
+        self.commands.append(Note(name, state["attempt"], TRIED_AGAIN, reason[:_REASON]))
         for left in ("arn", "child"):
             state.pop(left, None)
         state |= {"status": advance(STEP, state["status"], _SF.AGAIN).value, "at": at, "last": reason[:_REASON]}
@@ -335,6 +339,7 @@ class _Turn:
             found, why = caching.match(state["key"], formers, step.lifetime, self.now)
             if found is None:
                 state["miss"] = gone or why
+                self.commands.append(Note(step.name, state["attempt"], NOT_CACHED, state["miss"]))
                 return self._launch(step, state, arguments)
             row = steps.CHILDREN[step.type]
             former = found.state

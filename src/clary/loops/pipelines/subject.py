@@ -23,6 +23,7 @@ from clary.domain.pipelines.record import (
     ExecutionCommand,
     Launch,
     Needs,
+    Note,
     Refused,
     SeenExecution,
     SendCallback,
@@ -31,7 +32,7 @@ from clary.domain.pipelines.record import (
 from clary.domain.resources import Query, Record
 from clary.domain.s3 import parse_uri
 from clary.loops.core.loop import Loop
-from clary.ports import Artifacts, Clock, Operations, Store
+from clary.ports import Artifacts, Clock, Logs, Operations, Store
 
 LARGEST_FILE = 10 << 20  # bytes of a JSON file that a Std:JsonGet reads
 _KEPT = 32  # parsed definitions
@@ -47,6 +48,7 @@ class PipelinePorts:
     store: Store
     artifacts: Artifacts
     operations: Operations
+    logs: Logs
     clock: Clock
 
 
@@ -81,6 +83,8 @@ class ExecutionSubject:
                 return await self._launch(command, current)
             case SendCallback():
                 return await self._send(command, current)
+            case Note():
+                await asyncio.to_thread(self._note, command, current)
             case StopStep(_, kind, child):
                 row = steps.CHILDREN[kind]
                 if row.stop:
@@ -185,6 +189,12 @@ class ExecutionSubject:
             )
         except AlreadyExists:
             return
+
+    def _note(self, command: Note, current: Record) -> None:
+        now = self._ports.clock.now()
+        stream = record.log_stream(current.document["pipeline"], current.document["id"])
+        self._ports.logs.open(current.scope, record.LOG_GROUP, stream, now)
+        self._ports.logs.append(current.scope, record.LOG_GROUP, stream, [(int(now * 1000), command.text)])
 
     async def _send(self, command: SendCallback, current: Record) -> str | Refused:
         params = {"QueueUrl": command.queue, "MessageBody": command.body}
