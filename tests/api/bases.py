@@ -16,6 +16,7 @@ from tests.api.requests import (
     QUEUE,
     ROLE,
     STEPS,
+    TOKEN_OF_A_STEP,
     TOPIC,
     ZIP,
 )
@@ -670,6 +671,20 @@ BASES: list[tuple[str, str, dict[str, Any]]] = [
     ("sagemaker", "ListPipelineParametersForExecution", {"PipelineExecutionArn": EXECUTION, "MaxResults": 5}),
     ("sagemaker", "DescribePipelineDefinitionForExecution", {"PipelineExecutionArn": EXECUTION}),
     ("sagemaker", "DescribePipelineExecution", {"PipelineExecutionArn": EXECUTION}),
+    (
+        "sagemaker",
+        "SendPipelineExecutionStepSuccess",
+        {
+            "CallbackToken": TOKEN_OF_A_STEP,
+            "OutputParameters": [{"Name": "count", "Value": "1"}],
+            "ClientRequestToken": "u" * 32,
+        },
+    ),
+    (
+        "sagemaker",
+        "SendPipelineExecutionStepFailure",
+        {"CallbackToken": TOKEN_OF_A_STEP, "FailureReason": "r", "ClientRequestToken": "u" * 32},
+    ),
     ("sagemaker", "ListImages", {"NameContains": "im", "SortBy": "IMAGE_NAME", "SortOrder": "ASCENDING"}),
     (
         "sagemaker",

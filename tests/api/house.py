@@ -9,6 +9,7 @@ from tests.api.requests import (
     ACCOUNT,
     DOCUMENT,
     DOMAIN,
+    EXECUTION,
     IMAGE,
     POLICY,
     PYTHON,
@@ -17,6 +18,7 @@ from tests.api.requests import (
     ROLE,
     STEPS,
     TOKEN,
+    TOKEN_OF_A_STEP,
     TOPIC,
     TRUST,
     ZIP,
@@ -263,6 +265,7 @@ async def house() -> World:
             await _serve(first, "endpoint", name)
         await _serve(first, COMPONENT, "ic")
         await _open(first, "feature-group", "people")
+        await _ask(first)
         await rename_domain(first)
         for operation, params in IN_DOMAIN:
             await first("sagemaker", operation, **params)
@@ -288,6 +291,22 @@ async def _open(world: World, kind: str, name: str) -> None:
     record = await world.store.get(kind, Scope(ACCOUNT, REGION), name)
     assert record is not None
     await world.store.save(replace(record, status="Created"))
+
+
+async def _ask(world: World) -> None:
+    """What its loop would do: the execution's Callback step waits, with a token that requests can know."""
+    record = await world.store.by_arn(EXECUTION)
+    assert record is not None
+    state = {
+        "type": "Callback",
+        "status": "Executing",
+        "attempt": 1,
+        "started": 0.0,
+        "token": TOKEN_OF_A_STEP,
+        "sent": True,
+    }
+    steps = {"Ask": {**state, "queue": QUEUE, "given": {}}}
+    await world.store.save(replace(record, document={**record.document, "steps": steps}))
 
 
 async def rename_domain(world: World) -> None:

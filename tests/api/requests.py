@@ -58,10 +58,18 @@ STEPS = orjson.dumps(
                     "StoppingCondition": {"MaxRuntimeInSeconds": 60},
                 },
             },
+            {
+                "Name": "Ask",
+                "Type": "Callback",
+                "Arguments": {},
+                "SqsQueueUrl": "http://127.0.0.1/000000000000/q",
+                "OutputParameters": [{"OutputName": "count", "OutputType": "Integer"}],
+            },
             {"Name": "End", "Type": "Fail", "Arguments": {"ErrorMessage": "e"}, "DependsOn": ["Train"]},
         ],
     }
 ).decode()
+TOKEN_OF_A_STEP = "abcde12345"
 PIPELINE = f"arn:aws:sagemaker:{AT}:pipeline/pipe"
 EXECUTION = f"{PIPELINE}/execution/{execution_id(f'{PIPELINE} 1800000000.0', TOKEN)}"
 TRUST = '{"Statement": {"Effect": "Allow", "Action": "sts:AssumeRole", "Principal": {"Service": "sagemaker.amazonaws.com"}}}'
@@ -86,6 +94,7 @@ NAMED: Mapping[str, list[Any]] = {
     "PipelineVersionAlias": ["live"],
     "PipelineDefinition": [STEPS],
     "StepName": ["Train"],
+    "CallbackToken": [TOKEN_OF_A_STEP],
     "DomainId": [DOMAIN, "d-none"],
     "DomainIdEquals": [DOMAIN, "d-none"],
     "UserProfileName": ["u", "new"],

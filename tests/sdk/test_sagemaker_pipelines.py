@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import pytest
 from botocore.exceptions import ClientError
 from tests.sdk.acts import PYTHON, User, unique, until
-from tests.sdk.conftest import ROLE
+from tests.sdk.conftest import ROLE, Server
 
 pytestmark = [pytest.mark.live, pytest.mark.slow]
 
@@ -144,3 +147,53 @@ def test_steps_follow_each_other_with_the_values_of_those_before(pipes: Pipeline
         pipes.sm.describe_pipeline(PipelineName=name)
     pipes.create(first, name=name, parameters=[ROUNDS])
     pipes.sm.delete_pipeline(PipelineName=name)
+
+
+def clary(server: Server, *words: str) -> subprocess.CompletedProcess[str]:
+    return server.run([sys.executable, "-m", "clary.app.cli", "pipeline", *words, "--dir", server.settings.dir])
+
+
+def test_the_cache_a_retry_and_what_the_command_shows(server: Server, pipes: Pipelines, tmp_path: Path) -> None:
+    """The second step fails until its file is there; the first is cached then."""
+    flag = f"s3://{pipes.user.bucket}/flag/"
+    source = {"S3DataSource": {"S3DataType": "S3Prefix", "S3Uri": flag, "S3DataDistributionType": "FullyReplicated"}}
+    cached = {"CacheConfig": {"Enabled": True, "ExpireAfter": "P1D"}}
+    rounds = {"ROUNDS": {"Std:Join": {"On": "", "Values": [{"Get": "Parameters.Rounds"}]}}}
+    first = step("First", "Training", shell("echo first; true", Environment=rounds), **cached)
+    data = [{"ChannelName": "data", "DataSource": source}]
+    second = step("Second", "Training", shell("echo second; true", InputDataConfig=data), DependsOn=["First"])
+    name = pipes.create(first, second, parameters=[ROUNDS])
+    one = pipes.start(name)
+    assert pipes.ended(one)["PipelineExecutionStatus"] == "Failed"
+    pipes.user.put("flag/there", "1")
+    done = clary(server, name, "--retry")
+    assert done.returncode == 0, done.stderr
+    assert pipes.ended(one)["PipelineExecutionStatus"] == "Succeeded"
+    assert pipes.steps(one)["Second"]["AttemptCount"] == 2
+    two = pipes.start(name, PipelineParameters=[{"Name": "Rounds", "Value": "4"}])
+    assert "First" in clary(server, name, two).stdout
+    shown = json.loads(clary(server, name, "--json").stdout)
+    assert (shown["execution"], shown["status"]) == (two, "Succeeded")
+    assert shown["steps"][0]["note"] == "not cached: Environment.ROUNDS was 3, is 4"
+    three = pipes.start(name)
+    assert pipes.ended(three)["PipelineExecutionStatus"] == "Succeeded"
+    table = clary(server, name, "--once").stdout
+    assert f"cached from {one.rpartition('/')[2]}" in table
+    picture = tmp_path / "graph.svg"
+    assert clary(server, name, three.rpartition("/")[2], "--out", str(picture)).returncode == 0
+    assert picture.read_text().count("<rect class=") == 2
+    assert "second" in clary(server, name, "--step", "Second", "-f").stdout
+    wrong = clary(server, "nothing")
+    assert (wrong.returncode, wrong.stderr) == (4, "clary: there is no pipeline 'nothing'\n")
+
+
+def test_a_step_begins_soon_after_the_one_before_it(pipes: Pipelines) -> None:
+    """Measured by the records' own times; `scripts/bench pipelines` tells the figures."""
+    chain = [step(f"S{n}", "Training", shell("true"), DependsOn=[f"S{n - 1}"] if n else []) for n in range(4)]
+    arn = pipes.start(pipes.create(*chain))
+    assert pipes.ended(arn)["PipelineExecutionStatus"] == "Succeeded"
+    states = pipes.steps(arn)
+    ends = [pipes.job(states[f"S{n}"])["TrainingEndTime"] for n in range(3)]
+    begins = [pipes.job(states[f"S{n}"])["CreationTime"] for n in range(1, 4)]
+    gaps = sorted((begin - end).total_seconds() for end, begin in zip(ends, begins, strict=True))
+    assert gaps[1] < 1.0, gaps  # 0.1 s and less on an idle machine
