@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-from clary.domain.jobs import record as jobs
+from clary.domain.jobs import training
 from clary.domain.resources import Record, Scope
 from clary.domain.tuning import record as tuning
 from clary.domain.tuning import turn
@@ -65,7 +65,7 @@ def child(name: str, status: str = "Completed", value: float | None = 1.0, value
         document["ended"] = NOW + 4
     if status == "Failed":
         document["failure"] = "AlgorithmError: it broke"
-    return Record(jobs.KIND, SCOPE, name, f"arn:{name}", status, NOW, NOW, document)
+    return Record(training.KIND, SCOPE, name, f"arn:{name}", status, NOW, NOW, document)
 
 
 class Tuned:
