@@ -261,6 +261,9 @@ class Runtime:
     serving: bool = (
         False  # by a built-in algorithm alone: its environment may be made with a newer Python than Clary's own
     )
+    process: str = (
+        ""  # module of the toolkit that a processing job runs which names no entrypoint; "": it must name one
+    )
 
 
 @dataclass(frozen=True, slots=True)

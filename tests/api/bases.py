@@ -274,6 +274,70 @@ BASES: list[tuple[str, str, dict[str, Any]]] = [
     ),
     (
         "sagemaker",
+        "CreateProcessingJob",
+        {
+            "ProcessingJobName": "made",
+            "RoleArn": ROLE,
+            "AppSpecification": {
+                "ImageUri": IMAGE,
+                "ContainerEntrypoint": ["python3", "x.py"],
+                "ContainerArguments": ["a"],
+            },
+            "Environment": {"A": "b"},
+            "ProcessingInputs": [
+                {
+                    "InputName": "code",
+                    "AppManaged": False,
+                    "S3Input": {
+                        "S3Uri": "s3://b/data",
+                        "LocalPath": "/opt/ml/processing/input",
+                        "S3DataType": "S3Prefix",
+                        "S3InputMode": "Pipe",
+                        "S3DataDistributionType": "ShardedByS3Key",
+                        "S3CompressionType": "Gzip",
+                    },
+                }
+            ],
+            "ProcessingOutputConfig": {
+                "Outputs": [
+                    {
+                        "OutputName": "out",
+                        "AppManaged": True,
+                        "S3Output": {
+                            "S3Uri": "s3://b/out",
+                            "LocalPath": "/opt/ml/processing/out",
+                            "S3UploadMode": "Continuous",
+                        },
+                        "FeatureStoreOutput": {"FeatureGroupName": "people"},
+                    }
+                ],
+                "KmsKeyId": "k",
+            },
+            "ProcessingResources": {
+                "ClusterConfig": {
+                    "InstanceType": "ml.m5.large",
+                    "InstanceCount": 2,
+                    "VolumeSizeInGB": 1,
+                    "VolumeKmsKeyId": "k",
+                }
+            },
+            "StoppingCondition": {"MaxRuntimeInSeconds": 60},
+            "NetworkConfig": {
+                "EnableNetworkIsolation": True,
+                "EnableInterContainerTrafficEncryption": True,
+                "VpcConfig": VPC,
+            },
+            "ExperimentConfig": {"ExperimentName": "x", "TrialName": "t"},
+            "Tags": TAGS,
+        },
+    ),
+    (
+        "sagemaker",
+        "ListProcessingJobs",
+        {"SortBy": "Status", "SortOrder": "Descending", "CreationTimeAfter": AT, "StatusEquals": "InProgress"},
+    ),
+    (
+        "sagemaker",
         "CreateTrainingJob",
         {
             "TrainingJobName": "made",

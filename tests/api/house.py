@@ -43,6 +43,12 @@ JOB = {
     "ResourceConfig": {"InstanceType": "ml.m5.large", "InstanceCount": 1, "VolumeSizeInGB": 1},
     "StoppingCondition": {"MaxRuntimeInSeconds": 60},
 }
+PROCESSING = {
+    "ProcessingJobName": "p",
+    "RoleArn": ROLE,
+    "AppSpecification": {"ImageUri": IMAGE, "ContainerEntrypoint": ["python3", "x.py"]},
+    "ProcessingResources": {"ClusterConfig": {"InstanceType": "ml.m5.large", "InstanceCount": 1, "VolumeSizeInGB": 1}},
+}
 TUNING: dict[str, Any] = {
     "HyperParameterTuningJobName": "t",
     "HyperParameterTuningJobConfig": {
@@ -148,6 +154,7 @@ RECORDS: list[tuple[str, str, dict[str, Any]]] = [
     ("sagemaker", "CreateEndpoint", {"EndpointName": "queue", "EndpointConfigName": "later"}),
     ("sagemaker", "CreateInferenceComponent", COPIES),
     ("sagemaker", "CreateTrainingJob", JOB),
+    ("sagemaker", "CreateProcessingJob", PROCESSING),
     ("sagemaker", "CreateHyperParameterTuningJob", TUNING),
     ("sagemaker", "CreateModelPackageGroup", {"ModelPackageGroupName": "G"}),
     (

@@ -77,6 +77,7 @@ TRUST = '{"Statement": {"Effect": "Allow", "Action": "sts:AssumeRole", "Principa
 # What a member of that name is given first, wherever it stands.
 NAMED: Mapping[str, list[Any]] = {
     "TrainingJobName": ["j", "new"],
+    "ProcessingJobName": ["p", "new"],
     "HyperParameterTuningJobName": ["t", "new"],
     "ModelName": ["m", "new"],
     "EndpointConfigName": ["c", "new"],

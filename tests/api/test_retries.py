@@ -65,6 +65,14 @@ CREATES: dict[tuple[str, str], dict[str, Any]] = {
         "ResourceConfig": {"InstanceType": "ml.m5.large", "InstanceCount": 1, "VolumeSizeInGB": 1},
         "StoppingCondition": {"MaxRuntimeInSeconds": 60},
     },
+    ("sagemaker", "CreateProcessingJob"): {
+        "ProcessingJobName": "again",
+        "RoleArn": ROLE,
+        "AppSpecification": {"ImageUri": IMAGE, "ContainerEntrypoint": ["python3", "x.py"]},
+        "ProcessingResources": {
+            "ClusterConfig": {"InstanceType": "ml.m5.large", "InstanceCount": 1, "VolumeSizeInGB": 1}
+        },
+    },
     ("sagemaker", "CreateHyperParameterTuningJob"): {
         "HyperParameterTuningJobName": "again",
         "HyperParameterTuningJobConfig": {

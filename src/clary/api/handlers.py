@@ -46,6 +46,7 @@ MODULES: tuple[str, ...] = (
     "clary.api.sagemaker.endpoints",
     "clary.api.sagemaker.search",
     "clary.api.sagemaker.tags",
+    "clary.api.sagemaker.processing_jobs",
     "clary.api.sagemaker.training_jobs",
     "clary.api.sagemaker.tuning_jobs",
 )

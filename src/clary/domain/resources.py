@@ -55,6 +55,7 @@ KINDS: Mapping[str, Kind] = {
         Kind("lambda-function", "lambda", "function", "function", separator=":"),
         Kind("lambda-event", "lambda", "event", "event", separator=":"),
         Kind("inference-component", "sagemaker", "inference-component", "inference component"),
+        Kind("processing-job", "sagemaker", "processing-job", "processing job"),
         Kind("training-job", "sagemaker", "training-job", "training job"),
         Kind("hyper-parameter-tuning-job", "sagemaker", "hyper-parameter-tuning-job", "tuning job"),
         Kind("domain", "sagemaker", "domain", "domain"),

@@ -15,7 +15,7 @@ from enum import StrEnum
 from typing import Any
 
 from clary.domain.errors import Invalid
-from clary.domain.fields import components, elsewhere, features, serving, tuning
+from clary.domain.fields import components, elsewhere, features, processing, serving, tuning
 
 
 class Use(StrEnum):
@@ -243,6 +243,7 @@ CREATE_TUNING_JOB: Mapping[str, Field] = {
 OPERATIONS: Mapping[str, Mapping[str, Field]] = {
     "CreateTrainingJob": CREATE_TRAINING_JOB,
     "CreateHyperParameterTuningJob": CREATE_TUNING_JOB,
+    **{name: _table(*rows) for name, rows in processing.ROWS.items()},
     **{name: _table(*rows) for name, rows in serving.ROWS.items()},
     **{name: _table(*rows) for name, rows in components.ROWS.items()},
     **{name: _table(*rows) for name, rows in features.ROWS.items()},

@@ -1,4 +1,4 @@
-"""A training job's input: which objects a channel names, how they are shared out to hosts, and under which file names.
+"""A job's input: which objects a channel names, how they are shared out to hosts, and under which file names.
 
 Pure: it is given listings and manifests and answers names. Who lists, links and mounts is `loops/jobs/channels.py`. The rules are those
 of the S3DataSource and Channel pages of AWS (S3Prefix, ManifestFile, AugmentedManifestFile; File, FastFile, Pipe).
@@ -57,7 +57,7 @@ def channels(request: Mapping[str, Any]) -> tuple[Channel, ...]:
     if twice:
         raise Invalid(f"Duplicate channel name {twice[0]!r} in InputDataConfig.")
     for channel in found:
-        _check(channel)
+        check(channel)
     return found
 
 
@@ -81,24 +81,24 @@ def _channel(entry: Mapping[str, Any], default_mode: str) -> Channel:
     )
 
 
-def _check(channel: Channel) -> None:
+def check(channel: Channel, whose: str = "") -> None:
+    """Invalid for a combination that AWS does not allow; `whose` is how the message begins."""
+    whose = whose or f"Channel {channel.name!r}"
     if channel.name in (".", ".."):
         raise Invalid(f"Channel name {channel.name!r} cannot be a folder.")
     if channel.data_type not in ("S3Prefix", "ManifestFile", "AugmentedManifestFile"):
-        raise Invalid(f"Channel {channel.name!r}: S3DataType {channel.data_type} is not supported by Clary.")
+        raise Invalid(f"{whose}: S3DataType {channel.data_type} is not supported by Clary.")
     if channel.data_type == "AugmentedManifestFile":
         if channel.mode != "Pipe":
-            raise Invalid(f"Channel {channel.name!r}: an AugmentedManifestFile can only be used with Pipe input mode.")
+            raise Invalid(f"{whose}: an AugmentedManifestFile can only be used with Pipe input mode.")
         if not channel.attributes:
-            raise Invalid(f"Channel {channel.name!r}: an AugmentedManifestFile needs AttributeNames.")
+            raise Invalid(f"{whose}: an AugmentedManifestFile needs AttributeNames.")
     elif channel.attributes:
-        raise Invalid(f"Channel {channel.name!r}: AttributeNames go with S3DataType AugmentedManifestFile only.")
+        raise Invalid(f"{whose}: AttributeNames go with S3DataType AugmentedManifestFile only.")
     if channel.mode == "FastFile" and channel.data_type != "S3Prefix":
-        raise Invalid(f"Channel {channel.name!r}: FastFile input mode supports S3DataType S3Prefix only.")
+        raise Invalid(f"{whose}: FastFile input mode supports S3DataType S3Prefix only.")
     if channel.compression != "None" and channel.mode != "Pipe":
-        raise Invalid(
-            f"Channel {channel.name!r}: CompressionType {channel.compression} is supported in Pipe input mode only."
-        )
+        raise Invalid(f"{whose}: CompressionType {channel.compression} is supported in Pipe input mode only.")
 
 
 def no_objects(channel: Channel, region: str, role: str) -> str:

@@ -32,6 +32,20 @@ def algorithm_error(exit_code: int, failure: str, tail: Sequence[str]) -> str:
     return fitted("AlgorithmError: ", text or _signal(exit_code), f", exit code: {exit_code}")
 
 
+def processing_error(exit_code: int, message: str, tail: Sequence[str]) -> str:
+    """AWS's two forms: `AlgorithmError: See job logs for more information` beside an exit message, which tells the cause; and
+    `AlgorithmError: , exit code: N`, to which the last line of the log's traceback is added, as it tells nothing by itself."""
+    if message.startswith(
+        "ClientError: "
+    ):  # said by Clary's own part of the container: an input that cannot be streamed
+        return fitted("", message.strip(), f", exit code: {exit_code}")
+    if message.strip():
+        return "AlgorithmError: See job logs for more information"
+    cause = _from_log(tail)
+    cause = cause.partition("\n")[0] if _EXCEPTION.match(cause.partition("\n")[0]) else cause.rpartition("\n")[2]
+    return fitted(f"AlgorithmError: , exit code: {exit_code}", f": {cause}" if cause else "", "")
+
+
 def out_of_memory(host: str, instance_type: str, memory: int) -> str:
     return fitted(
         "ClientError: ",

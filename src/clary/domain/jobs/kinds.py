@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from clary.domain.jobs import failures, training
+from clary.domain.jobs import failures, processing, training
 from clary.domain.jobs.hosts import Host
 from clary.domain.jobs.spec import JobSpec, loaded
 from clary.domain.resources import Record
@@ -21,11 +21,12 @@ class JobKind:
     """A row. `name` is the kind of its records, `noun` how messages call it, `doing` its secondary status while its container runs,
     `storing` what is said while results are stored, `log_group` where its logs are looked for.
 
-    `program` is the module of the toolkit that runs where no command is named ("": there is none). `config` is the folder of the contract
-    files, and `contract` tells their texts by name for one host; `variables` are those that AWS sets beside the user's. `told` is the
-    file below /opt/ml in which the container says how it went: of a host that failed `failed` makes FailureReason of (exit code, that
-    text, last lines of the log), and with `exit_message` the text is shown however the job ended. `dimension` names the job in its own
-    metrics. `lists`: beside a channel that is sharded, or named by a manifest, lies a list of its files."""
+    `program` is the module of the toolkit that runs where no command is named ("": there is none). `config` is the folder of the
+    contract files, and `contract` tells their texts by name for one host; `variables` are those that AWS sets beside the user's. `told`
+    is the file below /opt/ml in which the container says how it went: of a host that failed `failed` makes FailureReason of (exit code,
+    that text, last lines of the log), and with `exit_message` the text is shown however the job ended. `dimension` names the job in its
+    own metrics. `lists`: beside a channel that is sharded, or named by a manifest, lies a list of its files. `bare`: what runs where no
+    command is named is the image's own, not the kind's."""
 
     name: str
     noun: str
@@ -42,6 +43,7 @@ class JobKind:
     dimension: str = ""
     exit_message: bool = False
     lists: bool = False
+    bare: bool = False
 
     @property
     def running(self) -> str:
@@ -66,7 +68,23 @@ _TRAINING = JobKind(
     lists=True,
 )
 
-JOB_KINDS: Mapping[str, JobKind] = {row.name: row for row in (_TRAINING,)}
+_PROCESSING = JobKind(
+    name=processing.KIND,
+    noun="processing job",
+    doing="Processing",
+    storing="Uploading the outputs",
+    log_group=processing.LOG_GROUP,
+    parse=processing.parse,
+    config="/opt/ml/config",
+    contract=processing.contract_files,
+    told="output/message",
+    failed=failures.processing_error,
+    variables=processing.variables,
+    bare=True,
+    exit_message=True,
+)
+
+JOB_KINDS: Mapping[str, JobKind] = {row.name: row for row in (_TRAINING, _PROCESSING)}
 
 
 def kind_of(record: Record) -> JobKind:

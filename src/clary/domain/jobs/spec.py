@@ -49,10 +49,11 @@ class Sync:
 
 @dataclass(frozen=True, slots=True)
 class JobSpec:
-    """A job. `command` () means the kind's own program; `built_in`: no code of a user's is named. `code` is an archive that is unpacked
-    in /opt/ml/code. `folders`: further ones that are there when the container starts. `metrics`: name and expression of each,
-    `objective`: the one that a parent looks at. `volume`: bytes that each host may write (0: any number); `max_runtime`, `max_wait`
-    (for capacity) in seconds; `attempts`: how often it is tried again when Clary is at fault; `isolated`: without any network."""
+    """A job. `command` () means the kind's own program, or the image's; `arguments` follow it; `built_in`: no code of a user's is
+    named. `code` is an archive that is unpacked in /opt/ml/code. `folders`: further ones that are there when the container starts.
+    `metrics`: name and expression of each, `objective`: the one that a parent looks at. `volume`: bytes that each host may write (0:
+    any number); `max_runtime`, `max_wait` (for capacity) in seconds; `attempts`: how often it is tried again when Clary is at fault;
+    `isolated`: without any network."""
 
     image: str
     role: str
@@ -62,6 +63,7 @@ class JobSpec:
     inputs: tuple[Channel, ...] = ()
     code: Location | None = None
     command: tuple[str, ...] = ()
+    arguments: tuple[str, ...] = ()
     built_in: bool = False
     environment: Mapping[str, str] = field(default_factory=dict)
     outputs: tuple[Output, ...] = ()

@@ -5,6 +5,7 @@ A job owns the folders that are mounted writable for it and may put anything the
 
 from __future__ import annotations
 
+import codecs
 import os
 import stat
 from collections.abc import Callable, Iterator
@@ -42,6 +43,19 @@ def read_text(root: str, relative: str, limit: int) -> str:
             return os.read(descriptor, limit).decode("utf-8", "replace")
     except OSError:
         return ""
+
+
+def read_utf8(root: str, relative: str, limit: int) -> str | None:
+    """The same, but None for what is not UTF-8. A character that the limit cuts is left out."""
+    try:
+        with opened(root, relative) as descriptor:
+            data = os.read(descriptor, limit)
+    except OSError:
+        return ""
+    try:
+        return codecs.getincrementaldecoder("utf-8")().decode(data, final=len(data) < limit)
+    except UnicodeDecodeError:
+        return None
 
 
 def texts(root: str, limit: int) -> Callable[[str], str]:

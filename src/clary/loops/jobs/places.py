@@ -199,7 +199,7 @@ def host_workload(
     return Workload(
         key=key(record, host.name),
         root=str(where.host(host.name)),
-        command=_command(kind, spec, environment, any(channel.mode == "Pipe" for channel in present)),
+        command=_command(kind, spec, runtime, environment, any(channel.mode == "Pipe" for channel in present)),
         environment={
             **_variables(record, settings, runtime, environment, credentials),
             "CLARY_CPUS": str(max(1, int(fit["cpu"]))),
@@ -250,8 +250,9 @@ def _host_mounts(record: Record, where: JobFolders, host: Host, present: Sequenc
     return tuple(mounts)
 
 
-def _command(kind: JobKind, spec: JobSpec, environment: Environment, pipes: bool) -> tuple[str, ...]:
-    command = spec.command or (environment.python, "-m", kind.program)
+def _command(kind: JobKind, spec: JobSpec, runtime: Runtime, environment: Environment, pipes: bool) -> tuple[str, ...]:
+    own = (environment.python, "-m", runtime.process if kind.bare else kind.program)
+    command = (*(spec.command or own), *spec.arguments)
     if pipes:
         feeder = (environment.python, f"{LIBRARY}/clary/toolkit/pipes.py", f"{kind.config}/.pipes.json")
         return (*feeder, *command)

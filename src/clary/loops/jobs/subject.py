@@ -56,6 +56,7 @@ _CHUNKS = 4  # reads per turn of a running job
 _SAMPLES = 10_000  # of one turn, beyond which they are thinned
 _TAIL = 200  # lines of log that a failure is looked for in
 _FAILURE = 4096  # bytes of output/failure that are read
+_MESSAGE = 1024  # bytes of output/message that are shown
 _LEASE = 30.0
 
 
@@ -84,6 +85,7 @@ class JobSubject:
         samples: list[Sample] = []
         offsets: dict[str, int] = {}
         failures: dict[str, tuple[str, tuple[str, ...]]] = {}
+        messages: dict[str, str | None] = {}
         if record.document["phase"] == "training":
             handles: Mapping[str, str] = record.document["handles"]
             for host, handle in handles.items():
@@ -99,6 +101,7 @@ class JobSubject:
             for host, run in runs.items():
                 if run is not None and run.state.is_terminal and run.exit_code:
                     failures[host] = await asyncio.to_thread(self._failure, record, host)
+            messages = await asyncio.to_thread(self._messages, record, runs)
         else:
             self._weigh(record, [])
         if record.document["phase"] == "starting":
@@ -111,6 +114,7 @@ class JobSubject:
             failures=failures,
             samples=tuple(samples),
             offsets=offsets,
+            messages=messages,
             sync_due=self.work.sync_due(record),
         )
 
@@ -195,6 +199,13 @@ class JobSubject:
         text = untrusted.read_text(folder, kind_of(record).told, _FAILURE)
         tail = self._ports.logs.tail(record.scope, spec_of(record).log_group, places.stream(record, host), _TAIL)
         return text, tuple(line for line in tail if not line.startswith(OWN_LINE))
+
+    def _messages(self, record: Record, runs: Mapping[str, Observation | None]) -> dict[str, str | None]:
+        """What the containers of a kind that shows it say of their end, once all of them have ended."""
+        if not kind_of(record).exit_message or any(run and not run.state.is_terminal for run in runs.values()):
+            return {}
+        where = places.places(self._settings, record)
+        return {host: untrusted.read_utf8(str(where.ml(host)), kind_of(record).told, _MESSAGE) for host in runs}
 
     # -- run ----------------------------------------------------------------------------------------------------------------------
 

@@ -1,0 +1,77 @@
+"""The fields of CreateProcessingJob. Rows are (use, why, paths); `table.py` makes the tables."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+_SOURCE = "ProcessingInputs[].S3Input"
+_ATHENA = "ProcessingInputs[].DatasetDefinition.AthenaDatasetDefinition"
+_REDSHIFT = "ProcessingInputs[].DatasetDefinition.RedshiftDatasetDefinition"
+_TARGET = "ProcessingOutputConfig.Outputs[]"
+_CLUSTER = "ProcessingResources.ClusterConfig"
+
+
+def _below(top: str, names: str) -> str:
+    return " ".join([top, *(f"{top}.{name}" for name in names.split())])
+
+
+ROWS: Mapping[str, tuple[tuple[str, str, str], ...]] = {
+    "CreateProcessingJob": (
+        ("honoured", "", "ProcessingJobName RoleArn Environment Tags Tags[].Key Tags[].Value"),
+        ("honoured", "", _below("AppSpecification", "ImageUri ContainerEntrypoint ContainerArguments")),
+        ("honoured", "", "ProcessingInputs ProcessingInputs[].InputName"),
+        ("honoured", "the application fetches it by itself", "ProcessingInputs[].AppManaged"),
+        (
+            "honoured",
+            "",
+            _below(_SOURCE, "S3Uri LocalPath S3DataType S3InputMode S3DataDistributionType S3CompressionType"),
+        ),
+        (
+            "refused",
+            "Clary has no Athena and no Redshift; put the data into S3",
+            " ".join(
+                [
+                    _below("ProcessingInputs[].DatasetDefinition", "LocalPath DataDistributionType InputMode"),
+                    _below(
+                        _ATHENA,
+                        "Catalog Database QueryString WorkGroup OutputS3Uri KmsKeyId OutputFormat OutputCompression",
+                    ),
+                    _below(
+                        _REDSHIFT,
+                        "ClusterId Database DbUser QueryString ClusterRoleArn OutputS3Uri KmsKeyId OutputFormat OutputCompression",
+                    ),
+                ]
+            ),
+        ),
+        ("honoured", "", f"ProcessingOutputConfig ProcessingOutputConfig.Outputs {_TARGET}.OutputName"),
+        ("honoured", "", _below(f"{_TARGET}.S3Output", "S3Uri LocalPath S3UploadMode")),
+        ("honoured", "the application stores it by itself", f"{_TARGET}.AppManaged"),
+        (
+            "recorded",
+            "the container itself puts the records",
+            _below(f"{_TARGET}.FeatureStoreOutput", "FeatureGroupName"),
+        ),
+        ("recorded", "Clary does not encrypt data", f"ProcessingOutputConfig.KmsKeyId {_CLUSTER}.VolumeKmsKeyId"),
+        ("honoured", "", f"ProcessingResources {_below(_CLUSTER, 'InstanceType InstanceCount')}"),
+        ("honoured", "as a quota on what a host may write", f"{_CLUSTER}.VolumeSizeInGB"),
+        (
+            "refused",
+            "instance preferences are not available; name an InstanceType",
+            f"{_below(f'{_CLUSTER}.InstancePreferences', '')} {_CLUSTER}.InstancePreferences[].InstanceType "
+            f"{_CLUSTER}.InstancePreferences[].InstanceCount {_CLUSTER}.SelectedInstanceType {_CLUSTER}.SelectedInstanceCount",
+        ),
+        ("honoured", "", "StoppingCondition StoppingCondition.MaxRuntimeInSeconds"),
+        ("honoured", "", "NetworkConfig NetworkConfig.EnableNetworkIsolation"),
+        ("recorded", "the hosts of a job share one machine", "NetworkConfig.EnableInterContainerTrafficEncryption"),
+        (
+            "recorded",
+            "Clary has no VPC; EnableNetworkIsolation disables the network",
+            _below("NetworkConfig.VpcConfig", "SecurityGroupIds Subnets"),
+        ),
+        (
+            "recorded",
+            "the job is told of it; a component of an experiment is made by the SDK's Run",
+            _below("ExperimentConfig", "ExperimentName TrialName TrialComponentDisplayName RunName"),
+        ),
+    ),
+}
