@@ -81,6 +81,17 @@ class TestReplica:
         assert "importlib" not in message
         assert message.rstrip().endswith("No module named 'a_module_that_is_nowhere'")
 
+    def test_where_there_is_no_instance_type_a_killed_worker_is_told_what_has_more_memory(
+        self, replica: Callable[..., Any], xgboost_model: Callable[..., str]
+    ) -> None:
+        remedy = "a variant with a larger MemorySizeInMB"
+        r = replica("xgboost", algorithm="xgboost", model_dir=xgboost_model(), remedy=remedy)
+        r.front.ready()
+        (first,) = r.front.workers
+        os.kill(first, signal.SIGKILL)
+        r.front.event("EXITED")
+        assert f"was ended by SIGKILL (out of memory, unless somebody sent it: {remedy} has more)" in r.output
+
     def test_a_killed_worker_is_replaced_and_told_of(
         self, replica: Callable[..., Any], xgboost_model: Callable[..., str]
     ) -> None:

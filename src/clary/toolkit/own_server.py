@@ -40,7 +40,7 @@ _SILENT = "did not answer within"
 
 def load(spec: Mapping[str, Any]) -> Handler:
     """Start the server and wait until it answers. How long that may take, the control plane says: it ends the replica."""
-    server = Server(spec["server"])
+    server = Server({**spec["server"], "remedy": spec.get("remedy", "")})
     server.start()
     server.wait()
     return Forwarder(server)
@@ -52,6 +52,7 @@ class Server(Companion):
     def __init__(self, spec: Mapping[str, Any]) -> None:
         self._command = [str(word) for word in spec["command"]]
         self._folder = str(spec["folder"])
+        self._remedy = str(spec.get("remedy") or "")
         self._usual = int(spec.get("usual") or 8080)
         self._shared = not spec.get("port") and not listening.own_network()
         self._every = float(spec.get("ping") or 5.0)
@@ -127,7 +128,7 @@ class Server(Companion):
 
     def _why_it_ended(self, code: int) -> str:
         text = "The model's own server ({}) {} before it answered GET /ping. Its last words are in the log.".format(
-            shlex.join(self._command), ending(code)
+            shlex.join(self._command), ending(code, self._remedy)
         )
         if self._shared and listening.taken(self._usual):
             text += (
@@ -180,7 +181,7 @@ class Server(Companion):
 
     def reaped(self, pid: int, code: int) -> None:
         if self._process is not None and pid == self._process.pid:
-            self._ended = "The model's own server {}.".format(ending(code))
+            self._ended = "The model's own server {}.".format(ending(code, self._remedy))
 
     def end(self, seconds: float) -> None:
         if self._process is None or self._ended:

@@ -225,13 +225,14 @@ def die_with_parent(parent: int) -> None:
         os._exit(1)
 
 
-def ending(code: int) -> str:
-    """An exit code, or minus a signal, in words."""
+def ending(code: int, remedy: str = "") -> str:
+    """An exit code, or minus a signal, in words. `remedy`: what has more memory, as the replica's spec says it."""
     if code >= 0:
         return "ended with exit code {}".format(code)
     try:
         name = signal.Signals(-code).name
     except ValueError:
         name = "signal {}".format(-code)
-    memory = " (out of memory, unless somebody sent it: a larger instance type has more)" if name == "SIGKILL" else ""
-    return "was ended by {}{}".format(name, memory)
+    if name == "SIGKILL":
+        name += " (out of memory, unless somebody sent it: {} has more)".format(remedy or "a larger instance type")
+    return "was ended by {}".format(name)

@@ -193,7 +193,7 @@ class Zygote:
         if time.monotonic() >= deadline:
             return "a forked copy of it did not answer within {:g} s".format(PROBE_SECONDS)
         code = -os.WTERMSIG(status) if os.WIFSIGNALED(status) else os.WEXITSTATUS(status)
-        return "a forked copy of it {}".format(ending(code))
+        return "a forked copy of it {}".format(ending(code, self.spec.get("remedy", "")))
 
     def _now_ready(self, seconds: float, batchable: bool) -> None:
         batch = int(self.spec.get("batch") or 1) if batchable else 1

@@ -85,3 +85,15 @@ def test_a_type_that_borrows() -> None:
 
 def test_a_type_that_is_none_has_no_size_either() -> None:
     assert instances.find("ml.none.large at 500 millicpu") is None
+
+
+@pytest.mark.parametrize(
+    ("name", "has_more"),
+    [
+        (instances.serverless(1024, 5, 2), "a variant with a larger MemorySizeInMB"),
+        (instances.component(1, 512, 0), "a component with a larger MinMemoryRequiredInMb"),
+        ("ml.m5.large with 4096 MB", "a larger instance type"),
+    ],
+)
+def test_what_has_more_memory_is_told_as_its_user_asks_for_it(name: str, has_more: str) -> None:
+    assert instances.remedy(name) == has_more

@@ -148,6 +148,13 @@ def component(cores: float, memory: int, accelerators: int) -> str:
     return f"component {cores:g} cores {memory} MB {accelerators} accelerators"
 
 
+def remedy(name: str) -> str:
+    """What has more memory than that, as its user asks for it."""
+    if _SERVERLESS.match(name):
+        return "a variant with a larger MemorySizeInMB"
+    return "a component with a larger MinMemoryRequiredInMb" if _COMPONENT.match(name) else "a larger instance type"
+
+
 def sized(name: str, millicpu: int = 0, memory: int = 0, burst: int = 0) -> str:
     """The name of an instance type that has other CPU (thousandths of a vCPU) or memory (MB) than its own (0: its own), and of as many
     vCPU as `burst` borrows what is idle."""

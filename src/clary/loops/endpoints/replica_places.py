@@ -18,6 +18,7 @@ from typing import Any
 from clary.domain.endpoints.commands import StartReplica
 from clary.domain.endpoints.replicas import replica_key
 from clary.domain.endpoints.serverless import Rest
+from clary.domain.machine import instances
 from clary.domain.machine.addresses import Address
 from clary.domain.machine.capacity import Fit
 from clary.domain.machine.workload import ContainerImage, Mount, MountMode, Workload
@@ -140,6 +141,7 @@ def replica_spec(command: StartReplica, front: Address, runtime: Runtime, fit: F
             "threads": max(1, int(fit.cpu) // command.workers),
             "batch": _BATCH,
             "timeout": command.timeout,
+            "remedy": instances.remedy(command.instance_type),
             **_server(command),
             **({"multi": multi} if command.container.multi_model else {}),
         }
