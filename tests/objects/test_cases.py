@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import subprocess
@@ -242,6 +243,43 @@ def test_everything_can_be_deleted_while_somebody_takes_all_room(new_live: Calla
         live.end()
     finally:
         stop.set()
+        subprocess.run(["umount", "-l", str(root)], check=False)
+
+
+@pytest.mark.live
+@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGTERM])
+@pytest.mark.skipif(os.geteuid() != 0, reason="mounting a small filesystem takes root")
+def test_a_store_starts_again_on_a_disk_without_a_free_byte(
+    new_live: Callable[..., Any], tmp_path: Path, how: signal.Signals
+) -> None:
+    """It reads and deletes; what is deleted makes room."""
+    root = mounted(tmp_path / "small", "128m")
+    try:
+        live = new_live(root=root)
+        live.log = tmp_path / "objects.log"
+        client = live.client()
+        client.create_bucket(Bucket="full")
+        for n in range(40):
+            client.put_object(Bucket="full", Key=f"{n}", Body=bytes([n]) * 300_000)
+        _until((root / "objects" / "reserve").exists, 30)
+        live.end(how)
+        with open(root / "taken", "wb", buffering=0) as taken, contextlib.suppress(OSError):
+            while taken.write(bytes(4096)):
+                pass
+        assert os.statvfs(root).f_bavail == 0
+        live.start()
+        assert client.get_object(Bucket="full", Key="1")["Body"].read() == b"\1" * 300_000
+        assert client.list_objects_v2(Bucket="full")["KeyCount"] == 40
+        assert _refusal(client, "none", 100_000) == 507
+        for n in range(2, 40):
+            client.delete_object(Bucket="full", Key=f"{n}")
+        assert client.list_objects_v2(Bucket="full")["KeyCount"] == 2
+        (root / "taken").unlink()
+        _until(lambda: _refusal(client, "again", 500_000) == 0, 60)
+        assert client.get_object(Bucket="full", Key="1")["Body"].read() == b"\1" * 300_000
+        client.close()
+        live.end()
+    finally:
         subprocess.run(["umount", "-l", str(root)], check=False)
 
 

@@ -81,10 +81,10 @@ class SqlIndex:
         self._not_before = 0.0  # monotonic seconds of the next try of a snapshot
         self._closing = False
         self._space = Space(str(self._url.database), free) if self._lite and free is not None else None
+        self._relieve = relieve
         self._prepare()
         self._settle = settle
         begin = ("BEGIN IMMEDIATE",) if self._lite else ("BEGIN", "SELECT pg_advisory_xact_lock(7236)")
-        self._relieve = relieve
         self._writer = Writer(
             self._connect, self._error, begin, self._settled, companion=self._keeper, relieve=relieve, ahead=self._ahead
         )
@@ -120,12 +120,28 @@ class SqlIndex:
         return connection(self._engine, self._lite)
 
     def _prepare(self) -> None:
-        """Make or check the schema. IndexUnusable names what is wrong and what to do."""
+        """Make or check the schema. IndexUnusable names what is wrong and what to do. SQLite makes two files beside the index for that:
+        where the disk has no room for them, what is held for deletions is given up."""
         where = self._url.render_as_string(hide_password=True)
         try:
-            if self._lite:
-                self._check_file(where)
-            raw = self._connect()
+            try:
+                self._open(where)
+            except (DatabaseError, self._error):
+                if self._space is None or not self._space.scarce() or not self._relieve():
+                    raise
+                self._open(where)
+        except (DatabaseError, self._error) as error:
+            advice = (
+                self._advice() if self._lite else "Is the server up, and does the setting `database` name it rightly?"
+            )
+            reason = " ".join(str(getattr(error, "orig", None) or error).split()).rstrip("?.")
+            raise IndexUnusable(f"The object index {where} cannot be opened: {reason}. {advice}") from error
+
+    def _open(self, where: str) -> None:
+        if self._lite:
+            self._check_file(where)
+        raw = self._connect()
+        try:
             cursor = raw.cursor()
             found = self._found(cursor, where)
             if self._beside is not None:
@@ -138,13 +154,8 @@ class SqlIndex:
                 adopt(self._statements, cursor, find(self._statements, cursor), self._beside.journal)
                 cursor.execute("COMMIT")
                 self._keeper.opened(cursor)
+        finally:
             raw.close()
-        except (DatabaseError, self._error) as error:
-            advice = (
-                self._advice() if self._lite else "Is the server up, and does the setting `database` name it rightly?"
-            )
-            reason = " ".join(str(getattr(error, "orig", None) or error).split()).rstrip("?.")
-            raise IndexUnusable(f"The object index {where} cannot be opened: {reason}. {advice}") from error
 
     def _advice(self) -> str:
         if self._space is not None and self._space.scarce():

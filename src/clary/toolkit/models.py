@@ -153,7 +153,9 @@ class Models(Staff):
         for pid, code, _ in ended:
             model = self._models.pop(pid)
             if not self._heard.pop(pid, False) and not model.loaded and not model.told:
-                self._refuse(model.name, 500, "The process that loaded it {}.".format(ending(code, self._spec.get("remedy", ""))))
+                self._refuse(
+                    model.name, 500, "The process that loaded it {}.".format(ending(code, self._spec.get("remedy", "")))
+                )
             if all(other.digest != model.digest for other in self._models.values()):
                 self._remove(model.digest)
         return ended

@@ -212,7 +212,11 @@ class Staff:
             _tell("A worker (pid {}) was killed: {}.".format(pid, why))
             return
         doing = " while it predicted" if predicting else ""
-        _tell("A worker (pid {}) {}{}, {:.1f} s after it began.".format(pid, ending(code, self._spec.get("remedy", "")), doing, age))
+        _tell(
+            "A worker (pid {}) {}{}, {:.1f} s after it began.".format(
+                pid, ending(code, self._spec.get("remedy", "")), doing, age
+            )
+        )
         if age < _EARLY and not predicting:
             self._failures += 1
             pause = min(_FIRST_PAUSE * 2 ** (self._failures - 1), _LONGEST_PAUSE)
