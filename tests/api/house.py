@@ -35,6 +35,13 @@ TARGET = {
     "ResourceId": "endpoint/e/variant/v",
     "ScalableDimension": "sagemaker:variant:DesiredInstanceCount",
 }
+TRANSFORM = {
+    "TransformJobName": "batch",
+    "ModelName": "m",
+    "TransformInput": {"DataSource": {"S3DataSource": {"S3DataType": "S3Prefix", "S3Uri": "s3://b/in"}}},
+    "TransformOutput": {"S3OutputPath": "s3://b/out"},
+    "TransformResources": {"InstanceType": "ml.m5.large", "InstanceCount": 1},
+}
 JOB = {
     "TrainingJobName": "j",
     "RoleArn": ROLE,
@@ -156,6 +163,7 @@ RECORDS: list[tuple[str, str, dict[str, Any]]] = [
     ("sagemaker", "CreateTrainingJob", JOB),
     ("sagemaker", "CreateProcessingJob", PROCESSING),
     ("sagemaker", "CreateHyperParameterTuningJob", TUNING),
+    ("sagemaker", "CreateTransformJob", TRANSFORM),
     ("sagemaker", "CreateModelPackageGroup", {"ModelPackageGroupName": "G"}),
     (
         "sagemaker",

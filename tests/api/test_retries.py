@@ -89,6 +89,13 @@ CREATES: dict[tuple[str, str], dict[str, Any]] = {
             "StoppingCondition": {"MaxRuntimeInSeconds": 60},
         },
     },
+    ("sagemaker", "CreateTransformJob"): {
+        "TransformJobName": "again",
+        "ModelName": "m",
+        "TransformInput": {"DataSource": {"S3DataSource": {"S3DataType": "S3Prefix", "S3Uri": "s3://b/in"}}},
+        "TransformOutput": {"S3OutputPath": "s3://b/out"},
+        "TransformResources": {"InstanceType": "ml.m5.large", "InstanceCount": 1},
+    },
     ("sagemaker", "CreateCodeRepository"): {
         "CodeRepositoryName": "again",
         "GitConfig": {"RepositoryUrl": "https://example.com/r.git"},

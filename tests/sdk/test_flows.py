@@ -5,7 +5,21 @@ from __future__ import annotations
 import pytest
 from tests.sdk.conftest import ACCEPTANCE, ROOT, Server
 
-FLOWS = ("v2_00", "v2_01", "v2_02", "v2_05", "v2_06", "v2_07", "v2_09", "v2_12", "v2_13", "v3_00", "cli_00")
+FLOWS = (
+    "v2_00",
+    "v2_01",
+    "v2_02",
+    "v2_03",
+    "v2_05",
+    "v2_06",
+    "v2_07",
+    "v2_09",
+    "v2_12",
+    "v2_13",
+    "v3_00",
+    "v3_07",
+    "cli_00",
+)
 needs_acceptance = pytest.mark.skipif(
     not ACCEPTANCE.exists(),
     reason=f"the acceptance scripts are not at {ACCEPTANCE}: set CLARY_ACCEPTANCE to their folder",

@@ -49,6 +49,7 @@ MODULES: tuple[str, ...] = (
     "clary.api.sagemaker.processing_jobs",
     "clary.api.sagemaker.training_jobs",
     "clary.api.sagemaker.tuning_jobs",
+    "clary.api.sagemaker.transform_jobs",
 )
 
 _REGISTERS = re.compile(r"^(@operation\(|(\w+ = )?register\()", re.MULTILINE)

@@ -11,12 +11,14 @@ from clary.app.operations import OwnOperations
 from clary.app.settings import Settings
 from clary.domain.machine.capacity import Machine
 from clary.loops.core.ledger import Ledger
+from clary.loops.endpoints.models import Models
+from clary.loops.endpoints.replica_places import ServingSettings
 from clary.ports import Backend, Operations
 
 
 @dataclass(frozen=True, slots=True)
 class Given:
-    """What rooms are built from. `owner` names this control plane in leases."""
+    """What rooms are built from. `owner` names this control plane in leases; `serving` and `models` are those of endpoints."""
 
     settings: Settings
     owner: str
@@ -24,6 +26,8 @@ class Given:
     backend: Backend[Any]
     measured: Callable[[], Machine]
     ledger: Ledger
+    serving: ServingSettings
+    models: Models
 
     @property
     def operations(self) -> Operations:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Coroutine
 from typing import Any
 
-from clary.app import feature_stores, functions, message_queues, pipelines, registry, tuning
+from clary.app import feature_stores, functions, message_queues, pipelines, registry, transform, tuning
 from clary.app.given import Given, Room
 
 ROOMS: tuple[Room, ...] = (
@@ -17,8 +17,10 @@ ROOMS: tuple[Room, ...] = (
     message_queues.room,
     pipelines.room,
     registry.room,
+    transform.room,
     tuning.room,
 )
+LIVING = (*transform.LIVING,)  # kinds of records with runs of their own, and the statuses in which they may have some
 
 
 def work(given: Given) -> tuple[Coroutine[Any, Any, None], ...]:

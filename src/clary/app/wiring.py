@@ -129,7 +129,7 @@ async def control(settings: Settings) -> AsyncIterator[Control]:
     component_loop: Loop[EndpointCommand, EndpointSeen] = Loop(component_subject, store, clock, owner, away=steps.away)
     living = [*all_jobs.living(), *((each.kind, each.statuses) for each in (endpoint_subject, component_subject))]
     await asyncio.gather(fronts.start(), endpoint_subject.seed(), all_jobs.seed())
-    await orphans.sweep(store, runs, owner, clock.now(), living, places.grants())
+    await orphans.sweep(store, runs, owner, clock.now(), (*living, *rooms.LIVING), places.grants())
     undo = (
         *all_jobs.attach(),
         endpoints.attach(endpoint_subject, endpoint_loop, serving_ports),
@@ -144,7 +144,7 @@ async def control(settings: Settings) -> AsyncIterator[Control]:
     features = open_features(settings.features_url)
     told = api_settings(settings, keys, measured())
     ports = Ports(store, artifacts, built, logs, datapoints, keys, fronts, clock, queues.topics, features, told)
-    more = rooms.work(Given(settings, owner, ports, runs, measured, places))
+    more = rooms.work(Given(settings, owner, ports, runs, measured, places, served, endpoint_subject.models))
     tasks = tuple(asyncio.create_task(work) for work in (*loops, *queues.run(), *watch.run(), *chores, captured, *more))
     try:
         yield Control(pages(settings, ports, account.book), tasks)

@@ -35,6 +35,7 @@ class EndpointFact(StrEnum):
     ALL_READY = "all ready"  # every replica that is wanted serves
     GAVE_UP = "gave up"  # what is wanted cannot be reached
     ALL_LOST = "all lost"  # no replica is left and none comes up
+    JOB_OVER = "job over"  # the fleet of a job, which nobody needs any more
 
 
 class JobStatus(StrEnum):
@@ -148,6 +149,10 @@ ENDPOINT: Mapping[tuple[EndpointStatus, EndpointFact], EndpointStatus] = {
     (_E.OUT_OF_SERVICE, _EF.DELETE_ASKED): _E.DELETING,
     (_E.SYSTEM_UPDATING, _EF.ALL_READY): _E.IN_SERVICE,
     (_E.FAILED, _EF.DELETE_ASKED): _E.DELETING,
+    (_E.CREATING, _EF.JOB_OVER): _E.DELETING,
+    (_E.IN_SERVICE, _EF.JOB_OVER): _E.DELETING,
+    (_E.OUT_OF_SERVICE, _EF.JOB_OVER): _E.DELETING,
+    (_E.FAILED, _EF.JOB_OVER): _E.DELETING,
 }
 """Deleting leads to no status: the record goes."""
 
@@ -326,8 +331,10 @@ def _graph(
 
 
 def graphs() -> list[Graph]:
-    """AWS's statuses that Clary never enters are in the tables, not in the pictures."""
-    endpoint = {key: to for key, to in ENDPOINT.items() if key[0] is not _E.SYSTEM_UPDATING}
+    """AWS's statuses that Clary never enters, and what happens to fleets of jobs, are in the tables, not in the pictures."""
+    endpoint = {
+        key: to for key, to in ENDPOINT.items() if key[0] is not _E.SYSTEM_UPDATING and key[1] is not _EF.JOB_OVER
+    }
     return [
         _graph("Endpoint", endpoint, _ENDPOINT_PLACES, _ENDPOINT_CURVES),
         _graph("Rollout of an update", ROLLOUT, _ROLLOUT_PLACES, {(_P.BAKING, _P.STARTING): (44, 0.5)}),

@@ -58,6 +58,8 @@ KINDS: Mapping[str, Kind] = {
         Kind("processing-job", "sagemaker", "processing-job", "processing job"),
         Kind("training-job", "sagemaker", "training-job", "training job"),
         Kind("hyper-parameter-tuning-job", "sagemaker", "hyper-parameter-tuning-job", "tuning job"),
+        Kind("transform-job", "sagemaker", "transform-job", "transform job"),
+        Kind("transform-fleet", "sagemaker", "transform-fleet", "fleet of a transform job"),
         Kind("domain", "sagemaker", "domain", "domain"),
         Kind("user-profile", "sagemaker", "user-profile", "user profile"),
         Kind("space", "sagemaker", "space", "space"),

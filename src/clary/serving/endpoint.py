@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from clary.domain.endpoints.async_inference import LARGEST
 from clary.domain.endpoints.routes import EndpointRoute, EndpointView, VariantRoute
 from clary.domain.metrics.counts import VariantCounts
 from clary.serving.answers import NO_SESSION, ModelErrors, error, not_found
@@ -108,14 +109,14 @@ class Endpoint:
         their passage says."""
         route = self.route
         variant.most_answer, variant.answer_setting = self._around.max_answer, "max_answer"
-        if route.asynchronous:
-            variant.most_answer, variant.answer_setting = route.max_payload, ""
+        if route.asynchronous or route.caller:
+            variant.most_answer, variant.answer_setting = LARGEST, ""
         elif variant.route.then:
             variant.most_answer, variant.answer_setting = max(self._between(), self._around.max_answer), "max_payload"
 
     def _between(self) -> int:
         """Bytes that may go from one container to the next: as many as the client's own request may have."""
-        return self.route.max_payload if self.route.asynchronous else self._around.max_payload
+        return self.route.max_payload if self.route.asynchronous or self.route.caller else self._around.max_payload
 
     def _made(self, wanted: VariantRoute) -> Variant:
         route = self.route

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import functools
 import hashlib
+import hmac
 import itertools
 import logging
 import os
@@ -20,7 +21,7 @@ from clary.domain.endpoints.routes import EndpointRoute, EndpointView
 from clary.domain.ids import uuid7
 from clary.domain.metrics.counts import VariantCounts
 from clary.serving import answers, invoke
-from clary.serving.asynchronous import timeout_of
+from clary.serving.asynchronous import TIMEOUT_HEADER, timeout_of
 from clary.serving.capture import Captures
 from clary.serving.endpoint import Endpoint
 from clary.serving.gathered import GatherRoom
@@ -120,7 +121,9 @@ class Front:
     def handle(self, connection: Connection, request: Incoming) -> None:
         """Take a whole request; its answer goes to the connection now or later."""
         # `now` is when the request came, not when its key did: a client's clock is not at fault for a held key
-        self._run(InvokeCall(connection, request, self._wall()), self.STEPS)
+        self._run(
+            InvokeCall(connection, request, self._wall()), self.STEPS if connection.caller is None else self.CALLED
+        )
 
     def _run(self, call: InvokeCall, steps: Steps) -> None:
         """Take the request through these steps, until one answers it or has it wait."""
@@ -180,7 +183,7 @@ class Front:
         component = call.request.headers.get("x-amzn-sagemaker-inference-component")
         route = name if component is None else f"{name}/{component}"
         endpoint = self.endpoints.get((key.account, region, route))
-        if endpoint is None:
+        if endpoint is None or endpoint.route.caller:
             base = None if component is None else self.endpoints.get((key.account, region, name))
             raise invoke.nowhere(name, component or "", key.account, None if base is None else base.route.hosting)
         if endpoint.route.hosting:
@@ -262,7 +265,30 @@ class Front:
             variant.mirror.take(prediction)
         return True
 
+    def gather(self, call: InvokeCall) -> bool:
+        """Take a request for a private route: see that it is not too large, and have a large body put together in a thread."""
+        request, key = call.request, call.connection.caller
+        endpoint = None if key is None else self.endpoints.get(key)
+        if endpoint is None:
+            raise invoke.Refusal(503, "ServiceUnavailable", "The job has no route here at the moment. Try again.")
+        if request.oversize or request.size > endpoint.route.max_payload:
+            raise self._oversize(request.size, endpoint.route.max_payload)
+        call.endpoint = endpoint
+        if request.chunks:
+            self._background(self._gather(call))
+            return True
+        return False
+
+    def read_called(self, call: InvokeCall) -> bool:
+        """Read what the model gets, and the deadline, from the headers of a request for a private route."""
+        headers = call.request.headers
+        meta, call.aim = invoke.passed(call.endpoint.route.name, headers)
+        call.prediction = Prediction(call.connection, meta, call.request.body, False)
+        call.prediction.timeout = float(headers.get(TIMEOUT_HEADER, "0"))
+        return False
+
     STEPS = (admit, identify, find_endpoint, read, join, queue)
+    CALLED = (gather, read_called, queue)  # by the process of a job, which proved itself when it greeted
     ONCE_KEY_IS_TOLD = (verify, find_endpoint, read, join, queue)
 
     # -- what steps need ----------------------------------------------------------------------------------------------------------
@@ -277,6 +303,10 @@ class Front:
         await self.loop.run_in_executor(None, call.request.settle)
         call.now = self._wall()
         self._run(call, self.STEPS)
+
+    async def _gather(self, call: InvokeCall) -> None:
+        await self.loop.run_in_executor(None, call.request.gather)
+        self._run(call, self.CALLED)
 
     def _told_key(self, call: InvokeCall, key: SigningKey | None, answered: bool) -> None:
         """The control plane said which key it is (None: there is no such key), or said nothing for a minute."""
@@ -327,7 +357,7 @@ class Front:
 
     def _full(self, endpoint: Endpoint, variant: Variant) -> invoke.Refusal:
         """The variant takes no more. It counts that."""
-        if "/" in endpoint.route.name and not variant.replicas:
+        if "/" in endpoint.route.name and not variant.replicas and not endpoint.route.caller:
             variant.counters.refuse(400)
             return invoke.Refusal(400, "ValidationError", answers.NO_COPIES)
         return self._unavailable(endpoint, variant.turn_away(endpoint.route.name))
@@ -447,7 +477,10 @@ class Front:
         """What every variant counted; an endpoint that was dropped is in it until it is idle, and at least once."""
         endpoints = (*self.endpoints.values(), *self._leaving)
         self._leaving = [endpoint for endpoint in self._leaving if endpoint.busy()]
-        return [counts for endpoint in endpoints for counts in endpoint.counts()]
+        public = (
+            endpoint for endpoint in endpoints if not endpoint.route.caller
+        )  # a job's requests are none of clients
+        return [counts for endpoint in public for counts in endpoint.counts()]
 
     def _set_limit(self) -> None:
         largest = max((endpoint.route.max_payload for endpoint in self.endpoints.values()), default=self.max_payload)
@@ -460,7 +493,19 @@ class Front:
 
     def link(self) -> Link:
         """The protocol of a new connection on the worker socket."""
-        return Link(self.loop, self.replicas.get, self.links)
+        return Link(self.loop, self.replicas.get, self.links, self.called)
+
+    def called(self, hello: dict[str, object]) -> Connection | None:
+        """A connection for the process that greets as the caller of a private route; None where it proves nothing."""
+        match hello.get("endpoint"):
+            case [str(account), str(region), str(name)]:
+                endpoint = self.endpoints.get((account, region, name))
+            case _:
+                return None
+        told = hashlib.sha256(str(hello.get("token", "")).encode()).hexdigest()
+        if endpoint is None or not endpoint.route.caller or not hmac.compare_digest(told, endpoint.route.caller):
+            return None
+        return Connection(self, endpoint.key)
 
     def connection(self) -> Connection:
         """The protocol of a new connection on the HTTP socket."""

@@ -19,6 +19,7 @@ from clary.serving.prediction import Brake
 from clary.serving.request import LARGE, Incoming
 from clary.serving.streams import Flow
 
+EndpointKey = tuple[str, str, str]  # account, region, name
 HEAD_LIMIT = 1 << 17  # bytes of URL and header fields
 FIELD_LIMIT = 200
 PIPELINED = 8  # requests read ahead of an unanswered one before reading stops
@@ -93,6 +94,7 @@ class Connection(asyncio.Protocol):
         "_waiting",
         "_within",
         "busy",
+        "caller",
         "fresh",
         "gone",
         "plane",
@@ -101,11 +103,12 @@ class Connection(asyncio.Protocol):
         "transport",
     )
 
-    def __init__(self, plane: Plane) -> None:
+    def __init__(self, plane: Plane, caller: EndpointKey | None = None) -> None:
         self.plane = plane
+        self.caller = caller  # the private route whose caller is at the other end; None: a client, by way of the edge
         self.gone = False
         self.busy = False
-        self.fresh = True  # nothing was read yet: the client that connected is about to ask
+        self.fresh = caller is None  # nothing was read yet: the client that connected is about to ask
         self.served = False  # an answer was sent with `Connection: close`, or is about to be
         self.transport: asyncio.Transport | None = None
         self.stream: Flow | None = None  # the request's, if its answer is to come in pieces, or comes so

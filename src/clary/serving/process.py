@@ -81,7 +81,7 @@ async def drain(front: Front, http: asyncio.Server) -> None:
     """Answer everything that was read, without losing a request that is on its way over a connection that the edge keeps."""
     front.draining = True
     # an idle connection must not be closed here: the edge may be writing to it. It closes them itself.
-    await _until(lambda: all(connection.busy or connection.fresh for connection in front.connections), KEEPS + 1)
+    await _until(lambda: all(c.busy or c.fresh or c.caller for c in front.connections), KEEPS + 1)
     http.close()
     await _until(
         lambda: not any(connection.fresh for connection in front.connections), KEEPS

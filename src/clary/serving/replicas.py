@@ -527,12 +527,17 @@ class Replica:
 
 
 class Link(asyncio.Protocol):
-    """One connection of a process of a replica. `find` answers the replica of an id, or None."""
+    """One connection of a process of a replica. `find` answers the replica of an id, or None; `caller` a connection for the process that
+    greets as the caller of a private route, or None."""
 
-    __slots__ = ("_find", "_held", "_links", "loop", "parser", "replica", "silent", "transport", "worker")
+    __slots__ = ("_caller", "_find", "_held", "_links", "loop", "parser", "replica", "silent", "transport", "worker")
 
     def __init__(
-        self, loop: asyncio.AbstractEventLoop, find: Callable[[str], Replica | None], links: set[Link]
+        self,
+        loop: asyncio.AbstractEventLoop,
+        find: Callable[[str], Replica | None],
+        links: set[Link],
+        caller: Callable[[dict[str, object]], asyncio.Protocol | None] = lambda hello: None,
     ) -> None:
         self.loop = loop
         self.parser = frames.Parser(HELLO_LIMIT)
@@ -542,6 +547,7 @@ class Link(asyncio.Protocol):
         self.silent = 0  # PINGs since a zygote was heard of
         self._held = False  # who gets what it says cannot take more for now
         self._find = find
+        self._caller = caller
         self._links = links
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -583,7 +589,23 @@ class Link(asyncio.Protocol):
         elif kind in (frames.BEGUN, frames.CHUNK):
             self.worker.on_stream(kind, payload)
 
+    def _on_caller(self, hello: dict[str, object]) -> None:
+        """The process of a job greets, which calls replicas and is none: from now on its connection is one of the front's HTTP."""
+        connection, transport = self._caller(hello), self.transport
+        if connection is None or transport is None:
+            self.send(frames.control(frames.REFUSED, {"reason": "no such route here"}))
+            self.close()
+            return
+        self.send(frames.control(frames.WELCOME, {"version": frames.VERSION}))
+        self._links.discard(self)
+        self.transport = None
+        transport.set_protocol(connection)
+        connection.connection_made(transport)
+
     def _on_hello(self, kind: int, hello: dict[str, object]) -> None:
+        if kind == frames.HELLO and hello.get("role") == "caller":
+            self._on_caller(hello)
+            return
         replica = self._find(str(hello.get("replica", ""))) if kind == frames.HELLO else None
         if replica is None or replica.retired or not replica.admits(str(hello.get("token", ""))):
             # one answer for the unknown and the wrong: the one who dials tries again, its route may be on the way

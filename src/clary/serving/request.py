@@ -28,9 +28,13 @@ class Incoming:
         self.size = 0
         self.oversize = False
 
-    def settle(self) -> None:
-        """Put a large body together and hash it. It takes milliseconds, and does not hold the interpreter's lock: for a thread."""
+    def gather(self) -> None:
+        """Put a large body together."""
         chunks, self.chunks = self.chunks, []
         if chunks:
             self.body = b"".join(chunks)
+
+    def settle(self) -> None:
+        """Put a large body together and hash it. It takes milliseconds, and does not hold the interpreter's lock: for a thread."""
+        self.gather()
         self.digest = hashlib.sha256(self.body).hexdigest()

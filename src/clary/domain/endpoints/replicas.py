@@ -38,6 +38,8 @@ def longest_answer(fleet: Fleet, variant: Variant) -> float:
     endpoint brings a deadline of its own."""
     if fleet.asynchronous:
         return LONGEST
+    if fleet.private:
+        return float(fleet.private["timeout"])
     return max(STREAM_SECONDS, *(v.container.timeout for v in fleet.variants if v.name == variant.name))
 
 

@@ -100,6 +100,9 @@ class EndpointRoute:
     """Everything a front needs to serve an endpoint. A higher `revision` replaces a lower one. `asynchronous`: predictions come
     from its queue only, not from clients.
 
+    `caller`: it is the private route of a job. Nobody invokes it by name; the job's own process proves itself on the workers' socket by the
+    token whose SHA-256 (hex) this is.
+
     An inference component is one too, of the name ENDPOINT/COMPONENT; its endpoint is `hosting` and has nothing to predict with."""
 
     account: str
@@ -110,6 +113,7 @@ class EndpointRoute:
     max_payload: int = 25 << 20
     asynchronous: bool = False
     hosting: bool = False
+    caller: str = ""
 
     def to_json(self) -> dict[str, Any]:
         return asdict(self)

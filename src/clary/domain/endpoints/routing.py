@@ -15,6 +15,7 @@ from clary.domain.models import own_servers
 from clary.domain.names import route_name
 from clary.domain.resources import Record
 
+CALLER = "caller"  # whose token the private route of a job admits
 SLEEPLESS = 3  # deaths in a row after which requests are no longer held for a replica that may never come
 SHADOW_REQUESTS, SHADOW_BYTES = 64, 16 << 20  # that may wait at a shadow: its copies are worth no more memory
 
@@ -32,6 +33,10 @@ def route_of(record: Record, plant: Plant, revision: int, cpus: int, rest: float
     front = plant.serving or plant.incoming
     hosting = front is not None and any(v.hosting for v in front.variants)
     route = EndpointRoute(scope.account, scope.region, route_name(record), revision, tuple(variants), hosting=hosting)
+    if front is not None and front.private:
+        slow = tuple(replace(variant, timeout=float(front.private["timeout"])) for variant in route.variants)
+        caller = hashlib.sha256(plant.token(CALLER).encode()).hexdigest()
+        return replace(route, variants=slow, max_payload=int(front.private["payload"]), caller=caller)
     if front is not None and front.asynchronous:
         # Each invocation has a deadline of its own; by the longest the front judges how many may wait.
         slow = tuple(replace(variant, timeout=LONGEST) for variant in route.variants)

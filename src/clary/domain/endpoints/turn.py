@@ -383,7 +383,7 @@ def _start_missing(
                     prepared=variant.prepared or {},
                     instance_type=variant.size,
                     workers=max(1, variant.warm) if variant.serverless else workers_of(variant, turn.seen.cpus),
-                    timeout=variant.container.timeout,
+                    timeout=max(variant.container.timeout, float(fleet.private.get("timeout", 0.0))),
                     beside=beside,
                     like=weight_of(variant, turn.seen),
                 )

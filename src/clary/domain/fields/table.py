@@ -15,7 +15,7 @@ from enum import StrEnum
 from typing import Any
 
 from clary.domain.errors import Invalid
-from clary.domain.fields import components, elsewhere, features, processing, serving, tuning
+from clary.domain.fields import components, elsewhere, features, processing, serving, transform, tuning
 
 
 class Use(StrEnum):
@@ -244,6 +244,7 @@ OPERATIONS: Mapping[str, Mapping[str, Field]] = {
     "CreateTrainingJob": CREATE_TRAINING_JOB,
     "CreateHyperParameterTuningJob": CREATE_TUNING_JOB,
     **{name: _table(*rows) for name, rows in processing.ROWS.items()},
+    "CreateTransformJob": _table(*transform.CREATE_TRANSFORM_JOB),
     **{name: _table(*rows) for name, rows in serving.ROWS.items()},
     **{name: _table(*rows) for name, rows in components.ROWS.items()},
     **{name: _table(*rows) for name, rows in features.ROWS.items()},

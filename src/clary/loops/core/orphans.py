@@ -18,6 +18,7 @@ from clary.domain.errors import NoRoom, Stale, Unavailable
 from clary.domain.grants import Grant
 from clary.domain.jobs.kinds import JOB_KINDS
 from clary.domain.resources import Record
+from clary.domain.transform import record as transforms
 from clary.loops.core.ledger import Ledger
 from clary.ports import Backend, Store
 
@@ -95,6 +96,6 @@ class Leftovers:
 
 def _names(record: Record) -> list[str]:
     """What the handles of this record's runs begin with."""
-    if record.kind in JOB_KINDS:
+    if record.kind in JOB_KINDS or record.kind == transforms.KIND:
         return [f"job-{record.document['id']}-"]
     return [replica_key(replica.id) for replica in life.plant_of(record).replicas]

@@ -50,7 +50,7 @@ from clary.domain.lifecycle import EndpointStatus
 from clary.domain.machine import instances
 from clary.domain.machine.capacity import Machine
 from clary.domain.machine.workload import Feature, Observation
-from clary.domain.names import COMPONENT, history_group, log_group, resource_of, route_name
+from clary.domain.names import COMPONENT, TRANSFORM_FLEET, history_group, log_group, resource_of, route_name
 from clary.domain.resources import KINDS, Record
 from clary.loops.core.ledger import Ledger
 from clary.loops.core.loop import Loop
@@ -153,7 +153,7 @@ class EndpointSubject:
         has not looked at, and see that what runs has grants, also what a Clary started that stored none."""
         now, owner = self._ports.clock.now(), self._settings.owner
         owed: list[Grant] = []
-        for kind in ("endpoint", COMPONENT):
+        for kind in ("endpoint", COMPONENT, TRANSFORM_FLEET):
             for lease in await self._ports.store.claim(kind, owner, now, _LEASE, self.statuses, 1_000_000):
                 plant = life.plant_of(lease.record)
                 self.models.mounted.setdefault(lease.record.arn, _models(plant))

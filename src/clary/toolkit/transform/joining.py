@@ -9,11 +9,9 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Sequence
-from typing import Any
+from typing import Any, List, Sequence, Union
 
-from clary.domain.errors import Invalid
-from clary.domain.transform.paths import JsonPath
+from clary.toolkit.transform.paths import JsonPath
 
 CSV, JSON, JSON_LINES = "text/csv", "application/json", "application/jsonlines"
 INPUT, OUTPUT = "SageMakerInput", "SageMakerOutput"
@@ -21,7 +19,7 @@ INPUT, OUTPUT = "SageMakerInput", "SageMakerOutput"
 _FIELD = re.compile(r'("(?:[^"]|"")*"|(?!")[^,\n]*?)(,|\r?\n|\r?\Z)')
 
 
-class BadJoin(Invalid):
+class BadJoin(ValueError):
     """Answers that cannot be joined with their inputs, or a record that a filter cannot read: what was expected, and what came."""
 
 
@@ -30,15 +28,15 @@ def media_type(content_type: str) -> str:
     return content_type.partition(";")[0].strip().lower()
 
 
-def rows_of(text: str) -> list[list[str]]:
+def rows_of(text: str) -> List[List[str]]:
     """The rows of CSV text as raw fields (RFC 4180: a quoted field keeps its quotes, and may hold commas and newlines)."""
     if '"' not in text:  # nearly always: ten times as fast
         lines = text.split("\n")
         if not lines[-1]:
             del lines[-1]
         return [line.removesuffix("\r").split(",") for line in lines]
-    rows: list[list[str]] = []
-    row: list[str] = []
+    rows: List[List[str]] = []
+    row: List[str] = []
     at = 0
     while at < len(text):
         found = _FIELD.match(text, at)
@@ -54,7 +52,7 @@ def rows_of(text: str) -> list[list[str]]:
     return rows
 
 
-def filtered_row(row: Sequence[str], path: JsonPath) -> list[str]:
+def filtered_row(row: Sequence[str], path: JsonPath) -> List[str]:
     """The fields that the path takes; a row is an array."""
     return [str(field) for field in path.select(list(row))] if not path.whole else list(row)
 
@@ -71,13 +69,13 @@ def filtered_json(value: Any, path: JsonPath) -> Any:
     return found
 
 
-def joined_rows(inputs: Sequence[Sequence[str]], answers: Sequence[Sequence[str]]) -> list[list[str]]:
+def joined_rows(inputs: Sequence[Sequence[str]], answers: Sequence[Sequence[str]]) -> List[List[str]]:
     """Each input's fields, then its answer's. As many answers as inputs must have come."""
     if len(inputs) != len(answers):
         raise BadJoin(
             f"The model answered {len(answers)} rows to {len(inputs)}: to join them it must answer one row to each row of a request."
         )
-    return [[*given, *answer] for given, answer in zip(inputs, answers, strict=True)]
+    return [[*given, *answer] for given, answer in zip(inputs, answers)]
 
 
 def joined_json(given: Any, answer: Any) -> Any:
@@ -87,7 +85,7 @@ def joined_json(given: Any, answer: Any) -> Any:
     return {INPUT: given, OUTPUT: answer}
 
 
-def parsed_json(text: str | bytes, what: str) -> Any:
+def parsed_json(text: Union[str, bytes], what: str) -> Any:
     """`what` names the text in the message ("the model's answer to record 3")."""
     try:
         return json.loads(text)

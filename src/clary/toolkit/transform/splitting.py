@@ -1,48 +1,46 @@
 """Objects cut into records, and records packed into requests, piece by piece in memory that does not grow with the object. Pure.
 
 Source: the developer guide's "Batch transform" (SplitType, BatchStrategy, MaxPayloadInMB). A request never spans two objects, and
-records keep their order. Does not know where bytes come from, nor what is in a record.
+records keep their order. Standard library only, Python 3.9 or newer. Does not know where bytes come from, nor what is in a record.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
-
-from clary.domain.errors import Invalid
+from typing import Callable, Iterable, Iterator, List, Optional
 
 LINE, RECORD_IO, TF_RECORD, NONE = "Line", "RecordIO", "TFRecord", "None"
 SPLITS = (NONE, LINE, RECORD_IO, TF_RECORD)
 MULTI, SINGLE = "MultiRecord", "SingleRecord"
 _MAGIC = (0xCED7230A).to_bytes(4, "little")  # the first word of each RecordIO record; its second one is the length
+_LENGTH = (1 << 29) - 1  # the bits of that word that are the length
 _MIB = 1 << 20
 
 
-class BadRecord(Invalid):
+class BadRecord(ValueError):
     """A record that cannot be sent; its message names the record's number (from 1), the reason, and what to change."""
 
 
-@dataclass(slots=True)
 class Splitter:
     """`feed` takes the object's bytes in pieces of any size and gives whole records; `finish` gives what is left at its end.
 
     `most` is the largest record in bytes (0: no bound). A record of Line keeps its newline; the last one may lack it.
     """
 
-    split: str
-    most: int = 0
-    count: int = 0  # records that were given
-    _held: bytearray = field(default_factory=bytearray)
-    _seen: int = 0  # bytes of `_held` in which there is no newline
+    def __init__(self, split: str, most: int = 0) -> None:
+        self.split = split
+        self.most = most
+        self.count = 0  # records that were given
+        self._held = bytearray()
+        self._seen = 0  # bytes of `_held` in which there is no newline
 
-    def feed(self, piece: bytes) -> list[bytes]:
+    def feed(self, piece: bytes) -> List[bytes]:
         self._held += piece
         records = list(self._whole())
         if self.most and self._needed() > self.most:
             raise self._too_large(self._needed())
         return records
 
-    def finish(self) -> list[bytes]:
+    def finish(self) -> List[bytes]:
         if not self._held:
             return []
         if self.split in (RECORD_IO, TF_RECORD):
@@ -64,7 +62,7 @@ class Splitter:
             self._seen = 0
             yield self._given(record)
 
-    def _end(self) -> int | None:
+    def _end(self) -> Optional[int]:
         """Where the first record of what is held ends; None: not all of it is here."""
         if self.split == LINE:
             at = self._held.find(b"\n", self._seen)
@@ -73,14 +71,22 @@ class Splitter:
         size = self._framed()
         return size if size is not None and len(self._held) >= size else None
 
-    def _framed(self) -> int | None:
+    def _framed(self) -> Optional[int]:
         """The size that the frame of the first record states, header included; None: the header is not here yet."""
         held = self._held
-        if self.split == RECORD_IO:
-            if held[:4] != _MAGIC[: min(4, len(held))]:
+        if self.split == TF_RECORD:
+            return None if len(held) < 12 else 16 + int.from_bytes(held[:8], "little")
+        size = 0
+        while True:  # a record whose content holds the magic word is several parts: the first one 1, the last one 3
+            head = held[size : size + 8]
+            if head[:4] != _MAGIC[: min(4, len(head))]:
                 raise BadRecord(f"Record {self.count + 1} does not begin as RecordIO does: the object is not RecordIO.")
-            return None if len(held) < 8 else 8 + -(-int.from_bytes(held[4:8], "little") // 4) * 4
-        return None if len(held) < 12 else 16 + int.from_bytes(held[:8], "little")
+            if len(head) < 8:
+                return None
+            word = int.from_bytes(head[4:], "little")
+            size += 8 + -(-(word & _LENGTH) // 4) * 4
+            if word >> 29 in (0, 3):
+                return size
 
     def _needed(self) -> int:
         """Bytes of the record that is not whole, as far as they are known."""
@@ -101,9 +107,9 @@ class Splitter:
         )
 
 
-def batches(records: Iterable[bytes], strategy: str, most: int) -> Iterator[list[bytes]]:
+def batches(records: Iterable[bytes], strategy: str, most: int) -> Iterator[List[bytes]]:
     """Records in order, packed into requests: one each (SingleRecord), or as many as `most` bytes hold (MultiRecord; 0: no bound)."""
-    batch: list[bytes] = []
+    batch: List[bytes] = []
     size = 0
     for record in records:
         if batch and (strategy == SINGLE or (most and size + len(record) > most)):
@@ -113,3 +119,27 @@ def batches(records: Iterable[bytes], strategy: str, most: int) -> Iterator[list
         size += len(record)
     if batch:
         yield batch
+
+
+def blocks(read: Callable[[int], bytes], most: int) -> Iterator[bytes]:
+    """An object cut into pieces of whole lines, as many as `most` bytes hold: what MultiRecord sends of SplitType Line, without a look at
+    each line. `read(n)` gives n bytes of it, fewer only at its end."""
+    held, count = b"", 0
+    while piece := read(most - len(held)):
+        held += piece
+        if len(held) < most:
+            break
+        end = held.rfind(b"\n") + 1
+        if not end:
+            further = read(1)
+            if further:
+                raise BadRecord(
+                    f"Record {count + 1} is larger than MaxPayloadInMB ({most // _MIB} MB): it has more than {most} bytes. "
+                    "Raise MaxPayloadInMB."
+                )
+            break
+        count += held.count(b"\n")
+        yield held[:end]
+        held = held[end:]
+    if held:
+        yield held

@@ -1,17 +1,15 @@
 """JSON paths of InputFilter, OutputFilter and the like: which parts of a record are taken. Pure.
 
 Source: the developer guide's "Associate prediction results with input records": `$`, `.name`, `*`, `['a','b']`, `[0,2,-1]`, `[a:b]` (the
-end is exclusive). Nothing recursive, no `?()`, and nothing nested in brackets. Does not know formats: `domain/transform/joining.py` does.
+end is exclusive). Nothing recursive, no `?()`, and nothing nested in brackets. Does not know formats: `joining.py` does. Standard library
+only, Python 3.9 or newer; the API checks filters with the same parser.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
-
-from clary.domain.errors import Invalid
+from typing import Any, Dict, Iterator, List, Optional, Sequence, Tuple, Union
 
 _NAME = re.compile(r"\.([A-Za-z_][A-Za-z0-9_-]*)")
 _ANY = re.compile(r"\.\*|\[\s*\*\s*\]")
@@ -22,36 +20,40 @@ _RANGE = re.compile(r"\[\s*(-?\d*)\s*:\s*(-?\d*)\s*\]")
 _ONE_QUOTED = re.compile(_QUOTED)
 
 
-@dataclass(frozen=True, slots=True)
+class BadPath(ValueError):
+    """A path that is not supported; its message says from where on, and what is."""
+
+
+@dataclass(frozen=True)
 class Names:
-    names: tuple[str, ...]
+    names: Tuple[str, ...]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Indexes:
-    indexes: tuple[int, ...]
+    indexes: Tuple[int, ...]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Range:
     """From `first` up to, not including, `end`; None: from the start, to the end."""
 
-    first: int | None
-    end: int | None
+    first: Optional[int]
+    end: Optional[int]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Every:
     """Every element, or every member's value."""
 
 
-Part = Names | Indexes | Range | Every
+Part = Union[Names, Indexes, Range, Every]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class JsonPath:
     text: str
-    parts: tuple[Part, ...]
+    parts: Tuple[Part, ...]
 
     @property
     def whole(self) -> bool:
@@ -66,7 +68,7 @@ class JsonPath:
             for part in self.parts
         )
 
-    def select(self, value: Any) -> list[Any]:
+    def select(self, value: Any) -> List[Any]:
         """What it takes of a value, in the order in which it names it. What is not there is left out."""
         found = [value]
         for part in self.parts:
@@ -75,15 +77,15 @@ class JsonPath:
 
 
 def parse(text: str, member: str = "path") -> JsonPath:
-    """Invalid for what AWS does not have; `member` names the request's member in the message."""
+    """BadPath for what AWS does not have; `member` names the request's member in the message."""
     if not text.startswith("$"):
-        raise Invalid(f"{member}: '{text}' is not a JSON path that is supported: it must begin with '$'.")
-    parts: list[Part] = []
+        raise BadPath(f"{member}: '{text}' is not a JSON path that is supported: it must begin with '$'.")
+    parts: List[Part] = []
     at = 1
     while at < len(text):
         part, end = _part(text, at)
         if part is None:
-            raise Invalid(
+            raise BadPath(
                 f"{member}: '{text}' is not a JSON path that is supported, from '{text[at:]}' on. Use .name, .*, ['a','b'], [0,2,-1], "
                 "[0:3] or [*]; recursion (..), filters (?) and scripts are not supported."
             )
@@ -92,7 +94,7 @@ def parse(text: str, member: str = "path") -> JsonPath:
     return JsonPath(text, tuple(parts))
 
 
-def _part(text: str, at: int) -> tuple[Part | None, int]:
+def _part(text: str, at: int) -> Tuple[Optional[Part], int]:
     if found := _ANY.match(text, at):
         return Every(), found.end()
     if found := _NAME.match(text, at):
@@ -113,11 +115,11 @@ def _unquoted(quoted: str) -> str:
 def _step(part: Part, value: Any) -> Iterator[Any]:
     if isinstance(value, dict):
         yield from _of_object(part, value)
-    elif isinstance(value, list | tuple):
+    elif isinstance(value, (list, tuple)):
         yield from _of_array(part, value)
 
 
-def _of_object(part: Part, value: dict[str, Any]) -> Iterator[Any]:
+def _of_object(part: Part, value: Dict[str, Any]) -> Iterator[Any]:
     if isinstance(part, Every):
         yield from value.values()
     elif isinstance(part, Names):

@@ -6,8 +6,7 @@ from typing import Any
 
 import pytest
 
-from clary.domain.errors import Invalid
-from clary.domain.transform.paths import parse
+from clary.toolkit.transform.paths import BadPath, parse
 
 ROW = ["a", "b", "c", "d"]
 ORDER = {"id": 7, "items": [{"n": 1}, {"n": 2}], "a b": 3}
@@ -49,5 +48,5 @@ def test_which_paths_name_one_value(path: str, single: bool) -> None:
 
 @pytest.mark.parametrize("path", ["", "a.b", "$..a", "$[?(@.x)]", "$[(1)]", "$[0][", "$[a]", "$.a[0,1:2]", "$['a'"])
 def test_what_aws_does_not_have_is_refused_with_its_place(path: str) -> None:
-    with pytest.raises(Invalid, match=r"DataProcessing.InputFilter: '.*' is not a JSON path that is supported"):
+    with pytest.raises(BadPath, match=r"DataProcessing.InputFilter: '.*' is not a JSON path that is supported"):
         parse(path, "DataProcessing.InputFilter")

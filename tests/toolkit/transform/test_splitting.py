@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from clary.domain.transform.splitting import (
+from clary.toolkit.transform.splitting import (
     LINE,
     MULTI,
     NONE,

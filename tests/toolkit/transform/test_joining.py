@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from clary.domain.transform.joining import (
+from clary.toolkit.transform.joining import (
     BadJoin,
     filtered_json,
     filtered_row,
@@ -21,7 +21,7 @@ from clary.domain.transform.joining import (
     written_json,
     written_row,
 )
-from clary.domain.transform.paths import parse
+from clary.toolkit.transform.paths import parse
 
 
 def read(field: str) -> str:
