@@ -324,3 +324,7 @@ def _text(
 
 def _line(x: float, y: float, to_x: float, to_y: float) -> str:
     return f'<line x1="{x:.1f}" y1="{y:.1f}" x2="{to_x:.1f}" y2="{to_y:.1f}" stroke="{LINES}"/>'
+
+
+# The pieces of a picture, for pictures of other forms.
+opened, text, line = _open, _text, _line

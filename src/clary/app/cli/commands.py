@@ -293,6 +293,20 @@ def scaling(
 
 
 @app.command()
+def tuning(
+    name: Annotated[str, typer.Argument(help="The tuning job's name.")],
+    out: Annotated[str, typer.Option(help="Write a picture instead: FILE.svg, or FILE.png (needs clary[plots]).")] = "",
+    once: Annotated[bool, typer.Option("--once", help="One look, then end.")] = False,
+    directory: Dir = None,
+    json: Json = False,
+) -> None:
+    """Plot a tuning job: its trials, and which hyperparameters matter."""
+    from clary.app.cli import tuning as drawing
+
+    drawing.tuning(directory, name, out, once=once, as_json=json)
+
+
+@app.command()
 def config(directory: Dir = None, json: Json = False) -> None:
     """Show every setting, its value and its source."""
     from clary.app.cli import listing
