@@ -302,6 +302,10 @@ class Logs(Protocol):
         """Make the stream (and group) known and answer the host path of its file, which a shim appends to."""
         ...
 
+    def path(self, scope: Scope, group: str, stream: str) -> str:
+        """The host path of the file of a stream that is known."""
+        ...
+
     def append(self, scope: Scope, group: str, stream: str, lines: Sequence[tuple[int, str]]) -> int:
         """Add events (ms, text) to a stream, which must be known. Answers how many leading ones were refused because the stream
         already holds later events and a workload is writing it (its file cannot be reordered)."""

@@ -29,6 +29,7 @@ from clary.testing.datapoints import MemoryDatapoints
 from clary.testing.keys import MemoryKeys
 from clary.testing.logs import MemoryLogs
 from clary.testing.memory_artifacts import MemoryArtifacts
+from clary.testing.observing import observing, ports_of
 from clary.testing.runtimes import MemoryRuntimes
 from clary.testing.store import MemoryStore
 from clary.toolkit import pack
@@ -80,7 +81,7 @@ class House:
             str(tmp_path / "jobs"), "owner", "http://127.0.0.1:4600", passed={"HTTP_PROXY": "p"}
         )
         self.ledger = Ledger(self.store)
-        self.subject = JobSubject(ROW, self.ports, self.settings, self.ledger)
+        self.subject = observing(JobSubject(ROW, self.ports, self.settings, self.ledger), *ports_of(self.ports))
         self.loop = Loop(self.subject, self.ports.store, self.ports.clock, "owner", sweep_seconds=0.05)
         self._tasks: list[asyncio.Task[None]] = []
         self._leave: list[Callable[[], None]] = []
@@ -114,7 +115,7 @@ class House:
         """A successor over the same world."""
         await self.close()
         self.ledger = Ledger(self.store)
-        self.subject = JobSubject(ROW, self.ports, self.settings, self.ledger)
+        self.subject = observing(JobSubject(ROW, self.ports, self.settings, self.ledger), *ports_of(self.ports))
         self.loop = Loop(self.subject, self.ports.store, self.ports.clock, "owner", sweep_seconds=0.05)
         self.open()
 

@@ -56,6 +56,9 @@ class FileLogs:
             self._make_stream(folder, stream, now, written=True)
             return str(path)
 
+    def path(self, scope: Scope, group: str, stream: str) -> str:
+        return str(self._stream(scope, group, stream))
+
     def append(self, scope: Scope, group: str, stream: str, lines: Sequence[tuple[int, str]]) -> int:
         with self._lock:
             path = self._stream(scope, group, stream)

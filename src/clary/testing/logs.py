@@ -53,6 +53,9 @@ class MemoryLogs:
         streams[stream].written = True
         return streams[stream].path
 
+    def path(self, scope: Scope, group: str, stream: str) -> str:
+        return self._stream(scope, group, stream).path
+
     def append(self, scope: Scope, group: str, stream: str, lines: Sequence[tuple[int, str]]) -> int:
         found = self._stream(scope, group, stream)
         last = found.lines[-1][0] if found.lines else 0
@@ -223,6 +226,7 @@ class LogsConformance:
             lambda: logs.drop_group(SCOPE, GROUP),
             lambda: logs.page(SCOPE, GROUP, "s", limit=1),
             lambda: logs.append(SCOPE, GROUP, "s", [(1, "x")]),
+            lambda: logs.path(SCOPE, GROUP, "s"),
         )
         for ask in asks:
             with pytest.raises(NotFound):
@@ -245,6 +249,7 @@ class LogsConformance:
     def test_what_a_workload_writes_is_read_as_it_arrives(self) -> None:
         logs = self.logs()
         path = logs.open(SCOPE, GROUP, "job/algo-1", 1.0)
+        assert logs.path(SCOPE, GROUP, "job/algo-1") == path
         assert logs.read(path, 0, 1 << 20) == ([], 0)
         self.write(logs, path, [(10, "one"), (10, "two")])
         lines, offset = logs.read(path, 0, 1 << 20)

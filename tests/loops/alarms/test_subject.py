@@ -18,6 +18,7 @@ from clary.loops.alarms.subject import HISTORY, KEEP_HISTORY, AlarmPorts, AlarmS
 from clary.loops.core.loop import Loop
 from clary.testing.clock import FakeClock
 from clary.testing.datapoints import MemoryDatapoints
+from clary.testing.observing import observing, ports_of
 from clary.testing.store import MemoryStore
 
 SCOPE = Scope("000000000000", "us-east-1")
@@ -29,7 +30,7 @@ class House:
         self.told: list[Act] = []
         self.clock = FakeClock(1_800_000_000.0)
         self.ports = AlarmPorts(MemoryStore(), MemoryDatapoints(), self.clock, {"sns": self.tell})
-        self.subject = AlarmSubject(self.ports)
+        self.subject = observing(AlarmSubject(self.ports), *ports_of(self.ports))
         self.loop: Loop[Command, SeenAlarm] = Loop(
             self.subject, self.ports.store, self.clock, "owner", sweep_seconds=0.05
         )

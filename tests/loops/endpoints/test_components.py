@@ -19,6 +19,7 @@ from clary.loops.core import orphans
 from clary.loops.core.loop import Loop
 from clary.loops.endpoints.components import ComponentSubject
 from clary.loops.endpoints.subject import attach
+from clary.testing.observing import observing
 
 ARN = "arn:aws:sagemaker:eu-west-1:000000000000:inference-component/c"
 SPECIFICATION = {
@@ -38,7 +39,7 @@ class Site(Yard):
 
     def open(self) -> None:
         super().open()
-        self.placed = ComponentSubject(self.ports, self.settings, self.ledger, self.subject.models)
+        self.placed = observing(ComponentSubject(self.ports, self.settings, self.ledger, self.subject.models))
         self.loop_of_components = Loop(self.placed, self.store, self.clock, "me", sweep_seconds=0.05)
         self.unhook = attach(self.placed, self.loop_of_components, self.ports)
         self.also = asyncio.create_task(self.loop_of_components.run())

@@ -29,6 +29,7 @@ from clary.testing.clock import FakeClock
 from clary.testing.keys import MemoryKeys
 from clary.testing.logs import MemoryLogs
 from clary.testing.memory_artifacts import MemoryArtifacts
+from clary.testing.observing import observing, ports_of
 from clary.testing.runtimes import XGBOOST, MemoryRuntimes
 from clary.testing.store import MemoryStore
 
@@ -118,7 +119,7 @@ class Yard:
             owner=self.owner,
         )
         self.ledger = Ledger(self.store)
-        self.subject = EndpointSubject(self.ports, self.settings, self.ledger)
+        self.subject = observing(EndpointSubject(self.ports, self.settings, self.ledger), *ports_of(self.ports))
         self.loop: Loop[Any, Any] = Loop(self.subject, self.store, self.clock, "me", sweep_seconds=0.05)
         self.leave = attach(self.subject, self.loop, self.ports)
         self.task = asyncio.create_task(self.loop.run())
@@ -216,6 +217,7 @@ async def test_a_replica_as_aws_lays_it_out(yard: Yard) -> None:
         "threads": 1,
         "batch": 64,
         "timeout": 120.0,
+        "remedy": "a larger instance type",
     }
     assert (source(workload, "/opt/ml/model") / "xgboost-model").read_text() == "m"
     assert workload.fronts

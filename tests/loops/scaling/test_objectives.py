@@ -32,6 +32,7 @@ from clary.loops.scaling.sharing import Sharing, SharingPorts
 from clary.testing.clock import FakeClock
 from clary.testing.fronts import MemoryFronts
 from clary.testing.logs import MemoryLogs
+from clary.testing.observing import observing, ports_of
 from clary.testing.store import MemoryStore
 
 
@@ -42,9 +43,8 @@ class House(Scaled):
         self, store: MemoryStore | None = None, logs: MemoryLogs | None = None, clock: FakeClock | None = None
     ) -> None:
         super().__init__(store, clock=clock, logs=logs)
-        self.objective = ObjectiveSubject(
-            ObjectivePorts(self.store, self.logs, self.clock, lambda: 8, datapoints=self.datapoints)
-        )
+        ports = ObjectivePorts(self.store, self.logs, self.clock, lambda: 8, datapoints=self.datapoints)
+        self.objective = observing(ObjectiveSubject(ports), *ports_of(ports))
         self.objectives: Loop[Command, SeenObjective] = self.looped()
         self.finder = Finder(self.store, self.clock, "owner")
         self.arrivals = 0

@@ -28,6 +28,7 @@ from clary.loops.scaling.targets import ScalingPorts, ScalingSubject, attach, ke
 from clary.testing.clock import FakeClock
 from clary.testing.datapoints import MemoryDatapoints
 from clary.testing.logs import MemoryLogs
+from clary.testing.observing import observing, ports_of
 from clary.testing.store import MemoryStore
 
 SCOPE = Scope("000000000000", "us-east-1")
@@ -51,7 +52,7 @@ class House:
         self.datapoints = MemoryDatapoints()
         reader = AlarmSubject(AlarmPorts(self.store, self.datapoints, self.clock))
         ports = ScalingPorts(self.store, self.clock, reader, "fast", lambda: machine, logs=self.logs)
-        self.subject = ScalingSubject(ports)
+        self.subject = observing(ScalingSubject(ports), self.datapoints, *ports_of(ports))
         self.loop: Loop[Command, SeenTarget] = Loop(self.subject, self.store, self.clock, "owner", sweep_seconds=0.05)
 
     async def add_endpoint(self, count: int = 1) -> None:
@@ -244,11 +245,11 @@ class Vanishing(MemoryStore):
     async def get(self, kind: str, scope: Scope, name: str) -> Record | None:
         policy = await super().get(POLICY, scope, f"{NAME}|p")
         if kind == "alarm" and policy is not None:
-            await self.remove(policy)
+            await MemoryStore.remove(self, policy)  # as somebody else does
             for made in policy.document["alarms"]:
                 alarm = await super().get("alarm", scope, made)
                 assert alarm is not None
-                await self.remove(alarm)
+                await MemoryStore.remove(self, alarm)
         return await super().get(kind, scope, name)
 
 

@@ -16,7 +16,7 @@ from typing import Any
 
 from clary.domain.access.roles import assumed_arn, parse_role
 from clary.domain.decisions import Decision
-from clary.domain.errors import ClaryError, Invalid
+from clary.domain.errors import ClaryError, Invalid, NotFound
 from clary.domain.grants import Grant
 from clary.domain.jobs import life, log_metrics
 from clary.domain.jobs import record as jobs
@@ -182,9 +182,12 @@ class JobSubject:
     ) -> tuple[list[Sample], int]:
         """The samples that the log grew by, and how far it was read: to its end for a run that has ended, else at most so many
         chunks (a job may write faster than its expressions can be applied). In a thread: RE2 works without the GIL."""
-        path = self.work.log(record, host)
         offset = int(record.document["offsets"].get(host, 0))
         samples: list[Sample] = []
+        try:
+            path = self._ports.logs.path(record.scope, spec_of(record).log_group, places.stream(record, host))
+        except NotFound:  # somebody deleted the stream
+            return samples, offset
         while chunks is None or chunks > 0:
             lines, following = self._ports.logs.read(path, offset, _READ)
             samples.extend(definitions.samples(lines))
