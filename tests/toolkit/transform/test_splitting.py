@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import struct
 from itertools import pairwise
 
@@ -19,6 +20,7 @@ from clary.toolkit.transform.splitting import (
     BadRecord,
     Splitter,
     batches,
+    blocks,
 )
 
 
@@ -103,3 +105,31 @@ def test_single_records_go_alone_and_without_a_bound_all_go_together() -> None:
     assert list(batches([b"a", b"b"], SINGLE, 100)) == [[b"a"], [b"b"]]
     assert list(batches([b"a", b"b"], MULTI, 0)) == [[b"a", b"b"]]
     assert list(batches([], MULTI, 0)) == []
+
+
+@given(st.lists(st.binary(max_size=30).filter(lambda line: b"\n" not in line), max_size=30), st.integers(31, 90))
+def test_blocks_are_whole_lines_as_many_as_fit(lines: list[bytes], most: int) -> None:
+    data = b"\n".join(lines)
+    found = list(blocks(io.BytesIO(data).read, most))
+    assert b"".join(found) == data
+    assert all(len(block) <= most for block in found)
+    assert all(block.endswith(b"\n") for block in found[:-1])
+    for one, other in pairwise(found):
+        line = other[: other.find(b"\n") + 1]
+        assert not line or len(one) + len(line) > most, "another line would have fitted"
+
+
+def test_a_line_that_no_block_holds() -> None:
+    assert list(blocks(io.BytesIO(b"a\n" + b"b" * 10).read, 10)) == [b"a\n", b"b" * 10]
+    with pytest.raises(BadRecord, match="Record 2 is larger than MaxPayloadInMB"):
+        list(blocks(io.BytesIO(b"a\n" + b"b" * 11 + b"\nc\n").read, 10))
+
+
+def test_a_record_of_several_parts_is_one() -> None:
+    def part(flag: int, body: bytes) -> bytes:
+        return struct.pack("<II", 0xCED7230A, flag << 29 | len(body)) + body + b"\0" * (-len(body) % 4)
+
+    whole = part(1, b"abc") + part(2, b"") + part(3, b"defgh")
+    splitter = Splitter(RECORD_IO)
+    pieces = [record for byte in whole + part(0, b"x") for record in splitter.feed(bytes([byte]))]
+    assert pieces == [whole, part(0, b"x")]

@@ -86,6 +86,9 @@ def driver_spec(record: Record, fleet: Record, front: Address, workers: int) -> 
         "front": str(front),
         "endpoint": [scope.account, scope.region, route_name(fleet)],
         "token": plant.token(CALLER),
+        "in": _IN,
+        "out": _OUT,
+        "stored": _STORED,
     }
     return {**requests.driver_spec(record.document["request"], workers), **where}
 

@@ -4,9 +4,10 @@ For each object: read, split, pack into requests, filter, have them predicted, j
 the job allows, one more is ready, and nothing else is held: memory does not grow with the object. Answers are written in the order of the
 records. An output is complete once it has its name: `out/N`, for the N-th object; a driver that starts again goes on behind those.
 
-The folder `in` has `objects.jsonl` (a line per object: its number N and key) and `data/N` (the object). `stored/N` marks outputs that
-went to the object store already. Exit code 0: all objects are done. 1: `out/failure.json` tells why not. Any other end is a crash: it is
-started again. Standard library only, Python 3.9 or newer.
+SPEC is a JSON file (`domain/transform/request.py` and `loops/transform/places.py` write it). The folder `in` has `objects.jsonl`, a line
+per object with its number N and key, and `data/N`, the object. `stored/N` marks outputs that went to the object store already. Exit code
+0: all objects are done. 1: `out/failure.json` tells why not. Any other end is a crash: it is started again. Standard library only,
+Python 3.9 or newer.
 """
 
 from __future__ import annotations
@@ -29,7 +30,6 @@ from clary.toolkit.transform.joining import BadJoin
 from clary.toolkit.transform.shaping import Shape
 from clary.toolkit.transform.splitting import LINE, MULTI, NONE, BadRecord, Splitter, batches, blocks
 
-IN, OUT, STORED = "/opt/clary/in", "/opt/clary/out", "/opt/clary/stored"
 PIECE = 1 << 20
 LARGEST = 1 << 30  # bytes of a request of MaxPayloadInMB 0
 FIRST_PAUSE, LONGEST_PAUSE = 0.05, 1.0  # seconds before a front that is away is asked again
@@ -170,6 +170,7 @@ class Lane:
     def __init__(self, job: Job, sources: List[Source]) -> None:
         self._job = job
         self._sources = sources
+        self._out = str(job.spec["out"])
         self._writer: Optional[BinaryIO] = None
 
     def run(self) -> None:
@@ -218,7 +219,7 @@ class Lane:
         """Bodies of requests and how many records each has."""
         spec, payload = self._job.spec, self._job.payload
         most = payload or LARGEST
-        with open(f"{IN}/data/{source.number}", "rb") as raw:
+        with open(f"{spec['in']}/data/{source.number}", "rb") as raw:
             file: Any = gzip.GzipFile(fileobj=raw) if spec["gzip"] else raw
             if spec["split"] == LINE and spec["strategy"] == MULTI:
                 for body in blocks(file.read, most):
@@ -233,7 +234,7 @@ class Lane:
         said = future.result()
         number = batch.source.number
         if self._writer is None:
-            self._writer = open(f"{OUT}/{number}.part", "wb", buffering=PIECE)
+            self._writer = open(f"{self._out}/{number}.part", "wb", buffering=PIECE)
         if batch.body is not None:
             try:
                 self._writer.write(self._job.shape.written(batch.body, said.body))
@@ -245,7 +246,7 @@ class Lane:
         os.fsync(self._writer.fileno())
         self._writer.close()
         self._writer = None
-        os.rename(f"{OUT}/{number}.part", f"{OUT}/{number}")
+        os.rename(f"{self._out}/{number}.part", f"{self._out}/{number}")
 
 
 def _records(file: BinaryIO, splitter: Splitter) -> Iterator[bytes]:
@@ -279,9 +280,9 @@ class Log:
 
 def sources(spec: Mapping[str, Any]) -> List[Source]:
     """The objects that are not done yet, in order."""
-    with open(f"{IN}/objects.jsonl", encoding="utf-8") as file:
+    with open(f"{spec['in']}/objects.jsonl", encoding="utf-8") as file:
         rows = [json.loads(line) for line in file]
-    done = {name for folder in (OUT, STORED) for name in os.listdir(folder)}
+    done = {name for folder in (spec["out"], spec["stored"]) for name in os.listdir(folder)}
     return [
         Source(int(row["number"]), row["key"], f"s3://{spec['bucket']}/{row['key']}")
         for row in rows
@@ -305,7 +306,7 @@ def main(path: str) -> int:
     failures = [end.exception() for end in ends if end.done()]
     known = next((failure for failure in failures if isinstance(failure, Failure)), None)
     if known is not None:
-        _report(known, say)
+        _report(known, str(spec["out"]), say)
         os._exit(1)  # without waiting for what is under way
     for failure in failures:
         if failure is not None:
@@ -314,14 +315,14 @@ def main(path: str) -> int:
     return 0
 
 
-def _report(failure: Failure, say: Callable[[str], None]) -> None:
+def _report(failure: Failure, out: str, say: Callable[[str], None]) -> None:
     say(failure.log or f"{failure.where}: {failure.blame}: {failure.message}")
     told = {"blame": failure.blame, "where": failure.where, "message": failure.message}
-    with open(f"{OUT}/failure.json.part", "w", encoding="utf-8") as file:
+    with open(f"{out}/failure.json.part", "w", encoding="utf-8") as file:
         json.dump(told, file)
         file.flush()
         os.fsync(file.fileno())
-    os.rename(f"{OUT}/failure.json.part", f"{OUT}/failure.json")
+    os.rename(f"{out}/failure.json.part", f"{out}/failure.json")
 
 
 if __name__ == "__main__":
