@@ -13,6 +13,7 @@ from tests.api.requests import (
     IMAGE,
     PIPELINE,
     PYTHON,
+    QUERY,
     QUEUE,
     ROLE,
     STEPS,
@@ -166,6 +167,26 @@ PERSON = {
 }
 RUNTIME = "sagemaker-featurestore-runtime"
 BASES: list[tuple[str, str, dict[str, Any]]] = [
+    (
+        "athena",
+        "StartQueryExecution",
+        {
+            "QueryString": "SELECT ?",
+            "ExecutionParameters": ["1"],
+            "QueryExecutionContext": {"Database": "sagemaker_featurestore", "Catalog": "AwsDataCatalog"},
+            "ResultConfiguration": {"OutputLocation": "s3://b/answers"},
+            "ClientRequestToken": "a" * 32,
+            "WorkGroup": "primary",
+        },
+    ),
+    ("athena", "GetQueryExecution", {"QueryExecutionId": QUERY}),
+    ("athena", "GetQueryResults", {"QueryExecutionId": QUERY, "MaxResults": 1, "QueryResultType": "DATA_ROWS"}),
+    ("athena", "StopQueryExecution", {"QueryExecutionId": QUERY}),
+    (
+        "glue",
+        "GetTable",
+        {"DatabaseName": "sagemaker_featurestore", "Name": "people_1800000000", "CatalogId": "000000000000"},
+    ),
     (RUNTIME, "PutRecord", PERSON),
     (RUNTIME, "BatchWriteRecord", {"Entries": [PERSON], "TtlDuration": HOUR}),
     (

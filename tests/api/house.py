@@ -13,6 +13,7 @@ from tests.api.requests import (
     IMAGE,
     POLICY,
     PYTHON,
+    QUERY,
     QUEUE,
     REGION,
     ROLE,
@@ -27,7 +28,7 @@ from tests.api.world import World
 
 from clary.domain.endpoints import life
 from clary.domain.names import COMPONENT
-from clary.domain.resources import Query, Scope
+from clary.domain.resources import Query, Record, Scope
 
 VARIANT = {"VariantName": "v", "ModelName": "m", "InstanceType": "ml.m5.large", "InitialInstanceCount": 1}
 TARGET = {
@@ -281,6 +282,7 @@ async def house() -> World:
         await _serve(first, COMPONENT, "ic")
         await _open(first, "feature-group", "people")
         await _ask(first)
+        await _query(first)
         await rename_domain(first)
         for operation, params in IN_DOMAIN:
             await first("sagemaker", operation, **params)
@@ -322,6 +324,20 @@ async def _ask(world: World) -> None:
     }
     steps = {"Ask": {**state, "queue": QUEUE, "given": {}}}
     await world.store.save(replace(record, document={**record.document, "steps": steps}))
+
+
+async def _query(world: World) -> None:
+    """A query of Athena's that was answered."""
+    request = {"QueryString": "SELECT 1", "ResultConfiguration": {"OutputLocation": "s3://b/data"}}
+    arn = f"arn:aws:athena:{REGION}:{ACCOUNT}:query-execution/{QUERY}"
+    document = {
+        "request": request,
+        "sql": "SELECT 1",
+        "columns": [["a", "bigint"], ["b", "bigint"]],
+        "ended": world.now,
+    }
+    at = world.now
+    await world.store.add(Record("query-execution", Scope(ACCOUNT, REGION), QUERY, arn, "SUCCEEDED", at, at, document))
 
 
 async def rename_domain(world: World) -> None:

@@ -75,6 +75,7 @@ EXECUTION = f"{PIPELINE}/execution/{execution_id(f'{PIPELINE} 1800000000.0', TOK
 TRUST = '{"Statement": {"Effect": "Allow", "Action": "sts:AssumeRole", "Principal": {"Service": "sagemaker.amazonaws.com"}}}'
 
 # What a member of that name is given first, wherever it stands.
+QUERY = "01890000-0000-7000-8000-000000000000"
 NAMED: Mapping[str, list[Any]] = {
     "TrainingJobName": ["j", "new"],
     "ProcessingJobName": ["p", "new"],
@@ -112,6 +113,7 @@ NAMED: Mapping[str, list[Any]] = {
     "Content": ["{}"],
     "Alias": ["first", "none"],
     "FeatureGroupName": ["people", "new"],
+    "QueryExecutionId": [QUERY],
     "CodeRepositoryName": ["repository", "new"],
     "UserProfileNameContains": ["u"],
     "SpaceNameContains": ["s"],

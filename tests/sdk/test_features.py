@@ -137,3 +137,66 @@ def test_history_is_parquet_by_the_hour_of_the_event(server: Server, group: str)
         time.sleep(0.1)
     body = s3.get_object(Bucket=BUCKET, Key=found[0])["Body"].read()
     assert (body[:4], body[-4:]) == (b"PAR1", b"PAR1")
+
+
+def asked(server: Server, sql: str, **more: Any) -> dict[str, Any]:
+    """The query, once it has ended."""
+    athena = server.client("athena")
+    where = {"OutputLocation": f"s3://{BUCKET}/answers"}
+    name = athena.start_query_execution(QueryString=sql, ResultConfiguration=where, **more)["QueryExecutionId"]
+    deadline = time.monotonic() + 120
+    while True:
+        found: dict[str, Any] = athena.get_query_execution(QueryExecutionId=name)["QueryExecution"]
+        if found["Status"]["State"] not in ("QUEUED", "RUNNING"):
+            return found
+        assert time.monotonic() < deadline, found
+        time.sleep(0.05)
+
+
+def test_history_is_asked_in_sql(server: Server, group: str) -> None:
+    catalog = server.client("sagemaker").describe_feature_group(FeatureGroupName=group)["OfflineStoreConfig"]
+    table = catalog["DataCatalogConfig"]["TableName"]
+    found = asked(
+        server,
+        f"SELECT id, day FROM {table} WHERE id = ? UNION SELECT 'last', '0' ORDER BY day",
+        QueryExecutionContext={"Database": "sagemaker_featurestore"},
+        ExecutionParameters=["'h'"],
+    )
+    assert found["Status"]["State"] == "SUCCEEDED", found
+    athena, rows = server.client("athena"), list[list[str]]()
+    for page in athena.get_paginator("get_query_results").paginate(
+        QueryExecutionId=found["QueryExecutionId"], PaginationConfig={"PageSize": 2}
+    ):
+        rows += [[each["VarCharValue"] for each in row["Data"]] for row in page["ResultSet"]["Rows"]]
+    assert rows == [["id", "day"], ["last", "0"], ["h", "01"]]
+    body = server.client("s3").get_object(Bucket=BUCKET, Key=f"answers/{found['QueryExecutionId']}.csv")["Body"].read()
+    assert body == b'"id","day"\n"last","0"\n"h","01"\n'
+    told = server.client("glue").get_table(DatabaseName="sagemaker_featurestore", Name=table)["Table"]
+    assert told["StorageDescriptor"]["Location"] == catalog["S3StorageConfig"]["ResolvedOutputS3Uri"]
+    assert {"Name": "count", "Type": "bigint"} in told["StorageDescriptor"]["Columns"]
+
+
+@pytest.mark.parametrize(
+    ("sql", "words"),
+    [
+        ("SELECT * FROM nowhere", "TABLE_NOT_FOUND"),
+        ("DELETE FROM people", "NOT_SUPPORTED"),
+        ("SELECT * FROM read_text('/etc/passwd')", "name a table"),
+        ("DROP TABLE nowhere", "TABLE_NOT_FOUND"),
+    ],
+)
+def test_a_query_that_fails_says_why(server: Server, group: str, sql: str, words: str) -> None:
+    found = asked(server, sql)
+    assert found["Status"]["State"] == "FAILED"
+    assert words in found["Status"]["StateChangeReason"]
+
+
+def test_a_query_that_is_stopped_ends(server: Server, group: str) -> None:
+    athena = server.client("athena")
+    where = {"OutputLocation": f"s3://{BUCKET}/answers"}
+    sql = "SELECT count(*) FROM unnest(sequence(1, 100000)) a, unnest(sequence(1, 100000)) b, unnest(sequence(1, 100000)) c"
+    name = athena.start_query_execution(QueryString=sql, ResultConfiguration=where)["QueryExecutionId"]
+    athena.stop_query_execution(QueryExecutionId=name)
+    assert athena.get_query_execution(QueryExecutionId=name)["QueryExecution"]["Status"]["State"] == "CANCELLED"
+    with pytest.raises(ClientError, match="Final query state: CANCELLED"):
+        athena.get_query_results(QueryExecutionId=name)

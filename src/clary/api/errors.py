@@ -109,6 +109,18 @@ _FEATURES: Candidates = {
     Stale: ("ConflictException", "ServiceUnavailable"),
     Unavailable: ("ServiceUnavailable",),
 }
+_ATHENA: Candidates = {
+    **dict.fromkeys(_SAGEMAKER, ("InvalidRequestException",)),
+    Denied: ("AccessDeniedException",),
+    Stale: ("TooManyRequestsException", "InternalServerException"),
+    Unavailable: ("InternalServerException",),
+}
+_GLUE: Candidates = {
+    **dict.fromkeys(_SAGEMAKER, ("InvalidInputException",)),
+    NotFound: ("EntityNotFoundException", "InvalidInputException"),
+    Denied: ("AccessDeniedException",),
+    Unavailable: ("InternalServiceException",),
+}
 _SNS: Candidates = {
     **dict.fromkeys(_SAGEMAKER, ("InvalidParameter",)),
     NotFound: ("NotFound", "ResourceNotFound", "InvalidParameter"),
@@ -157,6 +169,8 @@ CODES: Mapping[str, Candidates] = {
     "cloudwatch": _CLOUDWATCH,
     "sagemaker-runtime": _RUNTIME,
     "sagemaker-featurestore-runtime": _FEATURES,
+    "athena": _ATHENA,
+    "glue": _GLUE,
     "sns": _SNS,
     "sqs": _SQS,
     "lambda": _LAMBDA,

@@ -22,6 +22,8 @@ MODULES: tuple[str, ...] = (
     "clary.api.logs.groups",
     "clary.api.cloudwatch.metric_data",
     "clary.api.sagemaker_runtime.invocations",
+    "clary.api.athena.queries",
+    "clary.api.glue.tables",
     "clary.api.sagemaker_featurestore_runtime.records",
     "clary.api.sns.topics",
     "clary.api.sqs.messages",

@@ -1,5 +1,5 @@
-"""The room of feature groups: the loop that makes and removes their stores and writes their history. Records are served by a process of
-their own, `features.py`.
+"""The room of feature groups: the loop that makes and removes their stores and writes their history, and the loop of queries over that.
+Records are served by a process of their own, `features.py`.
 """
 
 from __future__ import annotations
@@ -9,8 +9,10 @@ from typing import Any
 
 from clary.app.given import Given
 from clary.domain.features.life import Command, SeenGroup
+from clary.domain.features.queries import Answered, QueryCommand
 from clary.loops.core.loop import Loop
 from clary.loops.features.offline import OfflineWriter
+from clary.loops.features.queries import QueryPorts, QuerySubject, attach
 from clary.loops.features.subject import FeatureSubject, flusher
 
 
@@ -20,4 +22,8 @@ def room(given: Given) -> tuple[Coroutine[Any, Any, None], ...]:
     writer = OfflineWriter(given.backend, ports.artifacts, ports.runtimes, str(given.settings.root / "features"))
     subject = FeatureSubject(ports.features, ports.artifacts, writer, ports.clock)
     loop: Loop[Command, SeenGroup] = Loop(subject, ports.store, ports.clock, given.owner)
-    return loop.run(), flusher(subject, ports.features, loop.wake)
+    asked = QueryPorts(ports.store, given.backend, ports.artifacts, ports.runtimes, ports.clock)
+    query_subject = QuerySubject(asked, str(given.settings.root / "queries"))
+    query_loop: Loop[QueryCommand, Answered | None] = Loop(query_subject, ports.store, ports.clock, given.owner)
+    attach(query_subject, query_loop.wake, ports.store)
+    return loop.run(), flusher(subject, ports.features, loop.wake), query_loop.run()

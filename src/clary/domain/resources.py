@@ -68,6 +68,8 @@ KINDS: Mapping[str, Kind] = {
         Kind("code-repository", "sagemaker", "code-repository", "code repository"),
         Kind("hub", "sagemaker", "hub", "hub"),
         Kind("hub-content", "sagemaker", "hub-content", "hub content"),
+        Kind("query-execution", "athena", "query-execution", "query execution"),
+        Kind("external-table", "glue", "table", "table"),
         Kind("feature-group", "sagemaker", "feature-group", "feature group"),
         Kind("lineage-group", "sagemaker", "lineage-group", "lineage group"),
         Kind("resource-policy", "sagemaker", "resource-policy", "resource policy"),

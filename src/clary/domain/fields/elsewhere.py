@@ -15,6 +15,30 @@ ROWS: Mapping[str, Rows] = {
     "application-autoscaling PutScalingPolicy": (
         ("refused", "predictive scaling is not available", "PredictiveScalingPolicyConfiguration"),
     ),
+    "athena StartQueryExecution": (
+        (
+            "recorded",
+            "Clary does not encrypt data",
+            "ResultConfiguration.EncryptionConfiguration ResultConfiguration.EncryptionConfiguration.EncryptionOption "
+            "ResultConfiguration.EncryptionConfiguration.KmsKey",
+        ),
+        (
+            "recorded",
+            "an account's buckets are its own",
+            "ResultConfiguration.ExpectedBucketOwner ResultConfiguration.AclConfiguration ResultConfiguration.AclConfiguration.S3AclOption",
+        ),
+        (
+            "recorded",
+            "each query is run",
+            "ResultReuseConfiguration ResultReuseConfiguration.ResultReuseByAgeConfiguration",
+        ),
+        ("recorded", "there is one workgroup", "WorkGroup"),
+        ("ignored", "there is one engine: DuckDB", "EngineConfiguration"),
+    ),
+    "glue GetTable": (
+        ("ignored", "there is one version of a table", "TransactionId QueryAsOfTime"),
+        ("ignored", "all is answered", "AuditContext IncludeStatusDetails AttributesToGet"),
+    ),
     "cloudwatch DescribeAlarmHistory": (("refused", "Clary's alarms have no contributors", "AlarmContributorId"),),
     "cloudwatch ListMetrics": (("ignored", _LINKED, "IncludeLinkedAccounts"),),
     "cloudwatch PutMetricData": (

@@ -1,0 +1,1 @@
+"""Operations of Athena: SQL over feature groups."""

@@ -1,0 +1,1 @@
+"""Operations of Glue: what tables the offline stores of feature groups are."""
