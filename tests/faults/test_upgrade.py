@@ -89,6 +89,54 @@ def test_an_upgrade_that_is_killed_in_its_middle_goes_through_at_the_next_start(
     up.down(settings)
 
 
+OLDER = (  # what the schema 0003 had not, nor the document of a job
+    *(f"DROP TABLE {name}" for name in ("machines", "grants", "terms")),
+    "DROP INDEX resources_alone",
+    "ALTER TABLE resources DROP COLUMN alone",
+    "UPDATE resources SET document = json_remove(document, '$.spec') WHERE kind = 'training-job'",
+    "UPDATE alembic_version SET version_num = '0003'",
+)
+TICKS = "import time\nfor n in range(300):\n    print('tick', n, flush=True)\n    time.sleep(0.1)"
+
+
+def test_what_an_older_clary_left_running_is_adopted_with_what_it_has_of_the_machine(
+    start: Callable[..., Server],
+) -> None:
+    """Its folder has no grants. Nothing is started again, and nobody else gets what the job and the replica have."""
+    scene = Scene(start())
+    scene.deploy("stays")
+    scene.train("runs-on", TICKS)
+    until(lambda: "tick 3" in scene.lines("runs-on"), 60)
+    there = {seen.pid for seen in scene.sandboxed("clary.toolkit.zygote")} | {s.pid for s in scene.sandboxed("main.py")}
+    assert there
+    settings = scene.server.settings
+    os.kill(scene.supervisor(), signal.SIGKILL)
+    until(lambda: not [p for p in scene.everyone().values() if "clary.app." in p.command], 20, "all went with it")
+    change(settings, *OLDER)
+
+    scene = Scene(Server(up.detached(settings)))
+    scene.in_service("stays")
+    with sqlite3.connect(settings.root / "records.db") as connection:
+        grants = connection.execute("SELECT used_as, name FROM grants ORDER BY used_as").fetchall()
+    connection.close()
+    assert grants == [("host", "runs-on"), ("replica", "stays")]
+    now = {seen.pid for seen in scene.sandboxed("clary.toolkit.zygote")} | {s.pid for s in scene.sandboxed("main.py")}
+    assert there <= now
+    job = scene.ended("runs-on")
+    assert job["TrainingJobStatus"] == "Completed", job.get("FailureReason")
+    assert [line for line in scene.lines("runs-on") if line.startswith("tick")] == [f"tick {n}" for n in range(300)]
+    scene.delete("stays")
+
+    def all_given_back() -> bool:
+        with sqlite3.connect(settings.root / "records.db") as connection:
+            left = connection.execute("SELECT count(*) FROM grants").fetchone()
+        connection.close()
+        return bool(left == (0,))
+
+    until(all_given_back, 30)
+    up.down(settings)
+
+
 def test_a_downgrade_is_refused_and_changes_nothing(ended: Scene) -> None:
     settings = ended.server.settings
     change(settings, f"UPDATE alembic_version SET version_num = '{NEWER}'")
