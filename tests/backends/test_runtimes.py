@@ -30,6 +30,7 @@ from clary.domain.errors import Invalid
 from clary.domain.images import NOT_IMPLEMENTED
 from clary.domain.machine.workload import Mount, MountMode
 from clary.ports import Runtime
+from clary.testing.runtimes import Buildable, RuntimesConformance
 
 from .conftest import Sandboxes, needs_sandbox
 
@@ -107,6 +108,21 @@ async def builder(tmp_path: Path) -> AsyncIterator[Builder]:
     sandboxes = Sandboxes(tmp_path)
     yield Builder(tmp_path, sandboxes)
     await sandboxes.close()
+
+
+@needs_sandbox
+class TestUv(RuntimesConformance):
+    @pytest.fixture
+    async def buildable(self, builder: Builder) -> Buildable:
+        requirements = wheel(builder.wheels, "alpha", "1.0", "")
+        for name in ("beta", "gamma"):
+            wheel(builder.wheels, name, "1.0", "")
+        return Buildable(
+            builder.made(),
+            Runtime("small", "python", requirements=requirements),
+            ("beta", "gamma"),
+            "never-heard-of==3",
+        )
 
 
 @needs_sandbox

@@ -1,13 +1,18 @@
-"""A fake of the `Runtimes` port in memory: environments that exist by name only."""
+"""A fake of the `Runtimes` port in memory, where environments exist by name only, and the conformance class of the port."""
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
+import re
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import pytest
 
 from clary.domain.errors import Invalid
 from clary.domain.images import repository
-from clary.ports import Environment, Runtime
+from clary.ports import Environment, Runtime, Runtimes
 
 XGBOOST = Runtime("xgboost", "xgboost", "xgboost", ("sagemaker-xgboost", "xgboost"), "", "3.2.0")
 XGBOOST_SCRIPT = Runtime("xgboost-script", "xgboost", "", (), "", "3.2.0")
@@ -58,5 +63,69 @@ class MemoryRuntimes:
 
     def _environment(self, runtime: Runtime, extra: str) -> Environment:
         newer = "-newer" if self._key(runtime, extra)[2] else ""
-        path = f"/environments/{runtime.name}{newer}" + (f"-{len(extra)}" if extra else "")
+        path = f"/environments/{runtime.name}{newer}" + (
+            f"-{hashlib.sha256(extra.encode()).hexdigest()[:8]}" if extra else ""
+        )
         return Environment(path, f"{path}/bin/python")
+
+
+@dataclass(frozen=True, slots=True)
+class Buildable:
+    """Runtimes, and what they can build: a runtime that is not built yet, two requirement texts, and one that cannot be installed."""
+
+    runtimes: Runtimes
+    runtime: Runtime
+    extras: tuple[str, str]
+    broken: str
+
+
+class RuntimesConformance:
+    """Inherit and define an async fixture `buildable`."""
+
+    def test_an_image_is_known_by_its_repository_alone(self, buildable: Buildable) -> None:
+        runtimes = buildable.runtimes
+        named = [(runtime, name) for runtime in runtimes.all() for name in runtime.repositories]
+        assert named
+        for runtime, name in named:
+            digests = set()
+            for registry in ("683313688378.dkr.ecr.us-east-1.amazonaws.com", "1.dkr.ecr.eu-central-1.amazonaws.com"):
+                assert runtimes.resolve(f"{registry}/{name}:latest") == runtime
+                digests.add(runtimes.digest(f"{registry}/{name}:latest"))
+            [digest] = digests
+            assert re.fullmatch(r"sha256:[0-9a-f]{64}", digest)
+
+    def test_an_image_that_stands_for_nothing_has_no_digest(self, buildable: Buildable) -> None:
+        image = "1.dkr.ecr.us-east-1.amazonaws.com/never-heard-of:1"
+        assert buildable.runtimes.resolve(image) is None
+        assert buildable.runtimes.digest(image) == ""
+
+    async def test_what_was_built_is_there(self, buildable: Buildable) -> None:
+        runtimes, runtime = buildable.runtimes, buildable.runtime
+        lines: list[str] = []
+        assert runtimes.built(runtime) is None
+        environment = await runtimes.ensure(runtime, log=lines.append)
+        assert lines
+        assert environment.python.startswith(f"{environment.path}/")
+        assert runtimes.built(runtime) == environment == await runtimes.ensure(runtime)
+
+    async def test_of_many_that_ask_at_once_all_get_the_same(self, buildable: Buildable) -> None:
+        found = await asyncio.gather(*(buildable.runtimes.ensure(buildable.runtime) for _ in range(5)))
+        assert len(set(found)) == 1
+
+    async def test_each_requirement_text_has_an_environment_of_its_own(self, buildable: Buildable) -> None:
+        runtimes, runtime = buildable.runtimes, buildable.runtime
+        plain = await runtimes.ensure(runtime)
+        one, other = buildable.extras
+        assert runtimes.built(runtime, one) is None
+        more = await runtimes.ensure(runtime, one)
+        assert runtimes.built(runtime, other) is None
+        assert len({plain.path, more.path, (await runtimes.ensure(runtime, other)).path}) == 3
+        assert (runtimes.built(runtime), runtimes.built(runtime, one)) == (plain, more)
+
+    async def test_what_cannot_be_installed_is_told_and_not_there(self, buildable: Buildable) -> None:
+        runtimes, runtime = buildable.runtimes, buildable.runtime
+        for _ in range(2):
+            with pytest.raises(Invalid) as refusal:
+                await runtimes.ensure(runtime, buildable.broken)
+            assert refusal.value.message
+            assert runtimes.built(runtime, buildable.broken) is None
