@@ -14,8 +14,18 @@ OURS = (ROOT / "src/clary/backends/environments/xgboost.txt").read_text()
 
 
 @pytest.mark.parametrize("python", [(3, 11), (3, 12), (3, 13)])
-@pytest.mark.parametrize("peer", [name for name in PEERS if name not in ("mlflow", "mlserver")])  # see scripts/lock
+@pytest.mark.parametrize(
+    "peer", [name for name in PEERS if name not in ("mlflow", "mlserver", "raytune")]
+)  # see scripts/lock
 def test_both_sides_of_a_ratio_have_the_same_libraries(peer: str, python: tuple[int, int]) -> None:
     theirs = (ROOT / "benchmarks" / "peers" / "requirements" / f"{peer}.txt").read_text()
     for package in ("xgboost-cpu", "numpy"):
         assert pinned(theirs, package, python) == pinned(OURS, package, python) != ""
+
+
+@pytest.mark.parametrize("python", [(3, 11), (3, 12), (3, 13)])
+def test_both_sides_of_a_search_have_the_same_optuna(python: tuple[int, int]) -> None:
+    theirs = (ROOT / "benchmarks" / "peers" / "requirements" / "raytune.txt").read_text()
+    ours = (ROOT / "src/clary/backends/environments/tuning.txt").read_text()
+    for package in ("optuna", "numpy"):
+        assert pinned(theirs, package, python) == pinned(ours, package, python) != ""
