@@ -22,6 +22,8 @@ from tests.api.requests import (
     ZIP,
 )
 
+from clary.domain.lineage.entities import artifact_name
+
 AT = datetime.datetime.fromtimestamp(1_800_000_000 - 600, datetime.UTC)
 END = datetime.datetime.fromtimestamp(1_800_000_000, datetime.UTC)
 MS = 1_800_000_000_000
@@ -87,6 +89,18 @@ PACKAGED = {
     "SupportedResponseMIMETypes": ["text/csv"],
     "SupportedRealtimeInferenceInstanceTypes": ["ml.m5.large"],
     "SupportedTransformInstanceTypes": ["ml.m5.large"],
+}
+SAGEMAKER = "arn:aws:sagemaker:eu-west-1:000000000000"
+ARTIFACT = f"{SAGEMAKER}:artifact/{artifact_name({'SourceUri': 's3://b/x'})}"
+COMPONENT_OF_TRIAL: dict[str, Any] = {
+    "DisplayName": "d",
+    "Status": {"PrimaryStatus": "InProgress", "Message": "m"},
+    "StartTime": AT,
+    "EndTime": END,
+    "Parameters": {"a": {"NumberValue": 1.0}, "b": {"StringValue": "x"}},
+    "InputArtifacts": {"a": {"Value": "s3://b/x", "MediaType": "text/csv"}},
+    "OutputArtifacts": {"a": {"Value": "s3://b/x", "MediaType": "text/csv"}},
+    "MetadataProperties": {"CommitId": "c", "Repository": "r", "GeneratedBy": "g", "ProjectId": "p"},
 }
 S3 = {"ContentType": "application/json", "S3Uri": "s3://b/data", "ContentDigest": "sha256:" + "0" * 64}
 
@@ -1457,6 +1471,178 @@ BASES: list[tuple[str, str, dict[str, Any]]] = [
             "MaxResults": 5,
             "CrossAccountFilterOption": "SameAccount",
             "VisibilityConditions": [{"Key": "Tags.k", "Value": "v"}],
+        },
+    ),
+    ("sagemaker", "CreateExperiment", {"ExperimentName": "made", "DisplayName": "d", "Description": "t", "Tags": TAGS}),
+    ("sagemaker", "UpdateExperiment", {"ExperimentName": "exp", "DisplayName": "d", "Description": "t"}),
+    (
+        "sagemaker",
+        "CreateTrial",
+        {
+            "TrialName": "made",
+            "ExperimentName": "exp",
+            "DisplayName": "d",
+            "MetadataProperties": {"CommitId": "c"},
+            "Tags": TAGS,
+        },
+    ),
+    ("sagemaker", "UpdateTrial", {"TrialName": "tr", "DisplayName": "d"}),
+    ("sagemaker", "ListTrials", {"ExperimentName": "exp", "CreatedAfter": AT, "CreatedBefore": END, "SortBy": "Name"}),
+    ("sagemaker", "ListTrials", {"TrialComponentName": "tc", "SortOrder": "Ascending", "MaxResults": 5}),
+    ("sagemaker", "CreateTrialComponent", {"TrialComponentName": "made", **COMPONENT_OF_TRIAL, "Tags": TAGS}),
+    (
+        "sagemaker",
+        "UpdateTrialComponent",
+        {
+            "TrialComponentName": "tc",
+            **{name: value for name, value in COMPONENT_OF_TRIAL.items() if name != "MetadataProperties"},
+            "ParametersToRemove": ["x"],
+            "InputArtifactsToRemove": ["x"],
+            "OutputArtifactsToRemove": ["x"],
+        },
+    ),
+    (
+        "sagemaker",
+        "ListTrialComponents",
+        {"ExperimentName": "exp", "TrialName": "tr", "SourceArn": "arn:aws:x", "SortBy": "Name"},
+    ),
+    (
+        "sagemaker",
+        "ListTrialComponents",
+        {"CreatedAfter": AT, "CreatedBefore": END, "SortOrder": "Ascending", "MaxResults": 5},
+    ),
+    ("sagemaker", "AssociateTrialComponent", {"TrialComponentName": "tc", "TrialName": "tr"}),
+    ("sagemaker", "DisassociateTrialComponent", {"TrialComponentName": "tc", "TrialName": "tr"}),
+    (
+        "sagemaker-metrics",
+        "BatchPutMetrics",
+        {"TrialComponentName": "tc", "MetricData": [{"MetricName": "m", "Timestamp": END, "Step": 1, "Value": 0.5}]},
+    ),
+    (
+        "sagemaker-metrics",
+        "BatchGetMetrics",
+        {
+            "MetricQueries": [
+                {
+                    "MetricName": "m",
+                    "ResourceArn": f"{SAGEMAKER}:experiment-trial-component/tc",
+                    "MetricStat": "Last",
+                    "Period": "OneMinute",
+                    "XAxisType": "Timestamp",
+                    "Start": 0,
+                    "End": 1_900_000_000,
+                }
+            ]
+        },
+    ),
+    (
+        "sagemaker",
+        "CreateArtifact",
+        {
+            "ArtifactName": "made",
+            "Source": {"SourceUri": "s3://b/made", "SourceTypes": [{"SourceIdType": "S3ETag", "Value": "e"}]},
+            "ArtifactType": "DataSet",
+            "Properties": {"a": "b"},
+            "MetadataProperties": {"CommitId": "c"},
+            "Tags": TAGS,
+        },
+    ),
+    (
+        "sagemaker",
+        "UpdateArtifact",
+        {"ArtifactArn": ARTIFACT, "ArtifactName": "n", "Properties": {"a": "b"}, "PropertiesToRemove": ["x"]},
+    ),
+    (
+        "sagemaker",
+        "ListArtifacts",
+        {"SourceUri": "s3://b/x", "ArtifactType": "DataSet", "CreatedAfter": AT, "SortBy": "CreationTime"},
+    ),
+    ("sagemaker", "DeleteArtifact", {"Source": {"SourceUri": "s3://b/lone"}}),
+    (
+        "sagemaker",
+        "CreateAction",
+        {
+            "ActionName": "made",
+            "Source": {"SourceUri": "s3://b/made", "SourceType": "t", "SourceId": "i"},
+            "ActionType": "Approval",
+            "Description": "d",
+            "Status": "Completed",
+            "Properties": {"a": "b"},
+            "MetadataProperties": {"CommitId": "c"},
+            "Tags": TAGS,
+        },
+    ),
+    (
+        "sagemaker",
+        "UpdateAction",
+        {
+            "ActionName": "act",
+            "Description": "d",
+            "Status": "Failed",
+            "Properties": {"a": "b"},
+            "PropertiesToRemove": ["x"],
+        },
+    ),
+    (
+        "sagemaker",
+        "CreateContext",
+        {
+            "ContextName": "made",
+            "Source": {"SourceUri": "s3://b/made", "SourceType": "t", "SourceId": "i"},
+            "ContextType": "Endpoint",
+            "Description": "d",
+            "Properties": {"a": "b"},
+            "Tags": TAGS,
+        },
+    ),
+    (
+        "sagemaker",
+        "UpdateContext",
+        {"ContextName": "con", "Description": "d", "Properties": {"a": "b"}, "PropertiesToRemove": ["x"]},
+    ),
+    (
+        "sagemaker",
+        "AddAssociation",
+        {"SourceArn": f"{SAGEMAKER}:context/con", "DestinationArn": ARTIFACT, "AssociationType": "Produced"},
+    ),
+    (
+        "sagemaker",
+        "ListAssociations",
+        {
+            "SourceArn": f"{SAGEMAKER}:action/act",
+            "DestinationArn": f"{SAGEMAKER}:context/con",
+            "SourceType": "Approval",
+            "DestinationType": "Endpoint",
+            "AssociationType": "AssociatedWith",
+            "SortBy": "SourceArn",
+            "SortOrder": "Ascending",
+            "MaxResults": 5,
+        },
+    ),
+    ("sagemaker", "ListAssociations", {"CreatedAfter": AT, "CreatedBefore": END, "SortBy": "CreationTime"}),
+    (
+        "sagemaker",
+        "DeleteAssociation",
+        {"SourceArn": f"{SAGEMAKER}:action/act", "DestinationArn": f"{SAGEMAKER}:context/con"},
+    ),
+    (
+        "sagemaker",
+        "QueryLineage",
+        {
+            "StartArns": [f"{SAGEMAKER}:action/act"],
+            "Direction": "Both",
+            "IncludeEdges": True,
+            "Filters": {
+                "Types": ["Endpoint"],
+                "LineageTypes": ["Context"],
+                "CreatedBefore": datetime.datetime.fromtimestamp(1_900_000_000, datetime.UTC),
+                "CreatedAfter": datetime.datetime.fromtimestamp(0, datetime.UTC),
+                "ModifiedBefore": datetime.datetime.fromtimestamp(1_900_000_000, datetime.UTC),
+                "ModifiedAfter": datetime.datetime.fromtimestamp(0, datetime.UTC),
+                "Properties": {"a": "b"},
+            },
+            "MaxDepth": 3,
+            "MaxResults": 5,
         },
     ),
 ]

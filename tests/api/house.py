@@ -251,6 +251,27 @@ RECORDS: list[tuple[str, str, dict[str, Any]]] = [
             "ScalableTargetAction": {"MinCapacity": 1},
         },
     ),
+    ("sagemaker", "CreateExperiment", {"ExperimentName": "exp"}),
+    ("sagemaker", "CreateTrial", {"TrialName": "tr", "ExperimentName": "exp"}),
+    ("sagemaker", "CreateTrialComponent", {"TrialComponentName": "tc"}),
+    ("sagemaker", "CreateTrialComponent", {"TrialComponentName": "lone"}),
+    ("sagemaker", "AssociateTrialComponent", {"TrialComponentName": "tc", "TrialName": "tr"}),
+    ("sagemaker", "CreateArtifact", {"ArtifactType": "DataSet", "Source": {"SourceUri": "s3://b/x"}}),
+    ("sagemaker", "CreateArtifact", {"ArtifactType": "DataSet", "Source": {"SourceUri": "s3://b/lone"}}),
+    ("sagemaker", "CreateAction", {"ActionName": "act", "ActionType": "Approval", "Source": {"SourceUri": "s3://b/x"}}),
+    (
+        "sagemaker",
+        "CreateContext",
+        {"ContextName": "con", "ContextType": "Endpoint", "Source": {"SourceUri": "s3://b/x"}},
+    ),
+    (
+        "sagemaker",
+        "AddAssociation",
+        {
+            "SourceArn": f"arn:aws:sagemaker:{REGION}:{ACCOUNT}:action/act",
+            "DestinationArn": f"arn:aws:sagemaker:{REGION}:{ACCOUNT}:context/con",
+        },
+    ),
 ]
 IN_DOMAIN: list[tuple[str, dict[str, Any]]] = [
     ("CreateUserProfile", {"DomainId": DOMAIN, "UserProfileName": "u"}),

@@ -16,10 +16,11 @@ from clary.testing.store import MemoryStore
 
 handlers.load()
 EMPTY = {"ListResourceCatalogs"}  # always: there is nothing to sort
-PARTS = {  # of one record: tests/api/sagemaker sort them
+PARTS = {  # of one record, or by its ends: tests/api/sagemaker sort them
     "ListTrainingJobsForHyperParameterTuningJob",
     "ListPipelineExecutionSteps",
     "ListPipelineVersions",
+    "ListAssociations",
 }
 ANYHOW = {"Search"}  # by any property: tests/api/sagemaker/test_search.py
 SORTED = [

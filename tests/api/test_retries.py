@@ -143,6 +143,12 @@ CREATES: dict[tuple[str, str], dict[str, Any]] = {
     },
     ("iam", "CreateRole"): {"RoleName": "again", "AssumeRolePolicyDocument": TRUST},
     ("iam", "CreatePolicy"): {"PolicyName": "again", "PolicyDocument": POLICY},
+    ("sagemaker", "CreateExperiment"): {"ExperimentName": "again"},
+    ("sagemaker", "CreateTrial"): {"TrialName": "again", "ExperimentName": "e"},
+    ("sagemaker", "CreateTrialComponent"): {"TrialComponentName": "again"},
+    ("sagemaker", "CreateArtifact"): {"ArtifactType": "t", "Source": {"SourceUri": "s3://b/again"}},
+    ("sagemaker", "CreateAction"): {"ActionName": "again", "ActionType": "t", "Source": {"SourceUri": "u"}},
+    ("sagemaker", "CreateContext"): {"ContextName": "again", "ContextType": "t", "Source": {"SourceUri": "u"}},
 }
 
 
@@ -155,6 +161,7 @@ async def world() -> World:
     )
     await world("sagemaker", "CreateEndpointConfig", EndpointConfigName="c", ProductionVariants=[VARIANT])
     await world("sagemaker", "CreateModelPackageGroup", ModelPackageGroupName="g")
+    await world("sagemaker", "CreateExperiment", ExperimentName="e")
     await world("sagemaker", "CreateDomain", DomainName="D", AuthMode="IAM", DefaultUserSettings={})
     await rename_domain(world)
     await world("sagemaker", "CreateHub", HubName="h", HubDescription="d")

@@ -121,6 +121,13 @@ _GLUE: Candidates = {
     Denied: ("AccessDeniedException",),
     Unavailable: ("InternalServiceException",),
 }
+_METRICS: Candidates = {
+    **dict.fromkeys(_SAGEMAKER, ("ValidationException",)),
+    NotFound: ("ResourceNotFound",),
+    Denied: ("AccessDeniedException",),
+    Stale: ("ConflictException",),
+    Unavailable: ("ServiceUnavailable",),
+}
 _SNS: Candidates = {
     **dict.fromkeys(_SAGEMAKER, ("InvalidParameter",)),
     NotFound: ("NotFound", "ResourceNotFound", "InvalidParameter"),
@@ -171,6 +178,7 @@ CODES: Mapping[str, Candidates] = {
     "sagemaker-featurestore-runtime": _FEATURES,
     "athena": _ATHENA,
     "glue": _GLUE,
+    "sagemaker-metrics": _METRICS,
     "sns": _SNS,
     "sqs": _SQS,
     "lambda": _LAMBDA,

@@ -54,6 +54,7 @@ class Noun:
     )  # kinds with handlers of their own that it holds -> their key for its name
     cascade: bool = False  # Delete takes what it holds along, as AWS documents
     missing: str = 'Could not find {label} "{arn}": it does not exist.'
+    taken: str = ""  # what Create says of a name that is taken
     ignored: Mapping[str, str] = field(default_factory=dict)
     refused: Mapping[str, str] = field(default_factory=dict)
     begin: Mapping[str, Any] = field(default_factory=dict)  # what the document has at first, besides

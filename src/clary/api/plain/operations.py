@@ -155,6 +155,7 @@ async def create(call: Call, noun: Noun, params: Params) -> Record:
     made |= {member: str(request[member]) for member in (*noun.key, *noun.indexed, noun.unique) if member}
     if holder is not None:
         made["above"] = holder.arn
+    taken = taken or noun.taken.format(name=name)
     record = await records.add(call, records.new(call, noun.kind, name, made, noun.status[1]), taken, alone)
     if parent is not None:
         await hold(call, parent, params, record)

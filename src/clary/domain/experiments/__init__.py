@@ -1,0 +1,1 @@
+"""Experiments, trials and trial components, and the metrics that are put into them. Pure."""
