@@ -28,6 +28,7 @@ import boto3
 
 from benchmarks.common import Row, arguments, finish, pss, say, tree
 from benchmarks.start_channels import rows_of_channels, started
+from benchmarks.start_processing import rows_of_processing
 from clary.app import demo, up
 from clary.app.settings import Settings, load
 from clary.backends.runtimes import create
@@ -391,6 +392,10 @@ def main() -> int:
             ups.append(took)
             rows.append(bound("clary up to ready", min(ups), 3.0))
             part("jobs and endpoints", lambda: rows_of_jobs_and_endpoints(bench, environments, given.rounds))
+            part(
+                "processing",
+                lambda: rows_of_processing(bench.sagemaker, bench.s3, BUCKET, PYTHON, ROLE, name, given.rounds),
+            )
             part("data", lambda: rows_of_data(bench, given.rounds))
             part("waits", lambda: rows_of_waits(bench))
             part("command line", lambda: rows_of_cli(bench, given.rounds))
