@@ -16,6 +16,7 @@ from tests.api.requests import (
     QUERY,
     QUEUE,
     ROLE,
+    SCHEDULE,
     STEPS,
     TOKEN_OF_A_STEP,
     TOPIC,
@@ -30,6 +31,10 @@ MS = 1_800_000_000_000
 VARIANT = {"VariantName": "v", "ModelName": "m", "InstanceType": "ml.m5.large", "InitialInstanceCount": 1}
 VPC = {"SecurityGroupIds": ["sg-1"], "Subnets": ["subnet-1"]}
 STRING = {"DataType": "String", "StringValue": "v"}
+EVENT = (
+    '{"id": "1", "account": "000000000000", "source": "a", "time": "2030-01-01T00:00:00Z", "region": "eu-west-1", '
+    '"resources": [], "detail-type": "d", "detail": {}}'
+)
 TAGS = [{"Key": "k", "Value": "v"}]
 ALARMS = {"AutoRollbackConfiguration": {"Alarms": [{"AlarmName": "a"}]}}
 CAPACITY = {"Type": "INSTANCE_COUNT", "Value": 1}
@@ -1360,6 +1365,95 @@ BASES: list[tuple[str, str, dict[str, Any]]] = [
         },
     ),
     ("lambda", "Invoke", {"FunctionName": "f", "InvocationType": "Event", "Payload": b"{}"}),
+    (
+        "events",
+        "PutRule",
+        {
+            "Name": "made",
+            "EventPattern": '{"source": ["a"]}',
+            "ScheduleExpression": "rate(5 minutes)",
+            "State": "DISABLED",
+            "Description": "d",
+            "RoleArn": ROLE,
+            "Tags": TAGS,
+            "EventBusName": "default",
+        },
+    ),
+    (
+        "events",
+        "PutTargets",
+        {
+            "Rule": "rule",
+            "EventBusName": "default",
+            "Targets": [
+                {
+                    "Id": "q",
+                    "Arn": "arn:aws:sqs:eu-west-1:000000000000:q.fifo",
+                    "RoleArn": ROLE,
+                    "InputTransformer": {"InputPathsMap": {"a": "$.detail.a"}, "InputTemplate": '{"a": <a>}'},
+                    "SqsParameters": {"MessageGroupId": "g"},
+                    "DeadLetterConfig": {"Arn": "arn:aws:sqs:eu-west-1:000000000000:q"},
+                    "RetryPolicy": {"MaximumRetryAttempts": 1, "MaximumEventAgeInSeconds": 60},
+                },
+                {
+                    "Id": "p",
+                    "Arn": "arn:aws:sagemaker:eu-west-1:000000000000:pipeline/p",
+                    "SageMakerPipelineParameters": {"PipelineParameterList": [{"Name": "a", "Value": "b"}]},
+                },
+            ],
+        },
+    ),
+    ("events", "RemoveTargets", {"Rule": "rule", "Ids": ["f"], "EventBusName": "default"}),
+    ("events", "DescribeRule", {"Name": "rule", "EventBusName": "default"}),
+    ("events", "ListRules", {"NamePrefix": "r", "EventBusName": "default", "Limit": 1}),
+    ("events", "ListTargetsByRule", {"Rule": "rule", "EventBusName": "default", "Limit": 1}),
+    ("events", "ListRuleNamesByTarget", {"TargetArn": FUNCTION, "EventBusName": "default", "Limit": 1}),
+    ("events", "EnableRule", {"Name": "rule", "EventBusName": "default"}),
+    ("events", "DisableRule", {"Name": "rule", "EventBusName": "default"}),
+    ("events", "TestEventPattern", {"EventPattern": '{"source": ["a"]}', "Event": EVENT}),
+    (
+        "events",
+        "PutEvents",
+        {
+            "Entries": [
+                {
+                    "Time": AT,
+                    "Source": "a",
+                    "Resources": ["r"],
+                    "DetailType": "d",
+                    "Detail": "{}",
+                    "EventBusName": "default",
+                }
+            ]
+        },
+    ),
+    ("events", "ListEventBuses", {"NamePrefix": "d", "Limit": 1}),
+    ("events", "TagResource", {"ResourceARN": "arn:aws:events:eu-west-1:000000000000:rule/rule", "Tags": TAGS}),
+    ("events", "UntagResource", {"ResourceARN": "arn:aws:events:eu-west-1:000000000000:rule/rule", "TagKeys": ["k"]}),
+    (
+        "scheduler",
+        "CreateSchedule",
+        {
+            **SCHEDULE,
+            "Name": "made",
+            "ScheduleExpressionTimezone": "Europe/Berlin",
+            "StartDate": AT,
+            "EndDate": END,
+            "State": "DISABLED",
+            "Description": "d",
+            "KmsKeyArn": "arn:aws:kms:eu-west-1:000000000000:key/k",
+            "FlexibleTimeWindow": {"Mode": "FLEXIBLE", "MaximumWindowInMinutes": 5},
+            "ActionAfterCompletion": "DELETE",
+            "ClientToken": "t",
+        },
+    ),
+    ("scheduler", "UpdateSchedule", {**SCHEDULE, "State": "DISABLED"}),
+    ("scheduler", "GetSchedule", {"Name": "schedule", "GroupName": "nightly"}),
+    ("scheduler", "DeleteSchedule", {"Name": "schedule", "GroupName": "nightly"}),
+    ("scheduler", "ListSchedules", {"GroupName": "nightly", "NamePrefix": "s", "State": "ENABLED", "MaxResults": 1}),
+    ("scheduler", "CreateScheduleGroup", {"Name": "made", "Tags": TAGS}),
+    ("scheduler", "DeleteScheduleGroup", {"Name": "nightly"}),
+    ("scheduler", "ListScheduleGroups", {"NamePrefix": "n", "MaxResults": 1}),
     ("sqs", "CreateQueue", {"QueueName": "made", "Attributes": {"DelaySeconds": "1"}, "tags": {"k": "v"}}),
     ("sqs", "SetQueueAttributes", {"QueueUrl": QUEUE, "Attributes": {"DelaySeconds": "1"}}),
     ("sqs", "GetQueueUrl", {"QueueName": "q", "QueueOwnerAWSAccountId": "000000000000"}),

@@ -26,6 +26,13 @@ POLICY = f"arn:aws:iam::{ACCOUNT}:policy/p"
 QUEUE = f"http://127.0.0.1:4600/{ACCOUNT}/q"
 PYTHON = f"python{sys.version_info.major}.{sys.version_info.minor}"
 FUNCTION = f"arn:aws:lambda:{AT}:function:f"
+SCHEDULE = {
+    "Name": "schedule",
+    "GroupName": "nightly",
+    "ScheduleExpression": "rate(5 minutes)",
+    "FlexibleTimeWindow": {"Mode": "OFF"},
+    "Target": {"Arn": FUNCTION, "RoleArn": ROLE, "Input": "{}"},
+}
 TOPIC = f"arn:aws:sns:{AT}:t"
 IMAGE = "683313688378.dkr.ecr.us-east-1.amazonaws.com/sagemaker-xgboost:1.7-1"
 DOMAIN = "d-house"
@@ -155,6 +162,15 @@ NAMED: Mapping[str, list[Any]] = {
     "ExtendedStatistics": ["p90"],
     "Id": ["q"],
     "Expression": ["1", "SUM(METRICS())", "SEARCH('{N} x', 'Sum', 60)"],
+    "EventPattern": ['{"source": ["a"]}', "{"],
+    "ScheduleExpression": ["rate(5 minutes)", "cron(0 12 * * ? *)", "at(2030-01-01T00:00:00)"],
+    "ScheduleExpressionTimezone": ["UTC", "Europe/Berlin"],
+    "EventBusName": ["default"],
+    "Rule": ["rule", "new"],
+    "GroupName": ["nightly", "default", "new"],
+    "FlexibleTimeWindow": [{"Mode": "OFF"}],
+    "Detail": ["{}", "x"],
+    "Source": ["a", "aws.x"],
     "QueueName": ["q", "q.fifo", "new"],
     "QueueUrl": [QUEUE, f"{QUEUE}.fifo", "new"],
     "QueueNamePrefix": ["q"],
@@ -174,7 +190,7 @@ NAMED: Mapping[str, list[Any]] = {
     "DashboardNames": ["d"],
     "DashboardBody": ['{"widgets": []}'],
     "TopicArn": [TOPIC],
-    "TargetArn": [TOPIC],
+    "TargetArn": [TOPIC, FUNCTION],
     "SubscriptionArn": [f"{TOPIC}:00000000-0000-0000-0000-000000000000"],
     "ServiceNamespace": ["sagemaker"],
     "ResourceId": ["endpoint/e/variant/v", "inference-component/ic"],
@@ -187,7 +203,11 @@ NAMED: Mapping[str, list[Any]] = {
     "ScheduledActionName": ["nightly"],
     "Schedule": ["rate(5 minutes)", "cron(0 3 * * ? *)", "at(2030-01-01T00:00:00)"],
     "Timezone": ["Europe/Berlin", "+0130"],
-    "ResourceARN": [f"arn:aws:cloudwatch:{AT}:alarm:a", f"arn:aws:cloudwatch::{ACCOUNT}:dashboard/d"],
+    "ResourceARN": [
+        f"arn:aws:cloudwatch:{AT}:alarm:a",
+        f"arn:aws:cloudwatch::{ACCOUNT}:dashboard/d",
+        f"arn:aws:events:{AT}:rule/rule",
+    ],
     "ResourceArn": [f"arn:aws:sagemaker:{AT}:model/m", f"arn:aws:sagemaker:{AT}:endpoint/e"],
     "S3Uri": ["s3://b/data"],
     "ModelDataUrl": ["s3://b/m.tar.gz"],

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 from tests.api.house import rename_domain
-from tests.api.requests import DOMAIN, PYTHON, STEPS, TOKEN, ZIP
+from tests.api.requests import DOMAIN, PYTHON, SCHEDULE, STEPS, TOKEN, ZIP
 from tests.api.world import ACCOUNT, REGION, World
 
 from clary.api import registry
@@ -33,6 +33,8 @@ CREATES: dict[tuple[str, str], dict[str, Any]] = {
         "ModelName": "again",
         "PrimaryContainer": {"Image": IMAGE, "ModelDataUrl": "s3://b/m.tar.gz"},
     },
+    ("scheduler", "CreateSchedule"): {**SCHEDULE, "GroupName": "default"},
+    ("scheduler", "CreateScheduleGroup"): {"Name": "again"},
     ("lambda", "CreateFunction"): {
         "FunctionName": "again",
         "Runtime": PYTHON,
@@ -200,7 +202,14 @@ def test_every_create_with_a_record_is_among_them() -> None:
         if name.startswith("Create") and not operation.again
     }
     # Groups and streams of logs are files: see below.
-    assert rest == {"CreateQueue", "CreateTopic", "CreateAccessKey", "CreateLogGroup", "CreateLogStream"}
+    assert rest == {
+        "CreateEventBus",
+        "CreateQueue",
+        "CreateTopic",
+        "CreateAccessKey",
+        "CreateLogGroup",
+        "CreateLogStream",
+    }
 
 
 @pytest.mark.parametrize("which", CREATES, ids=lambda which: which[1])

@@ -16,6 +16,8 @@ SERVICES: Mapping[str, str] = {
     "logs": "",
     "sns": "",
     "sqs": "",
+    "events": "",
+    "scheduler": "",
     "lambda": "",
     "application-autoscaling": "",
     "cloudwatch": "",

@@ -25,6 +25,7 @@ from clary.domain.errors import (
     Unavailable,
     Unschedulable,
 )
+from clary.domain.events.patterns import InvalidPattern
 
 
 class ApiError(ClaryError):
@@ -156,6 +157,17 @@ _LAMBDA: Candidates = {
     Unschedulable: ("ServiceException",),
     Unavailable: ("ServiceException",),
 }
+_EVENTS: Candidates = {
+    **dict.fromkeys(_SAGEMAKER, ("ValidationException",)),
+    NotFound: ("ResourceNotFoundException",),
+    AlreadyExists: ("ResourceAlreadyExistsException", "ConflictException", "ValidationException"),
+    InUse: ("ConflictException", "ValidationException"),
+    InvalidPattern: ("InvalidEventPatternException",),
+    LimitExceeded: ("LimitExceededException", "ServiceQuotaExceededException"),
+    Denied: ("AccessDeniedException",),
+    Stale: ("ConcurrentModificationException", "ConflictException", "ThrottlingException"),
+    Unavailable: ("InternalException", "InternalServerException"),
+}
 _AUTOSCALING: Candidates = {
     NotFound: ("ObjectNotFoundException", "ResourceNotFoundException", "ValidationException"),
     AlreadyExists: ("ValidationException",),
@@ -181,6 +193,8 @@ CODES: Mapping[str, Candidates] = {
     "sagemaker-metrics": _METRICS,
     "sns": _SNS,
     "sqs": _SQS,
+    "events": _EVENTS,
+    "scheduler": _EVENTS,
     "lambda": _LAMBDA,
     "application-autoscaling": _AUTOSCALING,
 }

@@ -8,10 +8,11 @@ from __future__ import annotations
 from collections.abc import Coroutine
 from typing import Any
 
-from clary.app import feature_stores, functions, message_queues, pipelines, registry, transform, tuning
+from clary.app import events, feature_stores, functions, message_queues, pipelines, registry, transform, tuning
 from clary.app.given import Given, Room
 
 ROOMS: tuple[Room, ...] = (
+    events.room,
     feature_stores.room,
     functions.room,
     message_queues.room,

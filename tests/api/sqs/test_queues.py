@@ -34,7 +34,7 @@ class Queue:
         return await self("SendMessage", MessageBody=body, **params)
 
     async def receive(self, most: int = 10, **params: Any) -> list[dict[str, Any]]:
-        return list((await self("ReceiveMessage", MaxNumberOfMessages=most, **params))["Messages"])
+        return list((await self("ReceiveMessage", MaxNumberOfMessages=most, **params)).get("Messages", []))
 
     async def bodies(self, most: int = 10) -> list[str]:
         return [message["Body"] for message in await self.receive(most)]

@@ -10,7 +10,7 @@ from clary.api import records
 from clary.api.application_autoscaling import targets
 from clary.api.call import Call, Params
 from clary.api.registry import operation
-from clary.domain.autoscaling import schedules
+from clary.domain import schedules
 from clary.domain.autoscaling.record import ACTION, NAMESPACE, action_arn, check_filter, check_namespace, part_name
 from clary.domain.errors import Invalid, LimitExceeded
 from clary.domain.resources import Record

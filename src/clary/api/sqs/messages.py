@@ -147,7 +147,8 @@ async def receive_message(call: Call, params: Params) -> Params:
     found = await _poll(call, queue, most, seconds, min(wait, call.settings.longest_poll))
     names = [*(params.get("AttributeNames") or ()), *(params.get("MessageSystemAttributeNames") or ())]
     wanted = params.get("MessageAttributeNames") or []
-    return {"Messages": [_shown(call, message, names, wanted) for message in found]}
+    told = [_shown(call, message, names, wanted) for message in found]
+    return {"Messages": told} if told else {}  # clients ask whether there are any by the member
 
 
 def _within(name: str, value: int | None, smallest: int, largest: int, default: int) -> int:

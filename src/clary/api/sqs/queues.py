@@ -67,7 +67,7 @@ async def list_queues(call: Call, params: Params) -> Params:
     )  # fmt: skip
     found, more = await paging.page(call, params, query, lambda record: record.name.startswith(prefix))
     urls = [url(call, record.scope.account, record.name) for record in found]
-    return {"QueueUrls": urls, **(more if limit else {})}
+    return {**({"QueueUrls": urls} if urls else {}), **(more if limit else {})}
 
 
 @operation("sqs", "DeleteQueue")

@@ -10,7 +10,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from clary.domain.autoscaling import decision_records, schedules
+from clary.domain import schedules
+from clary.domain.autoscaling import decision_records
 from clary.domain.autoscaling.activity import (
     SOON,
     ActivityNote,

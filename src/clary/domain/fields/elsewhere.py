@@ -44,6 +44,24 @@ ROWS: Mapping[str, Rows] = {
     "cloudwatch PutMetricData": (
         ("ignored", "Clary does not group metrics by entities", "EntityMetricData[].Entity StrictEntityValidation"),
     ),
+    "events CreateEventBus": (
+        (
+            "ignored",
+            "refused: there is the bus `default` alone",
+            "EventSourceName Description KmsKeyIdentifier DeadLetterConfig LogConfig Tags",
+        ),
+    ),
+    "events PutEvents": (
+        ("ignored", "Clary has one region's endpoint", "EndpointId"),
+        ("ignored", "Clary traces nothing", "Entries[].TraceHeader"),
+    ),
+    "events RemoveTargets": (("ignored", "no rule is managed by another service", "Force"),),
+    "events DeleteRule": (("ignored", "no rule is managed by another service", "Force"),),
+    "events ListTargetsByRule": (("ignored", "all targets are in one page: 100 at most", "Limit"),),
+    "events ListEventBuses": (("ignored", "there is one bus", "Limit"),),
+    "scheduler UpdateSchedule": (("ignored", "the same update twice changes nothing", "ClientToken"),),
+    "scheduler DeleteSchedule": (("ignored", "a schedule is deleted once", "ClientToken"),),
+    "scheduler DeleteScheduleGroup": (("ignored", "a group is deleted once", "ClientToken"),),
     "iam SimulatePrincipalPolicy": (
         (
             "ignored",

@@ -6,8 +6,8 @@ from datetime import UTC, datetime
 
 import pytest
 
-from clary.domain.autoscaling.schedules import parse
 from clary.domain.errors import Invalid
+from clary.domain.schedules import parse
 
 
 def at(text: str) -> float:

@@ -1,4 +1,4 @@
-"""Schedules of Application Auto Scaling: `at(...)`, `rate(...)` and `cron(...)`, in a time zone. Pure: when one is next due.
+"""Schedules of Application Auto Scaling and EventBridge: `at(...)`, `rate(...)` and `cron(...)`, in a time zone. Pure: when one is due.
 
 Cron has six fields (minutes, hours, day of month, month, day of week with 1 for Sunday, year); one of the days is `?`. `L`, `W` and `#`
 are as in Quartz. A time that a clock change skips is due when the clock has passed it; one that comes twice is due the first time.

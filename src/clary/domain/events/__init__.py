@@ -1,0 +1,1 @@
+"""EventBridge: patterns, rules, deliveries, schedules. Pure."""

@@ -1,0 +1,1 @@
+"""The loops of events: what is told, when, and to whom."""

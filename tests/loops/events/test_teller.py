@@ -1,0 +1,174 @@
+"""Changes of resources become events: each state once, also when Clary dies between the change and its telling."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from clary.domain.errors import NotFound, Unavailable
+from clary.domain.events import deliveries, rules
+from clary.domain.resources import Query, Record, Scope
+from clary.loops.events.carrier import Carrier
+from clary.loops.events.teller import Teller
+from clary.testing.clock import FakeClock
+from clary.testing.store import MemoryStore
+
+SCOPE = Scope("000000000000", "eu-west-1")
+ARN = "arn:aws:sagemaker:eu-west-1:000000000000:endpoint/e"
+QUEUE = "arn:aws:sqs:eu-west-1:000000000000:q"
+
+
+class Told:
+    """`ports.Operations` that notes what it is asked; `failure` is raised instead, when it is set."""
+
+    def __init__(self) -> None:
+        self.calls: list[tuple[str, str, Mapping[str, Any]]] = []
+        self.failure: Exception | None = None
+
+    async def call(
+        self, service: str, operation: str, params: Mapping[str, Any], *, parent: Record, key: str = ""
+    ) -> dict[str, Any]:
+        if self.failure is not None:
+            raise self.failure
+        self.calls.append((service, operation, params))
+        return (
+            {"EndpointName": "e", "EndpointStatus": "later", "CreationTime": 1.5}
+            if operation == "DescribeEndpoint"
+            else {}
+        )
+
+
+class Place:
+    def __init__(self) -> None:
+        self.store, self.clock, self.operations = MemoryStore(), FakeClock(), Told()
+        self.teller = self.another()
+
+    def another(self) -> Teller:
+        """One as after a restart."""
+        return Teller(self.store, self.operations, self.clock, "me")
+
+    async def rule(self, pattern: str = '{"source": ["aws.sagemaker"]}') -> Record:
+        document = {
+            "pattern": pattern,
+            "schedule": "",
+            "targets": [{"Id": "q", "Arn": QUEUE}],
+            "began": 0.0,
+            "due": None,
+        }
+        return await self.store.add(
+            Record(rules.RULE, SCOPE, "r", rules.rule_arn(SCOPE, "r"), rules.ENABLED, 0.0, 0.0, document)
+        )
+
+    async def endpoint(self, status: str) -> Record:
+        now = self.clock.now()
+        return await self.store.add(
+            Record("endpoint", SCOPE, "e", ARN, status, now, now, {"request": {"EndpointName": "e"}})
+        )
+
+    async def told(self) -> list[str]:
+        found = await self.store.page(Query(deliveries.DELIVERY, SCOPE, descending=False, limit=100))
+        return [json.loads(record.document["input"])["detail"]["EndpointStatus"] for record in found]
+
+
+async def test_each_state_is_told_once_with_the_state_that_was_heard() -> None:
+    place = Place()
+    await place.rule()
+    made = await place.endpoint("Creating")
+    for _ in range(2):
+        await place.teller.look(made)
+    place.clock.advance(1)
+    saved = await place.store.save(replace(made, status="InService", modified=place.clock.now()))
+    await place.teller.look(saved)
+    assert await place.told() == ["CREATING", "IN_SERVICE"]
+
+
+async def test_what_is_not_a_change_of_state_is_not_told() -> None:
+    place = Place()
+    await place.rule()
+    made = await place.endpoint("InService")
+    await place.teller.look(made)
+    again = await place.store.save(replace(made, document={**made.document, "inner": 1}))
+    await place.teller.look(again)
+    assert await place.told() == ["IN_SERVICE"]
+
+
+async def test_after_a_crash_the_next_start_tells_what_was_not_told() -> None:
+    place = Place()
+    await place.rule()
+    made = await place.endpoint("Creating")
+    await place.teller.look(made)
+    place.clock.advance(1)
+    await place.store.save(replace(made, status="Failed", modified=place.clock.now()))  # and killed
+    successor = place.another()
+    await successor._compare_all()
+    assert successor._heard.qsize() == 1
+    await successor.look(successor._heard.get_nowait())
+    assert await place.told() == ["CREATING", "FAILED"]
+
+
+async def test_killed_between_delivery_and_mark_it_plans_the_same_delivery() -> None:
+    place = Place()
+    await place.rule()
+    made = await place.endpoint("Creating")
+    place.teller._mark = _killed  # type: ignore[method-assign]
+    with pytest.raises(KeyboardInterrupt):
+        await place.teller.look(made)
+    await place.another().look(made)
+    assert await place.told() == ["CREATING"]
+
+
+async def _killed(*_: Any) -> None:
+    raise KeyboardInterrupt
+
+
+async def test_without_rules_nothing_is_asked_and_nothing_told_later() -> None:
+    place = Place()
+    made = await place.endpoint("InService")
+    await place.teller.look(made)
+    await place.rule()
+    await place.teller.look(made)
+    assert (place.operations.calls, await place.told()) == ([], [])
+
+
+async def test_a_removed_resource_leaves_no_mark() -> None:
+    place = Place()
+    made = await place.endpoint("InService")
+    await place.teller.look(made)
+    await place.store.remove(made)
+    await place.teller.look(made)
+    assert await place.store.page(Query("event-mark", SCOPE)) == []
+
+
+@pytest.mark.parametrize(
+    ("arn", "operation", "params"),
+    [
+        (QUEUE, "SendMessage", {"QueueUrl": "/000000000000/q", "MessageBody": "{}"}),
+        (QUEUE.replace("sqs", "sns"), "Publish", {"TopicArn": QUEUE.replace("sqs", "sns"), "Message": "{}"}),
+        ("arn:aws:scheduler:::aws-sdk:sagemaker:listModels", "ListModels", {}),
+        ("arn:aws:lambda:eu-west-1:000000000000:function:f", "Invoke", None),
+        ("arn:aws:sagemaker:eu-west-1:000000000000:pipeline/p", "StartPipelineExecution", None),
+    ],
+)
+async def test_each_kind_of_target_is_called(arn: str, operation: str, params: dict[str, Any] | None) -> None:
+    operations = Told()
+    delivery = deliveries.new(SCOPE, "rule", "event", {"Arn": arn}, "{}", 0.0)
+    carried = await Carrier(operations, FakeClock()).carry(delivery)
+    assert carried.failure == ""
+    [(_, called, given)] = operations.calls
+    assert called == operation
+    if params is not None:
+        assert given == params
+    if operation == "StartPipelineExecution":
+        assert given["ClientRequestToken"] == delivery.name
+
+
+@pytest.mark.parametrize(("error", "final"), [(NotFound("gone"), True), (Unavailable("wait"), False)])
+async def test_only_what_may_pass_is_tried_again(error: Exception, final: bool) -> None:
+    operations = Told()
+    operations.failure = error
+    carried = await Carrier(operations, FakeClock()).carry(deliveries.new(SCOPE, "r", "e", {"Arn": QUEUE}, "{}", 0.0))
+    assert (carried.failure != "", carried.final) == (True, final)
