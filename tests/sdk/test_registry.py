@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
+import sys
 from typing import Any
 
 import pytest
-from tests.sdk.acts import PYTHON, User, targz, unique, until
+from tests.sdk.acts import PYTHON, XGBOOST, User, channel, targz, unique, until
 from tests.sdk.conftest import ROLE
 from tests.sdk.test_serving import refused
 
@@ -148,3 +150,71 @@ def history(user: User, endpoint: str) -> list[str]:
         "events"
     ]
     return [each["message"] for each in pages]
+
+
+# -- clary registry -----------------------------------------------------------------------------------------------------------------
+
+
+def clary(user: User, *words: str) -> str:
+    done = user.server.run(
+        [sys.executable, "-m", "clary.app.cli", "registry", *words, "--dir", user.server.settings.dir]
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+def test_clary_registry_lists_compares_decides_and_names(user: User) -> None:
+    name, table = unique("compared"), "\n".join(f"{row % 2},{row % 2 + row % 5 / 10},{row % 7}" for row in range(60))
+    data = user.put(f"{name}/train.csv", table)
+    user.sm.create_model_package_group(ModelPackageGroupName=name)
+    for eta in ("0.1", "0.9"):
+        done = user.train(
+            XGBOOST,
+            HyperParameters={"objective": "binary:logistic", "num_round": "3", "eta": eta, "eval_metric": "logloss"},
+            InputDataConfig=[channel("train", data, ContentType="text/csv")],
+        )
+        report = user.put(f"{name}/{eta}.json", json.dumps({"quality": {"auc": {"value": float(eta)}}}))
+        source = {"ContentType": "application/json", "S3Uri": report}
+        user.sm.create_model_package(
+            ModelPackageGroupName=name,
+            InferenceSpecification={
+                "Containers": [{"Image": XGBOOST, "ModelDataUrl": done["ModelArtifacts"]["S3ModelArtifacts"]}],
+                "SupportedContentTypes": ["text/csv"],
+            },
+            ModelMetrics={"ModelQuality": {"Statistics": source}},
+        )
+    shown = json.loads(clary(user, "compare", name, "1", "2", "--json"))
+    unlike = shown["differences"]
+    assert unlike["parameters"] == {"eta": ["0.1", "0.9"]}
+    assert unlike["metrics"]["ModelQuality Statistics quality.auc"] == ["0.1", "0.9"]
+    assert "training train:logloss" in unlike["metrics"]
+    assert "data" not in unlike
+    assert shown["facts"][0]["data"] == {"train": data}
+    assert list(unlike["serving"]) == ["model data"]
+    lines = clary(user, "compare", name, "1", "2").splitlines()
+    assert any(line.split() == ["parameters", "eta", "0.1", "0.9"] for line in lines), lines
+    assert data in clary(user, "compare", name, "1", "2", "--all")
+
+    assert clary(user, "alias", name, "2", "champion") == f"version 2 of {name} has the aliases champion\n"
+    assert "Rejected by clary at " in clary(user, "reject", name, "champion", "-m", "too <slow>")
+    assert json.loads(clary(user, "approve", name, "2", "--json"))["approval"] == "Approved"
+    [one, two] = json.loads(clary(user, "list", name, "--json"))["versions"]
+    assert (one["approval"], two["approval"], two["aliases"]) == ("PendingManualApproval", "Approved", ["champion"])
+    assert clary(user, "list", name).splitlines()[2].split()[:3] == ["2", "Approved", "champion"]
+    [group] = [row for row in json.loads(clary(user, "list", "--json")) if row["group"] == name]
+    assert (group["versions"], group["approved"], group["aliases"]) == (2, 2, {"champion": 2})
+    assert any(line.startswith(name) and "champion=2" in line for line in clary(user, "list").splitlines())
+
+
+def test_clary_registry_says_what_is_not_there(user: User, group: str) -> None:
+    where = ("--dir", user.server.settings.dir)
+    for words, code in (
+        (("list", "nobody"), 4),
+        (("approve", group, "99"), 4),
+        (("approve", group, "nobody"), 4),
+        (("alias", group, "1", "7"), 1),
+        (("compare", group), 2),
+    ):
+        done = user.server.run([sys.executable, "-m", "clary.app.cli", "registry", *words, *where])
+        assert done.returncode == code, (words, done.returncode, done.stderr)
+        assert code == 2 or done.stderr.count("\n") == 1, done.stderr

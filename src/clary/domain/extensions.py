@@ -88,6 +88,12 @@ TAGS: tuple[OwnTag, ...] = (
         True,
     ),
     OwnTag(
+        "model-package-group",
+        "aws:clary:followers",
+        "endpoints that follow an alias of the group, each with the version that it was moved to last, or what it waits for",
+        False,
+    ),
+    OwnTag(
         "model-package",
         "aws:clary:approval",
         "the last decision on the version: what, who, when, and the ApprovalDescription",

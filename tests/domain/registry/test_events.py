@@ -20,7 +20,6 @@ def package(**more: Any) -> Record:
 
 def test_a_new_version_is_told_with_awss_names() -> None:
     assert events.detail(package()) == {
-        "ModelPackageName": "Churn",
         "ModelPackageGroupName": "Churn",
         "ModelPackageVersion": 2,
         "ModelPackageArn": "arn:aws:sagemaker:eu-west-1:000000000000:model-package/churn/2",

@@ -95,10 +95,11 @@ searchable.register(
 
 def _identity(package: Record) -> Params:
     group, version = package.document["group"], package.document["version"]
-    versioned = {"ModelPackageGroupName": group, "ModelPackageVersion": version} if group else {}
+    named = {"ModelPackageName": package.name}
+    if group:  # a version has no name, as on AWS: SDK v3 asks by name where there is one
+        named = {"ModelPackageGroupName": group, "ModelPackageVersion": version}
     return {
-        "ModelPackageName": group or package.name,
-        **versioned,
+        **named,
         "ModelPackageArn": package.arn,
         "CreationTime": package.created,
         "ModelPackageStatus": "Completed",

@@ -27,6 +27,10 @@ objects = typer.Typer(
     help="Repair the object store while Clary is stopped.", no_args_is_help=True, rich_markup_mode=None
 )
 app.add_typer(objects, name="objects")
+registry = typer.Typer(
+    help="Versions of models: list, compare, approve, alias.", no_args_is_help=True, rich_markup_mode=None
+)
+app.add_typer(registry, name="registry")
 
 
 def _version(asked: bool) -> None:
@@ -461,3 +465,72 @@ def objects_rebuild(
     from clary.app.cli import objects
 
     objects.rebuild(directory, damaged=damaged, as_json=json)
+
+
+Group = Annotated[str, typer.Argument(help="The model package group.")]
+Version = Annotated[str, typer.Argument(help="The number of a version, or an alias.")]
+Comment = Annotated[str, typer.Option("--comment", "-m", help="Why: the ApprovalDescription.", show_default=False)]
+
+
+@registry.command("list")
+def registry_list(
+    group: Annotated[str, typer.Argument(help="Its versions, instead of all groups.", show_default=False)] = "",
+    directory: Dir = None,
+    json: Json = False,
+) -> None:
+    """List model package groups, or the versions of one."""
+    from clary.app.cli import registry as telling
+
+    if group:
+        telling.versions(directory, group, as_json=json)
+    else:
+        telling.groups(directory, as_json=json)
+
+
+@registry.command("compare")
+def registry_compare(
+    group: Group,
+    one: Version,
+    other: Version,
+    everything: Annotated[bool, typer.Option("--all", help="Show also what is the same.")] = False,
+    directory: Dir = None,
+    json: Json = False,
+) -> None:
+    """Compare two versions: metrics, data, parameters, code."""
+    from clary.app.cli import registry as telling
+
+    telling.compare(directory, group, one, other, everything=everything, as_json=json)
+
+
+@registry.command("approve")
+def registry_approve(
+    group: Group, version: Version, comment: Comment = "", directory: Dir = None, json: Json = False
+) -> None:
+    """Approve a version."""
+    from clary.app.cli import registry as telling
+
+    telling.decide(directory, group, version, "Approved", comment, as_json=json)
+
+
+@registry.command("reject")
+def registry_reject(
+    group: Group, version: Version, comment: Comment = "", directory: Dir = None, json: Json = False
+) -> None:
+    """Reject a version."""
+    from clary.app.cli import registry as telling
+
+    telling.decide(directory, group, version, "Rejected", comment, as_json=json)
+
+
+@registry.command("alias")
+def registry_alias(
+    group: Group,
+    version: Version,
+    alias: Annotated[str, typer.Argument(help="Such as champion. It is taken from the version that had it.")],
+    directory: Dir = None,
+    json: Json = False,
+) -> None:
+    """Give a version an alias; endpoints that follow it move."""
+    from clary.app.cli import registry as telling
+
+    telling.name(directory, group, version, alias, as_json=json)

@@ -39,10 +39,9 @@ def detail(package: Record, before: Record | None = None) -> dict[str, Any] | No
     document = package.document
     request: Mapping[str, Any] = document["request"]
     group, version = document["group"], document["version"]
-    named = {"ModelPackageGroupName": group, "ModelPackageVersion": version} if group else {}
+    named = {"ModelPackageGroupName": group, "ModelPackageVersion": version}
     told = {
-        "ModelPackageName": group or package.name,
-        **named,
+        **(named if group else {"ModelPackageName": package.name}),
         "ModelPackageArn": package.arn,
         "CreationTime": _moment(package.created),
         "ModelPackageStatus": "Completed",

@@ -18,6 +18,7 @@ from clary.domain.models.packages import APPROVED
 from clary.domain.registry import aliases
 from clary.domain.resources import Record
 
+FOLLOWERS = "aws:clary:followers"
 IN_SERVICE = "InService"
 RATE = "0.01"  # of the guard `clary:rollback-on-regression`, where a config has none
 AGAIN = 30.0  # seconds until what was refused is tried again
@@ -91,7 +92,7 @@ def decide(group: Record, seen: Seen) -> Decision[Move]:
     again = AGAIN if any(note.get("why") for note in notes.values()) else None
     if notes == group.document.get("followed", {}):
         return Decision(group, tuple(moves), again=again)
-    return Decision(replace(group, document={**group.document, "followed": notes}), tuple(moves), again=again)
+    return Decision(_noted(group, notes), tuple(moves), again=again)
 
 
 def _wanted(group: Record, seen: Seen, follower: Follower, note: Mapping[str, Any]) -> Move | Mapping[str, Any] | None:
@@ -179,5 +180,19 @@ def moved(group: Record, move: Move, outcome: Unable | None, now: float) -> Reco
     """The group with what came of a move."""
     note: dict[str, Any] = {"version": move.version, "at": now}
     note |= {"why": outcome.why} if outcome is not None else {"config": move.config}
-    followed = {**group.document.get("followed", {}), move.endpoint: note}
-    return replace(group, document={**group.document, "followed": followed})
+    return _noted(group, {**group.document.get("followed", {}), move.endpoint: note})
+
+
+def _noted(group: Record, notes: Mapping[str, Any]) -> Record:
+    """The group with these notes, and with a tag of Clary's own that tells them."""
+    told = "; ".join(f"{name}: {_said(note)}" for name, note in sorted(notes.items()))
+    system = {name: text for name, text in group.document.get("system_tags", {}).items() if name != FOLLOWERS}
+    if told:
+        system[FOLLOWERS] = told
+    return replace(group, document={**group.document, "followed": dict(notes), "system_tags": system})
+
+
+def _said(note: Mapping[str, Any]) -> str:
+    if note.get("why"):
+        return f"cannot move to version {note['version']}: {note['why']}"
+    return f"waits: {note['waits']}" if note.get("waits") else f"version {note['version']} by config {note['config']}"
