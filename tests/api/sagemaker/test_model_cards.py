@@ -170,6 +170,24 @@ async def test_lists_filter_by_status_and_name(world: Cards) -> None:
     assert (await names(ModelCardStatus="Approved"), await names(NameContains="hur")) == (["other"], ["Churn"])
 
 
+async def test_search_finds_a_card_by_what_it_is_about(world: Cards) -> None:
+    about = {
+        "model_package_details": {"model_package_arn": "arn:p", "model_package_group_name": "G"},
+        "intended_uses": {"risk_rating": "Low"},
+    }
+    await world.ask_for("CreateModelCard", ModelCardName="p", Content=json.dumps(about), ModelCardStatus="Draft")
+
+    async def found(name: str, value: str) -> list[str]:
+        expression = {"Filters": [{"Name": name, "Operator": "Equals", "Value": value}]}
+        answer = await world.ask_for("Search", Resource="ModelCard", SearchExpression=expression)
+        return [each["ModelCard"]["ModelCardName"] for each in answer["Results"]]
+
+    for name, value in (("ModelId", "arn:p"), ("ModelPackageGroupName", "G"), ("RiskRating", "Low")):
+        assert await found(name, value) == ["p"]
+    assert await found("ModelId", "other") == []
+    assert sorted(await found("ModelCardStatus", "Draft")) == ["Churn", "p"]
+
+
 # -- export jobs --------------------------------------------------------------------------------------------------------------------
 
 

@@ -17,10 +17,12 @@ from sagemaker.model_card import (
     ModelCard,
     ModelCardStatusEnum,
     ModelOverview,
+    ModelPackage,
     RiskRatingEnum,
     TrainingDetails,
     TrainingMetric,
 )
+from sagemaker.model_metrics import MetricsSource, ModelMetrics
 
 name, session, sm = unique("v2-card"), session_v2(), boto3.client("sagemaker")
 x_train, x_test, y_train, y_test = split("breast_cancer")
@@ -99,5 +101,27 @@ found = boto3.client("s3").get_object(Bucket=bucket, Key=key)
 assert (found["ContentType"], found["Body"].read(5)) == ("application/pdf", b"%PDF-"), found
 jobs = card.list_export_jobs()["ModelCardExportJobSummaries"]
 assert [each["Status"] for each in jobs] == ["Completed"], jobs
+
+# filled from a model, and from a version of the registry with its training job and its evaluation
+estimator.create_model(name=name).create(instance_type=CPU)
+overview = ModelOverview.from_model_name(model_name=name, sagemaker_session=session)
+assert overview.model_artifact == [estimator.model_data], overview.model_artifact
+found = TrainingDetails.from_model_overview(model_overview=overview, sagemaker_session=session)
+assert found.training_job_details.training_arn == job.training_arn
+package = estimator.register(
+    content_types=["text/csv"],
+    response_types=["text/csv"],
+    model_package_group_name=name,
+    model_metrics=ModelMetrics(model_statistics=MetricsSource("application/json", where)),
+)
+details = ModelPackage.from_model_package_arn(package.model_package_arn, sagemaker_session=session)
+filled = ModelCard(name=f"{name}-2", model_package_details=details, sagemaker_session=session)
+filled.create()
+content = json.loads(sm.describe_model_card(ModelCardName=filled.name)["Content"])
+assert content["training_details"]["training_job_details"]["training_arn"] == job.training_arn, content
+assert content["evaluation_details"][0]["name"] == "Model quality report", content
+of = ModelPackage.search_model_package_associated_model_cards(package.model_package_arn, session)
+assert of == [filled.name], of
+filled.delete()
 card.delete()
 assert name not in [each["ModelCardName"] for each in sm.list_model_cards(NameContains=name)["ModelCardSummaries"]]

@@ -5,12 +5,14 @@ from __future__ import annotations
 import contextlib
 from dataclasses import replace
 
-from clary.api import paging, records, tagging
+from clary.api import paging, records, searchable, tagging
 from clary.api.call import Call, Params
 from clary.api.registry import operation
+from clary.api.searchable import Searchable
 from clary.domain.errors import InUse, Invalid, NotFound
 from clary.domain.registry import card_content, cards
 from clary.domain.resources import Query, Record
+from clary.domain.search.plan import Kept
 from clary.guarded import MADE_OR_CHANGED, until_first
 
 
@@ -51,6 +53,11 @@ async def of_version(call: Call, name: str, version: int | None) -> tuple[Record
 async def describe_model_card(call: Call, params: Params) -> Params:
     """The newest version, or the one that is asked for."""
     card, version = await of_version(call, params["ModelCardName"], params.get("ModelCardVersion"))
+    return described(card, version)
+
+
+def described(card: Record, version: Record) -> Params:
+    """DescribeModelCard's answer for a version of the card."""
     answer = {
         "ModelCardArn": card.arn,
         "ModelCardName": card.name,
@@ -67,6 +74,16 @@ async def describe_model_card(call: Call, params: Params) -> Params:
     if card.document.get("deleting"):
         answer["ModelCardProcessingStatus"] = cards.DELETING
     return answer
+
+
+searchable.register(
+    Searchable(
+        "ModelCard",
+        cards.CARD,
+        lambda _, card: {**described(card, card), **cards.named_in(card)},
+        Kept({**searchable.TIMES, "ModelCardArn": "arn", "ModelCardName": "name", "ModelCardStatus": "status"}),
+    )
+)
 
 
 @operation("sagemaker", "UpdateModelCard")

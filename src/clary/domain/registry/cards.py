@@ -40,6 +40,18 @@ def same(one: str, other: str) -> bool:
     return bool(json.loads(one) == json.loads(other))
 
 
+def named_in(card: Record) -> dict[str, str]:
+    """What Search finds a card by beside its own members: the model or package that its content is about, and the risk rating."""
+    content = json.loads(card.document["content"])
+    package = content.get("model_package_details", {})
+    found = {
+        "ModelId": content.get("model_overview", {}).get("model_id") or package.get("model_package_arn"),
+        "RiskRating": content.get("intended_uses", {}).get("risk_rating"),
+        "ModelPackageGroupName": package.get("model_package_group_name"),
+    }
+    return {name: text for name, text in found.items() if text}
+
+
 def with_content(card: Record, content: str, by: str, now: float) -> Record:
     """The next version of it."""
     document = {**card.document, "content": content, "version": number(card) + 1, "version_created": now}
