@@ -8,11 +8,12 @@ from typing import Any
 import pytest
 
 from clary.backends.images import runtimes
+from clary.toolkit import loading
 from clary.toolkit.frameworks import contents
 
 Run = Callable[..., Any]
 HEAVY = ("pytorch", "huggingface")
-FRAMEWORKS = {runtime.name: runtime.framework for runtime in runtimes()}
+FRAMEWORKS = {each.name: each.framework for each in runtimes() if each.framework in loading._FRAMEWORKS}
 ROWS = [
     pytest.param(row, marks=[pytest.mark.torch] if row.runtime in HEAVY else [], id=row.runtime)
     for row in contents.ROWS

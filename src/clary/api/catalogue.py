@@ -28,9 +28,8 @@ SERVICES: Mapping[str, str] = {
 PLANNED = frozenset({"sagemaker", "sagemaker-metrics", "sagemaker-featurestore-runtime"})
 PLAIN = "clary.api.plain.operations"  # whose handlers keep records
 _IMAGES = (
-    "What is not an operation: images of **TensorFlow** have no runtime yet; CreateModel and CreateTrainingJob name those that have",
-    "one. Rules of **Debugger** and **Profiler** (DebugRuleConfigurations, ProfilerRuleConfigurations) are recorded and not run: they are",
-    "images of AWS's own.",
+    "What is not an operation: images of **TensorFlow** run on the CPU, in one version of TensorFlow for all tags. Rules of **Debugger**",
+    "and **Profiler** (DebugRuleConfigurations, ProfilerRuleConfigurations) are recorded and not run: they are images of AWS's own.",
 )
 ELSEWHERE: tuple[tuple[str, str, str], ...] = (
     ("sagemaker-runtime", "InvokeEndpoint", "answered by the fronts"),

@@ -26,7 +26,19 @@ _TABLE = (
     ("pytorch", "pytorch", "", ("pytorch-training", "pytorch-inference")),
     ("huggingface", "huggingface", "", ("huggingface-pytorch-training", "huggingface-pytorch-inference")),
     ("tuning", "tuning", "", ()),  # no image: what suggests hyperparameters to tuning jobs
-    ("features", "python", "", ()),
+    (
+        "tensorflow",
+        "tensorflow",
+        "",
+        (
+            "tensorflow-training",
+            "tensorflow-inference",
+            "sagemaker-tensorflow-scriptmode",
+            "sagemaker-tensorflow-serving",
+            "sagemaker-tensorflow",
+        ),
+    ),
+    ("features", "features", "", ()),  # no image: what reads and writes the history of feature groups
     ("python", "python", "", ("sagemaker-base-python", "sagemaker-base-python-38", "sagemaker-base-python-310")),
 )
 _MAIN = {
@@ -39,6 +51,7 @@ _MAIN = {
     "pytorch": "torch",
     "huggingface": "transformers",
     "tuning": "optuna",
+    "tensorflow": "tensorflow-cpu",
     "features": "pyarrow",
     "python": "pip",
 }
@@ -54,6 +67,7 @@ _DOWNLOADS = {
     "pytorch": 3036,
     "huggingface": 3066,
     "tuning": 26,
+    "tensorflow": 430,
     "features": 70,
     "python": 48,
 }

@@ -18,6 +18,7 @@ _FRAMEWORKS = {
     "mlflow": "clary.toolkit.frameworks.mlflow_pyfunc",
     "pytorch": "clary.toolkit.frameworks.pytorch",
     "huggingface": "clary.toolkit.frameworks.huggingface",
+    "tensorflow": "clary.toolkit.frameworks.tensorflow",
     "python": "clary.toolkit.frameworks.generic",
 }
 _ALGORITHMS = {"xgboost": "clary.toolkit.frameworks.xgboost_algorithm"}

@@ -55,6 +55,13 @@ ROWS = (
     ),
     Row("pytorch", "`model.pt`, or the one `.pt`, `.pth`, by `torch.jit.load`", _USUAL, _USUAL, False),
     Row("huggingface", "a `transformers` pipeline over the files", (content.JSON, content.CSV), (content.JSON,), False),
+    Row(
+        "tensorflow",
+        "a SavedModel, the highest version, or the one `.keras`, `.h5`",
+        (*_USUAL, content.JSON_LINES),
+        _USUAL,
+        False,
+    ),
     Row("python", _OWN, _USUAL, _USUAL, False),
 )
 

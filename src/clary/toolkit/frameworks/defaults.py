@@ -7,7 +7,7 @@ predict_fn must be given. Knows no requests: `script.py` calls these.
 from __future__ import annotations
 
 import os
-from typing import Any, List, Optional, Sequence, Tuple
+from typing import Any, Callable, List, Mapping, Optional, Sequence, Tuple
 
 from clary.toolkit import content
 from clary.toolkit.inference import LoadError
@@ -63,6 +63,10 @@ class Defaults:
         if getattr(prediction, "ndim", 0) < 1 or len(prediction) != sum(sizes):
             return None
         return cut(prediction, sizes)
+
+    def functions(self, module: Any) -> Mapping[str, Callable[..., Any]]:
+        """Functions of the contract that a script has under the framework's own names."""
+        return {}
 
     def set_threads(self, model: Any, count: int) -> None:
         """The framework's own parameter, beside what threadpoolctl does."""

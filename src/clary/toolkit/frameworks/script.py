@@ -67,7 +67,7 @@ def _wants_context(function: Callable[..., Any], arity: int) -> bool:
 def load(spec: Mapping[str, Any], defaults: Defaults) -> ScriptHandler:
     """Import the script and load the model."""
     libraries.provide(str(spec["model_dir"]))
-    functions = _functions(_module(spec)) if spec.get("program") else {}
+    functions = _functions(_module(spec), defaults) if spec.get("program") else {}
     if "transform_fn" in functions and any(name in functions for name in ("input_fn", "predict_fn", "output_fn")):
         raise LoadError(
             "ValueError: Cannot use transform_fn implementation in conjunction with input_fn, predict_fn, and/or output_fn "
@@ -108,8 +108,9 @@ def _module(spec: Mapping[str, Any]) -> ModuleType:
     return module
 
 
-def _functions(module: ModuleType) -> Dict[str, _Function]:
-    return {name: _Function(getattr(module, name), name) for name in _ARITY if callable(getattr(module, name, None))}
+def _functions(module: ModuleType, defaults: Defaults) -> Dict[str, _Function]:
+    found = {name: getattr(module, name) for name in _ARITY if callable(getattr(module, name, None))}
+    return {name: _Function(function, name) for name, function in {**defaults.functions(module), **found}.items()}
 
 
 class ScriptHandler(Handler):
