@@ -134,6 +134,9 @@ def test_an_endpoint_follows_an_alias(user: User, group: str) -> None:
     assert rolled
     user.settled(name, "InService")
     assert user.ask(name) == b"two"
+    whole = arn(user, group, 1).rpartition("/")[0].replace(":model-package/", ":model-package-group/")
+    told = until(lambda: tags(user, whole)["aws:clary:followers"], lambda text: "turned" in text)
+    assert told.startswith(f"{name}: turned the update to version 3 back")
     alias(user, group, 1, "champion")
     until(lambda: user.ask(name), lambda answer: answer == b"one")
     stays = refused(user.sm.delete_model_package, ModelPackageName=arn(user, group, 1))

@@ -128,7 +128,11 @@ def test_an_update_that_was_turned_back_is_not_asked_for_again_until_the_alias_m
     move = the_move(seen())
     after = following.moved(GROUP, move, None, 5.0)
     assert after.document["followed"] == {"live": {"version": 2, "at": 5.0, "config": move.config}}
-    assert following.decide(after, seen()).commands == ()
+    turned = following.decide(after, seen())
+    assert turned.commands == ()
+    told = turned.record.document["system_tags"][following.FOLLOWERS]
+    assert told == "live: turned the update to version 2 back; it is tried again when the alias has moved"
+    assert following.decide(turned.record, seen()).record == turned.record
     moved = replace(after, document={**after.document, "aliases": {"champion": 3}})
     three = {3: package(3), 2: package(2)}
     assert the_move(seen(versions=three), moved).version == 3

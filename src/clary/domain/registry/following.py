@@ -114,7 +114,7 @@ def _wanted(group: Record, seen: Seen, follower: Follower, note: Mapping[str, An
         known = note.get("version") == number and note.get("config") == follower.config.name
         return None if known else {"version": number, "config": follower.config.name}
     if note.get("version") == number and note.get("config"):
-        return None  # the update was turned back
+        return {**note, "back": True}  # the update was turned back
     return _move(group, follower, follower.config, ours, package)
 
 
@@ -195,4 +195,6 @@ def _noted(group: Record, notes: Mapping[str, Any]) -> Record:
 def _said(note: Mapping[str, Any]) -> str:
     if note.get("why"):
         return f"cannot move to version {note['version']}: {note['why']}"
+    if note.get("back"):
+        return f"turned the update to version {note['version']} back; it is tried again when the alias has moved"
     return f"waits: {note['waits']}" if note.get("waits") else f"version {note['version']} by config {note['config']}"
