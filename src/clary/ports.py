@@ -91,6 +91,10 @@ class Store(Protocol):
 
     async def page(self, query: Query) -> list[Record]: ...
     async def count(self, query: Query) -> int: ...
+    async def scopes(self, kind: str) -> list[Scope]:
+        """Every account and region that has records of the kind."""
+        ...
+
     async def claim(
         self,
         kind: str,

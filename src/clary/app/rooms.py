@@ -8,13 +8,14 @@ from __future__ import annotations
 from collections.abc import Coroutine
 from typing import Any
 
-from clary.app import events, feature_stores, functions, message_queues, pipelines, registry, transform, tuning
+from clary.app import events, feature_stores, functions, lineage, message_queues, pipelines, registry, transform, tuning
 from clary.app.given import Given, Room
 
 ROOMS: tuple[Room, ...] = (
     events.room,
     feature_stores.room,
     functions.room,
+    lineage.room,
     message_queues.room,
     pipelines.room,
     registry.room,

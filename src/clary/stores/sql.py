@@ -78,6 +78,10 @@ class SqlStore:
         row = await self._apart(lambda cursor: self._sql.count(cursor, query).fetchone())
         return int(row[0])
 
+    async def scopes(self, kind: str) -> list[Scope]:
+        rows = await self._apart(lambda cursor: self._sql.run(cursor, "scopes", k=kind).fetchall())
+        return [Scope(account, region) for account, region in rows]
+
     # -- writes ------------------------------------------------------------------------------------------------------------------
 
     async def add(self, record: Record, made_by: str = "", alone: str = "") -> Record:

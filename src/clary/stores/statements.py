@@ -79,6 +79,7 @@ _FIXED: Mapping[str, ClauseElement] = {
         N.seq < select(func.min(N.seq) + bindparam("most")).scalar_subquery(),
         N.seq < select(func.max(N.seq)).scalar_subquery(),
     ),
+    "scopes": select(C.account, C.region).where(C.kind == bindparam("k")).distinct().order_by(C.account, C.region),
     "id": select(C.id).where(C.arn == bindparam("arn")),
     "find_by": insert(TERMS).values(
         term=bindparam("new_term"), value=bindparam("new_value"), resource=bindparam("new_resource")

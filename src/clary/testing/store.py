@@ -111,6 +111,10 @@ class MemoryStore:
     async def count(self, query: Query) -> int:
         return len(self._matching(query))
 
+    async def scopes(self, kind: str) -> list[Scope]:
+        found = {(r.scope.account, r.scope.region) for r in self._records.values() if r.kind == kind}
+        return [Scope(*each) for each in sorted(found)]
+
     async def claim(
         self,
         kind: str,

@@ -203,6 +203,13 @@ class StoreConformance:
 
     # -- leases ------------------------------------------------------------------------------------------------------------------
 
+    async def test_scopes(self, store: Store) -> None:
+        for scope in (THERE, HERE):
+            await store.add(record("a", scope=scope))
+            await store.add(record("b", scope=scope))
+        assert await store.scopes("endpoint") == [HERE, THERE]
+        assert await store.scopes("model") == []
+
     async def test_conditions(self, store: Store) -> None:
         tags = [{"Key": "team", "Value": "red_1"}, {"Key": "empty", "Value": ""}]
         first = await store.add(

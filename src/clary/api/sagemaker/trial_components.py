@@ -66,8 +66,10 @@ def described(record: Record) -> Params:
             "Sources": [dict(document["source"])],
             "SourceDetail": {"SourceArn": document["source"]["SourceArn"]},
         }
+    if document.get("final"):  # of its job
+        answer["Metrics"] = metrics.shown(document["final"], document["source"]["SourceArn"])
     if document.get("summaries"):
-        answer["Metrics"] = metrics.shown(document["summaries"], record.arn)
+        answer["Metrics"] = [*answer.get("Metrics", ()), *metrics.shown(document["summaries"], record.arn)]
     return answer
 
 

@@ -69,8 +69,8 @@ ROWS: Mapping[str, tuple[tuple[str, str, str], ...]] = {
             _below("NetworkConfig.VpcConfig", "SecurityGroupIds Subnets"),
         ),
         (
-            "recorded",
-            "the job is told of it; a component of an experiment is made by the SDK's Run",
+            "honoured",
+            "the job's trial component joins the trial, where there is such a one when the job is created",
             _below("ExperimentConfig", "ExperimentName TrialName TrialComponentDisplayName RunName"),
         ),
     ),

@@ -194,8 +194,8 @@ CREATE_TRAINING_JOB = _table(
         ),
     ),
     (
-        _RECORDED,
-        "experiments do not record jobs yet",
+        _HONOURED,
+        "the job's trial component joins the trial, where there is such a one when the job is created",
         """ExperimentConfig ExperimentConfig.ExperimentName ExperimentConfig.TrialName
         ExperimentConfig.TrialComponentDisplayName ExperimentConfig.RunName""",
     ),

@@ -30,8 +30,8 @@ CREATE_TRANSFORM_JOB: tuple[Row, ...] = (
     ),
     (_RECORDED, "images name runtimes, and not machine images", "TransformResources.TransformAmiVersion"),
     (
-        _RECORDED,
-        "experiments do not record jobs yet",
+        _HONOURED,
+        "the job's trial component joins the trial, where there is such a one when the job is created",
         """ExperimentConfig ExperimentConfig.ExperimentName ExperimentConfig.TrialName
         ExperimentConfig.TrialComponentDisplayName ExperimentConfig.RunName""",
     ),

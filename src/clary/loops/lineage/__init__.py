@@ -1,0 +1,1 @@
+"""Lineage that Clary records by itself."""
