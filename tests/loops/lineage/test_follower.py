@@ -95,6 +95,18 @@ async def test_of_a_completed_job_data_and_image_lead_to_the_model(world: World)
     assert {each["AssociationType"] for each in found["Edges"]} == {"ContributedTo", "Produced"}
 
 
+async def test_data_is_known_by_the_etags_of_its_objects(world: World) -> None:
+    job = await completed(world)
+    told = {"count": 1, "digest": "d1", "first": [["m.tar.gz", "e1"]]}
+    document = {**job.document, "work": {"channels": {"copied": [], "objects": {"train": told}}}}
+    await world.store.save(replace(job, document=document))
+    await follower(world).catch_up()
+    (data,) = (await world("sagemaker", "ListArtifacts", ArtifactType="DataSet"))["ArtifactSummaries"]
+    shown = await world("sagemaker", "DescribeArtifact", ArtifactArn=data["ArtifactArn"])
+    assert shown["Source"]["SourceTypes"] == [{"SourceIdType": "Custom", "Value": "d1"}]
+    assert shown["Properties"] == {"Objects": "1", "s3:m.tar.gz": "e1"}
+
+
 async def test_again_and_by_two_at_once_it_is_the_same(world: World) -> None:
     await completed(world)
     await asyncio.gather(*(follower(world).catch_up() for _ in range(3)))

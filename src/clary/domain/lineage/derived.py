@@ -58,12 +58,15 @@ def component_name(record: Record) -> str:
 
 def _of_job(record: Record) -> Derived:
     component = _component(record)
-    inputs, outputs = dict(_inputs(record)), dict(_outputs(record))
+    inputs, outputs = dict(_inputs_by_name(record)), dict(_outputs(record))
     edges: list[tuple[Record, Record, str]] = []
-    for uri, type_ in inputs.items():
-        edges.append((_artifact(record, uri, type_), component, "ContributedTo"))
+    for name, uri in inputs.items():
+        if name == "SageMaker.ImageUri":
+            edges.append((_artifact(record, uri, "Image"), component, "ContributedTo"))
+        elif _read(record):
+            edges.append((_data(record, name, uri), component, "ContributedTo"))
     for uri, type_ in outputs.items():
-        if uri not in inputs:  # a job that writes where it reads would come of itself
+        if uri not in inputs.values():  # a job that writes where it reads would come of itself
             edges.append((component, _artifact(record, uri, type_), "Produced"))
     found = {
         each.arn: each for source, destination, _ in edges for each in (source, destination) if each is not component
@@ -185,10 +188,20 @@ def _image(request: Mapping[str, Any]) -> str:
     return str(training or (request.get("AppSpecification") or {}).get("ImageUri") or "")
 
 
-def _inputs(record: Record) -> Iterator[tuple[str, str]]:
-    """(URI, type of the artifact)."""
-    for name, uri in _inputs_by_name(record):
-        yield uri, "Image" if name == "SageMaker.ImageUri" else "DataSet"
+def _read(record: Record) -> bool:
+    """Its data was read: by then it is known which objects they were."""
+    return record.status not in ("InProgress", "Stopping") or "channels" in record.document.get("work", {})
+
+
+def _data(record: Record, name: str, uri: str) -> Record:
+    """The data of a channel: with the digest of its objects it is another artifact when any of them changed. Properties: their ETags."""
+    told = record.document.get("work", {}).get("channels", {}).get("objects", {}).get(name)
+    if not told:
+        return _artifact(record, uri, "DataSet")
+    source = {"SourceUri": uri, "SourceTypes": [{"SourceIdType": "Custom", "Value": told["digest"]}]}
+    properties = {"Objects": str(told["count"]), **{f"s3:{key}": etag for key, etag in told["first"]}}
+    request = {"Source": source, "ArtifactType": "DataSet", "Properties": properties}
+    return _made(record, "artifact", artifact_name(source), request)
 
 
 def _outputs(record: Record) -> Iterator[tuple[str, str]]:

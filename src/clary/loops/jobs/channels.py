@@ -7,6 +7,7 @@ words for the user: the job fails with a ClientError that carries them.
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import json
 import os
 import shutil
@@ -34,6 +35,7 @@ from clary.ports import Artifacts
 # Code travels in channels (SDK v3 does `chmod +x` on it), and only an owner may do that: a channel so small is copied, a large one is
 # links of blobs, which belong to the store.
 COPIED_FILES = 500
+TOLD = 100  # objects of a channel whose ETags the job's record keeps; of the others the digest
 COPIED_BYTES = 16 << 20
 
 
@@ -47,12 +49,14 @@ class ChannelPlacer:
         self._lists = kind_of(record).lists
         self._where = where
         self._copied: list[list[str]] = []
+        self._objects: dict[str, dict[str, Any]] = {}
 
     async def place(self) -> dict[str, Any]:
-        """All of them; answers `{"copied": [[host, channel], ...]}`: those that are the job's own files, not links of blobs."""
-        self._copied = []
+        """All of them; answers `{"copied": [[host, channel], ...]}`: those that are the job's own files, not links of blobs;
+        and `objects`: of each channel that was listed how many they were, a digest of all keys and ETags, and the first of them."""
+        self._copied, self._objects = [], {}
         await asyncio.gather(*(self._channel(channel) for channel in self._spec.inputs))
-        return {"copied": sorted(self._copied)}
+        return {"copied": sorted(self._copied), "objects": self._objects}
 
     async def _channel(self, channel: Channel) -> None:
         to = receivers(channel, self._spec.hosts)
@@ -89,6 +93,7 @@ class ChannelPlacer:
         names = names_under(channel.location.key, sizes)
         if not names:
             raise Invalid(self._nothing(channel))
+        self._objects[channel.name] = _told([(entry.key, entry.etag) for entry in found if entry.key in names])
         return channel.location.bucket, names, sizes
 
     def _nothing(self, channel: Channel) -> str:
@@ -159,6 +164,13 @@ def pipes_spec(inputs: Sequence[Channel], told: str) -> dict[str, Any]:
             if channel.mode == "Pipe"
         ],
     }
+
+
+def _told(objects: Sequence[tuple[str, str]]) -> dict[str, Any]:
+    """What lineage keeps of a channel's objects."""
+    text = "\n".join(f"{key}\t{etag}" for key, etag in objects)
+    digest = hashlib.sha256(text.encode()).hexdigest()
+    return {"count": len(objects), "digest": digest, "first": [list(each) for each in objects[:TOLD]]}
 
 
 def _own(folder: str, names: Sequence[str]) -> None:
