@@ -425,6 +425,7 @@ class FakeClient:
 
 
 TRAINED = LogPlace("/aws/sagemaker/TrainingJobs", "j/", "j")
+PROCESSED = LogPlace("/aws/sagemaker/ProcessingJobs", "p/", "p", "processing-job")
 SERVED = LogPlace("/aws/sagemaker/Endpoints/e")
 JOB = {"DescribeTrainingJob": {"TrainingJobName": "j"}}
 GROUP = {
@@ -444,6 +445,7 @@ PLACED = {"DescribeLogGroups": [{"logGroupName": "/aws/sagemaker/InferenceCompon
         (JOB, "arn:aws:sagemaker:us-east-1:000000000000:training-job/j", [TRAINED]),
         (GROUP, "e", [SERVED]),
         (GROUP | JOB, "training-job/e", [TRAINED]),
+        ({"DescribeProcessingJob": {"ProcessingJobName": "p"}} | JOB, "processing-job/p", [PROCESSED]),
         (GROUP | JOB, "endpoint/e", [SERVED]),
         (GROUP | JOB, "e", [SERVED, TRAINED]),
         ({"DescribeEndpoint": {}}, "arn:aws:sagemaker:r:a:endpoint/e", [SERVED]),

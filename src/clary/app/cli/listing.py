@@ -107,9 +107,9 @@ def ps(directory: str | None, *, everything: bool, as_json: bool) -> None:
     client = site.client(SOON)
     processes = processes_of(site)
     endpoints = list(described(client))
-    jobs = _jobs(client, everything)
+    jobs, processing = (_jobs(client, everything, noun) for noun in ("Training", "Processing"))
     if as_json:
-        say_json({"processes": processes, "endpoints": endpoints, "jobs": jobs})
+        say_json({"processes": processes, "endpoints": endpoints, "jobs": jobs, "processing_jobs": processing})
         return
     now = time.time()
     say(table(("process", "pid", "state", "restarts"), ([n, *_process(row)] for n, row in processes.items())))
@@ -127,7 +127,11 @@ def ps(directory: str | None, *, everything: bool, as_json: bool) -> None:
         say(table(("training job", "status", "age"), rows))
         for name, why in _paces(client, jobs):
             say(f"\n{name}: {words(why)}")
-    if not endpoints and not jobs:
+    if processing:
+        say()
+        rows = ((j["ProcessingJobName"], j["ProcessingJobStatus"], age(j["CreationTime"], now)) for j in processing)
+        say(table(("processing job", "status", "age"), rows))
+    if not endpoints and not jobs and not processing:
         say("\nno endpoints; no jobs" + ("" if everything else " in progress (--all lists ended ones)"))
 
 
@@ -181,13 +185,14 @@ def _paces(client: Client, jobs: list[dict[str, Any]]) -> Iterator[tuple[str, st
 _NEWEST = {"MaxResults": 100, "SortOrder": "Descending"}
 
 
-def _jobs(client: Client, everything: bool) -> list[dict[str, Any]]:
+def _jobs(client: Client, everything: bool, noun: str = "Training") -> list[dict[str, Any]]:
+    """`noun`: Training or Processing."""
     if everything:
-        return list(client.pages("sagemaker", "ListTrainingJobs", "TrainingJobSummaries", _NEWEST))
+        return list(client.pages("sagemaker", f"List{noun}Jobs", f"{noun}JobSummaries", _NEWEST))
     found: list[dict[str, Any]] = []
     for state in ACTIVE:
         asked = {**_NEWEST, "StatusEquals": state}
-        found += client.pages("sagemaker", "ListTrainingJobs", "TrainingJobSummaries", asked)
+        found += client.pages("sagemaker", f"List{noun}Jobs", f"{noun}JobSummaries", asked)
     return found
 
 

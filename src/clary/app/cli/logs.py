@@ -15,7 +15,10 @@ from clary.app.cli.client import ApiFailure, Client
 from clary.app.cli.output import NOT_FOUND, USAGE, CommandRefused, clock, plain, say, say_json, words
 from clary.app.cli.site import here
 
-JOBS = "/aws/sagemaker/TrainingJobs"
+JOBS = {
+    "training-job": "Training",
+    "processing-job": "Processing",
+}  # kinds of jobs, as operations and log groups name them
 ENDPOINTS = "/aws/sagemaker/Endpoints/"
 COMPONENTS = "/aws/sagemaker/InferenceComponents/"
 ENDED = ("Completed", "Failed", "Stopped")
@@ -44,18 +47,19 @@ def logs(directory: str | None, resource: str, *, follow: bool, since: str, patt
         if ended:
             return
         # Asked before the last look, so that what was written until the end is shown.
-        ended = all(place.job is not None and _ended(client, place.job) for place in found)
+        ended = all(place.job is not None and _ended(client, place.kind, place.job) for place in found)
         if not ended:
             time.sleep(POLL)
 
 
 @dataclass(frozen=True, slots=True)
 class LogPlace:
-    """Where a resource's lines are: a log group, a prefix of its streams, and the training job they belong to, if one."""
+    """Where a resource's lines are: a log group, a prefix of its streams, and the job they belong to, if one, and its kind."""
 
     group: str
     prefix: str = ""
     job: str | None = None
+    kind: str = "training-job"
 
 
 def begin_of(since: str, now: float) -> int:
@@ -67,8 +71,8 @@ def begin_of(since: str, now: float) -> int:
 
 
 def places(client: Client, resource: str, advice: str = "clary ps --all") -> list[LogPlace]:
-    """Everything that goes by this name: a log group, an endpoint or inference component (a deleted one's log stays), a training
-    job. `advice`: the command that lists what there is."""
+    """Everything that goes by this name: a log group, an endpoint or inference component (a deleted one's log stays), a job.
+    `advice`: the command that lists what there is."""
     if resource.startswith("/"):
         if not _has_group(client, resource):
             raise CommandRefused(f"there is no log group {resource!r}", NOT_FOUND)
@@ -80,9 +84,10 @@ def places(client: Client, resource: str, advice: str = "clary ps --all") -> lis
         found.append(LogPlace(ENDPOINTS + name))
     if kind in ("", "inference-component") and _has_group(client, COMPONENTS + name):
         found.append(LogPlace(COMPONENTS + name))
-    job = _job(client, name) if kind in ("", "training-job") else None
-    if job is not None:
-        found.append(LogPlace(JOBS, f"{job}/", job))
+    for each, noun in JOBS.items():
+        job = _job(client, noun, name) if kind in ("", each) else None
+        if job is not None:
+            found.append(LogPlace(f"/aws/sagemaker/{noun}Jobs", f"{job}/", job, each))
     if not found:
         raise CommandRefused(
             f"there is no job, endpoint or inference component {resource!r}: `{advice}` lists what there is",
@@ -138,16 +143,19 @@ def _has_endpoint(client: Client, name: str) -> bool:
     return True
 
 
-def _job(client: Client, name: str) -> str | None:
+def _job(client: Client, noun: str, name: str) -> str | None:
+    """Its name, which may be written in another case in an ARN."""
     try:
-        return str(client.call("sagemaker", "DescribeTrainingJob", {"TrainingJobName": name})["TrainingJobName"])
+        return str(client.call("sagemaker", f"Describe{noun}Job", {f"{noun}JobName": name})[f"{noun}JobName"])
     except ApiFailure:
         return None
 
 
-def _ended(client: Client, job: str) -> bool:
+def _ended(client: Client, kind: str, job: str) -> bool:
+    noun = JOBS[kind]
     try:
-        return client.call("sagemaker", "DescribeTrainingJob", {"TrainingJobName": job})["TrainingJobStatus"] in ENDED
+        found = client.call("sagemaker", f"Describe{noun}Job", {f"{noun}JobName": job})
+        return found[f"{noun}JobStatus"] in ENDED
     except ApiFailure:
         return True
 

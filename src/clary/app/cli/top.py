@@ -22,6 +22,7 @@ from clary.domain.machine.workload import RunState
 from clary.serving.client import FrontClient
 from clary.stores.keys import FileKeys
 
+_JOB_GROUPS = [f"/aws/sagemaker/{noun}Jobs" for noun in JOBS.values()]
 ANSWER_WITHIN = 10.0
 _SPARE = ("config", "workers", "4xx", "queued", "busy", "p50 ms", "variant")  # what a narrow terminal does without
 FIRST = 0.5  # seconds between the two looks that the first figures need
@@ -192,4 +193,4 @@ def name_of(log: str) -> str:
     for prefix in (ENDPOINTS, COMPONENTS):
         if group.startswith(prefix):
             return f"{group.removeprefix(prefix)}/{stream}"
-    return stream.rpartition("-")[0] if group == JOBS else ""
+    return stream.rpartition("-")[0] if group in _JOB_GROUPS else ""
