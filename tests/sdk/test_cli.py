@@ -37,7 +37,12 @@ def test_status_and_ps(server: Server) -> None:
     assert all(row["ready"] for row in facts["processes"].values())
     assert clary(server, "status").stdout.startswith(f"Clary runs at {server.settings.endpoint}")
     assert "nginx" in clary(server, "ps").stdout
-    assert set(json.loads(clary(server, "ps", "--json").stdout)) == {"processes", "endpoints", "jobs"}
+    assert set(json.loads(clary(server, "ps", "--json").stdout)) == {
+        "processes",
+        "endpoints",
+        "jobs",
+        "processing_jobs",
+    }
 
 
 def test_top(server: Server) -> None:
