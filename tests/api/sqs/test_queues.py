@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import json
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -366,9 +367,26 @@ async def test_a_long_poll_ends_with_the_message() -> None:
         assert [message["Body"] for message in await polling] == ["news"]
 
 
-def _patient(world: World) -> Any:
-    from dataclasses import replace
+class Ticking(FakeClock):
+    """A clock that goes on a little whenever it is looked at."""
 
+    def now(self) -> float:
+        self.advance(0.4)
+        return super().now()
+
+
+@pytest.mark.parametrize("offset", [-0.4, -0.2, 0.0, 0.2])
+async def test_a_message_that_comes_back_while_a_long_poll_looks_is_not_overlooked(offset: float) -> None:
+    world = World()
+    queue = await made(world)
+    await queue.send("back")
+    await queue.receive(VisibilityTimeout=1)
+    world.ports = replace(_patient(world), clock=Ticking(world.now + offset))
+    async with asyncio.timeout(5):
+        assert [message["Body"] for message in await queue.receive(WaitTimeSeconds=20)] == ["back"]
+
+
+def _patient(world: World) -> Any:
     return replace(world.ports, settings=replace(world.ports.settings, longest_poll=20.0))
 
 

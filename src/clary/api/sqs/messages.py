@@ -182,12 +182,13 @@ async def _poll(call: Call, queue: Record, most: int, seconds: int, wait: float)
             current = await call.store.get(queue.kind, queue.scope, queue.name)
             if current is None or current.document["id"] != id_:
                 return []
+            before = call.ports.clock.now()  # what comes back while this looks is then still among the hidden ones
             found = await _take(call, current, most, seconds)
             left = deadline - loop.time()
             if found or left <= 0:
                 return found
+            soon = await call.store.page(messages.hidden(queue, before, 1))
             now = call.ports.clock.now()
-            soon = await call.store.page(messages.hidden(queue, now, 1))
             pause = min([left, *(max(0.01, each.modified - now) for each in soon)])
             try:
                 async with asyncio.timeout(pause):
