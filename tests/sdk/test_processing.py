@@ -255,3 +255,22 @@ open("/opt/ml/output/message", "w").write(reached)
 """
     assert processing.complete(code)["ExitMessage"] == "yes"
     assert processing.complete(code, NetworkConfig={"EnableNetworkIsolation": True})["ExitMessage"] == "no"
+
+
+def test_manifests_name_objects_and_themselves_and_what_is_missing_fails_the_job(processing: Processing) -> None:
+    user = processing.user
+    user.put("manifest/a.csv", "1\n")
+    names = ["a.csv", "list"]
+    user.put("manifest/list", json.dumps([{"prefix": f"s3://{user.bucket}/manifest/"}, *names]))
+    user.put("manifest/bad", json.dumps([{"prefix": f"s3://{user.bucket}/manifest/"}, "none.csv"]))
+    code = (
+        "import os\nopen('/opt/ml/output/message', 'w').write(' '.join(sorted(os.listdir('/opt/ml/processing/in'))))\n"
+    )
+    whole = {"data": processing.source("manifest/list", "in", S3DataType="ManifestFile")}
+    assert processing.complete(code, whole)["ExitMessage"] == "a.csv list"
+    done = processing.ended(
+        processing.create(code, {"data": processing.source("manifest/bad", "in", S3DataType="ManifestFile")})
+    )
+    assert done["ProcessingJobStatus"] == "Failed"
+    assert done["FailureReason"].startswith("ClientError: ")
+    assert "manifest/none.csv" in done["FailureReason"]
