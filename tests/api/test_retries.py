@@ -139,10 +139,6 @@ CREATES: dict[tuple[str, str], dict[str, Any]] = {
         ],
         "OnlineStoreConfig": {"EnableOnlineStore": True},
     },
-    ("athena", "StartQueryExecution"): {
-        "QueryString": "SELECT 1",
-        "ResultConfiguration": {"OutputLocation": "s3://b/answers"},
-    },
     ("iam", "CreateRole"): {"RoleName": "again", "AssumeRolePolicyDocument": TRUST},
     ("iam", "CreatePolicy"): {"PolicyName": "again", "PolicyDocument": POLICY},
     ("sagemaker", "CreateExperiment"): {"ExperimentName": "again"},

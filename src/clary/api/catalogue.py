@@ -19,6 +19,8 @@ SERVICES: Mapping[str, str] = {
     "events": "",
     "scheduler": "",
     "lambda": "",
+    "athena": "",
+    "glue": "",
     "application-autoscaling": "",
     "cloudwatch": "",
     "ecr": "",

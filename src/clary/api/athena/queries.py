@@ -23,9 +23,9 @@ _LARGEST = 64 << 20  # bytes of an answer that is read through GetQueryResults
 _PAGE = 1000
 
 
-@operation("athena", "StartQueryExecution", again=lambda _, record: {"QueryExecutionId": record.name})
+@operation("athena", "StartQueryExecution")
 async def start_query_execution(call: Call, params: Params) -> Params:
-    """Record the query as QUEUED; once for a ClientRequestToken."""
+    """Record the query as QUEUED; once for a ClientRequestToken, which every SDK of AWS's sends."""
     token = params.get("ClientRequestToken")
     place = uuid.uuid5(uuid.NAMESPACE_URL, f"{call.scope.account} {call.scope.region} {token}") if token else None
     name = str(place) if place else call.new_id()
