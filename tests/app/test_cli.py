@@ -81,6 +81,7 @@ def test_help_names_every_command() -> None:
         "rollout",
         "history",
         "pipeline",
+        "lineage",
         "why",
         "export",
         "rerun",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from typing import Any
 
 import pytest
@@ -73,3 +74,18 @@ def test_from_a_model_to_the_objects_that_it_was_trained_on(server: Server, user
     assert "('Output', 'Model')" in table
     assert prefix in sources
     assert jobs == "1"
+
+
+def test_clary_lineage_tells_the_objects_in_one_command(server: Server, user: User) -> None:
+    uri = user.put("told/part.csv", "1,2\n")
+    etag = user.s3.head_object(Bucket=user.bucket, Key="told/part.csv")["ETag"].strip('"')
+    job = user.train(files={"train.py": SCRIPT}, InputDataConfig=[channel("train", uri.rpartition("/")[0])])[
+        "TrainingJobName"
+    ]
+
+    def told() -> str:
+        done = server.run([sys.executable, "-m", "clary.app.cli", "lineage", job, "--dir", server.settings.dir])
+        return done.stdout + done.stderr
+
+    line = next(line for line in until(told, lambda text: "DataSet" in text, 20).splitlines() if "part.csv" in line)
+    assert etag in line

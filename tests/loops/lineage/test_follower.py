@@ -162,7 +162,7 @@ async def test_from_an_endpoint_to_its_model() -> None:
     await follower(world).catch_up()
     (context,) = (await world("sagemaker", "ListContexts", SourceUri=f"{ARN}:endpoint/e"))["ContextSummaries"]
     assert context["ContextType"] == "Endpoint"
-    found = await world("sagemaker", "QueryLineage", StartArns=[f"{ARN}:endpoint/e"], Direction="Ascendants")
+    found = await world("sagemaker", "QueryLineage", StartArns=[context["ContextArn"]], Direction="Ascendants")
     described = [
         (await world("sagemaker", "DescribeArtifact", ArtifactArn=each["Arn"]))["Source"]["SourceUri"]
         for each in found["Vertices"]

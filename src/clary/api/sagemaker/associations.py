@@ -137,39 +137,13 @@ async def neighbours(call: Call, arn: str, direction: str) -> list[Edge]:
     return found
 
 
-async def starts(call: Call, arns: Sequence[str]) -> list[str]:
-    """Entities that the ARNs mean: themselves, or those whose source is the resource (a job, a model, a package, an endpoint)."""
-    found: list[str] = []
-    for arn in arns:
-        prefix, _, tail = arn.rpartition(":")
-        low = f"{prefix}:{tail.lower()}"
-        record = await call.store.by_arn(low)
-        if record is not None and record.scope == call.scope and record.kind in LINEAGE_TYPES:
-            found.append(record.arn)
-            continue
-        own = [
-            each.arn
-            for kind, key in (
-                ("trial-component", "Source"),
-                ("context", "SourceUri"),
-                ("action", "SourceUri"),
-                ("artifact", "SourceUri"),
-            )
-            for each in await call.store.page(Query(kind, call.scope, condition=Term(key, low), limit=100))
-        ]
-        if not own:
-            raise NotFound(f"Lineage entity {arn} does not exist, and no entity is about it.")
-        found += own
-    return found
-
-
 @operation("sagemaker", "QueryLineage")
 async def query_lineage(call: Call, params: Params) -> Params:
-    """What led to the entities, or came of them, nearest first. StartArns may also name jobs, models, packages and endpoints."""
+    """What led to the entities, or came of them, nearest first."""
     if not params.get("StartArns"):
         raise Invalid("QueryLineage needs StartArns.")
     direction = params.get("Direction", "Both")
-    begin = await starts(call, params["StartArns"])
+    begin = [(await _end(call, arn)).arn for arn in params["StartArns"]]
     depth = params.get("MaxDepth") or graph.DEEPEST
     found = await graph.walk(begin, lambda arn: neighbours(call, arn, direction), depth)
     vertices = [each for each in await _vertices(call, found) if graph.wanted(each, params.get("Filters") or {})]

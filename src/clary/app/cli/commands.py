@@ -253,6 +253,20 @@ def pipeline(
 
 
 @app.command()
+def lineage(
+    resource: Annotated[str, typer.Argument(help="An endpoint, job, model or lineage entity: its name or ARN.")],
+    down: Annotated[bool, typer.Option("--down", help="What came of it, instead of what led to it.")] = False,
+    out: Annotated[str, typer.Option(help="Write the graph as a picture instead: FILE.svg.")] = "",
+    directory: Dir = None,
+    json: Json = False,
+) -> None:
+    """Show what led to a resource, down to the objects that it was trained on."""
+    from clary.app.cli import lineage as telling
+
+    telling.lineage(directory, resource, down=down, out=out, as_json=json)
+
+
+@app.command()
 def history(
     endpoint: Annotated[str, typer.Argument(help="The endpoint's name; a deleted one's history stays.")],
     directory: Dir = None,
