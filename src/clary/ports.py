@@ -20,6 +20,7 @@ from clary.domain.functions.outcomes import Invoked
 from clary.domain.grants import GrantChange, Granted
 from clary.domain.logs.lines import PLAIN, LogGroup, LogMatches, LogPage, LogSettings, LogStream
 from clary.domain.machine.addresses import Address
+from clary.domain.machine.capacity import Machine
 from clary.domain.machine.workload import Feature, Observation, Workload
 from clary.domain.metrics.counts import Count
 from clary.domain.metrics.datapoints import Datapoint, Series, Summary
@@ -471,3 +472,20 @@ class Topics(Protocol):
         """Have the message delivered to every subscription of the topic (an ARN of that account): durable once answered, delivered
         soon. The same `id_` (any words) twice is one message. The number of subscriptions back. NotFound: no such topic of this account."""
         ...
+
+
+@dataclass(frozen=True, slots=True)
+class LoopPorts:
+    """The world of the loops that run jobs and endpoints: one bundle per process, made in app/wiring. `measure` tells the machine as it is
+    now."""
+
+    store: Store
+    backend: Backend[Any]
+    fronts: Fronts
+    artifacts: Artifacts
+    runtimes: Runtimes
+    logs: Logs
+    datapoints: Datapoints
+    keys: Keys
+    clock: Clock
+    measure: Callable[[], Machine]

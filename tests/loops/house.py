@@ -22,10 +22,11 @@ from clary.loops.core.ledger import Ledger
 from clary.loops.core.loop import Loop
 from clary.loops.jobs.places import JobSettings
 from clary.loops.jobs.subject import JobSubject, attach
-from clary.loops.jobs.work import JobPorts
+from clary.ports import LoopPorts
 from clary.testing.backends import MemoryBackend
 from clary.testing.clock import FakeClock
 from clary.testing.datapoints import MemoryDatapoints
+from clary.testing.fronts import MemoryFronts
 from clary.testing.keys import MemoryKeys
 from clary.testing.logs import MemoryLogs
 from clary.testing.memory_artifacts import MemoryArtifacts
@@ -65,9 +66,10 @@ class House:
         self.logs = MemoryLogs()
         self.store = MemoryStore()
         self.machine = Machine(cpus=4, memory=16 * GIB, available=12 * GIB)
-        self.ports = JobPorts(
+        self.ports = LoopPorts(
             self.store,
             self.backend,
+            MemoryFronts(),
             MemoryArtifacts({"b": {}, "out": {}}),
             MemoryRuntimes(),
             self.logs,

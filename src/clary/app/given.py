@@ -13,7 +13,7 @@ from clary.domain.machine.capacity import Machine
 from clary.loops.core.ledger import Ledger
 from clary.loops.endpoints.models import Models
 from clary.loops.endpoints.replica_places import ServingSettings
-from clary.ports import Backend, Operations
+from clary.ports import Backend, LoopPorts, Operations
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +33,14 @@ class Given:
     def operations(self) -> Operations:
         """The API, for parents."""
         return OwnOperations(self.ports)
+
+    @property
+    def outside(self) -> LoopPorts:
+        """The world, for loops that run jobs or replicas."""
+        api = self.ports
+        return LoopPorts(
+            api.store, self.backend, api.fronts, api.artifacts, api.runtimes, api.logs, api.datapoints, api.keys, api.clock, self.measured
+        )  # fmt: skip
 
 
 Room = Callable[[Given], Iterable[Coroutine[Any, Any, None]]]

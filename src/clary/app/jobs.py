@@ -11,13 +11,13 @@ from clary.loops.core.ledger import Ledger
 from clary.loops.core.loop import Loop
 from clary.loops.jobs.places import JobSettings
 from clary.loops.jobs.subject import JobSubject, attach
-from clary.loops.jobs.work import JobPorts
+from clary.ports import LoopPorts
 
 
 class JobLoops:
     """See the module."""
 
-    def __init__(self, ports: JobPorts, settings: JobSettings, ledger: Ledger) -> None:
+    def __init__(self, ports: LoopPorts, settings: JobSettings, ledger: Ledger) -> None:
         self._ports = ports
         self.subjects = tuple(JobSubject(kind, ports, settings, ledger) for kind in JOB_KINDS.values())
         self._loops = tuple[Loop[Command, SeenJob], ...](

@@ -23,9 +23,7 @@ LIVING = ((transform_records.KIND, transform_records.ACTIVE), (TRANSFORM_FLEET, 
 
 def room(given: Given) -> tuple[Coroutine[Any, Any, None], ...]:
     ports, backend = given.ports, given.backend
-    serving = endpoints.ServingPorts(
-        ports.store, backend, ports.fronts, ports.artifacts, ports.runtimes, ports.logs, ports.keys, ports.clock, given.measured
-    )  # fmt: skip
+    serving = given.outside
     fleets = TransformFleetSubject(serving, given.serving, given.ledger, given.models)
     fleet_loop: Loop[FleetCommand, SeenEndpoint] = Loop(fleets, ports.store, ports.clock, given.owner)
     endpoints.attach(fleets, fleet_loop, serving)

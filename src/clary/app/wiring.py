@@ -51,10 +51,9 @@ from clary.loops.endpoints.replica_places import ServingSettings
 from clary.loops.endpoints.target_models import TargetModels
 from clary.loops.endpoints.telemetry import Telemetry, TelemetryPorts
 from clary.loops.jobs.places import JobSettings
-from clary.loops.jobs.work import JobPorts
 from clary.objects.client import OwnArtifacts
 from clary.objects.external import ExternalArtifacts
-from clary.ports import Artifacts, Backend, Clock, Runtimes, Store
+from clary.ports import Artifacts, Backend, Clock, LoopPorts, Runtimes, Store
 from clary.serving.client import FrontClient
 from clary.serving.homes import home
 from clary.stores import sql
@@ -116,12 +115,11 @@ async def control(settings: Settings) -> AsyncIterator[Control]:
     fronts = FrontClient(sockets, keys, target_models(settings, store, artifacts, clock).place, secret)
     await first_role(store, settings.account, clock.now())
     measured = partial(measure, backend.gpus, settings.max_jobs, machine_name())
-    job_ports = JobPorts(store, runs, artifacts, built, logs, datapoints, keys, clock, measured)
-    serving_ports = endpoints.ServingPorts(store, runs, fronts, artifacts, built, logs, keys, clock, measured)
+    outside = LoopPorts(store, runs, fronts, artifacts, built, logs, datapoints, keys, clock, measured)
     places, owner, served = Ledger(store, machine_name()), owner_of(settings), serving_settings(settings)
-    all_jobs = JobLoops(job_ports, job_settings(settings), places)
-    endpoint_subject = endpoints.EndpointSubject(serving_ports, served, places)
-    component_subject = components.ComponentSubject(serving_ports, served, places, endpoint_subject.models)
+    all_jobs = JobLoops(outside, job_settings(settings), places)
+    endpoint_subject = endpoints.EndpointSubject(outside, served, places)
+    component_subject = components.ComponentSubject(outside, served, places, endpoint_subject.models)
     world = World(store, artifacts, datapoints, logs, clock)
     account = Places(places, measured, clock, settings.capacity)
     queues = Queues(settings, world, secret, owner, measured)
@@ -136,8 +134,8 @@ async def control(settings: Settings) -> AsyncIterator[Control]:
     await orphans.sweep(store, runs, owner, clock.now(), (*living, *rooms.LIVING), places.grants())
     undo = (
         *all_jobs.attach(),
-        endpoints.attach(endpoint_subject, endpoint_loop, serving_ports),
-        endpoints.attach(component_subject, component_loop, serving_ports),
+        endpoints.attach(endpoint_subject, endpoint_loop, outside),
+        endpoints.attach(component_subject, component_loop, outside),
     )
     captured = CapturedFiles(settings.root / "fronts", artifacts, logs, clock).run()
     chores = (*(upkeep.keep(each, clock) for each in (logs, datapoints)), telemetry.run())

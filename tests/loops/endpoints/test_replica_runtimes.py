@@ -28,7 +28,9 @@ async def test_only_what_has_no_program_is_served_by_the_newer() -> None:
     assert not replicas.is_built("nobodys", "", "")
     assert (await replicas.ensure(replicas.runtime(IMAGE, ""))).path == "/environments/xgboost-newer"
     assert (replicas.is_built(IMAGE, "", ""), replicas.is_built(IMAGE, "inference.py", "")) == (True, False)
-    assert (await replicas.ensure(replicas.runtime(IMAGE, ""), "pandas")).path.startswith("/environments/xgboost-")
+    with_more = await replicas.ensure(replicas.runtime(IMAGE, ""), "pandas")
+    assert with_more.path.startswith("/environments/xgboost-")
+    assert "newer" not in with_more.path
 
 
 async def test_without_an_index_the_plain_one_serves_and_says_so() -> None:

@@ -23,9 +23,11 @@ from clary.loops.core.ledger import Ledger
 from clary.loops.core.loop import Loop
 from clary.loops.endpoints.replica_credentials import LIFE, RENEWED
 from clary.loops.endpoints.replica_places import ServingSettings
-from clary.loops.endpoints.subject import EndpointSubject, ServingPorts, attach
+from clary.loops.endpoints.subject import EndpointSubject, attach
+from clary.ports import LoopPorts
 from clary.testing.backends import MemoryBackend
 from clary.testing.clock import FakeClock
+from clary.testing.datapoints import MemoryDatapoints
 from clary.testing.keys import MemoryKeys
 from clary.testing.logs import MemoryLogs
 from clary.testing.memory_artifacts import MemoryArtifacts
@@ -98,13 +100,14 @@ class Yard:
 
     def open(self) -> None:
         """A control plane begins (again)."""
-        self.ports = ServingPorts(
+        self.ports = LoopPorts(
             self.store,
             self.backend,
             self.fronts,
             self.artifacts,
             self.runtimes,
             self.logs,
+            MemoryDatapoints(),
             self.keys,
             self.clock,
             lambda: self.machine,

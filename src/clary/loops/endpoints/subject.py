@@ -11,7 +11,6 @@ import json
 import os
 import shutil
 from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -48,7 +47,6 @@ from clary.domain.grants import Grant
 from clary.domain.ids import arn as make_arn
 from clary.domain.lifecycle import EndpointStatus
 from clary.domain.machine import instances
-from clary.domain.machine.capacity import Machine
 from clary.domain.machine.workload import Feature, Observation
 from clary.domain.names import COMPONENT, TRANSFORM_FLEET, history_group, log_group, resource_of, route_name
 from clary.domain.resources import KINDS, Record
@@ -62,25 +60,10 @@ from clary.loops.endpoints.models import Models
 from clary.loops.endpoints.replica_credentials import ReplicaCredentials
 from clary.loops.endpoints.replica_places import ServingSettings, replica_folder
 from clary.loops.endpoints.replica_rooms import ReplicaRooms
-from clary.ports import Artifacts, Backend, Clock, Fronts, Keys, Logs, Runtimes, Store
+from clary.ports import LoopPorts
 
 _GONE_SECONDS = 60.0
 _LEASE = 30.0
-
-
-@dataclass(frozen=True, slots=True)
-class ServingPorts:
-    """The world of the endpoint loop. `measure` tells the machine as it is now."""
-
-    store: Store
-    backend: Backend[Any]
-    fronts: Fronts
-    artifacts: Artifacts
-    runtimes: Runtimes
-    logs: Logs
-    keys: Keys
-    clock: Clock
-    measure: Callable[[], Machine]
 
 
 class EndpointSubject:
@@ -91,7 +74,7 @@ class EndpointSubject:
 
     def __init__(
         self,
-        ports: ServingPorts,
+        ports: LoopPorts,
         settings: ServingSettings,
         ledger: Ledger,
         models: Models | None = None,
@@ -364,7 +347,7 @@ def _outcome(state: State) -> Outcome:
     return Outcome("running")
 
 
-def attach(subject: EndpointSubject, loop: Loop[Command, SeenEndpoint], ports: ServingPorts) -> Callable[[], None]:
+def attach(subject: EndpointSubject, loop: Loop[Command, SeenEndpoint], ports: LoopPorts) -> Callable[[], None]:
     """Wire what wakes the endpoint loop: replicas that ended, fronts that saw something, work that is done. Answers the way to
     undo it."""
 

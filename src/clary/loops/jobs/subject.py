@@ -49,7 +49,8 @@ from clary.loops.jobs import places
 from clary.loops.jobs.channels import pipes_spec
 from clary.loops.jobs.places import JobSettings
 from clary.loops.jobs.usage import JobUsage
-from clary.loops.jobs.work import OWN_LINE, JobPorts, JobWork
+from clary.loops.jobs.work import OWN_LINE, JobWork
+from clary.ports import LoopPorts
 
 _READ = 4 << 20  # bytes of log per read
 _CHUNKS = 4  # reads per turn of a running job
@@ -65,7 +66,7 @@ class JobSubject:
 
     statuses = jobs.ACTIVE
 
-    def __init__(self, kind: JobKind, ports: JobPorts, settings: JobSettings, ledger: Ledger) -> None:
+    def __init__(self, kind: JobKind, ports: LoopPorts, settings: JobSettings, ledger: Ledger) -> None:
         self.kind = kind.name
         self._ports = ports
         self._settings = settings
@@ -314,7 +315,7 @@ class JobSubject:
         fresh.rename(ml)
 
 
-def attach(subject: JobSubject, loop: Loop[Command, SeenJob], ports: JobPorts) -> Callable[[], None]:
+def attach(subject: JobSubject, loop: Loop[Command, SeenJob], ports: LoopPorts) -> Callable[[], None]:
     """Wire what wakes the job loop: ended processes, ended work, freed places. Answers the way to undo it."""
 
     def saved(record: Record) -> None:

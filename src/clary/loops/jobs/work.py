@@ -10,7 +10,6 @@ import asyncio
 import os
 import shutil
 from collections.abc import Callable, Coroutine, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +17,6 @@ from clary.domain.errors import Denied, Invalid, NotFound, Unschedulable
 from clary.domain.jobs import requirements
 from clary.domain.jobs.kinds import spec_of
 from clary.domain.jobs.record import Begin, Discard, Work
-from clary.domain.machine.capacity import Machine
 from clary.domain.resources import Record
 from clary.loops.core import untrusted
 from clary.loops.core.short_runs import end, how, run_to_end
@@ -29,32 +27,17 @@ from clary.loops.jobs.channels import ChannelPlacer
 from clary.loops.jobs.kept import KeptJobs
 from clary.loops.jobs.outputs import Outputs
 from clary.loops.jobs.places import JobSettings
-from clary.ports import Artifacts, Backend, Clock, Datapoints, Environment, Keys, Logs, Runtime, Runtimes, Store
+from clary.ports import Artifacts, Environment, LoopPorts, Runtime
 
 NAMES = ("channels", "code", "environment", "syncs", "upload")
 OWN_LINE = "[clary] "  # before every line of Clary's own in a job's log
 _KILL_SECONDS = 30.0
 
 
-@dataclass(frozen=True, slots=True)
-class JobPorts:
-    """The world of the job loop. `measure` tells the machine as it is now."""
-
-    store: Store
-    backend: Backend[Any]
-    artifacts: Artifacts
-    runtimes: Runtimes
-    logs: Logs
-    datapoints: Datapoints
-    keys: Keys
-    clock: Clock
-    measure: Callable[[], Machine]
-
-
 class JobWork:
     """See the module. One per process; call it from the event loop's thread only."""
 
-    def __init__(self, ports: JobPorts, settings: JobSettings) -> None:
+    def __init__(self, ports: LoopPorts, settings: JobSettings) -> None:
         self._ports = ports
         self._settings = settings
         self._synced: dict[str, float] = {}  # ARN -> monotonic time of the last sync's begin
