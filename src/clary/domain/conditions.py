@@ -6,10 +6,12 @@ A record's *terms* are the pairs (key, value) that the store keeps an index of: 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol, TypeAlias
 
+_NUMBER = re.compile(r"^ *[-+]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][-+]?[0-9]+)? *\Z")
 LONGEST = 512  # characters of a value that are indexed; longer ones are found by their beginning
 COLUMNS = ("name", "arn", "status", "created", "modified")
 
@@ -40,6 +42,16 @@ class Member:
 
 
 @dataclass(frozen=True, slots=True)
+class Ordered:
+    """What is at a path of the document is a number, also as text, that compares so with the value: `<`, `<=`, `>`, `>=`. A store may take
+    what is none for one."""
+
+    path: tuple[str, ...]
+    operator: str
+    value: float
+
+
+@dataclass(frozen=True, slots=True)
 class Text:
     """The document's JSON text contains this, letters' case aside."""
 
@@ -56,7 +68,7 @@ class Any_:
     conditions: tuple[Condition, ...]
 
 
-Condition: TypeAlias = Term | Column | Member | Text | All | Any_
+Condition: TypeAlias = Term | Column | Member | Ordered | Text | All | Any_
 
 
 class Row(Protocol):
@@ -102,11 +114,10 @@ def at(document: Mapping[str, Any], path: tuple[str, ...]) -> Any:
 
 
 def number(text: str) -> float | None:
-    """The number that the text is, if it is one; no infinities."""
-    try:
-        found = float(text)
-    except ValueError:
+    """The number that the text is, if it is one, as databases read it too: no infinities, no other digits than ASCII's."""
+    if not _NUMBER.match(text):
         return None
+    found = float(text)
     return found if abs(found) < float("inf") else None
 
 
@@ -122,6 +133,10 @@ def holds(condition: Condition, record: Row, text: str) -> bool:
             if isinstance(found, bool):
                 return str(found).lower() == value.lower()
             return found == value or (isinstance(found, int | float) and found == number(value))
+        case Ordered(path, operator, value):
+            found = at(record.document, path)
+            known = number(found) if isinstance(found, str) else found
+            return isinstance(known, int | float) and _compares(known, operator, value)
         case Text(part):
             return part.lower() in text.lower()
         case All(conditions):

@@ -32,7 +32,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.sql import ClauseElement
 
-from clary.domain.conditions import LONGEST, All, Any_, Column, Condition, Member, Term, number
+from clary.domain.conditions import LONGEST, All, Any_, Column, Condition, Member, Ordered, Term, number
 from clary.domain.conditions import Text as Words
 from clary.domain.resources import Query
 from clary.stores.schema import CHANGES, GRANTS, MACHINES, RESOURCES, TERMS
@@ -238,6 +238,8 @@ class Statements:
                 return self._like(C.document, at)
             case Member():
                 return self._member(at)
+            case Ordered(_, operator, _):
+                return self._ordered(at, operator)
             case All(conditions):
                 return and_(true(), *(self._condition(each, f"{at}_{n}") for n, each in enumerate(conditions)))
             case Any_(conditions):
@@ -265,6 +267,16 @@ class Statements:
             found[f"is{n}"] = value
         return found
 
+    def _ordered(self, at: str, operator: str) -> ColumnElement[bool] | TextClause:
+        """What is no number is 0 to SQLite, and let through on PostgreSQL, which would refuse to cast it."""
+        if self._lite:
+            return text(f"CAST(json_extract(document, :{at}_path) AS REAL) {operator} :{at}_value")
+        found = f"(CAST(document AS jsonb) #>> CAST(:{at}_keys AS text[]))"
+        plain = "'^ *[-+]?([0-9]{1,200}[.]?[0-9]*|[.][0-9]+)([eE][-+]?[0-9]{1,2})? *$'"
+        return text(
+            f"CASE WHEN {found} ~ {plain} THEN CAST({found} AS float8) {operator} :{at}_value ELSE {found} IS NOT NULL END"
+        )
+
 
 def _bound(condition: Condition, at: str) -> Iterator[tuple[str, Any]]:
     """The values of the parameters of `Statements._condition`."""
@@ -283,6 +295,9 @@ def _bound(condition: Condition, at: str) -> Iterator[tuple[str, Any]]:
             yield f"{at}_keys", list(path)
             yield f"{at}_text", orjson.dumps(value).decode()
             yield f"{at}_json", value.lower() if value.lower() in words else orjson.dumps(as_number).decode()
+        case Ordered(path, _, value):
+            yield from ((f"{at}_value", value), (f"{at}_keys", list(path)))
+            yield f"{at}_path", "$" + "".join(f'."{step}"' for step in path)
         case All(conditions) | Any_(conditions):
             for n, each in enumerate(conditions):
                 yield from _bound(each, f"{at}_{n}")

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from clary.domain.conditions import All, Any_, Column, Condition, Member, Term, Text
+from clary.domain.conditions import All, Any_, Column, Condition, Member, Ordered, Term, Text
 from clary.domain.errors import AlreadyExists, Stale
 from clary.domain.resources import Query, Record, Scope
 from clary.ports import Store
@@ -237,6 +237,9 @@ class StoreConformance:
         assert await found(Member(("request", "P", "n"), "5.0")) == "alpha"
         assert await found(Member(("request", "P", "on"), "true")) == "alpha"
         assert await found(Member(("request", "P", "on"), "no")) == ""
+        assert await found(Ordered(("request", "P", "eta"), ">=", 0.15)) == "beta"
+        assert await found(Ordered(("request", "P", "eta"), "<", 0.15)) == "alpha"
+        assert await found(Ordered(("request", "P", "n"), ">", 4.5)) == "alpha"
         assert await found(Text('"0.1"')) == "alpha gamma"
         assert await found(Text("0%_")) == "gamma"
         assert await found(All((Column("status", "=", "Creating"), Text("0.1"), Column("name", ">", "b")))) == "gamma"

@@ -77,7 +77,7 @@ def found(*filters: tuple[str, ...], operator: str = "And", **more: Any) -> bool
         ("Params.eta", "GreaterThan", "0.09", True),
         ("Params.depth", "LessThan", "9", False),  # as numbers, not as text
         ("Params.objective", "GreaterThan", "a", True),
-        ("Params.objective", "GreaterThan", "1", True),  # text after digits
+        ("Params.objective", "GreaterThan", "1", False),  # text is no number
         ("Count", "Equals", "2.0", True),
         ("Count", "GreaterThanOrEqualTo", "2", True),
         ("Count", "LessThan", "2", False),
@@ -234,4 +234,5 @@ def test_what_the_store_is_asked() -> None:
     assert asked("Params.eta") == "Member(path=('request', 'Params', 'eta'), value='1')"
     assert asked("Params.eta", "Contains") == "Text(text='1')"
     assert asked("Channels.Uri", value='a"b') == 'Text(text=\'"a\\\\"b"\')'
-    assert asked("Params.eta", "GreaterThan") == "None"
+    assert asked("Params.eta", "GreaterThan") == "Ordered(path=('request', 'Params', 'eta'), operator='>', value=1.0)"
+    assert asked("Params.eta", "GreaterThan", "a") == "None"

@@ -25,7 +25,7 @@ from clary.domain.search.expressions import Expression, Named, Property, matches
 from clary.domain.search.plan import Kept
 
 SLICE = 25  # records that are looked at before others get the event loop
-_FIRST, _LARGEST = 100, 400  # records of a read
+_FIRST, _LARGEST = 100, 200  # records of a read
 _SUGGESTED = 100  # records whose own keys are suggested
 _TYPES = {
     "timestamp": "time",

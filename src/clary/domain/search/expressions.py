@@ -214,11 +214,12 @@ def _equal(of: Property, found: Any, value: str) -> bool:
 
 def _ordered(asked: Filter, found: Any) -> bool:
     wanted: Any = typed(asked.of, asked.value)
-    if isinstance(found, str):
-        left, right = number(found), number(asked.value)
-        if left is not None and right is not None:
-            found, wanted = left, right
-    elif isinstance(wanted, str):
+    if isinstance(found, str) and asked.of.type != "time" and (right := number(asked.value)) is not None:
+        left = number(found)
+        if left is None:  # numbers are compared with numbers alone
+            return False
+        found, wanted = left, right
+    elif isinstance(wanted, str) and not isinstance(found, str):
         wanted = number(wanted)
     if wanted is None or isinstance(found, str) is not isinstance(wanted, str):
         return False

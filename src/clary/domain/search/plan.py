@@ -9,8 +9,8 @@ import json
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 
-from clary.domain.conditions import All, Any_, Column, Condition, Member, Term, Text
-from clary.domain.search.expressions import Expression, Filter, Named, Nested, Part, typed
+from clary.domain.conditions import All, Any_, Column, Condition, Member, Ordered, Term, Text, number
+from clary.domain.search.expressions import ORDERED, Expression, Filter, Named, Nested, Part, typed
 
 _COLUMN = {
     "Equals": "=",
@@ -63,6 +63,8 @@ def _filter(asked: Filter, kept: Kept) -> Condition | None:
     column = kept.columns.get(asked.of.name)
     if column is not None:
         return _column(asked, column)
+    if asked.operator in ORDERED:
+        return _ordered(asked, kept)
     if asked.operator not in ("Equals", "In", "Contains"):
         return None
     if asked.operator == "In":
@@ -76,10 +78,24 @@ def _filter(asked: Filter, kept: Kept) -> Condition | None:
             return Term(asked.of.name, asked.value)
     if not _verbatim(steps[0], asked.of.name, kept):
         return None
-    plain = tuple(step for step in steps if isinstance(step, str) and '"' not in step and "\\" not in step)
-    if asked.operator == "Equals" and asked.of.flat and len(plain) == len(steps):
+    plain = _plain(asked)
+    if asked.operator == "Equals" and plain is not None:
         return Member(("request", *plain), asked.value) if asked.of.type in ("text", "number", "flag") else None
     return _words(asked)
+
+
+def _plain(asked: Filter) -> tuple[str, ...] | None:
+    """The path in the request, where no list is on it."""
+    plain = tuple(step for step in asked.of.steps if isinstance(step, str) and '"' not in step and "\\" not in step)
+    return plain if asked.of.flat and len(plain) == len(asked.of.steps) else None
+
+
+def _ordered(asked: Filter, kept: Kept) -> Condition | None:
+    plain, value = _plain(asked), number(asked.value)
+    told = plain is not None and value is not None and asked.of.type in ("text", "number")
+    if not told or plain is None or value is None or not _verbatim(plain[0], asked.of.name, kept):
+        return None
+    return Ordered(("request", *plain), _COLUMN[asked.operator], value)
 
 
 def _verbatim(member: str | Named, path: str, kept: Kept) -> bool:
