@@ -115,6 +115,7 @@ async def test_lists(world: World) -> None:
 
     assert await listed() == ["c", "free"]
     assert await listed(ExperimentName="e") == ["c"]
+    assert await listed(ExperimentName="E") == ["c"]  # as list_runs asks, whose Run lower-cased the name
     assert await listed(TrialName="t", ExperimentName="e") == ["c"]
     assert await listed(SourceArn="arn:aws:x") == []
     trials = await world("sagemaker", "ListTrials", TrialComponentName="free")

@@ -39,6 +39,12 @@ EXPERIMENT = register(
 )
 
 
+async def find(call: Call, kind: str, name: str) -> Record:
+    """By name, letters' case aside: the SDK lower-cases names in some calls and not in others. NotFound otherwise."""
+    record = await call.store.by_arn(call.arn(kind, name))
+    return record if record is not None else await records.find(call, kind, name)
+
+
 def common(call: Call, params: Params, kind: str, terms: dict[str, str]) -> Query:
     """The Query of a list: `CreatedAfter` and the like, and what its records must have."""
     asked: Params = {name: params[name] for name in ("SortBy", "SortOrder", "MaxResults") if name in params}
@@ -52,7 +58,7 @@ def common(call: Call, params: Params, kind: str, terms: dict[str, str]) -> Quer
 @operation("sagemaker", "CreateTrial", again=lambda _, record: {"TrialArn": record.arn})
 async def create_trial(call: Call, params: Params) -> Params:
     """Record a trial of an experiment."""
-    experiment = await records.find(call, EXPERIMENT.kind, params["ExperimentName"])
+    experiment = await find(call, EXPERIMENT.kind, params["ExperimentName"])
     request = {name: value for name, value in params.items() if name != "Tags"}
     request.setdefault("DisplayName", params["TrialName"])
     document = {
@@ -101,7 +107,7 @@ searchable.register(
 
 @operation("sagemaker", "DescribeTrial")
 async def describe_trial(call: Call, params: Params) -> Params:
-    return described(await records.find(call, TRIAL, params["TrialName"]))
+    return described(await find(call, TRIAL, params["TrialName"]))
 
 
 @operation("sagemaker", "ListTrials")
@@ -109,10 +115,10 @@ async def list_trials(call: Call, params: Params) -> Params:
     """Pages of trials: of an experiment, of a component."""
     terms = {}
     if params.get("ExperimentName"):
-        terms["ExperimentName"] = (await records.find(call, EXPERIMENT.kind, params["ExperimentName"])).name
+        terms["ExperimentName"] = (await find(call, EXPERIMENT.kind, params["ExperimentName"])).name
     names = None
     if params.get("TrialComponentName"):
-        component = await records.find(call, COMPONENT, params["TrialComponentName"])
+        component = await find(call, COMPONENT, params["TrialComponentName"])
         names = {each["TrialName"] for each in component.document["parents"]}
     wanted = common(call, params, TRIAL, terms)
     found, more = await paging.page(call, params, wanted, lambda record: names is None or record.name in names)
@@ -136,7 +142,7 @@ async def update_trial(call: Call, params: Params) -> Params:
         document = {**old.document, "request": request, "changed_by": call.principal}
         return replace(old, modified=call.now, document=document)
 
-    record = await records.amend(call, lambda: records.find(call, TRIAL, params["TrialName"]), change)
+    record = await records.amend(call, lambda: find(call, TRIAL, params["TrialName"]), change)
     return {"TrialArn": record.arn}
 
 
@@ -158,4 +164,4 @@ async def delete_trial(call: Call, params: Params) -> Params:
 
 async def touched(call: Call, name: str) -> Record:
     """Write the trial once more, so that no Delete of it that counted before succeeds. NotFound when it is gone."""
-    return await records.amend(call, lambda: records.find(call, TRIAL, name), lambda trial: trial)
+    return await records.amend(call, lambda: find(call, TRIAL, name), lambda trial: trial)

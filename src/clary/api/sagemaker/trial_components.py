@@ -10,7 +10,7 @@ from typing import Any
 from clary.api import paging, records, searchable, tagging
 from clary.api.call import Call, Params
 from clary.api.registry import operation
-from clary.api.sagemaker import component_metrics
+from clary.api.sagemaker import component_metrics, experiments
 from clary.api.sagemaker.experiments import EXPERIMENT, TAKEN, TRIAL, common, touched
 from clary.api.searchable import Searchable
 from clary.domain.errors import Invalid, NotFound
@@ -100,9 +100,9 @@ async def list_trial_components(call: Call, params: Params) -> Params:
     """Pages of components: of an experiment, of a trial, of a job (`SourceArn`, letters' case aside)."""
     terms = {}
     if params.get("ExperimentName"):
-        terms["Parents.ExperimentName"] = (await records.find(call, EXPERIMENT.kind, params["ExperimentName"])).name
+        terms["Parents.ExperimentName"] = (await experiments.find(call, EXPERIMENT.kind, params["ExperimentName"])).name
     if params.get("TrialName"):
-        terms["Parents.TrialName"] = (await records.find(call, TRIAL, params["TrialName"])).name
+        terms["Parents.TrialName"] = (await experiments.find(call, TRIAL, params["TrialName"])).name
     if params.get("SourceArn"):
         terms["Source"] = params["SourceArn"].lower()
     found, more = await paging.page(call, params, common(call, params, KIND, terms))
@@ -162,7 +162,7 @@ async def delete_trial_component(call: Call, params: Params) -> Params:
 @operation("sagemaker", "AssociateTrialComponent")
 async def associate_trial_component(call: Call, params: Params) -> Params:
     """Put a component into a trial; without effect where it is there already."""
-    trial = await records.find(call, TRIAL, params["TrialName"])
+    trial = await experiments.find(call, TRIAL, params["TrialName"])
     parent = {"TrialName": trial.name, "ExperimentName": str(trial.document["ExperimentName"])}
     component = await _amend(call, params["TrialComponentName"], lambda old: _moved(call, old, parent, True))
     try:
