@@ -200,3 +200,13 @@ def test_a_query_that_is_stopped_ends(server: Server, group: str) -> None:
     assert athena.get_query_execution(QueryExecutionId=name)["QueryExecution"]["Status"]["State"] == "CANCELLED"
     with pytest.raises(ClientError, match="Final query state: CANCELLED"):
         athena.get_query_results(QueryExecutionId=name)
+
+
+def test_groups_are_found_by_what_they_hold(server: Server, group: str) -> None:
+    names = [
+        {"Name": "FeatureDefinitions.FeatureName", "Operator": "Contains", "Value": "coun"},
+        {"Name": "Tags.team", "Operator": "Equals", "Value": "a"},
+    ]
+    found = server.client("sagemaker").search(Resource="FeatureGroup", SearchExpression={"Filters": names})["Results"]
+    assert [each["FeatureGroup"]["FeatureGroupName"] for each in found] == [group]
+    assert found[0]["FeatureGroup"]["Tags"] == [{"Key": "team", "Value": "a"}]

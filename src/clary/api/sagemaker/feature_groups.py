@@ -6,15 +6,17 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-from clary.api import paging, records, tagging
+from clary.api import paging, records, searchable, tagging
 from clary.api.call import Call, Params
 from clary.api.registry import operation
+from clary.api.searchable import Searchable
 from clary.domain.errors import Invalid, NotFound
 from clary.domain.features import groups
 from clary.domain.fields import table
 from clary.domain.lifecycle import GroupFact, GroupStatus
 from clary.domain.resources import Query, Record
 from clary.domain.s3 import parse_uri
+from clary.domain.search.plan import Kept
 
 _MANY = 100_000
 _SORTS = {"FeatureGroupStatus": "Status", "OfflineStoreStatus": "Name"}
@@ -64,6 +66,13 @@ async def describe_feature_group(call: Call, params: Params) -> Params:
     if params.get("NextToken"):
         raise Invalid("Invalid NextToken: all features are in the first page.")
     record = await find(call, params["FeatureGroupName"])
+    answer = {**_described(call, record), "NextToken": ""}
+    if answer.get("OnlineStoreConfig"):
+        answer["OnlineStoreTotalSizeBytes"] = await call.ports.features.size(record.document["key"])
+    return answer
+
+
+def _described(_: Call, record: Record) -> Params:
     request, document = record.document["request"], record.document
     answer: Params = {
         "FeatureGroupArn": record.arn,
@@ -74,12 +83,10 @@ async def describe_feature_group(call: Call, params: Params) -> Params:
         "CreationTime": record.created,
         "LastModifiedTime": record.modified,
         "FeatureGroupStatus": record.status,
-        "NextToken": "",
         **{member: request[member] for member in _RECORDED if request.get(member)},
     }
     if request.get("OnlineStoreConfig"):
         answer["OnlineStoreConfig"] = request["OnlineStoreConfig"]
-        answer["OnlineStoreTotalSizeBytes"] = await call.ports.features.size(document["key"])
     if document.get("offline"):
         answer["OfflineStoreConfig"] = _offline(request["OfflineStoreConfig"], document["offline"])
         answer["OfflineStoreStatus"] = _offline_status(document)
@@ -88,6 +95,18 @@ async def describe_feature_group(call: Call, params: Params) -> Params:
     if document.get("failure"):
         answer["FailureReason"] = document["failure"]
     return answer
+
+
+searchable.register(
+    Searchable(
+        "FeatureGroup",
+        groups.KIND,
+        _described,
+        Kept(
+            {**searchable.TIMES, "FeatureGroupName": "name", "FeatureGroupArn": "arn", "FeatureGroupStatus": "status"}
+        ),
+    )
+)
 
 
 def _offline(given: Mapping[str, Any], found: Mapping[str, Any]) -> Params:
