@@ -100,6 +100,7 @@ class Job:
             "assemble": "Line",
             "strategy": "MultiRecord",
             "payload": 1 << 20,
+            "piece": 0,
             "hosts": 1,
             "concurrency": 2,
             "timeout": 20.0,

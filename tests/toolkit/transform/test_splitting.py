@@ -125,6 +125,16 @@ def test_a_line_that_no_block_holds() -> None:
         list(blocks(io.BytesIO(b"a\n" + b"b" * 11 + b"\nc\n").read, 10))
 
 
+def test_blocks_may_be_smaller_than_a_line_may_be() -> None:
+    data = b"a\n" * 9 + b"b" * 30 + b"\n" + b"c\n"
+    found = list(blocks(io.BytesIO(data).read, 40, 8))
+    assert b"".join(found) == data
+    assert found[:2] == [b"a\n" * 4, b"a\n" * 4]
+    assert b"b" * 30 in found[-2] + found[-1]
+    with pytest.raises(BadRecord, match="Record 10 is larger"):
+        list(blocks(io.BytesIO(data).read, 20, 8))
+
+
 def test_a_record_of_several_parts_is_one() -> None:
     def part(flag: int, body: bytes) -> bytes:
         return struct.pack("<II", 0xCED7230A, flag << 29 | len(body)) + body + b"\0" * (-len(body) % 4)

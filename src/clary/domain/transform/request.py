@@ -19,6 +19,7 @@ DEFAULT_PAYLOAD, MOST_PAYLOAD = 6, 100  # MB
 DEFAULT_TIMEOUT, DEFAULT_RETRIES = 600, 3
 MIB = 1 << 20
 UNBOUNDED = (1 << 30) - 2 * MIB  # bytes of a request where MaxPayloadInMB is 0: the longest that a worker takes
+PIECE = 512 << 10  # bytes of a request to a model that answers line by line
 _FORMATS = ("text/csv", "application/json", "application/jsonlines", "application/x-jsonlines")
 
 
@@ -156,16 +157,19 @@ def fleet_of(
     return replace(new_fleet(id_, "", [row], {model: made}, now), private=private)
 
 
-def driver_spec(request: Mapping[str, Any], workers: int) -> dict[str, Any]:
+def driver_spec(request: Mapping[str, Any], workers: int, linewise: bool = False) -> dict[str, Any]:
     """What the job's own process reads, beside where the front is. `workers` of each replica: as many requests go to it at once where the
-    user does not say."""
+    user does not say. `linewise`: the model is known to answer a line to each line, whatever else is in the request; then requests are
+    small, which costs less memory, and nobody can tell the outputs apart."""
     given, result = request["TransformInput"], request["TransformOutput"]
     asked, most = request.get("DataProcessing") or {}, payload(request)
     concurrency = int(request.get("MaxConcurrentTransforms") or 0)
     if not concurrency:
         concurrency = max(1, min(workers, MOST_PAYLOAD * MIB // most if most else 1))
+    small = linewise and "MaxConcurrentTransforms" not in request and result.get("AssembleWith") == "Line"
     seconds, retries = client(request)
     return {
+        "piece": min(PIECE, most) if small else 0,
         "bucket": input_place(request).bucket,
         "split": given.get("SplitType") or "None",
         "gzip": given.get("CompressionType") == "Gzip",

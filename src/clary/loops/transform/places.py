@@ -78,7 +78,7 @@ def driver_key(record: Record, attempt: int) -> str:
     return f"job-{record.document['id']}-{attempt}-driver"
 
 
-def driver_spec(record: Record, fleet: Record, front: Address, workers: int) -> dict[str, Any]:
+def driver_spec(record: Record, fleet: Record, front: Address, workers: int, linewise: bool) -> dict[str, Any]:
     """The JSON that the driver reads."""
     plant = Plant.from_json(fleet.document["plant"])
     scope = record.scope
@@ -90,7 +90,7 @@ def driver_spec(record: Record, fleet: Record, front: Address, workers: int) -> 
         "out": _OUT,
         "stored": _STORED,
     }
-    return {**requests.driver_spec(record.document["request"], workers), **where}
+    return {**requests.driver_spec(record.document["request"], workers, linewise), **where}
 
 
 def driver_workload(

@@ -172,8 +172,8 @@ class TransformSubject:
         if fleet is None:
             return Unstartable("the job's replicas are not there any more.")
         front = ports.backend.address(self._settings.home(route_name(fleet)))
-        spec = places.driver_spec(record, fleet, front, command.workers)
         container = Fleet.from_json(record.document["fleet"]).variants[0].container
+        spec = places.driver_spec(record, fleet, front, command.workers, self._linewise(fleet))
         stream = places.data_log(record)
         now = ports.clock.now()
         log_path = ports.logs.open(record.scope, TRANSFORM_LOGS, stream, now)
@@ -191,6 +191,14 @@ class TransformSubject:
             return Unstartable(error.message)
         self._arns[handle] = record.arn
         return handle
+
+    def _linewise(self, fleet: Record) -> bool:
+        """Whether the model is Clary's own built-in algorithm alone, which answers a line to each line of CSV."""
+        plant = plant_of(fleet)
+        variants = (plant.serving or plant.incoming or Fleet("", "", (), 0.0)).variants
+        if len(variants) != 1 or not variants[0].prepared or variants[0].prepared["program"]:
+            return False
+        return self._ports.models.runtime(variants[0].container, "").algorithm == "xgboost"
 
     async def _discard(self, handle: str, record: Record) -> None:
         self.tasks.forget_all(f"{record.arn} ")

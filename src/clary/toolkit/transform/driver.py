@@ -222,7 +222,7 @@ class Lane:
         with open(f"{spec['in']}/data/{source.number}", "rb") as raw:
             file: Any = gzip.GzipFile(fileobj=raw) if spec["gzip"] else raw
             if spec["split"] == LINE and spec["strategy"] == MULTI:
-                for body in blocks(file.read, most):
+                for body in blocks(file.read, most, int(spec["piece"])):
                     yield body, body.count(b"\n") + (not body.endswith(b"\n"))
                 return
             splitter = Splitter(spec["split"], most)

@@ -121,25 +121,27 @@ def batches(records: Iterable[bytes], strategy: str, most: int) -> Iterator[List
         yield batch
 
 
-def blocks(read: Callable[[int], bytes], most: int) -> Iterator[bytes]:
-    """An object cut into pieces of whole lines, as many as `most` bytes hold: what MultiRecord sends of SplitType Line, without a look at
-    each line. `read(n)` gives n bytes of it, fewer only at its end."""
-    held, count = b"", 0
-    while piece := read(most - len(held)):
+def blocks(read: Callable[[int], bytes], most: int, wanted: int = 0) -> Iterator[bytes]:
+    """An object cut into pieces of whole lines, as many as `wanted` bytes hold (0: as `most`): what MultiRecord sends of SplitType Line,
+    without a look at each line. A line may have up to `most` bytes. `read(n)` gives n bytes of it, fewer only at its end."""
+    held, count, room = b"", 0, wanted or most
+    while piece := read(room - len(held)):
         held += piece
-        if len(held) < most:
+        if len(held) < room:
             break
         end = held.rfind(b"\n") + 1
-        if not end:
-            further = read(1)
-            if further:
-                raise BadRecord(
-                    f"Record {count + 1} is larger than MaxPayloadInMB ({most // _MIB} MB): it has more than {most} bytes. "
-                    "Raise MaxPayloadInMB."
-                )
+        if end:
+            count += held.count(b"\n")
+            yield held[:end]
+            held, room = held[end:], wanted or most
+        elif room < most:
+            room = min(most, 2 * room)
+        elif read(1):
+            raise BadRecord(
+                f"Record {count + 1} is larger than MaxPayloadInMB ({most // _MIB} MB): it has more than {most} bytes. "
+                "Raise MaxPayloadInMB."
+            )
+        else:
             break
-        count += held.count(b"\n")
-        yield held[:end]
-        held = held[end:]
     if held:
         yield held
