@@ -58,6 +58,7 @@ def test_the_command_line_draws_it(user: User, tmp_path: Path) -> None:
     assert set(told["importances"]) == {"lr", "depth", "kind"}
     shown = clary(user, "tuning", name).stdout
     assert "how much each hyperparameter matters" in shown
+    assert clary(user, "logs", name).stdout.count(": Completed, loss ") == 6
     missing = clary(user, "tuning", "nobody")
     assert (missing.returncode, missing.stderr.strip()) == (4, "clary: there is no tuning job 'nobody'")
 

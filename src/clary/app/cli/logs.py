@@ -21,6 +21,8 @@ JOBS = {
 }  # kinds of jobs, as operations and log groups name them
 ENDPOINTS = "/aws/sagemaker/Endpoints/"
 COMPONENTS = "/aws/sagemaker/InferenceComponents/"
+TUNED = "hyper-parameter-tuning-job"
+TUNING = "/aws/sagemaker/HyperParameterTuningJobs"
 ENDED = ("Completed", "Failed", "Stopped")
 POLL = 0.5  # seconds between looks
 LATE_MS = 10_000  # a line may arrive this much after its time: looked at again, shown once
@@ -88,6 +90,8 @@ def places(client: Client, resource: str, advice: str = "clary ps --all") -> lis
         job = _job(client, noun, name) if kind in ("", each) else None
         if job is not None:
             found.append(LogPlace(f"/aws/sagemaker/{noun}Jobs", f"{job}/", job, each))
+    if kind in ("", TUNED) and _has_stream(client, TUNING, name):
+        found.append(LogPlace(TUNING, name))
     if not found:
         raise CommandRefused(
             f"there is no job, endpoint or inference component {resource!r}: `{advice}` lists what there is",
@@ -128,6 +132,12 @@ class ShownEvents:
         if len(self._order) > self._most:
             self._ids.discard(self._order.popleft())
         return True
+
+
+def _has_stream(client: Client, group: str, stream: str) -> bool:
+    asked = {"logGroupName": group, "logStreamNamePrefix": stream}
+    found = client.pages("logs", "DescribeLogStreams", "logStreams", asked) if _has_group(client, group) else ()
+    return any(one["logStreamName"] == stream for one in found)
 
 
 def _has_group(client: Client, group: str) -> bool:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from clary.domain.decisions import Decision, Unable
-from clary.domain.errors import AlreadyExists, ClaryError, Unavailable
+from clary.domain.errors import AlreadyExists, ClaryError, Invalid, NotFound, Unavailable
 from clary.domain.jobs import record as jobs
 from clary.domain.jobs import training
 from clary.domain.resources import Record
@@ -100,7 +101,9 @@ class TuningSubject:
 
     async def _halt(self, record: Record, name: str) -> None:
         child = await self._child(record, name)
-        if child is not None and child.status in jobs.ACTIVE:
+        if child is None or child.status not in jobs.ACTIVE:
+            return
+        with contextlib.suppress(Invalid, NotFound):  # it ended meanwhile, or was deleted
             await self._ports.operations.call("sagemaker", "StopTrainingJob", {"TrainingJobName": name}, parent=record)
 
     def _tell(self, record: Record, lines: Sequence[str]) -> None:
