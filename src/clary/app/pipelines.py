@@ -17,7 +17,7 @@ def room(given: Given) -> Iterable[Coroutine[Any, Any, None]]:
     ports = given.ports
     subject = ExecutionSubject(PipelinePorts(ports.store, ports.artifacts, given.operations, ports.logs, ports.clock))
     executions: Loop[ExecutionCommand, SeenExecution] = Loop(subject, ports.store, ports.clock, given.owner)
-    attach(executions, ports.store)
+    attach(subject, executions, ports.store)
     removals: Loop[RemoveHeld, Holding] = Loop(
         RemovalSubject(ports.store, ports.clock), ports.store, ports.clock, given.owner
     )

@@ -8,7 +8,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from tests.api.requests import IMAGE, ROLE
+from tests.api.requests import IMAGE, PYTHON, ROLE, ZIP
 from tests.api.world import World
 
 from clary.app.operations import OwnOperations
@@ -57,7 +57,8 @@ class Scene:
         """Another control plane, after the one before was killed: nothing but the store is left of it."""
         ports = self.world.ports
         mine = PipelinePorts(ports.store, ports.artifacts, OwnOperations(ports), ports.logs, ports.clock)
-        self.loop: Loop[ExecutionCommand, SeenExecution] = Loop(ExecutionSubject(mine), ports.store, ports.clock, "o")
+        self.subject = ExecutionSubject(mine)
+        self.loop: Loop[ExecutionCommand, SeenExecution] = Loop(self.subject, ports.store, ports.clock, "o")
 
     async def create(self, *steps: Mapping[str, Any], name: str = "pipe", **more: Any) -> None:
         parameters = [{"Name": "N", "Type": "Integer", "DefaultValue": 3}]
@@ -109,6 +110,11 @@ class Scene:
         job = (await self.jobs())[step]
         document = {**job.document, "artifacts": f"s3://b/{step}", **more}
         await self.world.store.save(replace(job, status=status, document=document))
+        await self.turns(arn)
+
+    async def called(self, arn: str, step: str) -> None:
+        """Wait for the answer of a step's function, and take it in."""
+        await self.subject.tasks.settled(f"{arn} {step}/1")
         await self.turns(arn)
 
     async def statuses(self, arn: str) -> dict[str, str]:
@@ -401,6 +407,57 @@ async def test_a_stop_tells_the_callbacks_queue_and_waits(scene: Scene) -> None:
     assert await scene.statuses(arn) == {"Ask": "Stopped"}
 
 
+def function_step(arn: str, outputs: Mapping[str, str], arguments: Any) -> dict[str, Any]:
+    declared = [{"OutputName": name, "OutputType": kind} for name, kind in outputs.items()]
+    return {
+        "Name": "Ask",
+        "Type": "Lambda",
+        "Arguments": arguments,
+        "FunctionArn": arn,
+        "OutputParameters": declared,
+    }
+
+
+async def function(scene: Scene) -> str:
+    """The ARN of a function that answers its event (`MemoryFunctions`)."""
+    made = await scene.world(
+        "lambda",
+        "CreateFunction",
+        FunctionName="echo",
+        Runtime=PYTHON,
+        Role=ROLE,
+        Handler="f.h",
+        Code={"ZipFile": ZIP},
+    )
+    return str(made["FunctionArn"])
+
+
+async def test_a_lambda_step_has_the_keys_of_the_functions_answer(scene: Scene) -> None:
+    arguments = {"n": {"Get": "Parameters.N"}, "deep": {"a": [1]}}
+    ask = function_step(await function(scene), {"n": "Integer", "deep": "String", "other": "String"}, arguments)
+    use = {"n": text({"Get": "Steps.Ask.OutputParameters['n']"}), "d": {"Get": "Steps.Ask.OutputParameters['deep']"}}
+    await scene.create(ask, train("A", use))
+    arn = await scene.start()
+    await scene.called(arn, "Ask")
+    assert (await scene.jobs())["A"].document["request"]["HyperParameters"] == {"n": "3", "d": '{"a":[1]}'}
+    listed = await scene.world("sagemaker", "ListPipelineExecutionSteps", PipelineExecutionArn=arn)
+    shown = next(s for s in listed["PipelineExecutionSteps"] if s["StepName"] == "Ask")["Metadata"]["Lambda"]
+    assert shown["OutputParameters"] == [{"Name": "n", "Value": "3"}, {"Name": "deep", "Value": '{"a":[1]}'}]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"), [({"fail": "my own"}, "my own"), ({"n": "text"}, "must be of type Integer")]
+)
+async def test_a_function_that_fails_or_answers_something_else_fails_its_step(
+    scene: Scene, arguments: dict[str, Any], words: str
+) -> None:
+    await scene.create(function_step(await function(scene), {"n": "Integer"}, arguments))
+    arn = await scene.start()
+    await scene.called(arn, "Ask")
+    assert (await scene.record(arn)).status == "Failed"
+    assert words in (await scene.record(arn)).document["steps"]["Ask"]["failure"]
+
+
 async def test_a_callback_to_no_queue_fails_its_step(scene: Scene) -> None:
     url = "http://127.0.0.1/000000000000/missing"
     await scene.create({"Name": "Ask", "Type": "Callback", "Arguments": {}, "SqsQueueUrl": url})
@@ -424,11 +481,11 @@ class Mortal(MemoryStore):
         self.left -= 1
         return self.left == 0
 
-    async def add(self, record: Record, made_by: str = "") -> Record:
+    async def add(self, record: Record, made_by: str = "", *more: Any) -> Record:
         dies = self._count()
         if dies and not self.after:
             raise Killed
-        found = await super().add(record, made_by)
+        found = await super().add(record, made_by, *more)
         if dies:
             raise Killed
         return found
@@ -479,7 +536,7 @@ async def test_the_end_of_a_child_wakes_its_execution(scene: Scene) -> None:
         def wake(self, who: str) -> None:
             woken.append(who)
 
-    leave = attach(Ears(), scene.world.store)  # type: ignore[arg-type]
+    leave = attach(scene.subject, Ears(), scene.world.store)  # type: ignore[arg-type]
     job = (await scene.jobs())["A"]
     job = await scene.world.store.save(replace(job, modified=1.0))
     assert woken == []

@@ -73,12 +73,10 @@ async def text_of(call: Call, params: Params) -> str:
 def parsed(text: str) -> PipelineDefinition:
     """Invalid, in a sentence, for what cannot be run."""
     missing = {
-        row.name: f"it needs {row.create}, which this release of Clary does not have"
-        for row in steps.CHILDREN.values()
-        if registry.find("sagemaker", row.create) is None
+        kind: f"it needs {service} {name}, which this release of Clary does not have"
+        for kind, (service, name) in steps.NEEDED.items()
+        if registry.find(service, name) is None
     }
-    if registry.find("sqs", "SendMessage") is None:
-        missing[steps.CALLBACK] = "it needs SQS, which this release of Clary does not have"
     return definition.parse(text, missing)
 
 

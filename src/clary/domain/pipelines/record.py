@@ -89,7 +89,27 @@ class Note:
         return orjson.dumps(told).decode()
 
 
-ExecutionCommand: TypeAlias = Launch | StopStep | SendCallback | Note
+@dataclass(frozen=True, slots=True)
+class InvokeFunction:
+    """Invoke the function of a Lambda step, beside the loop; its answer is seen by a later turn. After a crash it is invoked again: Lambda
+    promises at least once."""
+
+    step: str
+    attempt: int
+    function: str
+    payload: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Returned:
+    """A function's answer: its JSON text, or what went wrong. `exception`: what that is called in retry policies."""
+
+    payload: bytes = b""
+    failure: str = ""
+    exception: str = ""
+
+
+ExecutionCommand: TypeAlias = Launch | StopStep | SendCallback | InvokeFunction | Note
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,12 +134,14 @@ class Described:
 class SeenExecution:
     """What the world says at the time `at`. `children`: (type, child) -> its Describe answer. `formers`: executions of the pipeline before
     this one, newest first, where a cache asks for them. `source`: the execution that a selective one takes its inputs from. `files`: S3
-    URI -> content, or the error of reading it. `definition` None: its text is gone."""
+    URI -> content, or the error of reading it. `invoked`: (step, attempt) -> the function's answer, None while it
+    runs. `definition` None: its text is gone."""
 
     definition: PipelineDefinition | None
     at: float
     children: Mapping[tuple[str, str], Described] = field(default_factory=dict)
     files: Mapping[str, bytes | Exception] = field(default_factory=dict)
+    invoked: Mapping[tuple[str, int], Returned | None] = field(default_factory=dict)
     formers: Sequence[Record] | None = None
     source: Record | None = None
 

@@ -124,9 +124,15 @@ CHILDREN: Mapping[str, ChildType] = {
         ),
     )
 }
-CONDITION, FAIL, CALLBACK = "Condition", "Fail", "Callback"
-TYPES = (*CHILDREN, CONDITION, FAIL, CALLBACK)
-OUTPUTS: Mapping[str, tuple[str, ...]] = {CALLBACK: ("SqsQueueUrl",)}
+CONDITION, FAIL, CALLBACK, LAMBDA = "Condition", "Fail", "Callback", "Lambda"
+TYPES = (*CHILDREN, CONDITION, FAIL, CALLBACK, LAMBDA)
+OUTPUTS: Mapping[str, tuple[str, ...]] = {CALLBACK: ("SqsQueueUrl",), LAMBDA: ("FunctionArn",)}
+NEEDED: Mapping[str, tuple[str, str]] = {
+    **{row.name: ("sagemaker", row.create) for row in CHILDREN.values()},
+    CALLBACK: ("sqs", "SendMessage"),
+    LAMBDA: ("lambda", "Invoke"),
+}
+"""The operation that a type of step is carried out by."""
 """Types of steps that have OutputParameters, and the further members that they must have."""
 OUTPUT_TYPES = ("String", "Integer", "Float", "Boolean")
 REFUSED: Mapping[str, str] = {
@@ -135,7 +141,6 @@ REFUSED: Mapping[str, str] = {
     "AutoML": "AutoML jobs are not available yet",
     "QualityCheck": "monitors are not available yet: compare in a Processing step, and decide in a Condition step",
     "ClarifyCheck": "monitors are not available yet: compare in a Processing step, and decide in a Condition step",
-    "Lambda": "Lambda functions are not available in pipelines yet: run the code as a Processing step",
     "Lineage": "Lineage steps are not available yet",
     "EndpointConfig": "steps that deploy are not available yet: create the endpoint configuration after the execution",
     "Endpoint": "steps that deploy are not available yet: create or update the endpoint after the execution",

@@ -16,7 +16,7 @@ import orjson
 from clary.domain.decisions import Decision
 from clary.domain.errors import Invalid
 from clary.domain.lifecycle import EXECUTION, STEP, ExecutionFact, ExecutionStatus, StepFact, StepStatus, advance
-from clary.domain.pipelines import caching, conditions, expressions, paths, retries, steps
+from clary.domain.pipelines import caching, conditions, expressions, parameters, paths, retries, steps
 from clary.domain.pipelines.caching import Former
 from clary.domain.pipelines.definition import PipelineDefinition, PipelineStep
 from clary.domain.pipelines.expressions import Context, Needed
@@ -28,6 +28,7 @@ from clary.domain.pipelines.record import (
     TRIED_AGAIN,
     Described,
     ExecutionCommand,
+    InvokeFunction,
     Launch,
     Needs,
     Note,
@@ -98,6 +99,8 @@ class _Turn:
             self._failed(name, state, refused["message"], refused["exception"])
         elif state["type"] == steps.CALLBACK:
             self._look_at_callback(name, state)
+        elif state["type"] == steps.LAMBDA:
+            self._look_at_function(name, state)
         elif "arn" in state:
             row = steps.CHILDREN[state["type"]]
             answer = self._describe(row.name, state["child"] if not row.by_arn else state["arn"])
@@ -128,6 +131,25 @@ class _Turn:
             self._end(state, _SF.SUCCEEDED)
         else:
             self._failed(name, state, answer["reason"] or "The callback told a failure, without a reason.", "")
+
+    def _look_at_function(self, name: str, state: dict[str, Any]) -> None:
+        """What the function answered; it is invoked where nobody knows of it, as after a restart."""
+        key = name, int(state["attempt"])
+        if "sent" not in state:
+            return
+        done = self.seen.invoked.get(key)
+        if key not in self.seen.invoked:
+            self.commands.append(InvokeFunction(name, key[1], state["function"], state["given"].encode()))
+        elif done is not None and done.failure:
+            self._failed(name, state, done.failure, done.exception)
+        elif done is not None:
+            try:
+                state["outputs"] = outputs_of(self.definition.steps[name].outputs, done.payload)
+            except Invalid as error:
+                self._failed(name, state, error.message, "")
+                return
+            state["values"] = self._values(name, {"OutputParameters": state["outputs"]})
+            self._end(state, _SF.SUCCEEDED)
 
     def _describe(self, kind: str, child: str) -> Described | None:
         """None: to be looked up."""
@@ -175,13 +197,13 @@ class _Turn:
             if "arn" not in state and "sent" not in state:
                 self._end(state, _SF.STOPPED)
                 continue
-            if state["type"] == steps.CALLBACK:
-                if state["status"] != _S.STOPPING:
-                    self._send(name, state, "Stopping")
-                    state["status"] = advance(STEP, state["status"], _SF.STOP_ASKED).value
-                continue
-            if state["status"] != _S.STOPPING:
-                state["status"] = advance(STEP, state["status"], _SF.STOP_ASKED).value
+            before = state["status"]
+            if before != _S.STOPPING:
+                state["status"] = advance(STEP, before, _SF.STOP_ASKED).value
+            if state["type"] == steps.CALLBACK and before != _S.STOPPING:
+                self._send(name, state, "Stopping")
+            if state["type"] not in steps.CHILDREN:
+                continue  # its end is waited for
             self.commands.append(StopStep(name, state["type"], state["child"]))
 
     # -- steps that begin -----------------------------------------------------------------------------------------------------------
@@ -213,8 +235,8 @@ class _Turn:
             return
         state["attempt"] += 1
         del state["at"]
-        if step.type == steps.CALLBACK:
-            self._guarded(step, state, lambda: self._call_back(step, state))
+        if step.type in steps.OUTPUTS:
+            self._guarded(step, state, lambda: self._ask(step, state))
         else:
             self._guarded(step, state, lambda: self._launch(step, state, self._arguments(step, state)))
 
@@ -267,8 +289,8 @@ class _Turn:
         state = {**_shown(step), "status": _S.STARTING.value, "attempt": attempt, "started": self.now}
         if step.type == steps.CONDITION:
             began = self._guarded(step, state, lambda: self._decide_condition(step, state))
-        elif step.type == steps.CALLBACK:
-            began = self._guarded(step, state, lambda: self._call_back(step, state))
+        elif step.type in steps.OUTPUTS:
+            began = self._guarded(step, state, lambda: self._ask(step, state))
         elif step.type == steps.FAIL:
             began = self._guarded(step, state, lambda: self._fail(step, state))
         else:
@@ -300,8 +322,17 @@ class _Turn:
         self._end(state, _SF.FAILED, message)
         return True
 
-    def _call_back(self, step: PipelineStep, state: dict[str, Any]) -> bool:
+    def _ask(self, step: PipelineStep, state: dict[str, Any]) -> bool:
+        """Begin a Callback or Lambda step."""
         given = expressions.evaluate(step.arguments, self._context(""))
+        if step.type == steps.LAMBDA:
+            state |= {"function": expressions.text(given["FunctionArn"]), "sent": True}
+            state["given"] = orjson.dumps(given["Arguments"]).decode()
+            state["status"] = advance(STEP, state["status"], _SF.LAUNCHED).value
+            self.commands.append(
+                InvokeFunction(step.name, state["attempt"], state["function"], state["given"].encode())
+            )
+            return True
         state |= {
             "token": token(self.record, step.name, state["attempt"]),
             "queue": expressions.text(given["SqsQueueUrl"]),
@@ -453,6 +484,30 @@ def moment(seconds: float) -> str:
     return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
+def outputs_of(declared: Mapping[str, str], payload: bytes) -> dict[str, Any]:
+    """Output parameters of a Lambda step: keys at the top of the function's answer; what is nested is text. Invalid when one is of another
+    type, or the answer is no object."""
+    try:
+        answer = orjson.loads(payload or b"{}")
+    except orjson.JSONDecodeError:
+        raise Invalid("The function's answer is not JSON.") from None
+    if not isinstance(answer, dict):
+        if declared:
+            raise Invalid("The function's answer must be a JSON object: the step has output parameters.")
+        return {}
+    found: dict[str, Any] = {}
+    for name, kind in declared.items():
+        if name not in answer:
+            continue
+        value = answer[name]
+        text = orjson.dumps(value).decode() if isinstance(value, dict | list) else expressions.text(value)
+        try:
+            found[name] = parameters.typed(kind, text)
+        except ValueError:
+            raise Invalid(f"The function answered {text[:80]!r} for '{name}', which must be of type {kind}.") from None
+    return found
+
+
 def metadata(state: Mapping[str, Any]) -> dict[str, Any]:
     """Metadata of a step, as ListPipelineExecutionSteps shows it."""
     if state["type"] == steps.CONDITION:
@@ -464,5 +519,8 @@ def metadata(state: Mapping[str, Any]) -> dict[str, Any]:
         told = [{"Name": name, "Value": expressions.text(value)} for name, value in outputs.items()]
         shown = {"CallbackToken": state["token"], "SqsQueueUrl": state["queue"], "OutputParameters": told}
         return {"Callback": shown} if "token" in state else {}
+    if state["type"] == steps.LAMBDA:
+        told = [{"Name": name, "Value": expressions.text(value)} for name, value in state.get("outputs", {}).items()]
+        return {"Lambda": {"Arn": state["function"], "OutputParameters": told}} if "function" in state else {}
     row = steps.CHILDREN[state["type"]]
     return {row.metadata: {"Arn": state["arn"]}} if "arn" in state else {}

@@ -7,6 +7,7 @@ follows from the execution's record, so a turn that is repeated after a crash ma
 from __future__ import annotations
 
 import asyncio
+import base64
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -21,10 +22,12 @@ from clary.domain.pipelines.record import (
     LATEST_FORMERS,
     Described,
     ExecutionCommand,
+    InvokeFunction,
     Launch,
     Needs,
     Note,
     Refused,
+    Returned,
     SeenExecution,
     SendCallback,
     StopStep,
@@ -32,9 +35,11 @@ from clary.domain.pipelines.record import (
 from clary.domain.resources import Query, Record
 from clary.domain.s3 import parse_uri
 from clary.loops.core.loop import Loop
+from clary.loops.core.tasks import Done, Failed, Tasks
 from clary.ports import Artifacts, Clock, Logs, Operations, Store
 
 LARGEST_FILE = 10 << 20  # bytes of a JSON file that a Std:JsonGet reads
+LONGEST_FUNCTION = 600.0  # seconds that a Lambda step waits for its function
 _KEPT = 32  # parsed definitions
 _IN_A_THREAD = 1 << 16  # characters of a definition from which on it is parsed beside the event loop
 _PAGE = 25
@@ -61,10 +66,14 @@ class ExecutionSubject:
     def __init__(self, ports: PipelinePorts) -> None:
         self._ports = ports
         self._definitions: OrderedDict[str, PipelineDefinition] = OrderedDict()
+        self.tasks = Tasks()  # functions that run
 
     async def observe(self, current: Record) -> SeenExecution:
         seen = SeenExecution(
-            await self._definition(current), self._ports.clock.now(), source=await self._source(current)
+            await self._definition(current),
+            self._ports.clock.now(),
+            invoked=self._invoked(current),
+            source=await self._source(current),
         )
         while needs := turn.decide(current, seen)[1]:
             seen = await self._look_up(current, seen, needs)
@@ -83,6 +92,9 @@ class ExecutionSubject:
                 return await self._launch(command, current)
             case SendCallback():
                 return await self._send(command, current)
+            case InvokeFunction():
+                key = _key(current, command.step, command.attempt)
+                self.tasks.start(key, lambda: self._invoke(command, current), current.arn)
             case Note():
                 await asyncio.to_thread(self._note, command, current)
             case StopStep(_, kind, child):
@@ -163,6 +175,20 @@ class ExecutionSubject:
             query = replace(query, after=(page[-1].created, page[-1].name))
         return tuple(found[:LATEST_FORMERS])
 
+    def _invoked(self, current: Record) -> dict[tuple[str, int], Returned | None]:
+        found: dict[tuple[str, int], Returned | None] = {}
+        for name, state in current.document["steps"].items():
+            if state["type"] != steps.LAMBDA or state["status"] not in record.RUNNING:
+                continue
+            work = self.tasks.state(_key(current, name, state["attempt"]))
+            if isinstance(work, Done):
+                found[name, state["attempt"]] = work.result
+            elif isinstance(work, Failed):
+                found[name, state["attempt"]] = Returned(failure=work.message, exception=retries.FAULT)
+            elif work is not None:
+                found[name, state["attempt"]] = None
+        return found
+
     # -- what is done -----------------------------------------------------------------------------------------------------------------
 
     async def _launch(self, command: Launch, current: Record) -> str | Refused:
@@ -196,6 +222,22 @@ class ExecutionSubject:
         self._ports.logs.open(current.scope, record.LOG_GROUP, stream, now)
         self._ports.logs.append(current.scope, record.LOG_GROUP, stream, [(int(now * 1000), command.text)])
 
+    async def _invoke(self, command: InvokeFunction, current: Record) -> Returned:
+        payload = base64.b64encode(command.payload).decode()
+        try:
+            async with asyncio.timeout(LONGEST_FUNCTION):
+                answer = await self._ports.operations.call(
+                    "lambda", "Invoke", {"FunctionName": command.function, "Payload": payload}, parent=current
+                )
+        except ClaryError as error:
+            return Returned(failure=error.message, exception=retries.exception_of(error))
+        except TimeoutError:
+            return Returned(failure=f"{command.function} did not answer within {LONGEST_FUNCTION:.0f} s.")
+        content = bytes(answer.get("Payload") or b"")
+        if answer.get("FunctionError"):
+            return Returned(failure=f"{command.function} failed: {content.decode(errors='replace')}")
+        return Returned(content)
+
     async def _send(self, command: SendCallback, current: Record) -> str | Refused:
         params = {"QueueUrl": command.queue, "MessageBody": command.body}
         if command.queue.endswith(".fifo"):
@@ -214,12 +256,25 @@ class ExecutionSubject:
             return
 
 
-def attach(loop: Loop[ExecutionCommand, SeenExecution], store: Store) -> Callable[[], None]:
-    """Wire what wakes an execution: a child that has ended. Answers the way to undo it."""
+def _key(current: Record, step: str, attempt: int) -> str:
+    return f"{current.arn} {step}/{attempt}"
+
+
+def attach(subject: ExecutionSubject, loop: Loop[ExecutionCommand, SeenExecution], store: Store) -> Callable[[], None]:
+    """Wire what wakes an execution: a child that has ended, a function that answered. Answers the way to undo it."""
 
     def saved(changed: Record) -> None:
         parent = str(changed.document.get("parent", ""))
         if BETWEEN in parent and changed.status not in _TRANSIENT:
             loop.wake(parent)
+        if changed.kind == record.KIND and changed.status not in record.ACTIVE:
+            subject.tasks.forget_all(f"{changed.arn} ")
 
-    return store.watch(saved)
+    undo = (store.watch(saved), subject.tasks.watch(loop.wake))
+
+    def leave() -> None:
+        for each in undo:
+            each()
+        subject.tasks.forget_all("")
+
+    return leave
