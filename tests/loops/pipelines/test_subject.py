@@ -185,6 +185,13 @@ async def test_a_failed_step_lets_running_ones_end_and_starts_none(scene: Scene)
     assert (await scene.record(arn)).document["steps"]["B"]["attempt"] == 2
 
 
+async def test_numbers_are_texts_where_the_api_wants_texts(scene: Scene) -> None:
+    """SDK v3 writes a parameter in hyperparameters as it is."""
+    await scene.create(train("A", {"n": {"Get": "Parameters.N"}, "f": 0.5, "b": True}))
+    await scene.start()
+    assert (await scene.jobs())["A"].document["request"]["HyperParameters"] == {"n": "3", "f": "0.5", "b": "true"}
+
+
 async def test_stop_asks_the_children_and_waits_for_them(scene: Scene) -> None:
     await scene.create(train("A"), train("B", DependsOn=["A"]))
     arn = await scene.start()

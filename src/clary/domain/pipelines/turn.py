@@ -413,7 +413,7 @@ class _Turn:
         prefix = step.arguments.get(row.named)
         prefix = expressions.evaluate(prefix, self._context("")) if prefix is not None else ""
         name = child_name(self.record, step.name, state["attempt"], row.longest, str(prefix))
-        found: dict[str, Any] = expressions.evaluate(given, self._context(name))
+        found: dict[str, Any] = with_texts(expressions.evaluate(given, self._context(name)))
         if row.name == "RegisterModel" and found.get("ModelPackageGroupName"):
             return found
         return {**found, row.named: name}
@@ -482,6 +482,27 @@ def _touched(record: Record, before: Record, now: float) -> Record:
 def moment(seconds: float) -> str:
     """As AWS writes StartDateTime: ISO 8601 in UTC, to the millisecond."""
     return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+_TEXTS = ("CustomerMetadataProperties", "Environment", "HyperParameters", "StaticHyperParameters")
+
+
+def with_texts(value: Any) -> Any:
+    """Arguments whose maps of texts have texts only: SDK v3 leaves a parameter that is a number as it is, v2 makes a Std:Join of it."""
+    if isinstance(value, list):
+        return [with_texts(each) for each in value]
+    if not isinstance(value, dict):
+        return value
+    return {
+        key: {name: _text(each) for name, each in of.items()}
+        if key in _TEXTS and isinstance(of, dict)
+        else with_texts(of)
+        for key, of in value.items()
+    }
+
+
+def _text(value: Any) -> Any:
+    return expressions.text(value) if isinstance(value, int | float) else value
 
 
 def outputs_of(declared: Mapping[str, str], payload: bytes) -> dict[str, Any]:
