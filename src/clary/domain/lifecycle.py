@@ -296,6 +296,8 @@ _STEP_CURVES: Mapping[tuple[StepStatus, StepStatus], tuple[float, float]] = {
     (_S.STARTING, _S.EXECUTING): (14, 0.5),
     (_S.EXECUTING, _S.STARTING): (14, 0.5),
     (_S.STARTING, _S.SUCCEEDED): (-40, 0.5),
+    (_S.STARTING, _S.STOPPED): (0, 0.2),
+    (_S.EXECUTING, _S.STOPPED): (0, 0.2),
 }
 _JOB_CURVES: Mapping[tuple[JobStatus, JobStatus], tuple[float, float]] = {
     (_J.IN_PROGRESS, _J.FAILED): (0, 0.3),
