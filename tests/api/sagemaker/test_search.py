@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from tests.api.house import JOB
+from tests.api.house import JOB, house
 from tests.api.world import ACCOUNT, REGION, World
 
 from clary.api import handlers, searchable
@@ -263,3 +263,21 @@ def test_rows_name_what_there_is() -> None:
         searchable.register(searchable.ROWS["Model"])
     with pytest.raises(ValueError, match="knows no resource Nothing"):
         searchable.register(replace(searchable.ROWS["Model"], resource="Nothing"))
+
+
+@pytest.mark.parametrize(
+    ("resource", "name", "operator", "value", "member"),
+    [
+        ("Pipeline", "PipelineName", "Equals", "pipe", "PipelineArn"),
+        ("PipelineExecution", "PipelineExecutionStatus", "Equals", "Executing", "PipelineExecutionArn"),
+        ("PipelineExecution", "PipelineArn", "Contains", "pipeline/pipe", "PipelineVersionId"),
+        ("FeatureGroup", "FeatureDefinitions.FeatureName", "Contains", "at", "FeatureGroupName"),
+        ("HyperParameterTuningJob", "HyperParameterTuningJobStatus", "Exists", "", "HyperParameterTuningJobConfig"),
+    ],
+)
+async def test_every_noun_with_a_row_is_found(resource: str, name: str, operator: str, value: str, member: str) -> None:
+    world = await house()
+    wanted = {"Name": name, "Operator": operator, **({"Value": value} if value else {})}
+    answer = await world("sagemaker", "Search", Resource=resource, SearchExpression={"Filters": [wanted]})
+    assert answer["Results"]
+    assert all(each[resource].get(member) for each in answer["Results"])

@@ -7,15 +7,17 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-from clary.api import holding, paging, records
+from clary.api import holding, paging, records, searchable
 from clary.api.call import Call, Params
 from clary.api.registry import operation
 from clary.api.sagemaker import pipelines
+from clary.api.searchable import Searchable
 from clary.domain.errors import AlreadyExists, IllegalTransition, InUse, Invalid, NotFound
 from clary.domain.lifecycle import ExecutionStatus, StepStatus
 from clary.domain.pipelines import parameters, record, turn
 from clary.domain.pipelines.definition import PipelineDefinition
 from clary.domain.resources import Query, Record
+from clary.domain.search.plan import Kept
 from clary.guarded import until_first
 
 
@@ -201,6 +203,10 @@ async def describe_pipeline_execution(call: Call, params: Params) -> Params:
     found = await holding.settled(call, await _find(call, params["PipelineExecutionArn"]), record.ACTIVE)
     if found is None:
         raise NotFound(f"Pipeline execution with ARN {params['PipelineExecutionArn']} does not exist.")
+    return {**_described(call, found), "RoleArn": found.document["role"]}
+
+
+def _described(_: Call, found: Record) -> Params:
     document = found.document
     answer: Params = {
         "PipelineArn": found.arn.rpartition(record.BETWEEN)[0],
@@ -213,7 +219,6 @@ async def describe_pipeline_execution(call: Call, params: Params) -> Params:
         "CreatedBy": records.user_context(document["by"]),
         "LastModifiedBy": records.user_context(document["changed_by"]),
         "PipelineVersionId": document["pipeline_version"],
-        "RoleArn": document["role"],
     }
     if document["failure"]:
         answer["FailureReason"] = document["failure"]
@@ -222,6 +227,24 @@ async def describe_pipeline_execution(call: Call, params: Params) -> Params:
     if document["selective"]:
         answer["SelectiveExecutionConfig"] = document["request"]["SelectiveExecutionConfig"]
     return answer
+
+
+def _searched(call: Call, found: Record) -> Params:
+    return {**_described(call, found), "PipelineParameters": _parameters(found)}
+
+
+def _parameters(found: Record) -> list[Params]:
+    return [{"Name": name, "Value": _text(value)} for name, value in found.document["parameters"].items()]
+
+
+searchable.register(
+    Searchable(
+        "PipelineExecution",
+        record.KIND,
+        _searched,
+        Kept({**searchable.TIMES, "PipelineExecutionArn": "arn", "PipelineExecutionStatus": "status"}),
+    )
+)
 
 
 @operation("sagemaker", "ListPipelineExecutions")
@@ -304,7 +327,7 @@ def _step(name: str, state: Mapping[str, Any]) -> Params:
 async def list_pipeline_parameters_for_execution(call: Call, params: Params) -> Params:
     """With their values, defaults too."""
     found = await _find(call, params["PipelineExecutionArn"])
-    values = [{"Name": name, "Value": _text(value)} for name, value in found.document["parameters"].items()]
+    values = _parameters(found)
     shown, more = paging.part(call, params, values)
     return {"PipelineParameters": list(shown), **more}
 

@@ -6,14 +6,16 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from clary.api import holding, paging, records, registry, tagging
+from clary.api import holding, paging, records, registry, searchable, tagging
 from clary.api.call import Call, Params
 from clary.api.registry import operation
+from clary.api.searchable import Searchable
 from clary.domain.errors import AlreadyExists, InUse, Invalid, NotFound
 from clary.domain.ids import belongs
 from clary.domain.pipelines import definition, record, steps
 from clary.domain.pipelines.definition import PipelineDefinition
 from clary.domain.resources import Query, Record
+from clary.domain.search.plan import Kept
 
 _ALIASES = 10
 
@@ -215,12 +217,17 @@ async def update_pipeline_version(call: Call, params: Params) -> Params:
 @operation("sagemaker", "DescribePipeline")
 async def describe_pipeline(call: Call, params: Params) -> Params:
     pipeline = await find(call, params["PipelineName"])
-    document, version = pipeline.document, chosen(pipeline, params)
+    version = chosen(pipeline, params)
+    text = await stored_text(call, version["definition"])
+    return {**_described(call, pipeline), "PipelineDefinition": text, **_told(version)}
+
+
+def _described(_: Call, pipeline: Record) -> Params:
+    document = pipeline.document
     answer: Params = {
         "PipelineArn": pipeline.arn,
         "PipelineName": pipeline.name,
         "PipelineDisplayName": document["display"],
-        "PipelineDefinition": await stored_text(call, version["definition"]),
         "PipelineDescription": document["description"],
         "RoleArn": document["role"],
         "PipelineStatus": pipeline.status,
@@ -233,7 +240,17 @@ async def describe_pipeline(call: Call, params: Params) -> Params:
         answer["LastRunTime"] = document["ran"]
     if document["parallelism"] is not None:
         answer["ParallelismConfiguration"] = {"MaxParallelExecutionSteps": document["parallelism"]}
-    return {**answer, **_told(version)}
+    return answer
+
+
+searchable.register(
+    Searchable(
+        "Pipeline",
+        record.PIPELINE,
+        _described,
+        Kept({**searchable.TIMES, "PipelineName": "name", "PipelineArn": "arn", "PipelineStatus": "status"}),
+    )
+)
 
 
 def _told(version: Mapping[str, Any]) -> Params:

@@ -5,15 +5,17 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from clary.api import holding, paging, records, tagging
+from clary.api import holding, paging, records, searchable, tagging
 from clary.api.call import Call, Params
 from clary.api.registry import operation
 from clary.api.sagemaker import training_jobs
+from clary.api.searchable import Searchable
 from clary.domain.errors import IllegalTransition, InUse, Invalid, NotFound
 from clary.domain.fields import table
 from clary.domain.jobs import log_metrics, training
 from clary.domain.lifecycle import JOB, JobFact, JobStatus, admits
 from clary.domain.resources import Record
+from clary.domain.search.plan import Kept
 from clary.domain.tuning import criteria, warm_start
 from clary.domain.tuning import record as tuning
 from clary.domain.tuning import request as asked
@@ -139,6 +141,23 @@ def _described(call: Call, record: Record) -> Params:
         answer |= {"OverallBestTrainingJob": overall} if overall is not None else {}
     reason = document.get("failure") or document.get("warning")
     return {**answer, **({"FailureReason": reason} if reason else {})}
+
+
+searchable.register(
+    Searchable(
+        "HyperParameterTuningJob",
+        tuning.KIND,
+        _described,
+        Kept(
+            {
+                **searchable.TIMES,
+                "HyperParameterTuningJobName": "name",
+                "HyperParameterTuningJobArn": "arn",
+                "HyperParameterTuningJobStatus": "status",
+            }
+        ),
+    )
+)
 
 
 def _definition(call: Call, definition: Definition) -> Params:
