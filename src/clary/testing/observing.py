@@ -23,6 +23,7 @@ READS = frozenset(
         *("counts", "of", "find", "exists", "head", "read"),  # Fronts, Artifacts, Keys
         *("resolve", "digest", "all", "built"),  # Runtimes
         *("path", "tail", "groups", "group", "streams", "search", "marks", "regions"),  # Logs, Datapoints
+        "waiting",  # FeatureRecords
         *("now", "monotonic"),
     }
 )

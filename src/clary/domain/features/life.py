@@ -52,7 +52,7 @@ def decide(record: Record, seen: SeenGroup, now: float) -> Decision[Command]:
         return Decision(record, (Make(),))
     if record.status == GroupStatus.DELETING:
         if seen.count and not record.document.get("failure"):
-            return Decision(record, (Flush(),))
+            return Decision(record, (Flush(),), again=0.0)
         return Decision(record, (Clear(),), remove=True)
     return _history(record, seen, now)
 

@@ -5,21 +5,29 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, Protocol
 
 from clary.domain.decisions import Decision, Unable
 from clary.domain.errors import ClaryError
 from clary.domain.features import groups, life
+from clary.domain.features.groups import Group
 from clary.domain.features.life import Clear, Command, Flush, Make, SeenGroup
 from clary.domain.lifecycle import GroupStatus
 from clary.domain.resources import Record
-from clary.feature_ports import FeatureRecords
-from clary.loops.features.offline import OfflineWriter
+from clary.feature_ports import Batch, FeatureRecords
 from clary.ports import Artifacts, Clock
 
 log = logging.getLogger(__name__)
 
 _LOOK = 1.0  # seconds between looks at what waits: another process writes it
+
+
+class HistoryWriter(Protocol):
+    """What writes batches into the offline store (`offline.OfflineWriter`). ClaryErrors are for the user."""
+
+    async def prepare(self) -> object: ...
+    async def write(self, group: Group, batch: Batch) -> None: ...
+    async def forget(self, group: Group) -> None: ...
 
 
 class FeatureSubject:
@@ -28,7 +36,7 @@ class FeatureSubject:
     kind = groups.KIND
     statuses = (GroupStatus.CREATING, GroupStatus.CREATED, GroupStatus.DELETING)
 
-    def __init__(self, features: FeatureRecords, artifacts: Artifacts, writer: OfflineWriter, clock: Clock) -> None:
+    def __init__(self, features: FeatureRecords, artifacts: Artifacts, writer: HistoryWriter, clock: Clock) -> None:
         self._features = features
         self._artifacts = artifacts
         self._writer = writer
@@ -63,13 +71,13 @@ class FeatureSubject:
             return Unable(error.message)
         return None
 
-    async def _make(self, group: groups.Group) -> None:
+    async def _make(self, group: Group) -> None:
         """The offline store's bucket must be there, and what writes to it be ready, before the group says that it takes records."""
         if group.offline is not None:
             await self._artifacts.of(group.account).find(group.offline.bucket, group.offline.key, limit=1)
             await self._writer.prepare()
 
-    async def _flush(self, group: groups.Group) -> None:
+    async def _flush(self, group: Group) -> None:
         batch = await self._features.batch(group.key, life.FLUSH_LINES)
         if batch is not None:
             if group.offline is not None:
