@@ -180,6 +180,7 @@ def _places(settings: EdgeSettings) -> str:
         "~^/endpoints/[^/?]+/" endpoint;
         "~^/service/[^/?]+/operation/" control;
         "~^/(?:FeatureGroup/|Batch(?:Get|Write)Record(?:[?]|$))" features;
+        "~^/(?:20[0-9][0-9]-[0-9][0-9]-[0-9][0-9]|schedules|schedule-groups|tags|Batch(?:Get|Put)Metrics)(?:[/?]|$)" control;
         "~^/(?:{known})(?:[/?]|$)" control;
     }}
     map $request_uri $clary_endpoint {{
@@ -327,6 +328,7 @@ def _server(settings: EdgeSettings) -> str:
     limits = {
         "front": settings.max_payload,
         "control": settings.max_control,
+        "features": settings.max_control,
         "query": settings.max_control,
         "objects": settings.max_object,
     }
@@ -365,7 +367,7 @@ def _server(settings: EdgeSettings) -> str:
             client_max_body_size {settings.max_control};
             client_body_buffer_size 256k;
             proxy_pass http://clary_features$request_uri;
-{_pages("control")}
+{_pages("features")}
         }}
         location = /-/query {{
             internal;
