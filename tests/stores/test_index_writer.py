@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from clary.domain.errors import NoRoom
+from clary.domain.errors import NoRoom, Unavailable
 from clary.stores.index_writer import Writer
 
 
@@ -79,4 +79,25 @@ async def test_what_is_to_be_written_ahead_of_deletions_is_and_its_failure_is_no
     ahead.clear()
     await writer.run(lambda cursor: told.append("delete"), urgent=True)
     assert told[3:] == ["delete", "delete"]
+    writer.close()
+
+
+class Locked(Disk):
+    """A database that somebody else holds; `tried` counts how often it was waited for."""
+
+    tried = 0
+
+    def execute(self, statement: str) -> None:
+        if statement == "BEGIN":
+            self.tried += 1
+            raise sqlite3.OperationalError("database is locked")
+
+
+async def test_writes_that_wait_together_wait_once_for_who_holds_the_database() -> None:
+    """Else the last of them would wait as often as there are others before it."""
+    database = Locked()
+    writer = Writer(database.connect, sqlite3.Error, ("BEGIN",), lambda: None)
+    first, *others = await asyncio.gather(*(writer.run(lambda cursor: None) for _ in range(20)), return_exceptions=True)
+    assert {type(each) for each in (first, *others)} == {Unavailable}
+    assert database.tried == 2  # the first by itself, then those that came meanwhile
     writer.close()

@@ -16,6 +16,7 @@ from clary.domain.errors import ClaryError, NoRoom, Unavailable
 T = TypeVar("T")
 Work = Callable[[Any], Any]
 _FULL = "database or disk is full"  # SQLITE_FULL
+_LOCKED = "database is locked"  # SQLITE_BUSY, after the connection's own wait
 _DISK_FULL = "53100"  # PostgreSQL's disk_full
 BATCH = 256  # more would only make the first of them wait longer
 
@@ -108,8 +109,11 @@ class Writer:
         if len(works) > 1:
             try:
                 return self._attempt([work for work, _ in works])
-            except self._database_error:
-                pass
+            except self._database_error as error:
+                if _LOCKED in str(
+                    error
+                ):  # somebody else holds it: each by itself would wait as long again, one after the other
+                    return [self._refusal(error)] * len(works)
         return [self._alone(work, urgent) for work, urgent in works]
 
     def _alone(self, work: Work, urgent: bool) -> Any:
@@ -117,10 +121,15 @@ class Writer:
             try:
                 return self._attempt([work])[0]
             except self._database_error as error:
-                full = _FULL in str(error) or getattr(error, "sqlstate", None) == _DISK_FULL
-                if full and urgent and self._relieve():
+                if self._is_full(error) and urgent and self._relieve():
                     continue
-                return (NoRoom if full else Unavailable)(f"The {self._what} cannot be written: {error}")
+                return self._refusal(error)
+
+    def _is_full(self, error: Exception) -> bool:
+        return _FULL in str(error) or getattr(error, "sqlstate", None) == _DISK_FULL
+
+    def _refusal(self, error: Exception) -> ClaryError:
+        return (NoRoom if self._is_full(error) else Unavailable)(f"The {self._what} cannot be written: {error}")
 
     def _attempt(self, works: list[Work]) -> list[Any]:
         done = False
