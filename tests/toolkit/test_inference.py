@@ -125,8 +125,8 @@ def test_a_script_that_is_not_there(load: Load) -> None:
 
 
 def test_unknown_frameworks(load: Load) -> None:
-    with pytest.raises(inference.LoadError, match="no framework named tensorflow"):
-        loading.preload({"framework": "tensorflow"})
+    with pytest.raises(inference.LoadError, match="no framework named mxnet"):
+        loading.preload({"framework": "mxnet"})
     with pytest.raises(inference.LoadError, match="no built-in algorithm named kmeans"):
         loading.preload({"algorithm": "kmeans"})
 
