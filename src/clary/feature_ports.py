@@ -74,8 +74,8 @@ class FeatureRecords(Protocol):
         """Remove rows whose time is over; answers how many."""
         ...
 
-    async def waiting(self) -> dict[str, Waiting]:
-        """By group."""
+    async def waiting(self, group: str | None = None) -> dict[str, Waiting]:
+        """By group: all that have something that waits, or only this one."""
         ...
 
     async def batch(self, group: str, most: int) -> Batch | None:

@@ -7,9 +7,8 @@ share one fsync (`index_writer.Writer`). On SQLite a row is read where it is ask
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from typing import Any, TypeVar
+from collections.abc import Sequence
+from typing import Any
 
 import orjson
 from sqlalchemy import (
@@ -32,12 +31,12 @@ from sqlalchemy.sql import ClauseElement
 from clary.domain.errors import ClaryError
 from clary.domain.features.online import Change, History, Stored
 from clary.feature_ports import Batch, Entry, Line, Waiting
+from clary.stores.compiled import Texts
 from clary.stores.database import Database, StoreUnusable
 from clary.stores.index_writer import Writer
+from clary.stores.readers import Readers
 
-T = TypeVar("T")
 VERSION = 1
-READERS = 4  # connections for reads with PostgreSQL, and for long reads
 _TEXT = Text().with_variant(Text(collation="C"), "postgresql")
 _ID = BigInteger().with_variant(Integer(), "sqlite")
 
@@ -83,6 +82,7 @@ def _statements() -> dict[str, ClauseElement]:
     alive = (N.expires.is_(None) | (N.expires > bindparam("now")),)
     behind = (N.grp == _GROUP, N.id > bindparam("after"), *alive)
     lines = (H.grp == _GROUP, H.seq >= bindparam("first"), H.seq <= bindparam("last"))
+    waiting = select(H.grp, func.count(), func.min(H.written)).group_by(H.grp)
     return {
         "get": select(*_ROW).where(*here),
         "remove": delete(ONLINE).where(*here),
@@ -93,7 +93,8 @@ def _statements() -> dict[str, ClauseElement]:
         "expire": delete(ONLINE).where(N.expires <= bindparam("now")),
         "drop": delete(ONLINE).where(N.grp == _GROUP),
         "note": insert(HISTORY).values({c: bindparam(f"new_{c.name}") for c in H if c.name != "seq"}),
-        "waiting": select(H.grp, func.count(), func.min(H.written)).group_by(H.grp),
+        "waiting": waiting,
+        "waiting_of": waiting.where(H.grp == _GROUP),
         "begun": select(B.first, B.last).where(B.grp == _GROUP),
         "oldest": select(H.seq).where(H.grp == _GROUP).order_by(H.seq).limit(bindparam("most")),
         "begin": insert(BATCHES).values({c: bindparam(f"new_{c.name}") for c in B}),
@@ -104,45 +105,21 @@ def _statements() -> dict[str, ClauseElement]:
     }
 
 
-class _Sql:
-    """Each statement compiled once to the driver's own text."""
-
-    def __init__(self, dialect: Any) -> None:
-        self._texts: dict[str, tuple[str, tuple[str, ...] | None, dict[str, Any]]] = {}
-        for name, statement in _statements().items():
-            compiled = statement.compile(dialect=dialect)
-            order = getattr(compiled, "positiontup", None)
-            constants = {key: value for key, value in (compiled.params or {}).items() if value is not None}
-            self._texts[name] = str(compiled), tuple(order) if order is not None else None, constants
-
-    def run(self, cursor: Any, name: str, **values: Any) -> Any:
-        sql, order, constants = self._texts[name]
-        given = {**constants, **values}
-        cursor.execute(sql, given if order is None else [given[key] for key in order])
-        return cursor
-
-    def run_many(self, cursor: Any, name: str, values: Sequence[dict[str, Any]]) -> None:
-        sql, order, _ = self._texts[name]
-        cursor.executemany(sql, values if order is None else [[each[key] for key in order] for each in values])
-
-
 class SqlFeatures:
     """See `feature_ports.FeatureRecords`. Make it with `open_features` on the event loop's thread."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
-        self._sql = _Sql(database.dialect)
+        self._sql = Texts(_statements(), database.dialect)
         self._writer = Writer(database.connect, database.error, database.begin, lambda: None, what="feature store")
-        self._readers = ThreadPoolExecutor(READERS, thread_name_prefix="feature-reader")
-        self._free: list[Any] = []
-        self._reader: Any = database.connect().cursor() if database.lite else None
+        self._readers = Readers(database.connect, "feature", database.lite)
 
     async def get(self, group: str, identifiers: Sequence[str]) -> dict[str, Stored]:
         def read(cursor: Any) -> dict[str, Stored]:
             rows = {i: self._sql.run(cursor, "get", g=group, i=i).fetchone() for i in dict.fromkeys(identifiers)}
             return {i: _stored(row) for i, row in rows.items() if row is not None}
 
-        return read(self._reader) if self._reader is not None else await self._apart(read)
+        return await self._readers.short(read)
 
     async def change(self, entries: Sequence[Entry], now: float) -> list[Change | ClaryError]:
         return await self._writer.run(lambda cursor: [self._write(cursor, entry, now) for entry in entries])
@@ -177,21 +154,22 @@ class SqlFeatures:
 
     async def identifiers(self, group: str, after: str, limit: int, deleted: bool, now: float) -> list[str]:
         name = "all" if deleted else "shown"
-        rows = await self._apart(
+        rows = await self._readers.apart(
             lambda cursor: self._sql.run(cursor, name, g=group, after=after, most=limit, now=now).fetchall()
         )
         return [row[0] for row in rows]
 
     async def size(self, group: str) -> int:
-        row = await self._apart(lambda cursor: self._sql.run(cursor, "size", g=group).fetchone())
+        row = await self._readers.apart(lambda cursor: self._sql.run(cursor, "size", g=group).fetchone())
         return int(row[0])
 
     async def expire(self, now: float) -> int:
         return int(await self._writer.run(lambda cursor: self._sql.run(cursor, "expire", now=now).rowcount))
 
-    async def waiting(self) -> dict[str, Waiting]:
-        rows = await self._apart(lambda cursor: self._sql.run(cursor, "waiting").fetchall())
-        return {group: Waiting(count, oldest) for group, count, oldest in rows}
+    async def waiting(self, group: str | None = None) -> dict[str, Waiting]:
+        name, given = ("waiting", {}) if group is None else ("waiting_of", {"g": group})
+        rows = await self._readers.apart(lambda cursor: self._sql.run(cursor, name, **given).fetchall())
+        return {of: Waiting(count, oldest) for of, count, oldest in rows}
 
     async def batch(self, group: str, most: int) -> Batch | None:
         return await self._writer.run(lambda cursor: self._batch(cursor, group, most))
@@ -228,27 +206,8 @@ class SqlFeatures:
 
     async def close(self) -> None:
         await asyncio.to_thread(self._writer.close)
-        self._readers.shutdown(wait=True)
-        for connection in (*self._free, *([self._reader.connection] if self._reader is not None else ())):
-            connection.close()
+        await self._readers.close()
         self._database.close()
-
-    async def _apart(self, read: Callable[[Any], T]) -> T:
-        """A read in a thread with a connection of its own."""
-        return await asyncio.get_running_loop().run_in_executor(self._readers, self._with_connection, read)
-
-    def _with_connection(self, read: Callable[[Any], T]) -> T:
-        try:
-            connection = self._free.pop()
-        except IndexError:
-            connection = self._database.connect()
-        try:
-            answer = read(connection.cursor())
-        except BaseException:
-            connection.close()
-            raise
-        self._free.append(connection)
-        return answer
 
 
 def open_features(url: str) -> SqlFeatures:

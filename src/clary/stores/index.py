@@ -12,7 +12,6 @@ import logging
 import re
 import sqlite3
 from collections.abc import Callable, Iterator, Mapping, Sequence, Set
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -45,6 +44,7 @@ from clary.stores.index_space import Space
 from clary.stores.index_writer import Writer
 from clary.stores.index_writes import Writes, body_id
 from clary.stores.journal import Journal
+from clary.stores.readers import Readers
 
 log = logging.getLogger("clary.index")
 T = TypeVar("T")
@@ -88,9 +88,7 @@ class SqlIndex:
         self._writer = Writer(
             self._connect, self._error, begin, self._settled, companion=self._keeper, relieve=relieve, ahead=self._ahead
         )
-        self._readers = None if self._lite else ThreadPoolExecutor(4, thread_name_prefix="index-reader")
-        self._free: list[Any] = []
-        self._reader: Any = self._connect().cursor() if self._lite else None
+        self._readers = Readers(self._connect, "index", self._lite)
 
     def _settled(self) -> None:
         self._do.refused.update(self._settle())
@@ -186,19 +184,6 @@ class SqlIndex:
             if answer != "ok":
                 raise IndexUnusable(f"The object index {where} is damaged: {answer}. {_ADVICE}")
 
-    async def _read(self, read: Callable[[Any], T]) -> T:
-        if self._readers is None:
-            return read(self._reader)
-        return await asyncio.get_running_loop().run_in_executor(self._readers, self._read_apart, read)
-
-    def _read_apart(self, read: Callable[[Any], T]) -> T:
-        raw = self._free.pop() if self._free else self._connect()
-        cursor = raw.cursor()
-        answer = read(cursor)
-        cursor.close()
-        self._free.append(raw)  # after an error the connection is left behind: it may be broken
-        return answer
-
     def _one(self, statement: str, /, **values: Any) -> Callable[[Any], Any]:
         return lambda cursor: self._statements.run(cursor, statement, **values).fetchone()
 
@@ -250,12 +235,7 @@ class SqlIndex:
         if self._shortening is not None:
             await asyncio.wait([self._shortening])
         await asyncio.get_running_loop().run_in_executor(None, self._writer.close)
-        if self._readers is not None:
-            self._readers.shutdown()
-        for raw in self._free:
-            raw.close()
-        if self._reader is not None:
-            self._reader.connection.close()
+        await self._readers.close()
         if self._beside is not None:
             self._beside.journal.close()
         self._engine.dispose()
@@ -267,11 +247,11 @@ class SqlIndex:
         return Bucket(id, name, account, region, now)
 
     async def bucket(self, name: str) -> Bucket | None:
-        row = await self._read(self._one("bucket", name=name))
+        row = await self._readers.short(self._one("bucket", name=name))
         return None if row is None else replace(Bucket(*row[:6]), documents=orjson.loads(row[6]))
 
     async def buckets(self, account: str) -> list[Bucket]:
-        return [Bucket(*row) for row in await self._read(self._all("buckets", account=account))]
+        return [Bucket(*row) for row in await self._readers.short(self._all("buckets", account=account))]
 
     async def save_bucket(
         self, name: str, versioning: str | None = None, documents: Mapping[str, str | None] | None = None
@@ -284,29 +264,29 @@ class SqlIndex:
     # -- objects ---------------------------------------------------------------------------------------------------------------
 
     async def find(self, bucket: str, key: str, version: str = "") -> tuple[Bucket | None, Item | None]:
-        row = await self._read(self._one("find", name=bucket, k=key.encode()))
+        row = await self._readers.short(self._one("find", name=bucket, k=key.encode()))
         if row is None:
             return None, None
         owner = Bucket(*row[:6])
         current = as_item(row[6:]) if row[6] is not None else None
         if not version or (current is not None and current.version == version):
             return owner, current
-        old = await self._read(self._one("old", b=owner.id, k=key.encode(), v=version))
+        old = await self._readers.short(self._one("old", b=owner.id, k=key.encode(), v=version))
         if old is None:
             return owner, None
         newest = current or await self.newest(owner.id, key)
         return owner, as_item(old, latest=newest is not None and newest.version == version)
 
     async def newest(self, bucket: int, key: str) -> Item | None:
-        row = await self._read(self._one("current", b=bucket, k=key.encode()))
-        row = row or await self._read(self._one("newest_old", b=bucket, k=key.encode()))
+        row = await self._readers.short(self._one("current", b=bucket, k=key.encode()))
+        row = row or await self._readers.short(self._one("newest_old", b=bucket, k=key.encode()))
         return None if row is None else as_item(row)
 
     async def put(self, bucket: int, item: Item, condition: Condition = ALWAYS, body: bytes | None = None) -> Written:
         return await self._writer.run(lambda cursor: self._do.put(cursor, bucket, item, condition, body))
 
     async def bodies(self, after: str, limit: int) -> list[tuple[str, bytes]]:
-        rows = await self._read(self._all("bodies", low=body_id(after), n=limit))
+        rows = await self._readers.short(self._all("bodies", low=body_id(after), n=limit))
         return [(f"{id:010x}", bytes(body)) for id, body in rows]
 
     async def forget_bodies(self, blobs: Sequence[str]) -> None:
@@ -332,7 +312,7 @@ class SqlIndex:
             text = (
                 f'SELECT "key", blob FROM objects WHERE bucket = {mark} AND "key" IN ({",".join([mark] * len(some))})'
             )
-            rows = await self._read(partial(_fetch, text, (bucket, *some)))
+            rows = await self._readers.short(partial(_fetch, text, (bucket, *some)))
             found.update((bytes(key).decode(), blob) for key, blob in rows)
         return found
 
@@ -351,7 +331,7 @@ class SqlIndex:
             low = (
                 successor(after.encode()) or TOP
             )  # `after` is a common prefix of the page before: all of it is behind us
-        return await self._read(
+        return await self._readers.short(
             partial(self._page, bucket, prefix.encode(), max(low, start.encode()), high, limit, delimiter.encode())
         )
 
@@ -388,7 +368,7 @@ class SqlIndex:
     async def versions(
         self, bucket: int, prefix: str, after: tuple[str, str], limit: int, delimiter: str = ""
     ) -> Listed:
-        return await self._read(partial(self._versions, bucket, prefix, after, limit, delimiter))
+        return await self._readers.short(partial(self._versions, bucket, prefix, after, limit, delimiter))
 
     def _versions(
         self, bucket: int, prefix: str, after: tuple[str, str], limit: int, delimiter: str, cursor: Any
@@ -451,13 +431,13 @@ class SqlIndex:
         await self._writer.run(lambda cursor: self._do.begin(cursor, upload))
 
     async def upload(self, bucket: int, key: str, id: str) -> Upload | None:
-        row = await self._read(self._one("upload", id=id))
+        row = await self._readers.short(self._one("upload", id=id))
         return None if row is None or row[1] != bucket or bytes(row[2]) != key.encode() else as_upload(row)
 
     async def uploads(self, bucket: int, prefix: str, after: tuple[str, str], limit: int) -> list[Upload]:
         marker, id = after
         low, high = _bounds(prefix, "" if id else marker)
-        rows = await self._read(
+        rows = await self._readers.short(
             self._all("uploads", b=bucket, low=max(low, marker.encode()), high=high, n=limit + 1000)
         )
         found = [as_upload(row) for row in rows]
@@ -468,7 +448,7 @@ class SqlIndex:
         return None if row is None else Part(*row[1:])
 
     async def parts(self, upload: str) -> list[Part]:
-        return [Part(*row[1:]) for row in await self._read(self._all("parts", u=upload))]
+        return [Part(*row[1:]) for row in await self._readers.short(self._all("parts", u=upload))]
 
     async def complete(self, upload: Upload, item: Item, condition: Condition = ALWAYS) -> Written:
         return await self._writer.run(lambda cursor: self._do.complete(cursor, upload, item, condition))
@@ -477,11 +457,11 @@ class SqlIndex:
         return await self._writer.run(lambda cursor: self._do.abort(cursor, upload), urgent=True)
 
     async def files(self) -> set[str]:
-        return {row[0] for row in await self._read(self._all("files"))}
+        return {row[0] for row in await self._readers.short(self._all("files"))}
 
     async def blobs_between(self, low: str, high: str) -> list[str]:
-        current = await self._read(self._all("blobs", low=low, high=high))
-        return [row[0] for row in current + await self._read(self._all("old_blobs", low=low, high=high))]
+        current = await self._readers.short(self._all("blobs", low=low, high=high))
+        return [row[0] for row in current + await self._readers.short(self._all("old_blobs", low=low, high=high))]
 
 
 _ADVICE = (

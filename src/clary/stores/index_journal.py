@@ -156,7 +156,7 @@ def _rows(statements: Statements, cursor: Any, lite: bool, go_on: Callable[[], b
         ("all_parts", PARTS, "add_part"),
     ):
         names = [str(column.name) for column in table.columns]
-        text = statements.texts[select]
+        text = statements.texts[select].sql
         cursor.execute(text if lite else f"DECLARE rows CURSOR FOR {text}")
         while rows := _some(cursor, lite):
             for row in rows:

@@ -28,6 +28,8 @@ from sqlalchemy import (
 from sqlalchemy import bindparam as bind
 from sqlalchemy.sql import ClauseElement
 
+from clary.stores.compiled import Texts
+
 SCHEMA_VERSION = 2  # 2: commits are numbered, for the journal
 METADATA = MetaData()
 
@@ -232,24 +234,8 @@ STATEMENTS: Mapping[str, ClauseElement] = {
 }  # fmt: skip
 
 
-class Statements:
-    """Every statement as text for one database, with the order its parameters go in."""
+class Statements(Texts):
+    """Every statement as text for one database."""
 
     def __init__(self, engine: Engine) -> None:
-        self.texts: dict[str, str] = {}
-        self.orders: dict[str, tuple[str, ...] | None] = {}
-        self.fixed: dict[str, dict[str, Any]] = {}
-        for name, statement in STATEMENTS.items():
-            compiled = statement.compile(dialect=engine.dialect)
-            self.texts[name] = str(compiled)
-            positions = getattr(compiled, "positiontup", None)
-            self.orders[name] = tuple(positions) if positions is not None else None
-            self.fixed[name] = {key: value for key, value in compiled.params.items() if value is not None}
-
-    def run(self, cursor: Any, name: str, /, **values: Any) -> Any:
-        """Execute a statement; its cursor back."""
-        order, fixed = self.orders[name], self.fixed[name]
-        if fixed:
-            values = fixed | values
-        cursor.execute(self.texts[name], values if order is None else tuple([values[key] for key in order]))
-        return cursor
+        super().__init__(STATEMENTS, engine.dialect)

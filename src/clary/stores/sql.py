@@ -11,7 +11,6 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeVar
@@ -26,11 +25,11 @@ from clary.stores.answered import Answered
 from clary.stores.changes import Feed, Noted, new_writer, record_of
 from clary.stores.database import Database
 from clary.stores.index_writer import Companion, Writer
+from clary.stores.readers import Readers
 from clary.stores.statements import GRANT_COLUMNS, Statements
 
 T = TypeVar("T")
 Row = Sequence[Any]
-READERS = 4  # connections for reads with PostgreSQL, and for lists
 
 
 class SqlStore:
@@ -50,9 +49,7 @@ class SqlStore:
             what="record store",
             companion=self._noted,
         )
-        self._readers = ThreadPoolExecutor(READERS, thread_name_prefix="record-reader")
-        self._free: list[Any] = []
-        self._reader: Any = database.connect().cursor() if database.lite else None
+        self._readers = Readers(database.connect, "record", database.lite)
         self._listeners: list[Callable[[Record], None]] = []
         self._grant_listeners: list[Callable[[GrantChange], None]] = []
         self._changes: set[asyncio.Task[bool]] = set()
@@ -71,15 +68,15 @@ class SqlStore:
         return await self._one("made", by=by) if by else None
 
     async def page(self, query: Query) -> list[Record]:
-        rows = await self._apart(lambda cursor: self._sql.page(cursor, query).fetchall())
+        rows = await self._readers.apart(lambda cursor: self._sql.page(cursor, query).fetchall())
         return [record_of(row) for row in rows]
 
     async def count(self, query: Query) -> int:
-        row = await self._apart(lambda cursor: self._sql.count(cursor, query).fetchone())
+        row = await self._readers.apart(lambda cursor: self._sql.count(cursor, query).fetchone())
         return int(row[0])
 
     async def scopes(self, kind: str) -> list[Scope]:
-        rows = await self._apart(lambda cursor: self._sql.run(cursor, "scopes", k=kind).fetchall())
+        rows = await self._readers.apart(lambda cursor: self._sql.run(cursor, "scopes", k=kind).fetchall())
         return [Scope(account, region) for account, region in rows]
 
     # -- writes ------------------------------------------------------------------------------------------------------------------
@@ -150,10 +147,7 @@ class SqlStore:
     # -- grants ------------------------------------------------------------------------------------------------------------------
 
     async def granted(self, machine: str) -> Granted:
-        if self._reader is not None:
-            rows = self._sql.run(self._reader, "granted", machine=machine).fetchall()
-        else:
-            rows = await self._apart(lambda cursor: self._sql.run(cursor, "granted", machine=machine).fetchall())
+        rows = await self._readers.short(lambda cursor: self._sql.run(cursor, "granted", machine=machine).fetchall())
         version = int(rows[0][0]) if rows else 0
         return Granted(machine, version, tuple(_grant(row[1:]) for row in rows if row[1] is not None))
 
@@ -202,12 +196,7 @@ class SqlStore:
         await loop.run_in_executor(None, self._writer.close)
         if self._answered is not None:
             self._answered.close()
-        await loop.run_in_executor(None, self._readers.shutdown)
-        for raw in self._free:
-            raw.close()
-        self._free.clear()
-        if self._reader is not None:
-            self._reader.connection.close()
+        await self._readers.close()
         self._database.close()
 
     async def _change(
@@ -270,22 +259,8 @@ class SqlStore:
             listener(record)
 
     async def _one(self, name: str, **values: Any) -> Record | None:
-        if self._reader is not None:
-            row = self._sql.run(self._reader, name, **values).fetchone()
-        else:
-            row = await self._apart(lambda cursor: self._sql.run(cursor, name, **values).fetchone())
+        row = await self._readers.short(lambda cursor: self._sql.run(cursor, name, **values).fetchone())
         return record_of(row) if row is not None else None
-
-    async def _apart(self, read: Callable[[Any], T]) -> T:
-        return await asyncio.get_running_loop().run_in_executor(self._readers, self._read, read)
-
-    def _read(self, read: Callable[[Any], T]) -> T:
-        raw = self._free.pop() if self._free else self._database.connect()
-        cursor = raw.cursor()
-        answer = read(cursor)
-        cursor.close()
-        self._free.append(raw)  # after an error the connection is left behind: it may be broken
-        return answer
 
 
 def open_store(url: str, refusal: str = "") -> SqlStore:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import importlib
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import orjson
@@ -35,6 +35,7 @@ from sqlalchemy.sql import ClauseElement
 from clary.domain.conditions import LONGEST, All, Any_, Column, Condition, Member, Ordered, Term, number
 from clary.domain.conditions import Text as Words
 from clary.domain.resources import Query
+from clary.stores.compiled import Compiled, Texts
 from clary.stores.schema import CHANGES, GRANTS, MACHINES, RESOURCES, TERMS
 
 C = RESOURCES.c
@@ -101,38 +102,26 @@ _FIXED: Mapping[str, ClauseElement] = {
     "release": update(RESOURCES).where(*_KEY, _HELD).values(claimed_by="", claimed_until=0.0),
 }
 
-Text = tuple[str, tuple[str, ...] | None, Mapping[str, Any]]  # SQL, order of parameters (None: by name), constants
 
-
-class Statements:
-    """Texts for one database."""
+class Statements(Texts):
+    """Texts for one database: the fixed ones by name, others by their shape."""
 
     def __init__(self, dialect: Dialect) -> None:
+        super().__init__(_FIXED, dialect)
         self._dialect = dialect
         self._lite = dialect.name == "sqlite"
-        self._texts: dict[Any, Text] = {name: self._compiled(statement) for name, statement in _FIXED.items()}
         # The dialect that is in use is loaded already; the other costs a tenth of the control plane's start.
         insert_or_not = importlib.import_module(f"sqlalchemy.dialects.{dialect.name}").insert
         row: dict[Any, Any] = {column: bindparam(f"new_{column.name}") for column in (*COLUMNS, C.made_by, C.alone)}
         # A name that is taken is no error inside the transaction, which others share: no row is the answer.
-        self._texts["add"] = self._compiled(insert_or_not(RESOURCES).values(row).on_conflict_do_nothing())
+        self.texts["add"] = self._compiled(insert_or_not(RESOURCES).values(row).on_conflict_do_nothing())
         first = insert_or_not(MACHINES).values(name=bindparam("machine"), version=1)
-        self._texts["first_of_machine"] = self._compiled(first.on_conflict_do_nothing())
+        self.texts["first_of_machine"] = self._compiled(first.on_conflict_do_nothing())
         given: dict[Any, Any] = {column: bindparam(f"new_{column.name}") for column in GRANT_COLUMNS}
         grant = insert_or_not(GRANTS).values(given)
         again: dict[Any, Any] = {name: grant.excluded[name] for name in GRANTS.columns.keys() if name != "key"}  # noqa: SIM118
         again["version"] = G.version + literal_column("1")
-        self._texts["give"] = self._compiled(grant.on_conflict_do_update(index_elements=[G.key], set_=again))
-
-    def run(self, cursor: Any, name: str, **values: Any) -> Any:
-        """Execute a fixed statement; its cursor back."""
-        return self._run(cursor, self._texts[name], values)
-
-    def run_many(self, cursor: Any, name: str, values: Sequence[Mapping[str, Any]]) -> None:
-        """Execute a fixed statement without an answer, once for each of `values`."""
-        sql, order, constants = self._texts[name]
-        assert not constants
-        cursor.executemany(sql, values if order is None else [tuple([each[key] for key in order]) for each in values])
+        self.texts["give"] = self._compiled(grant.on_conflict_do_update(index_elements=[G.key], set_=again))
 
     def page(self, cursor: Any, query: Query) -> Any:
         """The rows of one page, in order."""
@@ -149,37 +138,27 @@ class Statements:
         if query.condition is not None:
             values |= dict(_bound(query.condition, "c"))
             if not isinstance(query.condition, Term):
-                return self._run(cursor, self._compiled(made()), values)
+                return self._compiled(made()).run(cursor, values)
         shape = (what, _shape(query))
-        if shape not in self._texts:
-            self._texts[shape] = self._compiled(made())
-        return self._run(cursor, self._texts[shape], values)
+        if shape not in self.texts:
+            self.texts[shape] = self._compiled(made())
+        return self.texts[shape].run(cursor, values)
 
     def claim(
         self, cursor: Any, kind: str, owner: str, now: float, until: float, statuses: Any, limit: int, arns: Any
     ) -> Any:
         """Lease and answer rows in one statement. A server goes by its own clock: those of several control planes may differ."""
         shape = ("claim", len(statuses), len(arns))
-        if shape not in self._texts:
-            self._texts[shape] = self._compiled(_claim(len(statuses), len(arns), self._lite))
+        if shape not in self.texts:
+            self.texts[shape] = self._compiled(_claim(len(statuses), len(arns), self._lite))
         values = {"k": kind, "owner": owner, "most": limit}
         values |= {"now": now, "until": until} if self._lite else {"seconds": until - now}
         values |= {f"s{n}": status for n, status in enumerate(statuses)}
         values |= {f"arn{n}": arn for n, arn in enumerate(arns)}
-        return self._run(cursor, self._texts[shape], values)
+        return self.texts[shape].run(cursor, values)
 
-    def _run(self, cursor: Any, text: Text, values: Mapping[str, Any]) -> Any:
-        sql, order, constants = text
-        if constants:
-            values = {**constants, **values}
-        cursor.execute(sql, values if order is None else tuple([values[name] for name in order]))
-        return cursor
-
-    def _compiled(self, statement: ClauseElement) -> Text:
-        compiled = statement.compile(dialect=self._dialect)
-        positions = getattr(compiled, "positiontup", None)
-        constants = {name: value for name, value in (compiled.params or {}).items() if value is not None}
-        return str(compiled), tuple(positions) if positions is not None else None, constants
+    def _compiled(self, statement: ClauseElement) -> Compiled:
+        return Compiled.of(statement, self._dialect)
 
     def _page(self, query: Query) -> ClauseElement:
         """The ids from an index alone, then their rows: documents of records that do not match are never read."""

@@ -56,11 +56,12 @@ class MemoryFeatures:
             del self._rows[key]
         return len(gone)
 
-    async def waiting(self) -> dict[str, Waiting]:
+    async def waiting(self, group: str | None = None) -> dict[str, Waiting]:
         found: dict[str, Waiting] = {}
-        for group, line in self._lines:
-            before = found.get(group, Waiting(0, line.written))
-            found[group] = replace(before, count=before.count + 1)
+        for of, line in self._lines:
+            if group in (None, of):
+                before = found.get(of, Waiting(0, line.written))
+                found[of] = replace(before, count=before.count + 1)
         return found
 
     async def batch(self, group: str, most: int) -> Batch | None:
@@ -146,6 +147,8 @@ class FeatureRecordsConformance:
         await features.change([puts("g", name, _row()) for name in "abc"], 7.0)
         await features.change([puts("h", "x", None)], 8.0)
         assert await features.waiting() == {"g": Waiting(3, 7.0), "h": Waiting(1, 8.0)}
+        assert await features.waiting("h") == {"h": Waiting(1, 8.0)}
+        assert await features.waiting("none") == {}
         first = await features.batch("g", 2)
         assert first is not None
         assert [line.history.identifier for line in first.lines] == ["a", "b"]

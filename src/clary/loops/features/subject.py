@@ -46,7 +46,7 @@ class FeatureSubject:
     async def observe(self, record: Record) -> SeenGroup:
         key = record.document["key"]
         self.arns[key] = record.arn
-        waiting = (await self._features.waiting()).get(key)
+        waiting = (await self._features.waiting(key)).get(key)
         return SeenGroup() if waiting is None else SeenGroup(waiting.count, waiting.oldest)
 
     def decide(self, record: Record, observation: SeenGroup, now: float) -> Decision[Command]:
