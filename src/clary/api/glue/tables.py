@@ -5,7 +5,7 @@ from __future__ import annotations
 from clary.api.call import Call, Params
 from clary.api.registry import operation
 from clary.domain.errors import NotFound
-from clary.domain.features import groups, queries
+from clary.domain.features import queries
 from clary.domain.resources import Query, Record
 
 _MANY = 100_000
@@ -25,9 +25,9 @@ _TEXT = {
 async def tables(call: Call) -> list[tuple[Record, queries.SourceTable]]:
     """Every table of the caller's account and region."""
     found = []
-    for kind in (groups.KIND, queries.TABLE):
+    for kind, table_of in queries.TABLES.items():
         for record in await call.store.page(Query(kind, call.scope, limit=_MANY)):
-            table = queries.table_of_group(record) if kind == groups.KIND else queries.table_of_record(record)
+            table = table_of(record)
             if table is not None:
                 found.append((record, table))
     return found

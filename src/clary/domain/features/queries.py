@@ -6,14 +6,14 @@ Source: Athena's and Glue's API references; reference/lifecycle.md 9.4. A query 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 from clary.domain.decisions import Decision
 from clary.domain.errors import Invalid
 from clary.domain.features import offline
-from clary.domain.features.groups import CATALOG, DATABASE, group_of
+from clary.domain.features.groups import CATALOG, DATABASE, KIND, group_of
 from clary.domain.resources import Record
 from clary.domain.s3 import Location, parse_uri
 
@@ -120,6 +120,10 @@ def table_of_record(record: Record) -> SourceTable:
     told = record.document
     columns = tuple((name, kind) for name, kind in told["columns"])
     return SourceTable(told["database"], told["table"], "csv", parse_uri(told["location"]), columns, told["options"])
+
+
+TABLES: Mapping[str, Callable[[Record], SourceTable | None]] = {KIND: table_of_group, TABLE: table_of_record}
+"""Kind of records that are tables -> the table of one, if it has one."""
 
 
 def table_document(table: SourceTable) -> dict[str, Any]:

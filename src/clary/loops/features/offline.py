@@ -15,7 +15,7 @@ from clary.domain.features import offline
 from clary.domain.features.groups import Group
 from clary.domain.machine.workload import Mount, MountMode, Workload
 from clary.feature_ports import Batch
-from clary.loops.core.sandboxes import LIBRARY, environment_mounts
+from clary.loops.core.sandboxes import short_workload
 from clary.loops.core.short_runs import end, how, run_to_end
 from clary.ports import Artifacts, Backend, Environment, Runtimes
 
@@ -24,6 +24,11 @@ _WORK = "/opt/clary/work"
 _MEMORY = 2 << 30
 _SECONDS = 600.0
 _END_SECONDS = 30.0
+
+
+async def environment_of(runtimes: Runtimes) -> Environment:
+    """What reads and writes Parquet. Invalid with the builder's words."""
+    return await runtimes.ensure(next(each for each in runtimes.all() if each.name == RUNTIME))
 
 
 class OfflineWriter:
@@ -37,8 +42,7 @@ class OfflineWriter:
 
     async def prepare(self) -> Environment:
         """The environment that writes, built where it is not there yet. Invalid with the builder's words."""
-        runtime = next(each for each in self._runtimes.all() if each.name == RUNTIME)
-        return await self._runtimes.ensure(runtime)
+        return await environment_of(self._runtimes)
 
     async def write(self, group: Group, batch: Batch) -> None:
         """Every line of the batch is in S3 when this is done. ClaryError otherwise."""
@@ -70,19 +74,8 @@ def _key(group: str) -> str:
 
 def _workload(key: str, folder: Path, environment: Environment) -> Workload:
     work = Mount(str(folder / "work"), _WORK, MountMode.READ_WRITE)
-    return Workload(
-        key=_key(key),
-        root=str(folder / "run"),
-        command=(environment.python, "-m", "clary.toolkit.features", f"{_WORK}/spec.json"),
-        environment={"PYTHONPATH": LIBRARY, "PYTHONUNBUFFERED": "1"},
-        mounts=(*environment_mounts(environment, MountMode.READ_ONLY), work),
-        log_path=str(folder / "log"),
-        background=True,
-        memory=_MEMORY,
-        network=False,
-        stop_grace=0.0,
-        max_runtime=_SECONDS,
-    )
+    run, log, spec = str(folder / "run"), str(folder / "log"), f"{_WORK}/spec.json"
+    return short_workload(_key(key), run, "features", spec, environment, (work,), log, _MEMORY, _SECONDS)
 
 
 def _lay_out(folder: Path, group: Group, batch: Batch) -> list[str]:

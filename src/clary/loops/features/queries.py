@@ -9,23 +9,23 @@ import asyncio
 import json
 import shutil
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from clary.domain.decisions import Decision
 from clary.domain.errors import AlreadyExists, Invalid, NotFound, Unavailable
-from clary.domain.features import groups, queries
+from clary.domain.features import queries
 from clary.domain.features.queries import Answered, Ask, CreateTable, DropTable, QueryCommand, SourceTable
 from clary.domain.ids import arn
 from clary.domain.machine.workload import Mount, MountMode, Workload
 from clary.domain.resources import KINDS, Query, Record
 from clary.domain.s3 import parse_uri
 from clary.loops.core import untrusted
-from clary.loops.core.sandboxes import LIBRARY, environment_mounts
+from clary.loops.core.sandboxes import short_workload
 from clary.loops.core.short_runs import end, how, run_to_end
 from clary.loops.core.tasks import Done, Failed, Running, Tasks
-from clary.loops.features.offline import RUNTIME
+from clary.loops.features.offline import environment_of
 from clary.ports import Artifacts, Backend, Clock, Environment, Runtimes, Store
 
 _WORK = "/opt/clary/work"
@@ -117,15 +117,14 @@ class QuerySubject:
 
     async def _tables(self, record: Record, sql: str) -> list[SourceTable]:
         found: list[SourceTable | None] = []
-        for kind, table_of in ((groups.KIND, queries.table_of_group), (queries.TABLE, queries.table_of_record)):
+        for kind, table_of in queries.TABLES.items():
             page = await self._ports.store.page(Query(kind, record.scope, limit=_MANY))
             found += [table_of(each) for each in page]
         return queries.named_in(sql, [each for each in found if each is not None])
 
     async def _select(self, record: Record, sql: str) -> Answered:
         folder = self._folder / record.name
-        runtime = next(each for each in self._ports.runtimes.all() if each.name == RUNTIME)
-        environment = await self._ports.runtimes.ensure(runtime)
+        environment = await environment_of(self._ports.runtimes)
         workload = _workload(record.name, folder, environment)
         await end(self._ports.backend, workload.key, _END_SECONDS)
         try:
@@ -205,20 +204,9 @@ def _workload(name: str, folder: Path, environment: Environment) -> Workload:
         Mount(str(folder / "work"), _WORK, MountMode.READ_WRITE),
         Mount(str(folder / "data"), _DATA, MountMode.READ_ONLY),
     )
-    return Workload(
-        key=f"query-{name}",
-        root=str(folder / "run"),
-        command=(environment.python, "-m", "clary.toolkit.query", f"{_WORK}/spec.json"),
-        environment={"PYTHONPATH": LIBRARY, "PYTHONUNBUFFERED": "1", "HOME": _WORK},
-        mounts=(*environment_mounts(environment, MountMode.READ_ONLY), *mounts),
-        log_path=str(folder / "log"),
-        background=True,
-        cpu=2.0,
-        memory=_MEMORY,
-        network=False,
-        stop_grace=0.0,
-        max_runtime=_SECONDS,
-    )
+    run, log, spec = str(folder / "run"), str(folder / "log"), f"{_WORK}/spec.json"
+    workload = short_workload(f"query-{name}", run, "query", spec, environment, mounts, log, _MEMORY, _SECONDS)
+    return replace(workload, cpu=2.0, environment={**workload.environment, "HOME": _WORK})
 
 
 def attach(subject: QuerySubject, wake: Callable[[str], None], store: Store) -> None:

@@ -21,7 +21,7 @@ from clary.domain.jobs.kinds import JobKind, kind_of, spec_of
 from clary.domain.jobs.spec import STOP_GRACE, JobSpec, Output
 from clary.domain.machine.workload import Mount, MountMode, Workload
 from clary.domain.resources import Record
-from clary.loops.core.sandboxes import LIBRARY, environment_mounts
+from clary.loops.core.sandboxes import LIBRARY, environment_mounts, short_workload
 from clary.ports import Environment, Runtime
 
 _MODES = {True: MountMode.READ_WRITE, False: MountMode.OVERLAY}  # a File channel, by whether it is the job's own copy
@@ -157,18 +157,9 @@ def _short(
     log_path: str,
     spec: str = "/opt/clary/in/spec.json",
 ) -> Workload:
-    return Workload(
-        key=key(record, what),
-        root=str(where.top / what),
-        command=(environment.python, "-m", f"clary.toolkit.{what}", spec),
-        environment={"PYTHONPATH": LIBRARY, "PYTHONUNBUFFERED": "1"},
-        mounts=(*environment_mounts(environment, MountMode.READ_ONLY), *mounts),
-        log_path=log_path,
-        background=True,
-        memory=_SHORT_MEMORY,
-        network=False,
-        stop_grace=0.0,
-        max_runtime=_SHORT_SECONDS,
+    root = str(where.top / what)
+    return short_workload(
+        key(record, what), root, what, spec, environment, mounts, log_path, _SHORT_MEMORY, _SHORT_SECONDS
     )
 
 
