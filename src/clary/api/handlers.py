@@ -62,7 +62,7 @@ MODULES: tuple[str, ...] = (
     "clary.api.sagemaker.transform_jobs",
 )
 
-_REGISTERS = re.compile(r"^(@operation\(|(\w+ = )?register\()", re.MULTILINE)
+_REGISTERS = re.compile(r"^(@operation\(|(\w+ = )?(tagging\.)?register\()", re.MULTILINE)
 
 
 def load() -> None:

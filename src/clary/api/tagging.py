@@ -7,7 +7,8 @@ from dataclasses import replace
 from typing import Any
 
 from clary.api import records
-from clary.api.call import Call
+from clary.api.call import Call, Params
+from clary.api.registry import operation
 from clary.domain.errors import Invalid
 from clary.domain.resources import Record
 
@@ -46,6 +47,32 @@ async def remove(call: Call, read: Read, keys: Sequence[str]) -> Record:
         return replace(old, document={**old.document, "tags": without(old.document, keys)})
 
     return await records.amend(call, read, change)
+
+
+def register(service: str, member: str, find: Callable[[Call, str], Awaitable[Record]], what: str) -> None:
+    """Answer a service's TagResource, UntagResource and ListTagsForResource. `member` names the ARN, `find` answers its record, `what` says
+    what that is."""
+
+    async def tag_resource(call: Call, params: Params) -> Params:
+        await add(call, lambda: find(call, params[member]), params["Tags"])
+        return {}
+
+    async def untag_resource(call: Call, params: Params) -> Params:
+        await remove(call, lambda: find(call, params[member]), params["TagKeys"])
+        return {}
+
+    async def list_tags_for_resource(call: Call, params: Params) -> Params:
+        return {"Tags": list((await find(call, params[member])).document.get("tags", []))}
+
+    tag_resource.__doc__ = f"Add or overwrite tags of {what}."
+    untag_resource.__doc__ = f"Remove tags of {what}; keys that do not exist are ignored."
+    list_tags_for_resource.__doc__ = f"The tags of {what}."
+    for name, handler in (
+        ("TagResource", tag_resource),
+        ("UntagResource", untag_resource),
+        ("ListTagsForResource", list_tags_for_resource),
+    ):
+        operation(service, name)(handler)
 
 
 def merged(document: Mapping[str, Any], tags: Sequence[Tag]) -> list[dict[str, str]]:

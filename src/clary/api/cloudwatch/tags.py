@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from clary.api import tagging
-from clary.api.call import Call, Params
-from clary.api.registry import operation
+from clary.api.call import Call
 from clary.domain.errors import NotFound
 from clary.domain.ids import belongs, stored
 from clary.domain.resources import Record
@@ -20,22 +19,4 @@ async def _find(call: Call, arn: str) -> Record:
     return record
 
 
-@operation("cloudwatch", "TagResource")
-async def tag_resource(call: Call, params: Params) -> Params:
-    """Add or overwrite tags of an alarm or a dashboard."""
-    await tagging.add(call, lambda: _find(call, params["ResourceARN"]), params["Tags"])
-    return {}
-
-
-@operation("cloudwatch", "UntagResource")
-async def untag_resource(call: Call, params: Params) -> Params:
-    """Remove tags of an alarm or a dashboard; keys that do not exist are ignored."""
-    await tagging.remove(call, lambda: _find(call, params["ResourceARN"]), params["TagKeys"])
-    return {}
-
-
-@operation("cloudwatch", "ListTagsForResource")
-async def list_tags_for_resource(call: Call, params: Params) -> Params:
-    """The tags of an alarm or a dashboard."""
-    record = await _find(call, params["ResourceARN"])
-    return {"Tags": list(record.document.get("tags", []))}
+tagging.register("cloudwatch", "ResourceARN", _find, "an alarm or a dashboard")

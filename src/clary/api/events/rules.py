@@ -154,26 +154,6 @@ async def list_rule_names_by_target(call: Call, params: Params) -> Params:
     return {"RuleNames": [record.name for record in found], **more}
 
 
-# -- tags ---------------------------------------------------------------------------------------------------------------------------
-
-
-@operation("events", "TagResource")
-async def tag_resource(call: Call, params: Params) -> Params:
-    await tagging.add(call, lambda: _by_arn(call, params["ResourceARN"]), params["Tags"])
-    return {}
-
-
-@operation("events", "UntagResource")
-async def untag_resource(call: Call, params: Params) -> Params:
-    await tagging.remove(call, lambda: _by_arn(call, params["ResourceARN"]), params["TagKeys"])
-    return {}
-
-
-@operation("events", "ListTagsForResource")
-async def list_tags_for_resource(call: Call, params: Params) -> Params:
-    return {"Tags": (await _by_arn(call, params["ResourceARN"])).document["tags"]}
-
-
 # -- records ------------------------------------------------------------------------------------------------------------------------
 
 
@@ -191,6 +171,9 @@ async def _by_arn(call: Call, arn: str) -> Record:
     if found is None or found.kind != rules.RULE or found.scope != call.scope:
         raise NotFound(f"Rule {arn[:300]} does not exist on EventBus default.")
     return found
+
+
+tagging.register("events", "ResourceARN", _by_arn, "a rule")
 
 
 async def _amend(call: Call, params: Params, member: str, change: Callable[[Record], Record]) -> None:

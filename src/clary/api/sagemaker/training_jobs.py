@@ -3,22 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
 from typing import Any
 
-from clary.api import holding, images, paging, records, searchable, tagging
+from clary.api import holding, images, paging, records, searchable
 from clary.api.call import Call, Params
 from clary.api.registry import operation
+from clary.api.sagemaker import jobs as handled
 from clary.api.searchable import Searchable
-from clary.domain.errors import IllegalTransition, InUse, Invalid, NotFound
+from clary.domain.errors import Invalid, NotFound
 from clary.domain.fields import table
-from clary.domain.jobs import channels, hosts, log_metrics, training
+from clary.domain.jobs import log_metrics, training
 from clary.domain.jobs import record as jobs
 from clary.domain.jobs.kinds import JOB_KINDS
 from clary.domain.jobs.spec import JobSpec
-from clary.domain.lifecycle import JOB, JobFact, JobStatus, admits
-from clary.domain.machine import admission
-from clary.domain.objects import public_buckets
 from clary.domain.resources import Record
 from clary.domain.search.plan import Kept
 
@@ -46,17 +43,9 @@ _FLAGS = ("EnableNetworkIsolation", "EnableInterContainerTrafficEncryption", "En
 async def create_training_job(call: Call, params: Params) -> Params:
     """Record the job as InProgress; the job loop starts it."""
     recorded = table.check("CreateTrainingJob", params, call.settings.strict_fields)
-    request = {name: value for name, value in params.items() if name != "Tags"}
-    spec = await check(call, request)
-    names = ", ".join(field.path for field in recorded)
-    notes = [f"No effect here, only recorded: {names}. See docs/fields.md."] if names else []
-    document = jobs.document(_ROW, spec, request, tagging.checked(params.get("Tags")), call.new_id(), notes, call.now)
-    record = records.new(call, training.KIND, params["TrainingJobName"], document, JobStatus.IN_PROGRESS)
-    taken = (
-        "Training job names must be unique within an AWS account and region, and a training job with this name already "
-        f"exists ({record.arn})"
-    )
-    return {"TrainingJobArn": (await records.add(call, record, taken)).arn}
+    spec = await check(call, {name: value for name, value in params.items() if name != "Tags"})
+    record = await handled.record(call, _ROW, params["TrainingJobName"], spec, params, recorded)
+    return {"TrainingJobArn": record.arn}
 
 
 async def check(call: Call, params: Params) -> JobSpec:
@@ -64,7 +53,7 @@ async def check(call: Call, params: Params) -> JobSpec:
     _check_image(call, params)
     records.check_role(call, params["RoleArn"])
     spec = training.parse(params)
-    check_size(call, spec, "training job")
+    handled.check_size(call, spec, _ROW.noun)
     await _check_places(call, spec)
     return spec
 
@@ -77,24 +66,8 @@ def _check_image(call: Call, params: Params) -> None:
     images.require(call, image, training=True)
 
 
-def check_size(call: Call, spec: JobSpec, usage: str) -> None:
-    """Under the policy `strict`: the machine could reserve all hosts at once, if nothing else were on it."""
-    machine = call.settings.machine
-    if call.settings.capacity == "strict" and machine is not None:
-        admission.check_reservable([hosts.size_of(host) for host in spec.hosts], machine, usage)
-
-
-async def check_inputs(call: Call, spec: JobSpec) -> None:
-    """Buckets that exist: where the data is missing, AWS's own text says so."""
-    artifacts = call.ports.artifacts.of(call.scope.account)
-    for channel in spec.inputs:
-        if not await artifacts.exists(channel.location.bucket):
-            text = channels.no_objects(channel, call.scope.region, spec.role)
-            raise Invalid(text + public_buckets.missing(channel.location.bucket))
-
-
 async def _check_places(call: Call, spec: JobSpec) -> None:
-    await check_inputs(call, spec)
+    await handled.check_inputs(call, spec)
     output = spec.outputs[0].location
     if not await call.ports.artifacts.of(call.scope.account).exists(output.bucket):
         raise Invalid(
@@ -121,10 +94,7 @@ async def describe_training_job(call: Call, params: Params) -> Params:
 
 
 async def _find(call: Call, name: str) -> Record:
-    record = await call.store.get(training.KIND, call.scope, name)
-    if record is None:
-        raise NotFound("Requested resource not found.")
-    return record
+    return await handled.find(call, training.KIND, name, "Requested resource not found.")
 
 
 def described(record: Record) -> Params:
@@ -245,24 +215,12 @@ def _summary(record: Record) -> Params:
 @operation("sagemaker", "StopTrainingJob")
 async def stop_training_job(call: Call, params: Params) -> Params:
     """Mark the job for stopping; without effect if it is already stopping."""
-
-    def change(record: Record) -> Record:
-        if record.status == JobStatus.STOPPING:
-            return record
-        try:
-            return jobs.stop_asked(record, call.now)
-        except IllegalTransition:
-            raise Invalid(f"The request was rejected because the training job is in status {record.status}.") from None
-
-    await records.amend(call, lambda: _find(call, params["TrainingJobName"]), change)
+    await handled.stop(call, _ROW.noun, lambda: _find(call, params["TrainingJobName"]), jobs.stop_asked)
     return {}
 
 
 @operation("sagemaker", "DeleteTrainingJob")
 async def delete_training_job(call: Call, params: Params) -> Params:
     """Only a job that has ended. Its logs and results stay; its name can be used again."""
-    record = await _find(call, params["TrainingJobName"])
-    if not admits(JOB, record.status, JobFact.DELETE_ASKED):
-        raise InUse(f"The request was rejected because the training job is in status {record.status}.")
-    await call.store.remove(replace(record))
+    await handled.delete(call, _ROW.noun, await _find(call, params["TrainingJobName"]))
     return {}

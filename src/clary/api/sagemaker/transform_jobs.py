@@ -9,7 +9,8 @@ from typing import Any
 from clary.api import holding, paging, records, tagging
 from clary.api.call import Call, Params
 from clary.api.registry import operation
-from clary.domain.errors import IllegalTransition, Invalid, NotFound
+from clary.api.sagemaker import jobs as handled
+from clary.domain.errors import Invalid, NotFound
 from clary.domain.fields import table
 from clary.domain.lifecycle import JobStatus
 from clary.domain.machine import admission, instances
@@ -95,10 +96,7 @@ async def describe_transform_job(call: Call, params: Params) -> Params:
 
 
 async def _find(call: Call, name: str) -> Record:
-    record = await call.store.get(transforms.KIND, call.scope, name)
-    if record is None:
-        raise NotFound(f"Could not find requested job with name: {name}")
-    return record
+    return await handled.find(call, transforms.KIND, name, f"Could not find requested job with name: {name}")
 
 
 def described(record: Record) -> Params:
@@ -148,14 +146,5 @@ def _summary(record: Record) -> Params:
 @operation("sagemaker", "StopTransformJob")
 async def stop_transform_job(call: Call, params: Params) -> Params:
     """Mark the job for stopping; without effect if it is already stopping."""
-
-    def change(record: Record) -> Record:
-        if record.status == JobStatus.STOPPING:
-            return record
-        try:
-            return transforms.stop_asked(record, call.now)
-        except IllegalTransition:
-            raise Invalid(f"The request was rejected because the transform job is in status {record.status}.") from None
-
-    await records.amend(call, lambda: _find(call, params["TransformJobName"]), change)
+    await handled.stop(call, "transform job", lambda: _find(call, params["TransformJobName"]), transforms.stop_asked)
     return {}

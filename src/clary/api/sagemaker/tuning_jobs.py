@@ -8,12 +8,13 @@ from typing import Any
 from clary.api import holding, paging, records, searchable, tagging
 from clary.api.call import Call, Params
 from clary.api.registry import operation
+from clary.api.sagemaker import jobs as handled
 from clary.api.sagemaker import training_jobs
 from clary.api.searchable import Searchable
-from clary.domain.errors import IllegalTransition, InUse, Invalid, NotFound
+from clary.domain.errors import Invalid, NotFound
 from clary.domain.fields import table
 from clary.domain.jobs import log_metrics, training
-from clary.domain.lifecycle import JOB, JobFact, JobStatus, admits
+from clary.domain.lifecycle import JobStatus
 from clary.domain.resources import Record
 from clary.domain.search.plan import Kept
 from clary.domain.tuning import criteria, warm_start
@@ -93,14 +94,11 @@ async def _parent(call: Call, name: str) -> Record:
 
 
 async def _find(call: Call, name: str) -> Record:
-    record = await call.store.get(tuning.KIND, call.scope, name)
-    if record is None:
-        raise _missing(name)
-    return record
+    return await handled.find(call, tuning.KIND, name, _missing(name))
 
 
-def _missing(name: str) -> NotFound:
-    return NotFound(f"Amazon SageMaker can't find a tuning job with the name {name}. Check the name and try again.")
+def _missing(name: str) -> str:
+    return f"Amazon SageMaker can't find a tuning job with the name {name}. Check the name and try again."
 
 
 # -- describe -----------------------------------------------------------------------------------------------------------------
@@ -112,7 +110,7 @@ async def describe_tuning_job(call: Call, params: Params) -> Params:
     name = params["HyperParameterTuningJobName"]
     record = await holding.settled(call, await _find(call, name), tuning.ACTIVE)
     if record is None:
-        raise _missing(name)
+        raise NotFound(_missing(name))
     return _described(call, record)
 
 
@@ -276,24 +274,13 @@ def _place(trial: Mapping[str, Any], by: str) -> Any:
 @operation("sagemaker", "StopHyperParameterTuningJob")
 async def stop_tuning_job(call: Call, params: Params) -> Params:
     """Mark the job for stopping, and with it its training jobs; without effect if it is already stopping."""
-
-    def change(record: Record) -> Record:
-        if record.status == JobStatus.STOPPING:
-            return record
-        try:
-            return tuning.stop_asked(record, call.now)
-        except IllegalTransition:
-            raise Invalid(f"The request was rejected because the tuning job is in status {record.status}.") from None
-
-    await records.amend(call, lambda: _find(call, params["HyperParameterTuningJobName"]), change)
+    name = params["HyperParameterTuningJobName"]
+    await handled.stop(call, "tuning job", lambda: _find(call, name), tuning.stop_asked)
     return {}
 
 
 @operation("sagemaker", "DeleteHyperParameterTuningJob")
 async def delete_tuning_job(call: Call, params: Params) -> Params:
     """The record alone, of a job that has ended: its training jobs and what they made stay."""
-    record = await _find(call, params["HyperParameterTuningJobName"])
-    if not admits(JOB, record.status, JobFact.DELETE_ASKED):
-        raise InUse(f"The request was rejected because the tuning job is in status {record.status}.")
-    await call.store.remove(record)
+    await handled.delete(call, "tuning job", await _find(call, params["HyperParameterTuningJobName"]))
     return {}

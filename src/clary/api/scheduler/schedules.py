@@ -208,26 +208,6 @@ async def _drop(call: Call, record: Record) -> None:
     await until_first(attempt, "The schedule")
 
 
-# -- tags ---------------------------------------------------------------------------------------------------------------------------
-
-
-@operation("scheduler", "TagResource")
-async def tag_resource(call: Call, params: Params) -> Params:
-    await tagging.add(call, lambda: _group_by_arn(call, params["ResourceArn"]), params["Tags"])
-    return {}
-
-
-@operation("scheduler", "UntagResource")
-async def untag_resource(call: Call, params: Params) -> Params:
-    await tagging.remove(call, lambda: _group_by_arn(call, params["ResourceArn"]), params["TagKeys"])
-    return {}
-
-
-@operation("scheduler", "ListTagsForResource")
-async def list_tags_for_resource(call: Call, params: Params) -> Params:
-    return {"Tags": (await _group_by_arn(call, params["ResourceArn"])).document["tags"]}
-
-
 # -- records ------------------------------------------------------------------------------------------------------------------------
 
 
@@ -290,6 +270,9 @@ async def _group_by_arn(call: Call, arn: str) -> Record:
     if found is None or found.kind != scheduled.GROUP or found.scope != call.scope:
         raise _none(arn[:300])
     return found
+
+
+tagging.register("scheduler", "ResourceArn", _group_by_arn, "a group of schedules")
 
 
 async def _find(call: Call, params: Params) -> Record:
