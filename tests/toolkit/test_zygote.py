@@ -224,8 +224,8 @@ class TestReplica:
         for number, listener in enumerate(silent):
             listener.bind(str(tmp_path / f"{number}.sock"))
             listener.listen()
-        sockets = [listener.getsockname() for listener in silent]
-        r = replica("python", **script("def model_fn(d): return 1\n"), sockets=sockets)
+        fronts = [f"unix:{listener.getsockname()}" for listener in silent]
+        r = replica("python", **script("def model_fn(d): return 1\n"), fronts=fronts)
         _eventually(lambda: "Model loaded" in r.output)
         r.process.send_signal(signal.SIGTERM)
         assert r.process.wait(15) == 0

@@ -226,7 +226,6 @@ class Models(Staff):
 
     def _serve(self, model: Model, slot: int, front: str, read: int, write: int) -> int:
         """Its whole life, in the child."""
-        signal.signal(signal.SIGTERM, signal.SIG_DFL)
         os.close(read)
         started = time.monotonic()
         folder = os.path.join(self._folder, model.digest, "model")

@@ -95,9 +95,12 @@ class Staff:
         sys.stdout.flush()
         sys.stderr.flush()
         parent = os.getpid()
+        # Held back until the child has its own way to take it: the zygote's handler, run in a child, would swallow it.
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
         try:
             pid = os.fork()
         except OSError:
+            signal.pthread_sigmask(signal.SIG_SETMASK, before)
             for descriptor in (read, write):
                 if descriptor >= 0:
                     os.close(descriptor)
@@ -105,6 +108,8 @@ class Staff:
         if pid == 0:
             code = 1
             try:
+                signal.signal(signal.SIGTERM, signal.SIG_DFL)
+                signal.pthread_sigmask(signal.SIG_SETMASK, before)
                 os.setpgid(0, 0)
                 die_with_parent(parent)
                 self._after_fork()
@@ -119,11 +124,11 @@ class Staff:
         if write >= 0:
             os.close(write)
         self._members[pid] = RunningWorker(slot, front, time.monotonic(), read)
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
         return pid
 
     def _work(self, slot: int, front: str, read: int, write: int) -> int:
         """A worker's life, in the child."""
-        signal.signal(signal.SIGTERM, signal.SIG_DFL)
         handler = self.handler
         if handler is None:
             os.close(read)

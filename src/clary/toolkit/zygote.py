@@ -56,6 +56,8 @@ class Link:
         channel: Optional[frames.Channel] = None
         try:
             channel = self._dialled = frames.Channel.dial(self.address, timeout)
+            if self._not_before == float("inf"):
+                raise frames.Closed("told to dial no more meanwhile")
             self.welcome = channel.greet(
                 "zygote", str(self._spec["replica"]), str(self._spec["token"]), os.getpid(), timeout
             )
