@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import pathlib
 import sys
 from collections.abc import Callable
@@ -10,6 +11,7 @@ from clary.api import catalogue
 from clary.api.plain import fields
 from clary.app import topology
 from clary.domain import extensions, lifecycle
+from clary.toolkit import brief
 from clary.toolkit.frameworks import contents
 
 DOCS = pathlib.Path(__file__).resolve().parent.parent / "docs"
@@ -18,6 +20,7 @@ GENERATED: dict[str, Callable[[], str]] = {
     "fields.md": fields.render,
     "endpoints/content-types.md": contents.render,
     "extensions.md": extensions.render,
+    "schemas/brief.json": lambda: json.dumps(brief.SCHEMA, indent=2) + "\n",
     "lifecycle.svg": lifecycle.render_svg,
     "processes.svg": topology.render_svg,
 }
@@ -32,6 +35,7 @@ def main() -> int:
         if "--check" in sys.argv:
             stale.append(name)
         else:
+            path.parent.mkdir(exist_ok=True)
             path.write_text(wanted)
             print(f"wrote docs/{name}")
     if stale:
