@@ -47,6 +47,8 @@ def test_a_flag_beats_the_environment_which_beats_the_file(tmp_path: Path) -> No
         ({"public_url": "https://ml.example.org/clary"}, {}, "--public-url is http:// or https://"),
         ({"public_url": "https://me:x@ml.example.org"}, {}, "--public-url is http:// or https://"),
         ({"public_url": "https://ml.example.org:port"}, {}, "--public-url is http:// or https://"),
+        ({}, {"CLARY_PRICES": "cpu=1"}, "CLARY_PRICES: there is no price 'cpu'"),
+        ({}, {"CLARY_PRICES": "cheap"}, "CLARY_PRICES takes a table of names and values"),
         ({"prot": "1"}, {}, "there is no setting 'prot'; did you mean 'port'"),
     ],
 )
@@ -55,6 +57,18 @@ def test_bad_settings_are_refused_with_their_name(
 ) -> None:
     with pytest.raises(SettingError, match=words):
         load({"dir": str(tmp_path), **flags}, environment)
+
+
+def test_a_table_of_the_file_is_a_setting_and_reaches_the_processes(tmp_path: Path) -> None:
+    (tmp_path / "clary.toml").write_text("[prices]\nvcpu_hour = 0.04\n")
+    settings = load({"dir": str(tmp_path)}, {})
+    assert settings.prices == {"vcpu_hour": "0.04"}
+    settings.write(tmp_path / "effective.json")
+    assert Settings.read(tmp_path / "effective.json").prices == settings.prices
+    assert load({"dir": str(tmp_path)}, {"CLARY_PRICES": "gb_hour=1, vcpu_hour=2"}).prices == {
+        "gb_hour": "1",
+        "vcpu_hour": "2",
+    }
 
 
 def test_a_variable_that_sets_nothing_is_noticed() -> None:

@@ -40,6 +40,7 @@ PATHS = (
     "/console/login",
     "/metrics",
     "/capacity",
+    "/costs",
     "/service/GraniteServiceVersion20100801/operation/ListMetrics",
     "/-/control",
     "/-/objects",

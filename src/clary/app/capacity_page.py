@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 from clary.app.keyed_page import Application, KeyedPage
 from clary.domain.machine import capacity_view
@@ -13,7 +13,7 @@ from clary.ports import Keys
 
 class CapacityPage(KeyedPage):
     def __init__(self, application: Application, keys: Keys, book: Callable[[], Book]) -> None:
-        async def render(account: str) -> str:
+        async def render(account: str, _: Mapping[str, str]) -> str:
             return json.dumps(capacity_view.view(book(), account)) + "\n"
 
         super().__init__(application, keys, capacity_view.PATH, "application/json", render)

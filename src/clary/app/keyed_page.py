@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
+from urllib.parse import parse_qsl
 
 from clary.api import scrape
-from clary.domain.errors import ClaryError
+from clary.domain.errors import ClaryError, Invalid
 from clary.ports import Keys
 from clary.wire.asgi import Receive, Scope, Send
 
@@ -17,7 +18,9 @@ CHALLENGES = [("www-authenticate", 'Basic realm="clary"'), ("www-authenticate", 
 
 Answer = tuple[int, str, list[tuple[str, str]], str]  # status, content type, further headers, body
 Application = Callable[[Scope, Receive, Send], Awaitable[None]]
-Render = Callable[[str], Awaitable[str]]  # an account -> its page
+Render = Callable[
+    [str, Mapping[str, str]], Awaitable[str]
+]  # an account and what is asked (the URL's query) -> its page
 
 
 class KeyedPage:
@@ -35,7 +38,7 @@ class KeyedPage:
             await self._application(scope, receive, send)
             return
         given = {name.lower(): value.decode("latin-1") for name, value in scope["headers"]}
-        status, kind, more, text = await self._answer(scope["method"], given.get(b"authorization", ""))
+        status, kind, more, text = await self._answer(scope["method"], given.get(b"authorization", ""), _asked(scope))
         body = text.encode()
         headers = [("content-type", kind), ("content-length", str(len(body))), ("cache-control", "no-store"), *more]
         if status != 200:
@@ -44,7 +47,7 @@ class KeyedPage:
         await send({"type": "http.response.start", "status": status, "headers": pairs})
         await send({"type": "http.response.body", "body": body})
 
-    async def _answer(self, method: str, authorization: str) -> Answer:
+    async def _answer(self, method: str, authorization: str, asked: Mapping[str, str]) -> Answer:
         """Who asks comes before what is asked: a stranger learns nothing."""
         credential = scrape.reader(self._keys, authorization)
         if credential is None:
@@ -53,7 +56,13 @@ class KeyedPage:
         if method != "GET":
             return 405, PLAIN, [("allow", "GET")], f"{self._path} is read with GET.\n"
         try:
-            return 200, self._kind, [], await self._render(credential.account)
+            return 200, self._kind, [], await self._render(credential.account, asked)
+        except Invalid as error:
+            return 400, PLAIN, [], f"{error}\n"
         except ClaryError as error:
             log.warning("%s cannot be told: %s", self._path, error)
             return 503, PLAIN, [], f"{error}\n"
+
+
+def _asked(scope: Scope) -> dict[str, str]:
+    return dict(parse_qsl(scope.get("query_string", b"").decode("latin-1"), keep_blank_values=True))

@@ -8,10 +8,22 @@ from __future__ import annotations
 from collections.abc import Coroutine
 from typing import Any
 
-from clary.app import events, feature_stores, functions, lineage, message_queues, pipelines, registry, transform, tuning
+from clary.app import (
+    costs,
+    events,
+    feature_stores,
+    functions,
+    lineage,
+    message_queues,
+    pipelines,
+    registry,
+    transform,
+    tuning,
+)
 from clary.app.given import Given, Room
 
 ROOMS: tuple[Room, ...] = (
+    costs.room,
     events.room,
     feature_stores.room,
     functions.room,

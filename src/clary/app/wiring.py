@@ -22,6 +22,7 @@ from clary.api.identity import Identity
 from clary.app import folders, proxies, reach, rooms, workloads
 from clary.app.capacity_page import CapacityPage
 from clary.app.clock import Steps, SystemClock, boot_id
+from clary.app.costs import CostsPage
 from clary.app.given import Given
 from clary.app.jobs import JobLoops
 from clary.app.machine import measure
@@ -33,6 +34,7 @@ from clary.backends import containers, runtimes
 from clary.domain import extensions
 from clary.domain.access.roles import default_role
 from clary.domain.attempts import attempt_of
+from clary.domain.costs.report import prices
 from clary.domain.endpoints import regression
 from clary.domain.endpoints.commands import Command as EndpointCommand
 from clary.domain.endpoints.commands import SeenEndpoint as EndpointSeen
@@ -89,7 +91,8 @@ SERVICES = (
 def pages(settings: Settings, ports: Ports, book: Callable[[], Book]) -> CapacityPage:
     """The API behind the pages that are read with a key."""
     metrics = MetricsPage(application(settings, ports), ports, settings.metrics_series)
-    return CapacityPage(metrics, ports.keys, book)
+    costs = CostsPage(metrics, ports.store, ports.keys, ports.clock, prices(settings.prices))
+    return CapacityPage(costs, ports.keys, book)
 
 
 @dataclass(frozen=True, slots=True)

@@ -95,6 +95,7 @@ KINDS: Mapping[str, Kind] = {
         Kind("scheduled-action", "autoscaling", "scheduledAction", "scheduled action", separator=":"),
         Kind("scaling-activity", "application-autoscaling", "scaling-activity", "scaling activity"),
         Kind("latency-objective", "clary", "latency-objective", "latency objective"),
+        Kind("used", "clary", "used", "record of use"),
         Kind("pipeline", "sagemaker", "pipeline", "pipeline"),
         Kind("pipeline-definition", "sagemaker", "pipeline-definition", "pipeline definition"),
         Kind("pipeline-execution", "sagemaker", "pipeline", "pipeline execution"),

@@ -10,11 +10,12 @@ import pytest
 from clary.api.call import Ports
 from clary.api.dispatch import answer
 from clary.api.errors import translate
+from clary.domain.costs import kept
 from clary.domain.errors import ClaryError
 from clary.domain.lifecycle import JobStatus
 from clary.domain.machine.capacity import Machine
 from clary.domain.machine.instances import GIB
-from clary.domain.resources import Record, Scope
+from clary.domain.resources import Query, Record, Scope
 from clary.testing.clock import FakeClock
 from clary.testing.memory_artifacts import MemoryArtifacts
 
@@ -210,6 +211,18 @@ async def test_only_an_ended_job_is_deleted_and_its_name_is_free_again(ask: Any,
     await settle(ports, JobStatus.FAILED)
     await ask("DeleteTrainingJob", TrainingJobName="My-Job")
     await ask("CreateTrainingJob", **request())
+
+
+async def test_what_a_deleted_job_used_is_kept(ask: Any, ports: Ports, clock: FakeClock) -> None:
+    await ask("CreateTrainingJob", **request())
+    fits = {request()["ResourceConfig"]["InstanceType"]: {"cpu": 2.0, "memory": 1 << 30, "gpus": 0, "notes": []}}
+    now = clock.now()
+    await settle(ports, JobStatus.COMPLETED, started=now - 50, run_started=now - 40, ended=now, fits=fits)
+    await ask("DeleteTrainingJob", TrainingJobName="My-Job")
+    [scope] = await ports.store.scopes(kept.KIND)
+    [record] = await ports.store.page(Query(kept.KIND, scope))
+    [row] = kept.rows(record)
+    assert (row.name, row.use.vcpu_seconds) == ("My-Job", 100.0)
 
 
 async def test_lists_filter_sort_and_page(ask: Any, ports: Ports, clock: FakeClock) -> None:

@@ -4,15 +4,18 @@ come from its row (`domain/jobs/kinds.py`), or from its handlers.
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Awaitable, Callable, Sequence
 
 from clary.api import records, tagging
 from clary.api.call import Call, Params
-from clary.domain.errors import IllegalTransition, InUse, Invalid, NotFound
+from clary.domain.costs import kept
+from clary.domain.costs.jobs import of_job
+from clary.domain.errors import AlreadyExists, IllegalTransition, InUse, Invalid, NotFound
 from clary.domain.fields.table import Field
 from clary.domain.jobs import channels, hosts
 from clary.domain.jobs import record as jobs
-from clary.domain.jobs.kinds import JobKind
+from clary.domain.jobs.kinds import JOB_KINDS, JobKind
 from clary.domain.jobs.spec import JobSpec
 from clary.domain.lifecycle import JOB, JobFact, JobStatus, admits
 from clary.domain.machine import admission
@@ -61,9 +64,13 @@ async def stop(
 
 
 async def delete(call: Call, noun: str, ended: Record) -> None:
-    """Remove the record of a job that has ended. InUse for another."""
+    """Remove the record of a job that has ended; what it used is kept. InUse for another."""
     if not admits(JOB, ended.status, JobFact.DELETE_ASKED):
         raise InUse(f"The request was rejected because the {noun} is in status {ended.status}.")
+    row = of_job(ended, call.now) if ended.kind in JOB_KINDS else None
+    if row is not None:
+        with contextlib.suppress(AlreadyExists):  # of a deletion that was not finished
+            await call.store.add(kept.of_deleted(str(ended.document["id"]), row))
     await call.store.remove(ended)
 
 

@@ -325,6 +325,19 @@ def tuning(
 
 
 @app.command()
+def cost(
+    by: Annotated[str, typer.Option(help="Group by name, kind, account or tag:KEY.")] = "name",
+    since: Annotated[str, typer.Option(help="How far back, in whole UTC days: 12h, 7d; all.")] = "30d",
+    directory: Dir = None,
+    json: Json = False,
+) -> None:
+    """Show what jobs and endpoints used, and what that costs."""
+    from clary.app.cli import cost as costs
+
+    costs.cost(directory, by, since, as_json=json)
+
+
+@app.command()
 def config(directory: Dir = None, json: Json = False) -> None:
     """Show every setting, its value and its source."""
     from clary.app.cli import listing

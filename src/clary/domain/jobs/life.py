@@ -379,9 +379,8 @@ def _uploading(record: Record, seen: SeenJob, now: float) -> Decision[Command]:
         if not succeeded:
             reason = document["outcome"]["reason"]
         return _failed(record, reason, now)
-    artifacts = work.result.get("artifacts")
-    outcome = dict(document["outcome"])
-    return _over(_moved(record, now, **({"artifacts": artifacts} if artifacts else {})), outcome, now)
+    kept = {name: work.result[name] for name in ("artifacts", "stored") if work.result.get(name)}
+    return _over(_moved(record, now, **kept), dict(document["outcome"]), now)
 
 
 def _failed(record: Record, reason: str, now: float) -> Decision[Command]:

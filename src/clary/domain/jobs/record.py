@@ -9,7 +9,8 @@ preparing code, building environments, packing and uploading) is named by comman
 The document, beside `request`, `spec` (the request as a `JobSpec`) and `tags`: `id`, `phase`, `attempt`, `transitions`, `fits` (what each
 instance type gets here), `handles`, `started` and `ended` (TrainingStartTime and -EndTime), `placed` (its data was there; only its
 runtime was waited for), `run_started`, `spent` (seconds of earlier attempts), `unbilled` (seconds of waiting for runtimes to be built),
-`work` (results of done work), `outcome`, `failure`, `message` (what the container says of its end), `artifacts`, `metrics`, `offsets`,
+`work` (results of done work), `outcome`, `failure`, `message` (what the container says of its end), `artifacts`, `stored` (bytes of
+results), `metrics`, `offsets`,
 `notes`, `ending` (its hosts were asked to end, by whatever), `slowed` (when it was last seen to give way to
 endpoints), `parent` (ARN of whose child it is), `objective` (of a tuning job's child: every value of the objective metric, in order).
 """

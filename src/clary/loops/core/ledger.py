@@ -27,7 +27,7 @@ class Ledger:
 
     def __init__(self, stored: Grants, machine: str = "") -> None:
         self._stored = stored
-        self._machine = machine
+        self.machine = machine
         self._version = 0  # of what was read last
         self._writes = 0  # of this process, that were heard
         self._grants: dict[str, Grant] = {}
@@ -62,17 +62,25 @@ class Ledger:
         """Read the grants as they are stored: before something is decided by the book."""
         while True:
             before = self._writes
-            read = await self._stored.granted(self._machine)
+            read = await self._stored.granted(self.machine)
             if before == self._writes:  # else it may have been read before what was written meanwhile
                 break
         self._version = read.version
         self._grants = {grant.key: grant for grant in read.grants}
 
+    async def granted(self) -> Sequence[Grant]:
+        """As they are stored, for who only tells of them: nothing may be decided by it."""
+        return (await self._stored.granted(self.machine)).grants
+
+    def watch(self, listener: Callable[[GrantChange], None]) -> Callable[[], None]:
+        """Hear the writes of this process; answers how to stop that."""
+        return self._stored.watch_grants(listener)
+
     async def change(self, take: Iterable[Grant] = (), release: Iterable[str] = ()) -> None:
         """Write what was decided by the last look. Nothing is written for nothing. Stale when another control plane was first."""
         given, back = tuple(take), tuple(key for key in release if key in self._grants)
         if given or back:
-            await self._stored.write(GrantChange(self._machine, self._version, given, back))
+            await self._stored.write(GrantChange(self.machine, self._version, given, back))
 
     async def adopt(self, owed: Sequence[Grant]) -> None:
         """See that what runs has its grants, where none of that key is stored for this machine."""
@@ -81,7 +89,7 @@ class Ledger:
             await self.look()
             await self.change(grant for grant in owed if grant.key not in self._grants)
 
-        await until_first(attempt, f"What is given of the machine {self._machine}")
+        await until_first(attempt, f"What is given of the machine {self.machine}")
 
     def _written(self, change: GrantChange) -> None:
         """A write of this process, by itself or with a record."""
@@ -90,7 +98,7 @@ class Ledger:
             self._grants.pop(key, None)
             self._used.pop(key, None)
         for grant in change.take:
-            if grant.machine == self._machine:
+            if grant.machine == self.machine:
                 self._grants[grant.key] = grant
                 if grant.use == REPLICA:
                     self._wishes.pop(grant.key, None)

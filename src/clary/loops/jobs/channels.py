@@ -50,13 +50,15 @@ class ChannelPlacer:
         self._where = where
         self._copied: list[list[str]] = []
         self._objects: dict[str, dict[str, Any]] = {}
+        self._bytes = 0
 
     async def place(self) -> dict[str, Any]:
         """All of them; answers `{"copied": [[host, channel], ...]}`: those that are the job's own files, not links of blobs;
-        and `objects`: of each channel that was listed how many they were, a digest of all keys and ETags, and the first of them."""
-        self._copied, self._objects = [], {}
+        `objects`: of each channel that was listed how many they were, a digest of all keys and ETags, and the first of them; and
+        `bytes`: of all that was placed, each host's share counted."""
+        self._copied, self._objects, self._bytes = [], {}, 0
         await asyncio.gather(*(self._channel(channel) for channel in self._spec.inputs))
-        return {"copied": sorted(self._copied), "objects": self._objects}
+        return {"copied": sorted(self._copied), "objects": self._objects, "bytes": self._bytes}
 
     async def _channel(self, channel: Channel) -> None:
         to = receivers(channel, self._spec.hosts)
@@ -143,6 +145,7 @@ class ChannelPlacer:
         for bucket, names in objects.items():
             if names:
                 await self._artifacts.place(bucket, names, folder)
+        self._bytes += await asyncio.to_thread(_size, folder)
 
 
 def pipes_spec(inputs: Sequence[Channel], told: str) -> dict[str, Any]:
@@ -179,6 +182,11 @@ def _own(folder: str, names: Sequence[str]) -> None:
         path = os.path.join(folder, name)
         shutil.copyfile(path, f"{path}.clary-copy")
         os.replace(f"{path}.clary-copy", path)
+
+
+def _size(folder: str) -> int:
+    """Bytes of the files below it."""
+    return sum(os.path.getsize(os.path.join(top, name)) for top, _, names in os.walk(folder) for name in names)
 
 
 def _fresh(folder: str) -> None:

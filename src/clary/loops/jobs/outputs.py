@@ -40,18 +40,19 @@ class Outputs:
         self._spec = spec_of(record)
         self._where: JobFolders = places.places(settings, record)
         self._hosts = self._spec.hosts
+        self._stored = 0  # bytes
 
     # -- model and output data ------------------------------------------------------------------------------------------------
 
     async def upload(
         self, environment: Environment | None, succeeded: bool, log_path: str, now: float
     ) -> dict[str, Any]:
-        """Everything that is to be kept; answers `{"artifacts": uri}` of the first output that was stored. NotFound, Invalid from the
-        store."""
+        """Everything that is to be kept; answers `artifacts`, the URI of the first output that was stored, and `stored`: bytes of all that
+        was stored at the end. NotFound, Invalid from the store."""
         await self.sync_out(now, final=True)
         outputs = [output for output in self._spec.outputs if succeeded or output.failed]
         if not outputs or environment is None:
-            return {}
+            return {"stored": self._stored}
         workload = places.pack(self._record, self._where, environment, self._hosts, log_path)
         # What a predecessor began must be over and forgotten: it would be taken for the run that fills the fresh folder.
         await end(self._backend, workload.key, _END_SECONDS)
@@ -63,7 +64,7 @@ class Outputs:
             raise Unavailable(f"packing the results {how(ended)}")
         report = json.loads(await asyncio.to_thread(untrusted.read_text, str(self._where.out), "report.json", 64 << 20))
         await self._store(outputs, report)
-        return {"artifacts": str(outputs[0].location)}
+        return {"artifacts": str(outputs[0].location), "stored": self._stored}
 
     async def _store(self, outputs: Sequence[Output], report: Mapping[str, Any]) -> None:
         for output in outputs:
@@ -71,12 +72,14 @@ class Outputs:
             if output.packed:
                 path = str(self._where.out / f"{name}.tar.gz")
                 if os.path.exists(path):
+                    self._stored += os.path.getsize(path)
                     await self._artifacts.store_file(
                         path, location.bucket, location.key, "application/x-tar", move=True
                     )
                 continue
             for relative in report[name]["names"]:
                 path = str(self._where.out / name / relative)
+                self._stored += os.path.getsize(path)
                 await self._artifacts.store_file(path, location.bucket, location.key + relative, move=True)
 
     # -- synced folders -------------------------------------------------------------------------------------------------------
@@ -139,6 +142,7 @@ class Outputs:
         except OSError:
             return False  # it was replaced meanwhile: the next time finds it
         key = sync.location.below(*name.split("/")).key
+        self._stored += os.path.getsize(staged)
         await self._artifacts.store_file(staged, sync.location.bucket, key, move=True)
         return True
 

@@ -1,0 +1,1 @@
+"""What jobs and endpoints used of the machine, and what that costs."""

@@ -1,0 +1,1 @@
+"""Keeps what is used of the machine for `clary cost`."""
