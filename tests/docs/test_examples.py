@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path
 
@@ -115,5 +116,8 @@ def test_the_example_runs_as_it_stands(server: Server, page: Path, tmp_path: Pat
     written.write_text(program.text)
     site = Site(server.settings, {"pid": 0})
     environment = variables(site, None, server.environment)
+    # A reader has `clary` on the path, and one Clary.
+    path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
+    environment |= {"PATH": path, "CLARY_DIR": server.settings.dir}
     done = server.run([str(python), str(written)], timeout=280, cwd=str(tmp_path), **environment)
     assert done.returncode == 0, f"{page.relative_to(ROOT)}\n{done.stdout}{done.stderr}"
