@@ -110,7 +110,7 @@ def test_the_page_works_from_its_first_command_to_its_last(machine: Machine) -> 
     assert (place / "upgraded").exists()
     assert not (place / "var/lib/clary").exists()
     journal = (place / "journal").read_text()
-    assert journal.count(f"ready at https://127.0.0.1:{machine.port} after") == 6
+    assert journal.count(f"ready at https://127.0.0.1:{machine.port} after") == 5
     assert "nginx reloads its certificate" in journal
     assert "not settled" not in (place / "srv/clary/logs/clary/control.log").read_text()
 

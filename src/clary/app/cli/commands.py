@@ -477,6 +477,55 @@ def runtime_remove(
     runtimes.remove(directory, image, as_json=json)
 
 
+@app.command()
+def backup(
+    target: Annotated[str, typer.Argument(help="A folder, or s3://BUCKET/PREFIX in another S3.")],
+    keep: Annotated[
+        int | None, typer.Option(help="Keep that many backups there and remove older ones.", show_default=False)
+    ] = None,
+    listed: Annotated[bool, typer.Option("--list", help="List the backups that are there.")] = False,
+    directory: Dir = None,
+    json: Json = False,
+) -> None:
+    """Back up a state folder, while Clary runs or stopped.
+
+    Only what is new since the last backup there is copied. The backup holds secret keys: protect it as the state folder.
+    """
+    from clary.app.cli import backup as done
+
+    if listed:
+        done.listed(target, as_json=json)
+    else:
+        done.backup(target, directory, keep=keep, as_json=json)
+
+
+@app.command()
+def restore(
+    target: Annotated[str, typer.Argument(help="Where the backups are: a folder, or s3://BUCKET/PREFIX.")],
+    at: Annotated[
+        str, typer.Option(help="Name of the backup, as `clary backup --list` shows it.", show_default="the newest")
+    ] = "",
+    directory: Dir = None,
+    json: Json = False,
+) -> None:
+    """Restore a backup into a new state folder."""
+    from clary.app.cli import backup as done
+
+    done.restore(target, directory, at=at, as_json=json)
+
+
+@app.command()
+def migrate(
+    to: Annotated[str, typer.Option(help="URL of an empty PostgreSQL database, or `files`.")],
+    directory: Dir = None,
+    json: Json = False,
+) -> None:
+    """Move records, features and the object index to PostgreSQL, or back into files, while Clary is stopped."""
+    from clary.app.cli import backup as done
+
+    done.migrate(to, directory, as_json=json)
+
+
 @objects.command("rebuild")
 def objects_rebuild(
     damaged: Annotated[bool, typer.Option("--damaged", help="Use what is readable of a damaged journal.")] = False,
