@@ -38,6 +38,7 @@ _TABLE = (
             "sagemaker-tensorflow",
         ),
     ),
+    ("clarify", "clarify", "", ("sagemaker-clarify-processing",)),
     ("features", "features", "", ()),  # no image: what reads and writes the history of feature groups
     ("python", "python", "", ("sagemaker-base-python", "sagemaker-base-python-38", "sagemaker-base-python-310")),
 )
@@ -52,6 +53,7 @@ _MAIN = {
     "huggingface": "transformers",
     "tuning": "optuna",
     "tensorflow": "tensorflow-cpu",
+    "clarify": "numpy",
     "features": "pyarrow",
     "python": "pip",
 }
@@ -68,9 +70,12 @@ _DOWNLOADS = {
     "huggingface": 3066,
     "tuning": 26,
     "tensorflow": 430,
+    "clarify": 102,
     "features": 70,
     "python": 48,
 }
+# What a processing job runs that names no entrypoint, by runtime: a module of the toolkit.
+_PROCESSES = {"clarify": "clary.toolkit.clarify"}
 _BOUND = re.compile(
     r"python_full_version (<|>=) '(\d+)\.(\d+)'"
 )  # as uv writes it where a version is not for every Python
@@ -98,7 +103,10 @@ def runtimes() -> tuple[Runtime, ...]:
     for name, framework, algorithm, repositories in _TABLE:
         text = (folder / f"{name}.txt").read_text()
         version = pinned(text, _MAIN[name])
-        found.append(Runtime(name, framework, algorithm, repositories, text, version, _DOWNLOADS[name]))
+        process = _PROCESSES.get(name, "")
+        found.append(
+            Runtime(name, framework, algorithm, repositories, text, version, _DOWNLOADS[name], process=process)
+        )
     return tuple(found)
 
 
