@@ -8,6 +8,7 @@ from clary.api.registry import model
 from clary.domain.endpoints import regression
 from clary.domain.endpoints.turn import LAST_CHANGE, SIZES
 from clary.domain.extensions import EXTENSIONS, TAGS, VALUES, Extension, render
+from clary.domain.jobs import growth
 from clary.domain.objectives import record
 from clary.domain.registry import aliases, approvals, following
 
@@ -28,6 +29,7 @@ def test_only_what_works_passes_validation() -> None:
 def test_tags_are_named_as_what_reads_and_writes_them_does() -> None:
     known = {regression.TAG: True, record.TAG: True, LAST_CHANGE: False, SIZES: False, approvals.TAG: False} | {
         following.FOLLOWERS: False,
+        growth.TAG: True,
         aliases.TAG: True,
         aliases.FOLLOW: True,
     }

@@ -74,6 +74,14 @@ TAGS: tuple[OwnTag, ...] = (
         True,
     ),
     OwnTag(
+        "training-job",
+        "clary:grow-on-out-of-memory",
+        "`true`: a job that the kernel killed for its memory starts again on the next larger instance type of the family, from its last "
+        "checkpoint, once per size; SecondaryStatusTransitions tell it. Built-in algorithms do without the tag, unless it says `false`. "
+        "Set it to `true` for a script that checkpoints, or may be repeated; processing jobs take it too",
+        True,
+    ),
+    OwnTag(
         "model-package",
         "clary:alias",
         "an alias of the version, such as `champion`, or several with blanks between them; it is taken from the version that had it. "

@@ -332,7 +332,8 @@ def test_one_failed_host_ends_the_others() -> None:
     ],
 )
 def test_how_a_run_ended_is_how_the_job_ends(status: str, run: Observation, fact: str, status_after: str) -> None:
-    decision = decide(training(status), replace(SEEN, runs={"algo-1": run}), NOW)
+    stays = [{"Key": "clary:grow-on-out-of-memory", "Value": "false"}]
+    decision = decide(training(status, tags=stays), replace(SEEN, runs={"algo-1": run}), NOW)
     assert decision.record.document["outcome"]["fact"] == fact
     assert decision.commands == (Begin("upload", 0, succeeded=fact != "gave up"),)
     done = replace(SEEN, work={"upload": Work("done", {"artifacts": "s3://b/m"} if fact != "gave up" else {})})

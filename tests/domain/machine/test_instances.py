@@ -97,3 +97,27 @@ def test_a_type_that_is_none_has_no_size_either() -> None:
 )
 def test_what_has_more_memory_is_told_as_its_user_asks_for_it(name: str, has_more: str) -> None:
     assert instances.remedy(name) == has_more
+
+
+@pytest.mark.parametrize(
+    ("small", "large"),
+    [
+        ("ml.t3.medium", "ml.t3.large"),
+        ("ml.t3.2xlarge", ""),
+        ("ml.m5.4xlarge", "ml.m5.12xlarge"),
+        ("ml.c5.4xlarge", "ml.c5.9xlarge"),
+        ("ml.m7i.24xlarge", "ml.m7i.48xlarge"),
+        ("ml.g4dn.16xlarge", ""),
+        ("ml.p3.2xlarge", "ml.p3.8xlarge"),
+        ("ml.inf1.24xlarge", ""),
+        ("ml.m4.4xlarge", "ml.m4.10xlarge"),
+        ("local", ""),
+    ],
+)
+def test_the_next_larger_type_of_a_family(small: str, large: str) -> None:
+    assert instances.larger(small) == large
+
+
+def test_every_larger_type_is_one_of_awss() -> None:
+    known = set(_MODEL.shape_for("TrainingInstanceType").enum)
+    assert {large for each in known if (large := instances.larger(each))} <= known

@@ -13,7 +13,7 @@ from clary.domain.costs import kept
 from clary.domain.costs.jobs import of_job
 from clary.domain.errors import AlreadyExists, IllegalTransition, InUse, Invalid, NotFound
 from clary.domain.fields.table import Field
-from clary.domain.jobs import channels, hosts
+from clary.domain.jobs import channels, growth, hosts
 from clary.domain.jobs import record as jobs
 from clary.domain.jobs.kinds import JOB_KINDS, JobKind
 from clary.domain.jobs.spec import JobSpec
@@ -30,7 +30,9 @@ async def record(
     request = {member: value for member, value in params.items() if member != "Tags"}
     names = ", ".join(field.path for field in recorded)
     notes = [f"No effect here, only recorded: {names}. See docs/fields.md."] if names else []
-    document = jobs.document(row, spec, request, tagging.checked(params.get("Tags")), call.new_id(), notes, call.now)
+    tags = tagging.checked(params.get("Tags"))
+    growth.check(tags)
+    document = jobs.document(row, spec, request, tags, call.new_id(), notes, call.now)
     made = records.new(call, row.name, name, document, JobStatus.IN_PROGRESS)
     taken = (
         f"{row.noun.capitalize()} names must be unique within an AWS account and region, and a {row.noun} with this name already "

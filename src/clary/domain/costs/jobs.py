@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
+from typing import Any
+
 from clary.domain.costs.use import Row, Use, given, tags_of, total
 from clary.domain.jobs import record as jobs
 from clary.domain.jobs.kinds import kind_of, spec_of
@@ -18,13 +21,24 @@ def of_job(record: Record, now: float) -> Row | None:
     if billed is None:
         waits = float(document.get("unbilled", 0.0))
         billed = max(0, round(now - float(document["started"]) - waits))
-    fits = [document["fits"][host.instance_type] for host in spec_of(record).hosts]
-    parts = (given(billed, float(fit["cpu"]), int(fit["memory"]), int(fit["gpus"])) for fit in fits)
-    hosts = total(parts)
+    earlier = document.get("sizes", ())
+    left = max(0.0, billed - sum(float(each["seconds"]) for each in earlier))
+    # A job that grew and waits for its new place has none.
+    types = [host.instance_type for host in spec_of(record).hosts]
+    fits = [document["fits"][type_] for type_ in types if type_ in document["fits"]]
+    hosts = total(_given(seconds, fit) for seconds, of in ((left, fits), *_sizes(earlier)) for fit in of)
     read = int(document["work"].get("channels", {}).get("bytes", 0))
     use = Use(billed, hosts.vcpu_seconds, hosts.gb_seconds, hosts.gpu_seconds, read + int(document.get("stored", 0)))
     at = now if running else float(document["ended"])
     return Row(kind_of(record).noun, record.name, *_place(record), at, use, tags_of(document))
+
+
+def _sizes(earlier: Iterable[Mapping[str, Any]]) -> list[tuple[float, list[Mapping[str, Any]]]]:
+    return [(float(each["seconds"]), each["fits"]) for each in earlier]
+
+
+def _given(seconds: float, fit: Mapping[str, Any]) -> Use:
+    return given(seconds, float(fit["cpu"]), int(fit["memory"]), int(fit["gpus"]))
 
 
 def _place(record: Record) -> tuple[str, str]:

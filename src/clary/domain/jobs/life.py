@@ -14,7 +14,7 @@ from typing import Any
 from clary.domain.decisions import Decision
 from clary.domain.errors import LimitExceeded
 from clary.domain.grants import GrantChange
-from clary.domain.jobs import failures
+from clary.domain.jobs import failures, growth
 from clary.domain.jobs import record as jobs
 from clary.domain.jobs.hosts import size_of
 from clary.domain.jobs.kinds import kind_of, spec_of
@@ -108,7 +108,10 @@ def _starting(record: Record, seen: SeenJob, now: float) -> Decision[Command]:
     names = [(host.name, fit) for host, fit in zip(of, fits, strict=True)]
     given = grants.of_hosts(seen.book.machine.name, record, names, now)
     told = " ".join([f"Preparing the instances for {kind.doing.lower()}.", *(f"{note}." for note in clamped)])
-    begun_at = entered(document, "Restarting" if secondary(document) == "Restarting" else "Starting", told, now)
+    if secondary(document) == "Restarting":  # and why stays to be read
+        begun_at = entered(document, "Restarting", f"{document['transitions'][-1]['StatusMessage']}. {told}", now)
+    else:
+        begun_at = entered(document, "Starting", told, now)
     moved = {**entered(begun_at, "Downloading", "Downloading input data", now), "phase": "downloading", "fits": shown}
     moved.setdefault("started", now)
     # Nothing begins before the place is sure: the save is refused when another control plane took it meanwhile.
@@ -279,10 +282,14 @@ def _ran(record: Record, runs: Mapping[str, Observation], seen: SeenJob, now: fl
         outcome = {"fact": JobFact.GAVE_UP, "secondary": "Failed", "reason": failures.client_error(words)}
     succeeded = outcome["fact"] != JobFact.GAVE_UP
     moved = {**document, "phase": "uploading", "outcome": outcome, **({"message": said} if said else {})}
+    more = None if succeeded or record.status == JobStatus.STOPPING else growth.growth(record, runs, seen.book)
+    if more is not None and more.to:
+        moved["growth"] = {"to": dict(more.to), "why": more.why}
     if succeeded or spec_of(record).syncs:
         moved = entered(moved, "Uploading", kind_of(record).storing, now)
     upload = Begin("upload", int(document["attempt"]), succeeded=succeeded)
-    return Decision(replace(record, modified=now, document=moved), (*_unmatched(record), upload))
+    told = () if more is None else (Say((more.why if more.to else f"Not started again with more memory: {more.why}",)),)
+    return Decision(replace(record, modified=now, document=moved), (*_unmatched(record), *told, upload))
 
 
 def _message(seen: SeenJob) -> str | None:
@@ -343,8 +350,14 @@ def _internal(record: Record, why: str, now: float) -> Decision[Command]:
     document = record.document
     if record.status == JobStatus.STOPPING:
         return _over(record, _stopped(record), now)
-    if document["attempt"] >= spec_of(record).attempts:
+    if document["attempt"] - int(document.get("grown", 0)) >= spec_of(record).attempts:
         return _failed(record, failures.internal_error(why), now)
+    return _restarted(record, why, now)
+
+
+def _restarted(record: Record, why: str, now: float) -> Decision[Command]:
+    """Everything of this attempt is discarded, and the next one waits for its place."""
+    document = record.document
     spent = float(document["spent"]) + (now - document["run_started"] if "run_started" in document else 0.0)
     again = {
         **entered(document, "Restarting", f"Restarting the {kind_of(record).noun}: {why}", now),
@@ -356,10 +369,8 @@ def _internal(record: Record, why: str, now: float) -> Decision[Command]:
         "offsets": {},
         **({"objective": []} if "objective" in document else {}),
     }
-    again.pop("unstartable", None)
-    again.pop("ending", None)
-    again.pop("run_started", None)
-    again.pop("placed", None)
+    for name in ("unstartable", "ending", "run_started", "placed", "outcome", "growth", "message"):
+        again.pop(name, None)
     handles = tuple(document["handles"].values())
     discard = Discard(document["attempt"], handles, folder=False)
     saved = replace(record, modified=now, document=again)
@@ -379,8 +390,19 @@ def _uploading(record: Record, seen: SeenJob, now: float) -> Decision[Command]:
         if not succeeded:
             reason = document["outcome"]["reason"]
         return _failed(record, reason, now)
+    if "growth" in document and record.status != JobStatus.STOPPING:
+        return _larger(record, now)
     kept = {name: work.result[name] for name in ("artifacts", "stored") if work.result.get(name)}
     return _over(_moved(record, now, **kept), dict(document["outcome"]), now)
+
+
+def _larger(record: Record, now: float) -> Decision[Command]:
+    """What the killed attempt checkpointed is stored: the next one, with more memory, goes on from there."""
+    document = record.document
+    again = growth.grown(document, spec_of(record), document["growth"]["to"])
+    again["sizes"] = [*document.get("sizes", ()), jobs.sized(document, spec_of(record), now)]
+    decision = _restarted(_moved(record, now, **again), document["growth"]["why"], now)
+    return replace(decision, grants=_released(record))
 
 
 def _failed(record: Record, reason: str, now: float) -> Decision[Command]:

@@ -12,7 +12,9 @@ runtime was waited for), `run_started`, `spent` (seconds of earlier attempts), `
 `work` (results of done work), `outcome`, `failure`, `message` (what the container says of its end), `artifacts`, `stored` (bytes of
 results), `metrics`, `offsets`,
 `notes`, `ending` (its hosts were asked to end, by whatever), `slowed` (when it was last seen to give way to
-endpoints), `parent` (ARN of whose child it is), `objective` (of a tuning job's child: every value of the objective metric, in order).
+endpoints), `growth` (the larger types on which it starts again, and why), `grown` (how often it did), `sizes` (of each earlier size the
+seconds and the fits), `parent` (ARN of whose child it is), `objective` (of a tuning job's child: every value of the objective metric, in
+order).
 """
 
 from __future__ import annotations
@@ -224,6 +226,14 @@ def billed_seconds(document: Mapping[str, Any]) -> int | None:
         return None
     until = float(document["ended"] if "run_started" in document else document.get("placed", document["ended"]))
     return max(1, round(until - float(document["started"]) - float(document.get("unbilled", 0.0))))
+
+
+def sized(document: Mapping[str, Any], spec: JobSpec, now: float) -> dict[str, Any]:
+    """The billed seconds until now in which a job has had its present hosts, and what each of these has: kept when it gets others."""
+    until = now - float(document["started"]) - float(document.get("unbilled", 0.0))
+    before = sum(float(each["seconds"]) for each in document.get("sizes", ()))
+    fits = [dict(document["fits"][host.instance_type]) for host in spec.hosts]
+    return {"seconds": max(0.0, until - before), "fits": fits}
 
 
 def objective(record: Record, samples: Sequence[Sample]) -> dict[str, Any]:

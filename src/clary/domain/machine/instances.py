@@ -98,6 +98,21 @@ _GPU_LADDERS: Mapping[str, tuple[float, Mapping[str, int], bool]] = {
     "g7e": (8.0, {}, True),
 }
 
+# Sizes above 4xlarge, where a family has others than these; families of `_STATED` have the sizes that stand there.
+_LARGE = ("8xlarge", "12xlarge", "16xlarge", "24xlarge", "48xlarge")
+_LARGER: Mapping[str, tuple[str, ...]] = {
+    **dict.fromkeys(("t2", "t3"), ()),  # nor 4xlarge
+    "m4": ("10xlarge", "16xlarge"),
+    **dict.fromkeys(("m5", "m5d"), ("12xlarge", "24xlarge")),
+    "c4": ("8xlarge",),
+    **dict.fromkeys(("c5", "c5d", "c5n"), ("9xlarge", "18xlarge")),
+    "g7": (*_LARGE[:2], *_LARGE[3:]),
+    **dict.fromkeys(("m6g", "m6gd", "c6g", "c6gd", "c6gn", "c7g", "r6g", "r7gd"), _LARGE[:3]),
+    **dict.fromkeys(("m7i-flex", "c7i-flex", "m8i-flex", "c8i-flex", "r8i-flex", "g4dn"), _LARGE[:3]),
+    **dict.fromkeys(("r5", "r5d"), _LARGE[:4]),
+    **dict.fromkeys(("m6i", "c6i", "r6i"), (*_LARGE[:4], "32xlarge")),
+}
+
 # CPU goes with memory as in AWS Lambda, on which serverless endpoints stand: one vCPU for 1,769 MB.
 _MB_PER_VCPU = 1769
 _SERVERLESS = re.compile(r"^serverless (?P<memory>\d+) MB x (?P<most>\d+)(?:, (?P<kept>\d+) kept)?$")
@@ -129,6 +144,20 @@ def find(name: str) -> Size | None:
     if family in _PER_VCPU:
         return Size(name, vcpu, round(vcpu * _PER_VCPU[family] * GIB))
     return None
+
+
+def larger(name: str) -> str:
+    """The next type of the same family that has more memory; "" where there is none."""
+    match, now = _TYPE.match(name), find(name)
+    if match is None or now is None:
+        return ""
+    family = match["family"]
+    stated = [each.partition(".")[2] for each in _STATED if each.partition(".")[0] == family]
+    small = ("large", "xlarge", "2xlarge", *(() if family in ("t2", "t3") else ("4xlarge",)))
+    regular = (*small, *_LARGER.get(family, _LARGE))
+    sizes = regular if family in _PER_VCPU or family in _GPU_LADDERS else stated
+    found = [size for each in sizes if (size := find(f"ml.{family}.{each}")) is not None and size.memory > now.memory]
+    return min(found, key=lambda size: size.memory).name if found else ""
 
 
 def serverless(memory: int, most: int, kept: int = 0) -> str:
