@@ -10,6 +10,7 @@ from typing import Any
 
 from clary.app import (
     costs,
+    drift,
     events,
     feature_stores,
     functions,
@@ -24,6 +25,7 @@ from clary.app.given import Given, Room
 
 ROOMS: tuple[Room, ...] = (
     costs.room,
+    drift.room,
     events.room,
     feature_stores.room,
     functions.room,

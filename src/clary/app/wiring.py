@@ -23,6 +23,8 @@ from clary.app import folders, proxies, reach, rooms, workloads
 from clary.app.capacity_page import CapacityPage
 from clary.app.clock import Steps, SystemClock, boot_id
 from clary.app.costs import CostsPage
+from clary.app.drift import FOLDER as DRIFT
+from clary.app.drift import DriftPage
 from clary.app.given import Given
 from clary.app.jobs import JobLoops
 from clary.app.machine import measure
@@ -88,18 +90,18 @@ SERVICES = (
 )
 
 
-def pages(settings: Settings, ports: Ports, book: Callable[[], Book]) -> CapacityPage:
+def pages(settings: Settings, ports: Ports, book: Callable[[], Book]) -> DriftPage:
     """The API behind the pages that are read with a key."""
     metrics = MetricsPage(application(settings, ports), ports, settings.metrics_series)
     costs = CostsPage(metrics, ports.store, ports.keys, ports.clock, prices(settings.prices))
-    return CapacityPage(costs, ports.keys, book)
+    return DriftPage(CapacityPage(costs, ports.keys, book), ports.keys, settings.root / DRIFT)
 
 
 @dataclass(frozen=True, slots=True)
 class Control:
     """A control plane that runs: its ASGI application and the tasks that must not end."""
 
-    application: CapacityPage
+    application: DriftPage
     tasks: tuple[asyncio.Task[Any], ...]
 
 
@@ -140,7 +142,7 @@ async def control(settings: Settings) -> AsyncIterator[Control]:
         endpoints.attach(endpoint_subject, endpoint_loop, outside),
         endpoints.attach(component_subject, component_loop, outside),
     )
-    captured = CapturedFiles(settings.root / "fronts", artifacts, logs, clock).run()
+    captured = CapturedFiles(settings.root / "fronts", artifacts, logs, clock, settings.root / DRIFT / "inbox").run()
     chores = (*(upkeep.keep(each, clock) for each in (logs, datapoints)), telemetry.run())
     leftovers = orphans.Leftovers(store, places, living).run()
     serving = (endpoint_loop.run(), component_loop.run())

@@ -82,6 +82,14 @@ TAGS: tuple[OwnTag, ...] = (
         True,
     ),
     OwnTag(
+        "endpoint-config",
+        "clary:drift",
+        "the rule by which captured requests of an endpoint of this config are watched for drift: any of `reference=5000` and `window=500` "
+        "(rows), `effect=0.02` (share), `alarms=0.001` (false alarms for each window) and `minimum=50` (rows of a column), with blanks "
+        "between them",
+        True,
+    ),
+    OwnTag(
         "model-package",
         "clary:alias",
         "an alias of the version, such as `champion`, or several with blanks between them; it is taken from the version that had it. "

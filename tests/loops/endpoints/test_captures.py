@@ -22,7 +22,8 @@ class House:
         self.folder = folder / "0" / "captures"
         self.folder.mkdir(parents=True)
         self.artifacts, self.logs = MemoryArtifacts({"kept": {}}), MemoryLogs()
-        self.files = CapturedFiles(folder, self.artifacts, self.logs, FakeClock())
+        self.inbox = folder / "inbox"
+        self.files = CapturedFiles(folder, self.artifacts, self.logs, FakeClock(), self.inbox, most=100)
 
     def left(self, name: str = "one", bucket: str = "kept") -> None:
         (self.folder / f"{name}.jsonl").write_text('{"record": 1}\n')
@@ -80,7 +81,7 @@ async def test_a_store_that_is_away_is_asked_again(tmp_path: Path) -> None:
 
     house = House(tmp_path)
     away = Away({"kept": {}})
-    house.files = CapturedFiles(tmp_path, away, house.logs, FakeClock())
+    house.files = CapturedFiles(tmp_path, away, house.logs, FakeClock(), tmp_path / "inbox")
     house.left()
     with pytest.raises(Unavailable):
         await house.files.turn()
@@ -95,3 +96,29 @@ async def test_what_a_power_cut_left_empty_holds_up_nothing(house: House) -> Non
     await house.files.turn()
     assert list(house.artifacts.buckets["kept"]) == ["here/one.jsonl"]
     assert list(house.folder.iterdir()) == []
+
+
+async def test_what_is_stored_goes_to_the_watch_for_drift(house: House) -> None:
+    house.left()
+    await house.files.turn()
+    assert sorted(path.name for path in house.inbox.iterdir()) == ["one.jsonl", "one.where"]
+
+
+async def test_a_hand_over_that_was_cut_off_is_finished_without_storing_again(house: House) -> None:
+    house.left()
+    house.inbox.mkdir()
+    (house.folder / "one.jsonl").rename(house.inbox / "one.jsonl")
+    await house.files.turn()
+    assert house.artifacts.buckets["kept"] == {}
+    assert sorted(path.name for path in house.inbox.iterdir()) == ["one.jsonl", "one.where"]
+    assert list(house.folder.iterdir()) == []
+
+
+async def test_a_watch_that_is_behind_costs_no_stored_record(house: House) -> None:
+    house.inbox.mkdir()
+    (house.inbox / "before.jsonl").write_text("x" * 95)
+    house.left()
+    await house.files.turn()
+    assert list(house.artifacts.buckets["kept"]) == ["here/one.jsonl"]
+    assert [path.name for path in house.inbox.iterdir()] == ["before.jsonl"]
+    assert (list(house.folder.iterdir()), house.files.left_out) == ([], 1)

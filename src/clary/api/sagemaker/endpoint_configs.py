@@ -11,6 +11,7 @@ from clary.api.registry import operation
 from clary.domain.endpoints import async_inference, capture, components, regression, serverless
 from clary.domain.errors import Invalid
 from clary.domain.fields import table
+from clary.domain.monitoring.drift import Rule
 from clary.domain.objectives import record as latency_objectives
 
 
@@ -43,6 +44,8 @@ async def create_endpoint_config(call: Call, params: Params) -> Params:
     for tag in tags:
         if tag["Key"] == regression.TAG:
             regression.rate_of(tag["Value"], f"The tag {regression.TAG}")
+        if tag["Key"] == capture.DRIFT:
+            Rule.read(tag["Value"])
     objective, _ = latency_objectives.objective_of(tags, call.settings.latency_objective, "")
     for variant in params["ProductionVariants"]:
         _check_managed(variant, objective)

@@ -81,7 +81,9 @@ async def _fleet(call: Call, config_name: str) -> Fleet:
     role = config.document["request"].get("ExecutionRoleArn", "")
     containers[""] = [Container("", "", role=role, wall=wall, isolated=cut)]  # of variants for inference components
     fleet = new_fleet(call.new_id(), config_name, rows, containers, call.now, shadows)
-    fleet = replace(fleet, asynchronous=asynchronous, capture=config.document["request"].get("DataCaptureConfig") or {})
+    captured = config.document["request"].get("DataCaptureConfig") or {}
+    captured = capture.kept(captured, config_name, config.document.get("tags", ()))
+    fleet = replace(fleet, asynchronous=asynchronous, capture=captured)
     objective, tagged = latency_objectives.objective_of(
         config.document.get("tags", ()), call.settings.latency_objective, f" of endpoint config {config_name}"
     )

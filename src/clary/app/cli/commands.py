@@ -311,6 +311,20 @@ def scaling(
 
 
 @app.command()
+def drift(
+    endpoint: Annotated[str, typer.Argument(help="The endpoint's name.")],
+    variant: Annotated[str, typer.Option(help="One of its variants.", show_default="all")] = "",
+    out: Annotated[str, typer.Option(help="Write a picture instead: FILE.svg, or FILE.png (needs clary[plots]).")] = "",
+    directory: Dir = None,
+    json: Json = False,
+) -> None:
+    """Show how far an endpoint's requests and answers drifted."""
+    from clary.app.cli import drift as watching
+
+    watching.drift(directory, endpoint, variant, out, as_json=json)
+
+
+@app.command()
 def tuning(
     name: Annotated[str, typer.Argument(help="The tuning job's name.")],
     out: Annotated[str, typer.Option(help="Write a picture instead: FILE.svg, or FILE.png (needs clary[plots]).")] = "",

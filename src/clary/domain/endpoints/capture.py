@@ -13,6 +13,8 @@ from typing import Any
 from clary.domain.errors import Invalid
 from clary.domain.s3 import Location, parse_uri
 
+DRIFT = "clary:drift"  # the tag of an endpoint config with the rule of `domain/monitoring/drift.py`
+OWN = "Clary"  # the member of a DataCaptureConfig, as an endpoint keeps it, that Clary adds
 INPUT, OUTPUT = "INPUT", "OUTPUT"
 _MARK = "\0"  # stands for a body in a record: nothing else in one is, or has, a NUL
 _STEP = 3 << 14  # bytes of a body that are encoded at a time: Base64 of each ends without padding
@@ -47,6 +49,15 @@ def check_config(config: Mapping[str, Any], variants: Sequence[Mapping[str, Any]
         raise Invalid(
             "DataCaptureConfig needs variants with a ModelName: answers of inference components are not captured."
         )
+
+
+def kept(config: Mapping[str, Any], name: str, tags: Sequence[Mapping[str, str]]) -> Mapping[str, Any]:
+    """The DataCaptureConfig as an endpoint keeps it: with its endpoint config's name and the tags that say how it is watched. {}
+    without one."""
+    if not config:
+        return {}
+    given = {tag["Key"]: tag["Value"] for tag in tags}
+    return {**config, OWN: {"config": name, "drift": given.get(DRIFT, "")}}
 
 
 def in_force(config: Mapping[str, Any]) -> Mapping[str, Any]:

@@ -1,0 +1,28 @@
+"""What the watch over a variant tells CloudWatch: namespace `Clary/Drift` (docs/drift.md). Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from clary.domain.metrics.datapoints import Datapoint, Series, single
+
+NAMESPACE = "Clary/Drift"
+_OF_A_COLUMN = (("Distance", "distance"), ("MissingShare", "missing"), ("OutOfRangeShare", "outside"))
+
+
+def datapoints_of(endpoint: str, variant: str, at: float, told: Mapping[str, Any]) -> list[Datapoint]:
+    """`told` is `Watch.told`. Before there is a reference, the rows alone."""
+    of = {"EndpointName": endpoint, "VariantName": variant}
+
+    def point(metric: str, value: float, **more: str) -> Datapoint:
+        return Datapoint(Series.of(NAMESPACE, metric, of | more), at, single(value), fine=True)
+
+    points = [point("RowsWatched", told["seen"]), point("RecordsNotRead", told.get("unread", 0))]
+    if told["phase"] or told["current"] is None:
+        return points
+    points.append(point("ColumnsDrifting", sum(each["since"] is not None for each in told["columns"])))
+    for each in told["columns"]:
+        points += [point(metric, each[key], Column=each["name"]) for metric, key in _OF_A_COLUMN]
+        points.append(point("Drifting", float(each["since"] is not None), Column=each["name"]))
+    return points

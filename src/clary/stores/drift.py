@@ -1,0 +1,186 @@
+"""What the process that watches for drift keeps: one SQLite file. Counts of each variant, which captured files are in them, and the
+windows that were judged. A captured file and what it changes are one transaction, so a process that is killed counts nothing twice and
+loses nothing.
+
+One process writes; any other may read at the same time.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import sqlite3
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from clary.domain.errors import Unavailable
+
+FILE = "drift.db"
+WINDOWS = 2000  # of a variant, beyond which the oldest go
+_BUSY = 5.0  # seconds
+_SCHEMA = """
+create table if not exists variants (
+    account text not null, region text not null, endpoint text not null, variant text not null,
+    config text not null, state text not null, told text not null, at real not null,
+    primary key (account, region, endpoint, variant)) without rowid;
+create table if not exists applied (file text primary key, at real not null) without rowid;
+create table if not exists attempts (file text primary key, count integer not null) without rowid;
+create table if not exists windows (
+    seq integer primary key autoincrement, account text not null, region text not null, endpoint text not null,
+    variant text not null, document text not null);
+create index if not exists windows_by_variant on windows (account, region, endpoint, variant, seq);
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class WatchedVariant:
+    """Whose rows are counted."""
+
+    account: str
+    region: str
+    endpoint: str
+    variant: str
+
+    @property
+    def columns(self) -> tuple[str, str, str, str]:
+        return self.account, self.region, self.endpoint, self.variant
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """How a variant stands: `config` names what its counts are for; `state` is the watch as a document; `told` is what people are shown."""
+
+    config: str
+    state: Mapping[str, Any]
+    told: Mapping[str, Any]
+    at: float
+
+
+class DriftStore:
+    """For the one process that writes. Unavailable when the disk does not take or give."""
+
+    def __init__(self, folder: Path) -> None:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        with _told():
+            self._db = sqlite3.connect(folder / FILE, timeout=_BUSY, isolation_level=None)
+            self._db.execute("pragma journal_mode=wal")
+            self._db.execute("pragma synchronous=normal")
+            self._db.executescript(_SCHEMA)
+
+    def attempt(self, file: str) -> int:
+        """Count that a file is begun; answers how often it was, this time included. Durable, so that one that kills the process is
+        found."""
+        with _told():
+            row = self._db.execute(
+                "insert into attempts values (?, 1) on conflict (file) do update set count = count + 1 returning count",
+                (file,),
+            ).fetchone()
+        return int(row[0])
+
+    def applied(self, file: str) -> bool:
+        with _told():
+            return self._db.execute("select 1 from applied where file = ?", (file,)).fetchone() is not None
+
+    def standing(self, whose: WatchedVariant) -> Standing | None:
+        with _told():
+            row = self._db.execute(
+                "select config, state, told, at from variants where account = ? and region = ? and endpoint = ? and variant = ?",
+                whose.columns,
+            ).fetchone()
+        return None if row is None else Standing(row[0], json.loads(row[1]), json.loads(row[2]), row[3])
+
+    def save(self, whose: WatchedVariant, file: str, standing: Standing, windows: Sequence[Mapping[str, Any]]) -> None:
+        """All that a captured file changed, or nothing."""
+        with _told(), self._transaction():
+            texts = (standing.config, _text(standing.state), _text(standing.told), standing.at)
+            self._db.execute(
+                "insert or replace into variants values (?, ?, ?, ?, ?, ?, ?, ?)", (*whose.columns, *texts)
+            )
+            self._db.execute("insert or ignore into applied values (?, ?)", (file, standing.at))
+            self._db.execute("delete from attempts where file = ?", (file,))
+            rows = [(*whose.columns, _text(each)) for each in windows]
+            self._db.executemany(
+                "insert into windows (account, region, endpoint, variant, document) values (?, ?, ?, ?, ?)", rows
+            )
+            if windows:
+                self._db.execute(
+                    "delete from windows where account = ? and region = ? and endpoint = ? and variant = ? and seq <= ("
+                    "select seq from windows where account = ? and region = ? and endpoint = ? and variant = ? "
+                    "order by seq desc limit 1 offset ?)",
+                    (*whose.columns, *whose.columns, WINDOWS),
+                )
+
+    def forget(self, files: Sequence[str]) -> None:
+        """Files that are not there any more, and can come no second time."""
+        with _told(), self._transaction():
+            self._db.executemany("delete from applied where file = ?", [(each,) for each in files])
+            self._db.executemany("delete from attempts where file = ?", [(each,) for each in files])
+
+    def close(self) -> None:
+        self._db.close()
+
+    @contextlib.contextmanager
+    def _transaction(self) -> Iterator[None]:
+        self._db.execute("begin immediate")
+        try:
+            yield
+        except BaseException:
+            self._db.execute("rollback")
+            raise
+        self._db.execute("commit")
+
+
+def look(folder: Path, account: str, region: str = "", endpoint: str = "", windows: int = 0) -> list[dict[str, Any]]:
+    """What is told of an account's variants ("" for any region and endpoint), each with its newest `windows`. Blocking; [] where nothing
+    was ever watched."""
+    if not (folder / FILE).exists():
+        return []
+    found = []
+    with _told(), contextlib.closing(sqlite3.connect(f"file:{folder / FILE}?mode=ro", uri=True, timeout=_BUSY)) as db:
+        rows = db.execute(
+            "select region, endpoint, variant, told, at from variants "
+            "where account = ? and (? = '' or region = ?) and (? = '' or endpoint = ?) "
+            "order by region, endpoint, variant",
+            (account, region, region, endpoint, endpoint),
+        ).fetchall()
+        for region_, endpoint_, variant, told, at in rows:
+            judged = db.execute(
+                "select document from windows where account = ? and region = ? and endpoint = ? and variant = ? order by seq desc limit ?",
+                (account, region_, endpoint_, variant, windows),
+            ).fetchall()
+            found.append(
+                {
+                    "region": region_,
+                    "endpoint": endpoint_,
+                    "variant": variant,
+                    "at": at,
+                    **json.loads(told),
+                    "windows": [json.loads(each) for (each,) in reversed(judged)],
+                }
+            )
+    return found
+
+
+def changed(folder: Path, since: float) -> list[tuple[WatchedVariant, float, dict[str, Any]]]:
+    """(whose, when, what is told) of the variants that got rows after `since`. Blocking."""
+    if not (folder / FILE).exists():
+        return []
+    with _told(), contextlib.closing(sqlite3.connect(f"file:{folder / FILE}?mode=ro", uri=True, timeout=_BUSY)) as db:
+        rows = db.execute(
+            "select account, region, endpoint, variant, at, told from variants where at > ? order by at", (since,)
+        ).fetchall()
+    return [(WatchedVariant(*row[:4]), row[4], json.loads(row[5])) for row in rows]
+
+
+def _text(document: Mapping[str, Any]) -> str:
+    return json.dumps(document, separators=(",", ":"), ensure_ascii=False)
+
+
+@contextlib.contextmanager
+def _told() -> Iterator[None]:
+    try:
+        yield
+    except sqlite3.Error as error:
+        raise Unavailable(f"the store of drift: {error}") from error
