@@ -109,6 +109,9 @@ assert dependence["feature_name"] == "income"
 assert len(dependence["feature_values"]) == 5
 highest = np.column_stack([sex, age, np.full(200, income.max())])
 assert abs(dependence["model_predictions"][0][-1] - booster.predict(xgboost.DMatrix(highest)).mean()) < 1e-5
+assert read("all", "report.pdf").startswith(b"%PDF-")
+assert b"Partial Dependence" in read("all", "report.html")
+assert json.loads(read("all", "report.ipynb"))["nbformat"] == 4
 assert not sm.list_endpoints(NameContains="clarify")["Endpoints"]
 assert not sm.list_endpoint_configs(NameContains="clarify")["EndpointConfigs"]
 

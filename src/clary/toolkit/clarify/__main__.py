@@ -14,7 +14,7 @@ import sys
 import tempfile
 from typing import Any, Dict, List, Mapping, Optional
 
-from clary.toolkit.clarify import answers, dataset, drift, explaining, facets
+from clary.toolkit.clarify import answers, dataset, drift, explaining, facets, rendering, report
 from clary.toolkit.clarify.columns import Column, column, distinct
 from clary.toolkit.clarify.config import Analysis, CustomerError, parse
 from clary.toolkit.clarify.endpoint import Endpoint, fetched
@@ -112,6 +112,7 @@ def run(job: Mapping[str, Any], hosts: Mapping[str, Any], variables: Mapping[str
     os.makedirs(places.output, exist_ok=True)
     found = _analysed(asked, data, places)
     _save(places.output, "analysis.json", found)
+    _report(asked, data, found, places.output)
     if places.constraints:
         return _compared(places, found)
     return "Completed: Job completed successfully."
@@ -196,6 +197,24 @@ def _baseline_text(given: Any) -> str:
             with open(path, encoding="utf-8") as file:
                 parts.append(file.read().rstrip("\n"))
     return "\n".join(parts)
+
+
+def _report(asked: Analysis, data: dataset.Dataset, found: Dict[str, Any], folder: str) -> None:
+    """report.html, report.ipynb and report.pdf, where a report is asked for."""
+    if asked.report is None:
+        return
+    name = str(asked.report.get("name") or "report")
+    if os.path.basename(name) != name or name.startswith("."):
+        raise CustomerError("Invalid analysis config: methods.report.name: {!r} is no name of a file".format(name))
+    made = report.blocks(str(asked.report.get("title") or "Analysis Report"), found, data.rows, len(data.names))
+    files = (
+        ("html", rendering.page(made).encode()),
+        ("ipynb", rendering.notebook(made).encode()),
+        ("pdf", rendering.pdf(made)),
+    )
+    for kind, content in files:
+        with open(os.path.join(folder, "{}.{}".format(name, kind)), "wb") as file:
+            file.write(content)
 
 
 def _compared(places: Places, found: Dict[str, Any]) -> str:
