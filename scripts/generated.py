@@ -13,6 +13,7 @@ from clary.app import topology
 from clary.domain import extensions, lifecycle
 from clary.toolkit import brief
 from clary.toolkit.frameworks import contents
+from clary.toolkit.preparation import recipe
 
 DOCS = pathlib.Path(__file__).resolve().parent.parent / "docs"
 GENERATED: dict[str, Callable[[], str]] = {
@@ -21,6 +22,7 @@ GENERATED: dict[str, Callable[[], str]] = {
     "endpoints/content-types.md": contents.render,
     "extensions.md": extensions.render,
     "schemas/brief.json": lambda: json.dumps(brief.SCHEMA, indent=2) + "\n",
+    "schemas/recipe.json": lambda: json.dumps(recipe.SCHEMA, indent=2) + "\n",
     "lifecycle.svg": lifecycle.render_svg,
     "processes.svg": topology.render_svg,
 }

@@ -52,6 +52,12 @@ def test_as_root_no_user_namespace_and_nothing_but_what_setpriv_needs() -> None:
     assert command[-2:] == WORKLOAD.command
 
 
+def test_runtimes_see_the_library_of_preparation() -> None:
+    argv = sandbox.arguments(WORKLOAD, ROOT)
+    assert follows(argv, "--ro-bind", "/site/clary/toolkit", "/opt/clary/lib/clary/toolkit")
+    assert follows(argv, "--symlink", "toolkit/preparation/library.py", "/opt/clary/lib/clary/prepare.py")
+
+
 def test_as_a_user_one_namespace_and_no_further() -> None:
     argv = sandbox.arguments(WORKLOAD, USER)
     assert follows(argv, "--unshare-user", "--disable-userns")

@@ -40,6 +40,7 @@ _TABLE = (
     ),
     ("clarify", "clarify", "", ("sagemaker-clarify-processing",)),
     ("features", "features", "", ()),  # no image: what reads and writes the history of feature groups
+    ("prepare", "prepare", "", ("clary-prepare",)),
     ("python", "python", "", ("sagemaker-base-python", "sagemaker-base-python-38", "sagemaker-base-python-310")),
 )
 _MAIN = {
@@ -55,6 +56,7 @@ _MAIN = {
     "tensorflow": "tensorflow-cpu",
     "clarify": "numpy",
     "features": "pyarrow",
+    "prepare": "duckdb",
     "python": "pip",
 }
 # MB of wheels for Linux on x86_64 (arm64: up to 6 % more), as `uv pip compile --format pylock.toml` tells their sizes. The ordinary index
@@ -72,10 +74,11 @@ _DOWNLOADS = {
     "tensorflow": 430,
     "clarify": 102,
     "features": 70,
+    "prepare": 165,
     "python": 48,
 }
 # What a processing job runs that names no entrypoint, by runtime: a module of the toolkit.
-_PROCESSES = {"clarify": "clary.toolkit.clarify"}
+_PROCESSES = {"clarify": "clary.toolkit.clarify", "prepare": "clary.toolkit.preparation"}
 _BOUND = re.compile(
     r"python_full_version (<|>=) '(\d+)\.(\d+)'"
 )  # as uv writes it where a version is not for every Python

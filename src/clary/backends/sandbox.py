@@ -67,6 +67,7 @@ def arguments(workload: Workload, host: Host) -> tuple[str, ...]:
     for folder in OPEN:
         argv += ["--perms", "1777", "--dir", folder]
     argv += ["--ro-bind", host.toolkit, f"{LIBRARY}/clary/toolkit"]
+    argv += ["--symlink", "toolkit/preparation/library.py", f"{LIBRARY}/clary/prepare.py"]
     for mount in sorted(workload.mounts, key=lambda item: item.target.count("/")):
         argv += [*_parents([mount.target], system), *_mount(mount)]
     argv += ["--chdir", workload.cwd]

@@ -1,0 +1,215 @@
+"""CSV, JSON lines and Parquet of any size as a stream of batches: DuckDB reads, in bounded memory and in the data's own order.
+
+Owns what is read as what: numbers by TRY_CAST, all else as text; the empty text and those that the recipe names are missing. What is no
+number in a column of numbers is an error that names column, value and row, unless the recipe takes it for missing.
+"""
+
+from __future__ import annotations
+
+import os
+import warnings
+from typing import Any, Dict, Iterator, List, Mapping, Sequence, Tuple
+
+import duckdb
+import numpy as np
+import pyarrow.compute as pc
+
+from clary.toolkit.preparation.passes import Batch
+from clary.toolkit.preparation.recipe import CATEGORY, DATE, NUMBER, Recipe
+from clary.toolkit.preparation.values import BadValue, Coded, Values, finite
+
+BATCH = 61_440  # rows: half of one of DuckDB's row groups
+SAMPLE = 20_480  # rows whose types are looked at
+_ENDINGS = {
+    "csv": ("csv", "csv.gz", "csv.zst", "tsv", "txt"),
+    "jsonlines": ("jsonl", "jsonlines", "ndjson", "json", "jsonl.gz"),
+    "parquet": ("parquet", "pq"),
+}
+_WHOLE = ("TINYINT", "SMALLINT", "INTEGER", "BIGINT", "HUGEINT")
+_NUMBERS = (*_WHOLE, *("U" + each for each in _WHOLE), "FLOAT", "DOUBLE", "DECIMAL")
+_MARK = "\x1f"
+
+
+class SourceError(Exception):
+    """The data cannot be read as asked; the text stands alone."""
+
+
+class Source:
+    """The files below a folder."""
+
+    def __init__(self, folder: str, options: Mapping[str, Any], memory: int, threads: int, scratch: str = "") -> None:
+        self._files, self.format = _files(folder, options.get("format", ""))
+        self._options = options
+        self._sql = duckdb.connect(config={"memory_limit": "{}MB".format(max(64, memory >> 20)), "threads": threads})
+        if scratch:
+            self._sql.execute("SET temp_directory = {}".format(text(scratch)))
+        self.bytes = sum(os.path.getsize(path) for path in self._files)
+        self.passes = 0
+
+    def kinds(self) -> Dict[str, str]:
+        """The columns in order, with the kind that their types (of the first rows, for text formats) say. SourceError."""
+        found = self._described()
+        if not found:
+            raise SourceError("The data has no columns.")
+        lower: Dict[str, str] = {}
+        for name in found:
+            if lower.setdefault(name.lower(), name) != name:
+                raise SourceError(
+                    "Columns {!r} and {!r} differ only by the case of their letters.".format(lower[name.lower()], name)
+                )
+        return {name: _kind(kind) for name, kind in found.items()}
+
+    def _described(self) -> Dict[str, str]:
+        try:
+            rows = self._sql.execute("DESCRIBE SELECT * FROM {}".format(self._table())).fetchall()
+        except duckdb.Error as error:
+            raise SourceError("The data cannot be read as {}: {}".format(self.format, words(error))) from None
+        return {row[0]: row[1] for row in rows}
+
+    def _table(self, names: Sequence[str] = ()) -> str:
+        files = "[{}]".format(", ".join(text(path) for path in self._files))
+        if self.format == "parquet":
+            return "read_parquet({}, union_by_name = true)".format(files)
+        if self.format == "jsonlines":
+            types = (
+                ", columns = {{{}}}".format(", ".join("{}: 'VARCHAR'".format(text(name)) for name in names))
+                if names
+                else ""
+            )
+            sample = "" if names else ", sample_size = {}".format(SAMPLE)
+            return "read_json({}, format = 'newline_delimited'{}{})".format(files, types, sample)
+        options = [
+            "header = {}".format("true" if self._options.get("header", True) else "false"),
+            "quote = '\"'",
+            "escape = '\"'",
+        ]
+        options += ["delim = {}".format(text(self._options.get("delimiter") or ",")), "max_line_size = 16777216"]
+        options += ["all_varchar = true", "auto_detect = true"] if names else ["sample_size = {}".format(SAMPLE)]
+        given = self._options.get("names")
+        if given:
+            options.append("names = [{}]".format(", ".join(text(name) for name in given)))
+        return "read_csv({}, {})".format(files, ", ".join(options))
+
+    def batches(self, recipe: Recipe, names: Sequence[str] = ()) -> Iterator[Batch]:
+        """All rows in order. BadValue for a value that is none of its column's kind, SourceError for files that cannot be read."""
+        self.passes += 1
+        inputs = {name: kind for name, kind in recipe.inputs.items() if not names or name in names}
+        strict = [name for name, kind in inputs.items() if kind == NUMBER and _strict(recipe, name)]
+        try:
+            yield from self._read(recipe, inputs, strict)
+        except duckdb.Error as error:
+            raise SourceError("The data cannot be read as {}: {}".format(self.format, words(error))) from None
+
+    def _read(self, recipe: Recipe, inputs: Mapping[str, str], strict: Sequence[str]) -> Iterator[Batch]:
+        typed = self.format == "parquet"
+        every = list(self._described())
+        nothing = ", ".join(text(each) for each in ("", *recipe.missing))
+        picked = [_picked(name, kind, nothing, typed) for name, kind in inputs.items()]
+        if recipe.split.column:
+            picked.append(_picked(recipe.split.column, recipe.split.kind, nothing, typed))
+        if strict:
+            picked.append("CASE {} END".format(" ".join(_broken(*each, nothing) for each in enumerate(strict))))
+        listed = ", ".join("{} AS c{}".format(each, place) for place, each in enumerate(picked))
+        sql = "SELECT {} FROM {}".format(listed or "1", self._table(every))
+        first = 0
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            reader = self._sql.sql(sql).to_arrow_reader(BATCH)
+        for table in reader:
+            if strict:
+                _check(table.columns[-1], first, strict)
+            rows = {name: _values(column, kind) for (name, kind), column in zip(inputs.items(), table.columns)}
+            split = _values(table.columns[len(inputs)], recipe.split.kind) if recipe.split.column else None
+            yield Batch(rows, split, table.num_rows, first)
+            first += table.num_rows
+
+
+def _strict(recipe: Recipe, name: str) -> bool:
+    return next((column.invalid for column in recipe.columns if column.name == name), "error") != "missing"
+
+
+def _picked(name: str, kind: str, nothing: str, typed: bool) -> str:
+    plain = quoted(name)
+    if kind == NUMBER and typed:
+        return "TRY_CAST({} AS DOUBLE)".format(plain)
+    as_text = "CAST({} AS VARCHAR)".format(plain) if typed else plain
+    there = "CASE WHEN {0} IN ({1}) THEN NULL ELSE {0} END".format(as_text, nothing)
+    return "TRY_CAST({} AS DOUBLE)".format(there) if kind == NUMBER else there
+
+
+def _broken(place: int, name: str, nothing: str) -> str:
+    plain = quoted(name)
+    wrong = "{0} IS NOT NULL AND TRY_CAST({0} AS DOUBLE) IS NULL AND CAST({0} AS VARCHAR) NOT IN ({1})".format(
+        plain, nothing
+    )
+    return "WHEN {} THEN '{}' || chr(31) || CAST({} AS VARCHAR)".format(wrong, place, plain)
+
+
+def _check(column: Any, first: int, strict: Sequence[str]) -> None:
+    if column.null_count == len(column):
+        return
+    row = pc.index(pc.is_valid(column), True).as_py()
+    place, _, value = column[row].as_py().partition(_MARK)
+    name = strict[int(place)]
+    raise BadValue(
+        "Column {!r} holds numbers, but row {:,} has {!r}. Say `kind: category` in columns.{} of the recipe if it is none, or `invalid: "
+        "missing` to take such values for missing.".format(name, first + row + 1, value[:80], name)
+    )
+
+
+def _values(column: Any, kind: str) -> Values:
+    if kind == NUMBER:
+        return finite(column.to_numpy(zero_copy_only=False).astype(np.float64, copy=False))
+    found = pc.dictionary_encode(column, null_encoding="encode")
+    return Coded(found.indices.to_numpy(zero_copy_only=False).astype(np.int64), found.dictionary.to_pylist())
+
+
+def _kind(kind: str) -> str:
+    if kind.partition("(")[0] in _NUMBERS:
+        return NUMBER
+    return DATE if kind == "DATE" or kind.startswith("TIMESTAMP") else CATEGORY
+
+
+def _files(folder: str, form: str) -> Tuple[List[str], str]:
+    """The files below a folder (or the file itself) and their format."""
+    if os.path.isfile(folder):
+        found = [folder]
+    else:
+        found = sorted(
+            os.path.join(top, name)
+            for top, _, names in os.walk(folder)
+            for name in names
+            if not name.startswith((".", "_"))
+        )
+    found = [path for path in found if os.path.getsize(path)]
+    if not found:
+        raise SourceError("There is no data: {} has no files with content.".format(folder))
+    forms = {
+        form
+        or next(
+            (name for name, endings in _ENDINGS.items() if path.lower().endswith(tuple("." + e for e in endings))),
+            "csv",
+        )
+        for path in found
+    }
+    if len(forms) > 1:
+        raise SourceError(
+            "The data has files of several formats ({}); give them in separate inputs, or name one in input.format.".format(
+                ", ".join(sorted(forms))
+            )
+        )
+    return found, forms.pop()
+
+
+def quoted(name: str) -> str:
+    return '"' + name.replace('"', '""') + '"'
+
+
+def text(value: str) -> str:
+    return "'" + value.replace("'", "''") + "'"
+
+
+def words(error: Exception) -> str:
+    """What DuckDB says, in one line, without its advice about its own options."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return " ".join(lines[:3])[:600]
