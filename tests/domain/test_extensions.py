@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from clary.api.registry import model
-from clary.domain.endpoints import regression
+from clary.domain.endpoints import capture, regression
 from clary.domain.endpoints.turn import LAST_CHANGE, SIZES
 from clary.domain.extensions import EXTENSIONS, TAGS, VALUES, Extension, render
 from clary.domain.jobs import growth
@@ -30,6 +30,7 @@ def test_tags_are_named_as_what_reads_and_writes_them_does() -> None:
     known = {regression.TAG: True, record.TAG: True, LAST_CHANGE: False, SIZES: False, approvals.TAG: False} | {
         following.FOLLOWERS: False,
         growth.TAG: True,
+        capture.DRIFT: True,
         aliases.TAG: True,
         aliases.FOLLOW: True,
     }
