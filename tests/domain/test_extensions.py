@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from clary.api.registry import model
-from clary.domain.endpoints import capture, regression
+from clary.domain.endpoints import capture, redaction, regression
 from clary.domain.endpoints.turn import LAST_CHANGE, SIZES
 from clary.domain.extensions import EXTENSIONS, TAGS, VALUES, Extension, render
 from clary.domain.jobs import growth
@@ -31,6 +31,7 @@ def test_tags_are_named_as_what_reads_and_writes_them_does() -> None:
         following.FOLLOWERS: False,
         growth.TAG: True,
         capture.DRIFT: True,
+        redaction.TAG: True,
         aliases.TAG: True,
         aliases.FOLLOW: True,
     }

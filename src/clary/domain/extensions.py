@@ -83,6 +83,13 @@ TAGS: tuple[OwnTag, ...] = (
     ),
     OwnTag(
         "endpoint-config",
+        "clary:capture-redact",
+        "columns that are taken out of captured requests and answers before anything is stored, such as `input.0 input.email output.1`: "
+        "empty in CSV, null in JSON. A body that is neither, or cannot be read, is taken out whole",
+        True,
+    ),
+    OwnTag(
+        "endpoint-config",
         "clary:drift",
         "the rule by which captured requests of an endpoint of this config are watched for drift: any of `reference=5000` and `window=500` "
         "(rows), `effect=0.02` (share), `alarms=0.001` (false alarms for each window) and `minimum=50` (rows of a column), with blanks "

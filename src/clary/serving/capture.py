@@ -118,7 +118,7 @@ class Captures:
             id_ = str(uuid.uuid4())
             place = capture.place(config, endpoint, whose.variant, exchanges[0].at, id_)
             where = {"account": account, "region": region, "endpoint": endpoint, "variant": whose.variant}
-            where |= {"bucket": place.bucket, "key": place.key, **config.get(capture.OWN, {})}
+            where |= {"bucket": place.bucket, "key": place.key, **capture.told(config)}
             try:
                 self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
                 with open(self._folder / f"{id_}.jsonl", "w", encoding="utf-8") as file:

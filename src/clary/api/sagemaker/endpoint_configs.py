@@ -8,7 +8,7 @@ from typing import Any
 from clary.api import paging, records, tagging
 from clary.api.call import Call, Params
 from clary.api.registry import operation
-from clary.domain.endpoints import async_inference, capture, components, regression, serverless
+from clary.domain.endpoints import async_inference, capture, components, redaction, regression, serverless
 from clary.domain.errors import Invalid
 from clary.domain.fields import table
 from clary.domain.monitoring.drift import Rule
@@ -46,6 +46,8 @@ async def create_endpoint_config(call: Call, params: Params) -> Params:
             regression.rate_of(tag["Value"], f"The tag {regression.TAG}")
         if tag["Key"] == capture.DRIFT:
             Rule.read(tag["Value"])
+        if tag["Key"] == redaction.TAG:
+            redaction.read(tag["Value"])
     objective, _ = latency_objectives.objective_of(tags, call.settings.latency_objective, "")
     for variant in params["ProductionVariants"]:
         _check_managed(variant, objective)

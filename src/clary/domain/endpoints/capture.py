@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
+from clary.domain.endpoints import redaction
 from clary.domain.errors import Invalid
 from clary.domain.s3 import Location, parse_uri
 
@@ -57,7 +58,12 @@ def kept(config: Mapping[str, Any], name: str, tags: Sequence[Mapping[str, str]]
     if not config:
         return {}
     given = {tag["Key"]: tag["Value"] for tag in tags}
-    return {**config, OWN: {"config": name, "drift": given.get(DRIFT, "")}}
+    return {**config, OWN: {"config": name, "drift": given.get(DRIFT, ""), "redact": given.get(redaction.TAG, "")}}
+
+
+def told(config: Mapping[str, Any]) -> Mapping[str, str]:
+    """What the watch for drift is told beside the records: `config` and `drift`."""
+    return {name: value for name, value in config.get(OWN, {}).items() if name != "redact"}
 
 
 def in_force(config: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -100,7 +106,16 @@ def pieces(config: Mapping[str, Any], exchange: Exchange) -> Iterator[str]:
     csv, jsonish = header.get("CsvContentTypes") or (), header.get("JsonContentTypes") or ()
     data: dict[str, Any] = {}
     bodies: list[Iterator[str]] = []
-    sides = (("endpointInput", INPUT, exchange.request), ("endpointOutput", OUTPUT, exchange.answer))
+    columns = config.get(OWN, {}).get("redact", "").split()
+    request, answer = exchange.request, exchange.answer
+    if columns:
+        request = Side(
+            request.content_type, redaction.redacted(request.body, request.content_type, columns, redaction.INPUT)
+        )
+        answer = Side(
+            answer.content_type, redaction.redacted(answer.body, answer.content_type, columns, redaction.OUTPUT)
+        )
+    sides = (("endpointInput", INPUT, request), ("endpointOutput", OUTPUT, answer))
     for name, mode, side in sides:
         if mode in kept:
             encoding = _encoding(side, csv, jsonish)
