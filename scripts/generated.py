@@ -12,6 +12,7 @@ from clary.api.plain import fields
 from clary.app import topology
 from clary.domain import extensions, lifecycle
 from clary.toolkit import brief
+from clary.toolkit.evaluation import settings as evaluation
 from clary.toolkit.frameworks import contents
 from clary.toolkit.preparation import recipe
 
@@ -23,6 +24,7 @@ GENERATED: dict[str, Callable[[], str]] = {
     "extensions.md": extensions.render,
     "schemas/brief.json": lambda: json.dumps(brief.SCHEMA, indent=2) + "\n",
     "schemas/recipe.json": lambda: json.dumps(recipe.SCHEMA, indent=2) + "\n",
+    "schemas/evaluation.json": lambda: json.dumps(evaluation.SCHEMA, indent=2) + "\n",
     "lifecycle.svg": lifecycle.render_svg,
     "processes.svg": topology.render_svg,
 }

@@ -41,6 +41,7 @@ _TABLE = (
     ("clarify", "clarify", "", ("sagemaker-clarify-processing",)),
     ("features", "features", "", ()),  # no image: what reads and writes the history of feature groups
     ("prepare", "prepare", "", ("clary-prepare",)),
+    ("evaluation", "evaluation", "", ("clary-evaluate",)),
     ("python", "python", "", ("sagemaker-base-python", "sagemaker-base-python-38", "sagemaker-base-python-310")),
 )
 _MAIN = {
@@ -57,6 +58,7 @@ _MAIN = {
     "clarify": "numpy",
     "features": "pyarrow",
     "prepare": "duckdb",
+    "evaluation": "scikit-learn",
     "python": "pip",
 }
 # MB of wheels for Linux on x86_64 (arm64: up to 6 % more), as `uv pip compile --format pylock.toml` tells their sizes. The ordinary index
@@ -75,10 +77,15 @@ _DOWNLOADS = {
     "clarify": 102,
     "features": 70,
     "prepare": 165,
+    "evaluation": 175,
     "python": 48,
 }
 # What a processing job runs that names no entrypoint, by runtime: a module of the toolkit.
-_PROCESSES = {"clarify": "clary.toolkit.clarify", "prepare": "clary.toolkit.preparation"}
+_PROCESSES = {
+    "clarify": "clary.toolkit.clarify",
+    "prepare": "clary.toolkit.preparation",
+    "evaluation": "clary.toolkit.evaluation",
+}
 _BOUND = re.compile(
     r"python_full_version (<|>=) '(\d+)\.(\d+)'"
 )  # as uv writes it where a version is not for every Python
