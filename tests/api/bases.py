@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime
 from typing import Any
 
+from tests.api import monitors
 from tests.api.requests import (
     DOCUMENT,
     DOMAIN,
@@ -186,6 +187,7 @@ PERSON = {
 }
 RUNTIME = "sagemaker-featurestore-runtime"
 BASES: list[tuple[str, str, dict[str, Any]]] = [
+    *monitors.BASES,
     (
         "athena",
         "StartQueryExecution",

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
+from tests.api import monitors
 from tests.api.requests import (
     ACCOUNT,
     DOCUMENT,
@@ -171,6 +172,7 @@ RECORDS: list[tuple[str, str, dict[str, Any]]] = [
     ("sagemaker", "CreateProcessingJob", PROCESSING),
     ("sagemaker", "CreateHyperParameterTuningJob", TUNING),
     ("sagemaker", "CreateTransformJob", TRANSFORM),
+    *monitors.RECORDS,
     ("sagemaker", "CreateModelPackageGroup", {"ModelPackageGroupName": "G"}),
     (
         "sagemaker",

@@ -7,6 +7,7 @@ import json
 from typing import Any
 
 import pytest
+from tests.api import monitors
 from tests.api.house import rename_domain
 from tests.api.requests import DOMAIN, PYTHON, SCHEDULE, STEPS, TOKEN, ZIP
 from tests.api.world import ACCOUNT, REGION, World
@@ -139,6 +140,7 @@ CREATES: dict[tuple[str, str], dict[str, Any]] = {
         ],
         "OnlineStoreConfig": {"EnableOnlineStore": True},
     },
+    **monitors.CREATES,
     ("iam", "CreateRole"): {"RoleName": "again", "AssumeRolePolicyDocument": TRUST},
     ("iam", "CreatePolicy"): {"PolicyName": "again", "PolicyDocument": POLICY},
     ("sagemaker", "CreateExperiment"): {"ExperimentName": "again"},

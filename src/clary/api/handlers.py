@@ -43,6 +43,8 @@ MODULES: tuple[str, ...] = (
     "clary.api.sagemaker.model_cards",
     "clary.api.sagemaker.model_card_exports",
     "clary.api.sagemaker.models",
+    "clary.api.sagemaker.monitoring_definitions",
+    "clary.api.sagemaker.monitoring_schedules",
     "clary.api.sagemaker.pipeline_callbacks",
     "clary.api.sagemaker.pipeline_executions",
     "clary.api.sagemaker.pipelines",

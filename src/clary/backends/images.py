@@ -42,6 +42,12 @@ _TABLE = (
     ("features", "features", "", ()),  # no image: what reads and writes the history of feature groups
     ("prepare", "prepare", "", ("clary-prepare",)),
     ("evaluation", "evaluation", "", ("clary-evaluate",)),
+    (
+        "monitor",
+        "monitor",
+        "",
+        ("sagemaker-model-monitor-analyzer", "sagemaker-model-monitor-groundtruth-merger"),
+    ),
     ("python", "python", "", ("sagemaker-base-python", "sagemaker-base-python-38", "sagemaker-base-python-310")),
 )
 _MAIN = {
@@ -59,6 +65,7 @@ _MAIN = {
     "features": "pyarrow",
     "prepare": "duckdb",
     "evaluation": "scikit-learn",
+    "monitor": "datasketches",
     "python": "pip",
 }
 # MB of wheels for Linux on x86_64 (arm64: up to 6 % more), as `uv pip compile --format pylock.toml` tells their sizes. The ordinary index
@@ -76,6 +83,7 @@ _DOWNLOADS = {
     "tensorflow": 430,
     "clarify": 102,
     "features": 70,
+    "monitor": 70,
     "prepare": 165,
     "evaluation": 175,
     "python": 48,
@@ -85,6 +93,7 @@ _PROCESSES = {
     "clarify": "clary.toolkit.clarify",
     "prepare": "clary.toolkit.preparation",
     "evaluation": "clary.toolkit.evaluation",
+    "monitor": "clary.toolkit.monitor",
 }
 _BOUND = re.compile(
     r"python_full_version (<|>=) '(\d+)\.(\d+)'"

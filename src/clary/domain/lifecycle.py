@@ -129,6 +129,44 @@ class StepFact(StrEnum):
     STOPPED = "stopped"
 
 
+class MonitorStatus(StrEnum):
+    """botocore's ScheduleStatus: of a monitoring schedule."""
+
+    PENDING = "Pending"
+    SCHEDULED = "Scheduled"
+    FAILED = "Failed"
+    STOPPED = "Stopped"
+
+
+class MonitorFact(StrEnum):
+    CHECKED = "checked"  # its definition is there
+    GAVE_UP = "gave up"  # its definition is gone
+    CHANGED = "changed"  # UpdateMonitoringSchedule
+    START_ASKED = "start asked"
+    STOP_ASKED = "stop asked"
+
+
+class MonitorRunStatus(StrEnum):
+    """botocore's ExecutionStatus: of an execution of a monitoring schedule."""
+
+    PENDING = "Pending"
+    IN_PROGRESS = "InProgress"
+    COMPLETED = "Completed"
+    VIOLATED = "CompletedWithViolations"
+    FAILED = "Failed"
+    STOPPING = "Stopping"
+    STOPPED = "Stopped"
+
+
+class MonitorRunFact(StrEnum):
+    LAUNCHED = "launched"  # its processing job is made
+    SUCCEEDED = "succeeded"
+    VIOLATIONS = "violations found"
+    GAVE_UP = "gave up"
+    STOP_SEEN = "stop seen"  # its processing job is being stopped
+    STOPPED = "stopped"
+
+
 _E, _EF, _J, _JF = EndpointStatus, EndpointFact, JobStatus, JobFact
 _P, _PF = RolloutPhase, RolloutFact
 
@@ -214,6 +252,33 @@ STEP: Mapping[tuple[StepStatus, StepFact], StepStatus] = {
     (_S.EXECUTING, _SF.STOP_ASKED): _S.STOPPING,
     (_S.STOPPING, _SF.SUCCEEDED): _S.SUCCEEDED,
     (_S.STOPPING, _SF.STOPPED): _S.STOPPED,
+}
+
+_M, _MF, _R, _RF = MonitorStatus, MonitorFact, MonitorRunStatus, MonitorRunFact
+
+MONITOR: Mapping[tuple[MonitorStatus, MonitorFact], MonitorStatus] = {
+    (_M.PENDING, _MF.CHECKED): _M.SCHEDULED,
+    (_M.PENDING, _MF.GAVE_UP): _M.FAILED,
+    (_M.SCHEDULED, _MF.GAVE_UP): _M.FAILED,
+    **{(status, _MF.CHANGED): _M.PENDING for status in _M},
+    **{(status, _MF.START_ASKED): _M.PENDING for status in (_M.STOPPED, _M.FAILED)},
+    **{(status, _MF.STOP_ASKED): _M.STOPPED for status in (_M.PENDING, _M.SCHEDULED)},
+}
+
+MONITOR_RUN: Mapping[tuple[MonitorRunStatus, MonitorRunFact], MonitorRunStatus] = {
+    (_R.PENDING, _RF.LAUNCHED): _R.IN_PROGRESS,
+    (_R.PENDING, _RF.GAVE_UP): _R.FAILED,
+    (_R.IN_PROGRESS, _RF.STOP_SEEN): _R.STOPPING,
+    **{
+        (status, fact): to
+        for status in (_R.IN_PROGRESS, _R.STOPPING)
+        for fact, to in (
+            (_RF.SUCCEEDED, _R.COMPLETED),
+            (_RF.VIOLATIONS, _R.VIOLATED),
+            (_RF.GAVE_UP, _R.FAILED),
+            (_RF.STOPPED, _R.STOPPED),
+        )
+    },
 }
 
 S = TypeVar("S", bound=StrEnum)

@@ -99,6 +99,19 @@ KINDS: Mapping[str, Kind] = {
         Kind("pipeline", "sagemaker", "pipeline", "pipeline"),
         Kind("pipeline-definition", "sagemaker", "pipeline-definition", "pipeline definition"),
         Kind("pipeline-execution", "sagemaker", "pipeline", "pipeline execution"),
+        Kind("data-quality-job-definition", "sagemaker", "data-quality-job-definition", "data quality job definition"),
+        Kind(
+            "model-quality-job-definition", "sagemaker", "model-quality-job-definition", "model quality job definition"
+        ),
+        Kind("model-bias-job-definition", "sagemaker", "model-bias-job-definition", "model bias job definition"),
+        Kind(
+            "model-explainability-job-definition",
+            "sagemaker",
+            "model-explainability-job-definition",
+            "model explainability job definition",
+        ),
+        Kind("monitoring-schedule", "sagemaker", "monitoring-schedule", "monitoring schedule"),
+        Kind("monitoring-execution", "sagemaker", "monitoring-execution", "monitoring execution"),
         Kind("role", "iam", "role", "role", global_=True),
         Kind("policy", "iam", "policy", "policy", global_=True),
     )

@@ -18,6 +18,15 @@ XGBOOST = Runtime("xgboost", "xgboost", "xgboost", ("sagemaker-xgboost", "xgboos
 XGBOOST_SCRIPT = Runtime("xgboost-script", "xgboost", "", (), "", "3.2.0")
 SKLEARN = Runtime("sklearn", "sklearn", "", ("sagemaker-scikit-learn",), "", "1.9.1")
 PYTORCH = Runtime("pytorch", "pytorch", "", ("pytorch-training", "pytorch-inference"), "", "2.15.0")
+MONITOR = Runtime(
+    "monitor",
+    "monitor",
+    "",
+    ("sagemaker-model-monitor-analyzer", "sagemaker-model-monitor-groundtruth-merger"),
+    "",
+    "5.2.0",
+    process="clary.toolkit.monitor",
+)
 PYTHON = Runtime("python", "python", "", ("sagemaker-base-python",), "", "26.0")
 
 
@@ -25,7 +34,7 @@ class MemoryRuntimes:
     """`ports.Runtimes`. `builds` lists what was asked to be built, as (runtime's name, extra); `broken` maps an extra text to the words
     with which its build fails."""
 
-    def __init__(self, known: Sequence[Runtime] = (XGBOOST, XGBOOST_SCRIPT, SKLEARN, PYTORCH, PYTHON)) -> None:
+    def __init__(self, known: Sequence[Runtime] = (XGBOOST, XGBOOST_SCRIPT, SKLEARN, PYTORCH, MONITOR, PYTHON)) -> None:
         self._known = tuple(known)
         self._built: set[tuple[str, str, bool]] = set()
         self.builds: list[tuple[str, str]] = []

@@ -11,6 +11,25 @@ _LINKED = "Clary links no accounts"
 _MASKED = "Clary masks no data"
 _SESSION = "without effect: a session may do everything in its account"
 
+_INLINE = "MonitoringScheduleConfig.MonitoringJobDefinition"
+
+
+def _monitor(type_: str) -> Rows:
+    """Of a job definition of that MonitoringType."""
+    return (
+        (
+            "recorded",
+            "Clary does not encrypt data",
+            f"{type_}JobOutputConfig.KmsKeyId JobResources.ClusterConfig.VolumeKmsKeyId",
+        ),
+        (
+            "recorded",
+            "Clary has no VPC; EnableNetworkIsolation disables the network",
+            "NetworkConfig.VpcConfig NetworkConfig.EnableInterContainerTrafficEncryption",
+        ),
+    )
+
+
 ROWS: Mapping[str, Rows] = {
     "application-autoscaling PutScalingPolicy": (
         ("refused", "predictive scaling is not available", "PredictiveScalingPolicyConfiguration"),
@@ -126,6 +145,25 @@ ROWS: Mapping[str, Rows] = {
         ("ignored", "as on AWS since 2023", "sequenceToken"),
         ("ignored", "Clary does not group events by entities", "entity"),
     ),
+    "sagemaker CreateDataQualityJobDefinition": _monitor("DataQuality"),
+    "sagemaker CreateModelQualityJobDefinition": _monitor("ModelQuality"),
+    "sagemaker CreateModelBiasJobDefinition": _monitor("ModelBias"),
+    "sagemaker CreateModelExplainabilityJobDefinition": _monitor("ModelExplainability"),
+    **{
+        f"sagemaker {verb}MonitoringSchedule": (
+            (
+                "recorded",
+                "Clary does not encrypt data",
+                f"{_INLINE}.MonitoringOutputConfig.KmsKeyId {_INLINE}.MonitoringResources.ClusterConfig.VolumeKmsKeyId",
+            ),
+            (
+                "recorded",
+                "Clary has no VPC; EnableNetworkIsolation disables the network",
+                f"{_INLINE}.NetworkConfig.VpcConfig {_INLINE}.NetworkConfig.EnableInterContainerTrafficEncryption",
+            ),
+        )
+        for verb in ("Create", "Update")
+    },
     "sagemaker CreateModelCard": (
         ("recorded", "Clary does not encrypt data", "SecurityConfig SecurityConfig.KmsKeyId"),
     ),

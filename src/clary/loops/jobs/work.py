@@ -22,7 +22,7 @@ from clary.loops.core import untrusted
 from clary.loops.core.short_runs import end, how, run_to_end
 from clary.loops.core.tasks import Done, Failed, Running, Tasks
 from clary.loops.core.user_code import for_user_code
-from clary.loops.jobs import places
+from clary.loops.jobs import figures, places
 from clary.loops.jobs.channels import ChannelPlacer
 from clary.loops.jobs.kept import KeptJobs
 from clary.loops.jobs.outputs import Outputs
@@ -162,7 +162,22 @@ class JobWork:
         self.tasks.forget(key)
         built = await self.environment(record) if "environment" in record.document["work"] else None
         log_path = self.log(record, "algo-1")
-        return await self._outputs(record).upload(built, succeeded, log_path, self._ports.clock.now())
+        stored = await self._outputs(record).upload(built, succeeded, log_path, self._ports.clock.now())
+        await self._take_figures(record)
+        return stored
+
+    async def _take_figures(self, record: Record) -> None:
+        """The metrics that a monitoring job's container left, after its reports are stored."""
+        if not figures.is_monitoring(record):
+            return
+        schedule = await self._ports.store.by_arn(str(record.document["parent"]))
+        if schedule is None:
+            return
+        where, now = places.places(self._settings, record), self._ports.clock.now()
+        folders = {host.name: where.ml(host.name) for host in spec_of(record).hosts}
+        said = await asyncio.to_thread(figures.take, record, schedule, folders, self._ports.datapoints, now)
+        if said:
+            self.say(record, said)
 
     def sync_due(self, record: Record) -> bool:
         if record.document["phase"] != "training" or not any(sync.running for sync in spec_of(record).syncs):
@@ -200,6 +215,8 @@ class JobWork:
             for handle in command.handles if command.keep else ():
                 await end(self._ports.backend, handle, _KILL_SECONDS)
             await asyncio.to_thread(shutil.rmtree, str(job if command.folder else job / str(command.attempt)), True)
+        if figures.is_monitoring(record):
+            await asyncio.to_thread(self._ports.datapoints.unmark, [figures.mark(record)])
         if command.folder:
             self._synced.pop(record.arn, None)
 

@@ -1,0 +1,32 @@
+"""The room of monitoring: schedules that are due, and their executions."""
+
+from __future__ import annotations
+
+from collections.abc import Coroutine, Iterable
+from typing import Any
+
+from clary.app.given import Given
+from clary.domain.events.due import Fire
+from clary.domain.monitoring.turn import ExecutionCommand, SeenExecution, SeenSchedule
+from clary.loops.core.loop import Loop
+from clary.loops.monitoring.sources import SourceFinder
+from clary.loops.monitoring.subjects import MonitoringPorts, MonitorRunSubject, MonitorSubject, attach
+
+
+def room(given: Given) -> Iterable[Coroutine[Any, Any, None]]:
+    """The loops of schedules and of executions."""
+    api = given.ports
+    sources = SourceFinder(api.store, api.artifacts, given.operations)
+    ports = MonitoringPorts(api.store, given.operations, sources, api.clock)
+    schedules: Loop[Fire, SeenSchedule] = Loop(MonitorSubject(ports), api.store, api.clock, given.owner)
+    subject = MonitorRunSubject(ports)
+    runs: Loop[ExecutionCommand, SeenExecution] = Loop(subject, api.store, api.clock, given.owner)
+
+    async def work() -> None:
+        leave = attach(subject, runs, api.store)
+        try:
+            await runs.run()
+        finally:
+            leave()
+
+    return schedules.run(), work()

@@ -1,0 +1,236 @@
+"""Datasets -> profiles: CSV, JSON, Parquet and captured requests. Rows of each shape (columns) have a profile of their own."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import os
+import re
+from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, Callable, Dict, Iterable, Iterator, List, Mapping, Optional, Sequence, Tuple
+from typing import Counter as Counts
+
+from clary.toolkit.monitor import captured
+from clary.toolkit.monitor.captured import Field, Row
+from clary.toolkit.monitor.contract import Unusable
+from clary.toolkit.monitor.profile import Profile
+
+BATCH = 20_000  # rows that are held at a time
+_BLOCK = 8 << 20  # bytes of a CSV file that are parsed at a time
+_SHAPES = 8  # kinds of rows that are told apart
+Shape = Tuple[int, Tuple[str, ...]]  # number of the answer's fields, names of all of them
+
+
+class Dataset:
+    """What was read: a profile for each shape, the most frequent first, and what became of records that gave no rows."""
+
+    def __init__(self) -> None:
+        self.shapes: Dict[Shape, Profile] = {}
+        self.counts: Counts[str] = Counter()
+
+    @property
+    def rows(self) -> int:
+        return sum(profile.rows for profile in self.shapes.values())
+
+    def main(self) -> Tuple[int, Profile]:
+        """Of the shape that most rows have: how many of its columns are the answer's, and its profile."""
+        shape = max(self.shapes, key=lambda each: self.shapes[each].rows)
+        return shape[0], self.shapes[shape]
+
+    def profile(self, outputs: int, names: Sequence[str]) -> Optional[Profile]:
+        """The profile of that shape; None where there are too many shapes already."""
+        shape = (outputs, tuple(names))
+        if shape not in self.shapes:
+            if len(self.shapes) >= _SHAPES:
+                return None
+            self.shapes[shape] = Profile(list(names))
+        return self.shapes[shape]
+
+    def add(self, rows: Iterable[Row], pool: Any) -> None:
+        """Rows of any shapes."""
+        import pyarrow as pa
+
+        by_shape: Dict[Shape, List[List[str]]] = {}
+        for row in rows:
+            fields = [*row.output, *row.input]
+            by_shape.setdefault((len(row.output), named(fields)), []).append([value for _, value in fields])
+        for (outputs, names), values in by_shape.items():
+            profile = self.profile(outputs, names)
+            if profile is None:
+                self.counts["of other shapes"] += len(values)
+                continue
+            profile.update([pa.array(column, pa.string()) for column in zip(*values)], pool)
+
+
+def named(fields: Sequence[Field]) -> Tuple[str, ...]:
+    """Unique names: those that have none are `_c0`, `_c1` ... by their place, as AWS's."""
+    names: List[str] = []
+    for place, (name, _) in enumerate(fields):
+        name = name or f"_c{place}"
+        names.append(name if name not in names else f"{name}_{place}")
+    return tuple(names)
+
+
+def read(
+    form: Mapping[str, Any],
+    source: str,
+    window: Tuple[str, str],
+    handler: Optional[Callable[..., Any]] = None,
+    logger: Any = None,
+) -> Dataset:
+    """The dataset of a folder. Unusable says which file cannot be read, and why."""
+    kind, options = next(iter(form.items()))
+    options = options if isinstance(options, dict) else {}
+    readers = {"csv": _csv, "json": _json, "parquet": _parquet}
+    dataset = Dataset()
+    with ThreadPoolExecutor(max_workers=int(os.environ.get("CLARY_CPUS") or os.cpu_count() or 1)) as pool:
+        if kind == "sagemakerCaptureJson":
+            _captured(dataset, source, window, handler, logger, pool)
+            return dataset
+        if kind.lower() not in readers:
+            raise Unusable(f"dataset_format {kind!r} is not known: it is csv, json, parquet or sagemakerCaptureJson.")
+        paths = captured.files(source)
+        for path in paths:
+            if handler is not None:
+                dataset.add(_handled(path, kind, options, handler, logger), pool)
+            else:
+                readers[kind.lower()](dataset, path, options, pool)
+    dataset.counts["captured"] = dataset.rows
+    return dataset
+
+
+def _captured(dataset: Dataset, source: str, window: Tuple[str, str], handler: Any, logger: Any, pool: Any) -> None:
+    lines = captured.Lines(source, *window)
+    dataset.counts = lines.counts
+
+    def rows() -> Iterator[Row]:
+        for record in lines:
+            if handler is not None:
+                yield from captured.handled(handler, record, logger)
+            else:
+                yield from captured.rows(record, lines.counts)
+
+    for batch in batches(rows()):
+        dataset.add(batch, pool)
+
+
+def batches(rows: Iterable[Any]) -> Iterator[List[Any]]:
+    """So many at a time as are held."""
+    found = iter(rows)
+    while True:
+        batch = list(itertools.islice(found, BATCH))
+        if not batch:
+            return
+        yield batch
+
+
+def _option(options: Mapping[str, Any], name: str, default: bool) -> bool:
+    """Switches are `header` in the container's contract and `Header` in the API's."""
+    value = options.get(name, options.get(name.capitalize(), default))
+    return value if isinstance(value, bool) else str(value).lower() == "true"
+
+
+def _csv(dataset: Dataset, path: str, options: Mapping[str, Any], pool: Any) -> None:
+    import pyarrow as pa
+    from pyarrow import csv
+
+    if not os.path.getsize(path):
+        return
+    names = _csv_names(path)
+    header = _option(options, "header", True)
+    columns = names if header else [f"_c{place}" for place in range(len(names))]
+    columns = list(named([(name.strip(), "") for name in columns]))
+    torn: Counts[str] = Counter()
+
+    def other(row: Any) -> str:
+        torn["torn"] += 1
+        return "skip"
+
+    try:
+        reader = csv.open_csv(
+            path,
+            read_options=csv.ReadOptions(block_size=_BLOCK, column_names=columns, skip_rows=1 if header else 0),
+            parse_options=csv.ParseOptions(newlines_in_values=True, invalid_row_handler=other),
+            convert_options=csv.ConvertOptions(
+                column_types={name: pa.string() for name in columns}, strings_can_be_null=True, null_values=[""]
+            ),
+        )
+        for batch in reader:
+            profile = dataset.profile(0, columns)
+            if profile is None:
+                dataset.counts["of other shapes"] += len(batch)
+            else:
+                profile.update(batch.columns, pool)
+    except pa.ArrowInvalid as error:
+        if "Empty CSV" not in str(error) and "no data" not in str(error).lower():
+            raise Unusable(f"{os.path.basename(path)} cannot be read as CSV: {error}.") from None
+        dataset.profile(0, columns)
+    dataset.counts["torn"] += torn["torn"]
+
+
+def _csv_names(path: str) -> List[str]:
+    import csv
+
+    with open(path, newline="", encoding="utf-8-sig", errors="replace") as file:
+        return next(csv.reader(file), [])
+
+
+def _json(dataset: Dataset, path: str, options: Mapping[str, Any], pool: Any) -> None:
+    for batch in batches(_json_rows(path, options, dataset.counts)):
+        dataset.add(batch, pool)
+
+
+def _json_rows(path: str, options: Mapping[str, Any], counts: Counts[str]) -> Iterator[Row]:
+    for value in _json_values(path, options, counts):
+        yield Row([], captured.flat(value))
+
+
+def _json_values(path: str, options: Mapping[str, Any], counts: Counts[str]) -> Iterator[Any]:
+    if not _option(options, "line", _option(options, "lines", True)):
+        with open(path, encoding="utf-8") as file:
+            try:
+                value = json.load(file)
+            except ValueError as error:
+                raise Unusable(f"{os.path.basename(path)} cannot be read as JSON: {error}.") from None
+        yield from value if isinstance(value, list) else [value]
+        return
+    with open(path, "rb") as file:
+        for line in file:
+            if not line.strip():
+                continue
+            try:
+                yield json.loads(line)
+            except (ValueError, RecursionError):
+                counts["torn"] += 1
+
+
+def _parquet(dataset: Dataset, path: str, options: Mapping[str, Any], pool: Any) -> None:
+    import pyarrow as pa
+    from pyarrow import parquet
+
+    try:
+        file = parquet.ParquetFile(path)
+        for batch in file.iter_batches(batch_size=1 << 16):
+            profile = dataset.profile(0, batch.schema.names)
+            if profile is None:
+                dataset.counts["of other shapes"] += len(batch)
+            else:
+                profile.update(batch.columns, pool)
+    except (pa.ArrowInvalid, OSError) as error:
+        raise Unusable(f"{os.path.basename(path)} cannot be read as Parquet: {error}.") from None
+
+
+def _handled(path: str, kind: str, options: Mapping[str, Any], handler: Any, logger: Any) -> Iterator[Row]:
+    """Rows of other files by the user's handler: each line is given as the data of an input, as AWS gives batches."""
+    encoding = {"csv": "CSV", "json": "JSON"}.get(kind.lower())
+    if encoding is None:
+        raise Unusable("A preprocessing script is for CSV, JSON and captured data, not for Parquet.")
+    with open(path, encoding="utf-8", errors="replace") as file:
+        if encoding == "CSV" and _option(options, "header", True):
+            next(file, None)
+        for line in file:
+            line = re.sub(r"\r?\n$", "", line)
+            if line:
+                side = {"data": line, "encoding": encoding, "observedContentType": "", "mode": "INPUT"}
+                yield from captured.handled(handler, {"captureData": {"endpointInput": side}}, logger)
