@@ -60,6 +60,21 @@ PROCESSING = {
     "AppSpecification": {"ImageUri": IMAGE, "ContainerEntrypoint": ["python3", "x.py"]},
     "ProcessingResources": {"ClusterConfig": {"InstanceType": "ml.m5.large", "InstanceCount": 1, "VolumeSizeInGB": 1}},
 }
+_SIZE = {"InstanceType": "ml.m5.large", "InstanceCount": 1}
+_SHADOWED = {"InfrastructureType": "RealTimeInference", "RealTimeInferenceConfig": _SIZE}
+INFERENCE_EXPERIMENT: dict[str, Any] = {
+    "Name": "shadowed",
+    "Type": "ShadowMode",
+    "RoleArn": ROLE,
+    "EndpointName": "shadowed",
+    "ModelVariants": [
+        {"ModelName": "m", "VariantName": name, "InfrastructureConfig": _SHADOWED} for name in ("now", "next")
+    ],
+    "ShadowModeConfig": {
+        "SourceModelVariantName": "now",
+        "ShadowModelVariants": [{"ShadowModelVariantName": "next", "SamplingPercentage": 10}],
+    },
+}
 TUNING: dict[str, Any] = {
     "HyperParameterTuningJobName": "t",
     "HyperParameterTuningJobConfig": {
@@ -171,6 +186,7 @@ RECORDS: list[tuple[str, str, dict[str, Any]]] = [
     ("sagemaker", "CreateTrainingJob", JOB),
     ("sagemaker", "CreateProcessingJob", PROCESSING),
     ("sagemaker", "CreateHyperParameterTuningJob", TUNING),
+    ("sagemaker", "CreateInferenceExperiment", INFERENCE_EXPERIMENT),
     ("sagemaker", "CreateTransformJob", TRANSFORM),
     *monitors.RECORDS,
     ("sagemaker", "CreateModelPackageGroup", {"ModelPackageGroupName": "G"}),

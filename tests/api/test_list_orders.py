@@ -57,6 +57,7 @@ UNSORTED = {
     "ListPipelineParametersForExecution",
 }  # of SageMaker: they take no order
 SILENT = {
+    "ListInferenceExperiments",
     "ListPipelines",
     "ListPipelineExecutions",
     "ListHubs",

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 from tests.api import monitors
-from tests.api.house import rename_domain
+from tests.api.house import INFERENCE_EXPERIMENT, rename_domain
 from tests.api.requests import DOMAIN, PYTHON, SCHEDULE, STEPS, TOKEN, ZIP
 from tests.api.world import ACCOUNT, REGION, World
 
@@ -76,6 +76,7 @@ CREATES: dict[tuple[str, str], dict[str, Any]] = {
             "ClusterConfig": {"InstanceType": "ml.m5.large", "InstanceCount": 1, "VolumeSizeInGB": 1}
         },
     },
+    ("sagemaker", "CreateInferenceExperiment"): {**INFERENCE_EXPERIMENT, "Name": "again", "EndpointName": "again"},
     ("sagemaker", "CreateHyperParameterTuningJob"): {
         "HyperParameterTuningJobName": "again",
         "HyperParameterTuningJobConfig": {

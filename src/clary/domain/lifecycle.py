@@ -74,6 +74,30 @@ class GroupFact(StrEnum):
     DELETE_ASKED = "delete asked"
 
 
+class InferenceExperimentStatus(StrEnum):
+    """botocore's InferenceExperimentStatus."""
+
+    CREATING = "Creating"
+    CREATED = "Created"
+    STARTING = "Starting"
+    RUNNING = "Running"
+    UPDATING = "Updating"
+    STOPPING = "Stopping"
+    COMPLETED = "Completed"
+    CANCELLED = "Cancelled"
+
+
+class InferenceExperimentFact(StrEnum):
+    CHECKED = "checked"  # its endpoint can take it
+    DUE = "start due"  # asked by StartInferenceExperiment or by the schedule
+    SERVING = "serving"  # the endpoint serves what the experiment wants of it
+    UPDATE_ASKED = "update asked"
+    STOP_ASKED = "stop asked"  # by StopInferenceExperiment, or the time is over
+    COMPLETED = "completed"
+    CANCELLED = "cancelled"
+    GAVE_UP = "gave up"
+
+
 class RolloutPhase(StrEnum):
     """Where a change of an endpoint's fleet stands (`deployment.py`); AWS shows it as VariantStatus."""
 
@@ -217,6 +241,27 @@ GROUP: Mapping[tuple[GroupStatus, GroupFact], GroupStatus] = {
     (GroupStatus.DELETE_FAILED, GroupFact.DELETE_ASKED): GroupStatus.DELETING,
 }
 """Of feature groups. Deleting leads to no status: the record goes."""
+
+_I, _IF = InferenceExperimentStatus, InferenceExperimentFact
+INFERENCE_EXPERIMENT: Mapping[tuple[InferenceExperimentStatus, InferenceExperimentFact], InferenceExperimentStatus] = {
+    (_I.CREATING, _IF.CHECKED): _I.CREATED,
+    (_I.CREATING, _IF.GAVE_UP): _I.CANCELLED,
+    (_I.CREATED, _IF.DUE): _I.STARTING,
+    (_I.CREATED, _IF.CANCELLED): _I.CANCELLED,
+    (_I.STARTING, _IF.SERVING): _I.RUNNING,
+    (_I.STARTING, _IF.GAVE_UP): _I.CANCELLED,
+    (_I.STARTING, _IF.STOP_ASKED): _I.STOPPING,
+    (_I.RUNNING, _IF.UPDATE_ASKED): _I.UPDATING,
+    (_I.RUNNING, _IF.STOP_ASKED): _I.STOPPING,
+    (_I.RUNNING, _IF.GAVE_UP): _I.CANCELLED,
+    (_I.UPDATING, _IF.SERVING): _I.RUNNING,
+    (_I.UPDATING, _IF.GAVE_UP): _I.RUNNING,
+    (_I.UPDATING, _IF.STOP_ASKED): _I.STOPPING,
+    (_I.STOPPING, _IF.COMPLETED): _I.COMPLETED,
+    (_I.STOPPING, _IF.CANCELLED): _I.CANCELLED,
+    (_I.STOPPING, _IF.GAVE_UP): _I.CANCELLED,
+}
+"""Of inference experiments. Running leads to Cancelled where the endpoint was deleted."""
 
 ROLLOUT: Mapping[tuple[RolloutPhase, RolloutFact], RolloutPhase] = {
     (_P.STARTING, _PF.READY): _P.SHIFTING,

@@ -45,6 +45,7 @@ KINDS: Mapping[str, Kind] = {
         Kind("model-card-export-job", "sagemaker", "model-card", "model card export job"),
         Kind("endpoint-config", "sagemaker", "endpoint-config", "endpoint configuration"),
         Kind("endpoint", "sagemaker", "endpoint", "endpoint"),
+        Kind("inference-experiment", "sagemaker", "inference-experiment", "inference experiment"),
         Kind("async-invocation", "sagemaker", "async-invocation", "asynchronous invocation"),
         Kind("sns-topic", "sns", "", "topic"),
         Kind("sns-subscription", "sns", "", "subscription"),

@@ -15,7 +15,7 @@ from enum import StrEnum
 from typing import Any
 
 from clary.domain.errors import Invalid
-from clary.domain.fields import components, elsewhere, features, processing, serving, transform, tuning
+from clary.domain.fields import components, elsewhere, experiments, features, processing, serving, transform, tuning
 
 
 class Use(StrEnum):
@@ -248,6 +248,7 @@ OPERATIONS: Mapping[str, Mapping[str, Field]] = {
     **{name: _table(*rows) for name, rows in serving.ROWS.items()},
     **{name: _table(*rows) for name, rows in components.ROWS.items()},
     **{name: _table(*rows) for name, rows in features.ROWS.items()},
+    **{name: _table(*rows) for name, rows in experiments.ROWS.items()},
 }
 
 
