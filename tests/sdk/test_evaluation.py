@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -17,6 +19,7 @@ TOP = "/opt/ml/processing"
 # The probability is the first feature; the second says how far off it is.
 CODE = """
 import json
+import sys
 
 def model_fn(folder):
     return None
@@ -134,6 +137,34 @@ def test_a_version_that_nobody_approved_against_the_endpoint(evaluator: Evaluato
     assert (told["verdict"], told["name"]) == ("better", f"endpoint {name}")
     assert done["evaluation"]["gate"] == {"passed": True, "reasons": []}
     assert not sm.list_models(NameContains=done["ProcessingJobName"][:40])["Models"]  # what it made is gone
+
+
+def test_from_a_shell(evaluator: Evaluator, tmp_path: Path) -> None:
+    (tmp_path / "data.csv").write_text(rows())
+    argv = [
+        sys.executable,
+        "-m",
+        "clary.app.cli",
+        "evaluate",
+        "data.csv",
+        "--target",
+        "bought",
+        "--model",
+        "column:shown",
+    ]
+    server = evaluator.server
+    done = server.run([*argv, "--slices", "region", "--out", "found", "--dir", server.settings.dir], cwd=str(tmp_path))
+    assert done.returncode == 0, done.stderr
+    assert "gate passed" in done.stdout
+    assert "roc_auc" in done.stdout
+    assert json.loads((tmp_path / "found/evaluation.json").read_text())["slices"]["region"]
+    assert (tmp_path / "found/report.html").exists()
+    wrong = server.run([*argv, "--metric", "rmse", "--dir", server.settings.dir], cwd=str(tmp_path))
+    assert wrong.returncode == 1
+    assert "does not judge binary" in wrong.stderr
+    unknown = server.run([*argv[:-1], "shown", "--dir", server.settings.dir], cwd=str(tmp_path))
+    assert unknown.returncode == 2
+    assert "--model takes one of column:NAME" in unknown.stderr
 
 
 def test_a_model_that_cannot_answer_says_so(evaluator: Evaluator) -> None:

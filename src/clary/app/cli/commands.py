@@ -339,6 +339,32 @@ def tuning(
 
 
 @app.command()
+def evaluate(
+    data: Annotated[str, typer.Argument(help="Rows with their targets: s3://..., or a local file or folder.")],
+    target: Annotated[str, typer.Option(help="The column with what is true.", show_default="the brief's")] = "",
+    model: Annotated[str, typer.Option(help="column:, columns:, endpoint:, model: or package:NAME.")] = "",
+    incumbent: Annotated[str, typer.Option(help="What it must be better than, in the same form.")] = "",
+    metric: Annotated[str, typer.Option(help="The metric that decides.", show_default="the brief's")] = "",
+    slices: Annotated[str, typer.Option(help="Columns to look at value by value, with commas.")] = "",
+    group: Annotated[str, typer.Option(help="A column whose rows belong together.")] = "",
+    brief: Annotated[str, typer.Option(help="The brief's file.")] = "",
+    config_file: Annotated[str, typer.Option("--config", help="A file of docs/schemas/evaluation.json.")] = "",
+    out: Annotated[str, typer.Option(help="A folder for evaluation.json and report.html.")] = "",
+    size: Annotated[str, typer.Option(help="The job's instance type.")] = "ml.m5.large",
+    gate: Annotated[bool, typer.Option("--gate", help="Exit with 1 unless the gate is passed.")] = False,
+    directory: Dir = None,
+    json: Json = False,
+) -> None:
+    """Evaluate a model: metrics, intervals, better or worse."""
+    from clary.app.cli import evaluate as judging
+
+    asked = judging.Request(
+        data, target, model, incumbent, metric, slices, group, brief, config_file, out, size, gate=gate
+    )
+    raise typer.Exit(judging.evaluate(directory, asked, as_json=json))
+
+
+@app.command()
 def cost(
     by: Annotated[str, typer.Option(help="Group by name, kind, account or tag:KEY.")] = "name",
     since: Annotated[str, typer.Option(help="How far back, in whole UTC days: 12h, 7d; all.")] = "30d",
