@@ -267,6 +267,21 @@ def lineage(
 
 
 @app.command()
+def parity(
+    resource: Annotated[str, typer.Argument(help="An endpoint, endpoint config, model or job: its name or ARN.")],
+    prices: Annotated[
+        str, typer.Option(help="JSON file: the price of an hour on AWS by instance type.", show_default=False)
+    ] = "",
+    directory: Dir = None,
+    json: Json = False,
+) -> None:
+    """Show what would differ on AWS: fields, tags, images, limits, and what its instances would cost."""
+    from clary.app.cli import parity as telling
+
+    telling.parity_of(directory, resource, prices=prices, as_json=json)
+
+
+@app.command()
 def history(
     endpoint: Annotated[str, typer.Argument(help="The endpoint's name; a deleted one's history stays.")],
     directory: Dir = None,
