@@ -10,7 +10,7 @@ import time
 import traceback
 from typing import Any, Callable, Dict, List, Mapping, Optional
 
-from clary.toolkit.monitor import quality, statistics
+from clary.toolkit.monitor import merge, model_quality, quality, statistics
 from clary.toolkit.monitor.contract import Contract, NoData, Unusable, document, publish, say, write
 from clary.toolkit.monitor.reading import read
 
@@ -42,7 +42,32 @@ def main() -> int:
 
 def run(contract: Contract) -> str:
     """The analysis that is asked for; answers the ExitMessage."""
-    return _data_quality(contract)
+    analyses = {"MERGE": _merge, "MODEL_QUALITY": _model_quality, "DATA_QUALITY": _data_quality, "": _data_quality}
+    if contract.analysis not in analyses:
+        raise Unusable(
+            f"analysis_type {contract.analysis!r} is not what this image does: it is DATA_QUALITY or MODEL_QUALITY. Bias and attributions "
+            "are analysed by the image sagemaker-clarify-processing."
+        )
+    return analyses[contract.analysis](contract)
+
+
+def _merge(contract: Contract) -> str:
+    coverage = merge.merge(contract)
+    told = ", ".join(f"{name} {count}" for name, count in coverage.items())
+    return f"Completed: Job completed successfully. Merged labels with captured records ({told})."
+
+
+def _model_quality(contract: Contract) -> str:
+    found = model_quality.measure(contract)
+    asked = document(contract.baseline_constraints, "baseline_constraints")
+    broken = [] if asked is None else model_quality.violations(contract, found, asked)
+    write(contract.output, "statistics.json", model_quality.statistics(contract, found))
+    write(contract.output, "constraints.json", model_quality.constraints(contract, found))
+    if asked is not None:
+        write(contract.output, "constraint_violations.json", {"violations": broken})
+    _publish(contract, [*model_quality.figures(found, len(broken)), *_coverage({**found.counts, "used": found.rows})])
+    _post(contract)
+    return ending(len(broken), [])
 
 
 def _data_quality(contract: Contract) -> str:

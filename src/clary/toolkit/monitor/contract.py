@@ -8,8 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Dict, List, Mapping, Optional
 
-MESSAGE = Path("/opt/ml/output/message")
-METRICS = Path("/opt/ml/output/metrics/cloudwatch")
+_ROOT = Path(os.environ.get("CLARY_ML", "/opt/ml"))  # another folder where there is no sandbox: in tests
+MESSAGE = _ROOT / "output/message"
+METRICS = _ROOT / "output/metrics/cloudwatch"
 NO_DATA = "NO_DATA"
 _LIMIT = 1000  # bytes of the message
 

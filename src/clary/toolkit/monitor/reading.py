@@ -63,6 +63,35 @@ class Dataset:
             profile.update([pa.array(column, pa.string()) for column in zip(*values)], pool)
 
 
+def records(kind: str, options: Mapping[str, Any], source: str) -> Iterator[List[Field]]:
+    """The rows of CSV, JSON or Parquet files one by one, as fields with names."""
+    for path in captured.files(source):
+        if kind.lower() == "csv":
+            yield from _csv_records(path, _option(options, "header", True))
+        elif kind.lower() == "json":
+            for value in _json_values(path, options, Counter()):
+                yield captured.flat(value)
+        elif kind.lower() == "parquet":
+            from pyarrow import parquet
+
+            for batch in parquet.ParquetFile(path).iter_batches(batch_size=BATCH):
+                for row in batch.to_pylist():
+                    yield captured.flat(row)
+        else:
+            raise Unusable(f"dataset_format {kind!r} is not known: it is csv, json, parquet or sagemakerCaptureJson.")
+
+
+def _csv_records(path: str, header: bool) -> Iterator[List[Field]]:
+    import csv
+
+    with open(path, newline="", encoding="utf-8-sig", errors="replace") as file:
+        rows = csv.reader(file)
+        names = [name.strip() for name in next(rows, [])] if header else []
+        for row in rows:
+            if row:
+                yield [(names[place] if place < len(names) else "", value) for place, value in enumerate(row)]
+
+
 def named(fields: Sequence[Field]) -> Tuple[str, ...]:
     """Unique names: those that have none are `_c0`, `_c1` ... by their place, as AWS's."""
     names: List[str] = []
