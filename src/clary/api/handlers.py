@@ -57,6 +57,7 @@ MODULES: tuple[str, ...] = (
     "clary.api.sagemaker.trial_components",
     "clary.api.sagemaker_metrics.batches",
     "clary.api.sagemaker.lineage",
+    "clary.api.sagemaker.lineage_groups",
     "clary.api.sagemaker.associations",
     "clary.api.sagemaker.tags",
     "clary.api.sagemaker.processing_jobs",
