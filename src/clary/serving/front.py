@@ -200,7 +200,7 @@ class Front:
         headers, body = request.headers, request.body
         timeout = timeout_of(call.name, endpoint.route.asynchronous, call.key, headers)
         streamed = request.path.endswith(invoke.STREAMED)
-        meta, aim = (invoke.passed_streamed if streamed else invoke.passed)(call.name, headers)
+        meta, aim = (invoke.passed_streamed if streamed else invoke.passed)(call.name, headers, endpoint.route.explains)
         call.aim = aim
         if aim is not None or endpoint.containers:
             invoke.check_container(call.name, endpoint.containers, aim)

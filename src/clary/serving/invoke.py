@@ -25,11 +25,14 @@ _VISIBLE = frozenset(chr(c) for c in range(0x20, 0x7F))
 
 TARGET_MODEL = "x-amzn-sagemaker-target-model"
 
+ENABLE_EXPLANATIONS = "x-amzn-sagemaker-enable-explanations"
+
 PASSED = (  # request headers that the model sees beside Content-Type and Accept
     "x-amzn-sagemaker-custom-attributes",
     "x-amzn-sagemaker-inference-id",
     "x-amzn-sagemaker-session-id",
     TARGET_MODEL,
+    ENABLE_EXPLANATIONS,
 )
 _LIMITS = {
     TARGET_MODEL: ("targetModel", 1024),
@@ -39,11 +42,9 @@ _LIMITS = {
     "x-amzn-sagemaker-target-variant": ("targetVariant", 63),
     "x-amzn-sagemaker-target-container-hostname": ("targetContainerHostname", 63),
     "x-amzn-sagemaker-inference-component": ("inferenceComponentName", 63),
+    ENABLE_EXPLANATIONS: ("enableExplanations", 64),
     "accept": ("accept", 1024),
     "content-type": ("contentType", 1024),
-}
-_REFUSED = {  # header -> why this endpoint cannot honour it
-    "x-amzn-sagemaker-enable-explanations": "EnableExplanations needs an endpoint with an ExplainerConfig, and {name} has none.",
 }
 
 
@@ -117,19 +118,20 @@ _METAS: dict[tuple[str | None, str | None], bytes] = {}
 _TARGETED: dict[tuple[str | None, str | None, str], bytes] = {}
 
 
-def passed(name: str, headers: Mapping[str, str]) -> tuple[bytes, Aim | None]:
-    """Check the headers of InvokeEndpoint: what the model gets of them (encoded), and what they aim at, if at anything."""
+def passed(name: str, headers: Mapping[str, str], explains: bool = False) -> tuple[bytes, Aim | None]:
+    """Check the headers of InvokeEndpoint: what the model gets of them (encoded), and what they aim at, if at anything. `explains`:
+    whether the endpoint has an ExplainerConfig."""
     told = [header for header in headers if header.startswith("x-amzn-sagemaker-")]
     if told:
-        return _targeted(name, headers) if told == [TARGET_MODEL] else _rich(name, headers)
+        return _targeted(name, headers) if told == [TARGET_MODEL] else _rich(name, headers, explains)
     # nearly every request: nothing but Content-Type and Accept, in a handful of combinations
     key = (headers.get("content-type"), headers.get("accept"))
     return _METAS.get(key) or _remember(*key), None
 
 
-def passed_streamed(name: str, headers: Mapping[str, str]) -> tuple[bytes, Aim | None]:
+def passed_streamed(name: str, headers: Mapping[str, str], explains: bool = False) -> tuple[bytes, Aim | None]:
     """The same for an answer in pieces: Accept is in a header of its own there, and a session must have begun before."""
-    meta, aim = passed(name, {**headers, "accept": headers.get("x-amzn-sagemaker-accept", "")})
+    meta, aim = passed(name, {**headers, "accept": headers.get("x-amzn-sagemaker-accept", "")}, explains)
     if aim is not None and aim.session == NEW_SESSION:
         raise _not_a_session(NEW_SESSION, _SESSION)
     return meta, aim
@@ -147,10 +149,10 @@ def _targeted(name: str, headers: Mapping[str, str]) -> tuple[bytes, None]:
     return known, None
 
 
-def _rich(name: str, headers: Mapping[str, str]) -> tuple[bytes, Aim | None]:
-    for header, reason in _REFUSED.items():
-        if header in headers:
-            raise Refusal(400, "ValidationError", reason.format(name=name))
+def _rich(name: str, headers: Mapping[str, str], explains: bool = False) -> tuple[bytes, Aim | None]:
+    if ENABLE_EXPLANATIONS in headers and not explains:
+        text = f"EnableExplanations needs an endpoint with an ExplainerConfig, and {name} has none."
+        raise Refusal(400, "ValidationError", text)
     _check_limits(headers)
     kept = [(header, headers[header]) for header in PASSED if header in headers]
     meta = _encoded(headers.get("content-type", ""), headers.get("accept", ""), kept)

@@ -33,6 +33,17 @@ def preload(spec: Mapping[str, Any]) -> None:
 
 def load(spec: Mapping[str, Any]) -> Handler:
     """Load the model. LoadError for what the user can mend without a traceback; user code's own exceptions go through."""
+    handler = _loaded(spec)
+    if not spec.get("explainer"):
+        return handler
+    try:
+        from clary.toolkit.clarify import online
+    except ImportError as error:
+        raise LoadError("ExplainerConfig needs numpy in the model's image: {}".format(error)) from None
+    return online.Explained(handler, spec["explainer"])
+
+
+def _loaded(spec: Mapping[str, Any]) -> Handler:
     if spec.get("server"):
         from clary.toolkit import own_server  # only where it is used: a worker starts with as little as it can
 

@@ -11,6 +11,13 @@ import xgboost
 from common import CPU, ROLE, XGBOOST, bucket, csv, put, session_v2, unique
 from sagemaker import clarify
 from sagemaker.exceptions import UnexpectedStatusException
+from sagemaker.explainer import (
+    ClarifyExplainerConfig,
+    ClarifyInferenceConfig,
+    ClarifyShapBaselineConfig,
+    ClarifyShapConfig,
+    ExplainerConfig,
+)
 from sagemaker.model import Model
 
 sm, s3 = boto3.client("sagemaker"), boto3.client("s3")
@@ -114,6 +121,27 @@ assert b"Partial Dependence" in read("all", "report.html")
 assert json.loads(read("all", "report.ipynb"))["nbformat"] == 4
 assert not sm.list_endpoints(NameContains="clarify")["Endpoints"]
 assert not sm.list_endpoint_configs(NameContains="clarify")["EndpointConfigs"]
+
+# --- an endpoint that explains its answers
+explainer = ExplainerConfig(
+    clarify_explainer_config=ClarifyExplainerConfig(
+        shap_config=ClarifyShapConfig(
+            shap_baseline_config=ClarifyShapBaselineConfig(shap_baseline="0,40,0.1\n1,30,-0.2"), seed=3
+        ),
+        inference_config=ClarifyInferenceConfig(feature_headers=headers[1:]),
+    )
+)
+endpoint = unique("clarify-online")
+model.deploy(1, CPU, endpoint_name=endpoint, explainer_config=explainer)
+answer = json.loads(
+    boto3.client("sagemaker-runtime")
+    .invoke_endpoint(EndpointName=endpoint, ContentType="text/csv", Accept="text/csv", Body=csv(x[:2]))["Body"]
+    .read()
+)
+for row, record in zip(local, answer["explanations"]["kernel_shap"], strict=False):
+    online = [feature["attributions"][0]["attribution"][0] for feature in record]
+    assert np.abs(np.array(online) - row).max() < 1e-5, "as the job explained it"
+sm.delete_endpoint(EndpointName=endpoint)
 
 # --- what cannot be is told
 wrong = clarify.BiasConfig(label_values_or_threshold=[1], facet_name="gender")

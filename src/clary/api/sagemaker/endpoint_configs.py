@@ -8,7 +8,7 @@ from typing import Any
 from clary.api import paging, records, tagging
 from clary.api.call import Call, Params
 from clary.api.registry import operation
-from clary.domain.endpoints import async_inference, capture, components, redaction, regression, serverless
+from clary.domain.endpoints import async_inference, capture, components, explainers, redaction, regression, serverless
 from clary.domain.errors import Invalid
 from clary.domain.fields import table
 from clary.domain.monitoring.drift import Rule
@@ -32,6 +32,8 @@ async def create_endpoint_config(call: Call, params: Params) -> Params:
         records.check_role(call, params["ExecutionRoleArn"])
     if params.get("DataCaptureConfig"):
         capture.check_config(params["DataCaptureConfig"], params["ProductionVariants"])
+    if params.get("ExplainerConfig"):
+        explainers.check_config(params)
     _check_shadows(params["ProductionVariants"], shadows)
     for variant in (*params["ProductionVariants"], *shadows):
         if variant.get("ModelName"):

@@ -16,6 +16,7 @@ from clary.domain.endpoints import (
     capture,
     components,
     deployment_rules,
+    explainers,
     life,
     regression,
     rollout_status,
@@ -83,7 +84,8 @@ async def _fleet(call: Call, config_name: str) -> Fleet:
     fleet = new_fleet(call.new_id(), config_name, rows, containers, call.now, shadows)
     captured = config.document["request"].get("DataCaptureConfig") or {}
     captured = capture.kept(captured, config_name, config.document.get("tags", ()))
-    fleet = replace(fleet, asynchronous=asynchronous, capture=captured)
+    explainer = config.document["request"].get("ExplainerConfig") or {}
+    fleet = replace(fleet, asynchronous=asynchronous, capture=captured, explainer=explainer)
     objective, tagged = latency_objectives.objective_of(
         config.document.get("tags", ()), call.settings.latency_objective, f" of endpoint config {config_name}"
     )
@@ -92,6 +94,7 @@ async def _fleet(call: Call, config_name: str) -> Fleet:
         latency_objectives.check_variant(group, bool(asynchronous))
     serverless.check_fleet(fleet)
     check_shadows(fleet)
+    explainers.check_fleet(fleet)
     target_models.check_fleet(fleet)
     _check_size(call, fleet)
     return fleet
@@ -155,6 +158,8 @@ def _described(call: Call, record: Record) -> Params:
         answer["AsyncInferenceConfig"] = dict(shown.asynchronous)
     if shown is not None and shown.capture:
         answer["DataCaptureConfig"] = capture.summary(shown.capture, plant.serving is not None)
+    if shown is not None and shown.explainer:
+        answer["ExplainerConfig"] = dict(shown.explainer)
     if plant.failure:
         answer["FailureReason"] = plant.failure
     if plant.deployment:

@@ -65,6 +65,7 @@ class StartReplica:
     timeout: float
     beside: tuple[ReplicaNeed, ...] = ()
     like: int = 0
+    explainer: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

@@ -158,10 +158,10 @@ class Variant:
 
 @dataclass(frozen=True, slots=True)
 class Fleet:
-    """`id` is new with every fleet. `asynchronous`, `capture`: the config's AsyncInferenceConfig and DataCaptureConfig, if it has them.
-    `objective`: the latency in seconds that its variants shall meet by themselves (0: none is asked). `specification`: an inference
-    component's Specification, which it has in place of an endpoint config. `private`: of a job's fleet, which its own process alone calls:
-    "timeout" of a request in seconds, "payload" and "answer" the most bytes of one."""
+    """`id` is new with every fleet. `asynchronous`, `capture`, `explainer`: the config's AsyncInferenceConfig, DataCaptureConfig and
+    ExplainerConfig, if it has them. `objective`: the latency in seconds that its variants shall meet by themselves (0: none is asked).
+    `specification`: an inference component's Specification, which it has in place of an endpoint config. `private`: of a job's fleet, which
+    its own process alone calls: "timeout" of a request in seconds, "payload" and "answer" the most bytes of one."""
 
     id: str
     config: str  # endpoint config's name
@@ -169,6 +169,7 @@ class Fleet:
     created: float
     asynchronous: Mapping[str, Any] = field(default_factory=dict)
     capture: Mapping[str, Any] = field(default_factory=dict)
+    explainer: Mapping[str, Any] = field(default_factory=dict)
     objective: float = 0.0
     specification: Mapping[str, Any] = field(default_factory=dict)
     private: Mapping[str, Any] = field(default_factory=dict)

@@ -114,6 +114,7 @@ class EndpointRoute:
     asynchronous: bool = False
     hosting: bool = False
     caller: str = ""
+    explains: bool = False  # its replicas explain their answers
 
     def to_json(self) -> dict[str, Any]:
         return asdict(self)

@@ -32,7 +32,11 @@ def route_of(record: Record, plant: Plant, revision: int, cpus: int, rest: float
     scope = record.scope
     front = plant.serving or plant.incoming
     hosting = front is not None and any(v.hosting for v in front.variants)
-    route = EndpointRoute(scope.account, scope.region, route_name(record), revision, tuple(variants), hosting=hosting)
+    explains = any(fleet.explainer for fleet in plant.fleets)
+    name = route_name(record)
+    route = EndpointRoute(
+        scope.account, scope.region, name, revision, tuple(variants), hosting=hosting, explains=explains
+    )
     if front is not None and front.private:
         slow = tuple(replace(variant, timeout=float(front.private["timeout"])) for variant in route.variants)
         caller = hashlib.sha256(plant.token(CALLER).encode()).hexdigest()

@@ -386,6 +386,7 @@ def _start_missing(
                     timeout=max(variant.container.timeout, float(fleet.private.get("timeout", 0.0))),
                     beside=beside,
                     like=weight_of(variant, turn.seen),
+                    explainer=fleet.explainer,
                 )
             )
     return variant

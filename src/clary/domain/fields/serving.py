@@ -134,8 +134,8 @@ _VARIANT: tuple[Row, ...] = (
 )
 
 _EXPLAINER = """EnableExplanations InferenceConfig ShapConfig ShapConfig.ShapBaselineConfig ShapConfig.ShapBaselineConfig.MimeType
-    ShapConfig.ShapBaselineConfig.ShapBaseline ShapConfig.ShapBaselineConfig.ShapBaselineUri ShapConfig.NumberOfSamples
-    ShapConfig.UseLogit ShapConfig.Seed ShapConfig.TextConfig ShapConfig.TextConfig.Language ShapConfig.TextConfig.Granularity"""
+    ShapConfig.ShapBaselineConfig.ShapBaseline ShapConfig.NumberOfSamples
+    ShapConfig.UseLogit ShapConfig.Seed"""
 _EXPLAINER_INFERENCE = """FeaturesAttribute ContentTemplate MaxRecordCount MaxPayloadInMB ProbabilityIndex LabelIndex
     ProbabilityAttribute LabelAttribute LabelHeaders FeatureHeaders FeatureTypes"""
 
@@ -176,12 +176,22 @@ CREATE_ENDPOINT_CONFIG: tuple[Row, ...] = (
     ),
     (_RECORDED, _NO_KMS, "AsyncInferenceConfig.OutputConfig.KmsKeyId"),
     (
-        _REFUSED,
-        "online explanations are not available yet",
+        _HONOURED,
+        "tabular data, explained in the replicas themselves (docs/clarify.md)",
         "ExplainerConfig "
         + _under("ExplainerConfig.ClarifyExplainerConfig", _EXPLAINER)
         + " "
         + _below("ExplainerConfig.ClarifyExplainerConfig.InferenceConfig", _EXPLAINER_INFERENCE),
+    ),
+    (
+        _REFUSED,
+        "give the baseline's records inline, in ShapBaseline",
+        "ExplainerConfig.ClarifyExplainerConfig.ShapConfig.ShapBaselineConfig.ShapBaselineUri",
+    ),
+    (
+        _REFUSED,
+        "texts are not explained, only tabular data",
+        _under("ExplainerConfig.ClarifyExplainerConfig.ShapConfig.TextConfig", "Language Granularity"),
     ),
     (_RECORDED, _NO_KMS, "KmsKeyId"),
     (_HONOURED, "of inference components; models carry their own role", "ExecutionRoleArn"),

@@ -144,6 +144,7 @@ def replica_spec(command: StartReplica, front: Address, runtime: Runtime, fit: F
             "remedy": instances.remedy(command.instance_type),
             **_server(command),
             **({"multi": multi} if command.container.multi_model else {}),
+            **({"explainer": command.explainer["ClarifyExplainerConfig"]} if command.explainer else {}),
         }
     )
 

@@ -24,15 +24,21 @@ class Answer(NamedTuple):
     scores: Optional[List[float]]
 
 
-def bodies(asked: Predictor, names: Sequence[str], rows: Sequence[Sequence[Any]]) -> List[List[Any]]:
-    """`[body, number of rows]` of each request, in order."""
+def bodies(
+    asked: Predictor,
+    names: Sequence[str],
+    rows: Sequence[Sequence[Any]],
+    most: int = MOST_ROWS,
+    size_limit: int = MOST_BYTES,
+) -> List[List[Any]]:
+    """`[body, number of rows]` of each request, in order; none has more rows, or (but for a single row) bytes, than that."""
     single = asked.content_type == "application/json" and "$records" not in asked.content_template
     found: List[List[Any]] = []
     kept: List[str] = []
     size = 0
     for row in rows:
         text = _line(asked, names, row)
-        if kept and (single or size + len(text) > MOST_BYTES or len(kept) >= MOST_ROWS):
+        if kept and (single or size + len(text) > size_limit or len(kept) >= most):
             found.append([_body(asked, kept), len(kept)])
             kept, size = [], 0
         kept.append(text)

@@ -108,7 +108,8 @@ Ask = Callable[[List[List[Any]]], Array]
 
 class Explainer:
     """Explains rows of cells. `ask` answers rows with scores (rows, outputs); `groups` are the players, each a tuple of columns that keep
-    or lose their values together. `logit`: attributions are of the scores' log odds."""
+    or lose their values together. `logit`: attributions are of the scores' log odds. `plans`: of so
+    many sets of players the coalitions are kept."""
 
     def __init__(
         self,
@@ -118,10 +119,11 @@ class Explainer:
         samples: int,
         seed: int,
         logit: bool,
+        plans: int = 1 << 16,
     ) -> None:
         self._ask, self._logit = ask, logit
         self._baseline = [list(each) for each in baseline]
-        self._groups, self._samples, self._seed = list(groups), samples, seed
+        self._groups, self._samples, self._seed, self._most = list(groups), samples, seed, plans
         self._plans: Dict[Tuple[int, ...], Tuple[Coalitions, Callable[[Array, Array], Array]]] = {}
         self.expected = self._scores(self._baseline).mean(axis=0)
 
@@ -139,6 +141,8 @@ class Explainer:
             result[playing[0]] = total
         elif playing:
             if playing not in self._plans:
+                if len(self._plans) >= self._most:
+                    self._plans.clear()
                 chosen = coalitions(len(playing), self._samples, self._seed)
                 self._plans[playing] = (chosen, solver(chosen))
             chosen, solve = self._plans[playing]
