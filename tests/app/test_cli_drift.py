@@ -1,0 +1,67 @@
+"""`clary drift`: what it says and draws of a watch."""
+
+from __future__ import annotations
+
+import random
+from typing import Any
+from xml.etree import ElementTree
+
+from clary.app.cli import drift
+from clary.app.cli.drift_figure import MOST, order, svg
+from clary.app.drift_process import _window
+from clary.domain.monitoring.drift import Rule
+from clary.domain.monitoring.watch import Watch
+
+
+def shown(rows: int, shift: float = 0.0, columns: int = 3) -> dict[str, Any]:
+    """A watch as `GET /drift` tells it: `rows` after the reference, with column 1 shifted."""
+    draw, watch, windows = random.Random(3), Watch(Rule(reference=400, window=100)), []
+    for at in range(0, 1000 + 400 + rows, 50):
+        moved = shift if at >= 1400 else 0.0
+        part = [{f"input.<{n}>": draw.gauss(moved if n == 1 else 0, 1) for n in range(columns)} for _ in range(50)]
+        windows += [_window(each) for each in watch.take(part, 1000.0 + at)]
+    told = {"endpoint": "shop", "variant": "main", "unread": 0, "why": "", "config": "c", "windows": windows}
+    return {**watch.told(), **told}
+
+
+def test_before_there_is_a_reference() -> None:
+    told = shown(-500)
+    assert drift.headline(told) == "shop, main: waits for its first rows: 900 so far"
+    assert "COLUMN" not in drift.text(told, 3000.0)
+    ElementTree.fromstring(svg(told))
+
+
+def test_a_column_that_drifts_comes_first_and_says_since_when() -> None:
+    told = shown(600, 1.0)
+    lines = drift.text(told, 3000.0).splitlines()
+    assert lines[0] == "shop, main: 1 of 3 columns drift: input.<1>"
+    assert "at most 1 false alarm in 100,000 rows" in lines[1]
+    assert order(told)[0]["name"] == "input.<1>"
+    row = next(line for line in lines if line.startswith("input.<1>"))
+    assert "since" in row
+    assert " 0.0% " in row
+    picture = svg(told)
+    ElementTree.fromstring(picture)
+    assert "drifts since" in picture
+    assert picture.count("no drift") == 2
+
+
+def test_without_drift() -> None:
+    assert drift.headline(shown(600)) == "shop, main: no drift in 3 columns"
+
+
+def test_records_that_are_not_watched_are_told_of() -> None:
+    told = {**shown(600), "unread": 7, "why": "content of type image/png has no columns\x1b[2J", "unwatched": 4}
+    text = drift.text(told, 3000.0)
+    assert "7 captured records are not watched; the last one: content of type image/png" in text
+    assert "\x1b" not in text
+    assert "4 columns more are not watched" in text
+
+
+def test_a_picture_has_a_bound() -> None:
+    assert svg(shown(200, columns=MOST + 5)).count("distance 0.") <= MOST
+
+
+def test_bars() -> None:
+    assert drift.bars([0.0, 0.01, 0.5, 1.0]) == " ▁▄█"
+    assert drift.bars([]) == ""
