@@ -340,6 +340,28 @@ def drift(
 
 
 @app.command()
+def label(
+    endpoint: Annotated[str, typer.Argument(help="The endpoint's name.")],
+    source: Annotated[
+        str,
+        typer.Argument(metavar="FILE", help="Lines ID,LABEL, or JSON lines with id and label; - is standard input."),
+    ],
+    to: Annotated[
+        str, typer.Option(help="s3://BUCKET/PREFIX instead of ground-truth/ENDPOINT beside the captured data.")
+    ] = "",
+    hour: Annotated[
+        str, typer.Option(help="The hour (UTC) that they are for: 2026-12-31T09.", show_default="now")
+    ] = "",
+    directory: Dir = None,
+    json: Json = False,
+) -> None:
+    """Tell what was right: ground truth by inference or event id."""
+    from clary.app.cli import label as labelling
+
+    labelling.label(directory, endpoint, source, to, hour, as_json=json)
+
+
+@app.command()
 def tuning(
     name: Annotated[str, typer.Argument(help="The tuning job's name.")],
     out: Annotated[str, typer.Option(help="Write a picture instead: FILE.svg, or FILE.png (needs clary[plots]).")] = "",

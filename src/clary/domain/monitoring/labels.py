@@ -1,0 +1,85 @@
+"""Ground truth: what was right, by the id of a request; as people give it, and as the files that AWS's merge reads. Pure.
+
+Given: CSV lines `ID,LABEL`, or JSON lines `{"id": ..., "label": ...}`. Written: JSON lines of
+`{"groundTruthData": {"data", "encoding": "CSV"}, "eventMetadata": {"eventId"}, "eventVersion": "0"}` below `yyyy/mm/dd/hh/`; the id is
+the inference id that the caller gave, else the event id of the captured record.
+"""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import io
+import json
+from collections.abc import Iterator, Mapping
+from datetime import UTC, datetime
+
+from clary.domain.errors import Invalid
+from clary.domain.s3 import Location
+
+LONGEST = 256  # characters of an id
+
+
+def read(text: str) -> dict[str, str]:
+    """Label by id. Invalid, with the line: neither form, an id twice with different labels, or no label at all."""
+    found: dict[str, str] = {}
+    number = 1
+    try:
+        for number, row in _rows(text):
+            if not row or (isinstance(row, str) and not row.strip()):
+                continue
+            id_, label = _json(row) if isinstance(row, str) else _fields(row)
+            if not 0 < len(id_) <= LONGEST:
+                raise Invalid(f"line {number}: an id has 1 to {LONGEST} characters, not {len(id_)}.")
+            if found.setdefault(id_, label) != label:
+                raise Invalid(f"line {number}: {id_} is labelled {label!r}, and before that {found[id_]!r}.")
+    except (ValueError, csv.Error) as error:
+        raise Invalid(f"line {number}: {error}") from None
+    if not found:
+        raise Invalid("there is no label: lines are ID,LABEL, or JSON with id and label.")
+    return found
+
+
+def _rows(text: str) -> Iterator[tuple[int, str | list[str]]]:
+    """(line number, a line of JSON or the fields of CSV)."""
+    if text.lstrip().startswith("{"):
+        yield from enumerate(text.splitlines(), 1)
+        return
+    reader = csv.reader(io.StringIO(text))
+    for row in reader:
+        yield reader.line_num, row
+
+
+def _fields(row: list[str]) -> tuple[str, str]:
+    if len(row) != 2:
+        raise ValueError(f"ID,LABEL has 2 fields, not {len(row)}")
+    return row[0].strip(), row[1].strip()
+
+
+def _json(line: str) -> tuple[str, str]:
+    given = json.loads(line)
+    if not isinstance(given, dict) or not {"id", "label"} <= given.keys():
+        raise ValueError("JSON needs id and label")
+    label = given["label"]
+    if label is None or isinstance(label, (list, dict)):
+        raise ValueError("a label is a number or a text")
+    return str(given["id"]), label if isinstance(label, str) else json.dumps(label)
+
+
+def lines(labels: Mapping[str, str]) -> str:
+    """The content of a ground truth file."""
+    made = io.StringIO()
+    for id_, label in labels.items():
+        cell = io.StringIO()
+        csv.writer(cell, lineterminator="").writerow([label])
+        truth = {"data": cell.getvalue(), "encoding": "CSV"}
+        made.write(
+            json.dumps({"groundTruthData": truth, "eventMetadata": {"eventId": id_}, "eventVersion": "0"}) + "\n"
+        )
+    return made.getvalue()
+
+
+def place(folder: Location, at: float, content: str) -> Location:
+    """Where a file of that content goes: the same for the same labels of the same hour, so that giving them twice doubles nothing."""
+    digest = hashlib.sha256(content.encode()).hexdigest()[:32]
+    return folder.below(f"{datetime.fromtimestamp(at, UTC):%Y/%m/%d/%H}", f"{digest}.jsonl")
