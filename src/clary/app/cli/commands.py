@@ -31,6 +31,12 @@ registry = typer.Typer(
     help="Versions of models: list, compare, approve, alias.", no_args_is_help=True, rich_markup_mode=None
 )
 app.add_typer(registry, name="registry")
+brief = typer.Typer(
+    help="What a model is for, before it is trained: write it down, check the data.",
+    no_args_is_help=True,
+    rich_markup_mode=None,
+)
+app.add_typer(brief, name="brief")
 
 
 def _version(asked: bool) -> None:
@@ -618,6 +624,32 @@ def objects_rebuild(
     from clary.app.cli import objects
 
     objects.rebuild(directory, damaged=damaged, as_json=json)
+
+
+@brief.command("init")
+def brief_init(path: Annotated[str, typer.Argument(help="The file to write.")] = "brief.yaml") -> None:
+    """Write a brief to fill in."""
+    from clary.app.cli import brief as briefs
+
+    briefs.init(path)
+
+
+@brief.command("check")
+def brief_check(
+    path: Annotated[str, typer.Argument(help="The brief, YAML or JSON.")],
+    data: Annotated[str, typer.Option(help="s3://BUCKET/PREFIX of CSV, JSON lines or Parquet.")],
+    card: Annotated[bool, typer.Option("--card/--no-card", help="Keep brief and findings as a model card.")] = True,
+    directory: Dir = None,
+    json: Json = False,
+) -> None:
+    """Check a brief against its data, in a job.
+
+    Target, classes, slices, duplicates, columns that leak the target, the trivial baseline, and whether there are rows enough to show the
+    objective. Exit code 1 when something must be settled first.
+    """
+    from clary.app.cli import brief as briefs
+
+    briefs.check(directory, path, data, kept=card, as_json=json)
 
 
 Group = Annotated[str, typer.Argument(help="The model package group.")]

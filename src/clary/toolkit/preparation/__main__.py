@@ -1,4 +1,5 @@
-"""`python -m clary.toolkit.preparation [--data FOLDER] [--recipe FILE] [--output FOLDER]`: what a processing job of the image
+"""`python -m clary.toolkit.preparation [--data FOLDER] [--recipe FILE] [--brief FILE] [--output FOLDER]`:
+what a processing job of the image
 clary-prepare runs. What went wrong is one text, in the log and in `/opt/ml/output/message`."""
 
 from __future__ import annotations
@@ -32,6 +33,14 @@ def main(arguments: List[str], message: str = MESSAGE, resources: str = RESOURCE
                     hosts
                 )
             )
+        if options.brief:
+            from clary.toolkit.preparation import briefing
+
+            told = briefing.check(
+                options.data, job.the_file(options.brief), options.output + "/brief", cpu_count(os.environ)
+            )
+            _say(message, "{:,} rows: {}".format(told["facts"]["rows"], told["verdict"]))
+            return 0
         told = job.prepare(options.data, options.recipe, options.output, cpu_count(os.environ))
     except (DocumentError, BadValue, SourceError) as error:
         _say(message, str(error))
@@ -48,6 +57,7 @@ def _options() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="clary-prepare")
     parser.add_argument("--data", default=BASE + "/input/data")
     parser.add_argument("--recipe", default=BASE + "/input/recipe")
+    parser.add_argument("--brief", default="", help="check this brief against the data, and prepare nothing")
     parser.add_argument("--output", default=BASE + "/output")
     return parser
 

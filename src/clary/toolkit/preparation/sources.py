@@ -40,9 +40,9 @@ class Source:
     def __init__(self, folder: str, options: Mapping[str, Any], memory: int, threads: int, scratch: str = "") -> None:
         self._files, self.format = _files(folder, options.get("format", ""))
         self._options = options
-        self._sql = duckdb.connect(config={"memory_limit": "{}MB".format(max(64, memory >> 20)), "threads": threads})
+        self.sql = duckdb.connect(config={"memory_limit": "{}MB".format(max(64, memory >> 20)), "threads": threads})
         if scratch:
-            self._sql.execute("SET temp_directory = {}".format(text(scratch)))
+            self.sql.execute("SET temp_directory = {}".format(text(scratch)))
         self.bytes = sum(os.path.getsize(path) for path in self._files)
         self.passes = 0
 
@@ -61,7 +61,7 @@ class Source:
 
     def _described(self) -> Dict[str, str]:
         try:
-            rows = self._sql.execute("DESCRIBE SELECT * FROM {}".format(self._table())).fetchall()
+            rows = self.sql.execute("DESCRIBE SELECT * FROM {}".format(self._table())).fetchall()
         except duckdb.Error as error:
             raise SourceError("The data cannot be read as {}: {}".format(self.format, words(error))) from None
         return {row[0]: row[1] for row in rows}
@@ -90,6 +90,11 @@ class Source:
             options.append("names = [{}]".format(", ".join(text(name) for name in given)))
         return "read_csv({}, {})".format(files, ", ".join(options))
 
+    def view(self, name: str, names: Sequence[str]) -> None:
+        """Let SQL see the data under a name, as texts whose empty ones are NULL."""
+        listed = ", ".join("nullif(CAST({0} AS VARCHAR), '') AS {0}".format(quoted(each)) for each in names)
+        self.sql.execute("CREATE VIEW {} AS SELECT {} FROM {}".format(quoted(name), listed, self._table(names)))
+
     def batches(self, recipe: Recipe, names: Sequence[str] = ()) -> Iterator[Batch]:
         """All rows in order. BadValue for a value that is none of its column's kind, SourceError for files that cannot be read."""
         self.passes += 1
@@ -114,7 +119,7 @@ class Source:
         first = 0
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            reader = self._sql.sql(sql).to_arrow_reader(BATCH)
+            reader = self.sql.sql(sql).to_arrow_reader(BATCH)
         for table in reader:
             if strict:
                 _check(table.columns[-1], first, strict)
