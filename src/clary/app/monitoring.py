@@ -17,7 +17,7 @@ def room(given: Given) -> Iterable[Coroutine[Any, Any, None]]:
     """The loops of schedules and of executions."""
     api = given.ports
     sources = SourceFinder(api.store, api.artifacts, given.operations)
-    ports = MonitoringPorts(api.store, given.operations, sources, api.clock)
+    ports = MonitoringPorts(api.store, given.operations, sources, api.artifacts, api.clock)
     schedules: Loop[Fire, SeenSchedule] = Loop(MonitorSubject(ports), api.store, api.clock, given.owner)
     subject = MonitorRunSubject(ports)
     runs: Loop[ExecutionCommand, SeenExecution] = Loop(subject, api.store, api.clock, given.owner)

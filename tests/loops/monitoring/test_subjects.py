@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import AsyncIterator, Callable
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -29,6 +30,7 @@ CAPTURE = {
     "DestinationS3Uri": "s3://b/capture",
     "CaptureOptions": [{"CaptureMode": "Input"}, {"CaptureMode": "Output"}],
 }
+CONFIG = b'{"methods": {"post_training_bias": {"methods": ["DPPL"]}}}'
 NOW = 1_800_000_000.0  # an hour begins
 HOURLY = {"ScheduleConfig": {"ScheduleExpression": "cron(0 * ? * * *)"}}
 
@@ -45,7 +47,7 @@ class Watch:
         ports = self.world.ports
         operations = OwnOperations(ports)
         finder = SourceFinder(ports.store, ports.artifacts, operations)
-        given = MonitoringPorts(ports.store, operations, finder, ports.clock)
+        given = MonitoringPorts(ports.store, operations, finder, ports.artifacts, ports.clock)
         schedules: Loop[Fire, SeenSchedule] = Loop(
             MonitorSubject(given), ports.store, ports.clock, owner, sweep_seconds=0.05
         )
@@ -64,19 +66,21 @@ class Watch:
         self._running.clear()
         self._loops.clear()
 
-    async def create(self, type_: str = "DataQuality", labels: str = "", **config: Any) -> None:
+    async def create(self, type_: str = "DataQuality", labels: str = "", config: str = "", **more: Any) -> None:
         given = monitors.definition(type_, "d")
         if labels:
             given[f"{type_}JobInput"]["GroundTruthS3Input"] = {"S3Uri": labels}
         for name in ("StartTimeOffset", "EndTimeOffset"):
             del given[f"{type_}JobInput"]["EndpointInput"][name]
+        if config:
+            given[f"{type_}AppSpecification"]["ConfigUri"] = config
         given[f"{type_}BaselineConfig"] = {"ConstraintsResource": {"S3Uri": "s3://b/constraints.json"}}
         await self.world("sagemaker", f"Create{type_}JobDefinition", **given)
-        request = {"MonitoringJobDefinitionName": "d", "MonitoringType": type_, **config}
+        request = {"MonitoringJobDefinitionName": "d", "MonitoringType": type_, **more}
         await self.world(
             "sagemaker", "CreateMonitoringSchedule", MonitoringScheduleName="w", MonitoringScheduleConfig=request
         )
-        if config == HOURLY:
+        if more == HOURLY:
             await self.until_scheduled()
 
     def later(self, seconds: float) -> None:
@@ -134,7 +138,9 @@ def hour(at: float) -> str:
 async def watch() -> AsyncIterator[Watch]:
     """An endpoint that captures, with a file of the hour before the next one."""
     captured = {f"capture/e/v/{hour(NOW + 3600 * n)}/00-00-000-x.jsonl": b"{}" for n in (0, 1, 2)}
-    world = World({"b": {"m.tar.gz": b"", "constraints.json": b"{}", **captured}})
+    world = World(
+        {"b": {"m.tar.gz": b"", "constraints.json": b"{}", "constraints.txt": b"[]", "config.json": CONFIG, **captured}}
+    )
     await world(
         "sagemaker", "CreateModel", ModelName="m", PrimaryContainer={"Image": IMAGE, "ModelDataUrl": "s3://b/m.tar.gz"}
     )
@@ -297,3 +303,25 @@ async def test_a_stopped_schedule_makes_up_nothing(watch: Watch) -> None:
     schedule = await watch.until_scheduled()
     assert schedule.document["due"] == NOW + 3 * 3600
     assert await watch.executions() == []
+
+
+async def test_a_bias_job_gets_a_configuration_that_knows_the_data(watch: Watch) -> None:
+    await watch.create("ModelBias", "s3://b/capture", **HOURLY)
+    watch.later(3601)
+    await watch.finish("Completed: Job completed successfully.")  # the merge
+    job = (await watch.jobs(2))[0]
+    inputs = {each["InputName"]: each["S3Input"] for each in job.document["request"]["ProcessingInputs"]}
+    place = inputs["analysis_config"]["S3Uri"].removeprefix("s3://b/")
+    config = json.loads(await watch.world.ports.artifacts.read("b", place, 1 << 20))
+    assert config["methods"] == {"post_training_bias": {"methods": ["DPPL"]}}
+    assert config["dataset_type"] == "application/sagemakercapturejson"
+    assert config["predictor"] == {"endpoint_name": "e", "label": 0, "probability": 1}
+    assert config["probability_threshold"] == 0.5
+    assert job.document["request"]["Environment"]["dataset_source"] == inputs["merged_data"]["LocalPath"]
+
+
+async def test_a_configuration_that_is_none_fails_the_run(watch: Watch) -> None:
+    await watch.create("ModelExplainability", config="s3://b/constraints.txt", **HOURLY)
+    watch.later(3601)
+    found = (await watch.until("Failed"))[0]
+    assert found["FailureReason"] == "The analysis configuration s3://b/constraints.txt is no JSON object."

@@ -12,7 +12,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from clary.domain.monitoring import record as monitoring
-from clary.domain.monitoring.definitions import MONITOR_KINDS, Monitor
+from clary.domain.monitoring.definitions import BIAS, MONITOR_KINDS, Monitor
 from clary.domain.resources import Record
 
 ANALYSIS, MERGE = "analysis", "merge"
@@ -99,7 +99,7 @@ def request(
         environment |= {"analysis_type": "MERGE", "ground_truth_source": _TRUTH, "output_path": _MERGED}
         output = {"S3Uri": output_uri(execution, monitor, MERGE), "LocalPath": _MERGED, "S3UploadMode": "EndOfJob"}
     else:
-        more, told = _beside(monitor, baseline)
+        more, told = _beside(monitor, baseline, config_uri(execution, monitor) if monitor.config else "")
         inputs += more
         environment |= told
         output = {
@@ -123,6 +123,44 @@ def request(
         "RoleArn": monitor.role,
         **({"NetworkConfig": monitor.network} if monitor.network else {}),
     }
+
+
+def config_uri(execution: Record, monitor: Monitor) -> str:
+    """Where the analysis configuration of a bias or explainability job is put, completed for its data."""
+    return f"{str(monitor.output['S3Uri']).rstrip('/')}/config/{monitoring.job_name(execution, ANALYSIS)}/analysis_config.json"
+
+
+def analysis_config(monitor: Monitor, given: Mapping[str, Any]) -> dict[str, Any]:
+    """A monitor's configuration, which says only what is analysed, with what Clarify must know of the data: its form, and where the
+    prediction is in an answer."""
+    config: dict[str, Any] = {**given, "dataset_type": _dataset_type(monitor)}
+    told = monitor.input
+    if told.get("FeaturesAttribute"):
+        config.setdefault("features", told["FeaturesAttribute"])
+    if told.get("ProbabilityThresholdAttribute") is not None:
+        config.setdefault("probability_threshold", told["ProbabilityThresholdAttribute"])
+    named = {"label": told.get("InferenceAttribute"), "probability": told.get("ProbabilityAttribute")}
+    where = {name: _place(value) for name, value in named.items() if value}
+    if monitor.type == BIAS and monitor.endpoint and "predictor" not in config:
+        # The captured answers are read; the endpoint is named because an analysis of predictions needs one.
+        config["predictor"] = {"endpoint_name": monitor.endpoint, **where}
+    elif monitor.type == BIAS and "predicted_label" not in config and "label" in where:
+        config["predicted_label"] = where["label"]
+    elif "predictor" in config:
+        config["predictor"] = {**where, **config["predictor"]}
+    return config
+
+
+def _place(attribute: str) -> int | str:
+    """An index, where it is one."""
+    return int(attribute) if attribute.isdigit() else attribute
+
+
+def _dataset_type(monitor: Monitor) -> str:
+    if not monitor.batch or monitor.truth:
+        return "application/sagemakercapturejson"
+    kind = next(iter(monitor.input["DatasetFormat"]), "Csv")
+    return {"Csv": "text/csv", "Json": "application/jsonlines", "Parquet": "application/x-parquet"}[kind]
 
 
 def _merger(image: str) -> str:
@@ -187,7 +225,7 @@ def _format(monitor: Monitor) -> str:
     return '{"parquet": {}}'
 
 
-def _beside(monitor: Monitor, baseline: Baseline) -> tuple[list[dict[str, Any]], dict[str, str]]:
+def _beside(monitor: Monitor, baseline: Baseline, config: str) -> tuple[list[dict[str, Any]], dict[str, str]]:
     """Inputs besides the data, and the variables that tell their paths."""
     top = "/opt/ml/processing"
     given = (
@@ -200,7 +238,7 @@ def _beside(monitor: Monitor, baseline: Baseline) -> tuple[list[dict[str, Any]],
             f"{top}/code/postprocessing",
             "post_analytics_processor_script",
         ),
-        ("analysis_config", monitor.config, f"{top}/input/config", ""),
+        ("analysis_config", config, f"{top}/input/config", ""),
     )
     inputs, told = [], {}
     for name, uri, path, variable in given:

@@ -10,7 +10,6 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from clary.domain.decisions import Decision, Unable
-from clary.domain.errors import Invalid
 from clary.domain.events import due
 from clary.domain.events.due import Fire
 from clary.domain.lifecycle import (
@@ -66,11 +65,13 @@ def execution(record: Record, monitor: Monitor, at: float, now: float) -> Record
 
 @dataclass(frozen=True, slots=True)
 class Sources:
-    """Where an execution's data and baseline are. `failure`: why there is nothing to run."""
+    """Where an execution's data and baseline are, and what the user's analysis configuration says. `failure`: why there is nothing to
+    run."""
 
     captured: tuple[Captured, ...] = ()
     baseline: Baseline = field(default_factory=Baseline)
     failure: str = ""
+    config: Mapping[str, Any] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,10 +84,11 @@ class SeenExecution:
 
 @dataclass(frozen=True, slots=True)
 class Launch:
-    """Make the processing job of a step."""
+    """Make the processing job of a step; its analysis configuration, if there is one, is stored first."""
 
     step: str
     params: Mapping[str, Any]
+    config: Mapping[str, Any] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,11 +119,10 @@ def decide_execution(record: Record, seen: SeenExecution, now: float) -> Decisio
             return Decision(record)
         if sources.failure:
             return _close(record, MonitorRunFact.GAVE_UP, sources.failure, now)
-        try:
-            params = requests.request(record, monitoring.monitor_of(record), step, sources.captured, sources.baseline)
-        except Invalid as error:
-            return _close(record, MonitorRunFact.GAVE_UP, error.message, now)
-        return Decision(record, (Launch(step, params),))
+        monitor = monitoring.monitor_of(record)
+        params = requests.request(record, monitor, step, sources.captured, sources.baseline)
+        config = None if sources.config is None else requests.analysis_config(monitor, sources.config)
+        return Decision(record, (Launch(step, params, config),))
     return _followed(record, step, seen.job, now)
 
 

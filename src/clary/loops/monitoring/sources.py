@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 from clary.domain.errors import Denied, Invalid, NotFound
 from clary.domain.monitoring import record as monitoring
 from clary.domain.monitoring import requests
-from clary.domain.monitoring.definitions import BIAS, QUALITY, Monitor
+from clary.domain.monitoring.definitions import BIAS, EXPLAINABILITY, QUALITY, Monitor
 from clary.domain.monitoring.requests import Baseline, Captured
 from clary.domain.monitoring.turn import Sources
 from clary.domain.resources import Record, Scope
 from clary.domain.s3 import Location, parse_uri
 from clary.ports import Artifacts, Operations, Store
 
+_LARGEST = 1 << 20  # bytes of an analysis configuration
 _MANIFESTS = 5
 _BY_HOURS = 2 * 86_400.0  # seconds of a window that is looked through by the hour; longer ones by the day
 _PROCESSING = "processing-job"
@@ -32,14 +34,17 @@ class SourceFinder:
         monitor = monitoring.monitor_of(execution)
         try:
             baseline = await self._baseline(execution.scope, monitor)
+            config = (
+                await self._config(execution, monitor.config) if monitor.config and step == requests.ANALYSIS else None
+            )
             if step == requests.ANALYSIS and monitor.truth:
-                return Sources(baseline=baseline)
+                return Sources(baseline=baseline, config=config)
             captured = await self._captured(execution, monitor)
             if monitor.truth and not await self._any(execution, parse_uri(monitor.truth)):
                 raise Invalid(f"NO_DATA: there are no labels under {monitor.truth} (rows: labels 0, joined 0, used 0).")
         except (Invalid, NotFound, Denied) as error:
             return Sources(failure=error.message)
-        return Sources(tuple(captured), baseline)
+        return Sources(tuple(captured), baseline, config=config)
 
     async def _baseline(self, scope: Scope, monitor: Monitor) -> Baseline:
         """Given URIs, else the reports of the baselining job."""
@@ -52,8 +57,22 @@ class SourceFinder:
             if job.status != "Completed" or not outputs:
                 raise Invalid(f"The baselining job '{monitor.baselining}' is {job.status}: it made no baseline.")
             top = str(outputs[0]["S3Output"]["S3Uri"]).rstrip("/")
+            if monitor.type in (BIAS, EXPLAINABILITY):  # their baseline is an analysis
+                return Baseline(f"{top}/analysis.json")
             constraints, statistics = f"{top}/constraints.json", statistics or f"{top}/statistics.json"
         return Baseline(constraints, statistics)
+
+    async def _config(self, execution: Record, uri: str) -> dict[str, Any]:
+        """The analysis configuration that a definition names."""
+        place = parse_uri(uri)
+        text = await self._artifacts_of(execution).read(place.bucket, place.key, _LARGEST)
+        try:
+            found = json.loads(text)
+        except (ValueError, RecursionError):
+            found = None
+        if not isinstance(found, dict):
+            raise Invalid(f"The analysis configuration {uri} is no JSON object.")
+        return found
 
     async def _captured(self, execution: Record, monitor: Monitor) -> list[Captured]:
         start, end = execution.document["window"]

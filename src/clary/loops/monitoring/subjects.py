@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import json
+import tempfile
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Any
@@ -17,10 +19,11 @@ from clary.domain.monitoring.definitions import MONITOR_KINDS, Monitor
 from clary.domain.monitoring.record import Result
 from clary.domain.monitoring.turn import ExecutionCommand, Launch, SeenExecution, SeenSchedule, Tell
 from clary.domain.resources import Record
+from clary.domain.s3 import parse_uri
 from clary.guarded import until_first
 from clary.loops.core.loop import Loop
 from clary.loops.monitoring.sources import SourceFinder
-from clary.ports import Clock, Operations, Store
+from clary.ports import Artifacts, Clock, Operations, Store
 
 _JOB = "processing-job"
 
@@ -32,6 +35,7 @@ class MonitoringPorts:
     store: Store
     operations: Operations
     sources: SourceFinder
+    artifacts: Artifacts
     clock: Clock
 
 
@@ -97,17 +101,21 @@ class MonitorRunSubject:
 
     async def run(self, command: ExecutionCommand, record: Record) -> Any:
         match command:
-            case Launch(step, params):
-                return await self._launch(record, step, params)
+            case Launch(step, params, config):
+                return await self._launch(record, step, params, config)
             case Tell(result):
                 await self._tell(record, result)
         return None
 
-    async def _launch(self, record: Record, step: str, params: Any) -> str | Unable:
+    async def _launch(
+        self, record: Record, step: str, params: Mapping[str, Any], config: Mapping[str, Any] | None
+    ) -> str | Unable:
         """The ARN of the job. It belongs to the schedule: that is what DescribeProcessingJob tells."""
         parent = replace(record, kind=monitoring.SCHEDULE, arn=record.document["schedule_arn"])
         self._waiting[monitoring.job_name(record, step)] = record.arn
         try:
+            if config is not None:
+                await self._store(record, config)
             answer = await self._ports.operations.call(
                 "sagemaker", "CreateProcessingJob", params, parent=parent, key=f"{record.name} {step}"
             )
@@ -116,6 +124,16 @@ class MonitorRunSubject:
         except ClaryError as error:
             return Unable(error.message)
         return str(answer["ProcessingJobArn"])
+
+    async def _store(self, record: Record, config: Mapping[str, Any]) -> None:
+        """The analysis configuration, beside the reports: the same again after a crash."""
+        place = parse_uri(requests.config_uri(record, monitoring.monitor_of(record)))
+        with tempfile.NamedTemporaryFile("w", suffix=".json") as file:
+            json.dump(config, file)
+            file.flush()
+            await self._ports.artifacts.of(record.scope.account).store_file(
+                file.name, place.bucket, place.key, "application/json"
+            )
 
     async def _tell(self, record: Record, result: Result) -> None:
         """The alert of the schedule, if that is still there."""
