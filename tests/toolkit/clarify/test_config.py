@@ -64,4 +64,4 @@ def test_what_is_wrong(change: dict[str, Any], told: str) -> None:
 def test_what_is_no_json() -> None:
     for text in ("", "{", "[]"):
         with pytest.raises(config.CustomerError, match="Unable to load analysis config"):
-            config.parse(text)
+            config.document(text)

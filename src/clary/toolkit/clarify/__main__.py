@@ -14,9 +14,9 @@ import sys
 import tempfile
 from typing import Any, Dict, List, Mapping, Optional
 
-from clary.toolkit.clarify import answers, dataset, drift, explaining, facets, rendering, report
+from clary.toolkit.clarify import answers, dataset, drift, explaining, facets, monitored, rendering, report
 from clary.toolkit.clarify.columns import Column, column, distinct
-from clary.toolkit.clarify.config import Analysis, CustomerError, parse
+from clary.toolkit.clarify.config import Analysis, CustomerError, analysis, document
 from clary.toolkit.clarify.endpoint import Endpoint, fetched
 
 CONTRACT = "/opt/ml/config"
@@ -65,8 +65,9 @@ def main() -> int:
             _json(CONTRACT + "/processingjobconfig.json"), _json(CONTRACT + "/resourceconfig.json"), os.environ
         )
     except CustomerError as error:
-        _tell("Customer Error: {}".format(error))
-        print("Customer Error: {}".format(error), file=sys.stderr, flush=True)
+        text = str(error) if str(error).startswith("NO_DATA:") else "Customer Error: {}".format(error)
+        _tell(text)
+        print(text, file=sys.stderr, flush=True)
         return 1
     _tell(message)
     return 0
@@ -104,10 +105,12 @@ def run(job: Mapping[str, Any], hosts: Mapping[str, Any], variables: Mapping[str
             return ""
     try:
         with open(places.config, encoding="utf-8") as file:
-            asked = parse(file.read())
+            asked = analysis(monitored.completed(document(file.read()), variables))
     except (OSError, UnicodeDecodeError) as error:
         raise CustomerError("Unable to load analysis config: {}".format(error)) from None
-    data = _read(asked, places)
+    data = _read(asked, places, monitored.window(variables) if variables.get("dataset_source") else (None, None))
+    if data.answers is not None and asked.post is not None:
+        data = data._replace(answers=answers.captured(asked.predictor or monitored.predictor(variables), data.answers))
     print("{} rows, {} columns".format(data.rows, len(data.names)), flush=True)
     os.makedirs(places.output, exist_ok=True)
     found = _analysed(asked, data, places)
@@ -118,8 +121,8 @@ def run(job: Mapping[str, Any], hosts: Mapping[str, Any], variables: Mapping[str
     return "Completed: Job completed successfully."
 
 
-def _read(asked: Analysis, places: Places) -> dataset.Dataset:
-    data = dataset.read(asked, places.dataset)
+def _read(asked: Analysis, places: Places, bounds: monitored.Window) -> dataset.Dataset:
+    data = dataset.read(asked, places.dataset, bounds)
     for which, uri in (("facet", asked.facet_uri), ("predicted_label", asked.predicted_uri)):
         if uri:
             with tempfile.TemporaryDirectory() as folder:

@@ -135,6 +135,16 @@ def _documents(asked: Predictor, text: str, kind: str, count: int) -> List[Answe
     return [_of_document(asked, each) for each in whole]
 
 
+def captured(asked: Predictor, raw: Sequence[Any]) -> List[Answer]:
+    """The answers that were captured, a row of a CSV or a document each. CustomerError for those that say nothing of the label."""
+    try:
+        return [_of_document(asked, each) for each in raw]
+    except (ValueError, TypeError, KeyError, IndexError) as error:
+        raise CustomerError(
+            "Captured answers cannot be used ({}): see inference_attribute and probability_attribute".format(error)
+        ) from None
+
+
 def _of_document(asked: Predictor, document: Any) -> Answer:
     if isinstance(document, dict):
         found = [

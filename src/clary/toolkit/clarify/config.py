@@ -90,15 +90,15 @@ class Analysis(NamedTuple):
     predictor: Optional[Predictor]
 
 
-def parse(text: str) -> Analysis:
-    """The analysis of a configuration's text; CustomerError for what is wrong with it."""
+def document(text: str) -> Dict[str, Any]:
+    """A configuration's text as a document; CustomerError for what is none."""
     try:
         given = json.loads(text)
     except ValueError as error:
         raise CustomerError("Unable to load analysis config: it is not JSON: {}".format(error)) from None
     if not isinstance(given, dict):
         raise CustomerError("Unable to load analysis config: it must be a JSON object")
-    return analysis(given)
+    return given
 
 
 def analysis(given: Dict[str, Any]) -> Analysis:
@@ -170,7 +170,8 @@ def _check_whole(asked: Analysis) -> None:
             raise _wrong("label", "bias metrics need the column of the observed label")
         if not asked.positive:
             raise _wrong("label_values_or_threshold", "bias metrics need the label's positive values, or a threshold")
-    predicted = asked.predicted_label is not None or bool(asked.predicted_uri)
+    captured = asked.dataset_type == "application/sagemakercapturejson"  # with the model's answers
+    predicted = asked.predicted_label is not None or bool(asked.predicted_uri) or captured
     if asked.post is not None and asked.predictor is None and not predicted:
         raise _wrong(
             "predictor", "post_training_bias needs a predictor, predicted_label or predicted_label_dataset_uri"

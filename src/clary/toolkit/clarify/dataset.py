@@ -8,6 +8,7 @@ import json
 import os
 from typing import Any, Dict, Iterator, List, NamedTuple, Optional, Sequence, Tuple
 
+from clary.toolkit.clarify import monitored
 from clary.toolkit.clarify.columns import Column, column
 from clary.toolkit.clarify.config import Analysis, CustomerError, Name, found
 
@@ -37,13 +38,14 @@ class Dataset(NamedTuple):
         return found(self.names, name, where)
 
 
-def read(asked: Analysis, folder: str) -> Dataset:
-    """The dataset of a folder's files. CustomerError, which names the file, for what cannot be read, and where there are no rows."""
+def read(asked: Analysis, folder: str, bounds: monitored.Window = (None, None)) -> Dataset:
+    """The dataset of a folder's files. CustomerError, which names the file, for what cannot be read, and where there are no rows.
+    `bounds`: of captured requests those that were answered then."""
     paths = files(folder)
     if asked.dataset_type in ("application/jsonlines", "application/json"):
         table = _documents(asked, paths)
     elif asked.dataset_type == "application/sagemakercapturejson":
-        return _captured(asked, paths)
+        return _captured(asked, paths, bounds)
     else:
         table = _table(asked, paths)
     if not table.rows:
@@ -279,8 +281,9 @@ def _named(headers: Optional[Tuple[str, ...]], width: int, extra: List[str]) -> 
 # -- captured -----------------------------------------------------------------------------------------------------------------
 
 
-def _captured(asked: Analysis, paths: Sequence[str]) -> Dataset:
-    """Captured requests with their ground truth, as a monitor merged them: a request may hold several rows. What is torn is left out."""
+def _captured(asked: Analysis, paths: Sequence[str], bounds: monitored.Window) -> Dataset:
+    """Captured requests with their ground truth, as a monitor merged them: a request may hold several rows. What is torn is left out, and,
+    where labels are needed, what has none."""
     rows: List[List[Any]] = []
     labels: List[Any] = []
     answers: List[Any] = []
@@ -290,7 +293,10 @@ def _captured(asked: Analysis, paths: Sequence[str]) -> Dataset:
             if not line.strip():
                 continue
             try:
-                these, theirs, truth = _record(asked, json.loads(line))
+                document = json.loads(line)
+                if not monitored.inside(document, bounds):
+                    continue
+                these, theirs, truth = _record(asked, document)
             except (ValueError, KeyError, TypeError, AttributeError):
                 lost += 1
                 continue
@@ -301,9 +307,13 @@ def _captured(asked: Analysis, paths: Sequence[str]) -> Dataset:
             answers += theirs
             labels += truth
     if not rows:
-        raise CustomerError("NO_DATA: no record can be used ({} files, {} records left out)".format(len(paths), lost))
+        raise CustomerError(
+            "NO_DATA: no record can be used (rows: captured {}, used 0; files {}).".format(lost, len(paths))
+        )
     if lost:
         print("{} records are left out: they are torn, or have another number of features".format(lost), flush=True)
+    if asked.pre is not None or asked.post is not None:
+        rows, answers, labels = monitored.labelled(rows, answers, labels)
     width = len(rows[0])
     headers = asked.headers
     if headers is not None and isinstance(asked.label, str) and asked.label in headers and len(headers) == width + 1:
