@@ -154,8 +154,9 @@ class Backend(Protocol[R]):
         """Where a workload (with `fronts`) dials the front of that number."""
         ...
 
-    async def start(self, request: R) -> str:
-        """Start it, or find it: the same workload key gives the same handle. The handle is a string that can be stored."""
+    async def start(self, request: R, secrets: Mapping[str, str] = MappingProxyType({})) -> str:
+        """Start it, or find it: the same workload key gives the same handle. The handle is a string that can be stored. `secrets` are
+        further variables of its environment, which no plan shows. Of a workload by value it answers at once: `observe` tells the rest."""
         ...
 
     async def observe(self, handle: str) -> Observation | None: ...
@@ -165,7 +166,17 @@ class Backend(Protocol[R]):
 
     async def resize(self, handle: str, cpu: float, memory: int, burst: float = 0.0) -> None: ...
     async def forget(self, handle: str) -> None:
-        """Remove what the backend keeps of an ended run. Idempotent."""
+        """Remove what the backend keeps of an ended run, its files too. Idempotent."""
+        ...
+
+    async def read(self, handle: str, files: str, path: str, limit: int) -> str:
+        """At most `limit` bytes of a text that a run by value left in its files of that name, invalid UTF-8 replaced; '' when it is not
+        there or no regular file. The last lines of its output, without their times, where `files` is ''."""
+        ...
+
+    async def collect(self, handle: str) -> Mapping[str, str]:
+        """Store the results of an ended run by value; answers URI -> ETag of those that it left. It may be repeated. NotFound for a run
+        that was forgotten; the object store's own errors."""
         ...
 
     async def handles(self) -> list[str]:

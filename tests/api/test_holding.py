@@ -10,8 +10,9 @@ from clary.api.call import ApiSettings, Call, Ports
 from clary.api.followers import Follower
 from clary.api.holding import FIRST_SECONDS, NEWS_SECONDS, followed, patience, settled, waits
 from clary.domain.jobs import hosts, training
-from clary.domain.jobs.spec import JobSpec, dumped
+from clary.domain.jobs.spec import JobSpec
 from clary.domain.resources import Record, Scope
+from clary.domain.stored import dumped
 from clary.testing.logs import MemoryLogs
 
 RECORD = Record("endpoint", Scope("0", "r"), "e", "arn:e", "Creating", 1.0, 1.0, {})

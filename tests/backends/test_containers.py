@@ -20,7 +20,7 @@ ENGINE = Engine(("/usr/bin/podman", "--runtime", "runc"))
 def workload(environment: dict[str, str] | None = None, network: bool = True, **more: Any) -> Workload:
     mounts = (Mount("/models/k", "/opt/ml/model"), Mount("/tmp/w", "/opt/ml/output", MountMode.READ_WRITE))
     image = ContainerImage("my/own:1", ("serve",), environment or {}, mounts, network)
-    return Workload("replica-1", "/r", ("python",), {}, (), None, cpu=1.5, memory=1 << 30, container=image, **more)
+    return Workload("replica-1", ("python",), {}, root="/r", cpu=1.5, memory=1 << 30, container=image, **more)
 
 
 def option(argv: tuple[str, ...], name: str) -> list[str]:
@@ -59,7 +59,7 @@ def test_secrets_go_into_a_file_of_ours_only(tmp_path: Path) -> None:
 
 
 def test_a_workload_without_a_container_needs_no_engine(tmp_path: Path) -> None:
-    plain = Workload("k", "/r", ("true",), {}, (), None)
+    plain = Workload("k", ("true",), {}, root="/r")
     assert containers.arguments(plain, None) == ()
     assert containers.beside(plain, (), ENGINE, tmp_path) is None
 
@@ -70,7 +70,7 @@ def test_a_workload_without_a_container_needs_no_engine(tmp_path: Path) -> None:
         (workload(), None, "no podman or docker"),
         (workload(gpus=1), ENGINE, "on GPUs is not available"),
         (
-            Workload("k", "/r", (), {}, (), None, container=ContainerImage("i", (), {}, (Mount("/a:b", "/c"),))),
+            Workload("k", (), {}, root="/r", container=ContainerImage("i", (), {}, (Mount("/a:b", "/c"),))),
             ENGINE,
             "a path with a colon",
         ),

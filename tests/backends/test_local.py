@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
+import hashlib
 import os
 import signal
 import socket
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -17,12 +18,27 @@ import pytest
 
 from clary.backends import host, local
 from clary.backends.local import LocalBackend
+from clary.backends.node.layout import NodePorts
 from clary.backends.shim.proc import marked, parents
 from clary.backends.state import Folder
-from clary.domain.errors import Unavailable
-from clary.domain.machine.workload import Mount, MountMode, Observation, RunState, Workload
+from clary.domain.errors import InUse, Unavailable
+from clary.domain.machine.workload import (
+    Failure,
+    LogTarget,
+    Mount,
+    MountMode,
+    Objects,
+    Observation,
+    Result,
+    RunState,
+    Workload,
+)
+from clary.domain.resources import Scope
+from clary.domain.s3 import Location
 from clary.ports import Backend
-from clary.testing.backends import BackendConformance
+from clary.stores.logs import FileLogs
+from clary.testing.backends import ACCOUNT, BUCKET, BackendConformance
+from clary.testing.memory_artifacts import MemoryArtifacts
 
 FACTS = host.find()
 pytestmark = pytest.mark.skipif(bool(FACTS.problem), reason=f"NO SANDBOX ON THIS MACHINE: {FACTS.problem}")
@@ -31,6 +47,24 @@ pytestmark = pytest.mark.skipif(bool(FACTS.problem), reason=f"NO SANDBOX ON THIS
 def log_lines(workload: Workload) -> list[str]:
     assert workload.log_path is not None
     return [line.partition("\t")[2] for line in Path(workload.log_path).read_text().splitlines()]
+
+
+LOG = LogTarget(Scope(ACCOUNT, "eu-west-1"), "/aws/group", "stream")
+
+
+class Held(MemoryArtifacts):
+    """Never places anything."""
+
+    def __init__(self, of: MemoryArtifacts) -> None:
+        super().__init__(of.buckets, of.account)
+        self.asked = asyncio.Event()
+
+    def of(self, account: str) -> MemoryArtifacts:
+        return self
+
+    async def place(self, bucket: str, keys: Mapping[str, str], folder: str) -> None:
+        self.asked.set()
+        await asyncio.Event().wait()
 
 
 class TestLocalBackend(BackendConformance):
@@ -43,7 +77,9 @@ class TestLocalBackend(BackendConformance):
 
     def backend(self, folder: Path) -> Backend[Any]:
         fronts = [str(folder / "workers" / f"front-{number}.sock") for number in range(2)]
-        made = local.create(str(folder / "backend"), facts=FACTS, fronts=fronts)
+        self.stored = getattr(self, "stored", None) or MemoryArtifacts({BUCKET: {"given/x": b"an object\n"}}, ACCOUNT)
+        ports = NodePorts(self.stored, FileLogs(folder / "logs"))
+        made = local.create(str(folder / "backend"), facts=FACTS, fronts=fronts, ports=ports)
         self.made.append(made)
         return made
 
@@ -386,7 +422,7 @@ async def main():
     command = ("/bin/sh", "-c", "echo up; while [ ! -e /ml/go ]; do sleep 0.02; done; echo done; exit 6")
     mounts = (Mount({str(tmp_path / "ml")!r}, "/ml"),)
     root = {str(tmp_path / "root")!r}
-    workload = Workload("kept", root, command, {{}}, mounts, root + "/log")
+    workload = Workload("kept", command, {{}}, mounts, root=root, log_path=root + "/log")
     print(await backend.start(backend.plan(workload)), flush=True)
     await asyncio.sleep(600)
 asyncio.run(main())
@@ -405,6 +441,100 @@ asyncio.run(main())
         (tmp_path / "ml/go").touch()
         assert (await self.ended(successor, "kept")).exit_code == 6
         assert (tmp_path / "root/log").read_text().endswith("\tdone\n")
+
+    async def test_objects_are_laid_out_and_results_stored(self, tmp_path: Path) -> None:
+        backend = self.backend(tmp_path)
+        given = (Objects(ACCOUNT, BUCKET, {"given/x": "y"}, "deep/er"),)
+        result = Result("out", "z", ACCOUNT, Location(BUCKET, "taken/z"), "text/plain")
+        workload = self.valued("cat /in/deep/er/y > /out/z; echo laid out", objects=given, results=(result,), logs=LOG)
+        handle = await self.begin(backend, workload)
+        assert (await self.ended(backend, handle)).exit_code == 0
+        assert await backend.collect(handle) == {f"s3://{BUCKET}/taken/z": hashlib.md5(b"an object\n").hexdigest()}
+        assert self.stored.buckets[BUCKET]["taken/z"] == b"an object\n"
+        assert self.stored.types[BUCKET, "taken/z"] == "text/plain"
+        assert FileLogs(tmp_path / "logs").tail(LOG.scope, LOG.group, LOG.stream, 9) == ["laid out"]
+        await backend.forget(handle)
+        assert list((tmp_path / "backend" / "own").iterdir()) == []
+
+    async def test_a_result_that_is_a_link_is_not_followed(self, tmp_path: Path) -> None:
+        backend = self.backend(tmp_path)
+        result = Result("out", "z", ACCOUNT, Location(BUCKET, "taken/z"))
+        handle = await self.begin(backend, self.valued("ln -s /etc/passwd /out/z", results=(result,)))
+        await self.ended(backend, handle)
+        with pytest.raises(Unavailable, match="could not be copied"):
+            await backend.collect(handle)
+        assert "taken/z" not in self.stored.buckets[BUCKET]
+
+    async def test_data_that_is_not_there_is_the_users_fault(self, tmp_path: Path) -> None:
+        backend = self.backend(tmp_path)
+        workload = self.valued("exit 0", objects=(Objects(ACCOUNT, BUCKET, {"never": "y"}),))
+        seen = await self.ended(backend, await self.begin(backend, workload))
+        assert (seen.state, seen.exit_code, seen.started_at) == (RunState.EXITED, None, None)
+        assert seen.failure == Failure("The specified key does not exist: never", client=True)
+
+    async def test_a_full_disk_is_ours(self, tmp_path: Path) -> None:
+        backend = self.backend(tmp_path)
+        workload = self.valued("exit 0", objects=(Objects(ACCOUNT, BUCKET, {"given/x": "a/b"}),))  # a is a file by then
+        seen = await self.ended(backend, await self.begin(backend, workload))
+        assert seen.failure is not None
+        assert not seen.failure.client
+
+    async def test_it_can_be_stopped_while_it_is_laid_out(self, tmp_path: Path) -> None:
+        backend = self.backend(tmp_path)
+        held = Held(self.stored)
+        stuck = local.create(str(tmp_path / "backend"), facts=FACTS, ports=NodePorts(held, FileLogs(tmp_path / "logs")))
+        self.made.append(stuck)
+        workload = self.valued("exit 0", objects=(Objects(ACCOUNT, BUCKET, {"given/x": "y"}),))
+        handle = await self.begin(stuck, workload)
+        await held.asked.wait()
+        seen = await stuck.observe(handle)
+        assert seen == Observation(RunState.STARTING, phase="laying out in")
+        with pytest.raises(InUse):
+            await stuck.forget(handle)
+        await stuck.stop(handle)
+        seen = await self.ended(stuck, handle)
+        assert (seen.state, seen.stopped, seen.failure) == (RunState.EXITED, True, None)
+        assert await backend.observe(handle) == seen
+        await stuck.forget(handle)
+        assert await stuck.handles() == []
+
+    async def test_a_successor_goes_on_where_the_layout_was_cut_off(self, tmp_path: Path) -> None:
+        """kill -9 while the store had not answered yet: what was asked for, secrets and all, is done by the successor."""
+        program = f"""
+import asyncio
+from clary.backends import local
+from clary.backends.node.layout import NodePorts
+from clary.domain.machine.workload import Files, MountMode, Objects, Workload
+class Artifacts:
+    def of(self, account):
+        return self
+    async def place(self, bucket, keys, folder):
+        print(folder, flush=True)
+        await asyncio.sleep(600)
+async def main():
+    backend = local.create({str(tmp_path / "backend")!r}, ports=NodePorts(Artifacts(), None))
+    files = (Files("in", "/in", objects=(Objects({ACCOUNT!r}, {BUCKET!r}, {{"given/x": "y"}}),)),)
+    command = ("/bin/sh", "-c", "cat /in/y; echo $SECRET")
+    await backend.start(backend.plan(Workload("cut", command, {{}}, files=files)), {{"SECRET": "kept"}})
+    await asyncio.sleep(600)
+asyncio.run(main())
+"""
+        process = await asyncio.create_subprocess_exec(sys.executable, "-c", program, stdout=asyncio.subprocess.PIPE)
+        assert process.stdout is not None
+        async with asyncio.timeout(30):
+            half = Path((await process.stdout.readline()).decode().strip())
+        process.kill()
+        await process.wait()
+        (half / "half").touch()
+        successor = self.backend(tmp_path)
+        assert await successor.observe("cut") == Observation(RunState.STARTING)
+        assert isinstance(successor, LocalBackend)
+        await successor.take_up()
+        assert (await self.ended(successor, "cut")).exit_code == 0
+        assert await successor.read("cut", "", "", 1024) == "an object\nkept"
+        assert not (half / "half").exists()
+        await successor.take_up()  # what has ended is left alone
+        assert (await self.ended(successor, "cut")).exit_code == 0
 
     async def test_no_open_file_of_ours_reaches_the_sandbox(self, tmp_path: Path) -> None:
         leak = os.open("/etc/hostname", os.O_RDONLY)
@@ -440,7 +570,10 @@ asyncio.run(main())
         seen, lines = await self.run(
             tmp_path, "cd /opt/clary/lib/clary && ls -d * toolkit/frames.py toolkit/__pycache__", key="lib"
         )
-        assert (seen.exit_code, lines) == (0, ["toolkit", "toolkit/__pycache__", "toolkit/frames.py"])
+        assert (seen.exit_code, lines) == (
+            0,
+            ["prepare.py", "toolkit", "toolkit/__pycache__", "toolkit/frames.py"],
+        )
 
 
 async def _end_all(backend: LocalBackend) -> None:

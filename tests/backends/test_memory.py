@@ -21,6 +21,10 @@ class TestMemoryBackend(BackendConformance):
         assert isinstance(backend, MemoryBackend)
         backend.finish(handle, exit_code)
 
+    async def leave(self, backend: Backend[Any], handle: str, files: str, path: str, text: str) -> None:
+        assert isinstance(backend, MemoryBackend)
+        backend.left[handle, files, path] = text
+
     async def test_it_can_lose_a_run(self, tmp_path: Path) -> None:
         backend = MemoryBackend()
         handle = await self.begin(backend, self.workload(tmp_path, "sleep 60"))

@@ -215,7 +215,7 @@ def test_only_what_is_the_workloads_is_given_away(tmp_path: Path) -> None:
         Mount(str(farm), "/b", MountMode.OVERLAY),
         Mount(str(outside), "/c", MountMode.OVERLAY),
     )
-    give(Workload("k", str(tmp_path / "job"), ("x",), {}, mounts, None), 210_007)
+    give(Workload("k", ("x",), {}, mounts, root=str(tmp_path / "job")), 210_007)
     assert {path.name for path in tmp_path.rglob("*") if path.lstat().st_uid == 210_007} == {
         "output",
         "own",

@@ -19,11 +19,11 @@ from clary.loops.features.subject import FeatureSubject, flusher
 def room(given: Given) -> tuple[Coroutine[Any, Any, None], ...]:
     """See `given.Room`."""
     ports = given.ports
-    writer = OfflineWriter(given.backend, ports.artifacts, ports.runtimes, str(given.settings.root / "features"))
+    writer = OfflineWriter(given.backend, ports.runtimes)
     subject = FeatureSubject(ports.features, ports.artifacts, writer, ports.clock)
     loop: Loop[Command, SeenGroup] = Loop(subject, ports.store, ports.clock, given.owner)
     asked = QueryPorts(ports.store, given.backend, ports.artifacts, ports.runtimes, ports.clock)
-    query_subject = QuerySubject(asked, str(given.settings.root / "queries"))
+    query_subject = QuerySubject(asked)
     query_loop: Loop[QueryCommand, Answered | None] = Loop(query_subject, ports.store, ports.clock, given.owner)
     attach(query_subject, query_loop.wake, ports.store)
     return loop.run(), flusher(subject, ports.features, loop.wake), query_loop.run()

@@ -33,6 +33,7 @@ from clary.app.queues import Queues, World
 from clary.app.settings import Settings
 from clary.app.watch import Watch
 from clary.backends import containers, runtimes
+from clary.backends.node.layout import NodePorts
 from clary.domain import extensions
 from clary.domain.access.roles import default_role
 from clary.domain.attempts import attempt_of
@@ -111,11 +112,11 @@ async def control(settings: Settings) -> AsyncIterator[Control]:
     clock = SystemClock()
     keys, store = FileKeys(settings.root / "keys"), records(settings)
     secret = keys.derive(b"asynchronous").hex()
-    backend = workloads.backend(settings)
+    logs, artifacts = FileLogs(settings.root / "logs"), make_artifacts(settings, keys)
+    backend = workloads.backend(settings, NodePorts(artifacts, logs))
     runs: Backend[Any] = backend
     built = built_runtimes(settings, runs)
     datapoints = FileDatapoints(settings.root / "datapoints", settings.datapoint_disk)
-    logs, artifacts = FileLogs(settings.root / "logs"), make_artifacts(settings, keys)
     sockets = [str(settings.front_ctl(index)) for index in range(settings.front_count)]
     fronts = FrontClient(sockets, keys, target_models(settings, store, artifacts, clock).place, secret)
     await first_role(store, settings.account, clock.now())
@@ -135,7 +136,7 @@ async def control(settings: Settings) -> AsyncIterator[Control]:
     endpoint_loop: Loop[EndpointCommand, EndpointSeen] = Loop(endpoint_subject, store, clock, owner, away=steps.away)
     component_loop: Loop[EndpointCommand, EndpointSeen] = Loop(component_subject, store, clock, owner, away=steps.away)
     living = [*all_jobs.living(), *((each.kind, each.statuses) for each in (endpoint_subject, component_subject))]
-    await asyncio.gather(fronts.start(), endpoint_subject.seed(), all_jobs.seed())
+    await asyncio.gather(fronts.start(), backend.take_up(), endpoint_subject.seed(), all_jobs.seed())
     await orphans.sweep(store, runs, owner, clock.now(), (*living, *rooms.LIVING), places.grants())
     undo = (
         *all_jobs.attach(),

@@ -11,12 +11,13 @@ from typing import Any
 from clary.app.settings import Settings
 from clary.backends import containers
 from clary.backends.choice import BackendOptions, ChosenBackend, choose
+from clary.backends.node.layout import NodePorts
 
 GRACE = 10.0  # seconds between SIGTERM and SIGKILL at an orderly end
 
 
-def backend(settings: Settings) -> ChosenBackend[Any]:
-    """The backend of this state folder, as the control plane and an orderly end both see it."""
+def backend(settings: Settings, ports: NodePorts | None = None) -> ChosenBackend[Any]:
+    """The backend of this state folder, as the control plane and an orderly end both see it. Who starts workloads gives it `ports`."""
     options = BackendOptions(
         folder=str(settings.root / "backend"),
         fronts=tuple(str(settings.front_workers(index)) for index in range(settings.front_count)),
@@ -24,6 +25,7 @@ def backend(settings: Settings) -> ChosenBackend[Any]:
         engine=containers.find(settings.container_engine),
         reach=(settings.endpoint, *settings.passed.values()),
         strict_network=settings.strict_network,
+        ports=ports,
     )
     return choose(settings.backend, options)
 

@@ -13,6 +13,7 @@ from typing import Any, Protocol, TypeVar
 
 from clary.backends import BACKENDS
 from clary.backends.containers import Engine
+from clary.backends.node.layout import NodePorts
 from clary.backends.reentry import Reentry
 from clary.domain.errors import Invalid
 from clary.ports import Backend
@@ -32,6 +33,7 @@ class BackendOptions:
     engine: Engine | None
     reach: tuple[str, ...]
     strict_network: bool
+    ports: NodePorts | None = None  # of whoever starts workloads by value
 
 
 class ChosenBackend(Backend[R], Protocol[R]):
@@ -40,6 +42,10 @@ class ChosenBackend(Backend[R], Protocol[R]):
     @property
     def gpus(self) -> int:
         """How many GPUs its workloads can be given."""
+        ...
+
+    async def take_up(self) -> None:
+        """Go on with the starts of a predecessor that was killed."""
         ...
 
     def facts(self) -> dict[str, str]: ...

@@ -11,11 +11,13 @@ import dataclasses
 import hashlib
 import math
 import os
+import shutil
 import signal
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from clary.backends import access, cgroups, containers, host, launch, library, networks, sandbox, state
@@ -24,6 +26,9 @@ from clary.backends.choice import BackendOptions
 from clary.backends.claims import Claims
 from clary.backends.host import Host
 from clary.backends.networks import Networks
+from clary.backends.node import requests
+from clary.backends.node.layout import NodePorts, placed, store, text_of
+from clary.backends.node.starts import Starts
 from clary.backends.reentry import Reentry, reentry
 from clary.backends.shim import way
 from clary.backends.shim.beside import remove as remove_container
@@ -40,8 +45,10 @@ _FILES = 65_536
 
 @dataclass(frozen=True, slots=True)
 class Spawn:
-    """What will be run: bwrap's options and what it executes. `@uid@`, `@files@` and `@gpu@N` are filled in at the start."""
+    """What will be run: bwrap's options and what it executes. `@uid@`, `@files@` and `@gpu@N` are filled in at the start. `asked` is the
+    workload as it was given, `workload` with all its mounts."""
 
+    asked: Workload = field(repr=False)
     workload: Workload = field(repr=False)
     options: tuple[str, ...]
     command: tuple[str, ...]
@@ -66,7 +73,11 @@ class LocalBackend:
         nets: Networks,
         engine: containers.Engine | None = None,
         fronts: Sequence[str] = (),
+        ports: NodePorts | None = None,
     ) -> None:
+        self._ports = ports
+        self._starts = Starts(ports, self._launch, self._started)
+        self._own = folder / "own"  # folders of runs by value
         self._engine = engine
         self._fronts = tuple(fronts)
         self.networks = nets
@@ -90,17 +101,29 @@ class LocalBackend:
         return Address("unix", f"{SOCKETS}/{os.path.basename(self._fronts[front])}")
 
     def plan(self, workload: Workload) -> Spawn:
+        asked = workload
         self.networks.check(workload)
+        if workload.by_value:
+            workload = placed(workload, self._folder_of(workload.key))
         if workload.fronts:  # the whole folder: a mounted socket file is dead when the front makes another one
             sockets = Mount(os.path.dirname(self._fronts[0]), SOCKETS)
             workload = dataclasses.replace(workload, mounts=(*workload.mounts, sockets))
         workload = self.networks.without(workload)
         options = sandbox.arguments(workload, self.host)
         command, environment = sandbox.command(workload, self.host), sandbox.environment(workload)
-        return Spawn(workload, options, command, environment, containers.arguments(workload, self._engine))
+        return Spawn(asked, workload, options, command, environment, containers.arguments(workload, self._engine))
 
-    async def start(self, request: Spawn) -> str:
-        key = request.workload.key
+    async def start(self, request: Spawn, secrets: Mapping[str, str] = MappingProxyType({})) -> str:
+        key = request.asked.key
+        if request.asked.by_value:
+            root = self._index.root(key)
+            if root is None or not requests.there(Folder.of(root)):
+                await asyncio.to_thread(self._accept, request, secrets)
+            self._take_up(key)
+            self._attach(key)
+            return key
+        if secrets:
+            request = self.plan(_with(request.asked, secrets))
         async with self._starting.setdefault(key, asyncio.Lock()):
             root = self._index.root(key)
             if root is None or Folder.of(root).read("run.json") is None:
@@ -117,7 +140,7 @@ class LocalBackend:
         folder = Folder.of(root)
         said = folder.read("run.json")
         if said is None:
-            return Observation(RunState.STARTING) if folder.alive() else None
+            return self._coming(handle, folder)
         ended = folder.read("exit.json")
         if ended is None and folder.lost():
             ended = folder.read("exit.json") or await asyncio.to_thread(self._lost, folder, said)
@@ -125,6 +148,44 @@ class LocalBackend:
             return state.ended(ended)
         self._attach(handle)
         return self._running(folder, said)
+
+    def _coming(self, handle: str, folder: Folder) -> Observation | None:
+        """A run whose command has not begun."""
+        ended = folder.read("exit.json")
+        if ended is not None:
+            return state.ended(ended)
+        if requests.there(folder):
+            return Observation(RunState.STARTING, phase=self._starts.phase(handle))
+        return Observation(RunState.STARTING) if folder.alive() else None
+
+    async def read(self, handle: str, files: str, path: str, limit: int) -> str:
+        root = self._index.root(handle)
+        return "" if root is None else await asyncio.to_thread(text_of, root, files, path, limit)
+
+    async def collect(self, handle: str) -> Mapping[str, str]:
+        root = self._index.root(handle)
+        asked = requests.kept(Folder.of(root)) if root else None
+        if root is None or asked is None:
+            raise NotFound(f"no run {handle!r} to collect the results of")
+        if asked[0].results and self._ports is None:
+            raise Unavailable("this backend was given no object store")
+        stored: dict[str, str] = {}
+        for result in asked[0].results:
+            etag = await store(root, result, self._ports.artifacts) if self._ports else None
+            if etag is not None:
+                stored[str(result.to)] = etag
+        return stored
+
+    async def take_up(self) -> None:
+        """Go on with the starts of a predecessor that was killed."""
+        for key in await asyncio.to_thread(self._index.keys):
+            self._take_up(key)
+
+    def _take_up(self, key: str) -> None:
+        root = self._index.root(key)
+        folder = Folder.of(root) if root else None
+        if root and folder and requests.there(folder) and not (folder.read("run.json") or folder.read("exit.json")):
+            self._starts.begin(key, root)
 
     def log_path(self, handle: str) -> str:
         """Where the run's output goes; empty when there is no such run."""
@@ -139,9 +200,18 @@ class LocalBackend:
     async def stop(self, handle: str, grace: float | None = None) -> None:
         root = self._index.root(handle)
         spec = Folder.of(root).read("spec.json") if root else None
-        if root is None or spec is None:
+        if root is None:
             return
         folder = Folder.of(root)
+        asked = requests.kept(folder) if spec is None else None
+        if asked is not None and folder.read("exit.json") is None:
+            how = {"grace": asked[0].stop_grace if grace is None else grace}
+            await asyncio.to_thread(folder.write, "stop.json", how)
+            folder.tell(signal.SIGTERM)  # it may have been started just now
+            await self._starts.stop(handle, folder)
+            return
+        if spec is None:
+            return
         if folder.read("exit.json") is None:
             # Written first, told second: a shim that is just starting looks for it when it can be told.
             await asyncio.to_thread(folder.write, "stop.json", {"grace": spec["grace"] if grace is None else grace})
@@ -163,7 +233,8 @@ class LocalBackend:
         if root is None:
             return
         folder = Folder.of(root)
-        if folder.read("exit.json") is None and folder.alive():
+        coming = requests.there(folder) and folder.read("run.json") is None
+        if folder.read("exit.json") is None and (coming or folder.alive()):
             raise InUse(f"the run {handle!r} has not ended")
         await asyncio.to_thread(self._forget, handle, root, folder)
 
@@ -197,6 +268,7 @@ class LocalBackend:
 
     def close(self) -> None:
         """Stop listening for ends; the runs go on. The last one to close after all runs have ended leaves no control group behind."""
+        self._starts.close()
         for handle in list(self._watched):
             self._detach(handle)
         self.groups.remove()
@@ -219,13 +291,43 @@ class LocalBackend:
             if folder.read("run.json") is not None:
                 return  # another process was quicker, and its run may even have ended
             self._index.add(workload.key, workload.root)
-            uid = self._uid(workload, folder)
-            if self.host.root:
-                access.give(workload, uid)
-            self._prepare(request, folder, uid)
-            launch.spawn(folder.path, lock, folder.mark)
+            self._spawn(request, folder, lock)
         finally:
             os.close(lock)
+
+    def _accept(self, request: Spawn, secrets: Mapping[str, str]) -> None:
+        """From now on the run is known, and a successor can start it."""
+        root = self._folder_of(request.asked.key)
+        folder = Folder.of(root)
+        try:
+            folder.path.mkdir(parents=True, exist_ok=True, mode=0o700)
+            self._index.add(request.asked.key, root)
+            requests.keep(folder, request.asked, secrets)
+        except OSError as error:
+            raise Unavailable(f"cannot start {request.asked.key!r}: {error}") from error
+
+    def _launch(self, asked: Workload, secrets: Mapping[str, str], log: str | None, lock: int) -> None:
+        """Start the shim of a run by value that is laid out. The lock is given away."""
+        try:
+            request = self.plan(_with(asked, secrets))
+            request = dataclasses.replace(request, workload=dataclasses.replace(request.workload, log_path=log))
+            self._spawn(request, Folder.of(request.workload.root), lock)
+        finally:
+            os.close(lock)
+
+    def _started(self, key: str) -> None:
+        self._attach(key)
+        self._tell(key)
+
+    def _folder_of(self, key: str) -> str:
+        return str(self._own / hashlib.sha256(key.encode()).hexdigest()[:40])
+
+    def _spawn(self, request: Spawn, folder: Folder, lock: int) -> None:
+        uid = self._uid(request.workload, folder)
+        if self.host.root:
+            access.give(request.workload, uid)
+        self._prepare(request, folder, uid)
+        launch.spawn(folder.path, lock, folder.mark)
 
     def _uid(self, workload: Workload, folder: Folder) -> int:
         if not self.host.root:
@@ -370,6 +472,8 @@ class LocalBackend:
             for number in claims.owned(root):
                 claims.release(number, root)
         state.remove(folder)
+        if Path(root) == Path(self._folder_of(handle)):
+            shutil.rmtree(root, ignore_errors=True)
         self._index.remove(handle)
 
     # Hearing of an end: a pidfd of the shim is readable when it has exited.
@@ -413,13 +517,14 @@ def create(
     reach: Iterable[str] = (),
     strict_network: bool = False,
     fronts: Sequence[str] = (),
+    ports: NodePorts | None = None,
 ) -> LocalBackend:
     """The backend that keeps its state in `folder` (absolute; made if need be, mode 0700).
 
     `uid_range`: first and last user id for sandboxes when Clary runs as root; the one behind them is pasta's. `control_groups` False: do
     without them, as on a host where they cannot be written. `reach`: URLs that sandboxes are given; what they name on loopback stays in
     reach from their networks. `strict_network`: refuse to run what would share the machine's network. `fronts`: the fronts' sockets for
-    workers, by the fronts' numbers."""
+    workers, by the fronts' numbers. `ports`: the object store and the logs, for workloads by value."""
     path = Path(os.path.abspath(folder))
     path.mkdir(parents=True, exist_ok=True, mode=0o700)
     name = "clary-" + hashlib.sha256(str(path.resolve()).encode()).hexdigest()[:12]
@@ -431,7 +536,7 @@ def create(
     nets = networks.find(path / "networks", uid, urls=reach, files=host.PACKAGE_SETTINGS, strict=strict_network)
     found = found if nets.problem else networks.with_resolver(found, path)
     uids = Claims(path / "uids", *uid_range, Base(path.parent))
-    return LocalBackend(path, found, groups, uids, nets, engine, fronts)
+    return LocalBackend(path, found, groups, uids, nets, engine, fronts, ports)
 
 
 def for_site(options: BackendOptions) -> LocalBackend:
@@ -443,7 +548,12 @@ def for_site(options: BackendOptions) -> LocalBackend:
         reach=options.reach,
         strict_network=options.strict_network,
         fronts=options.fronts,
+        ports=options.ports,
     )
+
+
+def _with(workload: Workload, secrets: Mapping[str, str]) -> Workload:
+    return dataclasses.replace(workload, environment={**workload.environment, **secrets})
 
 
 def _fill(argv: tuple[str, ...], values: Mapping[str, str]) -> list[str]:

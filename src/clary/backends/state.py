@@ -19,7 +19,7 @@ from typing import Any
 
 from clary.backends.shim.proc import pidfd, started_ticks
 from clary.backends.shim.records import load, save
-from clary.domain.machine.workload import Observation, RunState
+from clary.domain.machine.workload import Failure, Observation, RunState
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,6 +177,12 @@ def ended(said: Mapping[str, Any]) -> Observation:
     """How a run ended, as its exit.json says."""
     if said["state"] == "lost":
         return Observation(RunState.LOST, started_at=said["started_at"], ended_at=said["ended_at"])
+    if said["state"] == "unstarted":
+        failure = None if said.get("stopped") else Failure(said["message"], said["client"])
+        why = failure.message if failure else ""
+        return Observation(
+            RunState.EXITED, ended_at=said["ended_at"], stopped=failure is None, detail=why, failure=failure
+        )
     return Observation(
         RunState.EXITED,
         started_at=said["started_at"],
@@ -189,3 +195,13 @@ def ended(said: Mapping[str, Any]) -> Observation:
         memory_peak_bytes=said["memory_peak"],
         detail=said["detail"],
     )
+
+
+def unstarted(message: str, client: bool, now: float) -> dict[str, Any]:
+    """The exit.json of a run whose command never ran."""
+    return {"state": "unstarted", "ended_at": now, "message": message, "client": client}
+
+
+def never_wanted(now: float) -> dict[str, Any]:
+    """The exit.json of a run that was stopped before its command ran."""
+    return {"state": "unstarted", "ended_at": now, "stopped": True}

@@ -5,21 +5,26 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from clary.domain.errors import InUse, NotFound
 from clary.domain.machine.addresses import Address
-from clary.domain.machine.workload import Feature, Observation, RunState, Workload
+from clary.domain.machine.workload import Feature, Files, MountMode, Observation, Result, RunState, Workload
+from clary.domain.s3 import Location
 from clary.ports import Backend
 
 WAIT_SECONDS = 30.0
+ACCOUNT, BUCKET = "000000000000", "results"
 
 
 class MemoryBackend:
     """`ports.Backend` that runs nothing: a run goes on until `finish` or `lose` says how it ended, or `stop` ends it at once.
 
-    `workloads` is what was started, by key; `stops` the (handle, grace) asked for; `sizes` the (cpu, memory) last set."""
+    `workloads` is what was started, by key; `stops` the (handle, grace) asked for; `sizes` the (cpu, memory) last set; `left` is
+    what runs by value leave, as a test says, and `collected` the handles of those whose results were."""
 
     name = "memory"
 
@@ -29,6 +34,9 @@ class MemoryBackend:
         self.stops: list[tuple[str, float | None]] = []
         self.sizes: dict[str, tuple[float, int]] = {}
         self.bursts: dict[str, float] = {}
+        self.secrets: dict[str, dict[str, str]] = {}
+        self.left: dict[tuple[str, str, str], str] = {}  # (handle, files, path) -> what a run left there
+        self.collected: list[str] = []
         self.stubborn = False  # True: stop alone ends nothing
         self._runs: dict[str, Observation] = {}
         self._listeners: list[Callable[[str], None]] = []
@@ -39,9 +47,10 @@ class MemoryBackend:
     def address(self, front: int) -> Address:
         return Address("unix", f"/run/clary/front-{front}.sock")
 
-    async def start(self, request: Workload) -> str:
+    async def start(self, request: Workload, secrets: Mapping[str, str] = MappingProxyType({})) -> str:
         if request.key not in self._runs:
             self.workloads[request.key] = request
+            self.secrets[request.key] = dict(secrets)
             self.sizes[request.key] = (request.cpu, request.memory)
             self._change(request.key, Observation(RunState.RUNNING, started_at=0.0, pid=1))
         return request.key
@@ -64,6 +73,17 @@ class MemoryBackend:
         if handle in self._runs and not self._runs[handle].state.is_terminal:
             raise InUse(f"the run {handle!r} has not ended")
         self._runs.pop(handle, None)
+
+    async def read(self, handle: str, files: str, path: str, limit: int) -> str:
+        text = self.left.get((handle, files, path), "") if handle in self._runs else ""
+        return text.encode()[:limit].decode(errors="replace")
+
+    async def collect(self, handle: str) -> Mapping[str, str]:
+        if handle not in self._runs:
+            raise NotFound(f"no run {handle!r} to collect the results of")
+        self.collected.append(handle)
+        results = self.workloads[handle].results
+        return {str(each.to): "etag" for each in results if (handle, each.files, each.path) in self.left}
 
     async def handles(self) -> list[str]:
         return sorted(self._runs)
@@ -123,6 +143,22 @@ class BackendConformance:
             stop_grace=more.pop("stop_grace", 5.0),
             **more,
         )
+
+    def valued(self, script: str, **more: Any) -> Workload:
+        """The same by value: its files are in /in (read-only) and /out."""
+        given = Files("in", "/in", texts={"a": "one\n", "deep/b": "two\n"}, objects=more.pop("objects", ()))
+        return Workload(
+            key=more.pop("key", f"valued/{script[:20]}"),
+            command=("/bin/sh", "-c", script),
+            environment={},
+            files=(given, Files("out", "/out", MountMode.READ_WRITE)),
+            memory=256 << 20,
+            stop_grace=5.0,
+            **more,
+        )
+
+    async def leave(self, backend: Backend[Any], handle: str, files: str, path: str, text: str) -> None:
+        """Only for backends that run nothing: leave a file as the command would have."""
 
     async def begin(self, backend: Backend[Any], workload: Workload) -> str:
         return await backend.start(backend.plan(workload))
@@ -226,6 +262,43 @@ class BackendConformance:
             except NotFound:
                 continue
             raise AssertionError("an ended run was resized")
+
+    async def test_by_value_it_is_laid_out_and_read(self, tmp_path: Path) -> None:
+        backend = self.backend(tmp_path)
+        script = "cat /in/a /in/deep/b > /out/c; ln -s /out/c /out/link; echo said; test $SECRET = quiet && exit 3"
+        workload = self.valued(script)
+        handle = await backend.start(backend.plan(workload), {"SECRET": "quiet"})
+        assert await backend.start(backend.plan(workload), {"SECRET": "other"}) == handle
+        await self.leave(backend, handle, "out", "c", "one\ntwo\n")
+        await self.leave(backend, handle, "", "", "said")
+        await self.let(backend, handle, 3)
+        seen = await self.ended(backend, handle)
+        assert (seen.exit_code, seen.failure) == (3, None)
+        assert await backend.read(handle, "out", "c", 1024) == "one\ntwo\n"
+        assert await backend.read(handle, "out", "c", 5) == "one\nt"
+        assert await backend.read(handle, "", "", 1024) == "said"
+        for gone in ("link", "never", "../in/a"):
+            assert await backend.read(handle, "out", gone, 1024) == ""
+        await backend.forget(handle)
+        assert await backend.read(handle, "out", "c", 1024) == ""
+
+    async def test_results_are_collected_as_often_as_asked(self, tmp_path: Path) -> None:
+        backend = self.backend(tmp_path)
+        made = Result("out", "made", ACCOUNT, Location(BUCKET, "made.txt"), "text/plain")
+        workload = self.valued("echo made > /out/made", results=(made, replace(made, path="missing")))
+        handle = await backend.start(backend.plan(workload))
+        await self.leave(backend, handle, "out", "made", "made\n")
+        await self.let(backend, handle, 0)
+        await self.ended(backend, handle)
+        first = await backend.collect(handle)
+        assert list(first) == [f"s3://{BUCKET}/made.txt"]
+        assert await backend.collect(handle) == first
+        await backend.forget(handle)
+        try:
+            await backend.collect(handle)
+        except NotFound:
+            return
+        raise AssertionError("a forgotten run has results")
 
     async def test_forget_ends_all_memory_of_it(self, tmp_path: Path) -> None:
         backend = self.backend(tmp_path)

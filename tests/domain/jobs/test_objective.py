@@ -8,8 +8,9 @@ from typing import Any
 from clary.domain.jobs import record as jobs
 from clary.domain.jobs import training
 from clary.domain.jobs.log_metrics import Sample
-from clary.domain.jobs.spec import JobSpec, dumped
+from clary.domain.jobs.spec import JobSpec
 from clary.domain.resources import Record, Scope
+from clary.domain.stored import dumped
 
 PARENT = "arn:aws:sagemaker:us-east-1:000000000000:hyper-parameter-tuning-job/t"
 

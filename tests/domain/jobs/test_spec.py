@@ -8,9 +8,10 @@ from clary.domain.jobs import training
 from clary.domain.jobs.channels import Channel
 from clary.domain.jobs.hosts import Host
 from clary.domain.jobs.kinds import JOB_KINDS, spec_of
-from clary.domain.jobs.spec import JobSpec, Output, Sync, dumped, loaded
+from clary.domain.jobs.spec import JobSpec, Output, Sync
 from clary.domain.resources import KINDS, Record, Scope
 from clary.domain.s3 import Location
+from clary.domain.stored import dumped, loaded
 
 SPEC = JobSpec(
     "image",

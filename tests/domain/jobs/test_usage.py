@@ -6,12 +6,13 @@ from dataclasses import replace
 from typing import Any
 
 from clary.domain.jobs.hosts import Host
-from clary.domain.jobs.spec import JobSpec, dumped
+from clary.domain.jobs.spec import JobSpec
 from clary.domain.jobs.usage import YOUNG, HostUsage, datapoints, observed
 from clary.domain.machine.usage import Usage
 from clary.domain.machine.workload import Observation, RunState
 from clary.domain.metrics.datapoints import Datapoint
 from clary.domain.resources import Record, Scope
+from clary.domain.stored import dumped
 
 LOGS = "/aws/sagemaker/TrainingJobs"
 HOSTS = tuple(Host(f"algo-{number}", "ml.m5.large") for number in (1, 2, 3))

@@ -14,11 +14,12 @@ from typing import Any
 from clary.domain.errors import Invalid, LimitExceeded
 from clary.domain.jobs.hosts import Host, size_of
 from clary.domain.jobs.kinds import kind_of, spec_of
-from clary.domain.jobs.spec import JobSpec, dumped
+from clary.domain.jobs.spec import JobSpec
 from clary.domain.machine import capacity, instances
 from clary.domain.machine.capacity import Book
 from clary.domain.machine.workload import Observation
 from clary.domain.resources import Record
+from clary.domain.stored import dumped
 
 TAG = "clary:grow-on-out-of-memory"
 _WORDS = {"true": True, "false": False}

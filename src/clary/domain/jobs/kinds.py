@@ -12,8 +12,9 @@ from typing import Any
 
 from clary.domain.jobs import failures, processing, training
 from clary.domain.jobs.hosts import Host
-from clary.domain.jobs.spec import JobSpec, loaded
+from clary.domain.jobs.spec import JobSpec
 from clary.domain.resources import Record
+from clary.domain.stored import loaded
 
 
 @dataclass(frozen=True, slots=True)

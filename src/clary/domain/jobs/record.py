@@ -25,11 +25,12 @@ from typing import Any, TypeAlias
 
 from clary.domain.jobs.kinds import JobKind, kind_of, spec_of
 from clary.domain.jobs.log_metrics import Sample
-from clary.domain.jobs.spec import JobSpec, dumped
+from clary.domain.jobs.spec import JobSpec
 from clary.domain.lifecycle import JOB, JobFact, JobStatus, advance
 from clary.domain.machine.capacity import Book
 from clary.domain.machine.workload import Observation
 from clary.domain.resources import Record
+from clary.domain.stored import dumped
 
 ACTIVE = (JobStatus.IN_PROGRESS.value, JobStatus.STOPPING.value)
 BEFORE_RESULTS = ("starting", "downloading", "training")  # phases in which it may take long, and in which its log grows

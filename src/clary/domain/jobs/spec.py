@@ -1,24 +1,19 @@
 """What a job is, whatever its kind: hosts, inputs, code, command, outputs, limits. Parsed once, when the job is created.
 
-Life, work, places, ledger and usage see nothing else of a request. `dumped` is how a record keeps it, `loaded` reads that back. The image
+Life, work, places, ledger and usage see nothing else of a request. A record keeps it as `domain/stored.py` says. The image
 stays a name here: which runtime stands behind it is asked when the job starts, and again after a restart. Pure.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import MISSING, dataclass, field, fields, is_dataclass
-from functools import lru_cache
-from types import NoneType, UnionType
-from typing import Any, TypeVar, cast, get_args, get_origin, get_type_hints
+from dataclasses import dataclass, field
 
 from clary.domain.jobs.channels import Channel
 from clary.domain.jobs.hosts import Host
 from clary.domain.s3 import Location
 
 STOP_GRACE = 120.0  # seconds between SIGTERM and SIGKILL, AWS's
-
-T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,40 +74,3 @@ class JobSpec:
 
     def host(self, name: str) -> Host:
         return next(host for host in self.hosts if host.name == name)
-
-
-def dumped(value: Any) -> Any:
-    """A value of dataclasses, tuples and mappings as JSON; what has its default is left out."""
-    if is_dataclass(value):
-        return {
-            each.name: dumped(found)
-            for each in fields(value)
-            if (found := getattr(value, each.name)) != each.default
-            and (each.default_factory is MISSING or found != each.default_factory())
-        }
-    if isinstance(value, tuple):
-        return [dumped(each) for each in value]
-    return dict(value) if isinstance(value, Mapping) else value
-
-
-def loaded(kind: type[T], stored: Mapping[str, Any]) -> T:
-    """The dataclass that `dumped` made this of. Members that it does not know (of a later Clary) are passed over."""
-    known = _hints(cast(Any, kind))
-    return kind(**{name: _read(known[name], value) for name, value in stored.items() if name in known})
-
-
-@lru_cache
-def _hints(kind: Any) -> dict[str, Any]:
-    return get_type_hints(kind)
-
-
-def _read(hint: Any, value: Any) -> Any:
-    if get_origin(hint) is UnionType:
-        if value is None:
-            return None
-        hint = next(each for each in get_args(hint) if each is not NoneType)
-    if is_dataclass(hint) and isinstance(hint, type):
-        return loaded(hint, value)
-    if get_origin(hint) is tuple:
-        return tuple(_read(get_args(hint)[0], each) for each in value)
-    return value

@@ -6,6 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 
+from clary.domain.resources import Scope
+from clary.domain.s3 import Location
+
 
 class Feature(StrEnum):
     """What a backend can do beyond running a process."""
@@ -32,6 +35,48 @@ class Mount:
 
 
 @dataclass(frozen=True, slots=True)
+class Objects:
+    """Objects of S3 as read-only files, as the account may read them. `keys`: key -> path below the folder `below` of the files' own."""
+
+    account: str
+    bucket: str
+    keys: Mapping[str, str]
+    below: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Files:
+    """A folder that is laid out for a run before it starts, and lies at `target` in its sandbox. `name` tells it from the workload's
+    others. `texts`: path -> content. What is in it is readable by everybody inside, and by nobody else on the host."""
+
+    name: str
+    target: str
+    mode: MountMode = MountMode.READ_ONLY
+    texts: Mapping[str, str] = field(default_factory=dict)
+    objects: tuple[Objects, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """A file that a run leaves at `path` in its `files` of that name, and the object of the account's that it becomes."""
+
+    files: str
+    path: str
+    account: str
+    to: Location
+    content_type: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class LogTarget:
+    """The log stream that a run writes. It is made where there is none."""
+
+    scope: Scope
+    group: str
+    stream: str
+
+
+@dataclass(frozen=True, slots=True)
 class ContainerImage:
     """A real image that runs beside the sandbox, under the host's container engine, as long as the workload does. The sandbox shares
     its network, and reaches its ports at 127.0.0.1. `network`: whether it reaches anything else."""
@@ -49,15 +94,23 @@ class Workload:
 
     `environment` reaches the process by inheritance, never on a command line. Memory is in bytes, cpu in vCPU (weight, and
     ceiling), times in seconds. The writable contents of READ_WRITE mounts are made accessible to the sandbox's user by the
-    backend. `root` is the workload's own folder on the host (spec, shim state); the backend keeps its files there.
+    backend.
+
+    A workload by value has no `root`: the backend lays out its `files`, and `results` can be collected when it has ended. `logs` is where
+    its output goes; without, the backend keeps it as long as the run (`Backend.read`). What is secret of its environment is given beside.
+
+    With a `root` (a folder on the host that the caller made; the backend keeps its own files there too) output goes to `log_path`.
     """
 
     key: str
-    root: str
     command: tuple[str, ...]
     environment: Mapping[str, str]
-    mounts: tuple[Mount, ...]
-    log_path: str | None  # stdout and stderr, line by line: "<epoch ms>\t<text>\n"
+    mounts: tuple[Mount, ...] = ()
+    files: tuple[Files, ...] = ()
+    results: tuple[Result, ...] = ()
+    logs: LogTarget | None = None
+    root: str = ""
+    log_path: str | None = None  # stdout and stderr, line by line: "<epoch ms>\t<text>\n"
     cpu: float = 1.0
     burst: float = 0.0  # vCPU that it may use while nobody else wants them, where that is more than `cpu`
     background: bool = (
@@ -82,6 +135,11 @@ class Workload:
         None  # the shim ends it after this (SIGTERM, grace, SIGKILL), even without a control plane
     )
 
+    @property
+    def by_value(self) -> bool:
+        """Whether the backend lays it out."""
+        return not self.root
+
 
 class RunState(StrEnum):
     STARTING = "starting"
@@ -92,6 +150,14 @@ class RunState(StrEnum):
     @property
     def is_terminal(self) -> bool:
         return self in (RunState.EXITED, RunState.LOST)
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """Why a run could not be laid out or started. `client`: the user's data is at fault, and the same would happen again."""
+
+    message: str
+    client: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,3 +182,5 @@ class Observation:
     giving_way: bool = False  # in the background, and endpoints want CPU: it gets what they leave
     pid: int | None = None
     detail: str = ""  # why it could not start, in words for the user
+    phase: str = ""  # of a run that is STARTING, what is being done
+    failure: Failure | None = None  # of a run that EXITED before its command ran

@@ -6,12 +6,15 @@ The key makes it idempotent: begun again after a crash it finds the same run.
 from __future__ import annotations
 
 import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from typing import Any
 
-from clary.domain.errors import InUse
+from clary.domain.errors import InUse, Invalid, Unavailable
 from clary.domain.machine.workload import Observation, RunState, Workload
 from clary.ports import Backend
 
+_END_SECONDS = 30.0
 _LOOK = 1.0  # seconds between looks when no event tells
 
 
@@ -27,6 +30,31 @@ async def run_to_end(backend: Backend[Any], workload: Workload) -> Observation:
         if handle:
             await backend.stop(handle, 0.0)
         raise
+    finally:
+        unwatch()
+
+
+@asynccontextmanager
+async def short_run(backend: Backend[Any], workload: Workload) -> AsyncIterator[Observation]:
+    """A run by value from its start to its end, and, inside, how it ended: it can be read and collected until the way out, where it is
+    forgotten. Whatever a predecessor began under its key is ended first. Invalid where its data could not be laid out, Unavailable where
+    we are at fault; Unschedulable from the backend. A cancelled wait ends the run."""
+    await end(backend, workload.key, _END_SECONDS)
+    try:
+        ended = await _run(backend, workload)
+        if ended.failure is not None:
+            raise Invalid(ended.failure.message) if ended.failure.client else Unavailable(ended.failure.message)
+        yield ended
+    finally:
+        await end(backend, workload.key, _END_SECONDS)
+
+
+async def _run(backend: Backend[Any], workload: Workload) -> Observation:
+    ended = asyncio.Event()
+    unwatch = backend.watch(lambda handle: ended.set())
+    try:
+        handle = await backend.start(backend.plan(workload))
+        return await _wait(backend, handle, ended, forget=False)
     finally:
         unwatch()
 

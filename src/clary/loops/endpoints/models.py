@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
 
+from clary import untrusted
 from clary.domain.errors import Invalid, NotFound, Unavailable
 from clary.domain.jobs import requirements
 from clary.domain.jobs.channels import names_under
@@ -25,7 +26,6 @@ from clary.domain.models import formats, own_servers
 from clary.domain.models.containers import DEFAULT_PROGRAM, SUBMIT_IN_MODEL, Container
 from clary.domain.objects import public_buckets
 from clary.domain.s3 import Location, parse_uri
-from clary.loops.core import untrusted
 from clary.loops.core.short_runs import end, how, run_to_end
 from clary.loops.endpoints import replica_places
 from clary.loops.endpoints.replica_places import CODE

@@ -4,25 +4,24 @@ the upload and the word that it is done doubles nothing. pyarrow lives in a sand
 
 from __future__ import annotations
 
-import asyncio
 import json
-import shutil
-from pathlib import Path
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from clary.domain.errors import Unavailable
 from clary.domain.features import offline
 from clary.domain.features.groups import Group
-from clary.domain.machine.workload import Mount, MountMode, Workload
+from clary.domain.machine.workload import Files, MountMode, Result, Workload
 from clary.feature_ports import Batch
 from clary.loops.core.sandboxes import short_workload
-from clary.loops.core.short_runs import end, how, run_to_end
-from clary.ports import Artifacts, Backend, Environment, Runtimes
+from clary.loops.core.short_runs import end, how, short_run
+from clary.ports import Backend, Environment, Runtimes
 
 RUNTIME = "features"
 _WORK = "/opt/clary/work"
 _MEMORY = 2 << 30
 _SECONDS = 600.0
+_WORDS = 4096  # bytes of its output in which its last line is looked for
 _END_SECONDS = 30.0
 
 
@@ -32,13 +31,11 @@ async def environment_of(runtimes: Runtimes) -> Environment:
 
 
 class OfflineWriter:
-    """`folder` is where batches are laid out, one after the other for each group."""
+    """Batches of a group are written one after the other."""
 
-    def __init__(self, backend: Backend[Any], artifacts: Artifacts, runtimes: Runtimes, folder: str) -> None:
+    def __init__(self, backend: Backend[Any], runtimes: Runtimes) -> None:
         self._backend = backend
-        self._artifacts = artifacts
         self._runtimes = runtimes
-        self._folder = Path(folder)
 
     async def prepare(self) -> Environment:
         """The environment that writes, built where it is not there yet. Invalid with the builder's words."""
@@ -46,72 +43,61 @@ class OfflineWriter:
 
     async def write(self, group: Group, batch: Batch) -> None:
         """Every line of the batch is in S3 when this is done. ClaryError otherwise."""
-        assert group.offline is not None
-        environment = await self.prepare()
-        folder = self._folder / group.key
-        workload = _workload(group.key, folder, environment)
-        await end(self._backend, workload.key, _END_SECONDS)  # what a predecessor began writes into the same folder
-        names = await asyncio.to_thread(_lay_out, folder, group, batch)
-        ended = await run_to_end(self._backend, workload)
-        if ended.exit_code != 0:
-            said = await asyncio.to_thread(_last_words, folder)
-            raise Unavailable(f"writing the Parquet files {how(ended)}{said}.")
-        artifacts = self._artifacts.of(group.account)
-        for number, name in enumerate(names):
-            key = group.offline.below(name).key
-            await artifacts.store_file(str(folder / "work" / f"{number}.parquet"), group.offline.bucket, key, move=True)
-        await asyncio.to_thread(shutil.rmtree, folder, True)
+        workload = _workload(group, batch, await self.prepare())
+        async with short_run(self._backend, workload) as ended:
+            if ended.exit_code != 0:
+                last = (await self._backend.read(workload.key, "", "", _WORDS)).strip().rpartition("\n")[2]
+                raise Unavailable(f"writing the Parquet files {how(ended)}{f': {last}' if last else ''}.")
+            stored = await self._backend.collect(workload.key)
+            missing = [str(each.to) for each in workload.results if str(each.to) not in stored]
+            if missing:
+                raise Unavailable(f"writing the Parquet files left nothing for {missing[0]}.")
 
     async def forget(self, group: Group) -> None:
         """Remove what is left of a group's work."""
         await end(self._backend, _key(group.key), _END_SECONDS)
-        await asyncio.to_thread(shutil.rmtree, self._folder / group.key, True)
 
 
 def _key(group: str) -> str:
     return f"features-{group}"
 
 
-def _workload(key: str, folder: Path, environment: Environment) -> Workload:
-    work = Mount(str(folder / "work"), _WORK, MountMode.READ_WRITE)
-    run, log, spec = str(folder / "run"), str(folder / "log"), f"{_WORK}/spec.json"
-    return short_workload(_key(key), run, "features", spec, environment, (work,), log, _MEMORY, _SECONDS)
-
-
-def _lay_out(folder: Path, group: Group, batch: Batch) -> list[str]:
-    """The rows and the spec for the sandbox; answers the files' names below the group's folder in S3, in the order of their numbers."""
-    shutil.rmtree(folder, ignore_errors=True)
-    work = folder / "work"
-    work.mkdir(parents=True, mode=0o700)
+def _workload(group: Group, batch: Batch, environment: Environment) -> Workload:
+    """The rows and the spec for the sandbox, and the object that each file becomes."""
+    assert group.offline is not None
     newest: dict[str, float] = {}
     for line in batch.lines:
         where = offline.partition(line.history.event)
         newest[where] = max(newest.get(where, 0.0), line.history.event)
     numbers = {where: number for number, where in enumerate(newest)}
-    with open(work / "rows.jsonl", "w", encoding="utf-8") as file:
-        for line in batch.lines:
-            history = line.history
-            row = {
-                "file": numbers[offline.partition(history.event)],
-                "values": history.values,
-                "written": line.written,
-                "invoked": history.invoked,
-                "deleted": history.deleted,
-            }
-            file.write(json.dumps(row) + "\n")
     spec = {
         "columns": offline.columns(group.features),
         "rows": f"{_WORK}/rows.jsonl",
         "files": [f"{_WORK}/{number}.parquet" for number in range(len(newest))],
     }
-    (work / "spec.json").write_text(json.dumps(spec))
-    return [f"{where}/{offline.file_name(at, f'{batch.group} {batch.name} {where}')}" for where, at in newest.items()]
+    texts = {"rows.jsonl": "".join(_rows(batch, numbers)), "spec.json": json.dumps(spec)}
+    results = [
+        Result(
+            "work",
+            f"{numbers[where]}.parquet",
+            group.account,
+            group.offline.below(f"{where}/{offline.file_name(at, f'{batch.group} {batch.name} {where}')}"),
+        )
+        for where, at in newest.items()
+    ]
+    work = (Files("work", _WORK, MountMode.READ_WRITE, texts),)
+    told = f"{_WORK}/spec.json"
+    return short_workload(_key(group.key), "features", told, environment, work, _MEMORY, _SECONDS, results)
 
 
-def _last_words(folder: Path) -> str:
-    """The last line that the run wrote, for the reason."""
-    try:
-        lines = (folder / "log").read_text(errors="replace").strip().splitlines()
-    except OSError:
-        return ""
-    return f": {lines[-1].partition(chr(9))[2]}" if lines else ""
+def _rows(batch: Batch, numbers: Mapping[str, int]) -> Iterator[str]:
+    for line in batch.lines:
+        history = line.history
+        row = {
+            "file": numbers[offline.partition(history.event)],
+            "values": history.values,
+            "written": line.written,
+            "invoked": history.invoked,
+            "deleted": history.deleted,
+        }
+        yield json.dumps(row) + "\n"

@@ -5,12 +5,9 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
-import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any
 
 from clary.domain.decisions import Decision
@@ -18,12 +15,11 @@ from clary.domain.errors import AlreadyExists, Invalid, NotFound, Unavailable
 from clary.domain.features import queries
 from clary.domain.features.queries import Answered, Ask, CreateTable, DropTable, QueryCommand, SourceTable
 from clary.domain.ids import arn
-from clary.domain.machine.workload import Mount, MountMode, Workload
+from clary.domain.machine.workload import Files, MountMode, Objects, Result, Workload
 from clary.domain.resources import KINDS, Query, Record
 from clary.domain.s3 import parse_uri
-from clary.loops.core import untrusted
 from clary.loops.core.sandboxes import short_workload
-from clary.loops.core.short_runs import end, how, run_to_end
+from clary.loops.core.short_runs import how, short_run
 from clary.loops.core.tasks import Done, Failed, Running, Tasks
 from clary.loops.features.offline import environment_of
 from clary.ports import Artifacts, Backend, Clock, Environment, Runtimes, Store
@@ -33,7 +29,6 @@ _DATA = "/opt/clary/data"
 _MEMORY = 4 << 30
 _DUCKDB = 2 << 30  # of it, beyond which DuckDB spills
 _SECONDS = 1800.0
-_END_SECONDS = 30.0
 _MANY = 100_000
 _REPORT = 4 << 20
 
@@ -48,14 +43,13 @@ class QueryPorts:
 
 
 class QuerySubject:
-    """`loop.Subject` of queries. `folder` is where they are laid out."""
+    """`loop.Subject` of queries."""
 
     kind = queries.QUERY
     statuses = queries.ACTIVE
 
-    def __init__(self, ports: QueryPorts, folder: str) -> None:
+    def __init__(self, ports: QueryPorts) -> None:
         self._ports = ports
-        self._folder = Path(folder)
         self.tasks = Tasks()
 
     async def observe(self, record: Record) -> Answered | None:
@@ -123,68 +117,44 @@ class QuerySubject:
         return queries.named_in(sql, [each for each in found if each is not None])
 
     async def _select(self, record: Record, sql: str) -> Answered:
-        folder = self._folder / record.name
         environment = await environment_of(self._ports.runtimes)
-        workload = _workload(record.name, folder, environment)
-        await end(self._ports.backend, workload.key, _END_SECONDS)
-        try:
-            scanned = await self._lay_out(record, sql, folder)
-            ended = await run_to_end(self._ports.backend, workload)
+        tables, objects, scanned = await self._laid(record, sql)
+        backend, workload = self._ports.backend, _workload(record, sql, environment, tables, objects)
+        async with short_run(backend, workload) as ended:
             if ended.exit_code != 0:
                 raise Unavailable(
                     f"The query {how(ended)}.{' It needs more memory than it may use.' if ended.oom_killed else ''}"
                 )
-            text = await asyncio.to_thread(untrusted.read_text, str(folder / "work"), "report.json", _REPORT)
-            report = json.loads(text)
+            report = json.loads(await backend.read(workload.key, "work", "report.json", _REPORT))
             if report.get("error"):
                 return Answered(failure=str(report["error"]), scanned=scanned)
-            output = parse_uri(record.document["request"]["ResultConfiguration"]["OutputLocation"])
-            artifacts = self._ports.artifacts.of(record.scope.account)
-            staged = str(folder / "answer.csv")
-            await asyncio.to_thread(untrusted.copy, str(folder / "work"), "answer.csv", staged)
-            await artifacts.store_file(staged, output.bucket, output.key, "text/csv", move=True)
-            return Answered(columns=tuple((str(name), str(kind)) for name, kind in report["columns"]), scanned=scanned)
-        finally:
-            await asyncio.to_thread(shutil.rmtree, folder, True)
+            if not await backend.collect(workload.key):
+                raise Unavailable("The query left no answer.")
+        return Answered(columns=tuple((str(name), str(kind)) for name, kind in report["columns"]), scanned=scanned)
 
-    async def _lay_out(self, record: Record, sql: str, folder: Path) -> int:
-        """The tables' files and the spec; answers the files' size in bytes."""
-        await asyncio.to_thread(shutil.rmtree, folder, True)
-        work = folder / "work"
-        await asyncio.to_thread(work.mkdir, 0o700, True)
-        (folder / "data").mkdir()
+    async def _laid(self, record: Record, sql: str) -> tuple[list[dict[str, Any]], list[Objects], int]:
+        """The tables as the run is told of them, the objects that lie in its folder, and their size in bytes."""
         artifacts = self._ports.artifacts.of(record.scope.account)
-        tables, scanned = [], 0
+        tables, objects, scanned = list[dict[str, Any]](), list[Objects](), 0
         for number, table in enumerate(await self._tables(record, sql)):
-            names, size = await _files(artifacts, table, str(folder / "data" / str(number)))
+            keys, size = await _keys(artifacts, table)
             scanned += size
-            files = [f"{_DATA}/{number}/{name}" for name in names]
+            objects.append(Objects(record.scope.account, table.location.bucket, keys, str(number)))
             tables.append(
                 {
                     "database": table.database,
                     "name": table.name,
                     "form": table.form,
-                    "files": files,
+                    "files": [f"{_DATA}/{number}/{name}" for name in sorted(keys.values())],
                     "columns": [list(each) for each in table.columns],
                     **table.options,
                 }
             )
-        spec = {
-            "sql": sql,
-            "database": queries.database_of(record.document["request"]),
-            "tables": tables,
-            "output": f"{_WORK}/answer.csv",
-            "report": f"{_WORK}/report.json",
-            "folders": [_DATA, _WORK],
-            "memory": _DUCKDB,
-            "spill": f"{_WORK}/spill",
-        }
-        await asyncio.to_thread((work / "spec.json").write_text, json.dumps(spec))
-        return scanned
+        return tables, objects, scanned
 
 
-async def _files(artifacts: Artifacts, table: SourceTable, folder: str) -> tuple[list[str], int]:
-    """The table's files below `folder`, as names relative to it, and their bytes."""
+async def _keys(artifacts: Artifacts, table: SourceTable) -> tuple[dict[str, str], int]:
+    """The table's objects, key -> name below its folder, and their bytes."""
     prefix = table.location.key.rstrip("/") + "/"
     try:
         found = await artifacts.find(table.location.bucket, prefix)
@@ -193,19 +163,36 @@ async def _files(artifacts: Artifacts, table: SourceTable, folder: str) -> tuple
     wanted = [each for each in found if each.size and not each.key.endswith("/")]
     if table.form == "parquet":
         wanted = [each for each in wanted if each.key.endswith(".parquet")]
-    names = {each.key: each.key.removeprefix(prefix) for each in wanted}
-    if names:
-        await artifacts.place(table.location.bucket, names, folder)
-    return sorted(names.values()), sum(each.size for each in wanted)
+    return {each.key: each.key.removeprefix(prefix) for each in wanted}, sum(each.size for each in wanted)
 
 
-def _workload(name: str, folder: Path, environment: Environment) -> Workload:
-    mounts = (
-        Mount(str(folder / "work"), _WORK, MountMode.READ_WRITE),
-        Mount(str(folder / "data"), _DATA, MountMode.READ_ONLY),
+def _workload(
+    record: Record,
+    sql: str,
+    environment: Environment,
+    tables: Sequence[Mapping[str, Any]],
+    objects: Sequence[Objects],
+) -> Workload:
+    spec = {
+        "sql": sql,
+        "database": queries.database_of(record.document["request"]),
+        "tables": tables,
+        "output": f"{_WORK}/answer.csv",
+        "report": f"{_WORK}/report.json",
+        "folders": [_DATA, _WORK],
+        "memory": _DUCKDB,
+        "spill": f"{_WORK}/spill",
+    }
+    files = (
+        Files("work", _WORK, MountMode.READ_WRITE, {"spec.json": json.dumps(spec)}),
+        Files("data", _DATA, objects=tuple(objects)),
     )
-    run, log, spec = str(folder / "run"), str(folder / "log"), f"{_WORK}/spec.json"
-    workload = short_workload(f"query-{name}", run, "query", spec, environment, mounts, log, _MEMORY, _SECONDS)
+    output = parse_uri(record.document["request"]["ResultConfiguration"]["OutputLocation"])
+    answer = Result("work", "answer.csv", record.scope.account, output, "text/csv")
+    told = f"{_WORK}/spec.json"
+    workload = short_workload(
+        f"query-{record.name}", "query", told, environment, files, _MEMORY, _SECONDS, results=(answer,)
+    )
     return replace(workload, cpu=2.0, environment={**workload.environment, "HOME": _WORK})
 
 

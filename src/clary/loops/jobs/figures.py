@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import PurePath
 
+from clary import untrusted
 from clary.domain.monitoring import figures
 from clary.domain.resources import Record
-from clary.loops.core import untrusted
 from clary.ports import Datapoints
 
 _MOST = 50  # files of a host

@@ -14,12 +14,12 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from clary import untrusted
 from clary.domain.errors import Invalid, NotFound, Unavailable
 from clary.domain.jobs.channels import names_under
 from clary.domain.jobs.kinds import spec_of
 from clary.domain.jobs.spec import Output, Sync
 from clary.domain.resources import Record
-from clary.loops.core import untrusted
 from clary.loops.core.short_runs import end, how, run_to_end
 from clary.loops.jobs import places
 from clary.loops.jobs.places import JobFolders, JobSettings

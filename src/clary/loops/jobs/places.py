@@ -21,7 +21,7 @@ from clary.domain.jobs.kinds import JobKind, kind_of, spec_of
 from clary.domain.jobs.spec import STOP_GRACE, JobSpec, Output
 from clary.domain.machine.workload import Mount, MountMode, Workload
 from clary.domain.resources import Record
-from clary.loops.core.sandboxes import LIBRARY, environment_mounts, short_workload
+from clary.loops.core.sandboxes import LIBRARY, environment_mounts, rooted_workload
 from clary.ports import Environment, Runtime
 
 _MODES = {True: MountMode.READ_WRITE, False: MountMode.OVERLAY}  # a File channel, by whether it is the job's own copy
@@ -158,7 +158,7 @@ def _short(
     spec: str = "/opt/clary/in/spec.json",
 ) -> Workload:
     root = str(where.top / what)
-    return short_workload(
+    return rooted_workload(
         key(record, what), root, what, spec, environment, mounts, log_path, _SHORT_MEMORY, _SHORT_SECONDS
     )
 

@@ -14,6 +14,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from clary import untrusted
 from clary.domain.access.roles import assumed_arn, parse_role
 from clary.domain.decisions import Decision
 from clary.domain.errors import ClaryError, Invalid, NotFound
@@ -42,7 +43,6 @@ from clary.domain.machine.grants import of_hosts
 from clary.domain.machine.workload import Observation
 from clary.domain.metrics.datapoints import Datapoint, Series, single
 from clary.domain.resources import Record
-from clary.loops.core import untrusted
 from clary.loops.core.ledger import Ledger
 from clary.loops.core.loop import Loop
 from clary.loops.jobs import places

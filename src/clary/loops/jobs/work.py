@@ -13,12 +13,12 @@ from collections.abc import Callable, Coroutine, Sequence
 from pathlib import Path
 from typing import Any
 
+from clary import untrusted
 from clary.domain.errors import Denied, Invalid, NotFound, Unschedulable
 from clary.domain.jobs import requirements
 from clary.domain.jobs.kinds import spec_of
 from clary.domain.jobs.record import Begin, Discard, Work
 from clary.domain.resources import Record
-from clary.loops.core import untrusted
 from clary.loops.core.short_runs import end, how, run_to_end
 from clary.loops.core.tasks import Done, Failed, Running, Tasks
 from clary.loops.core.user_code import for_user_code

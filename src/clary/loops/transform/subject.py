@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from clary import untrusted
 from clary.domain.decisions import Decision
 from clary.domain.endpoints.fleets import READY, STARTED, Fleet, Plant
 from clary.domain.endpoints.routing import workers_of
@@ -44,7 +45,6 @@ from clary.domain.transform.record import (
     Work,
 )
 from clary.guarded import until_first
-from clary.loops.core import untrusted
 from clary.loops.core.loop import Loop
 from clary.loops.core.short_runs import end
 from clary.loops.core.tasks import Done, Failed, Tasks

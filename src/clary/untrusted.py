@@ -6,6 +6,7 @@ A job owns the folders that are mounted writable for it and may put anything the
 from __future__ import annotations
 
 import codecs
+import errno
 import os
 import stat
 from collections.abc import Callable, Iterator
@@ -19,6 +20,8 @@ _FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 def opened(root: str, relative: str) -> Iterator[int]:
     """A descriptor of the regular file `relative` below `root`. OSError (ELOOP, ENOTDIR, ENOENT, EINVAL) for anything else."""
     *folders, name = relative.split("/")
+    if ".." in (*folders, name) or relative.startswith("/"):
+        raise OSError(errno.EINVAL, f"{relative} does not lie below its folder")
     here = os.open(root, _FOLDER)
     try:
         for folder in folders:

@@ -1,0 +1,138 @@
+"""Lays out the files of workloads by value in a run's own folder, and answers where its mounts and its log lie.
+
+ROOT/files/NAME/   the workload's files of that name      ROOT/log   its output, where it names no stream
+ROOT/staged        a result on its way into the object store
+
+Everything is made from its beginning each time, so a layout that was cut off is simply done again. It must not be done beside a run
+that has started: what is there is that run's.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import shutil
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from clary import untrusted
+from clary.domain.errors import Invalid, Unavailable
+from clary.domain.machine.workload import Files, Mount, Result, Workload
+from clary.ports import Artifacts, Logs
+
+_LOG = "log"
+_TAIL = 1 << 16  # bytes of its own log that are looked at from its end
+
+
+@dataclass(frozen=True, slots=True)
+class NodePorts:
+    """What a node reaches: the object store, and the logs."""
+
+    artifacts: Artifacts
+    logs: Logs
+
+
+def placed(workload: Workload, root: str) -> Workload:
+    """The workload with its folders as mounts. Pure: nothing needs to be there yet. Invalid for names that cannot be folders."""
+    for files in workload.files:
+        if not files.name or "/" in files.name or files.name.startswith("."):
+            raise Invalid(f"{files.name!r} cannot be the name of a workload's files")
+    mounts = tuple(Mount(_folder(root, each.name), each.target, each.mode) for each in workload.files)
+    log = None if workload.logs else str(Path(root) / _LOG)
+    return replace(workload, root=root, mounts=(*workload.mounts, *mounts), log_path=log)
+
+
+async def lay_out(workload: Workload, root: str, ports: NodePorts | None, tell: Callable[[str], None]) -> str | None:
+    """Make all files of the workload; answers the path of its log's file. `tell` hears what is being done. Invalid, NotFound or Denied
+    where an object cannot be had; Unavailable where the store or the disk is at fault."""
+    for files in workload.files:
+        tell(f"laying out {files.name}")
+        await _thread(_make, Path(_folder(root, files.name)), files)
+        for objects in files.objects:
+            if ports is None:
+                raise Unavailable("this backend was given no object store")
+            if objects.keys:
+                below = _inside(_folder(root, files.name), objects.below)
+                await ports.artifacts.of(objects.account).place(objects.bucket, objects.keys, below)
+    if workload.logs is None:
+        return str(Path(root) / _LOG)
+    if ports is None:
+        raise Unavailable("this backend was given no logs")
+    where = workload.logs
+    return await asyncio.to_thread(ports.logs.open, where.scope, where.group, where.stream, time.time())
+
+
+def text_of(root: str, files: str, path: str, limit: int) -> str:
+    """See `ports.Backend.read`."""
+    if files:
+        return untrusted.read_text(_folder(root, files), path, limit)
+    return "\n".join(line.partition("\t")[2] for line in _tail(Path(root) / _LOG, min(limit, _TAIL)).splitlines())
+
+
+async def store(root: str, result: Result, artifacts: Artifacts) -> str | None:
+    """Store what the run left; answers its ETag, None where it left nothing. The file is copied first: what is stored is whole and ours."""
+    staged = str(Path(root) / "staged")
+    try:
+        await asyncio.to_thread(untrusted.copy, _folder(root, result.files), result.path, staged)
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        raise Unavailable(f"{result.path} could not be copied: {error}") from error
+    where = result.to
+    return await artifacts.of(result.account).store_file(
+        staged, where.bucket, where.key, result.content_type, move=True
+    )
+
+
+def _folder(root: str, name: str) -> str:
+    return str(Path(root) / "files" / name)
+
+
+def _inside(folder: str, path: str) -> str:
+    if path.startswith("/") or ".." in path.split("/"):
+        raise Invalid(f"{path!r} does not lie below the folder that it is for")
+    return os.path.join(folder, path)
+
+
+def _make(folder: Path, files: Files) -> None:
+    """A fresh folder with its texts, readable by the sandbox's user whatever the umask is; nobody else gets as far."""
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    folder.chmod(0o755)
+    for objects in files.objects:
+        _open(folder, objects.below)
+    for name, text in files.texts.items():
+        path = Path(_inside(str(folder), name))
+        _open(folder, os.path.dirname(name))
+        path.write_text(text, encoding="utf-8")
+        path.chmod(0o644)
+
+
+def _open(top: Path, below: str) -> None:
+    """A folder below `top`, and those on the way to it."""
+    here = Path(_inside(str(top), below))
+    here.mkdir(parents=True, exist_ok=True)
+    while here != top:
+        here.chmod(0o755)
+        here = here.parent
+
+
+def _tail(path: Path, limit: int) -> str:
+    try:
+        with path.open("rb") as file:
+            size = file.seek(0, os.SEEK_END)
+            file.seek(max(0, size - limit))
+            data = file.read(limit)
+    except OSError:
+        return ""
+    whole = data if size <= limit else data.partition(b"\n")[2]
+    return whole.decode("utf-8", "replace")
+
+
+async def _thread(work: Callable[..., None], *given: object) -> None:
+    try:
+        await asyncio.to_thread(work, *given)
+    except OSError as error:  # a full disk
+        raise Unavailable(f"the files of the run cannot be written: {error}") from error

@@ -1,0 +1,78 @@
+"""Files are laid out as the sandbox's user can read them, below their folder only."""
+
+from __future__ import annotations
+
+import os
+import stat
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from clary.backends.node.layout import NodePorts, lay_out, placed, text_of
+from clary.domain.errors import Invalid, NotFound, Unavailable
+from clary.domain.machine.workload import Files, LogTarget, MountMode, Objects, Workload
+from clary.domain.resources import Scope
+from clary.stores.logs import FileLogs
+from clary.testing.memory_artifacts import MemoryArtifacts
+
+FILES = Files("in", "/in", texts={"a": "one", "deep/er/b": "two"}, objects=(Objects("0", "bucket", {"k": "n"}, "o/p"),))
+WORKLOAD = Workload("key", ("true",), {}, files=(FILES, Files("out", "/out", MountMode.READ_WRITE)))
+
+
+def ports(folder: Path) -> NodePorts:
+    return NodePorts(MemoryArtifacts({"bucket": {"k": b"object"}}, "0"), FileLogs(folder / "logs"))
+
+
+async def test_all_is_there_and_readable_whatever_the_umask(tmp_path: Path) -> None:
+    root, phases = tmp_path / "root", list[str]()
+    before = os.umask(0o077)
+    try:
+        assert await lay_out(WORKLOAD, str(root), ports(tmp_path), phases.append) == str(root / "log")
+        assert await lay_out(WORKLOAD, str(root), ports(tmp_path), phases.append) == str(root / "log")  # once more
+    finally:
+        os.umask(before)
+    assert phases == ["laying out in", "laying out out"] * 2
+    inside = root / "files" / "in"
+    assert {path: (inside / path).read_text() for path in ("a", "deep/er/b", "o/p/n")} == {
+        "a": "one",
+        "deep/er/b": "two",
+        "o/p/n": "object",
+    }
+    for path in (inside, inside / "deep", inside / "deep/er", inside / "o", inside / "o/p", root / "files" / "out"):
+        assert stat.S_IMODE(path.stat().st_mode) == 0o755
+    assert stat.S_IMODE((inside / "deep/er/b").stat().st_mode) == 0o644
+
+
+async def test_output_goes_to_the_stream_that_is_named(tmp_path: Path) -> None:
+    where = LogTarget(Scope("0", "r"), "/aws/jobs", "job/algo-1")
+    given = ports(tmp_path)
+    path = await lay_out(replace(WORKLOAD, logs=where), str(tmp_path / "root"), given, lambda _: None)
+    assert path == given.logs.path(where.scope, where.group, where.stream)
+
+
+@pytest.mark.parametrize("name", ["", "../x", "a/b", ".hidden"])
+def test_a_name_that_is_no_folder(name: str) -> None:
+    with pytest.raises(Invalid, match="cannot be the name"):
+        placed(replace(WORKLOAD, files=(Files(name, "/in"),)), "/root")
+
+
+@pytest.mark.parametrize("files", [Files("in", "/in", texts={"../a": ""}), Files("in", "/in", texts={"/etc/a": ""})])
+async def test_nothing_is_written_outside(tmp_path: Path, files: Files) -> None:
+    with pytest.raises(Invalid, match="does not lie below"):
+        await lay_out(replace(WORKLOAD, files=(files,)), str(tmp_path / "root"), ports(tmp_path), lambda _: None)
+    assert [path.name for path in (tmp_path / "root").rglob("a")] == []
+
+
+async def test_what_the_store_does_not_have(tmp_path: Path) -> None:
+    gone = Files("in", "/in", objects=(Objects("0", "bucket", {"never": "n"}),))
+    with pytest.raises(NotFound):
+        await lay_out(replace(WORKLOAD, files=(gone,)), str(tmp_path / "root"), ports(tmp_path), lambda _: None)
+    with pytest.raises(Unavailable, match="no object store"):
+        await lay_out(WORKLOAD, str(tmp_path / "root"), None, lambda _: None)
+
+
+def test_the_last_lines_of_its_output(tmp_path: Path) -> None:
+    (tmp_path / "log").write_text("".join(f"{number}\tline {number}\n" for number in range(100)))
+    assert text_of(str(tmp_path), "", "", 30) == "line 98\nline 99"
+    assert text_of(str(tmp_path / "never"), "", "", 30) == ""

@@ -1,0 +1,44 @@
+"""Dataclasses come back from JSON as they were."""
+
+from __future__ import annotations
+
+import json
+
+from clary.domain.machine.workload import (
+    ContainerImage,
+    Files,
+    LogTarget,
+    Mount,
+    MountMode,
+    Objects,
+    Result,
+    Workload,
+)
+from clary.domain.resources import Scope
+from clary.domain.s3 import Location
+from clary.domain.stored import dumped, loaded
+
+WORKLOAD = Workload(
+    "key",
+    ("python", "-m", "x"),
+    {"A": "1"},
+    mounts=(Mount("/env", "/env", MountMode.OVERLAY),),
+    files=(Files("in", "/in", MountMode.READ_WRITE, {"a": "b"}, (Objects("0", "bucket", {"k": "n"}, "below"),)),),
+    results=(Result("in", "a", "0", Location("bucket", "key"), "text/csv"),),
+    logs=LogTarget(Scope("0", "r"), "group", "stream"),
+    cpu=0.5,
+    network=False,
+    hosts={"algo-1": "127.0.0.1"},
+    container=ContainerImage("image", ("serve",), {}, (Mount("/m", "/opt"),), network=False),
+    max_runtime=3.0,
+)
+
+
+def test_a_workload_comes_back() -> None:
+    assert loaded(Workload, json.loads(json.dumps(dumped(WORKLOAD)))) == WORKLOAD
+
+
+def test_what_has_its_default_is_left_out_and_what_is_later_passed_over() -> None:
+    bare = Workload("key", ("true",), {})
+    assert set(dumped(bare)) == {"key", "command", "environment"}
+    assert loaded(Workload, {**dumped(bare), "later": 1}) == bare
