@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.sdk.acts import ENDED, PYTHON, User, targz, unique, until
+from tests.sdk.acts import ENDED, PYTHON, XGBOOST, User, targz, unique, until
 from tests.sdk.conftest import ROLE
 
 pytestmark = [pytest.mark.live, pytest.mark.slow]
@@ -165,6 +165,43 @@ def test_from_a_shell(evaluator: Evaluator, tmp_path: Path) -> None:
     unknown = server.run([*argv[:-1], "shown", "--dir", server.settings.dir], cwd=str(tmp_path))
     assert unknown.returncode == 2
     assert "--model takes one of column:NAME" in unknown.stderr
+
+
+TRAINING = {
+    "image": XGBOOST,
+    "hyperparameters": {"objective": "binary:logistic", "num_round": "5", "max_depth": "2", "nthread": "1"},
+}
+
+
+@pytest.mark.parametrize(("kind", "tested"), [("stratified", 400), ("group", 400), ("time", 300)])
+def test_cross_validation_trains_a_model_for_each_fold(evaluator: Evaluator, kind: str, tested: int) -> None:
+    folds = {"number": 3, "kind": kind, **({} if kind == "stratified" else {"column": "noise"})}
+    config = {
+        "target": "bought",
+        "model": {"training": TRAINING, "folds": folds, "name": "boosted"},
+        "features": ["shown"],
+        "bootstrap": 100,
+    }
+    done = evaluator.evaluate(config)
+    assert done["ProcessingJobStatus"] == "Completed", done
+    told = done["evaluation"]["cross_validation"]
+    assert told["kind"] == kind
+    assert len(told["folds"]) == 3
+    assert sum(fold["test"] for fold in told["folds"]) == tested == done["evaluation"]["dataset"]["item_count"]
+    assert done["evaluation"]["binary_classification_metrics"]["roc_auc"]["value"] > 0.7
+    assert 0.6 < told["mean"] <= 1
+    assert "Folds" in done["report"]
+    jobs = [evaluator.describe(fold["training_job"]) for fold in told["folds"]]
+    assert max(job["CreationTime"] for job in jobs) < min(job["TrainingEndTime"] for job in jobs)  # all at once
+
+
+def test_a_fold_that_cannot_be_trained_says_why(evaluator: Evaluator) -> None:
+    training = {**TRAINING, "hyperparameters": {"objective": "binary:logistic", "num_round": "0"}}
+    config = {"target": "bought", "model": {"training": training, "folds": {"number": 2}}, "features": ["shown"]}
+    done = evaluator.evaluate(config)
+    assert done["ProcessingJobStatus"] == "Failed"
+    assert "Training job" in done["ExitMessage"]
+    assert "num_round" in done["ExitMessage"]
 
 
 def test_a_model_that_cannot_answer_says_so(evaluator: Evaluator) -> None:

@@ -65,6 +65,8 @@ def test_arguments_are_pairs(words: list[str]) -> None:
         ({"target": "y", "model": {}}, "model: names exactly one of"),
         ({"target": "y", "model": {"column": "a", "endpoint_name": "b"}}, "not column, endpoint_name"),
         ({"target": "y", "model": {"artifact": "s3://a/b"}}, "go together"),
+        ({"target": "y", "model": {"column": "p", "folds": {}}}, "`folds` go with `training`"),
+        ({"target": "y", "model": {"training": {}}}, "model.training.image: is missing"),
         ({"target": "y", "model": {"column": "p"}, "baseline": "none"}, "baseline: is a number or 'trivial'"),
         (
             {"target": "y", "model": {"column": "p"}, "metric": "rmse", "problem": "binary"},

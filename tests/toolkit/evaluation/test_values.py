@@ -337,3 +337,48 @@ def test_answers_in_the_forms_of_containers(run: Run) -> None:
         [[0.2, 0.8]],
         [[0.1, 0.9], [0.4, 0.6]],
     ]
+
+
+FOLDS = """
+import numpy as np, pandas as pd
+from clary.toolkit.evaluation import crossing, data, settings
+from clary.toolkit.failure import UserError
+rng = np.random.default_rng(3)
+frame = pd.DataFrame({"y": np.arange(100) % 10 == 0, "x": rng.random(100), "who": np.arange(100) % 17, "day": rng.permutation(100)})
+answer = {}
+for kind in ("random", "stratified", "group", "time"):
+    column = {"group": "who", "time": "day"}.get(kind)
+    folds = {"number": 5, "kind": kind, **({"column": column} if column else {})}
+    asked = settings.parse({"target": "y", "model": {"training": {"image": "i"}, "folds": folds}})
+    rows = data.prepared(frame, asked)
+    told, made = crossing.split(rows, asked)
+    answer[kind] = {
+        "disjoint": all(not set(train) & set(test) for train, test in made),
+        "tested": len({int(row) for _, test in made for row in test}) == sum(len(test) for _, test in made),
+        "rows": sum(len(test) for _, test in made),
+        "positives": [int(rows.truth[test].sum()) for _, test in made],
+        "groups": any(set(frame.who[train]) & set(frame.who[test]) for train, test in made),
+        "later": all(frame.day[train].max() < frame.day[test].min() for train, test in made),
+    }
+text = crossing.table(rows, np.array([1, 0]), asked, ["x"], header=False).decode().split("\\n")
+answer["text"] = [line[:2] for line in text]
+try:
+    crossing.split(rows.only(np.arange(3)), asked)
+except UserError as error:
+    answer["few"] = str(error)
+"""
+
+
+def test_folds_share_no_row_no_group_and_no_future(run: Run) -> None:
+    found = run("evaluation", FOLDS, warnings="default")
+    for kind in ("random", "stratified", "group", "time"):
+        assert found[kind]["disjoint"]
+        assert found[kind]["tested"]
+    assert found["random"]["rows"] == found["group"]["rows"] == 100
+    assert found["stratified"]["positives"] == [2] * 5
+    assert found["random"]["groups"]
+    assert not found["group"]["groups"]
+    assert found["time"]["later"]
+    assert found["time"]["rows"] == 80
+    assert found["text"] == ["0,", "1,", ""]
+    assert "3 rows cannot be split into 5 folds" in found["few"]

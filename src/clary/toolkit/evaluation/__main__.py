@@ -13,6 +13,7 @@ import os
 import signal
 import sys
 import tempfile
+import threading
 from typing import Any, Dict, List, Mapping, Optional, Sequence
 
 from clary.toolkit import brief as briefs
@@ -24,6 +25,7 @@ from clary.toolkit.failure import UserError, log
 ML = "/opt/ml"
 MESSAGE_BYTES = 1024
 STOPPED = 143
+_MAKING = threading.Lock()  # boto3's default session makes one client at a time
 
 
 def main(argv: Sequence[str], base: str = ML) -> int:
@@ -49,16 +51,23 @@ def run(argv: Sequence[str], base: str = ML) -> str:
             given = read(file.read(), "evaluation_config.json")
     asked = settings.parse(settings.merged(given, settings.arguments(argv)), _brief(job.folder("brief")))
     # numpy, pandas and scikit-learn take a second: what is asked wrongly is told before.
+    from clary.toolkit.evaluation import crossing, judgement, predictions, report
     from clary.toolkit.evaluation import data as rows
-    from clary.toolkit.evaluation import judgement, predictions, report
 
     data = rows.prepared(rows.read(job.dataset(), asked.headers), asked)
     context = predictions.Context(_client, job.name, job.role, job.results)
-    model = predictions.predict(asked.model, "model", data, asked, context)
+    whole, crossed = data, None
+    if asked.model.kind == "training":
+        crossed = crossing.crossed(data, asked, context)
+        data, model = data.only(crossed.rows), crossed.predicted
+    else:
+        model = predictions.predict(asked.model, "model", data, asked, context)
     incumbent = None
     if asked.incumbent is not None:
         incumbent = predictions.predict(asked.incumbent, "incumbent", data, asked, context)
     document = judgement.judged(data, asked, model, incumbent)
+    if crossed is not None:
+        document["cross_validation"] = crossing.told(crossed, whole, document["metric"]["name"])
     folder = job.output()
     os.makedirs(folder, exist_ok=True)
     _write(os.path.join(folder, "evaluation.json"), json.dumps(document, indent=1, allow_nan=False))
@@ -127,7 +136,8 @@ def _brief(folder: str) -> Optional[Brief]:
 def _client(service: str) -> Any:
     import boto3
 
-    return boto3.client(service)
+    with _MAKING:
+        return boto3.client(service)
 
 
 def _stopped(*_: Any) -> None:

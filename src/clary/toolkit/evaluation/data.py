@@ -7,7 +7,7 @@ Knows no models.
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Dict, List, Optional, Sequence, Tuple
 
 import numpy as np
@@ -43,6 +43,11 @@ class Data:
     @property
     def rows(self) -> int:
         return len(self.frame)
+
+    def only(self, rows: Array) -> Data:
+        """Some of the rows, in that order."""
+        groups = None if self.groups is None else np.unique(self.groups[rows], return_inverse=True)[1]
+        return replace(self, frame=self.frame.iloc[rows].reset_index(drop=True), truth=self.truth[rows], groups=groups)
 
 
 def read(folder: str, headers: Sequence[str] = ()) -> Frame:

@@ -48,7 +48,7 @@ def features(data: Data, asked: Evaluation) -> List[str]:
         for name in asked.features:
             column(data.frame, name, "features")
         return list(asked.features)
-    others = {asked.target, asked.group, *asked.excluded, *asked.model.columns}
+    others = {asked.target, asked.group, asked.model.folds.get("column", ""), *asked.excluded, *asked.model.columns}
     others.update(asked.incumbent.columns if asked.incumbent else ())
     return [str(name) for name in data.frame.columns if name not in others]
 

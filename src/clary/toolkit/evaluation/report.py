@@ -48,6 +48,8 @@ def page(document: Mapping[str, Any], data: Data, model: Predicted) -> str:
         "<h2>Metrics</h2>" + _metrics(document, data),
         "<div class=pictures>{}</div>".format("".join(_pictures(data, model))),
     ]
+    if "cross_validation" in document:
+        parts.append("<h2>Folds</h2>" + _folds(document["cross_validation"]))
     if "slices" in document:
         parts.append("<h2>Slices</h2>" + _slices(document))
     return "\n".join(part for part in parts if part) + "\n"
@@ -119,6 +121,25 @@ def _metrics(document: Mapping[str, Any], data: Data) -> str:
             rows.append([shown, _number(told["value"]), _between(told)])
     notes = "".join("<p class=note>Not told: {}</p>".format(escape(each)) for each in document["undefined"])
     return _table(("metric", "value", "interval"), rows, 1) + notes
+
+
+def _folds(told: Mapping[str, Any]) -> str:
+    rows = [
+        [
+            escape(each["training_job"]),
+            "{:,}".format(each["train"]),
+            "{:,}".format(each["test"]),
+            _number(each["value"]) if "value" in each else "-",
+        ]
+        for each in told["folds"]
+    ]
+    shown = "Folds: {}.".format(told["kind"])
+    if "mean" in told:
+        words = " Mean of the folds {}, standard deviation {}."
+        shown += words.format(_number(told["mean"]), _number(told["standard_deviation"]))
+    return _table(("training job", "trained on", "tested on", told["metric"]), rows, 1) + "<p class=note>{}</p>".format(
+        shown
+    )
 
 
 def _slices(document: Mapping[str, Any]) -> str:

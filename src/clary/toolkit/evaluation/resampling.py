@@ -40,6 +40,18 @@ class Predicted:
         some: Dict[str, Any] = {name: value[rows] for name, value in self._arrays().items()}
         return replace(self, **some)
 
+    @staticmethod
+    def joined(parts: Sequence[Predicted]) -> Predicted:
+        """Predictions of several sets of rows, one after the other; of scores only where all have them."""
+        every = [part._arrays() for part in parts]
+        made: Dict[str, Any] = {
+            name: np.concatenate([each[name] for each in every])
+            for name in every[0]
+            if all(name in each for each in every)
+        }
+        sure = all(part.probabilities for part in parts)
+        return Predicted(parts[0].problem, probabilities=sure and "scores" in made, **made)
+
     def exchanged(self, other: Predicted, rows: Array) -> Predicted:
         """With the other's predictions in these rows."""
         theirs = other._arrays()

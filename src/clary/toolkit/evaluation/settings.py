@@ -15,7 +15,34 @@ from clary.toolkit.brief import METRICS, Brief
 _NAME = {"type": "string", "minLength": 1}
 _NAMES = {"type": "array", "items": _NAME}
 _PLACE = {"type": ["string", "integer"]}
-KINDS = ("column", "columns", "file", "endpoint_name", "model_name", "model_package_name", "artifact")
+KINDS = ("column", "columns", "file", "endpoint_name", "model_name", "model_package_name", "artifact", "training")
+RANDOM, STRATIFIED, GROUPED, TIME = "random", "stratified", "group", "time"
+TRAINING: Dict[str, Any] = {
+    "type": "object",
+    "additionalProperties": False,
+    "required": ["image"],
+    "description": "how a model is trained, for cross-validation: a training job for each fold",
+    "properties": {
+        "image": {**_NAME, "description": "of the training jobs, and of the models"},
+        "hyperparameters": {"type": "object", "additionalProperties": {"type": "string"}},
+        "channel": {**_NAME, "description": "train"},
+        "header": {
+            "type": "boolean",
+            "description": "the data's own columns, with a header line; else none, the target first, its classes as 0, 1, ...",
+        },
+        "instance_type": {**_NAME, "description": "of the training jobs"},
+        "max_runtime": {"type": "integer", "minimum": 1, "description": "seconds"},
+    },
+}  # fmt: skip
+FOLDS: Dict[str, Any] = {
+    "type": "object",
+    "additionalProperties": False,
+    "properties": {
+        "number": {"type": "integer", "minimum": 2, "maximum": 100, "description": "5"},
+        "kind": {"enum": [RANDOM, STRATIFIED, GROUPED, TIME], "description": "the brief's split, else stratified for classes"},
+        "column": {**_NAME, "description": "of group: rows of one value are in one fold; of time: what is later tests"},
+    },
+}  # fmt: skip
 SOURCE: Dict[str, Any] = {
     "type": "object",
     "additionalProperties": False,
@@ -30,6 +57,8 @@ SOURCE: Dict[str, Any] = {
         "artifact": {**_NAME, "description": "s3://.../model.tar.gz, together with `image`"},
         "image": {**_NAME, "description": "the image that serves `artifact`"},
         "environment": {"type": "object", "additionalProperties": {"type": "string"}, "description": "of `artifact`"},
+        "training": TRAINING,
+        "folds": FOLDS,
         "content_type": {"enum": ["text/csv", "application/jsonlines"], "description": "what the model is sent"},
         "accept": {**_NAME, "description": "what it is asked to answer"},
         "instance_type": {**_NAME, "description": "of the transform job"},
@@ -87,6 +116,7 @@ class Source:
     instance_count: int = 1
     label: Any = None
     probability: Any = None
+    folds: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def columns(self) -> Tuple[str, ...]:
@@ -207,7 +237,10 @@ def _source(name: str, given: Mapping[str, Any], problems: List[Tuple[str, str]]
     kind = kinds[0]
     if (kind == "artifact") != ("image" in given):
         problems.append((name, "`artifact` and `image` go together: a file does not tell what serves it"))
+    if ("training" in given) < ("folds" in given) or (kind == "training" and name == "incumbent"):
+        problems.append((name, "`folds` go with `training`, and both with the model that is evaluated"))
     members = (
+        "folds",
         "content_type",
         "accept",
         "image",
@@ -218,10 +251,12 @@ def _source(name: str, given: Mapping[str, Any], problems: List[Tuple[str, str]]
         "probability",
     )
     rest = {each: given[each] for each in members if each in given}
-    shown = given[kind] if isinstance(given[kind], str) else ", ".join(given[kind])
+    shown = given[kind]["image"] if kind == "training" else given[kind]
+    shown = shown if isinstance(shown, str) else ", ".join(shown)
     return Source(
         kind,
         given[kind],
-        given.get("name") or "{} {}".format(kind.replace("_name", "").replace("_", " "), shown),
+        given.get("name")
+        or "{} {}".format("a model of" if kind == "training" else kind.replace("_name", "").replace("_", " "), shown),
         **rest,
     )
