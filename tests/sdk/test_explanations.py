@@ -1,4 +1,5 @@
-"""Online explanations through unmodified boto3: what CreateEndpointConfig asks is described and done; plain endpoints are as before."""
+"""Online explanations through unmodified boto3: what CreateEndpointConfig asks is described and done; plain endpoints are as before. And a
+job that is stopped while it asks its own endpoint leaves none."""
 
 from __future__ import annotations
 
@@ -7,7 +8,8 @@ from typing import Any
 
 import pytest
 from botocore.exceptions import ClientError
-from tests.sdk.acts import PYTHON, User
+from tests.sdk.acts import PYTHON, User, unique, until
+from tests.sdk.conftest import ROLE
 
 pytestmark = [pytest.mark.live, pytest.mark.slow]
 
@@ -70,3 +72,56 @@ def test_texts_are_refused(user: User) -> None:
     with pytest.raises(ClientError, match="texts are not explained") as refused:
         user.config({"ModelName": model}, ExplainerConfig={"ClarifyExplainerConfig": {"ShapConfig": shap}})
     assert refused.value.response["Error"]["Code"] == "ValidationException"
+
+
+SLOW = LINEAR.replace("    body =", "    import time; time.sleep(1)\n    body =", 1)
+CLARIFY = "205585389593.dkr.ecr.us-east-1.amazonaws.com/sagemaker-clarify-processing:1.0"
+
+
+def test_a_job_that_is_stopped_deletes_its_endpoint(user: User) -> None:
+    model, name = user.scripted({"code/inference.py": SLOW}, image=PYTHON), unique("stopped")
+    config = {
+        "headers": ["a", "b", "c"],
+        "methods": {"shap": {"baseline": [[0, 0, 0]]}},
+        "predictor": {"model_name": model, "endpoint_name_prefix": name, "instance_type": "ml.m5.large"},
+    }
+    inputs = {
+        "analysis_config": ("config", user.put(f"{name}/analysis_config.json", json.dumps(config))),
+        "dataset": ("data", user.put(f"{name}/data.csv", "1,2,3\n" * 500)),
+    }
+    target = {
+        "S3Uri": f"s3://{user.bucket}/{name}/out",
+        "LocalPath": "/opt/ml/processing/output",
+        "S3UploadMode": "EndOfJob",
+    }
+    user.sm.create_processing_job(
+        ProcessingJobName=name,
+        RoleArn=ROLE,
+        AppSpecification={"ImageUri": CLARIFY},
+        ProcessingInputs=[
+            {
+                "InputName": each,
+                "S3Input": {
+                    "S3Uri": uri,
+                    "LocalPath": f"/opt/ml/processing/input/{folder}",
+                    "S3DataType": "S3Prefix",
+                    "S3InputMode": "File",
+                },
+            }
+            for each, (folder, uri) in inputs.items()
+        ],
+        ProcessingOutputConfig={"Outputs": [{"OutputName": "analysis_result", "S3Output": target}]},
+        ProcessingResources={"ClusterConfig": {"InstanceType": "ml.m5.large", "InstanceCount": 1, "VolumeSizeInGB": 1}},
+    )
+
+    def own() -> list[str]:
+        return [each["EndpointStatus"] for each in user.sm.list_endpoints(NameContains=name)["Endpoints"]]
+
+    def status() -> str:
+        return str(user.sm.describe_processing_job(ProcessingJobName=name)["ProcessingJobStatus"])
+
+    until(own, lambda seen: seen == ["InService"])
+    user.sm.stop_processing_job(ProcessingJobName=name)
+    until(status, lambda seen: seen == "Stopped", 60)
+    until(own, lambda seen: not seen)
+    assert not user.sm.list_endpoint_configs(NameContains=name)["EndpointConfigs"]
