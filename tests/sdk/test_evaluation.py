@@ -173,7 +173,7 @@ TRAINING = {
 }
 
 
-@pytest.mark.parametrize(("kind", "tested"), [("stratified", 400), ("group", 400), ("time", 300)])
+@pytest.mark.parametrize(("kind", "tested"), [("stratified", 400), ("time", 300)])
 def test_cross_validation_trains_a_model_for_each_fold(evaluator: Evaluator, kind: str, tested: int) -> None:
     folds = {"number": 3, "kind": kind, **({} if kind == "stratified" else {"column": "noise"})}
     config = {
