@@ -34,6 +34,13 @@ async def house(tmp_path: Path) -> AsyncIterator[House]:
     await made.close()
 
 
+async def test_keys_that_the_job_sets_itself_are_its_own(house: House) -> None:
+    await house.create(Environment={"AWS_ACCESS_KEY_ID": "mine"})
+    workload = await house.started()
+    assert workload.environment["AWS_ACCESS_KEY_ID"] == "mine"
+    assert set(house.backend.secrets[workload.key]) == {"AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN"}
+
+
 async def test_a_built_in_job_from_its_data_to_its_model(house: House, tmp_path: Path) -> None:
     house.objects["b"] |= {"d/a.csv": b"1,2", "d/x/b.csv": b"3,4"}
     await house.create(InputDataConfig=[channel("train", "s3://b/d")], HyperParameters={"num_round": "2"})
@@ -46,7 +53,10 @@ async def test_a_built_in_job_from_its_data_to_its_model(house: House, tmp_path:
     assert variables["TRAINING_JOB_NAME"] == "Job"
     assert variables["AWS_ENDPOINT_URL"] == "http://127.0.0.1:4600"
     assert variables["HTTP_PROXY"] == "p"
-    assert variables["AWS_ACCESS_KEY_ID"].startswith("ASIA")
+    assert "AWS_ACCESS_KEY_ID" not in variables
+    secrets = house.backend.secrets[workload.key]
+    assert secrets["AWS_ACCESS_KEY_ID"].startswith("ASIA")
+    assert set(secrets) == {"AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN"}
     assert (workload.max_runtime, workload.disk, workload.network) == (600.0, GIB, True)
     assert workload.log_path is not None
     house.logs.write(workload.log_path, [(5000, "[0]#011train-rmse:0.5"), (6000, "[1]#011train-rmse:0.25")])

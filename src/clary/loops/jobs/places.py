@@ -177,11 +177,10 @@ def host_workload(
     host: Host,
     runtime: Runtime,
     environment: Environment,
-    credentials: Mapping[str, str],
     log_path: str,
     max_runtime: float,
 ) -> Workload:
-    """The container of one host, as AWS lays it out."""
+    """The container of one host, as AWS lays it out. Its keys go beside it: see `secrets`."""
     kind, spec = kind_of(record), spec_of(record)
     where = places(settings, record)
     of = spec.hosts
@@ -192,7 +191,7 @@ def host_workload(
         root=str(where.host(host.name)),
         command=_command(kind, spec, runtime, environment, any(channel.mode == "Pipe" for channel in present)),
         environment={
-            **_variables(record, settings, runtime, environment, credentials),
+            **_variables(record, settings, runtime, environment),
             "CLARY_CPUS": str(max(1, int(fit["cpu"]))),
         },
         mounts=(
@@ -250,9 +249,13 @@ def _command(kind: JobKind, spec: JobSpec, runtime: Runtime, environment: Enviro
     return command
 
 
-def _variables(
-    record: Record, settings: JobSettings, runtime: Runtime, environment: Environment, credentials: Mapping[str, str]
-) -> dict[str, str]:
+def secrets(record: Record, credentials: Mapping[str, str]) -> dict[str, str]:
+    """The role's keys as variables, but for those that the job sets itself."""
+    own = {*spec_of(record).environment, *kind_of(record).variables(record)}
+    return {name: value for name, value in credentials.items() if name not in own}
+
+
+def _variables(record: Record, settings: JobSettings, runtime: Runtime, environment: Environment) -> dict[str, str]:
     """What the container sees: the proxies of the machine, AWS's access, the user's own, and those that AWS always sets."""
     spec = spec_of(record)
     own = dict(spec.environment)
@@ -269,7 +272,6 @@ def _variables(
         "AWS_DEFAULT_REGION": record.scope.region,
         "AWS_ENDPOINT_URL": settings.endpoint,
         **bundle,
-        **credentials,
         **own,
         **kind_of(record).variables(record),
     }

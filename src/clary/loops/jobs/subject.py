@@ -262,13 +262,12 @@ class JobSubject:
                 host,
                 self.work.runtime(record),
                 await self.work.environment(record),
-                self._credentials(record),
                 self.work.log(record, host.name),
                 command.max_runtime,
             )
             plan = self._ports.backend.plan(workload)
             await asyncio.to_thread(self._lay_out, record, host)
-            return await self._ports.backend.start(plan)
+            return await self._ports.backend.start(plan, places.secrets(record, self._credentials(record)))
         except ClaryError as error:
             return Unstartable(error.message, client=isinstance(error, Invalid))
 
