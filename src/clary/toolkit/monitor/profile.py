@@ -90,7 +90,7 @@ class Column:
         if pa.types.is_integer(kind):
             self._numbers(array, len(array) - array.null_count)
         elif pa.types.is_floating(kind) or pa.types.is_decimal(kind):
-            self._numbers(array, 0)
+            self._fractions(array)
         elif pa.types.is_null(kind):
             self.missing += len(array)
         else:
@@ -103,6 +103,17 @@ class Column:
         self.missing += len(array) - len(values)
         self.integral += integral
         self.fractional += len(values) - integral
+        self._measured(values)
+
+    def _fractions(self, array: Any) -> None:
+        """Of numbers some of which are whole: they count as integers, unless all are, since then the type alone says what they are."""
+        values = array.drop_null().cast("float64").to_numpy(zero_copy_only=False)
+        values = values[~np.isnan(values)]
+        whole = int(np.count_nonzero(values == np.floor(values)))
+        whole = 0 if whole == len(values) else whole
+        self.missing += len(array) - len(values)
+        self.integral += whole
+        self.fractional += len(values) - whole
         self._measured(values)
 
     def _measured(self, values: Any) -> None:

@@ -18,6 +18,7 @@ from clary.toolkit.monitor.profile import Profile
 
 BATCH = 20_000  # rows that are held at a time
 _BLOCK = 8 << 20  # bytes of a CSV file that are parsed at a time
+_QUICK = ("int64", "double", "string", "null")  # types that a CSV file's columns may be read as
 _SHAPES = 8  # kinds of rows that are told apart
 Shape = Tuple[int, Tuple[str, ...]]  # number of the answer's fields, names of all of them
 
@@ -46,6 +47,16 @@ class Dataset:
                 return None
             self.shapes[shape] = Profile(list(names))
         return self.shapes[shape]
+
+    def merge(self, other: "Dataset") -> None:
+        """Take what was read elsewhere in."""
+        for shape, profile in other.shapes.items():
+            own = self.profile(*shape)
+            if own is None:
+                self.counts["of other shapes"] += profile.rows
+            else:
+                own.merge(profile)
+        self.counts.update(other.counts)
 
     def add(self, rows: Iterable[Row], pool: Any) -> None:
         """Rows of any shapes."""
@@ -161,40 +172,62 @@ def _option(options: Mapping[str, Any], name: str, default: bool) -> bool:
 
 
 def _csv(dataset: Dataset, path: str, options: Mapping[str, Any], pool: Any) -> None:
+    """With the types that the first rows seem to have, which is quick; where a later value is of another type, once more as texts."""
     import pyarrow as pa
-    from pyarrow import csv
 
     if not os.path.getsize(path):
         return
+    for typed in (True, False):
+        found = Dataset()
+        try:
+            _csv_file(found, path, _option(options, "header", True), typed, pool)
+        except pa.ArrowInvalid as error:
+            if typed:
+                continue
+            raise Unusable(f"{os.path.basename(path)} cannot be read as CSV: {error}.") from None
+        dataset.merge(found)
+        return
+
+
+def _csv_file(dataset: Dataset, path: str, header: bool, typed: bool, pool: Any) -> None:
+    import pyarrow as pa
+    from pyarrow import csv
+
     names = _csv_names(path)
-    header = _option(options, "header", True)
-    columns = names if header else [f"_c{place}" for place in range(len(names))]
-    columns = list(named([(name.strip(), "") for name in columns]))
+    columns = list(named([(name.strip() if header else "", "") for name in names]))
     torn: Counts[str] = Counter()
 
     def other(row: Any) -> str:
         torn["torn"] += 1
         return "skip"
 
+    texts = {} if typed else {name: pa.string() for name in columns}
+    never = ["\0"]  # times and booleans are texts, as on AWS
     try:
         reader = csv.open_csv(
             path,
             read_options=csv.ReadOptions(block_size=_BLOCK, column_names=columns, skip_rows=1 if header else 0),
             parse_options=csv.ParseOptions(newlines_in_values=True, invalid_row_handler=other),
             convert_options=csv.ConvertOptions(
-                column_types={name: pa.string() for name in columns}, strings_can_be_null=True, null_values=[""]
+                column_types=texts,
+                strings_can_be_null=True,
+                null_values=[""],
+                true_values=never,
+                false_values=never,
+                timestamp_parsers=["\0"],
             ),
         )
-        for batch in reader:
-            profile = dataset.profile(0, columns)
-            if profile is None:
-                dataset.counts["of other shapes"] += len(batch)
-            else:
-                profile.update(batch.columns, pool)
     except pa.ArrowInvalid as error:
         if "Empty CSV" not in str(error) and "no data" not in str(error).lower():
-            raise Unusable(f"{os.path.basename(path)} cannot be read as CSV: {error}.") from None
+            raise
         dataset.profile(0, columns)
+        return
+    for batch in reader:
+        if typed and any(kind not in _QUICK for kind in map(str, batch.schema.types)):
+            raise pa.ArrowInvalid("a column of another type")
+        profile = dataset.profile(0, columns)
+        assert profile is not None  # a file has one shape
+        profile.update(batch.columns, pool)
     dataset.counts["torn"] += torn["torn"]
 
 
