@@ -115,6 +115,8 @@ def test_what_the_variables_add() -> None:
         "probability_threshold": 0.7,
     }
     assert monitored.completed({"label": 0}, {}) == {"label": 0}
+    given = {"predictor": {"endpoint_name": "e", "label": "None"}}
+    assert monitored.completed(given, {"dataset_source": "/d"})["predictor"] == {"endpoint_name": "e"}
     with pytest.raises(config.CustomerError, match="is no number"):
         monitored.completed({}, {**variables, "probability_threshold_attribute": "high"})
 

@@ -25,6 +25,8 @@ def completed(given: Dict[str, Any], variables: Mapping[str, str]) -> Dict[str, 
         found["methods"] = given.get("methods") or _BIAS
         if found["dataset_type"] == "application/sagemakercapturejson":
             found["label"] = given.get("label") or _LABEL
+    if isinstance(given.get("predictor"), dict):  # SDK v2 writes "None" where there is no attribute
+        found["predictor"] = {name: value for name, value in given["predictor"].items() if value != "None"}
     if variables.get("features_attribute"):
         found.setdefault("features", variables["features_attribute"])
     threshold = variables.get("probability_threshold_attribute")
