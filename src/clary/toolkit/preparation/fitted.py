@@ -8,7 +8,7 @@ result of a row depends neither on its neighbours nor on how many there are. Kno
 from __future__ import annotations
 
 import json
-from typing import Any, Dict, List, Mapping, Optional, Sequence, Tuple
+from typing import Any, List, Mapping, Optional, Sequence, Tuple
 
 import numpy as np
 
@@ -144,11 +144,14 @@ class _Column:
                     raise BadValue(
                         "column {!r}: {!r} is not a date of the form 2026-01-31T23:59:59".format(self.name, text[:80])
                     )
-        parts = [
-            [np.nan if each is None else float(part_of(each, part)) for each in moments]
-            for part in self._state["parts"]
-        ]
-        return [np.array(part, dtype=np.float64)[values.codes] for part in parts]
+        there = np.array([each is not None for each in moments], dtype=bool)
+        known = np.array([each for each in moments if each is not None], dtype=np.int64)
+        made = []
+        for part in self._state["parts"]:
+            table = np.full(len(moments), np.nan)
+            table[there] = parts_of(known, part)
+            made.append(table[values.codes])
+        return made
 
 
 def bounded(x: Array, state: State) -> Array:
@@ -171,22 +174,26 @@ def scaled(x: Array, state: State) -> Array:
     return x * state["times"] + state["plus"] if state.get("times") is not None else x
 
 
-def part_of(moment: int, part: str) -> float:
-    """A part of an instant in microseconds since 1970; weekday 0 is Monday."""
-    import datetime
-
+def parts_of(moments: Array, part: str) -> Array:
+    """A part of instants (int64, microseconds since 1970), as float64; weekday 0 is Monday. Whole numbers all along, but for `seconds`."""
     if part == "seconds":
-        return moment / 1_000_000
-    days, rest = divmod(moment, _DAY)
+        return moments / 1_000_000
+    days, rest = moments // _DAY, moments % _DAY
     if part == "weekday":
-        return (days + 3) % 7
+        return ((days + 3) % 7).astype(np.float64)
     if part in ("hour", "minute"):
-        return rest // 3_600_000_000 if part == "hour" else rest // 60_000_000 % 60
-    date = datetime.date.fromordinal(
-        min(max(days + datetime.date(1970, 1, 1).toordinal(), 1), datetime.date.max.toordinal())
-    )
-    found: Dict[str, int] = {"year": date.year, "quarter": (date.month + 2) // 3, "month": date.month, "day": date.day}
-    return found[part] if part in found else date.timetuple().tm_yday
+        return (rest // 3_600_000_000 if part == "hour" else rest // 60_000_000 % 60).astype(np.float64)
+    dates = days.astype("datetime64[D]")
+    years, months = dates.astype("datetime64[Y]"), dates.astype("datetime64[M]")
+    month = (months - years).astype(np.int64)
+    made = {
+        "year": years.astype(np.int64) + 1970,
+        "quarter": month // 3 + 1,
+        "month": month + 1,
+        "day": (dates - months.astype("datetime64[D]")).astype(np.int64) + 1,
+        "day_of_year": (dates - years.astype("datetime64[D]")).astype(np.int64) + 1,
+    }
+    return made[part].astype(np.float64)
 
 
 def _missing(values: Coded) -> Array:

@@ -12,7 +12,7 @@ from typing import Any, Dict, List, Mapping, Optional, Sequence, Tuple
 
 import numpy as np
 
-from clary.toolkit.preparation.fitted import VERSION, bounded, part_of
+from clary.toolkit.preparation.fitted import VERSION, bounded
 from clary.toolkit.preparation.recipe import CATEGORY, DATE, NUMBER, TEXT, Column, Recipe
 from clary.toolkit.preparation.sketch import Sketch
 from clary.toolkit.preparation.splitting import FOLDS
@@ -339,7 +339,6 @@ class Texts:
         self._column = column
         self.missing, self.rows = 0, 0
         self.first, self.last = math.inf, -math.inf
-        self.parts: Dict[str, Moments] = {part: Moments() for part in column.parts}
 
     def update(self, values: Values, *_: Any) -> None:
         assert isinstance(values, Coded)
@@ -355,13 +354,9 @@ class Texts:
                         words += "`kind: category` or `invalid: missing` otherwise."
                         raise BadValue(words.format(self._column.name, text[:80]))
                     gone[place] = True
-            known = [(m, int(size)) for m, size in zip(moments, sizes) if m is not None and size]
-            for m, _size in known:
-                self.first, self.last = min(self.first, m), max(self.last, m)
-            for part, found in self.parts.items():
-                if known:
-                    x = np.repeat([float(part_of(m, part)) for m, _ in known], [size for _, size in known])
-                    found.update(x)
+            known = [moment for moment, size in zip(moments, sizes.tolist()) if moment is not None and size]
+            if known:
+                self.first, self.last = min(self.first, *known), max(self.last, *known)
         self.missing += int(gone[values.codes].sum())
 
     def state(self) -> Dict[str, Any]:
