@@ -29,3 +29,10 @@ def test_both_sides_of_a_search_have_the_same_optuna(python: tuple[int, int]) ->
     ours = (ROOT / "src/clary/backends/environments/tuning.txt").read_text()
     for package in ("optuna", "numpy"):
         assert pinned(theirs, package, python) == pinned(ours, package, python) != ""
+
+
+@pytest.mark.parametrize("python", [(3, 11), (3, 12), (3, 13)])
+def test_both_sides_of_a_drift_have_the_same_numpy(python: tuple[int, int]) -> None:
+    theirs = (ROOT / "benchmarks" / "peers" / "requirements" / "evidently.txt").read_text()
+    ours = (ROOT / "src/clary/backends/environments/monitor.txt").read_text()
+    assert pinned(theirs, "numpy", python) == pinned(ours, "numpy", python) != ""
