@@ -15,10 +15,10 @@ def test_a_flag_beats_the_environment_which_beats_the_file(tmp_path: Path) -> No
     (tmp_path / "clary.toml").write_text('port = 1\nhost = "0.0.0.0"\nregion = "eu-west-1"\n')
     settings = load({"dir": str(tmp_path), "port": 3}, {"CLARY_PORT": "2", "CLARY_HOST": "::1"})
     assert (settings.port, settings.host, settings.region) == (3, "::1", "eu-west-1")
-    assert settings.sources["port"] == "flag"
-    assert settings.sources["host"] == "CLARY_HOST"
-    assert settings.sources["region"] == str(tmp_path / "clary.toml")
-    assert settings.sources["account"] == "default"
+    assert settings.origins["port"] == "flag"
+    assert settings.origins["host"] == "CLARY_HOST"
+    assert settings.origins["region"] == str(tmp_path / "clary.toml")
+    assert settings.origins["account"] == "default"
 
 
 @pytest.mark.parametrize(

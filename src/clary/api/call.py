@@ -43,6 +43,7 @@ class ApiSettings:
     scaling_timing: str = "fast"  # fast | aws: which datapoints target tracking decides from
     address: str = "http://127.0.0.1:4600"  # where clients reach Clary: what URLs of queues begin with
     longest_poll: float = 20.0  # seconds that a receiver waits for a message at most
+    sources: tuple[str, ...] = ()  # names of databases that processing jobs may ask
     subscribers: Allowed = field(default_factory=Allowed)  # where topics may deliver to
 
 

@@ -1,7 +1,7 @@
 """Every setting of Clary, where it comes from, and the only place that reads the environment.
 
 Weight, lightest first: the default, `clary.toml` in the state folder, `CLARY_<NAME>` in the environment, a flag. `load` answers
-the effective settings; `Settings.sources` tells where each came from (`clary config` prints it). Child processes of `clary up` do
+the effective settings; `Settings.origins` tells where each came from (`clary config` prints it). Child processes of `clary up` do
 not read any of these again: they get the effective values as a file (`Settings.write`, `Settings.read`).
 """
 
@@ -28,6 +28,7 @@ from clary.domain.costs.report import prices
 from clary.domain.endpoints import regression
 from clary.domain.endpoints.topics import check_prefix
 from clary.domain.errors import Invalid
+from clary.domain.jobs.datasets import check_sources
 
 SOCKET_PATH_LIMIT = 107  # sun_path holds 108 bytes with its NUL (unix(7))
 LONGEST_SOCKET = "workers/front-999.sock"
@@ -127,6 +128,10 @@ class Settings:
         "",
         "podman or docker (with options, if need be) for images without a runtime; default the installed one; none: not at all",
     )
+    sources: Mapping[str, Mapping[str, str]] = _setting(
+        {},
+        "SQL databases that processing jobs may ask: tables [sources.NAME] with a url, postgresql://... or sqlite:///PATH",
+    )
     prices: Mapping[str, str] = _setting(
         {},
         "what `clary cost` counts for vcpu_hour, gb_hour (memory), gpu_hour and gb_data, in whatever money; empty: no money",
@@ -137,7 +142,7 @@ class Settings:
         False, "begin with no records although the state folder holds jobs, replicas or objects"
     )
     ephemeral: bool = _setting(False, "delete the state folder when Clary stops")
-    sources: Mapping[str, str] = field(default_factory=dict, compare=False, metadata={"doc": ""})
+    origins: Mapping[str, str] = field(default_factory=dict, compare=False, metadata={"doc": ""})
     passed: Mapping[str, str] = field(default_factory=dict, compare=False, metadata={"doc": ""})
 
     # -- derived ---------------------------------------------------------------------------------------------------------------
@@ -185,7 +190,7 @@ class Settings:
     @property
     def dir_option(self) -> str:
         """What a command line needs to find this state folder again: nothing for the default one or CLARY_DIR's."""
-        return f" --dir {shlex.quote(self.dir)}" if self.sources.get("dir") == "flag" else ""
+        return f" --dir {shlex.quote(self.dir)}" if self.origins.get("dir") == "flag" else ""
 
     @property
     def front_count(self) -> int:
@@ -263,6 +268,8 @@ class Settings:
     @staticmethod
     def read(path: Path) -> Settings:
         data: dict[str, Any] = json.loads(path.read_text())
+        if "origins" not in data:  # of a Clary from before there were sources of data, which runs on
+            data["origins"] = data.pop("sources", {})
         hints = get_type_hints(Settings)
         values: dict[str, Any] = {k: tuple(v) if hints[k] == tuple[str, ...] else v for k, v in data.items()}
         return Settings(**values)
@@ -297,7 +304,7 @@ def load(flags: Mapping[str, Any] | None = None, environment: Mapping[str, str] 
     folder = given.get("dir") or environment.get("CLARY_DIR") or default_dir(environment)
     folder = os.path.abspath(os.path.expanduser(str(folder)))
     values: dict[str, Any] = {}
-    sources: dict[str, str] = dict.fromkeys(NAMES, "default")
+    origins: dict[str, str] = dict.fromkeys(NAMES, "default")
     for origin, layer in (
         (os.path.join(folder, "clary.toml"), _toml(os.path.join(folder, "clary.toml"))),
         ("environment", {n: environment[f"CLARY_{n.upper()}"] for n in NAMES if f"CLARY_{n.upper()}" in environment}),
@@ -306,15 +313,15 @@ def load(flags: Mapping[str, Any] | None = None, environment: Mapping[str, str] 
         for name, value in layer.items():
             if name not in NAMES:
                 raise SettingError(f"{origin}: there is no setting '{name}'; {_meant(name)}")
-            sources[name] = f"CLARY_{name.upper()}" if origin == "environment" else origin
-            values[name] = _convert(name, value, sources[name])
+            origins[name] = f"CLARY_{name.upper()}" if origin == "environment" else origin
+            values[name] = _convert(name, value, origins[name])
             if name in _PATHS and values[name]:
                 # As its writer meant it: from the file's folder, or from where the command was typed.
                 base = folder if origin.endswith("clary.toml") else os.getcwd()
                 values[name] = os.path.normpath(os.path.join(base, os.path.expanduser(values[name])))
     values["dir"] = folder
     values["public_url"] = str(values.get("public_url", "")).rstrip("/")
-    settings = replace(Settings(), **values, sources=sources)
+    settings = replace(Settings(), **values, origins=origins)
     _check(settings)
     passed = {name: environment[name] for name in settings.passthrough if name in environment}
     return replace(settings, passed=passed)
@@ -367,6 +374,8 @@ def _convert(name: str, value: Any, origin: str) -> Any:
         return tuple(part.strip() for part in parts if part.strip())
     if wanted == Mapping[str, str]:
         return _table(value, problem)
+    if wanted == Mapping[str, Mapping[str, str]]:
+        return _tables(value, problem)
     if not isinstance(value, str | int | float | os.PathLike) or isinstance(value, bool):
         raise problem
     return str(value)
@@ -382,6 +391,19 @@ def _table(value: Any, problem: SettingError) -> dict[str, str]:
     if not isinstance(value, Mapping) or not all(type(each) in (str, int, float) for each in value.values()):
         raise problem
     return {str(name): str(each) for name, each in value.items()}
+
+
+def _tables(value: Any, problem: SettingError) -> dict[str, dict[str, str]]:
+    """Of tables of the file, or of a JSON document in the environment. What is wrong is not shown: it may have a password in it."""
+    hidden = SettingError(str(problem).partition(", not ")[0])
+    if isinstance(value, str):
+        try:
+            value = json.loads(value)
+        except ValueError:
+            raise hidden from None
+    if not isinstance(value, Mapping) or not all(isinstance(each, Mapping) for each in value.values()):
+        raise hidden
+    return {str(name): _table(each, hidden) for name, each in value.items()}
 
 
 def _place(name: str, origin: str) -> str:
@@ -405,6 +427,7 @@ def strangers(environment: Mapping[str, str]) -> list[str]:
 
 def _words(wanted: Any) -> str:
     names = {bool: "true or false", int: "a whole number, 0 or more", tuple[str, ...]: "texts, separated by commas"}
+    names[Mapping[str, Mapping[str, str]]] = "tables of names and values (in the environment a JSON document)"
     names[Mapping[str, str]] = "a table of names and values (in the environment NAME=VALUE,...)"
     return names.get(wanted, "text")
 
@@ -440,7 +463,7 @@ def _is(name: str, good: Callable[[Any], object], what: str, shown: bool = True)
     def rule(settings: Settings) -> str:
         value = getattr(settings, name)
         given = f", not {value!r}" if shown else ""
-        return "" if good(value) else f"{_place(name, settings.sources[name])} is {what}{given}"
+        return "" if good(value) else f"{_place(name, settings.origins[name])} is {what}{given}"
 
     return rule
 
@@ -450,7 +473,7 @@ def _parsed(name: str, parse: Callable[[Any, str], object]) -> _Rule:
 
     def rule(settings: Settings) -> str:
         try:
-            parse(getattr(settings, name), _place(name, settings.sources[name]))
+            parse(getattr(settings, name), _place(name, settings.origins[name]))
         except Invalid as error:
             return error.message
         return ""
@@ -501,6 +524,7 @@ _RULES: tuple[_Rule, ...] = (
     ),
     _parsed("subscribers", _prefixes),
     _parsed("prices", prices),
+    _parsed("sources", check_sources),
     _is("account", re.compile("[0-9]{12}").fullmatch, "12 digits"),
     _is("region", REGION.fullmatch, "a name such as eu-west-1"),
 )

@@ -277,6 +277,7 @@ def api_settings(settings: Settings, keys: FileKeys, machine: Machine | None) ->
         scaling_timing=settings.scaling_timing,
         address=settings.public_url or settings.endpoint,
         subscribers=Allowed(settings.subscribers),
+        sources=tuple(sorted(settings.sources)),
     )
 
 
@@ -289,6 +290,7 @@ def job_settings(settings: Settings) -> JobSettings:
         slots=settings.max_jobs,
         disk=settings.job_disk,
         kept=settings.kept_jobs,
+        sources={name: source["url"] for name, source in settings.sources.items()},
         passed=proxies.passed(settings),
         ca_bundle=reach.bundle(settings, reach.inside(settings)),
     )

@@ -48,6 +48,7 @@ _TABLE = (
         "",
         ("sagemaker-model-monitor-analyzer", "sagemaker-model-monitor-groundtruth-merger"),
     ),
+    ("sources", "sources", "", ()),  # no image: what asks SQL databases for inputs of jobs
     ("python", "python", "", ("sagemaker-base-python", "sagemaker-base-python-38", "sagemaker-base-python-310")),
 )
 _MAIN = {
@@ -66,6 +67,7 @@ _MAIN = {
     "prepare": "duckdb",
     "evaluation": "scikit-learn",
     "monitor": "datasketches",
+    "sources": "adbc-driver-manager",
     "python": "pip",
 }
 # MB of wheels for Linux on x86_64 (arm64: up to 6 % more), as `uv pip compile --format pylock.toml` tells their sizes. The ordinary index
@@ -86,6 +88,7 @@ _DOWNLOADS = {
     "monitor": 70,
     "prepare": 165,
     "evaluation": 175,
+    "sources": 60,
     "python": 48,
 }
 # What a processing job runs that names no entrypoint, by runtime: a module of the toolkit.

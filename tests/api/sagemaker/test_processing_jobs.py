@@ -140,7 +140,7 @@ async def test_a_job_that_is_not_there(ask: Any, operation: str) -> None:
         ({"ProcessingInputs": [{"InputName": "in", "S3Input": INPUT}] * 2}, "Duplicate InputName 'in'"),
         (
             {"ProcessingInputs": [{"InputName": "in", "DatasetDefinition": {"LocalPath": "/opt/ml/processing/x"}}]},
-            "no Athena and no Redshift",
+            "needs RedshiftDatasetDefinition",
         ),
         (
             {

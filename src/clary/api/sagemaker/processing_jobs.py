@@ -36,6 +36,13 @@ async def check(call: Call, request: Params) -> JobSpec:
         raise Invalid(
             f"Image '{spec.image}' has no program of its own for processing jobs: name one in AppSpecification.ContainerEntrypoint."
         )
+    for query in spec.queries:
+        if query.source not in call.settings.sources:
+            known = ", ".join(call.settings.sources) or "none"
+            raise Invalid(
+                f"Cluster {query.source!r} not found: ClusterId names a source of this Clary's settings ([sources.NAME] in clary.toml); "
+                f"there are: {known}."
+            )
     records.check_role(call, spec.role)
     handled.check_size(call, spec, _ROW.noun)
     await handled.check_inputs(call, spec)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -28,6 +28,7 @@ from clary.app.cli.output import (
 from clary.app.cli.site import Site, find, here
 from clary.app.settings import NAMES, describe, load
 from clary.backends.shim.proc import started_ticks
+from clary.domain.jobs.datasets import shown
 from clary.domain.machine.capacity_view import summary
 
 SECRET = frozenset({"s3_secret_key", "database"})
@@ -202,7 +203,7 @@ def config(directory: str | None, *, as_json: bool) -> None:
     rows = []
     for name in NAMES:
         value, following = getattr(site.settings, name), getattr(coming, name)
-        row = {"name": name, "value": _shown(name, value), "source": site.settings.sources[name], "is": describe(name)}
+        row = {"name": name, "value": _shown(name, value), "source": site.settings.origins[name], "is": describe(name)}
         if following != value:
             row["next"] = _shown(name, following)
         rows.append(row)
@@ -216,4 +217,6 @@ def config(directory: str | None, *, as_json: bool) -> None:
 
 def _shown(name: str, value: object) -> object:
     """A setting's value as it may be printed."""
+    if name == "sources" and isinstance(value, Mapping):
+        return {each: {"url": shown(source["url"])} for each, source in value.items()}
     return "(set)" if name in SECRET and value else value

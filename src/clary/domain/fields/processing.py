@@ -26,21 +26,20 @@ ROWS: Mapping[str, tuple[tuple[str, str, str], ...]] = {
             "",
             _below(_SOURCE, "S3Uri LocalPath S3DataType S3InputMode S3DataDistributionType S3CompressionType"),
         ),
+        ("honoured", "", _below("ProcessingInputs[].DatasetDefinition", "LocalPath DataDistributionType InputMode")),
+        ("honoured", "", _below(_REDSHIFT, "QueryString OutputS3Uri OutputFormat OutputCompression")),
+        ("honoured", "a source of the settings: docs/sources.md", f"{_REDSHIFT}.ClusterId"),
+        (
+            "recorded",
+            "the source's URL decides",
+            f"{_REDSHIFT}.Database {_REDSHIFT}.DbUser {_REDSHIFT}.ClusterRoleArn",
+        ),
+        ("refused", "Clary does not encrypt data", f"{_REDSHIFT}.KmsKeyId"),
         (
             "refused",
-            "Clary has no Athena and no Redshift; put the data into S3",
-            " ".join(
-                [
-                    _below("ProcessingInputs[].DatasetDefinition", "LocalPath DataDistributionType InputMode"),
-                    _below(
-                        _ATHENA,
-                        "Catalog Database QueryString WorkGroup OutputS3Uri KmsKeyId OutputFormat OutputCompression",
-                    ),
-                    _below(
-                        _REDSHIFT,
-                        "ClusterId Database DbUser QueryString ClusterRoleArn OutputS3Uri KmsKeyId OutputFormat OutputCompression",
-                    ),
-                ]
+            "ask Athena's StartQueryExecution, and give its result as S3Input",
+            _below(
+                _ATHENA, "Catalog Database QueryString WorkGroup OutputS3Uri KmsKeyId OutputFormat OutputCompression"
             ),
         ),
         ("honoured", "", f"ProcessingOutputConfig ProcessingOutputConfig.Outputs {_TARGET}.OutputName"),

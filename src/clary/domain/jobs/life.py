@@ -50,7 +50,7 @@ _FIGURES = re.compile(r"[\d.]+")
 SLOWED = " It is slowed, because endpoints on this machine need CPU and have priority."
 SLOWED_SECONDS = 30.0  # for which it is said after it was last seen: demand comes and goes
 
-_PREPARING = ("channels", "code", "environment", "syncs")
+_PREPARING = ("datasets", "channels", "code", "environment", "syncs")
 
 
 def _stopped(record: Record) -> Mapping[str, Any]:
@@ -161,7 +161,8 @@ def _wanted(spec: JobSpec) -> tuple[str, ...]:
     """The work that can begin at once. The environment waits for the code's requirements when there is code."""
     first = "code" if spec.code is not None else "environment"
     restores = any(sync.restore for sync in spec.syncs)
-    return ("channels", first, *(("syncs",) if restores else ()))
+    data = "datasets" if spec.queries else "channels"
+    return (data, first, *(("syncs",) if restores else ()))
 
 
 def _downloading(record: Record, seen: SeenJob, now: float) -> Decision[Command]:
@@ -177,6 +178,8 @@ def _downloading(record: Record, seen: SeenJob, now: float) -> Decision[Command]
             return _work_failed(record, work, now)
         if work is not None and work.state == "done":
             done[name] = dict(work.result)
+    if "datasets" in done:
+        wanted.append("channels")  # they are among these
     if "code" in done and "environment" not in wanted:
         wanted.append("environment")
     begun = tuple(

@@ -12,7 +12,9 @@ from typing import Any
 
 from clary.domain import images
 from clary.domain.errors import Invalid
+from clary.domain.jobs import datasets
 from clary.domain.jobs.channels import Channel, check
+from clary.domain.jobs.datasets import SourceQuery
 from clary.domain.jobs.hosts import Host, size_of
 from clary.domain.jobs.spec import JobSpec, Sync
 from clary.domain.machine import admission
@@ -33,7 +35,13 @@ def parse(request: Mapping[str, Any]) -> JobSpec:
     given, stored = request.get("ProcessingInputs") or [], _outputs(request)
     _no_duplicates("InputName", "ProcessingInputs", [entry["InputName"] for entry in given])
     _no_duplicates("OutputName", "ProcessingOutputConfig", [entry["OutputName"] for entry in stored])
-    inputs = [channel for number, entry in enumerate(given, 1) if (channel := _input(entry, number)) is not None]
+    asked = {
+        number: datasets.query(entry, f"input-{number}", request["ProcessingJobName"])
+        for number, entry in enumerate(given, 1)
+        if entry.get("DatasetDefinition")
+    }
+    numbered = ((entry, number, asked.get(number)) for number, entry in enumerate(given, 1))
+    inputs = [channel for each in numbered if (channel := _input(*each)) is not None]
     syncs = [sync for number, entry in enumerate(stored, 1) if (sync := _sync(entry, number)) is not None]
     _no_duplicates("LocalPath", "the request", [*(each.path for each in inputs), *(each.path for each in syncs)])
     cluster = request["ProcessingResources"]["ClusterConfig"]
@@ -52,6 +60,7 @@ def parse(request: Mapping[str, Any]) -> JobSpec:
         folders=(TOP, "/opt/ml/output", *_app_managed(stored)),
         volume=int(cluster["VolumeSizeInGB"]) << 30,
         isolated=bool(network.get("EnableNetworkIsolation", False)),
+        queries=tuple(asked.values()),
     )
 
 
@@ -90,17 +99,21 @@ def _no_duplicates(field: str, where: str, names: Sequence[str]) -> None:
         raise Invalid(f"Duplicate {field} {twice[0]!r} in {where}.")
 
 
-def _input(entry: Mapping[str, Any], number: int) -> Channel | None:
+def _input(entry: Mapping[str, Any], number: int, asked: SourceQuery | None) -> Channel | None:
     """None: the application fetches it by itself (AppManaged)."""
     name = entry["InputName"]
-    if entry.get("DatasetDefinition"):
-        raise Invalid(
-            f"Input {name!r}: DatasetDefinition is not supported by Clary, which has no Athena and no Redshift. Put the data into S3 and "
-            "give S3Input."
-        )
     source = entry.get("S3Input")
+    if asked is not None:
+        if source is not None or entry.get("AppManaged"):
+            raise Invalid(f"Input {name!r} takes either S3Input or DatasetDefinition, which is not AppManaged.")
+        path = entry["DatasetDefinition"].get("LocalPath")
+        if not path:
+            raise Invalid(f"Input {name!r} needs DatasetDefinition.LocalPath.")
+        found = datasets.channel(entry, asked, local_path(path, f"Input {name!r}"))
+        check(found, f"Input {name!r}")
+        return found
     if source is None:
-        raise Invalid(f"Input {name!r} needs S3Input.")
+        raise Invalid(f"Input {name!r} needs S3Input or DatasetDefinition.")
     if entry.get("AppManaged"):
         return None
     if not source.get("LocalPath"):
@@ -189,6 +202,9 @@ def _with_nulls(given: Mapping[str, Any], *names: str) -> dict[str, Any]:
 
 
 def _told_input(entry: Mapping[str, Any]) -> dict[str, Any]:
+    if entry.get("DatasetDefinition"):
+        told = {"InputName": entry["InputName"], "AppManaged": False, "S3Input": None}
+        return {**told, "DatasetDefinition": entry["DatasetDefinition"]}
     names = ("LocalPath", "S3Uri", "S3DataDistributionType", "S3DataType", "S3InputMode", "S3CompressionType")
     source = {**_with_nulls(described_input(entry)["S3Input"], *names), "S3DownloadMode": "StartOfJob"}
     return {
@@ -211,6 +227,9 @@ def _told_output(entry: Mapping[str, Any]) -> dict[str, Any]:
 
 def described_input(entry: Mapping[str, Any]) -> dict[str, Any]:
     """An input with its defaults."""
+    if entry.get("DatasetDefinition"):
+        defaults = {"DataDistributionType": "FullyReplicated", "InputMode": "File"}
+        return {"AppManaged": False, **entry, "DatasetDefinition": {**defaults, **entry["DatasetDefinition"]}}
     defaults = {"S3InputMode": "File", "S3DataDistributionType": "FullyReplicated", "S3CompressionType": "None"}
     return {"AppManaged": False, **entry, "S3Input": {**defaults, **entry["S3Input"]}}
 

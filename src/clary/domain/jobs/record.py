@@ -65,7 +65,7 @@ class Report:
 
 @dataclass(frozen=True, slots=True)
 class Begin:
-    """Begin a piece of background work: channels | code | environment | syncs | upload. Idempotent by (job, attempt, name)."""
+    """Begin a piece of background work: datasets | channels | code | environment | syncs | upload. Idempotent by (job, attempt, name)."""
 
     name: str
     attempt: int

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from clary.domain.jobs.channels import Channel
+from clary.domain.jobs.datasets import SourceQuery
 from clary.domain.jobs.hosts import Host
 from clary.domain.s3 import Location
 
@@ -48,7 +49,7 @@ class JobSpec:
     named. `code` is an archive that is unpacked in /opt/ml/code. `folders`: further ones that are there when the container starts.
     `metrics`: name and expression of each, `objective`: the one that a parent looks at. `volume`: bytes that each host may write (0:
     any number); `max_runtime`, `max_wait` (for capacity) in seconds; `attempts`: how often it is tried again when Clary is at fault;
-    `isolated`: without any network."""
+    `isolated`: without any network. `queries`: inputs that are asked of a database, before the others are placed."""
 
     image: str
     role: str
@@ -71,6 +72,7 @@ class JobSpec:
     spot: bool = False
     attempts: int = 0
     isolated: bool = False
+    queries: tuple[SourceQuery, ...] = ()
 
     def host(self, name: str) -> Host:
         return next(host for host in self.hosts if host.name == name)

@@ -33,7 +33,7 @@ _SHORT_SECONDS = 6 * 3600.0
 class JobSettings:
     """What the job loop may know of the settings. `endpoint` is AWS_ENDPOINT_URL as a sandbox reaches it; `ca_bundle` a host file
     that goes with it under TLS; `passed` are variables of `clary up` that networked jobs see; `disk` bytes (0: VolumeSizeInGB);
-    `kept`: how many failed jobs' sandboxes stay for a look."""
+    `kept`: how many failed jobs' sandboxes stay for a look; `sources`: databases that inputs are asked of, URLs by name."""
 
     folder: str
     owner: str
@@ -45,6 +45,7 @@ class JobSettings:
     ca_bundle: str = ""
     sync_seconds: float = 5.0
     kept: int = 3
+    sources: Mapping[str, str] = field(default_factory=dict, repr=False)
 
 
 @dataclass(frozen=True, slots=True)

@@ -24,12 +24,13 @@ from clary.loops.core.tasks import Done, Failed, Running, Tasks
 from clary.loops.core.user_code import for_user_code
 from clary.loops.jobs import figures, places
 from clary.loops.jobs.channels import ChannelPlacer
+from clary.loops.jobs.datasets import Datasets
 from clary.loops.jobs.kept import KeptJobs
 from clary.loops.jobs.outputs import Outputs
 from clary.loops.jobs.places import JobSettings
 from clary.ports import Artifacts, Environment, LoopPorts, Runtime
 
-NAMES = ("channels", "code", "environment", "syncs", "upload")
+NAMES = ("datasets", "channels", "code", "environment", "syncs", "upload")
 OWN_LINE = "[clary] "  # before every line of Clary's own in a job's log
 _KILL_SECONDS = 30.0
 
@@ -63,6 +64,8 @@ class JobWork:
 
     def _coroutine(self, command: Begin, record: Record) -> Coroutine[Any, Any, Any]:
         match command.name:
+            case "datasets":
+                return Datasets(self._ports, self._settings, record, self._progress(record)).place()
             case "channels":
                 return self._place_channels(record)
             case "code":
@@ -204,7 +207,8 @@ class JobWork:
         """End what runs of the attempt and remove its folders (`folder`: all of the job's), unless it is kept for a look."""
         prefix = f"{record.arn}#{command.attempt}/"
         self.tasks.forget_all(prefix)
-        shorts = (places.key(record, what, command.attempt) for what in ("prepare", "pack"))
+        asked = (f"dataset-{query.input}" for query in spec_of(record).queries)
+        shorts = (places.key(record, what, command.attempt) for what in ("prepare", "pack", *asked))
         for handle in shorts:
             await end(self._ports.backend, handle, _KILL_SECONDS)
         for handle in command.handles:

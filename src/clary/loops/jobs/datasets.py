@@ -1,0 +1,122 @@
+"""Asks the operator's databases for a job's inputs, in a sandbox of Clary's own beside the job's: the job sees the rows, not who asks.
+
+Every query of an attempt is asked, then its files are stored below its folder in S3, in the place of those of an earlier attempt. A piece
+that was cut off is asked again from its beginning: it only reads. What fails stores nothing.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import shutil
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+from clary import untrusted
+from clary.domain.errors import Invalid, Unschedulable
+from clary.domain.jobs import datasets
+from clary.domain.jobs.datasets import SourceQuery
+from clary.domain.jobs.kinds import spec_of
+from clary.domain.machine.workload import Mount, MountMode, Workload
+from clary.domain.resources import Record
+from clary.loops.core.sandboxes import rooted_workload
+from clary.loops.core.short_runs import end, how, run_to_end
+from clary.loops.jobs import places
+from clary.loops.jobs.places import JobSettings
+from clary.ports import Artifacts, Environment, LoopPorts
+
+RUNTIME = "sources"
+_WORK = "/opt/clary/work"
+_MEMORY = 1 << 30
+_SECONDS = 6 * 3600.0
+_KILL_SECONDS = 30.0
+_REPORT = 4 << 20
+
+
+class Datasets:
+    """The queries of one job."""
+
+    def __init__(self, ports: LoopPorts, settings: JobSettings, record: Record, say: Callable[[str], None]) -> None:
+        self._ports = ports
+        self._settings = settings
+        self._record = record
+        self._say = say
+        self._artifacts: Artifacts = ports.artifacts.of(record.scope.account)
+
+    async def place(self) -> dict[str, Any]:
+        """All of them, one after the other; answers `rows` by input."""
+        runtime = next(each for each in self._ports.runtimes.all() if each.name == RUNTIME)
+        environment = await self._ports.runtimes.ensure(runtime, log=self._say)
+        rows: dict[str, int] = {}
+        for query in spec_of(self._record).queries:
+            report = await self._ask(query, environment)
+            rows[query.input] = int(report["rows"])
+            self._say(
+                f"{query.source} answered {report['rows']} rows, stored as {len(report['files'])} files in {query.location}"
+            )
+        return {"rows": rows}
+
+    async def _ask(self, query: SourceQuery, environment: Environment) -> Mapping[str, Any]:
+        source = self._settings.sources.get(query.source)
+        if source is None:
+            raise Invalid(f"There is no source {query.source!r} any more: see [sources.NAME] in clary.toml.")
+        folder = Path(places.places(self._settings, self._record).top / "datasets" / query.input)
+        work = folder / "work"
+        workload = self._workload(query, source, folder, environment)
+        # What a predecessor began must be over and forgotten: it would be taken for the run that fills the fresh folder.
+        await end(self._ports.backend, workload.key, _KILL_SECONDS)
+        try:
+            await asyncio.to_thread(_lay_out, work, query, source)
+            run = await run_to_end(self._ports.backend, workload)
+            if run.exit_code != 0:
+                raise Unschedulable(f"asking {query.source} {how(run)}")
+            report: dict[str, Any] = json.loads(
+                await asyncio.to_thread(untrusted.read_text, str(work), "report.json", _REPORT)
+            )
+            if "error" in report:
+                raise Invalid(f"The source {query.source!r} cannot answer: {report['error']}")
+            await self._store(query, folder, report["files"])
+            return report
+        finally:
+            await asyncio.to_thread(shutil.rmtree, folder, True)
+
+    async def _store(self, query: SourceQuery, folder: Path, files: list[str]) -> None:
+        bucket, key = query.location.bucket, query.location.key
+        for name in files:
+            staged = str(folder / "staged")
+            await asyncio.to_thread(untrusted.copy, str(folder / "work"), f"files/{name}", staged)
+            await self._artifacts.store_file(staged, bucket, key + name, move=True)
+        for old in await self._artifacts.find(bucket, key):
+            if old.key.removeprefix(key) not in files:
+                await self._artifacts.delete(bucket, old.key)
+
+    def _workload(self, query: SourceQuery, url: str, folder: Path, environment: Environment) -> Workload:
+        mounts = [Mount(str(folder / "work"), _WORK, MountMode.READ_WRITE)]
+        path = urlsplit(url).path
+        local = urlsplit(url).scheme == "sqlite"
+        beside = str(Path(path).parent) if local else datasets.socket_folder(url)
+        if beside:
+            mounts.append(Mount(beside, beside))
+        key = places.key(self._record, f"dataset-{query.input}")
+        log, spec = str(folder / "log"), f"{_WORK}/spec.json"
+        short = rooted_workload(key, str(folder / "run"), "sources", spec, environment, mounts, log, _MEMORY, _SECONDS)
+        disk = places.volume(self._settings, spec_of(self._record))
+        return replace(short, network=not beside, disk=disk)
+
+
+def _lay_out(work: Path, query: SourceQuery, url: str) -> None:
+    shutil.rmtree(work.parent, ignore_errors=True)
+    work.mkdir(parents=True, mode=0o700)
+    (work / "files").mkdir()
+    spec = {
+        "url": url,
+        "sql": query.sql,
+        "form": query.form,
+        "compression": query.compression,
+        "folder": f"{_WORK}/files",
+        "report": f"{_WORK}/report.json",
+    }
+    (work / "spec.json").write_text(json.dumps(spec))
