@@ -274,3 +274,19 @@ answer = {"random": [len(each) for each in random.values()], "same": all(random[
     assert ends[0][1] <= ends[1][0] <= ends[1][1] <= ends[2][0]
     assert all(abs(share - wanted) < 0.01 for share, wanted in zip(answer["shares"], (0.8, 0.1, 0.1), strict=True))
     assert answer["before"] < 1730419200.0 <= answer["cut"]
+
+
+def test_a_file_larger_than_the_memory_of_its_reader(run: Run) -> None:
+    code = """
+from clary.toolkit.preparation import recipe
+from clary.toolkit.preparation.sources import Source
+top = Path(tempfile.mkdtemp())
+with open(top / "a.csv", "w") as file:
+    file.write("x,c\\n")
+    for row in range(120_000):
+        file.write("%d,%s\\n" % (row, "v" * 1000))
+source = Source(str(top), {}, 64 << 20, 2)
+bound = recipe.bind(recipe.parse('{"columns": {"x": {}}, "others": "drop"}'), source.kinds())
+answer = [source.bytes > 100 << 20, sum(batch.size for batch in source.batches(bound))]
+"""
+    assert run("prepare", PROGRAM + code, "default") == [True, 120_000]

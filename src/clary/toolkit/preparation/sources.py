@@ -83,7 +83,7 @@ class Source:
             "quote = '\"'",
             "escape = '\"'",
         ]
-        options += ["delim = {}".format(text(self._options.get("delimiter") or ",")), "max_line_size = 16777216"]
+        options += ["delim = {}".format(text(self._options.get("delimiter") or ",")), "buffer_size = 16777216"]
         options += ["all_varchar = true", "auto_detect = true"] if names else ["sample_size = {}".format(SAMPLE)]
         given = self._options.get("names")
         if given:
