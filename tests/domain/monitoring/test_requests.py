@@ -79,6 +79,8 @@ def test_model_quality_merges_labels_first() -> None:
     assert analysis["ProcessingInputs"][0]["S3Input"]["S3Uri"] == stored
     assert analysis["Environment"]["dataset_source"] == analysis["ProcessingInputs"][0]["S3Input"]["LocalPath"]
     assert analysis["Environment"]["problem_type"] == "Regression"
+    given = replace(monitor, input={**monitor.input, "InferenceAttribute": "None"})  # as SDK v2 writes it
+    assert "inference_attribute" not in requests.request(run, given, ANALYSIS, [], Baseline())["Environment"]
     assert merge["ProcessingJobName"] != analysis["ProcessingJobName"]
 
 

@@ -216,7 +216,8 @@ async def test_a_job_without_rows_fails_the_execution_with_its_coverage(watch: W
     await watch.create(**HOURLY)
     watch.later(3601)
     await watch.finish(
-        "NO_DATA: the window holds no rows that can be used (rows: captured 3, used 0, torn 3)", "Failed"
+        "Customer Error: NO_DATA: the window holds no rows that can be used (rows: captured 3, used 0, torn 3)",
+        "Failed",
     )
     found = (await watch.until("Failed"))[0]
     assert found["FailureReason"].startswith("NO_DATA:")

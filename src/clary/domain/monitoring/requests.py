@@ -139,8 +139,8 @@ def analysis_config(monitor: Monitor, given: Mapping[str, Any]) -> dict[str, Any
         config.setdefault("features", told["FeaturesAttribute"])
     if told.get("ProbabilityThresholdAttribute") is not None:
         config.setdefault("probability_threshold", told["ProbabilityThresholdAttribute"])
-    named = {"label": told.get("InferenceAttribute"), "probability": told.get("ProbabilityAttribute")}
-    where = {name: _place(value) for name, value in named.items() if value}
+    named = {"label": "InferenceAttribute", "probability": "ProbabilityAttribute"}
+    where = {name: _place(told[member]) for name, member in named.items() if _given(monitor, member)}
     if monitor.type == BIAS and monitor.endpoint and "predictor" not in config:
         # The captured answers are read; the endpoint is named because an analysis of predictions needs one.
         config["predictor"] = {"endpoint_name": monitor.endpoint, **where}
@@ -208,9 +208,14 @@ def _environment(execution: Record, monitor: Monitor, source: str) -> dict[str, 
         "sagemaker_endpoint_name": monitor.endpoint,
         "analysis_type": kind.analysis,
         "problem_type": monitor.problem,
-        **{told: str(monitor.input[name]) for name, told in _ATTRIBUTES.items() if monitor.input.get(name) is not None},
+        **{told: str(monitor.input[name]) for name, told in _ATTRIBUTES.items() if _given(monitor, name)},
     }
     return {**found, **{name: value for name, value in optional.items() if value}}
+
+
+def _given(monitor: Monitor, name: str) -> bool:
+    """Whether an attribute of the input is there: SDK v2 writes "None" where there is none."""
+    return monitor.input.get(name) not in (None, "", "None")
 
 
 def _format(monitor: Monitor) -> str:

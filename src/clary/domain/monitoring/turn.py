@@ -29,6 +29,8 @@ from clary.domain.monitoring.record import Result
 from clary.domain.monitoring.requests import Baseline, Captured
 from clary.domain.resources import Record
 
+NO_DATA = "NO_DATA:"
+
 # -- schedules ----------------------------------------------------------------------------------------------------------------------
 
 
@@ -144,6 +146,8 @@ def _followed(record: Record, step: str, job: Record | None, now: float) -> Deci
             return _close(record, MonitorRunFact.STOPPED, reason, now)
         case JobStatus.FAILED:
             reason = message or str(job.document.get("failure") or "The processing job failed.")
+            if NO_DATA in reason:  # Clarify's image puts words of its own before it
+                reason = reason[reason.index(NO_DATA) :]
             return _close(record, MonitorRunFact.GAVE_UP, reason, now)
     ended = replace(record, document={**record.document, "jobs": {**record.document["jobs"], step: "ended"}})
     if step_of(ended) is not None:
