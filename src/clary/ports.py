@@ -280,6 +280,7 @@ class Runtime:
     process: str = (
         ""  # module of the toolkit that a processing job runs which names no entrypoint; "": it must name one
     )
+    python: str = ""  # the release that its environment must be made with ("3.10"); "": Clary chooses
 
 
 @dataclass(frozen=True, slots=True)

@@ -273,6 +273,11 @@ def test_env_prints_what_a_shell_evaluates(tmp_path: Path) -> None:
     assert settings["PythonSDK"]["Modules"] == {
         "TelemetryOptOut": True,
         "Session": {"DefaultS3Bucket": "sagemaker-eu-west-1-000000000000"},
+        "RemoteFunction": {
+            "ImageUri": "000000000000.dkr.ecr.eu-west-1.amazonaws.com/sagemaker-base-python:1.0",
+            "InstanceType": "ml.m5.large",
+            "RoleArn": "arn:aws:iam::000000000000:role/ClaryDefaultRole",
+        },
     }
     assert settings["TrainingJob"]["RoleArn"] == "arn:aws:iam::000000000000:role/ClaryDefaultRole"
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from clary.backends.interpreters import Interpreter, examine, newer, own
+from clary.backends.interpreters import Interpreter, examine, newer, own, release
 
 
 def there(*paths: str) -> dict[str, Interpreter]:
@@ -83,3 +83,18 @@ def test_what_answers_nothing_of_use(path: str) -> None:
 def test_only_folders_outside_the_system_are_mounted() -> None:
     made = Interpreter("/opt/py/bin/python3", "3", (3, 13), ("/usr", "/opt/py", "/opt/py", "/usr/local"))
     assert made.mounts() == ("/opt/py",)
+
+
+def test_a_release_by_its_name(tmp_path: Path) -> None:
+    kept = tmp_path / ".pyenv" / "versions" / "3.9.18" / "bin"
+    kept.mkdir(parents=True)
+    machine = there("/a/python3.12", f"{kept}/python3.9", "/b/python3.9")
+
+    def of(wanted: str, path: str, home: str = "") -> str:
+        got = release(wanted, path, home, machine.get)
+        return got.path if got else ""
+
+    assert of("3.12", "/a:/b") == "/a/python3.12"
+    assert of("3.9", "/a", str(tmp_path)) == f"{kept}/python3.9"
+    assert of("3.9", "/a:/b", str(tmp_path)) == "/b/python3.9"  # what is on PATH comes first
+    assert (of("3.9", "/a"), of("3.10", "/a:/b", str(tmp_path))) == ("", "")

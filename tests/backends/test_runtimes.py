@@ -484,3 +484,19 @@ def test_names_that_the_user_gave_weigh_more_and_count_at_once(tmp_path: Path) -
     assert "my-model" in next(r for r in made.all() if r.name == "python").repositories
     names.remove("pytorch-inference")
     assert name("pytorch-inference") == "pytorch"
+
+
+def test_a_runtime_that_names_its_python_gets_that_one_or_tells_what_to_do(tmp_path: Path) -> None:
+    nothing: Any = None
+    ours = Interpreter("/ours/bin/python3", "3.11 build", (3, 11), ())
+    other = Interpreter("/other/bin/python3.10", "3.10 build", (3, 10), ())
+    plain = Runtime("python", "python")
+    made = UvRuntimes(tmp_path, nothing, "", {}, ours, None, (plain,), releases={"3.10": other}.get)
+    [variant] = made.variants(dataclasses.replace(plain, python="3.10"))
+    assert variant.python == "3.10"
+    assert made.hash(plain) == made.hash(dataclasses.replace(plain, python="3.11"))
+    assert made.hash(plain) != made.hash(dataclasses.replace(plain, python="3.10"))
+    with pytest.raises(Invalid, match=r"needs Python 3\.12.*uv python install 3\.12"):
+        made.hash(dataclasses.replace(plain, python="3.12"))
+    with pytest.raises(Invalid, match=r"Python 3\.7 is not supported"):
+        made.hash(dataclasses.replace(plain, python="3.7"))

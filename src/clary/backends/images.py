@@ -49,7 +49,7 @@ _TABLE = (
         ("sagemaker-model-monitor-analyzer", "sagemaker-model-monitor-groundtruth-merger"),
     ),
     ("sources", "sources", "", ()),  # no image: what asks SQL databases for inputs of jobs
-    ("python", "python", "", ("sagemaker-base-python", "sagemaker-base-python-38", "sagemaker-base-python-310")),
+    ("python", "python", "", ("sagemaker-base-python", *(f"sagemaker-base-python-3{minor}" for minor in range(8, 14)))),
 )
 _MAIN = {
     "xgboost": "xgboost-cpu",

@@ -2,11 +2,13 @@
 
 Owns the choice: Clary's own for training and for whatever holds code of a user's; a newer one, where the machine has one, for what only
 serves the models of a built-in algorithm, since libraries leave older Pythons behind (XGBoost 3.2 is the last one for 3.11, and takes three
-times as long for a row as 3.4: docs/adr/0011-newer-python-serves.md). Does not know environments and uv.
+times as long for a row as 3.4: docs/adr/0011-newer-python-serves.md); any of 3.9 to 3.13 for code that was pickled under that version (a
+remote function). Does not know environments and uv.
 """
 
 from __future__ import annotations
 
+import glob
 import json
 import os
 import subprocess
@@ -14,6 +16,7 @@ import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 
+RELEASES = tuple(f"3.{minor}" for minor in range(9, 14))  # that the toolkit runs under
 NEWER = ("python3.13", "python3.12")  # the newest first; no newer ones than Clary itself is tested with
 _SECONDS = 10.0
 _LOOK = """
@@ -57,6 +60,22 @@ def newer(
             found = look(os.path.join(folder, name)) if os.path.isabs(folder) else None
             if found is not None and "python{}.{}".format(*found.release) == name:
                 return found
+    return None
+
+
+def release(
+    wanted: str, path: str, home: str = "", look: Callable[[str], Interpreter | None] | None = None
+) -> Interpreter | None:
+    """The interpreter of that release ("3.10"): in the folders of `path`, else among those that pyenv and uv installed below `home`."""
+    look = look or examine
+    folders = [folder for folder in path.split(os.pathsep) if os.path.isabs(folder)]
+    if home:
+        for kept in (".pyenv/versions", ".local/share/uv/python"):
+            folders += sorted(glob.glob(os.path.join(glob.escape(home), kept, "*", "bin")), reverse=True)
+    for folder in dict.fromkeys(folders):
+        found = look(os.path.join(folder, f"python{wanted}"))
+        if found is not None and "{}.{}".format(*found.release) == wanted:
+            return found
     return None
 
 

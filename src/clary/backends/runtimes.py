@@ -22,7 +22,7 @@ import re
 import shutil
 import stat
 from collections.abc import Callable, Coroutine, Mapping, Sequence
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +30,7 @@ from clary.backends.containers import Engine
 from clary.backends.file_locks import locked
 from clary.backends.image_names import ImageNames
 from clary.backends.images import RuntimeVariant, runtimes
-from clary.backends.interpreters import Interpreter, newer, own
+from clary.backends.interpreters import RELEASES, Interpreter, newer, own, release
 from clary.backends.own_limits import cpus
 from clary.backends.shim.records import load, note, save
 from clary.domain.errors import Invalid
@@ -70,7 +70,10 @@ class UvRuntimes:
         known: Sequence[Runtime],
         names: ImageNames | None = None,
         engine: Engine | None = None,
+        releases: Callable[[str], Interpreter | None] = lambda wanted: None,
     ) -> None:
+        """`releases` tells the interpreter of a release that a runtime names ("3.10")."""
+        self._releases = cache(releases)
         self._folder = folder
         self._backend = backend
         self._uv = uv
@@ -172,8 +175,24 @@ class UvRuntimes:
     def _interpreter(self, runtime: Runtime, extra: str = "") -> Interpreter:
         """The newer one only for what serves a built-in algorithm's models: training with other libraries makes other models, and a
         user's packages were chosen for the Python that all else has."""
+        if runtime.python and runtime.python != "{}.{}".format(*self._own.release):
+            return self._released(runtime.python)
         serves = runtime.algorithm and runtime.serving and not runtime.image and not _normal(extra)
         return self._newer if serves and self._newer is not None else self._own
+
+    def _released(self, wanted: str) -> Interpreter:
+        """Invalid, with what to do, when this machine does not have it."""
+        if wanted not in RELEASES:
+            raise Invalid(
+                f"Python {wanted} is not supported: Clary runs code under Python {RELEASES[0]} to {RELEASES[-1]}."
+            )
+        found = self._releases(wanted)
+        if found is None:
+            raise Invalid(
+                f"This job needs Python {wanted}, which this machine does not have. Install it (`uv python install {wanted}`), "
+                f"or call from Python {'.'.join(map(str, self._own.release))}, which Clary itself runs under."
+            )
+        return found
 
     def variants(self, runtime: Runtime) -> tuple[RuntimeVariant, ...]:
         """The environments that it has without a user's packages: one, or also one that serves a built-in algorithm's models."""
@@ -210,7 +229,7 @@ class UvRuntimes:
             # replace would pass for that of the new one.
             await self._install(staging, runtime, python, log, lock, compiled=not extra)
             if extra:
-                await self._install_extra(staging, extra, log)
+                await self._install_extra(staging, extra, python, log)
             await asyncio.to_thread(_settle, staging)
             os.rename(staging, final)
         finally:
@@ -263,7 +282,7 @@ class UvRuntimes:
         if code != 0:
             raise Invalid(_said("the environment could not be built", words))
 
-    async def _install_extra(self, staging: Path, extra: str, log: Log) -> None:
+    async def _install_extra(self, staging: Path, extra: str, python: Interpreter, log: Log) -> None:
         """A user's requirements, in a sandbox that has the network and may write this one environment."""
         root = self._folder / f"{staging.name}.build"
         root.mkdir(exist_ok=True, mode=0o700)
@@ -271,7 +290,7 @@ class UvRuntimes:
         (root / "requirements.txt").chmod(0o644)
         (root / "cache").mkdir(exist_ok=True)
         try:
-            handle = await self._backend.start(self._backend.plan(self._workload(_key(staging), root, staging)))
+            handle = await self._backend.start(self._backend.plan(self._workload(_key(staging), root, staging, python)))
             await self._follow(handle, root / "log", log)
         finally:
             await asyncio.to_thread(shutil.rmtree, root, True)
@@ -283,14 +302,14 @@ class UvRuntimes:
             await asyncio.sleep(_POLL_SECONDS)
         await self._backend.forget(key)
 
-    def _workload(self, key: str, root: Path, staging: Path) -> Workload:
+    def _workload(self, key: str, root: Path, staging: Path, python: Interpreter) -> Workload:
         options = ["--compile-bytecode", "--python", str(staging / "bin/python")]
         mounts = [
             Mount(self._uv, _UV),
             Mount(str(root / "requirements.txt"), f"{_REQUIREMENTS}/requirements.txt"),
             Mount(str(root / "cache"), _CACHE, MountMode.READ_WRITE),
             Mount(str(staging), str(staging), MountMode.READ_WRITE),
-            *(Mount(path, path) for path in (*self._own.mounts(), *self._wheelhouses())),
+            *(Mount(path, path) for path in (*python.mounts(), *self._wheelhouses())),
         ]
         return Workload(
             key=key,
@@ -351,7 +370,8 @@ def create(
     the models of built-in algorithms); `uv`: default the wheel's. `names`: the file of image names that the user gave to runtimes;
     `engine`: runs images that are no runtime's."""
     mine = own(python)
-    other = None if python else newer(environment.get("PATH", os.defpath))
+    path = environment.get("PATH", os.defpath)
+    other = None if python else newer(path)
     return UvRuntimes(
         Path(folder).resolve(),
         backend,
@@ -362,6 +382,7 @@ def create(
         runtimes(),
         ImageNames(names),
         engine,
+        lambda wanted: release(wanted, path, environment.get("HOME", "")),
     )
 
 

@@ -96,10 +96,13 @@ def _variables(
 
 
 def sdk_config(settings: Settings, region: str) -> str:
-    """Configuration of `sagemaker` v2 and v3: telemetry off, default bucket, default roles. (JSON is YAML.)"""
+    """Configuration of `sagemaker` v2 and v3: telemetry off, default bucket, default roles, and an image for remote functions: the SDKs
+    have one for Python 3.10 only. (JSON is YAML.)"""
     role = default_role_arn(settings.account, region)
     bucket = settings.bucket or f"sagemaker-{region}-{settings.account}"
-    session = {"TelemetryOptOut": True, "Session": {"DefaultS3Bucket": bucket}}
+    image = f"{settings.account}.dkr.ecr.{region}.amazonaws.com/sagemaker-base-python:1.0"
+    remote = {"ImageUri": image, "InstanceType": "ml.m5.large", "RoleArn": role}
+    session = {"TelemetryOptOut": True, "Session": {"DefaultS3Bucket": bucket}, "RemoteFunction": remote}
     kinds = {
         "PythonSDK": {"Modules": session},
         "TrainingJob": {"RoleArn": role},

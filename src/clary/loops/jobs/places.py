@@ -14,7 +14,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import PurePosixPath
 
-from clary.domain.jobs import hosts
+from clary.domain.jobs import hosts, remote
 from clary.domain.jobs.channels import Channel
 from clary.domain.jobs.hosts import Host
 from clary.domain.jobs.kinds import JobKind, kind_of, spec_of
@@ -210,6 +210,7 @@ def host_workload(
         peers=key(record, "hosts"),
         hostname=host.name,
         hosts={each.name: hosts.address(str(record.document["id"]), number) for number, each in enumerate(of)},
+        cwd=remote.folder(spec),
         stop_grace=STOP_GRACE,
         gpus=int(fit["gpus"]),
         max_runtime=max_runtime,
@@ -273,6 +274,7 @@ def _variables(record: Record, settings: JobSettings, runtime: Runtime, environm
         "AWS_DEFAULT_REGION": record.scope.region,
         "AWS_ENDPOINT_URL": settings.endpoint,
         **bundle,
+        **remote.variables(spec),
         **own,
         **kind_of(record).variables(record),
     }

@@ -10,12 +10,13 @@ import asyncio
 import os
 import shutil
 from collections.abc import Callable, Coroutine, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from clary import untrusted
 from clary.domain.errors import Denied, Invalid, NotFound, Unschedulable
-from clary.domain.jobs import requirements
+from clary.domain.jobs import remote, requirements
 from clary.domain.jobs.kinds import spec_of
 from clary.domain.jobs.record import Begin, Discard, Work
 from clary.domain.resources import Record
@@ -132,14 +133,21 @@ class JobWork:
     async def _built(self, record: Record, requirements: str) -> tuple[Environment, float]:
         """An environment of the job's runtime, and the seconds that it took to have it."""
         began = self._ports.clock.monotonic()
-        built = await self._ports.runtimes.ensure(self.runtime(record), requirements, self._progress(record))
+        built = await self._ensured(record, requirements)
         return built, round(self._ports.clock.monotonic() - began, 3)
 
     async def environment(self, record: Record) -> Environment:
         """The environment that was built for the job's attempt. Asked for again, not written down: a state folder may be moved, and
         environments be deleted, while Clary is down."""
         requirements = str(record.document["work"].get("code", {}).get("requirements", ""))
-        return await self._ports.runtimes.ensure(self.runtime(record), requirements, self._progress(record))
+        return await self._ensured(record, requirements)
+
+    async def _ensured(self, record: Record, requirements: str) -> Environment:
+        """With what a remote function needs besides."""
+        runtime, client = self.runtime(record), remote.client_of(spec_of(record))
+        if client is not None:
+            runtime, requirements = replace(runtime, python=client.python), client.requirements + requirements
+        return await self._ports.runtimes.ensure(runtime, requirements, self._progress(record))
 
     def runtime(self, record: Record) -> Runtime:
         spec = spec_of(record)
