@@ -22,6 +22,7 @@ PARTS = {  # of one record, or by its ends: tests/api/sagemaker sort them
     "ListPipelineVersions",
     "ListAssociations",
     "ListLineageGroups",  # there is one
+    "ListMonitoringAlertHistory",
 }
 ANYHOW = {"Search"}  # by any property: tests/api/sagemaker/test_search.py
 SORTED = [
@@ -41,6 +42,7 @@ FIELDS = {
     "AccountIdOwner": "created",  # there is one owner
     "LastModifiedTime": "modified",
     "LAST_MODIFIED_TIME": "modified",
+    "ScheduledTime": "created",  # executions are made in the order of their times
     "Name": "name",
     "IMAGE_NAME": "name",
     "HubName": "name",
@@ -56,6 +58,7 @@ UNSORTED = {
     "ListDomains",
     "ListAliases",
     "ListPipelineParametersForExecution",
+    "ListMonitoringAlerts",
 }  # of SageMaker: they take no order
 SILENT = {
     "ListInferenceExperiments",
