@@ -1,0 +1,66 @@
+"""A pipeline of `@step` functions by SDK v3: values go from one to the next, a condition decides."""
+
+import common
+from botocore.exceptions import WaiterError
+from sagemaker.core.workflow.conditions import ConditionGreaterThan
+from sagemaker.core.workflow.parameters import ParameterInteger
+from sagemaker.core.workflow.pipeline_context import PipelineSession
+from sagemaker.mlops.workflow.condition_step import ConditionStep
+from sagemaker.mlops.workflow.fail_step import FailStep
+from sagemaker.mlops.workflow.function_step import step
+from sagemaker.mlops.workflow.pipeline import Pipeline
+
+IMAGE = "683313688378.dkr.ecr.us-east-1.amazonaws.com/sagemaker-base-python-310:1.0"
+session = PipelineSession(default_bucket=common.bucket())
+ROLE = "arn:aws:iam::000000000000:role/ClaryDefaultRole"  # the SDK checks that it is there and trusts SageMaker
+settings = {"image_uri": IMAGE, "role": ROLE, "instance_type": common.CPU}
+name = common.unique("v3-steps")
+rows = ParameterInteger("Rows", default_value=4)
+
+
+@step(name="collect", **settings)
+def collect(count):
+    return {"rows": list(range(count)), "label": "numbers"}
+
+
+@step(name="total", **settings)
+def total(rows, label):
+    assert label == "numbers"
+    return sum(rows)
+
+
+@step(name="report", **settings)
+def report(value):
+    return f"the total is {value}"
+
+
+collected = collect(rows)
+summed = total(collected["rows"], collected["label"])
+said = report(summed)
+gate = ConditionStep(
+    "gate",
+    conditions=[ConditionGreaterThan(left=summed, right=5)],
+    if_steps=[said],
+    else_steps=[FailStep("TooLittle", error_message="the total is too small")],
+)
+pipeline = Pipeline(name, parameters=[rows], steps=[gate], sagemaker_session=session)
+pipeline.upsert(ROLE)
+
+
+def run(wanted, **more):
+    execution = pipeline.start(**more)
+    try:
+        execution.wait(delay=1, max_attempts=200)
+    except WaiterError:
+        assert wanted == "Failed"
+    steps = {each["StepName"]: each for each in execution.list_steps()}
+    assert execution.describe()["PipelineExecutionStatus"] == wanted, steps
+    return execution, steps
+
+
+one, steps = run("Succeeded")
+assert set(steps) == {"collect", "total", "gate", "report"}, set(steps)
+assert one.result("total") == 6
+assert one.result("report") == "the total is 6"
+pipeline.delete()
+print("OK")
