@@ -65,7 +65,7 @@ async def test_what_a_job_needs_is_there(sandboxes: Sandboxes, tmp_path: Path) -
     """The same sandbox is no cage for honest work."""
     script = """
 import os, socket, subprocess, tempfile, threading, multiprocessing, ctypes, json
-assert os.listdir("/opt/clary/lib/clary") == ["toolkit"]
+assert sorted(os.listdir("/opt/clary/lib/clary")) == ["prepare.py", "toolkit"]
 assert socket.gethostname() == "algo-2", socket.gethostname()
 assert socket.gethostbyname("algo-1") == "10.0.0.1"
 listener = socket.create_server(("127.0.0.1", 0))
