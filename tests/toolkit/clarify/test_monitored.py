@@ -48,6 +48,7 @@ def monitor(tmp_path: Path) -> Any:
             "dataset_format": CAPTURED,
             "analysis_type": "MODEL_BIAS",
             "inference_attribute": "0",
+            "CLARY_ML": str(tmp_path / "ml"),
             "start_time": "2026-05-01T10:00:00Z",
             "end_time": "2026-05-01T11:00:00Z",
             **variables,

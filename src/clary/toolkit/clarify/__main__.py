@@ -14,7 +14,7 @@ import sys
 import tempfile
 from typing import Any, Dict, List, Mapping, Optional
 
-from clary.toolkit.clarify import answers, dataset, drift, explaining, facets, monitored, rendering, report
+from clary.toolkit.clarify import answers, dataset, drift, explaining, facets, metrics, monitored, rendering, report
 from clary.toolkit.clarify.columns import Column, column, distinct
 from clary.toolkit.clarify.config import Analysis, CustomerError, analysis, document
 from clary.toolkit.clarify.endpoint import Endpoint, fetched
@@ -41,6 +41,7 @@ class Places:
         self.dataset = variables.get("dataset_source") or _local(inputs, "dataset", TOP + "/input/data")
         self.output = variables.get("output_path") or result
         self.constraints = variables.get("baseline_constraints", "")
+        self.metrics = variables.get("CLARY_ML", "/opt/ml") + "/output/metrics/cloudwatch"
         self.arn = str(job.get("ProcessingJobArn") or "")
         self.isolated = bool((job.get("NetworkConfig") or {}).get("EnableNetworkIsolation"))
         source = inputs.get("dataset") or {}
@@ -115,6 +116,7 @@ def run(job: Mapping[str, Any], hosts: Mapping[str, Any], variables: Mapping[str
     os.makedirs(places.output, exist_ok=True)
     found = _analysed(asked, data, places)
     _save(places.output, "analysis.json", found)
+    metrics.publish(metrics.lines(found, variables), places.metrics)
     _report(asked, data, found, places.output)
     if places.constraints:
         return _compared(places, found)
