@@ -28,7 +28,7 @@ ROOT = Host(
 )
 USER = dataclasses.replace(ROOT, root=False, uid=1000, gid=1000)
 WORKLOAD = Workload(
-    "key", "/state/jobs/1", ("/env/bin/python", "train.py"), {"TOKEN": "tk", "LD_PRELOAD": "/x.so"}, (), None
+    "key", ("/env/bin/python", "train.py"), {"TOKEN": "tk", "LD_PRELOAD": "/x.so"}, root="/state/jobs/1"
 )
 
 

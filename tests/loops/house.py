@@ -123,7 +123,7 @@ class House:
 
     async def left(self, key: str, exit_code: int | None) -> None:
         """A short run of a predecessor that died: it has ended, unheard, or runs on (None) and fills a folder that will be gone."""
-        workload = Workload(key, "", ("x",), {}, (), None)
+        workload = Workload(key, ("x",), {})
         self._played.append(workload)
         await self.backend.start(workload)
         if exit_code is not None:

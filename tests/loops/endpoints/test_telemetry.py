@@ -168,7 +168,7 @@ async def test_what_replicas_use_is_told_by_variant(scene: Scene) -> None:
     ports = replace(scene.telemetry.ports, store=house, backend=backend, use=told.append)
     row = {"VariantName": "AllTraffic", "ModelName": "m", "InitialInstanceCount": 2, "InstanceType": "ml.m5.large"}
     fleet = new_fleet("f", "c", [row], {"m": [Container("m", "image")]}, 0.0)
-    runs = [await backend.start(Workload(f"r{n}", "", ("x",), {}, (), None)) for n in range(2)]
+    runs = [await backend.start(Workload(f"r{n}", ("x",), {})) for n in range(2)]
     replicas = tuple(Replica(f"r{n}", READY, handle=run) for n, run in enumerate(runs))
     fleet = fleet.with_variant(replace(fleet.variants[0], replicas=replicas))
     plant = Plant(seed="s", serving=fleet).to_json()

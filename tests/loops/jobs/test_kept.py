@@ -11,7 +11,7 @@ from clary.testing.backends import MemoryBackend
 
 
 async def run(backend: MemoryBackend, folder: Path, name: str) -> str:
-    workload = Workload(f"job-{name}", str(folder / name / "0" / "algo-1"), ("x",), {}, (), None)
+    workload = Workload(f"job-{name}", ("x",), {}, root=str(folder / name / "0" / "algo-1"))
     handle = await backend.start(backend.plan(workload))
     backend.finish(handle, exit_code=1)
     (folder / name).mkdir()
