@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import subprocess
+import sys
 from collections.abc import Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
@@ -30,6 +31,8 @@ def run(server: Server, program: str, folder: Path) -> subprocess.CompletedProce
         SAGEMAKER_USER_CONFIG_OVERRIDE=str(configuration),
         SAGEMAKER_SUPPRESS_V2_WARNING="1",
         PYTHONDONTWRITEBYTECODE="1",
+        CLARY=str(Path(sys.executable).with_name("clary")),
+        CLARY_DIR=str(server.settings.root),
     )
 
 

@@ -38,6 +38,9 @@ brief = typer.Typer(
 )
 app.add_typer(brief, name="brief")
 
+hub = typer.Typer(help="Ready models for JumpStart's clients.", no_args_is_help=True, rich_markup_mode=None)
+app.add_typer(hub, name="hub")
+
 
 def _version(asked: bool) -> None:
     if asked:
@@ -607,6 +610,18 @@ def migrate(
     from clary.app.cli import backup as done
 
     done.migrate(to, directory, as_json=json)
+
+
+@hub.command("sync")
+def hub_sync(
+    bucket: Annotated[str, typer.Option(help="Another bucket.", show_default="jumpstart-cache-prod-REGION")] = "",
+    directory: Dir = None,
+    json: Json = False,
+) -> None:
+    """Put the hub's models into the bucket that JumpStart's clients read."""
+    from clary.app.cli import hub as telling
+
+    telling.sync(directory, bucket, as_json=json)
 
 
 @objects.command("rebuild")
