@@ -20,6 +20,12 @@ from .values import Array, BadValue, Values, coded, numbers
 STATE = "preparation.json"
 
 
+class _Strict(csv.excel):
+    """Quotes that do not close are an error."""
+
+    strict = True
+
+
 class BaseInferenceToolkitError(Exception):
     """By this name the inference toolkit knows an error that has a status of its own."""
 
@@ -96,7 +102,7 @@ def read(text: str, kind: str, state: Mapping[str, Any]) -> Dict[str, Values]:
 
 def _of_csv(text: str, names: Sequence[str]) -> Dict[str, List[Optional[str]]]:
     try:
-        rows = [row for row in csv.reader(io.StringIO(text, newline=""), strict=True) if row or len(names) == 1]
+        rows = [row for row in csv.reader(io.StringIO(text, newline=""), _Strict) if row or len(names) == 1]
     except csv.Error as error:
         raise BadValue("the body is not CSV: {}".format(error)) from None
     while rows and not rows[-1]:
