@@ -93,6 +93,25 @@ def _listed(model: HubModel) -> dict[str, Any]:
     return {"model_id": model.id, "version": VERSION, "min_version": "2.0.0", **keys}
 
 
+# Of the serving container.
+_VARIABLES = [
+    {
+        "name": "SAGEMAKER_PROGRAM",
+        "type": "text",
+        "default": "inference.py",
+        "scope": "container",
+        "required_for_model_class": True,
+    },
+    {
+        "name": "SAGEMAKER_SUBMIT_DIRECTORY",
+        "type": "text",
+        "default": "/opt/ml/model/code",
+        "scope": "container",
+        "required_for_model_class": False,
+    },
+]
+
+
 def spec(model: HubModel) -> dict[str, Any]:
     """A model's specification."""
     variants = {family: {"properties": {"image_uri": model.image}} for family in _FAMILIES.split()}
@@ -109,22 +128,7 @@ def spec(model: HubModel) -> dict[str, Any]:
         "hosting_script_key": model.key("inference.tar.gz"),
         "hosting_instance_type_variants": {"variants": variants},
         "hosting_use_script_uri": True,
-        "inference_environment_variables": [
-            {
-                "name": "SAGEMAKER_PROGRAM",
-                "type": "text",
-                "default": "inference.py",
-                "scope": "container",
-                "required_for_model_class": True,
-            },
-            {
-                "name": "SAGEMAKER_SUBMIT_DIRECTORY",
-                "type": "text",
-                "default": "/opt/ml/model/code",
-                "scope": "container",
-                "required_for_model_class": False,
-            },
-        ],
+        "inference_environment_variables": _VARIABLES,
         "training_ecr_specs": ecr,
         "training_artifact_key": model.key("start.tar.gz"),
         "training_script_key": model.key("training.tar.gz"),
