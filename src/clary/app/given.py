@@ -11,6 +11,7 @@ from clary.app.operations import OwnOperations
 from clary.app.settings import Settings
 from clary.domain.machine.capacity import Machine
 from clary.loops.core.ledger import Ledger
+from clary.loops.core.loop import Loop
 from clary.loops.endpoints.models import Models
 from clary.loops.endpoints.replica_places import ServingSettings
 from clary.ports import Backend, LoopPorts, Operations
@@ -44,3 +45,12 @@ class Given:
 
 
 Room = Callable[[Given], Iterable[Coroutine[Any, Any, None]]]
+
+
+async def attended(loop: Loop[Any, Any], attach: Callable[[], Callable[[], None]]) -> None:
+    """Run a loop for as long as the process lives. `attach` wires what wakes it, and answers the way to undo that."""
+    leave = attach()
+    try:
+        await loop.run()
+    finally:
+        leave()

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Coroutine, Iterable
+from functools import partial
 from typing import Any
 
-from clary.app.given import Given
+from clary.app.given import Given, attended
 from clary.domain.events.due import Fire
 from clary.domain.monitoring.turn import ExecutionCommand, SeenExecution, SeenSchedule
 from clary.loops.core.loop import Loop
@@ -21,12 +22,4 @@ def room(given: Given) -> Iterable[Coroutine[Any, Any, None]]:
     schedules: Loop[Fire, SeenSchedule] = Loop(MonitorSubject(ports), api.store, api.clock, given.owner)
     subject = MonitorRunSubject(ports)
     runs: Loop[ExecutionCommand, SeenExecution] = Loop(subject, api.store, api.clock, given.owner)
-
-    async def work() -> None:
-        leave = attach(subject, runs, api.store)
-        try:
-            await runs.run()
-        finally:
-            leave()
-
-    return schedules.run(), work()
+    return schedules.run(), attended(runs, partial(attach, subject, runs, api.store))

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Coroutine
+from functools import partial
 from typing import Any
 
-from clary.app.given import Given
+from clary.app.given import Given, attended
 from clary.domain.registry.following import Move, Seen
 from clary.loops.core.loop import Loop
 from clary.loops.registry.exports import ExportSubject
@@ -18,12 +19,4 @@ def room(given: Given) -> tuple[Coroutine[Any, Any, None], ...]:
     exports = Loop(ExportSubject(ports.artifacts, ports.clock), ports.store, ports.clock, given.owner)
     subject = FollowingSubject(ports.store, given.operations, ports.clock)
     following: Loop[Move, Seen] = Loop(subject, ports.store, ports.clock, given.owner)
-
-    async def follow() -> None:
-        leave = attach(following, ports.store)
-        try:
-            await following.run()
-        finally:
-            leave()
-
-    return exports.run(), follow()
+    return exports.run(), attended(following, partial(attach, following, ports.store))

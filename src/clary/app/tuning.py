@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Coroutine, Iterable
+from functools import partial
 from typing import Any
 
-from clary.app.given import Given
+from clary.app.given import Given, attended
 from clary.backends.sampler import OptunaSampler
 from clary.domain.tuning.record import Command, SeenTuning
 from clary.loops.core.loop import Loop
@@ -23,11 +24,9 @@ def room(given: Given) -> Iterable[Coroutine[Any, Any, None]]:
     loop: Loop[Command, SeenTuning] = Loop(subject, ports.store, ports.clock, given.owner)
 
     async def work() -> None:
-        leave = attach(subject, loop, ports.store)
         try:
-            await loop.run()
+            await attended(loop, partial(attach, subject, loop, ports.store))
         finally:
-            leave()
             await subject.tasks.close()
             await sampler.rest()
 
