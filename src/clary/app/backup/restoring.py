@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import os
 import shutil
@@ -10,14 +9,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from clary.app.backup.alone import alone
 from clary.app.backup.manifest import Kept, Manifest, data_path
 from clary.app.backup.taking import load, snapshots
 from clary.app.backup.vaults import Vault
 from clary.app.bindings import FILE
 from clary.domain.errors import NotFound, Unavailable
 from clary.objects.files import sync_file, sync_folder
-
-PIECE = 1 << 20
 
 
 def restore(vault: Vault, target: Path, name: str = "") -> Manifest:
@@ -64,33 +62,24 @@ def _files(manifest: Manifest) -> Iterator[tuple[str, Kept]]:
 def _beside(target: Path) -> Iterator[Path]:
     """An empty folder beside the target; what a killed restore left there goes first."""
     target.parent.mkdir(parents=True, exist_ok=True)
-    staged, lock_path = Path(f"{target}.restoring"), Path(f"{target}.restoring.lock")
-    lock = os.open(lock_path, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
-    try:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise Unavailable(f"{target} is being restored by another process: wait until it ended") from None
+    staged, lock = Path(f"{target}.restoring"), Path(f"{target}.restoring.lock")
+    with alone(lock, f"{target} is being restored by another process"):
         shutil.rmtree(staged, ignore_errors=True)
         staged.mkdir(0o700)
         try:
             yield staged
         finally:
             shutil.rmtree(staged, ignore_errors=True)
-        lock_path.unlink()
-    finally:
-        os.close(lock)
+        lock.unlink()
 
 
 def _fetch(vault: Vault, kept: Kept, target: Path) -> None:
     target.parent.mkdir(parents=True, exist_ok=True)
     path = data_path(kept.sha256)
     vault.get_file(path, target)
-    digest = hashlib.sha256()
     with target.open("rb") as file:
-        while piece := file.read(PIECE):
-            digest.update(piece)
-    if digest.hexdigest() != kept.sha256:
+        digest = hashlib.file_digest(file, "sha256").hexdigest()
+    if digest != kept.sha256:
         raise Unavailable(
             f"{vault.where}/{path} is damaged: its content is not what was put. Restore another backup (--at)"
         )

@@ -7,20 +7,20 @@ nothing names, which the next `prune` removes.
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import os
 import sqlite3
 import stat
 from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
 
-from sqlalchemy import Engine, MetaData, make_url
+from sqlalchemy import MetaData, make_url
 from sqlalchemy.exc import SQLAlchemyError
 
+from clary.app.backup.alone import alone
 from clary.app.backup.manifest import DATA, SNAPSHOTS, Kept, Manifest, data_path, name_at
 from clary.app.backup.vaults import Vault
 from clary.app.bindings import OWN_OBJECTS, OWN_RECORDS, Bindings
@@ -29,7 +29,6 @@ from clary.app.settings import Settings
 from clary.domain.errors import NotFound, Unavailable
 from clary.stores import features, index_schema, schema
 from clary.stores.database import Database
-from clary.stores.index import engine_of
 from clary.stores.transfer import transfer
 
 STAGE = ".backup"  # below the state folder, while a backup is taken
@@ -104,12 +103,7 @@ def _stage(root: Path) -> Iterator[Path]:
         raise NotFound(f"{root} is no state folder of Clary: --dir names it")
     stage = root / STAGE
     stage.mkdir(0o700, exist_ok=True)
-    lock = os.open(stage / "lock", os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
-    try:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise Unavailable(f"another backup of {root} is being taken: wait until it ended") from None
+    with alone(stage / "lock", f"another backup of {root} is being taken"):
         for left in stage.iterdir():
             if left.name != "lock":
                 left.unlink()
@@ -117,8 +111,6 @@ def _stage(root: Path) -> Iterator[Path]:
         for left in stage.iterdir():
             left.unlink()
         stage.rmdir()
-    finally:
-        os.close(lock)
 
 
 class _Filling:
@@ -156,14 +148,12 @@ class _Filling:
 
     # -- content ---------------------------------------------------------------------------------------------------------------
 
-    def _keep(self, source: Path, changed: int = 0) -> Kept:
+    def _keep(self, source: Path) -> Kept:
         """Put a file that nobody writes any more. FileNotFoundError when it is gone."""
-        digest = hashlib.sha256()
         with source.open("rb") as file:
             status = os.fstat(file.fileno())
-            while piece := file.read(PIECE):
-                digest.update(piece)
-        kept = Kept(digest.hexdigest(), status.st_size, stat.S_IMODE(status.st_mode), changed)
+            digest = hashlib.file_digest(file, "sha256").hexdigest()
+        kept = Kept(digest, status.st_size, stat.S_IMODE(status.st_mode))
         path = data_path(kept.sha256)
         if path not in self._there:
             self._vault.put_file(path, source)
@@ -171,13 +161,13 @@ class _Filling:
             self.added += kept.size
         return kept
 
-    def _again(self, kept: Kept | None) -> bool:
-        """Whether the vault has this already."""
-        return kept is not None and data_path(kept.sha256) in self._there
+    def _had(self, kept: Kept | None) -> Kept | None:
+        """This, where the vault has its content already."""
+        return kept if kept is not None and data_path(kept.sha256) in self._there else None
 
     # -- databases -------------------------------------------------------------------------------------------------------------
 
-    def _copied(self, url: str, name: str, of: MetaData, engine: Engine | None = None) -> Path:
+    def _copied(self, url: str, name: str, of: MetaData) -> Path:
         """One moment of a database as a SQLite file in the stage."""
         target = self._stage / name
         target.unlink(missing_ok=True)
@@ -185,7 +175,7 @@ class _Filling:
         if place.get_backend_name() == "sqlite":
             copy_sqlite(Path(str(place.database)), target)
             return target
-        source = engine or Database(url).engine
+        source = Database(url).engine
         made = Database(f"sqlite:///{target}").engine
         try:
             transfer([(source, of)], made)
@@ -212,7 +202,7 @@ class _Filling:
         url = make_url(index_url(settings.root, settings.database))
         if url.get_backend_name() == "sqlite" and not Path(str(url.database)).exists():
             return ""
-        engine = engine_of(url)
+        engine = Database(index_url(settings.root, settings.database)).engine
         meta = index_schema.META
         try:
             with engine.connect() as connection:
@@ -229,7 +219,7 @@ class _Filling:
         for inner in sorted(folder.iterdir()) if folder.is_dir() else ():
             for path in sorted(inner.iterdir()):
                 blob = f"{inner.name}{path.name}"
-                if not self._again(known.get(blob)):
+                if self._had(known.get(blob)) is None:
                     with suppress(FileNotFoundError):
                         known[blob] = self._keep(path)
 
@@ -240,15 +230,13 @@ class _Filling:
         url = index_url(settings.root, settings.database)
         folder = settings.root / "objects"
         for _ in range(ROUNDS):
-            staged = self._copied(url, "index.db", index_schema.METADATA, engine_of(make_url(url)))
+            staged = self._copied(url, "index.db", index_schema.METADATA)
             named, parts = _named(staged)
             blobs: dict[str, Kept] = {}
             uploads: dict[str, Kept] = {}
             try:
                 for blob in named:
-                    had = known.get(blob)
-                    there = had if had is not None and self._again(had) else None
-                    blobs[blob] = there or self._keep(folder / "blobs" / blob[:6] / blob[6:])
+                    blobs[blob] = self._had(known.get(blob)) or self._keep(folder / "blobs" / blob[:6] / blob[6:])
                 for part in parts:
                     uploads[part] = self._prefix(folder / "staging" / part)
                 files["objects/index.db"] = self._keep(staged)
@@ -285,16 +273,15 @@ class _Filling:
             name = str(path.relative_to(root))
             with suppress(FileNotFoundError):
                 status = path.stat()
-                had = self._before.files.get(name) if self._before else None
-                if had and (had.size, had.changed) == (status.st_size, status.st_mtime_ns) and self._again(had):
+                had = self._had(self._before.files.get(name)) if self._before else None
+                if had and (had.size, had.changed) == (status.st_size, status.st_mtime_ns):
                     found[name] = had
                 elif _is_sqlite(path):
                     copy_sqlite(path, self._stage / "copy.db")
                     found[name] = self._keep(self._stage / "copy.db")
                     (self._stage / "copy.db").unlink()
                 else:
-                    kept = self._prefix(path)
-                    found[name] = Kept(kept.sha256, kept.size, kept.mode, status.st_mtime_ns)
+                    found[name] = replace(self._prefix(path), changed=status.st_mtime_ns)
         return found
 
 
