@@ -141,7 +141,7 @@ def _described(call: Call, record: Record) -> Params:
     answer: Params = {
         "EndpointName": record.name,
         "EndpointArn": record.arn,
-        "EndpointConfigName": shown.config if shown else record.document["request"]["EndpointConfigName"],
+        "EndpointConfigName": life.config_of(record, plant),
         "EndpointStatus": record.status,
         "CreationTime": record.created,
         "LastModifiedTime": record.modified,

@@ -13,7 +13,7 @@ from clary.api.registry import operation
 from clary.api.sagemaker import endpoints
 from clary.domain.endpoints import inference_experiments as experiments
 from clary.domain.endpoints import life
-from clary.domain.endpoints.inference_experiments import KIND, Served
+from clary.domain.endpoints.inference_experiments import KIND
 from clary.domain.errors import InUse, Invalid, NotFound
 from clary.domain.fields import table
 from clary.domain.lifecycle import EndpointStatus, InferenceExperimentStatus
@@ -71,14 +71,8 @@ async def _check_endpoint(call: Call, request: Mapping[str, Any]) -> None:
         raise Invalid(
             f"The endpoint {name} is {endpoint.status}: an inference experiment needs one that is InService, or none."
         )
-    experiments.check_endpoint(request, await _served(call, endpoint))
-
-
-async def _served(call: Call, endpoint: Record) -> Served:
-    shown = life.plant_of(endpoint).shown
-    name = shown.config if shown is not None else endpoint.document["request"]["EndpointConfigName"]
-    config = await call.store.get("endpoint-config", endpoint.scope, name)
-    return Served(endpoint.status, name, base=config.document["request"] if config is not None else None)
+    config = await call.store.get("endpoint-config", endpoint.scope, experiments.config_of(endpoint))
+    experiments.check_endpoint(request, experiments.served(endpoint, config))
 
 
 @operation("sagemaker", "DescribeInferenceExperiment")
@@ -93,7 +87,7 @@ async def describe_inference_experiment(call: Call, params: Params) -> Params:
     answer = {
         "Arn": settled.arn,
         **_summary(settled),
-        "EndpointMetadata": await _endpoint(call, request["EndpointName"], endpoint),
+        "EndpointMetadata": _endpoint(request["EndpointName"], endpoint),
         "ModelVariants": [
             {**variant, "Status": _variant_status(endpoint, variant["VariantName"])}
             for variant in request["ModelVariants"]
@@ -106,16 +100,15 @@ async def describe_inference_experiment(call: Call, params: Params) -> Params:
     return answer
 
 
-async def _endpoint(call: Call, name: str, endpoint: Record | None) -> Params:
+def _endpoint(name: str, endpoint: Record | None) -> Params:
     if endpoint is None:
         return {"EndpointName": name}
-    served = await _served(call, endpoint)
-    failure = life.plant_of(endpoint).failure
+    plant = life.plant_of(endpoint)
     return {
         "EndpointName": name,
-        "EndpointConfigName": served.config,
+        "EndpointConfigName": life.config_of(endpoint, plant),
         "EndpointStatus": endpoint.status,
-        **({"FailureReason": failure} if failure else {}),
+        **({"FailureReason": plant.failure} if plant.failure else {}),
     }
 
 

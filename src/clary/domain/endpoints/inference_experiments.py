@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from clary.domain.decisions import Decision, Unable
+from clary.domain.endpoints import life
 from clary.domain.errors import Invalid
 from clary.domain.lifecycle import INFERENCE_EXPERIMENT, EndpointStatus, advance
 from clary.domain.lifecycle import InferenceExperimentFact as Fact
@@ -30,14 +31,25 @@ _GONE = "The endpoint {} was deleted, or could not be served."
 
 @dataclass(frozen=True, slots=True)
 class Served:
-    """The endpoint as it is: its status, the config that it serves, the one that it moves to ("" for none), and why it failed. `base` is
-    CreateEndpointConfig's request of what it serves."""
+    """The endpoint as it is: its status, the config that it serves, and why it failed. `base` is CreateEndpointConfig's request of what it
+    serves; None where that was deleted."""
 
     status: str
     config: str
-    incoming: str = ""
     failure: str = ""
     base: Mapping[str, Any] | None = None
+
+
+def config_of(endpoint: Record) -> str:
+    """The name of the config that it serves."""
+    return life.config_of(endpoint, life.plant_of(endpoint))
+
+
+def served(endpoint: Record, config: Record | None) -> Served:
+    """An endpoint, and the config of that name, if that is still there."""
+    plant = life.plant_of(endpoint)
+    base = config.document["request"] if config is not None else None
+    return Served(endpoint.status, life.config_of(endpoint, plant), plant.failure, base)
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,7 +143,7 @@ def updated(record: Record, params: Mapping[str, Any], now: float) -> Record:
     changed = {**request, **changes}
     if record.status == Status.RUNNING:
         _check_running(request, changed, now)
-    check({**changed, "Schedule": {**(changed.get("Schedule") or {})}}, now)
+    check(changed, now)
     found = replace(record, modified=now, document={**record.document, "request": changed})
     served = ("ShadowModeConfig", "DataStorageConfig")
     if record.status == Status.RUNNING and any(request.get(name) != changed.get(name) for name in served):

@@ -41,6 +41,7 @@ from clary.domain.endpoints.turn import (
     PROBATION,
     SERVED,
     EndpointTurn,
+    config_of,
     died,
     fill,
     forgiven,
@@ -63,7 +64,7 @@ from clary.domain.machine import instances
 from clary.domain.names import COMPONENT, route_name
 from clary.domain.resources import Record
 
-__all__ = ["absorb", "asked_capacity", "asked_delete", "asked_update", "decide", "plant_of", "with_plant"]
+__all__ = ["absorb", "asked_capacity", "asked_delete", "asked_update", "config_of", "decide", "plant_of", "with_plant"]
 
 _IN_PLACE = ("InstanceType", "InitialInstanceCount", "InitialVariantWeight")  # what of a variant's row changes in place
 MODEL_GONE = "The folder of the unpacked model was not there; it is unpacked again."

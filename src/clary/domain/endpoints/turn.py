@@ -64,6 +64,11 @@ def plant_of(record: Record) -> Plant:
     return Plant.from_json(record.document["plant"])
 
 
+def config_of(record: Record, plant: Plant) -> str:
+    """The endpoint config that the endpoint, whose plant that is, is shown with: the one that serves, or the first one that shall."""
+    return plant.shown.config if plant.shown is not None else str(record.document["request"]["EndpointConfigName"])
+
+
 def with_plant(record: Record, plant: Plant) -> Record:
     return replace(record, document={**record.document, "plant": plant.to_json()})
 

@@ -6,10 +6,10 @@ import logging
 from collections.abc import Callable, Sequence
 
 from clary.domain.decisions import Decision, Unable
-from clary.domain.endpoints import inference_experiments, life
+from clary.domain.endpoints import inference_experiments
 from clary.domain.endpoints.inference_experiments import Serve, Served
 from clary.domain.errors import ClaryError, Stale, Unavailable
-from clary.domain.resources import Query, Record
+from clary.domain.resources import Record
 from clary.loops.core.loop import Loop
 from clary.ports import Clock, Operations, Store
 
@@ -34,7 +34,10 @@ class InferenceExperimentSubject:
         name = record.document["request"]["EndpointName"]
         self.by_endpoint[record.scope.account, record.scope.region, name] = record.arn
         endpoint = await self._store.get("endpoint", record.scope, name)
-        return None if endpoint is None else await served(self._store, endpoint)
+        if endpoint is None:
+            return None
+        config = await self._store.get("endpoint-config", endpoint.scope, inference_experiments.config_of(endpoint))
+        return inference_experiments.served(endpoint, config)
 
     def decide(self, record: Record, observation: Served | None, now: float) -> Decision[Serve]:
         return inference_experiments.decide(record, observation, now)
@@ -62,24 +65,6 @@ class InferenceExperimentSubject:
         for command, outcome in outcomes:
             record = inference_experiments.absorbed(record, command, outcome, self._clock.now())
         return record
-
-
-async def served(store: Store, endpoint: Record) -> Served:
-    """An endpoint as experiments see it."""
-    plant = life.plant_of(endpoint)
-    shown = plant.shown
-    name = shown.config if shown is not None else endpoint.document["request"]["EndpointConfigName"]
-    config = await store.get("endpoint-config", endpoint.scope, name)
-    incoming = plant.incoming.config if plant.serving is not None and plant.incoming is not None else ""
-    base = dict(config.document["request"]) if config is not None else None
-    return Served(endpoint.status, name, incoming, plant.failure, base)
-
-
-async def of_endpoint(store: Store, endpoint: Record) -> list[Record]:
-    """Experiments on that endpoint that have not ended."""
-    statuses = tuple(map(str, inference_experiments.ACTIVE))
-    query = Query(inference_experiments.KIND, endpoint.scope, statuses=statuses, sort_by="name", limit=200)
-    return [found for found in await store.page(query) if found.document["request"]["EndpointName"] == endpoint.name]
 
 
 def attach(subject: InferenceExperimentSubject, loop: Loop[Serve, Served | None], store: Store) -> Callable[[], None]:

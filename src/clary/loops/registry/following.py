@@ -59,9 +59,9 @@ class FollowingSubject:
         return found
 
     async def _follower(self, endpoint: Record, alias: str) -> Follower:
-        shown = life.plant_of(endpoint).shown
-        name = shown.config if shown is not None else endpoint.document["request"]["EndpointConfigName"]
-        config = await self._store.get("endpoint-config", endpoint.scope, name)
+        config = await self._store.get(
+            "endpoint-config", endpoint.scope, life.config_of(endpoint, life.plant_of(endpoint))
+        )
         models: dict[str, Record] = {}
         request: dict[str, Any] = dict(config.document["request"]) if config is not None else {}
         for row in (*request.get("ProductionVariants", ()), *request.get("ShadowProductionVariants", ())):
