@@ -5,21 +5,22 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from clary.app.cli.client import ApiFailure, Client
+from clary.app.cli.client import Client
+from clary.app.cli.kinds import Kind, first
 from clary.app.cli.output import NOT_FOUND, USAGE, CommandRefused, say, say_json
 from clary.app.cli.site import here
 from clary.domain.drawing import Arrow, Box, Graph, draw
 
 _MOST = 500  # vertices that are shown
 _KINDS = (  # of what a bare name may be, in this order
-    ("DescribeEndpoint", "EndpointName", "EndpointArn"),
-    ("DescribeTrainingJob", "TrainingJobName", "TrainingJobArn"),
-    ("DescribeProcessingJob", "ProcessingJobName", "ProcessingJobArn"),
-    ("DescribeTransformJob", "TransformJobName", "TransformJobArn"),
-    ("DescribeModel", "ModelName", "ModelArn"),
-    ("DescribeTrialComponent", "TrialComponentName", "TrialComponentArn"),
-    ("DescribeContext", "ContextName", "ContextArn"),
-    ("DescribeAction", "ActionName", "ActionArn"),
+    Kind("endpoint", "Endpoint", "EndpointName"),
+    Kind("training-job", "TrainingJob", "TrainingJobName"),
+    Kind("processing-job", "ProcessingJob", "ProcessingJobName"),
+    Kind("transform-job", "TransformJob", "TransformJobName"),
+    Kind("model", "Model", "ModelName"),
+    Kind("experiment-trial-component", "TrialComponent", "TrialComponentName"),
+    Kind("context", "Context", "ContextName"),
+    Kind("action", "Action", "ActionName"),
 )
 _DESCRIBES = {
     "artifact": ("DescribeArtifact", "ArtifactArn"),
@@ -54,12 +55,10 @@ def _arn(client: Client, resource: str) -> str:
     """The ARN that is meant by an ARN or a name. CommandRefused when nothing has the name."""
     if resource.startswith("arn:"):
         return resource
-    for operation, member, arn in _KINDS:
-        try:
-            return str(client.call("sagemaker", operation, {member: resource})[arn])
-        except ApiFailure as error:
-            if error.code != NOT_FOUND:
-                raise
+    found = first(client, _KINDS, resource)
+    if found is not None:
+        kind, seen = found
+        return str(seen[kind.arn])
     raise CommandRefused(f"No endpoint, job, model or lineage entity is named {resource}. Give its ARN.", NOT_FOUND)
 
 

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from itertools import chain
 from pathlib import Path
 from typing import Any
 
-from clary.app.cli.client import ApiFailure, Client
+from clary.app.cli.client import Client
+from clary.app.cli.kinds import Kind, first
 from clary.app.cli.output import NOT_FOUND, USAGE, CommandRefused, say, say_json, table
+from clary.app.cli.recreate import rests_on
 from clary.app.cli.site import here
 from clary.app.settings import Settings
 from clary.backends.images import runtimes
@@ -19,17 +21,6 @@ from clary.domain.errors import Invalid
 from clary.domain.parity import Difference, Wanted
 
 Answer = Mapping[str, Any]
-
-
-@dataclass(frozen=True, slots=True)
-class Noun:
-    """How a kind of resource is described (operation, member of its name, its ARN), which Create it was made by, and what it runs on."""
-
-    describe: str
-    name: str
-    arn: str
-    create: str
-    wants: Callable[[Answer], Iterable[Wanted]] = lambda _: ()
 
 
 def _training(answer: Answer) -> Iterator[Wanted]:
@@ -60,21 +51,21 @@ def _variants(answer: Answer) -> Iterator[Wanted]:
             yield Wanted(row["InstanceType"], int(row.get("InitialInstanceCount", 1)))
 
 
-_NOUNS = (  # of what a bare name may be, in this order
-    Noun("DescribeEndpoint", "EndpointName", "EndpointArn", "CreateEndpoint"),
-    Noun("DescribeTrainingJob", "TrainingJobName", "TrainingJobArn", "CreateTrainingJob", _training),
-    Noun("DescribeProcessingJob", "ProcessingJobName", "ProcessingJobArn", "CreateProcessingJob", _processing),
-    Noun("DescribeTransformJob", "TransformJobName", "TransformJobArn", "CreateTransformJob", _transform),
-    Noun(
-        "DescribeHyperParameterTuningJob",
-        "HyperParameterTuningJobName",
-        "HyperParameterTuningJobArn",
-        "CreateHyperParameterTuningJob",
-    ),
-    Noun("DescribeModel", "ModelName", "ModelArn", "CreateModel"),
-    Noun("DescribeEndpointConfig", "EndpointConfigName", "EndpointConfigArn", "CreateEndpointConfig", _variants),
+_KINDS = (  # of what a bare name may be, in this order
+    Kind("endpoint", "Endpoint", "EndpointName"),
+    Kind("training-job", "TrainingJob", "TrainingJobName"),
+    Kind("processing-job", "ProcessingJob", "ProcessingJobName"),
+    Kind("transform-job", "TransformJob", "TransformJobName"),
+    Kind("hyper-parameter-tuning-job", "HyperParameterTuningJob", "HyperParameterTuningJobName"),
+    Kind("model", "Model", "ModelName"),
+    Kind("endpoint-config", "EndpointConfig", "EndpointConfigName"),
 )
-_BY_NAME = {noun.name: noun for noun in _NOUNS}
+_WANTS: Mapping[str, Callable[[Answer], Iterable[Wanted]]] = {  # what each runs on; the others on nothing of their own
+    "training-job": _training,
+    "processing-job": _processing,
+    "transform-job": _transform,
+    "endpoint-config": _variants,
+}
 
 
 def parity_of(directory: str | None, resource: str, *, prices: str, as_json: bool) -> None:
@@ -82,14 +73,14 @@ def parity_of(directory: str | None, resource: str, *, prices: str, as_json: boo
     costs = _prices(prices)
     site = here(directory)
     client = site.client()
-    noun, answer = _found(client, resource)
+    kind, answer = _found(client, resource)
     rows = [
-        {"resource": name, **asdict(each)}
-        for name, part in _parts(client, noun, answer)
-        for each in _of(client, part, costs, site.settings)
+        {"resource": f"{part.noun} {seen[part.member]}", **asdict(each)}
+        for part, seen in _parts(client, kind, answer)
+        for each in _of(client, part, seen, costs, site.settings)
     ]
     if as_json:
-        say_json({"resource": answer[noun.arn], "differences": rows})
+        say_json({"resource": answer[kind.arn], "differences": rows})
         return
     if not rows:
         say(f"Nothing of {resource} would be otherwise on AWS, as far as Clary knows.")
@@ -110,59 +101,40 @@ def _prices(file: str) -> Mapping[str, float]:
         raise CommandRefused(error.message, USAGE) from error
 
 
-def _found(client: Client, resource: str) -> tuple[Noun, Answer]:
+def _found(client: Client, resource: str) -> tuple[Kind, Answer]:
     """The resource of an ARN or a name. CommandRefused when there is none."""
-    name = resource.rpartition("/")[2]
-    kind = resource.rpartition(":")[2].partition("/")[0].replace("-", "") if resource.startswith("arn:") else ""
-    for noun in _NOUNS:
-        if kind and noun.name.removesuffix("Name").lower() != kind:
-            continue
-        try:
-            return noun, client.call("sagemaker", noun.describe, {noun.name: name})
-        except ApiFailure as error:
-            if error.code != NOT_FOUND:
-                raise
-    raise CommandRefused(f"No endpoint, job, model or endpoint config is named {resource}.", NOT_FOUND)
+    noun, _, name = resource.rpartition(":")[2].rpartition("/")
+    kinds = [kind for kind in _KINDS if not resource.startswith("arn:") or kind.noun == noun]
+    found = first(client, kinds, name)
+    if found is None:
+        raise CommandRefused(f"No endpoint, job, model or endpoint config is named {resource}.", NOT_FOUND)
+    return found
 
 
-Part = tuple[Noun, Answer]
+def _parts(client: Client, kind: Kind, answer: Answer) -> Iterator[tuple[Kind, Answer]]:
+    """The resource, and what it rests on: an endpoint on its config, that on its models."""
+    yield kind, answer
+    for noun, name in rests_on(kind, answer):
+        below = next(each for each in _KINDS if each.noun == noun)
+        yield from _parts(client, below, below.describe(client, name))
 
 
-def _parts(client: Client, noun: Noun, answer: Answer) -> Iterator[tuple[str, Part]]:
-    """The resource, and of an endpoint and its config what they are made of."""
-    yield _named(noun, answer), (noun, answer)
-    for below, name in _below(noun, answer):
-        described = client.call("sagemaker", below.describe, {below.name: name})
-        yield from _parts(client, below, described)
-
-
-def _below(noun: Noun, answer: Answer) -> Iterator[tuple[Noun, str]]:
-    if noun.name == "EndpointName":
-        yield _BY_NAME["EndpointConfigName"], answer["EndpointConfigName"]
-    if noun.name == "EndpointConfigName":
-        rows = (*answer.get("ProductionVariants", ()), *answer.get("ShadowProductionVariants", ()))
-        for model in dict.fromkeys(row["ModelName"] for row in rows if row.get("ModelName")):
-            yield _BY_NAME["ModelName"], model
-
-
-def _named(noun: Noun, answer: Answer) -> str:
-    return f"{answer[noun.arn].rpartition(':')[2].partition('/')[0]} {answer[noun.name]}"
-
-
-def _of(client: Client, part: Part, prices: Mapping[str, float], settings: Settings) -> Iterator[Difference]:
-    noun, answer = part
-    tags = list(client.pages("sagemaker", "ListTags", "Tags", {"ResourceArn": answer[noun.arn]}))
+def _of(
+    client: Client, kind: Kind, answer: Answer, prices: Mapping[str, float], settings: Settings
+) -> Iterator[Difference]:
+    tags = list(client.pages("sagemaker", "ListTags", "Tags", {"ResourceArn": answer[kind.arn]}))
     limits: Iterable[Difference] = ()
-    if noun.name == "EndpointName":
+    wants = _WANTS.get(kind.noun)
+    if kind.noun == "endpoint":
         limits = parity.serving(settings.deadline, settings.max_payload)
-    elif noun.name == "TrainingJobName":
+    elif kind.noun == "training-job":
         limits = parity.job((answer.get("StoppingCondition") or {}).get("MaxRuntimeInSeconds"))
     return chain(
-        parity.fields(noun.create, answer),
+        parity.fields(f"Create{kind.operation}", answer),
         parity.tags(tags),
         parity.images(_images(answer), _versions()),
         limits,
-        parity.sizes(noun.wants(answer), prices),
+        parity.sizes(wants(answer) if wants else (), prices),
     )
 
 

@@ -12,18 +12,10 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from clary.app.cli.client import ApiFailure, Client
+from clary.app.cli.kinds import Kind
 from clary.app.cli.output import NOT_FOUND, USAGE, CommandRefused
 
 Request = dict[str, Any]
-
-
-@dataclass(frozen=True, slots=True)
-class Kind:
-    """A kind of resource: the stem of its operations, the member that names it, and its ARN's first word."""
-
-    noun: str
-    operation: str
-    member: str
 
 
 KINDS = (
@@ -59,7 +51,7 @@ def find(client: Client, resource: str) -> tuple[Kind, str, Mapping[str, Any]]:
     found = []
     for kind in kinds:
         try:
-            found.append((kind, client.call("sagemaker", f"Describe{kind.operation}", {kind.member: wanted})))
+            found.append((kind, kind.describe(client, wanted)))
         except ApiFailure as error:
             if "ValidationException" not in error.aws_code:
                 raise
@@ -124,7 +116,7 @@ def _steps(client: Client, kind: Kind, name: str, seen: Mapping[str, Any], membe
 
 def tags_of(client: Client, kind: Kind, seen: Mapping[str, Any]) -> Request:
     """The member Tags, where it has any but the system's, which nobody can set."""
-    tags = client.call("sagemaker", "ListTags", {"ResourceArn": seen[f"{kind.operation}Arn"]})["Tags"]
+    tags = client.call("sagemaker", "ListTags", {"ResourceArn": seen[kind.arn]})["Tags"]
     own = [tag for tag in tags if not tag["Key"].startswith("aws:")]
     return {"Tags": own} if own else {}
 
