@@ -50,6 +50,7 @@ class DriftWatch:
         self._changed = changed
         self._datapoints = datapoints
         self._process: Process | None = None
+        self._since: float | None = None  # what was told up to; None: the mark was not read yet
 
     @property
     def pid(self) -> int | None:
@@ -79,10 +80,12 @@ class DriftWatch:
         return next((self._folder / "inbox").glob("*.where"), None) is not None
 
     def _tell(self) -> None:
-        since = float(self._datapoints.marks(MARK).get(MARK, "0"))
-        for each in self._changed(since):
+        if self._since is None:
+            self._since = float(self._datapoints.marks(MARK).get(MARK, "0"))
+        for each in self._changed(self._since):
             points = datapoints_of(each.endpoint, each.variant, each.at, each.shown)
             self._datapoints.put(each.scope, points, {MARK: repr(each.at)})
+            self._since = each.at
 
     async def _end(self) -> None:
         process, self._process = self._process, None
