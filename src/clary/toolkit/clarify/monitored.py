@@ -7,10 +7,10 @@ for bias, methods; where label and probability stand in captured answers is said
 from __future__ import annotations
 
 import json
-from datetime import datetime
 from typing import Any, Dict, List, Mapping, Optional, Tuple
 
 from clary.toolkit.clarify.config import CustomerError, Name, Predictor
+from clary.toolkit.monitor.captured import moment
 
 _BIAS = {"pre_training_bias": {"methods": "all"}, "post_training_bias": {"methods": "all"}}
 _LABEL = "Label"
@@ -70,24 +70,15 @@ Window = Tuple[Optional[float], Optional[float]]
 
 def window(variables: Mapping[str, str]) -> Window:
     """From when to when requests count, in seconds since 1970; None: without a bound."""
-    start, end = (_moment(variables.get(each, "")) for each in ("start_time", "end_time"))
+    start, end = (moment(variables.get(each, "")) for each in ("start_time", "end_time"))
     return start, end
 
 
 def inside(line: Mapping[str, Any], bounds: Window) -> bool:
     """Whether a captured request was answered in the window; one that does not say when is."""
-    at = _moment(str((line.get("eventMetadata") or {}).get("inferenceTime") or ""))
+    at = moment(str((line.get("eventMetadata") or {}).get("inferenceTime") or ""))
     start, end = bounds
     return at is None or ((start is None or at >= start) and (end is None or at < end))
-
-
-def _moment(text: str) -> Optional[float]:
-    if not text:
-        return None
-    try:
-        return datetime.fromisoformat(text.replace("Z", "+00:00")).timestamp()
-    except ValueError:
-        return None
 
 
 def labelled(
