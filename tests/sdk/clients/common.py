@@ -1,7 +1,9 @@
 """What the client programs share: data, a bucket, a session of either SDK. They run in the clients' own environments, as a user would."""
 
+import io
 import os
 import pathlib
+import tarfile
 import tempfile
 import textwrap
 import time
@@ -50,6 +52,16 @@ def bucket():
 def put(key, body):
     boto3.client("s3").put_object(Bucket=bucket(), Key=key, Body=body)
     return f"s3://{bucket()}/{key}"
+
+
+def xgboost_archive(key, booster, form="json"):
+    """A model.tar.gz as the built-in algorithm makes it, put under that key; its URI."""
+    body, out = bytes(booster.save_raw(form)), io.BytesIO()
+    with tarfile.open(fileobj=out, mode="w:gz") as archive:
+        entry = tarfile.TarInfo("xgboost-model")
+        entry.size = len(body)
+        archive.addfile(entry, io.BytesIO(body))
+    return put(key, out.getvalue())
 
 
 def folder(files):

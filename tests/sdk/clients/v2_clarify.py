@@ -8,7 +8,7 @@ import json
 import boto3
 import numpy as np
 import xgboost
-from common import CPU, ROLE, XGBOOST, bucket, csv, put, session_v2, unique
+from common import CPU, ROLE, XGBOOST, bucket, csv, put, session_v2, unique, xgboost_archive
 from sagemaker import clarify
 from sagemaker.exceptions import UnexpectedStatusException
 from sagemaker.explainer import (
@@ -29,17 +29,6 @@ x = np.column_stack([sex, age, income])
 booster = xgboost.train({"objective": "binary:logistic", "seed": 1}, xgboost.DMatrix(x, label), 20)
 headers = ["label", "sex", "age", "income"]
 data_uri = put(f"{prefix}/data.csv", csv(x, label))
-
-
-def targz(body):
-    import tarfile
-
-    out = io.BytesIO()
-    with tarfile.open(fileobj=out, mode="w:gz") as archive:
-        entry = tarfile.TarInfo("xgboost-model")
-        entry.size = len(body)
-        archive.addfile(entry, io.BytesIO(body))
-    return out.getvalue()
 
 
 def read(name, key):
@@ -79,7 +68,7 @@ assert json.loads(read("pre", "analysis_config.json"))["label"] == "label"
 name = unique("clarify-model")
 model = Model(
     XGBOOST,
-    put(f"{prefix}/model.tar.gz", targz(bytes(booster.save_raw("ubj")))),
+    xgboost_archive(f"{prefix}/model.tar.gz", booster, "ubj"),
     ROLE,
     name=name,
     sagemaker_session=session,

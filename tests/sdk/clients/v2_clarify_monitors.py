@@ -1,15 +1,13 @@
 """SDK v2: ModelBiasMonitor and ModelExplainabilityMonitor, from their baselines to a scheduled run and its CloudWatch metrics."""
 
 import datetime
-import io
 import json
-import tarfile
 import time
 
 import boto3
 import numpy as np
 import xgboost
-from common import CPU, ROLE, XGBOOST, bucket, csv, put, session_v2, unique
+from common import CPU, ROLE, XGBOOST, bucket, csv, put, session_v2, unique, xgboost_archive
 from sagemaker import clarify
 from sagemaker.model import Model
 from sagemaker.model_monitor import (
@@ -32,15 +30,6 @@ booster = xgboost.train({"objective": "binary:logistic", "seed": 1}, xgboost.DMa
 features = ["sex", "age", "income"]
 
 
-def targz(body):
-    out = io.BytesIO()
-    with tarfile.open(fileobj=out, mode="w:gz") as archive:
-        entry = tarfile.TarInfo("xgboost-model")
-        entry.size = len(body)
-        archive.addfile(entry, io.BytesIO(body))
-    return out.getvalue()
-
-
 def until(probe, seconds=90):
     end = time.monotonic() + seconds
     while not (found := probe()):
@@ -55,7 +44,7 @@ model = Model(
     image_uri=XGBOOST,
     role=ROLE,
     name=name,
-    model_data=put(f"{name}/model.tar.gz", targz(bytes(booster.save_raw("json")))),
+    model_data=xgboost_archive(f"{name}/model.tar.gz", booster),
     sagemaker_session=session,
 )
 model.deploy(
