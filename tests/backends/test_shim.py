@@ -26,6 +26,7 @@ from clary.backends.shim.proc import (
     waited,
 )
 from clary.backends.shim.records import load, reserve, save
+from clary.backends.shim.run import Run
 
 
 def written(path: Path) -> list[str]:
@@ -222,3 +223,13 @@ def test_only_what_is_the_workloads_is_given_away(tmp_path: Path) -> None:
         "away",
         "farm",
     }
+
+
+def test_a_sandbox_that_ended_while_its_network_was_made_needs_no_gate() -> None:
+    """bwrap may be killed (a run that is stopped at once) just before its network is there: the shim must live to tell how it ended."""
+    run = Run("", {"log": None, "log_limit": 0, "memory": None, "disk": None}, 0.0)
+    waits, run.gate = os.pipe()
+    os.close(waits)
+    run.open_gate()
+    assert run.gate is None
+    run.open_gate()

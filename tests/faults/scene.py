@@ -10,6 +10,7 @@ import contextlib
 import io
 import json
 import os
+import re
 import signal
 import tarfile
 import threading
@@ -185,9 +186,10 @@ class Scene:
 
     def everyone(self) -> dict[int, Seen]:
         """Every process that has to do with this state folder: named on its command line, mounted from it, or a child of such a one."""
-        marks = [self.root, str(self.server.settings.run)]
+        # Whole names of folders: `clary1` is not `clary10`, where another test's Clary may be.
+        ours = re.compile("|".join(rf"{re.escape(path)}(?![\w-])" for path in (self.root, str(self.server.settings.run))))
         known = {seen.pid: seen for seen in _processes() if seen.pid != os.getpid()}
-        found = {p: s for p, s in known.items() if any(m in s.command or m in s.mounts for m in marks)}
+        found = {p: s for p, s in known.items() if ours.search(s.command) or ours.search(s.mounts)}
         while more := {p: s for p, s in known.items() if s.parent in found and p not in found}:
             found |= more  # nginx's workers tell no path
         return found

@@ -219,10 +219,18 @@ class Run:
             self.kill("" if self.ending else problem)
         else:
             self.watch_network()
-            if self.gate is not None:
-                os.write(self.gate, b"r")
-                os.close(self.gate)
-                self.gate = None
+            self.open_gate()
+
+    def open_gate(self) -> None:
+        """Let the command begin."""
+        if self.gate is None:
+            return
+        try:
+            os.write(self.gate, b"r")
+        except BrokenPipeError:
+            pass  # bwrap was ended meanwhile, or failed: `reap` tells how
+        os.close(self.gate)
+        self.gate = None
 
     def watch_network(self) -> None:
         anchor, self.pasta = network.watched(self.spec["network"])
