@@ -22,7 +22,7 @@ import numpy as np
 
 from benchmarks.common import Row, arguments, finish, say
 from benchmarks.peers.launch import HERE, environment
-from clary.domain.monitoring.drift import Rule
+from clary.domain.monitoring.drift import DriftRule
 from clary.domain.monitoring.watch import Watch
 
 REFERENCE, FIRST = 5000, 1000
@@ -146,7 +146,7 @@ def draws(case: Case, count: int) -> Iterator[tuple[int, Array, Array]]:
 
 def ours(case: Case, reference: Array, windows: Array, begun: list[Watch]) -> bool:
     if not begun:
-        watch = Watch(Rule(reference=REFERENCE, window=case.rows))
+        watch = Watch(DriftRule(reference=REFERENCE, window=case.rows))
         watch.take(rows_of(reference[:FIRST]), 0.0)  # the bins take as many as they need
         watch.take(rows_of(reference[FIRST:]), 0.0)
         begun.append(watch)

@@ -9,13 +9,13 @@ from xml.etree import ElementTree
 from clary.app.cli import drift
 from clary.app.cli.drift_figure import MOST, order, svg
 from clary.app.drift_process import _window
-from clary.domain.monitoring.drift import Rule
+from clary.domain.monitoring.drift import DriftRule
 from clary.domain.monitoring.watch import Watch
 
 
 def shown(rows: int, shift: float = 0.0, columns: int = 3) -> dict[str, Any]:
     """A watch as `GET /drift` tells it: `rows` after the reference, with column 1 shifted."""
-    draw, watch, windows = random.Random(3), Watch(Rule(reference=400, window=100)), []
+    draw, watch, windows = random.Random(3), Watch(DriftRule(reference=400, window=100)), []
     for at in range(0, 1000 + 400 + rows, 50):
         moved = shift if at >= 1400 else 0.0
         part = [{f"input.<{n}>": draw.gauss(moved if n == 1 else 0, 1) for n in range(columns)} for _ in range(50)]

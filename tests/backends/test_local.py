@@ -23,13 +23,13 @@ from clary.backends.shim.proc import marked, parents
 from clary.backends.state import Folder
 from clary.domain.errors import InUse, Unavailable
 from clary.domain.machine.workload import (
-    Failure,
     LogTarget,
     Mount,
     MountMode,
     Objects,
     Observation,
     Result,
+    RunFailure,
     RunState,
     Workload,
 )
@@ -470,7 +470,7 @@ asyncio.run(main())
         workload = self.valued("exit 0", objects=(Objects(ACCOUNT, BUCKET, {"never": "y"}),))
         seen = await self.ended(backend, await self.begin(backend, workload))
         assert (seen.state, seen.exit_code, seen.started_at) == (RunState.EXITED, None, None)
-        assert seen.failure == Failure("The specified key does not exist: never", client=True)
+        assert seen.failure == RunFailure("The specified key does not exist: never", client=True)
 
     async def test_a_full_disk_is_ours(self, tmp_path: Path) -> None:
         backend = self.backend(tmp_path)

@@ -12,7 +12,7 @@ from clary.app.keyed_page import Application, KeyedPage
 from clary.domain.costs import kept, report
 from clary.domain.costs.jobs import of_job
 from clary.domain.costs.report import Prices
-from clary.domain.costs.use import Row
+from clary.domain.costs.use import UseRow
 from clary.domain.errors import Invalid
 from clary.domain.jobs.kinds import JOB_KINDS
 from clary.domain.jobs.record import ACTIVE
@@ -53,7 +53,7 @@ def _seconds(text: str) -> float:
     return seconds
 
 
-async def rows(store: Store, account: str, since: float, now: float) -> AsyncIterator[Row]:
+async def rows(store: Store, account: str, since: float, now: float) -> AsyncIterator[UseRow]:
     """What an account's jobs and endpoints used, of all regions: jobs as they stand, replicas and deleted jobs as it was kept. Jobs that
     did not change since are passed over."""
     day = since // kept.DAY * kept.DAY - 1.0

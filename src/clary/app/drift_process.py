@@ -21,7 +21,7 @@ from typing import Any
 
 from clary.domain.errors import ClaryError, Invalid
 from clary.domain.monitoring.captured import rows_of
-from clary.domain.monitoring.drift import Rule
+from clary.domain.monitoring.drift import DriftRule
 from clary.domain.monitoring.watch import Judged, Watch
 from clary.stores.drift import DriftStore, Standing, WatchedVariant
 
@@ -68,7 +68,9 @@ class Inbox:
         standing, now = self._store.standing(whose), time.time()
         config = json.dumps([told.get("config", ""), told.get("drift", "")])
         known = standing is not None and standing.config == config
-        watch = Watch.read(standing.state["watch"]) if standing and known else Watch(Rule.read(told.get("drift", "")))
+        watch = (
+            Watch.read(standing.state["watch"]) if standing and known else Watch(DriftRule.read(told.get("drift", "")))
+        )
         unread = standing.state["unread"] if standing and known else 0
         why, windows = "", []
         with open(records, encoding="utf-8", errors="replace") as file:

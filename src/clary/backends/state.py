@@ -19,7 +19,7 @@ from typing import Any
 
 from clary.backends.shim.proc import pidfd, started_ticks
 from clary.backends.shim.records import load, save
-from clary.domain.machine.workload import Failure, Observation, RunState
+from clary.domain.machine.workload import Observation, RunFailure, RunState
 
 
 @dataclass(frozen=True, slots=True)
@@ -178,7 +178,7 @@ def ended(said: Mapping[str, Any]) -> Observation:
     if said["state"] == "lost":
         return Observation(RunState.LOST, started_at=said["started_at"], ended_at=said["ended_at"])
     if said["state"] == "unstarted":
-        failure = None if said.get("stopped") else Failure(said["message"], said["client"])
+        failure = None if said.get("stopped") else RunFailure(said["message"], said["client"])
         why = failure.message if failure else ""
         return Observation(
             RunState.EXITED, ended_at=said["ended_at"], stopped=failure is None, detail=why, failure=failure

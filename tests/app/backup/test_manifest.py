@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from clary.app.backup.manifest import Kept, Manifest, name_at
+from clary.app.backup.manifest import KeptFile, Manifest, name_at
 from clary.domain.errors import Unavailable
 
 ONE = Manifest(
@@ -14,9 +14,9 @@ ONE = Manifest(
     clary="1.0",
     account="1",
     index="i",
-    files={"records.db": Kept("aa", 10), "keys/master": Kept("bb", 3, 0o600, 7)},
-    blobs={"0000010001": Kept("aa", 10), "0000010002": Kept("cc", 5)},
-    parts={"u.1": Kept("dd", 1)},
+    files={"records.db": KeptFile("aa", 10), "keys/master": KeptFile("bb", 3, 0o600, 7)},
+    blobs={"0000010001": KeptFile("aa", 10), "0000010002": KeptFile("cc", 5)},
+    parts={"u.1": KeptFile("dd", 1)},
 )
 
 

@@ -6,13 +6,13 @@ import pytest
 
 from clary.domain.costs.kept import DAY
 from clary.domain.costs.report import Prices, check_group, prices, report
-from clary.domain.costs.use import Row, Use
+from clary.domain.costs.use import Use, UseRow
 from clary.domain.errors import Invalid
 
 ROWS = [
-    Row("endpoint", "shop", "1", "r", DAY * 5, Use(3600, 7200, 3600, 0, 0), {"team": "a"}),
-    Row("endpoint", "shop", "1", "r", DAY * 6, Use(3600, 7200, 3600, 0, 0), {"team": "a"}),
-    Row("training job", "nightly", "1", "r", DAY * 6 + 7, Use(10, 3600, 80, 3600, 1 << 30), {}),
+    UseRow("endpoint", "shop", "1", "r", DAY * 5, Use(3600, 7200, 3600, 0, 0), {"team": "a"}),
+    UseRow("endpoint", "shop", "1", "r", DAY * 6, Use(3600, 7200, 3600, 0, 0), {"team": "a"}),
+    UseRow("training job", "nightly", "1", "r", DAY * 6 + 7, Use(10, 3600, 80, 3600, 1 << 30), {}),
 ]
 
 

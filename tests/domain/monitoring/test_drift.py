@@ -6,7 +6,7 @@ import pytest
 
 from clary.domain.errors import Invalid
 from clary.domain.monitoring.columns import Layout
-from clary.domain.monitoring.drift import Compared, Rule, Side, compare, judge
+from clary.domain.monitoring.drift import Compared, DriftRule, DriftSide, compare, judge
 
 NUMBERS = Layout.of([float(n) / 3 for n in range(1000)])
 
@@ -18,9 +18,9 @@ def counted(layout: Layout, values: list[float | str | None]) -> list[int]:
 
 
 def test_a_rule_is_read_from_its_tag() -> None:
-    assert Rule.read("") == Rule()
-    assert Rule.read("reference=1000 window=200") == Rule(reference=1000, window=200)
-    assert Rule.read(Rule(effect=0.1, alarms=0.01).text()) == Rule(effect=0.1, alarms=0.01)
+    assert DriftRule.read("") == DriftRule()
+    assert DriftRule.read("reference=1000 window=200") == DriftRule(reference=1000, window=200)
+    assert DriftRule.read(DriftRule(effect=0.1, alarms=0.01).text()) == DriftRule(effect=0.1, alarms=0.01)
 
 
 @pytest.mark.parametrize(
@@ -39,15 +39,15 @@ def test_a_rule_is_read_from_its_tag() -> None:
 )
 def test_a_wrong_one_is_refused_by_name(text: str) -> None:
     with pytest.raises(Invalid, match="clary:drift"):
-        Rule.read(text)
+        DriftRule.read(text)
 
 
 def test_what_a_rule_costs_is_told() -> None:
-    assert Rule().expected() == "at most 1 false alarm in 500,000 rows (1,000 windows of 500)"
+    assert DriftRule().expected() == "at most 1 false alarm in 500,000 rows (1,000 windows of 500)"
 
 
 def test_one_window_may_be_found_more_often_than_two_in_a_row() -> None:
-    rule = Rule()
+    rule = DriftRule()
     assert rule.alarms / 2 < rule.rate(16_000, 5000) < rule.rate(500, 5000) < 0.05
 
 
@@ -62,7 +62,7 @@ def test_one_window_may_be_found_more_often_than_two_in_a_row() -> None:
 )
 def test_each_kind_of_difference_is_named(values: list[float | str | None], test: str) -> None:
     reference = counted(NUMBERS, [float(n) / 15 for n in range(5000)])
-    found = compare(Side(NUMBERS, reference, counted(NUMBERS, values)))
+    found = compare(DriftSide(NUMBERS, reference, counted(NUMBERS, values)))
     assert found.test == test
     assert found.p < 1e-5
     assert found.effect > 0.02
@@ -70,7 +70,7 @@ def test_each_kind_of_difference_is_named(values: list[float | str | None], test
 
 def test_the_same_again_is_no_difference() -> None:
     counts = counted(NUMBERS, [float(n) / 3 for n in range(1000)])
-    assert compare(Side(NUMBERS, counts, counts))[:5] == (1000, 0.0, "shares", 0.0, 1.0)
+    assert compare(DriftSide(NUMBERS, counts, counts))[:5] == (1000, 0.0, "shares", 0.0, 1.0)
 
 
 def of(p: float, effect: float = 0.1, n: int = 500) -> Compared:
@@ -79,6 +79,6 @@ def of(p: float, effect: float = 0.1, n: int = 500) -> Compared:
 
 def test_a_window_finds_what_is_significant_and_large_in_enough_rows() -> None:
     compared = {"yes": of(1e-9), "small": of(1e-9, effect=0.019), "chance": of(0.5), "few": of(1e-9, n=49)}
-    assert judge(Rule(), compared, 500, 5000) == {"yes"}
-    assert judge(Rule(), compared, 49, 5000) == set()
-    assert judge(Rule(), {}, 500, 5000) == set()
+    assert judge(DriftRule(), compared, 500, 5000) == {"yes"}
+    assert judge(DriftRule(), compared, 49, 5000) == set()
+    assert judge(DriftRule(), {}, 500, 5000) == set()

@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 
 from clary.domain.monitoring.captured import Row
-from clary.domain.monitoring.drift import Rule
+from clary.domain.monitoring.drift import DriftRule
 from clary.domain.monitoring.metrics import datapoints_of
 from clary.domain.monitoring.watch import BYTES, Judged, Watch
 
-SMALL = Rule(reference=1000, window=200)
+SMALL = DriftRule(reference=1000, window=200)
 
 
 def normal(draw: np.random.Generator, rows: int, columns: int, shift: float = 0.0) -> list[Row]:
@@ -39,7 +39,7 @@ def fed(watch: Watch, rows: list[Row], start: float = 0.0) -> Iterator[Judged]:
         yield from watch.take(rows[at : at + 100], start + at / 100)
 
 
-def begun(draw: np.random.Generator, columns: int = 3, rule: Rule = SMALL, make: object = normal) -> Watch:
+def begun(draw: np.random.Generator, columns: int = 3, rule: DriftRule = SMALL, make: object = normal) -> Watch:
     watch = Watch(rule)
     assert not list(fed(watch, make(draw, 1000 + rule.reference, columns)))  # type: ignore[operator]
     assert watch.phase() == ""
@@ -104,7 +104,7 @@ def test_without_drift_there_is_hardly_an_alarm(make: object) -> None:
 
 def test_a_small_drift_is_found_by_a_larger_window() -> None:
     draw = np.random.default_rng(4)
-    watch = begun(draw, 2, Rule(reference=5000, window=200))
+    watch = begun(draw, 2, DriftRule(reference=5000, window=200))
     judged = list(fed(watch, normal(draw, 10_000, 2, 0.12)))
     assert set(watch.since) == {"input.0", "input.1"}
     assert next(each.size for each in judged if each.drifting) > 0
@@ -139,7 +139,7 @@ def size_of(watch: Watch) -> int:
 @pytest.mark.parametrize("value", ["wide", "long"])
 def test_what_is_kept_is_bounded_whatever_comes(value: str) -> None:
     draw = np.random.default_rng(9)
-    watch = Watch(Rule(reference=100, window=50))
+    watch = Watch(DriftRule(reference=100, window=50))
     for at in range(50):
         rows = normal(draw, 39 if not at else 50, 600)
         if value == "long":

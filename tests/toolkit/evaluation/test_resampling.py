@@ -8,13 +8,13 @@ import numpy as np
 import pytest
 
 from clary.toolkit.evaluation import resampling
-from clary.toolkit.evaluation.resampling import Plan, Predicted
+from clary.toolkit.evaluation.resampling import Plan, PredictedRows
 
 PLAN = Plan(400, seed=7)
 
 
-def classifier(scores: Any) -> Predicted:
-    return Predicted("binary", labels=(scores >= 0.5).astype(int), scores=scores, probabilities=True)
+def classifier(scores: Any) -> PredictedRows:
+    return PredictedRows("binary", labels=(scores >= 0.5).astype(int), scores=scores, probabilities=True)
 
 
 def drawn(rows: int, seed: int) -> tuple[Any, Any]:
@@ -76,7 +76,7 @@ def test_five_better_rows_of_a_thousand_are_not_enough() -> None:
     truth[:500] = 1
     theirs = truth.copy()
     theirs[:5] = 0
-    ours, other = Predicted("binary", labels=truth), Predicted("binary", labels=theirs)
+    ours, other = PredictedRows("binary", labels=truth), PredictedRows("binary", labels=theirs)
     found = resampling.compared("accuracy", truth, ours, other, 2, None, Plan(2000))
     assert found.difference.lower > 0
     assert found.p_value == pytest.approx(2 / 32, abs=0.02)

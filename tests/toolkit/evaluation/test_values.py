@@ -17,7 +17,7 @@ ORACLE = """
 import numpy as np
 from sklearn import metrics as sk
 from clary.toolkit.evaluation import measures, resampling
-from clary.toolkit.evaluation.resampling import Predicted
+from clary.toolkit.evaluation.resampling import PredictedRows
 rng = np.random.default_rng(11)
 n = 400
 answer = []
@@ -37,7 +37,7 @@ truth = rng.integers(0, 2, n)
 scores = np.round(np.clip(truth * 0.3 + rng.random(n) * 0.7, 0, 1), 2)  # with ties, and exactly 0 and 1
 scores[:3] = [0.0, 1.0, 0.5]
 labels = (scores >= 0.5).astype(int)
-b = Predicted("binary", labels=labels, scores=scores, probabilities=True)
+b = PredictedRows("binary", labels=labels, scores=scores, probabilities=True)
 same("binary", truth, b, 2, {
     "accuracy": lambda w: sk.accuracy_score(truth, labels, sample_weight=w),
     "balanced_accuracy": lambda w: sk.balanced_accuracy_score(truth, labels, sample_weight=w),
@@ -55,7 +55,7 @@ truth = rng.integers(0, 4, n)
 scores = rng.dirichlet(np.ones(4), n) + np.eye(4)[truth] * 0.3
 scores /= scores.sum(axis=1, keepdims=True)
 labels = scores.argmax(axis=1)
-m = Predicted("multiclass", labels=labels, scores=scores, probabilities=True)
+m = PredictedRows("multiclass", labels=labels, scores=scores, probabilities=True)
 macro = {"average": "macro", "zero_division": 0}
 same("multiclass", truth, m, 4, {
     "accuracy": lambda w: sk.accuracy_score(truth, labels, sample_weight=w),
@@ -70,7 +70,7 @@ same("multiclass", truth, m, 4, {
 REGRESSION = """
 truth = rng.normal(1e6, 3, n)  # far from 0
 numbers = truth + rng.normal(size=n)
-r = Predicted("regression", numbers=numbers)
+r = PredictedRows("regression", numbers=numbers)
 same("regression", truth, r, 0, {
     "mae": lambda w: sk.mean_absolute_error(truth, numbers, sample_weight=w),
     "mse": lambda w: sk.mean_squared_error(truth, numbers, sample_weight=w),
@@ -306,9 +306,9 @@ def test_json_lines_with_nested_values_are_read(judge: Judge) -> None:
 ANSWERS = """
 import numpy as np
 from clary.toolkit.evaluation import predictions
-from clary.toolkit.evaluation.settings import Source
+from clary.toolkit.evaluation.settings import PredictionSource
 def read(text, rows, **more):
-    return predictions.arranged(predictions.answers(text, Source("endpoint_name", "e", "endpoint e", **more)), rows, "endpoint e").tolist()
+    return predictions.arranged(predictions.answers(text, PredictionSource("endpoint_name", "e", "endpoint e", **more)), rows, "endpoint e").tolist()
 answer = [
     read("0.1\\n0.2\\n0.3\\n", 3),
     read("0.1,0.2,0.3", 3),

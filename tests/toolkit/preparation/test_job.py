@@ -279,13 +279,13 @@ answer = {"random": [len(each) for each in random.values()], "same": all(random[
 def test_a_file_larger_than_the_memory_of_its_reader(run: Run) -> None:
     code = """
 from clary.toolkit.preparation import recipe
-from clary.toolkit.preparation.sources import Source
+from clary.toolkit.preparation.sources import TableSource
 top = Path(tempfile.mkdtemp())
 with open(top / "a.csv", "w") as file:
     file.write("x,c\\n")
     for row in range(120_000):
         file.write("%d,%s\\n" % (row, "v" * 1000))
-source = Source(str(top), {}, 64 << 20, 2)
+source = TableSource(str(top), {}, 64 << 20, 2)
 bound = recipe.bind(recipe.parse('{"columns": {"x": {}}, "others": "drop"}'), source.kinds())
 answer = [source.bytes > 100 << 20, sum(batch.size for batch in source.batches(bound))]
 """

@@ -11,7 +11,7 @@ from clary.api.registry import operation
 from clary.domain.endpoints import async_inference, capture, components, explainers, redaction, regression, serverless
 from clary.domain.errors import Invalid
 from clary.domain.fields import table
-from clary.domain.monitoring.drift import Rule
+from clary.domain.monitoring.drift import DriftRule
 from clary.domain.objectives import record as latency_objectives
 
 
@@ -47,7 +47,7 @@ async def create_endpoint_config(call: Call, params: Params) -> Params:
         if tag["Key"] == regression.TAG:
             regression.rate_of(tag["Value"], f"The tag {regression.TAG}")
         if tag["Key"] == capture.DRIFT:
-            Rule.read(tag["Value"])
+            DriftRule.read(tag["Value"])
         if tag["Key"] == redaction.TAG:
             redaction.read(tag["Value"])
     objective, _ = latency_objectives.objective_of(tags, call.settings.latency_objective, "")

@@ -20,7 +20,7 @@ DATA = "data/"
 
 
 @dataclass(frozen=True, slots=True)
-class Kept:
+class KeptFile:
     """A file of the state folder: the SHA-256 of its content, its bytes and permissions, and its time of change in nanoseconds (0: it is
     read each time)."""
 
@@ -41,9 +41,9 @@ class Manifest:
     index: str = ""
     database: str = ""
     objects: str = ""
-    files: Mapping[str, Kept] = field(default_factory=dict)
-    blobs: Mapping[str, Kept] = field(default_factory=dict)
-    parts: Mapping[str, Kept] = field(default_factory=dict)
+    files: Mapping[str, KeptFile] = field(default_factory=dict)
+    blobs: Mapping[str, KeptFile] = field(default_factory=dict)
+    parts: Mapping[str, KeptFile] = field(default_factory=dict)
 
     @property
     def path(self) -> str:
@@ -67,7 +67,7 @@ class Manifest:
                     f"{where} has format {version}, and this Clary reads {FORMAT}: use the Clary that made it"
                 )
             for group in ("files", "blobs", "parts"):
-                said[group] = {name: Kept(**kept) for name, kept in said[group].items()}
+                said[group] = {name: KeptFile(**kept) for name, kept in said[group].items()}
             return cls(**said)
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise Unavailable(f"{where} is damaged: {error}. `--list` shows other backups") from error

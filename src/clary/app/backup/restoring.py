@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from clary.app.backup.alone import alone
-from clary.app.backup.manifest import Kept, Manifest, data_path
+from clary.app.backup.manifest import KeptFile, Manifest, data_path
 from clary.app.backup.taking import load, snapshots
 from clary.app.backup.vaults import Vault
 from clary.app.bindings import FILE
@@ -50,7 +50,7 @@ def _newest(vault: Vault) -> str:
     return names[-1]
 
 
-def _files(manifest: Manifest) -> Iterator[tuple[str, Kept]]:
+def _files(manifest: Manifest) -> Iterator[tuple[str, KeptFile]]:
     yield from manifest.files.items()
     for blob, kept in manifest.blobs.items():
         yield f"objects/blobs/{blob[:6]}/{blob[6:]}", kept
@@ -73,7 +73,7 @@ def _beside(target: Path) -> Iterator[Path]:
         lock.unlink()
 
 
-def _fetch(vault: Vault, kept: Kept, target: Path) -> None:
+def _fetch(vault: Vault, kept: KeptFile, target: Path) -> None:
     target.parent.mkdir(parents=True, exist_ok=True)
     path = data_path(kept.sha256)
     vault.get_file(path, target)

@@ -21,7 +21,7 @@ from sqlalchemy import MetaData, make_url
 from sqlalchemy.exc import SQLAlchemyError
 
 from clary.app.backup.alone import alone
-from clary.app.backup.manifest import DATA, SNAPSHOTS, Kept, Manifest, data_path, name_at
+from clary.app.backup.manifest import DATA, SNAPSHOTS, KeptFile, Manifest, data_path, name_at
 from clary.app.backup.vaults import Vault
 from clary.app.bindings import OWN_OBJECTS, OWN_RECORDS, Bindings
 from clary.app.objects import index_url
@@ -148,12 +148,12 @@ class _Filling:
 
     # -- content ---------------------------------------------------------------------------------------------------------------
 
-    def _keep(self, source: Path) -> Kept:
+    def _keep(self, source: Path) -> KeptFile:
         """Put a file that nobody writes any more. FileNotFoundError when it is gone."""
         with source.open("rb") as file:
             status = os.fstat(file.fileno())
             digest = hashlib.file_digest(file, "sha256").hexdigest()
-        kept = Kept(digest, status.st_size, stat.S_IMODE(status.st_mode))
+        kept = KeptFile(digest, status.st_size, stat.S_IMODE(status.st_mode))
         path = data_path(kept.sha256)
         if path not in self._there:
             self._vault.put_file(path, source)
@@ -161,7 +161,7 @@ class _Filling:
             self.added += kept.size
         return kept
 
-    def _had(self, kept: Kept | None) -> Kept | None:
+    def _had(self, kept: KeptFile | None) -> KeptFile | None:
         """This, where the vault has its content already."""
         return kept if kept is not None and data_path(kept.sha256) in self._there else None
 
@@ -187,7 +187,7 @@ class _Filling:
         _plain(target)
         return target
 
-    def _database(self, url: str, name: str, of: MetaData) -> Kept:
+    def _database(self, url: str, name: str, of: MetaData) -> KeptFile:
         staged = self._copied(url, name, of)
         try:
             return self._keep(staged)
@@ -213,7 +213,7 @@ class _Filling:
             engine.dispose()
         return str(row.value) if row else ""
 
-    def _ahead(self, root: Path, known: dict[str, Kept]) -> None:
+    def _ahead(self, root: Path, known: dict[str, KeptFile]) -> None:
         """Put the blobs that are there now, before the index is looked at: few are left to be put after it."""
         folder = root / "objects" / "blobs"
         for inner in sorted(folder.iterdir()) if folder.is_dir() else ():
@@ -224,16 +224,16 @@ class _Filling:
                         known[blob] = self._keep(path)
 
     def _objects(
-        self, settings: Settings, known: Mapping[str, Kept], files: dict[str, Kept]
-    ) -> tuple[dict[str, Kept], dict[str, Kept]]:
+        self, settings: Settings, known: Mapping[str, KeptFile], files: dict[str, KeptFile]
+    ) -> tuple[dict[str, KeptFile], dict[str, KeptFile]]:
         """The index, and every blob and part of an upload that it names."""
         url = index_url(settings.root, settings.database)
         folder = settings.root / "objects"
         for _ in range(ROUNDS):
             staged = self._copied(url, "index.db", index_schema.METADATA)
             named, parts = _named(staged)
-            blobs: dict[str, Kept] = {}
-            uploads: dict[str, Kept] = {}
+            blobs: dict[str, KeptFile] = {}
+            uploads: dict[str, KeptFile] = {}
             try:
                 for blob in named:
                     blobs[blob] = self._had(known.get(blob)) or self._keep(folder / "blobs" / blob[:6] / blob[6:])
@@ -251,7 +251,7 @@ class _Filling:
 
     # -- the rest --------------------------------------------------------------------------------------------------------------
 
-    def _prefix(self, source: Path) -> Kept:
+    def _prefix(self, source: Path) -> KeptFile:
         """A file that may grow meanwhile: what it holds now."""
         staged = self._stage / "growing"
         with source.open("rb") as file, staged.open("wb") as copy:
@@ -266,9 +266,9 @@ class _Filling:
         finally:
             staged.unlink()
 
-    def _rest(self, root: Path) -> dict[str, Kept]:
+    def _rest(self, root: Path) -> dict[str, KeptFile]:
         """Keys, logs, datapoints, what waits in fronts and queues, and all else that is not made again."""
-        found: dict[str, Kept] = {}
+        found: dict[str, KeptFile] = {}
         for path in _plain_files(root):
             name = str(path.relative_to(root))
             with suppress(FileNotFoundError):

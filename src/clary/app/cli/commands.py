@@ -404,7 +404,7 @@ def evaluate(
     """Evaluate a model: metrics, intervals, better or worse."""
     from clary.app.cli import evaluate as judging
 
-    asked = judging.Request(
+    asked = judging.EvaluationRequest(
         data, target, model, incumbent, metric, slices, group, brief, config_file, out, size, gate=gate
     )
     raise typer.Exit(judging.evaluate(directory, asked, as_json=json))

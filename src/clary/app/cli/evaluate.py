@@ -34,7 +34,7 @@ _RUNNING = ("InProgress", "Stopping")
 
 
 @dataclass(frozen=True, slots=True)
-class Request:
+class EvaluationRequest:
     """The command's options. `data`: s3://... or a local file or folder; `config` and `brief`: local files; sources are KIND:NAME."""
 
     data: str
@@ -51,7 +51,7 @@ class Request:
     gate: bool = False
 
 
-def evaluate(directory: str | None, asked: Request, *, as_json: bool) -> int:
+def evaluate(directory: str | None, asked: EvaluationRequest, *, as_json: bool) -> int:
     """The exit code: 1 with `gate` where the gate is not passed."""
     words = arguments(asked)
     site = here(directory)
@@ -84,7 +84,7 @@ def evaluate(directory: str | None, asked: Request, *, as_json: bool) -> int:
     return FAILED if asked.gate and not document["gate"]["passed"] else 0
 
 
-def arguments(asked: Request) -> list[str]:
+def arguments(asked: EvaluationRequest) -> list[str]:
     """What the container is told, as `--NAME VALUE`. Refused for a source of no known kind."""
     words = []
     for option, value in (

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from clary.domain.costs.use import Row, Use, given, tags_of, total
+from clary.domain.costs.use import Use, UseRow, given, tags_of, total
 from clary.domain.jobs import record as jobs
 from clary.domain.jobs.kinds import kind_of, spec_of
 from clary.domain.resources import Record
 
 
-def of_job(record: Record, now: float) -> Row | None:
+def of_job(record: Record, now: float) -> UseRow | None:
     """What a training or processing job has used until it ended, or until now. None: it had no place yet."""
     document = record.document
     if "started" not in document or "fits" not in document:
@@ -30,7 +30,7 @@ def of_job(record: Record, now: float) -> Row | None:
     read = int(document["work"].get("channels", {}).get("bytes", 0))
     use = Use(billed, hosts.vcpu_seconds, hosts.gb_seconds, hosts.gpu_seconds, read + int(document.get("stored", 0)))
     at = now if running else float(document["ended"])
-    return Row(kind_of(record).noun, record.name, *_place(record), at, use, tags_of(document))
+    return UseRow(kind_of(record).noun, record.name, *_place(record), at, use, tags_of(document))
 
 
 def _sizes(earlier: Iterable[Mapping[str, Any]]) -> list[tuple[float, list[Mapping[str, Any]]]]:

@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any
 
-from clary.domain.costs.use import Row, Use, given
+from clary.domain.costs.use import Use, UseRow, given
 from clary.domain.grants import Grant
 from clary.domain.ids import arn as make_arn
 from clary.domain.resources import Record, Scope
@@ -47,7 +47,7 @@ def of_replicas(grant: Grant) -> Record:
     return _record(Scope(grant.account, grant.region), mark, {"of": of, "tags": {}, "days": {}}, grant.since)
 
 
-def of_deleted(job_id: str, row: Row) -> Record:
+def of_deleted(job_id: str, row: UseRow) -> Record:
     """What a job used that is deleted now."""
     of = {"kind": row.kind, "name": row.name}
     document = {"of": of, "tags": dict(row.tags), "at": row.at, "days": {_day(row.at): row.use.to_json()}}
@@ -78,12 +78,12 @@ def counted(record: Record, pieces: Iterable[Piece], now: float, tags: Mapping[s
     return replace(record, modified=now, document={**document, "days": kept, "until": max(until, now), "tags": told})
 
 
-def rows(record: Record) -> Sequence[Row]:
+def rows(record: Record) -> Sequence[UseRow]:
     """What a record tells: a row for each day."""
     document, scope = record.document, record.scope
     of, tags = document["of"], document["tags"]
     return [
-        Row(
+        UseRow(
             of["kind"],
             of["name"],
             scope.account,

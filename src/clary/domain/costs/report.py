@@ -7,7 +7,7 @@ from dataclasses import dataclass, fields
 from typing import Any
 
 from clary.domain.costs.kept import DAY
-from clary.domain.costs.use import Row, Use
+from clary.domain.costs.use import Use, UseRow
 from clary.domain.errors import Invalid
 from clary.domain.machine.instances import GIB
 
@@ -53,7 +53,7 @@ def check_group(by: str) -> str:
     raise Invalid(f"costs are grouped by {', '.join(GROUPS)} or tag:KEY, not by {by!r}")
 
 
-def report(rows: Iterable[Row], by: str, since: float, priced: Prices | None) -> dict[str, Any]:
+def report(rows: Iterable[UseRow], by: str, since: float, priced: Prices | None) -> dict[str, Any]:
     """`groups`, the dearest first (the largest, where nothing has a price), and their `total`. `since`: rows of earlier days are left out,
     and jobs that ended before."""
     found: dict[tuple[str, ...], Use] = {}
@@ -70,7 +70,7 @@ def report(rows: Iterable[Row], by: str, since: float, priced: Prices | None) ->
     return {"by": by, "since": since, "groups": groups, "total": _told(whole, priced)}
 
 
-def _key(row: Row, by: str) -> tuple[str, ...]:
+def _key(row: UseRow, by: str) -> tuple[str, ...]:
     if by == "name":
         return row.kind, row.name
     if by.startswith(TAG):

@@ -39,7 +39,7 @@ NAMES = ("seconds", "vcpu_seconds", "gb_seconds", "gpu_seconds", "bytes")
 
 
 @dataclass(frozen=True, slots=True)
-class Row:
+class UseRow:
     """What one job or endpoint used. `kind` as users know it, `at`: epoch seconds of the job's end, or of the first moment of the UTC day
     that this is of."""
 

@@ -153,7 +153,7 @@ class RunState(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Failure:
+class RunFailure:
     """Why a run could not be laid out or started. `client`: the user's data is at fault, and the same would happen again."""
 
     message: str
@@ -183,4 +183,4 @@ class Observation:
     pid: int | None = None
     detail: str = ""  # why it could not start, in words for the user
     phase: str = ""  # of a run that is STARTING, what is being done
-    failure: Failure | None = None  # of a run that EXITED before its command ran
+    failure: RunFailure | None = None  # of a run that EXITED before its command ran

@@ -27,7 +27,7 @@ SIZES = 6  # windows of 1, 2, ... 32 times the rows
 
 
 @dataclass(frozen=True, slots=True)
-class Rule:
+class DriftRule:
     """`reference` and `window` in rows; `effect` in shares (0.02: two rows in a hundred are elsewhere); `alarms`: false alarms of an
     endpoint's variant for each window; `minimum`: rows in which a column must have a value, else it is not judged."""
 
@@ -52,7 +52,7 @@ class Rule:
             raise Invalid(f"{TAG}: minimum={self.minimum} must not exceed window={self.window}.")
 
     @classmethod
-    def read(cls, text: str) -> Rule:
+    def read(cls, text: str) -> DriftRule:
         """From `reference=5000 window=500 ...`; what is not named has its default. Invalid: not so."""
         given: dict[str, float] = {}
         for word in text.split():
@@ -96,7 +96,7 @@ class Compared(NamedTuple):
     outside: float
 
 
-class Side(NamedTuple):
+class DriftSide(NamedTuple):
     """What is compared: a layout, and the counts of reference and window in it."""
 
     layout: Layout
@@ -104,7 +104,7 @@ class Side(NamedTuple):
     current: Sequence[int]
 
 
-def compare(side: Side) -> Compared:
+def compare(side: DriftSide) -> Compared:
     """All tests of one column."""
     layout, ours, theirs = side
     bins = layout.bins
@@ -131,7 +131,7 @@ def compare(side: Side) -> Compared:
     )
 
 
-def judge(rule: Rule, compared: Mapping[str, Compared], n: int, m: int) -> set[str]:
+def judge(rule: DriftRule, compared: Mapping[str, Compared], n: int, m: int) -> set[str]:
     """The columns that this one window finds: significant, and with an effect. One window alone is no alarm."""
     judged = [name for name, each in compared.items() if each.n >= rule.minimum]
     if n < rule.minimum or not judged:

@@ -111,7 +111,7 @@ def alert_name(schedule: Record) -> str:
 
 
 @dataclass(frozen=True, slots=True)
-class Result:
+class MonitorResult:
     """What an execution adds to the alert's evaluation."""
 
     execution: str
@@ -119,7 +119,7 @@ class Result:
     violated: bool
 
 
-def judged(schedule: Record, result: Result, now: float) -> Record:
+def judged(schedule: Record, result: MonitorResult, now: float) -> Record:
     """The schedule with that result, and its alert. The same result twice changes nothing."""
     old = schedule.document["results"]
     if any(entry[0] == result.execution for entry in old):

@@ -25,7 +25,7 @@ from clary.domain.lifecycle import (
 from clary.domain.monitoring import record as monitoring
 from clary.domain.monitoring import requests, windows
 from clary.domain.monitoring.definitions import Monitor
-from clary.domain.monitoring.record import Result
+from clary.domain.monitoring.record import MonitorResult
 from clary.domain.monitoring.requests import Baseline, Captured
 from clary.domain.resources import Record
 
@@ -94,13 +94,13 @@ class Launch:
 
 
 @dataclass(frozen=True, slots=True)
-class Tell:
+class TellSchedule:
     """Tell the schedule what came of it."""
 
-    result: Result
+    result: MonitorResult
 
 
-ExecutionCommand = Launch | Tell
+ExecutionCommand = Launch | TellSchedule
 
 
 def step_of(record: Record) -> str | None:
@@ -167,7 +167,7 @@ def _closing(record: Record, now: float) -> Decision[ExecutionCommand]:
     fact = MonitorRunFact(closing["fact"])
     commands: Sequence[ExecutionCommand] = ()
     if fact in (MonitorRunFact.SUCCEEDED, MonitorRunFact.VIOLATIONS):
-        commands = (Tell(Result(record.name, record.created, fact is MonitorRunFact.VIOLATIONS)),)
+        commands = (TellSchedule(MonitorResult(record.name, record.created, fact is MonitorRunFact.VIOLATIONS)),)
     return Decision(monitoring.ended(record, fact, now, closing["reason"]), tuple(commands))
 
 

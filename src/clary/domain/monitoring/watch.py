@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 from clary.domain.monitoring.captured import Row
 from clary.domain.monitoring.columns import Counts, Layout, together
-from clary.domain.monitoring.drift import SIZES, Compared, Rule, Side, compare, judge
+from clary.domain.monitoring.drift import SIZES, Compared, DriftRule, DriftSide, compare, judge
 
 BYTES = 1 << 20
 COLUMNS = 200  # that are watched, those of the answer first
@@ -48,7 +48,7 @@ class Watch:
     """`since`: when a column's drift began, for those that drift now; `sizes` is that of the window that said so. `seen` counts all
     rows."""
 
-    rule: Rule
+    rule: DriftRule
     names: dict[str, None] = field(default_factory=dict)
     first: list[Row] = field(default_factory=list)
     layouts: dict[str, Layout] = field(default_factory=dict)
@@ -148,7 +148,8 @@ class Watch:
         assert self.reference is not None
         reference = self.reference.counts
         return {
-            name: compare(Side(layout, reference[name], slot.counts[name])) for name, layout in self.layouts.items()
+            name: compare(DriftSide(layout, reference[name], slot.counts[name]))
+            for name, layout in self.layouts.items()
         }
 
     def now(self) -> Slot | None:
@@ -223,7 +224,7 @@ class Watch:
             for each in document["slots"]
         ]
         return cls(
-            Rule.read(document["rule"]),
+            DriftRule.read(document["rule"]),
             dict.fromkeys(names),
             [dict(zip(names, row, strict=True)) for row in document["first"]],
             dict(zip(names, map(Layout.read, document["layouts"]), strict=False)),

@@ -16,8 +16,8 @@ from clary.domain.lifecycle import MonitorStatus
 from clary.domain.monitoring import definitions, requests, turn
 from clary.domain.monitoring import record as monitoring
 from clary.domain.monitoring.definitions import MONITOR_KINDS, Monitor
-from clary.domain.monitoring.record import Result
-from clary.domain.monitoring.turn import ExecutionCommand, Launch, SeenExecution, SeenSchedule, Tell
+from clary.domain.monitoring.record import MonitorResult
+from clary.domain.monitoring.turn import ExecutionCommand, Launch, SeenExecution, SeenSchedule, TellSchedule
 from clary.domain.resources import Record
 from clary.domain.s3 import parse_uri
 from clary.guarded import until_first
@@ -103,7 +103,7 @@ class MonitorRunSubject:
         match command:
             case Launch(step, params, config):
                 return await self._launch(record, step, params, config)
-            case Tell(result):
+            case TellSchedule(result):
                 await self._tell(record, result)
         return None
 
@@ -135,7 +135,7 @@ class MonitorRunSubject:
                 file.name, place.bucket, place.key, "application/json"
             )
 
-    async def _tell(self, record: Record, result: Result) -> None:
+    async def _tell(self, record: Record, result: MonitorResult) -> None:
         """The alert of the schedule, if that is still there."""
 
         async def attempt() -> None:

@@ -25,7 +25,7 @@ TOP = "/opt/ml/processing"
 MESSAGE_BYTES = 1024
 
 
-class Places:
+class JobPlaces:
     """Where the job's files are, by its contract and the variables of a monitor. `config` and `constraints` are files."""
 
     def __init__(self, job: Mapping[str, Any], variables: Mapping[str, str]) -> None:
@@ -96,7 +96,7 @@ def _tell(message: str) -> None:
 
 def run(job: Mapping[str, Any], hosts: Mapping[str, Any], variables: Mapping[str, str]) -> str:
     """The whole job on this host; answers the message about its end. Of several hosts the first one works."""
-    places = Places(job, variables)
+    places = JobPlaces(job, variables)
     if len(hosts.get("hosts") or ()) > 1:
         if places.sharded:
             raise CustomerError(
@@ -123,7 +123,7 @@ def run(job: Mapping[str, Any], hosts: Mapping[str, Any], variables: Mapping[str
     return "Completed: Job completed successfully."
 
 
-def _read(asked: Analysis, places: Places, bounds: monitored.Window) -> dataset.Dataset:
+def _read(asked: Analysis, places: JobPlaces, bounds: monitored.Window) -> dataset.Dataset:
     data = dataset.read(asked, places.dataset, bounds)
     for which, uri in (("facet", asked.facet_uri), ("predicted_label", asked.predicted_uri)):
         if uri:
@@ -133,7 +133,7 @@ def _read(asked: Analysis, places: Places, bounds: monitored.Window) -> dataset.
     return data
 
 
-def _analysed(asked: Analysis, data: dataset.Dataset, places: Places) -> Dict[str, Any]:
+def _analysed(asked: Analysis, data: dataset.Dataset, places: JobPlaces) -> Dict[str, Any]:
     """analysis.json. The model is asked in here alone."""
     model = data.predicted is None and data.answers is None and asked.post is not None
     if asked.shap is None and asked.pdp is None and not model:
@@ -166,17 +166,17 @@ def _predicted(asked: Analysis, data: dataset.Dataset, found: Optional[List[Any]
     assert data.label is not None
     observed = distinct(data.column(data.label))
     if data.predicted is not None:
-        given = [answers.Answer(each, None) for each in data.cells[data.predicted]]
+        given = [answers.ModelAnswer(each, None) for each in data.cells[data.predicted]]
         if asked.threshold is not None:
             numbers = data.column(data.predicted)
             if numbers.kind != "text":
-                given = [answers.Answer(None, [float(each)]) for each in numbers.values]
+                given = [answers.ModelAnswer(None, [float(each)]) for each in numbers.values]
     else:
         given = list(found or ())
     return column("predicted label", answers.labels(asked.predictor, asked.threshold, observed, given))
 
 
-def _explained(asked: Analysis, features: explaining.Features, endpoint: Endpoint, places: Places) -> Dict[str, Any]:
+def _explained(asked: Analysis, features: explaining.Features, endpoint: Endpoint, places: JobPlaces) -> Dict[str, Any]:
     found: Dict[str, Any] = {}
     top: List[str] = []
     if asked.shap is not None:
@@ -222,7 +222,7 @@ def _report(asked: Analysis, data: dataset.Dataset, found: Dict[str, Any], folde
             file.write(content)
 
 
-def _compared(places: Places, found: Dict[str, Any]) -> str:
+def _compared(places: JobPlaces, found: Dict[str, Any]) -> str:
     """Compare with the baseline's analysis, as a monitor asks; answers the message about the end, in AWS's words."""
     path = places.constraints
     path = _only(path) if os.path.isdir(path) else path

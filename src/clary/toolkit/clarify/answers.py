@@ -17,7 +17,7 @@ MOST_BYTES, MOST_ROWS = 1 << 20, 1000
 _NAMED = re.compile(r'"?\$\{([^}]+)\}"?')
 
 
-class Answer(NamedTuple):
+class ModelAnswer(NamedTuple):
     """Of one row: what the model says of the label, and its scores; None where it says nothing of it."""
 
     label: Any
@@ -87,7 +87,7 @@ def _body(asked: Predictor, lines: List[str]) -> str:
     return "\n".join(lines)
 
 
-def answers(asked: Predictor, text: str, content_type: str, count: int) -> List[Answer]:
+def answers(asked: Predictor, text: str, content_type: str, count: int) -> List[ModelAnswer]:
     """The answers to `count` rows. CustomerError, with the beginning of the text, for what is not that."""
     kind = content_type.partition(";")[0].strip().lower() or asked.accept
     try:
@@ -111,7 +111,7 @@ def _rows(text: str, count: int) -> List[List[str]]:
     return rows
 
 
-def _documents(asked: Predictor, text: str, kind: str, count: int) -> List[Answer]:
+def _documents(asked: Predictor, text: str, kind: str, count: int) -> List[ModelAnswer]:
     documents = [json.loads(line) for line in text.split("\n") if line.strip()]
     if len(documents) == count and not (count == 1 and kind == "application/json" and isinstance(documents[0], list)):
         return [_of_document(asked, each) for each in documents]
@@ -135,7 +135,7 @@ def _documents(asked: Predictor, text: str, kind: str, count: int) -> List[Answe
     return [_of_document(asked, each) for each in whole]
 
 
-def captured(asked: Predictor, raw: Sequence[Any]) -> List[Answer]:
+def captured(asked: Predictor, raw: Sequence[Any]) -> List[ModelAnswer]:
     """The answers that were captured, a row of a CSV or a document each. CustomerError for those that say nothing of the label."""
     try:
         return [_of_document(asked, each) for each in raw]
@@ -145,7 +145,7 @@ def captured(asked: Predictor, raw: Sequence[Any]) -> List[Answer]:
         ) from None
 
 
-def _of_document(asked: Predictor, document: Any) -> Answer:
+def _of_document(asked: Predictor, document: Any) -> ModelAnswer:
     if isinstance(document, dict):
         found = [
             search(name, document, "predictor." + what) if isinstance(name, str) else None
@@ -159,7 +159,7 @@ def _of_document(asked: Predictor, document: Any) -> Answer:
     return _of_row(asked, document)
 
 
-def _of_row(asked: Predictor, row: Any) -> Answer:
+def _of_row(asked: Predictor, row: Any) -> ModelAnswer:
     """A row of values, or one value: label and probability are at their indexes; without any, all values are scores."""
     row = row if isinstance(row, list) else [row]
     label, probability = (_at(row, name) for name in (asked.label, asked.probability))
@@ -178,7 +178,7 @@ def _at(row: List[Any], name: Optional[Name]) -> Any:
     raise ValueError("{!r} is no index, and the answer has no names".format(name))
 
 
-def _answer(asked: Predictor, label: Any, scores: Any) -> Answer:
+def _answer(asked: Predictor, label: Any, scores: Any) -> ModelAnswer:
     if isinstance(label, str) and label.strip().startswith("["):
         label = json.loads(label)
     numbers = _numbers(label if scores is None and not isinstance(label, list) else scores)
@@ -188,7 +188,7 @@ def _answer(asked: Predictor, label: Any, scores: Any) -> Answer:
         label = asked.label_headers[numbers.index(max(numbers))]
     elif label is None and numbers and len(numbers) > 1:
         label = numbers.index(max(numbers))
-    return Answer(label, numbers)
+    return ModelAnswer(label, numbers)
 
 
 def _numbers(value: Any) -> Optional[List[float]]:
@@ -201,7 +201,9 @@ def _numbers(value: Any) -> Optional[List[float]]:
     return [float(each) for each in found.values]
 
 
-def labels(asked: Optional[Predictor], threshold: Optional[float], observed: Any, found: Sequence[Answer]) -> List[Any]:
+def labels(
+    asked: Optional[Predictor], threshold: Optional[float], observed: Any, found: Sequence[ModelAnswer]
+) -> List[Any]:
     """The predicted labels. One score becomes a label by the threshold where the observed labels are 0 and 1, where a threshold is
     given, or where there is one label header; else it is the label. `observed`: the observed label's distinct values."""
     headers = asked.label_headers if asked is not None else ()

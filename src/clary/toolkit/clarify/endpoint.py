@@ -16,7 +16,7 @@ _START_SECONDS = 3600
 _POLL_SECONDS = 0.5
 TAG = "sagemaker:clarify-processing-job-arn"
 
-Ask = Callable[[Sequence[Sequence[Any]]], List[answers.Answer]]
+Ask = Callable[[Sequence[Sequence[Any]]], List[answers.ModelAnswer]]
 
 
 class Endpoint:
@@ -95,15 +95,15 @@ class Endpoint:
             except BotoCoreError as error:
                 print("Unable to delete {} {}: {}".format(name, self._own, error), flush=True)
 
-    def ask(self, rows: Sequence[Sequence[Any]]) -> List[answers.Answer]:
+    def ask(self, rows: Sequence[Sequence[Any]]) -> List[answers.ModelAnswer]:
         """The model's answers to rows, in order. CustomerError for a model that refuses them, or answers what cannot be used."""
-        found: List[answers.Answer] = []
+        found: List[answers.ModelAnswer] = []
         with ThreadPoolExecutor(_AT_ONCE) as pool:
             for each in pool.map(self._one, answers.bodies(self._asked, self._names, rows)):
                 found += each
         return found
 
-    def _one(self, request: List[Any]) -> Iterable[answers.Answer]:
+    def _one(self, request: List[Any]) -> Iterable[answers.ModelAnswer]:
         from botocore.exceptions import BotoCoreError, ClientError
 
         body, count = request

@@ -11,12 +11,12 @@ from typing import Any, Callable, Dict, List, Sequence, Tuple
 import numpy as np
 
 from clary.toolkit.clarify import shapley
-from clary.toolkit.clarify.answers import Answer
+from clary.toolkit.clarify.answers import ModelAnswer
 from clary.toolkit.clarify.columns import Column, column, continuous, distinct, plain
 from clary.toolkit.clarify.config import CustomerError, Pdp, Predictor, Shap, found
 from clary.toolkit.clarify.dataset import rows_of_csv
 
-Ask = Callable[[Sequence[Sequence[Any]]], List[Answer]]
+Ask = Callable[[Sequence[Sequence[Any]]], List[ModelAnswer]]
 _CATEGORIES = 50  # values of a category that a dependence shows at most
 _ROWS = 1000  # rows that a dependence is the mean of at most
 

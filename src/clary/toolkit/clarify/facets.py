@@ -14,7 +14,7 @@ from clary.toolkit.clarify.dataset import Dataset
 _NONE = "No Label values are present in the predicted Label Column, Positive Predicted Index Series contains all False values"
 
 
-class Labels(NamedTuple):
+class FacetLabels(NamedTuple):
     """The rows with a positive label, observed and predicted, and the label's positive values as reports show them."""
 
     observed: Any
@@ -51,7 +51,7 @@ def sections(asked: Analysis, data: Dataset, predicted: Optional[Column]) -> Dic
     return found
 
 
-def positive(label: Column, wanted: Sequence[Any], predicted: Optional[Column]) -> Labels:
+def positive(label: Column, wanted: Sequence[Any], predicted: Optional[Column]) -> FacetLabels:
     """Which rows have a positive label. CustomerError where none has."""
     quantity = continuous(label, wanted)
     top = None
@@ -67,8 +67,8 @@ def positive(label: Column, wanted: Sequence[Any], predicted: Optional[Column]) 
             )
         )
     if predicted is None:
-        return Labels(observed, None, shown)
-    return Labels(observed, chosen(predicted, wanted, quantity and predicted.kind != "text", top)[0], shown)
+        return FacetLabels(observed, None, shown)
+    return FacetLabels(observed, chosen(predicted, wanted, quantity and predicted.kind != "text", top)[0], shown)
 
 
 def _groups(asked: Analysis, data: Dataset) -> Optional[Any]:
@@ -80,7 +80,7 @@ def _groups(asked: Analysis, data: Dataset) -> Optional[Any]:
 def _facets(
     asked: Analysis,
     data: Dataset,
-    labels: Labels,
+    labels: FacetLabels,
     groups: Optional[Any],
     table: Dict[str, Tuple[str, bias.Metric]],
     names: Sequence[str],
@@ -119,6 +119,6 @@ def _matrix(data: Dataset, facet: int) -> Optional[Any]:
     return np.stack([each.values for each in columns], axis=1)
 
 
-def _performance(label: Column, labels: Labels) -> Dict[str, Any]:
+def _performance(label: Column, labels: FacetLabels) -> Dict[str, Any]:
     metrics, matrix = bias.performance(labels.observed, labels.predicted)
     return {"label": label.name, "model_performance_metrics": metrics, "binary_confusion_matrix": matrix}

@@ -6,7 +6,7 @@ import json
 from html import escape
 from typing import Any, Dict, List, Sequence, Tuple
 
-from clary.toolkit.clarify.report import Bars, Block, Curves, Heading, Table, Text, number
+from clary.toolkit.clarify.report import Bars, Block, Curves, Heading, Table, TextBlock, number
 
 COLOURS = ("#1f6feb", "#d29922", "#238636", "#8957e5", "#cf222e", "#57606a")
 _WIDE, _HIGH, _LEFT, _STEP = 640, 240, 190, 20
@@ -28,7 +28,7 @@ def page(blocks: Sequence[Block]) -> str:
 def _html(block: Block) -> str:
     if isinstance(block, Heading):
         return "<h{0}>{1}</h{0}>".format(block.level, escape(block.text))
-    if isinstance(block, Text):
+    if isinstance(block, TextBlock):
         return "<p>{}</p>".format(escape(block.text))
     if isinstance(block, Table):
         head = "".join("<th>{}</th>".format(escape(each)) for each in block.header)
@@ -154,7 +154,7 @@ def _draw(document: Any, block: Block) -> None:
         return
     document.set_font("Helvetica", "", 9)
     document.set_fill_color(255, 255, 255)
-    if isinstance(block, Text):
+    if isinstance(block, TextBlock):
         document.multi_cell(0, 5, _latin(block.text), new_x="LMARGIN", new_y="NEXT")
     elif isinstance(block, Table):
         document.ln(1)

@@ -14,7 +14,7 @@ class Heading(NamedTuple):
     text: str
 
 
-class Text(NamedTuple):
+class TextBlock(NamedTuple):
     text: str
 
 
@@ -38,7 +38,7 @@ class Curves(NamedTuple):
     lines: Sequence[Tuple[str, Sequence[float]]]
 
 
-Block = Union[Heading, Text, Table, Bars, Curves]
+Block = Union[Heading, TextBlock, Table, Bars, Curves]
 _SECTIONS = (
     ("pre_training_bias_metrics", "Pre-training Bias Metrics", "Bias in the data that a model is trained on, before it is trained."),
     ("post_training_bias_metrics", "Post-training Bias Metrics", "Bias of the model's predictions."),
@@ -49,7 +49,7 @@ def blocks(title: str, analysis: Dict[str, Any], rows: int, columns: int) -> Lis
     """The whole report."""
     return [
         Heading(1, title),
-        Text("The dataset has {} rows and {} columns.".format(rows, columns)),
+        TextBlock("The dataset has {} rows and {} columns.".format(rows, columns)),
         *_bias(analysis),
         *_performance(analysis),
         *_shap((analysis.get("explanations") or {}).get("kernel_shap") or {}),
@@ -71,7 +71,7 @@ def _bias(analysis: Dict[str, Any]) -> Iterator[Block]:
             continue
         yield Heading(2, title)
         shown = (section["label"], section["label_value_or_threshold"])
-        yield Text("{} Label {}, positive: {}.".format(words, *shown))
+        yield TextBlock("{} Label {}, positive: {}.".format(words, *shown))
         for facet, values in section["facets"].items():
             for each in values:
                 yield Heading(3, "Facet {}: {}".format(facet, each["value_or_threshold"]))
@@ -104,7 +104,7 @@ def _shap(found: Dict[str, Any]) -> Iterator[Block]:
     if not found:
         return
     yield Heading(2, "SHAP Values")
-    yield Text("How much each feature moves the model's prediction away from the expected value, over all rows.")
+    yield TextBlock("How much each feature moves the model's prediction away from the expected value, over all rows.")
     for label, each in found.items():
         ordered = sorted(each["global_shap_values"].items(), key=lambda pair: -abs(pair[1]))
         yield Heading(3, "{}: expected value {}".format(label, number(each["expected_value"])))
@@ -116,7 +116,7 @@ def _pdp(found: List[Dict[str, Any]]) -> Iterator[Block]:
     if not found:
         return
     yield Heading(2, "Partial Dependence")
-    yield Text("The model's mean prediction with one feature set to each of its values in all rows.")
+    yield TextBlock("The model's mean prediction with one feature set to each of its values in all rows.")
     for each in found:
         points = each["feature_values"]
         if each["data_type"] != "numerical":

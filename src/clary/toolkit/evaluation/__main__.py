@@ -55,7 +55,7 @@ def run(argv: Sequence[str], base: str = ML) -> str:
     from clary.toolkit.evaluation import data as rows
 
     data = rows.prepared(rows.read(job.dataset(), asked.headers), asked)
-    context = predictions.Context(_client, job.name, job.role, job.results)
+    context = predictions.PredictionContext(_client, job.name, job.role, job.results)
     whole, crossed = data, None
     if asked.model.kind == "training":
         crossed = crossing.crossed(data, asked, context)

@@ -15,9 +15,9 @@ import numpy as np
 
 from clary.toolkit.evaluation import measures, predictions
 from clary.toolkit.evaluation.data import REGRESSION, Data, column, words
-from clary.toolkit.evaluation.predictions import Context
-from clary.toolkit.evaluation.resampling import Predicted
-from clary.toolkit.evaluation.settings import GROUPED, RANDOM, STRATIFIED, TIME, Evaluation, Source
+from clary.toolkit.evaluation.predictions import PredictionContext
+from clary.toolkit.evaluation.resampling import PredictedRows
+from clary.toolkit.evaluation.settings import GROUPED, RANDOM, STRATIFIED, TIME, Evaluation, PredictionSource
 from clary.toolkit.failure import UserError, log
 
 Array = Any  # numpy.ndarray
@@ -42,13 +42,13 @@ class Fold:
 class Crossed:
     """Predictions of the rows that were tested, which are `rows` of the data, fold by fold."""
 
-    predicted: Predicted
+    predicted: PredictedRows
     rows: Array
     kind: str
     folds: Tuple[Fold, ...]
 
 
-def crossed(data: Data, asked: Evaluation, context: Context) -> Crossed:
+def crossed(data: Data, asked: Evaluation, context: PredictionContext) -> Crossed:
     """Train and predict. UserError where the folds cannot be made, or a job fails; the others are stopped then."""
     source = asked.model
     kind, parts = split(data, asked)
@@ -63,8 +63,8 @@ def crossed(data: Data, asked: Evaluation, context: Context) -> Crossed:
     artifacts = _trained(folds, data, asked, names, context)
     coded = data if data.problem == REGRESSION or source.value.get("header") else _indexed(data)
 
-    def tested(number: int) -> Predicted:
-        archive = Source(
+    def tested(number: int) -> PredictedRows:
+        archive = PredictionSource(
             "artifact",
             artifacts[number],
             "fold {}".format(number + 1),
@@ -83,7 +83,7 @@ def crossed(data: Data, asked: Evaluation, context: Context) -> Crossed:
     with ThreadPoolExecutor(PARALLEL) as pool:
         parts_of = list(pool.map(tested, range(len(folds))))
     rows = np.concatenate([fold.test for fold in folds])
-    return Crossed(Predicted.joined(parts_of), rows, kind, folds)
+    return Crossed(PredictedRows.joined(parts_of), rows, kind, folds)
 
 
 def split(data: Data, asked: Evaluation) -> Tuple[str, List[Tuple[Array, Array]]]:
@@ -134,7 +134,9 @@ def table(data: Data, rows: Array, asked: Evaluation, names: Sequence[str], *, h
     return text.encode()
 
 
-def _trained(folds: Sequence[Fold], data: Data, asked: Evaluation, names: Sequence[str], context: Context) -> List[str]:
+def _trained(
+    folds: Sequence[Fold], data: Data, asked: Evaluation, names: Sequence[str], context: PredictionContext
+) -> List[str]:
     """The models' archives, one for each fold."""
     sagemaker, s3, given = context.client("sagemaker"), context.client("s3"), asked.model.value
     bucket, _, prefix = context.folder[len("s3://") :].partition("/")
@@ -153,7 +155,7 @@ def _trained(folds: Sequence[Fold], data: Data, asked: Evaluation, names: Sequen
         raise
 
 
-def _request(fold: Fold, given: Mapping[str, Any], context: Context, folder: str) -> Dict[str, Any]:
+def _request(fold: Fold, given: Mapping[str, Any], context: PredictionContext, folder: str) -> Dict[str, Any]:
     where = {"S3DataType": "S3Prefix", "S3Uri": folder + "/train", "S3DataDistributionType": "FullyReplicated"}
     return {
         "TrainingJobName": fold.job,

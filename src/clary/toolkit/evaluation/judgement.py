@@ -16,7 +16,7 @@ from clary.toolkit.brief import METRICS, Metric
 from clary.toolkit.evaluation import measures, resampling
 from clary.toolkit.evaluation.data import BINARY, MULTICLASS, REGRESSION, Data, slices
 from clary.toolkit.evaluation.predictions import constant
-from clary.toolkit.evaluation.resampling import Comparison, Interval, Plan, Predicted
+from clary.toolkit.evaluation.resampling import Comparison, Interval, Plan, PredictedRows
 from clary.toolkit.evaluation.settings import TRIVIAL, Evaluation
 from clary.toolkit.failure import UserError, log
 
@@ -28,7 +28,7 @@ DEFAULTS = {MULTICLASS: "accuracy", REGRESSION: "rmse"}
 
 
 @dataclass(frozen=True)
-class Asked:
+class JudgedModel:
     """Everything that the parts below need: the rows, what is asked, the deciding metric, how to draw."""
 
     data: Data
@@ -41,10 +41,10 @@ class Asked:
         return METRICS[self.metric][0]
 
 
-def judged(data: Data, evaluation: Evaluation, model: Predicted, incumbent: Optional[Predicted]) -> Document:
+def judged(data: Data, evaluation: Evaluation, model: PredictedRows, incumbent: Optional[PredictedRows]) -> Document:
     """The document. UserError when the deciding metric cannot be told from these predictions."""
     plan = Plan(evaluation.bootstrap, evaluation.confidence, evaluation.seed)
-    asked = Asked(data, evaluation, _metric(data, evaluation, model), plan)
+    asked = JudgedModel(data, evaluation, _metric(data, evaluation, model), plan)
     log("judging {:,} rows by {}, {} replicates".format(data.rows, asked.metric, plan.of(data.rows)))
     values = measures.metrics(data.problem, data.truth, model, len(data.classes))
     intervals = _intervals(asked, np.arange(data.rows), model, values)
@@ -68,7 +68,7 @@ def judged(data: Data, evaluation: Evaluation, model: Predicted, incumbent: Opti
     return made
 
 
-def _metric(data: Data, evaluation: Evaluation, model: Predicted) -> str:
+def _metric(data: Data, evaluation: Evaluation, model: PredictedRows) -> str:
     able = resampling.names(data.problem, model)
     chosen = evaluation.metric
     if not chosen:
@@ -87,7 +87,7 @@ def _metric(data: Data, evaluation: Evaluation, model: Predicted) -> str:
     return chosen
 
 
-def _dataset(asked: Asked) -> Document:
+def _dataset(asked: JudgedModel) -> Document:
     data, evaluation = asked.data, asked.evaluation
     made: Document = {
         "item_count": data.rows,
@@ -108,7 +108,9 @@ def _dataset(asked: Asked) -> Document:
     return made
 
 
-def _intervals(asked: Asked, rows: Array, model: Predicted, values: Mapping[str, float]) -> Dict[str, Interval]:
+def _intervals(
+    asked: JudgedModel, rows: Array, model: PredictedRows, values: Mapping[str, float]
+) -> Dict[str, Interval]:
     """Of each metric that can be resampled, over some of the rows."""
     data = asked.data
     wanted = [name for name in resampling.names(data.problem, model) if name in values]
@@ -120,7 +122,7 @@ def _intervals(asked: Asked, rows: Array, model: Predicted, values: Mapping[str,
     return {name: resampling.interval(values[name], drawn[name], asked.plan) for name in wanted}
 
 
-def _deciding(asked: Asked, found: Interval) -> Document:
+def _deciding(asked: JudgedModel, found: Interval) -> Document:
     return {"name": asked.metric, "direction": asked.direction, **shown(found)}
 
 
@@ -135,7 +137,9 @@ def shown(found: Interval) -> Document:
     return made
 
 
-def _group(asked: Asked, model: Predicted, values: Mapping[str, float], intervals: Mapping[str, Interval]) -> Document:
+def _group(
+    asked: JudgedModel, model: PredictedRows, values: Mapping[str, float], intervals: Mapping[str, Interval]
+) -> Document:
     """The group of metrics as SageMaker's model quality monitor writes it."""
     data = asked.data
     unknown = Interval(0.0, np.nan, np.nan, np.nan)
@@ -155,7 +159,7 @@ def _group(asked: Asked, model: Predicted, values: Mapping[str, float], interval
     return made
 
 
-def _slices(asked: Asked, model: Predicted) -> Document:
+def _slices(asked: JudgedModel, model: PredictedRows) -> Document:
     data = asked.data
     made: Document = {}
     for name, parts in slices(data, asked.evaluation.slices).items():
@@ -173,7 +177,9 @@ def _slices(asked: Asked, model: Predicted) -> Document:
 # -- comparisons --------------------------------------------------------------------------------------------------------------
 
 
-def _comparisons(asked: Asked, model: Predicted, incumbent: Optional[Predicted], found: Interval) -> Document:
+def _comparisons(
+    asked: JudgedModel, model: PredictedRows, incumbent: Optional[PredictedRows], found: Interval
+) -> Document:
     made: Document = {}
     evaluation = asked.evaluation
     if incumbent is not None and evaluation.incumbent is not None:
@@ -194,7 +200,7 @@ def _comparisons(asked: Asked, model: Predicted, incumbent: Optional[Predicted],
     return made
 
 
-def _paired(asked: Asked, model: Predicted, other: Predicted, title: str) -> Document:
+def _paired(asked: JudgedModel, model: PredictedRows, other: PredictedRows, title: str) -> Document:
     data = asked.data
     if asked.metric not in resampling.names(data.problem, other):
         reasons = measures.undefined(data.problem, data.truth, other)
@@ -208,7 +214,7 @@ def _paired(asked: Asked, model: Predicted, other: Predicted, title: str) -> Doc
     return {"name": title, **_told(asked, found, theirs[asked.metric]), "metrics": theirs}
 
 
-def _told(asked: Asked, found: Comparison, value: float) -> Document:
+def _told(asked: JudgedModel, found: Comparison, value: float) -> Document:
     made: Document = {
         "metric": asked.metric,
         "verdict": found.verdict,
@@ -220,7 +226,7 @@ def _told(asked: Asked, found: Comparison, value: float) -> Document:
     return made
 
 
-def _paired_slices(asked: Asked, model: Predicted, other: Predicted) -> List[Document]:
+def _paired_slices(asked: JudgedModel, model: PredictedRows, other: PredictedRows) -> List[Document]:
     """Each slice with enough rows; with Holm's correction: the more slices are looked at, the likelier one looks worse by chance."""
     data = asked.data
     found: List[Tuple[str, str, int, Comparison]] = []
@@ -256,7 +262,7 @@ def holm(p_values: List[float]) -> List[float]:
 # -- the brief and the gate ---------------------------------------------------------------------------------------------------
 
 
-def _brief(evaluation: Evaluation, asked: Asked, found: Interval) -> Document:
+def _brief(evaluation: Evaluation, asked: JudgedModel, found: Interval) -> Document:
     brief = evaluation.brief
     assert brief is not None
     made: Document = {"name": brief.name, "objective": brief.objective, "metric": brief.metric.name}
@@ -268,7 +274,7 @@ def _brief(evaluation: Evaluation, asked: Asked, found: Interval) -> Document:
     return made
 
 
-def gate(asked: Asked, document: Mapping[str, Any]) -> Document:
+def gate(asked: JudgedModel, document: Mapping[str, Any]) -> Document:
     """Whether the model may go on, and each reason why not: it must be better than (or not worse than) the incumbent, else than the
     baseline; meet the brief's threshold; and be worse in no slice."""
     wanted = asked.evaluation.gate

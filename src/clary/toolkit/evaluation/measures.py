@@ -12,7 +12,7 @@ import numpy as np
 from sklearn import metrics as sk
 from sklearn.calibration import calibration_curve
 
-from clary.toolkit.evaluation.resampling import Predicted
+from clary.toolkit.evaluation.resampling import PredictedRows
 
 Array = Any  # numpy.ndarray
 
@@ -25,7 +25,7 @@ GROUPS = {
 }
 
 
-def metrics(problem: str, truth: Array, predicted: Predicted, classes: int) -> Dict[str, float]:
+def metrics(problem: str, truth: Array, predicted: PredictedRows, classes: int) -> Dict[str, float]:
     """Every metric of the problem that is defined."""
     if problem == "regression":
         return _regression(truth, predicted.numbers)
@@ -43,7 +43,7 @@ def _regression(truth: Array, numbers: Array) -> Dict[str, float]:
     return made
 
 
-def _binary(truth: Array, predicted: Predicted) -> Dict[str, float]:
+def _binary(truth: Array, predicted: PredictedRows) -> Dict[str, float]:
     labels, scores = predicted.labels, predicted.scores
     made = {
         "accuracy": float(sk.accuracy_score(truth, labels)),
@@ -78,7 +78,7 @@ def _rates(truth: Array, labels: Array) -> Dict[str, float]:
     return made
 
 
-def _multiclass(truth: Array, predicted: Predicted, classes: int) -> Dict[str, float]:
+def _multiclass(truth: Array, predicted: PredictedRows, classes: int) -> Dict[str, float]:
     labels, scores = predicted.labels, predicted.scores
     made = {"accuracy": float(sk.accuracy_score(truth, labels))}
     if len(np.unique(truth)) > 1:
@@ -117,7 +117,7 @@ def calibration_error(truth: Array, scores: Array) -> float:
     return float(np.abs(gaps).sum() / max(1, counts.sum()))
 
 
-def undefined(problem: str, truth: Array, predicted: Predicted) -> List[str]:
+def undefined(problem: str, truth: Array, predicted: PredictedRows) -> List[str]:
     """Why metrics are left out."""
     if problem == "regression":
         return [] if len(truth) > 1 and np.ptp(truth) > 0 else ["r2: the target is the same in all rows"]
@@ -136,7 +136,7 @@ def undefined(problem: str, truth: Array, predicted: Predicted) -> List[str]:
 def best_constant(problem: str, truth: Array, classes: int) -> Dict[str, float]:
     """What the best prediction of one and the same class for every row reaches, as SageMaker's monitors tell it."""
     label = int(np.bincount(truth, minlength=classes).argmax())
-    constant = Predicted(problem, labels=np.full(len(truth), label))
+    constant = PredictedRows(problem, labels=np.full(len(truth), label))
     found = metrics(problem, truth, constant, classes)
     prefix = "" if problem == "binary" else "weighted_"
     told = ("accuracy", *(prefix + name for name in ("precision", "recall", "f0_5", "f1", "f2")))
@@ -149,7 +149,7 @@ def confusion(truth: Array, labels: Array, classes: Tuple[str, ...]) -> Dict[str
     return {one: {other: int(n) for other, n in zip(classes, row)} for one, row in zip(classes, counts)}
 
 
-def curves(truth: Array, predicted: Predicted) -> Dict[str, Dict[str, List[float]]]:
+def curves(truth: Array, predicted: PredictedRows) -> Dict[str, Dict[str, List[float]]]:
     """Of two classes with scores: the ROC and the precision-recall curve, and the calibration curve of probabilities."""
     scores = predicted.scores
     if scores is None or scores.ndim != 1 or len(np.unique(truth)) < 2:

@@ -19,8 +19,8 @@ import numpy as np
 import pandas as pd
 
 from clary.toolkit.evaluation.data import BINARY, MULTICLASS, REGRESSION, Data, column, files, word, words
-from clary.toolkit.evaluation.resampling import Predicted
-from clary.toolkit.evaluation.settings import Evaluation, Source
+from clary.toolkit.evaluation.resampling import PredictedRows
+from clary.toolkit.evaluation.settings import Evaluation, PredictionSource
 from clary.toolkit.failure import UserError, log
 
 Array = Any  # numpy.ndarray
@@ -80,7 +80,7 @@ def bodies(frame: Any, content_type: str, rows: int = ROWS, size: int = BYTES) -
 # -- answers ------------------------------------------------------------------------------------------------------------------
 
 
-def answers(text: str, source: Source) -> List[List[Any]]:
+def answers(text: str, source: PredictionSource) -> List[List[Any]]:
     """One list of cells for each prediction in an answer's text. UserError for what is neither CSV nor JSON."""
     text = text.strip()
     if text[:1] in ("{", "["):
@@ -102,7 +102,7 @@ def _listed(text: str) -> List[Any]:
     return whole if isinstance(whole, list) else [whole]
 
 
-def _cells(row: Any, source: Source) -> List[Any]:
+def _cells(row: Any, source: PredictionSource) -> List[Any]:
     """What a row tells: the probability or probabilities where `probability` names them, else the class of `label`, else all of it."""
     for place in (source.probability, source.label):
         if place is not None:
@@ -140,12 +140,12 @@ def arranged(cells: Sequence[Sequence[Any]], rows: int, title: str) -> Array:
     return made
 
 
-def understood(cells: Array, data: Data, asked: Evaluation, title: str) -> Predicted:
+def understood(cells: Array, data: Data, asked: Evaluation, title: str) -> PredictedRows:
     """Cells as predictions of the problem. UserError for what does not fit it, with the row."""
     if data.problem == REGRESSION:
         if cells.shape[1] != 1:
             raise UserError("{} has {} values a row, and a regression has one.".format(title, cells.shape[1]))
-        return Predicted(REGRESSION, numbers=_finite(cells[:, 0], title))
+        return PredictedRows(REGRESSION, numbers=_finite(cells[:, 0], title))
     classes = len(data.classes)
     if cells.shape[1] == 1:
         return _one(cells[:, 0], data, asked, title)
@@ -159,7 +159,7 @@ def understood(cells: Array, data: Data, asked: Evaluation, title: str) -> Predi
     if data.problem == BINARY:
         return _scored(_of_positive(scores, data), asked, title)
     sure = bool((scores >= 0).all() and np.allclose(scores.sum(axis=1), 1.0, atol=1e-3))
-    return Predicted(MULTICLASS, labels=scores.argmax(axis=1), scores=scores, probabilities=sure)
+    return PredictedRows(MULTICLASS, labels=scores.argmax(axis=1), scores=scores, probabilities=sure)
 
 
 def _of_positive(scores: Array, data: Data) -> Array:
@@ -171,13 +171,13 @@ def _of_positive(scores: Array, data: Data) -> Array:
     return scores[:, ordered.index(data.classes[1])]
 
 
-def _one(values: Array, data: Data, asked: Evaluation, title: str) -> Predicted:
+def _one(values: Array, data: Data, asked: Evaluation, title: str) -> PredictedRows:
     """Classes, or of two classes the probability of the positive one."""
     named = words(pd.Series(values, dtype=object))
     place = {name: number for number, name in enumerate(data.classes)}
     unknown = np.flatnonzero([each not in place for each in named])
     if not len(unknown):
-        return Predicted(data.problem, labels=np.array([place[each] for each in named]))
+        return PredictedRows(data.problem, labels=np.array([place[each] for each in named]))
     if data.problem == BINARY:
         numbers = pd.to_numeric(pd.Series(values), errors="coerce").to_numpy(dtype=float)
         if np.isfinite(numbers).all():
@@ -194,7 +194,7 @@ def _one(values: Array, data: Data, asked: Evaluation, title: str) -> Predicted:
     )
 
 
-def _scored(scores: Array, asked: Evaluation, title: str) -> Predicted:
+def _scored(scores: Array, asked: Evaluation, title: str) -> PredictedRows:
     sure = bool(((scores >= 0) & (scores <= 1)).all())
     if not sure and asked.threshold is None:
         raise UserError(
@@ -202,7 +202,7 @@ def _scored(scores: Array, asked: Evaluation, title: str) -> Predicted:
             "positive class.".format(title, scores.min(), scores.max())
         )
     threshold = THRESHOLD if asked.threshold is None else asked.threshold
-    return Predicted(BINARY, labels=(scores >= threshold).astype(int), scores=scores, probabilities=sure)
+    return PredictedRows(BINARY, labels=(scores >= threshold).astype(int), scores=scores, probabilities=sure)
 
 
 def _finite(values: Array, title: str) -> Array:
@@ -218,7 +218,7 @@ def _finite(values: Array, title: str) -> Array:
 # -- sources ------------------------------------------------------------------------------------------------------------------
 
 
-class Context:
+class PredictionContext:
     """What asking a model needs: a client per service, the job's name and role, and a folder in S3 for what a transform job reads and
     writes."""
 
@@ -229,7 +229,9 @@ class Context:
         self.folder = folder
 
 
-def predict(source: Source, which: str, data: Data, asked: Evaluation, context: Context) -> Predicted:
+def predict(
+    source: PredictionSource, which: str, data: Data, asked: Evaluation, context: PredictionContext
+) -> PredictedRows:
     """The source's predictions. `which` is model or incumbent."""
     if source.columns:
         picked = [column(data.frame, name, which).to_numpy(dtype=object) for name in source.columns]
@@ -261,7 +263,7 @@ def predict(source: Source, which: str, data: Data, asked: Evaluation, context: 
     return understood(arranged(told, data.rows, source.title), data, asked, source.title)
 
 
-def _of_files(source: Source) -> List[List[Any]]:
+def _of_files(source: PredictionSource) -> List[List[Any]]:
     paths = files(source.value)
     if not paths:
         raise UserError("{}: there are no files.".format(source.title))
@@ -272,7 +274,7 @@ def _of_files(source: Source) -> List[List[Any]]:
     return found
 
 
-def _lines(text: str, source: Source) -> List[List[Any]]:
+def _lines(text: str, source: PredictionSource) -> List[List[Any]]:
     """Predictions of a text in which each line is one."""
     rows = [line for line in text.splitlines() if line.strip()]
     if rows and rows[0].lstrip()[:1] in ("{", "["):
@@ -284,7 +286,7 @@ def _lines(text: str, source: Source) -> List[List[Any]]:
     return [_cells(row, source) for row in csv.reader(rows)]
 
 
-def _of_endpoint(source: Source, frame: Any, context: Context) -> List[List[Any]]:
+def _of_endpoint(source: PredictionSource, frame: Any, context: PredictionContext) -> List[List[Any]]:
     runtime = context.client("sagemaker-runtime")
 
     def ask(body: bytes) -> List[List[Any]]:
@@ -300,7 +302,7 @@ def _of_endpoint(source: Source, frame: Any, context: Context) -> List[List[Any]
         return [cells for part in pool.map(ask, bodies(frame, source.content_type)) for cells in part]
 
 
-def _of_model(source: Source, which: str, frame: Any, context: Context) -> List[List[Any]]:
+def _of_model(source: PredictionSource, which: str, frame: Any, context: PredictionContext) -> List[List[Any]]:
     """By a transform job over the features, which are put beside the job's results and stay there with the predictions."""
     sagemaker, s3 = context.client("sagemaker"), context.client("s3")
     name = "{}-{}".format(context.job[: 63 - len(which) - 1].rstrip("-"), which)
@@ -320,7 +322,7 @@ def _of_model(source: Source, which: str, frame: Any, context: Context) -> List[
     return _lines(answer.decode("utf-8", "replace"), source)
 
 
-def _model(source: Source, name: str, sagemaker: Any, context: Context) -> Tuple[str, bool]:
+def _model(source: PredictionSource, name: str, sagemaker: Any, context: PredictionContext) -> Tuple[str, bool]:
     """The model's name, and whether it was made here. Of a version's containers, not of the version: that would have to be approved."""
     if source.kind == "model_name":
         return source.value, False
@@ -338,7 +340,7 @@ def _model(source: Source, name: str, sagemaker: Any, context: Context) -> Tuple
     return name, True
 
 
-def _transform(name: str, model: str, source: Source, folder: str, ending: str, sagemaker: Any) -> None:
+def _transform(name: str, model: str, source: PredictionSource, folder: str, ending: str, sagemaker: Any) -> None:
     where = {"S3DataType": "S3Prefix", "S3Uri": "{}/features.{}".format(folder, ending)}
     accept = {"Accept": source.accept} if source.accept else {}
     sagemaker.create_transform_job(
@@ -366,13 +368,13 @@ def _transform(name: str, model: str, source: Source, folder: str, ending: str, 
         )
 
 
-def constant(data: Data) -> Predicted:
+def constant(data: Data) -> PredictedRows:
     """What needs no model: the mean; of classes the most frequent one, each as likely as it is frequent."""
     if data.problem == REGRESSION:
-        return Predicted(REGRESSION, numbers=np.full(data.rows, math.fsum(data.truth) / data.rows))
+        return PredictedRows(REGRESSION, numbers=np.full(data.rows, math.fsum(data.truth) / data.rows))
     shares = np.bincount(data.truth, minlength=len(data.classes)) / data.rows
     labels = np.full(data.rows, int(shares.argmax()))
     scores: Optional[Array] = (
         np.full(data.rows, shares[1]) if data.problem == BINARY else np.tile(shares, (data.rows, 1))
     )
-    return Predicted(data.problem, labels=labels, scores=scores, probabilities=True)
+    return PredictedRows(data.problem, labels=labels, scores=scores, probabilities=True)

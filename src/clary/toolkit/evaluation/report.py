@@ -16,7 +16,7 @@ import numpy as np
 
 from clary.toolkit.evaluation.data import BINARY, REGRESSION, Data
 from clary.toolkit.evaluation.measures import BINS, GROUPS
-from clary.toolkit.evaluation.resampling import Predicted
+from clary.toolkit.evaluation.resampling import PredictedRows
 
 MOST_CLASSES = 20  # in a picture of the confusion matrix
 POINTS = 2000  # of a scatter plot, drawn at random from all
@@ -33,7 +33,7 @@ grid-template-columns:repeat(auto-fit,minmax(22rem,1fr));gap:1rem}figure{margin:
 """
 
 
-def page(document: Mapping[str, Any], data: Data, model: Predicted) -> str:
+def page(document: Mapping[str, Any], data: Data, model: PredictedRows) -> str:
     """The page's HTML."""
     told = document["dataset"]
     brief = document.get("brief", {})
@@ -161,7 +161,7 @@ def _slices(document: Mapping[str, Any]) -> str:
 # -- pictures -----------------------------------------------------------------------------------------------------------------
 
 
-def _pictures(data: Data, model: Predicted) -> List[str]:
+def _pictures(data: Data, model: PredictedRows) -> List[str]:
     os.environ.setdefault(
         "MPLCONFIGDIR", tempfile.mkdtemp()
     )  # it writes a cache of fonts, and a sandbox's home may be read-only
@@ -196,7 +196,7 @@ def _pictures(data: Data, model: Predicted) -> List[str]:
 Drawing = Tuple[str, Callable[[Any], Any]]
 
 
-def _drawings(data: Data, model: Predicted) -> List[Drawing]:
+def _drawings(data: Data, model: PredictedRows) -> List[Drawing]:
     return _of_numbers(data.truth, model.numbers) if data.problem == REGRESSION else _of_classes(data, model)
 
 
@@ -217,7 +217,7 @@ def _of_numbers(truth: Any, numbers: Any) -> List[Drawing]:
     ]
 
 
-def _of_classes(data: Data, model: Predicted) -> List[Drawing]:
+def _of_classes(data: Data, model: PredictedRows) -> List[Drawing]:
     from sklearn import calibration
     from sklearn import metrics as sk
 

@@ -25,7 +25,7 @@ RANKED = ("roc_auc", "pr_auc")  # that look at the order of scores alone
 
 
 @dataclass(frozen=True)
-class Predicted:
+class PredictedRows:
     """One model's predictions. Regression: `numbers`. Classes: `labels` (indexes), and `scores`, where it tells them: of two classes one
     column for the positive one, else one for each class; `probabilities`: whether scores are such."""
 
@@ -35,13 +35,13 @@ class Predicted:
     scores: Array = None
     probabilities: bool = False
 
-    def only(self, rows: Array) -> Predicted:
+    def only(self, rows: Array) -> PredictedRows:
         """The predictions of some of the rows."""
         some: Dict[str, Any] = {name: value[rows] for name, value in self._arrays().items()}
         return replace(self, **some)
 
     @staticmethod
-    def joined(parts: Sequence[Predicted]) -> Predicted:
+    def joined(parts: Sequence[PredictedRows]) -> PredictedRows:
         """Predictions of several sets of rows, one after the other; of scores only where all have them."""
         every = [part._arrays() for part in parts]
         made: Dict[str, Any] = {
@@ -50,9 +50,9 @@ class Predicted:
             if all(name in each for each in every)
         }
         sure = all(part.probabilities for part in parts)
-        return Predicted(parts[0].problem, probabilities=sure and "scores" in made, **made)
+        return PredictedRows(parts[0].problem, probabilities=sure and "scores" in made, **made)
 
-    def exchanged(self, other: Predicted, rows: Array) -> Predicted:
+    def exchanged(self, other: PredictedRows, rows: Array) -> PredictedRows:
         """With the other's predictions in these rows."""
         theirs = other._arrays()
         made: Dict[str, Any] = {}
@@ -61,7 +61,7 @@ class Predicted:
                 made[name] = np.where(rows if value.ndim == 1 else rows[:, None], theirs[name], value)
         return replace(self, **made)
 
-    def ranked(self) -> Predicted:
+    def ranked(self) -> PredictedRows:
         """With ranks in place of scores: what two models' scores can be exchanged as."""
         assert self.scores is not None
         columns = self.scores if self.scores.ndim == 2 else self.scores[:, None]
@@ -83,7 +83,7 @@ def _ranks(values: Array) -> Array:
 # -- the metrics under weights ------------------------------------------------------------------------------------------------
 
 
-def names(problem: str, predicted: Predicted) -> Tuple[str, ...]:
+def names(problem: str, predicted: PredictedRows) -> Tuple[str, ...]:
     """The metrics that these predictions allow."""
     wanted = [name for name, (_, problems) in METRICS.items() if problem in problems]
     if problem == REGRESSION:
@@ -96,7 +96,7 @@ def names(problem: str, predicted: Predicted) -> Tuple[str, ...]:
 
 
 def weighted(
-    problem: str, truth: Array, predicted: Predicted, classes: int, wanted: Sequence[str]
+    problem: str, truth: Array, predicted: PredictedRows, classes: int, wanted: Sequence[str]
 ) -> Dict[str, Weighted]:
     """Metric -> its values under weights. NaN where it is not defined: no row of a class, no variance."""
     if problem == REGRESSION:
@@ -135,7 +135,7 @@ def _regression(name: str, truth: Array, numbers: Array) -> Weighted:
     return r2
 
 
-def _losses(name: str, truth: Array, predicted: Predicted) -> Array:
+def _losses(name: str, truth: Array, predicted: PredictedRows) -> Array:
     scores = predicted.scores
     assert scores is not None
     if name == "brier":
@@ -177,7 +177,7 @@ def _over(above: Array, below: Array, otherwise: float) -> Array:
     return np.divide(above, below, out=out, where=below != 0)
 
 
-def _ranking(name: str, truth: Array, predicted: Predicted, classes: int) -> Weighted:
+def _ranking(name: str, truth: Array, predicted: PredictedRows, classes: int) -> Weighted:
     scores = predicted.scores
     assert scores is not None
     if scores.ndim == 1:
@@ -279,7 +279,13 @@ class Comparison:
 
 
 def compared(
-    name: str, truth: Array, ours: Predicted, theirs: Predicted, classes: int, groups: Optional[Array], plan: Plan
+    name: str,
+    truth: Array,
+    ours: PredictedRows,
+    theirs: PredictedRows,
+    classes: int,
+    groups: Optional[Array],
+    plan: Plan,
 ) -> Comparison:
     """The paired test of one metric: better or worse is what both the bootstrap's interval of the difference and the randomisation
     test say."""
@@ -305,7 +311,13 @@ def verdict(direction: str, difference: Interval, p_value: float, plan: Plan) ->
 
 
 def exchanged(
-    name: str, truth: Array, ours: Predicted, theirs: Predicted, classes: int, groups: Optional[Array], plan: Plan
+    name: str,
+    truth: Array,
+    ours: PredictedRows,
+    theirs: PredictedRows,
+    classes: int,
+    groups: Optional[Array],
+    plan: Plan,
 ) -> float:
     """The p value of the randomisation test: the share of exchanges whose difference is at least as large, the real one counted in."""
     rows = len(truth)
@@ -313,7 +325,7 @@ def exchanged(
         ours, theirs = ours.ranked(), theirs.ranked()
     ones = np.ones((1, rows))
 
-    def gap(one: Predicted, other: Predicted) -> float:
+    def gap(one: PredictedRows, other: PredictedRows) -> float:
         pair = [weighted(one.problem, truth, each, classes, [name])[name](ones)[0] for each in (one, other)]
         return float(pair[0] - pair[1])
 

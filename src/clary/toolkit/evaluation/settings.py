@@ -102,7 +102,7 @@ TRIVIAL = "trivial"
 
 
 @dataclass(frozen=True)
-class Source:
+class PredictionSource:
     """Where predictions come from. `kind` is one of KINDS, `value` what stands there."""
 
     kind: str
@@ -131,8 +131,8 @@ class Evaluation:
     """What is asked. `baseline`: a value of the metric, or TRIVIAL. `problem`, `metric` and `positive` may be left to the target."""
 
     target: str
-    model: Source
-    incumbent: Optional[Source] = None
+    model: PredictionSource
+    incumbent: Optional[PredictionSource] = None
     baseline: Any = TRIVIAL
     problem: str = ""
     positive: Any = None
@@ -229,7 +229,7 @@ def parse(given: Mapping[str, Any], brief: Optional[Brief] = None) -> Evaluation
     )
 
 
-def _source(name: str, given: Mapping[str, Any], problems: List[Tuple[str, str]]) -> Optional[Source]:
+def _source(name: str, given: Mapping[str, Any], problems: List[Tuple[str, str]]) -> Optional[PredictionSource]:
     kinds = [kind for kind in KINDS if kind in given]
     if len(kinds) != 1:
         problems.append((name, "names exactly one of {}, not {}".format(", ".join(KINDS), ", ".join(kinds) or "none")))
@@ -253,7 +253,7 @@ def _source(name: str, given: Mapping[str, Any], problems: List[Tuple[str, str]]
     rest = {each: given[each] for each in members if each in given}
     shown = given[kind]["image"] if kind == "training" else given[kind]
     shown = shown if isinstance(shown, str) else ", ".join(shown)
-    return Source(
+    return PredictionSource(
         kind,
         given[kind],
         given.get("name")

@@ -22,7 +22,7 @@ Field = Tuple[str, str]  # name ("": none), text
 NAMES = {"endpointInput": "captureData", "endpointOutput": "captureData"}
 
 
-class Row(NamedTuple):
+class CapturedRow(NamedTuple):
     """One row: fields of the answer, fields of the request."""
 
     output: List[Field]
@@ -106,7 +106,7 @@ def moment(text: str) -> Optional[float]:
     return (found if found.tzinfo else found.replace(tzinfo=timezone.utc)).timestamp()
 
 
-def rows(record: Mapping[str, Any], counts: Counts[str]) -> List[Row]:
+def rows(record: Mapping[str, Any], counts: Counts[str]) -> List[CapturedRow]:
     """The rows of a captured record: one for each line of a CSV request. [] counts why there is none."""
     captured = record["captureData"]
     sides: List[List[List[Field]]] = []
@@ -130,7 +130,7 @@ def rows(record: Mapping[str, Any], counts: Counts[str]) -> List[Row]:
     if (output and len(output) != size) or (given and len(given) != size):
         counts["uneven"] += 1  # answers and rows do not belong together
         return []
-    return [Row(output[n] if output else [], given[n] if given else []) for n in range(size)]
+    return [CapturedRow(output[n] if output else [], given[n] if given else []) for n in range(size)]
 
 
 def fields(side: Mapping[str, Any]) -> Optional[List[List[Field]]]:
@@ -245,11 +245,11 @@ class _Metadata:
         return dict(vars(self))
 
 
-def handled(handler: Callable[..., Any], record: Mapping[str, Any], logger: Any) -> List[Row]:
+def handled(handler: Callable[..., Any], record: Mapping[str, Any], logger: Any) -> List[CapturedRow]:
     """The rows that the user's handler makes of a record. What it raises is the user's own."""
     from inspect import signature
 
     wants_logger = len(signature(handler).parameters) > 1
     made = handler(Handled(record), logger) if wants_logger else handler(Handled(record))
     given: Sequence[Any] = made if isinstance(made, list) else [made] if made else []
-    return [Row([], flat(each)) for each in given]
+    return [CapturedRow([], flat(each)) for each in given]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any, Dict, List, Mapping, Optional
 
 from clary.toolkit.monitor import distances
-from clary.toolkit.monitor.profile import FRACTIONAL, INTEGRAL, UNKNOWN, Column, Profile
+from clary.toolkit.monitor.profile import FRACTIONAL, INTEGRAL, UNKNOWN, ColumnProfile, Profile
 from clary.toolkit.monitor.statistics import MONITORING_CONFIG, baseline_counts, baseline_levels, weighed
 
 Violation = Dict[str, Any]
@@ -49,7 +49,7 @@ def columns(constraints: Mapping[str, Any], names: List[str]) -> List[Violation]
     return found
 
 
-def drift(feature: Mapping[str, Any], column: Column, config: Mapping[str, Any]) -> Optional[Dict[str, float]]:
+def drift(feature: Mapping[str, Any], column: ColumnProfile, config: Mapping[str, Any]) -> Optional[Dict[str, float]]:
     """The distance of a column from its baseline, its threshold, and the two numbers of rows. None: there is nothing to compare."""
     rules = config["distribution_constraints"]
     robust = rules.get("comparison_method") != "Simple"
@@ -90,7 +90,7 @@ def violations(
 
 
 def _of_feature(
-    feature: Mapping[str, Any], column: Column, config: Mapping[str, Any], known: Optional[Mapping[str, Any]]
+    feature: Mapping[str, Any], column: ColumnProfile, config: Mapping[str, Any], known: Optional[Mapping[str, Any]]
 ) -> List[Violation]:
     name = str(feature["name"])
     checks = (
@@ -103,7 +103,7 @@ def _of_feature(
     return [each for each in checks if each is not None]
 
 
-def _share(expected: str, column: Column) -> float:
+def _share(expected: str, column: ColumnProfile) -> float:
     """Which part of the present values is of the expected type: an integer is a number too."""
     if expected == INTEGRAL:
         fitting = column.integral
@@ -114,7 +114,7 @@ def _share(expected: str, column: Column) -> float:
     return fitting / column.present
 
 
-def _data_type(feature: Mapping[str, Any], column: Column, config: Mapping[str, Any]) -> Optional[Violation]:
+def _data_type(feature: Mapping[str, Any], column: ColumnProfile, config: Mapping[str, Any]) -> Optional[Violation]:
     expected = str(feature.get("inferred_type") or UNKNOWN)
     if expected == UNKNOWN or not column.present:
         return None
@@ -132,7 +132,7 @@ def _percent(share: float) -> str:
     return f"{round(share * 100, 2) if share < 1 else 100.0}%"
 
 
-def _completeness(feature: Mapping[str, Any], column: Column) -> Optional[Violation]:
+def _completeness(feature: Mapping[str, Any], column: ColumnProfile) -> Optional[Violation]:
     wanted, total = feature.get("completeness"), column.present + column.missing
     if wanted is None or not total or column.present / total >= float(wanted):
         return None
@@ -143,7 +143,7 @@ def _completeness(feature: Mapping[str, Any], column: Column) -> Optional[Violat
     return violation(str(feature["name"]), "completeness_check", words)
 
 
-def _non_negative(feature: Mapping[str, Any], column: Column) -> Optional[Violation]:
+def _non_negative(feature: Mapping[str, Any], column: ColumnProfile) -> Optional[Violation]:
     if not (feature.get("num_constraints") or {}).get("is_non_negative") or not column.moments.count:
         return None
     if column.moments.least >= 0:
@@ -152,7 +152,7 @@ def _non_negative(feature: Mapping[str, Any], column: Column) -> Optional[Violat
     return violation(str(feature["name"]), "is_non_negative_check", words)
 
 
-def _domain(feature: Mapping[str, Any], column: Column, config: Mapping[str, Any]) -> Optional[Violation]:
+def _domain(feature: Mapping[str, Any], column: ColumnProfile, config: Mapping[str, Any]) -> Optional[Violation]:
     domain = (feature.get("string_constraints") or {}).get("domains")
     if not domain or not column.text:
         return None
@@ -170,7 +170,7 @@ def _domain(feature: Mapping[str, Any], column: Column, config: Mapping[str, Any
 
 
 def _drift(
-    name: str, known: Optional[Mapping[str, Any]], column: Column, config: Mapping[str, Any]
+    name: str, known: Optional[Mapping[str, Any]], column: ColumnProfile, config: Mapping[str, Any]
 ) -> Optional[Violation]:
     if known is None or not enabled(config["distribution_constraints"].get("perform_comparison")):
         return None

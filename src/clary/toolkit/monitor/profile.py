@@ -54,7 +54,7 @@ class Moments:
 
 
 @dataclass
-class Column:
+class ColumnProfile:
     """A column so far. `missing` are empty and NaN ones."""
 
     integral: int = 0
@@ -178,7 +178,7 @@ class Column:
         self.frequencies.update(zip(texts, counts))
         self.distinct.update_texts(texts)
 
-    def merge(self, other: "Column") -> None:
+    def merge(self, other: "ColumnProfile") -> None:
         """With the same column of another host."""
         if self.text and not other.text:
             other._remember_numbers()
@@ -217,11 +217,11 @@ class Profile:
 
     names: List[str]
     rows: int = 0
-    columns: List[Column] = field(default_factory=list)
+    columns: List[ColumnProfile] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         if not self.columns:
-            self.columns = [Column() for _ in self.names]
+            self.columns = [ColumnProfile() for _ in self.names]
 
     def update(self, arrays: List[Any], pool: Optional[Any] = None) -> None:
         """One Arrow array for each column, of equal length."""
@@ -235,5 +235,5 @@ class Profile:
         for own, theirs in zip(self.columns, other.columns):
             own.merge(theirs)
 
-    def by_name(self) -> Dict[str, Column]:
+    def by_name(self) -> Dict[str, ColumnProfile]:
         return dict(zip(self.names, self.columns))

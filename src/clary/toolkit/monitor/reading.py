@@ -12,7 +12,7 @@ from typing import Any, Callable, Dict, Iterable, Iterator, List, Mapping, Optio
 from typing import Counter as Counts
 
 from clary.toolkit.monitor import captured
-from clary.toolkit.monitor.captured import Field, Row
+from clary.toolkit.monitor.captured import CapturedRow, Field
 from clary.toolkit.monitor.contract import Unusable
 from clary.toolkit.monitor.profile import Profile
 
@@ -58,7 +58,7 @@ class Dataset:
                 own.merge(profile)
         self.counts.update(other.counts)
 
-    def add(self, rows: Iterable[Row], pool: Any) -> None:
+    def add(self, rows: Iterable[CapturedRow], pool: Any) -> None:
         """Rows of any shapes."""
         import pyarrow as pa
 
@@ -144,7 +144,7 @@ def _captured(dataset: Dataset, source: str, window: Tuple[str, str], handler: A
     lines = captured.Lines(source, *window)
     dataset.counts = lines.counts
 
-    def rows() -> Iterator[Row]:
+    def rows() -> Iterator[CapturedRow]:
         for record in lines:
             if handler is not None:
                 yield from captured.handled(handler, record, logger)
@@ -243,9 +243,9 @@ def _json(dataset: Dataset, path: str, options: Mapping[str, Any], pool: Any) ->
         dataset.add(batch, pool)
 
 
-def _json_rows(path: str, options: Mapping[str, Any], counts: Counts[str]) -> Iterator[Row]:
+def _json_rows(path: str, options: Mapping[str, Any], counts: Counts[str]) -> Iterator[CapturedRow]:
     for value in _json_values(path, options, counts):
-        yield Row([], captured.flat(value))
+        yield CapturedRow([], captured.flat(value))
 
 
 def _json_values(path: str, options: Mapping[str, Any], counts: Counts[str]) -> Iterator[Any]:
@@ -283,7 +283,7 @@ def _parquet(dataset: Dataset, path: str, options: Mapping[str, Any], pool: Any)
         raise Unusable(f"{os.path.basename(path)} cannot be read as Parquet: {error}.") from None
 
 
-def _handled(path: str, kind: str, options: Mapping[str, Any], handler: Any, logger: Any) -> Iterator[Row]:
+def _handled(path: str, kind: str, options: Mapping[str, Any], handler: Any, logger: Any) -> Iterator[CapturedRow]:
     """Rows of other files by the user's handler: each line is given as the data of an input, as AWS gives batches."""
     encoding = {"csv": "CSV", "json": "JSON"}.get(kind.lower())
     if encoding is None:

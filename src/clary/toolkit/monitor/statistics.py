@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import Any, Dict, List, Mapping, Sequence, Tuple
 
-from clary.toolkit.monitor.profile import FRACTIONAL, INTEGRAL, STRING, UNKNOWN, Column, Profile
+from clary.toolkit.monitor.profile import FRACTIONAL, INTEGRAL, STRING, UNKNOWN, ColumnProfile, Profile
 from clary.toolkit.monitor.sketches import K
 
 _BUCKETS = 10
@@ -42,7 +42,7 @@ def statistics(profile: Profile) -> Dict[str, Any]:
     return {"version": 0.0, "dataset": {"item_count": profile.rows}, "features": features}
 
 
-def _feature(name: str, column: Column) -> Dict[str, Any]:
+def _feature(name: str, column: ColumnProfile) -> Dict[str, Any]:
     kind = column.kind
     common = {"num_present": column.present, "num_missing": column.missing}
     feature: Dict[str, Any] = {"name": name, "inferred_type": kind}
@@ -67,13 +67,13 @@ def _feature(name: str, column: Column) -> Dict[str, Any]:
     return feature
 
 
-def distinct(column: Column) -> int:
+def distinct(column: ColumnProfile) -> int:
     """Exactly where all values are counted, else estimated."""
     frequencies = column.frequencies
     return len(frequencies.exact) if frequencies.is_exact else round(column.distinct.estimate())
 
 
-def _kll(column: Column) -> Dict[str, Any]:
+def _kll(column: ColumnProfile) -> Dict[str, Any]:
     levels = column.quantiles.levels()
     buckets: List[Dict[str, Any]] = []
     low, high = column.moments.least, column.moments.most
@@ -114,7 +114,7 @@ def constraints(profile: Profile, drift_method: str = "") -> Dict[str, Any]:
     return {"version": 0.0, "features": features, "monitoring_config": config}
 
 
-def _asked(name: str, column: Column) -> Dict[str, Any]:
+def _asked(name: str, column: ColumnProfile) -> Dict[str, Any]:
     kind = column.kind
     total = column.present + column.missing
     feature: Dict[str, Any] = {

@@ -19,7 +19,7 @@ from clary.toolkit import documents
 from clary.toolkit.brief import BINARY, REGRESSION, Brief
 from clary.toolkit.preparation import judgement
 from clary.toolkit.preparation.recipe import DATE, NUMBER
-from clary.toolkit.preparation.sources import Source, SourceError, quoted, text, words
+from clary.toolkit.preparation.sources import SourceError, TableSource, quoted, text, words
 from clary.toolkit.preparation.values import number
 
 _SAMPLE = 100_000
@@ -32,7 +32,7 @@ def check(data: str, brief_file: str, output: str, threads: int, memory: int = 2
     with open(brief_file, encoding="utf-8") as file:
         plain = documents.read(file.read(), "brief")
     brief = briefs.of(plain)
-    source = Source(data, {}, memory, threads)
+    source = TableSource(data, {}, memory, threads)
     found = facts(source, brief)
     findings = judgement.judge(brief, found)
     told = {
@@ -51,7 +51,7 @@ def check(data: str, brief_file: str, output: str, threads: int, memory: int = 2
     return told
 
 
-def facts(source: Source, brief: Brief) -> Dict[str, Any]:
+def facts(source: TableSource, brief: Brief) -> Dict[str, Any]:
     """rows, columns, target, duplicates, features, slices, association, test_share: what `judgement` judges."""
     kinds = source.kinds()
     try:

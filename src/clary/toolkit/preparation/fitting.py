@@ -13,7 +13,7 @@ from typing import Any, Dict, List, Mapping, Optional, Sequence, Tuple
 import numpy as np
 
 from clary.toolkit.preparation.fitted import VERSION, bounded
-from clary.toolkit.preparation.recipe import CATEGORY, DATE, NUMBER, TEXT, Column, Recipe
+from clary.toolkit.preparation.recipe import CATEGORY, DATE, NUMBER, TEXT, ColumnRecipe, Recipe
 from clary.toolkit.preparation.sketch import Sketch
 from clary.toolkit.preparation.splitting import FOLDS
 from clary.toolkit.preparation.values import Array, BadValue, Coded, Values, derived, instant
@@ -54,7 +54,7 @@ class Moments:
 class Numbers:
     """What is learnt of a column of numbers."""
 
-    def __init__(self, column: Column) -> None:
+    def __init__(self, column: ColumnRecipe) -> None:
         self._column = column
         self.missing = 0
         self.raw, self.moments = Moments(), Moments()
@@ -210,7 +210,7 @@ class Numbers:
 class Categories:
     """How often each category is, and by fold with what target, where that encodes it."""
 
-    def __init__(self, column: Column) -> None:
+    def __init__(self, column: ColumnRecipe) -> None:
         self._column = column
         self.missing = 0
         self.rows = 0
@@ -335,7 +335,7 @@ class Categories:
 class Texts:
     """What is told of texts and dates: they have no state."""
 
-    def __init__(self, column: Column) -> None:
+    def __init__(self, column: ColumnRecipe) -> None:
         self._column = column
         self.missing, self.rows = 0, 0
         self.first, self.last = math.inf, -math.inf
@@ -424,12 +424,12 @@ def _check(name: str, state: Mapping[str, Any]) -> None:
             raise BadValue(words.format(name, "1.8e308"))
 
 
-def source(column: Column, rows: Mapping[str, Values]) -> Values:
+def source(column: ColumnRecipe, rows: Mapping[str, Values]) -> Values:
     """The column's values in rows: its own, or derived."""
     return derived(column.derived, rows[column.of[0]], rows[column.of[1]]) if column.derived else rows[column.name]
 
 
-def _names(column: Column, state: Mapping[str, Any]) -> List[str]:
+def _names(column: ColumnRecipe, state: Mapping[str, Any]) -> List[str]:
     name = column.name
     if column.kind == DATE:
         made = ["{}_{}".format(name, part) for part in column.parts]

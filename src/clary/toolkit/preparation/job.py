@@ -19,7 +19,7 @@ import pyarrow.parquet
 
 from clary.toolkit.preparation import packing, passes, recipe, report
 from clary.toolkit.preparation.passes import Learnt, Made
-from clary.toolkit.preparation.sources import Source, SourceError
+from clary.toolkit.preparation.sources import SourceError, TableSource
 
 
 def prepare(data: str, recipe_file: str, output: str, threads: int = 1, memory: int = 256 << 20) -> Dict[str, Any]:
@@ -27,7 +27,7 @@ def prepare(data: str, recipe_file: str, output: str, threads: int = 1, memory: 
     with open(the_file(recipe_file), encoding="utf-8") as file:
         given = recipe.parse(file.read())
     scratch = os.path.join(output, ".scratch")
-    source = Source(data, given.get("input", {}), memory, threads, scratch)
+    source = TableSource(data, given.get("input", {}), memory, threads, scratch)
     bound = recipe.bind(given, source.kinds())
     learnt = passes.learn(source, bound, threads)
     writers = Writers(output, learnt)

@@ -21,7 +21,7 @@ from typing import Any, Dict, Iterator, List, Mapping, Tuple
 import numpy as np
 
 from clary.toolkit.preparation import fitted, objects, passes, recipe
-from clary.toolkit.preparation.passes import Batch
+from clary.toolkit.preparation.passes import RowBatch
 from clary.toolkit.preparation.recipe import CATEGORY, DATE, NUMBER, Recipe
 from clary.toolkit.preparation.values import Values, coded, finite, numbers
 
@@ -131,12 +131,12 @@ class _Frame:
             str(name): kinds.get(getattr(dtype, "kind", "O"), CATEGORY) for name, dtype in self._frame.dtypes.items()
         }
 
-    def batches(self, bound: Recipe, names: Tuple[str, ...] = ()) -> Iterator[Batch]:
+    def batches(self, bound: Recipe, names: Tuple[str, ...] = ()) -> Iterator[RowBatch]:
         inputs = [
             {"name": name, "kind": kind, "invalid": next((c.invalid for c in bound.columns if c.name == name), "error")}
             for name, kind in bound.inputs.items()
         ]
-        yield Batch(self.rows(inputs, bound.missing), None, len(self._frame), 0)
+        yield RowBatch(self.rows(inputs, bound.missing), None, len(self._frame), 0)
 
     def rows(self, inputs: Any, missing: Any) -> Dict[str, Values]:
         nothing = {"", *missing}

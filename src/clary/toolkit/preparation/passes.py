@@ -24,7 +24,7 @@ from clary.toolkit.preparation.values import Array, BadValue, Coded, Values, ins
 MOST_CLASSES = 1000
 
 
-class Batch(NamedTuple):
+class RowBatch(NamedTuple):
     """`rows`: by source column; `split`: the values that the split goes by; `first`: how many rows came before these."""
 
     rows: Dict[str, Values]
@@ -36,11 +36,11 @@ class Batch(NamedTuple):
 class Batches(Protocol):
     """Where rows come from: the same ones in the same order each time."""
 
-    def batches(self, recipe: Recipe, names: Tuple[str, ...] = ...) -> Iterator[Batch]: ...
+    def batches(self, recipe: Recipe, names: Tuple[str, ...] = ...) -> Iterator[RowBatch]: ...
 
 
 @dataclass
-class Labels:
+class LabelCounts:
     """The target as it was seen: rows of each class and part, or moments by part for a number."""
 
     target: Target
@@ -122,7 +122,7 @@ class Learnt:
     recipe: Recipe
     fit: Fit
     state: Dict[str, Any]
-    labels: Optional[Labels]
+    labels: Optional[LabelCounts]
     cuts: List[float]
     rows: int = 0
     sizes: List[int] = field(default_factory=list)
@@ -137,7 +137,7 @@ def learn(source: Batches, recipe: Recipe, threads: int = 1) -> Learnt:
     """The first pass. BadValue for data that the recipe does not fit."""
     cuts = _cuts(source, recipe)
     fit, splitter = Fit(recipe), Splitter(recipe.split, cuts)
-    labels = Labels(recipe.target) if recipe.target else None
+    labels = LabelCounts(recipe.target) if recipe.target else None
     learnt = Learnt(recipe, fit, {}, labels, cuts, sizes=[0] * len(recipe.split.parts))
     by_target = _ByTarget(labels) if labels and learnt.encodes_by_target else None
     with ThreadPoolExecutor(threads) as pool:
@@ -188,7 +188,7 @@ def _check(learnt: Learnt) -> None:
 class _ByTarget:
     """The target as a number for encodings. Of two classes the one seen first is 0 until all rows were seen."""
 
-    def __init__(self, labels: Labels) -> None:
+    def __init__(self, labels: LabelCounts) -> None:
         self._labels = labels
         self._first: Optional[str] = None
 
@@ -266,7 +266,7 @@ def transform(source: Batches, learnt: Learnt, write: Callable[[Made], None], th
                 each.cancel()
 
 
-def _dealt(learnt: Learnt, splitter: Splitter, batch: Batch) -> Tuple[Array, Optional[Array], Optional[Feature]]:
+def _dealt(learnt: Learnt, splitter: Splitter, batch: RowBatch) -> Tuple[Array, Optional[Array], Optional[Feature]]:
     """Parts, folds and target of a batch: dealt in order, hence not by several threads."""
     parts, target = splitter.parts(batch.size, batch.split), None
     labels = learnt.labels
@@ -292,6 +292,6 @@ def numbered(values: Values, classes: Optional[List[str]]) -> Array:
 
 
 def _made(
-    preparation: Preparation, batch: Batch, parts: Array, folds: Optional[Array], target: Optional[Feature]
+    preparation: Preparation, batch: RowBatch, parts: Array, folds: Optional[Array], target: Optional[Feature]
 ) -> Made:
     return Made(preparation.transform(batch.rows, folds), target, parts)

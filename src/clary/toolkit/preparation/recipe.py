@@ -146,7 +146,7 @@ _ONLY = {
 
 
 @dataclass(frozen=True)
-class Column:
+class ColumnRecipe:
     """What is done to one column, source or derived; all of it said. `of`: the two that it is derived from."""
 
     name: str
@@ -199,7 +199,7 @@ class Recipe:
     """A recipe bound to the data's columns. `inputs`: kind of each source column that is needed, in the data's order."""
 
     inputs: Mapping[str, str]
-    columns: Tuple[Column, ...]
+    columns: Tuple[ColumnRecipe, ...]
     target: Optional[Target]
     split: Split
     missing: Tuple[str, ...]
@@ -366,7 +366,7 @@ def _column(
     kinds: Mapping[str, str],
     target: Optional[Target],
     problems: List[Tuple[str, str]],
-) -> Column:
+) -> ColumnRecipe:
     place = "columns." + name
     derived = next((each for each in DERIVED if each in given), "")
     kind = kinds.get(name, "") if not derived else CATEGORY if derived == CROSS else NUMBER
@@ -396,7 +396,7 @@ def _column(
         problems.append(
             (place + ".encode", "must be one_hot, ordinal or target; a column that is no feature is named in drop")
         )
-    return Column(
+    return ColumnRecipe(
         name=name,
         kind=kind,
         derived=derived,
@@ -419,7 +419,7 @@ def _column(
 
 
 def _inputs(
-    columns: Sequence[Column], target: Optional[Target], kinds: Mapping[str, str], found: Mapping[str, str]
+    columns: Sequence[ColumnRecipe], target: Optional[Target], kinds: Mapping[str, str], found: Mapping[str, str]
 ) -> Dict[str, str]:
     used = {name for column in columns for name in (column.of or (column.name,))}
     own = {target.column: target.kind} if target else {}

@@ -15,7 +15,7 @@ import numpy as np
 from clary.toolkit.preparation.fitted import Preparation
 from clary.toolkit.preparation.fitting import Categories, Numbers, Texts
 from clary.toolkit.preparation.passes import Learnt
-from clary.toolkit.preparation.recipe import Column
+from clary.toolkit.preparation.recipe import ColumnRecipe
 from clary.toolkit.preparation.values import Array
 
 _WIDTH, _HEIGHT, _BARS = 260, 90, 26
@@ -46,7 +46,7 @@ def summary(learnt: Learnt, written: Mapping[str, int], form: str, size: int, re
     return told
 
 
-def _each(learnt: Learnt) -> List[Tuple[Column, Any, Mapping[str, Any]]]:
+def _each(learnt: Learnt) -> List[Tuple[ColumnRecipe, Any, Mapping[str, Any]]]:
     return list(zip(learnt.recipe.columns, learnt.fit.learners, learnt.state["columns"]))
 
 
@@ -63,7 +63,7 @@ def _target(learnt: Learnt) -> Dict[str, Any]:
     return told
 
 
-def _column(column: Column, learner: Any, state: Mapping[str, Any]) -> Dict[str, Any]:
+def _column(column: ColumnRecipe, learner: Any, state: Mapping[str, Any]) -> Dict[str, Any]:
     told: Dict[str, Any] = {
         "name": column.name,
         "kind": column.kind,
@@ -98,7 +98,7 @@ def _plain(value: float) -> Any:
     return float(value) if math.isfinite(value) else None
 
 
-def steps(column: Column, state: Mapping[str, Any]) -> List[str]:
+def steps(column: ColumnRecipe, state: Mapping[str, Any]) -> List[str]:
     """What was done, in words, in order."""
     made = ["{} of {} and {}".format(column.derived, *column.of)] if column.derived else []
     if state.get("low") is not None or state.get("high") is not None:
@@ -204,7 +204,7 @@ def _target_table(target: Mapping[str, Any], parts: Sequence[str]) -> str:
     return "<h2>Target {}</h2><table><tr><th></th>{}</tr>{}</table>".format(said(target["column"]), head, cells)
 
 
-def _section(column: Column, learner: Any, told: Mapping[str, Any], preparation: Preparation) -> str:
+def _section(column: ColumnRecipe, learner: Any, told: Mapping[str, Any], preparation: Preparation) -> str:
     said = escaping.escape
     seen = learner.missing + (learner.raw.count if isinstance(learner, Numbers) else learner.rows - learner.missing)
     facts = ["{}, {:,} of {:,} missing".format(column.kind, learner.missing, seen)]

@@ -14,7 +14,7 @@ import duckdb
 import numpy as np
 import pyarrow.compute as pc
 
-from clary.toolkit.preparation.passes import Batch
+from clary.toolkit.preparation.passes import RowBatch
 from clary.toolkit.preparation.recipe import CATEGORY, DATE, NUMBER, Recipe
 from clary.toolkit.preparation.values import BadValue, Coded, Values, finite
 
@@ -34,7 +34,7 @@ class SourceError(Exception):
     """The data cannot be read as asked; the text stands alone."""
 
 
-class Source:
+class TableSource:
     """The files below a folder."""
 
     def __init__(self, folder: str, options: Mapping[str, Any], memory: int, threads: int, scratch: str = "") -> None:
@@ -95,7 +95,7 @@ class Source:
         listed = ", ".join("nullif(CAST({0} AS VARCHAR), '') AS {0}".format(quoted(each)) for each in names)
         self.sql.execute("CREATE VIEW {} AS SELECT {} FROM {}".format(quoted(name), listed, self._table(names)))
 
-    def batches(self, recipe: Recipe, names: Sequence[str] = ()) -> Iterator[Batch]:
+    def batches(self, recipe: Recipe, names: Sequence[str] = ()) -> Iterator[RowBatch]:
         """All rows in order. BadValue for a value that is none of its column's kind, SourceError for files that cannot be read."""
         self.passes += 1
         inputs = {name: kind for name, kind in recipe.inputs.items() if not names or name in names}
@@ -105,7 +105,7 @@ class Source:
         except duckdb.Error as error:
             raise SourceError("The data cannot be read as {}: {}".format(self.format, words(error))) from None
 
-    def _read(self, recipe: Recipe, inputs: Mapping[str, str], strict: Sequence[str]) -> Iterator[Batch]:
+    def _read(self, recipe: Recipe, inputs: Mapping[str, str], strict: Sequence[str]) -> Iterator[RowBatch]:
         typed = self.format == "parquet"
         every = list(self._described())
         nothing = ", ".join(text(each) for each in ("", *recipe.missing))
@@ -125,7 +125,7 @@ class Source:
                 _check(table.columns[-1], first, strict)
             rows = {name: _values(column, kind) for (name, kind), column in zip(inputs.items(), table.columns)}
             split = _values(table.columns[len(inputs)], recipe.split.kind) if recipe.split.column else None
-            yield Batch(rows, split, table.num_rows, first)
+            yield RowBatch(rows, split, table.num_rows, first)
             first += table.num_rows
 
 
