@@ -89,6 +89,10 @@ compile_once() {
 
 # way_out: pasta, by which jobs and replicas have networks of their own. No wheel has it: installed with apt where that is allowed.
 way_out() {
+    if [ "$(id -u)" = 0 ] && [ -c /dev/net/tun ] && [ "$(stat -c %a /dev/net/tun)" != 666 ]; then
+        say "letting every user open /dev/net/tun, as Linux's documentation has it: pasta does not run as root ..."
+        chmod 0666 /dev/net/tun || true
+    fi
     command -v pasta >/dev/null 2>&1 && return
     if [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null 2>&1; then
         say "installing pasta (apt-get install passt) ..."

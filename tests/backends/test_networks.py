@@ -497,3 +497,8 @@ def test_name_servers_that_are_out_of_reach_are_asked_by_way_of_pasta() -> None:
         "# mine\nnameserver 127.0.0.53\noptions edns0\nnameserver 169.254.169.254\nnameserver fe80::1%eth0\n"
     )
     assert told == f"# mine\nnameserver {network.GATEWAY}\noptions edns0\nnameserver {network.GATEWAY6}\n"
+
+
+def test_what_to_do_follows_from_what_is_missing() -> None:
+    assert "passt" in networks.fix(networks.MISSING)
+    assert networks.fix("its network could not be made: /dev/net/tun cannot be opened: x") == networks.OPEN_TUN

@@ -24,11 +24,13 @@ from pathlib import Path
 from typing import Any
 
 from clary.backends.host import Host
-from clary.backends.shim.network import END_SECONDS, GATEWAY, GATEWAY6, remove
+from clary.backends.shim.network import END_SECONDS, GATEWAY, GATEWAY6, TUN, remove
 from clary.domain.errors import Unschedulable
 from clary.domain.machine.workload import Workload
 
-FIX = "install pasta: the package `passt` of Debian, Ubuntu and Fedora"
+INSTALL = "install pasta: the package `passt` of Debian, Ubuntu and Fedora"
+# As Linux's own documentation has it (networking/tuntap.rst): who makes a device needs rights over a network besides.
+OPEN_TUN = f"let every user open it: chmod 0666 {TUN}"
 MISSING = "pasta is missing"
 NICE = {False: 0, True: 10}  # in the background?
 _RESOLVER = "/etc/resolv.conf"
@@ -123,7 +125,7 @@ class Networks:
         """A line for the workload's log; "" when there is nothing to say."""
         if not self.problem or not workload.network or workload.container is not None:
             return ""
-        return f"Warning: this sandbox shares the machine's network ({self.problem}): {FIX}"
+        return f"Warning: this sandbox shares the machine's network ({self.problem}): {fix(self.problem)}"
 
     def place(self, workload: Workload) -> Path:
         return self.folder / hashlib.sha256((workload.peers or workload.key).encode()).hexdigest()[:24]
@@ -148,6 +150,11 @@ def find(
     which those on loopback stay in reach; `files`: settings of package tools that may name some too."""
     texts = [*urls, *(_read(path) for path in files)]
     return Networks(folder, pasta(), problem(folder, pasta(), uid), uid, ports(texts), strict)
+
+
+def fix(problem: str) -> str:
+    """What to do about the reason why workloads have no network of their own."""
+    return OPEN_TUN if TUN in problem else INSTALL
 
 
 def pasta() -> str:

@@ -21,6 +21,7 @@ import platform
 import re
 import shutil
 import stat
+import time
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from functools import cache, partial
 from pathlib import Path
@@ -52,6 +53,10 @@ _POLL_SECONDS = 0.2
 _WORDS = 4000  # of uv's, kept in an error
 _TELL_SECONDS = 10.0  # between a build's lines that it goes on
 
+_SHOWN, _SHOWN_SECONDS = (
+    256,
+    1.0,
+)  # digests that Describes show, and how long: each costs a look at the file of image names
 _PLACE = re.compile(r" environment at: \S*$")  # of uv's "Using Python 3.11.7 environment at: ..."
 Log = Callable[[str], None]
 
@@ -85,6 +90,9 @@ class UvRuntimes:
         self._engine = engine
         self._pulled: set[str] = set()
         self._digests: dict[str, str] = {}  # by framework
+        self._shown: dict[
+            str, tuple[str, float]
+        ] = {}  # image -> its digest, and until when that is not looked up again
         self._images: dict[str, str] | None = None  # real image -> its id, as last seen here
         self._building: dict[str, asyncio.Task[Environment]] = {}
         self._listening: dict[str, list[Log]] = {}
@@ -102,6 +110,17 @@ class UvRuntimes:
         return Runtime("container", "container", requirements=generic.requirements, image=image)
 
     def digest(self, image: str) -> str:
+        now = time.monotonic()
+        found, until = self._shown.get(image, ("", 0.0))
+        if now >= until:
+            if len(self._shown) >= _SHOWN:
+                self._shown.clear()
+            found = self._digest_of(image)
+            if found:
+                self._shown[image] = (found, now + _SHOWN_SECONDS)
+        return found
+
+    def _digest_of(self, image: str) -> str:
         runtime = self.resolve(image)
         if runtime is None:
             return ""

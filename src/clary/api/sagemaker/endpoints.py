@@ -127,16 +127,17 @@ async def describe_endpoint(call: Call, params: Params) -> Params:
     settled = await holding.settled(call, record, TRANSIENT)
     if settled is None:
         raise NotFound(f'Could not find endpoint "{record.arn}".')
-    answer = _described(call, settled)
-    for name, count in (await inference_components.instances(call, settled)).items():
+    plant = life.plant_of(settled)
+    answer = _described(call, settled, plant)
+    for name, count in (await inference_components.instances(call, settled, plant)).items():
         for row in answer["ProductionVariants"]:
             if row["VariantName"] == name:
                 row |= {"CurrentInstanceCount": count, "DesiredInstanceCount": count}
     return answer
 
 
-def _described(call: Call, record: Record) -> Params:
-    plant = life.plant_of(record)
+def _described(call: Call, record: Record, plant: Plant | None = None) -> Params:
+    plant = plant or life.plant_of(record)
     shown = plant.shown
     answer: Params = {
         "EndpointName": record.name,

@@ -104,9 +104,8 @@ async def names_on(call: Call, endpoint: str) -> list[str]:
     return [record.name for record in found]
 
 
-async def instances(call: Call, endpoint: Record) -> dict[str, int]:
-    """Instances of every variant of the endpoint that hosts components."""
-    plant = life.plant_of(endpoint)
+async def instances(call: Call, endpoint: Record, plant: Plant) -> dict[str, int]:
+    """Instances of every variant of the endpoint, whose plant that is, that hosts components."""
     fleet = plant.serving or plant.incoming
     hosts = [v for v in fleet.variants if v.hosting] if fleet is not None else []
     if not hosts:

@@ -202,8 +202,10 @@ def _networks(site: Site, host: Host) -> Check:
         )
     found = f"{problem}: jobs and replicas share this machine's network, its loopback and link-local addresses included"
     if site.settings.strict_network:
-        return Check("networks", "fault", f"{problem}: jobs and replicas are refused (strict_network)", networks.FIX)
-    return Check("networks", "note", found, networks.FIX)
+        return Check(
+            "networks", "fault", f"{problem}: jobs and replicas are refused (strict_network)", networks.fix(problem)
+        )
+    return Check("networks", "note", found, networks.fix(problem))
 
 
 def _start(host: Host, options: list[str]) -> float | None:

@@ -35,6 +35,7 @@ if TYPE_CHECKING:
 
     from clary.backends.shim.records import Record
 
+TUN = "/dev/net/tun"
 DEVICE = "clary0"
 # RFC 2544's addresses for benchmarks and a unique local prefix (RFC 4193): nobody is met there.
 ADDRESS, GATEWAY = "198.19.255.254", "198.19.255.253"
@@ -423,7 +424,10 @@ def configure() -> None:
     """In a new network namespace, with all rights over it: the loopback device, and one for pasta with its routes."""
     from _socket import SOCK_RAW, if_nametoindex, inet_pton, socket  # the module around it takes 40 ms to import
 
-    device = os.open("/dev/net/tun", os.O_RDWR | os.O_CLOEXEC)
+    try:
+        device = os.open(TUN, os.O_RDWR | os.O_CLOEXEC)
+    except OSError as error:
+        raise Lost(f"{TUN} cannot be opened: {error.strerror}") from error
     fcntl.ioctl(device, _SET_DEVICE, struct.pack("16sH22x", DEVICE.encode(), _TAP | _NO_INFO))
     fcntl.ioctl(device, _SET_OWNER, os.geteuid())
     fcntl.ioctl(device, _SET_PERSISTENT, 1)
