@@ -187,7 +187,9 @@ class Scene:
     def everyone(self) -> dict[int, Seen]:
         """Every process that has to do with this state folder: named on its command line, mounted from it, or a child of such a one."""
         # Whole names of folders: `clary1` is not `clary10`, where another test's Clary may be.
-        ours = re.compile("|".join(rf"{re.escape(path)}(?![\w-])" for path in (self.root, str(self.server.settings.run))))
+        ours = re.compile(
+            "|".join(rf"{re.escape(path)}(?![\w-])" for path in (self.root, str(self.server.settings.run)))
+        )
         known = {seen.pid: seen for seen in _processes() if seen.pid != os.getpid()}
         found = {p: s for p, s in known.items() if ours.search(s.command) or ours.search(s.mounts)}
         while more := {p: s for p, s in known.items() if s.parent in found and p not in found}:

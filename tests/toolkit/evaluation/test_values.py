@@ -308,7 +308,8 @@ import numpy as np
 from clary.toolkit.evaluation import predictions
 from clary.toolkit.evaluation.settings import PredictionSource
 def read(text, rows, **more):
-    return predictions.arranged(predictions.answers(text, PredictionSource("endpoint_name", "e", "endpoint e", **more)), rows, "endpoint e").tolist()
+    source = PredictionSource("endpoint_name", "e", "endpoint e", **more)
+    return predictions.arranged(predictions.answers(text, source), rows, "endpoint e").tolist()
 answer = [
     read("0.1\\n0.2\\n0.3\\n", 3),
     read("0.1,0.2,0.3", 3),
