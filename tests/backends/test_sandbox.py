@@ -118,6 +118,14 @@ def test_gpus_are_those_that_are_there() -> None:
         sandbox.arguments(dataclasses.replace(WORKLOAD, gpus=3), ROOT)
 
 
+def test_cuda_is_told_of_the_gpus_of_the_sandbox_alone() -> None:
+    two = dataclasses.replace(WORKLOAD, gpus=2)
+    assert sandbox.effective_environment(two)["CUDA_VISIBLE_DEVICES"] == "0,1"
+    assert "CUDA_VISIBLE_DEVICES" not in sandbox.effective_environment(WORKLOAD)
+    own = dataclasses.replace(two, environment={"CUDA_VISIBLE_DEVICES": "1"})
+    assert sandbox.effective_environment(own)["CUDA_VISIBLE_DEVICES"] == "1", "the user's own goes first"
+
+
 @pytest.mark.parametrize(
     "change",
     [

@@ -168,6 +168,8 @@ def test_gpus_are_counted_by_nvidia_smi(tmp_path: Path) -> None:
     tool.chmod(0o755)
     assert environment.gpu_count({"PATH": str(tmp_path)}) == 2
     assert environment.gpu_count({"PATH": "/nowhere"}) == 0
+    for told, count in (("0,1,2", 3), ("", 0), ("-1", 0), ("1", 1), ("0,-1,1", 1), ("GPU-8932f937", 1)):
+        assert environment.gpu_count({"PATH": str(tmp_path), "CUDA_VISIBLE_DEVICES": told}) == count
 
 
 def test_a_letter_is_spelled_as_the_script_declares_it() -> None:

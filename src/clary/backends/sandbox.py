@@ -92,8 +92,11 @@ def environment(workload: Workload) -> tuple[str, ...]:
 
 
 def effective_environment(workload: Workload) -> dict[str, str]:
-    """The workload's variables, and HOME, PATH and LANG where it does not set them. Nothing else is added."""
+    """The workload's variables, and HOME, PATH and LANG where it does not set them; with GPUs CUDA_VISIBLE_DEVICES, by which it counts
+    those of the sandbox from 0, whichever of the machine's they are. Nothing else is added."""
     wanted = {"HOME": HOME, "LANG": "C.UTF-8", "PATH": PATH}
+    if workload.gpus:
+        wanted["CUDA_VISIBLE_DEVICES"] = ",".join(map(str, range(workload.gpus)))
     folder, _, _ = workload.command[0].rpartition("/")
     if folder.startswith("/") and folder not in PATH.split(":"):
         wanted["PATH"] = f"{folder}:{PATH}"

@@ -247,7 +247,11 @@ def cpu_count(environ: Mapping[str, str]) -> int:
 
 
 def gpu_count(environ: Mapping[str, str]) -> int:
-    """GPUs as `nvidia-smi` lists them; none without it."""
+    """GPUs that CUDA is told of by `CUDA_VISIBLE_DEVICES`, which the sandbox sets to those that the job was given and the user may
+    narrow; where it is not set, as `nvidia-smi` lists them, and none without it."""
+    told = environ.get("CUDA_VISIBLE_DEVICES")
+    if told is not None:
+        return _visible(told)
     path = shutil.which("nvidia-smi", path=environ.get("PATH"))
     if path is None:
         return 0
@@ -256,6 +260,12 @@ def gpu_count(environ: Mapping[str, str]) -> int:
     except (OSError, subprocess.TimeoutExpired):
         return 0
     return sum(1 for line in done.stdout.splitlines() if line.startswith(b"GPU "))
+
+
+def _visible(told: str) -> int:
+    """Devices of such a list, which ends at the first that cannot be: CUDA's rule, by which `-1` hides all."""
+    names = [name.strip() for name in told.split(",")]
+    return next((at for at, name in enumerate(names) if not name or name.startswith("-")), len(names))
 
 
 def _read_json(path: str) -> Dict[str, Any]:

@@ -95,6 +95,22 @@ def test_a_job_that_is_ending_keeps_its_gpus_until_it_has_ended() -> None:
     assert not admit([Fit(1.0, GIB, 1)], book(ends, machine=machine, policy="strict"), 0).granted
 
 
+def test_a_job_waits_for_a_gpu_that_another_has_whatever_the_policy() -> None:
+    machine = replace(LAPTOP, cpus=4, gpus=1)
+    wanted = Fit(1.0, GIB, 1)
+    other = Claim("r", (Fit(1.0, GIB, 1),), 0.0, 0, SHOP)
+    for policy in ("fit", "strict"):
+        free = book(machine=machine, policy=policy)
+        assert admit([wanted], free, 0).granted
+        waits = admit([wanted], replace(free, replicas=(other,)), 0, account=ME)
+        assert (
+            waits.reason == "Waiting for capacity: 1 GPU are needed, 1 of 1 are reserved, held by endpoint shop (1 GPU)"
+        )
+        assert admit([Fit(1.0, GIB, 0)], replace(free, replicas=(other,)), 0).granted, "without one it need not wait"
+        wished = replace(free, waiting=(Waiting("e", SHOP, 90.0, "no room", (wanted,), 0),))
+        assert not admit([wanted], wished, 0, account=ME).granted, "what an endpoint waits for is kept for it"
+
+
 def test_a_young_job_that_is_ending_is_not_expected_to_take_more() -> None:
     machine = replace(LAPTOP, available=FLOOR + FLOOR // 2)
     young = claim(1, since=95.0)

@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from clary.domain.errors import LimitExceeded
-from clary.domain.machine.capacity import Fit, Machine, fit
+from clary.domain.machine.capacity import Fit, Machine, fit, fit_hosts
 from clary.domain.machine.instances import GIB, Size
 
 SMALL = Size("ml.m5.large", 2, 8 * GIB)
@@ -28,6 +28,33 @@ def test_gpus_are_handed_out_or_missed_aloud() -> None:
     without = fit(GPU, replace(LAPTOP, cpus=4, memory=64 * GIB), "fit")
     assert without.gpus == 0
     assert "runs on CPU" in without.notes[0]
+
+
+def test_hosts_of_a_job_share_the_gpus_out_and_say_so() -> None:
+    big = replace(LAPTOP, cpus=8, memory=64 * GIB)
+    four = replace(GPU, name="ml.g5.12xlarge", accelerators=4)
+    plenty = fit_hosts([four, four], replace(big, gpus=8), "fit", "training job")
+    assert [(each.gpus, each.notes) for each in plenty] == [(4, ()), (4, ())]
+    shared = fit_hosts([four, four, SMALL], replace(big, gpus=6), "fit", "training job")
+    assert [each.gpus for each in shared] == [3, 3, 0]
+    assert shared[0].notes == ("2 hosts want this machine's 6 GPU(s), and each gets 3",)
+    assert shared[2].notes == ()
+    none = fit_hosts([GPU, GPU], replace(big, gpus=1), "fit", "training job")
+    assert [each.gpus for each in none] == [0, 0]
+    assert "each gets none: it runs on CPU" in none[0].notes[-1]
+
+
+@pytest.mark.parametrize(
+    ("size", "words"),
+    [(GPU, "has 1 GPU"), (Size("ml.inf2.xlarge", 4, 16 * GIB, 1, "neuron"), "has 1 Neuron device")],
+)
+def test_strict_says_which_accelerator_is_missing(size: Size, words: str) -> None:
+    with pytest.raises(LimitExceeded, match=words):
+        fit(size, replace(LAPTOP, cpus=8, memory=64 * GIB), "strict")
+    with pytest.raises(LimitExceeded, match="has 1 Neuron device"):
+        fit(
+            Size("ml.inf2.xlarge", 4, 16 * GIB, 1, "neuron"), replace(LAPTOP, cpus=8, memory=64 * GIB, gpus=8), "strict"
+        )
 
 
 @pytest.mark.parametrize("size", [GPU, Size("ml.m5.xlarge", 4, 16 * GIB), Size("ml.r5.large", 2, 32 * GIB)])

@@ -56,6 +56,15 @@ def test_a_gpu_is_held_by_who_has_one() -> None:
     assert answer.why == "1 GPU are needed, 1 of 1 are reserved, held by endpoint shop (1 GPU)"
 
 
+def test_a_gpu_is_not_shared_where_all_else_is() -> None:
+    book = shared(Claim("r1", (Fit(1.0, GIB, 1),), 0.0, 0, SHOP))
+    size = Size("ml.g5", 1, GIB, 1, "gpu")
+    assert room(book, size, account=ME).why == "1 GPU are needed, 1 of 1 are reserved, held by endpoint shop (1 GPU)"
+    assert room(book, SMALL, account=ME).granted
+    assert room(book, size, instead=("r1",)).granted
+    assert room(shared(), size, 2).most == 1
+
+
 def test_a_replica_that_is_resized_gives_its_own_place_back() -> None:
     book = strict(claim("r1", SHOP, cpu=2.0, gib=8.0), claim("r2", SHOP, cpu=2.0, gib=8.0))
     three = find("ml.m5.large at 3000 millicpu")

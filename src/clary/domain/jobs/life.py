@@ -92,12 +92,10 @@ def _starting(record: Record, seen: SeenJob, now: float) -> Decision[Command]:
     kind, spec = kind_of(record), spec_of(record)
     of = spec.hosts
     try:
-        by_type = {
-            h.instance_type: capacity.fit(size_of(h), seen.book.machine, seen.book.policy, kind.noun) for h in of
-        }
+        fits = tuple(capacity.fit_hosts([size_of(h) for h in of], seen.book.machine, seen.book.policy, kind.noun))
     except LimitExceeded as error:
         return _failed(record, f"CapacityError: {error.message}", now)
-    fits = tuple(by_type[host.instance_type] for host in of)
+    by_type = {host.instance_type: fit for host, fit in zip(of, fits, strict=True)}
     answer = admission.admit(fits, seen.book, seen.ahead, but=record.arn, account=record.scope.account)
     if not answer.granted:
         return _waiting(record, answer, now)

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from clary.domain.errors import LimitExceeded
 from clary.domain.machine.capacity import FLOOR, Book, Claim, Fit, Machine, Waiting, fit
 from clary.domain.machine.instances import Size
-from clary.domain.machine.rooms import free_memory, room_of
+from clary.domain.machine.rooms import free_memory, gpu_room, room_of
 
 MOST_INSTANCES = 1000  # of one endpoint, component or job: a typing error must not cost everybody the control plane
 _WAITING = "Waiting for capacity: "
@@ -28,7 +28,7 @@ def admit(wanted: Sequence[Fit], book: Book, ahead: int, *, but: str = "", accou
     """May hosts of these fits start now, all together? `ahead` jobs that came earlier still wait: they go first. `but` is the key of
     the job that asks, `account` its namespace.
 
-    A job that finds no other running, and no endpoint waiting, always starts: it gets what there is."""
+    A job that finds no other running, and no endpoint waiting, always starts, unless it waits for a GPU: it gets what there is."""
     if ahead:
         return Admission(
             False,
@@ -37,6 +37,11 @@ def admit(wanted: Sequence[Fit], book: Book, ahead: int, *, but: str = "", accou
     before = [each for each in book.waiting if each.fits]  # only endpoints say what is to be kept for them
     if book.policy == "strict":
         return _reserve(wanted, book, before, but, account)
+    of_gpus = gpu_room(
+        book, tuple(wanted), held=[*(c for c in book.claims if c.key != but), *_wished(before, book)], account=account
+    )
+    if not of_gpus.granted:
+        return Admission(False, _WAITING + of_gpus.why)
     running = [claim for claim in book.jobs if claim.key != but]
     if not running and not before:
         return Admission(True)
@@ -76,9 +81,15 @@ def _reserve(wanted: Sequence[Fit], book: Book, before: Sequence[Waiting], but: 
     answer = room_of(book, tuple(wanted), instead=(but,), account=account)
     if not answer.granted:
         return Admission(False, _WAITING + answer.why)
-    kept = tuple(Claim(each.key, each.fits, book.at, 0, each.owner) for each in before)
-    answer = room_of(replace(book, replicas=(*book.replicas, *kept)), tuple(wanted), instead=(but,), account=account)
+    answer = room_of(
+        replace(book, replicas=(*book.replicas, *_wished(before, book))), tuple(wanted), instead=(but,), account=account
+    )
     return Admission(answer.granted, "" if answer.granted else _WAITING + answer.missing + _kept(before, account))
+
+
+def _wished(before: Sequence[Waiting], book: Book) -> list[Claim]:
+    """What is kept for those that wait, as if they had it."""
+    return [Claim(each.key, each.fits, book.at, 0, each.owner) for each in before]
 
 
 def _kept(before: Sequence[Waiting], account: str) -> str:

@@ -1,14 +1,15 @@
 """How sizes fit on the machine: what a job or a replica may use, and who holds what. Pure; figures are measured by the caller.
 
 `fit`: a size is a ceiling and a weight. It is clamped to the machine, CPU is shared, and the machine is full when its memory is
-(measured) or when as many hosts of jobs run as there are slots. `strict`: a size is a reservation; what can never be reserved is
-LimitExceeded, what cannot be now waits. Jobs are served first come, first served; endpoints come before jobs.
+(measured) or when as many hosts of jobs run as there are slots; GPUs alone are reserved. `strict`: a size is a reservation; what can
+never be reserved is LimitExceeded, what cannot be now waits. Jobs are served first come, first served; endpoints come before jobs.
 
 A `Book` is the one account; `rooms` answers from it whether there is room for more, `admission` whether a job may start.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from clary.domain.errors import LimitExceeded
@@ -19,6 +20,7 @@ FLOOR = 256 << 20  # bytes that a new host of a job needs free, beyond what the 
 REPLICA_FLOOR = 128 << 20  # the same of a replica whose like was not seen yet
 WISH_SECONDS = 90.0  # that a wish for a place is kept: a replica is tried again once a minute at least
 YOUNG = 20.0  # seconds in which neither has shown yet what it needs
+_ACCELERATORS = {"gpu": "GPU", "neuron": "Neuron device", "gaudi": "Gaudi device"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,7 +149,8 @@ def fit(size: Size, machine: Machine, policy: str, usage: str = "training job") 
     """One host of that size on this machine. `strict` raises LimitExceeded (AWS's text) when it could never be reserved.
     `usage`: training job | endpoint."""
     if policy == "strict":
-        if size.vcpu > machine.cpus or size.memory > machine.memory or size.gpus > machine.gpus:
+        lacking = size.accelerators > (machine.gpus if size.accelerator == "gpu" else 0)
+        if size.vcpu > machine.cpus or size.memory > machine.memory or lacking:
             raise LimitExceeded(_limit_text(size, machine, usage))
         return Fit(float(size.cores or size.vcpu), size.memory, size.gpus, (), min(size.burst, machine.cpus), size.kept)
     notes: list[str] = []
@@ -160,11 +163,22 @@ def fit(size: Size, machine: Machine, policy: str, usage: str = "training job") 
         )
     gpus = min(size.gpus, machine.gpus)
     if size.accelerators and gpus < size.accelerators:
-        kind = {"gpu": "GPU", "neuron": "Neuron device", "gaudi": "Gaudi device"}[size.accelerator]
+        kind = _ACCELERATORS[size.accelerator]
         have = f"{gpus} of its {size.accelerators} are" if gpus else "none is"
         notes.append(f"{size.name} has {size.accelerators} {kind}(s), {have} on this machine: it runs on CPU" if not gpus
                      else f"{size.name} has {size.accelerators} {kind}(s), {have} on this machine")  # fmt: skip
     return Fit(float(cpu), memory, gpus, tuple(notes), min(size.burst, machine.cpus), size.kept)
+
+
+def fit_hosts(sizes: Sequence[Size], machine: Machine, policy: str, usage: str) -> list[Fit]:
+    """As `fit`, of all hosts of one job. A GPU is never shared: under `fit` each host gets as many as all can have, and is told so."""
+    fits = [fit(size, machine, policy, usage) for size in sizes]
+    having = sum(1 for each in fits if each.gpus)
+    if policy == "strict" or sum(each.gpus for each in fits) <= machine.gpus:
+        return fits
+    most = machine.gpus // having
+    note = f"{having} hosts want this machine's {machine.gpus} GPU(s), and each gets {most or 'none: it runs on CPU'}"
+    return [replace(each, gpus=min(each.gpus, most), notes=(*each.notes, note)) if each.gpus else each for each in fits]
 
 
 def part(whole: Fit, of: int) -> Fit:
@@ -173,10 +187,11 @@ def part(whole: Fit, of: int) -> Fit:
 
 
 def _limit_text(size: Size, machine: Machine, usage: str) -> str:
+    wanted = f" The type has {size.accelerators} {_ACCELERATORS[size.accelerator]}(s)." if size.accelerators else ""
     return (
         f"The account-level service limit '{size.name} for {usage} usage' is 0 Instances, with current utilization of 0 "
         f"Instances and a request delta of 1 Instances. This machine has {machine.cpus} vCPU, {_gib(machine.memory)} GiB and "
-        f"{machine.gpus} GPU(s), and the capacity policy is 'strict'; choose a smaller type or set capacity to 'fit'."
+        f"{machine.gpus} GPU(s), and the capacity policy is 'strict'.{wanted} Choose a smaller type or set capacity to 'fit'."
     )
 
 

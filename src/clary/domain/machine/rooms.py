@@ -77,15 +77,23 @@ def room_of(
     """As `room`, of what has been fitted to the machine."""
     held = [claim for claim in book.claims if claim.key not in instead]
     if book.policy == "strict":
-        return _reserved(book, each, copies, held, account)
+        machine = book.machine
+        limits = ((_CPU, float(machine.cpus)), (_MEMORY, machine.memory / GIB), (_GPU, float(machine.gpus)))
+        return _reserved(limits, each, copies, held, account)
     mine = sum(claim.used for claim in book.claims if claim.key in instead)
     free = max(0, free_memory(book, instead)) + mine
     need = sum(expected(one, like) for one in each)
     most = min(copies, free // need) if need else copies
-    if most == copies:
-        return Room(True, copies)
+    of_gpus = gpu_room(book, each, copies, held=held, account=account)
+    if of_gpus.most <= most:
+        return of_gpus
     missing = f"{need >> 20} MiB of memory are needed, {max(0, free - most * need) >> 20} MiB are free"
     return _refused(most, missing, held, account, _USED)
+
+
+def gpu_room(book: Book, each: tuple[Fit, ...], copies: int = 1, *, held: Sequence[Claim], account: str = "") -> Room:
+    """GPUs alone, which no policy shares: room beside the claims that are `held`."""
+    return _reserved(((_GPU, float(book.machine.gpus)),), each, copies, held, account)
 
 
 def expected(each: Fit, like: int = 0) -> int:
@@ -136,9 +144,10 @@ _GPU = _Unit("GPU", lambda f: float(f.gpus), lambda h: h.gpus, lambda h: f"{h.gp
 _USED = _Unit("MiB of memory", lambda f: f.memory >> 20, lambda h: h.used, lambda h: f"{h.used >> 20} MiB")
 
 
-def _reserved(book: Book, each: tuple[Fit, ...], copies: int, held: Sequence[Claim], account: str) -> Room:
-    machine, most, short, missing = book.machine, copies, _CPU, ""
-    limits = ((_CPU, float(machine.cpus)), (_MEMORY, machine.memory / GIB), (_GPU, float(machine.gpus)))
+def _reserved(
+    limits: Sequence[tuple[_Unit, float]], each: tuple[Fit, ...], copies: int, held: Sequence[Claim], account: str
+) -> Room:
+    most, short, missing = copies, _CPU, ""
     for unit, limit in limits:
         need, taken = sum(map(unit.of, each)), sum(unit.of(f) for claim in held for f in claim.held)
         places = max(0, int((limit - taken) / need + 1e-9)) if need else copies
