@@ -21,7 +21,7 @@ from clary.backends.local import LocalBackend
 from clary.backends.node.layout import NodePorts
 from clary.backends.shim.proc import marked, parents
 from clary.backends.state import Folder
-from clary.domain.errors import InUse, Unavailable
+from clary.domain.errors import InUse, Unavailable, Unschedulable
 from clary.domain.machine.workload import (
     LogTarget,
     Mount,
@@ -156,6 +156,31 @@ class TestLocalBackend(BackendConformance):
         assert log_lines(workload)[-1] == place
         _, lines = await self.run(tmp_path, f"ls {place} 2>/dev/null || echo nothing", key="does not")
         assert lines == ["nothing"]
+
+    async def test_each_gpu_is_given_to_one_run(self, tmp_path: Path) -> None:
+        """Of a machine whose GPUs are device nodes that any machine has. Which one a run got, CUDA counts from 0."""
+        devices = ("/dev/zero", "/dev/full")
+        facts = dataclasses.replace(FACTS, gpus=devices, gpu_controls=("/dev/null",))
+        backend = local.create(str(tmp_path / "backend"), facts=facts)
+        self.made.append(backend)
+        assert backend.gpus == 2
+        one = self.workload(tmp_path, "echo up; sleep 60", key="one", gpus=1)
+        first = await self.up(backend, one)
+        two = self.workload(tmp_path, "echo $CUDA_VISIBLE_DEVICES; echo up; sleep 60", key="two", gpus=1)
+        second = await self.up(backend, two)
+        assert log_lines(two) == ["0", "up"]
+        claimed = {(tmp_path / "backend/gpus" / number).read_text() for number in "01"}
+        assert len(claimed) == 2, "each has its own"
+        third = self.workload(tmp_path, "exit 0", key="three", gpus=1)
+        with pytest.raises(Unschedulable, match="in use"):
+            await self.begin(backend, third)
+        for handle in (first, second):
+            await backend.stop(handle, 0)
+            await self.ended(backend, handle)
+            await backend.forget(handle)
+        both = self.workload(tmp_path, "echo $CUDA_VISIBLE_DEVICES", key="both", gpus=2)
+        assert (await self.ended(backend, await self.begin(backend, both))).exit_code == 0
+        assert log_lines(both) == ["0,1"]
 
     async def test_no_secret_on_a_command_line(self, tmp_path: Path) -> None:
         backend = self.backend(tmp_path)
