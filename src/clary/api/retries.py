@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
@@ -61,6 +62,17 @@ def further(call: Call, created: float) -> bool:
     """Whether a thing of that age may be this client's own first success: for what is not kept as a record with `made_by`. An attempt is
     repeated only when its answer was lost or promised that another may succeed: a further one that finds all as it wants has made it."""
     return call.attempt > 1 and abs(call.now - created) <= WITHIN
+
+
+def asked_before(call: Call, params: Params, record: Record) -> bool:
+    """Whether the last change that was asked of the record is this very one: its answer was lost, and another attempt asks again."""
+    key = made_by(call, params)
+    return bool(key) and record.document.get("asked_by") == key
+
+
+def asked(call: Call, params: Params, record: Record) -> Record:
+    """The changed record, with what the change is known by."""
+    return replace(record, document={**record.document, "asked_by": made_by(call, params)})
 
 
 async def _first(call: Call) -> Record | None:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from clary.api import holding, images, paging, records, searchable, tagging
+from clary.api import holding, images, paging, records, retries, searchable, tagging
 from clary.api.call import Call, Params
 from clary.api.registry import operation
 from clary.api.sagemaker import deployment_alarms, inference_components
@@ -242,6 +242,8 @@ async def update_endpoint(call: Call, params: Params) -> Params:
     """Record the new fleet; the endpoint loop starts it beside the serving one and moves the traffic."""
     table.check("UpdateEndpoint", params, call.settings.strict_fields)
     before = await records.find(call, "endpoint", params["EndpointName"])
+    if retries.asked_before(call, params, before):
+        return {"EndpointArn": before.arn}
     fleet = await _fleet(call, params["EndpointConfigName"])
     rate = await _regression(call, params["EndpointConfigName"])
     excluded = {row["VariantPropertyType"] for row in params.get("ExcludeRetainedVariantProperties") or ()}
@@ -265,7 +267,7 @@ async def update_endpoint(call: Call, params: Params) -> Params:
         if params.get("RetainAllVariantProperties") and plant.serving is not None:
             wanted = life.retained(fleet, plant.serving, excluded)
         deployment_rules.check(config, plant.serving.counts if plant.serving else {}, wanted.counts)
-        return life.asked_update(record, wanted, config, call.now, rate)
+        return retries.asked(call, params, life.asked_update(record, wanted, config, call.now, rate))
 
     record = await records.amend(call, lambda: records.find(call, "endpoint", params["EndpointName"]), change)
     return {"EndpointArn": record.arn}

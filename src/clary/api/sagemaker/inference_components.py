@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from clary.api import holding, images, paging, records, tagging
+from clary.api import holding, images, paging, records, retries, tagging
 from clary.api.call import Call, Params
 from clary.api.registry import operation
 from clary.api.sagemaker import deployment_alarms
@@ -175,6 +175,8 @@ async def update_inference_component(call: Call, params: Params) -> Params:
     """Record the new copies; without a DeploymentConfig a change of count or compute alone is made in place."""
     table.check("UpdateInferenceComponent", params, call.settings.strict_fields)
     before = await records.find(call, COMPONENT, params["InferenceComponentName"])
+    if retries.asked_before(call, params, before):
+        return {"InferenceComponentArn": before.arn}
     if not params.get("Specification") and not params.get("RuntimeConfig"):
         raise Invalid("Please provide Specification or RuntimeConfig.")
     request = components.updated(components.request_of(before), params)
@@ -189,7 +191,7 @@ async def update_inference_component(call: Call, params: Params) -> Params:
         plant = life.plant_of(old)
         deployment_rules.check(config, plant.serving.counts if plant.serving else {}, fleet.counts)
         new = life.asked_update(old, fleet, config, call.now)
-        return replace(new, document={**new.document, "deployment": given})
+        return retries.asked(call, params, replace(new, document={**new.document, "deployment": given}))
 
     record = await records.amend(call, lambda: records.find(call, COMPONENT, before.name), change)
     return {"InferenceComponentArn": record.arn}

@@ -13,7 +13,7 @@ from typing import Any
 import orjson
 
 from clary.domain.errors import Invalid
-from clary.domain.pipelines import caching, conditions, expressions, parameters, paths, retries, steps
+from clary.domain.pipelines import caching, conditions, expressions, lineage, parameters, paths, retries, steps
 from clary.domain.pipelines.expressions import PropertyFile
 from clary.domain.pipelines.parameters import PipelineParameter
 from clary.domain.pipelines.retries import RetryPolicy
@@ -231,6 +231,8 @@ class _Reading:
             arguments = {"Conditions": self._conditions(name, arguments)}
         elif each["Type"] == steps.FAIL and "ErrorMessage" not in arguments:
             raise Invalid(f"Step '{name}' of type Fail needs an ErrorMessage.")
+        elif each["Type"] == steps.LINEAGE:
+            lineage.check(name, arguments)
         outputs: dict[str, str] = {}
         if each["Type"] in steps.OUTPUTS:
             outputs = self._outputs(name, each)

@@ -74,6 +74,20 @@ class SendCallback:
 
 
 @dataclass(frozen=True, slots=True)
+class RecordLineage:
+    """Record the entities of a Lineage step and their associations, each once. Answers their ARNs as `lineage.recorded` has them, or
+    `Refused`."""
+
+    step: str
+    attempt: int
+    given: Mapping[str, Any]
+
+    @property
+    def key(self) -> str:
+        return f"{self.step}/{self.attempt}"
+
+
+@dataclass(frozen=True, slots=True)
 class Note:
     """Write a line of the execution's log: why a step was not taken from the cache, or is tried again. A repeated turn writes it again;
     who reads leaves out what step, attempt and `what` tell twice."""
@@ -109,7 +123,7 @@ class Returned:
     exception: str = ""
 
 
-ExecutionCommand: TypeAlias = Launch | StopStep | SendCallback | InvokeFunction | Note
+ExecutionCommand: TypeAlias = Launch | StopStep | SendCallback | InvokeFunction | RecordLineage | Note
 
 
 @dataclass(frozen=True, slots=True)
@@ -253,6 +267,8 @@ def absorb(record: Record, outcomes: Sequence[tuple[ExecutionCommand, Any]]) -> 
             state["refused"] = {"message": answer.message, "exception": answer.exception}
         elif isinstance(command, Launch):
             state |= {"status": advance(STEP, state["status"], StepFact.LAUNCHED).value, "arn": str(answer)}
+        elif isinstance(command, RecordLineage):
+            state |= {"status": advance(STEP, state["status"], StepFact.LAUNCHED).value, "recorded": answer}
         elif isinstance(command, SendCallback) and state["status"] == StepStatus.STARTING:
             state |= {"status": advance(STEP, state["status"], StepFact.LAUNCHED).value, "sent": True}
         else:

@@ -7,8 +7,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 _ENDED = {"Completed": "Succeeded", "Failed": "Failed", "Stopped": "Stopped"}
+_SERVING = {
+    "InService": "Succeeded",
+    "OutOfService": "Failed",
+    "UpdateRollbackFailed": "Failed",
+    "Failed": "Failed",
+    "Deleting": "Failed",
+}
+TRANSIENT = ("", "InProgress", "Stopping", "Creating", "Updating", "RollingBack")  # of children: no step ends with one
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,7 +25,11 @@ class ChildType:
     """A type of step that makes one child. `named` is the member of Create and Describe that names it; `made` the member of Create's answer
     with its ARN; `by_arn`: Describe asks by ARN. `status` is the member of Describe's answer that tells how it is ("": it ended when it
     was made), `ended` which of its values end the step and how. `key` are the members of the arguments that a cache compares, as paths;
-    none: the type is not cached. `ranked`: a member of the properties -> the list operation whose answer has it, best first."""
+    none: the type is not cached. `ranked`: a member of the properties -> the list operation whose answer has it, best first.
+
+    `keeps`: the child has the very name that the definition gives, and may be there before the step. It is changed by `update` then, or
+    used if that is "" and it is what the step asks for. `only_create`, `only_update`: members of one of both requests. `serves`: the
+    member of Describe's answer that must be what was asked for when the step ends: an update that was rolled back left another."""
 
     name: str
     kind: str
@@ -32,6 +45,11 @@ class ChildType:
     ended: Mapping[str, str] = field(default_factory=lambda: _ENDED)
     key: tuple[str, ...] = ()
     ranked: Mapping[str, str] = field(default_factory=dict)
+    keeps: bool = False
+    update: str = ""
+    only_create: tuple[str, ...] = ()
+    only_update: tuple[str, ...] = ()
+    serves: str = ""
 
 
 CHILDREN: Mapping[str, ChildType] = {
@@ -122,15 +140,73 @@ CHILDREN: Mapping[str, ChildType] = {
             "RegisterModel",
             by_arn=True,
         ),
+        ChildType(
+            "EndpointConfig",
+            "endpoint-config",
+            "CreateEndpointConfig",
+            "DescribeEndpointConfig",
+            "EndpointConfigName",
+            "EndpointConfigArn",
+            "EndpointConfig",
+            keeps=True,
+            key=(
+                "AsyncInferenceConfig",
+                "DataCaptureConfig",
+                "EnableNetworkIsolation",
+                "EndpointConfigName",
+                "ExecutionRoleArn",
+                "ExplainerConfig",
+                "ProductionVariants",
+                "ShadowProductionVariants",
+                "VpcConfig",
+            ),
+        ),
+        ChildType(
+            "Endpoint",
+            "endpoint",
+            "CreateEndpoint",
+            "DescribeEndpoint",
+            "EndpointName",
+            "EndpointArn",
+            "Endpoint",
+            status="EndpointStatus",
+            ended=_SERVING,
+            key=("DeploymentConfig", "EndpointConfigName", "EndpointName"),
+            keeps=True,
+            update="UpdateEndpoint",
+            only_create=("Tags",),
+            only_update=(
+                "ExcludeRetainedVariantProperties",
+                "RetainAllVariantProperties",
+                "RetainDeploymentConfig",
+            ),
+            serves="EndpointConfigName",
+        ),
+        ChildType(
+            "InferenceComponent",
+            "inference-component",
+            "CreateInferenceComponent",
+            "DescribeInferenceComponent",
+            "InferenceComponentName",
+            "InferenceComponentArn",
+            "InferenceComponent",
+            status="InferenceComponentStatus",
+            ended=_SERVING,
+            keeps=True,
+            update="UpdateInferenceComponent",
+            only_create=("EndpointName", "VariantName", "Tags"),
+            only_update=("DeploymentConfig",),
+        ),
     )
 }
-CONDITION, FAIL, CALLBACK, LAMBDA = "Condition", "Fail", "Callback", "Lambda"
-TYPES = (*CHILDREN, CONDITION, FAIL, CALLBACK, LAMBDA)
+CONDITION, FAIL, CALLBACK, LAMBDA, LINEAGE = "Condition", "Fail", "Callback", "Lambda", "Lineage"
+TYPES = (*CHILDREN, CONDITION, FAIL, CALLBACK, LAMBDA, LINEAGE)
 OUTPUTS: Mapping[str, tuple[str, ...]] = {CALLBACK: ("SqsQueueUrl",), LAMBDA: ("FunctionArn",)}
 NEEDED: Mapping[str, tuple[str, str]] = {
     **{row.name: ("sagemaker", row.create) for row in CHILDREN.values()},
     CALLBACK: ("sqs", "SendMessage"),
     LAMBDA: ("lambda", "Invoke"),
+    LINEAGE: ("sagemaker", "AddAssociation"),
 }
 """The operation that a type of step is carried out by."""
 """Types of steps that have OutputParameters, and the further members that they must have."""
@@ -141,10 +217,6 @@ REFUSED: Mapping[str, str] = {
     "AutoML": "AutoML jobs are not available yet",
     "QualityCheck": "checks are not steps yet: run the same image in a Processing step, and decide in a Condition step",
     "ClarifyCheck": "checks are not steps yet: run the same image in a Processing step, and decide in a Condition step",
-    "Lineage": "Lineage steps are not available yet",
-    "EndpointConfig": "steps that deploy are not available yet: create the endpoint configuration after the execution",
-    "Endpoint": "steps that deploy are not available yet: create or update the endpoint after the execution",
-    "InferenceComponent": "steps that deploy are not available yet: create the component after the execution",
     "ForEach": "write the steps out one by one",
     "Cleanup": "delete what is not needed after the execution",
     "Job": "generic jobs are not available",
@@ -155,3 +227,28 @@ REFUSED: Mapping[str, str] = {
     "BedrockProvisionedModelThroughput": "Clary has no Bedrock",
     "BedrockModelImport": "Clary has no Bedrock",
 }
+
+
+def outcome(row: ChildType, wanted: str, answer: Mapping[str, Any]) -> tuple[str, str]:
+    """How a step ended whose child is as Describe answers ("": it has not ended), and why it failed. `wanted`: what it shall serve."""
+    if not row.status:
+        return "Succeeded", ""
+    ended, reason = row.ended.get(str(answer.get(row.status)), ""), str(answer.get("FailureReason") or "")
+    if not row.keeps or not ended:
+        return ended, reason
+    arn = answer.get(row.made)
+    if ended == "Succeeded" and row.serves and answer.get(row.serves) != wanted:
+        why = f"{arn} serves {answer.get(row.serves)}, not {wanted}: the update was rolled back, or another came after it."
+        return "Failed", f"{why} {reason}".strip()
+    if ended == "Succeeded" and reason:
+        return "Failed", f"{arn} was rolled back to what it was before. {reason}"
+    return ended, reason or f"{arn} is {answer.get(row.status)}."
+
+
+def covers(has: Any, wanted: Any) -> bool:
+    """Whether a described value is what was asked for; it may have more members, as defaults."""
+    if isinstance(has, Mapping) and isinstance(wanted, Mapping):
+        return all(name in has and covers(has[name], each) for name, each in wanted.items())
+    if isinstance(has, list | tuple) and isinstance(wanted, list | tuple):
+        return len(has) == len(wanted) and all(covers(one, other) for one, other in zip(has, wanted, strict=True))
+    return bool(has == wanted)

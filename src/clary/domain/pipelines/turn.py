@@ -32,6 +32,7 @@ from clary.domain.pipelines.record import (
     Launch,
     Needs,
     Note,
+    RecordLineage,
     SeenExecution,
     SendCallback,
     StopStep,
@@ -101,6 +102,9 @@ class _Turn:
             self._look_at_callback(name, state)
         elif state["type"] == steps.LAMBDA:
             self._look_at_function(name, state)
+        elif "recorded" in state:
+            state["values"] = self._values(name, state["recorded"])
+            self._end(state, _SF.SUCCEEDED)
         elif "arn" in state:
             row = steps.CHILDREN[state["type"]]
             answer = self._describe(row.name, state["child"] if not row.by_arn else state["arn"])
@@ -109,12 +113,12 @@ class _Turn:
             if answer.answer is None:
                 self._failed(name, state, f"{state['arn']} is gone: it was deleted before the step ended.", "")
                 return
-            ended = row.ended.get(str(answer.answer.get(row.status)), "") if row.status else "Succeeded"
+            ended, reason = steps.outcome(row, state.get("serves", ""), answer.answer)
             if ended == "Succeeded":
                 state["values"] = self._values(name, answer.answer)
                 self._end(state, _SF.SUCCEEDED)
             elif ended == "Failed":
-                reason = str(answer.answer.get("FailureReason") or f"{state['arn']} failed.")
+                reason = reason or f"{state['arn']} failed."
                 self._failed(name, state, reason, retries.reason_of(reason))
             elif ended == "Stopped" and self.stopping:
                 self._end(state, _SF.STOPPED)
@@ -237,6 +241,8 @@ class _Turn:
         del state["at"]
         if step.type in steps.OUTPUTS:
             self._guarded(step, state, lambda: self._ask(step, state))
+        elif step.type == steps.LINEAGE:
+            self._guarded(step, state, lambda: self._record(step, state))
         else:
             self._guarded(step, state, lambda: self._launch(step, state, self._arguments(step, state)))
 
@@ -291,6 +297,8 @@ class _Turn:
             began = self._guarded(step, state, lambda: self._decide_condition(step, state))
         elif step.type in steps.OUTPUTS:
             began = self._guarded(step, state, lambda: self._ask(step, state))
+        elif step.type == steps.LINEAGE:
+            began = self._guarded(step, state, lambda: self._record(step, state))
         elif step.type == steps.FAIL:
             began = self._guarded(step, state, lambda: self._fail(step, state))
         else:
@@ -352,11 +360,20 @@ class _Turn:
         key = f"{self.document['id']}-{name}-{state['attempt']}-{status}"
         self.commands.append(SendCallback(name, state["queue"], orjson.dumps(body).decode(), key))
 
+    def _record(self, step: PipelineStep, state: dict[str, Any]) -> bool:
+        """Begin a Lineage step. It has a `child` as others have, so that a turn that is repeated does not begin another attempt."""
+        state["child"] = ""
+        given = expressions.evaluate(step.arguments, self._context(""))
+        self.commands.append(RecordLineage(step.name, state["attempt"], given))
+        return True
+
     def _child(self, step: PipelineStep, state: dict[str, Any]) -> bool:
         arguments = self._arguments(step, state)
         if not step.cached:
             return self._launch(step, state, arguments)
-        state["key"] = caching.key_of(arguments, steps.CHILDREN[step.type].key)
+        row = steps.CHILDREN[step.type]
+        compared = {name: of for name, of in arguments.items() if name != row.named or row.named in step.arguments}
+        state["key"] = caching.key_of(compared, row.key)  # a name that was made up differs each time
         return self._cached(step, state, arguments)
 
     def _cached(self, step: PipelineStep, state: dict[str, Any], arguments: Mapping[str, Any]) -> bool:
@@ -377,14 +394,19 @@ class _Turn:
             answer = self._describe(row.name, former["arn"] if row.by_arn else former["child"])
             if answer is None:
                 return False
-            if answer.answer is not None:
-                break
-            gone = f"{former['arn']}, whose results would be used, was deleted"
+            if answer.answer is None:
+                gone = f"{former['arn']}, whose results would be used, was deleted"
+            else:
+                ended, gone = steps.outcome(row, former.get("serves", ""), answer.answer)
+                if ended == "Succeeded":
+                    break
+                gone = gone or f"{former['arn']}, whose results would be used, is changing"
             formers.remove(found)
         state |= {
             "arn": former["arn"],
             "child": former["child"],
             "origin": {"execution": found.execution, "ended": found.ended},
+            **({"serves": former["serves"]} if "serves" in former else {}),
         }
         state["values"] = self._values(step.name, answer.answer)
         self._end(state, _SF.SUCCEEDED)
@@ -412,7 +434,11 @@ class _Turn:
         given = {key: value for key, value in step.arguments.items() if key != row.named}
         prefix = step.arguments.get(row.named)
         prefix = expressions.evaluate(prefix, self._context("")) if prefix is not None else ""
-        name = child_name(self.record, step.name, state["attempt"], row.longest, str(prefix))
+        name = (
+            str(prefix)
+            if row.keeps and prefix
+            else child_name(self.record, step.name, state["attempt"], row.longest, str(prefix))
+        )
         found: dict[str, Any] = with_texts(expressions.evaluate(given, self._context(name)))
         if row.name == "RegisterModel" and found.get("ModelPackageGroupName"):
             return found
@@ -425,6 +451,8 @@ class _Turn:
             group = str(params.get("ModelPackageGroupName") or "")
             tags = tuple(params.pop("Tags", ())) if group else ()
         state["child"] = str(params.get(row.named, ""))
+        if row.serves:
+            state["serves"] = str(params.get(row.serves, ""))
         self.commands.append(Launch(step.name, state["attempt"], row.name, params, group, tags))
         return True
 
@@ -543,5 +571,7 @@ def metadata(state: Mapping[str, Any]) -> dict[str, Any]:
     if state["type"] == steps.LAMBDA:
         told = [{"Name": name, "Value": expressions.text(value)} for name, value in state.get("outputs", {}).items()]
         return {"Lambda": {"Arn": state["function"], "OutputParameters": told}} if "function" in state else {}
+    if state["type"] == steps.LINEAGE:
+        return {"Lineage": dict(state["recorded"])} if "recorded" in state else {}
     row = steps.CHILDREN[state["type"]]
     return {row.metadata: {"Arn": state["arn"]}} if "arn" in state else {}

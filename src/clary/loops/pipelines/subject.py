@@ -8,15 +8,17 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import contextlib
 from collections import OrderedDict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 from clary.domain.decisions import Decision
 from clary.domain.errors import AlreadyExists, ClaryError, Invalid, NotFound
-from clary.domain.pipelines import definition, record, retries, steps, turn
+from clary.domain.pipelines import definition, lineage, record, retries, steps, turn
 from clary.domain.pipelines.definition import PipelineDefinition
+from clary.domain.pipelines.lineage import LineageNoun
 from clary.domain.pipelines.record import (
     BETWEEN,
     LATEST_FORMERS,
@@ -26,6 +28,7 @@ from clary.domain.pipelines.record import (
     Launch,
     Needs,
     Note,
+    RecordLineage,
     Refused,
     Returned,
     SeenExecution,
@@ -43,7 +46,6 @@ LONGEST_FUNCTION = 600.0  # seconds that a Lambda step waits for its function
 _KEPT = 32  # parsed definitions
 _IN_A_THREAD = 1 << 16  # characters of a definition from which on it is parsed beside the event loop
 _PAGE = 25
-_TRANSIENT = ("", "InProgress", "Stopping")  # of children: no step ends while its child is in one
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,8 +69,10 @@ class ExecutionSubject:
         self._ports = ports
         self._definitions: OrderedDict[str, PipelineDefinition] = OrderedDict()
         self.tasks = Tasks()  # functions that run
+        self._awaited: dict[str, set[str]] = {}  # ARN of a child that may be another's -> executions that wait for it
 
     async def observe(self, current: Record) -> SeenExecution:
+        self._await(current)
         seen = SeenExecution(
             await self._definition(current),
             self._ports.clock.now(),
@@ -97,11 +101,31 @@ class ExecutionSubject:
                 self.tasks.start(key, lambda: self._invoke(command, current), current.arn)
             case Note():
                 await asyncio.to_thread(self._note, command, current)
+            case RecordLineage():
+                return await self._lineage(command, current)
             case StopStep(_, kind, child):
                 row = steps.CHILDREN[kind]
                 if row.stop:
                     await self._stop(row, child, current)
         return None
+
+    def _await(self, current: Record) -> None:
+        """Remember the children whose records do not tell that they are this execution's: they were there before."""
+        for state in current.document["steps"].values():
+            row = steps.CHILDREN.get(state["type"])
+            if row is not None and row.keeps and state["status"] in record.RUNNING and "arn" in state:
+                self._awaited.setdefault(str(state["arn"]), set()).add(current.arn)
+
+    def waiting(self, child: str) -> tuple[str, ...]:
+        """Executions that wait for the child of that ARN; they are looked at once more, and wait again if it has not ended."""
+        return tuple(self._awaited.get(child, ()))
+
+    def over(self, execution: str) -> None:
+        """That execution waits for nothing any more."""
+        for child in [arn for arn, waiting in self._awaited.items() if execution in waiting]:
+            self._awaited[child].discard(execution)
+            if not self._awaited[child]:
+                del self._awaited[child]
 
     # -- what is looked up ------------------------------------------------------------------------------------------------------------
 
@@ -144,7 +168,7 @@ class ExecutionSubject:
         asked = {row.named: child}
         try:
             answer = await self._ports.operations.call("sagemaker", row.describe, asked, parent=current)
-            if not row.status or answer.get(row.status) not in _TRANSIENT:
+            if not row.status or answer.get(row.status) not in steps.TRANSIENT:
                 for member, listed in row.ranked.items():
                     params = {**asked, "SortBy": "FinalObjectiveMetricValue", "MaxResults": 100}
                     found = await self._ports.operations.call("sagemaker", listed, params, parent=current)
@@ -197,10 +221,66 @@ class ExecutionSubject:
         try:
             if command.group:
                 await self._group(command, current)
+            if row.keeps:
+                return await self._keep(row, command, current)
             answer = await call("sagemaker", row.create, command.params, parent=current, key=command.key)
             return str(answer[row.made])
         except ClaryError as error:
             return Refused(error.message, retries.exception_of(error))
+
+    async def _keep(self, row: steps.ChildType, command: Launch, current: Record) -> str:
+        """Create what keeps its name; where it is there, update it, or use it if it is what was asked for."""
+        call, given = self._ports.operations.call, dict(command.params)
+        made = {name: value for name, value in given.items() if name not in row.only_update}
+        try:
+            answer = await call("sagemaker", row.create, made, parent=current, key=command.key)
+            return str(answer[row.made])
+        except AlreadyExists as error:
+            there = await call("sagemaker", row.describe, {row.named: given[row.named]}, parent=current)
+            fixed = [name for name in (row.only_create if row.update else made) if name in made and name != "Tags"]
+            other = [name for name in fixed if not steps.covers(there.get(name), made[name])]
+            if other:
+                raise AlreadyExists(f"{error.message} Its {other[0]} is not what the step asks for.") from None
+        if row.update:
+            changed = {name: value for name, value in given.items() if name not in row.only_create}
+            await call("sagemaker", row.update, changed, parent=current, key=command.key)
+            if given.get("Tags"):
+                tags = {"ResourceArn": there[row.made], "Tags": given["Tags"]}
+                await call("sagemaker", "AddTags", tags, parent=current)
+        return str(there[row.made])
+
+    async def _lineage(self, command: RecordLineage, current: Record) -> dict[str, Any] | Refused:
+        recorded: dict[str, Any] = {}
+        try:
+            for noun in lineage.NOUNS:
+                for at, row in enumerate(command.given.get(noun.member) or ()):
+                    arn = await self._entity(noun, row, f"{command.key}/{noun.noun}/{at}", current)
+                    recorded.setdefault(noun.arns, {})[str(row.get(noun.name) or arn)] = arn
+            for row in command.given.get("Associations") or ():
+                ends = {f"{end}Arn": lineage.end_of(row[end], recorded) for end in ("Source", "Destination")}
+                kind = {"AssociationType": row["AssociationType"]} if row.get("AssociationType") else {}
+                with contextlib.suppress(AlreadyExists):
+                    await self._ports.operations.call("sagemaker", "AddAssociation", {**ends, **kind}, parent=current)
+                recorded.setdefault("Associations", []).append(ends)
+        except ClaryError as error:
+            return Refused(error.message, retries.exception_of(error))
+        return recorded
+
+    async def _entity(self, noun: LineageNoun, row: Mapping[str, Any], key: str, current: Record) -> str:
+        """The ARN of an entity: recorded now, or there before and changed to what the step tells."""
+        call = self._ports.operations.call
+        try:
+            answer = await call("sagemaker", f"Create{noun.noun}", row, parent=current, key=key)
+            return str(answer[noun.arn])
+        except AlreadyExists:
+            changed = {name: row[name] for name in noun.changed if name in row}
+        if noun.noun == "Artifact":  # what an artifact is known by is its source
+            listed = {"SourceUri": row["Source"]["SourceUri"], "MaxResults": 100}
+            found = (await call("sagemaker", "ListArtifacts", listed, parent=current))["ArtifactSummaries"]
+            [named] = [{noun.arn: each[noun.arn]} for each in found if each["Source"] == row["Source"]][:1]
+        else:
+            named = {noun.name: row[noun.name]}
+        return str((await call("sagemaker", f"Update{noun.noun}", {**changed, **named}, parent=current))[noun.arn])
 
     async def _group(self, command: Launch, current: Record) -> None:
         """The group that a version is registered in; made where it is not there."""
@@ -265,10 +345,12 @@ def attach(subject: ExecutionSubject, loop: Loop[ExecutionCommand, SeenExecution
 
     def saved(changed: Record) -> None:
         parent = str(changed.document.get("parent", ""))
-        if BETWEEN in parent and changed.status not in _TRANSIENT:
-            loop.wake(parent)
+        if changed.status not in steps.TRANSIENT:
+            for waiting in {*subject.waiting(changed.arn), *([parent] if BETWEEN in parent else [])}:
+                loop.wake(waiting)
         if changed.kind == record.KIND and changed.status not in record.ACTIVE:
             subject.tasks.forget_all(f"{changed.arn} ")
+            subject.over(changed.arn)
 
     undo = (store.watch(saved), subject.tasks.watch(loop.wake))
 
