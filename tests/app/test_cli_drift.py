@@ -10,6 +10,7 @@ from clary.app.cli import drift
 from clary.app.cli.drift_figure import MOST, order, svg
 from clary.app.drift_process import _window
 from clary.domain.monitoring.drift import DriftRule
+from clary.domain.monitoring.quality import LabelledRow, LabelRule, Quality
 from clary.domain.monitoring.watch import Watch
 
 
@@ -65,3 +66,21 @@ def test_a_picture_has_a_bound() -> None:
 def test_bars() -> None:
     assert drift.bars([0.0, 0.01, 0.5, 1.0]) == " ▁▄█"
     assert drift.bars([]) == ""
+
+
+def test_how_right_a_model_is_by_its_labels() -> None:
+    quality = Quality(LabelRule())
+    quality.take([LabelledRow("a", "a" if place < 950 else "b", float(place)) for place in range(1100)])
+    told = {**shown(600), "labels": quality.told()}
+    text = drift.text(told, 3000.0)
+    assert drift.headline(told).startswith("shop, main: worse by its labels since ")
+    assert "labels, reference: accuracy 1 (0.992 to 1) of 500 rows" in text
+    assert "labels, rolling: accuracy 0.7 (" in text
+    assert "1,100 labelled rows, 0 labels contradict an earlier one" in text
+
+
+def test_a_regression_shows_its_errors() -> None:
+    quality = Quality(LabelRule())
+    quality.take([LabelledRow(1.0, 1.0 + place / 1000, float(place)) for place in range(300)])
+    assert any("mean absolute error" in line for line in drift.labels(quality.told(), 3000.0))
+    assert any("takes its reference: 200 of 500 labelled rows" in line for line in drift.labels(quality.told(), 3000.0))

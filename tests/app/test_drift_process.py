@@ -11,7 +11,8 @@ import pytest
 
 from clary.app.drift_process import ATTEMPTS, Inbox
 from clary.domain.endpoints.capture import Exchange, Side, line
-from clary.stores.drift import DriftStore, look
+from clary.domain.monitoring.labels import lines
+from clary.stores.drift import DriftStore, look, taken
 
 CONFIG: dict[str, Any] = {
     "CaptureOptions": [{"CaptureMode": "InputAndOutput"}],
@@ -109,3 +110,109 @@ def test_another_config_begins_anew(house: House) -> None:
     house.file("two", config="second", at=200.0)
     house.inbox.turn()
     assert (house.told()["seen"], house.told()["config"]) == (10, "second")
+
+
+# -- labels --------------------------------------------------------------------------------------------------------------------------------
+
+
+def ask(house: House, name: str, answer: str, *, inference: str = "", config: str = "first") -> None:
+    exchange = Exchange(name, 100.0, Side("text/csv", b"1"), Side("text/csv", answer.encode()), inference)
+    house.file(
+        name, text=line(CONFIG, exchange) + "\n", config=config, labels="reference=50 window=20 problem=classification"
+    )
+
+
+def label(house: House, name: str, given: dict[str, str], *, text: str = "") -> None:
+    where = house.folder / "inbox" / f"{name}.where"
+    where.with_suffix(".jsonl").write_text(text or lines(given))
+    whose = {"account": ACCOUNT, "region": "us-east-1", "endpoint": "shop", "truths": f"s3://labels/{name}"}
+    where.write_text(json.dumps(whose))
+
+
+def labels_of(house: House) -> dict[str, Any]:
+    found: dict[str, Any] = house.told()["labels"]
+    return found
+
+
+def test_labels_are_joined_by_inference_id_else_by_event_id(house: House) -> None:
+    ask(house, "one", "a", inference="order-1")
+    ask(house, "two", "b")
+    house.inbox.turn()
+    label(house, "labels-1", {"order-1": "a", "two": "a", "one": "b", "nobody": "a"})
+    house.inbox.turn()
+    told = labels_of(house)
+    assert (told["joined"], told["conflicts"]) == (2, 0)
+    assert told["reference"]["accuracy"] == 0.5
+    assert house.left() == []
+
+
+def test_labels_that_come_before_their_request_wait_for_it(house: House) -> None:
+    ask(house, "zero", "a")
+    house.inbox.turn()
+    label(house, "labels-1", {"one": "a"})
+    house.inbox.turn()
+    assert labels_of(house)["joined"] == 0
+    ask(house, "one", "a")
+    house.inbox.turn()
+    assert labels_of(house)["joined"] == 1
+
+
+def test_a_label_twice_counts_once_and_one_that_contradicts_it_is_told(house: House) -> None:
+    ask(house, "one", "a")
+    house.inbox.turn()
+    for name, value in (("labels-1", "a"), ("labels-2", "a"), ("labels-3", "b")):
+        label(house, name, {"one": value})
+        house.inbox.turn()
+    told = labels_of(house)
+    assert (told["joined"], told["conflicts"], told["reference"]["accuracy"]) == (1, 1, 1.0)
+
+
+def test_a_request_of_several_rows_has_a_label_for_each(house: House) -> None:
+    ask(house, "one", "a\nb\nb")
+    house.inbox.turn()
+    label(house, "labels-1", {"one": "a,b,a"}, text=lines({"one": "X"}).replace("X", "a,b,a"))
+    house.inbox.turn()
+    assert (labels_of(house)["joined"], labels_of(house)["unmatched"]) == (3, 0)
+
+
+def test_each_endpoint_config_is_judged_by_its_own_answers(house: House) -> None:
+    ask(house, "one", "a")
+    house.inbox.turn()
+    ask(house, "two", "b", config="second")
+    house.inbox.turn()
+    label(house, "labels-1", {"one": "b", "two": "b"})
+    house.inbox.turn()
+    assert (labels_of(house)["joined"], labels_of(house)["reference"]["accuracy"]) == (1, 1.0)
+
+
+def test_torn_labels_cost_only_themselves(house: House) -> None:
+    ask(house, "one", "a")
+    house.inbox.turn()
+    label(house, "labels-1", {}, text='{"eventMetadata"\n' + lines({"one": "a"}) + "[]\n")
+    house.inbox.turn()
+    assert labels_of(house)["joined"] == 1
+
+
+def test_worse_labels_are_told_without_a_change_of_the_answers(house: House) -> None:
+    for part in range(8):
+        for number in range(20):
+            ask(house, f"r{part}-{number}", "a")
+    house.inbox.turn()
+    for part in range(8):
+        label(house, f"labels-{part}", {f"r{part}-{number}": "a" if part < 5 else "b" for number in range(20)})
+        house.inbox.turn()
+    told = labels_of(house)
+    assert told["since"] is not None
+    assert [column["since"] for column in house.told()["columns"]] in ([], [None], [None, None])
+
+
+def test_a_killed_process_takes_a_file_of_labels_once(house: House) -> None:
+    ask(house, "one", "a")
+    house.inbox.turn()
+    label(house, "labels-1", {"one": "a"})
+    house.inbox.turn()
+    assert house.store.known("labels-1")
+    label(house, "labels-1", {"one": "a"})
+    house.inbox.turn()
+    assert labels_of(house)["joined"] == 1
+    assert taken(house.folder) == {"labels-1"}

@@ -31,6 +31,7 @@ def test_tags_are_named_as_what_reads_and_writes_them_does() -> None:
         following.FOLLOWERS: False,
         growth.TAG: True,
         capture.DRIFT: True,
+        capture.LABELS: True,
         redaction.TAG: True,
         aliases.TAG: True,
         aliases.FOLLOW: True,

@@ -13,6 +13,7 @@ from clary.app.given import Given
 from clary.app.keyed_page import Application, KeyedPage
 from clary.domain.resources import Scope
 from clary.loops.monitoring.drift import DriftWatch, Told
+from clary.loops.monitoring.labels import LabelFiles, LabelledEndpoint
 from clary.ports import Keys
 from clary.stores import drift as kept
 
@@ -24,8 +25,15 @@ _WINDOWS = 200  # of each variant that the page shows
 
 def room(given: Given) -> tuple[Coroutine[Any, Any, None], ...]:
     """See `given.Room`."""
-    folder = given.settings.root / FOLDER
-    return (DriftWatch(folder, _MODULE, partial(_changed, folder), given.ports.datapoints).run(),)
+    folder, ports = given.settings.root / FOLDER, given.ports
+    labels = LabelFiles(
+        folder / "inbox", ports.artifacts, ports.clock, partial(_labelled, folder), partial(kept.taken, folder)
+    )
+    return DriftWatch(folder, _MODULE, partial(_changed, folder), ports.datapoints).run(), labels.run()
+
+
+def _labelled(folder: Path) -> Sequence[LabelledEndpoint]:
+    return [LabelledEndpoint(Scope(of.account, of.region), of.endpoint, place) for of, place in kept.labelled(folder)]
 
 
 def _changed(folder: Path, since: float) -> Sequence[Told]:

@@ -1,7 +1,8 @@
 """The process that watches for drift: `python -m clary.app.drift_process FOLDER`, started by the control plane while there is captured
 data.
 
-Takes captured files out of FOLDER/inbox in order of time, counts them, removes them. It runs behind everything else (nice 19), in
+Takes captured files, and files of labels, out of FOLDER/inbox in order of time, counts them, removes them. Labels are joined to what was
+predicted for their requests (by inference id, else event id), whichever of both comes first. It runs behind everything else (nice 19), in
 bounded memory; a file that killed it three times is left out. Ends when its input ends (its parent is gone), or when nothing came for a
 minute.
 """
@@ -15,15 +16,19 @@ import resource
 import sys
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from clary.domain.errors import ClaryError, Invalid
-from clary.domain.monitoring.captured import rows_of
+from clary.domain.monitoring import labels
+from clary.domain.monitoring.captured import CapturedRows, rows_of
 from clary.domain.monitoring.drift import DriftRule
+from clary.domain.monitoring.quality import LabelRule, Quality
 from clary.domain.monitoring.watch import Judged, Watch
-from clary.stores.drift import DriftStore, Standing, WatchedVariant
+from clary.domain.s3 import Location
+from clary.stores.drift import Answered, DriftStore, Joined, Standing, WatchedVariant
 
 log = logging.getLogger(__name__)
 
@@ -53,42 +58,111 @@ class Inbox:
         try:
             if not self._store.applied(where.stem):
                 if self._store.attempt(where.stem) <= ATTEMPTS:
-                    self._count(where, records)
+                    told = json.loads(where.read_text())
+                    if told.get("truths"):
+                        self._label(where.stem, told, records)
+                    else:
+                        self._count(where.stem, told, records)
                 else:
                     log.error("captured file %s is left out: it ended this process %d times", where.stem, ATTEMPTS)
-        except (ValueError, KeyError, TypeError, FileNotFoundError, Invalid) as error:
+        except (ValueError, KeyError, TypeError, AttributeError, FileNotFoundError, Invalid) as error:
             log.error("captured file %s is left out: %s", where.stem, error)
         where.unlink(missing_ok=True)
         records.unlink(missing_ok=True)
         self._store.forget([where.stem])
 
-    def _count(self, where: Path, records: Path) -> None:
-        told = json.loads(where.read_text())
+    def _count(self, file: str, told: Mapping[str, Any], records: Path) -> None:
         whose = WatchedVariant(told["account"], told["region"], told["endpoint"], told["variant"])
         standing, now = self._store.standing(whose), time.time()
-        config = json.dumps([told.get("config", ""), told.get("drift", "")])
+        config = json.dumps([told.get("config", ""), told.get("drift", ""), told.get("labels", "")])
         known = standing is not None and standing.config == config
         watch = (
             Watch.read(standing.state["watch"]) if standing and known else Watch(DriftRule.read(told.get("drift", "")))
         )
         unread = standing.state["unread"] if standing and known else 0
-        why, windows = "", []
-        with open(records, encoding="utf-8", errors="replace") as file:
-            while line := file.readline(LONGEST):
+        why, windows, answered = "", [], []
+        rule = LabelRule.read(told.get("labels", ""))
+        with open(records, encoding="utf-8", errors="replace") as captures:
+            while line := captures.readline(LONGEST):
                 try:
                     captured = rows_of(line)
                 except Invalid as error:
                     unread, why = unread + 1, error.message
                 else:
                     windows += [_window(each) for each in watch.take(captured.rows, captured.at)]
+                    answered += _answered(captured, whose.variant, config, rule)
+        joined, quality = self._join_early(whose, config, rule, answered)
         state = {"watch": watch.document(), "unread": unread}
         shown = {
             **watch.told(),
             "config": told.get("config", ""),
             "unread": unread,
             "why": why or _why(standing, known),
+            "labels_folder": rule.folder or _labels_folder(told),
+            "labels": quality.told(),
         }
-        self._store.save(whose, where.stem, Standing(config, state, shown, now), windows)
+        self._store.save(whose, file, Standing(config, state, shown, now), windows, joined)
+
+    def _join_early(
+        self, whose: WatchedVariant, config: str, rule: LabelRule, answered: Sequence[Answered]
+    ) -> tuple[Joined, Quality]:
+        """Captured requests with the labels that came before them."""
+        quality = self._quality(whose, config, rule)
+        early = self._store.early(whose, [each.id for each in answered])
+        for each in answered:
+            if each.id in early:
+                quality.join(each.predictions, early[each.id], each.at)
+        kept = [replace(each, label=early.get(each.id)) for each in answered]
+        counted = {(whose.variant, config): quality.document()} if early else {}
+        return Joined(kept, met=list(early), quality=counted), quality
+
+    def _quality(self, whose: WatchedVariant, config: str, rule: LabelRule) -> Quality:
+        found = self._store.quality(whose, config)
+        return Quality(rule) if found is None else Quality.read(rule, found)
+
+    def _label(self, file: str, told: Mapping[str, Any], records: Path) -> None:
+        """Join a file of labels of an endpoint."""
+        whose, now = WatchedVariant(told["account"], told["region"], told["endpoint"], ""), time.time()
+        given, torn = labels.truths(records.read_text(encoding="utf-8", errors="replace"))
+        if torn:
+            log.warning("%s: %d lines are no labels", told["truths"], torn)
+        answered = self._store.answered(whose, list(given))
+        qualities: dict[tuple[str, str], Quality] = {}
+        fresh = []
+        for id_, each in answered.items():
+            key = each.variant, each.config
+            if key not in qualities:
+                rule = LabelRule.read(json.loads(each.config)[2])
+                qualities[key] = self._quality(replace(whose, variant=each.variant), each.config, rule)
+            if each.label is None:
+                qualities[key].join(each.predictions, given[id_], each.at)
+                fresh.append(replace(each, label=given[id_]))
+            elif list(each.label) != given[id_]:
+                qualities[key].conflicts += 1
+        shown = {}
+        for (variant, config), quality in qualities.items():
+            standing = self._store.standing(replace(whose, variant=variant))
+            if standing is not None and standing.config == config:
+                shown[variant] = {**standing.told, "labels": quality.told()}
+        documents = {key: quality.document() for key, quality in qualities.items()}
+        early = {id_: label for id_, label in given.items() if id_ not in answered}
+        self._store.save_labels(whose, file, Joined(fresh, early, (), documents, shown), now)
+
+
+def _answered(captured: CapturedRows, variant: str, config: str, rule: LabelRule) -> list[Answered]:
+    """What was predicted for a request; nothing where its answer was not captured."""
+    column = rule.prediction or next((n for row in captured.rows for n in row if n.startswith("output.")), "")
+    predictions = [row[column] for row in captured.rows if column in row]
+    id_ = captured.inference or captured.event
+    return [Answered(id_, variant, config, captured.at, predictions)] if predictions else []
+
+
+def _labels_folder(told: Mapping[str, Any]) -> str:
+    """Below the destination of the capture, which the key of a captured file begins with."""
+    if "bucket" not in told:
+        return ""
+    top = told["key"].rpartition(f"{told['endpoint']}/{told['variant']}/")[0].rstrip("/")
+    return str(Location(told["bucket"], top).below("ground-truth", told["endpoint"]))
 
 
 def _why(standing: Standing | None, known: bool) -> str:

@@ -97,6 +97,16 @@ TAGS: tuple[OwnTag, ...] = (
         True,
     ),
     OwnTag(
+        "endpoint-config",
+        "clary:labels",
+        "how labels that come for captured requests of an endpoint of this config are joined and judged: any of "
+        "`folder=s3://BUCKET/PREFIX` (else `ground-truth/ENDPOINT` beside the captured data), "
+        "`prediction=output.0` (the column that is compared), "
+        "`problem=classification` or `regression`, `threshold=0.5`, `reference=500` and `window=100` (rows), `effect=0.05` (share) and "
+        "`alarms=0.001` (false alarms for each window), with blanks between them",
+        True,
+    ),
+    OwnTag(
         "model-package",
         "clary:alias",
         "an alias of the version, such as `champion`, or several with blanks between them; it is taken from the version that had it. "

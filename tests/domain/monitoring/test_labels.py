@@ -7,7 +7,7 @@ import json
 import pytest
 
 from clary.domain.errors import Invalid
-from clary.domain.monitoring.labels import lines, place, read
+from clary.domain.monitoring.labels import lines, place, read, truths
 from clary.domain.s3 import Location
 
 
@@ -54,3 +54,16 @@ def test_the_same_labels_go_to_the_same_place() -> None:
     assert where == place(folder, 1_800_000_001, text) != place(folder, 1_800_000_000, lines({"a": "2"}))
     assert str(where).startswith("s3://b/truth/2027/01/15/08/")
     assert str(where).endswith(".jsonl")
+
+
+def test_files_are_read_back_a_label_for_each_row_of_a_request() -> None:
+    text = lines({"a": "1", "b": "x, y"})
+    assert truths(text) == ({"a": [1.0], "b": ["x, y"]}, 0)
+    rows = {"groundTruthData": {"data": "1,0\n1", "encoding": "CSV"}, "eventMetadata": {"eventId": "c"}}
+    assert truths(json.dumps(rows))[0] == {"c": [1.0, 0.0, 1.0]}
+    listed = {"groundTruthData": {"data": "[1, 0]", "encoding": "JSON"}, "eventMetadata": {"eventId": "c"}}
+    assert truths(json.dumps(listed))[0] == {"c": [1.0, 0.0]}
+
+
+def test_of_an_id_that_comes_twice_the_last_label_counts_and_torn_lines_are_counted() -> None:
+    assert truths(lines({"a": "1"}) + "[]\n{\n\n" + lines({"a": "2"})) == ({"a": [2.0]}, 2)

@@ -12,6 +12,7 @@ from clary.domain.endpoints import async_inference, capture, components, explain
 from clary.domain.errors import Invalid
 from clary.domain.fields import table
 from clary.domain.monitoring.drift import DriftRule
+from clary.domain.monitoring.quality import LabelRule
 from clary.domain.objectives import record as latency_objectives
 
 
@@ -48,6 +49,8 @@ async def create_endpoint_config(call: Call, params: Params) -> Params:
             regression.rate_of(tag["Value"], f"The tag {regression.TAG}")
         if tag["Key"] == capture.DRIFT:
             DriftRule.read(tag["Value"])
+        if tag["Key"] == capture.LABELS:
+            LabelRule.read(tag["Value"])
         if tag["Key"] == redaction.TAG:
             redaction.read(tag["Value"])
     objective, _ = latency_objectives.objective_of(tags, call.settings.latency_objective, "")

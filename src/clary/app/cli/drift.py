@@ -58,6 +58,8 @@ def drift(directory: str | None, endpoint: str, variant: str, out: str, *, as_js
 def headline(shown: dict[str, Any]) -> str:
     """One sentence."""
     of = f"{shown['endpoint']}, {shown['variant']}: "
+    since = (shown.get("labels") or {}).get("since")
+    of += "" if since is None else f"worse by its labels since {when(since)}; "
     if shown["phase"]:
         return f"{of}{shown['phase']}"
     drifting = [each["name"] for each in order(shown) if each["since"] is not None]
@@ -77,11 +79,34 @@ def text(shown: dict[str, Any], now: float) -> str:
         lines.append(plain(f"{shown['unread']:,} captured records are not watched; the last one: {shown['why']}"))
     if shown["unwatched"]:
         lines.append(f"{shown['unwatched']} columns more are not watched")
+    lines += labels(shown.get("labels") or {}, now)
     if not shown["phase"] and shown["current"]:
         rows = (_row(shown, each, now) for each in order(shown))
         headings = ("column", "drift", "distance", "over time", "rows", "missing", "out of range", "reference", "now")
         lines += ["", table(headings, rows, ("over time", "reference"))]
     return "\n".join(lines)
+
+
+def labels(told: dict[str, Any], now: float) -> list[str]:
+    """How right the variant is, by the labels that came."""
+    if not told.get("joined"):
+        return []
+    lines = []
+    for name in ("reference", "rolling"):
+        each = told[name]
+        if each:
+            lines.append(f"labels, {name}: {figures(each)} of {each['rows']:,} rows until {when(each['end'])}")
+    state = told["phase"] or ("not worse" if told["since"] is None else f"worse since {age(told['since'], now)}")
+    counts = f"{told['joined']:,} labelled rows, {told['conflicts']:,} labels contradict an earlier one"
+    return [*lines, f"labels: {state} ({told['expected']}); {counts}"]
+
+
+def figures(each: dict[str, Any]) -> str:
+    """A share or an error with its 95 % interval."""
+    between = f"({each['lower']:.3g} to {each['upper']:.3g})"
+    if "accuracy" in each:
+        return f"accuracy {each['accuracy']:.3g} {between}"
+    return f"mean absolute error {each['mae']:.4g} {between}, root mean squared error {each['rmse']:.4g}"
 
 
 def _row(shown: dict[str, Any], each: dict[str, Any], now: float) -> tuple[object, ...]:

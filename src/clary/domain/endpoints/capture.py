@@ -15,6 +15,7 @@ from clary.domain.errors import Invalid
 from clary.domain.s3 import Location, parse_uri
 
 DRIFT = "clary:drift"  # the tag of an endpoint config with the rule of `domain/monitoring/drift.py`
+LABELS = "clary:labels"  # the one with the rule of `domain/monitoring/quality.py`
 OWN = "Clary"  # the member of a DataCaptureConfig, as an endpoint keeps it, that Clary adds
 INPUT, OUTPUT = "INPUT", "OUTPUT"
 _MARK = "\0"  # stands for a body in a record: nothing else in one is, or has, a NUL
@@ -58,11 +59,12 @@ def kept(config: Mapping[str, Any], name: str, tags: Sequence[Mapping[str, str]]
     if not config:
         return {}
     given = {tag["Key"]: tag["Value"] for tag in tags}
-    return {**config, OWN: {"config": name, "drift": given.get(DRIFT, ""), "redact": given.get(redaction.TAG, "")}}
+    rules = {"drift": given.get(DRIFT, ""), "labels": given.get(LABELS, "")}
+    return {**config, OWN: {"config": name, **rules, "redact": given.get(redaction.TAG, "")}}
 
 
 def told(config: Mapping[str, Any]) -> Mapping[str, str]:
-    """What the watch for drift is told beside the records: `config` and `drift`."""
+    """What the watch for drift is told beside the records: `config`, `drift` and `labels`."""
     return {name: value for name, value in config.get(OWN, {}).items() if name != "redact"}
 
 

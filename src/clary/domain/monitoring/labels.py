@@ -15,6 +15,7 @@ from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 
 from clary.domain.errors import Invalid
+from clary.domain.monitoring.captured import Value, value_of
 from clary.domain.s3 import Location
 
 LONGEST = 256  # characters of an id
@@ -77,6 +78,35 @@ def lines(labels: Mapping[str, str]) -> str:
             json.dumps({"groundTruthData": truth, "eventMetadata": {"eventId": id_}, "eventVersion": "0"}) + "\n"
         )
     return made.getvalue()
+
+
+def truths(text: str) -> tuple[dict[str, list[Value]], int]:
+    """The labels of a ground truth file by id, one for each row of the request, and how many lines are none. Of an id that comes twice
+    the last one counts, as AWS's merge has it."""
+    found: dict[str, list[Value]] = {}
+    torn = 0
+    for line in text.splitlines():
+        if line.strip():
+            try:
+                given = json.loads(line)
+                metadata, truth = given["eventMetadata"], given["groundTruthData"]
+                id_ = str(metadata.get("inferenceId") or metadata["eventId"])
+                found[id_] = _values(truth["data"], truth.get("encoding", "CSV"))
+            except (ValueError, KeyError, TypeError, AttributeError, RecursionError, csv.Error):
+                torn += 1
+    return found, torn
+
+
+def _values(data: object, encoding: str) -> list[Value]:
+    if encoding == "JSON":
+        held = json.loads(data) if isinstance(data, str) else data
+        return [value_of(each) for each in (held if isinstance(held, list) else [held])]
+    return [value_of(field) for row in csv.reader(io.StringIO(str(data))) for field in row]
+
+
+def hours(folder: Location, now: float) -> list[Location]:
+    """Where labels of this hour, and of the one before, come."""
+    return [folder.below(f"{datetime.fromtimestamp(at, UTC):%Y/%m/%d/%H}") for at in (now, now - 3600.0)]
 
 
 def place(folder: Location, at: float, content: str) -> Location:

@@ -19,6 +19,7 @@ def datapoints_of(endpoint: str, variant: str, at: float, told: Mapping[str, Any
         return Datapoint(Series.of(NAMESPACE, metric, of | more), at, single(value), fine=True)
 
     points = [point("RowsWatched", told["seen"]), point("RecordsNotRead", told.get("unread", 0))]
+    points += [point(metric, value) for metric, value in quality_of(told.get("labels") or {}).items()]
     if told["phase"] or told["current"] is None:
         return points
     points.append(point("ColumnsDrifting", sum(each["since"] is not None for each in told["columns"])))
@@ -26,3 +27,19 @@ def datapoints_of(endpoint: str, variant: str, at: float, told: Mapping[str, Any
         points += [point(metric, each[key], Column=each["name"]) for metric, key in _OF_A_COLUMN]
         points.append(point("Drifting", float(each["since"] is not None), Column=each["name"]))
     return points
+
+
+def quality_of(told: Mapping[str, Any]) -> dict[str, float]:
+    """The metrics of `Quality.told`, by name; {} before a label came."""
+    if not told.get("joined"):
+        return {}
+    found = {"RowsLabelled": float(told["joined"]), "LabelsConflicting": float(told["conflicts"])}
+    rolling = told["rolling"]
+    if rolling is None:
+        return found
+    name = "RollingAccuracy" if "accuracy" in rolling else "RollingMeanAbsoluteError"
+    found |= {name: rolling.get("accuracy", rolling.get("mae"))}
+    found |= {f"{name}Lower": rolling["lower"], f"{name}Upper": rolling["upper"]}
+    if "rmse" in rolling:
+        found["RollingRootMeanSquaredError"] = rolling["rmse"]
+    return found if told["phase"] else {**found, "Worse": float(told["since"] is not None)}
