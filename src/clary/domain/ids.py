@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 import uuid
+from functools import lru_cache
 
 
 def uuid7(milliseconds: int, random: bytes) -> uuid.UUID:
@@ -39,6 +40,7 @@ _IN = re.compile(r"^arn:[a-z0-9-]+:")
 GLOBAL = "aws"  # what things of an account in all its regions are stored with, whatever partition they are shown in
 
 
+@lru_cache(maxsize=256)
 def partition(region: str) -> str:
     """The partition that a region is in: the second part of every ARN there."""
     return next((found for beginning, found in _PARTITIONS if region.startswith(beginning)), GLOBAL)
@@ -50,6 +52,7 @@ def arn(service: str, region: str, account: str, tail: str) -> str:
     return f"arn:{partition(region)}:{service}:{region}:{account}:{tail}"
 
 
+@lru_cache(maxsize=1024)  # every request has the ARN of who asks written
 def written(arn: str, region: str) -> str:
     """The ARN of a thing that has no region, such as a role, as it is written in a region."""
     return _IN.sub(f"arn:{partition(region)}:", arn)
