@@ -108,7 +108,7 @@ def main() -> int:
         say("building the analyzer's runtime and making the data ...")
         runtime = next(each for each in known_runtimes() if each.name == "monitor")
         found = runtimes.create(given.environments or str(folder / "environments"), None, environment=dict(os.environ))  # type: ignore[arg-type]
-        python = asyncio.run(found.ensure(runtime)).python
+        python = found.place(asyncio.run(found.ensure(runtime))).python
         make(folder / "reference/data.csv", given.rows, 1)
         make(folder / "current/data.csv", given.rows, 2)
         first, _ = analyze(python, folder, folder / "reference")

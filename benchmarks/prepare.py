@@ -27,7 +27,7 @@ SIDES = Path(__file__).parent / "prepare_sides.py"
 def interpreter(folder: Path) -> str:
     runtime = next(each for each in runtimes() if each.name == "prepare")
     made = create(str(folder), None, environment=dict(os.environ))  # type: ignore[arg-type]
-    return asyncio.run(made.ensure(runtime)).python
+    return made.place(asyncio.run(made.ensure(runtime))).python
 
 
 def run(python: str, side: str, rows: int, folder: Path) -> tuple[float, float]:

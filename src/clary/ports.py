@@ -21,7 +21,7 @@ from clary.domain.grants import GrantChange, Granted
 from clary.domain.logs.lines import PLAIN, LogGroup, LogMatches, LogPage, LogSettings, LogStream
 from clary.domain.machine.addresses import Address
 from clary.domain.machine.capacity import Machine
-from clary.domain.machine.workload import Feature, Observation, Workload
+from clary.domain.machine.workload import Environment, EnvironmentPlace, Feature, Observation, Workload
 from clary.domain.metrics.counts import Count
 from clary.domain.metrics.datapoints import Datapoint, Series, Summary
 from clary.domain.resources import Lease, Query, Record, Scope
@@ -283,17 +283,19 @@ class Runtime:
     python: str = ""  # the release that its environment must be made with ("3.10"); "": Clary chooses
 
 
-@dataclass(frozen=True, slots=True)
-class Environment:
-    """A built environment: `path` on the host, mounted read-only at the same path in the sandbox; `python` its interpreter there.
-    `mounts` lists every further host folder it needs (its base interpreter)."""
+class Environments(Protocol):
+    """The environments of one machine: its node asks for those that its workloads name."""
 
-    path: str
-    python: str
-    mounts: tuple[str, ...] = ()
+    def place(self, environment: Environment) -> EnvironmentPlace:
+        """Where it lies, or will when it is made. Unavailable where this machine would make another one of that name."""
+        ...
+
+    async def have(self, environment: Environment, log: Callable[[str], None] | None = None) -> None:
+        """See that it is there: it is built where it is not. Invalid carries the builder's words; Unavailable as above."""
+        ...
 
 
-class Runtimes(Protocol):
+class Runtimes(Environments, Protocol):
     def resolve(self, image: str) -> Runtime | None:
         """By the image URI's repository name and tag; registry account and region never matter. None: unknown."""
         ...

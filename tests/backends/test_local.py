@@ -23,6 +23,8 @@ from clary.backends.shim.proc import marked, parents
 from clary.backends.state import Folder
 from clary.domain.errors import InUse, Unavailable, Unschedulable
 from clary.domain.machine.workload import (
+    ENVIRONMENT,
+    Environment,
     LogTarget,
     Mount,
     MountMode,
@@ -39,6 +41,7 @@ from clary.ports import Backend
 from clary.stores.logs import FileLogs
 from clary.testing.backends import ACCOUNT, BUCKET, BackendConformance
 from clary.testing.memory_artifacts import MemoryArtifacts
+from clary.testing.runtimes import OwnInterpreter
 
 FACTS = host.find()
 pytestmark = pytest.mark.skipif(bool(FACTS.problem), reason=f"NO SANDBOX ON THIS MACHINE: {FACTS.problem}")
@@ -78,7 +81,7 @@ class TestLocalBackend(BackendConformance):
     def backend(self, folder: Path) -> Backend[Any]:
         fronts = [str(folder / "workers" / f"front-{number}.sock") for number in range(2)]
         self.stored = getattr(self, "stored", None) or MemoryArtifacts({BUCKET: {"given/x": b"an object\n"}}, ACCOUNT)
-        ports = NodePorts(self.stored, FileLogs(folder / "logs"))
+        ports = NodePorts(self.stored, FileLogs(folder / "logs"), OwnInterpreter())
         made = local.create(str(folder / "backend"), facts=FACTS, fronts=fronts, ports=ports)
         self.made.append(made)
         return made
@@ -96,6 +99,27 @@ class TestLocalBackend(BackendConformance):
             while mark not in log_lines(workload):
                 await asyncio.sleep(0.01)
         return handle
+
+    @pytest.mark.parametrize("installs", [False, True])
+    async def test_a_run_by_value_has_the_packages_that_it_names(self, tmp_path: Path, installs: bool) -> None:
+        """Where this machine has them. It may change a copy, where it says so, and never them."""
+        script = f"{ENVIRONMENT}/bin/python -c 'import sys; print(sys.prefix)' && touch {ENVIRONMENT}/beside"
+        workload = dataclasses.replace(
+            self.valued(script, key=f"packages-{installs}"),
+            packages=Environment("xgboost", "xgboost"),
+            installs=installs,
+        )
+        backend = self.backend(tmp_path)
+        seen = await self.ended(backend, await self.begin(backend, workload))
+        said = await backend.read(workload.key, "", "", 4096)
+        assert said.splitlines()[0] == ENVIRONMENT
+        assert (seen.exit_code == 0) == installs, said
+        assert not (Path(sys.prefix) / "beside").exists()
+        unknown = dataclasses.replace(workload, key="unknown", packages=Environment("never-heard-of", "0"))
+        seen = await self.ended(backend, await self.begin(backend, unknown))
+        assert seen.failure is not None
+        assert not seen.failure.client
+        assert "never-heard-of" in seen.failure.message
 
     async def test_quick(self, tmp_path: Path) -> None:
         """In 0.1 s; on a machine that has others at work as soon as six bare Pythons, the shim being one, come and go one after the

@@ -26,9 +26,9 @@ from clary.backends.images import RuntimeVariant, pinned
 from clary.backends.images import runtimes as shipped
 from clary.backends.interpreters import Interpreter
 from clary.backends.runtimes import UvRuntimes
-from clary.domain.errors import Invalid
+from clary.domain.errors import Invalid, Unavailable
 from clary.domain.images import NOT_IMPLEMENTED
-from clary.domain.machine.workload import Mount, MountMode
+from clary.domain.machine.workload import Environment, Mount, MountMode
 from clary.ports import Runtime
 from clary.testing.runtimes import Buildable, RuntimesConformance
 
@@ -137,11 +137,12 @@ async def test_built_once_and_found_again(builder: Builder) -> None:
     assert sum("alpha==1.0" in line for line in lines) == 1
     assert lines[0].startswith("Building the runtime small for Python 3.1")
     assert lines[-1].startswith("Built the runtime small in ")
-    before = os.stat(first.path).st_mtime_ns
+    folder = made.place(first).path
+    before = os.stat(folder).st_mtime_ns
     assert await builder.made().ensure(runtime) == first
-    assert os.stat(first.path).st_mtime_ns == before
-    assert list(Path(first.path).rglob("alpha*.pyc"))
-    mounts = (Mount(first.path, first.path),)
+    assert os.stat(folder).st_mtime_ns == before
+    assert list(Path(folder).rglob("alpha*.pyc"))
+    mounts = (Mount(folder, first.path),)
     assert await builder.run("use", first.python, "import alpha; print(alpha.VALUE)", mounts) == (0, "7")
     seen, log = await builder.sandboxes.run("tool", f"{first.path}/bin/alpha-tool", mounts=mounts)
     assert (seen.exit_code, log) == (0, "7")
@@ -156,12 +157,14 @@ async def test_a_users_requirements_come_on_top(builder: Builder) -> None:
     plain = await made.ensure(runtime)
     more = await made.ensure(runtime, "# mine\nalpha==2.0\nbeta\n", lines.append)
     assert any("beta==0.1" in line for line in lines)
-    assert more.path != plain.path
+    assert made.place(more).path != made.place(plain).path
     assert made.hash(runtime, "alpha==2.0\n\nbeta  # double\n") == made.hash(runtime, "# mine\nalpha==2.0\nbeta\n")
     for key, environment, value in (("plain", plain, "7"), ("more", more, "16")):
         module = "alpha" if key == "plain" else "beta"
         script = f"import {module}; print({module}.VALUE)"
-        assert await builder.run(key, environment.python, script, (Mount(environment.path, environment.path),)) == (
+        assert await builder.run(
+            key, environment.python, script, (Mount(made.place(environment).path, environment.path),)
+        ) == (
             0,
             value,
         )
@@ -194,7 +197,10 @@ async def test_a_build_that_runs_code_runs_it_in_a_sandbox(builder: Builder, tmp
         await made.ensure(runtime, "evil")
     assert not (tmp_path / "spoiled").exists()
     built = await made.ensure(runtime, "honest")
-    assert await builder.run("honest", built.python, "import honest", (Mount(built.path, built.path),)) == (0, "")
+    assert await builder.run("honest", built.python, "import honest", (Mount(made.place(built).path, built.path),)) == (
+        0,
+        "",
+    )
     with pytest.raises(Invalid):
         await made.ensure(Runtime("pinned", "python", requirements="honest==1.0 --hash=sha256:00\n"))
 
@@ -202,11 +208,12 @@ async def test_a_build_that_runs_code_runs_it_in_a_sandbox(builder: Builder, tmp
 @needs_sandbox
 async def test_an_overlay_of_an_environment_can_be_written(builder: Builder) -> None:
     runtime = Runtime("small", "python", requirements=wheel(builder.wheels, "alpha", "1.0", "VALUE = 7"))
-    built = await builder.made().ensure(runtime)
+    made = builder.made()
+    built = await made.ensure(runtime)
     script = "import alpha, os; os.unlink(alpha.__file__); open(os.path.dirname(alpha.__file__) + '/new.py', 'w'); print('written')"
-    overlay = (Mount(built.path, built.path, MountMode.OVERLAY),)
+    overlay = (Mount(made.place(built).path, built.path, MountMode.OVERLAY),)
     assert await builder.run("overlay", built.python, script, overlay) == (0, "written")
-    plain = (Mount(built.path, built.path),)
+    plain = (Mount(made.place(built).path, built.path),)
     assert (await builder.run("plain", built.python, script, plain))[0] == 1
     assert await builder.run("after", built.python, "import alpha; print(alpha.VALUE)", plain) == (0, "7")
 
@@ -215,13 +222,14 @@ async def test_an_overlay_of_an_environment_can_be_written(builder: Builder) -> 
 async def test_a_build_that_was_cut_off_is_made_anew(builder: Builder) -> None:
     runtime = Runtime("small", "python", requirements=wheel(builder.wheels, "alpha", "1.0", "VALUE = 7"))
     made = builder.made()
-    name = made.hash(runtime)
+    name = made.folder_name(runtime)
     for leftover in (builder.folder / name, builder.folder / f".{name}"):
         leftover.mkdir(parents=True)
         (leftover / "half").touch()
     assert made.built(runtime) is None
     built = await made.ensure(runtime)
-    assert not (Path(built.path) / "half").exists()
+    assert Path(made.place(built).path) == builder.folder / name
+    assert not (builder.folder / name / "half").exists()
 
 
 UV = """#!/bin/sh
@@ -290,21 +298,70 @@ async def test_a_newer_python_serves_an_algorithm_and_ours_trains_it_and_runs_us
     pins = "xgboost-cpu==3.2 ; python_full_version < '3.12'\nxgboost-cpu==3.4 ; python_full_version >= '3.12'\n"
     trains = Runtime("xgboost", "xgboost", "trees", requirements=pins, version="3.2")
     serves = dataclasses.replace(trains, serving=True)
-    first = await made(other).ensure(serves)
-    assert first.mounts == ("/other",)
+    one = made(other)
+    first = await one.ensure(serves)
+    assert one.place(first).mounts == ("/other",)
     assert "--python /other/bin/python3.13" in (folder / "said").read_text()
     assert made(other).built(serves) == first
     assert (made(other).built(trains), made(None).built(serves)) == (None, None)
     (folder / "said").unlink()
-    second = await made(other).ensure(trains)
-    assert second.mounts == ("/ours",)
+    second = await one.ensure(trains)
+    assert one.place(second).mounts == ("/ours",)
     assert "--python /ours/bin/python3" in (folder / "said").read_text()
     assert made(other).built(trains) == made(None).built(trains) == made(None).built(serves) == second
-    wrote = [json.loads(Path(f"{each.path}.json").read_text())["version"] for each in (first, second)]
+    wrote = [json.loads(Path(f"{one.place(each).path}.json").read_text())["version"] for each in (first, second)]
     assert wrote == ["3.4", "3.2"]
     told = [(each.runtime, each.python, each.version) for each in made(other).variants(trains)]
     assert told == [(trains, "3.11", "3.2"), (serves, "3.13", "3.4")]
     assert [each.runtime for each in made(None).variants(trains)] == [trains]
+
+
+async def test_a_node_knows_an_environment_by_value_wherever_its_python_lies(tmp_path: Path) -> None:
+    """Its hash is that of other machines, its folder this machine's. One that this machine would make otherwise is refused."""
+    nothing: Any = None
+    ours = Interpreter("/ours/bin/python3", "3.11 build", (3, 11), ("/ours",))
+    trees = Runtime("trees", "xgboost", algorithm="trees", requirements="trees==1")
+    serves = dataclasses.replace(trees, serving=True)
+    newer = Interpreter("/newer/bin/python3.13", "3.13 build", (3, 13), ("/newer",))
+
+    def node(name: str, known: Runtime = trees, python: Interpreter = ours) -> UvRuntimes:
+        return UvRuntimes(tmp_path / name, nothing, "", {}, python, newer, (known,))
+
+    moved = dataclasses.replace(ours, path="/elsewhere/python3", prefixes=("/elsewhere",))
+    for runtime, extra, folder in (
+        (trees, "", "/elsewhere"),
+        (trees, "pandas\n", "/elsewhere"),
+        (serves, "", "/newer"),
+    ):
+        asked = Environment("trees", node("a").hash(runtime, extra), extra, runtime.python, runtime.serving)
+        here, there = node("a").place(asked), node("b", python=moved).place(asked)
+        assert Path(here.path).parent == tmp_path / "a"
+        assert (Path(there.path).parent, there.mounts) == (tmp_path / "b", (folder,))
+        assert (Path(here.path).name == Path(there.path).name) == (runtime is serves)  # whose Python did not move
+        for other in (
+            node("c", dataclasses.replace(trees, requirements="trees==2")),
+            node("c", dataclasses.replace(trees, name="others")),
+            node("c", python=dataclasses.replace(ours, version="3.11 patch")),
+        ):
+            if runtime is not serves or other.all() != node("c").all():
+                with pytest.raises(Unavailable, match="not one that this machine makes"):
+                    await other.have(asked)
+
+
+async def test_what_was_asked_for_by_value_is_built_where_it_is_not(tmp_path: Path) -> None:
+    uv, nothing = tmp_path / "uv", None
+    uv.write_text('#!/bin/sh\nfor last; do :; done\n[ "$1" = pip ] || mkdir -p "$last/bin"\n')
+    uv.chmod(0o755)
+    known = Runtime("small", "python", requirements="alpha==1")
+    ours = Interpreter("/ours/bin/python3", "3.11 build", (3, 11), ("/ours",))
+    control, node = (UvRuntimes(tmp_path / each, nothing, str(uv), {}, ours, None, (known,)) for each in ("a", "b"))
+    asked = await control.ensure(known)
+    assert node.built(known) is None
+    await node.have(asked)
+    assert node.built(known) == asked
+    assert Path(node.place(asked).path).is_dir()
+    with pytest.raises(Unavailable, match="no backend"):
+        await node.have(dataclasses.replace(asked, hash=node.hash(known, "pandas"), requirements="pandas\n"))
 
 
 async def test_nothing_else_gets_the_newer_python(tmp_path: Path) -> None:
@@ -459,7 +516,7 @@ async def test_the_digest_of_a_real_image_is_its_id_and_outlives_this_process(tm
     assert one.digest("my/own:1") == ""
     container = one.resolve("my/own:1")
     assert container is not None
-    built = tmp_path / "e" / one.hash(container)
+    built = tmp_path / "e" / one.folder_name(container)
     built.mkdir(parents=True)
     Path(f"{built}.json").write_text('{"runtime": "container"}')
     await one.ensure(container)

@@ -74,7 +74,7 @@ async def test_with_the_same_seed_the_trials_are_optunas_own(optuna: OptunaSampl
     environment = await built.ensure(next(each for each in built.all() if each.name == "tuning"))
     for seed in (0, 3):
         own = await asyncio.create_subprocess_exec(
-            environment.python, "-c", OWN, kind, str(seed), "30", stdout=asyncio.subprocess.PIPE
+            built.place(environment).python, "-c", OWN, kind, str(seed), "30", stdout=asyncio.subprocess.PIPE
         )
         told, _ = await asyncio.wait_for(own.communicate(), 120)
         assert await search(optuna, 30, kind, seed) == json.loads(told)

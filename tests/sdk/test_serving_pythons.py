@@ -17,6 +17,7 @@ from tests.sdk.acts import XGBOOST, User, channel, targz, unique
 from clary.backends.images import runtimes
 from clary.backends.interpreters import Interpreter, newer, own
 from clary.backends.runtimes import create
+from clary.domain.machine.workload import ENVIRONMENT
 
 pytestmark = [pytest.mark.live, pytest.mark.slow]
 
@@ -70,9 +71,8 @@ def interpreters(user: User, name: str) -> set[str]:
     for path in user.server.settings.root.rglob("shim/spec.json"):
         spec = json.loads(path.read_text())
         if name in (spec.get("log") or "") and "clary.toolkit.prepare" not in spec["command"]:
-            libraries = (
-                Path(next(part for part in spec["command"] if part.endswith("/bin/python"))).parent.parent / "lib"
-            )
+            options = (path.parent / "bwrap.args").read_text().split("\0")
+            libraries = Path(options[options.index(ENVIRONMENT) - 1]) / "lib"
             found.add(next(libraries.glob("python3.*")).name.removeprefix("python"))
     return found
 
@@ -100,11 +100,13 @@ def test_without_an_index_the_environment_that_trains_serves(
     shared, here = user.server.settings.environments_folder, tmp_path / "environments"
     [runtime] = [each for each in runtimes() if each.name == "xgboost"]
     nothing: Any = None
-    built = create(str(shared), nothing, environment=dict(os.environ)).built(runtime)
+    known = create(str(shared), nothing, environment=dict(os.environ))
+    built = known.built(runtime)
     assert built is not None  # it trained the artifact
+    folder = known.place(built).path
     here.mkdir(mode=0o700)
-    shutil.copytree(built.path, here / Path(built.path).name, symlinks=True)
-    shutil.copy(f"{built.path}.json", here)
+    shutil.copytree(folder, here / Path(folder).name, symlinks=True)
+    shutil.copy(f"{folder}.json", here)
     nowhere = {"UV_INDEX_URL": "http://127.0.0.1:9/simple", "UV_CACHE_DIR": str(tmp_path / "cache")}
     alone = User(start(nowhere, environments=str(here)))
     endpoint = alone.endpoint({"ModelName": alone.model(XGBOOST, alone.put("model.tar.gz", user.get(artifact)))})

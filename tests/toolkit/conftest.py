@@ -61,7 +61,7 @@ def interpreter(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., str]:
         runtime = next(r for r in known_runtimes() if r.name == name)
         # No backend: what Clary ships is installed without one (a sandbox is for users' own requirements).
         made = create(str(folder), None, environment=dict(os.environ))  # type: ignore[arg-type]
-        return asyncio.run(made.ensure(dataclasses.replace(runtime, serving=serving))).python
+        return made.place(asyncio.run(made.ensure(dataclasses.replace(runtime, serving=serving)))).python
 
     return build
 

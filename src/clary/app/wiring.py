@@ -58,7 +58,7 @@ from clary.loops.endpoints.telemetry import Telemetry, TelemetryPorts
 from clary.loops.jobs.places import JobSettings
 from clary.objects.client import OwnArtifacts
 from clary.objects.external import ExternalArtifacts
-from clary.ports import Artifacts, Backend, Clock, LoopPorts, Runtimes, Store
+from clary.ports import Artifacts, Backend, Clock, LoopPorts, Store
 from clary.serving.client import FrontClient
 from clary.serving.homes import home
 from clary.stores import sql
@@ -113,9 +113,10 @@ async def control(settings: Settings) -> AsyncIterator[Control]:
     keys, store = FileKeys(settings.root / "keys"), records(settings)
     secret = keys.derive(b"asynchronous").hex()
     logs, artifacts = FileLogs(settings.root / "logs"), make_artifacts(settings, keys)
-    backend = workloads.backend(settings, NodePorts(artifacts, logs))
+    built = built_runtimes(settings)
+    backend = workloads.backend(settings, NodePorts(artifacts, logs, built))
+    built.build_in(backend)
     runs: Backend[Any] = backend
-    built = built_runtimes(settings, runs)
     datapoints = FileDatapoints(settings.root / "datapoints", settings.datapoint_disk)
     sockets = [str(settings.front_ctl(index)) for index in range(settings.front_count)]
     fronts = FrontClient(sockets, keys, target_models(settings, store, artifacts, clock).place, secret)
@@ -168,11 +169,11 @@ async def control(settings: Settings) -> AsyncIterator[Control]:
         datapoints.close()
 
 
-def built_runtimes(settings: Settings, runs: Backend[Any]) -> Runtimes:
-    """The environments behind image names, built where they are first asked for."""
+def built_runtimes(settings: Settings) -> runtimes.UvRuntimes:
+    """The environments behind image names, built where they are first asked for. They want to be told of the backend that builds."""
     folder, given = str(settings.environments_folder), settings.build_environment()
     engine = containers.find(settings.container_engine)
-    return runtimes.create(folder, runs, environment=given, names=settings.image_names, engine=engine)
+    return runtimes.create(folder, None, environment=given, names=settings.image_names, engine=engine)
 
 
 def records(settings: Settings) -> sql.SqlStore:

@@ -27,7 +27,7 @@ from clary.backends.claims import Claims
 from clary.backends.host import Host
 from clary.backends.networks import Networks
 from clary.backends.node import requests
-from clary.backends.node.layout import NodePorts, placed, store, text_of
+from clary.backends.node.layout import NodePorts, placed, store, text_of, with_packages
 from clary.backends.node.starts import Starts
 from clary.backends.reentry import Reentry, reentry
 from clary.backends.shim import way
@@ -105,6 +105,7 @@ class LocalBackend:
         self.networks.check(workload)
         if workload.by_value:
             workload = placed(workload, self._folder_of(workload.key))
+        workload = with_packages(workload, self._ports)
         if workload.fronts:  # the whole folder: a mounted socket file is dead when the front makes another one
             sockets = Mount(os.path.dirname(self._fronts[0]), SOCKETS)
             workload = dataclasses.replace(workload, mounts=(*workload.mounts, sockets))
@@ -524,7 +525,8 @@ def create(
     `uid_range`: first and last user id for sandboxes when Clary runs as root; the one behind them is pasta's. `control_groups` False: do
     without them, as on a host where they cannot be written. `reach`: URLs that sandboxes are given; what they name on loopback stays in
     reach from their networks. `strict_network`: refuse to run what would share the machine's network. `fronts`: the fronts' sockets for
-    workers, by the fronts' numbers. `ports`: the object store and the logs, for workloads by value."""
+    workers, by the fronts' numbers. `ports`: the object store and the logs, for workloads by value, and the
+    environments of workloads."""
     path = Path(os.path.abspath(folder))
     path.mkdir(parents=True, exist_ok=True, mode=0o700)
     name = "clary-" + hashlib.sha256(str(path.resolve()).encode()).hexdigest()[:12]

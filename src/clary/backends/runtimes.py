@@ -4,11 +4,14 @@ A build happens in a staging folder and is renamed when it is whole; a request f
 ships is installed from wheels only, which run no code. A user's own requirements may run code (a source distribution's build), so
 they are installed inside a sandbox, on top.
 
-    FOLDER/<hash>/         the environment (relocatable: it has no absolute path of its own)
-    FOLDER/<hash>.json     it is whole; what it was made of
-    FOLDER/.<hash>.lock    held while one process builds it
-    FOLDER/.<hash>/        staging
+    FOLDER/<name>/         the environment (relocatable: it has no absolute path of its own)
+    FOLDER/<name>.json     it is whole; what it was made of
+    FOLDER/.<name>.lock    held while one process builds it
+    FOLDER/.<name>/        staging
     FOLDER/image-ids.json  the ids of real images that were run here
+
+Others know an environment by its hash, which is the same on every machine of a kind. The name of its folder is this machine's: its hash
+with the path of the interpreter, whose move makes another one.
 """
 
 from __future__ import annotations
@@ -34,10 +37,10 @@ from clary.backends.images import RuntimeVariant, runtimes
 from clary.backends.interpreters import RELEASES, Interpreter, newer, own, release
 from clary.backends.own_limits import cpus
 from clary.backends.shim.records import load, note, save
-from clary.domain.errors import Invalid
+from clary.domain.errors import Invalid, Unavailable
 from clary.domain.images import repository
-from clary.domain.machine.workload import Mount, MountMode, Workload
-from clary.ports import Backend, Environment, Runtime
+from clary.domain.machine.workload import Environment, EnvironmentPlace, Mount, MountMode, Workload
+from clary.ports import Backend, Runtime
 
 _RECIPE = "1"  # part of every hash: raise it when the way of building changes
 _SEPARATOR = "\0"
@@ -67,7 +70,7 @@ class UvRuntimes:
     def __init__(
         self,
         folder: Path,
-        backend: Backend[Any],
+        backend: Backend[Any] | None,
         uv: str,
         environment: Mapping[str, str],
         own: Interpreter,
@@ -89,6 +92,7 @@ class UvRuntimes:
         self._names = names or ImageNames()
         self._engine = engine
         self._pulled: set[str] = set()
+        self._asked: dict[str, Runtime] = {}  # hash -> what was asked for here
         self._digests: dict[str, str] = {}  # by framework
         self._shown: dict[
             str, tuple[str, float]
@@ -96,6 +100,10 @@ class UvRuntimes:
         self._images: dict[str, str] | None = None  # real image -> its id, as last seen here
         self._building: dict[str, asyncio.Task[Environment]] = {}
         self._listening: dict[str, list[Log]] = {}
+
+    def build_in(self, backend: Backend[Any]) -> None:
+        """Users' requirements are installed by this backend, which in its turn asks here for the environments of its workloads."""
+        self._backend = backend
 
     def resolve(self, image: str) -> Runtime | None:
         name = repository(image)
@@ -150,14 +158,15 @@ class UvRuntimes:
         return tuple(_named(runtime, given) for runtime in self._known) if given else self._known
 
     def built(self, runtime: Runtime, extra: str = "") -> Environment | None:
-        name = self.hash(runtime, extra)
         if runtime.image and runtime.image not in self._pulled:
             return None
-        whole = load(str(self._folder), f"{name}.json") and (self._folder / name).is_dir()
-        return self._at(name, self._interpreter(runtime, extra)) if whole else None
+        return self._value(runtime, extra) if self._whole(self.folder_name(runtime, extra)) else None
+
+    def _whole(self, name: str) -> bool:
+        return bool(load(str(self._folder), f"{name}.json")) and (self._folder / name).is_dir()
 
     async def ensure(self, runtime: Runtime, extra: str = "", log: Log | None = None) -> Environment:
-        name = self.hash(runtime, extra)
+        name = self.folder_name(runtime, extra)
         if runtime.image and self._engine is not None:
             found_id = await self._engine.ensure(runtime.image, log)
             self._pulled.add(runtime.image)
@@ -186,10 +195,40 @@ class UvRuntimes:
         self._building.pop(name, None)
         self._listening.pop(name, None)
 
+    async def have(self, environment: Environment, log: Log | None = None) -> None:
+        runtime = self._runtime_of(environment)
+        if not self._whole(self.folder_name(runtime, environment.requirements)):
+            await self.ensure(dataclasses.replace(runtime, image=""), environment.requirements, log)
+
+    def place(self, environment: Environment) -> EnvironmentPlace:
+        runtime, extra = self._runtime_of(environment), environment.requirements
+        path = self._folder / self.folder_name(runtime, extra)
+        return EnvironmentPlace(str(path), self._interpreter(runtime, extra).mounts())
+
+    def _runtime_of(self, environment: Environment) -> Runtime:
+        """What it is an environment of. Unavailable where this Clary, or this machine's Python, makes another one of it."""
+        asked = self._asked.get(environment.hash)
+        if asked is not None:
+            return asked
+        known = next((each for each in self._known if each.name == environment.runtime), None)
+        if known is not None:
+            known = dataclasses.replace(known, serving=environment.serving, python=environment.release)
+            if self.hash(known, environment.requirements) == environment.hash:
+                return known
+        raise Unavailable(
+            f"The environment {environment.hash} of the runtime {environment.runtime} is not one that this machine makes: its Clary or its "
+            "Python has another version than that of the machine that asked for it. What is started anew gets a new one."
+        )
+
     def hash(self, runtime: Runtime, extra: str = "") -> str:
+        """Of all that decides its content, wherever it lies."""
         python = self._interpreter(runtime, extra)
-        parts = [_RECIPE, runtime.requirements, _normal(extra), python.path, python.version, platform.machine()]
-        return hashlib.sha256(_SEPARATOR.join(parts).encode()).hexdigest()[:40]
+        return _hashed(_RECIPE, runtime.requirements, _normal(extra), python.version, platform.machine())
+
+    def folder_name(self, runtime: Runtime, extra: str = "") -> str:
+        """Of its folder."""
+        python = self._interpreter(runtime, extra)
+        return _hashed(_RECIPE, runtime.requirements, _normal(extra), python.path, python.version, platform.machine())
 
     def _interpreter(self, runtime: Runtime, extra: str = "") -> Interpreter:
         """The newer one only for what serves a built-in algorithm's models: training with other libraries makes other models, and a
@@ -219,9 +258,11 @@ class UvRuntimes:
         made = (runtime,) if self.hash(runtime) == self.hash(serving) else (runtime, serving)
         return tuple(RuntimeVariant.of(each, self._interpreter(each).release) for each in made)
 
-    def _at(self, name: str, python: Interpreter) -> Environment:
-        path = self._folder / name
-        return Environment(str(path), str(path / "bin/python"), python.mounts())
+    def _value(self, runtime: Runtime, extra: str) -> Environment:
+        found, name = self.hash(runtime, extra), "python" if runtime.image else runtime.name
+        self._asked[found] = runtime
+        newer = self._interpreter(runtime, extra) is self._newer
+        return Environment(name, found, _normal(extra), runtime.python, newer)
 
     async def _build(self, name: str, runtime: Runtime, extra: str, log: Log) -> Environment:
         self._folder.mkdir(parents=True, exist_ok=True, mode=0o700)
@@ -232,7 +273,7 @@ class UvRuntimes:
                 await told(self._make(name, runtime, _normal(extra), log, lock), runtime.name, log)
         finally:
             os.close(lock)
-        return self._at(name, self._interpreter(runtime, extra))
+        return self._value(runtime, extra)
 
     async def _make(self, name: str, runtime: Runtime, extra: str, log: Log, lock: int) -> None:
         staging, final = self._folder / f".{name}", self._folder / name
@@ -303,23 +344,30 @@ class UvRuntimes:
 
     async def _install_extra(self, staging: Path, extra: str, python: Interpreter, log: Log) -> None:
         """A user's requirements, in a sandbox that has the network and may write this one environment."""
+        backend = self._builder()
         root = self._folder / f"{staging.name}.build"
         root.mkdir(exist_ok=True, mode=0o700)
         (root / "requirements.txt").write_text(extra)
         (root / "requirements.txt").chmod(0o644)
         (root / "cache").mkdir(exist_ok=True)
         try:
-            handle = await self._backend.start(self._backend.plan(self._workload(_key(staging), root, staging, python)))
-            await self._follow(handle, root / "log", log)
+            handle = await backend.start(backend.plan(self._workload(_key(staging), root, staging, python)))
+            await self._follow(backend, handle, root / "log", log)
         finally:
             await asyncio.to_thread(shutil.rmtree, root, True)
 
+    def _builder(self) -> Backend[Any]:
+        if self._backend is None:
+            raise Unavailable("There is no backend here to install a user's packages in.")
+        return self._backend
+
     async def _clear(self, key: str) -> None:
         """End a build that a predecessor left running, before its staging folder is made again."""
-        await self._backend.stop(key, 0)
-        while (seen := await self._backend.observe(key)) is not None and not seen.state.is_terminal:
+        backend = self._builder()
+        await backend.stop(key, 0)
+        while (seen := await backend.observe(key)) is not None and not seen.state.is_terminal:
             await asyncio.sleep(_POLL_SECONDS)
-        await self._backend.forget(key)
+        await backend.forget(key)
 
     def _workload(self, key: str, root: Path, staging: Path, python: Interpreter) -> Workload:
         options = ["--compile-bytecode", "--python", str(staging / "bin/python")]
@@ -349,14 +397,14 @@ class UvRuntimes:
         named = self._environment.get("UV_FIND_LINKS", "").replace(",", " ").split()
         return [path for path in named if os.path.isdir(path)]
 
-    async def _follow(self, handle: str, path: Path, log: Log) -> None:
+    async def _follow(self, backend: Backend[Any], handle: str, path: Path, log: Log) -> None:
         """Hand over the build's lines as they come, until it has ended."""
         words: list[str] = []
         ended = asyncio.Event()
-        leave = self._backend.watch(lambda changed: ended.set() if changed == handle else None)
+        leave = backend.watch(lambda changed: ended.set() if changed == handle else None)
         try:
             while True:
-                seen = await self._backend.observe(handle)
+                seen = await backend.observe(handle)
                 lines = path.read_text(errors="replace").splitlines() if path.exists() else []
                 for line in lines[len(words) :]:
                     words.append(_line(line.partition("\t")[2]))
@@ -367,16 +415,16 @@ class UvRuntimes:
                 await _wait(ended, _POLL_SECONDS)
         finally:
             leave()
-            await self._backend.stop(handle, 0)
+            await backend.stop(handle, 0)
         if seen is None or seen.exit_code != 0:
             last = words or [(seen.detail if seen else "") or "the build was lost"]
             raise Invalid(_said("the packages of requirements.txt could not be installed", last))
-        await self._backend.forget(handle)
+        await backend.forget(handle)
 
 
 def create(
     folder: str,
-    backend: Backend[Any],
+    backend: Backend[Any] | None,
     *,
     environment: Mapping[str, str],
     python: str = "",
@@ -384,7 +432,9 @@ def create(
     names: Path | None = None,
     engine: Engine | None = None,
 ) -> UvRuntimes:
-    """Environments in `folder`. `environment`: PATH, HOME and what of the host's variables uv needs (index, certificates, proxy).
+    """Environments in `folder`; users' packages are installed by `backend` (see also `build_in`).
+
+    `environment`: PATH, HOME and what of the host's variables uv needs (index, certificates, proxy).
     `python`: the base interpreter of all (default: the one that Clary's own environment was made from, and a newer one on PATH to serve
     the models of built-in algorithms); `uv`: default the wheel's. `names`: the file of image names that the user gave to runtimes;
     `engine`: runs images that are no runtime's."""
@@ -442,6 +492,10 @@ async def told(build: Coroutine[Any, Any, None], name: str, log: Log, each: floa
         raise
     await task
     log(f"Built the runtime {name} in {loop.time() - began:.1f} s.")
+
+
+def _hashed(*parts: str) -> str:
+    return hashlib.sha256(_SEPARATOR.join(parts).encode()).hexdigest()[:40]
 
 
 def _key(staging: Path) -> str:

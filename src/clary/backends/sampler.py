@@ -101,7 +101,7 @@ class OptunaSampler:
             raise Unavailable(error.message) from None
         # Clary's own code over numbers and names that were checked: it needs no sandbox.
         self._process = await asyncio.create_subprocess_exec(
-            environment.python,
+            self._runtimes.place(environment).python,
             "-I",
             str(SCRIPT),
             stdin=PIPE,

@@ -4,15 +4,20 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import json
+import os
 import re
+import sys
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import pytest
 
-from clary.domain.errors import Invalid
+from clary.domain.errors import Invalid, Unavailable
 from clary.domain.images import repository
-from clary.ports import Environment, Runtime, Runtimes
+from clary.domain.machine.workload import Environment, EnvironmentPlace
+from clary.domain.stored import dumped, loaded
+from clary.ports import Runtime, Runtimes
 
 XGBOOST = Runtime("xgboost", "xgboost", "xgboost", ("sagemaker-xgboost", "xgboost"), "", "3.2.0")
 XGBOOST_SCRIPT = Runtime("xgboost-script", "xgboost", "", (), "", "3.2.0")
@@ -71,11 +76,28 @@ class MemoryRuntimes:
         return runtime.name, extra, self.newer and bool(runtime.algorithm) and runtime.serving and not extra
 
     def _environment(self, runtime: Runtime, extra: str) -> Environment:
-        newer = "-newer" if self._key(runtime, extra)[2] else ""
-        path = f"/environments/{runtime.name}{newer}" + (
+        newer = self._key(runtime, extra)[2]
+        hash_ = f"{runtime.name}{'-newer' if newer else ''}" + (
             f"-{hashlib.sha256(extra.encode()).hexdigest()[:8]}" if extra else ""
         )
-        return Environment(path, f"{path}/bin/python")
+        return Environment(runtime.name, hash_, extra, serving=newer)
+
+    def place(self, environment: Environment) -> EnvironmentPlace:
+        return EnvironmentPlace(f"/environments/{environment.hash}")
+
+    async def have(self, environment: Environment, log: Callable[[str], None] | None = None) -> None:
+        runtime = next((each for each in self._known if each.name == environment.runtime), None)
+        if runtime is None:
+            raise Unavailable(f"there is no runtime {environment.runtime}")
+        await self.ensure(replace(runtime, serving=environment.serving), environment.requirements, log)
+
+
+class OwnInterpreter(MemoryRuntimes):
+    """Every runtime is the interpreter that runs the tests: the toolkit needs no more than that."""
+
+    def place(self, environment: Environment) -> EnvironmentPlace:
+        base = os.path.realpath(sys.base_prefix)
+        return EnvironmentPlace(sys.prefix, () if base.startswith("/usr") else tuple({base, sys.base_prefix}))
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,6 +139,20 @@ class RuntimesConformance:
         assert environment.python.startswith(f"{environment.path}/")
         assert runtimes.built(runtime) == environment == await runtimes.ensure(runtime)
 
+    async def test_an_environment_by_value_is_the_one_that_was_built(self, buildable: Buildable) -> None:
+        runtimes, runtime, [one, _] = buildable.runtimes, buildable.runtime, buildable.extras
+        plain, more = await runtimes.ensure(runtime), await runtimes.ensure(runtime, one)
+        for environment in (plain, more):
+            kept = loaded(Environment, dumped(environment))  # as a node has it from a request
+            await runtimes.have(kept)
+            assert runtimes.place(kept) == runtimes.place(environment)
+            assert runtimes.place(kept).path not in json.dumps(dumped(kept))
+        assert runtimes.place(plain).path != runtimes.place(more).path
+
+    async def test_what_this_machine_does_not_make_is_refused(self, buildable: Buildable) -> None:
+        with pytest.raises(Unavailable):
+            await buildable.runtimes.have(Environment("never-heard-of", "0" * 40))
+
     async def test_of_many_that_ask_at_once_all_get_the_same(self, buildable: Buildable) -> None:
         found = await asyncio.gather(*(buildable.runtimes.ensure(buildable.runtime) for _ in range(5)))
         assert len(set(found)) == 1
@@ -128,7 +164,7 @@ class RuntimesConformance:
         assert runtimes.built(runtime, one) is None
         more = await runtimes.ensure(runtime, one)
         assert runtimes.built(runtime, other) is None
-        assert len({plain.path, more.path, (await runtimes.ensure(runtime, other)).path}) == 3
+        assert len({plain.hash, more.hash, (await runtimes.ensure(runtime, other)).hash}) == 3
         assert (runtimes.built(runtime), runtimes.built(runtime, one)) == (plain, more)
 
     async def test_what_cannot_be_installed_is_told_and_not_there(self, buildable: Buildable) -> None:

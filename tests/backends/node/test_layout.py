@@ -9,12 +9,22 @@ from pathlib import Path
 
 import pytest
 
-from clary.backends.node.layout import NodePorts, lay_out, placed, text_of
+from clary.backends.node.layout import NodePorts, lay_out, placed, text_of, with_packages
 from clary.domain.errors import Invalid, NotFound, Unavailable
-from clary.domain.machine.workload import Files, LogTarget, MountMode, Objects, Workload
+from clary.domain.machine.workload import (
+    ENVIRONMENT,
+    Environment,
+    Files,
+    LogTarget,
+    Mount,
+    MountMode,
+    Objects,
+    Workload,
+)
 from clary.domain.resources import Scope
 from clary.stores.logs import FileLogs
 from clary.testing.memory_artifacts import MemoryArtifacts
+from clary.testing.runtimes import MemoryRuntimes
 
 FILES = Files("in", "/in", texts={"a": "one", "deep/er/b": "two"}, objects=(Objects("0", "bucket", {"k": "n"}, "o/p"),))
 WORKLOAD = Workload("key", ("true",), {}, files=(FILES, Files("out", "/out", MountMode.READ_WRITE)))
@@ -76,3 +86,38 @@ def test_the_last_lines_of_its_output(tmp_path: Path) -> None:
     (tmp_path / "log").write_text("".join(f"{number}\tline {number}\n" for number in range(100)))
     assert text_of(str(tmp_path), "", "", 30) == "line 98\nline 99"
     assert text_of(str(tmp_path / "never"), "", "", 30) == ""
+
+
+PACKED = replace(WORKLOAD, packages=Environment("xgboost", "xgboost-1", "pandas"))
+
+
+async def test_an_environment_that_is_not_there_is_built_on_first_use(tmp_path: Path) -> None:
+    runtimes, phases = MemoryRuntimes(), list[str]()
+    given = replace(ports(tmp_path), environments=runtimes)
+    await lay_out(PACKED, str(tmp_path / "root"), given, phases.append)
+    assert runtimes.builds == [("xgboost", "pandas")]
+    assert phases == ["building the runtime xgboost", "laying out in", "laying out out"]
+
+
+async def test_packages_that_cannot_be_had_are_the_users_fault_and_an_unknown_runtime_is_not(tmp_path: Path) -> None:
+    runtimes = MemoryRuntimes()
+    runtimes.broken["pandas"] = "no such package"
+    given = replace(ports(tmp_path), environments=runtimes)
+    with pytest.raises(Invalid, match="no such package"):
+        await lay_out(PACKED, str(tmp_path / "root"), given, lambda _: None)
+    unknown = replace(PACKED, packages=Environment("never-heard-of", "0"))
+    with pytest.raises(Unavailable, match="never-heard-of"):
+        await lay_out(unknown, str(tmp_path / "root"), given, lambda _: None)
+
+
+@pytest.mark.parametrize(("installs", "mode"), [(False, MountMode.READ_ONLY), (True, MountMode.OVERLAY)])
+def test_an_environment_lies_where_its_node_says_and_below_the_runs_own_mounts(
+    tmp_path: Path, installs: bool, mode: MountMode
+) -> None:
+    own = Mount("/a", f"{ENVIRONMENT}/own")
+    given = replace(ports(tmp_path), environments=MemoryRuntimes())
+    found = with_packages(replace(PACKED, mounts=(own,), installs=installs), given)
+    assert found.mounts == (Mount("/environments/xgboost-1", ENVIRONMENT, mode), own)
+    assert with_packages(WORKLOAD, given) == WORKLOAD
+    with pytest.raises(Unavailable, match="no environments"):
+        with_packages(PACKED, ports(tmp_path))

@@ -11,12 +11,12 @@ import pytest
 from clary.domain.endpoints.commands import StartReplica
 from clary.domain.machine.addresses import Address
 from clary.domain.machine.capacity import Fit
-from clary.domain.machine.workload import Workload
+from clary.domain.machine.workload import Environment, Workload
 from clary.domain.models.containers import Container
 from clary.domain.resources import Record, Scope
 from clary.loops.endpoints import replica_places
 from clary.loops.endpoints.replica_places import ServingSettings
-from clary.ports import Environment, Runtime
+from clary.ports import Runtime
 from clary.testing.runtimes import PYTHON
 
 SETTINGS = ServingSettings("/models", "/replicas", lambda name: 0, "http://127.0.0.1:1")
@@ -43,7 +43,7 @@ def spec(command: StartReplica) -> Any:
 
 def mounts(command: StartReplica) -> dict[str, str]:
     workload = replica_places.replica_workload(
-        command, RECORD, SETTINGS, PYTHON, Environment("/env", "/env/bin/python"), FIT, {}, "/log"
+        command, RECORD, SETTINGS, PYTHON, Environment("python", "0"), FIT, {}, "/log"
     )
     return {mount.target: mount.source for mount in workload.mounts}
 
@@ -80,7 +80,7 @@ def test_only_a_built_in_algorithm_opens_no_connection(prepared: dict[str, Any],
     def connecting(runtime: Runtime) -> bool:
         command = start(**{"program": "", **prepared})
         made = replica_places.replica_workload(
-            command, RECORD, SETTINGS, runtime, Environment("/env", "/env/bin/python"), FIT, {}, "/log"
+            command, RECORD, SETTINGS, runtime, Environment("python", "0"), FIT, {}, "/log"
         )
         return made.connects
 
@@ -95,7 +95,7 @@ def container(isolated: bool = False) -> Workload:
     )
     keys = {"AWS_ACCESS_KEY_ID": "id"}
     return replica_places.replica_workload(
-        command, RECORD, SETTINGS, PYTHON, Environment("/env", "/env/bin/python"), FIT, keys, "/log"
+        command, RECORD, SETTINGS, PYTHON, Environment("python", "0"), FIT, keys, "/log"
     )
 
 

@@ -26,11 +26,11 @@ async def test_only_what_has_no_program_is_served_by_the_newer() -> None:
     with pytest.raises(Invalid, match="'nobodys' stands for no runtime"):
         replicas.runtime("nobodys", "")
     assert not replicas.is_built("nobodys", "", "")
-    assert (await replicas.ensure(replicas.runtime(IMAGE, ""))).path == "/environments/xgboost-newer"
+    assert (await replicas.ensure(replicas.runtime(IMAGE, ""))).hash == "xgboost-newer"
     assert (replicas.is_built(IMAGE, "", ""), replicas.is_built(IMAGE, "inference.py", "")) == (True, False)
     with_more = await replicas.ensure(replicas.runtime(IMAGE, ""), "pandas")
-    assert with_more.path.startswith("/environments/xgboost-")
-    assert "newer" not in with_more.path
+    assert with_more.hash.startswith("xgboost-")
+    assert "newer" not in with_more.hash
 
 
 async def test_without_an_index_the_plain_one_serves_and_says_so() -> None:
@@ -47,8 +47,8 @@ async def test_without_an_index_the_plain_one_serves_and_says_so() -> None:
     assert await replicas.ensure(serving) == plain  # no second try
     assert len(known.builds) == tried
     known.offline = ""
-    assert (await ReplicaRuntimes(known).ensure(serving)).path == "/environments/xgboost-newer"  # Clary starts again
-    assert (await replicas.ensure(serving)).path == "/environments/xgboost-newer"  # somebody built it
+    assert (await ReplicaRuntimes(known).ensure(serving)).hash == "xgboost-newer"  # Clary starts again
+    assert (await replicas.ensure(serving)).hash == "xgboost-newer"  # somebody built it
 
 
 async def test_without_any_environment_the_failure_is_told() -> None:
@@ -76,9 +76,9 @@ async def test_a_model_is_unpacked_by_whichever_is_there() -> None:
     assert len(known.builds) == 2
 
 
-@pytest.mark.parametrize(("program", "path"), [("", "xgboost-newer"), ("inference.py", "xgboost")])
+@pytest.mark.parametrize(("program", "hash_"), [("", "xgboost-newer"), ("inference.py", "xgboost")])
 async def test_where_nothing_is_there_a_model_is_unpacked_by_what_its_replicas_will_have(
-    program: str, path: str
+    program: str, hash_: str
 ) -> None:
     _, replicas = site()
-    assert (await replicas.opener(IMAGE, program, print)).path == f"/environments/{path}"
+    assert (await replicas.opener(IMAGE, program, print)).hash == hash_

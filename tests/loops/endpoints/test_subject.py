@@ -16,7 +16,7 @@ from clary.domain.endpoints.fleets import Plant, new_fleet
 from clary.domain.endpoints.routes import EndpointRoute, EndpointView, ReplicaView, VariantView
 from clary.domain.machine.capacity import Machine
 from clary.domain.machine.instances import GIB
-from clary.domain.machine.workload import Workload
+from clary.domain.machine.workload import ENVIRONMENT, Environment, Workload
 from clary.domain.models.containers import Container, DataSource
 from clary.domain.resources import Record, Scope
 from clary.loops.core.ledger import Ledger
@@ -225,7 +225,8 @@ async def test_a_replica_as_aws_lays_it_out(yard: Yard) -> None:
     assert (source(workload, "/opt/ml/model") / "xgboost-model").read_text() == "m"
     assert workload.fronts
     assert all(m.mode == "ro" for m in workload.mounts)
-    assert workload.command == ("/environments/xgboost/bin/python", "-m", "clary.toolkit.zygote")
+    assert workload.command == (f"{ENVIRONMENT}/bin/python", "-m", "clary.toolkit.zygote")
+    assert (workload.packages, workload.installs) == (Environment("xgboost", "xgboost"), False)
     assert (workload.cpu, workload.network, workload.stop_grace) == (2.0, True, 30.0)
     variables = workload.environment
     assert (variables["MINE"], variables["HTTP_PROXY"], variables["AWS_REGION"]) == ("1", "p", "eu-west-1")
@@ -313,8 +314,9 @@ async def test_a_newer_python_serves_what_has_no_code(yard: Yard, code: bool) ->
     await yard.create()
     await yard.in_service()
     (workload,) = yard.replicas()
-    path = "/environments/xgboost-script" if code else "/environments/xgboost-newer"
-    assert workload.command[0] == f"{path}/bin/python"
+    assert workload.packages is not None
+    assert workload.packages.hash == ("xgboost-script" if code else "xgboost-newer")
+    assert workload.command[0] == workload.packages.python
 
 
 async def test_a_machine_without_an_index_serves_with_what_it_trains_with(yard: Yard) -> None:
@@ -324,7 +326,7 @@ async def test_a_machine_without_an_index_serves_with_what_it_trains_with(yard: 
     await yard.create()
     await yard.in_service()
     (workload,) = yard.replicas()
-    assert workload.command[0] == "/environments/xgboost/bin/python"
+    assert workload.packages == Environment("xgboost", "xgboost")
     told = yard.logs.tail(SCOPE, "/aws/sagemaker/Endpoints/e", "preparation", 10)
     assert any("no route to the index. Until Clary starts again" in line for line in told)
 

@@ -7,9 +7,8 @@ import io
 import json
 import os
 import signal
-import sys
 import tarfile
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
@@ -18,31 +17,24 @@ from tests.loops.house import SCOPE, SKLEARN, House, channel, tar
 
 from clary.backends import host, local
 from clary.backends.local import LocalBackend
+from clary.backends.node.layout import NodePorts
 from clary.domain.jobs import record as jobs
 from clary.domain.jobs import training
 from clary.domain.resources import Record
-from clary.ports import Environment, Runtime
 from clary.stores.logs import FileLogs
-from clary.testing.runtimes import MemoryRuntimes
+from clary.testing.memory_artifacts import MemoryArtifacts
+from clary.testing.runtimes import OwnInterpreter
 
 FACTS = host.find()
 pytestmark = pytest.mark.skipif(bool(FACTS.problem), reason=f"NO SANDBOX ON THIS MACHINE: {FACTS.problem}")
 
 
-class OwnInterpreter(MemoryRuntimes):
-    """Every runtime is the interpreter that runs the tests: the toolkit needs no more than that."""
-
-    async def ensure(self, runtime: Runtime, extra: str = "", log: Callable[[str], None] | None = None) -> Environment:
-        base = os.path.realpath(sys.base_prefix)
-        mounts = () if base.startswith("/usr") else tuple({base, sys.base_prefix})
-        return Environment(sys.prefix, sys.executable, mounts)
-
-
 class RealHouse(House):
     def __init__(self, tmp_path: Path) -> None:
-        self.local: LocalBackend = local.create(str(tmp_path / "backend"), facts=FACTS)
-        self.files = FileLogs(tmp_path / "logs")
-        super().__init__(tmp_path, backend=self.local, logs=self.files, runtimes=OwnInterpreter())
+        self.files, runtimes = FileLogs(tmp_path / "logs"), OwnInterpreter()
+        ports = NodePorts(MemoryArtifacts(), self.files, runtimes)
+        self.local: LocalBackend = local.create(str(tmp_path / "backend"), facts=FACTS, ports=ports)
+        super().__init__(tmp_path, backend=self.local, logs=self.files, runtimes=runtimes)
 
     async def script(self, name: str, code: str, **changes: Any) -> None:
         self.objects["b"][f"{name}/sourcedir.tar.gz"] = tar(train__py=code)

@@ -19,7 +19,7 @@ from clary.domain.jobs import hosts, training
 from clary.domain.jobs import record as jobs
 from clary.domain.machine.capacity import Fit, Owner, Waiting
 from clary.domain.machine.instances import GIB
-from clary.domain.machine.workload import MountMode
+from clary.domain.machine.workload import ENVIRONMENT, Environment, MountMode
 from clary.domain.metrics.datapoints import Series
 from clary.testing.clock import FakeClock
 from clary.testing.memory_artifacts import MemoryArtifacts
@@ -47,7 +47,8 @@ async def test_a_built_in_job_from_its_data_to_its_model(house: House, tmp_path:
     workload = await house.started()
     assert (source(workload, "/opt/ml/input/data/train/x/b.csv")).read_bytes() == b"3,4"
     assert json.loads(source(workload, "/opt/ml/input/config/hyperparameters.json").read_text()) == {"num_round": "2"}
-    assert workload.command == ("/environments/xgboost/bin/python", "-m", "clary.toolkit.train")
+    assert workload.command == (f"{ENVIRONMENT}/bin/python", "-m", "clary.toolkit.train")
+    assert (workload.packages, workload.installs) == (Environment("xgboost", "xgboost"), True)
     variables = workload.environment
     assert variables["CLARY_ALGORITHM"] == "xgboost"
     assert variables["TRAINING_JOB_NAME"] == "Job"
@@ -78,7 +79,9 @@ async def test_a_newer_python_that_serves_does_not_train(house: House) -> None:
     assert isinstance(house.ports.runtimes, MemoryRuntimes)
     house.ports.runtimes.newer = True
     await house.create()
-    assert (await house.started()).command[0] == "/environments/xgboost/bin/python"
+    workload = await house.started()
+    assert workload.packages == Environment("xgboost", "xgboost")
+    assert workload.command[0] == workload.packages.python
 
 
 async def test_log_streams_and_notes_are_there_before_the_run(house: House) -> None:

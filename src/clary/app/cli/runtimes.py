@@ -17,7 +17,8 @@ from clary.app.workloads import backend
 from clary.backends.image_names import ImageNames
 from clary.backends.runtimes import UvRuntimes, create
 from clary.domain.images import repository
-from clary.ports import Environment, Runtime
+from clary.domain.machine.workload import Environment
+from clary.ports import Runtime
 
 _REPOSITORY = re.compile(r"[a-z0-9]+(?:(?:[._]|__|-+)[a-z0-9]+)*")  # as registries have them
 
@@ -52,7 +53,7 @@ def listed(site: Site) -> list[dict[str, Any]]:
                     "framework": runtime.framework,
                     "repositories": list(runtime.repositories),
                     "built": environment is not None,
-                    "path": environment.path if environment else None,
+                    "path": runtimes.place(environment).path if environment else None,
                 }
             )
     return rows
@@ -93,7 +94,7 @@ def build(directory: str | None, names: Sequence[str], *, as_json: bool) -> None
         environment = ensure(runtimes, runtime, quiet=as_json)
         took = round(time.monotonic() - began, 1)
         row = {"name": runtime.name, "serving": runtime.serving, "python": variant.python, "version": variant.version}
-        rows.append({**row, "path": environment.path, "seconds": took})
+        rows.append({**row, "path": runtimes.place(environment).path, "seconds": took})
         if not as_json:
             say(f"{_title(runtime.name, runtime.serving)} is built ({took:g} s)")
     if as_json:

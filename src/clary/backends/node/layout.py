@@ -19,8 +19,8 @@ from pathlib import Path
 
 from clary import untrusted
 from clary.domain.errors import Invalid, Unavailable
-from clary.domain.machine.workload import Files, Mount, Result, Workload
-from clary.ports import Artifacts, Logs
+from clary.domain.machine.workload import ENVIRONMENT, Files, Mount, MountMode, Result, Workload
+from clary.ports import Artifacts, Environments, Logs
 
 _LOG = "log"
 _TAIL = 1 << 16  # bytes of its own log that are looked at from its end
@@ -28,10 +28,11 @@ _TAIL = 1 << 16  # bytes of its own log that are looked at from its end
 
 @dataclass(frozen=True, slots=True)
 class NodePorts:
-    """What a node reaches: the object store, and the logs."""
+    """What a node reaches: the object store, and the logs; and what it has: environments."""
 
     artifacts: Artifacts
     logs: Logs
+    environments: Environments | None = None
 
 
 def placed(workload: Workload, root: str) -> Workload:
@@ -44,9 +45,23 @@ def placed(workload: Workload, root: str) -> Workload:
     return replace(workload, root=root, mounts=(*workload.mounts, *mounts), log_path=log)
 
 
+def with_packages(workload: Workload, ports: NodePorts | None) -> Workload:
+    """The workload with its environment as mounts. Nothing needs to be built yet. Unavailable where this node has no such environment."""
+    if workload.packages is None:
+        return workload
+    where = _environments(ports).place(workload.packages)
+    mode = MountMode.OVERLAY if workload.installs else MountMode.READ_ONLY
+    mounts = (*(Mount(path, path) for path in where.mounts), Mount(where.path, ENVIRONMENT, mode))
+    return replace(workload, mounts=(*mounts, *workload.mounts))
+
+
 async def lay_out(workload: Workload, root: str, ports: NodePorts | None, tell: Callable[[str], None]) -> str | None:
-    """Make all files of the workload; answers the path of its log's file. `tell` hears what is being done. Invalid, NotFound or Denied
-    where an object cannot be had; Unavailable where the store or the disk is at fault."""
+    """Make all files of the workload, and its environment where that is not there yet; answers the path of its log's file. `tell` hears
+    what is being done. Invalid, NotFound or Denied where an object or the user's packages cannot be had; Unavailable where the store or
+    the disk is at fault."""
+    if workload.packages is not None:
+        tell(f"building the runtime {workload.packages.runtime}")
+        await _environments(ports).have(workload.packages)
     for files in workload.files:
         tell(f"laying out {files.name}")
         await _thread(_make, Path(_folder(root, files.name)), files)
@@ -62,6 +77,12 @@ async def lay_out(workload: Workload, root: str, ports: NodePorts | None, tell: 
         raise Unavailable("this backend was given no logs")
     where = workload.logs
     return await asyncio.to_thread(ports.logs.open, where.scope, where.group, where.stream, time.time())
+
+
+def _environments(ports: NodePorts | None) -> Environments:
+    if ports is None or ports.environments is None:
+        raise Unavailable("this backend was given no environments")
+    return ports.environments
 
 
 def text_of(root: str, files: str, path: str, limit: int) -> str:

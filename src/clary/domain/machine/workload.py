@@ -34,6 +34,47 @@ class Mount:
     mode: MountMode = MountMode.READ_ONLY
 
 
+ENVIRONMENT = "/opt/clary/environment"  # where a sandbox has its packages
+
+
+@dataclass(frozen=True, slots=True)
+class Environment:
+    """Packages by value: those of a runtime of that name, and what a user adds to them. `hash` is of all that decides their content: locked
+    requirements, the user's, the interpreter's version, the kind of machine. Where they lie on a host only its node knows, which makes them
+    where they are not there yet. Clary's toolkit is no part of them: each node lays its own beside (`backends/library.py`), so that an
+    upgrade of Clary builds nothing again. `release`: of Python, where the code needs that one; `serving`: see `ports.Runtime`."""
+
+    runtime: str
+    hash: str
+    requirements: str = ""
+    release: str = ""
+    serving: bool = False
+
+    @property
+    def path(self) -> str:
+        """In a sandbox."""
+        return ENVIRONMENT
+
+    @property
+    def python(self) -> str:
+        """The interpreter, in a sandbox."""
+        return f"{ENVIRONMENT}/bin/python"
+
+
+@dataclass(frozen=True, slots=True)
+class EnvironmentPlace:
+    """Where a node has an environment: its folder on the host, and the further folders that it needs at their own paths (those of its base
+    interpreter)."""
+
+    path: str
+    mounts: tuple[str, ...] = ()
+
+    @property
+    def python(self) -> str:
+        """The interpreter, on the host."""
+        return f"{self.path}/bin/python"
+
+
 @dataclass(frozen=True, slots=True)
 class Objects:
     """Objects of S3 as read-only files, as the account may read them. `keys`: key -> path below the folder `below` of the files' own."""
@@ -109,6 +150,10 @@ class Workload:
     files: tuple[Files, ...] = ()
     results: tuple[Result, ...] = ()
     logs: LogTarget | None = None
+    packages: Environment | None = None
+    installs: bool = (
+        False  # it has a copy of the packages that it may change (a job may pip-install), which ends with it
+    )
     root: str = ""
     log_path: str | None = None  # stdout and stderr, line by line: "<epoch ms>\t<text>\n"
     cpu: float = 1.0

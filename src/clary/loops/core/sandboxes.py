@@ -1,11 +1,10 @@
-"""What jobs' and replicas' sandboxes have alike: the toolkit's folder, and an environment at its own path."""
+"""What jobs' and replicas' sandboxes have alike: the toolkit's folder, and short runs of its modules."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
-from clary.domain.machine.workload import Files, Mount, MountMode, Result, Workload
-from clary.ports import Environment
+from clary.domain.machine.workload import Environment, Files, Mount, Result, Workload
 
 LIBRARY = "/opt/clary/lib"
 
@@ -26,7 +25,7 @@ def short_workload(
         key=key,
         command=(environment.python, "-m", f"clary.toolkit.{module}", spec),
         environment={"PYTHONPATH": LIBRARY, "PYTHONUNBUFFERED": "1"},
-        mounts=environment_mounts(environment, MountMode.READ_ONLY),
+        packages=environment,
         files=tuple(files),
         results=tuple(results),
         background=True,
@@ -54,7 +53,8 @@ def rooted_workload(
         root=root,
         command=(environment.python, "-m", f"clary.toolkit.{module}", spec),
         environment={"PYTHONPATH": LIBRARY, "PYTHONUNBUFFERED": "1"},
-        mounts=(*environment_mounts(environment, MountMode.READ_ONLY), *mounts),
+        packages=environment,
+        mounts=tuple(mounts),
         log_path=log_path,
         background=True,
         memory=memory,
@@ -62,9 +62,3 @@ def rooted_workload(
         stop_grace=0.0,
         max_runtime=seconds,
     )
-
-
-def environment_mounts(environment: Environment, mode: MountMode) -> tuple[Mount, ...]:
-    """The environment at its own path (an overlay lets a job pip-install into it), and what it needs read-only."""
-    others = tuple(Mount(path, path) for path in environment.mounts)
-    return (*others, Mount(environment.path, environment.path, mode))

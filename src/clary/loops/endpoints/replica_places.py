@@ -21,11 +21,11 @@ from clary.domain.endpoints.serverless import Rest
 from clary.domain.machine import instances
 from clary.domain.machine.addresses import Address
 from clary.domain.machine.capacity import Fit
-from clary.domain.machine.workload import ContainerImage, Mount, MountMode, Workload
+from clary.domain.machine.workload import ContainerImage, Environment, Mount, MountMode, Workload
 from clary.domain.models import own_servers
 from clary.domain.resources import Record
-from clary.loops.core.sandboxes import LIBRARY, environment_mounts
-from clary.ports import Environment, Runtime
+from clary.loops.core.sandboxes import LIBRARY
+from clary.ports import Runtime
 
 SPEC = "/opt/clary/spec"
 MODEL = "/opt/ml/model"
@@ -91,8 +91,8 @@ def prepare_workload(folder: PurePosixPath, environment: Environment, seconds: f
         root=str(folder / "run"),
         command=(environment.python, "-S", "-m", "clary.toolkit.prepare", "/opt/clary/in/spec.json"),
         environment={"PYTHONPATH": LIBRARY, "PYTHONUNBUFFERED": "1"},
+        packages=environment,
         mounts=(
-            *environment_mounts(environment, MountMode.READ_ONLY),
             Mount(str(folder / "in"), "/opt/clary/in"),
             Mount(str(folder / "out"), "/opt/clary/out", MountMode.READ_WRITE),
         ),
@@ -180,7 +180,6 @@ def replica_workload(
     isolated = command.container.isolated
     folder = replica_folder(settings, command.id)
     mounts = [
-        *environment_mounts(environment, MountMode.READ_ONLY),
         Mount(str(folder / "spec"), SPEC),
         Mount(prepared_folder(settings, prepared["model"]), MODEL),
     ]
@@ -204,6 +203,7 @@ def replica_workload(
         command=(environment.python, "-m", "clary.toolkit.zygote"),
         environment=variables,
         container=_container(command, settings, variables),
+        packages=environment,
         mounts=tuple(mounts),
         log_path=log_path,
         cpu=fit.cpu,

@@ -11,8 +11,9 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from clary.domain.errors import Invalid
+from clary.domain.machine.workload import Environment
 from clary.loops.core.user_code import for_user_code
-from clary.ports import Environment, Runtime, Runtimes
+from clary.ports import Runtime, Runtimes
 
 log = logging.getLogger(__name__)
 Say = Callable[[str], None]

@@ -11,11 +11,11 @@ from typing import Any
 from clary.domain.errors import Unavailable
 from clary.domain.features import offline
 from clary.domain.features.groups import Group
-from clary.domain.machine.workload import Files, MountMode, Result, Workload
+from clary.domain.machine.workload import Environment, Files, MountMode, Result, Workload
 from clary.feature_ports import Batch
 from clary.loops.core.sandboxes import short_workload
 from clary.loops.core.short_runs import end, how, short_run
-from clary.ports import Backend, Environment, Runtimes
+from clary.ports import Backend, Runtimes
 
 RUNTIME = "features"
 _WORK = "/opt/clary/work"

@@ -15,14 +15,14 @@ from clary.domain.errors import AlreadyExists, Invalid, NotFound, Unavailable
 from clary.domain.features import queries
 from clary.domain.features.queries import Answered, Ask, CreateTable, DropTable, QueryCommand, SourceTable
 from clary.domain.ids import arn
-from clary.domain.machine.workload import Files, MountMode, Objects, Result, Workload
+from clary.domain.machine.workload import Environment, Files, MountMode, Objects, Result, Workload
 from clary.domain.resources import KINDS, Query, Record
 from clary.domain.s3 import parse_uri
 from clary.loops.core.sandboxes import short_workload
 from clary.loops.core.short_runs import how, short_run
 from clary.loops.core.tasks import Done, Failed, Running, Tasks
 from clary.loops.features.offline import environment_of
-from clary.ports import Artifacts, Backend, Clock, Environment, Runtimes, Store
+from clary.ports import Artifacts, Backend, Clock, Runtimes, Store
 
 _WORK = "/opt/clary/work"
 _DATA = "/opt/clary/data"

@@ -19,10 +19,10 @@ from typing import Any
 from clary.domain.access.roles import assumed_arn, parse_role
 from clary.domain.errors import Unavailable
 from clary.domain.functions import record as functions
-from clary.domain.machine.workload import Mount, MountMode, Workload
+from clary.domain.machine.workload import Environment, Mount, MountMode, Workload
 from clary.domain.resources import Record
-from clary.loops.core.sandboxes import LIBRARY, environment_mounts
-from clary.ports import Credential, Environment
+from clary.loops.core.sandboxes import LIBRARY
+from clary.ports import Credential
 
 LENGTHS = struct.Struct("!II")
 LONGEST_HEADER = 1 << 16
@@ -163,7 +163,6 @@ def workload(
     where = FunctionFolders.of(settings, id_)
     memory = functions.memory(record)
     mounts = (
-        *environment_mounts(environment, MountMode.READ_ONLY),
         Mount(str(where.inside), INPUT),
         Mount(str(where.top / "work"), WORK, MountMode.READ_WRITE),
         Mount(str(where.sockets), SOCKETS),
@@ -174,6 +173,7 @@ def workload(
         root=str(where.top / "run"),
         command=(environment.python, "-m", "clary.toolkit.function", f"{INPUT}/function.json"),
         environment=_variables(record, settings, environment, credential, stream),
+        packages=environment,
         mounts=mounts,
         log_path=log_path,
         cpu=max(0.25, memory / 1769),  # Lambda: one vCPU at 1,769 MB

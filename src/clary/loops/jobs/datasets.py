@@ -20,13 +20,13 @@ from clary.domain.errors import Invalid, Unschedulable
 from clary.domain.jobs import datasets
 from clary.domain.jobs.datasets import SourceQuery
 from clary.domain.jobs.kinds import spec_of
-from clary.domain.machine.workload import Mount, MountMode, Workload
+from clary.domain.machine.workload import Environment, Mount, MountMode, Workload
 from clary.domain.resources import Record
 from clary.loops.core.sandboxes import rooted_workload
 from clary.loops.core.short_runs import end, how, run_to_end
 from clary.loops.jobs import places
 from clary.loops.jobs.places import JobSettings
-from clary.ports import Artifacts, Environment, LoopPorts
+from clary.ports import Artifacts, LoopPorts
 
 RUNTIME = "sources"
 _WORK = "/opt/clary/work"

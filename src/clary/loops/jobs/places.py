@@ -19,10 +19,10 @@ from clary.domain.jobs.channels import Channel
 from clary.domain.jobs.hosts import Host
 from clary.domain.jobs.kinds import JobKind, kind_of, spec_of
 from clary.domain.jobs.spec import STOP_GRACE, JobSpec, Output
-from clary.domain.machine.workload import Mount, MountMode, Workload
+from clary.domain.machine.workload import Environment, Mount, MountMode, Workload
 from clary.domain.resources import Record
-from clary.loops.core.sandboxes import LIBRARY, environment_mounts, rooted_workload
-from clary.ports import Environment, Runtime
+from clary.loops.core.sandboxes import LIBRARY, rooted_workload
+from clary.ports import Runtime
 
 _MODES = {True: MountMode.READ_WRITE, False: MountMode.OVERLAY}  # a File channel, by whether it is the job's own copy
 _SHORT_MEMORY = 1 << 30
@@ -195,8 +195,9 @@ def host_workload(
             **_variables(record, settings, runtime, environment),
             "CLARY_CPUS": str(max(1, int(fit["cpu"]))),
         },
+        packages=environment,
+        installs=True,
         mounts=(
-            *environment_mounts(environment, MountMode.OVERLAY),
             *_host_mounts(record, where, host, present),
             *((Mount(settings.ca_bundle, "/opt/clary/ca.pem"),) if settings.ca_bundle else ()),
         ),

@@ -19,6 +19,7 @@ from clary.domain.errors import Denied, Invalid, NotFound, Unschedulable
 from clary.domain.jobs import remote, requirements
 from clary.domain.jobs.kinds import spec_of
 from clary.domain.jobs.record import Begin, Discard, Work
+from clary.domain.machine.workload import Environment
 from clary.domain.resources import Record
 from clary.loops.core.short_runs import end, how, run_to_end
 from clary.loops.core.tasks import Done, Failed, Running, Tasks
@@ -29,7 +30,7 @@ from clary.loops.jobs.datasets import Datasets
 from clary.loops.jobs.kept import KeptJobs
 from clary.loops.jobs.outputs import Outputs
 from clary.loops.jobs.places import JobSettings
-from clary.ports import Artifacts, Environment, LoopPorts, Runtime
+from clary.ports import Artifacts, LoopPorts, Runtime
 
 NAMES = ("datasets", "channels", "code", "environment", "syncs", "upload")
 OWN_LINE = "[clary] "  # before every line of Clary's own in a job's log

@@ -17,12 +17,11 @@ from typing import Any
 from clary.domain.endpoints.fleets import Fleet, Plant
 from clary.domain.endpoints.routing import CALLER
 from clary.domain.machine.addresses import Address
-from clary.domain.machine.workload import Mount, MountMode, Workload
+from clary.domain.machine.workload import Environment, Mount, MountMode, Workload
 from clary.domain.names import route_name
 from clary.domain.resources import Record
 from clary.domain.transform import request as requests
-from clary.loops.core.sandboxes import LIBRARY, environment_mounts
-from clary.ports import Environment
+from clary.loops.core.sandboxes import LIBRARY
 
 _IN, _OUT, _STORED = "/opt/clary/in", "/opt/clary/out", "/opt/clary/stored"
 _MEMORY = 1 << 30
@@ -108,8 +107,8 @@ def driver_workload(
         root=str(where.top / f"run-{attempt}"),
         command=(environment.python, "-S", "-m", "clary.toolkit.transform.driver", f"{_IN}/spec.json"),
         environment={"PYTHONPATH": LIBRARY, "PYTHONUNBUFFERED": "1"},
+        packages=environment,
         mounts=(
-            *environment_mounts(environment, MountMode.READ_ONLY),
             Mount(str(where.given), _IN),
             Mount(str(where.stored), _STORED),
             Mount(str(where.out), _OUT, MountMode.READ_WRITE),
