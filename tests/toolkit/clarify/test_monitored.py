@@ -122,6 +122,13 @@ def test_what_the_variables_add() -> None:
         monitored.completed({}, {**variables, "probability_threshold_attribute": "high"})
 
 
+def test_the_model_of_a_pipelines_check() -> None:
+    told = {"clary_model_name": "m"}
+    assert monitored.completed({"predictor": {"accept_type": "text/csv"}}, told)["predictor"]["model_name"] == "m"
+    assert monitored.completed({"predictor": {"endpoint_name": "e"}}, told) == {"predictor": {"endpoint_name": "e"}}
+    assert monitored.completed({"label": "y"}, told) == {"label": "y"}
+
+
 def test_places_in_answers() -> None:
     found = monitored.predictor({"inference_attribute": "None", "probability_attribute": "1"})
     assert (found.label, found.probability) == (None, 1)

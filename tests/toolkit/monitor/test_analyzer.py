@@ -137,6 +137,20 @@ def test_the_same_distribution_has_no_violations(analyze: Analyze, baseline: End
     assert done.metrics["no_data"]["Value"] == 0
 
 
+def test_without_a_schedule_the_reports_are_a_new_baseline_of_the_rows_themselves(
+    analyze: Analyze, baseline: Ended
+) -> None:
+    """As a pipeline's check asks: compared, and calculated anew with the columns that are there."""
+    text = "".join(f"{a},{b},{c}\n" for a, b, c in draws(300, seed=3))
+    found = {}
+    for schedule in ("", "watch"):
+        form = {"csv": {"header": False}}
+        done = analyze({"x.csv": text}, baseline, form, sagemaker_monitoring_schedule_name=schedule)
+        assert "missing_column_check" in {each["constraint_check_type"] for each in done.violations}
+        found[schedule] = [each["name"] for each in done.reports["constraints"]["features"]]
+    assert found == {"": ["_c0", "_c1", "_c2"], "watch": []}
+
+
 def test_drift_new_categories_and_other_types_are_told_in_aws_words(analyze: Analyze, baseline: Ended) -> None:
     rows = [(a + 3, "z" if n == 0 else b, "new") for n, (a, b, _) in enumerate(draws(400, seed=2))]
     done = analyze({"x.jsonl": lines(rows)}, baseline, CAPTURE, **WINDOW)

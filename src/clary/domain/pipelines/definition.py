@@ -13,7 +13,7 @@ from typing import Any
 import orjson
 
 from clary.domain.errors import Invalid
-from clary.domain.pipelines import caching, conditions, expressions, lineage, parameters, paths, retries, steps
+from clary.domain.pipelines import caching, checks, conditions, expressions, lineage, parameters, paths, retries, steps
 from clary.domain.pipelines.expressions import PropertyFile
 from clary.domain.pipelines.parameters import PipelineParameter
 from clary.domain.pipelines.retries import RetryPolicy
@@ -233,6 +233,8 @@ class _Reading:
             raise Invalid(f"Step '{name}' of type Fail needs an ErrorMessage.")
         elif each["Type"] == steps.LINEAGE:
             lineage.check(name, arguments)
+        elif each["Type"] in checks.MEMBERS:
+            arguments = checks.parsed(name, each["Type"], each)
         outputs: dict[str, str] = {}
         if each["Type"] in steps.OUTPUTS:
             outputs = self._outputs(name, each)
@@ -271,6 +273,7 @@ class _Reading:
             what = f"Step '{name}' is of type {kind!r}, which Clary does not support"
             raise Invalid(f"{what}: {why}." if why else f"{what}. Types of steps: {', '.join(steps.TYPES)}.")
         more = {"OutputParameters", *steps.OUTPUTS[str(kind)]} if kind in steps.OUTPUTS else set()
+        more |= set(checks.MEMBERS.get(str(kind), ()))
         unknown = sorted(set(each) - _MEMBERS - more)
         if unknown:
             raise Invalid(f"Step '{name}' has the member '{unknown[0]}', which steps of type {kind} do not have.")

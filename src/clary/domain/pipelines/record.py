@@ -149,7 +149,7 @@ class SeenExecution:
     """What the world says at the time `at`. `children`: (type, child) -> its Describe answer. `formers`: executions of the pipeline before
     this one, newest first, where a cache asks for them. `source`: the execution that a selective one takes its inputs from. `files`: S3
     URI -> content, or the error of reading it. `invoked`: (step, attempt) -> the function's answer, None while it
-    runs. `definition` None: its text is gone."""
+    runs. `baselines`: model package group -> DriftCheckBaselines of its latest approved version. `definition` None: its text is gone."""
 
     definition: PipelineDefinition | None
     at: float
@@ -158,6 +158,7 @@ class SeenExecution:
     invoked: Mapping[tuple[str, int], Returned | None] = field(default_factory=dict)
     formers: Sequence[Record] | None = None
     source: Record | None = None
+    baselines: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,9 +168,10 @@ class Needs:
     children: frozenset[tuple[str, str]] = frozenset()
     files: frozenset[str] = frozenset()
     formers: bool = False
+    groups: frozenset[str] = frozenset()
 
     def __bool__(self) -> bool:
-        return bool(self.children or self.files or self.formers)
+        return bool(self.children or self.files or self.formers or self.groups)
 
 
 # -- documents ----------------------------------------------------------------------------------------------------------------

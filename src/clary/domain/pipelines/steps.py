@@ -9,6 +9,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from clary.domain.pipelines import checks
+
 _ENDED = {"Completed": "Succeeded", "Failed": "Failed", "Stopped": "Stopped"}
 _SERVING = {
     "InService": "Succeeded",
@@ -197,6 +199,21 @@ CHILDREN: Mapping[str, ChildType] = {
             only_create=("EndpointName", "VariantName", "Tags"),
             only_update=("DeploymentConfig",),
         ),
+        *(
+            ChildType(
+                name,
+                "processing-job",
+                "CreateProcessingJob",
+                "DescribeProcessingJob",
+                "ProcessingJobName",
+                "ProcessingJobArn",
+                name,
+                status="ProcessingJobStatus",
+                stop="StopProcessingJob",
+                key=checks.KEY,
+            )
+            for name in checks.MEMBERS
+        ),
     )
 }
 CONDITION, FAIL, CALLBACK, LAMBDA, LINEAGE = "Condition", "Fail", "Callback", "Lambda", "Lineage"
@@ -215,8 +232,6 @@ REFUSED: Mapping[str, str] = {
     "EMR": "Clary has no EMR clusters: run the work as a Processing step, with DuckDB or pandas",
     "EMRServerless": "Clary has no EMR applications: run the work as a Processing step, with DuckDB or pandas",
     "AutoML": "AutoML jobs are not available yet",
-    "QualityCheck": "checks are not steps yet: run the same image in a Processing step, and decide in a Condition step",
-    "ClarifyCheck": "checks are not steps yet: run the same image in a Processing step, and decide in a Condition step",
     "ForEach": "write the steps out one by one",
     "Cleanup": "delete what is not needed after the execution",
     "Job": "generic jobs are not available",

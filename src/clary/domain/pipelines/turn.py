@@ -16,8 +16,9 @@ import orjson
 from clary.domain.decisions import Decision
 from clary.domain.errors import Invalid
 from clary.domain.lifecycle import EXECUTION, STEP, ExecutionFact, ExecutionStatus, StepFact, StepStatus, advance
-from clary.domain.pipelines import caching, conditions, expressions, parameters, paths, retries, steps
+from clary.domain.pipelines import caching, checks, conditions, expressions, parameters, paths, retries, steps
 from clary.domain.pipelines.caching import Former
+from clary.domain.pipelines.checks import Check
 from clary.domain.pipelines.definition import PipelineDefinition, PipelineStep
 from clary.domain.pipelines.expressions import Context, Needed
 from clary.domain.pipelines.record import (
@@ -67,6 +68,7 @@ class _Turn:
         self.commands: list[ExecutionCommand] = []
         self.children: set[tuple[str, str]] = set()
         self.files: set[str] = set()
+        self.groups: set[str] = set()
         self.formers = False
         self.again: float | None = None
         self.stopping = record.status == ExecutionStatus.STOPPING
@@ -82,7 +84,7 @@ class _Turn:
         else:
             self._begin()
         record = self._ended()
-        needs = Needs(frozenset(self.children), frozenset(self.files), self.formers)
+        needs = Needs(frozenset(self.children), frozenset(self.files), self.formers, frozenset(self.groups))
         return Decision(record, tuple(self.commands), self.again), needs
 
     def _count(self, state: Mapping[str, Any]) -> None:
@@ -114,8 +116,10 @@ class _Turn:
                 self._failed(name, state, f"{state['arn']} is gone: it was deleted before the step ended.", "")
                 return
             ended, reason = steps.outcome(row, state.get("serves", ""), answer.answer)
-            if ended == "Succeeded":
-                state["values"] = self._values(name, answer.answer)
+            if ended == "Succeeded" and "report" in state:
+                self._look_at_report(name, state, answer.answer)
+            elif ended == "Succeeded":
+                state["values"] = self._values(name, {**answer.answer, **state.get("check", {})})
                 self._end(state, _SF.SUCCEEDED)
             elif ended == "Failed":
                 reason = reason or f"{state['arn']} failed."
@@ -124,6 +128,28 @@ class _Turn:
                 self._end(state, _SF.STOPPED)
             elif ended == "Stopped":
                 self._failed(name, state, f"{state['arn']} was stopped.", "")
+
+    def _look_at_report(self, name: str, state: dict[str, Any], answer: Mapping[str, Any]) -> None:
+        """Whether a check found violations."""
+        uri = state["report"]
+        content = self.seen.files.get(uri)
+        if content is None:
+            self.files.add(uri)
+            return
+        try:
+            if isinstance(content, Exception):
+                raise Invalid(f"The report of violations {uri} cannot be read: {content}")
+            listed = checks.violations(content)
+        except Invalid as error:
+            self._failed(name, state, error.message, "")
+            return
+        if listed:
+            state["check"] = {**state["check"], "ViolationReport": uri}
+        if listed and state["fails"]:
+            self._failed(name, state, checks.reason(state["check"]["CheckType"], uri, listed), "")
+            return
+        state["values"] = self._values(name, {**answer, **state["check"]})
+        self._end(state, _SF.SUCCEEDED)
 
     def _look_at_callback(self, name: str, state: dict[str, Any]) -> None:
         """Whether somebody who has the token answered."""
@@ -278,8 +304,8 @@ class _Turn:
             answer = self._describe(row.name, state["arn"] if row.by_arn else state["child"])
             if answer is None:
                 return
-            values |= self._values(step.name, answer.answer or {})
-        kept = {key: state[key] for key in ("arn", "child", "outcome", "attempt") if key in state}
+            values |= self._values(step.name, {**(answer.answer or {}), **state.get("check", {})})
+        kept = {key: state[key] for key in ("arn", "child", "outcome", "attempt", "check", "recorded") if key in state}
         self.states[step.name] = {
             **kept,
             **_shown(step),
@@ -373,6 +399,8 @@ class _Turn:
             return self._launch(step, state, arguments)
         row = steps.CHILDREN[step.type]
         compared = {name: of for name, of in arguments.items() if name != row.named or row.named in step.arguments}
+        if step.type in checks.MEMBERS:
+            compared |= self._flags(step)
         state["key"] = caching.key_of(compared, row.key)  # a name that was made up differs each time
         return self._cached(step, state, arguments)
 
@@ -406,9 +434,9 @@ class _Turn:
             "arn": former["arn"],
             "child": former["child"],
             "origin": {"execution": found.execution, "ended": found.ended},
-            **({"serves": former["serves"]} if "serves" in former else {}),
+            **{key: former[key] for key in ("serves", "check") if key in former},
         }
-        state["values"] = self._values(step.name, answer.answer)
+        state["values"] = self._values(step.name, {**answer.answer, **state.get("check", {})})
         self._end(state, _SF.SUCCEEDED)
         return True
 
@@ -431,8 +459,9 @@ class _Turn:
     def _arguments(self, step: PipelineStep, state: Mapping[str, Any]) -> dict[str, Any]:
         """The request, with its name and all expressions evaluated."""
         row = steps.CHILDREN[step.type]
-        given = {key: value for key, value in step.arguments.items() if key != row.named}
-        prefix = step.arguments.get(row.named)
+        asked = _request(step)
+        given = {key: value for key, value in asked.items() if key != row.named}
+        prefix = asked.get(row.named)
         prefix = expressions.evaluate(prefix, self._context("")) if prefix is not None else ""
         name = (
             str(prefix)
@@ -444,9 +473,25 @@ class _Turn:
             return found
         return {**found, row.named: name}
 
+    def _flags(self, step: PipelineStep) -> dict[str, Any]:
+        """What a check step says beside its job."""
+        given = {name: of for name, of in step.arguments.items() if name != "Arguments"}
+        found: dict[str, Any] = expressions.evaluate(given, self._context(""))
+        return found
+
     def _launch(self, step: PipelineStep, state: dict[str, Any], arguments: Mapping[str, Any]) -> bool:
         row = steps.CHILDREN[step.type]
         params, group, tags = dict(arguments), "", ()
+        if row.name in checks.MEMBERS:
+            check = Check.of(step.name, {**self._flags(step), "Arguments": params})
+            if check.asks_group and check.group not in self.seen.baselines:
+                self.groups.add(check.group)
+                return False
+            previous = check.previous(self.seen.baselines.get(check.group))
+            params = check.job(previous)
+            state |= {"check": check.told(previous), "fails": check.fail}
+            if check.report:
+                state["report"] = check.report
         if row.name == "RegisterModel":
             group = str(params.get("ModelPackageGroupName") or "")
             tags = tuple(params.pop("Tags", ())) if group else ()
@@ -495,6 +540,12 @@ class _Turn:
             return _touched(record, self.record, self.now)
         ended = {**record.document, "ended": self.now}
         return replace(record, status=advance(EXECUTION, record.status, fact), modified=self.now, document=ended)
+
+
+def _request(step: PipelineStep) -> Mapping[str, Any]:
+    """What the child of a step is asked for."""
+    found: Mapping[str, Any] = step.arguments["Arguments"] if step.type in checks.MEMBERS else step.arguments
+    return found
 
 
 def _shown(step: PipelineStep) -> dict[str, Any]:
@@ -573,5 +624,8 @@ def metadata(state: Mapping[str, Any]) -> dict[str, Any]:
         return {"Lambda": {"Arn": state["function"], "OutputParameters": told}} if "function" in state else {}
     if state["type"] == steps.LINEAGE:
         return {"Lineage": dict(state["recorded"])} if "recorded" in state else {}
+    if state["type"] in checks.MEMBERS:
+        job = {"CheckJobArn": state["arn"]} if "arn" in state else {}
+        return {state["type"]: {**state["check"], **job}} if "check" in state else {}
     row = steps.CHILDREN[state["type"]]
     return {row.metadata: {"Arn": state["arn"]}} if "arn" in state else {}

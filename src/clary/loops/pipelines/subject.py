@@ -159,8 +159,31 @@ class ExecutionSubject:
         files = {**seen.files}
         for uri in needs.files:
             files[uri] = await self._read(uri, current)
+        baselines = {**seen.baselines}
+        for group in needs.groups:
+            baselines[group] = await self._baselines(group, current)
         formers = await self._formers(current) if needs.formers else seen.formers
-        return replace(seen, children=children, files=files, formers=formers)
+        return replace(seen, children=children, files=files, formers=formers, baselines=baselines)
+
+    async def _baselines(self, group: str, current: Record) -> Mapping[str, Any]:
+        """DriftCheckBaselines of the group's latest approved version; empty without one, or without the group."""
+        call = self._ports.operations.call
+        asked = {
+            "ModelPackageGroupName": group,
+            "ModelApprovalStatus": "Approved",
+            "SortBy": "CreationTime",
+            "SortOrder": "Descending",
+            "MaxResults": 1,
+        }
+        try:
+            listed = (await call("sagemaker", "ListModelPackages", asked, parent=current))["ModelPackageSummaryList"]
+            if not listed:
+                return {}
+            named = {"ModelPackageName": listed[0]["ModelPackageArn"]}
+            found = await call("sagemaker", "DescribeModelPackage", named, parent=current)
+        except (Invalid, NotFound):
+            return {}
+        return dict(found.get("DriftCheckBaselines") or {})
 
     async def _describe(self, kind: str, child: str, current: Record) -> Described:
         """The Describe answer of a child as it is; what the properties of its type have besides is added when it has ended."""

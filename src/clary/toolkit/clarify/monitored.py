@@ -17,7 +17,11 @@ _LABEL = "Label"
 
 
 def completed(given: Dict[str, Any], variables: Mapping[str, str]) -> Dict[str, Any]:
-    """The configuration with what the variables add; unchanged where no monitor speaks (there is no dataset_source)."""
+    """The configuration with what the variables add; unchanged where no monitor speaks (there is no dataset_source) and no check of a
+    pipeline, which names its model by `clary_model_name`: SDK v2 takes the name out of the configuration of such a step."""
+    asked, model = given.get("predictor"), variables.get("clary_model_name")
+    if model and isinstance(asked, dict) and not asked.get("model_name") and not asked.get("endpoint_name"):
+        given = {**given, "predictor": {**asked, "model_name": model}}
     if not variables.get("dataset_source"):
         return given
     found = {**given, "dataset_type": given.get("dataset_type") or _dataset_type(variables.get("dataset_format", ""))}

@@ -75,20 +75,22 @@ def _data_quality(contract: Contract) -> str:
     dataset = read(contract.form, contract.source, (contract.start, contract.end), handler, log)
     quality.require_rows(dataset, "the window" if contract.start else "the dataset")
     _, profile = dataset.main()
+    method = contract.variables.get("categorical_drift_method", "")
     constraints = document(contract.baseline_constraints, "baseline_constraints")
     known = document(contract.baseline_statistics, "baseline_statistics")
     if constraints is None:
         if len(dataset.shapes) > 1 or dataset.counts["of other shapes"]:
             shapes = "; ".join(f"{each.rows} rows with {len(each.names)}" for each in dataset.shapes.values())
             raise Unusable(f"A baseline needs rows of the same columns, but there are {shapes} columns.")
-        method = contract.variables.get("categorical_drift_method", "")
         write(contract.output, "statistics.json", statistics.statistics(profile))
         write(contract.output, "constraints.json", statistics.constraints(profile, method))
         _post(contract)
         return "Completed: Job completed successfully with no violations."
     judged = quality.judge(dataset, constraints, known)
-    write(contract.output, "statistics.json", statistics.statistics(judged.profile))
-    write(contract.output, "constraints.json", statistics.constraints(judged.profile))
+    # A pipeline's check, which has no schedule, makes a new baseline of its own; what a schedule reports has the baseline's names.
+    reported = judged.profile if contract.schedule else profile
+    write(contract.output, "statistics.json", statistics.statistics(reported))
+    write(contract.output, "constraints.json", statistics.constraints(reported, method))
     write(contract.output, "constraint_violations.json", {"violations": judged.violations})
     figures = quality.figures(judged, constraints, known)
     _publish(contract, [*figures, *_coverage(quality.coverage(dataset, judged.profile.rows))])
