@@ -21,7 +21,7 @@ from clary.domain.grants import GrantChange, Granted
 from clary.domain.logs.lines import PLAIN, LogGroup, LogMatches, LogPage, LogSettings, LogStream
 from clary.domain.machine.addresses import Address
 from clary.domain.machine.capacity import Machine
-from clary.domain.machine.workload import Environment, EnvironmentPlace, Feature, Observation, Workload
+from clary.domain.machine.workload import Environment, EnvironmentPlace, Feature, Objects, Observation, Workload
 from clary.domain.metrics.counts import Count
 from clary.domain.metrics.datapoints import Datapoint, Series, Summary
 from clary.domain.resources import Lease, Query, Record, Scope
@@ -155,8 +155,9 @@ class Backend(Protocol[R]):
         ...
 
     async def start(self, request: R, secrets: Mapping[str, str] = MappingProxyType({})) -> str:
-        """Start it, or find it: the same workload key gives the same handle. The handle is a string that can be stored. `secrets` are
-        further variables of its environment, which no plan shows. Of a workload by value it answers at once: `observe` tells the rest."""
+        """Start it, or find it: the same workload key gives the same handle. The handle is a string that can be stored. `secrets`, which
+        no plan shows, are the content of the files that name them; the others are further variables of its environment. Of a workload by
+        value it answers at once: `observe` tells the rest. Invalid where its files name a secret that was not given."""
         ...
 
     async def observe(self, handle: str) -> Observation | None: ...
@@ -172,6 +173,17 @@ class Backend(Protocol[R]):
     async def read(self, handle: str, files: str, path: str, limit: int) -> str:
         """At most `limit` bytes of a text that a run by value left in its files of that name, invalid UTF-8 replaced; '' when it is not
         there or no regular file. The last lines of its output, without their times, where `files` is ''."""
+        ...
+
+    async def write(self, handle: str, files: str, texts: Mapping[str, str]) -> bool:
+        """Replace texts (path -> content) in the files of that name of a run that goes on: who reads one there sees the old or the new
+        one, whole. A run that is being started gets them then. False for a run that is not there or has ended."""
+        ...
+
+    async def place(self, handle: str, files: str, folder: str, objects: Objects, keep: float) -> bool:
+        """Put objects into a running run, as a folder of that name in those files: whole, or not at all. Where it is, it stays as it is,
+        for `keep` more seconds; others that were put there longer ago are removed. False for a run that does not run. The object store's
+        own errors; Unavailable where the disk is at fault."""
         ...
 
     async def collect(self, handle: str) -> Mapping[str, str]:

@@ -129,8 +129,9 @@ def test_an_address_of_another_machine_is_no_matter_of_the_port(host: str) -> No
 def test_records_that_should_be_there_are_not_begun_anew(settings: Settings, gone: str) -> None:
     folders.make(settings)
     (settings.root / "jobs" / "j").mkdir()
-    for name in ("r1", "r2"):
-        (settings.root / "replicas" / name).mkdir()
+    (settings.root / "replicas" / "r1").mkdir(parents=True)  # of an earlier version
+    (settings.root / "backend" / "own" / "replica-r2").mkdir(parents=True)
+    (settings.root / "backend" / "own" / "query-1").mkdir()
     (settings.root / "objects" / "blobs" / "000001").mkdir(parents=True)
     if gone == "empty":
         (settings.root / "records.db").touch()

@@ -11,6 +11,7 @@ import socket
 import sys
 import time
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -56,18 +57,19 @@ LOG = LogTarget(Scope(ACCOUNT, "eu-west-1"), "/aws/group", "stream")
 
 
 class Held(MemoryArtifacts):
-    """Never places anything."""
+    """Places nothing before `go`."""
 
     def __init__(self, of: MemoryArtifacts) -> None:
         super().__init__(of.buckets, of.account)
-        self.asked = asyncio.Event()
+        self.asked, self.go = asyncio.Event(), asyncio.Event()
 
     def of(self, account: str) -> MemoryArtifacts:
         return self
 
     async def place(self, bucket: str, keys: Mapping[str, str], folder: str) -> None:
         self.asked.set()
-        await asyncio.Event().wait()
+        await self.go.wait()
+        await super().place(bucket, keys, folder)
 
 
 class TestLocalBackend(BackendConformance):
@@ -546,6 +548,49 @@ asyncio.run(main())
         assert await backend.observe(handle) == seen
         await stuck.forget(handle)
         assert await stuck.handles() == []
+
+    async def test_a_replica_that_an_older_clary_laid_out_is_changed_and_forgotten_like_ours(
+        self, tmp_path: Path
+    ) -> None:
+        """Its folder was the loop's, and it has no request that tells its files: they are called the same."""
+        backend = self.backend(tmp_path)
+        root = tmp_path / "replicas" / "r-1"
+        for name in ("spec", "archives"):
+            (root / name).mkdir(parents=True)
+        mounts = tuple(Mount(str(root / name), f"/{name}") for name in ("spec", "archives"))
+        script = "until test -s /spec/keys && test -s /archives/one/model; do sleep 0.02; done; exit 3"
+        workload = replace(self.workload(tmp_path, script, key="replica-r-1", mounts=mounts), root=str(root))
+        handle = await self.begin(backend, workload)
+        assert await backend.write(handle, "spec", {"keys": "new"})
+        objects = Objects(ACCOUNT, BUCKET, {"given/x": "model"})
+        assert await backend.place(handle, "archives", "one", objects, 60.0)
+        assert not await backend.write(handle, "never", {"a": ""})
+        assert (await self.ended(backend, handle)).exit_code == 3
+        await backend.forget(handle)
+        assert not root.exists()
+
+    async def test_a_resize_waits_for_the_start_that_it_is_to_change(self, tmp_path: Path) -> None:
+        self.backend(tmp_path)
+        held = Held(self.stored)
+        backend = local.create(
+            str(tmp_path / "backend"), facts=FACTS, ports=NodePorts(held, FileLogs(tmp_path / "logs"))
+        )
+        self.made.append(backend)
+        workload = self.valued("sleep 60", objects=(Objects(ACCOUNT, BUCKET, {"given/x": "y"}),))
+        handle = await self.begin(backend, workload)
+        await held.asked.wait()
+        resized = asyncio.create_task(backend.resize(handle, 0.5, 128 << 20))
+        written = asyncio.create_task(backend.write(handle, "in", {"a": "late"}))
+        await asyncio.sleep(0)
+        assert not resized.done()
+        held.go.set()
+        await resized
+        assert await written
+        seen = await backend.observe(handle)
+        assert seen is not None
+        assert seen.state is RunState.RUNNING
+        await backend.stop(handle, 0)
+        await self.ended(backend, handle)
 
     async def test_a_successor_goes_on_where_the_layout_was_cut_off(self, tmp_path: Path) -> None:
         """kill -9 while the store had not answered yet: what was asked for, secrets and all, is done by the successor."""

@@ -268,7 +268,7 @@ class Chaos:
         elif whom in ("job", "job's shim"):
             return self._job(everyone, whom, pick)
         elif whom == "replica's shim":
-            found = [pid for pid, seen in everyone.items() if _shim_of("replicas", seen)]
+            found = [pid for pid, seen in everyone.items() if _shim_of("own/replica-", seen)]
         else:
             zygotes = _zygotes(everyone)
             first = {p.pid for p in zygotes}
@@ -284,7 +284,7 @@ class Chaos:
         if whom == "job":
             return one.pid, name
         seen = one
-        while not _shim_of("jobs", seen):
+        while not _shim_of("jobs/", seen):
             if seen.parent not in everyone:
                 return None
             seen = everyone[seen.parent]
@@ -351,7 +351,7 @@ def _zygotes(everyone: Mapping[int, Seen]) -> list[Seen]:
 
 
 def _shim_of(folder: str, seen: Seen) -> bool:
-    return "clary.backends.shim" in seen.command and f"/{folder}/" in seen.command
+    return "clary.backends.shim" in seen.command and f"/{folder}" in seen.command
 
 
 def _one(pids: list[int], pick: float) -> int:

@@ -243,7 +243,7 @@ def test_an_endpoint_is_created_although_the_control_plane_is_killed(scene: Scen
         scene.back("control", scene.kill("control"))
     scene.in_service("killed-creating")
     assert scene.invoke("killed-creating", text="x")["version"] == "killed-creating"
-    replicas = os.path.join(scene.root, "replicas", "")
+    replicas = os.path.join(scene.root, "backend", "own", "replica-")
     mine = [p for p in zygotes(scene, replicas) if "killed-creating" in _environment(p)]
     assert len(mine) == 1, "the replica was started twice"
     scene.delete("killed-creating")
@@ -347,7 +347,7 @@ def test_kills_again_and_again_take_no_healthy_replica_away(scene: Scene) -> Non
 
 def _zygotes_of(scene: Scene, version: str) -> set[int]:
     found = set()
-    for pid in zygotes(scene, "/replicas/"):
+    for pid in zygotes(scene, "/own/replica-"):
         with suppress(OSError):
             if _environment(pid) == version:
                 found.add(pid)
@@ -362,7 +362,9 @@ def _ready(scene: Scene, pids: set[int]) -> set[int]:
 
 def test_a_killed_shim_takes_its_replica_along_and_another_comes(scene: Scene, served: str) -> None:
     old = set(zygotes(scene))
-    (shim,) = [p.pid for p in scene.everyone().values() if "backends.shim" in p.command and "/replicas/" in p.command]
+    (shim,) = [
+        p.pid for p in scene.everyone().values() if "backends.shim" in p.command and "/own/replica-" in p.command
+    ]
     os.kill(shim, signal.SIGKILL)
     until(lambda: zygotes(scene) and not old & set(zygotes(scene)), 30, "another replica")
     scene.in_service(served)
@@ -500,7 +502,7 @@ def test_everything_comes_back_after_clary_up_itself_is_killed(start: Callable[.
     scene.in_service("again")
     patient = scene.server.client("sagemaker-runtime", retries={"mode": "standard", "total_max_attempts": 10})
     assert scene.invoke("again", patient, text="x")["echo"] == "x"
-    assert zygotes(scene, "/replicas/") == replicas  # shims outlive the supervisor: adopted
+    assert zygotes(scene, "/own/replica-") == replicas  # shims outlive the supervisor: adopted
     job = scene.ended("runs-on")
     assert job["TrainingJobStatus"] == "Completed", job.get("FailureReason")
     numbers = [line for line in scene.lines("runs-on") if line.startswith("line ")]

@@ -49,7 +49,7 @@ def neighbour(scene: Scene) -> Iterator[str]:
 
 def workers(scene: Scene, version: str) -> set[int]:
     found = set()
-    for seen in scene.sandboxed("clary.toolkit.zygote", "/replicas/"):
+    for seen in scene.sandboxed("clary.toolkit.zygote", "/own/replica-"):
         with suppress(OSError):
             if Path(f"/proc/{seen.pid}/root/opt/ml/model/version").read_text() == version:
                 found.add(seen.pid)

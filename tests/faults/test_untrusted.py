@@ -352,7 +352,9 @@ def test_who_scans_finds_the_door_and_nothing_else_of_this_machine(scene: Scene,
 
 def test_a_replica_cannot_pass_for_another(scene: Scene, neighbour: str, loose: str) -> None:
     """It reaches the front's worker socket, as it must, and gets nowhere there without the other's token."""
-    replicas = [p.name for p in (scene.server.settings.root / "replicas").iterdir()]
+    replicas = [
+        p.name.removeprefix("replica-") for p in (scene.server.settings.root / "backend" / "own").glob("replica-*")
+    ]
     code = (
         "import socket, os\nfrom clary.toolkit import frames\nanswer = []\n"
         f"for replica in {replicas!r}:\n"
@@ -505,7 +507,7 @@ def test_what_a_dead_worker_started_dies_with_it(scene: Scene, neighbour: str, l
     assert caught.value.response["Error"]["Code"] == "ModelError"
     assert time.monotonic() - began < 20
     until(
-        lambda: len(scene.sandboxed("clary.toolkit.zygote", "/replicas/")) == 2 * (1 + 2),
+        lambda: len(scene.sandboxed("clary.toolkit.zygote", "/own/replica-")) == 2 * (1 + 2),
         10,
         "two workers each, no more",
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import sqlite3
@@ -96,13 +97,36 @@ OLDER = (  # what the schema 0003 had not, nor the document of a job
     "UPDATE resources SET document = json_remove(document, '$.spec') WHERE kind = 'training-job'",
     "UPDATE alembic_version SET version_num = '0003'",
 )
+
+
+def as_it_was_laid_out(root: Path) -> list[Path]:
+    """Turns what runs into what the commit before left: each replica in a folder that the loop made, `replicas/ID`, with no request that
+    says what its files are. Answers those folders. Their shims go on where they were started, so links remain there."""
+    made = []
+    for folder in (root / "backend" / "own").glob("replica-*"):
+        made.append(root / "replicas" / folder.name.removeprefix("replica-"))
+        made[-1].parent.mkdir(exist_ok=True)
+        folder.rename(made[-1])
+        folder.symlink_to(made[-1])
+        for files in list((made[-1] / "files").iterdir()):
+            files.rename(made[-1] / files.name)
+        (made[-1] / "files").rmdir()
+        (made[-1] / "shim" / "request.json").unlink()
+        for entry in (root / "backend" / "runs").glob("*.json"):
+            said = json.loads(entry.read_text())
+            if said["key"] == folder.name:
+                entry.write_text(json.dumps({**said, "root": f"replicas/{made[-1].name}"}))
+    return made
+
+
 TICKS = "import time\nfor n in range(300):\n    print('tick', n, flush=True)\n    time.sleep(0.1)"
 
 
 def test_what_an_older_clary_left_running_is_adopted_with_what_it_has_of_the_machine(
     start: Callable[..., Server],
 ) -> None:
-    """Its folder has no grants. Nothing is started again, and nobody else gets what the job and the replica have."""
+    """Its folder has no grants, and its replica was laid out by the loop. Nothing is started again, nobody else gets what the job and the
+    replica have, and what has to be written for the replica still gets there."""
     scene = Scene(start())
     scene.deploy("stays")
     scene.train("runs-on", TICKS)
@@ -113,6 +137,9 @@ def test_what_an_older_clary_left_running_is_adopted_with_what_it_has_of_the_mac
     os.kill(scene.supervisor(), signal.SIGKILL)
     until(lambda: not [p for p in scene.everyone().values() if "clary.app." in p.command], 20, "all went with it")
     change(settings, *OLDER)
+    (folder,) = as_it_was_laid_out(settings.root)
+    keys = folder / "spec" / "aws-credentials.json"
+    before = keys.read_text()
 
     scene = Scene(Server(up.detached(settings)))
     scene.in_service("stays")
@@ -122,6 +149,10 @@ def test_what_an_older_clary_left_running_is_adopted_with_what_it_has_of_the_mac
     assert grants == [("host", "runs-on"), ("replica", "stays")]
     now = {seen.pid for seen in scene.sandboxed("clary.toolkit.zygote")} | {s.pid for s in scene.sandboxed("main.py")}
     assert there <= now
+    until(lambda: keys.read_text() != before, 30, "its keys are renewed, for nobody knows how old they are")
+    zygote = scene.sandboxed("clary.toolkit.zygote")[0].pid
+    assert Path(f"/proc/{zygote}/root/opt/clary/spec/aws-credentials.json").read_text() == keys.read_text()
+    assert scene.invoke("stays", text="x")["echo"] == "x"
     job = scene.ended("runs-on")
     assert job["TrainingJobStatus"] == "Completed", job.get("FailureReason")
     assert [line for line in scene.lines("runs-on") if line.startswith("tick")] == [f"tick {n}" for n in range(300)]
@@ -134,6 +165,7 @@ def test_what_an_older_clary_left_running_is_adopted_with_what_it_has_of_the_mac
         return bool(left == (0,))
 
     until(all_given_back, 30)
+    until(lambda: not folder.exists(), 30, "its folder is gone with it")
     up.down(settings)
 
 

@@ -58,7 +58,7 @@ def test_a_models_own_boto3_has_keys_and_renews_them(user: User) -> None:
     # what a renewal writes: other keys in the same file
     (file,) = (
         path
-        for path in (user.server.settings.root / "replicas").glob("*/spec/aws-credentials.json")
+        for path in (user.server.settings.root / "backend").glob("own/replica-*/files/spec/aws-credentials.json")
         if first["key"] in path.read_text()
     )
     document = json.loads(file.read_text())

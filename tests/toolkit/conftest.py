@@ -222,7 +222,7 @@ def replica(
         front.welcome |= spec.pop("welcome", {})
         whole = {
             "replica": "r-1",
-            "token": "secret",
+            "token_file": str(folder / "token"),
             "fronts": [f"unix:{front.path}"],
             "framework": runtime,
             "algorithm": "",
@@ -236,6 +236,7 @@ def replica(
             **spec,
         }
         (folder / "spec.json").write_text(json.dumps(whole))
+        (folder / "token").write_text("secret")
         python = interpreter(runtime, serving=bool(whole["algorithm"] and not whole["program"]))
         output = folder / "output"
         with output.open("w") as out:

@@ -78,7 +78,7 @@ async def test_a_replica_serves_from_its_sandbox(
             path.chmod(mode)
         content = {
             "replica": "r-1",
-            "token": "secret",
+            "token_file": "/opt/clary/spec/token",
             "fronts": ["unix:/run/clary/front-0.sock"],
             "framework": "xgboost",
             "algorithm": "xgboost",
@@ -88,6 +88,7 @@ async def test_a_replica_serves_from_its_sandbox(
             "batch": 64,
         }
         (spec / "replica.json").write_text(json.dumps(content))
+        (spec / "token").write_text("secret")
         workload = Workload(
             key="replica-1",
             root=str(tmp_path / "run"),

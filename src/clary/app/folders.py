@@ -16,13 +16,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from clary.app.settings import Settings
+from clary.domain.endpoints.replicas import replica_key
 from clary.domain.errors import Unavailable
 
 STATE = (
     "keys",
     "objects",
     "run",
-    "replicas",
     "jobs",
     "environments",
     "datapoints",
@@ -33,7 +33,10 @@ STATE = (
     "async",
 )
 FORMER = ("days",)  # of earlier versions, and read by nobody: the datapoints have the same load
-OWN = frozenset({*STATE, *FORMER, "clary.toml", "clary.lock", "records.db", "models", "sdk", "edge", "bindings.json"})
+ELSE = ("clary.toml", "clary.lock", "records.db", "models", "sdk", "edge", "bindings.json")
+OWN = frozenset(
+    {*STATE, *FORMER, *ELSE, "replicas"}
+)  # the last: an earlier version laid those out there that still run
 EPHEMERAL = ".ephemeral"  # marks a folder that began empty and may be forgotten
 BACKLOG = 4096
 
@@ -168,8 +171,9 @@ def have_records(settings: Settings) -> None:
 def holdings(root: Path) -> str:
     """What a state folder holds that records tell of, in words; "" when it holds nothing."""
     found = []
-    for name, noun in (("jobs", "job"), ("replicas", "replica")):
-        count = sum(1 for entry in _entries(root / name) if entry.is_dir())
+    replicas = [*_entries(root / "replicas"), *(root / "backend" / "own").glob(f"{replica_key('')}*")]
+    for entries, noun in ((_entries(root / "jobs"), "job"), (replicas, "replica")):
+        count = sum(1 for entry in entries if entry.is_dir())
         if count:
             found.append(f"{count} {noun}{'s' if count > 1 else ''}")
     if any(next(_entries(folder), None) for folder in _entries(root / "objects" / "blobs")):

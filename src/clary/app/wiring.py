@@ -58,7 +58,7 @@ from clary.loops.endpoints.telemetry import Telemetry, TelemetryPorts
 from clary.loops.jobs.places import JobSettings
 from clary.objects.client import OwnArtifacts
 from clary.objects.external import ExternalArtifacts
-from clary.ports import Artifacts, Backend, Clock, LoopPorts, Store
+from clary.ports import Artifacts, Backend, LoopPorts, Store
 from clary.serving.client import FrontClient
 from clary.serving.homes import home
 from clary.stores import sql
@@ -119,7 +119,7 @@ async def control(settings: Settings) -> AsyncIterator[Control]:
     runs: Backend[Any] = backend
     datapoints = FileDatapoints(settings.root / "datapoints", settings.datapoint_disk)
     sockets = [str(settings.front_ctl(index)) for index in range(settings.front_count)]
-    fronts = FrontClient(sockets, keys, target_models(settings, store, artifacts, clock).place, secret)
+    fronts = FrontClient(sockets, keys, TargetModels(store, artifacts, runs, clock).place, secret)
     await first_role(store, settings.account, clock.now())
     measured = partial(measure, backend.gpus, settings.max_jobs, machine_name())
     outside = LoopPorts(store, runs, fronts, artifacts, built, logs, datapoints, keys, clock, measured)
@@ -181,11 +181,6 @@ def records(settings: Settings) -> sql.SqlStore:
     store = sql.open_store(settings.database_url, folders.refusal(settings))
     folders.have_records(settings)
     return store
-
-
-def target_models(settings: Settings, store: Store, artifacts: Artifacts, clock: Clock) -> TargetModels:
-    """Where the archives of multi-model endpoints are laid."""
-    return TargetModels(store, artifacts, str(settings.root / "replicas"), clock)
 
 
 def memory_of(settings: Settings, measured: Callable[[], Machine]) -> Callable[[str], int]:
@@ -300,7 +295,6 @@ def job_settings(settings: Settings) -> JobSettings:
 def serving_settings(settings: Settings) -> ServingSettings:
     return ServingSettings(
         models=str(settings.root / "models"),
-        replicas=str(settings.root / "replicas"),
         home=lambda name: home(name, settings.front_count),
         endpoint=reach.inside(settings),
         ca_bundle=reach.bundle(settings, reach.inside(settings)),

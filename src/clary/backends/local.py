@@ -11,6 +11,7 @@ import dataclasses
 import hashlib
 import math
 import os
+import re
 import shutil
 import signal
 import time
@@ -27,20 +28,22 @@ from clary.backends.claims import Claims
 from clary.backends.host import Host
 from clary.backends.networks import Networks
 from clary.backends.node import requests
-from clary.backends.node.layout import NodePorts, placed, store, text_of, with_packages
+from clary.backends.node.changes import Changes
+from clary.backends.node.layout import NodePorts, files_of, placed, store, text_of, with_packages
 from clary.backends.node.starts import Starts
 from clary.backends.reentry import Reentry, reentry
 from clary.backends.shim import way
 from clary.backends.shim.beside import remove as remove_container
 from clary.backends.shim.proc import counter, cpu_time, end_marked, family, resident, waited
 from clary.backends.state import Base, Folder, Index
-from clary.domain.errors import InUse, NotFound, Unavailable
+from clary.domain.errors import InUse, Invalid, NotFound, Unavailable
 from clary.domain.machine.addresses import Address
-from clary.domain.machine.workload import Feature, Mount, Observation, RunState, Workload
+from clary.domain.machine.workload import Feature, Mount, MountMode, Objects, Observation, RunState, Workload
 
 SOCKETS = "/run/clary"  # where a sandbox finds the fronts' sockets
 _LOG_BYTES = 1 << 30
 _FILES = 65_536
+_PLAIN = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,199}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +80,12 @@ class LocalBackend:
     ) -> None:
         self._ports = ports
         self._starts = Starts(ports, self._launch, self._started)
+        self._changes = Changes(ports)
         self._own = folder / "own"  # folders of runs by value
+        self._removed = (
+            self._own,
+            folder.parent / "replicas",
+        )  # those of one go with it; a Clary before laid replicas out beside us
         self._engine = engine
         self._fronts = tuple(fronts)
         self.networks = nets
@@ -116,6 +124,7 @@ class LocalBackend:
 
     async def start(self, request: Spawn, secrets: Mapping[str, str] = MappingProxyType({})) -> str:
         key = request.asked.key
+        _check_secrets(request.asked, secrets)
         if request.asked.by_value:
             root = self._index.root(key)
             if root is None or not requests.there(Folder.of(root)):
@@ -162,6 +171,36 @@ class LocalBackend:
     async def read(self, handle: str, files: str, path: str, limit: int) -> str:
         root = self._index.root(handle)
         return "" if root is None else await asyncio.to_thread(text_of, root, files, path, limit)
+
+    async def write(self, handle: str, files: str, texts: Mapping[str, str]) -> bool:
+        where = await self._files_of(handle, files)
+        if where is not None:
+            await self._changes.write(where, texts)
+        return where is not None
+
+    async def place(self, handle: str, files: str, folder: str, objects: Objects, keep: float) -> bool:
+        where = await self._files_of(handle, files)
+        if where is not None:
+            await self._changes.place(where, folder, objects, keep, time.time())
+        return where is not None
+
+    async def _files_of(self, handle: str, files: str) -> str | None:
+        """Where these files of a run lie that goes on, and may be changed; None where it does not. Invalid where it has no such files, or
+        could change them itself: who writes there could be led elsewhere."""
+        await self._starts.done(handle)
+        root = self._index.root(handle)
+        folder = Folder.of(root) if root else None
+        if root is None or folder is None or folder.read("run.json") is None or folder.read("exit.json") is not None:
+            return None
+        asked = requests.kept(folder)
+        if (
+            asked is None
+        ):  # of a Clary that laid replicas out in folders of their own: what they had was called the same
+            where = os.path.join(root, files)
+            return where if os.path.isdir(where) else None
+        if not any(each.name == files and each.mode is not MountMode.READ_WRITE for each in asked[0].files):
+            raise Invalid(f"the run {handle!r} has no files {files!r} that others may change")
+        return files_of(root, files)
 
     async def collect(self, handle: str) -> Mapping[str, str]:
         root = self._index.root(handle)
@@ -221,6 +260,7 @@ class LocalBackend:
 
     async def resize(self, handle: str, cpu: float, memory: int, burst: float = 0.0) -> None:
         """NotFound for a run that is not there or has ended; Unschedulable when the kernel refuses the new size."""
+        await self._starts.done(handle)  # it would come up in the size that was asked for first
         root = self._index.root(handle)
         folder = Folder.of(root) if root else None
         spec = folder.read("spec.json") if folder else None
@@ -321,7 +361,9 @@ class LocalBackend:
         self._tell(key)
 
     def _folder_of(self, key: str) -> str:
-        return str(self._own / hashlib.sha256(key.encode()).hexdigest()[:40])
+        """A key that can be a folder's name is one: who looks there sees whose it is."""
+        plain = _PLAIN.fullmatch(key) is not None
+        return str(self._own / (key if plain else hashlib.sha256(key.encode()).hexdigest()[:40]))
 
     def _spawn(self, request: Spawn, folder: Folder, lock: int) -> None:
         uid = self._uid(request.workload, folder)
@@ -473,7 +515,7 @@ class LocalBackend:
             for number in claims.owned(root):
                 claims.release(number, root)
         state.remove(folder)
-        if Path(root) == Path(self._folder_of(handle)):
+        if Path(root).parent in self._removed:
             shutil.rmtree(root, ignore_errors=True)
         self._index.remove(handle)
 
@@ -555,7 +597,18 @@ def for_site(options: BackendOptions) -> LocalBackend:
 
 
 def _with(workload: Workload, secrets: Mapping[str, str]) -> Workload:
-    return dataclasses.replace(workload, environment={**workload.environment, **secrets})
+    """With the secrets that are variables, which a real image beside it gets too."""
+    variables = workload.variables(secrets)
+    beside = workload.container
+    if beside is not None:
+        beside = dataclasses.replace(beside, environment={**beside.environment, **variables})
+    return dataclasses.replace(workload, environment={**workload.environment, **variables}, container=beside)
+
+
+def _check_secrets(workload: Workload, secrets: Mapping[str, str]) -> None:
+    missing = {name for files in workload.files for name in files.secrets.values()} - set(secrets)
+    if missing:
+        raise Invalid(f"the files of {workload.key!r} name secrets that were not given: {', '.join(sorted(missing))}")
 
 
 def _fill(argv: tuple[str, ...], values: Mapping[str, str]) -> list[str]:

@@ -10,9 +10,9 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
-from clary.domain.errors import InUse, NotFound
+from clary.domain.errors import InUse, Invalid, NotFound
 from clary.domain.machine.addresses import Address
-from clary.domain.machine.workload import Feature, Files, MountMode, Observation, Result, RunState, Workload
+from clary.domain.machine.workload import Feature, Files, MountMode, Objects, Observation, Result, RunState, Workload
 from clary.domain.s3 import Location
 from clary.ports import Backend
 
@@ -37,6 +37,10 @@ class MemoryBackend:
         self.secrets: dict[str, dict[str, str]] = {}
         self.left: dict[tuple[str, str, str], str] = {}  # (handle, files, path) -> what a run left there
         self.collected: list[str] = []
+        self.written: dict[
+            tuple[str, str], dict[str, str]
+        ] = {}  # (handle, files) -> path -> what was written there since
+        self.placed: list[tuple[str, str, str, Objects]] = []  # (handle, files, folder, objects)
         self.stubborn = False  # True: stop alone ends nothing
         self._runs: dict[str, Observation] = {}
         self._listeners: list[Callable[[str], None]] = []
@@ -48,6 +52,10 @@ class MemoryBackend:
         return Address("unix", f"/run/clary/front-{front}.sock")
 
     async def start(self, request: Workload, secrets: Mapping[str, str] = MappingProxyType({})) -> str:
+        if missing := {name for each in request.files for name in each.secrets.values()} - set(secrets):
+            raise Invalid(
+                f"the files of {request.key!r} name secrets that were not given: {', '.join(sorted(missing))}"
+            )
         if request.key not in self._runs:
             self.workloads[request.key] = request
             self.secrets[request.key] = dict(secrets)
@@ -77,6 +85,23 @@ class MemoryBackend:
     async def read(self, handle: str, files: str, path: str, limit: int) -> str:
         text = self.left.get((handle, files, path), "") if handle in self._runs else ""
         return text.encode()[:limit].decode(errors="replace")
+
+    async def write(self, handle: str, files: str, texts: Mapping[str, str]) -> bool:
+        return self._change_files(handle, files, texts)
+
+    async def place(self, handle: str, files: str, folder: str, objects: Objects, keep: float) -> bool:
+        self.placed.append((handle, files, folder, objects))
+        return self._change_files(handle, files, {f"{folder}/{path}": "" for path in objects.keys.values()})
+
+    def _change_files(self, handle: str, files: str, texts: Mapping[str, str]) -> bool:
+        if handle not in self._runs or self._runs[handle].state.is_terminal:
+            return False
+        if not any(each.name == files and each.mode != MountMode.READ_WRITE for each in self.workloads[handle].files):
+            raise Invalid(f"the run {handle!r} has no files {files!r} that others may change")
+        if bad := next((path for path in texts if path.startswith("/") or ".." in path.split("/")), None):
+            raise Invalid(f"{bad!r} does not lie below the folder that it is for")
+        self.written.setdefault((handle, files), {}).update(texts)
+        return True
 
     async def collect(self, handle: str) -> Mapping[str, str]:
         if handle not in self._runs:
@@ -281,6 +306,53 @@ class BackendConformance:
             assert await backend.read(handle, "out", gone, 1024) == ""
         await backend.forget(handle)
         assert await backend.read(handle, "out", "c", 1024) == ""
+
+    async def test_by_value_its_secrets_are_files_where_they_are_named(self, tmp_path: Path) -> None:
+        backend = self.backend(tmp_path)
+        script = "cat /keys/deep/k; echo; test -z $FILED && test $PLAIN = variable && exit 3"
+        workload = self.valued(script)
+        keys = Files("keys", "/keys", secrets={"deep/k": "FILED"})
+        workload = replace(workload, files=(*workload.files, keys))
+        assert "quiet" not in str(backend.plan(workload))
+        try:
+            await backend.start(backend.plan(workload), {"PLAIN": "variable"})
+        except Invalid:
+            assert await backend.handles() == []
+        else:
+            raise AssertionError("it was started without a secret that its files name")
+        handle = await backend.start(backend.plan(workload), {"FILED": "quiet", "PLAIN": "variable"})
+        await self.leave(backend, handle, "", "", "quiet")
+        await self.let(backend, handle, 3)
+        assert (await self.ended(backend, handle)).exit_code == 3
+        assert await backend.read(handle, "", "", 1024) == "quiet"
+
+    async def test_files_of_a_run_that_goes_on_can_be_changed(self, tmp_path: Path) -> None:
+        """Replaced whole, while it is being started too; not what it may write itself, and not beside the files."""
+        backend = self.backend(tmp_path)
+        workload = self.valued("until grep -q new /in/a && grep -q kept /in/more; do sleep 0.02; done; exit 3")
+        handle = await self.begin(backend, workload)
+        for files, path in (("out", "a"), ("never", "a"), ("in", "../a"), ("in", "/etc/a")):
+            try:
+                await backend.write(handle, files, {path: ""})
+            except Invalid:
+                continue
+            raise AssertionError(f"{path} was written in {files}")
+        assert await backend.write(handle, "in", {"a": "new\n", "more": "kept\n"})
+        await self.let(backend, handle, 3)
+        assert (await self.ended(backend, handle)).exit_code == 3
+        assert not await backend.write(handle, "in", {"a": ""})
+        assert not await backend.write("never", "in", {"a": ""})
+
+    async def test_objects_are_placed_in_a_run_that_goes_on(self, tmp_path: Path) -> None:
+        backend = self.backend(tmp_path)
+        objects = Objects(ACCOUNT, BUCKET, {"given/x": "model"})
+        workload = self.valued("until test -s /in/first/model; do sleep 0.02; done; exit 3")
+        handle = await self.begin(backend, workload)
+        assert await backend.place(handle, "in", "first", objects, 60.0)
+        await self.let(backend, handle, 3)
+        assert (await self.ended(backend, handle)).exit_code == 3
+        assert not await backend.place(handle, "in", "first", objects, 60.0)
+        assert not await backend.place("never", "in", "first", objects, 60.0)
 
     async def test_results_are_collected_as_often_as_asked(self, tmp_path: Path) -> None:
         backend = self.backend(tmp_path)

@@ -2,7 +2,7 @@
 
 Owns the life of a replica's processes: the probe, the choice between forking from a loaded zygote ("fork") and loading per worker
 ("per-worker"), respawning, killing at deadlines, draining. Refuses to predict (that is `worker.py`) and to decide how many workers
-there should be (the front and its spec say). Reads the JSON file that `CLARY_REPLICA` names; its token stands only there.
+there should be (the front and its spec say). Reads the JSON file that `CLARY_REPLICA` names, which names that of its token.
 
 **OpenMP and fork**: a process that has started OpenMP threads hangs its children. So everything numeric starts with one thread
 (below, before any import), and a zygote that has threads or a CUDA context after the load, or whose probe child does not answer
@@ -391,6 +391,8 @@ def main() -> int:
             stream.reconfigure(line_buffering=True)
     with open(os.environ["CLARY_REPLICA"], encoding="utf-8") as file:
         spec = json.load(file)
+    with open(spec["token_file"], encoding="utf-8") as file:
+        spec["token"] = file.read()
     return Zygote(spec).run()
 
 

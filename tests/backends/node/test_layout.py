@@ -38,8 +38,8 @@ async def test_all_is_there_and_readable_whatever_the_umask(tmp_path: Path) -> N
     root, phases = tmp_path / "root", list[str]()
     before = os.umask(0o077)
     try:
-        assert await lay_out(WORKLOAD, str(root), ports(tmp_path), phases.append) == str(root / "log")
-        assert await lay_out(WORKLOAD, str(root), ports(tmp_path), phases.append) == str(root / "log")  # once more
+        assert await lay_out(WORKLOAD, {}, str(root), ports(tmp_path), phases.append) == str(root / "log")
+        assert await lay_out(WORKLOAD, {}, str(root), ports(tmp_path), phases.append) == str(root / "log")  # once more
     finally:
         os.umask(before)
     assert phases == ["laying out in", "laying out out"] * 2
@@ -57,7 +57,7 @@ async def test_all_is_there_and_readable_whatever_the_umask(tmp_path: Path) -> N
 async def test_output_goes_to_the_stream_that_is_named(tmp_path: Path) -> None:
     where = LogTarget(Scope("0", "r"), "/aws/jobs", "job/algo-1")
     given = ports(tmp_path)
-    path = await lay_out(replace(WORKLOAD, logs=where), str(tmp_path / "root"), given, lambda _: None)
+    path = await lay_out(replace(WORKLOAD, logs=where), {}, str(tmp_path / "root"), given, lambda _: None)
     assert path == given.logs.path(where.scope, where.group, where.stream)
 
 
@@ -70,16 +70,16 @@ def test_a_name_that_is_no_folder(name: str) -> None:
 @pytest.mark.parametrize("files", [Files("in", "/in", texts={"../a": ""}), Files("in", "/in", texts={"/etc/a": ""})])
 async def test_nothing_is_written_outside(tmp_path: Path, files: Files) -> None:
     with pytest.raises(Invalid, match="does not lie below"):
-        await lay_out(replace(WORKLOAD, files=(files,)), str(tmp_path / "root"), ports(tmp_path), lambda _: None)
+        await lay_out(replace(WORKLOAD, files=(files,)), {}, str(tmp_path / "root"), ports(tmp_path), lambda _: None)
     assert [path.name for path in (tmp_path / "root").rglob("a")] == []
 
 
 async def test_what_the_store_does_not_have(tmp_path: Path) -> None:
     gone = Files("in", "/in", objects=(Objects("0", "bucket", {"never": "n"}),))
     with pytest.raises(NotFound):
-        await lay_out(replace(WORKLOAD, files=(gone,)), str(tmp_path / "root"), ports(tmp_path), lambda _: None)
+        await lay_out(replace(WORKLOAD, files=(gone,)), {}, str(tmp_path / "root"), ports(tmp_path), lambda _: None)
     with pytest.raises(Unavailable, match="no object store"):
-        await lay_out(WORKLOAD, str(tmp_path / "root"), None, lambda _: None)
+        await lay_out(WORKLOAD, {}, str(tmp_path / "root"), None, lambda _: None)
 
 
 def test_the_last_lines_of_its_output(tmp_path: Path) -> None:
@@ -94,7 +94,7 @@ PACKED = replace(WORKLOAD, packages=Environment("xgboost", "xgboost-1", "pandas"
 async def test_an_environment_that_is_not_there_is_built_on_first_use(tmp_path: Path) -> None:
     runtimes, phases = MemoryRuntimes(), list[str]()
     given = replace(ports(tmp_path), environments=runtimes)
-    await lay_out(PACKED, str(tmp_path / "root"), given, phases.append)
+    await lay_out(PACKED, {}, str(tmp_path / "root"), given, phases.append)
     assert runtimes.builds == [("xgboost", "pandas")]
     assert phases == ["building the runtime xgboost", "laying out in", "laying out out"]
 
@@ -104,10 +104,10 @@ async def test_packages_that_cannot_be_had_are_the_users_fault_and_an_unknown_ru
     runtimes.broken["pandas"] = "no such package"
     given = replace(ports(tmp_path), environments=runtimes)
     with pytest.raises(Invalid, match="no such package"):
-        await lay_out(PACKED, str(tmp_path / "root"), given, lambda _: None)
+        await lay_out(PACKED, {}, str(tmp_path / "root"), given, lambda _: None)
     unknown = replace(PACKED, packages=Environment("never-heard-of", "0"))
     with pytest.raises(Unavailable, match="never-heard-of"):
-        await lay_out(unknown, str(tmp_path / "root"), given, lambda _: None)
+        await lay_out(unknown, {}, str(tmp_path / "root"), given, lambda _: None)
 
 
 @pytest.mark.parametrize(("installs", "mode"), [(False, MountMode.READ_ONLY), (True, MountMode.OVERLAY)])

@@ -11,7 +11,7 @@ from tests.loops.endpoints.test_subject import ROLE, SCOPE, Yard
 
 from clary.domain.endpoints import components, life
 from clary.domain.endpoints.fleets import Plant, new_fleet
-from clary.domain.machine.workload import Workload
+from clary.domain.machine.workload import LogTarget, Workload
 from clary.domain.models.containers import Container
 from clary.domain.names import COMPONENT
 from clary.domain.resources import Record
@@ -96,7 +96,7 @@ async def test_a_copy_gets_what_it_requires_and_logs_where_aws_does(site: Site) 
     assert "AWS_CONFIG_FILE" in workload.environment, "keys of the endpoint config's role"
     assert "e/c" in site.fronts.routes
     [replica] = life.plant_of(record).replicas
-    assert site.logs.streams(SCOPE, "/aws/sagemaker/InferenceComponents/c", f"A/{replica.id}")
+    assert workload.logs == LogTarget(SCOPE, "/aws/sagemaker/InferenceComponents/c", f"A/{replica.id}")
 
 
 async def host(site: Site, instances: int = 1) -> None:

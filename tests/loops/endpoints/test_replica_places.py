@@ -11,7 +11,7 @@ import pytest
 from clary.domain.endpoints.commands import StartReplica
 from clary.domain.machine.addresses import Address
 from clary.domain.machine.capacity import Fit
-from clary.domain.machine.workload import Environment, Workload
+from clary.domain.machine.workload import Environment, Files, Workload
 from clary.domain.models.containers import Container
 from clary.domain.resources import Record, Scope
 from clary.loops.endpoints import replica_places
@@ -19,9 +19,10 @@ from clary.loops.endpoints.replica_places import ServingSettings
 from clary.ports import Runtime
 from clary.testing.runtimes import PYTHON
 
-SETTINGS = ServingSettings("/models", "/replicas", lambda name: 0, "http://127.0.0.1:1")
+SETTINGS = ServingSettings("/models", lambda name: 0, "http://127.0.0.1:1")
 FRONT = Address("unix", "/run/clary/front-0.sock")
 RECORD = Record("endpoint", Scope("000000000000", "us-east-1"), "e", "arn", "Creating", 0.0, 0.0, {})
+FILES = Files("spec", "/opt/clary/spec")
 FIT = Fit(cpu=2.0, memory=1 << 30, gpus=0)
 
 
@@ -43,7 +44,7 @@ def spec(command: StartReplica) -> Any:
 
 def mounts(command: StartReplica) -> dict[str, str]:
     workload = replica_places.replica_workload(
-        command, RECORD, SETTINGS, PYTHON, Environment("python", "0"), FIT, {}, "/log"
+        command, RECORD, SETTINGS, PYTHON, Environment("python", "0"), FIT, FILES, {}
     )
     return {mount.target: mount.source for mount in workload.mounts}
 
@@ -80,7 +81,7 @@ def test_only_a_built_in_algorithm_opens_no_connection(prepared: dict[str, Any],
     def connecting(runtime: Runtime) -> bool:
         command = start(**{"program": "", **prepared})
         made = replica_places.replica_workload(
-            command, RECORD, SETTINGS, runtime, Environment("python", "0"), FIT, {}, "/log"
+            command, RECORD, SETTINGS, runtime, Environment("python", "0"), FIT, FILES, {}
         )
         return made.connects
 
@@ -95,7 +96,7 @@ def container(isolated: bool = False) -> Workload:
     )
     keys = {"AWS_ACCESS_KEY_ID": "id"}
     return replica_places.replica_workload(
-        command, RECORD, SETTINGS, PYTHON, Environment("python", "0"), FIT, keys, "/log"
+        command, RECORD, SETTINGS, PYTHON, Environment("python", "0"), FIT, FILES, keys
     )
 
 

@@ -16,7 +16,7 @@ from clary.domain.endpoints.fleets import Plant, new_fleet
 from clary.domain.endpoints.routes import EndpointRoute, EndpointView, ReplicaView, VariantView
 from clary.domain.machine.capacity import Machine
 from clary.domain.machine.instances import GIB
-from clary.domain.machine.workload import ENVIRONMENT, Environment, Workload
+from clary.domain.machine.workload import ENVIRONMENT, Environment, Files, LogTarget, Workload
 from clary.domain.models.containers import Container, DataSource
 from clary.domain.resources import Record, Scope
 from clary.loops.core.ledger import Ledger
@@ -114,7 +114,6 @@ class Yard:
         )
         self.settings = ServingSettings(
             models=str(self.folder / "models"),
-            replicas=str(self.folder / "replicas"),
             home=lambda name: 0,
             endpoint="http://127.0.0.1:4600",
             passed={"HTTP_PROXY": "p"},
@@ -195,6 +194,15 @@ async def yard(tmp_path: Path) -> AsyncIterator[Yard]:
     await made.close()
 
 
+def files(workload: Workload, name: str) -> Files:
+    return next(each for each in workload.files if each.name == name)
+
+
+def spec_of(workload: Workload) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads(files(workload, "spec").texts["replica.json"])
+    return found
+
+
 def source(workload: Workload, target: str) -> Path:
     return Path(next(m.source for m in workload.mounts if m.target == target))
 
@@ -203,12 +211,12 @@ async def test_a_replica_as_aws_lays_it_out(yard: Yard) -> None:
     await yard.create(environment={"MINE": "1", "SAGEMAKER_MODEL_SERVER_TIMEOUT": "120"})
     record = await yard.in_service()
     (workload,) = yard.replicas()
-    spec = json.loads((source(workload, "/opt/clary/spec") / "replica.json").read_text())
+    spec = spec_of(workload)
     plant = life.plant_of(record)
     (replica,) = plant.replicas
     assert spec == {
         "replica": replica.id,
-        "token": plant.token(replica.id),
+        "token_file": "/opt/clary/spec/token",
         "fronts": ["unix:/run/clary/front-0.sock"],
         "framework": "xgboost",
         "algorithm": "xgboost",
@@ -224,7 +232,8 @@ async def test_a_replica_as_aws_lays_it_out(yard: Yard) -> None:
     }
     assert (source(workload, "/opt/ml/model") / "xgboost-model").read_text() == "m"
     assert workload.fronts
-    assert all(m.mode == "ro" for m in workload.mounts)
+    assert all(m.mode == "ro" for m in (*workload.mounts, *workload.files))
+    assert workload.by_value
     assert workload.command == (f"{ENVIRONMENT}/bin/python", "-m", "clary.toolkit.zygote")
     assert (workload.packages, workload.installs) == (Environment("xgboost", "xgboost"), False)
     assert (workload.cpu, workload.network, workload.stop_grace) == (2.0, True, 30.0)
@@ -232,8 +241,14 @@ async def test_a_replica_as_aws_lays_it_out(yard: Yard) -> None:
     assert (variables["MINE"], variables["HTTP_PROXY"], variables["AWS_REGION"]) == ("1", "p", "eu-west-1")
     assert variables["AWS_CONFIG_FILE"] == "/opt/clary/spec/aws-config"
     assert "AWS_ACCESS_KEY_ID" not in variables
-    assert spec["token"] not in json.dumps(yard.fronts.routes["e"].to_json())
-    assert yard.logs.streams(SCOPE, "/aws/sagemaker/Endpoints/e", f"A/{replica.id}")
+    given = files(workload, "spec")
+    assert given.secrets == {"token": "token", "aws-credentials.json": "aws-credentials.json"}
+    secrets = yard.backend.secrets[workload.key]
+    assert secrets["token"] == plant.token(replica.id)
+    assert set(secrets) == {"token", "aws-credentials.json"}
+    for told in (repr(workload), json.dumps(yard.fronts.routes["e"].to_json())):
+        assert not any(secret in told for secret in secrets.values())
+    assert workload.logs == LogTarget(SCOPE, "/aws/sagemaker/Endpoints/e", f"A/{replica.id}")
 
 
 async def test_at_rest_nothing_is_saved(yard: Yard) -> None:
@@ -258,7 +273,7 @@ async def test_isolation_means_no_network_and_no_keys(yard: Yard) -> None:
     (workload,) = yard.replicas()
     assert not workload.network
     assert not {"AWS_ACCESS_KEY_ID", "AWS_CONFIG_FILE"} & set(workload.environment)
-    assert not (source(workload, "/opt/clary/spec") / "aws-credentials.json").exists()
+    assert set(yard.backend.secrets[workload.key]) == {"token"}
     assert "HTTP_PROXY" not in workload.environment
 
 
@@ -266,10 +281,11 @@ async def test_a_replicas_keys_are_renewed_while_it_runs(yard: Yard) -> None:
     await yard.create()
     await yard.in_service()
     (workload,) = yard.replicas()
-    file = source(workload, "/opt/clary/spec") / "aws-credentials.json"
+    name = "aws-credentials.json"
 
     def keys() -> dict[str, Any]:
-        found: dict[str, Any] = json.loads(file.read_text())
+        written = yard.backend.written.get((workload.key, "spec"), {})
+        found: dict[str, Any] = json.loads(written.get(name) or yard.backend.secrets[workload.key][name])
         return found
 
     async def look() -> None:
@@ -302,7 +318,7 @@ async def test_code_inside_the_model(yard: Yard) -> None:
     await yard.create()
     await yard.in_service()
     (workload,) = yard.replicas()
-    spec = json.loads((source(workload, "/opt/clary/spec") / "replica.json").read_text())
+    spec = spec_of(workload)
     assert (spec["algorithm"], spec["code_dir"], spec["program"]) == ("", "/opt/ml/model/code", "inference.py")
     assert ("xgboost-script", "left-pad==1\n") in yard.runtimes.builds
 
@@ -337,7 +353,7 @@ async def test_code_beside_the_model(yard: Yard) -> None:
     await yard.create(environment=environment)
     await yard.in_service()
     (workload,) = yard.replicas()
-    spec = json.loads((source(workload, "/opt/clary/spec") / "replica.json").read_text())
+    spec = spec_of(workload)
     assert (spec["code_dir"], spec["program"]) == ("/opt/ml/code", "serve.py")
     assert (source(workload, "/opt/ml/code") / "serve.py").read_text() == "x"
 
@@ -416,7 +432,7 @@ async def test_a_model_that_does_not_load_leaves_nothing_running(yard: Yard) -> 
     assert record is not None
     assert "ValueError: bad" in life.plant_of(record).failure
     async with asyncio.timeout(60):
-        while await yard.backend.handles() or list((yard.folder / "replicas").iterdir()):
+        while await yard.backend.handles():
             await asyncio.sleep(0.002)
 
 
@@ -531,7 +547,7 @@ async def test_deletion_leaves_nothing(yard: Yard) -> None:
     await yard.until(None)
     assert yard.fronts.routes == {}
     async with asyncio.timeout(60):
-        while await yard.backend.handles() or list((yard.folder / "replicas").iterdir()):
+        while await yard.backend.handles():
             await asyncio.sleep(0.002)
 
 
@@ -557,13 +573,12 @@ async def test_a_multi_model_replica_gets_folders_for_its_models_and_no_model(ya
     await yard.create(artifact="s3://b/models/", multi_model=True)
     record = await yard.in_service()
     (workload,) = yard.replicas()
-    mounts = {mount.target: mount for mount in workload.mounts}
-    assert mounts["/opt/clary/archives"].mode == "ro"
-    assert mounts["/opt/ml/models"].mode == "rw"
-    assert Path(mounts["/opt/clary/archives"].source).is_dir()
+    archives, models = files(workload, "archives"), files(workload, "models")
+    assert (archives.target, archives.mode) == ("/opt/clary/archives", "ro")
+    assert (models.target, models.mode) == ("/opt/ml/models", "rw")
     assert list(source(workload, "/opt/ml/model").iterdir()) == []
     assert workload.environment["SAGEMAKER_MULTI_MODEL"] == "true"
-    spec = json.loads((source(workload, "/opt/clary/spec") / "replica.json").read_text())
+    spec = spec_of(workload)
     assert spec["multi"] == {
         "archives": "/opt/clary/archives",
         "folder": "/opt/ml/models",
@@ -581,7 +596,7 @@ async def test_the_code_of_a_multi_model_container_may_be_in_each_archive(yard: 
     await yard.create(artifact="s3://b/models/", multi_model=True, environment=environment)
     await yard.in_service()
     (workload,) = yard.replicas()
-    spec = json.loads((source(workload, "/opt/clary/spec") / "replica.json").read_text())
+    spec = spec_of(workload)
     assert (spec["program"], spec["code_dir"]) == ("score.py", "")
 
 

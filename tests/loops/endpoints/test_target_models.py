@@ -1,22 +1,21 @@
-"""Archives for fronts that ask: the right object of the right account, in the right replica's folder, and away again in time."""
+"""Archives for fronts that ask: the right object of the right account, among the right replica's archives."""
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Mapping
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 
 from clary.domain.endpoints.fleets import Plant, Replica, new_fleet
 from clary.domain.endpoints.life import plant_of, with_plant
-from clary.domain.endpoints.target_models import TargetQuestion, digest
+from clary.domain.endpoints.target_models import TargetQuestion
 from clary.domain.errors import Unavailable
+from clary.domain.machine.workload import Files, Objects, Workload
 from clary.domain.models.containers import Container
 from clary.domain.resources import Record, Scope
-from clary.loops.endpoints.replica_files import make_folders
-from clary.loops.endpoints.target_models import KEEP_SECONDS, TargetModels
+from clary.loops.endpoints.target_models import TargetModels
+from clary.testing.backends import MemoryBackend
 from clary.testing.clock import FakeClock
 from clary.testing.memory_artifacts import MemoryArtifacts
 from clary.testing.store import MemoryStore
@@ -27,15 +26,15 @@ ACCOUNT, REGION = "000000000000", "us-east-1"
 class Shop:
     """A store with one multi-model endpoint `e` of one replica `i-1`, whose models lie below `s3://b/m/`."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self) -> None:
         self.store, self.clock = MemoryStore(), FakeClock()
         self.artifacts = MemoryArtifacts({"b": {"m/a": b"archive", "m/a.more": b"x", "other": b"secret"}, "theirs": {}})
         self.artifacts.owners = {"b": ACCOUNT, "theirs": "111111111111"}
-        self.models = TargetModels(self.store, self.artifacts, str(folder), self.clock)
-        self.archives = folder / "i-1" / "archives"
-        make_folders(folder / "i-1")
+        self.backend = MemoryBackend()
+        self.models = TargetModels(self.store, self.artifacts, self.backend, self.clock)
 
     async def create(self, prefix: str = "s3://b/m/", multi: bool = True) -> None:
+        await self.backend.start(Workload("replica-i-1", ("x",), {}, files=(Files("archives", "/opt/clary/archives"),)))
         container = Container("m", "xgboost:1", prefix, multi_model=multi)
         row = {"VariantName": "A", "ModelName": "m", "InstanceType": "ml.m5.large", "InitialInstanceCount": 1}
         now = self.clock.now()
@@ -57,35 +56,17 @@ class Shop:
 
 
 @pytest.fixture
-def shop(tmp_path: Path) -> Shop:
-    return Shop(tmp_path)
+def shop() -> Shop:
+    return Shop()
 
 
-async def test_the_archive_lies_where_the_replica_finds_it(shop: Shop) -> None:
+async def test_the_archive_is_put_where_the_replica_finds_it(shop: Shop) -> None:
     await shop.create()
     placed = await shop.models.place(shop.question())
     assert (placed.refused, placed.size) == ("", 7)
-    [folder] = shop.archives.iterdir()
-    assert folder.name == placed.digest
-    assert (folder / "model.tar.gz").read_bytes() == b"archive"
-    assert folder.stat().st_mode & 0o777 == 0o755
-
-
-async def test_asked_twice_or_at_once_it_is_done_once(shop: Shop) -> None:
-    await shop.create()
-    first, second = await asyncio.gather(*(shop.models.place(shop.question()) for _ in range(2)))
-    assert first.digest == second.digest == (await shop.models.place(shop.question())).digest
-    assert len(list(shop.archives.iterdir())) == 1
-
-
-async def test_what_a_predecessor_left_half_done_is_made_anew(shop: Shop) -> None:
-    await shop.create()
-    [found] = [o for o in await shop.artifacts.of(ACCOUNT).find("b", "m/a") if o.key == "m/a"]
-    part = shop.archives / f".{digest('m/a', found.etag)}.part"
-    part.mkdir()
-    (part / "rubbish").write_text("")
-    placed = await shop.models.place(shop.question())
-    assert [p.name for p in (shop.archives / placed.digest).iterdir()] == ["model.tar.gz"]
+    archive = Objects(ACCOUNT, "b", {"m/a": "model.tar.gz"})
+    assert shop.backend.placed == [("replica-i-1", "archives", placed.digest, archive)]
+    assert (await shop.models.place(shop.question())).digest == placed.digest
 
 
 async def test_a_changed_object_is_another_version(shop: Shop) -> None:
@@ -94,19 +75,6 @@ async def test_a_changed_object_is_another_version(shop: Shop) -> None:
     shop.artifacts.buckets["b"]["m/a"] = b"newer"
     after = await shop.models.place(shop.question())
     assert before.digest != after.digest
-    assert (shop.archives / before.digest / "model.tar.gz").read_bytes() == b"archive"
-
-
-async def test_archives_go_when_no_load_can_need_them_any_more(shop: Shop) -> None:
-    await shop.create()
-    old = await shop.models.place(shop.question())
-    shop.clock.advance(KEEP_SECONDS - 1)
-    shop.artifacts.buckets["b"]["m/new"] = b"new"
-    await shop.models.place(shop.question("new"))
-    assert (shop.archives / old.digest).exists()
-    shop.clock.advance(2)
-    await shop.models.place(shop.question("new"))
-    assert not (shop.archives / old.digest).exists()
 
 
 @pytest.mark.parametrize("model", ["b", "a.", "../other", "..", "."])
@@ -115,7 +83,7 @@ async def test_what_is_not_there_is_missing_in_awss_words(shop: Shop, model: str
     placed = await shop.models.place(shop.question(model))
     assert placed.refused.startswith(f"Failed to download model data(bucket: b, key: m/{model}).")
     assert not placed.again
-    assert list(shop.archives.iterdir()) == []
+    assert shop.backend.placed == []
 
 
 async def test_another_accounts_bucket_is_as_good_as_not_there(shop: Shop) -> None:
@@ -147,7 +115,7 @@ async def test_a_single_model_endpoint_has_no_target_models(shop: Shop) -> None:
     assert (await shop.models.place(shop.question())).refused
 
 
-async def test_a_store_that_is_away_is_worth_another_try(tmp_path: Path) -> None:
+async def test_a_store_that_is_away_is_worth_another_try() -> None:
     class Away(MemoryArtifacts):
         def of(self, account: str) -> Away:
             return self
@@ -155,16 +123,16 @@ async def test_a_store_that_is_away_is_worth_another_try(tmp_path: Path) -> None
         async def find(self, bucket: str, prefix: str) -> list[object]:  # type: ignore[override]
             raise Unavailable("The object store does not answer.")
 
-    shop = Shop(tmp_path)
-    shop.models = TargetModels(shop.store, Away(), str(tmp_path), shop.clock)
+    shop = Shop()
+    shop.models = TargetModels(shop.store, Away(), shop.backend, shop.clock)
     await shop.create()
     placed = await shop.models.place(shop.question())
     assert (placed.refused, placed.again) == ("The object store does not answer.", True)
 
 
-async def test_a_folder_that_is_gone_is_worth_another_try(shop: Shop) -> None:
+async def test_a_replica_that_has_ended_is_worth_another_try(shop: Shop) -> None:
     await shop.create()
-    (shop.archives).rmdir()
+    shop.backend.finish("replica-i-1", 1)
     placed = await shop.models.place(shop.question())
     assert placed.again
-    assert "cannot be placed" in placed.refused
+    assert "Try again" in placed.refused

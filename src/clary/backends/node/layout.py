@@ -13,7 +13,7 @@ import asyncio
 import os
 import shutil
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -40,7 +40,7 @@ def placed(workload: Workload, root: str) -> Workload:
     for files in workload.files:
         if not files.name or "/" in files.name or files.name.startswith("."):
             raise Invalid(f"{files.name!r} cannot be the name of a workload's files")
-    mounts = tuple(Mount(_folder(root, each.name), each.target, each.mode) for each in workload.files)
+    mounts = tuple(Mount(files_of(root, each.name), each.target, each.mode) for each in workload.files)
     log = None if workload.logs else str(Path(root) / _LOG)
     return replace(workload, root=root, mounts=(*workload.mounts, *mounts), log_path=log)
 
@@ -55,7 +55,9 @@ def with_packages(workload: Workload, ports: NodePorts | None) -> Workload:
     return replace(workload, mounts=(*mounts, *workload.mounts))
 
 
-async def lay_out(workload: Workload, root: str, ports: NodePorts | None, tell: Callable[[str], None]) -> str | None:
+async def lay_out(
+    workload: Workload, secrets: Mapping[str, str], root: str, ports: NodePorts | None, tell: Callable[[str], None]
+) -> str | None:
     """Make all files of the workload, and its environment where that is not there yet; answers the path of its log's file. `tell` hears
     what is being done. Invalid, NotFound or Denied where an object or the user's packages cannot be had; Unavailable where the store or
     the disk is at fault."""
@@ -64,12 +66,12 @@ async def lay_out(workload: Workload, root: str, ports: NodePorts | None, tell: 
         await _environments(ports).have(workload.packages)
     for files in workload.files:
         tell(f"laying out {files.name}")
-        await _thread(_make, Path(_folder(root, files.name)), files)
+        await _thread(_make, Path(files_of(root, files.name)), files, secrets)
         for objects in files.objects:
             if ports is None:
                 raise Unavailable("this backend was given no object store")
             if objects.keys:
-                below = _inside(_folder(root, files.name), objects.below)
+                below = _inside(files_of(root, files.name), objects.below)
                 await ports.artifacts.of(objects.account).place(objects.bucket, objects.keys, below)
     if workload.logs is None:
         return str(Path(root) / _LOG)
@@ -88,7 +90,7 @@ def _environments(ports: NodePorts | None) -> Environments:
 def text_of(root: str, files: str, path: str, limit: int) -> str:
     """See `ports.Backend.read`."""
     if files:
-        return untrusted.read_text(_folder(root, files), path, limit)
+        return untrusted.read_text(files_of(root, files), path, limit)
     return "\n".join(line.partition("\t")[2] for line in _tail(Path(root) / _LOG, min(limit, _TAIL)).splitlines())
 
 
@@ -96,7 +98,7 @@ async def store(root: str, result: Result, artifacts: Artifacts) -> str | None:
     """Store what the run left; answers its ETag, None where it left nothing. The file is copied first: what is stored is whole and ours."""
     staged = str(Path(root) / "staged")
     try:
-        await asyncio.to_thread(untrusted.copy, _folder(root, result.files), result.path, staged)
+        await asyncio.to_thread(untrusted.copy, files_of(root, result.files), result.path, staged)
     except FileNotFoundError:
         return None
     except OSError as error:
@@ -107,7 +109,8 @@ async def store(root: str, result: Result, artifacts: Artifacts) -> str | None:
     )
 
 
-def _folder(root: str, name: str) -> str:
+def files_of(root: str, name: str) -> str:
+    """Where the files of that name of a run lie."""
     return str(Path(root) / "files" / name)
 
 
@@ -117,18 +120,28 @@ def _inside(folder: str, path: str) -> str:
     return os.path.join(folder, path)
 
 
-def _make(folder: Path, files: Files) -> None:
+def _make(folder: Path, files: Files, secrets: Mapping[str, str]) -> None:
     """A fresh folder with its texts, readable by the sandbox's user whatever the umask is; nobody else gets as far."""
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
     folder.chmod(0o755)
     for objects in files.objects:
         _open(folder, objects.below)
-    for name, text in files.texts.items():
-        path = Path(_inside(str(folder), name))
+    for name, text in {**files.texts, **{path: secrets[secret] for path, secret in files.secrets.items()}}.items():
         _open(folder, os.path.dirname(name))
-        path.write_text(text, encoding="utf-8")
-        path.chmod(0o644)
+        write(str(folder), name, text)
+
+
+def write(folder: str, path: str, text: str) -> None:
+    """One text below a folder of a run's files: whole, and readable by the sandbox's user. Invalid for a path that leaves the folder."""
+    target = _inside(folder, path)
+    part = target + ".part"
+    with open(
+        os.open(part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, 0o644), "w", encoding="utf-8"
+    ) as file:
+        os.fchmod(file.fileno(), 0o644)
+        file.write(text)
+    os.rename(part, target)
 
 
 def _open(top: Path, below: str) -> None:

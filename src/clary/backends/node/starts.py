@@ -41,6 +41,12 @@ class Starts:
             self._tasks[key] = task
             task.add_done_callback(lambda ended: self._broken(key, root, ended))
 
+    async def done(self, key: str) -> None:
+        """Wait for the start that is under way here, however it ends."""
+        task = self._tasks.get(key)
+        if task is not None:
+            await asyncio.wait({task})
+
     def phase(self, key: str) -> str:
         """What is being done for the run; '' where nothing is, or another process does it."""
         return self._phases.get(key, "")
@@ -88,7 +94,7 @@ class Starts:
             if asked is None or folder.read("run.json") is not None or folder.read("exit.json") is not None:
                 return
             try:
-                path = await self._lay_out(key, asked[0], root, folder)
+                path = await self._lay_out(key, asked, root, folder)
                 ours = False
                 await asyncio.to_thread(self._launch, *asked, path, lock)
             except (ClaryError, OSError) as error:
@@ -101,11 +107,13 @@ class Starts:
             if ours:
                 os.close(lock)
 
-    async def _lay_out(self, key: str, workload: Workload, root: str, folder: Folder) -> str | None:
+    async def _lay_out(
+        self, key: str, asked: tuple[Workload, Mapping[str, str]], root: str, folder: Folder
+    ) -> str | None:
         def tell(phase: str) -> None:
             self._phases[key] = phase
 
-        layout = asyncio.get_running_loop().create_task(lay_out(workload, root, self._ports, tell))
+        layout = asyncio.get_running_loop().create_task(lay_out(*asked, root, self._ports, tell))
         self._layouts[key] = layout
         try:
             if folder.read("stop.json") is not None:

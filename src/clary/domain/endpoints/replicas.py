@@ -118,7 +118,11 @@ def _working(replica: Replica, variant: Variant, seen: SeenEndpoint, now: float)
 
 def _is_fatal(run: Observation | None) -> bool:
     """A start that the backend refused will be refused again; a process that died may live the next time."""
-    return run is not None and run.started_at is None and bool(run.detail)
+    if run is None or (
+        run.failure is not None and not run.failure.client
+    ):  # what was our fault may go well the next time
+        return False
+    return run.started_at is None and bool(run.detail)
 
 
 def _how_it_ended(run: Observation | None, variant: Variant) -> str:

@@ -88,12 +88,14 @@ class Objects:
 @dataclass(frozen=True, slots=True)
 class Files:
     """A folder that is laid out for a run before it starts, and lies at `target` in its sandbox. `name` tells it from the workload's
-    others. `texts`: path -> content. What is in it is readable by everybody inside, and by nobody else on the host."""
+    others. `texts`: path -> content. `secrets`: path -> name of the secret, given beside the workload, that is its content. What is in
+    it is readable by everybody inside, and by nobody else on the host."""
 
     name: str
     target: str
     mode: MountMode = MountMode.READ_ONLY
     texts: Mapping[str, str] = field(default_factory=dict)
+    secrets: Mapping[str, str] = field(default_factory=dict)
     objects: tuple[Objects, ...] = ()
 
 
@@ -179,6 +181,11 @@ class Workload:
     max_runtime: float | None = (
         None  # the shim ends it after this (SIGTERM, grace, SIGKILL), even without a control plane
     )
+
+    def variables(self, secrets: Mapping[str, str]) -> dict[str, str]:
+        """Those of the secrets given beside it that are further variables of its environment: no files name them."""
+        filed = {name for files in self.files for name in files.secrets.values()}
+        return {name: text for name, text in secrets.items() if name not in filed}
 
     @property
     def by_value(self) -> bool:

@@ -3,8 +3,9 @@
 models/KEY/    a model as replicas mount it, KEY a hash of its objects
     in/        model.tar.gz, sourcedir.tar.gz, spec.json      out/model/, out/code/   extracted in a sandbox
     run/       root of that workload                           done.json               what was found in it
-replicas/ID/   root of the replica's workload                  spec/replica.json       what its processes read
-    archives/  of a multi-model replica: HASH/model.tar.gz     models/                 where it unpacks them
+
+What else a replica has is in its workload, by value: files `spec` (replica.json, its token, its keys: what its processes read), and of a
+multi-model replica `archives` (HASH/model.tar.gz) and `models`, where it unpacks them.
 """
 
 from __future__ import annotations
@@ -21,13 +22,16 @@ from clary.domain.endpoints.serverless import Rest
 from clary.domain.machine import instances
 from clary.domain.machine.addresses import Address
 from clary.domain.machine.capacity import Fit
-from clary.domain.machine.workload import ContainerImage, Environment, Mount, MountMode, Workload
+from clary.domain.machine.workload import ContainerImage, Environment, Files, LogTarget, Mount, MountMode, Workload
 from clary.domain.models import own_servers
+from clary.domain.names import log_group
 from clary.domain.resources import Record
 from clary.loops.core.sandboxes import LIBRARY
 from clary.ports import Runtime
 
 SPEC = "/opt/clary/spec"
+SPEC_FILES, ARCHIVE_FILES, MODEL_FILES = "spec", "archives", "models"  # names of a replica's files
+TOKEN = "token"
 MODEL = "/opt/ml/model"
 CODE = "/opt/ml/code"
 ADDITIONAL = "/opt/ml/additional-model-data-sources"
@@ -42,12 +46,11 @@ _OURS = ("PATH", "PYTHONPATH", "PYTHONUNBUFFERED", "CLARY_REPLICA", "CLARY_CPUS"
 
 @dataclass(frozen=True, slots=True)
 class ServingSettings:
-    """What the endpoint loop may know of the settings. `models` and `replicas` are folders; `home(name)` is the number of the home front
+    """What the endpoint loop may know of the settings. `models` is a folder; `home(name)` is the number of the home front
     of that endpoint; `endpoint` is AWS_ENDPOINT_URL as a sandbox reaches it, `ca_bundle` a host file that goes with it under TLS.
     `owner` is the loop's name in leases."""
 
     models: str
-    replicas: str
     home: Callable[[str], int]
     endpoint: str
     ca_bundle: str = ""
@@ -70,10 +73,6 @@ def below_models(path: str) -> str:
 def prepared_folder(settings: ServingSettings, path: str) -> str:
     """Where such a folder is on this machine."""
     return str(PurePosixPath(settings.models) / below_models(path))
-
-
-def replica_folder(settings: ServingSettings, replica: str) -> PurePosixPath:
-    return PurePosixPath(settings.replicas) / replica
 
 
 # -- the model --------------------------------------------------------------------------------------------------------------------
@@ -123,13 +122,13 @@ def prepare_spec(archives: Mapping[str, str]) -> str:
 
 
 def replica_spec(command: StartReplica, front: Address, runtime: Runtime, fit: Fit) -> str:
-    """The JSON that the zygote and its workers read. `front`: where they dial the endpoint's home front."""
+    """The JSON that the zygote and its workers read. `front`: where they dial the endpoint's home front. The token is a file beside it."""
     prepared = command.prepared
     multi = {"archives": ARCHIVES, "folder": MODELS, "memory": fit.memory, "resized": f"{SPEC}/memory"}
     return json.dumps(
         {
             "replica": command.id,
-            "token": command.token,
+            "token_file": f"{SPEC}/{TOKEN}",
             "fronts": [str(front)],
             "framework": runtime.framework,
             "algorithm": _algorithm(command, runtime),
@@ -172,20 +171,16 @@ def replica_workload(
     runtime: Runtime,
     environment: Environment,
     fit: Fit,
+    files: Files,
     credentials: Mapping[str, str],
-    log_path: str,
 ) -> Workload:
-    """The inference container as AWS lays it out, with our zygote in the place of its web server."""
+    """The inference container as AWS lays it out, with our zygote in the place of its web server. `files`: its `spec`."""
     prepared = command.prepared
     isolated = command.container.isolated
-    folder = replica_folder(settings, command.id)
     mounts = [
-        Mount(str(folder / "spec"), SPEC),
         Mount(prepared_folder(settings, prepared["model"]), MODEL),
     ]
-    if command.container.multi_model:
-        mounts.append(Mount(str(folder / "archives"), ARCHIVES))
-        mounts.append(Mount(str(folder / "models"), MODELS, MountMode.READ_WRITE))
+    several = (Files(ARCHIVE_FILES, ARCHIVES), Files(MODEL_FILES, MODELS, MountMode.READ_WRITE))
     if prepared["code"]:
         mounts.append(Mount(prepared_folder(settings, prepared["code"]), CODE))
     if prepared.get("server") and prepared["code_dir"]:
@@ -199,13 +194,17 @@ def replica_workload(
     variables = _variables(command, record, settings, environment, fit, credentials)
     return Workload(
         key=replica_key(command.id),
-        root=str(folder),
         command=(environment.python, "-m", "clary.toolkit.zygote"),
         environment=variables,
         container=_container(command, settings, variables),
         packages=environment,
         mounts=tuple(mounts),
-        log_path=log_path,
+        files=(files, *(several if command.container.multi_model else ())),
+        logs=LogTarget(
+            record.scope,
+            log_group(command.endpoint),
+            log_stream(command.variant, command.id, command.container.hostname),
+        ),
         cpu=fit.cpu,
         burst=fit.burst,
         memory=fit.memory,

@@ -9,9 +9,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
-import shutil
 from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 from clary.domain.decisions import Decision
@@ -47,18 +45,18 @@ from clary.domain.grants import Grant
 from clary.domain.ids import arn as make_arn
 from clary.domain.lifecycle import EndpointStatus
 from clary.domain.machine import instances
-from clary.domain.machine.workload import Feature, Observation
+from clary.domain.machine.workload import Feature, Files, Observation
 from clary.domain.names import COMPONENT, TRANSFORM_FLEET, history_group, log_group, resource_of, route_name
 from clary.domain.resources import KINDS, Record
 from clary.loops.core.ledger import Ledger
 from clary.loops.core.loop import Loop
 from clary.loops.core.short_runs import end
 from clary.loops.core.tasks import Done, Failed, State, Tasks
-from clary.loops.endpoints import replica_files, replica_places
+from clary.loops.endpoints import replica_places
 from clary.loops.endpoints.guards import Guards
 from clary.loops.endpoints.models import Models
 from clary.loops.endpoints.replica_credentials import ReplicaCredentials
-from clary.loops.endpoints.replica_places import ServingSettings, replica_folder
+from clary.loops.endpoints.replica_places import SPEC, SPEC_FILES, TOKEN, ServingSettings
 from clary.loops.endpoints.replica_rooms import ReplicaRooms
 from clary.ports import LoopPorts
 
@@ -87,7 +85,7 @@ class EndpointSubject:
         self.models = models or Models(settings.models, ports.backend, ports.artifacts, ports.runtimes)
         self._arns: dict[str, str] = {}  # workload key -> ARN
         self.guards = Guards(ports.store)
-        self._credentials = ReplicaCredentials(ports.keys, ports.clock, settings)
+        self._credentials = ReplicaCredentials(ports.keys, ports.clock, ports.backend)
 
     def moved(self, record: Record, step: float) -> Record:
         """Waits of a deployment and of replicas are as long as they were (`Plant.moved`)."""
@@ -128,7 +126,7 @@ class EndpointSubject:
             yield MountModels(frozenset(folders))
         if settle := self._rooms.unsettled(record, plant, runs):
             yield settle
-        if renewed := self._credentials.due(plant):
+        if renewed := self._credentials.due(plant, runs):
             yield RenewCredentials(renewed)
 
     async def seed(self) -> None:
@@ -247,19 +245,18 @@ class EndpointSubject:
             own = ReplicaNeed(command.id, command.instance_type, command.container.of, command.like)
             fit = await self._rooms.take(record, own, command.beside, await self._placement(record))
             stream = replica_places.log_stream(command.variant, command.id, command.container.hostname)
-            log_path = ports.logs.open(record.scope, log_group(command.endpoint), stream, ports.clock.now())
             front = ports.backend.address(settings.home(command.endpoint))
-            spec = replica_places.replica_spec(command, front, runtime, fit)
-            folder = Path(replica_folder(settings, command.id))
-            await asyncio.to_thread(replica_files.make, folder, spec, command.container.multi_model)
             image = bool(command.prepared.get("image"))
-            credentials = await self._credentials.first(record, command.id, command.container, image)
+            keys = self._credentials.first(record, command.id, command.container, image)
+            texts = {"replica.json": replica_places.replica_spec(command, front, runtime, fit), **keys.texts}
+            files = Files(SPEC_FILES, SPEC, texts=texts, secrets={TOKEN: TOKEN, **keys.files})
             workload = replica_places.replica_workload(
-                command, record, settings, runtime, environment, fit, credentials, log_path
+                command, record, settings, runtime, environment, fit, files, keys.environment
             )
             for note in fit.notes:
                 self._say(record, stream, note)
-            handle = await ports.backend.start(ports.backend.plan(workload))
+            secrets = {TOKEN: command.token, **keys.secrets}
+            handle = await ports.backend.start(ports.backend.plan(workload), secrets)
         except (Invalid, LimitExceeded, NotFound, Unschedulable) as error:
             await self._rooms.drop(command.id)
             return Started(refused=error.message)
@@ -281,8 +278,8 @@ class EndpointSubject:
                     f"{run.memory_bytes >> 20} MiB"
                 )
             await self._ports.backend.resize(command.handle, fit.cpu, fit.memory, fit.burst)
-            folder = Path(replica_folder(self._settings, command.id))
-            await asyncio.to_thread(replica_files.resized, folder, fit.memory)
+            # A multi-model replica looks there how much its models may have.
+            await self._ports.backend.write(command.handle, SPEC_FILES, {"memory": str(fit.memory)})
         except NotFound:
             pass  # it has just ended: its successor is started in the new size
         except (LimitExceeded, Unschedulable) as error:
@@ -313,7 +310,6 @@ class EndpointSubject:
         await end(self._ports.backend, handle, _GONE_SECONDS)
         await self._rooms.drop(command.id)
         self._credentials.forget(command.id)
-        await asyncio.to_thread(shutil.rmtree, str(replica_folder(self._settings, command.id)), True)
         self._arns.pop(handle, None)
         asyncio.get_running_loop().call_soon(self.tasks.forget, key)
 
