@@ -42,6 +42,7 @@ _TABLE = (
     ("features", "features", "", ()),  # no image: what reads and writes the history of feature groups
     ("prepare", "prepare", "", ("clary-prepare",)),
     ("evaluation", "evaluation", "", ("clary-evaluate",)),
+    ("privacy", "privacy", "", ("clary-privacy",)),
     (
         "monitor",
         "monitor",
@@ -66,6 +67,7 @@ _MAIN = {
     "features": "pyarrow",
     "prepare": "duckdb",
     "evaluation": "scikit-learn",
+    "privacy": "pyarrow",
     "monitor": "datasketches",
     "sources": "adbc-driver-manager",
     "python": "pip",
@@ -88,6 +90,7 @@ _DOWNLOADS = {
     "monitor": 70,
     "prepare": 165,
     "evaluation": 175,
+    "privacy": 175,
     "sources": 60,
     "python": 48,
 }
@@ -96,8 +99,10 @@ _PROCESSES = {
     "clarify": "clary.toolkit.clarify",
     "prepare": "clary.toolkit.preparation",
     "evaluation": "clary.toolkit.evaluation",
+    "privacy": "clary.toolkit.privacy",
     "monitor": "clary.toolkit.monitor",
 }
+_SHARED = {"privacy": "evaluation"}  # a runtime with the requirements of another: one environment for both
 _BOUND = re.compile(
     r"python_full_version (<|>=) '(\d+)\.(\d+)'"
 )  # as uv writes it where a version is not for every Python
@@ -123,7 +128,7 @@ def runtimes() -> tuple[Runtime, ...]:
     folder = resources.files("clary.backends") / "environments"
     found = []
     for name, framework, algorithm, repositories in _TABLE:
-        text = (folder / f"{name}.txt").read_text()
+        text = (folder / f"{_SHARED.get(name, name)}.txt").read_text()
         version = pinned(text, _MAIN[name])
         process = _PROCESSES.get(name, "")
         found.append(

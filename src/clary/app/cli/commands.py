@@ -37,6 +37,10 @@ brief = typer.Typer(
     rich_markup_mode=None,
 )
 app.add_typer(brief, name="brief")
+privacy = typer.Typer(
+    help="Personal data: find and erase a person's rows, point to columns.", no_args_is_help=True, rich_markup_mode=None
+)
+app.add_typer(privacy, name="privacy")
 
 hub = typer.Typer(help="Ready models for JumpStart's clients.", no_args_is_help=True, rich_markup_mode=None)
 app.add_typer(hub, name="hub")
@@ -665,6 +669,71 @@ def brief_check(
     from clary.app.cli import brief as briefs
 
     briefs.check(directory, path, data, kept=card, as_json=json)
+
+
+DataSets = Annotated[list[str] | None, typer.Argument(help="s3://BUCKET/PREFIX, one or more.", show_default=False)]
+Condition = Annotated[str, typer.Option("--where", help="COLUMN=VALUE.")]
+Captures = Annotated[
+    list[str] | None, typer.Option("--endpoint", help="Also an endpoint's captured data.", show_default=False)
+]
+FeatureGroups = Annotated[list[str] | None, typer.Option("--group", help="Also a feature group.", show_default=False)]
+Columns = Annotated[str, typer.Option(help="Names, with commas, for CSV without a header line.", show_default=False)]
+
+
+@privacy.command("find")
+def privacy_find(
+    where: Condition,
+    data: DataSets = None,
+    endpoint: Captures = None,
+    group: FeatureGroups = None,
+    columns: Columns = "",
+    directory: Dir = None,
+    json: Json = False,
+) -> None:
+    """Find the rows of one person. Exit code 1 when something could not be searched."""
+    _privacy("find", directory, data, where, endpoint, group, columns, json)
+
+
+@privacy.command("erase")
+def privacy_erase(
+    where: Condition,
+    data: DataSets = None,
+    endpoint: Captures = None,
+    group: FeatureGroups = None,
+    columns: Columns = "",
+    directory: Dir = None,
+    json: Json = False,
+) -> None:
+    """Erase the rows of one person, also from old versions; prove it by a second search. Exit code 1 when it is not proven."""
+    _privacy("erase", directory, data, where, endpoint, group, columns, json)
+
+
+@privacy.command("scan")
+def privacy_scan(
+    data: DataSets = None,
+    endpoint: Captures = None,
+    columns: Columns = "",
+    directory: Dir = None,
+    json: Json = False,
+) -> None:
+    """Point to columns that look like personal data."""
+    _privacy("scan", directory, data, "", endpoint, None, columns, json)
+
+
+def _privacy(
+    act: str,
+    directory: str | None,
+    data: list[str] | None,
+    where: str,
+    endpoints: list[str] | None,
+    groups: list[str] | None,
+    columns: str,
+    as_json: bool,
+) -> None:
+    from clary.app.cli import privacy as private
+
+    asked = private.PrivacyRequest(data or (), where, endpoints or (), groups or (), columns)
+    raise typer.Exit(private.run(directory, act, asked, as_json=as_json))
 
 
 Group = Annotated[str, typer.Argument(help="The model package group.")]
