@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import itertools
 import json
 import os
 import shutil
@@ -88,7 +89,7 @@ def gaps(bench: Bench, arn: str) -> list[float]:
     jobs = [sm.describe_processing_job(ProcessingJobName=job) for job in names]
     return [
         (after["ProcessingStartTime"] - before["ProcessingEndTime"]).total_seconds() * 1000
-        for before, after in zip(jobs, jobs[1:], strict=False)
+        for before, after in itertools.pairwise(jobs)
     ]
 
 
@@ -113,9 +114,7 @@ def by_metaflow(python: str, folder: str, steps: int) -> dict[str, float]:
     for graph in WHAT:
         program = Path(folder) / f"{graph}_flow.py"
         program.write_text(graphs.metaflow(graph, steps))
-        found[graph] = timed(
-            [python, str(program), "--quiet", "run", "--max-workers", str(AT_ONCE)], variables, folder
-        )
+        found[graph] = timed([python, str(program), "--quiet", "run", "--max-workers", str(AT_ONCE)], variables, folder)
     return found
 
 
@@ -153,7 +152,9 @@ def paces(bench: Bench, given: argparse.Namespace) -> list[Row]:
         rows.append(Row(f"{given.steps} {WHAT[graph]}", mine[graph], "s"))
     for peer, by in {} if given.no_peers else PEERS.items():
         say(f"{peer} ...")
-        python = environment(given.peers_dir, peer, ("--require-hashes", "-r", str(HERE / "requirements" / f"{peer}.txt")))
+        python = environment(
+            given.peers_dir, peer, ("--require-hashes", "-r", str(HERE / "requirements" / f"{peer}.txt"))
+        )
         with tempfile.TemporaryDirectory(prefix="clary-bench-peer-", ignore_cleanup_errors=True) as folder:
             theirs = by(python, folder, given.steps)
         for graph, seconds in theirs.items():
@@ -208,7 +209,9 @@ def lists(bench: Bench, given: argparse.Namespace) -> list[Row]:
         "ListPipelineExecutions by time": lambda: sm.list_pipeline_executions(
             PipelineName=pipeline, CreatedBefore=time.time() - given.executions / 2, SortOrder="Ascending"
         ),
-        "ListPipelineExecutionSteps": lambda: sm.list_pipeline_execution_steps(PipelineExecutionArn=arn, MaxResults=100),
+        "ListPipelineExecutionSteps": lambda: sm.list_pipeline_execution_steps(
+            PipelineExecutionArn=arn, MaxResults=100
+        ),
         "ListPipelines": lambda: sm.list_pipelines(MaxResults=100),
         "Search of PipelineExecution": lambda: sm.search(Resource="PipelineExecution", MaxResults=100),
     }

@@ -25,6 +25,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
         "--lane", choices=(MAIN, BESIDE), help="only the tests of this lane: scripts/test runs both at once"
     )
+    parser.addoption("--kills", type=int, default=12, help="kill -9 of processes in one run of a pipeline's execution")
     parser.addoption("--fuzz", type=float, default=20.0, help="seconds that the fuzzer over the wire tries")
     parser.addoption("--fuzz-seed", type=int, default=1, help="what its requests are made from")
     parser.addoption("--fuzz-only", type=int, default=None, help="the number of the one request to send")

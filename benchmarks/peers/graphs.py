@@ -58,7 +58,9 @@ def metaflow(graph: str, steps: int) -> str:
 def _chain(steps: int) -> str:
     names = ["start", *(f"s{n}" for n in range(1, steps - 1)), "end"]
     follows = [f"self.next(self.{name})" for name in names[1:]]
-    text = "\n".join(_STEP.format(name=name, given="", does=does) for name, does in zip(names, [*follows, "pass"], strict=True))
+    text = "\n".join(
+        _STEP.format(name=name, given="", does=does) for name, does in zip(names, [*follows, "pass"], strict=True)
+    )
     return _FLOW.format(name="Chain", steps=text)
 
 

@@ -1336,7 +1336,22 @@ BASES: list[tuple[str, str, dict[str, Any]]] = [
     ("lambda", "GetFunction", {"FunctionName": "f", "Qualifier": "$LATEST"}),
     ("lambda", "GetFunctionConfiguration", {"FunctionName": "f", "Qualifier": "$LATEST"}),
     ("lambda", "ListFunctions", {"MaxItems": 1}),
-    ("lambda", "DeleteFunction", {"FunctionName": "f", "Qualifier": "$LATEST"}),
+    ("lambda", "PublishVersion", {"FunctionName": "f", "Description": "d", "CodeSha256": "", "RevisionId": ""}),
+    ("lambda", "ListVersionsByFunction", {"FunctionName": "f", "MaxItems": 1}),
+    (
+        "lambda",
+        "CreateAlias",
+        {"FunctionName": "f", "Name": "made", "FunctionVersion": "1", "Description": "d"},
+    ),
+    (
+        "lambda",
+        "UpdateAlias",
+        {"FunctionName": "f", "Name": "live", "FunctionVersion": "1", "Description": "d", "RoutingConfig": {}},
+    ),
+    ("lambda", "GetAlias", {"FunctionName": "f", "Name": "live"}),
+    ("lambda", "DeleteAlias", {"FunctionName": "f", "Name": "live"}),
+    ("lambda", "ListAliases", {"FunctionName": "f", "FunctionVersion": "1", "MaxItems": 1}),
+    ("lambda", "DeleteFunction", {"FunctionName": "f"}),
     (
         "lambda",
         "AddPermission",

@@ -145,6 +145,8 @@ RECORDS: list[tuple[str, str, dict[str, Any]]] = [
             "Principal": "events.amazonaws.com",
         },
     ),
+    ("lambda", "PublishVersion", {"FunctionName": "f"}),
+    ("lambda", "CreateAlias", {"FunctionName": "f", "Name": "live", "FunctionVersion": "1"}),
     ("events", "PutRule", {"Name": "rule", "EventPattern": '{"source": ["a"]}'}),
     ("events", "PutTargets", {"Rule": "rule", "Targets": [{"Id": "f", "Arn": FUNCTION}]}),
     ("scheduler", "CreateScheduleGroup", {"Name": "nightly"}),

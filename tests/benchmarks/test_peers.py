@@ -15,7 +15,12 @@ OURS = (ROOT / "src/clary/backends/environments/xgboost.txt").read_text()
 
 @pytest.mark.parametrize("python", [(3, 11), (3, 12), (3, 13)])
 @pytest.mark.parametrize(
-    "peer", [name for name in PEERS if name not in ("metaflow", "mlflow", "mlserver", "prefect", "raytune", "river", "evidently")]
+    "peer",
+    [
+        name
+        for name in PEERS
+        if name not in ("metaflow", "mlflow", "mlserver", "prefect", "raytune", "river", "evidently")
+    ],
 )  # see scripts/lock
 def test_both_sides_of_a_ratio_have_the_same_libraries(peer: str, python: tuple[int, int]) -> None:
     theirs = (ROOT / "benchmarks" / "peers" / "requirements" / f"{peer}.txt").read_text()

@@ -266,3 +266,74 @@ one.delete()
         "helped",
         "{'helped': True}",
     ]
+
+
+VERSIONED = """
+import os
+
+def handler(event, context):
+    return [os.environ["WHAT"], context.function_version, os.environ["AWS_LAMBDA_FUNCTION_VERSION"]]
+"""
+
+
+def test_versions_stay_as_they_were_and_aliases_lead_to_them(lam: Any) -> None:
+    lam.create_function(
+        FunctionName="versioned", Runtime=RUNTIME, Role=ROLE, Handler="index.handler", Code={"ZipFile": zipped(VERSIONED)}, Timeout=20,
+        Environment={"Variables": {"WHAT": "one"}}, Publish=True,
+    )  # fmt: skip
+    assert lam.publish_version(FunctionName="versioned")["Version"] == "1"  # nothing changed
+    made = lam.create_alias(FunctionName="versioned", Name="live", FunctionVersion="1")
+    assert made["AliasArn"].endswith(":function:versioned:live")
+    lam.update_function_configuration(FunctionName="versioned", Environment={"Variables": {"WHAT": "two"}})
+    answer, told = call(lam, made["AliasArn"], {})
+    assert (answer["ExecutedVersion"], told) == ("1", ["one", "1", "1"])
+    assert call(lam, "versioned", {})[1] == ["two", "$LATEST", "$LATEST"]
+    second = lam.publish_version(FunctionName="versioned", Description="the second")
+    assert (second["Version"], second["Description"]) == ("2", "the second")
+    lam.update_function_code(FunctionName="versioned", ZipFile=zipped("def handler(event, context): return 3\n"))
+    assert call(lam, "versioned:2", {})[1] == ["two", "2", "2"]  # its code is still there
+    lam.update_alias(FunctionName="versioned", Name="live", RoutingConfig={"AdditionalVersionWeights": {"2": 0.5}})
+    executed = {lam.invoke(FunctionName="versioned", Qualifier="live")["ExecutedVersion"] for _ in range(30)}
+    assert executed == {"1", "2"}
+    listed = [each["Version"] for page in lam.get_paginator("list_versions_by_function").paginate(
+        FunctionName="versioned", PaginationConfig={"PageSize": 1}) for each in page["Versions"]]  # fmt: skip
+    assert listed == ["$LATEST", "1", "2"]
+    with pytest.raises(lam.exceptions.ResourceConflictException, match="in use by alias"):
+        lam.delete_function(FunctionName="versioned", Qualifier="2")
+    with pytest.raises(lam.exceptions.ResourceConflictException, match="Alias already exists"):
+        lam.create_alias(FunctionName="versioned", Name="live", FunctionVersion="1")
+    with pytest.raises(lam.exceptions.ResourceNotFoundException):
+        lam.create_alias(FunctionName="versioned", Name="other", FunctionVersion="9")
+    with pytest.raises(lam.exceptions.PreconditionFailedException):
+        lam.update_alias(FunctionName="versioned", Name="live", FunctionVersion="2", RevisionId="old")
+    with pytest.raises(lam.exceptions.InvalidParameterValueException, match="different from current CodeSHA256"):
+        lam.publish_version(FunctionName="versioned", CodeSha256="x" * 44)
+    with pytest.raises(lam.exceptions.InvalidParameterValueException, match="version or alias"):
+        lam.update_function_configuration(FunctionName="versioned:1", Timeout=5)
+    with pytest.raises(lam.exceptions.ResourceNotFoundException):
+        lam.invoke(FunctionName="versioned", Qualifier="7")
+    lam.delete_alias(FunctionName="versioned", Name="live")
+    lam.delete_function(FunctionName="versioned", Qualifier="1")
+    with pytest.raises(lam.exceptions.ResourceNotFoundException):
+        lam.get_function(FunctionName="versioned", Qualifier="1")
+    lam.delete_function(FunctionName="versioned")
+    with pytest.raises(lam.exceptions.ResourceNotFoundException):
+        lam.invoke(FunctionName="versioned:2")
+    made = lam.create_function(
+        FunctionName="versioned", Runtime=RUNTIME, Role=ROLE, Handler="a.b", Code={"ZipFile": zipped()}
+    )
+    assert lam.list_versions_by_function(FunctionName="versioned")["Versions"] == [
+        {**{key: made[key] for key in made if key != "ResponseMetadata"}}
+    ]
+    lam.delete_function(FunctionName="versioned")
+
+
+def test_layers_are_refused_with_what_to_do_instead(lam: Any, function: str) -> None:
+    with pytest.raises(ClientError, match="layers are not available: put packages into the archive"):
+        lam.update_function_configuration(
+            FunctionName=function, Layers=["arn:aws:lambda:us-east-1:000000000000:layer:l:1"]
+        )
+    with pytest.raises(ClientError, match="Put the packages into the function's archive"):
+        lam.publish_layer_version(LayerName="l", Content={"ZipFile": zipped()})
+    with pytest.raises(ClientError, match="no layers"):
+        lam.list_layers()

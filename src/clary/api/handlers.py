@@ -22,6 +22,7 @@ MODULES: tuple[str, ...] = (
     "clary.api.iam.users",
     "clary.api.lambda_functions.functions",
     "clary.api.lambda_functions.invocations",
+    "clary.api.lambda_functions.versions",
     "clary.api.logs.groups",
     "clary.api.cloudwatch.metric_data",
     "clary.api.sagemaker_runtime.invocations",

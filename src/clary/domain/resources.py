@@ -54,6 +54,8 @@ KINDS: Mapping[str, Kind] = {
         Kind("sqs-message", "sqs", "message", "message"),
         Kind("sqs-deleted-queue", "sqs", "deleted-queue", "deleted queue"),
         Kind("lambda-function", "lambda", "function", "function", separator=":"),
+        Kind("lambda-version", "lambda", "function", "version of a function", separator=":"),
+        Kind("lambda-alias", "lambda", "function", "alias of a function", separator=":"),
         Kind("lambda-event", "lambda", "event", "event", separator=":"),
         Kind("event-rule", "events", "rule", "rule"),
         Kind("event-delivery", "events", "delivery", "delivery"),

@@ -38,7 +38,7 @@ class Context:
 
     def __init__(self, spec: Dict[str, Any], header: Dict[str, Any]) -> None:
         self.function_name = spec["name"]
-        self.function_version = "$LATEST"
+        self.function_version = spec["version"]
         self.invoked_function_arn = header["arn"]
         self.memory_limit_in_mb = str(spec["memory"])
         self.aws_request_id = header["id"]
@@ -77,7 +77,7 @@ def main(argv: List[str]) -> int:
             return 0
         header, body = frame
         request_id.current = header["id"]
-        print("START RequestId: {} Version: $LATEST".format(header["id"]), flush=True)
+        print("START RequestId: {} Version: {}".format(header["id"], spec["version"]), flush=True)
         began = time.monotonic()
         error, answer = (UNHANDLED, broken) if handler is None else _call(handler, spec, header, body)
         taken = time.monotonic() - began

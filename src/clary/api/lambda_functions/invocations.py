@@ -7,7 +7,7 @@ import json
 
 from clary.api.call import Call, Params
 from clary.api.errors import ApiError
-from clary.api.lambda_functions.functions import find
+from clary.api.lambda_functions.functions import called
 from clary.api.registry import operation
 from clary.domain.errors import Invalid
 from clary.domain.functions import events
@@ -17,7 +17,8 @@ from clary.domain.functions import record as functions
 @operation("lambda", "Invoke")
 async def invoke(call: Call, params: Params) -> Params:
     """Run the function and answer what it returns (RequestResponse), keep the event for it (Event), or only check (DryRun)."""
-    function = await find(call, params["FunctionName"], params.get("Qualifier"))
+    id_ = call.new_id()
+    function = await called(call, params["FunctionName"], params.get("Qualifier"), id_)
     payload = bytes(params.get("Payload") or b"")
     kind = params.get("InvocationType") or "RequestResponse"
     most = functions.LARGEST_EVENT if kind == "Event" else functions.LARGEST_PAYLOAD
@@ -32,12 +33,11 @@ async def invoke(call: Call, params: Params) -> Params:
     if kind == "DryRun":
         return {"StatusCode": 204}
     if kind == "Event":
-        await call.store.add(events.new(function, payload.decode(), call.now, call.new_id(), context))
+        await call.store.add(events.new(function, payload.decode(), call.now, id_, context))
         return {"StatusCode": 202}
     tail = params.get("LogType") == "Tail"
-    id_ = call.new_id()
     done = await call.ports.functions.invoke(function, payload, id_=id_, client_context=context, tail=tail)
-    answer: Params = {"StatusCode": 200, "Payload": done.payload, "ExecutedVersion": functions.LATEST}
+    answer: Params = {"StatusCode": 200, "Payload": done.payload, "ExecutedVersion": functions.version(function)}
     if done.error:
         answer["FunctionError"] = done.error
     if tail:

@@ -11,9 +11,9 @@ from types import MappingProxyType
 from typing import Any
 
 from clary.api import registry
-from clary.api.refusals import metrics, sagemaker
+from clary.api.refusals import lambda_functions, metrics, sagemaker
 
-REFUSED: Mapping[tuple[str, str], str] = MappingProxyType({**metrics.ROWS, **sagemaker.ROWS})
+REFUSED: Mapping[tuple[str, str], str] = MappingProxyType({**lambda_functions.ROWS, **metrics.ROWS, **sagemaker.ROWS})
 
 
 def empty(service: str, name: str) -> dict[str, Any] | None:

@@ -92,13 +92,14 @@ class Opening:
 
     def enter(self) -> None:
         """In the sandbox's process, before it is one: be in the network as soon as it has its devices and routes."""
+        libc = _libc()  # while the network is made
         anchor = _all(self.found)
         if not anchor:
             raise Unmade
         # Root stays in the user namespace in which files are its own: it may enter a network of one below.
         for name, kind in (("net", _NEW_NET),) if os.geteuid() == 0 else (("user", _NEW_USER), ("net", _NEW_NET)):
             fd = os.open(f"/proc/{int(anchor)}/ns/{name}", os.O_RDONLY | os.O_CLOEXEC)
-            _checked(_libc().setns(fd, kind), "cannot enter the network of the sandbox")
+            _checked(libc.setns(fd, kind), "cannot enter the network of the sandbox")
             os.close(fd)
 
     def outcome(self) -> str:

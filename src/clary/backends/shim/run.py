@@ -58,12 +58,12 @@ def enter(spec: Record, fds: dict[str, int], pipe: int, status: int, opening: ne
         os.close(LOCK_FD)  # it tells that the shim lives
         if spec.get("beside"):
             beside.enter_network(spec["beside"])
+        for path in spec["join"]:  # the kernel takes up to 20 ms for each: the network is made meanwhile
+            with open(path, "w") as file:
+                file.write("0")
         if opening is not None:
             opening.enter()
         os.umask(0o022)
-        for path in spec["join"]:
-            with open(path, "w") as file:
-                file.write("0")
         with open("/proc/self/oom_score_adj", "w") as file:
             # the machine runs out of memory: a workload goes before Clary, and a job before an endpoint's replica
             file.write("700" if spec.get("background") else "500")

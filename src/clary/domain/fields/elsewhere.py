@@ -97,7 +97,7 @@ ROWS: Mapping[str, Rows] = {
         ("recorded", "/tmp counts as the function's memory", "EphemeralStorage"),
         ("recorded", "functions run on this machine's own architecture", "Architectures"),
         ("recorded", "sandboxes are kept for further invocations anyway", "SnapStart"),
-        ("ignored", "versions are not available: functions are $LATEST", "Publish PublishTo"),
+        ("ignored", "Publish makes a version, and there is nowhere else to publish to", "PublishTo"),
         (
             "ignored",
             "any version of the object would do: its newest is taken",
@@ -121,15 +121,22 @@ ROWS: Mapping[str, Rows] = {
         ("refused", "this is not available", "CapacityProviderConfig DurableConfig RuntimeConfig AcceleratorConfig"),
     ),
     "lambda UpdateFunctionCode": (
-        ("ignored", "versions are not available: functions are $LATEST", "Publish PublishTo"),
+        ("ignored", "Publish makes a version, and there is nowhere else to publish to", "PublishTo"),
         ("ignored", "any version of the object would do: its newest is taken", "S3ObjectVersion S3ObjectStorageMode"),
         ("ignored", "Clary does not encrypt data", "SourceKMSKeyArn"),
     ),
+    "lambda PublishVersion": (("ignored", "there is nowhere else to publish to", "PublishTo"),),
     "lambda Invoke": (("refused", "this is not available", "DurableExecutionName TenantId"),),
     "lambda AddPermission": (
         ("ignored", _POLICIES, "FunctionUrlAuthType InvokedViaFunctionUrl EventSourceToken PrincipalOrgID"),
     ),
-    "lambda ListFunctions": (("ignored", "versions are not available", "FunctionVersion MasterRegion"),),
+    "lambda ListFunctions": (
+        (
+            "ignored",
+            "functions are listed once; ListVersionsByFunction lists their versions",
+            "FunctionVersion MasterRegion",
+        ),
+    ),
     "logs CreateLogGroup": (
         ("recorded", "Clary does not encrypt data", "kmsKeyId"),
         ("recorded", "every group can do what STANDARD can", "logGroupClass"),

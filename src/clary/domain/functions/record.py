@@ -148,8 +148,18 @@ def _check_variables(variables: Mapping[str, str]) -> None:
         )
 
 
-def described(record: Record) -> dict[str, Any]:
-    """The configuration as Describes answer it."""
+def plain_name(record: Record) -> str:
+    """The function's name, of it or of a version of it."""
+    return record.name.partition(":")[0]
+
+
+def version(record: Record) -> str:
+    """$LATEST of the function itself, a number of a version."""
+    return str(record.document.get("number", LATEST))
+
+
+def described(record: Record, arn: str = "") -> dict[str, Any]:
+    """The configuration of a function or of a version, as Describes answer it. `arn`: that of the alias by which it was named."""
     config, code = record.document["config"], record.document["code"]
     moment = datetime.fromtimestamp(record.modified, UTC)
     return {
@@ -162,12 +172,12 @@ def described(record: Record) -> dict[str, Any]:
         "SnapStart": {"ApplyOn": "None", "OptimizationStatus": "Off"},
         **config,
         "LoggingConfig": {"LogFormat": "Text", "LogGroup": log_group(record), **(config.get("LoggingConfig") or {})},
-        "FunctionName": record.name,
-        "FunctionArn": record.arn,
+        "FunctionName": plain_name(record),
+        "FunctionArn": arn or record.arn,
         "CodeSize": code["size"],
         "CodeSha256": code["sha256"],
         "LastModified": moment.strftime("%Y-%m-%dT%H:%M:%S.") + f"{moment.microsecond // 1000:03d}+0000",
-        "Version": LATEST,
+        "Version": version(record),
         "RevisionId": record.document["revision"],
         "State": "Active",
         "LastUpdateStatus": "Successful",
@@ -192,7 +202,7 @@ def variables(record: Record) -> dict[str, str]:
 
 def log_group(record: Record) -> str:
     given = (record.document["config"].get("LoggingConfig") or {}).get("LogGroup")
-    return str(given or f"/aws/lambda/{record.name}")
+    return str(given or f"/aws/lambda/{plain_name(record)}")
 
 
 def statement(params: Mapping[str, Any], record: Record) -> dict[str, Any]:

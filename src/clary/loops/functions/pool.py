@@ -163,7 +163,7 @@ class FunctionPool:
         where = FunctionFolders.of(self._settings, id_)
         now = self._ports.clock.now()
         day = datetime.fromtimestamp(now, UTC).strftime("%Y/%m/%d")
-        stream = f"{day}/[{functions.LATEST}]{uuid.uuid4().hex}"
+        stream = f"{day}/[{functions.version(function)}]{uuid.uuid4().hex}"
         try:
             return await self._started(function, id_, where, stream, now)
         except BaseException:

@@ -142,7 +142,8 @@ def spec_of(record: Record, stream: str) -> dict[str, Any]:
         "limits": {"bytes": functions.LARGEST_CODE, "entries": 100_000},
         "socket": f"{SOCKETS}/s",
         "handler": record.document["config"]["Handler"],
-        "name": record.name,
+        "name": functions.plain_name(record),
+        "version": functions.version(record),
         "arn": record.arn,
         "memory": functions.memory(record),
         "group": functions.log_group(record),
@@ -210,8 +211,8 @@ def _variables(
         "AWS_SECRET_ACCESS_KEY": credential.secret,
         "AWS_SESSION_TOKEN": credential.session_token,
         "AWS_EXECUTION_ENV": f"AWS_Lambda_{record.document['config']['Runtime']}",
-        "AWS_LAMBDA_FUNCTION_NAME": record.name,
-        "AWS_LAMBDA_FUNCTION_VERSION": functions.LATEST,
+        "AWS_LAMBDA_FUNCTION_NAME": functions.plain_name(record),
+        "AWS_LAMBDA_FUNCTION_VERSION": functions.version(record),
         "AWS_LAMBDA_FUNCTION_MEMORY_SIZE": str(functions.memory(record)),
         "AWS_LAMBDA_INITIALIZATION_TYPE": "on-demand",
         "AWS_LAMBDA_LOG_GROUP_NAME": functions.log_group(record),
@@ -225,7 +226,7 @@ def principal(record: Record) -> str:
     """Whom the function's credentials speak for: a session of its role, named like it."""
     role = parse_role(record.document["config"]["Role"])
     assert role is not None  # checked when the function was made
-    return assumed_arn(record.scope.account, role[2], record.name)
+    return assumed_arn(record.scope.account, role[2], functions.plain_name(record))
 
 
 def unlink(path: str) -> None:
