@@ -43,6 +43,7 @@ CREATES: dict[tuple[str, str], dict[str, Any]] = {
         "Handler": "index.handler",
         "Code": {"ZipFile": ZIP},
     },
+    ("lambda", "CreateAlias"): {"FunctionName": "f", "Name": "again", "FunctionVersion": "1"},
     ("sagemaker", "CreateModelPackageGroup"): {"ModelPackageGroupName": "again"},
     ("sagemaker", "CreateDomain"): {"DomainName": "again", "AuthMode": "IAM", "DefaultUserSettings": {}},
     ("sagemaker", "CreateUserProfile"): {"DomainId": DOMAIN, "UserProfileName": "again"},
