@@ -170,6 +170,9 @@ async def world() -> World:
     await world("sagemaker", "CreateImage", ImageName="i", RoleArn=ROLE)
     await world("sagemaker", "CreateModelCard", ModelCardName="card", Content="{}", ModelCardStatus="Draft")
     await world(
+        "lambda", "CreateFunction", **{**CREATES["lambda", "CreateFunction"], "FunctionName": "f"}, Publish=True
+    )
+    await world(
         "sagemaker", "CreateEndpointConfig", EndpointConfigName="h", ProductionVariants=[HOST], ExecutionRoleArn=ROLE
     )
     await world("sagemaker", "CreateEndpoint", EndpointName="e", EndpointConfigName="h")
