@@ -77,3 +77,15 @@ def test_the_picture_has_a_box_a_step_and_an_arrow_a_need() -> None:
     assert "<script>" not in drawn
     assert "&lt;script&gt;" in drawn
     assert "Succeeded 3.5 s" in drawn
+
+
+def test_an_arrow_that_a_longer_way_tells_is_left_out() -> None:
+    row = {"type": "Training", "status": "Succeeded", "seconds": 1.0, "note": "", "branch": None}
+    steps = [
+        {**row, "step": "A", "needs": []},
+        {**row, "step": "B", "needs": ["A"]},
+        {**row, "step": "C", "needs": ["A", "B"]},
+        {**row, "step": "D", "needs": ["A", "C"], "branch": {"of": "B", "outcome": True}},
+    ]
+    drawn = pipeline.picture({"pipeline": "p", "status": "Succeeded", "execution": ARN, "steps": steps})
+    assert drawn.count('<path d="M') - drawn.count('<path d="M0 0L8 4') == 3

@@ -60,9 +60,10 @@ class Scene:
         self.subject = ExecutionSubject(mine)
         self.loop: Loop[ExecutionCommand, SeenExecution] = Loop(self.subject, ports.store, ports.clock, "o")
 
-    async def create(self, *steps: Mapping[str, Any], name: str = "pipe", **more: Any) -> None:
+    async def create(self, *steps: Mapping[str, Any], name: str = "pipe", config: Any = None, **more: Any) -> None:
         parameters = [{"Name": "N", "Type": "Integer", "DefaultValue": 3}]
-        definition = json.dumps({"Version": "2020-12-01", "Parameters": parameters, "Steps": steps})
+        whole = {"Version": "2020-12-01", "Parameters": parameters, "Steps": steps, "PipelineExperimentConfig": config}
+        definition = json.dumps(whole)
         await self.world(
             "sagemaker",
             "CreatePipeline",
@@ -575,3 +576,31 @@ async def test_a_deleted_pipeline_goes_with_all_that_it_holds(scene: Scene) -> N
         "pipe2"
     ]
     assert [each.name for each in await ports.store.page(Query(KIND, scope))] != []
+
+
+EXPERIMENT = {
+    "ExperimentName": {"Get": "Execution.PipelineName"},
+    "TrialName": {"Get": "Execution.PipelineExecutionId"},
+}
+
+
+async def test_an_execution_makes_its_experiment_and_trial_and_its_jobs_are_in_it(scene: Scene) -> None:
+    await scene.create(train("A"), config=EXPERIMENT)
+    arns = [await scene.start() for _ in range(2)]
+    told = await scene.world("sagemaker", "DescribePipelineExecution", PipelineExecutionArn=arns[1])
+    placed = {"ExperimentName": "pipe", "TrialName": arns[1].rpartition("/")[2]}
+    assert told["PipelineExperimentConfig"] == placed
+    trials = (await scene.world("sagemaker", "ListTrials", ExperimentName="pipe"))["TrialSummaries"]
+    assert {each["TrialName"] for each in trials} == {arn.rpartition("/")[2] for arn in arns}
+    job = (await scene.record(arns[1])).document["steps"]["A"]["child"]
+    described = await scene.world("sagemaker", "DescribeTrainingJob", TrainingJobName=job)
+    assert described["ExperimentConfig"] == placed
+
+
+async def test_an_experiment_that_cannot_be_made_fails_the_execution(scene: Scene) -> None:
+    await scene.create(train("A"), config={**EXPERIMENT, "ExperimentName": "a name"})
+    arn = await scene.start()
+    failed = await scene.record(arn)
+    assert failed.status == "Failed"
+    assert failed.document["failure"].startswith("The experiment of PipelineExperimentConfig cannot be made: ")
+    assert await scene.jobs() == {}

@@ -224,6 +224,8 @@ def _described(_: Call, found: Record) -> Params:
         answer["FailureReason"] = document["failure"]
     if document["parallelism"] is not None:
         answer["ParallelismConfiguration"] = {"MaxParallelExecutionSteps": document["parallelism"]}
+    if document.get("experiment") and "refused" not in document["experiment"]:
+        answer["PipelineExperimentConfig"] = document["experiment"]
     if document["selective"]:
         answer["SelectiveExecutionConfig"] = document["request"]["SelectiveExecutionConfig"]
     return answer

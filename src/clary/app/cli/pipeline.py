@@ -198,10 +198,12 @@ def words(found: Mapping[str, Any]) -> str:
 
 
 def picture(found: Mapping[str, Any]) -> str:
-    """The graph as SVG: steps from left to right, each right of all that it needs."""
+    """The graph as SVG: steps from left to right, each right of all that it needs. What a longer way tells already has no arrow."""
     columns: dict[str, int] = {}
+    above: dict[str, set[str]] = {}  # all that a step comes after
     for each in found["steps"]:
         columns[each["step"]] = 1 + max((columns[name] for name in before(each)), default=-1)
+        above[each["step"]] = {*before(each)}.union(*(above[name] for name in before(each)))
     rows: dict[int, int] = {}
     boxes, arrows = [], []
     for each in found["steps"]:
@@ -213,6 +215,8 @@ def picture(found: Mapping[str, Any]) -> str:
         at = (_WIDE / 2 + column * _ACROSS, 45 + row * _DOWN + (column % 2) * 12)
         boxes.append(Box(each["step"], at, told, _WIDE, dashed=each["status"] in ("waiting", "not run")))
         for name in before(each):
+            if any(name in above[other] for other in before(each)):
+                continue
             branch = each["branch"]
             outcome = str(branch["outcome"]) if branch and branch["of"] == name else ""
             arrows.append(Arrow(name, each["step"], outcome))

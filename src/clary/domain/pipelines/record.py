@@ -74,6 +74,14 @@ class SendCallback:
 
 
 @dataclass(frozen=True, slots=True)
+class MakeExperiment:
+    """Make the execution's experiment and trial where they are not there. Answers "", or `Refused`."""
+
+    experiment: str
+    trial: str
+
+
+@dataclass(frozen=True, slots=True)
 class RecordLineage:
     """Record the entities of a Lineage step and their associations, each once. Answers their ARNs as `lineage.recorded` has them, or
     `Refused`."""
@@ -123,7 +131,7 @@ class Returned:
     exception: str = ""
 
 
-ExecutionCommand: TypeAlias = Launch | StopStep | SendCallback | InvokeFunction | RecordLineage | Note
+ExecutionCommand: TypeAlias = Launch | StopStep | SendCallback | InvokeFunction | MakeExperiment | RecordLineage | Note
 
 
 @dataclass(frozen=True, slots=True)
@@ -229,6 +237,8 @@ def retry_asked(record: Record, now: float, parallelism: int | None) -> Record:
         else:
             tries[name] = state.get("attempt", 0)
     document |= {"steps": kept, "tries": tries, "failure": "", "skipped": []}
+    if "refused" in document.get("experiment", {}):
+        del document["experiment"]
     if parallelism is not None:
         document["parallelism"] = parallelism
     return replace(record, status=status, modified=now, document=document)
@@ -263,7 +273,12 @@ def answered(record: Record, step: str, answer: Mapping[str, Any], now: float) -
 def absorb(record: Record, outcomes: Sequence[tuple[ExecutionCommand, Any]]) -> Record:
     """The record with the ARNs that Launch answered, or why a child was refused."""
     steps = dict(record.document["steps"])
+    more: dict[str, Any] = {}
     for command, answer in outcomes:
+        if isinstance(command, MakeExperiment):
+            made = {"ExperimentName": command.experiment, "TrialName": command.trial}
+            more["experiment"] = {"refused": answer.message} if isinstance(answer, Refused) else made
+            continue
         state = {**steps[command.step]}
         if isinstance(answer, Refused):
             state["refused"] = {"message": answer.message, "exception": answer.exception}
@@ -276,4 +291,4 @@ def absorb(record: Record, outcomes: Sequence[tuple[ExecutionCommand, Any]]) -> 
         else:
             continue
         steps[command.step] = state
-    return replace(record, document={**record.document, "steps": steps})
+    return replace(record, document={**record.document, "steps": steps, **more})

@@ -53,6 +53,11 @@ class ChildType:
     only_update: tuple[str, ...] = ()
     serves: str = ""
 
+    @property
+    def in_trials(self) -> bool:
+        """Whether what it makes is put into the execution's trial."""
+        return self.kind in ("training-job", "processing-job", "transform-job")
+
 
 CHILDREN: Mapping[str, ChildType] = {
     row.name: row

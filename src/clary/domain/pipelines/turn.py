@@ -31,6 +31,7 @@ from clary.domain.pipelines.record import (
     ExecutionCommand,
     InvokeFunction,
     Launch,
+    MakeExperiment,
     Needs,
     Note,
     RecordLineage,
@@ -42,6 +43,7 @@ from clary.domain.pipelines.record import (
 )
 from clary.domain.resources import Record
 
+_NAME = 120  # characters of an experiment's or trial's name
 _REASON = 1024  # characters of a step's FailureReason
 _S, _SF = StepStatus, StepFact
 
@@ -76,6 +78,8 @@ class _Turn:
         self.failed = False
 
     def decide(self) -> tuple[Decision[ExecutionCommand], Needs]:
+        if self._experiment():
+            return Decision(self._unmade(), tuple(self.commands)), Needs()
         for name, state in self.states.items():
             self._look(name, state)
             self._count(state)
@@ -86,6 +90,30 @@ class _Turn:
         record = self._ended()
         needs = Needs(frozenset(self.children), frozenset(self.files), self.formers, frozenset(self.groups))
         return Decision(record, tuple(self.commands), self.again), needs
+
+    def _experiment(self) -> bool:
+        """Whether the execution's experiment and trial come first: they are to be made, or could not be."""
+        if self.stopping or not self.definition.experiment:
+            return False
+        made = self.document.get("experiment")
+        if made is None:
+            named = self._context("").experiment
+            experiment = named.get("ExperimentName") or self.document["pipeline"]
+            trial = named.get("TrialName") or self.document["id"]
+            self.commands.append(
+                MakeExperiment(*(expressions.text(each)[:_NAME].strip("-") for each in (experiment, trial)))
+            )
+        return made is None or "refused" in made
+
+    def _unmade(self) -> Record:
+        """The execution before its experiment is there; failed where that was refused."""
+        refused = self.document.get("experiment", {}).get("refused")
+        if not refused:
+            return self.record
+        failure = f"The experiment of PipelineExperimentConfig cannot be made: {refused}"
+        document = {**self.document, "failure": failure, "ended": self.now}
+        status = advance(EXECUTION, self.record.status, ExecutionFact.STEP_FAILED)
+        return replace(self.record, status=status, modified=self.now, document=document)
 
     def _count(self, state: Mapping[str, Any]) -> None:
         self.running += state["status"] in RUNNING
@@ -495,6 +523,8 @@ class _Turn:
         if row.name == "RegisterModel":
             group = str(params.get("ModelPackageGroupName") or "")
             tags = tuple(params.pop("Tags", ())) if group else ()
+        if row.in_trials and self.document.get("experiment"):
+            params["ExperimentConfig"] = {**self.document["experiment"], **params.get("ExperimentConfig", {})}
         state["child"] = str(params.get(row.named, ""))
         if row.serves:
             state["serves"] = str(params.get(row.serves, ""))

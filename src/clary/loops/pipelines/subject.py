@@ -26,6 +26,7 @@ from clary.domain.pipelines.record import (
     ExecutionCommand,
     InvokeFunction,
     Launch,
+    MakeExperiment,
     Needs,
     Note,
     RecordLineage,
@@ -101,6 +102,8 @@ class ExecutionSubject:
                 self.tasks.start(key, lambda: self._invoke(command, current), current.arn)
             case Note():
                 await asyncio.to_thread(self._note, command, current)
+            case MakeExperiment():
+                return await self._experiment(command, current)
             case RecordLineage():
                 return await self._lineage(command, current)
             case StopStep(_, kind, child):
@@ -271,6 +274,18 @@ class ExecutionSubject:
                 tags = {"ResourceArn": there[row.made], "Tags": given["Tags"]}
                 await call("sagemaker", "AddTags", tags, parent=current)
         return str(there[row.made])
+
+    async def _experiment(self, command: MakeExperiment, current: Record) -> str | Refused:
+        call, experiment = self._ports.operations.call, {"ExperimentName": command.experiment}
+        try:
+            with contextlib.suppress(AlreadyExists):
+                await call("sagemaker", "CreateExperiment", experiment, parent=current, key="experiment")
+            with contextlib.suppress(AlreadyExists):
+                trial = {**experiment, "TrialName": command.trial}
+                await call("sagemaker", "CreateTrial", trial, parent=current, key="trial")
+        except ClaryError as error:
+            return Refused(error.message, retries.exception_of(error))
+        return ""
 
     async def _lineage(self, command: RecordLineage, current: Record) -> dict[str, Any] | Refused:
         recorded: dict[str, Any] = {}
