@@ -29,6 +29,7 @@ from clary.domain.endpoints import regression
 from clary.domain.endpoints.topics import check_prefix
 from clary.domain.errors import Invalid
 from clary.domain.jobs.datasets import check_sources
+from clary.domain.jobs.egress import check_egress
 
 SOCKET_PATH_LIMIT = 107  # sun_path holds 108 bytes with its NUL (unix(7))
 LONGEST_SOCKET = "workers/front-999.sock"
@@ -131,6 +132,10 @@ class Settings:
     sources: Mapping[str, Mapping[str, str]] = _setting(
         {},
         "SQL databases that processing jobs may ask: tables [sources.NAME] with a url, postgresql://... or sqlite:///PATH",
+    )
+    egress: tuple[str, ...] = _setting(
+        (),
+        "what `clary data fetch` may reach: hosts (https; *. for subdomains) and URL prefixes that end in /; empty: nothing",
     )
     prices: Mapping[str, str] = _setting(
         {},
@@ -525,6 +530,7 @@ _RULES: tuple[_Rule, ...] = (
     _parsed("subscribers", _prefixes),
     _parsed("prices", prices),
     _parsed("sources", check_sources),
+    _parsed("egress", check_egress),
     _is("account", re.compile("[0-9]{12}").fullmatch, "12 digits"),
     _is("region", REGION.fullmatch, "a name such as eu-west-1"),
 )

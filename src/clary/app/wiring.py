@@ -287,6 +287,7 @@ def job_settings(settings: Settings) -> JobSettings:
         disk=settings.job_disk,
         kept=settings.kept_jobs,
         sources={name: source["url"] for name, source in settings.sources.items()},
+        egress=settings.egress,
         passed=proxies.passed(settings),
         ca_bundle=reach.bundle(settings, reach.inside(settings)),
     )

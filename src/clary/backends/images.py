@@ -43,6 +43,7 @@ _TABLE = (
     ("prepare", "prepare", "", ("clary-prepare",)),
     ("evaluation", "evaluation", "", ("clary-evaluate",)),
     ("privacy", "privacy", "", ("clary-privacy",)),
+    ("fetch", "fetch", "", ("clary-fetch",)),
     (
         "monitor",
         "monitor",
@@ -68,6 +69,7 @@ _MAIN = {
     "prepare": "duckdb",
     "evaluation": "scikit-learn",
     "privacy": "pyarrow",
+    "fetch": "pip",
     "monitor": "datasketches",
     "sources": "adbc-driver-manager",
     "python": "pip",
@@ -91,6 +93,7 @@ _DOWNLOADS = {
     "prepare": 165,
     "evaluation": 175,
     "privacy": 175,
+    "fetch": 48,
     "sources": 60,
     "python": 48,
 }
@@ -100,9 +103,13 @@ _PROCESSES = {
     "prepare": "clary.toolkit.preparation",
     "evaluation": "clary.toolkit.evaluation",
     "privacy": "clary.toolkit.privacy",
+    "fetch": "clary.toolkit.fetch",
     "monitor": "clary.toolkit.monitor",
 }
-_SHARED = {"privacy": "evaluation"}  # a runtime with the requirements of another: one environment for both
+_SHARED = {
+    "privacy": "evaluation",
+    "fetch": "python",
+}  # a runtime with the requirements of another: one environment for both
 _BOUND = re.compile(
     r"python_full_version (<|>=) '(\d+)\.(\d+)'"
 )  # as uv writes it where a version is not for every Python

@@ -42,6 +42,8 @@ privacy = typer.Typer(
 )
 app.add_typer(privacy, name="privacy")
 
+data = typer.Typer(help="Data from elsewhere.", no_args_is_help=True, rich_markup_mode=None)
+app.add_typer(data, name="data")
 hub = typer.Typer(help="Ready models for JumpStart's clients.", no_args_is_help=True, rich_markup_mode=None)
 app.add_typer(hub, name="hub")
 
@@ -669,6 +671,20 @@ def brief_check(
     from clary.app.cli import brief as briefs
 
     briefs.check(directory, path, data, kept=card, as_json=json)
+
+
+@data.command("fetch")
+def data_fetch(
+    url: Annotated[str, typer.Argument(help="https://..., which the setting egress allows.")],
+    target: Annotated[str, typer.Argument(help="s3://BUCKET/PREFIX.")],
+    limit: Annotated[int, typer.Option(help="The most bytes that are fetched.")] = 10 << 30,
+    directory: Dir = None,
+    json: Json = False,
+) -> None:
+    """Fetch a URL into S3, in a job: under its hash, with where it came from, known to lineage."""
+    from clary.app.cli import data as fetching
+
+    fetching.fetch(directory, url, target, limit, as_json=json)
 
 
 DataSets = Annotated[list[str] | None, typer.Argument(help="s3://BUCKET/PREFIX, one or more.", show_default=False)]

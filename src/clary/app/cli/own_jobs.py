@@ -64,6 +64,19 @@ class OwnJob:
         body = self._s3.get_object(Bucket=self.bucket, Key=f"{self.name}/{path}")["Body"].read()
         return json.loads(body)
 
+    def newest(self, uri: str, since: float, url: str) -> Any:
+        """The newest JSON document below `uri` that was written since, and tells of `url`."""
+        bucket, _, prefix = uri.removeprefix("s3://").partition("/")
+        pages = self._s3.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=f"{prefix}/")
+        entries = [each for page in pages for each in page.get("Contents", ())]
+        for each in sorted(entries, key=lambda entry: entry["LastModified"], reverse=True):
+            if each["LastModified"].timestamp() < since - 5:  # S3 tells whole seconds
+                break
+            told = json.loads(self._s3.get_object(Bucket=bucket, Key=each["Key"])["Body"].read())
+            if told["url"] == url:
+                return told
+        raise CommandRefused(f"{self.name} left nothing below {uri}")
+
     def _ready(self) -> None:
         region = self._s3.meta.region_name
         where = {} if region == "us-east-1" else {"CreateBucketConfiguration": {"LocationConstraint": region}}

@@ -14,7 +14,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import PurePosixPath
 
-from clary.domain.jobs import hosts, remote
+from clary.domain.jobs import egress, hosts, remote
 from clary.domain.jobs.channels import Channel
 from clary.domain.jobs.hosts import Host
 from clary.domain.jobs.kinds import JobKind, kind_of, spec_of
@@ -33,7 +33,8 @@ _SHORT_SECONDS = 6 * 3600.0
 class JobSettings:
     """What the job loop may know of the settings. `endpoint` is AWS_ENDPOINT_URL as a sandbox reaches it; `ca_bundle` a host file
     that goes with it under TLS; `passed` are variables of `clary up` that networked jobs see; `disk` bytes (0: VolumeSizeInGB);
-    `kept`: how many failed jobs' sandboxes stay for a look; `sources`: databases that inputs are asked of, URLs by name."""
+    `kept`: how many failed jobs' sandboxes stay for a look; `sources`: databases that inputs are asked of, URLs by name; `egress`: what
+    `toolkit/fetch.py` may reach."""
 
     folder: str
     owner: str
@@ -46,6 +47,7 @@ class JobSettings:
     sync_seconds: float = 5.0
     kept: int = 3
     sources: Mapping[str, str] = field(default_factory=dict, repr=False)
+    egress: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -278,4 +280,6 @@ def _variables(record: Record, settings: JobSettings, runtime: Runtime, environm
         **remote.variables(spec),
         **own,
         **kind_of(record).variables(record),
+        # Last, and for that program only: a request that sets the variable itself, or brings a program of its own, changes nothing.
+        **({egress.VARIABLE: json.dumps(settings.egress)} if runtime.process == egress.PROGRAM else {}),
     }
