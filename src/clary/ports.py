@@ -10,7 +10,7 @@ time, `Topics` notifications, `Functions` where Lambda functions run, `Operation
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any, Protocol, TypeVar
@@ -21,7 +21,15 @@ from clary.domain.grants import GrantChange, Granted
 from clary.domain.logs.lines import PLAIN, LogGroup, LogMatches, LogPage, LogSettings, LogStream
 from clary.domain.machine.addresses import Address
 from clary.domain.machine.capacity import Machine
-from clary.domain.machine.workload import Environment, EnvironmentPlace, Feature, Objects, Observation, Workload
+from clary.domain.machine.workload import (
+    Environment,
+    EnvironmentPlace,
+    Feature,
+    ModelFiles,
+    Objects,
+    Observation,
+    Workload,
+)
 from clary.domain.metrics.counts import Count
 from clary.domain.metrics.datapoints import Datapoint, Series, Summary
 from clary.domain.resources import Lease, Query, Record, Scope
@@ -184,6 +192,20 @@ class Backend(Protocol[R]):
         """Put objects into a running run, as a folder of that name in those files: whole, or not at all. Where it is, it stays as it is,
         for `keep` more seconds; others that were put there longer ago are removed. False for a run that does not run. The object store's
         own errors; Unavailable where the disk is at fault."""
+        ...
+
+    async def model(self, digest: str) -> Mapping[str, Any] | None:
+        """What is in the model of that digest (`domain.models.contents`); None where it is not there whole. It stays ten minutes more."""
+        ...
+
+    async def make_model(self, model: ModelFiles, opener: Environment | None, seconds: float) -> Mapping[str, Any]:
+        """See that a model is there, for all whose files name it, and answer what is in it; asked again, or at once, it is made once. Its
+        archives are opened in a sandbox with the interpreter of `opener`, within `seconds`. Invalid, in words for the user, for what cannot
+        be opened; the object store's own errors; Unavailable where we are at fault."""
+        ...
+
+    async def keep_models(self, digests: Collection[str]) -> None:
+        """Remove all models but these, and those that were asked for in the last ten minutes."""
         ...
 
     async def collect(self, handle: str) -> Mapping[str, str]:

@@ -5,10 +5,12 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 import hashlib
+import io
 import os
 import signal
 import socket
 import sys
+import tarfile
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
@@ -87,6 +89,15 @@ class TestLocalBackend(BackendConformance):
         made = local.create(str(folder / "backend"), facts=FACTS, fronts=fronts, ports=ports)
         self.made.append(made)
         return made
+
+    async def pack(self, backend: Backend[Any], key: str, members: Mapping[str, str]) -> None:
+        data = io.BytesIO()
+        with tarfile.open(fileobj=data, mode="w:gz") as archive:
+            for path, text in members.items():
+                member = tarfile.TarInfo(path)
+                member.size = len(text)
+                archive.addfile(member, io.BytesIO(text.encode()))
+        self.stored.buckets[BUCKET][key] = data.getvalue()
 
     async def run(self, folder: Path, script: str, **more: Any) -> tuple[Observation, list[str]]:
         backend = self.backend(folder)

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from clary.domain.machine.workload import RunState
 from clary.ports import Backend
-from clary.testing.backends import BackendConformance, MemoryBackend
+from clary.testing.backends import BUCKET, BackendConformance, MemoryBackend
 
 
 class TestMemoryBackend(BackendConformance):
@@ -24,6 +25,11 @@ class TestMemoryBackend(BackendConformance):
     async def leave(self, backend: Backend[Any], handle: str, files: str, path: str, text: str) -> None:
         assert isinstance(backend, MemoryBackend)
         backend.left[handle, files, path] = text
+
+    async def pack(self, backend: Backend[Any], key: str, members: Mapping[str, str]) -> None:
+        assert isinstance(backend, MemoryBackend)
+        backend.contents = {f"model/{path}": text for path, text in members.items()}
+        backend.refusal = f"ClientError: Cannot extract s3://{BUCKET}/{key}: no." if "../weights" in members else ""
 
     async def test_it_can_lose_a_run(self, tmp_path: Path) -> None:
         backend = MemoryBackend()

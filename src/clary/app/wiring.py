@@ -295,7 +295,6 @@ def job_settings(settings: Settings) -> JobSettings:
 
 def serving_settings(settings: Settings) -> ServingSettings:
     return ServingSettings(
-        models=str(settings.root / "models"),
         home=lambda name: home(name, settings.front_count),
         endpoint=reach.inside(settings),
         ca_bundle=reach.bundle(settings, reach.inside(settings)),

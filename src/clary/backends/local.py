@@ -15,7 +15,7 @@ import re
 import shutil
 import signal
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
@@ -30,6 +30,7 @@ from clary.backends.networks import Networks
 from clary.backends.node import requests
 from clary.backends.node.changes import Changes
 from clary.backends.node.layout import NodePorts, files_of, placed, store, text_of, with_packages
+from clary.backends.node.models import NodeModels
 from clary.backends.node.starts import Starts
 from clary.backends.reentry import Reentry, reentry
 from clary.backends.shim import way
@@ -38,7 +39,17 @@ from clary.backends.shim.proc import counter, cpu_time, end_marked, family, resi
 from clary.backends.state import Base, Folder, Index
 from clary.domain.errors import InUse, Invalid, NotFound, Unavailable
 from clary.domain.machine.addresses import Address
-from clary.domain.machine.workload import Feature, Mount, MountMode, Objects, Observation, RunState, Workload
+from clary.domain.machine.workload import (
+    Environment,
+    Feature,
+    ModelFiles,
+    Mount,
+    MountMode,
+    Objects,
+    Observation,
+    RunState,
+    Workload,
+)
 
 SOCKETS = "/run/clary"  # where a sandbox finds the fronts' sockets
 _LOG_BYTES = 1 << 30
@@ -81,6 +92,8 @@ class LocalBackend:
         self._ports = ports
         self._starts = Starts(ports, self._launch, self._started)
         self._changes = Changes(ports)
+        self._models_folder = folder.parent / "models"
+        self._models = NodeModels(self._models_folder, self, ports)
         self._own = folder / "own"  # folders of runs by value
         self._removed = (
             self._own,
@@ -112,7 +125,7 @@ class LocalBackend:
         asked = workload
         self.networks.check(workload)
         if workload.by_value:
-            workload = placed(workload, self._folder_of(workload.key))
+            workload = placed(workload, self._folder_of(workload.key), self._models_folder)
         workload = with_packages(workload, self._ports)
         if workload.fronts:  # the whole folder: a mounted socket file is dead when the front makes another one
             sockets = Mount(os.path.dirname(self._fronts[0]), SOCKETS)
@@ -198,9 +211,19 @@ class LocalBackend:
         ):  # of a Clary that laid replicas out in folders of their own: what they had was called the same
             where = os.path.join(root, files)
             return where if os.path.isdir(where) else None
-        if not any(each.name == files and each.mode is not MountMode.READ_WRITE for each in asked[0].files):
+        ours = (each for each in asked[0].files if each.mode is not MountMode.READ_WRITE and not each.model)
+        if not any(each.name == files for each in ours):
             raise Invalid(f"the run {handle!r} has no files {files!r} that others may change")
         return files_of(root, files)
+
+    async def model(self, digest: str) -> Mapping[str, Any] | None:
+        return await asyncio.to_thread(self._models.found, digest)
+
+    async def make_model(self, model: ModelFiles, opener: Environment | None, seconds: float) -> Mapping[str, Any]:
+        return await self._models.make(model, opener, seconds)
+
+    async def keep_models(self, digests: Collection[str]) -> None:
+        await asyncio.to_thread(self._models.sweep, digests, time.time())
 
     async def collect(self, handle: str) -> Mapping[str, str]:
         root = self._index.root(handle)

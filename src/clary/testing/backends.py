@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import replace
 from pathlib import Path
 from types import MappingProxyType
@@ -12,7 +12,19 @@ from typing import Any
 
 from clary.domain.errors import InUse, Invalid, NotFound
 from clary.domain.machine.addresses import Address
-from clary.domain.machine.workload import Feature, Files, MountMode, Objects, Observation, Result, RunState, Workload
+from clary.domain.machine.workload import (
+    Environment,
+    Feature,
+    Files,
+    ModelFiles,
+    MountMode,
+    Objects,
+    Observation,
+    Result,
+    RunState,
+    Workload,
+)
+from clary.domain.models.contents import INSIDE, code_folder, contents
 from clary.domain.s3 import Location
 from clary.ports import Backend
 
@@ -37,6 +49,13 @@ class MemoryBackend:
         self.secrets: dict[str, dict[str, str]] = {}
         self.left: dict[tuple[str, str, str], str] = {}  # (handle, files, path) -> what a run left there
         self.collected: list[str] = []
+        self.contents: dict[
+            str, str
+        ] = {}  # what is in archives of models: path (`model/...`, `code/...`, `data-0/...`) -> text
+        self.refusal = ""  # why archives of models are refused
+        self.models: dict[str, ModelFiles] = {}  # those that were made, by digest
+        self.opened = 0  # how often archives of a model were
+        self.aged = False  # True: nobody asked for any model of late
         self.written: dict[
             tuple[str, str], dict[str, str]
         ] = {}  # (handle, files) -> path -> what was written there since
@@ -46,6 +65,9 @@ class MemoryBackend:
         self._listeners: list[Callable[[str], None]] = []
 
     def plan(self, workload: Workload) -> Workload:
+        named = [each.model for each in workload.files if each.model]
+        if bad := next((name for name in named if "/" not in name or {"", ".", ".."} & set(name.split("/"))), None):
+            raise Invalid(f"{bad!r} does not name a folder of a model")
         return workload
 
     def address(self, front: int) -> Address:
@@ -92,6 +114,31 @@ class MemoryBackend:
     async def place(self, handle: str, files: str, folder: str, objects: Objects, keep: float) -> bool:
         self.placed.append((handle, files, folder, objects))
         return self._change_files(handle, files, {f"{folder}/{path}": "" for path in objects.keys.values()})
+
+    async def model(self, digest: str) -> Mapping[str, Any] | None:
+        return self._contents(self.models[digest]) if digest in self.models else None
+
+    async def make_model(self, model: ModelFiles, opener: Environment | None, seconds: float) -> Mapping[str, Any]:
+        if model.archives and model.digest not in self.models:
+            assert opener is not None
+            self.opened += 1
+            if self.refusal:
+                raise Invalid(self.refusal)
+        self.models.setdefault(model.digest, model)
+        return self._contents(model)
+
+    async def keep_models(self, digests: Collection[str]) -> None:
+        if self.aged:
+            self.models = {digest: model for digest, model in self.models.items() if digest in digests}
+
+    def _contents(self, model: ModelFiles) -> Mapping[str, Any]:
+        packed = {path: text for path, text in self.contents.items() if path.partition("/")[0] in model.archives}
+        plain = [f"{name}/{path}" for name, objects in model.folders.items() for path in objects.keys.values()]
+        texts = {**packed, **dict.fromkeys(plain, "")}
+        folders = [name for name in ("code", INSIDE) if any(path.startswith(f"{name}/") for path in texts)]
+        where = code_folder(folders) + "/"
+        files = [path.removeprefix(where) for path in texts if path.startswith(where) and "/" not in path[len(where) :]]
+        return contents(folders, files if folders else (), lambda path: texts.get(path, ""))
 
     def _change_files(self, handle: str, files: str, texts: Mapping[str, str]) -> bool:
         if handle not in self._runs or self._runs[handle].state.is_terminal:
@@ -184,6 +231,10 @@ class BackendConformance:
 
     async def leave(self, backend: Backend[Any], handle: str, files: str, path: str, text: str) -> None:
         """Only for backends that run nothing: leave a file as the command would have."""
+
+    async def pack(self, backend: Backend[Any], key: str, members: Mapping[str, str]) -> None:
+        """Put an archive (.tar.gz) of these members into the store that the backend reaches."""
+        raise NotImplementedError
 
     async def begin(self, backend: Backend[Any], workload: Workload) -> str:
         return await backend.start(backend.plan(workload))
@@ -353,6 +404,50 @@ class BackendConformance:
         assert (await self.ended(backend, handle)).exit_code == 3
         assert not await backend.place(handle, "in", "first", objects, 60.0)
         assert not await backend.place("never", "in", "first", objects, 60.0)
+
+    async def test_a_model_is_made_once_for_all_that_mount_it(self, tmp_path: Path) -> None:
+        backend = self.backend(tmp_path)
+        objects = Objects(ACCOUNT, BUCKET, {"given/x": "code/inference.py"})
+        model = ModelFiles("d1", ACCOUNT, {"model": objects})
+        assert await backend.model("d1") is None
+        first, second = await asyncio.gather(*(backend.make_model(model, None, 60.0) for _ in range(2)))
+        assert first == second == await backend.model("d1")
+        assert (first["code"], first["inside"], first["scripts"]) == (False, True, ["inference.py"])
+        workload = self.valued(
+            "test -s /m/code/inference.py && ! touch /m/x 2>/dev/null && test -s /c/inference.py && exit 3"
+        )
+        mounted = Files("m", "/m", model="d1/model"), Files("c", "/c", model="d1/model/code")
+        handle = await self.begin(backend, replace(workload, files=(*workload.files, *mounted)))
+        await self.let(backend, handle, 3)
+        assert (await self.ended(backend, handle)).exit_code == 3
+        await backend.forget(handle)
+        await backend.keep_models(())
+        assert await backend.model("d1") == first, "it was asked for just now"
+        for name in ("d1", "d1/../../x", "/d1/model", "d1//model", ""):
+            try:
+                backend.plan(replace(workload, files=(Files("m", "/m", model=name or "d1/"),)))
+            except Invalid:
+                continue
+            raise AssertionError(f"{name!r} was mounted")
+
+    async def test_archives_of_a_model_are_opened_and_what_leaves_its_folder_is_refused(self, tmp_path: Path) -> None:
+        backend, opener = self.backend(tmp_path), Environment("xgboost", "xgboost")
+        await self.pack(backend, "good.tar.gz", {"weights": "w", "code/serve": "#!", "code/requirements.txt": "a==1\n"})
+        model = ModelFiles("d2", ACCOUNT, archives={"model": Location(BUCKET, "good.tar.gz")})
+        found = await backend.make_model(model, opener, 60.0)
+        assert (found["inside"], found["programs"], found["requirements"]) == (True, ["serve"], "a==1\n")
+        assert await backend.make_model(model, None, 60.0) == found, "nothing is opened again"
+        assert await backend.handles() == []
+        await self.pack(backend, "bad.tar.gz", {"../weights": "w"})
+        try:
+            await backend.make_model(
+                ModelFiles("d3", ACCOUNT, archives={"model": Location(BUCKET, "bad.tar.gz")}), opener, 60.0
+            )
+        except Invalid as error:
+            assert error.message.startswith(f"ClientError: Cannot extract s3://{BUCKET}/bad.tar.gz:")  # noqa: PT017
+        else:
+            raise AssertionError("an archive left its folder")
+        assert await backend.model("d3") is None
 
     async def test_results_are_collected_as_often_as_asked(self, tmp_path: Path) -> None:
         backend = self.backend(tmp_path)

@@ -64,7 +64,7 @@ async def test_output_goes_to_the_stream_that_is_named(tmp_path: Path) -> None:
 @pytest.mark.parametrize("name", ["", "../x", "a/b", ".hidden"])
 def test_a_name_that_is_no_folder(name: str) -> None:
     with pytest.raises(Invalid, match="cannot be the name"):
-        placed(replace(WORKLOAD, files=(Files(name, "/in"),)), "/root")
+        placed(replace(WORKLOAD, files=(Files(name, "/in"),)), "/root", Path("/models"))
 
 
 @pytest.mark.parametrize("files", [Files("in", "/in", texts={"../a": ""}), Files("in", "/in", texts={"/etc/a": ""})])

@@ -143,7 +143,7 @@ async def test_another_instance_type_reaches_the_backend_and_the_front_but_start
     await yard.in_service()
     assert yard.replicas() == [before]
     assert yard.backend.sizes[before.key] == (2.0, 4 << 30)
-    assert yard.extractions == 1
+    assert yard.backend.opened == 1
     assert [line["what"] for line in history(yard)] == ["in service", "update asked", "changed in place", "in service"]
 
 

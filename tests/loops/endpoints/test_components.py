@@ -159,25 +159,25 @@ async def test_two_that_fit_are_both_placed(site: Site) -> None:
     assert [record.status for record in found.values()] == ["InService", "InService"]
 
 
-async def test_an_endpoint_that_goes_leaves_the_components_models(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("clary.loops.endpoints.models.KEEP_SECONDS", 0.0)
+async def test_an_endpoint_that_goes_leaves_the_components_models(site: Site) -> None:
+    site.backend.aged = True
     await site.place()
     assert await site.component("InService") is not None
     await site.create()
     other = await site.in_service()
-    assert site.extractions == 1, "one model, prepared once"
+    assert site.backend.opened == 1, "one model, prepared once"
     await site.store.save(life.asked_delete(other, site.clock.now()))
     await site.until(None)
     async with asyncio.timeout(60):
         while site.subject.tasks.state(f"{other.arn} sweep") is None:
             await asyncio.sleep(0.002)
-    assert len(list((site.folder / "models").iterdir())) == 1
+    assert len(site.backend.models) == 1
     record = await site.component("InService")
     assert record is not None
     await site.store.save(life.asked_delete(record, site.clock.now()))
     await site.component(None)
     async with asyncio.timeout(60):
-        while list((site.folder / "models").iterdir()):
+        while site.backend.models:
             await asyncio.sleep(0.002)
     assert "e/c" in site.fronts.dropped
 

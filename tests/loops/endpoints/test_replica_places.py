@@ -19,7 +19,7 @@ from clary.loops.endpoints.replica_places import ServingSettings
 from clary.ports import Runtime
 from clary.testing.runtimes import PYTHON
 
-SETTINGS = ServingSettings("/models", lambda name: 0, "http://127.0.0.1:1")
+SETTINGS = ServingSettings(lambda name: 0, "http://127.0.0.1:1")
 FRONT = Address("unix", "/run/clary/front-0.sock")
 RECORD = Record("endpoint", Scope("000000000000", "us-east-1"), "e", "arn", "Creating", 0.0, 0.0, {})
 FILES = Files("spec", "/opt/clary/spec")
@@ -46,7 +46,8 @@ def mounts(command: StartReplica) -> dict[str, str]:
     workload = replica_places.replica_workload(
         command, RECORD, SETTINGS, PYTHON, Environment("python", "0"), FIT, FILES, {}
     )
-    return {mount.target: mount.source for mount in workload.mounts}
+    assert workload.mounts == ()
+    return {files.target: files.model for files in workload.files}
 
 
 @pytest.mark.parametrize(("isolated", "port"), [(False, 0), (True, 8080)])
@@ -65,7 +66,7 @@ def test_a_model_without_a_server_is_told_of_none() -> None:
     assert "/opt/program" not in mounts(start())
 
 
-@pytest.mark.parametrize(("code", "source"), [("", "/models/k/out/model/code"), ("k/out/code", "/models/k/out/code")])
+@pytest.mark.parametrize(("code", "source"), [("", "k/model/code"), ("k/out/code", "k/code")])
 def test_the_code_is_also_where_examples_of_own_containers_look(code: str, source: str) -> None:
     assert mounts(start(server=["x"], code=code))["/opt/program"] == source
 
@@ -108,7 +109,7 @@ def test_a_real_image_runs_beside_a_sandbox_that_shares_its_network(isolated: bo
     assert workload.network, "it is the container's network that the sandbox enters"
     assert image.network is not isolated
     assert (image.image, image.command) == ("my/own:1", ("serve",))
-    assert [(mount.source, mount.target) for mount in image.mounts] == [("/models/k/out/model", "/opt/ml/model")]
+    assert (image.files, image.mounts) == (("model",), ())
 
 
 def test_a_real_image_sees_what_the_user_gave_and_nothing_of_clarys_own() -> None:
@@ -129,5 +130,5 @@ def test_what_passes_its_requests_on_starts_no_server() -> None:
 def test_a_model_is_looked_for_where_the_folder_of_models_is_now(said: str) -> None:
     """A record of an older Clary holds the whole path; the folder may have been moved since."""
     found = mounts(start(model=said, code=said, additional={"more": said}))
-    assert found["/opt/ml/model"] == found["/opt/ml/code"] == "/models/k/out/model"
-    assert found["/opt/ml/additional-model-data-sources/more"] == "/models/k/out/model"
+    assert found["/opt/ml/model"] == found["/opt/ml/code"] == "k/model"
+    assert found["/opt/ml/additional-model-data-sources/more"] == "k/model"

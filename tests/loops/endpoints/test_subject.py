@@ -16,9 +16,10 @@ from clary.domain.endpoints.fleets import Plant, new_fleet
 from clary.domain.endpoints.routes import EndpointRoute, EndpointView, ReplicaView, VariantView
 from clary.domain.machine.capacity import Machine
 from clary.domain.machine.instances import GIB
-from clary.domain.machine.workload import ENVIRONMENT, Environment, Files, LogTarget, Workload
+from clary.domain.machine.workload import ENVIRONMENT, Environment, Files, LogTarget, ModelFiles, Objects, Workload
 from clary.domain.models.containers import Container, DataSource
 from clary.domain.resources import Record, Scope
+from clary.domain.s3 import Location
 from clary.loops.core.ledger import Ledger
 from clary.loops.core.loop import Loop
 from clary.loops.endpoints.replica_credentials import LIFE, RENEWED
@@ -79,7 +80,7 @@ class MemoryFronts:
 
 
 class Yard:
-    """One control plane's endpoint loop. Extraction writes `contents` (path below `out` -> text), replicas come up by themselves. `owner`,
+    """One control plane's endpoint loop. Replicas come up by themselves. `owner`,
     of the subject's own claims, is another than the loop's, so that tests may look at records beside it."""
 
     owner = "control"
@@ -89,12 +90,10 @@ class Yard:
         self.store, self.backend, self.fronts = MemoryStore(), MemoryBackend(), MemoryFronts()
         self.artifacts = MemoryArtifacts({"b": {"m.tar.gz": b"an archive", "code.tar.gz": b"another"}})
         self.runtimes, self.logs, self.keys, self.clock = MemoryRuntimes(), MemoryLogs(), MemoryKeys(), FakeClock()
-        self.contents: dict[str, str] = {"model/xgboost-model": "m"}
-        self.refusal, self.policy = "", "fit"
+        self.backend.contents |= {"model/xgboost-model": "m"}
+        self.policy = "fit"
         self.machine = Machine(2, 8 * GIB, 6 * GIB)
         self.failure = ""
-        self.extractions = 0
-        self.extracting = True
         self.backend.watch(self._started)
         self.open()
 
@@ -113,7 +112,6 @@ class Yard:
             lambda: self.machine,
         )
         self.settings = ServingSettings(
-            models=str(self.folder / "models"),
             home=lambda name: 0,
             endpoint="http://127.0.0.1:4600",
             passed={"HTTP_PROXY": "p"},
@@ -139,19 +137,7 @@ class Yard:
         asyncio.get_running_loop().call_soon(self._act, handle)
 
     def _act(self, handle: str) -> None:
-        workload = self.backend.workloads[handle]
-        if handle.startswith("model-") and not self.extracting:
-            return
-        if handle.startswith("model-"):
-            self.extractions += 1
-            out = Path(next(m.source for m in workload.mounts if m.target == "/opt/clary/out"))
-            if self.refusal:
-                (out / "prepare-error").write_text(self.refusal)
-            for path, text in self.contents.items() if not self.refusal else ():
-                (out / path).parent.mkdir(parents=True, exist_ok=True)
-                (out / path).write_text(text)
-            self.backend.finish(handle, 3 if self.refusal else 0)
-        elif self.failure:
+        if self.failure:
             self.fronts.tell(handle.removeprefix("replica-"), "failed", self.failure)
         else:
             self.fronts.tell(handle.removeprefix("replica-"))
@@ -203,8 +189,19 @@ def spec_of(workload: Workload) -> dict[str, Any]:
     return found
 
 
-def source(workload: Workload, target: str) -> Path:
-    return Path(next(m.source for m in workload.mounts if m.target == target))
+def mounted(yard: Yard, workload: Workload, target: str) -> ModelFiles:
+    """The model of which a folder lies at that target, under the name by which it was made."""
+    (files,) = [each for each in workload.files if each.target == target]
+    digest, name = files.model.split("/")
+    model = yard.backend.models[digest]
+    assert name in (*model.folders, *model.archives, "model")
+    return model
+
+
+def folder(workload: Workload, target: str) -> str:
+    """The folder of a model that lies there."""
+    (files,) = [each for each in workload.files if each.target == target]
+    return files.model.partition("/")[2]
 
 
 async def test_a_replica_as_aws_lays_it_out(yard: Yard) -> None:
@@ -230,7 +227,7 @@ async def test_a_replica_as_aws_lays_it_out(yard: Yard) -> None:
         "timeout": 120.0,
         "remedy": "a larger instance type",
     }
-    assert (source(workload, "/opt/ml/model") / "xgboost-model").read_text() == "m"
+    assert mounted(yard, workload, "/opt/ml/model").archives == {"model": Location("b", "m.tar.gz")}
     assert workload.fronts
     assert all(m.mode == "ro" for m in (*workload.mounts, *workload.files))
     assert workload.by_value
@@ -314,7 +311,7 @@ async def test_a_replicas_keys_are_renewed_while_it_runs(yard: Yard) -> None:
 
 
 async def test_code_inside_the_model(yard: Yard) -> None:
-    yard.contents |= {"model/code/inference.py": "x", "model/code/requirements.txt": "left-pad==1\n"}
+    yard.backend.contents |= {"model/code/inference.py": "x", "model/code/requirements.txt": "left-pad==1\n"}
     await yard.create()
     await yard.in_service()
     (workload,) = yard.replicas()
@@ -326,7 +323,7 @@ async def test_code_inside_the_model(yard: Yard) -> None:
 @pytest.mark.parametrize("code", [False, True])
 async def test_a_newer_python_serves_what_has_no_code(yard: Yard, code: bool) -> None:
     yard.runtimes.newer = True
-    yard.contents |= {"model/code/inference.py": "x"} if code else {}
+    yard.backend.contents |= {"model/code/inference.py": "x"} if code else {}
     await yard.create()
     await yard.in_service()
     (workload,) = yard.replicas()
@@ -348,14 +345,15 @@ async def test_a_machine_without_an_index_serves_with_what_it_trains_with(yard: 
 
 
 async def test_code_beside_the_model(yard: Yard) -> None:
-    yard.contents |= {"code/serve.py": "x"}
+    yard.backend.contents |= {"code/serve.py": "x"}
     environment = {"SAGEMAKER_PROGRAM": "serve.py", "SAGEMAKER_SUBMIT_DIRECTORY": "s3://b/code.tar.gz"}
     await yard.create(environment=environment)
     await yard.in_service()
     (workload,) = yard.replicas()
     spec = spec_of(workload)
     assert (spec["code_dir"], spec["program"]) == ("/opt/ml/code", "serve.py")
-    assert (source(workload, "/opt/ml/code") / "serve.py").read_text() == "x"
+    assert folder(workload, "/opt/ml/code") == "code"
+    assert mounted(yard, workload, "/opt/ml/code").archives["code"] == Location("b", "code.tar.gz")
 
 
 async def test_plain_files_are_placed_without_a_sandbox(yard: Yard) -> None:
@@ -363,13 +361,14 @@ async def test_plain_files_are_placed_without_a_sandbox(yard: Yard) -> None:
     await yard.create(artifact="s3://b/plain/", compression="None", prefix=True)
     await yard.in_service()
     (workload,) = yard.replicas()
-    assert (source(workload, "/opt/ml/model") / "xgboost-model").read_bytes() == b"p"
-    assert yard.extractions == 0
+    keys = {"plain/xgboost-model": "xgboost-model", "plain/code/inference.py": "code/inference.py"}
+    assert mounted(yard, workload, "/opt/ml/model").folders == {"model": Objects(SCOPE.account, "b", keys)}
+    assert yard.backend.opened == 0
 
 
 async def test_additional_sources_lie_beside_the_model(yard: Yard) -> None:
     yard.artifacts.buckets["b"] |= {"plain/a/words": b"p", "one.bin": b"1"}
-    yard.contents |= {"data-2/packed": "x"}
+    yard.backend.contents |= {"data-2/packed": "x"}
     additional = (
         DataSource("plain", "s3://b/plain/", "None", True),
         DataSource("one.bin", "s3://b/one.bin", "None", False),
@@ -379,10 +378,15 @@ async def test_additional_sources_lie_beside_the_model(yard: Yard) -> None:
     await yard.in_service()
     (workload,) = yard.replicas()
     beside = "/opt/ml/additional-model-data-sources"
-    assert (source(workload, f"{beside}/plain") / "a" / "words").read_bytes() == b"p"
-    assert (source(workload, f"{beside}/one.bin") / "one.bin").read_bytes() == b"1"
-    assert (source(workload, f"{beside}/packed") / "packed").read_text() == "x"
-    assert (source(workload, "/opt/ml/model") / "xgboost-model").read_text() == "m"
+    assert [folder(workload, f"{beside}/{name}") for name in ("plain", "one.bin", "packed")] == [
+        "data-0",
+        "data-1",
+        "data-2",
+    ]
+    model = mounted(yard, workload, "/opt/ml/model")
+    assert model.folders["data-0"].keys == {"plain/a/words": "a/words"}
+    assert model.folders["data-1"].keys == {"one.bin": "one.bin"}
+    assert model.archives == {"model": Location("b", "m.tar.gz"), "data-2": Location("b", "code.tar.gz")}
 
 
 @pytest.mark.parametrize(
@@ -408,16 +412,16 @@ async def test_what_is_not_there_fails_with_its_reason(yard: Yard, container: di
 
 
 async def test_an_archive_that_is_refused(yard: Yard) -> None:
-    yard.refusal = "ClientError: Cannot extract m.tar.gz: member ../x leaves the folder."
+    yard.backend.refusal = "ClientError: Cannot extract m.tar.gz: member ../x leaves the folder."
     await yard.create()
     record = await yard.until("Failed")
     assert record is not None
-    assert life.plant_of(record).failure == yard.refusal
+    assert life.plant_of(record).failure == yard.backend.refusal
     assert await yard.backend.handles() == []
 
 
 async def test_requirements_that_cannot_be_built(yard: Yard) -> None:
-    yard.contents |= {"model/code/inference.py": "x", "model/code/requirements.txt": "nope"}
+    yard.backend.contents |= {"model/code/inference.py": "x", "model/code/requirements.txt": "nope"}
     yard.runtimes.broken["nope"] = "no such package: nope"
     await yard.create()
     record = await yard.until("Failed")
@@ -482,7 +486,7 @@ async def test_one_model_is_extracted_once_for_all(yard: Yard) -> None:
     await yard.create(count=3)
     await yard.in_service()
     assert len(yard.replicas()) == 3
-    assert yard.extractions == 1
+    assert yard.backend.opened == 1
     record = await yard.record()
     assert record is not None
     yard.backend.finish(yard.replicas()[0].key, 137)
@@ -491,37 +495,20 @@ async def test_one_model_is_extracted_once_for_all(yard: Yard) -> None:
             yard.clock.advance(0.1)
             yard.loop.wake(ARN)
             await asyncio.sleep(0.002)
-    assert yard.extractions == 1
-
-
-async def test_an_extraction_that_a_predecessor_began_is_ended_first(yard: Yard) -> None:
-    yard.extracting = False
-    await yard.create()
-    async with asyncio.timeout(60):
-        while not any(key.startswith("model-") for key in yard.backend.workloads):
-            await asyncio.sleep(0.002)
-    yard.task.cancel()  # a control plane that is killed stops nothing: the run goes on
-    await asyncio.gather(yard.task, return_exceptions=True)
-    yard.leave()
-    yard.extracting = True
-    yard.open()
-    await yard.in_service()
-    assert yard.extractions == 1
-    assert [handle for handle, _ in yard.backend.stops if handle.startswith("model-")]
+    assert yard.backend.opened == 1
 
 
 async def test_a_model_folder_that_was_deleted_is_made_again(yard: Yard) -> None:
     await yard.create()
     await yard.in_service()
-    for path in sorted((yard.folder / "models").rglob("*"), reverse=True):
-        path.rmdir() if path.is_dir() else path.unlink()
+    yard.backend.models.clear()
     yard.backend.finish(yard.replicas()[0].key, 137)
     async with asyncio.timeout(60):
         while len(yard.replicas()) < 2:
             yard.clock.advance(0.1)
             yard.loop.wake(ARN)
             await asyncio.sleep(0.002)
-    assert yard.extractions == 2
+    assert yard.backend.opened == 2
 
 
 async def test_a_successor_adopts_what_runs(yard: Yard) -> None:
@@ -551,21 +538,20 @@ async def test_deletion_leaves_nothing(yard: Yard) -> None:
             await asyncio.sleep(0.002)
 
 
-async def test_models_that_nobody_uses_are_swept_when_they_are_old(yard: Yard, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("clary.loops.endpoints.models.KEEP_SECONDS", 0.0)
+async def test_models_that_nobody_uses_are_swept_when_they_are_old(yard: Yard) -> None:
+    yard.backend.aged = True
     await yard.create()
     record = await yard.in_service()
-    kept = yard.folder / "models" / "other"
-    kept.mkdir()
+    yard.backend.models["other"] = ModelFiles("other", SCOPE.account)
     other = replace(record, name="o", arn=ARN + "o", document=json.loads(json.dumps(record.document)))
     variant = other.document["plant"]["serving"]["variants"][0]
-    variant["prepared"]["model"] = str(kept / "out" / "model")
+    variant["prepared"]["model"] = "/of/an/older/clary/models/other/out/model"
     variant["replicas"], variant["count"] = [], 0
     await yard.store.add(other)
     await asyncio.sleep(0.05)
     await yard.store.save(life.asked_delete(record, yard.clock.now()))
     async with asyncio.timeout(60):
-        while [p.name for p in (yard.folder / "models").iterdir()] != ["other"]:
+        while list(yard.backend.models) != ["other"]:
             await asyncio.sleep(0.002)
 
 
@@ -576,7 +562,8 @@ async def test_a_multi_model_replica_gets_folders_for_its_models_and_no_model(ya
     archives, models = files(workload, "archives"), files(workload, "models")
     assert (archives.target, archives.mode) == ("/opt/clary/archives", "ro")
     assert (models.target, models.mode) == ("/opt/ml/models", "rw")
-    assert list(source(workload, "/opt/ml/model").iterdir()) == []
+    model = mounted(yard, workload, "/opt/ml/model")
+    assert (model.folders, model.archives) == ({}, {})
     assert workload.environment["SAGEMAKER_MULTI_MODEL"] == "true"
     spec = spec_of(workload)
     assert spec["multi"] == {
@@ -587,7 +574,7 @@ async def test_a_multi_model_replica_gets_folders_for_its_models_and_no_model(ya
     }
     [route] = yard.fronts.routes["e"].variants
     assert route.multi_model
-    assert yard.extractions == 0
+    assert yard.backend.opened == 0
     assert life.plant_of(record).serving is not None
 
 

@@ -35,14 +35,33 @@ class NodePorts:
     environments: Environments | None = None
 
 
-def placed(workload: Workload, root: str) -> Workload:
-    """The workload with its folders as mounts. Pure: nothing needs to be there yet. Invalid for names that cannot be folders."""
+def placed(workload: Workload, root: str, models: Path) -> Workload:
+    """The workload with its folders as mounts; `models` is where the node's models are. Pure: nothing needs to be there yet. Invalid for
+    names that cannot be folders."""
     for files in workload.files:
         if not files.name or "/" in files.name or files.name.startswith("."):
             raise Invalid(f"{files.name!r} cannot be the name of a workload's files")
-    mounts = tuple(Mount(files_of(root, each.name), each.target, each.mode) for each in workload.files)
+    mounts = {each.name: _mount(each, root, models) for each in workload.files}
     log = None if workload.logs else str(Path(root) / _LOG)
-    return replace(workload, root=root, mounts=(*workload.mounts, *mounts), log_path=log)
+    beside = workload.container
+    if beside is not None:
+        beside = replace(beside, mounts=(*beside.mounts, *(mounts[name] for name in beside.files)))
+    every = (*workload.mounts, *mounts.values())
+    return replace(workload, root=root, mounts=every, log_path=log, container=beside)
+
+
+def model_folder(models: Path, name: str) -> str:
+    """Where the folder `DIGEST/NAME` of a model lies, and what is below it. Pure. Invalid for a name that leads elsewhere."""
+    digest, _, below = name.partition("/")
+    if not digest or not below or {"", ".", ".."} & set(name.split("/")):
+        raise Invalid(f"{name!r} does not name a folder of a model")
+    return str(models / digest / "out" / below)
+
+
+def _mount(files: Files, root: str, models: Path) -> Mount:
+    if files.model:
+        return Mount(model_folder(models, files.model), files.target)
+    return Mount(files_of(root, files.name), files.target, files.mode)
 
 
 def with_packages(workload: Workload, ports: NodePorts | None) -> Workload:
@@ -65,6 +84,8 @@ async def lay_out(
         tell(f"building the runtime {workload.packages.runtime}")
         await _environments(ports).have(workload.packages)
     for files in workload.files:
+        if files.model:  # whoever asks for the run has seen to it
+            continue
         tell(f"laying out {files.name}")
         await _thread(_make, Path(files_of(root, files.name)), files, secrets)
         for objects in files.objects:

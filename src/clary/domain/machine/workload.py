@@ -89,7 +89,9 @@ class Objects:
 class Files:
     """A folder that is laid out for a run before it starts, and lies at `target` in its sandbox. `name` tells it from the workload's
     others. `texts`: path -> content. `secrets`: path -> name of the secret, given beside the workload, that is its content. What is in
-    it is readable by everybody inside, and by nobody else on the host."""
+    it is readable by everybody inside, and by nobody else on the host.
+
+    `model`: instead, that folder (`DIGEST/NAME`, and what is below it) of a model that the node has, read-only (`ModelFiles`)."""
 
     name: str
     target: str
@@ -97,6 +99,18 @@ class Files:
     texts: Mapping[str, str] = field(default_factory=dict)
     secrets: Mapping[str, str] = field(default_factory=dict)
     objects: tuple[Objects, ...] = ()
+    model: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class ModelFiles:
+    """A model as files, which a node makes once for all that serve it: by name, folders of objects, and of what is in archives (.tar.gz) of
+    the account's. `digest` is of all that decides their content."""
+
+    digest: str
+    account: str
+    folders: Mapping[str, Objects] = field(default_factory=dict)
+    archives: Mapping[str, Location] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,12 +136,14 @@ class LogTarget:
 @dataclass(frozen=True, slots=True)
 class ContainerImage:
     """A real image that runs beside the sandbox, under the host's container engine, as long as the workload does. The sandbox shares
-    its network, and reaches its ports at 127.0.0.1. `network`: whether it reaches anything else."""
+    its network, and reaches its ports at 127.0.0.1. `files`: names of those of the workload's that it has too. `network`: whether it
+    reaches anything else."""
 
     image: str
     command: tuple[str, ...]
     environment: Mapping[str, str]
     mounts: tuple[Mount, ...] = ()
+    files: tuple[str, ...] = ()
     network: bool = True
 
 

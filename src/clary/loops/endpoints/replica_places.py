@@ -1,11 +1,7 @@
-"""The paths of models and replicas on this machine, and their workloads. Pure: paths and values, no I/O.
+"""Where a replica finds things in its sandbox, and its workload: a value. Pure.
 
-models/KEY/    a model as replicas mount it, KEY a hash of its objects
-    in/        model.tar.gz, sourcedir.tar.gz, spec.json      out/model/, out/code/   extracted in a sandbox
-    run/       root of that workload                           done.json               what was found in it
-
-What else a replica has is in its workload, by value: files `spec` (replica.json, its token, its keys: what its processes read), and of a
-multi-model replica `archives` (HASH/model.tar.gz) and `models`, where it unpacks them.
+Its files: `spec` (replica.json, its token, its keys: what its processes read); `model`, `code` and others, folders of models that the node
+has by their digests; of a multi-model replica `archives` (HASH/model.tar.gz) and `models`, where it unpacks them.
 """
 
 from __future__ import annotations
@@ -13,7 +9,6 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from pathlib import PurePosixPath
 from typing import Any
 
 from clary.domain.endpoints.commands import StartReplica
@@ -30,7 +25,7 @@ from clary.loops.core.sandboxes import LIBRARY
 from clary.ports import Runtime
 
 SPEC = "/opt/clary/spec"
-SPEC_FILES, ARCHIVE_FILES, MODEL_FILES = "spec", "archives", "models"  # names of a replica's files
+SPEC_FILES, ARCHIVE_FILES = "spec", "archives"  # names of a replica's files
 TOKEN = "token"
 MODEL = "/opt/ml/model"
 CODE = "/opt/ml/code"
@@ -39,18 +34,16 @@ PROGRAM = "/opt/program"  # where SageMaker's examples of own containers keep th
 HISTORY = "history"  # the log stream of an endpoint's history
 ARCHIVES = "/opt/clary/archives"
 MODELS = "/opt/ml/models"
-_PREPARE_MEMORY = 1 << 30
 _BATCH = 64
 _OURS = ("PATH", "PYTHONPATH", "PYTHONUNBUFFERED", "CLARY_REPLICA", "CLARY_CPUS")  # of no use in somebody else's image
 
 
 @dataclass(frozen=True, slots=True)
 class ServingSettings:
-    """What the endpoint loop may know of the settings. `models` is a folder; `home(name)` is the number of the home front
+    """What the endpoint loop may know of the settings. `home(name)` is the number of the home front
     of that endpoint; `endpoint` is AWS_ENDPOINT_URL as a sandbox reaches it, `ca_bundle` a host file that goes with it under TLS.
     `owner` is the loop's name in leases."""
 
-    models: str
     home: Callable[[str], int]
     endpoint: str
     ca_bundle: str = ""
@@ -66,59 +59,19 @@ def log_stream(variant: str, replica: str, container: str = "") -> str:
 
 
 def below_models(path: str) -> str:
-    """A prepared folder as `Variant.prepared` names it: below the folder of models. (An older Clary wrote down whole paths.)"""
+    """A prepared folder as `Variant.prepared` names it: `DIGEST/out/NAME`. (An older Clary wrote down whole paths.)"""
     return path if not path.startswith("/") else "/".join(path.split("/")[-3:])
 
 
-def prepared_folder(settings: ServingSettings, path: str) -> str:
-    """Where such a folder is on this machine."""
-    return str(PurePosixPath(settings.models) / below_models(path))
+def digest_of(path: str) -> str:
+    """The digest of the model that such a folder is of."""
+    return below_models(path).partition("/")[0]
 
 
-# -- the model --------------------------------------------------------------------------------------------------------------------
-
-
-def prepare_key(digest: str) -> str:
-    """The key of the workload that unpacks a model."""
-    return f"model-{digest}"
-
-
-def prepare_workload(folder: PurePosixPath, environment: Environment, seconds: float) -> Workload:
-    """Extract what lies in `in` into `out`."""
-    return Workload(
-        key=prepare_key(folder.name),
-        root=str(folder / "run"),
-        command=(environment.python, "-S", "-m", "clary.toolkit.prepare", "/opt/clary/in/spec.json"),
-        environment={"PYTHONPATH": LIBRARY, "PYTHONUNBUFFERED": "1"},
-        packages=environment,
-        mounts=(
-            Mount(str(folder / "in"), "/opt/clary/in"),
-            Mount(str(folder / "out"), "/opt/clary/out", MountMode.READ_WRITE),
-        ),
-        log_path=None,
-        memory=_PREPARE_MEMORY,
-        network=False,
-        stop_grace=0.0,
-        max_runtime=seconds,
-    )
-
-
-def prepare_spec(archives: Mapping[str, str]) -> str:
-    """`archives`: name ("model" or "code") -> how to call the archive to the user (its URI)."""
-    return json.dumps(
-        [
-            {
-                "archive": f"/opt/clary/in/{name}.tar.gz",
-                "target": f"/opt/clary/out/{name}",
-                "error": "/opt/clary/out/prepare-error",
-                "name": uri,
-            }
-            for name, uri in archives.items()
-        ]
-    )
-
-
-# -- the replica ------------------------------------------------------------------------------------------------------------------
+def model_files(name: str, path: str, target: str, below: str = "") -> Files:
+    """Such a folder (`DIGEST/out/NAME` in a record), or what is `below` it, as files of a workload."""
+    digest, _, folder = below_models(path).split("/")
+    return Files(name, target, model="/".join(filter(None, (digest, folder, below))))
 
 
 def replica_spec(command: StartReplica, front: Address, runtime: Runtime, fit: Fit) -> str:
@@ -177,20 +130,6 @@ def replica_workload(
     """The inference container as AWS lays it out, with our zygote in the place of its web server. `files`: its `spec`."""
     prepared = command.prepared
     isolated = command.container.isolated
-    mounts = [
-        Mount(prepared_folder(settings, prepared["model"]), MODEL),
-    ]
-    several = (Files(ARCHIVE_FILES, ARCHIVES), Files(MODEL_FILES, MODELS, MountMode.READ_WRITE))
-    if prepared["code"]:
-        mounts.append(Mount(prepared_folder(settings, prepared["code"]), CODE))
-    if prepared.get("server") and prepared["code_dir"]:
-        inside = prepared_folder(settings, prepared["model"]) + "/code"
-        code = prepared_folder(settings, prepared["code"]) if prepared["code"] else inside
-        mounts.append(Mount(code, PROGRAM))
-    for channel, data in (prepared.get("additional") or {}).items():
-        mounts.append(Mount(prepared_folder(settings, data), f"{ADDITIONAL}/{channel}"))
-    if settings.ca_bundle:
-        mounts.append(Mount(settings.ca_bundle, "/opt/clary/ca.pem"))
     variables = _variables(command, record, settings, environment, fit, credentials)
     return Workload(
         key=replica_key(command.id),
@@ -198,8 +137,8 @@ def replica_workload(
         environment=variables,
         container=_container(command, settings, variables),
         packages=environment,
-        mounts=tuple(mounts),
-        files=(files, *(several if command.container.multi_model else ())),
+        mounts=_bundle(settings),
+        files=(files, *_model(command)),
         logs=LogTarget(
             record.scope,
             log_group(command.endpoint),
@@ -217,6 +156,26 @@ def replica_workload(
     )
 
 
+def _bundle(settings: ServingSettings) -> tuple[Mount, ...]:
+    return (Mount(settings.ca_bundle, "/opt/clary/ca.pem"),) if settings.ca_bundle else ()
+
+
+def _model(command: StartReplica) -> list[Files]:
+    """The model with what belongs to it, and where a multi-model replica has its models."""
+    prepared = command.prepared
+    found = [model_files("model", prepared["model"], MODEL)]
+    if prepared["code"]:
+        found.append(model_files("code", prepared["code"], CODE))
+    if prepared.get("server") and prepared["code_dir"]:
+        own = bool(prepared["code"])
+        found.append(model_files("program", prepared["code" if own else "model"], PROGRAM, "" if own else "code"))
+    for number, (channel, data) in enumerate((prepared.get("additional") or {}).items()):
+        found.append(model_files(f"additional-{number}", data, f"{ADDITIONAL}/{channel}"))
+    if command.container.multi_model:
+        found += [Files(ARCHIVE_FILES, ARCHIVES), Files("models", MODELS, MountMode.READ_WRITE)]
+    return found
+
+
 def _container(command: StartReplica, settings: ServingSettings, variables: Mapping[str, str]) -> ContainerImage | None:
     """A real image, laid out as AWS does: `serve` as its command, the model and what the user gave. Nothing of Clary's own."""
     prepared = command.prepared
@@ -225,14 +184,10 @@ def _container(command: StartReplica, settings: ServingSettings, variables: Mapp
     given = {
         name: value for name, value in variables.items() if name not in _OURS or name in command.container.environment
     }
-    mounts = [Mount(prepared_folder(settings, prepared["model"]), MODEL)]
-    if prepared["code"]:
-        mounts.append(Mount(prepared_folder(settings, prepared["code"]), CODE))
-    if settings.ca_bundle:
-        mounts.append(Mount(settings.ca_bundle, "/opt/clary/ca.pem"))
+    files = ("model", "code") if prepared["code"] else ("model",)
     port = {"SAGEMAKER_BIND_TO_PORT": str(own_servers.PORT)}
     network = not command.container.isolated
-    return ContainerImage(prepared["image"], ("serve",), {**given, **port}, tuple(mounts), network)
+    return ContainerImage(prepared["image"], ("serve",), {**given, **port}, _bundle(settings), files, network)
 
 
 def _variables(

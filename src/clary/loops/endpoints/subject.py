@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import os
 from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
 from typing import Any
 
@@ -50,7 +49,6 @@ from clary.domain.names import COMPONENT, TRANSFORM_FLEET, history_group, log_gr
 from clary.domain.resources import KINDS, Record
 from clary.loops.core.ledger import Ledger
 from clary.loops.core.loop import Loop
-from clary.loops.core.short_runs import end
 from clary.loops.core.tasks import Done, Failed, State, Tasks
 from clary.loops.endpoints import replica_places
 from clary.loops.endpoints.guards import Guards
@@ -59,6 +57,7 @@ from clary.loops.endpoints.replica_credentials import ReplicaCredentials
 from clary.loops.endpoints.replica_places import SPEC, SPEC_FILES, TOKEN, ServingSettings
 from clary.loops.endpoints.replica_rooms import ReplicaRooms
 from clary.ports import LoopPorts
+from clary.short_runs import end
 
 _GONE_SECONDS = 60.0
 _LEASE = 30.0
@@ -82,7 +81,7 @@ class EndpointSubject:
         self._ledger = ledger
         self._rooms = ReplicaRooms(ledger, ports.measure, ports.clock, settings.policy)
         self.tasks = Tasks()
-        self.models = models or Models(settings.models, ports.backend, ports.artifacts, ports.runtimes)
+        self.models = models or Models(ports.backend, ports.artifacts, ports.runtimes)
         self._arns: dict[str, str] = {}  # workload key -> ARN
         self.guards = Guards(ports.store)
         self._credentials = ReplicaCredentials(ports.keys, ports.clock, ports.backend)
@@ -235,8 +234,7 @@ class EndpointSubject:
     async def _start(self, command: StartReplica, record: Record) -> Started:
         ports, settings = self._ports, self._settings
         self._arns[replica_key(command.id)] = record.arn
-        model = replica_places.prepared_folder(settings, command.prepared["model"])
-        if not await asyncio.to_thread(os.path.isdir, model):
+        if await ports.backend.model(replica_places.digest_of(command.prepared["model"])) is None:
             self.tasks.forget_all(f"{record.arn} model ")
             return Started(unprepared=True)
         try:
@@ -324,10 +322,9 @@ class EndpointSubject:
         self.models.mounted.pop(arn, None)
         runs = {key: await self._ports.backend.observe(replica_key(key)) for key in self._rooms.held(arn)}
         await self._rooms.forget(arn, [key for key, run in runs.items() if run is None or run.state.is_terminal])
-        used = set().union(*self.models.mounted.values())
         key = f"{arn} sweep"
         self.tasks.forget(key)
-        self.tasks.start(key, lambda: asyncio.to_thread(self.models.sweep, used), arn)
+        self.tasks.start(key, self.models.sweep, arn)
 
 
 def _models(plant: Plant) -> set[str]:

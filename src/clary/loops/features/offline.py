@@ -14,8 +14,8 @@ from clary.domain.features.groups import Group
 from clary.domain.machine.workload import Environment, Files, MountMode, Result, Workload
 from clary.feature_ports import Batch
 from clary.loops.core.sandboxes import short_workload
-from clary.loops.core.short_runs import end, how, short_run
 from clary.ports import Backend, Runtimes
+from clary.short_runs import end, how, short_run
 
 RUNTIME = "features"
 _WORK = "/opt/clary/work"

@@ -19,10 +19,10 @@ from clary.domain.machine.workload import Environment, Files, MountMode, Objects
 from clary.domain.resources import KINDS, Query, Record
 from clary.domain.s3 import parse_uri
 from clary.loops.core.sandboxes import short_workload
-from clary.loops.core.short_runs import how, short_run
 from clary.loops.core.tasks import Done, Failed, Running, Tasks
 from clary.loops.features.offline import environment_of
 from clary.ports import Artifacts, Backend, Clock, Runtimes, Store
+from clary.short_runs import how, short_run
 
 _WORK = "/opt/clary/work"
 _DATA = "/opt/clary/data"

@@ -16,13 +16,13 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
+from clary import short_runs
 from clary.domain.errors import ClaryError, LimitExceeded, Unavailable
 from clary.domain.functions import outcomes
 from clary.domain.functions import record as functions
 from clary.domain.functions.outcomes import UNHANDLED, Invoked
 from clary.domain.machine.workload import Observation, RunState
 from clary.domain.resources import Record
-from clary.loops.core import short_runs
 from clary.loops.functions import sandboxed
 from clary.loops.functions.sandboxed import Broken, FunctionFolders, FunctionSandbox, FunctionSettings
 from clary.ports import Artifacts, Backend, Clock, Keys, Logs, Runtimes

@@ -23,10 +23,10 @@ from clary.domain.jobs.kinds import spec_of
 from clary.domain.machine.workload import Environment, Mount, MountMode, Workload
 from clary.domain.resources import Record
 from clary.loops.core.sandboxes import rooted_workload
-from clary.loops.core.short_runs import end, how, run_to_end
 from clary.loops.jobs import places
 from clary.loops.jobs.places import JobSettings
 from clary.ports import Artifacts, LoopPorts
+from clary.short_runs import end, how, run_to_end
 
 RUNTIME = "sources"
 _WORK = "/opt/clary/work"

@@ -13,8 +13,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from clary.loops.core.short_runs import end
 from clary.ports import Backend
+from clary.short_runs import end
 
 MARK = "kept.json"
 _SECONDS = 30.0  # until a run that is given up must be gone

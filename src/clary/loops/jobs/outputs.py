@@ -21,10 +21,10 @@ from clary.domain.jobs.kinds import spec_of
 from clary.domain.jobs.spec import Output, Sync
 from clary.domain.machine.workload import Environment
 from clary.domain.resources import Record
-from clary.loops.core.short_runs import end, how, run_to_end
 from clary.loops.jobs import places
 from clary.loops.jobs.places import JobFolders, JobSettings
 from clary.ports import Artifacts, Backend
+from clary.short_runs import end, how, run_to_end
 
 _SETTLED = 1.0  # a file must not have changed for so many seconds before it is copied beside the run
 _STATE = "sync-state.json"

@@ -21,7 +21,6 @@ from clary.domain.jobs.kinds import spec_of
 from clary.domain.jobs.record import Begin, Discard, Work
 from clary.domain.machine.workload import Environment
 from clary.domain.resources import Record
-from clary.loops.core.short_runs import end, how, run_to_end
 from clary.loops.core.tasks import Done, Failed, Running, Tasks
 from clary.loops.core.user_code import for_user_code
 from clary.loops.jobs import figures, places
@@ -31,6 +30,7 @@ from clary.loops.jobs.kept import KeptJobs
 from clary.loops.jobs.outputs import Outputs
 from clary.loops.jobs.places import JobSettings
 from clary.ports import Artifacts, LoopPorts, Runtime
+from clary.short_runs import end, how, run_to_end
 
 NAMES = ("datasets", "channels", "code", "environment", "syncs", "upload")
 OWN_LINE = "[clary] "  # before every line of Clary's own in a job's log

@@ -46,13 +46,13 @@ from clary.domain.transform.record import (
 )
 from clary.guarded import until_first
 from clary.loops.core.loop import Loop
-from clary.loops.core.short_runs import end
 from clary.loops.core.tasks import Done, Failed, Tasks
 from clary.loops.endpoints.models import Models
 from clary.loops.transform import places
 from clary.loops.transform.places import TransformSettings
 from clary.loops.transform.work import TransformWork, complete
 from clary.ports import Artifacts, Backend, Clock, Logs, Store
+from clary.short_runs import end
 
 _GONE_SECONDS = 60.0
 _LEASE = 30.0

@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 from clary.domain.machine.workload import Observation, RunState
-from clary.loops.core.short_runs import how
+from clary.short_runs import how
 
 
 def test_how_a_run_ended_in_words() -> None:
