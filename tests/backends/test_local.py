@@ -27,7 +27,9 @@ from clary.backends.state import Folder
 from clary.domain.errors import InUse, Unavailable, Unschedulable
 from clary.domain.machine.workload import (
     ENVIRONMENT,
+    ContainerImage,
     Environment,
+    Files,
     LogTarget,
     Mount,
     MountMode,
@@ -716,3 +718,12 @@ def _read(path: Path) -> bytes:
 def _running(argv: list[str]) -> bool:
     line = "\0".join(argv).encode() + b"\0"
     return any(_read(path) == line for path in Path("/proc").glob("[0-9]*/cmdline"))
+
+
+def test_secrets_that_no_file_names_reach_a_real_image_too() -> None:
+    image = ContainerImage("my/own:1", ("serve",), {"A": "1"})
+    files = (Files("spec", "/spec", secrets={"token": "token"}),)
+    made = local._with(Workload("k", ("x",), {"B": "2"}, files=files, container=image), {"token": "t", "KEY": "s"})
+    assert made.environment == {"B": "2", "KEY": "s"}
+    assert made.container is not None
+    assert made.container.environment == {"A": "1", "KEY": "s"}

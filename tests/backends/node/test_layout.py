@@ -13,6 +13,7 @@ from clary.backends.node.layout import NodePorts, lay_out, placed, text_of, with
 from clary.domain.errors import Invalid, NotFound, Unavailable
 from clary.domain.machine.workload import (
     ENVIRONMENT,
+    ContainerImage,
     Environment,
     Files,
     LogTarget,
@@ -121,3 +122,13 @@ def test_an_environment_lies_where_its_node_says_and_below_the_runs_own_mounts(
     assert with_packages(WORKLOAD, given) == WORKLOAD
     with pytest.raises(Unavailable, match="no environments"):
         with_packages(PACKED, ports(tmp_path))
+
+
+def test_a_real_image_beside_it_has_the_files_that_it_names_and_no_others() -> None:
+    files = (Files("spec", "/spec"), Files("model", "/m", model="d/model"), Files("code", "/c", model="d/model/code"))
+    given = Mount("/etc/ca.pem", "/ca.pem")
+    image = ContainerImage("my/own:1", ("serve",), {}, (given,), ("model", "code"))
+    made = placed(replace(WORKLOAD, files=files, container=image), "/root", Path("/models")).container
+    assert made is not None
+    inside = (Mount("/models/d/out/model", "/m"), Mount("/models/d/out/model/code", "/c"))
+    assert made.mounts == (given, *inside)
