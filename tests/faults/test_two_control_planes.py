@@ -21,7 +21,8 @@ from typing import Any
 import psycopg
 import pytest
 from tests.faults.scene import Scene, until
-from tests.live import Server
+from tests.faults.test_pipeline_kills import step
+from tests.live import ROLE, Server
 from tests.stores.postgres import server as postgres
 
 from clary.app import wiring
@@ -209,3 +210,27 @@ def test_what_a_machine_has_is_given_once(planes: tuple[Scene, Scene], postgres:
     running = [sum(step for at, step in moments if at <= moment) for moment, step in moments if step == 1]
     assert max(running) <= at_once
     assert rows(postgres, "SELECT count(*) FROM grants") == [(0,)]
+
+
+def test_one_execution_of_a_pipeline_runs_each_step_once(planes: tuple[Scene, Scene]) -> None:
+    """Both look after it, and both control planes are killed in turn."""
+    holder, asker = planes
+    steps = [step(number) for number in range(6)]
+    definition = json.dumps({"Version": "2020-12-01", "Steps": steps})
+    asker.patient.create_pipeline(PipelineName="both", PipelineDefinition=definition, RoleArn=ROLE)
+    arn = asker.patient.start_pipeline_execution(PipelineName="both")["PipelineExecutionArn"]
+
+    def status() -> str:
+        return str(holder.patient.describe_pipeline_execution(PipelineExecutionArn=arn)["PipelineExecutionStatus"])
+
+    for number in range(4):
+        time.sleep(0.5)
+        scene = planes[number % 2]
+        scene.back("control", scene.kill("control"))
+    until(lambda: status() != "Executing", 120)
+    assert status() == "Succeeded"
+    pages = holder.patient.get_paginator("list_training_jobs").paginate(NameContains=arn.rpartition("/")[2])
+    jobs = [each["TrainingJobName"].split("-")[2] for page in pages for each in page["TrainingJobSummaries"]]
+    assert sorted(jobs) == [f"S{number}" for number in range(6)]
+    assert {each["AttemptCount"] for each in asker.patient.list_pipeline_execution_steps(PipelineExecutionArn=arn)[
+        "PipelineExecutionSteps"]} == {1}  # fmt: skip

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import Mapping
 from dataclasses import replace
@@ -11,9 +12,11 @@ import pytest
 from tests.api.requests import IMAGE, PYTHON, ROLE, ZIP
 from tests.api.world import World
 
+from clary.api.dispatch import answer
 from clary.app.operations import OwnOperations
 from clary.domain.errors import ClaryError, Stale
 from clary.domain.grants import GrantChange
+from clary.domain.pipelines import record
 from clary.domain.pipelines.record import KIND, LOG_GROUP, ExecutionCommand, SeenExecution, log_stream
 from clary.domain.resources import Lease, Query, Record, Scope
 from clary.loops.core.loop import Loop
@@ -29,6 +32,7 @@ TRAINING = {
     "ResourceConfig": {"InstanceType": "ml.m5.large", "InstanceCount": 1, "VolumeSizeInGB": 1},
     "StoppingCondition": {"MaxRuntimeInSeconds": 60},
 }
+SCOPE = Scope("000000000000", "eu-west-1")
 EQUAL = {"Type": "Equals", "LeftValue": {"Get": "Parameters.N"}, "RightValue": 3}
 
 
@@ -391,6 +395,43 @@ async def test_a_callback_step_waits_for_the_answer_to_its_token(scene: Scene) -
     assert shown["OutputParameters"] == [{"Name": "count", "Value": "7"}]
 
 
+async def test_a_token_that_is_guessed_or_somebody_elses_is_not_found(scene: Scene) -> None:
+    arn, message = await callback(scene)
+    token = message["token"]
+    state = (await scene.record(arn)).document["steps"]["Ask"]
+    for guess in (token[::-1], token.swapcase(), token[:-1] + ("a" if token[-1] != "a" else "b"), "0" * 10):
+        with pytest.raises(ClaryError, match="No step that runs"):
+            await scene.world("sagemaker", "SendPipelineExecutionStepSuccess", CallbackToken=guess)
+    for where in ({"account": "111111111111"}, {"region": "us-west-2"}):
+        with pytest.raises(ClaryError, match="No step that runs"):
+            await answer(
+                scene.world.ports,
+                "sagemaker",
+                "SendPipelineExecutionStepFailure",
+                {"CallbackToken": token},
+                **{"account": "000000000000", "region": "eu-west-1", "principal": "p", **where},
+            )
+    assert (await scene.record(arn)).document["steps"]["Ask"] == state
+    described = await scene.world("sagemaker", "DescribePipelineExecution", PipelineExecutionArn=arn)
+    assert "secret" not in json.dumps(described, default=str)
+    await scene.world("sagemaker", "SendPipelineExecutionStepSuccess", CallbackToken=token)
+    await scene.turns(arn)
+    with pytest.raises(ClaryError, match="No step that runs"):  # it has ended
+        await scene.world("sagemaker", "SendPipelineExecutionStepFailure", CallbackToken=token)
+
+
+def test_tokens_follow_from_the_executions_secret() -> None:
+    """Who knows everything else of an execution knows no token of it; and no two are the same."""
+
+    def made(secret: str, step: str, attempt: int) -> str:
+        return record.token(Record(KIND, SCOPE, "n", "arn", "", 0.0, 0.0, {"secret": secret}), step, attempt)
+
+    tokens = [made(f"s{n}", "Ask", 1) for n in range(2000)] + [made("s0", f"A{n}", 2) for n in range(2000)]
+    assert len(set(tokens)) == 4000
+    assert all(len(each) == 10 and each.isalnum() for each in tokens)
+    assert all(len({each[place] for each in tokens}) > 20 for place in range(10))
+
+
 async def test_a_callback_that_fails_fails_its_step(scene: Scene) -> None:
     arn, message = await callback(scene)
     told = {"CallbackToken": message["token"], "FailureReason": "nobody there"}
@@ -533,6 +574,35 @@ async def test_a_kill_at_any_write_makes_nothing_twice(after: bool) -> None:
         assert (await scene.record(arn)).status == "Succeeded"
         jobs = await store.page(Query("training-job", Scope("000000000000", "eu-west-1"), limit=100))
         assert sorted(each.name.split("-")[2] for each in jobs) == ["A", "B", "C"]
+
+
+async def test_two_control_planes_on_one_execution_make_nothing_twice() -> None:
+    """Each has its own loop, memory and name; their turns come between each other, and the lease of one passes in the midst."""
+    store = MemoryStore()
+    scene = Scene(store)
+    await scene.create(
+        train("A"), train("B", {"a": artifact("A")}), train("C", DependsOn=["A"]), train("D", DependsOn=["B", "C"])
+    )
+    arn = str((await scene.world("sagemaker", "StartPipelineExecution", PipelineName="pipe",
+                                 ClientRequestToken=scene.token()))["PipelineExecutionArn"])  # fmt: skip
+    ports = scene.world.ports
+    mine = PipelinePorts(ports.store, ports.artifacts, OwnOperations(ports), ports.logs, ports.clock)
+    loops = [Loop(ExecutionSubject(mine), store, ports.clock, owner) for owner in ("one", "two")]
+    for _ in range(200):
+        if (await scene.record(arn)).status != "Executing":
+            break
+        await asyncio.gather(*(each.turn(arn) for each in loops), return_exceptions=True)
+        for job in (await scene.jobs()).values():
+            await store.save(
+                replace(job, status="Completed", document={**job.document, "artifacts": f"s3://b/{job.name}"})
+            )
+            break
+        scene.advance(30.0)  # longer than a lease: the other may take it
+    assert (await scene.record(arn)).status == "Succeeded"
+    made = await store.page(Query("training-job", SCOPE, limit=100))
+    assert sorted(each.name.split("-")[2] for each in made) == ["A", "B", "C", "D"]
+    states = (await scene.record(arn)).document["steps"]
+    assert {name: state["attempt"] for name, state in states.items()} == dict.fromkeys("ABCD", 1)
 
 
 async def test_the_end_of_a_child_wakes_its_execution(scene: Scene) -> None:
