@@ -7,6 +7,7 @@ import dataclasses
 import hashlib
 import io
 import os
+import select
 import signal
 import socket
 import sys
@@ -428,10 +429,27 @@ class TestLocalBackend(BackendConformance):
         assert seen is not None
         assert seen.pid is not None
         backend.close()
+        gone = os.pidfd_open(seen.pid)
         os.kill(seen.pid, signal.SIGKILL)
-        await asyncio.to_thread(os.waitpid, seen.pid, 0)
+        await asyncio.to_thread(select.select, [gone], [], [], 10)
+        os.close(gone)
         await self.backend(tmp_path).stop(handle, 0)
         assert (Path(workload.root) / "shim/exit.json").exists()
+
+    async def test_a_shim_shows_whose_it_is(self, tmp_path: Path) -> None:
+        """One is forked by a process that shims share: it has the mark and the folder of its own run all the same."""
+        backend = self.backend(tmp_path)
+        for key in ("one", "two"):
+            workload = self.workload(tmp_path, "echo up; sleep 600", key=key)
+            handle = await self.up(backend, workload)
+            seen = await backend.observe(handle)
+            assert seen is not None
+            folder = Folder.of(workload.root)
+            process = Path(f"/proc/{seen.pid}")
+            assert str(folder.path) in process.joinpath("cmdline").read_text().split("\0")
+            assert f"CLARY_RUN={folder.mark}" in process.joinpath("environ").read_text().split("\0")
+            assert os.getsid(seen.pid or 0) == seen.pid
+            await backend.stop(handle, 0)
 
     async def test_a_start_whose_starter_died_is_taken_over(self, tmp_path: Path) -> None:
         """The other process's shim dies before it has begun: whoever waited for it starts the run."""

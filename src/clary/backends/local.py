@@ -111,6 +111,7 @@ class LocalBackend:
         self._uids = uids
         self._gpus = Claims(folder / "gpus", 0, max(0, len(facts.gpus) - 1), self._base)
         self._starting: dict[str, asyncio.Lock] = {}
+        self._nursery = launch.Nursery()
         self._watched: dict[str, tuple[int, int]] = {}  # handle -> (pidfd of the shim, its pid)
         self._listeners: list[Callable[[str], None]] = []
 
@@ -333,6 +334,7 @@ class LocalBackend:
     def close(self) -> None:
         """Stop listening for ends; the runs go on. The last one to close after all runs have ended leaves no control group behind."""
         self._starts.close()
+        self._nursery.close()
         for handle in list(self._watched):
             self._detach(handle)
         self.groups.remove()
@@ -393,7 +395,7 @@ class LocalBackend:
         if self.host.root:
             access.give(request.workload, uid)
         self._prepare(request, folder, uid)
-        launch.spawn(folder.path, lock, folder.mark)
+        launch.spawn(folder.path, lock, folder.mark, self._nursery)
 
     def _uid(self, workload: Workload, folder: Folder) -> int:
         if not self.host.root:
