@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 READY_FD = LOCK_FD + 1
 MARK_BYTES = 32  # of a mark
 LONGEST = 1024  # bytes of a folder's path; there is room for so many on the command line
-PLACEHOLDER = "." * LONGEST
+PLACEHOLDER = "nursery".ljust(LONGEST)
 LARGEST = MARK_BYTES + 1 + LONGEST  # bytes of a message
 _ARGUMENTS, _ENVIRONMENT = (
     45,
