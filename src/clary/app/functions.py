@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import shutil
 from collections.abc import Coroutine, Iterable
 from typing import Any
 
@@ -19,9 +21,8 @@ def room(given: Given) -> Iterable[Coroutine[Any, Any, None]]:
     ports, settings = given.ports, given.settings
     endpoint = reach.inside(settings)
     pool = FunctionPool(
-        FunctionPorts(given.backend, ports.artifacts, ports.runtimes, ports.logs, ports.keys, ports.clock),
+        FunctionPorts(given.backend, ports.runtimes, ports.logs, ports.keys, ports.clock),
         FunctionSettings(
-            folder=str(settings.root / "functions"),
             sockets=str(settings.run / "functions"),
             endpoint=endpoint,
             passed=proxies.passed(settings),
@@ -34,6 +35,7 @@ def room(given: Given) -> Iterable[Coroutine[Any, Any, None]]:
 
     async def run() -> None:
         await pool.clear()
+        await asyncio.to_thread(shutil.rmtree, settings.root / "functions", True)  # a Clary before laid them out there
         ports.functions.open(pool)
         await pool.run()
 

@@ -24,8 +24,8 @@ from clary.domain.functions.outcomes import UNHANDLED, Invoked
 from clary.domain.machine.workload import Observation, RunState
 from clary.domain.resources import Record
 from clary.loops.functions import sandboxed
-from clary.loops.functions.sandboxed import Broken, FunctionFolders, FunctionSandbox, FunctionSettings
-from clary.ports import Artifacts, Backend, Clock, Keys, Logs, Runtimes
+from clary.loops.functions.sandboxed import Broken, FunctionSandbox, FunctionSettings, FunctionSocket
+from clary.ports import Backend, Clock, Keys, Logs, Runtimes
 
 log = logging.getLogger(__name__)
 
@@ -41,7 +41,6 @@ _SWEEP = 15.0  # seconds between looks at idle ones
 @dataclass(frozen=True, slots=True)
 class FunctionPorts:
     backend: Backend[Any]
-    artifacts: Artifacts
     runtimes: Runtimes
     logs: Logs
     keys: Keys
@@ -160,7 +159,7 @@ class FunctionPool:
         while self._idle and len(self._idle) + self._busy > self._settings.most:
             self._end_soon(self._idle.pop(0))
         id_ = uuid.uuid4().hex[:12]
-        where = FunctionFolders.of(self._settings, id_)
+        where = FunctionSocket.of(self._settings, id_)
         now = self._ports.clock.now()
         day = datetime.fromtimestamp(now, UTC).strftime("%Y/%m/%d")
         stream = f"{day}/[{functions.version(function)}]{uuid.uuid4().hex}"
@@ -171,18 +170,13 @@ class FunctionPool:
             raise
 
     async def _started(
-        self, function: Record, id_: str, where: FunctionFolders, stream: str, now: float
+        self, function: Record, id_: str, where: FunctionSocket, stream: str, now: float
     ) -> FunctionSandbox | Invoked:
-        ports, code = self._ports, function.document["code"]
+        ports = self._ports
         environment = await self._environment(function)
-        await asyncio.to_thread(where.make, sandboxed.spec_of(function, stream))
-        artifacts = ports.artifacts.of(function.scope.account)
-        await artifacts.place(code["bucket"], {code["key"]: "code.zip"}, str(where.inside))
-        log_path = await asyncio.to_thread(ports.logs.open, function.scope, functions.log_group(function), stream, now)
+        await asyncio.to_thread(where.make)
         credential = ports.keys.issue(function.scope.account, sandboxed.principal(function), CREDENTIALS, now)
-        planned = ports.backend.plan(
-            sandboxed.workload(function, self._settings, id_, environment, credential, log_path, stream)
-        )
+        planned = ports.backend.plan(sandboxed.workload(function, self._settings, id_, environment, stream))
         dialled: asyncio.Future[tuple[asyncio.StreamReader, asyncio.StreamWriter]]
         dialled = asyncio.get_running_loop().create_future()
 
@@ -193,10 +187,10 @@ class FunctionPool:
                 dialled.set_result((reader, writer))
 
         server = await asyncio.start_unix_server(connected, where.socket, limit=1 << 20)
-        where.sockets.joinpath("s").chmod(0o666)
+        where.folder.joinpath("s").chmod(0o666)
         handle = ""
         try:
-            handle = await ports.backend.start(planned)
+            handle = await ports.backend.start(planned, sandboxed.secrets(credential))
             seen = await self._listening(handle, dialled)
         except BaseException:
             if handle:
@@ -208,8 +202,11 @@ class FunctionPool:
         if isinstance(seen, Observation):
             await self._remove(handle)
             await asyncio.to_thread(where.remove)
+            if seen.failure is not None:  # it was never laid out: no word of the function's own
+                raise Unavailable(f"{function.name} could not be started: {seen.failure.message}")
             return Invoked(outcomes.exited("", seen.exit_code, seen.oom_killed), UNHANDLED)
         reader, writer = seen
+        log_path = ports.logs.path(function.scope, functions.log_group(function), stream)
         revision = function.document["revision"]
         born = ports.clock.monotonic()
         return FunctionSandbox(id_, function.arn, revision, handle, log_path, stream, born, reader, writer, born)
@@ -277,7 +274,7 @@ class FunctionPool:
         """Kill it; its log says why where it could not say so itself."""
         sandbox.writer.close()
         await self._remove(sandbox.handle)
-        await asyncio.to_thread(FunctionFolders.of(self._settings, sandbox.id).remove)
+        await asyncio.to_thread(FunctionSocket.of(self._settings, sandbox.id).remove)
         if function is not None and said:
             now = int(self._ports.clock.now() * 1000)
             text = outcomes.message(said)

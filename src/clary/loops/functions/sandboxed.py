@@ -1,4 +1,5 @@
-"""One sandbox of a function: its folders, its workload, and the frames that go to and from it (`toolkit/function.py` is its other end).
+"""One sandbox of a function: its workload, a value; the socket that it dials; and the frames that go to and from it
+(`toolkit/function.py` is its other end).
 
 What comes back is a user's: its lengths are bounded, and what is not understood ends the sandbox.
 """
@@ -19,7 +20,7 @@ from typing import Any
 from clary.domain.access.roles import assumed_arn, parse_role
 from clary.domain.errors import Unavailable
 from clary.domain.functions import record as functions
-from clary.domain.machine.workload import Environment, Mount, MountMode, Workload
+from clary.domain.machine.workload import Environment, Files, LogTarget, Mount, MountMode, Objects, Workload
 from clary.domain.resources import Record
 from clary.loops.core.sandboxes import LIBRARY
 from clary.ports import Credential
@@ -38,10 +39,9 @@ class Broken(Exception):
 
 @dataclass(frozen=True, slots=True)
 class FunctionSettings:
-    """`folder` is for files of sandboxes, `sockets` (short) for their sockets. `endpoint` is AWS_ENDPOINT_URL as a sandbox reaches it,
+    """`sockets` (a short path) is the folder of the sockets that sandboxes dial. `endpoint` is AWS_ENDPOINT_URL as a sandbox reaches it,
     `ca_bundle` a host file that goes with it under TLS; `passed` are variables of `clary up` that sandboxes see. `most` run at once."""
 
-    folder: str
     sockets: str
     endpoint: str
     passed: Mapping[str, str] = field(default_factory=dict)
@@ -98,40 +98,30 @@ async def receive(reader: asyncio.StreamReader) -> tuple[Mapping[str, Any], byte
 
 
 @dataclass(frozen=True, slots=True)
-class FunctionFolders:
-    """The folders of one sandbox on the host."""
+class FunctionSocket:
+    """The folder of one sandbox's socket on the host."""
 
-    top: Path
-    sockets: Path
+    folder: Path
 
     @classmethod
-    def of(cls, settings: FunctionSettings, id_: str) -> FunctionFolders:
-        return cls(Path(settings.folder) / id_, Path(settings.sockets) / id_)
-
-    @property
-    def inside(self) -> Path:
-        return self.top / "in"
+    def of(cls, settings: FunctionSettings, id_: str) -> FunctionSocket:
+        return cls(Path(settings.sockets) / id_)
 
     @property
     def socket(self) -> str:
-        return str(self.sockets / "s")
+        return str(self.folder / "s")
 
-    def make(self, spec: Mapping[str, Any]) -> None:
-        """All but the archive. The sandbox's user reads these; nobody else gets as far as the folder."""
-        for folder in (self.inside, self.top / "work", self.sockets):
-            folder.mkdir(parents=True, exist_ok=True)
-            folder.chmod(0o755)
+    def make(self) -> None:
+        """The sandbox's user gets into it; nobody else gets as far."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        self.folder.chmod(0o755)
         if len(self.socket) > 107:
             raise Unavailable(
                 f"The path {self.socket} is too long for a socket; give Clary a state folder with a shorter path"
             )
-        path = self.inside / "function.json"
-        path.write_text(json.dumps(spec))
-        path.chmod(0o644)
 
     def remove(self) -> None:
-        for folder in (self.top, self.sockets):
-            shutil.rmtree(folder, ignore_errors=True)
+        shutil.rmtree(self.folder, ignore_errors=True)
 
 
 def spec_of(record: Record, stream: str) -> dict[str, Any]:
@@ -156,27 +146,28 @@ def workload(
     settings: FunctionSettings,
     id_: str,
     environment: Environment,
-    credential: Credential,
-    log_path: str,
     stream: str,
 ) -> Workload:
-    """The sandbox of a function: Lambda's variables, its role's credentials, its own memory and a share of CPU that grows with it."""
-    where = FunctionFolders.of(settings, id_)
+    """The sandbox of a function: Lambda's variables, its own memory and a share of CPU that grows with it. Its role's credentials go
+    beside it (`secrets`)."""
+    code = record.document["code"]
+    archive = Objects(record.scope.account, code["bucket"], {code["key"]: "code.zip"})
     memory = functions.memory(record)
     mounts = (
-        Mount(str(where.inside), INPUT),
-        Mount(str(where.top / "work"), WORK, MountMode.READ_WRITE),
-        Mount(str(where.sockets), SOCKETS),
+        Mount(str(FunctionSocket.of(settings, id_).folder), SOCKETS),
         *((Mount(settings.ca_bundle, "/opt/clary/ca.pem"),) if settings.ca_bundle else ()),
     )
     return Workload(
         key=f"{PREFIX}{id_}",
-        root=str(where.top / "run"),
         command=(environment.python, "-m", "clary.toolkit.function", f"{INPUT}/function.json"),
-        environment=_variables(record, settings, environment, credential, stream),
+        environment=_variables(record, settings, environment, stream),
         packages=environment,
         mounts=mounts,
-        log_path=log_path,
+        files=(
+            Files("in", INPUT, texts={"function.json": json.dumps(spec_of(record, stream))}, objects=(archive,)),
+            Files("work", WORK, MountMode.READ_WRITE),
+        ),
+        logs=LogTarget(record.scope, functions.log_group(record), stream),
         cpu=max(0.25, memory / 1769),  # Lambda: one vCPU at 1,769 MB
         burst=1.0,
         memory=(memory + _OWN_MEMORY) << 20,
@@ -190,9 +181,16 @@ def workload(
 _OWN_MEMORY = 32  # MB of the shim's side of the sandbox and of what is unpacked, beside the function's own
 
 
-def _variables(
-    record: Record, settings: FunctionSettings, environment: Environment, credential: Credential, stream: str
-) -> dict[str, str]:
+def secrets(credential: Credential) -> dict[str, str]:
+    """The variables of a function's environment that are no part of its workload."""
+    return {
+        "AWS_ACCESS_KEY_ID": credential.access_key_id,
+        "AWS_SECRET_ACCESS_KEY": credential.secret,
+        "AWS_SESSION_TOKEN": credential.session_token,
+    }
+
+
+def _variables(record: Record, settings: FunctionSettings, environment: Environment, stream: str) -> dict[str, str]:
     region, own = record.scope.region, functions.variables(record)
     bins = environment.python.rpartition("/")[0]
     path = f"{LIBRARY}:{own['PYTHONPATH']}" if own.get("PYTHONPATH") else LIBRARY
@@ -207,9 +205,6 @@ def _variables(
         "PYTHONPATH": path,
         "AWS_REGION": region,
         "AWS_DEFAULT_REGION": region,
-        "AWS_ACCESS_KEY_ID": credential.access_key_id,
-        "AWS_SECRET_ACCESS_KEY": credential.secret,
-        "AWS_SESSION_TOKEN": credential.session_token,
         "AWS_EXECUTION_ENV": f"AWS_Lambda_{record.document['config']['Runtime']}",
         "AWS_LAMBDA_FUNCTION_NAME": functions.plain_name(record),
         "AWS_LAMBDA_FUNCTION_VERSION": functions.version(record),

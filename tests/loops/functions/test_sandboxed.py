@@ -1,0 +1,79 @@
+"""The sandbox of a function as a value, and its start where it cannot be laid out."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from pathlib import Path
+
+import pytest
+
+from clary.domain.errors import Unavailable
+from clary.domain.machine.workload import Environment, Files, LogTarget, MountMode, Objects, RunFailure
+from clary.domain.resources import Record, Scope
+from clary.loops.functions import sandboxed
+from clary.loops.functions.pool import FunctionPool, FunctionPorts
+from clary.loops.functions.sandboxed import FunctionSettings
+from clary.testing.backends import MemoryBackend
+from clary.testing.clock import FakeClock
+from clary.testing.keys import MemoryKeys
+from clary.testing.logs import MemoryLogs
+from clary.testing.runtimes import MemoryRuntimes
+
+SCOPE = Scope("000000000000", "eu-west-1")
+CONFIG = {
+    "Handler": "app.handler",
+    "Runtime": "python3.12",
+    "Role": "arn:aws:iam::000000000000:role/r",
+    "MemorySize": 256,
+}
+FUNCTION = Record(
+    "lambda-function",
+    SCOPE,
+    "f",
+    "arn:aws:lambda:eu-west-1:000000000000:function:f",
+    "",
+    0.0,
+    0.0,
+    {"config": CONFIG, "code": {"bucket": "code", "key": "f.zip"}, "revision": "1", "runtime": "python"},
+)
+
+
+def test_it_is_laid_out_by_the_backend_and_dials_one_folder_of_the_hosts() -> None:
+    settings = FunctionSettings(sockets="/run/x", endpoint="http://127.0.0.1:1")
+    made = sandboxed.workload(FUNCTION, settings, "one", Environment("python", "0"), "stream")
+    assert made.by_value
+    code, work = made.files
+    assert code.objects == (Objects(SCOPE.account, "code", {"f.zip": "code.zip"}),)
+    assert json.loads(code.texts["function.json"])["archive"] == f"{code.target}/code.zip"
+    assert work == Files("work", "/var/function", MountMode.READ_WRITE)
+    assert made.logs == LogTarget(SCOPE, "/aws/lambda/f", "stream")
+    assert [mount.source for mount in made.mounts] == ["/run/x/one"]
+
+
+def test_its_roles_keys_are_no_part_of_it() -> None:
+    settings = FunctionSettings(sockets="/run/x", endpoint="http://127.0.0.1:1")
+    made = sandboxed.workload(FUNCTION, settings, "one", Environment("python", "0"), "stream")
+    issued = MemoryKeys().issue(SCOPE.account, sandboxed.principal(FUNCTION), 60.0, 0.0)
+    secrets = sandboxed.secrets(issued)
+    assert set(secrets) == {"AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN"}
+    assert not set(secrets) & set(made.environment)
+
+
+async def test_one_that_cannot_be_laid_out_is_no_failure_of_the_function(tmp_path: Path) -> None:
+    backend = MemoryBackend()
+    failure = RunFailure("The object store does not answer.")
+
+    def end(handle: str) -> None:
+        run = backend._runs.get(handle)
+        if run is not None and not run.state.is_terminal:
+            asyncio.get_running_loop().call_soon(lambda: backend.finish(handle, 1, failure=failure))
+
+    backend.watch(end)
+    settings = FunctionSettings(sockets=str(tmp_path / "s"), endpoint="http://127.0.0.1:1")
+    ports = FunctionPorts(backend, MemoryRuntimes(), MemoryLogs(), MemoryKeys(), FakeClock())
+    pool = FunctionPool(ports, settings)
+    with pytest.raises(Unavailable, match="f could not be started: The object store does not answer"):
+        await pool.invoke(FUNCTION, b"{}", id_="1")
+    assert await backend.handles() == []
+    assert list((tmp_path / "s").iterdir()) == []
