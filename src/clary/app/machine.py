@@ -11,10 +11,13 @@ from clary.backends.own_limits import OwnLimits, own, usable
 from clary.domain.machine.capacity import Machine
 
 
-def measure(gpus: int = 0, slots: int = 0, name: str = "") -> Machine:
-    """`gpus`: as many as the backend hands out. `slots`: hosts of jobs that may run at once (0: one per core). `name`: the machine's."""
+def measure(
+    gpus: int = 0, slots: int = 0, name: str = "", zone: str = "", labels: tuple[tuple[str, str], ...] = ()
+) -> Machine:
+    """`gpus`: as many as the backend hands out. `slots`: hosts of jobs that may run at once (0: one per core). `name`, `zone` and `labels`
+    are those that the book of machines has of it."""
     memory = psutil.virtual_memory()
-    found = Machine(len(os.sched_getaffinity(0)), memory.total, memory.available, gpus, slots, name)
+    found = Machine(len(os.sched_getaffinity(0)), memory.total, memory.available, gpus, slots, name, zone, labels)
     return within(found, own())
 
 

@@ -111,6 +111,10 @@ class Settings:
     metrics_series: int = _setting(
         2000, "most series of CloudWatch metrics in one answer of /metrics; clary_metrics_left_out tells how many more"
     )
+    machine_zone: str = _setting(
+        "", "where this machine is, for the book of machines: what is spread is spread over zones"
+    )
+    machine_labels: tuple[str, ...] = _setting((), "words NAME=VALUE about this machine, for the book of machines")
     kept_jobs: int = _setting(3, "failed training jobs whose sandboxes are kept for `clary shell JOB`; 0 keeps none")
     uid_first: int = _setting(210000, "first of the user ids that sandboxes run as, when Clary runs as root")
     uid_count: int = _setting(4096, "how many user ids sandboxes may take, from uid_first on")

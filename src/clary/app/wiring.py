@@ -46,9 +46,11 @@ from clary.domain.endpoints.topics import Allowed
 from clary.domain.errors import AlreadyExists, ClaryError, NoRoom
 from clary.domain.machine.capacity import Book, Machine, fit
 from clary.domain.machine.instances import find as find_size
+from clary.domain.machine.machines import MachineRow, parse_labels
 from clary.loops.core import orphans, upkeep
 from clary.loops.core.ledger import Ledger, Places
 from clary.loops.core.loop import Loop
+from clary.loops.core.machines import Machines
 from clary.loops.endpoints import components
 from clary.loops.endpoints import subject as endpoints
 from clary.loops.endpoints.captures import CapturedFiles
@@ -91,11 +93,13 @@ SERVICES = (
 )
 
 
-def pages(settings: Settings, ports: Ports, book: Callable[[], Book]) -> DriftPage:
+def pages(
+    settings: Settings, ports: Ports, book: Callable[[], Book], rows: Callable[[], Sequence[MachineRow]]
+) -> DriftPage:
     """The API behind the pages that are read with a key."""
     metrics = MetricsPage(application(settings, ports), ports, settings.metrics_series)
     costs = CostsPage(metrics, ports.store, ports.keys, ports.clock, prices(settings.prices))
-    return DriftPage(CapacityPage(costs, ports.keys, book), ports.keys, settings.root / DRIFT)
+    return DriftPage(CapacityPage(costs, ports.keys, book, rows), ports.keys, settings.root / DRIFT)
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,7 +125,10 @@ async def control(settings: Settings) -> AsyncIterator[Control]:
     sockets = [str(settings.front_ctl(index)) for index in range(settings.front_count)]
     fronts = FrontClient(sockets, keys, TargetModels(store, artifacts, runs, clock).place, secret)
     await first_role(store, settings.account, clock.now())
-    measured = partial(measure, backend.gpus, settings.max_jobs, machine_name())
+    labels = parse_labels(settings.machine_labels)
+    measuring = partial(measure, backend.gpus, settings.max_jobs, machine_name(), settings.machine_zone, labels)
+    machines = Machines(store, clock, measuring)
+    measured = machines.here
     outside = LoopPorts(store, runs, fronts, artifacts, built, logs, datapoints, keys, clock, measured)
     places, owner, served = Ledger(store, machine_name()), owner_of(settings), serving_settings(settings)
     all_jobs = JobLoops(outside, job_settings(settings), places)
@@ -137,7 +144,7 @@ async def control(settings: Settings) -> AsyncIterator[Control]:
     endpoint_loop: Loop[EndpointCommand, EndpointSeen] = Loop(endpoint_subject, store, clock, owner, away=steps.away)
     component_loop: Loop[EndpointCommand, EndpointSeen] = Loop(component_subject, store, clock, owner, away=steps.away)
     living = [*all_jobs.living(), *((each.kind, each.statuses) for each in (endpoint_subject, component_subject))]
-    await asyncio.gather(fronts.start(), backend.take_up(), endpoint_subject.seed(), all_jobs.seed())
+    await asyncio.gather(machines.enter(), fronts.start(), backend.take_up(), endpoint_subject.seed(), all_jobs.seed())
     await orphans.sweep(store, runs, owner, clock.now(), (*living, *rooms.LIVING), places.grants())
     undo = (
         *all_jobs.attach(),
@@ -148,7 +155,7 @@ async def control(settings: Settings) -> AsyncIterator[Control]:
     chores = (*(upkeep.keep(each, clock) for each in (logs, datapoints)), telemetry.run())
     leftovers = orphans.Leftovers(store, places, living).run()
     serving = (endpoint_loop.run(), component_loop.run())
-    loops = (*all_jobs.run(), *serving, steps.keep(), leftovers)
+    loops = (*all_jobs.run(), *serving, steps.keep(), leftovers, machines.run())
     handlers.load()
     features = open_features(settings.features_url)
     told = api_settings(settings, keys, measured())
@@ -156,7 +163,7 @@ async def control(settings: Settings) -> AsyncIterator[Control]:
     more = rooms.work(Given(settings, owner, ports, runs, measured, places, served, endpoint_subject.models))
     tasks = tuple(asyncio.create_task(work) for work in (*loops, *queues.run(), *watch.run(), *chores, captured, *more))
     try:
-        yield Control(pages(settings, ports, account.book), tasks)
+        yield Control(pages(settings, ports, account.book, machines.rows), tasks)
     finally:
         for task in tasks:
             task.cancel()
@@ -164,6 +171,7 @@ async def control(settings: Settings) -> AsyncIterator[Control]:
         for each in undo:
             each()
         watch.close()
+        machines.close()
         queues.close()
         await asyncio.gather(fronts.close(), store.close(), features.close())
         datapoints.close()

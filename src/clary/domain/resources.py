@@ -99,6 +99,7 @@ KINDS: Mapping[str, Kind] = {
         Kind("scaling-activity", "application-autoscaling", "scaling-activity", "scaling activity"),
         Kind("latency-objective", "clary", "latency-objective", "latency objective"),
         Kind("used", "clary", "used", "record of use"),
+        Kind("machine", "clary", "machine", "machine"),
         Kind("pipeline", "sagemaker", "pipeline", "pipeline"),
         Kind("pipeline-definition", "sagemaker", "pipeline-definition", "pipeline definition"),
         Kind("pipeline-execution", "sagemaker", "pipeline", "pipeline execution"),

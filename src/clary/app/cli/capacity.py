@@ -29,8 +29,26 @@ def asked(client: Client) -> dict[str, Any]:
 
 
 def text(shown: dict[str, Any], now: float) -> str:
-    """For a terminal: one line of the machine, a table of holders, a table of those that wait."""
+    """For a terminal: one line of the machine, tables of all machines (where there are several), of holders, of those that wait."""
     parts = [summary(shown)]
+    if len(shown.get("machines", ())) > 1:
+        machines = (
+            (
+                row["name"],
+                row["state"],
+                row["zone"],
+                row["cpus"],
+                size(row["memory"]),
+                row["gpus"],
+                age(row["heard"], now),
+            )
+            for row in shown["machines"]
+        )
+        parts.append(
+            table(
+                ("machine", "state", "zone", "vcpu", "memory", "gpus", "heard"), machines, ("machine", "state", "zone")
+            )
+        )
     if shown["holders"]:
         rows = (
             (

@@ -39,6 +39,7 @@ from clary.domain.jobs.spec import JobSpec
 from clary.domain.lifecycle import JOB, JobFact, JobStatus, advance
 from clary.domain.machine import admission, capacity, grants
 from clary.domain.machine.admission import Admission
+from clary.domain.machine.capacity import Fit, Machine
 from clary.domain.machine.workload import Observation, RunState
 from clary.domain.resources import Record
 
@@ -85,14 +86,20 @@ def _with(record: Record, document: Mapping[str, Any], now: float) -> Record:
     return record if document == record.document else replace(record, modified=now, document=document)
 
 
+def fits_on(record: Record, machine: Machine, policy: str) -> tuple[Fit, ...]:
+    """What its hosts get of a machine. LimitExceeded where that can never hold one of them (`strict`)."""
+    sizes = [size_of(host) for host in spec_of(record).hosts]
+    return tuple(capacity.fit_hosts(sizes, machine, policy, kind_of(record).noun))
+
+
 def _starting(record: Record, seen: SeenJob, now: float) -> Decision[Command]:
     document = record.document
     if record.status == JobStatus.STOPPING:
         return _over(record, _stopped(record), now)
-    kind, spec = kind_of(record), spec_of(record)
+    spec = spec_of(record)
     of = spec.hosts
     try:
-        fits = tuple(capacity.fit_hosts([size_of(h) for h in of], seen.book.machine, seen.book.policy, kind.noun))
+        fits = fits_on(record, seen.book.machine, seen.book.policy)
     except LimitExceeded as error:
         return _failed(record, f"CapacityError: {error.message}", now)
     by_type = {host.instance_type: fit for host, fit in zip(of, fits, strict=True)}
@@ -105,7 +112,9 @@ def _starting(record: Record, seen: SeenJob, now: float) -> Decision[Command]:
     }
     names = [(host.name, fit) for host, fit in zip(of, fits, strict=True)]
     given = grants.of_hosts(seen.book.machine.name, record, names, now)
-    told = " ".join([f"Preparing the instances for {kind.doing.lower()}.", *(f"{note}." for note in clamped)])
+    told = " ".join(
+        [f"Preparing the instances for {kind_of(record).doing.lower()}.", *(f"{note}." for note in clamped)]
+    )
     if secondary(document) == "Restarting":  # and why stays to be read
         begun_at = entered(document, "Restarting", f"{document['transitions'][-1]['StatusMessage']}. {told}", now)
     else:

@@ -34,6 +34,8 @@ def admit(wanted: Sequence[Fit], book: Book, ahead: int, *, but: str = "", accou
             False,
             f"{_WAITING}{ahead} job{' that came earlier waits' if ahead == 1 else 's that came earlier wait'}",
         )
+    if book.machine.closed:
+        return Admission(False, _WAITING + book.machine.closed)
     before = [each for each in book.waiting if each.fits]  # only endpoints say what is to be kept for them
     if book.policy == "strict":
         return _reserve(wanted, book, before, but, account)

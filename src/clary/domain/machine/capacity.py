@@ -23,10 +23,14 @@ YOUNG = 20.0  # seconds in which neither has shown yet what it needs
 _ACCELERATORS = {"gpu": "GPU", "neuron": "Neuron device", "gaudi": "Gaudi device"}
 
 
+READY, DRAINING = "Ready", "Draining"  # states of a machine: it takes more, or it keeps what it has and takes no more
+
+
 @dataclass(frozen=True, slots=True)
 class Machine:
-    """`memory` and `available` in bytes, as the kernel tells them; `gpus` that the backend can hand out; `slots` is how many hosts
-    of jobs may run at once (0: as many as there are cores); `name` is what grants call it."""
+    """A row of the book of machines (`machines.py`), with what is free of it now. `memory` and `available` in bytes, as the kernel tells
+    them; `gpus` that the backend can hand out; `slots` is how many hosts of jobs may run at once (0: as many as there are cores); `name` is
+    what grants call it; `zone` and `labels` (name, value) as its operator set them."""
 
     cpus: int
     memory: int
@@ -34,6 +38,14 @@ class Machine:
     gpus: int = 0
     slots: int = 0
     name: str = ""
+    zone: str = ""
+    labels: tuple[tuple[str, str], ...] = ()
+    state: str = READY
+
+    @property
+    def closed(self) -> str:
+        """Why nothing more may be placed on it; "" where it may."""
+        return "" if self.state == READY else f"the machine {self.name} is {self.state.lower()}: it takes nothing more"
 
     @property
     def usable(self) -> int:

@@ -7,16 +7,17 @@ from typing import Any
 
 from clary.domain.machine.capacity import Book, Claim, Owner
 from clary.domain.machine.instances import GIB
+from clary.domain.machine.machines import GONE, MachineRow
 from clary.domain.machine.rooms import free_memory
 
 PATH = "/capacity"  # where it is read
 UNNAMED = "(another account)"
 
 
-def view(book: Book, account: str) -> dict[str, Any]:
+def view(book: Book, account: str, rows: Sequence[MachineRow] = ()) -> dict[str, Any]:
     """`holders` are endpoints first, as they come first; `free` is what may still be reserved (`strict`), or the measured memory that is
     free and the places for hosts of jobs (`fit`). `cut` are variants that may keep fewer `workers` busy than they want. Sizes in vCPU and
-    bytes, times in epoch seconds."""
+    bytes, times in epoch seconds. `machines` are the rows of the book of machines."""
     machine = book.machine
     return {
         "policy": book.policy,
@@ -26,6 +27,7 @@ def view(book: Book, account: str) -> dict[str, Any]:
             "available": machine.available,
             "gpus": machine.gpus,
         },
+        "machines": [_row(row, book) for row in rows],
         "free": _free(book),
         "holders": [*_holders(book.replicas, account), *_holders(book.jobs, account)],
         "waiting": [
@@ -43,6 +45,22 @@ def view(book: Book, account: str) -> dict[str, Any]:
             for part in sorted(book.parts, key=lambda part: (part.owner.name, part.variant))
             if part.owner.account == account
         ],
+    }
+
+
+def _row(row: MachineRow, book: Book) -> dict[str, Any]:
+    """`here`: it is the one that all else in the view is about."""
+    machine = row.machine
+    return {
+        "name": machine.name,
+        "state": row.state(book.at),
+        "zone": machine.zone,
+        "labels": dict(machine.labels),
+        "cpus": machine.cpus,
+        "memory": machine.memory,
+        "gpus": machine.gpus,
+        "heard": row.heard,
+        "here": machine.name == book.machine.name,
     }
 
 
@@ -90,5 +108,7 @@ def summary(shown: Mapping[str, Any]) -> str:
     left = f", {shown['free']['cpu']:g} vCPU and {free}" if "cpu" in shown["free"] else f", {free}"
     held = f"{holders} running"
     waits = f", {waiting} waiting" if waiting else ""
+    many = [row for row in shown.get("machines", ()) if row["state"] != GONE]
+    of = f"; one of {len(many)} machines" if len(many) > 1 else ""
     cut = ", all CPUs are wanted" if shown.get("cut") else ""
-    return f"{machine['cpus']} vCPU, {machine['memory'] / GIB:.3g} GiB{left}; {how}{cut}; {held}{waits}"
+    return f"{machine['cpus']} vCPU, {machine['memory'] / GIB:.3g} GiB{left}; {how}{cut}; {held}{waits}{of}"

@@ -75,6 +75,8 @@ def room_of(
     account: str = "",
 ) -> Room:
     """As `room`, of what has been fitted to the machine."""
+    if book.machine.closed:
+        return _never(book.machine.closed)
     held = [claim for claim in book.claims if claim.key not in instead]
     if book.policy == "strict":
         machine = book.machine

@@ -52,6 +52,10 @@ class Ledger:
         jobs, replicas = (tuple(map(self._measured, held)) for held in claims(self._grants.values()))
         return Book(machine, policy, now, jobs, replicas, (*wishes, *waiting), self._parts, self._version)
 
+    def offers(self, here: Machine, policy: str, now: float) -> tuple[Book, ...]:
+        """The accounts of all machines that this control plane may place something on: its own. `machines.choose` tells which."""
+        return (self.book(here, policy, now),)
+
     def _measured(self, claim: Claim) -> Claim:
         used, cpu = self._used.get(claim.key, (claim.used, claim.cpu))
         return replace(claim, used=used, cpu=cpu, ending=claim.key in self._ending)

@@ -21,6 +21,7 @@ from clary.domain.machine import capacity, instances, rooms
 from clary.domain.machine.capacity import Book, Fit, Machine, Owner, Waiting, owner_of
 from clary.domain.machine.grants import fit_of, of_replica, same
 from clary.domain.machine.instances import GIB, Size
+from clary.domain.machine.machines import choose
 from clary.domain.machine.workload import Observation
 from clary.domain.resources import Record
 from clary.guarded import until_first
@@ -59,7 +60,7 @@ class ReplicaRooms:
     async def _take(
         self, record: Record, own: ReplicaNeed, beside: Sequence[ReplicaNeed], look: Callable[[], None]
     ) -> Fit:
-        machine = self._measure()
+        machine = self._placed(own)
         fit = self._fit(own, machine)
         wanted = {own.id: own} | {place.id: place for place in beside}
         fits = {id_: self._fit(place, machine) for id_, place in wanted.items()}
@@ -88,6 +89,13 @@ class ReplicaRooms:
         await until_first(attempt, f"What is given of the machine {machine.name}")
         self._content(record.arn)
         return fit
+
+    def _placed(self, own: ReplicaNeed) -> Machine:
+        """Where it goes, by the book of machines."""
+        offers = self._ledger.offers(self._measure(), self._policy, self._clock.now())
+        chosen = choose(offers, lambda machine: (self._fit(own, machine),), instead=(own.id,))
+        assert chosen is not None  # one is always offered, and no label is asked for
+        return chosen.machine
 
     def _held(self, of: Mapping[str, Fit]) -> dict[str, Grant]:
         return {grant.key: grant for grant in self._ledger.grants() if grant.key in of}

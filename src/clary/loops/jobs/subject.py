@@ -38,8 +38,9 @@ from clary.domain.jobs.record import (
     Unstartable,
 )
 from clary.domain.jobs.spec import STOP_GRACE
-from clary.domain.machine.capacity import Fit
+from clary.domain.machine.capacity import Book, Fit
 from clary.domain.machine.grants import of_hosts
+from clary.domain.machine.machines import choose
 from clary.domain.machine.workload import Observation
 from clary.domain.metrics.datapoints import Datapoint, Series, single
 from clary.domain.resources import Record
@@ -108,7 +109,7 @@ class JobSubject:
         if record.document["phase"] == "starting":
             await self._ledger.look()
         return SeenJob(
-            book=self._ledger.book(self._ports.measure(), self._settings.policy, self._ports.clock.now()),
+            book=self._placed(record),
             ahead=self._ledger.ahead(record),
             work=self.work.state(record),
             runs=runs,
@@ -118,6 +119,14 @@ class JobSubject:
             messages=messages,
             sync_due=self.work.sync_due(record),
         )
+
+    def _placed(self, record: Record) -> Book:
+        """The account of the machine that the job is on, or goes to by the book of machines."""
+        policy = self._settings.policy
+        offers = self._ledger.offers(self._ports.measure(), policy, self._ports.clock.now())
+        if record.document["phase"] != "starting":
+            return offers[0]
+        return choose(offers, lambda machine: life.fits_on(record, machine, policy), instead=(record.arn,)) or offers[0]
 
     def _weigh(self, record: Record, runs: Sequence[Observation]) -> None:
         """Tell the ledger what the job uses; CPU since the last look."""
