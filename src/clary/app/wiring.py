@@ -60,7 +60,7 @@ from clary.loops.endpoints.telemetry import Telemetry, TelemetryPorts
 from clary.loops.jobs.places import JobSettings
 from clary.objects.client import OwnArtifacts
 from clary.objects.external import ExternalArtifacts
-from clary.ports import Artifacts, Backend, LoopPorts, Store
+from clary.ports import Artifacts, Backend, Clock, LoopPorts, Store
 from clary.serving.client import FrontClient
 from clary.serving.homes import home
 from clary.stores import sql
@@ -125,9 +125,7 @@ async def control(settings: Settings) -> AsyncIterator[Control]:
     sockets = [str(settings.front_ctl(index)) for index in range(settings.front_count)]
     fronts = FrontClient(sockets, keys, TargetModels(store, artifacts, runs, clock).place, secret)
     await first_role(store, settings.account, clock.now())
-    labels = parse_labels(settings.machine_labels)
-    measuring = partial(measure, backend.gpus, settings.max_jobs, machine_name(), settings.machine_zone, labels)
-    machines = Machines(store, clock, measuring)
+    machines = book_of_machines(settings, store, clock, backend.gpus)
     measured = machines.here
     outside = LoopPorts(store, runs, fronts, artifacts, built, logs, datapoints, keys, clock, measured)
     places, owner, served = Ledger(store, machine_name()), owner_of(settings), serving_settings(settings)
@@ -153,9 +151,8 @@ async def control(settings: Settings) -> AsyncIterator[Control]:
     )
     captured = CapturedFiles(settings.root / "fronts", artifacts, logs, clock, settings.root / DRIFT / "inbox").run()
     chores = (*(upkeep.keep(each, clock) for each in (logs, datapoints)), telemetry.run())
-    leftovers = orphans.Leftovers(store, places, living).run()
     serving = (endpoint_loop.run(), component_loop.run())
-    loops = (*all_jobs.run(), *serving, steps.keep(), leftovers, machines.run())
+    loops = (*all_jobs.run(), *serving, steps.keep(), orphans.Leftovers(store, places, living).run(), machines.run())
     handlers.load()
     features = open_features(settings.features_url)
     told = api_settings(settings, keys, measured())
@@ -171,7 +168,6 @@ async def control(settings: Settings) -> AsyncIterator[Control]:
         for each in undo:
             each()
         watch.close()
-        machines.close()
         queues.close()
         await asyncio.gather(fronts.close(), store.close(), features.close())
         datapoints.close()
@@ -253,6 +249,14 @@ def make_artifacts(settings: Settings, keys: FileKeys) -> Artifacts:
             settings.s3_endpoint, settings.s3_access_key, settings.s3_secret_key, settings.s3_region
         )
     return OwnArtifacts(str(settings.objects_socket), keys.derive(b"objects"), settings.account)
+
+
+def book_of_machines(settings: Settings, store: Store, clock: Clock, gpus: int) -> Machines:
+    """The machines that there are, with this one as the operator labelled it."""
+    labels = parse_labels(settings.machine_labels)
+    return Machines(
+        store, clock, partial(measure, gpus, settings.max_jobs, machine_name(), settings.machine_zone, labels)
+    )
 
 
 def machine_name() -> str:

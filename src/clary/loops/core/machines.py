@@ -61,13 +61,16 @@ class Machines:
         self._rows = {record.name: machines.row_of(record) for record in read}
 
     async def run(self) -> None:
-        """For as long as the process lives. Cancel it to end it."""
-        while True:
-            await asyncio.sleep(machines.EVERY)
-            try:
-                await self.enter()
-            except (Stale, Unavailable, NoRoom) as error:
-                log.warning("the book of machines hears nothing of this one: %s", error)
+        """For as long as the process lives. Cancel it to end it; it hears nothing any more then."""
+        try:
+            while True:
+                await asyncio.sleep(machines.EVERY)
+                try:
+                    await self.enter()
+                except (Stale, Unavailable, NoRoom) as error:
+                    log.warning("the book of machines hears nothing of this one: %s", error)
+        finally:
+            self.close()
 
     def _heard(self, record: Record) -> None:
         if record.kind == machines.KIND:
