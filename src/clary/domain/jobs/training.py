@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from clary.domain.errors import Invalid
-from clary.domain.jobs import channels, log_metrics
+from clary.domain.jobs import channels, log_metrics, notebook
 from clary.domain.jobs.channels import Channel
 from clary.domain.jobs.hosts import Host, receivers, size_of
 from clary.domain.jobs.spec import JobSpec, Output, Sync
@@ -188,7 +188,7 @@ def _resource_config(of: Sequence[Host], host: Host) -> dict[str, Any]:
 
 def outputs(request: Mapping[str, Any]) -> tuple[Output, ...]:
     """`<S3OutputPath>/<job>/output/model.tar.gz` and `output.tar.gz`, or `.../model/` and `.../data/` with CompressionType NONE. A job
-    that failed keeps neither."""
+    that failed keeps neither, but for a notebook's: up to the cell that failed, with the log, as AWS stores them."""
     output = request["OutputDataConfig"]
     base = parse_uri(output["S3OutputPath"]).below(request["TrainingJobName"], "output")
     packed = output.get("CompressionType") != "NONE"
@@ -198,7 +198,7 @@ def outputs(request: Mapping[str, Any]) -> tuple[Output, ...]:
         model, data = (Location(each.bucket, f"{each.key}/") for each in (model, data))
     return (
         Output(MODEL, "/opt/ml/model", model, packed, always=True),
-        Output("output", "/opt/ml/output/data", data, packed),
+        Output("output", "/opt/ml/output/data", data, packed, failed=notebook.asked(request)),
     )
 
 

@@ -14,7 +14,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import PurePosixPath
 
-from clary.domain.jobs import egress, hosts, remote
+from clary.domain.jobs import egress, hosts, notebook, remote
 from clary.domain.jobs.channels import Channel
 from clary.domain.jobs.hosts import Host
 from clary.domain.jobs.kinds import JobKind, kind_of, spec_of
@@ -247,7 +247,8 @@ def _host_mounts(record: Record, where: JobFolders, host: Host, present: Sequenc
 
 def _command(kind: JobKind, spec: JobSpec, runtime: Runtime, environment: Environment, pipes: bool) -> tuple[str, ...]:
     own = (environment.python, "-m", runtime.process if kind.bare else kind.program)
-    command = (*(spec.command or own), *spec.arguments)
+    asked = notebook.command(environment.python, LIBRARY) if notebook.runs(spec) else spec.command
+    command = (*(asked or own), *spec.arguments)
     if pipes:
         feeder = (environment.python, f"{LIBRARY}/clary/toolkit/pipes.py", f"{kind.config}/.pipes.json")
         return (*feeder, *command)

@@ -16,7 +16,7 @@ from typing import Any
 
 from clary import untrusted
 from clary.domain.errors import Denied, Invalid, NotFound, Unschedulable
-from clary.domain.jobs import remote, requirements
+from clary.domain.jobs import notebook, remote, requirements
 from clary.domain.jobs.kinds import spec_of
 from clary.domain.jobs.record import Begin, Discard, Work
 from clary.domain.machine.workload import Environment
@@ -144,8 +144,10 @@ class JobWork:
         return await self._ensured(record, requirements)
 
     async def _ensured(self, record: Record, requirements: str) -> Environment:
-        """With what a remote function needs besides."""
+        """With what a remote function or a notebook needs besides."""
         runtime, client = self.runtime(record), remote.client_of(spec_of(record))
+        if notebook.runs(spec_of(record)):
+            requirements = notebook.REQUIREMENTS + requirements
         if client is not None:
             runtime, requirements = replace(runtime, python=client.python), client.requirements + requirements
         return await self._ports.runtimes.ensure(runtime, requirements, self._progress(record))
