@@ -28,7 +28,7 @@ from clary.domain.monitoring.drift import DriftRule
 from clary.domain.monitoring.quality import LabelRule, Quality
 from clary.domain.monitoring.watch import Judged, Watch
 from clary.domain.s3 import Location
-from clary.stores.drift import Answered, DriftStore, Joined, Standing, WatchedVariant
+from clary.stores.drift import AnsweredRequest, DriftStore, Joined, Standing, WatchedVariant
 
 log = logging.getLogger(__name__)
 
@@ -104,7 +104,7 @@ class Inbox:
         self._store.save(whose, file, Standing(config, state, shown, now), windows, joined)
 
     def _join_early(
-        self, whose: WatchedVariant, config: str, rule: LabelRule, answered: Sequence[Answered]
+        self, whose: WatchedVariant, config: str, rule: LabelRule, answered: Sequence[AnsweredRequest]
     ) -> tuple[Joined, Quality]:
         """Captured requests with the labels that came before them."""
         quality = self._quality(whose, config, rule)
@@ -149,12 +149,12 @@ class Inbox:
         self._store.save_labels(whose, file, Joined(fresh, early, (), documents, shown), now)
 
 
-def _answered(captured: CapturedRows, variant: str, config: str, rule: LabelRule) -> list[Answered]:
+def _answered(captured: CapturedRows, variant: str, config: str, rule: LabelRule) -> list[AnsweredRequest]:
     """What was predicted for a request; nothing where its answer was not captured."""
     column = rule.prediction or next((n for row in captured.rows for n in row if n.startswith("output.")), "")
     predictions = [row[column] for row in captured.rows if column in row]
     id_ = captured.inference or captured.event
-    return [Answered(id_, variant, config, captured.at, predictions)] if predictions else []
+    return [AnsweredRequest(id_, variant, config, captured.at, predictions)] if predictions else []
 
 
 def _labels_folder(told: Mapping[str, Any]) -> str:

@@ -6,9 +6,9 @@ from collections.abc import Coroutine, Iterable
 from typing import Any
 
 from clary.app.given import Given
-from clary.loops.lineage.follower import Follower
+from clary.loops.lineage.follower import LineageFollower
 
 
 def room(given: Given) -> Iterable[Coroutine[Any, Any, None]]:
     """The follower."""
-    return (Follower(given.ports.store, given.ports.clock).run(),)
+    return (LineageFollower(given.ports.store, given.ports.clock).run(),)

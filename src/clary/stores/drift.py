@@ -77,7 +77,7 @@ class Standing:
 
 
 @dataclass(frozen=True, slots=True)
-class Answered:
+class AnsweredRequest:
     """What a variant predicted for a request, row by row, until its label comes; `label` is the one that came."""
 
     id: str
@@ -93,7 +93,7 @@ class Joined:
     """What labels changed. `answers` are as they stand now; `early`: labels that came before their request, and those of them that are
     `met`; `quality`: how right a (variant, config) is, as a document; `told`: what is shown of a variant, where labels changed it."""
 
-    answers: Sequence[Answered] = ()
+    answers: Sequence[AnsweredRequest] = ()
     early: Mapping[str, Sequence[Any]] = field(default_factory=dict)
     met: Sequence[str] = ()
     quality: Mapping[tuple[str, str], Mapping[str, Any]] = field(default_factory=dict)
@@ -169,7 +169,7 @@ class DriftStore:
         with _told():
             return self._db.execute("select 1 from truths where file = ?", (file,)).fetchone() is not None
 
-    def answered(self, whose: WatchedVariant, ids: Sequence[str]) -> dict[str, Answered]:
+    def answered(self, whose: WatchedVariant, ids: Sequence[str]) -> dict[str, AnsweredRequest]:
         """What an endpoint (`whose` names it) predicted for these requests, by id."""
         sql = "select id, variant, config, at, predictions, label from answers where account = ? and region = ? and endpoint = ? and id = ?"
         found = {}
@@ -179,7 +179,7 @@ class DriftStore:
                 if row is not None:
                     label = None if row[5] is None else json.loads(row[5])
                     id_, variant, config, at, predictions, _ = row
-                    found[id_] = Answered(id_, variant, config, at, json.loads(predictions), label)
+                    found[id_] = AnsweredRequest(id_, variant, config, at, json.loads(predictions), label)
         return found
 
     def early(self, whose: WatchedVariant, ids: Sequence[str]) -> dict[str, list[Any]]:

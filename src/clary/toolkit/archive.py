@@ -64,7 +64,7 @@ class ArchiveLimits:
 
 
 @dataclass(frozen=True)
-class Member:
+class ArchiveMember:
     """A regular file or folder: its clean relative path ('' is the root), size in bytes, permission bits, mtime."""
 
     path: str
@@ -159,7 +159,7 @@ def _unzip(archive: zipfile.ZipFile, packed: int, root: str, limits: ArchiveLimi
     return files, total
 
 
-def _zip_member(info: zipfile.ZipInfo) -> Member:
+def _zip_member(info: zipfile.ZipInfo) -> ArchiveMember:
     shown = _shown(info.orig_filename)
     mode = info.external_attr >> 16
     kind = stat.S_IFMT(mode)
@@ -173,11 +173,11 @@ def _zip_member(info: zipfile.ZipInfo) -> Member:
     path = _clean(info.orig_filename.encode("utf-8", "surrogateescape"), shown)
     if not path and not is_folder:
         raise ArchiveError('member "{}" has no name'.format(shown))
-    return Member(path, is_folder, info.file_size, mode & 0o777, 0.0)
+    return ArchiveMember(path, is_folder, info.file_size, mode & 0o777, 0.0)
 
 
 def _write_zipped(
-    where: str, member: Member, source: IO[bytes], packed: int, before: int, limits: ArchiveLimits
+    where: str, member: ArchiveMember, source: IO[bytes], packed: int, before: int, limits: ArchiveLimits
 ) -> int:
     """Answers the bytes of the file."""
     size = 0
@@ -230,7 +230,7 @@ def _too_many(entries: int) -> ArchiveError:
     return ArchiveError("the archive has more than {} entries".format(entries))
 
 
-def _write(where: str, member: Member, reader: _Reader) -> None:
+def _write(where: str, member: ArchiveMember, reader: _Reader) -> None:
     mode = 0o755 if member.mode & 0o100 else 0o644
     descriptor = _open(where, mode)
     try:
@@ -365,7 +365,7 @@ class _Reader:
         return True
 
 
-def _members(reader: _Reader) -> Iterator[Member]:
+def _members(reader: _Reader) -> Iterator[ArchiveMember]:
     """The archive's files and folders in order; the consumer reads each file's data (and padding) before the next."""
     overrides: Dict[str, bytes] = {}
     first = True
@@ -405,7 +405,7 @@ def _read_override(reader: _Reader, kind: bytes, size: int, overrides: Dict[str,
         overrides.update(_pax(data))
 
 
-def _member(header: bytes, kind: bytes, size: int, overrides: Dict[str, bytes]) -> Member:
+def _member(header: bytes, kind: bytes, size: int, overrides: Dict[str, bytes]) -> ArchiveMember:
     name = overrides.get("path")
     if name is None:
         name = header[:100].split(b"\0", 1)[0]
@@ -424,7 +424,7 @@ def _member(header: bytes, kind: bytes, size: int, overrides: Dict[str, bytes]) 
     if not path and not is_folder:
         raise ArchiveError('member "{}" has no name'.format(shown))
     mtime = float(_number(header[136:148]) & 0xFFFFFFFF)
-    return Member(path, is_folder, 0 if is_folder else size, _number(header[100:108]) & 0o777, mtime)
+    return ArchiveMember(path, is_folder, 0 if is_folder else size, _number(header[100:108]) & 0o777, mtime)
 
 
 def _clean(name: bytes, shown: str) -> str:

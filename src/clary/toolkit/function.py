@@ -31,7 +31,7 @@ UNHANDLED = "Unhandled"
 Handler = Callable[[Any, Any], Any]
 
 
-class Context:
+class LambdaContext:
     """What a handler is given as its second argument."""
 
     identity = None
@@ -128,7 +128,7 @@ def _load(spec: Dict[str, Any]) -> Tuple[Optional[Handler], bytes]:
 
 def _call(handler: Handler, spec: Dict[str, Any], header: Dict[str, Any], body: bytes) -> Tuple[str, bytes]:
     try:
-        answer = handler(json.loads(body or b"{}"), Context(spec, header))
+        answer = handler(json.loads(body or b"{}"), LambdaContext(spec, header))
     except Exception as error:
         traceback.print_exc(file=sys.stdout)
         return UNHANDLED, _raised(error, header["id"])

@@ -101,7 +101,7 @@ def sampler(optuna: Any, name: str, seed: int) -> Any:
     return optuna.samplers.TPESampler(seed=seed, multivariate=True, constant_liar=True)
 
 
-class Server:
+class SamplerServer:
     """Answers requests; keeps the studies that it saw last."""
 
     MOST = 8
@@ -160,7 +160,7 @@ def main() -> int:
     import optuna
 
     optuna.logging.set_verbosity(logging.ERROR)
-    server = Server(optuna)
+    server = SamplerServer(optuna)
     for line in sys.stdin:
         request = json.loads(line)
         try:

@@ -6,10 +6,10 @@ import pytest
 
 from clary.domain.errors import Invalid, NotFound
 from clary.domain.pipelines import conditions, expressions, paths
-from clary.domain.pipelines.expressions import Context, Needed, PropertyFile
+from clary.domain.pipelines.expressions import ExpressionContext, Needed, PropertyFile
 
 REPORT = PropertyFile("evaluation", "evaluation.json")
-CONTEXT = Context(
+CONTEXT = ExpressionContext(
     parameters={"N": 20, "F": 1.1, "B": True, "S": "x"},
     execution={"PipelineName": "p", "StartDateTime": "2026-01-01T00:00:00.000Z"},
     experiment={"ExperimentName": "e"},
@@ -88,7 +88,7 @@ def test_a_file_that_was_not_read_is_asked_for() -> None:
 
 def test_a_bomb_is_bounded() -> None:
     """Each Join is small, and names a large value often."""
-    context = Context(parameters={"L": "x" * 1024})
+    context = ExpressionContext(parameters={"L": "x" * 1024})
     line = [get("Parameters.L")] * 2000
     with pytest.raises(Invalid, match="more than 1 MB"):
         expressions.evaluate({"a": join("", *line)}, context)

@@ -11,7 +11,7 @@ from tests.api.house import JOB, house
 from tests.api.world import ACCOUNT, REGION, World
 
 from clary.domain.resources import Record, Scope
-from clary.loops.lineage.follower import Follower
+from clary.loops.lineage.follower import LineageFollower
 
 HERE = Scope(ACCOUNT, REGION)
 ARN = f"arn:aws:sagemaker:{REGION}:{ACCOUNT}"
@@ -38,8 +38,8 @@ async def world() -> World:
     return made
 
 
-def follower(world: World) -> Follower:
-    return Follower(world.store, world.ports.clock)
+def follower(world: World) -> LineageFollower:
+    return LineageFollower(world.store, world.ports.clock)
 
 
 async def completed(world: World) -> Record:

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from clary.toolkit.transform.joining import BadJoin
-from clary.toolkit.transform.shaping import Shape
+from clary.toolkit.transform.shaping import TransformShape
 
 CSV = {"content_type": "text/csv; charset=utf-8", "accept": "text/csv", "split": "Line", "assemble": "Line"}
 LINES = {
@@ -20,8 +20,8 @@ LINES = {
 WHOLE = {"content_type": "application/json", "accept": "application/json", "split": "None", "assemble": "None"}
 
 
-def shape(base: dict[str, str], **more: Any) -> Shape:
-    return Shape({**base, **more})
+def shape(base: dict[str, str], **more: Any) -> TransformShape:
+    return TransformShape({**base, **more})
 
 
 def test_nothing_is_touched_where_nothing_is_asked() -> None:

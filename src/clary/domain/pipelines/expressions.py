@@ -67,7 +67,7 @@ class PropertyFile:
 
 
 @dataclass(frozen=True, slots=True)
-class Context:
+class ExpressionContext:
     """What expressions can name. `steps`: step -> path -> value; `property_files`: (step, name) -> file; `files`: S3 URI -> its text, or
     the error that reading it met."""
 
@@ -151,7 +151,7 @@ def json_get_of(value: Mapping[str, Any]) -> tuple[Any, str]:
     )
 
 
-def evaluate(value: Any, context: Context) -> Any:
+def evaluate(value: Any, context: ExpressionContext) -> Any:
     """The value with every expression in it replaced by its result. Invalid where one has none, or the result is too large; Needed where
     a file must be read first."""
     return _Evaluation(context).of(value)
@@ -160,7 +160,7 @@ def evaluate(value: Any, context: Context) -> Any:
 class _Evaluation:
     """One evaluation; counts the characters that it made."""
 
-    def __init__(self, context: Context) -> None:
+    def __init__(self, context: ExpressionContext) -> None:
         self._context = context
         self._left = LARGEST
 

@@ -20,7 +20,7 @@ from clary.domain.pipelines import caching, checks, conditions, expressions, par
 from clary.domain.pipelines.caching import Former
 from clary.domain.pipelines.checks import Check
 from clary.domain.pipelines.definition import PipelineDefinition, PipelineStep
-from clary.domain.pipelines.expressions import Context, Needed
+from clary.domain.pipelines.expressions import ExpressionContext, Needed
 from clary.domain.pipelines.record import (
     FAILED,
     NOT_CACHED,
@@ -531,7 +531,7 @@ class _Turn:
         self.commands.append(Launch(step.name, state["attempt"], row.name, params, group, tags))
         return True
 
-    def _context(self, child: str) -> Context:
+    def _context(self, child: str) -> ExpressionContext:
         """What the expressions of a step may name. `child`: the name of the job that it makes."""
         document, record = self.document, self.record
         execution = {
@@ -544,10 +544,10 @@ class _Turn:
             "TrainingJobName": child,
             "ProcessingJobName": child,
         }
-        base = Context(document["parameters"], execution)
+        base = ExpressionContext(document["parameters"], execution)
         experiment = expressions.evaluate(dict(self.definition.experiment), base)
         values = {name: state.get("values", {}) for name, state in self.states.items()}
-        return Context(
+        return ExpressionContext(
             document["parameters"], execution, experiment, values, self.definition.property_files, self.seen.files
         )
 

@@ -21,7 +21,7 @@ from clary.domain.endpoints.turn import plant_of
 from clary.domain.errors import ClaryError, Stale
 from clary.domain.lifecycle import EndpointStatus
 from clary.domain.resources import Query, Record, Scope
-from clary.loops.asynchronous.invocations import NAMESPACE, UNITS, AsyncPorts, Failure, Work, passes
+from clary.loops.asynchronous.invocations import NAMESPACE, UNITS, AsyncPorts, Failure, InvocationWork, passes
 
 log = logging.getLogger(__name__)
 
@@ -59,7 +59,7 @@ class AsyncInference:
         look: float = LOOK,
     ) -> None:
         self._ports = ports
-        self._work = Work(ports, folder)
+        self._work = InvocationWork(ports, folder)
         self._owner = owner
         self._cpus = cpus
         self._shared = shared

@@ -85,7 +85,7 @@ class Answer:
     response: bytes | None = None
 
 
-class Work:
+class InvocationWork:
     """`folder` holds inputs and outputs on their way, on the object store's filesystem: they go in and out as links."""
 
     def __init__(self, ports: AsyncPorts, folder: str) -> None:

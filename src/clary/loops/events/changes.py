@@ -23,7 +23,7 @@ Ask = Callable[[str, Mapping[str, Any]], Awaitable[Mapping[str, Any]]]  # a Desc
 
 
 @dataclass(frozen=True, slots=True)
-class Change:
+class StateChange:
     """A part of a resource ("" the resource itself, or a step) came into a state."""
 
     part: str
@@ -53,7 +53,7 @@ class DescribedKind:
     def states(self, record: Record) -> dict[str, str]:
         return {"": record.status}
 
-    async def occasion(self, record: Record, change: Change, ask: Ask) -> Occasion:
+    async def occasion(self, record: Record, change: StateChange, ask: Ask) -> Occasion:
         request = record.document.get("request") or {}
         answer = await ask(self.describe, {self.name: request.get(self.name, record.name)})
         tags = {tag["Key"]: tag["Value"] for tag in record.document.get("tags", ())}
@@ -68,7 +68,7 @@ class PackageKind:
     def states(self, record: Record) -> dict[str, str]:
         return {"": str(packages.occasions(record))}
 
-    async def occasion(self, record: Record, change: Change, ask: Ask) -> Occasion:
+    async def occasion(self, record: Record, change: StateChange, ask: Ask) -> Occasion:
         detail = packages.detail(record)
         assert detail is not None
         return Occasion(packages.DETAIL_TYPE, detail)
@@ -81,7 +81,7 @@ class ExecutionKind:
         steps = {f"step:{name}": str(step["status"]) for name, step in record.document["steps"].items()}
         return {"": record.status, **steps}
 
-    async def occasion(self, record: Record, change: Change, ask: Ask) -> Occasion:
+    async def occasion(self, record: Record, change: StateChange, ask: Ask) -> Occasion:
         document = record.document
         pipeline = make_arn("sagemaker", record.scope.region, record.scope.account, f"pipeline/{document['pipeline']}")
         both = {"pipelineArn": pipeline, "pipelineExecutionArn": record.arn}
@@ -133,11 +133,11 @@ KINDS: Mapping[str, EventKind] = {
 }
 
 
-def changes(record: Record, mark: Record | None) -> list[Change]:
+def changes(record: Record, mark: Record | None) -> list[StateChange]:
     """What is new since the mark was made."""
     told = mark.document["states"] if mark is not None else {}
     now = KINDS[record.kind].states(record)
-    return [Change(part, state, told.get(part, "")) for part, state in now.items() if told.get(part) != state]
+    return [StateChange(part, state, told.get(part, "")) for part, state in now.items() if told.get(part) != state]
 
 
 def marked(record: Record, before: Record | None, now: float) -> Record:

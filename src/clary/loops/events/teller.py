@@ -101,7 +101,7 @@ class Teller:
                 await self._tell(record, change, mark)
         await self._mark(record, mark)
 
-    async def _tell(self, record: Record, change: changes.Change, mark: Record | None) -> None:
+    async def _tell(self, record: Record, change: changes.StateChange, mark: Record | None) -> None:
         async def ask(operation: str, params: Mapping[str, Any]) -> Mapping[str, Any]:
             try:
                 return await self._operations.call("sagemaker", operation, params, parent=record)

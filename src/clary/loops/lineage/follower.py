@@ -26,7 +26,7 @@ _PAGE = 100
 _PAUSE = 1.0  # seconds after an error: of the disk, or of others that write the same
 
 
-class Follower:
+class LineageFollower:
     """One a control plane; several do the same work and no harm."""
 
     def __init__(self, store: Store, clock: Clock) -> None:

@@ -29,7 +29,7 @@ PLACED = 1000  # objects that are placed by one call
 STORED = 8  # outputs that are stored beside each other
 
 
-class Entry(NamedTuple):
+class TransformObject(NamedTuple):
     """One object of a job. `name` is relative to the prefix."""
 
     number: int
@@ -44,7 +44,7 @@ class TransformWork:
         self._artifacts = artifacts
         self._settings = settings
         self._clock = clock
-        self._known: dict[str, list[Entry]] = {}  # job's id -> its objects, while it is active
+        self._known: dict[str, list[TransformObject]] = {}  # job's id -> its objects, while it is active
 
     def begin(self, name: str, record: Record) -> Any:
         """The coroutine of that piece of work."""
@@ -65,7 +65,7 @@ class TransformWork:
         if not names:
             raise Invalid(inputs.nothing_found(requests.source(record.document["request"])["S3Uri"]))
         await asyncio.to_thread(_fresh, where)
-        entries = [Entry(number, key, name) for number, (key, name) in enumerate(names.items())]
+        entries = [TransformObject(number, key, name) for number, (key, name) in enumerate(names.items())]
         for some in _chunks(entries, PLACED):
             try:
                 await artifacts.place(bucket, {entry.key: str(entry.number) for entry in some}, str(where.data))
@@ -90,7 +90,7 @@ class TransformWork:
             raise Invalid(f"TransformInput cannot be read: {error.message}") from None
         return place.bucket, inputs.relative_names(place.key, {entry.key: entry.size for entry in found})
 
-    async def _entries(self, record: Record) -> list[Entry]:
+    async def _entries(self, record: Record) -> list[TransformObject]:
         id_ = str(record.document["id"])
         if id_ not in self._known:
             self._known[id_] = await asyncio.to_thread(_read, folders(self._settings, record))
@@ -107,7 +107,7 @@ class TransformWork:
             await asyncio.gather(*(self._store(record, where, entries[number]) for number in some))
         return {"stored": len(numbers)}
 
-    async def _store(self, record: Record, where: TransformFolders, entry: Entry) -> None:
+    async def _store(self, record: Record, where: TransformFolders, entry: TransformObject) -> None:
         request = record.document["request"]
         place = requests.output_place(request)
         mark = Path(where.stored / str(entry.number))
@@ -135,7 +135,7 @@ class TransformWork:
         return {"stored": len(entries)}
 
     async def _capture(
-        self, record: Record, where: TransformFolders, place: Location, entries: Sequence[Entry]
+        self, record: Record, where: TransformFolders, place: Location, entries: Sequence[TransformObject]
     ) -> None:
         request = record.document["request"]
         given, made = inputs.capture_manifests(
@@ -171,7 +171,7 @@ def _fresh(where: TransformFolders) -> None:
         Path(folder).chmod(0o755)  # whatever the umask is: the sandbox's user must read it
 
 
-def _written(where: TransformFolders, entries: Sequence[Entry]) -> list[Entry]:
+def _written(where: TransformFolders, entries: Sequence[TransformObject]) -> list[TransformObject]:
     """Write down which objects there are, at once and for good: those that have content."""
     kept = [entry for entry in entries if os.stat(where.data / str(entry.number)).st_size]
     if not kept:
@@ -187,6 +187,6 @@ def _written(where: TransformFolders, entries: Sequence[Entry]) -> list[Entry]:
     return kept
 
 
-def _read(where: TransformFolders) -> list[Entry]:
+def _read(where: TransformFolders) -> list[TransformObject]:
     with open(where.objects, encoding="utf-8") as file:
-        return [Entry(**json.loads(line)) for line in file]
+        return [TransformObject(**json.loads(line)) for line in file]

@@ -27,7 +27,7 @@ SIGNATURE = "serving_default"
 _KERAS = (".keras", ".h5")
 
 
-class Asked(NamedTuple):
+class TensorsAsked(NamedTuple):
     """A request in TensorFlow Serving's words. `rows`: instances, else the inputs by column."""
 
     values: Any
@@ -91,14 +91,14 @@ class TensorFlowDefaults(Defaults):
         if kind in (content.JSON, ""):
             return _asked(data)
         if kind == content.JSON_LINES:
-            return Asked([_json(line) for line in data.splitlines() if line.strip()])
+            return TensorsAsked([_json(line) for line in data.splitlines() if line.strip()])
         if kind == content.CSV:
             rows = content.decode(data, content_type)
-            return Asked(rows.reshape(1, -1).tolist() if rows.ndim == 1 else rows.tolist())
-        return Asked(content.decode(data, content_type))
+            return TensorsAsked(rows.reshape(1, -1).tolist() if rows.ndim == 1 else rows.tolist())
+        return TensorsAsked(content.decode(data, content_type))
 
     def predict(self, data: Any, model: Any) -> Any:
-        asked = data if isinstance(data, Asked) else Asked(data)
+        asked = data if isinstance(data, TensorsAsked) else TensorsAsked(data)
         if not hasattr(model, "signatures"):
             return Answer(_named(model(_tensor(_columns(asked), None), training=False)), asked.rows)
         signature = model.signatures.get(asked.signature)
@@ -179,21 +179,21 @@ def _json(data: bytes) -> Any:
         raise content.BadContent("JSON Parse error: {}".format(error)) from error
 
 
-def _asked(data: bytes) -> Asked:
+def _asked(data: bytes) -> TensorsAsked:
     value = _json(data)
     if not isinstance(value, dict) or not {"instances", "inputs"} & set(value):
-        return Asked(value if isinstance(value, list) else [value])
+        return TensorsAsked(value if isinstance(value, list) else [value])
     if "instances" in value and "inputs" in value:
         raise content.BadContent('Request must have either "instances" or "inputs", not both.')
     signature = value.get("signature_name") or SIGNATURE
     if "inputs" in value:
-        return Asked(value["inputs"], False, signature)
+        return TensorsAsked(value["inputs"], False, signature)
     if not isinstance(value["instances"], list) or not value["instances"]:
         raise content.BadContent('"instances" must be a list with at least one element.')
-    return Asked(value["instances"], True, signature)
+    return TensorsAsked(value["instances"], True, signature)
 
 
-def _columns(asked: Asked) -> Any:
+def _columns(asked: TensorsAsked) -> Any:
     """Inputs by name, or the value of the only one: instances that name their inputs are put together."""
     values = asked.values
     if (
@@ -207,7 +207,7 @@ def _columns(asked: Asked) -> Any:
     return {name: [row[name] for row in values] for name in values[0]}
 
 
-def _feeds(asked: Asked, inputs: Mapping[str, Any]) -> Dict[str, Any]:
+def _feeds(asked: TensorsAsked, inputs: Mapping[str, Any]) -> Dict[str, Any]:
     columns = _columns(asked)
     if not isinstance(columns, dict):
         if len(inputs) != 1:

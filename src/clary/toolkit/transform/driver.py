@@ -27,7 +27,7 @@ from typing import Any, BinaryIO, Callable, Deque, Dict, Iterator, List, Mapping
 
 from clary.toolkit.transform.calls import Away, Caller, Predicted
 from clary.toolkit.transform.joining import BadJoin
-from clary.toolkit.transform.shaping import Shape
+from clary.toolkit.transform.shaping import TransformShape
 from clary.toolkit.transform.splitting import LINE, MULTI, NONE, BadRecord, Splitter, batches, blocks
 
 PIECE = 1 << 20
@@ -79,7 +79,7 @@ class Job:
 
     def __init__(self, spec: Mapping[str, Any], say: Callable[[str], None]) -> None:
         self.spec = spec
-        self.shape = Shape(spec)
+        self.shape = TransformShape(spec)
         self.say = say
         self.payload = int(spec["payload"])
         self.lines = spec["split"] == LINE

@@ -35,7 +35,7 @@ class Indexes:
 
 
 @dataclass(frozen=True)
-class Range:
+class IndexRange:
     """From `first` up to, not including, `end`; None: from the start, to the end."""
 
     first: Optional[int]
@@ -47,7 +47,7 @@ class Every:
     """Every element, or every member's value."""
 
 
-Part = Union[Names, Indexes, Range, Every]
+Part = Union[Names, Indexes, IndexRange, Every]
 
 
 @dataclass(frozen=True)
@@ -104,7 +104,7 @@ def _part(text: str, at: int) -> Tuple[Optional[Part], int]:
     if found := _PLACES.match(text, at):
         return Indexes(tuple(int(number) for number in found[1].split(","))), found.end()
     if found := _RANGE.match(text, at):
-        return Range(int(found[1]) if found[1] else None, int(found[2]) if found[2] else None), found.end()
+        return IndexRange(int(found[1]) if found[1] else None, int(found[2]) if found[2] else None), found.end()
     return None, at
 
 
@@ -129,7 +129,7 @@ def _of_object(part: Part, value: Dict[str, Any]) -> Iterator[Any]:
 def _of_array(part: Part, value: Sequence[Any]) -> Iterator[Any]:
     if isinstance(part, Every):
         yield from value
-    elif isinstance(part, Range):
+    elif isinstance(part, IndexRange):
         yield from value[part.first : part.end]
     elif isinstance(part, Indexes):
         yield from (value[index] for index in part.indexes if -len(value) <= index < len(value))

@@ -22,7 +22,7 @@ from clary.toolkit.transform.joining import (
     written_json,
     written_row,
 )
-from clary.toolkit.transform.paths import Indexes, JsonPath, Range, parse
+from clary.toolkit.transform.paths import Indexes, IndexRange, JsonPath, parse
 
 Row = List[str]
 ID, TIME = "SageMakerInferenceId", "SageMakerInferenceTime"
@@ -31,7 +31,7 @@ _RAW = (
 )
 
 
-class Shape:
+class TransformShape:
     """Of one job. `spec` has `input_filter`, `output_filter`, `join`, `ids`, `content_type`, `accept`, `split`, `assemble`."""
 
     def __init__(self, spec: Mapping[str, Any]) -> None:
@@ -133,7 +133,7 @@ def picker(path: JsonPath) -> Callable[[Row], Row]:
         return list
     if len(path.parts) == 1:
         part = path.parts[0]
-        if isinstance(part, Range):
+        if isinstance(part, IndexRange):
             first, end = part.first, part.end
             return lambda row: row[first:end]
         if isinstance(part, Indexes):
