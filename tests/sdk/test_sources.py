@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sqlite3
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,13 @@ files = sorted(pathlib.Path("/opt/ml/processing/rows").rglob("*"))
 rows = [row for path in files for row in csv.DictReader(gzip.open(path, "rt"))]
 seen = {name: value for name, value in os.environ.items() if "archive.db" in value}
 told = {"files": [path.name for path in files], "rows": len(rows), "sum": sum(int(row["n"]) for row in rows), "seen": seen}
+open("/opt/ml/processing/out/told.json", "w").write(json.dumps(told))
+"""
+COUNT_JSON = """
+import gzip, json, pathlib
+files = sorted(path for path in pathlib.Path("/opt/ml/processing/rows").rglob("*") if path.is_file())
+rows = [json.loads(line) for path in files for line in gzip.open(path, "rt")]
+told = {"files": [path.name for path in files], "rows": len(rows), "sum": sum(row["n"] for row in rows)}
 open("/opt/ml/processing/out/told.json", "w").write(json.dumps(told))
 """
 
@@ -128,3 +136,73 @@ def test_the_configuration_shows_no_secret(server: Server) -> None:
     assert done.returncode == 0, done.stderr
     [row] = [each for each in json.loads(done.stdout) if each["name"] == "sources"]
     assert row["value"]["archive"]["url"].startswith("sqlite:///")
+
+
+def test_the_history_of_a_feature_group_is_an_input(user: User) -> None:
+    group, records = unique("people"), user.server.client("sagemaker-featurestore-runtime")
+    user.sm.create_feature_group(
+        FeatureGroupName=group,
+        RecordIdentifierFeatureName="name",
+        EventTimeFeatureName="at",
+        FeatureDefinitions=[
+            {"FeatureName": name, "FeatureType": kind}
+            for name, kind in (("name", "String"), ("at", "Fractional"), ("n", "Integral"))
+        ],
+        OfflineStoreConfig={"S3StorageConfig": {"S3Uri": f"s3://{user.bucket}/store"}},
+        RoleArn=ROLE,
+    )
+    described: dict[str, Any] = until(
+        lambda: user.sm.describe_feature_group(FeatureGroupName=group),
+        lambda d: d["FeatureGroupStatus"] == "Created",
+        180,
+    )
+    for n in range(3):
+        row = {"name": f"number {n}", "at": str(time.time()), "n": str(n)}
+        entries = [{"FeatureName": key, "ValueAsString": value} for key, value in row.items()]
+        records.put_record(FeatureGroupName=group, Record=entries)
+    until(lambda: [key for key in user.keys("store/") if key.endswith(".parquet")], seconds=60)
+    table = described["OfflineStoreConfig"]["DataCatalogConfig"]
+    done = athena(user, table["Database"], f'SELECT n, name FROM "{table["TableName"]}" WHERE n > 0')
+    assert done["ProcessingJobStatus"] == "Completed", done.get("FailureReason")
+    told = json.loads(user.get(f"s3://{user.bucket}/{done['ProcessingJobName']}/told.json"))
+    assert told == {"files": ["0000_part_00.json.gz"], "rows": 2, "sum": 3}
+    failed = athena(user, table["Database"], "SELECT n FROM nothing")
+    assert failed["ProcessingJobStatus"] == "Failed"
+    assert "TABLE_NOT_FOUND" in failed["FailureReason"]
+    assert failed["FailureReason"].startswith("ClientError")
+
+
+def athena(user: User, database: str, sql: str) -> dict[str, Any]:
+    name = unique("asks")
+    code = user.put(f"{name}/code/count.py", COUNT_JSON).rpartition("/")[0]
+    definition = {
+        "Catalog": "AwsDataCatalog",
+        "Database": database,
+        "QueryString": sql,
+        "OutputS3Uri": f"s3://{user.bucket}/queries",
+        "OutputFormat": "JSON",
+    }
+    given = {"S3Uri": code, "LocalPath": "/opt/ml/processing/code", "S3DataType": "S3Prefix", "S3InputMode": "File"}
+    output = {"S3Uri": f"s3://{user.bucket}/{name}", "LocalPath": "/opt/ml/processing/out", "S3UploadMode": "EndOfJob"}
+    user.sm.create_processing_job(
+        ProcessingJobName=name,
+        RoleArn=ROLE,
+        AppSpecification={"ImageUri": PYTHON, "ContainerEntrypoint": ["python3", "/opt/ml/processing/code/count.py"]},
+        ProcessingInputs=[
+            {"InputName": "code", "S3Input": given},
+            {
+                "InputName": "rows",
+                "DatasetDefinition": {"LocalPath": "/opt/ml/processing/rows", "AthenaDatasetDefinition": definition},
+            },
+        ],
+        ProcessingOutputConfig={"Outputs": [{"OutputName": "out", "S3Output": output}]},
+        ProcessingResources={
+            "ClusterConfig": {"InstanceType": "ml.t3.medium", "InstanceCount": 1, "VolumeSizeInGB": 1}
+        },
+    )
+    done: dict[str, Any] = until(
+        lambda: user.sm.describe_processing_job(ProcessingJobName=name),
+        lambda d: d["ProcessingJobStatus"] in ENDED,
+        240,
+    )
+    return done

@@ -1,7 +1,8 @@
 """`python -m clary.toolkit.query SPEC`: answer one SQL query over Parquet and CSV files, inside a sandbox of its own.
 
 SPEC is a JSON file: `{"sql", "database": the one for tables without one, "tables": [{"database", "name", "form": "parquet" | "csv",
-"files": [path, ...], "columns": [[name, type of Hive], ...], "quote", "escape", "separator"}], "output": path of the CSV, "report": path,
+"files": [path, ...], "columns": [[name, type of Hive], ...], "quote", "escape", "separator"}], "output": path of the answer, "form": ""
+(Athena's CSV), or as UNLOAD has it "PARQUET" | "JSON" | "TEXTFILE", "compression": "GZIP" | "SNAPPY" for these, "report": path,
 "folders": [folders that may be read], "memory": bytes, "spill": folder}`. The report is `{"columns": [[name, type], ...]}`, or
 `{"error": words}` for what is wrong with the query; the exit code is 0 in both cases.
 
@@ -33,6 +34,12 @@ FORMATS = (
     ("mi", "%M"),
     ("ss", "%S"),
 )  # of Trino's to_timestamp
+WRITTEN = {
+    "": "FORMAT csv, HEADER, FORCE_QUOTE *",
+    "PARQUET": "FORMAT parquet, COMPRESSION {}",
+    "JSON": "FORMAT json, COMPRESSION {}",
+    "TEXTFILE": "FORMAT csv, HEADER false, DELIMITER '\x01', QUOTE '', ESCAPE '', NULLSTR '\\N', COMPRESSION {}",
+}  # how an answer is written, by its form; text as Hive reads it
 PARTITIONS = ("year", "month", "day", "hour")
 
 
@@ -53,7 +60,7 @@ def main(argv: List[str]) -> int:
 
 
 def answer(spec: Dict[str, Any]) -> List[Tuple[str, str]]:
-    """Write the CSV; answers its columns with Athena's names of their types."""
+    """Write the answer; answers its columns with Athena's names of their types."""
     import duckdb
 
     sql = translated(spec)
@@ -71,15 +78,14 @@ def answer(spec: Dict[str, Any]) -> List[Tuple[str, str]]:
         database.execute(f"SET {setting}")
     try:
         found = [(row[0], row[1]) for row in database.execute(f"DESCRIBE {sql}").fetchall()]
-        columns = ", ".join(column(number, kind) for number, (_, kind) in enumerate(found))
         given = ", ".join(f"c{number}" for number in range(len(found)))
+        form = spec.get("form", "")
         heads = ", ".join(
-            f"{column(number, kind)} AS {name(title)}" for number, (title, kind) in enumerate(unique(found))
+            f"{f'c{number}' if form else column(number, kind)} AS {name(title)}"
+            for number, (title, kind) in enumerate(unique(found))
         )
-        assert columns
-        database.execute(
-            f"COPY (SELECT {heads} FROM ({sql}) AS answer({given})) TO {text(spec['output'])} (FORMAT csv, HEADER, FORCE_QUOTE *)"
-        )
+        how = WRITTEN[form].format(str(spec.get("compression", "")).lower())
+        database.execute(f"COPY (SELECT {heads} FROM ({sql}) AS answer({given})) TO {text(spec['output'])} ({how})")
     except duckdb.Error as error:
         raise Wrong(f"{type(error).__name__}: {str(error).splitlines()[0]}") from None
     return [(title, SHOWN.get(kind, "array" if kind.endswith("[]") else "varchar")) for title, kind in found]

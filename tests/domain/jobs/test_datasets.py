@@ -75,13 +75,57 @@ def test_every_form_of_reading_may_be_asked(sql: str) -> None:
     assert processing.parse(request(QueryString=sql)).queries[0].sql == sql
 
 
-def test_athenas_shape_and_two_sources_are_refused() -> None:
+def athena(**changes: str) -> dict[str, Any]:
     asked = request()
+    definition = {
+        "Catalog": "AwsDataCatalog",
+        "Database": "sagemaker_featurestore",
+        "QueryString": "SELECT 1",
+        "OutputS3Uri": "s3://b/q",
+        "OutputFormat": "PARQUET",
+        **changes,
+    }
     asked["ProcessingInputs"][0]["DatasetDefinition"] = {
         "LocalPath": "/opt/ml/processing/x",
-        "AthenaDatasetDefinition": {"Catalog": "c"},
+        "AthenaDatasetDefinition": definition,
     }
-    with pytest.raises(Invalid, match="StartQueryExecution"):
+    return asked
+
+
+def test_athenas_shape_names_a_database_and_no_source() -> None:
+    [query] = processing.parse(athena()).queries
+    assert (query.source, query.database, query.form, query.compression) == (
+        "",
+        "sagemaker_featurestore",
+        "PARQUET",
+        "GZIP",
+    )
+    assert processing.parse(athena(OutputFormat="JSON", OutputCompression="GZIP")).queries[0].form == "JSON"
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"Catalog": "other"}, "Catalog other does not exist"),
+        ({"OutputFormat": "ORC"}, "ORC is not supported; PARQUET, JSON, TEXTFILE are"),
+        ({"OutputFormat": "JSON", "OutputCompression": "SNAPPY"}, "does not go with"),
+        ({"QueryString": "DROP TABLE t"}, "must be one SELECT"),
+        ({"KmsKeyId": "k"}, "does not encrypt"),
+    ],
+)
+def test_what_athena_cannot_be_asked_is_told(changes: dict[str, str], words: str) -> None:
+    with pytest.raises(Invalid, match=words):
+        processing.parse(athena(**changes))
+
+
+def test_two_shapes_and_two_sources_are_refused() -> None:
+    asked = athena()
+    both = {
+        **asked["ProcessingInputs"][0]["DatasetDefinition"],
+        **request()["ProcessingInputs"][0]["DatasetDefinition"],
+    }
+    asked["ProcessingInputs"][0]["DatasetDefinition"] = both
+    with pytest.raises(Invalid, match="one of them"):
         processing.parse(asked)
     asked = request()
     asked["ProcessingInputs"][0]["S3Input"] = {"S3Uri": "s3://b/x", "S3DataType": "S3Prefix"}

@@ -141,6 +141,10 @@ async def get_query_results(call: Call, params: Params) -> Params:
             if record.status in queries.ACTIVE
             else f"Query did not finish successfully. Final query state: {record.status}"
         )
+    if record.document.get("form"):
+        raise Invalid(
+            f"The answer is {record.document['form']}, in {record.document['request']['ResultConfiguration']['OutputLocation']}."
+        )
     if params.get("QueryResultType") == "DATA_MANIFEST":
         raise Invalid("QueryResultType DATA_MANIFEST is not supported; DATA_ROWS is.")
     rows = await _rows(call, record)

@@ -37,7 +37,7 @@ async def check(call: Call, request: Params) -> JobSpec:
             f"Image '{spec.image}' has no program of its own for processing jobs: name one in AppSpecification.ContainerEntrypoint."
         )
     for query in spec.queries:
-        if query.source not in call.settings.sources:
+        if not query.database and query.source not in call.settings.sources:
             known = ", ".join(call.settings.sources) or "none"
             raise Invalid(
                 f"Cluster {query.source!r} not found: ClusterId names a source of this Clary's settings ([sources.NAME] in clary.toml); "

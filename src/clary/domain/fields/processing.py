@@ -35,13 +35,10 @@ ROWS: Mapping[str, tuple[tuple[str, str, str], ...]] = {
             f"{_REDSHIFT}.Database {_REDSHIFT}.DbUser {_REDSHIFT}.ClusterRoleArn",
         ),
         ("refused", "Clary does not encrypt data", f"{_REDSHIFT}.KmsKeyId"),
-        (
-            "refused",
-            "ask Athena's StartQueryExecution, and give its result as S3Input",
-            _below(
-                _ATHENA, "Catalog Database QueryString WorkGroup OutputS3Uri KmsKeyId OutputFormat OutputCompression"
-            ),
-        ),
+        ("honoured", "", _below(_ATHENA, "Catalog Database QueryString OutputS3Uri OutputCompression")),
+        ("honoured", "PARQUET, JSON, TEXTFILE; ORC and AVRO are refused", f"{_ATHENA}.OutputFormat"),
+        ("recorded", "there is one work group", f"{_ATHENA}.WorkGroup"),
+        ("refused", "Clary does not encrypt data", f"{_ATHENA}.KmsKeyId"),
         ("honoured", "", f"ProcessingOutputConfig ProcessingOutputConfig.Outputs {_TARGET}.OutputName"),
         ("honoured", "", _below(f"{_TARGET}.S3Output", "S3Uri LocalPath S3UploadMode")),
         ("honoured", "the application stores it by itself", f"{_TARGET}.AppManaged"),

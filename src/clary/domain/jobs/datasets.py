@@ -1,4 +1,4 @@
-"""Inputs of processing jobs that are asked of an SQL database: the Redshift shape of DatasetDefinition. Pure.
+"""Inputs of processing jobs that are asked of an SQL database, or of Athena: the shapes of DatasetDefinition. Pure.
 
 ClusterId names a source of the operator's (`[sources.NAME]` in the settings), which alone knows where the database is and who asks it.
 The rows are stored below OutputS3Uri, in a folder of the job's own, and are an ordinary input from there.
@@ -17,10 +17,17 @@ from clary.domain.jobs.channels import Channel
 from clary.domain.s3 import Location, parse_uri
 
 SHAPE = "RedshiftDatasetDefinition"
+ATHENA = "AthenaDatasetDefinition"
+ATHENA_FORMS: Mapping[str, tuple[str, ...]] = {  # as `toolkit/query.py` writes them
+    "PARQUET": ("GZIP", "SNAPPY"),
+    "JSON": ("GZIP",),
+    "TEXTFILE": ("GZIP",),
+}
 FORMS: Mapping[str, tuple[str, ...]] = {  # as `toolkit/sources.py` writes them
     "PARQUET": ("NONE", "GZIP", "ZSTD", "SNAPPY"),
     "CSV": ("NONE", "GZIP", "ZSTD", "BZIP2"),
 }
+CATALOG = "AwsDataCatalog"
 _NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,62}")  # of Redshift's clusters
 _SELECT = re.compile(r"\s*(?:--[^\n]*\n\s*|/\*.*?\*/\s*)*(select|with|values|table)\b", re.IGNORECASE | re.DOTALL)
 _LOOPBACK = re.compile(r"localhost|127(?:\.\d+){3}|::1")
@@ -28,7 +35,8 @@ _LOOPBACK = re.compile(r"localhost|127(?:\.\d+){3}|::1")
 
 @dataclass(frozen=True, slots=True)
 class SourceQuery:
-    """What one input is asked for: `input` is its channel's name, `location` the folder of its files."""
+    """What one input is asked for: `input` is its channel's name, `location` the folder of its files. One for Athena has a `database`, and
+    no source."""
 
     input: str
     source: str
@@ -36,31 +44,35 @@ class SourceQuery:
     form: str
     compression: str
     location: Location
+    database: str = ""
 
 
 def query(entry: Mapping[str, Any], name: str, job: str) -> SourceQuery:
-    """Of an input with a DatasetDefinition; `name` is that of its channel. Invalid for another shape than Redshift's, or a bad one."""
+    """Of an input with a DatasetDefinition; `name` is that of its channel. Invalid for one that has neither shape, or a bad one."""
     definition, whose = entry["DatasetDefinition"], f"Input {entry['InputName']!r}"
-    if definition.get("AthenaDatasetDefinition"):
-        raise Invalid(
-            f"{whose}: AthenaDatasetDefinition is not supported. Ask Athena's StartQueryExecution, and give its result as S3Input."
-        )
-    asked = definition.get(SHAPE)
-    if asked is None:
-        raise Invalid(f"{whose}: DatasetDefinition needs {SHAPE}.")
+    athena, redshift = definition.get(ATHENA), definition.get(SHAPE)
+    if (athena is None) == (redshift is None):
+        raise Invalid(f"{whose}: DatasetDefinition needs {SHAPE} or {ATHENA}, and one of them.")
+    asked = athena or redshift
     if _SELECT.match(asked["QueryString"]) is None:
         raise Invalid(f"{whose}: QueryString must be one SELECT.")
-    form, compression = asked["OutputFormat"], asked.get("OutputCompression") or "NONE"
+    # Athena's UNLOAD packs with GZIP unless told otherwise.
+    form, compression = asked["OutputFormat"], asked.get("OutputCompression") or ("GZIP" if athena else "NONE")
     compression = {"None": "NONE"}.get(compression, compression)
-    if compression not in FORMS.get(form, ()):
+    if athena and form not in ATHENA_FORMS:
+        raise Invalid(f"{whose}: OutputFormat {form} is not supported; {', '.join(ATHENA_FORMS)} are.")
+    if compression not in (ATHENA_FORMS if athena else FORMS).get(form, ()):
         raise Invalid(f"{whose}: OutputFormat {form} does not go with OutputCompression {compression}.")
     if asked.get("KmsKeyId"):
         raise Invalid(f"{whose}: KmsKeyId is not supported: Clary does not encrypt data.")
     target = parse_uri(asked["OutputS3Uri"])
     key = "/".join(part for part in (target.key.rstrip("/"), job, entry["InputName"].replace("/", "_")) if part)
-    return SourceQuery(
-        name, asked["ClusterId"], asked["QueryString"], form, compression, Location(target.bucket, f"{key}/")
-    )
+    location = Location(target.bucket, f"{key}/")
+    if athena:
+        if asked["Catalog"].lower() != CATALOG.lower():
+            raise Invalid(f"{whose}: Catalog {asked['Catalog']} does not exist; there is {CATALOG}.")
+        return SourceQuery(name, "", asked["QueryString"], form, compression, location, asked["Database"])
+    return SourceQuery(name, asked["ClusterId"], asked["QueryString"], form, compression, location)
 
 
 def channel(entry: Mapping[str, Any], asked: SourceQuery, path: str) -> Channel:

@@ -177,7 +177,9 @@ def _workload(
         "sql": sql,
         "database": queries.database_of(record.document["request"]),
         "tables": tables,
-        "output": f"{_WORK}/answer.csv",
+        "output": f"{_WORK}/answer",
+        "form": record.document.get("form", ""),
+        "compression": record.document.get("compression", ""),
         "report": f"{_WORK}/report.json",
         "folders": [_DATA, _WORK],
         "memory": _DUCKDB,
@@ -188,7 +190,8 @@ def _workload(
         Files("data", _DATA, objects=tuple(objects)),
     )
     output = parse_uri(record.document["request"]["ResultConfiguration"]["OutputLocation"])
-    answer = Result("work", "answer.csv", record.scope.account, output, "text/csv")
+    kind = "binary/octet-stream" if record.document.get("form") else "text/csv"
+    answer = Result("work", "answer", record.scope.account, output, kind)
     told = f"{_WORK}/spec.json"
     workload = short_workload(
         f"query-{record.name}", "query", told, environment, files, _MEMORY, _SECONDS, results=(answer,)

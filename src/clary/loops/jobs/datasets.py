@@ -1,4 +1,5 @@
 """Asks the operator's databases for a job's inputs, in a sandbox of Clary's own beside the job's: the job sees the rows, not who asks.
+What Athena is asked is a query execution like any other, which its own loop answers.
 
 Every query of an attempt is asked, then its files are stored below its folder in S3, in the place of those of an earlier attempt. A piece
 that was cut off is asked again from its beginning: it only reads. What fails stores nothing.
@@ -9,19 +10,22 @@ from __future__ import annotations
 import asyncio
 import json
 import shutil
-from collections.abc import Callable, Mapping
+import uuid
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
 from clary import untrusted
-from clary.domain.errors import Invalid, Unschedulable
+from clary.domain.errors import AlreadyExists, Invalid, Unschedulable
+from clary.domain.features import queries
+from clary.domain.ids import arn
 from clary.domain.jobs import datasets
 from clary.domain.jobs.datasets import SourceQuery
 from clary.domain.jobs.kinds import spec_of
 from clary.domain.machine.workload import Environment, Mount, MountMode, Workload
-from clary.domain.resources import Record
+from clary.domain.resources import KINDS, Record
 from clary.loops.core.sandboxes import rooted_workload
 from clary.loops.jobs import places
 from clary.loops.jobs.places import JobSettings
@@ -29,6 +33,8 @@ from clary.ports import Artifacts, LoopPorts
 from clary.short_runs import end, how, run_to_end
 
 RUNTIME = "sources"
+_FILES = {"PARQUET": "0000_part_00.parquet", "JSON": "0000_part_00.json.gz", "TEXTFILE": "0000_part_00.txt.gz"}
+_LOOK = 0.2  # seconds between looks at a query execution
 _WORK = "/opt/clary/work"
 _MEMORY = 1 << 30
 _SECONDS = 6 * 3600.0
@@ -47,17 +53,42 @@ class Datasets:
         self._artifacts: Artifacts = ports.artifacts.of(record.scope.account)
 
     async def place(self) -> dict[str, Any]:
-        """All of them, one after the other; answers `rows` by input."""
+        """All of them, one after the other; answers `rows` by input of a database."""
+        asked = spec_of(self._record).queries
+        for query in asked:
+            if query.database:
+                await self._athena(query)
+        named = [query for query in asked if not query.database]
+        return {"rows": await self._sources(named)} if named else {"rows": {}}
+
+    async def _athena(self, query: SourceQuery) -> None:
+        """Record the query, or find the one that a predecessor recorded, and wait for its end."""
+        where = query.location.below(_FILES[query.form])
+        fresh = _execution(self._record, query, str(where), self._ports.clock.now())
+        try:
+            await self._ports.store.add(fresh)
+        except AlreadyExists:
+            pass
+        while (found := await self._ports.store.get(fresh.kind, fresh.scope, fresh.name)) is not None:
+            if found.status == queries.SUCCEEDED:
+                self._say(f"Athena answered query {fresh.name}, stored as {where}")
+                return
+            if found.status not in queries.ACTIVE:
+                raise Invalid(f"Athena cannot answer: {found.document.get('failure') or 'the query was cancelled'}")
+            await asyncio.sleep(_LOOK)
+        raise Invalid(f"The query execution {fresh.name} was deleted.")
+
+    async def _sources(self, asked: Sequence[SourceQuery]) -> dict[str, int]:
         runtime = next(each for each in self._ports.runtimes.all() if each.name == RUNTIME)
         environment = await self._ports.runtimes.ensure(runtime, log=self._say)
         rows: dict[str, int] = {}
-        for query in spec_of(self._record).queries:
+        for query in asked:
             report = await self._ask(query, environment)
             rows[query.input] = int(report["rows"])
             self._say(
                 f"{query.source} answered {report['rows']} rows, stored as {len(report['files'])} files in {query.location}"
             )
-        return {"rows": rows}
+        return rows
 
     async def _ask(self, query: SourceQuery, environment: Environment) -> Mapping[str, Any]:
         source = self._settings.sources.get(query.source)
@@ -105,6 +136,35 @@ class Datasets:
         short = rooted_workload(key, str(folder / "run"), "sources", spec, environment, mounts, log, _MEMORY, _SECONDS)
         disk = places.volume(self._settings, spec_of(self._record))
         return replace(short, network=not beside, disk=disk)
+
+
+def executions(record: Record, attempt: int) -> list[str]:
+    """The names of the query executions of an attempt."""
+    return [_name(record, query, attempt) for query in spec_of(record).queries if query.database]
+
+
+def _name(record: Record, query: SourceQuery, attempt: int) -> str:
+    return str(uuid.uuid5(uuid.NAMESPACE_URL, f"{record.document['id']} {attempt} {query.input}"))
+
+
+def _execution(record: Record, query: SourceQuery, where: str, now: float) -> Record:
+    """As StartQueryExecution would record it, but for the form of its answer."""
+    name, row = _name(record, query, int(record.document["attempt"])), KINDS[queries.QUERY]
+    request = {
+        "QueryString": query.sql,
+        "QueryExecutionContext": {"Database": query.database, "Catalog": datasets.CATALOG},
+        "ResultConfiguration": {"OutputLocation": where},
+    }
+    document = {
+        "request": request,
+        "sql": query.sql,
+        "by": spec_of(record).role,
+        "form": query.form,
+        "compression": query.compression,
+    }
+    tail = f"{row.tail}{row.separator}{name}"
+    made = arn(row.service, record.scope.region, record.scope.account, tail)
+    return Record(queries.QUERY, record.scope, name, made, queries.QUEUED, now, now, document)
 
 
 def _lay_out(work: Path, query: SourceQuery, url: str) -> None:

@@ -16,16 +16,18 @@ from typing import Any
 
 from clary import untrusted
 from clary.domain.errors import Denied, Invalid, NotFound, Unschedulable
+from clary.domain.features import queries
 from clary.domain.jobs import notebook, remote, requirements
 from clary.domain.jobs.kinds import spec_of
 from clary.domain.jobs.record import Begin, Discard, Work
 from clary.domain.machine.workload import Environment
 from clary.domain.resources import Record
+from clary.guarded import until_first
 from clary.loops.core.tasks import Done, Failed, Running, Tasks
 from clary.loops.core.user_code import for_user_code
 from clary.loops.jobs import figures, places
 from clary.loops.jobs.channels import ChannelPlacer
-from clary.loops.jobs.datasets import Datasets
+from clary.loops.jobs.datasets import Datasets, executions
 from clary.loops.jobs.kept import KeptJobs
 from clary.loops.jobs.outputs import Outputs
 from clary.loops.jobs.places import JobSettings
@@ -218,6 +220,8 @@ class JobWork:
         """End what runs of the attempt and remove its folders (`folder`: all of the job's), unless it is kept for a look."""
         prefix = f"{record.arn}#{command.attempt}/"
         self.tasks.forget_all(prefix)
+        for name in executions(record, command.attempt):
+            await self._cancel(record, name)
         asked = (f"dataset-{query.input}" for query in spec_of(record).queries)
         shorts = (places.key(record, what, command.attempt) for what in ("prepare", "pack", *asked))
         for handle in shorts:
@@ -234,6 +238,19 @@ class JobWork:
             await asyncio.to_thread(self._ports.datapoints.unmark, [figures.mark(record)])
         if command.folder:
             self._synced.pop(record.arn, None)
+
+    async def _cancel(self, record: Record, name: str) -> None:
+        """A query execution that the job asked for, where it goes on."""
+
+        async def attempt() -> None:
+            found = await self._ports.store.get(queries.QUERY, record.scope, name)
+            if found is None or found.status not in queries.ACTIVE:
+                return
+            now = self._ports.clock.now()
+            document = {**found.document, "ended": now}
+            await self._ports.store.save(replace(found, status=queries.CANCELLED, modified=now, document=document))
+
+        await until_first(attempt, f"The query execution {name}")
 
 
 def _key(record: Record, name: str) -> str:
