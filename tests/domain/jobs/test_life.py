@@ -460,3 +460,9 @@ def test_a_job_that_gives_way_to_endpoints_says_so_where_users_look() -> None:
     assert told(look(later, NOW + 21 + life.SLOWED_SECONDS, False)) == ROW.running
     stopping = replace(jobs.stop_asked(slowed, NOW), document=jobs.stop_asked(slowed, NOW).document)
     assert jobs.secondary(look(stopping, NOW + 99, True).document) == "Stopping"
+
+
+def test_a_job_looks_the_sooner_again_the_nearer_it_is_to_its_place() -> None:
+    """Thousands may wait, and the first alone may start."""
+    again = [decide(job(), replace(SEEN, ahead=ahead), NOW).again for ahead in (1, 10, 10_000)]
+    assert again == [2.0, 5.0, 300.0]

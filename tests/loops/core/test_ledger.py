@@ -91,3 +91,24 @@ async def test_a_wish_is_over_with_its_place_or_its_owner() -> None:
     ledger.withdraw("a")
     ledger.withdraw("a-1")
     assert [w.key for w in ledger.book(MACHINE, "fit", 2.0).waiting] == ["a-2"]
+
+
+def waiting(name: str, created: float, kind: str = "training-job", **changes: object) -> Record:
+    document = {"phase": "starting", "transitions": [{"StatusMessage": "Waiting for capacity"}], **changes}
+    return Record(kind, Scope("0", "here"), name, f"arn:{name}", "InProgress", created, created, document)
+
+
+def test_jobs_that_wait_stand_in_the_order_of_their_creation_whatever_their_kind() -> None:
+    ledger = Ledger(MemoryStore())
+    assert ledger.first() == ("", "")
+    line = [waiting("c", 3.0), waiting("a", 1.0, "processing-job"), waiting("b", 2.0)]
+    for record in [*line, *line]:  # saved again: it stands there once
+        ledger.note(record)
+    assert ledger.first() == ("processing-job", "arn:a")
+    assert [ledger.ahead(record) for record in line] == [2, 0, 1]
+    assert [each.key for each in ledger.book(MACHINE, "fit", 10.0).waiting] == ["arn:a", "arn:b", "arn:c"]
+    ledger.note(waiting("a", 1.0, "processing-job", phase="downloading"))
+    assert ledger.first() == ("training-job", "arn:b")
+    told = waiting("b", 2.0, transitions=[{"StatusMessage": "Waiting for capacity: 1 MiB"}])
+    ledger.note(told)
+    assert next(each.why for each in ledger.book(MACHINE, "fit", 10.0).waiting) == "Waiting for capacity: 1 MiB"

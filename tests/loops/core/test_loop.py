@@ -11,7 +11,7 @@ import pytest
 from clary.domain.decisions import Decision
 from clary.domain.errors import Stale
 from clary.domain.resources import Record, Scope
-from clary.loops.core.loop import BUSY, Loop, difference
+from clary.loops.core.loop import BUSY, PART, Loop, difference
 from clary.loops.core.tasks import Done, Failed, Running, Tasks
 from clary.testing.clock import FakeClock
 from clary.testing.store import MemoryStore
@@ -335,3 +335,32 @@ def test_where_two_states_of_a_record_differ() -> None:
     assert difference(one, other) == "document.plant.variants[0].prepared"
     assert difference(one, replace(one, status="Failed")) == "status Creating to Failed"
     assert difference(one, replace(one, modified=2.0)) == "modified"
+
+
+async def test_thousands_are_claimed_in_parts_and_kept() -> None:
+    """No lease of them ends while others are claimed, and none is renewed long before its end."""
+    store = MemoryStore()
+    for number in range(2 * PART + 1):
+        await store.add(record(f"n{number}"))
+    claims: list[int] = []
+    claim = store.claim
+
+    async def counted(*given: Any) -> Any:
+        leases = await claim(*given)
+        claims.append(len(leases))
+        return leases
+
+    clock = FakeClock()
+    store.claim = counted  # type: ignore[method-assign]
+    made = Loop(Countdown(), store, clock, "me")
+    await made._sweep()
+    assert len(made._leases) == 2 * PART + 1
+    assert claims == [PART] * 3
+    claims.clear()
+    clock.advance(5.0)
+    await made._sweep()
+    assert claims == [PART], "all are held for long enough"
+    for _ in range(20):
+        clock.advance(5.0)
+        await made._sweep()
+        assert min(lease.until for lease in made._leases.values()) > clock.now() + 9

@@ -45,6 +45,10 @@ from clary.domain.resources import Record
 
 TICK = 1.0  # seconds between looks at a running job's log
 WAIT_TICK = 2.0  # and at one that waits for capacity
+AHEAD_TICK, QUEUE_TICK = (
+    0.5,
+    300.0,
+)  # for each job that goes first, and at most: thousands may wait, and the first alone may start
 TOLD_AGAIN = 30.0  # seconds until the figures of the same reason are told again
 _FIGURES = re.compile(r"[\d.]+")
 
@@ -105,7 +109,7 @@ def _starting(record: Record, seen: SeenJob, now: float) -> Decision[Command]:
     by_type = {host.instance_type: fit for host, fit in zip(of, fits, strict=True)}
     answer = admission.admit(fits, seen.book, seen.ahead, but=record.arn, account=record.scope.account)
     if not answer.granted:
-        return _waiting(record, answer, now)
+        return _waiting(record, answer, seen.ahead, now)
     clamped = [note for fit in by_type.values() for note in fit.notes]
     shown = {
         kind: {"cpu": f.cpu, "memory": f.memory, "gpus": f.gpus, "notes": list(f.notes)} for kind, f in by_type.items()
@@ -141,9 +145,12 @@ def _released(record: Record) -> GrantChange | None:
     return GrantChange(release=tuple(grants.host_key(record.arn, host.name) for host in spec_of(record).hosts))
 
 
-def _waiting(record: Record, admission: Admission, now: float) -> Decision[Command]:
+def _waiting(record: Record, admission: Admission, ahead: int, now: float) -> Decision[Command]:
     spec = spec_of(record)
     limit = spec.max_wait
+    again = max(WAIT_TICK, min(ahead * AHEAD_TICK, QUEUE_TICK))
+    if limit is not None:
+        again = min(again, max(WAIT_TICK, limit - (now - record.created)))
     if limit is not None and now - record.created > limit:
         status = "MaxWaitTimeExceeded" if spec.spot else "Stopped"
         message = f"The job waited longer than {limit} seconds for capacity"
@@ -154,9 +161,9 @@ def _waiting(record: Record, admission: Admission, now: float) -> Decision[Comma
         and now - record.modified < TOLD_AGAIN
         and _shape(last["StatusMessage"]) == _shape(admission.reason)
     ):
-        return Decision(record, again=WAIT_TICK)  # the figures move all the time: they are no news
+        return Decision(record, again=again)  # the figures move all the time: they are no news
     pending = entered(record.document, "Pending", admission.reason, now)
-    return Decision(_with(record, pending, now), again=WAIT_TICK)
+    return Decision(_with(record, pending, now), again=again)
 
 
 def _shape(reason: str) -> str:

@@ -9,6 +9,7 @@ last: both are kept in memory only.
 from __future__ import annotations
 
 import asyncio
+from bisect import bisect_left, insort
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 
@@ -33,9 +34,12 @@ class Ledger:
         self._grants: dict[str, Grant] = {}
         self._used: dict[str, tuple[int, float | None]] = {}
         self._ending: set[str] = set()
-        self._waiting: dict[str, tuple[float, str]] = {}
+        self._queue: list[
+            tuple[float, str]
+        ] = []  # of jobs that wait: when they were created, and their ARNs; first come first
         self._kinds: dict[str, str] = {}  # of those jobs
         self._told: dict[str, Waiting] = {}  # what those jobs wait for
+        self._line: tuple[Waiting, ...] | None = None  # the same in their order, until one of them changes
         self._wishes: dict[str, tuple[Waiting, float]] = {}
         self._parts: tuple[Part, ...] = ()
         self.deciding = (
@@ -47,10 +51,11 @@ class Ledger:
         """The account of this moment, by the grants as they were read or written last."""
         for key in [key for key, (wish, seen) in self._wishes.items() if now - seen > wish.hold]:
             del self._wishes[key]
-        waiting = (self._told[arn] for arn in self.waiting() if arn in self._told)
+        if self._line is None:
+            self._line = tuple(self._told[arn] for _, arn in self._queue)
         wishes = sorted((wish for wish, _ in self._wishes.values()), key=lambda wish: (wish.since, wish.key))
         jobs, replicas = (tuple(map(self._measured, held)) for held in claims(self._grants.values()))
-        return Book(machine, policy, now, jobs, replicas, (*wishes, *waiting), self._parts, self._version)
+        return Book(machine, policy, now, jobs, replicas, (*wishes, *self._line), self._parts, self._version)
 
     def offers(self, here: Machine, policy: str, now: float) -> tuple[Book, ...]:
         """The accounts of all machines that this control plane may place something on: its own. `machines.choose` tells which."""
@@ -126,27 +131,37 @@ class Ledger:
         """Take in a job's record as stored: whether it waits, and whether it is ending."""
         if record.kind not in JOB_KINDS:
             return
-        self._waiting.pop(record.arn, None)
-        self._kinds.pop(record.arn, None)
-        self._told.pop(record.arn, None)
+        waits = record.status in ACTIVE and record.document["phase"] == "starting"
+        self._queued(record, _waiting(record) if waits else None)
         self._ending.discard(record.arn)
         if record.status not in ACTIVE:
             self._used.pop(record.arn, None)
-        elif record.document["phase"] == "starting":
-            self._waiting[record.arn] = (record.created, record.arn)
-            self._kinds[record.arn] = record.kind
-            self._told[record.arn] = _waiting(record)
-        elif ending(record):
+        elif not waits and ending(record):
             self._ending.add(record.arn)
+
+    def _queued(self, record: Record, wait: Waiting | None) -> None:
+        """Thousands may wait: none of this goes through all of them in Python."""
+        before, place = self._told.get(record.arn), (record.created, record.arn)
+        if wait == before:
+            return
+        self._line = None
+        if wait is None:
+            del self._queue[bisect_left(self._queue, place)]
+            del self._told[record.arn], self._kinds[record.arn]
+            return
+        if before is None:
+            insort(self._queue, place)
+        self._kinds[record.arn] = record.kind
+        self._told[record.arn] = wait
 
     def ahead(self, record: Record) -> int:
         """How many waiting jobs came before this one."""
-        mine = (record.created, record.arn)
-        return sum(1 for place in self._waiting.values() if place < mine)
+        return bisect_left(self._queue, (record.created, record.arn))
 
-    def waiting(self, kind: str = "") -> Sequence[str]:
-        """ARNs of those that wait (of one kind), first come first."""
-        return [arn for _, arn in sorted(self._waiting.values()) if not kind or self._kinds.get(arn) == kind]
+    def first(self) -> tuple[str, str]:
+        """Kind and ARN of the job that has waited longest, which alone may get a place now; empty when none waits."""
+        arn = self._queue[0][1] if self._queue else ""
+        return self._kinds.get(arn, ""), arn
 
     def wish(self, waiting: Waiting, now: float) -> None:
         """A replica found no room: what it needs is kept from jobs for as long as it is asked for again."""

@@ -38,6 +38,7 @@ log = logging.getLogger(__name__)
 
 BUSY = 100  # turns in a row that each changed the record: something that never settles
 _LONGEST_PAUSE = 5.0  # seconds between its turns then
+PART = 250  # records that are claimed at once
 _STEP = 2.0  # seconds by which a clock is set, not slewed
 
 C = TypeVar("C")
@@ -232,21 +233,31 @@ class Loop(Generic[C, O]):
     async def _sweep(self) -> None:
         """Claim what is there (renewing our own leases); look at what this process has not seen yet."""
         try:
-            leases = await self.store.claim(
-                self.subject.kind, self.owner, self.clock.now(), self.lease_seconds, self.subject.statuses, 10_000
-            )
+            while await self._claimed():
+                pass
         except Exception:
             log.exception("%s loop: claiming failed", self.subject.kind)
             return
-        for lease in leases:
-            arn = lease.record.arn
-            known = arn in self._leases
-            self._leases[arn] = lease
-            if not known:
-                self._stepped(arn, self._away)
-                self.wake(arn)
         self._away = 0.0  # what is claimed later was made, or looked after, under the clock as it is
         self._after_a_step()
+
+    async def _claimed(self) -> bool:
+        """Claim a part, that with the oldest leases first: of thousands of records in one go nothing else would be done meanwhile. True:
+        there may be more that is new, or whose lease ends soon."""
+        now, more = self.clock.now(), True
+        leases = await self.store.claim(
+            self.subject.kind, self.owner, now, self.lease_seconds, self.subject.statuses, PART
+        )
+        for lease in leases:
+            arn = lease.record.arn
+            held = self._leases.get(arn)
+            self._leases[arn] = lease
+            if held is None:
+                self._stepped(arn, self._away)
+                self.wake(arn)
+            elif held.until - now > self.lease_seconds * 2 / 3:
+                more = False  # all others are held for as long at least
+        return more and len(leases) == PART
 
     def _after_a_step(self) -> None:
         """Timers count seconds; what they wait for is often a time of day. After somebody has set the clock all is looked at again."""

@@ -76,6 +76,7 @@ class JobSubject:
         self._cpu: dict[
             str, tuple[float, float, float | None]
         ] = {}  # ARN -> (monotonic, seconds of CPU, vCPU) at the last look
+        self._first = ("", "")  # kind and ARN of the job that waited longest when one was saved last
         self.work = JobWork(ports, settings)
         self.usage = JobUsage(ports.datapoints, ports.clock)
 
@@ -106,7 +107,7 @@ class JobSubject:
             messages = await asyncio.to_thread(self._messages, record, runs)
         else:
             self._weigh(record, [])
-        if record.document["phase"] == "starting":
+        if record.document["phase"] == "starting" and not self._ledger.ahead(record):
             await self._ledger.look()
         return SeenJob(
             book=self._placed(record),
@@ -168,15 +169,18 @@ class JobSubject:
         return of_hosts(self._ports.measure().name, record, fits, since)
 
     def saved(self, record: Record) -> Sequence[str]:
-        """A record as it was saved or removed (Store.watch); answers the ARNs of jobs that may have a place now."""
+        """A record as it was saved or removed (Store.watch); answers the ARN of the job that may have a place now: the first that waits,
+        when it has become that, or when somebody gives a place back."""
         if record.kind not in JOB_KINDS:
             return ()
         self._ledger.note(record)
-        if record.status in self.statuses:
-            return self._ledger.waiting(self.kind) if jobs.ending(record) else ()
-        self._cpu.pop(record.arn, None)
-        self._arns.pop(str(record.document.get("id")), None)
-        return self._ledger.waiting(self.kind)
+        ended = record.status not in self.statuses
+        if ended:
+            self._cpu.pop(record.arn, None)
+            self._arns.pop(str(record.document.get("id")), None)
+        before, self._first = self._first, self._ledger.first()
+        kind, arn = self._first
+        return (arn,) if kind == self.kind and (ended or jobs.ending(record) or before != self._first) else ()
 
     def arn_of(self, handle: str) -> str | None:
         """Whose workload that is. None: none of an active job of this kind."""
