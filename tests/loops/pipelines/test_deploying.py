@@ -44,9 +44,17 @@ class Deploying(Scene):
         assert found is not None
         return found
 
-    async def settle(self, arn: str, *, rolled_back: bool = False, failure: str = "") -> None:
-        """The endpoint's change ends."""
-        current = await self.found("endpoint", "live")
+    async def settle(
+        self,
+        arn: str,
+        *,
+        rolled_back: bool = False,
+        failure: str = "",
+        kind: str = "endpoint",
+        name: str = "live",
+    ) -> None:
+        """The change of the endpoint, or of the component, ends."""
+        current = await self.found(kind, name)
         plant = life.plant_of(current)
         serving = plant.serving if rolled_back else plant.incoming
         plant = replace(plant, serving=serving, incoming=None, failure=failure)
@@ -181,6 +189,45 @@ async def test_a_cached_endpoint_that_serves_something_else_is_no_hit(scene: Dep
     third = await scene.start()
     assert (await scene.step(third, "Deploy"))["status"] == "Executing"
     assert "serves config-4, not config-3" in (await scene.step(third, "Deploy"))["miss"]
+
+
+async def test_an_inference_component_is_created_once_and_updated_after_that(scene: Deploying) -> None:
+    host = {
+        "VariantName": "v",
+        "InstanceType": "ml.m5.large",
+        "InitialInstanceCount": 2,
+        "ManagedInstanceScaling": {"Status": "ENABLED", "MinInstanceCount": 1, "MaxInstanceCount": 3},
+    }
+    world = scene.world
+    await world(
+        "sagemaker", "CreateEndpointConfig", EndpointConfigName="c", ProductionVariants=[host], ExecutionRoleArn=ROLE
+    )
+    await world("sagemaker", "CreateEndpoint", EndpointName="live", EndpointConfigName="c")
+    needs = {"NumberOfCpuCoresRequired": 1, "MinMemoryRequiredInMb": 1024}
+    arguments = {
+        "InferenceComponentName": "one",
+        "EndpointName": "live",
+        "VariantName": "v",
+        "Specification": {"ModelName": "m", "ComputeResourceRequirements": needs},
+        "RuntimeConfig": {"CopyCount": {"Get": "Parameters.N"}},
+    }
+    await scene.create(step("Component", "InferenceComponent", arguments))
+    first = await scene.start(PipelineParameters=[{"Name": "N", "Value": "1"}])
+    await scene.settle(first)
+    assert await scene.statuses(first) == {"Component": "Executing"}
+    await scene.settle(first, kind="inference-component", name="one")
+    assert (await scene.record(first)).status == "Succeeded"
+    second = await scene.start(PipelineParameters=[{"Name": "N", "Value": "2"}])
+    assert (await scene.found("inference-component", "one")).status == "Updating"
+    await scene.settle(second, kind="inference-component", name="one", rolled_back=True, failure="No room.")
+    failed = await scene.step(second, "Component")
+    assert failed["failure"].endswith("inference-component/one was rolled back to what it was before. No room.")
+    third = await scene.start(PipelineParameters=[{"Name": "N", "Value": "2"}])
+    await scene.settle(third, kind="inference-component", name="one")
+    assert (await scene.record(third)).status == "Succeeded"
+    await scene.create(step("Component", "InferenceComponent", {**arguments, "EndpointName": "other"}), name="pipe2")
+    elsewhere = await scene.start(PipelineName="pipe2")
+    assert "failure" in await scene.step(elsewhere, "Component")
 
 
 def lineage(**more: Any) -> dict[str, Any]:
