@@ -21,6 +21,7 @@ from clary.app import (
     monitoring,
     pipelines,
     registry,
+    retraining,
     transform,
     tuning,
 )
@@ -39,6 +40,7 @@ ROOMS: tuple[Room, ...] = (
     monitoring.room,
     pipelines.room,
     registry.room,
+    retraining.room,
     transform.room,
     tuning.room,
 )

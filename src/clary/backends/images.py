@@ -44,6 +44,7 @@ _TABLE = (
     ("evaluation", "evaluation", "", ("clary-evaluate",)),
     ("privacy", "privacy", "", ("clary-privacy",)),
     ("fetch", "fetch", "", ("clary-fetch",)),
+    ("retraining", "evaluation", "", ("clary-retrain",)),
     (
         "monitor",
         "monitor",
@@ -70,6 +71,7 @@ _MAIN = {
     "evaluation": "scikit-learn",
     "privacy": "pyarrow",
     "fetch": "pip",
+    "retraining": "scikit-learn",
     "monitor": "datasketches",
     "sources": "adbc-driver-manager",
     "python": "pip",
@@ -94,6 +96,7 @@ _DOWNLOADS = {
     "evaluation": 175,
     "privacy": 175,
     "fetch": 48,
+    "retraining": 175,
     "sources": 60,
     "python": 48,
 }
@@ -104,10 +107,12 @@ _PROCESSES = {
     "evaluation": "clary.toolkit.evaluation",
     "privacy": "clary.toolkit.privacy",
     "fetch": "clary.toolkit.fetch",
+    "retraining": "clary.toolkit.retraining",
     "monitor": "clary.toolkit.monitor",
 }
 _SHARED = {
     "privacy": "evaluation",
+    "retraining": "evaluation",
     "fetch": "python",
 }  # a runtime with the requirements of another: one environment for both
 _BOUND = re.compile(

@@ -11,6 +11,7 @@ from clary.domain.resources import Record
 COMPONENT = "inference-component"  # the kind of record
 TRANSFORM_FLEET = "transform-fleet"  # the kind of record that has the replicas of a transform job
 TRANSFORM_LOGS = "/aws/sagemaker/TransformJobs"
+RETRAINING_STREAM = "retraining"  # beside the stream of an endpoint's history
 _TRANSFORM = ":transform"
 
 

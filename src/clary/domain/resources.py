@@ -98,6 +98,7 @@ KINDS: Mapping[str, Kind] = {
         Kind("scheduled-action", "autoscaling", "scheduledAction", "scheduled action", separator=":"),
         Kind("scaling-activity", "application-autoscaling", "scaling-activity", "scaling activity"),
         Kind("latency-objective", "clary", "latency-objective", "latency objective"),
+        Kind("retraining", "clary", "retraining", "retraining"),
         Kind("used", "clary", "used", "record of use"),
         Kind("machine", "clary", "machine", "machine"),
         Kind("pipeline", "sagemaker", "pipeline", "pipeline"),

@@ -117,3 +117,10 @@ def test_values() -> None:
 
 def test_a_wide_row_is_cut_at_its_bound() -> None:
     assert len(rows_of(captured(",".join("1" * 600), "1")).rows[0]) == 501
+
+
+def test_one_line_with_an_answer_for_each_row_is_an_answer_of_each() -> None:
+    exchange = Exchange("e", 1.0, Side("text/csv", b"1,2\n3,4\n5,6"), Side("text/csv", b"0.1,0.2,0.3"))
+    rows = rows_of(line(CONFIG, exchange)).rows
+    assert [row["output.0"] for row in rows] == [0.1, 0.2, 0.3]
+    assert rows[2] == {"input.0": 5.0, "input.1": 6.0, "output.0": 0.3}

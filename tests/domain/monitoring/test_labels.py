@@ -67,3 +67,9 @@ def test_files_are_read_back_a_label_for_each_row_of_a_request() -> None:
 
 def test_of_an_id_that_comes_twice_the_last_label_counts_and_torn_lines_are_counted() -> None:
     assert truths(lines({"a": "1"}) + "[]\n{\n\n" + lines({"a": "2"})) == ({"a": [2.0]}, 2)
+
+
+def test_a_list_is_a_label_for_each_row() -> None:
+    given = read('{"id": "a", "label": [1, 0, "x, y"]}\n{"id": "b", "label": 2}')
+    assert given == {"a": ("1", "0", "x, y"), "b": "2"}
+    assert truths(lines(given))[0] == {"a": [1.0, 0.0, "x, y"], "b": [2.0]}

@@ -30,6 +30,7 @@ from clary.domain.fields import table
 from clary.domain.lifecycle import EndpointStatus
 from clary.domain.machine import admission, instances
 from clary.domain.models.containers import Container, containers_of
+from clary.domain.monitoring import retraining
 from clary.domain.objectives import record as latency_objectives
 from clary.domain.registry import aliases
 from clary.domain.resources import Record
@@ -60,6 +61,8 @@ async def create_endpoint(call: Call, params: Params) -> Params:
     for tag in tags:
         if tag["Key"] == aliases.FOLLOW:
             aliases.followed(tag["Value"])
+        if tag["Key"] == retraining.TAG:
+            retraining.RetrainPlan.read(tag["Value"])
     document = {"request": request, "tags": tags, "plant": plant.to_json()}
     record = records.new(call, "endpoint", params["EndpointName"], document, EndpointStatus.CREATING)
     return {"EndpointArn": (await records.add(call, record)).arn}

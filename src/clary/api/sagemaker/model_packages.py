@@ -11,11 +11,11 @@ from clary.api.errors import translate
 from clary.api.plain.operations import hold
 from clary.api.registry import operation
 from clary.api.sagemaker.model_package_groups import GROUP, next_version
-from clary.api.sagemaker.package_names import package_named, shown
+from clary.api.sagemaker.package_names import package_named, shown, tagged
 from clary.api.searchable import Searchable
 from clary.domain.errors import InUse, Invalid, NotFound
 from clary.domain.models import packages
-from clary.domain.registry import approvals, card_content
+from clary.domain.registry import aliases, approvals, card_content
 from clary.domain.resources import Query, Record
 from clary.domain.search.plan import Kept
 
@@ -25,6 +25,9 @@ async def create_model_package(call: Call, params: Params) -> Params:
     """Record it, as the next version of its group or under its own name; once for a ClientToken. CreateModel checks its contents."""
     packages.check_request(params)
     _check_card(params)
+    alias = (params.get("CustomerMetadataProperties") or {}).get(aliases.TAG, "")
+    if alias:
+        aliases.parsed(alias)
     token = params.get("ClientToken", "")
     if token and (made := await call.store.page(_made_with(call, token))):
         return {"ModelPackageArn": made[0].arn}
@@ -48,6 +51,8 @@ async def create_model_package(call: Call, params: Params) -> Params:
     package = await records.add(call, records.new(call, "model-package", name, document))
     if group:
         await hold(call, GROUP, {"ModelPackageGroupName": group}, package)
+        if alias:  # a pipeline's RegisterModel step gives its Tags to the group
+            await tagged(call, package, [{"Key": aliases.TAG, "Value": alias}])
     return {"ModelPackageArn": package.arn}
 
 

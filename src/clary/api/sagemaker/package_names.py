@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from clary.api import records
 from clary.api.call import Call
 from clary.domain.errors import Invalid, NotFound
+from clary.domain.monitoring import retraining
 from clary.domain.registry import aliases
 from clary.domain.resources import Record
 
@@ -33,6 +34,8 @@ async def tagged(call: Call, record: Record, tags: Sequence[Tag]) -> list[Tag]:
     for tag in tags:
         if tag["Key"] == aliases.FOLLOW and record.kind == "endpoint":
             aliases.followed(tag["Value"])
+        if tag["Key"] == retraining.TAG and record.kind == "endpoint":
+            retraining.RetrainPlan.read(tag["Value"])
     own = [tag for tag in tags if tag["Key"] == aliases.TAG] if record.kind == PACKAGE else []
     if own:
         wanted = aliases.parsed(own[-1]["Value"])

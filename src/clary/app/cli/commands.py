@@ -377,6 +377,45 @@ def label(
 
 
 @app.command()
+def retrain(
+    endpoint: Annotated[str, typer.Argument(help="The endpoint's name.")],
+    pipeline: Annotated[str, typer.Option(help="The pipeline that retrains it.", show_default="retrain-ENDPOINT")] = "",
+    init: Annotated[bool, typer.Option("--init", help="Make the template pipeline, or make it anew.")] = False,
+    gate: Annotated[str, typer.Option(help="The brief that the new model must meet: a file or s3://.")] = "",
+    on: Annotated[
+        str, typer.Option(help="What starts it: worse, drift, violation.", show_default="worse,violation")
+    ] = "",
+    alarms: Annotated[str, typer.Option(help="Alarms that start it.")] = "",
+    every: Annotated[str, typer.Option(help="Start it so long after the last: 12h, 7d.")] = "",
+    rows: Annotated[str, typer.Option(help="Start it after so many new labelled rows.")] = "",
+    fresh: Annotated[str, typer.Option(help="The fewest new labelled rows.", show_default="200")] = "",
+    cooldown: Annotated[str, typer.Option(help="Time between two.", show_default="1h")] = "",
+    budget: Annotated[str, typer.Option(help="Trainings in 30 days.", show_default="30")] = "",
+    topic: Annotated[str, typer.Option(help="The SNS topic that calls a person.")] = "",
+    now: Annotated[bool, typer.Option("--now", help="Ask for one now.")] = False,
+    off: Annotated[bool, typer.Option("--off", help="Do not retrain any more.")] = False,
+    manual: Annotated[bool, typer.Option("--manual", help="With --init: a person approves new versions.")] = False,
+    holdout: Annotated[str, typer.Option(help="With --init: s3://... of rows that every model is judged on.")] = "",
+    metric: Annotated[str, typer.Option(help="With --init: what the gate judges by.")] = "",
+    problem: Annotated[str, typer.Option(help="With --init: binary or regression.")] = "binary",
+    facet: Annotated[str, typer.Option(help="With --init: COLUMN=VALUE whose bias is bounded.")] = "",
+    window: Annotated[str, typer.Option(help="With --init: labelled rows at most.", show_default="5000")] = "",
+    half_life: Annotated[str, typer.Option(help="With --init: rows after which one counts half.")] = "",
+    hyperparameters: Annotated[str, typer.Option(help="With --init: of the training, as JSON.")] = "",
+    directory: Dir = None,
+    json: Json = False,
+) -> None:
+    """Let an endpoint retrain itself, or show what it did."""
+    from clary.app.cli import retrain as retraining
+
+    asked = retraining.RetrainRequest(
+        pipeline, gate, on, alarms, every, rows, fresh, cooldown, budget, topic, init, now, off, manual, holdout, metric, problem, facet,
+        window, half_life, hyperparameters,
+    )  # fmt: skip
+    retraining.retrain(directory, endpoint, asked, as_json=json)
+
+
+@app.command()
 def tuning(
     name: Annotated[str, typer.Argument(help="The tuning job's name.")],
     out: Annotated[str, typer.Option(help="Write a picture instead: FILE.svg, or FILE.png (needs clary[plots]).")] = "",

@@ -10,7 +10,7 @@ from typing import Any
 from clary.app.cli.client import Client
 from clary.app.cli.output import NOT_FOUND, CommandRefused, say, say_json, table
 from clary.app.cli.site import here
-from clary.domain.names import history_group
+from clary.domain.names import RETRAINING_STREAM, history_group
 
 STREAM = "history"
 ENDS = frozenset({"in service", "rolled back", "rollback failed", "failed", "out of service"})
@@ -18,7 +18,9 @@ ENDS = frozenset({"in service", "rolled back", "rollback failed", "failed", "out
 
 def history(directory: str | None, endpoint: str, *, as_json: bool) -> None:
     site = here(directory)
-    steps = steps_of(site.client(), endpoint)
+    client = site.client()
+    retrainings = stream_of(client, endpoint, RETRAINING_STREAM)
+    steps = sorted([*steps_of(client, endpoint), *retrainings], key=lambda step: float(step["at"]))
     if not steps:
         listed = site.typed("ps")
         raise CommandRefused(f"there is no history of an endpoint {endpoint!r}: `{listed}` lists endpoints", NOT_FOUND)
@@ -30,7 +32,12 @@ def history(directory: str | None, endpoint: str, *, as_json: bool) -> None:
 
 def steps_of(client: Client, endpoint: str) -> list[dict[str, Any]]:
     """Every step that is still kept, oldest first, as a document; [] where there are none."""
-    return steps(client.stream(history_group(endpoint.rpartition("/")[2]), STREAM))
+    return stream_of(client, endpoint, STREAM)
+
+
+def stream_of(client: Client, endpoint: str, stream: str) -> list[dict[str, Any]]:
+    """The same of another stream: that of retrainings."""
+    return steps(client.stream(history_group(endpoint.rpartition("/")[2]), stream))
 
 
 def steps(events: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
@@ -51,6 +58,9 @@ def words(steps: list[dict[str, Any]]) -> str:
     rows = []
     began, created = 0.0, None
     for step in steps:
+        if step["what"].startswith("retraining"):
+            rows.append((when(step["at"]), "", step["what"], step["config"], "", one_line(step["why"], 900)))
+            continue
         if step["what"].endswith("asked") or step["created"] != created:
             began, created = step["at"], step["created"]
         after = f"+{step['at'] - began:.1f}s" if step["at"] > began else ""

@@ -1,6 +1,6 @@
 """Ground truth: what was right, by the id of a request; as people give it, and as the files that AWS's merge reads. Pure.
 
-Given: CSV lines `ID,LABEL`, or JSON lines `{"id": ..., "label": ...}`. Written: JSON lines of
+Given: CSV lines `ID,LABEL`, or JSON lines `{"id": ..., "label": ...}`, where a list is a label for each row of the request. Written: JSON lines of
 `{"groundTruthData": {"data", "encoding": "CSV"}, "eventMetadata": {"eventId"}, "eventVersion": "0"}` below `yyyy/mm/dd/hh/`; the id is
 the inference id that the caller gave, else the event id of the captured record.
 """
@@ -18,12 +18,13 @@ from clary.domain.errors import Invalid
 from clary.domain.monitoring.captured import Value, value_of
 from clary.domain.s3 import Location
 
+Label = str | tuple[str, ...]  # of several rows: one for each
 LONGEST = 256  # characters of an id
 
 
-def read(text: str) -> dict[str, str]:
+def read(text: str) -> dict[str, Label]:
     """Label by id. Invalid, with the line: neither form, an id twice with different labels, or no label at all."""
-    found: dict[str, str] = {}
+    found: dict[str, Label] = {}
     number = 1
     try:
         for number, row in _rows(text):
@@ -57,22 +58,28 @@ def _fields(row: list[str]) -> tuple[str, str]:
     return row[0].strip(), row[1].strip()
 
 
-def _json(line: str) -> tuple[str, str]:
+def _json(line: str) -> tuple[str, Label]:
     given = json.loads(line)
     if not isinstance(given, dict) or not {"id", "label"} <= given.keys():
         raise ValueError("JSON needs id and label")
     label = given["label"]
+    if isinstance(label, list) and label:
+        return str(given["id"]), tuple(map(_scalar, label))
+    return str(given["id"]), _scalar(label)
+
+
+def _scalar(label: object) -> str:
     if label is None or isinstance(label, (list, dict)):
-        raise ValueError("a label is a number or a text")
-    return str(given["id"]), label if isinstance(label, str) else json.dumps(label)
+        raise ValueError("a label is a number or a text, or a list of them")
+    return label if isinstance(label, str) else json.dumps(label)
 
 
-def lines(labels: Mapping[str, str]) -> str:
+def lines(labels: Mapping[str, Label]) -> str:
     """The content of a ground truth file."""
     made = io.StringIO()
     for id_, label in labels.items():
         cell = io.StringIO()
-        csv.writer(cell, lineterminator="").writerow([label])
+        csv.writer(cell, lineterminator="").writerow([label] if isinstance(label, str) else label)
         truth = {"data": cell.getvalue(), "encoding": "CSV"}
         made.write(
             json.dumps({"groundTruthData": truth, "eventMetadata": {"eventId": id_}, "eventVersion": "0"}) + "\n"

@@ -185,8 +185,9 @@ class Quality:
         found = worse and effect >= self.rule.effect and p <= _rate(self.rule.alarms / 2, window.rows, reference.rows)
         before, self.found[size] = self.found[size], window.start if found else None
         if found and before is not None:
-            self.since, self.size = min(before, self.since or before), min(size, self.size) if self.since else size
-            self.quiet = 0
+            if self.since is None:  # larger windows that find it later have older rows too
+                self.since, self.size = before, size
+            self.size, self.quiet = min(size, self.size), 0
         elif self.since is not None and size == self.size:
             self.quiet = 0 if found else self.quiet + 1
             if self.quiet >= 2:
