@@ -9,6 +9,7 @@ from clary.domain.endpoints import capture, redaction, regression
 from clary.domain.endpoints.turn import LAST_CHANGE, SIZES
 from clary.domain.extensions import EXTENSIONS, TAGS, VALUES, Extension, render
 from clary.domain.jobs import growth
+from clary.domain.monitoring import retraining
 from clary.domain.objectives import record
 from clary.domain.registry import aliases, approvals, following
 
@@ -35,6 +36,8 @@ def test_tags_are_named_as_what_reads_and_writes_them_does() -> None:
         redaction.TAG: True,
         aliases.TAG: True,
         aliases.FOLLOW: True,
+        retraining.TAG: True,
+        retraining.ASK: True,
     }
     assert {tag.key: tag.user for tag in TAGS} == known
 

@@ -42,9 +42,9 @@ _TABLE = (
     ("features", "features", "", ()),  # no image: what reads and writes the history of feature groups
     ("prepare", "prepare", "", ("clary-prepare",)),
     ("evaluation", "evaluation", "", ("clary-evaluate",)),
+    ("retraining", "evaluation", "", ("clary-retrain",)),
     ("privacy", "privacy", "", ("clary-privacy",)),
     ("fetch", "fetch", "", ("clary-fetch",)),
-    ("retraining", "evaluation", "", ("clary-retrain",)),
     (
         "monitor",
         "monitor",
@@ -69,9 +69,9 @@ _MAIN = {
     "features": "pyarrow",
     "prepare": "duckdb",
     "evaluation": "scikit-learn",
+    "retraining": "scikit-learn",
     "privacy": "pyarrow",
     "fetch": "pip",
-    "retraining": "scikit-learn",
     "monitor": "datasketches",
     "sources": "adbc-driver-manager",
     "python": "pip",
@@ -94,9 +94,9 @@ _DOWNLOADS = {
     "monitor": 70,
     "prepare": 165,
     "evaluation": 175,
+    "retraining": 175,
     "privacy": 175,
     "fetch": 48,
-    "retraining": 175,
     "sources": 60,
     "python": 48,
 }
@@ -105,12 +105,12 @@ _PROCESSES = {
     "clarify": "clary.toolkit.clarify",
     "prepare": "clary.toolkit.preparation",
     "evaluation": "clary.toolkit.evaluation",
+    "retraining": "clary.toolkit.retraining",
     "privacy": "clary.toolkit.privacy",
     "fetch": "clary.toolkit.fetch",
-    "retraining": "clary.toolkit.retraining",
     "monitor": "clary.toolkit.monitor",
 }
-_SHARED = {
+SHARED = {
     "privacy": "evaluation",
     "retraining": "evaluation",
     "fetch": "python",
@@ -140,7 +140,7 @@ def runtimes() -> tuple[Runtime, ...]:
     folder = resources.files("clary.backends") / "environments"
     found = []
     for name, framework, algorithm, repositories in _TABLE:
-        text = (folder / f"{_SHARED.get(name, name)}.txt").read_text()
+        text = (folder / f"{SHARED.get(name, name)}.txt").read_text()
         version = pinned(text, _MAIN[name])
         process = _PROCESSES.get(name, "")
         found.append(

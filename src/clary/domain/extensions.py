@@ -121,6 +121,20 @@ TAGS: tuple[OwnTag, ...] = (
         True,
     ),
     OwnTag(
+        "endpoint",
+        "clary:retrain",
+        "what retrains the endpoint: `pipeline=NAME`, and any of `on=worse,drift,violation`, `alarms=NAME,...`, `every=7d`, `rows=1000` "
+        "(new labelled rows), `fresh=200` (the fewest of them), `cooldown=1h`, `budget=30` (in 30 days), `topic=NAME` and `gate=BRIEF`, "
+        "with blanks between them",
+        True,
+    ),
+    OwnTag(
+        "endpoint",
+        "clary:retrain-now",
+        "asks for a retraining by the pipeline of `clary:retrain`, once for each value",
+        True,
+    ),
+    OwnTag(
         "model-package-group",
         "aws:clary:followers",
         "endpoints that follow an alias of the group, each with the version that it was moved to last, or what it waits for",

@@ -159,7 +159,9 @@ def test_drift_violations_and_alarms_start_it_each_occasion_once() -> None:
 
 def test_a_schedule_and_new_rows_start_it() -> None:
     quiet = [watched(since=None)]
-    assert "days have passed" in House().turn(seen(tag="pipeline=P every=2h", watched=quiet)).starts[0].why.replace("hours", "days")
+    assert "days have passed" in House().turn(seen(tag="pipeline=P every=2h", watched=quiet)).starts[0].why.replace(
+        "hours", "days"
+    )
     assert "1,000 new labelled rows" in House().turn(seen(tag="pipeline=P rows=1000", watched=quiet)).starts[0].why
     assert House().turn(seen(tag="pipeline=P rows=1001", watched=quiet)).starts == []
 
@@ -202,7 +204,7 @@ def test_the_record_goes_with_the_endpoint_or_the_tag(gone: SeenForRetraining) -
 
 
 @pytest.mark.parametrize(
-    "text", ["", "on=worse", "pipeline=P on=mood", "pipeline=P every=7", "pipeline=P rows=x", "pipeline=P budget=0", "pipeline", "colour=red"]
+    "text", ["", "on=worse", "pipeline=P on=mood", "pipeline=P every=7", "pipeline=P rows=x", "pipeline=P budget=0", "colour=red"]
 )  # fmt: skip
 def test_what_is_no_plan_is_refused(text: str) -> None:
     with pytest.raises(Invalid, match="clary:retrain"):

@@ -102,7 +102,10 @@ def test_the_pinned_holdout_is_judged_on_as_it_is(house: House) -> None:
     pinned.parent.mkdir()
     pinned.write_text("1,5,6\n0,7,8\n")
     house.collect()
-    assert [row for row in house.rows("judge") if row[-1] == "pinned"] == [["1", "5", "6", "pinned"], ["0", "7", "8", "pinned"]]
+    assert [row for row in house.rows("judge") if row[-1] == "pinned"] == [
+        ["1", "5", "6", "pinned"],
+        ["0", "7", "8", "pinned"],
+    ]
     pinned.write_text("1,5\n")
     with pytest.raises(UserError, match="The pinned holdout has 2 columns"):
         house.collect()

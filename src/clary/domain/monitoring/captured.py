@@ -56,7 +56,9 @@ def rows_of(line: str) -> CapturedRows:
         event, inference = str(metadata["eventId"]), str(metadata.get("inferenceId") or "")
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError, csv.Error) as error:
         raise Invalid(f"a captured line cannot be read: {type(error).__name__}: {error}") from None
-    if len(sides) == 2 and len(sides[1]) == 1 < len(sides[0]) == len(sides[1][0]):  # one line with an answer for each row
+    if len(sides) == 2 and len(sides[1]) == 1 < len(sides[0]) == len(
+        sides[1][0]
+    ):  # one line with an answer for each row
         sides[1] = [{"output.0": value} for value in sides[1][0].values()]
     merged = zip_longest(*sides, fillvalue={})
     rows = tuple({name: value for side in row for name, value in side.items()} for row in merged)

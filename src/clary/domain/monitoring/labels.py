@@ -1,8 +1,8 @@
 """Ground truth: what was right, by the id of a request; as people give it, and as the files that AWS's merge reads. Pure.
 
-Given: CSV lines `ID,LABEL`, or JSON lines `{"id": ..., "label": ...}`, where a list is a label for each row of the request. Written: JSON lines of
-`{"groundTruthData": {"data", "encoding": "CSV"}, "eventMetadata": {"eventId"}, "eventVersion": "0"}` below `yyyy/mm/dd/hh/`; the id is
-the inference id that the caller gave, else the event id of the captured record.
+Given: CSV lines `ID,LABEL`, or JSON lines `{"id": ..., "label": ...}`, where a list is a label for each row of the request. Written: JSON
+lines of `{"groundTruthData": {"data", "encoding": "CSV"}, "eventMetadata": {"eventId"}, "eventVersion": "0"}` below `yyyy/mm/dd/hh/`; the
+id is the inference id that the caller gave, else the event id of the captured record.
 """
 
 from __future__ import annotations
