@@ -24,3 +24,23 @@ def test_only_regular_files_below_the_folder(tmp_path: Path) -> None:
     with pytest.raises(OSError, match="does not lie below"):
         untrusted.copy(str(inside), "../secret", str(tmp_path / "copy"))
     assert [name for name, _ in untrusted.walk(str(inside))] == ["deep/file"]
+    assert [name for name, _ in untrusted.walk_below(str(inside), "deep")] == ["deep/file"]
+    for path in ("folder", "..", "deep/file", "never", "deep//"):
+        assert list(untrusted.walk_below(str(inside), path)) == []
+
+
+def test_a_second_name_is_the_same_file_and_never_a_links(tmp_path: Path) -> None:
+    (tmp_path / "made").write_text("made")
+    (tmp_path / "link").symlink_to("/etc/passwd")
+    for _ in range(2):
+        untrusted.link(str(tmp_path), "made", str(tmp_path / "staged"))
+    assert (tmp_path / "staged").samefile(tmp_path / "made")
+    with pytest.raises(OSError, match="symbolic link"):
+        untrusted.link(str(tmp_path), "link", str(tmp_path / "other"))
+
+
+@pytest.mark.parametrize(
+    ("data", "text"), [(b"abc", "abc"), ("ab\N{EURO SIGN}".encode()[:4], "ab"), (b"a\xff", None), (b"", "")]
+)
+def test_a_text_is_utf8_or_none(data: bytes, text: str | None) -> None:
+    assert untrusted.utf8(data, 4) == text

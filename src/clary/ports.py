@@ -22,6 +22,7 @@ from clary.domain.logs.lines import PLAIN, LogGroup, LogMatches, LogPage, LogSet
 from clary.domain.machine.addresses import Address
 from clary.domain.machine.capacity import Machine
 from clary.domain.machine.workload import (
+    Collected,
     Environment,
     EnvironmentPlace,
     Feature,
@@ -208,8 +209,16 @@ class Backend(Protocol[R]):
         """Remove all models but these, and those that were asked for in the last ten minutes."""
         ...
 
-    async def collect(self, handle: str) -> Mapping[str, str]:
-        """Store the results of an ended run by value; answers URI -> ETag of those that it left. It may be repeated. NotFound for a run
+    async def content(self, handle: str, files: str, path: str, limit: int) -> bytes:
+        """The same of a file, as it is."""
+        ...
+
+    async def names(self, handle: str, files: str, path: str) -> tuple[str, ...]:
+        """Paths (from `path` on, in order) of the regular files that a run left below that folder. No link is followed."""
+        ...
+
+    async def collect(self, handle: str) -> Mapping[str, Collected]:
+        """Store the results of an ended run by value; answers URI -> object of those that it left. It may be repeated. NotFound for a run
         that was forgotten; the object store's own errors."""
         ...
 

@@ -37,16 +37,22 @@ async def run_to_end(backend: Backend[Any], workload: Workload) -> Observation:
 @asynccontextmanager
 async def short_run(backend: Backend[Any], workload: Workload) -> AsyncIterator[Observation]:
     """A run by value from its start to its end, and, inside, how it ended: it can be read and collected until the way out, where it is
-    forgotten. Whatever a predecessor began under its key is ended first. Invalid where its data could not be laid out, Unavailable where
-    we are at fault; Unschedulable from the backend. A cancelled wait ends the run."""
-    await end(backend, workload.key, _END_SECONDS)
+    forgotten. For the rest see `kept_run`."""
     try:
-        ended = await _run(backend, workload)
-        if ended.failure is not None:
-            raise Invalid(ended.failure.message) if ended.failure.client else Unavailable(ended.failure.message)
-        yield ended
+        yield await kept_run(backend, workload)
     finally:
         await end(backend, workload.key, _END_SECONDS)
+
+
+async def kept_run(backend: Backend[Any], workload: Workload) -> Observation:
+    """A run by value from its start to its end: how it ended. It is there until somebody ends it (`end`). Whatever a predecessor began
+    under its key is ended first. Invalid where its data could not be laid out, Unavailable where we are at fault; Unschedulable from the
+    backend. A cancelled wait leaves it."""
+    await end(backend, workload.key, _END_SECONDS)
+    ended = await _run(backend, workload)
+    if ended.failure is not None:
+        raise Invalid(ended.failure.message) if ended.failure.client else Unavailable(ended.failure.message)
+    return ended
 
 
 async def _run(backend: Backend[Any], workload: Workload) -> Observation:

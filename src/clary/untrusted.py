@@ -10,7 +10,7 @@ import errno
 import os
 import stat
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
@@ -41,20 +41,20 @@ def opened(root: str, relative: str) -> Iterator[int]:
 
 def read_text(root: str, relative: str, limit: int) -> str:
     """At most `limit` bytes of it, invalid UTF-8 replaced; '' when it is not there or no regular file."""
-    try:
-        with opened(root, relative) as descriptor:
-            return os.read(descriptor, limit).decode("utf-8", "replace")
-    except OSError:
-        return ""
+    return read_bytes(root, relative, limit).decode("utf-8", "replace")
 
 
-def read_utf8(root: str, relative: str, limit: int) -> str | None:
-    """The same, but None for what is not UTF-8. A character that the limit cuts is left out."""
+def read_bytes(root: str, relative: str, limit: int) -> bytes:
+    """The same as it is."""
     try:
         with opened(root, relative) as descriptor:
-            data = os.read(descriptor, limit)
+            return os.read(descriptor, limit)
     except OSError:
-        return ""
+        return b""
+
+
+def utf8(data: bytes, limit: int) -> str | None:
+    """At most `limit` bytes that were read, as a text; None when they are not UTF-8. A character that the limit cuts is left out."""
     try:
         return codecs.getincrementaldecoder("utf-8")().decode(data, final=len(data) < limit)
     except UnicodeDecodeError:
@@ -77,6 +77,29 @@ def walk(root: str) -> Iterator[tuple[str, os.stat_result]]:
                 continue
             if stat.S_ISREG(found.st_mode):
                 yield (name if below == "." else f"{below}/{name}"), found
+
+
+def walk_below(root: str, path: str) -> Iterator[tuple[str, os.stat_result]]:
+    """The same below the folder `path` of it ('': all), as paths below `root`. None where a link or something else is in its place."""
+    here = root
+    for part in path.split("/") if path else ():
+        here = os.path.join(here, part)
+        if part in ("", ".", "..") or os.path.islink(here) or not os.path.isdir(here):
+            return
+    for name, found in walk(here):
+        yield (f"{path}/{name}" if path else name), found
+
+
+def link(root: str, relative: str, target: str) -> None:
+    """A second name of a file of a run that has ended, or a copy where there can be none."""
+    with opened(root, relative) as descriptor:
+        with suppress(FileNotFoundError):
+            os.unlink(target)
+        try:
+            # A file is named through its descriptor, whatever became of its path; given a folder, Python lets the kernel follow that link.
+            os.link(f"/proc/self/fd/{descriptor}", target, src_dir_fd=descriptor, follow_symlinks=True)
+        except OSError:
+            copy(root, relative, target)
 
 
 def copy(root: str, relative: str, target: str) -> None:

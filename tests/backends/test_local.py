@@ -28,6 +28,7 @@ from clary.backends.state import Folder
 from clary.domain.errors import InUse, Unavailable, Unschedulable
 from clary.domain.machine.workload import (
     ENVIRONMENT,
+    Collected,
     ContainerImage,
     Environment,
     Files,
@@ -531,7 +532,9 @@ asyncio.run(main())
         workload = self.valued("cat /in/deep/er/y > /out/z; echo laid out", objects=given, results=(result,), logs=LOG)
         handle = await self.begin(backend, workload)
         assert (await self.ended(backend, handle)).exit_code == 0
-        assert await backend.collect(handle) == {f"s3://{BUCKET}/taken/z": hashlib.md5(b"an object\n").hexdigest()}
+        assert await backend.collect(handle) == {
+            f"s3://{BUCKET}/taken/z": Collected(hashlib.md5(b"an object\n").hexdigest(), 10)
+        }
         assert self.stored.buckets[BUCKET]["taken/z"] == b"an object\n"
         assert self.stored.types[BUCKET, "taken/z"] == "text/plain"
         assert FileLogs(tmp_path / "logs").tail(LOG.scope, LOG.group, LOG.stream, 9) == ["laid out"]

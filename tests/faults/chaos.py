@@ -31,7 +31,7 @@ from tests.faults.checker import RECOVERY
 from tests.faults.clients import CALLS, MODEL, MOVING, QUEUE, Crowd
 from tests.faults.history import FAILED_CALL, UNKNOWN, Answered, Counted, Fault, History, Ran
 from tests.faults.plan import CLOCK, FULL, SLOW, Act, acts
-from tests.faults.scene import BUCKET, Scene, Seen, until
+from tests.faults.scene import BUCKET, Scene, Seen, shim_of, until
 from tests.live import Server
 
 from clary.app import up
@@ -283,12 +283,8 @@ class Chaos:
         name = one.command.split()[3]
         if whom == "job":
             return one.pid, name
-        seen = one
-        while not _shim_of("jobs/", seen):
-            if seen.parent not in everyone:
-                return None
-            seen = everyone[seen.parent]
-        return seen.pid, name
+        shim = shim_of(one, everyone)
+        return (shim.pid, name) if shim else None
 
     # -- whether all is well ------------------------------------------------------------------------------------------------------
 

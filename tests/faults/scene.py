@@ -133,6 +133,14 @@ def _processes() -> Iterator[Seen]:
                 yield Seen(int(entry), command, int(fields[1]), mounts)
 
 
+def shim_of(seen: Seen, everyone: Mapping[int, Seen]) -> Seen | None:
+    """The shim above a process."""
+    here: Seen | None = seen
+    while here is not None and "clary.backends.shim" not in here.command:
+        here = everyone.get(here.parent)
+    return here
+
+
 class Scene:
     """One running Clary."""
 
@@ -200,6 +208,13 @@ class Scene:
         """Processes in sandboxes whose command line contains `what`, oldest first; `where` is part of a mounted path."""
         found = [p for p in self.everyone().values() if what in p.command and "bwrap" not in p.command.split(" ")[0]]
         return sorted((p for p in found if (where or self.root) in p.mounts), key=lambda p: p.pid)
+
+    def shim(self, what: str, where: str = "") -> int:
+        """The one process that looks after the sandbox of `sandboxed(what, where)`."""
+        everyone = self.everyone()
+        above = (shim_of(seen, everyone) for seen in self.sandboxed(what, where))
+        (found,) = {shim.pid for shim in above if shim is not None}
+        return found
 
     # -- models and endpoints -----------------------------------------------------------------------------------------------------
 

@@ -376,8 +376,7 @@ def test_a_killed_shim_takes_its_replica_along_and_another_comes(scene: Scene, s
 def test_a_killed_shim_fails_its_job_with_a_reason(scene: Scene) -> None:
     scene.train("shimless", "import time; print('begun'); time.sleep(120)")
     until(lambda: "begun" in scene.lines("shimless"), 60)
-    (shim,) = [p.pid for p in scene.everyone().values() if "backends.shim" in p.command and "/jobs/" in p.command]
-    os.kill(shim, signal.SIGKILL)
+    os.kill(scene.shim("main.py"), signal.SIGKILL)
     job = scene.ended("shimless", 20)
     assert job["TrainingJobStatus"] == "Failed"
     assert "lost" in job["FailureReason"]

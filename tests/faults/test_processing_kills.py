@@ -124,8 +124,7 @@ def test_a_killed_shim_fails_the_job_with_a_reason(scene: Scene) -> None:
     create(scene, "processing-shim", "import time\nprint('begun')\ntime.sleep(300)\n")
     until(lambda: described(scene, "processing-shim").get("ProcessingStartTime"), 60)
     until(lambda: "begun" in lines(scene, "processing-shim"), 60)
-    (shim,) = [p.pid for p in scene.everyone().values() if "backends.shim" in p.command and "/jobs/" in p.command]
-    os.kill(shim, signal.SIGKILL)
+    os.kill(scene.shim("main.py"), signal.SIGKILL)
     job = ended(scene, "processing-shim")
     assert job["ProcessingJobStatus"] == "Failed"
     assert job["FailureReason"] == "InternalServerError: The process that ran the processing job was lost"

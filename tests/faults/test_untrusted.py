@@ -545,7 +545,7 @@ def test_bombs_of_a_job_fail_it_with_the_reason(scene: Scene, neighbour: str) ->
     }
     assert wrong == {}
     assert load.failed == {}
-    until(lambda: scene.sandboxed("main.py", "/jobs/") == [], 20, "no process of them is left")
+    until(lambda: scene.sandboxed("main.py", "/own/") == [], 20, "no process of them is left")
 
 
 def test_a_model_that_hangs_is_ended_at_its_deadline(scene: Scene, neighbour: str) -> None:

@@ -11,6 +11,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from tests.loops.laying import LayingBackend
+
 from clary.domain.jobs import record as jobs
 from clary.domain.jobs import training
 from clary.domain.jobs.kinds import JOB_KINDS
@@ -23,7 +25,6 @@ from clary.loops.core.loop import Loop
 from clary.loops.jobs.places import JobSettings
 from clary.loops.jobs.subject import JobSubject, attach
 from clary.ports import LoopPorts
-from clary.testing.backends import MemoryBackend
 from clary.testing.clock import FakeClock
 from clary.testing.datapoints import MemoryDatapoints
 from clary.testing.fronts import MemoryFronts
@@ -62,16 +63,18 @@ class House:
     """A control plane's job loop over fakes. `run(name)` is what a host does when it starts; the short workloads are played here."""
 
     def __init__(self, tmp_path: Path, **ports: Any) -> None:
-        self.backend = MemoryBackend()
         self.logs = MemoryLogs()
+        artifacts = ports.pop("artifacts", None) or MemoryArtifacts({"b": {}, "out": {}})
+        runtimes = MemoryRuntimes()
+        self.backend = LayingBackend(tmp_path / "own", artifacts, self.logs, runtimes)
         self.store = MemoryStore()
         self.machine = Machine(cpus=4, memory=16 * GIB, available=12 * GIB)
         self.ports = LoopPorts(
             self.store,
             self.backend,
             MemoryFronts(),
-            MemoryArtifacts({"b": {}, "out": {}}),
-            MemoryRuntimes(),
+            artifacts,
+            runtimes,
             self.logs,
             MemoryDatapoints(),
             MemoryKeys(),

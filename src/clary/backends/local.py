@@ -29,8 +29,9 @@ from clary.backends.host import Host
 from clary.backends.networks import Networks
 from clary.backends.node import requests
 from clary.backends.node.changes import Changes
-from clary.backends.node.layout import NodePorts, files_of, placed, store, text_of, with_packages
+from clary.backends.node.layout import NodePorts, content_of, files_of, names_of, placed, text_of, with_packages
 from clary.backends.node.models import NodeModels
+from clary.backends.node.outputs import store
 from clary.backends.node.starts import Starts
 from clary.backends.reentry import Reentry, reentry
 from clary.backends.shim import way
@@ -40,6 +41,7 @@ from clary.backends.state import Base, Folder, Index
 from clary.domain.errors import InUse, Invalid, NotFound, Unavailable
 from clary.domain.machine.addresses import Address
 from clary.domain.machine.workload import (
+    Collected,
     Environment,
     Feature,
     ModelFiles,
@@ -90,7 +92,7 @@ class LocalBackend:
         ports: NodePorts | None = None,
     ) -> None:
         self._ports = ports
-        self._starts = Starts(ports, self._launch, self._started)
+        self._starts = Starts(ports, self._launch, self._started, self._root_of)
         self._changes = Changes(ports)
         self._models_folder = folder.parent / "models"
         self._models = NodeModels(self._models_folder, self, ports)
@@ -126,7 +128,7 @@ class LocalBackend:
         asked = workload
         self.networks.check(workload)
         if workload.by_value:
-            workload = placed(workload, self._folder_of(workload.key), self._models_folder)
+            workload = placed(workload, self._folder_of(workload.key), self._models_folder, self._root_of)
         workload = with_packages(workload, self._ports)
         if workload.fronts:  # the whole folder: a mounted socket file is dead when the front makes another one
             sockets = Mount(os.path.dirname(self._fronts[0]), SOCKETS)
@@ -140,8 +142,7 @@ class LocalBackend:
         key = request.asked.key
         _check_secrets(request.asked, secrets)
         if request.asked.by_value:
-            root = self._index.root(key)
-            if root is None or not requests.there(Folder.of(root)):
+            if not self._begun(key):
                 await asyncio.to_thread(self._accept, request, secrets)
             self._take_up(key)
             self._attach(key)
@@ -226,19 +227,24 @@ class LocalBackend:
     async def keep_models(self, digests: Collection[str]) -> None:
         await asyncio.to_thread(self._models.sweep, digests, time.time())
 
-    async def collect(self, handle: str) -> Mapping[str, str]:
+    async def content(self, handle: str, files: str, path: str, limit: int) -> bytes:
+        root = self._index.root(handle)
+        return b"" if root is None else await asyncio.to_thread(content_of, root, files, path, limit)
+
+    async def names(self, handle: str, files: str, path: str) -> tuple[str, ...]:
+        root = self._index.root(handle)
+        return () if root is None else await asyncio.to_thread(names_of, root, files, path)
+
+    async def collect(self, handle: str) -> Mapping[str, Collected]:
         root = self._index.root(handle)
         asked = requests.kept(Folder.of(root)) if root else None
         if root is None or asked is None:
             raise NotFound(f"no run {handle!r} to collect the results of")
-        if asked[0].results and self._ports is None:
+        if not asked[0].results:
+            return {}
+        if self._ports is None:
             raise Unavailable("this backend was given no object store")
-        stored: dict[str, str] = {}
-        for result in asked[0].results:
-            etag = await store(root, result, self._ports.artifacts) if self._ports else None
-            if etag is not None:
-                stored[str(result.to)] = etag
-        return stored
+        return await store(root, asked[0].results, self._ports.artifacts)
 
     async def take_up(self) -> None:
         """Go on with the starts of a predecessor that was killed."""
@@ -384,6 +390,15 @@ class LocalBackend:
     def _started(self, key: str) -> None:
         self._attach(key)
         self._tell(key)
+
+    def _begun(self, key: str) -> bool:
+        """Whether the run was asked for: also where an older Clary started it, in a folder of the caller's."""
+        root = self._index.root(key)
+        folder = Folder.of(root) if root else None
+        return folder is not None and (requests.there(folder) or folder.read("run.json") is not None)
+
+    def _root_of(self, key: str) -> str:
+        return self._index.root(key) or self._folder_of(key)
 
     def _folder_of(self, key: str) -> str:
         """A key that can be a folder's name is one: who looks there sees whose it is."""

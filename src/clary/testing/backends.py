@@ -13,9 +13,11 @@ from typing import Any
 from clary.domain.errors import InUse, Invalid, NotFound
 from clary.domain.machine.addresses import Address
 from clary.domain.machine.workload import (
+    Collected,
     Environment,
     Feature,
     Files,
+    LeftBy,
     ModelFiles,
     MountMode,
     Objects,
@@ -105,8 +107,7 @@ class MemoryBackend:
         self._runs.pop(handle, None)
 
     async def read(self, handle: str, files: str, path: str, limit: int) -> str:
-        text = self.left.get((handle, files, path), "") if handle in self._runs else ""
-        return text.encode()[:limit].decode(errors="replace")
+        return (await self.content(handle, files, path, limit)).decode(errors="replace")
 
     async def write(self, handle: str, files: str, texts: Mapping[str, str]) -> bool:
         return self._change_files(handle, files, texts)
@@ -150,12 +151,25 @@ class MemoryBackend:
         self.written.setdefault((handle, files), {}).update(texts)
         return True
 
-    async def collect(self, handle: str) -> Mapping[str, str]:
+    async def content(self, handle: str, files: str, path: str, limit: int) -> bytes:
+        text = self.left.get((handle, files, path), "") if handle in self._runs else ""
+        return text.encode()[:limit]
+
+    async def names(self, handle: str, files: str, path: str) -> tuple[str, ...]:
+        start = f"{path}/" if path else ""
+        known = sorted(key[2] for key in self.left if key[:2] == (handle, files) and key[2].startswith(start))
+        return tuple(known) if handle in self._runs else ()
+
+    async def collect(self, handle: str) -> Mapping[str, Collected]:
         if handle not in self._runs:
             raise NotFound(f"no run {handle!r} to collect the results of")
         self.collected.append(handle)
-        results = self.workloads[handle].results
-        return {str(each.to): "etag" for each in results if (handle, each.files, each.path) in self.left}
+        return {
+            f"{each.to}{path.removeprefix(f'{each.path}/') if each.tree else ''}": Collected("etag", len(text.encode()))
+            for each in self.workloads[handle].results
+            for (run, files, path), text in sorted(self.left.items())
+            if (run, files) == (handle, each.files) and _is_of(path, each)
+        }
 
     async def handles(self) -> list[str]:
         return sorted(self._runs)
@@ -182,6 +196,10 @@ class MemoryBackend:
         self._runs[handle] = seen
         for listener in list(self._listeners):
             listener(handle)
+
+
+def _is_of(path: str, result: Result) -> bool:
+    return path.startswith(f"{result.path}/") if result.tree else path == result.path
 
 
 class BackendConformance:
@@ -353,8 +371,10 @@ class BackendConformance:
         assert await backend.read(handle, "out", "c", 1024) == "one\ntwo\n"
         assert await backend.read(handle, "out", "c", 5) == "one\nt"
         assert await backend.read(handle, "", "", 1024) == "said"
+        assert await backend.content(handle, "out", "c", 5) == b"one\nt"
         for gone in ("link", "never", "../in/a"):
             assert await backend.read(handle, "out", gone, 1024) == ""
+            assert await backend.content(handle, "out", gone, 1024) == b""
         await backend.forget(handle)
         assert await backend.read(handle, "out", "c", 1024) == ""
 
@@ -466,6 +486,41 @@ class BackendConformance:
         except NotFound:
             return
         raise AssertionError("a forgotten run has results")
+
+    async def test_a_folder_of_results_becomes_an_object_a_file(self, tmp_path: Path) -> None:
+        backend = self.backend(tmp_path)
+        tree = Result("out", "tree", ACCOUNT, Location(BUCKET, "p/"), tree=True, given=True)
+        script = "mkdir -p /out/tree/deep && echo 1 > /out/tree/a && echo 22 > /out/tree/deep/b; ln -s /etc /out/tree/c; echo 3 > /out/d"
+        workload = self.valued(script, key="valued/tree", results=(tree, replace(tree, path="none")))
+        handle = await backend.start(backend.plan(workload))
+        for path, text in (("tree/a", "1\n"), ("tree/deep/b", "22\n"), ("d", "3\n")):
+            await self.leave(backend, handle, "out", path, text)
+        await self.let(backend, handle, 0)
+        await self.ended(backend, handle)
+        assert await backend.names(handle, "out", "tree") == ("tree/a", "tree/deep/b")
+        assert await backend.names(handle, "out", "") == ("d", "tree/a", "tree/deep/b")
+        assert await backend.names(handle, "out", "tree/c") == ()
+        first = await backend.collect(handle)
+        assert {uri: each.size for uri, each in first.items()} == {
+            f"s3://{BUCKET}/p/a": 2,
+            f"s3://{BUCKET}/p/deep/b": 3,
+        }
+        assert await backend.collect(handle) == first
+
+    async def test_a_run_has_what_another_one_left(self, tmp_path: Path) -> None:
+        backend = self.backend(tmp_path)
+        first = await backend.start(backend.plan(self.valued("mkdir /out/d && echo made > /out/d/e", key="valued/1")))
+        await self.leave(backend, first, "out", "d/e", "made\n")
+        await self.let(backend, first, 0)
+        await self.ended(backend, first)
+        given = Files("given", "/given", MountMode.OVERLAY, left=LeftBy(first, "out", "d"))
+        second = self.valued("cp /given/e /out/e && touch /given/new", key="valued/2")
+        handle = await backend.start(backend.plan(replace(second, files=(*second.files, given))))
+        await self.leave(backend, handle, "out", "e", "made\n")
+        await self.let(backend, handle, 0)
+        assert (await self.ended(backend, handle)).exit_code == 0
+        assert await backend.read(handle, "out", "e", 100) == "made\n"
+        assert await backend.names(first, "out", "") == ("d/e",), "what a run left stays as it is"
 
     async def test_forget_ends_all_memory_of_it(self, tmp_path: Path) -> None:
         backend = self.backend(tmp_path)

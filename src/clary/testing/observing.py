@@ -19,7 +19,7 @@ S = TypeVar("S")
 READS = frozenset(
     {
         *("get", "by_arn", "made", "page", "count", "granted"),  # Store, Grants
-        *("observe", "handles", "plan", "address"),  # Backend, Fronts
+        *("observe", "handles", "plan", "address", "content", "names"),  # Backend, Fronts
         *("counts", "of", "find", "exists", "head", "read"),  # Fronts, Artifacts, Keys
         *("resolve", "digest", "all", "built"),  # Runtimes
         *("path", "tail", "groups", "group", "streams", "search", "marks", "regions"),  # Logs, Datapoints

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import stat
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -16,6 +17,7 @@ from clary.domain.machine.workload import (
     ContainerImage,
     Environment,
     Files,
+    LeftBy,
     LogTarget,
     Mount,
     MountMode,
@@ -39,8 +41,10 @@ async def test_all_is_there_and_readable_whatever_the_umask(tmp_path: Path) -> N
     root, phases = tmp_path / "root", list[str]()
     before = os.umask(0o077)
     try:
-        assert await lay_out(WORKLOAD, {}, str(root), ports(tmp_path), phases.append) == str(root / "log")
-        assert await lay_out(WORKLOAD, {}, str(root), ports(tmp_path), phases.append) == str(root / "log")  # once more
+        assert await lay_out(WORKLOAD, {}, str(root), str, ports(tmp_path), phases.append) == str(root / "log")
+        assert await lay_out(WORKLOAD, {}, str(root), str, ports(tmp_path), phases.append) == str(
+            root / "log"
+        )  # once more
     finally:
         os.umask(before)
     assert phases == ["laying out in", "laying out out"] * 2
@@ -58,29 +62,33 @@ async def test_all_is_there_and_readable_whatever_the_umask(tmp_path: Path) -> N
 async def test_output_goes_to_the_stream_that_is_named(tmp_path: Path) -> None:
     where = LogTarget(Scope("0", "r"), "/aws/jobs", "job/algo-1")
     given = ports(tmp_path)
-    path = await lay_out(replace(WORKLOAD, logs=where), {}, str(tmp_path / "root"), given, lambda _: None)
+    path = await lay_out(replace(WORKLOAD, logs=where), {}, str(tmp_path / "root"), str, given, lambda _: None)
     assert path == given.logs.path(where.scope, where.group, where.stream)
 
 
 @pytest.mark.parametrize("name", ["", "../x", "a/b", ".hidden"])
 def test_a_name_that_is_no_folder(name: str) -> None:
     with pytest.raises(Invalid, match="cannot be the name"):
-        placed(replace(WORKLOAD, files=(Files(name, "/in"),)), "/root", Path("/models"))
+        placed(replace(WORKLOAD, files=(Files(name, "/in"),)), "/root", Path("/models"), str)
 
 
 @pytest.mark.parametrize("files", [Files("in", "/in", texts={"../a": ""}), Files("in", "/in", texts={"/etc/a": ""})])
 async def test_nothing_is_written_outside(tmp_path: Path, files: Files) -> None:
     with pytest.raises(Invalid, match="does not lie below"):
-        await lay_out(replace(WORKLOAD, files=(files,)), {}, str(tmp_path / "root"), ports(tmp_path), lambda _: None)
+        await lay_out(
+            replace(WORKLOAD, files=(files,)), {}, str(tmp_path / "root"), str, ports(tmp_path), lambda _: None
+        )
     assert [path.name for path in (tmp_path / "root").rglob("a")] == []
 
 
 async def test_what_the_store_does_not_have(tmp_path: Path) -> None:
     gone = Files("in", "/in", objects=(Objects("0", "bucket", {"never": "n"}),))
     with pytest.raises(NotFound):
-        await lay_out(replace(WORKLOAD, files=(gone,)), {}, str(tmp_path / "root"), ports(tmp_path), lambda _: None)
+        await lay_out(
+            replace(WORKLOAD, files=(gone,)), {}, str(tmp_path / "root"), str, ports(tmp_path), lambda _: None
+        )
     with pytest.raises(Unavailable, match="no object store"):
-        await lay_out(WORKLOAD, {}, str(tmp_path / "root"), None, lambda _: None)
+        await lay_out(WORKLOAD, {}, str(tmp_path / "root"), str, None, lambda _: None)
 
 
 def test_the_last_lines_of_its_output(tmp_path: Path) -> None:
@@ -95,7 +103,7 @@ PACKED = replace(WORKLOAD, packages=Environment("xgboost", "xgboost-1", "pandas"
 async def test_an_environment_that_is_not_there_is_built_on_first_use(tmp_path: Path) -> None:
     runtimes, phases = MemoryRuntimes(), list[str]()
     given = replace(ports(tmp_path), environments=runtimes)
-    await lay_out(PACKED, {}, str(tmp_path / "root"), given, phases.append)
+    await lay_out(PACKED, {}, str(tmp_path / "root"), str, given, phases.append)
     assert runtimes.builds == [("xgboost", "pandas")]
     assert phases == ["building the runtime xgboost", "laying out in", "laying out out"]
 
@@ -105,10 +113,10 @@ async def test_packages_that_cannot_be_had_are_the_users_fault_and_an_unknown_ru
     runtimes.broken["pandas"] = "no such package"
     given = replace(ports(tmp_path), environments=runtimes)
     with pytest.raises(Invalid, match="no such package"):
-        await lay_out(PACKED, {}, str(tmp_path / "root"), given, lambda _: None)
+        await lay_out(PACKED, {}, str(tmp_path / "root"), str, given, lambda _: None)
     unknown = replace(PACKED, packages=Environment("never-heard-of", "0"))
     with pytest.raises(Unavailable, match="never-heard-of"):
-        await lay_out(unknown, {}, str(tmp_path / "root"), given, lambda _: None)
+        await lay_out(unknown, {}, str(tmp_path / "root"), str, given, lambda _: None)
 
 
 @pytest.mark.parametrize(("installs", "mode"), [(False, MountMode.READ_ONLY), (True, MountMode.OVERLAY)])
@@ -128,7 +136,36 @@ def test_a_real_image_beside_it_has_the_files_that_it_names_and_no_others() -> N
     files = (Files("spec", "/spec"), Files("model", "/m", model="d/model"), Files("code", "/c", model="d/model/code"))
     given = Mount("/etc/ca.pem", "/ca.pem")
     image = ContainerImage("my/own:1", ("serve",), {}, (given,), ("model", "code"))
-    made = placed(replace(WORKLOAD, files=files, container=image), "/root", Path("/models")).container
+    made = placed(replace(WORKLOAD, files=files, container=image), "/root", Path("/models"), str).container
     assert made is not None
     inside = (Mount("/models/d/out/model", "/m"), Mount("/models/d/out/model/code", "/c"))
     assert made.mounts == (given, *inside)
+
+
+def roots(folder: Path) -> Callable[[str], str]:
+    return lambda key: str(folder / key)
+
+
+async def test_what_another_run_left_is_mounted_from_there(tmp_path: Path) -> None:
+    (tmp_path / "first/files/out/code/deep").mkdir(parents=True, mode=0o755)
+    code = Files("code", "/code", MountMode.OVERLAY, left=LeftBy("first", "out", "code"))
+    empty = Files("none", "/none", left=LeftBy("first", "never"))
+    second, root = replace(WORKLOAD, files=(code, empty)), str(tmp_path / "second")
+    await lay_out(second, {}, root, roots(tmp_path), None, lambda _: None)
+    sources = [mount.source for mount in placed(second, root, tmp_path, roots(tmp_path)).mounts]
+    assert sources == [str(tmp_path / "first/files/out/code"), str(tmp_path / "first/files/never")]
+    assert stat.S_IMODE((tmp_path / "first/files/out/code/deep").stat().st_mode) == 0o777
+    assert os.listdir(tmp_path / "first/files/never") == []
+    gone = Files("gone", "/gone", left=LeftBy("third", "out"))
+    with pytest.raises(Unavailable, match="the run that left gone is not there any more"):
+        await lay_out(replace(WORKLOAD, files=(gone,)), {}, root, roots(tmp_path), None, lambda _: None)
+    away = Files("away", "/away", left=LeftBy("first", "out", "../../x"))
+    with pytest.raises(Invalid, match="does not lie below"):
+        placed(replace(WORKLOAD, files=(away,)), root, tmp_path, roots(tmp_path))
+
+
+async def test_folders_are_there_and_empty(tmp_path: Path) -> None:
+    ml = Files("ml", "/opt/ml", MountMode.READ_WRITE, folders=("model", "output/data"))
+    await lay_out(replace(WORKLOAD, files=(ml,)), {}, str(tmp_path), str, None, lambda _: None)
+    assert os.listdir(tmp_path / "files/ml/output/data") == []
+    assert stat.S_IMODE((tmp_path / "files/ml/output").stat().st_mode) == 0o755

@@ -31,7 +31,7 @@ from clary.domain.jobs.record import (
 )
 from clary.domain.machine.capacity import Book, Claim, Fit, Machine
 from clary.domain.machine.instances import GIB
-from clary.domain.machine.workload import Observation, RunState
+from clary.domain.machine.workload import Observation, RunFailure, RunState
 from clary.domain.resources import Record, Scope
 
 ROW = JOB_KINDS["training-job"]
@@ -390,6 +390,21 @@ def test_a_run_that_the_backend_never_heard_of_is_lost() -> None:
 def test_a_host_that_cannot_start_fails_the_job() -> None:
     started = jobs.absorb(training(handles={}), [(StartHost("algo-1", 0, 1.0), Unstartable("no GPU", client=True))])
     assert settle(started).document["failure"] == "ClientError: no GPU"
+
+
+@pytest.mark.parametrize(
+    ("client", "reason"), [(True, "ClientError: no such key"), (False, "InternalServerError: no such key")]
+)
+def test_what_cannot_be_laid_out_fails_the_job_by_whose_fault_it_is(client: bool, reason: str) -> None:
+    failure = RunFailure("no such key", client)
+    run = Observation(RunState.EXITED, ended_at=9.0, detail="no such key", failure=failure)
+    two = request(ResourceConfig={"InstanceType": "ml.m5.large", "InstanceCount": 2, "VolumeSizeInGB": 1})
+    both = training(request_=two, handles={"algo-1": "h1", "algo-2": "h2"})
+    other = replace(SEEN, runs={"algo-1": run, "algo-2": Observation(RunState.RUNNING, started_at=1.0)})
+    assert StopHosts(("h2",)) in decide(both, other, NOW).commands
+    stopped = Observation(RunState.EXITED, started_at=1.0, ended_at=9.0, exit_code=143, stopped=True)
+    over = replace(SEEN, runs={"algo-1": run, "algo-2": stopped})
+    assert settle(both, over).document["failure"] == reason
 
 
 def test_handles_are_kept() -> None:

@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from clary.domain.errors import Invalid
-from clary.domain.jobs.requirements import whole
+from clary.domain.jobs.requirements import NAME, unread, whole
 
 
 def read(files: dict[str, str], text: str, name: str = "requirements.txt") -> str:
@@ -37,3 +37,19 @@ def test_what_is_not_in_the_source_is_refused_by_its_line(line: str) -> None:
 def test_a_circle_ends() -> None:
     with pytest.raises(Invalid, match="more than 100 files"):
         read({"a.txt": "-r b.txt\n-r b.txt", "b.txt": "-r a.txt\n-r a.txt"}, "-r a.txt")
+
+
+def test_files_are_read_one_after_the_other() -> None:
+    files = {NAME: "-r a.txt\n-r gone.txt\n", "a.txt": "-r b/c.txt\n", "b/c.txt": "c\n"}
+    known: dict[str, str] = {}
+    asked: list[str] = []
+    while (path := unread(known)) is not None:
+        asked.append(path)
+        known[path] = files.get(path, "")
+    assert asked == [NAME, "a.txt", "b/c.txt", "gone.txt"]
+    with pytest.raises(Invalid, match=r"'gone\.txt' is not in the source"):
+        whole(known[NAME], lambda path: known[path])
+
+
+def test_nothing_outside_the_source_is_asked_for() -> None:
+    assert unread({NAME: "-r ../../spec.json\n"}) is None

@@ -36,5 +36,5 @@ async def test_none_is_kept_where_none_shall_be(tmp_path: Path) -> None:
     assert not (tmp_path / "a" / "kept.json").exists()
 
 
-async def test_a_folder_that_is_gone_is_not_kept(tmp_path: Path) -> None:
+async def test_a_run_that_is_gone_is_not_kept(tmp_path: Path) -> None:
     assert not await KeptJobs(str(tmp_path), 1, MemoryBackend()).keep(tmp_path / "a", ["job-a"], 1000.0)

@@ -32,9 +32,10 @@ pytestmark = pytest.mark.skipif(bool(FACTS.problem), reason=f"NO SANDBOX ON THIS
 class RealHouse(House):
     def __init__(self, tmp_path: Path) -> None:
         self.files, runtimes = FileLogs(tmp_path / "logs"), OwnInterpreter()
-        ports = NodePorts(MemoryArtifacts(), self.files, runtimes)
+        stored = MemoryArtifacts({"b": {}, "out": {}})
+        ports = NodePorts(stored, self.files, runtimes)
         self.local: LocalBackend = local.create(str(tmp_path / "backend"), facts=FACTS, ports=ports)
-        super().__init__(tmp_path, backend=self.local, logs=self.files, runtimes=runtimes)
+        super().__init__(tmp_path, artifacts=stored, backend=self.local, logs=self.files, runtimes=runtimes)
 
     async def script(self, name: str, code: str, **changes: Any) -> None:
         self.objects["b"][f"{name}/sourcedir.tar.gz"] = tar(train__py=code)

@@ -73,7 +73,8 @@ def enter(site: Site, job: str, seen: Mapping[str, Any], host: str, command: Seq
 
 
 async def _handle(runs: ChosenBackend[Any], name: str) -> str | None:
-    handles = [handle for handle in await runs.handles() if handle.startswith("job-")]
+    host = name.rpartition("/")[2]  # the run that extracted its code writes the same log
+    handles = [each for each in await runs.handles() if each.startswith("job-") and each.endswith(f"-{host}")]
     return next((handle for handle in handles if name_of(runs.log_path(handle)) == name), None)
 
 

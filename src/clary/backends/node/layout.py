@@ -1,7 +1,6 @@
 """Lays out the files of workloads by value in a run's own folder, and answers where its mounts and its log lie.
 
 ROOT/files/NAME/   the workload's files of that name      ROOT/log   its output, where it names no stream
-ROOT/staged        a result on its way into the object store
 
 Everything is made from its beginning each time, so a layout that was cut off is simply done again. It must not be done beside a run
 that has started: what is there is that run's.
@@ -19,7 +18,7 @@ from pathlib import Path
 
 from clary import untrusted
 from clary.domain.errors import Invalid, Unavailable
-from clary.domain.machine.workload import ENVIRONMENT, Files, Mount, MountMode, Result, Workload
+from clary.domain.machine.workload import ENVIRONMENT, Files, Mount, MountMode, Workload
 from clary.ports import Artifacts, Environments, Logs
 
 _LOG = "log"
@@ -35,13 +34,16 @@ class NodePorts:
     environments: Environments | None = None
 
 
-def placed(workload: Workload, root: str, models: Path) -> Workload:
-    """The workload with its folders as mounts; `models` is where the node's models are. Pure: nothing needs to be there yet. Invalid for
-    names that cannot be folders."""
+RootOf = Callable[[str], str]  # the folder of the run of a key, whether it is there or not
+
+
+def placed(workload: Workload, root: str, models: Path, root_of: RootOf) -> Workload:
+    """The workload with its folders as mounts; `models` is where the node's models are. Nothing needs to be there yet. Invalid for names
+    that cannot be folders."""
     for files in workload.files:
         if not files.name or "/" in files.name or files.name.startswith("."):
             raise Invalid(f"{files.name!r} cannot be the name of a workload's files")
-    mounts = {each.name: _mount(each, root, models) for each in workload.files}
+    mounts = {each.name: _mount(each, root, models, root_of) for each in workload.files}
     log = None if workload.logs else str(Path(root) / _LOG)
     beside = workload.container
     if beside is not None:
@@ -58,10 +60,10 @@ def model_folder(models: Path, name: str) -> str:
     return str(models / digest / "out" / below)
 
 
-def _mount(files: Files, root: str, models: Path) -> Mount:
+def _mount(files: Files, root: str, models: Path, root_of: RootOf) -> Mount:
     if files.model:
         return Mount(model_folder(models, files.model), files.target)
-    return Mount(files_of(root, files.name), files.target, files.mode)
+    return Mount(_source(files, root, root_of), files.target, files.mode)
 
 
 def with_packages(workload: Workload, ports: NodePorts | None) -> Workload:
@@ -75,7 +77,12 @@ def with_packages(workload: Workload, ports: NodePorts | None) -> Workload:
 
 
 async def lay_out(
-    workload: Workload, secrets: Mapping[str, str], root: str, ports: NodePorts | None, tell: Callable[[str], None]
+    workload: Workload,
+    secrets: Mapping[str, str],
+    root: str,
+    root_of: RootOf,
+    ports: NodePorts | None,
+    tell: Callable[[str], None],
 ) -> str | None:
     """Make all files of the workload, and its environment where that is not there yet; answers the path of its log's file. `tell` hears
     what is being done. Invalid, NotFound or Denied where an object or the user's packages cannot be had; Unavailable where the store or
@@ -87,6 +94,10 @@ async def lay_out(
         if files.model:  # whoever asks for the run has seen to it
             continue
         tell(f"laying out {files.name}")
+        if files.left is not None:
+            source = _source(files, root, root_of)
+            await _thread(_take_over, root_of(files.left.run), source, files)
+            continue
         await _thread(_make, Path(files_of(root, files.name)), files, secrets)
         for objects in files.objects:
             if ports is None:
@@ -111,28 +122,35 @@ def _environments(ports: NodePorts | None) -> Environments:
 def text_of(root: str, files: str, path: str, limit: int) -> str:
     """See `ports.Backend.read`."""
     if files:
-        return untrusted.read_text(files_of(root, files), path, limit)
+        return content_of(root, files, path, limit).decode("utf-8", "replace")
     return "\n".join(line.partition("\t")[2] for line in _tail(Path(root) / _LOG, min(limit, _TAIL)).splitlines())
 
 
-async def store(root: str, result: Result, artifacts: Artifacts) -> str | None:
-    """Store what the run left; answers its ETag, None where it left nothing. The file is copied first: what is stored is whole and ours."""
-    staged = str(Path(root) / "staged")
-    try:
-        await asyncio.to_thread(untrusted.copy, files_of(root, result.files), result.path, staged)
-    except FileNotFoundError:
-        return None
-    except OSError as error:
-        raise Unavailable(f"{result.path} could not be copied: {error}") from error
-    where = result.to
-    return await artifacts.of(result.account).store_file(
-        staged, where.bucket, where.key, result.content_type, move=True
-    )
+def content_of(root: str, files: str, path: str, limit: int) -> bytes:
+    """See `ports.Backend.content`."""
+    return untrusted.read_bytes(kept_folder(root, files), path, limit)
+
+
+def names_of(root: str, files: str, path: str) -> tuple[str, ...]:
+    """See `ports.Backend.names`."""
+    return tuple(sorted(name for name, _ in untrusted.walk_below(kept_folder(root, files), path)))
+
+
+def kept_folder(root: str, name: str) -> str:
+    """Where a run has its files of that name. One that an older Clary started, in a folder of the caller's, has them beside its own."""
+    older = Path(root) / name
+    return str(older) if older.is_dir() and not (Path(root) / "files").is_dir() else files_of(root, name)
 
 
 def files_of(root: str, name: str) -> str:
     """Where the files of that name of a run lie."""
     return str(Path(root) / "files" / name)
+
+
+def _source(files: Files, root: str, root_of: RootOf) -> str:
+    if files.left is None:
+        return files_of(root, files.name)
+    return os.path.normpath(_inside(kept_folder(root_of(files.left.run), files.left.files), files.left.path))
 
 
 def _inside(folder: str, path: str) -> str:
@@ -148,6 +166,8 @@ def _make(folder: Path, files: Files, secrets: Mapping[str, str]) -> None:
     folder.chmod(0o755)
     for objects in files.objects:
         _open(folder, objects.below)
+    for name in files.folders:
+        _open(folder, name)
     for name, text in {**files.texts, **{path: secrets[secret] for path, secret in files.secrets.items()}}.items():
         _open(folder, os.path.dirname(name))
         write(str(folder), name, text)
@@ -163,6 +183,20 @@ def write(folder: str, path: str, text: str) -> None:
         os.fchmod(file.fileno(), 0o644)
         file.write(text)
     os.rename(part, target)
+
+
+def _take_over(run: str, source: str, files: Files) -> None:
+    """What another run left, perhaps nothing. Under an overlay scripts may write beside their files, whichever user they run as."""
+    if not os.path.isdir(run):
+        raise Unavailable(f"the run that left {files.name} is not there any more")
+    if not os.path.lexists(source):
+        os.makedirs(source)
+        os.chmod(source, 0o755)
+    if os.path.islink(source) or not os.path.isdir(source):
+        raise Unavailable(f"what was left for {files.name} is no folder")
+    if files.mode is MountMode.OVERLAY:
+        for _, _, _, descriptor in os.fwalk(source, follow_symlinks=False):
+            os.fchmod(descriptor, 0o777)
 
 
 def _open(top: Path, below: str) -> None:

@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable, Mapping
 
 from clary.backends.node import requests
-from clary.backends.node.layout import NodePorts, lay_out
+from clary.backends.node.layout import NodePorts, RootOf, lay_out
 from clary.backends.state import Folder, never_wanted, unstarted
 from clary.domain.errors import ClaryError, Denied, Invalid, NotFound
 from clary.domain.machine.workload import Workload
@@ -26,8 +26,9 @@ Launch = Callable[[Workload, Mapping[str, str], str | None, int], None]
 class Starts:
     """`launch(workload, secrets, log path, lock)` starts the shim, in a thread; `told(key)` is called when a run has started or ended."""
 
-    def __init__(self, ports: NodePorts | None, launch: Launch, told: Callable[[str], None]) -> None:
+    def __init__(self, ports: NodePorts | None, launch: Launch, told: Callable[[str], None], root_of: RootOf) -> None:
         self._ports = ports
+        self._root_of = root_of
         self._launch = launch
         self._told = told
         self._tasks: dict[str, asyncio.Task[None]] = {}
@@ -113,7 +114,7 @@ class Starts:
         def tell(phase: str) -> None:
             self._phases[key] = phase
 
-        layout = asyncio.get_running_loop().create_task(lay_out(*asked, root, self._ports, tell))
+        layout = asyncio.get_running_loop().create_task(lay_out(*asked, root, self._root_of, self._ports, tell))
         self._layouts[key] = layout
         try:
             if folder.read("stop.json") is not None:

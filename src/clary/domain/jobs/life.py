@@ -243,9 +243,7 @@ def _run(record: Record, seen: SeenJob, now: float) -> Decision[Command]:
     record = _with(record, document, now)
     if document.get("unstartable"):
         why = document["unstartable"]
-        if why["client"]:
-            return _failed(record, failures.client_error(why["message"]), now)
-        return _internal(record, why["message"], now)
+        return _unstartable(record, why["message"], why["client"], now)
     spec = spec_of(record)
     of = [host.name for host in spec.hosts]
     handles: Mapping[str, str] = document["handles"]
@@ -266,6 +264,12 @@ def _run(record: Record, seen: SeenJob, now: float) -> Decision[Command]:
             record = _moved(record, now, ending=True)
         return Decision(record, tuple(commands), again=TICK)
     return _ran(record, runs, seen, now)
+
+
+def _unstartable(record: Record, why: str, client: bool, now: float) -> Decision[Command]:
+    if client:
+        return _failed(record, failures.client_error(why), now)
+    return _internal(record, why, now)
 
 
 def _pace(record: Record, giving_way: bool, now: float) -> Mapping[str, Any]:
@@ -290,6 +294,9 @@ def _bad(run: Observation) -> bool:
 def _ran(record: Record, runs: Mapping[str, Observation], seen: SeenJob, now: float) -> Decision[Command]:
     """All hosts have ended: determines the result."""
     document = record.document
+    failure = next((run.failure for run in runs.values() if run.failure is not None), None)
+    if failure is not None:
+        return _unstartable(record, failure.message, failure.client, now)
     outcome = _outcome(record, runs, seen)
     if outcome is None:
         return _internal(record, f"The process that ran the {kind_of(record).noun} was lost", now)

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import posixpath
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 from clary.domain.errors import Invalid
 
 _INCLUDE = re.compile(r"^(?:-r\s*|--requirement[=\s]\s*)(\S+)$")
+NAME = "requirements.txt"
 _MOST = 100  # files
 LIMIT = 1 << 20  # bytes that are read of one
 _REQUIREMENT_OPTION = re.compile(
@@ -16,7 +17,7 @@ _REQUIREMENT_OPTION = re.compile(
 )
 
 
-def whole(text: str, read: Callable[[str], str], name: str = "requirements.txt") -> str:
+def whole(text: str, read: Callable[[str], str], name: str = NAME) -> str:
     """`text`, the content of the file `name`, with every line that includes a file of the same source replaced by that. `read` answers
     a file by its path in the source, '' when there is none. Invalid names the line of what cannot be included."""
     return _whole(text, read, name, [])
@@ -38,6 +39,28 @@ def _whole(text: str, read: Callable[[str], str], name: str, seen: list[str]) ->
             raise Invalid(f"{name} line {number}: more than {_MOST} files are included.")
         lines.append(_whole(inside, read, path, seen).rstrip("\n") + "\n")
     return "".join(lines)
+
+
+def unread(known: Mapping[str, str]) -> str | None:
+    """The next file of the source that is to be read (path -> content of those that were); None when that is all. Not all of them can be
+    included: `whole` says so."""
+
+    def read(path: str) -> str:
+        if path not in known:
+            raise _UnreadFile(path)
+        return known[path]
+
+    try:
+        whole(read(NAME), read)
+    except _UnreadFile as missing:
+        return str(missing)
+    except Invalid:
+        return None
+    return None
+
+
+class _UnreadFile(Exception):
+    """Its path."""
 
 
 def checked(text: str) -> str:

@@ -86,12 +86,22 @@ class Objects:
 
 
 @dataclass(frozen=True, slots=True)
+class LeftBy:
+    """What another run of the same backend has in its files of that name, from `path` on. That run must not be forgotten meanwhile."""
+
+    run: str
+    files: str
+    path: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Files:
     """A folder that is laid out for a run before it starts, and lies at `target` in its sandbox. `name` tells it from the workload's
-    others. `texts`: path -> content. `secrets`: path -> name of the secret, given beside the workload, that is its content. What is in
-    it is readable by everybody inside, and by nobody else on the host.
+    others. `texts`: path -> content. `secrets`: path -> name of the secret, given beside the workload, that is its content; `folders`:
+    paths of empty ones. What is in it is readable by everybody inside, and by nobody else on the host.
 
-    `model`: instead, that folder (`DIGEST/NAME`, and what is below it) of a model that the node has, read-only (`ModelFiles`)."""
+    `model`: instead, that folder (`DIGEST/NAME`, and what is below it) of a model that the node has, read-only (`ModelFiles`). `left`:
+    instead, another run's; under an overlay everybody inside may add files to it."""
 
     name: str
     target: str
@@ -100,6 +110,8 @@ class Files:
     secrets: Mapping[str, str] = field(default_factory=dict)
     objects: tuple[Objects, ...] = ()
     model: str = ""
+    folders: tuple[str, ...] = ()
+    left: LeftBy | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,13 +127,25 @@ class ModelFiles:
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """A file that a run leaves at `path` in its `files` of that name, and the object of the account's that it becomes."""
+    """A file that a run leaves at `path` in its `files` of that name, and the object of the account's that it becomes. `tree`: `path` is a
+    folder, and every regular file below it becomes an object below `to`. `given`: the file itself is given away, without a copy of it
+    (for runs that nobody enters again)."""
 
     files: str
     path: str
     account: str
     to: Location
     content_type: str = ""
+    tree: bool = False
+    given: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Collected:
+    """An object that a result became. Size in bytes."""
+
+    etag: str
+    size: int
 
 
 @dataclass(frozen=True, slots=True)

@@ -115,9 +115,7 @@ class ChannelPlacer:
             self._copied.append([host.name, channel.name])
         if self._lists and (channel.sharded or channel.data_type == "ManifestFile"):
             text = "".join(f"{name}\n" for name in sorted(names.values()))
-            await asyncio.to_thread(
-                _write, str(self._where.host(host.name) / "manifests" / f"{channel.name}-manifest"), text
-            )
+            await asyncio.to_thread(_write, str(self._where.manifests(host.name) / f"{channel.name}-manifest"), text)
 
     async def _augmented(self, channel: Channel, host: Host, lines: Sequence[Sequence[Item]]) -> None:
         await self._pipe(channel, host, lines)
@@ -146,27 +144,6 @@ class ChannelPlacer:
             if names:
                 await self._artifacts.place(bucket, names, folder)
         self._bytes += await asyncio.to_thread(_size, folder)
-
-
-def pipes_spec(inputs: Sequence[Channel], told: str) -> dict[str, Any]:
-    """What `toolkit/pipes.py` is told about the Pipe channels of a host. `told`: where it writes why one cannot be streamed."""
-    return {
-        "failure": f"/opt/ml/{told}",
-        "channels": [
-            {
-                "name": channel.path.rpartition("/")[2],
-                "folder": channel.path.rpartition("/")[0],
-                "items": f"/opt/clary/pipes/{channel.name}/items.jsonl",
-                "objects": f"/opt/clary/pipes/{channel.name}/objects",
-                "wrapper": channel.wrapper,
-                "gzip": channel.compression == "Gzip",
-                "seed": channel.seed,
-                "group": max(1, len(channel.attributes)),
-            }
-            for channel in inputs
-            if channel.mode == "Pipe"
-        ],
-    }
 
 
 def _told(objects: Sequence[tuple[str, str]]) -> dict[str, Any]:

@@ -1,14 +1,13 @@
-"""Takes over the metrics that the container of a monitoring job left behind, once. Run it in a thread."""
+"""Takes over the metrics that the container of a monitoring job left behind, once."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from pathlib import PurePath
+import asyncio
+from typing import Any
 
-from clary import untrusted
 from clary.domain.monitoring import figures
 from clary.domain.resources import Record
-from clary.ports import Datapoints
+from clary.ports import Backend, Datapoints
 
 _MOST = 50  # files of a host
 _SCHEDULE = "monitoring-schedule"
@@ -19,27 +18,23 @@ def is_monitoring(record: Record) -> bool:
     return f":{_SCHEDULE}/" in str(record.document.get("parent") or "")
 
 
-def take(
-    record: Record, schedule: Record, folders: Mapping[str, PurePath], datapoints: Datapoints, now: float
+async def take(
+    record: Record, schedule: Record, backend: Backend[Any], datapoints: Datapoints, now: float
 ) -> list[str]:
     """Store the metrics of all hosts in one write, with a mark: a second call stores nothing. Answers lines for the job's log."""
-    if mark(record) in datapoints.marks(mark(record)):
+    if mark(record) in await asyncio.to_thread(datapoints.marks, mark(record)):
         return []
     found, said = [], []
-    for host, folder in sorted(folders.items()):
-        paths = sorted(
-            path
-            for path, _ in untrusted.walk(str(folder))
-            if path.startswith(f"{figures.FOLDER}/") and path.endswith(".jsonl")
-        )
-        for path in paths[:_MOST]:
-            text = untrusted.read_text(str(folder), path, figures.LIMIT)
+    for host, handle in sorted(record.document["handles"].items()):
+        names = await backend.names(handle, "ml", figures.FOLDER)
+        for path in [name for name in names if name.endswith(".jsonl")][:_MOST]:
+            text = await backend.read(handle, "ml", path, figures.LIMIT)
             made, wrong = figures.datapoints(text, schedule.document["type"], schedule.document["endpoint"], now)
             found += made
             if wrong:
                 said.append(f"{host}: {wrong} lines of {path} are no metrics and are left out.")
     if found:
-        datapoints.put(record.scope, found, {mark(record): "taken"})
+        await asyncio.to_thread(datapoints.put, record.scope, found, {mark(record): "taken"})
     return said
 
 

@@ -30,7 +30,7 @@ class KeptJobs:
 
     async def keep(self, job: Path, handles: Sequence[str], now: float) -> bool:
         """Keep this one's folder and runs, which have ended, and give up those beyond the bound. False: it is not kept."""
-        if not self._most or not job.is_dir():
+        if not self._most or await self._backend.observe(handles[0]) is None:
             return False
         await asyncio.to_thread(_mark, job, handles, now)
         for path, kept in sorted(self._kept(), key=lambda item: -float(item[1]["at"]))[self._most :]:
@@ -44,6 +44,7 @@ class KeptJobs:
 
 
 def _mark(job: Path, handles: Sequence[str], now: float) -> None:
+    job.mkdir(parents=True, exist_ok=True)
     part = job / f"{MARK}.part"
     part.write_text(json.dumps({"handles": list(handles), "at": now}))
     part.rename(job / MARK)

@@ -11,24 +11,22 @@ import json
 import os
 import shutil
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 from clary import untrusted
 from clary.domain.errors import Invalid, NotFound, Unavailable
 from clary.domain.jobs.channels import names_under
 from clary.domain.jobs.kinds import spec_of
-from clary.domain.jobs.spec import Output, Sync
+from clary.domain.jobs.spec import Sync
 from clary.domain.machine.workload import Environment
 from clary.domain.resources import Record
 from clary.loops.jobs import places
 from clary.loops.jobs.places import JobFolders, JobSettings
 from clary.ports import Artifacts, Backend
-from clary.short_runs import end, how, run_to_end
+from clary.short_runs import how, short_run
 
 _SETTLED = 1.0  # a file must not have changed for so many seconds before it is copied beside the run
 _STATE = "sync-state.json"
-_END_SECONDS = 30.0
 
 
 class Outputs:
@@ -45,43 +43,20 @@ class Outputs:
 
     # -- model and output data ------------------------------------------------------------------------------------------------
 
-    async def upload(
-        self, environment: Environment | None, succeeded: bool, log_path: str, now: float
-    ) -> dict[str, Any]:
+    async def upload(self, environment: Environment | None, succeeded: bool, now: float) -> dict[str, Any]:
         """Everything that is to be kept; answers `artifacts`, the URI of the first output that was stored, and `stored`: bytes of all that
         was stored at the end. NotFound, Invalid from the store."""
         await self.sync_out(now, final=True)
         outputs = [output for output in self._spec.outputs if succeeded or output.failed]
         if not outputs or environment is None:
             return {"stored": self._stored}
-        workload = places.pack(self._record, self._where, environment, self._hosts, log_path)
-        # What a predecessor began must be over and forgotten: it would be taken for the run that fills the fresh folder.
-        await end(self._backend, workload.key, _END_SECONDS)
-        await asyncio.to_thread(_fresh, str(self._where.out))
-        spec = places.pack_spec(self._hosts, outputs)
-        await asyncio.to_thread((Path(self._where.out) / "spec.json").write_text, spec)
-        ended = await run_to_end(self._backend, workload)
-        if ended.exit_code != 0:
-            raise Unavailable(f"packing the results {how(ended)}")
-        report = json.loads(await asyncio.to_thread(untrusted.read_text, str(self._where.out), "report.json", 64 << 20))
-        await self._store(outputs, report)
+        workload = places.pack(self._record, environment, outputs)
+        async with short_run(self._backend, workload) as ended:
+            if ended.exit_code != 0:
+                raise Unavailable(f"packing the results {how(ended)}")
+            collected = await self._backend.collect(workload.key)
+        self._stored += sum(each.size for each in collected.values())
         return {"artifacts": str(outputs[0].location), "stored": self._stored}
-
-    async def _store(self, outputs: Sequence[Output], report: Mapping[str, Any]) -> None:
-        for output in outputs:
-            name, location = output.name, output.location
-            if output.packed:
-                path = str(self._where.out / f"{name}.tar.gz")
-                if os.path.exists(path):
-                    self._stored += os.path.getsize(path)
-                    await self._artifacts.store_file(
-                        path, location.bucket, location.key, "application/x-tar", move=True
-                    )
-                continue
-            for relative in report[name]["names"]:
-                path = str(self._where.out / name / relative)
-                self._stored += os.path.getsize(path)
-                await self._artifacts.store_file(path, location.bucket, location.key + relative, move=True)
 
     # -- synced folders -------------------------------------------------------------------------------------------------------
 

@@ -1,27 +1,40 @@
-"""The paths of a job's files on this machine, and its workloads. Pure: paths and values, no I/O.
+"""A job's workloads: the short ones before and after it, and its hosts'. Pure: values, no I/O.
+
+What a run has and leaves is the backend's to lay out and keep, by the names here: a host has `ml` (/opt/ml), `config` (the contract files)
+and `code`, the short runs have `in` and `out`. Only data still lies in folders of the job's own:
 
 jobs/ID/ATTEMPT/
-    code-in/   sourcedir.tar.gz and the extractor's spec      code-out/code/   the user's code, extracted in a sandbox
-    restore/SYNC/   what a synced folder begins with           out/   model.tar.gz, output.tar.gz, report.json
-    prepare/ pack/  roots of the short workloads
-    algo-N/    root of the host's workload: ml/ (/opt/ml), config/ (the contract files), channels/CHANNEL, pipes/CHANNEL, sync/SYNC
+    restore/SYNC/   what a synced folder begins with
+    algo-N/         channels/CHANNEL, pipes/CHANNEL, manifests/ (lists of channels' files), sync/SYNC
+    code-out/code/  the user's code, of an attempt that an older Clary began
 """
 
 from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import PurePosixPath
+from typing import Any
 
 from clary.domain.jobs import egress, hosts, notebook, remote
 from clary.domain.jobs.channels import Channel
 from clary.domain.jobs.hosts import Host
 from clary.domain.jobs.kinds import JobKind, kind_of, spec_of
 from clary.domain.jobs.spec import STOP_GRACE, JobSpec, Output
-from clary.domain.machine.workload import Environment, Mount, MountMode, Workload
+from clary.domain.machine.workload import (
+    Environment,
+    Files,
+    LeftBy,
+    LogTarget,
+    Mount,
+    MountMode,
+    Objects,
+    Result,
+    Workload,
+)
 from clary.domain.resources import Record
-from clary.loops.core.sandboxes import LIBRARY, rooted_workload
+from clary.loops.core.sandboxes import LIBRARY, short_workload
 from clary.ports import Runtime
 
 _MODES = {True: MountMode.READ_WRITE, False: MountMode.OVERLAY}  # a File channel, by whether it is the job's own copy
@@ -64,12 +77,6 @@ class JobFolders:
     def host(self, name: str) -> PurePosixPath:
         return self.top / name
 
-    def ml(self, name: str) -> PurePosixPath:
-        return self.host(name) / "ml"
-
-    def config(self, name: str) -> PurePosixPath:
-        return self.host(name) / "config"
-
     def channel(self, name: str, channel: str) -> PurePosixPath:
         return self.host(name) / "channels" / channel
 
@@ -79,17 +86,8 @@ class JobFolders:
     def sync(self, name: str, sync: str) -> PurePosixPath:
         return self.host(name) / "sync" / sync
 
-    @property
-    def code_in(self) -> PurePosixPath:
-        return self.top / "code-in"
-
-    @property
-    def code_out(self) -> PurePosixPath:
-        return self.top / "code-out"
-
-    @property
-    def out(self) -> PurePosixPath:
-        return self.top / "out"
+    def manifests(self, name: str) -> PurePosixPath:
+        return self.host(name) / "manifests"
 
 
 def places(settings: JobSettings, record: Record) -> JobFolders:
@@ -106,19 +104,26 @@ def key(record: Record, what: str, attempt: int | None = None) -> str:
     return f"job-{record.document['id']}-{record.document['attempt'] if attempt is None else attempt}-{what}"
 
 
+def log_of(record: Record, host: str) -> LogTarget:
+    return LogTarget(record.scope, spec_of(record).log_group, stream(record, host))
+
+
 # -- the short workloads ------------------------------------------------------------------------------------------------------
 
 
-def prepare(record: Record, where: JobFolders, environment: Environment, log_path: str) -> Workload:
-    """Extract sourcedir.tar.gz (`code-in`) into `code-out/code`."""
-    mounts = (
-        Mount(str(where.code_in), "/opt/clary/in"),
-        Mount(str(where.code_out), "/opt/clary/out", MountMode.READ_WRITE),
+def prepare(record: Record, environment: Environment) -> Workload:
+    """Extract sourcedir.tar.gz into `code` of its files `out`, from which the hosts have it: it is kept until they have ended."""
+    source = spec_of(record).code
+    assert source is not None
+    archive = Objects(record.scope.account, source.bucket, {source.key: "sourcedir.tar.gz"})
+    files = (
+        Files("in", "/opt/clary/in", texts={"spec.json": _prepare_spec(str(source))}, objects=(archive,)),
+        Files("out", "/opt/clary/out", MountMode.READ_WRITE),
     )
-    return _short(record, where, "prepare", environment, mounts, log_path)
+    return _short(record, "prepare", environment, "/opt/clary/in/spec.json", files)
 
 
-def prepare_spec(uri: str) -> str:
+def _prepare_spec(uri: str) -> str:
     job = {
         "archive": "/opt/clary/in/sourcedir.tar.gz",
         "target": "/opt/clary/out/code",
@@ -128,15 +133,29 @@ def prepare_spec(uri: str) -> str:
     return json.dumps([job])
 
 
-def pack(record: Record, where: JobFolders, environment: Environment, of: Sequence[Host], log_path: str) -> Workload:
-    """Pack the hosts' outputs into `out`. Whole `ml` folders are mounted: what a job put in the place of
-    one of its own folders (a link) then leads nowhere but into the sandbox."""
-    hosts = (Mount(str(where.ml(host.name)), f"/opt/clary/in/{host.name}", MountMode.READ_WRITE) for host in of)
-    mounts = (Mount(str(where.out), "/opt/clary/out", MountMode.READ_WRITE), *hosts)
-    return _short(record, where, "pack", environment, mounts, log_path, spec="/opt/clary/out/spec.json")
+def pack(record: Record, environment: Environment, outputs: Sequence[Output]) -> Workload:
+    """Pack what the hosts left. They have all of `ml` there: what a job put in the place of one of its own folders (a link) then leads
+    nowhere but into the sandbox."""
+    handles: Mapping[str, str] = record.document["handles"]
+    of = [host for host in spec_of(record).hosts if host.name in handles]
+    files = (
+        Files("out", "/opt/clary/out", MountMode.READ_WRITE, {"spec.json": _pack_spec(of, outputs)}),
+        *(
+            Files(host.name, f"/opt/clary/in/{host.name}", MountMode.READ_WRITE, left=LeftBy(handles[host.name], "ml"))
+            for host in of
+        ),
+    )
+    results = tuple(_result(record.scope.account, output) for output in outputs)
+    return replace(_short(record, "pack", environment, "/opt/clary/out/spec.json", files), results=results)
 
 
-def pack_spec(of: Sequence[Host], outputs: Sequence[Output]) -> str:
+def _result(account: str, output: Output) -> Result:
+    if output.packed:
+        return Result("out", f"{output.name}.tar.gz", account, output.location, "application/x-tar", given=True)
+    return Result("out", output.name, account, output.location, tree=True, given=True)
+
+
+def _pack_spec(of: Sequence[Host], outputs: Sequence[Output]) -> str:
     """What `toolkit/pack.py` is told: outputs lie below /opt/ml."""
     packs = [
         {
@@ -151,19 +170,10 @@ def pack_spec(of: Sequence[Host], outputs: Sequence[Output]) -> str:
     return json.dumps({"packs": packs, "report": "/opt/clary/out/report.json"})
 
 
-def _short(
-    record: Record,
-    where: JobFolders,
-    what: str,
-    environment: Environment,
-    mounts: Sequence[Mount],
-    log_path: str,
-    spec: str = "/opt/clary/in/spec.json",
-) -> Workload:
-    root = str(where.top / what)
-    return rooted_workload(
-        key(record, what), root, what, spec, environment, mounts, log_path, _SHORT_MEMORY, _SHORT_SECONDS
-    )
+def _short(record: Record, what: str, environment: Environment, spec: str, files: Sequence[Files]) -> Workload:
+    """It says what it does in the log of the first host."""
+    short = short_workload(key(record, what), what, spec, environment, files, _SHORT_MEMORY, _SHORT_SECONDS)
+    return replace(short, logs=log_of(record, "algo-1"))
 
 
 # -- a host of the job --------------------------------------------------------------------------------------------------------
@@ -180,10 +190,10 @@ def host_workload(
     host: Host,
     runtime: Runtime,
     environment: Environment,
-    log_path: str,
+    lists: Mapping[str, str],
     max_runtime: float,
 ) -> Workload:
-    """The container of one host, as AWS lays it out. Its keys go beside it: see `secrets`."""
+    """The container of one host, as AWS lays it out. Its keys go beside it: see `secrets`. `lists`: further texts in /opt/ml/input/data."""
     kind, spec = kind_of(record), spec_of(record)
     where = places(settings, record)
     of = spec.hosts
@@ -191,7 +201,6 @@ def host_workload(
     present = present_on(spec, host)
     return Workload(
         key=key(record, host.name),
-        root=str(where.host(host.name)),
         command=_command(kind, spec, runtime, environment, any(channel.mode == "Pipe" for channel in present)),
         environment={
             **_variables(record, settings, runtime, environment),
@@ -203,7 +212,8 @@ def host_workload(
             *_host_mounts(record, where, host, present),
             *((Mount(settings.ca_bundle, "/opt/clary/ca.pem"),) if settings.ca_bundle else ()),
         ),
-        log_path=log_path,
+        files=_host_files(record, host, present, lists),
+        logs=log_of(record, host.name),
         cpu=float(fit["cpu"]),
         background=True,  # production endpoints come first
         memory=int(fit["memory"]),
@@ -225,15 +235,51 @@ def present_on(spec: JobSpec, host: Host) -> list[Channel]:
     return [channel for channel in spec.inputs if host in hosts.receivers(channel, spec.hosts)]
 
 
+def _host_files(record: Record, host: Host, present: Sequence[Channel], lists: Mapping[str, str]) -> tuple[Files, ...]:
+    kind, spec = kind_of(record), spec_of(record)
+    mounted = [channel.path if channel.mode != "Pipe" else channel.path.rpartition("/")[0] for channel in present]
+    inside = (kind.config, *spec.folders, *mounted, *(sync.path for sync in spec.syncs))
+    ml = Files(
+        "ml",
+        "/opt/ml",
+        MountMode.READ_WRITE,
+        texts={f"input/data/{name}": text for name, text in lists.items()},
+        folders=tuple(folder.removeprefix("/opt/ml/") for folder in inside if folder.startswith("/opt/ml/")),
+    )
+    texts = {**kind.contract(record, spec, host), ".pipes.json": json.dumps(pipes_spec(present, kind.told))}
+    config = Files("config", kind.config, MountMode.OVERLAY, texts=texts)
+    run = record.document["work"].get("code", {}).get("run")
+    left = (Files("code", "/opt/ml/code", MountMode.OVERLAY, left=LeftBy(run, "out", "code")),) if run else ()
+    return (ml, config, *left)
+
+
+def pipes_spec(inputs: Sequence[Channel], told: str) -> dict[str, Any]:
+    """What `toolkit/pipes.py` is told about the Pipe channels of a host. `told`: where it writes why one cannot be streamed."""
+    return {
+        "failure": f"/opt/ml/{told}",
+        "channels": [
+            {
+                "name": channel.path.rpartition("/")[2],
+                "folder": channel.path.rpartition("/")[0],
+                "items": f"/opt/clary/pipes/{channel.name}/items.jsonl",
+                "objects": f"/opt/clary/pipes/{channel.name}/objects",
+                "wrapper": channel.wrapper,
+                "gzip": channel.compression == "Gzip",
+                "seed": channel.seed,
+                "group": max(1, len(channel.attributes)),
+            }
+            for channel in inputs
+            if channel.mode == "Pipe"
+        ],
+    }
+
+
 def _host_mounts(record: Record, where: JobFolders, host: Host, present: Sequence[Channel]) -> tuple[Mount, ...]:
-    spec = spec_of(record)
-    copied = record.document["work"].get("channels", {}).get("copied", ())
-    mounts = [
-        Mount(str(where.ml(host.name)), "/opt/ml", MountMode.READ_WRITE),
-        Mount(str(where.config(host.name)), kind_of(record).config, MountMode.OVERLAY),
-    ]
-    if spec.code is not None:
-        mounts.append(Mount(str(where.code_out / "code"), "/opt/ml/code", MountMode.OVERLAY))
+    spec, work = spec_of(record), record.document["work"]
+    copied = work.get("channels", {}).get("copied", ())
+    mounts = []
+    if "code" in work and "run" not in work["code"]:  # an older Clary extracted it
+        mounts.append(Mount(str(where.top / "code-out" / "code"), "/opt/ml/code", MountMode.OVERLAY))
     for channel in present:
         if channel.mode == "Pipe":
             mounts.append(Mount(str(where.pipe(host.name, channel.name)), f"/opt/clary/pipes/{channel.name}"))

@@ -7,9 +7,6 @@ work); it decides nothing. `attach` wires the wake-ups.
 from __future__ import annotations
 
 import asyncio
-import json
-import os
-import shutil
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -47,7 +44,6 @@ from clary.domain.resources import Record
 from clary.loops.core.ledger import Ledger
 from clary.loops.core.loop import Loop
 from clary.loops.jobs import places
-from clary.loops.jobs.channels import pipes_spec
 from clary.loops.jobs.places import JobSettings
 from clary.loops.jobs.usage import JobUsage
 from clary.loops.jobs.work import OWN_LINE, JobWork
@@ -103,8 +99,8 @@ class JobSubject:
                 samples += found
             for host, run in runs.items():
                 if run is not None and run.state.is_terminal and run.exit_code:
-                    failures[host] = await asyncio.to_thread(self._failure, record, host)
-            messages = await asyncio.to_thread(self._messages, record, runs)
+                    failures[host] = await self._failure(record, host)
+            messages = await self._messages(record, runs)
         else:
             self._weigh(record, [])
         if record.document["phase"] == "starting" and not self._ledger.ahead(record):
@@ -211,18 +207,21 @@ class JobSubject:
             chunks = None if chunks is None else chunks - 1
         return samples, offset
 
-    def _failure(self, record: Record, host: str) -> tuple[str, tuple[str, ...]]:
-        folder = str(places.places(self._settings, record).ml(host))
-        text = untrusted.read_text(folder, kind_of(record).told, _FAILURE)
-        tail = self._ports.logs.tail(record.scope, spec_of(record).log_group, places.stream(record, host), _TAIL)
+    async def _failure(self, record: Record, host: str) -> tuple[str, tuple[str, ...]]:
+        handle = record.document["handles"][host]
+        text = await self._ports.backend.read(handle, "ml", kind_of(record).told, _FAILURE)
+        where = (record.scope, spec_of(record).log_group, places.stream(record, host))
+        tail = await asyncio.to_thread(self._ports.logs.tail, *where, _TAIL)
         return text, tuple(line for line in tail if not line.startswith(OWN_LINE))
 
-    def _messages(self, record: Record, runs: Mapping[str, Observation | None]) -> dict[str, str | None]:
+    async def _messages(self, record: Record, runs: Mapping[str, Observation | None]) -> dict[str, str | None]:
         """What the containers of a kind that shows it say of their end, once all of them have ended."""
         if not kind_of(record).exit_message or any(run and not run.state.is_terminal for run in runs.values()):
             return {}
-        where = places.places(self._settings, record)
-        return {host: untrusted.read_utf8(str(where.ml(host)), kind_of(record).told, _MESSAGE) for host in runs}
+        backend, handles, told = self._ports.backend, record.document["handles"], kind_of(record).told
+        return {
+            host: untrusted.utf8(await backend.content(handles[host], "ml", told, _MESSAGE), _MESSAGE) for host in runs
+        }
 
     # -- run ----------------------------------------------------------------------------------------------------------------------
 
@@ -275,11 +274,10 @@ class JobSubject:
                 host,
                 self.work.runtime(record),
                 await self.work.environment(record),
-                self.work.log(record, host.name),
+                await asyncio.to_thread(self._data, record, host),
                 command.max_runtime,
             )
             plan = self._ports.backend.plan(workload)
-            await asyncio.to_thread(self._lay_out, record, host)
             return await self._ports.backend.start(plan, places.secrets(record, self._credentials(record)))
         except ClaryError as error:
             return Unstartable(error.message, client=isinstance(error, Invalid))
@@ -297,34 +295,13 @@ class JobSubject:
             "AWS_SESSION_TOKEN": issued.session_token,
         }
 
-    def _lay_out(self, record: Record, host: Host) -> None:
-        """The host's folders, before its first start: later they belong to the job and are not touched again."""
+    def _data(self, record: Record, host: Host) -> dict[str, str]:
+        """See that its synced folders are there; answers the lists of its channels' files, by name."""
         where = places.places(self._settings, record)
-        kind, spec = kind_of(record), spec_of(record)
-        present = places.present_on(spec, host)
-        ml = Path(where.ml(host.name))
-        if ml.exists():
-            return
-        config = Path(where.config(host.name))
-        config.mkdir(parents=True, exist_ok=True)
-        config.chmod(0o755)
-        pipes = json.dumps(pipes_spec(present, kind.told))
-        files = {**kind.contract(record, spec, host), ".pipes.json": pipes}
-        for name, text in files.items():
-            (config / name).write_text(text)
-            (config / name).chmod(0o644)
-        for sync in spec.syncs:
+        for sync in spec_of(record).syncs:
             Path(where.sync(host.name, sync.name)).mkdir(parents=True, exist_ok=True)
-        fresh = ml.with_name("ml.new")
-        shutil.rmtree(fresh, ignore_errors=True)
-        mounted = [channel.path if channel.mode != "Pipe" else os.path.dirname(channel.path) for channel in present]
-        for folder in (kind.config, *spec.folders, *mounted, *(sync.path for sync in spec.syncs)):
-            if folder.startswith("/opt/ml/"):
-                (fresh / folder.removeprefix("/opt/ml/")).mkdir(parents=True, exist_ok=True)
-        manifests = Path(where.host(host.name)) / "manifests"
-        for manifest in manifests.iterdir() if manifests.is_dir() else ():
-            shutil.copyfile(manifest, fresh / "input" / "data" / manifest.name)
-        fresh.rename(ml)
+        lists = Path(where.manifests(host.name))
+        return {each.name: each.read_text() for each in (lists.iterdir() if lists.is_dir() else ())}
 
 
 def attach(subject: JobSubject, loop: Loop[Command, SeenJob], ports: LoopPorts) -> Callable[[], None]:

@@ -7,14 +7,12 @@ again from its beginning. `jobs.py` observes it.
 from __future__ import annotations
 
 import asyncio
-import os
 import shutil
 from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from clary import untrusted
 from clary.domain.errors import Denied, Invalid, NotFound, Unschedulable
 from clary.domain.features import queries
 from clary.domain.jobs import notebook, remote, requirements
@@ -32,7 +30,7 @@ from clary.loops.jobs.kept import KeptJobs
 from clary.loops.jobs.outputs import Outputs
 from clary.loops.jobs.places import JobSettings
 from clary.ports import Artifacts, LoopPorts, Runtime
-from clary.short_runs import end, how, run_to_end
+from clary.short_runs import end, how, kept_run
 
 NAMES = ("datasets", "channels", "code", "environment", "syncs", "upload")
 OWN_LINE = "[clary] "  # before every line of Clary's own in a job's log
@@ -107,28 +105,21 @@ class JobWork:
         return await ChannelPlacer(self._artifacts(record), record, where).place()
 
     async def _prepare_code(self, record: Record) -> dict[str, Any]:
-        """The user's code, extracted in a sandbox; answers its requirements."""
-        source = spec_of(record).code
-        assert source is not None
-        where = places.places(self._settings, record)
+        """The user's code, extracted in a sandbox; answers its requirements, and the run that has it until the job has ended."""
+        backend = self._ports.backend
         environment, seconds = await self._built(record, "")
-        workload = places.prepare(record, where, environment, self.log(record, "algo-1"))
-        # What a predecessor began must be over and forgotten: it would be taken for the run that fills the fresh folders.
-        await end(self._ports.backend, workload.key, _KILL_SECONDS)
-        await asyncio.to_thread(_fresh, where.code_in, where.code_out)
-        await self._artifacts(record).place(source.bucket, {source.key: "sourcedir.tar.gz"}, str(where.code_in))
-        await asyncio.to_thread((Path(where.code_in) / "spec.json").write_text, places.prepare_spec(str(source)))
-        run = await run_to_end(self._ports.backend, workload)
+        workload = places.prepare(record, environment)
+        run = await kept_run(backend, workload)
         if run.exit_code != 0:
-            why = untrusted.read_text(str(where.code_out), "prepare-error", 1024)
+            why = await backend.read(workload.key, "out", "prepare-error", 1024)
             if why:
                 raise Invalid(why)
             raise Unschedulable(f"extracting the code {how(run)}")
-        code = where.code_out / "code"
-        await asyncio.to_thread(_open_folders, str(code))
-        read = untrusted.texts(str(code), requirements.LIMIT)
-        text = await asyncio.to_thread(lambda: requirements.whole(read("requirements.txt"), read))
-        return {"requirements": requirements.checked(text), "built": seconds}
+        known: dict[str, str] = {}
+        while (name := requirements.unread(known)) is not None:
+            known[name] = await backend.read(workload.key, "out", f"code/{name}", requirements.LIMIT)
+        text = requirements.whole(known[requirements.NAME], lambda path: known[path])
+        return {"requirements": requirements.checked(text), "built": seconds, "run": workload.key}
 
     async def _build(self, record: Record, requirements: str) -> dict[str, Any]:
         return {"built": (await self._built(record, requirements))[1]}
@@ -177,8 +168,7 @@ class JobWork:
         await self.tasks.settled(key)  # two syncs at once would mix up their notes
         self.tasks.forget(key)
         built = await self.environment(record) if "environment" in record.document["work"] else None
-        log_path = self.log(record, "algo-1")
-        stored = await self._outputs(record).upload(built, succeeded, log_path, self._ports.clock.now())
+        stored = await self._outputs(record).upload(built, succeeded, self._ports.clock.now())
         await self._take_figures(record)
         return stored
 
@@ -189,9 +179,9 @@ class JobWork:
         schedule = await self._ports.store.by_arn(str(record.document["parent"]))
         if schedule is None:
             return
-        where, now = places.places(self._settings, record), self._ports.clock.now()
-        folders = {host.name: where.ml(host.name) for host in spec_of(record).hosts}
-        said = await asyncio.to_thread(figures.take, record, schedule, folders, self._ports.datapoints, now)
+        said = await figures.take(
+            record, schedule, self._ports.backend, self._ports.datapoints, self._ports.clock.now()
+        )
         if said:
             self.say(record, said)
 
@@ -223,15 +213,18 @@ class JobWork:
         for name in executions(record, command.attempt):
             await self._cancel(record, name)
         asked = (f"dataset-{query.input}" for query in spec_of(record).queries)
-        shorts = (places.key(record, what, command.attempt) for what in ("prepare", "pack", *asked))
+        shorts = (places.key(record, what, command.attempt) for what in ("pack", *asked))
         for handle in shorts:
             await end(self._ports.backend, handle, _KILL_SECONDS)
-        for handle in command.handles:
+        # The code is the extracting run's: the hosts' sandboxes have it as long as they are there.
+        code = (places.key(record, "prepare", command.attempt),) if spec_of(record).code is not None else ()
+        handles = (*command.handles, *code)
+        for handle in handles:
             await end(self._ports.backend, handle, _KILL_SECONDS, forget=not command.keep)
         job = places.places(self._settings, record).job
         now = self._ports.clock.now()
-        if not (command.keep and command.handles and await self._kept.keep(Path(job), command.handles, now)):
-            for handle in command.handles if command.keep else ():
+        if not (command.keep and command.handles and await self._kept.keep(Path(job), handles, now)):
+            for handle in handles if command.keep else ():
                 await end(self._ports.backend, handle, _KILL_SECONDS)
             await asyncio.to_thread(shutil.rmtree, str(job if command.folder else job / str(command.attempt)), True)
         if figures.is_monitoring(record):
@@ -255,16 +248,3 @@ class JobWork:
 
 def _key(record: Record, name: str) -> str:
     return f"{record.arn}#{record.document['attempt']}/{name}"
-
-
-def _fresh(*folders: os.PathLike[str]) -> None:
-    for folder in folders:
-        shutil.rmtree(folder, ignore_errors=True)
-        os.makedirs(folder)
-        os.chmod(folder, 0o755)  # whatever the umask is: the sandbox's user must read it
-
-
-def _open_folders(top: str) -> None:
-    """Extracted code lies under an overlay: scripts may write beside their files, whichever user they run as."""
-    for folder, _, _ in os.walk(top):
-        os.chmod(folder, 0o777)

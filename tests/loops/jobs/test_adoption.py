@@ -1,0 +1,137 @@
+"""Jobs that the Clary before began go on to their end: it laid their folders out itself, and a run's files lie beside the run's own."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+from collections.abc import AsyncIterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tests.loops.house import House
+from tests.loops.jobs.test_sandboxed import FACTS, RealHouse
+
+from clary.domain.jobs.channels import Channel
+from clary.domain.jobs.kinds import spec_of
+from clary.domain.machine.workload import Mount, MountMode, Workload
+from clary.domain.resources import Record
+from clary.domain.s3 import Location
+from clary.domain.stored import dumped
+
+FIT = {"cpu": 1.0, "memory": 1 << 30, "gpus": 0, "notes": []}
+RUN = "job-idjob-0-algo-1"
+
+
+@pytest.fixture
+async def house(tmp_path: Path) -> AsyncIterator[RealHouse]:
+    made = RealHouse(tmp_path)
+    yield made
+    await made.close()
+    for handle in await made.local.handles():
+        await made.local.stop(handle, 0.0)
+    made.local.close()
+
+
+async def older(house: House, script: str, done: dict[str, Any], phase: str, **changes: Any) -> Record:
+    """A job as that Clary had it: its record, and its folders as it made them."""
+    spec = {"ContainerEntrypoint": ["/bin/sh", "-c", script]}
+    await house.create("Job", spec=spec, **changes)
+    record = await house.record()
+    now = house.ports.clock.now()
+    document = {
+        **record.document,
+        "phase": phase,
+        "started": now,
+        "placed": now,
+        "fits": {"ml.m5.large": FIT},
+        "work": {"channels": {"copied": []}, "environment": {"built": 0.0}, **done},
+        "transitions": [{"Status": "Training", "StartTime": now, "StatusMessage": "Training in progress"}],
+    }
+    if phase == "training":
+        document |= {"run_started": now, "handles": {"algo-1": RUN}}
+    saved = await house.ports.store.save(replace(record, document=document))
+    top = Path(house.settings.folder) / "idjob" / "0"
+    for folder in ("ml/model", "ml/output/data", "ml/checkpoints", "config", "channels/train", "sync/checkpoints"):
+        (top / "algo-1" / folder).mkdir(parents=True)
+    (top / "algo-1" / "config" / "hyperparameters.json").write_text("{}")
+    (top / "algo-1" / "channels" / "train" / "part").write_text("data")
+    (top / "code-out" / "code").mkdir(parents=True)
+    (top / "code-out" / "code" / "train.py").write_text("pass")
+    (top / "sync-state.json").write_text(json.dumps({}))
+    return saved
+
+
+async def runs_on(house: RealHouse, record: Record, script: str) -> int:
+    """Its host, started as that Clary started it. Its process id."""
+    root = Path(house.settings.folder) / "idjob" / "0" / "algo-1"
+    house.subject.work.log(record, "algo-1")
+    workload = Workload(
+        key=RUN,
+        root=str(root),
+        command=("/bin/sh", "-c", script),
+        environment={"PATH": "/usr/bin:/bin"},
+        mounts=(
+            Mount(str(root / "ml"), "/opt/ml", MountMode.READ_WRITE),
+            Mount(str(root / "config"), "/opt/ml/input/config", MountMode.OVERLAY),
+            Mount(str(root / "channels" / "train"), "/opt/ml/input/data/train", MountMode.OVERLAY),
+            Mount(str(root / "sync" / "checkpoints"), "/opt/ml/checkpoints", MountMode.READ_WRITE),
+        ),
+        log_path=house.subject.work.log(record, "algo-1"),
+        background=True,
+        peers="job-idjob-0-hosts",
+    )
+    await house.local.start(house.local.plan(workload))
+    seen = await house.local.observe(RUN)
+    assert seen is not None
+    assert seen.pid is not None
+    return seen.pid
+
+
+@pytest.mark.skipif(bool(FACTS.problem), reason=f"NO SANDBOX ON THIS MACHINE: {FACTS.problem}")
+@pytest.mark.parametrize("exit_code", [0, 3])
+async def test_a_running_job_is_adopted_and_its_results_are_stored(house: RealHouse, exit_code: int) -> None:
+    script = (
+        "cat /opt/ml/input/data/train/part > /opt/ml/model/m; echo ck > /opt/ml/checkpoints/c;"
+        f"echo why it ended > /opt/ml/output/failure; while [ ! -e /opt/ml/go ]; do sleep 0.02; done; exit {exit_code}"
+    )
+    house.objects["b"]["d/part"] = b"data"
+    record = await older(house, script, {}, "training", CheckpointConfig={"S3Uri": "s3://b/ck"})
+    pid = await runs_on(house, record, script)
+    house.open()
+    ml = Path(house.settings.folder) / "idjob" / "0" / "algo-1" / "ml"
+    await house.until(lambda: (ml / "model" / "m").exists())
+    await asyncio.sleep(0.2)  # some turns of the loop
+    seen = await house.local.observe(RUN)
+    assert seen is not None
+    assert seen.pid == pid, "it is not started again"
+    (ml / "go").touch()
+    ended = await house.ended()
+    assert house.objects["b"]["ck/c"] == b"ck\n"
+    if exit_code:
+        assert (ended.status, ended.document["failure"]) == ("Failed", "AlgorithmError: why it ended, exit code: 3")
+    else:
+        assert ended.status == "Completed", ended.document.get("failure")
+        assert house.packed("Job") == {"m": b"data"}
+        assert not Path(house.settings.folder, "idjob").exists()
+        assert await house.local.handles() == []
+
+
+async def test_what_it_had_laid_out_is_what_the_host_gets(tmp_path: Path) -> None:
+    """It ended between its last piece of work and the start."""
+    house = House(tmp_path)
+    try:
+        record = await older(house, "true", {"code": {"requirements": "", "built": 0.0}}, "downloading")
+        spec = replace(spec_of(record), inputs=(Channel("train", Location("b", "d"), "s3://b/d", "File"),))
+        await house.ports.store.save(replace(record, document={**record.document, "spec": dumped(spec)}))
+        house.open()
+        workload = await house.started()
+        top = Path(house.settings.folder) / "idjob" / "0"
+        mounts = {mount.target: mount.source for mount in workload.mounts}
+        assert mounts["/opt/ml/code"] == str(top / "code-out" / "code")
+        assert mounts["/opt/ml/input/data/train"] == str(top / "algo-1" / "channels" / "train")
+        assert os.listdir(mounts["/opt/ml/code"]) == ["train.py"]
+    finally:
+        await house.close()
