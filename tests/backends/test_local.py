@@ -94,6 +94,12 @@ class TestLocalBackend(BackendConformance):
         self.made.append(made)
         return made
 
+    def state(self, backend: Backend[Any], folder: Path) -> Any:
+        """But for what shims write in turn: their networks, and who serves."""
+        tops = [folder / "models", *(folder / "backend" / name for name in ("runs", "own", "uids", "gpus"))]
+        found = ((path, path.lstat()) for top in tops for path in sorted(top.rglob("*")))
+        return [(path, seen.st_mtime_ns, seen.st_mode, seen.st_size, seen.st_ino) for path, seen in found]
+
     async def pack(self, backend: Backend[Any], key: str, members: Mapping[str, str]) -> None:
         data = io.BytesIO()
         with tarfile.open(fileobj=data, mode="w:gz") as archive:

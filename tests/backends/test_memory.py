@@ -26,6 +26,16 @@ class TestMemoryBackend(BackendConformance):
         assert isinstance(backend, MemoryBackend)
         backend.left[handle, files, path] = text
 
+    def state(self, backend: Backend[Any], folder: Path) -> Any:
+        assert isinstance(backend, MemoryBackend)
+        return (
+            dict(backend._runs),
+            dict(backend.workloads),
+            list(backend.stops),
+            dict(backend.written),
+            dict(backend.sizes),
+        )
+
     async def pack(self, backend: Backend[Any], key: str, members: Mapping[str, str]) -> None:
         assert isinstance(backend, MemoryBackend)
         backend.contents = {f"model/{path}": text for path, text in members.items()}

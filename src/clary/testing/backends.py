@@ -250,6 +250,10 @@ class BackendConformance:
     async def leave(self, backend: Backend[Any], handle: str, files: str, path: str, text: str) -> None:
         """Only for backends that run nothing: leave a file as the command would have."""
 
+    def state(self, backend: Backend[Any], folder: Path) -> Any:
+        """All that the backend keeps, as a value; `folder` is what `backend` was given."""
+        raise NotImplementedError
+
     async def pack(self, backend: Backend[Any], key: str, members: Mapping[str, str]) -> None:
         """Put an archive (.tar.gz) of these members into the store that the backend reaches."""
         raise NotImplementedError
@@ -424,6 +428,28 @@ class BackendConformance:
         assert (await self.ended(backend, handle)).exit_code == 3
         assert not await backend.place(handle, "in", "first", objects, 60.0)
         assert not await backend.place("never", "in", "first", objects, 60.0)
+
+    async def test_observe_and_read_touch_nothing(self, tmp_path: Path) -> None:
+        """Neither of a run that goes on, nor of one that has ended, nor of one that nobody heard of."""
+        backend = self.backend(tmp_path)
+        workload = replace(self.valued("echo up; sleep 60"), files=(Files("in", "/in", texts={"a": "one\n"}),))
+        handle = await self.begin(backend, workload)
+        await self.leave(backend, handle, "", "", "up")
+        async with asyncio.timeout(WAIT_SECONDS):
+            while await backend.read(handle, "", "", 16) != "up":  # from then on nothing changes but by whoever asks
+                await asyncio.sleep(0.01)
+        for over in (False, True):
+            if over:
+                await backend.stop(handle, 0)
+                await self.ended(backend, handle)
+            before = self.state(backend, tmp_path)
+            for _ in range(3):
+                assert await backend.observe("never") is None
+                await backend.observe(handle)
+                await backend.read(handle, "in", "a", 1024)
+                await backend.handles()
+                backend.plan(workload)
+            assert self.state(backend, tmp_path) == before
 
     async def test_a_model_is_made_once_for_all_that_mount_it(self, tmp_path: Path) -> None:
         backend = self.backend(tmp_path)
