@@ -178,6 +178,7 @@ async def test_points_of_one_second_are_told_apart_by_their_steps(world: World) 
 
 
 async def test_metrics_are_summed_up_in_describe_and_search(world: World) -> None:
+    assert (await world("sagemaker", "DescribeTrialComponent", TrialComponentName="c"))["Metrics"] == []
     await put(world, (0, 0, 1.0), (1, 1, 3.0))
     await put(world, (2, 2, 2.0))
     await put(world, (None, 0, 0.9), name="auc")

@@ -55,6 +55,7 @@ def described(record: Record) -> Params:
         "CreationTime": record.created,
         "LastModifiedTime": record.modified,
         "Parents": [dict(each) for each in document["parents"]],
+        "Metrics": [],
     }
     if document.get("by"):
         answer["CreatedBy"] = records.user_context(document["by"])
@@ -69,7 +70,7 @@ def described(record: Record) -> Params:
     if document.get("final"):  # of its job
         answer["Metrics"] = metrics.shown(document["final"], document["source"]["SourceArn"])
     if document.get("summaries"):
-        answer["Metrics"] = [*answer.get("Metrics", ()), *metrics.shown(document["summaries"], record.arn)]
+        answer["Metrics"] = [*answer["Metrics"], *metrics.shown(document["summaries"], record.arn)]
     return answer
 
 
