@@ -81,3 +81,14 @@ def test_sqlite_answers_and_cannot_be_changed(run: Ask, tmp_path: Path, journal:
     assert run(tmp_path, f"sqlite://{path}", "SELECT a FROM t WHERE a < 0")["rows"] == 0
     assert "no such column" in run(tmp_path, f"sqlite://{path}", "SELECT b FROM t")["error"]
     assert "readonly" in run(tmp_path, f"sqlite://{path}", "WITH x AS (SELECT 1) DELETE FROM t")["error"]
+
+
+def test_a_database_that_dies_in_the_middle_is_told(run: Ask, server: str, tmp_path: Path) -> None:  # noqa: F811
+    """The server ends the session after the first rows, as when it is shut down: that is the error, and no rows are reported."""
+    sql = """
+        SELECT g, repeat('x', 2000), CASE WHEN g = 30000 THEN pg_terminate_backend(pg_backend_pid()) END
+        FROM generate_series(1, 60000) g
+    """
+    told = run(tmp_path, server, sql)
+    assert "rows" not in told
+    assert "terminat" in told["error"] or "closed" in told["error"], told
