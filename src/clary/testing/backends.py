@@ -436,7 +436,7 @@ class BackendConformance:
         handle = await self.begin(backend, workload)
         await self.leave(backend, handle, "", "", "up")
         async with asyncio.timeout(WAIT_SECONDS):
-            while await backend.read(handle, "", "", 16) != "up":  # from then on nothing changes but by whoever asks
+            while await backend.read(handle, "", "", 1024) != "up":  # from then on nothing changes but by whoever asks
                 await asyncio.sleep(0.01)
         for over in (False, True):
             if over:
