@@ -1,9 +1,9 @@
 """scripts/bench year: a year of predictions, compressed, through live endpoints that retrain themselves.
 
 Four streams of river's (sudden, gradual and recurring drift of the concept, and one without drift, a day of whose labels is poisoned)
-are asked of four endpoints of one Clary, `STEP` days at a time; then the labels come, and the next days wait until no retraining is under
-way. So a retraining takes as long as it takes, and at most `STEP` days of the stream pass unseen. Accuracy is by true labels. never,
-daily and oracle are computed beside it, by the same training and window (`peers/year_policies.py`).
+are asked of four endpoints of one Clary, `STEP` days at a time; then the labels come, and the next days wait until these are joined and
+no retraining is under way. So a retraining takes as long as it takes, and at most `STEP` days of the stream pass unseen. Accuracy is by
+true labels. never, daily and oracle are computed beside it, by the same training and window (`peers/year_policies.py`).
 """
 
 from __future__ import annotations
@@ -20,12 +20,14 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlencode
 
 from botocore.exceptions import BotoCoreError, ClientError
 
 from benchmarks.common import Row, arguments, finish, say
 from benchmarks.peers.launch import HERE, environment
 from clary.app import plots
+from clary.app.cli.site import find
 
 BEFORE, DAYS, STEP = 1000, 365, 5
 POISONED = 201  # the day whose labels are all wrong
@@ -41,7 +43,8 @@ COLOURS = {"never": plots.GREY, "daily": plots.GREEN, "oracle": plots.INK, "clar
 
 @dataclass
 class LiveStream:
-    """A stream at its endpoint. `right`: hits by day."""
+    """A stream at its endpoint. `right`: hits by day; rows that were `sent`, and of these whose labels are `known` to be joined:
+    `counted` ones of the endpoint config `config`."""
 
     name: str
     x: list[list[float]]
@@ -50,6 +53,9 @@ class LiveStream:
     right: list[float] = field(default_factory=list)
     failed: int = 0
     sent: int = 0
+    known: int = 0
+    config: str = ""
+    counted: int = 0
 
     @property
     def endpoint(self) -> str:
@@ -60,12 +66,13 @@ class Year:
     """A Clary in `folder`, and clients of it."""
 
     def __init__(self, folder: str, rows: int) -> None:
-        self.rows = rows
+        self.rows, self.folder = rows, folder
         self.clary = str(Path(sys.executable).parent / "clary")
         self.environment = {**os.environ, "CLARY_DIR": folder, "NO_PROXY": "127.0.0.1,localhost"}
         self.call("up", "--detach", "--port", "0")
         told = json.loads(self.call("env", "--json"))
         self.environment |= {key: str(value) for key, value in told.items()}
+        self.region = str(told.get("AWS_DEFAULT_REGION", "us-east-1"))
         os.environ.update({key: str(value) for key, value in told.items()})
         import boto3
 
@@ -177,7 +184,27 @@ class Year:
             )
         hour = time.strftime("%Y/%m/%d/%H", time.gmtime())
         self.put(f"captured/ground-truth/{stream.endpoint}/{hour}/{day}.jsonl", "\n".join(lines) + "\n")
+        self.joined(stream)
         self.settled(stream)
+
+    def joined(self, stream: LiveStream) -> None:
+        """Wait until the watch has the newest labels: of an endpoint config that is new, those since it came."""
+        deadline, asked = time.monotonic() + PATIENCE, stream.sent - stream.known
+        while time.monotonic() < deadline:
+            variants = self.watched(stream)
+            config = variants[0]["config"] if variants else ""
+            count = variants[0]["labels"]["joined"] if variants else 0
+            before = stream.counted if config == stream.config else 0
+            if variants and count - before >= asked:
+                stream.config, stream.counted, stream.known = config, count, stream.sent
+                return
+            time.sleep(0.5)
+        say(f"{stream.endpoint}: labels were not joined within {PATIENCE:.0f} s")
+
+    def watched(self, stream: LiveStream) -> list[dict[str, Any]]:
+        query = urlencode({"region": self.region, "endpoint": stream.endpoint})
+        found: list[dict[str, Any]] = find(self.folder).client().page(f"/drift?{query}")["variants"]
+        return found
 
     def settled(self, stream: LiveStream) -> None:
         """Labels are joined, what they started has ended, and the endpoint is in service."""

@@ -63,6 +63,11 @@ def kept(config: Mapping[str, Any], name: str, tags: Sequence[Mapping[str, str]]
     return {**config, OWN: {"config": name, **rules, "redact": given.get(redaction.TAG, "")}}
 
 
+def retained(config: Mapping[str, Any], name: str) -> Mapping[str, Any]:
+    """The same for another endpoint config, which retains it: what is captured then is watched as that one's."""
+    return {**config, OWN: {**config[OWN], "config": name}} if OWN in config else config
+
+
 def told(config: Mapping[str, Any]) -> Mapping[str, str]:
     """What the watch for drift is told beside the records: `config`, `drift` and `labels`."""
     return {name: value for name, value in config.get(OWN, {}).items() if name != "redact"}

@@ -14,7 +14,7 @@ from dataclasses import replace
 from typing import Any, NamedTuple
 
 from clary.domain.decisions import Decision
-from clary.domain.endpoints import components, deployment, memory, serverless
+from clary.domain.endpoints import capture, components, deployment, memory, serverless
 from clary.domain.endpoints.commands import (
     Command,
     DropRoute,
@@ -165,7 +165,7 @@ def retained(fleet: Fleet, serving: Fleet, excluded: Collection[str]) -> Fleet:
     """RetainAllVariantProperties: variants of the same name keep count and weight, and the endpoint its data capture, apart from the
     excluded properties."""
     if serving.capture and "DataCaptureConfig" not in excluded:
-        fleet = replace(fleet, capture=serving.capture)
+        fleet = replace(fleet, capture=capture.retained(serving.capture, fleet.config))
     for old, *_ in (*serving.groups, *serving.shadows):
         for new in (v for v in fleet.variants if v.name == old.name):
             alike = bool(new.serverless) == bool(old.serverless)
