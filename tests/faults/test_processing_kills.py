@@ -114,10 +114,12 @@ def test_a_stop_is_carried_out_although_the_control_plane_is_killed_behind_it(sc
     create(scene, "processing-stop", "import time\nprint('begun')\ntime.sleep(300)\n")
     until(lambda: described(scene, "processing-stop").get("ProcessingStartTime"), 60)
     until(lambda: "begun" in lines(scene, "processing-stop"), 60)
+    begun = {seen.pid for seen in scene.sandboxed("main.py")}
+    assert begun
     scene.patient.stop_processing_job(ProcessingJobName="processing-stop")
     scene.back("control", scene.kill("control"))
     assert ended(scene, "processing-stop")["ProcessingJobStatus"] == "Stopped"
-    until(lambda: not scene.sandboxed("main.py", "processing-stop"), 30, "nothing is left of the job")
+    until(lambda: not begun & {seen.pid for seen in scene.sandboxed("main.py")}, 30, "nothing is left of the job")
 
 
 def test_a_killed_shim_fails_the_job_with_a_reason(scene: Scene) -> None:

@@ -83,6 +83,8 @@ async def test_what_either_writes_the_other_acts_on(
         assert set(repeated) <= set(killed), f"{change} was done again though who did it lived: {by}"
         assert len(set(repeated)) == len(repeated), f"{change} was done twice by one process: {by}"
         assert by[-1][0] not in repeated, f"{change} was done twice by one process: {by}"
+    if seconds < 60:
+        return  # of so few kills each takes too large a part of the time: a slow start of a process would decide
     of_the_killed = [
         by[0][1] for (name, _), by in runs.items() if name.startswith("a")
     ]  # what it wrote; the other one acted
