@@ -19,7 +19,7 @@ ENGINE = Engine(("/usr/bin/podman", "--runtime", "runc"))
 
 def workload(environment: dict[str, str] | None = None, network: bool = True, **more: Any) -> Workload:
     mounts = (Mount("/models/k", "/opt/ml/model"), Mount("/tmp/w", "/opt/ml/output", MountMode.READ_WRITE))
-    image = ContainerImage("my/own:1", ("serve",), environment or {}, mounts, network)
+    image = ContainerImage("my/own:1", ("serve",), environment or {}, mounts, network=network)
     return Workload("replica-1", ("python",), {}, root="/r", cpu=1.5, memory=1 << 30, container=image, **more)
 
 
