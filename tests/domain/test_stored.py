@@ -23,7 +23,9 @@ WORKLOAD = Workload(
     ("python", "-m", "x"),
     {"A": "1"},
     mounts=(Mount("/env", "/env", MountMode.OVERLAY),),
-    files=(Files("in", "/in", MountMode.READ_WRITE, {"a": "b"}, (Objects("0", "bucket", {"k": "n"}, "below"),)),),
+    files=(
+        Files("in", "/in", MountMode.READ_WRITE, {"a": "b"}, objects=(Objects("0", "bucket", {"k": "n"}, "below"),)),
+    ),
     results=(Result("in", "a", "0", Location("bucket", "key"), "text/csv"),),
     logs=LogTarget(Scope("0", "r"), "group", "stream"),
     cpu=0.5,

@@ -77,8 +77,9 @@ def test_top_in_a_pipe_goes_on_without_a_terminals_codes_until_ctrl_c(server: Se
 def test_capacity(server: Server) -> None:
     """Nobody reads it without a key; status, top and doctor say the same of the machine."""
     shown = json.loads(clary(server, "capacity", "--json").stdout)
-    assert set(shown) == {"policy", "machine", "free", "holders", "waiting", "cut"}
+    assert set(shown) == {"policy", "machine", "machines", "free", "holders", "waiting", "cut"}
     assert shown["machine"]["cpus"] == measure().cpus
+    assert [machine["cpus"] for machine in shown["machines"]] == [measure().cpus]
     assert " vCPU, " in clary(server, "capacity").stdout
     assert "\nmachine: " in clary(server, "status").stdout
     assert "machine: " in clary(server, "doctor").stdout
