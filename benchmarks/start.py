@@ -217,7 +217,7 @@ def algorithm_python(environments: str, *, serving: bool) -> str:
     found = made.built(replace(runtime, serving=serving))
     if found is None:
         raise SystemExit(f"{environments} has no environment of {runtime.name}: `clary runtime build` makes it")
-    return found.python
+    return made.place(found).python
 
 
 def timed(argv: list[str], environment: dict[str, str] | None = None) -> float:
