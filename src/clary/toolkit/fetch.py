@@ -21,7 +21,7 @@ from datetime import datetime, timezone
 from typing import IO, Any, Dict, List, Optional, Sequence
 from urllib.parse import unquote, urlsplit
 
-from clary.toolkit.failure import UserError, log
+from clary.toolkit.failure import UserError, exit_message, log
 
 ML = "/opt/ml"
 REDIRECTS = 5
@@ -39,9 +39,7 @@ def main(base: str = ML) -> int:
         told = fetch(spec["url"], int(spec["limit"]), json.loads(os.environ.get("CLARY_EGRESS", "[]")), base)
     except UserError as error:
         print(error, file=sys.stderr, flush=True)
-        os.makedirs(os.path.join(base, "output"), exist_ok=True)
-        with open(os.path.join(base, "output", "message"), "w", encoding="utf-8") as file:
-            file.write(str(error)[:1000])
+        exit_message(str(error), base)
         return 1
     log("{} bytes from {}, SHA-256 {}".format(told["bytes"], told["final_url"], told["sha256"]))
     return 0

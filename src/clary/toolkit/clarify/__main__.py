@@ -18,11 +18,10 @@ from clary.toolkit.clarify import answers, dataset, drift, explaining, facets, m
 from clary.toolkit.clarify.columns import Column, column, distinct
 from clary.toolkit.clarify.config import Analysis, CustomerError, analysis, document
 from clary.toolkit.clarify.endpoint import Endpoint, fetched
+from clary.toolkit.failure import exit_message
 
 CONTRACT = "/opt/ml/config"
-MESSAGE = "/opt/ml/output/message"
 TOP = "/opt/ml/processing"
-MESSAGE_BYTES = 1024
 
 
 class JobPlaces:
@@ -67,10 +66,10 @@ def main() -> int:
         )
     except CustomerError as error:
         text = str(error) if str(error).startswith("NO_DATA:") else "Customer Error: {}".format(error)
-        _tell(text)
+        exit_message(text)
         print(text, file=sys.stderr, flush=True)
         return 1
-    _tell(message)
+    exit_message(message)
     return 0
 
 
@@ -86,12 +85,6 @@ def _json(path: str) -> Dict[str, Any]:
     except FileNotFoundError:
         return {}
     return found
-
-
-def _tell(message: str) -> None:
-    os.makedirs(os.path.dirname(MESSAGE), exist_ok=True)
-    with open(MESSAGE, "wb") as file:
-        file.write(message.encode()[:MESSAGE_BYTES].decode(errors="ignore").encode())
 
 
 def run(job: Mapping[str, Any], hosts: Mapping[str, Any], variables: Mapping[str, str]) -> str:

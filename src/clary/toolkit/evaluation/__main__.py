@@ -20,10 +20,9 @@ from clary.toolkit import brief as briefs
 from clary.toolkit.brief import Brief
 from clary.toolkit.documents import DocumentError, read
 from clary.toolkit.evaluation import settings
-from clary.toolkit.failure import UserError, log
+from clary.toolkit.failure import UserError, exit_message, log
 
 ML = "/opt/ml"
-MESSAGE_BYTES = 1024
 STOPPED = 143
 _MAKING = threading.Lock()  # boto3's default session makes one client at a time
 
@@ -34,10 +33,10 @@ def main(argv: Sequence[str], base: str = ML) -> int:
         words = run(argv, base)
     except (UserError, DocumentError) as error:
         print(error, file=sys.stderr, flush=True)
-        _tell(base, str(error))
+        exit_message(str(error), base)
         return 1
     log(words)
-    _tell(base, words)
+    exit_message(words, base)
     return 0
 
 
@@ -152,12 +151,6 @@ def _write(path: str, text: str) -> None:
         file.write(text)
     os.chmod(file.name, 0o644)
     os.replace(file.name, path)
-
-
-def _tell(base: str, words: str) -> None:
-    os.makedirs(os.path.join(base, "output"), exist_ok=True)
-    with open(os.path.join(base, "output", "message"), "wb") as file:
-        file.write(words.encode("utf-8")[:MESSAGE_BYTES].decode("utf-8", "ignore").encode("utf-8"))
 
 
 if __name__ == "__main__":

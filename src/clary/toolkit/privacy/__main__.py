@@ -16,7 +16,7 @@ import tempfile
 from datetime import datetime, timezone
 from typing import Any, Dict, List, Mapping
 
-from clary.toolkit.failure import UserError, log
+from clary.toolkit.failure import UserError, exit_message, log
 from clary.toolkit.privacy import work
 from clary.toolkit.privacy.places import VersionedObjects
 from clary.toolkit.privacy.where import PersonCondition
@@ -32,7 +32,7 @@ def main(base: str = ML) -> int:
         document = run(spec, _client, _job(base))
     except UserError as error:
         print(error, file=sys.stderr, flush=True)
-        _write(os.path.join(base, "output", "message"), str(error))
+        exit_message(str(error), base)
         return 1
     _write(os.path.join(base, "processing", "output", "report.json"), json.dumps(document, indent=1))
     log(words(document))

@@ -10,10 +10,9 @@ import sys
 from typing import Dict, Sequence
 
 from clary.toolkit.documents import DocumentError
-from clary.toolkit.failure import UserError, log
+from clary.toolkit.failure import UserError, exit_message, log
 
 ML = "/opt/ml"
-MESSAGE_BYTES = 1024
 
 
 def main(argv: Sequence[str], base: str = ML) -> int:
@@ -21,10 +20,10 @@ def main(argv: Sequence[str], base: str = ML) -> int:
         words = run(argv, base)
     except (UserError, DocumentError) as error:
         print(error, file=sys.stderr, flush=True)
-        _tell(base, str(error))
+        exit_message(str(error), base)
         return 1
     log(words)
-    _tell(base, words)
+    exit_message(words, base)
     return 0
 
 
@@ -48,12 +47,6 @@ def arguments(words: Sequence[str]) -> Dict[str, str]:
         raise UserError("Arguments are pairs, --NAME VALUE, not {}.".format(" ".join(words)))
     pairs = zip(words[::2], words[1::2])
     return {name[2:].replace("-", "_"): value for name, value in pairs if value.strip()}
-
-
-def _tell(base: str, words: str) -> None:
-    os.makedirs(os.path.join(base, "output"), exist_ok=True)
-    with open(os.path.join(base, "output", "message"), "wb") as file:
-        file.write(words.encode("utf-8")[:MESSAGE_BYTES].decode("utf-8", "ignore").encode("utf-8"))
 
 
 if __name__ == "__main__":
