@@ -83,8 +83,6 @@ async def test_what_either_writes_the_other_acts_on(
         assert set(repeated) <= set(killed), f"{change} was done again though who did it lived: {by}"
         assert len(set(repeated)) == len(repeated), f"{change} was done twice by one process: {by}"
         assert by[-1][0] not in repeated, f"{change} was done twice by one process: {by}"
-    if seconds < 60:
-        return  # of so few kills each takes too large a part of the time: a slow start of a process would decide
     of_the_killed = [
         by[0][1] for (name, _), by in runs.items() if name.startswith("a")
     ]  # what it wrote; the other one acted
@@ -93,4 +91,5 @@ async def test_what_either_writes_the_other_acts_on(
     ]  # these may wait for its next start
     assert statistics.median(of_the_killed) <= 0.5
     assert max(of_the_killed) <= 2.0
-    assert statistics.median(for_the_killed) <= 0.5
+    if seconds >= 60:  # in the short run a slow start of the killed process takes too large a part of the time
+        assert statistics.median(for_the_killed) <= 0.5
