@@ -19,6 +19,7 @@ from clary.domain.jobs.record import ACTIVE
 from clary.domain.lifecycle import JobStatus
 from clary.domain.resources import Query, Record, Scope
 from clary.loops.costs.meter import Meter
+from clary.pages import pages
 from clary.ports import Clock, Keys, Store
 
 _PAGE = 1000
@@ -74,7 +75,6 @@ async def _all(store: Store, query: Query, account: str) -> AsyncIterator[Record
         if scope.account != account:
             continue
         query = replace(query, scope=scope, sort_by="name", descending=False, limit=_PAGE, after=None)
-        while page := await store.page(query):
+        async for page in pages(store, query):
             for record in page:
                 yield record
-            query = replace(query, after=(page[-1].name, page[-1].name))

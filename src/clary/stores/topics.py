@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
 from types import MappingProxyType
 
 from clary.domain.endpoints import topics
 from clary.domain.errors import AlreadyExists, Invalid, NotFound
 from clary.domain.resources import Query, Record, Scope
+from clary.pages import everything
 from clary.ports import Store
 
 PAGE = 500
@@ -49,10 +49,4 @@ class StoredTopics:
 
     async def _subscriptions(self, scope: Scope, topic: str) -> list[Record]:
         query = Query(topics.SUBSCRIPTION, scope, where={"topic": topic}, sort_by="name", descending=False, limit=PAGE)
-        found: list[Record] = []
-        while True:
-            page = await self._store.page(query)
-            found += page
-            if len(page) < PAGE:
-                return found
-            query = replace(query, after=(page[-1].name, page[-1].name))
+        return await everything(self._store, query)

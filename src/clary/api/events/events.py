@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from contextlib import suppress
-from dataclasses import replace
 from typing import Any
 
 from clary.api import paging
@@ -14,6 +13,7 @@ from clary.api.registry import operation
 from clary.domain.errors import AlreadyExists, NotFound
 from clary.domain.events import patterns, rules
 from clary.domain.resources import Query, Record
+from clary.pages import everything
 
 PAGE = 200
 
@@ -68,13 +68,7 @@ async def _put(call: Call, entry: Params, enabled: list[Record]) -> Params:
 
 async def _enabled(call: Call) -> list[Record]:
     query = Query(rules.RULE, call.scope, statuses=(rules.ENABLED,), sort_by="name", descending=False, limit=PAGE)
-    found: list[Record] = []
-    while True:
-        page = await call.store.page(query)
-        found += page
-        if len(page) < PAGE:
-            return found
-        query = replace(query, after=(page[-1].name, page[-1].name))
+    return await everything(call.store, query)
 
 
 @operation("events", "TestEventPattern")

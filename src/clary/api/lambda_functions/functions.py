@@ -21,6 +21,7 @@ from clary.domain.functions import record as functions
 from clary.domain.functions import versions
 from clary.domain.ids import belongs
 from clary.domain.resources import Query, Record, Scope
+from clary.pages import everything
 
 PAGE = 50
 _ALL = 200  # records of a read of all versions or aliases of a function
@@ -317,13 +318,7 @@ async def called(call: Call, name: str, qualifier: str | None, id_: str) -> Reco
 async def of_function(call: Call, kind: str, name: str) -> list[Record]:
     """All versions or aliases of a function, oldest first."""
     query = Query(kind, call.scope, condition=versions.of(name), descending=False, limit=_ALL)
-    found: list[Record] = []
-    while True:
-        page = await call.store.page(query)
-        found += page
-        if len(page) < _ALL:
-            return found
-        query = replace(query, after=(page[-1].created, page[-1].name))
+    return await everything(call.store, query)
 
 
 async def publish(

@@ -20,6 +20,7 @@ from clary.domain.experiments.components import KIND
 from clary.domain.experiments.metrics import BATCH, Point
 from clary.domain.resources import Query, Record
 from clary.guarded import until_first
+from clary.pages import pages
 
 _PUTS = itertools.count()
 _READ = 200  # records of a read, between which others get the event loop
@@ -63,14 +64,9 @@ def _of(component: Record) -> Query:
 
 async def batches(call: Call, component: Record) -> AsyncIterator[Record]:
     """Every put, in the order of their times."""
-    query = _of(component)
-    while True:
-        found = await call.store.page(query)
-        for each in found:
+    async for page in pages(call.store, _of(component)):
+        for each in page:
             yield each
-        if len(found) < _READ:
-            return
-        query = replace(query, after=(found[-1].name, found[-1].name))
         await asyncio.sleep(0)
 
 

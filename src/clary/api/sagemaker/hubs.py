@@ -12,6 +12,7 @@ from clary.api.plain.noun import Noun
 from clary.api.plain.operations import register
 from clary.domain.errors import NotFound
 from clary.domain.resources import Query, Record
+from clary.pages import everything
 
 KIND = "hub-content"
 REFERENCE = "ModelReference"
@@ -30,12 +31,8 @@ def _parts(version: Any) -> tuple[int, ...]:
 async def _versions(call: Call, given: Params) -> list[Record]:
     """All versions of the contents of a hub that the members name."""
     where = {member: str(given[member]) for member in _NAMES if member in given}
-    found: list[Record] = []
     query = Query(KIND, call.scope_of(KIND), where=where, sort_by="name", descending=False, limit=1000)
-    while page := await call.store.page(query):
-        found += page
-        query = replace(query, after=(page[-1].name, page[-1].name))
-    return found
+    return await everything(call.store, query)
 
 
 async def complete(call: Call, verb: str, given: Params) -> Params:

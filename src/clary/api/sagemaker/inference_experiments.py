@@ -18,6 +18,7 @@ from clary.domain.errors import InUse, Invalid, NotFound
 from clary.domain.fields import table
 from clary.domain.lifecycle import EndpointStatus, InferenceExperimentStatus
 from clary.domain.resources import Query, Record
+from clary.pages import pages
 
 _SHOWN = ("Schedule", "Description", "RoleArn")
 _VARIANT_STATUS = {
@@ -57,13 +58,12 @@ async def _check_endpoint(call: Call, request: Mapping[str, Any]) -> None:
     """An endpoint that is there must be able to take the experiment, and have no other one."""
     name = request["EndpointName"]
     query = Query(KIND, call.scope_of(KIND), statuses=tuple(map(str, experiments.ACTIVE)), sort_by="name", limit=200)
-    while page := await call.store.page(query):
+    async for page in pages(call.store, query):
         for other in page:
             if other.name != request["Name"] and other.document["request"]["EndpointName"] == name:
                 raise InUse(
                     f"The endpoint {name} has an inference experiment already ({other.name}, {other.status}): stop that one first."
                 )
-        query = replace(query, after=(page[-1].name, page[-1].name))
     endpoint = await call.store.get("endpoint", call.scope_of("endpoint"), name)
     if endpoint is None:
         return

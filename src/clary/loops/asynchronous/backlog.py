@@ -22,6 +22,7 @@ from clary.domain.errors import ClaryError, Stale
 from clary.domain.lifecycle import EndpointStatus
 from clary.domain.resources import Query, Record, Scope
 from clary.loops.asynchronous.invocations import NAMESPACE, UNITS, AsyncPorts, Failure, InvocationWork, passes
+from clary.pages import pages
 
 log = logging.getLogger(__name__)
 
@@ -199,13 +200,9 @@ class AsyncInference:
             descending=False,
             limit=PAGE,
         )
-        while True:
-            page = await self._ports.store.page(query)
+        async for page in pages(self._ports.store, query):
             for record in page:
                 queue.backlog.offer(_entry(record, self._began))
-            if len(page) < PAGE:
-                return
-            query = replace(query, after=(page[-1].created, page[-1].name))
 
     def _close(self, queue: Queue) -> None:
         """The endpoint was deleted: nobody will answer what waits."""

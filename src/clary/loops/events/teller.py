@@ -10,9 +10,8 @@ from __future__ import annotations
 import asyncio
 import logging
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import replace
 from typing import Any
 
 from clary.domain.errors import AlreadyExists, ClaryError, NotFound, Stale
@@ -20,6 +19,7 @@ from clary.domain.events import rules
 from clary.domain.ids import arn as make_arn
 from clary.domain.resources import Query, Record, Scope
 from clary.loops.events import changes
+from clary.pages import everything, pages
 from clary.ports import Clock, Operations, Store
 
 log = logging.getLogger(__name__)
@@ -45,13 +45,7 @@ async def planned(store: Store, told: Mapping[str, Any], scope: Scope, now: floa
 async def all_rules(store: Store, scope: Scope) -> list[Record]:
     """Every enabled rule of the scope."""
     query = Query(rules.RULE, scope, statuses=(rules.ENABLED,), sort_by="name", descending=False, limit=_PAGE)
-    found: list[Record] = []
-    while True:
-        page: Sequence[Record] = await store.page(query)
-        found += page
-        if len(page) < _PAGE:
-            return found
-        query = replace(query, after=(page[-1].name, page[-1].name))
+    return await everything(store, query)
 
 
 class Teller:
@@ -142,12 +136,8 @@ class Teller:
 
     async def _compare(self, kind: str, scope: Record) -> None:
         query = Query(kind, scope.scope, modified_after=scope.created, sort_by="name", descending=False, limit=_PAGE)
-        while True:
-            page = await self._store.page(query)
+        async for page in pages(self._store, query):
             for record in page:
                 mark = await self._store.get(changes.MARK, record.scope, record.arn)
                 if changes.changes(record, mark):
                     self._heard.put_nowait(record)
-            if len(page) < _PAGE:
-                return
-            query = replace(query, after=(page[-1].name, page[-1].name))

@@ -18,6 +18,7 @@ from clary.domain.lineage.derived import SOURCES
 from clary.domain.lineage.entities import ASSOCIATION
 from clary.domain.resources import Query, Record, Scope
 from clary.guarded import MADE_OR_CHANGED, until_first
+from clary.pages import pages
 from clary.ports import Clock, Store
 
 log = logging.getLogger(__name__)
@@ -75,11 +76,10 @@ class LineageFollower:
 
     async def _all(self, kind: str, scope: Scope) -> None:
         query = Query(kind, scope, sort_by="name", descending=False, limit=_PAGE)
-        while page := await self._store.page(query):
+        async for page in pages(self._store, query):
             for record in page:
                 self.hear(record)
             await self.work()
-            query = replace(query, after=(page[-1].name, page[-1].name))
 
     async def follow(self, record: Record) -> None:
         """Record what the resource tells now."""

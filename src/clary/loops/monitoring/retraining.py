@@ -11,7 +11,7 @@ import json
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 from clary.domain import ids
@@ -31,6 +31,7 @@ from clary.domain.monitoring.retraining import (
 )
 from clary.domain.names import RETRAINING_STREAM, history_group
 from clary.domain.resources import Query, Record, Scope
+from clary.pages import pages
 from clary.ports import Clock, Logs, Operations, Store
 
 log = logging.getLogger(__name__)
@@ -303,10 +304,9 @@ class RetrainingBeginner:
     async def _all(self) -> None:
         for scope in await asyncio.to_thread(self._scopes):
             query = Query("endpoint", scope, sort_by="name", descending=False, limit=_PAGE)
-            while page := await self._store.page(query):
+            async for page in pages(self._store, query):
                 for endpoint in page:
                     self._hear(endpoint)
-                query = replace(query, after=(page[-1].name, page[-1].name))
 
     async def look(self, endpoint: Record) -> None:
         scope = endpoint.scope

@@ -6,7 +6,6 @@ from __future__ import annotations
 import contextlib
 import logging
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from typing import Any
 
 from clary.domain import ids
@@ -17,6 +16,7 @@ from clary.domain.registry import aliases, following
 from clary.domain.registry.following import Follower, Move, Seen
 from clary.domain.resources import KINDS, Query, Record
 from clary.loops.core.loop import Loop
+from clary.pages import pages
 from clary.ports import Clock, Operations, Store
 
 log = logging.getLogger(__name__)
@@ -50,12 +50,11 @@ class FollowingSubject:
         """All endpoints that follow an alias of the group, by name."""
         found: list[tuple[Record, str]] = []
         query = Query("endpoint", group.scope, sort_by="name", descending=False, limit=200)
-        while page := await self._store.page(query):
+        async for page in pages(self._store, query):
             for endpoint in page:
                 follows = aliases.follows(endpoint)
                 if follows is not None and follows[0].lower() == group.name.lower():
                     found.append((endpoint, follows[1]))
-            query = replace(query, after=(page[-1].name, page[-1].name))
         return found
 
     async def _follower(self, endpoint: Record, alias: str) -> Follower:
