@@ -276,17 +276,71 @@ answer = {"random": [len(each) for each in random.values()], "same": all(random[
     assert answer["before"] < 1730419200.0 <= answer["cut"]
 
 
-def test_a_file_larger_than_the_memory_of_its_reader(run: Run) -> None:
-    code = """
+MORE_THAN_ITS_MEMORY = """
+import time
+import pyarrow as pa, pyarrow.parquet as pq
 from clary.toolkit.preparation import recipe
 from clary.toolkit.preparation.sources import TableSource
 top = Path(tempfile.mkdtemp())
-with open(top / "a.csv", "w") as file:
-    file.write("x,c\\n")
-    for row in range(120_000):
-        file.write("%d,%s\\n" % (row, "v" * 1000))
-source = TableSource(str(top), {}, 64 << 20, 2)
-bound = recipe.bind(recipe.parse('{"columns": {"x": {}}, "others": "drop"}'), source.kinds())
-answer = [source.bytes > 100 << 20, sum(batch.size for batch in source.batches(bound))]
+long, rows = "v" * LENGTH, SIZE // LENGTH
+if FORM == "csv":
+    with open(top / "a.csv", "w") as file:
+        file.write("x,c\\n")
+        file.writelines("%d,%s\\n" % (row, long) for row in range(rows))
+elif FORM == "jsonl":
+    with open(top / "a.jsonl", "w") as file:
+        file.writelines('{"x":%d,"c":"%s"}\\n' % (row, long) for row in range(rows))
+else:
+    columns = {"x": list(range(rows)), **{"c%d" % each: np.random.default_rng(each).random(rows) for each in range(LENGTH // 8)}}
+    pq.write_table(pa.table(columns), top / "a.parquet", row_group_size=rows // 2)
+source = TableSource(str(top), {}, 64 << 20, 16)
+BOUND = '{"columns": {"x": {}}, "others": "drop"}'
+seen = []
+def consume(batches):
+    for batch in batches:
+        seen.extend(batch.rows["x"].tolist())
+        if SLOW and len(seen) < 400_000:
+            time.sleep(0.02)  # until the threads that read have filled what they may
 """
-    assert run("prepare", PROGRAM + code, "default") == [True, 120_000]
+
+
+@pytest.mark.parametrize(
+    ("form", "length", "size"), [("csv", 1000, 120 << 20), ("jsonl", 1000, 120 << 20), ("parquet", 240, 96 << 20)]
+)
+def test_a_file_larger_than_the_memory_of_its_reader(run: Run, form: str, length: int, size: int) -> None:
+    """Sixteen threads are offered, and the consumer is slower than they are."""
+    given = f"FORM, LENGTH, SIZE, SLOW = {form!r}, {length}, {size}, True\n"
+    code = """
+consume(source.batches(recipe.bind(recipe.parse(BOUND), source.kinds())))
+answer = [source.bytes > 90 << 20, seen == list(range(rows))]
+"""
+    assert run("prepare", PROGRAM + given + MORE_THAN_ITS_MEMORY + code, "default") == [True, True]
+
+
+def test_memory_that_runs_out_is_answered_by_fewer_threads_from_the_row_that_was_reached(run: Run) -> None:
+    """The first reading is given sixteen threads with the largest buffers, as no plan does."""
+    given = "FORM, LENGTH, SIZE, SLOW = 'csv', 1000, 120 << 20, False\n"
+    code = """
+from clary.toolkit.preparation import scanning
+tried, reads = [], source._reads
+def spoilt(scan):
+    tried.append(scan.threads)
+    reads(scanning.Scan(16, 16 << 20) if len(tried) == 1 else scan)
+source._reads = spoilt
+consume(source.batches(recipe.bind(recipe.parse(BOUND), source.kinds())))
+answer = [len(tried) > 1, seen == list(range(rows)), source._scan.threads < 16]
+"""
+    assert run("prepare", PROGRAM + given + MORE_THAN_ITS_MEMORY + code, "default") == [True, True, True]
+
+
+def test_rows_too_large_for_the_memory_of_their_reader_are_an_error_that_says_so(run: Run) -> None:
+    given = "FORM, LENGTH, SIZE, SLOW = 'csv', 100_000, 220 << 20, False\n"
+    code = """
+try:
+    bound = recipe.bind(recipe.parse('{"columns": {"x": {}, "c": {"kind": "category"}}}'), source.kinds())
+    consume(source.batches(bound))
+    answer = ""
+except SourceError as error:
+    answer = str(error)
+"""
+    assert "do not fit the 64 MiB of memory" in run("prepare", PROGRAM + given + MORE_THAN_ITS_MEMORY + code, "default")

@@ -12,14 +12,19 @@ from typing import Any, Dict, Iterator, List, Mapping, Sequence, Tuple
 
 import duckdb
 import numpy as np
+import pyarrow as pa
 import pyarrow.compute as pc
 
+from clary.toolkit.preparation import scanning
 from clary.toolkit.preparation.passes import RowBatch
 from clary.toolkit.preparation.recipe import CATEGORY, DATE, NUMBER, Recipe
+from clary.toolkit.preparation.scanning import Scan
 from clary.toolkit.preparation.values import BadValue, Coded, Values, finite
 
 BATCH = 61_440  # rows: half of one of DuckDB's row groups
 SAMPLE = 20_480  # rows whose types are looked at
+VECTOR = 2048  # rows that DuckDB handles at once
+_LEAST = 64 << 20  # bytes of memory
 _ENDINGS = {
     "csv": ("csv", "csv.gz", "csv.zst", "tsv", "txt"),
     "jsonlines": ("jsonl", "jsonlines", "ndjson", "json", "jsonl.gz"),
@@ -40,7 +45,10 @@ class TableSource:
     def __init__(self, folder: str, options: Mapping[str, Any], memory: int, threads: int, scratch: str = "") -> None:
         self._files, self.format = _files(folder, options.get("format", ""))
         self._options = options
-        self.sql = duckdb.connect(config={"memory_limit": "{}MB".format(max(64, memory >> 20)), "threads": threads})
+        self._memory, self._threads = max(_LEAST, memory), max(1, threads)
+        self._scan, self._sample = Scan(1, scanning.SMALLEST_BUFFER), SAMPLE
+        self.sql = duckdb.connect(config={"memory_limit": "{}MiB".format(self._memory >> 20), "threads": 1})
+        self.sql.execute("SET disable_parquet_prefetching = true")  # it reads whole groups of rows, whatever the memory
         if scratch:
             self.sql.execute("SET temp_directory = {}".format(text(scratch)))
         self.bytes = sum(os.path.getsize(path) for path in self._files)
@@ -60,11 +68,26 @@ class TableSource:
         return {name: _kind(kind) for name, kind in found.items()}
 
     def _described(self) -> Dict[str, str]:
-        try:
-            rows = self.sql.execute("DESCRIBE SELECT * FROM {}".format(self._table())).fetchall()
-        except duckdb.Error as error:
-            raise SourceError("The data cannot be read as {}: {}".format(self.format, words(error))) from None
-        return {row[0]: row[1] for row in rows}
+        while True:
+            try:
+                rows = self.sql.execute("DESCRIBE SELECT * FROM {}".format(self._table())).fetchall()
+                return {row[0]: row[1] for row in rows}
+            except duckdb.Error as error:
+                if not _out_of_memory(error):
+                    raise SourceError("The data cannot be read as {}: {}".format(self.format, words(error))) from None
+                if self._sample <= VECTOR:
+                    raise self._too_large(0) from None
+                self._sample = max(VECTOR, self._sample // 4)
+
+    def _too_large(self, row: int) -> SourceError:
+        return SourceError(
+            "The data has rows so large that {:,} of them do not fit the {:,} MiB of memory that they are read in (after row {:,}): "
+            "leave out the columns of long texts.".format(VECTOR, self._memory >> 20, row)
+        )
+
+    def _reads(self, scan: Scan) -> None:
+        self._scan = scan
+        self.sql.execute("SET threads = {}".format(scan.threads))
 
     def _table(self, names: Sequence[str] = ()) -> str:
         files = "[{}]".format(", ".join(text(path) for path in self._files))
@@ -76,15 +99,17 @@ class TableSource:
                 if names
                 else ""
             )
-            sample = "" if names else ", sample_size = {}".format(SAMPLE)
+            sample = "" if names else ", sample_size = {}".format(self._sample)
             return "read_json({}, format = 'newline_delimited'{}{})".format(files, types, sample)
         options = [
             "header = {}".format("true" if self._options.get("header", True) else "false"),
             "quote = '\"'",
             "escape = '\"'",
         ]
-        options += ["delim = {}".format(text(self._options.get("delimiter") or ",")), "buffer_size = 16777216"]
-        options += ["all_varchar = true", "auto_detect = true"] if names else ["sample_size = {}".format(SAMPLE)]
+        options.append("delim = {}".format(text(self._options.get("delimiter") or ",")))
+        options.append("buffer_size = {}".format(self._scan.buffer))
+        options.append("sample_size = {}".format(self._sample))
+        options += ["all_varchar = true", "auto_detect = true"] if names else []
         given = self._options.get("names")
         if given:
             options.append("names = [{}]".format(", ".join(text(name) for name in given)))
@@ -92,6 +117,7 @@ class TableSource:
 
     def view(self, name: str, names: Sequence[str]) -> None:
         """Let SQL see the data under a name, as texts whose empty ones are NULL."""
+        self._reads(scanning.scan(self.format, self._memory, self._threads, len(names)))
         listed = ", ".join("nullif(CAST({0} AS VARCHAR), '') AS {0}".format(quoted(each)) for each in names)
         self.sql.execute("CREATE VIEW {} AS SELECT {} FROM {}".format(quoted(name), listed, self._table(names)))
 
@@ -100,14 +126,27 @@ class TableSource:
         self.passes += 1
         inputs = {name: kind for name, kind in recipe.inputs.items() if not names or name in names}
         strict = [name for name, kind in inputs.items() if kind == NUMBER and _strict(recipe, name)]
-        try:
-            yield from self._read(recipe, inputs, strict)
-        except duckdb.Error as error:
-            raise SourceError("The data cannot be read as {}: {}".format(self.format, words(error))) from None
-
-    def _read(self, recipe: Recipe, inputs: Mapping[str, str], strict: Sequence[str]) -> Iterator[RowBatch]:
-        typed = self.format == "parquet"
         every = list(self._described())
+        self._reads(scanning.scan(self.format, self._memory, self._threads, len(every)))
+        read = 0
+        while True:
+            try:
+                for batch in self._read(recipe, inputs, strict, every, read):
+                    read += batch.size
+                    yield batch
+                return
+            except (duckdb.Error, OSError, pa.ArrowException) as error:  # the latter two while rows are read
+                if not _out_of_memory(error):
+                    raise SourceError("The data cannot be read as {}: {}".format(self.format, words(error))) from None
+                if self._scan == self._scan.halved():
+                    raise self._too_large(read) from None
+                self._reads(self._scan.halved())
+
+    def _read(
+        self, recipe: Recipe, inputs: Mapping[str, str], strict: Sequence[str], every: Sequence[str], begin: int
+    ) -> Iterator[RowBatch]:
+        """From row `begin` on."""
+        typed = self.format == "parquet"
         nothing = ", ".join(text(each) for each in ("", *recipe.missing))
         picked = [_picked(name, kind, nothing, typed) for name, kind in inputs.items()]
         if recipe.split.column:
@@ -116,17 +155,25 @@ class TableSource:
             picked.append("CASE {} END".format(" ".join(_broken(*each, nothing) for each in enumerate(strict))))
         listed = ", ".join("{} AS c{}".format(each, place) for place, each in enumerate(picked))
         sql = "SELECT {} FROM {}".format(listed or "1", self._table(every))
-        first = 0
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             reader = self.sql.sql(sql).to_arrow_reader(BATCH)
-        for table in reader:
+        first = 0
+        for whole in reader:
+            table = whole.slice(max(0, begin - first))
+            first += whole.num_rows - table.num_rows
+            if not table.num_rows:
+                continue
             if strict:
                 _check(table.columns[-1], first, strict)
             rows = {name: _values(column, kind) for (name, kind), column in zip(inputs.items(), table.columns)}
             split = _values(table.columns[len(inputs)], recipe.split.kind) if recipe.split.column else None
             yield RowBatch(rows, split, table.num_rows, first)
             first += table.num_rows
+
+
+def _out_of_memory(error: Exception) -> bool:
+    return isinstance(error, (duckdb.OutOfMemoryException, MemoryError)) or "Out of Memory Error" in str(error)
 
 
 def _strict(recipe: Recipe, name: str) -> bool:
