@@ -194,6 +194,51 @@ def test_violation_so_retrain(server: Server, events: Any) -> None:
     assert found["PipelineParameters"] == [{"Name": "Why", "Value": "drift"}]
 
 
+def test_alarm_so_retrain(server: Server, events: Any, sqs: Any) -> None:
+    """The rule that CloudWatch's user guide writes: an alarm that goes into ALARM starts a pipeline, and its event reaches a queue."""
+    sm, watch = server.client("sagemaker"), server.client("cloudwatch")
+    definition = {
+        "Version": "2020-12-01",
+        "Steps": [{"Name": "Stop", "Type": "Fail", "Arguments": {"ErrorMessage": "asked"}}],
+    }
+    pipeline = sm.create_pipeline(PipelineName="by-alarm", RoleArn=ROLE, PipelineDefinition=json.dumps(definition))
+    watch.put_metric_alarm(
+        AlarmName="accuracy",
+        AlarmDescription="the model got worse",
+        Namespace="Clary/Drift",
+        MetricName="Worse",
+        Dimensions=[{"Name": "EndpointName", "Value": "shop"}],
+        Statistic="Maximum",
+        Period=60,
+        EvaluationPeriods=1,
+        Threshold=0.0,
+        ComparisonOperator="GreaterThanThreshold",
+        TreatMissingData="ignore",
+    )
+    url, arn = queue(sqs, "alarms")
+    detail = {"alarmName": ["accuracy"], "state": {"value": ["ALARM"]}}
+    pattern = {"source": ["aws.cloudwatch"], "detail-type": ["CloudWatch Alarm State Change"], "detail": detail}
+    events.put_rule(Name="alarm", EventPattern=json.dumps(pattern))
+    targets = [{"Id": "q", "Arn": arn}, {"Id": "p", "Arn": pipeline["PipelineArn"], "RoleArn": ROLE}]
+    events.put_targets(Rule="alarm", Targets=targets)
+    watch.set_alarm_state(AlarmName="accuracy", StateValue="ALARM", StateReason="by hand", StateReasonData='{"a": 1}')
+    told = received(sqs, url)
+    assert told["resources"] == [watch.describe_alarms(AlarmNames=["accuracy"])["MetricAlarms"][0]["AlarmArn"]]
+    detail = told["detail"]
+    state = {key: detail["state"][key] for key in ("value", "reason", "reasonData")}
+    assert state == {"value": "ALARM", "reason": "by hand", "reasonData": '{"a": 1}'}
+    assert detail["previousState"]["value"] == "INSUFFICIENT_DATA"
+    assert detail["configuration"]["description"] == "the model got worse"
+    [metric] = detail["configuration"]["metrics"]
+    dimensions = {"EndpointName": "shop"}
+    assert metric["metricStat"] == {
+        "metric": {"name": "Worse", "namespace": "Clary/Drift", "dimensions": dimensions},
+        "period": 60,
+        "stat": "Maximum",
+    }
+    acts.until(lambda: sm.list_pipeline_executions(PipelineName="by-alarm")["PipelineExecutionSummaries"])
+
+
 def test_what_cannot_be_delivered_goes_to_the_dead_letter_queue(events: Any, sqs: Any) -> None:
     url, dead = queue(sqs, "dead-events")
     gone, arn = queue(sqs, "gone")

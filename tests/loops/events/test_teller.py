@@ -9,6 +9,9 @@ from typing import Any
 
 import pytest
 
+from clary.domain.alarms import evaluation
+from clary.domain.alarms.evaluation import State, StateValue
+from clary.domain.alarms.turn import with_state
 from clary.domain.errors import NotFound, Unavailable
 from clary.domain.events import deliveries, rules
 from clary.domain.resources import Query, Record, Scope
@@ -141,6 +144,56 @@ async def test_a_removed_resource_leaves_no_mark() -> None:
     await place.store.remove(made)
     await place.teller.look(made)
     assert await place.store.page(Query("event-mark", SCOPE)) == []
+
+
+async def events_of(place: Place) -> list[dict[str, Any]]:
+    found = await place.store.page(Query(deliveries.DELIVERY, SCOPE, descending=False, limit=100))
+    return [json.loads(record.document["input"]) for record in found]
+
+
+async def test_an_alarm_tells_each_change_of_its_state_once_as_cloudwatch() -> None:
+    place = Place()
+    await place.rule('{"source": ["aws.cloudwatch"], "detail": {"state": {"value": ["ALARM"]}}}')
+    request = {"AlarmName": "a", "AlarmRule": "ALARM(b)"}
+    arn, now = "arn:aws:cloudwatch:eu-west-1:000000000000:alarm:a", place.clock.now()
+    document = evaluation.document(request, [], now)
+    record = await place.store.add(Record("alarm", SCOPE, "a", arn, "INSUFFICIENT_DATA", now, now, document))
+    await place.teller.look(record)
+    for value in (StateValue.ALARM, StateValue.OK, StateValue.ALARM):
+        place.clock.advance(1)
+        record = await place.store.save(with_state(record, State(value, "b did", "", place.clock.now())))
+        await place.teller.look(record)  # decided, and not yet acted upon
+        record = await place.store.save(
+            replace(record, document={**record.document, "acted": record.document["moves"]})
+        )
+        for _ in range(2):
+            await place.teller.look(record)
+    first, second = await events_of(place)
+    assert (first["source"], first["detail-type"]) == ("aws.cloudwatch", "CloudWatch Alarm State Change")
+    assert (first["resources"], first["detail"]["alarmName"]) == ([arn], "a")
+    assert first["id"] != second["id"]
+    assert [each["detail"]["previousState"]["value"] for each in (first, second)] == ["INSUFFICIENT_DATA", "OK"]
+    assert [each["detail"]["configuration"]["alarmRule"] for each in (first, second)] == ["ALARM(b)"] * 2
+
+
+async def test_a_violation_is_told_as_a_change_of_its_schedule() -> None:
+    place = Place()
+    seen = {"LastMonitoringExecutionSummary": {"MonitoringExecutionStatus": ["CompletedWithViolations"]}}
+    kind = "SageMaker Monitoring Schedule State Change"
+    await place.rule(json.dumps({"detail-type": [kind], "detail": seen}))
+    schedule = "arn:aws:sagemaker:eu-west-1:000000000000:monitoring-schedule/s"
+    document = {"schedule": "s", "schedule_arn": schedule, "type": "DataQuality", "made": 2.0, "endpoint": "e"}
+    run = Record("monitoring-execution", SCOPE, "s/1", f"{schedule}/1", "InProgress", 1.0, 2.0, document)
+    record = await place.store.add(run)
+    await place.teller.look(record)
+    ended = await place.store.save(replace(record, status="CompletedWithViolations"))
+    for _ in range(2):
+        await place.teller.look(ended)
+    [told] = await events_of(place)
+    assert told["resources"] == [schedule]
+    summary = told["detail"]["LastMonitoringExecutionSummary"]
+    assert (summary["MonitoringScheduleName"], summary["ScheduledTime"], summary["EndpointName"]) == ("s", 1000, "e")
+    assert {operation for _, operation, _ in place.operations.calls} == {"DescribeMonitoringSchedule"}
 
 
 @pytest.mark.parametrize(

@@ -1,7 +1,9 @@
-"""SageMaker's own events: what a change of a record is called, by kind, and what its detail says. One row for a kind.
+"""AWS's own events: what a change of a record is called, by kind, and what its detail says. One row for a kind.
 
 A *mark* is a record beside each resource: the states that were told. What is heard of a resource is compared with its mark; a difference is
-an event. Source: SageMaker's guide, "Events that Amazon SageMaker AI sends to Amazon EventBridge".
+an event. Sources: SageMaker's guide, "Events that Amazon SageMaker AI sends to Amazon EventBridge"; EventBridge's events reference, "Amazon
+SageMaker AI events" (which names `SageMaker Monitoring Schedule State Change` without its detail: ours is the Describe's answer, as of the
+others); CloudWatch's user guide, "Alarm events and EventBridge".
 """
 
 from __future__ import annotations
@@ -11,7 +13,10 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
+from clary.domain.alarms import evaluation
+from clary.domain.alarms import events as alarms
 from clary.domain.ids import arn as make_arn
+from clary.domain.monitoring import record as monitoring
 from clary.domain.pipelines import record as pipelines
 from clary.domain.registry import events as packages
 from clary.domain.resources import Record
@@ -33,10 +38,12 @@ class StateChange:
 
 @dataclass(frozen=True, slots=True)
 class Occasion:
-    """What an event says: `detail_type` and `detail`."""
+    """What an event says: `detail_type` and `detail`; who tells it; the ARN of what it is about ("": the record's)."""
 
     detail_type: str
     detail: Mapping[str, Any]
+    source: str = SOURCE
+    about: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,12 +118,49 @@ class ExecutionKind:
         return Occasion("SageMaker Model Building Pipeline Execution Step Status Change", told)
 
 
-EventKind = DescribedKind | PackageKind | ExecutionKind
+class AlarmKind:
+    """Alarms: at each change of their state."""
+
+    def states(self, record: Record) -> dict[str, str]:
+        count = alarms.occasions(record)
+        return {"": str(count)} if count else {}
+
+    async def occasion(self, record: Record, change: StateChange, ask: Ask) -> Occasion:
+        return Occasion(alarms.DETAIL_TYPE, alarms.detail(record), alarms.SOURCE)
+
+
+class MonitorRunKind:
+    """Executions of a monitoring schedule: each change of their status is told as one of the schedule, whose detail has the execution."""
+
+    def __init__(self, schedules: DescribedKind) -> None:
+        self._schedules = schedules
+
+    def states(self, record: Record) -> dict[str, str]:
+        return {"": record.status}
+
+    async def occasion(self, record: Record, change: StateChange, ask: Ask) -> Occasion:
+        answer = await ask(self._schedules.describe, {self._schedules.name: record.document["schedule"]})
+        summary = {**monitoring.execution_summary(record), "MonitoringExecutionStatus": change.state}
+        told = plain(
+            load("sagemaker").operation_model(self._schedules.describe).output_shape,
+            {**answer, "LastMonitoringExecutionSummary": summary},
+        )
+        return Occasion(self._schedules.detail_type, told, about=record.document["schedule_arn"])
+
+
+EventKind = DescribedKind | PackageKind | ExecutionKind | AlarmKind | MonitorRunKind
 
 
 def _job(what: str, of: str) -> DescribedKind:
     return DescribedKind(f"SageMaker {what} State Change", f"Describe{of}", f"{of}Name", f"{of}Status")
 
+
+_SCHEDULES = DescribedKind(
+    "SageMaker Monitoring Schedule State Change",
+    "DescribeMonitoringSchedule",
+    "MonitoringScheduleName",
+    "MonitoringScheduleStatus",
+)
 
 KINDS: Mapping[str, EventKind] = {
     "training-job": _job("Training Job", "TrainingJob"),
@@ -130,6 +174,9 @@ KINDS: Mapping[str, EventKind] = {
     ),
     "model-package": PackageKind(),
     pipelines.KIND: ExecutionKind(),
+    monitoring.SCHEDULE: _SCHEDULES,
+    monitoring.EXECUTION: MonitorRunKind(_SCHEDULES),
+    evaluation.KIND: AlarmKind(),
 }
 
 

@@ -105,7 +105,8 @@ class Teller:
         occasion = await changes.KINDS[record.kind].occasion(record, change, ask)
         now, count = self._clock.now(), mark.document["count"] if mark is not None else 0
         id_ = str(uuid.uuid5(uuid.NAMESPACE_URL, f"{record.arn} {record.created} {count} {change.part} {change.state}"))
-        told = rules.event(record.scope, id_, changes.SOURCE, occasion.detail_type, occasion.detail, now, [record.arn])
+        about = [occasion.about or record.arn]
+        told = rules.event(record.scope, id_, occasion.source, occasion.detail_type, occasion.detail, now, about)
         await planned(self._store, told, record.scope, now)
 
     async def _mark(self, record: Record, before: Record | None) -> None:
