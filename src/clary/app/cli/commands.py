@@ -416,6 +416,24 @@ def retrain(
 
 
 @app.command()
+def replay(
+    endpoint: Annotated[str, typer.Argument(help="An endpoint with data capture.")],
+    against: Annotated[str, typer.Option(help="The endpoint config that is compared with the endpoint's own.")],
+    limit: Annotated[int, typer.Option(help="The newest captured requests, at most so many.", min=1)] = 200,
+    rate: Annotated[float, typer.Option(help="Requests a second, at most.")] = 10.0,
+    since: Annotated[str, typer.Option(help="Only what was captured since: 1h, 2d, all.")] = "all",
+    tolerance: Annotated[float, typer.Option(help="Numbers that differ by less are the same.", min=0.0)] = 1e-6,
+    directory: Dir = None,
+    json: Json = False,
+) -> None:
+    """Ask captured requests again of another endpoint config: compare answers, latency, cost."""
+    from clary.app.cli import replay as replaying
+
+    asked = replaying.ReplayRequest(against, limit, rate, since, tolerance)
+    replaying.replay(directory, endpoint, asked, as_json=json)
+
+
+@app.command()
 def tuning(
     name: Annotated[str, typer.Argument(help="The tuning job's name.")],
     out: Annotated[str, typer.Option(help="Write a picture instead: FILE.svg, or FILE.png (needs clary[plots]).")] = "",
