@@ -1,8 +1,9 @@
 """scripts/bench year: a year of predictions, compressed, through live endpoints that retrain themselves.
 
-Four streams of river's (sudden, gradual and recurring drift of the concept, and one without drift, a day of whose labels is poisoned)
-are asked of four endpoints of one Clary, `STEP` days at a time; then the labels come, and the next days wait until these are joined and
-no retraining is under way. So a retraining takes as long as it takes, and at most `STEP` days of the stream pass unseen. Accuracy is by
+Four streams of river's (sudden, gradual and recurring drift of the concept, and one with a change and, later, a day whose labels are
+poisoned) are asked of four endpoints of one Clary, `STEP` days at a time; then the labels come, and the next days wait until these are
+joined and no retraining is under way. Around the poisoned day they come day by day: what the wrong labels start is judged before right ones
+cover them. So a retraining takes as long as it takes, and at most `STEP` days of the stream pass unseen. Accuracy is by
 true labels. never, daily and oracle are computed beside it, by the same training and window (`peers/year_policies.py`).
 """
 
@@ -31,6 +32,7 @@ from clary.app.cli.site import find
 
 BEFORE, DAYS, STEP = 1000, 365, 5
 POISONED = 201  # the day whose labels are all wrong
+DAILY = range(200, 215)  # days that the poisoned stream takes one by one; whole steps
 IMAGE = "683313688378.dkr.ecr.us-east-1.amazonaws.com/sagemaker-xgboost:1.7-1"
 ROLE = "arn:aws:iam::000000000000:role/service-role/AmazonSageMaker-ExecutionRole"
 BUCKET = "clary-year"
@@ -44,7 +46,7 @@ COLOURS = {"never": plots.GREY, "daily": plots.GREEN, "oracle": plots.INK, "clar
 @dataclass
 class LiveStream:
     """A stream at its endpoint. `right`: hits by day; rows that were `sent`, and of these whose labels are `known` to be joined:
-    `counted` ones of the endpoint config `config`."""
+    `counted` ones of the endpoint config `config`. `poison`: how many lines history had before the poisoned days and after them."""
 
     name: str
     x: list[list[float]]
@@ -56,6 +58,7 @@ class LiveStream:
     known: int = 0
     config: str = ""
     counted: int = 0
+    poison: list[int] = field(default_factory=list)
 
     @property
     def endpoint(self) -> str:
@@ -158,9 +161,16 @@ class Year:
     # -- the year ---------------------------------------------------------------------------------------------------------------------
 
     def days(self, stream: LiveStream, day: int) -> None:
-        """Ask for a few days, give their labels, and wait until these are joined and no retraining is under way."""
+        """`STEP` days from that one on, in parts."""
+        if stream.pinned and day in (DAILY.start, DAILY.stop):
+            stream.poison.append(len(self.told(stream)))
+        for part in parts(stream, day):
+            self.ask(stream, part)
+
+    def ask(self, stream: LiveStream, days: range) -> None:
+        """Ask for these days, give their labels, and wait until these are joined and no retraining is under way."""
         lines = []
-        for today in range(day, min(day + STEP, DAYS)):
+        for today in days:
             start = BEFORE + today * self.rows
             x, y = stream.x[start : start + self.rows], stream.y[start : start + self.rows]
             body = "\n".join(",".join(map(str, row)) for row in x)
@@ -183,7 +193,7 @@ class Year:
                 )
             )
         hour = time.strftime("%Y/%m/%d/%H", time.gmtime())
-        self.put(f"captured/ground-truth/{stream.endpoint}/{hour}/{day}.jsonl", "\n".join(lines) + "\n")
+        self.put(f"captured/ground-truth/{stream.endpoint}/{hour}/{days.start}.jsonl", "\n".join(lines) + "\n")
         self.joined(stream)
         self.settled(stream)
 
@@ -222,6 +232,12 @@ class Year:
     def told(self, stream: LiveStream) -> list[dict[str, Any]]:
         steps = json.loads(self.call("history", stream.endpoint, "--json"))
         return [step for step in steps if step["what"].startswith("retraining")]
+
+
+def parts(stream: LiveStream, day: int) -> list[range]:
+    """The days of a step whose labels come together."""
+    days = range(day, min(day + STEP, DAYS))
+    return [range(each, each + 1) for each in days] if stream.pinned and day in DAILY else [days]
 
 
 def measured(streams: Sequence[LiveStream], rows: int) -> dict[str, list[dict[str, Any]]]:
@@ -293,8 +309,19 @@ def table(
         explained = all(each["why"] for each in lines)
         rows.append(Row(f"{stream.name}: lines of history", len(lines), "", must="each with its reason", ok=explained))
         if stream.pinned:
-            rows.append(Row(f"{stream.name}: models taken in", started - kept, "", must="0", ok=started == kept))
+            rows += poisoned(stream, lines)
     return rows
+
+
+def poisoned(stream: LiveStream, lines: Sequence[Mapping[str, Any]]) -> list[Row]:
+    """What came of the wrong labels: the gate must have been asked, and must have kept the incumbent each time."""
+    begin, end = stream.poison
+    whats = [str(line["what"]) for line in lines[begin:end]]
+    started = sum(what == "retraining started" for what in whats)
+    kept = sum("kept the incumbent" in what for what in whats)
+    asked = Row(f"{stream.name}: retrainings that wrong labels started", started, "", must=">= 1", ok=started >= 1)
+    taken = Row(f"{stream.name}: of these taken in", started - kept, "", must="0", ok=started == kept)
+    return [asked, taken]
 
 
 def options(parser: argparse.ArgumentParser) -> None:

@@ -50,10 +50,20 @@ def recurring(rows: int) -> dict[str, Any]:
 
 
 def poisoned(rows: int) -> dict[str, Any]:
-    """Nothing changes; who asks poisons a day's labels. `pinned`: rows that people have checked."""
-    found = told("poisoned", agrawal(0, BEFORE + DAYS * rows, 20), [])
-    pinned = told("", agrawal(0, 500, 21), [])
-    return {**found, "pinned": [[y, *x] for x, y in zip(pinned["x"], pinned["y"], strict=True)]}
+    """Another function from day 90 on; who asks poisons a day's labels later. `pinned`: rows that people have checked, of which both
+    functions say the same, so that they stay right over the change."""
+    parts = [*agrawal(0, BEFORE + 90 * rows, 20), *agrawal(2, (DAYS - 90) * rows, 22)]
+    both = zip(agrawal(0, 1500, 21), agrawal(2, 1500, 21), strict=True)
+    agreed = []
+    for (x, before), (same, after) in both:
+        assert x == same, "the features follow from the seed alone"
+        if before == after:
+            agreed.append((x, before))
+    pinned = told("", agreed[:500], [])
+    return {
+        **told("poisoned", parts, [90]),
+        "pinned": [[y, *x] for x, y in zip(pinned["x"], pinned["y"], strict=True)],
+    }
 
 
 def agrawal(function: int, rows: int, seed: int) -> list[Any]:
