@@ -85,6 +85,21 @@ def test_what_came_of_it_is_told_once() -> None:
     assert not any(each.topic for each in house.told)
 
 
+def test_the_world_changes_twice_and_each_time_it_is_retrained_once() -> None:
+    house = House().turn(seen()).turn(seen(run=SeenRun(RUN, "Executing")), times=2)
+    calm = seen(watched=[watched(joined=40, since=None, config="c2")])  # the new config counts anew
+    house.turn(replace(calm, run=SeenRun(RUN, "Succeeded", "version 2 was registered"))).turn(calm, times=3)
+    house.now += 3600
+    again = RUN.replace("one", "two")
+    worse = seen(watched=[watched(joined=640, since=house.now - 60, config="c2")])
+    house.turn(worse, outcome=again).turn(replace(worse, run=SeenRun(again, "Executing")), times=3)
+    calm = seen(watched=[watched(joined=40, since=None, config="c3")])
+    house.turn(replace(calm, run=SeenRun(again, "Succeeded", "version 3 was registered"))).turn(calm, times=3)
+    assert house.what == ["retraining started", "retraining ended"] * 2
+    assert len({each.token for each in house.starts}) == len(house.starts) == 2
+    assert house.told[-1].why == "P succeeded: version 3 was registered"
+
+
 def test_a_gate_that_keeps_the_incumbent_is_told_and_tried_again_after_the_cool_down() -> None:
     house = House().turn(seen()).turn(seen(run=SeenRun(RUN, "Failed", "Keep: the incumbent stays")))
     house.turn(seen(watched=[watched(joined=1500)]), times=3)

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from tests.api.house import _serve
 from tests.api.world import ACCOUNT, REGION, World
 
 from clary.app.operations import OwnOperations
+from clary.domain.endpoints import topics
 from clary.domain.monitoring import retraining
 from clary.domain.names import RETRAINING_STREAM, history_group
 from clary.domain.resources import Query, Record, Scope
@@ -30,7 +32,8 @@ class House:
 
     def __init__(self) -> None:
         self.world = World({"b": {"m.tar.gz": b""}})
-        self.joined, self.since = 1000, 1_799_999_900.0
+        self.joined, self.since, self.config = 1000, 1_799_999_900.0, "c"
+        self.quiet = False
         ports = self.world.ports
         self.logs, self.clock, self.store = ports.logs, ports.clock, self.world.store
         given = RetrainingPorts(self.store, OwnOperations(ports), self.logs, self.clock, self.watched)
@@ -40,9 +43,15 @@ class House:
 
     def watched(self, endpoint: Record) -> Sequence[Mapping[str, Any]]:
         each = {"accuracy": 0.7, "lower": 0.6, "upper": 0.8, "rows": 400}
-        labels = {"joined": self.joined, "conflicts": 0, "since": self.since, "rolling": each, "reference": each}
+        labels = {
+            "joined": self.joined,
+            "conflicts": 0,
+            "since": None if self.quiet else self.since,
+            "rolling": each,
+            "reference": each,
+        }
         return [
-            {"variant": "v", "config": "c", "labels": labels, "labels_folder": "s3://b/labels", "columns": []},
+            {"variant": "v", "config": self.config, "labels": labels, "labels_folder": "s3://b/labels", "columns": []},
             {"variant": "old", "config": "before", "labels": {**labels, "joined": 9}, "columns": []},
         ]
 
@@ -55,7 +64,8 @@ class House:
             PrimaryContainer={"Image": IMAGE, "ModelDataUrl": "s3://b/m.tar.gz"},
         )
         variant = {"VariantName": "v", "ModelName": "m", "InstanceType": "ml.m5.large", "InitialInstanceCount": 1}
-        await ask("sagemaker", "CreateEndpointConfig", EndpointConfigName="c", ProductionVariants=[variant])
+        for config in ("c", "c2"):
+            await ask("sagemaker", "CreateEndpointConfig", EndpointConfigName=config, ProductionVariants=[variant])
         tags = [{"Key": retraining.TAG, "Value": tag}]
         await ask("sagemaker", "CreateEndpoint", EndpointName="live", EndpointConfigName="c", Tags=tags)
         await _serve(self.world, "endpoint", "live")
@@ -82,6 +92,12 @@ class House:
     async def runs(self) -> list[dict[str, Any]]:
         told = await self.world("sagemaker", "ListPipelineExecutions", PipelineName="P")
         return list(told["PipelineExecutionSummaries"])
+
+    async def paged(self) -> list[tuple[str, str]]:
+        """(subject, text) of what the topic's subscriber gets."""
+        found = await self.store.page(Query(topics.DELIVERY, self.scope, descending=False, limit=10))
+        messages = [json.loads(each.document["body"]) for each in found]
+        return [(each["Subject"], each["Message"]) for each in messages]
 
     def history(self) -> list[str]:
         lines = self.logs.tail(self.scope, history_group("live"), RETRAINING_STREAM, 50)
@@ -115,3 +131,51 @@ async def test_an_endpoint_gets_one_record() -> None:
     assert endpoint is not None
     await house.beginner.look(endpoint)
     assert len(await house.store.page(Query(retraining.KIND, house.scope))) == 1
+
+
+async def test_a_refusal_pages_the_subscribers_of_the_topic_once_with_its_reason() -> None:
+    house = await House().made()
+    arn = (await house.world("sns", "CreateTopic", Name="pager"))["TopicArn"]
+    await house.world("sns", "Subscribe", TopicArn=arn, Protocol="http", Endpoint="http://127.0.0.1/page")
+    house.joined = 100
+    await house.turns(3)
+    [(subject, text)] = await house.paged()
+    assert subject == "live: retraining refused"
+    assert "accuracy of v went from" in text
+    assert "too few new rows: 100 labelled ones since the last training, of 200" in text
+
+
+async def test_what_a_person_need_not_look_at_pages_nobody() -> None:
+    house = await House().made()
+    arn = (await house.world("sns", "CreateTopic", Name="pager"))["TopicArn"]
+    await house.world("sns", "Subscribe", TopicArn=arn, Protocol="http", Endpoint="http://127.0.0.1/page")
+    await house.turns(3)
+    assert (house.history(), await house.paged()) == (["retraining started"], [])
+
+
+async def test_a_topic_that_is_gone_does_not_stop_the_loop() -> None:
+    house = await House().made()
+    house.joined = 100
+    await house.turns(3)
+    assert house.history() == ["retraining refused"]
+
+
+async def test_the_world_changes_twice_and_each_time_the_pipeline_runs() -> None:
+    house = await House().made("pipeline=P cooldown=1s")
+    await house.turns(2)
+    [first] = await house.runs()
+    record = await house.store.by_arn(first["PipelineExecutionArn"])
+    assert record is not None
+    await house.store.save(replace(record, status="Succeeded"))
+    await house.world("sagemaker", "UpdateEndpoint", EndpointName="live", EndpointConfigName="c2")
+    await _serve(house.world, "endpoint", "live")
+    house.clock.advance(10)
+    house.config, house.joined = "c2", 30  # the new version, of whose labels few have come
+    house.quiet = True
+    await house.turns(3)
+    assert len(await house.runs()) == 1
+    house.quiet, house.joined, house.since = False, 600, house.since + 50
+    await house.turns(3)
+    runs = await house.runs()
+    assert len({each["PipelineExecutionArn"] for each in runs}) == 2
+    assert house.history() == ["retraining started", "retraining ended", "retraining started"]

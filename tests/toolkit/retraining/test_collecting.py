@@ -87,6 +87,15 @@ def test_only_rows_since_it_got_worse_are_taken_where_these_are_enough(house: Ho
     assert len(house.rows("train")) + len(house.rows("validation")) == 550
 
 
+def test_after_a_second_change_only_rows_of_the_newest_world_are_taken(house: House) -> None:
+    for minute in (1, 20, 40):
+        house.many(250, minute=minute)
+    for minute in (15, 35):
+        house.collect(since=datetime(2026, 12, 3, 6, minute, tzinfo=UTC).timestamp())
+        taken = len(house.rows("train")) + len(house.rows("validation"))
+        assert taken == (500 if minute == 15 else 250)
+
+
 def test_old_rows_count_less(house: House) -> None:
     house.many(300)
     house.collect(half_life=50)
