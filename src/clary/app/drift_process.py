@@ -25,7 +25,7 @@ from clary.domain.errors import ClaryError, Invalid
 from clary.domain.monitoring import labels
 from clary.domain.monitoring.captured import CapturedRows, rows_of
 from clary.domain.monitoring.drift import DriftRule
-from clary.domain.monitoring.quality import LabelRule, Quality
+from clary.domain.monitoring.quality import LabelRule, Quality, worse_than_before
 from clary.domain.monitoring.watch import Judged, Watch
 from clary.domain.s3 import Location
 from clary.stores.drift import AnsweredRequest, DriftStore, Joined, Standing, WatchedVariant
@@ -100,6 +100,7 @@ class Inbox:
             "why": why or _why(standing, known),
             "labels_folder": rule.folder or _labels_folder(told),
             "labels": quality.told(),
+            "worse_than_before": self._compared(whose, {config: quality}),
         }
         self._store.save(whose, file, Standing(config, state, shown, now), windows, joined)
 
@@ -119,6 +120,14 @@ class Inbox:
     def _quality(self, whose: WatchedVariant, config: str, rule: LabelRule) -> Quality:
         found = self._store.quality(whose, config)
         return Quality(rule) if found is None else Quality.read(rule, found)
+
+    def _compared(self, whose: WatchedVariant, fresh: Mapping[str, Quality]) -> bool | None:
+        """Whether the newest config is worse than the one before; `fresh` has those that changed just now."""
+        kept = {
+            config: Quality.read(LabelRule.read(json.loads(config)[2]), state)
+            for config, state in self._store.qualities(whose).items()
+        }
+        return worse_than_before([*{**kept, **fresh}.values()])
 
     def _label(self, file: str, told: Mapping[str, Any], records: Path) -> None:
         """Join a file of labels of an endpoint."""
@@ -144,6 +153,13 @@ class Inbox:
             standing = self._store.standing(replace(whose, variant=variant))
             if standing is not None and standing.config == config:
                 shown[variant] = {**standing.told, "labels": quality.told()}
+        for variant in {variant for variant, _ in qualities}:
+            of = replace(whose, variant=variant)
+            standing = self._store.standing(of)
+            if standing is not None:
+                ours = {config: quality for (name, config), quality in qualities.items() if name == variant}
+                compared = self._compared(of, ours)
+                shown[variant] = {**shown.get(variant, standing.told), "worse_than_before": compared}
         documents = {key: quality.document() for key, quality in qualities.items()}
         early = {id_: label for id_, label in given.items() if id_ not in answered}
         self._store.save_labels(whose, file, Joined(fresh, early, (), documents, shown), now)

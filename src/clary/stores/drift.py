@@ -200,6 +200,15 @@ class DriftStore:
             ).fetchone()
         return None if row is None else dict(json.loads(row[0]))
 
+    def qualities(self, whose: WatchedVariant) -> dict[str, dict[str, Any]]:
+        """How right the variant is with each of its endpoint configs that are kept."""
+        with _told():
+            rows = self._db.execute(
+                "select config, state from quality where account = ? and region = ? and endpoint = ? and variant = ?",
+                whose.columns,
+            ).fetchall()
+        return {config: dict(json.loads(state)) for config, state in rows}
+
     def save_labels(self, whose: WatchedVariant, file: str, joined: Joined, at: float) -> None:
         """All that a file of labels changed, or nothing. `whose` names the endpoint."""
         with _told(), self._transaction():

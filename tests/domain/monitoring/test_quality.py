@@ -4,11 +4,21 @@ from __future__ import annotations
 
 import json
 import random
+from typing import Any
 
 import pytest
 
 from clary.domain.errors import Invalid
-from clary.domain.monitoring.quality import CLASSES, REGRESSION, LabelledRow, LabelRule, Quality, guessed, wilson
+from clary.domain.monitoring.quality import (
+    CLASSES,
+    REGRESSION,
+    LabelledRow,
+    LabelRule,
+    Quality,
+    guessed,
+    wilson,
+    worse_than_before,
+)
 
 RULE = LabelRule(reference=500, window=100)
 
@@ -113,3 +123,38 @@ def test_the_interval_of_a_share_stays_in_its_range() -> None:
 def test_what_is_no_rule_is_refused(text: str) -> None:
     with pytest.raises(Invalid, match="clary:labels"):
         LabelRule.read(text)
+
+
+def _fleet(share: float, start: float, rows: int = 300, problem: str = "") -> Quality:
+    """A config's labelled rows, one a second; that share of them is wrong."""
+    found = Quality(LabelRule(problem=problem))
+    wrong = [int(place * share) != int((place + 1) * share) for place in range(rows)]
+    found.take([LabelledRow("b" if each else "a", "a", start + place) for place, each in enumerate(wrong)])
+    return found
+
+
+@pytest.mark.parametrize(
+    ("fleets", "worse"),
+    [
+        ([(0.1, 0.0)], None),
+        ([(0.1, 0.0), (0.5, 10.0)], True),  # a canary that is worse than the fleet beside it
+        ([(0.5, 0.0), (0.5, 10.0)], False),  # both got worse: the world changed
+        ([(0.5, 0.0), (0.1, 10.0)], False),  # it is better
+        ([(0.1, 0.0), (0.12, 10.0)], False),  # not by what matters
+        ([(0.1, 0.0), (0.5, 1000.0)], False),  # the one before answers no more: this is drift
+        ([(0.1, 0.0), (0.5, -2000.0, 300), (0.1, 10.0)], False),  # what was turned back long ago is not compared
+        ([(0.1, 0.0), (0.9, 250.0, 50)], False),  # too few rows
+    ],
+)
+def test_a_canary_is_compared_with_the_fleet_beside_it(fleets: list[Any], worse: bool | None) -> None:
+    assert worse_than_before([_fleet(*each) for each in fleets]) is worse
+
+
+def test_a_canary_of_a_regression_is_compared_by_its_errors() -> None:
+    fleets = []
+    for error, start in ((0.1, 0.0), (0.3, 10.0)):
+        found = Quality(LabelRule(problem="regression"))
+        found.take([LabelledRow(1.0 + error * (place % 3), 1.0, start + place) for place in range(300)])
+        fleets.append(found)
+    assert worse_than_before(fleets) is True
+    assert worse_than_before(fleets[:1]) is None

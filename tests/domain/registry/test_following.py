@@ -159,3 +159,18 @@ def test_only_containers_of_the_group_change() -> None:
     two = replace(MODEL, document={"request": request, "made_of": made_of})
     [(_, model)] = the_move(seen(model=two)).models
     assert model["Containers"] == [{"Image": "i"}, {"ModelPackageName": TWO}, {"ModelPackageName": "other"}]
+
+
+def test_alarms_of_its_own_guard_the_move_beside_those_of_the_deployment_config() -> None:
+    guards = ("clary-accuracy-live-v",)
+    of = seen()
+    guarded = replace(of, followers=(replace(of.followers[0], guards=guards),))
+    config = the_move(guarded).update["DeploymentConfig"]
+    assert config == {**following.CANARY, "AutoRollbackConfiguration": {"Alarms": [{"AlarmName": guards[0]}]}}
+    own = {"AutoRollbackConfiguration": {"Alarms": [{"AlarmName": "errors"}]}, "BlueGreenUpdatePolicy": {}}
+    endpoint = of.followers[0].endpoint
+    document = {**endpoint.document, "plant": {**endpoint.document["plant"], "deployment": own}}
+    follower = replace(of.followers[0], endpoint=replace(endpoint, document=document), guards=guards)
+    update = the_move(replace(of, followers=(follower,))).update
+    names = [each["AlarmName"] for each in update["DeploymentConfig"]["AutoRollbackConfiguration"]["Alarms"]]
+    assert (names, "RetainDeploymentConfig" in update) == (["errors", guards[0]], False)

@@ -20,9 +20,10 @@ from clary.app.cli.retrain_template import OBJECTIVES, Template, definition
 from clary.app.cli.site import Site, endpoint_name, here
 from clary.domain.access.roles import default_role_arn
 from clary.domain.errors import Invalid
+from clary.domain.monitoring import metrics
 from clary.domain.monitoring.retraining import ASK, TAG, RetrainPlan
 from clary.domain.names import RETRAINING_STREAM
-from clary.domain.registry import aliases
+from clary.domain.registry import aliases, following
 from clary.domain.s3 import parse_uri
 
 _LAST = 10  # lines of what happened
@@ -155,11 +156,31 @@ def _init(
     )
     _bucket(site)
     body = {"PipelineName": pipeline, "PipelineDefinition": json.dumps(definition(template)), "RoleArn": template.role}
+    for variant in config["ProductionVariants"][: following.MOST_ALARMS]:
+        client.call("monitoring", "PutMetricAlarm", guard(str(name), str(variant["VariantName"])))
     known = client.pages("sagemaker", "ListPipelines", "PipelineSummaries", {"PipelineNamePrefix": pipeline})
     if any(each["PipelineName"] == pipeline for each in known):
         client.call("sagemaker", "UpdatePipeline", body)
     else:
         client.call("sagemaker", "CreatePipeline", {**body, "ClientRequestToken": uuid.uuid4().hex})
+
+
+def guard(endpoint: str, variant: str) -> dict[str, Any]:
+    """The alarm on a canary that is worse by labels than the fleet beside it. Moves of the endpoint name it in their DeploymentConfig."""
+    dimensions = {"EndpointName": endpoint, "VariantName": variant}
+    return {
+        "AlarmName": following.guard_name(endpoint, variant),
+        "AlarmDescription": f"The newest version behind {endpoint} is worse by its labels than the one that it is to replace.",
+        "Namespace": metrics.NAMESPACE,
+        "MetricName": metrics.WORSE_THAN_BEFORE,
+        "Dimensions": [{"Name": name, "Value": value} for name, value in dimensions.items()],
+        "Statistic": "Maximum",
+        "Period": 10,
+        "EvaluationPeriods": 1,
+        "Threshold": 0.0,
+        "ComparisonOperator": "GreaterThanThreshold",
+        "TreatMissingData": "notBreaching",
+    }
 
 
 def _image(client: Client, model: str) -> str:

@@ -8,6 +8,7 @@ from typing import Any
 from clary.domain.metrics.datapoints import Datapoint, Series, single
 
 NAMESPACE = "Clary/Drift"
+WORSE_THAN_BEFORE = "WorseThanBefore"
 _OF_A_COLUMN = (("Distance", "distance"), ("MissingShare", "missing"), ("OutOfRangeShare", "outside"))
 
 
@@ -20,6 +21,8 @@ def datapoints_of(endpoint: str, variant: str, at: float, told: Mapping[str, Any
 
     points = [point("RowsWatched", told["seen"]), point("RecordsNotRead", told.get("unread", 0))]
     points += [point(metric, value) for metric, value in quality_of(told.get("labels") or {}).items()]
+    if told.get("worse_than_before") is not None:
+        points.append(point(WORSE_THAN_BEFORE, float(told["worse_than_before"])))
     if told["phase"] or told["current"] is None:
         return points
     points.append(point("ColumnsDrifting", sum(each["since"] is not None for each in told["columns"])))

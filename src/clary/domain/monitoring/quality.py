@@ -28,6 +28,7 @@ _GUESSES = 20  # first rows by which the kind of problem is told, where it is no
 _SCALE = 100  # first rows of a regression by which a large error is told
 _LARGE = 0.8  # the share of them with a smaller one
 _FEW = 10  # different whole numbers that are still classes
+TOGETHER = 120.0  # seconds between the newest labelled requests of two fleets that answer side by side
 _SURE = 1.96  # standard deviations of a 95 % interval
 
 
@@ -261,6 +262,29 @@ class Quality:
         made.full = [Sums(*each) for each in made.full]
         made.halves = [None if each is None else Sums(*each) for each in made.halves]
         return made
+
+
+def worse_than_before(qualities: Sequence[Quality]) -> bool | None:
+    """Whether the newest of a variant's configs is worse than the one that answers beside it: of a canary, the fleet that it is to replace.
+
+    Worse: their 95 % intervals do not overlap, each is of a window's rows at least, and shares of wrong rows differ by the rule's effect.
+    False where the newest labelled rows of both are not of the same time; None before there are two. What got worse together is not worse.
+    """
+    judged = [each for each in qualities if each.rolling().rows and each.problem]
+    if len(judged) < 2:
+        return None
+    newest = max(judged, key=lambda each: each.reference.start)
+    before = max((each for each in judged if each is not newest), key=lambda each: each.rolling().end)
+    new, old = newest.rolling(), before.rolling()
+    enough = min(new.rows, old.rows) >= newest.rule.window
+    if not enough or newest.problem != before.problem or abs(new.end - old.end) > TOGETHER:
+        return False
+    ours, theirs = newest._figures(new), before._figures(old)
+    assert ours is not None
+    assert theirs is not None
+    if newest.problem == CLASSES:
+        return bool(ours["upper"] < theirs["lower"] and theirs["accuracy"] - ours["accuracy"] >= newest.rule.effect)
+    return bool(ours["lower"] > theirs["upper"])
 
 
 def guessed(labels: Sequence[Value]) -> str:

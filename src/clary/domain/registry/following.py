@@ -33,17 +33,25 @@ CANARY: Mapping[str, Any] = {
     }
 }
 """How an endpoint moves that has no DeploymentConfig of its own."""
+MOST_ALARMS = 10  # AWS's, of a DeploymentConfig
+
+
+def guard_name(endpoint: str, variant: str) -> str:
+    """The alarm that guards the moves of an endpoint, where there is one of that name: on the rolling accuracy of a variant."""
+    return f"clary-accuracy-{endpoint}-{variant}"
 
 
 @dataclass(frozen=True, slots=True)
 class Follower:
     """An endpoint that follows an alias of the group. `models` are those of its config's variants, by variant; `config` is their config's
-    record (None: it is gone). `packages`: model -> ARN of the package that it was made of, "" for none."""
+    record (None: it is gone). `packages`: model -> ARN of the package that it was made of, "" for none. `guards`: alarms of its own that
+    are there (`guard_name`)."""
 
     endpoint: Record
     alias: str
     config: Record | None
     models: Mapping[str, Record] = field(default_factory=dict)
+    guards: tuple[str, ...] = ()
 
     @property
     def name(self) -> str:
@@ -146,7 +154,9 @@ def _move(group: Record, follower: Follower, config: Record, ours: Mapping[str, 
     tags.setdefault(regression.TAG, RATE)
     request["Tags"] = [{"Key": key, "Value": value} for key, value in tags.items()]
     own = follower.endpoint.document["plant"].get("deployment")
-    guard = {"RetainDeploymentConfig": True} if own else {"DeploymentConfig": CANARY}
+    guard: Mapping[str, Any] = {"RetainDeploymentConfig": True} if own else {"DeploymentConfig": CANARY}
+    if follower.guards:
+        guard = {"DeploymentConfig": _guarded(own or CANARY, follower.guards)}
     update = {
         "EndpointName": follower.name,
         "EndpointConfigName": request["EndpointConfigName"],
@@ -155,6 +165,14 @@ def _move(group: Record, follower: Follower, config: Record, ours: Mapping[str, 
     }
     made = tuple((f"follow {params['ModelName']}", params) for _, params in models.values())
     return Move(follower.name, number, request["EndpointConfigName"], made, request, update)
+
+
+def _guarded(deployment: Mapping[str, Any], guards: tuple[str, ...]) -> Mapping[str, Any]:
+    """The DeploymentConfig with these alarms beside its own."""
+    back = deployment.get("AutoRollbackConfiguration") or {}
+    names = [*(row["AlarmName"] for row in back.get("Alarms") or ()), *guards]
+    alarms = [{"AlarmName": name} for name in list(dict.fromkeys(names))[:MOST_ALARMS]]
+    return {**deployment, "AutoRollbackConfiguration": {**back, "Alarms": alarms}}
 
 
 def _model(group: Record, model: Record, name: str, arn: str) -> Mapping[str, Any]:

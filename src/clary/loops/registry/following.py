@@ -67,7 +67,11 @@ class FollowingSubject:
             model = await self._store.get("model", endpoint.scope, row.get("ModelName", ""))
             if model is not None:
                 models[row["VariantName"]] = model
-        return Follower(endpoint, alias, config, models)
+        guards = [
+            following.guard_name(endpoint.name, row["VariantName"]) for row in request.get("ProductionVariants", ())
+        ]
+        there = [name for name in guards if await self._store.get("alarm", endpoint.scope, name) is not None]
+        return Follower(endpoint, alias, config, models, tuple(there))
 
     def decide(self, record: Record, observation: Seen, now: float) -> Decision[Move]:
         return following.decide(record, observation)
