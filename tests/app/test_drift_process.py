@@ -185,6 +185,26 @@ def test_each_endpoint_config_is_judged_by_its_own_answers(house: House) -> None
     assert (labels_of(house)["joined"], labels_of(house)["reference"]["accuracy"]) == (1, 1.0)
 
 
+def test_a_canary_that_is_worse_than_the_fleet_beside_it_is_told_whichever_answered_last(house: House) -> None:
+    rule = "reference=50 window=20 problem=classification"
+    for number in range(120):
+        config, at = ("second" if number >= 80 and number % 2 else "first"), 100.0 + number
+        answer = b"b" if config == "second" else b"a"
+        exchange = Exchange(f"r{number}", at, Side("text/csv", b"1"), Side("text/csv", answer))
+        house.file(f"r{number}", text=line(CONFIG, exchange) + "\n", config=config, labels=rule, at=at)
+    house.inbox.turn()
+    assert house.told()["worse_than_before"] is None
+    label(house, "labels-1", {f"r{number}": "a" for number in range(110)})
+    house.inbox.turn()
+    assert house.told()["worse_than_before"] is False  # 15 rows of the newer one are not enough
+    label(house, "labels-2", {f"r{number}": "a" for number in range(110, 120)})
+    house.inbox.turn()
+    assert house.told()["worse_than_before"] is True
+    ask(house, "again", "a")
+    house.inbox.turn()
+    assert (house.told()["config"], house.told()["worse_than_before"]) == ("first", True)
+
+
 def test_torn_labels_cost_only_themselves(house: House) -> None:
     ask(house, "one", "a")
     house.inbox.turn()

@@ -10,7 +10,10 @@ import pytest
 from clary.app.cli import retrain
 from clary.app.cli.output import NOT_FOUND, USAGE, CommandRefused
 from clary.app.cli.retrain import RetrainRequest, plan_of
+from clary.domain.monitoring import metrics
 from clary.domain.monitoring.retraining import RetrainPlan
+
+EMPTY: dict[str, Any] = {"seen": 0, "phase": "takes its reference", "current": None, "columns": []}
 
 
 def test_the_tag_has_what_was_said_and_keeps_what_was_there() -> None:
@@ -99,3 +102,16 @@ def test_a_brief_in_s3_stays_where_it_is_and_a_missing_file_is_told() -> None:
     with pytest.raises(CommandRefused, match=r"no-such-brief\.yaml: there is no such file") as caught:
         retrain._brief(None, "no-such-brief.yaml", "s3://b/f")  # type: ignore[arg-type]
     assert caught.value.code == NOT_FOUND
+
+
+def test_the_alarm_on_a_canary_is_on_the_metric_of_its_variant() -> None:
+    alarm = retrain.guard("shop", "main")
+    assert (alarm["AlarmName"], alarm["MetricName"]) == ("clary-accuracy-shop-main", "WorseThanBefore")
+    [point] = [
+        each
+        for each in metrics.datapoints_of("shop", "main", 1.0, {**EMPTY, "worse_than_before": True})
+        if each.series.metric == alarm["MetricName"]
+    ]
+    assert dict(point.series.dimensions) == {each["Name"]: each["Value"] for each in alarm["Dimensions"]}
+    assert point.series.namespace == alarm["Namespace"]
+    assert point.summary.total == 1.0 > alarm["Threshold"]

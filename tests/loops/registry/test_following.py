@@ -7,6 +7,7 @@ from typing import Any
 from tests.api.house import _serve
 from tests.api.world import World
 
+from clary.app.cli.retrain import guard
 from clary.app.operations import OwnOperations
 from clary.domain.errors import LimitExceeded
 from clary.domain.resources import Record, Scope
@@ -93,6 +94,17 @@ async def test_a_follower_is_moved_once() -> None:
     await _serve(scene.world, "endpoint", "live")
     await scene.turn()
     assert len(scene.operations.asked) == 3
+
+
+async def test_an_alarm_on_its_accuracy_guards_the_move() -> None:
+    scene = await Scene().made()
+    alarm = guard("live", "v")
+    await scene.world("cloudwatch", "PutMetricAlarm", **alarm)
+    await scene.turn()
+    endpoint = await scene.world.store.get("endpoint", SCOPE, "live")
+    assert endpoint is not None
+    back = endpoint.document["plant"]["deployment"]["AutoRollbackConfiguration"]
+    assert back == {"Alarms": [{"AlarmName": alarm["AlarmName"]}]}
 
 
 async def test_who_dies_between_two_requests_makes_nothing_twice() -> None:
