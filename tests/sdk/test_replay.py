@@ -10,7 +10,7 @@ import pytest
 from tests.sdk.acts import PYTHON, User, unique, until
 from tests.sdk.conftest import Server
 
-pytestmark = pytest.mark.live
+pytestmark = [pytest.mark.live, pytest.mark.slow]
 CLARY = str(Path(sys.executable).parent / "clary")
 
 TIMES = """
