@@ -14,10 +14,12 @@ from tests.api import monitors
 from tests.api.world import ACCOUNT, REGION, World
 
 from clary.app.operations import OwnOperations
+from clary.domain.events import deliveries
 from clary.domain.events.due import Fire
 from clary.domain.monitoring.turn import ExecutionCommand, SeenExecution, SeenSchedule
 from clary.domain.resources import Query, Record, Scope
 from clary.loops.core.loop import Loop
+from clary.loops.events.teller import Teller
 from clary.loops.monitoring.sources import SourceFinder
 from clary.loops.monitoring.subjects import MonitoringPorts, MonitorRunSubject, MonitorSubject, attach
 
@@ -175,6 +177,35 @@ async def test_each_due_run_makes_one_job_of_the_schedule(watch: Watch) -> None:
     assert job["MonitoringScheduleArn"] == described["MonitoringScheduleArn"]
     assert job["ProcessingInputs"][0]["S3Input"]["S3Uri"] == f"s3://b/capture/e/v/{hour(NOW)}/"
     assert len(await watch.executions()) == len(await watch.jobs()) == 1
+
+
+async def test_a_violation_is_an_event_that_rules_match(watch: Watch) -> None:
+    world = watch.world
+    seen = {"LastMonitoringExecutionSummary": {"MonitoringExecutionStatus": ["CompletedWithViolations"]}}
+    pattern = {"detail-type": ["SageMaker Monitoring Schedule State Change"], "detail": seen}
+    await world("events", "PutRule", Name="violation", EventPattern=json.dumps(pattern))
+    queue = f"arn:aws:sqs:{REGION}:{ACCOUNT}:q"
+    await world("events", "PutTargets", Rule="violation", Targets=[{"Id": "q", "Arn": queue}])
+    teller = asyncio.create_task(Teller(world.store, OwnOperations(world.ports), world.ports.clock, "me").run())
+    try:
+        await asyncio.sleep(0)
+        await watch.create(**HOURLY)
+        watch.later(3601)
+        await watch.jobs()
+        await watch.finish("CompletedWithViolations: Job completed successfully with 2 violations.")
+        await watch.until("CompletedWithViolations")
+        async with asyncio.timeout(10):
+            while not (found := await world.store.page(Query(deliveries.DELIVERY, SCOPE))):
+                await asyncio.sleep(0.01)
+    finally:
+        teller.cancel()
+        await asyncio.gather(teller, return_exceptions=True)
+    [told] = [json.loads(each.document["input"]) for each in found]
+    assert told["resources"] == [(await watch.describe())["MonitoringScheduleArn"]]
+    detail = told["detail"]
+    assert (detail["MonitoringScheduleName"], detail["MonitoringScheduleStatus"]) == ("w", "Scheduled")
+    assert detail["MonitoringScheduleConfig"]["MonitoringJobDefinitionName"] == "d"
+    assert detail["LastMonitoringExecutionSummary"]["ScheduledTime"] == (NOW + 3600) * 1000
 
 
 async def test_missed_runs_are_made_up_once_over_all_of_the_time(watch: Watch) -> None:
