@@ -206,7 +206,7 @@ class Backend(Protocol[R]):
         ...
 
     async def keep_models(self, digests: Collection[str]) -> None:
-        """Remove all models but these, and those that were asked for in the last ten minutes."""
+        """Remove all models but these, those of runs that were not forgotten, and those that were asked for in the last ten minutes."""
         ...
 
     async def content(self, handle: str, files: str, path: str, limit: int) -> bytes:

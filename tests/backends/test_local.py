@@ -33,6 +33,7 @@ from clary.domain.machine.workload import (
     Environment,
     Files,
     LogTarget,
+    ModelFiles,
     Mount,
     MountMode,
     Objects,
@@ -122,6 +123,22 @@ class TestLocalBackend(BackendConformance):
             while mark not in log_lines(workload):
                 await asyncio.sleep(0.01)
         return handle
+
+    async def test_a_model_stays_as_long_as_a_run_has_it(self, tmp_path: Path) -> None:
+        backend = self.backend(tmp_path)
+        for digest in ("had", "old"):
+            model = ModelFiles(digest, ACCOUNT, {"code": Objects(ACCOUNT, BUCKET, {"given/x": "train.py"})})
+            await backend.make_model(model, None, 60.0)
+            os.utime(tmp_path / "models" / digest, (0, 0))
+        workload = self.valued("true")
+        code = Files("code", "/c", MountMode.OVERLAY, model="had/code")
+        handle = await self.begin(backend, dataclasses.replace(workload, files=(*workload.files, code)))
+        await self.ended(backend, handle)
+        await backend.keep_models(())
+        assert os.listdir(tmp_path / "models") == ["had"], "an ended run may be entered again"
+        await backend.forget(handle)
+        await backend.keep_models(())
+        assert os.listdir(tmp_path / "models") == []
 
     @pytest.mark.parametrize("installs", [False, True])
     async def test_a_run_by_value_has_the_packages_that_it_names(self, tmp_path: Path, installs: bool) -> None:

@@ -135,16 +135,16 @@ class House:
     def _play(self, handle: str) -> None:
         workload = self.backend.workloads.get(handle)
         known = any(workload is each for each in self._played)
-        if workload is None or known or not handle.endswith(("-pack", "-prepare")):
+        if workload is None or known or not (handle.endswith("-pack") or handle.startswith("model-")):
             return
         self._played.append(workload)
         asyncio.get_running_loop().call_soon(self._short, handle, workload)
 
     def _short(self, handle: str, workload: Workload) -> None:
-        if handle.endswith("-prepare"):
-            spec = json.loads(source(workload, "/opt/clary/in/spec.json").read_text())[0]
-            with tarfile.open(source(workload, spec["archive"])) as archive:
-                archive.extractall(source(workload, spec["target"]), filter="data")
+        if handle.startswith("model-"):
+            for spec in json.loads(source(workload, "/opt/clary/in/spec.json").read_text()):
+                with tarfile.open(source(workload, spec["archive"])) as archive:
+                    archive.extractall(source(workload, spec["target"]), filter="data")
         else:
             out = source(workload, "/opt/clary/out")
             spec = json.loads((out / "spec.json").read_text())

@@ -7,11 +7,21 @@ from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from types import MappingProxyType
+from typing import Any
 
 from clary.backends.node.layout import NodePorts, content_of, lay_out, names_of, placed, text_of
+from clary.backends.node.models import NodeModels
 from clary.backends.node.outputs import store
 from clary.domain.errors import Denied, Invalid, NotFound, Unavailable
-from clary.domain.machine.workload import Collected, Observation, RunFailure, RunState, Workload
+from clary.domain.machine.workload import (
+    Collected,
+    Environment,
+    ModelFiles,
+    Observation,
+    RunFailure,
+    RunState,
+    Workload,
+)
 from clary.ports import Artifacts, Environments, Logs
 from clary.testing.backends import MemoryBackend
 
@@ -24,6 +34,7 @@ class LayingBackend(MemoryBackend):
         self._folder = folder
         self._ports = NodePorts(artifacts, logs, environments)
         self._layouts: dict[str, asyncio.Task[None]] = {}
+        self._made = NodeModels(folder, self, self._ports)
 
     def _root_of(self, key: str) -> str:
         known = self.workloads.get(key)
@@ -58,6 +69,12 @@ class LayingBackend(MemoryBackend):
 
     async def names(self, handle: str, files: str, path: str) -> tuple[str, ...]:
         return names_of(self._root_of(handle), files, path) if handle in self._runs else ()
+
+    async def model(self, digest: str) -> Mapping[str, Any] | None:
+        return self._made.found(digest)
+
+    async def make_model(self, model: ModelFiles, opener: Environment | None, seconds: float) -> Mapping[str, Any]:
+        return await self._made.make(model, opener, seconds)
 
     async def collect(self, handle: str) -> Mapping[str, Collected]:
         if handle not in self._runs:

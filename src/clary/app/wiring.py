@@ -151,7 +151,7 @@ async def control(settings: Settings) -> AsyncIterator[Control]:
     )
     captured = CapturedFiles(settings.root / "fronts", artifacts, logs, clock, settings.root / DRIFT / "inbox").run()
     chores = (*(upkeep.keep(each, clock) for each in (logs, datapoints)), telemetry.run())
-    serving = (endpoint_loop.run(), component_loop.run())
+    serving = (endpoint_loop.run(), component_loop.run(), endpoint_subject.models.run())
     loops = (*all_jobs.run(), *serving, steps.keep(), orphans.Leftovers(store, places, living).run(), machines.run())
     handlers.load()
     features = open_features(settings.features_url)

@@ -7,6 +7,7 @@ Owns starting, finding again, stopping and resizing of runs, and the user ids an
 from __future__ import annotations
 
 import asyncio
+import contextvars
 import dataclasses
 import hashlib
 import math
@@ -225,7 +226,14 @@ class LocalBackend:
         return await self._models.make(model, opener, seconds)
 
     async def keep_models(self, digests: Collection[str]) -> None:
-        await asyncio.to_thread(self._models.sweep, digests, time.time())
+        await asyncio.to_thread(lambda: self._models.sweep({*digests, *self._mounted()}, time.time()))
+
+    def _mounted(self) -> set[str]:
+        """Digests of the models that runs have, ended ones too: those may be entered again."""
+        keys = self._index.keys()
+        roots = [self._index.root(key) for key in keys]
+        asked = [requests.kept(Folder.of(root)) for root in roots if root is not None]
+        return {files.model.partition("/")[0] for each in asked if each for files in each[0].files if files.model}
 
     async def content(self, handle: str, files: str, path: str, limit: int) -> bytes:
         root = self._index.root(handle)
@@ -568,7 +576,8 @@ class LocalBackend:
         if said is None or fd is None:
             return
         self._watched[handle] = (fd, said["pid"])
-        asyncio.get_running_loop().add_reader(fd, self._left, handle)
+        # In a context of its own: whose turn it is now has nothing to do with the end of the run.
+        contextvars.Context().run(asyncio.get_running_loop().add_reader, fd, self._left, handle)
 
     def _left(self, handle: str) -> None:
         self._detach(handle)

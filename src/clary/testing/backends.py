@@ -70,6 +70,8 @@ class MemoryBackend:
         named = [each.model for each in workload.files if each.model]
         if bad := next((name for name in named if "/" not in name or {"", ".", ".."} & set(name.split("/"))), None):
             raise Invalid(f"{bad!r} does not name a folder of a model")
+        if any(each.model and each.mode is MountMode.READ_WRITE for each in workload.files):
+            raise Invalid("a model is no run's to write")
         return workload
 
     def address(self, front: int) -> Address:
@@ -475,6 +477,25 @@ class BackendConformance:
             except Invalid:
                 continue
             raise AssertionError(f"{name!r} was mounted")
+
+    async def test_runs_write_over_a_model_and_not_into_it(self, tmp_path: Path) -> None:
+        backend = self.backend(tmp_path)
+        model = ModelFiles("d4", ACCOUNT, {"code": Objects(ACCOUNT, BUCKET, {"given/x": "deep/train.py"})})
+        await backend.make_model(model, None, 60.0)
+        over = Files("code", "/c", MountMode.OVERLAY, model="d4/code")
+        for number in range(2):
+            workload = self.valued(
+                "test ! -e /c/deep/y && : > /c/deep/y && : > /c/z && test -s /c/deep/train.py && exit 3"
+            )
+            handle = await self.begin(backend, replace(workload, key=f"over-{number}", files=(*workload.files, over)))
+            await self.let(backend, handle, 3)
+            assert (await self.ended(backend, handle)).exit_code == 3
+        try:
+            backend.plan(replace(workload, files=(replace(over, mode=MountMode.READ_WRITE),)))
+        except Invalid:
+            pass
+        else:
+            raise AssertionError("a run may write a model")
 
     async def test_archives_of_a_model_are_opened_and_what_leaves_its_folder_is_refused(self, tmp_path: Path) -> None:
         backend, opener = self.backend(tmp_path), Environment("xgboost", "xgboost")

@@ -6,6 +6,7 @@ import asyncio
 import io
 import json
 import os
+import shutil
 import tarfile
 from collections.abc import AsyncIterator
 from dataclasses import replace
@@ -15,12 +16,15 @@ from typing import Any
 import pytest
 from tests.loops.house import SCOPE, SKLEARN, WAIT, House, channel, source, tar
 
+from clary.domain.errors import Invalid
 from clary.domain.jobs import hosts, training
 from clary.domain.jobs import record as jobs
 from clary.domain.machine.capacity import Fit, Owner, Waiting
 from clary.domain.machine.instances import GIB
 from clary.domain.machine.workload import ENVIRONMENT, Environment, MountMode
 from clary.domain.metrics.datapoints import Series
+from clary.domain.s3 import Location
+from clary.loops.jobs.code import code_files
 from clary.testing.clock import FakeClock
 from clary.testing.memory_artifacts import MemoryArtifacts
 from clary.testing.runtimes import MemoryRuntimes
@@ -305,9 +309,11 @@ async def test_a_successor_learns_how_a_run_ended_meanwhile_and_who_holds_a_plac
 @pytest.mark.parametrize("exit_code", [0, None, 1])
 async def test_what_a_predecessor_packed_or_unpacked_is_done_again(house: House, exit_code: int | None) -> None:
     """It was killed before it had taken what the short run made; its successor makes the folder anew, and the run with it."""
-    await house.left("job-idjob-0-prepare", exit_code)
-    await house.left("job-idjob-0-pack", exit_code)
     house.objects["b"]["c.tar.gz"] = tar(train__py="pass")
+    artifacts = house.ports.artifacts.of(SCOPE.account)
+    files = await code_files(artifacts, SCOPE.account, Location("b", "c.tar.gz"))
+    await house.left(f"model-{files.digest}", exit_code)
+    await house.left("job-idjob-0-pack", exit_code)
     parameters = {"sagemaker_program": "train.py", "sagemaker_submit_directory": "s3://b/c.tar.gz"}
     await house.create(image=SKLEARN, HyperParameters=parameters)
     workload = await house.started()
@@ -319,6 +325,37 @@ async def test_what_a_predecessor_packed_or_unpacked_is_done_again(house: House,
     with tarfile.open(fileobj=io.BytesIO(house.objects["out"]["Job/output/model.tar.gz"])) as archive:
         assert archive.getnames() == ["m"]
     assert await house.backend.handles() == []
+
+
+async def test_jobs_with_the_same_code_have_it_opened_once(house: House) -> None:
+    opened = []
+    house.backend.watch(lambda handle: opened.append(handle) if handle.startswith("model-") else None)
+    house.objects["b"]["c.tar.gz"] = tar(train__py="pass")
+    parameters = {"sagemaker_program": "train.py", "sagemaker_submit_directory": "s3://b/c.tar.gz"}
+    for name in ("One", "Two"):
+        await house.create(name, image=SKLEARN, HyperParameters=parameters)
+    sources = {source(await house.started(name), "/opt/ml/code") for name in ("One", "Two")}
+    assert (len(sources), len(set(opened))) == (1, 1)
+    house.objects["b"]["c.tar.gz"] = tar(train__py="fail")
+    await house.create("Three", image=SKLEARN, HyperParameters=parameters)
+    other = await house.started("Three")
+    assert (source(other, "/opt/ml/code") / "train.py").read_text() == "fail", "the archive is another one by now"
+    assert next(m for m in other.mounts if m.target == "/opt/ml/code").mode is MountMode.OVERLAY
+
+
+async def test_code_that_was_removed_while_the_job_waited_is_opened_again(house: House) -> None:
+    house.objects["b"]["c.tar.gz"] = tar(train__py="pass")
+    parameters = {"sagemaker_program": "train.py", "sagemaker_submit_directory": "s3://b/c.tar.gz"}
+    await house.create(image=SKLEARN, HyperParameters=parameters)
+    where = source(await house.started(), "/opt/ml/code")
+    shutil.rmtree(where.parent.parent)
+    record = await house.record()
+    await house.subject.work.see_to_code(record)
+    assert (where / "train.py").read_text() == "pass"
+    shutil.rmtree(where.parent.parent)
+    house.objects["b"]["c.tar.gz"] = tar(train__py="another")
+    with pytest.raises(Invalid, match=r"s3://b/c\.tar\.gz was changed while the job was prepared"):
+        await house.subject.work.see_to_code(record)
 
 
 async def test_a_lost_run_is_tried_again(house: House) -> None:

@@ -62,7 +62,9 @@ def model_folder(models: Path, name: str) -> str:
 
 def _mount(files: Files, root: str, models: Path, root_of: RootOf) -> Mount:
     if files.model:
-        return Mount(model_folder(models, files.model), files.target)
+        if files.mode is MountMode.READ_WRITE:
+            raise Invalid(f"{files.name!r} is of a model, which no run may write")
+        return Mount(model_folder(models, files.model), files.target, files.mode)
     return Mount(_source(files, root, root_of), files.target, files.mode)
 
 
@@ -195,8 +197,13 @@ def _take_over(run: str, source: str, files: Files) -> None:
     if os.path.islink(source) or not os.path.isdir(source):
         raise Unavailable(f"what was left for {files.name} is no folder")
     if files.mode is MountMode.OVERLAY:
-        for _, _, _, descriptor in os.fwalk(source, follow_symlinks=False):
-            os.fchmod(descriptor, 0o777)
+        open_up(source)
+
+
+def open_up(folder: str) -> None:
+    """Under an overlay everybody may then add files to it, and to what is below it."""
+    for _, _, _, descriptor in os.fwalk(folder, follow_symlinks=False):
+        os.fchmod(descriptor, 0o777)
 
 
 def _open(top: Path, below: str) -> None:

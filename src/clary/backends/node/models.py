@@ -1,4 +1,4 @@
-"""The models that a node has, each once for all replicas that mount it read-only.
+"""The models that a node has, each once for all replicas that mount it read-only; and the code of jobs, which have it under an overlay.
 
 models/DIGEST/  in/  archives, spec.json       out/NAME/   its folders: `model`, `code`, `data-N`
                 run/ of the sandbox that opens archives    done.json   what is in it: from then on it is whole
@@ -19,12 +19,12 @@ from pathlib import Path
 from typing import Any
 
 from clary import untrusted
-from clary.backends.node.layout import NodePorts
+from clary.backends.node.layout import NodePorts, open_up
 from clary.backends.sandbox import LIBRARY
 from clary.domain.errors import Invalid, Unavailable
 from clary.domain.jobs import requirements
 from clary.domain.machine.workload import Environment, ModelFiles, Mount, MountMode, Workload
-from clary.domain.models.contents import INSIDE, code_folder, contents
+from clary.domain.models.contents import CODE, INSIDE, code_folder, contents
 from clary.ports import Backend
 from clary.short_runs import end, how, run_to_end
 
@@ -162,7 +162,9 @@ def _finish(folder: Path) -> dict[str, Any]:
     out = folder / "out"
     (out / "model").mkdir(exist_ok=True)
     (out / "model").chmod(0o755)
-    folders = [name for name in ("code", INSIDE) if (out / name).is_dir()]
+    folders = [name for name in (CODE, INSIDE) if (out / name).is_dir()]
+    if CODE in folders:
+        open_up(str(out / CODE))
     where = code_folder(folders)
     files = [path.name for path in (out / where).iterdir() if path.is_file()] if where else []
     said = contents(folders, files, untrusted.texts(str(out), requirements.LIMIT))

@@ -100,8 +100,8 @@ class Files:
     others. `texts`: path -> content. `secrets`: path -> name of the secret, given beside the workload, that is its content; `folders`:
     paths of empty ones. What is in it is readable by everybody inside, and by nobody else on the host.
 
-    `model`: instead, that folder (`DIGEST/NAME`, and what is below it) of a model that the node has, read-only (`ModelFiles`). `left`:
-    instead, another run's; under an overlay everybody inside may add files to it."""
+    `model`: instead, that folder (`DIGEST/NAME`, and what is below it) of a model that the node has (`ModelFiles`), never to be written
+    itself. `left`: instead, another run's. Under an overlay everybody inside may add files to either."""
 
     name: str
     target: str
@@ -116,8 +116,8 @@ class Files:
 
 @dataclass(frozen=True, slots=True)
 class ModelFiles:
-    """A model as files, which a node makes once for all that serve it: by name, folders of objects, and of what is in archives (.tar.gz) of
-    the account's. `digest` is of all that decides their content."""
+    """A model, or the code of jobs, as files, which a node makes once for all that have it: by name, folders of objects, and of what is in
+    archives (.tar.gz) of the account's. `digest` is of all that decides their content."""
 
     digest: str
     account: str

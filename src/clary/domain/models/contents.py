@@ -8,6 +8,7 @@ from typing import Any
 from clary.domain.jobs import requirements
 from clary.domain.models import own_servers
 
+CODE = "code"
 INSIDE = "model/code"
 
 

@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import logging
 from collections.abc import Callable, Mapping
 from pathlib import PurePosixPath
 from typing import Any
 
-from clary.domain.errors import Invalid, NotFound
+from clary.domain.errors import Invalid, NotFound, Unavailable
 from clary.domain.jobs import requirements
 from clary.domain.jobs.channels import names_under
 from clary.domain.machine.workload import ModelFiles, Objects
@@ -24,6 +25,9 @@ from clary.loops.endpoints import replica_places
 from clary.loops.endpoints.replica_places import CODE
 from clary.loops.endpoints.replica_runtimes import ReplicaRuntimes
 from clary.ports import Artifacts, Backend, Runtime, Runtimes, StoredObject
+
+log = logging.getLogger(__name__)
+EVERY = 600.0  # seconds between two looks for models that nobody has any more
 
 
 class Models:
@@ -72,8 +76,17 @@ class Models:
             found = {**found, "requirements": f"{found['requirements']}\n{formats.requirements(found['pinned'])}"}
         return _used(found, container)
 
+    async def run(self) -> None:
+        """Sweep now and then, for as long as the process lives: jobs leave code behind. Cancel it to end it."""
+        while True:
+            await asyncio.sleep(EVERY)
+            try:
+                await self.sweep()
+            except (OSError, Unavailable) as error:
+                log.warning("models that nobody has any more are not removed: %s", error)
+
     async def sweep(self) -> None:
-        """Remove models that no replica mounts."""
+        """Remove models that no replica mounts, and no run has."""
         used = set().union(*self.mounted.values())
         await self._backend.keep_models({replica_places.digest_of(path) for path in used})
 

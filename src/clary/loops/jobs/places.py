@@ -29,7 +29,6 @@ from clary.domain.machine.workload import (
     LogTarget,
     Mount,
     MountMode,
-    Objects,
     Result,
     Workload,
 )
@@ -109,28 +108,6 @@ def log_of(record: Record, host: str) -> LogTarget:
 
 
 # -- the short workloads ------------------------------------------------------------------------------------------------------
-
-
-def prepare(record: Record, environment: Environment) -> Workload:
-    """Extract sourcedir.tar.gz into `code` of its files `out`, from which the hosts have it: it is kept until they have ended."""
-    source = spec_of(record).code
-    assert source is not None
-    archive = Objects(record.scope.account, source.bucket, {source.key: "sourcedir.tar.gz"})
-    files = (
-        Files("in", "/opt/clary/in", texts={"spec.json": _prepare_spec(str(source))}, objects=(archive,)),
-        Files("out", "/opt/clary/out", MountMode.READ_WRITE),
-    )
-    return _short(record, "prepare", environment, "/opt/clary/in/spec.json", files)
-
-
-def _prepare_spec(uri: str) -> str:
-    job = {
-        "archive": "/opt/clary/in/sourcedir.tar.gz",
-        "target": "/opt/clary/out/code",
-        "error": "/opt/clary/out/prepare-error",
-        "name": uri,
-    }
-    return json.dumps([job])
 
 
 def pack(record: Record, environment: Environment, outputs: Sequence[Output]) -> Workload:
@@ -248,9 +225,16 @@ def _host_files(record: Record, host: Host, present: Sequence[Channel], lists: M
     )
     texts = {**kind.contract(record, spec, host), ".pipes.json": json.dumps(pipes_spec(present, kind.told))}
     config = Files("config", kind.config, MountMode.OVERLAY, texts=texts)
-    run = record.document["work"].get("code", {}).get("run")
-    left = (Files("code", "/opt/ml/code", MountMode.OVERLAY, left=LeftBy(run, "out", "code")),) if run else ()
-    return (ml, config, *left)
+    return (ml, config, *_code(record.document["work"].get("code", {})))
+
+
+def _code(found: Mapping[str, Any]) -> tuple[Files, ...]:
+    """The user's code, as the node has it, or as a run of an older Clary left it."""
+    if "folder" in found:
+        return (Files("code", "/opt/ml/code", MountMode.OVERLAY, model=str(found["folder"])),)
+    if "run" in found:
+        return (Files("code", "/opt/ml/code", MountMode.OVERLAY, left=LeftBy(str(found["run"]), "out", "code")),)
+    return ()
 
 
 def pipes_spec(inputs: Sequence[Channel], told: str) -> dict[str, Any]:
@@ -278,7 +262,7 @@ def _host_mounts(record: Record, where: JobFolders, host: Host, present: Sequenc
     spec, work = spec_of(record), record.document["work"]
     copied = work.get("channels", {}).get("copied", ())
     mounts = []
-    if "code" in work and "run" not in work["code"]:  # an older Clary extracted it
+    if "code" in work and not {"run", "folder"} & set(work["code"]):  # an older Clary extracted it
         mounts.append(Mount(str(where.top / "code-out" / "code"), "/opt/ml/code", MountMode.OVERLAY))
     for channel in present:
         if channel.mode == "Pipe":

@@ -268,6 +268,7 @@ class JobSubject:
     async def _start(self, command: StartHost, record: Record) -> str | Unstartable:
         host = spec_of(record).host(command.host)
         try:
+            await self.work.see_to_code(record)
             workload = places.host_workload(
                 record,
                 self._settings,

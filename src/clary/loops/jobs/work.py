@@ -13,7 +13,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from clary.domain.errors import Denied, Invalid, NotFound, Unschedulable
+from clary.domain.errors import Denied, Invalid, NotFound
 from clary.domain.features import queries
 from clary.domain.jobs import notebook, remote, requirements
 from clary.domain.jobs.kinds import spec_of
@@ -23,14 +23,15 @@ from clary.domain.resources import Record
 from clary.guarded import until_first
 from clary.loops.core.tasks import Done, Failed, Running, Tasks
 from clary.loops.core.user_code import for_user_code
-from clary.loops.jobs import figures, places
+from clary.loops.jobs import code, figures, places
 from clary.loops.jobs.channels import ChannelPlacer
+from clary.loops.jobs.code import code_files
 from clary.loops.jobs.datasets import Datasets, executions
 from clary.loops.jobs.kept import KeptJobs
 from clary.loops.jobs.outputs import Outputs
 from clary.loops.jobs.places import JobSettings
 from clary.ports import Artifacts, LoopPorts, Runtime
-from clary.short_runs import end, how, kept_run
+from clary.short_runs import end
 
 NAMES = ("datasets", "channels", "code", "environment", "syncs", "upload")
 OWN_LINE = "[clary] "  # before every line of Clary's own in a job's log
@@ -105,21 +106,28 @@ class JobWork:
         return await ChannelPlacer(self._artifacts(record), record, where).place()
 
     async def _prepare_code(self, record: Record) -> dict[str, Any]:
-        """The user's code, extracted in a sandbox; answers its requirements, and the run that has it until the job has ended."""
-        backend = self._ports.backend
-        environment, seconds = await self._built(record, "")
-        workload = places.prepare(record, environment)
-        run = await kept_run(backend, workload)
-        if run.exit_code != 0:
-            why = await backend.read(workload.key, "out", "prepare-error", 1024)
-            if why:
-                raise Invalid(why)
-            raise Unschedulable(f"extracting the code {how(run)}")
-        known: dict[str, str] = {}
-        while (name := requirements.unread(known)) is not None:
-            known[name] = await backend.read(workload.key, "out", f"code/{name}", requirements.LIMIT)
-        text = requirements.whole(known[requirements.NAME], lambda path: known[path])
-        return {"requirements": requirements.checked(text), "built": seconds, "run": workload.key}
+        """See that the user's code is there, opened; answers its requirements, and the folder of the node's that has it."""
+        source = spec_of(record).code
+        assert source is not None
+        began = self._ports.clock.monotonic()
+        files = await code_files(self._artifacts(record), record.scope.account, source)
+        found = await self._ports.backend.model(files.digest)
+        if found is None:
+            opener = await self._ensured(record, "")
+            found = await self._ports.backend.make_model(files, opener, code.SECONDS)
+        seconds = round(self._ports.clock.monotonic() - began, 3)
+        wanted = requirements.checked(str(found["requirements"]))
+        return {"requirements": wanted, "built": seconds, "folder": f"{files.digest}/{code.NAME}"}
+
+    async def see_to_code(self, record: Record) -> None:
+        """That the folder which was found for this job is there still, or again: it may have waited long. Invalid where its archive is
+        another one by now."""
+        folder = record.document["work"].get("code", {}).get("folder", "")
+        digest = folder.partition("/")[0]
+        if digest and await self._ports.backend.model(digest) is None:
+            again = await self._prepare_code(record)
+            if again["folder"] != folder:
+                raise Invalid(f"{spec_of(record).code} was changed while the job was prepared")
 
     async def _build(self, record: Record, requirements: str) -> dict[str, Any]:
         return {"built": (await self._built(record, requirements))[1]}
@@ -216,9 +224,9 @@ class JobWork:
         shorts = (places.key(record, what, command.attempt) for what in ("pack", *asked))
         for handle in shorts:
             await end(self._ports.backend, handle, _KILL_SECONDS)
-        # The code is the extracting run's: the hosts' sandboxes have it as long as they are there.
-        code = (places.key(record, "prepare", command.attempt),) if spec_of(record).code is not None else ()
-        handles = (*command.handles, *code)
+        # An older Clary had a run of the job's own extract the code: the hosts' sandboxes have it as long as they are there.
+        run = str(record.document["work"].get("code", {}).get("run", ""))
+        handles = (*command.handles, *((run,) if run else ()))
         for handle in handles:
             await end(self._ports.backend, handle, _KILL_SECONDS, forget=not command.keep)
         job = places.places(self._settings, record).job
