@@ -771,3 +771,93 @@ def test_secrets_that_no_file_names_reach_a_real_image_too() -> None:
     assert made.environment == {"B": "2", "KEY": "s"}
     assert made.container is not None
     assert made.container.environment == {"A": "1", "KEY": "s"}
+
+
+# -- sandboxes that wait ------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.skipif(not FACTS.root, reason="only root mounts folders in a sandbox that runs")
+async def test_a_run_in_a_sandbox_that_waited_has_the_rights_and_the_mounts_that_it_would_have_had(
+    tmp_path: Path,
+) -> None:
+    folder = tmp_path / "shared"
+    folder.mkdir()
+    (folder / "given").write_text("given\n")
+    show = "grep -E '^(Cap|NoNewPrivs|Seccomp)' /proc/self/status; cut -d' ' -f5,6 /proc/self/mountinfo | grep -E '^/(in|over|out) '"
+    tried = "touch /in/x 2>/dev/null || echo read-only; echo mine >>/over/given; touch /over/new; cat /over/given; stat -c %a /over"
+    script = f"{show}; {tried}; id -G"
+    seen = []
+    made = TestLocalBackend()
+    made.made = []
+    backend = made.backend(tmp_path)
+    for wait in (True, False):
+        files = (Files("in", "/in", texts={"a": "x"}), Files("out", "/out", MountMode.READ_WRITE))
+        mounts = (Mount(str(folder), "/over", MountMode.OVERLAY),)
+        if wait:
+            command = ("/bin/sh", "-c", f"cat >/dev/null; {script}")
+            waiting = Workload("waiting", command, {}, memory=256 << 20, waits=True)
+            await made.running(backend, await backend.start(backend.plan(waiting)))
+        job = Workload(
+            f"job-{wait}",
+            ("/bin/sh", "-c", script),
+            {},
+            files=files,
+            mounts=mounts,
+            memory=256 << 20,
+            standby="waiting" if wait else "",
+        )
+        handle = await backend.start(backend.plan(job))
+        ended = await made.ended(backend, handle)
+        assert (ended.exit_code, ended.detail) == (0, "")
+        words = (await backend.read(handle, "", "", 8192)).splitlines()
+        seen.append([line for line in words[:-1] if not line.startswith("/out")])
+        groups = words[-1].split()
+        assert len(groups) == 1
+        assert int(groups[0]) >= 210_000
+    waited = await backend.observe("waiting")
+    assert waited is not None
+    assert (waited.exit_code, waited.detail, waited.stopped) == (0, "", False), await backend.read(
+        "waiting", "", "", 4096
+    )
+    assert seen[0] == seen[1]
+    assert [path.name for path in folder.iterdir()] == ["given"]
+    assert (folder / "given").read_text() == "given\n"
+    assert sorted(await backend.handles()) == ["job-False", "job-True"]
+    with pytest.raises(InUse):
+        await backend.forget("waiting")
+    await _end_all(backend)  # type: ignore[arg-type]
+    assert await backend.observe("waiting") is None
+
+
+@pytest.mark.skipif(not FACTS.root, reason="only root mounts folders in a sandbox that runs")
+async def test_a_sandbox_that_waits_ends_by_itself(tmp_path: Path) -> None:
+    made = TestLocalBackend()
+    made.made = []
+    backend = made.backend(tmp_path)
+    waiting = Workload("waiting", ("/bin/sh", "-c", "cat"), {}, memory=256 << 20, waits=True, max_runtime=0.3)
+    await backend.start(backend.plan(waiting))
+    ended = await made.ended(backend, "waiting")
+    assert ended.timed_out
+    job = Workload("job", ("/bin/sh", "-c", "exit 5"), {}, memory=256 << 20, standby="waiting")
+    await backend.start(backend.plan(job))
+    assert (await made.ended(backend, "job")).exit_code == 5
+    await _end_all(backend)  # type: ignore[arg-type]
+
+
+@pytest.mark.skipif(not FACTS.root, reason="only root mounts folders in a sandbox that runs")
+async def test_a_run_in_a_sandbox_that_waited_has_its_own_time_and_outlives_the_control_plane(tmp_path: Path) -> None:
+    made = TestLocalBackend()
+    made.made = []
+    backend = made.backend(tmp_path)
+    command = ("/bin/sh", "-c", "cat >/dev/null; echo ready; sleep 600")
+    waiting = Workload("waiting", command, {}, memory=256 << 20, waits=True, max_runtime=600, stop_grace=0.5)
+    await made.running(backend, await backend.start(backend.plan(waiting)))
+    job = Workload("job", command, {}, memory=256 << 20, standby="waiting", max_runtime=1.0, stop_grace=0.5)
+    await backend.start(backend.plan(job))
+    await made.running(backend, "job")
+    backend.close()  # type: ignore[attr-defined]
+    successor = made.backend(tmp_path)
+    ended = await made.ended(successor, "job")
+    assert ended.timed_out
+    assert await successor.handles() == ["job"]
+    await _end_all(successor)  # type: ignore[arg-type]

@@ -14,7 +14,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
-from clary.backends.shim import nursery
+from clary.backends.shim import nursery, standby
 from clary.backends.shim.proc import MARK, end_marked
 from clary.backends.state import Folder
 from clary.domain.errors import Unavailable, Unschedulable
@@ -112,8 +112,26 @@ def spawn(folder: Path, lock: int, mark: str, forks: Nursery) -> None:
         raise Unschedulable("the shim did not start: " + _words(folder / "shim.log"))
 
 
+def give(waiting: Folder, folder: Folder, lock: int) -> bool:
+    """Have the shim of a sandbox that waits take a run. False: it does not, and will not later."""
+    heard = _heard(lambda told: standby.ask(str(waiting.path), str(folder.path), lock, told))
+    if heard is None:  # it hangs
+        end_marked(waiting.mark)
+    if not heard:
+        (folder.path / "run.json").unlink(missing_ok=True)  # it died just when it had begun with it
+    return bool(heard)
+
+
 def _begun(folder: Path, mark: str, begin: Callable[[int], bool]) -> bool:
     """Whether a shim says that it is ready. None is left otherwise."""
+    heard = _heard(begin)
+    if not heard:
+        end_marked(mark)
+    return bool(heard)
+
+
+def _heard(begin: Callable[[int], bool]) -> bool | None:
+    """Whether the shim that is asked says that it is ready. None: it says nothing for too long."""
     ready, told = os.pipe()
     try:
         try:
@@ -122,13 +140,11 @@ def _begun(folder: Path, mark: str, begin: Callable[[int], bool]) -> bool:
             os.close(told)
         waiting = select.poll()
         waiting.register(ready, select.POLLIN | select.POLLHUP)
-        if asked and waiting.poll(READY_SECONDS * 1000) and os.read(ready, 1):
-            return True
+        if not asked:
+            return False
+        return bool(os.read(ready, 1)) if waiting.poll(READY_SECONDS * 1000) else None
     finally:
         os.close(ready)
-    if asked:
-        end_marked(mark)
-    return False
 
 
 def _executed(folder: Path, lock: int, told: int, mark: str) -> bool:

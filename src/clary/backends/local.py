@@ -10,6 +10,7 @@ import asyncio
 import contextvars
 import dataclasses
 import hashlib
+import json
 import math
 import os
 import re
@@ -22,7 +23,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
-from clary.backends import access, cgroups, containers, host, launch, library, networks, sandbox, state
+from clary.backends import access, cgroups, containers, host, launch, library, networks, sandbox, standby, state
 from clary.backends.cgroups import Cgroups, Group, GroupLimits
 from clary.backends.choice import BackendOptions
 from clary.backends.claims import Claims
@@ -38,6 +39,7 @@ from clary.backends.reentry import Reentry, reentry
 from clary.backends.shim import way
 from clary.backends.shim.beside import remove as remove_container
 from clary.backends.shim.proc import counter, cpu_time, end_marked, family, resident, waited
+from clary.backends.shim.standby import ORDER
 from clary.backends.state import Base, Folder, Index
 from clary.domain.errors import InUse, Invalid, NotFound, Unavailable
 from clary.domain.machine.addresses import Address
@@ -107,7 +109,8 @@ class LocalBackend:
         self.networks = nets
         self.host = facts
         self.groups = groups
-        self.features = frozenset({Feature.RESIZE, Feature.LOGS, *((Feature.GPU,) if facts.gpus else ())})
+        further = ((Feature.GPU,) if facts.gpus else ()) + ((Feature.STANDBY,) if facts.root else ())
+        self.features = frozenset({Feature.RESIZE, Feature.LOGS, *further})
         self._base = Base(folder.parent)
         self._index = Index(folder / "runs", self._base)
         self._serving = folder / "serving"  # of what runs in the foreground, for what gives way to it
@@ -313,14 +316,20 @@ class LocalBackend:
             return
         folder = Folder.of(root)
         coming = requests.there(folder) and folder.read("run.json") is None
-        if folder.read("exit.json") is None and (coming or folder.alive()):
+        if (folder.read("exit.json") is None and (coming or folder.alive())) or _is_given(folder):
             raise InUse(f"the run {handle!r} has not ended")
         await asyncio.to_thread(self._forget, handle, root, folder)
 
     async def handles(self) -> list[str]:
-        """Keys that start with a dot are left out: they are Clary's own short runs (builds of environments), not a loop's."""
-        keys = await asyncio.to_thread(self._index.keys)
-        return [key for key in keys if not key.startswith(".")]
+        """Keys that start with a dot are left out: they are Clary's own short runs (builds of environments), not a loop's; and runs whose
+        sandbox was given to another, which are that one's."""
+
+        def ours() -> list[str]:
+            keys = self._index.keys()
+            roots = ((key, self._index.root(key)) for key in keys if not key.startswith("."))
+            return [key for key, root in roots if root is not None and not _is_given(Folder.of(root))]
+
+        return await asyncio.to_thread(ours)
 
     def watch(self, listener: Callable[[str], None]) -> Callable[[], None]:
         self._listeners.append(listener)
@@ -414,16 +423,40 @@ class LocalBackend:
         return str(self._own / (key if plain else hashlib.sha256(key.encode()).hexdigest()[:40]))
 
     def _spawn(self, request: Spawn, folder: Folder, lock: int) -> None:
+        if request.workload.standby and self._given(request, folder, lock):
+            return
         uid = self._uid(request.workload, folder)
         if self.host.root:
             access.give(request.workload, uid)
         self._prepare(request, folder, uid)
         launch.spawn(folder.path, lock, folder.mark, self._nursery)
 
+    def _given(self, request: Spawn, folder: Folder, lock: int) -> bool:
+        """Begin the run in the sandbox that waits for one. False: it is not there any more, does not fit, or failed."""
+        workload = request.workload
+        root = self._index.root(workload.standby) if self.host.root else None
+        waiting = Folder.of(root) if root else None
+        made = waiting.read("spec.json") if waiting else None
+        further = standby.further(workload, made["waits"]) if made and made.get("waits") else None
+        if waiting is None or made is None or further is None or waiting.read("exit.json") is not None:
+            return False
+        access.give(workload, made["uid"])
+        _secret(folder.path / "bwrap.args", "".join(item + "\0" for item in request.environment).encode())
+        _secret(folder.path / ORDER, json.dumps(standby.order(workload)).encode())
+        base = self._spec(request, folder, Group.of(made), list(workload.command))
+        spec = {**base, **standby.inherited(made), "standby": workload.standby, "further": further, "beside": None}
+        folder.write("spec.json", spec)
+        if launch.give(waiting, folder, lock):
+            return True
+        for name in ("spec.json", ORDER):
+            (folder.path / name).unlink(missing_ok=True)
+        return False
+
     def _uid(self, workload: Workload, folder: Folder) -> int:
         if not self.host.root:
             return self.host.uid
         begun = folder.read("spec.json")  # of a start that was cut off
+        begun = None if begun and begun.get("standby") else begun  # the other sandbox's
         return int(begun["uid"]) if begun else self._uids.take(workload.root)
 
     def _prepare(self, request: Spawn, folder: Folder, uid: int) -> None:
@@ -473,6 +506,7 @@ class LocalBackend:
             else None,
             "tell": self._told(workload),
             "background": workload.background,
+            "waits": standby.shape(workload) if workload.waits else None,
         }
 
     def _told(self, workload: Workload) -> tuple[str, str] | None:
@@ -558,6 +592,9 @@ class LocalBackend:
     def _forget(self, handle: str, root: str, folder: Folder) -> None:
         spec = folder.read("spec.json") or {}
         _end(spec)
+        before = self._index.root(spec["standby"]) if spec.get("standby") else None
+        if before is not None:  # the run had its sandbox
+            self._forget(spec["standby"], before, Folder.of(before))
         self.networks.forget(spec.get("network"))
         for claims in (self._uids, self._gpus):
             for number in claims.owned(root):
@@ -670,6 +707,12 @@ def _secret(path: Path, data: bytes) -> None:
     fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
     with os.fdopen(fd, "wb") as file:
         file.write(data)
+
+
+def _is_given(folder: Folder) -> bool:
+    """Its sandbox was given to another run, which is there: what it has goes with that one."""
+    to = (folder.read("exit.json") or {}).get("given", "")
+    return bool(to) and Path(str(to), "run.json").exists()
 
 
 def _end(spec: Mapping[str, Any]) -> None:

@@ -10,6 +10,8 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
+import pytest
+
 from clary.domain.errors import InUse, Invalid, NotFound
 from clary.domain.machine.addresses import Address
 from clary.domain.machine.workload import (
@@ -83,6 +85,9 @@ class MemoryBackend:
                 f"the files of {request.key!r} name secrets that were not given: {', '.join(sorted(missing))}"
             )
         if request.key not in self._runs:
+            waiting = self.workloads.get(request.standby)
+            if waiting is not None and waiting.waits:
+                self.finish(request.standby)
             self.workloads[request.key] = request
             self.secrets[request.key] = dict(secrets)
             self.sizes[request.key] = (request.cpu, request.memory)
@@ -321,6 +326,59 @@ class BackendConformance:
             assert seen.started_at is not None
             assert seen.ended_at is not None
             assert seen.ended_at >= seen.started_at
+
+    def waiting(self, **more: Any) -> Workload:
+        """A sandbox that waits: whatever its order is, it shows what it finds, and exits with 3."""
+        found = "cat /in/a; echo $$ >/out/b; cat /out/b; ls /tmp"
+        return Workload(
+            key=more.pop("key", "waiting"),
+            command=("/bin/sh", "-c", f"touch /tmp/early; cat >/dev/null; {found}; exit 3"),
+            environment={},
+            memory=more.pop("memory", 256 << 20),
+            stop_grace=5.0,
+            waits=True,
+            **more,
+        )
+
+    async def test_a_run_begins_in_a_sandbox_that_waits(self, tmp_path: Path) -> None:
+        backend = self.backend(tmp_path)
+        if Feature.STANDBY not in backend.features:
+            pytest.skip("it makes no sandboxes ahead")
+        waits = await self.begin(backend, self.waiting())
+        await self.running(backend, waits)
+        handle = await self.begin(backend, self.valued("echo cold", standby=waits))
+        assert (await self.ended(backend, waits)).exit_code == 0
+        await self.leave(backend, handle, "", "", "one")
+        await self.let(backend, handle, 3)
+        assert (await self.ended(backend, handle)).exit_code == 3
+        assert (await backend.read(handle, "", "", 4096)).splitlines()[0] == "one"
+        # Its sandbox goes with it.
+        await backend.forget(handle)
+        assert await backend.observe(handle) is None
+
+    async def test_a_sandbox_that_waits_is_given_once(self, tmp_path: Path) -> None:
+        backend = self.backend(tmp_path)
+        if Feature.STANDBY not in backend.features:
+            pytest.skip("it makes no sandboxes ahead")
+        waits = await self.begin(backend, self.waiting())
+        await self.running(backend, waits)
+        handles = [await self.begin(backend, self.valued("exit 0", key=key, standby=waits)) for key in ("a", "b")]
+        for handle, code in zip(handles, (3, 0), strict=True):
+            await self.let(backend, handle, code)
+        ended = [await self.ended(backend, each) for each in handles]
+        assert sorted(str(seen.exit_code) for seen in ended) == ["0", "3"], ended
+
+    async def test_a_run_that_does_not_fit_one_that_waits_has_its_own_sandbox(self, tmp_path: Path) -> None:
+        backend = self.backend(tmp_path)
+        for key, waits in (("larger", await self.begin(backend, self.waiting(memory=300 << 20))), ("late", "never")):
+            handle = await self.begin(backend, self.valued("exit 0", key=key, standby=waits))
+            await self.let(backend, handle, 0)
+            assert (await self.ended(backend, handle)).exit_code == 0
+
+    async def running(self, backend: Backend[Any], handle: str) -> None:
+        async with asyncio.timeout(WAIT_SECONDS):
+            while (seen := await backend.observe(handle)) is None or seen.state is not RunState.RUNNING:
+                await asyncio.sleep(0.01)
 
     async def test_stop_ends_it_and_may_be_repeated(self, tmp_path: Path) -> None:
         backend = self.backend(tmp_path)

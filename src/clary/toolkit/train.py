@@ -20,7 +20,7 @@ import sys
 import threading
 import traceback
 from collections import deque
-from typing import Any, Deque, Dict, List, Mapping, Tuple
+from typing import IO, Any, Callable, Deque, Dict, List, Mapping, Optional, Protocol, Tuple
 
 from clary.toolkit import environment, failure
 from clary.toolkit.failure import UserError, log
@@ -31,12 +31,29 @@ _ENDED = "SIGTERM came: the job was stopped, its time was up, or another of its 
 _TAIL = 64 << 10  # bytes of standard error that are kept for the failure text
 
 
-def main() -> int:
+class Child(Protocol):
+    """A script that runs, as `subprocess.Popen` shows it."""
+
+    stderr: Optional[IO[bytes]]
+
+    def send_signal(self, number: int) -> None: ...
+    def wait(self) -> int: ...
+
+
+Begins = Callable[[List[str], Dict[str, str], str], Child]  # of a command, variables, folder
+
+
+def executed(command: List[str], variables: Dict[str, str], folder: str) -> Child:
+    """The script as a process of its own."""
+    return subprocess.Popen(command, env=variables, cwd=folder, stderr=subprocess.PIPE)
+
+
+def main(begin: Begins = executed) -> int:
     base = os.environ.get("SAGEMAKER_BASE_DIR") or "/opt/ml"
     path = os.path.join(base, "output", "failure")
     try:
         env = environment.load(os.environ)
-        code, text = run_script(env) if env.program else (run_algorithm(env), "")
+        code, text = run_script(env, begin) if env.program else (run_algorithm(env), "")
     except UserError as error:
         code, text = 1, str(error)
     except SystemExit:
@@ -74,13 +91,13 @@ def run_algorithm(env: environment.TrainingEnvironment) -> int:
     return int(module.train(env) or 0)
 
 
-def run_script(env: environment.TrainingEnvironment) -> Tuple[int, str]:
+def run_script(env: environment.TrainingEnvironment, begin: Begins = executed) -> Tuple[int, str]:
     """Run the user's script as a child; answers its exit code and the failure text."""
     command = script_command(env)
     variables = {**os.environ, **environment.variables(env)}
     variables["PYTHONPATH"] = os.pathsep.join(_python_path(env, os.environ))
     _announce(env, command)
-    code, stderr, ended = _run(command, variables, env.code_dir)
+    code, stderr, ended = _run(begin(command, variables, env.code_dir))
     if ended and code == 128 + signal.SIGTERM:
         return code, _ENDED
     if code:
@@ -182,9 +199,8 @@ def _shown(command: List[str]) -> str:
     return " ".join(shlex.quote(part) for part in [first, *command[1:]])
 
 
-def _run(command: List[str], variables: Dict[str, str], folder: str) -> Tuple[int, str, bool]:
-    """Run the child with its output as ours; keep the tail of its standard error; hand SIGTERM on to it, and tell whether it came."""
-    child = subprocess.Popen(command, env=variables, cwd=folder, stderr=subprocess.PIPE)
+def _run(child: Child) -> Tuple[int, str, bool]:
+    """Wait for the child, whose output is ours; keep the tail of its standard error; hand SIGTERM on to it, and tell whether it came."""
     ended: List[int] = []
 
     def hand_on(number: int, _frame: Any) -> None:

@@ -17,7 +17,7 @@ import signal
 import sys
 import time
 
-from clary.backends.shim import beside, network, way
+from clary.backends.shim import beside, mounts, network, standby, way
 from clary.backends.shim.log import Log
 from clary.backends.shim.proc import (
     MARK,
@@ -47,12 +47,15 @@ READ_BYTES = 256 * 1024
 LOCK_FD = 3
 POLL_SECONDS = 0.25
 DISK_SECONDS = 2.0
+HAND_SECONDS = 0.02
 OPENINGS = 5  # of a network's way out within SPELL_SECONDS, and no more
 SPELL_SECONDS = 10.0
 EXIT_BYTES = 8192  # set aside at the start, so that a full disk cannot keep the end from being recorded
 
 
-def enter(spec: Record, fds: dict[str, int], pipe: int, status: int, opening: network.Opening | None) -> NoReturn:
+def enter(
+    spec: Record, fds: dict[str, int], pipe: int, status: int, opening: network.Opening | None, order: int | None = None
+) -> NoReturn:
     """In the child: become bwrap. Never returns."""
     try:
         os.close(LOCK_FD)  # it tells that the shim lives
@@ -74,8 +77,7 @@ def enter(spec: Record, fds: dict[str, int], pipe: int, status: int, opening: ne
             hard = resource.getrlimit(number)[1]
             value = value if hard == resource.RLIM_INFINITY else min(value, hard)
             resource.setrlimit(number, (value, value))
-        null = os.open("/dev/null", os.O_RDONLY)
-        os.dup2(null, 0)
+        os.dup2(os.open("/dev/null", os.O_RDONLY) if order is None else order, 0)
         os.dup2(pipe, 1)
         os.dup2(pipe, 2)
         for fd in [status, *fds.values()]:
@@ -130,6 +132,9 @@ class Run:
         self.runtime_due: float | None = None
         self.memory: int | None = spec["memory"]
         self.peak = 0
+        self.hand: int | None = None  # of a sandbox that waits for its run: who has one asks here
+        self.hand_due: float | None = None  # until its sandbox is made: who asks waits so long
+        self.order: int | None = None  # ... and hears of it by this
         self.way = way.Way(spec["way"], folder, self.say) if spec.get("way") else None
         self.poll_due = time.monotonic() if self.memory or self.way else None
         self.disk_due = time.monotonic() + DISK_SECONDS if spec["disk"] else None
@@ -156,9 +161,15 @@ class Run:
             self.open_network()
         if spec.get("note"):
             self.log.note("clary: " + spec["note"])
+        order: int | None = None
+        if spec.get("waits"):
+            self.hand = standby.listen(self.folder)
+            order, self.order = standby.order_pipe()
         self.child = os.fork()
         if self.child == 0:
-            enter(spec, fds, pipe, status, self.opening)
+            enter(spec, fds, pipe, status, self.opening, order)
+        if order is not None:
+            os.close(order)
         if spec.get("tell"):
             where, name = spec["tell"]
             way.tell(where, name, self.child, spec["counters"].get("cpu"))
@@ -171,6 +182,7 @@ class Run:
         poll = self.poll
         for fd in (self.pipe, self.status_pipe, wake, *((self.opening.said,) if self.opening else ())):
             poll.register(fd, select.POLLIN)
+        self.hand_due = time.monotonic() if self.hand is not None else None
         while self.status is None:
             for fd, _ in poll.poll(self.patience()):
                 if fd == self.pipe:
@@ -181,10 +193,76 @@ class Run:
                         poll.unregister(fd)
                 elif fd == wake:
                     self.heed(os.read(wake, 512))
+                elif fd == self.hand:
+                    self.hand_over()
                 else:
                     self.keep_network(fd)
             self.tick(time.monotonic())
             self.reap()
+
+    def offer(self, now: float) -> None:
+        """Hear who has a run for this sandbox, once it is made."""
+        assert self.hand is not None
+        made = self.opening is None and self.gate is None and self.command() is not None
+        self.hand_due = None if made or self.ending else now + HAND_SECONDS
+        if made:
+            self.poll.register(self.hand, select.POLLIN)
+
+    def hand_over(self) -> None:
+        """Somebody has a run for this sandbox: become its shim, or end it where that fails. The first who asks gets it."""
+        assert self.hand is not None
+        given = standby.accept(self.hand)
+        if given is None:
+            return
+        self.poll.unregister(self.hand)
+        os.close(self.hand)
+        os.unlink(os.path.join(self.folder, standby.NAME))
+        self.hand = None
+        folder, lock, told = given
+        problem = self.take(folder, lock)
+        os.close(lock)
+        if problem:
+            self.kill("" if self.ending else f"the sandbox could not be given a run: {problem}")
+        else:
+            try:
+                os.write(told, b"r")
+            except BrokenPipeError:
+                pass  # who asked died meanwhile: its successor finds run.json
+        os.close(told)
+
+    def take(self, folder: str, lock: int) -> str:
+        """Be the shim of the run in `folder` from now on; answers why that cannot be. Written down in this order: the run has begun, then
+        this one has ended. Each keeps its lock until that is so."""
+        spec, command = load(folder, "spec.json"), self.command()
+        if self.ending or spec is None or command is None:
+            return "it is ending"
+        layers = os.path.join(folder, "layers")
+        os.makedirs(layers, 0o700, exist_ok=True)
+        problem = mounts.attach(command, spec["further"], layers)
+        if problem:
+            return problem
+        reserve(folder, "exit.json", EXIT_BYTES)
+        now = time.time()
+        save(folder, "run.json", {"pid": os.getpid(), "ticks": started_ticks(os.getpid()), "started_at": now})
+        save(self.folder, "exit.json", {**self.record(), "exit_code": 0, "detail": "", "given": folder}, EXIT_BYTES)
+        os.dup2(lock, LOCK_FD, inheritable=False)
+        self.log.close()
+        self.folder, self.spec, self.started_at = folder, spec, now
+        self.log = Log(spec["log"], spec["log_limit"])
+        self.way = way.Way(spec["way"], folder, self.say) if spec.get("way") else None
+        self.disk_due = time.monotonic() + DISK_SECONDS if spec["disk"] else None
+        self.runtime_due = None if spec["max_runtime"] is None else time.monotonic() + spec["max_runtime"]
+        if spec.get("note"):
+            self.log.note("clary: " + spec["note"])
+        order, self.order = self.order, None
+        assert order is not None
+        try:
+            standby.tell(order, folder)
+        except OSError as error:  # the interpreter is gone: how it ended is this run's end
+            self.kill(f"the sandbox did not take the run: {error}")
+        if load(folder, "stop.json") is not None:
+            self.heed(bytes([signal.SIGTERM]))
+        return ""
 
     def open_network(self) -> None:
         """Have the network made, or its pasta started again."""
@@ -252,7 +330,7 @@ class Run:
         if self.disk_walk is not None:
             return 0
         turn = self.way.turn_due if self.way else None
-        moments = (self.term_due, self.kill_due, self.runtime_due, self.poll_due, self.disk_due, turn)
+        moments = (self.term_due, self.kill_due, self.runtime_due, self.poll_due, self.disk_due, turn, self.hand_due)
         due = [at for at in moments if at is not None]
         return max(0, min(due) - time.monotonic()) * 1000 + 1 if due else None
 
@@ -320,6 +398,8 @@ class Run:
         if self.poll_due is not None and now >= self.poll_due:
             self.poll_due = now + POLL_SECONDS
             self.watch(now)
+        if self.hand_due is not None and now >= self.hand_due:
+            self.offer(now)
         if self.way is not None and self.way.turn_due is not None and now >= self.way.turn_due:
             self.way.turn(now)
         if self.disk_due is not None and now >= self.disk_due:
@@ -418,6 +498,8 @@ class Run:
             if not self.read_log():
                 break
         self.log.close()
+        if self.hand is not None:
+            os.close(self.hand)
         return self.record()
 
     def record(self) -> Record:
@@ -475,5 +557,5 @@ def main(folder: str, ready: int) -> None:
     run.loop(wake)
     record = run.finish()
     remove_groups(run.spec["groups"])
-    save(folder, "exit.json", record, EXIT_BYTES)
+    save(run.folder, "exit.json", record, EXIT_BYTES)  # another one, when its sandbox was given to that run
     os._exit(0)  # nothing is left to tidy, and a waiting process learns of the end from ours

@@ -17,6 +17,7 @@ class Feature(StrEnum):
     RESIZE = "resize"
     LOGS = "logs"
     MULTI_NODE = "multi-node"
+    STANDBY = "standby"  # a sandbox may be made ahead, for a run that comes later (`Workload.standby`)
 
 
 class MountMode(StrEnum):
@@ -218,6 +219,8 @@ class Workload:
     stop_grace: float = 120.0  # SIGTERM, then this long, then SIGKILL
     gpus: int = 0
     container: ContainerImage | None = None
+    waits: bool = False  # its command reads from its standard input what to be (`toolkit/standby.py`)
+    standby: str = ""  # handle of a run that waits, in whose sandbox it begins where that is there and fits; else in one of its own
     max_runtime: float | None = (
         None  # the shim ends it after this (SIGTERM, grace, SIGKILL), even without a control plane
     )
