@@ -855,7 +855,7 @@ async def test_a_run_in_a_sandbox_that_waited_has_its_own_time_and_outlives_the_
     job = Workload("job", command, {}, memory=256 << 20, standby="waiting", max_runtime=1.0, stop_grace=0.5)
     await backend.start(backend.plan(job))
     await made.running(backend, "job")
-    backend.close()  # type: ignore[attr-defined]
+    made.made[0].close()
     successor = made.backend(tmp_path)
     ended = await made.ended(successor, "job")
     assert ended.timed_out
