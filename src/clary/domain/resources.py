@@ -66,6 +66,7 @@ KINDS: Mapping[str, Kind] = {
         Kind("inference-component", "sagemaker", "inference-component", "inference component"),
         Kind("processing-job", "sagemaker", "processing-job", "processing job"),
         Kind("training-job", "sagemaker", "training-job", "training job"),
+        Kind("warm-pool", "clary", "warm-pool", "warm pool"),
         Kind("hyper-parameter-tuning-job", "sagemaker", "hyper-parameter-tuning-job", "tuning job"),
         Kind("transform-job", "sagemaker", "transform-job", "transform job"),
         Kind("transform-fleet", "sagemaker", "transform-fleet", "fleet of a transform job"),

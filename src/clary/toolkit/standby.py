@@ -54,6 +54,7 @@ TRAIN = "clary.toolkit.train"
 
 
 def main(modules: Sequence[str]) -> int:
+    started = dict(os.environ)
     for name in modules:
         try:
             importlib.import_module(name)
@@ -63,27 +64,34 @@ def main(modules: Sequence[str]) -> int:
     null = os.open(os.devnull, os.O_RDONLY)
     os.dup2(null, 0)
     os.close(null)
-    return obey(order)
+    return obey(order, started)
 
 
-def obey(order: Mapping[str, Any]) -> int:
-    """Be what is ordered; answers its exit code."""
+def obey(order: Mapping[str, Any], started: Mapping[str, str]) -> int:
+    """Be what is ordered; answers its exit code. `started`: the variables before anything was imported. What modules set at their import
+    (scikit-learn does) stays set, as it would be for a script that imports them."""
     command, variables = [str(part) for part in order["command"]], dict(order["environment"])
     os.chdir(order["cwd"])
-    why = differing(os.environ, variables)
+    names = differing(started, variables)
+    theirs = {name: value for name, value in os.environ.items() if name not in started}
     os.environ.clear()
     os.environ.update(variables)
-    if why or command != [sys.executable, "-m", TRAIN] or not _has_script():
+    why = "it sets {}".format(", ".join(names)) if names else _other(command)
+    if why:
+        log("The job begins in a Python of its own, not in that of the warm pool: {}.".format(why))
         os.execve(command[0], command, variables)
+    os.environ.update({name: value for name, value in theirs.items() if name not in variables})
     return train.main(begin)
 
 
-def _has_script() -> bool:
-    """A built-in algorithm sets what its libraries read before it imports them."""
+def _other(command: Sequence[str]) -> str:
+    """Why this cannot be the command; "" where it can. A built-in algorithm sets what its libraries read before it imports them."""
     try:
-        return bool(environment.load(os.environ).program)
-    except UserError:
-        return False
+        script = environment.load(os.environ).program
+    except UserError as error:
+        return str(error)
+    ours = list(command) == [sys.executable, "-m", TRAIN] and script
+    return "" if ours else "it runs {}".format(" ".join(command) if script else "no script")
 
 
 def differing(before: Mapping[str, str], after: Mapping[str, str]) -> List[str]:

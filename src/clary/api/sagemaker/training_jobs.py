@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from clary.api import holding, images, paging, records, searchable
@@ -10,13 +11,13 @@ from clary.api.call import Call, Params
 from clary.api.registry import operation
 from clary.api.sagemaker import jobs as handled
 from clary.api.searchable import Searchable
-from clary.domain.errors import Invalid, NotFound
+from clary.domain.errors import InUse, Invalid, NotFound
 from clary.domain.fields import table
-from clary.domain.jobs import log_metrics, training
+from clary.domain.jobs import log_metrics, pools, training
 from clary.domain.jobs import record as jobs
 from clary.domain.jobs.kinds import JOB_KINDS
 from clary.domain.jobs.spec import JobSpec
-from clary.domain.resources import Record
+from clary.domain.resources import Query, Record
 from clary.domain.search.plan import Kept
 
 _ECHOED = (
@@ -35,6 +36,7 @@ _ECHOED = (
     "RemoteDebugConfig",
     "InfraCheckConfig",
 )
+_MANY = 1000  # records of a page that nobody is shown
 _ROW = JOB_KINDS[training.KIND]
 _FLAGS = ("EnableNetworkIsolation", "EnableInterContainerTrafficEncryption", "EnableManagedSpotTraining")
 
@@ -86,6 +88,9 @@ async def describe_training_job(call: Call, params: Params) -> Params:
     if settled is None:
         raise NotFound("Requested resource not found.")
     answer = described(settled)
+    pool = pools.shown(await call.store.get(pools.KIND, call.scope, settled.name), settled, call.now)
+    if pool is not None:
+        answer["WarmPoolStatus"] = pool
     spec, request = answer["AlgorithmSpecification"], settled.document["request"]
     runtime = call.ports.runtimes.resolve(spec.get("TrainingImage", ""))
     if runtime is not None and runtime.algorithm and training.built_in(request):
@@ -191,11 +196,30 @@ searchable.register(
 
 @operation("sagemaker", "ListTrainingJobs")
 async def list_training_jobs(call: Call, params: Params) -> Params:
-    """No job of Clary's keeps a warm pool or belongs to a training plan: such filters find none."""
-    if params.get("WarmPoolStatusEquals") or params.get("TrainingPlanArnEquals"):
+    """No job of Clary's belongs to a training plan: that filter finds none."""
+    if params.get("TrainingPlanArnEquals"):
         return {"TrainingJobSummaries": []}
-    found, more = await paging.page(call, params, paging.query(call, params, training.KIND, order="Ascending"))
+    wanted = params.get("WarmPoolStatusEquals")
+    kept = await _pools(call, wanted)
+    keep = None if not wanted else lambda record: wanted == (kept.get(record.name) or _pool_of(record))
+    found, more = await paging.page(call, params, paging.query(call, params, training.KIND, order="Ascending"), keep)
     return {"TrainingJobSummaries": [_summary(record) for record in found], **more}
+
+
+async def _pools(call: Call, wanted: str | None) -> Mapping[str, str]:
+    """By the name of their job the statuses of warm pools, where such are asked for."""
+    found: dict[str, str] = {}
+    query = Query(pools.KIND, call.scope, sort_by="name", descending=False, limit=_MANY)
+    while wanted and (page := await call.store.page(query)):
+        found |= {each.name: pools.status(each) for each in page}
+        query = replace(query, after=paging.position(page[-1], "name"))
+    return found
+
+
+def _pool_of(record: Record) -> str:
+    """The status of a pool that is not a record: that of a job that goes on."""
+    shown = pools.shown(None, record, 0.0)
+    return str(shown["Status"]) if shown else ""
 
 
 def _summary(record: Record) -> Params:
@@ -221,6 +245,46 @@ async def stop_training_job(call: Call, params: Params) -> Params:
 
 @operation("sagemaker", "DeleteTrainingJob")
 async def delete_training_job(call: Call, params: Params) -> Params:
-    """Only a job that has ended. Its logs and results stay; its name can be used again."""
-    await handled.delete(call, _ROW.noun, await _find(call, params["TrainingJobName"]))
+    """Only a job that has ended, and whose warm pool has. Its logs and results stay; its name can be used again."""
+    ended = await _find(call, params["TrainingJobName"])
+    pool = await call.store.get(pools.KIND, call.scope, ended.name)
+    if pool is not None and pool.status in pools.LIVING:
+        raise InUse(
+            f"The request was rejected because the warm pool of the training job is {pools.status(pool)}: "
+            "UpdateTrainingJob with a KeepAlivePeriodInSeconds of 0 ends it."
+        )
+    await handled.delete(call, _ROW.noun, ended)
+    if pool is not None:
+        await call.store.remove(pool)
     return {}
+
+
+@operation("sagemaker", "UpdateTrainingJob")
+async def update_training_job(call: Call, params: Params) -> Params:
+    """Another KeepAlivePeriodInSeconds, while the job's warm pool is Available; 0 ends it. It counts from the end of the job."""
+    table.check("UpdateTrainingJob", params, call.settings.strict_fields)
+    job = await _find(call, params["TrainingJobName"])
+    asked = params.get("ResourceConfig")
+    if asked is None:
+        return {"TrainingJobArn": job.arn}
+    seconds = int(asked["KeepAlivePeriodInSeconds"])
+
+    async def read() -> Record:
+        pool = await call.store.get(pools.KIND, call.scope, job.name)
+        if pool is None or pool.status != pools.AVAILABLE:
+            told = pools.shown(pool, job, call.now)
+            raise Invalid(
+                "KeepAlivePeriodInSeconds can be changed while the warm pool of the training job is Available, and it "
+                f"{'is ' + told['Status'] if told else 'has none'}."
+            )
+        return pool
+
+    await records.amend(call, read, lambda pool: pools.kept(pool, seconds, call.now))
+
+    def noted(old: Record) -> Record:
+        request = old.document["request"]
+        changed = {**request, "ResourceConfig": {**request["ResourceConfig"], "KeepAlivePeriodInSeconds": seconds}}
+        return replace(old, modified=call.now, document={**old.document, "request": changed})
+
+    await records.amend(call, lambda: _find(call, params["TrainingJobName"]), noted)
+    return {"TrainingJobArn": job.arn}

@@ -129,8 +129,8 @@ CREATE_TRAINING_JOB = _table(
     (_HONOURED, "as a quota on what a host may write", "ResourceConfig.VolumeSizeInGB"),
     (_RECORDED, "Clary does not encrypt data", "ResourceConfig.VolumeKmsKeyId"),
     (
-        _RECORDED,
-        "a job starts in milliseconds, without a warm pool",
+        _HONOURED,
+        "an interpreter that has imported the image's packages waits for the next job with a script, on one host",
         "ResourceConfig.KeepAlivePeriodInSeconds",
     ),
     (
@@ -227,6 +227,27 @@ CREATE_TRAINING_JOB = _table(
 )
 
 
+UPDATE_TRAINING_JOB = _table(
+    (_HONOURED, "", "TrainingJobName"),
+    (
+        _HONOURED,
+        "while the warm pool is Available; 0 ends it",
+        "ResourceConfig ResourceConfig.KeepAlivePeriodInSeconds",
+    ),
+    (
+        _REFUSED,
+        "jobs are not profiled",
+        """ProfilerConfig ProfilerConfig.S3OutputPath ProfilerConfig.ProfilingIntervalInMilliseconds
+        ProfilerConfig.ProfilingParameters ProfilerConfig.DisableProfiler ProfilerRuleConfigurations
+        ProfilerRuleConfigurations[].RuleConfigurationName ProfilerRuleConfigurations[].LocalPath
+        ProfilerRuleConfigurations[].S3OutputPath ProfilerRuleConfigurations[].RuleEvaluatorImage
+        ProfilerRuleConfigurations[].InstanceType ProfilerRuleConfigurations[].VolumeSizeInGB
+        ProfilerRuleConfigurations[].RuleParameters""",
+    ),
+    (_REFUSED, "log in to the machine instead", "RemoteDebugConfig RemoteDebugConfig.EnableRemoteDebug"),
+)
+
+
 def _shared(prefix: str) -> Iterator[tuple[str, Field]]:
     """What a tuning job's definition has of CreateTrainingJob's fields, classified alike."""
     for path, field in CREATE_TRAINING_JOB.items():
@@ -242,6 +263,7 @@ CREATE_TUNING_JOB: Mapping[str, Field] = {
 
 OPERATIONS: Mapping[str, Mapping[str, Field]] = {
     "CreateTrainingJob": CREATE_TRAINING_JOB,
+    "UpdateTrainingJob": UPDATE_TRAINING_JOB,
     "CreateHyperParameterTuningJob": CREATE_TUNING_JOB,
     **{name: _table(*rows) for name, rows in processing.ROWS.items()},
     "CreateTransformJob": _table(*transform.CREATE_TRANSFORM_JOB),

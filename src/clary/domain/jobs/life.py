@@ -14,7 +14,7 @@ from typing import Any
 from clary.domain.decisions import Decision
 from clary.domain.errors import LimitExceeded
 from clary.domain.grants import GrantChange
-from clary.domain.jobs import failures, growth
+from clary.domain.jobs import failures, growth, pools
 from clary.domain.jobs import record as jobs
 from clary.domain.jobs.hosts import size_of
 from clary.domain.jobs.kinds import kind_of, spec_of
@@ -25,6 +25,7 @@ from clary.domain.jobs.record import (
     Command,
     Discard,
     Report,
+    Retain,
     Say,
     SeenJob,
     StartHost,
@@ -107,7 +108,7 @@ def _starting(record: Record, seen: SeenJob, now: float) -> Decision[Command]:
     except LimitExceeded as error:
         return _failed(record, f"CapacityError: {error.message}", now)
     by_type = {host.instance_type: fit for host, fit in zip(of, fits, strict=True)}
-    answer = admission.admit(fits, seen.book, seen.ahead, but=record.arn, account=record.scope.account)
+    answer = admission.admit(fits, pools.without(seen.book), seen.ahead, but=record.arn, account=record.scope.account)
     if not answer.granted:
         return _waiting(record, answer, seen.ahead, now)
     clamped = [note for fit in by_type.values() for note in fit.notes]
@@ -455,4 +456,6 @@ def _closing(record: Record, now: float, first: bool = False) -> Decision[Comman
     failed = status == JobStatus.FAILED
     discard = Discard(int(document["attempt"]), tuple(document["handles"].values()), folder=True, keep=failed)
     saved = replace(record, status=status, modified=now, document=final)
-    return Decision(saved, (discard,), grants=_released(record))
+    keep = pools.keep_alive(document["request"]) if status == JobStatus.COMPLETED else 0
+    retain = (Retain(keep),) if keep else ()
+    return Decision(saved, (*retain, discard), grants=_released(record))

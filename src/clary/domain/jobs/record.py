@@ -105,7 +105,14 @@ class Discard:
     keep: bool = False
 
 
-Command: TypeAlias = Announce | Say | Report | Begin | StartHost | StopHosts | SyncOut | Discard
+@dataclass(frozen=True, slots=True)
+class Retain:
+    """Keep what the next job like this one can use: make its warm pool."""
+
+    seconds: int
+
+
+Command: TypeAlias = Announce | Say | Report | Begin | StartHost | StopHosts | SyncOut | Discard | Retain
 
 
 # -- observations -------------------------------------------------------------------------------------------------------------

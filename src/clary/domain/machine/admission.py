@@ -15,7 +15,7 @@ from clary.domain.machine.instances import Size
 from clary.domain.machine.rooms import free_memory, gpu_room, room_of
 
 MOST_INSTANCES = 1000  # of one endpoint, component or job: a typing error must not cost everybody the control plane
-_WAITING = "Waiting for capacity: "
+WAITING = "Waiting for capacity: "
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,10 +32,10 @@ def admit(wanted: Sequence[Fit], book: Book, ahead: int, *, but: str = "", accou
     if ahead:
         return Admission(
             False,
-            f"{_WAITING}{ahead} job{' that came earlier waits' if ahead == 1 else 's that came earlier wait'}",
+            f"{WAITING}{ahead} job{' that came earlier waits' if ahead == 1 else 's that came earlier wait'}",
         )
     if book.machine.closed:
-        return Admission(False, _WAITING + book.machine.closed)
+        return Admission(False, WAITING + book.machine.closed)
     before = [each for each in book.waiting if each.fits]  # only endpoints say what is to be kept for them
     if book.policy == "strict":
         return _reserve(wanted, book, before, but, account)
@@ -43,20 +43,20 @@ def admit(wanted: Sequence[Fit], book: Book, ahead: int, *, but: str = "", accou
         book, tuple(wanted), held=[*(c for c in book.claims if c.key != but), *_wished(before, book)], account=account
     )
     if not of_gpus.granted:
-        return Admission(False, _WAITING + of_gpus.why)
+        return Admission(False, WAITING + of_gpus.why)
     running = [claim for claim in book.jobs if claim.key != but]
     if not running and not before:
         return Admission(True)
     slots = book.machine.slots or book.machine.cpus
     busy = sum(claim.hosts for claim in running)
     if busy and busy + len(wanted) > slots:
-        return Admission(False, f"{_WAITING}{busy} of {slots} places for hosts are in use, {len(wanted)} needed")
+        return Admission(False, f"{WAITING}{busy} of {slots} places for hosts are in use, {len(wanted)} needed")
     free, need = free_memory(book, (but,)), sum(min(FLOOR, each.memory) for each in wanted)
     kept = sum(each.need for each in before)
     if free - kept >= need:
         return Admission(True)
     why = f"{max(0, free) >> 20} MiB of memory are free, {need >> 20} MiB needed"
-    return Admission(False, _WAITING + why + (_kept(before, account) if kept else ""))
+    return Admission(False, WAITING + why + (_kept(before, account) if kept else ""))
 
 
 def check_number(name: str, count: int, usage: str) -> None:
@@ -82,11 +82,11 @@ def check_reservable(sizes: Sequence[Size], machine: Machine, usage: str) -> Non
 def _reserve(wanted: Sequence[Fit], book: Book, before: Sequence[Waiting], but: str, account: str) -> Admission:
     answer = room_of(book, tuple(wanted), instead=(but,), account=account)
     if not answer.granted:
-        return Admission(False, _WAITING + answer.why)
+        return Admission(False, WAITING + answer.why)
     answer = room_of(
         replace(book, replicas=(*book.replicas, *_wished(before, book))), tuple(wanted), instead=(but,), account=account
     )
-    return Admission(answer.granted, "" if answer.granted else _WAITING + answer.missing + _kept(before, account))
+    return Admission(answer.granted, "" if answer.granted else WAITING + answer.missing + _kept(before, account))
 
 
 def _wished(before: Sequence[Waiting], book: Book) -> list[Claim]:

@@ -16,6 +16,7 @@ from clary.domain.endpoints import life
 from clary.domain.endpoints.replicas import replica_key
 from clary.domain.errors import NoRoom, Stale, Unavailable
 from clary.domain.grants import Grant
+from clary.domain.jobs import pools
 from clary.domain.jobs.kinds import JOB_KINDS
 from clary.domain.resources import Record
 from clary.domain.transform import record as transforms
@@ -48,7 +49,7 @@ async def sweep(
             known += _names(record)
     ended = []
     for handle in await backend.handles():
-        if handle.startswith(("job-", "replica-")) and not handle.startswith(tuple(known)):
+        if handle.startswith(("job-", "replica-", "pool-")) and not handle.startswith(tuple(known)):
             log.warning("%s is named by no record: stopped", handle)
             await backend.stop(handle, GRACE)
             ended.append(handle)
@@ -98,4 +99,6 @@ def _names(record: Record) -> list[str]:
     """What the handles of this record's runs begin with."""
     if record.kind in JOB_KINDS or record.kind == transforms.KIND:
         return [f"job-{record.document['id']}-"]
+    if record.kind == pools.KIND:
+        return [str(record.document.get("handle", "")) or f"pool-{record.document['id']}-"]
     return [replica_key(replica.id) for replica in life.plant_of(record).replicas]

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ from clary.domain.access.roles import assumed_arn, parse_role
 from clary.domain.decisions import Decision
 from clary.domain.errors import ClaryError, Invalid, NotFound
 from clary.domain.grants import Grant
-from clary.domain.jobs import life, log_metrics
+from clary.domain.jobs import life, log_metrics, training
 from clary.domain.jobs import record as jobs
 from clary.domain.jobs.hosts import Host
 from clary.domain.jobs.kinds import JOB_KINDS, JobKind, kind_of, spec_of
@@ -27,6 +28,7 @@ from clary.domain.jobs.record import (
     Command,
     Discard,
     Report,
+    Retain,
     Say,
     SeenJob,
     StartHost,
@@ -45,6 +47,7 @@ from clary.loops.core.ledger import Ledger
 from clary.loops.core.loop import Loop
 from clary.loops.jobs import places
 from clary.loops.jobs.places import JobSettings
+from clary.loops.jobs.pools import Pools
 from clary.loops.jobs.usage import JobUsage
 from clary.loops.jobs.work import OWN_LINE, JobWork
 from clary.ports import LoopPorts
@@ -74,6 +77,7 @@ class JobSubject:
         ] = {}  # ARN -> (monotonic, seconds of CPU, vCPU) at the last look
         self._first = ("", "")  # kind and ARN of the job that waited longest when one was saved last
         self.work = JobWork(ports, settings)
+        self._pools = Pools(ports, ledger)
         self.usage = JobUsage(ports.datapoints, ports.clock)
 
     # -- observe ------------------------------------------------------------------------------------------------------------------
@@ -242,6 +246,10 @@ class JobSubject:
                     await self._ports.backend.stop(handle)
             case SyncOut():
                 self.work.sync(record)
+            case Retain():
+                why = await self._pools.retain(record)
+                if why:
+                    self.work.say(record, (f"KeepAlivePeriodInSeconds keeps nothing of this job: {why}.",))
             case Discard():
                 await self.work.discard(command, record)
         return None
@@ -278,6 +286,8 @@ class JobSubject:
                 await asyncio.to_thread(self._data, record, host),
                 command.max_runtime,
             )
+            if self.kind == training.KIND and self._pools.may_have(record):
+                workload = replace(workload, standby=await self._pools.take(record))
             plan = self._ports.backend.plan(workload)
             return await self._ports.backend.start(plan, places.secrets(record, self._credentials(record)))
         except ClaryError as error:
