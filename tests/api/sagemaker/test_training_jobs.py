@@ -12,6 +12,7 @@ from clary.api.dispatch import answer
 from clary.api.errors import translate
 from clary.domain.costs import kept
 from clary.domain.errors import ClaryError
+from clary.domain.jobs import pools
 from clary.domain.lifecycle import JobStatus
 from clary.domain.machine.capacity import Machine
 from clary.domain.machine.instances import GIB
@@ -242,3 +243,69 @@ async def test_lists_filter_sort_and_page(ask: Any, ports: Ports, clock: FakeClo
     named = await ask("ListTrainingJobs", NameContains="JOB-1", SortBy="Name", SortOrder="Ascending")
     assert [job["TrainingJobName"] for job in named["TrainingJobSummaries"]] == ["job-1"]
     assert await ask("ListTrainingJobs", WarmPoolStatusEquals="Available") == {"TrainingJobSummaries": []}
+    assert await ask("ListTrainingJobs", TrainingPlanArnEquals="arn:x") == {"TrainingJobSummaries": []}
+
+
+KEPT = {"InstanceType": "ml.m5.large", "InstanceCount": 1, "VolumeSizeInGB": 30, "KeepAlivePeriodInSeconds": 60}
+
+
+async def pooled(ask: Any, ports: Ports, name: str, status: str, **document: Any) -> Record:
+    """A job that has ended, and its warm pool."""
+    await ask("CreateTrainingJob", **request(name, ResourceConfig=KEPT))
+    await settle(ports, JobStatus.COMPLETED, name, started=1.0, ended=7.0)
+    scope = Scope(ACCOUNT, REGION)
+    had = {"job": "arn", "began": 7.0, "keep": 60, **document}
+    return await ports.store.add(Record(pools.KIND, scope, name, f"arn:pool/{name}", status, 7.0, 7.0, had))
+
+
+async def test_a_warm_pool_is_described_and_found(ask: Any, ports: Ports) -> None:
+    await pooled(ask, ports, "a", "Available", ended=17.5)
+    await pooled(ask, ports, "b", "Handing", ended=8.0, reused="c")
+    await pooled(ask, ports, "c", "Terminated", ended=67.0)
+    await ask("CreateTrainingJob", **request("d", ResourceConfig=KEPT))
+    await ask("CreateTrainingJob", **request("e"))
+    shown = {}
+    for name in "abcde":
+        shown[name] = (await ask("DescribeTrainingJob", TrainingJobName=name)).get("WarmPoolStatus")
+    assert shown == {
+        "a": {"Status": "Available", "ResourceRetainedBillableTimeInSeconds": 11},
+        "b": {"Status": "Reused", "ResourceRetainedBillableTimeInSeconds": 1, "ReusedByJob": "c"},
+        "c": {"Status": "Terminated", "ResourceRetainedBillableTimeInSeconds": 60},
+        "d": {"Status": "InUse"},
+        "e": None,
+    }
+    for status, name in (("Available", "a"), ("Reused", "b"), ("Terminated", "c"), ("InUse", "d")):
+        found = await ask("ListTrainingJobs", WarmPoolStatusEquals=status)
+        assert [job["TrainingJobName"] for job in found["TrainingJobSummaries"]] == [name]
+
+
+async def test_the_time_of_a_warm_pool_is_changed_while_it_is_available(ask: Any, ports: Ports) -> None:
+    await pooled(ask, ports, "a", "Available")
+    answer = await ask("UpdateTrainingJob", TrainingJobName="a", ResourceConfig={"KeepAlivePeriodInSeconds": 600})
+    assert answer["TrainingJobArn"].endswith("training-job/a")
+    job = await ask("DescribeTrainingJob", TrainingJobName="a")
+    assert job["ResourceConfig"]["KeepAlivePeriodInSeconds"] == 600
+    pool = await ports.store.get(pools.KIND, Scope(ACCOUNT, REGION), "a")
+    assert pool is not None
+    assert pool.document["keep"] == 600
+    await pooled(ask, ports, "b", "Terminated", ended=67.0)
+    await ask("CreateTrainingJob", **request("c"))
+    for name, how in (("b", "is Terminated"), ("c", "has none")):
+        code, message = await refused(
+            ask, "UpdateTrainingJob", TrainingJobName=name, ResourceConfig={"KeepAlivePeriodInSeconds": 0}
+        )
+        assert code == "ValidationException"
+        assert message.endswith(f"while the warm pool of the training job is Available, and it {how}.")
+    code, message = await refused(
+        ask, "UpdateTrainingJob", TrainingJobName="a", ProfilerConfig={"DisableProfiler": True}
+    )
+    assert (code, "jobs are not profiled" in message) == ("ValidationException", True)
+
+
+async def test_a_job_is_deleted_with_its_warm_pool_once_that_has_ended(ask: Any, ports: Ports) -> None:
+    pool = await pooled(ask, ports, "a", "Available")
+    code, message = await refused(ask, "DeleteTrainingJob", TrainingJobName="a")
+    assert (code, "the warm pool of the training job is Available" in message) == ("ResourceInUse", True)
+    await ports.store.save(replace(pool, status="Terminated"))
+    await ask("DeleteTrainingJob", TrainingJobName="a")
+    assert await ports.store.get(pools.KIND, Scope(ACCOUNT, REGION), "a") is None
