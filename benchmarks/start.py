@@ -26,6 +26,7 @@ from typing import Any
 
 import boto3
 
+from benchmarks import start_warm
 from benchmarks.common import Row, arguments, finish, pss, say, tree
 from benchmarks.start_channels import rows_of_channels, started
 from benchmarks.start_processing import rows_of_processing
@@ -318,6 +319,34 @@ def rows_of_data(bench: Bench, rounds: int) -> list[Row]:
     return rows_of_channels(bench.sagemaker, bench.s3, BUCKET, job, name, bench.settings.dir, rounds)
 
 
+def rows_of_pools(bench: Bench, rounds: int) -> list[Row]:
+    with contextlib.suppress(bench.s3.exceptions.BucketAlreadyOwnedByYou):
+        bench.s3.create_bucket(Bucket=BUCKET)
+    source = f"s3://{BUCKET}/warm/sourcedir.tar.gz"
+    bench.s3.put_object(Bucket=BUCKET, Key="warm/sourcedir.tar.gz", Body=archive({"train.py": start_warm.SCRIPT}))
+    job = {
+        "RoleArn": ROLE,
+        "AlgorithmSpecification": {"TrainingImage": SKLEARN, "TrainingInputMode": "File"},
+        "HyperParameters": {
+            "sagemaker_program": json.dumps("train.py"),
+            "sagemaker_submit_directory": json.dumps(source),
+        },
+        "OutputDataConfig": {"S3OutputPath": f"s3://{BUCKET}/out"},
+        "ResourceConfig": {"InstanceType": "ml.m5.large", "InstanceCount": 1, "VolumeSizeInGB": 5},
+        "StoppingCondition": {"MaxRuntimeInSeconds": 600},
+    }
+
+    def report(called: str) -> dict[str, Any]:
+        body = bench.s3.get_object(Bucket=BUCKET, Key=f"out/{called}/output/model.tar.gz")["Body"].read()
+        with tarfile.open(fileobj=io.BytesIO(body)) as tar:
+            file = tar.extractfile("report.json")
+            assert file is not None
+            found: dict[str, Any] = json.loads(file.read())
+            return found
+
+    return start_warm.rows_of_warm_pools(bench.sagemaker, job, name, report, rounds)
+
+
 def rows_of_waits(bench: Bench) -> list[Row]:
     """What the clients' own waiting makes of a six second job, and of an endpoint."""
     python, aws = (REPO / f".venv-{client}" / "bin" / program for client, program in (("v2", "python"), ("cli", "aws")))
@@ -397,6 +426,7 @@ def main() -> int:
                 lambda: rows_of_processing(bench.sagemaker, bench.s3, BUCKET, PYTHON, ROLE, name, given.rounds),
             )
             part("data", lambda: rows_of_data(bench, given.rounds))
+            part("warm pools", lambda: rows_of_pools(bench, given.rounds))
             part("waits", lambda: rows_of_waits(bench))
             part("command line", lambda: rows_of_cli(bench, given.rounds))
         part("install", rows_of_install)
