@@ -112,7 +112,7 @@ def shadowed(folders: Sequence[str], imported: Sequence[str]) -> List[str]:
     return sorted(found)
 
 
-def begin(command: List[str], variables: Dict[str, str], folder: str) -> train.Child:
+def begin(command: List[str], variables: Dict[str, str], folder: str) -> train.ScriptRun:
     """Run a script of Python in a fork of this interpreter, which has imported what it will; anything else as a process of its own."""
     script = command[1] if command[0] == sys.executable and len(command) > 1 else ""
     if not script.endswith(".py"):

@@ -31,7 +31,7 @@ _ENDED = "SIGTERM came: the job was stopped, its time was up, or another of its 
 _TAIL = 64 << 10  # bytes of standard error that are kept for the failure text
 
 
-class Child(Protocol):
+class ScriptRun(Protocol):
     """A script that runs, as `subprocess.Popen` shows it."""
 
     stderr: Optional[IO[bytes]]
@@ -40,10 +40,10 @@ class Child(Protocol):
     def wait(self) -> int: ...
 
 
-Begins = Callable[[List[str], Dict[str, str], str], Child]  # of a command, variables, folder
+Begins = Callable[[List[str], Dict[str, str], str], ScriptRun]  # of a command, variables, folder
 
 
-def executed(command: List[str], variables: Dict[str, str], folder: str) -> Child:
+def executed(command: List[str], variables: Dict[str, str], folder: str) -> ScriptRun:
     """The script as a process of its own."""
     return subprocess.Popen(command, env=variables, cwd=folder, stderr=subprocess.PIPE)
 
@@ -199,7 +199,7 @@ def _shown(command: List[str]) -> str:
     return " ".join(shlex.quote(part) for part in [first, *command[1:]])
 
 
-def _run(child: Child) -> Tuple[int, str, bool]:
+def _run(child: ScriptRun) -> Tuple[int, str, bool]:
     """Wait for the child, whose output is ours; keep the tail of its standard error; hand SIGTERM on to it, and tell whether it came."""
     ended: List[int] = []
 
