@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import os
+import sys
 from typing import Any
 
 import pytest
@@ -21,12 +23,21 @@ warm = "sklearn.ensemble" in sys.modules
 import sklearn.ensemble
 def files(top):
     return sorted(str(path) for path in pathlib.Path(top).rglob("*") if path.is_file())
+opened = []
+for fd in os.listdir("/proc/self/fd"):
+    if int(fd) > 2 and os.path.exists("/proc/self/fd/" + fd):
+        opened.append(os.readlink("/proc/self/fd/" + fd))
 seen = {
     "warm": warm,
     "name": os.environ["TRAINING_JOB_NAME"],
     "secret": sorted(name for name in os.environ if name.startswith("SECRET")),
     "data": {path: pathlib.Path(path).read_text() for path in files("/opt/ml/input/data")},
     "left": [path for top in ("/tmp", "/var/tmp", "/dev/shm", "/opt/ml/model", "/opt/ml/output") for path in files(top)],
+    "open": opened,
+    "mounts": [line.split()[3] for line in open("/proc/self/mountinfo")],
+    "processes": sorted(pathlib.Path("/proc", pid, "cmdline").read_text().replace(chr(0), " ").strip()
+                        for pid in os.listdir("/proc") if pid.isdigit()),
+    "environment": dict(os.environ),
     "parameters": json.load(open("/opt/ml/input/config/hyperparameters.json")),
 }
 json.dump(seen, open("/opt/ml/model/report.json", "w"))
@@ -79,6 +90,7 @@ def test_the_next_job_begins_with_what_was_imported_and_nothing_of_the_first(use
     assert not report["warm"]
     waits(user, first)
     assert first in listed(user, "Available")
+    assert until(lambda: used(user, first)) > 30 << 20  # what waits takes memory, and that is counted as used
     second = job(user, "the second one's", Environment={"SECRET_SECOND": "2"})
     seen = user.report(done(user, second))
     assert seen["warm"], user.lines(second)
@@ -87,6 +99,7 @@ def test_the_next_job_begins_with_what_was_imported_and_nothing_of_the_first(use
     assert list(seen["data"].values()) == ["the second one's"]
     assert seen["left"] == report["left"]
     assert "first" not in seen["parameters"]
+    hidden(report, seen, first)
     told = pool(user, first)
     assert (told["Status"], told["ReusedByJob"]) == ("Reused", second)
     assert told["ResourceRetainedBillableTimeInSeconds"] >= 1
@@ -95,6 +108,28 @@ def test_the_next_job_begins_with_what_was_imported_and_nothing_of_the_first(use
     assert not any(second in line for line in user.lines(first))
     assert not any(first in line for line in user.lines(second))
     end(user, second)
+
+
+def used(user: User, job: str) -> int:
+    """Bytes that the machine's account says of the pool of a job."""
+    server = user.server
+    done = server.run([sys.executable, "-m", "clary.app.cli", "capacity", "--json", "--dir", server.settings.dir])
+    held = [each for each in json.loads(done.stdout)["holders"] if each["kind"] == "warm pool" and each["name"] == job]
+    return sum(int(each["used"] or 0) for each in held)
+
+
+def hidden(cold: dict[str, Any], warm: dict[str, Any], first: str) -> None:
+    """Nothing of the first job is in the second one's open files, mounts, processes, variables and keys."""
+    assert warm["open"] == cold["open"] == []
+    for part in ("open", "mounts", "processes", "environment"):
+        assert first not in json.dumps(warm[part]), part
+    assert len(warm["processes"]) <= len(cold["processes"]) + 1  # the interpreter that waited, and its fork
+    keys = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN", "AWS_CONTAINER_AUTHORIZATION_TOKEN")
+    given = {name: value for name, value in cold["environment"].items() if name in keys}
+    assert given
+    assert [name for name, value in given.items() if warm["environment"].get(name) == value] == []
+    ours = {name.replace("FIRST", "SECOND") for name in cold["environment"]}
+    assert {name for name in {*warm["environment"]} - ours if not name.startswith(("KMP_", "SKLEARN"))} == set()
 
 
 def end(user: User, name: str) -> None:
