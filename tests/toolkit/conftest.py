@@ -45,6 +45,17 @@ def library(tmp_path_factory: pytest.TempPathFactory) -> str:
     return str(folder)
 
 
+@pytest.fixture
+def ml(tmp_path: Path) -> Path:
+    """`/opt/ml` of a training job with one channel and no script yet."""
+    base = tmp_path / "ml"
+    for folder in ("input/config", "input/data/train", "model", "output/data", "code"):
+        (base / folder).mkdir(parents=True)
+    (base / "input/config/resourceconfig.json").write_text(json.dumps({"current_host": "algo-1", "hosts": ["algo-1"]}))
+    (base / "input/config/inputdataconfig.json").write_text(json.dumps({"train": {"TrainingInputMode": "File"}}))
+    return base
+
+
 @pytest.fixture(scope="session")
 def interpreter(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., str]:
     """`interpreter("xgboost")`: the Python of a runtime, built through the Runtimes port; `serving`: of what serves its algorithm."""

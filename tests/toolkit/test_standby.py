@@ -19,16 +19,6 @@ Run = Callable[..., "subprocess.CompletedProcess[str]"]
 
 
 @pytest.fixture
-def ml(tmp_path: Path) -> Path:
-    base = tmp_path / "ml"
-    for folder in ("input/config", "input/data/train", "model", "output/data", "code"):
-        (base / folder).mkdir(parents=True)
-    (base / "input/config/resourceconfig.json").write_text(json.dumps({"current_host": "algo-1", "hosts": ["algo-1"]}))
-    (base / "input/config/inputdataconfig.json").write_text("{}")
-    return base
-
-
-@pytest.fixture
 def run(ml: Path, library: str) -> Run:
     """Have a script run, warm or cold."""
 

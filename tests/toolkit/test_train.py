@@ -18,16 +18,6 @@ Start = Callable[..., "subprocess.Popen[str]"]
 
 
 @pytest.fixture
-def ml(tmp_path: Path) -> Path:
-    base = tmp_path / "ml"
-    for folder in ("input/config", "input/data/train", "model", "output/data", "code"):
-        (base / folder).mkdir(parents=True)
-    (base / "input/config/resourceconfig.json").write_text(json.dumps({"current_host": "algo-1", "hosts": ["algo-1"]}))
-    (base / "input/config/inputdataconfig.json").write_text(json.dumps({"train": {"TrainingInputMode": "File"}}))
-    return base
-
-
-@pytest.fixture
 def start(ml: Path, library: str) -> Start:
     def begin(hyperparameters: dict[str, str], **environment: str) -> subprocess.Popen[str]:
         (ml / "input/config/hyperparameters.json").write_text(json.dumps(hyperparameters))

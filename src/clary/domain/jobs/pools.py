@@ -237,9 +237,8 @@ def absorb(record: Record, outcomes: Sequence[tuple[Command, Any]]) -> Record:
     document = dict(record.document)
     for command, answer in outcomes:
         if isinstance(command, Hold):
-            document["unable" if isinstance(answer, Unable) else "handle"] = (
-                answer.why if isinstance(answer, Unable) else str(answer)
-            )
+            name, value = ("unable", answer.why) if isinstance(answer, Unable) else ("handle", str(answer))
+            document[name] = value
     return record if document == record.document else replace(record, document=document)
 
 

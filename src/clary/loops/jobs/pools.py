@@ -84,7 +84,6 @@ class PoolSubject:
         runtime, environment = self._work.runtime(job), await self._work.environment(job)
         host = spec_of(job).hosts[0]
         like = places.host_workload(job, self._settings, host, runtime, environment, {}, command.seconds)
-        ours = {mount.source for mount in like.mounts} & {self._settings.ca_bundle}
         modules = pools.MODULES.get(runtime.framework, ())
         return replace(
             like,
@@ -95,7 +94,7 @@ class PoolSubject:
                 "PYTHONPATH": LIBRARY,
                 "PYTHONUNBUFFERED": "1",
             },
-            mounts=tuple(mount for mount in like.mounts if mount.source in ours),
+            mounts=tuple(mount for mount in like.mounts if mount.source == self._settings.ca_bundle),
             files=(),
             logs=None,
             hosts={},
