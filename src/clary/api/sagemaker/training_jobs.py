@@ -19,6 +19,7 @@ from clary.domain.jobs.kinds import JOB_KINDS
 from clary.domain.jobs.spec import JobSpec
 from clary.domain.resources import Query, Record
 from clary.domain.search.plan import Kept
+from clary.pages import everything
 
 _ECHOED = (
     "HyperParameters",
@@ -208,12 +209,10 @@ async def list_training_jobs(call: Call, params: Params) -> Params:
 
 async def _pools(call: Call, wanted: str | None) -> Mapping[str, str]:
     """By the name of their job the statuses of warm pools, where such are asked for."""
-    found: dict[str, str] = {}
+    if not wanted:
+        return {}
     query = Query(pools.KIND, call.scope, sort_by="name", descending=False, limit=_MANY)
-    while wanted and (page := await call.store.page(query)):
-        found |= {each.name: pools.status(each) for each in page}
-        query = replace(query, after=paging.position(page[-1], "name"))
-    return found
+    return {each.name: pools.status(each) for each in await everything(call.store, query)}
 
 
 def _pool_of(record: Record) -> str:

@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from clary.domain import ids
+from clary.domain.alarms import evaluation
 from clary.domain.decisions import Decision, Unable
 from clary.domain.endpoints import life
 from clary.domain.errors import ClaryError, Stale, Unavailable
@@ -70,7 +71,7 @@ class FollowingSubject:
         guards = [
             following.guard_name(endpoint.name, row["VariantName"]) for row in request.get("ProductionVariants", ())
         ]
-        there = [name for name in guards if await self._store.get("alarm", endpoint.scope, name) is not None]
+        there = [name for name in guards if await self._store.get(evaluation.KIND, endpoint.scope, name) is not None]
         return Follower(endpoint, alias, config, models, tuple(there))
 
     def decide(self, record: Record, observation: Seen, now: float) -> Decision[Move]:
