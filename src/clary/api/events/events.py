@@ -12,10 +12,8 @@ from clary.api.errors import ApiError
 from clary.api.registry import operation
 from clary.domain.errors import AlreadyExists, NotFound
 from clary.domain.events import patterns, rules
-from clary.domain.resources import Query, Record
+from clary.domain.resources import Record
 from clary.pages import everything
-
-PAGE = 200
 
 
 @operation("events", "PutEvents")
@@ -27,7 +25,7 @@ async def put_events(call: Call, params: Params) -> Params:
             "ValidationException",
             f"Total size of the entries in the request is over the limit of {rules.LARGEST} bytes.",
         )
-    enabled = await _enabled(call)
+    enabled = await everything(call.store, rules.enabled(call.scope))
     answers = [await _put(call, entry, enabled) for entry in entries]
     return {"FailedEntryCount": sum("ErrorCode" in each for each in answers), "Entries": answers}
 
@@ -58,17 +56,10 @@ async def _put(call: Call, entry: Params, enabled: list[Record]) -> Params:
     at = entry["Time"].timestamp() if entry.get("Time") else call.now
     id_ = call.new_id()
     told = rules.event(call.scope, id_, entry["Source"], entry["DetailType"], detail, at, entry.get("Resources") or [])
-    for rule in enabled:
-        if rules.is_for(rule, told):
-            for delivery in rules.planned(rule, told, call.now):
-                with suppress(AlreadyExists):
-                    await call.store.add(delivery)
+    for delivery in rules.all_planned(enabled, told, call.now):
+        with suppress(AlreadyExists):
+            await call.store.add(delivery)
     return {"EventId": id_}
-
-
-async def _enabled(call: Call) -> list[Record]:
-    query = Query(rules.RULE, call.scope, statuses=(rules.ENABLED,), sort_by="name", descending=False, limit=PAGE)
-    return await everything(call.store, query)
 
 
 @operation("events", "TestEventPattern")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from datetime import UTC, datetime
 from typing import Any
 
@@ -12,13 +12,14 @@ from clary.domain import schedules
 from clary.domain.errors import Invalid, InvalidValue, NotFound
 from clary.domain.events import deliveries, inputs, patterns
 from clary.domain.ids import arn as make_arn
-from clary.domain.resources import Record, Scope
+from clary.domain.resources import Query, Record, Scope
 
 RULE = "event-rule"
 ENABLED, DISABLED = "ENABLED", "DISABLED"
 BUS = "default"
 LARGEST = 1 << 20  # bytes of the entries of one PutEvents
 TARGETS = 100
+_PAGE = 200
 _NAME = re.compile(r"[.A-Za-z0-9_-]{1,64}")
 _TARGET = re.compile(r"[.A-Za-z0-9_-]{1,64}")
 
@@ -82,6 +83,11 @@ def check_target(target: Mapping[str, Any], scope: Scope) -> None:
     inputs.check(target)
 
 
+def enabled(scope: Scope) -> Query:
+    """Asks for the first page of the scope's rules that are enabled."""
+    return Query(RULE, scope, statuses=(ENABLED,), sort_by="name", descending=False, limit=_PAGE)
+
+
 def event(
     scope: Scope, id_: str, source: str, detail_type: str, detail: Any, at: float, resources: list[str]
 ) -> dict[str, Any]:
@@ -115,6 +121,13 @@ def planned(rule: Record, told: Mapping[str, Any], now: float, kept: float = 0.0
         text = inputs.text_of(target, told, rule.arn, moment(now))
         found.append(deliveries.new(rule.scope, rule.arn, told["id"], target, text, now, kept))
     return found
+
+
+def all_planned(among: Iterable[Record], told: Mapping[str, Any], now: float) -> Iterator[Record]:
+    """A delivery for each target of those rules that the event matches."""
+    for rule in among:
+        if is_for(rule, told):
+            yield from planned(rule, told, now)
 
 
 def next_time(rule: Record, moment: float) -> float | None:

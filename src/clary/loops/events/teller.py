@@ -33,19 +33,11 @@ _PAUSE = 1.0  # seconds after an error before the record is looked at again
 async def planned(store: Store, told: Mapping[str, Any], scope: Scope, now: float) -> int:
     """Plan the deliveries of an event to the targets of the scope's rules that it matches; how many there are. Once for an event's id."""
     count = 0
-    for rule in await all_rules(store, scope):
-        if rules.is_for(rule, told):
-            for delivery in rules.planned(rule, told, now):
-                count += 1
-                with suppress(AlreadyExists):
-                    await store.add(delivery)
+    for delivery in rules.all_planned(await everything(store, rules.enabled(scope)), told, now):
+        count += 1
+        with suppress(AlreadyExists):
+            await store.add(delivery)
     return count
-
-
-async def all_rules(store: Store, scope: Scope) -> list[Record]:
-    """Every enabled rule of the scope."""
-    query = Query(rules.RULE, scope, statuses=(rules.ENABLED,), sort_by="name", descending=False, limit=_PAGE)
-    return await everything(store, query)
 
 
 class Teller:
@@ -90,7 +82,7 @@ class Teller:
         new = changes.changes(record, mark)
         if not new:
             return
-        if await all_rules(self._store, record.scope):
+        if await everything(self._store, rules.enabled(record.scope)):
             for change in new:
                 await self._tell(record, change, mark)
         await self._mark(record, mark)
