@@ -49,6 +49,19 @@ def test_every_decision_is_an_event_also_the_same_again_and_nothing_else_is() ->
     assert [events.occasions(each) for each in (first, decided, again, changed)] == [1, 2, 3, 3]
 
 
+def test_every_stage_is_an_event() -> None:
+    first = package()
+    cycle = {"Stage": "Staging", "StageStatus": "Approved"}
+    request = {**first.document["request"], "ModelLifeCycle": cycle}
+    staged = replace(first, document=approvals.staged({**first.document, "request": request}, cycle, WHO, 60.0))
+    told = events.detail(staged, first)
+    assert told is not None
+    assert told["ModelLifeCycle"] == cycle
+    assert staged.document["stages"] == [{**cycle, "by": WHO, "at": 60.0}]
+    both = replace(staged, document=approvals.decided(staged.document, "Approved", "", WHO, 61.0))
+    assert [events.occasions(each) for each in (first, staged, both)] == [1, 2, 3]
+
+
 def test_what_a_decision_says() -> None:
     decision = {"status": "Rejected", "description": "too slow", "by": WHO, "at": 60.0}
     assert approvals.said(decision) == "Rejected by ada at 1970-01-01T00:01:00Z: too slow"

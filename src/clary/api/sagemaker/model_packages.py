@@ -163,7 +163,7 @@ def _summary(package: Record) -> Params:
 
 @operation("sagemaker", "UpdateModelPackage")
 async def update_model_package(call: Call, params: Params) -> Params:
-    """Change what it says. A decision is kept with who made it and when, and told as an event; one that repeats the last is one, too."""
+    """Change what it says. A decision or a stage is kept with who made it and when, and told as an event; one that repeats the last, too."""
     if params.get("InferenceSpecification") and params.get("SourceUri"):
         raise Invalid("Please provide either InferenceSpecification or SourceUri, not both.")
     _check_card(params)
@@ -175,6 +175,8 @@ async def update_model_package(call: Call, params: Params) -> Params:
         if params.get("ModelApprovalStatus"):
             words = params.get("ApprovalDescription", "")
             document = approvals.decided(document, params["ModelApprovalStatus"], words, call.principal, call.now)
+        elif params.get("ModelLifeCycle"):  # one change is one event, whatever it decides
+            document = approvals.staged(document, params["ModelLifeCycle"], call.principal, call.now)
         return replace(old, modified=call.now, document={**document, "changed_by": call.principal})
 
     package = await records.amend(call, lambda: package_named(call, params["ModelPackageArn"]), change)

@@ -1,4 +1,5 @@
-"""Who decided on a version, when, and with which words. A package's document keeps all decisions (`approvals`). Pure."""
+"""Who decided on a version, when, and with which words. A package's document keeps all decisions (`approvals`) and all changes of its
+life cycle (`stages`). Pure."""
 
 from __future__ import annotations
 
@@ -14,6 +15,11 @@ def decided(document: Mapping[str, Any], status: str, words: str, by: str, now: 
     decision = {"status": status, "description": words, "by": by, "at": now}
     system = {**document.get("system_tags", {}), TAG: said(decision)}
     return {**document, "approvals": [*document.get("approvals", ()), decision], "system_tags": system}
+
+
+def staged(document: Mapping[str, Any], cycle: Mapping[str, Any], by: str, now: float) -> dict[str, Any]:
+    """The document with one more life cycle that it was given: a stage, its status, words. `by` is an ARN, `now` epoch seconds."""
+    return {**document, "stages": [*document.get("stages", ()), {**cycle, "by": by, "at": now}]}
 
 
 def said(decision: Mapping[str, Any]) -> str:

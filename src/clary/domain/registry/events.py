@@ -1,7 +1,7 @@
 """The event `SageMaker Model Package State Change`: its detail, with AWS's names. Pure.
 
-It is told when a package is made and at every decision on it, whatever was decided: listeners filter. Source: SageMaker's guide, "Events
-that Amazon SageMaker AI sends to Amazon EventBridge".
+It is told when a package is made, at every decision on it, whatever was decided, and at every change of its life cycle: listeners filter.
+Source: SageMaker's guide, "Events that Amazon SageMaker AI sends to Amazon EventBridge", "Get event notifications for ModelLifeCycle".
 """
 
 from __future__ import annotations
@@ -27,9 +27,9 @@ _TOLD = (
 
 
 def occasions(package: Record) -> int:
-    """How many events the package's life has had so far: its making, and every decision since. A feed that compares this number with the
-    one that it saw last misses no event and tells none twice."""
-    return 1 + len(package.document.get("approvals", ()))
+    """How many events the package's life has had so far: its making, and every decision and every stage since. A feed that compares this
+    number with the one that it saw last misses no event and tells none twice."""
+    return 1 + len(package.document.get("approvals", ())) + len(package.document.get("stages", ()))
 
 
 def detail(package: Record, before: Record | None = None) -> dict[str, Any] | None:

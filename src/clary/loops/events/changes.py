@@ -70,7 +70,7 @@ class DescribedKind:
 
 
 class PackageKind:
-    """Model packages: at creation, and at every decision on their approval."""
+    """Model packages: at creation, at every decision on their approval, at every change of their life cycle."""
 
     def states(self, record: Record) -> dict[str, str]:
         return {"": str(packages.occasions(record))}
