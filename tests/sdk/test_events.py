@@ -125,6 +125,41 @@ def handler(event, context):
     acts.until(lambda: sm.list_endpoint_configs(NameContains="churn-1")["EndpointConfigs"])
 
 
+def test_a_version_tells_of_its_decisions_and_stages_in_sagemakers_words(server: Server, events: Any, sqs: Any) -> None:
+    sm = server.client("sagemaker")
+    url, arn = queue(sqs, "versions")
+    pattern = {"source": ["aws.sagemaker"], "detail-type": ["SageMaker Model Package State Change"]}
+    pattern["detail"] = {"ModelPackageGroupName": ["told"]}  # type: ignore[assignment]
+    events.put_rule(Name="versions", EventPattern=json.dumps(pattern))
+    events.put_targets(Rule="versions", Targets=[{"Id": "q", "Arn": arn}])
+    sm.create_model_package_group(ModelPackageGroupName="told")
+    package = sm.create_model_package(
+        ModelPackageGroupName="told",
+        ModelApprovalStatus="PendingManualApproval",
+        InferenceSpecification={"Containers": [{"Image": IMAGE}], "SupportedContentTypes": ["text/csv"]},
+        CustomerMetadataProperties={"team": "a"},
+    )["ModelPackageArn"]
+    made = received(sqs, url)
+    assert (made["resources"], made["account"], made["region"]) == ([package], "000000000000", "us-east-1")
+    assert made["detail"].items() >= {
+        "ModelPackageGroupName": "told",
+        "ModelPackageVersion": 1,
+        "ModelPackageArn": package,
+        "ModelPackageStatus": "Completed",
+        "ModelApprovalStatus": "PendingManualApproval",
+        "CertifyForMarketplace": False,
+        "CustomerMetadataProperties": {"team": "a"},
+    }.items()  # fmt: skip
+    sm.update_model_package(ModelPackageArn=package, ModelApprovalStatus="Rejected", ApprovalDescription="too slow")
+    rejected = received(sqs, url)["detail"]
+    assert (rejected["ModelApprovalStatus"], rejected["ApprovalDescription"]) == ("Rejected", "too slow")
+    assert "LastModifiedTime" in rejected
+    stage = {"Stage": "Staging", "StageStatus": "Approved", "StageDescription": "on to the test site"}
+    sm.update_model_package(ModelPackageArn=package, ModelLifeCycle=stage)
+    assert received(sqs, url)["detail"]["ModelLifeCycle"] == stage
+    assert sm.describe_model_package(ModelPackageName=package)["ModelLifeCycle"] == stage
+
+
 def test_a_job_tells_of_its_states_in_sagemakers_words(server: Server, events: Any, sqs: Any) -> None:
     sm = server.client("sagemaker")
     url, arn = queue(sqs, "jobs")

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 from botocore.exceptions import ClientError
-from tests.sdk.acts import PYTHON, User, unique, until
+from tests.sdk.acts import PYTHON, User, targz, unique, until
 from tests.sdk.conftest import ROLE, Server
 
 pytestmark = [pytest.mark.live, pytest.mark.slow]
@@ -185,6 +185,40 @@ def test_the_cache_a_retry_and_what_the_command_shows(server: Server, pipes: Pip
     assert "second" in clary(server, name, "--step", "Second", "-f").stdout
     wrong = clary(server, "nothing")
     assert (wrong.returncode, wrong.stderr) == (4, "clary: there is no pipeline 'nothing'\n")
+
+
+def test_a_pipeline_packs_a_model_on_an_endpoint_and_changes_it_in_the_next_run(pipes: Pipelines) -> None:
+    """EndpointConfig, Endpoint and InferenceComponent: made by the first execution, the component updated by the second."""
+    user, name = pipes.user, unique("packed")
+    code = "import os\ndef model_fn(d): return os.environ['SAYS']\ndef transform_fn(says, *rest): return says\n"
+    artifact = user.put(f"{name}/model.tar.gz", targz({"code/inference.py": code}))
+    row = {"VariantName": "all", "InstanceType": "ml.m5.large", "InitialInstanceCount": 1}
+    config = {"EndpointConfigName": name, "ProductionVariants": [row], "ExecutionRoleArn": ROLE}
+    wanted = {"EndpointName": name, "EndpointConfigName": name}
+    container = {"Image": PYTHON, "ArtifactUrl": artifact, "Environment": {"SAYS": {"Get": "Parameters.Says"}}}
+    needs = {"NumberOfCpuCoresRequired": 1, "MinMemoryRequiredInMb": 512}
+    component = {
+        "InferenceComponentName": name,
+        "EndpointName": {"Get": "Steps.Host.EndpointName"},
+        "VariantName": "all",
+        "Specification": {"Container": container, "ComputeResourceRequirements": needs},
+        "RuntimeConfig": {"CopyCount": 1},
+    }
+    pipeline = pipes.create(
+        step("Config", "EndpointConfig", config),
+        step("Host", "Endpoint", wanted, DependsOn=["Config"]),
+        step("Pack", "InferenceComponent", component),
+        parameters=[{"Name": "Says", "Type": "String", "DefaultValue": "one"}],
+    )
+    for says in ("one", "two"):
+        arn = pipes.start(pipeline, PipelineParameters=[{"Name": "Says", "Value": says}])
+        assert pipes.ended(arn)["PipelineExecutionStatus"] == "Succeeded", pipes.steps(arn)
+        assert user.ask(name, "", InferenceComponentName=name).decode() == says
+        told = pipes.steps(arn)["Pack"]["Metadata"]["InferenceComponent"]["Arn"]
+        assert told == user.sm.describe_inference_component(InferenceComponentName=name)["InferenceComponentArn"]
+    user.sm.delete_inference_component(InferenceComponentName=name)
+    until(lambda: not user.sm.list_inference_components(NameContains=name)["InferenceComponents"])
+    user.sm.delete_endpoint(EndpointName=name)
 
 
 def test_a_step_begins_soon_after_the_one_before_it(pipes: Pipelines) -> None:
