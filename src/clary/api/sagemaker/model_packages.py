@@ -163,7 +163,7 @@ def _summary(package: Record) -> Params:
 
 @operation("sagemaker", "UpdateModelPackage")
 async def update_model_package(call: Call, params: Params) -> Params:
-    """Change what it says. A decision or a stage is kept with who made it and when, and told as an event; one that repeats the last, too."""
+    """Change what it says. A decision or a stage is kept with who made it and when, and told as an event, even if it repeats the last."""
     if params.get("InferenceSpecification") and params.get("SourceUri"):
         raise Invalid("Please provide either InferenceSpecification or SourceUri, not both.")
     _check_card(params)
