@@ -49,10 +49,21 @@ async def kept_run(backend: Backend[Any], workload: Workload) -> Observation:
     under its key is ended first. Invalid where its data could not be laid out, Unavailable where we are at fault; Unschedulable from the
     backend. A cancelled wait leaves it."""
     await end(backend, workload.key, _END_SECONDS)
-    ended = await _run(backend, workload)
+    return _checked(await _run(backend, workload))
+
+
+def _checked(ended: Observation) -> Observation:
     if ended.failure is not None:
         raise Invalid(ended.failure.message) if ended.failure.client else Unavailable(ended.failure.message)
     return ended
+
+
+async def found_run(backend: Backend[Any], workload: Workload) -> Observation:
+    """The same of a run whose key says all that it leaves: what a predecessor began goes on, and what it brought to a good end is taken."""
+    seen = await backend.observe(workload.key)
+    if seen is None or (seen.state.is_terminal and seen.exit_code != 0):
+        return await kept_run(backend, workload)
+    return _checked(await _run(backend, workload))
 
 
 async def _run(backend: Backend[Any], workload: Workload) -> Observation:

@@ -41,13 +41,14 @@ from clary.domain.machine.workload import (
     Result,
     RunFailure,
     RunState,
+    Selected,
     Workload,
 )
 from clary.domain.resources import Scope
 from clary.domain.s3 import Location
 from clary.ports import Backend
 from clary.stores.logs import FileLogs
-from clary.testing.backends import ACCOUNT, BUCKET, BackendConformance
+from clary.testing.backends import ACCOUNT, BUCKET, OBJECT, BackendConformance
 from clary.testing.memory_artifacts import MemoryArtifacts
 from clary.testing.runtimes import OwnInterpreter
 
@@ -89,7 +90,7 @@ class TestLocalBackend(BackendConformance):
 
     def backend(self, folder: Path) -> Backend[Any]:
         fronts = [str(folder / "workers" / f"front-{number}.sock") for number in range(2)]
-        self.stored = getattr(self, "stored", None) or MemoryArtifacts({BUCKET: {"given/x": b"an object\n"}}, ACCOUNT)
+        self.stored = getattr(self, "stored", None) or MemoryArtifacts({BUCKET: {"given/x": OBJECT}}, ACCOUNT)
         ports = NodePorts(self.stored, FileLogs(folder / "logs"), OwnInterpreter())
         made = local.create(str(folder / "backend"), facts=FACTS, fronts=fronts, ports=ports)
         self.made.append(made)
@@ -655,10 +656,14 @@ asyncio.run(main())
 import asyncio
 from clary.backends import local
 from clary.backends.node.layout import NodePorts
-from clary.domain.machine.workload import Files, MountMode, Objects, Workload
+from clary.domain.machine.workload import Files, Objects, Selected, Workload
+from clary.domain.s3 import Location
+from clary.ports import StoredObject
 class Artifacts:
     def of(self, account):
         return self
+    async def find(self, bucket, prefix, limit=None):
+        return [StoredObject("given/x", 10, "e")]
     async def place(self, bucket, keys, folder):
         print(folder, flush=True)
         await asyncio.sleep(600)
@@ -667,25 +672,51 @@ async def main():
     files = (Files("in", "/in", objects=(Objects({ACCOUNT!r}, {BUCKET!r}, {{"given/x": "y"}}),)),)
     command = ("/bin/sh", "-c", "cat /in/y; echo $SECRET")
     await backend.start(backend.plan(Workload("cut", command, {{}}, files=files)), {{"SECRET": "kept"}})
+    selected = Selected({ACCOUNT!r}, Location({BUCKET!r}, "given/"))
+    data = Workload("data", (), {{}}, files=(Files("algo-1.train", "/in", selected=selected),))
+    await backend.start(backend.plan(data))
     await asyncio.sleep(600)
 asyncio.run(main())
 """
         process = await asyncio.create_subprocess_exec(sys.executable, "-c", program, stdout=asyncio.subprocess.PIPE)
         assert process.stdout is not None
         async with asyncio.timeout(30):
-            half = Path((await process.stdout.readline()).decode().strip())
+            halves = [Path((await process.stdout.readline()).decode().strip()) for _ in range(2)]
         process.kill()
         await process.wait()
-        (half / "half").touch()
+        for half in halves:
+            (half / "half").touch()
         successor = self.backend(tmp_path)
         assert await successor.observe("cut") == Observation(RunState.STARTING)
         assert isinstance(successor, LocalBackend)
         await successor.take_up()
         assert (await self.ended(successor, "cut")).exit_code == 0
         assert await successor.read("cut", "", "", 1024) == "an object\nkept"
-        assert not (half / "half").exists()
+        assert (await self.ended(successor, "data")).laid["algo-1.train"].size == len(OBJECT)
+        assert not any((half / "half").exists() for half in halves)
         await successor.take_up()  # what has ended is left alone
         assert (await self.ended(successor, "cut")).exit_code == 0
+
+    async def test_a_layout_that_fails_says_whose_fault_it_was_and_a_stop_ends_one(self, tmp_path: Path) -> None:
+        backend = self.backend(tmp_path)
+        nothing = Selected(ACCOUNT, Location(BUCKET, "none/"), nothing="No S3 objects found")
+        handle = await self.begin(backend, Workload("bad", (), {}, files=(Files("in", "/in", selected=nothing),)))
+        seen = await self.ended(backend, handle)
+        assert (seen.exit_code, seen.failure) == (None, RunFailure("No S3 objects found", client=True))
+        held = Held(self.stored)
+        ports = NodePorts(held, FileLogs(tmp_path / "logs"), OwnInterpreter())
+        slow = local.create(str(tmp_path / "slow"), facts=FACTS, ports=ports)
+        self.made.append(slow)
+        given = Selected(ACCOUNT, Location(BUCKET, "given/"))
+        data = Workload("data", (), {}, files=(Files("algo-1.train", "/in", selected=given),))
+        handle = await self.begin(slow, data)
+        await held.asked.wait()
+        assert await slow.observe(handle) == Observation(RunState.STARTING, phase="downloading algo-1.train")
+        await slow.stop(handle)
+        seen = await self.ended(slow, handle)
+        assert (seen.stopped, seen.exit_code, seen.failure, seen.laid) == (True, None, None, {})
+        await slow.forget(handle)
+        assert await slow.handles() == []
 
     async def test_no_open_file_of_ours_reaches_the_sandbox(self, tmp_path: Path) -> None:
         leak = os.open("/etc/hostname", os.O_RDONLY)

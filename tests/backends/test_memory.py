@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from clary.domain.machine.workload import RunState
+from clary.domain.machine.workload import Laid, RunState
 from clary.ports import Backend
 from clary.testing.backends import BUCKET, BackendConformance, MemoryBackend
 
@@ -21,6 +21,10 @@ class TestMemoryBackend(BackendConformance):
     async def let(self, backend: Backend[Any], handle: str, exit_code: int) -> None:
         assert isinstance(backend, MemoryBackend)
         backend.finish(handle, exit_code)
+
+    async def lay(self, backend: Backend[Any], handle: str, laid: Mapping[str, Laid]) -> None:
+        assert isinstance(backend, MemoryBackend)
+        backend.finish(handle, 0, laid=laid)
 
     async def leave(self, backend: Backend[Any], handle: str, files: str, path: str, text: str) -> None:
         assert isinstance(backend, MemoryBackend)

@@ -85,10 +85,13 @@ class LayingBackend(MemoryBackend):
     async def _lay_out(self, asked: Workload) -> None:
         root = str(self._folder / asked.key)
         try:
-            log = await lay_out(asked, self.secrets[asked.key], root, self._root_of, self._ports, lambda _: None)
+            made = await lay_out(asked, self.secrets[asked.key], root, self._root_of, self._ports, lambda _: None)
         except (Invalid, NotFound, Denied, Unavailable) as error:
             failure = RunFailure(error.message, not isinstance(error, Unavailable))
             self._change(asked.key, Observation(RunState.EXITED, ended_at=1.0, detail=error.message, failure=failure))
             return
-        self.workloads[asked.key] = replace(placed(asked, root, self._folder, self._root_of), log_path=log)
+        self.workloads[asked.key] = replace(placed(asked, root, self._folder, self._root_of), log_path=made.log)
+        if not asked.command:
+            self._change(asked.key, Observation(RunState.EXITED, ended_at=1.0, exit_code=0, laid=made.laid))
+            return
         self._change(asked.key, Observation(RunState.RUNNING, started_at=0.0, pid=1))

@@ -75,6 +75,8 @@ class Spawn:
     container: tuple[str, ...] = ()  # the container engine's command line
 
     def __str__(self) -> str:
+        if not self.command:
+            return f"lay out {', '.join(each.name for each in self.asked.files)}"
         return sandbox.printable(("bwrap", *self.options, "--", *self.command))
 
 
@@ -133,6 +135,8 @@ class LocalBackend:
         self.networks.check(workload)
         if workload.by_value:
             workload = placed(workload, self._folder_of(workload.key), self._models_folder, self._root_of)
+            if not workload.command:
+                return Spawn(asked, workload, (), (), ())
         workload = with_packages(workload, self._ports)
         if workload.fronts:  # the whole folder: a mounted socket file is dead when the front makes another one
             sockets = Mount(os.path.dirname(self._fronts[0]), SOCKETS)
@@ -395,7 +399,7 @@ class LocalBackend:
         except OSError as error:
             raise Unavailable(f"cannot start {request.asked.key!r}: {error}") from error
 
-    def _launch(self, asked: Workload, secrets: Mapping[str, str], log: str | None, lock: int) -> None:
+    def _launch(self, asked: Workload, secrets: Mapping[str, str], log: str, lock: int) -> None:
         """Start the shim of a run by value that is laid out. The lock is given away."""
         try:
             request = self.plan(_with(asked, secrets))

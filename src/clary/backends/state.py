@@ -19,7 +19,8 @@ from typing import Any
 
 from clary.backends.shim.proc import pidfd, started_ticks
 from clary.backends.shim.records import load, save
-from clary.domain.machine.workload import Observation, RunFailure, RunState
+from clary.domain.machine.workload import Laid, Observation, RunFailure, RunState
+from clary.domain.stored import dumped, loaded
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,6 +178,9 @@ def ended(said: Mapping[str, Any]) -> Observation:
     """How a run ended, as its exit.json says."""
     if said["state"] == "lost":
         return Observation(RunState.LOST, started_at=said["started_at"], ended_at=said["ended_at"])
+    if said["state"] == "laid":
+        laid = {name: loaded(Laid, each) for name, each in said["laid"].items()}
+        return Observation(RunState.EXITED, ended_at=said["ended_at"], exit_code=0, laid=laid)
     if said["state"] == "unstarted":
         failure = None if said.get("stopped") else RunFailure(said["message"], said["client"])
         why = failure.message if failure else ""
@@ -200,6 +204,11 @@ def ended(said: Mapping[str, Any]) -> Observation:
 def unstarted(message: str, client: bool, now: float) -> dict[str, Any]:
     """The exit.json of a run whose command never ran."""
     return {"state": "unstarted", "ended_at": now, "message": message, "client": client}
+
+
+def laid_out(laid: Mapping[str, Laid], now: float) -> dict[str, Any]:
+    """The exit.json of a run without a command, whose files are there."""
+    return {"state": "laid", "ended_at": now, "laid": {name: dumped(each) for name, each in laid.items()}}
 
 
 def never_wanted(now: float) -> dict[str, Any]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
+import hashlib
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -19,6 +20,7 @@ from clary.domain.machine.workload import (
     Environment,
     Feature,
     Files,
+    Laid,
     LeftBy,
     ModelFiles,
     MountMode,
@@ -26,6 +28,7 @@ from clary.domain.machine.workload import (
     Observation,
     Result,
     RunState,
+    Selected,
     Workload,
 )
 from clary.domain.models.contents import INSIDE, code_folder, contents
@@ -34,6 +37,8 @@ from clary.ports import Backend
 
 WAIT_SECONDS = 30.0
 ACCOUNT, BUCKET = "000000000000", "results"
+OBJECT = b"an object\n"  # what has the key given/x in the bucket
+OBJECT_ETAG = hashlib.md5(OBJECT).hexdigest()
 
 
 class MemoryBackend:
@@ -253,6 +258,9 @@ class BackendConformance:
             stop_grace=5.0,
             **more,
         )
+
+    async def lay(self, backend: Backend[Any], handle: str, laid: Mapping[str, Laid]) -> None:
+        """Only for backends that run nothing: end a run without a command as its layout would have."""
 
     async def leave(self, backend: Backend[Any], handle: str, files: str, path: str, text: str) -> None:
         """Only for backends that run nothing: leave a file as the command would have."""
@@ -626,6 +634,31 @@ class BackendConformance:
         assert (await self.ended(backend, handle)).exit_code == 0
         assert await backend.read(handle, "out", "e", 100) == "made\n"
         assert await backend.names(first, "out", "") == ("d/e",), "what a run left stays as it is"
+
+    async def test_without_a_command_it_ends_when_objects_are_laid_out_that_others_have(self, tmp_path: Path) -> None:
+        backend = self.backend(tmp_path)
+        selected = Selected(ACCOUNT, Location(BUCKET, "given/"), own=True)
+        files = tuple(Files(f"algo-{number}", f"/{number}", selected=selected) for number in (1, 2))
+        data = Workload("valued/data", (), {}, files=files)
+        assert "algo-2" in str(backend.plan(data))
+        handle = await self.begin(backend, data)
+        digest = hashlib.sha256(f"given/x\t{OBJECT_ETAG}".encode()).hexdigest()
+        laid = Laid(len(OBJECT), True, 1, digest, (("given/x", OBJECT_ETAG),))
+        await self.lay(backend, handle, {"algo-1": laid, "algo-2": laid})
+        seen = await self.ended(backend, handle)
+        assert (seen.state, seen.exit_code, seen.failure) == (RunState.EXITED, 0, None)
+        assert seen.laid == {"algo-1": laid, "algo-2": laid}
+        assert await self.begin(backend, data) == handle
+        assert await self.again(backend, tmp_path).observe(handle) == seen
+        given = Files("given", "/given", MountMode.READ_WRITE, left=LeftBy(handle, "algo-1", "data"))
+        script = "test -s /given/x && chmod 755 /given/x && echo 2 > /given/y && exit 3"
+        second = self.valued(script, key="valued/host")
+        host = await self.begin(backend, replace(second, files=(*second.files, given)))
+        await self.let(backend, host, 3)
+        assert (await self.ended(backend, host)).exit_code == 3
+        await backend.forget(host)
+        await backend.forget(handle)
+        assert await backend.handles() == []
 
     async def test_forget_ends_all_memory_of_it(self, tmp_path: Path) -> None:
         backend = self.backend(tmp_path)

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from clary.backends.node.layout import NodePorts, lay_out, placed, text_of, with_packages
+from clary.backends.node.layout import LaidOut, NodePorts, lay_out, placed, text_of, with_packages
 from clary.domain.errors import Invalid, NotFound, Unavailable
 from clary.domain.machine.workload import (
     ENVIRONMENT,
@@ -41,9 +41,9 @@ async def test_all_is_there_and_readable_whatever_the_umask(tmp_path: Path) -> N
     root, phases = tmp_path / "root", list[str]()
     before = os.umask(0o077)
     try:
-        assert await lay_out(WORKLOAD, {}, str(root), str, ports(tmp_path), phases.append) == str(root / "log")
-        assert await lay_out(WORKLOAD, {}, str(root), str, ports(tmp_path), phases.append) == str(
-            root / "log"
+        assert await lay_out(WORKLOAD, {}, str(root), str, ports(tmp_path), phases.append) == LaidOut(str(root / "log"))
+        assert await lay_out(WORKLOAD, {}, str(root), str, ports(tmp_path), phases.append) == LaidOut(
+            str(root / "log")
         )  # once more
     finally:
         os.umask(before)
@@ -62,8 +62,8 @@ async def test_all_is_there_and_readable_whatever_the_umask(tmp_path: Path) -> N
 async def test_output_goes_to_the_stream_that_is_named(tmp_path: Path) -> None:
     where = LogTarget(Scope("0", "r"), "/aws/jobs", "job/algo-1")
     given = ports(tmp_path)
-    path = await lay_out(replace(WORKLOAD, logs=where), {}, str(tmp_path / "root"), str, given, lambda _: None)
-    assert path == given.logs.path(where.scope, where.group, where.stream)
+    made = await lay_out(replace(WORKLOAD, logs=where), {}, str(tmp_path / "root"), str, given, lambda _: None)
+    assert made.log == given.logs.path(where.scope, where.group, where.stream)
 
 
 @pytest.mark.parametrize("name", ["", "../x", "a/b", ".hidden"])

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from clary.domain.errors import Invalid
-from clary.domain.jobs.channels import Channel, Item, channels, names_under, parse_augmented, parse_manifest, share
+from clary.domain.jobs.channels import Item, channels, names_under, parse_augmented, parse_manifest, share
 from clary.domain.s3 import Location
 
 
@@ -66,12 +66,9 @@ def test_a_manifest_that_is_none_is_refused(text: bytes) -> None:
         parse_manifest(text, "s3://b/m")
 
 
-AUGMENTED = Channel("c", Location("b", "m"), "s3://b/m", "Pipe", "AugmentedManifestFile", attributes=("source-ref", "label"))  # fmt: skip
-
-
 def test_augmented_lines_follow_the_attributes_in_order() -> None:
     text = b'{"label": {"a": 1}, "source-ref": "s3://x/1.jpg"}\n\n{"label": "cat", "source-ref": "s3://x/2.jpg"}\n'
-    assert parse_augmented(text, AUGMENTED) == [
+    assert parse_augmented(text, "s3://b/m", ("source-ref", "label")) == [
         [Item(Location("x", "1.jpg")), Item(text='{"a":1}')],
         [Item(Location("x", "2.jpg")), Item(text="cat")],
     ]
@@ -80,21 +77,17 @@ def test_augmented_lines_follow_the_attributes_in_order() -> None:
 @pytest.mark.parametrize("text", [b"x", b"[1]", b'{"label": 1}'])
 def test_augmented_lines_that_lack_something_are_named(text: bytes) -> None:
     with pytest.raises(Invalid, match="Line 1"):
-        parse_augmented(text, AUGMENTED)
+        parse_augmented(text, "s3://b/m", ("source-ref", "label"))
 
 
 def test_shards_are_a_partition_and_shuffling_is_by_seed() -> None:
-    plain = Channel("c", Location("b", ""), "s3://b", "File", distribution="ShardedByS3Key")
     items = list("abcdefg")
-    parts = [share(items, plain, host, 3) for host in range(3)]
+    parts = [share(items, host, 3) for host in range(3)]
     assert parts == [["a", "d", "g"], ["b", "e"], ["c", "f"]]
-    seeded = Channel("c", Location("b", ""), "s3://b", "File", distribution="ShardedByS3Key", seed=7)
-    shuffled = [share(items, seeded, host, 3) for host in range(3)]
+    shuffled = [share(items, host, 3, seed=7) for host in range(3)]
     assert sorted(item for part in shuffled for item in part) == items
-    assert shuffled == [share(items, seeded, host, 3) for host in range(3)]
+    assert shuffled == [share(items, host, 3, seed=7) for host in range(3)]
     assert shuffled != parts
-    whole = Channel("c", Location("b", ""), "s3://b", "File")
-    assert share(items, whole, 2, 3) == items
 
 
 def entry(name: str = "train", **changes: Any) -> dict[str, Any]:

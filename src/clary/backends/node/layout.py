@@ -13,12 +13,13 @@ import os
 import shutil
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from clary import untrusted
+from clary.backends.node.channels import Selections
 from clary.domain.errors import Invalid, Unavailable
-from clary.domain.machine.workload import ENVIRONMENT, Files, Mount, MountMode, Workload
+from clary.domain.machine.workload import ENVIRONMENT, Files, Laid, Mount, MountMode, Workload
 from clary.ports import Artifacts, Environments, Logs
 
 _LOG = "log"
@@ -32,6 +33,14 @@ class NodePorts:
     artifacts: Artifacts
     logs: Logs
     environments: Environments | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class LaidOut:
+    """A layout that is done: the path of its log's file, and what became of selected objects, by files' name."""
+
+    log: str
+    laid: Mapping[str, Laid] = field(default_factory=dict)
 
 
 RootOf = Callable[[str], str]  # the folder of the run of a key, whether it is there or not
@@ -85,10 +94,9 @@ async def lay_out(
     root_of: RootOf,
     ports: NodePorts | None,
     tell: Callable[[str], None],
-) -> str | None:
-    """Make all files of the workload, and its environment where that is not there yet; answers the path of its log's file. `tell` hears
-    what is being done. Invalid, NotFound or Denied where an object or the user's packages cannot be had; Unavailable where the store or
-    the disk is at fault."""
+) -> LaidOut:
+    """Make all files of the workload, and its environment where that is not there yet. `tell` hears what is being done. Invalid,
+    NotFound or Denied where an object or the user's packages cannot be had; Unavailable where the store or the disk is at fault."""
     if workload.packages is not None:
         tell(f"building the runtime {workload.packages.runtime}")
         await _environments(ports).have(workload.packages)
@@ -102,17 +110,34 @@ async def lay_out(
             continue
         await _thread(_make, Path(files_of(root, files.name)), files, secrets)
         for objects in files.objects:
-            if ports is None:
-                raise Unavailable("this backend was given no object store")
             if objects.keys:
                 below = _inside(files_of(root, files.name), objects.below)
-                await ports.artifacts.of(objects.account).place(objects.bucket, objects.keys, below)
+                await _artifacts(ports).of(objects.account).place(objects.bucket, objects.keys, below)
+    laid = await _select(workload, root, ports, tell)
     if workload.logs is None:
-        return str(Path(root) / _LOG)
+        return LaidOut(str(Path(root) / _LOG), laid)
     if ports is None:
         raise Unavailable("this backend was given no logs")
     where = workload.logs
-    return await asyncio.to_thread(ports.logs.open, where.scope, where.group, where.stream, time.time())
+    return LaidOut(await asyncio.to_thread(ports.logs.open, where.scope, where.group, where.stream, time.time()), laid)
+
+
+async def _select(
+    workload: Workload, root: str, ports: NodePorts | None, tell: Callable[[str], None]
+) -> Mapping[str, Laid]:
+    asked = {each.name: (files_of(root, each.name), each.selected) for each in workload.files if each.selected}
+    if not asked:
+        return {}
+    try:
+        return await Selections(_artifacts(ports)).lay_out(asked, tell)
+    except OSError as error:  # a full disk
+        raise Unavailable(f"the files of the run cannot be written: {error}") from error
+
+
+def _artifacts(ports: NodePorts | None) -> Artifacts:
+    if ports is None:
+        raise Unavailable("this backend was given no object store")
+    return ports.artifacts
 
 
 def _environments(ports: NodePorts | None) -> Environments:

@@ -1,4 +1,5 @@
-"""Brings runs by value from their request to their shim, each in a task of its own and under the run's lock.
+"""Brings runs by value from their request to their shim, or to their end where they have no command, each in a task of its own and under
+the run's lock.
 
 The lock makes it one process that does so, and tells others that somebody does; if that one dies, whoever takes the run up begins again.
 Owns nothing on disk but how a run ended that was never started.
@@ -13,14 +14,14 @@ import time
 from collections.abc import Callable, Mapping
 
 from clary.backends.node import requests
-from clary.backends.node.layout import NodePorts, RootOf, lay_out
-from clary.backends.state import Folder, never_wanted, unstarted
+from clary.backends.node.layout import LaidOut, NodePorts, RootOf, lay_out
+from clary.backends.state import Folder, laid_out, never_wanted, unstarted
 from clary.domain.errors import ClaryError, Denied, Invalid, NotFound
 from clary.domain.machine.workload import Workload
 
 log = logging.getLogger(__name__)
 
-Launch = Callable[[Workload, Mapping[str, str], str | None, int], None]
+Launch = Callable[[Workload, Mapping[str, str], str, int], None]
 
 
 class Starts:
@@ -32,7 +33,7 @@ class Starts:
         self._launch = launch
         self._told = told
         self._tasks: dict[str, asyncio.Task[None]] = {}
-        self._layouts: dict[str, asyncio.Task[str | None]] = {}
+        self._layouts: dict[str, asyncio.Task[LaidOut]] = {}
         self._phases: dict[str, str] = {}
 
     def begin(self, key: str, root: str) -> None:
@@ -95,9 +96,12 @@ class Starts:
             if asked is None or folder.read("run.json") is not None or folder.read("exit.json") is not None:
                 return
             try:
-                path = await self._lay_out(key, asked, root, folder)
+                made = await self._lay_out(key, asked, root, folder)
+                if not asked[0].command:
+                    await asyncio.to_thread(folder.write, "exit.json", laid_out(made.laid, time.time()))
+                    return
                 ours = False
-                await asyncio.to_thread(self._launch, *asked, path, lock)
+                await asyncio.to_thread(self._launch, *asked, made.log, lock)
             except (ClaryError, OSError) as error:
                 client = isinstance(error, Invalid | NotFound | Denied)
                 said = error.message if isinstance(error, ClaryError) else f"{type(error).__name__}: {error}"
@@ -108,9 +112,7 @@ class Starts:
             if ours:
                 os.close(lock)
 
-    async def _lay_out(
-        self, key: str, asked: tuple[Workload, Mapping[str, str]], root: str, folder: Folder
-    ) -> str | None:
+    async def _lay_out(self, key: str, asked: tuple[Workload, Mapping[str, str]], root: str, folder: Folder) -> LaidOut:
         def tell(phase: str) -> None:
             self._phases[key] = phase
 

@@ -1,6 +1,6 @@
 """A job's input: which objects a channel names, how they are shared out to hosts, and under which file names.
 
-Pure: it is given listings and manifests and answers names. Who lists, links and mounts is `loops/jobs/channels.py`. The rules are those
+Pure: it is given listings and manifests and answers names. Who lists and links is `backends/node/channels.py`. The rules are those
 of the S3DataSource and Channel pages of AWS (S3Prefix, ManifestFile, AugmentedManifestFile; File, FastFile, Pipe).
 """
 
@@ -155,7 +155,7 @@ class Item:
     text: str | None = None
 
 
-def parse_augmented(text: bytes, channel: Channel) -> list[list[Item]]:
+def parse_augmented(text: bytes, uri: str, attributes: Sequence[str]) -> list[list[Item]]:
     """The lines of an AugmentedManifestFile: per line one item per attribute, in the order of AttributeNames. Values of `...-ref`
     attributes are objects."""
     lines: list[list[Item]] = []
@@ -167,11 +167,11 @@ def parse_augmented(text: bytes, channel: Channel) -> list[list[Item]]:
         except ValueError:
             entry = None
         if not isinstance(entry, dict):
-            raise Invalid(f'Line {number} of the augmented manifest "{channel.uri}" is not a JSON object.')
-        missing = next((name for name in channel.attributes if name not in entry), None)
+            raise Invalid(f'Line {number} of the augmented manifest "{uri}" is not a JSON object.')
+        missing = next((name for name in attributes if name not in entry), None)
         if missing is not None:
-            raise Invalid(f'Line {number} of the augmented manifest "{channel.uri}" lacks the attribute {missing!r}.')
-        lines.append([_item(name, entry[name]) for name in channel.attributes])
+            raise Invalid(f'Line {number} of the augmented manifest "{uri}" lacks the attribute {missing!r}.')
+        lines.append([_item(name, entry[name]) for name in attributes])
     return lines
 
 
@@ -181,13 +181,11 @@ def _item(name: str, value: Any) -> Item:
     return Item(text=value if isinstance(value, str) else json.dumps(value, separators=(",", ":")))
 
 
-def share(items: Sequence[T], channel: Channel, host: int, hosts: int) -> list[T]:
-    """What host number `host` of `hosts` gets: everything, or every n-th of the sorted (or shuffled) items."""
-    if not channel.sharded:
-        return list(items)
-    if channel.seed is not None:
+def share(items: Sequence[T], host: int, hosts: int, seed: int | None = None) -> list[T]:
+    """What host number `host` of `hosts` gets of a channel that is sharded: every n-th of the sorted (or shuffled) items."""
+    if seed is not None:
         items = list(items)
-        random.Random(channel.seed).shuffle(items)
+        random.Random(seed).shuffle(items)
     return list(items[host::hosts])
 
 

@@ -87,6 +87,38 @@ class Objects:
 
 
 @dataclass(frozen=True, slots=True)
+class Selected:
+    """Objects of S3 that are selected when they are laid out: in the folder `data` under their names, which `list` beside it tells.
+
+    Which ones is `data_type`'s (AWS's S3DataType): all whose keys begin with that of `location`, those that the manifest there names, or
+    the values of the `attributes` of an augmented one. `sharded`: (number, of) takes every `of`-th of them, in order or, with `seed`, as
+    shuffled by it. `piped`: for a feeder of FIFOs, by number in the folder `objects`, in the order of the lines of `items.jsonl`. `own`:
+    data so small that it costs nothing are copies, which the run may change. `nothing`: words for the user where there is none."""
+
+    account: str
+    location: Location
+    data_type: str = "S3Prefix"
+    attributes: tuple[str, ...] = ()
+    sharded: tuple[int, int] | None = None
+    seed: int | None = None
+    piped: bool = False
+    own: bool = False
+    nothing: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Laid:
+    """What became of `Selected`: bytes, and whether they are copies; of what was listed the count, a digest of keys and ETags, and of the
+    first objects both."""
+
+    size: int
+    own: bool = False
+    count: int = 0
+    digest: str = ""
+    first: tuple[tuple[str, ...], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class LeftBy:
     """What another run of the same backend has in its files of that name, from `path` on. That run must not be forgotten meanwhile."""
 
@@ -101,8 +133,9 @@ class Files:
     others. `texts`: path -> content. `secrets`: path -> name of the secret, given beside the workload, that is its content; `folders`:
     paths of empty ones. What is in it is readable by everybody inside, and by nobody else on the host.
 
-    `model`: instead, that folder (`DIGEST/NAME`, and what is below it) of a model that the node has (`ModelFiles`), never to be written
-    itself. `left`: instead, another run's. Under an overlay everybody inside may add files to either."""
+    `selected`: objects that its node selects. `model`: instead of all, that folder (`DIGEST/NAME`, and what is below it) of a model that
+    the node has (`ModelFiles`), never to be written itself. `left`: instead, another run's. Under an overlay everybody inside may add
+    files to either."""
 
     name: str
     target: str
@@ -112,6 +145,7 @@ class Files:
     objects: tuple[Objects, ...] = ()
     model: str = ""
     folders: tuple[str, ...] = ()
+    selected: Selected | None = None
     left: LeftBy | None = None
 
 
@@ -182,6 +216,8 @@ class Workload:
 
     A workload by value has no `root`: the backend lays out its `files`, and `results` can be collected when it has ended. `logs` is where
     its output goes; without, the backend keeps it as long as the run (`Backend.read`). What is secret of its environment is given beside.
+
+    One without a command has ended (exit code 0) when its files are laid out: for others, which have them by `LeftBy`.
 
     With a `root` (a folder on the host that the caller made; the backend keeps its own files there too) output goes to `log_path`.
     """
@@ -279,3 +315,4 @@ class Observation:
     detail: str = ""  # why it could not start, in words for the user
     phase: str = ""  # of a run that is STARTING, what is being done
     failure: RunFailure | None = None  # of a run that EXITED before its command ran
+    laid: Mapping[str, Laid] = field(default_factory=dict)  # by files' name, of a run without a command that EXITED

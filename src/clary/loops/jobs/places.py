@@ -1,12 +1,14 @@
 """A job's workloads: the short ones before and after it, and its hosts'. Pure: values, no I/O.
 
-What a run has and leaves is the backend's to lay out and keep, by the names here: a host has `ml` (/opt/ml), `config` (the contract files)
-and `code`, the short runs have `in` and `out`. Only data still lies in folders of the job's own:
+What a run has and leaves is the backend's to lay out and keep, by the names here: a host has `ml` (/opt/ml), `config` (the contract files),
+`code` and `data.CHANNEL`, the short runs have `in` and `out`, the run that is nothing but the job's data `HOST.CHANNEL`. Only synced
+folders still lie in folders of the job's own:
 
 jobs/ID/ATTEMPT/
     restore/SYNC/   what a synced folder begins with
-    algo-N/         channels/CHANNEL, pipes/CHANNEL, manifests/ (lists of channels' files), sync/SYNC
-    code-out/code/  the user's code, of an attempt that an older Clary began
+    algo-N/         sync/SYNC; of an attempt that an older Clary began also channels/CHANNEL, pipes/CHANNEL, manifests/ (lists of
+                    channels' files)
+    code-out/code/  the user's code, of such an attempt
 """
 
 from __future__ import annotations
@@ -18,18 +20,20 @@ from pathlib import PurePosixPath
 from typing import Any
 
 from clary.domain.jobs import egress, hosts, notebook, remote
-from clary.domain.jobs.channels import Channel
+from clary.domain.jobs.channels import Channel, no_objects
 from clary.domain.jobs.hosts import Host
 from clary.domain.jobs.kinds import JobKind, kind_of, spec_of
 from clary.domain.jobs.spec import STOP_GRACE, JobSpec, Output
 from clary.domain.machine.workload import (
     Environment,
     Files,
+    Laid,
     LeftBy,
     LogTarget,
     Mount,
     MountMode,
     Result,
+    Selected,
     Workload,
 )
 from clary.domain.resources import Record
@@ -37,6 +41,7 @@ from clary.loops.core.sandboxes import LIBRARY, short_workload
 from clary.ports import Runtime
 
 _MODES = {True: MountMode.READ_WRITE, False: MountMode.OVERLAY}  # a File channel, by whether it is the job's own copy
+LIST_LIMIT = 256 << 20  # bytes of a list of a channel's files
 _SHORT_MEMORY = 1 << 30
 _SHORT_SECONDS = 6 * 3600.0
 
@@ -105,6 +110,63 @@ def key(record: Record, what: str, attempt: int | None = None) -> str:
 
 def log_of(record: Record, host: str) -> LogTarget:
     return LogTarget(record.scope, spec_of(record).log_group, stream(record, host))
+
+
+# -- the job's data -----------------------------------------------------------------------------------------------------------
+
+
+def data(record: Record) -> Workload:
+    """All inputs of all hosts, laid out once for the attempt: a run without a command, kept until the hosts have ended."""
+    spec = spec_of(record)
+    files = []
+    for channel in spec.inputs:
+        to = hosts.receivers(channel, spec.hosts)
+        for number, host in enumerate(to):
+            shard = (number, len(to)) if channel.sharded else None
+            name = data_name(host, channel)
+            files.append(Files(name, f"/{name}", selected=_selected(record, channel, shard)))
+    return Workload(key(record, "data"), (), {}, files=tuple(files))
+
+
+def data_name(host: Host, channel: Channel) -> str:
+    """The name of a host's part of a channel."""
+    return f"{host.name}.{channel.name}"
+
+
+def _selected(record: Record, channel: Channel, shard: tuple[int, int] | None) -> Selected:
+    return Selected(
+        record.scope.account,
+        channel.location,
+        channel.data_type,
+        channel.attributes,
+        shard,
+        channel.seed,
+        piped=channel.mode == "Pipe",
+        own=channel.mode == "File",
+        nothing=no_objects(channel, record.scope.region, spec_of(record).role),
+    )
+
+
+def placed_data(record: Record, laid: Mapping[str, Laid], run: str) -> dict[str, Any]:
+    """What the record keeps of the job's data. `copied`: [host, channel] of those that are the job's own files, not links of blobs;
+    `objects`: of each channel that was listed how many they were, a digest of all keys and ETags, and the first of them; `bytes`: of all
+    that was placed, each host's share counted; `run`: that which has it."""
+    spec = spec_of(record)
+    parts = [
+        (host.name, channel.name, laid[data_name(host, channel)])
+        for channel in spec.inputs
+        for host in hosts.receivers(channel, spec.hosts)
+    ]
+    return {
+        "copied": sorted([host, channel] for host, channel, part in parts if part.own),
+        "objects": {
+            channel: {"count": part.count, "digest": part.digest, "first": [list(each) for each in part.first]}
+            for _, channel, part in parts
+            if part.digest
+        },
+        "bytes": sum(part.size for _, _, part in parts),
+        "run": run,
+    }
 
 
 # -- the short workloads ------------------------------------------------------------------------------------------------------
@@ -225,7 +287,7 @@ def _host_files(record: Record, host: Host, present: Sequence[Channel], lists: M
     )
     texts = {**kind.contract(record, spec, host), ".pipes.json": json.dumps(pipes_spec(present, kind.told))}
     config = Files("config", kind.config, MountMode.OVERLAY, texts=texts)
-    return (ml, config, *_code(record.document["work"].get("code", {})))
+    return (ml, config, *_code(record.document["work"].get("code", {})), *_data_files(record, host, present))
 
 
 def _code(found: Mapping[str, Any]) -> tuple[Files, ...]:
@@ -235,6 +297,37 @@ def _code(found: Mapping[str, Any]) -> tuple[Files, ...]:
     if "run" in found:
         return (Files("code", "/opt/ml/code", MountMode.OVERLAY, left=LeftBy(str(found["run"]), "out", "code")),)
     return ()
+
+
+def _data_files(record: Record, host: Host, present: Sequence[Channel]) -> list[Files]:
+    placed = record.document["work"].get("channels", {})
+    run = placed.get("run")
+    if not run:  # an older Clary placed it, or there is none
+        return []
+    files = []
+    for channel in present:
+        part = data_name(host, channel)
+        if channel.mode == "Pipe":
+            where, mode, left = f"/opt/clary/pipes/{channel.name}", MountMode.READ_ONLY, LeftBy(run, part)
+        else:
+            where, mode, left = channel.path, _mode(host, channel, placed["copied"]), LeftBy(run, part, "data")
+        files.append(Files(f"data.{channel.name}", where, mode, left=left))
+    return files
+
+
+def _mode(host: Host, channel: Channel, copied: Sequence[Any]) -> MountMode:
+    return MountMode.READ_ONLY if channel.mode == "FastFile" else _MODES[[host.name, channel.name] in copied]
+
+
+def lists_of(record: Record, host: Host) -> dict[str, str]:
+    """Which lists of its channels' files the host has in /opt/ml/input/data: name -> the files of the data's run that have it."""
+    if not kind_of(record).lists or "run" not in record.document["work"].get("channels", {}):
+        return {}
+    return {
+        f"{channel.name}-manifest": data_name(host, channel)
+        for channel in present_on(spec_of(record), host)
+        if channel.mode != "Pipe" and (channel.sharded or channel.data_type == "ManifestFile")
+    }
 
 
 def pipes_spec(inputs: Sequence[Channel], told: str) -> dict[str, Any]:
@@ -260,16 +353,15 @@ def pipes_spec(inputs: Sequence[Channel], told: str) -> dict[str, Any]:
 
 def _host_mounts(record: Record, where: JobFolders, host: Host, present: Sequence[Channel]) -> tuple[Mount, ...]:
     spec, work = spec_of(record), record.document["work"]
-    copied = work.get("channels", {}).get("copied", ())
+    placed = work.get("channels", {})
     mounts = []
     if "code" in work and not {"run", "folder"} & set(work["code"]):  # an older Clary extracted it
         mounts.append(Mount(str(where.top / "code-out" / "code"), "/opt/ml/code", MountMode.OVERLAY))
-    for channel in present:
+    for channel in present if "run" not in placed else ():  # as it was placed by an older Clary
         if channel.mode == "Pipe":
             mounts.append(Mount(str(where.pipe(host.name, channel.name)), f"/opt/clary/pipes/{channel.name}"))
         else:
-            own = [host.name, channel.name] in copied
-            mode = MountMode.READ_ONLY if channel.mode == "FastFile" else _MODES[own]
+            mode = _mode(host, channel, placed.get("copied", ()))
             mounts.append(Mount(str(where.channel(host.name, channel.name)), channel.path, mode))
     mounts += [Mount(str(where.sync(host.name, s.name)), s.path, MountMode.READ_WRITE) for s in spec.syncs]
     return tuple(mounts)

@@ -283,7 +283,7 @@ class JobSubject:
                 host,
                 self.work.runtime(record),
                 await self.work.environment(record),
-                await asyncio.to_thread(self._data, record, host),
+                await self._data(record, host),
                 command.max_runtime,
             )
             if self.kind == training.KIND and self._pools.may_have(record):
@@ -306,8 +306,19 @@ class JobSubject:
             "AWS_SESSION_TOKEN": issued.session_token,
         }
 
-    def _data(self, record: Record, host: Host) -> dict[str, str]:
+    async def _data(self, record: Record, host: Host) -> dict[str, str]:
         """See that its synced folders are there; answers the lists of its channels' files, by name."""
+        lists = await asyncio.to_thread(self._own_data, record, host)
+        for name, files in places.lists_of(record, host).items():
+            run = record.document["work"]["channels"]["run"]
+            content = await self._ports.backend.content(run, files, "list", places.LIST_LIMIT)
+            if len(content) == places.LIST_LIMIT:
+                raise Invalid(f"The list of files {name} has more than {places.LIST_LIMIT} bytes.")
+            lists[name] = content.decode()
+        return lists
+
+    def _own_data(self, record: Record, host: Host) -> dict[str, str]:
+        """The same of folders that still are the job's own, and of data that an older Clary placed."""
         where = places.places(self._settings, record)
         for sync in spec_of(record).syncs:
             Path(where.sync(host.name, sync.name)).mkdir(parents=True, exist_ok=True)

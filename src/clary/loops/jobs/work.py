@@ -13,7 +13,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from clary.domain.errors import Denied, Invalid, NotFound
+from clary.domain.errors import Denied, Invalid, NotFound, Unavailable
 from clary.domain.features import queries
 from clary.domain.jobs import notebook, remote, requirements
 from clary.domain.jobs.kinds import spec_of
@@ -24,14 +24,13 @@ from clary.guarded import until_first
 from clary.loops.core.tasks import Done, Failed, Running, Tasks
 from clary.loops.core.user_code import for_user_code
 from clary.loops.jobs import code, figures, places
-from clary.loops.jobs.channels import ChannelPlacer
 from clary.loops.jobs.code import code_files
 from clary.loops.jobs.datasets import Datasets, executions
 from clary.loops.jobs.kept import KeptJobs
 from clary.loops.jobs.outputs import Outputs
 from clary.loops.jobs.places import JobSettings
 from clary.ports import Artifacts, LoopPorts, Runtime
-from clary.short_runs import end
+from clary.short_runs import end, found_run
 
 NAMES = ("datasets", "channels", "code", "environment", "syncs", "upload")
 OWN_LINE = "[clary] "  # before every line of Clary's own in a job's log
@@ -102,8 +101,14 @@ class JobWork:
     # -- before the run -----------------------------------------------------------------------------------------------------------
 
     async def _place_channels(self, record: Record) -> dict[str, Any]:
-        where = places.places(self._settings, record)
-        return await ChannelPlacer(self._artifacts(record), record, where).place()
+        """Its data in a run of its own, which is kept until the job has ended."""
+        workload = places.data(record)
+        if not workload.files:
+            return {"copied": [], "objects": {}, "bytes": 0}
+        run = await found_run(self._ports.backend, workload)
+        if run.exit_code != 0:
+            raise Unavailable("laying out the job's data was cut off")
+        return places.placed_data(record, run.laid, workload.key)
 
     async def _prepare_code(self, record: Record) -> dict[str, Any]:
         """See that the user's code is there, opened; answers its requirements, and the folder of the node's that has it."""
@@ -224,9 +229,11 @@ class JobWork:
         shorts = (places.key(record, what, command.attempt) for what in ("pack", *asked))
         for handle in shorts:
             await end(self._ports.backend, handle, _KILL_SECONDS)
-        # An older Clary had a run of the job's own extract the code: the hosts' sandboxes have it as long as they are there.
+        # An older Clary had a run of the job's own extract the code. The data is a run's too: the hosts' sandboxes have both as long as they
+        # are there.
         run = str(record.document["work"].get("code", {}).get("run", ""))
-        handles = (*command.handles, *((run,) if run else ()))
+        data = (places.key(record, "data", command.attempt),) if spec_of(record).inputs else ()
+        handles = (*command.handles, *((run,) if run else ()), *data)
         for handle in handles:
             await end(self._ports.backend, handle, _KILL_SECONDS, forget=not command.keep)
         job = places.places(self._settings, record).job
