@@ -122,16 +122,34 @@ async def test_a_running_job_is_adopted_and_its_results_are_stored(house: RealHo
 async def test_what_it_had_laid_out_is_what_the_host_gets(tmp_path: Path) -> None:
     """It ended between its last piece of work and the start."""
     house = House(tmp_path)
+    inputs = (
+        Channel("train", Location("b", "d"), "s3://b/d", "File", distribution="ShardedByS3Key"),
+        Channel("large", Location("b", "l"), "s3://b/l", "File"),
+        Channel("piped", Location("b", "p"), "s3://b/p", "Pipe"),
+    )
+    done = {
+        "code": {"requirements": "", "built": 0.0},
+        "channels": {"copied": [["algo-1", "train"]], "objects": {}, "bytes": 4},
+    }
     try:
-        record = await older(house, "true", {"code": {"requirements": "", "built": 0.0}}, "downloading")
-        spec = replace(spec_of(record), inputs=(Channel("train", Location("b", "d"), "s3://b/d", "File"),))
+        record = await older(house, "true", done, "downloading")
+        spec = replace(spec_of(record), inputs=inputs)
         await house.ports.store.save(replace(record, document={**record.document, "spec": dumped(spec)}))
+        top = Path(house.settings.folder) / "idjob" / "0"
+        for folder in ("channels/large", "pipes/piped/objects", "manifests"):
+            (top / "algo-1" / folder).mkdir(parents=True)
+        (top / "algo-1/manifests/train-manifest").write_text("part\n")
         house.open()
         workload = await house.started()
-        top = Path(house.settings.folder) / "idjob" / "0"
-        mounts = {mount.target: mount.source for mount in workload.mounts}
-        assert mounts["/opt/ml/code"] == str(top / "code-out" / "code")
-        assert mounts["/opt/ml/input/data/train"] == str(top / "algo-1" / "channels" / "train")
-        assert os.listdir(mounts["/opt/ml/code"]) == ["train.py"]
+        mounts = {mount.target: (mount.source, mount.mode) for mount in workload.mounts}
+        assert mounts["/opt/ml/code"] == (str(top / "code-out" / "code"), MountMode.OVERLAY)
+        channels = top / "algo-1" / "channels"
+        assert mounts["/opt/ml/input/data/train"] == (str(channels / "train"), MountMode.READ_WRITE)
+        assert mounts["/opt/ml/input/data/large"] == (str(channels / "large"), MountMode.OVERLAY)
+        assert mounts["/opt/clary/pipes/piped"] == (str(top / "algo-1" / "pipes" / "piped"), MountMode.READ_ONLY)
+        assert os.listdir(mounts["/opt/ml/code"][0]) == ["train.py"]
+        (ml,) = (each for each in workload.files if each.name == "ml")
+        assert ml.texts == {"input/data/train-manifest": "part\n"}
+        assert "job-idjob-0-data" not in house.backend.workloads, "nothing is laid out again"
     finally:
         await house.close()

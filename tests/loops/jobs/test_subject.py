@@ -8,7 +8,7 @@ import json
 import os
 import shutil
 import tarfile
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -21,7 +21,7 @@ from clary.domain.jobs import hosts, training
 from clary.domain.jobs import record as jobs
 from clary.domain.machine.capacity import Fit, Owner, Waiting
 from clary.domain.machine.instances import GIB
-from clary.domain.machine.workload import ENVIRONMENT, Environment, MountMode
+from clary.domain.machine.workload import ENVIRONMENT, Environment, MountMode, RunFailure
 from clary.domain.metrics.datapoints import Series
 from clary.domain.s3 import Location
 from clary.loops.jobs.code import code_files
@@ -193,6 +193,88 @@ async def test_modes_decide_how_a_channel_is_mounted(house: House) -> None:
     spec = json.loads(source(workload, "/opt/ml/input/config/.pipes.json").read_text())
     assert [each["name"] for each in spec["channels"]] == ["piped"]
     assert source(workload, "/opt/clary/pipes/piped/items.jsonl").read_text() == '{"file": "00000000"}\n'
+
+
+async def test_data_is_laid_out_once_for_all_hosts_and_kept_until_they_have_ended(house: House) -> None:
+    house.objects["b"] |= {f"d/{n}": b"xx" for n in range(3)}
+    config = {"InstanceType": "ml.m5.large", "InstanceCount": 2, "VolumeSizeInGB": 1}
+    sharded = channel("train", "s3://b/d/", source={"S3DataDistributionType": "ShardedByS3Key"})
+    await house.create(InputDataConfig=[sharded, channel("all", "s3://b/d/")], ResourceConfig=config)
+    await house.started()
+    data = house.backend.workloads["job-idjob-0-data"]
+    names = ["algo-1.train", "algo-2.train", "algo-1.all", "algo-2.all"]
+    assert ([each.name for each in data.files], data.command) == (names, ())
+    placed = (await house.record()).document["work"]["channels"]
+    assert (placed["run"], placed["bytes"]) == (data.key, 2 * (3 + 2 * 3))
+    assert placed["copied"] == [["algo-1", "all"], ["algo-1", "train"], ["algo-2", "all"], ["algo-2", "train"]]
+    told = placed["objects"]
+    assert told["train"] == told["all"], "the same listing"
+    assert (told["all"]["count"], [key for key, _ in told["all"]["first"]]) == (3, ["d/0", "d/1", "d/2"])
+    house.backend.finish("job-idjob-0-algo-1")
+    house.backend.finish("job-idjob-0-algo-2")
+    assert (await house.ended()).status == "Completed"
+    assert await house.backend.handles() == []
+
+
+class HeldArtifacts(MemoryArtifacts):
+    """Places nothing before `go`; counts how often it is asked to."""
+
+    def __init__(self) -> None:
+        super().__init__({"b": {"d/a": b"1"}, "out": {}})
+        self.asked, self.go = 0, asyncio.Event()
+
+    def of(self, account: str) -> MemoryArtifacts:
+        return self
+
+    async def place(self, bucket: str, keys: Mapping[str, str], folder: str) -> None:
+        self.asked += 1
+        await self.go.wait()
+        await super().place(bucket, keys, folder)
+
+
+async def test_a_stop_while_downloading_ends_the_download(tmp_path: Path) -> None:
+    artifacts = HeldArtifacts()
+    house = House(tmp_path, artifacts=artifacts)
+    house.open()
+    try:
+        await house.create(InputDataConfig=[channel("train", "s3://b/d/")])
+        await house.until(lambda: artifacts.asked)
+        assert jobs.secondary((await house.record()).document) == "Downloading"
+        await house.ports.store.save(jobs.stop_asked(await house.record(), 1.0))
+        record = await house.ended()
+        assert (record.status, jobs.secondary(record.document)) == ("Stopped", "Stopped")
+        assert await house.backend.handles() == []
+    finally:
+        await house.close()
+
+
+async def test_a_successor_goes_on_with_the_download_that_its_predecessor_began(tmp_path: Path) -> None:
+    artifacts = HeldArtifacts()
+    house = House(tmp_path, artifacts=artifacts)
+    house.open()
+    try:
+        await house.create(InputDataConfig=[channel("train", "s3://b/d/")])
+        await house.until(lambda: artifacts.asked)
+        await house.again()
+        artifacts.go.set()
+        workload = await house.started()
+        assert (artifacts.asked, os.listdir(source(workload, "/opt/ml/input/data/train"))) == (1, ["a"])
+    finally:
+        await house.close()
+
+
+@pytest.mark.parametrize("failure", [None, RunFailure("No space left on device")])
+async def test_a_download_that_its_predecessor_did_not_bring_to_an_end_is_done_again(
+    house: House, failure: RunFailure | None
+) -> None:
+    """It was stopped, as when Clary is shut down, or failed unheard."""
+    house.objects["b"]["d/a"] = b"1"
+    await house.left("job-idjob-0-data", None)
+    await house.until(lambda: "job-idjob-0-data" in house.backend.workloads)
+    house.backend.finish("job-idjob-0-data", stopped=failure is None, failure=failure)
+    house.backend.update("job-idjob-0-data", exit_code=None)
+    await house.create(InputDataConfig=[channel("train", "s3://b/d/")])
+    assert os.listdir(source(await house.started(), "/opt/ml/input/data/train")) == ["a"]
 
 
 async def test_the_failure_file_is_the_reason_but_never_through_a_link(house: House, tmp_path: Path) -> None:
