@@ -218,8 +218,9 @@ class Backend(Protocol[R]):
         ...
 
     async def collect(self, handle: str) -> Mapping[str, Collected]:
-        """Store the results of an ended run by value; answers URI -> object of those that it left. It may be repeated. NotFound for a run
-        that was forgotten; the object store's own errors."""
+        """Store the results of an ended run by value; answers URI -> object of those that it left. It may be repeated. Of a run that goes
+        on only those that are `running`; of synced ones what is new or changed. NotFound for a run that was forgotten; the object store's
+        own errors."""
         ...
 
     async def handles(self) -> list[str]:

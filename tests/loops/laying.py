@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -12,6 +13,7 @@ from typing import Any
 from clary.backends.node.layout import NodePorts, content_of, lay_out, names_of, placed, text_of
 from clary.backends.node.models import NodeModels
 from clary.backends.node.outputs import store
+from clary.backends.node.syncs import Syncs
 from clary.domain.errors import Denied, Invalid, NotFound, Unavailable
 from clary.domain.machine.workload import (
     Collected,
@@ -33,6 +35,7 @@ class LayingBackend(MemoryBackend):
         super().__init__()
         self._folder = folder
         self._ports = NodePorts(artifacts, logs, environments)
+        self._syncs = Syncs()
         self._layouts: dict[str, asyncio.Task[None]] = {}
         self._made = NodeModels(folder, self, self._ports)
 
@@ -80,7 +83,14 @@ class LayingBackend(MemoryBackend):
         if handle not in self._runs:
             raise NotFound(f"no run {handle!r} to collect the results of")
         self.collected.append(handle)
-        return await store(self._root_of(handle), self.workloads[handle].results, self._ports.artifacts)
+        workload, root, running = (
+            self.workloads[handle],
+            self._root_of(handle),
+            not self._runs[handle].state.is_terminal,
+        )
+        artifacts = self._ports.artifacts
+        synced = await self._syncs.collect(workload, root, self._root_of, artifacts, running, time.time())
+        return synced if running else {**synced, **await store(root, workload.results, artifacts)}
 
     async def _lay_out(self, asked: Workload) -> None:
         root = str(self._folder / asked.key)

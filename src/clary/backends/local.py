@@ -35,6 +35,7 @@ from clary.backends.node.layout import NodePorts, content_of, files_of, names_of
 from clary.backends.node.models import NodeModels
 from clary.backends.node.outputs import store
 from clary.backends.node.starts import Starts
+from clary.backends.node.syncs import Syncs
 from clary.backends.reentry import Reentry, reentry
 from clary.backends.shim import way
 from clary.backends.shim.beside import remove as remove_container
@@ -99,6 +100,7 @@ class LocalBackend:
         self._ports = ports
         self._starts = Starts(ports, self._launch, self._started, self._root_of)
         self._changes = Changes(ports)
+        self._syncs = Syncs()
         self._models_folder = folder.parent / "models"
         self._models = NodeModels(self._models_folder, self, ports)
         self._own = folder / "own"  # folders of runs by value
@@ -255,11 +257,15 @@ class LocalBackend:
         asked = requests.kept(Folder.of(root)) if root else None
         if root is None or asked is None:
             raise NotFound(f"no run {handle!r} to collect the results of")
-        if not asked[0].results:
+        folder, workload = Folder.of(root), asked[0]
+        running = folder.read("exit.json") is None
+        if not workload.results or (running and folder.read("run.json") is None):
             return {}
         if self._ports is None:
             raise Unavailable("this backend was given no object store")
-        return await store(root, asked[0].results, self._ports.artifacts)
+        artifacts = self._ports.artifacts
+        synced = await self._syncs.collect(workload, root, self._root_of, artifacts, running, time.time())
+        return synced if running else {**synced, **await store(root, workload.results, artifacts)}
 
     async def take_up(self) -> None:
         """Go on with the starts of a predecessor that was killed."""

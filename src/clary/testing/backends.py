@@ -71,6 +71,7 @@ class MemoryBackend:
         self.placed: list[tuple[str, str, str, Objects]] = []  # (handle, files, folder, objects)
         self.stubborn = False  # True: stop alone ends nothing
         self._runs: dict[str, Observation] = {}
+        self._synced: dict[tuple[str, str], str] = {}  # (handle, URI) -> what was stored of a synced result
         self._listeners: list[Callable[[str], None]] = []
 
     def plan(self, workload: Workload) -> Workload:
@@ -176,12 +177,19 @@ class MemoryBackend:
         if handle not in self._runs:
             raise NotFound(f"no run {handle!r} to collect the results of")
         self.collected.append(handle)
-        return {
-            f"{each.to}{path.removeprefix(f'{each.path}/') if each.tree else ''}": Collected("etag", len(text.encode()))
-            for each in self.workloads[handle].results
-            for (run, files, path), text in sorted(self.left.items())
-            if (run, files) == (handle, each.files) and _is_of(path, each)
-        }
+        running = not self._runs[handle].state.is_terminal
+        stored = {}
+        for each in self.workloads[handle].results:
+            if running and not each.running:
+                continue
+            for (run, files, path), text in sorted(self.left.items()):
+                if (run, files) == (handle, each.files) and _is_of(path, each):
+                    uri = f"{each.to}{path.removeprefix(f'{each.path}/') if each.tree else ''}"
+                    if each.synced and self._synced.get((handle, uri)) == text:
+                        continue
+                    self._synced[handle, uri] = text
+                    stored[uri] = Collected("etag", len(text.encode()))
+        return stored
 
     async def handles(self) -> list[str]:
         return sorted(self._runs)
@@ -211,7 +219,9 @@ class MemoryBackend:
 
 
 def _is_of(path: str, result: Result) -> bool:
-    return path.startswith(f"{result.path}/") if result.tree else path == result.path
+    if result.tree:
+        return path.startswith(f"{result.path}/" if result.path else "")
+    return path == result.path
 
 
 class BackendConformance:
@@ -599,6 +609,29 @@ class BackendConformance:
         except NotFound:
             return
         raise AssertionError("a forgotten run has results")
+
+    async def test_of_a_run_that_goes_on_what_changed_of_synced_results_is_collected(self, tmp_path: Path) -> None:
+        backend = self.backend(tmp_path)
+        synced = Result("out", "", ACCOUNT, Location(BUCKET, "s/"), tree=True, synced=True, running=True)
+        later = Result("in", "a", ACCOUNT, Location(BUCKET, "later"))
+        script = "echo 1 > /out/x; until test -s /in/go; do sleep 0.02; done; echo 22 > /out/y; exit 3"
+        workload = self.valued(script, results=(synced, later))
+        handle = await self.begin(backend, workload)
+        await self.leave(backend, handle, "out", "x", "1\n")
+        await self.leave(backend, handle, "in", "a", "one\n")
+        found: dict[str, Collected] = {}
+        async with asyncio.timeout(WAIT_SECONDS):
+            while not found:  # a file is stored when it has not changed for a second
+                found = dict(await backend.collect(handle))
+                await asyncio.sleep(0.05)
+        assert {uri: each.size for uri, each in found.items()} == {f"s3://{BUCKET}/s/x": 2}
+        assert await backend.collect(handle) == {}
+        assert await backend.write(handle, "in", {"go": "1"})
+        await self.leave(backend, handle, "out", "y", "22\n")
+        await self.let(backend, handle, 3)
+        await self.ended(backend, handle)
+        assert set(await backend.collect(handle)) == {f"s3://{BUCKET}/s/y", f"s3://{BUCKET}/later"}
+        assert set(await backend.collect(handle)) == {f"s3://{BUCKET}/later"}
 
     async def test_a_folder_of_results_becomes_an_object_a_file(self, tmp_path: Path) -> None:
         backend = self.backend(tmp_path)

@@ -252,10 +252,15 @@ def test_work_that_was_lost_with_its_process_is_begun_again() -> None:
     assert kinds(decide(downloading, SEEN, NOW).commands)[1:] == ["Begin:channels", "Begin:environment"]
 
 
-def test_checkpoints_are_restored_first() -> None:
+@pytest.mark.parametrize(("placed", "begun"), [({"synced": True}, False), ({"copied": []}, True)])
+def test_checkpoints_are_part_of_the_data_but_of_that_which_an_older_clary_placed(
+    placed: dict[str, Any], begun: bool
+) -> None:
     checkpointed = request(CheckpointConfig={"S3Uri": "s3://b/c"})
     granted = decide(job(request_=checkpointed), SEEN, NOW).record
-    assert "Begin:syncs" in kinds(decide(granted, SEEN, NOW).commands)
+    assert "Begin:syncs" not in kinds(decide(granted, SEEN, NOW).commands)
+    seen = replace(SEEN, work={"channels": Work("done", placed), "environment": Work("running")})
+    assert ("Begin:syncs" in kinds(decide(granted, seen, NOW).commands)) is begun
 
 
 @pytest.mark.parametrize(

@@ -153,3 +153,26 @@ async def test_what_it_had_laid_out_is_what_the_host_gets(tmp_path: Path) -> Non
         assert "job-idjob-0-data" not in house.backend.workloads, "nothing is laid out again"
     finally:
         await house.close()
+
+
+@pytest.mark.parametrize("restored", [True, False])
+async def test_checkpoints_of_data_that_it_placed_are_where_it_had_them(tmp_path: Path, restored: bool) -> None:
+    """Restored by it or not yet: the job's own folders go on, and what changes there is stored."""
+    house = House(tmp_path)
+    house.objects["b"]["ck/old"] = b"1"
+    try:
+        done = {"syncs": {}} if restored else {}
+        await older(house, "true", done, "downloading", CheckpointConfig={"S3Uri": "s3://b/ck"})
+        house.open()
+        workload = await house.started()
+        assert workload.results == ()
+        folder = Path(house.settings.folder) / "idjob" / "0" / "algo-1" / "sync" / "checkpoints"
+        (mount,) = (each for each in workload.mounts if each.target == "/opt/ml/checkpoints")
+        assert (mount.source, mount.mode) == (str(folder), MountMode.READ_WRITE)
+        assert os.listdir(folder) == ([] if restored else ["old"]), "its restore found nothing"
+        (folder / "new").write_text("2")
+        house.backend.finish(workload.key)
+        assert (await house.ended()).status == "Completed"
+        assert house.objects["b"] == {"ck/old": b"1", "ck/new": b"2"}
+    finally:
+        await house.close()

@@ -49,7 +49,7 @@ class Selections:
     def __init__(self, artifacts: Artifacts) -> None:
         self._artifacts = artifacts
         self._free = asyncio.Semaphore(_AT_ONCE)
-        self._listings: dict[tuple[str, str, str], asyncio.Task[_Listing]] = {}
+        self._listings: dict[tuple[str, ...], asyncio.Task[_Listing]] = {}
         self._lines: dict[tuple[str, str, tuple[str, ...]], asyncio.Task[list[list[Item]]]] = {}
 
     async def lay_out(
@@ -83,14 +83,15 @@ class Selections:
         small = (
             len(mine) <= COPIED_FILES and sum(listing.sizes.get(key, COPIED_BYTES + 1) for key in mine) <= COPIED_BYTES
         )
-        if selected.own and small:
+        own = selected.copies or (selected.own and small)
+        if own:
             await asyncio.to_thread(_own, os.path.join(folder, "data"), sorted(names.values()))
         text = "".join(f"{name}\n" for name in sorted(names.values()))
         await asyncio.to_thread(_write, os.path.join(folder, "list"), text)
-        return _told(Laid(size, selected.own and small), listing)
+        return _told(Laid(size, own), listing)
 
     async def _listing(self, selected: Selected) -> _Listing:
-        key = (selected.account, str(selected.location), selected.data_type)
+        key = (selected.account, str(selected.location), selected.data_type, selected.nothing)
         if key not in self._listings:
             self._listings[key] = asyncio.create_task(self._list(selected))
         return await asyncio.shield(self._listings[key])
@@ -118,7 +119,7 @@ class Selections:
             names = names_under(where.key, sizes)
             told = [(entry.key, entry.etag) for entry in found if entry.key in names]
             listing = _Listing(where.bucket, names, sizes, told)
-        if not listing.names:
+        if not listing.names and not selected.optional:
             raise Invalid(selected.nothing)
         return listing
 

@@ -17,6 +17,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from clary import untrusted
+from clary.backends.node import stamps
 from clary.backends.node.channels import Selections
 from clary.domain.errors import Invalid, Unavailable
 from clary.domain.machine.workload import ENVIRONMENT, Files, Laid, Mount, MountMode, Workload
@@ -74,7 +75,7 @@ def _mount(files: Files, root: str, models: Path, root_of: RootOf) -> Mount:
         if files.mode is MountMode.READ_WRITE:
             raise Invalid(f"{files.name!r} is of a model, which no run may write")
         return Mount(model_folder(models, files.model), files.target, files.mode)
-    return Mount(_source(files, root, root_of), files.target, files.mode)
+    return Mount(source_of(files, root, root_of), files.target, files.mode)
 
 
 def with_packages(workload: Workload, ports: NodePorts | None) -> Workload:
@@ -105,7 +106,7 @@ async def lay_out(
             continue
         tell(f"laying out {files.name}")
         if files.left is not None:
-            source = _source(files, root, root_of)
+            source = source_of(files, root, root_of)
             await _thread(_take_over, root_of(files.left.run), source, files)
             continue
         await _thread(_make, Path(files_of(root, files.name)), files, secrets)
@@ -129,7 +130,11 @@ async def _select(
     if not asked:
         return {}
     try:
-        return await Selections(_artifacts(ports)).lay_out(asked, tell)
+        laid = await Selections(_artifacts(ports)).lay_out(asked, tell)
+        copies = {name: each for name, each in asked.items() if each[1].copies}
+        if copies:
+            await asyncio.to_thread(stamps.mark, root, copies)
+        return laid
     except OSError as error:  # a full disk
         raise Unavailable(f"the files of the run cannot be written: {error}") from error
 
@@ -174,7 +179,8 @@ def files_of(root: str, name: str) -> str:
     return str(Path(root) / "files" / name)
 
 
-def _source(files: Files, root: str, root_of: RootOf) -> str:
+def source_of(files: Files, root: str, root_of: RootOf) -> str:
+    """Where these files of a run lie: its own, or another run's."""
     if files.left is None:
         return files_of(root, files.name)
     return os.path.normpath(_inside(kept_folder(root_of(files.left.run), files.left.files), files.left.path))

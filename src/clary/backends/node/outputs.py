@@ -20,9 +20,11 @@ from clary.ports import Artifacts
 
 
 async def store(root: str, results: Sequence[Result], artifacts: Artifacts) -> dict[str, Collected]:
-    """What the run left, stored: URI -> object."""
+    """What the run left, stored: URI -> object. But for what is synced (`syncs.py`)."""
     stored: dict[str, Collected] = {}
     for result in results:
+        if result.synced:
+            continue
         for each in await asyncio.to_thread(_files, root, result):
             made = await _store(root, each, artifacts)
             if made is not None:

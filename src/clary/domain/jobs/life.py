@@ -172,10 +172,12 @@ def _shape(reason: str) -> str:
     return _FIGURES.sub("#", reason)
 
 
-def _wanted(spec: JobSpec) -> tuple[str, ...]:
-    """The work that can begin at once. The environment waits for the code's requirements when there is code."""
+def _wanted(spec: JobSpec, done: Mapping[str, Any]) -> tuple[str, ...]:
+    """The work that can begin at once. The environment waits for the code's requirements when there is code. What synced folders begin with
+    is part of the data, but for that which an older Clary placed."""
     first = "code" if spec.code is not None else "environment"
-    restores = any(sync.restore for sync in spec.syncs)
+    older = "channels" in done and not done["channels"].get("synced")
+    restores = older and any(sync.restore for sync in spec.syncs)
     data = "datasets" if spec.queries else "channels"
     return (data, first, *(("syncs",) if restores else ()))
 
@@ -186,13 +188,13 @@ def _downloading(record: Record, seen: SeenJob, now: float) -> Decision[Command]
         return _over(record, _stopped(record), now)
     kind, spec = kind_of(record), spec_of(record)
     done = dict(document["work"])
-    wanted = list(_wanted(spec))
     for name in _PREPARING:
         work = seen.work.get(name)
         if work is not None and work.state == "failed":
             return _work_failed(record, work, now)
         if work is not None and work.state == "done":
             done[name] = dict(work.result)
+    wanted = list(_wanted(spec, done))
     if "datasets" in done:
         wanted.append("channels")  # they are among these
     if "code" in done and "environment" not in wanted:

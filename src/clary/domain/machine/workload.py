@@ -93,7 +93,8 @@ class Selected:
     Which ones is `data_type`'s (AWS's S3DataType): all whose keys begin with that of `location`, those that the manifest there names, or
     the values of the `attributes` of an augmented one. `sharded`: (number, of) takes every `of`-th of them, in order or, with `seed`, as
     shuffled by it. `piped`: for a feeder of FIFOs, by number in the folder `objects`, in the order of the lines of `items.jsonl`. `own`:
-    data so small that it costs nothing are copies, which the run may change. `nothing`: words for the user where there is none."""
+    data so small that it costs nothing are copies, which the run may change; `copies`: all data are. `nothing`: words for the user where
+    there is none, unless that is fine (`optional`): then for a bucket that is not there."""
 
     account: str
     location: Location
@@ -103,6 +104,8 @@ class Selected:
     seed: int | None = None
     piped: bool = False
     own: bool = False
+    copies: bool = False
+    optional: bool = False
     nothing: str = ""
 
 
@@ -164,7 +167,10 @@ class ModelFiles:
 class Result:
     """A file that a run leaves at `path` in its `files` of that name, and the object of the account's that it becomes. `tree`: `path` is a
     folder, and every regular file below it becomes an object below `to`. `given`: the file itself is given away, without a copy of it
-    (for runs that nobody enters again)."""
+    (for runs that nobody enters again).
+
+    `synced`: a `tree` (`path` is '', `to` ends in '/') of which only what is new or changed is stored; `running`: also when results are
+    collected while the run goes on; `mirror`: what the run deletes is deleted there."""
 
     files: str
     path: str
@@ -173,6 +179,9 @@ class Result:
     content_type: str = ""
     tree: bool = False
     given: bool = False
+    synced: bool = False
+    running: bool = False
+    mirror: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -61,7 +61,7 @@ class Outputs:
     # -- synced folders -------------------------------------------------------------------------------------------------------
 
     async def restore(self) -> None:
-        """Fill the synced folders of every host from S3 before they start."""
+        """Fill the synced folders of every host from S3 before they start, where an older Clary placed their data."""
         state: dict[str, list[int]] = {}
         for sync in self._spec.syncs:
             if not sync.restore:
@@ -88,6 +88,11 @@ class Outputs:
         """Store what is new or changed since the last time; delete in S3 what the job deleted (where the sync is two-way)."""
         syncs = [sync for sync in self._spec.syncs if final or sync.running]
         if not syncs:
+            return
+        if places.synced_by_value(self._record):
+            for handle in self._record.document["handles"].values():
+                collected = await self._backend.collect(handle)
+                self._stored += sum(each.size for each in collected.values())
             return
         state = await asyncio.to_thread(self._load_state)
         for sync in syncs:

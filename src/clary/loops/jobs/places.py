@@ -1,14 +1,13 @@
 """A job's workloads: the short ones before and after it, and its hosts'. Pure: values, no I/O.
 
 What a run has and leaves is the backend's to lay out and keep, by the names here: a host has `ml` (/opt/ml), `config` (the contract files),
-`code` and `data.CHANNEL`, the short runs have `in` and `out`, the run that is nothing but the job's data `HOST.CHANNEL`. Only synced
-folders still lie in folders of the job's own:
+`code`, `data.CHANNEL` and `sync.NAME`, the short runs have `in` and `out`, the run that is nothing but the job's data `HOST.CHANNEL` and
+`sync.HOST.NAME`. Of an attempt that an older Clary began, these lie in folders of the job's own:
 
 jobs/ID/ATTEMPT/
     restore/SYNC/   what a synced folder begins with
-    algo-N/         sync/SYNC; of an attempt that an older Clary began also channels/CHANNEL, pipes/CHANNEL, manifests/ (lists of
-                    channels' files)
-    code-out/code/  the user's code, of such an attempt
+    algo-N/         channels/CHANNEL, pipes/CHANNEL, manifests/ (lists of channels' files), sync/SYNC
+    code-out/code/  the user's code
 """
 
 from __future__ import annotations
@@ -23,7 +22,7 @@ from clary.domain.jobs import egress, hosts, notebook, remote
 from clary.domain.jobs.channels import Channel, no_objects
 from clary.domain.jobs.hosts import Host
 from clary.domain.jobs.kinds import JobKind, kind_of, spec_of
-from clary.domain.jobs.spec import STOP_GRACE, JobSpec, Output
+from clary.domain.jobs.spec import STOP_GRACE, JobSpec, Output, Sync
 from clary.domain.machine.workload import (
     Environment,
     Files,
@@ -37,6 +36,7 @@ from clary.domain.machine.workload import (
     Workload,
 )
 from clary.domain.resources import Record
+from clary.domain.s3 import Location
 from clary.loops.core.sandboxes import LIBRARY, short_workload
 from clary.ports import Runtime
 
@@ -125,7 +125,29 @@ def data(record: Record) -> Workload:
             shard = (number, len(to)) if channel.sharded else None
             name = data_name(host, channel)
             files.append(Files(name, f"/{name}", selected=_selected(record, channel, shard)))
+    for sync in spec.syncs:
+        if sync.restore:
+            begins = Selected(
+                record.scope.account,
+                _below(sync.location),
+                copies=True,
+                optional=True,
+                nothing=f"What {sync.path} begins with cannot be had from {sync.location}",
+            )
+            files += [
+                Files(each, f"/{each}", selected=begins) for each in (_sync_name(host, sync) for host in spec.hosts)
+            ]
     return Workload(key(record, "data"), (), {}, files=tuple(files))
+
+
+def _sync_name(host: Host, sync: Sync) -> str:
+    return f"sync.{host.name}.{sync.name}"
+
+
+def _below(location: Location) -> Location:
+    """As a folder."""
+    key = location.key.rstrip("/")
+    return Location(location.bucket, f"{key}/" if key else "")
 
 
 def data_name(host: Host, channel: Channel) -> str:
@@ -150,7 +172,8 @@ def _selected(record: Record, channel: Channel, shard: tuple[int, int] | None) -
 def placed_data(record: Record, laid: Mapping[str, Laid], run: str) -> dict[str, Any]:
     """What the record keeps of the job's data. `copied`: [host, channel] of those that are the job's own files, not links of blobs;
     `objects`: of each channel that was listed how many they were, a digest of all keys and ETags, and the first of them; `bytes`: of all
-    that was placed, each host's share counted; `run`: that which has it."""
+    that was placed, each host's share counted; `run`: that which has it;
+    `synced`: its synced folders are files of the hosts' runs, and begin there."""
     spec = spec_of(record)
     parts = [
         (host.name, channel.name, laid[data_name(host, channel)])
@@ -166,6 +189,7 @@ def placed_data(record: Record, laid: Mapping[str, Laid], run: str) -> dict[str,
         },
         "bytes": sum(part.size for _, _, part in parts),
         "run": run,
+        "synced": True,
     }
 
 
@@ -252,6 +276,7 @@ def host_workload(
             *((Mount(settings.ca_bundle, "/opt/clary/ca.pem"),) if settings.ca_bundle else ()),
         ),
         files=_host_files(record, host, present, lists),
+        results=_synced(record),
         logs=log_of(record, host.name),
         cpu=float(fit["cpu"]),
         background=True,  # production endpoints come first
@@ -301,11 +326,9 @@ def _code(found: Mapping[str, Any]) -> tuple[Files, ...]:
 
 def _data_files(record: Record, host: Host, present: Sequence[Channel]) -> list[Files]:
     placed = record.document["work"].get("channels", {})
-    run = placed.get("run")
-    if not run:  # an older Clary placed it, or there is none
-        return []
-    files = []
-    for channel in present:
+    run = placed.get("run", "")
+    files = [_sync_files(host, sync, run) for sync in spec_of(record).syncs] if synced_by_value(record) else []
+    for channel in present if run else ():  # or an older Clary placed it
         part = data_name(host, channel)
         if channel.mode == "Pipe":
             where, mode, left = f"/opt/clary/pipes/{channel.name}", MountMode.READ_ONLY, LeftBy(run, part)
@@ -313,6 +336,35 @@ def _data_files(record: Record, host: Host, present: Sequence[Channel]) -> list[
             where, mode, left = channel.path, _mode(host, channel, placed["copied"]), LeftBy(run, part, "data")
         files.append(Files(f"data.{channel.name}", where, mode, left=left))
     return files
+
+
+def synced_by_value(record: Record) -> bool:
+    """Whether its synced folders are files of the hosts' runs, not (as an older Clary made them) folders of the job's own."""
+    return bool(record.document["work"].get("channels", {}).get("synced"))
+
+
+def _sync_files(host: Host, sync: Sync, run: str) -> Files:
+    left = LeftBy(run, _sync_name(host, sync), "data") if sync.restore else None
+    return Files(f"sync.{sync.name}", sync.path, MountMode.READ_WRITE, left=left)
+
+
+def _synced(record: Record) -> tuple[Result, ...]:
+    if not synced_by_value(record):
+        return ()
+    account = record.scope.account
+    return tuple(
+        Result(
+            f"sync.{sync.name}",
+            "",
+            account,
+            _below(sync.location),
+            tree=True,
+            synced=True,
+            running=sync.running,
+            mirror=sync.restore,
+        )
+        for sync in spec_of(record).syncs
+    )
 
 
 def _mode(host: Host, channel: Channel, copied: Sequence[Any]) -> MountMode:
@@ -363,7 +415,8 @@ def _host_mounts(record: Record, where: JobFolders, host: Host, present: Sequenc
         else:
             mode = _mode(host, channel, placed.get("copied", ()))
             mounts.append(Mount(str(where.channel(host.name, channel.name)), channel.path, mode))
-    mounts += [Mount(str(where.sync(host.name, s.name)), s.path, MountMode.READ_WRITE) for s in spec.syncs]
+    if not synced_by_value(record):
+        mounts += [Mount(str(where.sync(host.name, s.name)), s.path, MountMode.READ_WRITE) for s in spec.syncs]
     return tuple(mounts)
 
 

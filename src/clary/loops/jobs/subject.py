@@ -320,7 +320,7 @@ class JobSubject:
     def _own_data(self, record: Record, host: Host) -> dict[str, str]:
         """The same of folders that still are the job's own, and of data that an older Clary placed."""
         where = places.places(self._settings, record)
-        for sync in spec_of(record).syncs:
+        for sync in () if places.synced_by_value(record) else spec_of(record).syncs:
             Path(where.sync(host.name, sync.name)).mkdir(parents=True, exist_ok=True)
         lists = Path(where.manifests(host.name))
         return {each.name: each.read_text() for each in (lists.iterdir() if lists.is_dir() else ())}

@@ -104,7 +104,7 @@ class JobWork:
         """Its data in a run of its own, which is kept until the job has ended."""
         workload = places.data(record)
         if not workload.files:
-            return {"copied": [], "objects": {}, "bytes": 0}
+            return {"copied": [], "objects": {}, "bytes": 0, "synced": True}
         run = await found_run(self._ports.backend, workload)
         if run.exit_code != 0:
             raise Unavailable("laying out the job's data was cut off")
@@ -232,7 +232,7 @@ class JobWork:
         # An older Clary had a run of the job's own extract the code. The data is a run's too: the hosts' sandboxes have both as long as they
         # are there.
         run = str(record.document["work"].get("code", {}).get("run", ""))
-        data = (places.key(record, "data", command.attempt),) if spec_of(record).inputs else ()
+        data = (places.key(record, "data", command.attempt),) if places.data(record).files else ()
         handles = (*command.handles, *((run,) if run else ()), *data)
         for handle in handles:
             await end(self._ports.backend, handle, _KILL_SECONDS, forget=not command.keep)
