@@ -6,8 +6,9 @@ The key makes it idempotent: begun again after a crash it finds the same run.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
+from types import MappingProxyType
 from typing import Any
 
 from clary.domain.errors import InUse, Invalid, Unavailable
@@ -35,21 +36,25 @@ async def run_to_end(backend: Backend[Any], workload: Workload) -> Observation:
 
 
 @asynccontextmanager
-async def short_run(backend: Backend[Any], workload: Workload) -> AsyncIterator[Observation]:
+async def short_run(
+    backend: Backend[Any], workload: Workload, secrets: Mapping[str, str] = MappingProxyType({})
+) -> AsyncIterator[Observation]:
     """A run by value from its start to its end, and, inside, how it ended: it can be read and collected until the way out, where it is
     forgotten. For the rest see `kept_run`."""
     try:
-        yield await kept_run(backend, workload)
+        yield await kept_run(backend, workload, secrets)
     finally:
         await end(backend, workload.key, _END_SECONDS)
 
 
-async def kept_run(backend: Backend[Any], workload: Workload) -> Observation:
+async def kept_run(
+    backend: Backend[Any], workload: Workload, secrets: Mapping[str, str] = MappingProxyType({})
+) -> Observation:
     """A run by value from its start to its end: how it ended. It is there until somebody ends it (`end`). Whatever a predecessor began
     under its key is ended first. Invalid where its data could not be laid out, Unavailable where we are at fault; Unschedulable from the
     backend. A cancelled wait leaves it."""
     await end(backend, workload.key, _END_SECONDS)
-    return _checked(await _run(backend, workload))
+    return _checked(await _run(backend, workload, secrets))
 
 
 def _checked(ended: Observation) -> Observation:
@@ -66,11 +71,13 @@ async def found_run(backend: Backend[Any], workload: Workload) -> Observation:
     return _checked(await _run(backend, workload))
 
 
-async def _run(backend: Backend[Any], workload: Workload) -> Observation:
+async def _run(
+    backend: Backend[Any], workload: Workload, secrets: Mapping[str, str] = MappingProxyType({})
+) -> Observation:
     ended = asyncio.Event()
     unwatch = backend.watch(lambda handle: ended.set())
     try:
-        handle = await backend.start(backend.plan(workload))
+        handle = await backend.start(backend.plan(workload), secrets)
         return await _wait(backend, handle, ended, forget=False)
     finally:
         unwatch()

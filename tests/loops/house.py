@@ -65,7 +65,7 @@ class House:
     def __init__(self, tmp_path: Path, **ports: Any) -> None:
         self.logs = MemoryLogs()
         artifacts = ports.pop("artifacts", None) or MemoryArtifacts({"b": {}, "out": {}})
-        runtimes = MemoryRuntimes()
+        runtimes = MemoryRuntimes(ports.pop("known")) if "known" in ports else MemoryRuntimes()
         self.backend = LayingBackend(tmp_path / "own", artifacts, self.logs, runtimes)
         self.store = MemoryStore()
         self.machine = Machine(cpus=4, memory=16 * GIB, available=12 * GIB)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from clary.domain.machine.workload import Environment, Files, Mount, Result, Workload
+from clary.domain.machine.workload import Environment, Files, Result, Workload
 
 LIBRARY = "/opt/clary/lib"
 
@@ -28,34 +28,6 @@ def short_workload(
         packages=environment,
         files=tuple(files),
         results=tuple(results),
-        background=True,
-        memory=memory,
-        network=False,
-        stop_grace=0.0,
-        max_runtime=seconds,
-    )
-
-
-def rooted_workload(
-    key: str,
-    root: str,
-    module: str,
-    spec: str,
-    environment: Environment,
-    mounts: Sequence[Mount],
-    log_path: str,
-    memory: int,
-    seconds: float,
-) -> Workload:
-    """The same in a folder that the caller made, over folders of the caller's."""
-    return Workload(
-        key=key,
-        root=root,
-        command=(environment.python, "-m", f"clary.toolkit.{module}", spec),
-        environment={"PYTHONPATH": LIBRARY, "PYTHONUNBUFFERED": "1"},
-        packages=environment,
-        mounts=tuple(mounts),
-        log_path=log_path,
         background=True,
         memory=memory,
         network=False,

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import shutil
 import uuid
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
@@ -17,28 +16,27 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from clary import untrusted
 from clary.domain.errors import AlreadyExists, Invalid, Unschedulable
 from clary.domain.features import queries
 from clary.domain.ids import arn
 from clary.domain.jobs import datasets
 from clary.domain.jobs.datasets import SourceQuery
 from clary.domain.jobs.kinds import spec_of
-from clary.domain.machine.workload import Environment, Mount, MountMode, Workload
+from clary.domain.machine.workload import Environment, Files, Mount, MountMode, Result, Workload
 from clary.domain.resources import KINDS, Record
-from clary.loops.core.sandboxes import rooted_workload
+from clary.loops.core.sandboxes import short_workload
 from clary.loops.jobs import places
 from clary.loops.jobs.places import JobSettings
 from clary.ports import Artifacts, LoopPorts
-from clary.short_runs import end, how, run_to_end
+from clary.short_runs import how, short_run
 
 RUNTIME = "sources"
 _FILES = {"PARQUET": "0000_part_00.parquet", "JSON": "0000_part_00.json.gz", "TEXTFILE": "0000_part_00.txt.gz"}
 _LOOK = 0.2  # seconds between looks at a query execution
 _WORK = "/opt/clary/work"
+_FOLDER, _SPEC = "work", "SPEC"  # names of its files, and of the secret in them
 _MEMORY = 1 << 30
 _SECONDS = 6 * 3600.0
-_KILL_SECONDS = 30.0
 _REPORT = 4 << 20
 
 
@@ -94,48 +92,39 @@ class Datasets:
         source = self._settings.sources.get(query.source)
         if source is None:
             raise Invalid(f"There is no source {query.source!r} any more: see [sources.NAME] in clary.toml.")
-        folder = Path(places.places(self._settings, self._record).top / "datasets" / query.input)
-        work = folder / "work"
-        workload = self._workload(query, source, folder, environment)
-        # What a predecessor began must be over and forgotten: it would be taken for the run that fills the fresh folder.
-        await end(self._ports.backend, workload.key, _KILL_SECONDS)
-        try:
-            await asyncio.to_thread(_lay_out, work, query, source)
-            run = await run_to_end(self._ports.backend, workload)
+        workload = self._workload(query, source, environment)
+        backend = self._ports.backend
+        async with short_run(backend, workload, {_SPEC: _spec(query, source)}) as run:
             if run.exit_code != 0:
                 raise Unschedulable(f"asking {query.source} {how(run)}")
-            report: dict[str, Any] = json.loads(
-                await asyncio.to_thread(untrusted.read_text, str(work), "report.json", _REPORT)
-            )
+            report: dict[str, Any] = json.loads(await backend.read(workload.key, _FOLDER, "report.json", _REPORT))
             if "error" in report:
                 raise Invalid(f"The source {query.source!r} cannot answer: {report['error']}")
-            await self._store(query, folder, report["files"])
+            await backend.collect(workload.key)
+            await self._remove_others(query, report["files"])
             return report
-        finally:
-            await asyncio.to_thread(shutil.rmtree, folder, True)
 
-    async def _store(self, query: SourceQuery, folder: Path, files: list[str]) -> None:
+    async def _remove_others(self, query: SourceQuery, files: Sequence[str]) -> None:
+        """What an earlier attempt stored in the place of the answer."""
         bucket, key = query.location.bucket, query.location.key
-        for name in files:
-            staged = str(folder / "staged")
-            await asyncio.to_thread(untrusted.copy, str(folder / "work"), f"files/{name}", staged)
-            await self._artifacts.store_file(staged, bucket, key + name, move=True)
         for old in await self._artifacts.find(bucket, key):
             if old.key.removeprefix(key) not in files:
                 await self._artifacts.delete(bucket, old.key)
 
-    def _workload(self, query: SourceQuery, url: str, folder: Path, environment: Environment) -> Workload:
-        mounts = [Mount(str(folder / "work"), _WORK, MountMode.READ_WRITE)]
-        path = urlsplit(url).path
-        local = urlsplit(url).scheme == "sqlite"
-        beside = str(Path(path).parent) if local else datasets.socket_folder(url)
-        if beside:
-            mounts.append(Mount(beside, beside))
+    def _workload(self, query: SourceQuery, url: str, environment: Environment) -> Workload:
+        """Where the database is and who asks it is a secret beside it. The folder of a database file or a socket on this host is the
+        operator's, and stays a path."""
+        files = Files(_FOLDER, _WORK, MountMode.READ_WRITE, secrets={"spec.json": _SPEC}, folders=("files",))
+        answer = Result(_FOLDER, "files", self._record.scope.account, query.location, tree=True, given=True)
         key = places.key(self._record, f"dataset-{query.input}")
-        log, spec = str(folder / "log"), f"{_WORK}/spec.json"
-        short = rooted_workload(key, str(folder / "run"), "sources", spec, environment, mounts, log, _MEMORY, _SECONDS)
+        short = short_workload(
+            key, "sources", f"{_WORK}/spec.json", environment, (files,), _MEMORY, _SECONDS, (answer,)
+        )
+        path = urlsplit(url).path
+        beside = str(Path(path).parent) if urlsplit(url).scheme == "sqlite" else datasets.socket_folder(url)
+        mounts = (Mount(beside, beside),) if beside else ()
         disk = places.volume(self._settings, spec_of(self._record))
-        return replace(short, network=not beside, disk=disk)
+        return replace(short, mounts=mounts, network=not beside, disk=disk)
 
 
 def executions(record: Record, attempt: int) -> list[str]:
@@ -167,16 +156,14 @@ def _execution(record: Record, query: SourceQuery, where: str, now: float) -> Re
     return Record(queries.QUERY, record.scope, name, made, queries.QUEUED, now, now, document)
 
 
-def _lay_out(work: Path, query: SourceQuery, url: str) -> None:
-    shutil.rmtree(work.parent, ignore_errors=True)
-    work.mkdir(parents=True, mode=0o700)
-    (work / "files").mkdir()
-    spec = {
-        "url": url,
-        "sql": query.sql,
-        "form": query.form,
-        "compression": query.compression,
-        "folder": f"{_WORK}/files",
-        "report": f"{_WORK}/report.json",
-    }
-    (work / "spec.json").write_text(json.dumps(spec))
+def _spec(query: SourceQuery, url: str) -> str:
+    return json.dumps(
+        {
+            "url": url,
+            "sql": query.sql,
+            "form": query.form,
+            "compression": query.compression,
+            "folder": f"{_WORK}/files",
+            "report": f"{_WORK}/report.json",
+        }
+    )
