@@ -5,7 +5,7 @@ SPEC is a JSON file: `{"url": of the database, "sql", "form": "PARQUET" | "CSV",
 ...]}`, or `{"error": words}` for what is wrong with query or database; the exit code is 0 in both cases.
 
 ADBC gives Arrow batches as they arrive, and no more than one is kept: memory does not grow with the rows. SQLite is opened read-only, and
-PostgreSQL is asked in a read-only transaction. SPEC is removed once it is read: a password lies nowhere longer than needed.
+PostgreSQL is asked in a read-only transaction. SPEC is removed once it is read: nothing in the sandbox has a password longer than needed.
 """
 
 from __future__ import annotations
