@@ -7,11 +7,14 @@ import json
 from clary.domain.machine.workload import (
     ContainerImage,
     Files,
+    Laid,
+    LeftBy,
     LogTarget,
     Mount,
     MountMode,
     Objects,
     Result,
+    Selected,
     Workload,
 )
 from clary.domain.resources import Scope
@@ -25,6 +28,12 @@ WORKLOAD = Workload(
     mounts=(Mount("/env", "/env", MountMode.OVERLAY),),
     files=(
         Files("in", "/in", MountMode.READ_WRITE, {"a": "b"}, objects=(Objects("0", "bucket", {"k": "n"}, "below"),)),
+        Files(
+            "algo-1.c",
+            "/c",
+            selected=Selected("0", Location("bucket", "p/"), attributes=("a",), sharded=(1, 2), seed=3),
+        ),
+        Files("code", "/code", left=LeftBy("other", "out", "code")),
     ),
     results=(Result("in", "a", "0", Location("bucket", "key"), "text/csv"),),
     logs=LogTarget(Scope("0", "r"), "group", "stream"),
@@ -38,6 +47,8 @@ WORKLOAD = Workload(
 
 def test_a_workload_comes_back() -> None:
     assert loaded(Workload, json.loads(json.dumps(dumped(WORKLOAD)))) == WORKLOAD
+    laid = Laid(3, True, 2, "digest", (("key", "etag"), ("other", "etag")))
+    assert loaded(Laid, json.loads(json.dumps(dumped(laid)))) == laid
 
 
 def test_what_has_its_default_is_left_out_and_what_is_later_passed_over() -> None:
