@@ -229,8 +229,8 @@ class JobWork:
         shorts = (places.key(record, what, command.attempt) for what in ("pack", *asked))
         for handle in shorts:
             await end(self._ports.backend, handle, _KILL_SECONDS)
-        # An older Clary had a run of the job's own extract the code. The data is a run's too: the hosts' sandboxes have both as long as they
-        # are there.
+        # An older Clary had a run of the job's own extract the code. The data is a run's too: the hosts' sandboxes have both as long as
+        # they are there.
         run = str(record.document["work"].get("code", {}).get("run", ""))
         data = (places.key(record, "data", command.attempt),) if places.data(record).files else ()
         handles = (*command.handles, *((run,) if run else ()), *data)
