@@ -21,6 +21,7 @@ import time
 import uuid
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +31,7 @@ from benchmarks import start_warm
 from benchmarks.common import Row, arguments, finish, pss, say, tree
 from benchmarks.start_channels import rows_of_channels, started
 from benchmarks.start_processing import rows_of_processing
+from benchmarks.start_tuning import rows_of_transform, rows_of_tuning
 from clary.app import demo, up
 from clary.app.settings import Settings, load
 from clary.backends.runtimes import create
@@ -425,6 +427,9 @@ def main() -> int:
                 "processing",
                 lambda: rows_of_processing(bench.sagemaker, bench.s3, BUCKET, PYTHON, ROLE, name, given.rounds),
             )
+            for what, rows_of in (("tuning", rows_of_tuning), ("transform", rows_of_transform)):
+                made = partial(rows_of, bench.sagemaker, bench.s3, BUCKET, PYTHON, ROLE, name, archive, given.rounds)
+                part(what, made)
             part("data", lambda: rows_of_data(bench, given.rounds))
             part("warm pools", lambda: rows_of_pools(bench, given.rounds))
             part("waits", lambda: rows_of_waits(bench))

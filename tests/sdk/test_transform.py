@@ -258,8 +258,10 @@ def test_a_model_may_be_deleted_while_its_job_runs(batcher: Batcher) -> None:
         ({"a.csv": "1\n"}, {"tail": "/nothing-here"}, "No S3 objects found under S3 URL"),
         ({"a.csv": ""}, {}, "No S3 objects found under S3 URL"),
         ({"m": "[1]"}, {"kind": "ManifestFile", "tail": "/m"}, "must be a JSON list that starts with"),
+        ({"m": '[{"prefix": "s3://b-that-is-not/"}, "a.csv"]'}, {"kind": "ManifestFile", "tail": "/m"}, "b-that-is-not"),
+        ({"b": ""}, {"kind": "ManifestFile", "tail": "/none"}, "No S3 objects found under S3 URL"),
     ],
-    ids=["nul", "quotes", "long-line", "filter", "prefix", "empty", "manifest"],
+    ids=["nul", "quotes", "long-line", "filter", "prefix", "empty", "manifest", "manifest-of-nothing", "no-manifest"],
 )  # fmt: skip
 def test_bad_input_is_told(batcher: Batcher, objects: dict[str, str], changes: dict[str, Any], words: str) -> None:
     done = batcher.transform(objects, **changes)

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import pytest
@@ -121,3 +122,11 @@ def test_a_channel_may_have_its_own_mode() -> None:
 def test_combinations_that_aws_refuses(bad: list[dict[str, Any]]) -> None:
     with pytest.raises(Invalid):
         channels(wanted(*bad))
+
+
+def test_a_manifest_of_a_hundred_thousand_entries_names_them_all() -> None:
+    names = [f"{number // 1000}/{number}.csv" for number in range(100_000)]
+    text = json.dumps([{"prefix": "s3://b/p/"}, *names]).encode()
+    where, found = parse_manifest(text, "s3://b/m")
+    assert where == Location("b", "p/")
+    assert found == {f"p/{name}": name for name in names}
