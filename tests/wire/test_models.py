@@ -2,10 +2,12 @@
 
 import subprocess
 import sys
+from typing import Any
 
 import pytest
+from botocore.loaders import Loader
 
-from clary.wire.models import load, speaking
+from clary.wire.models import lean, load, speaking
 
 
 def test_models_are_loaded_once() -> None:
@@ -16,6 +18,39 @@ def test_models_are_loaded_once() -> None:
 def test_unknown_services_are_refused() -> None:
     with pytest.raises(LookupError):
         load("no-such-service")
+
+
+def test_models_carry_of_their_documentation_what_may_tell_a_default() -> None:
+    told = b'{"a": {"shape": "A", "documentation": "What it is."}, "b": {"shape": "B", "documentation": "The default is 5."}}'
+    assert lean(told) == {"a": {"shape": "A"}, "b": {"shape": "B", "documentation": "The default is 5."}}
+
+
+def test_a_member_may_be_called_documentation() -> None:
+    members = {"documentation": {"shape": "String"}}
+    assert lean(b'{"members": {"documentation": {"shape": "String"}}}') == {"members": members}
+
+
+def test_equal_objects_of_a_model_are_one_object() -> None:
+    found = lean(b'{"a": {"shape": "String"}, "b": {"shape": "String"}, "c": {"enum": ["A"]}, "d": {"enum": ["A"]}}')
+    assert found["a"] is found["b"]
+    assert found["c"] == found["d"] == {"enum": ["A"]}
+
+
+@pytest.mark.parametrize("service", ["sagemaker", "cloudwatch", "lambda"])
+def test_a_lean_model_is_botocores_but_for_its_prose(service: str) -> None:
+    whole = Loader().load_service_model(service, "service-2")
+    mine = load(service)._service_description
+    assert mine == without_prose(whole)
+    assert list(mine["shapes"]) == list(whole["shapes"])
+
+
+def without_prose(value: Any) -> Any:
+    if isinstance(value, list):
+        return [without_prose(item) for item in value]
+    if not isinstance(value, dict):
+        return value
+    prose = {"documentation"} if "default" not in str(value.get("documentation", "default")) else set()
+    return {key: without_prose(item) for key, item in value.items() if key not in prose or isinstance(item, dict)}
 
 
 def test_a_model_may_speak_another_of_its_protocols() -> None:

@@ -2,24 +2,56 @@
 
 Owns: where models come from. Does not know: which services Clary answers. Importing botocore takes a tenth of a
 second and loading sagemaker's model as long again, hence nothing here happens at import.
+
+What is kept is lean, for each process has a copy: botocore's own reader keeps every page of the reference's prose and makes
+OrderedDicts, which takes three times the memory.
 """
 
 from __future__ import annotations
 
+import json
 from functools import cache, lru_cache
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from botocore.loaders import Loader
     from botocore.model import ServiceModel
 
 
+def lean(payload: bytes) -> Any:
+    """A model file's JSON. Of the documentation only what may tell a default is left; equal objects without nested ones are one object,
+    which nobody may change."""
+    known: dict[tuple[tuple[str, Any], ...], dict[str, Any]] = {}
+
+    def shared(found: dict[str, Any]) -> dict[str, Any]:
+        told = found.get("documentation")
+        if isinstance(told, str) and "default" not in told:  # a member may have this name too
+            del found["documentation"]
+        try:
+            return known.setdefault(tuple(found.items()), found)
+        except TypeError:  # it holds lists or objects
+            return found
+
+    return json.loads(payload, object_hook=shared)
+
+
 @cache
 def _loader() -> Loader:
-    from botocore.loaders import Loader
+    from botocore.loaders import JSONFileLoader, Loader
+
+    class LeanFiles(JSONFileLoader):  # type: ignore[misc]
+        def _load_file(self, full_path: str, open_method: Any) -> Any:
+            try:
+                with open_method(full_path, "rb") as file:
+                    payload = file.read()
+            except FileNotFoundError:
+                return None
+            return lean(payload)
 
     # No data paths of the user's: what Clary answers must not depend on files in a home folder.
-    return Loader(include_default_search_paths=False, extra_search_paths=[Loader.BUILTIN_DATA_PATH])
+    return Loader(
+        include_default_search_paths=False, extra_search_paths=[Loader.BUILTIN_DATA_PATH], file_loader=LeanFiles()
+    )
 
 
 @cache
