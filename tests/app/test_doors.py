@@ -51,3 +51,40 @@ async def test_a_successor_in_time_finds_everybody(tmp_path: Path) -> None:
     for _, writer in waiting:
         writer.close()
     listener.close()
+
+
+async def test_the_first_who_comes_is_told_of_once_and_waits_for_the_process(tmp_path: Path) -> None:
+    path = tmp_path / "s"
+    listener = listen_unix(path, 0o600)
+    door, came = Door(listener, hold=600), asyncio.Event()
+    starts: list[str] = []
+
+    def start() -> None:
+        starts.append("started")
+        came.set()
+
+    door.expect(start)
+    await asyncio.sleep(0)
+    assert not starts
+    waiting = [await connect(path) for _ in range(3)]
+    await asyncio.wait_for(came.wait(), 10)
+    door.closed()  # it has a process
+    door.opened()
+    found = [listener.accept()[0] for _ in waiting]
+    assert (len(found), starts) == (3, ["started"])
+    for each in (*found, *(writer for _, writer in waiting)):
+        each.close()
+    listener.close()
+
+
+async def test_a_door_that_nobody_came_to_expects_nobody_when_all_ends(tmp_path: Path) -> None:
+    path = tmp_path / "s"
+    listener = listen_unix(path, 0o600)
+    door, starts = Door(listener), list[str]()
+    door.expect(lambda: starts.append("started"))
+    door.opened()
+    _, writer = await connect(path)
+    await asyncio.sleep(0.01)
+    assert not starts
+    writer.close()
+    listener.close()

@@ -171,7 +171,7 @@ class Scene:
 
     def pid(self, name: str) -> int:
         """Of one of Clary's own processes; waits for it while it is being started again."""
-        return int(until(lambda: self.pids()[name]["pid"], 20, f"there is a {name}"))
+        return int(until(lambda: self.pids().get(name, {}).get("pid"), 20, f"there is a {name}"))
 
     def kill(self, name: str, number: int = signal.SIGKILL) -> int:
         """Signal one of Clary's own processes."""

@@ -2,20 +2,27 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
+import signal
 import socket
 import sqlite3
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 
+import boto3
 import pytest
+from botocore.config import Config
 
 from clary.app import crashes, up
-from clary.app.settings import load
+from clary.app.settings import Settings, load
+from clary.stores.keys import FileKeys
 
 pytestmark = [pytest.mark.live]
 WITHIN = 30.0  # seconds; where nobody said why, it would be 60 and more
@@ -100,3 +107,43 @@ def test_another_object_store_than_the_folder_had(used: Path, tmp_path: Path) ->
         up.down(settings)
     code, said, _ = clary(*words)
     assert (code, "was last used with the object store http://127.0.0.1:9" in said) == (1, True)
+
+
+def test_the_feature_store_starts_when_somebody_asks_for_it_and_is_kept_running(used: Path, tmp_path: Path) -> None:
+    settings = load({"dir": str(shutil.copytree(used, tmp_path / "state")), "port": 0}, {})
+    settings = up.detached(settings)
+    try:
+        key = FileKeys(settings.root / "keys").all()[0]
+        client = boto3.client(
+            "sagemaker-featurestore-runtime",
+            endpoint_url=settings.endpoint,
+            region_name="us-east-1",
+            aws_access_key_id=key.access_key_id,
+            aws_secret_access_key=key.secret,
+            config=Config(retries={"total_max_attempts": 1}),  # whoever comes first waits, and is not turned away
+        )
+
+        def asked() -> int:
+            with pytest.raises(client.exceptions.ResourceNotFound):
+                client.get_record(FeatureGroupName="none", RecordIdentifierValueAsString="1")
+            return int(processes(settings)["features"]["pid"])
+
+        assert "features" not in processes(settings)
+        first = asked()
+        assert asked() == first
+        os.kill(first, signal.SIGKILL)
+        wait_until(lambda: processes(settings)["features"]["pid"] not in (0, first))
+        assert asked() not in (0, first)
+    finally:
+        up.down(settings)
+
+
+def processes(settings: Settings) -> dict[str, Any]:
+    return dict(json.loads((settings.run / "processes.json").read_text()))
+
+
+def wait_until(happened: Callable[[], bool]) -> None:
+    end = time.monotonic() + 20
+    while not happened():
+        assert time.monotonic() < end
+        time.sleep(0.02)

@@ -82,6 +82,11 @@ class Child:
     _stopping: bool = False
     _task: asyncio.Task[None] | None = None
 
+    @property
+    def begun(self) -> bool:
+        """Whether it was started once; from then on it is kept running."""
+        return self._task is not None
+
     def start(self) -> None:
         self._task = asyncio.get_running_loop().create_task(self._keep(), name=f"child {self.spec.name}")
 

@@ -1,5 +1,5 @@
-"""The room of feature groups: the loop that makes and removes their stores and writes their history, and the loop of queries over that.
-Records are served by a process of their own, `features.py`.
+"""The room of feature groups: the loop that makes and removes their stores and writes their history, the removal of expired records,
+and the loop of queries over the history. Records are served by a process of their own, `features.py`.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from clary.domain.features.queries import Answered, QueryCommand
 from clary.loops.core.loop import Loop
 from clary.loops.features.offline import OfflineWriter
 from clary.loops.features.queries import QueryPorts, QuerySubject, attach
-from clary.loops.features.subject import FeatureSubject, flusher
+from clary.loops.features.subject import FeatureSubject, flusher, sweeper
 
 
 def room(given: Given) -> tuple[Coroutine[Any, Any, None], ...]:
@@ -26,4 +26,5 @@ def room(given: Given) -> tuple[Coroutine[Any, Any, None], ...]:
     query_subject = QuerySubject(asked)
     query_loop: Loop[QueryCommand, Answered | None] = Loop(query_subject, ports.store, ports.clock, given.owner)
     attach(query_subject, query_loop.wake, ports.store)
-    return loop.run(), flusher(subject, ports.features, loop.wake), query_loop.run()
+    expiry = sweeper(ports.features, ports.clock)
+    return loop.run(), flusher(subject, ports.features, loop.wake), expiry, query_loop.run()

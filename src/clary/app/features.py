@@ -1,7 +1,8 @@
 """The feature store's process: `python -m clary.app.features --settings FILE --ready-fd N --sockets HTTP`.
 
 It serves SageMaker Feature Store's runtime, so that reading a feature waits for nothing that the control plane does. It reads groups from
-the records, which the control plane makes and writes, and removes rows whose time to live is over.
+the records, which the control plane makes and writes. It is started when somebody first asks for it: what has to be done where nobody
+asks (histories, expired rows) is the control plane's.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ from clary.app.process import UNUSABLE, CannotStart, Start, begin, listening, st
 from clary.app.settings import Settings
 from clary.domain.errors import ClaryError
 from clary.stores.database import Database
-from clary.stores.features import SqlFeatures, open_features
+from clary.stores.features import open_features
 from clary.stores.keys import FileKeys
 from clary.stores.schema import VERSION
 from clary.stores.sql import SqlStore
@@ -34,7 +35,6 @@ from clary.wire.models import load
 log = logging.getLogger(__name__)
 
 SERVICES = ("sagemaker-featurestore-runtime",)
-_SWEEP = 60.0  # seconds between removals of what has expired
 
 
 class _Absent:
@@ -68,16 +68,6 @@ def _version(database: Database) -> str | None:
         return None
 
 
-async def sweep(features: SqlFeatures, clock: SystemClock) -> None:
-    """Until cancelled: remove what has expired."""
-    while True:
-        try:
-            await features.expire(clock.now())
-        except ClaryError as error:
-            log.warning("expired records stay until the next look: %s", error.message)
-        await asyncio.sleep(_SWEEP)
-
-
 async def serve(start: Start) -> None:
     """Run until SIGTERM; requests under way end first."""
     stop = asyncio.Event()
@@ -98,13 +88,9 @@ async def serve(start: Start) -> None:
     serving = loop.create_task(server.serve())
     await listening(str(settings.features_socket), ("", 0), serving)
     start.ready()
-    sweeping = loop.create_task(sweep(features, clock))
-    done, _ = await asyncio.wait(
-        [serving, sweeping, loop.create_task(stop.wait())], return_when=asyncio.FIRST_COMPLETED
-    )
+    done, _ = await asyncio.wait([serving, loop.create_task(stop.wait())], return_when=asyncio.FIRST_COMPLETED)
     server.stop()  # type: ignore[no-untyped-call]
     await asyncio.wait([serving], timeout=10)
-    sweeping.cancel()
     await store.close()
     await features.close()
     for task in done:

@@ -2,7 +2,8 @@
 
 Its Python children are forks of it (`forks.py`): what they import it has imported, before anything else of them.
 
-Order of a start: lock, folders, keys, sockets, children; ready when every child said so and a request goes through the edge.
+Order of a start: lock, folders, keys, sockets, children; ready when every child said so and a request goes through the edge. The
+feature store alone is started when somebody first asks for it.
 Order of an end: nginx (finishes what it has), fronts (drain), control plane, objects, then whatever still runs in a sandbox.
 """
 
@@ -31,6 +32,7 @@ READY_WITHIN = 60.0
 HOPELESS = 4  # deaths of a child that was killed, or could not be made, before it was ready: the start has failed
 PATIENCE = 15.0
 _SAID = {"control": "the control plane", "objects": "the object store", "features": "the feature store"}
+ON_DEMAND = frozenset({"features"})  # started by the first request for them: most do not use them, at 20 MiB
 FIRST_USER = "clary"  # whose key pair the first start makes
 
 
@@ -62,7 +64,10 @@ class Supervisor:
                 loop.add_signal_handler(number, self._stop.set)
             loop.add_signal_handler(signal.SIGUSR2, self._stop_keeping_jobs)
             loop.add_signal_handler(signal.SIGHUP, self._reload_edge)
-            for child in self.children.values():
+            for name, child in self.children.items():
+                if name in ON_DEMAND:
+                    self._doors[name].expect(child.start)
+                    continue
                 child.start()
                 await asyncio.sleep(0)  # it runs before this process imports what the next one needs
             self._logs = loop.create_task(rotation.keep_short(self.settings.log("up").parent, self._report))
@@ -176,7 +181,8 @@ class Supervisor:
         self._note()
 
     async def _until_ready(self) -> None:
-        waits = [c.ready.wait() for c in self.children.values()]
+        needed = {name: child for name, child in self.children.items() if name not in ON_DEMAND}
+        waits = [c.ready.wait() for c in needed.values()]
         stop = asyncio.create_task(self._stop.wait())
         hopeless = asyncio.create_task(self._hopeless.wait())
         ready = asyncio.ensure_future(asyncio.wait_for(asyncio.gather(*waits), READY_WITHIN))
@@ -191,7 +197,7 @@ class Supervisor:
         try:
             ready.result()
         except TimeoutError:
-            missing = {n: c.last_line() for n, c in self.children.items() if not c.ready.is_set()}
+            missing = {n: c.last_line() for n, c in needed.items() if not c.ready.is_set()}
             said = ", ".join(f"{name} ({line})" if line else name for name, line in missing.items())
             raise Unavailable(
                 f"{said} did not become ready within {READY_WITHIN:g} s; see {self.settings.root / 'logs' / 'clary'}"
@@ -214,6 +220,7 @@ class Supervisor:
         rows = {
             name: {"pid": child.pid, "restarts": child.restarts, "ready": child.ready.is_set()}
             for name, child in self.children.items()
+            if child.begun
         }
         path = self.settings.run / "processes.json"
         path.with_suffix(".new").write_text(json.dumps(rows))

@@ -13,11 +13,13 @@ from tests.api.world import ACCOUNT, REGION, World
 from clary.domain.errors import ClaryError, Unavailable
 from clary.domain.features.groups import Group
 from clary.domain.features.life import FLUSH_AFTER, TRY_AGAIN, Command, SeenGroup
+from clary.domain.features.online import Stored
 from clary.domain.resources import Scope
 from clary.feature_ports import Batch
 from clary.loops.core.loop import Loop
-from clary.loops.features.subject import FeatureSubject, flusher
+from clary.loops.features.subject import FeatureSubject, flusher, sweeper
 from clary.testing.clock import FakeClock
+from clary.testing.features import MemoryFeatures, puts
 from clary.testing.observing import observing
 
 SCOPE = Scope(ACCOUNT, REGION)
@@ -203,3 +205,15 @@ async def test_a_deletion_that_cannot_write_is_told_and_given_up_by_a_second_one
 
     await until(gone)
     assert house.writer.written == []
+
+
+async def test_expired_records_go_although_nobody_asks_for_records() -> None:
+    features, clock = MemoryFeatures(), FakeClock()
+    rows = {"old": Stored(1.0, {"id": "old"}, clock.now() - 1), "new": Stored(1.0, {"id": "new"}, clock.now() + 1)}
+    for name, row in rows.items():
+        await features.change([puts("g", name, row, history=False)], clock.now())
+    sweeping = asyncio.create_task(sweeper(features, clock))
+    for _ in range(10):
+        await asyncio.sleep(0)
+    sweeping.cancel()
+    assert list(await features.get("g", ["old", "new"])) == ["new"]

@@ -1,4 +1,6 @@
-"""The feature groups' hands: carries out what `domain/features/life.py` decides. `Flusher` wakes the groups whose history waits."""
+"""The feature groups' hands: carries out what `domain/features/life.py` decides. `flusher` wakes the groups whose history waits,
+`sweeper` removes what has expired.
+"""
 
 from __future__ import annotations
 
@@ -20,6 +22,7 @@ from clary.ports import Artifacts, Clock
 log = logging.getLogger(__name__)
 
 _LOOK = 1.0  # seconds between looks at what waits: another process writes it
+_SWEEP = 60.0  # seconds between removals of what has expired
 
 
 class HistoryWriter(Protocol):
@@ -98,3 +101,13 @@ async def flusher(subject: FeatureSubject, features: FeatureRecords, wake: Calla
         except ClaryError:
             log.exception("what waits for the offline store cannot be read")
         await asyncio.sleep(_LOOK)
+
+
+async def sweeper(features: FeatureRecords, clock: Clock) -> None:
+    """Until cancelled: remove the records whose time to live is over. Nobody needs to ask for records for that."""
+    while True:
+        try:
+            await features.expire(clock.now())
+        except ClaryError as error:
+            log.warning("expired records stay until the next look: %s", error.message)
+        await asyncio.sleep(_SWEEP)
