@@ -158,6 +158,75 @@ def test_a_version_tells_of_its_decisions_and_stages_in_sagemakers_words(server:
     sm.update_model_package(ModelPackageArn=package, ModelLifeCycle=stage)
     assert received(sqs, url)["detail"]["ModelLifeCycle"] == stage
     assert sm.describe_model_package(ModelPackageName=package)["ModelLifeCycle"] == stage
+    sm.update_model_package(ModelPackageArn=package, CustomerMetadataPropertiesToRemove=["team"])
+    assert received(sqs, url)["detail"]["UpdatedModelPackageFields"] == ["CustomerMetadataProperties"]
+
+
+def test_models_and_an_endpoints_update_are_told_in_sagemakers_words(server: Server, events: Any, sqs: Any) -> None:
+    user = acts.User(server)
+    made_url, made = queue(sqs, "made")
+    moved_url, moved = queue(sqs, "moved")
+    kinds = ["SageMaker Model State Change", "SageMaker Endpoint Config State Change"]
+    for rule, told, to in (("made", kinds, made), ("moved", ["SageMaker Endpoint Deployment State Change"], moved)):
+        events.put_rule(Name=rule, EventPattern=json.dumps({"source": ["aws.sagemaker"], "detail-type": told}))
+        events.put_targets(Rule=rule, Targets=[{"Id": "q", "Arn": to}])
+    model = user.scripted({"code/inference.py": "def model_fn(d): return 1\ndef transform_fn(m, *rest): return 'a'\n"})
+    told = received(sqs, made_url)
+    assert (told["detail-type"], told["detail"]["ModelName"]) == (kinds[0], model)
+    assert told["resources"] == [told["detail"]["ModelArn"]]
+    row = {"ModelName": model, "InitialInstanceCount": 2}
+    endpoint = user.endpoint(row)
+    config = received(sqs, made_url)["detail"]
+    assert config["ProductionVariants"][0]["ModelName"] == model
+    canary = {
+        "TrafficRoutingConfiguration": {
+            "Type": "CANARY",
+            "CanarySize": {"Type": "INSTANCE_COUNT", "Value": 1},
+            "WaitIntervalInSeconds": 1,
+        },
+        "TerminationWaitInSeconds": 0,
+    }
+    wanted = user.config(row)
+    user.sm.update_endpoint(
+        EndpointName=endpoint,
+        EndpointConfigName=wanted,
+        DeploymentConfig={"BlueGreenUpdatePolicy": canary},
+    )
+    user.settled(endpoint, "InService")
+    statuses: set[str] = set()
+    while statuses != {"Creating", "ActivatingTraffic", "Baking"}:
+        detail = received(sqs, moved_url)["detail"]
+        assert (detail["EndpointStatus"], detail["EndpointConfigName"]) == ("UPDATING", config["EndpointConfigName"])
+        pending = detail["PendingDeploymentSummary"]
+        assert pending["EndpointConfigName"] == wanted
+        statuses.add(pending["ProductionVariants"][0]["VariantStatus"][0]["Status"])
+    user.sm.delete_endpoint(EndpointName=endpoint)
+    user.sm.delete_model(ModelName=model)
+    last = [received(sqs, made_url)["detail"] for _ in range(2)]  # a standard queue promises no order
+    assert sorted(each.get("ModelName") or each["EndpointConfigName"] for each in last) == sorted([wanted, model])
+
+
+def test_a_pipelines_steps_are_told_in_sagemakers_words(server: Server, events: Any, sqs: Any) -> None:
+    sm = server.client("sagemaker")
+    url, arn = queue(sqs, "steps")
+    events.put_rule(
+        Name="steps",
+        EventPattern=json.dumps({"detail-type": [{"suffix": "Step Status Change"}], "detail": {"stepName": ["Stop"]}}),
+    )
+    events.put_targets(Rule="steps", Targets=[{"Id": "q", "Arn": arn}])
+    step = {"Name": "Stop", "Type": "Fail", "Arguments": {"ErrorMessage": "no more"}}
+    definition = json.dumps({"Version": "2020-12-01", "Steps": [step]})
+    pipeline = sm.create_pipeline(PipelineName="steps", RoleArn=ROLE, PipelineDefinition=definition)["PipelineArn"]
+    execution = sm.start_pipeline_execution(PipelineName="steps")["PipelineExecutionArn"]
+    told = received(sqs, url)
+    while told["detail"]["currentStepStatus"] != "Failed":
+        told = received(sqs, url)
+    assert told["resources"] == [pipeline, execution]
+    assert told["detail"].items() >= {
+        "stepType": "Fail",
+        "metadata": {"fail": {"errorMessage": "no more"}},
+        "failureReason": "no more",
+    }.items()  # fmt: skip
 
 
 def test_a_job_tells_of_its_states_in_sagemakers_words(server: Server, events: Any, sqs: Any) -> None:

@@ -66,3 +66,18 @@ def test_what_a_decision_says() -> None:
     decision = {"status": "Rejected", "description": "too slow", "by": WHO, "at": 60.0}
     assert approvals.said(decision) == "Rejected by ada at 1970-01-01T00:01:00Z: too slow"
     assert approvals.said({**decision, "description": ""}) == "Rejected by ada at 1970-01-01T00:01:00Z"
+
+
+def test_an_update_of_what_is_told_is_an_event_and_says_what_was_updated() -> None:
+    assert events.updated_fields({"SourceUri": "s3://b/k", "ApprovalDescription": "x", "ModelPackageArn": "a"}) == [
+        "ApprovalDescription",
+        "sourceUri",
+    ]
+    assert events.updated_fields({"CustomerMetadataPropertiesToRemove": ["team"]}) == ["CustomerMetadataProperties"]
+    assert events.updated_fields({"AdditionalInferenceSpecificationsToAdd": [{}]}) == []
+    first = package()
+    updated = replace(first, document={**first.document, "updates": 1, "updated_fields": ["sourceUri"]})
+    told = events.detail(updated, first)
+    assert told is not None
+    assert told["UpdatedModelPackageFields"] == ["sourceUri"]
+    assert "UpdatedModelPackageFields" not in (events.detail(first) or {})

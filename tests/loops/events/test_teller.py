@@ -151,6 +151,83 @@ async def events_of(place: Place) -> list[dict[str, Any]]:
     return [json.loads(record.document["input"]) for record in found]
 
 
+async def model(place: Place) -> Record:
+    now, arn = place.clock.now(), "arn:aws:sagemaker:eu-west-1:000000000000:model/m"
+    document = {
+        "request": {"ModelName": "m", "ExecutionRoleArn": "r"},
+        "packages": {},
+        "tags": [{"Key": "a", "Value": "b"}],
+    }
+    return await place.store.add(Record("model", SCOPE, "m", arn, "", now, now, document))
+
+
+async def test_a_model_is_told_when_it_is_made_and_when_it_is_deleted() -> None:
+    place = Place()
+    await place.rule('{"detail-type": ["SageMaker Model State Change"]}')
+    made = await model(place)
+    for _ in range(2):
+        await place.teller.look(made)
+    await place.store.remove(made)
+    for _ in range(2):
+        await place.teller.look(made)
+    told = await events_of(place)
+    assert len({each["id"] for each in told}) == 2
+    for each in told:
+        assert each["resources"] == [made.arn]
+        assert each["detail"] == {
+            "ModelName": "m",
+            "ExecutionRoleArn": "r",
+            "ModelArn": made.arn,
+            "CreationTime": int(made.created * 1000),
+            "Tags": {"a": "b"},
+        }
+    assert await place.store.page(Query("event-mark", SCOPE)) == []
+
+
+async def test_a_model_that_replaces_one_of_its_name_at_once_is_told_and_so_is_the_end_of_the_first() -> None:
+    place = Place()
+    await place.rule('{"detail-type": ["SageMaker Model State Change"]}')
+    first = await model(place)
+    await place.teller.look(first)
+    await place.store.remove(first)
+    place.clock.advance(1)
+    second = await model(place)
+    for record in (first, second):
+        await place.teller.look(record)
+    made = [each["detail"]["CreationTime"] for each in await events_of(place)]
+    assert sorted(made) == [int(first.created * 1000)] * 2 + [int(second.created * 1000)]
+
+
+async def test_versions_of_images_are_told_as_aws_writes_them() -> None:
+    place = Place()
+    await place.rule()
+    now, base = place.clock.now(), "arn:aws:sagemaker:eu-west-1:000000000000"
+    image = Record("image", SCOPE, "i", f"{base}:image/i", "CREATED", now, now, {"versions": 1, "request": {}})
+    request = {"ImageName": "i", "Version": 1}
+    version = Record(
+        "image-version", SCOPE, "i/1", f"{base}:image-version/i/1", "CREATED", now, now, {"request": request}
+    )
+    for record in (image, version):
+        await place.teller.look(await place.store.add(record))
+    told = {each["detail-type"]: each["detail"] for each in await events_of(place)}
+    assert told == {
+        "SageMaker Image State Change": {
+            "ImageName": "i",
+            "ImageArn": image.arn,
+            "ImageStatus": "Created",
+            "Version": 1,
+            "Tags": {},
+        },
+        "SageMaker Image Version State Change": {
+            "ImageArn": image.arn,
+            "ImageVersionArn": version.arn,
+            "ImageVersionStatus": "Created",
+            "Version": 1,
+            "Tags": {},
+        },
+    }
+
+
 async def test_an_alarm_tells_each_change_of_its_state_once_as_cloudwatch() -> None:
     place = Place()
     await place.rule('{"source": ["aws.cloudwatch"], "detail": {"state": {"value": ["ALARM"]}}}')

@@ -198,16 +198,9 @@ def _summary(call: Call, record: Record, fleet: Fleet, group: Sequence[Variant])
     """A production variant, given as its containers."""
     variant = group[0]
     summary: Params = {
-        "VariantName": variant.name,
+        **rollout_status.size_of(group),
         "DeployedImages": [images.deployed(call, v.container.image, fleet.created) for v in group if v.container.image],
-        "CurrentWeight": variant.routed,
-        "DesiredWeight": variant.weight,
     }
-    if variant.serverless:
-        summary["CurrentInstanceCount"] = 0  # and, on AWS too, no desired one
-        summary["CurrentServerlessConfig"] = summary["DesiredServerlessConfig"] = dict(variant.serverless)
-    else:
-        summary |= {"CurrentInstanceCount": min(v.ready for v in group), "DesiredInstanceCount": variant.count}
     for member in ("ManagedInstanceScaling", "RoutingConfig"):
         if member in variant.config:
             summary[member] = variant.config[member]

@@ -16,6 +16,7 @@ from clary.api.searchable import Searchable
 from clary.domain.errors import InUse, Invalid, NotFound
 from clary.domain.models import packages
 from clary.domain.registry import aliases, approvals, card_content
+from clary.domain.registry import events as package_events
 from clary.domain.resources import Query, Record
 from clary.domain.search.plan import Kept
 
@@ -167,6 +168,7 @@ async def update_model_package(call: Call, params: Params) -> Params:
     if params.get("InferenceSpecification") and params.get("SourceUri"):
         raise Invalid("Please provide either InferenceSpecification or SourceUri, not both.")
     _check_card(params)
+    fields = package_events.updated_fields(params)
 
     def change(old: Record) -> Record:
         if params.get("ModelApprovalStatus") and not old.document["group"]:
@@ -177,7 +179,11 @@ async def update_model_package(call: Call, params: Params) -> Params:
             document = approvals.decided(document, params["ModelApprovalStatus"], words, call.principal, call.now)
         elif params.get("ModelLifeCycle"):  # one change is one event, whatever it decides
             document = approvals.staged(document, params["ModelLifeCycle"], call.principal, call.now)
-        return replace(old, modified=call.now, document={**document, "changed_by": call.principal})
+        elif fields:
+            document = {**document, "updates": document.get("updates", 0) + 1}
+        return replace(
+            old, modified=call.now, document={**document, "changed_by": call.principal, "updated_fields": fields}
+        )
 
     package = await records.amend(call, lambda: package_named(call, params["ModelPackageArn"]), change)
     return {"ModelPackageArn": package.arn}

@@ -19,6 +19,20 @@ from clary.domain.resources import Record
 _SIMPLE = {EndpointStatus.CREATING: "Creating", EndpointStatus.DELETING: "Deleting"}
 
 
+def size_of(group: Sequence[Variant]) -> dict[str, Any]:
+    """Name, weights and counts of a production variant, given as its containers, as summaries of it show them."""
+    variant = group[0]
+    size: dict[str, Any] = {
+        "VariantName": variant.name,
+        "CurrentWeight": variant.routed,
+        "DesiredWeight": variant.weight,
+    }
+    if variant.serverless:  # has, on AWS too, no desired count
+        config = dict(variant.serverless)
+        return {**size, "CurrentInstanceCount": 0, "CurrentServerlessConfig": config, "DesiredServerlessConfig": config}
+    return {**size, "CurrentInstanceCount": min(v.ready for v in group), "DesiredInstanceCount": variant.count}
+
+
 def status_of(record: Record, plant: Plant, fleet: Fleet, group: Sequence[Variant]) -> dict[str, Any]:
     """One member of VariantStatus: AWS's status, a sentence for people, and when that began."""
     simple = _SIMPLE.get(EndpointStatus(record.status))

@@ -10,19 +10,23 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any
 
 from clary.domain.alarms import evaluation
 from clary.domain.alarms import events as alarms
+from clary.domain.endpoints import events as endpoints
 from clary.domain.ids import arn as make_arn
 from clary.domain.monitoring import record as monitoring
+from clary.domain.pipelines import events as executions
 from clary.domain.pipelines import record as pipelines
 from clary.domain.registry import events as packages
 from clary.domain.resources import Record
 from clary.wire.models import load
 
 MARK, SCOPE = "event-mark", "event-scope"
+DELETED = "Deleted"
+_DEPLOYMENT = "deployment"  # the part of an endpoint's states that its change of fleets has
 SOURCE = "aws.sagemaker"
 Ask = Callable[[str, Mapping[str, Any]], Awaitable[Mapping[str, Any]]]  # a Describe: its operation, its parameters
 
@@ -38,24 +42,22 @@ class StateChange:
 
 @dataclass(frozen=True, slots=True)
 class Occasion:
-    """What an event says: `detail_type` and `detail`; who tells it; the ARN of what it is about ("": the record's)."""
+    """What an event says: `detail_type` and `detail`; who tells it; the ARNs of what it is about (none: the record's)."""
 
     detail_type: str
     detail: Mapping[str, Any]
     source: str = SOURCE
-    about: str = ""
+    about: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class DescribedKind:
-    """A kind whose event is its Describe's answer: `name` is the parameter that names it, `status` the member that tells its state.
-    `shouted`: written as the event has it, `IN_SERVICE`."""
+    """A kind whose event is its Describe's answer: `name` is the parameter that names it, `status` the member that tells its state."""
 
     detail_type: str
     describe: str
     name: str
     status: str
-    shouted: bool = False
 
     def states(self, record: Record) -> dict[str, str]:
         return {"": record.status}
@@ -63,10 +65,71 @@ class DescribedKind:
     async def occasion(self, record: Record, change: StateChange, ask: Ask) -> Occasion:
         request = record.document.get("request") or {}
         answer = await ask(self.describe, {self.name: request.get(self.name, record.name)})
-        tags = {tag["Key"]: tag["Value"] for tag in record.document.get("tags", ())}
-        state = _shouted(change.state) if self.shouted else change.state
-        told = plain(load("sagemaker").operation_model(self.describe).output_shape, answer)
-        return Occasion(self.detail_type, {**told, self.status: state, "Tags": tags})
+        told = plain(_answer(self.describe), answer)
+        return Occasion(self.detail_type, {**told, self.status: self.said(change.state), "Tags": _tags(record)})
+
+    def said(self, state: str) -> str:
+        """A state as the event has it."""
+        return state
+
+
+class EndpointKind(DescribedKind):
+    """Endpoints: at each change of their status, `IN_SERVICE` in the event, and at each moment of a change of what serves."""
+
+    def states(self, record: Record) -> dict[str, str]:
+        deployment = endpoints.deployment_state(record)
+        return {"": record.status, **({_DEPLOYMENT: deployment} if deployment else {})}
+
+    async def occasion(self, record: Record, change: StateChange, ask: Ask) -> Occasion:
+        if change.part == _DEPLOYMENT:
+            return Occasion(endpoints.DEPLOYMENT, endpoints.deployment_detail(record))
+        return await super().occasion(record, change, ask)
+
+    def said(self, state: str) -> str:
+        return endpoints.shouted(state)
+
+
+@dataclass(frozen=True, slots=True)
+class MadeKind:
+    """A kind without a status, which is told when it is made and when it is deleted: what its Create was given, as its Describe (whose
+    `arn` names it) shows it. As on AWS nothing says which of the two it was but that it can be described, or cannot."""
+
+    detail_type: str
+    describe: str
+    arn: str
+
+    def states(self, record: Record) -> dict[str, str]:
+        return {"": "Created"}
+
+    async def occasion(self, record: Record, change: StateChange, ask: Ask) -> Occasion:
+        given = {**record.document["request"], self.arn: record.arn, "CreationTime": record.created}
+        return Occasion(self.detail_type, {**plain(_answer(self.describe), given), "Tags": _tags(record)})
+
+
+class ImageKind:
+    """Images of Studio: `Version` is how many versions were made."""
+
+    def states(self, record: Record) -> dict[str, str]:
+        return {"": record.status}
+
+    async def occasion(self, record: Record, change: StateChange, ask: Ask) -> Occasion:
+        told = {"ImageName": record.name, "ImageArn": record.arn, "Version": record.document.get("versions", 0)}
+        state = {"ImageStatus": change.state.capitalize(), "Tags": _tags(record)}
+        return Occasion("SageMaker Image State Change", {**told, **state})
+
+
+class ImageVersionKind:
+    """Versions of images."""
+
+    def states(self, record: Record) -> dict[str, str]:
+        return {"": record.status}
+
+    async def occasion(self, record: Record, change: StateChange, ask: Ask) -> Occasion:
+        request, scope = record.document["request"], record.scope
+        image = make_arn("sagemaker", scope.region, scope.account, f"image/{request['ImageName']}")
+        told = {"ImageArn": image, "ImageVersionArn": record.arn, "Version": request["Version"]}
+        state = {"ImageVersionStatus": change.state.capitalize(), "Tags": _tags(record)}
+        return Occasion("SageMaker Image Version State Change", {**told, **state})
 
 
 class PackageKind:
@@ -89,33 +152,12 @@ class ExecutionKind:
         return {"": record.status, **steps}
 
     async def occasion(self, record: Record, change: StateChange, ask: Ask) -> Occasion:
-        document = record.document
-        pipeline = make_arn("sagemaker", record.scope.region, record.scope.account, f"pipeline/{document['pipeline']}")
-        both = {"pipelineArn": pipeline, "pipelineExecutionArn": record.arn}
-        before = {"previous": change.before} if change.before else {}
+        about = (executions.pipeline_of(record), record.arn)
         if not change.part:
-            request = document["request"]
-            told = {
-                **both,
-                "pipelineExecutionDescription": request.get("PipelineExecutionDescription", ""),
-                "pipelineExecutionDisplayName": request.get("PipelineExecutionDisplayName", ""),
-                "currentPipelineExecutionStatus": change.state,
-                **{f"{key}PipelineExecutionStatus": value for key, value in before.items()},
-                **_moments("executionStartTime", record.created, "executionEndTime", document.get("ended")),
-            }
-            return Occasion("SageMaker Model Building Pipeline Execution Status Change", told)
-        name = change.part.removeprefix("step:")
-        step = document["steps"][name]
-        told = {
-            **both,
-            "stepName": name,
-            "stepType": step.get("type", ""),
-            "metadata": {"arn": step["arn"]} if step.get("arn") else {},
-            "currentStepStatus": change.state,
-            **{f"{key}StepStatus": value for key, value in before.items()},
-            **_moments("stepStartTime", step.get("started"), "stepEndTime", step.get("ended")),
-        }
-        return Occasion("SageMaker Model Building Pipeline Execution Step Status Change", told)
+            told = executions.execution_detail(record, change.state, change.before)
+            return Occasion(executions.EXECUTION, told, about=about)
+        told = executions.step_detail(record, change.part.removeprefix("step:"), change.state, change.before)
+        return Occasion(executions.STEP, told, about=about)
 
 
 class AlarmKind:
@@ -141,14 +183,13 @@ class MonitorRunKind:
     async def occasion(self, record: Record, change: StateChange, ask: Ask) -> Occasion:
         answer = await ask(self._schedules.describe, {self._schedules.name: record.document["schedule"]})
         summary = {**monitoring.execution_summary(record), "MonitoringExecutionStatus": change.state}
-        told = plain(
-            load("sagemaker").operation_model(self._schedules.describe).output_shape,
-            {**answer, "LastMonitoringExecutionSummary": summary},
-        )
-        return Occasion(self._schedules.detail_type, told, about=record.document["schedule_arn"])
+        told = plain(_answer(self._schedules.describe), {**answer, "LastMonitoringExecutionSummary": summary})
+        return Occasion(self._schedules.detail_type, told, about=(record.document["schedule_arn"],))
 
 
-EventKind = DescribedKind | PackageKind | ExecutionKind | AlarmKind | MonitorRunKind
+EventKind = (
+    DescribedKind | MadeKind | ImageKind | ImageVersionKind | PackageKind | ExecutionKind | AlarmKind | MonitorRunKind
+)
 
 
 def _job(what: str, of: str) -> DescribedKind:
@@ -169,9 +210,13 @@ KINDS: Mapping[str, EventKind] = {
     "hyper-parameter-tuning-job": _job("HyperParameter Tuning Job", "HyperParameterTuningJob"),
     "feature-group": _job("Feature Group", "FeatureGroup"),
     "model-card": _job("Model Card", "ModelCard"),
-    "endpoint": DescribedKind(
-        "SageMaker Endpoint State Change", "DescribeEndpoint", "EndpointName", "EndpointStatus", shouted=True
+    "endpoint": EndpointKind("SageMaker Endpoint State Change", "DescribeEndpoint", "EndpointName", "EndpointStatus"),
+    "model": MadeKind("SageMaker Model State Change", "DescribeModel", "ModelArn"),
+    "endpoint-config": MadeKind(
+        "SageMaker Endpoint Config State Change", "DescribeEndpointConfig", "EndpointConfigArn"
     ),
+    "image": ImageKind(),
+    "image-version": ImageVersionKind(),
     "model-package": PackageKind(),
     pipelines.KIND: ExecutionKind(),
     monitoring.SCHEDULE: _SCHEDULES,
@@ -181,17 +226,27 @@ KINDS: Mapping[str, EventKind] = {
 
 
 def changes(record: Record, mark: Record | None) -> list[StateChange]:
-    """What is new since the mark was made."""
-    told = mark.document["states"] if mark is not None else {}
+    """What is new since the mark was made. One of an earlier resource of that name says nothing."""
+    told = mark.document["states"] if mark is not None and is_of(mark, record) else {}
     now = KINDS[record.kind].states(record)
     return [StateChange(part, state, told.get(part, "")) for part, state in now.items() if told.get(part) != state]
+
+
+def is_of(mark: Record, record: Record) -> bool:
+    """Whether the mark is this resource's, and not an earlier one's of its name. Marks of older Clarys do not say when theirs was made."""
+    return bool(mark.document.get("made", record.created) == record.created)
+
+
+def farewell(record: Record) -> list[StateChange]:
+    """What is told of a resource that is gone: of most kinds nothing, they have said before that they are being deleted."""
+    return [StateChange("", DELETED, "Created")] if isinstance(KINDS[record.kind], MadeKind) else []
 
 
 def marked(record: Record, before: Record | None, now: float) -> Record:
     """The mark that says that all of the record's states were told."""
     count = (before.document["count"] if before is not None else 0) + 1
     arn = make_arn("events", record.scope.region, record.scope.account, f"mark/{record.arn}")
-    document = {"states": KINDS[record.kind].states(record), "count": count}
+    document = {"states": KINDS[record.kind].states(record), "made": record.created, "count": count}
     version = before.version if before is not None else 0
     created = before.created if before is not None else now
     return Record(MARK, record.scope, record.arn, arn, "", created, now, document, version)
@@ -212,12 +267,9 @@ def plain(shape: Any, value: Any) -> Any:
     return value
 
 
-def _shouted(status: str) -> str:
-    """InService -> IN_SERVICE."""
-    return "".join(f"_{c}" if c.isupper() and at else c for at, c in enumerate(status)).upper()
+def _answer(describe: str) -> Any:
+    return load("sagemaker").operation_model(describe).output_shape
 
 
-def _moments(first: str, begin: Any, second: str, end: Any) -> dict[str, str]:
-    found = {first: begin, second: end}
-    form = "%Y-%m-%dT%H:%M:%SZ"
-    return {name: datetime.fromtimestamp(float(at), UTC).strftime(form) for name, at in found.items() if at}
+def _tags(record: Record) -> dict[str, str]:
+    return {tag["Key"]: tag["Value"] for tag in record.document.get("tags", ())}

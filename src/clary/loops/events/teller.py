@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import uuid
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from typing import Any
 
@@ -74,18 +74,29 @@ class Teller:
         current = await self._store.get(record.kind, record.scope, record.name)
         mark = await self._store.get(changes.MARK, record.scope, record.arn)
         if current is None or current.created != record.created:
-            if mark is not None and current is None:
-                with suppress(Stale):
-                    await self._store.remove(mark)
+            await self._look_back(record, mark, current)
             return
         await self._know(record.scope)
         new = changes.changes(record, mark)
         if not new:
             return
-        if await everything(self._store, rules.enabled(record.scope)):
+        await self._tell_all(record, new, mark)
+        await self._mark(record, mark)
+
+    async def _look_back(self, gone: Record, mark: Record | None, current: Record | None) -> None:
+        """Tell of the end of a resource that was told of. `current`: another of its name, whose own turn comes."""
+        if mark is None:
+            return
+        if changes.is_of(mark, gone):
+            await self._tell_all(gone, changes.farewell(gone), mark)
+        if current is None:
+            with suppress(Stale):
+                await self._store.remove(mark)
+
+    async def _tell_all(self, record: Record, new: Sequence[changes.StateChange], mark: Record | None) -> None:
+        if new and await everything(self._store, rules.enabled(record.scope)):
             for change in new:
                 await self._tell(record, change, mark)
-        await self._mark(record, mark)
 
     async def _tell(self, record: Record, change: changes.StateChange, mark: Record | None) -> None:
         async def ask(operation: str, params: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -97,7 +108,7 @@ class Teller:
         occasion = await changes.KINDS[record.kind].occasion(record, change, ask)
         now, count = self._clock.now(), mark.document["count"] if mark is not None else 0
         id_ = str(uuid.uuid5(uuid.NAMESPACE_URL, f"{record.arn} {record.created} {count} {change.part} {change.state}"))
-        about = [occasion.about or record.arn]
+        about = list(occasion.about) or [record.arn]
         told = rules.event(record.scope, id_, occasion.source, occasion.detail_type, occasion.detail, now, about)
         await planned(self._store, told, record.scope, now)
 
