@@ -136,12 +136,15 @@ def make_folders(root: str, name: str, made: list[str]) -> None:
 
 def link_or_copy(source: str, target: str) -> None:
     """What an attempt that was cut off left at `target` gives way."""
-    unlink(target)
     try:
         os.link(source, target)
+    except FileExistsError:
+        unlink(target)
+        link_or_copy(source, target)
     except FileNotFoundError:
         raise NotFound(f"An object's content is missing on the disk ({os.path.basename(source)}).") from None
     except OSError as error:
         if error.errno not in (errno.EXDEV, errno.EMLINK, errno.EPERM):
             raise
+        unlink(target)
         copy_file(source, target)

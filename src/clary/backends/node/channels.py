@@ -79,13 +79,14 @@ class Selections:
             items = [Item(location=Location(listing.bucket, key)) for key in mine]
             return _told(await self._items(folder, selected, items), listing)
         names = {key: listing.names[key] for key in mine}
-        size = await self._fill(os.path.join(folder, "data"), selected, {listing.bucket: names})
-        small = (
-            len(mine) <= COPIED_FILES and sum(listing.sizes.get(key, COPIED_BYTES + 1) for key in mine) <= COPIED_BYTES
-        )
+        data = os.path.join(folder, "data")
+        await self._fill(data, selected, {listing.bucket: names})
+        known = listing.sizes.keys() >= names.keys()  # else a manifest named them
+        size = sum(map(listing.sizes.__getitem__, mine)) if known else await asyncio.to_thread(_size, data)
+        small = len(mine) <= COPIED_FILES and known and size <= COPIED_BYTES
         own = selected.copies or (selected.own and small)
         if own:
-            await asyncio.to_thread(_own, os.path.join(folder, "data"), sorted(names.values()))
+            await asyncio.to_thread(_own, data, sorted(names.values()))
         text = "".join(f"{name}\n" for name in sorted(names.values()))
         await asyncio.to_thread(_write, os.path.join(folder, "list"), text)
         return _told(Laid(size, own), listing)
@@ -142,17 +143,18 @@ class Selections:
         by_bucket: dict[str, dict[str, str]] = {}
         for location, name in numbered.items():
             by_bucket.setdefault(location.bucket, {})[location.key] = name
-        size = await self._fill(os.path.join(folder, "objects"), selected, by_bucket)
+        objects = os.path.join(folder, "objects")
+        await self._fill(objects, selected, by_bucket)
+        size = await asyncio.to_thread(_size, objects)
         await asyncio.to_thread(_write, os.path.join(folder, "items.jsonl"), "".join(f"{row}\n" for row in rows))
         return Laid(size)
 
-    async def _fill(self, folder: str, selected: Selected, objects: Mapping[str, Mapping[str, str]]) -> int:
-        """A folder with these objects (bucket -> key -> name), whole; the bytes that they have."""
+    async def _fill(self, folder: str, selected: Selected, objects: Mapping[str, Mapping[str, str]]) -> None:
+        """A folder with these objects (bucket -> key -> name), whole."""
         await asyncio.to_thread(_make, folder)
         for bucket, names in objects.items():
             if names:
                 await self._artifacts.of(selected.account).place(bucket, names, folder)
-        return await asyncio.to_thread(_size, folder)
 
 
 def _mine(items: Sequence[T], selected: Selected) -> list[T]:
