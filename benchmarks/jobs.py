@@ -114,15 +114,15 @@ def rows_of_hosts(bench: Bench, rows: int, rounds: int) -> list[Row]:
 
 def main() -> int:
     def extra(parser: argparse.ArgumentParser) -> None:
-        parser.add_argument("--rows", type=int, default=30_000, help="rows of x1; the hosts share twice as many")
-        parser.add_argument("--rounds", type=int, default=200, help="of XGBoost's boosting")
+        parser.add_argument("--rows", type=int, default=30_000, help="rows of x1; the hosts share eight times as many")
+        parser.add_argument("--rounds", type=int, default=400, help="of XGBoost's boosting")
 
     options = arguments("jobs", extra)
     with tempfile.TemporaryDirectory(prefix="clary-bench-") as top:
         environments = Path(top, "environments")
         rows = rows_of_data(interpreter(environments), options.rows, Path(top))
         with running(str(environments)) as (bench, _):
-            rows += rows_of_hosts(bench, 2 * options.rows, options.rounds)
+            rows += rows_of_hosts(bench, 8 * options.rows, options.rounds)
     return finish(rows, options.json)
 
 

@@ -67,6 +67,21 @@ def test_a_python_script(ml: Path, start: Start) -> None:
     assert not (ml / "output/failure").exists()
 
 
+@pytest.mark.parametrize(
+    ("hosts", "given", "found"),
+    [(1, {}, None), (2, {}, "PASSIVE"), (2, {"OMP_WAIT_POLICY": "ACTIVE"}, "ACTIVE")],
+)
+def test_threads_of_hosts_that_share_cores_do_not_spin(
+    ml: Path, start: Start, hosts: int, given: dict[str, str], found: str | None
+) -> None:
+    names = [f"algo-{number}" for number in range(1, hosts + 1)]
+    (ml / "input/config/resourceconfig.json").write_text(json.dumps({"current_host": "algo-1", "hosts": names}))
+    (ml / "code/train.py").write_text("import os\nprint('policy:', os.environ.get('OMP_WAIT_POLICY'))\n")
+    code, out, _ = _end(start({"sagemaker_program": '"train.py"'}, **given))
+    assert code == 0
+    assert f"policy: {found}" in out
+
+
 def test_what_published_scripts_import_of_awss_toolkits(ml: Path, start: Start) -> None:
     (ml / "code/other.py").write_text(
         "import os, sys\nprint('other', sys.argv[1:], os.environ['X'])\nsys.exit(int(sys.argv[1]))\n"

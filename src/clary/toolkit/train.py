@@ -87,14 +87,22 @@ def run_algorithm(env: environment.TrainingEnvironment) -> int:
         )
     # Libraries read these when they are imported.
     os.environ.setdefault("OMP_NUM_THREADS", str(env.cpus))
+    for variable, value in waiting(env).items():
+        os.environ.setdefault(variable, value)
     module = importlib.import_module(ALGORITHMS[name])
     return int(module.train(env) or 0)
+
+
+def waiting(env: environment.TrainingEnvironment) -> Dict[str, str]:
+    """How OpenMP's threads wait for each other. Hosts of one job share a machine's cores, and a thread that spins takes the core that the
+    others need to get on: four hosts of XGBoost on two cores train 3 to 16 times as fast without. One host alone is quicker spinning."""
+    return {"OMP_WAIT_POLICY": "PASSIVE"} if len(env.hosts) > 1 else {}
 
 
 def run_script(env: environment.TrainingEnvironment, begin: Begins = executed) -> Tuple[int, str]:
     """Run the user's script as a child; answers its exit code and the failure text."""
     command = script_command(env)
-    variables = {**os.environ, **environment.variables(env)}
+    variables = {**waiting(env), **os.environ, **environment.variables(env)}
     variables["PYTHONPATH"] = os.pathsep.join(_python_path(env, os.environ))
     _announce(env, command)
     code, stderr, ended = _run(begin(command, variables, env.code_dir))
