@@ -10,6 +10,7 @@ from clary.app.cli import drift
 from clary.app.cli.drift_figure import MOST, order, svg
 from clary.app.drift_process import _window
 from clary.domain.monitoring.drift import DriftRule
+from clary.domain.monitoring.performance import Performance
 from clary.domain.monitoring.quality import LabelledRow, LabelRule, Quality
 from clary.domain.monitoring.watch import Watch
 
@@ -84,3 +85,22 @@ def test_a_regression_shows_its_errors() -> None:
     quality.take([LabelledRow(1.0, 1.0 + place / 1000, float(place)) for place in range(300)])
     assert any("mean absolute error" in line for line in drift.labels(quality.told(), 3000.0))
     assert any("takes its reference: 200 of 500 labelled rows" in line for line in drift.labels(quality.told(), 3000.0))
+
+
+def test_an_estimate_is_shown_as_an_estimate_with_what_it_is_made_of() -> None:
+    performance = Performance.of(LabelRule())
+    performance.answer([0.9, 0.1], [{}, {}], 10.0)
+    [line] = drift.labels(performance.told(), 3000.0)
+    assert line.startswith("estimate without labels: accuracy 0.9 (")
+    assert line.endswith("(CBPE: the model's own probabilities, as they are)")
+
+
+def test_an_estimate_of_errors_tells_how_many_rows_taught_it() -> None:
+    performance = Performance.of(LabelRule(reference=50, window=20, problem="regression"))
+    for place in range(50):
+        rows = [{"input.0": float(place)}]
+        performance.join([float(place)], [float(place + 2)], performance.answer([float(place)], rows, 1.0), 1.0)
+    performance.answer([7.0], [{"input.0": 7.0}], 2.0)
+    line = drift.labels(performance.told(), 3000.0)[0]
+    assert line.startswith("estimate without labels: mean absolute error 2 (")
+    assert line.endswith("(DLE: a model of the errors of 50 labelled rows)")

@@ -12,13 +12,14 @@ import pytest
 from clary.app.drift_process import ATTEMPTS, Inbox
 from clary.domain.endpoints.capture import Exchange, Side, line
 from clary.domain.monitoring.labels import lines
-from clary.stores.drift import DriftStore, look, taken
+from clary.stores.drift import DriftStore, WatchedVariant, look, taken
 
 CONFIG: dict[str, Any] = {
     "CaptureOptions": [{"CaptureMode": "InputAndOutput"}],
     "CaptureContentTypeHeader": {"CsvContentTypes": ["text/csv"]},
 }
 ACCOUNT = "0" * 12
+WHOSE = WatchedVariant(ACCOUNT, "us-east-1", "shop", "main")
 
 
 class House:
@@ -236,3 +237,52 @@ def test_a_killed_process_takes_a_file_of_labels_once(house: House) -> None:
     house.inbox.turn()
     assert labels_of(house)["joined"] == 1
     assert taken(house.folder) == {"labels-1"}
+
+
+# -- estimates where labels lack ---------------------------------------------------------------------------------------------------------
+
+
+def predicted(house: House, name: str, asked: str, answered: str, rule: str, at: float = 100.0) -> None:
+    exchange = Exchange(name, at, Side("text/csv", asked.encode()), Side("text/csv", answered.encode()))
+    house.file(name, text=line(CONFIG, exchange) + "\n", labels=rule, at=at)
+
+
+def test_accuracy_is_estimated_by_the_answers_own_probabilities_before_a_label_comes(house: House) -> None:
+    predicted(house, "one", "1\n2\n3\n4", "0.9\n0.2\n0.6\n0.7", "problem=classification")
+    house.inbox.turn()
+    estimate = labels_of(house)["estimate"]
+    assert (estimate["method"], estimate["calibrated"], estimate["rolling"]["rows"]) == ("CBPE", False, 4)
+    assert estimate["rolling"]["accuracy"] == pytest.approx((0.9 + 0.8 + 0.6 + 0.7) / 4)
+    assert labels_of(house)["joined"] == 0
+
+
+def test_errors_are_learned_from_labelled_rows_and_estimated_for_others_over_a_restart(house: House) -> None:
+    """Predictions are 1 off below 50 and 5 off above; half the requests are labelled after the process ended in between."""
+    rule = "reference=100 window=50 problem=regression"
+    rows = [(f"r{number}", number % 100) for number in range(120)]
+    for number, (name, value) in enumerate(rows):
+        predicted(house, name, f"{value}", f"{value}", rule, 100.0 + number)
+    house.inbox.turn()
+    assert labels_of(house)["estimate"]["phase"] == "learns from labelled rows: 0 of 100"
+    for part in (rows[:60], rows[60:]):
+        label(house, f"labels-{part[0][0]}", {name: f"{value + (5 if value >= 50 else 1)}" for name, value in part})
+        house.inbox.turn()
+        house.inbox = Inbox(house.folder / "inbox", DriftStore(house.folder))
+    for number, value in enumerate((80, 90, 70, 95)):
+        predicted(house, f"later{number}", f"{value}", f"{value}", rule, 300.0 + number)
+    house.inbox.turn()
+    estimate = labels_of(house)["estimate"]
+    assert (estimate["method"], estimate["phase"], estimate["rolling"]["rows"]) == ("DLE", "", 4)
+    assert estimate["rolling"]["mae"] == pytest.approx(5.0, abs=0.3)
+    assert estimate["rolling"]["rmse"] == pytest.approx(5.0, abs=0.3)
+
+
+def test_an_older_clarys_standing_goes_on_with_an_estimate(house: House) -> None:
+    predicted(house, "one", "1", "0.9", "problem=classification")
+    house.inbox.turn()
+    [state] = house.store.qualities(WHOSE).values()
+    del state["estimate"]
+    house.store._db.execute("update quality set state = ?", (json.dumps(state),))
+    predicted(house, "two", "1", "0.7", "problem=classification", 200.0)
+    house.inbox.turn()
+    assert labels_of(house)["estimate"]["rolling"]["rows"] == 1

@@ -3,12 +3,24 @@
 from __future__ import annotations
 
 import sqlite3
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from clary.domain.errors import Unavailable
-from clary.stores.drift import FILE, WINDOWS, DriftStore, Standing, WatchedVariant, changed, look
+from clary.stores.drift import (
+    ASKED,
+    FILE,
+    WINDOWS,
+    AnsweredRequest,
+    DriftStore,
+    Joined,
+    Standing,
+    WatchedVariant,
+    changed,
+    look,
+)
 
 WHOSE = WatchedVariant("0" * 12, "us-east-1", "shop", "main")
 
@@ -74,3 +86,17 @@ def test_nothing_is_saved_in_part(tmp_path: Path) -> None:
     assert (store.standing(WHOSE), store.applied("one")) == (None, False)
     with sqlite3.connect(tmp_path / FILE) as db:
         assert db.execute("select count(*) from windows").fetchone() == (0,)
+
+
+def test_rows_of_a_request_stay_until_its_label_comes_and_are_bounded(tmp_path: Path) -> None:
+    store = DriftStore(tmp_path)
+    one = AnsweredRequest("one", "main", "config", 1.0, [1.0], rows=[{"input.0": 7.0}])
+    two = replace(one, id="two", rows=())
+    store.save(WHOSE, "file", standing(1.0), [], Joined([one, two]))
+    assert store.answered(WHOSE, ["one", "two", "three"]) == {"one": one, "two": two}
+    store.save_labels(WHOSE, "labels", Joined([replace(one, label=[1.0])]), 2.0)
+    assert store.answered(WHOSE, ["one"]) == {"one": replace(one, label=[1.0], rows=())}
+    more = [replace(one, id=f"r{number}") for number in range(ASKED + 1)]
+    store.save(WHOSE, "more", standing(3.0), [], Joined(more))
+    found = store.answered(WHOSE, ["r0", f"r{ASKED}"])
+    assert [each.rows for each in found.values()] == [(), [{"input.0": 7.0}]]

@@ -23,9 +23,10 @@ from typing import Any
 
 from clary.domain.errors import ClaryError, Invalid
 from clary.domain.monitoring import labels
-from clary.domain.monitoring.captured import CapturedRows, rows_of
+from clary.domain.monitoring.captured import CapturedRows, Row, rows_of
 from clary.domain.monitoring.drift import DriftRule
-from clary.domain.monitoring.quality import LabelRule, Quality, worse_than_before
+from clary.domain.monitoring.performance import Performance
+from clary.domain.monitoring.quality import LabelRule, worse_than_before
 from clary.domain.monitoring.watch import Judged, Watch
 from clary.domain.s3 import Location
 from clary.stores.drift import AnsweredRequest, DriftStore, Joined, Standing, WatchedVariant
@@ -82,6 +83,7 @@ class Inbox:
         unread = standing.state["unread"] if standing and known else 0
         why, windows, answered = "", [], []
         rule = LabelRule.read(told.get("labels", ""))
+        performance = self._performance(whose, config, rule)
         with open(records, encoding="utf-8", errors="replace") as captures:
             while line := captures.readline(LONGEST):
                 try:
@@ -90,8 +92,8 @@ class Inbox:
                     unread, why = unread + 1, error.message
                 else:
                     windows += [_window(each) for each in watch.take(captured.rows, captured.at)]
-                    answered += _answered(captured, whose.variant, config, rule)
-        joined, quality = self._join_early(whose, config, rule, answered)
+                    answered += _answered(captured, whose.variant, config, rule, performance)
+        joined = self._join_early(whose, config, performance, answered)
         state = {"watch": watch.document(), "unread": unread}
         shown = {
             **watch.told(),
@@ -99,35 +101,33 @@ class Inbox:
             "unread": unread,
             "why": why or _why(standing, known),
             "labels_folder": rule.folder or _labels_folder(told),
-            "labels": quality.told(),
-            "worse_than_before": self._compared(whose, {config: quality}),
+            "labels": performance.told(),
+            "worse_than_before": self._compared(whose, {config: performance}),
         }
         self._store.save(whose, file, Standing(config, state, shown, now), windows, joined)
 
     def _join_early(
-        self, whose: WatchedVariant, config: str, rule: LabelRule, answered: Sequence[AnsweredRequest]
-    ) -> tuple[Joined, Quality]:
+        self, whose: WatchedVariant, config: str, performance: Performance, answered: Sequence[AnsweredRequest]
+    ) -> Joined:
         """Captured requests with the labels that came before them."""
-        quality = self._quality(whose, config, rule)
         early = self._store.early(whose, [each.id for each in answered])
         for each in answered:
             if each.id in early:
-                quality.join(each.predictions, early[each.id], each.at)
+                performance.join(each.predictions, early[each.id], each.rows, each.at)
         kept = [replace(each, label=early.get(each.id)) for each in answered]
-        counted = {(whose.variant, config): quality.document()} if early else {}
-        return Joined(kept, met=list(early), quality=counted), quality
+        return Joined(kept, met=list(early), quality={(whose.variant, config): performance.document()})
 
-    def _quality(self, whose: WatchedVariant, config: str, rule: LabelRule) -> Quality:
+    def _performance(self, whose: WatchedVariant, config: str, rule: LabelRule) -> Performance:
         found = self._store.quality(whose, config)
-        return Quality(rule) if found is None else Quality.read(rule, found)
+        return Performance.of(rule) if found is None else Performance.read(rule, found)
 
-    def _compared(self, whose: WatchedVariant, fresh: Mapping[str, Quality]) -> bool | None:
+    def _compared(self, whose: WatchedVariant, fresh: Mapping[str, Performance]) -> bool | None:
         """Whether the newest config is worse than the one before; `fresh` has those that changed just now."""
         kept = {
-            config: Quality.read(LabelRule.read(json.loads(config)[2]), state)
+            config: Performance.read(LabelRule.read(json.loads(config)[2]), state)
             for config, state in self._store.qualities(whose).items()
         }
-        return worse_than_before([*{**kept, **fresh}.values()])
+        return worse_than_before([each.quality for each in {**kept, **fresh}.values()])
 
     def _label(self, file: str, told: Mapping[str, Any], records: Path) -> None:
         """Join a file of labels of an endpoint."""
@@ -136,41 +136,47 @@ class Inbox:
         if torn:
             log.warning("%s: %d lines are no labels", told["truths"], torn)
         answered = self._store.answered(whose, list(given))
-        qualities: dict[tuple[str, str], Quality] = {}
+        performances: dict[tuple[str, str], Performance] = {}
         fresh = []
         for id_, each in answered.items():
             key = each.variant, each.config
-            if key not in qualities:
+            if key not in performances:
                 rule = LabelRule.read(json.loads(each.config)[2])
-                qualities[key] = self._quality(replace(whose, variant=each.variant), each.config, rule)
+                performances[key] = self._performance(replace(whose, variant=each.variant), each.config, rule)
             if each.label is None:
-                qualities[key].join(each.predictions, given[id_], each.at)
+                performances[key].join(each.predictions, given[id_], each.rows, each.at)
                 fresh.append(replace(each, label=given[id_]))
             elif list(each.label) != given[id_]:
-                qualities[key].conflicts += 1
+                performances[key].quality.conflicts += 1
         shown = {}
-        for (variant, config), quality in qualities.items():
+        for (variant, config), performance in performances.items():
             standing = self._store.standing(replace(whose, variant=variant))
             if standing is not None and standing.config == config:
-                shown[variant] = {**standing.told, "labels": quality.told()}
-        for variant in {variant for variant, _ in qualities}:
+                shown[variant] = {**standing.told, "labels": performance.told()}
+        for variant in {variant for variant, _ in performances}:
             of = replace(whose, variant=variant)
             standing = self._store.standing(of)
             if standing is not None:
-                ours = {config: quality for (name, config), quality in qualities.items() if name == variant}
+                ours = {config: each for (name, config), each in performances.items() if name == variant}
                 compared = self._compared(of, ours)
                 shown[variant] = {**shown.get(variant, standing.told), "worse_than_before": compared}
-        documents = {key: quality.document() for key, quality in qualities.items()}
+        documents = {key: each.document() for key, each in performances.items()}
         early = {id_: label for id_, label in given.items() if id_ not in answered}
         self._store.save_labels(whose, file, Joined(fresh, early, (), documents, shown), now)
 
 
-def _answered(captured: CapturedRows, variant: str, config: str, rule: LabelRule) -> list[AnsweredRequest]:
+def _answered(
+    captured: CapturedRows, variant: str, config: str, rule: LabelRule, performance: Performance
+) -> list[AnsweredRequest]:
     """What was predicted for a request; nothing where its answer was not captured."""
     column = rule.prediction or next((n for row in captured.rows for n in row if n.startswith("output.")), "")
-    predictions = [row[column] for row in captured.rows if column in row]
+    rows: list[Row] = [row for row in captured.rows if column in row]
+    if not rows:
+        return []
+    predictions = [row[column] for row in rows]
+    asked = performance.answer(predictions, rows, captured.at)
     id_ = captured.inference or captured.event
-    return [AnsweredRequest(id_, variant, config, captured.at, predictions)] if predictions else []
+    return [AnsweredRequest(id_, variant, config, captured.at, predictions, rows=asked)]
 
 
 def _labels_folder(told: Mapping[str, Any]) -> str:

@@ -23,6 +23,7 @@ ANSWERS = (
     500_000  # requests whose labels may come, beyond which the oldest go; and labels that may wait for their request
 )
 TRUTHS = 100_000  # files of labels that are known, beyond which the oldest go
+ASKED = 5000  # requests whose rows are kept for their labels, beyond which the oldest go
 CONFIGS = 5  # of a variant whose quality is kept
 _BUSY = 5.0  # seconds
 _SCHEMA = """
@@ -43,6 +44,10 @@ create table if not exists waiting (
     seq integer primary key autoincrement, account text not null, region text not null, endpoint text not null, id text not null,
     label text not null);
 create unique index if not exists waiting_by_id on waiting (account, region, endpoint, id);
+create table if not exists asked (
+    seq integer primary key autoincrement, account text not null, region text not null, endpoint text not null, id text not null,
+    rows text not null);
+create unique index if not exists asked_by_id on asked (account, region, endpoint, id);
 create table if not exists quality (
     account text not null, region text not null, endpoint text not null, variant text not null, config text not null,
     state text not null, at real not null,
@@ -78,7 +83,8 @@ class Standing:
 
 @dataclass(frozen=True, slots=True)
 class AnsweredRequest:
-    """What a variant predicted for a request, row by row, until its label comes; `label` is the one that came."""
+    """What a variant predicted for a request, row by row, until its label comes; `label` is the one that came. `rows` are the request's,
+    where errors are learned from them."""
 
     id: str
     variant: str
@@ -86,6 +92,7 @@ class AnsweredRequest:
     at: float
     predictions: Sequence[Any]
     label: Sequence[Any] | None = None
+    rows: Sequence[dict[str, Any]] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,15 +178,20 @@ class DriftStore:
 
     def answered(self, whose: WatchedVariant, ids: Sequence[str]) -> dict[str, AnsweredRequest]:
         """What an endpoint (`whose` names it) predicted for these requests, by id."""
-        sql = "select id, variant, config, at, predictions, label from answers where account = ? and region = ? and endpoint = ? and id = ?"
+        sql = (
+            "select id, variant, config, at, predictions, label, (select rows from asked where account = answers.account"
+            " and region = answers.region and endpoint = answers.endpoint and id = answers.id)"
+            " from answers where account = ? and region = ? and endpoint = ? and id = ?"
+        )
         found = {}
         with _told():
             for id_ in ids:
                 row = self._db.execute(sql, (*whose.columns[:3], id_)).fetchone()
                 if row is not None:
                     label = None if row[5] is None else json.loads(row[5])
-                    id_, variant, config, at, predictions, _ = row
-                    found[id_] = AnsweredRequest(id_, variant, config, at, json.loads(predictions), label)
+                    id_, variant, config, at, predictions, _, asked = row
+                    rows = () if asked is None else json.loads(asked)
+                    found[id_] = AnsweredRequest(id_, variant, config, at, json.loads(predictions), label, rows)
         return found
 
     def early(self, whose: WatchedVariant, ids: Sequence[str]) -> dict[str, list[Any]]:
@@ -239,6 +251,14 @@ class DriftStore:
             ],
         )
         self._db.executemany(
+            "insert or replace into asked (account, region, endpoint, id, rows) values (?, ?, ?, ?, ?)",
+            [(*of, e.id, _list(e.rows)) for e in joined.answers if e.rows and e.label is None],
+        )
+        self._db.executemany(
+            "delete from asked where account = ? and region = ? and endpoint = ? and id = ?",
+            [(*of, e.id) for e in joined.answers if e.label is not None],
+        )
+        self._db.executemany(
             "insert or replace into waiting (account, region, endpoint, id, label) values (?, ?, ?, ?, ?)",
             [(*of, id_, _list(label)) for id_, label in joined.early.items()],
         )
@@ -260,8 +280,8 @@ class DriftStore:
                 "update variants set told = ?, at = ? where account = ? and region = ? and endpoint = ? and variant = ?",
                 (_text(told), at, *of, variant),
             )
-        for table in ("answers", "waiting"):
-            self._db.execute(f"delete from {table} where seq <= (select max(seq) from {table}) - ?", (ANSWERS,))
+        for table, most in (("answers", ANSWERS), ("waiting", ANSWERS), ("asked", ASKED)):
+            self._db.execute(f"delete from {table} where seq <= (select max(seq) from {table}) - ?", (most,))
 
     def forget(self, files: Sequence[str]) -> None:
         """Files that are not there any more, and can come no second time."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -60,3 +61,20 @@ def test_of_too_many_categories_none_is_new() -> None:
 def test_a_constant_column_has_a_bin() -> None:
     layout = Layout.of([1e300] * 100)
     assert (layout.numeric, layout.categories, name_of(1e300)) == (False, ("1e+300",), "1e+300")
+
+
+@pytest.mark.parametrize(
+    "first",
+    [
+        [float(n) / 7 for n in range(100)],
+        [f"c{n % 4}" for n in range(100)],
+        [float(n % 3) for n in range(99)],
+        [None] * 9,
+    ],
+)
+def test_a_value_is_placed_where_it_is_counted(first: list[Value]) -> None:
+    layout = Layout.of(first)
+    for value in (*first[:12], "new", 1e9, -1e9, None):
+        counts = layout.empty()
+        layout.count(counts, [value])
+        assert counts[layout.place(value)] == 1

@@ -89,9 +89,9 @@ def text(shown: dict[str, Any], now: float) -> str:
 
 def labels(told: dict[str, Any], now: float) -> list[str]:
     """How right the variant is, by the labels that came."""
+    lines = estimated(told.get("estimate") or {})
     if not told.get("joined"):
-        return []
-    lines = []
+        return lines
     for name in ("reference", "rolling"):
         each = told[name]
         if each:
@@ -99,6 +99,19 @@ def labels(told: dict[str, Any], now: float) -> list[str]:
     state = told["phase"] or ("not worse" if told["since"] is None else f"worse since {age(told['since'], now)}")
     counts = f"{told['joined']:,} labelled rows, {told['conflicts']:,} labels contradict an earlier one"
     return [*lines, f"labels: {state} ({told['expected']}); {counts}"]
+
+
+def estimated(told: dict[str, Any]) -> list[str]:
+    """How right the variant may be where no labels came yet: an estimate, and marked as one."""
+    if not told.get("rolling"):
+        return []
+    each = told["rolling"]
+    basis = {
+        "DLE": f"DLE: a model of the errors of {told['learned']:,} labelled rows",
+        "CBPE": "CBPE: the model's own probabilities, "
+        + (f"calibrated by {told['learned']:,} labelled rows" if told["calibrated"] else "as they are"),
+    }[told["method"]]
+    return [f"estimate without labels: {figures(each)} of {each['rows']:,} rows until {when(each['end'])} ({basis})"]
 
 
 def figures(each: dict[str, Any]) -> str:

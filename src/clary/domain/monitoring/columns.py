@@ -70,6 +70,15 @@ class Layout:
     def empty(self) -> Counts:
         return [0] * (self.bins + 2)
 
+    def place(self, value: Value) -> int:
+        """The bin of a value; of a missing one the number after the last bin."""
+        if value is None:
+            return self.bins
+        if not self.numeric:
+            name = name_of(value)
+            return self.categories.index(name) if name in self.categories else len(self.categories)
+        return bisect_right(self.edges, value) if isinstance(value, float) else self.bins - 1
+
     def count(self, counts: Counts, values: Iterable[Value]) -> None:
         """Add values to the counts."""
         places = {name: place for place, name in enumerate(self.categories)}

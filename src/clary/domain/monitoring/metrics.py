@@ -33,7 +33,23 @@ def datapoints_of(endpoint: str, variant: str, at: float, told: Mapping[str, Any
 
 
 def quality_of(told: Mapping[str, Any]) -> dict[str, float]:
-    """The metrics of `Quality.told`, by name; {} before a label came."""
+    """The metrics of `Performance.told`, by name."""
+    return {**labelled_of(told), **estimated_of(told.get("estimate") or {})}
+
+
+def estimated_of(told: Mapping[str, Any]) -> dict[str, float]:
+    """Those of `Estimate.told`; {} while nothing is estimated."""
+    rolling = told.get("rolling")
+    if rolling is None:
+        return {}
+    name = "EstimatedAccuracy" if "accuracy" in rolling else "EstimatedMeanAbsoluteError"
+    found = {name: rolling.get("accuracy", rolling.get("mae"))}
+    found |= {f"{name}Lower": rolling["lower"], f"{name}Upper": rolling["upper"]}
+    return found | ({"EstimatedRootMeanSquaredError": rolling["rmse"]} if "rmse" in rolling else {})
+
+
+def labelled_of(told: Mapping[str, Any]) -> dict[str, float]:
+    """Those of `Quality.told`; {} before a label came."""
     if not told.get("joined"):
         return {}
     found = {"RowsLabelled": float(told["joined"]), "LabelsConflicting": float(told["conflicts"])}

@@ -23,13 +23,13 @@ from clary.domain.monitoring.captured import Value
 CLASSES, REGRESSION = "classification", "regression"
 SIZES = 4  # windows of 1, 2, 4, 8 times the rows
 ROLLING = 5  # full windows that the rolling figures are of, with the one that fills
-_SHOWN = 120  # full windows that are told
+SHOWN = 120  # full windows that are told
 _GUESSES = 20  # first rows by which the kind of problem is told, where it is not given
 _SCALE = 100  # first rows of a regression by which a large error is told
 _LARGE = 0.8  # the share of them with a smaller one
 _FEW = 10  # different whole numbers that are still classes
 TOGETHER = 120.0  # seconds between the newest labelled requests of two fleets that answer side by side
-_SURE = 1.96  # standard deviations of a 95 % interval
+SURE = 1.96  # standard deviations of a 95 % interval
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,7 +168,7 @@ class Quality:
 
     def _close(self, window: Sums) -> None:
         self.open = Sums()
-        self.full = [*self.full, window][-_SHOWN:]
+        self.full = [*self.full, window][-SHOWN:]
         self._judge(window, 0)
         for size in range(1, SIZES):
             half = self.halves[size]
@@ -243,7 +243,7 @@ class Quality:
         if self.problem == CLASSES:
             low, high = wilson(sums.rows - sums.wrong, sums.rows)
             return {**shown, "accuracy": 1 - mean, "lower": low, "upper": high}
-        spread = _SURE * math.sqrt(max(0.0, sums.squares / sums.rows - mean * mean) / sums.rows)
+        spread = SURE * math.sqrt(max(0.0, sums.squares / sums.rows - mean * mean) / sums.rows)
         error = {"mae": mean, "rmse": math.sqrt(sums.squares / sums.rows)}
         return {**shown, **error, "lower": mean - spread, "upper": mean + spread}
 
@@ -296,9 +296,9 @@ def guessed(labels: Sequence[Value]) -> str:
 
 def wilson(hits: int, rows: int) -> tuple[float, float]:
     """The 95 % interval of a share (Wilson's score)."""
-    share, square = hits / rows, _SURE * _SURE
+    share, square = hits / rows, SURE * SURE
     middle = (share + square / (2 * rows)) / (1 + square / rows)
-    spread = _SURE / (1 + square / rows) * math.sqrt(share * (1 - share) / rows + square / (4 * rows * rows))
+    spread = SURE / (1 + square / rows) * math.sqrt(share * (1 - share) / rows + square / (4 * rows * rows))
     return max(0.0, middle - spread), min(1.0, middle + spread)
 
 
