@@ -77,6 +77,7 @@ class Endpoint:
     def apply(self, route: EndpointRoute) -> None:
         """Make the route true. Nothing that was let in is refused because of it, except what has nowhere to go."""
         self.route = route
+        self.ordinary = _ordinary(route)  # as nearly all are: a request needs no look at the route
         before = self.variants
         self.variants = {}
         for wanted in route.variants:
@@ -254,3 +255,8 @@ class Endpoint:
         route = self.route
         views = tuple(variant.view() for variant in (*self.variants.values(), *self.leaving))
         return EndpointView(route.account, route.region, route.name, route.revision, views)
+
+
+def _ordinary(route: EndpointRoute) -> bool:
+    """Whether clients call the endpoint itself, and wait for its answers."""
+    return not (route.caller or route.hosting or route.asynchronous)

@@ -183,12 +183,14 @@ class Front:
         component = call.request.headers.get("x-amzn-sagemaker-inference-component")
         route = name if component is None else f"{name}/{component}"
         endpoint = self.endpoints.get((key.account, region, route))
-        if endpoint is None or endpoint.route.caller:
-            base = None if component is None else self.endpoints.get((key.account, region, name))
-            raise invoke.nowhere(name, component or "", key.account, None if base is None else base.route.hosting)
-        if endpoint.route.hosting:
-            raise invoke.component_needed()
-        limit = endpoint.route.max_payload if endpoint.route.asynchronous else self.max_payload
+        limit = self.max_payload
+        if endpoint is None or not endpoint.ordinary:
+            if endpoint is None or endpoint.route.caller:
+                base = None if component is None else self.endpoints.get((key.account, region, name))
+                raise invoke.nowhere(name, component or "", key.account, None if base is None else base.route.hosting)
+            if endpoint.route.hosting:
+                raise invoke.component_needed()
+            limit = endpoint.route.max_payload
         if call.request.size > limit:
             raise self._oversize(call.request.size, limit)
         call.endpoint = endpoint
@@ -198,14 +200,16 @@ class Front:
         """Read from the headers what the model gets and what the request aims at: now it is a prediction."""
         endpoint, request, connection = call.endpoint, call.request, call.connection
         headers, body = request.headers, request.body
-        timeout = timeout_of(call.name, endpoint.route.asynchronous, call.key, headers)
+        timeout = timeout_of(call.name, not endpoint.ordinary, call.key, headers)
         streamed = request.path.endswith(invoke.STREAMED)
-        meta, aim = (invoke.passed_streamed if streamed else invoke.passed)(call.name, headers, endpoint.route.explains)
+        if streamed:
+            meta, aim = invoke.passed_streamed(call.name, headers, endpoint.route.explains)
+        else:
+            meta, aim = invoke.passed(call.name, headers, endpoint.route.explains)
         call.aim = aim
         if aim is not None or endpoint.containers:
             invoke.check_container(call.name, endpoint.containers, aim)
-        session = "" if aim is None else aim.session
-        pinned = aim is not None and aim.variant != ""
+        session, pinned = ("", False) if aim is None else (aim.session, aim.variant != "")
         model = headers.get(invoke.TARGET_MODEL)
         prediction: Prediction
         if model is not None and not streamed:

@@ -118,10 +118,20 @@ _METAS: dict[tuple[str | None, str | None], bytes] = {}
 _TARGETED: dict[tuple[str | None, str | None, str], bytes] = {}
 
 
+_TOLD: dict[
+    tuple[str, ...], list[str]
+] = {}  # names of headers, of which a client always sends the same -> those for SageMaker
+
+
 def passed(name: str, headers: Mapping[str, str], explains: bool = False) -> tuple[bytes, Aim | None]:
     """Check the headers of InvokeEndpoint: what the model gets of them (encoded), and what they aim at, if at anything. `explains`:
     whether the endpoint has an ExplainerConfig."""
-    told = [header for header in headers if header.startswith("x-amzn-sagemaker-")]
+    names = tuple(headers)
+    told = _TOLD.get(names)
+    if told is None:
+        if len(_TOLD) >= 1024:
+            _TOLD.clear()
+        told = _TOLD[names] = [name for name in names if name.startswith("x-amzn-sagemaker-")]
     if told:
         return _targeted(name, headers) if told == [TARGET_MODEL] else _rich(name, headers, explains)
     # nearly every request: nothing but Content-Type and Accept, in a handful of combinations

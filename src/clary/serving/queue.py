@@ -87,6 +87,7 @@ class Variant:
         self.unfit = False  # some replicas do worse than others
         self.parking: Parking | None = None  # of a variant with a latency objective
         self._heads: dict[bytes, bytes] = {}
+        self._request_id = around.request_id
         self.most_answer = around.max_answer  # bytes
         self.answer_setting = "max_answer"  # that bounds them, if one does
 
@@ -143,7 +144,8 @@ class Variant:
             # after every request that this turn of the loop reads: what came together goes together
             self._scheduled = True
             self.around.soon(self.pump)
-        self.watch()
+        if not self.armed:
+            self.watch()
 
     def watch(self) -> None:
         """There is something that has a deadline."""
@@ -297,7 +299,7 @@ class Variant:
         """The worker that held their sessions is gone."""
         for prediction in predictions:
             self.counters.failed(400, model=False)
-            prediction.settle(self.errors.no_session(prediction.session, self.around.request_id()), False)
+            prediction.settle(self.errors.no_session(prediction.session, self._request_id()), False)
 
     # -- answers ------------------------------------------------------------------------------------------------------------------
 
@@ -309,7 +311,7 @@ class Variant:
         if 200 <= status < 300:
             if self.passage is not None:
                 prediction.spent += counters.hand_on(now - prediction.sent)
-                self.passage.go(prediction, meta, body, self.around.request_id())
+                self.passage.go(prediction, meta, body, self._request_id())
                 return
             if len(body) > self.most_answer:
                 self.refuse_answer(prediction, len(body), now)
@@ -317,10 +319,10 @@ class Variant:
             head = self._heads.get(meta)
             if head is None:
                 head = self._head(meta)
-            response = b"%b%b\r\nContent-Length: %d\r\n\r\n%b" % (head, self.around.request_id(), len(body), body)
+            response = b"%b%b\r\nContent-Length: %d\r\n\r\n%b" % (head, self._request_id(), len(body), body)
         else:
             counters.erred(status)
-            response = self.errors.answered(status, body, self.around.request_id())
+            response = self.errors.answered(status, body, self._request_id())
         counters.record(now - prediction.arrived, now - prediction.sent, prediction.spent)
         prediction.settle(response, True)
 
@@ -349,11 +351,11 @@ class Variant:
         text = frames.too_large(str(size), self.most_answer, self.answer_setting)
         self.counters.erred(413)
         self.counters.record(now - prediction.arrived, now - prediction.sent, prediction.spent)
-        prediction.settle(self.errors.answered(413, text.encode(), self.around.request_id()), True)
+        prediction.settle(self.errors.answered(413, text.encode(), self._request_id()), True)
 
     def head(self, meta: bytes, size: int) -> bytes:
         """The head of a good answer of so many bytes."""
-        return b"%b%b\r\nContent-Length: %d\r\n\r\n" % (self._head(meta), self.around.request_id(), size)
+        return b"%b%b\r\nContent-Length: %d\r\n\r\n" % (self._head(meta), self._request_id(), size)
 
     def _head(self, meta: bytes) -> bytes:
         if len(self._heads) >= HEADS:
@@ -372,7 +374,7 @@ class Variant:
             # its beginning says what is wrong
             return Gathered(min(size, frames.MAX_ERROR), lambda body: self.finish(prediction, status, meta, body, now))
         if self.passage is not None:
-            if self.passage.refuses(prediction, size, self.around.request_id()):
+            if self.passage.refuses(prediction, size, self._request_id()):
                 return Nowhere()
             return Gathered(size, lambda body: self.finish(prediction, status, meta, body, perf_counter()))
         if isinstance(prediction, Stream):
@@ -398,7 +400,7 @@ class Variant:
         self._open_stream(prediction, meta)
 
     def _open_stream(self, prediction: Stream, meta: bytes) -> None:
-        head = b"%b%b\r\n\r\n" % (stream_head(self.route.name, meta), self.around.request_id())
+        head = b"%b%b\r\n\r\n" % (stream_head(self.route.name, meta), self._request_id())
         prediction.begin(head, self.route.container, self.route.timeout, self.around.later)
 
     def end(self, prediction: Stream, how: int, data: bytes, now: float) -> None:
@@ -423,7 +425,7 @@ class Variant:
         for prediction in predictions:
             if not prediction.done:
                 self.counters.failed()
-                prediction.lost(self.errors.no_answer(self.around.request_id()))
+                prediction.lost(self.errors.no_answer(self._request_id()))
 
     def again(self, predictions: Iterable[Prediction]) -> None:
         """The worker died before it read these: they go first to the next one."""
@@ -472,7 +474,7 @@ class Variant:
                 self.queued_bytes -= len(prediction.body)
                 if not prediction.done:
                     counters.failed(503, model=False)
-                    prediction.settle(self.errors.overloaded(self.refused().reason, self.around.request_id()), False)
+                    prediction.settle(self.errors.overloaded(self.refused().reason, self._request_id()), False)
         if queue and self.parking is not None:
             self.pump(late=True)
         if now - self._judged >= JUDGED and len(self.replicas) > 1:
@@ -495,7 +497,7 @@ class Variant:
     def time_out(self, prediction: Prediction) -> None:
         if not prediction.done:
             self.counters.failed()
-            prediction.late(self.errors.timed_out(self.around.request_id()))
+            prediction.late(self.errors.timed_out(self._request_id()))
 
     # -- changes of the route -------------------------------------------------------------------------------------------------
 
