@@ -21,10 +21,21 @@ async def find(call: Call, kind: str, name: str) -> Record:
     return record
 
 
+async def any_case(call: Call, kind: str, name: str) -> Record | None:
+    """The caller's record of that name, letters' case aside; None: there is none. SageMaker's ARNs are in lower case, so that no two names
+    differ in case alone, and its SDKs ask by the ARN's last part (the result of an `@step`, a job's run). Go on with the record's name."""
+    record = await call.store.get(kind, call.scope_of(kind), name)
+    if record is not None:
+        return record
+    record = await call.store.by_arn(call.arn(kind, name))
+    return record if record is not None and record.kind == kind else None
+
+
 async def named(call: Call, kind: str, name: str) -> Record:
-    """The same for an ARN or a name. NotFound also for an ARN of another kind, account or region: nothing is shared."""
+    """The same for an ARN, or a name in any case. NotFound also for an ARN of another kind, account or region: nothing is shared."""
     if not name.startswith("arn:"):
-        return await find(call, kind, name)
+        record = await any_case(call, kind, name)
+        return record if record is not None else await find(call, kind, name)
     arn, _, tail = name.rpartition(":")
     record = await call.store.by_arn(f"{arn}:{tail.lower()}")
     if record is None or record.kind != kind or record.scope != call.scope_of(kind):

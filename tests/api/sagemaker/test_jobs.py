@@ -47,3 +47,22 @@ async def test_strict_capacity_refuses_gpus_that_are_not_there(
     assert (code, "2 GPU are needed" in message) == ("ResourceLimitExceeded", True), message
     place["InstanceCount"] = 1
     await world("sagemaker", operation, **request)
+
+
+@pytest.mark.parametrize(("operation", "base", "path"), KINDS, ids=[each[0] for each in KINDS])
+async def test_a_job_is_found_by_its_name_as_arns_write_it(
+    operation: str, base: dict[str, Any], path: tuple[str, ...]
+) -> None:
+    """SDK v2 asks for the job of an `@step` by the last part of its ARN, which is in lower case."""
+    world = await house()
+    request, key = copy.deepcopy(base), next(name for name in base if name.endswith("JobName"))
+    request[key] = "Some-Name"
+    made = await world("sagemaker", operation, **request)
+    [arn] = made.values()
+    assert arn.endswith("/some-name")
+    describe = operation.replace("Create", "Describe")
+    assert (await world("sagemaker", describe, **{key: "some-name"}))[key] == "Some-Name"
+    assert (await world.refused("sagemaker", describe, **{key: "some-other"}))[0] in (
+        "ResourceNotFound",
+        "ValidationException",
+    )

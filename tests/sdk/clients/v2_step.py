@@ -22,7 +22,7 @@ def collect(count):
     return {"rows": list(range(count)), "label": "numbers"}
 
 
-@step(name="total", **settings)
+@step(name="Total", **settings)
 def total(rows, label):
     assert label == "numbers"
     return sum(rows)
@@ -58,8 +58,8 @@ def run(wanted, **more):
 
 
 one, steps = run("Succeeded")
-assert set(steps) == {"collect", "total", "gate", "report"}, set(steps)
-assert one.result("total") == 6
+assert set(steps) == {"collect", "Total", "gate", "report"}, set(steps)
+assert one.result("Total") == 6  # the SDK asks for the job by the last part of its ARN, which is in lower case
 assert one.result("report") == "the total is 6"
 _, steps = run("Failed", parameters={"Rows": 2})
 assert steps["TooLittle"]["FailureReason"] == "the total is too small"

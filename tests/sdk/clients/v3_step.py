@@ -23,7 +23,7 @@ def collect(count):
     return {"rows": list(range(count)), "label": "numbers"}
 
 
-@step(name="total", **settings)
+@step(name="Total", **settings)
 def total(rows, label):
     assert label == "numbers"
     return sum(rows)
@@ -59,8 +59,8 @@ def run(wanted, **more):
 
 
 one, steps = run("Succeeded")
-assert set(steps) == {"collect", "total", "gate", "report"}, set(steps)
-assert one.result("total") == 6
+assert set(steps) == {"collect", "Total", "gate", "report"}, set(steps)
+assert one.result("Total") == 6  # the SDK asks for the job by the last part of its ARN, which is in lower case
 assert one.result("report") == "the total is 6"
 pipeline.delete()
 print("OK")

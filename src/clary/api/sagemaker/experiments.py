@@ -41,7 +41,7 @@ EXPERIMENT = register(
 
 async def find(call: Call, kind: str, name: str) -> Record:
     """By name, letters' case aside: the SDK lower-cases names in some calls and not in others. NotFound otherwise."""
-    record = await call.store.by_arn(call.arn(kind, name))
+    record = await records.any_case(call, kind, name)
     return record if record is not None else await records.find(call, kind, name)
 
 

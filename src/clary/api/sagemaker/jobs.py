@@ -42,8 +42,8 @@ async def record(
 
 
 async def find(call: Call, kind: str, name: str, missing: str) -> Record:
-    """The caller's job. NotFound says `missing`."""
-    found = await call.store.get(kind, call.scope, name)
+    """The caller's job, by its name in any case. NotFound says `missing`."""
+    found = await records.any_case(call, kind, name)
     if found is None:
         raise NotFound(missing)
     return found
