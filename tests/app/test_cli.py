@@ -578,8 +578,11 @@ def test_the_live_block() -> None:
     assert third.endswith("j4\\x1b InProgress and 2 more")
 
 
-def test_nothing_drives_the_terminal() -> None:
+def test_nothing_drives_the_terminal(capsys: pytest.CaptureFixture[str]) -> None:
     assert output.plain("a\x1b[31mb\r\nc\td\x07\x9b2J") == "a\\x1b[31mb\\x0d\\x0ac\td\\x07\\x9b2J"
+    output.say("one\x1b[31m\ntwo\x9b2J")
+    output.say_json({"name": "\x1b\x9b"})
+    assert capsys.readouterr().out == 'one\\x1b[31m\ntwo\\x9b2J\n{"name": "\\u001b\x9b"}\n'
     assert output.table(("a", "n"), [("x\x1b", 1), ("yy", 20)]) == "A       N\nx\\x1b   1\nyy     20"
 
 

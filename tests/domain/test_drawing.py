@@ -74,3 +74,21 @@ def test_names_are_escaped() -> None:
         if element.text and element.text.strip()
     ]
     assert {"<t>", "<b>", "<about>"} <= set(texts)
+
+
+def test_names_hold_no_markup_and_nothing_that_no_xml_may_hold() -> None:
+    """Sources and types of artifacts may hold any character: one that XML forbids would keep the whole picture from opening."""
+    hostile = "<script>alert(1)</script>\"'&]]>\x01\x1b[31m\ufffe"
+    drawn = draw(
+        [Graph(hostile, (Box(hostile, (75, 17), (hostile,)), RIGHT), (Arrow(hostile, "right", hostile),))], hostile
+    )
+    root = xml.etree.ElementTree.fromstring(drawn)
+    assert not [each for each in root.iter() if each.tag.endswith("script")]
+    seen = [each.text for each in root.iter() if each.text and "alert(1)" in each.text]
+    assert seen == ["<script>alert(1)</script>\"'&]]>\ufffd\ufffd[31m\ufffd"] * 5
+
+
+def test_a_title_that_is_longer_than_its_graph_is_seen_whole() -> None:
+    title = "arn:aws:sagemaker:us-east-1:000000000000:artifact/b79c78d28d033b15905e8149f24bef9a0310397a"
+    root = xml.etree.ElementTree.fromstring(draw([Graph(title, (LEFT,), ())], title))
+    assert float(root.attrib["width"]) > 8 * len(title)

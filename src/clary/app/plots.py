@@ -10,7 +10,8 @@ import math
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
-from html import escape
+
+from clary.domain import drawing
 
 # Okabe and Ito's colours: told apart by colour-blind people too.
 BLUE, ORANGE, GREEN, PINK, SKY, GREY = "#0072b2", "#d55e00", "#00805e", "#aa4499", "#56b4e9", "#8a93a0"
@@ -237,7 +238,7 @@ def _marks(figure: Figure, top: float, base: float) -> list[str]:
         x, colour = _x(figure, mark.at), ORANGE if mark.refused else PINK
         parts.append(
             f'<line x1="{x:.1f}" y1="{top:.0f}" x2="{x:.1f}" y2="{base:.0f}" stroke="{colour}" stroke-dasharray="2 3" '
-            f'stroke-opacity="0.8"><title>{escape(mark.text)}</title></line>'
+            f'stroke-opacity="0.8"><title>{drawing.text(mark.text)}</title></line>'
         )
     for x, label in close([_x(figure, mark.at) for mark in figure.marks], 24):
         parts.append(_text(x, top - 20, label, anchor="middle", weight="bold", colour=PINK, size=10))
@@ -319,7 +320,7 @@ def _text(
     extra = f' text-anchor="{anchor}"' if anchor != "start" else ""
     extra += f' font-weight="{weight}"' if weight != "normal" else ""
     extra += f' font-size="{size}"' if size != 11 else ""
-    return f'<text x="{x:.0f}" y="{y:.0f}" fill="{colour}"{extra}>{escape(text)}</text>'
+    return f'<text x="{x:.0f}" y="{y:.0f}" fill="{colour}"{extra}>{drawing.text(text)}</text>'
 
 
 def _line(x: float, y: float, to_x: float, to_y: float) -> str:

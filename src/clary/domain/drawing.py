@@ -13,6 +13,10 @@ from html import escape
 from itertools import combinations
 
 _WORD, _LINE, _HEIGHT = 6.3, 16, 13  # pixels: one letter's width, from one line of a box to the next, a word's height
+_TITLE = 10.0  # pixels of a letter of a title
+_NOT_XML = {
+    code: "\ufffd" for code in (*range(0x20), *range(0xD800, 0xE000), 0xFFFE, 0xFFFF) if code not in (0x09, 0x0A, 0x0D)
+}
 _STEPS = 200  # points of a curve that are looked at
 _STYLE = (
     "text{font:13px system-ui,'DejaVu Sans',sans-serif;fill:#1d2733}.t{font-weight:600;font-size:15px}.n{font-weight:600}"
@@ -22,6 +26,11 @@ _STYLE = (
 
 Point = tuple[float, float]
 Area = tuple[float, float, float, float]  # left, top, right, bottom
+
+
+def text(value: str) -> str:
+    """As a picture has it: no markup, and a sign in place of what no XML document may hold, with which it would not open."""
+    return escape(value.translate(_NOT_XML))
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,7 +113,7 @@ class Graph:
             parts.append(f'<path d="M{way}"/>')
         for word, (left, _, right, bottom) in self._words():
             x, y = (left + right) / 2, bottom - 3
-            parts.append(f'<text class="w" x="{x:.0f}" y="{y:.0f}" text-anchor="middle">{escape(word)}</text>')
+            parts.append(f'<text class="w" x="{x:.0f}" y="{y:.0f}" text-anchor="middle">{text(word)}</text>')
         return parts
 
 
@@ -114,10 +123,10 @@ def _box(box: Box) -> str:
     middle = f'x="{box.at[0]:.0f}" text-anchor="middle"'
     parts = [
         f'<rect class="{kind}" x="{left:.0f}" y="{top:.0f}" width="{right - left:.0f}" height="{bottom - top:.0f}" rx="6"/>',
-        f'<text class="n" {middle} y="{top + 22:.0f}">{escape(box.name)}</text>',
+        f'<text class="n" {middle} y="{top + 22:.0f}">{text(box.name)}</text>',
     ]
     for number, line in enumerate(box.lines, 1):
-        parts.append(f'<text class="s" {middle} y="{top + 22 + number * _LINE:.0f}">{escape(line)}</text>')
+        parts.append(f'<text class="s" {middle} y="{top + 22 + number * _LINE:.0f}">{text(line)}</text>')
     return "".join(parts)
 
 
@@ -136,15 +145,16 @@ def draw(graphs: Sequence[Graph], about: str) -> str:
     top, width = float(margin), 0.0
     for graph in graphs:
         if graph.title:
-            parts.append(f'<text class="t" x="{margin}" y="{top + 14:.0f}">{escape(graph.title)}</text>')
+            parts.append(f'<text class="t" x="{margin}" y="{top + 14:.0f}">{text(graph.title)}</text>')
             top += 30
+            width = max(width, _TITLE * len(graph.title))
         parts += [f'<g transform="translate({margin} {top:.0f})">', *graph.elements(), "</g>"]
         wide, high = graph.size
         width, top = max(width, wide), top + high + below
     wide, high = width + 2 * margin, top - below + margin
     head = (
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {wide:.0f} {high:.0f}" width="{wide:.0f}" height="{high:.0f}" role="img">'
-        f"<title>{escape(about)}</title><style>{_STYLE}</style>"
+        f"<title>{text(about)}</title><style>{_STYLE}</style>"
         '<defs><marker id="a" viewBox="0 0 8 8" refX="7.5" refY="4" markerWidth="7" markerHeight="7" orient="auto">'
         '<path d="M0 0L8 4L0 8z" style="fill:#5b6875;stroke:none;marker-end:none"/></marker></defs>'
     )

@@ -7,7 +7,7 @@ from typing import Any
 
 from clary.app.cli.client import Client
 from clary.app.cli.kinds import Kind, first
-from clary.app.cli.output import NOT_FOUND, USAGE, CommandRefused, say, say_json
+from clary.app.cli.output import NOT_FOUND, USAGE, CommandRefused, counted, say, say_json
 from clary.app.cli.site import here
 from clary.domain.drawing import Arrow, Box, Graph, draw
 
@@ -30,6 +30,7 @@ _DESCRIBES = {
 }
 _WIDE, _ACROSS, _DOWN = 250.0, 320.0, 90.0  # pixels: a box, from level to level, from box to box
 _LONGEST = 34  # characters in a box
+_WORD = 22  # of a type, which stands there in bold letters
 
 
 def lineage(directory: str | None, resource: str, *, down: bool, out: str, as_json: bool) -> None:
@@ -168,10 +169,15 @@ def graph(title: str, found: Mapping[str, Any], down: bool) -> Graph:
         told = found["entities"][arn]
         lines = (
             _short(told["name"]),
-            f"{len(told['objects'])} objects" if told["objects"] else arn.rpartition("/")[2][:8],
+            counted(len(told["objects"]), "object") if told["objects"] else arn.rpartition("/")[2][:8],
         )
         boxes.append(
-            Box(f"{told['type']} {len(boxes) + 1}", (_WIDE / 2 + column * _ACROSS, 45 + row * _DOWN), lines, _WIDE)
+            Box(
+                f"{told['type'][:_WORD]} {len(boxes) + 1}",
+                (_WIDE / 2 + column * _ACROSS, 45 + row * _DOWN),
+                lines,
+                _WIDE,
+            )
         )
     name = dict(zip(level, (box.name for box in boxes), strict=True))
     arrows = tuple(Arrow(name[e["source"]], name[e["destination"]], "") for e in found["edges"])

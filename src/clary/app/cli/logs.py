@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from clary.app.cli.client import ApiFailure, Client
-from clary.app.cli.output import NOT_FOUND, USAGE, CommandRefused, clock, plain, say, say_json, words
+from clary.app.cli.output import NOT_FOUND, USAGE, CommandRefused, clock, drive, plain, say_json, words
 from clary.app.cli.site import here
 
 JOBS = {
@@ -191,6 +191,6 @@ def _shower(as_json: bool) -> Callable[[dict[str, Any]], None]:
         if sys.stdout.isatty():
             colour = colours.setdefault(stream, _COLOURS[len(colours) % len(_COLOURS)])
             label = f"\x1b[{colour}m{label}\x1b[0m"
-        say(f"{clock(event['timestamp'], time.time())} {label} {words(str(event['message']))}")
+        drive(f"{clock(event['timestamp'], time.time())} {label} {words(str(event['message']))}")
 
     return show

@@ -1,6 +1,6 @@
 """How commands speak: tables for people, JSON for programs, one line for errors. Owns the exit codes.
 
-Text that came from elsewhere (log lines, names, messages) goes through `plain`, so that nothing in it can drive a terminal.
+Text that came from elsewhere (log lines, names, messages) goes through `say`, `warn` or `plain`: nothing in it can drive a terminal.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from clary.app.cli import tables
 
 FAILED, USAGE, NOT_RUNNING, NOT_FOUND, UNWELL = 1, 2, 3, 4, 5
 _CONTROL = {code: f"\\x{code:02x}" for code in (*range(0x20), *range(0x7F, 0xA0)) if code != 0x09}
+_IN_LINES = {code: shown for code, shown in _CONTROL.items() if code != 0x0A}
 
 
 class CommandRefused(RuntimeError):
@@ -55,13 +56,24 @@ def plain(text: str) -> str:
     return text.translate(_CONTROL)
 
 
+def lines(text: str) -> str:
+    """The same of several lines."""
+    return text.translate(_IN_LINES)
+
+
 def say_json(value: Any) -> None:
     """One JSON document on standard output."""
     narrow = (sys.stdout.encoding or "").lower().replace("-", "") != "utf8"
-    say(json.dumps(value, indent=2 if sys.stdout.isatty() else None, default=str, ensure_ascii=narrow))
+    drive(json.dumps(value, indent=2 if sys.stdout.isatty() else None, default=str, ensure_ascii=narrow))
 
 
 def say(text: str = "") -> None:
+    """Lines for a person. Control characters in them become visible."""
+    drive(lines(text))
+
+
+def drive(text: str) -> None:
+    """The same as it is: for colours and the like of our own, around text that went through `plain`."""
     try:
         print(text, flush=True)
     except BrokenPipeError:

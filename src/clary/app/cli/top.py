@@ -13,7 +13,7 @@ from urllib.parse import unquote
 from clary.app.cli.capacity import asked
 from clary.app.cli.client import SOON, Client
 from clary.app.cli.logs import COMPONENTS, ENDPOINTS, JOBS
-from clary.app.cli.output import NOT_RUNNING, CommandRefused, say, say_json, size, table
+from clary.app.cli.output import NOT_RUNNING, CommandRefused, drive, lines, say_json, size, table
 from clary.app.cli.site import Site, here
 from clary.app.workloads import backend
 from clary.domain.endpoints.routes import VariantView
@@ -66,7 +66,7 @@ async def _watch(site: Site, interval: float, once: bool, as_json: bool) -> None
             if as_json:
                 say_json(figures)
             else:
-                say(_words(figures) if once else _again(_words(figures)))
+                drive(lines(_words(figures)) if once else _again(lines(_words(figures))))
             if once:
                 return
             before = now
