@@ -6,6 +6,7 @@ import pytest
 
 from clary.api import handlers, registry
 from clary.api.call import Call
+from clary.wire.models import load
 
 
 async def nothing(call: Call, params: dict[str, Any]) -> dict[str, Any]:
@@ -34,3 +35,7 @@ def test_what_is_missing_is_what_is_not_registered() -> None:
 
 def test_no_handler_module_is_forgotten() -> None:
     assert handlers.unlisted() == []
+
+
+def test_operations_are_of_the_models_that_requests_are_read_by() -> None:
+    assert registry.model("sagemaker") is load("sagemaker")  # a second one would take 20 MiB

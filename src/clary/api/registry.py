@@ -10,11 +10,11 @@ import functools
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 
-from botocore.loaders import Loader
 from botocore.model import OperationModel, ServiceModel
 
 from clary.api.call import Call, Params
 from clary.domain.resources import Record
+from clary.wire.models import load
 
 Handler = Callable[[Call, Params], Awaitable[Params]]
 Again = Callable[[Call, Record], Params]
@@ -33,10 +33,9 @@ class Operation:
 _OPERATIONS: dict[tuple[str, str], Operation] = {}
 
 
-@functools.cache
 def model(service: str) -> ServiceModel:
-    """botocore's model of a service (its client name, "sagemaker"), loaded once."""
-    return ServiceModel(Loader().load_service_model(service, "service-2"), service)
+    """botocore's model of a service (its client name, "sagemaker"), the one that requests are read by."""
+    return load(service)
 
 
 @functools.lru_cache(maxsize=4096)
