@@ -10,6 +10,8 @@ OrderedDicts, which takes three times the memory.
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
+from contextlib import suppress
 from functools import cache, lru_cache
 from typing import TYPE_CHECKING, Any
 
@@ -19,20 +21,25 @@ if TYPE_CHECKING:
 
 
 def lean(payload: bytes) -> Any:
-    """A model file's JSON. Of the documentation only what may tell a default is left; equal objects without nested ones are one object,
-    which nobody may change."""
-    known: dict[tuple[tuple[str, Any], ...], dict[str, Any]] = {}
+    """A model file's JSON. Of the documentation only what may tell a default is left."""
 
-    def shared(found: dict[str, Any]) -> dict[str, Any]:
+    def without_prose(found: dict[str, Any]) -> dict[str, Any]:
         told = found.get("documentation")
         if isinstance(told, str) and "default" not in told:  # a member may have this name too
             del found["documentation"]
-        try:
-            return known.setdefault(tuple(found.items()), found)
-        except TypeError:  # it holds lists or objects
-            return found
+        return found
 
-    return json.loads(payload, object_hook=shared)
+    return json.loads(payload, object_hook=without_prose)
+
+
+def share(shapes: Mapping[str, dict[str, Any]]) -> None:
+    """Let equal members of shapes be one object. Only when nothing changes them any more: the loader merges further files into a model."""
+    known: dict[tuple[tuple[str, Any], ...], dict[str, Any]] = {}
+    for shape in shapes.values():
+        members: dict[str, dict[str, Any]] = shape.get("members", {})
+        for name, member in members.items():
+            with suppress(TypeError):  # it holds a list or an object
+                members[name] = known.setdefault(tuple(member.items()), member)
 
 
 @cache
@@ -64,6 +71,7 @@ def load(service_name: str) -> ServiceModel:
         description = _loader().load_service_model(service_name, "service-2")
     except UnknownServiceError as error:
         raise LookupError(f"botocore has no service {service_name!r}") from error
+    share(description["shapes"])
     return ServiceModel(description, service_name)
 
 
