@@ -182,6 +182,7 @@ def test_history_is_asked_in_sql(server: Server, group: str) -> None:
         ("SELECT * FROM nowhere", "TABLE_NOT_FOUND"),
         ("DELETE FROM people", "NOT_SUPPORTED"),
         ("SELECT * FROM read_text('/etc/passwd')", "name a table"),
+        ("SELECT * FROM read_csv('http://127.0.0.1:1/x.csv')", "name a table"),
         ("DROP TABLE nowhere", "TABLE_NOT_FOUND"),
     ],
 )
@@ -189,6 +190,20 @@ def test_a_query_that_fails_says_why(server: Server, group: str, sql: str, words
     found = asked(server, sql)
     assert found["Status"]["State"] == "FAILED"
     assert words in found["Status"]["StateChangeReason"]
+
+
+def test_a_file_that_is_half_written_is_named_and_the_rest_is_read_without_it(server: Server, group: str) -> None:
+    """What another program left below the store's folder: Clary's own files are there whole or not at all."""
+    described = server.client("sagemaker").describe_feature_group(FeatureGroupName=group)["OfflineStoreConfig"]
+    table, s3 = described["DataCatalogConfig"]["TableName"], server.client("s3")
+    where = described["S3StorageConfig"]["ResolvedOutputS3Uri"]
+    key = f"{where.removeprefix(f's3://{BUCKET}/')}/year=2024/month=05/day=01/hour=13/half.parquet"
+    s3.put_object(Bucket=BUCKET, Key=key, Body=b"PAR1 and no end")
+    found = asked(server, f"SELECT count(*) FROM {table}")["Status"]
+    assert (found["State"], "HIVE_BAD_DATA" in found["StateChangeReason"]) == ("FAILED", True), found
+    assert f"s3://{BUCKET}/{key}" in found["StateChangeReason"]
+    s3.delete_object(Bucket=BUCKET, Key=key)
+    assert asked(server, f"SELECT count(*) FROM {table}")["Status"]["State"] == "SUCCEEDED"
 
 
 def test_a_query_that_is_stopped_ends(server: Server, group: str) -> None:

@@ -17,6 +17,8 @@ ROWS: list[dict[str, Any]] = [
 ]
 COLUMNS = [["id", "string"], ["at", "double"], ["v", "array<bigint>"], ["later", "bigint"], ["write_time", "timestamp"]]
 
+Ask = Callable[..., tuple[dict[str, Any], list[str]]]
+
 
 @pytest.fixture(scope="module")
 def python(interpreter: Callable[..., str], library: str) -> Callable[..., None]:
@@ -48,14 +50,16 @@ def data(python: Callable[..., None], tmp_path_factory: pytest.TempPathFactory) 
     (folder / "spec.json").write_text(json.dumps(spec))
     python("clary.toolkit.features", folder / "spec.json")
     (folder / "x.csv").write_text("a,3.5\nb,\nc,`1,5`\n")
+    whole = (folder / HOUR / "a.parquet").read_bytes()
+    (folder / HOUR / "half.parquet").write_bytes(whole[: len(whole) // 2])
     return folder
 
 
 @pytest.fixture
-def ask(python: Callable[..., None], data: Path, tmp_path: Path) -> Callable[[str], tuple[dict[str, Any], list[str]]]:
-    """The report and the CSV's lines."""
+def ask(python: Callable[..., None], data: Path, tmp_path: Path) -> Ask:
+    """The report and the CSV's lines; `file` is that of the table t."""
 
-    def ask(sql: str) -> tuple[dict[str, Any], list[str]]:
+    def ask(sql: str, file: str = "a.parquet") -> tuple[dict[str, Any], list[str]]:
         spec = {
             "sql": sql,
             "database": "db",
@@ -64,7 +68,7 @@ def ask(python: Callable[..., None], data: Path, tmp_path: Path) -> Callable[[st
                     "database": "db",
                     "name": "t",
                     "form": "parquet",
-                    "files": [str(data / HOUR / "a.parquet")],
+                    "files": [str(data / HOUR / file)],
                     "columns": COLUMNS,
                 },
                 {"database": "db", "name": "empty", "form": "parquet", "files": [], "columns": COLUMNS},
@@ -91,9 +95,6 @@ def ask(python: Callable[..., None], data: Path, tmp_path: Path) -> Callable[[st
         return json.loads((tmp_path / "report.json").read_text()), out.read_text().splitlines() if out.exists() else []
 
     return ask
-
-
-Ask = Callable[[str], tuple[dict[str, Any], list[str]]]
 
 
 def test_history_is_read_with_its_partitions_and_columns_that_came_later(ask: Ask) -> None:
@@ -141,9 +142,22 @@ def test_athenas_words_are_understood(ask: Ask, sql: str, lines: list[str]) -> N
         ("select (", "SYNTAX_ERROR"),
         ("select nope from t", "nope"),
         ("select * from t where id in (select content from read_text('/etc/passwd'))", "name a table"),
+        ("select * from read_csv('http://127.0.0.1:1/x.csv')", "name a table"),
+        ("select * from 'http://127.0.0.1:1/x.parquet'", "does not exist"),
+        ('select * from "http://127.0.0.1:1/x.parquet"', "does not exist"),
+        ("install httpfs", "only SELECT"),
+        ("attach 'http://127.0.0.1:1/x.db' as x", "SYNTAX_ERROR"),
+        ("select getenv('HOME')", "getenv"),
     ],
 )
 def test_what_cannot_be_asked_is_told(ask: Ask, sql: str, words: str) -> None:
     report, lines = ask(sql)
     assert words in report["error"]
+    assert lines == []
+
+
+def test_a_file_that_is_half_written_is_named(ask: Ask) -> None:
+    report, lines = ask("select * from t", "half.parquet")
+    assert report["error"].startswith("HIVE_BAD_DATA: ")
+    assert f"{HOUR}/half.parquet" in report["error"]
     assert lines == []

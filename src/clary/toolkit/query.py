@@ -71,7 +71,10 @@ def answer(spec: Dict[str, Any]) -> List[Tuple[str, str]]:
     database.execute(f"SET temp_directory = {text(spec['spill'])}")
     for table in spec["tables"]:
         database.execute(f"CREATE SCHEMA IF NOT EXISTS {name(table['database'])}")
-        database.execute(view(table))
+        try:
+            database.execute(view(table))
+        except duckdb.Error as error:  # its files are opened for their columns: what is no Parquet is found here
+            raise Wrong(f"HIVE_BAD_DATA: {words(error)}") from None
     allowed = ", ".join(text(folder) for folder in spec["folders"])
     database.execute(f"SET allowed_directories = [{allowed}]")
     for setting in ("enable_external_access = false", "lock_configuration = true"):
@@ -87,8 +90,13 @@ def answer(spec: Dict[str, Any]) -> List[Tuple[str, str]]:
         how = WRITTEN[form].format(str(spec.get("compression", "")).lower())
         database.execute(f"COPY (SELECT {heads} FROM ({sql}) AS answer({given})) TO {text(spec['output'])} ({how})")
     except duckdb.Error as error:
-        raise Wrong(f"{type(error).__name__}: {str(error).splitlines()[0]}") from None
+        raise Wrong(f"{type(error).__name__}: {words(error)}") from None
     return [(title, SHOWN.get(kind, "array" if kind.endswith("[]") else "varchar")) for title, kind in found]
+
+
+def words(error: Exception) -> str:
+    """What DuckDB says, without the picture of the statement."""
+    return str(error).splitlines()[0]
 
 
 def unique(found: List[Tuple[str, str]]) -> List[Tuple[str, str]]:

@@ -118,7 +118,8 @@ class QuerySubject:
 
     async def _select(self, record: Record, sql: str) -> Answered:
         environment = await environment_of(self._ports.runtimes)
-        tables, objects, scanned = await self._laid(record, sql)
+        sources = await self._tables(record, sql)
+        tables, objects, scanned = await self._laid(record, sources)
         backend, workload = self._ports.backend, _workload(record, sql, environment, tables, objects)
         async with short_run(backend, workload) as ended:
             if ended.exit_code != 0:
@@ -127,16 +128,18 @@ class QuerySubject:
                 )
             report = json.loads(await backend.read(workload.key, "work", "report.json", _REPORT))
             if report.get("error"):
-                return Answered(failure=str(report["error"]), scanned=scanned)
+                return Answered(failure=_by_location(str(report["error"]), sources), scanned=scanned)
             if not await backend.collect(workload.key):
                 raise Unavailable("The query left no answer.")
         return Answered(columns=tuple((str(name), str(kind)) for name, kind in report["columns"]), scanned=scanned)
 
-    async def _laid(self, record: Record, sql: str) -> tuple[list[dict[str, Any]], list[Objects], int]:
+    async def _laid(
+        self, record: Record, sources: Sequence[SourceTable]
+    ) -> tuple[list[dict[str, Any]], list[Objects], int]:
         """The tables as the run is told of them, the objects that lie in its folder, and their size in bytes."""
         artifacts = self._ports.artifacts.of(record.scope.account)
         tables, objects, scanned = list[dict[str, Any]](), list[Objects](), 0
-        for number, table in enumerate(await self._tables(record, sql)):
+        for number, table in enumerate(sources):
             keys, size = await _keys(artifacts, table)
             scanned += size
             objects.append(Objects(record.scope.account, table.location.bucket, keys, str(number)))
@@ -151,6 +154,13 @@ class QuerySubject:
                 }
             )
         return tables, objects, scanned
+
+
+def _by_location(words: str, sources: Sequence[SourceTable]) -> str:
+    """What the query says, with the objects' own names in the place of the paths that they have in its sandbox."""
+    for number, table in enumerate(sources):
+        words = words.replace(f"{_DATA}/{number}/", f"{str(table.location).rstrip('/')}/")
+    return words
 
 
 async def _keys(artifacts: Artifacts, table: SourceTable) -> tuple[dict[str, str], int]:
