@@ -256,6 +256,24 @@ async def test_the_database_decides_what_it_can(world: World) -> None:
     assert [record.name for record in await page(query)] == ["j3"]
 
 
+async def test_the_largest_page_is_one_read_where_all_records_match(world: World) -> None:
+    """The record behind the page, which tells that there is another page, is read with it."""
+    record = await world.store.get("training-job", HERE, "j0")
+    assert record is not None
+    for n in range(200):
+        await world.store.add(replace(record, name=f"x{n}", arn=f"{record.arn}-{n}", version=0))
+    limits: list[int] = []
+    page = world.store.page
+
+    async def noted(query: Query) -> list[Record]:
+        limits.append(query.limit)
+        return await page(query)
+
+    world.store.page = noted  # type: ignore[method-assign]
+    assert len((await found(world, MaxResults=100)).split()) == 100
+    assert limits == [101]
+
+
 def test_rows_name_what_there_is() -> None:
     handlers.load()
     assert {"TrainingJob", "Endpoint", "Model", "ModelPackage", "ModelPackageGroup", "Image"} <= set(searchable.ROWS)

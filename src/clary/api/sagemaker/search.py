@@ -93,7 +93,7 @@ async def matching(
     call: Call, row: Searchable, expression: Expression, query: Query
 ) -> AsyncIterator[tuple[Record, Params]]:
     """Every record that matches, in the query's order from its `after` on, and what is shown of it."""
-    size = max(_FIRST, query.limit)
+    size = max(_FIRST, query.limit + 1)  # one more tells whether there is another page
     while True:
         records = await call.store.page(replace(query, limit=size))
         for number, record in enumerate(records, 1):
