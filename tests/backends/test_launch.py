@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from clary.backends.launch import Nursery
+from clary.backends.launch import LITTLE, Nursery, words
 from clary.backends.shim import nursery
 from clary.backends.shim.proc import marked
 from clary.backends.state import Folder
@@ -65,3 +65,18 @@ def test_another_nursery_is_started_when_it_was_killed(forks: Nursery, tmp_path:
 def test_a_path_that_is_too_long_is_nobody_a_nursery_forks(forks: Nursery) -> None:
     assert not forks.fork(Path("/" + "x" * nursery.LONGEST), 0, 0, "m" * 32)
     assert forks._pid == 0
+
+
+@pytest.mark.parametrize(
+    ("said", "free", "told"),
+    [
+        ("first\nno readable spec.json\n", 0, "no readable spec.json"),
+        ("", 4096, "no room on the disk: 4 KiB are free"),
+        ("", LITTLE, "no word from it"),
+    ],
+)
+def test_why_a_shim_did_not_start(said: str, free: int, told: str, tmp_path: Path) -> None:
+    log = tmp_path / "shim.log"
+    assert words(log, LITTLE) == "no word from it"
+    log.write_text(said)
+    assert words(log, free) == told

@@ -18,6 +18,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Self
 
 from botocore.auth import SigV4Auth
@@ -25,6 +26,8 @@ from botocore.awsrequest import AWSRequest
 from botocore.credentials import Credentials
 from botocore.exceptions import BotoCoreError, ClientError
 from tests.live import ROLE, Server
+
+from clary.app import up
 
 BUCKET = "faults"
 PYTHON_IMAGE = "236514542706.dkr.ecr.us-east-1.amazonaws.com/sagemaker-base-python:1.0"
@@ -105,6 +108,23 @@ def tarball(files: Mapping[str, str | bytes]) -> bytes:
             entry.size = len(data)
             tar.addfile(entry, io.BytesIO(data))
     return out.getvalue()
+
+
+def fill(folder: Path, leave: int) -> Path:
+    """Take the disk's space but for so many bytes."""
+    free = os.statvfs(folder).f_bavail * os.statvfs(folder).f_frsize
+    path = folder / "filler"
+    with path.open("wb") as file, contextlib.suppress(OSError):
+        os.posix_fallocate(file.fileno(), 0, free - leave) if leave else to_the_brim(file)
+    return path
+
+
+def to_the_brim(file: Any) -> None:
+    """Write until nothing more fits."""
+    for size in (1 << 20, 4096):
+        with contextlib.suppress(OSError):
+            while True:
+                os.write(file.fileno(), bytes(size))
 
 
 @dataclass
@@ -191,6 +211,17 @@ class Scene:
 
         until(ready, seconds, f"{name} is ready again")
         return time.monotonic() - began
+
+    def up_again(self) -> None:
+        """Kill `clary up`, which takes its own processes along, and start it as a user would."""
+        os.kill(self.supervisor(), signal.SIGKILL)
+        own = ("clary.app.", "nginx")
+        until(
+            lambda: not [p for p in self.everyone().values() if any(o in p.command for o in own)],
+            10,
+            "all went with it",
+        )
+        up.detached(self.server.settings)
 
     def everyone(self) -> dict[int, Seen]:
         """Every process that has to do with this state folder: named on its command line, mounted from it, or a child of such a one."""

@@ -13,7 +13,7 @@ import sqlite3
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -21,7 +21,7 @@ from typing import Any
 import pytest
 from botocore.exceptions import ClientError
 from tests.faults.raw import Wire
-from tests.faults.scene import BUCKET, Asked, Scene, until
+from tests.faults.scene import BUCKET, Asked, Scene, fill, to_the_brim, until
 from tests.live import Server
 
 from clary.app import rotation, up
@@ -31,42 +31,10 @@ pytestmark = [pytest.mark.live, pytest.mark.slow]
 MIB = 1 << 20
 
 
-@pytest.fixture
-def small_disk(tmp_path: Path) -> Iterator[Path]:
-    """A filesystem of 256 MiB."""
-    if os.geteuid() != 0:
-        pytest.skip("only root may mount a small disk to fill")
-    folder = tmp_path / "small"
-    folder.mkdir()
-    done = subprocess.run(
-        ["mount", "-t", "tmpfs", "-o", "size=256m", "tmpfs", str(folder)], capture_output=True, text=True, check=False
-    )
-    if done.returncode:
-        pytest.skip(f"no small disk can be mounted here: {done.stderr.strip()}")
-    yield folder
-    subprocess.run(["umount", "-l", str(folder)], check=False)
-
-
 def refused(call: Callable[[], Any]) -> dict[str, Any]:
     with pytest.raises(ClientError) as caught:
         call()
     return dict(caught.value.response)
-
-
-def fill(folder: Path, leave: int) -> Path:
-    """Take the disk's space but for so many bytes."""
-    free = os.statvfs(folder).f_bavail * os.statvfs(folder).f_frsize
-    path = folder / "filler"
-    with path.open("wb") as file, contextlib.suppress(OSError):
-        os.posix_fallocate(file.fileno(), 0, free - leave) if leave else _to_the_brim(file)
-    return path
-
-
-def _to_the_brim(file: Any) -> None:
-    for size in (MIB, 4096):
-        with contextlib.suppress(OSError):
-            while True:
-                os.write(file.fileno(), bytes(size))
 
 
 def test_below_the_low_water_mark_writes_are_refused_and_the_rest_goes_on(
@@ -100,7 +68,7 @@ def _says_no_room(error: dict[str, Any]) -> None:
 
 def _top_up(folder: Path) -> None:
     with (folder / "top").open("wb") as file, contextlib.suppress(OSError):
-        _to_the_brim(file)
+        to_the_brim(file)
 
 
 def _can_put(scene: Scene) -> bool:

@@ -91,12 +91,40 @@ def test_a_processing_job_goes_on_and_its_outputs_are_whole(scene: Scene) -> Non
         scene.back("control", scene.kill("control"))
     until(lambda: "39.txt" in stored(scene, "processing-on", "live"), 60)
     scene.back("control", scene.kill("control"))  # while the outputs are stored, or the job is closed
-    job = ended(scene, "processing-on")
+    check(scene, "processing-on")
+
+
+def check(scene: Scene, name: str) -> None:
+    """The job of WORKING completes, and each line and file is there once, as it was written."""
+    job = ended(scene, name)
     assert (job["ProcessingJobStatus"], job["ExitMessage"]) == ("Completed", "all said"), job.get("FailureReason")
-    said = [line for line in lines(scene, "processing-on") if line.startswith("line ")]
+    said = [line for line in lines(scene, name) if line.startswith("line ")]
     assert said == [f"line {number}" for number in range(40)]
-    assert stored(scene, "processing-on", "live") == {f"{n}.txt": str(n).encode() for n in range(40)}
-    assert stored(scene, "processing-on", "out") == {f"{n}.txt": str(n).encode() for n in range(50)}
+    assert stored(scene, name, "live") == {f"{n}.txt": str(n).encode() for n in range(40)}
+    assert stored(scene, name, "out") == {f"{n}.txt": str(n).encode() for n in range(50)}
+
+
+def test_a_processing_job_outlives_the_object_store(scene: Scene) -> None:
+    create(scene, "processing-store", WORKING)
+    until(lambda: stored(scene, "processing-store", "live"), 60, "a file is stored while the job runs")
+    for _ in range(3):
+        scene.back("objects", scene.kill("objects"))
+        time.sleep(1.0)  # the next kill comes at another moment of a round of stores
+    until(
+        lambda: (
+            described(scene, "processing-store").get("ProcessingEndTime") or len(lines(scene, "processing-store")) >= 40
+        ),
+        60,
+    )
+    scene.back("objects", scene.kill("objects"))  # while the outputs are stored
+    check(scene, "processing-store")
+
+
+def test_a_processing_job_outlives_clary_up_itself(scene: Scene) -> None:
+    create(scene, "processing-up", WORKING)
+    until(lambda: stored(scene, "processing-up", "live"), 60, "a file is stored while the job runs")
+    scene.up_again()
+    check(scene, "processing-up")
 
 
 def test_processing_jobs_are_started_once_however_their_start_is_cut_off(scene: Scene) -> None:

@@ -100,6 +100,13 @@ def kill_sandboxed(what: str) -> Callable[[Scene], None]:
     return kill
 
 
+def kill_shim(above: str) -> Callable[[Scene], None]:
+    def kill(scene: Scene) -> None:
+        os.kill(scene.shim(above), signal.SIGKILL)
+
+    return kill
+
+
 @pytest.mark.parametrize(
     "kill",
     [
@@ -108,8 +115,11 @@ def kill_sandboxed(what: str) -> Callable[[Scene], None]:
         kill_process("objects"),
         kill_sandboxed("clary.toolkit.transform.driver"),
         kill_sandboxed("clary.toolkit.zygote"),
+        kill_shim("clary.toolkit.transform.driver"),
+        kill_shim("clary.toolkit.zygote"),
+        Scene.up_again,
     ],
-    ids=["control", "front", "objects", "driver", "replica"],
+    ids=["control", "front", "objects", "driver", "replica", "shim-of-the-driver", "shim-of-the-replica", "clary-up"],
 )
 def test_a_job_ends_as_it_would_have(scene: Scene, kill: Callable[[Scene], None]) -> None:
     batch = Batch(scene)

@@ -21,6 +21,7 @@ from clary.domain.errors import Unavailable, Unschedulable
 
 SHIM = "import sys; sys.path.insert(0, sys.argv[1]); from clary.backends.shim.run import main; main(sys.argv[2], 4)"
 ROOT = str(Path(__file__).resolve().parents[2])  # where the shim finds its modules
+LITTLE = 1 << 20  # bytes free on a disk, below which a shim that says nothing is taken to have found no room
 READY_SECONDS = 20.0
 NURSERY = "import sys; sys.path.insert(0, sys.argv[1]); from clary.backends.shim.nursery import main; main(5)"
 # Signals stay blocked until a shim has its handlers: one that comes early waits instead of killing it.
@@ -109,7 +110,7 @@ def spawn(folder: Path, lock: int, mark: str, forks: Nursery) -> None:
     # There is no nursery, or it died just now, or hangs: a python of its own, and another nursery for the next one.
     forks.close()
     if not _begun(folder, mark, lambda told: _executed(folder, lock, told, mark)):
-        raise Unschedulable("the shim did not start: " + _words(folder / "shim.log"))
+        raise Unschedulable("the shim did not start: " + words(folder / "shim.log", _free(folder)))
 
 
 def give(waiting: Folder, folder: Folder, lock: int) -> bool:
@@ -172,6 +173,14 @@ def _executed(folder: Path, lock: int, told: int, mark: str) -> bool:
     return True
 
 
-def _words(log: Path) -> str:
+def words(log: Path, free: int) -> str:
+    """Why a shim did not start, as it said itself; on a disk with `free` bytes left it may have had no room to say anything."""
     lines = log.read_text(errors="replace").strip().splitlines() if log.exists() else []
-    return lines[-1] if lines else "no word from it"
+    if lines:
+        return lines[-1]
+    return f"no room on the disk: {free >> 10} KiB are free" if free < LITTLE else "no word from it"
+
+
+def _free(folder: Path) -> int:
+    found = os.statvfs(folder)
+    return found.f_bavail * found.f_frsize
