@@ -31,8 +31,8 @@ def test_a_member_may_be_called_documentation() -> None:
     assert lean(b'{"members": {"documentation": {"shape": "String"}}}') == {"members": members}
 
 
-def test_equal_members_of_shapes_are_one_object() -> None:
-    shapes: dict[str, Any] = {
+def test_equal_objects_of_a_model_are_one_object() -> None:
+    model: dict[str, Any] = {
         "A": {
             "type": "structure",
             "members": {"a": {"shape": "S"}, "b": {"shape": "S"}, "c": {"shape": "S", "x": ["y"]}},
@@ -40,12 +40,14 @@ def test_equal_members_of_shapes_are_one_object() -> None:
         "B": {"type": "structure", "members": {"a": {"shape": "S"}}},
         "S": {"type": "string"},
         "T": {"type": "string"},
+        "E": [{"shape": "X"}, {"shape": "X"}],
     }
-    before = copy.deepcopy(shapes)
-    share(shapes)
-    assert shapes == before
-    assert shapes["A"]["members"]["a"] is shapes["A"]["members"]["b"] is shapes["B"]["members"]["a"]
-    assert shapes["S"] is not shapes["T"]
+    before = copy.deepcopy(model)
+    share(model)
+    assert model == before
+    assert model["A"]["members"]["a"] is model["A"]["members"]["b"] is model["B"]["members"]["a"]
+    assert model["S"] is model["T"]
+    assert model["E"][0] is model["E"][1]
 
 
 @pytest.mark.parametrize(

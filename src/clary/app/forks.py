@@ -41,6 +41,8 @@ def load(module: str) -> None:
         gc.freeze()  # nor is it looked at again: a look would copy the pages that forks share
         if collects:
             gc.enable()
+    if hasattr(libc, "malloc_trim"):  # glibc's
+        libc.malloc_trim(0)  # what imports used meanwhile would be copied into each fork that uses it again
 
 
 def fork(module: str, argv: Sequence[str], log: Path, keep: Sequence[int], death_signal: int) -> int:

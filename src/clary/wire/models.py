@@ -10,8 +10,6 @@ OrderedDicts, which takes three times the memory.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
-from contextlib import suppress
 from functools import cache, lru_cache
 from typing import TYPE_CHECKING, Any
 
@@ -32,14 +30,22 @@ def lean(payload: bytes) -> Any:
     return json.loads(payload, object_hook=without_prose)
 
 
-def share(shapes: Mapping[str, dict[str, Any]]) -> None:
-    """Let equal members of shapes be one object. Only when nothing changes them any more: the loader merges further files into a model."""
+def share(description: Any) -> None:
+    """Let equal objects within a model be one, where they hold only plain values. Only when nothing changes them any more: the loader
+    merges further files into a model."""
     known: dict[tuple[tuple[str, Any], ...], dict[str, Any]] = {}
-    for shape in shapes.values():
-        members: dict[str, dict[str, Any]] = shape.get("members", {})
-        for name, member in members.items():
-            with suppress(TypeError):  # it holds a list or an object
-                members[name] = known.setdefault(tuple(member.items()), member)
+    waiting = [description]
+    while waiting:
+        holder = waiting.pop()
+        for place, held in list(holder.items() if isinstance(holder, dict) else enumerate(holder)):
+            if isinstance(held, dict):
+                try:
+                    holder[place] = known.setdefault(tuple(held.items()), held)
+                    continue
+                except TypeError:  # it holds a list or an object
+                    pass
+            if isinstance(held, dict | list):
+                waiting.append(held)
 
 
 @cache
@@ -71,7 +77,7 @@ def load(service_name: str) -> ServiceModel:
         description = _loader().load_service_model(service_name, "service-2")
     except UnknownServiceError as error:
         raise LookupError(f"botocore has no service {service_name!r}") from error
-    share(description["shapes"])
+    share(description)
     return ServiceModel(description, service_name)
 
 
