@@ -74,6 +74,14 @@ def test_sandboxes_use_the_name_that_the_certificate_has(tmp_path: Path) -> None
     assert reach.inside(Settings(public_url=url)) == "http://127.0.0.1:4600"
     assert reach.bundle(Settings(**both), url) == both["tls_cert"]
     assert reach.bundle(Settings(), url) == ""
+    assert reach.bundle_text(Settings(), url)() == ""
+    text = reach.bundle_text(Settings(**both), url)
+    assert text().startswith("-----BEGIN CERTIFICATE-----")
+    Path(both["tls_cert"]).write_text("renewed")
+    assert text() == "renewed"
+    Path(both["tls_cert"]).unlink()
+    with pytest.raises(Unavailable, match="'tls_cert' cannot be read"):
+        text()
 
 
 @needs_openssl

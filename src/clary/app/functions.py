@@ -26,7 +26,7 @@ def room(given: Given) -> Iterable[Coroutine[Any, Any, None]]:
             sockets=str(settings.run / "functions"),
             endpoint=endpoint,
             passed=proxies.passed(settings),
-            ca_bundle=reach.bundle(settings, endpoint),
+            ca_bundle=reach.bundle_text(settings, endpoint),
         ),
     )
     waiting: Loop[EventCommand, None] = Loop(

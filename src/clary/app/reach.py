@@ -9,6 +9,7 @@ from __future__ import annotations
 import ipaddress
 import os
 import ssl
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -81,6 +82,20 @@ def bundle(settings: Settings, url: str) -> str:
     if not settings.tls_cert or not url.startswith("https:") or vouched(settings, urlsplit(url).hostname or ""):
         return ""
     return os.path.abspath(settings.tls_cert)
+
+
+def bundle_text(settings: Settings, url: str) -> Callable[[], str]:
+    """What is in that file, read anew for each sandbox that is to have it: the certificate may be renewed meanwhile. "" where clients of
+    this URL need none; Unavailable where the file cannot be read."""
+    path = bundle(settings, url)
+
+    def text() -> str:
+        try:
+            return Path(path).read_text() if path else ""
+        except OSError as error:
+            raise Unavailable(f"'tls_cert' cannot be read: {error.strerror}: {path}") from error
+
+    return text
 
 
 def inside(settings: Settings) -> str:

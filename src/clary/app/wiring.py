@@ -301,7 +301,7 @@ def job_settings(settings: Settings) -> JobSettings:
         sources={name: source["url"] for name, source in settings.sources.items()},
         egress=settings.egress,
         passed=proxies.passed(settings),
-        ca_bundle=reach.bundle(settings, reach.inside(settings)),
+        ca_bundle=reach.bundle_text(settings, reach.inside(settings)),
     )
 
 
@@ -309,7 +309,7 @@ def serving_settings(settings: Settings) -> ServingSettings:
     return ServingSettings(
         home=lambda name: home(name, settings.front_count),
         endpoint=reach.inside(settings),
-        ca_bundle=reach.bundle(settings, reach.inside(settings)),
+        ca_bundle=reach.bundle_text(settings, reach.inside(settings)),
         policy=settings.capacity,
         owner=owner_of(settings),
         passed=proxies.passed(settings),

@@ -50,6 +50,21 @@ def mounts(command: StartReplica) -> dict[str, str]:
     return {files.target: files.model for files in workload.files}
 
 
+@pytest.mark.parametrize("image", ["", "docker.io/own/server:1"])
+def test_an_authority_is_a_text_that_a_container_has_too(image: str) -> None:
+    settings = dataclasses.replace(SETTINGS, ca_bundle=lambda: "PEM")
+    made = replica_places.replica_workload(
+        start(image=image), RECORD, settings, PYTHON, Environment("python", "0"), FIT, FILES, {}
+    )
+    assert made.mounts == ()
+    assert {files.name: files.texts for files in made.files}["certificates"] == {"ca.pem": "PEM"}
+    assert made.environment["AWS_CA_BUNDLE"] == "/opt/clary/certificates/ca.pem"
+    if image:
+        assert made.container is not None
+        assert "certificates" in made.container.files
+        assert made.container.environment["AWS_CA_BUNDLE"] == made.environment["AWS_CA_BUNDLE"]
+
+
 @pytest.mark.parametrize(("isolated", "port"), [(False, 0), (True, 8080)])
 def test_a_server_gets_the_port_that_its_network_allows(isolated: bool, port: int) -> None:
     said = spec(start(isolated, server=["/opt/ml/model/code/serve"]))

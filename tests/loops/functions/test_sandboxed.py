@@ -51,6 +51,16 @@ def test_it_is_laid_out_by_the_backend_and_dials_one_folder_of_the_hosts() -> No
     assert [mount.source for mount in made.mounts] == ["/run/x/one"]
 
 
+def test_an_authority_is_a_text_of_it_as_it_is_when_the_sandbox_starts() -> None:
+    texts = iter(["FIRST", "FIRST", "RENEWED", "RENEWED"])
+    settings = FunctionSettings(sockets="/run/x", endpoint="https://127.0.0.1:1", ca_bundle=lambda: next(texts))
+    for text in ("FIRST", "RENEWED"):
+        made = sandboxed.workload(FUNCTION, settings, "one", Environment("python", "0"), "stream")
+        files = made.files[-1]
+        assert files == Files("certificates", "/opt/clary/certificates", texts={"ca.pem": text})
+        assert made.environment["AWS_CA_BUNDLE"] == "/opt/clary/certificates/ca.pem"
+
+
 def test_its_roles_keys_are_no_part_of_it() -> None:
     settings = FunctionSettings(sockets="/run/x", endpoint="http://127.0.0.1:1")
     made = sandboxed.workload(FUNCTION, settings, "one", Environment("python", "0"), "stream")

@@ -2,11 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from clary.domain.machine.workload import Environment, Files, Result, Workload
 
 LIBRARY = "/opt/clary/lib"
+CERTIFICATES = "certificates"  # the name of a workload's files that have them
+_CERTIFICATES = "/opt/clary/certificates"
+
+
+def bundle_files(bundle: str) -> tuple[Files, ...]:
+    """The PEM text of an authority that clients in a sandbox must trust, as files of its workload; none where they need none."""
+    return (Files(CERTIFICATES, _CERTIFICATES, texts={"ca.pem": bundle}),) if bundle else ()
+
+
+def bundle_variables(bundle: str) -> Mapping[str, str]:
+    """What tells AWS's clients of it."""
+    return {"AWS_CA_BUNDLE": f"{_CERTIFICATES}/ca.pem"} if bundle else {}
 
 
 def short_workload(

@@ -17,11 +17,11 @@ from clary.domain.endpoints.serverless import Rest
 from clary.domain.machine import instances
 from clary.domain.machine.addresses import Address
 from clary.domain.machine.capacity import Fit
-from clary.domain.machine.workload import ContainerImage, Environment, Files, LogTarget, Mount, MountMode, Workload
+from clary.domain.machine.workload import ContainerImage, Environment, Files, LogTarget, MountMode, Workload
 from clary.domain.models import own_servers
 from clary.domain.names import log_group
 from clary.domain.resources import Record
-from clary.loops.core.sandboxes import LIBRARY
+from clary.loops.core.sandboxes import LIBRARY, bundle_files, bundle_variables
 from clary.ports import Runtime
 
 SPEC = "/opt/clary/spec"
@@ -41,12 +41,12 @@ _OURS = ("PATH", "PYTHONPATH", "PYTHONUNBUFFERED", "CLARY_REPLICA", "CLARY_CPUS"
 @dataclass(frozen=True, slots=True)
 class ServingSettings:
     """What the endpoint loop may know of the settings. `home(name)` is the number of the home front
-    of that endpoint; `endpoint` is AWS_ENDPOINT_URL as a sandbox reaches it, `ca_bundle` a host file that goes with it under TLS.
+    of that endpoint; `endpoint` is AWS_ENDPOINT_URL as a sandbox reaches it, `ca_bundle` says the PEM text that goes with it under TLS.
     `owner` is the loop's name in leases."""
 
     home: Callable[[str], int]
     endpoint: str
-    ca_bundle: str = ""
+    ca_bundle: Callable[[], str] = str
     policy: str = "fit"
     owner: str = "control"
     rest: Rest = field(default_factory=Rest)
@@ -137,8 +137,7 @@ def replica_workload(
         environment=variables,
         container=_container(command, settings, variables),
         packages=environment,
-        mounts=_bundle(settings),
-        files=(files, *_model(command)),
+        files=(files, *_model(command), *bundle_files(settings.ca_bundle())),
         logs=LogTarget(
             record.scope,
             log_group(command.endpoint),
@@ -154,10 +153,6 @@ def replica_workload(
         stop_grace=30.0,
         gpus=fit.gpus,
     )
-
-
-def _bundle(settings: ServingSettings) -> tuple[Mount, ...]:
-    return (Mount(settings.ca_bundle, "/opt/clary/ca.pem"),) if settings.ca_bundle else ()
 
 
 def _model(command: StartReplica) -> list[Files]:
@@ -184,10 +179,11 @@ def _container(command: StartReplica, settings: ServingSettings, variables: Mapp
     given = {
         name: value for name, value in variables.items() if name not in _OURS or name in command.container.environment
     }
-    files = ("model", "code") if prepared["code"] else ("model",)
+    bundle = [each.name for each in bundle_files(settings.ca_bundle())]
+    files = ("model", *(["code"] if prepared["code"] else []), *bundle)
     port = {"SAGEMAKER_BIND_TO_PORT": str(own_servers.PORT)}
     network = not command.container.isolated
-    return ContainerImage(prepared["image"], ("serve",), {**given, **port}, _bundle(settings), files, network)
+    return ContainerImage(prepared["image"], ("serve",), {**given, **port}, files=files, network=network)
 
 
 def _variables(
@@ -201,7 +197,6 @@ def _variables(
     own: dict[str, Any] = dict(command.container.environment)
     path = f"{LIBRARY}:{own['PYTHONPATH']}" if own.get("PYTHONPATH") else LIBRARY
     bins = environment.python.rpartition("/")[0]
-    bundle = {"AWS_CA_BUNDLE": "/opt/clary/ca.pem"} if settings.ca_bundle else {}
     return {
         **({} if command.container.isolated else settings.passed),
         "PATH": f"{bins}:/usr/local/bin:/usr/bin:/bin",
@@ -211,7 +206,7 @@ def _variables(
         "SAGEMAKER_REGION": record.scope.region,
         "SM_MODEL_DIR": MODEL,  # AWS's images have it when they serve, too
         "AWS_ENDPOINT_URL": settings.endpoint,
-        **bundle,
+        **bundle_variables(settings.ca_bundle()),
         **credentials,
         "CLARY_CPUS": str(max(1, int(fit.cpu))),
         **({"SAGEMAKER_MULTI_MODEL": "true"} if command.container.multi_model else {}),

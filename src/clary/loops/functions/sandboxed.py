@@ -11,7 +11,7 @@ import json
 import os
 import shutil
 import struct
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -22,7 +22,7 @@ from clary.domain.errors import Unavailable
 from clary.domain.functions import record as functions
 from clary.domain.machine.workload import Environment, Files, LogTarget, Mount, MountMode, Objects, Workload
 from clary.domain.resources import Record
-from clary.loops.core.sandboxes import LIBRARY
+from clary.loops.core.sandboxes import LIBRARY, bundle_files, bundle_variables
 from clary.ports import Credential
 
 LENGTHS = struct.Struct("!II")
@@ -40,12 +40,13 @@ class Broken(Exception):
 @dataclass(frozen=True, slots=True)
 class FunctionSettings:
     """`sockets` (a short path) is the folder of the sockets that sandboxes dial. `endpoint` is AWS_ENDPOINT_URL as a sandbox reaches it,
-    `ca_bundle` a host file that goes with it under TLS; `passed` are variables of `clary up` that sandboxes see. `most` run at once."""
+    `ca_bundle` says the PEM text that goes with it under TLS; `passed` are variables of `clary up` that sandboxes see. `most` run at
+    once."""
 
     sockets: str
     endpoint: str
     passed: Mapping[str, str] = field(default_factory=dict)
-    ca_bundle: str = ""
+    ca_bundle: Callable[[], str] = str
     most: int = 16
     idle: float = 300.0  # seconds that a sandbox without work is kept
     wait: float = 60.0  # seconds that an invocation waits for room at most
@@ -153,19 +154,16 @@ def workload(
     code = record.document["code"]
     archive = Objects(record.scope.account, code["bucket"], {code["key"]: "code.zip"})
     memory = functions.memory(record)
-    mounts = (
-        Mount(str(FunctionSocket.of(settings, id_).folder), SOCKETS),
-        *((Mount(settings.ca_bundle, "/opt/clary/ca.pem"),) if settings.ca_bundle else ()),
-    )
     return Workload(
         key=f"{PREFIX}{id_}",
         command=(environment.python, "-m", "clary.toolkit.function", f"{INPUT}/function.json"),
         environment=_variables(record, settings, environment, stream),
         packages=environment,
-        mounts=mounts,
+        mounts=(Mount(str(FunctionSocket.of(settings, id_).folder), SOCKETS),),
         files=(
             Files("in", INPUT, texts={"function.json": json.dumps(spec_of(record, stream))}, objects=(archive,)),
             Files("work", WORK, MountMode.READ_WRITE),
+            *bundle_files(settings.ca_bundle()),
         ),
         logs=LogTarget(record.scope, functions.log_group(record), stream),
         cpu=max(0.25, memory / 1769),  # Lambda: one vCPU at 1,769 MB
@@ -199,7 +197,7 @@ def _variables(record: Record, settings: FunctionSettings, environment: Environm
         "TZ": ":UTC",
         "PATH": f"{bins}:/usr/local/bin:/usr/bin:/bin",
         "PYTHONUNBUFFERED": "1",
-        **({"AWS_CA_BUNDLE": "/opt/clary/ca.pem"} if settings.ca_bundle else {}),
+        **bundle_variables(settings.ca_bundle()),
         "AWS_ENDPOINT_URL": settings.endpoint,
         **own,
         "PYTHONPATH": path,

@@ -13,7 +13,7 @@ jobs/ID/ATTEMPT/
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import PurePosixPath
 from typing import Any
@@ -37,7 +37,7 @@ from clary.domain.machine.workload import (
 )
 from clary.domain.resources import Record
 from clary.domain.s3 import Location
-from clary.loops.core.sandboxes import LIBRARY, short_workload
+from clary.loops.core.sandboxes import LIBRARY, bundle_files, bundle_variables, short_workload
 from clary.ports import Runtime
 
 _MODES = {True: MountMode.READ_WRITE, False: MountMode.OVERLAY}  # a File channel, by whether it is the job's own copy
@@ -48,8 +48,8 @@ _SHORT_SECONDS = 6 * 3600.0
 
 @dataclass(frozen=True, slots=True)
 class JobSettings:
-    """What the job loop may know of the settings. `endpoint` is AWS_ENDPOINT_URL as a sandbox reaches it; `ca_bundle` a host file
-    that goes with it under TLS; `passed` are variables of `clary up` that networked jobs see; `disk` bytes (0: VolumeSizeInGB);
+    """What the job loop may know of the settings. `endpoint` is AWS_ENDPOINT_URL as a sandbox reaches it; `ca_bundle` says the PEM
+    text that goes with it under TLS; `passed` are variables of `clary up` that networked jobs see; `disk` bytes (0: VolumeSizeInGB);
     `kept`: how many failed jobs' sandboxes stay for a look; `sources`: databases that inputs are asked of, URLs by name; `egress`: what
     `toolkit/fetch.py` may reach."""
 
@@ -60,7 +60,7 @@ class JobSettings:
     slots: int = 0
     disk: int = 0
     passed: Mapping[str, str] = field(default_factory=dict)
-    ca_bundle: str = ""
+    ca_bundle: Callable[[], str] = str
     sync_seconds: float = 5.0
     kept: int = 3
     sources: Mapping[str, str] = field(default_factory=dict, repr=False)
@@ -271,11 +271,8 @@ def host_workload(
         },
         packages=environment,
         installs=True,
-        mounts=(
-            *_host_mounts(record, where, host, present),
-            *((Mount(settings.ca_bundle, "/opt/clary/ca.pem"),) if settings.ca_bundle else ()),
-        ),
-        files=_host_files(record, host, present, lists),
+        mounts=tuple(_host_mounts(record, where, host, present)),
+        files=(*_host_files(record, host, present, lists), *bundle_files(settings.ca_bundle())),
         results=_synced(record),
         logs=log_of(record, host.name),
         cpu=float(fit["cpu"]),
@@ -443,7 +440,6 @@ def _variables(record: Record, settings: JobSettings, runtime: Runtime, environm
     if not spec.command:
         own["PYTHONPATH"] = f"{LIBRARY}:{own['PYTHONPATH']}" if own.get("PYTHONPATH") else LIBRARY
         own["CLARY_ALGORITHM"] = runtime.algorithm
-    bundle = {"AWS_CA_BUNDLE": "/opt/clary/ca.pem"} if settings.ca_bundle else {}
     bins = environment.python.rpartition("/")[0]
     return {
         **({} if spec.isolated else settings.passed),
@@ -452,7 +448,7 @@ def _variables(record: Record, settings: JobSettings, runtime: Runtime, environm
         "AWS_REGION": record.scope.region,
         "AWS_DEFAULT_REGION": record.scope.region,
         "AWS_ENDPOINT_URL": settings.endpoint,
-        **bundle,
+        **bundle_variables(settings.ca_bundle()),
         **remote.variables(spec),
         **own,
         **kind_of(record).variables(record),

@@ -94,7 +94,7 @@ class PoolSubject:
                 "PYTHONPATH": LIBRARY,
                 "PYTHONUNBUFFERED": "1",
             },
-            mounts=tuple(mount for mount in like.mounts if mount.source == self._settings.ca_bundle),
+            mounts=(),
             files=(),
             logs=None,
             hosts={},
