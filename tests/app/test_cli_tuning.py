@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import xml.etree.ElementTree as ET
 from dataclasses import replace
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -124,3 +125,19 @@ def test_the_study_for_importances_leaves_out_what_has_no_value() -> None:
     assert [event[0] for event in study["events"]] == ["ask", "tell"] * 3
     assert study["events"][2] == ["ask", {"lr": 1.0, "depth": 5, "kind": "c"}]
     assert study["events"][3] == ["tell", 1, "complete", 1.0, []]
+
+
+def test_long_names_stay_in_the_picture_and_apart() -> None:
+    axes = tuple(replace(AXES[0], name=f"{number}-a-name-much-longer-than-there-is-room-for") for number in range(9))
+    drawn = ET.fromstring(svg(replace(SEARCH, axes=axes, importances={axis.name: 0.1 for axis in axes})))
+    words = [(float(each.attrib["x"]), each) for each in drawn.iter() if each.tag.endswith("text") and each.text]
+    bars = [
+        (x, each.text or "") for x, each in words if "-a-" in (each.text or "") and each.get("text-anchor") == "end"
+    ]
+    assert len(bars) == 9
+    assert all(x - 7 * len(name) >= 0 for x, name in bars)
+    heads = sorted(
+        (x, each.text or "") for x, each in words if "-a-" in (each.text or "") and each.get("text-anchor") == "middle"
+    )
+    assert len(heads) == 9
+    assert all(x + 3.5 * len(name) <= other - 3.5 * len(next_one) for (x, name), (other, next_one) in pairwise(heads))

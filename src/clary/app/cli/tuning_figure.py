@@ -185,18 +185,23 @@ def _axes(search: Search, wide: int, utf8: bool) -> list[Text]:
 
 
 def _short(name: str) -> str:
-    return plain(name if len(name) <= _LEFT else f"{name[: _LEFT - 1]}.")
+    return plain(_cut(name, _LEFT))
+
+
+def _cut(name: str, most: int) -> str:
+    return name if len(name) <= most else f"{name[: most - 1]}."
 
 
 # -- SVG ------------------------------------------------------------------------------------------------------------------------
 
-_CHART, _BAR, _PARALLEL, _GAP = 190, 18, 220, 46
+_CHART, _BAR, _PARALLEL, _GAP, _HEAD = 190, 18, 220, 46, 62
+_LETTER = 7  # pixels that a letter takes at most, as names of hyperparameters go
 
 
 def svg(search: Search) -> str:
     """The same as a picture."""
     bars = max(1, len(search.importances))
-    tops = (_TOP + 16, _TOP + 16 + _CHART + _GAP, _TOP + 16 + _CHART + _GAP + _BAR * bars + _GAP)
+    tops = (_TOP + 16, _TOP + 16 + _CHART + _GAP, _TOP + 16 + _CHART + _GAP + _BAR * bars + _HEAD)
     parts = [plots.opened(_WIDTH, tops[2] + _PARALLEL + 34), plots.text(12, 20, title(search), size=14, weight="bold")]
     if search.warning:
         parts.append(plots.text(12, 36, search.warning[:120], colour=plots.ORANGE))
@@ -251,7 +256,7 @@ def _svg_bars(search: Search, top: float) -> list[str]:
     left, most = 190, max(search.importances.values()) or 1.0
     for number, (name, share) in enumerate(search.importances.items()):
         y, length = top + _BAR * number, max(1.0, (_WIDTH - left - 80) * share / most)
-        parts.append(plots.text(left - 6, y + 11, name, anchor="end"))
+        parts.append(plots.text(left - 6, y + 11, _cut(name, (left - 12) // _LETTER), anchor="end"))
         parts.append(f'<rect x="{left}" y="{y:.0f}" width="{length:.0f}" height="{_BAR - 5}" fill="{plots.BLUE}"/>')
         parts.append(plots.text(left + length + 5, y + 11, f"{share:.0%}"))
     return parts
@@ -262,9 +267,10 @@ def _svg_parallel(search: Search, top: float) -> list[str]:
     base, right = top + _PARALLEL, _WIDTH - 40
     count = len(search.axes) + 1
     places = [_EDGE + 20 + (right - _EDGE - 40) * number / max(1, count - 1) for number in range(count)]
+    most = max(3, min(20, int((right - _EDGE - 40) / max(1, count - 1)) // _LETTER))  # letters between two axes
     parts = [
         plots.text(
-            _EDGE, top - 26, "parallel coordinates: a line for each training job, the best in orange", weight="bold"
+            _EDGE, top - 40, "parallel coordinates: a line for each training job, the best in orange", weight="bold"
         )
     ]
     names = [*(axis.name for axis in search.axes), search.metric]
@@ -273,9 +279,11 @@ def _svg_parallel(search: Search, top: float) -> list[str]:
         low, high = _bounds(search)
         limits.append((f"{low:.4g}", f"{high:.4g}"))
     for x, name, limit in zip(places, names, limits, strict=False):
-        parts += [plots.line(x, top, x, base), plots.text(x, top - 8, name[:22], anchor="middle")]
-        parts += [plots.text(x, base + 14, limit[0][:16], anchor="middle", colour=plots.FAINT, size=10)]
-        parts += [plots.text(x + 5, top + 9, limit[1][:16], colour=plots.FAINT, size=10)]
+        parts += [plots.line(x, top, x, base), plots.text(x, top - 20, _cut(name, most), anchor="middle")]
+        parts += [
+            plots.text(x, y, _cut(end, most), anchor="middle", colour=plots.FAINT, size=10)
+            for y, end in zip((base + 14, top - 6), limit, strict=True)
+        ]
     ranked = search.best()
     for rank, trial in reversed(list(enumerate(ranked))):
         heights = [place(axis, trial.params.get(axis.name, "")) for axis in search.axes]
