@@ -111,6 +111,13 @@ class TestLocalBackend(BackendConformance):
                 archive.addfile(member, io.BytesIO(text.encode()))
         self.stored.buckets[BUCKET][key] = data.getvalue()
 
+    async def test_by_value_the_same_key_started_at_once_is_one_run(self, tmp_path: Path) -> None:
+        backend = self.backend(tmp_path)
+        workload = self.valued("exit 3")
+        handles = await asyncio.gather(*(self.begin(backend, workload) for _ in range(8)))
+        assert await backend.handles() == [handles[0]]
+        assert (await self.ended(backend, handles[0])).exit_code == 3
+
     async def run(self, folder: Path, script: str, **more: Any) -> tuple[Observation, list[str]]:
         backend = self.backend(folder)
         workload = self.workload(folder, script, **more)

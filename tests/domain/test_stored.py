@@ -10,6 +10,7 @@ from clary.domain.machine.workload import (
     Laid,
     LeftBy,
     LogTarget,
+    ModelFiles,
     Mount,
     MountMode,
     Objects,
@@ -19,7 +20,7 @@ from clary.domain.machine.workload import (
 )
 from clary.domain.resources import Scope
 from clary.domain.s3 import Location
-from clary.domain.stored import dumped, loaded
+from clary.domain.stored import dumped, loaded, loaded_as
 
 WORKLOAD = Workload(
     "key",
@@ -55,3 +56,10 @@ def test_what_has_its_default_is_left_out_and_what_is_later_passed_over() -> Non
     bare = Workload("key", ("true",), {})
     assert set(dumped(bare)) == {"key", "command", "environment"}
     assert loaded(Workload, {**dumped(bare), "later": 1}) == bare
+
+
+def test_mappings_of_dataclasses_and_bytes_come_back() -> None:
+    model = ModelFiles("d", "0", {"model": Objects("0", "bucket", {"k": "n"})}, {"code": Location("bucket", "key")})
+    assert loaded(ModelFiles, json.loads(json.dumps(dumped(model)))) == model
+    assert loaded_as(bytes, json.loads(json.dumps(dumped(b"\x00\xff")))) == b"\x00\xff"
+    assert loaded_as(Laid | None, None) is None

@@ -152,8 +152,10 @@ class LocalBackend:
         key = request.asked.key
         _check_secrets(request.asked, secrets)
         if request.asked.by_value:
-            if not self._begun(key):
-                await asyncio.to_thread(self._accept, request, secrets)
+            async with self._starting.setdefault(key, asyncio.Lock()):  # two at once would write the same files
+                if not self._begun(key):
+                    await asyncio.to_thread(self._accept, request, secrets)
+            self._starting.pop(key, None)
             self._take_up(key)
             self._attach(key)
             return key

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 from collections.abc import Mapping
 from dataclasses import MISSING, fields, is_dataclass
 from enum import Enum
@@ -13,7 +14,7 @@ T = TypeVar("T")
 
 
 def dumped(value: Any) -> Any:
-    """A value of dataclasses, tuples and mappings as JSON; what has its default is left out."""
+    """A value of dataclasses, tuples, mappings and bytes as JSON; what has its default is left out."""
     if is_dataclass(value):
         return {
             each.name: dumped(found)
@@ -23,13 +24,15 @@ def dumped(value: Any) -> Any:
         }
     if isinstance(value, tuple):
         return [dumped(each) for each in value]
-    return dict(value) if isinstance(value, Mapping) else value
+    if isinstance(value, Mapping):
+        return {name: dumped(each) for name, each in value.items()}
+    return base64.b64encode(value).decode() if isinstance(value, bytes) else value
 
 
 def loaded(kind: type[T], stored: Mapping[str, Any]) -> T:
     """The dataclass that `dumped` made this of. Members that it does not know (of a later Clary) are passed over."""
     known = _hints(cast(Any, kind))
-    return kind(**{name: _read(known[name], value) for name, value in stored.items() if name in known})
+    return kind(**{name: loaded_as(known[name], value) for name, value in stored.items() if name in known})
 
 
 @lru_cache
@@ -37,7 +40,8 @@ def _hints(kind: Any) -> dict[str, Any]:
     return get_type_hints(kind)
 
 
-def _read(hint: Any, value: Any) -> Any:
+def loaded_as(hint: Any, value: Any) -> Any:
+    """The value of that type (as `typing` writes it) that `dumped` made this of."""
     if get_origin(hint) is UnionType:
         if value is None:
             return None
@@ -47,5 +51,7 @@ def _read(hint: Any, value: Any) -> Any:
     if isinstance(hint, type) and issubclass(hint, Enum):
         return hint(value)
     if get_origin(hint) is tuple:
-        return tuple(_read(get_args(hint)[0], each) for each in value)
-    return value
+        return tuple(loaded_as(get_args(hint)[0], each) for each in value)
+    if get_origin(hint) is Mapping:
+        return {name: loaded_as(get_args(hint)[1], each) for name, each in value.items()}
+    return base64.b64decode(value) if hint is bytes else value

@@ -414,6 +414,7 @@ class BackendConformance:
     async def test_a_successor_finds_it(self, tmp_path: Path) -> None:
         first = self.backend(tmp_path)
         handle = await self.begin(first, self.workload(tmp_path, "sleep 60"))
+        await self.running(first, handle)
         second = self.again(first, tmp_path)
         assert await second.handles() == [handle]
         seen = await second.observe(handle)
