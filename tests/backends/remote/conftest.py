@@ -14,6 +14,7 @@ from clary.backends.remote.node import serve
 from clary.ports import Backend
 
 Dial = Callable[..., Awaitable[RemoteBackend]]
+PATIENT = Pulse(silence=60.0)  # a machine that stalls for a while has lost nothing
 
 
 @pytest.fixture
@@ -24,9 +25,7 @@ async def dial() -> AsyncIterator[Dial]:
     servers: list[asyncio.Server] = []
     made: list[RemoteBackend] = []
 
-    async def connect(
-        backend: Backend[Any], node: str = "node-2", again: RemoteBackend | None = None, pulse: Pulse | None = None
-    ) -> RemoteBackend:
+    async def connect(backend: Backend[Any], node: str = "node-2", again: RemoteBackend | None = None) -> RemoteBackend:
         head = again or RemoteBackend("node-2")
         made.append(head)
         came: asyncio.Future[tuple[asyncio.StreamReader, asyncio.StreamWriter]]
@@ -34,8 +33,8 @@ async def dial() -> AsyncIterator[Dial]:
         server = await asyncio.start_server(lambda *streams: came.set_result(streams), "127.0.0.1", 0)
         servers.append(server)
         reader, writer = await asyncio.open_connection(*server.sockets[0].getsockname())
-        serving.append(asyncio.create_task(serve(backend, node, 2, reader, writer, pulse)))
-        await head.connect(*await came, pulse)
+        serving.append(asyncio.create_task(serve(backend, node, 2, reader, writer, PATIENT)))
+        await head.connect(*await came, PATIENT)
         return head
 
     yield connect

@@ -16,7 +16,6 @@ from tests.backends.remote.conftest import Dial
 from clary.backends import host, local
 from clary.backends.node.layout import NodePorts
 from clary.backends.remote.backend import RemoteBackend
-from clary.backends.remote.link import Pulse
 from clary.domain.errors import Invalid, Unavailable, Unschedulable
 from clary.domain.machine.workload import Feature, Laid, Mount, RunState, Workload
 from clary.ports import Backend
@@ -152,23 +151,6 @@ async def test_a_node_under_another_name_is_refused(dial: Dial) -> None:
     with pytest.raises(Invalid, match="calls itself node-3"):
         await dial(MemoryBackend(), node="node-3", again=head)
     assert not head.connected
-
-
-async def test_silence_ends_a_connection(dial: Dial) -> None:
-    """Each end's beat is slower than the other's patience."""
-    head = await dial(MemoryBackend(), pulse=Pulse(beat=3600.0, silence=0.2))
-    async with asyncio.timeout(30):
-        while head.connected:
-            await asyncio.sleep(0.01)
-    with pytest.raises(Unavailable):
-        await head.handles()
-
-
-async def test_the_beat_keeps_a_connection(dial: Dial) -> None:
-    head = await dial(MemoryBackend(), pulse=Pulse(beat=0.01, silence=30.0))
-    await asyncio.sleep(0.1)
-    assert head.connected
-    assert await head.handles() == []
 
 
 async def test_what_names_folders_of_this_host_is_refused(dial: Dial) -> None:

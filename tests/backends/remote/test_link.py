@@ -17,13 +17,14 @@ QUIET = Pulse(beat=3600.0, silence=60.0)
 class End:
     """An end of a connection, with what it has heard."""
 
-    def __init__(self) -> None:
+    def __init__(self, pulse: Pulse = QUIET) -> None:
+        self.pulse = pulse
         self.heard: list[Any] = []
         self.lost = asyncio.Event()
         self.news = asyncio.Event()
 
     def link(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> NodeLink:
-        return NodeLink("n", reader, writer, self.answer, self.hear, lambda _link: self.lost.set(), QUIET)
+        return NodeLink("n", reader, writer, self.answer, self.hear, lambda _link: self.lost.set(), self.pulse)
 
     def hear(self, news: Any) -> None:
         self.heard.append(news)
@@ -38,9 +39,11 @@ class End:
         return given["number"]
 
 
-async def connected() -> tuple[End, tuple[asyncio.StreamReader, asyncio.StreamWriter], asyncio.Server]:
+async def connected(
+    pulse: Pulse = QUIET,
+) -> tuple[End, tuple[asyncio.StreamReader, asyncio.StreamWriter], asyncio.Server]:
     """The nearer end as a link, the other one as streams."""
-    end = End()
+    end = End(pulse)
     server = await asyncio.start_server(end.link, "127.0.0.1", 0)
     return end, await asyncio.open_connection(*server.sockets[0].getsockname()), server
 
@@ -100,5 +103,22 @@ async def test_what_is_no_frame_ends_the_connection(sent: bytes) -> None:
         await end.lost.wait()
         while await reader.read(1024):
             pass
+    writer.close()
+    server.close()
+
+
+async def test_silence_ends_a_connection() -> None:
+    end, (_, writer), server = await connected(Pulse(beat=3600.0, silence=0.05))
+    async with asyncio.timeout(30):
+        await end.lost.wait()
+    writer.close()
+    server.close()
+
+
+async def test_each_beat_is_a_frame_without_content() -> None:
+    _, (reader, writer), server = await connected(Pulse(beat=0.01, silence=60.0))
+    async with asyncio.timeout(30):
+        beat = (2).to_bytes(4, "big") + b"{}"
+        assert await reader.readexactly(3 * len(beat)) == 3 * beat
     writer.close()
     server.close()
