@@ -42,6 +42,8 @@ MODULES: tuple[str, ...] = (
     "clary.api.sagemaker.feature_groups",
     "clary.api.sagemaker.hubs",
     "clary.api.sagemaker.images",
+    "clary.api.sagemaker.mlflow_apps",
+    "clary.api.sagemaker.mlflow_tracking_servers",
     "clary.api.sagemaker.model_cards",
     "clary.api.sagemaker.model_card_exports",
     "clary.api.sagemaker.models",

@@ -19,7 +19,7 @@ from clary.api import dispatch, handlers
 from clary.api.call import ApiSettings, Ports
 from clary.api.errors import translate
 from clary.api.identity import Identity
-from clary.app import folders, proxies, reach, rooms, workloads
+from clary.app import folders, mlflow, proxies, reach, rooms, workloads
 from clary.app.capacity_page import CapacityPage
 from clary.app.clock import Steps, SystemClock, boot_id
 from clary.app.costs import CostsPage
@@ -29,6 +29,7 @@ from clary.app.given import Given
 from clary.app.jobs import JobLoops
 from clary.app.machine import measure
 from clary.app.metrics_page import MetricsPage
+from clary.app.mlflow_door import MlflowDoor
 from clary.app.queues import Queues, World
 from clary.app.settings import Settings
 from clary.app.watch import Watch
@@ -106,7 +107,7 @@ def pages(
 class Control:
     """A control plane that runs: its ASGI application and the tasks that must not end."""
 
-    application: DriftPage
+    application: MlflowDoor
     tasks: tuple[asyncio.Task[Any], ...]
 
 
@@ -160,7 +161,8 @@ async def control(settings: Settings) -> AsyncIterator[Control]:
     more = rooms.work(Given(settings, owner, ports, runs, measured, places, served, endpoint_subject.models))
     tasks = tuple(asyncio.create_task(work) for work in (*loops, *queues.run(), *watch.run(), *chores, captured, *more))
     try:
-        yield Control(pages(settings, ports, account.book, machines.rows), tasks)
+        behind = pages(settings, ports, account.book, machines.rows)
+        yield Control(mlflow.door(behind, settings, ports), tasks)
     finally:
         for task in tasks:
             task.cancel()

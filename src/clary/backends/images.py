@@ -39,6 +39,7 @@ _TABLE = (
         ),
     ),
     ("clarify", "clarify", "", ("sagemaker-clarify-processing",)),
+    ("mlflow-server", "mlflow-server", "", ()),  # no image: MLflow itself, behind tracking servers and apps
     ("features", "features", "", ()),  # no image: what reads and writes the history of feature groups
     ("prepare", "prepare", "", ("clary-prepare",)),
     ("evaluation", "evaluation", "", ("clary-evaluate",)),
@@ -66,6 +67,7 @@ _MAIN = {
     "tuning": "optuna",
     "tensorflow": "tensorflow-cpu",
     "clarify": "numpy",
+    "mlflow-server": "mlflow",
     "features": "pyarrow",
     "prepare": "duckdb",
     "evaluation": "scikit-learn",
@@ -90,6 +92,7 @@ _DOWNLOADS = {
     "tuning": 26,
     "tensorflow": 430,
     "clarify": 102,
+    "mlflow-server": 0,
     "features": 70,
     "monitor": 70,
     "prepare": 165,

@@ -191,6 +191,34 @@ class MonitorRunFact(StrEnum):
     STOPPED = "stopped"
 
 
+class MlflowStatus(StrEnum):
+    """botocore's TrackingServerStatus: of MLflow servers. Apps have MlflowAppStatus, a part of it."""
+
+    CREATING = "Creating"
+    CREATED = "Created"
+    CREATE_FAILED = "CreateFailed"
+    UPDATING = "Updating"
+    UPDATED = "Updated"
+    UPDATE_FAILED = "UpdateFailed"
+    STOPPING = "Stopping"
+    STOPPED = "Stopped"
+    STARTING = "Starting"
+    STARTED = "Started"
+    START_FAILED = "StartFailed"
+    DELETING = "Deleting"
+    DELETE_FAILED = "DeleteFailed"
+
+
+class MlflowFact(StrEnum):
+    ANSWERS = "answers"
+    GAVE_UP = "gave up"
+    UPDATE_ASKED = "update asked"
+    STOP_ASKED = "stop asked"
+    STOPPED = "stopped"
+    START_ASKED = "start asked"
+    DELETE_ASKED = "delete asked"
+
+
 _E, _EF, _J, _JF = EndpointStatus, EndpointFact, JobStatus, JobFact
 _P, _PF = RolloutPhase, RolloutFact
 
@@ -241,6 +269,35 @@ GROUP: Mapping[tuple[GroupStatus, GroupFact], GroupStatus] = {
     (GroupStatus.DELETE_FAILED, GroupFact.DELETE_ASKED): GroupStatus.DELETING,
 }
 """Of feature groups. Deleting leads to no status: the record goes."""
+
+_ML, _MLF = MlflowStatus, MlflowFact
+MLFLOW: Mapping[tuple[MlflowStatus, MlflowFact], MlflowStatus] = {
+    (_ML.CREATING, _MLF.ANSWERS): _ML.CREATED,
+    (_ML.CREATING, _MLF.GAVE_UP): _ML.CREATE_FAILED,
+    (_ML.STARTING, _MLF.ANSWERS): _ML.STARTED,
+    (_ML.STARTING, _MLF.GAVE_UP): _ML.START_FAILED,
+    (_ML.UPDATING, _MLF.ANSWERS): _ML.UPDATED,
+    (_ML.UPDATING, _MLF.GAVE_UP): _ML.UPDATE_FAILED,
+    (_ML.STOPPING, _MLF.STOPPED): _ML.STOPPED,
+    (_ML.STOPPED, _MLF.START_ASKED): _ML.STARTING,
+    (_ML.START_FAILED, _MLF.START_ASKED): _ML.STARTING,
+    **{(each, _MLF.STOP_ASKED): _ML.STOPPING for each in (_ML.CREATED, _ML.STARTED, _ML.UPDATED, _ML.UPDATE_FAILED)},
+    **{(each, _MLF.UPDATE_ASKED): _ML.UPDATING for each in (_ML.CREATED, _ML.STARTED, _ML.UPDATED, _ML.UPDATE_FAILED)},
+    **{
+        (each, _MLF.DELETE_ASKED): _ML.DELETING
+        for each in (
+            _ML.CREATED,
+            _ML.CREATE_FAILED,
+            _ML.STARTED,
+            _ML.START_FAILED,
+            _ML.STOPPED,
+            _ML.UPDATED,
+            _ML.UPDATE_FAILED,
+            _ML.DELETE_FAILED,
+        )
+    },
+}
+"""Of MLflow servers and apps. Deleting leads to no status: the record goes."""
 
 _I, _IF = InferenceExperimentStatus, InferenceExperimentFact
 INFERENCE_EXPERIMENT: Mapping[tuple[InferenceExperimentStatus, InferenceExperimentFact], InferenceExperimentStatus] = {

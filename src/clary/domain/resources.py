@@ -78,6 +78,8 @@ KINDS: Mapping[str, Kind] = {
         Kind("code-repository", "sagemaker", "code-repository", "code repository"),
         Kind("hub", "sagemaker", "hub", "hub"),
         Kind("hub-content", "sagemaker", "hub-content", "hub content"),
+        Kind("mlflow-tracking-server", "sagemaker", "mlflow-tracking-server", "MLflow tracking server"),
+        Kind("mlflow-app", "sagemaker", "mlflow-app", "MLflow app"),
         Kind("query-execution", "athena", "query-execution", "query execution"),
         Kind("external-table", "glue", "table", "table"),
         Kind("feature-group", "sagemaker", "feature-group", "feature group"),

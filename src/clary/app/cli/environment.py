@@ -83,6 +83,7 @@ def _variables(
     values = {
         "CLARY_DIR": settings.dir,  # commands in that shell are about this Clary
         "AWS_ENDPOINT_URL": settings.client_endpoint,
+        "SAGEMAKER_MLFLOW_CUSTOM_ENDPOINT": settings.client_endpoint,  # AWS's plugin of MLflow looks at no other
         "AWS_ACCESS_KEY_ID": credential.access_key_id,
         "AWS_SECRET_ACCESS_KEY": credential.secret,
         "AWS_REGION": region,

@@ -15,7 +15,17 @@ from enum import StrEnum
 from typing import Any
 
 from clary.domain.errors import Invalid
-from clary.domain.fields import components, elsewhere, experiments, features, processing, serving, transform, tuning
+from clary.domain.fields import (
+    components,
+    elsewhere,
+    experiments,
+    features,
+    mlflow,
+    processing,
+    serving,
+    transform,
+    tuning,
+)
 
 
 class Use(StrEnum):
@@ -270,6 +280,7 @@ OPERATIONS: Mapping[str, Mapping[str, Field]] = {
     **{name: _table(*rows) for name, rows in serving.ROWS.items()},
     **{name: _table(*rows) for name, rows in components.ROWS.items()},
     **{name: _table(*rows) for name, rows in features.ROWS.items()},
+    **{name: _table(*rows) for name, rows in mlflow.ROWS.items()},
     **{name: _table(*rows) for name, rows in experiments.ROWS.items()},
 }
 

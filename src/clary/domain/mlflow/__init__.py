@@ -1,0 +1,1 @@
+"""MLflow servers behind SageMaker's API: tracking servers and apps."""

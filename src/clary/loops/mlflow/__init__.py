@@ -1,0 +1,1 @@
+"""MLflow servers, run and looked after."""
