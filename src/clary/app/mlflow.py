@@ -41,7 +41,7 @@ def door(behind: Application, settings: Settings, ports: Ports) -> MlflowDoor:
 def room(given: Given) -> Iterable[Coroutine[Any, Any, None]]:
     """What a predecessor left of servers that are no more is ended first."""
     api = given.ports
-    ports = MlflowPorts(api.store, given.backend, api.runtimes, api.keys, api.clock)
+    ports = MlflowPorts(api.store, given.backend, api.runtimes, api.keys, api.clock, given.operations)
 
     async def run() -> None:
         await mlflow.clear(ports, given.owner)

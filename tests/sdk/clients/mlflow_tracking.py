@@ -21,6 +21,20 @@ def waited(sagemaker, name, *wanted):
     return status
 
 
+def registered(sagemaker, group):
+    """The versions that SageMaker's registry has of the model."""
+    for _ in range(120):
+        try:
+            made = sagemaker.list_model_packages(ModelPackageGroupName=group)["ModelPackageSummaryList"]
+        except sagemaker.exceptions.ClientError:  # no group yet
+            made = []
+        if made:
+            break
+        time.sleep(0.25)
+    shown = [sagemaker.describe_model_package(ModelPackageName=each["ModelPackageArn"]) for each in made]
+    return [[each["ModelPackageVersion"], each["SourceUri"], each["CustomerMetadataProperties"]] for each in shown]
+
+
 def main(name):
     sagemaker, s3 = boto3.client("sagemaker"), boto3.client("s3")
     s3.create_bucket(Bucket=BUCKET)
@@ -47,6 +61,7 @@ def main(name):
     found["version"] = version.version
     client.set_registered_model_alias("churn", "champion", version.version)
     found["alias"] = client.get_model_version_by_alias("churn", "champion").version
+    found["packages"] = registered(sagemaker, "churn")
     sagemaker.stop_mlflow_tracking_server(TrackingServerName=name)
     found["stopped"] = waited(sagemaker, name, "Stopped")
     sagemaker.start_mlflow_tracking_server(TrackingServerName=name)

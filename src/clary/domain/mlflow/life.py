@@ -13,12 +13,13 @@ from typing import Any
 from clary.domain.decisions import Decision, Unable
 from clary.domain.lifecycle import MlflowFact, MlflowStatus
 from clary.domain.machine.workload import Observation
-from clary.domain.mlflow.servers import LOGS, SERVES, WANTED, advanced, put
+from clary.domain.mlflow.servers import LOGS, SERVES, WANTED, advanced, put, registers
 from clary.domain.resources import Record
 
 UP = 180.0  # seconds from the start of the process until it must answer; its imports take most of it on a busy machine
 LOOK = 0.5  # seconds between looks at one that comes up
 WATCH = 10.0  # the same of one that serves; that its process ended is told
+REGISTER = 2.0  # the same of one whose versions are registered
 TRIES = 3  # processes of one that never answered
 _STEADY = 60.0  # seconds of service after which earlier deaths are forgiven
 _LONGEST = 60.0  # seconds of pause between two starts
@@ -49,7 +50,12 @@ class EraseServer:
     """Remove its database, and whatever else it kept here. Artifacts in S3 stay."""
 
 
-Command = StartServer | EndServer | EraseServer
+@dataclass(frozen=True, slots=True)
+class RegisterVersions:
+    """Make model packages of the registered models' versions that are new."""
+
+
+Command = StartServer | EndServer | EraseServer | RegisterVersions
 
 
 def decide(record: Record, seen: SeenServer, now: float) -> Decision[Command]:
@@ -86,9 +92,25 @@ def _running(record: Record, seen: SeenServer, now: float) -> Decision[Command]:
             failed = advanced(record, MlflowFact.GAVE_UP, now, f"It did not answer within {UP:g} s. {_log(record)}")
             return Decision(put(failed, handle=""), (EndServer(record.document["handle"]),))
         return Decision(record, again=LOOK)
+    if not seen.answers:
+        return _silent(record, now)
+    if record.document.get("silent"):
+        record = put(record, silent=0.0)
     if record.document["deaths"] and now - started > _STEADY:
         record = put(record, deaths=0)
+    if registers(record):
+        return Decision(record, (RegisterVersions(),), again=REGISTER)
     return Decision(record, again=WATCH)
+
+
+def _silent(record: Record, now: float) -> Decision[Command]:
+    """One that served does not answer: it comes up again after Clary's own end, or hangs, and then it is ended and started again."""
+    since = record.document.get("silent") or now
+    if now - since <= UP:
+        return Decision(put(record, silent=since), again=LOOK)
+    handle = record.document["handle"]
+    record = put(record, handle="", silent=0.0, retry=now, ended=f"did not answer for {UP:g} s")
+    return Decision(record, (EndServer(handle),), again=0.0)
 
 
 def _ended(record: Record, run: Observation | None, now: float) -> Decision[Command]:
@@ -119,12 +141,14 @@ def _log(record: Record) -> str:
 
 
 def absorb(record: Record, outcomes: Sequence[tuple[Command, Any]], now: float) -> Record:
-    """The record, with what its commands answered: of a start the process's handle, or Unable."""
+    """The record, with what its commands answered: of a start the process's handle, or Unable; of a registration how far it is."""
     for command, outcome in outcomes:
         if isinstance(command, StartServer) and isinstance(outcome, Unable):
             record = _not_started(record, outcome.why, now)
         elif isinstance(command, StartServer):
             record = put(record, handle=outcome)
+        elif isinstance(command, RegisterVersions) and outcome is not None:
+            record = put(record, registered=outcome[0], registered_keys=outcome[1])
     return record
 
 

@@ -13,12 +13,12 @@ from clary.domain.decisions import Decision, Unable
 from clary.domain.errors import ClaryError, Unavailable
 from clary.domain.machine.workload import RunState
 from clary.domain.mlflow import life, servers
-from clary.domain.mlflow.life import Command, EndServer, EraseServer, SeenServer, StartServer
+from clary.domain.mlflow.life import Command, EndServer, EraseServer, RegisterVersions, SeenServer, StartServer
 from clary.domain.resources import Record
 from clary.loops.core.loop import Loop
-from clary.loops.mlflow import places
+from clary.loops.mlflow import places, registration
 from clary.loops.mlflow.places import MlflowSettings, ServerPlace
-from clary.ports import Backend, Clock, Keys, Runtimes, Store
+from clary.ports import Backend, Clock, Keys, Operations, Runtimes, Store
 
 log = logging.getLogger(__name__)
 
@@ -35,6 +35,7 @@ class MlflowPorts:
     runtimes: Runtimes
     keys: Keys
     clock: Clock
+    operations: Operations
 
 
 class MlflowSubject:
@@ -75,9 +76,19 @@ class MlflowSubject:
             case EndServer(handle):
                 await short_runs.end(self._ports.backend, handle, _END)
                 self._arns.pop(handle, None)
+            case RegisterVersions():
+                return await self._register(record)
             case EraseServer():
                 await asyncio.to_thread(ServerPlace.of(self._settings, record).remove)
         return None
+
+    async def _register(self, record: Record) -> tuple[int, list[str]] | None:
+        socket = ServerPlace.of(self._settings, record).socket
+        try:
+            return await registration.register(record, socket, self._ports.operations)
+        except ClaryError as error:
+            log.warning("%s: its versions wait to be registered: %s", record.arn, error.message)
+            return None
 
     async def _start(self, record: Record, attempt: int) -> str | Unable:
         ports = self._ports
