@@ -263,6 +263,11 @@ RECORDS: list[tuple[str, str, dict[str, Any]]] = [
     ),
     ("sagemaker", "StartPipelineExecution", {"PipelineName": "pipe", "ClientRequestToken": TOKEN}),
     ("sagemaker", "CreateFeatureGroup", GROUP),
+    (
+        "sagemaker",
+        "CreateMlflowTrackingServer",
+        {"TrackingServerName": "tracker", "ArtifactStoreUri": "s3://b/runs", "RoleArn": ROLE},
+    ),
     ("cloudwatch", "PutMetricAlarm", ALARM),
     ("cloudwatch", "PutCompositeAlarm", {"AlarmName": "both", "AlarmRule": "ALARM(a)"}),
     ("cloudwatch", "PutDashboard", {"DashboardName": "d", "DashboardBody": '{"widgets": []}'}),

@@ -70,6 +70,8 @@ SILENT = {
     "ListModelCards",
     "ListModelCardVersions",
     "ListModelCardExportJobs",
+    "ListMlflowApps",
+    "ListMlflowTrackingServers",
 }  # whose reference tells no default
 
 

@@ -142,6 +142,12 @@ CREATES: dict[tuple[str, str], dict[str, Any]] = {
         ],
         "OnlineStoreConfig": {"EnableOnlineStore": True},
     },
+    ("sagemaker", "CreateMlflowTrackingServer"): {
+        "TrackingServerName": "again",
+        "ArtifactStoreUri": "s3://b/runs",
+        "RoleArn": ROLE,
+    },
+    ("sagemaker", "CreateMlflowApp"): {"Name": "again", "ArtifactStoreUri": "s3://b/runs", "RoleArn": ROLE},
     **monitors.CREATES,
     ("iam", "CreateRole"): {"RoleName": "again", "AssumeRolePolicyDocument": TRUST},
     ("iam", "CreatePolicy"): {"PolicyName": "again", "PolicyDocument": POLICY},

@@ -67,7 +67,9 @@ def main(name):
     sagemaker.start_mlflow_tracking_server(TrackingServerName=name)
     found["started"] = waited(sagemaker, name, "Started")
     found["after"] = client.get_run(run.info.run_id).data.params
-    found["listed"] = [each["TrackingServerName"] for each in sagemaker.list_mlflow_tracking_servers()["TrackingServerSummaries"]]
+    found["listed"] = [
+        each["TrackingServerName"] for each in sagemaker.list_mlflow_tracking_servers()["TrackingServerSummaries"]
+    ]
     print(json.dumps(found))
 
 
