@@ -28,7 +28,7 @@ def settings_of(settings: Settings) -> MlflowSettings:
         sockets=str(settings.run / "mlflow"),
         endpoint=endpoint,
         passed=proxies.passed(settings),
-        ca_bundle=reach.bundle(settings, endpoint),
+        ca_bundle=reach.bundle_text(settings, endpoint),
     )
 
 

@@ -161,8 +161,7 @@ async def control(settings: Settings) -> AsyncIterator[Control]:
     more = rooms.work(Given(settings, owner, ports, runs, measured, places, served, endpoint_subject.models))
     tasks = tuple(asyncio.create_task(work) for work in (*loops, *queues.run(), *watch.run(), *chores, captured, *more))
     try:
-        behind = pages(settings, ports, account.book, machines.rows)
-        yield Control(mlflow.door(behind, settings, ports), tasks)
+        yield Control(mlflow.door(pages(settings, ports, account.book, machines.rows), settings, ports), tasks)
     finally:
         for task in tasks:
             task.cancel()

@@ -73,6 +73,19 @@ def main(name):
     print(json.dumps(found))
 
 
+def app(arn):
+    """Plain MLflow against an app."""
+    mlflow.set_tracking_uri(arn)
+    mlflow.set_experiment("from an app")
+    with mlflow.start_run():
+        mlflow.log_metric("m", 0.5)
+    [seen] = mlflow.search_runs(experiment_names=["from an app"], output_format="list")
+    print(json.dumps({"experiment": "from an app", "metric": seen.data.metrics["m"]}))
+
+
 if __name__ == "__main__":
     os.environ["MLFLOW_HTTP_REQUEST_MAX_RETRIES"] = "2"
-    main(sys.argv[1])
+    if sys.argv[1] == "--app":
+        app(sys.argv[2])
+    else:
+        main(sys.argv[1])

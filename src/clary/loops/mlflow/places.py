@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -13,25 +13,24 @@ from clary.domain.errors import Unavailable
 from clary.domain.machine.workload import Environment, Files, LogTarget, Mount, MountMode, Workload
 from clary.domain.mlflow import servers
 from clary.domain.resources import Record
-from clary.loops.core.sandboxes import LIBRARY
+from clary.loops.core.sandboxes import LIBRARY, bundle_files, bundle_variables
 from clary.ports import Credential
 
 PREFIX = "mlflow-"  # of the keys of servers' runs
 RUNTIME = "mlflow-server"
 _FOLDER, _SOCKETS, _SPEC = "/var/mlflow", "/run/clary-mlflow", "/opt/clary/in"
-_CA = "/opt/clary/ca.pem"
 
 
 @dataclass(frozen=True, slots=True)
 class MlflowSettings:
     """`folder` keeps the databases, `sockets` (a short path) has the sockets. `endpoint` is AWS_ENDPOINT_URL as a sandbox reaches it,
-    `ca_bundle` a host file that goes with it under TLS; `passed` are variables of `clary up` that sandboxes see."""
+    `ca_bundle` says the PEM text that goes with it under TLS; `passed` are variables of `clary up` that sandboxes see."""
 
     folder: str
     sockets: str
     endpoint: str
     passed: Mapping[str, str] = field(default_factory=dict)
-    ca_bundle: str = ""
+    ca_bundle: Callable[[], str] = str
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +77,7 @@ def workload(record: Record, settings: MlflowSettings, environment: Environment,
         "prefix": servers.prefix(record),
         "workers": size.workers,
     }
-    bundle = (Mount(settings.ca_bundle, _CA),) if settings.ca_bundle else ()
+    bundle = settings.ca_bundle()
     return Workload(
         key=key(record, attempt),
         command=(environment.python, "-m", "clary.toolkit.mlflow_server", f"{_SPEC}/spec.json"),
@@ -91,15 +90,14 @@ def workload(record: Record, settings: MlflowSettings, environment: Environment,
             "AWS_ENDPOINT_URL": settings.endpoint,
             "AWS_REGION": record.scope.region,
             "AWS_DEFAULT_REGION": record.scope.region,
-            **({"AWS_CA_BUNDLE": _CA} if bundle else {}),
+            **bundle_variables(bundle),
         },
         packages=environment,
         mounts=(
             Mount(str(where.data), _FOLDER, MountMode.READ_WRITE),
             Mount(str(where.sockets), _SOCKETS, MountMode.READ_WRITE),
-            *bundle,
         ),
-        files=(Files("in", _SPEC, texts={"spec.json": json.dumps(spec)}),),
+        files=(Files("in", _SPEC, texts={"spec.json": json.dumps(spec)}), *bundle_files(bundle)),
         logs=LogTarget(record.scope, servers.LOGS, record.document["id"]),
         cpu=size.cpu,
         memory=size.memory,
