@@ -20,7 +20,7 @@ _READ = 1 << 16
 
 
 @dataclass(slots=True)
-class Answer:
+class SocketAnswer:
     """The head of an answer. Headers as sent, in their order."""
 
     status: int
@@ -72,7 +72,7 @@ class _Parts:
 @asynccontextmanager
 async def exchange(
     socket: str, method: str, target: str, headers: Pairs = (), body: bytes = b"", seconds: float = 300.0
-) -> AsyncIterator[Answer]:
+) -> AsyncIterator[SocketAnswer]:
     """Ask for `target` (path and query, as they are sent), and have the head of the answer within so many seconds. Unavailable when nobody
     is there, or nothing comes."""
     try:
@@ -94,7 +94,7 @@ def _request(method: str, target: str, headers: Pairs, body: bytes) -> bytes:
 
 async def _asked(
     reader: asyncio.StreamReader, writer: asyncio.StreamWriter, request: bytes, method: str, seconds: float
-) -> Answer:
+) -> SocketAnswer:
     try:
         async with asyncio.timeout(seconds):
             writer.write(request)
@@ -106,7 +106,7 @@ async def _asked(
         raise Unavailable(f"the connection broke: {error}") from error
 
 
-async def _head(reader: asyncio.StreamReader, method: str) -> Answer:
+async def _head(reader: asyncio.StreamReader, method: str) -> SocketAnswer:
     parts = _Parts()
     parts.parser = httptools.HttpResponseParser(parts)
     while not parts.headed:
@@ -115,7 +115,7 @@ async def _head(reader: asyncio.StreamReader, method: str) -> Answer:
             raise Unavailable(f"the head of an answer has more than {LONGEST_HEAD} bytes")
     if method == "HEAD":
         parts.complete = True
-    return Answer(parts.status, parts.headers, parts, reader)
+    return SocketAnswer(parts.status, parts.headers, parts, reader)
 
 
 async def _feed(parts: _Parts, reader: asyncio.StreamReader) -> None:

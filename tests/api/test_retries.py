@@ -218,6 +218,8 @@ def test_every_create_with_a_record_is_among_them() -> None:
         "CreateAccessKey",
         "CreateLogGroup",
         "CreateLogStream",
+        "CreatePresignedMlflowAppUrl",
+        "CreatePresignedMlflowTrackingServerUrl",
     }
 
 

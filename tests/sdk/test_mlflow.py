@@ -22,7 +22,7 @@ CLIENT = str(ROOT / "tests/sdk/clients/mlflow_tracking.py")
 
 
 def run(server: Server, *arguments: str, **more: str) -> dict[str, Any]:
-    python = str(ROOT / ".venv-mlflow/bin/python")
+    python = str(ROOT / ".venv-v3/bin/python")
     given = {"SAGEMAKER_MLFLOW_CUSTOM_ENDPOINT": server.settings.endpoint, **more}
     done = server.run([python, CLIENT, *arguments], timeout=600, **given)
     assert done.returncode == 0, done.stderr[-4000:]
@@ -125,7 +125,7 @@ def test_an_app_is_found_by_its_arn(server: Server) -> None:
     assert found == {"experiment": "from an app", "metric": 0.5}
     other = arn.replace("000000000000", "111111111111")
     refused = server.run(
-        [str(ROOT / ".venv-mlflow/bin/python"), CLIENT, "--app", other],
+        [str(ROOT / ".venv-v3/bin/python"), CLIENT, "--app", other],
         SAGEMAKER_MLFLOW_CUSTOM_ENDPOINT=server.settings.endpoint,
     )
     assert "PERMISSION_DENIED" in refused.stderr

@@ -43,7 +43,7 @@ async def _find(call: Call, arn: str) -> Record:
 async def create_mlflow_app(call: Call, params: Params) -> Params:
     """Record it as Creating; the loop starts MLflow in a sandbox of its own, with a database of its own."""
     table.check("CreateMlflowApp", params, call.settings.strict_fields)
-    record = await tracking.record_of(call, servers.APP, f"app-{call.new_code(12).upper()}", params, _DEFAULTS)
+    record = await tracking.record_of(call, servers.APP, servers.app_name(params["Name"]), params, _DEFAULTS)
     return {"Arn": record.arn}
 
 

@@ -6,6 +6,8 @@ API reference of both, and what the plugin `sagemaker-mlflow` sends (reference/l
 
 from __future__ import annotations
 
+import base64
+import hashlib
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -57,6 +59,11 @@ SIZES: Mapping[str, ServerSize] = {
 
 def size_of(record: Record) -> ServerSize:
     return SIZES[record.document["request"].get("TrackingServerSize") or "Small"]
+
+
+def app_name(name: str) -> str:
+    """What an app is called in its ARN. The same for the same Name, which no two apps of an account and region have."""
+    return "app-" + base64.b32encode(hashlib.sha256(name.encode()).digest()).decode()[:12]
 
 
 def prefix(record: Record) -> str:
