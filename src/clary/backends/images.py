@@ -92,7 +92,7 @@ _DOWNLOADS = {
     "tuning": 26,
     "tensorflow": 430,
     "clarify": 102,
-    "mlflow-server": 0,
+    "mlflow-server": 198,
     "features": 70,
     "monitor": 70,
     "prepare": 165,
