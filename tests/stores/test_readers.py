@@ -8,7 +8,10 @@ from pathlib import Path
 
 import pytest
 
+from clary.stores.outages import Outage
 from clary.stores.readers import Readers
+
+NEVER = Outage("test", sqlite3.Error, lite=True)
 
 
 class Opened:
@@ -24,7 +27,7 @@ class Opened:
 
 @pytest.mark.parametrize("near", [True, False])
 async def test_short_reads_stay_here_where_that_is_cheaper(tmp_path: Path, near: bool) -> None:
-    readers = Readers(Opened(tmp_path / "a.db"), "test", near)
+    readers = Readers(Opened(tmp_path / "a.db"), "test", near, NEVER)
     here = threading.get_ident()
     assert (await readers.short(lambda cursor: threading.get_ident()) == here) is near
     assert await readers.apart(lambda cursor: threading.get_ident()) != here
@@ -33,7 +36,7 @@ async def test_short_reads_stay_here_where_that_is_cheaper(tmp_path: Path, near:
 
 async def test_a_connection_is_used_again_unless_a_read_failed_on_it(tmp_path: Path) -> None:
     connect = Opened(tmp_path / "a.db")
-    readers = Readers(connect, "test", near=False)
+    readers = Readers(connect, "test", False, NEVER)
     for _ in range(3):
         assert await readers.apart(lambda cursor: cursor.execute("SELECT 1").fetchone()) == (1,)
     assert connect.count == 1

@@ -6,8 +6,9 @@ import asyncio
 from collections.abc import AsyncIterator
 from dataclasses import replace
 
+import psycopg
 import pytest
-from tests.stores.postgres import database, server
+from tests.stores.postgres import database, server, start, stop
 
 from clary.ports import Store
 from clary.stores.database import Database, StoreUnusable
@@ -64,3 +65,61 @@ async def test_tables_are_made_once_by_many(database: str) -> None:
 def test_a_server_out_of_reach_is_refused_in_words() -> None:
     with pytest.raises(StoreUnusable, match=r"cannot be opened: .*\. Is the server up"):
         open_store("postgresql://nobody@127.0.0.1:1/none?connect_timeout=2")
+
+
+def ended(server: str) -> int:
+    """End every session but this one, as `pg_terminate_backend` does (57P01): how many."""
+    with psycopg.connect(server, autocommit=True) as connection:
+        rows = connection.execute(
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE backend_type = 'client backend' AND pid <> pg_backend_pid()"
+        ).fetchall()
+    return len(rows)
+
+
+async def test_sessions_that_the_server_ends_are_opened_again(server: str, database: str) -> None:
+    store = open_store(database)
+    stored = await store.add(record("a"))
+    for n in range(3):
+        assert await store.get("endpoint", HERE, "a") == stored
+        assert ended(server) >= 2
+        stored = await store.save(replace(stored, document={"n": n}))
+    assert ended(server) >= 1
+    assert await asyncio.gather(*(store.get("endpoint", HERE, "a") for _ in range(8))) == [stored] * 8
+    await store.close()
+
+
+@pytest.mark.parametrize("mode", ["fast", "immediate"])
+async def test_a_restart_of_the_server_costs_no_write_and_doubles_none(server: str, database: str, mode: str) -> None:
+    store = open_store(database)
+    over, made, names = asyncio.Event(), list[str](), iter(range(100_000))
+
+    async def writer() -> None:
+        while not over.is_set():
+            name = f"n{next(names)}"
+            stored = await store.add(record(name))
+            await store.save(replace(stored, document={"twice": False}))
+            made.append(name)
+
+    async def reader() -> None:
+        while not over.is_set():
+            if made:
+                assert await store.get("endpoint", HERE, made[-1]) is not None
+            await asyncio.sleep(0)
+
+    async def restart() -> None:
+        for _ in range(2):
+            before = len(made)
+            while len(made) < before + 50:
+                await asyncio.sleep(0.01)
+            await asyncio.to_thread(stop, server, mode)
+            await asyncio.to_thread(start, server)
+        over.set()
+
+    async with asyncio.TaskGroup() as group:
+        for work in (*[writer] * 8, reader, reader, restart):
+            group.create_task(work())
+    for name in made:
+        found = await store.get("endpoint", HERE, name)
+        assert found is not None
+        assert (found.version, found.document) == (2, {"twice": False})
+    await store.close()

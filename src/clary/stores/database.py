@@ -27,13 +27,22 @@ _BUSY_MS = 10_000
 
 
 NO_DRIVER = "PostgreSQL needs the driver {}, which is not installed: `pip install 'clary[postgres]'` adds it."
-_CONNECT_SECONDS = 10
+# A server whose machine is gone closes nothing: libpq's own settings find that out within ten seconds.
+# https://www.postgresql.org/docs/current/libpq-connect.html
+_SILENCE = {
+    "connect_timeout": 10,  # seconds
+    "keepalives_idle": 5,
+    "keepalives_interval": 2,
+    "keepalives_count": 2,
+    "tcp_user_timeout": 10_000,  # milliseconds
+}
 
 
 def connecting(url: URL) -> dict[str, Any]:
     """Arguments for the driver: a server that does not answer is an error soon, unless the URL says when."""
-    lite = url.get_backend_name() == "sqlite"
-    return {} if lite or "connect_timeout" in url.query else {"connect_timeout": _CONNECT_SECONDS}
+    if url.get_backend_name() == "sqlite":
+        return {}
+    return {name: value for name, value in _SILENCE.items() if name not in url.query}
 
 
 class StoreUnusable(ClaryError):

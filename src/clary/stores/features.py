@@ -34,6 +34,7 @@ from clary.feature_ports import Batch, Entry, Line, Waiting
 from clary.stores.compiled import Texts
 from clary.stores.database import Database, StoreUnusable
 from clary.stores.index_writer import Writer
+from clary.stores.outages import Outage
 from clary.stores.readers import Readers
 
 VERSION = 1
@@ -111,8 +112,11 @@ class SqlFeatures:
     def __init__(self, database: Database) -> None:
         self._database = database
         self._sql = Texts(_statements(), database.dialect)
-        self._writer = Writer(database.connect, database.error, database.begin, lambda: None, what="feature store")
-        self._readers = Readers(database.connect, "feature", database.lite)
+        outage = Outage("feature store", database.error, database.lite)
+        self._writer = Writer(
+            database.connect, database.error, database.begin, lambda: None, outage, what="feature store"
+        )
+        self._readers = Readers(database.connect, "feature", database.lite, outage)
 
     async def get(self, group: str, identifiers: Sequence[str]) -> dict[str, Stored]:
         def read(cursor: Any) -> dict[str, Stored]:

@@ -44,6 +44,7 @@ from clary.stores.index_space import Space
 from clary.stores.index_writer import Writer
 from clary.stores.index_writes import Writes, body_id
 from clary.stores.journal import Journal
+from clary.stores.outages import Outage
 from clary.stores.readers import Readers
 
 log = logging.getLogger("clary.index")
@@ -85,10 +86,18 @@ class SqlIndex:
         self._prepare()
         self._settle = settle
         begin = ("BEGIN IMMEDIATE",) if self._lite else ("BEGIN", "SELECT pg_advisory_xact_lock(7236)")
+        outage = Outage("object index", self._error, self._lite)
         self._writer = Writer(
-            self._connect, self._error, begin, self._settled, companion=self._keeper, relieve=relieve, ahead=self._ahead
+            self._connect,
+            self._error,
+            begin,
+            self._settled,
+            outage,
+            companion=self._keeper,
+            relieve=relieve,
+            ahead=self._ahead,
         )
-        self._readers = Readers(self._connect, "index", self._lite)
+        self._readers = Readers(self._connect, "index", self._lite, outage)
 
     def _settled(self) -> None:
         self._do.refused.update(self._settle())

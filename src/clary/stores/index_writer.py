@@ -12,6 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any, TypeVar
 
 from clary.domain.errors import ClaryError, NoRoom, Unavailable
+from clary.stores.outages import Outage
 
 T = TypeVar("T")
 Work = Callable[[Any], Any]
@@ -40,11 +41,10 @@ class Companion:
 class Writer:
     """`run(work)` answers what `work(cursor)` answered, once that is committed.
 
-    `work` checks before it changes anything and says no by a ClaryError; it may run twice (a failed transaction is tried again,
-    one write at a time, so that a write that the database refuses fails alone). One that is `urgent` (it makes room) is tried once more
-    when the disk is full and `relieve` has given up some space for it; `ahead` answers what is to be written before such a one, alone, if
-    anything is. `settle` runs before each transaction: it makes
-    durable whatever the rows will name."""
+    `work` checks before it changes anything and says no by a ClaryError. It may run twice: a failed transaction is tried again, one
+    write at a time, so that a write that the database refuses fails alone; so is one whose server went away. One that is `urgent` (it
+    makes room) is tried once more when the disk is full and `relieve` has given up some space for it; `ahead` answers what is to be
+    written before such a one, alone, if anything is. `settle` runs before each transaction: it makes durable what the rows will name."""
 
     def __init__(
         self,
@@ -52,13 +52,14 @@ class Writer:
         database_error: type[Exception],
         begin: Sequence[str],
         settle: Callable[[], None],
+        outage: Outage,
         what: str = "object index",
         companion: Companion | None = None,
         relieve: Callable[[], bool] = lambda: False,
         ahead: Callable[[], Work | None] = lambda: None,
     ) -> None:
         self._relieve, self._ahead = relieve, ahead
-        self._what = what
+        self._what, self._outage = what, outage
         self._companion = companion or Companion()
         self._connect, self._database_error, self._begin, self._settle = connect, database_error, tuple(begin), settle
         self._connection: Any = None
@@ -108,7 +109,7 @@ class Writer:
             self._alone(before, True)
         if len(works) > 1:
             try:
-                return self._attempt([work for work, _ in works])
+                return self._durable([work for work, _ in works])
             except self._database_error as error:
                 if _LOCKED in str(
                     error
@@ -119,11 +120,13 @@ class Writer:
     def _alone(self, work: Work, urgent: bool) -> Any:
         while True:
             try:
-                return self._attempt([work])[0]
+                return self._durable([work])[0]
             except self._database_error as error:
                 if self._is_full(error) and urgent and self._relieve():
                     continue
                 return self._refusal(error)
+            except Unavailable as error:  # an answer like others: those before it are committed, and are to be told so
+                return error
 
     def _is_full(self, error: Exception) -> bool:
         return _FULL in str(error) or getattr(error, "sqlstate", None) == _DISK_FULL
@@ -131,8 +134,13 @@ class Writer:
     def _refusal(self, error: Exception) -> ClaryError:
         return (NoRoom if self._is_full(error) else Unavailable)(f"The {self._what} cannot be written: {error}")
 
+    def _durable(self, works: list[Work]) -> list[Any]:
+        """What the writes answered, committed. Unavailable when the server is away for long; then they may be written."""
+        return self._outage.through(lambda: self._attempt(works))
+
     def _attempt(self, works: list[Work]) -> list[Any]:
-        done = False
+        done, mark = False, 0
+        results: list[Any] = []
         try:
             if self._connection is None:
                 self._connection = self._connect()
@@ -141,15 +149,21 @@ class Writer:
             self._companion.begun()
             for statement in self._begin:
                 cursor.execute(statement)
-            results: list[Any] = []
             for work in works:
                 try:
                     results.append(work(cursor))
                 except ClaryError as error:
                     results.append(error)
             self._companion.sealed(cursor)
+            mark = self._outage.mark(cursor)
             cursor.execute("COMMIT")
             done = True
+            self._companion.committed()
+            return results
+        except self._database_error as error:
+            # Trying again what was done would answer "exists already" to who made it.
+            if not mark or not self._outage.is_away(error) or not self._outage.committed(self._connect, mark):
+                raise
             self._companion.committed()
             return results
         finally:

@@ -25,6 +25,7 @@ from clary.stores.answered import Answered
 from clary.stores.changes import Feed, Noted, new_writer, record_of
 from clary.stores.database import Database
 from clary.stores.index_writer import Companion, Writer
+from clary.stores.outages import Outage
 from clary.stores.readers import Readers
 from clary.stores.statements import GRANT_COLUMNS, Statements
 
@@ -41,15 +42,17 @@ class SqlStore:
         self._answered = Answered(Path(database.url.database or "")) if database.lite else None
         by = new_writer()
         self._noted = Noted(self._sql, by, database.lite, self._answered or Companion())
+        outage = Outage("record store", database.error, database.lite)
         self._writer = Writer(
             database.connect,
             database.error,
             database.begin,
             lambda: None,
+            outage,
             what="record store",
             companion=self._noted,
         )
-        self._readers = Readers(database.connect, "record", database.lite)
+        self._readers = Readers(database.connect, "record", database.lite, outage)
         self._listeners: list[Callable[[Record], None]] = []
         self._grant_listeners: list[Callable[[GrantChange], None]] = []
         self._changes: set[asyncio.Task[bool]] = set()
