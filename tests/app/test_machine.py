@@ -7,9 +7,10 @@ from pathlib import Path
 
 from tests.backends.test_own_limits import GIB, version_one, version_two
 
-from clary.app.machine import measure, within
+from clary.app.machine import Momentary, measure, within
 from clary.backends.own_limits import OwnLimits, find
 from clary.domain.machine.capacity import Machine
+from clary.testing.clock import FakeClock
 
 WHOLE = Machine(8, 64 * GIB, 40 * GIB, 1, 3)
 
@@ -33,3 +34,13 @@ def test_measured() -> None:
     assert (here.gpus, here.slots) == (2, 5)
     assert 1 <= here.cpus <= len(os.sched_getaffinity(0))
     assert 0 < here.available <= here.memory
+
+
+def test_in_one_moment_it_is_measured_once() -> None:
+    clock, left = FakeClock(), iter((3 * GIB, 2 * GIB, GIB))
+    machine = Momentary(lambda: Machine(2, 4 * GIB, next(left)), clock.monotonic, 0.2)
+    assert machine().available == 3 * GIB
+    clock.advance(0.1)
+    assert machine().available == 3 * GIB
+    clock.advance(0.1)
+    assert machine().available == 2 * GIB

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from dataclasses import replace
 
 import psutil
 
 from clary.backends.own_limits import OwnLimits, own, usable
 from clary.domain.machine.capacity import Machine
+
+_MOMENT = 0.2  # seconds
 
 
 def measure(
@@ -19,6 +22,24 @@ def measure(
     memory = psutil.virtual_memory()
     found = Machine(len(os.sched_getaffinity(0)), memory.total, memory.available, gpus, slots, name, zone, labels)
     return within(found, own())
+
+
+class Momentary:
+    """A machine measured once in a moment: all decisions of that moment see the same. What Clary itself gave away since is in the ledger,
+    not here. `monotonic` tells seconds."""
+
+    def __init__(
+        self, measured: Callable[[], Machine], monotonic: Callable[[], float], moment: float = _MOMENT
+    ) -> None:
+        self._measured, self._monotonic, self._moment = measured, monotonic, moment
+        self._last: tuple[float, Machine] | None = None
+
+    def __call__(self) -> Machine:
+        now = self._monotonic()
+        last = self._last
+        if last is None or not 0 <= now - last[0] < self._moment:
+            self._last = last = now, self._measured()
+        return last[1]
 
 
 def idle_seconds() -> float:

@@ -27,7 +27,7 @@ from clary.app.drift import FOLDER as DRIFT
 from clary.app.drift import DriftPage
 from clary.app.given import Given
 from clary.app.jobs import JobLoops
-from clary.app.machine import measure
+from clary.app.machine import Momentary, measure
 from clary.app.metrics_page import MetricsPage
 from clary.app.mlflow_door import MlflowDoor
 from clary.app.queues import Queues, World
@@ -255,9 +255,8 @@ def make_artifacts(settings: Settings, keys: FileKeys) -> Artifacts:
 def book_of_machines(settings: Settings, store: Store, clock: Clock, gpus: int) -> Machines:
     """The machines that there are, with this one as the operator labelled it."""
     labels = parse_labels(settings.machine_labels)
-    return Machines(
-        store, clock, partial(measure, gpus, settings.max_jobs, machine_name(), settings.machine_zone, labels)
-    )
+    measured = partial(measure, gpus, settings.max_jobs, machine_name(), settings.machine_zone, labels)
+    return Machines(store, clock, Momentary(measured, clock.monotonic))
 
 
 def machine_name() -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 from clary.domain.jobs import training
 from clary.domain.jobs.channels import Channel
@@ -56,3 +57,13 @@ def test_a_record_from_before_is_parsed_from_its_request() -> None:
 
 def test_every_kind_of_job_is_a_kind_of_resource() -> None:
     assert all(name in KINDS and row.name == name for name, row in JOB_KINDS.items())
+
+
+def test_a_spec_is_made_once_and_again_where_another_is_stored() -> None:
+    record = Record("training-job", Scope("0", "r"), "Job", "arn:once", "InProgress", 1.0, 1.0, {"spec": dumped(SPEC)})
+    first = spec_of(record)
+    read_again = replace(record, document=json.loads(json.dumps(record.document)), version=2)
+    assert spec_of(read_again) is first
+    other = replace(record, document={"spec": {**dumped(SPEC), "max_wait": 6}}, version=3)
+    assert spec_of(other).max_wait == 6
+    assert spec_of(record) == first == SPEC

@@ -157,6 +157,40 @@ async def test_a_change_is_heard(world: World) -> None:
     await asyncio.gather(running, return_exceptions=True)
 
 
+async def changed(world: World, **more: Any) -> None:
+    job = await world.store.get("training-job", HERE, "Job")
+    assert job is not None
+    await world.store.save(replace(job, document={**job.document, **more}))
+
+
+async def test_a_component_is_written_only_where_it_shows_something_new(world: World) -> None:
+    own = follower(world)
+    await own.catch_up()
+    await changed(world, phase="downloading")
+    await own.catch_up()
+    key = "Job-aws-training-job"
+    first = await world.store.get("trial-component", HERE, key)
+    assert first is not None
+    assert first.version == 1
+    await follower(world).catch_up()  # one that remembers nothing sees by what is stored that it is the same
+    assert await world.store.get("trial-component", HERE, key) == first
+    await changed(world, phase="training", started=5.0)
+    await own.catch_up()
+    second = await world.store.get("trial-component", HERE, key)
+    assert second is not None
+    assert (second.version, second.document["request"]["StartTime"]) == (2, 5.0)
+
+
+async def test_data_that_becomes_known_is_recorded_though_the_component_shows_the_same(world: World) -> None:
+    own = follower(world)
+    await own.catch_up()
+    assert not (await world("sagemaker", "ListArtifacts", ArtifactType="DataSet"))["ArtifactSummaries"]
+    told = {"count": 1, "digest": "d1", "first": [["m.tar.gz", "e1"]]}
+    await changed(world, work={"channels": {"copied": [], "objects": {"train": told}}})
+    await own.catch_up()
+    assert len((await world("sagemaker", "ListArtifacts", ArtifactType="DataSet"))["ArtifactSummaries"]) == 1
+
+
 async def test_from_an_endpoint_to_its_model() -> None:
     world = await house()
     await follower(world).catch_up()

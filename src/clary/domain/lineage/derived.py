@@ -129,7 +129,17 @@ def followed(stored: Record, fresh: Record, now: float) -> Record | None:
     document = {**stored.document, "request": request, "followed": fresh.document["followed"]}
     if "final" in fresh.document:
         document["final"] = fresh.document["final"]
+    if {**document, "followed": 0} == {**stored.document, "followed": 0}:
+        return None  # a job's record changes many times a second, what is shown of it a few times
     return replace(stored, document=document, modified=now)
+
+
+def mark(found: Derived) -> tuple[object, ...]:
+    """What is to be recorded, without the version of the job: equal where the same would be recorded again."""
+    component = found.component
+    shown = None if component is None else (component.document["request"], component.document.get("final"))
+    edges = tuple((source.arn, destination.arn, type_) for source, destination, type_ in found.edges)
+    return shown, tuple(each.arn for each in found.entities), edges
 
 
 def _parameters(request: Mapping[str, Any]) -> dict[str, Any]:

@@ -25,6 +25,7 @@ log = logging.getLogger(__name__)
 
 _PAGE = 100
 _PAUSE = 1.0  # seconds after an error: of the disk, or of others that write the same
+_KNOWN = 1000  # resources of which is kept what was recorded
 
 
 class LineageFollower:
@@ -33,12 +34,13 @@ class LineageFollower:
     def __init__(self, store: Store, clock: Clock) -> None:
         self._store = store
         self._clock = clock
-        self._changed: dict[str, None] = {}  # ARNs, in the order of their changes
+        self._changed: dict[str, Record] = {}  # ARN -> as it was heard of, in the order of the first changes
+        self._recorded: dict[str, tuple[object, ...]] = {}  # ARN -> the mark of what was recorded last
         self._news = asyncio.Event()
 
     def hear(self, record: Record) -> None:
         if record.kind in SOURCES:
-            self._changed[record.arn] = None
+            self._changed[record.arn] = record
             self._news.set()
 
     async def run(self) -> None:
@@ -57,16 +59,27 @@ class LineageFollower:
         """Look at all that changed."""
         while self._changed:
             arn = next(iter(self._changed))
-            del self._changed[arn]
+            heard = self._changed.pop(arn)
             try:
-                record = await self._store.by_arn(arn)
-                if record is not None:
-                    await self.follow(record)
+                await self._look(heard)
             except ClaryError as error:
                 log.warning("the lineage of %s is not recorded yet: %s", arn, error.message)
-                self._changed[arn] = None
+                self._changed.setdefault(arn, heard)
                 await asyncio.sleep(_PAUSE)
             await asyncio.sleep(0)
+
+    async def _look(self, heard: Record) -> None:
+        """Follow it as it is now, unless what was heard tells what was recorded already: most changes of a job do."""
+        if self._recorded.get(heard.arn) == derived.mark(derived.derived(heard)):
+            return
+        record = await self._store.by_arn(heard.arn)
+        if record is None:
+            self._recorded.pop(heard.arn, None)
+            return
+        await self.follow(record)
+        if len(self._recorded) >= _KNOWN:
+            self._recorded.clear()
+        self._recorded[record.arn] = derived.mark(derived.derived(record))
 
     async def catch_up(self) -> None:
         """Every resource that there is."""
