@@ -44,3 +44,38 @@ def test_a_second_name_is_the_same_file_and_never_a_links(tmp_path: Path) -> Non
 )
 def test_a_text_is_utf8_or_none(data: bytes, text: str | None) -> None:
     assert untrusted.utf8(data, 4) == text
+
+
+def names(found: list[tuple[str, os.stat_result, bytes]] | None) -> list[tuple[str, bytes]] | None:
+    return None if found is None else sorted((name, content) for name, _, content in found)
+
+
+def test_few_small_plain_files_are_read_at_once(tmp_path: Path) -> None:
+    root = tmp_path / "root"
+    (root / "m" / "deep" / "empty").mkdir(parents=True)
+    (root / "m" / "a").write_bytes(b"a")
+    (root / "m" / "deep" / "b").write_bytes(b"bb")
+    read = untrusted.plain_files
+    assert names(read(str(root), "m", 4, 3)) == [("a", b"a"), ("deep/b", b"bb")]
+    assert names(read(str(root), "m/deep", 9, 9)) == [("b", b"bb")]
+    assert read(str(root), "m/deep/empty", 0, 0) == []
+    assert read(str(root), "never/there", 9, 9) == []
+    assert read(str(root), "m", 3, 3) is None, "one entry more"
+    assert read(str(root), "m", 4, 2) is None, "one byte more"
+
+
+def test_links_and_what_is_no_file_are_never_read_at_once(tmp_path: Path) -> None:
+    root, secret = tmp_path / "root", tmp_path / "secret"
+    secret.mkdir()
+    (secret / "key").write_text("secret")
+    for name in ("file", "folder", "fifo", "bytes", "good"):
+        (root / name).mkdir(parents=True)
+    (root / "file" / "link").symlink_to(secret / "key")
+    (root / "folder" / "link").symlink_to(secret)
+    (root / "replaced").symlink_to(secret)
+    os.mkfifo(root / "fifo" / "f")
+    Path(os.fsdecode(os.fsencode(root / "bytes") + b"/\xff")).write_text("x")
+    for path in ("file", "folder", "replaced", "fifo", "bytes", "replaced/key", "..", "good/..", "good//", "file/link"):
+        assert untrusted.plain_files(str(root), path, 99, 99) is None, path
+    (tmp_path / "other").symlink_to(root)
+    assert untrusted.plain_files(str(tmp_path / "other"), "good", 99, 99) is None

@@ -29,6 +29,7 @@ from clary.domain.machine.workload import (
     ModelFiles,
     Objects,
     Observation,
+    SmallFile,
     Workload,
 )
 from clary.domain.metrics.counts import Count
@@ -215,6 +216,12 @@ class Backend(Protocol[R]):
 
     async def names(self, handle: str, files: str, path: str) -> tuple[str, ...]:
         """Paths (from `path` on, in order) of the regular files that a run left below that folder. No link is followed."""
+        ...
+
+    async def small(self, handle: str, files: str, path: str) -> tuple[SmallFile, ...] | None:
+        """All that an ended run left below that folder, by path from there on; () where there is no such folder. None where it may be more
+        than a few small files: it holds links or anything else that is neither file nor folder, has more than `SMALL_COUNT` entries or
+        `SMALL_BYTES`, cannot be read, or its run goes on or is not known."""
         ...
 
     async def collect(self, handle: str) -> Mapping[str, Collected]:

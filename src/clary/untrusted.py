@@ -90,6 +90,66 @@ def walk_below(root: str, path: str) -> Iterator[tuple[str, os.stat_result]]:
         yield (f"{path}/{name}" if path else name), found
 
 
+def plain_files(root: str, path: str, count: int, limit: int) -> list[tuple[str, os.stat_result, bytes]] | None:
+    """(path relative to the folder `path` of `root`, what it is, content) of every file there, none for a folder that is not there. None
+    where they are more than `count` with their folders, or larger than `limit` bytes together; where one is a link or anything else that
+    is no file; where one cannot be read."""
+    found: list[tuple[str, os.stat_result, bytes]] = []
+    left = [count, limit]
+    try:
+        top = os.open(root, _FOLDER)
+        try:
+            for part in path.split("/") if path else ():
+                if part in ("", ".", ".."):
+                    return None
+                below = os.open(part, _FOLDER, dir_fd=top)
+                os.close(top)
+                top = below
+        except FileNotFoundError:
+            return []
+        else:
+            return found if _take(top, "", found, left) else None
+        finally:
+            os.close(top)
+    except OSError:
+        return None
+
+
+def _take(folder: int, start: str, found: list[tuple[str, os.stat_result, bytes]], left: list[int]) -> bool:
+    """Add what is in the folder; False where that is not all."""
+    with os.scandir(folder) as entries:
+        for entry in entries:
+            left[0] -= 1
+            mode = entry.stat(follow_symlinks=False).st_mode
+            if left[0] < 0 or not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)) or not _is_text(entry.name):
+                return False
+            descriptor = os.open(entry.name, _FOLDER if stat.S_ISDIR(mode) else _FILE, dir_fd=folder)
+            try:
+                if stat.S_ISDIR(mode):
+                    if not _take(descriptor, f"{start}{entry.name}/", found, left):
+                        return False
+                    continue
+                state = os.fstat(descriptor)
+                left[1] -= state.st_size
+                if left[1] < 0 or not stat.S_ISREG(state.st_mode):
+                    return False
+                content = os.read(descriptor, state.st_size + 1)
+                if len(content) != state.st_size:
+                    return False
+                found.append((start + entry.name, state, content))
+            finally:
+                os.close(descriptor)
+    return True
+
+
+def _is_text(name: str) -> bool:
+    try:
+        name.encode()
+    except UnicodeEncodeError:  # bytes that are no UTF-8
+        return False
+    return True
+
+
 def link(root: str, relative: str, target: str) -> None:
     """A second name of a file of a run that has ended, or a copy where there can be none."""
     with opened(root, relative) as descriptor:

@@ -10,7 +10,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
-from clary.backends.node.layout import NodePorts, content_of, lay_out, names_of, placed, text_of
+from clary.backends.node.layout import NodePorts, content_of, lay_out, names_of, placed, small_of, text_of
 from clary.backends.node.models import NodeModels
 from clary.backends.node.outputs import store
 from clary.backends.node.syncs import Syncs
@@ -22,6 +22,7 @@ from clary.domain.machine.workload import (
     Observation,
     RunFailure,
     RunState,
+    SmallFile,
     Workload,
 )
 from clary.ports import Artifacts, Environments, Logs
@@ -72,6 +73,11 @@ class LayingBackend(MemoryBackend):
 
     async def names(self, handle: str, files: str, path: str) -> tuple[str, ...]:
         return names_of(self._root_of(handle), files, path) if handle in self._runs else ()
+
+    async def small(self, handle: str, files: str, path: str) -> tuple[SmallFile, ...] | None:
+        if handle not in self._runs or not self._runs[handle].state.is_terminal or handle in self.large:
+            return None
+        return small_of(self._root_of(handle), files, path)
 
     async def model(self, digest: str) -> Mapping[str, Any] | None:
         return self._made.found(digest)

@@ -31,7 +31,16 @@ from clary.backends.host import Host
 from clary.backends.networks import Networks
 from clary.backends.node import requests
 from clary.backends.node.changes import Changes
-from clary.backends.node.layout import NodePorts, content_of, files_of, names_of, placed, text_of, with_packages
+from clary.backends.node.layout import (
+    NodePorts,
+    content_of,
+    files_of,
+    names_of,
+    placed,
+    small_of,
+    text_of,
+    with_packages,
+)
 from clary.backends.node.models import NodeModels
 from clary.backends.node.outputs import store
 from clary.backends.node.starts import Starts
@@ -54,6 +63,7 @@ from clary.domain.machine.workload import (
     Objects,
     Observation,
     RunState,
+    SmallFile,
     Workload,
 )
 
@@ -253,6 +263,12 @@ class LocalBackend:
     async def names(self, handle: str, files: str, path: str) -> tuple[str, ...]:
         root = self._index.root(handle)
         return () if root is None else await asyncio.to_thread(names_of, root, files, path)
+
+    async def small(self, handle: str, files: str, path: str) -> tuple[SmallFile, ...] | None:
+        root = self._index.root(handle)
+        if root is None or Folder.of(root).read("exit.json") is None:
+            return None
+        return await asyncio.to_thread(small_of, root, files, path)
 
     async def collect(self, handle: str) -> Mapping[str, Collected]:
         root = self._index.root(handle)

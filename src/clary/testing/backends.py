@@ -29,6 +29,7 @@ from clary.domain.machine.workload import (
     Result,
     RunState,
     Selected,
+    SmallFile,
     Workload,
 )
 from clary.domain.models.contents import INSIDE, code_folder, contents
@@ -57,6 +58,7 @@ class MemoryBackend:
         self.bursts: dict[str, float] = {}
         self.secrets: dict[str, dict[str, str]] = {}
         self.left: dict[tuple[str, str, str], str] = {}  # (handle, files, path) -> what a run left there
+        self.large: set[str] = set()  # handles of runs whose results are more than a few small files
         self.collected: list[str] = []
         self.contents: dict[
             str, str
@@ -172,6 +174,15 @@ class MemoryBackend:
         start = f"{path}/" if path else ""
         known = sorted(key[2] for key in self.left if key[:2] == (handle, files) and key[2].startswith(start))
         return tuple(known) if handle in self._runs else ()
+
+    async def small(self, handle: str, files: str, path: str) -> tuple[SmallFile, ...] | None:
+        if handle not in self._runs or not self._runs[handle].state.is_terminal or handle in self.large:
+            return None
+        start = f"{path}/" if path else ""
+        return tuple(
+            SmallFile(name.removeprefix(start), self.left[handle, files, name].encode(), 0)
+            for name in await self.names(handle, files, path)
+        )
 
     async def collect(self, handle: str) -> Mapping[str, Collected]:
         if handle not in self._runs:
@@ -653,6 +664,25 @@ class BackendConformance:
             f"s3://{BUCKET}/p/deep/b": 3,
         }
         assert await backend.collect(handle) == first
+
+    async def test_a_few_small_files_of_an_ended_run_are_told_at_once(self, tmp_path: Path) -> None:
+        backend = self.backend(tmp_path)
+        script = "mkdir -p /out/m/deep && printf a > /out/m/a && printf bb > /out/m/deep/b; until test -s /in/go; do sleep 0.02; done"
+        handle = await self.begin(backend, self.valued(script, key="valued/small"))
+        await self.leave(backend, handle, "out", "m/a", "a")
+        await self.leave(backend, handle, "out", "m/deep/b", "bb")
+        assert await backend.small(handle, "out", "m") is None, "it may still write"
+        assert await backend.write(handle, "in", {"go": "1"})
+        await self.let(backend, handle, 0)
+        await self.ended(backend, handle)
+        found = await backend.small(handle, "out", "m")
+        assert found is not None
+        assert [(each.path, each.content, each.executable) for each in found] == [
+            ("a", b"a", False),
+            ("deep/b", b"bb", False),
+        ]
+        assert await backend.small(handle, "out", "nothing/there") == ()
+        assert await backend.small("never", "out", "m") is None
 
     async def test_a_run_has_what_another_one_left(self, tmp_path: Path) -> None:
         backend = self.backend(tmp_path)

@@ -28,9 +28,7 @@ SEEN = Observation(
 
 
 def test_all_coroutines_of_the_port_are_there() -> None:
-    asked = (
-        "start observe stop resize forget read write place model make_model keep_models content names collect handles"
-    )
+    asked = "start observe stop resize forget read write place model make_model keep_models content names small collect handles"
     assert set(CALLS) == set(asked.split())
 
 

@@ -396,6 +396,7 @@ async def test_what_a_predecessor_packed_or_unpacked_is_done_again(house: House,
     files = await code_files(artifacts, SCOPE.account, Location("b", "c.tar.gz"))
     await house.left(f"model-{files.digest}", exit_code)
     await house.left("job-idjob-0-pack", exit_code)
+    house.backend.large.add("job-idjob-0-algo-1")
     parameters = {"sagemaker_program": "train.py", "sagemaker_submit_directory": "s3://b/c.tar.gz"}
     await house.create(image=SKLEARN, HyperParameters=parameters)
     workload = await house.started()

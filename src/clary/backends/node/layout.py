@@ -20,7 +20,17 @@ from clary import untrusted
 from clary.backends.node import stamps
 from clary.backends.node.channels import Selections
 from clary.domain.errors import Invalid, Unavailable
-from clary.domain.machine.workload import ENVIRONMENT, Files, Laid, Mount, MountMode, Workload
+from clary.domain.machine.workload import (
+    ENVIRONMENT,
+    SMALL_BYTES,
+    SMALL_COUNT,
+    Files,
+    Laid,
+    Mount,
+    MountMode,
+    SmallFile,
+    Workload,
+)
 from clary.ports import Artifacts, Environments, Logs
 
 _LOG = "log"
@@ -166,6 +176,15 @@ def content_of(root: str, files: str, path: str, limit: int) -> bytes:
 def names_of(root: str, files: str, path: str) -> tuple[str, ...]:
     """See `ports.Backend.names`."""
     return tuple(sorted(name for name, _ in untrusted.walk_below(kept_folder(root, files), path)))
+
+
+def small_of(root: str, files: str, path: str) -> tuple[SmallFile, ...] | None:
+    """See `ports.Backend.small`."""
+    found = untrusted.plain_files(kept_folder(root, files), path, SMALL_COUNT, SMALL_BYTES)
+    if found is None:
+        return None
+    made = (SmallFile(name, data, int(of.st_mtime), bool(of.st_mode & 0o100)) for name, of, data in found)
+    return tuple(sorted(made, key=lambda each: each.path))
 
 
 def kept_folder(root: str, name: str) -> str:

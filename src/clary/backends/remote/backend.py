@@ -25,6 +25,7 @@ from clary.domain.machine.workload import (
     ModelFiles,
     Objects,
     Observation,
+    SmallFile,
     Workload,
 )
 
@@ -127,6 +128,10 @@ class RemoteBackend:
 
     async def names(self, handle: str, files: str, path: str) -> tuple[str, ...]:
         return tuple(await self._ask("names", handle=handle, files=files, path=path))
+
+    async def small(self, handle: str, files: str, path: str) -> tuple[SmallFile, ...] | None:
+        found: tuple[SmallFile, ...] | None = await self._ask("small", handle=handle, files=files, path=path)
+        return found
 
     async def collect(self, handle: str) -> Mapping[str, Collected]:
         stored: Mapping[str, Collected] = await self._ask("collect", handle=handle)

@@ -192,6 +192,19 @@ class Collected:
     size: int
 
 
+SMALL_COUNT, SMALL_BYTES = 100, 1 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class SmallFile:
+    """A file that a run left. `modified`: whole seconds since 1970."""
+
+    path: str
+    content: bytes = field(repr=False)
+    modified: int
+    executable: bool = False
+
+
 @dataclass(frozen=True, slots=True)
 class LogTarget:
     """The log stream that a run writes. It is made where there is none."""

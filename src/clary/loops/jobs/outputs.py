@@ -11,6 +11,7 @@ import json
 import os
 import shutil
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from clary import untrusted
@@ -20,7 +21,7 @@ from clary.domain.jobs.kinds import spec_of
 from clary.domain.jobs.spec import Sync
 from clary.domain.machine.workload import Environment
 from clary.domain.resources import Record
-from clary.loops.jobs import places
+from clary.loops.jobs import places, small_outputs
 from clary.loops.jobs.places import JobFolders, JobSettings
 from clary.ports import Artifacts, Backend
 from clary.short_runs import how, short_run
@@ -50,6 +51,13 @@ class Outputs:
         outputs = [output for output in self._spec.outputs if succeeded or output.failed]
         if not outputs or environment is None:
             return {"stored": self._stored}
+        handles: Mapping[str, str] = self._record.document["handles"]
+        of = [handles[host.name] for host in self._hosts if host.name in handles]
+        small = await small_outputs.found(self._backend, of, outputs)
+        if small is not None:
+            staged = Path(str(self._where.top / "results-staging"))
+            self._stored += await small_outputs.store(small, self._artifacts, staged)
+            return {"artifacts": str(outputs[0].location), "stored": self._stored}
         workload = places.pack(self._record, environment, outputs)
         async with short_run(self._backend, workload) as ended:
             if ended.exit_code != 0:
