@@ -71,7 +71,7 @@ class FeatureRecords(Protocol):
         ...
 
     async def expire(self, now: float) -> int:
-        """Remove rows whose time is over; answers how many."""
+        """Remove rows whose time is over; answers how many. Groups that were closed a day ago are forgotten."""
         ...
 
     async def waiting(self, group: str | None = None) -> dict[str, Waiting]:
@@ -86,6 +86,11 @@ class FeatureRecords(Protocol):
         """They are in the offline store: forget them."""
         ...
 
+    async def close_group(self, group: str, now: float) -> None:
+        """From now on `change` says no to every entry of the group, whoever found the group before; what was answered stays. Twice is
+        fine."""
+        ...
+
     async def drop(self, group: str) -> None:
-        """Forget all of a group that is being deleted."""
+        """Forget all of a group that is being deleted, but that it is closed."""
         ...

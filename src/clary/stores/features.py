@@ -29,7 +29,7 @@ from sqlalchemy import (
 from sqlalchemy.sql import ClauseElement
 
 from clary.domain.errors import ClaryError
-from clary.domain.features.online import Change, History, Stored
+from clary.domain.features.online import Change, History, Stored, closed
 from clary.feature_ports import Batch, Entry, Line, Waiting
 from clary.stores.compiled import Texts
 from clary.stores.database import Database, StoreUnusable
@@ -72,7 +72,17 @@ BATCHES = Table(
     Column("first", _ID, nullable=False),
     Column("last", _ID, nullable=False),
 )
-N, H, B = ONLINE.c, HISTORY.c, BATCHES.c
+CLOSED = Table(
+    "feature_closed",
+    METADATA,
+    Column("grp", _TEXT, primary_key=True),
+    Column("at", Float(53), nullable=False),
+)
+N, H, B, C = ONLINE.c, HISTORY.c, BATCHES.c, CLOSED.c
+_REMEMBERED = 86_400.0  # seconds that a closed group is known after: no request that found it before takes as long
+# Of a group, on a server: writes of records hold it together, who closes the group holds it alone. SQLite has one writer at a time.
+_TOGETHER = "SELECT pg_advisory_xact_lock_shared(hashtextextended(%s, 7236))"
+_ALONE = "SELECT pg_advisory_xact_lock(hashtextextended(%s, 7236))"
 _GROUP: Any = bindparam("g")
 _ID_IS: Any = bindparam("i")
 _ROW = (N.event, N.document, N.expires, N.deleted)
@@ -103,6 +113,9 @@ def _statements() -> dict[str, ClauseElement]:
         "forget": delete(HISTORY).where(H.grp == _GROUP, H.seq == bindparam("s")),
         "end": delete(BATCHES).where(B.grp == _GROUP),
         "drop_history": delete(HISTORY).where(H.grp == _GROUP),
+        "closed": select(C.at).where(C.grp == _GROUP),
+        "close": insert(CLOSED).values({c: bindparam(f"new_{c.name}") for c in C}),
+        "unclose": delete(CLOSED).where(C.at <= bindparam("before")),
     }
 
 
@@ -126,7 +139,16 @@ class SqlFeatures:
         return await self._readers.short(read)
 
     async def change(self, entries: Sequence[Entry], now: float) -> list[Change | ClaryError]:
-        return await self._writer.run(lambda cursor: [self._write(cursor, entry, now) for entry in entries])
+        return await self._writer.run(lambda cursor: self._change(cursor, entries, now))
+
+    def _change(self, cursor: Any, entries: Sequence[Entry], now: float) -> list[Change | ClaryError]:
+        shut = {group for group in sorted({entry.group for entry in entries}) if self._is_closed(cursor, group, _TOGETHER)}
+        return [closed() if entry.group in shut else self._write(cursor, entry, now) for entry in entries]
+
+    def _is_closed(self, cursor: Any, group: str, lock: str) -> bool:
+        if not self._database.lite:
+            cursor.execute(lock, (group,))
+        return self._sql.run(cursor, "closed", g=group).fetchone() is not None
 
     def _write(self, cursor: Any, entry: Entry, now: float) -> Change | ClaryError:
         row = self._sql.run(cursor, "get", g=entry.group, i=entry.identifier).fetchone()
@@ -168,7 +190,11 @@ class SqlFeatures:
         return int(row[0])
 
     async def expire(self, now: float) -> int:
-        return int(await self._writer.run(lambda cursor: self._sql.run(cursor, "expire", now=now).rowcount))
+        def forget(cursor: Any) -> int:
+            self._sql.run(cursor, "unclose", before=now - _REMEMBERED)
+            return int(self._sql.run(cursor, "expire", now=now).rowcount)
+
+        return await self._writer.run(forget)
 
     async def waiting(self, group: str | None = None) -> dict[str, Waiting]:
         name, given = ("waiting", {}) if group is None else ("waiting_of", {"g": group})
@@ -200,6 +226,13 @@ class SqlFeatures:
             self._sql.run(cursor, "end", g=batch.group)
 
         await self._writer.run(forget)
+
+    async def close_group(self, group: str, now: float) -> None:
+        def close(cursor: Any) -> None:
+            if not self._is_closed(cursor, group, _ALONE):
+                self._sql.run(cursor, "close", new_grp=group, new_at=now)
+
+        await self._writer.run(close)
 
     async def drop(self, group: str) -> None:
         def forget(cursor: Any) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from clary.domain.errors import ClaryError, Invalid
-from clary.domain.features.online import Change, History, Stored, alive
+from clary.domain.features.online import Change, History, Stored, alive, closed
 from clary.feature_ports import Batch, Entry, FeatureRecords, Line, Waiting
 
 
@@ -20,13 +20,14 @@ class MemoryFeatures:
         self._rows: dict[tuple[str, str], Stored] = {}
         self._lines: list[tuple[str, Line]] = []
         self._batches: dict[str, Batch] = {}
+        self._closed: set[str] = set()
         self._number = 0
 
     async def get(self, group: str, identifiers: Sequence[str]) -> dict[str, Stored]:
         return {i: self._rows[group, i] for i in identifiers if (group, i) in self._rows}
 
     async def change(self, entries: Sequence[Entry], now: float) -> list[Change | ClaryError]:
-        return [self._write(entry, now) for entry in entries]
+        return [closed() if entry.group in self._closed else self._write(entry, now) for entry in entries]
 
     def _write(self, entry: Entry, now: float) -> Change | ClaryError:
         key = entry.group, entry.identifier
@@ -75,6 +76,9 @@ class MemoryFeatures:
     async def written(self, batch: Batch) -> None:
         self._batches.pop(batch.group, None)
         self._lines = [(of, line) for of, line in self._lines if of != batch.group or line not in batch.lines]
+
+    async def close_group(self, group: str, now: float) -> None:
+        self._closed.add(group)
 
     async def drop(self, group: str) -> None:
         self._batches.pop(group, None)
@@ -168,6 +172,22 @@ class FeatureRecordsConformance:
         batch = await features.batch("g", 1)
         assert batch is not None
         assert (batch.lines[0].written, batch.lines[0].history) == (4.0, history)
+
+    async def test_a_closed_group_takes_nothing_and_keeps_what_it_has_until_it_is_dropped(
+        self, features: FeatureRecords
+    ) -> None:
+        await features.change([puts("g", "a", _row())], 1.0)
+        await features.close_group("g", 2.0)
+        await features.close_group("g", 2.5)
+        answers = await features.change([puts("g", "b", _row()), puts("h", "b", _row())], 3.0)
+        assert [type(each) for each in answers] == [Invalid, Change]
+        assert set(await features.get("g", ["a", "b"])) == {"a"}
+        assert (await features.waiting())["g"] == Waiting(1, 1.0)
+        await features.drop("g")
+        await features.expire(2.0 + 3600.0)
+        [late] = await features.change([puts("g", "c", _row())], 4.0)
+        assert isinstance(late, Invalid)
+        assert await features.waiting("g") == await features.get("g", ["a", "c"]) == {}
 
     async def test_a_dropped_group_is_gone(self, features: FeatureRecords) -> None:
         await features.change([puts("g", "a", _row()), puts("h", "a", _row(n="1"))], 1.0)

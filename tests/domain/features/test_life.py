@@ -9,7 +9,7 @@ from tests.domain.features.test_groups import REQUEST
 
 from clary.domain.decisions import Decision, Unable
 from clary.domain.features import life
-from clary.domain.features.life import FLUSH_AFTER, FLUSH_LINES, TRY_AGAIN, Clear, Flush, Make, SeenGroup
+from clary.domain.features.life import FLUSH_AFTER, FLUSH_LINES, TRY_AGAIN, Clear, Close, Flush, Make, SeenGroup
 from clary.domain.resources import Record, Scope
 
 
@@ -49,13 +49,15 @@ def test_a_write_that_fails_blocks_until_one_succeeds() -> None:
 
 
 def test_a_deletion_writes_what_is_left_first() -> None:
-    going = group("Deleting")
+    asked = group("Deleting")
+    assert life.decide(asked, SeenGroup(), 5.0) == Decision(asked, (Close(),), again=0.0)
+    going = life.absorb(asked, [(Close(), None)], 5.0)
     assert life.decide(going, SeenGroup(3, 4.9), 5.0).commands == (Flush(),)
     assert life.decide(going, SeenGroup(), 5.0) == Decision(going, (Clear(),), remove=True)
 
 
 def test_a_deletion_that_cannot_write_fails_and_a_second_one_gives_up() -> None:
-    failed = life.absorb(group("Deleting"), [(Flush(), Unable("The bucket is gone."))], 7.0)
+    failed = life.absorb(group("Deleting", closed=True), [(Flush(), Unable("The bucket is gone."))], 7.0)
     assert failed.status == "DeleteFailed"
     assert "Delete the feature group again" in failed.document["failure"]
     second = replace(failed, status="Deleting")

@@ -190,6 +190,51 @@ async def test_a_deleted_group_writes_what_is_left_and_goes(house: FeatureHouse)
     assert await house.world.ports.features.get(key, ["a"]) == {}
 
 
+async def test_a_put_that_found_the_group_before_its_deletion_leaves_nothing_that_nobody_owns(house: FeatureHouse) -> None:
+    await house.create()
+    await house.status("Created")
+    features = house.world.ports.features
+    found, deleted = asyncio.Event(), asyncio.Event()
+    change = features.change
+
+    async def late(entries: Any, now: float) -> Any:
+        found.set()
+        await deleted.wait()
+        return await change(entries, now)
+
+    features.change = late  # type: ignore[method-assign]
+    putting = asyncio.create_task(house.put("a"))
+    await found.wait()
+    key = next(iter(house.subject.arns))
+    await house.world("sagemaker", "DeleteFeatureGroup", FeatureGroupName="people")
+
+    async def gone() -> bool:
+        return not await house.is_there()
+
+    await until(gone)
+    deleted.set()
+    with pytest.raises(ClaryError, match="being deleted"):
+        await putting
+    assert await features.get(key, ["a"]) == {}
+    assert await features.waiting() == {}
+
+
+async def test_nobody_asks_what_waits_where_there_is_no_group(house: FeatureHouse) -> None:
+    asked = asyncio.Event()
+    waiting = house.world.ports.features.waiting
+
+    async def noted(group: str | None = None) -> Any:
+        asked.set()
+        return await waiting(group)
+
+    house.world.ports.features.waiting = noted  # type: ignore[method-assign]
+    looking = asyncio.create_task(flusher(house.subject, house.world.ports.features, house.loop.wake))
+    for _ in range(10):
+        await asyncio.sleep(0)
+    assert not asked.is_set()
+    looking.cancel()
+
+
 async def test_a_deletion_that_cannot_write_is_told_and_given_up_by_a_second_one(house: FeatureHouse) -> None:
     await house.create()
     await house.status("Created")

@@ -39,11 +39,16 @@ class Flush:
 
 
 @dataclass(frozen=True, slots=True)
+class Close:
+    """Take no more records: who found the group before it was to be deleted may still write."""
+
+
+@dataclass(frozen=True, slots=True)
 class Clear:
     """Forget the online records, and what is left of the history."""
 
 
-Command = Make | Flush | Clear
+Command = Make | Flush | Close | Clear
 
 
 def decide(record: Record, seen: SeenGroup, now: float) -> Decision[Command]:
@@ -51,6 +56,8 @@ def decide(record: Record, seen: SeenGroup, now: float) -> Decision[Command]:
     if record.status == GroupStatus.CREATING:
         return Decision(record, (Make(),))
     if record.status == GroupStatus.DELETING:
+        if not record.document.get("closed"):
+            return Decision(record, (Close(),), again=0.0)
         if seen.count and not record.document.get("failure"):
             return Decision(record, (Flush(),), again=0.0)
         return Decision(record, (Clear(),), remove=True)
@@ -74,6 +81,8 @@ def absorb(record: Record, outcomes: Sequence[tuple[Command, Any]], now: float) 
             record = advanced(record, fact, now, outcome.why if isinstance(outcome, Unable) else "")
         elif isinstance(command, Flush):
             record = _flushed(record, outcome, now)
+        elif isinstance(command, Close):
+            record = replace(record, document={**record.document, "closed": True})
     return record
 
 

@@ -56,6 +56,11 @@ class Write:
     now: float
 
 
+def closed() -> Invalid:
+    """What a write into a group that is being deleted is answered."""
+    return Invalid("Validation Error: the FeatureGroup is being deleted; records need one that is Created.")
+
+
 def alive(stored: Stored | None, now: float) -> Stored | None:
     """The row, unless its time is over."""
     return None if stored is None or (stored.expires is not None and stored.expires <= now) else stored

@@ -13,7 +13,7 @@ from clary.domain.decisions import Decision, Unable
 from clary.domain.errors import ClaryError
 from clary.domain.features import groups, life
 from clary.domain.features.groups import Group
-from clary.domain.features.life import Clear, Command, Flush, Make, SeenGroup
+from clary.domain.features.life import Clear, Close, Command, Flush, Make, SeenGroup
 from clary.domain.lifecycle import GroupStatus
 from clary.domain.resources import Record
 from clary.feature_ports import Batch, FeatureRecords
@@ -63,12 +63,14 @@ class FeatureSubject:
                     await self._make(group)
                 case Flush():
                     await self._flush(group)
+                case Close():
+                    await self._features.close_group(group.key, self._clock.now())
                 case Clear():
                     await self._writer.forget(group)
                     await self._features.drop(group.key)
                     self.arns.pop(group.key, None)
         except ClaryError as error:
-            if isinstance(command, Clear):
+            if isinstance(command, Close | Clear):
                 raise  # the record stays until all of it is gone
             log.warning("%s: %s", record.arn, error.message)
             return Unable(error.message)
@@ -95,7 +97,7 @@ async def flusher(subject: FeatureSubject, features: FeatureRecords, wake: Calla
     """Until cancelled: wake the groups whose history waits."""
     while True:
         try:
-            for key in await features.waiting():
+            for key in await features.waiting() if subject.arns else ():
                 if key in subject.arns:
                     wake(subject.arns[key])
         except ClaryError:
