@@ -11,6 +11,8 @@ from typing import Any
 import psycopg
 import pytest
 
+from clary.stores.features import METADATA
+
 _RUNNING: dict[str, Any] = {}  # by URL
 
 
@@ -50,4 +52,5 @@ def database(server: str) -> str:
     """Its URL, with no table in it."""
     with psycopg.connect(server, autocommit=True) as connection:
         connection.execute("DROP TABLE IF EXISTS resources, terms, changes, machines, grants, alembic_version")
+        connection.execute(f"DROP TABLE IF EXISTS {', '.join(METADATA.tables)}")
     return server

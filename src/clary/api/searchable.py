@@ -6,7 +6,7 @@ A row says what a result shows and how the records keep it; `sagemaker/search.py
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -21,13 +21,26 @@ _MEMBERS = {"ExperimentTrial": "Trial", "ExperimentTrialComponent": "TrialCompon
 
 @dataclass(frozen=True, slots=True)
 class Searchable:
-    """One resource. `shown` answers what Describe does, by AWS's names, without asking the store; tags are added to it."""
+    """One resource. `shown` answers what Describe does, by AWS's names, without asking the store; tags are added to it.
+
+    A record of which several things are found has `parts`: each one's name, unique in the record, and what is shown of it beside `shown`."""
 
     resource: str  # of botocore's ResourceType
     kind: str  # a row of domain/resources.KINDS
     shown: Callable[[Call, Record], Params]
     kept: Kept
     aliases: Mapping[str, str] = field(default_factory=dict)  # the first word of a property -> the member that is meant
+    parts: Callable[[Record], Iterator[tuple[str, Params]]] | None = None
+    also: tuple[str, ...] = ()  # text that is asked for by this name and that results do not show
+
+    def found(self, call: Call, record: Record) -> Iterator[tuple[str, Params]]:
+        """What a record gives: each result's name, unique among all, and what it shows."""
+        shown = {**self.shown(call, record), "Tags": record.document.get("tags") or []}
+        if self.parts is None:
+            yield record.name, shown
+            return
+        for name, own in self.parts(record):
+            yield f"{record.name} {name}", {**shown, **own}
 
     @property
     def shape(self) -> Any:

@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from tests.api.house import JOB, house
+from tests.api.house import GROUP, JOB, house
 from tests.api.world import ACCOUNT, REGION, World
 
 from clary.api import handlers, searchable
@@ -290,6 +290,7 @@ def test_rows_name_what_there_is() -> None:
         ("PipelineExecution", "PipelineExecutionStatus", "Equals", "Executing", "PipelineExecutionArn"),
         ("PipelineExecution", "PipelineArn", "Contains", "pipeline/pipe", "PipelineVersionId"),
         ("FeatureGroup", "FeatureDefinitions.FeatureName", "Contains", "at", "FeatureGroupName"),
+        ("FeatureMetadata", "FeatureName", "Equals", "at", "FeatureGroupName"),
         ("HyperParameterTuningJob", "HyperParameterTuningJobStatus", "Exists", "", "HyperParameterTuningJobConfig"),
     ],
 )
@@ -299,3 +300,104 @@ async def test_every_noun_with_a_row_is_found(resource: str, name: str, operator
     answer = await world("sagemaker", "Search", Resource=resource, SearchExpression={"Filters": [wanted]})
     assert answer["Results"]
     assert all(each[resource].get(member) for each in answer["Results"])
+
+
+# -- features: one record gives several results ----------------------------------------------------------------------------------
+
+
+@pytest.fixture
+async def features() -> World:
+    """Two groups of three features each; two of the features are described."""
+    made = World({"b": {}})
+    for name in ("flights", "airports"):
+        passes(made, 60)
+        await made("sagemaker", "CreateFeatureGroup", **{**GROUP, "FeatureGroupName": name})
+    for group, feature, key, value in (("airports", "v", "org", "Sage"), ("flights", "at", "team", "weather")):
+        passes(made, 60)
+        await made(
+            "sagemaker",
+            "UpdateFeatureMetadata",
+            FeatureGroupName=group,
+            FeatureName=feature,
+            Description=f"about {feature}",
+            ParameterAdditions=[{"Key": key, "Value": value}],
+        )
+    return made
+
+
+async def of_features(world: World, *filters: tuple[str, ...], operator: str = "And", **more: Any) -> str:
+    given = [dict(zip(("Name", "Operator", "Value"), each, strict=False)) for each in filters]
+    answer = await world(
+        "sagemaker",
+        "Search",
+        Resource="FeatureMetadata",
+        SearchExpression={"Filters": given, "Operator": operator},
+        **{"SortBy": "FeatureName", "SortOrder": "Ascending", "MaxResults": 100, **more},
+    )
+    shown = [each["FeatureMetadata"] for each in answer["Results"]]
+    return " ".join(f"{each['FeatureGroupName']}.{each['FeatureName']}" for each in shown)
+
+
+async def test_features_are_found_by_what_is_told_of_them(features: World) -> None:
+    everything = "airports.at flights.at airports.id flights.id airports.v flights.v"
+    assert await of_features(features) == everything
+    assert await of_features(features, ("FeatureGroupName", "Equals", "airports")) == "airports.at airports.id airports.v"
+    assert await of_features(features, ("FeatureGroupName", "Contains", "light")) == "flights.at flights.id flights.v"
+    assert await of_features(features, ("FeatureName", "Equals", "v")) == "airports.v flights.v"
+    assert await of_features(features, ("FeatureType", "Equals", "String")) == "airports.id flights.id"
+    assert await of_features(features, ("Description", "Contains", "about")) == "flights.at airports.v"
+    assert await of_features(features, ("Parameters.org", "Equals", "Sage")) == "airports.v"
+    assert await of_features(features, ("Parameters.team", "Exists")) == "flights.at"
+    assert await of_features(features, ("AllParameters", "Contains", "eat")) == "flights.at"  # weather
+    assert await of_features(features, ("AllParameters", "Equals", "org")) == "airports.v"
+    either = (("FeatureName", "Equals", "id"), ("Parameters.org", "Contains", "Sag"))
+    assert await of_features(features, *either, operator="Or") == "airports.id flights.id airports.v"
+    assert await of_features(features, ("FeatureGroupName", "NotEquals", "airports"), either[0]) == "flights.id"
+
+
+async def test_features_are_shown_as_described(features: World) -> None:
+    answer = await features(
+        "sagemaker", "Search", Resource="FeatureMetadata", MaxResults=1
+    )  # last modified first: a description counts
+    shown = await features("sagemaker", "DescribeFeatureMetadata", FeatureGroupName="flights", FeatureName="at")
+    assert answer["Results"] == [{"FeatureMetadata": shown}]
+
+
+@pytest.mark.parametrize("sort", ["LastModifiedTime", "CreationTime", "FeatureName", "FeatureGroupName"])
+@pytest.mark.parametrize("order", ["Ascending", "Descending"])
+async def test_pages_of_features_join_and_may_end_within_a_group(features: World, sort: str, order: str) -> None:
+    whole = (await of_features(features, SortBy=sort, SortOrder=order)).split()
+    assert len(set(whole)) == 6
+    paged: list[str] = []
+    token: dict[str, str] = {}
+    while True:
+        page = await features(
+            "sagemaker", "Search", Resource="FeatureMetadata", SortBy=sort, SortOrder=order, MaxResults=4, **token
+        )
+        shown = [each["FeatureMetadata"] for each in page["Results"]]
+        paged += [f"{each['FeatureGroupName']}.{each['FeatureName']}" for each in shown]
+        if "NextToken" not in page:
+            break
+        token = {"NextToken": page["NextToken"]}
+    assert paged == whole
+
+
+async def test_what_features_are_searched_by_is_suggested(features: World) -> None:
+    answer = await features(
+        "sagemaker",
+        "GetSearchSuggestions",
+        Resource="FeatureMetadata",
+        SuggestionQuery={"PropertyNameQuery": {"PropertyNameHint": "param"}},
+    )
+    names = [each["PropertyName"] for each in answer["PropertyNameSuggestions"]]
+    assert names == ["Parameters.org", "Parameters.team", "AllParameters"]
+
+
+async def test_a_property_that_features_do_not_have_is_refused(features: World) -> None:
+    code, message = await features.refused(
+        "sagemaker",
+        "Search",
+        Resource="FeatureMetadata",
+        SearchExpression={"Filters": [{"Name": "Tags.team", "Value": "red"}]},
+    )
+    assert (code, "Unknown property name: 'Tags.team'" in message) == ("ValidationException", True)

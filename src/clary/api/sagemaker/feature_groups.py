@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -216,18 +216,44 @@ async def delete_feature_group(call: Call, params: Params) -> Params:
 @operation("sagemaker", "DescribeFeatureMetadata")
 async def describe_feature_metadata(call: Call, params: Params) -> Params:
     record = await find(call, params["FeatureGroupName"])
-    feature = _feature(record, params["FeatureName"])
+    return {**_owner(call, record), **_told(record, _feature(record, params["FeatureName"]))}
+
+
+def _owner(_: Call, record: Record) -> Params:
+    """What is told of every feature of a group."""
+    return {"FeatureGroupArn": record.arn, "FeatureGroupName": record.name, "CreationTime": record.created}
+
+
+def _told(record: Record, feature: groups.Feature) -> Params:
+    """What is told of one feature."""
     told = (record.document.get("metadata") or {}).get(feature.name) or {}
     return {
-        "FeatureGroupArn": record.arn,
-        "FeatureGroupName": record.name,
         "FeatureName": feature.name,
         "FeatureType": feature.type,
-        "CreationTime": record.created,
         "LastModifiedTime": told.get("modified", record.created),
         "Description": told.get("description", ""),
         "Parameters": [{"Key": key, "Value": value} for key, value in (told.get("parameters") or {}).items()],
     }
+
+
+def _searched(record: Record) -> Iterator[tuple[str, Params]]:
+    for feature in groups.group_of(record).features.values():
+        told = _told(record, feature)
+        words = [each[member] for each in told["Parameters"] for member in ("Key", "Value")]
+        yield feature.name, {**told, "AllParameters": words}
+
+
+# Source of AllParameters, which holds for the key or the value of any parameter: the developer guide, "Find features in your feature groups".
+searchable.register(
+    Searchable(
+        "FeatureMetadata",
+        groups.KIND,
+        _owner,
+        Kept({"FeatureGroupName": "name", "FeatureGroupArn": "arn", "CreationTime": "created"}),
+        parts=_searched,
+        also=("AllParameters",),
+    )
+)
 
 
 def _feature(record: Record, name: str) -> groups.Feature:

@@ -24,7 +24,7 @@ from clary.domain.search import plan
 from clary.domain.search.expressions import Expression, Named, Property, matches, parse, sortable, values
 from clary.domain.search.plan import Kept
 
-SLICE = 25  # records that are looked at before others get the event loop
+SLICE = 25  # results that are looked at before others get the event loop
 _FIRST, _LARGEST = 100, 200  # records of a read
 _SUGGESTED = 100  # records whose own keys are suggested
 _TYPES = {
@@ -36,7 +36,7 @@ _TYPES = {
     "boolean": "flag",
     "string": "text",
 }
-_Ranked = tuple[tuple[int, float, str], str, Record]
+_Ranked = tuple[tuple[int, float, str], str, Params]
 
 
 @operation("sagemaker", "Search")
@@ -58,7 +58,7 @@ async def search(call: Call, params: Params) -> Params:
     )
     order = _resolver(row)(params.get("SortBy") or "LastModifiedTime", "")
     column = row.kept.columns.get(order.name)
-    if column in ("name", "created", "modified", "status"):
+    if column in ("name", "created", "modified", "status") and row.parts is None:
         found, more = await _in_order(call, params, row, expression, replace(query, sort_by=column))
     else:
         found, more = await _ranked(call, params, row, expression, query, order)
@@ -82,26 +82,24 @@ def _result(row: Searchable, shown: Params) -> Params:
     return {row.member: fit(row.shape, shown)}
 
 
-def _shown(call: Call, row: Searchable, record: Record) -> Params:
-    return {**row.shown(call, record), "Tags": record.document.get("tags") or []}
-
-
 # -- finding ------------------------------------------------------------------------------------------------------------------
 
 
 async def matching(
     call: Call, row: Searchable, expression: Expression, query: Query
-) -> AsyncIterator[tuple[Record, Params]]:
-    """Every record that matches, in the query's order from its `after` on, and what is shown of it."""
+) -> AsyncIterator[tuple[Record, str, Params]]:
+    """Everything that matches, in the query's order from its `after` on: its record, its name and what is shown of it."""
+    looked = 0
     size = max(_FIRST, query.limit + 1)  # one more tells whether there is another page
     while True:
         records = await call.store.page(replace(query, limit=size))
-        for number, record in enumerate(records, 1):
-            shown = _shown(call, row, record)
-            if matches(expression, shown):
-                yield record, shown
-            if number % SLICE == 0:
-                await asyncio.sleep(0)
+        for record in records:
+            for name, shown in row.found(call, record):
+                looked += 1
+                if matches(expression, shown):
+                    yield record, name, shown
+                if looked % SLICE == 0:
+                    await asyncio.sleep(0)
         if len(records) < size:
             return
         query = replace(query, after=paging.position(records[-1], query.sort_by))
@@ -114,7 +112,7 @@ async def _in_order(
     """One page in the order of a column."""
     found: list[Params] = []
     last: Record | None = None
-    async for record, shown in matching(call, row, expression, query):
+    async for record, _, shown in matching(call, row, expression, query):
         if len(found) == query.limit and last is not None:
             return found, {"NextToken": paging.token(call, params, paging.position(last, query.sort_by))}
         found.append(shown)
@@ -130,15 +128,15 @@ async def _ranked(
     best: list[_Ranked] = []
     pick = heapq.nlargest if query.descending else heapq.nsmallest
     end = (_rank(str(after[0])), after[1]) if after is not None else None
-    async for record, shown in matching(call, row, expression, everything):
+    async for _, name, shown in matching(call, row, expression, everything):
         key = sortable(next(values(shown, order.steps), None))
-        if end is None or ((key, record.name) < end if query.descending else (key, record.name) > end):
-            best.append((key, record.name, record))
+        if end is None or ((key, name) < end if query.descending else (key, name) > end):
+            best.append((key, name, shown))
         if len(best) > 2 * (query.limit + 1):
             best = pick(query.limit + 1, best, key=lambda ranked: ranked[:2])
     best = pick(query.limit + 1, best, key=lambda ranked: ranked[:2])
     page = best[: query.limit]
-    found = [_shown(call, row, record) for _, _, record in page]
+    found = [shown for _, _, shown in page]
     if len(best) <= query.limit:
         return found, {}
     (kind, value, text), name, _ = page[-1]
@@ -170,6 +168,8 @@ def _resolve(row: Searchable, name: str, within: str) -> Property:
     steps = _steps(shape, words, bool(within))
     if steps is None and not within and "Model" in shape.members and row.resource == "Model":
         steps = _steps(shape, ["Model", *words], False)
+    if steps is None and name in row.also and not within:
+        steps = ((name,), "text", False)
     if steps is None and words[0] in TIMES and not within:  # every resource is sorted by them, shown or not
         steps = ((words[0],), "time", True)
     if steps is None:
@@ -255,12 +255,15 @@ async def get_search_suggestions(call: Call, params: Params) -> Params:
     if row is None:
         return {"PropertyNameSuggestions": []}
     hint = ((params.get("SuggestionQuery") or {}).get("PropertyNameQuery") or {}).get("PropertyNameHint", "").lower()
-    names = dict.fromkeys(_names(row.shape, "", 0))
+    names = dict.fromkeys([*_names(row.shape, "", 0), *row.also])
     query = Query(row.kind, call.scope_of(row.kind), sort_by="modified", limit=_SUGGESTED)
-    for number, record in enumerate(await call.store.page(query), 1):
-        names |= dict.fromkeys(_own_names(row.shape, _shown(call, row, record)))
-        if number % SLICE == 0:
-            await asyncio.sleep(0)
+    looked = 0
+    for record in await call.store.page(query):
+        for _, shown in row.found(call, record):
+            names |= dict.fromkeys(_own_names(row.shape, shown))
+            looked += 1
+            if looked % SLICE == 0:
+                await asyncio.sleep(0)
     found = sorted(name for name in names if hint in name.lower())
     found.sort(key=lambda name: not name.lower().startswith(hint))
     return {"PropertyNameSuggestions": [{"PropertyName": name} for name in found[:_SUGGESTED]]}
@@ -284,5 +287,5 @@ def _own_names(shape: Any, shown: Mapping[str, Any]) -> Iterator[str]:
         found = shown.get(name)
         if member.type_name == "map" and isinstance(found, Mapping):
             yield from (f"{name}.{key}" for key in found)
-        elif name == "Tags" and found:
-            yield from (f"Tags.{tag['Key']}" for tag in found)
+        elif member.type_name == "list" and member.member.type_name == "structure" and _tags(member.member):
+            yield from (f"{name}.{each['Key']}" for each in found or ())
