@@ -23,7 +23,7 @@ _MEMBERS = {"ExperimentTrial": "Trial", "ExperimentTrialComponent": "TrialCompon
 class Searchable:
     """One resource. `shown` answers what Describe does, by AWS's names, without asking the store; tags are added to it.
 
-    A record of which several things are found has `parts`: each one's name, unique in the record, and what is shown of it beside `shown`."""
+    A record of which several things are found has `parts`: each one's name, unique in it, and what is shown of it beside `shown`."""
 
     resource: str  # of botocore's ResourceType
     kind: str  # a row of domain/resources.KINDS

@@ -142,7 +142,9 @@ class SqlFeatures:
         return await self._writer.run(lambda cursor: self._change(cursor, entries, now))
 
     def _change(self, cursor: Any, entries: Sequence[Entry], now: float) -> list[Change | ClaryError]:
-        shut = {group for group in sorted({entry.group for entry in entries}) if self._is_closed(cursor, group, _TOGETHER)}
+        shut = {
+            group for group in sorted({entry.group for entry in entries}) if self._is_closed(cursor, group, _TOGETHER)
+        }
         return [closed() if entry.group in shut else self._write(cursor, entry, now) for entry in entries]
 
     def _is_closed(self, cursor: Any, group: str, lock: str) -> bool:

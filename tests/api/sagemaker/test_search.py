@@ -341,7 +341,9 @@ async def of_features(world: World, *filters: tuple[str, ...], operator: str = "
 async def test_features_are_found_by_what_is_told_of_them(features: World) -> None:
     everything = "airports.at flights.at airports.id flights.id airports.v flights.v"
     assert await of_features(features) == everything
-    assert await of_features(features, ("FeatureGroupName", "Equals", "airports")) == "airports.at airports.id airports.v"
+    assert (
+        await of_features(features, ("FeatureGroupName", "Equals", "airports")) == "airports.at airports.id airports.v"
+    )
     assert await of_features(features, ("FeatureGroupName", "Contains", "light")) == "flights.at flights.id flights.v"
     assert await of_features(features, ("FeatureName", "Equals", "v")) == "airports.v flights.v"
     assert await of_features(features, ("FeatureType", "Equals", "String")) == "airports.id flights.id"

@@ -190,7 +190,9 @@ async def test_a_deleted_group_writes_what_is_left_and_goes(house: FeatureHouse)
     assert await house.world.ports.features.get(key, ["a"]) == {}
 
 
-async def test_a_put_that_found_the_group_before_its_deletion_leaves_nothing_that_nobody_owns(house: FeatureHouse) -> None:
+async def test_a_put_that_found_the_group_before_its_deletion_leaves_nothing_that_nobody_owns(
+    house: FeatureHouse,
+) -> None:
     await house.create()
     await house.status("Created")
     features = house.world.ports.features

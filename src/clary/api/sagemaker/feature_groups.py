@@ -243,7 +243,7 @@ def _searched(record: Record) -> Iterator[tuple[str, Params]]:
         yield feature.name, {**told, "AllParameters": words}
 
 
-# Source of AllParameters, which holds for the key or the value of any parameter: the developer guide, "Find features in your feature groups".
+# AllParameters is the key or the value of any parameter. Source: the developer guide, "Find features in your feature groups".
 searchable.register(
     Searchable(
         "FeatureMetadata",
