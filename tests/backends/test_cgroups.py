@@ -1,4 +1,5 @@
-"""Which control groups are chosen, what is written into them, what is read. The file systems are made up; real ones are in test_limits."""
+"""Which control groups are chosen, what is written into them, what is read. The file systems are made up; real ones are in
+`test_sandbox_limits`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Intervals and paired tests: what they cover, and how often they are wrong. scikit-learn is asked in `test_values.py`."""
+"""Intervals and paired tests: what they cover, and how often they are wrong. scikit-learn is asked in `test_main.py`."""
 
 from __future__ import annotations
 

@@ -215,8 +215,8 @@ class ClaryPolicy:
     def _parks(self, load: Load, regime: Regime) -> float:
         """After how many idle seconds a worker is parked. Short requests want it soon: many come while it is held, and one of them always
         finds something to do for it. But each time turns the number of workers twice, of which goal 11 allows one a second: so it falls
-        with the root of the service only (`tests/sim/test_turns.py`). Few workers change from idle to busy more often than many do. Where
-        each that waits asks for a worker, they change often as it is."""
+        with the root of the service only (`tests/sim/test_run_turns.py`). Few workers change from idle to busy more often than many do.
+        Where each that waits asks for a worker, they change often as it is."""
         if regime in (EACH, FIXED):
             return regime.hold
         share = math.sqrt(load.service / SHORT) * (1.0 + 1.0 / max(load.erlang, 1.0))

@@ -75,7 +75,13 @@ def test_as_an_ordinary_user(folder: Path) -> None:
     assert tried.returncode == 0, tried.stderr
     if tried.stdout.strip():
         pytest.skip(f"NO SANDBOX FOR ORDINARY USERS HERE: {tried.stdout.strip()}")
-    names = ("test_local.py", "test_escapes.py", "test_limits.py", "test_networks.py", "test_way.py")
+    names = (
+        "test_local.py",
+        "test_sandbox_escapes.py",
+        "test_sandbox_limits.py",
+        "test_networks.py",
+        "shim/test_way.py",
+    )
     tests = [str(ROOT / "tests/backends" / name) for name in names]
     options = ["-q", "-p", "no:cacheprovider", "--basetemp", str(folder / "t")]
     done = as_user(folder, sys.executable, "-m", "pytest", *options, *tests)

@@ -18,7 +18,7 @@ import pytest
 from botocore.awsrequest import HeadersDict
 from botocore.model import ServiceModel
 from botocore.parsers import create_parser
-from tests.wire.test_oracle import received, sent
+from tests.wire.test_protocol_oracle import received, sent
 
 from clary.wire.protocol import parse_request, serialize_error, serialize_response
 

@@ -1,17 +1,11 @@
-"""The forecast floor and the way to zero."""
+"""The forecast floor."""
 
 from __future__ import annotations
 
 from clary.domain.scaling.forecast import floor
-from clary.domain.scaling.retreat import may_sleep
 
 
 def test_the_usual_rate_is_a_floor_and_needs_days() -> None:
     assert floor([40.0] * 14, 0.1, 3.0, 0.5, 0.5, 2) == 3
     assert floor([40.0, 40.0], 0.1, 3.0, 0.5, 0.5, 2) == 0
     assert floor([40.0] * 13 + [4000.0], 0.1, 3.0, 0.5, 0.5, 2) == 3
-
-
-def test_only_what_wakes_in_time_sleeps() -> None:
-    assert may_sleep(0.2, 0.15, 0.5)
-    assert not may_sleep(1.4, 0.15, 0.5)

@@ -12,12 +12,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.backends.conftest import PYTHON, Sandboxes, needs_sandbox
 
 from clary.backends.shim import way
 from clary.backends.shim.proc import cpu_time, family
 from clary.backends.shim.records import load
-
-from .conftest import PYTHON, Sandboxes, needs_sandbox
 
 BURN = "while True: pass"
 

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 from tests.loops.house import House
-from tests.loops.jobs.test_sandboxed import FACTS, RealHouse
+from tests.loops.jobs.test_subject_sandboxed import FACTS, RealHouse
 
 from clary.domain.jobs.channels import Channel
 from clary.domain.jobs.kinds import spec_of
