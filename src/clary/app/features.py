@@ -8,23 +8,25 @@ asks (histories, expired rows) is the control plane's.
 from __future__ import annotations
 
 import asyncio
+import gc
 import logging
 import signal
+import socket
 import sys
 from collections.abc import Sequence
 from typing import Any, NoReturn
 
 import uvloop
-from granian.constants import Interfaces, TaskImpl
 
 from clary.api import handlers
 from clary.api.call import Ports
 from clary.app import wiring
 from clary.app.clock import SystemClock
-from clary.app.held import Granian
-from clary.app.process import UNUSABLE, CannotStart, Start, begin, listening, starting
+from clary.app.feature_plane import FeaturePlane
+from clary.app.process import UNUSABLE, CannotStart, Start, begin, starting
 from clary.app.settings import Settings
 from clary.domain.errors import ClaryError
+from clary.serving.process import BACKLOG, let_go
 from clary.stores.database import Database
 from clary.stores.features import open_features
 from clary.stores.keys import FileKeys
@@ -82,19 +84,18 @@ async def serve(start: Start) -> None:
     keys = FileKeys(settings.root / "keys")
     told = wiring.api_settings(settings, keys, None)
     ports = Ports(store, missing, missing, missing, missing, keys, missing, clock, missing, features, told)
-    application = wiring.application(settings, ports, SERVICES)
+    plane = FeaturePlane(wiring.application(settings, ports, SERVICES))
     (held,) = start.sockets
-    server = Granian(application, held, interface=Interfaces.ASGINL, task_impl=TaskImpl.asyncio)
-    serving = loop.create_task(server.serve())
-    await listening(str(settings.features_socket), ("", 0), serving)
+    http = await loop.create_unix_server(plane.connection, sock=socket.socket(fileno=held), backlog=BACKLOG)
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(50_000, 50, 50)  # requests make few cycles; a full collection costs milliseconds
     start.ready()
-    done, _ = await asyncio.wait([serving, loop.create_task(stop.wait())], return_when=asyncio.FIRST_COMPLETED)
-    server.stop()  # type: ignore[no-untyped-call]
-    await asyncio.wait([serving], timeout=10)
+    await stop.wait()
+    await let_go(plane, http)
+    await plane.answered()
     await store.close()
     await features.close()
-    for task in done:
-        task.result()
 
 
 def main(argv: Sequence[str] | None = None) -> int:

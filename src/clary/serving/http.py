@@ -147,7 +147,7 @@ class Connection(asyncio.Protocol):
         except httptools.HttpParserError as error:
             # also what a callback raised (_TooLarge)
             if isinstance(error, httptools.HttpParserInvalidMethodError) and _REQUEST_LINE.match(data):
-                what = "There is no operation of that method on the inference endpoint."
+                what = "There is no operation of that method here."
                 self._refuse(404, what, "UnknownOperationException")
             else:
                 self._refuse(400, "The request is not well-formed HTTP, or its head is too large.")

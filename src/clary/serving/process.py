@@ -20,6 +20,7 @@ from clary.serving.ctl import ControlChannel
 from clary.serving.edge import KEEPS
 from clary.serving.front import Front
 from clary.serving.homes import home
+from clary.serving.http import Plane
 from clary.serving.routefiles import RouteFiles
 
 BACKLOG = 4096
@@ -77,15 +78,20 @@ async def _look_after(front: Front) -> None:
             replica.check()
 
 
-async def drain(front: Front, http: asyncio.Server) -> None:
-    """Answer everything that was read, without losing a request that is on its way over a connection that the edge keeps."""
-    front.draining = True
+async def let_go(plane: Plane, http: asyncio.Server) -> None:
+    """Take no more connections, and lose no request that is on its way over one that the edge keeps."""
+    plane.draining = True
     # an idle connection must not be closed here: the edge may be writing to it. It closes them itself.
-    await _until(lambda: all(c.busy or c.fresh or c.caller for c in front.connections), KEEPS + 1)
+    await _until(lambda: all(c.busy or c.fresh or c.caller for c in plane.connections), KEEPS + 1)
     http.close()
     await _until(
-        lambda: not any(connection.fresh for connection in front.connections), KEEPS
+        lambda: not any(connection.fresh for connection in plane.connections), KEEPS
     )  # who dialled is about to ask
+
+
+async def drain(front: Front, http: asyncio.Server) -> None:
+    """Answer everything that was read."""
+    await let_go(front, http)
     while front.busy():
         await asyncio.sleep(STEP)
     front.redial()

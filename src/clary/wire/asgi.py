@@ -79,12 +79,14 @@ Translate = Callable[[Exception, Invocation], ServiceError | None]
 
 @dataclass(slots=True)
 class Exchange:
-    """One request on its way through the steps; each step fills in what it finds."""
+    """One request on its way through the steps; each step fills in what it finds. `scope` and `receive` are ASGI's: of one that was read
+    whole, nothing."""
 
-    scope: Scope
-    receive: Receive
+    method: str
     request_id: str
     started: float
+    scope: Scope = field(default_factory=dict)
+    receive: Receive | None = None
     request: Request | None = None
     claim: ClaimedIdentity | None = None
     signed_for: str | None = None
@@ -99,6 +101,9 @@ class Exchange:
     response: Response | None = None
     close: bool = False
     error: str = ""
+
+
+Step = Callable[["Application", Exchange], Awaitable[None]]
 
 
 class Application:
@@ -147,10 +152,7 @@ class Application:
             raise ServiceError("RequestHeaderSectionTooLarge", "The request's headers are too large.", 431)
         path = exchange.scope.get("raw_path") or exchange.scope["path"].encode()
         raw_query = exchange.scope.get("query_string", b"")
-        if len(path) + len(raw_query) > limits.path:
-            raise ServiceError("RequestUriTooLong", f"The request's URI is longer than {limits.path} bytes.", 414)
-        if raw_query.count(b"&") >= limits.query_fields:
-            raise ServiceError("InvalidRequest", f"The query has more than {limits.query_fields} fields.", 400)
+        self._check_target(len(path) + len(raw_query), raw_query.count(b"&"))
         headers = Headers([(name.decode("latin-1"), value) for name, value in pairs])
         path = path.partition(b"?")[0]
         exchange.request = Request(
@@ -160,6 +162,20 @@ class Application:
         if len(lengths) > 1 or (lengths and "transfer-encoding" in headers):
             raise ServiceError("InvalidRequest", "The length of the request's body is ambiguous.", 400)
         self._check_host(headers.all("host"))
+
+    def _check_target(self, length: int, joints: int) -> None:
+        """`length` of path and query, and how many `&` there are."""
+        if length > self._limits.path:
+            raise ServiceError("RequestUriTooLong", f"The request's URI is longer than {self._limits.path} bytes.", 414)
+        if joints >= self._limits.query_fields:
+            fields = self._limits.query_fields
+            raise ServiceError("InvalidRequest", f"The query has more than {fields} fields.", 400)
+
+    async def admit_whole(self, exchange: Exchange) -> None:
+        """The same of a request whose head and body a server of ours has read within its own limits."""
+        request = _known(exchange.request)
+        self._check_target(len(request.path) + len(request.query), request.query.count("&"))
+        self._check_host(request.headers.all("host"))
 
     def _check_host(self, hosts: list[str]) -> None:
         if len(hosts) != 1 or not hosts[0]:
@@ -181,12 +197,11 @@ class Application:
         )
         if stated and int(stated) > limit:
             raise too_large
-        parts: list[bytes] = []
-        size = 0
+        receive, parts, size = _known(exchange.receive), list[bytes](), 0
         try:
             async with asyncio.timeout(self._limits.body_seconds):
                 while True:
-                    message = await exchange.receive()
+                    message = await receive()
                     if message["type"] == "http.disconnect":
                         raise ServiceError("RequestTimeout", "The client went away before its request was whole.", 400)
                     part = message.get("body", b"")
@@ -254,7 +269,9 @@ class Application:
             _known(exchange.model), _known(exchange.operation), exchange.result, exchange.request_id
         )
 
-    STEPS = (admit, read_body, find_service, identify, parse, check_constraints, invoke, answer)
+    KNOWN = (find_service, identify, parse, check_constraints, invoke, answer)
+    STEPS = (admit, read_body, *KNOWN)
+    STEPS_OF_WHOLE = (admit_whole, *KNOWN)
 
     # -- around it ----------------------------------------------------------------------------------------------------
 
@@ -265,14 +282,24 @@ class Application:
             return
         if scope["type"] != "http":
             return
-        exchange = Exchange(scope, receive, self._new_id(), time.perf_counter())
+        exchange = Exchange(scope["method"], self._new_id(), time.perf_counter(), scope, receive)
+        await self._go(exchange, self.STEPS)
+        await self._send(exchange, send)
+        self._log(exchange)
+
+    async def whole(self, request: Request) -> Response:
+        """The answer to a request that was read whole, without ASGI."""
+        exchange = Exchange(request.method, self._new_id(), time.perf_counter(), request=request)
+        await self._go(exchange, self.STEPS_OF_WHOLE)
+        self._log(exchange)
+        return _known(exchange.response)
+
+    async def _go(self, exchange: Exchange, steps: Sequence[Step]) -> None:
         try:
-            for step in self.STEPS:
+            for step in steps:
                 await step(self, exchange)
         except Exception as error:
             exchange.response = self._refuse(exchange, error)
-        await self._send(exchange, send)
-        self._log(exchange)
 
     def _refuse(self, exchange: Exchange, error: Exception) -> Response:
         """The answer to anything raised on the way. What nobody foresaw is logged in full and told to no one."""
@@ -314,7 +341,7 @@ class Application:
         request, response = exchange.request, exchange.response
         entry = {
             "id": exchange.request_id,
-            "method": exchange.scope["method"],
+            "method": exchange.method,
             "path": request.path[:_LONGEST_LOGGED] if request else "",
             "service": exchange.service,
             "operation": exchange.operation.name if exchange.operation else None,

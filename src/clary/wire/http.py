@@ -33,6 +33,14 @@ class Headers(Mapping[str, str]):
         self._pairs = found
         self._values = values
 
+    @classmethod
+    def of(cls, values: dict[str, str]) -> Headers:
+        """Of fields in this form already: names in lower case, each once, values without blanks around them."""
+        made = cls.__new__(cls)
+        made._pairs = list(values.items())
+        made._values = values
+        return made
+
     def __getitem__(self, name: str) -> str:
         values = self._values
         return values[name] if name in values else values[name.lower()]

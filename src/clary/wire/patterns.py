@@ -37,6 +37,17 @@ _REPEAT = re.compile(r"\{(\d+),(\d+)\}")
 _PROPERTY = re.compile(r"\\p\{(?:Is)?(\w+)\}")
 _UNICODE = re.compile(r"\\u([0-9A-Fa-f]{4})")
 _RE2_REPEATS = 1000
+_SHORT = 64  # characters
+
+
+def fits(pattern: str, text: str) -> bool:
+    """Whether a whole text matches a model's pattern. Names come again and again: the answers for short ones are remembered."""
+    return _remembered(pattern, text) if len(text) <= _SHORT else matcher(pattern)(text)
+
+
+@lru_cache(maxsize=8192)
+def _remembered(pattern: str, text: str) -> bool:
+    return matcher(pattern)(text)
 
 
 @lru_cache(maxsize=4096)

@@ -269,6 +269,7 @@ class Router:
 
     def __init__(self, services: Mapping[str, ServiceModel]) -> None:
         self._services = dict(services)
+        self._only = next(iter(self._services)) if len(self._services) == 1 else None
         self._by_prefix: dict[str, str] = {}
         self._by_scope: dict[str, list[str]] = {}
         self._by_action: dict[tuple[str, str], str] = {}
@@ -284,8 +285,11 @@ class Router:
     def service_of(self, request: Request, scope: str | None) -> str:
         """The service's name; ``scope`` is the service in the credential scope, None where there is none.
 
-        Raises UnknownOperation that carries what the request asked for.
+        Raises UnknownOperation that carries what the request asked for. Of one service nothing is asked: its operations are looked for when
+        the request is read.
         """
+        if self._only is not None:
+            return self._only
         target = request.headers.get("x-amz-target")
         if target:
             prefix, _, operation = str(target).rpartition(".")

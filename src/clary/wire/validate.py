@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from weakref import WeakKeyDictionary
 
 from clary.wire.errors import ValidationError
-from clary.wire.patterns import matcher
+from clary.wire.patterns import fits
 from clary.wire.shapes import members
 
 if TYPE_CHECKING:
@@ -188,7 +188,7 @@ class _Walk:
         if (
             rules.pattern is not None
             and isinstance(value, str)
-            and not matcher(rules.pattern)(value)
+            and not fits(rules.pattern, value)
             and value not in extra
         ):
             yield f"Member must satisfy regular expression pattern: {rules.pattern}"

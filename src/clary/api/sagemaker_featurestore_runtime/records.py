@@ -22,6 +22,10 @@ _SERVICE = "sagemaker-featurestore-runtime"
 _BOTH = ("OnlineStore", "OfflineStore")
 _PAGE = 100
 _MOST_GROUPS = 10  # of one BatchGetRecord
+_KNOWN: dict[
+    tuple[str, int], Group
+] = {}  # by key and version of the record: a change of the record makes another version
+_MOST_KNOWN = 1024
 
 
 async def _group(call: Call, name: str) -> Group:
@@ -31,7 +35,13 @@ async def _group(call: Call, name: str) -> Group:
         raise Invalid(
             f"Validation Error: FeatureGroup [{record.name}] is {record.status}; records need one that is Created."
         )
-    return groups.group_of(record)
+    known = record.document["key"], record.version
+    group = _KNOWN.get(known)
+    if group is None:
+        if len(_KNOWN) >= _MOST_KNOWN:
+            _KNOWN.clear()
+        group = _KNOWN[known] = groups.group_of(record)
+    return group
 
 
 def _targets(group: Group, given: Sequence[str] | None) -> tuple[bool, bool]:
