@@ -19,7 +19,7 @@ DEFAULT_PAYLOAD, MOST_PAYLOAD = 6, 100  # MB
 DEFAULT_TIMEOUT, DEFAULT_RETRIES = 600, 3
 MIB = 1 << 20
 UNBOUNDED = (1 << 30) - 2 * MIB  # bytes of a request where MaxPayloadInMB is 0: the longest that a worker takes
-PIECE = 512 << 10  # bytes of a request to a model that answers line by line
+PIECE = 128 << 10  # bytes of a request to a model that answers line by line
 _FORMATS = ("text/csv", "application/json", "application/jsonlines", "application/x-jsonlines")
 
 

@@ -7,18 +7,19 @@ one C call for all single-row requests of a batch. Model files load here, inside
 
 from __future__ import annotations
 
+import importlib
 import json
 import os
 import pickle
 from typing import Any, Dict, List, Mapping, Optional, Sequence
 
 import numpy as np
-import xgboost
 
 from clary.toolkit import content, tables
 from clary.toolkit.frames import Request
 from clary.toolkit.frameworks import xgboost_answers as answers
 from clary.toolkit.frameworks.xgboost_direct import Direct, Scores
+from clary.toolkit.frameworks.xgboost_lean import xgboost
 from clary.toolkit.inference import Handler, LoadError, Response, environment_flag
 
 _KINDS = {
@@ -86,6 +87,8 @@ class _Model:
         self.objective = str(config["objective"]["name"])
         self.classes = int(config["learner_model_param"].get("num_class") or 0)
         self.linear = config["gradient_booster"]["name"] == "gblinear"
+        if self.linear:  # each prediction's matrix asks whether its rows are SciPy's: here once for all workers
+            importlib.import_module("scipy.sparse")
         # The booster knows its best iteration when early stopping did not cut it there.
         best = booster.attributes().get("best_iteration")
         self.rounds = (0, int(best) + 1) if best is not None else (0, 0)

@@ -12,7 +12,8 @@ import json
 from typing import Any, Callable, List, NamedTuple, Optional, Tuple
 
 import numpy as np
-import xgboost
+
+from clary.toolkit.frameworks.xgboost_lean import xgboost
 
 Scores = Callable[[int, int, int], Optional[List[float]]]
 _NEEDED = ("XGBoosterPredictFromDense", "XGProxyDMatrixCreate")

@@ -6,12 +6,15 @@ Python 3.9 or newer. Not for several threads at once. Does not know retries and 
 
 from __future__ import annotations
 
-import http.client
 import json
 import socket
 from typing import Dict, NamedTuple, Optional, Sequence
 
-from clary.toolkit import frames
+from clary.toolkit import borrowed, frames
+
+borrowed.lean("http.client", without=("ssl",))  # 4 MB, for sockets that are a process's own
+
+import http.client  # noqa: E402
 
 GRACE = 60.0  # seconds beyond a prediction's own deadline after which a front that does not answer counts as gone
 TIMEOUT_HEADER = "x-clary-timeout"
