@@ -99,7 +99,7 @@ async def test_what_is_too_large_or_unsigned_or_no_operation_is_refused(tmp_path
     plane = FeaturePlane(application(answer), body_limit=10)
     server = await asyncio.get_running_loop().create_unix_server(plane.connection, str(tmp_path / "s"))
     reader, writer = await asyncio.open_unix_connection(str(tmp_path / "s"))
-    long = asked("GET", "/FeatureGroup/g?" + "&".join(f"FeatureName=f{n}" for n in range(1001)))
+    long = asked("GET", "/FeatureGroup/g?" + "&".join("a" for _ in range(1001)))
     unsigned = b"GET /FeatureGroup/g?RecordIdentifierValueAsString=a HTTP/1.1\r\nHost: localhost\r\n\r\n"
     for sent, status, code in (
         (asked("PUT", "/FeatureGroup/g", b"x" * 11), 413, "RequestEntityTooLargeException"),
