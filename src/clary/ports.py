@@ -160,8 +160,9 @@ class Backend(Protocol[R]):
         """The backend's own frozen, printable request. Unschedulable says what is missing."""
         ...
 
-    def address(self, front: int) -> Address:
-        """Where a workload (with `fronts`) dials the front of that number."""
+    def address(self, listener: int | str) -> Address:
+        """Where a workload dials the front of that number (with `fronts`), or the control plane's own listener of that name (which it
+        `dials`). Unschedulable where its sandboxes reach none such."""
         ...
 
     async def start(self, request: R, secrets: Mapping[str, str] = MappingProxyType({})) -> str:

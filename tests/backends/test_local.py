@@ -25,7 +25,7 @@ from clary.backends.local import LocalBackend
 from clary.backends.node.layout import NodePorts
 from clary.backends.shim.proc import marked, parents
 from clary.backends.state import Folder
-from clary.domain.errors import InUse, Unavailable, Unschedulable
+from clary.domain.errors import InUse, Invalid, Unavailable, Unschedulable
 from clary.domain.machine.workload import (
     ENVIRONMENT,
     Collected,
@@ -92,7 +92,8 @@ class TestLocalBackend(BackendConformance):
         fronts = [str(folder / "workers" / f"front-{number}.sock") for number in range(2)]
         self.stored = getattr(self, "stored", None) or MemoryArtifacts({BUCKET: {"given/x": OBJECT}}, ACCOUNT)
         ports = NodePorts(self.stored, FileLogs(folder / "logs"), OwnInterpreter())
-        made = local.create(str(folder / "backend"), facts=FACTS, fronts=fronts, ports=ports)
+        listeners = str(folder / "listen")
+        made = local.create(str(folder / "backend"), facts=FACTS, fronts=fronts, ports=ports, listeners=listeners)
         self.made.append(made)
         return made
 
@@ -228,6 +229,26 @@ class TestLocalBackend(BackendConformance):
         assert log_lines(workload)[-1] == place
         _, lines = await self.run(tmp_path, f"ls {place} 2>/dev/null || echo nothing", key="does not")
         assert lines == ["nothing"]
+
+    async def test_a_run_reaches_the_listener_that_it_dials_and_no_other(self, tmp_path: Path) -> None:
+        backend = self.backend(tmp_path)
+        place = backend.address("mine").place
+        with socket.socket(socket.AF_UNIX) as mine, socket.socket(socket.AF_UNIX) as others:
+            for listener, name in ((mine, "mine"), (others, "others")):
+                (tmp_path / "listen" / name).mkdir(parents=True)
+                listener.bind(str(tmp_path / "listen" / name / "s"))
+            script = f"test -S {place} && ls -a {os.path.dirname(place)}"
+            assert (await self.run(tmp_path, script, key="dials", dials="mine"))[1] == [".", "..", "s"]
+            _, lines = await self.run(tmp_path, f"ls {place} 2>/dev/null || echo nothing", key="does not dial")
+            assert lines == ["nothing"]
+
+    async def test_what_cannot_be_a_listener_is_refused(self, tmp_path: Path) -> None:
+        with pytest.raises(Invalid, match="cannot be the name of a listener"):
+            self.backend(tmp_path).plan(self.workload(tmp_path, "exit 0", dials="../workers"))
+        without = local.create(str(tmp_path / "other"), facts=FACTS)
+        self.made.append(without)
+        with pytest.raises(Unschedulable, match="no folder of listeners"):
+            without.plan(self.workload(tmp_path, "exit 0", dials="mine"))
 
     async def test_each_gpu_is_given_to_one_run(self, tmp_path: Path) -> None:
         """Of a machine whose GPUs are device nodes that any machine has. Which one a run got, CUDA counts from 0."""

@@ -23,7 +23,7 @@ def room(given: Given) -> Iterable[Coroutine[Any, Any, None]]:
     pool = FunctionPool(
         FunctionPorts(given.backend, ports.runtimes, ports.logs, ports.keys, ports.clock),
         FunctionSettings(
-            sockets=str(settings.run / "functions"),
+            sockets=str(settings.listeners),
             endpoint=endpoint,
             passed=proxies.passed(settings),
             ca_bundle=reach.bundle_text(settings, endpoint),

@@ -245,6 +245,11 @@ class Settings:
         return self.run / "ctl" / f"front-{index}.sock"
 
     @property
+    def listeners(self) -> Path:
+        """Of the control plane, for sandboxes: a folder each, with the socket `s`. Short, as sockets' paths have to be."""
+        return self.run / "listen"
+
+    @property
     def objects_socket(self) -> Path:
         return self.run / "objects.sock"
 

@@ -26,6 +26,7 @@ def backend(settings: Settings, ports: NodePorts | None = None) -> ChosenBackend
         reach=(settings.endpoint, *settings.passed.values()),
         strict_network=settings.strict_network,
         ports=ports,
+        listeners=str(settings.listeners),
     )
     return choose(settings.backend, options)
 

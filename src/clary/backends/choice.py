@@ -25,7 +25,8 @@ R = TypeVar("R")
 class BackendOptions:
     """What a backend is told of the Clary that it works for. `folder` is the backend's own state folder; `fronts` are the sockets on
     which the fronts wait for workers, in one folder. `uid_range`: first and last user id for sandboxes when Clary runs as root. `reach`:
-    URLs that sandboxes are given. `strict_network`: refuse to run what would share the machine's network."""
+    URLs that sandboxes are given. `listeners`: the folder in which each listener of the control plane has a folder of its name, with the
+    socket `s` in it; "" for none. `strict_network`: refuse to run what would share the machine's network."""
 
     folder: str
     fronts: tuple[str, ...]
@@ -34,6 +35,7 @@ class BackendOptions:
     reach: tuple[str, ...]
     strict_network: bool
     ports: NodePorts | None = None  # of whoever starts workloads by value
+    listeners: str = ""
 
 
 class ChosenBackend(Backend[R], Protocol[R]):

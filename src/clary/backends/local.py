@@ -51,7 +51,7 @@ from clary.backends.shim.beside import remove as remove_container
 from clary.backends.shim.proc import counter, cpu_time, end_marked, family, resident, waited
 from clary.backends.shim.standby import ORDER
 from clary.backends.state import Base, Folder, Index
-from clary.domain.errors import InUse, Invalid, NotFound, Unavailable
+from clary.domain.errors import InUse, Invalid, NotFound, Unavailable, Unschedulable
 from clary.domain.machine.addresses import Address
 from clary.domain.machine.workload import (
     Collected,
@@ -68,6 +68,7 @@ from clary.domain.machine.workload import (
 )
 
 SOCKETS = "/run/clary"  # where a sandbox finds the fronts' sockets
+LISTENER = "/run/clary-listener"  # and the folder of the one listener that it dials
 _LOG_BYTES = 1 << 30
 _FILES = 65_536
 _PLAIN = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,199}")
@@ -106,8 +107,10 @@ class LocalBackend:
         engine: containers.Engine | None = None,
         fronts: Sequence[str] = (),
         ports: NodePorts | None = None,
+        listeners: str = "",
     ) -> None:
         self._ports = ports
+        self._listening = listeners
         self._starts = Starts(ports, self._launch, self._started, self._root_of)
         self._changes = Changes(ports)
         self._syncs = Syncs()
@@ -139,8 +142,14 @@ class LocalBackend:
     def gpus(self) -> int:
         return len(self.host.gpus)
 
-    def address(self, front: int) -> Address:
-        return Address("unix", f"{SOCKETS}/{os.path.basename(self._fronts[front])}")
+    def address(self, listener: int | str) -> Address:
+        if isinstance(listener, int):
+            return Address("unix", f"{SOCKETS}/{os.path.basename(self._fronts[listener])}")
+        if not self._listening:
+            raise Unschedulable(
+                f"this machine's backend was told of no folder of listeners, so {listener!r} is not in reach"
+            )
+        return Address("unix", f"{LISTENER}/s")
 
     def plan(self, workload: Workload) -> Spawn:
         asked = workload
@@ -153,10 +162,18 @@ class LocalBackend:
         if workload.fronts:  # the whole folder: a mounted socket file is dead when the front makes another one
             sockets = Mount(os.path.dirname(self._fronts[0]), SOCKETS)
             workload = dataclasses.replace(workload, mounts=(*workload.mounts, sockets))
+        if workload.dials:
+            workload = dataclasses.replace(workload, mounts=(*workload.mounts, self._listener(workload.dials)))
         workload = self.networks.without(workload)
         options = sandbox.arguments(workload, self.host)
         command, environment = sandbox.command(workload, self.host), sandbox.environment(workload)
         return Spawn(asked, workload, options, command, environment, containers.arguments(workload, self._engine))
+
+    def _listener(self, name: str) -> Mount:
+        self.address(name)
+        if not _PLAIN.fullmatch(name):
+            raise Invalid(f"{name!r} cannot be the name of a listener: use letters, digits, - and _")
+        return Mount(os.path.join(self._listening, name), LISTENER)
 
     async def start(self, request: Spawn, secrets: Mapping[str, str] = MappingProxyType({})) -> str:
         key = request.asked.key
@@ -675,6 +692,7 @@ def create(
     strict_network: bool = False,
     fronts: Sequence[str] = (),
     ports: NodePorts | None = None,
+    listeners: str = "",
 ) -> LocalBackend:
     """The backend that keeps its state in `folder` (absolute; made if need be, mode 0700).
 
@@ -682,7 +700,7 @@ def create(
     without them, as on a host where they cannot be written. `reach`: URLs that sandboxes are given; what they name on loopback stays in
     reach from their networks. `strict_network`: refuse to run what would share the machine's network. `fronts`: the fronts' sockets for
     workers, by the fronts' numbers. `ports`: the object store and the logs, for workloads by value, and the
-    environments of workloads."""
+    environments of workloads. `listeners`: see `choice.BackendOptions`."""
     path = Path(os.path.abspath(folder))
     path.mkdir(parents=True, exist_ok=True, mode=0o700)
     name = "clary-" + hashlib.sha256(str(path.resolve()).encode()).hexdigest()[:12]
@@ -694,7 +712,7 @@ def create(
     nets = networks.find(path / "networks", uid, urls=reach, files=host.PACKAGE_SETTINGS, strict=strict_network)
     found = found if nets.problem else networks.with_resolver(found, path)
     uids = Claims(path / "uids", *uid_range, Base(path.parent))
-    return LocalBackend(path, found, groups, uids, nets, engine, fronts, ports)
+    return LocalBackend(path, found, groups, uids, nets, engine, fronts, ports, listeners)
 
 
 def for_site(options: BackendOptions) -> LocalBackend:
@@ -707,6 +725,7 @@ def for_site(options: BackendOptions) -> LocalBackend:
         strict_network=options.strict_network,
         fronts=options.fronts,
         ports=options.ports,
+        listeners=options.listeners,
     )
 
 

@@ -84,8 +84,10 @@ class MemoryBackend:
             raise Invalid("a model is no run's to write")
         return workload
 
-    def address(self, front: int) -> Address:
-        return Address("unix", f"/run/clary/front-{front}.sock")
+    def address(self, listener: int | str) -> Address:
+        if isinstance(listener, str):
+            return Address("unix", "/run/clary-listener/s")
+        return Address("unix", f"/run/clary/front-{listener}.sock")
 
     async def start(self, request: Workload, secrets: Mapping[str, str] = MappingProxyType({})) -> str:
         if missing := {name for each in request.files for name in each.secrets.values()} - set(secrets):
@@ -323,6 +325,11 @@ class BackendConformance:
         backend = self.backend(tmp_path)
         assert len({backend.address(0), backend.address(1)}) == 2
         assert backend.address(0) == backend.address(0)
+
+    async def test_a_listener_has_an_address_that_is_no_fronts(self, tmp_path: Path) -> None:
+        backend = self.backend(tmp_path)
+        assert backend.address("one") == backend.address("one")
+        assert backend.address("one") != backend.address(0)
 
     async def test_the_same_key_is_one_run(self, tmp_path: Path) -> None:
         backend = self.backend(tmp_path)

@@ -17,6 +17,7 @@ from clary.backends import host, local
 from clary.backends.node.layout import NodePorts
 from clary.backends.remote.backend import RemoteBackend
 from clary.domain.errors import Invalid, Unavailable, Unschedulable
+from clary.domain.machine.addresses import Address
 from clary.domain.machine.workload import Feature, Laid, Mount, RunState, Workload
 from clary.ports import Backend
 from clary.stores.logs import FileLogs
@@ -76,7 +77,8 @@ class TestRemoteLocal(RemoteConformance):
         self.stored = MemoryArtifacts({BUCKET: {"given/x": OBJECT}}, ACCOUNT)
         fronts = [str(tmp_path / "workers" / f"front-{number}.sock") for number in range(2)]
         ports = NodePorts(self.stored, FileLogs(tmp_path / "logs"), OwnInterpreter())
-        node = local.create(str(tmp_path / "backend"), facts=FACTS, fronts=fronts, ports=ports)
+        listeners = str(tmp_path / "listen")
+        node = local.create(str(tmp_path / "backend"), facts=FACTS, fronts=fronts, ports=ports, listeners=listeners)
         self.first, self.second = await dial(node), await dial(node)
         yield
         for handle in await node.handles():
@@ -172,3 +174,16 @@ async def test_a_front_that_the_node_does_not_reach(dial: Dial) -> None:
     head = await dial(MemoryBackend())
     with pytest.raises(Unschedulable, match="does not reach front 2"):
         head.address(2)
+
+
+async def test_a_listener_that_the_node_does_not_reach(dial: Dial) -> None:
+    class Far(MemoryBackend):
+        def address(self, listener: int | str) -> Address:
+            if isinstance(listener, str):
+                raise Unschedulable(listener)
+            return super().address(listener)
+
+    head = await dial(Far())
+    with pytest.raises(Unschedulable, match="node node-2 reaches no listener of the control plane"):
+        head.plan(run(dials="mine"))
+    assert (await dial(MemoryBackend())).plan(run(dials="mine")) == run(dials="mine")

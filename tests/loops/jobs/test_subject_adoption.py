@@ -64,7 +64,7 @@ async def older(house: House, script: str, done: dict[str, Any], phase: str, **c
     return saved
 
 
-async def runs_on(house: RealHouse, record: Record, script: str) -> int:
+async def runs_on(house: RealHouse, record: Record, script: str, *further: Mount) -> int:
     """Its host, started as that Clary started it. Its process id."""
     root = Path(house.settings.folder) / "idjob" / "0" / "algo-1"
     house.subject.work.log(record, "algo-1")
@@ -78,6 +78,7 @@ async def runs_on(house: RealHouse, record: Record, script: str) -> int:
             Mount(str(root / "config"), "/opt/ml/input/config", MountMode.OVERLAY),
             Mount(str(root / "channels" / "train"), "/opt/ml/input/data/train", MountMode.OVERLAY),
             Mount(str(root / "sync" / "checkpoints"), "/opt/ml/checkpoints", MountMode.READ_WRITE),
+            *further,
         ),
         log_path=house.subject.work.log(record, "algo-1"),
         background=True,
@@ -117,6 +118,28 @@ async def test_a_running_job_is_adopted_and_its_results_are_stored(house: RealHo
         assert house.packed("Job") == {"m": b"data"}
         assert not Path(house.settings.folder, "idjob").exists()
         assert await house.local.handles() == []
+
+
+@pytest.mark.skipif(bool(FACTS.problem), reason=f"NO SANDBOX ON THIS MACHINE: {FACTS.problem}")
+async def test_one_that_mounts_the_hosts_certificate_of_an_authority_goes_on_with_it(
+    house: RealHouse, tmp_path: Path
+) -> None:
+    """Sandboxes have it as a text now; those that run keep the file, as it is renewed on the host."""
+    bundle = tmp_path / "ca.pem"
+    bundle.write_text("FIRST")
+    house.settings = replace(house.settings, ca_bundle=bundle.read_text)
+    script = (
+        "echo begun >> /opt/ml/model/begun; while [ ! -e /opt/ml/go ]; do sleep 0.02; done;"
+        "cat /opt/clary/ca.pem > /opt/ml/model/m"
+    )
+    record = await older(house, script, {}, "training")
+    await runs_on(house, record, script, Mount(str(bundle), "/opt/clary/ca.pem"))
+    bundle.write_text("RENEWED")  # in place, as a mount of one file sees it
+    await house.again()
+    (Path(house.settings.folder) / "idjob" / "0" / "algo-1" / "ml" / "go").touch()
+    ended = await house.ended()
+    assert ended.status == "Completed", ended.document.get("failure")
+    assert house.packed("Job") == {"begun": b"begun\n", "m": b"RENEWED"}, "it began once"
 
 
 async def test_what_it_had_laid_out_is_what_the_host_gets(tmp_path: Path) -> None:

@@ -39,6 +39,7 @@ class RemoteBackend:
         self.node = node
         self.features: frozenset[Feature] = frozenset()
         self._addresses: tuple[Address, ...] = ()
+        self._listener: Address | None = None
         self._link: NodeLink | None = None
         self._listeners: list[Callable[[str], None]] = []
 
@@ -57,6 +58,7 @@ class RemoteBackend:
         known = set(Feature)
         self.features = frozenset(Feature(each) for each in hello["features"] if each in known)
         self._addresses = tuple(_address(each) for each in hello["addresses"])
+        self._listener = _address(hello["listener"]) if hello["listener"] else None
         before, self._link = self._link, link
         if before is not None:
             await before.close()
@@ -78,14 +80,21 @@ class RemoteBackend:
             raise Unschedulable(f"the run {workload.key!r} names folders of this host, which node {self.node} lacks")
         if workload.gpus and Feature.GPU not in self.features:
             raise Unschedulable(f"node {self.node} has no GPU")
+        if workload.dials:
+            self.address(workload.dials)
         placed(workload, "/", Path("/"), lambda _run: "/")  # names that cannot be folders are told now
         return workload
 
-    def address(self, front: int) -> Address:
-        """Unschedulable where the node reaches no front of that number."""
-        if front >= len(self._addresses):
-            raise Unschedulable(f"node {self.node} does not reach front {front}")
-        return self._addresses[front]
+    def address(self, listener: int | str) -> Address:
+        if isinstance(listener, str):
+            if self._listener is None:
+                raise Unschedulable(
+                    f"node {self.node} reaches no listener of the control plane, so {listener!r} neither"
+                )
+            return self._listener
+        if listener >= len(self._addresses):
+            raise Unschedulable(f"node {self.node} does not reach front {listener}")
+        return self._addresses[listener]
 
     async def start(self, request: Workload, secrets: Mapping[str, str] = MappingProxyType({})) -> str:
         return str(await self._ask("start", request=request, secrets=secrets))

@@ -8,7 +8,7 @@ from typing import Any
 
 from clary.backends.remote.calls import CALLS
 from clary.backends.remote.link import NodeLink, Pulse
-from clary.domain.errors import Invalid
+from clary.domain.errors import Invalid, Unschedulable
 from clary.ports import Backend
 
 HELLO = "hello"
@@ -28,7 +28,8 @@ async def serve(
     async def answer(call: str, given: Mapping[str, Any]) -> Any:
         if call == HELLO:
             addresses = [str(backend.address(number)) for number in range(fronts)]
-            return {"node": node, "features": sorted(backend.features), "addresses": addresses}
+            hello = {"node": node, "features": sorted(backend.features), "addresses": addresses}
+            return {**hello, "listener": _listener(backend)}
         if call not in CALLS:
             raise Invalid(f"node {node} cannot {call}: give all machines the same Clary")
         asked = CALLS[call].given(given)
@@ -43,3 +44,11 @@ async def serve(
     finally:
         leave()
         await link.close()
+
+
+def _listener(backend: Backend[Any]) -> str:
+    """Where its sandboxes dial a listener of the control plane, whatever that is called; "" where they reach none."""
+    try:
+        return str(backend.address(HELLO))
+    except Unschedulable:
+        return ""

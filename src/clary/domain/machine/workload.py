@@ -267,6 +267,7 @@ class Workload:
     disk: int | None = None  # bytes that READ_WRITE mounts may grow to together
     network: bool = True
     fronts: bool = False  # it dials fronts: their sockets are in reach, at the addresses that the backend tells
+    dials: str = ""  # name of a listener of the control plane's own, in reach of this run alone, at the address that the backend tells
     connects: bool = (
         True  # False: Clary's own code, which dials nobody but its front: the backend may leave its network out
     )

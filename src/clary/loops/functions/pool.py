@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import shutil
 import time
 import uuid
 from collections.abc import Coroutine
@@ -59,10 +60,11 @@ class FunctionPool:
         self._ending: set[asyncio.Task[None]] = set()
 
     async def clear(self) -> None:
-        """Remove the runs that a predecessor left. Before the first invocation."""
+        """Remove the runs, and the sockets, that a predecessor left. Before the first invocation."""
         for handle in await self._ports.backend.handles():
             if handle.startswith(sandboxed.PREFIX):
                 await self._remove(handle)
+        await asyncio.to_thread(shutil.rmtree, self._settings.sockets, True)
 
     async def run(self) -> None:
         """End sandboxes that had nothing to do for a while."""
@@ -176,7 +178,8 @@ class FunctionPool:
         environment = await self._environment(function)
         await asyncio.to_thread(where.make)
         credential = ports.keys.issue(function.scope.account, sandboxed.principal(function), CREDENTIALS, now)
-        planned = ports.backend.plan(sandboxed.workload(function, self._settings, id_, environment, stream))
+        listener = ports.backend.address(id_)
+        planned = ports.backend.plan(sandboxed.workload(function, self._settings, id_, environment, stream, listener))
         dialled: asyncio.Future[tuple[asyncio.StreamReader, asyncio.StreamWriter]]
         dialled = asyncio.get_running_loop().create_future()
 

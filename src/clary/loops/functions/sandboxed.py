@@ -20,7 +20,8 @@ from typing import Any
 from clary.domain.access.roles import assumed_arn, parse_role
 from clary.domain.errors import Unavailable
 from clary.domain.functions import record as functions
-from clary.domain.machine.workload import Environment, Files, LogTarget, Mount, MountMode, Objects, Workload
+from clary.domain.machine.addresses import Address
+from clary.domain.machine.workload import Environment, Files, LogTarget, MountMode, Objects, Workload
 from clary.domain.resources import Record
 from clary.loops.core.sandboxes import LIBRARY, bundle_files, bundle_variables
 from clary.ports import Credential
@@ -28,7 +29,7 @@ from clary.ports import Credential
 LENGTHS = struct.Struct("!II")
 LONGEST_HEADER = 1 << 16
 LONGEST_BODY = functions.LARGEST_PAYLOAD + (1 << 20)  # an error's payload may say more than an answer's
-INPUT, WORK, SOCKETS = "/opt/clary/in", "/var/function", "/run/clary-function"
+INPUT, WORK = "/opt/clary/in", "/var/function"
 TASK = f"{WORK}/task"
 PREFIX = "function-"  # of the keys of functions' runs
 
@@ -39,9 +40,9 @@ class Broken(Exception):
 
 @dataclass(frozen=True, slots=True)
 class FunctionSettings:
-    """`sockets` (a short path) is the folder of the sockets that sandboxes dial. `endpoint` is AWS_ENDPOINT_URL as a sandbox reaches it,
-    `ca_bundle` says the PEM text that goes with it under TLS; `passed` are variables of `clary up` that sandboxes see. `most` run at
-    once."""
+    """`sockets` (a short path) is where this process listens for sandboxes: the backend's folder of listeners. `endpoint` is
+    AWS_ENDPOINT_URL as a sandbox reaches it, `ca_bundle` says the PEM text that goes with it under TLS; `passed` are variables of
+    `clary up` that sandboxes see. `most` run at once."""
 
     sockets: str
     endpoint: str
@@ -100,7 +101,7 @@ async def receive(reader: asyncio.StreamReader) -> tuple[Mapping[str, Any], byte
 
 @dataclass(frozen=True, slots=True)
 class FunctionSocket:
-    """The folder of one sandbox's socket on the host."""
+    """Where this process listens for one sandbox. What that dials is its backend's to tell, by the listener's name, the sandbox's id."""
 
     folder: Path
 
@@ -125,13 +126,13 @@ class FunctionSocket:
         shutil.rmtree(self.folder, ignore_errors=True)
 
 
-def spec_of(record: Record, stream: str) -> dict[str, Any]:
+def spec_of(record: Record, stream: str, listener: Address) -> dict[str, Any]:
     """What the sandbox reads. No secrets: those are in its environment."""
     return {
         "archive": f"{INPUT}/code.zip",
         "target": TASK,
         "limits": {"bytes": functions.LARGEST_CODE, "entries": 100_000},
-        "socket": f"{SOCKETS}/s",
+        "socket": listener.place,
         "handler": record.document["config"]["Handler"],
         "name": functions.plain_name(record),
         "version": functions.version(record),
@@ -148,6 +149,7 @@ def workload(
     id_: str,
     environment: Environment,
     stream: str,
+    listener: Address,
 ) -> Workload:
     """The sandbox of a function: Lambda's variables, its own memory and a share of CPU that grows with it. Its role's credentials go
     beside it (`secrets`)."""
@@ -159,9 +161,11 @@ def workload(
         command=(environment.python, "-m", "clary.toolkit.function", f"{INPUT}/function.json"),
         environment=_variables(record, settings, environment, stream),
         packages=environment,
-        mounts=(Mount(str(FunctionSocket.of(settings, id_).folder), SOCKETS),),
+        dials=id_,
         files=(
-            Files("in", INPUT, texts={"function.json": json.dumps(spec_of(record, stream))}, objects=(archive,)),
+            Files(
+                "in", INPUT, texts={"function.json": json.dumps(spec_of(record, stream, listener))}, objects=(archive,)
+            ),
             Files("work", WORK, MountMode.READ_WRITE),
             *bundle_files(settings.ca_bundle()),
         ),
