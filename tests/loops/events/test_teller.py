@@ -15,6 +15,7 @@ from clary.domain.alarms.turn import with_state
 from clary.domain.errors import NotFound, Unavailable
 from clary.domain.events import deliveries, rules
 from clary.domain.resources import Query, Record, Scope
+from clary.loops.events import changes
 from clary.loops.events.carrier import Carrier
 from clary.loops.events.teller import Teller
 from clary.testing.clock import FakeClock
@@ -97,6 +98,27 @@ async def test_what_is_not_a_change_of_state_is_not_told() -> None:
     again = await place.store.save(replace(made, document={**made.document, "inner": 1}))
     await place.teller.look(again)
     assert await place.told() == ["IN_SERVICE"]
+
+
+async def test_the_mark_is_read_once_while_the_state_stays() -> None:
+    place, read = Place(), []
+    get = place.store.get
+
+    async def counted(kind: str, scope: Scope, name: str) -> Record | None:
+        read.append(kind)
+        return await get(kind, scope, name)
+
+    place.store.get = counted  # type: ignore[method-assign]
+    found = await place.endpoint("InService")
+    for number in range(3):
+        await place.teller.look(found)
+        found = await place.store.save(replace(found, document={**found.document, "inner": number}))
+    assert read.count(changes.MARK) == 1
+    await place.teller.look(await place.store.save(replace(found, status="Updating")))
+    assert read.count(changes.MARK) == 2
+    await place.store.remove(gone := await place.store.save(replace(found, status="Deleting", version=5)))
+    await place.teller.look(gone)
+    assert await get(changes.MARK, SCOPE, ARN) is None
 
 
 async def test_after_a_crash_the_next_start_tells_what_was_not_told() -> None:

@@ -27,6 +27,7 @@ log = logging.getLogger(__name__)
 KNOWN = "Known"
 _PAGE = 200
 _BRIEF = 0.001  # seconds: a lease that only finds the scopes
+_REMEMBERED = 1000  # resources whose marks are kept in mind
 _PAUSE = 1.0  # seconds after an error before the record is looked at again
 
 
@@ -50,6 +51,7 @@ class Teller:
         self._owner = owner
         self._heard: asyncio.Queue[Record] = asyncio.Queue()
         self._scopes: set[Scope] = set()
+        self._marked: dict[str, tuple[float, Mapping[str, str]]] = {}  # ARN -> creation and states that its mark says
 
     async def run(self) -> None:
         unwatch = self._store.watch(self._hear)
@@ -72,19 +74,27 @@ class Teller:
     async def look(self, record: Record) -> None:
         """Tell what is new about the record, as it was when it was heard."""
         current = await self._store.get(record.kind, record.scope, record.name)
+        if current is not None and current.created == record.created and self._is_marked(record):
+            return  # as most changes of a job: another word about the same state
         mark = await self._store.get(changes.MARK, record.scope, record.arn)
         if current is None or current.created != record.created:
             await self._look_back(record, mark, current)
             return
         await self._know(record.scope)
         new = changes.changes(record, mark)
-        if not new:
-            return
-        await self._tell_all(record, new, mark)
-        await self._mark(record, mark)
+        if new:
+            await self._tell_all(record, new, mark)
+            await self._mark(record, mark)
+        if len(self._marked) >= _REMEMBERED:
+            self._marked.clear()
+        self._marked[record.arn] = record.created, changes.KINDS[record.kind].states(record)
+
+    def _is_marked(self, record: Record) -> bool:
+        return self._marked.get(record.arn) == (record.created, changes.KINDS[record.kind].states(record))
 
     async def _look_back(self, gone: Record, mark: Record | None, current: Record | None) -> None:
         """Tell of the end of a resource that was told of. `current`: another of its name, whose own turn comes."""
+        self._marked.pop(gone.arn, None)
         if mark is None:
             return
         if changes.is_of(mark, gone):
