@@ -277,6 +277,84 @@ BASES: list[tuple[str, str, dict[str, Any]]] = [
     ("sagemaker", "DescribeFeatureMetadata", {"FeatureGroupName": "people", "FeatureName": "v"}),
     (
         "sagemaker",
+        "CreateInferenceRecommendationsJob",
+        {
+            "JobName": "made",
+            "JobType": "Advanced",
+            "RoleArn": ROLE,
+            "JobDescription": "d",
+            "InputConfig": {
+                "ModelName": "m",
+                "JobDurationInSeconds": 3600,
+                "TrafficPattern": {
+                    "TrafficType": "PHASES",
+                    "Phases": [{"InitialNumberOfUsers": 1, "SpawnRate": 1, "DurationInSeconds": 120}],
+                },
+                "ResourceLimit": {"MaxNumberOfTests": 4, "MaxParallelOfTests": 1},
+                "EndpointConfigurations": [
+                    {
+                        "InstanceType": "ml.m5.large",
+                        "EnvironmentParameterRanges": {
+                            "CategoricalParameterRanges": [{"Name": "A", "Value": ["1", "2"]}]
+                        },
+                    },
+                    {"ServerlessConfig": {"MemorySizeInMB": 1024, "MaxConcurrency": 2, "ProvisionedConcurrency": 1}},
+                ],
+                "ContainerConfig": {
+                    "Domain": "MACHINE_LEARNING",
+                    "Task": "OTHER",
+                    "Framework": "SKLEARN",
+                    "FrameworkVersion": "1.2-1",
+                    "PayloadConfig": {"SamplePayloadUrl": "s3://b/m.tar.gz", "SupportedContentTypes": ["text/csv"]},
+                    "SupportedInstanceTypes": ["ml.m5.large"],
+                    "SupportedEndpointType": "RealTime",
+                    "SupportedResponseMIMETypes": ["text/csv"],
+                },
+                "Endpoints": [{"EndpointName": "e"}],
+            },
+            "StoppingConditions": {
+                "MaxInvocations": 100,
+                "FlatInvocations": "Stop",
+                "ModelLatencyThresholds": [{"Percentile": "P95", "ValueInMilliseconds": 100}],
+            },
+            "Tags": TAGS,
+        },
+    ),
+    (
+        "sagemaker",
+        "CreateInferenceRecommendationsJob",
+        {
+            "JobName": "climbs",
+            "JobType": "Advanced",
+            "RoleArn": ROLE,
+            "InputConfig": {
+                "ModelPackageVersionArn": "arn:aws:sagemaker:eu-west-1:000000000000:model-package/g/1",
+                "TrafficPattern": {
+                    "TrafficType": "STAIRS",
+                    "Stairs": {"DurationInSeconds": 60, "NumberOfSteps": 3, "UsersPerStep": 2},
+                },
+                "EndpointConfigurations": [{"InstanceType": "ml.m5.large"}],
+                "ContainerConfig": {"PayloadConfig": {"SamplePayloadUrl": "s3://b/m.tar.gz"}},
+            },
+        },
+    ),
+    ("sagemaker", "DescribeInferenceRecommendationsJob", {"JobName": "right"}),
+    (
+        "sagemaker",
+        "ListInferenceRecommendationsJobs",
+        {
+            "NameContains": "right",
+            "StatusEquals": "PENDING",
+            "ModelNameEquals": "m",
+            "CreationTimeAfter": AT,
+            "LastModifiedTimeBefore": END,
+            "SortBy": "Status",
+        },
+    ),
+    ("sagemaker", "ListInferenceRecommendationsJobSteps", {"JobName": "right", "Status": "PENDING", "MaxResults": 1}),
+    ("sagemaker", "StopInferenceRecommendationsJob", {"JobName": "right"}),
+    (
+        "sagemaker",
         "CreateHyperParameterTuningJob",
         {
             "HyperParameterTuningJobName": "made",

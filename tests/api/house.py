@@ -75,6 +75,15 @@ INFERENCE_EXPERIMENT: dict[str, Any] = {
         "ShadowModelVariants": [{"ShadowModelVariantName": "next", "SamplingPercentage": 10}],
     },
 }
+RECOMMENDATIONS: dict[str, Any] = {
+    "JobName": "right",
+    "JobType": "Default",
+    "RoleArn": ROLE,
+    "InputConfig": {
+        "ModelName": "m",
+        "ContainerConfig": {"PayloadConfig": {"SamplePayloadUrl": "s3://b/m.tar.gz"}},
+    },
+}
 TUNING: dict[str, Any] = {
     "HyperParameterTuningJobName": "t",
     "HyperParameterTuningJobConfig": {
@@ -189,6 +198,7 @@ RECORDS: list[tuple[str, str, dict[str, Any]]] = [
     ("sagemaker", "CreateProcessingJob", PROCESSING),
     ("sagemaker", "CreateHyperParameterTuningJob", TUNING),
     ("sagemaker", "CreateInferenceExperiment", INFERENCE_EXPERIMENT),
+    ("sagemaker", "CreateInferenceRecommendationsJob", RECOMMENDATIONS),
     ("sagemaker", "CreateTransformJob", TRANSFORM),
     *monitors.RECORDS,
     ("sagemaker", "CreateModelPackageGroup", {"ModelPackageGroupName": "G"}),

@@ -55,6 +55,7 @@ FIELDS = {
 }
 UNSORTED = {
     "ListTags",
+    "ListInferenceRecommendationsJobSteps",
     "ListDomains",
     "ListAliases",
     "ListPipelineParametersForExecution",
@@ -62,6 +63,7 @@ UNSORTED = {
 }  # of SageMaker: they take no order
 SILENT = {
     "ListInferenceExperiments",
+    "ListInferenceRecommendationsJobs",
     "ListPipelines",
     "ListPipelineExecutions",
     "ListHubs",

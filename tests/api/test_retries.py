@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 from tests.api import monitors
-from tests.api.house import INFERENCE_EXPERIMENT, rename_domain
+from tests.api.house import INFERENCE_EXPERIMENT, RECOMMENDATIONS, rename_domain
 from tests.api.requests import DOMAIN, PYTHON, SCHEDULE, STEPS, TOKEN, ZIP
 from tests.api.world import ACCOUNT, REGION, World
 
@@ -78,6 +78,7 @@ CREATES: dict[tuple[str, str], dict[str, Any]] = {
         },
     },
     ("sagemaker", "CreateInferenceExperiment"): {**INFERENCE_EXPERIMENT, "Name": "again", "EndpointName": "again"},
+    ("sagemaker", "CreateInferenceRecommendationsJob"): {**RECOMMENDATIONS, "JobName": "again"},
     ("sagemaker", "CreateHyperParameterTuningJob"): {
         "HyperParameterTuningJobName": "again",
         "HyperParameterTuningJobConfig": {

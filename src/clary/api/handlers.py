@@ -35,6 +35,7 @@ MODULES: tuple[str, ...] = (
     "clary.api.sts.identity",
     "clary.api.sagemaker.inference_components",
     "clary.api.sagemaker.inference_experiments",
+    "clary.api.sagemaker.inference_recommendations",
     "clary.api.sagemaker.model_package_groups",
     "clary.api.sagemaker.model_packages",
     "clary.api.sagemaker.code_repositories",

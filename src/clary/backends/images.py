@@ -46,6 +46,7 @@ _TABLE = (
     ("retraining", "evaluation", "", ("clary-retrain",)),
     ("privacy", "privacy", "", ("clary-privacy",)),
     ("fetch", "fetch", "", ("clary-fetch",)),
+    ("load-test", "load-test", "", ("clary-load-test",)),
     (
         "monitor",
         "monitor",
@@ -74,6 +75,7 @@ _MAIN = {
     "retraining": "scikit-learn",
     "privacy": "pyarrow",
     "fetch": "pip",
+    "load-test": "pip",
     "monitor": "datasketches",
     "sources": "adbc-driver-manager",
     "python": "pip",
@@ -100,6 +102,7 @@ _DOWNLOADS = {
     "retraining": 175,
     "privacy": 175,
     "fetch": 48,
+    "load-test": 48,
     "sources": 60,
     "python": 48,
 }
@@ -111,12 +114,14 @@ _PROCESSES = {
     "retraining": "clary.toolkit.retraining",
     "privacy": "clary.toolkit.privacy",
     "fetch": "clary.toolkit.fetch",
+    "load-test": "clary.toolkit.load_test",
     "monitor": "clary.toolkit.monitor",
 }
 SHARED = {
     "privacy": "evaluation",
     "retraining": "evaluation",
     "fetch": "python",
+    "load-test": "python",
 }  # a runtime with the requirements of another: one environment for both
 _BOUND = re.compile(
     r"python_full_version (<|>=) '(\d+)\.(\d+)'"

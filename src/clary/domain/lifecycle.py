@@ -98,6 +98,27 @@ class InferenceExperimentFact(StrEnum):
     GAVE_UP = "gave up"
 
 
+class RecommendationsStatus(StrEnum):
+    """botocore's RecommendationJobStatus. There is no operation that deletes one."""
+
+    PENDING = "PENDING"
+    IN_PROGRESS = "IN_PROGRESS"
+    COMPLETED = "COMPLETED"
+    FAILED = "FAILED"
+    STOPPING = "STOPPING"
+    STOPPED = "STOPPED"
+    DELETING = "DELETING"
+    DELETED = "DELETED"
+
+
+class RecommendationsFact(StrEnum):
+    STARTED = "started"  # its first test begins
+    STOP_ASKED = "stop asked"
+    SUCCEEDED = "succeeded"  # a test at least measured something, and everything that was made is removed
+    GAVE_UP = "gave up"  # no test did
+    ENDED = "ended"  # after a stop was asked, everything that was made is removed
+
+
 class RolloutPhase(StrEnum):
     """Where a change of an endpoint's fleet stands (`deployment.py`); AWS shows it as VariantStatus."""
 
@@ -319,6 +340,17 @@ INFERENCE_EXPERIMENT: Mapping[tuple[InferenceExperimentStatus, InferenceExperime
     (_I.STOPPING, _IF.GAVE_UP): _I.CANCELLED,
 }
 """Of inference experiments. Running leads to Cancelled where the endpoint was deleted."""
+
+_RC, _RCF = RecommendationsStatus, RecommendationsFact
+RECOMMENDATIONS: Mapping[tuple[RecommendationsStatus, RecommendationsFact], RecommendationsStatus] = {
+    (_RC.PENDING, _RCF.STARTED): _RC.IN_PROGRESS,
+    (_RC.PENDING, _RCF.STOP_ASKED): _RC.STOPPING,
+    (_RC.IN_PROGRESS, _RCF.STOP_ASKED): _RC.STOPPING,
+    (_RC.IN_PROGRESS, _RCF.SUCCEEDED): _RC.COMPLETED,
+    (_RC.IN_PROGRESS, _RCF.GAVE_UP): _RC.FAILED,
+    (_RC.STOPPING, _RCF.ENDED): _RC.STOPPED,
+}
+"""Of inference recommendations jobs."""
 
 ROLLOUT: Mapping[tuple[RolloutPhase, RolloutFact], RolloutPhase] = {
     (_P.STARTING, _PF.READY): _P.SHIFTING,

@@ -46,6 +46,12 @@ KINDS: Mapping[str, Kind] = {
         Kind("endpoint-config", "sagemaker", "endpoint-config", "endpoint configuration"),
         Kind("endpoint", "sagemaker", "endpoint", "endpoint"),
         Kind("inference-experiment", "sagemaker", "inference-experiment", "inference experiment"),
+        Kind(
+            "inference-recommendations-job",
+            "sagemaker",
+            "inference-recommendations-job",
+            "inference recommendations job",
+        ),
         Kind("async-invocation", "sagemaker", "async-invocation", "asynchronous invocation"),
         Kind("sns-topic", "sns", "", "topic"),
         Kind("sns-subscription", "sns", "", "subscription"),

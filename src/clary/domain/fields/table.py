@@ -20,6 +20,7 @@ from clary.domain.fields import (
     elsewhere,
     experiments,
     features,
+    inference_recommendations,
     mlflow,
     processing,
     serving,
@@ -282,6 +283,7 @@ OPERATIONS: Mapping[str, Mapping[str, Field]] = {
     **{name: _table(*rows) for name, rows in features.ROWS.items()},
     **{name: _table(*rows) for name, rows in mlflow.ROWS.items()},
     **{name: _table(*rows) for name, rows in experiments.ROWS.items()},
+    **{name: _table(*rows) for name, rows in inference_recommendations.ROWS.items()},
 }
 
 

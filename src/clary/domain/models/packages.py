@@ -97,12 +97,17 @@ def updated(document: Mapping[str, Any], params: Mapping[str, Any]) -> dict[str,
 def containers_of(package: Record, specification: str = "") -> list[dict[str, Any]]:
     """The container definitions that a model takes from the package. `specification`: InferenceSpecificationName. Invalid for one
     that is not there, and for a version that nobody approved."""
-    request = package.document["request"]
     if package.document["group"] and package.document["approval"] != APPROVED:
         raise Invalid(
             f"Model package {package.arn} is not approved: its ModelApprovalStatus is {package.document['approval']}. Approve it with "
             "UpdateModelPackage first."
         )
+    return specified(package, specification)
+
+
+def specified(package: Record, specification: str = "") -> list[dict[str, Any]]:
+    """The same, approved or not: of one that is tried before somebody approves it."""
+    request = package.document["request"]
     chosen = request.get("InferenceSpecification")
     if specification:
         further = request.get("AdditionalInferenceSpecifications") or ()
