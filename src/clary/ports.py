@@ -542,8 +542,10 @@ class Topics(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class LoopPorts:
-    """The world of the loops that run jobs and endpoints: one bundle per process, made in app/wiring. `measure` tells the machine as it is
-    now."""
+    """The world of loops: one bundle per process, made in app/. `measure` tells the machine as it is now.
+
+    What watches every second (alarms, scaling, sharing, telemetry, asynchronous endpoints) has a bundle of its own, which are no ports
+    alone: they call each other there."""
 
     store: Store
     backend: Backend[Any]
@@ -555,3 +557,10 @@ class LoopPorts:
     keys: Keys
     clock: Clock
     measure: Callable[[], Machine]
+
+
+@dataclass(frozen=True, slots=True)
+class ParentPorts(LoopPorts):
+    """The world of loops whose records make children: the API is part of it."""
+
+    operations: Operations

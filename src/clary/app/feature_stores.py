@@ -12,7 +12,7 @@ from clary.domain.features.life import Command, SeenGroup
 from clary.domain.features.queries import Answered, QueryCommand
 from clary.loops.core.loop import Loop
 from clary.loops.features.offline import OfflineWriter
-from clary.loops.features.queries import QueryPorts, QuerySubject, attach
+from clary.loops.features.queries import QuerySubject, attach
 from clary.loops.features.subject import FeatureSubject, flusher, sweeper
 
 
@@ -22,8 +22,7 @@ def room(given: Given) -> tuple[Coroutine[Any, Any, None], ...]:
     writer = OfflineWriter(given.backend, ports.runtimes)
     subject = FeatureSubject(ports.features, ports.artifacts, writer, ports.clock)
     loop: Loop[Command, SeenGroup] = Loop(subject, ports.store, ports.clock, given.owner)
-    asked = QueryPorts(ports.store, given.backend, ports.artifacts, ports.runtimes, ports.clock)
-    query_subject = QuerySubject(asked)
+    query_subject = QuerySubject(given.outside)
     query_loop: Loop[QueryCommand, Answered | None] = Loop(query_subject, ports.store, ports.clock, given.owner)
     attach(query_subject, query_loop.wake, ports.store)
     expiry = sweeper(ports.features, ports.clock)

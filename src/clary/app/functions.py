@@ -12,7 +12,7 @@ from clary.app.given import Given
 from clary.domain.functions.events import EventCommand
 from clary.loops.core.loop import Loop
 from clary.loops.functions.events import EventSubject
-from clary.loops.functions.pool import FunctionPool, FunctionPorts
+from clary.loops.functions.pool import FunctionPool
 from clary.loops.functions.sandboxed import FunctionSettings
 
 
@@ -21,7 +21,7 @@ def room(given: Given) -> Iterable[Coroutine[Any, Any, None]]:
     ports, settings = given.ports, given.settings
     endpoint = reach.inside(settings)
     pool = FunctionPool(
-        FunctionPorts(given.backend, ports.runtimes, ports.logs, ports.keys, ports.clock),
+        given.outside,
         FunctionSettings(
             sockets=str(settings.listeners),
             endpoint=endpoint,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Coroutine, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any
 
 from clary.api.call import Ports
@@ -14,7 +14,7 @@ from clary.loops.core.ledger import Ledger
 from clary.loops.core.loop import Loop
 from clary.loops.endpoints.models import Models
 from clary.loops.endpoints.replica_places import ServingSettings
-from clary.ports import Backend, LoopPorts, Operations
+from clary.ports import Backend, LoopPorts, Operations, ParentPorts
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,11 +37,17 @@ class Given:
 
     @property
     def outside(self) -> LoopPorts:
-        """The world, for loops that run jobs or replicas."""
+        """The world, for loops."""
         api = self.ports
         return LoopPorts(
             api.store, self.backend, api.fronts, api.artifacts, api.runtimes, api.logs, api.datapoints, api.keys, api.clock, self.measured
         )  # fmt: skip
+
+    @property
+    def parents(self) -> ParentPorts:
+        """The same, for loops whose records make children."""
+        shared = {each.name: getattr(self.outside, each.name) for each in fields(LoopPorts)}
+        return ParentPorts(**shared, operations=self.operations)
 
 
 Room = Callable[[Given], Iterable[Coroutine[Any, Any, None]]]

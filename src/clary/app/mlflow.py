@@ -18,7 +18,7 @@ from clary.domain.mlflow.life import Command, SeenServer
 from clary.loops.core.loop import Loop
 from clary.loops.mlflow import subject as mlflow
 from clary.loops.mlflow.places import MlflowSettings
-from clary.loops.mlflow.subject import MlflowPorts, MlflowSubject
+from clary.loops.mlflow.subject import MlflowSubject
 
 
 def settings_of(settings: Settings) -> MlflowSettings:
@@ -41,7 +41,7 @@ def door(behind: Application, settings: Settings, ports: Ports) -> MlflowDoor:
 def room(given: Given) -> Iterable[Coroutine[Any, Any, None]]:
     """What a predecessor left of servers that are no more is ended first."""
     api = given.ports
-    ports = MlflowPorts(api.store, given.backend, api.runtimes, api.keys, api.clock, given.operations)
+    ports = given.parents
 
     async def run() -> None:
         await mlflow.clear(ports, given.owner)

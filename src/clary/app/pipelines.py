@@ -9,13 +9,13 @@ from clary.app.given import Given
 from clary.domain.pipelines.record import ExecutionCommand, SeenExecution
 from clary.loops.core.loop import Loop
 from clary.loops.pipelines.removal import Holding, RemovalSubject, RemoveHeld
-from clary.loops.pipelines.subject import ExecutionSubject, PipelinePorts, attach
+from clary.loops.pipelines.subject import ExecutionSubject, attach
 
 
 def room(given: Given) -> Iterable[Coroutine[Any, Any, None]]:
     """Two loops."""
     ports = given.ports
-    subject = ExecutionSubject(PipelinePorts(ports.store, ports.artifacts, given.operations, ports.logs, ports.clock))
+    subject = ExecutionSubject(given.parents)
     executions: Loop[ExecutionCommand, SeenExecution] = Loop(subject, ports.store, ports.clock, given.owner)
     attach(subject, executions, ports.store)
     removals: Loop[RemoveHeld, Holding] = Loop(

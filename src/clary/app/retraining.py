@@ -12,7 +12,7 @@ from clary.app.given import Given
 from clary.domain.monitoring.retraining import RetrainingCommand, SeenForRetraining
 from clary.domain.resources import Record, Scope
 from clary.loops.core.loop import Loop
-from clary.loops.monitoring.retraining import RetrainingBeginner, RetrainingPorts, RetrainingSubject
+from clary.loops.monitoring.retraining import RetrainingBeginner, RetrainingSubject
 from clary.stores import drift as kept
 
 
@@ -20,8 +20,8 @@ def room(given: Given) -> tuple[Coroutine[Any, Any, None], ...]:
     """What must not end."""
     api, folder = given.ports, given.settings.root / FOLDER
     own = Scope(given.settings.account, given.settings.region)
-    ports = RetrainingPorts(api.store, given.operations, api.logs, api.clock, partial(_watched, folder))
-    loop: Loop[RetrainingCommand, SeenForRetraining] = Loop(RetrainingSubject(ports), api.store, api.clock, given.owner)
+    subject = RetrainingSubject(given.parents, partial(_watched, folder))
+    loop: Loop[RetrainingCommand, SeenForRetraining] = Loop(subject, api.store, api.clock, given.owner)
     return loop.run(), RetrainingBeginner(api.store, api.clock, partial(_scopes, folder, own)).run()
 
 

@@ -16,22 +16,21 @@ from clary.loops.endpoints import subject as endpoints
 from clary.loops.transform import subject as transforms
 from clary.loops.transform.fleets import TransformFleetSubject
 from clary.loops.transform.places import TransformSettings
-from clary.loops.transform.subject import TransformPorts, TransformSubject
+from clary.loops.transform.subject import TransformSubject
 
 LIVING = ((transform_records.KIND, transform_records.ACTIVE), (TRANSFORM_FLEET, transform_records.FLEET_STATUSES))
 
 
 def room(given: Given) -> tuple[Coroutine[Any, Any, None], ...]:
-    ports, backend = given.ports, given.backend
-    serving = given.outside
-    fleets = TransformFleetSubject(serving, given.serving, given.ledger, given.models)
+    ports = given.ports
+    outside = given.outside
+    fleets = TransformFleetSubject(outside, given.serving, given.ledger, given.models)
     fleet_loop: Loop[FleetCommand, SeenEndpoint] = Loop(fleets, ports.store, ports.clock, given.owner)
-    endpoints.attach(fleets, fleet_loop, serving)
-    own = TransformPorts(ports.store, backend, ports.artifacts, ports.logs, ports.clock, given.measured, given.models)
+    endpoints.attach(fleets, fleet_loop, outside)
     settings = TransformSettings(str(given.settings.root / "transforms"), given.owner, given.serving.home)
-    jobs = TransformSubject(own, settings)
+    jobs = TransformSubject(outside, given.models, settings)
     loop: Loop[Command, SeenTransform] = Loop(jobs, ports.store, ports.clock, given.owner)
-    transforms.attach(jobs, loop, own)
+    transforms.attach(jobs, loop, outside)
 
     async def run() -> None:
         await jobs.sweep()

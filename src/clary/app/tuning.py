@@ -11,7 +11,7 @@ from clary.app.given import Given, attended
 from clary.backends.sampler import OptunaSampler
 from clary.domain.tuning.record import Command, SeenTuning
 from clary.loops.core.loop import Loop
-from clary.loops.tuning.subject import TuningPorts, TuningSubject, attach
+from clary.loops.tuning.subject import TuningSubject, attach
 
 _REST = 60.0  # seconds without a tuning job after which the sampler's process ends
 
@@ -20,7 +20,7 @@ def room(given: Given) -> Iterable[Coroutine[Any, Any, None]]:
     """The loop of tuning jobs."""
     ports = given.ports
     sampler = OptunaSampler(ports.runtimes)
-    subject = TuningSubject(TuningPorts(ports.store, given.operations, sampler, ports.logs, ports.clock))
+    subject = TuningSubject(given.parents, sampler)
     loop: Loop[Command, SeenTuning] = Loop(subject, ports.store, ports.clock, given.owner)
 
     async def work() -> None:

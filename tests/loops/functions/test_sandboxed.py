@@ -7,19 +7,17 @@ import json
 from pathlib import Path
 
 import pytest
+from tests.loops.bundles import loop_ports
 
 from clary.domain.errors import Unavailable
 from clary.domain.machine.addresses import Address
 from clary.domain.machine.workload import Environment, Files, LogTarget, Mount, MountMode, Objects, RunFailure, Workload
 from clary.domain.resources import Record, Scope
 from clary.loops.functions import sandboxed
-from clary.loops.functions.pool import FunctionPool, FunctionPorts
+from clary.loops.functions.pool import FunctionPool
 from clary.loops.functions.sandboxed import FunctionSettings
 from clary.testing.backends import MemoryBackend
-from clary.testing.clock import FakeClock
 from clary.testing.keys import MemoryKeys
-from clary.testing.logs import MemoryLogs
-from clary.testing.runtimes import MemoryRuntimes
 
 SCOPE = Scope("000000000000", "eu-west-1")
 LISTENER = Address("unix", "/inside/s")
@@ -85,7 +83,7 @@ async def test_one_that_cannot_be_laid_out_is_no_failure_of_the_function(tmp_pat
 
     backend.watch(end)
     settings = FunctionSettings(sockets=str(tmp_path / "s"), endpoint="http://127.0.0.1:1")
-    ports = FunctionPorts(backend, MemoryRuntimes(), MemoryLogs(), MemoryKeys(), FakeClock())
+    ports = loop_ports(backend=backend)
     pool = FunctionPool(ports, settings)
     with pytest.raises(Unavailable, match="f could not be started: The object store does not answer"):
         await pool.invoke(FUNCTION, b"{}", id_="1")
@@ -100,7 +98,7 @@ async def test_what_a_predecessor_left_is_removed_before_anything_is_invoked(tmp
     for workload in (older, Workload("function-1", ("python",), {}, dials="1"), Workload("job-1", ("python",), {})):
         await backend.start(workload)
     (tmp_path / "1").mkdir()
-    ports = FunctionPorts(backend, MemoryRuntimes(), MemoryLogs(), MemoryKeys(), FakeClock())
+    ports = loop_ports(backend=backend)
     await FunctionPool(ports, FunctionSettings(sockets=str(tmp_path), endpoint="http://127.0.0.1:1")).clear()
     assert await backend.handles() == ["job-1"]
     assert not tmp_path.exists()

@@ -10,16 +10,16 @@ from typing import Any
 import pytest
 from tests.api.requests import ROLE
 from tests.api.world import ACCOUNT, REGION, World
+from tests.loops.bundles import parent_ports
 from tests.loops.mlflow.mlflow_fake import FakeMlflow
 
-from clary.app.operations import OwnOperations
 from clary.domain.mlflow import servers
 from clary.domain.mlflow.life import Command, SeenServer
 from clary.domain.resources import Scope
 from clary.loops.core.loop import Loop
 from clary.loops.mlflow import subject as mlflow
 from clary.loops.mlflow.places import MlflowSettings
-from clary.loops.mlflow.subject import MlflowPorts, MlflowSubject
+from clary.loops.mlflow.subject import MlflowSubject
 from clary.ports import Runtime
 from clary.testing.backends import MemoryBackend
 from clary.testing.runtimes import MemoryRuntimes
@@ -35,7 +35,7 @@ class MlflowHouse:
         self.settings = MlflowSettings(str(folder / "data"), str(folder / "s"), "http://127.0.0.1:1")
         api = self.world.ports
         runtimes = MemoryRuntimes((RUNTIME,))
-        self.ports = MlflowPorts(api.store, self.backend, runtimes, api.keys, api.clock, OwnOperations(api))
+        self.ports = parent_ports(api, backend=self.backend, runtimes=runtimes)
         self.start()
 
     def start(self) -> None:

@@ -9,14 +9,14 @@ from typing import Any
 
 from tests.api.house import _serve
 from tests.api.world import ACCOUNT, REGION, World
+from tests.loops.bundles import parent_ports
 
-from clary.app.operations import OwnOperations
 from clary.domain.endpoints import topics
 from clary.domain.monitoring import retraining
 from clary.domain.names import RETRAINING_STREAM, history_group
 from clary.domain.resources import Query, Record, Scope
 from clary.loops.core.loop import Loop
-from clary.loops.monitoring.retraining import RetrainingBeginner, RetrainingPorts, RetrainingSubject
+from clary.loops.monitoring.retraining import RetrainingBeginner, RetrainingSubject
 
 IMAGE = "683313688378.dkr.ecr.us-east-1.amazonaws.com/sagemaker-xgboost:1.7-1"
 ROLE = "arn:aws:iam::000000000000:role/R"
@@ -36,8 +36,8 @@ class House:
         self.quiet = False
         ports = self.world.ports
         self.logs, self.clock, self.store = ports.logs, ports.clock, self.world.store
-        given = RetrainingPorts(self.store, OwnOperations(ports), self.logs, self.clock, self.watched)
-        self.loop: Loop[Any, Any] = Loop(RetrainingSubject(given), self.store, self.clock, "owner")
+        given = parent_ports(ports)
+        self.loop: Loop[Any, Any] = Loop(RetrainingSubject(given, self.watched), self.store, self.clock, "owner")
         self.beginner = RetrainingBeginner(self.store, self.clock, lambda: [self.scope])
         self.scope = Scope("", "")
 

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 from tests.api import monitors
 from tests.api.world import ACCOUNT, REGION, World
+from tests.loops.bundles import parent_ports
 
 from clary.app.operations import OwnOperations
 from clary.domain.events import deliveries
@@ -21,7 +22,7 @@ from clary.domain.resources import Query, Record, Scope
 from clary.loops.core.loop import Loop
 from clary.loops.events.teller import Teller
 from clary.loops.monitoring.sources import SourceFinder
-from clary.loops.monitoring.subjects import MonitoringPorts, MonitorRunSubject, MonitorSubject, attach
+from clary.loops.monitoring.subjects import MonitorRunSubject, MonitorSubject, attach
 
 SCOPE = Scope(ACCOUNT, REGION)
 IMAGE = "683313688378.dkr.ecr.us-east-1.amazonaws.com/sagemaker-xgboost:1.7-1"
@@ -49,12 +50,12 @@ class Watch:
         ports = self.world.ports
         operations = OwnOperations(ports)
         finder = SourceFinder(ports.store, ports.artifacts, operations)
-        given = MonitoringPorts(ports.store, operations, finder, ports.artifacts, ports.clock)
+        given = parent_ports(ports)
         schedules: Loop[Fire, SeenSchedule] = Loop(
             MonitorSubject(given), ports.store, ports.clock, owner, sweep_seconds=0.05
         )
         self._loops.append(schedules)
-        subject = MonitorRunSubject(given)
+        subject = MonitorRunSubject(given, finder)
         runs: Loop[ExecutionCommand, SeenExecution] = Loop(subject, ports.store, ports.clock, owner, sweep_seconds=0.05)
         tasks = [asyncio.create_task(schedules.run()), asyncio.create_task(runs.run())]
         self._running.append((tasks, attach(subject, runs, ports.store)))

@@ -11,9 +11,9 @@ from typing import Any
 import pytest
 from tests.api.requests import IMAGE, PYTHON, ROLE, ZIP
 from tests.api.world import World
+from tests.loops.bundles import parent_ports
 
 from clary.api.dispatch import answer
-from clary.app.operations import OwnOperations
 from clary.domain.errors import ClaryError, Stale
 from clary.domain.grants import GrantChange
 from clary.domain.pipelines import record
@@ -21,7 +21,7 @@ from clary.domain.pipelines.record import KIND, LOG_GROUP, ExecutionCommand, See
 from clary.domain.resources import Lease, Query, Record, Scope
 from clary.loops.core.loop import Loop
 from clary.loops.pipelines.removal import RemovalSubject
-from clary.loops.pipelines.subject import ExecutionSubject, PipelinePorts, attach
+from clary.loops.pipelines.subject import ExecutionSubject, attach
 from clary.testing.clock import FakeClock
 from clary.testing.store import MemoryStore
 
@@ -60,7 +60,7 @@ class Scene:
     def again(self) -> None:
         """Another control plane, after the one before was killed: nothing but the store is left of it."""
         ports = self.world.ports
-        mine = PipelinePorts(ports.store, ports.artifacts, OwnOperations(ports), ports.logs, ports.clock)
+        mine = parent_ports(ports)
         self.subject = ExecutionSubject(mine)
         self.loop: Loop[ExecutionCommand, SeenExecution] = Loop(self.subject, ports.store, ports.clock, "o")
 
@@ -586,7 +586,7 @@ async def test_two_control_planes_on_one_execution_make_nothing_twice() -> None:
     arn = str((await scene.world("sagemaker", "StartPipelineExecution", PipelineName="pipe",
                                  ClientRequestToken=scene.token()))["PipelineExecutionArn"])  # fmt: skip
     ports = scene.world.ports
-    mine = PipelinePorts(ports.store, ports.artifacts, OwnOperations(ports), ports.logs, ports.clock)
+    mine = parent_ports(ports)
     loops = [Loop(ExecutionSubject(mine), store, ports.clock, owner) for owner in ("one", "two")]
     for _ in range(200):
         if (await scene.record(arn)).status != "Executing":

@@ -10,12 +10,12 @@ from typing import Any
 import pytest
 from tests.api.house import TUNING
 from tests.api.world import ACCOUNT, REGION, World
+from tests.loops.bundles import parent_ports
 
-from clary.app.operations import OwnOperations
 from clary.domain.resources import Record, Scope
 from clary.domain.tuning.record import LOG_GROUP, Command, SeenTuning
 from clary.loops.core.loop import Loop
-from clary.loops.tuning.subject import TuningPorts, TuningSubject, attach
+from clary.loops.tuning.subject import TuningSubject, attach
 from clary.testing.samplers import MemorySampler
 
 SCOPE = Scope(ACCOUNT, REGION)
@@ -32,9 +32,7 @@ class TuningHouse:
 
     def start(self) -> None:
         ports = self.world.ports
-        self.subject = TuningSubject(
-            TuningPorts(ports.store, OwnOperations(ports), self.sampler, ports.logs, ports.clock)
-        )
+        self.subject = TuningSubject(parent_ports(ports), self.sampler)
         self.loop: Loop[Command, SeenTuning] = Loop(self.subject, ports.store, ports.clock, "owner", sweep_seconds=0.05)
         self._leave.append(attach(self.subject, self.loop, ports.store))
         self.task = asyncio.create_task(self.loop.run())

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 from clary.domain.decisions import Decision
@@ -21,7 +21,7 @@ from clary.domain.s3 import parse_uri
 from clary.loops.core.sandboxes import short_workload
 from clary.loops.core.tasks import Done, Failed, Running, Tasks
 from clary.loops.features.offline import environment_of
-from clary.ports import Artifacts, Backend, Clock, Runtimes, Store
+from clary.ports import Artifacts, LoopPorts, Store
 from clary.short_runs import how, short_run
 
 _WORK = "/opt/clary/work"
@@ -33,22 +33,13 @@ _MANY = 100_000
 _REPORT = 4 << 20
 
 
-@dataclass(frozen=True, slots=True)
-class QueryPorts:
-    store: Store
-    backend: Backend[Any]
-    artifacts: Artifacts
-    runtimes: Runtimes
-    clock: Clock
-
-
 class QuerySubject:
     """`loop.Subject` of queries."""
 
     kind = queries.QUERY
     statuses = queries.ACTIVE
 
-    def __init__(self, ports: QueryPorts) -> None:
+    def __init__(self, ports: LoopPorts) -> None:
         self._ports = ports
         self.tasks = Tasks()
 

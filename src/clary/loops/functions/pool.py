@@ -13,7 +13,6 @@ import time
 import uuid
 from collections.abc import Coroutine
 from contextlib import suppress
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
@@ -26,7 +25,7 @@ from clary.domain.machine.workload import Observation, RunState
 from clary.domain.resources import Record
 from clary.loops.functions import sandboxed
 from clary.loops.functions.sandboxed import Broken, FunctionSandbox, FunctionSettings, FunctionSocket
-from clary.ports import Backend, Clock, Keys, Logs, Runtimes
+from clary.ports import LoopPorts
 
 log = logging.getLogger(__name__)
 
@@ -39,19 +38,10 @@ _END = 10.0  # seconds until a killed sandbox is gone
 _SWEEP = 15.0  # seconds between looks at idle ones
 
 
-@dataclass(frozen=True, slots=True)
-class FunctionPorts:
-    backend: Backend[Any]
-    runtimes: Runtimes
-    logs: Logs
-    keys: Keys
-    clock: Clock
-
-
 class FunctionPool:
     """See `ports.Functions`. `run` until cancelled; before it has begun nothing can be invoked."""
 
-    def __init__(self, ports: FunctionPorts, settings: FunctionSettings) -> None:
+    def __init__(self, ports: LoopPorts, settings: FunctionSettings) -> None:
         self._ports = ports
         self._settings = settings
         self._room = asyncio.Semaphore(settings.most)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from clary import short_runs, unix_http
@@ -18,7 +17,7 @@ from clary.domain.resources import Record
 from clary.loops.core.loop import Loop
 from clary.loops.mlflow import places, registration
 from clary.loops.mlflow.places import MlflowSettings, ServerPlace
-from clary.ports import Backend, Clock, Keys, Operations, Runtimes, Store
+from clary.ports import ParentPorts
 
 log = logging.getLogger(__name__)
 
@@ -28,22 +27,12 @@ _LEASE = 30.0
 _END = 30.0  # seconds until an ended process is gone
 
 
-@dataclass(frozen=True, slots=True)
-class MlflowPorts:
-    store: Store
-    backend: Backend[Any]
-    runtimes: Runtimes
-    keys: Keys
-    clock: Clock
-    operations: Operations
-
-
 class MlflowSubject:
     """`loop.Subject` of tracking servers, or of apps."""
 
     statuses = servers.LOOKED_AFTER
 
-    def __init__(self, kind: str, ports: MlflowPorts, settings: MlflowSettings) -> None:
+    def __init__(self, kind: str, ports: ParentPorts, settings: MlflowSettings) -> None:
         self.kind = kind
         self._ports = ports
         self._settings = settings
@@ -116,7 +105,7 @@ class MlflowSubject:
         return self._arns.get(handle)
 
 
-async def clear(ports: MlflowPorts, owner: str) -> None:
+async def clear(ports: ParentPorts, owner: str) -> None:
     """At the start: end the processes of servers that are no more, which a control plane that died left behind."""
     known: set[str] = set()
     for kind in servers.KINDS:
@@ -127,7 +116,7 @@ async def clear(ports: MlflowPorts, owner: str) -> None:
             await short_runs.end(ports.backend, handle, _END)
 
 
-def attach(subject: MlflowSubject, loop: Loop[Command, SeenServer], ports: MlflowPorts) -> Callable[[], None]:
+def attach(subject: MlflowSubject, loop: Loop[Command, SeenServer], ports: ParentPorts) -> Callable[[], None]:
     """Wake the loop when a process ends. Answers the way to undo it."""
 
     def ended(handle: str) -> None:

@@ -11,7 +11,6 @@ import json
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 from typing import Any
 
 from clary.domain import ids
@@ -32,7 +31,7 @@ from clary.domain.monitoring.retraining import (
 from clary.domain.names import RETRAINING_STREAM, history_group
 from clary.domain.resources import Query, Record, Scope
 from clary.pages import pages
-from clary.ports import Clock, Logs, Operations, Store
+from clary.ports import Clock, ParentPorts, Store
 
 log = logging.getLogger(__name__)
 _PAGE = 200
@@ -44,23 +43,15 @@ Scopes = Callable[[], Sequence[Scope]]  # those that may have endpoints; blockin
 Watched = Callable[[Record], Sequence[Mapping[str, Any]]]  # what `clary drift` shows of an endpoint; blocking
 
 
-@dataclass(frozen=True, slots=True)
-class RetrainingPorts:
-    store: Store
-    operations: Operations
-    logs: Logs
-    clock: Clock
-    watched: Watched
-
-
 class RetrainingSubject:
     """See `domain/monitoring/retraining.py`."""
 
     kind = retraining.KIND
     statuses = (retraining.WATCHING,)
 
-    def __init__(self, ports: RetrainingPorts) -> None:
+    def __init__(self, ports: ParentPorts, watched: Watched) -> None:
         self._ports = ports
+        self._watched = watched
 
     # -- observe ------------------------------------------------------------------------------------------------------------------
 
@@ -74,7 +65,7 @@ class RetrainingSubject:
         except Invalid:
             return SeenForRetraining(endpoint, tag)
         config = life.config_of(endpoint, life.plant_of(endpoint))
-        shown = await asyncio.to_thread(self._ports.watched, endpoint)
+        shown = await asyncio.to_thread(self._watched, endpoint)
         watched = [each for each in shown if each.get("config") == config]  # not what it served before
         violations, no_data = await self._monitors(record)
         run = await self._run(record, record.document["run"]) if record.document["run"] else None

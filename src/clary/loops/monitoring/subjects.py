@@ -6,7 +6,7 @@ import json
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 from clary.domain.decisions import Decision, Unable
@@ -23,20 +23,9 @@ from clary.domain.s3 import parse_uri
 from clary.guarded import until_first
 from clary.loops.core.loop import Loop
 from clary.loops.monitoring.sources import SourceFinder
-from clary.ports import Artifacts, Clock, Operations, Store
+from clary.ports import LoopPorts, ParentPorts, Store
 
 _JOB = "processing-job"
-
-
-@dataclass(frozen=True, slots=True)
-class MonitoringPorts:
-    """What the loops of monitoring need of the world."""
-
-    store: Store
-    operations: Operations
-    sources: SourceFinder
-    artifacts: Artifacts
-    clock: Clock
 
 
 class MonitorSubject:
@@ -45,7 +34,7 @@ class MonitorSubject:
     kind = monitoring.SCHEDULE
     statuses = (MonitorStatus.PENDING, MonitorStatus.SCHEDULED)
 
-    def __init__(self, ports: MonitoringPorts) -> None:
+    def __init__(self, ports: LoopPorts) -> None:
         self._ports = ports
 
     async def observe(self, record: Record) -> SeenSchedule:
@@ -82,8 +71,9 @@ class MonitorRunSubject:
     kind = monitoring.EXECUTION
     statuses = monitoring.OPEN
 
-    def __init__(self, ports: MonitoringPorts) -> None:
+    def __init__(self, ports: ParentPorts, sources: SourceFinder) -> None:
         self._ports = ports
+        self._sources = sources
         self._waiting: dict[str, str] = {}  # name of a processing job -> ARN of the execution that waits for it
 
     async def observe(self, record: Record) -> SeenExecution:
@@ -91,7 +81,7 @@ class MonitorRunSubject:
         if step is None or "closing" in record.document:
             return SeenExecution(None, None)
         if record.document["jobs"].get(step) != "made":
-            return SeenExecution(None, await self._ports.sources.find(record, step))
+            return SeenExecution(None, await self._sources.find(record, step))
         name = monitoring.job_name(record, step)
         self._waiting[name] = record.arn
         return SeenExecution(await self._ports.store.get(_JOB, record.scope, name), None)

@@ -11,7 +11,7 @@ import base64
 import contextlib
 from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 from clary.domain.decisions import Decision
@@ -40,7 +40,7 @@ from clary.domain.resources import Query, Record
 from clary.domain.s3 import parse_uri
 from clary.loops.core.loop import Loop
 from clary.loops.core.tasks import Done, Failed, Tasks
-from clary.ports import Artifacts, Clock, Logs, Operations, Store
+from clary.ports import ParentPorts, Store
 
 LARGEST_FILE = 10 << 20  # bytes of a JSON file that a Std:JsonGet reads
 LONGEST_FUNCTION = 600.0  # seconds that a Lambda step waits for its function
@@ -49,24 +49,13 @@ _IN_A_THREAD = 1 << 16  # characters of a definition from which on it is parsed 
 _PAGE = 25
 
 
-@dataclass(frozen=True, slots=True)
-class PipelinePorts:
-    """What executions use of the world."""
-
-    store: Store
-    artifacts: Artifacts
-    operations: Operations
-    logs: Logs
-    clock: Clock
-
-
 class ExecutionSubject:
     """`loop.Subject` of executions."""
 
     kind = record.KIND
     statuses = record.ACTIVE
 
-    def __init__(self, ports: PipelinePorts) -> None:
+    def __init__(self, ports: ParentPorts) -> None:
         self._ports = ports
         self._definitions: OrderedDict[str, PipelineDefinition] = OrderedDict()
         self.tasks = Tasks()  # functions that run

@@ -12,7 +12,6 @@ import os
 import shutil
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +22,6 @@ from clary.domain.endpoints.routing import workers_of
 from clary.domain.endpoints.turn import plant_of
 from clary.domain.errors import AlreadyExists, ClaryError, Denied, Invalid, NotFound
 from clary.domain.ids import arn as make_arn
-from clary.domain.machine.capacity import Machine
 from clary.domain.machine.workload import Observation
 from clary.domain.names import TRANSFORM_FLEET, TRANSFORM_LOGS, route_name
 from clary.domain.resources import KINDS, Record
@@ -51,7 +49,7 @@ from clary.loops.endpoints.models import Models
 from clary.loops.transform import places
 from clary.loops.transform.places import TransformSettings
 from clary.loops.transform.work import TransformWork, complete
-from clary.ports import Artifacts, Backend, Clock, Logs, Store
+from clary.ports import LoopPorts
 from clary.short_runs import end
 
 _GONE_SECONDS = 60.0
@@ -60,27 +58,15 @@ _VERDICT = 1 << 16  # bytes of failure.json that are read
 _WORK = ("place", "publish", "finish")
 
 
-@dataclass(frozen=True, slots=True)
-class TransformPorts:
-    """The world of the loop. `measure` tells the machine as it is now; `models` has the environments of replicas."""
-
-    store: Store
-    backend: Backend[Any]
-    artifacts: Artifacts
-    logs: Logs
-    clock: Clock
-    measure: Callable[[], Machine]
-    models: Models
-
-
 class TransformSubject:
     """`loop.Subject` of transform jobs."""
 
     kind = transforms.KIND
     statuses = transforms.ACTIVE
 
-    def __init__(self, ports: TransformPorts, settings: TransformSettings) -> None:
+    def __init__(self, ports: LoopPorts, models: Models, settings: TransformSettings) -> None:
         self._ports = ports
+        self._models = models  # has the environments of replicas
         self._settings = settings
         self._work = TransformWork(ports.artifacts, settings, ports.clock)
         self._arns: dict[str, str] = {}  # a driver's handle -> ARN of the job
@@ -182,7 +168,7 @@ class TransformSubject:
             ports.logs.append(record.scope, TRANSFORM_LOGS, stream, [(int(now * 1000), f"[clary] {line}")])
 
         try:
-            environment = await ports.models.runtimes.opener(container.image, container.program, say)
+            environment = await self._models.runtimes.opener(container.image, container.program, say)
             workload = places.driver_workload(record, where, command.attempt, spec, environment, log_path)
             plan = ports.backend.plan(workload)
             await asyncio.to_thread(_write, Path(where.given / "spec.json"), json.dumps(spec))
@@ -198,7 +184,7 @@ class TransformSubject:
         variants = (plant.serving or plant.incoming or Fleet("", "", (), 0.0)).variants
         if len(variants) != 1 or not variants[0].prepared or variants[0].prepared["program"]:
             return False
-        return self._ports.models.runtime(variants[0].container, "").algorithm == "xgboost"
+        return self._models.runtime(variants[0].container, "").algorithm == "xgboost"
 
     async def _discard(self, handle: str, record: Record) -> None:
         self.tasks.forget_all(f"{record.arn} ")
@@ -257,7 +243,7 @@ def _remove_others(folder: str, kept: set[str]) -> None:
             shutil.rmtree(os.path.join(folder, name), ignore_errors=True)
 
 
-def attach(subject: TransformSubject, loop: Loop[Command, SeenTransform], ports: TransformPorts) -> Callable[[], None]:
+def attach(subject: TransformSubject, loop: Loop[Command, SeenTransform], ports: LoopPorts) -> Callable[[], None]:
     """Wire what wakes the loop: changes of the replicas' records, drivers that ended, ended work. Answers the way to undo it."""
 
     def changed(record: Record) -> None:

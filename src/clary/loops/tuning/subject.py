@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from clary.domain.decisions import Decision, Unable
@@ -17,18 +16,7 @@ from clary.domain.tuning import turn
 from clary.domain.tuning.record import Command, Halt, Proposal, SeenTuning, Suggest, Tell, Train
 from clary.loops.core.loop import Loop
 from clary.loops.core.tasks import Done, Failed, Tasks
-from clary.ports import Clock, Logs, Operations, Sampler, Store
-
-
-@dataclass(frozen=True, slots=True)
-class TuningPorts:
-    """What the loop of tuning jobs needs of the world."""
-
-    store: Store
-    operations: Operations
-    sampler: Sampler
-    logs: Logs
-    clock: Clock
+from clary.ports import ParentPorts, Sampler, Store
 
 
 class TuningSubject:
@@ -37,8 +25,9 @@ class TuningSubject:
     kind = tuning.KIND
     statuses = tuning.ACTIVE
 
-    def __init__(self, ports: TuningPorts) -> None:
+    def __init__(self, ports: ParentPorts, sampler: Sampler) -> None:
         self._ports = ports
+        self._sampler = sampler
         self._asked: dict[str, str] = {}  # ARN -> key of the point of the study that the sampler was asked at
         self.tasks = Tasks()
 
@@ -86,7 +75,7 @@ class TuningSubject:
         if self._asked.get(arn) != key:
             self.forget(arn)
             self._asked[arn] = key
-        self.tasks.start(f"{arn} {key}", lambda: self._ports.sampler.suggest(study), arn)
+        self.tasks.start(f"{arn} {key}", lambda: self._sampler.suggest(study), arn)
 
     async def _train(self, record: Record, name: str, params: Mapping[str, Any]) -> Unable | None:
         try:
