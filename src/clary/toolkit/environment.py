@@ -3,6 +3,7 @@
 Owns the decoding of hyperparameters, the script's arguments and the whole `SM_*` environment, as the open SageMaker training
 toolkit defines them (its `environment.py`, `mapping.py`; AWS "SageMaker Training Toolkit: environment variables"). Refuses to
 start anything. Reads only what stands under the base folder (`/opt/ml`), and the process's own environment, given as a mapping.
+Imports little: every training job waits for it.
 """
 
 from __future__ import annotations
@@ -10,10 +11,8 @@ from __future__ import annotations
 import json
 import math
 import os
-import shutil
 import subprocess
-from dataclasses import dataclass, field
-from typing import Any, Dict, List, Mapping, Optional
+from typing import Any, Dict, List, Mapping, NamedTuple, Optional
 
 # Of the hyperparameters that begin with `sagemaker_`, these steer the toolkit; the others are framework parameters.
 TOOLKIT_KEYS = frozenset(
@@ -31,8 +30,7 @@ TOOLKIT_KEYS = frozenset(
 )
 
 
-@dataclass(frozen=True)
-class TrainingEnvironment:
+class TrainingEnvironment(NamedTuple):
     """One host's view of a training job. Paths are absolute; `hyperparameters` are the user's own, decoded."""
 
     base: str
@@ -45,7 +43,7 @@ class TrainingEnvironment:
     gpus: int = 0
     job_name: str = ""
     region: str = ""
-    raw: Mapping[str, str] = field(default_factory=dict)  # hyperparameters.json as it stands
+    raw: Mapping[str, str] = {}  # hyperparameters.json as it stands
 
     @property
     def hosts(self) -> List[str]:
@@ -252,7 +250,8 @@ def gpu_count(environ: Mapping[str, str]) -> int:
     told = environ.get("CUDA_VISIBLE_DEVICES")
     if told is not None:
         return _visible(told)
-    path = shutil.which("nvidia-smi", path=environ.get("PATH"))
+    places = (os.path.join(folder, "nvidia-smi") for folder in os.get_exec_path(environ))
+    path = next((place for place in places if os.access(place, os.X_OK)), None)
     if path is None:
         return 0
     try:

@@ -10,8 +10,8 @@ import importlib
 import os
 import re
 import signal
+import time
 import traceback
-from datetime import datetime
 from types import TracebackType
 from typing import List, Optional, Sequence, Type
 
@@ -22,7 +22,7 @@ class UserError(Exception):
 
 def log(text: str) -> None:
     """A line in the form of the containers' own log lines."""
-    print("[{}:INFO] {}".format(datetime.now().strftime("%Y-%m-%d:%H:%M:%S"), text), flush=True)
+    print("[{}:INFO] {}".format(time.strftime("%Y-%m-%d:%H:%M:%S"), text), flush=True)
 
 
 MESSAGE_BYTES = 1024
