@@ -5,6 +5,7 @@ Does not know what a handler does (`inference`).
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 from typing import Any, Mapping
 
@@ -29,6 +30,8 @@ def preload(spec: Mapping[str, Any]) -> None:
     if spec.get("server"):
         return
     importlib.import_module(_module(spec))
+    with contextlib.suppress(ImportError):  # here once, else in each worker, which sets its threads by it
+        importlib.import_module("threadpoolctl")
 
 
 def load(spec: Mapping[str, Any]) -> Handler:

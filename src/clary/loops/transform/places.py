@@ -106,7 +106,8 @@ def driver_workload(
         key=driver_key(record, attempt),
         root=str(where.top / f"run-{attempt}"),
         command=(environment.python, "-S", "-m", "clary.toolkit.transform.driver", f"{_IN}/spec.json"),
-        environment={"PYTHONPATH": LIBRARY, "PYTHONUNBUFFERED": "1"},
+        # One arena: its threads wait most of the time, and each would keep freed requests in one of its own.
+        environment={"PYTHONPATH": LIBRARY, "PYTHONUNBUFFERED": "1", "MALLOC_ARENA_MAX": "1"},
         packages=environment,
         mounts=(
             Mount(str(where.given), _IN),

@@ -8,8 +8,7 @@ only, Python 3.9 or newer; the API checks filters with the same parser.
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
-from typing import Any, Dict, Iterator, List, Optional, Sequence, Tuple, Union
+from typing import Any, Dict, Iterator, List, NamedTuple, Optional, Sequence, Tuple, Union
 
 _NAME = re.compile(r"\.([A-Za-z_][A-Za-z0-9_-]*)")
 _ANY = re.compile(r"\.\*|\[\s*\*\s*\]")
@@ -24,34 +23,29 @@ class BadPath(ValueError):
     """A path that is not supported; its message says from where on, and what is."""
 
 
-@dataclass(frozen=True)
-class Names:
+class Names(NamedTuple):
     names: Tuple[str, ...]
 
 
-@dataclass(frozen=True)
-class Indexes:
+class Indexes(NamedTuple):
     indexes: Tuple[int, ...]
 
 
-@dataclass(frozen=True)
-class IndexRange:
+class IndexRange(NamedTuple):
     """From `first` up to, not including, `end`; None: from the start, to the end."""
 
     first: Optional[int]
     end: Optional[int]
 
 
-@dataclass(frozen=True)
-class Every:
+class Every(NamedTuple):
     """Every element, or every member's value."""
 
 
 Part = Union[Names, Indexes, IndexRange, Every]
 
 
-@dataclass(frozen=True)
-class JsonPath:
+class JsonPath(NamedTuple):
     text: str
     parts: Tuple[Part, ...]
 

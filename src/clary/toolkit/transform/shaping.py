@@ -7,7 +7,6 @@ filtered: CSV, JSON and JSON lines. Standard library only, Python 3.9 or newer. 
 from __future__ import annotations
 
 import time
-import uuid
 from typing import Any, Callable, Dict, List, Mapping
 
 from clary.toolkit.transform.joining import (
@@ -92,7 +91,7 @@ class TransformShape:
                 raise BadJoin(f"OutputFilter {self._output.text} selects nothing of row {empty} of the answer")
         if self._ids:
             at = _now()
-            rows = [[*row, str(uuid.uuid4()), at] for row in rows]
+            rows = [[*row, _new_id(), at] for row in rows]
         text = "\n".join(written_row(row) for row in rows)
         return (text + "\n" if text and self._newline else text).encode(_RAW)
 
@@ -145,7 +144,13 @@ def picker(path: JsonPath) -> Callable[[Row], Row]:
 def joined_ids(value: Any) -> Dict[str, Any]:
     """The record with an id and the time of its prediction. What is no object becomes the member SageMakerOutput of one."""
     own = value if isinstance(value, dict) else {"SageMakerOutput": value}
-    return {**own, ID: str(uuid.uuid4()), TIME: _now()}
+    return {**own, ID: _new_id(), TIME: _now()}
+
+
+def _new_id() -> str:
+    import uuid  # only for those who ask for ids
+
+    return str(uuid.uuid4())
 
 
 def _now() -> str:
