@@ -19,7 +19,8 @@ OURS = (ROOT / "src/clary/backends/environments/xgboost.txt").read_text()
     [
         name
         for name in PEERS
-        if name not in ("feast", "metaflow", "mlflow", "mlserver", "prefect", "raytune", "river", "evidently")
+        if name
+        not in ("feast", "metaflow", "mlflow", "mlserver", "prefect", "raytune", "river", "evidently", "nannyml")
     ],
 )  # see scripts/lock
 def test_both_sides_of_a_ratio_have_the_same_libraries(peer: str, python: tuple[int, int]) -> None:
