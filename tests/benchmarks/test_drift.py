@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from benchmarks import drift
 from benchmarks.drift import CASES, Case
+
+from benchmarks import drift
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: str(case.name))
