@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import orjson
@@ -25,28 +24,14 @@ from clary.domain.inference_recommendations import record as recommendations
 from clary.domain.inference_recommendations.record import Command, Deploy, LoadTest, Remove, SeenTest, WriteLines
 from clary.domain.inference_recommendations.request import VARIANT
 from clary.domain.jobs import processing
-from clary.domain.machine.capacity import Machine
 from clary.domain.resources import Record
 from clary.loops.core.loop import Loop
-from clary.ports import Clock, Logs, Operations, Store
+from clary.ports import ParentPorts, Store
 
 IMAGE = "clary-load-test"
 SIZE = {"InstanceType": "ml.t3.medium", "InstanceCount": 1, "VolumeSizeInGB": 1}
 _MORE = 900  # seconds that a load test may take beside its pattern
 _PATH = "/opt/ml/processing/input/payload"
-
-
-@dataclass(frozen=True, slots=True)
-class RecommendationsPorts:
-    """What the loop needs of the world. `policy`: how sizes fit on the machine (`domain/machine/capacity.py`)."""
-
-    store: Store
-    operations: Operations
-    logs: Logs
-    clock: Clock
-    measured: Callable[[], Machine]
-    policy: str
-    prices: Prices | None
 
 
 class RecommendationsSubject:
@@ -55,8 +40,9 @@ class RecommendationsSubject:
     kind = recommendations.KIND
     statuses = recommendations.ACTIVE
 
-    def __init__(self, ports: RecommendationsPorts) -> None:
-        self._ports = ports
+    def __init__(self, ports: ParentPorts, policy: str, prices: Prices | None) -> None:
+        """`policy`: how sizes fit on the machine (`domain/machine/capacity.py`)."""
+        self._ports, self._policy, self._prices = ports, policy, prices
 
     async def observe(self, record: Record) -> SeenTest:
         number = recommendations.current(record.document)
@@ -64,9 +50,7 @@ class RecommendationsSubject:
             return SeenTest()
         test = record.document["tests"][number]
         name = test["name"]
-        cost = measured.hour(
-            recommendations.candidate(test), self._ports.measured(), self._ports.policy, self._ports.prices
-        )
+        cost = measured.hour(recommendations.candidate(test), self._ports.measure(), self._policy, self._prices)
         return SeenTest(
             await self._own(record, "endpoint", name),
             await self._own(record, "endpoint-config", name),
