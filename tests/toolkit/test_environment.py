@@ -176,3 +176,8 @@ def test_a_letter_is_spelled_as_the_script_declares_it() -> None:
     assert environment.arguments({"C": 0.5}) == ["-C", "0.5"]
     assert environment.arguments({"C": 0.5}, 'parser.add_argument("--C", type=float)') == ["--C", "0.5"]
     assert environment.arguments({"C": 0.5}, "parser.add_argument('-C', '--C')") == ["-C", "0.5"]
+
+
+def test_memory_is_what_the_planner_gave() -> None:
+    assert environment.memory({"CLARY_MEMORY": "4294967296"}) == 4 << 30
+    assert [environment.memory(each) for each in ({}, {"CLARY_MEMORY": ""}, {"CLARY_MEMORY": "0"})] == [1 << 30] * 3

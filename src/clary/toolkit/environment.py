@@ -244,6 +244,12 @@ def cpu_count(environ: Mapping[str, str]) -> int:
         return here
 
 
+def memory(environ: Mapping[str, str]) -> int:
+    """The bytes that this sandbox may use: `CLARY_MEMORY`, from the planner. 1 GiB where it is not told."""
+    given = environ.get("CLARY_MEMORY", "")
+    return int(given) if given.isdecimal() and int(given) else 1 << 30
+
+
 def gpu_count(environ: Mapping[str, str]) -> int:
     """GPUs that CUDA is told of by `CUDA_VISIBLE_DEVICES`, which the sandbox sets to those that the job was given and the user may
     narrow; where it is not set, as `nvidia-smi` lists them, and none without it."""

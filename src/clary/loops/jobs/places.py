@@ -268,6 +268,7 @@ def host_workload(
         environment={
             **_variables(record, settings, runtime, environment),
             "CLARY_CPUS": str(max(1, int(fit["cpu"]))),
+            "CLARY_MEMORY": str(int(fit["memory"])),
         },
         packages=environment,
         installs=True,

@@ -11,7 +11,7 @@ import sys
 from typing import List
 
 from clary.toolkit.documents import DocumentError
-from clary.toolkit.environment import cpu_count
+from clary.toolkit.environment import cpu_count, memory
 
 BASE = "/opt/ml/processing"
 MESSAGE = "/opt/ml/output/message"
@@ -37,11 +37,15 @@ def main(arguments: List[str], message: str = MESSAGE, resources: str = RESOURCE
             from clary.toolkit.preparation import briefing
 
             told = briefing.check(
-                options.data, job.the_file(options.brief), options.output + "/brief", cpu_count(os.environ)
+                options.data,
+                job.the_file(options.brief),
+                options.output + "/brief",
+                cpu_count(os.environ),
+                memory(os.environ) // 4,
             )
             _say(message, "{:,} rows: {}".format(told["facts"]["rows"], told["verdict"]))
             return 0
-        told = job.prepare(options.data, options.recipe, options.output, cpu_count(os.environ))
+        told = job.prepare(options.data, options.recipe, options.output, cpu_count(os.environ), memory(os.environ) // 4)
     except (DocumentError, BadValue, SourceError) as error:
         _say(message, str(error))
         print(error, file=sys.stderr, flush=True)

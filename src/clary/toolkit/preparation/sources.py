@@ -19,7 +19,7 @@ from clary.toolkit.preparation import scanning
 from clary.toolkit.preparation.passes import RowBatch
 from clary.toolkit.preparation.recipe import CATEGORY, DATE, NUMBER, Recipe
 from clary.toolkit.preparation.scanning import Scan
-from clary.toolkit.preparation.values import BadValue, Coded, Values, finite
+from clary.toolkit.preparation.values import BadValue, Coded, Values, finite, number
 
 BATCH = 61_440  # rows: half of one of DuckDB's row groups
 SAMPLE = 20_480  # rows whose types are looked at
@@ -126,16 +126,19 @@ class TableSource:
         self.passes += 1
         inputs = {name: kind for name, kind in recipe.inputs.items() if not names or name in names}
         strict = [name for name, kind in inputs.items() if kind == NUMBER and _strict(recipe, name)]
-        every = list(self._described())
+        every = self._described()
         self._reads(scanning.scan(self.format, self._memory, self._threads, len(every)))
-        read = 0
+        read, searching = 0, False
         while True:
             try:
-                for batch in self._read(recipe, inputs, strict, every, read):
+                for batch in self._read(recipe, inputs, strict, every, read, searching):
                     read += batch.size
                     yield batch
                 return
             except (duckdb.Error, OSError, pa.ArrowException) as error:  # the latter two while rows are read
+                if _no_number(error) and not searching:
+                    searching = True
+                    continue
                 if not _out_of_memory(error):
                     raise SourceError("The data cannot be read as {}: {}".format(self.format, words(error))) from None
                 if self._scan == self._scan.halved():
@@ -143,18 +146,28 @@ class TableSource:
                 self._reads(self._scan.halved())
 
     def _read(
-        self, recipe: Recipe, inputs: Mapping[str, str], strict: Sequence[str], every: Sequence[str], begin: int
+        self,
+        recipe: Recipe,
+        inputs: Mapping[str, str],
+        strict: Sequence[str],
+        every: Mapping[str, str],
+        begin: int,
+        searching: bool,
     ) -> Iterator[RowBatch]:
-        """From row `begin` on."""
-        typed = self.format == "parquet"
-        nothing = ", ".join(text(each) for each in ("", *recipe.missing))
-        picked = [_picked(name, kind, nothing, typed) for name, kind in inputs.items()]
-        if recipe.split.column:
-            picked.append(_picked(recipe.split.column, recipe.split.kind, nothing, typed))
+        """From row `begin` on. A value that is no number stops DuckDB; `searching` finds it, which takes twice the time."""
+        wanted = {**inputs, recipe.split.column: recipe.split.kind} if recipe.split.column else inputs
+        nothing = [] if self.format == "csv" else [""]  # its reader takes the empty text for NULL
+        nothing += [each for each in recipe.missing if each]
+        types = {name: every[name] if self.format == "parquet" else "" for name in wanted}
+        picked = [
+            _picked(name, wanted[name], nothing, types[name], name in strict and not searching)
+            for name in (*inputs, *([recipe.split.column] if recipe.split.column else []))
+        ]
+        strict = [name for name in strict if searching and not _numeric(types[name])]
         if strict:
             picked.append("CASE {} END".format(" ".join(_broken(*each, nothing) for each in enumerate(strict))))
         listed = ", ".join("{} AS c{}".format(each, place) for place, each in enumerate(picked))
-        sql = "SELECT {} FROM {}".format(listed or "1", self._table(every))
+        sql = "SELECT {} FROM {}".format(listed or "1", self._table(list(every)))
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             reader = self.sql.sql(sql).to_arrow_reader(BATCH)
@@ -180,21 +193,40 @@ def _strict(recipe: Recipe, name: str) -> bool:
     return next((column.invalid for column in recipe.columns if column.name == name), "error") != "missing"
 
 
-def _picked(name: str, kind: str, nothing: str, typed: bool) -> str:
-    plain = quoted(name)
-    if kind == NUMBER and typed:
-        return "TRY_CAST({} AS DOUBLE)".format(plain)
-    as_text = "CAST({} AS VARCHAR)".format(plain) if typed else plain
-    there = "CASE WHEN {0} IN ({1}) THEN NULL ELSE {0} END".format(as_text, nothing)
-    return "TRY_CAST({} AS DOUBLE)".format(there) if kind == NUMBER else there
+def _no_number(error: Exception) -> bool:
+    return isinstance(error, duckdb.ConversionException) or "Conversion Error" in str(error)
 
 
-def _broken(place: int, name: str, nothing: str) -> str:
+def _numeric(type_name: str) -> bool:
+    return type_name.partition("(")[0] in _NUMBERS
+
+
+def _picked(name: str, kind: str, nothing: Sequence[str], type_name: str, must: bool) -> str:
+    """SQL of a column's values. `type_name`: of a typed format; `must`: what is no number is an error."""
     plain = quoted(name)
-    wrong = "{0} IS NOT NULL AND TRY_CAST({0} AS DOUBLE) IS NULL AND CAST({0} AS VARCHAR) NOT IN ({1})".format(
-        plain, nothing
+    as_text = "CAST({} AS VARCHAR)".format(plain) if type_name else plain
+    if kind != NUMBER:
+        return _there(as_text, as_text, nothing)
+    if _numeric(type_name):  # no text of it is missing but one that is a number
+        nothing = [each for each in nothing if number(each) is not None]
+    made = _there(plain if _numeric(type_name) else as_text, as_text, nothing)
+    return "{}({} AS DOUBLE)".format("CAST" if must else "TRY_CAST", made)
+
+
+def _there(value: str, as_text: str, nothing: Sequence[str]) -> str:
+    if not nothing:
+        return value
+    return "CASE WHEN {} IN ({}) THEN NULL ELSE {} END".format(
+        as_text, ", ".join(text(each) for each in nothing), value
     )
-    return "WHEN {} THEN '{}' || chr(31) || CAST({} AS VARCHAR)".format(wrong, place, plain)
+
+
+def _broken(place: int, name: str, nothing: Sequence[str]) -> str:
+    as_text = "CAST({} AS VARCHAR)".format(quoted(name))
+    wrong = "{0} IS NOT NULL AND TRY_CAST({0} AS DOUBLE) IS NULL".format(as_text)
+    if nothing:
+        wrong += " AND {} NOT IN ({})".format(as_text, ", ".join(text(each) for each in nothing))
+    return "WHEN {} THEN '{}' || chr(31) || {}".format(wrong, place, as_text)
 
 
 def _check(column: Any, first: int, strict: Sequence[str]) -> None:
@@ -217,7 +249,7 @@ def _values(column: Any, kind: str) -> Values:
 
 
 def _kind(kind: str) -> str:
-    if kind.partition("(")[0] in _NUMBERS:
+    if _numeric(kind):
         return NUMBER
     return DATE if kind == "DATE" or kind.startswith("TIMESTAMP") else CATEGORY
 
