@@ -240,14 +240,14 @@ def parts(stream: LiveStream, day: int) -> list[range]:
     return [range(each, each + 1) for each in days] if stream.pinned and day in DAILY else [days]
 
 
-def measured(streams: Sequence[LiveStream], rows: int) -> dict[str, list[dict[str, Any]]]:
+def measured(streams: Sequence[LiveStream], rows: int, days: int = DAYS) -> dict[str, list[dict[str, Any]]]:
     """What history tells of each stream's retrainings, after the year."""
     with tempfile.TemporaryDirectory(prefix="clary-year-") as folder:
         year = Year(folder, rows)
         try:
             with ThreadPoolExecutor(len(streams)) as pool:
                 list(pool.map(year.begin, streams))
-                for day in range(0, DAYS, STEP):
+                for day in range(0, days, STEP):
                     if day % 50 == 0:
                         say(f"day {day} ...")
                     list(pool.map(lambda stream, day=day: year.days(stream, day), streams))  # type: ignore[misc]
@@ -266,7 +266,7 @@ def picture(streams: Sequence[LiveStream], others: Mapping[str, Any], told: Mapp
     for number, stream in enumerate(streams):
         top = 66 + (high + 50) * number
         base = top + high
-        parts.append(plots.text(12, top - 4, stream.name, weight="bold"))
+        parts.append(plots.text(12, top - 12, stream.name, weight="bold"))
         for share in (0.4, 0.6, 0.8, 1.0):
             y = base - high * (share - 0.3) / 0.7
             parts += [
@@ -315,7 +315,7 @@ def table(
 
 def poisoned(stream: LiveStream, lines: Sequence[Mapping[str, Any]]) -> list[Row]:
     """What came of the wrong labels: the gate must have been asked, and must have kept the incumbent each time."""
-    begin, end = stream.poison
+    begin, end = stream.poison if len(stream.poison) == 2 else (0, 0)  # the year ended before
     whats = [str(line["what"]) for line in lines[begin:end]]
     started = sum(what == "retraining started" for what in whats)
     kept = sum("kept the incumbent" in what for what in whats)
@@ -326,6 +326,12 @@ def poisoned(stream: LiveStream, lines: Sequence[Mapping[str, Any]]) -> list[Row
 
 def options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--rows", type=int, default=100, help="requests of a day")
+    parser.add_argument(
+        "--days",
+        type=int,
+        default=DAYS,
+        help="end after so many: a quick look: means are of these days, trainings of the other policies of the year",
+    )
     parser.add_argument("--svg", default="", help="write the picture into this file")
     parser.add_argument(
         "--peers-dir", default=str(Path.home() / ".cache" / "clary-bench"), help="environments of the peers"
@@ -345,7 +351,9 @@ def main() -> int:
         drawn = json.loads(Path(source).read_text())
         others = json.loads(Path(found).read_text())
     streams = [LiveStream(each["name"], each["x"], each["y"], each["pinned"]) for each in drawn]
-    told = measured(streams, given.rows)
+    told = measured(streams, given.rows, given.days)
+    for each in (policy for policies in others.values() for policy in policies.values()):
+        each["accuracy"] = each["accuracy"][: given.days]
     if given.svg:
         Path(given.svg).write_text(picture(streams, others, told), encoding="utf-8")
     notes = [f"{stream.name}: {each['what']}: {each['why'][:300]}" for stream in streams for each in told[stream.name]]

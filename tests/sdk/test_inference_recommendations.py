@@ -131,6 +131,25 @@ def test_an_endpoint_that_is_there_is_asked_and_stays(user: User, model: str, pa
     user.sm.delete_endpoint(EndpointName=endpoint)
 
 
+def test_a_serverless_size_of_a_package_that_waits_for_approval(user: User, model: str, payload: str) -> None:
+    group, container = unique("sized"), user.sm.describe_model(ModelName=model)["PrimaryContainer"]
+    user.sm.create_model_package_group(ModelPackageGroupName=group)
+    package = user.sm.create_model_package(
+        ModelPackageGroupName=group,
+        ModelApprovalStatus="PendingManualApproval",
+        InferenceSpecification={"Containers": [{name: container[name] for name in ("Image", "ModelDataUrl")}]},
+    )["ModelPackageArn"]
+    size = {"MemorySizeInMB": 1024, "MaxConcurrency": 2}
+    config = {"EndpointConfigurations": [{"ServerlessConfig": size}], "TrafficPattern": phases(5)}
+    done = over(user, name := create(user, payload, ModelPackageVersionArn=package, **config))
+    assert done["Status"] == "COMPLETED", done
+    (told,) = done["InferenceRecommendations"]
+    assert told["EndpointConfiguration"]["ServerlessConfig"] == size
+    assert told["Metrics"]["MaxInvocations"] > 0
+    assert "CpuUtilization" not in told["Metrics"]
+    assert left(user, name) == []
+
+
 def test_a_stopped_job_leaves_nothing(user: User, model: str, payload: str) -> None:
     sizes = [{"InstanceType": "ml.m5.large"}, {"InstanceType": "ml.m5.xlarge"}]
     name = create(user, payload, ModelName=model, EndpointConfigurations=sizes, TrafficPattern=phases(600))

@@ -125,7 +125,7 @@ class RecommendationsSubject:
         spec = {
             **load,
             "endpoint": recommendations.endpoint_of(test),
-            "variant": "" if test["candidate"]["endpoint"] else VARIANT,
+            "variant": VARIANT if test["candidate"]["instance_type"] else "",
         }
         source = {
             "S3Uri": record.document["payload"],
