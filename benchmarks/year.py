@@ -308,14 +308,14 @@ def table(
         rows.append(Row(f"{stream.name}: failed requests", stream.failed, "", must="0", ok=stream.failed == 0))
         explained = all(each["why"] for each in lines)
         rows.append(Row(f"{stream.name}: lines of history", len(lines), "", must="each with its reason", ok=explained))
-        if stream.pinned:
+        if len(stream.poison) == 2:  # a quick look ends before
             rows += poisoned(stream, lines)
     return rows
 
 
 def poisoned(stream: LiveStream, lines: Sequence[Mapping[str, Any]]) -> list[Row]:
     """What came of the wrong labels: the gate must have been asked, and must have kept the incumbent each time."""
-    begin, end = stream.poison if len(stream.poison) == 2 else (0, 0)  # the year ended before
+    begin, end = stream.poison
     whats = [str(line["what"]) for line in lines[begin:end]]
     started = sum(what == "retraining started" for what in whats)
     kept = sum("kept the incumbent" in what for what in whats)

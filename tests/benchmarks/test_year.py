@@ -42,3 +42,10 @@ def test_the_gate_must_have_been_asked_and_have_kept_the_incumbent(
     lines: list[dict[str, Any]], poison: list[int], good: list[bool]
 ) -> None:
     assert [row.ok for row in year.poisoned(stream(poison), lines)] == good
+
+
+@pytest.mark.parametrize(("poison", "rows"), [([], 0), ([0], 0), ([0, 1], 2)])
+def test_a_quick_look_says_nothing_of_a_poisoned_day_that_did_not_come(poison: list[int], rows: int) -> None:
+    others = {"poisoned": {policy: {"accuracy": [1.0], "trainings": 1} for policy in ("daily", "oracle")}}
+    told = year.table([stream(poison)], others, {"poisoned": [STARTED]})
+    assert sum("wrong labels" in row.what or "taken in" in row.what for row in told) == rows
