@@ -245,6 +245,26 @@ answer["refused"] = refused
     assert texts[1].startswith("row 1 has 2 values; it needs 3, in this order: c, d, z")
 
 
+def test_parquet_goes_on_in_another_file_and_csv_does_not(run: Run) -> None:
+    """What a Parquet file holds is kept in memory until its end."""
+    code = """
+jobs.GROUPS = 2
+n = 250_000
+rows = "x,t\\n" + "\\n".join("%d,%d" % (k, k % 7) for k in range(n))
+out = job(rows, {"target": "t", "split": {"parts": {"train": 1.0}}})
+tables = [pd.read_parquet(path) for path in sorted((out / "train").iterdir())]
+whole = pd.concat(tables)
+plain = job(rows, {"target": "t", "split": {"parts": {"train": 1.0}}, "output": {"format": "csv"}})
+answer = {"files": [path.name for path in sorted((out / "train").iterdir())], "rows": whole["x"].tolist() == list(range(n)),
+  "csv": [path.name for path in (plain / "train").iterdir()], "lines": (plain / "train/part-00000.csv").read_text().count("\\n")}
+"""
+    answer = run("prepare", PROGRAM + code, "default")
+    assert answer["files"] == ["part-00000.parquet", "part-00001.parquet", "part-00002.parquet"]
+    assert answer["rows"]
+    assert answer["csv"] == ["part-00000.csv"]
+    assert answer["lines"] == 250_000
+
+
 def test_splits_do_not_leak(run: Run) -> None:
     code = """
 n = 20000

@@ -1,6 +1,6 @@
 """Preparation as a processing job: files in, parts of the data, a report and a model archive out.
 
-input/data      CSV, JSON lines or Parquet           output/PART      part-00000.parquet (or .csv), for each part of the split
+input/data      CSV, JSON lines or Parquet           output/PART      part-NNNNN.parquet (or .csv), for each part of the split
 input/recipe    one file, YAML or JSON               output/model     model.tar.gz: the first container of an inference pipeline
                                                      output/report    report.html, report.json
 """
@@ -11,7 +11,7 @@ import json
 import os
 import shutil
 from pathlib import Path
-from typing import Any, Dict
+from typing import Any, Dict, Mapping
 
 import pyarrow as pa
 import pyarrow.csv
@@ -20,6 +20,8 @@ import pyarrow.parquet
 from clary.toolkit.preparation import packing, passes, recipe, report
 from clary.toolkit.preparation.passes import Learnt, Made
 from clary.toolkit.preparation.sources import SourceError, TableSource
+
+GROUPS = 64  # batches in a file
 
 
 def prepare(data: str, recipe_file: str, output: str, threads: int = 1, memory: int = 256 << 20) -> Dict[str, Any]:
@@ -32,7 +34,7 @@ def prepare(data: str, recipe_file: str, output: str, threads: int = 1, memory: 
     learnt = passes.learn(source, bound, threads)
     writers = Writers(output, learnt)
     with writers:
-        passes.transform(source, learnt, writers.write, threads)
+        passes.transform(source, learnt, writers.dealt, writers.write, threads)
     shutil.rmtree(scratch, ignore_errors=True)
     told = report.summary(learnt, writers.rows, source.format, source.bytes, source.passes)
     folder = Path(output, "report")
@@ -66,6 +68,7 @@ class Writers:
         self._dictionary = flags
         self._open: Dict[str, Any] = {}
         self.rows = dict.fromkeys(self._parts, 0)
+        self._groups = dict.fromkeys(self._parts, 0)
         for part in self._parts:
             os.makedirs(os.path.join(output, part), exist_ok=True)
             for name in os.listdir(os.path.join(output, part)):
@@ -79,24 +82,37 @@ class Writers:
         for writer in self._open.values():
             writer.close()
 
-    def write(self, made: Made) -> None:
+    def dealt(self, made: Made) -> Dict[str, Any]:
+        """The rows of each part that has any, as Arrow has them: may run beside others."""
         features = [*([made.target] if made.target else []), *made.features]
         empty = self._form == "csv"  # NaN is an empty field there
         table = pa.record_batch(
             [pa.array(array, from_pandas=empty) for _, array in features], names=[name for name, _ in features]
         )
+        chosen = {}
         for number, part in enumerate(self._parts):
             mask = made.parts == number
             count = int(mask.sum())
-            if not count:
-                continue
-            chosen = table if count == len(mask) else table.filter(pa.array(mask))
-            self._writer(part, table.schema).write(chosen)
-            self.rows[part] += count
+            if count:
+                chosen[part] = table if count == len(mask) else table.filter(pa.array(mask))
+        return chosen
+
+    def write(self, chosen: Mapping[str, Any]) -> None:
+        """Batches in order."""
+        for part, table in chosen.items():
+            self._writer(part, table.schema).write(table)
+            self.rows[part] += table.num_rows
+            self._groups[part] += 1
+            if (
+                self._form == "parquet" and self._groups[part] % GROUPS == 0
+            ):  # what a file holds is told at its end, and kept in memory until then
+                self._open.pop(part).close()
 
     def _writer(self, part: str, schema: Any) -> Any:
         if part not in self._open:
-            path = os.path.join(self._output, part, "part-00000." + self._form)
+            number = self._groups[part] // GROUPS if self._form == "parquet" else 0
+            name = "part-{:05}.{}".format(number, self._form)
+            path = os.path.join(self._output, part, name)
             if self._form == "csv":
                 options = pyarrow.csv.WriteOptions(include_header=self._header)
                 self._open[part] = pyarrow.csv.CSVWriter(path, schema, write_options=options)

@@ -54,7 +54,7 @@ class Preparation:
         """Fit, and transform the same rows: target encodings leave out each row's own fold."""
         learnt, frame = self._learn(X, y)
         made: List[passes.Made] = []
-        passes.transform(frame, learnt, made.append)
+        passes.transform(frame, learnt, _itself, made.append)
         return _frame(
             {name: np.concatenate([dict(each.features)[name] for each in made]) for name, _ in made[0].features}, X
         )
@@ -158,6 +158,10 @@ def _text(value: Any, nothing: Any) -> Any:
         return None
     text = ("true" if value else "false") if isinstance(value, bool) else str(value)
     return None if text in nothing else text
+
+
+def _itself(made: passes.Made) -> passes.Made:
+    return made
 
 
 def _frame(columns: Mapping[str, Any], like: Any) -> Any:

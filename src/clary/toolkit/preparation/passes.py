@@ -10,7 +10,7 @@ from collections import deque
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Any, Callable, Deque, Dict, Iterator, List, Mapping, NamedTuple, Optional, Protocol, Tuple
+from typing import Any, Callable, Deque, Dict, Iterator, List, Mapping, NamedTuple, Optional, Protocol, Tuple, TypeVar
 
 import numpy as np
 
@@ -249,15 +249,21 @@ class Made(NamedTuple):
     parts: Array
 
 
-def transform(source: Batches, learnt: Learnt, write: Callable[[Made], None], threads: int = 1) -> None:
-    """The second pass: `write` is given every batch in order."""
+T = TypeVar("T")
+
+
+def transform(
+    source: Batches, learnt: Learnt, finish: Callable[[Made], T], write: Callable[[T], None], threads: int = 1
+) -> None:
+    """The second pass: `finish` is given every batch, by several threads; `write` what it answers, in order, by one."""
     preparation, splitter = Preparation(learnt.state), Splitter(learnt.recipe.split, learnt.cuts)
-    waiting: Deque[Future[Made]] = deque()
+    waiting: Deque[Future[T]] = deque()
     with ThreadPoolExecutor(threads) as pool:
         try:
             for batch in source.batches(learnt.recipe):
-                waiting.append(pool.submit(_made, preparation, batch, *_dealt(learnt, splitter, batch)))
-                if len(waiting) > 2 * threads:
+                dealt = _dealt(learnt, splitter, batch)
+                waiting.append(pool.submit(partial(_made, finish, preparation, batch, *dealt)))
+                if len(waiting) > threads:
                     write(waiting.popleft().result())
             while waiting:
                 write(waiting.popleft().result())
@@ -292,6 +298,11 @@ def numbered(values: Values, classes: Optional[List[str]]) -> Array:
 
 
 def _made(
-    preparation: Preparation, batch: RowBatch, parts: Array, folds: Optional[Array], target: Optional[Feature]
-) -> Made:
-    return Made(preparation.transform(batch.rows, folds), target, parts)
+    finish: Callable[[Made], T],
+    preparation: Preparation,
+    batch: RowBatch,
+    parts: Array,
+    folds: Optional[Array],
+    target: Optional[Feature],
+) -> T:
+    return finish(Made(preparation.transform(batch.rows, folds), target, parts))
