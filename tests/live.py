@@ -15,8 +15,8 @@ import pytest
 from botocore.config import Config
 
 from clary.app import up
+from clary.app.keys import open_keys
 from clary.app.settings import Settings, load
-from clary.stores.keys import FileKeys
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 ACCEPTANCE = pathlib.Path(os.environ.get("CLARY_ACCEPTANCE") or ROOT.parent / "shared" / "acceptance")
@@ -29,7 +29,7 @@ class Server:
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
-        key = FileKeys(settings.root / "keys").all()[0]
+        key = open_keys(settings).all()[0]
         self.environment: Mapping[str, str] = {
             **{k: v for k, v in os.environ.items() if not k.startswith(("AWS_", "SAGEMAKER_"))},
             "AWS_ENDPOINT_URL": settings.endpoint,

@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+import boto3
 import pytest
 from botocore.exceptions import ClientError
 from tests.live import ROLE, Server
@@ -200,6 +201,11 @@ def test_records_and_index_move_to_a_server_and_back(
     there = start(dir=str(folder), database=database)
     assert dict(objects(there)) == {key: content(key) for key in keys}
     there.client("sagemaker").create_model_package_group(ModelPackageGroupName="later")
+    assert there.key == server.key
+    iam = there.client("iam")
+    user = iam.create_access_key(UserName="clary")["AccessKey"]
+    pair = (user["AccessKeyId"], user["SecretAccessKey"])
+    assert not (folder / "keys" / f"{pair[0]}.json").exists()
     vault = str(tmp_path / "vault")
     done("backup", vault, "--dir", str(folder))
     up.down(there.settings)
@@ -212,6 +218,9 @@ def test_records_and_index_move_to_a_server_and_back(
         assert dict(objects(clary_)) == {key: content(key) for key in keys}
         with pytest.raises(ClientError, match="already existing"):
             clary_.client("sagemaker").create_model_package_group(ModelPackageGroupName="later")
+        signed = dict(zip(("aws_access_key_id", "aws_secret_access_key"), pair, strict=True))
+        sts = boto3.client("sts", region_name="us-east-1", endpoint_url=clary_.settings.endpoint, **signed)
+        assert sts.get_caller_identity()["Arn"].endswith(":user/clary")
 
 
 def restored_from(start: Callable[..., Server], vault: str, folder: Path) -> Server:

@@ -18,8 +18,10 @@ from datetime import datetime
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
+import boto3
 import psycopg
 import pytest
+from botocore.exceptions import ClientError
 from tests.faults.scene import Scene, until
 from tests.faults.test_pipeline_kills import step
 from tests.live import ROLE, Server
@@ -106,6 +108,26 @@ class Killer:
     def end(self) -> None:
         self._end.set()
         self._thread.join()
+
+
+def test_a_key_made_or_revoked_at_one_is_so_at_the_other_within_a_second(planes: tuple[Scene, Scene]) -> None:
+    one, two = (scene.server for scene in planes)
+    assert one.key == two.key
+    iam = one.client("iam")
+    made = iam.create_access_key(UserName="clary")["AccessKey"]
+    signed = {"aws_access_key_id": made["AccessKeyId"], "aws_secret_access_key": made["SecretAccessKey"]}
+    other = boto3.client("sts", region_name="us-east-1", endpoint_url=two.settings.endpoint, **signed)
+
+    def known() -> bool:
+        try:
+            return bool(other.get_caller_identity()["Arn"].endswith(":user/clary"))
+        except ClientError as error:
+            assert error.response["Error"]["Code"] == "InvalidClientTokenId"
+            return False
+
+    until(known, 1, "the other head knows the key")
+    iam.delete_access_key(UserName="clary", AccessKeyId=made["AccessKeyId"])
+    until(lambda: not known(), 1, "the other head knows that the key is gone")
 
 
 def test_each_change_made_through_one_is_acted_on_by_the_other(

@@ -51,6 +51,8 @@ def server() -> Iterator[str]:
 def database(server: str) -> str:
     """Its URL, with no table in it."""
     with psycopg.connect(server, autocommit=True) as connection:
-        connection.execute("DROP TABLE IF EXISTS resources, terms, changes, machines, grants, alembic_version")
+        connection.execute(
+            "DROP TABLE IF EXISTS resources, terms, changes, machines, grants, alembic_version, credentials"
+        )
         connection.execute(f"DROP TABLE IF EXISTS {', '.join(METADATA.tables)}")
     return server

@@ -23,13 +23,13 @@ from clary.api.call import Ports
 from clary.app import wiring
 from clary.app.clock import SystemClock
 from clary.app.feature_plane import FeaturePlane
+from clary.app.keys import open_keys
 from clary.app.process import UNUSABLE, CannotStart, Start, begin, starting
 from clary.app.settings import Settings
 from clary.domain.errors import ClaryError
 from clary.serving.process import BACKLOG, let_go
 from clary.stores.database import Database
 from clary.stores.features import open_features
-from clary.stores.keys import FileKeys
 from clary.stores.schema import VERSION
 from clary.stores.sql import SqlStore
 from clary.wire.models import load
@@ -81,7 +81,7 @@ async def serve(start: Start) -> None:
     with starting(start.ready_fd):
         features = open_features(settings.features_url)
         store = await records(settings)
-    keys = FileKeys(settings.root / "keys")
+    keys = open_keys(settings)
     told = wiring.api_settings(settings, keys, None)
     ports = Ports(store, missing, missing, missing, missing, keys, missing, clock, missing, features, told)
     plane = FeaturePlane(wiring.application(settings, ports, SERVICES))

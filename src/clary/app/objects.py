@@ -23,6 +23,7 @@ from granian.http import HTTP1Settings
 
 from clary.app.clock import SystemClock
 from clary.app.held import Granian
+from clary.app.keys import keys_at
 from clary.app.process import UNUSABLE, CannotStart, listening, starting, tell_ready
 from clary.app.settings import Settings
 from clary.objects.auth import Authenticator
@@ -32,7 +33,6 @@ from clary.objects.server import Server
 from clary.stores.index import SqlIndex
 from clary.stores.index_journal import Beside
 from clary.stores.journal import Journal
-from clary.stores.keys import FileKeys
 
 JOURNAL = "journal"  # beside the blobs
 
@@ -57,7 +57,7 @@ def build(place: StoreAddress) -> Server | Relay:
     """The store's objects, put together; or what hands requests on to the user's own S3. IndexUnusable."""
     folder = place.root / "objects"
     blobs = Blobs(folder, place.low_water)
-    keys = FileKeys(place.root / "keys")
+    keys = keys_at(place.root, place.database)
     if place.elsewhere is not None:
         return Relay(*place.elsewhere, Authenticator(keys), blobs, SystemClock(), place.hosts)
     beside = Beside(Journal(folder / JOURNAL), blobs.any(), f"clary objects rebuild{place.option}")

@@ -188,7 +188,7 @@ def _emptied(site: Site, account: Account) -> None:
     """What still works for the account stops; its records and objects go with the server."""
     from clary.app.cli.client import ApiFailure, Client
     from clary.app.cli.environment import sdk_file
-    from clary.stores.keys import FileKeys
+    from clary.app.keys import open_keys
 
     mine = site.of(account.id)
     client = Client(account.endpoint, mine.credential(), account.region, mine.settings.tls_cert)
@@ -206,5 +206,5 @@ def _emptied(site: Site, account: Account) -> None:
                 pass  # it ended meanwhile
     finally:
         client.close()
-    FileKeys(site.settings.root / "keys").revoke(account.access_key_id)
+    open_keys(site.settings).revoke(account.access_key_id)
     sdk_file(mine.settings, account.region, account.id).unlink(missing_ok=True)

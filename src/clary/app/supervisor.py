@@ -24,9 +24,9 @@ from clary.app import bindings, crashes, edge, folders, reach, rotation, workloa
 from clary.app.children import Child, Spec, end_session
 from clary.app.crashes import Crash
 from clary.app.doors import Door
+from clary.app.keys import open_keys, take_in
 from clary.app.settings import Settings
 from clary.domain.errors import Unavailable
-from clary.stores.keys import FileKeys
 
 READY_WITHIN = 60.0
 HOPELESS = 4  # deaths of a child that was killed, or could not be made, before it was ready: the start has failed
@@ -92,7 +92,8 @@ class Supervisor:
         self._end_old_edge()  # of a Clary that was killed
         folders.make(self.settings)
         folders.check_records(self.settings)
-        FileKeys(self.settings.root / "keys").ensure(self.settings.account, FIRST_USER)
+        take_in(self.settings)
+        open_keys(self.settings).ensure(self.settings.account, FIRST_USER)
         listener = folders.listen_tcp(self.settings.host, self.settings.port)
         self._sockets.append(listener)
         # With port 0 the system chose one; with 0 fronts the machine does, and a front is told by its number for as long as we run,

@@ -27,6 +27,7 @@ from clary.app.drift import FOLDER as DRIFT
 from clary.app.drift import DriftPage
 from clary.app.given import Given
 from clary.app.jobs import JobLoops
+from clary.app.keys import open_keys
 from clary.app.machine import Momentary, measure
 from clary.app.metrics_page import MetricsPage
 from clary.app.mlflow_door import MlflowDoor
@@ -67,7 +68,7 @@ from clary.serving.homes import home
 from clary.stores import sql
 from clary.stores.datapoints import FileDatapoints
 from clary.stores.features import open_features
-from clary.stores.keys import FileKeys
+from clary.stores.keys import Keyring
 from clary.stores.logs import FileLogs
 from clary.wire.asgi import Application, Invocation, Limits
 from clary.wire.errors import ServiceError
@@ -115,7 +116,7 @@ class Control:
 async def control(settings: Settings) -> AsyncIterator[Control]:
     """Everything started; ended in the opposite order on the way out."""
     clock = SystemClock()
-    keys, store = FileKeys(settings.root / "keys"), records(settings)
+    keys, store = open_keys(settings), records(settings)
     secret = keys.derive(b"asynchronous").hex()
     logs, artifacts = FileLogs(settings.root / "logs"), make_artifacts(settings, keys)
     built = built_runtimes(settings)
@@ -243,7 +244,7 @@ def no_room(settings: Settings) -> NoRoom:
     )
 
 
-def make_artifacts(settings: Settings, keys: FileKeys) -> Artifacts:
+def make_artifacts(settings: Settings, keys: Keyring) -> Artifacts:
     """Files from our own object store, or from the S3 that the user named."""
     if settings.s3_endpoint:
         return ExternalArtifacts(
@@ -269,7 +270,7 @@ def owner_of(settings: Settings) -> str:
     return f"{machine_name()}:{settings.root}"
 
 
-def api_settings(settings: Settings, keys: FileKeys, machine: Machine | None) -> ApiSettings:
+def api_settings(settings: Settings, keys: Keyring, machine: Machine | None) -> ApiSettings:
     return ApiSettings(
         page_key=keys.derive(b"pages"),
         hold_seconds=20.0 if settings.hold_describes else 0.0,

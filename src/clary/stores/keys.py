@@ -1,8 +1,8 @@
-"""Credentials as files: the `Keys` port over the folder `keys/`.
+"""Credentials: what every keyring does with its master secret, and the `Keys` port over the folder `keys/`.
 
 Owns the master secret, permanent key pairs (one file each) and the list of revoked temporary ones. A temporary credential is
 stored nowhere: its session token carries whom it speaks for and until when, under a MAC, and its secret is derived from the
-master secret, so that every process that can read the folder verifies it alone. Nothing secret is in the token.
+master secret, so that every process that has the master secret verifies it alone. Nothing secret is in the token.
 
 Does not know HTTP and signatures (`wire.sigv4`), and whether a credential has expired: callers compare `expires` with their
 clock, because AWS answers an expired token differently from an unknown one.
@@ -18,8 +18,9 @@ import logging
 import os
 import secrets
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -37,26 +38,19 @@ CACHE_ENTRIES = 8192
 SETTLED_NS = 100_000_000
 
 
-class FileKeys:
-    """`ports.Keys` over a folder (0700, files 0600). Several processes may use the same folder."""
+class Keyring:
+    """What `ports.Keys` needs beside a place to keep it: the master secret, and in memory the permanent pairs and what was revoked."""
 
-    def __init__(self, folder: str | os.PathLike[str], random: Callable[[int], bytes] = secrets.token_bytes) -> None:
-        self._folder = Path(folder)
+    def __init__(self, random: Callable[[int], bytes] = secrets.token_bytes) -> None:
         self._random = random
-        self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        self._path = str(self._folder)
-        self._master = self._load_master()
-        self._mtime = -1
+        self._master = b""
         self._permanent: dict[str, Credential] = {}
-        self._revoked: dict[str, float] = {}
+        self._revoked: Mapping[str, float] = {}
         self._temporary: dict[str, Credential] = {}
-
-    # -- Keys ------------------------------------------------------------------------------------------------------------------
 
     def find(self, access_key_id: str, session_token: str = "") -> Credential | None:
         """The credential of this key id and token; None when unknown, revoked, or not matching each other."""
-        if os.stat(self._path).st_mtime_ns != self._mtime:
-            self._reload()
+        self._refresh()
         if not session_token:
             return self._permanent.get(access_key_id)
         credential = self._temporary.get(session_token)
@@ -83,36 +77,85 @@ class FileKeys:
 
     def create(self, account: str, name: str) -> Credential:
         """A new permanent key pair of the account's user `name`."""
-        if not (account.isdigit() and len(account) == 12):
-            raise Invalid(f"An account is 12 digits, not {account!r}.")
-        access_key_id = "AKIA" + base64.b32encode(self._random(10)).decode()
-        secret = base64.b64encode(self._random(30)).decode()
-        principal, created = f"arn:aws:iam::{account}:user/{name}", time.time()
-        credential = _permanent(access_key_id, secret, account, principal, created)
-        document = {
-            "access_key_id": access_key_id,
-            "secret": secret,
-            "account": account,
-            "principal": principal,
-            "created": created,
-        }
-        _write(self._folder / f"{access_key_id}.json", json.dumps(document).encode())
-        return credential
+        raise NotImplementedError
 
     def ensure(self, account: str, name: str) -> Credential:
         """The account's first permanent pair, made when there is none (first start)."""
-        with self._locked():
-            mine = [credential for credential in self.all() if credential.account == account]
-            return mine[0] if mine else self.create(account, name)
+        raise NotImplementedError
+
+    def revoke(self, access_key_id: str) -> None:
+        """A permanent pair is removed; a temporary one is refused until it would have ended. NotFound for no such pair."""
+        raise NotImplementedError
+
+    def all(self) -> Sequence[Credential]:
+        """Every permanent pair, oldest first."""
+        raise NotImplementedError
 
     def derive(self, purpose: bytes) -> bytes:
         """32 bytes for another use inside Clary (sealing page tokens, the object store's own door), the same in each process."""
         return _mac(self._master, b"derive " + purpose, b"")
 
+    def _refresh(self) -> None:
+        """Look whether what is in memory is still so. Microseconds: each request asks."""
+        raise NotImplementedError
+
+    def _new_pair(self, account: str, name: str) -> dict[str, Any]:
+        if not (account.isdigit() and len(account) == 12):
+            raise Invalid(f"An account is 12 digits, not {account!r}.")
+        return {
+            "access_key_id": "AKIA" + base64.b32encode(self._random(10)).decode(),
+            "secret": base64.b64encode(self._random(30)).decode(),
+            "account": account,
+            "principal": f"arn:aws:iam::{account}:user/{name}",
+            "created": time.time(),
+        }
+
+    def _keep(self, pairs: Iterable[Mapping[str, Any]]) -> None:
+        """Hold these permanent pairs, oldest first, and no others."""
+        found = [permanent(pair) for pair in pairs]
+        found.sort(key=lambda credential: (float(credential.tags["created"]), credential.access_key_id))
+        self._permanent = {credential.access_key_id: credential for credential in found}
+
+    def _open(self, token: str) -> Credential | None:
+        try:
+            raw = base64.b64decode(token, validate=True)
+        except ValueError:
+            return None
+        mac, payload = raw[:MAC_BYTES], raw[MAC_BYTES:]
+        if not hmac.compare_digest(mac, _mac(self._master, b"token", payload)):
+            return None
+        return self._credential(payload, token)
+
+    def _credential(self, payload: bytes, token: str) -> Credential:
+        access_key_id, account, principal, expires = json.loads(payload)
+        secret = base64.b64encode(_mac(self._master, b"secret", payload)[:30]).decode()
+        return Credential(access_key_id, secret, account, principal, token, float(expires))
+
+
+class FileKeys(Keyring):
+    """`ports.Keys` over a folder (0700, files 0600). Several processes may use the same folder."""
+
+    def __init__(self, folder: str | os.PathLike[str], random: Callable[[int], bytes] = secrets.token_bytes) -> None:
+        super().__init__(random)
+        self._folder = Path(folder)
+        self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self._path = str(self._folder)
+        self._master = self._load_master()
+        self._mtime = -1
+
+    def create(self, account: str, name: str) -> Credential:
+        pair = self._new_pair(account, name)
+        _write(self._folder / f"{pair['access_key_id']}.json", json.dumps(pair).encode())
+        return permanent(pair)
+
+    def ensure(self, account: str, name: str) -> Credential:
+        with self._locked():
+            mine = [credential for credential in self.all() if credential.account == account]
+            return mine[0] if mine else self.create(account, name)
+
     def revoke(self, access_key_id: str) -> None:
-        """A permanent pair is removed; a temporary one is refused until it would have ended. NotFound for no such pair."""
         if access_key_id.startswith("ASIA"):
-            expires = _expiry(access_key_id)
+            expires = expiry(access_key_id)
             with self._locked():
                 self._reload()
                 revoked = {key: until for key, until in self._revoked.items() if until > time.time()}
@@ -130,49 +173,27 @@ class FileKeys:
         self._mtime = -1
 
     def all(self) -> Sequence[Credential]:
-        """Every permanent pair, oldest first."""
         self._reload()
         return list(self._permanent.values())
 
     # -- inside ----------------------------------------------------------------------------------------------------------------
+
+    def _refresh(self) -> None:
+        if os.stat(self._path).st_mtime_ns != self._mtime:
+            self._reload()
 
     def _load_master(self) -> bytes:
         path = self._folder / MASTER
         with self._locked():
             if not path.exists():
                 _write(path, self._random(32).hex().encode())
-            master = bytes.fromhex(path.read_text())
-        if len(master) != 32:
-            raise Invalid(f"{path} is damaged: it must hold 64 hexadecimal digits.")
-        return master
+            return master_of(path.read_text(), str(path))
 
     def _reload(self) -> None:
         mtime = os.stat(self._path).st_mtime_ns
-        found: list[Credential] = []
-        for entry in os.scandir(self._path):
-            if entry.name.endswith(".json") and entry.name != REVOKED:
-                document = _read_json(entry.path)
-                if document is not None:
-                    found.append(_permanent(**document))
-        found.sort(key=lambda credential: (float(credential.tags["created"]), credential.access_key_id))
-        self._permanent = {credential.access_key_id: credential for credential in found}
+        self._keep(_pairs(self._folder))
         self._revoked = _read_json(os.path.join(self._path, REVOKED)) or {}
         self._mtime = mtime if time.time_ns() - mtime > SETTLED_NS else -1
-
-    def _open(self, token: str) -> Credential | None:
-        try:
-            raw = base64.b64decode(token, validate=True)
-        except ValueError:
-            return None
-        mac, payload = raw[:MAC_BYTES], raw[MAC_BYTES:]
-        if not hmac.compare_digest(mac, _mac(self._master, b"token", payload)):
-            return None
-        return self._credential(payload, token)
-
-    def _credential(self, payload: bytes, token: str) -> Credential:
-        access_key_id, account, principal, expires = json.loads(payload)
-        secret = base64.b64encode(_mac(self._master, b"secret", payload)[:30]).decode()
-        return Credential(access_key_id, secret, account, principal, token, float(expires))
 
     @contextmanager
     def _locked(self) -> Iterator[None]:
@@ -184,16 +205,64 @@ class FileKeys:
             os.close(descriptor)
 
 
-def _permanent(access_key_id: str, secret: str, account: str, principal: str, created: float) -> Credential:
-    """The tag `created` is when the pair was made, in epoch seconds."""
-    return Credential(access_key_id, secret, account, principal, tags={"created": repr(created)})
+@dataclass(frozen=True, slots=True)
+class KeptKeys:
+    """All that a keyring keeps: the master secret as hexadecimal digits, permanent pairs as documents, and until when (epoch seconds)
+    which temporary credential is revoked."""
+
+    master: str
+    pairs: Sequence[Mapping[str, Any]] = ()
+    revoked: Mapping[str, float] = field(default_factory=dict)
+
+
+def read_folder(folder: Path) -> KeptKeys | None:
+    """What the folder of a `FileKeys` holds; None where there is none yet."""
+    try:
+        master = (folder / MASTER).read_text()
+    except FileNotFoundError:
+        return None
+    return KeptKeys(master, tuple(_pairs(folder)), _read_json(str(folder / REVOKED)) or {})
+
+
+def write_folder(kept: KeptKeys, folder: Path) -> None:
+    """Make the folder hold just that. Killed in it, it holds some of it: write it again."""
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    documents = {f"{pair['access_key_id']}.json": json.dumps(dict(pair)) for pair in kept.pairs}
+    for entry in list(os.scandir(folder)):
+        if entry.name.endswith(".json") and entry.name not in documents:
+            os.unlink(entry.path)
+    wanted = {**documents, REVOKED: json.dumps(dict(kept.revoked)), MASTER: kept.master}
+    for name, text in wanted.items():
+        _write(folder / name, text.encode())
+
+
+def permanent(pair: Mapping[str, Any]) -> Credential:
+    """A pair's document as a credential. The tag `created` is when the pair was made, in epoch seconds."""
+    tags = {"created": repr(pair["created"])}
+    return Credential(pair["access_key_id"], pair["secret"], pair["account"], pair["principal"], tags=tags)
+
+
+def master_of(text: str, where: str) -> bytes:
+    master = bytes.fromhex(text)
+    if len(master) != 32:
+        raise Invalid(f"{where} is damaged: it must hold 64 hexadecimal digits.")
+    return master
+
+
+def _pairs(folder: Path) -> Iterator[Mapping[str, Any]]:
+    for entry in os.scandir(folder):
+        if entry.name.endswith(".json") and entry.name != REVOKED:
+            document = _read_json(entry.path)
+            if document is not None:
+                yield document
 
 
 def _mac(master: bytes, purpose: bytes, payload: bytes) -> bytes:
     return hmac.digest(master, purpose + b"\0" + payload, "sha256")
 
 
-def _expiry(access_key_id: str) -> float:
+def expiry(access_key_id: str) -> float:
+    """When a temporary credential ends, in epoch seconds, as its id tells. NotFound for what is no such id."""
     try:
         return float(int.from_bytes(base64.b32decode(access_key_id[4:])[:5], "big"))
     except ValueError:

@@ -13,12 +13,14 @@ from sqlalchemy import Engine, MetaData, make_url
 from sqlalchemy.exc import ArgumentError, SQLAlchemyError
 
 from clary.app import bindings
+from clary.app.keys import FOLDER, shared_kept, take_in
 from clary.app.objects import index_url
 from clary.app.settings import Settings
 from clary.domain.errors import Invalid, Unavailable
 from clary.objects.files import sync_file, sync_folder
 from clary.stores import features, index_schema, schema
 from clary.stores.database import Database
+from clary.stores.keys import write_folder
 from clary.stores.transfer import TargetInUse, counted, transfer
 
 FILES = "files"
@@ -35,7 +37,7 @@ class Moved:
 
 
 def move(settings: Settings, to: str) -> Moved:
-    """Copy records, features and the object index to the database `to` (`files`: the folder's own), and let the next start expect them
+    """Copy records, features, object index and keys to the database `to` (`files`: the folder's own), and let the next start expect them
     there. What they were copied from stays as it is. Invalid, Unavailable, TargetInUse; then nothing was changed."""
     url = "" if to == FILES else to
     _check(settings, url)
@@ -49,6 +51,7 @@ def move(settings: Settings, to: str) -> Moved:
             raise Unavailable(
                 f"The tables cannot be copied: {getattr(error, 'orig', None) or error}. Nothing was changed."
             ) from error
+        _move_keys(settings, target)
     bindings.remember(target)
     shown = make_url(url).render_as_string(hide_password=True) if url else f"files of {settings.dir}"
     return Moved(url, shown, rows)
@@ -97,6 +100,14 @@ def _to_server(sources: list[tuple[Engine, MetaData]], url: str) -> Mapping[str,
             if before is None:
                 raise
             return before
+
+
+def _move_keys(settings: Settings, target: Settings) -> None:
+    """After the tables, when it is known that the target is nobody else's."""
+    if target.database:
+        take_in(target)
+    else:
+        write_folder(shared_kept(settings), target.root / FOLDER)
 
 
 def _to_files(sources: list[tuple[Engine, MetaData]], target: Settings) -> Mapping[str, int]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import shutil
 import sqlite3
 import stat
 from collections.abc import Iterator, Mapping
@@ -24,11 +25,13 @@ from clary.app.backup.alone import alone
 from clary.app.backup.manifest import DATA, SNAPSHOTS, KeptFile, Manifest, data_path, name_at
 from clary.app.backup.vaults import Vault
 from clary.app.bindings import OWN_OBJECTS, OWN_RECORDS, Bindings
+from clary.app.keys import shared, shared_kept
 from clary.app.objects import index_url
 from clary.app.settings import Settings
 from clary.domain.errors import NotFound, Unavailable
 from clary.stores import features, index_schema, schema
 from clary.stores.database import Database
+from clary.stores.keys import write_folder
 from clary.stores.transfer import transfer
 
 STAGE = ".backup"  # below the state folder, while a backup is taken
@@ -105,7 +108,9 @@ def _stage(root: Path) -> Iterator[Path]:
     stage.mkdir(0o700, exist_ok=True)
     with alone(stage / "lock", f"another backup of {root} is being taken"):
         for left in stage.iterdir():
-            if left.name != "lock":
+            if left.is_dir():
+                shutil.rmtree(left)
+            elif left.name != "lock":
                 left.unlink()
         yield stage
         for left in stage.iterdir():
@@ -133,6 +138,8 @@ class _Filling:
             files["features.db"] = self._database(settings.features_url, "features.db", features.METADATA)
         blobs, parts = self._objects(settings, known, files) if identity else ({}, {})
         files |= self._rest(root)
+        if shared(settings.database):
+            files = {name: kept for name, kept in files.items() if not name.startswith("keys/")} | self._keys(settings)
         bound = Bindings.of(settings)
         return Manifest(
             name=name,
@@ -186,6 +193,14 @@ class _Filling:
             made.dispose()
         _plain(target)
         return target
+
+    def _keys(self, settings: Settings) -> dict[str, KeptFile]:
+        """Keys that several heads share, as the files that a folder has of them."""
+        folder = self._stage / "keys"
+        write_folder(shared_kept(settings), folder)
+        found = {f"keys/{path.name}": self._keep(path) for path in sorted(folder.iterdir())}
+        shutil.rmtree(folder)
+        return found
 
     def _database(self, url: str, name: str, of: MetaData) -> KeptFile:
         staged = self._copied(url, name, of)

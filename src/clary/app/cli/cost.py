@@ -9,9 +9,9 @@ from urllib.parse import urlencode
 from clary.app.cli.logs import begin_of
 from clary.app.cli.output import USAGE, CommandRefused, say, say_json, size, table
 from clary.app.cli.site import Site, here
+from clary.app.keys import open_keys
 from clary.domain.costs.report import PATH, check_group
 from clary.domain.errors import Invalid
-from clary.stores.keys import FileKeys
 
 
 def cost(directory: str | None, by: str, since: str, *, as_json: bool) -> None:
@@ -40,7 +40,7 @@ def asked(site: Site, by: str, since: float) -> dict[str, Any]:
 def every_account(site: Site, since: float) -> dict[str, Any]:
     """The totals of all accounts that have a key pair here."""
     site.require()
-    keys = FileKeys(site.settings.root / "keys")
+    keys = open_keys(site.settings)
     found = [asked(site.of(account), "account", since) for account in sorted({key.account for key in keys.all()})]
     whole = {name: sum(each["total"][name] for each in found) for name in found[0]["total"]}
     groups = [group for each in found for group in each["groups"]]

@@ -21,9 +21,9 @@ from clary.app.cli.checks import Check
 from clary.app.cli.client import SOON
 from clary.app.cli.output import age, size
 from clary.app.cli.site import Site
+from clary.app.keys import open_keys
 from clary.app.settings import Settings
 from clary.domain.errors import ClaryError
-from clary.stores.keys import FileKeys
 
 FILES = 8192  # open files below which many clients at once are not served
 SKEW, BAD_SKEW = 5.0, 300.0  # seconds; AWS's clients are refused beyond 900 s
@@ -79,9 +79,7 @@ def _objects(site: Site, clocks: list[Source]) -> Check:
         return Check("object store", "ok", "Clary's own; it is asked while Clary runs")
     from clary.objects.client import OwnArtifacts
 
-    own = OwnArtifacts(
-        str(settings.objects_socket), FileKeys(settings.root / "keys").derive(b"objects"), settings.account
-    )
+    own = OwnArtifacts(str(settings.objects_socket), open_keys(settings).derive(b"objects"), settings.account)
     began = time.perf_counter()
     try:
         stats = asyncio.run(asyncio.wait_for(own.stats(), SOON))

@@ -24,11 +24,11 @@ from clary.app.cli.client import ApiFailure
 from clary.app.cli.output import NOT_FOUND, CommandRefused, say_json, warn
 from clary.app.cli.site import Site
 from clary.app.cli.top import name_of
+from clary.app.keys import open_keys
 from clary.app.workloads import backend
 from clary.backends.choice import ChosenBackend
 from clary.backends.reentry import Reentry
 from clary.domain.access.roles import assumed_arn, parse_role
-from clary.stores.keys import FileKeys
 
 SECONDS = 12 * 3600.0  # that the fresh credentials last
 _TOKENS = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN")
@@ -83,7 +83,7 @@ def _credentials(site: Site, seen: Mapping[str, Any]) -> dict[str, str]:
     parsed = parse_role(str(seen["RoleArn"]))
     account = str(seen["TrainingJobArn"]).split(":")[4]
     principal = assumed_arn(account, parsed[2] if parsed else "job", "SageMaker")
-    issued = FileKeys(site.settings.root / "keys").issue(account, principal, SECONDS, time.time())
+    issued = open_keys(site.settings).issue(account, principal, SECONDS, time.time())
     return dict(zip(_TOKENS, (issued.access_key_id, issued.secret, issued.session_token), strict=True))
 
 

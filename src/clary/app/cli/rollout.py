@@ -12,9 +12,9 @@ from clary.app.cli.client import SOON, ApiFailure, Client
 from clary.app.cli.history import ENDS, one_line, steps_of, when
 from clary.app.cli.output import NOT_FOUND, NOT_RUNNING, CommandRefused, plain, say, say_json, table
 from clary.app.cli.site import Site, endpoint_name, here
+from clary.app.keys import open_keys
 from clary.domain.endpoints.routes import EndpointView, VariantView
 from clary.serving.client import FrontClient
-from clary.stores.keys import FileKeys
 
 EVERY = 0.5
 CHANGING = ("Creating", "Updating", "RollingBack", "Deleting")
@@ -35,7 +35,7 @@ async def _watch(site: Site, endpoint: str, once: bool, as_json: bool) -> None:
     """Until the endpoint is settled; where nobody looks on (a pipe), one block for each change of what is shown."""
     settings = site.settings
     sockets = [str(settings.front_ctl(index)) for index in range(settings.front_count)]
-    fronts = FrontClient(sockets, FileKeys(settings.root / "keys"))
+    fronts = FrontClient(sockets, open_keys(settings))
     client = site.client(SOON)
     await fronts.start()
     try:

@@ -9,9 +9,9 @@ from typing import Any
 from clary.app.cli.client import SOON
 from clary.app.cli.output import NOT_FOUND, NOT_RUNNING, CommandRefused, say, say_json, table
 from clary.app.cli.site import Site, endpoint_name, here
+from clary.app.keys import open_keys
 from clary.domain.endpoints.routes import EndpointView, VariantView
 from clary.serving.client import FrontClient
-from clary.stores.keys import FileKeys
 
 
 def shadow(directory: str | None, endpoint: str, *, as_json: bool) -> None:
@@ -37,7 +37,7 @@ def shadow(directory: str | None, endpoint: str, *, as_json: bool) -> None:
 async def _view(site: Site, endpoint: str) -> EndpointView | None:
     settings = site.settings
     sockets = [str(settings.front_ctl(index)) for index in range(settings.front_count)]
-    fronts = FrontClient(sockets, FileKeys(settings.root / "keys"))
+    fronts = FrontClient(sockets, open_keys(settings))
     await fronts.start()
     try:
         async with asyncio.timeout(SOON):

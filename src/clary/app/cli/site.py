@@ -9,9 +9,9 @@ from typing import Any
 from clary.app import folders
 from clary.app.cli.client import TIMEOUT, Client
 from clary.app.cli.output import NOT_FOUND, NOT_RUNNING, USAGE, CommandRefused
+from clary.app.keys import open_keys
 from clary.app.settings import REGION, Settings, environment, load
 from clary.ports import Credential
-from clary.stores.keys import FileKeys
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +58,7 @@ class Site:
             raise CommandRefused(
                 f"{self.settings.dir} has no key pair: `{up}` makes one at its first start", NOT_RUNNING
             )
-        return FileKeys(self.settings.root / "keys").ensure(self.settings.account, "clary")
+        return open_keys(self.settings).ensure(self.settings.account, "clary")
 
     def client(self, timeout: float = TIMEOUT) -> Client:
         self.require()
@@ -91,7 +91,7 @@ def of_shell(site: Site, given: Mapping[str, str]) -> Site:
     """The site for the account and region that this environment gives to clients of it."""
     if not site.running or not site.is_at(given.get("AWS_ENDPOINT_URL", "")):
         return site
-    keys = FileKeys(site.settings.root / "keys")
+    keys = open_keys(site.settings)
     key = keys.find(given.get("AWS_ACCESS_KEY_ID", ""), given.get("AWS_SESSION_TOKEN", ""))
     if key is not None and key.account != site.settings.account:
         site = site.of(key.account)

@@ -15,12 +15,12 @@ from clary.app.cli.client import SOON, Client
 from clary.app.cli.logs import COMPONENTS, ENDPOINTS, JOBS
 from clary.app.cli.output import NOT_RUNNING, CommandRefused, drive, lines, say_json, size, table
 from clary.app.cli.site import Site, here
+from clary.app.keys import open_keys
 from clary.app.workloads import backend
 from clary.domain.endpoints.routes import VariantView
 from clary.domain.machine.capacity_view import summary
 from clary.domain.machine.workload import RunState
 from clary.serving.client import FrontClient
-from clary.stores.keys import FileKeys
 
 _JOB_GROUPS = [f"/aws/sagemaker/{noun}Jobs" for noun in JOBS.values()]
 ANSWER_WITHIN = 10.0
@@ -51,7 +51,7 @@ def top(directory: str | None, interval: float, *, once: bool, as_json: bool) ->
 async def _watch(site: Site, interval: float, once: bool, as_json: bool) -> None:
     settings = site.settings
     sockets = [str(settings.front_ctl(index)) for index in range(settings.front_count)]
-    fronts = FrontClient(sockets, FileKeys(settings.root / "keys"))
+    fronts = FrontClient(sockets, open_keys(settings))
     await fronts.start()
     try:
         async with asyncio.timeout(SOON):

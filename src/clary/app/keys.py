@@ -1,0 +1,56 @@
+"""Where credentials are: in the state folder, or in PostgreSQL where the setting `database` names one, so that all heads have the same."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from clary.app.settings import Settings
+from clary.stores.keys import FileKeys, KeptKeys, Keyring, read_folder
+
+if TYPE_CHECKING:
+    from clary.stores.sql_keys import SqlKeys
+
+FOLDER = "keys"
+
+
+def open_keys(settings: Settings) -> Keyring:
+    """The keyring of these settings."""
+    return keys_at(settings.root, settings.database)
+
+
+def keys_at(root: Path, database: str) -> Keyring:
+    """The same, of a state folder and the setting `database`."""
+    return _shared_keys(database) if shared(database) else FileKeys(root / FOLDER)
+
+
+def shared(database: str) -> bool:
+    """Whether the setting `database` names a server, which several heads may share."""
+    return database.startswith("postgres")
+
+
+def take_in(settings: Settings) -> None:
+    """Before a start: a database gets the key pairs that the state folder has from before it was used, once."""
+    if not shared(settings.database):
+        return
+    kept = read_folder(settings.root / FOLDER)
+    if kept is not None:
+        keys = _shared_keys(settings.database)
+        # The first head's master secret becomes everybody's, so that what was issued and sealed by it stays good.
+        keys.adopt(kept, master=not keys.all())
+        keys.close()
+
+
+def shared_kept(settings: Settings) -> KeptKeys:
+    """All that the database keeps."""
+    keys = _shared_keys(settings.database)
+    try:
+        return keys.kept()
+    finally:
+        keys.close()
+
+
+def _shared_keys(database: str) -> SqlKeys:
+    from clary.stores.sql_keys import SqlKeys  # commands on a folder's keys need not load SQLAlchemy
+
+    return SqlKeys(database)
