@@ -158,3 +158,17 @@ def test_an_adopted_folder_without_its_master_leaves_the_one_that_is_there(opene
     assert keys.adopt(KeptKeys("ab" * 32, (pair,)))
     assert keys.derive(b"pages") == before
     assert replace(keys.all()[0], tags={}).access_key_id == "AKIA1"
+
+
+def test_who_watches_is_told_what_another_revoked_once(opened: Callable[[], SqlKeys]) -> None:
+    one, two = opened(), opened()
+    told: list[str] = []
+    two.watch(told.append)
+    made = one.create(ACCOUNT, "clary")
+    temporary = one.issue(ACCOUNT, ROLE, 3600, 4_000_000_000)
+    _within(1, lambda: two.find(made.access_key_id) == made)
+    one.revoke(made.access_key_id)
+    one.revoke(temporary.access_key_id)
+    _within(1, lambda: len(told) == 2)
+    two.all()
+    assert told == [made.access_key_id, temporary.access_key_id]

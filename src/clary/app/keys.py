@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from clary.app.settings import Settings
+from clary.ports import Fronts
 from clary.stores.keys import FileKeys, KeptKeys, Keyring, read_folder
 
 if TYPE_CHECKING:
@@ -39,6 +42,22 @@ def take_in(settings: Settings) -> None:
         # The first head's master secret becomes everybody's, so that what was issued and sealed by it stays good.
         keys.adopt(kept, master=not keys.all())
         keys.close()
+
+
+def tell_fronts(keys: Keyring, fronts: Fronts) -> None:
+    """From now on the fronts here forget a key that another head revoked. On the event loop."""
+    loop, telling = asyncio.get_running_loop(), set[asyncio.Task[None]]()
+
+    def tell(access_key_id: str) -> None:
+        task = loop.create_task(fronts.revoke(access_key_id))
+        telling.add(task)
+        task.add_done_callback(telling.discard)
+
+    def gone(access_key_id: str) -> None:
+        with suppress(RuntimeError):  # the loop has ended, and with it all that the fronts were told by
+            loop.call_soon_threadsafe(tell, access_key_id)
+
+    keys.watch(gone)
 
 
 def shared_kept(settings: Settings) -> KeptKeys:

@@ -27,7 +27,7 @@ from clary.app.drift import FOLDER as DRIFT
 from clary.app.drift import DriftPage
 from clary.app.given import Given
 from clary.app.jobs import JobLoops
-from clary.app.keys import open_keys
+from clary.app.keys import open_keys, tell_fronts
 from clary.app.machine import Momentary, measure
 from clary.app.metrics_page import MetricsPage
 from clary.app.mlflow_door import MlflowDoor
@@ -145,6 +145,7 @@ async def control(settings: Settings) -> AsyncIterator[Control]:
     component_loop: Loop[EndpointCommand, EndpointSeen] = Loop(component_subject, store, clock, owner, away=steps.away)
     living = [*all_jobs.living(), *((each.kind, each.statuses) for each in (endpoint_subject, component_subject))]
     await asyncio.gather(machines.enter(), fronts.start(), backend.take_up(), endpoint_subject.seed(), all_jobs.seed())
+    tell_fronts(keys, fronts)
     await orphans.sweep(store, runs, owner, clock.now(), (*living, *rooms.LIVING), places.grants())
     undo = (
         *all_jobs.attach(),

@@ -95,6 +95,10 @@ class Keyring:
         """32 bytes for another use inside Clary (sealing page tokens, the object store's own door), the same in each process."""
         return _mac(self._master, b"derive " + purpose, b"")
 
+    def watch(self, gone: Callable[[str], None]) -> None:
+        """Have `gone` called, in any thread, with the id of each key that another process has revoked, if that has a store of its own to
+        hear it from. A folder's keys are revoked by the process that serves them."""
+
     def _refresh(self) -> None:
         """Look whether what is in memory is still so. Microseconds: each request asks."""
         raise NotImplementedError

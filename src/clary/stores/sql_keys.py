@@ -54,8 +54,9 @@ class SqlKeys(Keyring):
         super().__init__(random)
         self._database = Database(url)
         self._thread: threading.Thread | None = None
-        self._starting = threading.Lock()
+        self._starting, self._loading = threading.Lock(), threading.Lock()
         self._closed = threading.Event()
+        self._gone: list[Callable[[str], None]] = []
         with self._writing() as connection:
             METADATA.create_all(connection)
             add(connection, _MASTER, _MASTER, self._random(32).hex())
@@ -130,6 +131,10 @@ class SqlKeys(Keyring):
             self._thread.join()
         self._database.close()
 
+    def watch(self, gone: Callable[[str], None]) -> None:
+        self._gone.append(gone)
+        self._refresh()
+
     # -- inside ----------------------------------------------------------------------------------------------------------------
 
     def _refresh(self) -> None:
@@ -147,13 +152,20 @@ class SqlKeys(Keyring):
         self._thread.start()
 
     def _load(self) -> None:
-        kept = self.kept()
+        with self._loading:  # what was read first is kept first
+            self._take(self.kept())
+
+    def _take(self, kept: KeptKeys) -> None:
         master = master_of(kept.master, f"the row {_MASTER} of the table {CREDENTIALS.name}")
         if master != self._master:
             self._master = master
             self._temporary.clear()
+        before, revoked = set(self._permanent), set(self._revoked)
         self._revoked = kept.revoked
         self._keep(kept.pairs)
+        for key in sorted((before - set(self._permanent)) | (set(self._revoked) - revoked)):
+            for gone in self._gone:
+                gone(key)
 
     def _heard(self) -> None:
         """The thread: wait for notices; after a broken connection listen again, and read everything."""
