@@ -63,7 +63,7 @@ from clary.loops.jobs.places import JobSettings
 from clary.objects.client import OwnArtifacts
 from clary.objects.external import ExternalArtifacts
 from clary.ports import Artifacts, Backend, Clock, LoopPorts, Store
-from clary.serving.client import FrontClient
+from clary.serving.client import FrontClient, PlaceModel
 from clary.serving.homes import home
 from clary.stores import sql
 from clary.stores.datapoints import FileDatapoints
@@ -124,8 +124,7 @@ async def control(settings: Settings) -> AsyncIterator[Control]:
     built.build_in(backend)
     runs: Backend[Any] = backend
     datapoints = FileDatapoints(settings.root / "datapoints", settings.datapoint_disk)
-    sockets = [str(settings.front_ctl(index)) for index in range(settings.front_count)]
-    fronts = FrontClient(sockets, keys, TargetModels(store, artifacts, runs, clock).place, secret)
+    fronts = front_client(settings, keys, TargetModels(store, artifacts, runs, clock).place, secret)
     await first_role(store, settings.account, clock.now())
     machines = book_of_machines(settings, store, clock, backend.gpus)
     measured = machines.here
@@ -174,6 +173,12 @@ async def control(settings: Settings) -> AsyncIterator[Control]:
         queues.close()
         await asyncio.gather(fronts.close(), store.close(), features.close())
         datapoints.close()
+
+
+def front_client(settings: Settings, keys: Keyring, place: PlaceModel, secret: str) -> FrontClient:
+    """This head's fronts."""
+    sockets = [str(settings.front_ctl(index)) for index in range(settings.front_count)]
+    return FrontClient(sockets, keys, place, secret)
 
 
 def built_runtimes(settings: Settings) -> runtimes.UvRuntimes:
