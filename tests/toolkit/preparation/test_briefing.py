@@ -57,3 +57,34 @@ answer = {"two": two, "auc": abs(facts["features"]["x"]["tells"] - auc), "many":
     assert answer["mean"] < 1e-9
     assert answer["three"]["three"] == "error"
     assert answer["one"] == answer["none"] == answer["absent"] == answer["text"] == {"target": "error"}
+
+
+def test_counts_by_fewer_threads_when_memory_runs_out(run: Callable[..., Any]) -> None:
+    code = """
+from clary.toolkit.preparation import briefing, sources
+top = Path(tempfile.mkdtemp())
+(top / "data").mkdir()
+with open(top / "data" / "a.jsonl", "w") as file:
+    for k in range(6000):
+        file.write(json.dumps({"t": "ab"[k % 2], "x": k, "long": str(k) + "y" * 20000}) + chr(10))
+used = []
+class Watched(sources.TableSource):
+    def _reads(self, scan):
+        used.append(scan.threads)
+        super()._reads(scan)
+briefing.TableSource = Watched
+plain = {"name": "b", "objective": "o", "target": "t", "metric": {"name": "roc_auc"}, "origin": "o", "lawful_basis": "consent", "forbidden": []}
+(top / "brief.json").write_text(json.dumps(plain))
+def told(memory):
+    used.clear()
+    try:
+        return [briefing.check(str(top / "data"), str(top / "brief.json"), str(top / "out"), 8, memory << 20)["facts"]["rows"], list(used)]
+    except SourceError as error:
+        return [str(error), list(used)]
+answer = [told(memory) for memory in (170, 174, 136)]
+"""  # noqa: E501
+    first, second, small = run("prepare", PROGRAM + code, "default")
+    assert [first[0], second[0]] == [6000, 6000]
+    assert [3, 1] in (first[1], second[1])
+    assert "Out of Memory" in small[0]
+    assert small[1][-1] == 1

@@ -19,7 +19,7 @@ from clary.toolkit import documents
 from clary.toolkit.brief import BINARY, REGRESSION, Brief
 from clary.toolkit.preparation import judgement
 from clary.toolkit.preparation.recipe import DATE, NUMBER
-from clary.toolkit.preparation.sources import SourceError, TableSource, quoted, text, words
+from clary.toolkit.preparation.sources import SourceError, TableSource, out_of_memory, quoted, text, words
 from clary.toolkit.preparation.values import number
 
 _SAMPLE = 100_000
@@ -56,8 +56,13 @@ def facts(source: TableSource, brief: Brief) -> Dict[str, Any]:
     kinds = source.kinds()
     try:
         source.view("data", list(kinds))
-        return _Counting(source.sql, brief, kinds).facts()
-    except duckdb.Error as error:
+        while True:
+            try:
+                return _Counting(source.sql, brief, kinds).facts()
+            except (duckdb.Error, MemoryError) as error:
+                if not out_of_memory(error) or not source.view_by_fewer("data", list(kinds)):
+                    raise
+    except (duckdb.Error, MemoryError) as error:
         raise SourceError("The data cannot be read as {}: {}".format(source.format, words(error))) from None
 
 

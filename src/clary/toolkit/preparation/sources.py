@@ -73,7 +73,7 @@ class TableSource:
                 rows = self.sql.execute("DESCRIBE SELECT * FROM {}".format(self._table())).fetchall()
                 return {row[0]: row[1] for row in rows}
             except duckdb.Error as error:
-                if not _out_of_memory(error):
+                if not out_of_memory(error):
                     raise SourceError("The data cannot be read as {}: {}".format(self.format, words(error))) from None
                 if self._sample <= VECTOR:
                     raise self._too_large(0) from None
@@ -118,8 +118,21 @@ class TableSource:
     def view(self, name: str, names: Sequence[str]) -> None:
         """Let SQL see the data under a name, as texts whose empty ones are NULL."""
         self._reads(scanning.scan(self.format, self._memory, self._threads, len(names)))
+        self._view(name, names)
+
+    def view_by_fewer(self, name: str, names: Sequence[str]) -> bool:
+        """The same after memory ran out, read by half the threads; false if no fewer can read it."""
+        if self._scan == self._scan.halved():
+            return False
+        self._reads(self._scan.halved())
+        self._view(name, names)
+        return True
+
+    def _view(self, name: str, names: Sequence[str]) -> None:
         listed = ", ".join("nullif(CAST({0} AS VARCHAR), '') AS {0}".format(quoted(each)) for each in names)
-        self.sql.execute("CREATE VIEW {} AS SELECT {} FROM {}".format(quoted(name), listed, self._table(names)))
+        self.sql.execute(
+            "CREATE OR REPLACE VIEW {} AS SELECT {} FROM {}".format(quoted(name), listed, self._table(names))
+        )
 
     def batches(self, recipe: Recipe, names: Sequence[str] = ()) -> Iterator[RowBatch]:
         """All rows in order. BadValue for a value that is none of its column's kind, SourceError for files that cannot be read."""
@@ -139,7 +152,7 @@ class TableSource:
                 if _no_number(error) and not searching:
                     searching = True
                     continue
-                if not _out_of_memory(error):
+                if not out_of_memory(error):
                     raise SourceError("The data cannot be read as {}: {}".format(self.format, words(error))) from None
                 if self._scan == self._scan.halved():
                     raise self._too_large(read) from None
@@ -185,7 +198,7 @@ class TableSource:
             first += table.num_rows
 
 
-def _out_of_memory(error: Exception) -> bool:
+def out_of_memory(error: Exception) -> bool:
     return isinstance(error, (duckdb.OutOfMemoryException, MemoryError)) or "Out of Memory Error" in str(error)
 
 
