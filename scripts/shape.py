@@ -15,7 +15,7 @@ import pathlib
 import sys
 import tokenize
 
-WHOLE = frozenset({"sdk", "faults", "fuzz", "docs", "benchmarks"})
+WHOLE = frozenset({"cluster", "sdk", "faults", "fuzz", "docs", "benchmarks"})
 TWO_WAYS = (ast.If, ast.For, ast.AsyncFor, ast.While)
 QUIET = frozenset(
     {tokenize.COMMENT, tokenize.NL, tokenize.NEWLINE, tokenize.INDENT, tokenize.DEDENT, tokenize.ENDMARKER}

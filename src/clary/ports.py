@@ -156,6 +156,11 @@ class Backend(Protocol[R]):
     name: str
     features: frozenset[Feature]
 
+    def at(self, node: str) -> Backend[Any]:
+        """The same on that node alone ("": on the control plane's own machine), for models, which no handle names. Where there is but one
+        machine it is the backend itself. Unavailable where there is no such node."""
+        ...
+
     def plan(self, workload: Workload) -> R:
         """The backend's own frozen, printable request. Unschedulable says what is missing."""
         ...

@@ -7,7 +7,9 @@ answered is looked after. Order of an end: the socket, the loops (leases given b
 from __future__ import annotations
 
 import asyncio
+import os
 import signal
+import socket
 import sys
 from collections.abc import Sequence
 from contextlib import AsyncExitStack
@@ -37,8 +39,9 @@ async def serve(start: Start) -> None:
         loop.add_signal_handler(number, stop.set)
     async with AsyncExitStack() as stack:
         with starting(start.ready_fd):
-            control = await stack.enter_async_context(wiring.control(start.settings))
-        (held,) = start.sockets
+            held, *more = start.sockets
+            nodes = socket.socket(fileno=os.dup(more[0])) if more else None
+            control = await stack.enter_async_context(wiring.control(start.settings, nodes))
         server = Granian(control.application, held, interface=Interfaces.ASGINL, task_impl=TaskImpl.asyncio)
         serving = loop.create_task(server.serve())
         await listening(str(start.settings.control_socket), ("", 0), serving)

@@ -271,8 +271,8 @@ def holding(path: Path) -> dict[str, object] | None:
     return None
 
 
-def listen_tcp(host: str, port: int) -> socket.socket:
-    """The edge's listener, handed to nginx. Unavailable names who has the port."""
+def listen_tcp(host: str, port: int, advice: str = "") -> socket.socket:
+    """A listener of ours: the edge's, handed to nginx, or with `advice` another one. Unavailable names who has the port."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     listener = socket.socket(family, socket.SOCK_STREAM)
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -285,7 +285,8 @@ def listen_tcp(host: str, port: int) -> socket.socket:
     except OSError as error:
         listener.close()
         about_port = error.errno in (errno.EADDRINUSE, errno.EACCES)
-        advice = "--port takes another, 0 picks a free one" if about_port else "--host takes an address of this machine"
+        port_advice, host_advice = "--port takes another, 0 picks a free one", "--host takes an address of this machine"
+        advice = advice or (port_advice if about_port else host_advice)
         raise Unavailable(f"cannot listen on {host}:{port}: {error.strerror}{_holder(port)}; {advice}") from None
     return listener
 

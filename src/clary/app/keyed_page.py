@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from urllib.parse import parse_qsl
 
 from clary.api import scrape
-from clary.domain.errors import ClaryError, Invalid
+from clary.domain.errors import ClaryError, Denied, InUse, Invalid, NotFound
 from clary.ports import Keys
 from clary.wire.asgi import Receive, Scope, Send
 
@@ -16,6 +16,7 @@ log = logging.getLogger(__name__)
 PLAIN = "text/plain; charset=utf-8"
 CHALLENGES = [("www-authenticate", 'Basic realm="clary"'), ("www-authenticate", 'Bearer realm="clary"')]
 
+_STATUSES: Mapping[type[ClaryError], int] = {Invalid: 400, Denied: 403, NotFound: 404, InUse: 409}
 Answer = tuple[int, str, list[tuple[str, str]], str]  # status, content type, further headers, body
 Application = Callable[[Scope, Receive, Send], Awaitable[None]]
 Render = Callable[
@@ -26,12 +27,15 @@ Render = Callable[
 class KeyedPage:
     """The page and the application behind it."""
 
-    def __init__(self, application: Application, keys: Keys, path: str, kind: str, render: Render) -> None:
+    def __init__(
+        self, application: Application, keys: Keys, path: str, kind: str, render: Render, act: Render | None = None
+    ) -> None:
+        """`act` does what a POST asks, and answers the page after it."""
         self._application = application
         self._keys = keys
         self._path = path
         self._kind = kind
-        self._render = render
+        self._ways = {"GET": render} if act is None else {"GET": render, "POST": act}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http" or scope["path"] != self._path:
@@ -53,12 +57,12 @@ class KeyedPage:
         if credential is None:
             who = "a bearer token (`clary prometheus` prints one) or a key pair as user name and password"
             return 401, PLAIN, CHALLENGES, f"{self._path} needs a key: {who}.\n"
-        if method != "GET":
-            return 405, PLAIN, [("allow", "GET")], f"{self._path} is read with GET.\n"
+        if method not in self._ways:
+            return 405, PLAIN, [("allow", ", ".join(self._ways))], f"{self._path} is read with GET.\n"
         try:
-            return 200, self._kind, [], await self._render(credential.account, asked)
-        except Invalid as error:
-            return 400, PLAIN, [], f"{error}\n"
+            return 200, self._kind, [], await self._ways[method](credential.account, asked)
+        except (Invalid, Denied, NotFound, InUse) as error:
+            return next(s for kind, s in _STATUSES.items() if isinstance(error, kind)), PLAIN, [], f"{error}\n"
         except ClaryError as error:
             log.warning("%s cannot be told: %s", self._path, error)
             return 503, PLAIN, [], f"{error}\n"

@@ -30,6 +30,7 @@ from clary.domain.endpoints.topics import check_prefix
 from clary.domain.errors import Invalid
 from clary.domain.jobs.datasets import check_sources
 from clary.domain.jobs.egress import check_egress
+from clary.domain.machine.nodes import LEAST_LOST, parse_place
 
 SOCKET_PATH_LIMIT = 107  # sun_path holds 108 bytes with its NUL (unix(7))
 LONGEST_SOCKET = "workers/front-999.sock"
@@ -74,7 +75,15 @@ class Settings:
         "", "records: SQLAlchemy URL of a PostgreSQL server; default records.db in the state folder"
     )
     fronts: int = _setting(0, "data plane processes; 0 means one per two CPUs that Clary may use")
-    backend: str = _setting("local", "what runs jobs and replicas; local: sandboxes on this machine")
+    backend: str = _setting(
+        "local",
+        "what runs jobs and replicas; local: sandboxes on this machine; cluster: also those of machines that joined (`clary node`)",
+    )
+    node_listen: str = _setting("0.0.0.0:4610", "HOST:PORT on which nodes reach this head, with backend cluster")
+    node_lost: int = _setting(
+        40,
+        "seconds without a word after which a node is given up; ten less, its jobs have ended themselves; at least 40",
+    )
     s3_endpoint: str = _setting("", "another S3 server to keep objects in, instead of Clary's own store")
     s3_access_key: str = _setting("", "access key of s3_endpoint")
     s3_secret_key: str = _setting("", "secret key of s3_endpoint")
@@ -531,6 +540,8 @@ _RULES: tuple[_Rule, ...] = (
         lambda url: not url or _is_origin(url),
         "http:// or https://, a host and perhaps a port",
     ),
+    _parsed("node_listen", lambda text, place: parse_place(text)),
+    _is("node_lost", lambda seconds: seconds >= LEAST_LOST, f"at least {LEAST_LOST:g}"),
     _is("port", lambda port: 0 <= port < 65536, "from 0 to 65535"),
     _needs(
         lambda settings: settings.s3_endpoint and not (settings.s3_access_key and settings.s3_secret_key),

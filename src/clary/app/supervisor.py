@@ -16,7 +16,7 @@ import os
 import signal
 import socket
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -27,6 +27,7 @@ from clary.app.doors import Door
 from clary.app.keys import open_keys, take_in
 from clary.app.settings import Settings
 from clary.domain.errors import Unavailable
+from clary.domain.machine.nodes import parse_place
 
 READY_WITHIN = 60.0
 HOPELESS = 4  # deaths of a child that was killed, or could not be made, before it was ready: the start has failed
@@ -116,14 +117,26 @@ class Supervisor:
             ]
             self._sockets += sockets
             self._add_python(f"front-{index}", path, sockets, index)
-        self._add_door("control", path, self.settings.control_socket, mode)
+        self._add_door("control", path, self.settings.control_socket, mode, self._node_listeners())
 
-    def _add_door(self, name: str, settings: Path, path: Path, mode: int) -> None:
-        """A child with one socket, at which those who come are not made to wait for ever."""
+    def _node_listeners(self) -> list[socket.socket]:
+        """Where nodes come, where there can be some. It stays open while the control plane is started again."""
+        if self.settings.backend != "cluster":
+            return []
+        listener = folders.listen_tcp(
+            *parse_place(self.settings.node_listen), advice="node_listen takes another address"
+        )
+        self._sockets.append(listener)
+        host, port = listener.getsockname()[:2]
+        (self.settings.run / "nodes.json").write_text(json.dumps({"host": host, "port": port}))
+        return [listener]
+
+    def _add_door(self, name: str, settings: Path, path: Path, mode: int, more: Sequence[socket.socket] = ()) -> None:
+        """A child with one socket, at which those who come are not made to wait for ever, and perhaps others."""
         listener = folders.listen_unix(path, mode)
         self._sockets.append(listener)
         self._doors[name] = Door(listener)
-        self._add_python(name, settings, [listener])
+        self._add_python(name, settings, [listener, *more])
 
     def _add_python(self, name: str, settings: Path, sockets: list[socket.socket], index: int = 0) -> None:
         numbers = [s.fileno() for s in sockets]

@@ -9,6 +9,7 @@ import asyncio
 import errno
 import os
 import shutil
+import socket
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -31,10 +32,12 @@ from clary.app.keys import open_keys, tell_fronts
 from clary.app.machine import Momentary, measure
 from clary.app.metrics_page import MetricsPage
 from clary.app.mlflow_door import MlflowDoor
+from clary.app.nodes import HeadGate, HeadPorts, keep_door, nodes_page, open_gate, placeable
 from clary.app.queues import Queues, World
 from clary.app.settings import Settings
 from clary.app.watch import Watch
 from clary.backends import containers, runtimes
+from clary.backends.choice import Members
 from clary.backends.node.layout import NodePorts
 from clary.domain import extensions
 from clary.domain.access.roles import default_role
@@ -62,7 +65,7 @@ from clary.loops.endpoints.telemetry import Telemetry, TelemetryPorts
 from clary.loops.jobs.places import JobSettings
 from clary.objects.client import OwnArtifacts
 from clary.objects.external import ExternalArtifacts
-from clary.ports import Artifacts, Backend, Clock, LoopPorts, Store
+from clary.ports import Artifacts, Backend, Clock, Grants, LoopPorts, Store
 from clary.serving.client import FrontClient, PlaceModel
 from clary.serving.homes import home
 from clary.stores import sql
@@ -113,8 +116,8 @@ class Control:
 
 
 @asynccontextmanager
-async def control(settings: Settings) -> AsyncIterator[Control]:
-    """Everything started; ended in the opposite order on the way out."""
+async def control(settings: Settings, listener: socket.socket | None = None) -> AsyncIterator[Control]:
+    """Everything started; ended in the opposite order on the way out. `listener` is where nodes come, where there can be some."""
     clock = SystemClock()
     keys, store = open_keys(settings), records(settings)
     secret = keys.derive(b"asynchronous").hex()
@@ -129,7 +132,8 @@ async def control(settings: Settings) -> AsyncIterator[Control]:
     machines = book_of_machines(settings, store, clock, backend.gpus)
     measured = machines.here
     outside = LoopPorts(store, runs, fronts, artifacts, built, logs, datapoints, keys, clock, measured)
-    places, owner, served = Ledger(store, machine_name()), owner_of(settings), serving_settings(settings)
+    nodes = placeable(machines, backend.members)
+    places, owner, served = Ledger(store, machine_name(), nodes), owner_of(settings), serving_settings(settings)
     all_jobs = JobLoops(outside, job_settings(settings), places)
     endpoint_subject = endpoints.EndpointSubject(outside, served, places)
     component_subject = components.ComponentSubject(outside, served, places, endpoint_subject.models)
@@ -160,9 +164,13 @@ async def control(settings: Settings) -> AsyncIterator[Control]:
     told = api_settings(settings, keys, measured())
     ports = Ports(store, artifacts, built, logs, datapoints, keys, fronts, clock, queues.topics, features, told)
     more = rooms.work(Given(settings, owner, ports, runs, measured, places, served, endpoint_subject.models))
+    gate = node_gate(settings, ports, store, machines, backend.members, keys)
+    if gate is not None and listener is not None:
+        more = (*more, keep_door(gate, listener))
     tasks = tuple(asyncio.create_task(work) for work in (*loops, *queues.run(), *watch.run(), *chores, captured, *more))
     try:
-        yield Control(mlflow.door(pages(settings, ports, account.book, machines.rows), settings, ports), tasks)
+        shown = nodes_page(pages(settings, ports, account.book, machines.rows), keys, gate)
+        yield Control(mlflow.door(shown, settings, ports), tasks)
     finally:
         for task in tasks:
             task.cancel()
@@ -264,6 +272,16 @@ def book_of_machines(settings: Settings, store: Store, clock: Clock, gpus: int) 
     labels = parse_labels(settings.machine_labels)
     measured = partial(measure, gpus, settings.max_jobs, machine_name(), settings.machine_zone, labels)
     return Machines(store, clock, Momentary(measured, clock.monotonic))
+
+
+def node_gate(
+    settings: Settings, ports: Ports, grants: Grants, machines: Machines, members: Members | None, keys: Keyring
+) -> HeadGate | None:
+    """Who lets nodes in; None for a backend that has none."""
+    if members is None:
+        return None
+    head = HeadPorts(ports.store, grants, ports.keys, ports.logs, ports.clock, machines, members)
+    return open_gate(settings, head, keys, machine_name())
 
 
 def machine_name() -> str:

@@ -27,6 +27,7 @@ def backend(settings: Settings, ports: NodePorts | None = None) -> ChosenBackend
         strict_network=settings.strict_network,
         ports=ports,
         listeners=str(settings.listeners),
+        lost=float(settings.node_lost),
     )
     return choose(settings.backend, options)
 

@@ -6,7 +6,8 @@ backend: this module stays out of the package's `__init__`, which shims import t
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib import import_module
 from typing import Any, Protocol, TypeVar
@@ -16,9 +17,12 @@ from clary.backends.containers import Engine
 from clary.backends.node.layout import NodePorts
 from clary.backends.reentry import Reentry
 from clary.domain.errors import Invalid
+from clary.domain.machine.capacity import Machine
+from clary.domain.machine.nodes import LEAST_LOST
 from clary.ports import Backend
 
 R = TypeVar("R")
+Answer = Callable[[str, Mapping[str, Any]], Awaitable[Any]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,10 +40,41 @@ class BackendOptions:
     strict_network: bool
     ports: NodePorts | None = None  # of whoever starts workloads by value
     listeners: str = ""
+    lost: float = LEAST_LOST  # seconds without a word after which a node is given up
+
+
+class Members(Protocol):
+    """The nodes of a backend that has some, by name. A node is `ready`, `suspect` (no word for two seconds: nothing new goes there) or
+    `lost` (no word for so long that it has certainly ended its jobs)."""
+
+    def expect(self, name: str) -> None:
+        """A node that is known from before: it is lost when it does not come in time."""
+        ...
+
+    async def connect(
+        self, name: str, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, answer: Answer
+    ) -> None:
+        """Take the connection that the node has opened, until it is lost. `answer` does what the node asks beside its lease."""
+        ...
+
+    def machines(self) -> tuple[Machine, ...]:
+        """Those on which something may be placed now, as they were measured last."""
+        ...
+
+    def state(self, name: str) -> str: ...
+    def let_go(self, name: str) -> None:
+        """It has left: its runs are lost, and its connection ends."""
+        ...
+
+    async def leave_nodes(self) -> None:
+        """End all connections; runs go on."""
+        ...
 
 
 class ChosenBackend(Backend[R], Protocol[R]):
     """A backend as those see it who put Clary together."""
+
+    members: Members | None
 
     @property
     def gpus(self) -> int:

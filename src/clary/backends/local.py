@@ -96,6 +96,7 @@ class LocalBackend:
     """See ports.Backend. `state` is a folder of the backend's own; a handle is the workload's key."""
 
     name = "local"
+    members = None  # it has no nodes
 
     def __init__(
         self,
@@ -141,6 +142,9 @@ class LocalBackend:
     @property
     def gpus(self) -> int:
         return len(self.host.gpus)
+
+    def at(self, node: str) -> LocalBackend:
+        return self
 
     def address(self, listener: int | str) -> Address:
         if isinstance(listener, int):

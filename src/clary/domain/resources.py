@@ -110,6 +110,7 @@ KINDS: Mapping[str, Kind] = {
         Kind("retraining", "clary", "retraining", "retraining"),
         Kind("used", "clary", "used", "record of use"),
         Kind("machine", "clary", "machine", "machine"),
+        Kind("join-token", "clary", "join-token", "join token that was used"),
         Kind("pipeline", "sagemaker", "pipeline", "pipeline"),
         Kind("pipeline-definition", "sagemaker", "pipeline-definition", "pipeline definition"),
         Kind("pipeline-execution", "sagemaker", "pipeline", "pipeline execution"),

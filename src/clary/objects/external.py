@@ -28,7 +28,11 @@ PIECE = 1 << 20
 class ExternalArtifacts:
     """See `ports.Artifacts`. One key pair of the server's serves all of Clary's accounts."""
 
-    def __init__(self, endpoint: str, access_key: str, secret_key: str, region: str) -> None:
+    def __init__(
+        self, endpoint: str, access_key: str, secret_key: str, region: str, session_token: str = "", bundle: str = ""
+    ) -> None:
+        """`session_token`: of temporary keys. `bundle`: a PEM file that the server's certificate must be signed by ("": the machine's)."""
+        self._session_token, self._bundle = session_token, bundle
         self._endpoint, self._access_key, self._secret_key, self._region = endpoint, access_key, secret_key, region
         self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="s3")
         self._lock = threading.Lock()
@@ -49,9 +53,11 @@ class ExternalArtifacts:
 
         with self._lock:
             if self._made is None:
-                self._made = boto3.Session(self._access_key, self._secret_key, region_name=self._region).client(
+                token = self._session_token or None
+                self._made = boto3.Session(self._access_key, self._secret_key, token, self._region).client(
                     "s3",
                     endpoint_url=self._endpoint,
+                    verify=self._bundle or None,
                     config=Config(
                         signature_version="s3v4",
                         s3={"addressing_style": "path"},

@@ -45,7 +45,7 @@ class EdgeSettings:
     max_answer: int = 25 << 20
     max_control: int = 8 << 20
     max_object: int = 5 << 30  # AWS's largest single PUT or part
-    control_paths: tuple[str, ...] = ("/console", "/metrics", "/capacity", "/costs", "/drift", "/_mlflow")
+    control_paths: tuple[str, ...] = ("/console", "/metrics", "/capacity", "/nodes", "/costs", "/drift", "/_mlflow")
 
 
 def render(settings: EdgeSettings) -> str:

@@ -84,6 +84,9 @@ class MemoryBackend:
             raise Invalid("a model is no run's to write")
         return workload
 
+    def at(self, node: str) -> MemoryBackend:
+        return self
+
     def address(self, listener: int | str) -> Address:
         if isinstance(listener, str):
             return Address("unix", "/run/clary-listener/s")

@@ -108,10 +108,18 @@ class Client:
 
     def page(self, path: str) -> Answer:
         """A page of JSON that is read with a key (see `app/keyed_page.py`)."""
+        return self._page(path, "GET")
+
+    def act(self, path: str) -> Answer:
+        """Have something done by such a page: the page after it. Refused, in the server's words, where it cannot be."""
+        return self._page(path, "POST")
+
+    def _page(self, path: str, method: str) -> Answer:
         token = token_of(self._credential.access_key_id, self._credential.secret)
-        status, answer = self._send({"Authorization": f"Bearer {token}"}, b"", "GET", path)
+        status, answer = self._send({"Authorization": f"Bearer {token}"}, b"", method, path)
         if status != 200:
-            raise CommandRefused(f"{path}: {answer.decode(errors='replace').strip() or f'HTTP {status}'}", FAILED)
+            code = NOT_FOUND if status == 404 else FAILED
+            raise CommandRefused(f"{path}: {answer.decode(errors='replace').strip() or f'HTTP {status}'}", code)
         return dict(json.loads(answer))
 
     def _send(self, headers: Mapping[str, str], body: bytes, method: str = "POST", path: str = "") -> tuple[int, bytes]:

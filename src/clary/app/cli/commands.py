@@ -46,6 +46,12 @@ data = typer.Typer(help="Data from elsewhere.", no_args_is_help=True, rich_marku
 app.add_typer(data, name="data")
 hub = typer.Typer(help="Ready models for JumpStart's clients.", no_args_is_help=True, rich_markup_mode=None)
 app.add_typer(hub, name="hub")
+node = typer.Typer(
+    help="Machines that run jobs for this Clary: let one join, list, drain, let go.",
+    no_args_is_help=True,
+    rich_markup_mode=None,
+)
+app.add_typer(node, name="node")
 
 
 def _version(asked: bool) -> None:
@@ -876,3 +882,60 @@ def registry_alias(
     from clary.app.cli import registry as telling
 
     telling.name(directory, group, version, alias, as_json=json)
+
+
+@node.command("token")
+def node_token(directory: Dir = None, json: Json = False) -> None:
+    """Print the command with which one machine joins, within 15 minutes."""
+    from clary.app.cli import nodes
+
+    nodes.token(directory, as_json=json)
+
+
+@node.command("join")
+def node_join(
+    address: Annotated[str, typer.Argument(metavar="[HOST:PORT]", help="Where a head listens for nodes.")] = "",
+    token: Annotated[str, typer.Option(help="Join token; the first time only.")] = "",
+    name: Annotated[str, typer.Option(help="The node's name.", show_default="the host's name")] = "",
+    directory: Annotated[
+        str | None, typer.Option("--dir", help="The node's folder.", show_default="~/.local/share/clary-node")
+    ] = None,
+) -> None:
+    """Be a node: run jobs of a Clary elsewhere on this machine, until this command is ended."""
+    from clary.app.cli import nodes
+
+    nodes.join(directory, address, token, name)
+
+
+@node.command("list")
+def node_list(directory: Dir = None, json: Json = False) -> None:
+    """Show the nodes: their state, size, and the jobs that they have."""
+    from clary.app.cli import nodes
+
+    nodes.show(directory, as_json=json)
+
+
+@node.command("drain")
+def node_drain(
+    name: Annotated[str, typer.Argument(help="The node.")],
+    undo: Annotated[bool, typer.Option("--undo", help="Let it take jobs again.")] = False,
+    directory: Dir = None,
+    json: Json = False,
+) -> None:
+    """Place nothing more on a node; what runs there goes on."""
+    from clary.app.cli import nodes
+
+    nodes.drain(directory, name, undo=undo, as_json=json)
+
+
+@node.command("leave")
+def node_leave(
+    name: Annotated[str, typer.Argument(help="The node.")],
+    force: Annotated[bool, typer.Option("--force", help="Although it has jobs: they are lost there.")] = False,
+    directory: Dir = None,
+    json: Json = False,
+) -> None:
+    """Let a node go: its certificate is good for nothing any more."""
+    from clary.app.cli import nodes
+
+    nodes.leave(directory, name, force=force, as_json=json)

@@ -14,7 +14,7 @@ from typing import Any
 
 from clary.backends.node.layout import placed
 from clary.backends.remote.calls import CALLS
-from clary.backends.remote.link import NodeLink, Pulse
+from clary.backends.remote.link import Answer, NodeLink, Pulse
 from clary.backends.remote.node import HELLO
 from clary.domain.errors import Invalid, Unavailable, Unschedulable
 from clary.domain.machine.addresses import Address
@@ -44,10 +44,21 @@ class RemoteBackend:
         self._listeners: list[Callable[[str], None]] = []
 
     async def connect(
-        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, pulse: Pulse | None = None
-    ) -> None:
-        """Take the connection that the node has opened; an older one is closed. Invalid when another node is at its other end."""
-        link = NodeLink(self.node, reader, writer, _asks_nothing, self._hear, self._lost, pulse or Pulse())
+        self,
+        reader: asyncio.StreamReader,
+        writer: asyncio.StreamWriter,
+        pulse: Pulse | None = None,
+        answer: Answer | None = None,
+    ) -> asyncio.Event:
+        """Take the connection that the node has opened; an older one is closed. `answer` does what the node asks. Answers what is set when
+        this connection is lost. Invalid when another node is at its other end."""
+        over = asyncio.Event()
+
+        def lost(link: NodeLink) -> None:
+            over.set()
+            self._lost(link)
+
+        link = NodeLink(self.node, reader, writer, answer or _asks_nothing, self._hear, lost, pulse or Pulse())
         try:
             hello = await link.ask(HELLO, {})
             if hello["node"] != self.node:
@@ -64,6 +75,7 @@ class RemoteBackend:
             await before.close()
         for handle in await self.handles():  # what changed meanwhile nobody has heard
             self._hear(handle)
+        return over
 
     @property
     def connected(self) -> bool:
@@ -84,6 +96,9 @@ class RemoteBackend:
             self.address(workload.dials)
         placed(workload, "/", Path("/"), lambda _run: "/")  # names that cannot be folders are told now
         return workload
+
+    def at(self, node: str) -> RemoteBackend:
+        return self
 
     def address(self, listener: int | str) -> Address:
         if isinstance(listener, str):

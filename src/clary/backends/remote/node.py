@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
 from clary.backends.remote.calls import CALLS
 from clary.backends.remote.link import NodeLink, Pulse
 from clary.domain.errors import Invalid, Unschedulable
+from clary.domain.machine.workload import Observation
 from clary.ports import Backend
 
 HELLO = "hello"
@@ -21,8 +22,11 @@ async def serve(
     reader: asyncio.StreamReader,
     writer: asyncio.StreamWriter,
     pulse: Pulse | None = None,
+    beside: Callable[[NodeLink], Awaitable[None]] | None = None,
+    seen: Callable[[Observation | None], Awaitable[None]] | None = None,
 ) -> None:
-    """Answer over this connection until it is lost or this is cancelled; runs go on. `fronts`: how many its sandboxes reach."""
+    """Answer over this connection until it is lost or this is cancelled; runs go on. `fronts`: how many its sandboxes reach. `beside`: what
+    the node asks of its control plane meanwhile; where that ends the connection does. `seen` is awaited before an observation is told."""
     over = asyncio.Event()
 
     async def answer(call: str, given: Mapping[str, Any]) -> Any:
@@ -35,14 +39,23 @@ async def serve(
         asked = CALLS[call].given(given)
         if call == "start":
             asked["request"] = backend.plan(asked["request"])
-        return CALLS[call].answered(await getattr(backend, call)(**asked))
+        found = await getattr(backend, call)(**asked)
+        if call == "observe" and seen is not None:
+            await seen(found)
+        return CALLS[call].answered(found)
 
     link = NodeLink(node, reader, writer, answer, lambda _news: None, lambda _link: over.set(), pulse or Pulse())
     leave = backend.watch(link.tell)
+    asks = asyncio.ensure_future(beside(link)) if beside is not None else None
+    waits = asyncio.create_task(over.wait())
     try:
-        await over.wait()
+        await asyncio.wait([waits, *([asks] if asks else [])], return_when=asyncio.FIRST_COMPLETED)
     finally:
         leave()
+        waits.cancel()
+        if asks is not None:
+            asks.cancel()
+            await asyncio.gather(asks, return_exceptions=True)
         await link.close()
 
 

@@ -40,7 +40,7 @@ from clary.domain.jobs.spec import JobSpec
 from clary.domain.lifecycle import JOB, JobFact, JobStatus, advance
 from clary.domain.machine import admission, capacity, grants
 from clary.domain.machine.admission import Admission
-from clary.domain.machine.capacity import Fit, Machine
+from clary.domain.machine.capacity import Book, Fit, Machine
 from clary.domain.machine.workload import Observation, RunState
 from clary.domain.resources import Record
 
@@ -50,6 +50,7 @@ AHEAD_TICK, QUEUE_TICK = (
     0.5,
     300.0,
 )  # for each job that goes first, and at most: thousands may wait, and the first alone may start
+MOVES = 10  # times that a job with checkpoints goes on elsewhere because its node was lost
 TOLD_AGAIN = 30.0  # seconds until the figures of the same reason are told again
 _FIGURES = re.compile(r"[\d.]+")
 
@@ -71,6 +72,8 @@ def _noun(record: Record) -> str:
 def decide(record: Record, seen: SeenJob, now: float) -> Decision[Command]:
     """What happens next to an InProgress or Stopping job."""
     phase = record.document["phase"]
+    if seen.lost and phase in ("downloading", "training"):
+        return _without_node(record, seen.lost, now)
     if phase == "starting":
         return _starting(record, seen, now)
     if phase == "downloading":
@@ -97,6 +100,17 @@ def fits_on(record: Record, machine: Machine, policy: str) -> tuple[Fit, ...]:
     return tuple(capacity.fit_hosts(sizes, machine, policy, kind_of(record).noun))
 
 
+def admits(record: Record, book: Book, ahead: int = 0) -> Admission:
+    """Whether its hosts may start on that machine now. LimitExceeded as of `fits_on`."""
+    fits = fits_on(record, book.machine, book.policy)
+    return admission.admit(fits, pools.without(book), ahead, but=record.arn, account=record.scope.account)
+
+
+def portable(record: Record) -> bool:
+    """Whether it may run on a node. One that asks a database of the operator's is asked for where that is reached from."""
+    return not spec_of(record).queries
+
+
 def _starting(record: Record, seen: SeenJob, now: float) -> Decision[Command]:
     document = record.document
     if record.status == JobStatus.STOPPING:
@@ -108,7 +122,7 @@ def _starting(record: Record, seen: SeenJob, now: float) -> Decision[Command]:
     except LimitExceeded as error:
         return _failed(record, f"CapacityError: {error.message}", now)
     by_type = {host.instance_type: fit for host, fit in zip(of, fits, strict=True)}
-    answer = admission.admit(fits, pools.without(seen.book), seen.ahead, but=record.arn, account=record.scope.account)
+    answer = admits(record, seen.book, seen.ahead)
     if not answer.granted:
         return _waiting(record, answer, seen.ahead, now)
     clamped = [note for fit in by_type.values() for note in fit.notes]
@@ -126,6 +140,7 @@ def _starting(record: Record, seen: SeenJob, now: float) -> Decision[Command]:
         begun_at = entered(document, "Starting", told, now)
     moved = {**entered(begun_at, "Downloading", "Downloading input data", now), "phase": "downloading", "fits": shown}
     moved.setdefault("started", now)
+    moved["node"] = seen.book.machine.name if seen.book.machine.node else ""
     # Nothing begins before the place is sure: the save is refused when another control plane took it meanwhile.
     change = GrantChange(seen.book.machine.name, seen.book.version, given)
     return Decision(replace(record, modified=now, document=moved), grants=change)
@@ -372,19 +387,34 @@ def _reason(record: Record, name: str, run: Observation, seen: SeenJob) -> str:
     return kind_of(record).failed(run.exit_code or 0, text, tail)
 
 
+def _without_node(record: Record, why: str, now: float) -> Decision[Command]:
+    """Its node is lost. What had not begun, or has checkpoints to go on from, starts again on another machine, and that is no attempt of
+    its own; all else would begin anew."""
+    document, noun = record.document, kind_of(record).noun
+    if record.status == JobStatus.STOPPING:
+        return _over(record, _stopped(record), now)
+    begun = document["phase"] == "training"
+    if begun and not any(sync.restore for sync in spec_of(record).syncs):
+        return _internal(record, f"{why}, and the {noun} that ran on it has no checkpoints to go on from", now)
+    moves = int(document.get("moves", 0)) + 1
+    if moves > MOVES:
+        return _failed(record, failures.internal_error(f"{why}, the last of {moves} machines that it was on"), now)
+    return _restarted(_moved(record, now, moves=moves), why, now)
+
+
 def _internal(record: Record, why: str, now: float) -> Decision[Command]:
     """Clary's own fault: another attempt where the job allows it, else the end."""
     document = record.document
     if record.status == JobStatus.STOPPING:
         return _over(record, _stopped(record), now)
-    if document["attempt"] - int(document.get("grown", 0)) >= spec_of(record).attempts:
+    if document["attempt"] - int(document.get("grown", 0)) - int(document.get("moves", 0)) >= spec_of(record).attempts:
         return _failed(record, failures.internal_error(why), now)
     return _restarted(record, why, now)
 
 
 def _restarted(record: Record, why: str, now: float) -> Decision[Command]:
     """Everything of this attempt is discarded, and the next one waits for its place."""
-    document = record.document
+    document, node = record.document, str(record.document.get("node", ""))
     spent = float(document["spent"]) + (now - document["run_started"] if "run_started" in document else 0.0)
     again = {
         **entered(document, "Restarting", f"Restarting the {kind_of(record).noun}: {why}", now),
@@ -395,8 +425,9 @@ def _restarted(record: Record, why: str, now: float) -> Decision[Command]:
         "work": {},
         "offsets": {},
         **({"objective": []} if "objective" in document else {}),
+        **({"nodes": {**document.get("nodes", {}), str(document["attempt"]): node}} if node else {}),
     }
-    for name in ("unstartable", "ending", "run_started", "placed", "outcome", "growth", "message"):
+    for name in ("unstartable", "ending", "run_started", "placed", "outcome", "growth", "message", "node"):
         again.pop(name, None)
     handles = tuple(document["handles"].values())
     discard = Discard(document["attempt"], handles, folder=False)

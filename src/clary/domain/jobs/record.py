@@ -140,7 +140,8 @@ class Unstartable:
 class SeenJob:
     """What the world says. `runs` by host, for hosts with a handle (None: the backend never heard of it); `failures` by host:
     (what the container tells, last lines of the log), of hosts that ended badly; `messages` by host: that text where the kind shows it
-    however the job ends (None: it is not UTF-8), once all hosts have ended. `samples` and `offsets` are what the log grew by."""
+    however the job ends (None: it is not UTF-8), once all hosts have ended. `samples` and `offsets` are what the log grew by. `lost`: that
+    the job's node is, in words."""
 
     book: Book
     ahead: int = 0
@@ -151,6 +152,7 @@ class SeenJob:
     offsets: Mapping[str, int] = field(default_factory=dict)
     messages: Mapping[str, str | None] = field(default_factory=dict)
     sync_due: bool = False
+    lost: str = ""
 
 
 # -- the document -------------------------------------------------------------------------------------------------------------

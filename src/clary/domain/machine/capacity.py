@@ -41,6 +41,7 @@ class Machine:
     zone: str = ""
     labels: tuple[tuple[str, str], ...] = ()
     state: str = READY
+    node: bool = False  # it joined: runs on it are called so (`nodes.py`)
 
     @property
     def closed(self) -> str:

@@ -18,6 +18,7 @@ from clary.domain.resources import Record, Scope
 
 KIND = "machine"
 SCOPE = Scope("", "")
+LEFT = "Left"  # of a node that is none any more
 GONE = "Gone"  # of a machine that was not heard of for a while: told, never stored
 EVERY = 300.0  # seconds between two words of a machine that nothing changed of
 SILENT = 3 * EVERY  # seconds after which a machine that says nothing is gone
@@ -65,8 +66,16 @@ def row_of(record: Record) -> MachineRow:
         str(stored["zone"]),
         tuple(sorted(dict(stored["labels"]).items())),
         record.status,
+        bool(stored.get("node")),
     )
     return MachineRow(machine, float(stored["heard"]))
+
+
+def joined(record: Record | None, machine: Machine, request: str, now: float) -> Record:
+    """The record of a node that joins now, perhaps after it had left. `request`: digest of what it asked its certificate with."""
+    fresh = new_record(machine, now)
+    node = {**fresh.document, "node": {"request": request, "joined": now}}
+    return replace(fresh, document=node, version=0 if record is None else record.version)
 
 
 def _document(machine: Machine, now: float) -> Mapping[str, Any]:
@@ -101,9 +110,11 @@ def choose(
     labels: Mapping[str, str] | None = None,
     beside: Mapping[str, int] | None = None,
     instead: Sequence[str] = (),
+    admits: Callable[[Book], bool] | None = None,
 ) -> Book | None:
     """The account of the machine that a workload goes to, out of those that are offered; None where none has these labels. `each` is
-    what is needed on a machine (a size is fitted to it), `instead` the keys of what gives its place back.
+    what is needed on a machine (a size is fitted to it), `instead` the keys of what gives its place back, `admits` what more than room
+    there must be.
 
     One with room before one without; then one in the zone that has the fewest of its like (`beside`: zone -> how many); then the one with
     the most memory free; then the first by name. Where none has room the same order tells which of them says why."""
@@ -113,7 +124,7 @@ def choose(
     def order(book: Book) -> tuple[bool, bool, int, int, str]:
         machine = book.machine
         try:
-            room = room_of(book, each(machine), instead=instead).granted
+            room = room_of(book, each(machine), instead=instead).granted and (admits is None or admits(book))
         except LimitExceeded:  # it is too small for that at any time
             room = False
         return (

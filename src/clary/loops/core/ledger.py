@@ -1,5 +1,5 @@
-"""The account of this machine: which jobs and replicas hold a part of it, what they use, and which wait. Jobs, endpoints and their
-components, scaling, and the pages that show it read the same `book`.
+"""The accounts of this machine and of the nodes: which jobs and replicas hold a part of them, what they use, and which wait.
+Jobs, endpoints and their components, scaling, and the pages that show it read the same `book`.
 
 Who holds what is a view of the stored grants (`ports.Grants`): `look` reads them before something is decided by them, and what is taken is
 refused when another control plane was first. What is used was measured, and who waits stands in the records and in what replicas asked for
@@ -24,12 +24,13 @@ from clary.ports import Clock, Grants
 
 
 class Ledger:
-    """One per process, of the machine of that name. One event loop's thread only."""
+    """One per process, of the machine of that name, and of the `nodes` that take something now. One event loop's thread only."""
 
-    def __init__(self, stored: Grants, machine: str = "") -> None:
+    def __init__(self, stored: Grants, machine: str = "", nodes: Callable[[], Sequence[Machine]] = tuple) -> None:
         self._stored = stored
         self.machine = machine
-        self._version = 0  # of what was read last
+        self._nodes = nodes
+        self._versions: dict[str, int] = {}  # machine -> that of what was read last
         self._writes = 0  # of this process, that were heard
         self._grants: dict[str, Grant] = {}
         self._used: dict[str, tuple[int, float | None]] = {}
@@ -53,13 +54,18 @@ class Ledger:
             del self._wishes[key]
         if self._line is None:
             self._line = tuple(self._told[arn] for _, arn in self._queue)
+        of = machine.name if machine.node else self.machine
+        here = claims(grant for grant in self._grants.values() if grant.machine == of)
+        jobs, replicas = (tuple(map(self._measured, held)) for held in here)
+        version = self._versions.get(of, 0)
+        if machine.node:  # replicas, who alone wish, are this machine's
+            return Book(machine, policy, now, jobs, replicas, self._line, (), version)
         wishes = sorted((wish for wish, _ in self._wishes.values()), key=lambda wish: (wish.since, wish.key))
-        jobs, replicas = (tuple(map(self._measured, held)) for held in claims(self._grants.values()))
-        return Book(machine, policy, now, jobs, replicas, (*wishes, *self._line), self._parts, self._version)
+        return Book(machine, policy, now, jobs, replicas, (*wishes, *self._line), self._parts, version)
 
     def offers(self, here: Machine, policy: str, now: float) -> tuple[Book, ...]:
-        """The accounts of all machines that this control plane may place something on: its own. `machines.choose` tells which."""
-        return (self.book(here, policy, now),)
+        """The accounts of all machines that this control plane may place something on, its own first."""
+        return tuple(self.book(machine, policy, now) for machine in (here, *self._nodes()))
 
     def _measured(self, claim: Claim) -> Claim:
         used, cpu = self._used.get(claim.key, (claim.used, claim.cpu))
@@ -67,15 +73,22 @@ class Ledger:
 
     # -- grants -------------------------------------------------------------------------------------------------------------------
 
-    async def look(self) -> None:
-        """Read the grants as they are stored: before something is decided by the book."""
+    async def look(self, machine: str = "") -> None:
+        """Read the grants of this machine (or that node) as they are stored: before something is decided by the book."""
+        of = machine or self.machine
         while True:
             before = self._writes
-            read = await self._stored.granted(self.machine)
+            read = await self._stored.granted(of)
             if before == self._writes:  # else it may have been read before what was written meanwhile
                 break
-        self._version = read.version
-        self._grants = {grant.key: grant for grant in read.grants}
+        self._versions[of] = read.version
+        others = {key: grant for key, grant in self._grants.items() if grant.machine != of}
+        self._grants = {**others, **{grant.key: grant for grant in read.grants}}
+
+    async def look_around(self) -> None:
+        """The same of all machines that `offers` tells of."""
+        for machine in ("", *(node.name for node in self._nodes())):
+            await self.look(machine)
 
     async def granted(self) -> Sequence[Grant]:
         """As they are stored, for who only tells of them: nothing may be decided by it."""
@@ -85,20 +98,24 @@ class Ledger:
         """Hear the writes of this process; answers how to stop that."""
         return self._stored.watch_grants(listener)
 
-    async def change(self, take: Iterable[Grant] = (), release: Iterable[str] = ()) -> None:
-        """Write what was decided by the last look. Nothing is written for nothing. Stale when another control plane was first."""
+    async def change(self, take: Iterable[Grant] = (), release: Iterable[str] = (), machine: str = "") -> None:
+        """Write what was decided by the last look at this machine (or that node). Nothing is written for nothing. Stale when another
+        control plane was first."""
+        of = machine or self.machine
         given, back = tuple(take), tuple(key for key in release if key in self._grants)
         if given or back:
-            await self._stored.write(GrantChange(self.machine, self._version, given, back))
+            await self._stored.write(GrantChange(of, self._versions.get(of, 0), given, back))
 
     async def adopt(self, owed: Sequence[Grant]) -> None:
-        """See that what runs has its grants, where none of that key is stored for this machine."""
+        """See that what runs has its grants, where none of that key is stored for its machine."""
+        for machine in sorted({grant.machine for grant in owed} | {self.machine}):
+            mine = [grant for grant in owed if grant.machine == machine]
 
-        async def attempt() -> None:
-            await self.look()
-            await self.change(grant for grant in owed if grant.key not in self._grants)
+            async def attempt(of: str = machine, mine: Sequence[Grant] = mine) -> None:
+                await self.look(of)
+                await self.change((grant for grant in mine if grant.key not in self._grants), machine=of)
 
-        await until_first(attempt, f"What is given of the machine {self.machine}")
+            await until_first(attempt, f"What is given of the machine {machine}")
 
     def _written(self, change: GrantChange) -> None:
         """A write of this process, by itself or with a record."""
@@ -107,13 +124,13 @@ class Ledger:
             self._grants.pop(key, None)
             self._used.pop(key, None)
         for grant in change.take:
-            if grant.machine == self.machine:
+            if grant.machine in {self.machine, *self._versions}:
                 self._grants[grant.key] = grant
                 if grant.use == REPLICA:
                     self._wishes.pop(grant.key, None)
 
     def grants(self) -> tuple[Grant, ...]:
-        """Every one, as it was read or written last."""
+        """Every one of every machine, as it was read or written last."""
         return tuple(self._grants.values())
 
     def held(self) -> tuple[Claim, ...]:

@@ -58,7 +58,22 @@ class Machines:
 
         await until_first(attempt, f"The row of the machine {found.name}", MADE_OR_CHANGED)
         read = await self._store.page(Query(machines.KIND, machines.SCOPE, limit=MOST))
-        self._rows = {record.name: machines.row_of(record) for record in read}
+        self._rows = {record.name: machines.row_of(record) for record in read if record.status != machines.LEFT}
+
+    def row(self, name: str) -> MachineRow | None:
+        """That of a machine, as it is stored."""
+        return self._rows.get(name)
+
+    async def hear(self, machine: Machine) -> None:
+        """A word of a node: its row is written where it tells something new."""
+
+        async def attempt() -> None:
+            stored = await self._store.get(machines.KIND, machines.SCOPE, machine.name)
+            changed = None if stored is None else machines.heard_of(stored, machine, self._clock.now())
+            if changed is not None:
+                await self._store.save(changed)
+
+        await until_first(attempt, f"The row of the machine {machine.name}")
 
     async def run(self) -> None:
         """For as long as the process lives. Cancel it to end it; it hears nothing any more then."""
@@ -73,5 +88,7 @@ class Machines:
             self.close()
 
     def _heard(self, record: Record) -> None:
-        if record.kind == machines.KIND:
+        if record.kind == machines.KIND and record.status == machines.LEFT:
+            self._rows.pop(record.name, None)
+        elif record.kind == machines.KIND:
             self._rows[record.name] = machines.row_of(record)

@@ -76,7 +76,7 @@ class Leftovers:
 
     async def remove(self) -> list[str]:
         """The keys of those that were removed."""
-        await self._ledger.look()
+        await self._ledger.look_around()
         lost: set[str] = set()
         for arn, keys in self._by_record().items():
             record = await self._store.by_arn(arn)

@@ -23,6 +23,7 @@ from clary.domain.jobs.channels import Channel, no_objects
 from clary.domain.jobs.hosts import Host
 from clary.domain.jobs.kinds import JobKind, kind_of, spec_of
 from clary.domain.jobs.spec import STOP_GRACE, JobSpec, Output, Sync
+from clary.domain.machine.nodes import key_on
 from clary.domain.machine.workload import (
     Environment,
     Files,
@@ -104,8 +105,17 @@ def stream(record: Record, host: str) -> str:
 
 
 def key(record: Record, what: str, attempt: int | None = None) -> str:
-    """The key of one of the job's workloads, in this attempt or another. Keys of jobs begin with `job-`, then comes the job's id."""
-    return f"job-{record.document['id']}-{record.document['attempt'] if attempt is None else attempt}-{what}"
+    """The key of one of the job's workloads, in this attempt or another. Keys of jobs begin with `job-`, then comes the job's id; at their
+    end is the node that the job is on. What an attempt began is on one machine."""
+    number = record.document["attempt"] if attempt is None else attempt
+    return key_on(f"job-{record.document['id']}-{number}-{what}", node(record, int(number)))
+
+
+def node(record: Record, attempt: int | None = None) -> str:
+    """Where the job is, in this attempt or an earlier one; "" on the control plane's own machine."""
+    if attempt is None or attempt == int(record.document["attempt"]):
+        return str(record.document.get("node", ""))
+    return str(record.document.get("nodes", {}).get(str(attempt), ""))
 
 
 def log_of(record: Record, host: str) -> LogTarget:

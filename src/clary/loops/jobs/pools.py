@@ -114,6 +114,8 @@ class Pools:
 
     async def retain(self, record: Record) -> str:
         """Make the pool of a job that ends now; answers why nothing is kept, "" where something is."""
+        if places.node(record):
+            return "the job ran on a node, and only this machine's own sandboxes are kept"
         if Feature.STANDBY not in self._ports.backend.features:
             return "only Clary that runs as root can give a sandbox another job's folders"
         where = arn("clary", record.scope.region, record.scope.account, f"{pools.KIND}/{record.name}")

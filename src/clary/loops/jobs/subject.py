@@ -15,7 +15,7 @@ from typing import Any
 from clary import untrusted
 from clary.domain.access.roles import assumed_arn, parse_role
 from clary.domain.decisions import Decision
-from clary.domain.errors import ClaryError, Invalid, NotFound
+from clary.domain.errors import ClaryError, Invalid, NotFound, Unavailable
 from clary.domain.grants import Grant
 from clary.domain.jobs import life, log_metrics, training
 from clary.domain.jobs import record as jobs
@@ -89,7 +89,8 @@ class JobSubject:
         offsets: dict[str, int] = {}
         failures: dict[str, tuple[str, tuple[str, ...]]] = {}
         messages: dict[str, str | None] = {}
-        if record.document["phase"] == "training":
+        lost = await self.work.lost(record)
+        if record.document["phase"] == "training" and not lost:
             handles: Mapping[str, str] = record.document["handles"]
             for host, handle in handles.items():
                 runs[host] = await self._ports.backend.observe(handle)
@@ -108,7 +109,7 @@ class JobSubject:
         else:
             self._weigh(record, [])
         if record.document["phase"] == "starting" and not self._ledger.ahead(record):
-            await self._ledger.look()
+            await self._ledger.look_around()
         return SeenJob(
             book=self._placed(record),
             ahead=self._ledger.ahead(record),
@@ -119,6 +120,7 @@ class JobSubject:
             offsets=offsets,
             messages=messages,
             sync_due=self.work.sync_due(record),
+            lost=lost,
         )
 
     def _placed(self, record: Record) -> Book:
@@ -126,8 +128,17 @@ class JobSubject:
         policy = self._settings.policy
         offers = self._ledger.offers(self._ports.measure(), policy, self._ports.clock.now())
         if record.document["phase"] != "starting":
+            node = places.node(record)
+            return next((book for book in offers if book.machine.node and book.machine.name == node), offers[0])
+        if not life.portable(record):
             return offers[0]
-        return choose(offers, lambda machine: life.fits_on(record, machine, policy), instead=(record.arn,)) or offers[0]
+        chosen = choose(
+            offers,
+            lambda machine: life.fits_on(record, machine, policy),
+            instead=(record.arn,),
+            admits=lambda book: life.admits(record, book).granted,
+        )
+        return chosen or offers[0]
 
     def _weigh(self, record: Record, runs: Sequence[Observation]) -> None:
         """Tell the ledger what the job uses; CPU since the last look."""
@@ -166,7 +177,7 @@ class JobSubject:
         }
         fits = [(host.name, by_type[host.instance_type]) for host in spec_of(record).hosts]
         since = float(document.get("run_started") or document.get("started") or record.created)
-        return of_hosts(self._ports.measure().name, record, fits, since)
+        return of_hosts(places.node(record) or self._ports.measure().name, record, fits, since)
 
     def saved(self, record: Record) -> Sequence[str]:
         """A record as it was saved or removed (Store.watch); answers the ARN of the job that may have a place now: the first that waits,
@@ -286,11 +297,13 @@ class JobSubject:
                 await self._data(record, host),
                 command.max_runtime,
             )
-            if self.kind == training.KIND and self._pools.may_have(record):
+            if self.kind == training.KIND and not places.node(record) and self._pools.may_have(record):
                 workload = replace(workload, standby=await self._pools.take(record))
             plan = self._ports.backend.plan(workload)
             return await self._ports.backend.start(plan, places.secrets(record, self._credentials(record)))
         except ClaryError as error:
+            if isinstance(error, Unavailable):
+                await self.work.lost(record)  # Unavailable again where its node is away: another turn asks again
             return Unstartable(error.message, client=isinstance(error, Invalid))
 
     def _credentials(self, record: Record) -> dict[str, str]:

@@ -18,7 +18,7 @@ from clary.domain.features import queries
 from clary.domain.jobs import notebook, remote, requirements
 from clary.domain.jobs.kinds import spec_of
 from clary.domain.jobs.record import Begin, Discard, Work
-from clary.domain.machine.workload import Environment
+from clary.domain.machine.workload import Environment, RunState
 from clary.domain.resources import Record
 from clary.guarded import until_first
 from clary.loops.core.tasks import Done, Failed, Running, Tasks
@@ -35,6 +35,7 @@ from clary.short_runs import end, found_run
 NAMES = ("datasets", "channels", "code", "environment", "syncs", "upload")
 OWN_LINE = "[clary] "  # before every line of Clary's own in a job's log
 _KILL_SECONDS = 30.0
+_AGAIN, _LOOK = 3, 0.5  # times that work on a node is done again, and seconds between looks at one that is away
 
 
 class JobWork:
@@ -62,7 +63,32 @@ class JobWork:
         return Work("running")
 
     def begin(self, command: Begin, record: Record) -> None:
-        self.tasks.start(_key(record, command.name), lambda: self._coroutine(command, record), record.arn)
+        self.tasks.start(_key(record, command.name), lambda: self._patient(command, record), record.arn)
+
+    async def lost(self, record: Record) -> str:
+        """That the job's node is lost, in words; "" where it is there, or the job is on this machine. Unavailable while nobody can tell."""
+        if not places.node(record):
+            return ""
+        seen = await self._ports.backend.observe(places.key(record, "data"))
+        return seen.detail if seen is not None and seen.state is RunState.LOST else ""
+
+    async def _patient(self, command: Begin, record: Record) -> Any:
+        """What is done on a node that is away for a moment is done again when it is back: all of it may be repeated."""
+        for _ in range(_AGAIN):
+            try:
+                return await self._coroutine(command, record)
+            except Unavailable:
+                if not places.node(record) or not await self._back(record):
+                    raise
+        return await self._coroutine(command, record)
+
+    async def _back(self, record: Record) -> bool:
+        """Wait until the job's node is there or lost; whether it is there."""
+        while True:
+            try:
+                return not await self.lost(record)
+            except Unavailable:
+                await asyncio.sleep(_LOOK)
 
     def _coroutine(self, command: Begin, record: Record) -> Coroutine[Any, Any, Any]:
         match command.name:
@@ -116,10 +142,11 @@ class JobWork:
         assert source is not None
         began = self._ports.clock.monotonic()
         files = await code_files(self._artifacts(record), record.scope.account, source)
-        found = await self._ports.backend.model(files.digest)
+        there = self._ports.backend.at(places.node(record))
+        found = await there.model(files.digest)
         if found is None:
             opener = await self._ensured(record, "")
-            found = await self._ports.backend.make_model(files, opener, code.SECONDS)
+            found = await there.make_model(files, opener, code.SECONDS)
         seconds = round(self._ports.clock.monotonic() - began, 3)
         wanted = requirements.checked(str(found["requirements"]))
         return {"requirements": wanted, "built": seconds, "folder": f"{files.digest}/{code.NAME}"}
@@ -129,7 +156,7 @@ class JobWork:
         another one by now."""
         folder = record.document["work"].get("code", {}).get("folder", "")
         digest = folder.partition("/")[0]
-        if digest and await self._ports.backend.model(digest) is None:
+        if digest and await self._ports.backend.at(places.node(record)).model(digest) is None:
             again = await self._prepare_code(record)
             if again["folder"] != folder:
                 raise Invalid(f"{spec_of(record).code} was changed while the job was prepared")
@@ -236,9 +263,9 @@ class JobWork:
         handles = (*command.handles, *((run,) if run else ()), *data)
         for handle in handles:
             await end(self._ports.backend, handle, _KILL_SECONDS, forget=not command.keep)
-        job = places.places(self._settings, record).job
+        job, at = places.places(self._settings, record).job, places.node(record, command.attempt)
         now = self._ports.clock.now()
-        if not (command.keep and command.handles and await self._kept.keep(Path(job), handles, now)):
+        if not (command.keep and command.handles and not at and await self._kept.keep(Path(job), handles, now)):
             for handle in handles if command.keep else ():
                 await end(self._ports.backend, handle, _KILL_SECONDS)
             await asyncio.to_thread(shutil.rmtree, str(job if command.folder else job / str(command.attempt)), True)
