@@ -10,7 +10,7 @@ import errno
 import os
 import shutil
 import socket
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -132,8 +132,8 @@ async def control(settings: Settings, listener: socket.socket | None = None) -> 
     machines = book_of_machines(settings, store, clock, backend.gpus)
     measured = machines.here
     outside = LoopPorts(store, runs, fronts, artifacts, built, logs, datapoints, keys, clock, measured)
-    nodes = placeable(machines, backend.members)
-    places, owner, served = Ledger(store, machine_name(), nodes), owner_of(settings), serving_settings(settings)
+    places = Ledger(store, machine_name(), placeable(machines, backend.members))
+    owner, served = owner_of(settings), serving_settings(settings)
     all_jobs = JobLoops(outside, job_settings(settings), places)
     endpoint_subject = endpoints.EndpointSubject(outside, served, places)
     component_subject = components.ComponentSubject(outside, served, places, endpoint_subject.models)
@@ -150,11 +150,9 @@ async def control(settings: Settings, listener: socket.socket | None = None) -> 
     await asyncio.gather(machines.enter(), fronts.start(), backend.take_up(), endpoint_subject.seed(), all_jobs.seed())
     tell_fronts(keys, fronts)
     await orphans.sweep(store, runs, owner, clock.now(), (*living, *rooms.LIVING), places.grants())
-    undo = (
-        *all_jobs.attach(),
-        endpoints.attach(endpoint_subject, endpoint_loop, outside),
-        endpoints.attach(component_subject, component_loop, outside),
-    )
+    serves = ((endpoint_subject, endpoint_loop), (component_subject, component_loop))
+    attached = (*all_jobs.attach(), *(endpoints.attach(subject, loop, outside) for subject, loop in serves))
+    undo = (*attached, watch.close, queues.close)
     captured = CapturedFiles(settings.root / "fronts", artifacts, logs, clock, settings.root / DRIFT / "inbox").run()
     chores = (*(upkeep.keep(each, clock) for each in (logs, datapoints)), telemetry.run())
     serving = (endpoint_loop.run(), component_loop.run(), endpoint_subject.models.run())
@@ -163,10 +161,9 @@ async def control(settings: Settings, listener: socket.socket | None = None) -> 
     features = open_features(settings.features_url)
     told = api_settings(settings, keys, measured())
     ports = Ports(store, artifacts, built, logs, datapoints, keys, fronts, clock, queues.topics, features, told)
-    more = rooms.work(Given(settings, owner, ports, runs, measured, places, served, endpoint_subject.models))
+    given = Given(settings, owner, ports, runs, measured, places, served, endpoint_subject.models)
     gate = node_gate(settings, ports, store, machines, backend.members, keys)
-    if gate is not None and listener is not None:
-        more = (*more, keep_door(gate, listener))
+    more = (*rooms.work(given), *node_doors(gate, listener))
     tasks = tuple(asyncio.create_task(work) for work in (*loops, *queues.run(), *watch.run(), *chores, captured, *more))
     try:
         shown = nodes_page(pages(settings, ports, account.book, machines.rows), keys, gate)
@@ -177,8 +174,6 @@ async def control(settings: Settings, listener: socket.socket | None = None) -> 
         await asyncio.gather(*tasks, return_exceptions=True)
         for each in undo:
             each()
-        watch.close()
-        queues.close()
         await asyncio.gather(fronts.close(), store.close(), features.close())
         datapoints.close()
 
@@ -272,6 +267,11 @@ def book_of_machines(settings: Settings, store: Store, clock: Clock, gpus: int) 
     labels = parse_labels(settings.machine_labels)
     measured = partial(measure, gpus, settings.max_jobs, machine_name(), settings.machine_zone, labels)
     return Machines(store, clock, Momentary(measured, clock.monotonic))
+
+
+def node_doors(gate: HeadGate | None, listener: socket.socket | None) -> tuple[Coroutine[Any, Any, None], ...]:
+    """The work of letting nodes in, where there can be some."""
+    return () if gate is None or listener is None else (keep_door(gate, listener),)
 
 
 def node_gate(
