@@ -27,7 +27,7 @@ def test_a_flag_beats_the_environment_which_beats_the_file(tmp_path: Path) -> No
         ({}, {"CLARY_PORT": "many"}, "CLARY_PORT takes a whole number"),
         ({}, {"CLARY_STRICT_FIELDS": "perhaps"}, "CLARY_STRICT_FIELDS takes true or false"),
         ({"capacity": "elastic"}, {}, "--capacity is one of fit, strict"),
-        ({}, {"CLARY_BACKEND": "slurm"}, "CLARY_BACKEND is one of local, not 'slurm'"),
+        ({}, {"CLARY_BACKEND": "slurm"}, "CLARY_BACKEND is one of local, cluster, not 'slurm'"),
         ({"tls_cert": "x.pem"}, {}, "go together"),
         ({"port": 70000}, {}, "--port is from 0 to 65535"),
         ({"s3_endpoint": "http://other"}, {}, "needs 's3_access_key'"),

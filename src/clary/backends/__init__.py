@@ -4,4 +4,4 @@ from __future__ import annotations
 
 from types import MappingProxyType
 
-BACKENDS = MappingProxyType({"cluster": "clary.backends.cluster", "local": "clary.backends.local"})
+BACKENDS = MappingProxyType({"local": "clary.backends.local", "cluster": "clary.backends.cluster"})

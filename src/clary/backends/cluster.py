@@ -57,7 +57,7 @@ class OnNode:
 
 
 @dataclass(slots=True)
-class Member:
+class NodeMember:
     """A node. `heard`: when it was last, on our own clock; `machine` as it measured itself then; `dropped`: runs that nobody wants any
     more, to be ended and forgotten when it is back."""
 
@@ -85,7 +85,7 @@ class ClusterBackend:
         self._lost = lost
         self._monotonic = monotonic
         self._pulse = pulse or Pulse()
-        self._nodes: dict[str, Member] = {}
+        self._nodes: dict[str, NodeMember] = {}
         self._listeners: list[Callable[[str], None]] = []
         self._watching: asyncio.Task[None] | None = None
         self.members: ClusterBackend = self
@@ -141,9 +141,9 @@ class ClusterBackend:
             for handle in sorted(member.runs):
                 self._tell(handle)
 
-    def _member(self, name: str) -> Member:
+    def _member(self, name: str) -> NodeMember:
         if name not in self._nodes:
-            self._nodes[name] = member = Member(RemoteBackend(name), self._monotonic())
+            self._nodes[name] = member = NodeMember(RemoteBackend(name), self._monotonic())
             member.remote.watch(self._tell)
         return self._nodes[name]
 
@@ -168,7 +168,7 @@ class ClusterBackend:
                     await self._drop(member)
             await asyncio.sleep(_LOOK)
 
-    async def _drop(self, member: Member) -> None:
+    async def _drop(self, member: NodeMember) -> None:
         """What was given up while the node was away."""
         for handle in sorted(member.dropped):
             try:
@@ -179,7 +179,7 @@ class ClusterBackend:
             member.dropped.discard(handle)
             member.runs.discard(handle)
 
-    def _on(self, handle: str) -> tuple[Backend[Any], Member | None]:
+    def _on(self, handle: str) -> tuple[Backend[Any], NodeMember | None]:
         """Who has that run, and which node that is; a node that is lost, or has left, has none of its runs."""
         node = node_of(handle)
         if not node:
