@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from clary.backends import BACKENDS, host, library
+from clary.backends import host, library
 from clary.testing.runtimes import SKLEARN, MemoryRuntimes
 
 
@@ -28,12 +28,6 @@ def test_gpu_nodes_are_told_from_their_kin() -> None:
 
 def test_a_program_that_is_missing_is_a_failed_run() -> None:
     assert host._run(["/nowhere/bwrap"]).returncode == 126
-
-
-def test_the_table_of_backends_names_modules_that_create() -> None:
-    from importlib import import_module
-
-    assert all(callable(import_module(module).create) for module in BACKENDS.values())
 
 
 def test_a_published_toolkit_is_kept_while_its_source_is_the_same(tmp_path: Path) -> None:

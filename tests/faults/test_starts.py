@@ -87,7 +87,9 @@ def test_a_database_that_does_not_answer(tmp_path: Path) -> None:
         url = f"postgresql://clary:hidden@127.0.0.1:{taken.getsockname()[1]}/clary"
         code, said, seconds = clary("up", "--dir", str(tmp_path / "state"), "--port", "0", "-d", CLARY_DATABASE=url)
     assert code == 1
-    assert "cannot start: The " in said
+    assert said.startswith("clary: The keys at postgresql+psycopg://clary:***@127.0.0.1:")
+    assert " cannot be read or written: " in said
+    assert said.count("\n") == 1
     assert "Is the server up, and does the setting `database` name it rightly?" in said
     assert "hidden" not in said
     assert seconds < WITHIN

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -46,6 +45,8 @@ def take_in(settings: Settings) -> None:
 
 def tell_fronts(keys: Keyring, fronts: Fronts) -> None:
     """From now on the fronts here forget a key that another head revoked. On the event loop."""
+    import asyncio  # commands on keys need no event loop, and are quick without it
+
     loop, telling = asyncio.get_running_loop(), set[asyncio.Task[None]]()
 
     def tell(access_key_id: str) -> None:

@@ -211,9 +211,10 @@ class SqlKeys(Keyring):
         try:
             yield
         except SQLAlchemyError as error:
-            reason = " ".join(str(getattr(error, "orig", None) or error).split())
+            reason = " ".join(str(getattr(error, "orig", None) or error).split()).rstrip("?.")
+            advice = "Is the server up, and does the setting `database` name it rightly?"
             raise Unavailable(
-                f"The keys at {self._database.where} cannot be read or written: {reason}. Is the server up?"
+                f"The keys at {self._database.where} cannot be read or written: {reason}. {advice}"
             ) from error
 
 
