@@ -37,16 +37,27 @@ def made(name, frame, identifier):
     return group
 
 
+def asked_of(group, text):
+    """The answer of a query as a frame. `{table}` in the text is the group's table."""
+    query = group.athena_query()
+    query.run(text.format(table=f'"{query.table_name}"'), output_location=f"s3://{BUCKET}/answers")
+    query.wait()
+    assert query.get_query_execution()["QueryExecution"]["Status"]["State"] == "SUCCEEDED", query.get_query_execution()
+    return query.as_dataframe()
+
+
 def written(group, count):
-    """Wait until the history has that many rows."""
+    """Wait until the history has that many rows: what several workers put may be written in several objects, at several times."""
     config = group.describe()["OfflineStoreConfig"]
     where = config["S3StorageConfig"]["ResolvedOutputS3Uri"].removeprefix(f"s3://{BUCKET}/")
-    deadline = time.monotonic() + 60
+    deadline, rows = time.monotonic() + 60, 0
     while time.monotonic() < deadline:
-        if len(s3.list_objects_v2(Bucket=BUCKET, Prefix=where).get("Contents", [])) >= count:
-            return
+        if s3.list_objects_v2(Bucket=BUCKET, Prefix=where).get("Contents"):
+            rows = asked_of(group, "SELECT count(*) AS n FROM {table}").n[0]
+            if rows == count:
+                return
         time.sleep(0.2)
-    raise AssertionError(f"no history below {where}")
+    raise AssertionError(f"{rows} rows of {count} in the history below {where}")
 
 
 group = made("customers", customers, "customer")
@@ -63,15 +74,11 @@ told = group.describe_feature_metadata("spent")
 assert (told["Description"], told["Parameters"]) == ("euros", [{"Key": "unit", "Value": "EUR"}])
 assert group.list_tags() == [{"Key": "team", "Value": "a"}]
 
-written(group, 1)
-query = group.athena_query()
-query.run(
-    f'SELECT customer, sum(orders) AS orders, count(*) AS n FROM "{query.table_name}" GROUP BY customer ORDER BY customer',
-    output_location=f"s3://{BUCKET}/answers",
+written(group, len(customers))
+answer = asked_of(
+    group,
+    "SELECT customer, sum(orders) AS orders, count(*) AS n FROM {table} GROUP BY customer ORDER BY customer",
 )
-query.wait()
-assert query.get_query_execution()["QueryExecution"]["Status"]["State"] == "SUCCEEDED", query.get_query_execution()
-answer = query.as_dataframe()
 assert answer.values.tolist() == [["a", 3, 2], ["b", 5, 1], ["c", 9, 1]], answer
 
 asked = pd.DataFrame(
